@@ -1,0 +1,134 @@
+"""Contract artifacts: compile them offline, read the committed ones, tell whether the two agree.
+
+`python -m chain.artifacts` writes `contracts/artifacts/*.json`; with `--check` it compares and changes nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from chain.errors import ChainError
+
+CONTRACTS = ("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger")
+INTERFACES = ("ITrail", "IPermitRegistry", "IConsentRegistry", "IAccessLedger")
+FOLDER = Path(__file__).resolve().parent.parent / "contracts"
+SOLC = Path(__file__).resolve().parent / "solc" / "solc-v0.8.37"
+
+# bytecodeHash none: the bytecode depends on the source text and these settings, not on any path.
+SETTINGS = {
+    "evmVersion": "osaka",
+    "viaIR": True,
+    "optimizer": {"enabled": True, "runs": 100_000},
+    "metadata": {"bytecodeHash": "none", "appendCBOR": False},
+    "outputSelection": {"*": {"*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"]}},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One compiled contract: `abi` as solc gives it, `bytecode` the creation code."""
+
+    name: str
+    abi: list[dict[str, Any]]
+    bytecode: bytes
+    source_hash: str
+
+
+@cache
+def load(name: str) -> Artifact:
+    """The committed artifact of a contract; raises ChainError when it is missing."""
+    path = FOLDER / "artifacts" / f"{name}.json"
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ChainError(f"no artifact of {name}", "run `python -m chain.artifacts`") from None
+    return Artifact(name, raw["abi"], bytes.fromhex(raw["bytecode"]), raw["sourceHash"])
+
+
+def compile_all(library: Path) -> dict[str, dict[str, Any]]:
+    """Compile every contract offline; `library` is the folder holding `@openzeppelin/contracts`.
+
+    Returns artifact JSON by contract name. Raises ChainError with the compiler's own words.
+    """
+    import solcx
+
+    sources = {str(path.relative_to(FOLDER)): path.read_text(encoding="utf-8") for path in _own_sources()}
+    source_hash = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
+    sources |= _imported(sources, library)
+    request = {
+        "language": "Solidity",
+        "sources": {name: {"content": text} for name, text in sources.items()},
+        "settings": SETTINGS,
+    }
+    try:
+        output = solcx.compile_standard(request, solc_binary=SOLC)
+    except solcx.exceptions.SolcError as error:
+        raise ChainError(f"the contracts do not compile: {error.message}", "mend the source") from None
+    found = {}
+    for name in CONTRACTS:
+        compiled = output["contracts"][f"{name}.sol"][name]
+        found[name] = {
+            "name": name,
+            "compiler": "0.8.37",
+            "settings": {key: value for key, value in SETTINGS.items() if key != "outputSelection"},
+            "sourceHash": source_hash,
+            "abi": compiled["abi"],
+            "bytecode": compiled["evm"]["bytecode"]["object"],
+        }
+    return found
+
+
+def _own_sources() -> Iterator[Path]:
+    yield from sorted(FOLDER.glob("*.sol"))
+    yield from sorted((FOLDER / "interfaces").glob("*.sol"))
+
+
+def _imported(sources: dict[str, str], library: Path) -> dict[str, str]:
+    """The library files our sources import, followed through their own relative imports."""
+    found: dict[str, str] = {}
+    waiting = [name for text in sources.values() for name in _import_names(text) if name.startswith("@")]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found[name] = (library / name).read_text(encoding="utf-8")
+        for inner in _import_names(found[name]):
+            target = (library / name).parent / inner if inner.startswith(".") else library / inner
+            waiting.append(target.resolve().relative_to(library.resolve()).as_posix())
+    return found
+
+
+def _import_names(text: str) -> list[str]:
+    return [line.split('"')[1] for line in text.splitlines() if line.startswith("import ") and '"' in line]
+
+
+def main() -> int:
+    """Write the artifacts, or with --check report every difference (exit 1)."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="compare with the committed artifacts, change nothing")
+    parser.add_argument("--library", type=Path, default=FOLDER.parent / "node_modules")
+    options = parser.parse_args()
+    stale = []
+    for name, artifact in compile_all(options.library).items():
+        path = FOLDER / "artifacts" / f"{name}.json"
+        text = json.dumps(artifact, indent=1, sort_keys=True) + "\n"
+        if options.check and (not path.exists() or path.read_text(encoding="utf-8") != text):
+            stale.append(name)
+        elif not options.check:
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    if stale:
+        print(f"stale artifacts: {', '.join(stale)}; run `python -m chain.artifacts` and commit the result")
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

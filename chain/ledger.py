@@ -1,0 +1,206 @@
+"""The ledger as Python calls: read its state, relay signed messages, fetch raw logs.
+
+1. `connect` refuses a node that is not the pinned ledger (chain id, genesis, code of each contract).
+2. Every call is tried before it is sent; a refusal carries the contract's own error name.
+3. Nobody's authority is needed to relay: the contracts look at the signatures inside, never at the sender.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from eth_abi.abi import decode
+from eth_utils.abi import function_abi_to_4byte_selector
+from eth_utils.address import to_checksum_address
+from web3 import HTTPProvider, Web3
+from web3.types import RPCEndpoint
+
+from chain.artifacts import CONTRACTS, load
+from chain.errors import ChainError, IdentityMismatch, LedgerDown, Refused
+from chain.events import Receipt
+from chain.signatures import Domain, domain_of, typed_data
+from chain.transactor import Outbox, Transactor
+from chain.wallets import Wallet
+
+MAX_LEASE = 86_400
+
+
+class Node:
+    """Raw JSON-RPC to one node; every failure is a ChainError."""
+
+    def __init__(self, url: str, timeout: float = 10.0) -> None:
+        self._provider = HTTPProvider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
+
+    def call(self, method: str, params: list[Any]) -> Any:
+        """The result of one request; raises LedgerDown, Refused (a revert) or ChainError."""
+        try:
+            answer = self._provider.make_request(RPCEndpoint(method), params)
+        except (OSError, ValueError) as error:  # requests' errors are OSErrors
+            raise LedgerDown(
+                f"the ledger does not answer ({type(error).__name__})", "start it: volens serve, then try again"
+            ) from None
+        if "error" in answer:
+            raise _refusal(cast("Mapping[str, Any]", answer["error"]))
+        return answer["result"]
+
+
+class Ledger:
+    """One deployment, read by `Node` and written through one transactor."""
+
+    def __init__(self, node: Node, identity: Mapping[str, Any], transactor: Transactor | None = None) -> None:
+        self.node = node
+        self.identity = identity
+        self.domain: Domain = domain_of(identity)
+        self._transactor = transactor
+        web3 = Web3()
+        self._contracts = {name: web3.eth.contract(abi=load(name).abi) for name in CONTRACTS}
+
+    @classmethod
+    def connect(
+        cls, url: str, identity: Mapping[str, Any], wallet: Wallet | None = None, outbox: Outbox | None = None
+    ) -> Ledger:
+        """A checked connection; with `wallet` and `outbox` it can relay. Raises IdentityMismatch, LedgerDown."""
+        node = Node(url)
+        check_identity(node, identity)
+        transactor = None
+        if wallet is not None and outbox is not None:
+            transactor = Transactor(node.call, wallet, outbox, int(identity["chainId"]))
+            transactor.resume()
+        return cls(node, identity, transactor)
+
+    def relay(self, contract: str, function: str, *arguments: Any) -> Receipt:
+        """Send one call and wait until it is mined. A struct is a mapping by field name or a tuple in ABI order."""
+        if self._transactor is None:
+            raise ChainError("this connection only reads", "connect with a relay key")
+        data = self._contracts[contract].encode_abi(function, [_plain(a) for a in arguments])
+        return self._transactor.send(self.domain.contracts[contract], bytes.fromhex(data[2:]))
+
+    def read(self, contract: str, function: str, *arguments: Any, block: str = "latest") -> Any:
+        """The decoded answer of a view, at the newest block unless told otherwise."""
+        data = self._contracts[contract].encode_abi(function, list(arguments))
+        raw = self.node.call("eth_call", [{"to": self.domain.contracts[contract], "data": data}, block])
+        entry = next(e for e in load(contract).abi if e["type"] == "function" and e["name"] == function)
+        values = decode([_signature(output) for output in entry["outputs"]], bytes.fromhex(raw[2:]))
+        return values[0] if len(values) == 1 else values
+
+    def head(self) -> tuple[int, bytes]:
+        """How many steps the trail has, and the value after the last."""
+        count, value = self.read("Trail", "head")
+        return int(count), bytes(value)
+
+    def block(self, number: int | str = "latest") -> dict[str, Any]:
+        """A raw block header with its transaction hashes."""
+        tag = hex(number) if isinstance(number, int) else number
+        return dict(self.node.call("eth_getBlockByNumber", [tag, False]))
+
+    def now(self) -> int:
+        """Seconds of the newest block: the time the contracts decide by."""
+        return int(self.block()["timestamp"], 16)
+
+    def logs(self, first: int, last: int) -> list[dict[str, Any]]:
+        """Raw logs of the four contracts in blocks first..last."""
+        where = {"fromBlock": hex(first), "toBlock": hex(last), "address": list(self.domain.contracts.values())}
+        return list(self.node.call("eth_getLogs", [where]))
+
+    def transaction(self, tx: str) -> dict[str, Any]:
+        return dict(self.node.call("eth_getTransactionByHash", [tx]))
+
+
+def check_identity(node: Node, identity: Mapping[str, Any]) -> None:
+    """Raise IdentityMismatch unless the node holds exactly the pinned deployment."""
+    facts = [("chain id", int(node.call("eth_chainId", []), 16), int(identity["chainId"]))]
+    genesis = node.call("eth_getBlockByNumber", ["0x0", False])
+    facts.append(("genesis block", genesis["hash"].removeprefix("0x"), identity["genesisHash"].removeprefix("0x")))
+    for item in identity["contracts"]:
+        code = node.call("eth_getCode", [to_checksum_address(item["address"]), "latest"])
+        found = hashlib.sha256(bytes.fromhex(code[2:])).hexdigest()
+        facts.append((f"code of {item['name']}", found, item["codeHash"].removeprefix("0x")))
+    for what, found, pinned in facts:
+        if found != pinned:
+            raise IdentityMismatch(
+                f"the {what} is not the pinned one", "this is another ledger: point volens at the one it was set up with"
+            )
+
+
+def deploy(
+    url: str, wallet: Wallet, outbox: Outbox, founders: Sequence[str], quorum: int, salt: bytes, cohort_floor: int
+) -> dict[str, Any]:
+    """Deploy the four contracts and return the unsigned ledger identity (protocol.md §1, JSON form).
+
+    `salt` is 32 random bytes, new for every deployment. The deployer keeps no power over any contract.
+    """
+    node = Node(url)
+    chain_id = int(node.call("eth_chainId", []), 16)
+    transactor = Transactor(node.call, wallet, outbox, chain_id)
+    nonce = int(node.call("eth_getTransactionCount", [wallet.address, "latest"]), 16)
+    trail, permits, consents, accesses = (_created_at(wallet.address, nonce + i) for i in range(4))
+    arguments = {
+        "Trail": [[permits, consents, accesses]],
+        "PermitRegistry": [list(founders), quorum, salt, trail],
+        "ConsentRegistry": [salt, permits, trail],
+        "AccessLedger": [salt, permits, consents, trail, cohort_floor, MAX_LEASE],
+    }
+    web3 = Web3()
+    first = None
+    for name, given in arguments.items():
+        artifact = load(name)
+        contract = web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
+        receipt = transactor.send(None, bytes.fromhex(contract.constructor(*given).data_in_transaction[2:]))
+        first = first if first is not None else receipt.block
+    found = []
+    for name, address in zip(CONTRACTS, (trail, permits, consents, accesses), strict=True):
+        code = bytes.fromhex(node.call("eth_getCode", [address, "latest"])[2:])
+        found.append({"name": name, "address": address, "codeHash": hashlib.sha256(code).hexdigest()})
+    return {
+        "type": "volens/identity/1",
+        "chainId": chain_id,
+        "genesisHash": node.call("eth_getBlockByNumber", ["0x0", False])["hash"][2:],
+        "deployBlock": first,
+        "salt": salt.hex(),
+        "contracts": found,
+        "quorum": quorum,
+        "founders": list(founders),
+        "signatures": {},
+    }
+
+
+def message_tuple(kind: str, message: Mapping[str, Any]) -> tuple[Any, ...]:
+    """A typed message as the tuple its contract function takes."""
+    return tuple(message[name] for name, _ in typed_data()["types"][kind])
+
+
+def _created_at(sender: str, nonce: int) -> str:
+    from eth_utils.crypto import keccak
+    from rlp import encode  # comes with eth-account
+
+    return to_checksum_address(keccak(encode([bytes.fromhex(sender[2:]), nonce]))[12:])
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value.values()) if isinstance(value, Mapping) else value
+
+
+def _signature(entry: Mapping[str, Any]) -> str:
+    if entry["type"].startswith("tuple"):
+        return f"({','.join(_signature(inner) for inner in entry['components'])}){entry['type'].removeprefix('tuple')}"
+    return str(entry["type"])
+
+
+def _refusal(error: Mapping[str, Any]) -> ChainError:
+    """A JSON-RPC error as ours: a known selector becomes Refused with the fields of the contract's error."""
+    data = error.get("data")
+    if isinstance(data, str) and len(data) >= 10:
+        for name in CONTRACTS:
+            for entry in load(name).abi:
+                if entry["type"] == "error" and function_abi_to_4byte_selector(cast("Any", entry)).hex() == data[2:10]:
+                    values = decode([_signature(i) for i in entry["inputs"]], bytes.fromhex(data[10:]))
+                    fields = {i["name"]: _shown(v) for i, v in zip(entry["inputs"], values, strict=True)}
+                    return Refused(entry["name"], fields, "the ledger's rules do not allow this")
+        return Refused("Reverted", {}, "the contract refused without a name")
+    return ChainError(f"the node refused the request (code {error.get('code')})", "look at the ledger's log")
+
+
+def _shown(value: Any) -> object:
+    return value.hex() if isinstance(value, bytes) else value

@@ -1,0 +1,108 @@
+"""Sending transactions: one sender a key, signed bytes stored before they leave.
+
+1. The call is tried first (`eth_estimateGas`): a refusal costs nothing and comes back with its name.
+2. The transaction is signed once and stored in the outbox.
+3. The same bytes are sent, and sent again after a crash: they can never become a second transaction.
+4. Success is what a mined receipt with status 1 says, never the answer to sending.
+The caller MUST use one Transactor for a key.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from eth_account import Account
+from eth_utils.crypto import keccak
+
+from chain.errors import ChainError, LedgerDown
+from chain.events import Receipt, parse_all
+from chain.wallets import Wallet
+
+GAS_CAP = 16_777_216  # EIP-7825, a transaction
+Call = Callable[[str, list[Any]], Any]
+
+
+class Outbox(Protocol):
+    """Where signed bytes wait, durably, until their receipt is seen."""
+
+    def put(self, sender: str, nonce: int, tx: bytes, raw: bytes) -> None: ...
+    def settle(self, tx: bytes) -> None: ...
+    def pending(self, sender: str) -> list[tuple[int, bytes, bytes]]: ...
+
+
+class Transactor:
+    """Sends for one wallet; calls are serialised."""
+
+    def __init__(self, call: Call, wallet: Wallet, outbox: Outbox, chain_id: int, timeout: float = 30.0) -> None:
+        self.address = wallet.address
+        self._call = call
+        self._wallet = wallet
+        self._outbox = outbox
+        self._chain_id = chain_id
+        self._timeout = timeout
+        self._lock = threading.Lock()
+
+    def send(self, to: str | None, data: bytes) -> Receipt:
+        """Send one call (or, with `to` None, a deployment) and wait until it is mined.
+
+        Raises Refused when a contract refuses, LedgerDown when the node does not answer; after LedgerDown the bytes
+        are in the outbox and `resume` finds out what became of them.
+        """
+        with self._lock:
+            if self._outbox.pending(self.address):
+                self._resume()
+            request = {"from": self.address, "data": "0x" + data.hex()} | ({"to": to} if to else {})
+            estimate = int(self._call("eth_estimateGas", [request]), 16)
+            nonce = int(self._call("eth_getTransactionCount", [self.address, "latest"]), 16)
+            fields: dict[str, Any] = {
+                "type": 2,
+                "chainId": self._chain_id,
+                "nonce": nonce,
+                "gas": min(GAS_CAP, estimate + estimate // 4 + 20_000),
+                "maxFeePerGas": 0,
+                "maxPriorityFeePerGas": 0,
+                "value": 0,
+                "data": data,
+            } | ({"to": to} if to else {})
+            raw = bytes(Account.sign_transaction(fields, self._wallet.key).raw_transaction)
+            tx = keccak(raw)
+            self._outbox.put(self.address, nonce, tx, raw)
+            self._call("eth_sendRawTransaction", ["0x" + raw.hex()])
+            return self._settle(tx, request)
+
+    def resume(self) -> list[Receipt]:
+        """Finish what was signed before a crash: ask for the receipt, send the same bytes if there is none."""
+        with self._lock:
+            return self._resume()
+
+    def _resume(self) -> list[Receipt]:
+        found = []
+        for nonce, tx, raw in self._outbox.pending(self.address):
+            if self._call("eth_getTransactionReceipt", ["0x" + tx.hex()]) is None:
+                used = int(self._call("eth_getTransactionCount", [self.address, "latest"]), 16)
+                if used > nonce:  # another transaction took the place: these bytes can never be mined
+                    self._outbox.settle(tx)
+                    continue
+                self._call("eth_sendRawTransaction", ["0x" + raw.hex()])
+            found.append(self._settle(tx, None))
+        return found
+
+    def _settle(self, tx: bytes, request: dict[str, Any] | None) -> Receipt:
+        deadline = time.monotonic() + self._timeout
+        pause = 0.002
+        while (raw := self._call("eth_getTransactionReceipt", ["0x" + tx.hex()])) is None:
+            if time.monotonic() > deadline:
+                raise LedgerDown("the transaction was sent but is not mined", "wait, then ask again; it is not sent twice")
+            time.sleep(pause)
+            pause = min(pause * 2, 0.05)
+        self._outbox.settle(tx)
+        if int(raw["status"], 16) != 1:
+            if request is not None:
+                self._call("eth_call", [request, raw["blockNumber"]])  # raises Refused with the name
+            raise ChainError("the transaction was mined but reverted", "look at the state and sign anew")
+        events = tuple(parse_all(raw["logs"]))
+        block_hash = bytes.fromhex(raw["blockHash"][2:])
+        return Receipt(tx, int(raw["blockNumber"], 16), block_hash, int(raw["gasUsed"], 16), events)

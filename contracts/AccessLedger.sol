@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IAccessLedger, OutputClass} from "./interfaces/IAccessLedger.sol";
+import {IConsentRegistry} from "./interfaces/IConsentRegistry.sol";
+import {IPermitRegistry, PermitStatus, Role} from "./interfaces/IPermitRegistry.sol";
+import {ITrail} from "./interfaces/ITrail.sol";
+import {Cohort} from "./Cohort.sol";
+import {Masks} from "./Masks.sol";
+import {Reasons} from "./Reasons.sol";
+import {Typed} from "./Typed.sol";
+import {Words} from "./Words.sol";
+
+/// @title Records, runs, accesses and releases
+contract AccessLedger is IAccessLedger, Typed {
+    using Masks for uint256;
+    using Words for uint256[];
+    using Words for bytes32[];
+    using Words for uint256;
+
+    bytes32 private constant RECORDS_REGISTERED = keccak256(
+        "RecordsRegistered(bytes32 ingest,bytes32 dataset,bytes32 leavesRoot,uint32 count,uint40 deadline)"
+    );
+    bytes32 private constant RUN_REQUEST = keccak256(
+        "RunRequest(bytes32 permit,bytes32 paramsHash,bytes32 resultKey,uint256 nonce,uint40 deadline)"
+    );
+    bytes32 private constant WORKER_BINDING = keccak256(
+        "WorkerBinding(bytes32 run,uint32 attempt,bytes32 subjectsHash,bytes32 workerKey,bytes32 codeHash,uint32 leaseSeconds,uint40 deadline)"
+    );
+    bytes32 private constant SEAL = keccak256(
+        "Seal(bytes32 run,uint32 attempt,bytes32 outputCommitment,bytes32 ciphertextHash,bytes32 keyCommitment,bytes32 disclosureCommitment,uint8 outputClass,uint32 statistics,uint40 deadline)"
+    );
+    bytes32 private constant REVIEW =
+        keccak256("Review(bytes32 run,uint32 attempt,bytes32 viewerKey,uint40 deadline)");
+    bytes32 private constant DECISION =
+        keccak256("Decision(bytes32 run,uint32 attempt,bytes32 sealHash,uint8 reason,uint40 deadline)");
+    bytes32 private constant CANCEL = keccak256("Cancel(bytes32 run,uint40 deadline)");
+
+    uint16 private constant KIND_RECORDS = 32;
+    uint16 private constant KIND_REQUEST = 33;
+    uint16 private constant KIND_AUTHORISE = 34;
+    uint16 private constant KIND_REFUSED = 35;
+    uint16 private constant KIND_SEAL = 36;
+    uint16 private constant KIND_VIEW = 37;
+    uint16 private constant KIND_RELEASE = 38;
+    uint16 private constant KIND_RELEASE_REFUSED = 39;
+    uint16 private constant KIND_REJECT = 40;
+    uint16 private constant KIND_CANCEL = 41;
+
+    uint256 private constant MAX_SUBJECTS = 1000;
+    uint256 private constant MAX_PARAMS = 2048;
+    uint32 private constant MAX_ATTEMPTS = 16;
+
+    enum Ended { No, Cancelled, Rejected, Released }
+
+    struct Run {
+        address analyst; uint40 deadline; uint32 attempts; Ended ended;
+        bytes32 permit;
+    }
+
+    struct Attempt {
+        address worker; uint40 leaseUntil;
+        bytes32 listHash;
+        bytes32 sealHash;
+    }
+
+    IPermitRegistry private immutable _permits;
+    IConsentRegistry private immutable _consents;
+    ITrail private immutable _trail;
+    uint32 public immutable cohortFloor;
+    uint32 public immutable maxLease;
+
+    mapping(bytes32 ingest => bool registered) private _ingests;
+    mapping(bytes32 run => Run stored) private _runs;
+    mapping(bytes32 run => mapping(uint32 attempt => Attempt stored)) private _attempts;
+    mapping(bytes32 run => mapping(uint32 attempt => mapping(address viewer => bool looked))) private _looks;
+
+    constructor(
+        bytes32 salt,
+        IPermitRegistry permits,
+        IConsentRegistry consents,
+        ITrail trail,
+        uint32 cohortFloor_,
+        uint32 maxLease_
+    ) Typed(salt) {
+        (_permits, _consents, _trail) = (permits, consents, trail);
+        (cohortFloor, maxLease) = (cohortFloor_, maxLease_);
+    }
+
+    /// @inheritdoc IAccessLedger
+    function registerRecords(RecordsRegistered calldata r, bytes calldata custodianSignature) external {
+        _notAfter(r.deadline);
+        address custodian = _signerOf(keccak256(abi.encode(RECORDS_REGISTERED, r)), custodianSignature);
+        if (custodian != _permits.custodianOf(r.dataset)) revert NotTheCustodian(custodian);
+        _requireLive(custodian, Role.Custodian);
+        if (_ingests[r.ingest]) revert IngestExists(r.ingest);
+        if (r.count == 0) revert NothingRegistered();
+        _ingests[r.ingest] = true;
+        emit RecordsSealed(r.ingest, r.dataset, r.leavesRoot, r.count);
+        _trail.append(KIND_RECORDS, sha256(abi.encode(r.ingest, r.dataset, r.leavesRoot, r.count)));
+    }
+
+    /// @inheritdoc IAccessLedger
+    function requestRun(RunRequest calldata r, bytes calldata params, bytes calldata analystSignature) external {
+        _notAfter(r.deadline);
+        address analyst = _signerOf(keccak256(abi.encode(RUN_REQUEST, r)), analystSignature);
+        bytes32 given = sha256(params);
+        if (given != r.paramsHash || params.length > MAX_PARAMS) revert ParamsMismatch(given, r.paramsHash);
+        bytes32 run = sha256(abi.encode(analyst, r.nonce));
+        if (_runs[run].analyst != address(0)) revert RunExists(run);
+        if (_permits.roleOf(analyst).role != Role.Analyst) revert IPermitRegistry.NotLive(analyst, Role.Analyst);
+        IPermitRegistry.Permit memory p = _permits.permitOf(r.permit);
+        if (p.status != PermitStatus.None && p.applicant != analyst) revert NotTheApplicant(analyst);
+        uint8 reason = _permits.isLive(analyst, Role.Analyst) ? _permitReason(p) : Reasons.ANALYST_ROLE;
+        if (reason != 0) {
+            _refuse(run, 0, reason);
+            return;
+        }
+        _runs[run] = Run(analyst, r.deadline, 0, Ended.No, r.permit);
+        emit RunRequested(run, r.permit, analyst, r.paramsHash, r.resultKey, r.deadline);
+        _trail.append(
+            KIND_REQUEST, sha256(abi.encode(run, r.permit, analyst, r.paramsHash, r.resultKey, r.deadline))
+        );
+    }
+
+    /// @inheritdoc IAccessLedger
+    function authorise(WorkerBinding calldata b, bytes calldata workerSignature, bytes32[] calldata subjects)
+        external
+        returns (bool effective)
+    {
+        address worker = _checkBinding(b, workerSignature, subjects);
+        Run storage run = _runs[b.run];
+        IPermitRegistry.Permit memory p = _permits.permitOf(run.permit);
+        uint8 reason = _authoriseReason(b, run, p, worker);
+        if (reason != 0) return _refuse(b.run, b.attempt, reason);
+        uint256[] memory slots = Cohort.slots(_consents, p.dataset, subjects);
+        (uint256 granted, uint256 lastDay) = Cohort.count(slots, Cohort.test(p));
+        if (granted == 0 || granted < p.minCohort || granted < cohortFloor) return _refuse(b.run, b.attempt, Reasons.COHORT);
+        run.attempts = b.attempt;
+        uint40 leaseUntil = _leaseEnd(b.leaseSeconds, p.expiry, lastDay);
+        (bytes32 listHash, bytes32 body) = _record(b, p, subjects, slots, granted);
+        _attempts[b.run][b.attempt] = Attempt(worker, leaseUntil, listHash, 0);
+        emit RunAuthorised(
+            b.run, b.attempt, uint32(granted), uint32(subjects.length - granted), leaseUntil, b.workerKey, listHash
+        );
+        _trail.append(KIND_AUTHORISE, body);
+        return true;
+    }
+
+    /// @inheritdoc IAccessLedger
+    function seal(Seal calldata s, bytes calldata workerSignature) external {
+        _notAfter(s.deadline);
+        address worker = _signerOf(keccak256(abi.encode(SEAL, s)), workerSignature);
+        Run storage run = _openRun(s.run, s.attempt);
+        Attempt storage attempt = _attempts[s.run][s.attempt];
+        if (worker != attempt.worker) revert WorkerMismatch(worker);
+        _requireLive(worker, Role.Worker);
+        if (block.timestamp > attempt.leaseUntil) revert LeaseOver(attempt.leaseUntil);
+        if (attempt.sealHash != 0) revert AlreadySealed(s.run);
+        uint16 allowed = _permits.permitOf(run.permit).outputClasses;
+        if (
+            s.outputClass == OutputClass.None || s.outputClass == OutputClass.Model
+                || allowed & (uint16(1) << uint16(s.outputClass)) == 0
+        ) revert OutputClassRefused(s.outputClass);
+        attempt.sealHash = sha256(abi.encode(s));
+        emit Sealed(s.run, s.attempt, attempt.sealHash, s);
+        _trail.append(KIND_SEAL, sha256(abi.encode(s.run, s.attempt, attempt.sealHash)));
+    }
+
+    /// @inheritdoc IAccessLedger
+    function viewOutput(Review calldata v, bytes calldata viewerSignature) external {
+        _notAfter(v.deadline);
+        address viewer = _signerOf(keccak256(abi.encode(REVIEW, v)), viewerSignature);
+        Run storage run = _openRun(v.run, v.attempt);
+        if (viewer == run.analyst) revert CheckerConflict(viewer);
+        _requireLive(viewer, Role.Checker);
+        if (_attempts[v.run][v.attempt].sealHash == 0) revert NotSealed(v.run);
+        _looks[v.run][v.attempt][viewer] = true;
+        emit OutputViewed(v.run, v.attempt, viewer, v.viewerKey);
+        _trail.append(KIND_VIEW, sha256(abi.encode(v.run, v.attempt, viewer, v.viewerKey)));
+    }
+
+    /// @inheritdoc IAccessLedger
+    function release(
+        Decision calldata d,
+        bytes32[] calldata subjects,
+        uint32[] calldata epochs,
+        bytes[2] calldata checkerSignatures
+    ) external returns (bool done) {
+        if (d.reason != 0) revert ReasonInvalid(d.reason);
+        bytes32 structHash = _decisionHash(d);
+        Run storage run = _openRun(d.run, d.attempt);
+        address a = _checker(d, run, structHash, checkerSignatures[0]);
+        address b = _checker(d, run, structHash, checkerSignatures[1]);
+        if (b <= a) revert IPermitRegistry.SignersNotAscending();
+        _requireList(_attempts[d.run][d.attempt].listHash, subjects, epochs);
+        (bytes32 subject, uint8 reason) = _releaseReason(run.permit, subjects, epochs);
+        if (reason != 0) {
+            emit ReleaseRefused(d.run, d.attempt, subject, reason);
+            _trail.append(KIND_RELEASE_REFUSED, sha256(abi.encode(d.run, d.attempt, subject, reason)));
+            return false;
+        }
+        run.ended = Ended.Released;
+        emit Released(d.run, d.attempt, d.sealHash, a, b);
+        _trail.append(KIND_RELEASE, sha256(abi.encode(d.run, d.attempt, d.sealHash, a, b)));
+        return true;
+    }
+
+    /// @inheritdoc IAccessLedger
+    function reject(Decision calldata d, bytes calldata checkerSignature) external {
+        if (d.reason == 0) revert ReasonInvalid(d.reason);
+        Run storage run = _openRun(d.run, d.attempt);
+        address checker = _checker(d, run, _decisionHash(d), checkerSignature);
+        run.ended = Ended.Rejected;
+        emit Rejected(d.run, d.attempt, d.sealHash, checker, d.reason);
+        _trail.append(KIND_REJECT, sha256(abi.encode(d.run, d.attempt, d.sealHash, checker, d.reason)));
+    }
+
+    /// @inheritdoc IAccessLedger
+    function cancel(Cancel calldata c, bytes calldata analystSignature) external {
+        _notAfter(c.deadline);
+        address analyst = _signerOf(keccak256(abi.encode(CANCEL, c.run, c.deadline)), analystSignature);
+        Run storage run = _knownRun(c.run);
+        if (run.ended != Ended.No) revert RunEnded(c.run);
+        if (analyst != run.analyst) revert NotTheAnalyst(analyst);
+        run.ended = Ended.Cancelled;
+        emit RunCancelled(c.run);
+        _trail.append(KIND_CANCEL, sha256(abi.encode(c.run)));
+    }
+
+    /// @inheritdoc IAccessLedger
+    function runOf(bytes32 run) external view returns (address analyst, bytes32 permit, uint32 attempts, bool ended) {
+        Run storage stored = _runs[run];
+        return (stored.analyst, stored.permit, stored.attempts, stored.ended != Ended.No);
+    }
+
+    /// @dev Everything about a binding that is malformed, a stranger's or a repetition: these revert.
+    function _checkBinding(WorkerBinding calldata b, bytes calldata signature, bytes32[] calldata subjects)
+        private
+        view
+        returns (address worker)
+    {
+        _notAfter(b.deadline);
+        worker = _signerOf(keccak256(abi.encode(WORKER_BINDING, b)), signature);
+        if (_permits.roleOf(worker).role != Role.Worker) revert IPermitRegistry.NotLive(worker, Role.Worker);
+        Run storage run = _knownRun(b.run);
+        if (run.ended == Ended.Rejected || run.ended == Ended.Released) revert RunEnded(b.run);
+        if (b.attempt != run.attempts + 1 || b.attempt > MAX_ATTEMPTS) {
+            revert AttemptOutOfOrder(b.attempt, run.attempts + 1);
+        }
+        if (subjects.length > MAX_SUBJECTS) revert TooManySubjects(subjects.length);
+        bytes32 given = sha256(abi.encodePacked(subjects));
+        if (given != b.subjectsHash) revert ListMismatch(given, b.subjectsHash);
+        bytes32 previous;
+        for (uint256 i; i < subjects.length; ++i) {
+            bytes32 subject = subjects.get(i);
+            if (subject <= previous) revert NotAscending(i);
+            previous = subject;
+        }
+    }
+
+    function _authoriseReason(
+        WorkerBinding calldata b,
+        Run storage run,
+        IPermitRegistry.Permit memory p,
+        address worker
+    ) private view returns (uint8) {
+        if (run.ended == Ended.Cancelled) return Reasons.CANCELLED;
+        if (block.timestamp > run.deadline) return Reasons.DEADLINE;
+        if (!_permits.isLive(worker, Role.Worker)) return Reasons.WORKER_ROLE;
+        if (b.codeHash != p.codeHash) return Reasons.CODE;
+        if (!_permits.isLive(run.analyst, Role.Analyst)) return Reasons.ANALYST_ROLE;
+        return _permitReason(p);
+    }
+
+    function _permitReason(IPermitRegistry.Permit memory p) private view returns (uint8) {
+        if (p.status == PermitStatus.None) return Reasons.PERMIT_ABSENT;
+        if (p.status == PermitStatus.Requested) return Reasons.PERMIT_NOT_APPROVED;
+        if (p.status == PermitStatus.Suspended) return Reasons.PERMIT_SUSPENDED;
+        return block.timestamp < p.expiry ? 0 : Reasons.PERMIT_EXPIRED;
+    }
+
+    function _leaseEnd(uint32 leaseSeconds, uint40 expiry, uint256 lastDay) private view returns (uint40) {
+        uint256 end = block.timestamp + (leaseSeconds < maxLease ? leaseSeconds : maxLease);
+        if (end > expiry) end = expiry;
+        uint256 consentEnd = (lastDay + 1) * 1 days;
+        return uint40(end > consentEnd ? consentEnd : end);
+    }
+
+    /// @dev Emits one event a person; granted words grow from the front, denied ones stand behind them.
+    function _record(
+        WorkerBinding calldata b,
+        IPermitRegistry.Permit memory p,
+        bytes32[] calldata subjects,
+        uint256[] memory slots,
+        uint256 granted
+    ) private returns (bytes32 listHash, bytes32 body) {
+        Cohort.Test memory test = Cohort.test(p);
+        bytes32[] memory list = new bytes32[](2 * granted);
+        bytes32[] memory words = new bytes32[](2 + 2 * subjects.length);
+        (words[0], words[1]) = (b.run, bytes32(uint256(b.attempt)));
+        (uint256 inList, uint256 inGranted, uint256 inDenied) = (list.at(0), words.at(2), words.at(2 + 2 * granted));
+        bytes32 run = b.run;
+        uint256 attempt = uint256(b.attempt) << 56;
+        for (uint256 i; i < slots.length; ++i) {
+            (bytes32 subject, uint256 slot) = (subjects.get(i), slots.get(i));
+            if (slot.holds(test.mask, test.want, test.today)) {
+                uint256 packed = attempt | ((slot >> 192) & type(uint56).max);
+                emit AccessGranted(run, subject, packed);
+                inList = inList.put(subject, slot.epochOf());
+                inGranted = inGranted.put(subject, packed);
+            } else {
+                uint8 reason = _denialReason(subject, slot, p.purposeNeed, test.today);
+                emit AccessDenied(run, subject, b.attempt, reason);
+                inDenied = inDenied.put(subject, reason);
+            }
+        }
+        return (list.hash(list.length), words.hash(words.length));
+    }
+
+    function _denialReason(bytes32 subject, uint256 slot, uint32 need, uint256 today) private view returns (uint8) {
+        return _consents.signerHashOf(subject) == 0 ? Reasons.NOT_ENROLLED : slot.whyNot(need, today);
+    }
+
+    /// @dev The predicate again, and the epoch the receipt named: one unwilling person stops the release.
+    function _releaseReason(bytes32 permit, bytes32[] calldata subjects, uint32[] calldata epochs)
+        private
+        view
+        returns (bytes32, uint8)
+    {
+        IPermitRegistry.Permit memory p = _permits.permitOf(permit);
+        uint8 reason = _permitReason(p);
+        if (reason != 0) return (0, reason);
+        uint256[] memory slots = Cohort.slots(_consents, p.dataset, subjects);
+        Cohort.Test memory test = Cohort.test(p);
+        for (uint256 i; i < subjects.length; ++i) {
+            if (!slots[i].holds(test.mask, test.want, test.today)) {
+                return (subjects[i], _denialReason(subjects[i], slots[i], p.purposeNeed, test.today));
+            }
+            if (slots[i].epochOf() != epochs[i]) return (subjects[i], Reasons.CONSENT_CHANGED);
+        }
+        return (0, 0);
+    }
+
+    function _requireList(bytes32 stored, bytes32[] calldata subjects, uint32[] calldata epochs) private view {
+        bytes32[] memory list = new bytes32[](2 * subjects.length);
+        for (uint256 i; i < subjects.length && i < epochs.length; ++i) {
+            (list[2 * i], list[2 * i + 1]) = (subjects[i], bytes32(uint256(epochs[i])));
+        }
+        bytes32 given = list.hash(list.length);
+        if (given != stored || subjects.length != epochs.length) revert ListMismatch(given, stored);
+    }
+
+    /// @dev A live checker who looked at this very seal and did not ask for it.
+    function _checker(Decision calldata d, Run storage run, bytes32 structHash, bytes calldata signature)
+        private
+        view
+        returns (address checker)
+    {
+        checker = _signerOf(structHash, signature);
+        if (checker == run.analyst) revert CheckerConflict(checker);
+        _requireLive(checker, Role.Checker);
+        bytes32 stored = _attempts[d.run][d.attempt].sealHash;
+        if (stored == 0) revert NotSealed(d.run);
+        if (d.sealHash != stored) revert SealMismatch(d.sealHash, stored);
+        if (!_looks[d.run][d.attempt][checker]) revert NotViewed(checker);
+    }
+
+    function _decisionHash(Decision calldata d) private view returns (bytes32) {
+        _notAfter(d.deadline);
+        return keccak256(abi.encode(DECISION, d));
+    }
+
+    function _knownRun(bytes32 run) private view returns (Run storage stored) {
+        stored = _runs[run];
+        if (stored.analyst == address(0)) revert RunUnknown(run);
+    }
+
+    function _openRun(bytes32 run, uint32 attempt) private view returns (Run storage stored) {
+        stored = _knownRun(run);
+        if (stored.ended != Ended.No) revert RunEnded(run);
+        if (attempt == 0 || attempt != stored.attempts) revert NotNewestAttempt(attempt);
+    }
+
+    function _requireLive(address account, Role role) private view {
+        if (!_permits.isLive(account, role)) revert IPermitRegistry.NotLive(account, role);
+    }
+
+    function _refuse(bytes32 run, uint32 attempt, uint8 reason) private returns (bool) {
+        emit RunRefused(run, attempt, reason);
+        _trail.append(KIND_REFUSED, sha256(abi.encode(run, attempt, reason)));
+        return false;
+    }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {IConsentRegistry} from "./interfaces/IConsentRegistry.sol";
+import {IPermitRegistry} from "./interfaces/IPermitRegistry.sol";
+import {Masks} from "./Masks.sol";
+import {Words} from "./Words.sol";
+
+/// @title One permit's predicate over many people
+library Cohort {
+    using Masks for uint256;
+    using Words for uint256[];
+
+    error SlotsUnavailable();
+
+    /// @dev The predicate of one permit on one day (Masks.holds).
+    struct Test {
+        uint256 mask;
+        uint256 want;
+        uint256 today;
+    }
+
+    function test(IPermitRegistry.Permit memory p) internal view returns (Test memory) {
+        return Test(
+            Masks.mask(p.purposeNeed, p.categories), Masks.want(p.purposeNeed, p.categories), block.timestamp / 1 days
+        );
+    }
+
+    /// @dev `slotsOf` without the compiler's word-by-word decoding: the registry is ours and set at deployment.
+    function slots(IConsentRegistry consents, bytes32 dataset, bytes32[] calldata subjects)
+        internal
+        view
+        returns (uint256[] memory)
+    {
+        (bool ok, bytes memory answer) =
+            address(consents).staticcall(abi.encodeCall(IConsentRegistry.slotsOf, (dataset, subjects)));
+        if (!ok || answer.length != 64 + 32 * subjects.length) revert SlotsUnavailable();
+        return Words.list(answer);
+    }
+
+    /// @dev How many hold the predicate, and the earliest last day among them.
+    function count(uint256[] memory all, Test memory t) internal pure returns (uint256 granted, uint256 lastDay) {
+        (uint256 mask, uint256 want, uint256 today) = (t.mask, t.want, t.today);
+        lastDay = type(uint24).max;
+        for (uint256 i; i < all.length; ++i) {
+            uint256 slot = all.get(i);
+            if (!slot.holds(mask, want, today)) continue;
+            unchecked {
+                ++granted; // at most the list's length
+            }
+            if (slot.untilDayOf() < lastDay) lastDay = slot.untilDayOf();
+        }
+    }
+}

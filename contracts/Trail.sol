@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ITrail} from "./interfaces/ITrail.sol";
+
+/// @title The trail: one running hash over everything the three registries did
+contract Trail is ITrail {
+    address private immutable _permits;
+    address private immutable _consents;
+    address private immutable _accesses;
+
+    uint64 private _count;
+    bytes32 private _head;
+
+    /// @param registries The permit, consent and access registries, known before they exist from the deployer's nonce.
+    constructor(address[3] memory registries) {
+        (_permits, _consents, _accesses) = (registries[0], registries[1], registries[2]);
+    }
+
+    /// @inheritdoc ITrail
+    function append(uint16 kind, bytes32 body) external returns (uint64 count, bytes32 value) {
+        if (msg.sender != _permits && msg.sender != _consents && msg.sender != _accesses) revert NotARegistry(msg.sender);
+        value = sha256(abi.encode(_head, msg.sender, kind, block.number, body));
+        count = _count + 1;
+        (_count, _head) = (count, value);
+        emit Head(count, value, kind, body);
+    }
+
+    /// @inheritdoc ITrail
+    function head() external view returns (uint64 count, bytes32 value) {
+        return (_count, _head);
+    }
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
+import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
+import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
+
+/// @title Typed data of one deployment
+/// @notice EIP-712 with a random salt for each deployment: on a dev chain that is created anew, chain id and addresses
+/// repeat, and yesterday's signatures would be valid today without it. OpenZeppelin's EIP712 has no salt, so its two
+/// virtual functions are overridden. The separator is built at each call: a fork changes the chain id.
+abstract contract Typed is EIP712 {
+    bytes32 private immutable _salt;
+
+    error SignatureInvalid();
+    error DeadlinePassed(uint40 deadline);
+
+    constructor(bytes32 salt) EIP712("volens", "1") {
+        _salt = salt;
+    }
+
+    /// @inheritdoc EIP712
+    function eip712Domain()
+        public
+        view
+        override
+        returns (bytes1, string memory, string memory, uint256, address, bytes32, uint256[] memory)
+    {
+        return (0x1f, "volens", "1", block.chainid, address(this), _salt, new uint256[](0));
+    }
+
+    function _separator() internal view returns (bytes32) {
+        return MessageHashUtils.toDomainSeparator(
+            0x1f, keccak256("volens"), keccak256("1"), block.chainid, address(this), _salt
+        );
+    }
+
+    function _hashTypedDataV4(bytes32 structHash) internal view override returns (bytes32) {
+        return MessageHashUtils.toTypedDataHash(_separator(), structHash);
+    }
+
+    /// @dev The wallet that signed, or zero: 65 bytes, low s, v 27 or 28 (ECDSA refuses the rest).
+    function _recover(bytes32 structHash, bytes calldata signature) internal view returns (address signer) {
+        (signer,,) = ECDSA.tryRecoverCalldata(_hashTypedDataV4(structHash), signature);
+    }
+
+    /// @dev As `_recover`, but a signature by nobody reverts.
+    function _signerOf(bytes32 structHash, bytes calldata signature) internal view returns (address signer) {
+        signer = _recover(structHash, signature);
+        if (signer == address(0)) revert SignatureInvalid();
+    }
+
+    function _notAfter(uint40 deadline) internal view {
+        if (block.timestamp > deadline) revert DeadlinePassed(deadline);
+    }
+}

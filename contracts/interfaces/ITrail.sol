@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+pragma solidity 0.8.37;
+
+/// @notice The ordered record of what the registries did; encodings in docs/ledger.md.
+interface ITrail {
+    /// @notice The last log of every state-changing call.
+    event Head(uint64 indexed count, bytes32 head, uint16 kind, bytes32 body);
+
+    error NotARegistry(address caller);
+
+    /// @notice Adds one step: head = sha256(head, caller, kind, block number, body). Only the three registries may.
+    function append(uint16 kind, bytes32 body) external returns (uint64 count, bytes32 head);
+
+    /// @notice How many steps there are, and the value after the last.
+    function head() external view returns (uint64 count, bytes32 value);
+}

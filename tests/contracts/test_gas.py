@@ -1,0 +1,20 @@
+"""What a person costs: the figure is asserted, since dense cohorts of thousands depend on it."""
+
+from __future__ import annotations
+
+from factories import World
+
+from chain.devchain import DevChain
+from chain.events import AccessGranted, RunAuthorised
+
+
+def test_authorise_costs_at_most_6000_gas_a_person(devchain: DevChain, record_property: object) -> None:
+    world = World.create(devchain.url)
+    subjects = world.enrol(1000)
+    world.grant(subjects)
+    run = world.request_run(world.permit())
+    receipt = world.authorise(run, subjects)
+    assert receipt.one(RunAuthorised).granted == 1000
+    assert len(receipt.all(AccessGranted)) == 1000
+    print("gas", receipt.gas/1000)
+    assert receipt.gas / 1000 <= 6000
