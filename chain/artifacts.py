@@ -53,14 +53,14 @@ def load(name: str) -> Artifact:
     return Artifact(name, raw["abi"], bytes.fromhex(raw["bytecode"]), raw["sourceHash"])
 
 
-def compile_all(library: Path) -> dict[str, dict[str, Any]]:
-    """Compile every contract offline; `library` is the folder holding `@openzeppelin/contracts`.
+def compile_all(library: Path, folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
+    """Compile every contract of `folder` offline; `library` is the folder holding `@openzeppelin/contracts`.
 
     Returns artifact JSON by contract name. Raises ChainError with the compiler's own words.
     """
     import solcx
 
-    sources = {str(path.relative_to(FOLDER)): path.read_text(encoding="utf-8") for path in _own_sources()}
+    sources = {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in _own_sources(folder)}
     source_hash = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
     sources |= _imported(sources, library)
     request = {
@@ -86,9 +86,9 @@ def compile_all(library: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _own_sources() -> Iterator[Path]:
-    yield from sorted(FOLDER.glob("*.sol"))
-    yield from sorted((FOLDER / "interfaces").glob("*.sol"))
+def _own_sources(folder: Path) -> Iterator[Path]:
+    yield from sorted(folder.glob("*.sol"))
+    yield from sorted((folder / "interfaces").glob("*.sol"))
 
 
 def _imported(sources: dict[str, str], library: Path) -> dict[str, str]:

@@ -11,9 +11,11 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import rlp
 from eth_abi.abi import decode
 from eth_utils.abi import function_abi_to_4byte_selector
 from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
 from web3 import HTTPProvider, Web3
 from web3.types import RPCEndpoint
 
@@ -71,15 +73,18 @@ class Ledger:
         return cls(node, identity, transactor)
 
     def relay(self, contract: str, function: str, *arguments: Any) -> Receipt:
-        """Send one call and wait until it is mined. A struct is a mapping by field name or a tuple in ABI order."""
+        """Send one call and wait until it is mined; a struct is a tuple in ABI order (`message_tuple`)."""
         if self._transactor is None:
             raise ChainError("this connection only reads", "connect with a relay key")
-        data = self._contracts[contract].encode_abi(function, [_plain(a) for a in arguments])
-        return self._transactor.send(self.domain.contracts[contract], bytes.fromhex(data[2:]))
+        return self._transactor.send(self.domain.contracts[contract], self.encode(contract, function, *arguments))
+
+    def encode(self, contract: str, function: str, *arguments: Any) -> bytes:
+        """Calldata of one call."""
+        return bytes.fromhex(self._contracts[contract].encode_abi(function, list(arguments))[2:])
 
     def read(self, contract: str, function: str, *arguments: Any, block: str = "latest") -> Any:
         """The decoded answer of a view, at the newest block unless told otherwise."""
-        data = self._contracts[contract].encode_abi(function, list(arguments))
+        data = "0x" + self.encode(contract, function, *arguments).hex()
         raw = self.node.call("eth_call", [{"to": self.domain.contracts[contract], "data": data}, block])
         entry = next(e for e in load(contract).abi if e["type"] == "function" and e["name"] == function)
         values = decode([_signature(output) for output in entry["outputs"]], bytes.fromhex(raw[2:]))
@@ -135,7 +140,7 @@ def deploy(
     chain_id = int(node.call("eth_chainId", []), 16)
     transactor = Transactor(node.call, wallet, outbox, chain_id)
     nonce = int(node.call("eth_getTransactionCount", [wallet.address, "latest"]), 16)
-    trail, permits, consents, accesses = (_created_at(wallet.address, nonce + i) for i in range(4))
+    trail, permits, consents, accesses = (created_at(wallet.address, nonce + i) for i in range(4))
     arguments = {
         "Trail": [[permits, consents, accesses]],
         "PermitRegistry": [list(founders), quorum, salt, trail],
@@ -171,15 +176,9 @@ def message_tuple(kind: str, message: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(message[name] for name, _ in typed_data()["types"][kind])
 
 
-def _created_at(sender: str, nonce: int) -> str:
-    from eth_utils.crypto import keccak
-    from rlp import encode  # comes with eth-account
-
-    return to_checksum_address(keccak(encode([bytes.fromhex(sender[2:]), nonce]))[12:])
-
-
-def _plain(value: Any) -> Any:
-    return tuple(value.values()) if isinstance(value, Mapping) else value
+def created_at(sender: str, nonce: int) -> str:
+    """The address of the contract that `sender` creates with its transaction number `nonce`."""
+    return to_checksum_address(keccak(rlp.encode([bytes.fromhex(sender[2:]), nonce]))[12:])
 
 
 def _signature(entry: Mapping[str, Any]) -> str:

@@ -88,7 +88,7 @@ contract AccessLedger is IAccessLedger, Typed {
     }
 
     /// @inheritdoc IAccessLedger
-    function registerRecords(RecordsRegistered calldata r, bytes calldata custodianSignature) external {
+    function registerRecords(RecordsRegistered calldata r, bytes calldata custodianSignature) external direct {
         _notAfter(r.deadline);
         address custodian = _signerOf(keccak256(abi.encode(RECORDS_REGISTERED, r)), custodianSignature);
         if (custodian != _permits.custodianOf(r.dataset)) revert NotTheCustodian(custodian);
@@ -101,7 +101,7 @@ contract AccessLedger is IAccessLedger, Typed {
     }
 
     /// @inheritdoc IAccessLedger
-    function requestRun(RunRequest calldata r, bytes calldata params, bytes calldata analystSignature) external {
+    function requestRun(RunRequest calldata r, bytes calldata params, bytes calldata analystSignature) external direct {
         _notAfter(r.deadline);
         address analyst = _signerOf(keccak256(abi.encode(RUN_REQUEST, r)), analystSignature);
         bytes32 given = sha256(params);
@@ -126,6 +126,7 @@ contract AccessLedger is IAccessLedger, Typed {
     /// @inheritdoc IAccessLedger
     function authorise(WorkerBinding calldata b, bytes calldata workerSignature, bytes32[] calldata subjects)
         external
+        direct
         returns (bool effective)
     {
         address worker = _checkBinding(b, workerSignature, subjects);
@@ -134,21 +135,23 @@ contract AccessLedger is IAccessLedger, Typed {
         uint8 reason = _authoriseReason(b, run, p, worker);
         if (reason != 0) return _refuse(b.run, b.attempt, reason);
         uint256[] memory slots = Cohort.slots(_consents, p.dataset, subjects);
-        (uint256 granted, uint256 lastDay) = Cohort.count(slots, Cohort.test(p));
-        if (granted == 0 || granted < p.minCohort || granted < cohortFloor) return _refuse(b.run, b.attempt, Reasons.COHORT);
+        Cohort.Tally memory tally = Cohort.count(slots, Cohort.test(p));
+        if (tally.granted == 0 || tally.granted < p.minCohort || tally.granted < cohortFloor) return _refuse(b.run, b.attempt, Reasons.COHORT);
         run.attempts = b.attempt;
-        uint40 leaseUntil = _leaseEnd(b.leaseSeconds, p.expiry, lastDay);
-        (bytes32 listHash, bytes32 body) = _record(b, p, subjects, slots, granted);
-        _attempts[b.run][b.attempt] = Attempt(worker, leaseUntil, listHash, 0);
+        Attempt storage attempt = _attempts[b.run][b.attempt];
+        (attempt.worker, attempt.leaseUntil) = (worker, _leaseEnd(b.leaseSeconds, p.expiry, tally.lastDay));
+        bytes32 body;
+        (attempt.listHash, body) = _record(b, p, subjects, slots, tally.granted);
         emit RunAuthorised(
-            b.run, b.attempt, uint32(granted), uint32(subjects.length - granted), leaseUntil, b.workerKey, listHash
+            b.run, b.attempt, uint32(tally.granted), uint32(subjects.length - tally.granted), attempt.leaseUntil,
+            b.workerKey, attempt.listHash
         );
         _trail.append(KIND_AUTHORISE, body);
         return true;
     }
 
     /// @inheritdoc IAccessLedger
-    function seal(Seal calldata s, bytes calldata workerSignature) external {
+    function seal(Seal calldata s, bytes calldata workerSignature) external direct {
         _notAfter(s.deadline);
         address worker = _signerOf(keccak256(abi.encode(SEAL, s)), workerSignature);
         Run storage run = _openRun(s.run, s.attempt);
@@ -168,7 +171,7 @@ contract AccessLedger is IAccessLedger, Typed {
     }
 
     /// @inheritdoc IAccessLedger
-    function viewOutput(Review calldata v, bytes calldata viewerSignature) external {
+    function viewOutput(Review calldata v, bytes calldata viewerSignature) external direct {
         _notAfter(v.deadline);
         address viewer = _signerOf(keccak256(abi.encode(REVIEW, v)), viewerSignature);
         Run storage run = _openRun(v.run, v.attempt);
@@ -186,7 +189,7 @@ contract AccessLedger is IAccessLedger, Typed {
         bytes32[] calldata subjects,
         uint32[] calldata epochs,
         bytes[2] calldata checkerSignatures
-    ) external returns (bool done) {
+    ) external direct returns (bool done) {
         if (d.reason != 0) revert ReasonInvalid(d.reason);
         bytes32 structHash = _decisionHash(d);
         Run storage run = _openRun(d.run, d.attempt);
@@ -207,7 +210,7 @@ contract AccessLedger is IAccessLedger, Typed {
     }
 
     /// @inheritdoc IAccessLedger
-    function reject(Decision calldata d, bytes calldata checkerSignature) external {
+    function reject(Decision calldata d, bytes calldata checkerSignature) external direct {
         if (d.reason == 0) revert ReasonInvalid(d.reason);
         Run storage run = _openRun(d.run, d.attempt);
         address checker = _checker(d, run, _decisionHash(d), checkerSignature);
@@ -217,7 +220,7 @@ contract AccessLedger is IAccessLedger, Typed {
     }
 
     /// @inheritdoc IAccessLedger
-    function cancel(Cancel calldata c, bytes calldata analystSignature) external {
+    function cancel(Cancel calldata c, bytes calldata analystSignature) external direct {
         _notAfter(c.deadline);
         address analyst = _signerOf(keccak256(abi.encode(CANCEL, c.run, c.deadline)), analystSignature);
         Run storage run = _knownRun(c.run);

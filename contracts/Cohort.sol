@@ -20,6 +20,11 @@ library Cohort {
         uint256 today;
     }
 
+    struct Tally {
+        uint256 granted;
+        uint256 lastDay;
+    }
+
     function test(IPermitRegistry.Permit memory p) internal view returns (Test memory) {
         return Test(
             Masks.mask(p.purposeNeed, p.categories), Masks.want(p.purposeNeed, p.categories), block.timestamp / 1 days
@@ -39,16 +44,17 @@ library Cohort {
     }
 
     /// @dev How many hold the predicate, and the earliest last day among them.
-    function count(uint256[] memory all, Test memory t) internal pure returns (uint256 granted, uint256 lastDay) {
-        (uint256 mask, uint256 want, uint256 today) = (t.mask, t.want, t.today);
-        lastDay = type(uint24).max;
+    function count(uint256[] memory all, Test memory t) internal pure returns (Tally memory tally) {
+        uint256 granted;
+        uint256 lastDay = type(uint24).max;
         for (uint256 i; i < all.length; ++i) {
             uint256 slot = all.get(i);
-            if (!slot.holds(mask, want, today)) continue;
+            if (!slot.holds(t.mask, t.want, t.today)) continue;
             unchecked {
                 ++granted; // at most the list's length
             }
             if (slot.untilDayOf() < lastDay) lastDay = slot.untilDayOf();
         }
+        (tally.granted, tally.lastDay) = (granted, lastDay);
     }
 }

@@ -37,7 +37,7 @@ contract ConsentRegistry is IConsentRegistry, Typed {
     }
 
     /// @inheritdoc IConsentRegistry
-    function enrol(EnrolmentItem[] calldata items) external {
+    function enrol(EnrolmentItem[] calldata items) external direct {
         bytes32[] memory words = new bytes32[](2 * items.length);
         uint256 n;
         for (uint256 i; i < items.length; ++i) {
@@ -56,7 +56,7 @@ contract ConsentRegistry is IConsentRegistry, Typed {
     }
 
     /// @inheritdoc IConsentRegistry
-    function grant(GrantItem[] calldata items) external {
+    function grant(GrantItem[] calldata items) external direct {
         bytes32[] memory words = new bytes32[](3 * items.length);
         uint256 n;
         for (uint256 i; i < items.length; ++i) {
@@ -81,10 +81,13 @@ contract ConsentRegistry is IConsentRegistry, Typed {
     /// @inheritdoc IConsentRegistry
     function revoke(Revoke calldata r, bytes calldata signer, bytes calldata signature)
         external
+        direct
         returns (bool acted, uint32 current)
     {
-        if (signerHashOf[r.subject] == 0) revert NotEnrolled(r.subject);
-        if (!_signedBy(r.subject, signer, keccak256(abi.encode(REVOKE, r)), signature)) revert SignatureInvalid();
+        bytes4 refusal = _signatureRefusal(r.subject, signer, keccak256(abi.encode(REVOKE, r)), signature);
+        if (refusal == NotEnrolled.selector) revert NotEnrolled(r.subject);
+        if (refusal == SignerMismatch.selector) revert SignerMismatch();
+        if (refusal != 0) revert SignatureInvalid();
         uint256 slot = _slots[r.dataset][r.subject];
         current = slot.epochOf();
         if (r.epoch > current) revert EpochStale(r.epoch, current);
@@ -127,10 +130,8 @@ contract ConsentRegistry is IConsentRegistry, Typed {
     function _checkGrant(GrantItem calldata item, uint256 old) private view returns (bytes4) {
         Grant calldata g = item.grant;
         if (block.timestamp > g.deadline) return DeadlinePassed.selector;
-        if (signerHashOf[g.subject] == 0) return NotEnrolled.selector;
-        if (!_signedBy(g.subject, item.signer, keccak256(abi.encode(GRANT, g)), item.signature)) {
-            return SignatureInvalid.selector;
-        }
+        bytes4 refusal = _signatureRefusal(g.subject, item.signer, keccak256(abi.encode(GRANT, g)), item.signature);
+        if (refusal != 0) return refusal;
         if (g.epoch != old.epochOf()) return EpochStale.selector;
         if (g.replaces != old.versionOf()) return VersionStale.selector;
         if (g.fromDay > g.untilDay || g.untilDay < block.timestamp / 1 days) return WindowInvalid.selector;
@@ -153,14 +154,17 @@ contract ConsentRegistry is IConsentRegistry, Typed {
         return Masks.pack(epoch, g.replaces + 1, g.fromDay, g.untilDay, g.purposes, g.categories);
     }
 
-    function _signedBy(bytes32 subject, bytes calldata signer, bytes32 structHash, bytes calldata signature)
+    /// @dev Zero when the enrolled key signed; otherwise the selector of what is wrong.
+    function _signatureRefusal(bytes32 subject, bytes calldata signer, bytes32 structHash, bytes calldata signature)
         private
         view
-        returns (bool)
+        returns (bytes4)
     {
-        if (signer.length != 20 || keccak256(signer) != signerHashOf[subject]) return false;
+        bytes32 stored = signerHashOf[subject];
+        if (stored == 0) return NotEnrolled.selector;
+        if (keccak256(signer) != stored) return SignerMismatch.selector;
         address key = _recover(structHash, signature);
-        return key != address(0) && key == address(bytes20(signer));
+        return key != address(0) && key == address(bytes20(signer)) ? bytes4(0) : SignatureInvalid.selector;
     }
 
     /// @dev One step on the trail for the accepted items; none when every item was skipped.

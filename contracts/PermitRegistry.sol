@@ -50,7 +50,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
     }
 
     /// @inheritdoc IPermitRegistry
-    function setRole(RoleChange calldata c, bytes[] calldata signatures) external {
+    function setRole(RoleChange calldata c, bytes[] calldata signatures) external direct {
         _notAfter(c.deadline);
         if (_nonces[c.nonce]) revert NonceUsed(c.nonce);
         _nonces[c.nonce] = true;
@@ -68,7 +68,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
     }
 
     /// @inheritdoc IPermitRegistry
-    function registerDataset(RegisterDataset calldata r, bytes calldata custodianSignature) external {
+    function registerDataset(RegisterDataset calldata r, bytes calldata custodianSignature) external direct {
         _notAfter(r.deadline);
         address custodian =
             _signerOf(keccak256(abi.encode(REGISTER_DATASET, r.dataset, r.documentHash, r.deadline)), custodianSignature);
@@ -80,7 +80,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
     }
 
     /// @inheritdoc IPermitRegistry
-    function requestPermit(PermitRequest calldata r, bytes calldata signature) external {
+    function requestPermit(PermitRequest calldata r, bytes calldata signature) external direct {
         _notAfter(r.deadline);
         address applicant = _signerOf(keccak256(abi.encode(PERMIT_REQUEST, r)), signature);
         _requireLive(applicant, Role.Analyst);
@@ -108,7 +108,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
     }
 
     /// @inheritdoc IPermitRegistry
-    function vote(Vote calldata v, bytes calldata signature) external {
+    function vote(Vote calldata v, bytes calldata signature) external direct {
         _notAfter(v.deadline);
         address member =
             _signerOf(keccak256(abi.encode(VOTE, v.permit, v.requestHash, v.yes, v.deadline)), signature);
@@ -132,7 +132,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
     }
 
     /// @inheritdoc IPermitRegistry
-    function suspend(Suspend calldata order, bytes calldata signature) external {
+    function suspend(Suspend calldata order, bytes calldata signature) external direct {
         _notAfter(order.deadline);
         address by = _signerOf(keccak256(abi.encode(SUSPEND, order.permit, order.deadline)), signature);
         if (!isLive(by, Role.DataProtection)) _requireLive(by, Role.Committee);

@@ -13,10 +13,18 @@ abstract contract Typed is EIP712 {
     bytes32 private immutable _salt;
 
     error SignatureInvalid();
+    error NotDirect(address caller);
     error DeadlinePassed(uint40 deadline);
 
     constructor(bytes32 salt) EIP712("volens", "1") {
         _salt = salt;
+    }
+
+    /// @dev The evidence of every step is its transaction's own calldata, and a transaction makes one step: so no
+    /// contract stands in between, nor code delegated to the sender's account (EIP-7702).
+    modifier direct() {
+        if (msg.sender != tx.origin || msg.sender.code.length != 0) revert NotDirect(msg.sender);
+        _;
     }
 
     /// @inheritdoc EIP712

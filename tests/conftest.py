@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from factories import World
-
+from api.demo.stage import World
 from chain.devchain import DevChain
 
 

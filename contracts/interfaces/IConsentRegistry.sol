@@ -31,6 +31,7 @@ interface IConsentRegistry {
     error NothingGranted();
     error MaskUnknown(uint32 purposes, uint32 categories);
     error SignerInvalid();
+    error SignerMismatch();
     error NotARegistrar();
 
     /// @notice Enrols people: a live registrar vouches, the key itself agrees. A bad item is skipped, never the batch.

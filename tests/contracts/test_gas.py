@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from factories import World
-
+from api.demo.stage import World
 from chain.devchain import DevChain
 from chain.events import AccessGranted, RunAuthorised
 
 
-def test_authorise_costs_at_most_6000_gas_a_person(devchain: DevChain, record_property: object) -> None:
+def test_authorise_costs_at_most_6000_gas_a_person(devchain: DevChain) -> None:
     world = World.create(devchain.url)
     subjects = world.enrol(1000)
     world.grant(subjects)
@@ -16,5 +15,4 @@ def test_authorise_costs_at_most_6000_gas_a_person(devchain: DevChain, record_pr
     receipt = world.authorise(run, subjects)
     assert receipt.one(RunAuthorised).granted == 1000
     assert len(receipt.all(AccessGranted)) == 1000
-    print("gas", receipt.gas/1000)
     assert receipt.gas / 1000 <= 6000

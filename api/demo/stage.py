@@ -1,4 +1,7 @@
-"""Played people and their signed messages, with defaults; every test states only what it is about."""
+"""Played people and their signed messages, with defaults: the demo's attackers and the tests stand on it.
+
+A `World` is a deployment of its own, so whatever is tried here leaves the real one alone.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,12 @@ ROLES = {
 }
 CAST = {
     "omar": "custodian", "rita": "registrar", "noor": "analyst", "sol": "checker", "tess": "checker",
-    "bram": "broker", "wanda": "worker", "dora": "protection",
+    "bram": "broker", "wanda": "worker", "wilma": "worker", "dora": "protection",
 }
 CODE = hashlib.sha256(b"code").digest()
 SCHEMA = hashlib.sha256(b"schema").digest()
 PARAMS = b'{"model":"logistic"}'
+PARAMS_HASH = hashlib.sha256(PARAMS).digest()
 RESEARCH = 0b110  # general and health research
 CATEGORIES = 1 << 2 | 1 << 6
 
@@ -34,7 +38,7 @@ def random32() -> bytes:
 
 
 class MemoryOutbox:
-    """An outbox for tests that do not crash."""
+    """An outbox for a world that is thrown away: it survives no crash."""
 
     def __init__(self) -> None:
         self.waiting: dict[bytes, tuple[str, int, bytes]] = {}
@@ -56,6 +60,7 @@ class World:
     ledger: Ledger
     people: dict[str, Wallet]
     dataset: bytes
+    relayer: Wallet
     subjects: dict[bytes, Wallet] = field(default_factory=dict)
 
     @classmethod
@@ -67,7 +72,7 @@ class World:
         outbox = MemoryOutbox()
         founders = [people[name].address for name in ("pia", "quinn", "rui")]
         identity = deploy(url, relay, outbox, founders, 2, salt or random32(), floor)
-        world = cls(Ledger.connect(url, identity, relay, outbox), people, random32())
+        world = cls(Ledger.connect(url, identity, relay, outbox), people, random32(), relay)
         if roles:
             for name, role in CAST.items():
                 world.set_role(people[name].address, role)
@@ -158,7 +163,7 @@ class World:
 
     def request_run(self, permit: bytes, by: str = "noor", **change: Any) -> bytes:
         """A mined run request; returns the run id."""
-        message = {"permit": permit, "paramsHash": hashlib.sha256(PARAMS).digest(), "resultKey": random32(),
+        message = {"permit": permit, "paramsHash": PARAMS_HASH, "resultKey": random32(),
                    "nonce": secrets.randbits(256), "deadline": FOREVER} | change
         self.relay("AccessLedger", "requestRun", "RunRequest", message, PARAMS, self.by(by, "RunRequest", message))
         account = bytes.fromhex(self.people[by].address[2:]).rjust(32, b"\0")

@@ -1,0 +1,65 @@
+"""Which code this is: codeHash and paramsSchemaHash of protocol §1. Imports nothing heavy, so any process may
+ask.
+
+A statement, not an attestation: whoever controls the host can state anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import platform
+from pathlib import Path
+
+from analytics.errors import CodeError
+
+# Distributions the package may import; a test compares this with its import statements.
+LIBRARIES = ("fhir.resources", "numpy", "scikit-learn", "scipy", "threadpoolctl")
+PACKAGE = Path(__file__).parent
+
+
+def code_hash(package: Path | None = None) -> bytes:
+    """32 bytes: sha256 over `canonical("volens/code/1", n, n pairs (path, sha256), m, m lines "name==version")`.
+
+    Paths are posix, relative to `package` (default: the package this module stands in), sorted; every file
+    counts but byte-code caches. Library lines are sorted and end with Python's. Raises CodeError for a link
+    or a missing library.
+    """
+    root = PACKAGE if package is None else package
+    files = sorted((path.relative_to(root).as_posix(), path) for path in root.rglob("*") if _counts(path))
+    if not files:
+        raise CodeError("the package folder holds no files")
+    digest = hashlib.sha256(_field(b"volens/code/1") + _field(len(files).to_bytes(8, "big")))
+    for name, path in files:
+        digest.update(_field(name.encode()) + _field(hashlib.sha256(path.read_bytes()).digest()))
+    lines = library_lines()
+    digest.update(_field(len(lines).to_bytes(8, "big")))
+    for line in lines:
+        digest.update(_field(line.encode()))
+    return digest.digest()
+
+
+def library_lines() -> list[str]:
+    """Sorted `name==version` of the libraries the package may import, then of Python."""
+    try:
+        lines = sorted(f"{name}=={importlib.metadata.version(name)}" for name in LIBRARIES)
+    except importlib.metadata.PackageNotFoundError:
+        raise CodeError("a library that the package needs is not installed") from None
+    return [*lines, f"python=={platform.python_version()}"]
+
+
+def params_schema_hash() -> bytes:
+    """sha256 of params-schema.json, as it stands in the package: the permit's paramsSchemaHash."""
+    return hashlib.sha256((PACKAGE / "params-schema.json").read_bytes()).digest()
+
+
+def _counts(path: Path) -> bool:
+    if "__pycache__" in path.parts or path.suffix == ".pyc":
+        return False
+    if path.is_symlink():
+        raise CodeError("the package folder holds a link")
+    return path.is_file()
+
+
+def _field(data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + data

@@ -1,0 +1,57 @@
+"""What can go wrong in this room: each error names a fact and says what to do next, and never carries a data
+value."""
+
+from __future__ import annotations
+
+
+class AnalyticsError(Exception):
+    """Base of every error of this room. `hint` is one plain sentence: what to do next."""
+
+    hint = "Read the message; nothing was computed."
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        if hint is not None:
+            self.hint = hint
+
+
+class JsonRefused(AnalyticsError):
+    """The bytes are not one strict JSON document."""
+
+    hint = "Send UTF-8 JSON without duplicate keys, NaN or deep nesting, within the size limit."
+
+
+class ParamsError(AnalyticsError):
+    """The run parameters are not what params-schema.json allows."""
+
+    hint = "Compare the parameters with analytics/params-schema.json; they must be canonical JSON."
+
+
+class PayloadError(AnalyticsError):
+    """A record's payload is not in its declared format."""
+
+    hint = "Correct the record at the custodian and ingest it again."
+
+
+class InputsError(AnalyticsError):
+    """The set of records handed to a run does not fit together."""
+
+    hint = "Hand over each subject's records once, and only of categories this room reads."
+
+
+class CohortTooSmall(AnalyticsError):
+    """Fewer people than the minimum, or than the folds need in each class, remain after filtering."""
+
+    hint = "Ask for a larger cohort or fewer folds; how many remained is deliberately not said."
+
+
+class SourceError(AnalyticsError):
+    """A data file of published research data is absent or not the expected one."""
+
+    hint = "Install the demo extra (scikit-survival 0.28), whose wheel carries the data file."
+
+
+class CodeError(AnalyticsError):
+    """The package's own files or libraries cannot be listed for the code hash."""
+
+    hint = "Reinstall volens; the package must hold plain files only and its libraries must be installed."

@@ -1,0 +1,257 @@
+"""The only door to the dev chain: an allow-list of read methods, and one journaled write at a time.
+
+    python -m chain.gateway --folder DIR --port P [--genesis-time T] [--anvil PATH] [--relax-isolation]
+
+Standard library only. JSON-RPC 2.0 over HTTP on 127.0.0.1; anvil itself has no network (chain/node.py).
+Prints `ready http://127.0.0.1:PORT` once it serves; a refusal to start is a plain sentence on stderr, code 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from chain.errors import ChainError
+from chain.node import Node, NodeGone, NodeRefused, Wire, find_anvil
+from chain.writer import SERVER_ERROR, Writer, open_chain
+
+READS = frozenset({
+    "eth_chainId", "eth_blockNumber", "eth_getBlockByNumber", "eth_getBlockByHash",
+    "eth_getTransactionByHash", "eth_getTransactionReceipt", "eth_getTransactionCount", "eth_getLogs",
+    "eth_getCode", "eth_call", "eth_estimateGas", "eth_gasPrice", "eth_maxPriorityFeePerGas",
+    "eth_feeHistory", "eth_getBalance", "net_version", "web3_clientVersion"})
+WRITES = frozenset({"eth_sendRawTransaction", "eth_sendRawTransactionSync"})
+# Where each time-dependent read names its block; None: it always means the newest.
+_BLOCK_PARAMETER = {"eth_blockNumber": None, "eth_getBlockByNumber": 0, "eth_call": 1, "eth_estimateGas": 1}
+MAX_BODY = 4 << 20      # bytes; the largest transaction we send is below 200 kB
+MAX_BATCH = 1000        # calls
+MAX_DEPTH = 64          # brackets within brackets
+_NESTING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]', re.DOTALL)
+
+PARSE_ERROR, INVALID_REQUEST, NO_METHOD, BAD_PARAMS = -32700, -32600, -32601, -32602
+
+
+class Rpc:
+    """JSON-RPC 2.0 for one connection: checks a request's form, lets through what is on the list."""
+
+    def __init__(self, node: Node, writer: Writer) -> None:
+        self._node, self._writer = node, writer
+        self._wire: Wire | None = None
+
+    def answer(self, body: bytes) -> object:
+        """The response object, or list of them for a batch. Never raises for what is in `body`."""
+        try:
+            text = body.decode("utf-8")
+            _refuse_depth(text)
+            request = json.loads(text, parse_constant=_refuse_constant)
+        except ValueError:
+            return _error(None, PARSE_ERROR, "the body is not JSON")
+        if not isinstance(request, list):
+            return self._answer_one(request)
+        if not 1 <= len(request) <= MAX_BATCH:
+            return _error(None, INVALID_REQUEST, f"a batch has 1 to {MAX_BATCH} calls")
+        return [self._answer_one(item) for item in request]
+
+    def close(self) -> None:
+        if self._wire is not None:
+            self._wire.close()
+
+    def _exchange(self, method: str, params: list[object]) -> dict[str, object]:
+        self._wire = self._wire or self._node.connect()
+        try:
+            return self._wire.exchange(method, params)
+        except NodeGone:
+            self._wire = None
+            raise
+
+    def _answer_one(self, request: object) -> dict[str, object]:
+        if not isinstance(request, dict) or not isinstance(request.get("id"), int | str) \
+                or isinstance(request["id"], bool):
+            return _error(None, INVALID_REQUEST, "a call is an object with a number or text as id")
+        number, method, params = request["id"], request.get("method"), request.get("params", [])
+        if request.get("jsonrpc") != "2.0" or not isinstance(method, str):
+            return _error(number, INVALID_REQUEST, "a call names jsonrpc 2.0 and a method")
+        if method not in READS and method not in WRITES:
+            return _error(number, NO_METHOD, "this method is not available")
+        if not isinstance(params, list):
+            return _error(number, BAD_PARAMS, "params is a list")
+        try:
+            outcome = self._send(method, params) if method in WRITES else self._read(method, params)
+        except NodeRefused as refusal:
+            outcome = {"error": refusal.error}
+        except UnicodeEncodeError:
+            return _error(number, BAD_PARAMS, "a text is not valid Unicode")
+        except NodeGone as gone:
+            return _error(number, SERVER_ERROR, str(gone))
+        except OSError:
+            return _error(number, SERVER_ERROR, "the journal cannot be written; nothing was sent")
+        return {"jsonrpc": "2.0", "id": number, **outcome}
+
+    def _read(self, method: str, params: list[object]) -> dict[str, object]:
+        if method in _BLOCK_PARAMETER:
+            place = _BLOCK_PARAMETER[method]
+            named = params[place] if place is not None and len(params) > place else "latest"
+            if named in ("latest", "pending", None):
+                self._writer.freshen()
+        return self._exchange(method, params)
+
+    def _send(self, method: str, params: list[object]) -> dict[str, object]:
+        raw = params[0] if params else None
+        if not isinstance(raw, str) or not _is_hex(raw):
+            return {"error": {"code": BAD_PARAMS, "message": "the transaction is 0x and hex digits"}}
+        sent = self._writer.send(raw)
+        return {"result": sent} if method == "eth_sendRawTransaction" \
+            else self._exchange("eth_getTransactionReceipt", [sent])
+
+
+class GatewayServer(ThreadingHTTPServer):
+    """HTTP/1.1 with keep-alive, one thread and one socket to anvil per connection."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, port: int, node: Node, writer: Writer) -> None:
+        super().__init__(("127.0.0.1", port), Connection)
+        self.node, self.writer = node, writer
+
+
+class Connection(BaseHTTPRequestHandler):
+    """One client's connection: POST / is JSON-RPC, GET /health says how the chain is."""
+
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "volens", ""
+    disable_nagle_algorithm = True
+    wbufsize = -1           # head and body leave in one packet
+    timeout = 300           # seconds without a request before a kept connection is closed
+    server: GatewayServer
+
+    def setup(self) -> None:
+        super().setup()
+        self._rpc = Rpc(self.server.node, self.server.writer)
+
+    def finish(self) -> None:
+        self._rpc.close()
+        super().finish()
+
+    def do_GET(self) -> None:
+        if self.path != "/health":
+            return self._reply(404, {"error": "not found"})
+        alive = self.server.node.process.poll() is None
+        self._reply(200 if alive else 503, {"ok": alive, "head": self.server.writer.head.number,
+                                            "isolated": self.server.node.isolated})
+
+    def do_POST(self) -> None:
+        length = self.headers.get("Content-Length", "")
+        if "Transfer-Encoding" in self.headers or not (length.isascii() and length.isdigit()):
+            return self._refuse(411, "the body's length is missing")
+        if len(length) > 9 or int(length) > MAX_BODY:
+            return self._refuse(413, f"a body has at most {MAX_BODY} bytes")
+        body = self.rfile.read(int(length))
+        if self.path != "/":
+            return self._reply(404, {"error": "not found"})
+        self._reply(200, self._rpc.answer(body))
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Answers without having read the body, so the connection cannot be used again."""
+        self.close_connection = True
+        self._reply(status, _error(None, INVALID_REQUEST, message))
+
+    def _reply(self, status: int, content: object) -> None:
+        body = json.dumps(content, separators=(",", ":")).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet: what happened is on the chain."""
+
+
+def _error(number: object, code: int, message: str) -> dict[str, object]:
+    return {"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": message}}
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(name)
+
+
+def _refuse_depth(text: str) -> None:
+    """Raises ValueError. Before parsing, since json recurses: where a library has raised Python's recursion limit
+    (py_ecc, under eth_account, does) a nested body would end the process."""
+    depth = 0
+    for token in _NESTING.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token.group()[0], 0)
+        if depth > MAX_DEPTH:
+            raise ValueError("nested too deeply")
+
+
+def _is_hex(text: str) -> bool:
+    return text[:2] == "0x" and len(text) > 2 and set(text[2:]) <= set("0123456789abcdefABCDEF")
+
+
+def _now() -> int:
+    return int(time.time())
+
+
+def serve(node: Node, writer: Writer, port: int) -> int:
+    """Answers until SIGTERM (returns 0) or until anvil is gone (returns 1)."""
+    try:
+        server = GatewayServer(port, node, writer)
+    except OSError:
+        raise ChainError(f"port {port} is taken", "name another port, or 0 for a free one") from None
+
+    def watch() -> None:
+        node.process.wait()
+        server.shutdown()
+
+    def stop(*_: object) -> None:
+        threading.Thread(target=server.shutdown).start()     # it waits for serve_forever, in this thread
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    threading.Thread(target=watch, daemon=True).start()
+    print(f"ready http://127.0.0.1:{server.server_port}", flush=True)
+    server.serve_forever(poll_interval=0.05)
+    ended = node.process.poll() is not None
+    server.server_close()
+    writer.close()
+    if ended:
+        print("the chain node has stopped\nstart the ledger again; its journal is complete", file=sys.stderr)
+    return 1 if ended else 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="chain.gateway", description="The door to the dev chain.")
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--genesis-time", type=int)
+    parser.add_argument("--anvil")
+    parser.add_argument("--relax-isolation", action="store_true")
+    chosen = parser.parse_args(arguments)
+    os.umask(0o077)
+    try:
+        anvil = find_anvil(chosen.anvil, Path.cwd())
+        node, writer = open_chain(chosen.folder, anvil, chosen.genesis_time, not chosen.relax_isolation, _now)
+        try:
+            return serve(node, writer, chosen.port)
+        finally:
+            node.stop()
+    except ChainError as error:
+        print(f"{error}\n{error.hint}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

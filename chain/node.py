@@ -1,0 +1,158 @@
+"""The anvil process behind the gateway and the one socket that reaches it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from chain.errors import ChainError
+from chain.tether import require_namespaces, tether
+
+FLAGS = ("--accounts", "0", "--gas-price", "0", "--block-base-fee-per-gas", "0", "--disable-min-priority-fee",
+         "--hardfork", "osaka", "--enable-tx-gas-limit", "--gas-limit", "60000000")
+_SOCKET = "anvil.ipc"
+_START_SECONDS = 20.0
+_ANSWER_SECONDS = 60.0
+
+
+class AnvilNotFound(ChainError):
+    """No anvil binary on this machine."""
+
+
+class NodeNotStarted(ChainError):
+    """anvil ended, or did not answer, while starting."""
+
+
+class NodeGone(ChainError):
+    """anvil no longer answers on its socket."""
+
+
+class NodeRefused(ChainError):
+    """anvil answered a call with a JSON-RPC error, kept whole in `error`."""
+
+    def __init__(self, error: dict[str, object]) -> None:
+        super().__init__(str(error.get("message", "refused")))
+        self.error = error
+
+
+def find_anvil(explicit: str | None, root: Path) -> str:
+    """Path of the anvil binary: the one named, else on PATH, else in `root`/node_modules.
+
+    Raises AnvilNotFound.
+    Only a native binary counts: npm's `anvil` on PATH is a script whose child would outlive us.
+    """
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    packaged = root / "node_modules" / "@foundry-rs" / f"anvil-linux-{machine}" / "bin" / "anvil"
+    candidates = [explicit] if explicit else [shutil.which("anvil"), str(packaged)]
+    for candidate in candidates:
+        if candidate and os.access(candidate, os.X_OK) and Path(candidate).is_file():
+            with open(candidate, "rb") as file:
+                if file.read(4) == b"\x7fELF":
+                    return str(Path(candidate).resolve())
+    raise AnvilNotFound("anvil, the dev chain's program, was not found",
+                        "run `make install` (it comes with npm), or name the binary")
+
+
+class Wire:
+    """One connection to anvil's socket; one request at a time. Not shared between threads."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises NodeGone when nobody listens."""
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(_ANSWER_SECONDS)
+        # A socket's path may have 107 bytes only; through the open folder it is short wherever that lies.
+        opened = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+        try:
+            self._socket.connect(f"/proc/self/fd/{opened}/{_SOCKET}")
+        except OSError:
+            self._socket.close()
+            raise _gone() from None
+        finally:
+            os.close(opened)
+
+    def exchange(self, method: str, params: list[object]) -> dict[str, object]:
+        """The answer's `result` or `error` member, as a dict with that one key.
+
+        Raises NodeGone; UnicodeEncodeError when a text holds half a surrogate pair.
+        """
+        call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        request = json.dumps(call, ensure_ascii=False).encode()
+        parts: list[bytes] = []
+        try:
+            self._socket.sendall(request)
+            while not parts or not parts[-1].endswith(b"\n"):       # one answer is one line
+                parts.append(self._socket.recv(1 << 16))
+                if not parts[-1]:
+                    raise _gone()
+            answer = json.loads(b"".join(parts))
+        except (OSError, ValueError, NodeGone):
+            self._socket.close()        # a late answer must not become the next call's
+            raise _gone() from None
+        return {"error": answer["error"]} if "error" in answer else {"result": answer.get("result")}
+
+    def call(self, method: str, *params: object) -> object:
+        """The result. Raises NodeRefused for a JSON-RPC error, NodeGone."""
+        answer = self.exchange(method, list(params))
+        error = answer.get("error")
+        if isinstance(error, dict):
+            raise NodeRefused(error)
+        return answer["result"]
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Node:
+    """A running anvil. Started by the main thread: it is killed when that thread ends, however it ends."""
+
+    def __init__(self, folder: Path, anvil: str, genesis_time: int, isolated: bool) -> None:
+        """`folder` is made 0700 by the caller. Raises NoNamespaces, NodeNotStarted."""
+        if isolated:
+            require_namespaces()
+        self.folder, self.isolated = folder, isolated
+        (folder / _SOCKET).unlink(missing_ok=True)
+        argv = [anvil, *FLAGS, "--ipc", _SOCKET, "--timestamp", str(genesis_time)]
+        if not isolated:
+            argv += ["--port", "0"]         # two chains of one host would fight for 8545
+        with (folder / "anvil.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                tether(argv, isolated=isolated), cwd=folder, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=log)
+        try:
+            self._await_answer()
+        except NodeNotStarted:
+            self.stop()
+            raise
+
+    def connect(self) -> Wire:
+        return Wire(self.folder)
+
+    def stop(self) -> None:
+        """Kills anvil. It keeps nothing: the journal does."""
+        self.process.kill()
+        self.process.wait()
+
+    def _await_answer(self) -> None:
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            try:
+                wire = self.connect()
+            except NodeGone:
+                time.sleep(0.01)
+                continue
+            try:
+                wire.call("web3_clientVersion")
+            finally:
+                wire.close()
+            return
+        raise NodeNotStarted("the chain node did not start", "read anvil.log in the ledger's folder")
+
+
+def _gone() -> NodeGone:
+    return NodeGone("the chain node has stopped", "start the ledger again; its journal is complete")

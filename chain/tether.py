@@ -1,0 +1,50 @@
+"""Starts a program that dies with the process that started it, if asked without any network."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+from chain.errors import ChainError
+
+# Runs *after* unshare, because entering a user namespace may clear the parent-death signal (man 2 prctl);
+# then turns into the program itself, so that no second process stays between the two. The check of the parent
+# closes the gap in which it died before the signal was asked for.
+_LEASH = """
+import ctypes, os, sys
+parent, number = int(sys.argv[1]), int(sys.argv[2])
+if ctypes.CDLL(None).prctl(1, number, 0, 0, 0) != 0 or os.getppid() != parent:
+    sys.exit("the process that started this one is gone")
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+
+
+class NoNamespaces(ChainError):
+    """This host does not let us make a user and network namespace."""
+
+
+def tether(argv: Sequence[str], *, number: int = signal.SIGKILL, isolated: bool = False) -> list[str]:
+    """The command line that runs `argv` (an absolute program path first) bound to the calling process.
+
+    The kernel sends signal `number` to it when the calling *thread* ends (PR_SET_PDEATHSIG): call from a
+    thread that lives as long as the program should. `isolated` gives it its own user and network namespace.
+    """
+    bound = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), str(int(number)), *argv]
+    return ["unshare", "-rn", "--", *bound] if isolated else bound
+
+
+def require_namespaces() -> None:
+    """Raises NoNamespaces when `unshare -rn` does not work on this host."""
+    try:
+        done = subprocess.run(["unshare", "-rn", "true"],
+                              capture_output=True, timeout=10, check=False)
+        possible = done.returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        possible = False
+    if not possible:
+        raise NoNamespaces(
+            "this host allows no user and network namespaces, so nothing can be shut off from the network",
+            "allow unprivileged user namespaces, or set VOLENS_RELAX=isolation, which every report will show")

@@ -1,0 +1,71 @@
+"""Fixtures of the analytics tests: records of people under invented subject ids, and one run on GSE7390."""
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from analytics.canonical import dump_canonical
+from analytics.readers.gse7390 import load_gse7390, locate_gse7390
+from analytics.readers.person import Person
+from analytics.run import EXPRESSION, OBSERVATIONS, Input, Result, run
+from analytics.synthetic import simulate_people
+
+PARAMS: dict[str, Any] = {
+    "model": "logistic",
+    "layers": ["genes", "clinical", "combined"],
+    "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+    "folds": 2,
+    "repeats": 10,
+    "permutations": 19,
+    "seed": 7,
+}
+
+
+def subject_of(ordinal: int) -> str:
+    return f"{(ordinal + 1) * 0x9E3779B97F4A7C15 % 2**256:064x}"
+
+
+def records_of(people: Sequence[Person]) -> list[Input]:
+    inputs = []
+    for person in people:
+        subject = subject_of(person.ordinal)
+        inputs.append(Input(subject, EXPRESSION, person.expression(subject)))
+        inputs.append(Input(subject, OBSERVATIONS, person.observations(subject)))
+    return inputs
+
+
+def params_with(**changes: object) -> bytes:
+    return dump_canonical({**PARAMS, **changes})
+
+
+@pytest.fixture(scope="session")
+def make_params() -> Callable[..., bytes]:
+    return params_with
+
+
+@pytest.fixture(scope="session")
+def make_records() -> Callable[[Sequence[Person]], list[Input]]:
+    return records_of
+
+
+@pytest.fixture(scope="session")
+def twenty() -> list[Input]:
+    return records_of(simulate_people(20, 3))
+
+
+@pytest.fixture(scope="session")
+def gse_people() -> list[Person]:
+    return load_gse7390(locate_gse7390())
+
+
+@pytest.fixture(scope="session")
+def gse_result(gse_people: list[Person]) -> Result:
+    return run(params_with(folds=5), records_of(gse_people), minimum=10)
+
+
+@pytest.fixture(scope="session")
+def gse_figures(gse_result: Result) -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads(gse_result.result)
+    return figures

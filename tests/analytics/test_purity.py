@@ -1,0 +1,69 @@
+"""The room reaches for nothing: imports and calls are held to a list, read from the source."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from analytics.code import PACKAGE
+
+STANDARD = {
+    "__future__",
+    "collections.abc",
+    "dataclasses",
+    "decimal",
+    "hashlib",
+    "json",
+    "math",
+    "pathlib",
+    "re",
+}
+LIBRARIES = {"analytics", "fhir", "numpy", "scipy", "sklearn", "threadpoolctl"}
+# Only these look at installed packages and their files.
+FILES = {"code.py": {"importlib.metadata", "platform"}, "readers/gse7390.py": {"importlib.metadata"}}
+REACHING_CALLS = {"open", "exec", "eval", "compile", "__import__", "input", "print", "breakpoint"}
+REACHING_METHODS = {"read_bytes", "read_text", "write_bytes", "write_text", "unlink", "mkdir", "rename", "urlopen"}
+
+
+def imports_of(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            yield str(node.module)
+
+
+def reaches_of(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            if isinstance(node.func, ast.Name) and node.func.id in REACHING_CALLS:
+                yield node.func.id
+            elif isinstance(node.func, ast.Attribute) and node.func.attr in REACHING_METHODS:
+                yield node.func.attr
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+def test_a_module_imports_and_calls_only_what_is_listed(path: Path) -> None:
+    name, tree = path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text())
+    allowed = STANDARD | FILES.get(name, set())
+    strange = [module for module in imports_of(tree) if module not in allowed and module.split(".")[0] not in LIBRARIES]
+    assert strange == []
+    assert set(reaches_of(tree)) <= ({"read_bytes"} if name == "code.py" else set())
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["import socket", "import time", "import os", "from os import environ", "import requests", "import random"]
+    + [f"from {room} import x" for room in ("governance", "chain", "api", "contracts")],
+)
+def test_the_list_would_notice(line: str) -> None:
+    (module,) = imports_of(ast.parse(line))
+    assert module not in STANDARD
+    assert module.split(".")[0] not in LIBRARIES
+
+
+def test_the_list_would_notice_a_call() -> None:
+    tree = ast.parse("open('x'); path.read_text(); re.compile('x')")
+    assert list(reaches_of(tree)) == ["open", "read_text"]

@@ -1,0 +1,161 @@
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from analytics.errors import CohortTooSmall, InputsError, ParamsError, PayloadError
+from analytics.readers.person import Person
+from analytics.run import Input, Result, run
+from analytics.synthetic import simulate_people
+
+SUBJECT = "ab" * 32
+
+
+def test_same_bytes_whatever_the_order_of_the_records(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
+    shuffled = list(twenty)
+    random.Random(1).shuffle(shuffled)
+    assert shuffled != twenty
+    there, back = run(make_params(), twenty, 10), run(make_params(), shuffled, 10)
+    assert there == back
+
+
+def test_another_seed_gives_other_bytes(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
+    assert run(make_params(), twenty, 10).result != run(make_params(seed=8), twenty, 10).result
+
+
+def test_a_road_of_twenty_people(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
+    phases: list[tuple[str, float]] = []
+    result = run(make_params(), twenty, 10, lambda phase, fraction: phases.append((phase, fraction)))
+    assert (result.output_class, result.statistics, result.people) == (1, 0, 20)
+    figures = json.loads(result.result)
+    assert [layer["layer"] for layer in figures["layers"]] == ["genes", "clinical", "combined"]
+    assert figures["baseline"] == 50
+    assert all("accuracy" not in layer for layer in figures["layers"])  # 20 people: five matrices never fit
+    assert [phase for phase, fraction in phases if fraction == 1.0] == [
+        "read",
+        *(f"{step}:{layer}" for layer in ("genes", "clinical", "combined") for step in ("evaluate", "permute")),
+        "disclose",
+    ]
+
+
+def test_what_progress_raises_ends_the_run(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
+    def stop(phase: str, fraction: float) -> None:
+        if phase == "permute:genes":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(make_params(), twenty, 10, stop)
+
+
+def test_output_is_canonical_without_a_float(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
+    result = run(make_params(layers=["clinical"]), twenty, 10)
+    for document in (result.result, result.disclosure):
+        parsed = json.loads(document, parse_float=lambda text: pytest.fail(f"a float: {text}"))
+        assert json.dumps(parsed, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() == document
+
+
+def test_below_the_minimum_nothing_is_computed(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
+    with pytest.raises(CohortTooSmall):
+        run(make_params(), twenty, 21)
+
+
+def test_one_outcome_alone_is_too_small(
+    make_params: Callable[..., bytes], make_records: Callable[[Sequence[Person]], list[Input]]
+) -> None:
+    well = [person for person in simulate_people(60, 1) if not person.findings.metastasis]
+    with pytest.raises(CohortTooSmall):
+        run(make_params(), make_records(well), 10)
+
+
+def test_people_without_a_needed_record_are_left_out(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
+    without_one = [item for item in twenty if item != twenty[0]]
+    assert run(make_params(), without_one, 10).people == 19
+    assert run(make_params(layers=["clinical"]), without_one, 10).people == 20
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error"),
+    [
+        (lambda inputs: [*inputs, inputs[0]], InputsError),
+        (lambda inputs: [*inputs, Input(SUBJECT, 19, b"{}")], InputsError),
+        (lambda inputs: [*inputs, Input(SUBJECT.upper(), 6, b"{}")], InputsError),
+        (lambda inputs: [*inputs, Input("../x", 6, b"{}")], InputsError),
+        (lambda inputs: [*inputs, Input(SUBJECT, 6, b"Canary")], PayloadError),
+        (lambda inputs: [*inputs, Input(SUBJECT, 2, inputs[0].payload)], PayloadError),
+        (lambda inputs: [*inputs, Input(SUBJECT, 2, inputs[1].payload)], PayloadError),
+        (lambda inputs: [], CohortTooSmall),
+    ],
+    ids="twice category capitals path malformed format swapped nobody".split(),
+)
+def test_records_that_do_not_fit_end_the_run(
+    spoil: Callable[[list[Input]], list[Input]],
+    error: type[Exception],
+    twenty: list[Input],
+    make_params: Callable[..., bytes],
+) -> None:
+    with pytest.raises(error) as refused:
+        run(make_params(), spoil(twenty), 10)
+    assert "Canary" not in str(refused.value)
+
+
+def test_parameters_are_checked_first() -> None:
+    with pytest.raises(ParamsError):
+        run(b"{}", [], 10)
+
+
+def test_real_patients_give_honest_figures(gse_result: Result, gse_figures: dict[str, Any]) -> None:
+    """189 with a known outcome, 35 events: near the majority baseline, no gain from combining (analytics.md §3)."""
+    assert gse_result.people == 189
+    assert gse_figures["baseline"] in (81, 82)
+    assert gse_figures["events"] == 35
+    for layer in gse_figures["layers"]:
+        low, high = layer["auc_interval"]
+        assert 55 <= layer["auc"] < 85
+        assert low < layer["auc"] < high
+        assert layer["accuracy"] < 88
+        assert 0 < float(layer["p"]) <= 1
+        assert layer["permutations"] == 19
+    low, high = gse_figures["gain"]["interval"]
+    assert low <= 0 <= high
+
+
+CHILD = """
+import sys
+from analytics.run import run, Input
+from analytics.synthetic import simulate_people
+
+inputs = []
+for person in simulate_people(20, 3):
+    subject = f"{person.ordinal:064x}"
+    inputs += [Input(subject, 6, person.expression(subject)), Input(subject, 2, person.observations(subject))]
+params = sys.argv[1].encode()
+run(params, inputs, 10)  # libraries load their last modules here
+seen = []
+watched = {"socket", "subprocess", "os", "open", "urllib", "shutil", "tempfile", "import"}
+
+
+def watch(event, args):
+    if event.split(".")[0] in watched:
+        seen.append((event, *map(str, args[:2])))
+
+
+sys.addaudithook(watch)
+run(params, inputs, 10)
+print([event for event in seen if event[1] != "/proc/self/maps"])  # threadpoolctl looks for the BLAS it limits
+seen.clear()
+open("/dev/null").close()
+print(len(seen))  # the watch works
+print(sorted(name for name in ("fhir", "torch", "sksurv", "socketserver", "http.client") if name in sys.modules))
+"""
+
+
+def test_a_run_opens_nothing_and_loads_neither_fhir_models_nor_torch(make_params: Callable[..., bytes]) -> None:
+    command = [sys.executable, "-c", CHILD, make_params(layers=["combined"]).decode()]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    events, noticed, loaded = done.stdout.splitlines()
+    assert (events, noticed) == ("[]", "1")
+    assert loaded == "[]"

@@ -1,0 +1,31 @@
+"""Every attack meets its own refusal, and the same action with only the attacked field corrected goes through."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from api.demo.attacks import TABLE, Attack, outcome
+from api.demo.stage import World
+from chain.devchain import DevChain
+
+
+@pytest.fixture(scope="module")
+def stage(devchain: DevChain) -> Iterator[World]:
+    yield World.create(devchain.url)
+
+
+@pytest.mark.parametrize("attack", TABLE, ids=lambda a: a.name)
+def test_attack_is_refused_and_its_twin_accepted(stage: World, attack: Attack) -> None:
+    steps = stage.ledger.head()[0]
+    assert outcome(lambda: attack.action(stage, True)) == attack.expected
+    assert outcome(lambda: attack.action(stage, False)) == "accepted"
+    assert stage.ledger.head()[0] > steps
+
+
+def test_no_reason_counts_for_more_than_three_attacks() -> None:
+    counted = Counter(attack.expected for attack in TABLE)
+    assert len(TABLE) >= 15
+    assert max(counted.values()) <= 3, counted
