@@ -177,6 +177,15 @@ sessions = Table(
     Column("subject", String(64), nullable=False),
     Column("expires", Integer, nullable=False),
 )
+approvals = Table(  # a checker's yes that waits for a second one over the identical decision
+    "approvals", metadata,
+    Column("run", String(64), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("checker", String(42), primary_key=True),
+    Column("decision", Text, nullable=False),  # canonical JSON, bytes in hex
+    Column("signature", String(130), nullable=False),
+    Column("deadline", Integer, nullable=False),
+)
 progress = Table(
     "progress", metadata,
     Column("id", Integer, primary_key=True),

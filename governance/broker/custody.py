@@ -1,0 +1,342 @@
+"""Custody: wraps key shares for whoever brings them, lets them out only against a mined, still valid receipt.
+
+For `/pieces`, in this order, all of it read from the broker's own fold at its newest head:
+1. the ledger is the pinned one and its record adds up (65), and it answers (64);
+2. the receipt is mined (66), of this run (67), the newest attempt (68), for this worker key (69), its lease running and
+   its output not yet sealed (70), the permit (33-35), analyst (36) and worker (37) still live, the run not cancelled (43);
+3. every record is registered in the permit's dataset (72), in its latest version (73), its person granted in this
+   attempt (74), her consent live at the same epoch (75), its category in the permit (76);
+4. one journal line is on disk;
+5. one HPKE message to the worker key of the receipt leaves, signed.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from chain.signatures import address_of, domain_of, sign
+from governance.broker.journal import Journal
+from governance.broker.leaves import LeafLists
+from governance.broker.node import Head, Node, NodeDown, OtherLedger
+from governance.envelope import (
+    Piece,
+    WrapItem,
+    decode_wrap_request,
+    encode_pieces,
+    open_message,
+    pieces_info,
+    seal_message,
+    unwrap_share,
+    wrap_context,
+    wrap_info,
+    wrap_share,
+)
+from governance.errors import GovernanceError
+from governance.keys import FileKeyProvider, create_private, load_pair, new_pair, read_private, replace_private
+from governance.verify import Attempt, Malformed, Run, canonical, canonical_json, number, part, raw, strict_json
+
+ANALYST, CHECKER, WORKER, DAY = 4, 5, 10, 86_400
+APPROVED, SUSPENDED = 2, 3
+
+
+class Refusal(Exception):
+    """No key leaves; `reason` is a code of contracts/reasons.json."""
+
+    def __init__(self, reason: int) -> None:
+        super().__init__(f"reason {reason}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One object asked for, with its shares as its header has them: (j, wrapped)."""
+
+    record: bytes
+    version: int
+    shares: tuple[tuple[int, bytes], ...]
+
+
+def create(folder: Path) -> str:
+    """Make a broker's keys (once) and return its address; before there is a ledger."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not (folder / "wallet").exists():
+        FileKeyProvider(folder / "provider")
+        create_private(folder / "exchange", new_pair()[0].private_bytes_raw())
+        create_private(folder / "wallet", secrets.token_bytes(32))
+    return address_of(read_private(folder / "wallet", 32))
+
+
+class Broker:
+    """One broker; every public method is one door and safe for threads."""
+
+    def __init__(self, folder: Path, node_url: str, identity: dict[str, Any], clock: Callable[[], int]) -> None:
+        self.address = create(folder)
+        self._folder = folder
+        self._clock = clock
+        self._wallet = read_private(folder / "wallet", 32)
+        self._exchange, self.exchange_key = load_pair(read_private(folder / "exchange", 32))
+        self._provider = FileKeyProvider(folder / "provider")
+        self._domain = domain_of(identity)
+        self._node = Node(node_url, identity, clock)
+        self._me = bytes.fromhex(self.address[2:])
+        self._journal = Journal(folder / "journal.jsonl", self._statement)
+        self._leaves = LeafLists(folder / "leaves")
+        self._answered: dict[bytes, dict[str, Any]] = {}
+        self._lock = threading.RLock()
+
+    # -- open doors
+
+    def identity(self) -> dict[str, Any]:
+        """Who this broker is and the key to send shares to, signed."""
+        digest = sha256(canonical(b"volens/broker/1", self._node.identity_id, self._me, self.exchange_key)).digest()
+        return {
+            "broker": self.address,
+            "exchangeKey": self.exchange_key.hex(),
+            "ledger": self._node.identity_id.hex(),
+            "signature": self._statement(digest).hex(),
+        }
+
+    def journal_head(self) -> dict[str, Any]:
+        """How many lines the journal has, and the hash of the last, signed."""
+        with self._lock:
+            digest = sha256(canonical(b"volens/journal/1", self._node.identity_id, self._me, self._journal.count,
+                                      self._journal.head)).digest()
+            return {"count": self._journal.count, "head": self._journal.head.hex(),
+                    "signature": self._statement(digest).hex()}
+
+    def witness(self) -> dict[str, Any]:
+        """The trail's head as this broker sees it, signed; never a lower or another one than before."""
+        with self._lock:
+            head = self._follow()
+            path = self._folder / "witnessed.json"
+            if path.exists():
+                last: Any = strict_json(path.read_bytes())
+                if head.count < last["count"] or (head.count == last["count"] and head.value.hex() != last["head"]):
+                    raise Refusal(65)
+            replace_private(path, canonical_json({"count": head.count, "head": head.value.hex()}))
+            message = {"identity": self._node.identity_id, "block": head.block.number, "blockHash": head.block.hash,
+                       "count": head.count, "head": head.value}
+            signature = sign(self._wallet, self._domain, "Witness", message)
+        return {"broker": self.address, "block": head.block.number, "blockHash": head.block.hash.hex(),
+                "count": head.count, "head": head.value.hex(), "signature": signature.hex()}
+
+    def wrap(self, request: object) -> dict[str, Any]:
+        """Wrap key shares under the owner's seed: keys go in here, none come out. Returns them in the order given.
+
+        The owner is an enrolled subject, or a run with an authorised attempt (its output).
+        """
+        message = raw(part(request, "sealed"))
+        items = decode_wrap_request(
+            open_message(self._exchange, wrap_info(self._node.identity_id, self._me), message)
+        )
+        with self._lock:
+            self._follow()
+            wrapped = [self._wrap(item) for item in items]
+        digest = sha256(canonical(b"volens/wrapped/1", self._node.identity_id, sha256(message).digest(), *wrapped)).digest()
+        return {"broker": self.address, "wrapped": [share.hex() for share in wrapped],
+                "signature": self._statement(digest).hex()}
+
+    def records(self, request: object) -> dict[str, Any]:
+        """Keep the leaf list of a mined ingest, checked against its root."""
+        ingest = raw(part(request, "ingest"), 32)
+        with self._lock:
+            self._follow()
+            mined = self._node.fold.ingests.get(ingest)
+            if mined is None:
+                raise Refusal(72)
+            count = self._leaves.add(ingest, mined, part(request, "leaves", list))
+        return {"ingest": ingest.hex(), "count": count}
+
+    # -- doors that let keys out
+
+    def pieces(self, request: object) -> dict[str, Any]:
+        """Pieces of object keys for the worker of an authorised attempt."""
+        run, attempt = raw(part(request, "run"), 32), number(part(request, "attempt"))
+        tx = raw(part(request, "tx"), 32)
+        worker_key = raw(part(request, "workerKey"), 32)
+        wanted = [_wanted(item) for item in part(request, "records", list)]
+        if not wanted or len({item.record for item in wanted}) != len(wanted):
+            raise Malformed("records are missing or named twice")
+        with self._lock:
+            head = self._follow()
+            receipt = self._attempt_of(run, attempt, tx)
+            self._check_attempt(self._node.fold.runs[run], receipt, head, run, attempt, worker_key)
+            subjects = {item.record: self._check_record(run, receipt, head, item) for item in wanted}
+            owners = [(item, subjects[item.record]) for item in wanted]
+            return self._let_out("pieces", run, attempt, tx, worker_key, owners, head, receipt)
+
+    def output_pieces(self, request: object) -> dict[str, Any]:
+        """Pieces of an output's key: to the viewer key of a mined look, or to the run's result key once released."""
+        run, attempt = raw(part(request, "run"), 32), number(part(request, "attempt"))
+        viewer = raw(part(request, "viewer"), 20) if isinstance(request, dict) and "viewer" in request else None
+        wanted = [_wanted(item) for item in part(request, "records", list)]
+        if [(item.record, item.version) for item in wanted] != [(run, attempt)]:
+            raise Malformed("an output's record is its run and attempt")
+        with self._lock:
+            head = self._follow()
+            receipt = self._attempt_of(run, attempt, None)
+            stored = self._node.fold.runs[run]
+            key = self._viewer_key(stored, receipt, head, viewer) if viewer else _result_key(stored, attempt)
+            kind = "look" if viewer else "result"
+            return self._let_out(kind, run, attempt, receipt.tx, key, [(wanted[0], run)], head, receipt)
+
+    # -- checks
+
+    def _follow(self) -> Head:
+        try:
+            return self._node.follow()
+        except NodeDown:
+            raise Refusal(64) from None
+        except OtherLedger:
+            raise Refusal(65) from None
+
+    def _attempt_of(self, run: bytes, attempt: int, tx: bytes | None) -> Attempt:
+        attempts = self._node.fold.attempts
+        if tx is not None:
+            named = [key for key, found in attempts.items() if found.tx == tx]
+            if not named:
+                raise Refusal(66)
+            if named[0][0] != run:
+                raise Refusal(67)
+        found = attempts.get((run, attempt))
+        if found is None or (tx is not None and found.tx != tx):
+            raise Refusal(66)
+        return found
+
+    def _check_attempt(
+        self, run: Run, receipt: Attempt, head: Head, name: bytes, attempt: int, worker_key: bytes
+    ) -> None:
+        fold, now = self._node.fold, head.block.timestamp
+        if run.ended == "cancelled":
+            raise Refusal(43)
+        if attempt != fold.newest_attempt(name):
+            raise Refusal(68)
+        if worker_key != receipt.binding["workerKey"]:
+            raise Refusal(69)
+        if max(now, self._clock()) > receipt.lease_until or receipt.seal_hash or run.ended:
+            raise Refusal(70)
+        permit = fold.permits[run.request["permit"]]
+        if permit.status != APPROVED:
+            raise Refusal(34 if permit.status == SUSPENDED else 33)
+        if now >= permit.request["expiry"]:
+            raise Refusal(35)
+        if not fold.member_live(run.analyst, ANALYST, now):
+            raise Refusal(36)
+        if not fold.member_live(receipt.worker, WORKER, now):
+            raise Refusal(37)
+
+    def _check_record(self, run: bytes, receipt: Attempt, head: Head, wanted: Wanted) -> bytes:
+        """The subject of a record that this attempt may read."""
+        fold = self._node.fold
+        request = fold.permits[fold.runs[run].request["permit"]].request
+        leaf = self._leaves.find(wanted.record, wanted.version, fold.ingests)
+        if leaf is None or leaf.dataset != request["dataset"]:
+            raise Refusal(72)
+        if wanted.version != self._leaves.latest(wanted.record):
+            raise Refusal(73)
+        epochs = {subject: epoch for subject, epoch, _ in receipt.granted}
+        if leaf.subject not in epochs:
+            raise Refusal(74)
+        if not self._still_willing(leaf.subject, epochs[leaf.subject], request, head):
+            raise Refusal(75)
+        if not request["categories"] >> leaf.category & 1:
+            raise Refusal(76)
+        return leaf.subject
+
+    def _still_willing(self, subject: bytes, epoch: int, request: dict[str, Any], head: Head) -> bool:
+        where = (request["purposeNeed"], request["categories"], max(head.block.timestamp, self._clock()) // DAY)
+        consent = self._node.fold.consent(request["dataset"], subject)
+        return consent.epoch == epoch and self._node.fold.consent_live(request["dataset"], subject, *where)
+
+    def _viewer_key(self, run: Run, receipt: Attempt, head: Head, viewer: bytes) -> bytes:
+        """A checker's, while the output is sealed and everybody in it is still willing."""
+        fold = self._node.fold
+        if run.ended or viewer not in receipt.views or not fold.member_live(viewer, CHECKER, head.block.timestamp):
+            raise Refusal(77)
+        request = fold.permits[run.request["permit"]].request
+        if not all(self._still_willing(subject, epoch, request, head) for subject, epoch, _ in receipt.granted):
+            raise Refusal(75)
+        return receipt.views[viewer]
+
+    # -- letting out
+
+    def _let_out(
+        self, kind: str, run: bytes, attempt: int, tx: bytes, key: bytes, owners: list[tuple[Wanted, bytes]],
+        head: Head, receipt: Attempt,
+    ) -> dict[str, Any]:
+        records = sorted((item.record, item.version) for item, _ in owners)
+        dataset = self._node.fold.permits[self._node.fold.runs[run].request["permit"]].request["dataset"]
+        again = sha256(canonical(b"volens/again/1", kind, run, attempt, tx, key, *(r for r, _ in records))).digest()
+        if again in self._answered:  # the same question by the same worker: the same answer, no second line
+            return self._answered[again]
+        pieces = [piece for item, owner in owners for piece in self._unwrap(item, owner, dataset)]
+        info = pieces_info(
+            identity=self._node.identity_id, run=run, attempt=attempt, tx=tx, block_hash=head.block.hash, broker=self._me,
+            worker_key=key, records=[record for record, _ in records], lease_end=receipt.lease_until,
+        )
+        sealed = seal_message(key, info, encode_pieces(self._me, pieces))
+        subjects = sorted({owner.hex() for _, owner in owners}) if kind == "pieces" else []
+        self._journal.append({
+            "kind": kind, "run": run.hex(), "attempt": attempt, "tx": tx.hex(), "block": head.block.number,
+            "head": head.value.hex(), "subjects": subjects, "records": [[r.hex(), v] for r, v in records],
+            "key": key.hex(),
+        })
+        digest = sha256(canonical(b"volens/answer/1", info, sha256(sealed).digest())).digest()
+        answer = {"broker": self.address, "sealed": sealed.hex(), "block": head.block.number,
+                  "blockHash": head.block.hash.hex(), "leaseUntil": receipt.lease_until,
+                  "signature": self._statement(digest).hex()}
+        self._answered[again] = answer
+        return answer
+
+    def _unwrap(self, item: Wanted, owner: bytes, dataset: bytes) -> list[Piece]:
+        seed = self._seed(owner, new=False)
+        found = []
+        for j, wrapped in item.shares:
+            context = wrap_context(identity=self._node.identity_id, broker=self._me, subject=owner, dataset=dataset,
+                                   record=item.record, version=item.version, j=j)
+            try:
+                found.append(Piece(item.record, item.version, j, unwrap_share(seed, context, wrapped)))
+            except GovernanceError:
+                raise Refusal(72) from None  # wrapped for another record, version, run or attempt
+        return found
+
+    def _wrap(self, item: WrapItem) -> bytes:
+        fold = self._node.fold
+        is_output = item.subject == item.record and (item.record, item.version) in fold.attempts
+        if item.subject not in fold.signers and not is_output:
+            raise Refusal(1)
+        context = wrap_context(identity=self._node.identity_id, broker=self._me, subject=item.subject,
+                               dataset=item.dataset, record=item.record, version=item.version, j=item.j)
+        return wrap_share(self._seed(item.subject, new=True), context, item.share)
+
+    def _seed(self, owner: bytes, new: bool) -> bytes:
+        """The owner's seed, drawn at the first wrap. Destroying the file is erasure."""
+        path = self._folder / "seeds" / owner.hex()
+        purpose = canonical(b"volens/seed/1", owner)
+        if path.exists():
+            return self._provider.open(path.read_bytes(), purpose)
+        if not new:
+            raise Refusal(72)
+        seed = secrets.token_bytes(32)
+        create_private(path, self._provider.seal(seed, purpose))
+        return seed
+
+    def _statement(self, digest: bytes) -> bytes:
+        return sign(self._wallet, self._domain, "Statement", {"digest": digest})
+
+
+def _wanted(item: object) -> Wanted:
+    shares = tuple((number(part(share, "j")), raw(part(share, "wrapped"))) for share in part(item, "shares", list))
+    return Wanted(raw(part(item, "record"), 32), number(part(item, "version")), shares)
+
+
+def _result_key(run: Run, attempt: int) -> bytes:
+    if run.ended != "released" or attempt != run.attempts:
+        raise Refusal(78)
+    return bytes(run.request["resultKey"])

@@ -1,0 +1,80 @@
+"""Leaf lists: which encrypted objects exist, as custodians handed them over and the ledger's roots confirm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from governance.envelope import Label, list_root, record_leaf
+from governance.keys import replace_private
+from governance.verify import Ingest, Malformed, canonical_json, number, part, raw, strict_json
+
+MAX_LIST = 64 << 20  # bytes of one list
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One registered object; the hashes are those the ledger's root commits to."""
+
+    ingest: bytes
+    record: bytes
+    subject: bytes
+    dataset: bytes
+    category: int
+    version: int
+    ciphertext: bytes
+    key_commitment: bytes
+
+
+class LeafLists:
+    """Every list handed over, on disk and by record; the caller holds a lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._by_record: dict[bytes, dict[int, list[Leaf]]] = {}
+        for path in sorted(folder.glob("*.json")):
+            stored: Any = strict_json(path.read_bytes(), MAX_LIST)
+            self._index([_leaf(bytes.fromhex(path.stem), raw(stored["dataset"], 32), item) for item in stored["leaves"]])
+
+    def add(self, ingest: bytes, mined: Ingest, items: list[Any]) -> int:
+        """Keep a list whose root and length are the mined ones. Raises Malformed for any other."""
+        leaves = [_leaf(ingest, mined.dataset, item) for item in items]
+        if len(leaves) != mined.count or root_of(leaves) != mined.root:
+            raise Malformed("the list is not the one the ledger's root commits to")
+        path = self._folder / f"{ingest.hex()}.json"
+        if not path.exists():
+            replace_private(path, canonical_json({"dataset": mined.dataset.hex(), "leaves": items}))
+            self._index(leaves)
+        return len(leaves)
+
+    def find(self, record: bytes, version: int, order: Mapping[bytes, Ingest]) -> Leaf | None:
+        """The object of a record's version: of the ingest that the ledger registered first."""
+        found = self._by_record.get(record, {}).get(version, [])
+        places = {ingest: place for place, ingest in enumerate(order)} if len(found) > 1 else {}
+        return min(found, key=lambda leaf: places.get(leaf.ingest, 0), default=None)
+
+    def latest(self, record: bytes) -> int:
+        """The highest registered version, 0 for an unknown record."""
+        return max(self._by_record.get(record, {}), default=0)
+
+    def _index(self, leaves: list[Leaf]) -> None:
+        for leaf in leaves:
+            self._by_record.setdefault(leaf.record, {}).setdefault(leaf.version, []).append(leaf)
+
+
+def root_of(leaves: list[Leaf]) -> bytes:
+    """The root a custodian signs (protocol.md section 1)."""
+    return list_root([
+        record_leaf(leaf.ingest, Label(bytes(32), leaf.record, leaf.subject, leaf.dataset, leaf.category, leaf.version),
+                    leaf.ciphertext, leaf.key_commitment)
+        for leaf in leaves
+    ])
+
+
+def _leaf(ingest: bytes, dataset: bytes, item: object) -> Leaf:
+    return Leaf(
+        ingest, raw(part(item, "record"), 32), raw(part(item, "subject"), 32), dataset, number(part(item, "category")),
+        number(part(item, "version")), raw(part(item, "ciphertext"), 32), raw(part(item, "keyCommitment"), 32),
+    )

@@ -1,0 +1,147 @@
+"""Errors of the governance room: each names a fact and says what to do next."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+_REASONS = Path(__file__).resolve().parent.parent / "contracts" / "reasons.json"
+
+
+class GovernanceError(Exception):
+    """A fact that stopped a call. `hint` says what the caller can do next.
+
+    Neither holds personal data or key material.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
+# --- envelope -----------------------------------------------------------------------------------------------
+
+class ObjectMalformed(GovernanceError):
+    """The bytes are not an encrypted object of this format."""
+
+
+class WrongObject(GovernanceError):
+    """A whole and valid object, but of another record, person, version or ledger than the one asked for."""
+
+
+class ObjectAltered(GovernanceError):
+    """The bytes are not the ones the ledger, or the object's name, commits to."""
+
+
+class KeyMismatch(GovernanceError):
+    """The key is not the one the object was committed to; nothing was decrypted."""
+
+
+class ChunkRefused(GovernanceError):
+    """A chunk was changed, moved, or belongs to another object; `index` counts from 0."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(f"part {index} of the object is not the one that was written", "fetch the object again")
+        self.index = index
+
+
+class ObjectTruncated(GovernanceError):
+    """The object ends before its last chunk."""
+
+
+class ShareRefused(GovernanceError):
+    """A wrapped key share does not open here: made for another record, version, run, person or broker."""
+
+
+class MessageRefused(GovernanceError):
+    """A sealed message does not open: another recipient, another context, or it was changed."""
+
+
+class MessageMalformed(GovernanceError):
+    """A message opened, but is not a list of key pieces."""
+
+
+# --- keys ---------------------------------------------------------------------------------------------------
+
+class KeyFileExposed(GovernanceError):
+    """Others may read the key file."""
+
+
+class KeyFileUnreadable(GovernanceError):
+    """The key file is absent or not one of ours."""
+
+
+class SecretRefused(GovernanceError):
+    """A sealed secret does not open with this key file, or was sealed for another use."""
+
+
+# --- vault --------------------------------------------------------------------------------------------------
+
+class BucketUnavailable(GovernanceError):
+    """The bucket does not answer, or answers with an error; nothing was read or written."""
+
+
+class BucketNotStarted(GovernanceError):
+    """The bucket emulator could not be started."""
+
+
+class ObjectMissing(GovernanceError):
+    """The bucket holds no object of this name."""
+
+
+# --- what the doors are asked ------------------------------------------------------------------------------
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One entry of contracts/reasons.json: why a person, a run, a key or an output was refused."""
+
+    code: int
+    slug: str
+    sentence: str
+
+
+@cache
+def reasons() -> dict[int, Reason]:
+    """Every reason by its code, as the contracts and brokers use them (protocol.md §2)."""
+    groups = json.loads(_REASONS.read_text(encoding="utf-8"))
+    found = {int(code): entry for group in groups.values() for code, entry in group.items()}
+    return {code: Reason(code, slug, sentence) for code, (slug, sentence) in found.items()}
+
+
+def reason_of(code: int) -> Reason:
+    """The reason with this code; one that the table does not know is named by its number."""
+    return reasons().get(code, Reason(code, f"reason-{code}", "The reason is not in the table."))
+
+
+class NotSignedIn(GovernanceError):
+    """Nobody is signed in, or the session has ended."""
+
+
+class NotAllowed(GovernanceError):
+    """The caller is known, but this is not for her."""
+
+
+class NotFound(GovernanceError):
+    """There is no such dataset, permit, run, output or person."""
+
+
+class RequestInvalid(GovernanceError):
+    """The message is well-formed, but says something that cannot hold."""
+
+
+class DecisionPending(GovernanceError):
+    """Another decision on this output already waits for its second signature."""
+
+
+class RequestRefused(GovernanceError):
+    """The ledger recorded a refusal with a reason of the table."""
+
+    def __init__(self, code: int, hint: str = "") -> None:
+        self.reason = reason_of(code)
+        super().__init__(self.reason.sentence, hint)
+
+
+class BrokerUnavailable(GovernanceError):
+    """A key broker does not answer."""

@@ -1,0 +1,79 @@
+"""What committee, custodian and analyst put on the ledger: roles, datasets, records, permits and run requests.
+
+Nobody here has authority of its own: each function relays a signed message and says what the ledger made of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from chain.events import Receipt, RunRefused, RunRequested
+from chain.ledger import Ledger, message_tuple
+from chain.signatures import recover
+from governance.errors import RequestInvalid, RequestRefused
+from governance.verify import canonical_json, strict_json, words
+
+MAX_PARAMS = 2048  # bytes
+Message = Mapping[str, Any]
+
+
+def set_role(ledger: Ledger, change: Message, signatures: Sequence[bytes]) -> Receipt:
+    """Relay a role change under a quorum of committee signatures, in any order."""
+    return ledger.relay("PermitRegistry", "setRole", message_tuple("RoleChange", change),
+                        ascending(ledger, "RoleChange", change, signatures))
+
+
+def register_dataset(ledger: Ledger, registration: Message, signature: bytes) -> Receipt:
+    return ledger.relay("PermitRegistry", "registerDataset", message_tuple("RegisterDataset", registration), signature)
+
+
+def register_records(ledger: Ledger, registered: Message, signature: bytes) -> Receipt:
+    """Relay an ingest; the caller MUST have put the objects and the leaf list into the bucket before."""
+    return ledger.relay("AccessLedger", "registerRecords", message_tuple("RecordsRegistered", registered), signature)
+
+
+def request_permit(ledger: Ledger, request: Message, signature: bytes) -> Receipt:
+    return ledger.relay("PermitRegistry", "requestPermit", message_tuple("PermitRequest", request), signature)
+
+
+def vote(ledger: Ledger, ballot: Message, signature: bytes) -> Receipt:
+    return ledger.relay("PermitRegistry", "vote", message_tuple("Vote", ballot), signature)
+
+
+def request_run(ledger: Ledger, request: Message, params: str, signature: bytes) -> tuple[bytes, Receipt]:
+    """The run's id and the receipt. Raises RequestInvalid before anything is sent; RequestRefused when the ledger
+    recorded a refusal: its id is free again."""
+    receipt = ledger.relay("AccessLedger", "requestRun", message_tuple("RunRequest", request),
+                           check_params(params, request["paramsHash"]), signature)
+    refused = receipt.all(RunRefused)
+    if refused:
+        raise RequestRefused(refused[0].reason, "look at the permit: volens permit show")
+    return receipt.one(RunRequested).run, receipt
+
+
+def cancel_run(ledger: Ledger, cancel: Message, signature: bytes) -> Receipt:
+    return ledger.relay("AccessLedger", "cancel", message_tuple("Cancel", cancel), signature)
+
+
+def check_params(params: str, params_hash: bytes) -> bytes:
+    """The parameters as bytes: a canonical JSON object of at most 2 KiB with the signed hash. Raises RequestInvalid,
+    Malformed. What the values mean, the worker's code decides."""
+    data = params.encode("utf-8", "surrogatepass")
+    document = strict_json(data, MAX_PARAMS)
+    if not isinstance(document, dict) or canonical_json(document) != data:
+        raise RequestInvalid("the parameters are not a canonical JSON object", "sort the keys and leave out spaces")
+    if hashlib.sha256(data).digest() != params_hash:
+        raise RequestInvalid("the parameters are not the signed ones", "sign the sha256 of exactly these bytes")
+    return data
+
+
+def run_id(account: str, nonce: int) -> bytes:
+    """The id of the run that this account requests with this nonce."""
+    return hashlib.sha256(words(bytes.fromhex(account[2:]), nonce)).digest()
+
+
+def ascending(ledger: Ledger, kind: str, message: Message, signatures: Sequence[bytes]) -> list[bytes]:
+    """The signatures in the contracts' order, by ascending signer. Raises SignatureMalformed."""
+    return sorted(signatures, key=lambda signature: int(recover(ledger.domain, kind, message, signature), 16))

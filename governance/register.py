@@ -1,0 +1,254 @@
+"""What the projection tables say, as plain values: lists and single entries for the doors.
+
+Nothing here decides: the tables can be thrown away, and the contracts never read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, Row, Select, case, func, select
+
+from governance.errors import NotFound
+from governance.tables import (
+    accesses,
+    blocks,
+    consents,
+    datasets,
+    members,
+    outputs,
+    permits,
+    progress,
+    records,
+    runs,
+    subjects,
+)
+
+_LOOK_AGAIN = "check the id; a new entry shows up once it is mined"
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """The newest consent of one person for one dataset; days are whole UTC days since 1970."""
+
+    dataset: str
+    status: int
+    epoch: int
+    version: int
+    from_day: int
+    until_day: int
+    purposes: int
+    categories: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    dataset: str
+    custodian: str
+    document: str
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    permit: str
+    dataset: str
+    applicant: str
+    status: int
+    expiry: int
+    need: int
+    categories: int
+    code: str
+    params_schema: str
+    minimum: int
+    output_classes: int
+    request_hash: str
+    yes: int
+    no: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    run: str
+    permit: str
+    analyst: str
+    params: str
+    params_hash: str
+    result_key: str
+    deadline: int
+    attempt: int
+    state: str
+    reason: int
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    attempt: int
+    granted: int
+    denied: int
+    block: int
+    tx: str
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    run: str
+    attempt: int
+    seal_hash: str
+    ciphertext: str
+    commitment: str
+    output_class: int
+    statistics: int
+    released: int
+    release_tx: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far an attempt is; `fraction` per mille."""
+
+    attempt: int
+    step: str
+    fraction: int
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One person in one attempt: who asked for what, and what the ledger decided. `time` in seconds."""
+
+    run: str
+    attempt: int
+    granted: bool
+    reason: int
+    block: int
+    time: int
+    tx: str
+    analyst: str
+    permit: str
+    need: int
+    categories: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """A refusal of the ledger; `subject` is empty when the whole run was refused."""
+
+    run: str
+    attempt: int
+    subject: str
+    reason: int
+    block: int
+
+
+def live_role(engine: Engine, account: str, now: int) -> int:
+    """The role this account holds at `now` (seconds), 0 for none."""
+    query = select(members.c.role).where(members.c.account == account, members.c.start <= now, members.c.end > now)
+    with engine.connect() as connection:
+        return int(connection.execute(query).scalar_one_or_none() or 0)
+
+
+def signer_of(engine: Engine, subject: str) -> str:
+    """The enrolled signer (hex) of a person, "" for nobody."""
+    with engine.connect() as connection:
+        query = select(subjects.c.signer).where(subjects.c.subject == subject)
+        return str(connection.execute(query).scalar_one_or_none() or "")
+
+
+def consents_of(engine: Engine, subject: str) -> list[Consent]:
+    """Her newest consent for each dataset. Raises NotFound for a person who is not enrolled."""
+    if not signer_of(engine, subject):
+        raise NotFound("nobody is enrolled under this id", _LOOK_AGAIN)
+    fields = [column for column in consents.c if column.name != "subject"]
+    rows = _rows(engine, select(*fields).where(consents.c.subject == subject).order_by(consents.c.dataset))
+    return [Consent(*row) for row in rows]
+
+
+def list_datasets(engine: Engine) -> list[Dataset]:
+    counted = select(func.count()).where(records.c.dataset == datasets.c.dataset).scalar_subquery()
+    rows = _rows(engine, select(*datasets.c, counted).order_by(datasets.c.dataset))
+    return [Dataset(*row) for row in rows]
+
+
+def list_permits(engine: Engine) -> list[Permit]:
+    return [Permit(*row) for row in _rows(engine, select(permits).order_by(permits.c.expiry, permits.c.permit))]
+
+
+def find_permit(engine: Engine, permit: str) -> Permit:
+    """Raises NotFound."""
+    return Permit(*_only(engine, select(permits).where(permits.c.permit == permit), "permit"))
+
+
+def list_runs(engine: Engine, state: str = "") -> list[Run]:
+    """Newest first; in `state` only, when one is named."""
+    query = select(runs).order_by(runs.c.block.desc(), runs.c.run)
+    return [Run(*row) for row in _rows(engine, query.where(runs.c.state == state) if state else query)]
+
+
+def find_run(engine: Engine, run: str) -> Run:
+    """Raises NotFound."""
+    return Run(*_only(engine, select(runs).where(runs.c.run == run), "run"))
+
+
+def attempts_of(engine: Engine, run: str) -> list[Attempt]:
+    """The authorised attempts of a run with how many people were granted and denied, in order."""
+    given = func.sum(case((accesses.c.granted, 1), else_=0))
+    query = select(
+        accesses.c.attempt, given, func.count() - given, func.min(accesses.c.block), func.min(accesses.c.tx))
+    rows = _rows(engine, query.where(accesses.c.run == run).group_by(accesses.c.attempt).order_by(accesses.c.attempt))
+    return [Attempt(*row) for row in rows]
+
+
+def outputs_of(engine: Engine, run: str) -> list[Output]:
+    """What was sealed for a run, by attempt."""
+    query = select(outputs).where(outputs.c.run == run).order_by(outputs.c.attempt)
+    return [Output(*row) for row in _rows(engine, query)]
+
+
+def progress_of(engine: Engine, run: str) -> list[Step]:
+    """What the worker reported of a run, oldest first."""
+    query = select(progress.c.attempt, progress.c.step, progress.c.fraction, progress.c.at)
+    return [Step(*row) for row in _rows(engine, query.where(progress.c.run == run).order_by(progress.c.id))]
+
+
+def accesses_of(engine: Engine, subject: str) -> list[Access]:
+    """Every time the ledger decided on this person's data, newest first. Raises NotFound."""
+    if not signer_of(engine, subject):
+        raise NotFound("nobody is enrolled under this id", _LOOK_AGAIN)
+    query = (
+        select(accesses.c.run, accesses.c.attempt, accesses.c.granted, accesses.c.reason, accesses.c.block,
+               blocks.c.timestamp, accesses.c.tx, runs.c.analyst, runs.c.permit, permits.c.need,
+               permits.c.categories, runs.c.state)
+        .join(blocks, blocks.c.number == accesses.c.block)
+        .join(runs, runs.c.run == accesses.c.run)
+        .join(permits, permits.c.permit == runs.c.permit)
+        .where(accesses.c.subject == subject)
+        .order_by(accesses.c.block.desc(), accesses.c.attempt.desc())
+    )
+    return [Access(*row) for row in _rows(engine, query)]
+
+
+def list_denials(engine: Engine) -> list[Denial]:
+    """People denied in an authorised attempt, and runs whose newest answer was a refusal, by block."""
+    people = select(accesses.c.run, accesses.c.attempt, accesses.c.subject, accesses.c.reason, accesses.c.block)
+    found = [Denial(*row) for row in _rows(engine, people.where(accesses.c.granted.is_(False)))]
+    refused = select(runs.c.run, runs.c.attempt, runs.c.reason, runs.c.block).where(runs.c.reason != 0)
+    found += [Denial(run, attempt, "", reason, block) for run, attempt, reason, block in _rows(engine, refused)]
+    return sorted(found, key=lambda denial: (denial.block, denial.run, denial.subject))
+
+
+def _rows(engine: Engine, query: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:
+    with engine.connect() as connection:
+        return connection.execute(query).all()
+
+
+def _only(engine: Engine, query: Select[*tuple[Any, ...]], what: str) -> Row[*tuple[Any, ...]]:
+    with engine.connect() as connection:
+        row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no such {what}", _LOOK_AGAIN)
+    return row

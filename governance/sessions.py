@@ -1,0 +1,110 @@
+"""Who is signed in: challenges used once, and sessions of which only a hash is kept.
+
+1. `open_challenge` draws a nonce that lives five minutes.
+2. `sign_in` deletes it at first use, whatever comes of it, then checks audience, time, signature and that the signer
+   is somebody: a person enrolled with this key, or a holder of a live role.
+3. `caller_of` finds the session of a token and reads the role anew at each request.
+The caller MUST pass the audience it is reached under: a signature for another service opens nothing here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, delete, insert, select
+
+from chain.errors import SignatureMalformed
+from chain.signatures import Domain, recover
+from governance import register
+from governance.errors import NotSignedIn
+from governance.tables import challenges, sessions
+
+CHALLENGE_SECONDS = 300
+SESSION_SECONDS = 900
+NOBODY = "00" * 32  # the subject of a sign-in that is not a patient's
+_AGAIN = "sign in again"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody signed in: a checksummed address, her subject id or "", and the role that is live now (0: none)."""
+
+    account: str
+    subject: str
+    role: int
+
+
+def open_challenge(engine: Engine, now: int) -> tuple[str, int]:
+    """A new nonce (64 hex) and the second it expires at; expired ones are swept."""
+    nonce, expires = secrets.token_hex(32), now + CHALLENGE_SECONDS
+    with engine.begin() as connection:
+        connection.execute(delete(challenges).where(challenges.c.expires <= now))
+        connection.execute(insert(challenges).values(nonce=nonce, expires=expires))
+    return nonce, expires
+
+
+def sign_in(
+    engine: Engine, domain: Domain, audience: str, message: Mapping[str, Any], signature: bytes, now: int
+) -> tuple[str, int]:
+    """A bearer token and the second it expires at.
+
+    `message` is {account, subject or "", nonce, issuedAt} with ids in hex. Raises NotSignedIn, SignatureMalformed.
+    """
+    _use_challenge(engine, str(message["nonce"]), now)
+    if abs(now - int(message["issuedAt"])) > CHALLENGE_SECONDS:
+        raise NotSignedIn("the sign-in was signed too long ago, or in the future", "check the clock, then again")
+    subject = str(message["subject"])
+    signed = {
+        "audience": audience,
+        "account": message["account"],
+        "subject": bytes.fromhex(subject or NOBODY),
+        "nonce": bytes.fromhex(str(message["nonce"])),
+        "issuedAt": message["issuedAt"],
+    }
+    try:
+        signer = recover(domain, "SignIn", signed, signature)
+    except SignatureMalformed:
+        raise NotSignedIn("the sign-in carries nobody's signature", _AGAIN) from None
+    if signer != message["account"]:
+        raise NotSignedIn("the sign-in is not signed by this account for this service", _AGAIN)
+    _check_somebody(engine, signer, subject, now)
+    token, expires = secrets.token_urlsafe(32), now + SESSION_SECONDS
+    with engine.begin() as connection:
+        connection.execute(delete(sessions).where(sessions.c.expires <= now))
+        connection.execute(insert(sessions).values(
+            token_hash=_hash(token), account=signer, subject=subject, expires=expires))
+    return token, expires
+
+
+def caller_of(engine: Engine, token: str, now: int) -> Caller:
+    """Who holds this token. Raises NotSignedIn."""
+    query = select(sessions).where(sessions.c.token_hash == _hash(token), sessions.c.expires > now)
+    with engine.connect() as connection:
+        row = connection.execute(query).one_or_none()
+    if row is None:
+        raise NotSignedIn("there is no such session, or it has ended", _AGAIN)
+    return Caller(row.account, row.subject, register.live_role(engine, row.account, now))
+
+
+def _use_challenge(engine: Engine, nonce: str, now: int) -> None:
+    with engine.begin() as connection:
+        found = connection.execute(
+            delete(challenges).where(challenges.c.nonce == nonce, challenges.c.expires > now)).rowcount
+    if found != 1:
+        raise NotSignedIn("the challenge is unknown, used or expired", "ask for a new challenge")
+
+
+def _check_somebody(engine: Engine, signer: str, subject: str, now: int) -> None:
+    if subject:
+        if register.signer_of(engine, subject) != signer[2:].lower():
+            raise NotSignedIn("nobody is enrolled under this id with this key", "use the key of your enrolment")
+    elif not register.live_role(engine, signer, now):
+        raise NotSignedIn("this account holds no role now", "ask for a role; patients name their id")
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
