@@ -326,8 +326,8 @@ def decode_wrap_request(data: bytes) -> tuple[WrapItem, ...]:
     fields = _split_fields(data)
     if fields is None or len(fields) < 2 or (len(fields) - 2) % 6:
         raise MessageMalformed("the message is not a list of key shares", "send the shares as encode_wrap_request does")
-    items = tuple(WrapItem(*fields[at:at + 3], _number(fields[at + 3]), _number(fields[at + 4]), fields[at + 5])
-                  for at in range(2, len(fields), 6))
+    items = tuple(WrapItem(fields[at], fields[at + 1], fields[at + 2], _number(fields[at + 3]), _number(fields[at + 4]),
+                           fields[at + 5]) for at in range(2, len(fields), 6))
     sized = all(len(part) == 32 for item in items for part in (item.subject, item.dataset, item.record, item.share))
     if not sized or encode_wrap_request(items) != data:
         raise MessageMalformed("the message is not a list of key shares", "send the shares as encode_wrap_request does")

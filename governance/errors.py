@@ -145,3 +145,19 @@ class RequestRefused(GovernanceError):
 
 class BrokerUnavailable(GovernanceError):
     """A key broker does not answer."""
+
+
+class BrokerRefused(GovernanceError):
+    """A key broker let no key out; `reason` says why (contracts/reasons.json, 64-78)."""
+
+    def __init__(self, code: int) -> None:
+        self.reason = reason_of(code)
+        super().__init__(self.reason.sentence, "nothing was decrypted; see the reason")
+
+
+class LedgerInconsistent(GovernanceError):
+    """The node's events do not follow from its transactions: somebody altered one of them."""
+
+
+class DatabaseOfAnotherLedger(GovernanceError):
+    """The database's rows were derived from another ledger."""

@@ -25,8 +25,10 @@ from sqlalchemy import (
     insert,
     select,
 )
+from sqlalchemy.pool import StaticPool
 
 metadata = MetaData()
+Database = Engine  # by this name the doors hold it
 
 # --- derived from events -------------------------------------------------------------------------------------------
 
@@ -65,7 +67,6 @@ datasets = Table(
     "datasets", metadata,
     Column("dataset", String(64), primary_key=True),
     Column("custodian", String(42), nullable=False),
-    Column("document", String(64), nullable=False),
 )
 consents = Table(
     "consents", metadata,
@@ -150,6 +151,10 @@ PROJECTION = (blocks, events, members, subjects, consents, datasets, permits, re
 
 # --- state ---------------------------------------------------------------------------------------------------------
 
+pinned = Table(
+    "pinned", metadata,
+    Column("identity", String(64), primary_key=True),  # of the ledger these rows come from
+)
 outbox = Table(
     "outbox", metadata,
     Column("tx", String(64), primary_key=True),
@@ -201,7 +206,9 @@ def open_database(url: str) -> Engine:
     """An engine on `url` with every table present; SQLite in WAL mode, durable at each commit."""
     if url.startswith("sqlite:///"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url)
+    # One in-memory database is one connection; on disk every thread has its own.
+    memory = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}} if url == "sqlite://" else {}
+    engine = create_engine(url, **memory)
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable)
     metadata.create_all(engine)

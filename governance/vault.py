@@ -90,9 +90,15 @@ class Bucket:
 
         Raises BucketUnavailable.
         """
+        return self._write(object_name(blob), blob)
+
+    def put_list(self, root: bytes, data: bytes) -> str:
+        """Writes the leaf list of the ingest with this root (32 bytes), under l/<root>."""
+        return self._write(f"l/{root.hex()}", data)
+
+    def _write(self, name: str, blob: bytes) -> str:
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
-        name = object_name(blob)
         try:
             _reach(lambda: self._bucket.blob(name).upload_from_string(
                 blob, content_type="application/octet-stream", if_generation_match=0, **self._limits))
@@ -104,10 +110,20 @@ class Bucket:
 
     def get(self, name: str) -> bytes:
         """The object's bytes, hashed again. Raises ObjectMissing, ObjectAltered, BucketUnavailable."""
-        from google.api_core.exceptions import NotFound, RequestRangeNotSatisfiable
-
         if _NAME.fullmatch(name) is None:
             raise ObjectMissing("no object can have this name", "use the hash the ledger names")
+        blob = self._read(name)
+        if object_name(blob) != name:
+            raise ObjectAltered("the bucket holds other bytes than it was given", "restore the object from a copy")
+        return blob
+
+    def get_list(self, root: bytes) -> bytes:
+        """The leaf list of that root; the caller MUST compute the root again."""
+        return self._read(f"l/{root.hex()}")
+
+    def _read(self, name: str) -> bytes:
+        from google.api_core.exceptions import NotFound, RequestRangeNotSatisfiable
+
         try:
             # No checksum of the client's: it would compare with what the bucket says, we compare with the name.
             blob: bytes = _reach(lambda: self._bucket.blob(name).download_as_bytes(
@@ -117,8 +133,6 @@ class Bucket:
                 from None
         except RequestRangeNotSatisfiable:      # an object of no bytes
             blob = b""
-        if object_name(blob) != name:
-            raise ObjectAltered("the bucket holds other bytes than it was given", "restore the object from a copy")
         return blob
 
 

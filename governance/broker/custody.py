@@ -136,7 +136,8 @@ class Broker:
             open_message(self._exchange, wrap_info(self._node.identity_id, self._me), message)
         )
         with self._lock:
-            self._follow()
+            if not all(self._owned(item) for item in items):
+                self._follow()  # a newcomer, perhaps; for those known already no fresh head is needed to take a key in
             wrapped = [self._wrap(item) for item in items]
         digest = sha256(canonical(b"volens/wrapped/1", self._node.identity_id, sha256(message).digest(), *wrapped)).digest()
         return {"broker": self.address, "wrapped": [share.hex() for share in wrapped],
@@ -306,10 +307,13 @@ class Broker:
                 raise Refusal(72) from None  # wrapped for another record, version, run or attempt
         return found
 
+    def _owned(self, item: WrapItem) -> bool:
+        """Whether the share's owner is an enrolled subject, or an authorised attempt with its output."""
+        is_output = item.subject == item.record and (item.record, item.version) in self._node.fold.attempts
+        return item.subject in self._node.fold.signers or is_output
+
     def _wrap(self, item: WrapItem) -> bytes:
-        fold = self._node.fold
-        is_output = item.subject == item.record and (item.record, item.version) in fold.attempts
-        if item.subject not in fold.signers and not is_output:
+        if not self._owned(item):
             raise Refusal(1)
         context = wrap_context(identity=self._node.identity_id, broker=self._me, subject=item.subject,
                                dataset=item.dataset, record=item.record, version=item.version, j=item.j)

@@ -1,0 +1,46 @@
+"""Who calls: the bearer of a session, as a dependency of the routes that are not for everybody."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from api.services import Services
+from governance.errors import NotAllowed, NotSignedIn
+from governance.sessions import Caller, caller_of
+
+ANALYST, CHECKER, PROTECTION, AUDITOR = 4, 5, 7, 8
+_bearer = HTTPBearer(auto_error=False, description="The token of POST /sign-in, for 15 minutes.")
+
+
+def services_of(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+Parts = Annotated[Services, Depends(services_of)]
+
+
+def _caller(
+    services: Parts, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+) -> Caller:
+    if credentials is None:
+        raise NotSignedIn("nobody is signed in", "sign in: POST /sign-in/challenge, then POST /sign-in")
+    return caller_of(services.engine, credentials.credentials, services.clock())
+
+
+SignedIn = Annotated[Caller, Depends(_caller)]
+
+
+def require_self(caller: Caller, subject: str, *roles: int) -> None:
+    """Raise NotAllowed unless the caller is that person, or holds one of the roles now."""
+    if caller.subject != subject and caller.role not in roles:
+        raise NotAllowed("only the person herself may see this", "sign in as her")
+
+
+def require_role(caller: Caller, *roles: int) -> None:
+    """Raise NotAllowed unless the caller holds one of the roles now."""
+    if caller.role not in roles:
+        raise NotAllowed("this needs a role that the caller does not hold now", "sign in with that role's key")

@@ -1,0 +1,59 @@
+"""How every route reads and fails: strict JSON in, problems out, nothing parsed before it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+
+from api.problems import BodyTooLarge, problem_of
+from governance.verify import strict_json
+
+_SMALL, _LARGE = 1 << 20, 4 << 20  # bytes; the larger for lists of people or records
+
+
+class StrictRequest(Request):
+    """A request whose body is bounded while it arrives and parsed by `strict_json` only."""
+
+    limit = _SMALL
+
+    async def body(self) -> bytes:
+        if not hasattr(self, "_body"):
+            chunks, size = [], 0
+            async for chunk in self.stream():
+                size += len(chunk)
+                if size > self.limit:
+                    raise BodyTooLarge("the body is larger than this door takes", "send less in one message")
+                chunks.append(chunk)
+            self._body = b"".join(chunks)
+        return self._body
+
+    async def json(self) -> Any:
+        return strict_json(await self.body(), self.limit)
+
+
+class LargeRequest(StrictRequest):
+    limit = _LARGE
+
+
+class StrictRoute(APIRoute):
+    """Every failure inside a route becomes a problem here, before anything outside sees it."""
+
+    request_class: type[StrictRequest] = StrictRequest
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        serve = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await serve(self.request_class(request.scope, request.receive))
+            except Exception as error:  # every kind of failure has its row in the table
+                return problem_of(error)
+
+        return answer
+
+
+class LargeRoute(StrictRoute):
+    request_class = LargeRequest

@@ -1,0 +1,37 @@
+"""The audit bundle: everything an auditor needs to check the ledger without us, in one JSON file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from chain.ledger import Ledger
+
+_PAGE = 2000  # blocks of one request
+
+
+def export_bundle(ledger: Ledger, witnesses: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """Identity, blocks, transactions with their logs, head, and broker witnesses, as `governance/verify.py` reads them."""
+    last = int(ledger.block("latest")["number"], 16)
+    first = int(ledger.identity["deployBlock"])
+    logs: dict[str, list[dict[str, Any]]] = {}
+    for start in range(first, last + 1, _PAGE):
+        for log in ledger.logs(start, min(last, start + _PAGE - 1)):
+            logs.setdefault(log["transactionHash"], []).append(log)
+    blocks: dict[str, Any] = {}
+    transactions = []
+    for tx, own in logs.items():
+        found = ledger.transaction(tx)
+        number = int(found["blockNumber"], 16)
+        if str(number) not in blocks:
+            block = ledger.block(number)
+            blocks[str(number)] = {"hash": block["hash"], "timestamp": int(block["timestamp"], 16)}
+        transactions.append({
+            "hash": tx, "block": number, "index": int(found["transactionIndex"], 16), "to": found["to"],
+            "input": found["input"],
+            "logs": [{"address": log["address"], "topics": log["topics"], "data": log["data"],
+                      "index": int(log["logIndex"], 16)} for log in own],
+        })
+    count, head = ledger.head()
+    return {"type": "volens/trail/1", "identity": dict(ledger.identity), "blocks": blocks, "transactions": transactions,
+            "head": {"count": count, "head": head.hex()}, "witnesses": list(witnesses)}

@@ -1,0 +1,205 @@
+"""The projection: rows derived from ledger events, thrown away and rebuilt at will.
+
+1. Raw logs and transactions of the new blocks are fetched.
+2. The auditor's fold executes each transaction again, every signature checked; a node that alters one is found out.
+3. Rows of everything a block touched are written in one database transaction, in block order, once.
+Several processes may project into one database: a block that another wrote is folded, not written again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import fields as fields_of
+from hashlib import sha256
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
+
+from chain import events as ev
+from chain.ledger import Ledger
+from governance import rows
+from governance.errors import BucketUnavailable, DatabaseOfAnotherLedger, LedgerInconsistent, ObjectAltered, ObjectMissing
+from governance.ingest import load_leaves
+from governance.runs import State, next_state
+from governance.tables import PROJECTION, blocks, open_database, pinned, records
+from governance.tables import events as event_rows
+from governance.vault import Bucket
+from governance.verify import (
+    Block,
+    Finding,
+    Fold,
+    Malformed,
+    canonical_json,
+    decode_call,
+    identity_id,
+    load_crypto,
+    parse_block,
+    parse_log,
+    parse_transaction,
+)
+
+_PAGE = 2000  # blocks of one request
+
+
+class Projection:
+    """One database's rows, and the fold they come from. Safe for threads."""
+
+    def __init__(self, engine: Engine, ledger: Ledger, bucket: Bucket) -> None:
+        self._engine, self._ledger, self._bucket = engine, ledger, bucket
+        self._crypto = load_crypto(Fold(ledger.identity).identity)
+        self._lock = threading.RLock()
+        self._start()
+        self._pin()
+
+    def _start(self) -> None:
+        self.fold = Fold(self._ledger.identity)
+        self.states: dict[bytes, State] = {}
+        self.params: dict[bytes, str] = {}
+        self._next = self.fold.identity.deploy_block
+        self._waiting: set[bytes] = set()  # ingests whose leaf list the bucket did not hand out yet
+
+    def _pin(self) -> None:
+        """The database belongs to one ledger, for good."""
+        own = identity_id(self._ledger.identity).hex()
+        with self._engine.begin() as connection:
+            found = connection.execute(select(pinned.c.identity)).scalar()
+            if found is None:
+                connection.execute(insert(pinned).values(identity=own))
+            elif found != own:
+                raise DatabaseOfAnotherLedger("the database belongs to another ledger",
+                                              "name another database, or the ledger it was made with")
+
+    def sync(self) -> int:
+        """Fold and write everything up to the newest block, and return its number.
+
+        Raises LedgerDown, LedgerInconsistent; the rows stay at the last whole block.
+        """
+        with self._lock:
+            last = int(self._ledger.block("latest")["number"], 16)
+            try:
+                while self._next <= last:
+                    self._take(self._next, min(last, self._next + _PAGE - 1))
+            except (Finding, Malformed) as error:
+                self._start()  # after a Finding a fold must not be used on
+                raise LedgerInconsistent(f"the ledger does not add up: {error}", "compare with another node, and audit") from None
+            if self._waiting:
+                with self._engine.begin() as connection:
+                    self._write_records(connection)
+            return last
+
+    def _take(self, first: int, last: int) -> None:
+        """One page of blocks: fold all of it, then write what it touched."""
+        logs: dict[str, list[dict[str, Any]]] = {}
+        for log in self._ledger.logs(first, last):
+            logs.setdefault(log["transactionHash"], []).append(log)
+        found: list[tuple[Block, list[ev.Event], int]] = []
+        for tx, own in logs.items():
+            transaction = parse_transaction(self._ledger.transaction(tx))
+            block = parse_block(self._ledger.block(transaction.block))
+            self.fold.apply(block, transaction, [parse_log(log) for log in own], self._crypto)
+            happened = ev.parse_all(own)
+            self._remember(happened, transaction.input)
+            found.append((block, happened, self.fold.count))
+        with self._engine.begin() as connection:
+            written = connection.execute(select(func.max(blocks.c.number))).scalar() or 0
+            new = [item for item in found if item[0].number > written]
+            for block, happened, step in new:
+                rows.put(connection, blocks, {"number": block.number, "hash": block.hash.hex(), "timestamp": block.timestamp})
+                for event in happened:
+                    rows.put(connection, event_rows, _event_row(event, step))
+            for table, key in dict.fromkeys(t for _, happened, _ in new for e in happened for t in rows.touched(e)):
+                rows.put(connection, table, rows.build(self, table, key))
+            self._write_records(connection)
+        self._next = last + 1
+
+    def _remember(self, happened: Iterable[ev.Event], calldata: bytes) -> None:
+        """What the fold does not keep: run states, parameters, and ingests whose list is to be read."""
+        for event in happened:
+            if isinstance(event, ev.RunRequested):
+                self.params[event.run] = decode_call(calldata)[2]["params"].decode()
+            if isinstance(event, ev.RecordsSealed):
+                self._waiting.add(event.ingest)
+            run = getattr(event, "run", None)
+            if isinstance(run, bytes) and (run in self.states or isinstance(event, ev.RunRequested)):
+                self.states[run] = next_state(self.states.get(run), event)
+
+    def _write_records(self, connection: Connection) -> None:
+        for ingest in sorted(self._waiting, key=list(self.fold.ingests).index):
+            entry = self.fold.ingests[ingest]
+            try:
+                leaves = load_leaves(self._bucket, ingest, entry.dataset, entry.root)
+            except (ObjectMissing, ObjectAltered, BucketUnavailable):
+                continue  # nothing can be read of it either; asked again at the next sync
+            for leaf in leaves:  # a (record, version) belongs to the ingest that was registered first
+                if not rows.exists(connection, records, {"record": leaf.record.hex(), "version": leaf.version}):
+                    rows.put(connection, records, {
+                        "record": leaf.record.hex(), "version": leaf.version, "ingest": ingest.hex(),
+                        "subject": leaf.subject.hex(), "dataset": entry.dataset.hex(), "category": leaf.category,
+                        "ciphertext": leaf.ciphertext.hex(), "key_commitment": leaf.key_commitment.hex(),
+                    })
+            self._waiting.discard(ingest)
+
+    def rebuild(self) -> dict[str, int]:
+        """Throw all derived rows away and derive them again; returns the rows of each table."""
+        with self._lock:
+            with self._engine.begin() as connection:
+                for table in PROJECTION:
+                    connection.execute(delete(table))
+            self._start()
+            self.sync()
+            return {name: count for name, (count, _) in self.fingerprints().items()}
+
+    def fingerprints(self) -> dict[str, tuple[int, str]]:
+        """Rows and sha256 over the sorted rows of each derived table."""
+        with self._engine.connect() as connection:
+            return {table.name: _fingerprint(rows.all_of(connection, table)) for table in PROJECTION}
+
+    def compare(self) -> list[str]:
+        """Derive everything anew beside the database and name each row that differs (empty: none does)."""
+        self.sync()
+        fresh = Projection(open_database("sqlite://"), self._ledger, self._bucket)
+        fresh.sync()
+        found = []
+        with self._engine.connect() as ours, fresh._engine.connect() as theirs:
+            for table in PROJECTION:
+                found += _differences(table, rows.all_of(ours, table), rows.all_of(theirs, table))
+        return found
+
+
+def _differences(table: Table, here: list[dict[str, Any]], derived: list[dict[str, Any]]) -> list[str]:
+    names = [column.name for column in table.primary_key]
+
+    def keyed(found: list[dict[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]]:
+        return {tuple(row[name] for name in names): row for row in found}
+
+    def named(key: tuple[Any, ...]) -> str:
+        return f"{table.name} " + " ".join(f"{name} {value}" for name, value in zip(names, key, strict=True))
+
+    ours, theirs = keyed(here), keyed(derived)
+    changed = [f"{named(key)}: {', '.join(c for c in row if row[c] != theirs[key][c])} edited"
+               for key, row in ours.items() if key in theirs and row != theirs[key]]
+    return (changed + [f"{named(key)}: deleted" for key in theirs.keys() - ours.keys()]
+            + [f"{named(key)}: not from the ledger" for key in ours.keys() - theirs.keys()])
+
+
+def _fingerprint(found: list[dict[str, Any]]) -> tuple[int, str]:
+    lines = sorted(canonical_json({name: str(value) for name, value in row.items()}) for row in found)
+    return len(lines), sha256(b"\n".join(lines)).hexdigest()
+
+
+def _event_row(event: ev.Event, step: int) -> dict[str, Any]:
+    own = {f.name: _plain(getattr(event, f.name)) for f in fields_of(event) if f.name not in ("block", "tx", "index")}
+    return {"block": event.block, "position": event.index, "tx": event.tx.hex(), "name": type(event).__name__,
+            "run": own.get("run"), "subject": own.get("subject"), "step": step,
+            "fields": canonical_json(own).decode()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) and value >= 1 << 53 else value

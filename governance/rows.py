@@ -1,0 +1,131 @@
+"""Which rows an event touches, and what stands in them: pure functions of the fold's state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from eth_utils.address import to_checksum_address
+from sqlalchemy import Connection, Table, delete, insert, select
+
+from chain import events as ev
+from governance import tables as t
+
+if TYPE_CHECKING:
+    from governance.projection import Projection
+
+Row = dict[str, Any]
+Key = tuple[Any, ...]
+
+
+def touched(event: ev.Event) -> Iterator[tuple[Table, Key]]:
+    """The rows that must be derived anew after this event."""
+    match event:
+        case ev.RoleSet():
+            yield t.members, (event.account,)
+        case ev.DatasetRegistered():
+            yield t.datasets, (event.dataset,)
+        case ev.PermitRequested() | ev.Voted() | ev.PermitApproved() | ev.PermitSuspended():
+            yield t.permits, (event.permit,)
+        case ev.Enrolled():
+            yield t.subjects, (event.subject, event.assurance, event.block)
+        case ev.ConsentGranted() | ev.ConsentRevoked():
+            yield t.consents, (event.dataset, event.subject)
+        case ev.AccessGranted():
+            yield t.accesses, (event.run, event.attemptEpochVersion >> 56, event.subject, event.block, event.tx)
+        case ev.AccessDenied():
+            yield t.accesses, (event.run, event.attempt, event.subject, event.block, event.tx)
+        case ev.RunRefused(attempt=0):
+            return  # a refused request made no run
+        case ev.Sealed() | ev.Released():
+            released = (event.block, event.tx) if isinstance(event, ev.Released) else (0, b"")
+            yield t.outputs, (event.run, event.attempt, *released)
+    if isinstance(run := getattr(event, "run", None), bytes) and not isinstance(event, ev.AccessGranted | ev.AccessDenied):
+        yield t.runs, (run,)
+
+
+def build(projection: Projection, table: Table, key: Key) -> Row:
+    """The row of that table and key as the fold has it now."""
+    return _BUILDERS[table.name](projection, *key)
+
+
+def _member(p: Projection, account: str) -> Row:
+    member = p.fold.members[bytes.fromhex(account[2:])]
+    return {"account": account, "role": member.role, "start": member.start, "end": member.end}
+
+
+def _dataset(p: Projection, dataset: bytes) -> Row:
+    return {"dataset": dataset.hex(), "custodian": address(p.fold.datasets[dataset])}
+
+
+def _permit(p: Projection, permit: bytes) -> Row:
+    found = p.fold.permits[permit]
+    request = found.request
+    return {
+        "permit": permit.hex(), "dataset": request["dataset"].hex(), "applicant": address(found.applicant),
+        "status": found.status, "expiry": request["expiry"], "need": request["purposeNeed"],
+        "categories": request["categories"], "code": request["codeHash"].hex(),
+        "params_schema": request["paramsSchemaHash"].hex(), "minimum": request["minCohort"],
+        "output_classes": request["outputClasses"], "request_hash": found.request_hash.hex(),
+        "yes": sum(found.votes.values()), "no": len(found.votes) - sum(found.votes.values()),
+    }
+
+
+def _subject(p: Projection, subject: bytes, assurance: int, block: int) -> Row:
+    return {"subject": subject.hex(), "signer": p.fold.signers[subject].hex(), "assurance": assurance, "block": block}
+
+
+def _consent(p: Projection, dataset: bytes, subject: bytes) -> Row:
+    consent = p.fold.consent(dataset, subject)
+    return {"dataset": dataset.hex(), "subject": subject.hex(), **consent._asdict()}
+
+
+def _access(p: Projection, run: bytes, attempt: int, subject: bytes, block: int, tx: bytes) -> Row:
+    found = p.fold.attempts[run, attempt]
+    epoch, version = next(((e, v) for s, e, v in found.granted if s == subject), (0, 0))
+    reason = next((r for s, r in found.denied if s == subject), 0)
+    return {"run": run.hex(), "attempt": attempt, "subject": subject.hex(), "granted": reason == 0, "epoch": epoch,
+            "version": version, "reason": reason, "block": block, "tx": tx.hex()}
+
+
+def _output(p: Projection, run: bytes, attempt: int, block: int, tx: bytes) -> Row:
+    found = p.fold.attempts[run, attempt]
+    seal = found.seal
+    return {"run": run.hex(), "attempt": attempt, "seal_hash": found.seal_hash.hex(),
+            "ciphertext": seal["ciphertextHash"].hex(), "commitment": seal["outputCommitment"].hex(),
+            "output_class": seal["outputClass"], "statistics": seal["statistics"], "released": block,
+            "release_tx": tx.hex()}
+
+
+def _run(p: Projection, run: bytes) -> Row:
+    found, state = p.fold.runs[run], p.states[run]
+    request = found.request
+    return {"run": run.hex(), "permit": request["permit"].hex(), "analyst": address(found.analyst),
+            "params": p.params[run], "params_hash": request["paramsHash"].hex(),
+            "result_key": request["resultKey"].hex(), "deadline": request["deadline"], "attempt": found.attempts,
+            "state": state.name, "reason": state.reason, "block": state.since}
+
+
+_BUILDERS: Mapping[str, Callable[..., Row]] = {
+    "members": _member, "datasets": _dataset, "permits": _permit, "subjects": _subject, "consents": _consent,
+    "accesses": _access, "outputs": _output, "runs": _run,
+}
+
+
+def address(raw: bytes) -> str:
+    return to_checksum_address(raw)
+
+
+def put(connection: Connection, table: Table, row: Row) -> None:
+    """Write a row in place of the one with its key."""
+    connection.execute(delete(table).where(*(column == row[column.name] for column in table.primary_key)))
+    connection.execute(insert(table).values(row))
+
+
+def exists(connection: Connection, table: Table, key: Row) -> bool:
+    query = select(table).where(*(table.c[name] == value for name, value in key.items()))
+    return connection.execute(query).first() is not None
+
+
+def all_of(connection: Connection, table: Table) -> list[Row]:
+    return [dict(row._mapping) for row in connection.execute(select(table))]

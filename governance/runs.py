@@ -1,0 +1,101 @@
+"""What becomes of a run: one transition table over ledger events, and the claims of workers.
+
+States on the ledger: queued, authorised, sealed, released; ends: denied, withdrawn, refused. A run that is being computed, or
+whose worker failed, is authorised on the ledger; the worker's progress says the rest (`doing`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import Engine, delete, insert, select, update
+
+from chain import events as ev
+from governance.tables import claims, progress
+
+WORKER_REASONS = (37, 38)  # the worker's own fault: another worker may still take the run
+ENDS = ("released", "denied", "withdrawn", "refused")
+
+# event -> state; docs/run-states.md is generated from this table
+TRANSITIONS: dict[type[ev.Event], str] = {
+    ev.RunRequested: "queued",
+    ev.RunRefused: "denied",
+    ev.RunAuthorised: "authorised",
+    ev.Sealed: "sealed",
+    ev.Released: "released",
+    ev.ReleaseRefused: "queued",
+    ev.Rejected: "refused",
+    ev.RunCancelled: "withdrawn",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where a run stands on the ledger, the reason code of its newest refusal (0: none), and since which block."""
+
+    name: str
+    reason: int
+    since: int
+
+
+def next_state(state: State | None, event: ev.Event) -> State:
+    """The state after an event of the run."""
+    if isinstance(event, ev.RunRefused) and state is not None and event.reason in WORKER_REASONS:
+        return State(state.name, event.reason, state.since)
+    name = TRANSITIONS.get(type(event))
+    if name is None:
+        if state is None:
+            raise ValueError("a run begins with its request")
+        return state
+    return State(name, int(getattr(event, "reason", 0)), event.block)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A worker's hold on a run until `until` (seconds); a newer claim has a higher token, and ends this one."""
+
+    run: str
+    worker: str
+    token: int
+    until: int
+
+
+def claim(engine: Engine, run: str, worker: str, now: int, seconds: int) -> Claim | None:
+    """Take a run nobody holds; None when another worker does."""
+    with engine.begin() as connection:
+        held = connection.execute(select(claims).where(claims.c.run == run)).first()
+        if held is None:
+            connection.execute(insert(claims).values(run=run, worker=worker, token=1, until=now + seconds))
+            return Claim(run, worker, 1, now + seconds)
+        if held.until > now and held.worker != worker:
+            return None
+        taken = connection.execute(
+            update(claims).where(claims.c.run == run, claims.c.token == held.token)
+            .values(worker=worker, token=held.token + 1, until=now + seconds)
+        )
+        return Claim(run, worker, held.token + 1, now + seconds) if taken.rowcount == 1 else None
+
+
+def still_held(engine: Engine, held: Claim) -> bool:
+    """Whether no newer claim exists; the caller MUST ask before each step that others can see."""
+    query = select(claims.c.token).where(claims.c.run == held.run)
+    with engine.connect() as connection:
+        return connection.execute(query).scalar() == held.token
+
+
+def give_up(engine: Engine, held: Claim) -> None:
+    """Let another worker take the run at once."""
+    with engine.begin() as connection:
+        connection.execute(update(claims).where(claims.c.run == held.run, claims.c.token == held.token).values(until=0))
+
+
+def tell(engine: Engine, run: str, attempt: int, step: str, fraction: float, now: int) -> None:
+    """Record how far an attempt is; `fraction` from 0 to 1. State, not truth: it starts empty after a loss."""
+    with engine.begin() as connection:
+        connection.execute(insert(progress).values(run=run, attempt=attempt, step=step, fraction=int(1000 * fraction), at=now))
+
+
+def forget(engine: Engine, run: str) -> None:
+    """Drop a finished run's progress."""
+    with engine.begin() as connection:
+        connection.execute(delete(progress).where(progress.c.run == run))

@@ -1,0 +1,461 @@
+"""The gateway over the real anvil: what is out of reach, how blocks are made, and what a restart gives back."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import resource
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from eth_account import Account
+
+from chain.gateway import MAX_BATCH, MAX_BODY, READS, GatewayServer
+from chain.journal import JournalDamaged, JournalInUse
+from chain.node import Node, find_anvil
+from chain.writer import IDLE_SECONDS, GenesisDiffers, HistoryDiffers, open_chain
+
+ROOT = Path(__file__).parents[2]
+GENESIS = 1_790_000_000
+# Answers one more than its storage holds, and stores it.
+COUNTER = "0x6d5f54600101805f555f5260205ff35f52600e6012f3"
+ADDRESS = "0x" + "11" * 20
+
+
+class Door:
+    """A chain on `folder` served in this process, on a clock the test moves."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.now, self.open = folder, GENESIS + 100, False
+        self._open(GENESIS)
+
+    def _open(self, genesis: int | None) -> None:
+        self.node, self.writer = open_chain(self.folder, find_anvil(None, ROOT), genesis, True, lambda: self.now)
+        self.server = GatewayServer(0, self.node, self.writer)
+        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
+        self._thread.start()
+        self.open = True
+
+    def reopen(self) -> Door:
+        self.close()
+        self._open(None)
+        return self
+
+    def close(self) -> None:
+        if not self.open:
+            return
+        self.open = False
+        self.server.shutdown()
+        self._thread.join()
+        self.server.server_close()
+        self.node.process.send_signal(signal.SIGCONT)
+        self.writer.close()
+        self.node.stop()
+
+    def post(self, body: bytes, headers: dict[str, str] | None = None, path: str = "/") -> tuple[int, object]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=20)
+        connection.request("POST", path, body, headers or {})
+        answer = connection.getresponse()
+        content = json.loads(answer.read())
+        connection.close()
+        return answer.status, content
+
+    def ask(self, method: str, *params: object) -> dict[str, object]:
+        _, answer = self.post(json.dumps({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}).encode())
+        assert isinstance(answer, dict)
+        assert answer["id"] == 7
+        return answer
+
+    def result(self, method: str, *params: object) -> object:
+        answer = self.ask(method, *params)
+        assert "error" not in answer, answer
+        return answer["result"]
+
+    def refusal(self, method: str, *params: object) -> tuple[int, str]:
+        error = self.ask(method, *params)["error"]
+        return error["code"], error["message"]
+
+    def height(self) -> int:
+        return self.writer.head.number
+
+    def hashes(self) -> list[str]:
+        return [self.result("eth_getBlockByNumber", hex(n), False)["hash"] for n in range(self.height() + 1)]
+
+
+def sign(account, nonce: int, **changed: object) -> str:
+    fields = {"nonce": nonce, "to": ADDRESS, "value": 0, "gas": 100_000, "gasPrice": 0, "chainId": 31337}
+    fields |= changed
+    fields["to"] = bytes.fromhex(fields["to"][2:])      # as bytes, so that no checksum is asked for
+    return account.sign_transaction(fields).raw_transaction.to_0x_hex()
+
+
+def listening_ports(pid: int) -> list[int]:
+    """TCP ports that are listened on in the network namespace of a process."""
+    ports = []
+    for row in Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
+        local, state = row.split()[1], row.split()[3]
+        if state == "0A":
+            ports.append(int(local.split(":")[1], 16))
+    return ports
+
+
+def reachable(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    door = Door(tmp_path_factory.mktemp("shared") / "chain")
+    yield door
+    door.close()
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Door]:
+    opened = Door(tmp_path / "chain")
+    yield opened
+    opened.close()
+
+
+# --- what is out of reach ---------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("method", [
+    "anvil_setStorageAt", "anvil_setBalance", "anvil_setCode", "anvil_setNonce", "anvil_impersonateAccount",
+    "anvil_dropTransaction", "anvil_reset", "anvil_dumpState", "anvil_loadState", "anvil_mine",
+    "hardhat_setStorageAt", "evm_mine", "evm_setNextBlockTimestamp", "evm_increaseTime", "evm_setAutomine",
+    "evm_snapshot", "evm_revert", "debug_traceTransaction", "txpool_status", "txpool_content", "eth_accounts",
+    "eth_sign", "eth_sendTransaction", "eth_sendUnsignedTransaction", "eth_getStorageAt", "eth_newFilter",
+    "eth_subscribe", "rpc_modules", "web3_sha3", "ETH_CALL", "eth_call ", ""])
+def test_methods_off_the_list_do_not_exist(shared: Door, method: str) -> None:
+    assert shared.refusal(method, ADDRESS, "0x0", "0x1")[0] == -32601
+
+
+def test_a_forbidden_method_hidden_in_a_batch_changes_nothing(shared: Door) -> None:
+    calls = [{"jsonrpc": "2.0", "id": n, "method": method, "params": params} for n, (method, params) in enumerate(
+        [("eth_chainId", []), ("anvil_setBalance", [ADDRESS, "0xff"]), ("eth_getBalance", [ADDRESS, "latest"])])]
+    _, answers = shared.post(json.dumps(calls).encode())
+    assert [a["id"] for a in answers] == [0, 1, 2]
+    assert answers[0]["result"] == "0x7a69"
+    assert answers[1]["error"]["code"] == -32601
+    assert answers[2]["result"] == "0x0"
+
+
+def test_every_method_of_the_list_reaches_the_node(shared: Door) -> None:
+    refused = {method for method in READS if shared.ask(method).get("error", {}).get("code") == -32601}
+    assert refused == set()
+    assert shared.result("web3_clientVersion").startswith("anvil/")
+
+
+def test_anvils_own_port_cannot_be_reached(shared: Door) -> None:
+    ports = listening_ports(shared.node.process.pid)
+    assert ports, "anvil listens inside its namespace"
+    assert not any(reachable(port) for port in ports)
+    assert os.readlink(f"/proc/{shared.node.process.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+
+
+def test_without_isolation_the_same_probe_does_reach_anvil(tmp_path: Path) -> None:
+    node = Node(tmp_path, find_anvil(None, ROOT), GENESIS, isolated=False)
+    try:
+        links = [os.readlink(entry) for entry in Path(f"/proc/{node.process.pid}/fd").iterdir() if entry.exists()
+                 or entry.is_symlink()]
+        inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
+        rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        ports = [int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A" and row[9] in inodes]
+        assert ports
+        assert reachable(ports[0])
+    finally:
+        node.stop()
+
+
+def test_the_folder_is_closed_to_others(shared: Door) -> None:
+    assert shared.folder.stat().st_mode & 0o777 == 0o700
+    assert (shared.folder / "journal.jsonl").stat().st_mode & 0o077 == 0
+
+
+# --- how blocks are made ----------------------------------------------------------------------------------
+
+@pytest.mark.parametrize(("method", "params"), [
+    ("eth_blockNumber", []), ("eth_getBlockByNumber", ["latest", False]), ("eth_getBlockByNumber", []),
+    ("eth_call", [{"to": ADDRESS}, "latest"]), ("eth_call", [{"to": ADDRESS}]),
+    ("eth_call", [{"to": ADDRESS}, "pending"]), ("eth_estimateGas", [{"to": ADDRESS}])])
+def test_an_idle_head_is_renewed_when_the_newest_block_is_asked_for(shared: Door, method: str, params: list) -> None:
+    shared.result("eth_blockNumber")
+    before = shared.height()
+    shared.now += IDLE_SECONDS
+    shared.ask(method, *params)
+    assert shared.height() == before
+    shared.now += 1
+    shared.ask(method, *params)
+    assert shared.height() == before + 1
+    assert int(shared.result("eth_getBlockByNumber", "latest", False)["timestamp"], 16) == shared.now
+
+
+def test_old_blocks_logs_and_health_make_no_block(shared: Door) -> None:
+    shared.result("eth_blockNumber")
+    before = shared.height()
+    shared.now += 3600
+    shared.result("eth_getBlockByNumber", "0x0", False)
+    shared.result("eth_call", {"to": ADDRESS}, hex(before))
+    shared.result("eth_getLogs", {"fromBlock": "0x0"})
+    connection = http.client.HTTPConnection("127.0.0.1", shared.server.server_port)
+    connection.request("GET", "/health")
+    assert json.loads(connection.getresponse().read()) == {"ok": True, "head": before, "isolated": True}
+    connection.close()
+    assert shared.height() == before
+
+
+def test_fast_blocks_share_the_second_and_never_run_ahead(shared: Door) -> None:
+    account = Account.create()
+    for nonce in range(20):
+        sent = shared.result("eth_sendRawTransaction", sign(account, nonce))
+        block = shared.result("eth_getBlockByNumber", "latest", False)
+        assert block["transactions"] == [sent]
+        assert int(block["timestamp"], 16) == shared.now
+
+
+def test_a_clock_set_back_does_not_stop_the_chain(shared: Door) -> None:
+    account = Account.create()
+    shared.result("eth_sendRawTransaction", sign(account, 0))
+    newest = shared.now
+    shared.now -= 50
+    shared.result("eth_sendRawTransaction", sign(account, 1))
+    assert shared.writer.head.time == newest
+    shared.now = newest
+
+
+def test_sync_sending_answers_with_the_receipt(shared: Door) -> None:
+    receipt = shared.result("eth_sendRawTransactionSync", sign(Account.create(), 0))
+    assert receipt["status"] == "0x1"
+    assert int(receipt["blockNumber"], 16) == shared.height()
+
+
+def test_many_clients_at_once_get_one_block_each(shared: Door) -> None:
+    before, sent = shared.height(), []
+
+    def client() -> None:
+        account = Account.create()
+        for nonce in range(5):
+            sent.append(shared.result("eth_sendRawTransactionSync", sign(account, nonce))["blockNumber"])
+
+    threads = [threading.Thread(target=client) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(int(number, 16) for number in sent) == list(range(before + 1, before + 31))
+
+
+ACCOUNT = Account.create()
+REFUSED_TRANSACTIONS = {
+    "nonce gap": sign(ACCOUNT, 5),
+    "used nonce": "used",
+    "another chain": sign(ACCOUNT, 1, chainId=1),
+    "over the gas cap": sign(ACCOUNT, 1, gas=17_000_000),
+    "too little gas": sign(ACCOUNT, 1, gas=20_000),
+    "money it has not": sign(ACCOUNT, 1, value=1),
+    "not a transaction": "0xc0",
+    "signature changed": sign(ACCOUNT, 1)[:-2] + "zz",
+    "odd digits": "0x123",
+    "empty": "0x",
+}
+
+
+@pytest.mark.parametrize("name", REFUSED_TRANSACTIONS)
+def test_a_refused_transaction_leaves_no_trace(door: Door, name: str) -> None:
+    first = sign(ACCOUNT, 0)
+    door.result("eth_sendRawTransaction", first)
+    raw = REFUSED_TRANSACTIONS[name]
+    assert door.refusal("eth_sendRawTransaction", first if raw == "used" else raw)[0] < 0
+    # anvil notices a foreign chain id only while mining: that one costs an empty block
+    assert door.height() == (2 if name == "another chain" else 1)
+    sent = door.result("eth_sendRawTransaction", sign(ACCOUNT, 1))
+    assert door.result("eth_getBlockByNumber", "latest", False)["transactions"] == [sent]
+    hashes = door.hashes()
+    assert door.reopen().hashes() == hashes
+
+
+# --- what a restart gives back ----------------------------------------------------------------------------
+
+def grow(door: Door) -> str:
+    """Some blocks of every kind; returns the address of a contract whose counter stands at 2."""
+    account = Account.create()
+    door.result("eth_sendRawTransaction", sign(account, 0, to="", data=COUNTER))
+    receipt = door.result("eth_getTransactionReceipt", door.result("eth_getBlockByNumber", "latest", False)
+                          ["transactions"][0])
+    door.now += IDLE_SECONDS + 1
+    door.result("eth_blockNumber")
+    for nonce in (1, 2):
+        door.result("eth_sendRawTransaction", sign(account, nonce, to=Account.create().address))
+        door.now += 1
+        door.result("eth_sendRawTransaction", sign(Account.create(), 0, to=receipt["contractAddress"]))
+    return receipt["contractAddress"]
+
+
+def count(door: Door, contract: str) -> int:
+    return int(door.result("eth_call", {"to": contract}, hex(door.height())), 16)
+
+
+def test_a_restart_gives_the_same_blocks_and_state(door: Door) -> None:
+    contract = grow(door)
+    hashes = door.hashes()
+    assert count(door, contract) == 3
+    again = door.reopen()
+    assert again.hashes() == hashes
+    assert len(hashes) == 7
+    assert count(again, contract) == 3
+    again.result("eth_sendRawTransaction", sign(Account.create(), 0, to=contract))
+    assert count(again.reopen(), contract) == 4
+
+
+@pytest.mark.parametrize("tail", ["", '{"time":17', '{"outcome":"0x12'])
+def test_a_write_whose_outcome_was_lost_is_found_again(door: Door, tail: str) -> None:
+    """What a kill between sending and recording leaves, with or without half a line after it."""
+    grow(door)
+    hashes = door.hashes()
+    journal = door.folder / "journal.jsonl"
+    door.server.shutdown()
+    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:-1]) + tail)
+    assert door.reopen().hashes() == hashes
+
+
+def edit(lines: list[str], number: int, old: str, new: str) -> list[str]:
+    assert old in lines[number]
+    return [*lines[:number], lines[number].replace(old, new), *lines[number + 1:]]
+
+
+@pytest.mark.parametrize(("name", "change", "error"), [
+    ("time moved", lambda lines: edit(lines, 1, f'"time":{GENESIS + 100}', f'"time":{GENESIS + 101}'),
+     HistoryDiffers),
+    ("write dropped", lambda lines: lines[:1] + lines[3:], HistoryDiffers),
+    ("writes swapped", lambda lines: lines[:1] + lines[3:5] + lines[1:3] + lines[5:], HistoryDiffers),
+    ("transaction cut", lambda lines: edit(lines, 1, '"raw":"0xf8', '"raw":"0xf9'), HistoryDiffers),
+    ("genesis moved", lambda lines: edit(lines, 0, str(GENESIS), str(GENESIS - 1)), HistoryDiffers),
+    ("outcome dropped", lambda lines: lines[:2] + lines[3:], JournalDamaged),
+    ("not JSON", lambda lines: [*lines[:3], "\x00\n", *lines[3:]], JournalDamaged),
+    ("genesis dropped", lambda lines: lines[1:], JournalDamaged)])
+def test_a_changed_journal_is_not_served(tmp_path: Path, name: str, change, error: type[Exception]) -> None:
+    door = Door(tmp_path / "chain")
+    grow(door)
+    door.close()
+    journal = door.folder / "journal.jsonl"
+    journal.write_text("".join(change(journal.read_text().splitlines(keepends=True))))
+    with pytest.raises(error):
+        open_chain(door.folder, find_anvil(None, ROOT), None, True, lambda: door.now)
+
+
+def test_the_write_is_on_disk_before_the_node_sees_it(door: Door) -> None:
+    raw = sign(Account.create(), 0)
+    door.node.process.send_signal(signal.SIGSTOP)       # the node takes nothing in
+    sender = threading.Thread(target=door.ask, args=("eth_sendRawTransaction", raw))
+    sender.start()
+    deadline = time.monotonic() + 5
+    while raw not in (door.folder / "journal.jsonl").read_text() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert raw in (door.folder / "journal.jsonl").read_text()
+    door.node.process.send_signal(signal.SIGCONT)
+    sender.join()
+    assert door.height() == 1
+
+
+def test_nothing_is_sent_when_the_journal_cannot_be_written(door: Door) -> None:
+    account = Account.create()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    size = (door.folder / "journal.jsonl").stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))        # a full disk, for this process
+    try:
+        code, message = door.refusal("eth_sendRawTransaction", sign(account, 0))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (code, message) == (-32000, "the journal cannot be written; nothing was sent")
+    assert door.height() == 0
+    door.result("eth_sendRawTransaction", sign(account, 0))
+    hashes = door.hashes()
+    assert door.reopen().hashes() == hashes
+
+
+def test_one_folder_has_one_gateway(shared: Door) -> None:
+    with pytest.raises(JournalInUse):
+        open_chain(shared.folder, find_anvil(None, ROOT), None, True, lambda: shared.now)
+
+
+def test_genesis_time_is_the_folders_own_and_not_in_the_future(tmp_path: Path) -> None:
+    door = Door(tmp_path / "chain")
+    door.close()
+    for genesis in (GENESIS + 1, GENESIS + 1000):
+        with pytest.raises(GenesisDiffers):
+            open_chain(door.folder, find_anvil(None, ROOT), genesis, True, lambda: GENESIS + 100)
+
+
+# --- requests that are none -------------------------------------------------------------------------------
+
+CALL = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
+MALFORMED = {
+    "nothing": (b"", -32700), "half": (b'{"jsonrpc":"2.0"', -32700), "not a number": (b'{"id":NaN}', -32700),
+    "not UTF-8": (b"\xff\xfe{}", -32700), "UTF-16": (json.dumps(CALL).encode("utf-16"), -32700),
+    "nested": (b"[" * 200_000, -32700), "endless digits": (b'{"id":' + b"9" * 5000 + b"}", -32700),
+    "number": (b"1", -32600), "text": (b'"eth_chainId"', -32600), "null": (b"null", -32600),
+    "empty batch": (b"[]", -32600), "long batch": (json.dumps([CALL] * (MAX_BATCH + 1)).encode(), -32600),
+    "no id": (json.dumps(CALL | {"id": None}).encode(), -32600),
+    "true as id": (json.dumps(CALL | {"id": True}).encode(), -32600),
+    "list as id": (json.dumps(CALL | {"id": [1]}).encode(), -32600),
+    "old version": (json.dumps(CALL | {"jsonrpc": "1.0"}).encode(), -32600),
+    "method is a list": (json.dumps(CALL | {"method": ["eth_chainId"]}).encode(), -32600),
+    "params is an object": (json.dumps(CALL | {"params": {}}).encode(), -32602),
+    "half a character": (b'{"jsonrpc":"2.0","id":1,"method":"eth_getCode","params":["\\ud800"]}', -32602),
+    "raw is a number": (json.dumps(CALL | {"method": "eth_sendRawTransaction", "params": [1]}).encode(), -32602),
+    "raw is missing": (json.dumps(CALL | {"method": "eth_sendRawTransaction"}).encode(), -32602),
+    "deep params": (b'{"jsonrpc":"2.0","id":1,"method":"eth_call","params":' + b"[" * 500 + b"]" * 500 + b"}",
+                    -32700),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_a_malformed_body_gets_a_json_rpc_error(shared: Door, name: str) -> None:
+    body, code = MALFORMED[name]
+    status, answer = shared.post(body)
+    assert status == 200
+    assert answer["jsonrpc"] == "2.0"
+    assert answer["error"]["code"] == code
+    assert "Traceback" not in json.dumps(answer)
+    assert shared.result("eth_chainId") == "0x7a69"
+
+
+def test_a_bad_call_in_a_batch_does_not_spoil_the_others(shared: Door) -> None:
+    _, answers = shared.post(json.dumps([CALL, 5, CALL | {"id": "x"}]).encode())
+    assert [answer.get("result") for answer in answers] == ["0x7a69", None, "0x7a69"]
+    assert answers[2]["id"] == "x"
+
+
+def test_brackets_inside_a_text_are_no_nesting(shared: Door) -> None:
+    assert shared.refusal("eth_getCode", "[" * 500 + '\\"' + "{" * 500)[0] == -32602
+
+
+def test_a_body_too_long_or_of_unknown_length_is_not_read(shared: Door) -> None:
+    with socket.create_connection(("127.0.0.1", shared.server.server_port)) as raw:
+        raw.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY + 1))
+        assert raw.recv(100).startswith(b"HTTP/1.1 413")
+    for head in (b"", b"Content-Length: -1\r\n", b"Content-Length: 1e3\r\n", b"Transfer-Encoding: chunked\r\n"):
+        with socket.create_connection(("127.0.0.1", shared.server.server_port)) as raw:
+            raw.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
+            assert raw.recv(100).startswith(b"HTTP/1.1 411")
+    assert shared.post(b"{}", path="/admin")[0] == 404
+
+
+def test_one_connection_serves_many_requests(shared: Door) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", shared.server.server_port)
+    connection.connect()
+    kept = connection.sock
+    for _ in range(3):
+        connection.request("POST", "/", json.dumps(CALL).encode())
+        assert json.loads(connection.getresponse().read())["result"] == "0x7a69"
+    assert connection.sock is kept
+    assert kept.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+    connection.close()
