@@ -28,7 +28,7 @@ def _caller(
 ) -> Caller:
     if credentials is None:
         raise NotSignedIn("nobody is signed in", "sign in: POST /sign-in/challenge, then POST /sign-in")
-    return caller_of(services.engine, credentials.credentials, services.clock())
+    return caller_of(services.engine, services.projection.fold, credentials.credentials, services.clock())
 
 
 SignedIn = Annotated[Caller, Depends(_caller)]

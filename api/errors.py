@@ -48,13 +48,5 @@ class NotAvailable(Answered):
     """503: ledger, bucket or broker does not answer."""
 
 
-class BrokerRefused(DoorError):
-    """A key broker let nothing out; `reason` is its slug in the table of reasons."""
-
-    def __init__(self, message: str, hint: str, reason: str) -> None:
-        super().__init__(message, hint)
-        self.reason = reason
-
-
 class VerificationFailed(DoorError):
     """Something is not what the ledger says it is."""

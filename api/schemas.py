@@ -363,7 +363,6 @@ class Consents(BaseModel):
 class Dataset(BaseModel):
     dataset: str
     custodian: str
-    document: str
     records: int
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 import httpx
 
-from api.brokers import Broker
 from api.errors import NotServing
 from api.settings import Settings
 from chain.events import Head, Receipt
 from chain.ledger import Ledger
 from chain.wallets import load
+from governance.brokers import BrokerClient
+from governance.errors import BrokerRefused, BrokerUnavailable
 from governance.projection import Projection
 from governance.tables import Database, TableOutbox, open_database
 from governance.vault import Bucket
@@ -37,7 +38,7 @@ class Services:
     engine: Database
     projection: Projection
     bucket: Bucket
-    broker: Broker
+    broker: BrokerClient
     audience: str  # the URL that a sign-in must name
     health: Health
     clock: Callable[[], int] = lambda: int(time.time())
@@ -58,9 +59,12 @@ class Services:
             "count": heads[-1].count if heads else None, "head": heads[-1].head.hex() if heads else None,
         }
 
-    def close(self) -> None:
-        self.broker.close()
-        self.engine.dispose()
+    def witness(self) -> dict[str, Any] | None:
+        """The trail's head under the broker's signature, or None while the broker cannot give one."""
+        try:
+            return self.broker.witness()
+        except (BrokerUnavailable, BrokerRefused):
+            return None
 
 
 def open_services(settings: Settings) -> Services:
@@ -73,11 +77,12 @@ def open_services(settings: Settings) -> Services:
     bucket = Bucket(settings.bucket_name, bucket_url)
     projection = Projection(engine, ledger, bucket)
     projection.sync()
+    broker = BrokerClient(broker_url, ledger.domain, identity_id(identity))
     health = Health(settings, {
         "ledger": lambda: httpx.post(chain_url, json=_HEAD_QUESTION, timeout=_PROBE_SECONDS),
         "bucket": lambda: httpx.get(f"{bucket_url}/storage/v1/b?project=volens", timeout=_PROBE_SECONDS),
         "broker": lambda: httpx.get(f"{broker_url}/health", timeout=_PROBE_SECONDS)})
-    return Services(settings, identity, ledger, engine, projection, bucket, Broker(broker_url),
+    return Services(settings, identity, ledger, engine, projection, bucket, broker,
                     settings.address("api"), health)
 
 

@@ -9,11 +9,13 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from chain.errors import Refused
 from chain.events import Receipt, RunRefused, RunRequested
 from chain.ledger import Ledger, message_tuple
-from chain.signatures import recover
+from chain.signatures import Domain, recover
 from governance.errors import RequestInvalid, RequestRefused
-from governance.verify import canonical_json, strict_json, words
+from governance.ingest import Leaf, leaves_root
+from governance.verify import Fold, canonical_json, strict_json, words
 
 MAX_PARAMS = 2048  # bytes
 Message = Mapping[str, Any]
@@ -27,6 +29,21 @@ def set_role(ledger: Ledger, change: Message, signatures: Sequence[bytes]) -> Re
 
 def register_dataset(ledger: Ledger, registration: Message, signature: bytes) -> Receipt:
     return ledger.relay("PermitRegistry", "registerDataset", message_tuple("RegisterDataset", registration), signature)
+
+
+def check_ingest(
+    domain: Domain, fold: Fold, registered: Message, signature: bytes, leaves: Sequence[Leaf]
+) -> None:
+    """Before anything is written: the list is the signed one, and the dataset's custodian signed it.
+
+    Raises RequestInvalid, ObjectMalformed, Refused.
+    """
+    root = leaves_root(registered["ingest"], registered["dataset"], leaves)
+    if root != registered["leavesRoot"] or len(leaves) != registered["count"]:
+        raise RequestInvalid("the list is not the one whose root was signed", "sign the root of exactly this list")
+    signer = recover(domain, "RecordsRegistered", registered, signature)
+    if fold.datasets.get(registered["dataset"]) != bytes.fromhex(signer[2:]):
+        raise Refused("NotTheCustodian", {}, "let the custodian of the dataset sign")
 
 
 def register_records(ledger: Ledger, registered: Message, signature: bytes) -> Receipt:

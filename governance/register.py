@@ -17,7 +17,7 @@ from governance.tables import (
     blocks,
     consents,
     datasets,
-    members,
+    events,
     outputs,
     permits,
     progress,
@@ -25,6 +25,7 @@ from governance.tables import (
     runs,
     subjects,
 )
+from governance.verify import strict_json
 
 _LOOK_AGAIN = "check the id; a new entry shows up once it is mined"
 
@@ -47,7 +48,6 @@ class Consent:
 class Dataset:
     dataset: str
     custodian: str
-    document: str
     records: int
 
 
@@ -145,13 +145,6 @@ class Denial:
     block: int
 
 
-def live_role(engine: Engine, account: str, now: int) -> int:
-    """The role this account holds at `now` (seconds), 0 for none."""
-    query = select(members.c.role).where(members.c.account == account, members.c.start <= now, members.c.end > now)
-    with engine.connect() as connection:
-        return int(connection.execute(query).scalar_one_or_none() or 0)
-
-
 def signer_of(engine: Engine, subject: str) -> str:
     """The enrolled signer (hex) of a person, "" for nobody."""
     with engine.connect() as connection:
@@ -241,6 +234,15 @@ def list_denials(engine: Engine) -> list[Denial]:
     return sorted(found, key=lambda denial: (denial.block, denial.run, denial.subject))
 
 
+def find_receipt(engine: Engine, tx: str) -> dict[str, Any]:
+    """Where a transaction of the trail stands: {tx, block, blockHash, count, head}. Raises NotFound."""
+    query = select(events.c.block, blocks.c.hash, events.c.fields).join(
+        blocks, blocks.c.number == events.c.block).where(events.c.tx == tx, events.c.name == "Head")
+    block, block_hash, fields = _only(engine, query, "step of the trail")
+    step: Any = strict_json(fields.encode())
+    return {"tx": tx, "block": block, "blockHash": block_hash, "count": step["count"], "head": step["head"]}
+
+
 def _rows(engine: Engine, query: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:
     with engine.connect() as connection:
         return connection.execute(query).all()
@@ -252,3 +254,24 @@ def _only(engine: Engine, query: Select[*tuple[Any, ...]], what: str) -> Row[*tu
     if row is None:
         raise NotFound(f"there is no such {what}", _LOOK_AGAIN)
     return row
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The newest version of one encrypted record; `ciphertext` is the hash that names its object."""
+
+    record: str
+    version: int
+    subject: str
+    category: int
+    ciphertext: str
+
+
+def records_of(engine: Engine, dataset: str) -> list[Record]:
+    """Every record of a dataset in its latest registered version, by record id."""
+    newest = (select(records.c.record, func.max(records.c.version).label("version"))
+              .where(records.c.dataset == dataset).group_by(records.c.record).subquery())
+    query = (select(records.c.record, records.c.version, records.c.subject, records.c.category, records.c.ciphertext)
+             .join(newest, (records.c.record == newest.c.record) & (records.c.version == newest.c.version))
+             .order_by(records.c.record))
+    return [Record(*row) for row in _rows(engine, query)]

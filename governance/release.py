@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from eth_utils.address import to_checksum_address
 from sqlalchemy import Connection, Engine, delete, insert, select
 
 from chain.errors import Refused
-from chain.events import Receipt, ReleaseRefused
+from chain.events import Receipt, Released, ReleaseRefused
 from chain.ledger import Ledger, message_tuple
 from chain.signatures import recover, typed_data
 from governance.errors import DecisionPending, NotFound, RequestRefused
@@ -43,6 +44,17 @@ def look(ledger: Ledger, review: Mapping[str, Any], signature: bytes) -> Receipt
 def reject(ledger: Ledger, decision: Mapping[str, Any], signature: bytes) -> Receipt:
     """Record a checker's no; the run ends."""
     return ledger.relay("AccessLedger", "reject", message_tuple("Decision", decision), signature)
+
+
+def checkers_of(receipt: Receipt) -> list[str]:
+    """The two who released."""
+    released = receipt.one(Released)
+    return [released.checkerA, released.checkerB]
+
+
+def account_of(account: bytes) -> str:
+    """20 bytes as a checksummed address."""
+    return to_checksum_address(account)
 
 
 def pending(engine: Engine, run: str, attempt: int, now: int) -> Pending | None:

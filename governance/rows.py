@@ -24,7 +24,7 @@ def touched(event: ev.Event) -> Iterator[tuple[Table, Key]]:
         case ev.RoleSet():
             yield t.members, (event.account,)
         case ev.DatasetRegistered():
-            yield t.datasets, (event.dataset,)
+            yield t.datasets, (event.dataset, event.documentHash)
         case ev.PermitRequested() | ev.Voted() | ev.PermitApproved() | ev.PermitSuspended():
             yield t.permits, (event.permit,)
         case ev.Enrolled():
@@ -54,8 +54,8 @@ def _member(p: Projection, account: str) -> Row:
     return {"account": account, "role": member.role, "start": member.start, "end": member.end}
 
 
-def _dataset(p: Projection, dataset: bytes) -> Row:
-    return {"dataset": dataset.hex(), "custodian": address(p.fold.datasets[dataset])}
+def _dataset(p: Projection, dataset: bytes, document: bytes) -> Row:
+    return {"dataset": dataset.hex(), "custodian": address(p.fold.datasets[dataset]), "document": document.hex()}
 
 
 def _permit(p: Projection, permit: bytes) -> Row:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sqlalchemy import Engine, delete, insert, select, update
 
 from chain import events as ev
-from governance.tables import claims, progress
+from governance.tables import claims, progress, runs
 
 WORKER_REASONS = (37, 38)  # the worker's own fault: another worker may still take the run
 ENDS = ("released", "denied", "withdrawn", "refused")
@@ -67,7 +67,7 @@ def claim(engine: Engine, run: str, worker: str, now: int, seconds: int) -> Clai
         if held is None:
             connection.execute(insert(claims).values(run=run, worker=worker, token=1, until=now + seconds))
             return Claim(run, worker, 1, now + seconds)
-        if held.until > now and held.worker != worker:
+        if held.failed or (held.until > now and held.worker != worker):
             return None
         taken = connection.execute(
             update(claims).where(claims.c.run == run, claims.c.token == held.token)
@@ -87,6 +87,28 @@ def give_up(engine: Engine, held: Claim) -> None:
     """Let another worker take the run at once."""
     with engine.begin() as connection:
         connection.execute(update(claims).where(claims.c.run == held.run, claims.c.token == held.token).values(until=0))
+
+
+def hold_on(engine: Engine, held: Claim, until: int) -> None:
+    """Keep a claim for longer; a newer one stays untouched."""
+    with engine.begin() as connection:
+        connection.execute(update(claims).where(claims.c.run == held.run, claims.c.token == held.token).values(until=until))
+
+
+def fail(engine: Engine, held: Claim, sentence: str) -> None:
+    """No worker shall try this run again; `sentence` says why, without values."""
+    with engine.begin() as connection:
+        connection.execute(
+            update(claims).where(claims.c.run == held.run, claims.c.token == held.token).values(until=0, failed=sentence)
+        )
+
+
+def waiting(engine: Engine, now: int) -> list[str]:
+    """Runs that a worker may take: queued, or authorised while nobody holds them; oldest first."""
+    held = select(claims.c.run).where((claims.c.until > now) | (claims.c.failed != ""))
+    query = select(runs.c.run).where(runs.c.state.in_(("queued", "authorised")), runs.c.run.not_in(held))
+    with engine.connect() as connection:
+        return list(connection.execute(query.order_by(runs.c.block)).scalars())
 
 
 def tell(engine: Engine, run: str, attempt: int, step: str, fraction: float, now: int) -> None:

@@ -4,7 +4,7 @@
 2. `sign_in` deletes it at first use, whatever comes of it, then checks audience, time, signature and that the signer
    is somebody: a person enrolled with this key, or a holder of a live role.
 3. `caller_of` finds the session of a token and reads the role anew at each request.
-The caller MUST pass the audience it is reached under: a signature for another service opens nothing here.
+The fold MUST be at the newest head that the caller knows. The caller MUST pass the audience it is reached under: a signature for another service opens nothing here.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from sqlalchemy import Engine, delete, insert, select
 
 from chain.errors import SignatureMalformed
 from chain.signatures import Domain, recover
-from governance import register
 from governance.errors import NotSignedIn
 from governance.tables import challenges, sessions
+from governance.verify import Fold
 
 CHALLENGE_SECONDS = 300
 SESSION_SECONDS = 900
@@ -48,7 +48,7 @@ def open_challenge(engine: Engine, now: int) -> tuple[str, int]:
 
 
 def sign_in(
-    engine: Engine, domain: Domain, audience: str, message: Mapping[str, Any], signature: bytes, now: int
+    engine: Engine, fold: Fold, domain: Domain, audience: str, message: Mapping[str, Any], signature: bytes, now: int
 ) -> tuple[str, int]:
     """A bearer token and the second it expires at.
 
@@ -71,7 +71,7 @@ def sign_in(
         raise NotSignedIn("the sign-in carries nobody's signature", _AGAIN) from None
     if signer != message["account"]:
         raise NotSignedIn("the sign-in is not signed by this account for this service", _AGAIN)
-    _check_somebody(engine, signer, subject, now)
+    _check_somebody(fold, signer, subject, now)
     token, expires = secrets.token_urlsafe(32), now + SESSION_SECONDS
     with engine.begin() as connection:
         connection.execute(delete(sessions).where(sessions.c.expires <= now))
@@ -80,14 +80,14 @@ def sign_in(
     return token, expires
 
 
-def caller_of(engine: Engine, token: str, now: int) -> Caller:
+def caller_of(engine: Engine, fold: Fold, token: str, now: int) -> Caller:
     """Who holds this token. Raises NotSignedIn."""
     query = select(sessions).where(sessions.c.token_hash == _hash(token), sessions.c.expires > now)
     with engine.connect() as connection:
         row = connection.execute(query).one_or_none()
     if row is None:
         raise NotSignedIn("there is no such session, or it has ended", _AGAIN)
-    return Caller(row.account, row.subject, register.live_role(engine, row.account, now))
+    return Caller(row.account, row.subject, _live_role(fold, row.account, now))
 
 
 def _use_challenge(engine: Engine, nonce: str, now: int) -> None:
@@ -98,12 +98,17 @@ def _use_challenge(engine: Engine, nonce: str, now: int) -> None:
         raise NotSignedIn("the challenge is unknown, used or expired", "ask for a new challenge")
 
 
-def _check_somebody(engine: Engine, signer: str, subject: str, now: int) -> None:
+def _check_somebody(fold: Fold, signer: str, subject: str, now: int) -> None:
     if subject:
-        if register.signer_of(engine, subject) != signer[2:].lower():
+        if fold.signers.get(bytes.fromhex(subject)) != bytes.fromhex(signer[2:]):
             raise NotSignedIn("nobody is enrolled under this id with this key", "use the key of your enrolment")
-    elif not register.live_role(engine, signer, now):
+    elif not _live_role(fold, signer, now):
         raise NotSignedIn("this account holds no role now", "ask for a role; patients name their id")
+
+
+def _live_role(fold: Fold, account: str, now: int) -> int:
+    member = fold.members.get(bytes.fromhex(account[2:]))
+    return member.role if member and member.start <= now < member.end else 0
 
 
 def _hash(token: str) -> str:

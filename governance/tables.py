@@ -67,6 +67,7 @@ datasets = Table(
     "datasets", metadata,
     Column("dataset", String(64), primary_key=True),
     Column("custodian", String(42), nullable=False),
+    Column("document", String(64), nullable=False),
 )
 consents = Table(
     "consents", metadata,
@@ -169,6 +170,7 @@ claims = Table(
     Column("worker", String(64), nullable=False),
     Column("token", Integer, nullable=False),  # fencing: rises at each claim, an older holder can write nothing
     Column("until", Integer, nullable=False),
+    Column("failed", Text, nullable=False, default=""),  # why no worker will try again, in a plain sentence
 )
 challenges = Table(
     "challenges", metadata,

@@ -1,0 +1,95 @@
+"""The web process: routes, headers and documentation put together over one set of services.
+
+`python -m api.app` serves on the configured host and port; the request log is off, since paths hold ids.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
+from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import DoorError
+from api.problems import Problem, answer_problem
+from api.routes import committee, people, runs, trail
+from api.services import Services, open_services
+from api.settings import Settings
+from chain.errors import ChainError
+from governance.errors import GovernanceError
+
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+def create_app(services: Services) -> FastAPI:
+    """The application over these services; it opens and closes nothing itself."""
+    app = FastAPI(title="volens", version="1", docs_url=None, redoc_url=None,
+                  description="Consent and access to health data, recorded on a ledger: no receipt, no key.",
+                  generate_unique_id_function=_operation_id)
+    app.state.services = services
+    for router in (people.router, people.lists, committee.router, committee.lists, runs.router, trail.router):
+        app.include_router(router)
+    app.add_exception_handler(HTTPException, answer_problem)
+    app.add_middleware(Headers)
+    app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+    return app
+
+
+class Headers:
+    """Nothing is cached, guessed, framed or loaded from elsewhere."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_HEADERS)
+            await send(message)
+
+        await self._app(scope, receive, send_with_headers)
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name
+
+
+def _document(app: FastAPI) -> dict[str, Any]:
+    """OpenAPI with the one shape of every problem, in place of the framework's own."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        schemas = document["components"]["schemas"]
+        schemas.pop("HTTPValidationError", None)
+        schemas.pop("ValidationError", None)
+        schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def main() -> int:
+    """Serve until stopped; one sentence and a hint when a part is missing."""
+    import uvicorn
+
+    settings = Settings()
+    try:
+        services = open_services(settings)
+    except (DoorError, ChainError, GovernanceError) as error:
+        print(f"api: {error}\n{error.hint}", file=sys.stderr)
+        return 1
+    uvicorn.run(create_app(services), host=settings.api_host, port=settings.api_port, access_log=False,
+                log_level="warning", server_header=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,50 @@
+"""Frames between the worker's supervisor and its child: a JSON header and blobs, length-prefixed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+MAX_HEADER = 16 << 20
+MAX_BLOB = 1 << 30
+
+
+class PipeClosed(Exception):
+    """The other side is gone, or said something that is no frame."""
+
+
+def write_frame(stream: BinaryIO, header: Mapping[str, Any], *blobs: bytes) -> None:
+    """u32be header length ‖ header ‖ blobs; the header carries the blobs' lengths."""
+    data = json.dumps({**header, "blobs": [len(blob) for blob in blobs]}).encode()
+    try:
+        for part in (len(data).to_bytes(4, "big") + data, *blobs):
+            rest = memoryview(part)
+            while rest:  # an unbuffered pipe may take less than it is given
+                rest = rest[stream.write(rest):]
+        stream.flush()
+    except (BrokenPipeError, ValueError):
+        raise PipeClosed("the other side of the pipe is gone") from None
+
+
+def read_frame(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]]:
+    """The next header and its blobs. Raises PipeClosed at the end of the stream."""
+    size = int.from_bytes(_exactly(stream, 4), "big")
+    if size > MAX_HEADER:
+        raise PipeClosed("this is no frame")
+    header: dict[str, Any] = json.loads(_exactly(stream, size))
+    sizes = header.pop("blobs")
+    if sum(sizes) > MAX_BLOB:
+        raise PipeClosed("this is no frame")
+    return header, [_exactly(stream, length) for length in sizes]
+
+
+def _exactly(stream: BinaryIO, size: int) -> bytes:
+    parts = []
+    while size:
+        part = stream.read(size)
+        if not part:
+            raise PipeClosed("the other side of the pipe is gone")
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)

@@ -1,0 +1,123 @@
+"""Signing in, enrolment, and what a person decides and sees."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path
+
+from api import schemas
+from api.auth import AUDITOR, Parts, SignedIn, require_self
+from api.doors import LargeRoute, StrictRoute
+from api.problems import REFUSALS, declared
+from api.routes.shown import show_consent, show_reason
+from api.services import Services
+from chain.events import ConsentGranted
+from governance import consent, register, sessions
+from governance.errors import NotFound
+
+router = APIRouter(route_class=StrictRoute, tags=["people"])
+lists = APIRouter(route_class=LargeRoute, tags=["people"])
+SubjectId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="A person's id, 32 bytes in hex.")]
+
+
+@router.post("/sign-in/challenge", response_model=schemas.Challenge, responses=declared())
+def open_challenge(services: Parts) -> Any:
+    """A challenge for one sign-in within five minutes. Sign it only for the address you called."""
+    nonce, expires = sessions.open_challenge(services.engine, services.clock())
+    return {"nonce": nonce, "audience": services.audience, "expires": expires}
+
+
+@router.post("/sign-in", response_model=schemas.Session, responses=declared(400, 401, 413))
+def sign_in(body: schemas.SignInBody, services: Parts) -> Any:
+    """A bearer token for 15 minutes: a patient's by her id and key, anyone else's by a live role."""
+    message = {"account": body.account, "subject": body.subject or "", "nonce": body.nonce, "issuedAt": body.issuedAt}
+    services.projection.sync()
+    token, expires = sessions.sign_in(
+        services.engine, services.projection.fold, services.ledger.domain, services.audience, message,
+        bytes.fromhex(body.signature), services.clock())
+    return {"token": token, "expires": expires}
+
+
+@lists.post("/enrolments", response_model=schemas.Enrolled, responses=declared(400, 413))
+def enrol(body: schemas.EnrolmentsBody, services: Parts) -> Any:
+    """Enrol people whom a registrar and their own keys signed for; a bad item is skipped and named."""
+    receipt = consent.enrol(services.ledger, [
+        (schemas.message_of("Enrolment", item.enrolment), bytes.fromhex(item.registrarSignature),
+         bytes.fromhex(item.signerSignature)) for item in body.items])
+    return {"receipt": services.settle(receipt), "items": _items(len(body.items), consent.refusals(receipt))}
+
+
+@lists.post("/consents", response_model=schemas.Consented, responses=declared(400, 413))
+def grant(body: schemas.ConsentsBody, services: Parts) -> Any:
+    """Put signed consents on the ledger. Each accepted one is answered with what its receipt is made of."""
+    receipt = consent.grant(services.ledger, [
+        (schemas.message_of("Grant", item.grant), bytes.fromhex(item.signer), bytes.fromhex(item.signature))
+        for item in body.items])
+    place = services.settle(receipt)
+    witness = services.witness()
+    items = _items(len(body.items), consent.refusals(receipt))
+    granted = iter(receipt.all(ConsentGranted))
+    for item, sent in zip(items, body.items, strict=True):
+        if item["accepted"]:
+            item["proof"] = _proof(services, sent, next(granted), place, witness)
+    note = None if witness else "The key broker did not answer: the receipt has no witness."
+    return {"receipt": place, "items": items, "note": note}
+
+
+@router.post("/consents/revocations", response_model=schemas.Revoked, responses=declared(400, 409, 413))
+def revoke(body: schemas.RevocationBody, services: Parts) -> Any:
+    """Withdraw. A revocation of an older consent changes nothing; the answer then shows what holds now."""
+    receipt, stale = consent.revoke(services.ledger, schemas.message_of("Revoke", body.revoke),
+                                    bytes.fromhex(body.signer), bytes.fromhex(body.signature))
+    place = services.settle(receipt)
+    found = register.consents_of(services.engine, body.revoke.subject)
+    state = next((show_consent(one) for one in found if one.dataset == body.revoke.dataset), None)
+    current = body.revoke.epoch + 1 if stale is None else stale
+    return {"acted": stale is None, "current": current, "receipt": place, "state": state}
+
+
+@router.get("/consents/{subject}", response_model=schemas.Consents, responses=declared(401, 403, 404))
+def show_consents(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
+    """What a person has agreed to: for herself only."""
+    require_self(caller, subject)
+    services.projection.sync()
+    return {"subject": subject,
+            "consents": [show_consent(one) for one in register.consents_of(services.engine, subject)]}
+
+
+@router.get("/subjects/{subject}/accesses", response_model=schemas.Accesses, responses=declared(401, 403, 404))
+def show_accesses(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
+    """Every time the ledger decided on a person's data: for herself, or an auditor."""
+    require_self(caller, subject, AUDITOR)
+    services.projection.sync()
+    if bytes.fromhex(subject) not in services.projection.fold.signers:
+        raise NotFound("nobody is enrolled under this id", "check the id")
+    found = register.accesses_of(services.engine, subject)
+    return {"subject": subject, "accesses": [{
+        "run": access.run, "attempt": access.attempt, "granted": access.granted,
+        "reason": show_reason(access.reason), "block": access.block, "time": access.time, "tx": access.tx,
+        "analyst": access.analyst, "permit": access.permit,
+        "purposes": consent.names_of(access.need, consent.PURPOSES),
+        "categories": consent.names_of(access.categories, consent.CATEGORIES), "state": access.state,
+    } for access in found]}
+
+
+def _items(count: int, refused: dict[int, str]) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    for index in range(count):
+        reason = refused.get(index)
+        detail, hint = REFUSALS.get(reason, (None, None)) if reason else (None, None)
+        items.append({"index": index, "accepted": reason is None, "reason": reason, "detail": detail, "hint": hint})
+    return items
+
+
+def _proof(
+    services: Services, sent: schemas.GrantItem, event: ConsentGranted, place: dict[str, Any],
+    witness: dict[str, Any] | None,
+) -> dict[str, Any]:
+    return {
+        "type": "volens/receipt/1", "identity": services.identity_id, "subject": sent.grant.subject,
+        "dataset": sent.grant.dataset, "epoch": event.epoch, "version": event.version, **place,
+        "signedMessage": sent.grant.model_dump(), "signature": sent.signature, "witness": witness,
+    }

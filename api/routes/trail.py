@@ -1,0 +1,56 @@
+"""The record itself: the trail for auditors, its head, the identity, and whether every part lives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from api import schemas
+from api.auth import AUDITOR, PROTECTION, Parts, SignedIn, require_role
+from api.doors import StrictRoute
+from api.problems import declared
+from api.routes.shown import show_reason
+from governance import audit, register
+from governance.verify import canonical_json
+
+router = APIRouter(route_class=StrictRoute, tags=["record"])
+_JSON = {200: {"description": "As JSON.", "content": {"application/json": {"schema": {"type": "object"}}}}}
+
+
+@router.get("/trail", response_class=Response, responses={**_JSON, **declared()})
+def export_trail(services: Parts) -> Response:
+    """Everything that an auditor needs to check the ledger without us: `python verify.py BUNDLE`."""
+    witness = services.witness()
+    bundle = audit.export_bundle(services.ledger, [witness] if witness else [])
+    return Response(canonical_json(bundle), media_type="application/json")
+
+
+@router.get("/trail/head", response_model=schemas.TrailHead, responses=declared())
+def show_head(services: Parts) -> Any:
+    """The trail's newest head, with a broker's signature over what its own node says."""
+    count, head = services.ledger.head()
+    block = services.ledger.block()
+    return {"count": count, "head": head.hex(), "block": int(block["number"], 16),
+            "blockHash": block["hash"].removeprefix("0x"), "witness": services.witness()}
+
+
+@router.get("/trail/denials", response_model=list[schemas.Denial], responses=declared(401, 403))
+def list_denials(services: Parts, caller: SignedIn) -> Any:
+    """Every refusal on the ledger: for auditors and the data-protection officer."""
+    require_role(caller, AUDITOR, PROTECTION)
+    services.projection.sync()
+    return [{"run": one.run, "attempt": one.attempt, "subject": one.subject or None,
+             "reason": show_reason(one.reason), "block": one.block} for one in register.list_denials(services.engine)]
+
+
+@router.get("/identity", response_class=Response, responses={**_JSON, **declared()})
+def show_identity(services: Parts) -> Response:
+    """The ledger identity, signed by the founding quorum and the broker: pin it before you sign anything."""
+    return Response(canonical_json(dict(services.identity)), media_type="application/json")
+
+
+@router.get("/health", response_model=schemas.Health, responses=declared())
+def show_health(services: Parts) -> Any:
+    """Which parts live, and since when they have said so. Never fails because a part does."""
+    return services.health.report(services.clock())
