@@ -23,9 +23,12 @@ from governance.errors import (
     BucketUnavailable,
     DecisionPending,
     GovernanceError,
+    LedgerInconsistent,
     NotAllowed,
     NotFound,
     NotSignedIn,
+    ObjectAltered,
+    ObjectMalformed,
     ObjectMissing,
     RequestInvalid,
     RequestRefused,
@@ -85,11 +88,13 @@ _OTHER_REFUSAL = ("The ledger's rules do not allow this.", "Look at the state an
 # by the kinds of a check: pydantic's own words may show names of ours
 _FIELDS = {
     "missing": "is missing", "extra_forbidden": "holds a field that this message does not have",
-    "string_too_short": "is too short", "string_too_long": "is too long", "string_pattern_mismatch": "has the wrong form",
+    "string_too_short": "is too short", "string_too_long": "is too long",
+    "string_pattern_mismatch": "has the wrong form",
     "string_type": "must be text", "int_type": "must be a whole number", "bool_type": "must be true or false",
     "list_type": "must be a list", "too_long": "has too many entries", "too_short": "has too few entries",
     "model_type": "must be an object", "model_attributes_type": "must be an object", "dict_type": "must be an object",
-    "greater_than_equal": "is too small", "less_than_equal": "is too large", "literal_error": "is not one of the values",
+    "greater_than_equal": "is too small", "less_than_equal": "is too large",
+    "literal_error": "is not one of the values",
 }
 
 
@@ -147,7 +152,7 @@ def problem_of(error: Exception) -> JSONResponse:
         return problem_of(unread) if isinstance(unread, Malformed | BodyTooLarge) else _of_http(error.status_code)
     if isinstance(error, Malformed):
         return problem(400, _sentence(str(error)), "Send strict JSON: UTF-8, whole numbers, no key twice.")
-    if isinstance(error, Finding):
+    if isinstance(error, Finding | LedgerInconsistent):
         return problem(503, "The ledger's record does not add up, so nothing is served from it.",
                        "Let an auditor verify the trail.", reason="identity")
     if isinstance(error, Refused):
@@ -166,7 +171,8 @@ def problem_of(error: Exception) -> JSONResponse:
 
 _STATUS: dict[type[Exception], int] = {
     NotSignedIn: 401, NotAllowed: 403, NotFound: 404, ObjectMissing: 404, DecisionPending: 409,
-    BodyTooLarge: 413, RequestInvalid: 422, BucketUnavailable: 503, BrokerUnavailable: 503,
+    BodyTooLarge: 413, RequestInvalid: 422, ObjectMalformed: 422, BucketUnavailable: 503, BrokerUnavailable: 503,
+    ObjectAltered: 503,
 }
 
 

@@ -7,6 +7,7 @@ Every name below can be set as VOLENS_<NAME>. What is not set is read from `run.
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Literal
@@ -51,6 +52,10 @@ class Settings(BaseSettings):
     def worker_beat(self) -> Path:
         """Touched by the worker every few seconds: a young one means that it lives."""
         return self.home / "worker.beat"
+
+    def child_environment(self, home: Path) -> dict[str, str]:
+        """What the parts of one machine are started with: this environment, with the home folder made absolute."""
+        return {**os.environ, "VOLENS_HOME": str(home)}
 
     def key_file(self, name: str) -> Path:
         """The key file of a person. Raises UsageError for a name that could be a path."""

@@ -11,6 +11,7 @@ Each step that others can see is taken only while the claim is still held.
 from __future__ import annotations
 
 import select
+import signal
 import subprocess
 import sys
 import threading
@@ -27,17 +28,20 @@ import structlog
 from sqlalchemy import Engine
 
 from api.pipe import PipeClosed, read_frame, write_frame
+from api.services import read_identity
+from api.settings import Settings
 from chain.errors import ChainError, Refused
 from chain.events import AccessGranted, RunAuthorised, RunRefused
 from chain.ledger import Ledger, message_tuple
 from chain.tether import tether
-from chain.wallets import Wallet
+from chain.wallets import Wallet, load
 from governance import register
 from governance.brokers import BrokerClient
 from governance.envelope import read_header
 from governance.errors import BrokerRefused, GovernanceError
 from governance.projection import Projection
 from governance.runs import Claim, claim, fail, give_up, hold_on, still_held, tell, waiting
+from governance.tables import TableOutbox, open_database
 from governance.vault import Bucket
 from governance.verify import identity_id
 
@@ -45,6 +49,7 @@ LEASE = 3600  # seconds asked for
 HOLD = 60  # seconds a claim lasts without a sign of life
 FOLLOW = 0.5  # seconds between two looks at the ledger while a child computes
 MAX_SUBJECTS = 1000
+BROKER = 9  # the role
 log = structlog.get_logger()
 
 
@@ -185,6 +190,8 @@ class Worker:
         self, child: Child, run: bytes, attempt: int, permit: dict[str, Any], receipt: Receipt, worker_key: bytes
     ) -> None:
         """Fetch the ciphertext of every granted person's records, ask the broker, and pass both on."""
+        if not self.projection.fold.member_live(self.broker.address, BROKER, self.ledger.now()):
+            raise AttemptEnded("the key broker does not hold its role")
         wanted = [
             record for record in register.records_of(self.engine, permit["dataset"].hex())
             if bytes.fromhex(record.subject) in receipt.epochs and permit["categories"] >> record.category & 1
@@ -302,3 +309,28 @@ class Child:
         for stream in (self._stdin, self._stdout):
             with suppress(OSError):
                 stream.close()
+
+
+def main() -> int:
+    """Work until SIGTERM; prints `ready <address>` once every part was reached."""
+    settings = Settings()
+    identity = read_identity(settings)
+    wallet, _ = load(settings.key_file("worker"))
+    engine = open_database(settings.database)
+    ledger = Ledger.connect(settings.address("chain"), identity, wallet, TableOutbox(engine))
+    bucket = Bucket(settings.bucket_name, settings.address("bucket"))
+    projection = Projection(engine, ledger, bucket)
+    projection.sync()
+    broker = BrokerClient(settings.address("broker"), ledger.domain, identity_id(identity))
+    worker = Worker(wallet, ledger, engine, projection, bucket, broker, isolated=settings.relax != "isolation")
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    settings.worker_beat.touch()
+    print(f"ready {wallet.address}", flush=True)
+    worker.work(stop, settings.worker_beat.touch)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -4,7 +4,8 @@
 2. `sign_in` deletes it at first use, whatever comes of it, then checks audience, time, signature and that the signer
    is somebody: a person enrolled with this key, or a holder of a live role.
 3. `caller_of` finds the session of a token and reads the role anew at each request.
-The fold MUST be at the newest head that the caller knows. The caller MUST pass the audience it is reached under: a signature for another service opens nothing here.
+The caller MUST bring a fold that is at the newest head, and the audience it is reached under: a signature for another
+service opens nothing here.
 """
 
 from __future__ import annotations

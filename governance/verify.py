@@ -1,10 +1,9 @@
 """The auditor's file: executes the ledger's law again, step by step, and says where the two part.
 
-1 Bytes: canonical encodings, strict JSON, the contracts' words. 2 Sources: blocks, transactions, logs, the identity.
-3 Crypto: who signed; the only place that needs packages. 4 Fold: the law; what a call must leave is compared byte for
-byte. 5 Bundle: `python verify.py BUNDLE [--head COUNT:HEX] [--receipt FILE]` says consistent, signed, anchored.
-Not done here: block and transaction hashes are labels (no headers are read), and only a head that somebody else holds
-shows whether the end of a bundle was cut. The caller MUST hand every log of a transaction to the fold, in order.
+1 Bytes. 2 Sources: blocks, transactions, logs, the identity. 3 Crypto: who signed; only this needs packages. 4 Fold: the
+law; what a call must leave is compared byte for byte. 5 Bundle: `python verify.py BUNDLE` says consistent, signed, anchored.
+Not done: block and transaction hashes are labels (no headers are read), and only a head that somebody else holds shows
+whether the end of a bundle was cut. The caller MUST hand every log of a transaction to the fold, in order.
 """
 
 from __future__ import annotations
@@ -15,40 +14,35 @@ import json
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from itertools import chain, pairwise
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
+from itertools import chain, pairwise, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-MAX_DEPTH, MAX_JSON, MAX_BUNDLE = 32, 1 << 20, 1 << 28  # nesting; bytes of a message; bytes of a bundle
-MAX_INTEGER = (1 << 53) - 1  # what every JSON reader keeps exactly; larger numbers are texts
+MAX_DEPTH, MAX_JSON, MAX_BUNDLE, MAX_INTEGER = 32, 1 << 20, 1 << 28, (1 << 53) - 1  # of JSON; numbers above are texts
 HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0  # of secp256k1
 MAX_LEASE, DAY, FOREVER = 86_400, 86_400, (1 << 40) - 1
 PURPOSES, CATEGORIES, CARE = 0xFFFF037F, 0x000F03FF, 1 << 6  # the bits that exist; clinical care stands alone
 COMMITTEE, CUSTODIAN, REGISTRAR, ANALYST, CHECKER, PROTECTION, BROKER, WORKER = 1, 2, 3, 4, 5, 7, 9, 10
-LIVE, REVOKED = 1, 2  # a consent
-REQUESTED, APPROVED, SUSPENDED = 1, 2, 3  # a permit
+LIVE, REVOKED, REQUESTED, APPROVED, SUSPENDED = 1, 2, 1, 2, 3  # of a consent; of a permit
+UNSEEN = {"d72188c4", "37e8456b"}  # NotARegistrar, SignatureInvalid: skips that nobody can check without crypto
+_HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair: no character, and no UTF-8
 
 class VerifyError(Exception):
     """Base of this file's errors: `str(error)` is the fact, `hint` what to do next."""
     hint = "ask whoever gave you this for a fresh copy, and compare it with another source"
-
 class Malformed(VerifyError):
     """Bytes without the shape they must have, or a step that the law does not allow."""
-
+class _Refused(VerifyError):
+    """The contract skips this item of a batch: the error's name and selector."""
 class Finding(VerifyError):
-    """Ledger and law part here: `where` names step, block and transaction, `what` the fact."""
+    """Ledger and law part here: after which step, in which block and transaction, and the fact."""
 
-    def __init__(self, where: str, what: str) -> None:
-        super().__init__(f"{where}: {what}")
-        self.where, self.what = where, what
-
-def need(holds: object, fact: str) -> None:
+def need(holds: object, fact: str, error: type[VerifyError] = Malformed) -> None:
     """Raise Malformed(fact) unless `holds`."""
     if not holds:
-        raise Malformed(fact)
+        raise error(fact)
 
 # ---- 1 Bytes ----
 
@@ -56,72 +50,53 @@ def canonical(tag: bytes, *fields: bytes | str | int) -> bytes:
     """Each length as u32be, then the bytes; an int as u64be, a str as UTF-8 in NFC. Raises Malformed."""
     out = bytearray()
     for value in (tag, *fields):
-        if isinstance(value, int) and not isinstance(value, bool):
-            need(0 <= value < 1 << 64, "a number does not fit in 8 bytes")
+        if isinstance(value, str) and not _HALF.search(value):
+            value = unicodedata.normalize("NFC", value).encode()
+        elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 64:
             value = value.to_bytes(8, "big")
-        elif isinstance(value, str):
-            value = utf8(unicodedata.normalize("NFC", value))
-        need(isinstance(value, bytes), "a field is neither bytes, text nor a whole number")
+        need(isinstance(value, bytes), "a field is neither bytes, a text nor a whole number of 8 bytes")
         out += len(value).to_bytes(4, "big") + value
     return bytes(out)
 
-def utf8(text: str) -> bytes:
-    try:
-        return text.encode()
-    except UnicodeEncodeError:
-        raise Malformed("a text holds half a character") from None
-
-_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{]|[\]}]|null', re.DOTALL)
+def _plain(value: object, null: bool, depth: int = 0) -> None:
+    """Raise Malformed unless the value is made of texts, whole numbers and bools in lists and objects."""
+    need(depth <= MAX_DEPTH, "the JSON is nested too deeply")
+    if isinstance(value, dict | list | tuple):
+        need(not isinstance(value, dict) or all(isinstance(key, str) for key in value), "a JSON key is not text")
+        for item in chain(value, value.values() if isinstance(value, dict) else ()):
+            _plain(item, null, depth + 1)
+    else:
+        plain = not _HALF.search(value) if isinstance(value, str) else isinstance(value, int) and abs(value) <= MAX_INTEGER
+        need(plain or (null and value is None), "the JSON holds more than texts, whole numbers below 2^53, true, false")
 
 def strict_json(data: bytes, limit: int = MAX_JSON) -> object:
     """Parse UTF-8 JSON; refuses (Malformed) duplicate keys, NaN, Infinity, floats, depth > 32, size > limit."""
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         need(len(dict(pairs)) == len(pairs), "a JSON object names the same key twice")
         return dict(pairs)
-
-    def whole(digits: str) -> int:
-        need(len(digits) <= 17 and abs(int(digits)) <= MAX_INTEGER, "a JSON number is larger than 2^53")
-        return int(digits)
-
-    def refuse(_: str) -> object:
-        raise Malformed("the JSON holds a number that is not a whole number")
-
     need(len(data) <= limit, "the JSON is larger than allowed")
-    depth = 0
     try:
-        text = data.decode("utf-8")
-        for token in _TOKEN.finditer(text):
-            depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token[0][0], 0)
-            need(depth <= MAX_DEPTH, "the JSON is nested too deeply")
-        found = json.loads(text, object_pairs_hook=unique, parse_int=whole, parse_float=refuse, parse_constant=refuse)
-    except (UnicodeDecodeError, json.JSONDecodeError):
+        found: object = json.loads(data.decode(), object_pairs_hook=unique)
+    except (ValueError, RecursionError):
         raise Malformed("this is not JSON in UTF-8") from None
-    if "\\u" in text:
-        utf8(json.dumps(found, ensure_ascii=False))  # an escaped half of a surrogate pair
+    _plain(found, null=True)
     return found
 
 def canonical_json(obj: object) -> bytes:
-    """The one byte form of a JSON value: texts, integers, bools, lists, objects; keys sorted. Raises Malformed."""
-    try:
-        text = json.dumps(obj, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError):
-        raise Malformed("this value cannot be written as canonical JSON") from None
-    strict_json(utf8(text), MAX_BUNDLE)
-    need(all(token[0] != "null" for token in _TOKEN.finditer(text)), "canonical JSON holds no null")
-    return utf8(text)
+    """The one byte form of a JSON value: no null, no floats, keys sorted, no spaces. Raises Malformed."""
+    _plain(obj, null=False)
+    return json.dumps(obj, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
 def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
-def word(value: bytes | int) -> bytes:
-    """A value as 32 bytes: numbers, bools, addresses right-aligned, bytes4 left-aligned, bytes32 as it is."""
-    if isinstance(value, int):
-        return value.to_bytes(32, "big")
-    return value.ljust(32, b"\0") if len(value) == 4 else value.rjust(32, b"\0")
-
 def words(*values: bytes | int) -> bytes:
-    """What abi.encode gives for static values."""
-    return b"".join(map(word, values))
+    """Each value in 32 bytes: numbers, bools, addresses right-aligned, bytes4 left-aligned, bytes32 as it is."""
+    parts = (value.to_bytes(32, "big") if isinstance(value, int) else value for value in values)
+    return b"".join(part.ljust(32, b"\0") if len(part) == 4 else part.rjust(32, b"\0") for part in parts)
+
+def to_int(data: bytes) -> int:
+    return int.from_bytes(data, "big")
 
 def _table(text: str) -> dict[str, str]:
     entries = (entry.split(":") for entry in " ".join(text.split()).replace(", ", ",").split(";"))
@@ -132,10 +107,8 @@ RoleChange: address account, uint8 role, uint40 start, uint40 end, uint256 nonce
 RegisterDataset: bytes32 dataset, bytes32 documentHash, uint40 deadline;
 PermitRequest: bytes32 permit, bytes32 dataset, uint32 purposeNeed, uint32 categories, bytes32 codeHash,
     bytes32 paramsSchemaHash, uint32 minCohort, uint16 outputClasses, uint40 expiry, bytes32 documentHash,
-    uint40 deadline;
-Vote: bytes32 permit, bytes32 requestHash, bool yes, uint40 deadline;
-Suspend: bytes32 permit, uint40 deadline;
-Enrolment: bytes32 subject, bytes signer, uint8 assurance, uint40 deadline;
+    uint40 deadline; Vote: bytes32 permit, bytes32 requestHash, bool yes, uint40 deadline;
+Suspend: bytes32 permit, uint40 deadline; Enrolment: bytes32 subject, bytes signer, uint8 assurance, uint40 deadline;
 Grant: bytes32 subject, bytes32 dataset, uint32 epoch, uint24 replaces, uint24 fromDay, uint24 untilDay,
     uint32 purposes, uint32 categories, bytes32 termsCommitment, bytes32 noticeHash, uint40 deadline;
 Revoke: bytes32 subject, bytes32 dataset, uint32 epoch;
@@ -147,29 +120,24 @@ Seal: bytes32 run, uint32 attempt, bytes32 outputCommitment, bytes32 ciphertextH
     bytes32 disclosureCommitment, uint8 outputClass, uint32 statistics, uint40 deadline;
 Review: bytes32 run, uint32 attempt, bytes32 viewerKey, uint40 deadline;
 Decision: bytes32 run, uint32 attempt, bytes32 sealHash, uint8 reason, uint40 deadline;
-Cancel: bytes32 run, uint40 deadline;
-Identity: bytes32 id;
+Cancel: bytes32 run, uint40 deadline; Identity: bytes32 id;
 Witness: bytes32 identity, uint64 block, bytes32 blockHash, uint64 count, bytes32 head;
 EnrolmentItem: Enrolment enrolment, bytes registrarSignature, bytes signerSignature;
 GrantItem: Grant grant, bytes signer, bytes signature
 """)
 CALLS = _table("""
-5a15f075: PermitRegistry setRole RoleChange change, bytes[] signatures;
-cce569d9: PermitRegistry registerDataset RegisterDataset r, bytes signature;
-9e37263e: PermitRegistry requestPermit PermitRequest request, bytes signature;
-417f812d: PermitRegistry vote Vote ballot, bytes signature;
-4e8a690d: PermitRegistry suspend Suspend order, bytes signature;
-edf3773c: ConsentRegistry enrol EnrolmentItem[] items;
-5cb2fc01: ConsentRegistry grant GrantItem[] items;
-970d206c: ConsentRegistry revoke Revoke r, bytes signer, bytes signature;
-5873651e: AccessLedger registerRecords RecordsRegistered r, bytes signature;
-45de6e7f: AccessLedger requestRun RunRequest r, bytes params, bytes signature;
-1513ef07: AccessLedger authorise WorkerBinding b, bytes signature, bytes32[] subjects;
-95d8ea03: AccessLedger seal Seal s, bytes signature;
-e387bf03: AccessLedger viewOutput Review v, bytes signature;
-eaced72e: AccessLedger release Decision d, bytes32[] subjects, uint32[] epochs, bytes[2] signatures;
-ea19e3ba: AccessLedger reject Decision d, bytes signature;
-489260de: AccessLedger cancel Cancel c, bytes signature
+5a15f075: PermitRegistry setRole RoleChange m, bytes[] signatures;
+cce569d9: PermitRegistry registerDataset RegisterDataset m, bytes signature;
+9e37263e: PermitRegistry requestPermit PermitRequest m, bytes signature;
+417f812d: PermitRegistry vote Vote m, bytes signature; 4e8a690d: PermitRegistry suspend Suspend m, bytes signature;
+edf3773c: ConsentRegistry enrol EnrolmentItem[] items; 5cb2fc01: ConsentRegistry grant GrantItem[] items;
+970d206c: ConsentRegistry revoke Revoke m, bytes signer, bytes signature;
+5873651e: AccessLedger registerRecords RecordsRegistered m, bytes signature;
+45de6e7f: AccessLedger requestRun RunRequest m, bytes params, bytes signature;
+1513ef07: AccessLedger authorise WorkerBinding m, bytes signature, bytes32[] subjects;
+95d8ea03: AccessLedger seal Seal m, bytes signature; e387bf03: AccessLedger viewOutput Review m, bytes signature;
+eaced72e: AccessLedger release Decision m, bytes32[] subjects, uint32[] epochs, bytes[2] signatures;
+ea19e3ba: AccessLedger reject Decision m, bytes signature; 489260de: AccessLedger cancel Cancel m, bytes signature
 """)
 EVENTS = _table("""
 Head: 1f5c9311747783bc3de2232f337b75fd15201df1ca5039891226ee5350fe47f6;
@@ -197,12 +165,6 @@ ReleaseRefused: 34a1422c0dc6fcc5ebb57de85f175a1063e665118ca010a54319a5e5e96ed0fc
 Rejected: 86add0581ce44855b1e3c5efb21c266c616205cc4834d417852473ca51c1a50d;
 RunCancelled: 91bcdabb507342623a3247f0742d8ea20c480833e09f9377cb8e7babd04ce7c5
 """)
-REFUSALS = _table("""
-DeadlinePassed: 6747c9fd; AlreadyEnrolled: ea3cca5e; NotEnrolled: af1f454a; SignerInvalid: e0061160;
-NotARegistrar: d72188c4; SignatureInvalid: 37e8456b; EpochStale: ee07e7f9; VersionStale: 9b8d7ca1;
-WindowInvalid: b795c652; NothingGranted: f1cc6308; MaskUnknown: 9cf1b05c
-""")
-CONTRACTS = ("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger")  # in the order of the identity
 TOPICS = {name: bytes.fromhex(topic) for name, topic in EVENTS.items()}
 
 @cache
@@ -211,74 +173,61 @@ def _split(fields: str) -> tuple[tuple[str, str], ...]:
 
 @cache
 def _dynamic(kind: str) -> bool:
-    inside = _split(STRUCTS[kind]) if kind in STRUCTS else ()
-    return kind == "bytes" or kind.endswith("]") or any(_dynamic(inner) for inner, _ in inside)
+    return kind.endswith(("bytes", "]")) or (kind in STRUCTS and any(_dynamic(k) for k, _ in _split(STRUCTS[kind])))
 
-@cache
-def _size(kind: str) -> int:
-    """Bytes that a value takes where it stands: a dynamic one has only its offset there."""
+def _size(kind: str) -> int:  # where the value stands: a dynamic one has only its offset there
     return 32 if _dynamic(kind) or kind not in STRUCTS else 32 * len(_split(STRUCTS[kind]))
 
-class Struct:
-    """ABI-encoded fields, each read when it is asked for, as Solidity's own decoder does with calldata.
+def _word(data: bytes, at: int) -> bytes:
+    need(at + 32 <= len(data), "the encoded values end too early")
+    return data[at:at + 32] if at >= 0 else bytes(32)  # before the start is far outside: there the EVM reads zeros
 
-    Anyone may relay a signed message in an odd encoding (slack, parts out of order) that the contracts accept: a
-    stricter reader could be made to stop at a valid step. What Solidity refuses (dirty bits, ends) is refused here.
+def _fields(data: bytes, fields: str, base: int) -> dict[str, Any]:
+    found, at = {}, base
+    for kind, name in _split(fields):
+        found[name], at = _value(data, kind, base, at), at + _size(kind)
+    return found
+
+def _value(data: bytes, kind: str, base: int, at: int) -> Any:
+    """One ABI-encoded value whose head is at `at`. Raises Malformed for what Solidity refuses: dirty bits, short data.
+
+    Not more: anyone may relay a signed message in an odd encoding (slack, parts out of order) that the contracts
+    accept, and a stricter reader could be made to stop there. Items of a batch are read when they are called.
     """
-
-    def __init__(self, data: bytes, fields: str, base: int) -> None:
-        self.data, self.base, self.places = data, base, dict[str, tuple[str, int]]()
-        for kind, name in _split(fields):
-            self.places[name] = (kind, base)
-            base += _size(kind)
-
-    def __getitem__(self, name: str) -> Any:
-        kind, at = self.places[name]
-        return self._value(kind, self.base, at)
-
-    def all(self) -> dict[str, Any]:
-        found = {name: self[name] for name in self.places}
-        return {name: value.all() if isinstance(value, Struct) else value for name, value in found.items()}
-
-    def _word(self, at: int) -> bytes:
-        need(at + 32 <= len(self.data), "the encoded values end too early")
-        return self.data[at:at + 32] if at >= 0 else bytes(32)  # before the start is far outside: the EVM reads zeros
-
-    def _value(self, kind: str, base: int, at: int) -> Any:
-        if _dynamic(kind):
-            at = base + int.from_bytes(self._word(at), "big", signed=True)
-        if kind in STRUCTS:
-            return Struct(self.data, STRUCTS[kind], at)
-        if not kind.endswith("]") and kind != "bytes":
-            return _scalar(kind, self._word(at))
-        item, _, fixed = kind.rstrip("]").partition("[")
-        count, at = (int(fixed), at) if fixed else (int.from_bytes(self._word(at), "big"), at + 32)
-        size = 1 if kind == "bytes" else _size(item)
-        need(at + count * size <= len(self.data), "the encoded values end too early")
-        return self.data[at:at + count] if kind == "bytes" else [self._value(item, at, at + i * size) for i in range(count)]
-
-def _scalar(kind: str, raw: bytes) -> int | bytes:
-    size = 32 if kind == "bytes32" else 20 if kind == "address" else int(kind[4:] or 8) // 8
-    need(not any(raw[:32 - size]) and (kind != "bool" or raw[31] < 2), f"a {kind} has bits that do not belong to it")
-    return raw[32 - size:] if kind in ("bytes32", "address") else int.from_bytes(raw, "big")
+    if _dynamic(kind):
+        at = base + int.from_bytes(_word(data, at), "big", signed=True)
+    if kind in STRUCTS:
+        return _fields(data, STRUCTS[kind], at)
+    if not kind.endswith("]") and kind != "bytes":
+        raw = _word(data, at)
+        size = 32 if kind == "bytes32" else 20 if kind == "address" else int(kind[4:] or 8) // 8
+        need(not any(raw[:32 - size]) and (kind != "bool" or raw[31] < 2), f"a {kind} has bits that are not its own")
+        return raw[32 - size:] if kind in ("bytes32", "address") else to_int(raw)
+    item, _, fixed = kind.rstrip("]").partition("[")
+    count, at = (int(fixed), at) if fixed else (to_int(_word(data, at)), at + 32)
+    size = 1 if kind == "bytes" else _size(item)
+    need(at + count * size <= len(data), "the encoded values end too early")
+    if kind == "bytes":
+        return data[at:at + count] if at >= 0 else b""
+    late = [partial(_value, data, item, at, at + i * size) for i in range(count)]
+    return late if item in STRUCTS else [read() for read in late]
 
 def decode_call(data: bytes) -> tuple[str, str, dict[str, Any]]:
-    """Calldata as (contract, function, arguments); the items of a batch stay unread. Raises Malformed."""
-    known = CALLS.get(data[:4].hex(), "")
-    need(known, "the transaction calls a function that the ledger does not record")
-    contract, function, fields = known.split(" ", 2)
-    return contract, function, Struct(data, fields, 4).all()
+    """Calldata as (contract, function, arguments by name). Raises Malformed."""
+    need(data[:4].hex() in CALLS, "the transaction calls a function that the ledger does not record")
+    contract, function, fields = CALLS[data[:4].hex()].split(" ", 2)
+    return contract, function, _fields(data, fields, 4)
 
 # ---- 2 Sources ----
 
+CONTRACTS = ("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger")  # in the order of the identity
 Block = NamedTuple("Block", [("number", int), ("timestamp", int), ("hash", bytes)])
 Transaction = NamedTuple("Transaction", [("hash", bytes), ("block", int), ("index", int), ("to", bytes), ("input", bytes)])
 Log = NamedTuple("Log", [("address", bytes), ("topics", tuple[bytes, ...]), ("data", bytes), ("index", int),
                          ("block", int), ("tx", bytes)])
-Identity = NamedTuple("Identity", [
-    ("chain_id", int), ("genesis", bytes), ("deploy_block", int), ("salt", bytes),
-    ("contracts", Mapping[str, tuple[bytes, bytes]]),  # by name: address, sha256 of the runtime code
-    ("quorum", int), ("founders", tuple[bytes, ...]), ("signatures", Mapping[bytes, bytes])])
+Identity = NamedTuple("Identity", [  # contracts by name: address, sha256 of the runtime code
+    ("chain_id", int), ("genesis", bytes), ("deploy_block", int), ("salt", bytes), ("quorum", int),
+    ("contracts", Mapping[str, tuple[bytes, bytes]]), ("founders", tuple[bytes, ...]), ("signatures", Mapping[bytes, bytes])])
 
 def raw(value: object, size: int | None = None) -> bytes:
     """Hex text, with or without 0x, as bytes (`size` of them). Raises Malformed."""
@@ -291,15 +240,14 @@ def number(value: object) -> int:
     """A JSON number, or a quantity of JSON-RPC (0x…), below 2^64. Raises Malformed."""
     if isinstance(value, str) and re.fullmatch(r"0x[0-9a-fA-F]{1,16}", value):
         return int(value, 16)
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 64:
-        return value
-    raise Malformed("a value is not a whole number")
+    need(isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 64, "a value is not a whole number")
+    return int(str(value))
 
 def part(source: object, name: str, kind: type = object) -> Any:
     """`source[name]` of a JSON object. Raises Malformed."""
-    if not isinstance(source, Mapping) or name not in source or not isinstance(source[name], kind):
-        raise Malformed(f"'{name}' is missing or has the wrong form")
-    return source[name]
+    if isinstance(source, Mapping) and name in source and isinstance(source[name], kind):
+        return source[name]
+    raise Malformed(f"'{name}' is missing or has the wrong form")
 
 def parse_block(rpc: Mapping[str, Any]) -> Block:
     """A raw eth_getBlockByNumber answer. Raises Malformed."""
@@ -312,8 +260,8 @@ def parse_transaction(rpc: Mapping[str, Any]) -> Transaction:
 
 def parse_log(rpc: Mapping[str, Any]) -> Log:
     """One raw eth_getLogs answer. Raises Malformed, also for a log that a reorganisation took back."""
-    need(not rpc.get("removed"), "a log was taken back by the node")
     place = number(part(rpc, "logIndex")), number(part(rpc, "blockNumber")), raw(part(rpc, "transactionHash"), 32)
+    need(not rpc.get("removed"), "a log was taken back by the node")
     topics = tuple(raw(topic, 32) for topic in part(rpc, "topics", list))
     return Log(raw(part(rpc, "address"), 20), topics, raw(part(rpc, "data")), *place)
 
@@ -327,7 +275,7 @@ def parse_identity(source: object) -> Identity:
     need(3 <= len(founders) == len(set(founders)) and 2 <= quorum <= len(founders), "founders or quorum are too few")
     signatures = {raw(who, 20): raw(by) for who, by in part(source, "signatures", dict).items()}
     start = number(part(source, "chainId")), raw(part(source, "genesisHash"), 32), number(part(source, "deployBlock"))
-    return Identity(*start, raw(part(source, "salt"), 32), contracts, quorum, founders, signatures)
+    return Identity(*start, raw(part(source, "salt"), 32), quorum, contracts, founders, signatures)
 
 def identity_bytes(identity: object) -> bytes:
     """The bytes that name a ledger (protocol.md §1), from its JSON form. Raises Malformed."""
@@ -341,101 +289,54 @@ def identity_id(identity: object) -> bytes:
 
 # ---- 3 Crypto ----
 
-SIGNED_FOR = {
-    "PermitRegistry": "RoleChange RegisterDataset PermitRequest Vote Suspend Identity Witness".split(),
-    "ConsentRegistry": "Enrolment Grant Revoke".split(),
-    "AccessLedger": "RecordsRegistered RunRequest WorkerBinding Seal Review Decision Cancel".split(),
-}
+SIGNED_FOR = {call.split(" ")[2].removesuffix("Item[]"): call.split(" ")[0] for call in CALLS.values()} | {
+    "Identity": "PermitRegistry", "Witness": "PermitRegistry"}  # each message is for the contract that takes it
 
 class Crypto:
-    """EIP-712 (with salt) of one deployment: `keccak` hashes, `recover(signature, digest)` gives a key or b""."""
-
-    def __init__(self, ledger: Identity, keccak: Callable[[bytes], bytes], recover: Callable[[bytes, bytes], bytes]) -> None:
-        self._keccak, self._recover, self._kinds = keccak, recover, dict[str, tuple[bytes, bytes]]()
+    """Who signed what, for one deployment (EIP-712 with its salt). The packages come from `load_crypto`."""
+    def __init__(self, ledger: Identity, keccak: Any, signature: Any, errors: tuple[type[Exception], ...]) -> None:
+        self._keccak, self._signature, self._errors, self._kinds = keccak, signature, errors, dict[str, tuple[bytes, bytes]]()
         layout = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract,bytes32 salt)"
-        named = (keccak(layout), keccak(b"volens"), keccak(b"1"), ledger.chain_id)
-        for contract, kinds in SIGNED_FOR.items():
-            domain = keccak(words(*named, ledger.contracts[contract][0], ledger.salt))
-            self._kinds |= {kind: (domain, keccak(f"{kind}({STRUCTS[kind]})".encode())) for kind in kinds}
-
-    def digest(self, kind: str, message: Mapping[str, Any] | Struct) -> bytes:
-        """The 32 bytes that a wallet signs for a message of this kind, given by field name."""
+        for kind, contract in SIGNED_FOR.items():
+            named = (keccak(layout), keccak(b"volens"), keccak(b"1"), ledger.chain_id, ledger.contracts[contract][0])
+            self._kinds[kind] = keccak(words(*named, ledger.salt)), keccak(f"{kind}({STRUCTS[kind]})".encode())
+    def signer(self, kind: str, message: Args, signature: bytes) -> bytes:
+        """The address that signed, or b"" for nobody: 65 bytes, v 27 or 28, s in the lower half (EIP-2)."""
+        if len(signature) != 65 or signature[64] not in (27, 28) or to_int(signature[32:64]) > HALF_ORDER:
+            return b""
         domain, body = self._kinds[kind]
         for inner, name in _split(STRUCTS[kind]):
-            body += self._keccak(message[name]) if _dynamic(inner) else word(message[name])
-        return self._keccak(b"\x19\x01" + domain + self._keccak(body))
-
-    def signer(self, kind: str, message: Mapping[str, Any] | Struct, signature: bytes) -> bytes:
-        """The address that signed, or b"" for nobody: 65 bytes, v 27 or 28, s in the lower half (EIP-2)."""
-        if len(signature) != 65 or signature[64] not in (27, 28) or int.from_bytes(signature[32:64], "big") > HALF_ORDER:
+            body += self._keccak(message[name]) if _dynamic(inner) else words(message[name])
+        digest = self._keccak(b"\x19\x01" + domain + self._keccak(body))
+        try:
+            pair = self._signature(signature[:64] + bytes([signature[64] - 27]))
+            return bytes(pair.recover_public_key_from_msg_hash(digest).to_canonical_address())
+        except self._errors:
             return b""
-        key = self._recover(signature, self.digest(kind, message))
-        return self._keccak(key)[12:] if key else b""
 
 def load_crypto(identity: Identity) -> Crypto:
-    """Signature checks by the parts of eth-account, faster when coincurve is installed. Raises ImportError."""
+    """Signature checks through eth-account's own parts (faster with coincurve). Raises ImportError without them."""
     from eth_keys.datatypes import Signature
     from eth_keys.exceptions import BadSignature, ValidationError
     from eth_utils.crypto import keccak
-
-    def recover(signature: bytes, digest: bytes) -> bytes:
-        try:
-            pair = Signature(signature[:64] + bytes([signature[64] - 27]))
-            return bytes(pair.recover_public_key_from_msg_hash(digest).to_bytes())
-        except (BadSignature, ValidationError):
-            return b""
-
-    return Crypto(identity, lambda data: bytes(keccak(data)), recover)
+    return Crypto(identity, keccak, Signature, (BadSignature, ValidationError))
 
 # ---- 4 Fold ----
 
+Args = Mapping[str, Any]  # a message by the field names in STRUCTS, or a call's arguments
+Member = NamedTuple("Member", [("role", int), ("start", int), ("end", int)])
+Permit = NamedTuple("Permit", [("applicant", bytes), ("request", Args), ("request_hash", bytes), ("status", int),
+                               ("votes", dict[bytes, bool])])
 Consent = NamedTuple("Consent", [("status", int), ("epoch", int), ("version", int), ("from_day", int),
                                  ("until_day", int), ("purposes", int), ("categories", int)])
-Member = NamedTuple("Member", [("role", int), ("start", int), ("end", int)])
 Ingest = NamedTuple("Ingest", [("dataset", bytes), ("root", bytes), ("count", int)])
+Run = NamedTuple("Run", [("analyst", bytes), ("request", Args), ("attempts", int), ("ended", str)])
+Attempt = NamedTuple("Attempt", [  # granted: subject, epoch, version; denied: subject, reason; worker b"" without crypto
+    ("worker", bytes), ("binding", Args), ("granted", list[tuple[bytes, int, int]]), ("denied", list[tuple[bytes, int]]),
+    ("lease_until", int), ("list_hash", bytes), ("tx", bytes), ("block", int),
+    ("seal", Args), ("seal_hash", bytes), ("views", dict[bytes, bytes])])  # who looked: newest viewer key
 Event = tuple[str, tuple[Any, ...], tuple[Any, ...]]  # name, indexed values, the others
 Effect = tuple[int, bytes, list[Event]]  # kind (0: no step on the trail), body words, what the logs must say
-Args = Mapping[str, Any]
-ABSENT = Consent(0, 0, 0, 0, 0, 0, 0)
-
-@dataclass(slots=True)
-class Permit:
-    """`request` has the fields of PermitRequest; `votes` says yes or no by member."""
-    applicant: bytes
-    request: dict[str, Any]
-    request_hash: bytes
-    status: int = REQUESTED
-    votes: dict[bytes, bool] = field(default_factory=dict)
-
-@dataclass(slots=True)
-class Run:
-    """`request` has the fields of RunRequest; `ended` is empty, cancelled, rejected or released."""
-    analyst: bytes
-    request: dict[str, Any]
-    attempts: int = 0
-    ended: str = ""
-
-@dataclass(slots=True)
-class Attempt:
-    """`binding` has the fields of WorkerBinding, `seal` those of Seal; `worker` is empty without crypto."""
-    worker: bytes
-    binding: dict[str, Any]
-    granted: list[tuple[bytes, int, int]]  # subject, epoch, version; ascending
-    denied: list[tuple[bytes, int]]  # subject, reason; ascending
-    lease_until: int
-    list_hash: bytes
-    tx: bytes
-    block: int
-    seal: dict[str, Any] = field(default_factory=dict)
-    seal_hash: bytes = b""
-    views: dict[bytes, bytes] = field(default_factory=dict)  # who looked: newest viewer key
-
-class _Refused(Exception):
-    """This item of a batch is skipped, for the named error."""
-
-def _refuse(holds: object, name: str) -> None:
-    if holds:
-        raise _Refused(name)
 
 def slot_of(consent: Consent) -> int:
     """The word that the contract keeps (docs/ledger.md, Consent slot)."""
@@ -454,22 +355,17 @@ def _effect(kind: int, name: str, indexed: tuple[Any, ...], plain: tuple[Any, ..
 
 class Fold:
     """The state that the law gives, one transaction after the other; after a Finding it MUST NOT be used on."""
-
     def __init__(self, identity: object) -> None:
         self.identity = parse_identity(identity)
         self.members = {who: Member(COMMITTEE, 0, FOREVER) for who in self.identity.founders}
-        self.nonces: set[int] = set()
-        self.datasets: dict[bytes, bytes] = {}  # dataset: custodian
-        self.permits: dict[bytes, Permit] = {}
-        self.signers: dict[bytes, bytes] = {}  # subject: signer
-        self.consents: dict[tuple[bytes, bytes], Consent] = {}  # (dataset, subject)
-        self.ingests: dict[bytes, Ingest] = {}  # in the ledger's order
-        self.runs: dict[bytes, Run] = {}
-        self.attempts: dict[tuple[bytes, int], Attempt] = {}
+        self.nonces, self.datasets = set[int](), dict[bytes, bytes]()  # dataset: custodian
+        self.permits, self.ingests = dict[bytes, Permit](), dict[bytes, Ingest]()  # in the ledger's order
+        self.signers, self.consents = dict[bytes, bytes](), dict[tuple[bytes, bytes], Consent]()  # (dataset, subject)
+        self.runs, self.attempts = dict[bytes, Run](), dict[tuple[bytes, int], Attempt]()
         self.count, self.head, self.signatures = 0, bytes(32), 0  # steps, the value after the last; signatures checked
         self.place, self.time = (0, -1), 0  # (block, index) and seconds of the last transaction
-        self._floor = (0, 1 << 32)  # the contract's smallest cohort, which no log names: above, at most
-        self._tx, self._logs, self._crypto = b"", list[Log](), None
+        self._tx, self._logs = Transaction(b"", 0, 0, b"", b""), tuple[Log, ...]()
+        self._crypto: Crypto | None = None
 
     def apply(self, block: Block, tx: Transaction, logs: Sequence[Log], crypto: Crypto | None = None) -> None:
         """Execute one mined transaction; `logs` are all that it left at the four contracts. Raises Finding.
@@ -479,346 +375,423 @@ class Fold:
         try:
             need(block.number == tx.block and self.place < (tx.block, tx.index), "it does not follow the one before")
             need(self.time <= block.timestamp, "its time is before the time of the block before")
-            self.place, self.time, self._tx, self._logs, self._crypto = tx[1:3], block.timestamp, tx, logs, crypto
+            need(all(x.index < y.index for x, y in pairwise(logs)), "its events are not in order")
+            self.place, self.time = (tx.block, tx.index), block.timestamp
+            self._tx, self._logs, self._crypto = tx, tuple(logs), crypto
             contract, function, arguments = decode_call(tx.input)
             address, trail = self.identity.contracts[contract][0], self.identity.contracts["Trail"][0]
             need(tx.to == address, f"{function} was not sent to the {contract}")
-            law: Callable[[Args], Effect] = getattr(self, f"_{function}")
-            kind, body, events = law(arguments)
-            written = [(name, address, map(word, indexed), words(*plain)) for name, indexed, plain in events]
+            law = getattr(self, f"_{function}")
+            kind, body, events = law(arguments.get("m"), arguments) if "m" in arguments else self._batch(law, arguments["items"])
+            must = [(name, address, (TOPICS[name], *map(words, indexed)), words(*plain)) for name, indexed, plain in events]
             if kind:
                 self.count, digest = self.count + 1, sha256(body)
                 self.head = sha256(words(self.head, address, kind, tx.block, digest))
-                written.append(("Head", trail, [word(self.count)], words(self.head, kind, digest)))
-            self._compare(written)
+                topics = (TOPICS["Head"], words(self.count))
+                must.append(("Head", trail, topics, words(self.head, kind, digest)))
+            self._compare(must)
         except Malformed as error:
-            where = f"after step {self.count}, block {tx.block}, transaction 0x{tx.hash.hex()}"
-            raise Finding(where, str(error)) from None
-
-    def _compare(self, written: Sequence[tuple[str, bytes, Iterable[bytes], bytes]]) -> None:
+            raise Finding(f"step {self.count}, block {tx.block}, transaction 0x{tx.hash.hex()}: {error}") from None
+    def _compare(self, law: Sequence[tuple[str, bytes, tuple[bytes, ...], bytes]]) -> None:
         """Raise Malformed at the first log that is not byte for byte what the law writes."""
-        for i, (name, address, indexed, data) in enumerate(written):
-            where = f"event {i + 1} ({name})"
-            need(i < len(self._logs), f"{where} is missing")
-            log, law = self._logs[i], (TOPICS[name], *indexed, data)
-            need((log.tx, log.block, log.address) == (self._tx.hash, self._tx.block, address), f"{where} is misplaced")
-            need(i == 0 or log.index > self._logs[i - 1].index, f"{where} is not in its order")
-            for said, must in zip((*log.topics, log.data), law, strict=False):
-                need(said == must, f"{where} must say 0x{must.hex()} where it says 0x{said.hex()}")
-            need(len(log.topics) == len(law) - 1, f"{where} has too many or too few topics")
-        need(len(self._logs) == len(written), f"event {len(written) + 1} should not be there")
+        need(len(self._logs) <= len(law), f"event {len(law) + 1} should not be there")
+        for i, ((name, address, topics, data), log) in enumerate(zip_longest(law, self._logs), 1):
+            need(log and log.topics[:1] == topics[:1], f"event {i} must be {name}")
+            need((log.address, log.tx, log.block) == (address, self._tx.hash, self._tx.block), f"event {i} is not of this call")
+            for must, said in zip_longest((*topics, data), (*log.topics, log.data), fillvalue=b""):
+                need(said == must, f"event {i} ({name}) must say 0x{must.hex()} where it says 0x{said.hex()}")
 
-    # Questions
     def consent(self, dataset: bytes, subject: bytes) -> Consent:
-        return self.consents.get((dataset, subject), ABSENT)
-
+        return self.consents.get((dataset, subject), Consent(0, 0, 0, 0, 0, 0, 0))
     def denied(self, dataset: bytes, subject: bytes, purposes: int, categories: int, day: int) -> int:
         """0 while she may be used, else the reason: 1 not enrolled, or 2-7."""
         return why_not(self.consent(dataset, subject), purposes, categories, day) if subject in self.signers else 1
-
     def consent_live(self, dataset: bytes, subject: bytes, purposes: int, categories: int, day: int) -> bool:
         return not self.denied(dataset, subject, purposes, categories, day)
-
     def granted(self, run: bytes, attempt: int) -> list[tuple[bytes, int, int]]:
         """(subject, epoch, version) of each granted person; empty for an attempt that was never authorised."""
         return list(self.attempts[run, attempt].granted) if (run, attempt) in self.attempts else []
-
     def newest_attempt(self, run: bytes) -> int:
         """The number of the newest authorised attempt; 0 for none."""
         return self.runs[run].attempts if run in self.runs else 0
-
     def role_of(self, account: bytes) -> int:
         return self.members[account].role if account in self.members else 0
-
     def member_live(self, account: bytes, role: int, time: int) -> bool:
         return self.role_of(account) == role and self.members[account].start <= time < self.members[account].end
 
-    # What every law asks
     def _claim(self, event: str, place: int, subject: bytes = b"") -> bytes:
         """What the ledger says at `place` of an event (indexed words first). Raises Malformed without the event."""
         for log in self._logs:
             if log.topics[:1] == (TOPICS[event],) and (not subject or log.topics[1:2] == (subject,)):
                 return (b"".join(log.topics[1:]) + log.data)[32 * place:32 * place + 32]
         raise Malformed(f"the call must leave the event {event}")
-
-    def _signer(self, kind: str, message: Any, signature: bytes, claimed: bytes) -> bytes:
+    def _signer(self, kind: str, message: Args, signature: bytes, claimed: bytes) -> bytes:
         self.signatures += bool(self._crypto)
-        return self._crypto.signer(kind, message, signature) if self._crypto else claimed
-
+        return self._crypto.signer(kind, message, signature) if self._crypto else claimed[-20:]
     def _by(self, kind: str, message: Args, signature: bytes, claimed: bytes = b"", role: int = 0) -> bytes:
         """Who signed, in time, and live in the role; without crypto the claimed one, or b"". Raises Malformed."""
         need(self.time <= message["deadline"], "the signed deadline had passed")
-        claimed, who = claimed[-20:], self._signer(kind, message, signature, claimed[-20:])
+        who = self._signer(kind, message, signature, claimed)
         need(who or not self._crypto, f"the {kind} carries nobody's signature")
-        need(not claimed or who == claimed, f"the {kind} is signed by 0x{who.hex()}, not by 0x{claimed.hex()}")
+        need(claimed[-20:] in (b"", who), f"the {kind} is signed by 0x{who.hex()}, not by 0x{claimed[-20:].hex()}")
         need(not who or not role or self.member_live(who, role, self.time), f"0x{who.hex()} is not live in that role")
         return who
 
-    # PermitRegistry
-    def _setRole(self, a: Args) -> Effect:
-        c, account, quorum = a["change"], a["change"]["account"], self.identity.quorum
-        signers = [self._by("RoleChange", c, signature, role=COMMITTEE) for signature in a["signatures"]]
+    # PermitRegistry: who holds which role, which datasets exist, what the committee allowed
+    def _setRole(self, m: Args, a: Args) -> Effect:
+        held, quorum = self.members.get(m["account"]), self.identity.quorum
+        signers = [self._by("RoleChange", m, signature, role=COMMITTEE) for signature in a["signatures"]]
         need(len(signers) >= quorum and (not self._crypto or all(x < y for x, y in pairwise(signers))), "no quorum signed")
-        need(c["nonce"] not in self.nonces and c["role"] and c["start"] <= c["end"], "the change is used, or senseless")
-        held = self.members.get(account)
-        need(not held or held.role == c["role"] or self.time >= held.end, "the account holds another role")
-        self.nonces.add(c["nonce"])
-        self.members[account] = Member(c["role"], c["start"], c["end"])
+        need(m["nonce"] not in self.nonces and m["role"] and m["start"] <= m["end"], "the change is used, or senseless")
+        need(not held or held.role == m["role"] or self.time >= held.end, "the account holds another role")
+        self.nonces.add(m["nonce"])
+        self.members[m["account"]] = Member(m["role"], m["start"], m["end"])
         need(sum(self.member_live(who, COMMITTEE, self.time) for who in self.members) >= quorum, "no quorum is left")
-        return _effect(1, "RoleSet", (account, c["role"]), (c["start"], c["end"]))
-
-    def _registerDataset(self, a: Args) -> Effect:
-        r, dataset = a["r"], a["r"]["dataset"]
-        who = self._by("RegisterDataset", r, a["signature"], self._claim("DatasetRegistered", 1), CUSTODIAN)
-        need(dataset not in self.datasets, "the dataset is registered already")
-        self.datasets[dataset] = who
-        return _effect(2, "DatasetRegistered", (dataset, who), (r["documentHash"],))
-
-    def _requestPermit(self, a: Args) -> Effect:
-        r, values, asked = a["request"], tuple(a["request"].values()), a["request"]["purposeNeed"]
-        who = self._by("PermitRequest", r, a["signature"], self._claim("PermitRequested", 2), ANALYST)
-        need(r["permit"] not in self.permits and r["dataset"] in self.datasets, "the permit is known, or its dataset not")
+        return _effect(1, "RoleSet", (m["account"], m["role"]), (m["start"], m["end"]))
+    def _registerDataset(self, m: Args, a: Args) -> Effect:
+        need(m["dataset"] not in self.datasets, "the dataset is registered already")
+        who = self._by("RegisterDataset", m, a["signature"], self._claim("DatasetRegistered", 1), CUSTODIAN)
+        self.datasets[m["dataset"]] = who
+        return _effect(2, "DatasetRegistered", (m["dataset"], who), (m["documentHash"],))
+    def _requestPermit(self, m: Args, a: Args) -> Effect:
+        values, asked, categories = tuple(m.values()), m["purposeNeed"], m["categories"]
+        who = self._by("PermitRequest", m, a["signature"], self._claim("PermitRequested", 2), ANALYST)
+        need(m["permit"] not in self.permits and m["dataset"] in self.datasets, "the permit is known, or its dataset not")
         need(asked and not asked & ~PURPOSES and (asked == CARE or not asked & CARE), "the purposes are not allowed")
-        need(r["categories"] and not r["categories"] & ~CATEGORIES and r["outputClasses"], "categories or outputs are not")
-        need(r["expiry"] > self.time, "the permit would have ended already")
-        self.permits[r["permit"]] = Permit(who, r, sha256(words(*values)))
-        return _effect(3, "PermitRequested", (r["permit"], r["dataset"], who), values, words(who, *values))
-
-    def _vote(self, a: Args) -> Effect:
-        v, permit = a["ballot"], self.permits.get(a["ballot"]["permit"])
-        who = self._by("Vote", v, a["signature"], self._claim("Voted", 1), COMMITTEE)
-        if permit is None or permit.status != REQUESTED or v["requestHash"] != permit.request_hash:
-            raise Malformed("the vote is not on an open request")
-        need(who != permit.applicant and who not in permit.votes, "the applicant voted, or somebody twice")
-        permit.votes[who] = bool(v["yes"])
-        kind, body, events = _effect(4, "Voted", (v["permit"], who), (v["yes"],))
+        need(categories and not categories & ~CATEGORIES and m["outputClasses"], "the categories or outputs are not allowed")
+        need(m["expiry"] > self.time, "the permit would have ended already")
+        self.permits[m["permit"]] = Permit(who, m, sha256(words(*values)), REQUESTED, {})
+        return _effect(3, "PermitRequested", (m["permit"], m["dataset"], who), values, words(who, *values))
+    def _vote(self, m: Args, a: Args) -> Effect:
+        permit, who = self._permit(m["permit"], REQUESTED), self._by("Vote", m, a["signature"], self._claim("Voted", 1), COMMITTEE)
+        need(m["requestHash"] == permit.request_hash and who != permit.applicant, "another request, or the applicant voted")
+        need(who not in permit.votes, "somebody voted twice")
+        permit.votes[who] = bool(m["yes"])
+        kind, body, events = _effect(4, "Voted", (m["permit"], who), (m["yes"],))
         live = sum(yes and self.member_live(member, COMMITTEE, self.time) for member, yes in permit.votes.items())
-        if v["yes"] and live >= self.identity.quorum:
-            permit.status = APPROVED
-            events.append(("PermitApproved", (v["permit"],), (permit.request["expiry"],)))
+        if m["yes"] and live >= self.identity.quorum:
+            self.permits[m["permit"]] = permit._replace(status=APPROVED)
+            events.append(("PermitApproved", (m["permit"],), (permit.request["expiry"],)))
         return kind, body, events
+    def _suspend(self, m: Args, a: Args) -> Effect:
+        said = self._claim("PermitSuspended", 1)
+        role = PROTECTION if self.role_of(said[-20:]) == PROTECTION else COMMITTEE
+        by = self._by("Suspend", m, a["signature"], said, role)
+        self.permits[m["permit"]] = self._permit(m["permit"], APPROVED)._replace(status=SUSPENDED)
+        return _effect(5, "PermitSuspended", (m["permit"],), (by,))
+    def _permit(self, permit: bytes, status: int) -> Permit:
+        need(permit in self.permits and self.permits[permit].status == status, "the permit is unknown, or not at that point")
+        return self.permits[permit]
 
-    def _suspend(self, a: Args) -> Effect:
-        order, claimed, permit = a["order"], self._claim("PermitSuspended", 1), self.permits.get(a["order"]["permit"])
-        role = PROTECTION if self.role_of(claimed[-20:]) == PROTECTION else COMMITTEE
-        by = self._by("Suspend", order, a["signature"], claimed, role)
-        if permit is None or permit.status != APPROVED:
-            raise Malformed("the permit was not approved")
-        permit.status = SUSPENDED
-        return _effect(5, "PermitSuspended", (order["permit"],), (by,))
-
-    # ConsentRegistry
-    def _enrol(self, a: Args) -> Effect:
-        return self._batch(16, a["items"], self._enrolment)
-
-    def _grant(self, a: Args) -> Effect:
-        return self._batch(17, a["items"], self._granting)
-
-    def _batch(self, kind: int, items: list[Struct], law: Callable[[Struct, str], tuple[bytes, Event]]) -> Effect:
-        """Each item by itself; without crypto, a skip for its signature must be believed."""
+    # ConsentRegistry: who is enrolled with which key, and what she allows
+    def _batch(self, law: Callable[[Args], tuple[bytes, Event]], items: list[Callable[[], Args]]) -> Effect:
+        """Each item by itself; a skip whose reason cannot be seen here (no crypto, unreadable item) is believed."""
         body, events = b"", list[Event]()
-        skipped = {log.topics[1]: log.data[:4] for log in self._logs if log.topics[:-1] == (TOPICS["ItemRefused"],)}
-        unseen = {bytes.fromhex(REFUSALS[name]): name for name in ("NotARegistrar", "SignatureInvalid")}
+        said = {log.topics[1]: log.data[:4] for log in self._logs if log.topics[:-1] == (TOPICS["ItemRefused"],)}
         for index, item in enumerate(items):
+            reason = said.get(words(index), b"")
             try:
-                words_, event = law(item, "" if self._crypto else unseen.get(skipped.get(word(index), b""), ""))
-                body += words_
+                need(self._crypto or reason.hex() not in UNSEEN, "this skip cannot be checked")
+                added, event = law(item())
+                body += added
             except _Refused as refusal:
-                event = ("ItemRefused", (index,), (bytes.fromhex(REFUSALS[str(refusal)]),))
+                event = ("ItemRefused", (index,), (bytes.fromhex(str(refusal)[-8:]),))
+            except Malformed:
+                event = ("ItemRefused", (index,), (reason,))
             events.append(event)
-        return kind if body else 0, body, events
-
-    def _enrolment(self, item: Struct, believed: str) -> tuple[bytes, Event]:
-        e = item["enrolment"]
-        _refuse(self.time > e["deadline"], "DeadlinePassed")
-        subject, signer = e["subject"], e["signer"]
-        _refuse(subject in self.signers, "AlreadyEnrolled")
-        _refuse(len(signer) != 20 or not any(subject), "SignerInvalid")
-        _refuse(believed, believed)
-        claimed = b"" if self._crypto else self._claim("Enrolled", 1, subject)[-20:]
+        return (16 if law == self._enrol else 17) if body else 0, body, events
+    def _enrol(self, item: Args) -> tuple[bytes, Event]:
+        e, subject, signer = item["enrolment"], item["enrolment"]["subject"], item["enrolment"]["signer"]
+        need(self.time <= e["deadline"], "DeadlinePassed 6747c9fd", _Refused)
+        need(subject not in self.signers, "AlreadyEnrolled ea3cca5e", _Refused)
+        need(len(signer) == 20 and any(subject), "SignerInvalid e0061160", _Refused)
+        claimed = b"" if self._crypto else self._claim("Enrolled", 1, subject)
         registrar = self._signer("Enrolment", e, item["registrarSignature"], claimed)
-        _refuse(not self.member_live(registrar, REGISTRAR, self.time), "NotARegistrar")
-        _refuse(self._signer("Enrolment", e, item["signerSignature"], signer) != signer, "SignatureInvalid")
+        need(self.member_live(registrar, REGISTRAR, self.time), "NotARegistrar d72188c4", _Refused)
+        own = self._signer("Enrolment", e, item["signerSignature"], signer) == signer
+        need(own, "SignatureInvalid 37e8456b", _Refused)
         self.signers[subject] = signer
         encoded = (64, e["assurance"], 20, signer.ljust(32, b"\0"))  # signer is `bytes`: offset, length, content
         return words(subject, sha256(signer)), ("Enrolled", (subject, registrar), encoded)
-
-    def _granting(self, item: Struct, believed: str) -> tuple[bytes, Event]:
+    def _grant(self, item: Args) -> tuple[bytes, Event]:
         g, today = item["grant"], self.time // DAY
-        _refuse(self.time > g["deadline"], "DeadlinePassed")
-        _refuse(g["subject"] not in self.signers, "NotEnrolled")
-        _refuse(believed or not self._own("Grant", g, item), "SignatureInvalid")
-        g = g.all()
-        key, start, end, purposes, categories = (
-            (g["dataset"], g["subject"]), g["fromDay"], g["untilDay"], g["purposes"], g["categories"])
-        old = self.consent(*key)
-        _refuse(g["epoch"] != old.epoch, "EpochStale")
-        _refuse(g["replaces"] != old.version, "VersionStale")
-        _refuse(start > end or end < today, "WindowInvalid")
-        _refuse(not purposes or not categories, "NothingGranted")
-        _refuse(purposes & ~PURPOSES or categories & ~CATEGORIES, "MaskUnknown")
+        subject, dataset, start, end, purposes, categories = (
+            g[name] for name in ("subject", "dataset", "fromDay", "untilDay", "purposes", "categories"))
+        old = self.consent(dataset, subject)
+        need(self.time <= g["deadline"], "DeadlinePassed 6747c9fd", _Refused)
+        need(subject in self.signers, "NotEnrolled af1f454a", _Refused)
+        need(self._own("Grant", g, item), "SignatureInvalid 37e8456b", _Refused)
+        need(g["epoch"] == old.epoch, "EpochStale ee07e7f9", _Refused)
+        need(g["replaces"] == old.version, "VersionStale 9b8d7ca1", _Refused)
+        need(start <= end >= today, "WindowInvalid b795c652", _Refused)
+        need(purposes and categories, "NothingGranted f1cc6308", _Refused)
+        need(not (purposes & ~PURPOSES or categories & ~CATEGORIES), "MaskUnknown 9cf1b05c", _Refused)
         lost = old.purposes & ~purposes or old.categories & ~categories or end < old.until_day
         narrower = old.status == LIVE and (lost or max(start, today) > max(old.from_day, today))
         new = Consent(LIVE, old.epoch + bool(narrower), old.version + 1, start, end, purposes, categories)
-        self.consents[key] = new
+        self.consents[dataset, subject] = new
         plain = (new.epoch, new.version, slot_of(new), g["termsCommitment"], g["noticeHash"])
-        return words(g["subject"], *plain[2:4]), ("ConsentGranted", (g["subject"], g["dataset"]), plain)
-
-    def _revoke(self, a: Args) -> Effect:
-        r, who = a["r"], (a["r"]["subject"], a["r"]["dataset"])
-        old = self.consent(*who[::-1])
-        need(who[0] in self.signers and self._own("Revoke", r, a), "the revocation is not her own")
-        need(r["epoch"] <= old.epoch, "the revocation names an epoch that has not begun")
-        if r["epoch"] < old.epoch:
-            return 0, b"", [("RevokeStale", who, (r["epoch"], old.epoch))]
-        self.consents[who[::-1]] = old._replace(status=REVOKED, epoch=old.epoch + 1)
+        return words(subject, *plain[2:4]), ("ConsentGranted", (subject, dataset), plain)
+    def _revoke(self, m: Args, a: Args) -> Effect:
+        who, old = (m["subject"], m["dataset"]), self.consent(m["dataset"], m["subject"])
+        need(m["subject"] in self.signers and self._own("Revoke", m, a), "the revocation is not her own")
+        need(m["epoch"] <= old.epoch, "the revocation names an epoch that has not begun")
+        if m["epoch"] < old.epoch:
+            return 0, b"", [("RevokeStale", who, (m["epoch"], old.epoch))]
+        self.consents[m["dataset"], m["subject"]] = old._replace(status=REVOKED, epoch=old.epoch + 1)
         return _effect(18, "ConsentRevoked", who, (old.epoch,))
-
-    def _own(self, kind: str, message: Any, given: Any) -> bool:
+    def _own(self, kind: str, message: Args, given: Args) -> bool:
         signer = self.signers[message["subject"]]
         return bool(given["signer"] == signer == self._signer(kind, message, given["signature"], signer))
 
-    # AccessLedger
-    def _registerRecords(self, a: Args) -> Effect:
-        r, ingest, dataset = a["r"], a["r"]["ingest"], a["r"]["dataset"]
-        need(dataset in self.datasets and ingest not in self.ingests and r["count"], "dataset, ingest or count is wrong")
-        self._by("RecordsRegistered", r, a["signature"], self.datasets[dataset], CUSTODIAN)
-        self.ingests[ingest] = Ingest(dataset, r["leavesRoot"], r["count"])
-        return _effect(32, "RecordsSealed", (ingest, dataset), (r["leavesRoot"], r["count"]))
-
-    def _requestRun(self, a: Args) -> Effect:
-        r, permit = a["r"], self.permits.get(a["r"]["permit"])
-        need(sha256(a["params"]) == r["paramsHash"] and len(a["params"]) <= 2048, "the parameters are not the signed ones")
-        who = self._by("RunRequest", r, a["signature"], permit.applicant if permit else b"")
+    # AccessLedger: records, runs, accesses, releases
+    def _registerRecords(self, m: Args, a: Args) -> Effect:
+        ingest, dataset = m["ingest"], m["dataset"]
+        need(dataset in self.datasets and ingest not in self.ingests and m["count"], "dataset, ingest or count is wrong")
+        self._by("RecordsRegistered", m, a["signature"], self.datasets[dataset], CUSTODIAN)
+        self.ingests[ingest] = Ingest(dataset, m["leavesRoot"], m["count"])
+        return _effect(32, "RecordsSealed", (ingest, dataset), (m["leavesRoot"], m["count"]))
+    def _requestRun(self, m: Args, a: Args) -> Effect:
+        permit = self.permits.get(m["permit"])
+        need(sha256(a["params"]) == m["paramsHash"] and len(a["params"]) <= 2048, "the parameters are not the signed ones")
+        who = self._by("RunRequest", m, a["signature"], permit.applicant if permit else b"")
         if who:
             need(self.role_of(who) == ANALYST, "no analyst asked")
-            run = sha256(words(who, r["nonce"]))
+            run = sha256(words(who, m["nonce"]))
             reason = self._permit_reason(permit) if self.member_live(who, ANALYST, self.time) else 36
         else:  # without crypto, nothing says who asked for a permit that does not exist
-            run, reason = self._claim("RunRefused", 0), int.from_bytes(self._claim("RunRefused", 2), "big")
+            run, reason = self._claim("RunRefused", 0), to_int(self._claim("RunRefused", 2))
             need(reason in (32, 36), "the permit does not exist, and the refusal says otherwise")
         need(run not in self.runs, "the run exists already")
         if reason:
             return _effect(35, "RunRefused", (run,), (0, reason))
-        self.runs[run] = Run(who, r)
-        return _effect(33, "RunRequested", (run, r["permit"], who), (r["paramsHash"], r["resultKey"], r["deadline"]))
-
+        self.runs[run] = Run(who, m, 0, "")
+        return _effect(33, "RunRequested", (run, m["permit"], who), (m["paramsHash"], m["resultKey"], m["deadline"]))
     def _permit_reason(self, permit: Permit | None) -> int:
         if permit is None or permit.status != APPROVED:
             return 32 if permit is None else 33 if permit.status == REQUESTED else 34
         return 35 if self.time >= permit.request["expiry"] else 0
-
-    def _authorise(self, a: Args) -> Effect:
-        b, subjects, run, name, number = a["b"], a["subjects"], self._run(a["b"]), a["b"]["run"], a["b"]["attempt"]
-        worker, permit = self._by("WorkerBinding", b, a["signature"]), self.permits[run.request["permit"]].request
+    def _authorise(self, m: Args, a: Args) -> Effect:
+        subjects, name, nth, run = a["subjects"], m["run"], m["attempt"], self._run(m)
+        worker, permit = self._by("WorkerBinding", m, a["signature"]), self.permits[run.request["permit"]].request
         need(not worker or self.role_of(worker) == WORKER, "no worker signed the binding")
-        need(run.ended in ("", "cancelled") and number == run.attempts + 1 <= 16, "the run ended, or not the next attempt")
+        need(run.ended in ("", "cancelled") and nth == run.attempts + 1 <= 16, "the run ended, or not the next attempt")
         need(len(subjects) <= 1000 and all(x < y for x, y in pairwise(subjects)), "the list is not ascending, or too long")
-        need(sha256(b"".join(subjects)) == b["subjectsHash"], "the list is not the one that the worker signed")
-        where = permit["purposeNeed"], permit["categories"], self.time // DAY
-        judged = {subject: self.denied(permit["dataset"], subject, *where) for subject in subjects}
-        granted = {s: self.consent(permit["dataset"], s) for s, denied in judged.items() if not denied}
-        if reason := self._authorise_reason(b, run, worker, len(granted)):
-            return _effect(35, "RunRefused", (name,), (number, reason))
-        list_hash = sha256(b"".join(words(subject, consent.epoch) for subject, consent in granted.items()))
-        ends = self.time + min(b["leaseSeconds"], MAX_LEASE), permit["expiry"]
-        lease = min(*ends, *((consent.until_day + 1) * DAY for consent in granted.values()))
-        receipts = {s: number << 56 | consent.epoch << 24 | consent.version for s, consent in granted.items()}
-        denied = [(subject, reason) for subject, reason in judged.items() if reason]
-        people = [(subject, consent.epoch, consent.version) for subject, consent in granted.items()]
-        run.attempts = number
-        self.attempts[name, number] = Attempt(worker, b, people, denied, lease, list_hash, self._tx.hash, self._tx.block)
+        need(sha256(b"".join(subjects)) == m["subjectsHash"], "the list is not the one that the worker signed")
+        want = permit["purposeNeed"], permit["categories"], self.time // DAY
+        judged = [(subject, self.denied(permit["dataset"], subject, *want)) for subject in subjects]
+        consents = [(subject, self.consent(permit["dataset"], subject)) for subject, reason in judged if not reason]
+        if reason := self._authorise_reason(m, run, worker, len(consents)):
+            return _effect(35, "RunRefused", (name,), (nth, reason))
+        denied = [(subject, reason) for subject, reason in judged if reason]
+        granted = [(subject, consent.epoch, consent.version) for subject, consent in consents]
+        packed = {subject: nth << 56 | epoch << 24 | version for subject, epoch, version in granted}
+        list_hash = sha256(b"".join(words(subject, epoch) for subject, epoch, _ in granted))
+        ends = [permit["expiry"], *((consent.until_day + 1) * DAY for _, consent in consents)]
+        lease, tx = min(self.time + min(m["leaseSeconds"], MAX_LEASE), *ends), self._tx
+        self.runs[name] = run._replace(attempts=nth)
+        self.attempts[name, nth] = Attempt(worker, m, granted, denied, lease, list_hash, tx.hash, tx.block, {}, b"", {})
         events: list[Event] = [
-            ("AccessDenied", (name, s), (number, why)) if why else ("AccessGranted", (name, s), (receipts[s],))
-            for s, why in judged.items()]
-        totals = (number, len(granted), len(denied), lease, b["workerKey"], list_hash)
-        body = words(name, number, *chain(*receipts.items(), *denied))
+            ("AccessDenied", (name, subject), (nth, reason)) if reason else ("AccessGranted", (name, subject), (packed[subject],))
+            for subject, reason in judged]
+        totals = (nth, len(granted), len(denied), lease, m["workerKey"], list_hash)
+        body = words(name, nth, *chain(*packed.items(), *denied))
         return 34, body, [*events, ("RunAuthorised", (name,), totals)]
-
-    def _authorise_reason(self, b: Args, run: Run, worker: bytes, granted: int) -> int:
-        """Why this attempt is refused (0: it is not), in the contract's order."""
-        permit, refusal = self.permits[run.request["permit"]], (TOPICS["RunRefused"], b["run"])
-        said = [int.from_bytes(log.data[32:64], "big") for log in self._logs if log.topics == refusal]
-        if run.ended or self.time > run.request["deadline"]:
-            return 43 if run.ended else 41
-        if said == [37] if not self._crypto else not self.member_live(worker, WORKER, self.time):
-            return 37
-        if b["codeHash"] != permit.request["codeHash"]:
-            return 38
-        if not self.member_live(run.analyst, ANALYST, self.time):
-            return 36
-        if (reason := self._permit_reason(permit)) or granted < max(1, permit.request["minCohort"]):
-            return reason or 40
-        above, most = self._floor  # what the contract did with one size of cohort it must do again
-        self._floor = (max(above, granted), most) if said else (above, min(most, granted))
-        need(self._floor[0] < self._floor[1], "a cohort of this size was judged otherwise before")
-        return 40 if said else 0
-
-    def _run(self, named: Args) -> Run:
-        need(named["run"] in self.runs, "the run is unknown")
-        return self.runs[named["run"]]
-
-    def _open(self, named: Args) -> tuple[Run, Attempt]:
-        run = self._run(named)
-        need(not run.ended and named["attempt"] == run.attempts > 0, "the run ended, or the attempt is not the newest")
-        return run, self.attempts[named["run"], named["attempt"]]
-
-    def _seal(self, a: Args) -> Effect:
-        s, (run, attempt) = a["s"], self._open(a["s"])
-        self._by("Seal", s, a["signature"], attempt.worker, WORKER)
+    def _authorise_reason(self, m: Args, run: Run, worker: bytes, granted: int) -> int:
+        """Why this attempt is refused (0: it is not): the first that holds, in the contract's order."""
+        permit, refusal = self.permits[run.request["permit"]], (TOPICS["RunRefused"], m["run"])
+        said = [to_int(log.data[32:64]) for log in self._logs if log.topics == refusal]
+        ended = not self.member_live(worker, WORKER, self.time) if self._crypto else said == [37]
+        reasons = [
+            43 if run.ended else 0, 41 if self.time > run.request["deadline"] else 0, 37 if ended else 0,
+            38 if m["codeHash"] != permit.request["codeHash"] else 0,
+            0 if self.member_live(run.analyst, ANALYST, self.time) else 36, self._permit_reason(permit),
+            40 if granted < max(1, permit.request["minCohort"]) else 0]
+        return next(filter(None, reasons), 40 if said == [40] else 0)  # 40 also below the contract's own floor
+    def _run(self, m: Args) -> Run:
+        need(m["run"] in self.runs, "the run is unknown")
+        return self.runs[m["run"]]
+    def _open(self, m: Args) -> tuple[Run, Attempt]:
+        run = self._run(m)
+        need(not run.ended and m["attempt"] == run.attempts > 0, "the run ended, or the attempt is not the newest")
+        return run, self.attempts[m["run"], m["attempt"]]
+    def _seal(self, m: Args, a: Args) -> Effect:
+        run, attempt = self._open(m)
+        self._by("Seal", m, a["signature"], attempt.worker, WORKER)
         need(self.time <= attempt.lease_until and not attempt.seal, "the lease is over, or the output sealed already")
-        allowed = self.permits[run.request["permit"]].request["outputClasses"] >> s["outputClass"] & 1
-        need(allowed and s["outputClass"] in (1, 2, 3, 5), "the permit does not allow this class of output")
-        attempt.seal, attempt.seal_hash = s, sha256(words(*s.values()))
-        plain = (s["attempt"], attempt.seal_hash, *s.values())
-        return _effect(36, "Sealed", (s["run"],), plain, words(s["run"], *plain[:2]))
-
-    def _viewOutput(self, a: Args) -> Effect:
-        v, (run, attempt) = a["v"], self._open(a["v"])
-        who = self._by("Review", v, a["signature"], self._claim("OutputViewed", 1), CHECKER)
+        allowed = self.permits[run.request["permit"]].request["outputClasses"] >> m["outputClass"] & 1
+        need(allowed and m["outputClass"] in (1, 2, 3, 5), "the permit does not allow this class of output")
+        plain = (m["attempt"], sha256(words(*m.values())), *m.values())
+        self.attempts[m["run"], m["attempt"]] = attempt._replace(seal=m, seal_hash=plain[1])
+        return _effect(36, "Sealed", (m["run"],), plain, words(m["run"], *plain[:2]))
+    def _viewOutput(self, m: Args, a: Args) -> Effect:
+        run, attempt = self._open(m)
+        who = self._by("Review", m, a["signature"], self._claim("OutputViewed", 1), CHECKER)
         need(who != run.analyst and attempt.seal, "the analyst looked, or nothing is sealed")
-        attempt.views[who] = v["viewerKey"]
-        body = words(v["run"], v["attempt"], who, v["viewerKey"])
-        return _effect(37, "OutputViewed", (v["run"], who), (v["attempt"], v["viewerKey"]), body)
-
-    def _checker(self, d: Args, run: Run, attempt: Attempt, signature: bytes, claimed: bytes) -> bytes:
-        need(attempt.seal and d["sealHash"] == attempt.seal_hash, "the decision is not on what was sealed")
-        who = self._by("Decision", d, signature, claimed, CHECKER)
+        attempt.views[who] = m["viewerKey"]
+        body = words(m["run"], m["attempt"], who, m["viewerKey"])
+        return _effect(37, "OutputViewed", (m["run"], who), (m["attempt"], m["viewerKey"]), body)
+    def _checker(self, m: Args, run: Run, attempt: Attempt, signature: bytes, claimed: bytes) -> bytes:
+        need(attempt.seal and m["sealHash"] == attempt.seal_hash, "the decision is not on what was sealed")
+        who = self._by("Decision", m, signature, claimed, CHECKER)
         need(not who or (who != run.analyst and who in attempt.views), "the checker is the analyst, or did not look")
         return who
-
-    def _release(self, a: Args) -> Effect:
-        d, (run, attempt) = a["d"], self._open(a["d"])
+    def _release(self, m: Args, a: Args) -> Effect:
+        run, attempt = self._open(m)
         done = any(log.topics[:1] == (TOPICS["Released"],) for log in self._logs)
         said = [self._claim("Released", place) if done else b"" for place in (3, 4)]
-        pair = [self._checker(d, run, attempt, *signed) for signed in zip(a["signatures"], said, strict=True)]
-        need(d["reason"] == 0 and (pair[0] < pair[1] or not any(pair)), "two different checkers must agree")
-        listed, granted = (a["subjects"], a["epochs"]), [person[:2] for person in attempt.granted]
-        need(listed == ([s for s, _ in granted], [epoch for _, epoch in granted]), "the list is not the granted one")
-        permit = self.permits[run.request["permit"]]
-        reason, unwilling = self._permit_reason(permit), bytes(32)
-        where = permit.request["purposeNeed"], permit.request["categories"], self.time // DAY
-        for subject, epoch in granted if not reason else ():
-            changed = 75 * (self.consent(permit.request["dataset"], subject).epoch != epoch)
-            if reason := self.denied(permit.request["dataset"], subject, *where) or changed:
-                unwilling = subject
-                break
+        pair = [self._checker(m, run, attempt, *signed) for signed in zip(a["signatures"], said, strict=True)]
+        need(m["reason"] == 0 and (pair[0] < pair[1] or not any(pair)), "two different checkers must agree")
+        granted = [(subject, epoch) for subject, epoch, _ in attempt.granted]
+        need(list(zip_longest(a["subjects"], a["epochs"])) == granted, "the list is not the granted one")
+        subject, reason = self._release_reason(self.permits[run.request["permit"]], granted)
         if reason:
-            return _effect(39, "ReleaseRefused", (d["run"],), (d["attempt"], unwilling, reason))
-        run.ended = "released"
-        return _effect(38, "Released", (d["run"],), (d["attempt"], d["sealHash"], *pair))
-
-    def _reject(self, a: Args) -> Effect:
-        d, (run, attempt) = a["d"], self._open(a["d"])
-        who = self._checker(d, run, attempt, a["signature"], self._claim("Rejected", 3))
-        need(d["reason"], "a rejection names its reason")
-        run.ended = "rejected"
-        return _effect(40, "Rejected", (d["run"],), (d["attempt"], d["sealHash"], who, d["reason"]))
-
-    def _cancel(self, a: Args) -> Effect:
-        c, run = a["c"], self._run(a["c"])
-        self._by("Cancel", c, a["signature"], run.analyst)
+            return _effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
+        self.runs[m["run"]] = run._replace(ended="released")
+        return _effect(38, "Released", (m["run"],), (m["attempt"], m["sealHash"], *pair))
+    def _release_reason(self, permit: Permit, granted: list[tuple[bytes, int]]) -> tuple[bytes, int]:
+        """The first who is not willing any more at the epoch of the receipt, and why; (zeros, 0) when all are."""
+        if reason := self._permit_reason(permit):
+            return bytes(32), reason
+        dataset, purposes, categories = (permit.request[name] for name in ("dataset", "purposeNeed", "categories"))
+        for subject, epoch in granted:
+            reason = self.denied(dataset, subject, purposes, categories, self.time // DAY)
+            if reason or self.consent(dataset, subject).epoch != epoch:
+                return subject, reason or 75
+        return bytes(32), 0
+    def _reject(self, m: Args, a: Args) -> Effect:
+        run, attempt = self._open(m)
+        who = self._checker(m, run, attempt, a["signature"], self._claim("Rejected", 3))
+        need(m["reason"], "a rejection names its reason")
+        self.runs[m["run"]] = run._replace(ended="rejected")
+        return _effect(40, "Rejected", (m["run"],), (m["attempt"], m["sealHash"], who, m["reason"]))
+    def _cancel(self, m: Args, a: Args) -> Effect:
+        run = self._run(m)
+        self._by("Cancel", m, a["signature"], run.analyst)
         need(not run.ended, "the run has ended")
-        run.ended = "cancelled"
-        return _effect(41, "RunCancelled", (c["run"],))
+        self.runs[m["run"]] = run._replace(ended="cancelled")
+        return _effect(41, "RunCancelled", (m["run"],))
 
+# ---- 5 Bundle ----
+
+Step = NamedTuple("Step", [("head", bytes), ("block", Block), ("tx", Transaction), ("logs", list[Log])])
+
+class Replay:
+    """A bundle put through the fold: `steps[n - 1]` is step n of the trail. Raises Malformed, Finding."""
+    def __init__(self, source: object, crypto: Crypto | None = None) -> None:
+        need(part(source, "type") == "volens/trail/1", "this is not a trail bundle")
+        self.fold, self.crypto, self.steps = Fold(part(source, "identity")), crypto, list[Step]()
+        self.id, self.blocks = identity_id(part(source, "identity")), part(source, "blocks", dict)
+        for item in part(source, "transactions", list):
+            names = {"blockNumber": "block", "transactionIndex": "index", "transactionHash": "hash"}
+            place = {name: part(item, short) for name, short in names.items()}
+            tx, entries = parse_transaction(item | place), part(item, "logs", list)
+            block = parse_block({**part(self.blocks, str(tx.block), dict), "number": tx.block})
+            logs = [parse_log({**place, "logIndex": part(entry, "index"), **entry}) for entry in entries]
+            self.fold.apply(block, tx, logs, crypto)
+            if self.fold.count > len(self.steps):
+                self.steps.append(Step(self.fold.head, block, tx, logs))
+        end = part(source, "head")
+        ends = (number(part(end, "count")), raw(part(end, "head"), 32)) == (self.fold.count, self.fold.head)
+        need(ends, f"the end: its steps lead to step {self.fold.count}, head 0x{self.fold.head.hex()}, it names another")
+    def held(self, source: object) -> Step:
+        """The step whose {count, head} somebody holds. Raises Malformed when the trail has another one, or none."""
+        count, head = number(part(source, "count")), raw(part(source, "head"), 32)
+        need(0 < count <= len(self.steps), f"step {count}: its head is held, but the bundle has {len(self.steps)} steps")
+        step = self.steps[count - 1]
+        need(step.head == head, f"step {count}, block {step.block.number}: its head is not the one that is held")
+        return step
+    def witnessed(self, source: object) -> int:
+        """The step up to which a broker, live then, vouches; without crypto 0. Raises Malformed."""
+        step, who, by = self.held(source), raw(part(source, "broker"), 20), raw(part(source, "signature"))
+        seen, hashed = number(part(source, "block")), raw(part(source, "blockHash"), 32)
+        here = raw(part(self.blocks.get(str(seen), source), "hash" if str(seen) in self.blocks else "blockHash"))
+        need(here == hashed and seen >= step.block.number, "a witness saw another block")
+        need(self.fold.member_live(who, BROKER, step.block.timestamp), "a witness was not a live broker")
+        message = {"identity": self.id, "block": seen, "blockHash": hashed, "count": part(source, "count"), "head": step.head}
+        need(not self.crypto or self.crypto.signer("Witness", message, by) == who, "a witness's signature is not its own")
+        return int(message["count"]) if self.crypto else 0
+    def receipt(self, data: bytes) -> int:
+        """Check a patient's or a run's receipt (protocol.md §1) against the trail, then its witness."""
+        r: Any = strict_json(data)
+        patient, ours = part(r, "type") == "volens/receipt/1", raw(part(r, "identity"), 32) == self.id
+        need(ours and (patient or r["type"] == "volens/run-receipt/1"), "the receipt is of another ledger or kind")
+        name, _ = raw(part(r, "tx" if patient else "releaseTx"), 32), self.held(r)
+        found = [step for step in self.steps[:r["count"]] if step.tx.hash == name]
+        need(found, "the receipt's transaction is not in the trail up to its head")
+        need((self._grants if patient else self._releases)(r, found[0]), "the receipt is not what its transaction recorded")
+        return self.witnessed(r | part(r, "witness", dict))
+    def _grants(self, r: Any, step: Step) -> bool:
+        key = (TOPICS["ConsentGranted"], raw(part(r, "subject"), 32), raw(part(r, "dataset"), 32))
+        terms = canonical(b"volens/terms/1", raw(part(r, "termsSalt"), 32), sha256(part(r, "terms", str).encode()))
+        said = words(number(part(r, "epoch")), number(part(r, "version")))
+        granted = [log for log in step.logs if log.topics == key and (log.data[:64], log.data[96:128]) == (said, sha256(terms))]
+        block = (number(part(r, "block")), raw(part(r, "blockHash"), 32)) == (step.block.number, step.block.hash)
+        return bool(granted and block and raw(part(r, "signature"), 65) in step.tx.input)
+    def _releases(self, r: Any, step: Step) -> bool:
+        name, nth = raw(part(r, "run"), 32), number(part(r, "attempt"))
+        seal, run = (TOPICS["Released"], name), self.fold.runs.get(name)
+        attempt = self.fold.attempts.get((name, nth))
+        if run is None or attempt is None or not any(log.topics == seal and to_int(log.data[:32]) == nth for log in step.logs):
+            return False
+        facts = {"permit": run.request["permit"], "paramsHash": run.request["paramsHash"], "listHash": attempt.list_hash,
+                 "sealHash": attempt.seal_hash, "codeHash": attempt.binding["codeHash"],
+                 "outputCommitment": attempt.seal["outputCommitment"]}
+        return part(r, "granted") == len(attempt.granted) and all(raw(part(r, n), 32) == fact for n, fact in facts.items())
+
+def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] = ()) -> dict[str, tuple[str, str]]:
+    """The words consistent, signed, anchored, each with ok, no or not-checked and a plain reason."""
+    word, found = "consistent", dict.fromkeys(("consistent", "signed", "anchored"), ("not-checked", "not reached"))
+    try:
+        source: Any = strict_json(data, MAX_BUNDLE)
+        replay = Replay(source)
+        total = replay.fold.count
+        found[word] = ("ok", f"{total} steps of ledger 0x{replay.id.hex()}, head 0x{replay.fold.head.hex()}")
+        word, witnesses = "signed", part(source, "witnesses", list)
+        try:
+            replay = Replay(source, load_crypto(replay.fold.identity))
+            check_identity(replay.fold, replay.id, replay.crypto)
+            found[word] = ("ok", f"{replay.fold.signatures} signatures, and {len(witnesses)} witnesses in the bundle")
+        except ImportError:
+            found[word] = ("not-checked", "signatures need a package: pip install eth-account")
+        for witness in witnesses:
+            replay.witnessed(witness)
+        word = "anchored"
+        reached = max([replay.held(head) and int(head["count"]) for head in heads] + [replay.receipt(r) for r in receipts] + [0])
+        found[word] = ("ok", f"up to step {reached} of {total}") if reached else (
+            "not-checked", "nobody else's head was checked: give --head COUNT:HEX, or --receipt FILE with eth-account installed")
+    except VerifyError as error:
+        found[word] = ("no", str(error))
+    return found
+
+def check_identity(fold: Fold, name: bytes, crypto: Crypto | None) -> None:
+    """Raise Malformed unless every signature of the identity holds and a quorum of founders is among them."""
+    signed = fold.identity.signatures
+    need(len(signed.keys() & set(fold.identity.founders)) >= fold.identity.quorum, "fewer than a quorum of founders signed the identity")
+    for who, signature in signed.items():
+        need(crypto and crypto.signer("Identity", {"id": name}, signature) == who, f"0x{who.hex()} did not sign this identity")
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the three words; 0 valid, 7 something failed, 8 nothing failed but not everything was checked."""
+    parser = argparse.ArgumentParser(prog="verify", description="Check a trail bundle without network or database.")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--head", metavar="COUNT:HEX", action="append", default=[], help="a head that you hold yourself")
+    parser.add_argument("--receipt", type=Path, action="append", default=[], help="a receipt that somebody kept")
+    given = parser.parse_args(arguments)
+    try:
+        heads = [re.fullmatch(r"([0-9]{1,15}):(?:0x)?([0-9a-fA-F]{64})", head) for head in given.head]
+        need(all(heads), "a --head is not COUNT:HEX, a number and 32 bytes in hex")
+        held = [{"count": int(head[1]), "head": head[2]} for head in heads if head]
+        found = examine(given.bundle.read_bytes(), held, [path.read_bytes() for path in given.receipt])
+    except (OSError, Malformed) as error:
+        print(f"NOT VALID  {error if isinstance(error, Malformed) else 'a file cannot be read'}")
+        return 7
+    for word, (state, reason) in found.items():
+        print(f"{word:<12}{state:<13}{reason}")
+    states = [state for state, _ in found.values()]
+    code = 7 if "no" in states else 8 if "not-checked" in states else 0
+    print({0: "valid", 7: f"NOT VALID: {VerifyError.hint}", 8: "not wrong, but not proven either: see what was not checked"}[code])
+    return code
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -12,7 +12,8 @@ from api.doors import LargeRoute, StrictRoute
 from api.problems import REFUSALS, declared
 from api.routes.shown import show_consent, show_reason
 from api.services import Services
-from chain.events import ConsentGranted
+from chain.errors import Refused
+from chain.events import ConsentGranted, Receipt
 from governance import consent, register, sessions
 from governance.errors import NotFound
 
@@ -39,16 +40,16 @@ def sign_in(body: schemas.SignInBody, services: Parts) -> Any:
     return {"token": token, "expires": expires}
 
 
-@lists.post("/enrolments", response_model=schemas.Enrolled, responses=declared(400, 413))
+@lists.post("/enrolments", response_model=schemas.Enrolled, responses=declared(400, 409, 413))
 def enrol(body: schemas.EnrolmentsBody, services: Parts) -> Any:
     """Enrol people whom a registrar and their own keys signed for; a bad item is skipped and named."""
     receipt = consent.enrol(services.ledger, [
         (schemas.message_of("Enrolment", item.enrolment), bytes.fromhex(item.registrarSignature),
          bytes.fromhex(item.signerSignature)) for item in body.items])
-    return {"receipt": services.settle(receipt), "items": _items(len(body.items), consent.refusals(receipt))}
+    return {"receipt": services.settle(receipt), "items": _items(len(body.items), receipt)}
 
 
-@lists.post("/consents", response_model=schemas.Consented, responses=declared(400, 413))
+@lists.post("/consents", response_model=schemas.Consented, responses=declared(400, 409, 413))
 def grant(body: schemas.ConsentsBody, services: Parts) -> Any:
     """Put signed consents on the ledger. Each accepted one is answered with what its receipt is made of."""
     receipt = consent.grant(services.ledger, [
@@ -56,7 +57,7 @@ def grant(body: schemas.ConsentsBody, services: Parts) -> Any:
         for item in body.items])
     place = services.settle(receipt)
     witness = services.witness()
-    items = _items(len(body.items), consent.refusals(receipt))
+    items = _items(len(body.items), receipt)
     granted = iter(receipt.all(ConsentGranted))
     for item, sent in zip(items, body.items, strict=True):
         if item["accepted"]:
@@ -103,7 +104,11 @@ def show_accesses(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
     } for access in found]}
 
 
-def _items(count: int, refused: dict[int, str]) -> list[dict[str, Any]]:
+def _items(count: int, receipt: Receipt) -> list[dict[str, Any]]:
+    """What became of each item; a message of one refused item is refused as a whole."""
+    refused = consent.refusals(receipt)
+    if count == len(refused) == 1:
+        raise Refused(refused[0], {}, "look at the state and sign again")
     items: list[dict[str, Any]] = []
     for index in range(count):
         reason = refused.get(index)

@@ -1,0 +1,328 @@
+"""A caller of the API who signs for herself: one method an action, every failure a typed error.
+
+1. The ledger identity is the caller's own copy: what is signed is bound to that deployment, whatever the service says.
+2. A sign-in names the address that was called, so that a challenge relayed from elsewhere opens nothing.
+3. A private key never leaves the process; messages go out with their signatures only.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import httpx
+
+from api.errors import (
+    Answered,
+    NotAuthorised,
+    NotAvailable,
+    NotServing,
+    NotThere,
+    NotUnderstood,
+    RefusedByPolicy,
+    UsageError,
+)
+from chain.signatures import domain_of, typed_data
+from chain.wallets import Wallet
+from governance.verify import Malformed, identity_id, strict_json
+
+LARGEST = 1 << 28  # bytes of an answer: a trail is one
+DEADLINE_SECONDS = 3600
+_KINDS: dict[int, type[Answered]] = {401: NotAuthorised, 403: NotAuthorised, 404: NotThere, 409: RefusedByPolicy}
+
+
+class Client:
+    """`wallet` signs; a patient also names her `subject` (32 bytes). Without a wallet only public doors open."""
+
+    def __init__(
+        self, url: str, identity: Mapping[str, Any], wallet: Wallet | None = None, subject: bytes | None = None
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.identity = identity
+        self.identity_id = identity_id(identity)
+        self.domain = domain_of(identity)
+        self.subject = subject
+        self._wallet = wallet
+        self._http = httpx.Client(base_url=self.url, timeout=120.0)
+        self._token, self._expires = "", 0
+
+    @property
+    def wallet(self) -> Wallet:
+        """Raises UsageError when the client has none."""
+        if self._wallet is None:
+            raise UsageError("nobody is named who could sign", "say who you are: --as NAME")
+        return self._wallet
+
+    def close(self) -> None:
+        self._http.close()
+
+    # -- for everybody
+
+    def health(self) -> dict[str, Any]:
+        return self._get("/health")
+
+    def datasets(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._ask("GET", "/datasets")
+        return found
+
+    def permits(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._ask("GET", "/permits")
+        return found
+
+    def permit(self, permit: str) -> dict[str, Any]:
+        return self._get(f"/permits/{permit}")
+
+    def runs(self, state: str = "") -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._ask("GET", f"/runs?state={state}" if state else "/runs")
+        return found
+
+    def run(self, run: str) -> dict[str, Any]:
+        return self._get(f"/runs/{run}")
+
+    def trail(self) -> dict[str, Any]:
+        """The bundle for `governance/verify.py`."""
+        return self._get("/trail")
+
+    def trail_head(self) -> dict[str, Any]:
+        return self._get("/trail/head")
+
+    # -- people
+
+    def invite(self, subject: bytes, signer: bytes, assurance: int = 1, deadline: int | None = None) -> dict[str, Any]:
+        """A registrar's invitation: the enrolment with her signature, for the person to sign as well."""
+        message = {"subject": subject, "signer": signer, "assurance": assurance, "deadline": _until(deadline)}
+        return {"enrolment": wire("Enrolment", message), "registrarSignature": self._sign("Enrolment", message)}
+
+    def accept(self, invitation: Mapping[str, Any]) -> dict[str, Any]:
+        """The invitation with the person's own signature: one item of `enrol`. Raises UsageError for another's."""
+        message = unwire("Enrolment", invitation["enrolment"])
+        if message["signer"] != self.wallet.signer or message["subject"] != self.subject:
+            raise UsageError("the invitation is for another person or key", "ask the registrar for your own")
+        return {**invitation, "signerSignature": self._sign("Enrolment", message)}
+
+    def enrol(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return self._post("/enrolments", {"items": list(items)})
+
+    def consents(self) -> list[dict[str, Any]]:
+        """Her own consents."""
+        found: list[dict[str, Any]] = self._get(f"/consents/{self._own_id()}", signed_in=True)["consents"]
+        return found
+
+    def consent_to(self, dataset: bytes) -> dict[str, Any] | None:
+        """Her consent for one dataset, None before the first."""
+        return next((one for one in self.consents() if one["dataset"] == dataset.hex()), None)
+
+    def signed_grant(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """One item of `grant`."""
+        return {"grant": wire("Grant", message), "signer": self.wallet.signer.hex(),
+                "signature": self._sign("Grant", message)}
+
+    def grant(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return self._post("/consents", {"items": list(items)})
+
+    def revoke(self, dataset: bytes, epoch: int) -> dict[str, Any]:
+        """Withdraw her consent at this epoch."""
+        message = {"subject": bytes.fromhex(self._own_id()), "dataset": dataset, "epoch": epoch}
+        return self._post("/consents/revocations", {
+            "revoke": wire("Revoke", message), "signer": self.wallet.signer.hex(),
+            "signature": self._sign("Revoke", message)})
+
+    def accesses(self, subject: bytes | None = None) -> list[dict[str, Any]]:
+        """Who used her data; another person's only for an auditor."""
+        wanted = subject.hex() if subject else self._own_id()
+        found: list[dict[str, Any]] = self._get(f"/subjects/{wanted}/accesses", signed_in=True)["accesses"]
+        return found
+
+    # -- committee, custodian, auditor
+
+    def sign(self, kind: str, message: Mapping[str, Any]) -> bytes:
+        """A signature to be collected with others', e.g. over a RoleChange."""
+        return self.wallet.sign(self.domain, kind, message)
+
+    def set_role(self, change: Mapping[str, Any], signatures: Sequence[bytes]) -> dict[str, Any]:
+        return self._post("/roles", {"change": wire("RoleChange", change),
+                                     "signatures": [signature.hex() for signature in signatures]})
+
+    def register_dataset(self, dataset: bytes, document_hash: bytes) -> dict[str, Any]:
+        message = {"dataset": dataset, "documentHash": document_hash, "deadline": _until(None)}
+        return self._signed("/datasets", "registration", "RegisterDataset", message)
+
+    def register_records(
+        self, dataset: bytes, ingest: bytes, root: bytes, leaves: Sequence[Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """Make the encrypted objects of `leaves` (JSON form) exist; their list goes to the bucket first."""
+        message = {"ingest": ingest, "dataset": dataset, "leavesRoot": root, "count": len(leaves),
+                   "deadline": _until(None)}
+        return self._signed(f"/datasets/{dataset.hex()}/ingests", "registered", "RecordsRegistered", message,
+                            leaves=list(leaves))
+
+    def vote(self, permit: str, yes: bool) -> dict[str, Any]:
+        """Vote on the request as the register shows it."""
+        message = {"permit": bytes.fromhex(permit), "requestHash": bytes.fromhex(self.permit(permit)["requestHash"]),
+                   "yes": yes, "deadline": _until(None)}
+        return self._signed(f"/permits/{permit}/votes", "vote", "Vote", message)
+
+    def denials(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._ask("GET", "/trail/denials", signed_in=True)
+        return found
+
+    # -- analyst
+
+    def request_permit(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """`message` has the fields of PermitRequest but for the deadline."""
+        return self._signed("/permits", "request", "PermitRequest", {**message, "deadline": _until(None)})
+
+    def request_run(
+        self, permit: bytes, params: bytes, params_hash: bytes, result_key: bytes, seconds: int = 86_400
+    ) -> dict[str, Any]:
+        """Ask for a run; workers may begin it for so many seconds. `result_key` (X25519) opens the released output."""
+        message = {"permit": permit, "paramsHash": params_hash, "resultKey": result_key,
+                   "nonce": secrets.randbits(256), "deadline": int(time.time()) + seconds}
+        return self._signed("/runs", "request", "RunRequest", message, params=params.decode())
+
+    def cancel(self, run: str) -> dict[str, Any]:
+        message = {"run": bytes.fromhex(run), "deadline": _until(None)}
+        return self._signed(f"/runs/{run}/cancel", "cancel", "Cancel", message)
+
+    # -- checkers
+
+    def look(self, run: str, attempt: int, viewer_key: bytes) -> dict[str, Any]:
+        """Record a look; brokers give pieces to `viewer_key` (X25519) from then on."""
+        message = {"run": bytes.fromhex(run), "attempt": attempt, "viewerKey": viewer_key, "deadline": _until(None)}
+        return self._signed(f"/runs/{run}/attempts/{attempt}/views", "review", "Review", message)
+
+    def approve(self, run: str) -> dict[str, Any]:
+        """Sign the release of the newest sealed output: the decision that waits already, or a new one."""
+        found = self.run(run)
+        message = self._decision(found, 0)
+        if found["decision"] is not None:
+            waiting = unwire("Decision", found["decision"]["decision"])
+            if {**waiting, "deadline": 0} != {**message, "deadline": 0}:
+                raise UsageError("the decision that waits is on another output", "look at the run again")
+            message = waiting
+        return self._signed(f"/runs/{run}/attempts/{message['attempt']}/release", "decision", "Decision", message)
+
+    def reject(self, run: str, reason: int) -> dict[str, Any]:
+        """Refuse the release of the newest sealed output with a reason from 96 on."""
+        message = self._decision(self.run(run), reason)
+        return self._signed(f"/runs/{run}/attempts/{message['attempt']}/reject", "decision", "Decision", message)
+
+    def output(self, run: str) -> bytes:
+        """The newest sealed output as ciphertext."""
+        self._sign_in()
+        return self._send("GET", f"/runs/{run}/output", None, self._bearer()).content
+
+    def _decision(self, run: Mapping[str, Any], reason: int) -> dict[str, Any]:
+        if not run["outputs"] or run["outputs"][-1]["attempt"] != run["attempt"]:
+            raise NotThere(404, "The newest attempt of the run has no sealed output.", "Wait until it is sealed.")
+        sealed = run["outputs"][-1]
+        return {"run": bytes.fromhex(run["run"]), "attempt": sealed["attempt"],
+                "sealHash": bytes.fromhex(sealed["sealHash"]), "reason": reason, "deadline": _until(None)}
+
+    # -- sending
+
+    def sign_in(self) -> None:
+        """A new session. Raises NotAuthorised when nobody is known by this key."""
+        challenge = self._ask("POST", "/sign-in/challenge")
+        if challenge["audience"] != self.url:
+            raise NotServing("the service says that it is another one", "check the address: VOLENS_API")
+        message = {"audience": self.url, "account": self.wallet.address, "subject": self.subject or bytes(32),
+                   "nonce": bytes.fromhex(challenge["nonce"]), "issuedAt": int(time.time())}
+        session = self._ask("POST", "/sign-in", {
+            "account": self.wallet.address, "subject": self.subject.hex() if self.subject else None,
+            "nonce": challenge["nonce"], "issuedAt": message["issuedAt"],
+            "signature": self._sign("SignIn", message)})
+        self._token, self._expires = session["token"], session["expires"]
+
+    def _sign_in(self) -> None:
+        if time.time() > self._expires - 30:
+            self.sign_in()
+
+    def _own_id(self) -> str:
+        if self.subject is None:
+            raise UsageError("this key belongs to no patient", "use the key of an enrolled person")
+        return self.subject.hex()
+
+    def _sign(self, kind: str, message: Mapping[str, Any]) -> str:
+        return self.sign(kind, message).hex()
+
+    def _signed(self, path: str, name: str, kind: str, message: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+        return self._post(path, {name: wire(kind, message), "signature": self._sign(kind, message), **more})
+
+    def _get(self, path: str, signed_in: bool = False) -> dict[str, Any]:
+        found: dict[str, Any] = self._ask("GET", path, signed_in=signed_in)
+        return found
+
+    def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self._ask("POST", path, body)
+        return found
+
+    def _bearer(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._token}"}
+
+    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, signed_in: bool = False) -> Any:
+        if signed_in:
+            self._sign_in()
+        answer = self._send(method, path, body, self._bearer() if signed_in else {})
+        return _parsed(answer)
+
+    def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
+    ) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, json=body, headers=headers)
+        except httpx.HTTPError:
+            raise NotServing("the service does not answer", "start it: volens serve") from None
+        if answer.is_success:
+            return answer
+        raise _problem(answer)
+
+
+def wire(kind: str, message: Mapping[str, Any]) -> dict[str, Any]:
+    """A typed message as it is sent: bytes as hex, 256-bit numbers as decimal texts."""
+    return {name: _sent(type_, message[name]) for name, type_ in typed_data()["types"][kind]}
+
+
+def unwire(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    """A typed message from its sent form. Raises UsageError for another form."""
+    try:
+        return {name: bytes.fromhex(body[name]) if type_.startswith("bytes")
+                else int(body[name]) if type_.startswith("uint") else body[name]
+                for name, type_ in typed_data()["types"][kind]}
+    except (KeyError, ValueError, TypeError):
+        raise UsageError(f"this is not a signed message of type {kind}", "use the file as it was made") from None
+
+
+def _sent(type_: str, value: Any) -> Any:
+    if type_.startswith("bytes"):
+        return value.hex()
+    return str(value) if type_ == "uint256" else value
+
+
+def _until(deadline: int | None) -> int:
+    return int(time.time()) + DEADLINE_SECONDS if deadline is None else deadline
+
+
+def _parsed(answer: httpx.Response) -> Any:
+    """The answer's JSON; JSON's null is allowed here, nothing that is hashed is read this way."""
+    try:
+        return strict_json(answer.content, LARGEST)
+    except Malformed:
+        raise NotServing("the service answers with something that is not its own", "check the address") from None
+
+
+def _problem(answer: httpx.Response) -> Answered:
+    try:
+        body = _parsed(answer)
+    except NotServing:
+        body = {}
+    told = body if isinstance(body, dict) else {}
+    detail = str(told.get("detail") or "The service answers with something that is not its own.")
+    fields = told.get("fields")
+    if isinstance(fields, list) and fields:
+        detail = f"{detail} {fields[0]}."
+    status = answer.status_code
+    kind = _KINDS.get(status, NotAvailable if status >= 502 else NotUnderstood if status < 500 else Answered)
+    return kind(status, detail, str(told.get("hint") or "Check the address."), str(told.get("reason") or ""))

@@ -1,0 +1,229 @@
+"""The parts of one machine: started in order, asked for their health, stopped in reverse.
+
+ledger → bucket → broker → api → worker. Each is a process of its own that dies with this one. `run.json` in the home
+folder says where they are; a stopped home starts again with everything it had.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import httpx
+
+from api.birth import give_birth, read_identity
+from api.errors import NotServing
+from api.settings import Settings
+from chain.devchain import DevChain
+from chain.tether import tether
+from governance.bucket import BucketProcess
+from governance.tables import TableOutbox, open_database
+from governance.vault import Bucket
+
+START_SECONDS = 30.0
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Parts:
+    """Running parts; `seconds` is how long each took to answer its first health request."""
+
+    home: Path
+    settings: Settings
+    chain: DevChain | None = None
+    bucket: BucketProcess | None = None
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    urls: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def start(cls, settings: Settings, worker: bool = True) -> Parts:
+        """Start everything on the home folder, and make a played deployment there if it has none.
+
+        Raises NotServing, ChainError, GovernanceError; whatever was started is stopped then. Call from a thread that
+        lives as long as the parts should.
+        """
+        parts = cls(settings.home.resolve(), settings)
+        try:
+            parts.start_chain()
+            parts.start_bucket()
+            _give_birth(parts)
+            parts.start_broker()
+            parts.start_api()
+            if worker:
+                parts.start_worker()
+        except BaseException:
+            parts.stop()
+            raise
+        return parts
+
+    def start_chain(self) -> None:
+        relaxed = self.settings.relax == "isolation"
+        self.chain = DevChain.start(self.home / "chain", self._port("chain"), anvil=find_anvil(), relax_isolation=relaxed)
+        self._know("chain", self.chain.url, self.chain.seconds)
+
+    def start_bucket(self) -> None:
+        began = time.monotonic()
+        self.bucket = BucketProcess.start(self.home / "bucket", self._port("bucket"))
+        Bucket(self.settings.bucket_name, self.bucket.url).create()
+        self._know("bucket", self.bucket.url, time.monotonic() - began)
+
+    def start_broker(self) -> None:
+        self._spawn("broker", "governance.broker", "--folder", str(self.home / "broker"), "--node", self.urls["chain"],
+                    "--identity", str(self.home / "identity.json"), "--port", str(self._port("broker")))
+
+    def start_api(self) -> None:
+        port = self.settings.api_port or self._port("api")
+        self._know("api", f"http://{self.settings.api_host}:{port}", 0.0)
+        self._spawn("api", "api.app", VOLENS_API_PORT=str(port))
+
+    def start_worker(self) -> None:
+        self._spawn("worker", "api.worker")
+
+    def stop_part(self, name: str) -> None:
+        """Stop one part; the others go on, and say so when they miss it."""
+        if name == "chain" and self.chain is not None:
+            self.chain.stop()
+        elif name == "bucket" and self.bucket is not None:
+            self.bucket.stop()
+        elif name in self.processes:
+            _end(self.processes.pop(name))
+
+    def stop(self) -> None:
+        """Stop all of them in reverse order; the home keeps everything."""
+        for name in ("worker", "api", "broker", "bucket", "chain"):
+            self.stop_part(name)
+
+    def broken(self) -> str | None:
+        """The name of a part that ended on its own, if one did."""
+        ended = [name for name, process in self.processes.items() if process.poll() is not None]
+        if self.chain is not None and self.chain.process.poll() is not None:
+            ended.append("chain")
+        if self.bucket is not None and self.bucket.process.poll() is not None:
+            ended.append("bucket")
+        return ended[0] if ended else None
+
+    def _spawn(self, name: str, module: str, *arguments: str, **environment: str) -> None:
+        """Start a Python part and wait until it is healthy; what it prints goes to logs/<name>.log."""
+        began = time.monotonic()
+        (self.home / "logs").mkdir(exist_ok=True)
+        with (self.home / "logs" / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                tether([sys.executable, "-m", module, *arguments], number=signal.SIGTERM), stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if name in ("broker", "worker") else log, stderr=log,
+                env=self.settings.child_environment(self.home) | environment, start_new_session=True,
+            )
+        self.processes[name] = process
+        deadline = began + START_SECONDS
+        url = _await_line(process, deadline) if name in ("broker", "worker") else self.urls[name]
+        if url is None or (name != "worker" and not _await_health(process, url, deadline)):
+            _end(self.processes.pop(name))
+            raise NotServing(f"the {name} did not start", f"read logs/{name}.log in the home folder")
+        self._know(name, url, time.monotonic() - began)
+
+    def _know(self, name: str, url: str, seconds: float) -> None:
+        self.urls[name], self.seconds[name] = url, seconds
+        known = {part: where for part, where in self.urls.items() if part != "worker"}
+        temporary = self.home / ".run.json"
+        temporary.write_text(json.dumps(known), encoding="utf-8")
+        temporary.replace(self.home / "run.json")
+
+    def _port(self, name: str) -> int:
+        """The port this part had before, if it is still free: clients find it where they found it."""
+        before = self.urls.get(name) or _read_urls(self.home).get(name, "")
+        port = int(before.rsplit(":", 1)[1]) if before else 0
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+
+def find_anvil() -> str | None:
+    """The dev chain's binary beside this checkout, wherever volens is started from."""
+    root = Path(__file__).resolve().parent.parent / "node_modules" / "@foundry-rs"
+    found = sorted(root.glob("anvil-*/bin/anvil"))
+    return str(found[0]) if found else None
+
+
+def serve() -> int:
+    """Start everything, say where, and go on until SIGTERM or Ctrl-C."""
+    stop = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    parts = Parts.start(Settings())
+    try:
+        for name in ("chain", "bucket", "broker", "api"):
+            print(f"{name:<7} {parts.urls[name]}   {parts.seconds[name]:.1f} s", flush=True)
+        print(f"worker  ready   {parts.seconds['worker']:.1f} s\nEverybody's key lies in this home: people are played.",
+              flush=True)
+        while not stop.wait(0.5):
+            if (name := parts.broken()) is not None:
+                raise NotServing(f"the {name} ended", f"read logs/{name}.log in the home folder, then start again")
+    finally:
+        parts.stop()
+    return 0
+
+
+def _give_birth(parts: Parts) -> None:
+    if read_identity(parts.home) is None:
+        engine = open_database(f"sqlite:///{parts.home / 'volens.db'}")
+        give_birth(parts.home, parts.urls["chain"], TableOutbox(engine))
+        engine.dispose()
+
+
+def _await_line(process: subprocess.Popen[bytes], deadline: float) -> str | None:
+    """The address in the part's `ready` line."""
+    assert process.stdout is not None  # noqa: S101 (given as PIPE by the caller)
+    while time.monotonic() < deadline and process.poll() is None:
+        if select.select([process.stdout], [], [], 0.1)[0]:
+            words = os.read(process.stdout.fileno(), 4096).decode(errors="replace").split()
+            return words[1] if words[:1] == ["ready"] and len(words) > 1 else None
+    return None
+
+
+def _await_health(process: subprocess.Popen[bytes], url: str, deadline: float) -> bool:
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            if httpx.get(f"{url}/health", timeout=2.0).status_code == httpx.codes.OK:
+                return True
+        except httpx.HTTPError:
+            time.sleep(0.02)
+    return False
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
+
+
+def _read_urls(home: Path) -> dict[str, Any]:
+    try:
+        found = json.loads((home / "run.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
