@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-import secrets
+import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -175,11 +175,15 @@ class Client:
         return self._signed("/permits", "request", "PermitRequest", {**message, "deadline": _until(None)})
 
     def request_run(
-        self, permit: bytes, params: bytes, params_hash: bytes, result_key: bytes, seconds: int = 86_400
+        self, permit: bytes, params: bytes, result_key: bytes, nonce: int, seconds: int = 86_400
     ) -> dict[str, Any]:
-        """Ask for a run; workers may begin it for so many seconds. `result_key` (X25519) opens the released output."""
-        message = {"permit": permit, "paramsHash": params_hash, "resultKey": result_key,
-                   "nonce": secrets.randbits(256), "deadline": int(time.time()) + seconds}
+        """Ask for a run, which workers may begin for so many seconds.
+
+        `result_key` (X25519) will open the released output; `nonce` is random and gives the run its id
+        (`governance.permits.run_id`), so that its key can be stored before it is used.
+        """
+        message = {"permit": permit, "paramsHash": hashlib.sha256(params).digest(), "resultKey": result_key,
+                   "nonce": nonce, "deadline": int(time.time()) + seconds}
         return self._signed("/runs", "request", "RunRequest", message, params=params.decode())
 
     def cancel(self, run: str) -> dict[str, Any]:

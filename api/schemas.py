@@ -363,6 +363,7 @@ class Consents(BaseModel):
 class Dataset(BaseModel):
     dataset: str
     custodian: str
+    document: str = Field(description="sha256 of the document that describes it")
     records: int
 
 
@@ -434,6 +435,7 @@ class RunSummary(BaseModel):
 
 
 class Run(RunSummary):
+    failure: str | None = Field(description="Why no worker will try again.")
     dataset: str
     codeHash: str
     params: str

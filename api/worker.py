@@ -113,6 +113,8 @@ class Worker:
             self._attempt(held)
         except AttemptEnded as ended:
             log.info("attempt ended", run=held.run[:8], why=str(ended))
+            run = bytes.fromhex(held.run)
+            self._tell(run, self.projection.fold.newest_attempt(run), "stopped", 0.0)
             give_up(self.engine, held)
         except RunFailed as failed:
             log.warning("run failed", run=held.run[:8], why=str(failed))

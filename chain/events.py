@@ -240,8 +240,9 @@ class Receipt:
 @cache
 def _by_topic() -> dict[bytes, tuple[type[Event], Mapping[str, Any]]]:
     entries = [entry for name in CONTRACTS for entry in load(name).abi if entry["type"] == "event"]
-    known = {entry["name"]: entry for entry in entries}
-    return {event_abi_to_log_topic(known[kind.__name__]): (kind, known[kind.__name__]) for kind in Event.__subclasses__()}
+    known: dict[str, Any] = {entry["name"]: entry for entry in entries}
+    kinds = [(kind, known[kind.__name__]) for kind in Event.__subclasses__()]
+    return {event_abi_to_log_topic(abi): (kind, abi) for kind, abi in kinds}
 
 
 def parse(log: Mapping[str, Any]) -> Event | None:
@@ -253,7 +254,8 @@ def parse(log: Mapping[str, Any]) -> Event | None:
     kind, abi = found
     indexed = [entry for entry in abi["inputs"] if entry["indexed"]]
     others = [entry for entry in abi["inputs"] if not entry["indexed"]]
-    values = dict(zip((e["name"] for e in others), decode([_type(e) for e in others], _bytes(log["data"])), strict=True))
+    plain = decode([_type(e) for e in others], _bytes(log["data"]))
+    values = dict(zip((e["name"] for e in others), plain, strict=True))
     for entry, topic in zip(indexed, topics[1:], strict=True):
         values[entry["name"]] = decode([_type(entry)], topic)[0]
     if kind is ItemRefused:

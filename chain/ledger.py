@@ -115,17 +115,19 @@ class Ledger:
 
 def check_identity(node: Node, identity: Mapping[str, Any]) -> None:
     """Raise IdentityMismatch unless the node holds exactly the pinned deployment."""
-    facts = [("chain id", int(node.call("eth_chainId", []), 16), int(identity["chainId"]))]
+    chain_id = int(node.call("eth_chainId", []), 16)
+    facts: list[tuple[str, object, object]] = [("chain id", chain_id, int(identity["chainId"]))]
     genesis = node.call("eth_getBlockByNumber", ["0x0", False])
     facts.append(("genesis block", genesis["hash"].removeprefix("0x"), identity["genesisHash"].removeprefix("0x")))
     for item in identity["contracts"]:
         code = node.call("eth_getCode", [to_checksum_address(item["address"]), "latest"])
         found = hashlib.sha256(bytes.fromhex(code[2:])).hexdigest()
         facts.append((f"code of {item['name']}", found, item["codeHash"].removeprefix("0x")))
-    for what, found, pinned in facts:
-        if found != pinned:
+    for what, here, pinned in facts:
+        if here != pinned:
             raise IdentityMismatch(
-                f"the {what} is not the pinned one", "this is another ledger: point volens at the one it was set up with"
+                f"the {what} is not the pinned one",
+                "this is another ledger: point volens at the one it was set up with",
             )
 
 
@@ -141,7 +143,7 @@ def deploy(
     transactor = Transactor(node.call, wallet, outbox, chain_id)
     nonce = int(node.call("eth_getTransactionCount", [wallet.address, "latest"]), 16)
     trail, permits, consents, accesses = (created_at(wallet.address, nonce + i) for i in range(4))
-    arguments = {
+    arguments: dict[str, list[Any]] = {
         "Trail": [[permits, consents, accesses]],
         "PermitRegistry": [list(founders), quorum, salt, trail],
         "ConsentRegistry": [salt, permits, trail],

@@ -33,7 +33,7 @@ def typed_data() -> dict[str, Any]:
 @cache
 def contract_of(kind: str) -> str:
     """The contract whose address is the verifying contract of this type."""
-    return next(name for name, kinds in typed_data()["contracts"].items() if kind in kinds)
+    return next(str(name) for name, kinds in typed_data()["contracts"].items() if kind in kinds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,8 @@ class Transactor:
         pause = 0.002
         while (raw := self._call("eth_getTransactionReceipt", ["0x" + tx.hex()])) is None:
             if time.monotonic() > deadline:
-                raise LedgerDown("the transaction was sent but is not mined", "wait, then ask again; it is not sent twice")
+                raise LedgerDown("the transaction was sent but is not mined",
+                                 "wait, then ask again; it is not sent twice")
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
         self._outbox.settle(tx)

@@ -55,7 +55,8 @@ def save(wallet: Wallet, path: Path, extra: Mapping[str, str] | None = None, pas
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise ChainError(f"the key file of {path.stem} exists", "choose another name; keys are never overwritten") from None
+        raise ChainError(f"the key file of {path.stem} exists",
+                         "choose another name; keys are never overwritten") from None
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(body, file)
 

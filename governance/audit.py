@@ -11,7 +11,7 @@ _PAGE = 2000  # blocks of one request
 
 
 def export_bundle(ledger: Ledger, witnesses: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
-    """Identity, blocks, transactions with their logs, head, and broker witnesses, as `governance/verify.py` reads them."""
+    """Identity, blocks, transactions with their logs, head and broker witnesses, as `governance/verify.py` reads it."""
     last = int(ledger.block("latest")["number"], 16)
     first = int(ledger.identity["deployBlock"])
     logs: dict[str, list[dict[str, Any]]] = {}

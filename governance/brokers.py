@@ -118,7 +118,8 @@ class BrokerClient:
             broker=broker, worker_key=key, records=records, lease_end=int(answer["leaseUntil"]),
         )
         sealed = bytes.fromhex(answer["sealed"])
-        self._check(sha256(canonical(b"volens/answer/1", info, sha256(sealed).digest())).digest(), answer["signature"], broker)
+        said = canonical(b"volens/answer/1", info, sha256(sealed).digest())
+        self._check(sha256(said).digest(), answer["signature"], broker)
         return BrokerAnswer(sealed, info, broker)
 
     def _identify(self) -> tuple[bytes, bytes]:

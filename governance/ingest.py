@@ -49,7 +49,8 @@ class Leaf:
 
     def to_json(self) -> dict[str, Any]:
         return {"record": self.record.hex(), "subject": self.subject.hex(), "category": self.category,
-                "version": self.version, "ciphertext": self.ciphertext.hex(), "keyCommitment": self.key_commitment.hex()}
+                "version": self.version, "ciphertext": self.ciphertext.hex(),
+                "keyCommitment": self.key_commitment.hex()}
 
 
 def leaf_of(item: object) -> Leaf:

@@ -19,7 +19,13 @@ from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
 from chain import events as ev
 from chain.ledger import Ledger
 from governance import rows
-from governance.errors import BucketUnavailable, DatabaseOfAnotherLedger, LedgerInconsistent, ObjectAltered, ObjectMissing
+from governance.errors import (
+    BucketUnavailable,
+    DatabaseOfAnotherLedger,
+    LedgerInconsistent,
+    ObjectAltered,
+    ObjectMissing,
+)
 from governance.ingest import load_leaves
 from governance.runs import State, next_state
 from governance.tables import PROJECTION, blocks, open_database, pinned, records
@@ -82,7 +88,8 @@ class Projection:
                     self._take(self._next, min(last, self._next + _PAGE - 1))
             except (Finding, Malformed) as error:
                 self._start()  # after a Finding a fold must not be used on
-                raise LedgerInconsistent(f"the ledger does not add up: {error}", "compare with another node, and audit") from None
+                raise LedgerInconsistent(f"the ledger does not add up: {error}",
+                                         "compare with another node, and audit") from None
             if self._waiting:
                 with self._engine.begin() as connection:
                     self._write_records(connection)
@@ -105,7 +112,8 @@ class Projection:
             written = connection.execute(select(func.max(blocks.c.number))).scalar() or 0
             new = [item for item in found if item[0].number > written]
             for block, happened, step in new:
-                rows.put(connection, blocks, {"number": block.number, "hash": block.hash.hex(), "timestamp": block.timestamp})
+                rows.put(connection, blocks, {"number": block.number, "hash": block.hash.hex(),
+                                              "timestamp": block.timestamp})
                 for event in happened:
                     rows.put(connection, event_rows, _event_row(event, step))
             for table, key in dict.fromkeys(t for _, happened, _ in new for e in happened for t in rows.touched(e)):

@@ -15,6 +15,7 @@ from governance.errors import NotFound
 from governance.tables import (
     accesses,
     blocks,
+    claims,
     consents,
     datasets,
     events,
@@ -48,6 +49,7 @@ class Consent:
 class Dataset:
     dataset: str
     custodian: str
+    document: str
     records: int
 
 
@@ -163,7 +165,8 @@ def consents_of(engine: Engine, subject: str) -> list[Consent]:
 
 def list_datasets(engine: Engine) -> list[Dataset]:
     counted = select(func.count()).where(records.c.dataset == datasets.c.dataset).scalar_subquery()
-    rows = _rows(engine, select(*datasets.c, counted).order_by(datasets.c.dataset))
+    query = select(datasets.c.dataset, datasets.c.custodian, datasets.c.document, counted)
+    rows = _rows(engine, query.order_by(datasets.c.dataset))
     return [Dataset(*row) for row in rows]
 
 
@@ -206,6 +209,12 @@ def progress_of(engine: Engine, run: str) -> list[Step]:
     """What the worker reported of a run, oldest first."""
     query = select(progress.c.attempt, progress.c.step, progress.c.fraction, progress.c.at)
     return [Step(*row) for row in _rows(engine, query.where(progress.c.run == run).order_by(progress.c.id))]
+
+
+def failure_of(engine: Engine, run: str) -> str:
+    """Why no worker will try this run again, "" while one may."""
+    with engine.connect() as connection:
+        return str(connection.execute(select(claims.c.failed).where(claims.c.run == run)).scalar_one_or_none() or "")
 
 
 def accesses_of(engine: Engine, subject: str) -> list[Access]:

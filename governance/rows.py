@@ -40,7 +40,8 @@ def touched(event: ev.Event) -> Iterator[tuple[Table, Key]]:
         case ev.Sealed() | ev.Released():
             released = (event.block, event.tx) if isinstance(event, ev.Released) else (0, b"")
             yield t.outputs, (event.run, event.attempt, *released)
-    if isinstance(run := getattr(event, "run", None), bytes) and not isinstance(event, ev.AccessGranted | ev.AccessDenied):
+    run = getattr(event, "run", None)
+    if isinstance(run, bytes) and not isinstance(event, ev.AccessGranted | ev.AccessDenied):
         yield t.runs, (run,)
 
 

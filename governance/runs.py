@@ -1,7 +1,7 @@
 """What becomes of a run: one transition table over ledger events, and the claims of workers.
 
-States on the ledger: queued, authorised, sealed, released; ends: denied, withdrawn, refused. A run that is being computed, or
-whose worker failed, is authorised on the ledger; the worker's progress says the rest (`doing`).
+States on the ledger: queued, authorised, sealed, released; ends: denied, withdrawn, refused. A run that is being
+computed, or whose worker failed, is authorised on the ledger; the worker's progress says the rest (`doing`).
 """
 
 from __future__ import annotations
@@ -92,15 +92,15 @@ def give_up(engine: Engine, held: Claim) -> None:
 def hold_on(engine: Engine, held: Claim, until: int) -> None:
     """Keep a claim for longer; a newer one stays untouched."""
     with engine.begin() as connection:
-        connection.execute(update(claims).where(claims.c.run == held.run, claims.c.token == held.token).values(until=until))
+        mine = (claims.c.run == held.run, claims.c.token == held.token)
+        connection.execute(update(claims).where(*mine).values(until=until))
 
 
 def fail(engine: Engine, held: Claim, sentence: str) -> None:
     """No worker shall try this run again; `sentence` says why, without values."""
     with engine.begin() as connection:
-        connection.execute(
-            update(claims).where(claims.c.run == held.run, claims.c.token == held.token).values(until=0, failed=sentence)
-        )
+        mine = (claims.c.run == held.run, claims.c.token == held.token)
+        connection.execute(update(claims).where(*mine).values(until=0, failed=sentence))
 
 
 def waiting(engine: Engine, now: int) -> list[str]:
@@ -114,7 +114,8 @@ def waiting(engine: Engine, now: int) -> list[str]:
 def tell(engine: Engine, run: str, attempt: int, step: str, fraction: float, now: int) -> None:
     """Record how far an attempt is; `fraction` from 0 to 1. State, not truth: it starts empty after a loss."""
     with engine.begin() as connection:
-        connection.execute(insert(progress).values(run=run, attempt=attempt, step=step, fraction=int(1000 * fraction), at=now))
+        row = {"run": run, "attempt": attempt, "step": step, "fraction": int(1000 * fraction), "at": now}
+        connection.execute(insert(progress).values(row))
 
 
 def forget(engine: Engine, run: str) -> None:

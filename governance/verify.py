@@ -1,7 +1,7 @@
 """The auditor's file: executes the ledger's law again, step by step, and says where the two part.
 
-1 Bytes. 2 Sources: blocks, transactions, logs, the identity. 3 Crypto: who signed; only this needs packages. 4 Fold: the
-law; what a call must leave is compared byte for byte. 5 Bundle: `python verify.py BUNDLE` says consistent, signed, anchored.
+1 Bytes. 2 Sources: blocks, transactions, logs, the identity. 3 Crypto: who signed; only this needs packages. 4 Fold:
+the law; what a call must leave is compared byte for byte. 5 Bundle: `python verify.py BUNDLE` says three words.
 Not done: block and transaction hashes are labels (no headers are read), and only a head that somebody else holds shows
 whether the end of a bundle was cut. The caller MUST hand every log of a transaction to the fold, in order.
 """
@@ -27,7 +27,9 @@ PURPOSES, CATEGORIES, CARE = 0xFFFF037F, 0x000F03FF, 1 << 6  # the bits that exi
 COMMITTEE, CUSTODIAN, REGISTRAR, ANALYST, CHECKER, PROTECTION, BROKER, WORKER = 1, 2, 3, 4, 5, 7, 9, 10
 LIVE, REVOKED, REQUESTED, APPROVED, SUSPENDED = 1, 2, 1, 2, 3  # of a consent; of a permit
 UNSEEN = {"d72188c4", "37e8456b"}  # NotARegistrar, SignatureInvalid: skips that nobody can check without crypto
+UNREAD = {"6747c9fd", "ea3cca5e", "e0061160", "af1f454a"}  # skips before an item is read in full: it may be unreadable
 _HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair: no character, and no UTF-8
+_DEEP = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]')  # a text (whole, or to the end), or a bracket
 
 class VerifyError(Exception):
     """Base of this file's errors: `str(error)` is the fact, `hint` what to do next."""
@@ -48,26 +50,28 @@ def need(holds: object, fact: str, error: type[VerifyError] = Malformed) -> None
 
 def canonical(tag: bytes, *fields: bytes | str | int) -> bytes:
     """Each length as u32be, then the bytes; an int as u64be, a str as UTF-8 in NFC. Raises Malformed."""
-    out = bytearray()
+    out = b""
     for value in (tag, *fields):
         if isinstance(value, str) and not _HALF.search(value):
             value = unicodedata.normalize("NFC", value).encode()
         elif isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 64:
             value = value.to_bytes(8, "big")
-        need(isinstance(value, bytes), "a field is neither bytes, a text nor a whole number of 8 bytes")
+        if not isinstance(value, bytes):
+            raise Malformed("a field is neither bytes, a text nor a whole number of 8 bytes")
         out += len(value).to_bytes(4, "big") + value
-    return bytes(out)
+    return out
 
 def _plain(value: object, null: bool, depth: int = 0) -> None:
     """Raise Malformed unless the value is made of texts, whole numbers and bools in lists and objects."""
-    need(depth <= MAX_DEPTH, "the JSON is nested too deeply")
     if isinstance(value, dict | list | tuple):
+        need(depth < MAX_DEPTH, "the JSON is nested too deeply")
         need(not isinstance(value, dict) or all(isinstance(key, str) for key in value), "a JSON key is not text")
         for item in chain(value, value.values() if isinstance(value, dict) else ()):
             _plain(item, null, depth + 1)
     else:
-        plain = not _HALF.search(value) if isinstance(value, str) else isinstance(value, int) and abs(value) <= MAX_INTEGER
-        need(plain or (null and value is None), "the JSON holds more than texts, whole numbers below 2^53, true, false")
+        whole = (isinstance(value, int) and abs(value) <= MAX_INTEGER) or (null and value is None)
+        need(whole or (isinstance(value, str) and not _HALF.search(value)),
+             "the JSON holds more than texts, whole numbers below 2^53, true and false")
 
 def strict_json(data: bytes, limit: int = MAX_JSON) -> object:
     """Parse UTF-8 JSON; refuses (Malformed) duplicate keys, NaN, Infinity, floats, depth > 32, size > limit."""
@@ -76,7 +80,11 @@ def strict_json(data: bytes, limit: int = MAX_JSON) -> object:
         return dict(pairs)
     need(len(data) <= limit, "the JSON is larger than allowed")
     try:
-        found: object = json.loads(data.decode(), object_pairs_hook=unique)
+        text, depth = data.decode(), 0
+        for sign in _DEEP.findall(text):  # before parsing: json itself can crash on depth
+            depth += (sign in "[{") - (sign in "]}")
+            need(depth <= MAX_DEPTH, "the JSON is nested too deeply")
+        found: object = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError):
         raise Malformed("this is not JSON in UTF-8") from None
     _plain(found, null=True)
@@ -222,12 +230,13 @@ def decode_call(data: bytes) -> tuple[str, str, dict[str, Any]]:
 
 CONTRACTS = ("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger")  # in the order of the identity
 Block = NamedTuple("Block", [("number", int), ("timestamp", int), ("hash", bytes)])
-Transaction = NamedTuple("Transaction", [("hash", bytes), ("block", int), ("index", int), ("to", bytes), ("input", bytes)])
-Log = NamedTuple("Log", [("address", bytes), ("topics", tuple[bytes, ...]), ("data", bytes), ("index", int),
-                         ("block", int), ("tx", bytes)])
+Transaction = NamedTuple(
+    "Transaction", [("hash", bytes), ("block", int), ("index", int), ("to", bytes), ("input", bytes)])
+Log = NamedTuple("Log", [
+    ("address", bytes), ("topics", tuple[bytes, ...]), ("data", bytes), ("index", int), ("block", int), ("tx", bytes)])
 Identity = NamedTuple("Identity", [  # contracts by name: address, sha256 of the runtime code
-    ("chain_id", int), ("genesis", bytes), ("deploy_block", int), ("salt", bytes), ("quorum", int),
-    ("contracts", Mapping[str, tuple[bytes, bytes]]), ("founders", tuple[bytes, ...]), ("signatures", Mapping[bytes, bytes])])
+    ("chain_id", int), ("genesis", bytes), ("deploy_block", int), ("salt", bytes), ("quorum", int), ("contracts",
+    Mapping[str, tuple[bytes, bytes]]), ("founders", tuple[bytes, ...]), ("signatures", Mapping[bytes, bytes])])
 
 def raw(value: object, size: int | None = None) -> bytes:
     """Hex text, with or without 0x, as bytes (`size` of them). Raises Malformed."""
@@ -240,7 +249,8 @@ def number(value: object) -> int:
     """A JSON number, or a quantity of JSON-RPC (0x…), below 2^64. Raises Malformed."""
     if isinstance(value, str) and re.fullmatch(r"0x[0-9a-fA-F]{1,16}", value):
         return int(value, 16)
-    need(isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 64, "a value is not a whole number")
+    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 64
+    need(whole, "a value is not a whole number")
     return int(str(value))
 
 def part(source: object, name: str, kind: type = object) -> Any:
@@ -280,8 +290,9 @@ def parse_identity(source: object) -> Identity:
 def identity_bytes(identity: object) -> bytes:
     """The bytes that name a ledger (protocol.md §1), from its JSON form. Raises Malformed."""
     i = parse_identity(identity)
-    contracts, founders = chain.from_iterable(i.contracts.values()), (i.quorum, len(i.founders), *i.founders)
-    return canonical(b"volens/ledger/1", i.chain_id, i.genesis, i.deploy_block, i.salt, *contracts, *founders)
+    contracts = chain.from_iterable(i.contracts.values())
+    founding: tuple[bytes | int, ...] = (*contracts, i.quorum, len(i.founders), *i.founders)
+    return canonical(b"volens/ledger/1", i.chain_id, i.genesis, i.deploy_block, i.salt, *founding)
 
 def identity_id(identity: object) -> bytes:
     """The 32 bytes that everybody pins: sha256 of identity_bytes."""
@@ -295,11 +306,11 @@ SIGNED_FOR = {call.split(" ")[2].removesuffix("Item[]"): call.split(" ")[0] for 
 class Crypto:
     """Who signed what, for one deployment (EIP-712 with its salt). The packages come from `load_crypto`."""
     def __init__(self, ledger: Identity, keccak: Any, signature: Any, errors: tuple[type[Exception], ...]) -> None:
-        self._keccak, self._signature, self._errors, self._kinds = keccak, signature, errors, dict[str, tuple[bytes, bytes]]()
+        self._keccak, self._signature, self._errors = keccak, signature, errors
         layout = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract,bytes32 salt)"
-        for kind, contract in SIGNED_FOR.items():
-            named = (keccak(layout), keccak(b"volens"), keccak(b"1"), ledger.chain_id, ledger.contracts[contract][0])
-            self._kinds[kind] = keccak(words(*named, ledger.salt)), keccak(f"{kind}({STRUCTS[kind]})".encode())
+        named, at = (keccak(layout), keccak(b"volens"), keccak(b"1"), ledger.chain_id), ledger.contracts
+        self._kinds = {kind: (keccak(words(*named, at[contract][0], ledger.salt)),
+                              keccak(f"{kind}({STRUCTS[kind]})".encode())) for kind, contract in SIGNED_FOR.items()}
     def signer(self, kind: str, message: Args, signature: bytes) -> bytes:
         """The address that signed, or b"" for nobody: 65 bytes, v 27 or 28, s in the lower half (EIP-2)."""
         if len(signature) != 65 or signature[64] not in (27, 28) or to_int(signature[32:64]) > HALF_ORDER:
@@ -317,8 +328,9 @@ class Crypto:
 def load_crypto(identity: Identity) -> Crypto:
     """Signature checks through eth-account's own parts (faster with coincurve). Raises ImportError without them."""
     from eth_keys.datatypes import Signature
-    from eth_keys.exceptions import BadSignature, ValidationError
+    from eth_keys.exceptions import BadSignature
     from eth_utils.crypto import keccak
+    from eth_utils.exceptions import ValidationError
     return Crypto(identity, keccak, Signature, (BadSignature, ValidationError))
 
 # ---- 4 Fold ----
@@ -332,8 +344,8 @@ Consent = NamedTuple("Consent", [("status", int), ("epoch", int), ("version", in
 Ingest = NamedTuple("Ingest", [("dataset", bytes), ("root", bytes), ("count", int)])
 Run = NamedTuple("Run", [("analyst", bytes), ("request", Args), ("attempts", int), ("ended", str)])
 Attempt = NamedTuple("Attempt", [  # granted: subject, epoch, version; denied: subject, reason; worker b"" without crypto
-    ("worker", bytes), ("binding", Args), ("granted", list[tuple[bytes, int, int]]), ("denied", list[tuple[bytes, int]]),
-    ("lease_until", int), ("list_hash", bytes), ("tx", bytes), ("block", int),
+    ("worker", bytes), ("binding", Args), ("granted", list[tuple[bytes, int, int]]),
+    ("denied", list[tuple[bytes, int]]), ("lease_until", int), ("list_hash", bytes), ("tx", bytes), ("block", int),
     ("seal", Args), ("seal_hash", bytes), ("views", dict[bytes, bytes])])  # who looked: newest viewer key
 Event = tuple[str, tuple[Any, ...], tuple[Any, ...]]  # name, indexed values, the others
 Effect = tuple[int, bytes, list[Event]]  # kind (0: no step on the trail), body words, what the logs must say
@@ -381,26 +393,26 @@ class Fold:
             contract, function, arguments = decode_call(tx.input)
             address, trail = self.identity.contracts[contract][0], self.identity.contracts["Trail"][0]
             need(tx.to == address, f"{function} was not sent to the {contract}")
-            law = getattr(self, f"_{function}")
-            kind, body, events = law(arguments.get("m"), arguments) if "m" in arguments else self._batch(law, arguments["items"])
-            must = [(name, address, (TOPICS[name], *map(words, indexed)), words(*plain)) for name, indexed, plain in events]
+            law, m, items = getattr(self, f"_{function}"), arguments.get("m"), arguments.get("items", [])
+            kind, body, events = law(m, arguments) if m else self._batch(law, items)
+            must = [(name, address, [*map(words, indexed)], words(*plain)) for name, indexed, plain in events]
             if kind:
                 self.count, digest = self.count + 1, sha256(body)
                 self.head = sha256(words(self.head, address, kind, tx.block, digest))
-                topics = (TOPICS["Head"], words(self.count))
-                must.append(("Head", trail, topics, words(self.head, kind, digest)))
+                must.append(("Head", trail, [words(self.count)], words(self.head, kind, digest)))
             self._compare(must)
         except Malformed as error:
             raise Finding(f"step {self.count}, block {tx.block}, transaction 0x{tx.hash.hex()}: {error}") from None
-    def _compare(self, law: Sequence[tuple[str, bytes, tuple[bytes, ...], bytes]]) -> None:
+    def _compare(self, must: Sequence[tuple[str, bytes, Sequence[bytes], bytes]]) -> None:
         """Raise Malformed at the first log that is not byte for byte what the law writes."""
-        need(len(self._logs) <= len(law), f"event {len(law) + 1} should not be there")
-        for i, ((name, address, topics, data), log) in enumerate(zip_longest(law, self._logs), 1):
-            need(log and log.topics[:1] == topics[:1], f"event {i} must be {name}")
-            need((log.address, log.tx, log.block) == (address, self._tx.hash, self._tx.block), f"event {i} is not of this call")
-            for must, said in zip_longest((*topics, data), (*log.topics, log.data), fillvalue=b""):
-                need(said == must, f"event {i} ({name}) must say 0x{must.hex()} where it says 0x{said.hex()}")
-
+        for i, (name, address, indexed, data) in enumerate(must, 1):
+            need(len(self._logs) >= i, f"event {i} ({name}) is missing")
+            log, law = self._logs[i - 1], (TOPICS[name], *indexed, data)
+            place = (log.address, log.tx, log.block) == (address, self._tx.hash, self._tx.block)
+            need(place and log.topics[:1] == law[:1], f"event {i} ({name}) is another one, or not of this call")
+            for want, said in zip_longest(law, (*log.topics, log.data), fillvalue=b""):
+                need(said == want, f"event {i} ({name}) must say 0x{want.hex()} where it says 0x{said.hex()}")
+        need(len(self._logs) == len(must), f"event {len(must) + 1} should not be there")
     def consent(self, dataset: bytes, subject: bytes) -> Consent:
         return self.consents.get((dataset, subject), Consent(0, 0, 0, 0, 0, 0, 0))
     def denied(self, dataset: bytes, subject: bytes, purposes: int, categories: int, day: int) -> int:
@@ -441,7 +453,8 @@ class Fold:
     def _setRole(self, m: Args, a: Args) -> Effect:
         held, quorum = self.members.get(m["account"]), self.identity.quorum
         signers = [self._by("RoleChange", m, signature, role=COMMITTEE) for signature in a["signatures"]]
-        need(len(signers) >= quorum and (not self._crypto or all(x < y for x, y in pairwise(signers))), "no quorum signed")
+        need(len(signers) >= quorum, "no quorum signed")
+        need(not self._crypto or all(x < y for x, y in pairwise(signers)), "the signers are not ascending")
         need(m["nonce"] not in self.nonces and m["role"] and m["start"] <= m["end"], "the change is used, or senseless")
         need(not held or held.role == m["role"] or self.time >= held.end, "the account holds another role")
         self.nonces.add(m["nonce"])
@@ -458,14 +471,15 @@ class Fold:
         who = self._by("PermitRequest", m, a["signature"], self._claim("PermitRequested", 2), ANALYST)
         need(m["permit"] not in self.permits and m["dataset"] in self.datasets, "the permit is known, or its dataset not")
         need(asked and not asked & ~PURPOSES and (asked == CARE or not asked & CARE), "the purposes are not allowed")
-        need(categories and not categories & ~CATEGORIES and m["outputClasses"], "the categories or outputs are not allowed")
+        need(categories and not categories & ~CATEGORIES and m["outputClasses"], "categories or outputs are not allowed")
         need(m["expiry"] > self.time, "the permit would have ended already")
         self.permits[m["permit"]] = Permit(who, m, sha256(words(*values)), REQUESTED, {})
         return _effect(3, "PermitRequested", (m["permit"], m["dataset"], who), values, words(who, *values))
     def _vote(self, m: Args, a: Args) -> Effect:
-        permit, who = self._permit(m["permit"], REQUESTED), self._by("Vote", m, a["signature"], self._claim("Voted", 1), COMMITTEE)
-        need(m["requestHash"] == permit.request_hash and who != permit.applicant, "another request, or the applicant voted")
-        need(who not in permit.votes, "somebody voted twice")
+        permit = self._permit(m["permit"], REQUESTED)
+        who = self._by("Vote", m, a["signature"], self._claim("Voted", 1), COMMITTEE)
+        need(who != permit.applicant and who not in permit.votes, "the applicant voted, or somebody twice")
+        need(m["requestHash"] == permit.request_hash, "the vote is on another request")
         permit.votes[who] = bool(m["yes"])
         kind, body, events = _effect(4, "Voted", (m["permit"], who), (m["yes"],))
         live = sum(yes and self.member_live(member, COMMITTEE, self.time) for member, yes in permit.votes.items())
@@ -480,7 +494,8 @@ class Fold:
         self.permits[m["permit"]] = self._permit(m["permit"], APPROVED)._replace(status=SUSPENDED)
         return _effect(5, "PermitSuspended", (m["permit"],), (by,))
     def _permit(self, permit: bytes, status: int) -> Permit:
-        need(permit in self.permits and self.permits[permit].status == status, "the permit is unknown, or not at that point")
+        known = permit in self.permits and self.permits[permit].status == status
+        need(known, "the permit is unknown, or not at that point")
         return self.permits[permit]
 
     # ConsentRegistry: who is enrolled with which key, and what she allows
@@ -497,6 +512,7 @@ class Fold:
             except _Refused as refusal:
                 event = ("ItemRefused", (index,), (bytes.fromhex(str(refusal)[-8:]),))
             except Malformed:
+                need(reason.hex() in UNSEEN | UNREAD, f"item {index} cannot be read")
                 event = ("ItemRefused", (index,), (reason,))
             events.append(event)
         return (16 if law == self._enrol else 17) if body else 0, body, events
@@ -553,7 +569,7 @@ class Fold:
         return _effect(32, "RecordsSealed", (ingest, dataset), (m["leavesRoot"], m["count"]))
     def _requestRun(self, m: Args, a: Args) -> Effect:
         permit = self.permits.get(m["permit"])
-        need(sha256(a["params"]) == m["paramsHash"] and len(a["params"]) <= 2048, "the parameters are not the signed ones")
+        need(sha256(a["params"]) == m["paramsHash"] and len(a["params"]) <= 2048, "the parameters are not as signed")
         who = self._by("RunRequest", m, a["signature"], permit.applicant if permit else b"")
         if who:
             need(self.role_of(who) == ANALYST, "no analyst asked")
@@ -576,7 +592,7 @@ class Fold:
         worker, permit = self._by("WorkerBinding", m, a["signature"]), self.permits[run.request["permit"]].request
         need(not worker or self.role_of(worker) == WORKER, "no worker signed the binding")
         need(run.ended in ("", "cancelled") and nth == run.attempts + 1 <= 16, "the run ended, or not the next attempt")
-        need(len(subjects) <= 1000 and all(x < y for x, y in pairwise(subjects)), "the list is not ascending, or too long")
+        need(len(subjects) <= 1000 and all(x < y for x, y in pairwise(subjects)), "the list is too long or unsorted")
         need(sha256(b"".join(subjects)) == m["subjectsHash"], "the list is not the one that the worker signed")
         want = permit["purposeNeed"], permit["categories"], self.time // DAY
         judged = [(subject, self.denied(permit["dataset"], subject, *want)) for subject in subjects]
@@ -590,10 +606,11 @@ class Fold:
         ends = [permit["expiry"], *((consent.until_day + 1) * DAY for _, consent in consents)]
         lease, tx = min(self.time + min(m["leaseSeconds"], MAX_LEASE), *ends), self._tx
         self.runs[name] = run._replace(attempts=nth)
-        self.attempts[name, nth] = Attempt(worker, m, granted, denied, lease, list_hash, tx.hash, tx.block, {}, b"", {})
+        self.attempts[name, nth] = Attempt(
+            worker, m, granted, denied, lease, list_hash, tx.hash, tx.block, {}, b"", {})
         events: list[Event] = [
-            ("AccessDenied", (name, subject), (nth, reason)) if reason else ("AccessGranted", (name, subject), (packed[subject],))
-            for subject, reason in judged]
+            ("AccessDenied", (name, who), (nth, reason)) if reason else ("AccessGranted", (name, who), (packed[who],))
+            for who, reason in judged]
         totals = (nth, len(granted), len(denied), lease, m["workerKey"], list_hash)
         body = words(name, nth, *chain(*packed.items(), *denied))
         return 34, body, [*events, ("RunAuthorised", (name,), totals)]
@@ -693,11 +710,11 @@ class Replay:
                 self.steps.append(Step(self.fold.head, block, tx, logs))
         end = part(source, "head")
         ends = (number(part(end, "count")), raw(part(end, "head"), 32)) == (self.fold.count, self.fold.head)
-        need(ends, f"the end: its steps lead to step {self.fold.count}, head 0x{self.fold.head.hex()}, it names another")
+        need(ends, f"the bundle's own head is not the one of its last step, {self.fold.count}")
     def held(self, source: object) -> Step:
         """The step whose {count, head} somebody holds. Raises Malformed when the trail has another one, or none."""
         count, head = number(part(source, "count")), raw(part(source, "head"), 32)
-        need(0 < count <= len(self.steps), f"step {count}: its head is held, but the bundle has {len(self.steps)} steps")
+        need(0 < count <= len(self.steps), f"step {count} is held by somebody, but the bundle has {len(self.steps)} steps")
         step = self.steps[count - 1]
         need(step.head == head, f"step {count}, block {step.block.number}: its head is not the one that is held")
         return step
@@ -708,9 +725,10 @@ class Replay:
         here = raw(part(self.blocks.get(str(seen), source), "hash" if str(seen) in self.blocks else "blockHash"))
         need(here == hashed and seen >= step.block.number, "a witness saw another block")
         need(self.fold.member_live(who, BROKER, step.block.timestamp), "a witness was not a live broker")
-        message = {"identity": self.id, "block": seen, "blockHash": hashed, "count": part(source, "count"), "head": step.head}
-        need(not self.crypto or self.crypto.signer("Witness", message, by) == who, "a witness's signature is not its own")
-        return int(message["count"]) if self.crypto else 0
+        count: int = part(source, "count")
+        message = {"identity": self.id, "block": seen, "blockHash": hashed, "count": count, "head": step.head}
+        need(not self.crypto or self.crypto.signer("Witness", message, by) == who, "a witness did not sign this head")
+        return count if self.crypto else 0
     def receipt(self, data: bytes) -> int:
         """Check a patient's or a run's receipt (protocol.md §1) against the trail, then its witness."""
         r: Any = strict_json(data)
@@ -724,73 +742,79 @@ class Replay:
     def _grants(self, r: Any, step: Step) -> bool:
         key = (TOPICS["ConsentGranted"], raw(part(r, "subject"), 32), raw(part(r, "dataset"), 32))
         terms = canonical(b"volens/terms/1", raw(part(r, "termsSalt"), 32), sha256(part(r, "terms", str).encode()))
-        said = words(number(part(r, "epoch")), number(part(r, "version")))
-        granted = [log for log in step.logs if log.topics == key and (log.data[:64], log.data[96:128]) == (said, sha256(terms))]
-        block = (number(part(r, "block")), raw(part(r, "blockHash"), 32)) == (step.block.number, step.block.hash)
-        return bool(granted and block and raw(part(r, "signature"), 65) in step.tx.input)
+        said = words(number(part(r, "epoch")), number(part(r, "version"))), sha256(terms)
+        place = number(part(r, "block")), raw(part(r, "blockHash"), 32)
+        events = [(log.data[:64], log.data[96:128]) for log in step.logs if log.topics == key]
+        message, by = part(r, "signedMessage", dict), raw(part(r, "signature"))
+        signed = {name: raw(value) if isinstance(value, str) else number(value) for name, value in message.items()}
+        items = [item() for item in decode_call(step.tx.input)[2].get("items", [])]
+        mine = any(item.get("signature") == by and item["grant"] == signed for item in items)
+        return said in events and place == (step.block.number, step.block.hash) and mine
     def _releases(self, r: Any, step: Step) -> bool:
         name, nth = raw(part(r, "run"), 32), number(part(r, "attempt"))
-        seal, run = (TOPICS["Released"], name), self.fold.runs.get(name)
-        attempt = self.fold.attempts.get((name, nth))
-        if run is None or attempt is None or not any(log.topics == seal and to_int(log.data[:32]) == nth for log in step.logs):
+        run, attempt = self.fold.runs.get(name), self.fold.attempts.get((name, nth))
+        done = [to_int(log.data[:32]) for log in step.logs if log.topics == (TOPICS["Released"], name)]
+        if run is None or attempt is None or done != [nth]:
             return False
-        facts = {"permit": run.request["permit"], "paramsHash": run.request["paramsHash"], "listHash": attempt.list_hash,
-                 "sealHash": attempt.seal_hash, "codeHash": attempt.binding["codeHash"],
-                 "outputCommitment": attempt.seal["outputCommitment"]}
-        return part(r, "granted") == len(attempt.granted) and all(raw(part(r, n), 32) == fact for n, fact in facts.items())
+        facts = {"permit": run.request, "paramsHash": run.request, "codeHash": attempt.binding,
+                 "outputCommitment": attempt.seal, "listHash": {"listHash": attempt.list_hash},
+                 "sealHash": {"sealHash": attempt.seal_hash}}
+        same = all(raw(part(r, fact), 32) == source[fact] for fact, source in facts.items())
+        return same and part(r, "granted") == len(attempt.granted)
+
+def check_identity(fold: Fold, name: bytes, crypto: Crypto) -> None:
+    """Raise Malformed unless every signature of the identity holds, a quorum of founders' among them."""
+    signed, founders = fold.identity.signatures, set(fold.identity.founders)
+    need(len(signed.keys() & founders) >= fold.identity.quorum, "fewer founders than the quorum signed the identity")
+    for who, by in signed.items():
+        need(crypto.signer("Identity", {"id": name}, by) == who, f"0x{who.hex()} did not sign this identity")
 
 def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] = ()) -> dict[str, tuple[str, str]]:
     """The words consistent, signed, anchored, each with ok, no or not-checked and a plain reason."""
-    word, found = "consistent", dict.fromkeys(("consistent", "signed", "anchored"), ("not-checked", "not reached"))
+    found = dict.fromkeys(("consistent", "signed", "anchored"), ("not-checked", "an earlier check failed"))
+    word = "consistent"
     try:
         source: Any = strict_json(data, MAX_BUNDLE)
-        replay = Replay(source)
-        total = replay.fold.count
-        found[word] = ("ok", f"{total} steps of ledger 0x{replay.id.hex()}, head 0x{replay.fold.head.hex()}")
-        word, witnesses = "signed", part(source, "witnesses", list)
+        replay, witnesses = Replay(source), part(source, "witnesses", list)
+        steps = len(replay.steps)
+        found[word] = ("ok", f"{steps} steps of ledger 0x{replay.id.hex()}, head 0x{replay.fold.head.hex()}")
+        word = "signed"
         try:
-            replay = Replay(source, load_crypto(replay.fold.identity))
-            check_identity(replay.fold, replay.id, replay.crypto)
-            found[word] = ("ok", f"{replay.fold.signatures} signatures, and {len(witnesses)} witnesses in the bundle")
+            crypto = load_crypto(replay.fold.identity)
+            replay = Replay(source, crypto)
+            check_identity(replay.fold, replay.id, crypto)
+            found[word] = ("ok", f"{replay.fold.signatures} signatures of people and workers")
         except ImportError:
             found[word] = ("not-checked", "signatures need a package: pip install eth-account")
-        for witness in witnesses:
+        for witness in witnesses:  # chosen by whoever made the bundle: they must be true, but anchor nothing
             replay.witnessed(witness)
-        word = "anchored"
-        reached = max([replay.held(head) and int(head["count"]) for head in heads] + [replay.receipt(r) for r in receipts] + [0])
-        found[word] = ("ok", f"up to step {reached} of {total}") if reached else (
-            "not-checked", "nobody else's head was checked: give --head COUNT:HEX, or --receipt FILE with eth-account installed")
+        word, reached = "anchored", [replay.receipt(receipt) for receipt in receipts]
+        reached += [number(head["count"]) for head in heads if replay.held(head)]
+        found[word] = ("ok", f"up to step {max(reached)} of {steps}") if any(reached) else (
+            "not-checked", "give --head COUNT:HEX, or --receipt FILE (needs eth-account), from somebody else")
     except VerifyError as error:
         found[word] = ("no", str(error))
     return found
 
-def check_identity(fold: Fold, name: bytes, crypto: Crypto | None) -> None:
-    """Raise Malformed unless every signature of the identity holds and a quorum of founders is among them."""
-    signed = fold.identity.signatures
-    need(len(signed.keys() & set(fold.identity.founders)) >= fold.identity.quorum, "fewer than a quorum of founders signed the identity")
-    for who, signature in signed.items():
-        need(crypto and crypto.signer("Identity", {"id": name}, signature) == who, f"0x{who.hex()} did not sign this identity")
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the three words; 0 valid, 7 something failed, 8 nothing failed but not everything was checked."""
-    parser = argparse.ArgumentParser(prog="verify", description="Check a trail bundle without network or database.")
+    parser = argparse.ArgumentParser(prog="verify", description="Check an exported trail: no network, no database.")
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--head", metavar="COUNT:HEX", action="append", default=[], help="a head that you hold yourself")
+    parser.add_argument("--head", metavar="COUNT:HEX", action="append", default=[], help="a head that you hold")
     parser.add_argument("--receipt", type=Path, action="append", default=[], help="a receipt that somebody kept")
     given = parser.parse_args(arguments)
     try:
-        heads = [re.fullmatch(r"([0-9]{1,15}):(?:0x)?([0-9a-fA-F]{64})", head) for head in given.head]
-        need(all(heads), "a --head is not COUNT:HEX, a number and 32 bytes in hex")
+        heads = [re.fullmatch(r"([0-9]{1,15}):((?:0x)?[0-9a-fA-F]{64})", head) for head in given.head]
+        need(all(heads), "a --head is a count, a colon and 32 bytes in hex")
         held = [{"count": int(head[1]), "head": head[2]} for head in heads if head]
         found = examine(given.bundle.read_bytes(), held, [path.read_bytes() for path in given.receipt])
     except (OSError, Malformed) as error:
-        print(f"NOT VALID  {error if isinstance(error, Malformed) else 'a file cannot be read'}")
-        return 7
+        found = {"consistent": ("no", str(error) if isinstance(error, Malformed) else "a file cannot be read")}
     for word, (state, reason) in found.items():
         print(f"{word:<12}{state:<13}{reason}")
-    states = [state for state, _ in found.values()]
+    states = {state for state, _ in found.values()}
     code = 7 if "no" in states else 8 if "not-checked" in states else 0
-    print({0: "valid", 7: f"NOT VALID: {VerifyError.hint}", 8: "not wrong, but not proven either: see what was not checked"}[code])
+    print({0: "valid", 7: f"NOT VALID: {VerifyError.hint}", 8: "not proven: see what was not checked"}[code])
     return code
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+
 from api.demo.stage import World
 from chain.devchain import DevChain
 

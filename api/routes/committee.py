@@ -40,7 +40,7 @@ def register_dataset(body: schemas.DatasetBody, services: Parts) -> Any:
 def list_datasets(services: Parts) -> Any:
     """The register of datasets, with how many encrypted objects each holds. For everybody."""
     services.projection.sync()
-    return [{"dataset": one.dataset, "custodian": one.custodian, "records": one.records}
+    return [{"dataset": one.dataset, "custodian": one.custodian, "document": one.document, "records": one.records}
             for one in register.list_datasets(services.engine)]
 
 

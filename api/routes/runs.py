@@ -115,15 +115,26 @@ def _same(signed_run: str, run: str, signed_attempt: int = 0, attempt: int = 0) 
 def _show_run(services: Services, run: register.Run) -> dict[str, Any]:
     permit = register.find_permit(services.engine, run.permit)
     waiting = release.pending(services.engine, run.run, run.attempt, services.clock())
+    steps, failure = register.progress_of(services.engine, run.run), register.failure_of(services.engine, run.run)
     return show_summary(run) | {
-        "dataset": permit.dataset, "codeHash": permit.code, "params": run.params, "paramsHash": run.params_hash,
+        "state": _doing(run, steps, failure), "failure": failure or None, "dataset": permit.dataset, "codeHash": permit.code, "params": run.params, "paramsHash": run.params_hash,
         "resultKey": run.result_key, "deadline": run.deadline,
         "attempts": [_show_attempt(services, run.run, one) for one in register.attempts_of(services.engine, run.run)],
         "outputs": [_show_output(services, one) for one in register.outputs_of(services.engine, run.run)],
         "decision": {"decision": waiting.decision, "checkers": list(waiting.checkers)} if waiting else None,
         "progress": [{"attempt": step.attempt, "step": step.step, "fraction": step.fraction, "at": step.at}
-                     for step in register.progress_of(services.engine, run.run)],
+                     for step in steps],
     }
+
+
+def _doing(run: register.Run, steps: list[register.Step], failure: str) -> str:
+    """The ledger's state, or what the worker says beyond it: computing, failed."""
+    if run.state not in ("queued", "authorised"):
+        return run.state
+    if failure:
+        return "failed"
+    computing = run.state == "authorised" and any(step.attempt == run.attempt and step.fraction for step in steps)
+    return "computing" if computing else run.state
 
 
 def _show_attempt(services: Services, run: str, one: register.Attempt) -> dict[str, Any]:

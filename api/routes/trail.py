@@ -15,7 +15,7 @@ from governance import audit, register
 from governance.verify import canonical_json
 
 router = APIRouter(route_class=StrictRoute, tags=["record"])
-_JSON = {200: {"description": "As JSON.", "content": {"application/json": {"schema": {"type": "object"}}}}}
+_JSON: dict[int | str, dict[str, Any]] = {200: {"description": "As JSON.", "content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
 @router.get("/trail", response_class=Response, responses={**_JSON, **declared()})

@@ -3,7 +3,7 @@
 For `/pieces`, in this order, all of it read from the broker's own fold at its newest head:
 1. the ledger is the pinned one and its record adds up (65), and it answers (64);
 2. the receipt is mined (66), of this run (67), the newest attempt (68), for this worker key (69), its lease running and
-   its output not yet sealed (70), the permit (33-35), analyst (36) and worker (37) still live, the run not cancelled (43);
+   its output not yet sealed (70), permit (33-35), analyst (36) and worker (37) still live, the run not cancelled (43);
 3. every record is registered in the permit's dataset (72), in its latest version (73), its person granted in this
    attempt (74), her consent live at the same epoch (75), its category in the permit (76);
 4. one journal line is on disk;
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -139,7 +139,8 @@ class Broker:
             if not all(self._owned(item) for item in items):
                 self._follow()  # a newcomer, perhaps; for those known already no fresh head is needed to take a key in
             wrapped = [self._wrap(item) for item in items]
-        digest = sha256(canonical(b"volens/wrapped/1", self._node.identity_id, sha256(message).digest(), *wrapped)).digest()
+        said = canonical(b"volens/wrapped/1", self._node.identity_id, sha256(message).digest(), *wrapped)
+        digest = sha256(said).digest()
         return {"broker": self.address, "wrapped": [share.hex() for share in wrapped],
                 "signature": self._statement(digest).hex()}
 
@@ -250,7 +251,7 @@ class Broker:
             raise Refusal(76)
         return leaf.subject
 
-    def _still_willing(self, subject: bytes, epoch: int, request: dict[str, Any], head: Head) -> bool:
+    def _still_willing(self, subject: bytes, epoch: int, request: Mapping[str, Any], head: Head) -> bool:
         where = (request["purposeNeed"], request["categories"], max(head.block.timestamp, self._clock()) // DAY)
         consent = self._node.fold.consent(request["dataset"], subject)
         return consent.epoch == epoch and self._node.fold.consent_live(request["dataset"], subject, *where)
@@ -278,8 +279,8 @@ class Broker:
             return self._answered[again]
         pieces = [piece for item, owner in owners for piece in self._unwrap(item, owner, dataset)]
         info = pieces_info(
-            identity=self._node.identity_id, run=run, attempt=attempt, tx=tx, block_hash=head.block.hash, broker=self._me,
-            worker_key=key, records=[record for record, _ in records], lease_end=receipt.lease_until,
+            identity=self._node.identity_id, run=run, attempt=attempt, tx=tx, block_hash=head.block.hash,
+            broker=self._me, worker_key=key, records=[record for record, _ in records], lease_end=receipt.lease_until,
         )
         sealed = seal_message(key, info, encode_pieces(self._me, pieces))
         subjects = sorted({owner.hex() for _, owner in owners}) if kind == "pieces" else []

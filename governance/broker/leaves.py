@@ -36,7 +36,8 @@ class LeafLists:
         self._by_record: dict[bytes, dict[int, list[Leaf]]] = {}
         for path in sorted(folder.glob("*.json")):
             stored: Any = strict_json(path.read_bytes(), MAX_LIST)
-            self._index([_leaf(bytes.fromhex(path.stem), raw(stored["dataset"], 32), item) for item in stored["leaves"]])
+            ingest, dataset = bytes.fromhex(path.stem), raw(stored["dataset"], 32)
+            self._index([_leaf(ingest, dataset, item) for item in stored["leaves"]])
 
     def add(self, ingest: bytes, mined: Ingest, items: list[Any]) -> int:
         """Keep a list whose root and length are the mined ones. Raises Malformed for any other."""

@@ -96,7 +96,8 @@ class Node:
         if first > last:
             return
         logs: dict[bytes, list[Any]] = {}
-        for found in self._call("eth_getLogs", [{"fromBlock": hex(first), "toBlock": hex(last), "address": self._addresses}]):
+        where = {"fromBlock": hex(first), "toBlock": hex(last), "address": self._addresses}
+        for found in self._call("eth_getLogs", [where]):
             log = parse_log(found)
             logs.setdefault(log.tx, []).append(log)
         for tx, own in logs.items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,8 +12,8 @@ from chain.devchain import DevChain
 
 
 @pytest.fixture(scope="module")
-def stage(devchain: DevChain) -> Iterator[World]:
-    yield World.create(devchain.url)
+def stage(devchain: DevChain) -> World:
+    return World.create(devchain.url)
 
 
 @pytest.mark.parametrize("attack", TABLE, ids=lambda a: a.name)

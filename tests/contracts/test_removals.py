@@ -31,7 +31,8 @@ REMOVALS = [
     Removal(
         "worker role", "AccessLedger.sol",
         (
-            ("if (_permits.roleOf(worker).role != Role.Worker) revert IPermitRegistry.NotLive(worker, Role.Worker);", ""),
+            ("if (_permits.roleOf(worker).role != Role.Worker) "
+             "revert IPermitRegistry.NotLive(worker, Role.Worker);", ""),
             ("if (!_permits.isLive(worker, Role.Worker)) return Reasons.WORKER_ROLE;", ""),
         ),
         ("a worker key of the relay's own under a live permit",),
@@ -60,7 +61,8 @@ REMOVALS = [
         "low-s", "Typed.sol",
         ((
             "(signer,,) = ECDSA.tryRecoverCalldata(_hashTypedDataV4(structHash), signature);",
-            "(uint8 v, bytes32 r, bytes32 s) = (uint8(signature[64]), bytes32(signature[0:32]), bytes32(signature[32:64]));"
+            "(uint8 v, bytes32 r, bytes32 s) ="
+            " (uint8(signature[64]), bytes32(signature[0:32]), bytes32(signature[32:64]));"
             "signer = ecrecover(_hashTypedDataV4(structHash), v, r, s);",
         ),),
         ("the high-s twin of a signature",),

@@ -161,3 +161,445 @@ def reasons(bundle: object, **held: Any) -> str:
 
 def as_bytes(bundle: object) -> bytes:
     return bundle if isinstance(bundle, bytes) else json.dumps(bundle).encode()
+
+
+# ---- bytes ----
+
+
+def test_canonical_is_length_prefixed_and_injective() -> None:
+    assert canonical(b"volens/x/1", 1, "e\u0301", b"\0").hex() == (
+        "0000000a766f6c656e732f782f31" "000000080000000000000001" "00000002c3a9" "0000000100")
+    assert canonical(b"t", "A", "BC") != canonical(b"t", "AB", "C")
+    for bad in (-1, 1 << 64, True, 1.5, None, "\ud800"):
+        with pytest.raises(Malformed):
+            canonical(b"t", bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", [
+    b'{"a":1,"a":2}', b"NaN", b"-Infinity", b"1.0", b"1e3", b"[" * 33 + b"]" * 33, b"[" * 100_000, b'"\\ud800"', b"\xff",
+    b"9007199254740992", b"9" * 5000, b"{", b"", b"\xef\xbb\xbf1", b'"' + b"a" * (1 << 20) + b'"'])
+def test_strict_json_refuses(text: bytes) -> None:
+    with pytest.raises(Malformed):
+        strict_json(text)
+
+
+def test_canonical_json_has_one_form() -> None:
+    assert canonical_json({"b": [1, True, "\u00fc\n"], "a": {}}) == '{"a":{},"b":[1,true,"\u00fc\\n"]}'.encode()
+    assert strict_json(canonical_json({"a": ["\U0001f600"]})) == {"a": ["\U0001f600"]}
+    for bad in (None, 1.5, {1: 2}, {"a": float("nan")}, "\ud800", 1 << 53, b"x", [[[]]] and _nested(40)):
+        with pytest.raises(Malformed):
+            canonical_json(bad)
+
+
+def _nested(depth: int) -> list[Any]:
+    return [] if depth == 0 else [_nested(depth - 1)]
+
+
+def test_identity_vector() -> None:
+    parts = [b"volens/ledger/1", (31337).to_bytes(8, "big"), b"\x11" * 32, (5).to_bytes(8, "big"), b"\x22" * 32]
+    for i in range(1, 5):
+        parts += [i.to_bytes(20, "big"), i.to_bytes(32, "big")]
+    parts += [(2).to_bytes(8, "big"), (3).to_bytes(8, "big"), *(i.to_bytes(20, "big") for i in (7, 8, 9))]
+    assert identity_bytes(IDENTITY) == b"".join(len(p).to_bytes(4, "big") + p for p in parts)
+    assert identity_id(IDENTITY) == hashlib.sha256(identity_bytes(IDENTITY)).digest()
+    for change in ({"quorum": 1}, {"founders": IDENTITY["founders"][:2]}, {"salt": "22"}, {"type": "x"},
+                   {"contracts": IDENTITY["contracts"][::-1]}, {"chainId": True}):
+        with pytest.raises(Malformed):
+            identity_id(IDENTITY | change)
+
+
+# ---- constants against the contracts ----
+
+
+def abi() -> list[dict[str, Any]]:
+    found = []
+    for name in verify.CONTRACTS:
+        entries = json.loads((ROOT / "contracts" / "artifacts" / f"{name}.json").read_text())["abi"]
+        found += [entry | {"contract": name} for entry in entries]
+    return found
+
+
+def solidity(item: dict[str, Any]) -> str:
+    inner = ",".join(solidity(part) for part in item.get("components", []))
+    return item["type"].replace("tuple", f"({inner})")
+
+
+def test_topics_selectors_and_refusals_are_the_contracts() -> None:
+    signatures = {e["name"]: f"{e['name']}({','.join(map(solidity, e['inputs']))})" for e in abi() if "name" in e}
+    events = {e["name"]: keccak(text=signatures[e["name"]]) for e in abi() if e["type"] == "event" and e["name"] in verify.EVENTS}
+    assert verify.TOPICS == events
+    emitted = {e["name"] for e in abi() if e["type"] == "event"} - {"EIP712DomainChanged"}
+    assert emitted == set(verify.EVENTS)
+    writes = {keccak(text=signatures[e["name"]])[:4].hex(): (e["contract"], e["name"]) for e in abi()
+              if e["type"] == "function" and e["stateMutability"] == "nonpayable" and e["name"] != "append"}
+    assert {selector: tuple(call.split(" ")[:2]) for selector, call in verify.CALLS.items()} == writes
+    reasons = set(re.findall(r'"([A-Z]\w+) ([0-9a-f]{8})"', (ROOT / "governance" / "verify.py").read_text()))
+    assert len(reasons) == 11
+    assert all(keccak(text=signatures[name])[:4].hex() == selector for name, selector in reasons)
+
+
+def test_types_are_the_shared_typed_data() -> None:
+    shared = json.loads((ROOT / "contracts" / "typed-data.json").read_text())
+    assert set(shared["types"]) - set(verify.SIGNED_FOR) == {"SignIn", "Statement"}     # nothing on the trail carries them
+    for name, contract in verify.SIGNED_FOR.items():
+        assert verify.STRUCTS[name] == ",".join(f"{kind} {field}" for field, kind in shared["types"][name])
+        assert name in shared["contracts"][contract]
+
+
+# ---- the law against the chain ----
+
+
+@pytest.mark.parametrize("signed", [False, True])
+def test_fold_agrees_with_the_contracts_at_every_step(told: Told, signed: bool) -> None:
+    ledger, fold = told.world.ledger, Fold(told.bundle["identity"])
+    crypto = load_crypto(fold.identity) if signed else None
+    logs: dict[bytes, list[verify.Log]] = {}
+    for found in ledger.logs(0, int(ledger.block()["number"], 16)):
+        logs.setdefault(parse_log(found).tx, []).append(parse_log(found))
+    for name, own in logs.items():
+        tx = parse_transaction(ledger.transaction("0x" + name.hex()))
+        fold.apply(parse_block(ledger.block(tx.block)), tx, own, crypto)
+    assert (fold.count, fold.head) == ledger.head()
+    for (dataset, subject), consent in fold.consents.items():
+        assert verify.slot_of(consent) == told.world.slot(subject, dataset)
+    names, subjects = told.names, told.names["subjects"]
+    assert fold.newest_attempt(names["run"]) == 2
+    assert [s for s, _, _ in fold.granted(names["run"], 2)] == subjects[1:6]
+    assert fold.attempts[names["run"], 1].denied == [(subjects[6], 2)]
+    assert [fold.runs[names[n]].ended for n in ("run", "small", "third")] == ["released", "cancelled", "rejected"]
+    assert fold.consent_live(told.world.dataset, subjects[0], 0b10, CATEGORIES, fold.time // 86400)
+    assert not fold.consent_live(told.world.dataset, subjects[1], 0b100, CATEGORIES, fold.time // 86400)
+    for name, role in (("bram", BROKER), ("wanda", WORKER), ("sol", CHECKER)):
+        assert fold.member_live(bytes.fromhex(told.world.people[name].address[2:]), role, fold.time)
+    assert (fold.attempts[names["run"], 1].worker != b"") == signed
+
+
+def test_a_trail_step_by_hand(told: Told) -> None:
+    """Step 1 is the founder's new role: docs/ledger.md, written out."""
+    first = told.bundle["transactions"][0]
+    change = decode_call(bytes.fromhex(first["input"][2:]))[2]["m"]
+    registry = bytes.fromhex(told.bundle["identity"]["contracts"][1]["address"][2:])
+    body = hashlib.sha256(b"".join(bytes(12) + change["account"] if n == "account" else change[n].to_bytes(32, "big")
+                                   for n in ("account", "role", "start", "end"))).digest()
+    head = hashlib.sha256(bytes(32) + bytes(12) + registry + (1).to_bytes(32, "big") + first["block"].to_bytes(32, "big") + body)
+    assert first["logs"][-1]["data"][2:66] == head.hexdigest()
+
+
+@pytest.mark.parametrize(("signature", "fact"), [("high s", "nobody"), ("v 0", "nobody"), ("short", "nobody"), ("zero", "nobody")])
+def test_crypto_takes_one_form_of_a_signature(told: Told, signature: str, fact: str) -> None:
+    crypto, message = load_crypto(parse_identity(told.bundle["identity"])), {"permit": random32(), "deadline": 1}
+    good = told.world.by("pia", "Suspend", message)
+    assert crypto.signer("Suspend", message, good).hex() == told.world.people["pia"].address[2:].lower()
+    assert crypto.signer("Suspend", message, twisted(good, signature)) == b"", fact
+    other = load_crypto(parse_identity(told.bundle["identity"] | {"salt": "33" * 32}))
+    assert other.signer("Suspend", message, good) != crypto.signer("Suspend", message, good)
+
+
+def twisted(signature: bytes, how: str) -> bytes:
+    high = (ORDER - int.from_bytes(signature[32:64], "big")).to_bytes(32, "big")
+    return {"high s": signature[:32] + high + bytes([55 - signature[64]]), "v 0": signature[:64] + bytes([signature[64] - 27]),
+            "short": signature[:64], "zero": bytes(64) + b"\x1b"}[how]
+
+
+# ---- the three words ----
+
+
+def test_a_good_bundle_is_not_anchored_until_somebody_holds_a_head(told: Told) -> None:
+    assert states(told.bundle) == ["ok", "ok", "not-checked"]
+    assert states(told.bundle, heads=[told.bundle["head"]]) == ["ok", "ok", "ok"]
+
+
+def test_a_cut_tail_is_found_with_a_head_only(told: Told) -> None:
+    cut = told.copy()
+    cut["transactions"] = cut["transactions"][:-6]
+    forge(cut)
+    assert states(cut) == ["ok", "ok", "not-checked"]
+    assert states(cut, heads=[told.bundle["head"]]) == ["ok", "ok", "no"]
+    assert "has" in reasons(cut, heads=[told.bundle["head"]])
+
+
+def forge(bundle: dict[str, Any]) -> dict[str, Any]:
+    """What a careful forger does: writes every log and head anew as the law wants them."""
+    class Forger(Fold):
+        def _compare(self, law: Any) -> None:
+            self.law = law
+
+    fold = Forger(bundle["identity"])
+    for item in bundle["transactions"]:
+        tx = parse_transaction(item | {"blockNumber": item["block"], "transactionIndex": item["index"]})
+        block = parse_block(bundle["blocks"][str(tx.block)] | {"number": tx.block})
+        place = {"blockNumber": tx.block, "transactionHash": item["hash"]}
+        fold.apply(block, tx, [parse_log(log | place | {"logIndex": log["index"]}) for log in item["logs"]])
+        item["logs"] = [{"address": "0x" + address.hex(), "topics": ["0x" + topic.hex() for topic in topics],
+                         "data": "0x" + data.hex(), "index": i} for i, (_, address, topics, data) in enumerate(fold.law)]
+    bundle["head"] = {"count": fold.count, "head": fold.head.hex()}
+    return bundle
+
+
+def calls(bundle: dict[str, Any], function: str) -> list[int]:
+    return [i for i, tx in enumerate(bundle["transactions"])
+            if decode_call(bytes.fromhex(tx["input"][2:]))[1] == function]
+
+
+def edited(bundle: dict[str, Any]) -> None:
+    """A grant's purposes widened, in the message itself."""
+    item = bundle["transactions"][calls(bundle, "grant")[0]]
+    word = (0b110).to_bytes(32, "big").hex()
+    before, found, after = item["input"].rpartition(word)
+    item["input"] = before + found.replace("06", "07") + after
+
+
+def dropped(bundle: dict[str, Any]) -> None:
+    """The committee's suspension never happened."""
+    del bundle["transactions"][calls(bundle, "suspend")[0]]
+
+
+def inserted(bundle: dict[str, Any]) -> None:
+    """A role change played twice, with another nonce."""
+    place = calls(bundle, "setRole")[-1]
+    item = copy.deepcopy(bundle["transactions"][place])
+    raw = bytearray.fromhex(item["input"][2:])
+    raw[4 + 4 * 32 + 5] ^= 1
+    bundle["transactions"].insert(place + 1, item | {"input": "0x" + raw.hex(), "index": 1, "hash": "0x" + "77" * 32})
+
+
+def reordered(bundle: dict[str, Any]) -> None:
+    """The two looks of the first attempt change places."""
+    first, second = (bundle["transactions"][i] for i in calls(bundle, "viewOutput")[:2])
+    for key in ("input", "logs", "hash"):
+        first[key], second[key] = second[key], first[key]
+
+
+def swapped(bundle: dict[str, Any]) -> None:
+    """Two votes exchange their signatures."""
+    first, second = (bundle["transactions"][i] for i in calls(bundle, "vote")[:2])
+    raw = [decode_call(bytes.fromhex(tx["input"][2:]))[2]["signature"].hex() for tx in (first, second)]
+    first["input"], second["input"] = first["input"].replace(*raw), second["input"].replace(*raw[::-1])
+
+
+def high_s(bundle: dict[str, Any]) -> None:
+    item = bundle["transactions"][calls(bundle, "seal")[0]]
+    good = decode_call(bytes.fromhex(item["input"][2:]))[2]["signature"]
+    item["input"] = item["input"].replace(good.hex(), twisted(good, "high s").hex())
+
+
+def wrong_type(bundle: dict[str, Any]) -> None:
+    """A cancellation carries the signature of the run request: the right person, another message."""
+    item, request = (bundle["transactions"][calls(bundle, name)[0]] for name in ("cancel", "requestRun"))
+    good, other = (decode_call(bytes.fromhex(tx["input"][2:]))[2]["signature"].hex() for tx in (item, request))
+    item["input"] = item["input"].replace(good, other)
+
+
+FORGERIES: list[tuple[Callable[[dict[str, Any]], None], list[str]]] = [
+    (edited, ["ok", "no", "not-checked"]), (inserted, ["ok", "no", "not-checked"]), (swapped, ["ok", "no", "not-checked"]),
+    (high_s, ["ok", "no", "not-checked"]), (wrong_type, ["ok", "no", "not-checked"]),
+    (dropped, ["ok", "ok", "no"]), (reordered, ["ok", "ok", "no"])]
+
+
+@pytest.mark.parametrize(("forgery", "verdict"), FORGERIES, ids=lambda x: getattr(x, "__name__", None))
+def test_a_careful_forgery_is_found_by_signatures_or_by_a_held_head(told: Told, forgery: Any, verdict: list[str]) -> None:
+    held = [told.bundle["head"]]
+    forged = told.copy()
+    forgery(forged)
+    if forgery in (edited, dropped, inserted, reordered):                # naively: the later heads no longer fit
+        assert states(forged, heads=held)[0] == "no"
+        assert re.search(r"step \d+, block \d+, transaction 0x[0-9a-f]{64}: event \d+|carries|leave|step", reasons(forged))
+    assert states(forge(forged), heads=held) == verdict
+    if verdict[1] == "ok":
+        assert states(forged) == ["ok", "ok", "not-checked"]
+
+
+def test_one_changed_event_field_is_named(told: Told) -> None:
+    forged = told.copy()
+    place = next(i for i in calls(forged, "authorise"))
+    log = forged["transactions"][place]["logs"][0]
+    log["data"] = log["data"][:-1] + ("0" if log["data"][-1] != "0" else "1")
+    said = examine(as_bytes(forged))["consistent"]
+    assert said[0] == "no"
+    assert f"block {forged['transactions'][place]['block']}" in said[1]
+    assert "event 1 (AccessGranted) must say 0x" in said[1]
+
+
+def test_every_changed_byte_is_found_or_changes_nothing(told: Told) -> None:
+    """Data and topics: always found. Input: found, or slack that no contract reads (padding, a refused item): the
+    state and the head are then the same. A seventh of the bytes, over each kind of call and event."""
+    fold, crypto = Fold(told.bundle["identity"]), load_crypto(parse_identity(told.bundle["identity"]))
+    seen: set[str] = set()
+    tried, slack = 0, 0
+    for item in told.bundle["transactions"]:
+        tx = parse_transaction(item | {"blockNumber": item["block"], "transactionIndex": item["index"]})
+        place = {"blockNumber": tx.block, "transactionHash": item["hash"]}
+        block = parse_block(told.bundle["blocks"][str(tx.block)] | {"number": tx.block})
+        logs = [parse_log(log | place | {"logIndex": log["index"]}) for log in item["logs"]]
+        fold._crypto = None
+        before = copy.deepcopy(fold)
+        fold.apply(block, tx, logs, crypto)
+        shape = tx.input[:4].hex() + "".join(sorted({log.topics[0].hex() for log in logs}))
+        if shape in seen:
+            continue
+        seen.add(shape)
+        for changed_tx, changed_logs in changes(tx, logs):
+            tried += 1
+            other = copy.deepcopy(before)
+            try:
+                other.apply(block, changed_tx, changed_logs, crypto)
+            except Finding:
+                continue
+            assert changed_tx.input != tx.input
+            assert facts(other) == facts(fold)
+            slack += 1
+    assert tried > 1500
+    assert slack < tried // 3
+
+
+def changes(tx: Any, logs: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
+    def flips(data: bytes) -> Iterator[bytes]:
+        for at in range(0, len(data), 7):
+            yield data[:at] + bytes([data[at] ^ 1]) + data[at + 1:]
+
+    for data in flips(tx.input):
+        yield tx._replace(input=data), logs
+    for i, log in enumerate(logs):
+        for data in flips(log.data):
+            yield tx, [*logs[:i], log._replace(data=data), *logs[i + 1:]]
+        for t, topic in enumerate(log.topics):
+            for data in flips(topic):
+                yield tx, [*logs[:i], log._replace(topics=(*log.topics[:t], data, *log.topics[t + 1:])), *logs[i + 1:]]
+
+
+def facts(fold: Fold) -> dict[str, Any]:
+    return {name: value for name, value in vars(fold).items() if not name.startswith("_") and name != "signatures"}
+
+
+# ---- receipts, witnesses, the command ----
+
+
+def patient_receipt(told: Told) -> dict[str, Any]:
+    """A consent given through the real terms, as its holder keeps it (protocol.md §1)."""
+    world, subject, terms, salt = told.world, told.names["subjects"][6], '{"type":"volens/terms/1"}', random32()
+    commitment = hashlib.sha256(canonical(b"volens/terms/1", salt, hashlib.sha256(terms.encode()).digest())).digest()
+    message = world.grant_message(subject, termsCommitment=commitment)
+    item = world.grant_item(message)
+    world.ledger.relay("ConsentRegistry", "grant", [item])
+    told.bundle = bundle_of(world)
+    last = told.bundle["transactions"][-1]
+    signed = {name: value.hex() if isinstance(value, bytes) else value for name, value in message.items()}
+    count, head = world.ledger.head()
+    return {"type": "volens/receipt/1", "identity": identity_id(told.bundle["identity"]).hex(), "subject": subject.hex(),
+            "dataset": world.dataset.hex(), "epoch": 0, "version": 1, "tx": last["hash"], "block": last["block"],
+            "blockHash": told.bundle["blocks"][str(last["block"])]["hash"], "count": count, "head": head.hex(),
+            "terms": terms, "termsSalt": salt.hex(), "signedMessage": signed, "signature": item[2].hex(),
+            "witness": told.witness(count)}
+
+
+def run_receipt(told: Told) -> dict[str, Any]:
+    fold = replay(told.bundle).fold
+    run, attempt = told.names["run"], fold.attempts[told.names["run"], 2]
+    steps = replay(told.bundle).steps
+    count = 1 + next(i for i, step in enumerate(steps) if any(log.topics[0] == verify.TOPICS["Released"] for log in step.logs))
+    request = fold.runs[run].request
+    return {"type": "volens/run-receipt/1", "identity": identity_id(told.bundle["identity"]).hex(), "run": run.hex(), "attempt": 2,
+            "permit": request["permit"].hex(), "listHash": attempt.list_hash.hex(), "granted": 5, "sealHash": told.names["seal"].hex(),
+            "outputCommitment": attempt.seal["outputCommitment"].hex(), "outputSalt": "00" * 32,
+            "releaseTx": steps[count - 1].tx.hash.hex(), "count": count, "head": steps[count - 1].head.hex(),
+            "witness": told.witness(count), "codeHash": attempt.binding["codeHash"].hex(), "paramsHash": request["paramsHash"].hex()}
+
+
+@pytest.mark.parametrize("make", [patient_receipt, run_receipt])
+def test_a_receipt_anchors_and_each_of_its_facts_is_checked(told: Told, make: Callable[[Told], dict[str, Any]]) -> None:
+    receipt = make(told)
+    assert states(told.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "ok"]
+    for name, value in receipt.items():
+        if name in ("witness", "outputSalt"):                            # the salt opens the output, not the trail
+            continue
+        other: Any = value + 1 if isinstance(value, int) else {} if isinstance(value, dict) else "00" * 31 + "01"
+        assert states(told.bundle, receipts=[as_bytes(receipt | {name: other})]) == ["ok", "ok", "no"], name
+        assert states(told.bundle, receipts=[as_bytes({n: v for n, v in receipt.items() if n != name})])[2] == "no", name
+    for change in ({"broker": told.world.people["sol"].address}, told.witness(receipt["count"], by="sol"), {"count": 1},
+                   {"signature": told.witness(1)["signature"]}, {"block": 1}, {"blockHash": "00" * 32}):
+        forged = receipt | {"witness": receipt["witness"] | change}
+        assert states(told.bundle, receipts=[as_bytes(forged)]) == ["ok", "ok", "no"], change
+
+
+def test_witnesses_in_the_bundle_are_checked_but_anchor_nothing(told: Told) -> None:
+    bundle = told.copy() | {"witnesses": [told.witness(3)]}
+    assert states(bundle) == ["ok", "ok", "not-checked"]
+    bundle["witnesses"] = [told.witness(3) | {"head": told.witness(4)["head"]}]
+    assert states(bundle)[1] == "no"
+
+
+def test_the_identity_needs_a_quorum_of_founders(told: Told) -> None:
+    for change in (lambda s: s.pop(told.world.people["pia"].address), lambda s: s.update({told.world.people["rui"].address: "00" * 65})):
+        bundle = told.copy()
+        change(bundle["identity"]["signatures"])
+        assert states(bundle) == ["ok", "no", "not-checked"]
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """The file alone, without the product on the path and without site-packages."""
+    script = ROOT / "governance" / "verify.py"
+    return subprocess.run([sys.executable, "-I", "-S", str(script), *arguments], capture_output=True, text=True, check=False)
+
+
+def test_the_command_stands_alone_and_says_what_it_could_not_check(told: Told, tmp_path: Path, capsys: Any) -> None:
+    path = tmp_path / "trail.json"
+    path.write_bytes(as_bytes(told.bundle))
+    head = f"{told.bundle['head']['count']}:{told.bundle['head']['head']}"
+    alone = command(str(path), "--head", head)
+    assert alone.returncode == 8, alone.stderr
+    assert [line.split()[:2] for line in alone.stdout.splitlines()[:3]] == [
+        ["consistent", "ok"], ["signed", "not-checked"], ["anchored", "ok"]]
+    assert "pip install eth-account" in alone.stdout
+    assert main([str(path), "--head", head]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "valid"
+    assert main([str(path)]) == 8
+    assert main([str(path), "--head", "1:" + "00" * 32]) == 7
+    assert main([str(path), "--head", "one"]) == 7
+    assert main([str(tmp_path / "nothing.json")]) == 7
+
+
+def test_two_thousand_people_take_seconds(told: Told) -> None:
+    """The stdlib part of a bundle with 2,000 grants more, encoded here."""
+    import time
+
+    started = time.monotonic()
+    for _ in range(30):
+        replay(told.bundle)
+    assert time.monotonic() - started < 10
+
+
+def mutilated() -> dict[str, Callable[[dict[str, Any]], Any]]:
+    def tx(key: str, value: Any) -> Callable[[dict[str, Any]], Any]:
+        return lambda b: b["transactions"][3].update({key: value})
+
+    def log(key: str, value: Any) -> Callable[[dict[str, Any]], Any]:
+        return lambda b: b["transactions"][3]["logs"][0].update({key: value})
+
+    return {
+        "no type": lambda b: b.pop("type"), "no identity": lambda b: b.pop("identity"), "identity a list": lambda b: b.update(identity=[]),
+        "no blocks": lambda b: b.pop("blocks"), "blocks a list": lambda b: b.update(blocks=[]), "a block gone": lambda b: b["blocks"].popitem(),
+        "no head": lambda b: b.pop("head"), "head null": lambda b: b.update(head=None), "count a text": lambda b: b["head"].update(count="x"),
+        "no witnesses": lambda b: b.pop("witnesses"), "transactions null": lambda b: b.update(transactions=None),
+        "a transaction a number": lambda b: b["transactions"].append(7), "signatures null": lambda b: b["identity"].update(signatures=None),
+        "time negative": lambda b: next(iter(b["blocks"].values())).update(timestamp=-1), "float": lambda b: b["head"].update(count=1.5),
+        "to null": tx("to", None), "to short": tx("to", "0x00"), "input odd": tx("input", "0x123"), "input empty": tx("input", "0x"),
+        "input not hex": tx("input", "0xzz"), "input cut": tx("input", "0x5a15f075" + "ff" * 40), "index negative": tx("index", -1),
+        "block a bool": tx("block", True), "block missing": tx("block", 1 << 40), "hash short": tx("hash", "0x12"), "no logs": tx("logs", []),
+        "logs null": tx("logs", None), "logs of numbers": tx("logs", [1]), "topics null": log("topics", None), "no topics": log("topics", []),
+        "topic short": log("topics", ["0x00"]), "data null": log("data", None), "data odd": log("data", "0x1"), "address short": log("address", "0x1"),
+        "index a text": log("index", "first"),
+    }
+
+
+@pytest.mark.parametrize("name", [*mutilated(), "not JSON", "empty", "duplicate key", "too deep", "a list", "half a character"])
+def test_a_mutilated_bundle_gets_a_plain_sentence(told: Told, name: str, tmp_path: Path) -> None:
+    texts = {"not JSON": b"PK", "empty": b"", "duplicate key": b'{"type":1,"type":1}', "too deep": b"[" * 200_000, "a list": b"[]",
+             "half a character": b'{"type":"\\ud800"}'}
+    bundle: Any = texts.get(name) or told.copy()
+    if name in mutilated():
+        mutilated()[name](bundle)
+    if name == "empty":
+        bundle = b""
+    found = examine(as_bytes(bundle))
+    assert "no" in [state for state, _ in found.values()]
+    assert not re.search(r"Traceback|Error|\.py|<class", reasons(bundle))

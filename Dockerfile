@@ -1,0 +1,17 @@
+# One image for every part; docker-compose.yml says which part a container is.
+FROM node:22-slim AS tools
+WORKDIR /volens
+COPY package.json package-lock.json ./
+RUN npm ci --no-audit --no-fund
+
+FROM python:3.11-slim
+WORKDIR /volens
+COPY --from=tools /volens/node_modules node_modules
+COPY pyproject.toml README.md LICENSE ./
+COPY contracts contracts
+COPY chain chain
+COPY governance governance
+COPY analytics analytics
+COPY api api
+COPY docs docs
+RUN pip install --no-cache-dir --editable .

@@ -1,0 +1,55 @@
+# volens: `make demo` and `make test` are all a newcomer needs; both install what is missing first.
+.DEFAULT_GOAL := help
+.PHONY: help install demo test check fix serve clean
+
+BIN := .venv/bin
+
+# The first Python that is new enough; or name one: make PYTHON=python3.12 test
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
+
+help: ## say what each target does
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: .venv/.done node_modules/.done ## install what is missing into .venv and node_modules
+
+demo: install ## one fixed story on a dev chain of your own
+	@$(BIN)/volens demo
+
+test: install ## every test, against real parts
+	@$(BIN)/python -m pytest
+
+check: install ## style, types, arrows between rooms, and that everything generated is fresh
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/python -m chain.artifacts --check
+	@$(BIN)/python docs/generate.py --check
+	@if grep -n '"resolved"' package-lock.json; then \
+		echo "package-lock.json names download addresses: write it with npm --omit-lockfile-registry-resolved" >&2; exit 1; fi
+
+fix: install ## mend what a program can: imports, artifacts, generated documents
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/python -m chain.artifacts
+	@$(BIN)/python docs/generate.py
+
+serve: install ## ledger, bucket, broker, API and worker, until Ctrl-C
+	@$(BIN)/volens serve
+
+clean: ## remove what was installed and built; keys and ledger in .volens stay
+	@rm -rf .venv node_modules build dist *.egg-info .*_cache .hypothesis
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.done: pyproject.toml
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		echo "volens needs Python 3.11 or newer: install it, or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
+	@node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null || { \
+		echo "volens needs node 20 or newer with npm (dev chain, compiler): install it and try again" >&2; exit 1; }
+	@test -e $@ || echo "Installing Python packages (.venv) and the chain's tools (node_modules): about 1.4 GB, once only."
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
+	@$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --editable '.[dev]' </dev/null
+	@touch $@
+
+node_modules/.done: package.json package-lock.json | .venv/.done
+	@npm ci --no-audit --no-fund --loglevel=error </dev/null >/dev/null
+	@touch $@

@@ -1,0 +1,156 @@
+"""Reviews, results, the trail and its verification."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from api.cli import desk
+from api.cli.desk import As, AsJson
+from api.errors import NotThere, UsageError, VerificationFailed
+
+review = typer.Typer(help="Check a sealed output before it leaves: two people look, two people sign.")
+result = typer.Typer(help="Open a released result.")
+trail = typer.Typer(help="The ledger's record, for auditors.")
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="64 hex digits.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Write it to this file instead of the screen.")]
+REASONS = {"disclosure-risk": 96, "not-permitted": 97, "other": 98}
+
+
+@review.command("list")
+def list_sealed(as_json: AsJson = False) -> None:
+    """Show the runs whose output waits for checkers."""
+    desk.table(desk.client().runs("sealed"), ["run", "attempt", "permit", "analyst", "block"], as_json,
+               "Nothing waits for a check.")
+
+
+@review.command("open")
+def open_for_review(run: RunId, as_: As, out: Out = None) -> None:
+    """Look at a sealed output. The look itself is recorded before the key comes.
+
+    Example: `volens review open --as sol RUN`
+    """
+    from api.results import keep_pair, open_output, shown
+
+    me = desk.client(as_)
+    found = me.run(_checked(run))
+    if not found["outputs"]:
+        raise NotThere(404, "The run has no sealed output.", "Wait until it is sealed: volens run watch RUN")
+    attempt = found["outputs"][-1]["attempt"]
+    key_file = desk.settings().result_folder(as_) / f"{run}.{attempt}.key"
+    me.look(run, attempt, keep_pair(key_file))
+    _write(shown(open_output(me, desk.broker(me), found, key_file, me.wallet.address)), out)
+
+
+@review.command("approve")
+def approve(run: RunId, as_: As, as_json: AsJson = False) -> None:
+    """Sign the release of what you looked at. It leaves when a second checker signs the same decision.
+
+    Example: `volens review approve --as sol RUN`
+    """
+    answer = desk.client(as_).approve(_checked(run))
+    line = (f"Released in {desk.mined(answer['receipt'])}." if answer["released"]
+            else "Signed. A second checker's signature over the same decision is still missing.")
+    desk.show(answer, as_json, line)
+
+
+@review.command("reject")
+def reject(
+    run: RunId, as_: As,
+    reason: Annotated[str, typer.Option(help="disclosure-risk, not-permitted or other.")],
+    as_json: AsJson = False,
+) -> None:
+    """Refuse the release of what you looked at; the run ends.
+
+    Example: `volens review reject --as tess RUN --reason disclosure-risk`
+    """
+    if reason not in REASONS:
+        raise UsageError("there is no such reason", "choose among: " + ", ".join(REASONS))
+    answer = desk.client(as_).reject(_checked(run), REASONS[reason])
+    desk.show(answer, as_json, f"Rejected in {desk.mined(answer['receipt'])}.")
+
+
+@result.command("open")
+def open_result(run: RunId, as_: As, out: Out = None) -> None:
+    """Open a released result with the key that was made at its request, and keep the run's receipt.
+
+    Example: `volens result open --as noor RUN --out result.json`
+    """
+    from api.results import open_output, run_receipt, shown, write_receipt
+    from governance.errors import BrokerRefused, BrokerUnavailable
+
+    me = desk.client(as_)
+    found, broker = me.run(_checked(run)), desk.broker(me)
+    opened = open_output(me, broker, found, desk.settings().result_folder(as_) / f"{run}.key")
+    try:
+        witness = broker.witness()
+    except (BrokerUnavailable, BrokerRefused):
+        witness = None
+        typer.echo("The broker gave no witness, so the receipt has none.", err=True)
+    kept = write_receipt(desk.settings().receipt_folder(as_), run_receipt(me, found, opened, witness))
+    _write(shown(opened), out)
+    typer.echo(f"The run's receipt: {kept.name}", err=True)
+
+
+@trail.command("export")
+def export_trail(out: Annotated[Path, typer.Argument(help="Where the bundle goes.")] = Path("trail.json")) -> None:
+    """Write everything an auditor needs into one file, and the program that checks it beside it.
+
+    Example: `volens trail export trail.json`, then `python verify.py trail.json`
+    """
+    from governance import verify as verifier
+
+    bundle = desk.client().trail()
+    out.write_bytes(verifier.canonical_json(bundle))
+    program = out.with_name("verify.py")
+    program.write_bytes(Path(verifier.__file__).read_bytes())
+    typer.echo(f"{bundle['head']['count']} steps are in {out.name}. Check them: python {program.name} {out.name}")
+
+
+@trail.command("head")
+def show_head(as_json: AsJson = False) -> None:
+    """Show the newest head. Keep it somewhere else: it shows later whether the end was cut off."""
+    head = desk.client().trail_head()
+    desk.show(head, as_json, f"{head['count']}:{head['head']}")
+
+
+@trail.command("denials")
+def list_denials(as_: As, as_json: AsJson = False) -> None:
+    """Show every refusal on the ledger with its reason: for auditors and the data-protection officer."""
+    desk.table(desk.client(as_).denials(), ["block", "run", "attempt", "subject", "reason"], as_json,
+               "Nothing was refused.")
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="A file of `volens trail export`.")],
+    head: Annotated[list[str] | None, typer.Option(metavar="COUNT:HEX", help="A head that you hold yourself.")] = None,
+    receipt: Annotated[list[Path] | None, typer.Option(help="A receipt that somebody kept.")] = None,
+) -> None:
+    """Check a bundle without network or database: *consistent*, *signed*, *anchored*. Valid needs all three.
+
+    Example: `volens verify trail.json --receipt my-receipt.json`
+    """
+    from governance.verify import main
+
+    if not bundle.is_file():
+        raise NotThere(404, "There is no such bundle.", "Export one: volens trail export")
+    arguments = [str(bundle), *(f"--head={one}" for one in head or []), *(f"--receipt={one}" for one in receipt or [])]
+    if main(arguments):
+        raise VerificationFailed("the bundle is not shown to be valid", "read the lines above")
+
+
+def _checked(run: str) -> str:
+    return desk.bytes32(run).hex()
+
+
+def _write(answer: dict[str, Any], out: Path | None) -> None:
+    text = json.dumps(answer, ensure_ascii=False, indent=1)
+    if out is None:
+        typer.echo(text)
+    else:
+        out.write_text(text + "\n", encoding="utf-8")
+        typer.echo(f"Written to {out.name}.")

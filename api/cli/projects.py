@@ -1,0 +1,217 @@
+"""Datasets, permits and runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from api.cli import desk
+from api.cli.desk import As, AsJson
+from api.errors import RefusedByPolicy, UsageError
+
+dataset = typer.Typer(help="Register a dataset and bring encrypted records in.")
+permit = typer.Typer(help="Ask the committee, vote, look.")
+run = typer.Typer(help="Ask for a run and follow it.")
+
+DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="64 hex digits.")]
+PermitId = Annotated[str, typer.Argument(metavar="PERMIT", help="64 hex digits.")]
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="64 hex digits.")]
+Document = Annotated[Path, typer.Option("--document", help="The public text that describes it; its hash is recorded.")]
+OUTPUTS = {"metrics": 1, "table": 2, "genomic": 3}
+ENDS = ("released", "denied", "withdrawn", "refused", "failed")
+
+
+@dataset.command("register")
+def register_dataset(as_: As, document: Document, as_json: AsJson = False) -> None:
+    """Register a new dataset in your name, as its custodian.
+
+    Example: `volens dataset register --as omar --document cohort.md`
+    """
+    import secrets
+
+    name = secrets.token_bytes(32)
+    answer = desk.client(as_).register_dataset(name, _hash_of(document))
+    desk.show(answer | {"dataset": name.hex()}, as_json,
+              f"{name.hex()}\nRegistered in {desk.mined(answer['receipt'])}.")
+
+
+@dataset.command("list")
+def list_datasets(as_json: AsJson = False) -> None:
+    """Show every dataset with its number of encrypted records."""
+    desk.table(desk.client().datasets(), ["dataset", "records", "custodian"], as_json, "There is no dataset yet.")
+
+
+@dataset.command("ingest")
+def ingest_records(
+    name: DatasetId, as_: As,
+    source: Annotated[str, typer.Option("--from", help="gse7390, or a folder SUBJECT/CATEGORY.json.")],
+    people: Annotated[Path | None, typer.Option(help="For gse7390: a JSON list of 198 patient ids, in order.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Encrypt records here, in the custodian's own process, and register them. No plaintext leaves this command.
+
+    Example: `volens dataset ingest --as omar DATASET --from gse7390 --people people.json`
+    """
+    import secrets
+
+    from api import intake
+    from governance.ingest import encrypt, leaves_root
+    from governance.vault import Bucket
+
+    me, settings = desk.client(as_), desk.settings()
+    into = desk.bytes32(name)
+    sources = intake.from_gse7390(people) if source == "gse7390" else intake.from_folder(Path(source))
+    broker, bucket = desk.broker(me), Bucket(settings.bucket_name, settings.address("bucket"))
+    known = intake.registered_versions(me.trail(), into, bucket)
+    leaves = encrypt(sources, into, me.identity_id, broker, bucket, known)
+    ingest = secrets.token_bytes(32)
+    listed = [leaf.to_json() for leaf in leaves]
+    answer = me.register_records(into, ingest, leaves_root(ingest, into, leaves), listed)
+    broker.hand_over(ingest, listed)
+    desk.show(answer | {"ingest": ingest.hex(), "records": len(leaves)}, as_json,
+              f"{len(leaves)} records encrypted and registered: {desk.mined(answer['receipt'])}.")
+
+
+@permit.command("request")
+def request_permit(
+    name: DatasetId, as_: As, document: Document,
+    purpose: Annotated[str, typer.Option(help="Comma-separated.")] = "cancer-research,outside-recipient",
+    categories: Annotated[str, typer.Option(help="Comma-separated.")] = "observations,expression",
+    output: Annotated[str, typer.Option(help="metrics, table or genomic; comma-separated.")] = "metrics",
+    minimum: Annotated[int, typer.Option(min=1, help="Fewer people than this: no run.")] = 10,
+    days: Annotated[int, typer.Option(min=1, max=3660, help="How long the permit lasts.")] = 365,
+    as_json: AsJson = False,
+) -> None:
+    """Ask the committee for a permit: who, what for, which data, with which code.
+
+    Example: `volens permit request --as noor DATASET --document plan.md --purpose cancer-research,outside-recipient`
+    """
+    import secrets
+
+    from analytics.code import code_hash, params_schema_hash
+    from governance.consent import CATEGORIES, PURPOSES, bits
+
+    new = secrets.token_bytes(32)
+    answer = desk.client(as_).request_permit({
+        "permit": new, "dataset": desk.bytes32(name), "purposeNeed": bits(purpose.split(","), PURPOSES),
+        "categories": bits(categories.split(","), CATEGORIES), "codeHash": code_hash(),
+        "paramsSchemaHash": params_schema_hash(), "minCohort": minimum,
+        "outputClasses": bits(output.split(","), OUTPUTS), "expiry": int(time.time()) + days * 86_400,
+        "documentHash": _hash_of(document)})
+    desk.show(answer | {"permit": new.hex()}, as_json, f"{new.hex()}\nRequested in {desk.mined(answer['receipt'])}.")
+
+
+@permit.command("vote")
+def vote(
+    name: PermitId, as_: As,
+    yes: Annotated[bool, typer.Option("--yes/--no", help="Your vote.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Vote on a permit, as a member of the committee.
+
+    Example: `volens permit vote --as pia PERMIT --yes`
+    """
+    desk.bytes32(name)
+    me = desk.client(as_)
+    answer = me.vote(name, yes)
+    desk.show(answer, as_json, f"Voted in {desk.mined(answer['receipt'])}. The permit is {me.permit(name)['status']}.")
+
+
+@permit.command("show")
+def show_permit(
+    name: Annotated[str, typer.Argument(metavar="[PERMIT]", help="One of them; without it, all.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show one permit, or all of them."""
+    if name:
+        desk.bytes32(name)
+        desk.show(desk.client().permit(name), as_json)
+        return
+    desk.table(desk.client().permits(), ["permit", "status", "yes", "no", "purposes", "categories", "minCohort"],
+               as_json, "Nobody has asked for a permit yet.")
+
+
+@run.command("request")
+def request_run(
+    name: PermitId, as_: As,
+    params: Annotated[Path, typer.Option("--params", help="A JSON file; the schema is analytics/params-schema.json.")],
+    as_json: AsJson = False,
+) -> None:
+    """Ask for a run. The key that will open its result stays here, in a file of your own.
+
+    Example: `volens run request --as noor PERMIT --params params.json`
+    """
+    import secrets
+
+    from api.results import keep_pair
+    from governance.permits import run_id
+    from governance.verify import canonical_json, strict_json
+
+    me, nonce = desk.client(as_), secrets.randbits(256)
+    name_of_run = run_id(me.wallet.address, nonce).hex()
+    result_key = keep_pair(desk.settings().result_folder(as_) / f"{name_of_run}.key")
+    answer = me.request_run(desk.bytes32(name), canonical_json(strict_json(params.read_bytes())), result_key, nonce)
+    desk.show(answer, as_json, f"{answer['run']}\nRequested in {desk.mined(answer['receipt'])}. "
+              "Follow it: volens run watch RUN")
+
+
+@run.command("show")
+def show_run(name: RunId, as_json: AsJson = False) -> None:
+    """Show how a run stands, with its attempts and what was sealed."""
+    desk.bytes32(name)
+    desk.show(desk.client().run(name), as_json)
+
+
+@run.command("watch")
+def watch_run(
+    name: RunId,
+    seconds: Annotated[int, typer.Option(min=1, help="Give up after so long.")] = 600,
+    as_json: AsJson = False,
+) -> None:
+    """Follow a run until it waits for the checkers, or has ended.
+
+    Example: `volens run watch RUN`
+    """
+    desk.bytes32(name)
+    reader, last = desk.client(), ""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = reader.run(name)
+        line = _progress_line(found)
+        if line != last and not as_json:
+            typer.echo(line)
+        last = line
+        if found["state"] in ("sealed", *ENDS) or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    if as_json:
+        desk.show(found, True)
+    if found["state"] in ("denied", "refused", "failed"):
+        reason = found["reason"] or {"sentence": found["failure"] or "", "slug": "failed"}
+        raise RefusedByPolicy(409, f"The run ended: {reason['sentence']}", "Look at it: volens run show RUN",
+                              reason["slug"])
+
+
+@run.command("cancel")
+def cancel_run(name: RunId, as_: As, as_json: AsJson = False) -> None:
+    """Withdraw your run; a worker that computes it stops."""
+    desk.bytes32(name)
+    answer = desk.client(as_).cancel(name)
+    desk.show(answer, as_json, f"Cancelled in {desk.mined(answer['receipt'])}.")
+
+
+def _progress_line(found: dict[str, Any]) -> str:
+    step = found["progress"][-1] if found["progress"] else None
+    doing = f"   {step['step']} {step['fraction'] // 10} %" if step and found["state"] == "computing" else ""
+    return f"{found['state']}{doing}"
+
+
+def _hash_of(path: Path) -> bytes:
+    import hashlib
+
+    if not path.is_file():
+        raise UsageError("there is no such document", "name the file that describes it")
+    return hashlib.sha256(path.read_bytes()).digest()

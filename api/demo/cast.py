@@ -1,0 +1,118 @@
+"""The played people of the demo: each acts with a key of her own, through the same doors as anybody."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from api.birth import read_identity
+from api.client import Client, wire
+from api.demo import counts
+from api.errors import NotServing
+from api.processes import Parts
+from chain.signatures import Domain, domain_of
+from chain.wallets import Wallet, load, save
+from governance.brokers import BrokerClient
+from governance.consent import PRESETS, Offer, offer
+from governance.verify import identity_id
+
+BATCH = 60  # items of one transaction
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """One played person; `number` counts from 0, and 0 is Ada."""
+
+    number: int
+    subject: bytes
+    wallet: Wallet
+
+
+class Cast:
+    """Everybody, with a client each."""
+
+    def __init__(self, home: Path, parts: Parts) -> None:
+        self.home, self.parts = home, parts
+        self.identity: dict[str, Any] = read_identity(home) or {}
+        self.domain: Domain = domain_of(self.identity)
+        self.dataset = secrets.token_bytes(32)
+        self.patients: list[Patient] = []
+        self._clients: dict[str, Client] = {}
+        self.facts: dict[str, Any] = {}
+
+    def client(self, name: str) -> Client:
+        """The client of a member of staff, or of Ada."""
+        if name not in self._clients:
+            wallet, public = load(self.home / "keys" / f"{name}.json")
+            subject = bytes.fromhex(public["subject"]) if "subject" in public else None
+            self._clients[name] = Client(self.parts.urls["api"], self.identity, wallet, subject)
+        return self._clients[name]
+
+    def broker(self) -> BrokerClient:
+        return BrokerClient(self.parts.urls["broker"], self.domain, identity_id(self.identity))
+
+    def enrol(self, count: int) -> int:
+        """Enrol that many new people; returns how many the ledger took."""
+        rita = self.client("rita")
+        items = []
+        for number in range(count):
+            wallet, subject = Wallet.new(), secrets.token_bytes(32)
+            name = "ada" if number == 0 else f"person-{number:03d}"
+            save(wallet, self.home / "keys" / f"{name}.json", {"subject": subject.hex()})
+            message = {"subject": subject, "signer": wallet.signer, "assurance": 1, "deadline": int(time.time()) + 3600}
+            items.append({
+                "enrolment": wire("Enrolment", message), "registrarSignature": rita.sign("Enrolment", message).hex(),
+                "signerSignature": wallet.sign(self.domain, "Enrolment", message).hex(),
+            })
+            self.patients.append(Patient(number, subject, wallet))
+        answers = [rita.enrol(items[first:first + BATCH]) for first in range(0, count, BATCH)]
+        return sum(item["accepted"] for answer in answers for item in answer["items"])
+
+    def agree(self, patients: list[Patient]) -> tuple[int, dict[str, Any], Offer]:
+        """They sign the cancer preset; returns how many the ledger took, and Ada's receipt with her own copy of the terms."""
+        offers = [offer(PRESETS["cancer"], p.subject, self.dataset, 0, 0, int(time.time()), int(time.time()) + 3600)
+                  for p in patients]
+        items = [{"grant": wire("Grant", one.message), "signer": p.wallet.signer.hex(),
+                  "signature": p.wallet.sign(self.domain, "Grant", one.message).hex()}
+                 for p, one in zip(patients, offers, strict=True)]
+        anybody = self.client("rita")
+        answers = [anybody.grant(items[first:first + BATCH]) for first in range(0, len(items), BATCH)]
+        taken = sum(item["accepted"] for answer in answers for item in answer["items"])
+        return taken, answers[0]["items"][0]["proof"], offers[0]
+
+    def keys(self) -> dict[str, set[str]]:
+        """Whose keys left the broker by run and attempt, as a program without our code reads its journal."""
+        return _counted("keys", str(self.home / "broker" / "journal.jsonl"))
+
+    def logged(self) -> dict[str, set[str]]:
+        """Whose access the ledger recorded, as another such program reads its raw logs."""
+        return _counted("logged", self.parts.urls["chain"], self.domain.contracts["AccessLedger"],
+                        str(self.identity["deployBlock"]))
+
+    def fetches(self) -> int:
+        """How many objects the bucket has handed out, by its own request log."""
+        log = (self.home / "bucket" / "requests.log").read_text(errors="replace")
+        return sum(1 for line in log.splitlines() if "GET /download" in line or "alt=media" in line)
+
+    def await_run(self, run: str, ready: Callable[[dict[str, Any]], bool], seconds: float = 90.0) -> dict[str, Any]:
+        """The run as soon as it is as wanted. Raises NotServing when that takes too long."""
+        deadline = time.monotonic() + seconds
+        anybody = self.client("noor")
+        while not ready(found := anybody.run(run)):
+            if time.monotonic() > deadline or (name := self.parts.broken()):
+                raise NotServing(f"the run did not get further than {found['state']}",
+                                 "read the files under logs in the demo's folder")
+            time.sleep(0.05)
+        return found
+
+
+def _counted(*arguments: str) -> dict[str, set[str]]:
+    done = subprocess.run([sys.executable, "-I", counts.__file__, *arguments], capture_output=True, text=True, check=True)
+    return {name: set(subjects) for name, subjects in json.loads(done.stdout).items()}

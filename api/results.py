@@ -1,0 +1,119 @@
+"""Opening an output on the reader's own machine: ciphertext from the API, key pieces from the broker.
+
+1. A fresh X25519 pair lies in a file of mode 0600 before its public half is signed.
+2. Hash and key commitment hold before anything is decrypted; the output commitment on the ledger after.
+3. The result is returned only when the ledger's commitment opens with the salt inside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from api.client import Client
+from api.errors import NotThere, VerificationFailed
+from governance.brokers import BrokerClient
+from governance.envelope import OUTPUT, Label, decode_pieces, open_message, output_commitment, read_header
+from governance.errors import GovernanceError, KeyFileUnreadable
+from governance.keys import create_private, load_pair, new_pair, read_private
+from governance.vault import open_record
+from governance.verify import Malformed, canonical_json, part, raw, strict_json
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+
+_MAX = 64 << 20  # bytes of an output
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An output: result and disclosure record (JSON bytes) and the salt that its commitment hides."""
+
+    result: bytes
+    disclosure: bytes
+    salt: bytes
+
+
+def keep_pair(path: Path) -> bytes:
+    """The public half of the pair at `path`, drawn there when there is none."""
+    if not path.exists():
+        private, _ = new_pair()
+        create_private(path, private.private_bytes_raw())
+    return load_pair(read_private(path, 32))[1]
+
+
+def open_output(
+    client: Client, broker: BrokerClient, run: Mapping[str, Any], key_file: Path, viewer: str | None = None
+) -> Opened:
+    """The newest sealed output of a run (as `Client.run` gives it): a viewer's after her look, else the analyst's.
+
+    Raises NotThere, BrokerRefused, BrokerUnavailable, VerificationFailed.
+    """
+    if not run["outputs"]:
+        raise NotThere(404, "The run has no sealed output.", "Wait until it is sealed: volens run watch.")
+    sealed = run["outputs"][-1]
+    name, attempt = bytes.fromhex(run["run"]), int(sealed["attempt"])
+    private, public = _load(key_file)
+    blob = client.output(run["run"])
+    authorised = next(one for one in run["attempts"] if one["attempt"] == attempt)
+    answer = broker.output_pieces(name, attempt, bytes.fromhex(authorised["tx"]), public, read_header(blob), viewer)
+    label = Label(client.identity_id, name, name, bytes.fromhex(run["dataset"]), OUTPUT, attempt)
+    try:
+        pieces = sorted(decode_pieces(open_message(private, answer.info, answer.sealed), answer.broker),
+                        key=lambda piece: piece.j)
+        plaintext = open_record(blob, bytes.fromhex(sealed["ciphertext"]), label, [piece.share for piece in pieces])
+    except GovernanceError as error:
+        raise VerificationFailed(f"the output does not open: {error}", error.hint) from None
+    return _checked(plaintext, name, attempt, bytes.fromhex(sealed["outputCommitment"]))
+
+
+def run_receipt(client: Client, run: Mapping[str, Any], opened: Opened, witness: Mapping[str, Any] | None) -> bytes:
+    """The analyst's receipt of a released run (protocol.md §1) as canonical JSON, without a field that is absent."""
+    sealed = run["outputs"][-1]
+    authorised = next(one for one in run["attempts"] if one["attempt"] == sealed["attempt"])
+    whole = {
+        "type": "volens/run-receipt/1", "identity": client.identity_id.hex(), "run": run["run"],
+        "attempt": sealed["attempt"], "permit": run["permit"], "listHash": authorised["listHash"],
+        "granted": authorised["granted"], "sealHash": sealed["sealHash"],
+        "outputCommitment": sealed["outputCommitment"], "outputSalt": opened.salt.hex(),
+        "releaseTx": sealed["release"]["tx"], "count": sealed["release"]["count"], "head": sealed["release"]["head"],
+        "codeHash": run["codeHash"], "paramsHash": run["paramsHash"], "witness": witness,
+    }
+    return canonical_json({name: value for name, value in whole.items() if value is not None})
+
+
+def write_receipt(folder: Path, receipt: bytes) -> Path:
+    """Keep a receipt under its own hash, mode 0600: a patient's holds the salt of her terms."""
+    path = folder / f"{hashlib.sha256(receipt).hexdigest()[:16]}.json"
+    if not path.exists():
+        create_private(path, receipt)
+    return path
+
+
+def _load(key_file: Path) -> tuple[X25519PrivateKey, bytes]:
+    try:
+        return load_pair(read_private(key_file, 32))
+    except KeyFileUnreadable:
+        raise NotThere(404, "The key that opens this output is not here.",
+                       "Open it where the run was requested, or look first: volens review open.") from None
+
+
+def _checked(plaintext: bytes, run: bytes, attempt: int, commitment: bytes) -> Opened:
+    try:
+        inside = strict_json(plaintext, _MAX)
+        opened = Opened(part(inside, "result", str).encode(), part(inside, "disclosure", str).encode(),
+                        raw(part(inside, "salt"), 32))
+    except Malformed as error:
+        raise VerificationFailed(f"the output is not of this format: {error}", "tell the operator") from None
+    if output_commitment(run, attempt, opened.result, opened.salt) != commitment:
+        raise VerificationFailed("the output is not the one that was sealed", "tell the operator and an auditor")
+    return opened
+
+
+def shown(opened: Opened) -> dict[str, Any]:
+    """Result and disclosure as values, for printing."""
+    return {"result": json.loads(opened.result), "disclosure": json.loads(opened.disclosure)}

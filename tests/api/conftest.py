@@ -1,0 +1,113 @@
+"""A whole place to knock at: dev chain, bucket, broker and the web process over a fresh deployment, all real."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from api.app import create_app
+from api.client import Client
+from api.demo.stage import CAST, World
+from api.services import Services, open_services
+from api.settings import Settings
+from chain.devchain import DevChain
+from chain.tether import tether
+from chain.wallets import Wallet, save
+from governance.bucket import BucketProcess
+from governance.vault import Bucket
+
+
+@dataclass
+class Place:
+    """`as_` gives somebody's client; `enrol` and `agree` make a willing person through the doors."""
+
+    url: str
+    home: Path
+    world: World
+    services: Services
+    settings: Settings
+
+    def as_(self, name: str) -> Client:
+        return Client(self.url, self.world.ledger.identity, self.world.people[name])
+
+    def patient(self, subject: bytes, wallet: Wallet | None = None) -> Client:
+        return Client(self.url, self.world.ledger.identity, wallet or self.world.subjects[subject], subject)
+
+    def anybody(self) -> Client:
+        return Client(self.url, self.world.ledger.identity)
+
+    def head(self) -> tuple[int, bytes]:
+        return self.world.ledger.head()
+
+    def people(self, count: int = 1, agree: bool = True) -> list[bytes]:
+        """New people, enrolled by the ledger's own door, willing unless told otherwise."""
+        subjects = self.world.enrol(count)
+        if agree:
+            self.world.grant(subjects)
+        return subjects
+
+
+@pytest.fixture(scope="session")
+def place(devchain: DevChain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    home = tmp_path_factory.mktemp("home")
+    people = {name: Wallet.new() for name in ("pia", "quinn", "rui", *CAST)}
+    people["bram"] = Wallet.of(_make_broker(home / "broker"))
+    world = World.create(devchain.url, people=people)
+    world.people["vera"] = Wallet.new()
+    world.set_role(world.people["vera"].address, "auditor")
+    (home / "identity.json").write_text(json.dumps(world.ledger.identity))
+    save(Wallet.new(), home / "keys" / "relay.json")
+    for name, wallet in world.people.items():
+        save(wallet, home / "keys" / f"{name}.json")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    bucket = BucketProcess.start(home / "bucket")
+    Bucket("volens", bucket.url).create()
+    process, broker_url = _start_broker(home, devchain.url)
+    (home / "run.json").write_text(json.dumps(
+        {"chain": devchain.url, "bucket": bucket.url, "broker": broker_url, "api": url}))
+    settings = Settings(home=home)
+    services = open_services(settings)
+    server = _serve(services, url)
+    yield Place(url, home, world, services, settings)
+    server.should_exit = True
+    process.terminate()
+    process.wait()
+    bucket.stop()
+
+
+def _make_broker(folder: Path) -> bytes:
+    from governance.broker.custody import create
+
+    create(folder)
+    return (folder / "wallet").read_bytes()
+
+
+def _start_broker(home: Path, node: str) -> tuple[subprocess.Popen[bytes], str]:
+    argv = [sys.executable, "-m", "governance.broker", "--folder", str(home / "broker"), "--node", node,
+            "--identity", str(home / "identity.json")]
+    process = subprocess.Popen(tether(argv), stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    return process, process.stdout.readline().decode().split()[1]
+
+
+def _serve(services: Services, url: str) -> uvicorn.Server:
+    config = uvicorn.Config(create_app(services), host="127.0.0.1", port=int(url.rsplit(":", 1)[1]),
+                            access_log=False, log_level="error")
+    server = uvicorn.Server(config)
+    threading.Thread(target=server.run, daemon=True).start()
+    deadline = time.monotonic() + 10
+    while not server.started and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert server.started
+    return server

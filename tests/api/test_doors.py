@@ -1,0 +1,271 @@
+"""One governed run through the HTTP doors, and what each door says on the way."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+
+import pytest
+
+from api.client import Client
+from api.demo.stage import CODE, FOREVER, SCHEMA, random32
+from api.errors import NotAuthorised, NotThere, NotUnderstood, RefusedByPolicy
+from chain.wallets import Wallet
+from governance import consent
+from governance.ingest import Leaf, leaves_root
+from governance.permits import run_id
+from governance.verify import canonical_json, strict_json
+
+
+def test_a_person_enrols_agrees_reads_and_withdraws(place) -> None:
+    subject, wallet = random32(), Wallet.new()
+    ada = place.patient(subject, wallet)
+    invitation = place.as_("rita").invite(subject, wallet.signer)
+    answer = ada.enrol([ada.accept(invitation)])
+    assert answer["items"][0]["accepted"]
+    assert answer["receipt"]["count"] == place.head()[0]
+
+    offered = consent.offer(consent.PRESETS["cancer"], subject, place.world.dataset, 0, 0,
+                            place.world.ledger.now(), FOREVER)
+    granted = ada.grant([ada.signed_grant(offered.message)])
+    proof = granted["items"][0]["proof"]
+    assert proof["head"] == place.head()[1].hex()
+    assert proof["witness"]["count"] >= proof["count"]
+    assert "terms" not in proof
+    receipt = strict_json(consent.patient_receipt(proof, offered.terms, offered.salt))
+    assert receipt["termsSalt"] == offered.salt.hex()
+    assert ada.consents()[0]["status"] == "live"
+
+    ended = ada.revoke(place.world.dataset, 0)
+    assert (ended["acted"], ended["current"], ended["state"]["status"]) == (True, 1, "revoked")
+    again = ada.revoke(place.world.dataset, 0)
+    assert (again["acted"], again["current"], again["receipt"]["count"]) == (False, 1, None)
+    assert again["state"]["epoch"] == 1
+
+
+def test_patient_receipt_verifies_against_the_exported_trail(place) -> None:
+    from governance.verify import Replay
+
+    (subject,) = place.people(1, agree=False)
+    ada = place.patient(subject)
+    offered = consent.offer(consent.PRESETS["health"], subject, place.world.dataset, 0, 0,
+                            place.world.ledger.now(), FOREVER)
+    proof = ada.grant([ada.signed_grant(offered.message)])["items"][0]["proof"]
+    replay = Replay(ada.trail())
+    replay.receipt(consent.patient_receipt(proof, offered.terms, offered.salt))
+    with pytest.raises(Exception, match="not what its transaction recorded"):
+        replay.receipt(consent.patient_receipt(proof, offered.terms, bytes(32)))
+
+
+def test_one_refused_item_is_a_problem_and_many_are_answered_each(place) -> None:
+    good, bad = place.people(2, agree=False)
+    message = place.world.grant_message(bad, epoch=7)
+    wrong = place.patient(bad).signed_grant(message)
+    with pytest.raises(RefusedByPolicy) as refusal:
+        place.anybody().grant([wrong])
+    assert refusal.value.reason == "EpochStale"
+    right = place.patient(good).signed_grant(place.world.grant_message(good))
+    answer = place.anybody().grant([wrong, right])
+    assert [item["accepted"] for item in answer["items"]] == [False, True]
+    assert answer["items"][0]["reason"] == "EpochStale"
+    assert answer["items"][1]["proof"]["subject"] == good.hex()
+
+
+def test_permit_is_requested_voted_and_refuses_the_applicant(place) -> None:
+    noor = place.as_("noor")
+    permit = _request_permit(place, noor)
+    assert noor.permit(permit)["status"] == "requested"
+    with pytest.raises(RefusedByPolicy) as refusal:
+        noor.vote(permit, True)
+    assert refusal.value.reason == "ApplicantVoted"
+    place.as_("pia").vote(permit, True)
+    place.as_("quinn").vote(permit, True)
+    shown = noor.permit(permit)
+    assert (shown["status"], shown["yes"]) == ("approved", 2)
+    assert shown in noor.permits()
+
+
+def test_a_refused_run_is_a_conflict_with_its_reason(place) -> None:
+    noor = place.as_("noor")
+    permit = _request_permit(place, noor)
+    steps = place.head()[0]
+    with pytest.raises(RefusedByPolicy) as refusal:
+        noor.request_run(bytes.fromhex(permit), b"{}", random32(), secrets.randbits(256))
+    assert refusal.value.reason == "permit-not-approved"
+    assert place.head()[0] == steps + 1  # the refusal itself is on the trail
+
+
+def test_a_run_is_released_by_two_who_looked_at_it(place) -> None:
+    noor, sol, tess = place.as_("noor"), place.as_("sol"), place.as_("tess")
+    subjects, run = _sealed_run(place)
+    with pytest.raises(RefusedByPolicy) as unseen:
+        sol.approve(run)
+    assert unseen.value.reason == "NotViewed"
+    sol.look(run, 1, random32())
+    tess.look(run, 1, random32())
+    first = sol.approve(run)
+    assert (first["released"], first["checkers"]) == (False, [sol.wallet.address])
+    waiting = noor.run(run)["decision"]
+    assert waiting["checkers"] == [sol.wallet.address]
+    assert sol.approve(run)["released"] is False  # the same checker again is still one
+    second = tess.approve(run)
+    assert second["released"] is True
+    assert set(second["checkers"]) == {sol.wallet.address, tess.wallet.address}
+    shown = noor.run(run)
+    assert (shown["state"], shown["decision"]) == ("released", None)
+    assert shown["outputs"][0]["release"]["tx"] == second["receipt"]["tx"]
+    assert shown["attempts"][0]["granted"] == len(subjects)
+
+
+def test_release_is_refused_after_a_withdrawal_and_the_pending_yes_is_gone(place) -> None:
+    sol, tess = place.as_("sol"), place.as_("tess")
+    subjects, run = _sealed_run(place)
+    sol.look(run, 1, random32())
+    tess.look(run, 1, random32())
+    sol.approve(run)
+    place.world.revoke(subjects[0])
+    with pytest.raises(RefusedByPolicy) as refusal:
+        tess.approve(run)
+    assert refusal.value.reason == "revoked"
+    assert place.anybody().run(run)["state"] != "released"
+    assert place.anybody().run(run)["decision"] is None
+
+
+def test_another_decision_is_not_kept_beside_the_one_that_waits(place) -> None:
+    sol, tess = place.as_("sol"), place.as_("tess")
+    _, run = _sealed_run(place)
+    for checker in (sol, tess):
+        checker.look(run, 1, random32())
+    sol.approve(run)
+    other = sol._decision(sol.run(run), 0) | {"deadline": FOREVER}
+    with pytest.raises(RefusedByPolicy, match="second signature"):
+        tess._signed(f"/runs/{run}/attempts/1/release", "decision", "Decision", other)
+    with pytest.raises(RefusedByPolicy) as stranger:
+        place.as_("noor").approve(run)
+    assert stranger.value.reason in ("CheckerConflict", "NotLive")
+
+
+def test_a_checkers_no_ends_the_run(place) -> None:
+    sol = place.as_("sol")
+    _, run = _sealed_run(place)
+    sol.look(run, 1, random32())
+    sol.reject(run, 96)
+    shown = sol.run(run)
+    assert (shown["state"], shown["reason"]["slug"]) == ("refused", "disclosure-risk")
+
+
+def test_the_analyst_alone_cancels(place) -> None:
+    noor = place.as_("noor")
+    run = place.world.request_run(place.world.permit()).hex()
+    with pytest.raises(RefusedByPolicy) as stranger:
+        place.as_("sol").cancel(run)
+    assert stranger.value.reason == "NotTheAnalyst"
+    noor.cancel(run)
+    assert noor.run(run)["state"] == "withdrawn"
+    assert run in [one["run"] for one in noor.runs("withdrawn")]
+
+
+def test_ingest_needs_the_signed_list_and_its_custodian(place) -> None:
+    (subject,) = place.people()
+    leaf = Leaf(random32(), subject, 6, 1, random32(), random32())
+    ingest, dataset = random32(), place.world.dataset
+    root = leaves_root(ingest, dataset, [leaf])
+    with pytest.raises(RefusedByPolicy) as stranger:
+        place.as_("rita").register_records(dataset, ingest, root, [leaf.to_json()])
+    assert stranger.value.reason == "NotTheCustodian"
+    omar = place.as_("omar")
+    with pytest.raises(NotUnderstood, match="whose root was signed"):
+        omar.register_records(dataset, ingest, random32(), [leaf.to_json()])
+    before = _records(place)
+    answer = omar.register_records(dataset, ingest, root, [leaf.to_json()])
+    assert answer["receipt"]["count"] == place.head()[0]
+    assert _records(place) == before + 1
+    assert canonical_json([leaf.to_json()]) == place.services.bucket.get_list(root)
+
+
+def test_a_role_needs_a_quorum(place) -> None:
+    pia, quinn = place.as_("pia"), place.as_("quinn")
+    change = {"account": Wallet.new().address, "role": 8, "start": 0, "end": FOREVER,
+              "nonce": secrets.randbits(256), "deadline": FOREVER}
+    with pytest.raises(RefusedByPolicy) as alone:
+        pia.set_role(change, [pia.sign("RoleChange", change)])
+    assert alone.value.reason == "QuorumMissing"
+    both = [client.sign("RoleChange", change) for client in (pia, quinn)]
+    assert pia.set_role(change, both[::-1])["receipt"]["head"]
+
+
+def test_output_ciphertext_is_for_analyst_and_checkers_only(place) -> None:
+    (subject,) = place.people()
+    _, run = _sealed_run(place)
+    with pytest.raises(NotAuthorised):
+        place.patient(subject).output(run)
+    with pytest.raises(NotAuthorised):
+        place.as_("omar").output(run)
+    for name in ("noor", "sol"):
+        with pytest.raises(NotThere):  # this seal names an object that nobody wrote
+            place.as_(name).output(run)
+
+
+def test_accesses_and_denials_are_for_her_and_for_auditors(place) -> None:
+    subjects, run = _sealed_run(place)
+    hers = place.patient(subjects[0]).accesses()
+    assert (hers[0]["run"], hers[0]["granted"], hers[0]["state"]) == (run, True, "sealed")
+    assert place.as_("vera").accesses(subjects[0]) == hers
+    for other in (place.patient(subjects[1]), place.as_("noor")):
+        with pytest.raises(NotAuthorised):
+            other.accesses(subjects[0])
+    with pytest.raises(NotAuthorised):
+        place.as_("noor").denials()
+    assert isinstance(place.as_("vera").denials(), list)
+
+
+def test_head_identity_and_trail_agree(place) -> None:
+    somebody = place.anybody()
+    head = somebody.trail_head()
+    assert (head["count"], head["head"]) == (place.head()[0], place.head()[1].hex())
+    assert head["witness"]["head"] == head["head"]
+    assert somebody._get("/identity") == dict(place.world.ledger.identity)
+    assert somebody.trail()["head"]["count"] == head["count"]
+
+
+def test_health_names_what_is_down(place) -> None:
+    found = place.anybody().health()
+    assert {part: found[part]["state"] for part in found} == {
+        "ledger": "ok", "bucket": "ok", "broker": "ok", "worker": "down"}
+    place.settings.worker_beat.touch()
+    assert place.anybody().health()["worker"]["state"] == "ok"
+
+
+def _request_permit(place, noor: Client) -> str:
+    message = place.world.permit_request()
+    noor.request_permit({name: value for name, value in message.items() if name != "deadline"})
+    return bytes(message["permit"]).hex()
+
+
+def _sealed_run(place) -> tuple[list[bytes], str]:
+    """Three willing people, authorised and sealed by the played worker; requested through the door."""
+    subjects = place.people(3)
+    noor = place.as_("noor")
+    permit, nonce = place.world.permit(codeHash=CODE, paramsSchemaHash=SCHEMA), secrets.randbits(256)
+    answer = noor.request_run(permit, canonical_json({"model": "logistic"}), random32(), nonce)
+    run = bytes.fromhex(answer["run"])
+    assert run == run_id(noor.wallet.address, nonce)
+    place.world.authorise(run, subjects)
+    place.world.seal(run)
+    return subjects, run.hex()
+
+
+def _records(place) -> int:
+    found = [one for one in place.anybody().datasets() if one["dataset"] == place.world.dataset.hex()]
+    return int(found[0]["records"])
+
+
+def test_parameters_are_canonical_and_signed(place) -> None:
+    noor, permit = place.as_("noor"), place.world.permit()
+    for params in (b'{"model": "logistic"}', b"[1]", b'{"a":1,"a":1}', b'{"a":1.5}'):
+        with pytest.raises(NotUnderstood):
+            noor.request_run(permit, params, random32(), secrets.randbits(256))
+    message = {"permit": permit, "paramsHash": hashlib.sha256(b"{}").digest(), "resultKey": random32(),
+               "nonce": 1, "deadline": FOREVER}
+    with pytest.raises(NotUnderstood, match="not the signed ones"):
+        noor._signed("/runs", "request", "RunRequest", message, params='{"a":1}')

@@ -1,0 +1,380 @@
+"""The house keeps its shape: sizes, names, words, arrows between rooms, and tables that stand in two languages."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import importlib.util
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from api.settings import Settings
+from governance import verify
+
+ROOT = Path(__file__).resolve().parent.parent
+ROOMS = ("contracts", "chain", "governance", "analytics", "api")
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+TEXTS = {".py", ".sol", ".js", ".json", ".md", ".toml", ".yml", ".html", ".css", ".txt", ""}
+NOT_OURS = {"node_modules", "dist", "build", "artifacts", "__pycache__"}
+
+
+def files(*folders: str, suffixes: set[str] = TEXTS) -> Iterator[Path]:
+    """Our text files, without what was installed, generated or hidden (.ci is ours)."""
+    for folder in folders or (".",):
+        for path in sorted((ROOT / folder).rglob("*")):
+            parts = path.relative_to(ROOT).parts
+            hidden = any(part.startswith(".") for part in parts) and parts[0] not in {".ci", ".dockerignore"}
+            if path.is_file() and path.suffix in suffixes and not hidden and not NOT_OURS & set(parts):
+                yield path
+
+
+def named(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def python(*folders: str) -> Iterator[tuple[str, ast.Module]]:
+    for path in files(*folders, suffixes={".py"}):
+        yield named(path), ast.parse(path.read_text())
+
+
+def strip(source: str) -> str:
+    """Solidity without comments, white space collapsed."""
+    return " ".join(re.sub(r"//[^\n]*|/\*.*?\*/", "", source, flags=re.DOTALL).split())
+
+
+# -- the house
+
+
+def test_top_level_folders() -> None:
+    found = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    assert found - NOT_OURS - {path.name for path in ROOT.glob("*.egg-info")} == {*ROOMS, "tests", "docs"}
+    for name in ("docker-compose.yml", "pyproject.toml", "README.md", "Makefile", "LICENSE", ".ci/run"):
+        assert (ROOT / name).is_file(), name
+
+
+def test_module_sizes() -> None:
+    cap = {"governance/verify.py": 700}
+    sizes = {named(path): path.read_text().count("\n") for path in files(*ROOMS, "docs", suffixes={".py", ".sol"})}
+    assert {name: size for name, size in sizes.items() if size > cap.get(name, 400)} == {}
+
+
+def test_function_sizes() -> None:
+    found = {}
+    for name, tree in python(*ROOMS, "docs"):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                size = (node.end_lineno or node.lineno) - node.lineno + 1
+                if size > 60:
+                    found[f"{name}:{node.name}"] = size
+    assert found == {}
+
+
+def test_every_module_says_its_responsibility() -> None:
+    assert [name for name, tree in python(*ROOMS, "docs") if not ast.get_docstring(tree)] == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_every_room_says_what_it_does_not_know(room: str) -> None:
+    text = ast.get_docstring(ast.parse((ROOT / room / "__init__.py").read_text())) or ""
+    assert "not know" in text
+
+
+def test_names() -> None:
+    vague = re.compile(r"util|helper|common|^core$|manager|handler|blockchain")
+    names = [named(path) for path in files(*ROOMS, "tests", "docs", suffixes={".py", ".sol"})]
+    assert [name for name in names if any(vague.search(part.lower()) for part in re.split(r"[/_.]", name))] == []
+
+
+def test_nothing_unfinished() -> None:
+    marks = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX|NotImplemented" r"Error)\b")
+    assert [named(path) for path in files() if marks.search(path.read_text())] == []
+
+
+def test_no_path_of_a_machine() -> None:
+    """Neither where this checkout lies nor anybody's home: a clone works anywhere."""
+    machine = re.compile(rf"{re.escape(str(ROOT))}\b|(?<![\w.:/])/(tmp|home|root|Users|mnt|opt)/[\w.-]+")
+    found = {named(path): match[0] for path in files() if (match := machine.search(path.read_text()))}
+    assert found == {}
+
+
+def test_lock_file_names_no_download_address() -> None:
+    packages = json.loads((ROOT / "package-lock.json").read_text())["packages"]
+    assert [name for name, package in packages.items() if "resolved" in package] == []
+    assert all("integrity" in package for name, package in packages.items() if name)
+
+
+def test_console_script() -> None:
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="volens")
+    assert script.value == PYPROJECT["project"]["scripts"]["volens"] == "api.cli:main"
+    assert callable(script.load())
+
+
+def test_tests_are_no_package() -> None:
+    assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
+# -- what a reader is told
+
+
+def user_texts() -> Iterator[tuple[str, str]]:
+    for path in [*files("docs", suffixes={".md"}), *ROOT.glob("*.md"), ROOT / "contracts" / "reasons.json"]:
+        yield named(path), path.read_text()
+    for name, tree in python("chain", "governance", "analytics", "api"):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield f"{name}:{node.lineno}", node.value
+
+
+def test_no_word_that_promises_too_much() -> None:
+    """domain.md §8; of Solidity's keyword only the contracts speak."""
+    promise = re.compile(r"(HIPAA|GDPR)[- ]compliant|\banonymous\b|\bimmutable\b|not a medical device", re.IGNORECASE)
+    assert [(where, match[0]) for where, text in user_texts() if (match := promise.search(text))] == []
+
+
+def test_decision_records_are_short() -> None:
+    records = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    assert [path.name[:4] for path in records] == [f"{number:04}" for number in range(1, len(records) + 1)]
+    assert {path.name: path.read_text().count("\n") for path in records if path.read_text().count("\n") > 40} == {}
+
+
+@pytest.mark.parametrize("name", ["reasons.md", "run-states.md"])
+def test_generated_documents_are_compared(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert generate.main(["--check"]) == 0
+    generate.main([], tmp_path)
+    path = tmp_path / name
+    path.write_text(path.read_text().replace("queued", "waiting").replace("revoked", "gone"))
+    assert generate.main(["--check"], tmp_path) == 1
+    assert name in capsys.readouterr().err
+
+
+# -- what the product may touch
+
+
+READS = {"environ", "environb", "getenv", "getenvb"}
+
+
+def reads_environment(tree: ast.AST) -> bool:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr in READS:
+            return True
+        if isinstance(node, ast.ImportFrom) and node.module == "os" and {a.name for a in node.names} & READS:
+            return True
+    return False
+
+
+def test_only_settings_reads_the_environment() -> None:
+    assert {name for name, tree in python(*ROOMS) if reads_environment(tree)} <= {"api/settings.py"}
+    assert reads_environment(ast.parse("import os\nos.getenv('X')"))
+    assert reads_environment(ast.parse("from os import environ"))
+
+
+def modules_imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_no_file_format_that_runs_code() -> None:
+    runs = {"pickle", "cPickle", "joblib", "dill", "marshal", "shelve", "cloudpickle"}
+    found = [(name, module) for name, tree in python(*ROOMS) for module in modules_imported(tree)
+             if module.split(".")[0] in runs]
+    assert found == []
+
+
+def test_only_the_vault_opens_and_seals_objects() -> None:
+    """A key and a ciphertext meet in one module; everybody else goes through `open_record` and `seal_record`."""
+    secret = {"open_object", "seal_object"}
+    found = set()
+    for name, tree in python(*ROOMS):
+        used = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+        used |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+        used |= {module.rsplit(".")[-1] for module in modules_imported(tree)}
+        if secret & used:
+            found.add(name)
+    assert found == {"governance/vault.py"}
+
+
+# -- one table, several languages
+
+
+def test_reasons_are_the_contracts_constants() -> None:
+    table = json.loads((ROOT / "contracts" / "reasons.json").read_text())
+    names = {int(code): entry[0] for codes in table.values() for code, entry in codes.items()}
+    assert len(names) == sum(map(len, table.values())), "a code stands twice"
+    source = (ROOT / "contracts" / "Reasons.sol").read_text()
+    constants = {int(code): name for name, code in re.findall(r"uint8 internal constant (\w+) = (\d+);", source)}
+    assert set(constants) <= set(names)
+    spelled = {code: name.lower().replace("_", "-") for code, name in constants.items()}
+    assert {code: name for code, name in spelled.items() if not names[code].startswith(name)} == {}
+    sources = "".join(path.read_text() for path in (ROOT / "contracts").glob("*.sol"))
+    assert set(re.findall(r"Reasons\.([A-Z_]+)", sources)) == set(constants.values())
+
+
+def typed_data() -> dict[str, Any]:
+    return dict(json.loads((ROOT / "contracts" / "typed-data.json").read_text()))
+
+
+OFF_THE_LEDGER = {"Identity", "SignIn", "Statement", "Witness"}
+
+
+@pytest.mark.parametrize("contract", ["PermitRegistry", "ConsentRegistry", "AccessLedger"])
+def test_typed_data_is_what_the_contracts_hash(contract: str) -> None:
+    table = typed_data()
+    strings = {f"{name}({','.join(f'{kind} {field}' for field, kind in table['types'][name])})"
+               for name in table["contracts"][contract] if name not in OFF_THE_LEDGER}
+    source = strip((ROOT / "contracts" / f"{contract}.sol").read_text())
+    assert set(re.findall(r'keccak256\( ?"(\w+\([^"]*\))" ?\)', source)) == strings
+
+
+def test_typed_data_is_what_the_auditor_hashes() -> None:
+    table = typed_data()["types"]
+    theirs = {name: fields.replace(", ", ",") for name, fields in verify.STRUCTS.items() if name in table}
+    assert theirs == {name: ",".join(f"{kind} {field}" for field, kind in table[name]) for name in theirs}
+    assert set(table) - set(theirs) <= {"SignIn", "Statement"}
+
+
+def documented_kinds() -> dict[int, str]:
+    rows = re.findall(r"^\| (\d+) \| (.+?) \| (.+?) \|", (ROOT / "docs" / "ledger.md").read_text(), re.MULTILINE)
+    return {int(number): re.findall(r"`(\w+)`", events)[0] for number, _, events in rows}
+
+
+def test_kinds_are_the_contracts_constants() -> None:
+    found: dict[int, str] = {}
+    for path in (ROOT / "contracts").glob("*.sol"):
+        for name, number in re.findall(r"uint16 private constant (KIND_\w+) = (\d+);", path.read_text()):
+            assert int(number) not in found, f"kind {number} stands twice"
+            found[int(number)] = name
+    assert set(found) == set(documented_kinds())
+
+
+def test_kinds_are_the_auditors() -> None:
+    """Every step the fold can make, by the literal kind and event in its source."""
+    tree = ast.parse((ROOT / "governance" / "verify.py").read_text())
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "_effect":
+            found |= {n.value for n in ast.walk(node.args[0]) if isinstance(n, ast.Constant)}
+        elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and len(node.value.elts) == 3:
+            found |= {n.value for n in ast.walk(node.value.elts[0]) if isinstance(n, ast.Constant)}
+    assert {kind for kind in found if isinstance(kind, int) and kind} == set(documented_kinds())
+
+
+# -- arrows between rooms
+
+# contract: a module, and the line in it that must break the contract
+BREAKS = {
+    "layers": ("chain/errors.py", "import governance.verify"),
+    "analytics": ("analytics/cohort.py", "import socket"),
+    "only-chain": ("governance/policy_of_a_day.py", "from web3 import Web3"),
+    "only-governance": ("api/auth.py", "from sqlalchemy import select"),
+    "only-analytics": ("governance/runs.py", "import sklearn"),
+    "only-api": ("governance/consent.py", "from fastapi import Request"),
+    "envelopes": ("api/services.py", "from governance.envelope import open_object"),
+    "broker": ("governance/keys.py", "import governance.tables"),
+    "law": ("governance/rows.py", "import time"),
+    "auditor": ("governance/verify.py", "from chain.signatures import recover"),
+    "worker": ("api/services.py", "import analytics.run"),
+}
+CONTRACTS = PYPROJECT["tool"]["importlinter"]["contracts"]
+
+
+def lint(folder: Path, contract: str) -> tuple[int, str]:
+    program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    done = subprocess.run([sys.executable, "-c", program, "--no-logo", "--no-cache", "--contract", contract],
+                          cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The rooms' Python and the configuration, to be spoiled."""
+    for room in ROOMS:
+        for path in files(room, suffixes={".py"}):
+            target = tmp_path / path.relative_to(ROOT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+    shutil.copyfile(ROOT / "pyproject.toml", tmp_path / "pyproject.toml")
+    return tmp_path
+
+
+def test_every_import_contract_is_broken_once() -> None:
+    assert [contract["id"] for contract in CONTRACTS] == list(BREAKS)
+
+
+@pytest.mark.parametrize("contract", BREAKS)
+def test_each_import_contract_can_fail(contract: str, copy: Path) -> None:
+    kept, said = lint(copy, contract)
+    assert (kept, "1 kept, 0 broken" in said) == (0, True), said
+    name, line = BREAKS[contract]
+    path = copy / name
+    path.write_text((path.read_text() if path.exists() else "") + f"\n{line}\n")
+    broken, said = lint(copy, contract)
+    assert (broken, "0 kept, 1 broken" in said) == (1, True), said
+
+
+def test_the_broker_may_not_import_what_comes_later(copy: Path) -> None:
+    """Its set is closed: a module that nobody listed is forbidden too."""
+    (copy / "governance" / "newcomer.py").write_text("")
+    with (copy / "governance" / "broker" / "custody.py").open("a") as file:
+        file.write("\nimport governance.newcomer\n")
+    assert lint(copy, "broker")[0] == 1
+
+
+# -- the composition of containers
+
+
+def test_compose_names_parts_that_exist() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    assert {"chain", "bucket", "broker", "api", "worker"} <= set(services)
+    assert services["worker"]["profiles"] == ["gpu"]
+    assert "nvidia" in json.dumps(services["worker"]["deploy"])
+    assert [name for name, service in services.items() if service.get("ports")] == ["chain"]
+    for service in services.values():
+        _, flag, module, *arguments = service["command"]
+        if flag == "-m":
+            assert importlib.util.find_spec(module) is not None
+            source = (ROOT / f"{module.replace('.', '/')}.py")
+            source = source if source.exists() else ROOT / module.replace(".", "/") / "__main__.py"
+            assert all(f'"{option}"' in source.read_text() for option in arguments if option.startswith("--"))
+        settings = {name.removeprefix("VOLENS_").lower() for name in service.get("environment", {})}
+        assert settings <= set(Settings.model_fields)
+
+
+def test_compose_gives_each_part_its_own_files_only() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    for name, service in services.items():
+        owned = {volume.split(":")[0] for volume in service["volumes"]}
+        assert "./.volens" not in owned
+        assert "./.volens/keys" not in owned
+        assert ("./.volens/broker" in owned) == (name == "broker")
+
+
+def test_the_image_carries_every_room() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    assert [room for room in (*ROOMS, "docs") if f"COPY {room} {room}\n" not in text] == []
+
+
+def test_continuous_integration_runs_the_three_targets() -> None:
+    script = ROOT / ".ci" / "run"
+    assert script.stat().st_mode & 0o100
+    assert re.findall(r"^make (\w+)$", script.read_text(), re.MULTILINE) == ["test", "check", "demo"]
+    assert "set -euo pipefail" in script.read_text()
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert {"demo", "test", "check", "fix", "serve", "clean", "help"} <= set(targets)
