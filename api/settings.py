@@ -33,7 +33,6 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: int = 0
     database_url: str = ""
-    confirmations: int = 0  # blocks on top of a receipt before it counts
     relax: Literal["", "isolation"] = ""
 
     @property

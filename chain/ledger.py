@@ -33,6 +33,7 @@ class Node:
     """Raw JSON-RPC to one node; every failure is a ChainError."""
 
     def __init__(self, url: str, timeout: float = 10.0) -> None:
+        self.url = url
         self._provider = HTTPProvider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
 
     def call(self, method: str, params: list[Any]) -> Any:

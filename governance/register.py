@@ -54,6 +54,17 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True)
+class Record:
+    """The newest version of one encrypted record; `ciphertext` is the hash that names its object."""
+
+    record: str
+    version: int
+    subject: str
+    category: int
+    ciphertext: str
+
+
+@dataclass(frozen=True, slots=True)
 class Permit:
     permit: str
     dataset: str
@@ -170,6 +181,16 @@ def list_datasets(engine: Engine) -> list[Dataset]:
     return [Dataset(*row) for row in rows]
 
 
+def records_of(engine: Engine, dataset: str) -> list[Record]:
+    """Every record of a dataset in its latest registered version, by record id."""
+    newest = (select(records.c.record, func.max(records.c.version).label("version"))
+              .where(records.c.dataset == dataset).group_by(records.c.record).subquery())
+    query = (select(records.c.record, records.c.version, records.c.subject, records.c.category, records.c.ciphertext)
+             .join(newest, (records.c.record == newest.c.record) & (records.c.version == newest.c.version))
+             .order_by(records.c.record))
+    return [Record(*row) for row in _rows(engine, query)]
+
+
 def list_permits(engine: Engine) -> list[Permit]:
     return [Permit(*row) for row in _rows(engine, select(permits).order_by(permits.c.expiry, permits.c.permit))]
 
@@ -263,24 +284,3 @@ def _only(engine: Engine, query: Select[*tuple[Any, ...]], what: str) -> Row[*tu
     if row is None:
         raise NotFound(f"there is no such {what}", _LOOK_AGAIN)
     return row
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """The newest version of one encrypted record; `ciphertext` is the hash that names its object."""
-
-    record: str
-    version: int
-    subject: str
-    category: int
-    ciphertext: str
-
-
-def records_of(engine: Engine, dataset: str) -> list[Record]:
-    """Every record of a dataset in its latest registered version, by record id."""
-    newest = (select(records.c.record, func.max(records.c.version).label("version"))
-              .where(records.c.dataset == dataset).group_by(records.c.record).subquery())
-    query = (select(records.c.record, records.c.version, records.c.subject, records.c.category, records.c.ciphertext)
-             .join(newest, (records.c.record == newest.c.record) & (records.c.version == newest.c.version))
-             .order_by(records.c.record))
-    return [Record(*row) for row in _rows(engine, query)]

@@ -84,8 +84,10 @@ def approve(
         try:
             receipt = ledger.relay("AccessLedger", "release", message_tuple("Decision", decision),
                                    list(subjects), list(epochs), two)
-        finally:
+        except Refused:
             _forget(engine, run.hex(), attempt)
+            raise
+        _forget(engine, run.hex(), attempt)  # not after LedgerDown: nothing is known then, and both still want it
     refused = receipt.all(ReleaseRefused)
     if refused:
         raise RequestRefused(refused[0].reason, "the output stays sealed; a new attempt runs without that person")

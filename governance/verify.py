@@ -1,53 +1,44 @@
 """The auditor's file: executes the ledger's law again, step by step, and says where the two part.
 
-1 Bytes. 2 Sources: blocks, transactions, logs, the identity. 3 Crypto: who signed; only this needs packages. 4 Fold:
-the law; what a call must leave is compared byte for byte. 5 Bundle: `python verify.py BUNDLE` says three words.
-Not done: block and transaction hashes are labels (no headers are read), and only a head that somebody else holds shows
-whether the end of a bundle was cut. The caller MUST hand every log of a transaction to the fold, in order.
+What a call must leave is compared byte for byte. Only `load_crypto` needs packages. Not done: block and transaction
+hashes are labels (no headers are read); only a head that somebody else holds shows a cut end. The caller MUST hand
+every log of a transaction to the fold, in order. `python verify.py BUNDLE` says consistent, signed, anchored.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import hashlib
 import json
 import re
 import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
-from itertools import chain, pairwise, zip_longest
+from functools import partial
+from itertools import accumulate, chain, pairwise, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
 MAX_DEPTH, MAX_JSON, MAX_BUNDLE, MAX_INTEGER = 32, 1 << 20, 1 << 28, (1 << 53) - 1  # of JSON; numbers above are texts
 HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0  # of secp256k1
-MAX_LEASE, DAY, FOREVER = 86_400, 86_400, (1 << 40) - 1
 PURPOSES, CATEGORIES, CARE = 0xFFFF037F, 0x000F03FF, 1 << 6  # the bits that exist; clinical care stands alone
 COMMITTEE, CUSTODIAN, REGISTRAR, ANALYST, CHECKER, PROTECTION, BROKER, WORKER = 1, 2, 3, 4, 5, 7, 9, 10
 LIVE, REVOKED, REQUESTED, APPROVED, SUSPENDED = 1, 2, 1, 2, 3  # of a consent; of a permit
-UNSEEN = {"d72188c4", "37e8456b"}  # NotARegistrar, SignatureInvalid: skips that nobody can check without crypto
-UNREAD = {"6747c9fd", "ea3cca5e", "e0061160", "af1f454a"}  # skips before an item is read in full: it may be unreadable
+MAX_LEASE, DAY, FOREVER = 86_400, 86_400, (1 << 40) - 1
 _HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair: no character, and no UTF-8
 _DEEP = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]')  # a text (whole, or to the end), or a bracket
-
 class VerifyError(Exception):
     """Base of this file's errors: `str(error)` is the fact, `hint` what to do next."""
     hint = "ask whoever gave you this for a fresh copy, and compare it with another source"
-class Malformed(VerifyError):
-    """Bytes without the shape they must have, or a step that the law does not allow."""
-class _Refused(VerifyError):
-    """The contract skips this item of a batch: the error's name and selector."""
-class Finding(VerifyError):
-    """Ledger and law part here: after which step, in which block and transaction, and the fact."""
-
-def need(holds: object, fact: str, error: type[VerifyError] = Malformed) -> None:
-    """Raise Malformed(fact) unless `holds`."""
+class Malformed(VerifyError): ...  # bytes without the shape they must have, or a step that the law does not allow
+class Finding(VerifyError): ...  # ledger and law part here: step, block, transaction, and the fact
+class _Skip(VerifyError): ...  # the contract skips this item of a batch: the error's name and selector
+def need(holds: object, fact: str, error: type[VerifyError] = Malformed) -> None:  # raises error(fact) otherwise
     if not holds:
         raise error(fact)
 
 # ---- 1 Bytes ----
-
 def canonical(tag: bytes, *fields: bytes | str | int) -> bytes:
     """Each length as u32be, then the bytes; an int as u64be, a str as UTF-8 in NFC. Raises Malformed."""
     out = b""
@@ -60,19 +51,17 @@ def canonical(tag: bytes, *fields: bytes | str | int) -> bytes:
             raise Malformed("a field is neither bytes, a text nor a whole number of 8 bytes")
         out += len(value).to_bytes(4, "big") + value
     return out
-
 def _plain(value: object, null: bool, depth: int = 0) -> None:
     """Raise Malformed unless the value is made of texts, whole numbers and bools in lists and objects."""
     if isinstance(value, dict | list | tuple):
-        need(depth < MAX_DEPTH, "the JSON is nested too deeply")
-        need(not isinstance(value, dict) or all(isinstance(key, str) for key in value), "a JSON key is not text")
+        keys = not isinstance(value, dict) or all(isinstance(key, str) for key in value)
+        need(keys and depth < MAX_DEPTH, "the JSON is nested too deeply, or a key is not text")
         for item in chain(value, value.values() if isinstance(value, dict) else ()):
             _plain(item, null, depth + 1)
     else:
         whole = (isinstance(value, int) and abs(value) <= MAX_INTEGER) or (null and value is None)
         need(whole or (isinstance(value, str) and not _HALF.search(value)),
              "the JSON holds more than texts, whole numbers below 2^53, true and false")
-
 def strict_json(data: bytes, limit: int = MAX_JSON) -> object:
     """Parse UTF-8 JSON; refuses (Malformed) duplicate keys, NaN, Infinity, floats, depth > 32, size > limit."""
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -80,128 +69,92 @@ def strict_json(data: bytes, limit: int = MAX_JSON) -> object:
         return dict(pairs)
     need(len(data) <= limit, "the JSON is larger than allowed")
     try:
-        text, depth = data.decode(), 0
-        for sign in _DEEP.findall(text):  # before parsing: json itself can crash on depth
-            depth += (sign in "[{") - (sign in "]}")
-            need(depth <= MAX_DEPTH, "the JSON is nested too deeply")
+        text = data.decode()
+        depths = accumulate((sign in "[{") - (sign in "]}") for sign in _DEEP.findall(text))
+        need(max(depths, default=0) <= MAX_DEPTH, "the JSON is nested too deeply")  # json itself can crash on that
         found: object = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError):
         raise Malformed("this is not JSON in UTF-8") from None
     _plain(found, null=True)
     return found
-
 def canonical_json(obj: object) -> bytes:
     """The one byte form of a JSON value: no null, no floats, keys sorted, no spaces. Raises Malformed."""
     _plain(obj, null=False)
     return json.dumps(obj, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-
 def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
-
 def words(*values: bytes | int) -> bytes:
     """Each value in 32 bytes: numbers, bools, addresses right-aligned, bytes4 left-aligned, bytes32 as it is."""
     parts = (value.to_bytes(32, "big") if isinstance(value, int) else value for value in values)
     return b"".join(part.ljust(32, b"\0") if len(part) == 4 else part.rjust(32, b"\0") for part in parts)
-
 def to_int(data: bytes) -> int:
     return int.from_bytes(data, "big")
-
 def _table(text: str) -> dict[str, str]:
     entries = (entry.split(":") for entry in " ".join(text.split()).replace(", ", ",").split(";"))
     return {name.strip(): rest.strip() for name, rest in entries}
-
-STRUCTS = _table("""
+STRUCTS = {name: re.sub(r"(^|,)(\w+)(?=,|$)", r"\1bytes32 \2", fields) for name, fields in _table("""
 RoleChange: address account, uint8 role, uint40 start, uint40 end, uint256 nonce, uint40 deadline;
-RegisterDataset: bytes32 dataset, bytes32 documentHash, uint40 deadline;
-PermitRequest: bytes32 permit, bytes32 dataset, uint32 purposeNeed, uint32 categories, bytes32 codeHash,
-    bytes32 paramsSchemaHash, uint32 minCohort, uint16 outputClasses, uint40 expiry, bytes32 documentHash,
-    uint40 deadline; Vote: bytes32 permit, bytes32 requestHash, bool yes, uint40 deadline;
-Suspend: bytes32 permit, uint40 deadline; Enrolment: bytes32 subject, bytes signer, uint8 assurance, uint40 deadline;
-Grant: bytes32 subject, bytes32 dataset, uint32 epoch, uint24 replaces, uint24 fromDay, uint24 untilDay,
-    uint32 purposes, uint32 categories, bytes32 termsCommitment, bytes32 noticeHash, uint40 deadline;
-Revoke: bytes32 subject, bytes32 dataset, uint32 epoch;
-RecordsRegistered: bytes32 ingest, bytes32 dataset, bytes32 leavesRoot, uint32 count, uint40 deadline;
-RunRequest: bytes32 permit, bytes32 paramsHash, bytes32 resultKey, uint256 nonce, uint40 deadline;
-WorkerBinding: bytes32 run, uint32 attempt, bytes32 subjectsHash, bytes32 workerKey, bytes32 codeHash,
-    uint32 leaseSeconds, uint40 deadline;
-Seal: bytes32 run, uint32 attempt, bytes32 outputCommitment, bytes32 ciphertextHash, bytes32 keyCommitment,
-    bytes32 disclosureCommitment, uint8 outputClass, uint32 statistics, uint40 deadline;
-Review: bytes32 run, uint32 attempt, bytes32 viewerKey, uint40 deadline;
-Decision: bytes32 run, uint32 attempt, bytes32 sealHash, uint8 reason, uint40 deadline;
-Cancel: bytes32 run, uint40 deadline; Identity: bytes32 id;
-Witness: bytes32 identity, uint64 block, bytes32 blockHash, uint64 count, bytes32 head;
-EnrolmentItem: Enrolment enrolment, bytes registrarSignature, bytes signerSignature;
-GrantItem: Grant grant, bytes signer, bytes signature
-""")
+RegisterDataset: dataset, documentHash, uint40 deadline;
+PermitRequest: permit, dataset, uint32 purposeNeed, uint32 categories, codeHash, paramsSchemaHash, uint32 minCohort,
+    uint16 outputClasses, uint40 expiry, documentHash, uint40 deadline;
+Vote: permit, requestHash, bool yes, uint40 deadline; Suspend: permit, uint40 deadline;
+Enrolment: subject, bytes signer, uint8 assurance, uint40 deadline;
+Grant: subject, dataset, uint32 epoch, uint24 replaces, uint24 fromDay, uint24 untilDay, uint32 purposes,
+    uint32 categories, termsCommitment, noticeHash, uint40 deadline; Revoke: subject, dataset, uint32 epoch;
+RecordsRegistered: ingest, dataset, leavesRoot, uint32 count, uint40 deadline;
+RunRequest: permit, paramsHash, resultKey, uint256 nonce, uint40 deadline;
+WorkerBinding: run, uint32 attempt, subjectsHash, workerKey, codeHash, uint32 leaseSeconds, uint40 deadline;
+Seal: run, uint32 attempt, outputCommitment, ciphertextHash, keyCommitment, disclosureCommitment, uint8 outputClass,
+    uint32 statistics, uint40 deadline; Review: run, uint32 attempt, viewerKey, uint40 deadline;
+Decision: run, uint32 attempt, sealHash, uint8 reason, uint40 deadline; Cancel: run, uint40 deadline; Identity: id;
+Witness: identity, uint64 block, blockHash, uint64 count, head; GrantItem: Grant grant, bytes signer, bytes signature;
+EnrolmentItem: Enrolment enrolment, bytes registrarSignature, bytes signerSignature
+""").items()}  # as in contracts/typed-data.json; a field without a type is bytes32
 CALLS = _table("""
 5a15f075: PermitRegistry setRole RoleChange m, bytes[] signatures;
-cce569d9: PermitRegistry registerDataset RegisterDataset m, bytes signature;
-9e37263e: PermitRegistry requestPermit PermitRequest m, bytes signature;
-417f812d: PermitRegistry vote Vote m, bytes signature; 4e8a690d: PermitRegistry suspend Suspend m, bytes signature;
+cce569d9: PermitRegistry registerDataset RegisterDataset m; 9e37263e: PermitRegistry requestPermit PermitRequest m;
+417f812d: PermitRegistry vote Vote m; 4e8a690d: PermitRegistry suspend Suspend m;
 edf3773c: ConsentRegistry enrol EnrolmentItem[] items; 5cb2fc01: ConsentRegistry grant GrantItem[] items;
-970d206c: ConsentRegistry revoke Revoke m, bytes signer, bytes signature;
-5873651e: AccessLedger registerRecords RecordsRegistered m, bytes signature;
-45de6e7f: AccessLedger requestRun RunRequest m, bytes params, bytes signature;
+970d206c: ConsentRegistry revoke Revoke m, bytes signer; 5873651e: AccessLedger registerRecords RecordsRegistered m;
+45de6e7f: AccessLedger requestRun RunRequest m, bytes params;
 1513ef07: AccessLedger authorise WorkerBinding m, bytes signature, bytes32[] subjects;
-95d8ea03: AccessLedger seal Seal m, bytes signature; e387bf03: AccessLedger viewOutput Review m, bytes signature;
+95d8ea03: AccessLedger seal Seal m; e387bf03: AccessLedger viewOutput Review m;
 eaced72e: AccessLedger release Decision m, bytes32[] subjects, uint32[] epochs, bytes[2] signatures;
-ea19e3ba: AccessLedger reject Decision m, bytes signature; 489260de: AccessLedger cancel Cancel m, bytes signature
-""")
+ea19e3ba: AccessLedger reject Decision m; 489260de: AccessLedger cancel Cancel m
+""")  # by selector; `bytes signature` follows where nothing else is named so
 EVENTS = _table("""
-Head: 1f5c9311747783bc3de2232f337b75fd15201df1ca5039891226ee5350fe47f6;
-RoleSet: 29e5bb82484047eee2b79f5dd079258c6729ae8ebcb206348183989c85c070df;
-DatasetRegistered: 8abae74be22cd20937ffbff8ca3eb98d30d8c8bed8dd56f21713f1131e506c76;
-PermitRequested: 826864090b0d5c081d691a28d24a8fc962767b1fc4f13485884f064f57525db4;
-Voted: 16efd9a5766ad43ca179f5ef58b8748c48ddedd2dd2a228460465bfa90d4d069;
-PermitApproved: 586e8dd59abc31f93fc823bf425d6638d8b520bbcda76c8cfe16dac57a975bbc;
-PermitSuspended: 7125dc30bc28f835818f51ee787cd8f802bb1d465d194dac09b8cb5d2f949ae3;
-Enrolled: ac1fa4bfbaa26b2bbded1e3b0c8ae260a1f4f374db26e73af8d509a67d732ade;
-ConsentGranted: 586cdc6c9b50c0c4aec269c5a4735807d3494fadfddf9f44d72d8adb48eab0e5;
-ConsentRevoked: d5d2cbe8f68d667f426ae120c1627487dc7a3e37a804a47670d5718cf7b56c0a;
-RevokeStale: b20a23d415666e4e9e16012b940c83e7c756c4b04c5b00704da08cd896980a54;
-ItemRefused: 07da9a99b3cbd6e244a15e7ecb1800a2d35a0dcd9a35288354d7a7959687d75a;
-RecordsSealed: 61942db6485e3e088cda83333675d113ef4d486210df582e3aff0d12e83d7476;
-RunRequested: 400a727fa8fe56d9d4bd5dd520006822e28b29c7151853744a88c26b2aa96e48;
-AccessGranted: b70267b14f7543fe5650e8d973e098e4e0aba195e86dd9371bce3b5a0f12ef35;
-AccessDenied: 6d64e08e177852c474b1893c52212a29964022f79cd542ebc368f517976d6ac1;
-RunRefused: 9fc9a130ac3c915790ff2ea7bb168d0b3071f41c33217e560c0e88348808b5dc;
-RunAuthorised: c884b7f123ee88536847ff62ab0f7df7649a1b8fec4b900652a6664de3445dbd;
-Sealed: 3b3c4bc4584543defb4f059bfc2d30642744ba9c94863e5312bcc96405722801;
-OutputViewed: 06c0a39c01a8c32e6adb7ad68fcb4ba0e0e1e059efac1c0f7d912e1510e39cbe;
-Released: 167d1541340dfc41753523e0dac4a7ab3f1a7904111ca1f11dce93e2725f942d;
-ReleaseRefused: 34a1422c0dc6fcc5ebb57de85f175a1063e665118ca010a54319a5e5e96ed0fc;
-Rejected: 86add0581ce44855b1e3c5efb21c266c616205cc4834d417852473ca51c1a50d;
-RunCancelled: 91bcdabb507342623a3247f0742d8ea20c480833e09f9377cb8e7babd04ce7c5
-""")
-TOPICS = {name: bytes.fromhex(topic) for name, topic in EVENTS.items()}
-
-@cache
+Head: H1yTEXR3g7w94iMvM3t1/RUgHfHKUDmJEibuU1D+R/Y; RoleSet: KeW7gkhAR+7it59d0HkljGcpro68sgY0gYOYnIXAcN8;
+DatasetRegistered: irrnS+Is0gk3/7/4yj65jTDYyL7Y3VbyFxPxEx5QbHY; Voted: Fu/ZpXZq1DyhefXvWLh0jEjd7dLdKiKEYEZb+pDU0Gk;
+PermitRequested: gmhkCQsNXAgdaRoo0kqPyWJ2ex/E8TSFiE8GT1dSXbQ; Enrolled: rB+kv7qiayu97R47DIriYKH083TbJuc6+NUJpn1zKt4;
+PermitApproved: WG6N1Zq8Mfk/yCO/Ql1mONi1ILvNp2yM/hbaxXqXW7w; RevokeStale: sgoj1BVmbk6eFgErlAyD58dWxLBMWwBwTaCM2JaYClQ;
+PermitSuspended: cSXcMLwo+DWBj1HueHzY+AK7HUZdGU2sCbjLXS+UmuM; ItemRefused: B9qambPL1uJEoV5+yxgAotNaDc2aNSiDVNenlZaH11o;
+ConsentGranted: WGzcbJtQwMSuwmnFpHNYB9NJT639359E1y2K20jqsOU; RunRequested: QApyf6j+VtnUvV3VIABoIuKLKccVGFN0SojCayqpbkg;
+ConsentRevoked: 1dLL6PaNZn9CauEgwWJ0h9x6PjeoBKR2cNVxjPe1bAo; AccessDenied: bWTgjhd4UsR0sYk8UiEqKZZAIvec1ULrw2j1F5dtasE;
+RecordsSealed: YZQttkhePgiM2oMzNnXRE+9NSGIQ31guOv8NEug9dHY; AccessGranted: twJnsU91Q/5WUOjZc+CY5OCroZXobdk3G847Wg8S7zU;
+RunRefused: n8mhMKw8kVeQ/y6nuxaNCzBx9BwzIX5WDA6INIgItdw; RunAuthorised: yIS38SPuiFNoR/9iqw9992SaG4/sS5AGUqZmTeNEXb0;
+Sealed: OzxLxFhFQ977TwWb/C0wZCdEupyUhj5TErzJZAVyKAE; OutputViewed: BsCjnAGowy5q23rWj8tLoODh4FnvrBwPfZEuFRDjnL4;
+Released: Fn0VQTQN/EF1NSPg2sSnqz8aeQQRHKHxHc6T4nJflC0; ReleaseRefused: NKFCLA3G/MXrtX3oXxdaEGPmZRGMoBClQxml5elu0Pw;
+Rejected: hq3QWBzkSFWx48XvshwmbGFiBcxINNQXhSRzylHBpQ0; RunCancelled: kbzau1BzQmI6MkfwdC2OogxICDPgn5N3y457q9BM58U
+""")  # keccak256 of each event's signature, in base64
+TOPICS = {name: base64.b64decode(topic + "=") for name, topic in EVENTS.items()}
 def _split(fields: str) -> tuple[tuple[str, str], ...]:
     return tuple((kind, name) for kind, _, name in (part.partition(" ") for part in fields.split(",")))
-
-@cache
 def _dynamic(kind: str) -> bool:
     return kind.endswith(("bytes", "]")) or (kind in STRUCTS and any(_dynamic(k) for k, _ in _split(STRUCTS[kind])))
-
 def _size(kind: str) -> int:  # where the value stands: a dynamic one has only its offset there
     return 32 if _dynamic(kind) or kind not in STRUCTS else 32 * len(_split(STRUCTS[kind]))
-
 def _word(data: bytes, at: int) -> bytes:
     need(at + 32 <= len(data), "the encoded values end too early")
     return data[at:at + 32] if at >= 0 else bytes(32)  # before the start is far outside: there the EVM reads zeros
-
 def _fields(data: bytes, fields: str, base: int) -> dict[str, Any]:
     found, at = {}, base
     for kind, name in _split(fields):
         found[name], at = _value(data, kind, base, at), at + _size(kind)
     return found
-
 def _value(data: bytes, kind: str, base: int, at: int) -> Any:
     """One ABI-encoded value whose head is at `at`. Raises Malformed for what Solidity refuses: dirty bits, short data.
-
-    Not more: anyone may relay a signed message in an odd encoding (slack, parts out of order) that the contracts
-    accept, and a stricter reader could be made to stop there. Items of a batch are read when they are called.
-    """
+    Not more: anyone may relay a message in an odd encoding (slack, parts out of order) that the contracts accept, and
+    a stricter reader could be made to stop there. The items of a batch are read when they are called."""
     if _dynamic(kind):
         at = base + int.from_bytes(_word(data, at), "big", signed=True)
     if kind in STRUCTS:
@@ -219,15 +172,14 @@ def _value(data: bytes, kind: str, base: int, at: int) -> Any:
         return data[at:at + count] if at >= 0 else b""
     late = [partial(_value, data, item, at, at + i * size) for i in range(count)]
     return late if item in STRUCTS else [read() for read in late]
-
 def decode_call(data: bytes) -> tuple[str, str, dict[str, Any]]:
     """Calldata as (contract, function, arguments by name). Raises Malformed."""
     need(data[:4].hex() in CALLS, "the transaction calls a function that the ledger does not record")
     contract, function, fields = CALLS[data[:4].hex()].split(" ", 2)
+    fields += "" if "signature" in fields or "items" in fields else ",bytes signature"
     return contract, function, _fields(data, fields, 4)
 
 # ---- 2 Sources ----
-
 CONTRACTS = ("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger")  # in the order of the identity
 Block = NamedTuple("Block", [("number", int), ("timestamp", int), ("hash", bytes)])
 Transaction = NamedTuple(
@@ -237,44 +189,32 @@ Log = NamedTuple("Log", [
 Identity = NamedTuple("Identity", [  # contracts by name: address, sha256 of the runtime code
     ("chain_id", int), ("genesis", bytes), ("deploy_block", int), ("salt", bytes), ("quorum", int), ("contracts",
     Mapping[str, tuple[bytes, bytes]]), ("founders", tuple[bytes, ...]), ("signatures", Mapping[bytes, bytes])])
-
 def raw(value: object, size: int | None = None) -> bytes:
     """Hex text, with or without 0x, as bytes (`size` of them). Raises Malformed."""
     shaped = isinstance(value, str) and re.fullmatch(r"(0x)?([0-9a-fA-F]{2})*", value)
-    found = bytes.fromhex(str(value).removeprefix("0x")) if shaped else b""
-    need(shaped and size in (None, len(found)), "a value is not hex of the right length")
-    return found
-
+    need(shaped and size in (None, len(str(value).removeprefix("0x")) // 2), "a value is not hex of the right length")
+    return bytes.fromhex(str(value).removeprefix("0x"))
 def number(value: object) -> int:
     """A JSON number, or a quantity of JSON-RPC (0x…), below 2^64. Raises Malformed."""
-    if isinstance(value, str) and re.fullmatch(r"0x[0-9a-fA-F]{1,16}", value):
-        return int(value, 16)
-    whole = isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 64
-    need(whole, "a value is not a whole number")
-    return int(str(value))
-
-def part(source: object, name: str, kind: type = object) -> Any:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 64:
+        return value
+    need(isinstance(value, str) and re.fullmatch(r"0x[0-9a-fA-F]{1,16}", value), "a value is not a whole number")
+    return int(str(value), 16)
+def part(source: Any, name: str, kind: type = object) -> Any:
     """`source[name]` of a JSON object. Raises Malformed."""
-    if isinstance(source, Mapping) and name in source and isinstance(source[name], kind):
-        return source[name]
-    raise Malformed(f"'{name}' is missing or has the wrong form")
-
-def parse_block(rpc: Mapping[str, Any]) -> Block:
-    """A raw eth_getBlockByNumber answer. Raises Malformed."""
+    found = isinstance(source, Mapping) and name in source and isinstance(source[name], kind)
+    need(found, f"'{name}' is missing or has the wrong form")
+    return source[name]
+def parse_block(rpc: Mapping[str, Any]) -> Block:  # a raw eth_getBlockByNumber answer
     return Block(number(part(rpc, "number")), number(part(rpc, "timestamp")), raw(part(rpc, "hash"), 32))
-
-def parse_transaction(rpc: Mapping[str, Any]) -> Transaction:
-    """A raw eth_getTransactionByHash answer of a mined transaction. Raises Malformed."""
+def parse_transaction(rpc: Mapping[str, Any]) -> Transaction:  # a raw eth_getTransactionByHash answer, mined
     place = number(part(rpc, "blockNumber")), number(part(rpc, "transactionIndex"))
     return Transaction(raw(part(rpc, "hash"), 32), *place, raw(part(rpc, "to"), 20), raw(part(rpc, "input")))
-
-def parse_log(rpc: Mapping[str, Any]) -> Log:
-    """One raw eth_getLogs answer. Raises Malformed, also for a log that a reorganisation took back."""
+def parse_log(rpc: Mapping[str, Any]) -> Log:  # one raw eth_getLogs answer
     place = number(part(rpc, "logIndex")), number(part(rpc, "blockNumber")), raw(part(rpc, "transactionHash"), 32)
     need(not rpc.get("removed"), "a log was taken back by the node")
     topics = tuple(raw(topic, 32) for topic in part(rpc, "topics", list))
     return Log(raw(part(rpc, "address"), 20), topics, raw(part(rpc, "data")), *place)
-
 def parse_identity(source: object) -> Identity:
     """The JSON form: the four contracts in order, three founders or more. Raises Malformed."""
     need(part(source, "type") == "volens/identity/1", "this is not a ledger identity")
@@ -284,29 +224,25 @@ def parse_identity(source: object) -> Identity:
     founders, quorum = tuple(raw(who, 20) for who in part(source, "founders", list)), number(part(source, "quorum"))
     need(3 <= len(founders) == len(set(founders)) and 2 <= quorum <= len(founders), "founders or quorum are too few")
     signatures = {raw(who, 20): raw(by) for who, by in part(source, "signatures", dict).items()}
-    start = number(part(source, "chainId")), raw(part(source, "genesisHash"), 32), number(part(source, "deployBlock"))
-    return Identity(*start, raw(part(source, "salt"), 32), quorum, contracts, founders, signatures)
-
+    genesis, salt = raw(part(source, "genesisHash"), 32), raw(part(source, "salt"), 32)
+    first, chain_id = number(part(source, "deployBlock")), number(part(source, "chainId"))
+    return Identity(chain_id, genesis, first, salt, quorum, contracts, founders, signatures)
 def identity_bytes(identity: object) -> bytes:
     """The bytes that name a ledger (protocol.md §1), from its JSON form. Raises Malformed."""
     i = parse_identity(identity)
-    contracts = chain.from_iterable(i.contracts.values())
-    founding: tuple[bytes | int, ...] = (*contracts, i.quorum, len(i.founders), *i.founders)
-    return canonical(b"volens/ledger/1", i.chain_id, i.genesis, i.deploy_block, i.salt, *founding)
-
-def identity_id(identity: object) -> bytes:
-    """The 32 bytes that everybody pins: sha256 of identity_bytes."""
+    contracts: list[bytes] = [part for pair in i.contracts.values() for part in pair]
+    return canonical(b"volens/ledger/1", i.chain_id, i.genesis, i.deploy_block, i.salt, *contracts, i.quorum,
+                     len(i.founders), *i.founders)
+def identity_id(identity: object) -> bytes:  # the 32 bytes that everybody pins
     return sha256(identity_bytes(identity))
 
 # ---- 3 Crypto ----
-
 SIGNED_FOR = {call.split(" ")[2].removesuffix("Item[]"): call.split(" ")[0] for call in CALLS.values()} | {
     "Identity": "PermitRegistry", "Witness": "PermitRegistry"}  # each message is for the contract that takes it
-
 class Crypto:
     """Who signed what, for one deployment (EIP-712 with its salt). The packages come from `load_crypto`."""
-    def __init__(self, ledger: Identity, keccak: Any, signature: Any, errors: tuple[type[Exception], ...]) -> None:
-        self._keccak, self._signature, self._errors = keccak, signature, errors
+    def __init__(self, ledger: Identity, keccak: Any, signature: Any, error: type[Exception]) -> None:
+        self._keccak, self._signature, self._error = keccak, signature, error
         layout = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract,bytes32 salt)"
         named, at = (keccak(layout), keccak(b"volens"), keccak(b"1"), ledger.chain_id), ledger.contracts
         self._kinds = {kind: (keccak(words(*named, at[contract][0], ledger.salt)),
@@ -322,49 +258,35 @@ class Crypto:
         try:
             pair = self._signature(signature[:64] + bytes([signature[64] - 27]))
             return bytes(pair.recover_public_key_from_msg_hash(digest).to_canonical_address())
-        except self._errors:
+        except self._error:
             return b""
-
 def load_crypto(identity: Identity) -> Crypto:
     """Signature checks through eth-account's own parts (faster with coincurve). Raises ImportError without them."""
     from eth_keys.datatypes import Signature
     from eth_keys.exceptions import BadSignature
     from eth_utils.crypto import keccak
-    from eth_utils.exceptions import ValidationError
-    return Crypto(identity, keccak, Signature, (BadSignature, ValidationError))
+    return Crypto(identity, keccak, Signature, BadSignature)
 
 # ---- 4 Fold ----
-
 Args = Mapping[str, Any]  # a message by the field names in STRUCTS, or a call's arguments
 Member = NamedTuple("Member", [("role", int), ("start", int), ("end", int)])
+NOBODY, NOTHING = Member(0, 0, 0), (0, 0, 0, 0, 0, 0, 0)
 Permit = NamedTuple("Permit", [("applicant", bytes), ("request", Args), ("request_hash", bytes), ("status", int),
                                ("votes", dict[bytes, bool])])
 Consent = NamedTuple("Consent", [("status", int), ("epoch", int), ("version", int), ("from_day", int),
                                  ("until_day", int), ("purposes", int), ("categories", int)])
 Ingest = NamedTuple("Ingest", [("dataset", bytes), ("root", bytes), ("count", int)])
 Run = NamedTuple("Run", [("analyst", bytes), ("request", Args), ("attempts", int), ("ended", str)])
-Attempt = NamedTuple("Attempt", [  # granted: subject, epoch, version; denied: subject, reason; worker b"" without crypto
+Attempt = NamedTuple("Attempt", [  # granted: subject, epoch, version; denied: subject, reason; no worker without crypto
     ("worker", bytes), ("binding", Args), ("granted", list[tuple[bytes, int, int]]),
     ("denied", list[tuple[bytes, int]]), ("lease_until", int), ("list_hash", bytes), ("tx", bytes), ("block", int),
     ("seal", Args), ("seal_hash", bytes), ("views", dict[bytes, bytes])])  # who looked: newest viewer key
 Event = tuple[str, tuple[Any, ...], tuple[Any, ...]]  # name, indexed values, the others
 Effect = tuple[int, bytes, list[Event]]  # kind (0: no step on the trail), body words, what the logs must say
-
-def slot_of(consent: Consent) -> int:
-    """The word that the contract keeps (docs/ledger.md, Consent slot)."""
+def slot_of(consent: Consent) -> int:  # the word that the contract keeps (docs/ledger.md, Consent slot)
     return sum(value << shift for value, shift in zip(consent, (248, 216, 192, 168, 144, 112, 80), strict=True))
-
-def why_not(consent: Consent, purposes: int, categories: int, day: int) -> int:
-    """0 while the consent allows all of it on that day, else the reason of an enrolled person who is denied (2-7)."""
-    if consent.status != LIVE:
-        return 3 if consent.version else 2
-    if not consent.from_day <= day <= consent.until_day:
-        return 4 if day < consent.from_day else 5
-    return 6 if purposes & ~consent.purposes else 7 if categories & ~consent.categories else 0
-
 def _effect(kind: int, name: str, indexed: tuple[Any, ...], plain: tuple[Any, ...] = (), body: bytes = b"") -> Effect:
     return kind, body or words(*indexed, *plain), [(name, indexed, plain)]
-
 class Fold:
     """The state that the law gives, one transaction after the other; after a Finding it MUST NOT be used on."""
     def __init__(self, identity: object) -> None:
@@ -376,14 +298,9 @@ class Fold:
         self.runs, self.attempts = dict[bytes, Run](), dict[tuple[bytes, int], Attempt]()
         self.count, self.head, self.signatures = 0, bytes(32), 0  # steps, the value after the last; signatures checked
         self.place, self.time = (0, -1), 0  # (block, index) and seconds of the last transaction
-        self._tx, self._logs = Transaction(b"", 0, 0, b"", b""), tuple[Log, ...]()
-        self._crypto: Crypto | None = None
-
     def apply(self, block: Block, tx: Transaction, logs: Sequence[Log], crypto: Crypto | None = None) -> None:
         """Execute one mined transaction; `logs` are all that it left at the four contracts. Raises Finding.
-
-        With crypto every signature that leads to an access is checked; without it, the ledger's word is taken.
-        """
+        With crypto every signature that leads to an access is checked; without it, the ledger's word is taken."""
         try:
             need(block.number == tx.block and self.place < (tx.block, tx.index), "it does not follow the one before")
             need(self.time <= block.timestamp, "its time is before the time of the block before")
@@ -404,39 +321,37 @@ class Fold:
         except Malformed as error:
             raise Finding(f"step {self.count}, block {tx.block}, transaction 0x{tx.hash.hex()}: {error}") from None
     def _compare(self, must: Sequence[tuple[str, bytes, Sequence[bytes], bytes]]) -> None:
-        """Raise Malformed at the first log that is not byte for byte what the law writes."""
         for i, (name, address, indexed, data) in enumerate(must, 1):
             need(len(self._logs) >= i, f"event {i} ({name}) is missing")
             log, law = self._logs[i - 1], (TOPICS[name], *indexed, data)
-            place = (log.address, log.tx, log.block) == (address, self._tx.hash, self._tx.block)
-            need(place and log.topics[:1] == law[:1], f"event {i} ({name}) is another one, or not of this call")
+            ours = (log.address, log.tx, log.block, log.topics[:1]) == (address, self._tx.hash, self._tx.block, law[:1])
+            need(ours, f"event {i} ({name}) is another one, or not of this call")
             for want, said in zip_longest(law, (*log.topics, log.data), fillvalue=b""):
                 need(said == want, f"event {i} ({name}) must say 0x{want.hex()} where it says 0x{said.hex()}")
         need(len(self._logs) == len(must), f"event {len(must) + 1} should not be there")
     def consent(self, dataset: bytes, subject: bytes) -> Consent:
-        return self.consents.get((dataset, subject), Consent(0, 0, 0, 0, 0, 0, 0))
+        return self.consents.get((dataset, subject), Consent(*NOTHING))
     def denied(self, dataset: bytes, subject: bytes, purposes: int, categories: int, day: int) -> int:
-        """0 while she may be used, else the reason: 1 not enrolled, or 2-7."""
-        return why_not(self.consent(dataset, subject), purposes, categories, day) if subject in self.signers else 1
+        """0 while her consent allows all of it on that day, else the reason: 1 not enrolled, or 2-7."""
+        status, _, version, first, last, allowed, kinds = self.consent(dataset, subject)
+        if status != LIVE:
+            return 1 if subject not in self.signers else 3 if version else 2
+        if not first <= day <= last:
+            return 4 if day < first else 5
+        return 6 if purposes & ~allowed else 7 if categories & ~kinds else 0
     def consent_live(self, dataset: bytes, subject: bytes, purposes: int, categories: int, day: int) -> bool:
         return not self.denied(dataset, subject, purposes, categories, day)
     def granted(self, run: bytes, attempt: int) -> list[tuple[bytes, int, int]]:
-        """(subject, epoch, version) of each granted person; empty for an attempt that was never authorised."""
-        return list(self.attempts[run, attempt].granted) if (run, attempt) in self.attempts else []
+        return list(self.attempts[run, attempt].granted) if (run, attempt) in self.attempts else []  # as in Attempt
     def newest_attempt(self, run: bytes) -> int:
-        """The number of the newest authorised attempt; 0 for none."""
-        return self.runs[run].attempts if run in self.runs else 0
-    def role_of(self, account: bytes) -> int:
-        return self.members[account].role if account in self.members else 0
+        return self.runs[run].attempts if run in self.runs else 0  # 0: none was authorised
     def member_live(self, account: bytes, role: int, time: int) -> bool:
-        return self.role_of(account) == role and self.members[account].start <= time < self.members[account].end
-
-    def _claim(self, event: str, place: int, subject: bytes = b"") -> bytes:
-        """What the ledger says at `place` of an event (indexed words first). Raises Malformed without the event."""
-        for log in self._logs:
-            if log.topics[:1] == (TOPICS[event],) and (not subject or log.topics[1:2] == (subject,)):
-                return (b"".join(log.topics[1:]) + log.data)[32 * place:32 * place + 32]
-        raise Malformed(f"the call must leave the event {event}")
+        member = self.members.get(account, NOBODY)
+        return member.role == role and member.start <= time < member.end
+    def _claim(self, event: str, place: int, subject: bytes = b"") -> bytes:  # what it says there, indexed words first
+        found = [log for log in self._logs if log.topics[:1] == (TOPICS[event],) and subject in (b"", *log.topics[1:2])]
+        need(found, f"the call must leave the event {event}")
+        return (b"".join(found[0].topics[1:]) + found[0].data)[32 * place:32 * place + 32]
     def _signer(self, kind: str, message: Args, signature: bytes, claimed: bytes) -> bytes:
         self.signatures += bool(self._crypto)
         return self._crypto.signer(kind, message, signature) if self._crypto else claimed[-20:]
@@ -448,13 +363,11 @@ class Fold:
         need(claimed[-20:] in (b"", who), f"the {kind} is signed by 0x{who.hex()}, not by 0x{claimed[-20:].hex()}")
         need(not who or not role or self.member_live(who, role, self.time), f"0x{who.hex()} is not live in that role")
         return who
-
     # PermitRegistry: who holds which role, which datasets exist, what the committee allowed
     def _setRole(self, m: Args, a: Args) -> Effect:
         held, quorum = self.members.get(m["account"]), self.identity.quorum
         signers = [self._by("RoleChange", m, signature, role=COMMITTEE) for signature in a["signatures"]]
-        need(len(signers) >= quorum, "no quorum signed")
-        need(not self._crypto or all(x < y for x, y in pairwise(signers)), "the signers are not ascending")
+        need(len(set(signers) if self._crypto else signers) >= quorum, "no quorum of different members signed")
         need(m["nonce"] not in self.nonces and m["role"] and m["start"] <= m["end"], "the change is used, or senseless")
         need(not held or held.role == m["role"] or self.time >= held.end, "the account holds another role")
         self.nonces.add(m["nonce"])
@@ -469,17 +382,17 @@ class Fold:
     def _requestPermit(self, m: Args, a: Args) -> Effect:
         values, asked, categories = tuple(m.values()), m["purposeNeed"], m["categories"]
         who = self._by("PermitRequest", m, a["signature"], self._claim("PermitRequested", 2), ANALYST)
-        need(m["permit"] not in self.permits and m["dataset"] in self.datasets, "the permit is known, or its dataset not")
+        need(m["permit"] not in self.permits and m["dataset"] in self.datasets, "a known permit, or an unknown dataset")
         need(asked and not asked & ~PURPOSES and (asked == CARE or not asked & CARE), "the purposes are not allowed")
-        need(categories and not categories & ~CATEGORIES and m["outputClasses"], "categories or outputs are not allowed")
+        need(categories and not categories & ~CATEGORIES and m["outputClasses"], "categories or outputs not allowed")
         need(m["expiry"] > self.time, "the permit would have ended already")
         self.permits[m["permit"]] = Permit(who, m, sha256(words(*values)), REQUESTED, {})
         return _effect(3, "PermitRequested", (m["permit"], m["dataset"], who), values, words(who, *values))
     def _vote(self, m: Args, a: Args) -> Effect:
         permit = self._permit(m["permit"], REQUESTED)
         who = self._by("Vote", m, a["signature"], self._claim("Voted", 1), COMMITTEE)
-        need(who != permit.applicant and who not in permit.votes, "the applicant voted, or somebody twice")
-        need(m["requestHash"] == permit.request_hash, "the vote is on another request")
+        fresh = who not in (permit.applicant, *permit.votes) and m["requestHash"] == permit.request_hash
+        need(fresh, "the applicant voted, somebody voted twice, or on another request")
         permit.votes[who] = bool(m["yes"])
         kind, body, events = _effect(4, "Voted", (m["permit"], who), (m["yes"],))
         live = sum(yes and self.member_live(member, COMMITTEE, self.time) for member, yes in permit.votes.items())
@@ -489,15 +402,14 @@ class Fold:
         return kind, body, events
     def _suspend(self, m: Args, a: Args) -> Effect:
         said = self._claim("PermitSuspended", 1)
-        role = PROTECTION if self.role_of(said[-20:]) == PROTECTION else COMMITTEE
+        role = PROTECTION if self.members.get(said[-20:], NOBODY).role == PROTECTION else COMMITTEE
         by = self._by("Suspend", m, a["signature"], said, role)
         self.permits[m["permit"]] = self._permit(m["permit"], APPROVED)._replace(status=SUSPENDED)
         return _effect(5, "PermitSuspended", (m["permit"],), (by,))
     def _permit(self, permit: bytes, status: int) -> Permit:
-        known = permit in self.permits and self.permits[permit].status == status
-        need(known, "the permit is unknown, or not at that point")
+        found = self.permits.get(permit)
+        need(found and found.status == status, "the permit is unknown, or not at that point")
         return self.permits[permit]
-
     # ConsentRegistry: who is enrolled with which key, and what she allows
     def _batch(self, law: Callable[[Args], tuple[bytes, Event]], items: list[Callable[[], Args]]) -> Effect:
         """Each item by itself; a skip whose reason cannot be seen here (no crypto, unreadable item) is believed."""
@@ -506,26 +418,26 @@ class Fold:
         for index, item in enumerate(items):
             reason = said.get(words(index), b"")
             try:
-                need(self._crypto or reason.hex() not in UNSEEN, "this skip cannot be checked")
+                need(self._crypto or reason.hex() not in ("d72188c4", "37e8456b"), "NotARegistrar, SignatureInvalid")
                 added, event = law(item())
                 body += added
-            except _Refused as refusal:
+            except _Skip as refusal:
                 event = ("ItemRefused", (index,), (bytes.fromhex(str(refusal)[-8:]),))
             except Malformed:
-                need(reason.hex() in UNSEEN | UNREAD, f"item {index} cannot be read")
+                need(len(reason) == 4, f"item {index} cannot be read, and the ledger does not say that it was skipped")
                 event = ("ItemRefused", (index,), (reason,))
             events.append(event)
         return (16 if law == self._enrol else 17) if body else 0, body, events
     def _enrol(self, item: Args) -> tuple[bytes, Event]:
         e, subject, signer = item["enrolment"], item["enrolment"]["subject"], item["enrolment"]["signer"]
-        need(self.time <= e["deadline"], "DeadlinePassed 6747c9fd", _Refused)
-        need(subject not in self.signers, "AlreadyEnrolled ea3cca5e", _Refused)
-        need(len(signer) == 20 and any(subject), "SignerInvalid e0061160", _Refused)
+        need(self.time <= e["deadline"], "DeadlinePassed 6747c9fd", _Skip)
+        need(subject not in self.signers, "AlreadyEnrolled ea3cca5e", _Skip)
+        need(len(signer) == 20 and any(subject), "SignerInvalid e0061160", _Skip)
         claimed = b"" if self._crypto else self._claim("Enrolled", 1, subject)
         registrar = self._signer("Enrolment", e, item["registrarSignature"], claimed)
-        need(self.member_live(registrar, REGISTRAR, self.time), "NotARegistrar d72188c4", _Refused)
+        need(self.member_live(registrar, REGISTRAR, self.time), "NotARegistrar d72188c4", _Skip)
         own = self._signer("Enrolment", e, item["signerSignature"], signer) == signer
-        need(own, "SignatureInvalid 37e8456b", _Refused)
+        need(own, "SignatureInvalid 37e8456b", _Skip)
         self.signers[subject] = signer
         encoded = (64, e["assurance"], 20, signer.ljust(32, b"\0"))  # signer is `bytes`: offset, length, content
         return words(subject, sha256(signer)), ("Enrolled", (subject, registrar), encoded)
@@ -534,14 +446,14 @@ class Fold:
         subject, dataset, start, end, purposes, categories = (
             g[name] for name in ("subject", "dataset", "fromDay", "untilDay", "purposes", "categories"))
         old = self.consent(dataset, subject)
-        need(self.time <= g["deadline"], "DeadlinePassed 6747c9fd", _Refused)
-        need(subject in self.signers, "NotEnrolled af1f454a", _Refused)
-        need(self._own("Grant", g, item), "SignatureInvalid 37e8456b", _Refused)
-        need(g["epoch"] == old.epoch, "EpochStale ee07e7f9", _Refused)
-        need(g["replaces"] == old.version, "VersionStale 9b8d7ca1", _Refused)
-        need(start <= end >= today, "WindowInvalid b795c652", _Refused)
-        need(purposes and categories, "NothingGranted f1cc6308", _Refused)
-        need(not (purposes & ~PURPOSES or categories & ~CATEGORIES), "MaskUnknown 9cf1b05c", _Refused)
+        need(self.time <= g["deadline"], "DeadlinePassed 6747c9fd", _Skip)
+        need(subject in self.signers, "NotEnrolled af1f454a", _Skip)
+        need(self._own("Grant", g, item), "SignatureInvalid 37e8456b", _Skip)
+        need(g["epoch"] == old.epoch, "EpochStale ee07e7f9", _Skip)
+        need(g["replaces"] == old.version, "VersionStale 9b8d7ca1", _Skip)
+        need(start <= end >= today, "WindowInvalid b795c652", _Skip)
+        need(purposes and categories, "NothingGranted f1cc6308", _Skip)
+        need(not (purposes & ~PURPOSES or categories & ~CATEGORIES), "MaskUnknown 9cf1b05c", _Skip)
         lost = old.purposes & ~purposes or old.categories & ~categories or end < old.until_day
         narrower = old.status == LIVE and (lost or max(start, today) > max(old.from_day, today))
         new = Consent(LIVE, old.epoch + bool(narrower), old.version + 1, start, end, purposes, categories)
@@ -550,8 +462,8 @@ class Fold:
         return words(subject, *plain[2:4]), ("ConsentGranted", (subject, dataset), plain)
     def _revoke(self, m: Args, a: Args) -> Effect:
         who, old = (m["subject"], m["dataset"]), self.consent(m["dataset"], m["subject"])
-        need(m["subject"] in self.signers and self._own("Revoke", m, a), "the revocation is not her own")
-        need(m["epoch"] <= old.epoch, "the revocation names an epoch that has not begun")
+        own = m["subject"] in self.signers and self._own("Revoke", m, a)
+        need(own and m["epoch"] <= old.epoch, "the revocation is not her own, or of an epoch to come")
         if m["epoch"] < old.epoch:
             return 0, b"", [("RevokeStale", who, (m["epoch"], old.epoch))]
         self.consents[m["dataset"], m["subject"]] = old._replace(status=REVOKED, epoch=old.epoch + 1)
@@ -559,26 +471,21 @@ class Fold:
     def _own(self, kind: str, message: Args, given: Args) -> bool:
         signer = self.signers[message["subject"]]
         return bool(given["signer"] == signer == self._signer(kind, message, given["signature"], signer))
-
     # AccessLedger: records, runs, accesses, releases
     def _registerRecords(self, m: Args, a: Args) -> Effect:
-        ingest, dataset = m["ingest"], m["dataset"]
-        need(dataset in self.datasets and ingest not in self.ingests and m["count"], "dataset, ingest or count is wrong")
-        self._by("RecordsRegistered", m, a["signature"], self.datasets[dataset], CUSTODIAN)
-        self.ingests[ingest] = Ingest(dataset, m["leavesRoot"], m["count"])
-        return _effect(32, "RecordsSealed", (ingest, dataset), (m["leavesRoot"], m["count"]))
+        need(m["dataset"] in self.datasets and m["ingest"] not in self.ingests and m["count"], "no new ingest")
+        self._by("RecordsRegistered", m, a["signature"], self.datasets[m["dataset"]], CUSTODIAN)
+        self.ingests[m["ingest"]] = Ingest(m["dataset"], m["leavesRoot"], m["count"])
+        return _effect(32, "RecordsSealed", (m["ingest"], m["dataset"]), (m["leavesRoot"], m["count"]))
     def _requestRun(self, m: Args, a: Args) -> Effect:
         permit = self.permits.get(m["permit"])
         need(sha256(a["params"]) == m["paramsHash"] and len(a["params"]) <= 2048, "the parameters are not as signed")
         who = self._by("RunRequest", m, a["signature"], permit.applicant if permit else b"")
-        if who:
-            need(self.role_of(who) == ANALYST, "no analyst asked")
-            run = sha256(words(who, m["nonce"]))
-            reason = self._permit_reason(permit) if self.member_live(who, ANALYST, self.time) else 36
-        else:  # without crypto, nothing says who asked for a permit that does not exist
-            run, reason = self._claim("RunRefused", 0), to_int(self._claim("RunRefused", 2))
-            need(reason in (32, 36), "the permit does not exist, and the refusal says otherwise")
-        need(run not in self.runs, "the run exists already")
+        run = sha256(words(who, m["nonce"])) if who else self._claim("RunRefused", 0)  # unknown permit, and no crypto
+        ended = not self.member_live(who, ANALYST, self.time) if who else to_int(self._claim("RunRefused", 2)) == 36
+        reason = 36 if ended else self._permit_reason(permit)
+        analyst = not who or self.members.get(who, NOBODY).role == ANALYST
+        need(analyst and run not in self.runs, "no analyst asked, or the run exists already")
         if reason:
             return _effect(35, "RunRefused", (run,), (0, reason))
         self.runs[run] = Run(who, m, 0, "")
@@ -589,21 +496,28 @@ class Fold:
         return 35 if self.time >= permit.request["expiry"] else 0
     def _authorise(self, m: Args, a: Args) -> Effect:
         subjects, name, nth, run = a["subjects"], m["run"], m["attempt"], self._run(m)
-        worker, permit = self._by("WorkerBinding", m, a["signature"]), self.permits[run.request["permit"]].request
-        need(not worker or self.role_of(worker) == WORKER, "no worker signed the binding")
+        permit, worker = self.permits[run.request["permit"]], self._by("WorkerBinding", m, a["signature"])
+        need(not worker or self.members.get(worker, NOBODY).role == WORKER, "no worker signed the binding")
         need(run.ended in ("", "cancelled") and nth == run.attempts + 1 <= 16, "the run ended, or not the next attempt")
         need(len(subjects) <= 1000 and all(x < y for x, y in pairwise(subjects)), "the list is too long or unsorted")
         need(sha256(b"".join(subjects)) == m["subjectsHash"], "the list is not the one that the worker signed")
-        want = permit["purposeNeed"], permit["categories"], self.time // DAY
-        judged = [(subject, self.denied(permit["dataset"], subject, *want)) for subject in subjects]
-        consents = [(subject, self.consent(permit["dataset"], subject)) for subject, reason in judged if not reason]
-        if reason := self._authorise_reason(m, run, worker, len(consents)):
-            return _effect(35, "RunRefused", (name,), (nth, reason))
+        dataset, *want = *(permit.request[n] for n in ("dataset", "purposeNeed", "categories")), self.time // DAY
+        judged = [(subject, self.denied(dataset, subject, *want)) for subject in subjects]
+        live = [(subject, self.consent(dataset, subject)) for subject, reason in judged if not reason]
+        said = [to_int(log.data[32:64]) for log in self._logs if log.topics == (TOPICS["RunRefused"], name)]
+        ended = not self.member_live(worker, WORKER, self.time) if self._crypto else said == [37]
+        reasons = [  # the contract's order; 40 is believed above the permit's minimum: its own floor is in no log
+            run.ended and 43, self.time > run.request["deadline"] and 41, ended and 37,
+            m["codeHash"] != permit.request["codeHash"] and 38,
+            not self.member_live(run.analyst, ANALYST, self.time) and 36, self._permit_reason(permit),
+            (len(live) < max(1, permit.request["minCohort"]) or said == [40]) and 40]
+        if any(reasons):
+            return _effect(35, "RunRefused", (name,), (nth, next(filter(None, reasons))))
         denied = [(subject, reason) for subject, reason in judged if reason]
-        granted = [(subject, consent.epoch, consent.version) for subject, consent in consents]
+        granted = [(subject, consent.epoch, consent.version) for subject, consent in live]
         packed = {subject: nth << 56 | epoch << 24 | version for subject, epoch, version in granted}
         list_hash = sha256(b"".join(words(subject, epoch) for subject, epoch, _ in granted))
-        ends = [permit["expiry"], *((consent.until_day + 1) * DAY for _, consent in consents)]
+        ends = [permit.request["expiry"], *((consent.until_day + 1) * DAY for _, consent in live)]
         lease, tx = min(self.time + min(m["leaseSeconds"], MAX_LEASE), *ends), self._tx
         self.runs[name] = run._replace(attempts=nth)
         self.attempts[name, nth] = Attempt(
@@ -614,17 +528,6 @@ class Fold:
         totals = (nth, len(granted), len(denied), lease, m["workerKey"], list_hash)
         body = words(name, nth, *chain(*packed.items(), *denied))
         return 34, body, [*events, ("RunAuthorised", (name,), totals)]
-    def _authorise_reason(self, m: Args, run: Run, worker: bytes, granted: int) -> int:
-        """Why this attempt is refused (0: it is not): the first that holds, in the contract's order."""
-        permit, refusal = self.permits[run.request["permit"]], (TOPICS["RunRefused"], m["run"])
-        said = [to_int(log.data[32:64]) for log in self._logs if log.topics == refusal]
-        ended = not self.member_live(worker, WORKER, self.time) if self._crypto else said == [37]
-        reasons = [
-            43 if run.ended else 0, 41 if self.time > run.request["deadline"] else 0, 37 if ended else 0,
-            38 if m["codeHash"] != permit.request["codeHash"] else 0,
-            0 if self.member_live(run.analyst, ANALYST, self.time) else 36, self._permit_reason(permit),
-            40 if granted < max(1, permit.request["minCohort"]) else 0]
-        return next(filter(None, reasons), 40 if said == [40] else 0)  # 40 also below the contract's own floor
     def _run(self, m: Args) -> Run:
         need(m["run"] in self.runs, "the run is unknown")
         return self.runs[m["run"]]
@@ -655,27 +558,21 @@ class Fold:
         return who
     def _release(self, m: Args, a: Args) -> Effect:
         run, attempt = self._open(m)
-        done = any(log.topics[:1] == (TOPICS["Released"],) for log in self._logs)
-        said = [self._claim("Released", place) if done else b"" for place in (3, 4)]
+        permit, done = self.permits[run.request["permit"]], [log.topics[0] for log in self._logs if log.topics]
+        said = [self._claim("Released", place) if TOPICS["Released"] in done else b"" for place in (3, 4)]
         pair = [self._checker(m, run, attempt, *signed) for signed in zip(a["signatures"], said, strict=True)]
         need(m["reason"] == 0 and (pair[0] < pair[1] or not any(pair)), "two different checkers must agree")
         granted = [(subject, epoch) for subject, epoch, _ in attempt.granted]
         need(list(zip_longest(a["subjects"], a["epochs"])) == granted, "the list is not the granted one")
-        subject, reason = self._release_reason(self.permits[run.request["permit"]], granted)
-        if reason:
-            return _effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
+        dataset, *want = *(permit.request[n] for n in ("dataset", "purposeNeed", "categories")), self.time // DAY
+        refusals = [(bytes(32), self._permit_reason(permit)), *(
+            (who, self.denied(dataset, who, *want) or 75 * (self.consent(dataset, who).epoch != epoch))
+            for who, epoch in granted)]
+        for subject, reason in refusals:  # the permit, then the first who is unwilling, or at another epoch
+            if reason:
+                return _effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
         self.runs[m["run"]] = run._replace(ended="released")
         return _effect(38, "Released", (m["run"],), (m["attempt"], m["sealHash"], *pair))
-    def _release_reason(self, permit: Permit, granted: list[tuple[bytes, int]]) -> tuple[bytes, int]:
-        """The first who is not willing any more at the epoch of the receipt, and why; (zeros, 0) when all are."""
-        if reason := self._permit_reason(permit):
-            return bytes(32), reason
-        dataset, purposes, categories = (permit.request[name] for name in ("dataset", "purposeNeed", "categories"))
-        for subject, epoch in granted:
-            reason = self.denied(dataset, subject, purposes, categories, self.time // DAY)
-            if reason or self.consent(dataset, subject).epoch != epoch:
-                return subject, reason or 75
-        return bytes(32), 0
     def _reject(self, m: Args, a: Args) -> Effect:
         run, attempt = self._open(m)
         who = self._checker(m, run, attempt, a["signature"], self._claim("Rejected", 3))
@@ -690,9 +587,7 @@ class Fold:
         return _effect(41, "RunCancelled", (m["run"],))
 
 # ---- 5 Bundle ----
-
-Step = NamedTuple("Step", [("head", bytes), ("block", Block), ("tx", Transaction), ("logs", list[Log])])
-
+Step = NamedTuple("Step", [("count", int), ("head", bytes), ("block", Block), ("tx", Transaction), ("logs", list[Log])])
 class Replay:
     """A bundle put through the fold: `steps[n - 1]` is step n of the trail. Raises Malformed, Finding."""
     def __init__(self, source: object, crypto: Crypto | None = None) -> None:
@@ -707,14 +602,18 @@ class Replay:
             logs = [parse_log({**place, "logIndex": part(entry, "index"), **entry}) for entry in entries]
             self.fold.apply(block, tx, logs, crypto)
             if self.fold.count > len(self.steps):
-                self.steps.append(Step(self.fold.head, block, tx, logs))
+                self.steps.append(Step(self.fold.count, self.fold.head, block, tx, logs))
         end = part(source, "head")
         ends = (number(part(end, "count")), raw(part(end, "head"), 32)) == (self.fold.count, self.fold.head)
         need(ends, f"the bundle's own head is not the one of its last step, {self.fold.count}")
+        signed, founders = self.fold.identity.signatures, set(self.fold.identity.founders)
+        need(len(signed.keys() & founders) >= self.fold.identity.quorum, "too few founders signed the identity")
+        for who, by in signed.items() if crypto else ():
+            need(crypto and crypto.signer("Identity", {"id": self.id}, by) == who, f"0x{who.hex()} did not sign it")
     def held(self, source: object) -> Step:
         """The step whose {count, head} somebody holds. Raises Malformed when the trail has another one, or none."""
         count, head = number(part(source, "count")), raw(part(source, "head"), 32)
-        need(0 < count <= len(self.steps), f"step {count} is held by somebody, but the bundle has {len(self.steps)} steps")
+        need(0 < count <= len(self.steps), f"step {count} is held elsewhere, the bundle has {len(self.steps)} steps")
         step = self.steps[count - 1]
         need(step.head == head, f"step {count}, block {step.block.number}: its head is not the one that is held")
         return step
@@ -722,22 +621,22 @@ class Replay:
         """The step up to which a broker, live then, vouches; without crypto 0. Raises Malformed."""
         step, who, by = self.held(source), raw(part(source, "broker"), 20), raw(part(source, "signature"))
         seen, hashed = number(part(source, "block")), raw(part(source, "blockHash"), 32)
-        here = raw(part(self.blocks.get(str(seen), source), "hash" if str(seen) in self.blocks else "blockHash"))
-        need(here == hashed and seen >= step.block.number, "a witness saw another block")
+        mined = self.blocks.get(str(seen), {"hash": hashed.hex()})
+        need(raw(part(mined, "hash")) == hashed and seen >= step.block.number, "a witness saw another block")
         need(self.fold.member_live(who, BROKER, step.block.timestamp), "a witness was not a live broker")
-        count: int = part(source, "count")
-        message = {"identity": self.id, "block": seen, "blockHash": hashed, "count": count, "head": step.head}
+        message = {"identity": self.id, "block": seen, "blockHash": hashed, "count": step.count, "head": step.head}
         need(not self.crypto or self.crypto.signer("Witness", message, by) == who, "a witness did not sign this head")
-        return count if self.crypto else 0
+        return step.count if self.crypto else 0
     def receipt(self, data: bytes) -> int:
         """Check a patient's or a run's receipt (protocol.md §1) against the trail, then its witness."""
         r: Any = strict_json(data)
         patient, ours = part(r, "type") == "volens/receipt/1", raw(part(r, "identity"), 32) == self.id
         need(ours and (patient or r["type"] == "volens/run-receipt/1"), "the receipt is of another ledger or kind")
-        name, _ = raw(part(r, "tx" if patient else "releaseTx"), 32), self.held(r)
-        found = [step for step in self.steps[:r["count"]] if step.tx.hash == name]
+        name, last = raw(part(r, "tx" if patient else "releaseTx"), 32), self.held(r).count
+        found = [step for step in self.steps[:last] if step.tx.hash == name]
         need(found, "the receipt's transaction is not in the trail up to its head")
-        need((self._grants if patient else self._releases)(r, found[0]), "the receipt is not what its transaction recorded")
+        said = (self._grants if patient else self._releases)(r, found[0])
+        need(said, "the receipt is not what its transaction recorded")
         return self.witnessed(r | part(r, "witness", dict))
     def _grants(self, r: Any, step: Step) -> bool:
         key = (TOPICS["ConsentGranted"], raw(part(r, "subject"), 32), raw(part(r, "dataset"), 32))
@@ -745,10 +644,9 @@ class Replay:
         said = words(number(part(r, "epoch")), number(part(r, "version"))), sha256(terms)
         place = number(part(r, "block")), raw(part(r, "blockHash"), 32)
         events = [(log.data[:64], log.data[96:128]) for log in step.logs if log.topics == key]
-        message, by = part(r, "signedMessage", dict), raw(part(r, "signature"))
-        signed = {name: raw(value) if isinstance(value, str) else number(value) for name, value in message.items()}
+        signed = {n: raw(v) if isinstance(v, str) else number(v) for n, v in part(r, "signedMessage", dict).items()}
         items = [item() for item in decode_call(step.tx.input)[2].get("items", [])]
-        mine = any(item.get("signature") == by and item["grant"] == signed for item in items)
+        mine = any((item.get("signature"), item["grant"]) == (raw(part(r, "signature")), signed) for item in items)
         return said in events and place == (step.block.number, step.block.hash) and mine
     def _releases(self, r: Any, step: Step) -> bool:
         name, nth = raw(part(r, "run"), 32), number(part(r, "attempt"))
@@ -756,46 +654,33 @@ class Replay:
         done = [to_int(log.data[:32]) for log in step.logs if log.topics == (TOPICS["Released"], name)]
         if run is None or attempt is None or done != [nth]:
             return False
-        facts = {"permit": run.request, "paramsHash": run.request, "codeHash": attempt.binding,
-                 "outputCommitment": attempt.seal, "listHash": {"listHash": attempt.list_hash},
-                 "sealHash": {"sealHash": attempt.seal_hash}}
-        same = all(raw(part(r, fact), 32) == source[fact] for fact, source in facts.items())
-        return same and part(r, "granted") == len(attempt.granted)
-
-def check_identity(fold: Fold, name: bytes, crypto: Crypto) -> None:
-    """Raise Malformed unless every signature of the identity holds, a quorum of founders' among them."""
-    signed, founders = fold.identity.signatures, set(fold.identity.founders)
-    need(len(signed.keys() & founders) >= fold.identity.quorum, "fewer founders than the quorum signed the identity")
-    for who, by in signed.items():
-        need(crypto.signer("Identity", {"id": name}, by) == who, f"0x{who.hex()} did not sign this identity")
-
+        facts = {**attempt.binding, **run.request, **attempt.seal, "listHash": attempt.list_hash,
+                 "sealHash": attempt.seal_hash, "granted": len(attempt.granted)}
+        hashes = "permit paramsHash codeHash outputCommitment listHash sealHash".split()
+        return part(r, "granted") == facts["granted"] and all(raw(part(r, n), 32) == facts[n] for n in hashes)
 def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] = ()) -> dict[str, tuple[str, str]]:
     """The words consistent, signed, anchored, each with ok, no or not-checked and a plain reason."""
-    found = dict.fromkeys(("consistent", "signed", "anchored"), ("not-checked", "an earlier check failed"))
-    word = "consistent"
+    word, found = "consistent", dict.fromkeys(("consistent", "signed", "anchored"), ("not-checked", "a check failed"))
     try:
         source: Any = strict_json(data, MAX_BUNDLE)
-        replay, witnesses = Replay(source), part(source, "witnesses", list)
+        replay = Replay(source)
         steps = len(replay.steps)
         found[word] = ("ok", f"{steps} steps of ledger 0x{replay.id.hex()}, head 0x{replay.fold.head.hex()}")
         word = "signed"
         try:
-            crypto = load_crypto(replay.fold.identity)
-            replay = Replay(source, crypto)
-            check_identity(replay.fold, replay.id, crypto)
+            replay = Replay(source, load_crypto(replay.fold.identity))
             found[word] = ("ok", f"{replay.fold.signatures} signatures of people and workers")
         except ImportError:
             found[word] = ("not-checked", "signatures need a package: pip install eth-account")
-        for witness in witnesses:  # chosen by whoever made the bundle: they must be true, but anchor nothing
+        for witness in part(source, "witnesses", list):  # the bundle's maker chose them: true, but no anchor
             replay.witnessed(witness)
-        word, reached = "anchored", [replay.receipt(receipt) for receipt in receipts]
-        reached += [number(head["count"]) for head in heads if replay.held(head)]
-        found[word] = ("ok", f"up to step {max(reached)} of {steps}") if any(reached) else (
+        word = "anchored"
+        counts = [replay.receipt(receipt) for receipt in receipts] + [replay.held(head).count for head in heads]
+        found[word] = ("ok", f"up to step {max(counts)} of {steps}") if any(counts) else (
             "not-checked", "give --head COUNT:HEX, or --receipt FILE (needs eth-account), from somebody else")
     except VerifyError as error:
         found[word] = ("no", str(error))
     return found
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the three words; 0 valid, 7 something failed, 8 nothing failed but not everything was checked."""
     parser = argparse.ArgumentParser(prog="verify", description="Check an exported trail: no network, no database.")
@@ -809,13 +694,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         held = [{"count": int(head[1]), "head": head[2]} for head in heads if head]
         found = examine(given.bundle.read_bytes(), held, [path.read_bytes() for path in given.receipt])
     except (OSError, Malformed) as error:
-        found = {"consistent": ("no", str(error) if isinstance(error, Malformed) else "a file cannot be read")}
+        found = {"consistent": ("no", "a file cannot be read" if isinstance(error, OSError) else str(error))}
     for word, (state, reason) in found.items():
         print(f"{word:<12}{state:<13}{reason}")
     states = {state for state, _ in found.values()}
     code = 7 if "no" in states else 8 if "not-checked" in states else 0
     print({0: "valid", 7: f"NOT VALID: {VerifyError.hint}", 8: "not proven: see what was not checked"}[code])
     return code
-
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 
-from api import schemas
+from api import answers, schemas
 from api.auth import Parts
 from api.doors import LargeRoute, StrictRoute
 from api.problems import declared
@@ -20,7 +20,7 @@ DatasetId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="A datase
 PermitId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="A permit's id, 32 bytes in hex.")]
 
 
-@router.post("/roles", response_model=schemas.Written, responses=declared(400, 409, 413))
+@router.post("/roles", response_model=answers.Written, responses=declared(400, 409, 413))
 def set_role(body: schemas.RoleBody, services: Parts) -> Any:
     """Give or end a role, under the signatures of a quorum of the committee."""
     receipt = permits.set_role(services.ledger, schemas.message_of("RoleChange", body.change),
@@ -28,7 +28,7 @@ def set_role(body: schemas.RoleBody, services: Parts) -> Any:
     return {"receipt": services.settle(receipt)}
 
 
-@router.post("/datasets", response_model=schemas.Written, responses=declared(400, 409, 413))
+@router.post("/datasets", response_model=answers.Written, responses=declared(400, 409, 413))
 def register_dataset(body: schemas.DatasetBody, services: Parts) -> Any:
     """Register a dataset in its custodian's name, for good."""
     receipt = permits.register_dataset(services.ledger, schemas.message_of("RegisterDataset", body.registration),
@@ -36,7 +36,7 @@ def register_dataset(body: schemas.DatasetBody, services: Parts) -> Any:
     return {"receipt": services.settle(receipt)}
 
 
-@router.get("/datasets", response_model=list[schemas.Dataset], responses=declared())
+@router.get("/datasets", response_model=list[answers.Dataset], responses=declared())
 def list_datasets(services: Parts) -> Any:
     """The register of datasets, with how many encrypted objects each holds. For everybody."""
     services.projection.sync()
@@ -44,7 +44,7 @@ def list_datasets(services: Parts) -> Any:
             for one in register.list_datasets(services.engine)]
 
 
-@lists.post("/datasets/{dataset}/ingests", response_model=schemas.Written,
+@lists.post("/datasets/{dataset}/ingests", response_model=answers.Written,
             responses=declared(400, 409, 413))
 def register_records(dataset: DatasetId, body: schemas.IngestBody, services: Parts) -> Any:
     """Make encrypted objects exist: the list goes into the bucket, then its root onto the ledger."""
@@ -60,7 +60,7 @@ def register_records(dataset: DatasetId, body: schemas.IngestBody, services: Par
     return {"receipt": services.settle(receipt)}
 
 
-@router.post("/permits", response_model=schemas.Written, responses=declared(400, 409, 413))
+@router.post("/permits", response_model=answers.Written, responses=declared(400, 409, 413))
 def request_permit(body: schemas.PermitBody, services: Parts) -> Any:
     """Ask the committee for a permit; the applicant is who signed."""
     receipt = permits.request_permit(services.ledger, schemas.message_of("PermitRequest", body.request),
@@ -68,21 +68,21 @@ def request_permit(body: schemas.PermitBody, services: Parts) -> Any:
     return {"receipt": services.settle(receipt)}
 
 
-@router.get("/permits", response_model=list[schemas.Permit], responses=declared())
+@router.get("/permits", response_model=list[answers.Permit], responses=declared())
 def list_permits(services: Parts) -> Any:
     """The public register of permits."""
     services.projection.sync()
     return [show_permit(permit) for permit in register.list_permits(services.engine)]
 
 
-@router.get("/permits/{permit}", response_model=schemas.Permit, responses=declared(404))
+@router.get("/permits/{permit}", response_model=answers.Permit, responses=declared(404))
 def show_one_permit(permit: PermitId, services: Parts) -> Any:
     """One permit of the public register."""
     services.projection.sync()
     return show_permit(register.find_permit(services.engine, permit))
 
 
-@router.post("/permits/{permit}/votes", response_model=schemas.Written, responses=declared(400, 409, 413))
+@router.post("/permits/{permit}/votes", response_model=answers.Written, responses=declared(400, 409, 413))
 def vote(permit: PermitId, body: schemas.VoteBody, services: Parts) -> Any:
     """One committee member's yes or no."""
     if body.vote.permit != permit:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path
 
-from api import schemas
+from api import answers, schemas
 from api.auth import AUDITOR, Parts, SignedIn, require_self
 from api.doors import LargeRoute, StrictRoute
 from api.problems import REFUSALS, declared
@@ -22,14 +22,14 @@ lists = APIRouter(route_class=LargeRoute, tags=["people"])
 SubjectId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="A person's id, 32 bytes in hex.")]
 
 
-@router.post("/sign-in/challenge", response_model=schemas.Challenge, responses=declared())
+@router.post("/sign-in/challenge", response_model=answers.Challenge, responses=declared())
 def open_challenge(services: Parts) -> Any:
     """A challenge for one sign-in within five minutes. Sign it only for the address you called."""
     nonce, expires = sessions.open_challenge(services.engine, services.clock())
     return {"nonce": nonce, "audience": services.audience, "expires": expires}
 
 
-@router.post("/sign-in", response_model=schemas.Session, responses=declared(400, 401, 413))
+@router.post("/sign-in", response_model=answers.Session, responses=declared(400, 401, 413))
 def sign_in(body: schemas.SignInBody, services: Parts) -> Any:
     """A bearer token for 15 minutes: a patient's by her id and key, anyone else's by a live role."""
     message = {"account": body.account, "subject": body.subject or "", "nonce": body.nonce, "issuedAt": body.issuedAt}
@@ -40,7 +40,7 @@ def sign_in(body: schemas.SignInBody, services: Parts) -> Any:
     return {"token": token, "expires": expires}
 
 
-@lists.post("/enrolments", response_model=schemas.Enrolled, responses=declared(400, 409, 413))
+@lists.post("/enrolments", response_model=answers.Enrolled, responses=declared(400, 409, 413))
 def enrol(body: schemas.EnrolmentsBody, services: Parts) -> Any:
     """Enrol people whom a registrar and their own keys signed for; a bad item is skipped and named."""
     receipt = consent.enrol(services.ledger, [
@@ -49,7 +49,7 @@ def enrol(body: schemas.EnrolmentsBody, services: Parts) -> Any:
     return {"receipt": services.settle(receipt), "items": _items(len(body.items), receipt)}
 
 
-@lists.post("/consents", response_model=schemas.Consented, responses=declared(400, 409, 413))
+@lists.post("/consents", response_model=answers.Consented, responses=declared(400, 409, 413))
 def grant(body: schemas.ConsentsBody, services: Parts) -> Any:
     """Put signed consents on the ledger. Each accepted one is answered with what its receipt is made of."""
     receipt = consent.grant(services.ledger, [
@@ -66,7 +66,7 @@ def grant(body: schemas.ConsentsBody, services: Parts) -> Any:
     return {"receipt": place, "items": items, "note": note}
 
 
-@router.post("/consents/revocations", response_model=schemas.Revoked, responses=declared(400, 409, 413))
+@router.post("/consents/revocations", response_model=answers.Revoked, responses=declared(400, 409, 413))
 def revoke(body: schemas.RevocationBody, services: Parts) -> Any:
     """Withdraw. A revocation of an older consent changes nothing; the answer then shows what holds now."""
     receipt, stale = consent.revoke(services.ledger, schemas.message_of("Revoke", body.revoke),
@@ -78,7 +78,7 @@ def revoke(body: schemas.RevocationBody, services: Parts) -> Any:
     return {"acted": stale is None, "current": current, "receipt": place, "state": state}
 
 
-@router.get("/consents/{subject}", response_model=schemas.Consents, responses=declared(401, 403, 404))
+@router.get("/consents/{subject}", response_model=answers.Consents, responses=declared(401, 403, 404))
 def show_consents(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
     """What a person has agreed to: for herself only."""
     require_self(caller, subject)
@@ -87,7 +87,7 @@ def show_consents(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
             "consents": [show_consent(one) for one in register.consents_of(services.engine, subject)]}
 
 
-@router.get("/subjects/{subject}/accesses", response_model=schemas.Accesses, responses=declared(401, 403, 404))
+@router.get("/subjects/{subject}/accesses", response_model=answers.Accesses, responses=declared(401, 403, 404))
 def show_accesses(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
     """Every time the ledger decided on a person's data: for herself, or an auditor."""
     require_self(caller, subject, AUDITOR)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Response
 
-from api import schemas
+from api import answers, schemas
 from api.auth import CHECKER, Parts, SignedIn
 from api.doors import StrictRoute
 from api.problems import declared
@@ -21,7 +21,7 @@ AttemptNumber = Annotated[int, Path(ge=1, le=16)]
 State = Literal["queued", "authorised", "sealed", "released", "denied", "withdrawn", "refused"]
 
 
-@router.post("/runs", response_model=schemas.RunRequested, responses=declared(400, 409, 413))
+@router.post("/runs", response_model=answers.RunRequested, responses=declared(400, 409, 413))
 def request_run(body: schemas.RunBody, services: Parts) -> Any:
     """Ask for a run under an approved permit. A refusal of the ledger is a 409 with its reason."""
     try:
@@ -32,21 +32,21 @@ def request_run(body: schemas.RunBody, services: Parts) -> Any:
     return {"run": run.hex(), "receipt": services.settle(receipt)}
 
 
-@router.get("/runs", response_model=list[schemas.RunSummary], responses=declared())
+@router.get("/runs", response_model=list[answers.RunSummary], responses=declared())
 def list_runs(services: Parts, state: State | None = None) -> Any:
     """The public register of runs, newest first."""
     services.projection.sync()
     return [show_summary(run) for run in register.list_runs(services.engine, state or "")]
 
 
-@router.get("/runs/{run}", response_model=schemas.Run, responses=declared(404))
+@router.get("/runs/{run}", response_model=answers.Run, responses=declared(404))
 def show_run(run: RunId, services: Parts) -> Any:
     """How a run stands: attempts, outputs, who looked, and the decision that waits for a second signature."""
     services.projection.sync()
     return _show_run(services, register.find_run(services.engine, run))
 
 
-@router.post("/runs/{run}/cancel", response_model=schemas.Written, responses=declared(400, 409, 413))
+@router.post("/runs/{run}/cancel", response_model=answers.Written, responses=declared(400, 409, 413))
 def cancel_run(run: RunId, body: schemas.CancelBody, services: Parts) -> Any:
     """The analyst withdraws the request."""
     _same(body.cancel.run, run)
@@ -55,7 +55,7 @@ def cancel_run(run: RunId, body: schemas.CancelBody, services: Parts) -> Any:
     return {"receipt": services.settle(receipt)}
 
 
-@router.post("/runs/{run}/attempts/{attempt}/views", response_model=schemas.Written,
+@router.post("/runs/{run}/attempts/{attempt}/views", response_model=answers.Written,
              responses=declared(400, 409, 413))
 def look(run: RunId, attempt: AttemptNumber, body: schemas.ReviewBody, services: Parts) -> Any:
     """A checker looks: recorded first, then the broker gives pieces to the viewer key."""
@@ -64,7 +64,7 @@ def look(run: RunId, attempt: AttemptNumber, body: schemas.ReviewBody, services:
     return {"receipt": services.settle(receipt)}
 
 
-@router.post("/runs/{run}/attempts/{attempt}/release", response_model=schemas.Approved,
+@router.post("/runs/{run}/attempts/{attempt}/release", response_model=answers.Approved,
              responses=declared(400, 404, 409, 413))
 def approve(run: RunId, attempt: AttemptNumber, body: schemas.DecisionBody, services: Parts) -> Any:
     """One checker's yes. The second over the identical decision releases, if everybody in it is still willing."""
@@ -82,7 +82,7 @@ def approve(run: RunId, attempt: AttemptNumber, body: schemas.DecisionBody, serv
     return {"released": True, "checkers": release.checkers_of(receipt), "receipt": services.settle(receipt)}
 
 
-@router.post("/runs/{run}/attempts/{attempt}/reject", response_model=schemas.Written,
+@router.post("/runs/{run}/attempts/{attempt}/reject", response_model=answers.Written,
              responses=declared(400, 409, 413))
 def reject(run: RunId, attempt: AttemptNumber, body: schemas.DecisionBody, services: Parts) -> Any:
     """One checker's no, with its reason; the run ends."""
@@ -117,11 +117,13 @@ def _show_run(services: Services, run: register.Run) -> dict[str, Any]:
     waiting = release.pending(services.engine, run.run, run.attempt, services.clock())
     steps, failure = register.progress_of(services.engine, run.run), register.failure_of(services.engine, run.run)
     return show_summary(run) | {
-        "state": _doing(run, steps, failure), "failure": failure or None, "dataset": permit.dataset, "codeHash": permit.code, "params": run.params, "paramsHash": run.params_hash,
+        "state": _doing(run, steps, failure), "failure": failure or None, "dataset": permit.dataset,
+        "codeHash": permit.code, "params": run.params, "paramsHash": run.params_hash,
         "resultKey": run.result_key, "deadline": run.deadline,
         "attempts": [_show_attempt(services, run.run, one) for one in register.attempts_of(services.engine, run.run)],
         "outputs": [_show_output(services, one) for one in register.outputs_of(services.engine, run.run)],
-        "decision": {"decision": waiting.decision, "checkers": list(waiting.checkers)} if waiting else None,
+        "decision": {"decision": waiting.decision, "checkers": list(waiting.checkers)}
+        if waiting and run.state == "sealed" else None,
         "progress": [{"attempt": step.attempt, "step": step.step, "fraction": step.fraction, "at": step.at}
                      for step in steps],
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
-from api import schemas
+from api import answers
 from api.auth import AUDITOR, PROTECTION, Parts, SignedIn, require_role
 from api.doors import StrictRoute
 from api.problems import declared
@@ -15,7 +15,8 @@ from governance import audit, register
 from governance.verify import canonical_json
 
 router = APIRouter(route_class=StrictRoute, tags=["record"])
-_JSON: dict[int | str, dict[str, Any]] = {200: {"description": "As JSON.", "content": {"application/json": {"schema": {"type": "object"}}}}}
+_JSON: dict[int | str, dict[str, Any]] = {
+    200: {"description": "As JSON.", "content": {"application/json": {"schema": {"type": "object"}}}}}
 
 
 @router.get("/trail", response_class=Response, responses={**_JSON, **declared()})
@@ -26,7 +27,7 @@ def export_trail(services: Parts) -> Response:
     return Response(canonical_json(bundle), media_type="application/json")
 
 
-@router.get("/trail/head", response_model=schemas.TrailHead, responses=declared())
+@router.get("/trail/head", response_model=answers.TrailHead, responses=declared())
 def show_head(services: Parts) -> Any:
     """The trail's newest head, with a broker's signature over what its own node says."""
     count, head = services.ledger.head()
@@ -35,7 +36,7 @@ def show_head(services: Parts) -> Any:
             "blockHash": block["hash"].removeprefix("0x"), "witness": services.witness()}
 
 
-@router.get("/trail/denials", response_model=list[schemas.Denial], responses=declared(401, 403))
+@router.get("/trail/denials", response_model=list[answers.Denial], responses=declared(401, 403))
 def list_denials(services: Parts, caller: SignedIn) -> Any:
     """Every refusal on the ledger: for auditors and the data-protection officer."""
     require_role(caller, AUDITOR, PROTECTION)
@@ -50,7 +51,7 @@ def show_identity(services: Parts) -> Response:
     return Response(canonical_json(dict(services.identity)), media_type="application/json")
 
 
-@router.get("/health", response_model=schemas.Health, responses=declared())
+@router.get("/health", response_model=answers.Health, responses=declared())
 def show_health(services: Parts) -> Any:
     """Which parts live, and since when they have said so. Never fails because a part does."""
     return services.health.report(services.clock())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import socket
 import subprocess
 import sys
@@ -16,15 +17,31 @@ import pytest
 import uvicorn
 
 from api.app import create_app
+from api.birth import sign_identity
 from api.client import Client
-from api.demo.stage import CAST, World
+from api.demo.stage import CAST, World, random32
+from api.results import keep_pair
 from api.services import Services, open_services
 from api.settings import Settings
 from chain.devchain import DevChain
 from chain.tether import tether
 from chain.wallets import Wallet, save
+from governance.brokers import BrokerClient
 from governance.bucket import BucketProcess
-from governance.vault import Bucket
+from governance.envelope import OUTPUT, Label, WrapItem, disclosure_commitment, output_commitment
+from governance.vault import Bucket, seal_record
+from governance.verify import canonical_json
+
+RESULT, DISCLOSURE = b'{"accuracy":"80"}', b'{"suppressed":3}'
+
+
+@dataclass
+class Sealed:
+    """A sealed run, the file of its result key, and the broker that holds the output's key."""
+
+    run: str
+    key_file: Path
+    broker: BrokerClient
 
 
 @dataclass
@@ -57,6 +74,26 @@ class Place:
         return subjects
 
 
+    def sealed_output(self, key_file: Path, commit_to: bytes = RESULT) -> Sealed:
+        """A run of three willing people whose output was encrypted, wrapped by the broker, stored and sealed."""
+        world, noor = self.world, self.as_("noor")
+        subjects = self.people(3)
+        answer = noor.request_run(world.permit(), b'{"model":"logistic"}', keep_pair(key_file), secrets.randbits(256))
+        run, salt = bytes.fromhex(answer["run"]), random32()
+        world.authorise(run, subjects)
+        broker = BrokerClient(self.settings.address("broker"), world.ledger.domain, noor.identity_id)
+        inside = canonical_json({"type": "volens/output/1", "salt": salt.hex(), "result": RESULT.decode(),
+                                 "disclosure": DISCLOSURE.decode()})
+        label = Label(noor.identity_id, run, run, world.dataset, OUTPUT, 1)
+        sealed = seal_record(label, inside, lambda shares: broker.wrap(
+            [WrapItem(run, world.dataset, run, 1, j, share) for j, share in enumerate(shares)]))
+        self.services.bucket.put(sealed.blob)
+        world.seal(run, outputCommitment=output_commitment(run, 1, commit_to, salt),
+                   ciphertextHash=sealed.ciphertext_hash, keyCommitment=sealed.key_commitment,
+                   disclosureCommitment=disclosure_commitment(run, 1, DISCLOSURE, salt))
+        return Sealed(run.hex(), key_file, broker)
+
+
 @pytest.fixture(scope="session")
 def place(devchain: DevChain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     home = tmp_path_factory.mktemp("home")
@@ -65,6 +102,9 @@ def place(devchain: DevChain, tmp_path_factory: pytest.TempPathFactory) -> Itera
     world = World.create(devchain.url, people=people)
     world.people["vera"] = Wallet.new()
     world.set_role(world.people["vera"].address, "auditor")
+    identity = dict(world.ledger.identity)
+    identity["signatures"] = sign_identity(identity, [people["pia"], people["quinn"]])
+    world.ledger.identity = identity
     (home / "identity.json").write_text(json.dumps(world.ledger.identity))
     save(Wallet.new(), home / "keys" / "relay.json")
     for name, wallet in world.people.items():
@@ -103,7 +143,7 @@ def _start_broker(home: Path, node: str) -> tuple[subprocess.Popen[bytes], str]:
 
 def _serve(services: Services, url: str) -> uvicorn.Server:
     config = uvicorn.Config(create_app(services), host="127.0.0.1", port=int(url.rsplit(":", 1)[1]),
-                            access_log=False, log_level="error")
+                            access_log=False, log_level="error", server_header=False)
     server = uvicorn.Server(config)
     threading.Thread(target=server.run, daemon=True).start()
     deadline = time.monotonic() + 10

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 
+import httpx
 import pytest
 
 from api.client import Client
 from api.demo.stage import CODE, FOREVER, SCHEMA, random32
 from api.errors import NotAuthorised, NotThere, NotUnderstood, RefusedByPolicy
+from api.services import Health
 from chain.wallets import Wallet
 from governance import consent
 from governance.ingest import Leaf, leaves_root
@@ -229,11 +232,26 @@ def test_head_identity_and_trail_agree(place) -> None:
 
 
 def test_health_names_what_is_down(place) -> None:
+    place.settings.worker_beat.touch()
+    os.utime(place.settings.worker_beat, (0, 0))
     found = place.anybody().health()
     assert {part: found[part]["state"] for part in found} == {
         "ledger": "ok", "bucket": "ok", "broker": "ok", "worker": "down"}
     place.settings.worker_beat.touch()
     assert place.anybody().health()["worker"]["state"] == "ok"
+
+
+def test_health_never_fails_and_remembers_since_when(place) -> None:
+    reachable = {"there": True}
+
+    def ask() -> httpx.Response:
+        return httpx.get(f"{place.url}/identity" if reachable["there"] else "http://127.0.0.1:9/", timeout=1.0)
+
+    health = Health(place.settings, {"ledger": ask})
+    assert health.report(100)["ledger"] == {"state": "ok", "since": 100}
+    reachable["there"] = False
+    assert health.report(110)["ledger"] == {"state": "down", "since": 110}
+    assert health.report(120)["ledger"] == {"state": "down", "since": 110}
 
 
 def _request_permit(place, noor: Client) -> str:

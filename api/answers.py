@@ -1,0 +1,246 @@
+"""What the doors answer: plain models, in the same forms as what is sent in (api/schemas.py)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from api import schemas
+
+
+class Challenge(BaseModel):
+    nonce: str
+    audience: str
+    expires: int
+
+
+class Session(BaseModel):
+    token: str
+    expires: int
+
+
+class Receipt(BaseModel):
+    """Where a message was mined; count and head are absent when it changed nothing."""
+
+    tx: str
+    block: int
+    blockHash: str
+    count: int | None
+    head: str | None
+
+
+class Written(BaseModel):
+    receipt: Receipt
+
+
+class Item(BaseModel):
+    """What became of one item of a batch: the contract's refusal, or none."""
+
+    index: int
+    accepted: bool
+    reason: str | None = None
+    detail: str | None = None
+    hint: str | None = None
+
+
+class Enrolled(BaseModel):
+    receipt: Receipt
+    items: list[Item]
+
+
+class Witness(BaseModel):
+    """The trail's head under a broker's EIP-712 signature."""
+
+    broker: str
+    block: int
+    blockHash: str
+    count: int
+    head: str
+    signature: str
+
+
+class ConsentItem(Item):
+    proof: dict[str, Any] | None = Field(
+        None, description="Her receipt (protocol.md section 1) but for the terms and their salt, which only she holds.")
+
+
+class Consented(BaseModel):
+    receipt: Receipt
+    items: list[ConsentItem]
+    note: str | None = None
+
+
+class ConsentState(BaseModel):
+    """Status 1 live, 2 revoked; both days are included."""
+
+    dataset: str
+    status: Literal["live", "revoked", "none"]
+    epoch: int
+    version: int
+    fromDay: int
+    untilDay: int
+    purposes: list[str]
+    categories: list[str]
+
+
+class Revoked(BaseModel):
+    """`acted` is false when a newer consent stands: then nothing changed, and `state` is what holds now."""
+
+    acted: bool
+    current: int
+    receipt: Receipt
+    state: ConsentState | None
+
+
+class Consents(BaseModel):
+    subject: str
+    consents: list[ConsentState]
+
+
+class Dataset(BaseModel):
+    dataset: str
+    custodian: str
+    document: str = Field(description="sha256 of the document that describes it")
+    records: int
+
+
+class Permit(BaseModel):
+    permit: str
+    dataset: str
+    applicant: str
+    status: Literal["requested", "approved", "suspended"]
+    expiry: int
+    purposeNeed: int
+    purposes: list[str]
+    categories: list[str]
+    codeHash: str
+    paramsSchemaHash: str
+    minCohort: int
+    outputClasses: int
+    requestHash: str
+    yes: int
+    no: int
+
+
+class Reason(BaseModel):
+    code: int
+    slug: str
+    sentence: str
+
+
+class Attempt(BaseModel):
+    attempt: int
+    granted: int
+    denied: int
+    block: int
+    tx: str
+    leaseUntil: int
+    listHash: str
+    checkers: list[str] = Field(description="Who looked at its output.")
+
+
+class Output(BaseModel):
+    attempt: int
+    sealHash: str
+    ciphertext: str
+    outputCommitment: str
+    outputClass: int
+    statistics: int
+    release: Receipt | None
+
+
+class PendingDecision(BaseModel):
+    decision: schemas.Decision
+    checkers: list[str]
+
+
+class Step(BaseModel):
+    attempt: int
+    step: str
+    fraction: int = Field(description="per mille")
+    at: int
+
+
+class RunSummary(BaseModel):
+    run: str
+    permit: str
+    analyst: str
+    state: str
+    reason: Reason | None
+    attempt: int
+    block: int
+
+
+class Run(RunSummary):
+    failure: str | None = Field(description="Why no worker will try again.")
+    dataset: str
+    codeHash: str
+    params: str
+    paramsHash: str
+    resultKey: str
+    deadline: int
+    attempts: list[Attempt]
+    outputs: list[Output]
+    decision: PendingDecision | None
+    progress: list[Step]
+
+
+class RunRequested(Written):
+    run: str
+
+
+class Approved(BaseModel):
+    """`released` is false while the second checker's signature over the same decision is missing."""
+
+    released: bool
+    checkers: list[str]
+    receipt: Receipt | None
+
+
+class Access(BaseModel):
+    run: str
+    attempt: int
+    granted: bool
+    reason: Reason | None
+    block: int
+    time: int
+    tx: str
+    analyst: str
+    permit: str
+    purposes: list[str]
+    categories: list[str]
+    state: str
+
+
+class Accesses(BaseModel):
+    subject: str
+    accesses: list[Access]
+
+
+class Denial(BaseModel):
+    run: str
+    attempt: int
+    subject: str | None
+    reason: Reason
+    block: int
+
+
+class TrailHead(BaseModel):
+    count: int
+    head: str
+    block: int
+    blockHash: str
+    witness: Witness | None
+
+
+class Part(BaseModel):
+    state: Literal["ok", "down"]
+    since: int
+
+
+class Health(BaseModel):
+    ledger: Part
+    bucket: Part
+    broker: Part
+    worker: Part

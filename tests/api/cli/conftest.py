@@ -1,0 +1,41 @@
+"""`volens(...)` runs a command in this process as its console script would, on the place's home folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from api.cli import main
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    code: int
+    out: str
+    err: str
+
+
+Volens = Callable[..., Told]
+
+
+@pytest.fixture
+def volens(place, monkeypatch, capfd, tmp_path) -> Volens:
+    monkeypatch.setenv("VOLENS_HOME", str(place.home))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Told:
+        monkeypatch.setattr(sys, "argv", ["volens", *arguments])
+        capfd.readouterr()
+        try:
+            main()
+            code = 0
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        out, err = capfd.readouterr()
+        assert "Traceback" not in out + err
+        return Told(code, out, err)
+
+    return run

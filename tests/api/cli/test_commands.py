@@ -1,0 +1,203 @@
+"""Each role's road by its commands, and the exit code of each way to fail."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from api.demo.stage import random32
+
+PARAMS = {"model": "logistic"}
+
+
+def test_a_patient_from_key_to_withdrawal(place, volens) -> None:
+    dataset = place.world.dataset.hex()
+    name = f"ada-{os.urandom(3).hex()}"
+    made = json.loads(volens("keys", "new", name, "--patient", "--plain", "--json").out)
+    assert (place.home / "keys" / f"{name}.json").stat().st_mode & 0o777 == 0o600
+    assert json.loads(volens("keys", "show", name, "--json").out) == made
+    assert volens("enrol", "invite", "--as", "rita", "--for", name).code == 0
+    assert "Enrolled in block" in volens("enrol", "submit", "--as", name, "invitation.json").out
+    assert volens("enrol", "submit", "--as", name, "invitation.json").code == 3
+    assert "agreed to nothing" in volens("consent", "show", "--as", name).out
+
+    granted = volens("consent", "grant", "--as", name, dataset, "--preset", "cancer", "--json")
+    receipt = json.loads((place.home / "receipts" / name / json.loads(granted.out)["receiptFile"]).read_text())
+    assert (receipt["subject"], receipt["version"]) == (made["subject"], 1)
+    assert json.loads(receipt["terms"])["preset"] == "cancer"
+    shown = json.loads(volens("consent", "show", "--as", name, "--json").out)
+    assert (shown[0]["status"], "cancer-research" in shown[0]["purposes"]) == ("live", True)
+    assert volens("consent", "grant", "--as", name, dataset, "--preset", "health").code == 0  # replaces the first
+
+    assert "You withdrew" in volens("consent", "revoke", "--as", name, dataset).out
+    assert json.loads(volens("consent", "show", "--as", name, "--json").out)[0]["status"] == "revoked"
+    assert "Nobody has asked" in volens("access", "list", "--as", name).out
+
+
+def test_a_receipt_of_the_command_line_anchors_the_exported_trail(place, volens, tmp_path) -> None:
+    name = f"eva-{os.urandom(3).hex()}"
+    volens("keys", "new", name, "--patient", "--plain")
+    volens("enrol", "invite", "--as", "rita", "--for", name)
+    volens("enrol", "submit", "--as", name)
+    told = json.loads(volens("consent", "grant", "--as", name, place.world.dataset.hex(), "--json").out)
+    assert volens("trail", "export", "trail.json").code == 0
+    assert Path("verify.py").is_file()
+    receipt = place.home / "receipts" / name / told["receiptFile"]
+    assert volens("verify", "trail.json").code == 7  # nobody else's head: not shown to be valid
+    whole = volens("verify", "trail.json", "--receipt", str(receipt))
+    assert (whole.code, whole.out.splitlines()[-1]) == (0, "valid")
+    head = volens("trail", "head").out.strip()
+    assert volens("verify", "trail.json", "--head", head).code == 0
+    bundle = json.loads(Path("trail.json").read_text())
+    bundle["transactions"].pop()
+    Path("cut.json").write_text(json.dumps(bundle))
+    assert volens("verify", "cut.json", "--head", head).code == 7
+
+
+def test_committee_and_analyst_by_their_commands(place, volens, tmp_path) -> None:
+    Path("plan.md").write_text("what and why")
+    dataset = volens("dataset", "register", "--as", "omar", "--document", "plan.md").out.split()[0]
+    assert dataset in volens("dataset", "list").out
+    permit = volens("permit", "request", "--as", "noor", dataset, "--document", "plan.md").out.split()[0]
+    assert volens("permit", "vote", "--as", "noor", permit).code == 3
+    assert volens("permit", "vote", "--as", "pia", permit, "--yes").code == 0
+    Path("params.json").write_text(json.dumps(PARAMS))
+    refused = volens("run", "request", "--as", "noor", permit, "--params", "params.json")
+    assert (refused.code, "[permit-not-approved]" in refused.err) == (3, True)
+    assert "approved" in volens("permit", "vote", "--as", "quinn", permit, "--yes").out
+    assert json.loads(volens("permit", "show", permit, "--json").out)["purposes"] == [
+        "outside-recipient", "cancer-research"]
+    assert permit in volens("permit", "show").out
+    run = volens("run", "request", "--as", "noor", permit, "--params", "params.json").out.split()[0]
+    key = place.home / "keys" / "noor.results" / f"{run}.key"
+    assert key.stat().st_mode & 0o777 == 0o600
+    assert json.loads(volens("run", "show", run, "--json").out)["state"] == "queued"
+    assert volens("run", "cancel", "--as", "noor", run).code == 0
+    assert volens("run", "watch", run).out.split()[-1] == "withdrawn"
+
+
+def test_checkers_look_and_release_and_the_analyst_opens(place, volens, tmp_path) -> None:
+    sealed = place.sealed_output(tmp_path / "key")
+    folder = place.home / "keys" / "noor.results"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    (folder / f"{sealed.run}.key").write_bytes(sealed.key_file.read_bytes())
+    (folder / f"{sealed.run}.key").chmod(0o600)
+    assert sealed.run in volens("review", "list").out
+    assert volens("review", "approve", "--as", "sol", sealed.run).code == 3
+    assert volens("result", "open", "--as", "noor", sealed.run).code == 3
+    assert json.loads(volens("review", "open", "--as", "sol", sealed.run).out)["result"] == {"accuracy": "80"}
+    assert volens("review", "open", "--as", "tess", sealed.run, "--out", "seen.json").code == 0
+    assert "still missing" in volens("review", "approve", "--as", "sol", sealed.run).out
+    assert "Released" in volens("review", "approve", "--as", "tess", sealed.run).out
+    assert volens("result", "open", "--as", "noor", sealed.run, "--out", "result.json").code == 0
+    assert json.loads(Path("result.json").read_text())["disclosure"] == {"suppressed": 3}
+    assert volens("run", "watch", sealed.run).out.strip() == "released"
+
+
+def test_a_checkers_no_by_its_command(place, volens, tmp_path) -> None:
+    sealed = place.sealed_output(tmp_path / "key")
+    assert volens("review", "open", "--as", "tess", sealed.run).code == 0
+    assert volens("review", "reject", "--as", "tess", sealed.run, "--reason", "nonsense").code == 2
+    assert volens("review", "reject", "--as", "tess", sealed.run, "--reason", "not-permitted").code == 0
+    ended = volens("run", "watch", sealed.run)
+    assert (ended.code, "[not-permitted]" in ended.err) == (3, True)
+
+
+def test_a_custodian_ingests_a_folder_twice_as_two_versions(place, volens, tmp_path) -> None:
+    (subject,) = place.people()
+    folder = tmp_path / "cohort" / subject.hex()
+    folder.mkdir(parents=True)
+    (folder / "expression.json").write_text('{"canary":"zq-genes"}')
+    (folder / "observations.json").write_text("{}")
+    dataset = place.world.dataset.hex()
+    for _ in range(2):
+        told = volens("dataset", "ingest", "--as", "omar", dataset, "--from", "cohort", "--json")
+        assert (told.code, json.loads(told.out)["records"]) == (0, 2)
+    from governance import register
+
+    mine = [record for record in register.records_of(place.services.engine, dataset) if record.subject == subject.hex()]
+    assert {(record.category, record.version) for record in mine} == {(2, 2), (6, 2)}
+    assert not any(b"zq-genes" in place.services.bucket.get(f"o/{record.ciphertext}") for record in mine)
+    (folder / "secrets.txt").write_text("x")
+    assert volens("dataset", "ingest", "--as", "omar", dataset, "--from", "cohort").code == 2
+
+
+def test_rebuild_compares_and_names_an_edited_row(place, volens) -> None:
+    from sqlalchemy import update
+
+    from governance.tables import consents
+
+    (subject,) = place.people()
+    place.anybody().permits()
+    assert volens("rebuild", "--compare").code == 0
+    with place.services.engine.begin() as connection:
+        connection.execute(update(consents).where(consents.c.subject == subject.hex()).values(purposes=4))
+    found = volens("rebuild", "--compare")
+    assert (found.code, subject.hex() in found.out) == (7, True)
+    assert volens("rebuild").code == 0
+    assert volens("rebuild", "--compare").code == 0
+
+
+def test_doctor_says_how_things_are(place, volens) -> None:
+    place.settings.worker_beat.touch()
+    told = volens("doctor")
+    assert told.code == 0
+    assert "1 broker" in told.out
+    assert "holds no role" in told.out
+
+
+@pytest.mark.parametrize(("arguments", "code"), [
+    (("nonsense",), 2),
+    (("run", "show", "xyz"), 2),
+    (("run", "show", "ab" * 32), 4),
+    (("keys", "show", "../../etc/passwd"), 2),
+    (("keys", "show", "no-such-person"), 4),
+    (("consent", "show", "--as", "http://evil.example"), 2),
+    (("consent", "show", "--as", "a\x1b[31mb"), 2),
+    (("consent", "show", "--as", "noor"), 2),
+    (("consent", "grant", "--as", "noor", "ab" * 32, "--preset", "everything"), 2),
+    (("trail", "denials", "--as", "noor"), 5),
+    (("access", "list", "--as", "noor", "--subject", "ab" * 32), 5),
+    (("access", "list", "--as", "vera", "--subject", "ab" * 32), 4),
+    (("verify", "no-such-file.json"), 4),
+    (("verify", "/etc/hostname"), 7),
+    (("dataset", "register", "--as", "omar", "--document", "no-such-file.md"), 2),
+    (("dataset", "ingest", "--as", "omar", "ab" * 32, "--from", "gse7390"), 2),
+    (("run", "request", "--as", "noor", "ab" * 32, "--params", "no-such-file.json"), 2),
+])
+def test_each_failure_has_its_code_and_a_plain_sentence(place, volens, arguments: tuple[str, ...], code: int) -> None:
+    told = volens(*arguments)
+    assert told.code == code, told
+    assert str(place.home) not in told.out + told.err
+    assert ".py" not in told.err
+
+
+def test_with_the_service_away_the_code_says_so(place, volens, monkeypatch) -> None:
+    monkeypatch.setenv("VOLENS_API", "http://127.0.0.1:9")
+    told = volens("dataset", "list")
+    assert (told.code, told.err.splitlines()[0]) == (6, "The service does not answer.")
+
+
+def test_a_locked_key_asks_for_its_password(place, volens, monkeypatch) -> None:
+    from chain.wallets import Wallet, save
+
+    name = f"real-{os.urandom(3).hex()}"
+    save(Wallet.new(), place.home / "keys" / f"{name}.json", {"subject": random32().hex()}, "open sesame")
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: "wrong")
+    assert volens("consent", "show", "--as", name).code == 2
+    monkeypatch.setattr("typer.prompt", lambda *_, **__: "open sesame")
+    assert volens("consent", "show", "--as", name).code == 5  # the key opens; nobody is enrolled with it
+
+
+def test_an_internal_failure_is_one_sentence(place, volens, monkeypatch) -> None:
+    from api.client import Client
+
+    def fail(_: Client) -> None:
+        raise KeyError("secret-value")
+
+    monkeypatch.setattr(Client, "datasets", fail)
+    told = volens("dataset", "list")
+    assert (told.code, "secret-value" in told.err) == (70, False)

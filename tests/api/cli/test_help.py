@@ -1,0 +1,68 @@
+"""The first thing anybody sees comes at once, and teaches."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+
+import pytest
+
+HEAVY = ("torch", "sklearn", "web3", "fastapi", "sqlalchemy", "eth_account", "pydantic", "httpx", "numpy",
+         "cryptography")
+GROUPS = ("keys", "enrol", "consent", "access", "dataset", "permit", "run", "review", "result", "trail")
+
+
+def test_help_comes_within_300_ms_over_bare_python() -> None:
+    bare = _median([sys.executable, "-c", "pass"])
+    helped = _median([sys.executable, "-c", "from api.cli import main; main()", "--help"])
+    assert helped - bare < 0.3
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = ("import sys; from api.cli.root import app\n"
+            "try:\n    app(['--help'])\nexcept SystemExit: pass\n"
+            f"print('LOADED', sorted({{name.split('.')[0] for name in sys.modules}} & set({HEAVY!r})))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "LOADED []"
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_each_command_that_signs_shows_an_example(volens, group: str) -> None:
+    from typer.main import get_command
+
+    from api.cli.root import app
+
+    commands = get_command(app).commands[group].commands  # type: ignore[attr-defined]
+    assert commands
+    for name, command in commands.items():
+        signs = any("--as" in option.opts for option in command.params)
+        plain = (group, name) in (("consent", "show"), ("run", "cancel"), ("trail", "denials"))
+        assert not signs or plain or "Example: `volens " in command.help, (group, name)
+
+
+def test_every_command_of_the_protocol_is_there(volens) -> None:
+    from typer.main import get_command
+
+    from api.cli.root import app
+
+    root = get_command(app)
+    found = {name: set(getattr(command, "commands", {})) for name, command in root.commands.items()}  # type: ignore[attr-defined]
+    assert found == {
+        "keys": {"new", "show"}, "demo": set(), "serve": set(), "worker": set(), "doctor": set(),
+        "enrol": {"invite", "submit"}, "consent": {"grant", "show", "revoke"},
+        "dataset": {"register", "ingest", "list"}, "permit": {"request", "vote", "show"},
+        "run": {"request", "show", "watch", "cancel"}, "review": {"list", "open", "approve", "reject"},
+        "result": {"open"}, "access": {"list"}, "trail": {"export", "head", "denials"}, "verify": set(),
+        "rebuild": set(),
+    }
+
+
+def _median(argv: list[str]) -> float:
+    took = []
+    for _ in range(5):
+        began = time.perf_counter()
+        subprocess.run(argv, capture_output=True, check=True)
+        took.append(time.perf_counter() - began)
+    return statistics.median(took)

@@ -1,0 +1,54 @@
+"""An output opens for whoever the ledger says, on her own machine, and only as the one that was sealed."""
+
+from __future__ import annotations
+
+import pytest
+
+from api.errors import NotThere, VerificationFailed
+from api.results import keep_pair, open_output, run_receipt, write_receipt
+from governance.errors import BrokerRefused
+from governance.verify import Replay
+
+RESULT, DISCLOSURE = b'{"accuracy":"80"}', b'{"suppressed":3}'  # what the place seals
+
+
+@pytest.fixture
+def sealed(place, tmp_path):
+    return place.sealed_output(tmp_path / "result.key")
+
+
+def test_checker_then_analyst_open_it_and_the_receipt_verifies(place, sealed, tmp_path) -> None:
+    noor, sol, tess = (place.as_(name) for name in ("noor", "sol", "tess"))
+    with pytest.raises(BrokerRefused) as early:
+        open_output(noor, sealed.broker, noor.run(sealed.run), sealed.key_file)
+    assert early.value.reason.slug == "not-released"
+    with pytest.raises(BrokerRefused) as unseen:
+        open_output(sol, sealed.broker, sol.run(sealed.run), sealed.key_file, sol.wallet.address)
+    assert unseen.value.reason.slug == "no-look"
+    for checker in (sol, tess):
+        viewer = tmp_path / checker.wallet.address
+        checker.look(sealed.run, 1, keep_pair(viewer))
+        seen = open_output(checker, sealed.broker, checker.run(sealed.run), viewer, checker.wallet.address)
+        assert (seen.result, seen.disclosure) == (RESULT, DISCLOSURE)
+        checker.approve(sealed.run)
+    found = noor.run(sealed.run)
+    opened = open_output(noor, sealed.broker, found, sealed.key_file)
+    assert opened == seen
+    receipt = run_receipt(noor, found, opened, sealed.broker.witness())
+    kept = write_receipt(tmp_path / "receipts", receipt)
+    assert kept.stat().st_mode & 0o777 == 0o600
+    Replay(noor.trail()).receipt(receipt)
+
+
+def test_another_output_than_the_sealed_one_is_noticed(place, tmp_path) -> None:
+    sealed = place.sealed_output(tmp_path / "key", commit_to=b"something else")
+    sol = place.as_("sol")
+    sol.look(sealed.run, 1, keep_pair(tmp_path / "viewer"))
+    with pytest.raises(VerificationFailed, match="not the one that was sealed"):
+        open_output(sol, sealed.broker, sol.run(sealed.run), tmp_path / "viewer", sol.wallet.address)
+
+
+def test_without_the_key_of_the_request_nothing_opens(place, sealed, tmp_path) -> None:
+    noor = place.as_("noor")
+    with pytest.raises(NotThere):
+        open_output(noor, sealed.broker, noor.run(sealed.run), tmp_path / "elsewhere.key")

@@ -1,0 +1,136 @@
+"""The whole road in one process for tests: real chain, bucket and broker door; simulated people with records."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from analytics.canonical import dump_canonical
+from analytics.code import code_hash, params_schema_hash
+from analytics.synthetic import simulate_people
+from api.demo.stage import FOREVER, World
+from api.worker import Worker
+from chain.devchain import DevChain
+from chain.events import Receipt
+from chain.ledger import Ledger
+from governance.broker.custody import Broker
+from governance.broker.door import Server
+from governance.brokers import BrokerClient
+from governance.bucket import BucketProcess
+from governance.envelope import Header, read_header
+from governance.ingest import Leaf, Source, encrypt, leaves_root, store_leaves
+from governance.keys import new_pair
+from governance.projection import Projection
+from governance.tables import TableOutbox, open_database
+from governance.vault import Bucket
+from governance.verify import identity_id
+
+PARAMS = dump_canonical({
+    "model": "logistic", "layers": ["genes"], "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+    "folds": 2, "repeats": 10, "permutations": 19, "seed": 1,
+})
+
+
+@dataclass
+class Road:
+    """`subjects` are enrolled, willing, and have two records each."""
+
+    folder: Path
+    world: World
+    bucket: Bucket
+    bucket_log: Path
+    door: Server
+    broker: Broker
+    client: BrokerClient
+    subjects: list[bytes] = field(default_factory=list)
+    leaves: list[Leaf] = field(default_factory=list)
+
+    @classmethod
+    def build(cls, folder: Path, chain: DevChain, bucket: BucketProcess, people: int = 12) -> Road:
+        world = World.create(chain.url)
+        broker = Broker(folder / "broker", chain.url, dict(world.ledger.identity), lambda: int(time.time()))
+        world.set_role(broker.address, "broker")
+        door = Server(0, broker)
+        threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        store = Bucket(f"b{secrets.token_hex(8)}", bucket.url)
+        store.create()
+        client = BrokerClient(f"http://127.0.0.1:{door.server_address[1]}", world.ledger.domain,
+                              identity_id(world.ledger.identity))
+        road = cls(folder, world, store, bucket.log, door, broker, client)
+        road.subjects = world.enrol(people)
+        road.ingest([
+            Source(subject, category, payload)
+            for subject, person in zip(road.subjects, simulate_people(people, seed=3), strict=True)
+            for category, payload in ((2, person.observations(subject.hex())), (6, person.expression(subject.hex())))
+        ])
+        world.grant(road.subjects)
+        return road
+
+    def ingest(self, sources: list[Source], versions: dict[bytes, int] | None = None) -> list[Leaf]:
+        leaves = encrypt(sources, self.world.dataset, self.client_identity, self.client, self.bucket, versions)
+        ingest = secrets.token_bytes(32)
+        root = leaves_root(ingest, self.world.dataset, leaves)
+        store_leaves(self.bucket, root, leaves)
+        message = {"ingest": ingest, "dataset": self.world.dataset, "leavesRoot": root, "count": len(leaves), "deadline": FOREVER}
+        self.world.relay("AccessLedger", "registerRecords", "RecordsRegistered", message,
+                         self.world.by("omar", "RecordsRegistered", message))
+        self.client.hand_over(ingest, [leaf.to_json() for leaf in leaves])
+        self.leaves += leaves
+        return leaves
+
+    @property
+    def client_identity(self) -> bytes:
+        return identity_id(self.world.ledger.identity)
+
+    def permit(self, **change: Any) -> bytes:
+        return self.world.permit(**{"codeHash": code_hash(), "paramsSchemaHash": params_schema_hash()} | change)
+
+    def request(self, permit: bytes | None = None, result_key: bytes | None = None, params: bytes = PARAMS) -> bytes:
+        nonce = secrets.randbits(256)
+        message = {"permit": permit or self.permit(), "paramsHash": sha256(params).digest(),
+                   "resultKey": result_key or new_pair()[1], "nonce": nonce, "deadline": FOREVER}
+        self.world.relay("AccessLedger", "requestRun", "RunRequest", message, params,
+                         self.world.by("noor", "RunRequest", message))
+        account = bytes.fromhex(self.world.people["noor"].address[2:]).rjust(32, b"\0")
+        return sha256(account + nonce.to_bytes(32, "big")).digest()
+
+    def authorise(self, run: bytes, worker_key: bytes, attempt: int = 1, **change: Any) -> Receipt:
+        return self.world.authorise(run, self.subjects, workerKey=worker_key, attempt=attempt,
+                                    **{"codeHash": code_hash()} | change)
+
+    def headers(self, leaves: list[Leaf] | None = None) -> list[Header]:
+        return [read_header(self.bucket.get(f"o/{leaf.ciphertext.hex()}")) for leaf in leaves or self.leaves]
+
+    def database(self, name: str = "volens.db") -> str:
+        return f"sqlite:///{self.folder / name}"
+
+    def projection(self, name: str = "volens.db") -> Projection:
+        return Projection(open_database(self.database(name)), self.world.ledger, self.bucket)
+
+    def worker(self, name: str = "volens.db", **change: Any) -> Worker:
+        wallet = self.world.people["wanda"]
+        engine = open_database(self.database(name))
+        ledger = Ledger.connect(self.url, self.world.ledger.identity, wallet, TableOutbox(engine))
+        projection = Projection(engine, ledger, self.bucket)
+        return Worker(wallet, ledger, engine, projection, self.bucket, self.client, **change)
+
+    @property
+    def url(self) -> str:
+        return str(self.world.ledger.node.url)
+
+    def journal(self) -> list[str]:
+        return (self.folder / "broker" / "journal.jsonl").read_text().splitlines()
+
+    def fetches(self) -> int:
+        """Objects the bucket handed out, by its own request log (written just after each answer)."""
+        time.sleep(0.2)
+        return sum("GET" in line and "alt=media" in line for line in self.bucket_log.read_text(errors="replace").splitlines())
+
+    def close(self) -> None:
+        self.door.shutdown()
+        self.door.server_close()

@@ -1,0 +1,282 @@
+"""The one idea, through the broker's own door: a key leaves only against a mined, still valid receipt of that access."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from road import Road
+
+from api.demo.stage import CATEGORIES, FOREVER, World, random32
+from chain.devchain import DevChain
+from governance.broker.custody import Broker, Refusal
+from governance.brokers import BrokerAnswer
+from governance.envelope import decode_pieces, open_message, read_header
+from governance.errors import BrokerRefused, BrokerUnavailable
+from governance.ingest import Source, encrypt
+from governance.keys import new_pair
+from governance.vault import open_record
+
+
+@dataclass
+class Question:
+    """What a worker asks the broker; a test changes one thing of it."""
+
+    road: Road
+    run: bytes = b""
+    attempt: int = 1
+    tx: bytes = b""
+    worker_key: bytes = b""
+    private: Any = None
+    headers: list[Any] = field(default_factory=list)
+
+    def ask(self) -> BrokerAnswer:
+        return self.road.client.pieces(self.run, self.attempt, self.tx, self.worker_key, self.headers)
+
+
+def authorised(road: Road, permit: bytes | None = None, **change: Any) -> Question:
+    """An honest question: an authorised attempt and every record of everybody in it."""
+    private, public = new_pair()
+    run = road.request(permit)
+    receipt = road.authorise(run, public, **change)
+    return Question(road, run, 1, receipt.tx, public, private, road.headers())
+
+
+def newest(road: Road, question: Question) -> Question:
+    """The same run's next attempt."""
+    private, public = new_pair()
+    receipt = road.authorise(question.run, public, attempt=question.attempt + 1)
+    return Question(road, question.run, question.attempt + 1, receipt.tx, public, private, question.headers)
+
+
+def test_an_honest_question_opens_every_record(road: Road) -> None:
+    question = authorised(road)
+    answer = question.ask()
+    pieces = decode_pieces(open_message(question.private, answer.info, answer.sealed), answer.broker)
+    for leaf, header in zip(road.leaves, question.headers, strict=True):
+        shares = [piece.share for piece in sorted(pieces, key=lambda p: p.j) if piece.record == leaf.record]
+        blob = road.bucket.get(f"o/{leaf.ciphertext.hex()}")
+        assert open_record(blob, leaf.ciphertext, header.label, shares).startswith(b"{")
+    assert len(road.journal()) == 1
+
+
+def test_the_same_question_again_is_the_same_answer_and_one_line(road: Road) -> None:
+    question = authorised(road)
+    assert question.ask().sealed == question.ask().sealed
+    assert len(road.journal()) == 1
+
+
+def forged(question: Question) -> None:
+    question.tx = random32()
+
+
+def foreign(question: Question) -> None:
+    question.tx = authorised(question.road).tx
+
+
+def older_attempt(question: Question) -> None:
+    newest(question.road, question)
+
+
+def other_worker(question: Question) -> None:
+    question.worker_key = new_pair()[1]
+
+
+def unregistered(question: Question) -> None:
+    """Encrypted and in the bucket, but no ledger entry names it."""
+    road = question.road
+    subject = road.subjects[0]
+    (leaf,) = encrypt([Source(subject, 2, b"{}", ordinal=7)], road.world.dataset, road.client_identity, road.client, road.bucket)
+    question.headers = road.headers([leaf])
+
+
+def older_version(question: Question) -> None:
+    road = question.road
+    first = road.leaves[0]
+    road.ingest([Source(first.subject, first.category, b"{}")], {first.record: 1})
+
+
+def not_granted(question: Question) -> None:
+    """Somebody who had withdrawn before this attempt."""
+    road = question.road
+    road.world.revoke(road.subjects[0])
+    after = newest(road, question)
+    question.attempt, question.tx, question.worker_key = after.attempt, after.tx, after.worker_key
+
+
+def withdrawn(question: Question) -> None:
+    question.road.world.revoke(question.road.subjects[0])
+
+
+def withdrawn_and_agreed_again(question: Question) -> None:
+    world, subject = question.road.world, question.road.subjects[0]
+    world.revoke(subject)
+    world.grant([subject])
+
+
+def narrowed(question: Question) -> None:
+    world = question.road.world
+    world.grant([question.road.subjects[0]], categories=CATEGORIES & ~(1 << 2))
+
+
+def suspended(question: Question) -> None:
+    world = question.road.world
+    permit = bytes(question.road.broker._node.fold.runs[question.run].request["permit"])
+    message = {"permit": permit, "deadline": FOREVER}
+    world.relay("PermitRegistry", "suspend", "Suspend", message, world.by("dora", "Suspend", message))
+
+
+def cancelled(question: Question) -> None:
+    world = question.road.world
+    message = {"run": question.run, "deadline": FOREVER}
+    world.relay("AccessLedger", "cancel", "Cancel", message, world.by("noor", "Cancel", message))
+
+
+def sealed(question: Question) -> None:
+    question.road.world.seal(question.run)
+
+
+def worker_gone(question: Question) -> None:
+    world = question.road.world
+    world.set_role(world.people["wanda"].address, "worker", 0, world.ledger.now())
+
+
+@pytest.mark.parametrize(("spoil", "reason"), [
+    (forged, "receipt-unknown"),
+    (foreign, "other-run"),
+    (older_attempt, "older-attempt"),
+    (other_worker, "other-worker"),
+    (unregistered, "not-registered"),
+    (older_version, "older-version"),
+    (not_granted, "not-granted"),
+    (withdrawn, "consent-changed"),
+    (withdrawn_and_agreed_again, "consent-changed"),
+    (narrowed, "consent-changed"),
+    (suspended, "permit-suspended"),
+    (cancelled, "cancelled"),
+    (sealed, "lease-over"),
+    (worker_gone, "worker-role"),
+], ids=lambda value: value if isinstance(value, str) else value.__name__)
+def test_one_thing_wrong_and_no_key_leaves(road: Road, spoil: Callable[[Question], None], reason: str) -> None:
+    question = authorised(road)
+    question.ask()  # the twin: until now it is honest
+    lines = len(road.journal())
+    spoil(question)
+    with pytest.raises(BrokerRefused) as refusal:
+        question.ask()
+    assert refusal.value.reason.slug == reason
+    assert len(road.journal()) == lines
+
+
+def test_a_lease_that_is_over(road: Road) -> None:
+    question = authorised(road, leaseSeconds=2)
+    question.ask()
+    time.sleep(3.1)
+    with pytest.raises(BrokerRefused) as refusal:
+        question.ask()
+    assert refusal.value.reason.slug == "lease-over"
+    assert len(road.journal()) == 1
+
+
+def test_a_category_outside_the_permit(road: Road) -> None:
+    question = authorised(road, permit=road.permit(categories=1 << 6))
+    asked = question.headers
+    question.headers = [header for header in asked if header.label.category == 6]
+    question.ask()
+    question.headers = asked
+    with pytest.raises(BrokerRefused) as refusal:
+        question.ask()
+    assert refusal.value.reason.slug == "category"
+
+
+def test_a_share_wrapped_for_another_record_does_not_open(road: Road) -> None:
+    question = authorised(road)
+    first, second = question.headers[:2]
+    swapped = type(first)(first.label, second.shares, first.key_commitment)
+    question.headers = [swapped]
+    with pytest.raises(BrokerRefused) as refusal:
+        question.ask()
+    assert refusal.value.reason.slug == "not-registered"
+    assert road.journal() == []
+
+
+def test_output_pieces_need_a_look_or_the_release(road: Road) -> None:
+    """A viewer who did not look, and an analyst before the release, get nothing."""
+    question = authorised(road)
+    road.world.seal(question.run)
+    header = question.headers[0]
+    label = type(header.label)(road.client_identity, question.run, question.run, road.world.dataset, 255, 1)
+    output = type(header)(label, header.shares, header.key_commitment)
+    viewer = road.world.people["sol"].address[2:].lower()
+    for name, reason in ((viewer, "no-look"), (None, "not-released")):
+        with pytest.raises(BrokerRefused) as refusal:
+            road.client.output_pieces(question.run, 1, question.tx, question.worker_key, output, name)
+        assert refusal.value.reason.slug == reason
+    assert road.journal() == []
+
+
+def test_ledger_stopped_means_no_fetch_and_no_key(tmp_path: Path, bucket_process: Any) -> None:
+    """Through the worker: the ledger cannot be written, so nothing is read."""
+    with DevChain.start(tmp_path / "chain") as chain:
+        road = Road.build(tmp_path, chain, bucket_process, people=3)
+        run = road.request()
+        worker = road.worker(isolated=False)
+        worker.projection.sync()
+        fetches = road.fetches()
+        chain.stop()
+        question = Question(road, run, 1, random32(), new_pair()[1], None, road.headers())
+        fetches += len(question.headers)  # this test's own reading of public headers
+        with pytest.raises(BrokerRefused) as refusal:
+            question.ask()
+        assert refusal.value.reason.slug == "ledger-down"
+        with pytest.raises(Exception, match="ledger does not answer"):
+            worker.step()
+        assert road.fetches() == fetches
+        assert not (tmp_path / "broker" / "journal.jsonl").read_text()
+        road.close()
+
+
+def test_another_ledger_behind_the_same_address(road: Road, devchain: DevChain, tmp_path: Path) -> None:
+    """A broker pinned to one deployment refuses a node that shows another chain."""
+    with DevChain.start(tmp_path / "other") as other:
+        broker = Broker(tmp_path / "second", other.url, dict(road.world.ledger.identity), lambda: int(time.time()))
+        with pytest.raises(Refusal) as refusal:
+            broker.witness()
+        assert refusal.value.reason == 65
+
+
+def test_journal_first(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the line cannot be written, no answer leaves."""
+    question = authorised(road)
+
+    def full_disk(_entry: dict[str, Any]) -> int:
+        raise OSError("no space")
+
+    monkeypatch.setattr(road.broker._journal, "append", full_disk)
+    with pytest.raises(BrokerUnavailable):
+        question.ask()
+    monkeypatch.undo()
+    question.ask()
+    assert len(road.journal()) == 1
+
+
+def test_a_signature_by_another_broker_is_not_believed(road: Road, tmp_path: Path, devchain: DevChain) -> None:
+    other = Broker(tmp_path / "second", devchain.url, dict(road.world.ledger.identity), lambda: int(time.time()))
+    question = authorised(road)
+    question.ask()
+    road.door.broker = other  # the address stays, the broker behind it is another
+    road.client._who = road.client._who
+    with pytest.raises((BrokerUnavailable, BrokerRefused)):
+        question.ask()
+
+
+def test_a_worlds_broker_reads_only_its_own_contracts(road: Road, devchain: DevChain) -> None:
+    """Two deployments on one chain: the other one's steps are not this trail's."""
+    before = road.client.witness()["count"]
+    World.create(devchain.url)
+    assert road.client.witness()["count"] == before
+    assert read_header(road.bucket.get(f"o/{road.leaves[0].ciphertext.hex()}")).label.identity == road.client_identity

@@ -1,0 +1,177 @@
+"""After a loss: the ledger and the bucket give every row back, and a dead child costs an attempt, never a record."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from road import PARAMS, Road
+from sqlalchemy import delete, update
+
+import analytics
+from analytics.canonical import dump_canonical, load_strict
+from analytics.code import code_hash
+from api.worker import Child, Worker
+from governance import register
+from governance.tables import PROJECTION, consents, runs
+from governance.verify import canonical_json
+
+LONG = dump_canonical({**load_strict(PARAMS, max_bytes=4096, max_depth=8), "permutations": 1000, "repeats": 50})
+
+
+def work(worker: Worker, run: bytes, wanted: str, seconds: float = 60) -> register.Run:
+    """Let the worker go on until the run is as wanted."""
+    deadline = time.monotonic() + seconds
+    while (found := register.find_run(worker.engine, run.hex())).state != wanted:
+        assert time.monotonic() < deadline, f"the run stays {found.state}"
+        worker.step()
+    return found
+
+
+def test_the_whole_road_and_every_row_again(road: Road) -> None:
+    run, queued = road.request(), b""
+    worker = road.worker()
+    worker.projection.sync()
+    assert work(worker, run, "sealed").attempt == 1
+    road.world.look(run, "sol")
+    road.world.look(run, "tess")
+    seal = worker.projection.fold.attempts[run, 1].seal_hash
+    worker.projection.sync()
+    epochs = [epoch for _, epoch, _ in worker.projection.fold.granted(run, 1)]
+    road.world.release(run, seal, road.subjects, epochs)
+    queued = road.request()
+    worker.projection.sync()
+    before = worker.projection.fingerprints()
+
+    worker.engine.dispose()
+    for path in road.folder.glob("volens.db*"):
+        path.unlink()
+    again = road.worker()
+    again.projection.sync()
+    assert again.projection.fingerprints() == before
+    assert {name: count for name, (count, _) in before.items() if not count} == {}
+    assert set(before) == {table.name for table in PROJECTION}
+    assert again.projection.compare() == []
+    work(again, queued, "sealed")
+
+
+def test_rebuild_compares_every_row(road: Road) -> None:
+    projection = road.projection()
+    road.request()
+    projection.sync()
+    victim = road.subjects[0].hex()
+    with projection._engine.begin() as connection:
+        connection.execute(update(consents).where(consents.c.subject == victim).values(purposes=0xFFFF))
+        connection.execute(delete(runs))
+    found = projection.compare()
+    assert len(found) == 2
+    assert any(victim in line and "purposes edited" in line for line in found)
+    assert any(line.startswith("runs ") and line.endswith("deleted") for line in found)
+    projection.rebuild()
+    assert projection.compare() == []
+
+
+def test_a_killed_child_means_a_new_attempt_with_a_new_receipt(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[Child] = []
+    start = Child.start.__func__  # type: ignore[attr-defined]
+
+    def remember(kind: type[Child], folder: Path | None, isolated: bool) -> Child:
+        started.append(start(kind, folder, isolated))
+        return started[-1]
+
+    monkeypatch.setattr(Child, "start", classmethod(remember))
+    run = road.request(params=LONG)
+    worker = road.worker()
+    worker.projection.sync()
+    stepping = threading.Thread(target=worker.step)
+    stepping.start()
+    await_step(road, run, "evaluate")
+    started[0].process.kill()
+    stepping.join(20)
+    assert register.find_run(worker.engine, run.hex()).state == "authorised"
+    stepping = threading.Thread(target=worker.step)
+    stepping.start()
+    await_step(road, run, "evaluate", attempt=2)
+    started[1].process.kill()
+    stepping.join(20)
+    attempts = register.attempts_of(worker.engine, run.hex())
+    assert [one.attempt for one in attempts] == [1, 2]
+    assert attempts[0].tx != attempts[1].tx
+    assert [line.count('"kind":"pieces"') for line in road.journal()] == [1, 1]
+
+
+def test_a_withdrawal_stops_the_training_and_the_next_attempt_is_without_her(road: Road) -> None:
+    run = road.request(params=LONG)
+    worker = road.worker()
+    worker.projection.sync()
+    stepping = threading.Thread(target=worker.step)
+    stepping.start()
+    await_step(road, run, "evaluate")
+    road.world.revoke(road.subjects[4])
+    began = time.monotonic()
+    stepping.join(20)
+    assert time.monotonic() - began < 2.0
+    lines = len(road.journal())
+    stepping = threading.Thread(target=worker.step)
+    stepping.start()
+    await_step(road, run, "evaluate", attempt=2)
+    road.world.revoke(road.subjects[5])
+    stepping.join(20)
+    second = worker.projection.fold.attempts[run, 2]
+    assert road.subjects[4] not in [subject for subject, _, _ in second.granted]
+    assert road.subjects[4].hex() not in road.journal()[lines]
+    assert not worker.projection.fold.attempts[run, 1].seal
+
+
+def await_step(road: Road, run: bytes, step: str, attempt: int = 1) -> None:
+    engine = road.projection()._engine
+    deadline = time.monotonic() + 30
+    while not any(s.attempt == attempt and s.step.startswith(step) for s in register.progress_of(engine, run.hex())):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("changed", [True, False], ids=["changed", "unchanged"])
+def test_a_copied_package_counts_by_its_bytes(road: Road, tmp_path: Path, changed: bool) -> None:
+    """One byte of code changed: refused by the ledger. The same copy unchanged: computed."""
+    copy = tmp_path / "copy"
+    shutil.copytree(Path(analytics.__file__).parent, copy / "analytics", ignore=shutil.ignore_patterns("__pycache__"))
+    if changed:
+        module = copy / "analytics" / "models.py"
+        module.write_text(module.read_text() + "\n")
+    assert (code_hash(copy / "analytics") == code_hash()) is not changed
+    run = road.request()
+    worker = road.worker(child_folder=copy)
+    worker.projection.sync()
+    worker.step()
+    found = register.find_run(worker.engine, run.hex())
+    if changed:
+        assert (found.state, found.reason, road.journal()) == ("queued", 38, [])
+        assert register.failure_of(worker.engine, run.hex())
+    else:
+        assert found.state == "sealed"
+
+
+def test_too_few_records_fail_plainly(road: Road) -> None:
+    """A cohort that shrinks below the minimum after decryption is refused inside the child, and said so."""
+    run = road.request(permit=road.permit(minCohort=12), params=PARAMS)
+    road.ingest([type(source)(source.subject, source.category, payload) for source, payload in _without_outcome(road)],
+                {leaf.record: 1 for leaf in road.leaves})
+    worker = road.worker()
+    worker.projection.sync()
+    worker.step()
+    assert register.find_run(worker.engine, run.hex()).state == "authorised"
+    failure = register.failure_of(worker.engine, run.hex())
+    assert failure
+    assert "Traceback" not in failure
+    assert worker.step() is False
+
+
+def _without_outcome(road: Road):  # type: ignore[no-untyped-def]
+    from governance.ingest import Source
+
+    bundle = canonical_json({"resourceType": "Bundle", "type": "collection", "entry": []})
+    return [(Source(leaf.subject, leaf.category, b""), bundle) for leaf in road.leaves[:2] if leaf.category == 2]
