@@ -11,7 +11,7 @@ from api.services import Services
 from governance.errors import NotAllowed, NotSignedIn
 from governance.sessions import Caller, caller_of
 
-ANALYST, CHECKER, PROTECTION, AUDITOR = 4, 5, 7, 8
+CHECKER, PROTECTION, AUDITOR = 5, 7, 8  # roles of protocol.md §2
 _bearer = HTTPBearer(auto_error=False, description="The token of POST /sign-in, for 15 minutes.")
 
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 from eth_utils.abi import function_abi_to_4byte_selector
 
 from chain.artifacts import CONTRACTS, load
-from chain.events import ConsentGranted, Enrolled, ItemRefused, Receipt, RevokeStale
+from chain.events import ItemRefused, Receipt, RevokeStale
 from chain.ledger import Ledger, message_tuple
 from governance.errors import RequestInvalid
 from governance.verify import canonical, canonical_json
@@ -139,11 +139,6 @@ def error_names() -> dict[bytes, str]:
 def refusals(receipt: Receipt) -> dict[int, str]:
     """Which items of a batch the contract skipped: the error's name by index."""
     return {event.index_: error_names().get(event.reason, "Reverted") for event in receipt.all(ItemRefused)}
-
-
-def accepted(receipt: Receipt) -> list[Enrolled] | list[ConsentGranted]:
-    """The accepted items of a batch, in its order."""
-    return receipt.all(Enrolled) or receipt.all(ConsentGranted)
 
 
 def patient_receipt(shared: Mapping[str, Any], terms: bytes, salt: bytes) -> bytes:

@@ -12,7 +12,6 @@ import base64
 import hashlib
 import json
 import re
-import sys
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -59,9 +58,8 @@ def _plain(value: object, null: bool, depth: int = 0) -> None:
         for item in chain(value, value.values() if isinstance(value, dict) else ()):
             _plain(item, null, depth + 1)
     else:
-        whole = (isinstance(value, int) and abs(value) <= MAX_INTEGER) or (null and value is None)
-        need(whole or (isinstance(value, str) and not _HALF.search(value)),
-             "the JSON holds more than texts, whole numbers below 2^53, true and false")
+        ok = abs(value) <= MAX_INTEGER if isinstance(value, int) else isinstance(value, str) and not _HALF.search(value)
+        need(ok or (null and value is None), "the JSON holds more than texts, whole numbers below 2^53, true, false")
 def strict_json(data: bytes, limit: int = MAX_JSON) -> object:
     """Parse UTF-8 JSON; refuses (Malformed) duplicate keys, NaN, Infinity, floats, depth > 32, size > limit."""
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -429,18 +427,17 @@ class Fold:
             events.append(event)
         return (16 if law == self._enrol else 17) if body else 0, body, events
     def _enrol(self, item: Args) -> tuple[bytes, Event]:
-        e, subject, signer = item["enrolment"], item["enrolment"]["subject"], item["enrolment"]["signer"]
+        e, subject, key = item["enrolment"], item["enrolment"]["subject"], item["enrolment"]["signer"]
         need(self.time <= e["deadline"], "DeadlinePassed 6747c9fd", _Skip)
         need(subject not in self.signers, "AlreadyEnrolled ea3cca5e", _Skip)
-        need(len(signer) == 20 and any(subject), "SignerInvalid e0061160", _Skip)
+        need(len(key) == 20 and any(subject), "SignerInvalid e0061160", _Skip)
         claimed = b"" if self._crypto else self._claim("Enrolled", 1, subject)
         registrar = self._signer("Enrolment", e, item["registrarSignature"], claimed)
         need(self.member_live(registrar, REGISTRAR, self.time), "NotARegistrar d72188c4", _Skip)
-        own = self._signer("Enrolment", e, item["signerSignature"], signer) == signer
-        need(own, "SignatureInvalid 37e8456b", _Skip)
-        self.signers[subject] = signer
-        encoded = (64, e["assurance"], 20, signer.ljust(32, b"\0"))  # signer is `bytes`: offset, length, content
-        return words(subject, sha256(signer)), ("Enrolled", (subject, registrar), encoded)
+        need(self._signer("Enrolment", e, item["signerSignature"], key) == key, "SignatureInvalid 37e8456b", _Skip)
+        self.signers[subject] = key
+        encoded = (64, e["assurance"], 20, key.ljust(32, b"\0"))  # the signer is `bytes`: offset, length, content
+        return words(subject, sha256(key)), ("Enrolled", (subject, registrar), encoded)
     def _grant(self, item: Args) -> tuple[bytes, Event]:
         g, today = item["grant"], self.time // DAY
         subject, dataset, start, end, purposes, categories = (
@@ -603,9 +600,8 @@ class Replay:
             self.fold.apply(block, tx, logs, crypto)
             if self.fold.count > len(self.steps):
                 self.steps.append(Step(self.fold.count, self.fold.head, block, tx, logs))
-        end = part(source, "head")
-        ends = (number(part(end, "count")), raw(part(end, "head"), 32)) == (self.fold.count, self.fold.head)
-        need(ends, f"the bundle's own head is not the one of its last step, {self.fold.count}")
+        end, last = part(source, "head"), (self.fold.count, self.fold.head)
+        need((number(part(end, "count")), raw(part(end, "head"), 32)) == last, "the last step has another head")
         signed, founders = self.fold.identity.signatures, set(self.fold.identity.founders)
         need(len(signed.keys() & founders) >= self.fold.identity.quorum, "too few founders signed the identity")
         for who, by in signed.items() if crypto else ():
@@ -635,9 +631,10 @@ class Replay:
         name, last = raw(part(r, "tx" if patient else "releaseTx"), 32), self.held(r).count
         found = [step for step in self.steps[:last] if step.tx.hash == name]
         need(found, "the receipt's transaction is not in the trail up to its head")
-        said = (self._grants if patient else self._releases)(r, found[0])
-        need(said, "the receipt is not what its transaction recorded")
-        return self.witnessed(r | part(r, "witness", dict))
+        reached, same = self.witnessed(r | part(r, "witness", dict)), self._grants if patient else self._releases
+        need(same(r, found[0]), "the receipt is not what its transaction recorded")
+        need(not self.crypto or reached >= last, "the receipt's witness is older than the receipt")
+        return reached
     def _grants(self, r: Any, step: Step) -> bool:
         key = (TOPICS["ConsentGranted"], raw(part(r, "subject"), 32), raw(part(r, "dataset"), 32))
         terms = canonical(b"volens/terms/1", raw(part(r, "termsSalt"), 32), sha256(part(r, "terms", str).encode()))
@@ -650,10 +647,9 @@ class Replay:
         return said in events and place == (step.block.number, step.block.hash) and mine
     def _releases(self, r: Any, step: Step) -> bool:
         name, nth = raw(part(r, "run"), 32), number(part(r, "attempt"))
-        run, attempt = self.fold.runs.get(name), self.fold.attempts.get((name, nth))
         done = [to_int(log.data[:32]) for log in step.logs if log.topics == (TOPICS["Released"], name)]
-        if run is None or attempt is None or done != [nth]:
-            return False
+        need(done == [nth], "the receipt's transaction released something else")
+        run, attempt = self.fold.runs[name], self.fold.attempts[name, nth]
         facts = {**attempt.binding, **run.request, **attempt.seal, "listHash": attempt.list_hash,
                  "sealHash": attempt.seal_hash, "granted": len(attempt.granted)}
         hashes = "permit paramsHash codeHash outputCommitment listHash sealHash".split()
@@ -664,8 +660,7 @@ def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] =
     try:
         source: Any = strict_json(data, MAX_BUNDLE)
         replay = Replay(source)
-        steps = len(replay.steps)
-        found[word] = ("ok", f"{steps} steps of ledger 0x{replay.id.hex()}, head 0x{replay.fold.head.hex()}")
+        found[word] = ("ok", f"{replay.fold.count} steps of ledger 0x{replay.id.hex()}, head 0x{replay.fold.head.hex()}")
         word = "signed"
         try:
             replay = Replay(source, load_crypto(replay.fold.identity))
@@ -675,8 +670,8 @@ def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] =
         for witness in part(source, "witnesses", list):  # the bundle's maker chose them: true, but no anchor
             replay.witnessed(witness)
         word = "anchored"
-        counts = [replay.receipt(receipt) for receipt in receipts] + [replay.held(head).count for head in heads]
-        found[word] = ("ok", f"up to step {max(counts)} of {steps}") if any(counts) else (
+        upto = [*map(replay.receipt, receipts), *(replay.held(head).count for head in heads)]
+        found[word] = ("ok", f"up to step {max(upto)} of {replay.fold.count}") if any(upto) else (
             "not-checked", "give --head COUNT:HEX, or --receipt FILE (needs eth-account), from somebody else")
     except VerifyError as error:
         found[word] = ("no", str(error))
@@ -702,4 +697,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print({0: "valid", 7: f"NOT VALID: {VerifyError.hint}", 8: "not proven: see what was not checked"}[code])
     return code
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

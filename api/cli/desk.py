@@ -67,10 +67,6 @@ def bytes32(text: str) -> bytes:
     return bytes.fromhex(text)
 
 
-def number(text: str) -> int:
-    return int(text)
-
-
 def show(answer: Any, as_json: bool, line: str = "") -> None:
     """Print an answer: JSON for programs, `line` or its fields for people."""
     if as_json:

@@ -11,7 +11,19 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from governance.verify import CALLS, Block, Fold, Log, decode_call, examine, parse_block, parse_transaction, raw
+from governance.verify import (
+    CALLS,
+    TOPICS,
+    Block,
+    Fold,
+    Log,
+    canonical_json,
+    decode_call,
+    examine,
+    parse_block,
+    parse_transaction,
+    raw,
+)
 
 Bundle = dict[str, Any]
 
@@ -36,8 +48,6 @@ class Rewriter(Fold):
 
 def rewrite(bundle: Bundle) -> Bundle:
     """The bundle with logs and heads made to fit its transactions' inputs."""
-    from governance.verify import TOPICS
-
     fold = Rewriter(bundle["identity"])
     for item in bundle["transactions"]:
         transaction = parse_transaction(
@@ -59,8 +69,6 @@ def rewrite(bundle: Bundle) -> Bundle:
 
 def detected(bundle: Bundle, held: dict[str, Any]) -> tuple[str, str]:
     """The first word that says no, and its reason; ("", "") when all is well. `held` is a head somebody else holds."""
-    from governance.verify import canonical_json
-
     found = examine(canonical_json(bundle), [held])
     return next(((word, reason) for word, (state, reason) in found.items() if state == "no"), ("", ""))
 
@@ -69,6 +77,11 @@ def _calls(bundle: Bundle, function: str) -> list[int]:
     """Where the transactions of one function stand."""
     return [place for place, item in enumerate(bundle["transactions"])
             if CALLS[item["input"].removeprefix("0x")[:8]].split()[1] == function]
+
+
+def _items(item: dict[str, Any]) -> list[dict[str, Any]]:
+    """The decoded items of a batch call."""
+    return [decode() for decode in decode_call(raw(item["input"]))[2]["items"]]
 
 
 def _edited(bundle: Bundle) -> Bundle:
@@ -102,7 +115,7 @@ def _reordered(bundle: Bundle) -> Bundle:
 def _edited_and_rewritten(bundle: Bundle) -> Bundle:
     """A consent made wider than she signed: every later head fits, her signature does not."""
     item = bundle["transactions"][_calls(bundle, "grant")[0]]
-    grant = decode_call(raw(item["input"]))[2]["items"][0]["grant"]
+    grant = _items(item)[0]["grant"]
     before = grant["categories"].to_bytes(32, "big") + grant["termsCommitment"]
     after = (grant["categories"] | 1 << 19).to_bytes(32, "big") + grant["termsCommitment"]
     item["input"] = "0x" + raw(item["input"]).replace(before, after, 1).hex()
@@ -120,15 +133,11 @@ def _inserted_and_rewritten(bundle: Bundle) -> Bundle:
     found = bundle["transactions"]
     place = _calls(bundle, "enrol")[0]
     item = copy.deepcopy(found[place])
-    subject = decode_call(raw(item["input"]))[2]["items"][0]["enrolment"]["subject"]
-    invented = bytes([subject[0] ^ 255]) + subject[1:]
-    people = decode_call(raw(item["input"]))[2]["items"]
     data = raw(item["input"])
-    for person in people:  # everybody in the copy becomes somebody else
+    for person in _items(item):  # everybody in the copy becomes somebody else
         old = person["enrolment"]["subject"]
         data = data.replace(old, bytes([old[0] ^ 255]) + old[1:], 1)
     item |= {"input": "0x" + data.hex(), "hash": "0x" + "ab" * 32, "index": item["index"] + 1}
-    assert invented in data
     found.insert(place + 1, item)
     return rewrite(bundle)
 
