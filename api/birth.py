@@ -1,7 +1,7 @@
 """The birth of a played deployment: keys, contracts, roles, and the identity that everything else pins.
 
 Order: keys for the founders and the broker → deploy → a quorum signs the roles → a quorum and the broker sign the
-identity → the others start. Every key lies in one file here, so it is for one machine: people, keys and roles are played.
+identity → the others start. Every key lies in a file here, so this is for one machine: people and roles are played.
 A real deployment collects the same signatures from several people.
 """
 
@@ -17,7 +17,7 @@ from chain.ledger import Ledger, deploy, message_tuple
 from chain.signatures import domain_of
 from chain.transactor import Outbox
 from chain.wallets import Wallet, load, save
-from governance.broker.custody import create
+from governance.broker.custody import create, endorse
 from governance.verify import identity_id
 
 FOREVER = 2**40 - 1
@@ -25,8 +25,13 @@ FLOOR = 10  # no cohort smaller than this, whatever a permit says
 QUORUM = 2
 FOUNDERS = {"pia": "committee", "quinn": "committee", "rui": "committee"}
 STAFF = {
-    "rita": ("registrar", 3), "omar": ("custodian", 2), "noor": ("analyst", 4), "sol": ("checker", 5),
-    "tess": ("checker", 5), "vera": ("auditor", 8), "worker": ("worker", 10),
+    "rita": ("registrar", 3),
+    "omar": ("custodian", 2),
+    "noor": ("analyst", 4),
+    "sol": ("checker", 5),
+    "tess": ("checker", 5),
+    "vera": ("auditor", 8),
+    "worker": ("worker", 10),
 }
 BROKER_ROLE = 9
 
@@ -41,14 +46,21 @@ def give_birth(home: Path, chain_url: str, outbox: Outbox) -> dict[str, Any]:
     for account, role in [(keys[name].address, role) for name, (_, role) in STAFF.items()] + [(broker, BROKER_ROLE)]:
         set_role(ledger, [keys[name] for name in FOUNDERS][:QUORUM], account, role)
     identity["signatures"] = sign_identity(identity, [keys[name] for name in FOUNDERS][:QUORUM])
+    identity["signatures"][broker] = endorse(home / "broker", identity).hex()
     home.joinpath("identity.json").write_text(json.dumps(identity, indent=1) + "\n", encoding="utf-8")
     return identity
 
 
 def set_role(ledger: Ledger, members: list[Wallet], account: str, role: int, end: int = FOREVER) -> None:
     """Set a role under the given members' signatures, from now on."""
-    change = {"account": account, "role": role, "start": 0, "end": end, "nonce": secrets.randbits(256),
-              "deadline": ledger.now() + 600}
+    change = {
+        "account": account,
+        "role": role,
+        "start": 0,
+        "end": end,
+        "nonce": secrets.randbits(256),
+        "deadline": ledger.now() + 600,
+    }
     signers = sorted(members, key=lambda wallet: int(wallet.address, 16))
     signatures = [wallet.sign(ledger.domain, "RoleChange", change) for wallet in signers]
     ledger.relay("PermitRegistry", "setRole", message_tuple("RoleChange", change), signatures)

@@ -65,15 +65,23 @@ def main() -> int:
         from analytics import run as analysis  # heavy: loaded while the ledger is asked
 
         job, blobs = read_frame(source)
-        pieces = decode_pieces(open_message(private, bytes.fromhex(job["info"]), blobs[0]), bytes.fromhex(job["broker"]))
+        pieces = decode_pieces(
+            open_message(private, bytes.fromhex(job["info"]), blobs[0]), bytes.fromhex(job["broker"])
+        )
         shares: dict[bytes, list[bytes]] = {}
         for piece in sorted(pieces, key=lambda p: p.j):
             shares.setdefault(piece.record, []).append(piece.share)
         inputs = []
         for item, blob in zip(job["records"], blobs[1:], strict=True):
             record, subject = bytes.fromhex(item["record"]), bytes.fromhex(item["subject"])
-            label = Label(bytes.fromhex(job["identity"]), record, subject, bytes.fromhex(job["dataset"]),
-                          item["category"], item["version"])
+            label = Label(
+                bytes.fromhex(job["identity"]),
+                record,
+                subject,
+                bytes.fromhex(job["dataset"]),
+                item["category"],
+                item["version"],
+            )
             plaintext = open_record(blob, bytes.fromhex(item["ciphertext"]), label, shares.get(record, []))
             inputs.append(analysis.Input(item["subject"], item["category"], plaintext))
         write_frame(sink, {"say": "progress", "step": "decrypted", "fraction": 0.0})
@@ -84,8 +92,15 @@ def main() -> int:
     except (AnalyticsError, GovernanceError) as error:
         write_frame(sink, {"say": "failed", "kind": "refused", "message": str(error), "hint": error.hint})
     except MemoryError:
-        write_frame(sink, {"say": "failed", "kind": "memory", "message": "the run needs more memory than a worker has",
-                           "hint": "ask for fewer repeats or a smaller model"})
+        write_frame(
+            sink,
+            {
+                "say": "failed",
+                "kind": "memory",
+                "message": "the run needs more memory than a worker has",
+                "hint": "ask for fewer repeats or a smaller model",
+            },
+        )
     except PipeClosed:
         return 1
     return 0
@@ -96,25 +111,39 @@ def _seal(source: BinaryIO, sink: BinaryIO, job: dict[str, Any], result: Any) ->
     run, attempt = bytes.fromhex(job["run"]), int(job["attempt"])
     identity, dataset = bytes.fromhex(job["identity"]), bytes.fromhex(job["dataset"])
     salt = secrets.token_bytes(32)
-    plaintext = canonical_json({"type": "volens/output/1", "salt": salt.hex(), "result": result.result.decode(),
-                                "disclosure": result.disclosure.decode()})
+    plaintext = canonical_json(
+        {
+            "type": "volens/output/1",
+            "salt": salt.hex(),
+            "result": result.result.decode(),
+            "disclosure": result.disclosure.decode(),
+        }
+    )
 
     def wrap(shares: tuple[bytes, bytes, bytes]) -> list[WrappedShare]:
         broker = bytes.fromhex(job["broker"])
         items = [WrapItem(run, dataset, run, attempt, j, share) for j, share in enumerate(shares)]
-        sealed = seal_message(bytes.fromhex(job["exchangeKey"]), wrap_info(identity, broker), encode_wrap_request(items))
+        sealed = seal_message(
+            bytes.fromhex(job["exchangeKey"]), wrap_info(identity, broker), encode_wrap_request(items)
+        )
         write_frame(sink, {"say": "wrap"}, sealed)
         _, wrapped = read_frame(source)
         return [WrappedShare(broker, j, share) for j, share in enumerate(wrapped)]
 
     sealed = seal_record(Label(identity, run, run, dataset, OUTPUT, attempt), plaintext, wrap)
-    write_frame(sink, {
-        "say": "done",
-        "outputCommitment": output_commitment(run, attempt, result.result, salt).hex(),
-        "disclosureCommitment": disclosure_commitment(run, attempt, result.disclosure, salt).hex(),
-        "ciphertextHash": sealed.ciphertext_hash.hex(), "keyCommitment": sealed.key_commitment.hex(),
-        "outputClass": result.output_class, "statistics": result.statistics,
-    }, sealed.blob)
+    write_frame(
+        sink,
+        {
+            "say": "done",
+            "outputCommitment": output_commitment(run, attempt, result.result, salt).hex(),
+            "disclosureCommitment": disclosure_commitment(run, attempt, result.disclosure, salt).hex(),
+            "ciphertextHash": sealed.ciphertext_hash.hex(),
+            "keyCommitment": sealed.key_commitment.hex(),
+            "outputClass": result.output_class,
+            "statistics": result.statistics,
+        },
+        sealed.blob,
+    )
 
 
 def _teller(sink: BinaryIO) -> Callable[[str, float], None]:

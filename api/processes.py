@@ -71,7 +71,9 @@ class Parts:
 
     def start_chain(self) -> None:
         relaxed = self.settings.relax == "isolation"
-        self.chain = DevChain.start(self.home / "chain", self._port("chain"), anvil=find_anvil(), relax_isolation=relaxed)
+        self.chain = DevChain.start(
+            self.home / "chain", self._port("chain"), anvil=find_anvil(), relax_isolation=relaxed
+        )
         self._know("chain", self.chain.url, self.chain.seconds)
 
     def start_bucket(self) -> None:
@@ -81,8 +83,18 @@ class Parts:
         self._know("bucket", self.bucket.url, time.monotonic() - began)
 
     def start_broker(self) -> None:
-        self._spawn("broker", "governance.broker", "--folder", str(self.home / "broker"), "--node", self.urls["chain"],
-                    "--identity", str(self.home / "identity.json"), "--port", str(self._port("broker")))
+        self._spawn(
+            "broker",
+            "governance.broker",
+            "--folder",
+            str(self.home / "broker"),
+            "--node",
+            self.urls["chain"],
+            "--identity",
+            str(self.home / "identity.json"),
+            "--port",
+            str(self._port("broker")),
+        )
 
     def start_api(self) -> None:
         port = self.settings.api_port or self._port("api")
@@ -121,9 +133,12 @@ class Parts:
         (self.home / "logs").mkdir(exist_ok=True)
         with (self.home / "logs" / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                tether([sys.executable, "-m", module, *arguments], number=signal.SIGTERM), stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if name in ("broker", "worker") else log, stderr=log,
-                env=self.settings.child_environment(self.home) | environment, start_new_session=True,
+                tether([sys.executable, "-m", module, *arguments], number=signal.SIGTERM),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if name in ("broker", "worker") else log,
+                stderr=log,
+                env=self.settings.child_environment(self.home) | environment,
+                start_new_session=True,
             )
         self.processes[name] = process
         deadline = began + START_SECONDS
@@ -173,11 +188,14 @@ def serve() -> int:
     try:
         for name in ("chain", "bucket", "broker", "api"):
             print(f"{name:<7} {parts.urls[name]}   {parts.seconds[name]:.1f} s", flush=True)
-        print(f"worker  ready   {parts.seconds['worker']:.1f} s\nEverybody's key lies in this home: people are played.",
-              flush=True)
+        print(
+            f"worker  ready   {parts.seconds['worker']:.1f} s\nEverybody's key lies in this home: people are played.",
+            flush=True,
+        )
         while not stop.wait(0.5):
-            if (name := parts.broken()) is not None:
-                raise NotServing(f"the {name} ended", f"read logs/{name}.log in the home folder, then start again")
+            ended = parts.broken()
+            if ended is not None:
+                raise NotServing(f"the {ended} ended", f"read logs/{ended}.log in the home folder, then start again")
     finally:
         parts.stop()
     return 0

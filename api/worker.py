@@ -16,16 +16,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import structlog
-from sqlalchemy import Engine
 
 from api.pipe import PipeClosed, read_frame, write_frame
 from api.services import read_identity
@@ -41,7 +40,7 @@ from governance.envelope import read_header
 from governance.errors import BrokerRefused, GovernanceError
 from governance.projection import Projection
 from governance.runs import Claim, claim, fail, give_up, hold_on, still_held, tell, waiting
-from governance.tables import TableOutbox, open_database
+from governance.tables import Database, TableOutbox, open_database
 from governance.vault import Bucket
 from governance.verify import identity_id
 
@@ -76,18 +75,19 @@ class Worker:
 
     wallet: Wallet
     ledger: Ledger
-    engine: Engine
+    engine: Database
     projection: Projection
     bucket: Bucket
     broker: BrokerClient
     clock: Callable[[], int] = lambda: int(time.time())
+    beat: Callable[[], None] = lambda: None  # called every few seconds while the worker lives
     child_folder: Path | None = None  # where the child's packages are, when not this process's own
     isolated: bool = True
 
-    def work(self, stop: threading.Event, beat: Callable[[], None], pause: float = 0.2) -> None:
+    def work(self, stop: threading.Event, pause: float = 0.2) -> None:
         """Take runs until told to stop; a part that is down is waited for."""
         while not stop.is_set():
-            beat()
+            self.beat()
             try:
                 if not self.step():
                     stop.wait(pause)
@@ -127,7 +127,8 @@ class Worker:
             keeper.join()
 
     def _keep(self, held: Claim, done: threading.Event) -> None:
-        while not done.wait(HOLD / 4):
+        while not done.wait(HOLD / 12):
+            self.beat()
             hold_on(self.engine, held, self.clock() + HOLD)
 
     # -- one attempt
@@ -158,13 +159,19 @@ class Worker:
         """The receipt, or None when the ledger refused the run (its reason is on the trail)."""
         subjects = self._candidates(dataset)
         binding = {
-            "run": run, "attempt": attempt, "subjectsHash": sha256(b"".join(subjects)).digest(),
-            "workerKey": bytes.fromhex(ready["workerKey"]), "codeHash": bytes.fromhex(ready["codeHash"]),
-            "leaseSeconds": LEASE, "deadline": self.ledger.now() + 300,
+            "run": run,
+            "attempt": attempt,
+            "subjectsHash": sha256(b"".join(subjects)).digest(),
+            "workerKey": bytes.fromhex(ready["workerKey"]),
+            "codeHash": bytes.fromhex(ready["codeHash"]),
+            "leaseSeconds": LEASE,
+            "deadline": self.ledger.now() + 300,
         }
         signature = self.wallet.sign(self.ledger.domain, "WorkerBinding", binding)
         try:
-            mined = self.ledger.relay("AccessLedger", "authorise", message_tuple("WorkerBinding", binding), signature, subjects)
+            mined = self.ledger.relay(
+                "AccessLedger", "authorise", message_tuple("WorkerBinding", binding), signature, subjects
+            )
         except Refused as refusal:
             if refusal.name == "AttemptOutOfOrder" and attempt > 16:
                 raise RunFailed("the run had its sixteen attempts") from None
@@ -189,13 +196,14 @@ class Worker:
         return subjects
 
     def _hand_over(
-        self, child: Child, run: bytes, attempt: int, permit: dict[str, Any], receipt: Receipt, worker_key: bytes
+        self, child: Child, run: bytes, attempt: int, permit: Mapping[str, Any], receipt: Receipt, worker_key: bytes
     ) -> None:
         """Fetch the ciphertext of every granted person's records, ask the broker, and pass both on."""
         if not self.projection.fold.member_live(self.broker.address, BROKER, self.ledger.now()):
             raise AttemptEnded("the key broker does not hold its role")
         wanted = [
-            record for record in register.records_of(self.engine, permit["dataset"].hex())
+            record
+            for record in register.records_of(self.engine, permit["dataset"].hex())
             if bytes.fromhex(record.subject) in receipt.epochs and permit["categories"] >> record.category & 1
         ]
         if not wanted:
@@ -207,13 +215,31 @@ class Worker:
         except BrokerRefused as refusal:
             raise AttemptEnded(f"the broker refused: {refusal.reason.slug}") from None
         stored = self.projection.params[run]
-        child.say({
-            "identity": identity_id(self.ledger.identity).hex(), "run": run.hex(), "attempt": attempt,
-            "dataset": permit["dataset"].hex(), "params": stored, "minimum": permit["minCohort"],
-            "broker": answer.broker.hex(), "exchangeKey": self.broker.exchange_key.hex(), "info": answer.info.hex(),
-            "records": [{"record": r.record, "subject": r.subject, "category": r.category, "version": r.version,
-                         "ciphertext": r.ciphertext} for r in wanted],
-        }, answer.sealed, *blobs)
+        child.say(
+            {
+                "identity": identity_id(self.ledger.identity).hex(),
+                "run": run.hex(),
+                "attempt": attempt,
+                "dataset": permit["dataset"].hex(),
+                "params": stored,
+                "minimum": permit["minCohort"],
+                "broker": answer.broker.hex(),
+                "exchangeKey": self.broker.exchange_key.hex(),
+                "info": answer.info.hex(),
+                "records": [
+                    {
+                        "record": r.record,
+                        "subject": r.subject,
+                        "category": r.category,
+                        "version": r.version,
+                        "ciphertext": r.ciphertext,
+                    }
+                    for r in wanted
+                ],
+            },
+            answer.sealed,
+            *blobs,
+        )
 
     def _follow(
         self, child: Child, run: bytes, attempt: int, dataset: bytes, receipt: Receipt
@@ -255,14 +281,23 @@ class Worker:
 
     def _seal(self, run: bytes, attempt: int, done: dict[str, Any]) -> None:
         message = {
-            "run": run, "attempt": attempt,
-            **{name: bytes.fromhex(done[name])
-               for name in ("outputCommitment", "ciphertextHash", "keyCommitment", "disclosureCommitment")},
-            "outputClass": done["outputClass"], "statistics": done["statistics"], "deadline": self.ledger.now() + 300,
+            "run": run,
+            "attempt": attempt,
+            **{
+                name: bytes.fromhex(done[name])
+                for name in ("outputCommitment", "ciphertextHash", "keyCommitment", "disclosureCommitment")
+            },
+            "outputClass": done["outputClass"],
+            "statistics": done["statistics"],
+            "deadline": self.ledger.now() + 300,
         }
         try:
-            self.ledger.relay("AccessLedger", "seal", message_tuple("Seal", message),
-                              self.wallet.sign(self.ledger.domain, "Seal", message))
+            self.ledger.relay(
+                "AccessLedger",
+                "seal",
+                message_tuple("Seal", message),
+                self.wallet.sign(self.ledger.domain, "Seal", message),
+            )
         except Refused as refusal:
             raise AttemptEnded(f"the contract refused the seal: {refusal.name}") from None
         self.projection.sync()
@@ -276,8 +311,7 @@ class Child:
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
-        assert process.stdin is not None and process.stdout is not None  # noqa: S101 (given as PIPE below)
-        self._stdin, self._stdout = process.stdin, process.stdout
+        self._stdin, self._stdout = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
 
     @classmethod
     def start(cls, folder: Path | None, isolated: bool) -> Child:
@@ -286,18 +320,28 @@ class Child:
         code = f"import sys; {path}from api.child import main; sys.exit(main())"
         argv = tether([sys.executable, "-I", "-c", code], isolated=isolated)
         environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        return cls(subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                                    env=environment, cwd="/", start_new_session=True, bufsize=0))
+        return cls(
+            subprocess.Popen(
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                cwd="/",
+                start_new_session=True,
+                bufsize=0,
+            )
+        )
 
     def say(self, header: dict[str, Any], *blobs: bytes) -> None:
         try:
-            write_frame(self._stdin, header, *blobs)  # type: ignore[arg-type]
+            write_frame(self._stdin, header, *blobs)
         except PipeClosed:
             raise AttemptEnded("the child is gone") from None
 
     def hear(self) -> tuple[dict[str, Any], list[bytes]]:
         try:
-            return read_frame(self._stdout)  # type: ignore[arg-type]
+            return read_frame(self._stdout)
         except PipeClosed:
             raise AttemptEnded("the child is gone") from None
 
@@ -324,13 +368,22 @@ def main() -> int:
     projection = Projection(engine, ledger, bucket)
     projection.sync()
     broker = BrokerClient(settings.address("broker"), ledger.domain, identity_id(identity))
-    worker = Worker(wallet, ledger, engine, projection, bucket, broker, isolated=settings.relax != "isolation")
+    worker = Worker(
+        wallet,
+        ledger,
+        engine,
+        projection,
+        bucket,
+        broker,
+        beat=settings.worker_beat.touch,
+        isolated=settings.relax != "isolation",
+    )
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     settings.worker_beat.touch()
     print(f"ready {wallet.address}", flush=True)
-    worker.work(stop, settings.worker_beat.touch)
+    worker.work(stop)
     return 0
 
 

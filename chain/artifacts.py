@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from eth_utils.abi import function_abi_to_4byte_selector
 
 from chain.errors import ChainError
 
@@ -51,6 +53,13 @@ def load(name: str) -> Artifact:
     except FileNotFoundError:
         raise ChainError(f"no artifact of {name}", "run `python -m chain.artifacts`") from None
     return Artifact(name, raw["abi"], bytes.fromhex(raw["bytecode"]), raw["sourceHash"])
+
+
+@cache
+def error_names() -> dict[bytes, str]:
+    """Names of the contracts' errors by their 4-byte selector."""
+    entries = [entry for name in CONTRACTS for entry in load(name).abi if entry["type"] == "error"]
+    return {function_abi_to_4byte_selector(cast("Any", entry)): str(entry["name"]) for entry in entries}
 
 
 def compile_all(library: Path, folder: Path = FOLDER) -> dict[str, dict[str, Any]]:

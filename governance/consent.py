@@ -9,13 +9,10 @@ import hashlib
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from eth_utils.abi import function_abi_to_4byte_selector
-
-from chain.artifacts import CONTRACTS, load
+from chain.artifacts import error_names
 from chain.events import ItemRefused, Receipt, RevokeStale
 from chain.ledger import Ledger, message_tuple
 from governance.errors import RequestInvalid
@@ -127,13 +124,6 @@ def revoke(ledger: Ledger, message: Mapping[str, Any], signer: bytes, signature:
     receipt = ledger.relay("ConsentRegistry", "revoke", message_tuple("Revoke", message), signer, signature)
     stale = receipt.all(RevokeStale)
     return receipt, stale[0].current if stale else None
-
-
-@cache
-def error_names() -> dict[bytes, str]:
-    """Names of the contracts' errors by their 4-byte selector."""
-    entries = [entry for name in CONTRACTS for entry in load(name).abi if entry["type"] == "error"]
-    return {bytes(function_abi_to_4byte_selector(cast("Any", entry))): str(entry["name"]) for entry in entries}
 
 
 def refusals(receipt: Receipt) -> dict[int, str]:

@@ -331,9 +331,9 @@ class Fold:
         return self.consents.get((dataset, subject), Consent(*NOTHING))
     def denied(self, dataset: bytes, subject: bytes, purposes: int, categories: int, day: int) -> int:
         """0 while her consent allows all of it on that day, else the reason: 1 not enrolled, or 2-7."""
-        status, _, version, first, last, allowed, kinds = self.consent(dataset, subject)
+        status, _, _, first, last, allowed, kinds = self.consent(dataset, subject)
         if status != LIVE:
-            return 1 if subject not in self.signers else 3 if version else 2
+            return 1 if subject not in self.signers else 3 if status else 2
         if not first <= day <= last:
             return 4 if day < first else 5
         return 6 if purposes & ~allowed else 7 if categories & ~kinds else 0
@@ -445,6 +445,7 @@ class Fold:
         old = self.consent(dataset, subject)
         need(self.time <= g["deadline"], "DeadlinePassed 6747c9fd", _Skip)
         need(subject in self.signers, "NotEnrolled af1f454a", _Skip)
+        need(item["signer"] == self.signers[subject], "SignerMismatch 10c74b03", _Skip)
         need(self._own("Grant", g, item), "SignatureInvalid 37e8456b", _Skip)
         need(g["epoch"] == old.epoch, "EpochStale ee07e7f9", _Skip)
         need(g["replaces"] == old.version, "VersionStale 9b8d7ca1", _Skip)
@@ -481,8 +482,7 @@ class Fold:
         run = sha256(words(who, m["nonce"])) if who else self._claim("RunRefused", 0)  # unknown permit, and no crypto
         ended = not self.member_live(who, ANALYST, self.time) if who else to_int(self._claim("RunRefused", 2)) == 36
         reason = 36 if ended else self._permit_reason(permit)
-        analyst = not who or self.members.get(who, NOBODY).role == ANALYST
-        need(analyst and run not in self.runs, "no analyst asked, or the run exists already")
+        need((not who or self.members.get(who, NOBODY).role == ANALYST) and run not in self.runs, "stranger or old run")
         if reason:
             return _effect(35, "RunRefused", (run,), (0, reason))
         self.runs[run] = Run(who, m, 0, "")
@@ -660,7 +660,7 @@ def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] =
     try:
         source: Any = strict_json(data, MAX_BUNDLE)
         replay = Replay(source)
-        found[word] = ("ok", f"{replay.fold.count} steps of ledger 0x{replay.id.hex()}, head 0x{replay.fold.head.hex()}")
+        found[word] = ("ok", f"{replay.fold.count} steps of 0x{replay.id.hex()}, head 0x{replay.fold.head.hex()}")
         word = "signed"
         try:
             replay = Replay(source, load_crypto(replay.fold.identity))

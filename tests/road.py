@@ -30,10 +30,17 @@ from governance.tables import TableOutbox, open_database
 from governance.vault import Bucket
 from governance.verify import identity_id
 
-PARAMS = dump_canonical({
-    "model": "logistic", "layers": ["genes"], "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
-    "folds": 2, "repeats": 10, "permutations": 19, "seed": 1,
-})
+PARAMS = dump_canonical(
+    {
+        "model": "logistic",
+        "layers": ["genes"],
+        "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+        "folds": 2,
+        "repeats": 10,
+        "permutations": 19,
+        "seed": 1,
+    }
+)
 
 
 @dataclass
@@ -59,15 +66,21 @@ class Road:
         threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         store = Bucket(f"b{secrets.token_hex(8)}", bucket.url)
         store.create()
-        client = BrokerClient(f"http://127.0.0.1:{door.server_address[1]}", world.ledger.domain,
-                              identity_id(world.ledger.identity))
+        client = BrokerClient(
+            f"http://127.0.0.1:{door.server_address[1]}", world.ledger.domain, identity_id(world.ledger.identity)
+        )
         road = cls(folder, world, store, bucket.log, door, broker, client)
         road.subjects = world.enrol(people)
-        road.ingest([
-            Source(subject, category, payload)
-            for subject, person in zip(road.subjects, simulate_people(people, seed=3), strict=True)
-            for category, payload in ((2, person.observations(subject.hex())), (6, person.expression(subject.hex())))
-        ])
+        road.ingest(
+            [
+                Source(subject, category, payload)
+                for subject, person in zip(road.subjects, simulate_people(people, seed=3), strict=True)
+                for category, payload in (
+                    (2, person.observations(subject.hex())),
+                    (6, person.expression(subject.hex())),
+                )
+            ]
+        )
         world.grant(road.subjects)
         return road
 
@@ -76,9 +89,20 @@ class Road:
         ingest = secrets.token_bytes(32)
         root = leaves_root(ingest, self.world.dataset, leaves)
         store_leaves(self.bucket, root, leaves)
-        message = {"ingest": ingest, "dataset": self.world.dataset, "leavesRoot": root, "count": len(leaves), "deadline": FOREVER}
-        self.world.relay("AccessLedger", "registerRecords", "RecordsRegistered", message,
-                         self.world.by("omar", "RecordsRegistered", message))
+        message = {
+            "ingest": ingest,
+            "dataset": self.world.dataset,
+            "leavesRoot": root,
+            "count": len(leaves),
+            "deadline": FOREVER,
+        }
+        self.world.relay(
+            "AccessLedger",
+            "registerRecords",
+            "RecordsRegistered",
+            message,
+            self.world.by("omar", "RecordsRegistered", message),
+        )
         self.client.hand_over(ingest, [leaf.to_json() for leaf in leaves])
         self.leaves += leaves
         return leaves
@@ -92,16 +116,23 @@ class Road:
 
     def request(self, permit: bytes | None = None, result_key: bytes | None = None, params: bytes = PARAMS) -> bytes:
         nonce = secrets.randbits(256)
-        message = {"permit": permit or self.permit(), "paramsHash": sha256(params).digest(),
-                   "resultKey": result_key or new_pair()[1], "nonce": nonce, "deadline": FOREVER}
-        self.world.relay("AccessLedger", "requestRun", "RunRequest", message, params,
-                         self.world.by("noor", "RunRequest", message))
+        message = {
+            "permit": permit or self.permit(),
+            "paramsHash": sha256(params).digest(),
+            "resultKey": result_key or new_pair()[1],
+            "nonce": nonce,
+            "deadline": FOREVER,
+        }
+        self.world.relay(
+            "AccessLedger", "requestRun", "RunRequest", message, params, self.world.by("noor", "RunRequest", message)
+        )
         account = bytes.fromhex(self.world.people["noor"].address[2:]).rjust(32, b"\0")
         return sha256(account + nonce.to_bytes(32, "big")).digest()
 
     def authorise(self, run: bytes, worker_key: bytes, attempt: int = 1, **change: Any) -> Receipt:
-        return self.world.authorise(run, self.subjects, workerKey=worker_key, attempt=attempt,
-                                    **{"codeHash": code_hash()} | change)
+        return self.world.authorise(
+            run, self.subjects, workerKey=worker_key, attempt=attempt, **{"codeHash": code_hash()} | change
+        )
 
     def headers(self, leaves: list[Leaf] | None = None) -> list[Header]:
         return [read_header(self.bucket.get(f"o/{leaf.ciphertext.hex()}")) for leaf in leaves or self.leaves]
@@ -129,7 +160,9 @@ class Road:
     def fetches(self) -> int:
         """Objects the bucket handed out, by its own request log (written just after each answer)."""
         time.sleep(0.2)
-        return sum("GET" in line and "alt=media" in line for line in self.bucket_log.read_text(errors="replace").splitlines())
+        return sum(
+            "GET" in line and "alt=media" in line for line in self.bucket_log.read_text(errors="replace").splitlines()
+        )
 
     def close(self) -> None:
         self.door.shutdown()

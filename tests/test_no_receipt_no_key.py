@@ -1,4 +1,4 @@
-"""The one idea, through the broker's own door: a key leaves only against a mined, still valid receipt of that access."""
+"""The one idea, at the broker's door: a key leaves only against a mined, still valid receipt of that access."""
 
 from __future__ import annotations
 
@@ -90,7 +90,9 @@ def unregistered(question: Question) -> None:
     """Encrypted and in the bucket, but no ledger entry names it."""
     road = question.road
     subject = road.subjects[0]
-    (leaf,) = encrypt([Source(subject, 2, b"{}", ordinal=7)], road.world.dataset, road.client_identity, road.client, road.bucket)
+    (leaf,) = encrypt(
+        [Source(subject, 2, b"{}", ordinal=7)], road.world.dataset, road.client_identity, road.client, road.bucket
+    )
     question.headers = road.headers([leaf])
 
 
@@ -145,22 +147,26 @@ def worker_gone(question: Question) -> None:
     world.set_role(world.people["wanda"].address, "worker", 0, world.ledger.now())
 
 
-@pytest.mark.parametrize(("spoil", "reason"), [
-    (forged, "receipt-unknown"),
-    (foreign, "other-run"),
-    (older_attempt, "older-attempt"),
-    (other_worker, "other-worker"),
-    (unregistered, "not-registered"),
-    (older_version, "older-version"),
-    (not_granted, "not-granted"),
-    (withdrawn, "consent-changed"),
-    (withdrawn_and_agreed_again, "consent-changed"),
-    (narrowed, "consent-changed"),
-    (suspended, "permit-suspended"),
-    (cancelled, "cancelled"),
-    (sealed, "lease-over"),
-    (worker_gone, "worker-role"),
-], ids=lambda value: value if isinstance(value, str) else value.__name__)
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (forged, "receipt-unknown"),
+        (foreign, "other-run"),
+        (older_attempt, "older-attempt"),
+        (other_worker, "other-worker"),
+        (unregistered, "not-registered"),
+        (older_version, "older-version"),
+        (not_granted, "not-granted"),
+        (withdrawn, "consent-changed"),
+        (withdrawn_and_agreed_again, "consent-changed"),
+        (narrowed, "consent-changed"),
+        (suspended, "permit-suspended"),
+        (cancelled, "cancelled"),
+        (sealed, "lease-over"),
+        (worker_gone, "worker-role"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
 def test_one_thing_wrong_and_no_key_leaves(road: Road, spoil: Callable[[Question], None], reason: str) -> None:
     question = authorised(road)
     question.ask()  # the twin: until now it is honest

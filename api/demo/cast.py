@@ -67,23 +67,33 @@ class Cast:
             name = "ada" if number == 0 else f"person-{number:03d}"
             save(wallet, self.home / "keys" / f"{name}.json", {"subject": subject.hex()})
             message = {"subject": subject, "signer": wallet.signer, "assurance": 1, "deadline": int(time.time()) + 3600}
-            items.append({
-                "enrolment": wire("Enrolment", message), "registrarSignature": rita.sign("Enrolment", message).hex(),
-                "signerSignature": wallet.sign(self.domain, "Enrolment", message).hex(),
-            })
+            items.append(
+                {
+                    "enrolment": wire("Enrolment", message),
+                    "registrarSignature": rita.sign("Enrolment", message).hex(),
+                    "signerSignature": wallet.sign(self.domain, "Enrolment", message).hex(),
+                }
+            )
             self.patients.append(Patient(number, subject, wallet))
-        answers = [rita.enrol(items[first:first + BATCH]) for first in range(0, count, BATCH)]
+        answers = [rita.enrol(items[first : first + BATCH]) for first in range(0, count, BATCH)]
         return sum(item["accepted"] for answer in answers for item in answer["items"])
 
     def agree(self, patients: list[Patient]) -> tuple[int, dict[str, Any], Offer]:
-        """They sign the cancer preset; returns how many the ledger took, and Ada's receipt with her own copy of the terms."""
-        offers = [offer(PRESETS["cancer"], p.subject, self.dataset, 0, 0, int(time.time()), int(time.time()) + 3600)
-                  for p in patients]
-        items = [{"grant": wire("Grant", one.message), "signer": p.wallet.signer.hex(),
-                  "signature": p.wallet.sign(self.domain, "Grant", one.message).hex()}
-                 for p, one in zip(patients, offers, strict=True)]
+        """They sign the cancer preset; returns how many the ledger took, and Ada's receipt with her own terms."""
+        offers = [
+            offer(PRESETS["cancer"], p.subject, self.dataset, 0, 0, int(time.time()), int(time.time()) + 3600)
+            for p in patients
+        ]
+        items = [
+            {
+                "grant": wire("Grant", one.message),
+                "signer": p.wallet.signer.hex(),
+                "signature": p.wallet.sign(self.domain, "Grant", one.message).hex(),
+            }
+            for p, one in zip(patients, offers, strict=True)
+        ]
         anybody = self.client("rita")
-        answers = [anybody.grant(items[first:first + BATCH]) for first in range(0, len(items), BATCH)]
+        answers = [anybody.grant(items[first : first + BATCH]) for first in range(0, len(items), BATCH)]
         taken = sum(item["accepted"] for answer in answers for item in answer["items"])
         return taken, answers[0]["items"][0]["proof"], offers[0]
 
@@ -93,8 +103,9 @@ class Cast:
 
     def logged(self) -> dict[str, set[str]]:
         """Whose access the ledger recorded, as another such program reads its raw logs."""
-        return _counted("logged", self.parts.urls["chain"], self.domain.contracts["AccessLedger"],
-                        str(self.identity["deployBlock"]))
+        return _counted(
+            "logged", self.parts.urls["chain"], self.domain.contracts["AccessLedger"], str(self.identity["deployBlock"])
+        )
 
     def fetches(self) -> int:
         """How many objects the bucket has handed out, by its own request log."""
@@ -106,13 +117,17 @@ class Cast:
         deadline = time.monotonic() + seconds
         anybody = self.client("noor")
         while not ready(found := anybody.run(run)):
-            if time.monotonic() > deadline or (name := self.parts.broken()):
-                raise NotServing(f"the run did not get further than {found['state']}",
-                                 "read the files under logs in the demo's folder")
+            if time.monotonic() > deadline or self.parts.broken():
+                raise NotServing(
+                    f"the run did not get further than {found['state']}",
+                    "read the files under logs in the demo's folder",
+                )
             time.sleep(0.05)
         return found
 
 
 def _counted(*arguments: str) -> dict[str, set[str]]:
-    done = subprocess.run([sys.executable, "-I", counts.__file__, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-I", counts.__file__, *arguments], capture_output=True, text=True, check=True
+    )
     return {name: set(subjects) for name, subjects in json.loads(done.stdout).items()}

@@ -26,8 +26,12 @@ def keys(journal: str) -> dict[str, list[str]]:
 
 def logged(url: str, address: str, first: str) -> dict[str, list[str]]:
     """Whose access the ledger recorded, by run and attempt."""
-    question = {"jsonrpc": "2.0", "id": 1, "method": "eth_getLogs", "params": [
-        {"address": address, "topics": [ACCESS_GRANTED], "fromBlock": hex(int(first)), "toBlock": "latest"}]}
+    question = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "eth_getLogs",
+        "params": [{"address": address, "topics": [ACCESS_GRANTED], "fromBlock": hex(int(first)), "toBlock": "latest"}],
+    }
     request = urllib.request.Request(url, json.dumps(question).encode(), {"Content-Type": "application/json"})  # noqa: S310
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 (an address the caller names)
         logs = json.loads(answer.read())["result"]

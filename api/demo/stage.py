@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from api.birth import sign_identity
 from chain.events import Receipt
 from chain.ledger import Ledger, deploy, message_tuple
 from chain.wallets import Wallet
@@ -18,12 +19,27 @@ from chain.wallets import Wallet
 DAY = 86_400
 FOREVER = 2**40 - 1
 ROLES = {
-    "committee": 1, "custodian": 2, "registrar": 3, "analyst": 4, "checker": 5, "clinician": 6,
-    "protection": 7, "auditor": 8, "broker": 9, "worker": 10,
+    "committee": 1,
+    "custodian": 2,
+    "registrar": 3,
+    "analyst": 4,
+    "checker": 5,
+    "clinician": 6,
+    "protection": 7,
+    "auditor": 8,
+    "broker": 9,
+    "worker": 10,
 }
 CAST = {
-    "omar": "custodian", "rita": "registrar", "noor": "analyst", "sol": "checker", "tess": "checker",
-    "bram": "broker", "wanda": "worker", "wilma": "worker", "dora": "protection",
+    "omar": "custodian",
+    "rita": "registrar",
+    "noor": "analyst",
+    "sol": "checker",
+    "tess": "checker",
+    "bram": "broker",
+    "wanda": "worker",
+    "wilma": "worker",
+    "dora": "protection",
 }
 CODE = hashlib.sha256(b"code").digest()
 SCHEMA = hashlib.sha256(b"schema").digest()
@@ -64,14 +80,22 @@ class World:
     subjects: dict[bytes, Wallet] = field(default_factory=dict)
 
     @classmethod
-    def create(cls, url: str, floor: int = 3, salt: bytes | None = None, relay: Wallet | None = None,
-               people: dict[str, Wallet] | None = None, roles: bool = True) -> World:
+    def create(
+        cls,
+        url: str,
+        floor: int = 3,
+        salt: bytes | None = None,
+        relay: Wallet | None = None,
+        people: dict[str, Wallet] | None = None,
+        roles: bool = True,
+    ) -> World:
         names = ["pia", "quinn", "rui", *CAST]
         people = people or {name: Wallet.new() for name in names}
         relay = relay or Wallet.new()
         outbox = MemoryOutbox()
         founders = [people[name].address for name in ("pia", "quinn", "rui")]
         identity = deploy(url, relay, outbox, founders, 2, salt or random32(), floor)
+        identity["signatures"] = sign_identity(identity, [people["pia"], people["quinn"]])
         world = cls(Ledger.connect(url, identity, relay, outbox), people, random32(), relay)
         if roles:
             for name, role in CAST.items():
@@ -81,10 +105,23 @@ class World:
 
     # -- the committee
 
-    def set_role(self, account: str, role: str, start: int = 0, end: int = FOREVER,
-                 by: Sequence[str] = ("pia", "quinn"), **change: Any) -> Receipt:
-        message = {"account": account, "role": ROLES[role], "start": start, "end": end,
-                   "nonce": secrets.randbits(256), "deadline": FOREVER} | change
+    def set_role(
+        self,
+        account: str,
+        role: str,
+        start: int = 0,
+        end: int = FOREVER,
+        by: Sequence[str] = ("pia", "quinn"),
+        **change: Any,
+    ) -> Receipt:
+        message = {
+            "account": account,
+            "role": ROLES[role],
+            "start": start,
+            "end": end,
+            "nonce": secrets.randbits(256),
+            "deadline": FOREVER,
+        } | change
         return self.relay("PermitRegistry", "setRole", "RoleChange", message, self.quorum("RoleChange", message, by))
 
     def quorum(self, kind: str, message: Mapping[str, Any], by: Sequence[str]) -> list[bytes]:
@@ -93,21 +130,33 @@ class World:
 
     def register_dataset(self, dataset: bytes | None = None) -> Receipt:
         message = {"dataset": dataset or self.dataset, "documentHash": random32(), "deadline": FOREVER}
-        return self.relay("PermitRegistry", "registerDataset", "RegisterDataset", message, self.by("omar", "RegisterDataset", message))
+        return self.relay(
+            "PermitRegistry", "registerDataset", "RegisterDataset", message, self.by("omar", "RegisterDataset", message)
+        )
 
     def permit(self, approve: Sequence[str] = ("pia", "quinn"), **change: Any) -> bytes:
         """A requested permit with the given yes votes; returns its id."""
         request = self.permit_request(**change)
-        self.relay("PermitRegistry", "requestPermit", "PermitRequest", request, self.by("noor", "PermitRequest", request))
+        self.relay(
+            "PermitRegistry", "requestPermit", "PermitRequest", request, self.by("noor", "PermitRequest", request)
+        )
         for name in approve:
             self.vote(request["permit"], name)
         return bytes(request["permit"])
 
     def permit_request(self, **change: Any) -> dict[str, Any]:
         return {
-            "permit": random32(), "dataset": self.dataset, "purposeNeed": 0b10, "categories": CATEGORIES,
-            "codeHash": CODE, "paramsSchemaHash": SCHEMA, "minCohort": 3, "outputClasses": 1 << 1,
-            "expiry": FOREVER, "documentHash": random32(), "deadline": FOREVER,
+            "permit": random32(),
+            "dataset": self.dataset,
+            "purposeNeed": 0b10,
+            "categories": CATEGORIES,
+            "codeHash": CODE,
+            "paramsSchemaHash": SCHEMA,
+            "minCohort": 3,
+            "outputClasses": 1 << 1,
+            "expiry": FOREVER,
+            "documentHash": random32(),
+            "deadline": FOREVER,
         } | change
 
     def vote(self, permit: bytes, name: str, yes: bool = True, **change: Any) -> Receipt:
@@ -122,22 +171,33 @@ class World:
         new = {random32(): Wallet.new() for _ in range(count)}
         items = [self.enrolment(subject, wallet) for subject, wallet in new.items()]
         for first in range(0, len(items), 60):
-            self.ledger.relay("ConsentRegistry", "enrol", items[first:first + 60])
+            self.ledger.relay("ConsentRegistry", "enrol", items[first : first + 60])
         self.subjects |= new
         return sorted(new)
 
     def enrolment(self, subject: bytes, wallet: Wallet, registrar: str = "rita", **change: Any) -> tuple[Any, ...]:
         message = {"subject": subject, "signer": wallet.signer, "assurance": 1, "deadline": FOREVER} | change
-        return (message_tuple("Enrolment", message), self.by(registrar, "Enrolment", message),
-                wallet.sign(self.ledger.domain, "Enrolment", message))
+        return (
+            message_tuple("Enrolment", message),
+            self.by(registrar, "Enrolment", message),
+            wallet.sign(self.ledger.domain, "Enrolment", message),
+        )
 
     def grant_message(self, subject: bytes, **change: Any) -> dict[str, Any]:
         slot = self.slot(subject, change.get("dataset", self.dataset))
         today = self.ledger.now() // DAY
         return {
-            "subject": subject, "dataset": self.dataset, "epoch": slot >> 216 & 0xFFFFFFFF,
-            "replaces": slot >> 192 & 0xFFFFFF, "fromDay": today, "untilDay": today + 730, "purposes": RESEARCH,
-            "categories": CATEGORIES, "termsCommitment": random32(), "noticeHash": random32(), "deadline": FOREVER,
+            "subject": subject,
+            "dataset": self.dataset,
+            "epoch": slot >> 216 & 0xFFFFFFFF,
+            "replaces": slot >> 192 & 0xFFFFFF,
+            "fromDay": today,
+            "untilDay": today + 730,
+            "purposes": RESEARCH,
+            "categories": CATEGORIES,
+            "termsCommitment": random32(),
+            "noticeHash": random32(),
+            "deadline": FOREVER,
         } | change
 
     def grant_item(self, message: Mapping[str, Any], wallet: Wallet | None = None) -> tuple[Any, ...]:
@@ -147,14 +207,16 @@ class World:
 
     def grant(self, subjects: Sequence[bytes], **change: Any) -> Receipt:
         items = [self.grant_item(self.grant_message(subject, **change)) for subject in subjects]
-        receipts = [self.ledger.relay("ConsentRegistry", "grant", items[i:i + 60]) for i in range(0, len(items), 60)]
+        receipts = [self.ledger.relay("ConsentRegistry", "grant", items[i : i + 60]) for i in range(0, len(items), 60)]
         return receipts[-1]
 
     def revoke(self, subject: bytes, epoch: int | None = None, wallet: Wallet | None = None) -> Receipt:
         current = self.slot(subject) >> 216 & 0xFFFFFFFF
         message = {"subject": subject, "dataset": self.dataset, "epoch": current if epoch is None else epoch}
         signature = (wallet or self.subjects[subject]).sign(self.ledger.domain, "Revoke", message)
-        return self.ledger.relay("ConsentRegistry", "revoke", message_tuple("Revoke", message), self.subjects[subject].signer, signature)
+        return self.ledger.relay(
+            "ConsentRegistry", "revoke", message_tuple("Revoke", message), self.subjects[subject].signer, signature
+        )
 
     def slot(self, subject: bytes, dataset: bytes | None = None) -> int:
         return int(self.ledger.read("ConsentRegistry", "slotOf", subject, dataset or self.dataset))
@@ -163,26 +225,45 @@ class World:
 
     def request_run(self, permit: bytes, by: str = "noor", **change: Any) -> bytes:
         """A mined run request; returns the run id."""
-        message = {"permit": permit, "paramsHash": PARAMS_HASH, "resultKey": random32(),
-                   "nonce": secrets.randbits(256), "deadline": FOREVER} | change
+        message = {
+            "permit": permit,
+            "paramsHash": PARAMS_HASH,
+            "resultKey": random32(),
+            "nonce": secrets.randbits(256),
+            "deadline": FOREVER,
+        } | change
         self.relay("AccessLedger", "requestRun", "RunRequest", message, PARAMS, self.by(by, "RunRequest", message))
         account = bytes.fromhex(self.people[by].address[2:]).rjust(32, b"\0")
-        return hashlib.sha256(account + message["nonce"].to_bytes(32, "big")).digest()
+        return hashlib.sha256(account + int(str(message["nonce"])).to_bytes(32, "big")).digest()
 
     def binding(self, run: bytes, subjects: Sequence[bytes], **change: Any) -> dict[str, Any]:
         return {
-            "run": run, "attempt": 1, "subjectsHash": hashlib.sha256(b"".join(subjects)).digest(), "workerKey": random32(),
-            "codeHash": CODE, "leaseSeconds": 3600, "deadline": FOREVER,
+            "run": run,
+            "attempt": 1,
+            "subjectsHash": hashlib.sha256(b"".join(subjects)).digest(),
+            "workerKey": random32(),
+            "codeHash": CODE,
+            "leaseSeconds": 3600,
+            "deadline": FOREVER,
         } | change
 
     def authorise(self, run: bytes, subjects: Sequence[bytes], by: str = "wanda", **change: Any) -> Receipt:
         message = self.binding(run, subjects, **change)
-        return self.relay("AccessLedger", "authorise", "WorkerBinding", message, self.by(by, "WorkerBinding", message), list(subjects))
+        return self.relay(
+            "AccessLedger", "authorise", "WorkerBinding", message, self.by(by, "WorkerBinding", message), list(subjects)
+        )
 
     def seal_message(self, run: bytes, attempt: int = 1, **change: Any) -> dict[str, Any]:
         return {
-            "run": run, "attempt": attempt, "outputCommitment": random32(), "ciphertextHash": random32(),
-            "keyCommitment": random32(), "disclosureCommitment": random32(), "outputClass": 1, "statistics": 0, "deadline": FOREVER,
+            "run": run,
+            "attempt": attempt,
+            "outputCommitment": random32(),
+            "ciphertextHash": random32(),
+            "keyCommitment": random32(),
+            "disclosureCommitment": random32(),
+            "outputClass": 1,
+            "statistics": 0,
+            "deadline": FOREVER,
         } | change
 
     def seal(self, run: bytes, attempt: int = 1, by: str = "wanda", **change: Any) -> bytes:
@@ -197,10 +278,26 @@ class World:
         message = {"run": run, "attempt": attempt, "viewerKey": random32(), "deadline": FOREVER}
         return self.relay("AccessLedger", "viewOutput", "Review", message, self.by(by, "Review", message))
 
-    def release(self, run: bytes, seal: bytes, subjects: Sequence[bytes], epochs: Sequence[int],
-                by: Sequence[str] = ("sol", "tess"), attempt: int = 1, **change: Any) -> Receipt:
+    def release(
+        self,
+        run: bytes,
+        seal: bytes,
+        subjects: Sequence[bytes],
+        epochs: Sequence[int],
+        by: Sequence[str] = ("sol", "tess"),
+        attempt: int = 1,
+        **change: Any,
+    ) -> Receipt:
         message = {"run": run, "attempt": attempt, "sealHash": seal, "reason": 0, "deadline": FOREVER} | change
-        return self.relay("AccessLedger", "release", "Decision", message, list(subjects), list(epochs), self.quorum("Decision", message, by))
+        return self.relay(
+            "AccessLedger",
+            "release",
+            "Decision",
+            message,
+            list(subjects),
+            list(epochs),
+            self.quorum("Decision", message, by),
+        )
 
     # -- doing
 

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from api.demo import scenes
+from api.demo import scenes, steps
 from api.demo.cast import Cast
 from api.errors import DoorError
 from api.processes import Parts
@@ -40,8 +40,10 @@ class Teller:
             self.part = PARTS[n]
             print(f"\n {self.part}")
         seconds = round(time.monotonic() - self.began, 1)
-        print(f" {n:>2} {seconds:>5.1f} s  {who:<12}{what:<62}{ledger}"[:WIDTH].rstrip(), flush=True)
-        self.lines.append({"n": n, "seconds": str(seconds), "part": self.part, "who": who, "what": what, "ledger": ledger})
+        print(f" {n:>2} {seconds:>5.1f} s  {who:<11}{what:<59} {ledger}"[:WIDTH].rstrip(), flush=True)
+        self.lines.append(
+            {"n": n, "seconds": str(seconds), "part": self.part, "who": who, "what": what, "ledger": ledger}
+        )
 
     def note(self, text: str) -> None:
         print(f"             {text}"[:WIDTH].rstrip(), flush=True)
@@ -57,7 +59,10 @@ def main(home: Path | None = None) -> int:
     home = (home or settings.home / "demo").resolve()
     _clear(home)
     print("volens demo   ledger: anvil, one node (not decentralised)   custody: 1 broker   device: cpu")
-    print("The people are played. 198 records are published research data (GSE7390); the consents are invented.", flush=True)
+    print(
+        "The people are played. 198 records are published research data (GSE7390); the consents are invented.",
+        flush=True,
+    )
     teller = Teller()
     parts = Parts.start(settings.model_copy(update={"home": home}))
     try:
@@ -70,7 +75,7 @@ def main(home: Path | None = None) -> int:
 
 def _play(home: Path, parts: Parts, teller: Teller) -> dict[str, Any]:
     cast = Cast(home, parts)
-    report: dict[str, Any] = {"versions": _versions(), "device": "cpu", "seed": scenes.SEED}
+    report: dict[str, Any] = {"versions": _versions(), "device": "cpu", "seed": steps.SEED}
     report |= scenes.gate(cast, teller)
     report |= scenes.change_of_mind(cast, teller)
     report |= scenes.science(cast, teller)
@@ -96,19 +101,30 @@ def _versions() -> dict[str, str]:
 def _close(home: Path, report: dict[str, Any]) -> int:
     keys, after = report["keys"], report["after_revocation"]
     good = (
-        keys["released"] == keys["logged"] and not after["keys"] and not after["accesses"] and not report["phi"]["hits"]
-        and report["attacks"]["tried"] == report["attacks"]["refused"] and report["verified"] == "valid"
+        keys["released"] == keys["logged"]
+        and not after["keys"]
+        and not after["accesses"]
+        and not report["phi"]["hits"]
+        and report["attacks"]["tried"] == report["attacks"]["refused"]
+        and report["verified"] == "valid"
         and report["tampers"]["tried"] == report["tampers"]["detected"]
         and report["accesses"]["recorded"] == report["accesses"]["explained"]
     )
-    print(f"\n {'DONE' if good else 'NOT PROVEN'} in {report['seconds']} s.  unlogged decryptions "
-          f"{abs(keys['released'] - keys['logged'])}   keys after withdrawal {after['keys']}   "
-          f"names found in ledger, bucket, database, logs {report['phi']['hits']}")
-    print(" Limits: the worker sees plaintext; one machine holds every part here; a released result cannot be recalled.")
+    print(
+        f"\n {'DONE' if good else 'NOT PROVEN'} in {report['seconds']} s.  unlogged decryptions "
+        f"{abs(keys['released'] - keys['logged'])}   keys after withdrawal {after['keys']}   "
+        f"names found in ledger, bucket, database, logs {report['phi']['hits']}"
+    )
+    print(
+        " Limits: the worker sees plaintext; one machine holds every part here; a released result cannot be recalled."
+    )
     where = _shown(home)
     print(f" Look:   {where}/report.json      Try:  VOLENS_HOME={where} volens serve   |   volens access list --as ada")
-    print(f" Check it yourself:  python {where}/verify.py {where}/trail.json --head {report['ledger']['count']}:"
-          f"{report['ledger']['head'][:12]}…   (head: receipts/ada)", flush=True)
+    print(
+        f" Check it yourself:  python {where}/verify.py {where}/trail.json --head {report['ledger']['count']}:"
+        f"{report['ledger']['head'][:12]}…   (head: receipts/ada)",
+        flush=True,
+    )
     return 0 if good else 7
 
 

@@ -7,6 +7,7 @@ that every later event and head fits: only a signature, or a head that somebody 
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -54,12 +55,25 @@ def rewrite(bundle: Bundle) -> Bundle:
             item | {"blockNumber": item["block"], "transactionIndex": item["index"], "transactionHash": item["hash"]}
         )
         block: Block = parse_block({**bundle["blocks"][str(item["block"])], "number": item["block"]})
-        logs = [Log(raw(log["address"], 20), tuple(raw(topic, 32) for topic in log["topics"]), raw(log["data"]),
-                    log["index"], item["block"], raw(item["hash"], 32)) for log in item["logs"]]
+        logs = [
+            Log(
+                raw(log["address"], 20),
+                tuple(raw(topic, 32) for topic in log["topics"]),
+                raw(log["data"]),
+                log["index"],
+                item["block"],
+                raw(item["hash"], 32),
+            )
+            for log in item["logs"]
+        ]
         fold.apply(block, transaction, logs)
         item["logs"] = [
-            {"address": "0x" + address.hex(), "topics": ["0x" + topic.hex() for topic in (TOPICS[name], *indexed)],
-             "data": "0x" + data.hex(), "index": index}
+            {
+                "address": "0x" + address.hex(),
+                "topics": ["0x" + topic.hex() for topic in (TOPICS[name], *indexed)],
+                "data": "0x" + data.hex(),
+                "index": index,
+            }
             for index, (name, address, indexed, data) in enumerate(fold.written)
         ]
     bundle["head"] = {"count": fold.count, "head": fold.head.hex()}
@@ -75,8 +89,11 @@ def detected(bundle: Bundle, held: dict[str, Any]) -> tuple[str, str]:
 
 def _calls(bundle: Bundle, function: str) -> list[int]:
     """Where the transactions of one function stand."""
-    return [place for place, item in enumerate(bundle["transactions"])
-            if CALLS[item["input"].removeprefix("0x")[:8]].split()[1] == function]
+    return [
+        place
+        for place, item in enumerate(bundle["transactions"])
+        if CALLS[item["input"].removeprefix("0x")[:8]].split()[1] == function
+    ]
 
 
 def _items(item: dict[str, Any]) -> list[dict[str, Any]]:
@@ -133,11 +150,12 @@ def _inserted_and_rewritten(bundle: Bundle) -> Bundle:
     found = bundle["transactions"]
     place = _calls(bundle, "enrol")[0]
     item = copy.deepcopy(found[place])
-    data = raw(item["input"])
-    for person in _items(item):  # everybody in the copy becomes somebody else
-        old = person["enrolment"]["subject"]
-        data = data.replace(old, bytes([old[0] ^ 255]) + old[1:], 1)
-    item |= {"input": "0x" + data.hex(), "hash": "0x" + "ab" * 32, "index": item["index"] + 1}
+    text = json.dumps(item)
+    for person in _items(item):  # everybody in the copy becomes somebody else, in input and events alike
+        subject = person["enrolment"]["subject"]
+        text = text.replace(subject.hex(), bytes([subject[0] ^ 255]).hex() + subject[1:].hex())
+    item = json.loads(text)
+    item |= {"hash": "0x" + "ab" * 32, "index": item["index"] + 1}
     found.insert(place + 1, item)
     return rewrite(bundle)
 

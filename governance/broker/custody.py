@@ -39,7 +39,18 @@ from governance.envelope import (
 )
 from governance.errors import GovernanceError
 from governance.keys import FileKeyProvider, create_private, load_pair, new_pair, read_private, replace_private
-from governance.verify import Attempt, Malformed, Run, canonical, canonical_json, number, part, raw, strict_json
+from governance.verify import (
+    Attempt,
+    Malformed,
+    Run,
+    canonical,
+    canonical_json,
+    identity_id,
+    number,
+    part,
+    raw,
+    strict_json,
+)
 
 ANALYST, CHECKER, WORKER, DAY = 4, 5, 10, 86_400
 APPROVED, SUSPENDED = 2, 3
@@ -70,6 +81,12 @@ def create(folder: Path) -> str:
         create_private(folder / "exchange", new_pair()[0].private_bytes_raw())
         create_private(folder / "wallet", secrets.token_bytes(32))
     return address_of(read_private(folder / "wallet", 32))
+
+
+def endorse(folder: Path, identity: dict[str, Any]) -> bytes:
+    """The broker's signature over a ledger identity, which it will serve from then on."""
+    key = read_private(folder / "wallet", 32)
+    return sign(key, domain_of(identity), "Identity", {"id": identity_id(identity)})
 
 
 class Broker:

@@ -29,42 +29,52 @@ class Removal:
 
 REMOVALS = [
     Removal(
-        "worker role", "AccessLedger.sol",
+        "worker role",
+        "AccessLedger.sol",
         (
-            ("if (_permits.roleOf(worker).role != Role.Worker) "
-             "revert IPermitRegistry.NotLive(worker, Role.Worker);", ""),
+            (
+                "if (_permits.roleOf(worker).role != Role.Worker) revert IPermitRegistry.NotLive(worker, Role.Worker);",
+                "",
+            ),
             ("if (!_permits.isLive(worker, Role.Worker)) return Reasons.WORKER_ROLE;", ""),
         ),
         ("a worker key of the relay's own under a live permit",),
     ),
     Removal(
-        "epoch equality", "AccessLedger.sol",
+        "epoch equality",
+        "AccessLedger.sol",
         (("if (slots[i].epochOf() != epochs[i]) return (subjects[i], Reasons.CONSENT_CHANGED);", ""),),
         ("a release after a revocation and a new grant",),
     ),
     Removal(
-        "replaced version", "ConsentRegistry.sol",
+        "replaced version",
+        "ConsentRegistry.sol",
         (("if (g.replaces != old.versionOf()) return VersionStale.selector;", ""),),
         ("a grant that replaces a version there never was", "a withheld wide grant after a narrow one"),
     ),
     Removal(
-        "release re-read", "AccessLedger.sol",
+        "release re-read",
+        "AccessLedger.sol",
         (("= _releaseReason(run.permit, subjects, epochs);", "= (bytes32(0), uint8(0));"),),
         ("a release after a revocation",),
     ),
     Removal(
-        "subjects hash", "AccessLedger.sol",
+        "subjects hash",
+        "AccessLedger.sol",
         (("if (given != b.subjectsHash) revert ListMismatch(given, b.subjectsHash);", ""),),
         ("a shortened subject list", "a padded subject list"),
     ),
     Removal(
-        "low-s", "Typed.sol",
-        ((
-            "(signer,,) = ECDSA.tryRecoverCalldata(_hashTypedDataV4(structHash), signature);",
-            "(uint8 v, bytes32 r, bytes32 s) ="
-            " (uint8(signature[64]), bytes32(signature[0:32]), bytes32(signature[32:64]));"
-            "signer = ecrecover(_hashTypedDataV4(structHash), v, r, s);",
-        ),),
+        "low-s",
+        "Typed.sol",
+        (
+            (
+                "(signer,,) = ECDSA.tryRecoverCalldata(_hashTypedDataV4(structHash), signature);",
+                "(uint8 v, bytes32 r, bytes32 s) ="
+                " (uint8(signature[64]), bytes32(signature[0:32]), bytes32(signature[32:64]));"
+                "signer = ecrecover(_hashTypedDataV4(structHash), v, r, s);",
+            ),
+        ),
         ("the high-s twin of a signature",),
     ),
 ]

@@ -37,8 +37,9 @@ def test_every_signature_replayed_on_a_second_deployment(tmp_path: Path, same_sa
         calls = lived(first)
         steps = first.ledger.head()[0]
     with DevChain.start(tmp_path / "second") as chain:
-        second = World.create(chain.url, salt=salt if same_salt else random32(), relay=first.relayer,
-                              people=first.people, roles=False)
+        second = World.create(
+            chain.url, salt=salt if same_salt else random32(), relay=first.relayer, people=first.people, roles=False
+        )
         assert second.ledger.domain.contracts == first.ledger.domain.contracts
         assert second.ledger.domain.chain_id == first.ledger.domain.chain_id
         sender = Transactor(second.ledger.node.call, Wallet.new(), MemoryOutbox(), second.ledger.domain.chain_id)
@@ -49,5 +50,3 @@ def test_every_signature_replayed_on_a_second_deployment(tmp_path: Path, same_sa
                 continue
         assert second.ledger.head()[0] == (steps if same_salt else 0)
         assert len(calls) >= 20
-
-

@@ -1,0 +1,9 @@
+"""Attacks on the contracts: each is one action, tried once forged and once with only the attacked field corrected.
+
+The demo's Mallory and `tests/contracts/test_attacks.py` run the same table.
+"""
+
+from api.demo.attacks import consent, roles, runs
+from api.demo.attacks.frame import TABLE, Attack, high_s, outcome
+
+__all__ = ["TABLE", "Attack", "consent", "high_s", "outcome", "roles", "runs"]

@@ -1,0 +1,79 @@
+"""What an attack is, and what became of a call; the scenes that several attacks begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from api.demo.stage import World
+from chain.artifacts import error_names
+from chain.errors import Refused
+from chain.events import ItemRefused, Receipt, ReleaseRefused, RevokeStale, RunRefused
+
+Action = Callable[[World, bool], Receipt]
+CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """`action(world, forged)`; `expected` is what the forged one must meet, word for word."""
+
+    name: str
+    attacker: str
+    expected: str
+    action: Action
+
+
+TABLE: list[Attack] = []
+
+
+def attack(name: str, attacker: str, expected: str) -> Callable[[Action], Action]:
+    def add(action: Action) -> Action:
+        TABLE.append(Attack(name, attacker, expected, action))
+        return action
+
+    return add
+
+
+def outcome(action: Callable[[], Receipt]) -> str:
+    """What became of a call: the refusal's name, or 'accepted'."""
+    try:
+        receipt = action()
+    except Refused as refusal:
+        return refusal.name
+    for event in receipt.events:
+        if isinstance(event, ItemRefused):
+            return error_names()[event.reason]
+        if isinstance(event, RunRefused | ReleaseRefused):
+            return f"reason {event.reason}"
+        if isinstance(event, RevokeStale):
+            return "RevokeStale"
+    return "accepted"
+
+
+def high_s(signature: bytes) -> bytes:
+    """The other signature of the same key over the same digest, which ECDSA itself accepts."""
+    s = CURVE_ORDER - int.from_bytes(signature[32:64])
+    return signature[:32] + s.to_bytes(32, "big") + bytes([55 - signature[64]])
+
+
+def willing(world: World, count: int = 3) -> list[bytes]:
+    """People who agreed; the same ones again where a test does not change them."""
+    subjects = world.enrol(count)
+    world.grant(subjects)
+    return subjects
+
+
+def authorised(world: World) -> tuple[bytes, list[bytes]]:
+    subjects = willing(world)
+    run = world.request_run(world.permit())
+    world.authorise(run, subjects)
+    return run, subjects
+
+
+def looked_at(world: World) -> tuple[bytes, list[bytes], bytes]:
+    run, subjects = authorised(world)
+    seal = world.seal(run)
+    world.look(run, "sol")
+    world.look(run, "tess")
+    return run, subjects, seal

@@ -1,0 +1,197 @@
+"""What the played people do in the demo's scenes, step by step, through the doors anybody would use."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import time
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analytics.canonical import dump_canonical
+from analytics.code import code_hash, params_schema_hash
+from api.demo.cast import Cast
+from api.errors import Answered, RefusedByPolicy
+from api.results import Opened, keep_pair, open_output, write_receipt
+from governance import verify
+from governance.consent import CATEGORIES, PURPOSES, Offer, bits
+from governance.errors import BrokerRefused
+from governance.ingest import Source, encrypt, leaves_root, store_leaves
+from governance.keys import new_pair
+from governance.vault import Bucket
+
+if TYPE_CHECKING:
+    from api.demo.story import Teller
+
+SEED = 7390
+PARAMS = dump_canonical(
+    {
+        "model": "logistic",
+        "layers": ["genes", "clinical", "combined"],
+        "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+        "folds": 5,
+        "repeats": 10,
+        "permutations": 99,
+        "seed": SEED,
+    }
+)
+PAPER = {"genes": "85", "combined": "91"}  # the source paper's accuracies: genomic only, combined
+
+
+def ingest_all(cast: Cast, sources: list[Source]) -> int:
+    """Register, encrypt, make exist, hand over; how many plaintext fragments the bucket's files hold."""
+    omar, broker = cast.client("omar"), cast.broker()
+    bucket = Bucket("volens", cast.parts.urls["bucket"])
+    omar.register_dataset(cast.dataset, sha256(b"GSE7390: published research data; consents invented").digest())
+    leaves = encrypt(sources, cast.dataset, omar.identity_id, broker, bucket)
+    ingest = secrets.token_bytes(32)
+    root = leaves_root(ingest, cast.dataset, leaves)
+    store_leaves(bucket, root, leaves)
+    listed = [leaf.to_json() for leaf in leaves]
+    omar.register_records(cast.dataset, ingest, root, listed)
+    broker.hand_over(ingest, listed)
+    chosen = sources[:: max(1, len(sources) // 40)]
+    cast.facts["canaries"] = [fragment(source) for source in chosen]
+    return hits(cast.home / "bucket", cast.facts["canaries"])
+
+
+def fragment(source: Source) -> bytes:
+    """24 bytes out of the middle of a record, beside the subject's id, which is on the ledger anyway."""
+    longest = max(source.payload.split(source.subject.hex().encode()), key=len)
+    return longest[len(longest) // 2 :][:24]
+
+
+def ask_permit(cast: Cast) -> tuple[bytes, str]:
+    noor, permit = cast.client("noor"), secrets.token_bytes(32)
+    noor.request_permit(
+        {
+            "permit": permit,
+            "dataset": cast.dataset,
+            "purposeNeed": bits(("cancer-research", "outside-recipient"), PURPOSES),
+            "categories": bits(("observations", "expression"), CATEGORIES),
+            "codeHash": code_hash(),
+            "paramsSchemaHash": params_schema_hash(),
+            "minCohort": 20,
+            "outputClasses": 1 << 1,
+            "expiry": int(time.time()) + 30 * 86_400,
+            "documentHash": sha256(b"Relapse of breast cancer from genes").digest(),
+        }
+    )
+    try:
+        noor.vote(permit.hex(), True)
+        own = "ACCEPTED"
+    except RefusedByPolicy as refusal:
+        own = f"REFUSED {refusal.reason}"
+    for name in ("pia", "quinn"):
+        cast.client(name).vote(permit.hex(), True)
+    founders = len(cast.identity["founders"])
+    return permit, f"{noor.permit(permit.hex())['yes']} of {founders} yes   {own}"
+
+
+def request(cast: Cast, permit: bytes) -> str:
+    """A run request of Noor's; its id."""
+    key = keep_pair(result_key(cast))
+    return str(cast.client("noor").request_run(permit, PARAMS, key, secrets.randbits(256))["run"])
+
+
+def result_key(cast: Cast) -> Path:
+    return cast.home / "keys" / "noor.results" / "demo"
+
+
+def keep_receipt(cast: Cast, proof: dict[str, Any], offered: Offer) -> Path:
+    whole = {**proof, "terms": offered.terms.decode(), "termsSalt": offered.salt.hex()}
+    return write_receipt(
+        cast.home / "receipts" / "ada",
+        verify.canonical_json({name: value for name, value in whole.items() if value is not None}),
+    )
+
+
+def without_ledger(cast: Cast, permit: bytes) -> str:
+    """Stop the ledger, ask the service for a run and the broker for keys, start it again."""
+    keys, fetches = count(cast.keys()), cast.fetches()
+    cast.parts.stop_part("chain")
+    said: list[int | str] = []
+    try:
+        request(cast, permit)
+    except Answered as refusal:
+        said.append(refusal.status)
+    try:
+        cast.broker().witness()
+    except BrokerRefused as refusal:
+        said.append(refusal.reason.slug)
+    cast.parts.start_chain()
+    new = count(cast.keys()) - keys + cast.fetches() - fetches
+    return f"REFUSED {said[-1] if said else '-'}    keys {new}"
+
+
+def look_and_open(cast: Cast, name: str, run: str) -> Opened:
+    """A checker's recorded look, and the opened output."""
+    checker = cast.client(name)
+    key_file = cast.home / "keys" / f"{name}.results" / run
+    found = checker.run(run)
+    checker.look(run, found["attempt"], keep_pair(key_file))
+    return open_output(checker, cast.broker(), checker.run(run), key_file, checker.wallet.address[2:].lower())
+
+
+def try_release(cast: Cast, run: str) -> str:
+    """Two checkers' yes to a sealed output; what the ledger said."""
+    try:
+        for name in ("sol", "tess"):
+            checker = cast.client(name)
+            checker.look(run, 1, new_pair()[1])
+            checker.approve(run)
+    except RefusedByPolicy as refusal:
+        return refusal.reason
+    return "-"
+
+
+def print_table(teller: Teller, result: dict[str, Any]) -> None:
+    """One row a layer: the paper's accuracy beside ours, and what ours is worth."""
+    teller.note("layer      paper: acc   here: acc  prec   rec    F1   AUC [95 %]     p (labels shuffled)")
+    for layer in result["layers"]:
+        figures = "  ".join(f"{layer.get(name, '-'):>4}" for name in ("accuracy", "precision", "recall", "f1"))
+        low, high = layer["auc_interval"]
+        auc = f"{layer['auc']} [{low}, {high}]"
+        paper = PAPER.get(layer["layer"], "")
+        teller.note(f"{layer['layer']:<11}{paper:>10}        {figures}   {auc:<15}{layer['p']}")
+    if "gain" in result:
+        low, high = result["gain"]["interval"]
+        shown = "a gain" if low > 0 else "no gain shown"
+        ours = f"AUC {result['gain']['auc']:+} [{low}, {high}], {shown}"
+        teller.note(f"genes only -> genes + clinical: paper {PAPER['genes']} -> {PAPER['combined']}; here {ours}")
+
+
+def count(by_attempt: dict[str, set[str]]) -> int:
+    return sum(len(subjects) for subjects in by_attempt.values())
+
+
+def keys_after(cast: Cast, subject: bytes, block: int) -> int:
+    """Journal lines that let a key of this person out at a head after the block."""
+    lines = (cast.home / "broker" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+    return sum(entry["block"] >= block and subject.hex() in entry["subjects"] for entry in map(json.loads, lines))
+
+
+def search_plaintext(cast: Cast) -> tuple[int, int]:
+    """The folders searched for plaintext fragments, and the hits."""
+    surfaces = [
+        cast.home / name for name in ("chain", "bucket", "broker", "logs", "volens.db", "volens.db-wal", "trail.json")
+    ]
+    return len(surfaces), sum(hits(surface, cast.facts["canaries"]) for surface in surfaces)
+
+
+def hits(place: Path, canaries: list[bytes]) -> int:
+    """How often any of the fragments stands in a file: raw, UTF-16, hex or base64 (at each of its three offsets)."""
+    forms = [
+        form
+        for canary in canaries
+        for form in (
+            canary,
+            canary.decode("latin1").encode("utf-16-le"),
+            canary.hex().encode(),
+            *(base64.b64encode(canary[offset:])[:24] for offset in range(3)),
+        )
+    ]
+    files = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
+    return sum(form in data for data in map(Path.read_bytes, files) for form in forms)
