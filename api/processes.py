@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import httpx
 
@@ -47,6 +47,7 @@ class Parts:
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    launched: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def start(cls, settings: Settings, worker: bool = True) -> Parts:
@@ -60,10 +61,12 @@ class Parts:
             parts.start_chain()
             parts.start_bucket()
             _give_birth(parts)
-            parts.start_broker()
-            parts.start_api()
+            parts.launch_broker()
+            parts.launch_api()
             if worker:
-                parts.start_worker()
+                parts.launch_worker()
+            for name in ("broker", "api", "worker") if worker else ("broker", "api"):
+                parts.await_part(name)
         except BaseException:
             parts.stop()
             raise
@@ -82,27 +85,33 @@ class Parts:
         Bucket(self.settings.bucket_name, self.bucket.url).create()
         self._know("bucket", self.bucket.url, time.monotonic() - began)
 
-    def start_broker(self) -> None:
-        self._spawn(
-            "broker",
-            "governance.broker",
-            "--folder",
-            str(self.home / "broker"),
-            "--node",
-            self.urls["chain"],
-            "--identity",
-            str(self.home / "identity.json"),
-            "--port",
-            str(self._port("broker")),
-        )
+    def launch_broker(self) -> None:
+        self._know("broker", f"http://127.0.0.1:{self._port('broker')}", 0.0)
+        port = self.urls["broker"].rsplit(":", 1)[1]
+        folder, identity = str(self.home / "broker"), str(self.home / "identity.json")
+        self._launch("governance.broker", "broker", "--folder", folder, "--node", self.urls["chain"],
+                     "--identity", identity, "--port", port)  # fmt: skip
 
-    def start_api(self) -> None:
+    def launch_api(self) -> None:
         port = self.settings.api_port or self._port("api")
         self._know("api", f"http://{self.settings.api_host}:{port}", 0.0)
-        self._spawn("api", "api.app", VOLENS_API_PORT=str(port))
+        self._launch("api.app", "api", VOLENS_API_PORT=str(port))
 
-    def start_worker(self) -> None:
-        self._spawn("worker", "api.worker")
+    def launch_worker(self) -> None:
+        self._launch("api.worker", "worker")
+
+    def await_part(self, name: str) -> None:
+        """Wait for a launched part's first sign of life. Raises NotServing."""
+        process, began = self.processes[name], self.launched[name]
+        deadline = began + START_SECONDS
+        if name == "worker":
+            alive = _await_ready(process, deadline)
+        else:
+            alive = _await_health(process, self.urls[name], deadline)
+        if not alive:
+            _end(self.processes.pop(name))
+            raise NotServing(f"the {name} did not start", f"read logs/{name}.log in the home folder")
+        self.seconds[name] = time.monotonic() - began
 
     def stop_part(self, name: str) -> None:
         """Stop one part; the others go on, and say so when they miss it."""
@@ -127,26 +136,19 @@ class Parts:
             ended.append("bucket")
         return ended[0] if ended else None
 
-    def _spawn(self, name: str, module: str, *arguments: str, **environment: str) -> None:
-        """Start a Python part and wait until it is healthy; what it prints goes to logs/<name>.log."""
-        began = time.monotonic()
+    def _launch(self, module: str, name: str, *arguments: str, **environment: str) -> None:
+        """Start a Python part; what it prints goes to logs/<name>.log."""
         (self.home / "logs").mkdir(exist_ok=True)
         with (self.home / "logs" / f"{name}.log").open("ab") as log:
-            process = subprocess.Popen(
+            self.processes[name] = subprocess.Popen(
                 tether([sys.executable, "-m", module, *arguments], number=signal.SIGTERM),
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE if name in ("broker", "worker") else log,
+                stdout=subprocess.PIPE if name == "worker" else log,
                 stderr=log,
                 env=self.settings.child_environment(self.home) | environment,
                 start_new_session=True,
             )
-        self.processes[name] = process
-        deadline = began + START_SECONDS
-        url = _await_line(process, deadline) if name in ("broker", "worker") else self.urls[name]
-        if url is None or (name != "worker" and not _await_health(process, url, deadline)):
-            _end(self.processes.pop(name))
-            raise NotServing(f"the {name} did not start", f"read logs/{name}.log in the home folder")
-        self._know(name, url, time.monotonic() - began)
+        self.launched[name] = time.monotonic()
 
     def _know(self, name: str, url: str, seconds: float) -> None:
         self.urls[name], self.seconds[name] = url, seconds
@@ -208,14 +210,13 @@ def _give_birth(parts: Parts) -> None:
         engine.dispose()
 
 
-def _await_line(process: subprocess.Popen[bytes], deadline: float) -> str | None:
-    """The address in the part's `ready` line."""
-    assert process.stdout is not None  # noqa: S101 (given as PIPE by the caller)
+def _await_ready(process: subprocess.Popen[bytes], deadline: float) -> bool:
+    """Whether a part that answers no requests printed its `ready` line in time."""
+    output = cast("BinaryIO", process.stdout)
     while time.monotonic() < deadline and process.poll() is None:
-        if select.select([process.stdout], [], [], 0.1)[0]:
-            words = os.read(process.stdout.fileno(), 4096).decode(errors="replace").split()
-            return words[1] if words[:1] == ["ready"] and len(words) > 1 else None
-    return None
+        if select.select([output], [], [], 0.1)[0]:
+            return os.read(output.fileno(), 4096).startswith(b"ready ")
+    return False
 
 
 def _await_health(process: subprocess.Popen[bytes], url: str, deadline: float) -> bool:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import fields as fields_of
 from hashlib import sha256
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, delete, func, insert, select
+from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from chain import events as ev
 from chain.ledger import Ledger
@@ -68,11 +70,11 @@ class Projection:
     def _pin(self) -> None:
         """The database belongs to one ledger, for good."""
         own = identity_id(self._ledger.identity).hex()
-        with self._engine.begin() as connection:
-            found = connection.execute(select(pinned.c.identity)).scalar()
-            if found is None:
+        with suppress(IntegrityError), self._engine.begin() as connection:  # another process may pin it as well
+            if connection.execute(select(pinned.c.identity)).scalar() is None:
                 connection.execute(insert(pinned).values(identity=own))
-            elif found != own:
+        with self._engine.connect() as connection:
+            if connection.execute(select(pinned.c.identity)).scalar() != own:
                 raise DatabaseOfAnotherLedger("the database belongs to another ledger",
                                               "name another database, or the ledger it was made with")
 
@@ -109,6 +111,8 @@ class Projection:
             self._remember(happened, transaction.input)
             found.append((block, happened, self.fold.count))
         with self._engine.begin() as connection:
+            # A write first: it takes the lock, so nobody projects between our reading and our writing.
+            connection.execute(update(pinned).values(identity=pinned.c.identity))
             written = connection.execute(select(func.max(blocks.c.number))).scalar() or 0
             new = [item for item in found if item[0].number > written]
             for block, happened, step in new:

@@ -6,9 +6,11 @@ computed, or whose worker failed, is authorised on the ledger; the worker's prog
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from chain import events as ev
 from governance.tables import claims, progress, runs
@@ -62,11 +64,11 @@ class Claim:
 
 def claim(engine: Engine, run: str, worker: str, now: int, seconds: int) -> Claim | None:
     """Take a run nobody holds; None when another worker does."""
+    with suppress(IntegrityError), engine.begin() as connection:  # another worker may be the first as well
+        connection.execute(insert(claims).values(run=run, worker=worker, token=1, until=now + seconds, failed=""))
+        return Claim(run, worker, 1, now + seconds)
     with engine.begin() as connection:
-        held = connection.execute(select(claims).where(claims.c.run == run)).first()
-        if held is None:
-            connection.execute(insert(claims).values(run=run, worker=worker, token=1, until=now + seconds))
-            return Claim(run, worker, 1, now + seconds)
+        held = connection.execute(select(claims).where(claims.c.run == run)).one()
         if held.failed or (held.until > now and held.worker != worker):
             return None
         taken = connection.execute(

@@ -46,9 +46,14 @@ class Life:
     def grant(self, person: int, purposes: int, categories: int, start: int, length: int, epoch: int, lag: int) -> None:
         today = self.world.ledger.now() // 86_400
         message = self.world.grant_message(self.subjects[person])
-        message |= {"purposes": purposes, "categories": categories, "fromDay": today + start,
-                    "untilDay": today + start + length, "epoch": max(0, message["epoch"] + epoch - 1),
-                    "replaces": max(0, message["replaces"] + lag - 1)}
+        message |= {
+            "purposes": purposes,
+            "categories": categories,
+            "fromDay": today + start,
+            "untilDay": today + start + length,
+            "epoch": max(0, message["epoch"] + epoch - 1),
+            "replaces": max(0, message["replaces"] + lag - 1),
+        }
         self.world.ledger.relay("ConsentRegistry", "grant", [self.world.grant_item(message)])
 
     def grant_by_other(self, person: int) -> None:
@@ -86,8 +91,13 @@ class Life:
         self.world.set_role(self.world.people[name].address, roles[name], 0, self.world.ledger.now())
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True,
-          phases=[Phase.explicit, Phase.generate])  # an example costs a deployment: a failing one is shown, not shrunk
+@settings(
+    max_examples=12,
+    deadline=None,
+    suppress_health_check=list(HealthCheck),
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+)  # an example costs a deployment: a failing one is shown, not shrunk
 @given(steps=st.lists(step, min_size=8, max_size=30))
 def test_fold_and_contracts_agree(devchain: DevChain, steps: list[tuple[object, ...]]) -> None:
     life = Life(devchain.url)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -11,8 +14,10 @@ from typing import Any
 import pytest
 from road import Road
 
+from api.demo import counts
 from api.demo.stage import CATEGORIES, FOREVER, World, random32
 from chain.devchain import DevChain
+from governance import register
 from governance.broker.custody import Broker, Refusal
 from governance.brokers import BrokerAnswer
 from governance.envelope import decode_pieces, open_message, read_header
@@ -270,12 +275,43 @@ def test_journal_first(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(road.journal()) == 1
 
 
+def test_journal_first_removed(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the line written after the answer, a crash in between lets keys out that nobody can count."""
+    question = authorised(road)
+    monkeypatch.setattr(road.broker._journal, "append", lambda _entry: 0)  # the process dies before it is written
+    assert question.ask().sealed
+    assert counted("keys", str(road.folder / "broker" / "journal.jsonl")) == {}
+
+
+def test_keys_and_accesses_counted_by_programs_that_are_not_ours(road: Road) -> None:
+    """Released is within granted at every moment, and equal for an attempt that was sealed."""
+    worker, run = road.worker(), road.request()
+    refused_by_broker = authorised(road)
+    worker.projection.sync()
+    while register.find_run(worker.engine, run.hex()).state != "sealed":
+        worker.step()
+    keys = counted("keys", str(road.folder / "broker" / "journal.jsonl"))
+    identity = road.world.ledger.identity
+    logged = counted(
+        "logged", road.url, road.world.ledger.domain.contracts["AccessLedger"], str(identity["deployBlock"])
+    )
+    assert keys[f"{run.hex()}:1"] == logged[f"{run.hex()}:1"] == {subject.hex() for subject in road.subjects}
+    assert all(subjects <= logged[name] for name, subjects in keys.items())
+    assert f"{refused_by_broker.run.hex()}:1" in logged
+    assert f"{refused_by_broker.run.hex()}:1" not in keys
+
+
+def counted(*arguments: str) -> dict[str, set[str]]:
+    """The demo's counting script, run without any of our packages in reach."""
+    done = subprocess.run([sys.executable, "-I", "-S", counts.__file__, *arguments], capture_output=True, check=True)
+    return {name: set(subjects) for name, subjects in json.loads(done.stdout).items()}
+
+
 def test_a_signature_by_another_broker_is_not_believed(road: Road, tmp_path: Path, devchain: DevChain) -> None:
     other = Broker(tmp_path / "second", devchain.url, dict(road.world.ledger.identity), lambda: int(time.time()))
     question = authorised(road)
     question.ask()
     road.door.broker = other  # the address stays, the broker behind it is another
-    road.client._who = road.client._who
     with pytest.raises((BrokerUnavailable, BrokerRefused)):
         question.ask()
 

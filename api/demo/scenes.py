@@ -150,6 +150,7 @@ def _audit(cast: Cast, teller: Teller) -> dict[str, Any]:
     trail = cast.home / "trail.json"
     trail.write_text(json.dumps(bundle), encoding="utf-8")
     shutil.copy(verify.__file__, cast.home / "verify.py")
+    shutil.copy(cast.facts["run_receipt"], cast.home / "receipt.json")
     receipts = [str(cast.facts[name]) for name in ("receipt", "run_receipt")]
     command = [sys.executable, "-I", str(cast.home / "verify.py"), str(trail)]
     command += [word for receipt in receipts for word in ("--receipt", receipt)]

@@ -121,8 +121,7 @@ def _close(home: Path, report: dict[str, Any]) -> int:
     where = _shown(home)
     print(f" Look:   {where}/report.json      Try:  VOLENS_HOME={where} volens serve   |   volens access list --as ada")
     print(
-        f" Check it yourself:  python {where}/verify.py {where}/trail.json --head {report['ledger']['count']}:"
-        f"{report['ledger']['head'][:12]}…   (head: receipts/ada)",
+        f" Check it yourself:  python {where}/verify.py {where}/trail.json --receipt {where}/receipt.json",
         flush=True,
     )
     return 0 if good else 7

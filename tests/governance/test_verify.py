@@ -1276,3 +1276,43 @@ def test_an_event_more_elsewhere_or_out_of_order_is_named(told: Told) -> None:
     assert "not in order" in reasons(bundle)
     with pytest.raises(Malformed, match="taken back"):
         parse_log(told.world.ledger.logs(0, 10)[0] | {"removed": True})
+
+
+def test_a_run_id_is_used_once_and_only_by_an_analyst(opened: Open) -> None:
+    used = opened.fold.runs[opened.fresh].request["nonce"]
+    assert "old run" in opened.verdict(ROWS["requestRun"], "noor", nonce=used)
+    assert "stranger" in opened.verdict(ROWS["requestRun"], "sol", permit=bytes(32))
+    run, before = opened.fresh, opened.fold.runs[opened.fresh]
+    opened.fold.runs[run] = before._replace(ended="cancelled")
+    assert "has ended" in opened.verdict(ROWS["cancel"], "noor")
+    opened.fold.runs[run] = before
+
+
+def test_a_release_names_everybody_who_was_granted(opened: Open) -> None:
+    views = opened.fold.attempts[opened.run, 1].views
+    views[bytes.fromhex(opened.world.people["tess"].address[2:])] = bytes(32)
+    by = " ".join(sorted(("sol", "tess"), key=lambda name: int(opened.world.people[name].address, 16)))
+    assert "event 1 (Released)" in opened.verdict(ROWS["release"], by)
+    assert "not the granted one" in opened.verdict(ROWS["short"], by)
+    views.popitem()
+
+
+def test_a_bundle_s_own_head_and_kind_are_checked(told: Told) -> None:
+    head = told.bundle["head"]
+    for change in (
+        {"type": "volens/trail/2"},
+        {"head": head | {"count": head["count"] + 1}},
+        {"head": head | {"head": "00" * 32}},
+    ):
+        assert states(told.bundle | change)[0] == "no"
+
+
+def test_a_witness_of_another_block_or_of_an_older_head_does_not_anchor_a_receipt(told: Told) -> None:
+    receipt, world = run_receipt(told), told.world
+    older = receipt | {"witness": told.witness(1)}
+    assert states(told.bundle, receipts=[as_bytes(older)]) == ["ok", "ok", "no"]
+    step = replay(told.bundle).steps[receipt["count"] - 1]
+    message = {"identity": identity_id(told.bundle["identity"]), "block": step.block.number, "blockHash": bytes(32),
+               "count": step.count, "head": step.head}  # fmt: skip
+    fork = receipt["witness"] | {"blockHash": "00" * 32, "signature": world.by("bram", "Witness", message).hex()}
+    assert states(told.bundle, receipts=[as_bytes(receipt | {"witness": fork})]) == ["ok", "ok", "no"]

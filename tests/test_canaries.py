@@ -1,0 +1,285 @@
+"""Personal data stands in the decrypted record and nowhere else: unique tokens in every field, searched everywhere."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import time
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analytics.canonical import dump_canonical
+from analytics.code import code_hash, params_schema_hash
+from analytics.synthetic import simulate_people
+from api.birth import read_identity
+from api.client import Client, wire
+from api.errors import Answered
+from api.processes import Parts
+from api.results import keep_pair, open_output
+from api.settings import Settings
+from chain.wallets import Wallet, load
+from governance.brokers import BrokerClient
+from governance.consent import CATEGORIES, PRESETS, PURPOSES, bits, offer
+from governance.envelope import decode_pieces, open_message, read_header
+from governance.ingest import Source, encrypt, leaves_root, store_leaves
+from governance.keys import new_pair
+from governance.vault import Bucket, open_record
+from governance.verify import canonical_json, identity_id
+
+PEOPLE = 12
+PARAMS = dump_canonical(
+    {
+        "model": "logistic",
+        "layers": ["genes"],
+        "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+        "folds": 2,
+        "repeats": 10,
+        "permutations": 19,
+        "seed": 1,
+    }
+)
+
+
+def canary() -> str:
+    return "Kanarie-" + secrets.token_hex(12)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+    running = Parts.start(Settings(home=tmp_path_factory.mktemp("home")))
+    yield running
+    running.stop()
+
+
+class House:
+    """Clients of everybody in a running home."""
+
+    def __init__(self, parts: Parts) -> None:
+        self.parts, self.home = parts, parts.home
+        self.identity: dict[str, Any] = read_identity(self.home) or {}
+        self.bucket = Bucket("volens", parts.urls["bucket"])
+        self.dataset = secrets.token_bytes(32)
+
+    def client(self, name: str) -> Client:
+        return Client(self.parts.urls["api"], self.identity, load(self.home / "keys" / f"{name}.json")[0])
+
+    def broker(self) -> BrokerClient:
+        return BrokerClient(self.parts.urls["broker"], self.client("rita").domain, identity_id(self.identity))
+
+
+def with_canaries(payload: bytes, tokens: list[str]) -> bytes:
+    """Every field that a record of this format may carry beside its values gets a token of its own."""
+    body: Any = json.loads(payload)
+    if body.get("resourceType") == "Bundle":
+        for entry in body["entry"]:
+            tokens.append(canary())
+            entry["resource"]["id"] = tokens[-1]
+            tokens.append(canary())
+            entry["resource"]["note"] = [{"text": tokens[-1]}]
+    else:
+        tokens.append(canary())
+        body["values"][tokens[-1]] = "1.5"
+    return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+
+
+def forms(token: str) -> Iterator[bytes]:
+    """A token as it could hide: raw, UTF-16, hex (either case), base64 at each of its three offsets."""
+    plain = token.encode()
+    yield from (
+        plain,
+        token.encode("utf-16-le"),
+        token.encode("utf-16-be"),
+        plain.hex().encode(),
+        plain.hex().upper().encode(),
+    )
+    for offset in range(3):
+        yield base64.b64encode(plain[offset:])[: (len(plain) - offset) // 3 * 4]
+
+
+def hits(tokens: list[str], places: dict[str, bytes]) -> list[str]:
+    return [
+        f"{name}: a form of token {number}"
+        for name, data in places.items()
+        for number, token in enumerate(tokens)
+        for form in forms(token)
+        if form in data
+    ]
+
+
+def surfaces(home: Path) -> dict[str, bytes]:
+    """Every file of every part: ledger journal, bucket, broker, database, logs."""
+    found = {str(path.relative_to(home)): path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file()}
+    for part in ("chain/", "bucket/", "broker/", "volens.db", "logs/"):
+        assert any(name.startswith(part) for name in found), f"nothing of {part} was searched"
+    return found
+
+
+def test_personal_data_is_in_the_record_and_nowhere_else(parts: Parts) -> None:
+    house = House(parts)
+    rita, omar, noor = house.client("rita"), house.client("omar"), house.client("noor")
+    people = {secrets.token_bytes(32): Wallet.new() for _ in range(PEOPLE)}
+    items = []
+    for subject, wallet in people.items():
+        message = {"subject": subject, "signer": wallet.signer, "assurance": 1, "deadline": int(time.time()) + 600}
+        items.append(
+            {
+                "enrolment": wire("Enrolment", message),
+                "registrarSignature": rita.sign("Enrolment", message).hex(),
+                "signerSignature": wallet.sign(rita.domain, "Enrolment", message).hex(),
+            }
+        )
+    rita.enrol(items)
+    omar.register_dataset(house.dataset, sha256(b"document").digest())
+
+    tokens: list[str] = []
+    sources = [
+        Source(subject, category, with_canaries(payload, tokens))
+        for subject, person in zip(people, simulate_people(PEOPLE, seed=5), strict=True)
+        for category, payload in ((2, person.observations(subject.hex())), (6, person.expression(subject.hex())))
+    ]
+    leaves = encrypt(sources, house.dataset, omar.identity_id, house.broker(), house.bucket)
+    ingest = secrets.token_bytes(32)
+    root = leaves_root(ingest, house.dataset, leaves)
+    store_leaves(house.bucket, root, leaves)
+    omar.register_records(house.dataset, ingest, root, [leaf.to_json() for leaf in leaves])
+    house.broker().hand_over(ingest, [leaf.to_json() for leaf in leaves])
+
+    offers = [
+        offer(PRESETS["cancer"], subject, house.dataset, 0, 0, int(time.time()), int(time.time()) + 600)
+        for subject in people
+    ]
+    rita.grant(
+        [
+            {
+                "grant": wire("Grant", one.message),
+                "signer": wallet.signer.hex(),
+                "signature": wallet.sign(rita.domain, "Grant", one.message).hex(),
+            }
+            for one, wallet in zip(offers, people.values(), strict=True)
+        ]
+    )
+    run = requested(house, noor)
+    await_state(noor, run, "sealed")
+    opened = looked_at(house, run)
+    bodies = refused_requests(house, tokens)
+
+    assert len(tokens) >= 50
+    places = surfaces(parts.home) | {f"error {number}": body for number, body in enumerate(bodies)}
+    places |= {"result": opened.result, "disclosure": opened.disclosure, "trail": canonical_json(noor.trail())}
+    assert hits(tokens, places) == []
+    assert found_again(house, leaves, sources)
+
+
+def requested(house: House, noor: Client) -> str:
+    permit = secrets.token_bytes(32)
+    noor.request_permit(
+        {
+            "permit": permit,
+            "dataset": house.dataset,
+            "purposeNeed": bits(("cancer-research", "outside-recipient"), PURPOSES),
+            "categories": bits(("observations", "expression"), CATEGORIES),
+            "codeHash": code_hash(),
+            "paramsSchemaHash": params_schema_hash(),
+            "minCohort": 10,
+            "outputClasses": 2,
+            "expiry": int(time.time()) + 86_400,
+            "documentHash": sha256(b"document").digest(),
+        }
+    )
+    for name in ("pia", "quinn"):
+        house.client(name).vote(permit.hex(), True)
+    key = keep_pair(house.home / "keys" / "noor.results" / "canary")
+    return str(noor.request_run(permit, PARAMS, key, secrets.randbits(256))["run"])
+
+
+def await_state(client: Client, run: str, state: str) -> None:
+    deadline = time.monotonic() + 60
+    while (found := client.run(run)["state"]) != state:
+        assert time.monotonic() < deadline, f"the run stays {found}"
+        time.sleep(0.1)
+
+
+def looked_at(house: House, run: str) -> Any:
+    sol = house.client("sol")
+    key = house.home / "keys" / "sol.results" / run
+    sol.look(run, 1, keep_pair(key))
+    return open_output(sol, house.broker(), sol.run(run), key, sol.wallet.address[2:].lower())
+
+
+def refused_requests(house: House, tokens: list[str]) -> list[bytes]:
+    """What the doors answer to requests that carry tokens where they do not belong: each is refused."""
+    import httpx
+
+    url, answers = house.parts.urls["api"], []
+    for method, path in (
+        ("POST", "/consents"),
+        ("POST", "/runs"),
+        ("POST", "/enrolments"),
+        ("POST", "/sign-in"),
+        ("POST", "/datasets"),
+        ("POST", "/permits"),
+        ("POST", "/roles"),
+    ):
+        for body in ({"name": None}, {"items": [None]}, {"signature": None, "message": {"note": None}}):
+            token = canary()
+            tokens.append(token)
+            filled = json.loads(json.dumps(body).replace("null", json.dumps(token)))
+            answers.append(httpx.request(method, f"{url}{path}", json=filled))
+    for path in ("/runs/{}", "/permits/{}", "/subjects/{}/accesses", "/consents/{}", "/nowhere/{}"):
+        tokens.append(canary())
+        answers.append(httpx.get(url + path.format(tokens[-1])))
+    for door in ("/pieces", "/wrap", "/records", "/output-pieces"):
+        tokens.append(canary())
+        answers.append(httpx.post(house.parts.urls["broker"] + door, json={"run": tokens[-1], "ingest": tokens[-1]}))
+    assert all(400 <= answer.status_code < 500 for answer in answers)
+    with pytest.raises(Answered):
+        house.client("noor").run("00" * 32)
+    return [answer.content for answer in answers]
+
+
+def found_again(house: House, leaves: list[Any], sources: list[Source]) -> bool:
+    """The tokens are where they belong: a worker's question opens each record to the bytes that went in."""
+    permit_run = requested(house, house.client("noor"))
+    house.parts.stop_part("worker")
+    wanda = load(house.home / "keys" / "worker.json")[0]
+    client = house.client("noor")
+    private, public = new_pair()
+    attempt = client.run(permit_run)["attempt"] + 1
+    subjects = sorted({source.subject for source in sources})
+    from chain.events import RunAuthorised
+    from chain.ledger import Ledger, message_tuple
+    from governance.tables import TableOutbox, open_database
+
+    engine = open_database(f"sqlite:///{house.home / 'other.db'}")
+    ledger = Ledger.connect(house.parts.urls["chain"], house.identity, wanda, TableOutbox(engine))
+    binding = {
+        "run": bytes.fromhex(permit_run),
+        "attempt": attempt,
+        "subjectsHash": sha256(b"".join(subjects)).digest(),
+        "workerKey": public,
+        "codeHash": code_hash(),
+        "leaseSeconds": 600,
+        "deadline": ledger.now() + 60,
+    }
+    mined = ledger.relay(
+        "AccessLedger",
+        "authorise",
+        message_tuple("WorkerBinding", binding),
+        wanda.sign(ledger.domain, "WorkerBinding", binding),
+        subjects,
+    )
+    assert mined.one(RunAuthorised).granted == PEOPLE
+    blobs = [house.bucket.get(f"o/{leaf.ciphertext.hex()}") for leaf in leaves]
+    headers = [read_header(blob) for blob in blobs]
+    answer = house.broker().pieces(bytes.fromhex(permit_run), attempt, mined.tx, public, headers)
+    pieces = decode_pieces(open_message(private, answer.info, answer.sealed), answer.broker)
+    for leaf, blob, header, source in zip(leaves, blobs, headers, sources, strict=True):
+        shares = [piece.share for piece in pieces if piece.record == leaf.record]
+        if open_record(blob, leaf.ciphertext, header.label, shares) != source.payload:
+            return False
+    return True

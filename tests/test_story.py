@@ -1,0 +1,124 @@
+"""The README's story, told by the demo itself: every line happens, every figure holds, and it can be checked again."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True)
+class Told:
+    """One whole demo: what it printed and what it left."""
+
+    code: int
+    text: str
+    home: Path
+    report: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """Played twice in the same folder: the second time it clears what the first left."""
+    base = tmp_path_factory.mktemp("story")
+    home = base / "demo"
+    home.mkdir()
+    (home / "volens-demo").touch()
+    (home / "old").write_text("left by an earlier demo")
+    program = "from api.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "demo"],
+        capture_output=True,
+        text=True,
+        timeout=170,
+        cwd=base,
+        env={"VOLENS_HOME": str(base), "PATH": "/usr/bin:/bin"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return Told(done.returncode, done.stdout, home, json.loads((home / "report.json").read_text()))
+
+
+def line(told: Told, n: int) -> dict[str, Any]:
+    return next(one for one in told.report["story"] if one["n"] == n)
+
+
+def test_it_fits_a_screen_and_a_minute(told: Told) -> None:
+    lines = told.text.splitlines()
+    assert len(lines) <= 45
+    assert max(map(len, lines)) <= 120
+    assert float(told.report["seconds"]) <= 60
+    assert float(line(told, 1)["seconds"]) <= 5
+    assert [one["n"] for one in told.report["story"]] == list(range(1, 18))
+    assert not (told.home / "old").exists()
+
+
+def test_the_report_has_the_promised_shape(told: Told) -> None:
+    schema = json.loads((ROOT / "api" / "demo" / "report-schema.json").read_text())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(told.report, schema)
+
+
+def test_the_gate(told: Told) -> None:
+    """198 people, 184 willing: nobody else's data is touched, and nothing before they agreed or without the ledger."""
+    assert line(told, 2)["ledger"] == "198 Enrolled"
+    assert line(told, 3)["ledger"].startswith("0 plaintext")
+    assert line(told, 4)["ledger"] == "2 of 3 yes   REFUSED ApplicantVoted"
+    assert line(told, 5)["ledger"] == "REFUSED cohort-minimum    keys 0"
+    assert line(told, 6)["ledger"] == "184 ConsentGranted"
+    assert line(told, 7)["ledger"].startswith("184 granted  14 denied")
+    assert line(told, 8)["ledger"] == "keys for 184 people = 184 logged"
+    assert line(told, 9)["ledger"] == "REFUSED ledger-down    keys 0"
+
+
+def test_the_change_of_mind(told: Told) -> None:
+    assert line(told, 11)["ledger"] == "REFUSED revoked"
+    assert told.report["after_revocation"] == {"accesses": 0, "keys": 0}
+    assert float(told.report["revocation"]["stop_seconds"]) <= 2
+    assert line(told, 14)["ledger"] == "released with her in it: 0"
+
+
+def test_the_science_is_honest(told: Told) -> None:
+    """Beside the majority, with interval and permutation; near it on real data, and no better."""
+    assert {one["layer"] for one in told.report["models"]} == {"genes", "clinical", "combined"}
+    for one in told.report["models"]:
+        low, high = one["auc_interval"]
+        assert low <= one["auc"] <= high
+        assert one["auc"] < 85
+        assert one.get("accuracy", 0) < 88
+    assert 78 <= told.report["baseline"] <= 85
+    assert "genes only -> genes + clinical" in told.text
+
+
+def test_the_proof(told: Told) -> None:
+    report = told.report
+    assert report["keys"]["released"] == report["keys"]["logged"] > 0
+    assert report["accesses"]["recorded"] == report["accesses"]["explained"] > 184
+    assert report["attacks"]["tried"] == report["attacks"]["refused"] >= 15
+    assert report["tampers"]["tried"] == report["tampers"]["detected"] >= 8
+    assert report["phi"]["hits"] == 0
+    assert report["verified"] == "valid"
+
+
+def test_anybody_can_check_it_again(told: Told) -> None:
+    """With the printed command: valid with the receipt, not proven without, and never without its packages."""
+    command = re.search(r"Check it yourself: +python (.+)$", told.text, re.MULTILINE)
+    assert command is not None
+    words = [str(told.home.parent / word) if "/" in word else word for word in command[1].split()]
+    assert run_python("-I", *words) == (0, "valid")
+    assert run_python("-I", *words[:2])[0] == 8
+    assert run_python("-I", "-S", *words[:2])[0] == 8
+
+
+def run_python(*arguments: str) -> tuple[int, str]:
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout.strip().splitlines()[-1]

@@ -1,0 +1,134 @@
+"""Whatever is changed, something names it: the vault for objects, `verify` for the trail, `rebuild` for rows."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from road import Road
+
+from api.demo.stage import World
+from api.demo.tampers import TABLE, Tamper, detected, tamper
+from chain.devchain import DevChain
+from governance.audit import export_bundle
+from governance.envelope import CHUNK, TAG, Label, WrappedShare
+from governance.errors import GovernanceError
+from governance.vault import open_record, seal_record
+from governance.verify import canonical_json, examine
+
+Bundle = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def bundle(devchain: DevChain) -> Bundle:
+    """A trail with everything in it, exported while its true head is known elsewhere."""
+    world = World.create(devchain.url)
+    subjects = world.enrol(5)
+    world.grant(subjects[:4])
+    run = world.request_run(world.permit())
+    world.authorise(run, subjects)
+    world.seal(run)
+    world.look(run, "sol")
+    world.revoke(subjects[0])
+    return export_bundle(world.ledger)
+
+
+def test_the_untouched_trail_is_valid(bundle: Bundle) -> None:
+    found = examine(canonical_json(bundle), [bundle["head"]])
+    assert {word: state for word, (state, _) in found.items()} == dict.fromkeys(
+        ("consistent", "signed", "anchored"), "ok"
+    )
+
+
+@pytest.mark.parametrize("what", TABLE, ids=lambda what: what.name)
+def test_verify_names_every_tamper(bundle: Bundle, what: Tamper) -> None:
+    changed = tamper(bundle, what)
+    assert changed != bundle
+    word, reason = detected(changed, bundle["head"])
+    assert word == what.word
+    assert "step" in reason or "head" in reason
+
+
+@pytest.mark.parametrize("what", [one for one in TABLE if one.word == "anchored"], ids=lambda what: what.name)
+def test_without_a_held_head_such_a_trail_is_never_called_valid(bundle: Bundle, what: Tamper) -> None:
+    found = examine(canonical_json(tamper(bundle, what)))
+    assert [found[word][0] for word in ("consistent", "signed", "anchored")] == ["ok", "ok", "not-checked"]
+
+
+def test_a_trail_whose_heads_do_not_belong_together(bundle: Bundle) -> None:
+    """Only the last head edited, as somebody would who holds nothing else."""
+    changed = copy.deepcopy(bundle)
+    changed["head"]["head"] = "00" * 32
+    assert detected(changed, bundle["head"])[0] == "consistent"
+
+
+# -- objects
+
+KEY_PARTS = 3
+LABEL = Label(b"i" * 32, b"r" * 32, b"s" * 32, b"d" * 32, 6, 1)
+PLAINTEXT = bytes(range(256)) * 1024  # four chunks
+
+
+def sealed(label: Label = LABEL) -> tuple[bytes, list[bytes]]:
+    kept: list[bytes] = []
+
+    def wrap(shares: tuple[bytes, bytes, bytes]) -> list[WrappedShare]:
+        kept.extend(shares)
+        return [WrappedShare(b"b" * 20, j, bytes(60)) for j in range(KEY_PARTS)]
+
+    return seal_record(label, PLAINTEXT, wrap).blob, kept
+
+
+def flipped(blob: bytes) -> bytes:
+    return blob[:-100] + bytes([blob[-100] ^ 1]) + blob[-99:]
+
+
+def swapped(blob: bytes) -> bytes:
+    piece = CHUNK + TAG
+    start = len(blob) - 4 * piece
+    first, second = blob[start : start + piece], blob[start + piece : start + 2 * piece]
+    return blob[:start] + second + first + blob[start + 2 * piece :]
+
+
+def truncated(blob: bytes) -> bytes:
+    return blob[: len(blob) - (CHUNK + TAG)]
+
+
+def exchanged(_blob: bytes) -> bytes:
+    return sealed(Label(b"i" * 32, b"q" * 32, b"s" * 32, b"d" * 32, 6, 1))[0]
+
+
+@pytest.mark.parametrize("change", [flipped, swapped, truncated, exchanged], ids=lambda change: change.__name__)
+@pytest.mark.parametrize("ledger_hash_known", [True, False], ids=["by its hash", "by its own bytes"])
+def test_the_vault_names_every_tampered_object(change: Callable[[bytes], bytes], ledger_hash_known: bool) -> None:
+    """Once against the hash on the ledger, once as if that had been forged too."""
+    from hashlib import sha256
+
+    blob, shares = sealed()
+    assert open_record(blob, sha256(blob).digest(), LABEL, shares) == PLAINTEXT
+    changed = change(blob)
+    believed = sha256(blob if ledger_hash_known else changed).digest()
+    with pytest.raises(GovernanceError) as refusal:
+        open_record(changed, believed, LABEL, shares)
+    expected = (
+        "ObjectAltered"
+        if ledger_hash_known
+        else {
+            "flipped": "ChunkRefused",
+            "swapped": "ChunkRefused",
+            "truncated": "ObjectTruncated",
+            "exchanged": "WrongObject",
+        }[change.__name__]
+    )
+    assert type(refusal.value).__name__ == expected
+
+
+def test_an_object_exchanged_in_the_bucket_is_named(road: Road) -> None:
+    """The bucket's own files are exchanged on disk: the run reads neither."""
+    first, second = road.leaves[:2]
+    files = {leaf: next(road.bucket_log.parent.rglob(f"*{leaf.ciphertext.hex()}")) for leaf in (first, second)}
+    files[first].write_bytes(files[second].read_bytes())
+    with pytest.raises(GovernanceError, match="other bytes"):
+        road.bucket.get(f"o/{first.ciphertext.hex()}")
