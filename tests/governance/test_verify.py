@@ -1274,9 +1274,10 @@ def test_an_event_more_elsewhere_or_out_of_order_is_named(told: Told) -> None:
     bundle = told.copy()
     bundle["transactions"][3]["logs"][1]["index"] = 0
     assert "not in order" in reasons(bundle)
+    start = int(told.world.ledger.identity["deployBlock"])
+    log = told.world.ledger.logs(start, start + 20)[0]
     with pytest.raises(Malformed, match="taken back"):
-        start = int(told.world.ledger.identity["deployBlock"])
-        parse_log(told.world.ledger.logs(start, start + 20)[0] | {"removed": True})
+        parse_log(log | {"removed": True})
 
 
 def test_a_run_id_is_used_once_and_only_by_an_analyst(opened: Open) -> None:
