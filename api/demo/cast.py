@@ -55,6 +55,14 @@ class Cast:
             self._clients[name] = Client(self.parts.urls["api"], self.identity, wallet, subject)
         return self._clients[name]
 
+    def healthy_parts(self) -> list[str]:
+        """Every part, once each answered a health request (the API's answer is its own). Raises NotServing naming the first that is down."""
+        parts = self.client("noor").health()
+        for name, found in parts.items():
+            if found["state"] != "ok":
+                raise NotServing(f"the {name} does not answer", f"read logs/{name}.log in the demo's folder")
+        return [name for name in ("ledger", "bucket", "broker", "api", "worker") if name == "api" or name in parts]
+
     def broker(self) -> BrokerClient:
         return BrokerClient(self.parts.urls["broker"], self.domain, identity_id(self.identity))
 

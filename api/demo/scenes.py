@@ -40,8 +40,8 @@ REFUSING = 14
 
 def gate(cast: Cast, teller: Teller) -> dict[str, Any]:
     """From nothing to one governed access, and none when the ledger is away."""
-    contracts = len(cast.identity["contracts"])
-    teller.tell(1, "Otto", "starts ledger, bucket, broker, api, worker", f"{contracts} contracts, code as pinned")
+    contracts, alive = len(cast.identity["contracts"]), cast.healthy_parts()
+    teller.tell(1, "Otto", f"starts {', '.join(alive)}", f"{contracts} contracts, code as pinned")
     people = load_gse7390(locate_gse7390())
     enrolled = cast.enrol(len(people))
     teller.tell(2, "Rita", f"enrols {len(people)} people, each with a key of their own", f"{enrolled} Enrolled")
