@@ -56,7 +56,10 @@ class Cast:
         return self._clients[name]
 
     def healthy_parts(self) -> list[str]:
-        """Every part, once each answered a health request (the API's answer is its own). Raises NotServing naming the first that is down."""
+        """Every part, once each answered a health request (the API's answer is its own).
+
+        Raises NotServing, naming the first that is down.
+        """
         parts = self.client("noor").health()
         for name, found in parts.items():
             if found["state"] != "ok":
