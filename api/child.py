@@ -3,7 +3,7 @@
 It has no network (its own namespace), an empty environment, limits on memory, time and files, and dies with its
 supervisor. It draws its own key, so what brokers send opens here only. The supervisor passes messages and ciphertext
 through pipes and never sees a key or plaintext.
-1. Make the worker key, say the public half and the hash of the code that will compute.
+1. Check the run's parameters; make the worker key, say its public half and the hash of the code that will compute.
 2. Open the pieces, then each object: hash and key commitment before decryption.
 3. Compute and filter; refuse a cohort below the minimum.
 4. Draw the output's key, have its shares wrapped, seal the output; say what the ledger will commit to.
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable
 from typing import Any, BinaryIO
 
-from analytics.code import code_hash
+from analytics.code import code_hash, params_schema_hash
 from analytics.errors import AnalyticsError, CohortTooSmall
 from api.pipe import PipeClosed, read_frame, write_frame
 from governance.envelope import (
@@ -61,9 +61,12 @@ def main() -> int:
     sys.stdout = sys.stderr  # a stray print must not end up between frames
     private, public = new_pair()
     try:
-        write_frame(sink, {"say": "ready", "workerKey": public.hex(), "codeHash": code_hash().hex()})
-        from analytics import run as analysis  # heavy: loaded while the ledger is asked
+        from analytics import run as analysis  # heavy: only a child that will compute loads it
 
+        asked, _ = read_frame(source)
+        analysis.parse_params(asked["params"].encode())
+        write_frame(sink, {"say": "ready", "workerKey": public.hex(), "codeHash": code_hash().hex(),
+                           "paramsSchema": params_schema_hash().hex()})  # fmt: skip
         job, blobs = read_frame(source)
         pieces = decode_pieces(
             open_message(private, bytes.fromhex(job["info"]), blobs[0]), bytes.fromhex(job["broker"])

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -94,6 +95,10 @@ class Worker:
             except (ChainError, GovernanceError) as error:
                 log.warning("waiting", fact=str(error))
                 stop.wait(1.0)
+            except Exception as error:  # one run's fault must not end the worker; no values in the log
+                place = traceback.extract_tb(error.__traceback__)[-1]
+                log.error("fault", kind=type(error).__name__, module=Path(place.filename).name, line=place.lineno)
+                stop.wait(1.0)
 
     def step(self) -> bool:
         """Take one run and see it through; False when none waits."""
@@ -101,6 +106,7 @@ class Worker:
         for run in waiting(self.engine, self.clock()):
             held = claim(self.engine, run, self.wallet.address, self.clock(), HOLD)
             if held is not None:
+                self.projection.sync()  # whoever wrote the row may have been ahead of our fold
                 self._see_through(held)
                 return True
         return False
@@ -111,6 +117,7 @@ class Worker:
         keeper.start()
         try:
             self._attempt(held)
+            give_up(self.engine, held)
         except AttemptEnded as ended:
             log.info("attempt ended", run=held.run[:8], why=str(ended))
             run = bytes.fromhex(held.run)
@@ -119,8 +126,11 @@ class Worker:
         except RunFailed as failed:
             log.warning("run failed", run=held.run[:8], why=str(failed))
             fail(self.engine, held, str(failed))
-        except BaseException:
+        except (ChainError, GovernanceError, KeyboardInterrupt):
             give_up(self.engine, held)
+            raise
+        except Exception:
+            fail(self.engine, held, "the worker met a fault of its own; its log names the place")
             raise
         finally:
             beating.set()
@@ -139,7 +149,12 @@ class Worker:
         permit = self.projection.fold.permits[self.projection.fold.runs[run].request["permit"]].request
         child = Child.start(self.child_folder, self.isolated)
         try:
+            child.say({"params": self.projection.params[run]})
             ready, _ = child.hear()
+            if ready["say"] == "failed":  # before anything is asked: nobody's data was opened for it
+                raise RunFailed(str(ready["message"]))
+            if bytes.fromhex(ready["paramsSchema"]) != permit["paramsSchemaHash"]:
+                raise RunFailed("the permit is for another schema of parameters than this worker's")
             self._tell(run, attempt, "asking the ledger", 0.0)
             receipt = self._authorise(run, attempt, permit["dataset"], ready)
             if receipt is None:
@@ -359,6 +374,11 @@ class Child:
 
 def main() -> int:
     """Work until SIGTERM; prints `ready <address>` once every part was reached."""
+    structlog.configure(
+        processors=[structlog.processors.TimeStamper(fmt="iso"), structlog.processors.add_log_level,
+                    structlog.processors.JSONRenderer()],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )  # fmt: skip
     settings = Settings()
     identity = read_identity(settings)
     wallet, _ = load(settings.key_file("worker"))

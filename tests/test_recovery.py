@@ -177,3 +177,45 @@ def _without_outcome(road: Road):  # type: ignore[no-untyped-def]
 
     bundle = canonical_json({"resourceType": "Bundle", "type": "collection", "entry": []})
     return [(Source(leaf.subject, leaf.category, b""), bundle) for leaf in road.leaves[:2] if leaf.category == 2]
+
+
+def test_parameters_outside_the_schema_open_nobodys_data(road: Road) -> None:
+    """The child reads them before the ledger is asked: no attempt, no key, and a plain sentence."""
+    run = road.request(params=b'{"model":"svm"}')
+    worker = road.worker()
+    assert worker.step() is True
+    assert register.find_run(worker.engine, run.hex()).attempt == 0
+    assert road.journal() == []
+    assert "parameters" in register.failure_of(worker.engine, run.hex())
+
+
+def test_a_row_that_another_process_wrote_first(road: Road) -> None:
+    """The table may be ahead of this worker's fold: it catches up instead of failing."""
+    worker, other = road.worker(), road.projection()
+    worker.projection.sync()
+    run, sync = road.request(), worker.projection.sync
+    other.sync()
+    calls: list[int] = []
+
+    def late() -> int:
+        calls.append(1)
+        return sync() if len(calls) > 1 else 0
+
+    worker.projection.sync = late  # type: ignore[method-assign]
+    worker.step()
+    assert register.find_run(worker.engine, run.hex()).state == "sealed"
+
+
+def test_a_claim_ends_with_the_attempt(road: Road) -> None:
+    """After a refused release the run is taken up at once, not when the claim runs out."""
+    run = road.request()
+    worker = road.worker()
+    work(worker, run, "sealed")
+    for name in ("sol", "tess"):
+        road.world.look(run, name)
+    worker.projection.sync()
+    road.world.revoke(road.subjects[0])
+    seal = worker.projection.fold.attempts[run, 1].seal_hash
+    road.world.release(run, seal, road.subjects, [0] * len(road.subjects))
+    assert worker.step() is True
+    assert register.find_run(worker.engine, run.hex()).attempt == 2

@@ -13,6 +13,10 @@ from typing import Any
 import jsonschema
 import pytest
 
+from api.demo.story import _clear, _close
+from api.errors import DoorError
+from chain.devchain import DevChain
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -60,6 +64,7 @@ def test_it_fits_a_screen_and_a_minute(told: Told) -> None:
     assert float(line(told, 1)["seconds"]) <= 5
     assert [one["n"] for one in told.report["story"]] == list(range(1, 18))
     assert not (told.home / "old").exists()
+    assert all(one["holds"] for one in told.report["story"])
 
 
 def test_the_report_has_the_promised_shape(told: Told) -> None:
@@ -109,11 +114,36 @@ def test_the_proof(told: Told) -> None:
     assert report["verified"] == "valid"
 
 
+def test_a_line_that_does_not_hold_fails_the_demo(told: Told, capsys: pytest.CaptureFixture[str]) -> None:
+    """The verdict is drawn from every line, not only from the totals."""
+    story = [one | {"holds": one["n"] != 9} for one in told.report["story"]]
+    assert _close(told.home, told.report | {"story": story}) == 7
+    printed = capsys.readouterr().out
+    assert "NOT PROVEN" in printed
+    assert "Line 9 " in printed
+
+
+def test_a_folder_that_is_not_the_demos_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("mine")
+    with pytest.raises(DoorError, match="holds something else"):
+        _clear(tmp_path)
+    assert (tmp_path / "mine").exists()
+
+
+def test_a_running_deployment_is_not_thrown_away(devchain: DevChain, tmp_path: Path) -> None:
+    for name, text in (("volens-demo", ""), ("run.json", json.dumps({"chain": devchain.url})), ("keys", "precious")):
+        (tmp_path / name).write_text(text)
+    with pytest.raises(DoorError, match="runs in the demo's folder"):
+        _clear(tmp_path)
+    assert (tmp_path / "keys").read_text() == "precious"
+
+
 def test_anybody_can_check_it_again(told: Told) -> None:
     """With the printed command: valid with the receipt, not proven without, and never without its packages."""
-    command = re.search(r"Check it yourself: +python (.+)$", told.text, re.MULTILINE)
+    command = re.search(r"Check it yourself: +(\S+) (.+)$", told.text, re.MULTILINE)
     assert command is not None
-    words = [str(told.home.parent / word) if "/" in word else word for word in command[1].split()]
+    assert Path(command[1]).name == "python"
+    words = [str(told.home.parent / word) if "/" in word else word for word in command[2].split()]
     assert run_python("-I", *words) == (0, "valid")
     assert run_python("-I", *words[:2])[0] == 8
     assert run_python("-I", "-S", *words[:2])[0] == 8

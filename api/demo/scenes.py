@@ -15,6 +15,7 @@ from api.demo import attacks, tampers
 from api.demo.cast import Cast
 from api.demo.stage import World
 from api.demo.steps import (
+    PARAMS,
     ask_permit,
     count,
     ingest_all,
@@ -38,13 +39,12 @@ if TYPE_CHECKING:
 REFUSING = 14
 
 
-def gate(cast: Cast, teller: Teller) -> dict[str, Any]:
+def gate(cast: Cast, teller: Teller) -> None:
     """From nothing to one governed access, and none when the ledger is away."""
-    contracts, alive = len(cast.identity["contracts"]), cast.healthy_parts()
-    teller.tell(1, "Otto", f"starts {', '.join(alive)}", f"{contracts} contracts, code as pinned")
     people = load_gse7390(locate_gse7390())
     enrolled = cast.enrol(len(people))
-    teller.tell(2, "Rita", f"enrols {len(people)} people, each with a key of their own", f"{enrolled} Enrolled")
+    teller.tell(2, "Rita", f"enrols {len(people)} people, each with a key of their own", f"{enrolled} Enrolled",
+                enrolled == len(people))  # fmt: skip
     sources = [
         Source(p.subject, category, payload)
         for p, person in zip(cast.patients, people, strict=True)
@@ -52,28 +52,33 @@ def gate(cast: Cast, teller: Teller) -> dict[str, Any]:
     ]
     found = ingest_all(cast, sources)
     what = f"encrypts {len(sources)} records; the bucket holds ciphertext"
-    teller.tell(3, "Omar", what, f"{found} plaintext fragments found in it")
-    permit, votes = ask_permit(cast)
-    teller.tell(4, "Pia, Quinn", "approve Noor's request; Noor votes for herself", votes)
+    teller.tell(3, "Omar", what, f"{found} plaintext fragments found in it", found == 0)
+    permit, votes, own = ask_permit(cast)
+    said = f"{votes} of {len(cast.identity['founders'])} yes   {own}"
+    what = "approve Noor's request; Noor votes for herself"
+    teller.tell(4, "Pia, Quinn", what, said, votes == cast.identity["quorum"] and own == "REFUSED ApplicantVoted")
     refused = cast.await_run(request(cast, permit), lambda r: r["state"] == "denied")
     said = f"REFUSED {refused['reason']['slug']}    keys {count(cast.keys())}"
-    teller.tell(5, "Noor", "asks to train before anyone agreed", said)
+    teller.tell(5, "Noor", "asks to train before anyone agreed", said, said == "REFUSED cohort-minimum    keys 0")
     willing = cast.patients[:-REFUSING]
     taken, proof, offered = cast.agree(willing)
     cast.facts["receipt"] = keep_receipt(cast, proof, offered)
     what = f'+ {len(willing) - 1} sign "cancer research, no profit, 2 years"; {REFUSING} refuse'
-    teller.tell(6, "Ada", what, f"{taken} ConsentGranted")
+    teller.tell(6, "Ada", what, f"{taken} ConsentGranted", taken == len(willing))
     first = request(cast, permit)
     cast.facts |= {"permit": permit, "first": first}
     one = cast.await_run(first, lambda r: bool(r["attempts"]))["attempts"][0]
     said = f"{one['granted']} granted  {one['denied']} denied  block {one['block']}"
-    teller.tell(7, "worker", "one transaction checks and logs everyone", said)
+    right = (one["granted"], one["denied"]) == (len(willing), REFUSING)
+    teller.tell(7, "worker", "one transaction checks and logs everyone", said, right)
     cast.await_run(first, lambda r: r["state"] == "sealed")
     keys, logged = cast.keys()[f"{first}:1"], cast.logged()[f"{first}:1"]
     said = f"keys for {len(keys)} people {'=' if keys == logged else '!='} {len(logged)} logged"
-    teller.tell(8, "broker", "releases keys against that receipt, and only it", said)
-    teller.tell(9, "Otto", "stops the ledger and tries again", without_ledger(cast, permit))
-    return {}
+    teller.tell(8, "broker", "releases keys against that receipt, and only it", said, keys == logged)
+    said = without_ledger(cast, permit, one["tx"])
+    teller.tell(
+        9, "Otto", "stops the ledger; asks for a run, and for keys", said, said == "REFUSED ledger-down    keys 0"
+    )
 
 
 def change_of_mind(cast: Cast, teller: Teller) -> dict[str, Any]:
@@ -99,7 +104,9 @@ def change_of_mind(cast: Cast, teller: Teller) -> dict[str, Any]:
     )
     refusal = try_release(cast, cast.facts["first"])
     noor.cancel(cast.facts["first"])
-    teller.tell(11, "Sol, Tess", "approve the first run's output, which she is in", f"REFUSED {refusal}")
+    teller.tell(
+        11, "Sol, Tess", "approve the first run's output, which she is in", refusal, refusal == "REFUSED revoked"
+    )
     late = [access for access in ada.accesses() if access["granted"] and access["block"] > block]
     return {
         "revocation": {"refusal_blocks": blocks, "stop_seconds": f"{stopped:.2f}"},
@@ -114,15 +121,19 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     opened = [look_and_open(cast, name, second) for name in ("sol", "tess")]
     result = json.loads(opened[0].result)
     said = f'"nobody relapses" is right for {result["baseline"]} %' if "baseline" in result else ""
-    teller.tell(12, "worker", "distant metastasis in 5 years, 5-fold x 10, in the fold", said)
+    how = json.loads(PARAMS)
+    years = round(how["outcome"]["horizon_days"] / 365.25)
+    what = f"distant metastasis in {years} years, {how['folds']}-fold x {how['repeats']}, in the fold"
+    teller.tell(12, "worker", what, said, len(result["layers"]) == len(how["layers"]))
     print_table(teller, result)
     released = [cast.client(name).approve(second) for name in ("sol", "tess")][-1]
     run = noor.run(second)
     mine = open_output(noor, cast.broker(), run, result_key(cast))
     receipt = run_receipt(noor, run, mine, cast.broker().witness())
     cast.facts["run_receipt"] = write_receipt(cast.home / "receipts" / "noor", receipt)
-    same = "bytes equal" if {one.result for one in (*opened, mine)} == {mine.result} else "ALTERED"
-    teller.tell(13, "Sol, Tess", f"check the output; released to Noor, {same}", f"block {released['receipt']['block']}")
+    same = {one.result for one in opened} == {mine.result}
+    what = f"check the output; released to Noor, {'bytes equal' if same else 'ALTERED'}"
+    teller.tell(13, "Sol, Tess", what, f"block {released['receipt']['block']}", same)
     models = [{"model": "logistic", **layer} for layer in result["layers"]]
     return {"models": models} | {name: result[name] for name in ("gain", "baseline") if name in result}
 
@@ -133,15 +144,19 @@ def proof(cast: Cast, teller: Teller) -> dict[str, Any]:
 
 
 def _her_accesses(cast: Cast, teller: Teller) -> dict[str, Any]:
-    granted = [(a["run"], a["attempt"]) for a in cast.client("ada").accesses() if a["granted"]]
+    hers = [access for access in cast.client("ada").accesses() if access["granted"]]
+    granted = [(access["run"], access["attempt"]) for access in hers]
+    by = {"Noor" if access["analyst"] == cast.client("noor").wallet.address else "?" for access in hers}
+    why = {access["purposes"][-1] for access in hers}
     released = {
         (run, output["attempt"])
         for run in {run for run, _ in granted}
         for output in cast.client("noor").run(run)["outputs"]
         if output["release"]
     }
-    what = f"who used my data? Noor, {len(granted)} times, for cancer research"
-    teller.tell(14, "Ada", what, f"released with her in it: {len(released & set(granted))}")
+    late = len(released & set(granted))
+    what = f"who used my data? {', '.join(by)}, {len(granted)} times, for {', '.join(why)}"
+    teller.tell(14, "Ada", what, f"released with her in it: {late}", late == 0 and by == {"Noor"})
     return {}
 
 
@@ -159,12 +174,14 @@ def _audit(cast: Cast, teller: Teller) -> dict[str, Any]:
     recorded = count(cast.logged())
     explained = sum(len(attempt.granted) for attempt in verify.Replay(bundle).fold.attempts.values())
     what = f"verifies offline, without our database: {verdict}"
-    teller.tell(15, "Vera", what, f"{explained} of {recorded} accesses explained")
+    right = verdict == "valid" and explained == recorded
+    teller.tell(15, "Vera", what, f"{explained} of {recorded} accesses explained", right)
     held = bundle["head"]
     found = [(one.name, tampers.detected(tampers.tamper(bundle, one), held)[0] == one.word) for one in tampers.TABLE]
     noticed = [name for name, seen in found if seen]
     what = "edits, drops, inserts, reorders, cuts, recomputes heads"
-    teller.tell(16, "Otto", what, f"{len(noticed)} of {len(found)} found, first bad place named")
+    said = f"{len(noticed)} of {len(found)} found, first bad place named"
+    teller.tell(16, "Otto", what, said, len(noticed) == len(found))
     return {
         "verified": verdict,
         "accesses": {"recorded": recorded, "explained": explained},
@@ -178,7 +195,8 @@ def _attacks(cast: Cast, teller: Teller) -> dict[str, Any]:
     world = World.create(cast.parts.urls["chain"])
     refused = [one.name for one in attacks.TABLE if attacks.outcome(partial(one.action, world, True)) == one.expected]
     what = f"tries {len(attacks.TABLE)} attacks on the contracts"
-    teller.tell(17, "Mallory", what, f"{len(refused)} of {len(attacks.TABLE)} refused, each as it should be")
+    said = f"{len(refused)} of {len(attacks.TABLE)} refused, each by its rule"
+    teller.tell(17, "Mallory", what, said, len(refused) == len(attacks.TABLE))
     return {"attacks": {"tried": len(attacks.TABLE), "refused": len(refused), "names": refused}}
 
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 from analytics.canonical import dump_canonical
 from analytics.code import code_hash, params_schema_hash
 from api.demo.cast import Cast
-from api.errors import Answered, RefusedByPolicy
+from api.errors import NotAvailable, RefusedByPolicy
 from api.results import Opened, keep_pair, open_output, write_receipt
 from governance import verify
 from governance.consent import CATEGORIES, PURPOSES, Offer, bits
+from governance.envelope import read_header
 from governance.errors import BrokerRefused
 from governance.ingest import Source, encrypt, leaves_root, store_leaves
 from governance.keys import new_pair
@@ -46,6 +47,7 @@ def ingest_all(cast: Cast, sources: list[Source]) -> int:
     bucket = Bucket("volens", cast.parts.urls["bucket"])
     omar.register_dataset(cast.dataset, sha256(b"GSE7390: published research data; consents invented").digest())
     leaves = encrypt(sources, cast.dataset, omar.identity_id, broker, bucket)
+    cast.facts["leaves"] = leaves
     ingest = secrets.token_bytes(32)
     root = leaves_root(ingest, cast.dataset, leaves)
     store_leaves(bucket, root, leaves)
@@ -63,7 +65,7 @@ def fragment(source: Source) -> bytes:
     return longest[len(longest) // 2 :][:24]
 
 
-def ask_permit(cast: Cast) -> tuple[bytes, str]:
+def ask_permit(cast: Cast) -> tuple[bytes, int, str]:
     noor, permit = cast.client("noor"), secrets.token_bytes(32)
     noor.request_permit(
         {
@@ -86,8 +88,7 @@ def ask_permit(cast: Cast) -> tuple[bytes, str]:
         own = f"REFUSED {refusal.reason}"
     for name in ("pia", "quinn"):
         cast.client(name).vote(permit.hex(), True)
-    founders = len(cast.identity["founders"])
-    return permit, f"{noor.permit(permit.hex())['yes']} of {founders} yes   {own}"
+    return permit, int(noor.permit(permit.hex())["yes"]), own
 
 
 def request(cast: Cast, permit: bytes) -> str:
@@ -108,22 +109,27 @@ def keep_receipt(cast: Cast, proof: dict[str, Any], offered: Offer) -> Path:
     )
 
 
-def without_ledger(cast: Cast, permit: bytes) -> str:
-    """Stop the ledger, ask the service for a run and the broker for keys, start it again."""
+def without_ledger(cast: Cast, permit: bytes, tx: str) -> str:
+    """Stop the ledger, ask the service for a run and the broker for keys of the first run, start it again."""
+    leaf = cast.facts["leaves"][0]
+    header = read_header(Bucket("volens", cast.parts.urls["bucket"]).get(f"o/{leaf.ciphertext.hex()}"))
+    run, broker = bytes.fromhex(cast.facts["first"]), cast.broker()
     keys, fetches = count(cast.keys()), cast.fetches()
     cast.parts.stop_part("chain")
-    said: list[int | str] = []
+    said = set()
     try:
         request(cast, permit)
-    except Answered as refusal:
-        said.append(refusal.status)
+        said.add("ACCEPTED")
+    except NotAvailable:
+        said.add("REFUSED ledger-down")
     try:
-        cast.broker().witness()
+        broker.pieces(run, 1, bytes.fromhex(tx), new_pair()[1], [header])
+        said.add("ANSWERED")
     except BrokerRefused as refusal:
-        said.append(refusal.reason.slug)
+        said.add(f"REFUSED {refusal.reason.slug}")
     cast.parts.start_chain()
     new = count(cast.keys()) - keys + cast.fetches() - fetches
-    return f"REFUSED {said[-1] if said else '-'}    keys {new}"
+    return f"{' '.join(sorted(said))}    keys {new}"
 
 
 def look_and_open(cast: Cast, name: str, run: str) -> Opened:
@@ -143,8 +149,8 @@ def try_release(cast: Cast, run: str) -> str:
             checker.look(run, 1, new_pair()[1])
             checker.approve(run)
     except RefusedByPolicy as refusal:
-        return refusal.reason
-    return "-"
+        return f"REFUSED {refusal.reason}"
+    return "RELEASED"
 
 
 def print_table(teller: Teller, result: dict[str, Any]) -> None:
@@ -156,6 +162,8 @@ def print_table(teller: Teller, result: dict[str, Any]) -> None:
         auc = f"{layer['auc']} [{low}, {high}]"
         paper = PAPER.get(layer["layer"], "")
         teller.note(f"{layer['layer']:<11}{paper:>10}        {figures}   {auc:<15}{layer['p']}")
+    if any("accuracy" not in layer for layer in result["layers"]):
+        teller.note("-          withheld: fewer than five tables of counts would fit such figures")
     if "gain" in result:
         low, high = result["gain"]["interval"]
         shown = "a gain" if low > 0 else "no gain shown"
