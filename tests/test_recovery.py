@@ -210,6 +210,7 @@ def test_a_claim_ends_with_the_attempt(road: Road) -> None:
     """After a refused release the run is taken up at once, not when the claim runs out."""
     run = road.request()
     worker = road.worker()
+    worker.projection.sync()
     work(worker, run, "sealed")
     for name in ("sol", "tess"):
         road.world.look(run, name)
