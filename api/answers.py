@@ -18,6 +18,7 @@ class Challenge(BaseModel):
 class Session(BaseModel):
     token: str
     expires: int
+    role: int = Field(description="The role that the account holds now (protocol.md section 2); 0 for none.")
 
 
 class Receipt(BaseModel):
@@ -118,6 +119,7 @@ class Permit(BaseModel):
     paramsSchemaHash: str
     minCohort: int
     outputClasses: int
+    documentHash: str = Field(description="sha256 of the document that describes the project")
     requestHash: str
     yes: int
     no: int
@@ -210,7 +212,8 @@ class Access(BaseModel):
     permit: str
     purposes: list[str]
     categories: list[str]
-    state: str
+    state: Literal["denied", "released", "superseded", "sealed", "in progress", "ended"] = Field(
+        description="Of this attempt: `superseded` when a newer one exists, `ended` when nothing of it left or will.")
 
 
 class Accesses(BaseModel):

@@ -106,6 +106,9 @@ def main() -> int:
         )
     except PipeClosed:
         return 1
+    except Exception:  # a fault of the code would be the same at every attempt; no value of it leaves this process
+        write_frame(sink, {"say": "failed", "kind": "fault", "message": "the computation met a fault of its own",
+                           "hint": "tell whoever keeps the models"})  # fmt: skip
     return 0
 
 

@@ -227,8 +227,9 @@ class Client:
 
     # -- sending
 
-    def sign_in(self) -> None:
-        """A new session. Raises NotAuthorised when nobody is known by this key."""
+    def sign_in(self) -> int:
+        """A new session; the role that the key holds now, 0 for none. Raises NotAuthorised when nobody is known by it.
+        """
         challenge = self._ask("POST", "/sign-in/challenge")
         if challenge["audience"] != self.url:
             raise NotServing("the service says that it is another one", "check the address: VOLENS_API")
@@ -239,6 +240,7 @@ class Client:
             "nonce": challenge["nonce"], "issuedAt": message["issuedAt"],
             "signature": self._sign("SignIn", message)})
         self._token, self._expires = session["token"], session["expires"]
+        return int(session["role"])
 
     def _sign_in(self) -> None:
         if time.time() > self._expires - 30:

@@ -1,15 +1,16 @@
-"""What a custodian brings in: records of a cohort as sources for encryption, and which versions exist already."""
+"""What people bring in by hand: records of a cohort and parameters of a run, checked before anything is done with them.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from api.errors import UsageError
-from chain.events import RecordsSealed, parse
-from governance.consent import CATEGORIES
+from chain.events import Enrolled, Event, RecordsSealed, parse
+from governance.consent import CATEGORIES, names_of
 from governance.ingest import Source, load_leaves
 from governance.vault import Bucket
 from governance.verify import Malformed, strict_json
@@ -19,19 +20,21 @@ _MAX_RECORD = 64 << 20  # bytes
 
 
 def from_gse7390(people: Path | None) -> list[Source]:
-    """Two records for each of the 198 published people, under the patient ids of a JSON list in the same order."""
+    """Two records for each of the first published people (198 in all), under the ids of a JSON list in that order."""
     from analytics.readers.gse7390 import PEOPLE, load_gse7390, locate_gse7390
 
     if people is None:
         raise UsageError("these data name nobody", "say whose they are: --people FILE with a JSON list of patient ids")
     try:
         ids = strict_json(people.read_bytes())
-    except Malformed:
+    except (Malformed, OSError):
         ids = None
-    if not isinstance(ids, list) or len(ids) != PEOPLE or not all(_is_id(name) for name in ids):
-        raise UsageError(f"the list of people does not hold {PEOPLE} patient ids", "one a person, in the file's order")
+    if not isinstance(ids, list) or not 0 < len(ids) <= PEOPLE or not all(_is_id(name) for name in ids):
+        raise UsageError(f"the list does not hold 1 to {PEOPLE} patient ids", "the first gets the first record")
+    if len(set(ids)) != len(ids):
+        raise UsageError("the list of people names somebody twice", "one record is one person's")
     found = []
-    for person, subject in zip(load_gse7390(locate_gse7390()), ids, strict=True):
+    for person, subject in zip(load_gse7390(locate_gse7390()), ids, strict=False):
         found.append(Source(bytes.fromhex(subject), CATEGORIES["observations"], person.observations(subject)))
         found.append(Source(bytes.fromhex(subject), CATEGORIES["expression"], person.expression(subject)))
     return found
@@ -45,17 +48,69 @@ def from_folder(folder: Path) -> list[Source]:
     return found
 
 
+def check_records(sources: Sequence[Source]) -> None:
+    """Read every record as a run will, before anything is encrypted: a bad one would stop every run it is in.
+
+    Observations are checked against FHIR R4 as well. Raises UsageError, which names the record and no value of it.
+    """
+    from analytics.errors import PayloadError
+    from analytics.readers.expression import read_expression
+    from analytics.readers.observations import read_observations, validate_observations
+
+    for source in sources:
+        try:
+            if source.category == CATEGORIES["expression"]:
+                read_expression(source.payload)
+            elif source.category == CATEGORIES["observations"]:
+                read_observations(source.payload, source.subject.hex())
+                validate_observations(source.payload)
+        except PayloadError as error:
+            name = f"{source.subject.hex()}/{names_of(1 << source.category, CATEGORIES)[0]}.json"
+            raise UsageError(f"the record {name} cannot be taken: {error}", "correct it, then ingest again") from None
+
+
+def check_enrolled(bundle: Mapping[str, Any], sources: Sequence[Source]) -> None:
+    """Everybody in `sources` is enrolled, as the exported trail has it: custody wraps no key for anybody else.
+
+    Raises UsageError.
+    """
+    enrolled = {event.subject for event in _events(bundle) if isinstance(event, Enrolled)}
+    strangers = sorted({source.subject.hex() for source in sources if source.subject not in enrolled})
+    if strangers:
+        others = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""
+        raise UsageError(f"nobody is enrolled under {strangers[0]}{others}",
+                         "people enrol first: volens enrol invite, then volens enrol submit; nothing was encrypted")
+
+
+def check_params(params: bytes) -> None:
+    """The parameters (canonical JSON) are what the worker's code takes, else the run would end as failed.
+
+    Raises UsageError.
+    """
+    from analytics.errors import ParamsError
+    from analytics.params import parse_params  # a second: it names the models' layers, and so imports them
+
+    try:
+        parse_params(params)
+    except ParamsError as error:
+        raise UsageError(str(error), "compare them with analytics/params-schema.json; nothing was signed") from None
+
+
 def registered_versions(bundle: Mapping[str, Any], dataset: bytes, bucket: Bucket) -> dict[bytes, int]:
     """The newest registered version of each record of a dataset, from the exported trail and the bucket's lists."""
     versions: dict[bytes, int] = {}
+    for event in _events(bundle):
+        if isinstance(event, RecordsSealed) and event.dataset == dataset:
+            for leaf in load_leaves(bucket, event.ingest, dataset, event.leavesRoot):
+                versions[leaf.record] = max(leaf.version, versions.get(leaf.record, 0))
+    return versions
+
+
+def _events(bundle: Mapping[str, Any]) -> Iterator[Event | None]:
     for transaction in bundle["transactions"]:
         place = {"blockNumber": hex(transaction["block"]), "transactionHash": transaction["hash"]}
         for log in transaction["logs"]:
-            event = parse({**log, **place, "logIndex": hex(log["index"])})
-            if isinstance(event, RecordsSealed) and event.dataset == dataset:
-                for leaf in load_leaves(bucket, event.ingest, dataset, event.leavesRoot):
-                    versions[leaf.record] = max(leaf.version, versions.get(leaf.record, 0))
-    return versions
+            yield parse({**log, **place, "logIndex": hex(log["index"])})
 
 
 def _records(folder: Path) -> Iterator[Source]:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 MAX_HEADER = 16 << 20
 MAX_BLOB = 1 << 30
+
+
+class Readable(Protocol):
+    """Gives at most `size` bytes, none at the end."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 class PipeClosed(Exception):
@@ -27,7 +33,7 @@ def write_frame(stream: BinaryIO, header: Mapping[str, Any], *blobs: bytes) -> N
         raise PipeClosed("the other side of the pipe is gone") from None
 
 
-def read_frame(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]]:
+def read_frame(stream: Readable) -> tuple[dict[str, Any], list[bytes]]:
     """The next header and its blobs. Raises PipeClosed at the end of the stream."""
     size = int.from_bytes(_exactly(stream, 4), "big")
     if size > MAX_HEADER:
@@ -39,7 +45,7 @@ def read_frame(stream: BinaryIO) -> tuple[dict[str, Any], list[bytes]]:
     return header, [_exactly(stream, length) for length in sizes]
 
 
-def _exactly(stream: BinaryIO, size: int) -> bytes:
+def _exactly(stream: Readable, size: int) -> bytes:
     parts = []
     while size:
         part = stream.read(size)

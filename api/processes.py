@@ -56,7 +56,9 @@ class Parts:
         Raises NotServing, ChainError, GovernanceError; whatever was started is stopped then. Call from a thread that
         lives as long as the parts should.
         """
+        os.umask(0o077)  # whose data was used when is nobody else's business on this machine
         parts = cls(settings.home.resolve(), settings)
+        parts.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             parts.start_chain()
             parts.start_bucket()

@@ -60,7 +60,8 @@ def open_output(
     private, public = _load(key_file)
     blob = client.output(run["run"])
     authorised = next(one for one in run["attempts"] if one["attempt"] == attempt)
-    answer = broker.output_pieces(name, attempt, bytes.fromhex(authorised["tx"]), public, read_header(blob), viewer)
+    answer = broker.output_pieces(name, attempt, bytes.fromhex(authorised["tx"]), public, read_header(blob),
+                                  client.wallet, viewer)
     label = Label(client.identity_id, name, name, bytes.fromhex(run["dataset"]), OUTPUT, attempt)
     try:
         pieces = sorted(decode_pieces(open_message(private, answer.info, answer.sealed), answer.broker),

@@ -10,6 +10,7 @@ Each step that others can see is taken only while the claim is still held.
 
 from __future__ import annotations
 
+import os
 import select
 import signal
 import subprocess
@@ -38,7 +39,7 @@ from chain.wallets import Wallet, load
 from governance import register
 from governance.brokers import BrokerClient
 from governance.envelope import read_header
-from governance.errors import BrokerRefused, GovernanceError
+from governance.errors import BrokerRefused, GovernanceError, ObjectMissing
 from governance.projection import Projection
 from governance.runs import Claim, claim, fail, give_up, hold_on, still_held, tell, waiting
 from governance.tables import Database, TableOutbox, open_database
@@ -47,6 +48,7 @@ from governance.verify import identity_id
 
 LEASE = 3600  # seconds asked for
 HOLD = 60  # seconds a claim lasts without a sign of life
+SILENCE = 120.0  # seconds a child may say nothing where it must
 FOLLOW = 0.5  # seconds between two looks at the ledger while a child computes
 MAX_SUBJECTS = 1000
 BROKER = 9  # the role
@@ -54,7 +56,11 @@ log = structlog.get_logger()
 
 
 class AttemptEnded(Exception):
-    """This attempt is over; a new one may follow."""
+    """This attempt is over; a new one may follow, after `pause` seconds."""
+
+    def __init__(self, why: str, pause: int = 0) -> None:
+        super().__init__(why)
+        self.pause = pause
 
 
 class RunFailed(Exception):
@@ -122,7 +128,10 @@ class Worker:
             log.info("attempt ended", run=held.run[:8], why=str(ended))
             run = bytes.fromhex(held.run)
             self._tell(run, self.projection.fold.newest_attempt(run), "stopped", 0.0)
-            give_up(self.engine, held)
+            wait_until = self.clock() + ended.pause
+            beating.set()
+            keeper.join()
+            hold_on(self.engine, held, wait_until)
         except RunFailed as failed:
             log.warning("run failed", run=held.run[:8], why=str(failed))
             fail(self.engine, held, str(failed))
@@ -147,6 +156,7 @@ class Worker:
         run = bytes.fromhex(held.run)
         attempt = self.projection.fold.newest_attempt(run) + 1
         permit = self.projection.fold.permits[self.projection.fold.runs[run].request["permit"]].request
+        self._check_parts(permit["dataset"])
         child = Child.start(self.child_folder, self.isolated)
         try:
             child.say({"params": self.projection.params[run]})
@@ -169,6 +179,13 @@ class Worker:
             self._tell(run, attempt, "sealed", 1.0)
         finally:
             child.end()
+
+    def _check_parts(self, dataset: bytes) -> None:
+        """Nothing is put on the ledger that could not be followed by a reading. Raises GovernanceError."""
+        self.bucket.probe()
+        self.broker.witness()
+        if self.projection.unread(dataset):
+            raise ObjectMissing("a list of the dataset's records cannot be read", "restore the bucket: volens doctor")
 
     def _authorise(self, run: bytes, attempt: int, dataset: bytes, ready: dict[str, Any]) -> Receipt | None:
         """The receipt, or None when the ledger refused the run (its reason is on the trail)."""
@@ -215,7 +232,7 @@ class Worker:
     ) -> None:
         """Fetch the ciphertext of every granted person's records, ask the broker, and pass both on."""
         if not self.projection.fold.member_live(self.broker.address, BROKER, self.ledger.now()):
-            raise AttemptEnded("the key broker does not hold its role")
+            raise AttemptEnded("the key broker does not hold its role", pause=10)
         wanted = [
             record
             for record in register.records_of(self.engine, permit["dataset"].hex())
@@ -226,9 +243,10 @@ class Worker:
         with ThreadPoolExecutor(8) as pool:
             blobs = list(pool.map(lambda record: self.bucket.get(f"o/{record.ciphertext}"), wanted))
         try:
-            answer = self.broker.pieces(run, attempt, receipt.tx, worker_key, [read_header(blob) for blob in blobs])
+            headers = [read_header(blob) for blob in blobs]
+            answer = self.broker.pieces(run, attempt, receipt.tx, worker_key, headers, self.wallet)
         except BrokerRefused as refusal:
-            raise AttemptEnded(f"the broker refused: {refusal.reason.slug}") from None
+            raise AttemptEnded(f"the broker refused: {refusal.reason.slug}", pause=2) from None
         stored = self.projection.params[run]
         child.say(
             {
@@ -356,9 +374,15 @@ class Child:
 
     def hear(self) -> tuple[dict[str, Any], list[bytes]]:
         try:
-            return read_frame(self._stdout)
+            return read_frame(self)
         except PipeClosed:
-            raise AttemptEnded("the child is gone") from None
+            raise AttemptEnded("the child is gone", pause=2) from None
+
+    def read(self, size: int) -> bytes:
+        """Some bytes of a frame; a child that stops in the middle of one is given up."""
+        if not self.has_something(SILENCE):
+            raise AttemptEnded("the child says nothing", pause=2)
+        return os.read(self._stdout.fileno(), size)
 
     def has_something(self, seconds: float) -> bool:
         return bool(select.select([self._stdout], [], [], seconds)[0])

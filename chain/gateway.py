@@ -30,6 +30,7 @@ READS = frozenset({
     "eth_feeHistory", "eth_getBalance", "net_version", "web3_clientVersion"})
 WRITES = frozenset({"eth_sendRawTransaction", "eth_sendRawTransactionSync"})
 # Where each time-dependent read names its block; None: it always means the newest.
+GAS_CAP = 16_777_216  # EIP-7825, a transaction
 _BLOCK_PARAMETER = {"eth_blockNumber": None, "eth_getBlockByNumber": 0, "eth_call": 1, "eth_estimateGas": 1}
 MAX_BODY = 4 << 20      # bytes; the largest transaction we send is below 200 kB
 MAX_BATCH = 1000        # calls
@@ -101,7 +102,7 @@ class Rpc:
             named = params[place] if place is not None and len(params) > place else "latest"
             if named in ("latest", "pending", None):
                 self._writer.freshen()
-        return self._exchange(method, params)
+        return self._exchange(method, _bounded(params) if method in ("eth_call", "eth_estimateGas") else params)
 
     def _send(self, method: str, params: list[object]) -> dict[str, object]:
         raw = params[0] if params else None
@@ -110,6 +111,17 @@ class Rpc:
         sent = self._writer.send(raw)
         return {"result": sent} if method == "eth_sendRawTransaction" \
             else self._exchange("eth_getTransactionReceipt", [sent])
+
+
+def _bounded(params: list[object]) -> list[object]:
+    """A call without state overrides and with no more gas than a transaction may have: anvil would run any amount."""
+    call = params[0] if params else None
+    if isinstance(call, dict):
+        gas = call.get("gas")
+        dear = not isinstance(gas, str) or not _is_hex(gas) or len(gas) > 18 or int(gas, 16) > GAS_CAP
+        call = {name: value for name, value in call.items() if name != "gas" or not dear}
+        return [call, *params[1:2]]
+    return params[:2]
 
 
 class GatewayServer(ThreadingHTTPServer):

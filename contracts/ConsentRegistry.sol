@@ -21,6 +21,7 @@ contract ConsentRegistry is IConsentRegistry, Typed {
     );
     bytes32 private constant REVOKE = keccak256("Revoke(bytes32 subject,bytes32 dataset,uint32 epoch)");
 
+    uint256 private constant MAX_ITEMS = 256;
     uint16 private constant KIND_ENROL = 16;
     uint16 private constant KIND_GRANT = 17;
     uint16 private constant KIND_REVOKE = 18;
@@ -38,6 +39,7 @@ contract ConsentRegistry is IConsentRegistry, Typed {
 
     /// @inheritdoc IConsentRegistry
     function enrol(EnrolmentItem[] calldata items) external direct {
+        _notTooMany(items.length);
         bytes32[] memory words = new bytes32[](2 * items.length);
         uint256 n;
         for (uint256 i; i < items.length; ++i) {
@@ -57,6 +59,7 @@ contract ConsentRegistry is IConsentRegistry, Typed {
 
     /// @inheritdoc IConsentRegistry
     function grant(GrantItem[] calldata items) external direct {
+        _notTooMany(items.length);
         bytes32[] memory words = new bytes32[](3 * items.length);
         uint256 n;
         for (uint256 i; i < items.length; ++i) {
@@ -171,6 +174,11 @@ contract ConsentRegistry is IConsentRegistry, Typed {
     function _close(uint16 kind, bytes32[] memory words, uint256 n) private {
         if (n == 0) return;
         _trail.append(kind, words.hash(n));
+    }
+
+    /// @dev Refused items cost next to nothing here, but every reader has to look at each.
+    function _notTooMany(uint256 count) private pure {
+        if (count > MAX_ITEMS) revert TooManyItems(count);
     }
 
     function _max(uint256 a, uint256 b) private pure returns (uint256) {

@@ -57,7 +57,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
         _requireQuorum(
             keccak256(abi.encode(ROLE_CHANGE, c.account, c.role, c.start, c.end, c.nonce, c.deadline)), signatures
         );
-        if (c.role == Role.None || c.start > c.end) revert RoleWindowInvalid(c.start, c.end);
+        if (c.account == address(0) || c.role == Role.None || c.start > c.end) revert RoleWindowInvalid(c.start, c.end);
         Member memory held = _members[c.account];
         if (held.role != Role.None && held.role != c.role && block.timestamp < held.end) revert RoleTaken(c.account, held.role);
         if (c.role == Role.Committee && held.role != Role.Committee) _committee.push(c.account);

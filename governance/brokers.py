@@ -15,12 +15,14 @@ import httpx
 
 from chain.errors import SignatureMalformed
 from chain.signatures import Domain, recover
+from chain.wallets import Wallet
 from governance.envelope import (
     Header,
     WrapItem,
     WrappedShare,
     encode_wrap_request,
     pieces_info,
+    question_digest,
     seal_message,
     wrap_info,
 )
@@ -76,25 +78,27 @@ class BrokerClient:
         self._ask("POST", "/records", {"ingest": ingest.hex(), "leaves": list(leaves)})
 
     def pieces(
-        self, run: bytes, attempt: int, tx: bytes, worker_key: bytes, headers: Sequence[Header]
+        self, run: bytes, attempt: int, tx: bytes, worker_key: bytes, headers: Sequence[Header], asker: Wallet
     ) -> BrokerAnswer:
-        """Pieces for the worker of an authorised attempt. Raises BrokerRefused, BrokerUnavailable."""
-        question = {"run": run.hex(), "attempt": attempt, "tx": tx.hex(), "workerKey": worker_key.hex(),
+        """Pieces for the worker of an authorised attempt, `asker`. Raises BrokerRefused, BrokerUnavailable."""
+        question: dict[str, Any] = {"run": run.hex(), "attempt": attempt, "tx": tx.hex(), "workerKey": worker_key.hex(),
                     "records": [self._record(header) for header in headers]}
-        answer = self._ask("POST", "/pieces", question)
+        answer = self._ask("POST", "/pieces", self._signed(question, asker))
         return self._answer(answer, run, attempt, tx, worker_key, [header.label.record for header in headers])
 
     def output_pieces(
-        self, run: bytes, attempt: int, tx: bytes, key: bytes, header: Header, viewer: str | None = None
+        self, run: bytes, attempt: int, tx: bytes, key: bytes, header: Header, asker: Wallet, viewer: str | None = None
     ) -> BrokerAnswer:
         """Pieces of an output: for a viewer's mined look, or without one for the run's result key once released.
+
+        `asker` signs the question: the viewer, or the run's analyst.
 
         `tx` is the transaction that authorised the attempt, `key` the public key the pieces are sealed to.
         """
         question: dict[str, Any] = {"run": run.hex(), "attempt": attempt, "records": [self._record(header)]}
         if viewer is not None:
             question["viewer"] = viewer
-        answer = self._ask("POST", "/output-pieces", question)
+        answer = self._ask("POST", "/output-pieces", self._signed(question, asker))
         return self._answer(answer, run, attempt, tx, key, [run])
 
     def witness(self) -> dict[str, Any]:
@@ -103,6 +107,10 @@ class BrokerClient:
 
     def journal_head(self) -> dict[str, Any]:
         return self._ask("GET", "/journal/head")
+
+    def _signed(self, question: dict[str, Any], asker: Wallet) -> dict[str, Any]:
+        signature = asker.sign(self._domain, "Statement", {"digest": question_digest(question)})
+        return question | {"signature": signature.hex()}
 
     def _record(self, header: Header) -> dict[str, Any]:
         broker, _ = self._identify()

@@ -7,7 +7,7 @@ HPKE (RFC 9180), base mode. Everything secret is drawn by the caller, except non
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from hmac import compare_digest
@@ -29,7 +29,7 @@ from governance.errors import (
     ShareRefused,
     WrongObject,
 )
-from governance.verify import canonical
+from governance.verify import canonical, canonical_json
 
 MAGIC, FORMAT = b"VOLN", 1
 CHUNK = 1 << 16             # plaintext bytes of every chunk but the last
@@ -279,6 +279,13 @@ def pieces_info(*, identity: bytes, run: bytes, attempt: int, tx: bytes, block_h
                             lease_end)).digest()
 
 
+def question_digest(question: object) -> bytes:
+    """What the asker of a broker signs: sha256 over the canonical JSON of the question without its signature."""
+    asked = question.items() if isinstance(question, dict) else ()
+    unsigned = {name: value for name, value in asked if name != "signature"}
+    return sha256(canonical(b"volens/question/1", canonical_json(unsigned))).digest()
+
+
 def seal_message(public: bytes, info: bytes, message: bytes) -> bytes:
     """HPKE to a 32-byte X25519 key: base mode, so it proves no sender. Raises MessageRefused for an unusable key."""
     try:
@@ -372,18 +379,12 @@ def disclosure_commitment(run: bytes, attempt: int, disclosure: bytes, salt: byt
 
 def _split_fields(data: bytes) -> list[bytes] | None:
     """The fields of a canonical encoding, the tag first; None when the lengths do not add up."""
-    fields = list(_fields(data))
-    return fields if sum(len(part) + 4 for part in fields) == len(data) else None
-
-
-def _fields(data: bytes) -> Iterator[bytes]:
-    at = 0
+    fields, at = [], 0
     while at + 4 <= len(data):
         end = at + 4 + int.from_bytes(data[at:at + 4], "big")
-        if end > len(data):
-            return
-        yield data[at + 4:end]
+        fields.append(data[at + 4:end])
         at = end
+    return fields if at == len(data) else None
 
 
 def _number(raw: bytes) -> int:

@@ -2,7 +2,7 @@
 
 Bytes first, then the ledger: every object is in the bucket under the hash of its bytes, and so is the list of leaves,
 before the custodian signs the root that makes them exist. A crashed ingest is simply run again with new keys and new
-objects; what no ledger entry names is swept.
+objects; what no ledger entry names stays in the bucket, and nobody gets a key for it.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 from governance.brokers import BrokerClient
 from governance.envelope import Label, WrapItem, list_root, record_id, record_leaf
-from governance.errors import ObjectAltered
+from governance.errors import ObjectAltered, ObjectMalformed
 from governance.vault import Bucket, seal_record
-from governance.verify import canonical_json, number, part, raw, strict_json
+from governance.verify import Malformed, canonical_json, number, part, raw, strict_json
 
 MAX_LIST = 64 << 20  # bytes of one leaf list
 _AT_ONCE = 8
@@ -98,8 +98,11 @@ def store_leaves(bucket: Bucket, root: bytes, leaves: Sequence[Leaf]) -> None:
 
 def load_leaves(bucket: Bucket, ingest: bytes, dataset: bytes, root: bytes) -> list[Leaf]:
     """The leaf list of a mined ingest. Raises ObjectMissing, ObjectAltered, BucketUnavailable."""
-    items = strict_json(bucket.get_list(root), MAX_LIST)
-    leaves = [leaf_of(item) for item in items] if isinstance(items, list) else []
-    if not leaves or leaves_root(ingest, dataset, leaves) != root:
-        raise ObjectAltered("the bucket's list of an ingest is not the one on the ledger", "restore it from a copy")
-    return leaves
+    try:
+        items = strict_json(bucket.get_list(root), MAX_LIST)
+        leaves = [leaf_of(item) for item in items] if isinstance(items, list) else []
+        if leaves and leaves_root(ingest, dataset, leaves) == root:
+            return leaves
+    except (Malformed, ObjectMalformed):  # altered, or a custodian signed something that is no list of records
+        leaves = []
+    raise ObjectAltered("the bucket's list of an ingest is not the one on the ledger", "restore it from a copy")

@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, delete, func, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from chain import events as ev
 from chain.ledger import Ledger
@@ -92,6 +92,9 @@ class Projection:
                 self._start()  # after a Finding a fold must not be used on
                 raise LedgerInconsistent(f"the ledger does not add up: {error}",
                                          "compare with another node, and audit") from None
+            except SQLAlchemyError:
+                self._start()  # the fold is ahead of the rows now
+                raise
             if self._waiting:
                 with self._engine.begin() as connection:
                     self._write_records(connection)
@@ -102,10 +105,12 @@ class Projection:
         logs: dict[str, list[dict[str, Any]]] = {}
         for log in self._ledger.logs(first, last):
             logs.setdefault(log["transactionHash"], []).append(log)
+        # All of it is fetched before any of it is folded: a node that fails in between leaves the fold where it was.
+        fetched = [(parse_transaction(self._ledger.transaction(tx)), own) for tx, own in logs.items()]
+        known = {number: parse_block(self._ledger.block(number)) for number in {tx.block for tx, _ in fetched}}
         found: list[tuple[Block, list[ev.Event], int]] = []
-        for tx, own in logs.items():
-            transaction = parse_transaction(self._ledger.transaction(tx))
-            block = parse_block(self._ledger.block(transaction.block))
+        for transaction, own in fetched:
+            block = known[transaction.block]
             self.fold.apply(block, transaction, [parse_log(log) for log in own], self._crypto)
             happened = ev.parse_all(own)
             self._remember(happened, transaction.input)
@@ -118,8 +123,7 @@ class Projection:
             for block, happened, step in new:
                 rows.put(connection, blocks, {"number": block.number, "hash": block.hash.hex(),
                                               "timestamp": block.timestamp})
-                for event in happened:
-                    rows.put(connection, event_rows, _event_row(event, step))
+                connection.execute(insert(event_rows), [_event_row(event, step) for event in happened])
             for table, key in dict.fromkeys(t for _, happened, _ in new for e in happened for t in rows.touched(e)):
                 rows.put(connection, table, rows.build(self, table, key))
             self._write_records(connection)
@@ -129,12 +133,16 @@ class Projection:
         """What the fold does not keep: run states, parameters, and ingests whose list is to be read."""
         for event in happened:
             if isinstance(event, ev.RunRequested):
-                self.params[event.run] = decode_call(calldata)[2]["params"].decode()
+                self.params[event.run] = decode_call(calldata)[2]["params"].decode("utf-8", "replace")
             if isinstance(event, ev.RecordsSealed):
                 self._waiting.add(event.ingest)
             run = getattr(event, "run", None)
             if isinstance(run, bytes) and (run in self.states or isinstance(event, ev.RunRequested)):
                 self.states[run] = next_state(self.states.get(run), event)
+
+    def unread(self, dataset: bytes) -> bool:
+        """Whether an ingest of this dataset is on the ledger whose list of records could not be read yet."""
+        return any(self.fold.ingests[ingest].dataset == dataset for ingest in self._waiting)
 
     def _write_records(self, connection: Connection) -> None:
         for ingest in sorted(self._waiting, key=list(self.fold.ingests).index):
@@ -144,10 +152,10 @@ class Projection:
             except (ObjectMissing, ObjectAltered, BucketUnavailable):
                 continue  # nothing can be read of it either; asked again at the next sync
             for leaf in leaves:  # a (record, version) belongs to the ingest that was registered first
-                if not rows.exists(connection, records, {"record": leaf.record.hex(), "version": leaf.version}):
+                key = {"dataset": entry.dataset.hex(), "record": leaf.record.hex(), "version": leaf.version}
+                if not rows.exists(connection, records, key):
                     rows.put(connection, records, {
-                        "record": leaf.record.hex(), "version": leaf.version, "ingest": ingest.hex(),
-                        "subject": leaf.subject.hex(), "dataset": entry.dataset.hex(), "category": leaf.category,
+                        **key, "ingest": ingest.hex(), "subject": leaf.subject.hex(), "category": leaf.category,
                         "ciphertext": leaf.ciphertext.hex(), "key_commitment": leaf.key_commitment.hex(),
                     })
             self._waiting.discard(ingest)

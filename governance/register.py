@@ -131,7 +131,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """One person in one attempt: who asked for what, and what the ledger decided. `time` in seconds."""
+    """One person in one attempt: who asked for what, and what the ledger decided. `time` in seconds.
+
+    `state` is that attempt's, not the run's: denied (she was left out), released (its output left), superseded (a newer
+    attempt exists), sealed, in progress, ended (nothing of it left and nothing will).
+    """
 
     run: str
     attempt: int
@@ -187,6 +191,7 @@ def records_of(engine: Engine, dataset: str) -> list[Record]:
               .where(records.c.dataset == dataset).group_by(records.c.record).subquery())
     query = (select(records.c.record, records.c.version, records.c.subject, records.c.category, records.c.ciphertext)
              .join(newest, (records.c.record == newest.c.record) & (records.c.version == newest.c.version))
+             .where(records.c.dataset == dataset)
              .order_by(records.c.record))
     return [Record(*row) for row in _rows(engine, query)]
 
@@ -242,10 +247,17 @@ def accesses_of(engine: Engine, subject: str) -> list[Access]:
     """Every time the ledger decided on this person's data, newest first. Raises NotFound."""
     if not signer_of(engine, subject):
         raise NotFound("nobody is enrolled under this id", _LOOK_AGAIN)
+    # A run that was released says nothing about its earlier attempts: a person may be in those only.
+    state = case(
+        (accesses.c.granted.is_(False), "denied"), (outputs.c.released > 0, "released"),
+        (runs.c.attempt > accesses.c.attempt, "superseded"), (runs.c.state == "sealed", "sealed"),
+        (runs.c.state == "authorised", "in progress"), else_="ended")
     query = (
         select(accesses.c.run, accesses.c.attempt, accesses.c.granted, accesses.c.reason, accesses.c.block,
                blocks.c.timestamp, accesses.c.tx, runs.c.analyst, runs.c.permit, permits.c.need,
-               permits.c.categories, runs.c.state)
+               permits.c.categories, state)
+        .select_from(accesses)
+        .outerjoin(outputs, (outputs.c.run == accesses.c.run) & (outputs.c.attempt == accesses.c.attempt))
         .join(blocks, blocks.c.number == accesses.c.block)
         .join(runs, runs.c.run == accesses.c.run)
         .join(permits, permits.c.permit == runs.c.permit)

@@ -100,11 +100,11 @@ permits = Table(
 )
 records = Table(
     "records", metadata,
+    Column("dataset", String(64), primary_key=True),  # a custodian's records are no other custodian's
     Column("record", String(64), primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("ingest", String(64), nullable=False),
     Column("subject", String(64), nullable=False),
-    Column("dataset", String(64), nullable=False, index=True),
     Column("category", Integer, nullable=False),
     Column("ciphertext", String(64), nullable=False),  # sha256 of the object, which is its name in the bucket
     Column("key_commitment", String(64), nullable=False),

@@ -85,6 +85,11 @@ class Bucket:
         except Conflict:
             return
 
+    def probe(self) -> None:
+        """Raises BucketUnavailable unless the bucket is there and answers."""
+        if not _reach(lambda: self._bucket.exists(**self._limits)):
+            raise BucketUnavailable("the bucket does not exist", "make it, or name the one that does")
+
     def put(self, blob: bytes) -> str:
         """Writes an object and returns its name. One of this name holds these bytes already: it is left alone.
 

@@ -276,7 +276,7 @@ def found_again(house: House, leaves: list[Any], sources: list[Source]) -> bool:
     assert mined.one(RunAuthorised).granted == PEOPLE
     blobs = [house.bucket.get(f"o/{leaf.ciphertext.hex()}") for leaf in leaves]
     headers = [read_header(blob) for blob in blobs]
-    answer = house.broker().pieces(bytes.fromhex(permit_run), attempt, mined.tx, public, headers)
+    answer = house.broker().pieces(bytes.fromhex(permit_run), attempt, mined.tx, public, headers, wanda)
     pieces = decode_pieces(open_message(private, answer.info, answer.sealed), answer.broker)
     for leaf, blob, header, source in zip(leaves, blobs, headers, sources, strict=True):
         shares = [piece.share for piece in pieces if piece.record == leaf.record]

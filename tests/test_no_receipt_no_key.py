@@ -17,6 +17,7 @@ from road import Road
 from api.demo import counts
 from api.demo.stage import CATEGORIES, FOREVER, World, random32
 from chain.devchain import DevChain
+from chain.wallets import Wallet
 from governance import register
 from governance.broker.custody import Broker, Refusal
 from governance.brokers import BrokerAnswer
@@ -38,9 +39,11 @@ class Question:
     worker_key: bytes = b""
     private: Any = None
     headers: list[Any] = field(default_factory=list)
+    asker: Wallet | None = None  # the worker, unless a test says otherwise
 
     def ask(self) -> BrokerAnswer:
-        return self.road.client.pieces(self.run, self.attempt, self.tx, self.worker_key, self.headers)
+        return self.road.client.pieces(self.run, self.attempt, self.tx, self.worker_key, self.headers,
+                                       self.asker or self.road.world.people["wanda"])
 
 
 def authorised(road: Road, permit: bytes | None = None, **change: Any) -> Question:
@@ -89,6 +92,10 @@ def older_attempt(question: Question) -> None:
 
 def other_worker(question: Question) -> None:
     question.worker_key = new_pair()[1]
+
+
+def asked_by_a_stranger(question: Question) -> None:
+    question.asker = Wallet.new()
 
 
 def unregistered(question: Question) -> None:
@@ -159,6 +166,7 @@ def worker_gone(question: Question) -> None:
         (foreign, "other-run"),
         (older_attempt, "older-attempt"),
         (other_worker, "other-worker"),
+    (asked_by_a_stranger, "other-worker"),
         (unregistered, "not-registered"),
         (older_version, "older-version"),
         (not_granted, "not-granted"),
@@ -224,8 +232,9 @@ def test_output_pieces_need_a_look_or_the_release(road: Road) -> None:
     output = type(header)(label, header.shares, header.key_commitment)
     viewer = road.world.people["sol"].address[2:].lower()
     for name, reason in ((viewer, "no-look"), (None, "not-released")):
+        asker = road.world.people["sol" if name else "noor"]
         with pytest.raises(BrokerRefused) as refusal:
-            road.client.output_pieces(question.run, 1, question.tx, question.worker_key, output, name)
+            road.client.output_pieces(question.run, 1, question.tx, question.worker_key, output, asker, name)
         assert refusal.value.reason.slug == reason
     assert road.journal() == []
 

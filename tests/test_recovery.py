@@ -86,13 +86,13 @@ def test_a_killed_child_means_a_new_attempt_with_a_new_receipt(road: Road, monke
     run = road.request(params=LONG)
     worker = road.worker()
     worker.projection.sync()
-    stepping = threading.Thread(target=worker.step)
+    stepping = threading.Thread(target=take, args=(worker,))
     stepping.start()
     await_step(road, run, "evaluate")
     started[0].process.kill()
     stepping.join(20)
     assert register.find_run(worker.engine, run.hex()).state == "authorised"
-    stepping = threading.Thread(target=worker.step)
+    stepping = threading.Thread(target=take, args=(worker,))
     stepping.start()
     await_step(road, run, "evaluate", attempt=2)
     started[1].process.kill()
@@ -107,7 +107,7 @@ def test_a_withdrawal_stops_the_training_and_the_next_attempt_is_without_her(roa
     run = road.request(params=LONG)
     worker = road.worker()
     worker.projection.sync()
-    stepping = threading.Thread(target=worker.step)
+    stepping = threading.Thread(target=take, args=(worker,))
     stepping.start()
     await_step(road, run, "evaluate")
     road.world.revoke(road.subjects[4])
@@ -115,7 +115,7 @@ def test_a_withdrawal_stops_the_training_and_the_next_attempt_is_without_her(roa
     stepping.join(20)
     assert time.monotonic() - began < 2.0
     lines = len(road.journal())
-    stepping = threading.Thread(target=worker.step)
+    stepping = threading.Thread(target=take, args=(worker,))
     stepping.start()
     await_step(road, run, "evaluate", attempt=2)
     road.world.revoke(road.subjects[5])
@@ -124,6 +124,14 @@ def test_a_withdrawal_stops_the_training_and_the_next_attempt_is_without_her(roa
     assert road.subjects[4] not in [subject for subject, _, _ in second.granted]
     assert road.subjects[4].hex() not in road.journal()[lines]
     assert not worker.projection.fold.attempts[run, 1].seal
+
+
+def take(worker: Worker) -> None:
+    """Take the next run as soon as it may be taken: after a dead child the worker pauses."""
+    deadline = time.monotonic() + 30
+    while not worker.step():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def await_step(road: Road, run: bytes, step: str, attempt: int = 1) -> None:

@@ -22,12 +22,13 @@ def main() -> None:
 
 
 def _report(error: Exception) -> int:
+    from analytics.errors import AnalyticsError
     from api.errors import Answered, DoorError
     from chain.errors import ChainError
     from governance.errors import GovernanceError
     from governance.verify import VerifyError
 
-    if not isinstance(error, DoorError | ChainError | GovernanceError | VerifyError | OSError):
+    if not isinstance(error, DoorError | ChainError | GovernanceError | VerifyError | AnalyticsError | OSError):
         return _internal(error)
     if isinstance(error, OSError):
         _say("a file cannot be read or written", "check its name and rights")

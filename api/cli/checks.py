@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -105,10 +106,11 @@ def export_trail(out: Annotated[Path, typer.Argument(help="Where the bundle goes
     from governance import verify as verifier
 
     bundle = desk.client().trail()
+    out.parent.mkdir(parents=True, exist_ok=True)
     out.write_bytes(verifier.canonical_json(bundle))
     program = out.with_name("verify.py")
     program.write_bytes(Path(verifier.__file__).read_bytes())
-    typer.echo(f"{bundle['head']['count']} steps are in {out.name}. Check them: python {program.name} {out.name}")
+    typer.echo(f"{bundle['head']['count']} steps are in {out}. Check them: python {program} {out}")
 
 
 @trail.command("head")
@@ -137,7 +139,11 @@ def verify(
     from governance.verify import main
 
     if not bundle.is_file():
-        raise NotThere(404, "There is no such bundle.", "Export one: volens trail export")
+        raise UsageError("there is no such bundle", "export one: volens trail export")
+    if not all(one.is_file() for one in receipt or []):
+        raise UsageError("there is no such receipt", "receipts lie in the home folder: receipts/NAME/")
+    if not all(re.fullmatch(r"[0-9]{1,15}:(0x)?[0-9a-fA-F]{64}", one) for one in head or []):
+        raise UsageError("a head is a count, a colon and 64 hex digits", "copy it from: volens trail head")
     arguments = [str(bundle), *(f"--head={one}" for one in head or []), *(f"--receipt={one}" for one in receipt or [])]
     if main(arguments):
         raise VerificationFailed("the bundle is not shown to be valid", "read the lines above")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.errors import UsageError
+from api.errors import NotThere, UsageError
 
 if TYPE_CHECKING:
     from api.client import Client
@@ -67,6 +68,26 @@ def bytes32(text: str) -> bytes:
     return bytes.fromhex(text)
 
 
+def registered(of: Client, dataset: str) -> bytes:
+    """The id of a dataset that exists: a signature for another one would be for nothing. Raises NotThere."""
+    name = bytes32(dataset)
+    if all(one["dataset"] != dataset for one in of.datasets()):
+        raise NotThere(404, "There is no such dataset.", "Look at the list: volens dataset list")
+    return name
+
+
+def read_json(path: Path, what: str) -> Any:
+    """A file's strict JSON; `what` names it in the failure. Raises UsageError, whatever is wrong with it."""
+    from governance.verify import Malformed, strict_json
+
+    if not path.is_file():
+        raise UsageError(f"there is no such {what}", "check its name")
+    try:
+        return strict_json(path.read_bytes())
+    except Malformed as error:
+        raise UsageError(f"the {what} cannot be read: {error}", "write strict JSON: UTF-8, no key twice") from None
+
+
 def show(answer: Any, as_json: bool, line: str = "") -> None:
     """Print an answer: JSON for programs, `line` or its fields for people."""
     if as_json:
@@ -79,7 +100,7 @@ def show(answer: Any, as_json: bool, line: str = "") -> None:
 
 
 def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bool, empty: str) -> None:
-    """Print rows; `empty` says what it means that there are none."""
+    """Print rows, one block each where the screen is too narrow; `empty` says what it means that there are none."""
     if as_json:
         typer.echo(json.dumps(list(rows), ensure_ascii=False))
         return
@@ -88,14 +109,19 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bo
         return
     from rich import box
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
     shown = Table(*columns, box=box.SIMPLE_HEAD)
     for row in rows:
         shown.add_row(*(_plain(row[column]) for column in columns))
     console = Console(markup=False, highlight=False)
-    # ids are copied from here: never fold one because the screen is narrow or the output goes to a file
-    console.width = max(console.width, 240) if not console.is_terminal else console.width
+    # ids are copied from here: never cut or fold one because the screen is narrow or the output goes to a file
+    needed = Measurement.get(console, console.options.update(width=10_000), shown).maximum
+    if console.is_terminal and needed > console.width:
+        typer.echo("\n\n".join("\n".join(f"{column:<12}{_plain(row[column])}" for column in columns) for row in rows))
+        return
+    console.width = max(console.width, needed)
     console.print(shown)
 
 

@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from api.cli import desk
 from api.cli.desk import As, AsJson
-from api.errors import RefusedByPolicy, UsageError
+from api.errors import NotAuthorised, NotServing, NotThere, RefusedByPolicy, UsageError
+
+if TYPE_CHECKING:
+    from api.client import Client
 
 keys = typer.Typer(help="Make a key and show its public half.")
 enrol = typer.Typer(help="Enrol: a registrar invites, the person accepts with her own key.")
 consent = typer.Typer(help="Agree, look and withdraw.")
 access = typer.Typer(help="Who used the data, why and when.")
 
+_REGISTRAR = 3  # protocol.md §2
 Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="64 hex digits, as `volens dataset list` shows it.")]
 
 
@@ -64,10 +70,11 @@ def invite(
     facts = _public(name) if name else {"subject": subject, "address": address}
     if "subject" not in facts:
         raise UsageError("this key belongs to no patient", "make one with: volens keys new NAME --patient")
-    if len(facts["address"]) != 42 or not facts["address"].startswith("0x"):
+    if re.fullmatch(r"0x[0-9a-fA-F]{40}", facts["address"]) is None:
         raise UsageError("an address has 0x and 40 hex digits", "copy it from her `volens keys show`")
-    signer = bytes.fromhex(facts["address"][2:])
-    invitation = desk.client(as_).invite(desk.bytes32(facts["subject"]), signer)
+    person, me = desk.bytes32(facts["subject"]), desk.client(as_)
+    _check_registrar(me)
+    invitation = me.invite(person, bytes.fromhex(facts["address"][2:]))
     out.write_text(json.dumps(invitation), encoding="utf-8")
     typer.echo(f"The invitation is in {out.name}; it is valid for an hour. Hand it to her.")
 
@@ -108,12 +115,14 @@ def grant(
     if preset not in consents.PRESETS:
         raise UsageError("there is no such preset", "choose among: " + ", ".join(consents.PRESETS))
     me = desk.client(as_)
-    before = me.consent_to(desk.bytes32(dataset)) or {"epoch": 0, "version": 0}
     if me.subject is None:
         raise UsageError("this key belongs to no patient", "use the key of an enrolled person")
+    name = desk.registered(me, dataset)
+    before = me.consent_to(name)
     now = int(time.time())
-    offered = consents.offer(consents.PRESETS[preset], me.subject, bytes.fromhex(dataset), before["epoch"],
-                             before["version"], now, now + 3600)
+    offered = consents.offer(consents.PRESETS[preset], me.subject, name, before["epoch"] if before else 0,
+                             before["version"] if before else 0, now, now + 3600)
+    typer.echo(_agreement(json.loads(offered.terms), before), err=as_json)
     answer = me.grant([me.signed_grant(offered.message)])
     receipt = consents.patient_receipt(answer["items"][0]["proof"], offered.terms, offered.salt)
     kept = write_receipt(desk.settings().receipt_folder(as_), receipt)
@@ -138,13 +147,19 @@ def revoke(dataset: Dataset, as_: As, as_json: AsJson = False) -> None:
 
     Example: `volens consent revoke --as ada DATASET`
     """
+    import time
+
     me = desk.client(as_)
-    before = me.consent_to(desk.bytes32(dataset)) or {"epoch": 0}
-    answer = me.revoke(bytes.fromhex(dataset), before["epoch"])
+    name = desk.registered(me, dataset)
+    before = me.consent_to(name) or {"epoch": 0}
+    answer = me.revoke(name, before["epoch"])
     if not answer["acted"]:
         raise RefusedByPolicy(409, "A newer consent stands, so this changed nothing.",
                               "Look at it (volens consent show) and withdraw again.", "RevokeStale")
-    desk.show(answer, as_json, f"You withdrew: {desk.mined(answer['receipt'])}. Nothing of yours is used any more.")
+    live = [one for one in me.consents() if one["status"] == "live" and one["untilDay"] >= int(time.time()) // 86_400]
+    others = f"\n{len(live)} of your other consents stay live: volens consent show --as {as_}" if live else ""
+    desk.show(answer, as_json, f"You withdrew your consent for this dataset: {desk.mined(answer['receipt'])}. "
+              f"Nothing of yours in it is used any more.{others}")
 
 
 @access.command("list")
@@ -153,25 +168,60 @@ def list_accesses(
     subject: Annotated[str, typer.Option(help="Another person's id: for auditors.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show every time somebody asked for your data, and what the ledger decided.
+    """Show every time somebody asked for your data, what the ledger decided, and what became of that attempt.
+
+    A run may need several attempts; only those that say `released` let a result out with your data in it.
 
     Example: `volens access list --as ada`
     """
     found = desk.client(as_).accesses(desk.bytes32(subject) if subject else None)
     rows = [one | {"decision": "granted" if one["granted"] else one["reason"]["slug"],
                    "when": desk.day(one["time"] // 86_400)} for one in found]
-    desk.table(rows, ["when", "decision", "analyst", "purposes", "categories", "state", "run", "block"], as_json,
-               "Nobody has asked for these data.")
+    columns = ["when", "decision", "state", "run", "attempt", "analyst", "purposes", "categories", "block"]
+    desk.table(rows, columns, as_json, "Nobody has asked for these data.")
 
 
 def _public(name: str) -> dict[str, Any]:
     """A key file's public facts, without opening the key."""
-    body = _read(desk.settings().key_file(name))
+    path = desk.settings().key_file(name)
+    if not path.is_file():
+        raise NotThere(404, f"There is no key named {name}.", "Make one: volens keys new NAME")
+    body = _read(path)
     return {fact: body[fact] for fact in ("address", "subject") if fact in body}
 
 
+def _check_registrar(me: Client) -> None:
+    """An invitation of anybody else is refused by the ledger, but only after the person has signed as well.
+
+    Where the service does not answer, this cannot be known, and the ledger still refuses. Raises NotAuthorised.
+    """
+    try:
+        role = me.sign_in()
+    except NotServing:
+        return
+    if role != _REGISTRAR:
+        raise NotAuthorised(403, "Only a registrar invites.", "Sign with a registrar's key, or ask the committee.")
+
+
+def _agreement(terms: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
+    """What is about to be signed, and what it does to the consent that stands."""
+    recipients = [name for name in terms["purposes"] if name.endswith("-recipient")]
+    purposes = [name for name in terms["purposes"] if name not in recipients]
+    lines = [
+        f"You are about to agree to {terms['sentence']}:", f"  purposes    {', '.join(purposes)}",
+        f"  categories  {', '.join(terms['categories'])}",
+        f"  recipients  {', '.join(recipients) or 'nobody outside the place that holds the data'}",
+        f"  from        {desk.day(terms['fromDay'])}", f"  until       {desk.day(terms['untilDay'])} (included)",
+    ]
+    if before is not None and before["status"] == "live":
+        lines.append("It replaces your earlier consent for this dataset.")
+        lost = [name for kind in ("purposes", "categories") for name in before[kind] if name not in terms[kind]]
+        if lost or terms["untilDay"] < before["untilDay"]:
+            lines.append("It allows less than that one, so uses that are running stop.")
+    return "\n".join(lines)
+
+
 def _read(path: Path) -> dict[str, Any]:
-    from api.errors import NotThere
     from governance.verify import Malformed, strict_json
 
     try:

@@ -10,7 +10,7 @@ import typer
 
 from api.cli import desk
 from api.cli.desk import As, AsJson
-from api.errors import RefusedByPolicy, UsageError
+from api.errors import NotServing, RefusedByPolicy, UsageError
 
 dataset = typer.Typer(help="Register a dataset and bring encrypted records in.")
 permit = typer.Typer(help="Ask the committee, vote, look.")
@@ -21,6 +21,7 @@ PermitId = Annotated[str, typer.Argument(metavar="PERMIT", help="64 hex digits."
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="64 hex digits.")]
 Document = Annotated[Path, typer.Option("--document", help="The public text that describes it; its hash is recorded.")]
 OUTPUTS = {"metrics": 1, "table": 2, "genomic": 3}
+_USUAL_FLOOR = 10  # people; AccessLedger's own, which every deployment sets for itself
 ENDS = ("released", "denied", "withdrawn", "refused", "failed")
 
 
@@ -48,10 +49,12 @@ def list_datasets(as_json: AsJson = False) -> None:
 def ingest_records(
     name: DatasetId, as_: As,
     source: Annotated[str, typer.Option("--from", help="gse7390, or a folder SUBJECT/CATEGORY.json.")],
-    people: Annotated[Path | None, typer.Option(help="For gse7390: a JSON list of 198 patient ids, in order.")] = None,
+    people: Annotated[Path | None, typer.Option(help="For gse7390: a JSON list of 1 to 198 patient ids.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Encrypt records here, in the custodian's own process, and register them. No plaintext leaves this command.
+
+    Every record is read first as a run would read it; when one is bad, nothing is encrypted.
 
     Example: `volens dataset ingest --as omar DATASET --from gse7390 --people people.json`
     """
@@ -64,8 +67,11 @@ def ingest_records(
     me, settings = desk.client(as_), desk.settings()
     into = desk.bytes32(name)
     sources = intake.from_gse7390(people) if source == "gse7390" else intake.from_folder(Path(source))
+    intake.check_records(sources)
+    trail = me.trail()
+    intake.check_enrolled(trail, sources)
     broker, bucket = desk.broker(me), Bucket(settings.bucket_name, settings.address("bucket"))
-    known = intake.registered_versions(me.trail(), into, bucket)
+    known = intake.registered_versions(trail, into, bucket)
     leaves = encrypt(sources, into, me.identity_id, broker, bucket, known)
     ingest = secrets.token_bytes(32)
     listed = [leaf.to_json() for leaf in leaves]
@@ -81,7 +87,7 @@ def request_permit(
     purpose: Annotated[str, typer.Option(help="Comma-separated.")] = "cancer-research,outside-recipient",
     categories: Annotated[str, typer.Option(help="Comma-separated.")] = "observations,expression",
     output: Annotated[str, typer.Option(help="metrics, table or genomic; comma-separated.")] = "metrics",
-    minimum: Annotated[int, typer.Option(min=1, help="Fewer people than this: no run.")] = 10,
+    minimum: Annotated[int, typer.Option(min=1, help="Fewer: no run; the ledger's own floor may be higher.")] = 10,
     days: Annotated[int, typer.Option(min=1, max=3660, help="How long the permit lasts.")] = 365,
     as_json: AsJson = False,
 ) -> None:
@@ -102,6 +108,9 @@ def request_permit(
         "outputClasses": bits(output.split(","), OUTPUTS), "expiry": int(time.time()) + days * 86_400,
         "documentHash": _hash_of(document)})
     desk.show(answer | {"permit": new.hex()}, as_json, f"{new.hex()}\nRequested in {desk.mined(answer['receipt'])}.")
+    if minimum < _USUAL_FLOOR:
+        typer.echo(f"The ledger's own floor may be higher than {minimum} people ({_USUAL_FLOOR} where nothing else was "
+                   "agreed); a run then needs as many as the floor says.", err=True)
 
 
 @permit.command("vote")
@@ -128,7 +137,8 @@ def show_permit(
     """Show one permit, or all of them."""
     if name:
         desk.bytes32(name)
-        desk.show(desk.client().permit(name), as_json)
+        found = desk.client().permit(name)
+        desk.show(found if as_json else _permit_facts(found), as_json)
         return
     desk.table(desk.client().permits(), ["permit", "status", "yes", "no", "purposes", "categories", "minCohort"],
                as_json, "Nobody has asked for a permit yet.")
@@ -146,14 +156,18 @@ def request_run(
     """
     import secrets
 
+    from api.intake import check_params
     from api.results import keep_pair
     from governance.permits import run_id
-    from governance.verify import canonical_json, strict_json
+    from governance.verify import canonical_json
 
+    permit_id = desk.bytes32(name)
+    wanted = canonical_json(desk.read_json(params, "file of parameters"))
+    check_params(wanted)
     me, nonce = desk.client(as_), secrets.randbits(256)
     name_of_run = run_id(me.wallet.address, nonce).hex()
     result_key = keep_pair(desk.settings().result_folder(as_) / f"{name_of_run}.key")
-    answer = me.request_run(desk.bytes32(name), canonical_json(strict_json(params.read_bytes())), result_key, nonce)
+    answer = me.request_run(permit_id, wanted, result_key, nonce)
     desk.show(answer, as_json, f"{answer['run']}\nRequested in {desk.mined(answer['receipt'])}. "
               "Follow it: volens run watch RUN")
 
@@ -171,7 +185,7 @@ def watch_run(
     seconds: Annotated[int, typer.Option(min=1, help="Give up after so long.")] = 600,
     as_json: AsJson = False,
 ) -> None:
-    """Follow a run until it waits for the checkers, or has ended.
+    """Follow a run until it waits for the checkers, or has ended. Exit code 6 when it gives up before.
 
     Example: `volens run watch RUN`
     """
@@ -193,6 +207,9 @@ def watch_run(
         reason = found["reason"] or {"sentence": found["failure"] or "", "slug": "failed"}
         raise RefusedByPolicy(409, f"The run ended: {reason['sentence']}", "Look at it: volens run show RUN",
                               reason["slug"])
+    if found["state"] not in ("sealed", *ENDS):
+        raise NotServing(f"gave up after {seconds} seconds: the run is still {found['state']}",
+                         "watch it again, or ask whether a worker lives: volens doctor")
 
 
 @run.command("cancel")
@@ -201,6 +218,17 @@ def cancel_run(name: RunId, as_: As, as_json: AsJson = False) -> None:
     desk.bytes32(name)
     answer = desk.client(as_).cancel(name)
     desk.show(answer, as_json, f"Cancelled in {desk.mined(answer['receipt'])}.")
+
+
+def _permit_facts(found: dict[str, Any]) -> dict[str, Any]:
+    """A permit in words; the values that are signed stand in --json."""
+    from governance.consent import names_of
+
+    words = {name: found[name] for name in ("permit", "status", "dataset", "applicant", "purposes", "categories")}
+    outputs = names_of(found["outputClasses"], OUTPUTS)
+    hashes = ("documentHash", "codeHash", "paramsSchemaHash", "requestHash")
+    return words | {"outputs": outputs, "expiry": desk.day(found["expiry"] // 86_400), "minCohort": found["minCohort"],
+                    "yes": found["yes"], "no": found["no"]} | {name: found[name] for name in hashes}
 
 
 def _progress_line(found: dict[str, Any]) -> str:

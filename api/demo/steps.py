@@ -15,6 +15,7 @@ from analytics.code import code_hash, params_schema_hash
 from api.demo.cast import Cast
 from api.errors import NotAvailable, RefusedByPolicy
 from api.results import Opened, keep_pair, open_output, write_receipt
+from chain.wallets import Wallet
 from governance import verify
 from governance.consent import CATEGORIES, PURPOSES, Offer, bits
 from governance.envelope import read_header
@@ -123,7 +124,7 @@ def without_ledger(cast: Cast, permit: bytes, tx: str) -> str:
     except NotAvailable:
         said.add("REFUSED ledger-down")
     try:
-        broker.pieces(run, 1, bytes.fromhex(tx), new_pair()[1], [header])
+        broker.pieces(run, 1, bytes.fromhex(tx), new_pair()[1], [header], Wallet.new())
         said.add("ANSWERED")
     except BrokerRefused as refusal:
         said.add(f"REFUSED {refusal.reason.slug}")

@@ -11,6 +11,7 @@ from api.auth import Parts
 from api.doors import LargeRoute, StrictRoute
 from api.problems import declared
 from api.routes.shown import show_permit
+from api.services import Services
 from governance import ingest, permits, register
 from governance.errors import RequestInvalid
 
@@ -72,14 +73,14 @@ def request_permit(body: schemas.PermitBody, services: Parts) -> Any:
 def list_permits(services: Parts) -> Any:
     """The public register of permits."""
     services.projection.sync()
-    return [show_permit(permit) for permit in register.list_permits(services.engine)]
+    return [_show(services, permit) for permit in register.list_permits(services.engine)]
 
 
 @router.get("/permits/{permit}", response_model=answers.Permit, responses=declared(404))
 def show_one_permit(permit: PermitId, services: Parts) -> Any:
     """One permit of the public register."""
     services.projection.sync()
-    return show_permit(register.find_permit(services.engine, permit))
+    return _show(services, register.find_permit(services.engine, permit))
 
 
 @router.post("/permits/{permit}/votes", response_model=answers.Written, responses=declared(400, 409, 413))
@@ -89,3 +90,8 @@ def vote(permit: PermitId, body: schemas.VoteBody, services: Parts) -> Any:
         raise RequestInvalid("the signed vote is on another permit", "send it to that permit")
     receipt = permits.vote(services.ledger, schemas.message_of("Vote", body.vote), bytes.fromhex(body.signature))
     return {"receipt": services.settle(receipt)}
+
+
+def _show(services: Services, permit: register.Permit) -> dict[str, Any]:
+    request = services.projection.fold.permits[bytes.fromhex(permit.permit)].request
+    return show_permit(permit, request["documentHash"])

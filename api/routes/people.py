@@ -37,7 +37,8 @@ def sign_in(body: schemas.SignInBody, services: Parts) -> Any:
     token, expires = sessions.sign_in(
         services.engine, services.projection.fold, services.ledger.domain, services.audience, message,
         bytes.fromhex(body.signature), services.clock())
-    return {"token": token, "expires": expires}
+    caller = sessions.caller_of(services.engine, services.projection.fold, token, services.clock())
+    return {"token": token, "expires": expires, "role": caller.role}
 
 
 @lists.post("/enrolments", response_model=answers.Enrolled, responses=declared(400, 409, 413))

@@ -28,13 +28,15 @@ def show_consent(consent: register.Consent) -> dict[str, Any]:
     }
 
 
-def show_permit(permit: register.Permit) -> dict[str, Any]:
+def show_permit(permit: register.Permit, document: bytes) -> dict[str, Any]:
+    """`document` is the hash of the project's text, as it was signed."""
     return {
         "permit": permit.permit, "dataset": permit.dataset, "applicant": permit.applicant,
         "status": _PERMIT[permit.status], "expiry": permit.expiry, "purposeNeed": permit.need,
         "purposes": names_of(permit.need, PURPOSES), "categories": names_of(permit.categories, CATEGORIES),
         "codeHash": permit.code, "paramsSchemaHash": permit.params_schema, "minCohort": permit.minimum,
-        "outputClasses": permit.output_classes, "requestHash": permit.request_hash, "yes": permit.yes, "no": permit.no,
+        "outputClasses": permit.output_classes, "documentHash": document.hex(),
+        "requestHash": permit.request_hash, "yes": permit.yes, "no": permit.no,
     }
 
 

@@ -33,6 +33,7 @@ interface IConsentRegistry {
     error SignerInvalid();
     error SignerMismatch();
     error NotARegistrar();
+    error TooManyItems(uint256 count);
 
     /// @notice Enrols people: a live registrar vouches, the key itself agrees. A bad item is skipped, never the batch.
     function enrol(EnrolmentItem[] calldata items) external;

@@ -20,17 +20,20 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from chain.signatures import address_of, domain_of, sign
+from chain.errors import SignatureMalformed
+from chain.signatures import address_of, domain_of, recover, sign
 from governance.broker.journal import Journal
 from governance.broker.leaves import LeafLists
 from governance.broker.node import Head, Node, NodeDown, OtherLedger
 from governance.envelope import (
+    SHARES,
     Piece,
     WrapItem,
     decode_wrap_request,
     encode_pieces,
     open_message,
     pieces_info,
+    question_digest,
     seal_message,
     unwrap_share,
     wrap_context,
@@ -54,6 +57,7 @@ from governance.verify import (
 
 ANALYST, CHECKER, WORKER, DAY = 4, 5, 10, 86_400
 APPROVED, SUSPENDED = 2, 3
+OTHER_WORKER, NO_LOOK, NOT_RELEASED = 69, 77, 78  # reasons
 
 
 class Refusal(Exception):
@@ -186,6 +190,7 @@ class Broker:
             head = self._follow()
             receipt = self._attempt_of(run, attempt, tx)
             self._check_attempt(self._node.fold.runs[run], receipt, head, run, attempt, worker_key)
+            self._check_asker(request, receipt.worker, OTHER_WORKER)
             subjects = {item.record: self._check_record(run, receipt, head, item) for item in wanted}
             owners = [(item, subjects[item.record]) for item in wanted]
             return self._let_out("pieces", run, attempt, tx, worker_key, owners, head, receipt)
@@ -202,6 +207,7 @@ class Broker:
             receipt = self._attempt_of(run, attempt, None)
             stored = self._node.fold.runs[run]
             key = self._viewer_key(stored, receipt, head, viewer) if viewer else _result_key(stored, attempt)
+            self._check_asker(request, viewer or stored.analyst, NO_LOOK if viewer else NOT_RELEASED)
             kind = "look" if viewer else "result"
             return self._let_out(kind, run, attempt, receipt.tx, key, [(wanted[0], run)], head, receipt)
 
@@ -250,14 +256,24 @@ class Broker:
         if not fold.member_live(receipt.worker, WORKER, now):
             raise Refusal(37)
 
+    def _check_asker(self, request: object, asker: bytes, reason: int) -> None:
+        """The question itself is signed by whom the receipt names: nobody else fills the journal or gets an answer."""
+        signature = raw(part(request, "signature"))
+        try:
+            signer = recover(self._domain, "Statement", {"digest": question_digest(request)}, signature)
+        except SignatureMalformed:
+            raise Refusal(reason) from None
+        if bytes.fromhex(signer[2:]) != asker:
+            raise Refusal(reason)
+
     def _check_record(self, run: bytes, receipt: Attempt, head: Head, wanted: Wanted) -> bytes:
         """The subject of a record that this attempt may read."""
         fold = self._node.fold
         request = fold.permits[fold.runs[run].request["permit"]].request
-        leaf = self._leaves.find(wanted.record, wanted.version, fold.ingests)
-        if leaf is None or leaf.dataset != request["dataset"]:
+        leaf = self._leaves.find(request["dataset"], wanted.record, wanted.version, fold.ingests)
+        if leaf is None:
             raise Refusal(72)
-        if wanted.version != self._leaves.latest(wanted.record):
+        if wanted.version != self._leaves.latest(request["dataset"], wanted.record):
             raise Refusal(73)
         epochs = {subject: epoch for subject, epoch, _ in receipt.granted}
         if leaf.subject not in epochs:
@@ -291,7 +307,8 @@ class Broker:
     ) -> dict[str, Any]:
         records = sorted((item.record, item.version) for item, _ in owners)
         dataset = self._node.fold.permits[self._node.fold.runs[run].request["permit"]].request["dataset"]
-        again = sha256(canonical(b"volens/again/1", kind, run, attempt, tx, key, *(r for r, _ in records))).digest()
+        shares = [part for item, _ in owners for j, wrapped in item.shares for part in (item.record, j, wrapped)]
+        again = sha256(canonical(b"volens/again/1", kind, run, attempt, tx, key, *shares)).digest()
         if again in self._answered:  # the same question by the same worker: the same answer, no second line
             return self._answered[again]
         pieces = [piece for item, owner in owners for piece in self._unwrap(item, owner, dataset)]
@@ -355,6 +372,8 @@ class Broker:
 
 def _wanted(item: object) -> Wanted:
     shares = tuple((number(part(share, "j")), raw(part(share, "wrapped"))) for share in part(item, "shares", list))
+    if sorted(j for j, _ in shares) != list(range(SHARES)):
+        raise Malformed("a record's question needs each of its shares once")
     return Wanted(raw(part(item, "record"), 32), number(part(item, "version")), shares)
 
 

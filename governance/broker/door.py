@@ -22,6 +22,7 @@ class Door(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    timeout = 60  # seconds for the rest of a request that was begun
     server: Server
 
     def do_GET(self) -> None:
@@ -56,6 +57,8 @@ class Door(BaseHTTPRequestHandler):
             self._answer(400, {"detail": str(error)})
         except OSError:
             self._answer(503, {"detail": "The broker cannot write its journal, so no key leaves."})
+        except Exception:  # no trace leaves; what went wrong is found by asking again with the log of the caller
+            self._answer(500, {"detail": "The broker met a fault of its own; no key left."})
 
     def _answer(self, status: int, body: dict[str, Any], close: bool = False) -> None:
         data = json.dumps(body).encode()

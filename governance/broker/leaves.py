@@ -33,7 +33,7 @@ class LeafLists:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._by_record: dict[bytes, dict[int, list[Leaf]]] = {}
+        self._by_record: dict[tuple[bytes, bytes], dict[int, list[Leaf]]] = {}  # by (dataset, record)
         for path in sorted(folder.glob("*.json")):
             stored: Any = strict_json(path.read_bytes(), MAX_LIST)
             ingest, dataset = bytes.fromhex(path.stem), raw(stored["dataset"], 32)
@@ -50,19 +50,19 @@ class LeafLists:
             self._index(leaves)
         return len(leaves)
 
-    def find(self, record: bytes, version: int, order: Mapping[bytes, Ingest]) -> Leaf | None:
+    def find(self, dataset: bytes, record: bytes, version: int, order: Mapping[bytes, Ingest]) -> Leaf | None:
         """The object of a record's version: of the ingest that the ledger registered first."""
-        found = self._by_record.get(record, {}).get(version, [])
+        found = self._by_record.get((dataset, record), {}).get(version, [])
         places = {ingest: place for place, ingest in enumerate(order)} if len(found) > 1 else {}
         return min(found, key=lambda leaf: places.get(leaf.ingest, 0), default=None)
 
-    def latest(self, record: bytes) -> int:
+    def latest(self, dataset: bytes, record: bytes) -> int:
         """The highest registered version, 0 for an unknown record."""
-        return max(self._by_record.get(record, {}), default=0)
+        return max(self._by_record.get((dataset, record), {}), default=0)
 
     def _index(self, leaves: list[Leaf]) -> None:
         for leaf in leaves:
-            self._by_record.setdefault(leaf.record, {}).setdefault(leaf.version, []).append(leaf)
+            self._by_record.setdefault((leaf.dataset, leaf.record), {}).setdefault(leaf.version, []).append(leaf)
 
 
 def root_of(leaves: list[Leaf]) -> bytes:

@@ -31,6 +31,7 @@ from governance.verify import (
 )
 
 MAX_AGE = 60  # seconds between the newest block and the broker's clock, either way
+PAGE = 500  # blocks fetched and folded at once
 HEAD_CALL = "0x8f7dcfa3"  # Trail.head()
 
 
@@ -85,24 +86,27 @@ class Node:
             raise OtherLedger("the node is behind a block it showed before")
         if self._last is not None and self._block(self._last.number).hash != self._last.hash:
             raise OtherLedger("a block the node showed before is another one now")
-        self._fold_blocks(self._last.number + 1 if self._last else self.fold.identity.deploy_block, newest.number)
+        first = self._last.number + 1 if self._last else self.fold.identity.deploy_block
+        for start in range(first, newest.number + 1, PAGE):
+            end = min(newest.number, start + PAGE - 1)
+            self._fold_page(start, end)
+            self._last = newest if end == newest.number else self._block(end)
         count, value = self._trail_head(newest.number)
         if (count, value) != (self.fold.count, self.fold.head):
             raise OtherLedger("the trail's head is not the one its steps lead to")
-        self._last = newest
         return Head(newest, count, value)
 
-    def _fold_blocks(self, first: int, last: int) -> None:
-        if first > last:
-            return
+    def _fold_page(self, first: int, last: int) -> None:
+        """All of it is fetched before any of it is folded: a node that fails in between leaves the fold as it was."""
         logs: dict[bytes, list[Any]] = {}
         where = {"fromBlock": hex(first), "toBlock": hex(last), "address": self._addresses}
         for found in self._call("eth_getLogs", [where]):
             log = parse_log(found)
             logs.setdefault(log.tx, []).append(log)
-        for tx, own in logs.items():
-            transaction = parse_transaction(self._call("eth_getTransactionByHash", ["0x" + tx.hex()]))
-            self.fold.apply(self._block(transaction.block), transaction, own, self._crypto)
+        transactions = [parse_transaction(self._call("eth_getTransactionByHash", ["0x" + tx.hex()])) for tx in logs]
+        blocks = {number: self._block(number) for number in {tx.block for tx in transactions}}
+        for transaction in transactions:
+            self.fold.apply(blocks[transaction.block], transaction, logs[transaction.hash], self._crypto)
 
     def _check_ledger(self) -> None:
         pinned = self.fold.identity

@@ -146,7 +146,7 @@ def _serve(services: Services, url: str) -> uvicorn.Server:
                             access_log=False, log_level="error", server_header=False)
     server = uvicorn.Server(config)
     threading.Thread(target=server.run, daemon=True).start()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60  # others may keep the machine busy
     while not server.started and time.monotonic() < deadline:
         time.sleep(0.01)
     assert server.started

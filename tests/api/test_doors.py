@@ -222,6 +222,34 @@ def test_accesses_and_denials_are_for_her_and_for_auditors(place) -> None:
     assert isinstance(place.as_("vera").denials(), list)
 
 
+def test_an_access_is_released_only_when_its_own_attempt_was(place) -> None:
+    """She is in attempt 1, withdraws, and attempt 2 is released without her: nothing of hers left."""
+    world, people = place.world, place.people(4)
+    leaving, staying = people[0], people[1]
+    run = world.request_run(world.permit(), "noor")
+
+    def states(of: bytes) -> dict[int, str]:
+        return {one["attempt"]: one["state"] for one in place.patient(of).accesses() if one["run"] == run.hex()}
+
+    def check(attempt: int, seal: bytes, included: list[bytes]) -> None:
+        for name in ("sol", "tess"):
+            world.look(run, name, attempt)
+        world.release(run, seal, included, [0] * len(included), attempt=attempt)
+
+    world.authorise(run, people)
+    assert states(leaving) == {1: "in progress"}
+    seal = world.seal(run)
+    assert states(leaving) == {1: "sealed"}
+    world.revoke(leaving)
+    check(1, seal, people)  # refused: she is in it, and no longer willing
+    assert states(leaving) == {1: "ended"}
+    world.authorise(run, people, attempt=2)
+    assert states(leaving) == {1: "superseded", 2: "denied"}
+    check(2, world.seal(run, 2), people[1:])
+    assert states(leaving) == {1: "superseded", 2: "denied"}
+    assert states(staying) == {1: "superseded", 2: "released"}
+
+
 def test_head_identity_and_trail_agree(place) -> None:
     somebody = place.anybody()
     head = somebody.trail_head()

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from analytics.readers.observations import Findings, write_observations
 from api.demo.stage import random32
 
-PARAMS = {"model": "logistic"}
+PARAMS = {"folds": 5, "layers": ["genes"], "model": "logistic", "permutations": 19, "repeats": 10, "seed": 7,
+          "outcome": {"horizon_days": 1825, "kind": "distant-metastasis"}}
+EXPRESSION = '{"type":"volens/expression/1","unit":"log2","values":{"zq-genes":"7.5"}}'
 
 
 def test_a_patient_from_key_to_withdrawal(place, volens) -> None:
@@ -30,21 +35,60 @@ def test_a_patient_from_key_to_withdrawal(place, volens) -> None:
     assert json.loads(receipt["terms"])["preset"] == "cancer"
     shown = json.loads(volens("consent", "show", "--as", name, "--json").out)
     assert (shown[0]["status"], "cancer-research" in shown[0]["purposes"]) == ("live", True)
-    assert volens("consent", "grant", "--as", name, dataset, "--preset", "health").code == 0  # replaces the first
+    replaced = volens("consent", "grant", "--as", name, dataset, "--preset", "health")
+    said, done = replaced.out.index("It replaces your earlier consent"), replaced.out.index("You agreed to")
+    assert (replaced.code, said < done, "allows less" in replaced.out) == (0, True, False)
+    assert "allows less" in volens("consent", "grant", "--as", name, dataset, "--preset", "care").out
 
-    assert "You withdrew" in volens("consent", "revoke", "--as", name, dataset).out
+    other = random32()
+    place.world.register_dataset(other)
+    volens("consent", "grant", "--as", name, other.hex())
+    told = volens("consent", "revoke", "--as", name, dataset)
+    assert "You withdrew your consent for this dataset" in told.out
+    assert "1 of your other consents" in told.out
+    volens("consent", "revoke", "--as", name, other.hex())
     assert json.loads(volens("consent", "show", "--as", name, "--json").out)[0]["status"] == "revoked"
     assert "Nobody has asked" in volens("access", "list", "--as", name).out
 
 
-def test_a_receipt_of_the_command_line_anchors_the_exported_trail(place, volens, tmp_path) -> None:
-    name = f"eva-{os.urandom(3).hex()}"
+def test_a_consent_for_a_dataset_that_does_not_exist_is_refused_before_it_is_signed(place, volens) -> None:
+    name, before = _enrolled(volens), place.head()
+    for command in ("grant", "revoke"):
+        told = volens("consent", command, "--as", name, "ab" * 32)
+        assert (told.code, told.err.splitlines()[0]) == (4, "There is no such dataset.")
+    assert place.head() == before
+
+
+def test_only_a_registrar_invites(place, volens) -> None:
+    name = f"kim-{os.urandom(3).hex()}"
     volens("keys", "new", name, "--patient", "--plain")
-    volens("enrol", "invite", "--as", "rita", "--for", name)
-    volens("enrol", "submit", "--as", name)
+    assert volens("enrol", "invite", "--as", "noor", "--for", name).code == 5
+    assert volens("enrol", "invite", "--as", name, "--for", name).code == 5
+    assert not Path("invitation.json").exists()
+    told = volens("enrol", "invite", "--as", "rita", "--subject", "ab" * 32, "--address", "0x" + "ZZ" * 20)
+    assert (told.code, told.err.splitlines()[0]) == (2, "An address has 0x and 40 hex digits.")
+
+
+def test_ids_stay_whole_on_a_narrow_screen(place, volens, monkeypatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes the output for a terminal
+    monkeypatch.setenv("COLUMNS", "80")
+    told = volens("dataset", "list").out
+    assert place.world.dataset.hex() in told
+    monkeypatch.setenv("COLUMNS", "300")
+    assert place.world.dataset.hex() in volens("dataset", "list").out
+    assert "…" not in told
+    permits = json.loads(volens("permit", "show", "--json").out)
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = volens("permit", "show").out
+    assert all(one["permit"] in shown for one in permits)
+
+
+def test_a_receipt_of_the_command_line_anchors_the_exported_trail(place, volens, tmp_path) -> None:
+    name = _enrolled(volens)
     told = json.loads(volens("consent", "grant", "--as", name, place.world.dataset.hex(), "--json").out)
-    assert volens("trail", "export", "trail.json").code == 0
-    assert Path("verify.py").is_file()
+    assert "python audit/verify.py audit/trail.json" in volens("trail", "export", "audit/trail.json").out
+    assert Path("audit/verify.py").is_file()
+    Path("trail.json").write_bytes(Path("audit/trail.json").read_bytes())
     receipt = place.home / "receipts" / name / told["receiptFile"]
     assert volens("verify", "trail.json").code == 7  # nobody else's head: not shown to be valid
     whole = volens("verify", "trail.json", "--receipt", str(receipt))
@@ -70,11 +114,17 @@ def test_committee_and_analyst_by_their_commands(place, volens, tmp_path) -> Non
     assert "approved" in volens("permit", "vote", "--as", "quinn", permit, "--yes").out
     assert json.loads(volens("permit", "show", permit, "--json").out)["purposes"] == [
         "outside-recipient", "cancer-research"]
+    shown = volens("permit", "show", permit).out
+    assert hashlib.sha256(b"what and why").hexdigest() in shown
+    assert re.search(r"^outputs +metrics$", shown, re.M)
+    assert re.search(r"^expiry +20[0-9]{2}-[0-9]{2}-[0-9]{2}$", shown, re.M)
     assert permit in volens("permit", "show").out
     run = volens("run", "request", "--as", "noor", permit, "--params", "params.json").out.split()[0]
     key = place.home / "keys" / "noor.results" / f"{run}.key"
     assert key.stat().st_mode & 0o777 == 0o600
     assert json.loads(volens("run", "show", run, "--json").out)["state"] == "queued"
+    late = volens("run", "watch", run, "--seconds", "1")
+    assert (late.code, "still queued" in late.err) == (6, True)
     assert volens("run", "cancel", "--as", "noor", run).code == 0
     assert volens("run", "watch", run).out.split()[-1] == "withdrawn"
 
@@ -110,8 +160,8 @@ def test_a_custodian_ingests_a_folder_twice_as_two_versions(place, volens, tmp_p
     (subject,) = place.people()
     folder = tmp_path / "cohort" / subject.hex()
     folder.mkdir(parents=True)
-    (folder / "expression.json").write_text('{"canary":"zq-genes"}')
-    (folder / "observations.json").write_text("{}")
+    (folder / "expression.json").write_text(EXPRESSION)
+    (folder / "observations.json").write_bytes(write_observations(Findings(grade=2), subject.hex()))
     dataset = place.world.dataset.hex()
     for _ in range(2):
         told = volens("dataset", "ingest", "--as", "omar", dataset, "--from", "cohort", "--json")
@@ -121,6 +171,19 @@ def test_a_custodian_ingests_a_folder_twice_as_two_versions(place, volens, tmp_p
     mine = [record for record in register.records_of(place.services.engine, dataset) if record.subject == subject.hex()]
     assert {(record.category, record.version) for record in mine} == {(2, 2), (6, 2)}
     assert not any(b"zq-genes" in place.services.bucket.get(f"o/{record.ciphertext}") for record in mine)
+    objects = len(list((place.home / "bucket").rglob("*")))
+    assert objects > 4
+    (folder / "observations.json").write_text("{}")
+    bad = volens("dataset", "ingest", "--as", "omar", dataset, "--from", "cohort")
+    assert (bad.code, f"{subject.hex()}/observations.json" in bad.err.replace("\n", "")) == (2, True)
+    (folder / "observations.json").unlink()
+    stranger = random32().hex()
+    folder.rename(folder.with_name(stranger))
+    nobody = volens("dataset", "ingest", "--as", "omar", dataset, "--from", "cohort")
+    assert (nobody.code, f"Nobody is enrolled under {stranger}" in nobody.err) == (2, True)
+    assert "volens enrol invite" in nobody.err
+    assert len(list((place.home / "bucket").rglob("*"))) == objects
+    folder = folder.with_name(stranger)
     (folder / "secrets.txt").write_text("x")
     assert volens("dataset", "ingest", "--as", "omar", dataset, "--from", "cohort").code == 2
 
@@ -162,7 +225,9 @@ def test_doctor_says_how_things_are(place, volens) -> None:
     (("trail", "denials", "--as", "noor"), 5),
     (("access", "list", "--as", "noor", "--subject", "ab" * 32), 5),
     (("access", "list", "--as", "vera", "--subject", "ab" * 32), 4),
-    (("verify", "no-such-file.json"), 4),
+    (("verify", "no-such-file.json"), 2),
+    (("verify", "/etc/hostname", "--receipt", "no-such-file.json"), 2),
+    (("verify", "/etc/hostname", "--head", "zz"), 2),
     (("verify", "/etc/hostname"), 7),
     (("dataset", "register", "--as", "omar", "--document", "no-such-file.md"), 2),
     (("dataset", "ingest", "--as", "omar", "ab" * 32, "--from", "gse7390"), 2),
@@ -173,6 +238,23 @@ def test_each_failure_has_its_code_and_a_plain_sentence(place, volens, arguments
     assert told.code == code, told
     assert str(place.home) not in told.out + told.err
     assert ".py" not in told.err
+
+
+def test_a_missing_key_is_named(place, volens) -> None:
+    assert volens("keys", "show", "nobody-here").err.startswith("There is no key named nobody-here.")
+
+
+@pytest.mark.parametrize("text", ["nonsense", '{"a":1,"a":1}', '{"folds":NaN}', '{"model":"logistic"}', "[]",
+                                  json.dumps({**PARAMS, "folds": 99})])
+def test_bad_parameters_are_refused_before_they_are_signed(place, volens, text: str) -> None:
+    permit = place.world.permit().hex()
+    folder = place.home / "keys" / "noor.results"
+    keys = sorted(folder.glob("*")) if folder.exists() else []
+    before = place.head()
+    Path("params.json").write_text(text)
+    assert volens("run", "request", "--as", "noor", permit, "--params", "params.json").code == 2
+    assert place.head() == before
+    assert (sorted(folder.glob("*")) if folder.exists() else []) == keys
 
 
 def test_with_the_service_away_the_code_says_so(place, volens, monkeypatch) -> None:
@@ -201,3 +283,12 @@ def test_an_internal_failure_is_one_sentence(place, volens, monkeypatch) -> None
     monkeypatch.setattr(Client, "datasets", fail)
     told = volens("dataset", "list")
     assert (told.code, "secret-value" in told.err) == (70, False)
+
+
+def _enrolled(volens) -> str:
+    """The name of a new person who is enrolled."""
+    name = f"eva-{os.urandom(3).hex()}"
+    volens("keys", "new", name, "--patient", "--plain")
+    volens("enrol", "invite", "--as", "rita", "--for", name)
+    assert volens("enrol", "submit", "--as", name).code == 0
+    return name
