@@ -39,8 +39,7 @@ OUTPUT = 255                # the category of a run's output: it is stored as a 
 WRAPPED = 12 + 32 + TAG     # bytes of a wrapped share
 MAX_HEADER = 1 << 12        # bytes; one broker's takes 547, three brokers' 847
 
-_OBJECT, _WRAP, _PIECES = b"volens/object/1", b"volens/wrap/1", b"volens/pieces/1"
-_WRAP_REQUEST = b"volens/wrap-request/1"
+_OBJECT, _WRAP, _PIECES, _ASKED = (f"volens/{n}/1".encode() for n in ("object", "wrap", "pieces", "wrap-request"))
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
@@ -325,7 +324,7 @@ def encode_wrap_request(items: Sequence[WrapItem]) -> bytes:
     """canonical("volens/wrap-request/1", n, n x (subject, dataset, record, version, j, share)), in the order given."""
     fields = [part for item in items
               for part in (item.subject, item.dataset, item.record, item.version, item.j, item.share)]
-    return canonical(_WRAP_REQUEST, len(items), *fields)
+    return canonical(_ASKED, len(items), *fields)
 
 
 def decode_wrap_request(data: bytes) -> tuple[WrapItem, ...]:
@@ -337,7 +336,7 @@ def decode_wrap_request(data: bytes) -> tuple[WrapItem, ...]:
                            fields[at + 5]) for at in range(2, len(fields), 6))
     sized = all(len(part) == 32 for item in items for part in (item.subject, item.dataset, item.record, item.share))
     if not sized or encode_wrap_request(items) != data:
-        raise MessageMalformed("the message is not a list of key shares", "send the shares as encode_wrap_request does")
+        raise MessageMalformed("the message is not a list of key shares")
     return items
 
 

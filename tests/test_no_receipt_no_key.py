@@ -20,12 +20,13 @@ from chain.devchain import DevChain
 from chain.wallets import Wallet
 from governance import register
 from governance.broker.custody import Broker, Refusal
-from governance.brokers import BrokerAnswer
-from governance.envelope import decode_pieces, open_message, read_header
+from governance.brokers import BrokerAnswer, BrokerClient
+from governance.envelope import WrapItem, decode_pieces, open_message, read_header
 from governance.errors import BrokerRefused, BrokerUnavailable
-from governance.ingest import Source, encrypt
+from governance.ingest import Source, encrypt, leaves_root
 from governance.keys import new_pair
 from governance.vault import open_record
+from governance.verify import Malformed
 
 
 @dataclass
@@ -331,3 +332,93 @@ def test_a_worlds_broker_reads_only_its_own_contracts(road: Road, devchain: DevC
     World.create(devchain.url)
     assert road.client.witness()["count"] == before
     assert read_header(road.bucket.get(f"o/{road.leaves[0].ciphertext.hex()}")).label.identity == road.client_identity
+
+
+def test_a_question_without_each_share_is_no_question(road: Road) -> None:
+    """An empty question would be answered with nothing, and written down as if keys had left."""
+    question = authorised(road)
+    first = question.headers[0]
+    for shares in ((), first.shares[:2], (*first.shares, first.shares[0])):
+        body = {
+            "run": question.run.hex(), "attempt": 1, "tx": question.tx.hex(), "workerKey": question.worker_key.hex(),
+            "records": [{"record": first.label.record.hex(), "version": 1,
+                         "shares": [{"j": s.j, "wrapped": s.wrapped.hex()} for s in shares]}],
+        }  # fmt: skip
+        with pytest.raises(Malformed):
+            road.broker.pieces(road.client._signed(body, road.world.people["wanda"]))
+    assert road.journal() == []
+    question.ask()
+
+
+def test_nobody_wraps_for_a_stranger(road: Road) -> None:
+    item = WrapItem(random32(), road.world.dataset, random32(), 1, 0, random32())
+    with pytest.raises(BrokerRefused) as refusal:
+        road.client.wrap([item])
+    assert refusal.value.reason.slug == "not-enrolled"
+
+
+def test_a_look_at_an_output_with_somebody_who_withdrew(road: Road) -> None:
+    """She left after it was sealed: the checker's look is recorded, but its key stays."""
+    question = authorised(road)
+    world, run = road.world, question.run
+    world.seal(run)
+    review = {"run": run, "attempt": 1, "viewerKey": question.worker_key, "deadline": FOREVER}
+    world.relay("AccessLedger", "viewOutput", "Review", review, world.by("sol", "Review", review))
+    label = type(question.headers[0].label)(road.client_identity, run, run, world.dataset, 255, 1)
+    items = [WrapItem(question.run, road.world.dataset, question.run, 1, j, random32()) for j in range(3)]
+    output = type(question.headers[0])(label, tuple(road.client.wrap(items)), random32())
+    sol = road.world.people["sol"]
+    ask = [question.run, 1, question.tx, question.worker_key, output, sol, sol.address[2:].lower()]
+    road.client.output_pieces(*ask)
+    stranger = [*ask[:5], Wallet.new(), ask[6]]
+    with pytest.raises(BrokerRefused) as refusal:
+        road.client.output_pieces(*stranger)
+    assert refusal.value.reason.slug == "no-look"
+    road.world.revoke(road.subjects[0])
+    with pytest.raises(BrokerRefused) as refusal:
+        road.client.output_pieces(*ask)
+    assert refusal.value.reason.slug == "consent-changed"
+
+
+def test_a_custodian_cannot_void_anothers_records(road: Road) -> None:
+    """A record of the same id in another dataset, at a higher version: the first one's run goes on."""
+    world = road.world
+    other = random32()
+    world.register_dataset(other)
+    leaf = road.leaves[0]
+    stolen = type(leaf)(leaf.record, leaf.subject, leaf.category, 999, random32(), random32())
+    ingest = random32()
+    root = leaves_root(ingest, other, [stolen])
+    message = {"ingest": ingest, "dataset": other, "leavesRoot": root, "count": 1, "deadline": FOREVER}
+    world.relay("AccessLedger", "registerRecords", "RecordsRegistered", message,
+                world.by("omar", "RecordsRegistered", message))  # fmt: skip
+    road.client.hand_over(ingest, [stolen.to_json()])
+    authorised(road).ask()
+
+
+def test_a_list_that_is_not_the_roots_is_not_kept(road: Road) -> None:
+    leaf = road.leaves[0]
+    ingest = next(iter(road.broker._node.fold.ingests))
+    with pytest.raises(BrokerUnavailable, match="root"):
+        road.client.hand_over(ingest, [leaf.to_json()])
+
+
+def test_an_outage_costs_no_attempt(road: Road) -> None:
+    """Broker or bucket away: nothing is put on the ledger that could not be followed by a reading."""
+    run, worker = road.request(), road.worker()
+    worker.projection.sync()
+    worker.broker = BrokerClient("http://127.0.0.1:9", road.world.ledger.domain, road.client_identity)
+    with pytest.raises(BrokerUnavailable):
+        worker.step()
+    assert worker.projection.fold.newest_attempt(run) == 0
+
+
+def test_odd_parameters_on_the_ledger_stop_nobody_else(road: Road) -> None:
+    """Any bytes with the right hash may be signed: they fail their own run only."""
+    odd, even = road.request(params=b"\xff\xfe"), road.request()
+    worker = road.worker()
+    worker.projection.sync()
+    for _ in range(4):
+        worker.step()
+    assert register.failure_of(worker.engine, odd.hex())
+    assert register.find_run(worker.engine, even.hex()).state == "sealed"
