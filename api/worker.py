@@ -10,33 +10,27 @@ Each step that others can see is taken only while the claim is still held.
 
 from __future__ import annotations
 
-import os
-import select
 import signal
-import subprocess
 import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import structlog
 
-from api.pipe import PipeClosed, read_frame, write_frame
+from api.childprocess import AttemptEnded, Child
 from api.services import read_identity
 from api.settings import Settings
 from chain.errors import ChainError, Refused
 from chain.events import AccessGranted, RunAuthorised, RunRefused
 from chain.ledger import Ledger, message_tuple
-from chain.tether import tether
 from chain.wallets import Wallet, load
-from governance import register
 from governance.brokers import BrokerClient
 from governance.envelope import read_header
 from governance.errors import BrokerRefused, GovernanceError, ObjectMissing
@@ -48,19 +42,10 @@ from governance.verify import identity_id
 
 LEASE = 3600  # seconds asked for
 HOLD = 60  # seconds a claim lasts without a sign of life
-SILENCE = 120.0  # seconds a child may say nothing where it must
 FOLLOW = 0.5  # seconds between two looks at the ledger while a child computes
 MAX_SUBJECTS = 1000
 BROKER = 9  # the role
 log = structlog.get_logger()
-
-
-class AttemptEnded(Exception):
-    """This attempt is over; a new one may follow, after `pause` seconds."""
-
-    def __init__(self, why: str, pause: int = 0) -> None:
-        super().__init__(why)
-        self.pause = pause
 
 
 class RunFailed(Exception):
@@ -221,8 +206,8 @@ class Worker:
 
     def _candidates(self, dataset: bytes) -> list[bytes]:
         """Everybody enrolled who has a registered record: who fits is known only after decryption."""
-        known = {record.subject for record in register.records_of(self.engine, dataset.hex())}
-        subjects = sorted(subject for subject in self.projection.fold.signers if subject.hex() in known)
+        known = {leaf.subject for leaf in self.projection.records_of(dataset)}
+        subjects = sorted(known & self.projection.fold.signers.keys())
         if len(subjects) > MAX_SUBJECTS:
             raise RunFailed("the dataset has more people than one transaction can record")
         return subjects
@@ -234,14 +219,14 @@ class Worker:
         if not self.projection.fold.member_live(self.broker.address, BROKER, self.ledger.now()):
             raise AttemptEnded("the key broker does not hold its role", pause=10)
         wanted = [
-            record
-            for record in register.records_of(self.engine, permit["dataset"].hex())
-            if bytes.fromhex(record.subject) in receipt.epochs and permit["categories"] >> record.category & 1
+            leaf
+            for leaf in self.projection.records_of(permit["dataset"])
+            if leaf.subject in receipt.epochs and permit["categories"] >> leaf.category & 1
         ]
         if not wanted:
             raise RunFailed("nobody who agreed has a record of the permitted categories")
         with ThreadPoolExecutor(8) as pool:
-            blobs = list(pool.map(lambda record: self.bucket.get(f"o/{record.ciphertext}"), wanted))
+            blobs = list(pool.map(lambda leaf: self.bucket.get(f"o/{leaf.ciphertext.hex()}"), wanted))
         try:
             headers = [read_header(blob) for blob in blobs]
             answer = self.broker.pieces(run, attempt, receipt.tx, worker_key, headers, self.wallet)
@@ -259,16 +244,8 @@ class Worker:
                 "broker": answer.broker.hex(),
                 "exchangeKey": self.broker.exchange_key.hex(),
                 "info": answer.info.hex(),
-                "records": [
-                    {
-                        "record": r.record,
-                        "subject": r.subject,
-                        "category": r.category,
-                        "version": r.version,
-                        "ciphertext": r.ciphertext,
-                    }
-                    for r in wanted
-                ],
+                "records": [{"record": leaf.record.hex(), "subject": leaf.subject.hex(), "category": leaf.category,
+                             "version": leaf.version, "ciphertext": leaf.ciphertext.hex()} for leaf in wanted],
             },
             answer.sealed,
             *blobs,
@@ -337,63 +314,6 @@ class Worker:
 
     def _tell(self, run: bytes, attempt: int, step: str, fraction: float) -> None:
         tell(self.engine, run.hex(), attempt, step, fraction, self.clock())
-
-
-class Child:
-    """The child process and its two pipes."""
-
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
-        self._stdin, self._stdout = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
-
-    @classmethod
-    def start(cls, folder: Path | None, isolated: bool) -> Child:
-        """`folder` is put before the installed packages (a copied package shows another code hash)."""
-        path = f"sys.path.insert(0, {str(folder)!r}); " if folder else ""
-        code = f"import sys; {path}from api.child import main; sys.exit(main())"
-        argv = tether([sys.executable, "-I", "-c", code], isolated=isolated)
-        environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        return cls(
-            subprocess.Popen(
-                argv,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-                cwd="/",
-                start_new_session=True,
-                bufsize=0,
-            )
-        )
-
-    def say(self, header: dict[str, Any], *blobs: bytes) -> None:
-        try:
-            write_frame(self._stdin, header, *blobs)
-        except PipeClosed:
-            raise AttemptEnded("the child is gone") from None
-
-    def hear(self) -> tuple[dict[str, Any], list[bytes]]:
-        try:
-            return read_frame(self)
-        except PipeClosed:
-            raise AttemptEnded("the child is gone", pause=2) from None
-
-    def read(self, size: int) -> bytes:
-        """Some bytes of a frame; a child that stops in the middle of one is given up."""
-        if not self.has_something(SILENCE):
-            raise AttemptEnded("the child says nothing", pause=2)
-        return os.read(self._stdout.fileno(), size)
-
-    def has_something(self, seconds: float) -> bool:
-        return bool(select.select([self._stdout], [], [], seconds)[0])
-
-    def end(self) -> None:
-        """Kill it, and with it every key and plaintext it held."""
-        self.process.kill()
-        self.process.wait()
-        for stream in (self._stdin, self._stdout):
-            with suppress(OSError):
-                stream.close()
 
 
 def main() -> int:

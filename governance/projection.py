@@ -28,7 +28,7 @@ from governance.errors import (
     ObjectAltered,
     ObjectMissing,
 )
-from governance.ingest import load_leaves
+from governance.ingest import Leaf, load_leaves
 from governance.runs import State, next_state
 from governance.tables import PROJECTION, blocks, open_database, pinned, records
 from governance.tables import events as event_rows
@@ -65,6 +65,7 @@ class Projection:
         self.states: dict[bytes, State] = {}
         self.params: dict[bytes, str] = {}
         self._next = self.fold.identity.deploy_block
+        self._registered: dict[tuple[bytes, bytes], dict[int, Leaf]] = {}  # by (dataset, record), then version
         self._waiting: set[bytes] = set()  # ingests whose leaf list the bucket did not hand out yet
 
     def _pin(self) -> None:
@@ -140,6 +141,15 @@ class Projection:
             if isinstance(run, bytes) and (run in self.states or isinstance(event, ev.RunRequested)):
                 self.states[run] = next_state(self.states.get(run), event)
 
+    def records_of(self, dataset: bytes) -> list[Leaf]:
+        """Every record of a dataset in its latest version, by record id: from lists whose roots are on the ledger.
+
+        What is read and who is a candidate is never taken from the tables, which anybody with the database may edit.
+        """
+        with self._lock:
+            found = {record: kept[max(kept)] for (of, record), kept in self._registered.items() if of == dataset}
+        return [found[record] for record in sorted(found)]
+
     def unread(self, dataset: bytes) -> bool:
         """Whether an ingest of this dataset is on the ledger whose list of records could not be read yet."""
         return any(self.fold.ingests[ingest].dataset == dataset for ingest in self._waiting)
@@ -152,6 +162,7 @@ class Projection:
             except (ObjectMissing, ObjectAltered, BucketUnavailable):
                 continue  # nothing can be read of it either; asked again at the next sync
             for leaf in leaves:  # a (record, version) belongs to the ingest that was registered first
+                self._registered.setdefault((entry.dataset, leaf.record), {}).setdefault(leaf.version, leaf)
                 key = {"dataset": entry.dataset.hex(), "record": leaf.record.hex(), "version": leaf.version}
                 if not rows.exists(connection, records, key):
                     rows.put(connection, records, {

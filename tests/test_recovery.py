@@ -14,7 +14,8 @@ from sqlalchemy import delete, update
 import analytics
 from analytics.canonical import dump_canonical, load_strict
 from analytics.code import code_hash
-from api.worker import Child, Worker
+from api.childprocess import Child
+from api.worker import Worker
 from governance import register
 from governance.tables import PROJECTION, consents, runs
 from governance.verify import canonical_json

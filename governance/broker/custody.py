@@ -23,7 +23,7 @@ from typing import Any
 from chain.errors import SignatureMalformed
 from chain.signatures import address_of, domain_of, recover, sign
 from governance.broker.journal import Journal
-from governance.broker.leaves import LeafLists
+from governance.broker.leaves import Leaf, LeafLists
 from governance.broker.node import Head, Node, NodeDown, OtherLedger
 from governance.envelope import (
     SHARES,
@@ -31,6 +31,8 @@ from governance.envelope import (
     WrapItem,
     decode_wrap_request,
     encode_pieces,
+    join_shares,
+    key_commitment,
     open_message,
     pieces_info,
     question_digest,
@@ -191,9 +193,10 @@ class Broker:
             receipt = self._attempt_of(run, attempt, tx)
             self._check_attempt(self._node.fold.runs[run], receipt, head, run, attempt, worker_key)
             self._check_asker(request, receipt.worker, OTHER_WORKER)
-            subjects = {item.record: self._check_record(run, receipt, head, item) for item in wanted}
-            owners = [(item, subjects[item.record]) for item in wanted]
-            return self._let_out("pieces", run, attempt, tx, worker_key, owners, head, receipt)
+            leaves = {item.record: self._check_record(run, receipt, head, item) for item in wanted}
+            owners = [(item, leaves[item.record].subject) for item in wanted]
+            commitments = {record: leaf.key_commitment for record, leaf in leaves.items()}
+            return self._let_out("pieces", run, attempt, tx, worker_key, owners, head, receipt, commitments)
 
     def output_pieces(self, request: object) -> dict[str, Any]:
         """Pieces of an output's key: to the viewer key of a mined look, or to the run's result key once released."""
@@ -209,7 +212,8 @@ class Broker:
             key = self._viewer_key(stored, receipt, head, viewer) if viewer else _result_key(stored, attempt)
             self._check_asker(request, viewer or stored.analyst, NO_LOOK if viewer else NOT_RELEASED)
             kind = "look" if viewer else "result"
-            return self._let_out(kind, run, attempt, receipt.tx, key, [(wanted[0], run)], head, receipt)
+            commitments = {run: bytes(receipt.seal["keyCommitment"])}
+            return self._let_out(kind, run, attempt, receipt.tx, key, [(wanted[0], run)], head, receipt, commitments)
 
     # -- checks
 
@@ -266,8 +270,8 @@ class Broker:
         if bytes.fromhex(signer[2:]) != asker:
             raise Refusal(reason)
 
-    def _check_record(self, run: bytes, receipt: Attempt, head: Head, wanted: Wanted) -> bytes:
-        """The subject of a record that this attempt may read."""
+    def _check_record(self, run: bytes, receipt: Attempt, head: Head, wanted: Wanted) -> Leaf:
+        """The leaf of a record that this attempt may read."""
         fold = self._node.fold
         request = fold.permits[fold.runs[run].request["permit"]].request
         leaf = self._leaves.find(request["dataset"], wanted.record, wanted.version, fold.ingests)
@@ -282,7 +286,7 @@ class Broker:
             raise Refusal(75)
         if not request["categories"] >> leaf.category & 1:
             raise Refusal(76)
-        return leaf.subject
+        return leaf
 
     def _still_willing(self, subject: bytes, epoch: int, request: Mapping[str, Any], head: Head) -> bool:
         where = (request["purposeNeed"], request["categories"], max(head.block.timestamp, self._clock()) // DAY)
@@ -303,7 +307,7 @@ class Broker:
 
     def _let_out(
         self, kind: str, run: bytes, attempt: int, tx: bytes, key: bytes, owners: list[tuple[Wanted, bytes]],
-        head: Head, receipt: Attempt,
+        head: Head, receipt: Attempt, commitments: Mapping[bytes, bytes],
     ) -> dict[str, Any]:
         records = sorted((item.record, item.version) for item, _ in owners)
         dataset = self._node.fold.permits[self._node.fold.runs[run].request["permit"]].request["dataset"]
@@ -311,7 +315,8 @@ class Broker:
         again = sha256(canonical(b"volens/again/1", kind, run, attempt, tx, key, *shares)).digest()
         if again in self._answered:  # the same question by the same worker: the same answer, no second line
             return self._answered[again]
-        pieces = [piece for item, owner in owners for piece in self._unwrap(item, owner, dataset)]
+        pieces = [piece for item, owner in owners
+                  for piece in self._unwrap(item, owner, dataset, commitments[item.record])]
         info = pieces_info(
             identity=self._node.identity_id, run=run, attempt=attempt, tx=tx, block_hash=head.block.hash,
             broker=self._me, worker_key=key, records=[record for record, _ in records], lease_end=receipt.lease_until,
@@ -330,7 +335,8 @@ class Broker:
         self._answered[again] = answer
         return answer
 
-    def _unwrap(self, item: Wanted, owner: bytes, dataset: bytes) -> list[Piece]:
+    def _unwrap(self, item: Wanted, owner: bytes, dataset: bytes, commitment: bytes) -> list[Piece]:
+        """The shares of the very key that the ledger commits to; anybody may have had another one wrapped."""
         seed = self._seed(owner, new=False)
         found = []
         for j, wrapped in item.shares:
@@ -340,6 +346,8 @@ class Broker:
                 found.append(Piece(item.record, item.version, j, unwrap_share(seed, context, wrapped)))
             except GovernanceError:
                 raise Refusal(72) from None  # wrapped for another record, version, run or attempt
+        if key_commitment(join_shares([piece.share for piece in sorted(found, key=lambda p: p.j)])) != commitment:
+            raise Refusal(72)
         return found
 
     def _owned(self, item: WrapItem) -> bool:

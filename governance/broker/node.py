@@ -65,7 +65,8 @@ class Node:
         self.fold = Fold(identity)
         self._crypto = load_crypto(self.fold.identity)
         self._addresses = ["0x" + address.hex() for address, _ in self.fold.identity.contracts.values()]
-        self._last: Block | None = None
+        self._last: Block | None = None  # folded up to here
+        self._seen: Block | None = None  # the newest block ever believed: outlives a fold that is begun anew
         self._known = False
 
     def follow(self) -> Head:
@@ -82,9 +83,9 @@ class Node:
             raise NodeDown("the newest block and the broker's clock differ by more than a minute")
         if not self._known:
             self._check_ledger()
-        if self._last is not None and newest.number < self._last.number:
+        if self._seen is not None and newest.number < self._seen.number:
             raise OtherLedger("the node is behind a block it showed before")
-        if self._last is not None and self._block(self._last.number).hash != self._last.hash:
+        if self._seen is not None and self._block(self._seen.number).hash != self._seen.hash:
             raise OtherLedger("a block the node showed before is another one now")
         first = self._last.number + 1 if self._last else self.fold.identity.deploy_block
         for start in range(first, newest.number + 1, PAGE):
@@ -93,7 +94,8 @@ class Node:
             self._last = newest if end == newest.number else self._block(end)
         count, value = self._trail_head(newest.number)
         if (count, value) != (self.fold.count, self.fold.head):
-            raise OtherLedger("the trail's head is not the one its steps lead to")
+            raise Malformed("the trail's head is not the one its steps lead to")
+        self._seen = newest
         return Head(newest, count, value)
 
     def _fold_page(self, first: int, last: int) -> None:
