@@ -80,6 +80,7 @@ REFUSALS = {
     "SignerInvalid": ("The signer is not a wallet of 20 bytes.", "Enrol with a wallet key."),
     "SignerMismatch": ("The key is not the one that was enrolled.", "Use the enrolled key."),
     "SignersNotAscending": ("Somebody signed twice.", "Two different people must sign."),
+    "TooManyItems": ("The batch holds more items than one transaction takes.", "Send fewer at once."),
     "VersionStale": ("A newer consent stands where this one wants to.", "Look at the consent and sign again."),
     "WindowInvalid": ("The consent would end before it begins, or has ended.", "Correct the days."),
 }

@@ -322,7 +322,9 @@ contract AccessLedger is IAccessLedger, Typed {
     }
 
     function _denialReason(bytes32 subject, uint256 slot, uint32 need, uint256 today) private view returns (uint8) {
-        return _consents.signerHashOf(subject) == 0 ? Reasons.NOT_ENROLLED : slot.whyNot(need, today);
+        // Only the enrolled have ever written to a slot, so a second storage read is for empty ones.
+        if (slot == 0 && _consents.signerHashOf(subject) == 0) return Reasons.NOT_ENROLLED;
+        return slot.whyNot(need, today);
     }
 
     /// @dev The predicate again, and the epoch the receipt named: one unwilling person stops the release.

@@ -16,3 +16,16 @@ def test_authorise_costs_at_most_6000_gas_a_person(devchain: DevChain) -> None:
     assert receipt.one(RunAuthorised).granted == 1000
     assert len(receipt.all(AccessGranted)) == 1000
     assert receipt.gas / 1000 <= 6000
+
+
+def test_the_denied_cost_no_more_than_the_granted(devchain: DevChain) -> None:
+    """Half of them withdrew: their events are longer, but nothing else is read. (Who never answered costs 8,400.)"""
+    world = World.create(devchain.url)
+    subjects = world.enrol(400)
+    world.grant(subjects)
+    for subject in subjects[::8]:
+        world.revoke(subject)
+    run = world.request_run(world.permit())
+    receipt = world.authorise(run, subjects)
+    assert receipt.one(RunAuthorised).denied == 50
+    assert receipt.gas / 400 <= 6500

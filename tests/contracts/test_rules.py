@@ -1,0 +1,182 @@
+"""The rest of the law: each rule broken once, and the contract's own word for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from api.demo.attacks import outcome
+from api.demo.attacks.frame import authorised, looked_at, willing
+from api.demo.stage import FOREVER, PARAMS, World, random32
+from chain.devchain import DevChain
+from chain.events import Receipt, RunAuthorised
+from chain.wallets import Wallet
+
+Rule = Callable[[World], Receipt]
+
+
+@pytest.fixture(scope="module")
+def stage(devchain: DevChain) -> World:
+    return World.create(devchain.url)
+
+
+def somebody(world: World, role: str, name: str) -> str:
+    """A new holder of a role, whose end does not disturb the others."""
+    world.people[name] = Wallet.new()
+    world.set_role(world.people[name].address, role)
+    return name
+
+
+def retire(world: World, name: str, role: str) -> None:
+    world.set_role(world.people[name].address, role, 0, world.ledger.now())
+
+
+def sealed_late(world: World) -> Receipt:
+    subjects = willing(world)
+    run = world.request_run(world.permit())
+    world.authorise(run, subjects, leaseSeconds=1)
+    time.sleep(2.1)
+    message = world.seal_message(run)
+    return world.relay("AccessLedger", "seal", "Seal", message, world.by("wanda", "Seal", message))
+
+
+def sealed_twice(world: World) -> Receipt:
+    run, _ = authorised(world)
+    world.seal(run)
+    message = world.seal_message(run)
+    return world.relay("AccessLedger", "seal", "Seal", message, world.by("wanda", "Seal", message))
+
+
+def sealed_by_a_former_worker(world: World) -> Receipt:
+    name = somebody(world, "worker", "will")
+    subjects = willing(world)
+    run = world.request_run(world.permit())
+    world.authorise(run, subjects, by=name)
+    retire(world, name, "worker")
+    message = world.seal_message(run)
+    return world.relay("AccessLedger", "seal", "Seal", message, world.by(name, "Seal", message))
+
+
+def looked_at_by_a_former_checker(world: World) -> Receipt:
+    name = somebody(world, "checker", "cleo")
+    run, _ = authorised(world)
+    world.seal(run)
+    retire(world, name, "checker")
+    return world.look(run, name)
+
+
+def released_by_a_former_checker(world: World) -> Receipt:
+    name = somebody(world, "checker", "carl")
+    run, subjects, seal = looked_at(world)
+    world.look(run, name)
+    retire(world, name, "checker")
+    return world.release(run, seal, subjects, [0] * 3, by=("sol", name))
+
+
+def the_same_run_again(world: World) -> Receipt:
+    permit = world.permit()
+    world.request_run(permit, nonce=4711)
+    world.request_run(permit, nonce=4711)
+    raise AssertionError("the second request went through")
+
+
+def the_same_ingest_again(world: World) -> Receipt:
+    message = {"ingest": random32(), "dataset": world.dataset, "leavesRoot": random32(), "count": 1}
+    message["deadline"] = FOREVER
+    signature = world.by("omar", "RecordsRegistered", message)
+    world.relay("AccessLedger", "registerRecords", "RecordsRegistered", message, signature)
+    return world.relay("AccessLedger", "registerRecords", "RecordsRegistered", message, signature)
+
+
+def cancelled_by_another(world: World) -> Receipt:
+    message = {"run": world.request_run(world.permit()), "deadline": FOREVER}
+    return world.relay("AccessLedger", "cancel", "Cancel", message, world.by("sol", "Cancel", message))
+
+
+def released_with_a_reason(world: World) -> Receipt:
+    run, subjects, seal = looked_at(world)
+    return world.release(run, seal, subjects, [0] * 3, reason=96)
+
+
+def a_role_change_again(world: World) -> Receipt:
+    account, nonce = Wallet.new().address, 99
+    world.set_role(account, "checker", nonce=nonce)
+    return world.set_role(account, "checker", nonce=nonce)
+
+
+def the_quorum_ends_itself(world: World) -> Receipt:
+    fresh = World.create(world.ledger.node.url, roles=False)
+    now = fresh.ledger.now()
+    fresh.set_role(fresh.people["rui"].address, "committee", 0, now)
+    return fresh.set_role(fresh.people["pia"].address, "committee", 0, now)
+
+
+def voted_twice(world: World) -> Receipt:
+    permit = world.permit(approve=("pia",))
+    return world.vote(permit, "pia")
+
+
+def voted_by_a_stranger(world: World) -> Receipt:
+    world.people["zoe"] = Wallet.new()
+    return world.vote(world.permit(approve=()), "zoe")
+
+
+def the_same_dataset_again(world: World) -> Receipt:
+    return world.register_dataset()
+
+
+def fewer_than_the_floor(world: World) -> Receipt:
+    """The permit would be content with one; the contract is not."""
+    return world.authorise(world.request_run(world.permit(minCohort=1)), willing(world, 2))
+
+
+def a_batch_without_end(world: World) -> Receipt:
+    item = world.enrolment(random32(), Wallet.new())
+    return world.ledger.relay("ConsentRegistry", "enrol", [item] * 257)
+
+
+def a_role_for_nobody(world: World) -> Receipt:
+    return world.set_role("0x" + "00" * 20, "registrar")
+
+
+def long_parameters(world: World) -> Receipt:
+    from hashlib import sha256
+
+    params = PARAMS.ljust(2049)
+    message = {"permit": world.permit(), "paramsHash": sha256(params).digest(), "resultKey": random32(), "nonce": 5,
+               "deadline": FOREVER}
+    return world.relay("AccessLedger", "requestRun", "RunRequest", message, params,
+                       world.by("noor", "RunRequest", message))
+
+
+@pytest.mark.parametrize(("rule", "word"), [
+    (sealed_late, "LeaseOver"),
+    (sealed_twice, "AlreadySealed"),
+    (sealed_by_a_former_worker, "NotLive"),
+    (looked_at_by_a_former_checker, "NotLive"),
+    (released_by_a_former_checker, "NotLive"),
+    (the_same_run_again, "RunExists"),
+    (the_same_ingest_again, "IngestExists"),
+    (cancelled_by_another, "NotTheAnalyst"),
+    (released_with_a_reason, "ReasonInvalid"),
+    (a_role_change_again, "NonceUsed"),
+    (the_quorum_ends_itself, "LastQuorum"),
+    (voted_twice, "AlreadyVoted"),
+    (voted_by_a_stranger, "NotLive"),
+    (the_same_dataset_again, "DatasetExists"),
+    (fewer_than_the_floor, "reason 40"),
+    (a_batch_without_end, "TooManyItems"),
+    (a_role_for_nobody, "RoleWindowInvalid"),
+    (long_parameters, "ParamsMismatch"),
+], ids=lambda value: getattr(value, "__name__", str(value)))
+def test_each_rule_has_its_word(stage: World, rule: Rule, word: str) -> None:
+    assert outcome(lambda: rule(stage)) == word
+
+
+def test_a_lease_ends_with_the_permit(stage: World) -> None:
+    expiry = stage.ledger.now() + 600
+    run = stage.request_run(stage.permit(expiry=expiry))
+    receipt = stage.authorise(run, willing(stage), leaseSeconds=3600)
+    assert receipt.one(RunAuthorised).leaseUntil == expiry

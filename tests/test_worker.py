@@ -1,0 +1,133 @@
+"""The worker's own duties: ledger first, bytes last; nothing taken from rows; a child that can reach nobody."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from road import Road
+from sqlalchemy import delete, update
+
+from api.childprocess import Child
+from chain.errors import LedgerDown
+from governance import register
+from governance.errors import GovernanceError
+from governance.tables import records
+
+
+def see_through(road: Road, run: bytes) -> Any:
+    worker = road.worker()
+    worker.projection.sync()
+    worker.step()
+    return worker
+
+
+def test_the_ledger_is_written_before_a_byte_is_fetched(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger goes away at the very moment of asking: no object was handed out, no key left."""
+    run, worker = road.request(), road.worker()
+    worker.projection.sync()
+    fetches = road.fetches()
+
+    def away(*_: object) -> None:
+        raise LedgerDown("the ledger does not answer", "start it")
+
+    monkeypatch.setattr(worker.ledger, "relay", away)
+    with pytest.raises(LedgerDown):
+        worker.step()
+    assert road.fetches() == fetches
+    assert road.journal() == []
+    monkeypatch.undo()
+    worker.step()
+    assert register.find_run(worker.engine, run.hex()).state == "sealed"
+    assert road.fetches() == fetches + len(road.leaves)
+
+
+def test_everybody_with_a_record_is_asked_about(road: Road) -> None:
+    """Who withdrew is denied on the ledger, not left out of the list."""
+    road.world.revoke(road.subjects[3])
+    run = road.request()
+    worker = see_through(road, run)
+    assert worker.projection.fold.attempts[run, 1].denied == [(road.subjects[3], 3)]
+    assert len(worker.projection.fold.granted(run, 1)) == len(road.subjects) - 1
+
+
+def test_edited_rows_change_neither_who_is_asked_nor_what_is_read(road: Road) -> None:
+    """Somebody with the database takes one person out and points another's record elsewhere."""
+    run, worker = road.request(), road.worker()
+    worker.projection.sync()
+    with worker.engine.begin() as connection:
+        connection.execute(delete(records).where(records.c.subject == road.subjects[0].hex()))
+        hers = records.c.subject == road.subjects[1].hex()
+        connection.execute(update(records).where(hers).values(ciphertext="00" * 32))
+    worker.step()
+    assert register.find_run(worker.engine, run.hex()).state == "sealed"
+    assert len(worker.projection.fold.granted(run, 1)) == len(road.subjects)
+    assert worker.projection.compare()
+
+
+def test_a_key_that_the_ledger_does_not_name_is_not_let_out(road: Road) -> None:
+    """Anybody may have a key of her own wrapped for a record; the broker compares it with the leaf."""
+    from test_no_receipt_no_key import authorised
+
+    from governance.envelope import WrapItem
+    from governance.errors import BrokerRefused
+
+    question = authorised(road)
+    header = question.headers[0]
+    label = header.label
+    items = [WrapItem(label.subject, label.dataset, label.record, 1, j, os.urandom(32)) for j in range(3)]
+    question.headers = [type(header)(label, tuple(road.client.wrap(items)), header.key_commitment)]
+    with pytest.raises(BrokerRefused) as refusal:
+        question.ask()
+    assert refusal.value.reason.slug == "not-registered"
+    assert road.journal() == []
+
+
+def test_a_list_that_cannot_be_read_is_waited_for(road: Road) -> None:
+    """A damaged list in the bucket: no run is authorised without the people in it, and the fold goes on."""
+    run = road.request()
+    for path in road.bucket_log.parent.rglob("*"):
+        if path.is_file() and path.read_bytes()[:12].startswith(b'[{"category"'):
+            path.write_bytes(b"[1]")
+    worker = road.worker()
+    worker.projection.sync()
+    with pytest.raises(GovernanceError, match="list"):
+        worker.step()
+    assert worker.projection.fold.newest_attempt(run) == 0
+
+
+def test_the_child_reaches_nobody_and_keeps_nothing() -> None:
+    """Its own network namespace without an interface that is up, an empty environment, and its limits."""
+    child = Child.start(None, isolated=True)
+    try:
+        child.say({"params": "{}"})
+        said, _ = child.hear()
+        assert said["say"] == "failed"  # these are no parameters: it got as far as reading them
+    finally:
+        child.end()
+    child = Child.start(None, isolated=True)
+    try:
+        place = Path("/proc") / str(child.process.pid)
+        wait_for_limits(place)
+        assert os.readlink(place / "ns" / "net") != os.readlink("/proc/self/ns/net")
+        routes = (place / "net" / "route").read_text().splitlines()
+        assert len(routes) <= 1, routes  # at most the heading
+        names = {entry.split(b"=")[0] for entry in (place / "environ").read_bytes().split(b"\0") if entry}
+        assert names == {b"PATH", b"LANG", b"OMP_NUM_THREADS", b"OPENBLAS_NUM_THREADS"}
+        limits = (place / "limits").read_text()
+        for name in ("Max core file size", "Max file size"):
+            line = next(line for line in limits.splitlines() if line.startswith(name))
+            assert line.split(name)[1].split()[:2] == ["0", "0"]
+    finally:
+        child.end()
+
+
+def wait_for_limits(place: Path) -> None:
+    import time
+
+    deadline = time.monotonic() + 30
+    while "Max file size             0" not in (place / "limits").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
