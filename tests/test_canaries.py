@@ -19,6 +19,7 @@ from analytics.synthetic import simulate_people
 from api.birth import read_identity
 from api.client import Client, wire
 from api.errors import Answered
+from api.intake import check_records
 from api.processes import Parts
 from api.results import keep_pair, open_output
 from api.settings import Settings
@@ -73,17 +74,28 @@ class House:
 
 
 def with_canaries(payload: bytes, tokens: list[str]) -> bytes:
-    """Every field that a record of this format may carry beside its values gets a token of its own."""
-    body: Any = json.loads(payload)
-    if body.get("resourceType") == "Bundle":
-        for entry in body["entry"]:
-            tokens.append(canary())
-            entry["resource"]["id"] = tokens[-1]
-            tokens.append(canary())
-            entry["resource"]["note"] = [{"text": tokens[-1]}]
-    else:
+    """Every free field that a record of this format may carry beside its values gets a token of its own."""
+
+    def token() -> str:
         tokens.append(canary())
-        body["values"][tokens[-1]] = "1.5"
+        return tokens[-1]
+
+    body: Any = json.loads(payload)
+    if body.get("resourceType") != "Bundle":
+        body["values"][token()] = "1.5"
+    else:
+        body |= {"id": token(), "identifier": {"value": token()}}
+        for entry in body["entry"]:
+            resource = entry["resource"]
+            resource |= {
+                "id": token(), "note": [{"text": token(), "authorString": token()}], "method": {"text": token()},
+                "identifier": [{"value": token(), "system": f"urn:{token()}"}], "performer": [{"display": token()}],
+                "device": {"display": token()}, "bodySite": {"text": token()},
+                "text": {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{token()}</div>'},
+            }  # fmt: skip
+            resource["subject"]["display"] = token()
+            resource["code"]["text"] = token()
+            resource["code"]["coding"][0]["display"] = token()
     return json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -109,6 +121,14 @@ def hits(tokens: list[str], places: dict[str, bytes]) -> list[str]:
         for form in forms(token)
         if form in data
     ]
+
+
+@pytest.mark.parametrize("form", range(8))
+def test_a_planted_token_is_found_in_each_form(form: int) -> None:
+    """The search itself works: what it says is absent it would have seen."""
+    token = canary()
+    planted = b"before" + list(forms(token))[form] + b"after"
+    assert hits([token], {"planted": planted, "clean": b"before after"}) == ["planted: a form of token 0"]
 
 
 def surfaces(home: Path) -> dict[str, bytes]:
@@ -168,7 +188,14 @@ def test_personal_data_is_in_the_record_and_nowhere_else(parts: Parts) -> None:
     opened = looked_at(house, run)
     bodies = refused_requests(house, tokens)
 
-    assert len(tokens) >= 50
+    for source in sources[:2]:  # a refused record is named by its place, never by what stands in it
+        tokens.append(canary())
+        broken = Source(source.subject, source.category, source.payload.replace(b":", f":{tokens[-1]}".encode(), 1))
+        with pytest.raises(Exception) as refusal:  # noqa: PT011 (whatever it is, it must not repeat the record)
+            check_records([broken])
+        bodies.append(f"{refusal.value} {getattr(refusal.value, 'hint', '')}".encode())
+
+    assert len(tokens) >= 500
     places = surfaces(parts.home) | {f"error {number}": body for number, body in enumerate(bodies)}
     places |= {"result": opened.result, "disclosure": opened.disclosure, "trail": canonical_json(noor.trail())}
     assert hits(tokens, places) == []
