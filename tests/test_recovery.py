@@ -53,6 +53,9 @@ def test_the_whole_road_and_every_row_again(road: Road) -> None:
     again = road.worker()
     again.projection.sync()
     assert again.projection.fingerprints() == before
+    counts = again.projection.rebuild()
+    assert again.projection.fingerprints() == before
+    assert min(counts.values()) > 0
     assert {name: count for name, (count, _) in before.items() if not count} == {}
     assert set(before) == {table.name for table in PROJECTION}
     assert again.projection.compare() == []
