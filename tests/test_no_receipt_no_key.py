@@ -21,7 +21,7 @@ from chain.wallets import Wallet
 from governance import register
 from governance.broker.custody import Broker, Refusal
 from governance.brokers import BrokerAnswer, BrokerClient
-from governance.envelope import WrapItem, decode_pieces, open_message, read_header
+from governance.envelope import WrapItem, decode_pieces, key_commitment, open_message, read_header, split_key
 from governance.errors import BrokerRefused, BrokerUnavailable
 from governance.ingest import Source, encrypt, leaves_root
 from governance.keys import new_pair
@@ -360,13 +360,13 @@ def test_nobody_wraps_for_a_stranger(road: Road) -> None:
 def test_a_look_at_an_output_with_somebody_who_withdrew(road: Road) -> None:
     """She left after it was sealed: the checker's look is recorded, but its key stays."""
     question = authorised(road)
-    world, run = road.world, question.run
-    world.seal(run)
+    world, run, key = road.world, question.run, random32()
+    world.seal(run, keyCommitment=key_commitment(key))
     review = {"run": run, "attempt": 1, "viewerKey": question.worker_key, "deadline": FOREVER}
     world.relay("AccessLedger", "viewOutput", "Review", review, world.by("sol", "Review", review))
     label = type(question.headers[0].label)(road.client_identity, run, run, world.dataset, 255, 1)
-    items = [WrapItem(question.run, road.world.dataset, question.run, 1, j, random32()) for j in range(3)]
-    output = type(question.headers[0])(label, tuple(road.client.wrap(items)), random32())
+    items = [WrapItem(run, world.dataset, run, 1, j, share) for j, share in enumerate(split_key(key))]
+    output = type(question.headers[0])(label, tuple(road.client.wrap(items)), key_commitment(key))
     sol = road.world.people["sol"]
     ask = [question.run, 1, question.tx, question.worker_key, output, sol, sol.address[2:].lower()]
     road.client.output_pieces(*ask)

@@ -139,11 +139,9 @@ def _close(home: Path, report: dict[str, Any]) -> int:
         print(f" Line {', '.join(wrong)} does not say what it must: read the files under logs in {_shown(home)}.")
     print(" Limits: the worker sees plaintext; one machine holds every part; a released result cannot be recalled.")
     where, tools = _shown(home), _shown(Path(sys.executable).parent)
-    print(f" Look:   {where}/report.json")
-    serve, ask = f"{tools}/volens serve", f"{tools}/volens access list --as ada"
-    print(f" Try:    export VOLENS_HOME={where}; {serve}   and beside it   {ask}")
-    print(f" Check it yourself:  {tools}/python {where}/verify.py {where}/trail.json --receipt {where}/receipt.json",
-          flush=True)  # fmt: skip
+    print(f" Look:   {where}/report.json     After:  export VOLENS_HOME={where} PATH={tools}:$PATH")
+    print(" Try:    volens serve, and beside it: volens access list --as ada")
+    print(f" Check it yourself:  python {where}/verify.py {where}/trail.json --receipt {where}/receipt.json", flush=True)
     return 0 if good else 7
 
 
