@@ -141,7 +141,7 @@ def _close(home: Path, report: dict[str, Any]) -> int:
     where, tools = _shown(home), _shown(Path(sys.executable).parent)
     print(f" Look:   {where}/report.json     After:  export VOLENS_HOME={where} PATH={tools}:$PATH")
     print(" Try:    volens serve, and beside it: volens access list --as ada")
-    print(f" Check it yourself:  python {where}/verify.py {where}/trail.json --receipt {where}/receipt.json", flush=True)
+    print(f" Check it yourself:  python {where}/verify.py {where}/trail.json --receipt {where}/receipt.json")
     return 0 if good else 7
 
 

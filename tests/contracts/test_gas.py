@@ -19,7 +19,7 @@ def test_authorise_costs_at_most_6000_gas_a_person(devchain: DevChain) -> None:
 
 
 def test_the_denied_cost_no_more_than_the_granted(devchain: DevChain) -> None:
-    """Half of them withdrew: their events are longer, but nothing else is read. (Who never answered costs about 8,600.)"""
+    """An eighth withdrew: longer events, no further reading. (Who never answered costs about 8,600.)"""
     world = World.create(devchain.url)
     subjects = world.enrol(400)
     world.grant(subjects)
