@@ -30,6 +30,7 @@ class Child:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.process = process
         self._stdin, self._stdout = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
+        os.set_blocking(self._stdin.fileno(), False)
 
     @classmethod
     def start(cls, folder: Path | None, isolated: bool) -> Child:
@@ -53,7 +54,7 @@ class Child:
 
     def say(self, header: dict[str, Any], *blobs: bytes) -> None:
         try:
-            write_frame(self._stdin, header, *blobs)
+            write_frame(self, header, *blobs)
         except PipeClosed:
             raise AttemptEnded("the child is gone") from None
 
@@ -68,6 +69,15 @@ class Child:
         if not self.has_something(SILENCE):
             raise AttemptEnded("the child says nothing", pause=2)
         return os.read(self._stdout.fileno(), size)
+
+    def write(self, data: memoryview) -> int:
+        """Some bytes of a frame; a child that does not take them is given up."""
+        if not select.select([], [self._stdin], [], SILENCE)[1]:
+            raise AttemptEnded("the child takes nothing", pause=2)
+        return os.write(self._stdin.fileno(), data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
     def has_something(self, seconds: float) -> bool:
         return bool(select.select([self._stdout], [], [], seconds)[0])

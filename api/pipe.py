@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, BinaryIO, Protocol
+from typing import Any, Protocol
 
 MAX_HEADER = 16 << 20
 MAX_BLOB = 1 << 30
@@ -16,11 +16,18 @@ class Readable(Protocol):
     def read(self, size: int, /) -> bytes: ...
 
 
+class Writable(Protocol):
+    """Takes some of the bytes it is given, and says how many."""
+
+    def write(self, data: memoryview, /) -> int: ...
+    def flush(self) -> None: ...
+
+
 class PipeClosed(Exception):
     """The other side is gone, or said something that is no frame."""
 
 
-def write_frame(stream: BinaryIO, header: Mapping[str, Any], *blobs: bytes) -> None:
+def write_frame(stream: Writable, header: Mapping[str, Any], *blobs: bytes) -> None:
     """u32be header length ‖ header ‖ blobs; the header carries the blobs' lengths."""
     data = json.dumps({**header, "blobs": [len(blob) for blob in blobs]}).encode()
     try:

@@ -17,7 +17,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,15 @@ from chain.ledger import Ledger, message_tuple
 from chain.wallets import Wallet, load
 from governance.brokers import BrokerClient
 from governance.envelope import read_header
-from governance.errors import BrokerRefused, GovernanceError, ObjectMissing
+from governance.errors import (
+    BrokerRefused,
+    BrokerUnavailable,
+    BucketUnavailable,
+    GovernanceError,
+    ObjectAltered,
+    ObjectMalformed,
+    ObjectMissing,
+)
 from governance.projection import Projection
 from governance.runs import Claim, claim, fail, give_up, hold_on, still_held, tell, waiting
 from governance.tables import Database, TableOutbox, open_database
@@ -75,6 +83,7 @@ class Worker:
     beat: Callable[[], None] = lambda: None  # called every few seconds while the worker lives
     child_folder: Path | None = None  # where the child's packages are, when not this process's own
     isolated: bool = True
+    handed: set[bytes] = field(default_factory=set)  # ingests whose list the broker has from us
 
     def work(self, stop: threading.Event, pause: float = 0.2) -> None:
         """Take runs until told to stop; a part that is down is waited for."""
@@ -167,10 +176,14 @@ class Worker:
 
     def _check_parts(self, dataset: bytes) -> None:
         """Nothing is put on the ledger that could not be followed by a reading. Raises GovernanceError."""
+        if self.projection.unread(dataset):
+            raise AttemptEnded("a list of the dataset's records cannot be read from the bucket", pause=10)
         self.bucket.probe()
         self.broker.witness()
-        if self.projection.unread(dataset):
-            raise ObjectMissing("a list of the dataset's records cannot be read", "restore the bucket: volens doctor")
+        for ingest, leaves in self.projection.lists_of(dataset).items():
+            if ingest not in self.handed:  # a custodian's crash between mining and handing over ends here
+                self.broker.hand_over(ingest, [leaf.to_json() for leaf in leaves])
+                self.handed.add(ingest)
 
     def _authorise(self, run: bytes, attempt: int, dataset: bytes, ready: dict[str, Any]) -> Receipt | None:
         """The receipt, or None when the ledger refused the run (its reason is on the trail)."""
@@ -225,13 +238,17 @@ class Worker:
         ]
         if not wanted:
             raise RunFailed("nobody who agreed has a record of the permitted categories")
-        with ThreadPoolExecutor(8) as pool:
-            blobs = list(pool.map(lambda leaf: self.bucket.get(f"o/{leaf.ciphertext.hex()}"), wanted))
         try:
+            with ThreadPoolExecutor(8) as pool:
+                blobs = list(pool.map(lambda leaf: self.bucket.get(f"o/{leaf.ciphertext.hex()}"), wanted))
             headers = [read_header(blob) for blob in blobs]
             answer = self.broker.pieces(run, attempt, receipt.tx, worker_key, headers, self.wallet)
         except BrokerRefused as refusal:
-            raise AttemptEnded(f"the broker refused: {refusal.reason.slug}", pause=2) from None
+            raise AttemptEnded(f"the broker refused: {refusal.reason.slug}", pause=5) from None
+        except (ObjectMissing, ObjectAltered, ObjectMalformed) as lost:
+            raise RunFailed(f"an object of the dataset cannot be read: {lost}") from None
+        except (BucketUnavailable, BrokerUnavailable) as away:
+            raise AttemptEnded(str(away), pause=30) from None
         stored = self.projection.params[run]
         child.say(
             {

@@ -118,9 +118,9 @@ def _bounded(params: list[object]) -> list[object]:
     call = params[0] if params else None
     if isinstance(call, dict):
         gas = call.get("gas")
-        dear = not isinstance(gas, str) or not _is_hex(gas) or len(gas) > 18 or int(gas, 16) > GAS_CAP
-        call = {name: value for name, value in call.items() if name != "gas" or not dear}
-        return [call, *params[1:2]]
+        named = isinstance(gas, str) and _is_hex(gas) and 2 < len(gas) <= 18
+        call = {name: value for name, value in call.items() if name != "gasLimit"}
+        return [call | {"gas": hex(min(int(str(gas), 16), GAS_CAP) if named else GAS_CAP)}, *params[1:2]]
     return params[:2]
 
 

@@ -65,7 +65,7 @@ class Projection:
         self.states: dict[bytes, State] = {}
         self.params: dict[bytes, str] = {}
         self._next = self.fold.identity.deploy_block
-        self._registered: dict[tuple[bytes, bytes], dict[int, Leaf]] = {}  # by (dataset, record), then version
+        self._lists: dict[bytes, list[Leaf]] = {}  # by ingest
         self._waiting: set[bytes] = set()  # ingests whose leaf list the bucket did not hand out yet
 
     def _pin(self) -> None:
@@ -146,23 +146,35 @@ class Projection:
 
         What is read and who is a candidate is never taken from the tables, which anybody with the database may edit.
         """
+        found: dict[bytes, dict[int, Leaf]] = {}
+        for leaves in self.lists_of(dataset).values():
+            for leaf in leaves:
+                found.setdefault(leaf.record, {}).setdefault(leaf.version, leaf)
+        return [found[record][max(found[record])] for record in sorted(found)]
+
+    def lists_of(self, dataset: bytes) -> dict[bytes, list[Leaf]]:
+        """The leaf lists of a dataset by ingest, in the ledger's order."""
         with self._lock:
-            found = {record: kept[max(kept)] for (of, record), kept in self._registered.items() if of == dataset}
-        return [found[record] for record in sorted(found)]
+            return {ingest: self._lists[ingest] for ingest, entry in self.fold.ingests.items()
+                    if entry.dataset == dataset and ingest in self._lists}
 
     def unread(self, dataset: bytes) -> bool:
         """Whether an ingest of this dataset is on the ledger whose list of records could not be read yet."""
         return any(self.fold.ingests[ingest].dataset == dataset for ingest in self._waiting)
 
     def _write_records(self, connection: Connection) -> None:
+        blocked: set[bytes] = set()  # datasets with an unread list: what was registered later must not come first
         for ingest in sorted(self._waiting, key=list(self.fold.ingests).index):
             entry = self.fold.ingests[ingest]
+            if entry.dataset in blocked:
+                continue
             try:
                 leaves = load_leaves(self._bucket, ingest, entry.dataset, entry.root)
             except (ObjectMissing, ObjectAltered, BucketUnavailable):
-                continue  # nothing can be read of it either; asked again at the next sync
+                blocked.add(entry.dataset)  # nothing can be read of it either; asked again at the next sync
+                continue
+            self._lists[ingest] = leaves
             for leaf in leaves:  # a (record, version) belongs to the ingest that was registered first
-                self._registered.setdefault((entry.dataset, leaf.record), {}).setdefault(leaf.version, leaf)
                 key = {"dataset": entry.dataset.hex(), "record": leaf.record.hex(), "version": leaf.version}
                 if not rows.exists(connection, records, key):
                     rows.put(connection, records, {

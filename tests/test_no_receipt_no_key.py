@@ -21,7 +21,15 @@ from chain.wallets import Wallet
 from governance import register
 from governance.broker.custody import Broker, Refusal
 from governance.brokers import BrokerAnswer, BrokerClient
-from governance.envelope import WrapItem, decode_pieces, key_commitment, open_message, read_header, split_key
+from governance.envelope import (
+    WrapItem,
+    decode_pieces,
+    join_shares,
+    key_commitment,
+    open_message,
+    read_header,
+    split_key,
+)
 from governance.errors import BrokerRefused, BrokerUnavailable
 from governance.ingest import Source, encrypt, leaves_root
 from governance.keys import new_pair
@@ -378,6 +386,28 @@ def test_a_look_at_an_output_with_somebody_who_withdrew(road: Road) -> None:
     with pytest.raises(BrokerRefused) as refusal:
         road.client.output_pieces(*ask)
     assert refusal.value.reason.slug == "consent-changed"
+
+
+def test_only_the_analyst_gets_the_released_output(road: Road) -> None:
+    """The question for a released output is signed by her who asked for the run."""
+    question, world, key = authorised(road), road.world, random32()
+    private, public = new_pair()
+    run = road.request(result_key=public)
+    road.authorise(run, new_pair()[1])
+    items = [WrapItem(run, world.dataset, run, 1, j, share) for j, share in enumerate(split_key(key))]
+    label = type(question.headers[0].label)(road.client_identity, run, run, world.dataset, 255, 1)
+    output = type(question.headers[0])(label, tuple(road.client.wrap(items)), key_commitment(key))
+    seal = world.seal(run, keyCommitment=key_commitment(key))
+    for name in ("sol", "tess"):
+        world.look(run, name)
+    world.release(run, seal, road.subjects, [0] * len(road.subjects))
+    tx = road.broker._node.fold.attempts[run, 1].tx
+    with pytest.raises(BrokerRefused) as refusal:
+        road.client.output_pieces(run, 1, tx, public, output, Wallet.new())
+    assert refusal.value.reason.slug == "not-released"
+    answer = road.client.output_pieces(run, 1, tx, public, output, world.people["noor"])
+    pieces = decode_pieces(open_message(private, answer.info, answer.sealed), answer.broker)
+    assert join_shares([piece.share for piece in sorted(pieces, key=lambda p: p.j)]) == key
 
 
 def test_a_custodian_cannot_void_anothers_records(road: Road) -> None:

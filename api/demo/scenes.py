@@ -128,7 +128,7 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     print_table(teller, result)
     released = [cast.client(name).approve(second) for name in ("sol", "tess")][-1]
     run = noor.run(second)
-    mine = open_output(noor, cast.broker(), run, result_key(cast))
+    mine = open_output(noor, cast.broker(), run, result_key(cast, second))
     receipt = run_receipt(noor, run, mine, cast.broker().witness())
     cast.facts["run_receipt"] = write_receipt(cast.home / "receipts" / "noor", receipt)
     same = {one.result for one in opened} == {mine.result}

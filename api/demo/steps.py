@@ -22,6 +22,7 @@ from governance.envelope import read_header
 from governance.errors import BrokerRefused
 from governance.ingest import Source, encrypt, leaves_root, store_leaves
 from governance.keys import new_pair
+from governance.permits import run_id
 from governance.vault import Bucket
 
 if TYPE_CHECKING:
@@ -94,12 +95,13 @@ def ask_permit(cast: Cast) -> tuple[bytes, int, str]:
 
 def request(cast: Cast, permit: bytes) -> str:
     """A run request of Noor's; its id."""
-    key = keep_pair(result_key(cast))
-    return str(cast.client("noor").request_run(permit, PARAMS, key, secrets.randbits(256))["run"])
+    noor, nonce = cast.client("noor"), secrets.randbits(256)
+    key = keep_pair(result_key(cast, run_id(noor.wallet.address, nonce).hex()))
+    return str(noor.request_run(permit, PARAMS, key, nonce)["run"])
 
 
-def result_key(cast: Cast) -> Path:
-    return cast.home / "keys" / "noor.results" / "demo"
+def result_key(cast: Cast, run: str) -> Path:
+    return cast.home / "keys" / "noor.results" / f"{run}.key"
 
 
 def keep_receipt(cast: Cast, proof: dict[str, Any], offered: Offer) -> Path:

@@ -277,8 +277,9 @@ class Broker:
         leaf = self._leaves.find(request["dataset"], wanted.record, wanted.version, fold.ingests)
         if leaf is None:
             raise Refusal(72)
-        if wanted.version != self._leaves.latest(request["dataset"], wanted.record):
-            raise Refusal(73)
+        newest = self._leaves.latest(request["dataset"], wanted.record)
+        if wanted.version != newest or self._leaves.lacks(request["dataset"], fold.ingests):
+            raise Refusal(73)  # or nobody can tell yet
         epochs = {subject: epoch for subject, epoch, _ in receipt.granted}
         if leaf.subject not in epochs:
             raise Refusal(74)

@@ -33,6 +33,7 @@ class LeafLists:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._kept: set[bytes] = set()  # ingests
         self._by_record: dict[tuple[bytes, bytes], dict[int, list[Leaf]]] = {}  # by (dataset, record)
         for path in sorted(folder.glob("*.json")):
             stored: Any = strict_json(path.read_bytes(), MAX_LIST)
@@ -56,11 +57,16 @@ class LeafLists:
         places = {ingest: place for place, ingest in enumerate(order)} if len(found) > 1 else {}
         return min(found, key=lambda leaf: places.get(leaf.ingest, 0), default=None)
 
+    def lacks(self, dataset: bytes, order: Mapping[bytes, Ingest]) -> bool:
+        """Whether an ingest of this dataset is on the ledger whose list nobody handed over yet."""
+        return any(entry.dataset == dataset and ingest not in self._kept for ingest, entry in order.items())
+
     def latest(self, dataset: bytes, record: bytes) -> int:
         """The highest registered version, 0 for an unknown record."""
         return max(self._by_record.get((dataset, record), {}), default=0)
 
     def _index(self, leaves: list[Leaf]) -> None:
+        self._kept.update(leaf.ingest for leaf in leaves)
         for leaf in leaves:
             self._by_record.setdefault((leaf.dataset, leaf.record), {}).setdefault(leaf.version, []).append(leaf)
 

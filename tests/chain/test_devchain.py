@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
+from api.demo.stage import World
 from chain.devchain import DevChain, DevChainNotStarted
 from chain.node import find_anvil
 
@@ -167,3 +168,14 @@ def test_each_reason_not_to_start_is_a_plain_sentence(chain: DevChain, tmp_path:
                 DevChain.start(**arguments)
             assert refusal.value.hint
             assert "Traceback" not in str(refusal.value)
+
+
+def test_old_states_are_not_left_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """anvil's cache of old states would grow without end in the user's home, and outlive a killed node."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    with DevChain.start(tmp_path / "chain") as chain:
+        for _ in range(20):
+            World.create(chain.url)
+        chain.process.kill()
+    left = [path for path in (tmp_path / "home").rglob("*") if path.is_file()] if (tmp_path / "home").exists() else []
+    assert left == []

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from eth_account import Account
 
+from chain.devchain import DevChain
 from chain.gateway import MAX_BATCH, MAX_BODY, READS, GatewayServer
 from chain.journal import JournalDamaged, JournalInUse
 from chain.node import Node, find_anvil
@@ -459,3 +460,15 @@ def test_one_connection_serves_many_requests(shared: Door) -> None:
     assert connection.sock is kept
     assert kept.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     connection.close()
+
+
+def test_a_call_runs_on_no_more_gas_than_a_transaction_may_have(devchain: DevChain) -> None:
+    """Code that answers with the gas it has: named, unnamed or far too much, and no state override counts."""
+    from chain.ledger import Node
+
+    code, cap = "0x5a60005260206000f3", 16_777_216  # GAS, MSTORE, RETURN
+    node = Node(devchain.url)
+    for extra in ({}, {"gas": "0xffffffffffffff"}, {"gasLimit": "0xffffffffff"}, {"gas": "0xffffff"}):
+        assert int(node.call("eth_call", [{"data": code, **extra}, "latest"]), 16) < cap
+    forged = {"0x" + "11" * 20: {"code": "0x60ff60005260206000f3"}}
+    assert node.call("eth_call", [{"to": "0x" + "11" * 20, "data": "0x"}, "latest", forged]) == "0x"
