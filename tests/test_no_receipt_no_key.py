@@ -423,7 +423,8 @@ def test_a_custodian_cannot_void_anothers_records(road: Road) -> None:
     world.relay("AccessLedger", "registerRecords", "RecordsRegistered", message,
                 world.by("omar", "RecordsRegistered", message))  # fmt: skip
     road.client.hand_over(ingest, [stolen.to_json()])
-    authorised(road).ask()
+    assert authorised(road).ask().sealed
+    assert len(road.journal()) == 1
 
 
 def test_a_list_that_is_not_the_roots_is_not_kept(road: Road) -> None:
