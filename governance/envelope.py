@@ -361,11 +361,6 @@ def list_root(leaves: Sequence[bytes]) -> bytes:
     return sha256(b"".join(hashed)).digest()
 
 
-def terms_commitment(salt: bytes, terms: bytes) -> bytes:
-    """`terms` is the canonical JSON of the consent's full terms, `salt` 32 bytes kept in the patient's receipt."""
-    return sha256(canonical(b"volens/terms/1", salt, sha256(terms).digest())).digest()
-
-
 def output_commitment(run: bytes, attempt: int, result: bytes, salt: bytes) -> bytes:
     """`result` is the output's bytes; `salt` (32 bytes) lies with it inside the encrypted object."""
     return sha256(canonical(b"volens/output/1", run, attempt, sha256(result).digest(), salt)).digest()

@@ -54,17 +54,6 @@ class Dataset:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """The newest version of one encrypted record; `ciphertext` is the hash that names its object."""
-
-    record: str
-    version: int
-    subject: str
-    category: int
-    ciphertext: str
-
-
-@dataclass(frozen=True, slots=True)
 class Permit:
     permit: str
     dataset: str
@@ -183,17 +172,6 @@ def list_datasets(engine: Engine) -> list[Dataset]:
     query = select(datasets.c.dataset, datasets.c.custodian, datasets.c.document, counted)
     rows = _rows(engine, query.order_by(datasets.c.dataset))
     return [Dataset(*row) for row in rows]
-
-
-def records_of(engine: Engine, dataset: str) -> list[Record]:
-    """Every record of a dataset in its latest registered version, by record id."""
-    newest = (select(records.c.record, func.max(records.c.version).label("version"))
-              .where(records.c.dataset == dataset).group_by(records.c.record).subquery())
-    query = (select(records.c.record, records.c.version, records.c.subject, records.c.category, records.c.ciphertext)
-             .join(newest, (records.c.record == newest.c.record) & (records.c.version == newest.c.version))
-             .where(records.c.dataset == dataset)
-             .order_by(records.c.record))
-    return [Record(*row) for row in _rows(engine, query)]
 
 
 def list_permits(engine: Engine) -> list[Permit]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sqlalchemy import Engine, delete, insert, select, update
+from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from chain import events as ev
@@ -118,9 +118,3 @@ def tell(engine: Engine, run: str, attempt: int, step: str, fraction: float, now
     with engine.begin() as connection:
         row = {"run": run, "attempt": attempt, "step": step, "fraction": int(1000 * fraction), "at": now}
         connection.execute(insert(progress).values(row))
-
-
-def forget(engine: Engine, run: str) -> None:
-    """Drop a finished run's progress."""
-    with engine.begin() as connection:
-        connection.execute(delete(progress).where(progress.c.run == run))

@@ -8,7 +8,7 @@ the sha256 of the line before (32 zero bytes first), `signature` the broker's ov
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,3 @@ class Journal:
         if not isinstance(entry, dict) or entry.get("prev") != self.head.hex() or entry.get("seq") != self.count:
             raise JournalBroken(f"line {self.count} of the journal is not the one that was written")
         self.count, self.head = self.count + 1, sha256(line).digest()
-
-
-def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a journal, oldest first."""
-    for line in path.read_bytes().splitlines():
-        entry = strict_json(line)
-        if isinstance(entry, dict):
-            yield entry

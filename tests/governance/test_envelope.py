@@ -361,7 +361,6 @@ def test_hashes_are_those_of_the_protocol() -> None:
     assert envelope.list_root([b"one", b"two"]) == h(*sorted([h(b"one"), h(b"two")]))
     assert envelope.list_root([b"two", b"one"]) == envelope.list_root([b"one", b"two"])
     salt, run = b"\5" * 32, b"r" * 32
-    assert envelope.terms_commitment(salt, b"{}") == h(canonical(b"volens/terms/1", salt, h(b"{}")))
     assert envelope.output_commitment(run, 2, b"out", salt) == h(canonical(b"volens/output/1", run, 2, h(b"out"), salt))
     assert envelope.disclosure_commitment(run, 2, b"{}", salt) == h(
         canonical(b"volens/disclosure/1", run, 2, h(b"{}"), salt))
