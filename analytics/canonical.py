@@ -14,7 +14,7 @@ from decimal import Decimal
 from analytics.errors import JsonRefused
 
 MAX_NUMBER_CHARACTERS = 40
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _BRACKET = re.compile(r"[\[\]{}]")
 
 
@@ -29,7 +29,7 @@ def load_strict(data: bytes, *, max_bytes: int, max_depth: int) -> object:
         raise JsonRefused(f"the document is larger than {max_bytes} bytes")
     try:
         text = data.decode("utf-8")
-        _check_depth(text, max_depth)
+        check_depth(text, max_depth)
         value = json.loads(
             text,
             object_pairs_hook=_object_of_unique_keys,
@@ -83,8 +83,9 @@ def _decimal(text: str) -> Decimal:
     return number
 
 
-def _check_depth(text: str, max_depth: int) -> None:
-    """Before parsing: under a raised recursion limit the C parser ends the process instead of raising."""
+def check_depth(text: str, max_depth: int) -> None:
+    """Before parsing: under a raised recursion limit the C parser ends the process instead of raising. Raises
+    JsonRefused."""
     depth = 0
     for bracket in _BRACKET.finditer(_STRING.sub("", text)):
         depth += 1 if bracket.group() in "[{" else -1

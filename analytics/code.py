@@ -14,7 +14,7 @@ from pathlib import Path
 from analytics.errors import CodeError
 
 # Distributions the package may import; a test compares this with its import statements.
-LIBRARIES = ("fhir.resources", "numpy", "scikit-learn", "scipy", "threadpoolctl")
+LIBRARIES = ("cyvcf2", "fhir.resources", "jsonschema", "numpy", "scikit-learn", "scipy", "threadpoolctl", "torch")
 PACKAGE = Path(__file__).parent
 
 
@@ -40,9 +40,13 @@ def code_hash(package: Path | None = None) -> bytes:
 
 
 def library_lines() -> list[str]:
-    """Sorted `name==version` of the libraries the package may import, then of Python."""
+    """Sorted `name==version` of the libraries the package may import, then of Python.
+
+    Without the local label of a version ("2.13.0+cpu" is 2.13.0): it names a build of the same source, and one analysis
+    must have one code hash on machines with a GPU and without.
+    """
     try:
-        lines = sorted(f"{name}=={importlib.metadata.version(name)}" for name in LIBRARIES)
+        lines = sorted(f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in LIBRARIES)
     except importlib.metadata.PackageNotFoundError:
         raise CodeError("a library that the package needs is not installed") from None
     return [*lines, f"python=={platform.python_version()}"]

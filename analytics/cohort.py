@@ -1,95 +1,140 @@
 """Who is in the analysis: joins each subject's records, decides the outcome, leaves out who cannot be judged.
 
 Does not choose features by looking at outcomes: everything that is fitted belongs into the fold (models.py).
+Missing values stay missing (NaN) until then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from analytics.errors import CohortTooSmall, InputsError
-from analytics.readers.observations import Findings
+from analytics.params import CohortRules, Outcome
+from analytics.readers.chart import Chart, Fact, matches, value_at
+from analytics.readers.genotypes import Genotypes
 
-CLINICAL = ("age_years", "size_mm", "grade", "er_positive")
 # A probe measured in fewer people than this is left out; in the others a gap is imputed inside the fold.
 PROBE_COVERAGE = 0.5
+ANY_AGE = (0, 130)
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """One subject's parsed records; None where no record of that category was given."""
+class Person:
+    """One subject's parsed records; None where no record of that kind was given."""
 
     subject: str
-    expression: Mapping[str, float] | None
-    findings: Findings | None
+    chart: Chart | None
+    expression: Mapping[str, float] | None = None
+    genotypes: Genotypes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Somebody in the cohort: day 0 of her history (None where records are undated) and whether the event came."""
+
+    person: Person
+    index: int | None
+    event: bool | None
 
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """n people in ascending order of subject. Missing values are NaN.
+    """The members in ascending order of subject, and the flow chart: (step, people left after it), exact."""
 
-    genes: (n, probes) log2; clinical: (n, 4) in the order of CLINICAL; event: (n,) 1 = metastasis within the
-    horizon.
-    granted: number of subjects handed in, of whom n could be analysed.
-    """
-
-    genes: NDArray[np.float64]
-    probes: tuple[str, ...]
-    clinical: NDArray[np.float64]
-    event: NDArray[np.int64]
+    members: tuple[Member, ...]
+    flow: tuple[tuple[str, int], ...]
     granted: int
 
     @property
     def people(self) -> int:
-        return len(self.event)
+        return len(self.members)
+
+    @property
+    def event(self) -> NDArray[np.int64]:
+        """(n,) 1 = the event came within the horizon."""
+        return np.array([bool(member.event) for member in self.members], dtype=np.int64)
+
+    @property
+    def genotypes(self) -> list[Genotypes]:
+        """Of each member, in order, where the cohort was selected by them."""
+        return [member.person.genotypes for member in self.members if member.person.genotypes is not None]
 
 
-def assemble_cohort(
-    records: Iterable[Record], *, horizon_days: int, needs_genes: bool, minimum: int, per_class: int
+def select_people(
+    people: Iterable[Person], rules: CohortRules, outcome: Outcome | None, source: str, minimum: int, per_class: int = 0
 ) -> Cohort:
-    """Keep who has all needed records and a known outcome at the horizon.
+    """Keep who has the records, fits the rules and has a known outcome (any, when there is none to know).
 
-    The same people serve every layer, so layers are comparable. Raises CohortTooSmall below `minimum` people
-    or below `per_class` people with or without the event: the number found is not said.
+    source: which gene record a person must have: expression, variants or none. The same people serve every layer,
+    so layers are comparable. Raises CohortTooSmall below `minimum` people or below `per_class` people with or
+    without the event: the number found is not said.
     """
-    ordered = sorted(records, key=lambda record: record.subject)
-    kept: list[tuple[Record, Findings, bool]] = []
-    for record in ordered:
-        findings = record.findings
-        if findings is None or (needs_genes and record.expression is None):
-            continue
-        event = outcome_at(findings, horizon_days)
-        if event is not None:
-            kept.append((record, findings, event))
-    events = np.array([event for _, _, event in kept], dtype=np.int64)
-    if len(kept) < max(minimum, 1):
+    ordered = sorted(people, key=lambda person: person.subject)
+    judged_by_chart = outcome is not None or rules.age != ANY_AGE or bool(rules.present or rules.absent)
+    left = [Member(person, None, None) for person in ordered if _has_records(person, source, judged_by_chart)]
+    flow = [("has the records", len(left))]
+    if outcome is not None and outcome.index:
+        left = [Member(m.person, day, None) for m in left if (day := _first_day(m.person, outcome.index)) is not None]
+        flow.append(("has the index diagnosis", len(left)))
+    left = [member for member in left if _in_age_band(member, rules.age)]
+    flow.append((f"aged {rules.age[0]} to {rules.age[1]}", len(left)))
+    if rules.present or rules.absent:
+        left = [member for member in left if _fits_codes(member, rules)]
+        flow.append(("has and lacks the named codes", len(left)))
+    if outcome is not None:
+        judged = (Member(m.person, m.index, outcome_of(m.person, m.index, outcome)) for m in left)
+        left = [member for member in judged if member.event is not None]
+        flow.append(("outcome known at the horizon", len(left)))
+    if len(left) < max(minimum, 1):
         raise CohortTooSmall("fewer people than the minimum remain after filtering")
-    if min(int(events.sum()), int((1 - events).sum())) < per_class:
-        raise CohortTooSmall("one outcome has fewer people than there are folds")
-    expressions = [record.expression or {} for record, _, _ in kept] if needs_genes else []
-    genes, probes = _matrix_of(expressions) if needs_genes else (np.empty((len(kept), 0)), ())
-    clinical = np.array([[_number(getattr(findings, name)) for name in CLINICAL] for _, findings, _ in kept])
-    return Cohort(genes, probes, clinical, events, len(ordered))
+    cohort = Cohort(tuple(left), tuple(flow), len(ordered))
+    if outcome is not None and min(int(cohort.event.sum()), int((1 - cohort.event).sum())) < per_class:
+        raise CohortTooSmall("one outcome has too few people for this analysis")
+    return cohort
 
 
-def outcome_at(findings: Findings, horizon_days: int) -> bool | None:
-    """Metastasis within the horizon? None when follow-up ended before it without one, or is missing.
+def outcome_of(person: Person, index: int | None, outcome: Outcome) -> bool | None:
+    """Did the event come within the horizon? None when that cannot be known, or it came before day 0.
 
-    Leaving censored people out biases the estimate if they differ from the others: a survival model comes
-    later.
+    Leaving censored people out biases the estimate if they differ from the others: a survival model comes later.
     """
-    if findings.metastasis is None or findings.follow_up_days is None:
+    chart = person.chart
+    if chart is None:
         return None
-    if findings.metastasis and findings.follow_up_days <= horizon_days:
-        return True
-    return False if findings.follow_up_days >= horizon_days else None
+    if outcome.kind == "distant-metastasis":
+        came, days = value_at(chart, "metastasis", None), value_at(chart, "follow_up_days", None)
+        if came is None or days is None:
+            return None
+        if came and days <= outcome.horizon_days:
+            return True
+        ended = days < outcome.horizon_days
+    else:
+        if index is None or chart.last_day is None:
+            return None
+        first = _first_day(person, outcome.event)
+        if first is not None and first <= index:
+            return None
+        if first is not None and first - index <= outcome.horizon_days:
+            return True
+        if any(fact.day is None and matches(fact, one) for fact in chart.facts for one in outcome.event):
+            return None  # it came, nobody knows when
+        ended = chart.last_day - index < outcome.horizon_days
+    return None if ended and outcome.excludes else False
 
 
-def _matrix_of(expressions: list[Mapping[str, float]]) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+def clinical_matrix(cohort: Cohort, variables: Sequence[str]) -> NDArray[np.float64]:
+    """(n, variables) values at the index day; NaN is missing."""
+    rows = [[_number(m.person.chart, name, m.index) for name in variables] for m in cohort.members]
+    return np.array(rows, dtype=np.float64).reshape(cohort.people, len(variables))
+
+
+def expression_matrix(cohort: Cohort) -> tuple[NDArray[np.float64], tuple[str, ...]]:
+    """(n, probes) log2 values and the probes, those that at least half of the people share. Raises InputsError."""
+    expressions = [member.person.expression or {} for member in cohort.members]
     counts: dict[str, int] = {}
     for expression in expressions:
         for probe in expression:
@@ -101,5 +146,36 @@ def _matrix_of(expressions: list[Mapping[str, float]]) -> tuple[NDArray[np.float
     return np.array(rows, dtype=np.float64), probes
 
 
-def _number(value: float | int | bool | None) -> float:
+def _has_records(person: Person, source: str, needs_chart: bool) -> bool:
+    if needs_chart and person.chart is None:
+        return False
+    return source == "none" or (person.expression if source == "expression" else person.genotypes) is not None
+
+
+def _first_day(person: Person, patterns: Sequence[str]) -> int | None:
+    facts = person.chart.facts if person.chart else ()
+    days = [fact.day for fact in facts if fact.day is not None and any(matches(fact, one) for one in patterns)]
+    return min(days, default=None)
+
+
+def _in_age_band(member: Member, band: tuple[int, int]) -> bool:
+    """Somebody of unknown age is in only when the band leaves nobody out."""
+    age = _number(member.person.chart, "age_years", member.index)
+    return band == ANY_AGE if np.isnan(age) else band[0] <= age < band[1] + 1
+
+
+def _fits_codes(member: Member, rules: CohortRules) -> bool:
+    """What is known only after day 0 cannot decide who is in; an undated fact counts against her in both ways."""
+    facts = member.person.chart.facts if member.person.chart else ()
+    undated: tuple[Fact, ...] = ()
+    if member.index is not None:
+        undated = tuple(fact for fact in facts if fact.day is None)
+        facts = tuple(fact for fact in facts if fact.day is not None and fact.day <= member.index)
+    has = [any(matches(fact, pattern) for fact in facts) for pattern in rules.present]
+    lacks = [not any(matches(fact, pattern) for fact in (*facts, *undated)) for pattern in rules.absent]
+    return all(has) and all(lacks)
+
+
+def _number(chart: Chart | None, variable: str, day: int | None) -> float:
+    value = None if chart is None else value_at(chart, variable, day)
     return np.nan if value is None else float(value)

@@ -1,37 +1,36 @@
-"""What may leave the room: pure functions that round, suppress and withhold, and the record of what they did.
+"""What may leave the room: pure functions that round, suppress and withhold.
 
 Rules (domain.md §5, ACRO defaults): counts below 10 are suppressed and what would give them back with them;
-counts are rounded to 5; figures are means over at least 10 repeats in whole percent; no ROC, no per-person
-value, no coefficient.
+counts are rounded to 5; figures are means over at least 10 repeats in whole percent; a curve has at least 10
+people a step; no per-person value, no coefficient, no model file.
 
-Metrics betray cells: with 35 events among 189 people, four figures at three digits leave one confusion
-matrix. So the integer matrices that fit everything published are counted, by an attacker who knows this file,
-in two ways:
-
-1. *one pass*: matrices of any cohort size and number of events that fit the published counts and every row at
-once;
-2. *all repeats*: the summed matrix, by an attacker who even knows size and events exactly.
-
-Below 5 in either count the next coarser step (2 %, 5 %) is used for the whole table; a row that stays below
-is withheld.
+Metrics betray cells: with 35 events among 189 people, four figures at three digits leave one confusion matrix. So a
+row is printed at a level (LEVELS) only where at least 5 matrices of one pass would have been printed exactly so, for an
+attacker who knows this file and the numbers of people and events: a matrix that would have been printed at a finer
+level is none of the 5. Rows are judged one by one against the exact size, so no row can spoil another. A row without
+such a level is withheld.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_curve
 
-from analytics.evaluate import Cells, figures_of
+from analytics.evaluate import Cells
 
+Whole = NDArray[np.int64]
 SMALLEST_COUNT = 10
 COUNT_GRID = 5
 STEPS = (1, 2, 5)
 CANDIDATES_NEEDED = 5
 FIGURES = ("accuracy", "precision", "recall", "f1", "balanced_accuracy")
+# From fine to coarse: (step in percent, figures printed).
+LEVELS = (*((step, FIGURES) for step in STEPS), (5, ("accuracy", "balanced_accuracy")), (1, ("accuracy",)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +45,11 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """Printable threshold figures: whole percents in steps of `step`, in FIGURES' order, by layer.
-
-    candidates: by printed layer, (matrices of one pass, summed matrices) that fit. withheld: layers without
-    figures.
-    """
+class Shown:
+    """What is printed of one row: whole percents in steps of `step`, by figure."""
 
     step: int
-    rows: Mapping[str, tuple[int, ...]]
-    candidates: Mapping[str, tuple[int, int]]
-    withheld: tuple[str, ...]
+    figures: Mapping[str, int]
 
 
 def percent(fraction: float, step: int = 1) -> int:
@@ -72,15 +65,15 @@ def round_count(count: int) -> int | None:
 def filter_counts(*, granted: int, people: int, events: int) -> Counts:
     """Round or suppress the cohort's counts, related ones together.
 
-    Fewer than 10 left out: `people` beside the public `granted` would give that small count, so it goes.
-    Fewer than 10 of either outcome: `events` and the majority `baseline` both go, since either gives the
-    other.
+    Fewer than 10 left out: `people` beside the public `granted` would give that small count, so it goes. Fewer than 10
+    of either outcome: `events` and the majority `baseline` both go, since either gives the other. Where fewer than 5
+    sizes would be printed the same, rounding hid nothing: the baseline goes, then the events.
     """
-    shown_people = round_count(people) if granted - people >= SMALLEST_COUNT else None
-    if min(events, people - events) < SMALLEST_COUNT:
-        return Counts(granted, shown_people, None, None)
-    baseline = percent(max(events, people - events) / people)
-    return Counts(granted, shown_people, round_count(events), baseline)
+    counts = _round_counts(granted, people, events)
+    for fewer in (counts, replace(counts, baseline=None)):
+        if len(plausible_sizes(fewer)) >= CANDIDATES_NEEDED:
+            return fewer
+    return replace(counts, events=None, baseline=None)
 
 
 def plausible_sizes(counts: Counts) -> list[tuple[int, int]]:
@@ -88,108 +81,215 @@ def plausible_sizes(counts: Counts) -> list[tuple[int, int]]:
     if counts.events is None:
         return []
     around = range(counts.events - COUNT_GRID, counts.events + COUNT_GRID + 1)
-    first = 2 * SMALLEST_COUNT if counts.people is None else counts.people - COUNT_GRID
-    if counts.people is None:
-        first = max(first, counts.granted - SMALLEST_COUNT)
+    first = counts.granted - SMALLEST_COUNT if counts.people is None else counts.people - COUNT_GRID
     return [
         (people, events)
-        for people in range(first, counts.granted + 1)
+        for people in range(max(first, 2 * SMALLEST_COUNT), counts.granted + 1)
         for events in around
-        if 0 < events < people and filter_counts(granted=counts.granted, people=people, events=events) == counts
+        if _prints_as(_round_counts(counts.granted, people, events), counts)
     ]
 
 
-def count_candidates(row: Sequence[int], step: int, people: int, events: int) -> int:
-    """Integer confusion matrices of `people` with `events` whose five figures all round to `row`."""
+def build_table(summed: Mapping[str, Cells], *, people: int, events: int) -> dict[str, Shown]:
+    """What may be printed of each row's threshold figures; a row that is not in the answer is withheld.
+
+    summed: confusion matrices over all repeats, of `people` with `events`. Nothing is printed when an outcome has fewer
+    than 10 people.
+    """
+    table: dict[str, Shown] = {}
+    printable: list[Whole] | None = None
+    for name, cells in summed.items() if min(events, people - events) >= SMALLEST_COUNT else ():
+        at = 0
+        if count_candidates(_print(cells, 0), STEPS[0], people, events) < CANDIDATES_NEEDED:
+            # Only small cohorts come here: this counts all their matrices, once for all rows.
+            printable = _printable(people, events) if printable is None else printable
+            keys = (_keys(_percents(_column(cells), step), names) for step, names in LEVELS)
+            at = next((at for at, (key, good) in enumerate(zip(keys, printable, strict=True)) if key[0] in good), -1)
+        if at >= 0:
+            table[name] = Shown(LEVELS[at][0], _print(cells, at))
+    return table
+
+
+def count_candidates(figures: Mapping[str, int], step: int, people: int, events: int) -> int:
+    """Integer confusion matrices of `people` with `events` for which every one of `figures` prints as it did."""
     found = 0
-    for tp in range(*_window(row[FIGURES.index("recall")], step, events)):
-        low, high = _window(row[FIGURES.index("accuracy")], step, people)
+    low, high = _window(figures["accuracy"], step, people)
+    for tp in range(*(_window(figures["recall"], step, events) if "recall" in figures else (0, events + 1))):
         tn = np.arange(max(0, low - tp), min(people - events, high - 1 - tp) + 1)
-        found += int(_fits(row, step, tp, events - tp, people - events - tn, tn).sum())
+        matrices = np.stack([np.full_like(tn, tp), people - events - tn, np.full_like(tn, events - tp), tn])
+        printed = _percents(matrices, step)
+        fits = [printed[at] == figures[name] for at, name in enumerate(FIGURES) if name in figures]
+        found += int(np.logical_and.reduce(fits).sum())
     return found
 
 
-def build_table(summed: Mapping[str, Cells], counts: Counts) -> Table:
-    """Threshold figures of every layer at the finest step whose rows all survive both counts.
+def possible_sizes(counts: Counts, table: Mapping[str, Shown]) -> list[tuple[int, int]]:
+    """The plausible sizes that every printed row leaves possible: rows share one cohort."""
+    return [size for size in plausible_sizes(counts)
+            if all(count_candidates(shown.figures, shown.step, *size) for shown in table.values())]  # fmt: skip
 
-    summed: confusion matrices over all repeats. Nothing is printed when an outcome has fewer than 10 people.
+
+def filter_flow(granted: int, flow: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
+    """A flow chart's (step, people left), rounded to 5; a step that left out fewer than 10 is merged into the next.
+
+    Zero counts as fewer than 10: that nobody failed a step is a fact about each of them. What the last steps left
+    out, when that is fewer than 10, is merged into the one before; the final count stands there exactly when
+    filter_counts shows it.
     """
-    sizes = plausible_sizes(counts)
-    if not sizes:
-        return Table(STEPS[0], {}, {}, tuple(summed))
-    for step in STEPS:
-        rows = {layer: tuple(percent(value, step) for value in figures_of(cells)) for layer, cells in summed.items()}
-        candidates = _candidates(rows, summed, step, sizes)
-        if all(_survives(found) for found in candidates.values()):
-            return Table(step, rows, candidates, ())
-    while rows and not all(_survives(found) for found in candidates.values()):
-        rows.pop(min(candidates, key=lambda layer: (min(candidates[layer]), layer)))
-        candidates = _candidates(rows, summed, step, sizes)
-    return Table(step, rows, candidates, tuple(layer for layer in summed if layer not in rows))
+    merged: list[tuple[str, int]] = []
+    names, before, left = [], granted, granted
+    for name, left in flow:
+        names.append(name)
+        if before - left >= SMALLEST_COUNT:
+            merged.append((", ".join(names), left))
+            names, before = [], left
+    if names and merged:
+        merged[-1] = (", ".join([merged[-1][0], *names]), left)
+    rounded = [(name, round_count(people)) for name, people in merged]
+    return [(name, people) for name, people in rounded if people is not None]
 
 
-def describe_disclosure(counts: Counts, table: Table, repeats: int) -> dict[str, object]:
-    """The machine-readable disclosure record (SATRE 3.3.09): rules, what was coarsened or withheld, and
-    why."""
-    withheld: list[object] = [
-        {"what": f"accuracy, precision, recall, f1, balanced_accuracy: {layer}", "why": _why_row(counts)}
-        for layer in table.withheld
-    ]
+def filter_variants(used: int, flow: Sequence[tuple[str, int]]) -> dict[str, object]:
+    """How many variants were used and left out by each rule, rounded like people: exact numbers, compared between two
+    runs, would count the rare variants of whoever is in one of them only."""
+    left_out = [{"rule": rule, "variants": shown} for rule, n in flow if (shown := round_count(n)) is not None]
+    shown = round_count(used)
+    return {"left_out": left_out} if shown is None else {"left_out": left_out, "used": shown}
+
+
+def roc_grid(
+    chances: NDArray[np.float64], event: Whole, sizes: Sequence[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """(false positive rate, true positive rate) in percent at a grid of false positive rates; [] when withheld.
+
+    chances: (repeats, n). sizes: possible_sizes. Vertical averages over the repeats (Fawcett 2006, Pattern Recognit
+    Lett 27:861). A step of the grid holds at least 10 people without the event at every possible size; true positive
+    rates are rounded until at least 5 counts fit each.
+    """
+    well = min((people - events for people, events in sizes), default=0)
+    wide = next((step for step in (10, 20, 25, 50) if step * well >= 100 * SMALLEST_COUNT), None)
+    if wide is None:
+        return []
+    grid = np.arange(wide, 100, wide)
+    curves = [np.interp(grid / 100, *roc_curve(event, one)[:2]) for one in chances]
+    mean = np.mean(curves, axis=0)
+    for step in (5, 10, 20):
+        shown = [percent(float(value), step) for value in mean]
+        if all(_rates_that_fit(value, step, {events for _, events in sizes}) >= CANDIDATES_NEEDED for value in shown):
+            return [(0, 0), *zip(map(int, grid), shown, strict=True), (100, 100)]
+    return []
+
+
+def calibration_groups(chances: NDArray[np.float64], event: Whole, counts: Counts) -> list[tuple[int, int]]:
+    """(mean predicted, observed) percent in steps of 5, by groups of rising predicted chance; [] when withheld.
+
+    Groups begin as fifths of the people and are merged until each holds at least 10 people of both outcomes; one
+    group alone says nothing.
+    """
+    if counts.events is None:
+        return []
+    predicted = chances.mean(axis=0)
+    groups: list[Whole] = []
+    for part in np.array_split(np.argsort(predicted, kind="stable"), 5):
+        small = groups and _smaller_outcome(event[groups[-1]]) < SMALLEST_COUNT
+        if small:
+            groups[-1] = np.concatenate([groups[-1], part])
+        else:
+            groups.append(part)
+    if len(groups) > 1 and _smaller_outcome(event[groups[-1]]) < SMALLEST_COUNT:
+        groups[-2:] = [np.concatenate(groups[-2:])]
+    if len(groups) < 2:
+        return []
+    return [(percent(float(predicted[g].mean()), 5), percent(float(event[g].mean()), 5)) for g in groups]
+
+
+def genomic_bound(people: int) -> int:
+    """The most variants that may be reported on `people`: membership inference stays at AUC 0.60 or less.
+
+    AUC = Phi(sqrt(m / 2N)) for m statistics from N people (domain.md §5; Homer et al. 2008, Sankararaman et al.
+    2009), so m <= 0.128 N, for variants that were named beforehand; association.selection_costs has the others. The
+    ledger keeps what was spent by a dataset.
+    """
+    return people * 128 // 1000
+
+
+def least_people(counts: Counts) -> int:
+    """The smallest number of people that would have been printed as `counts`.
+
+    The genomic bound is taken from it, because the number of variants that are reported shows the bound: taken from the
+    exact number of people it would tell how many were left out.
+    """
     if counts.people is None:
-        withheld.append({"what": "people", "why": "fewer than 10 were left out; beside granted it would tell how many"})
-    if counts.events is None:
-        withheld.append({"what": "events, baseline", "why": "an outcome has fewer than 10 people"})
-    coarsened: list[object] = []
-    if table.rows and table.step > STEPS[0]:
-        coarsened.append(
-            {"what": "threshold figures", "step": table.step, "why": "matrix count below 5 at finer steps"}
-        )
-    if counts.events is None:
-        coarsened.append(
-            {"what": "auc, interval, gain", "step": STEPS[-1], "why": "an outcome has fewer than 10 people"}
-        )
-    matrices = {layer: {"one_pass": one, "all_repeats": every} for layer, (one, every) in table.candidates.items()}
-    return {
-        "type": "volens/disclosure/1",
-        "statistic_class": "metrics",
-        "statistics": 0,
-        "people": counts.granted,
-        "rules": [
-            {"rule": "small counts", "below": SMALLEST_COUNT, "source": "ACRO"},
-            {"rule": "rounded counts", "to": COUNT_GRID},
-            {"rule": "means over repeats", "repeats": repeats},
-            {"rule": "matrix count", "at_least": CANDIDATES_NEEDED, "step": table.step, "found": matrices},
-            {
-                "rule": "never leaves",
-                "what": ["per-person values", "coefficients", "fold membership", "ROC curve"],
-            },
-        ],
-        "coarsened": coarsened,
-        "withheld": withheld,
-    }
+        return counts.granted - SMALLEST_COUNT + 1
+    return max(SMALLEST_COUNT, counts.people - COUNT_GRID // 2)
 
 
-def _candidates(
-    rows: Mapping[str, tuple[int, ...]],
-    summed: Mapping[str, Cells],
-    step: int,
-    sizes: Sequence[tuple[int, int]],
-) -> dict[str, tuple[int, int]]:
-    """(one pass, all repeats) by layer. All layers share one cohort: a size that one row excludes is gone for
-    all."""
-    one_pass = {layer: [count_candidates(row, step, *size) for size in sizes] for layer, row in rows.items()}
-    shared = [all(found[at] for found in one_pass.values()) for at in range(len(sizes))]
-    result = {}
-    for layer, row in rows.items():
-        cells = summed[layer]
-        one = sum(found for found, possible in zip(one_pass[layer], shared, strict=True) if possible)
-        every = count_candidates(row, step, cells.tp + cells.fp + cells.fn + cells.tn, cells.tp + cells.fn)
-        result[layer] = (one, every)
-    return result
+def _round_counts(granted: int, people: int, events: int) -> Counts:
+    shown_people = round_count(people) if granted - people >= SMALLEST_COUNT else None
+    if min(events, people - events) < SMALLEST_COUNT:
+        return Counts(granted, shown_people, None, None)
+    baseline = percent(max(events, people - events) / people)
+    return Counts(granted, shown_people, round_count(events), baseline)
 
 
-def _survives(found: tuple[int, int]) -> bool:
-    return min(found) >= CANDIDATES_NEEDED
+def _prints_as(whole: Counts, counts: Counts) -> bool:
+    return counts in (whole, replace(whole, baseline=None))
+
+
+def _smaller_outcome(event: Whole) -> int:
+    return min(int(event.sum()), int((1 - event).sum()))
+
+
+def _rates_that_fit(shown: int, step: int, events: set[int]) -> int:
+    """(events, true positives) whose rate prints as `shown`."""
+    return sum(percent(tp / n, step) == shown for n in events for tp in range(n + 1))
+
+
+def _print(cells: Cells, level: int) -> dict[str, int]:
+    """What a level prints of a row."""
+    step, names = LEVELS[level]
+    printed = dict(zip(FIGURES, _percents(_column(cells), step)[:, 0].tolist(), strict=True))
+    return {name: printed[name] for name in names}
+
+
+def _column(cells: Cells) -> Whole:
+    return np.array([[cells.tp], [cells.fp], [cells.fn], [cells.tn]])
+
+
+def _percents(matrices: Whole, step: int) -> Whole:
+    """(figures, n): figures_of each of (4, n) matrices as nearest multiples of `step` percent, in whole numbers, since
+    a tie must fall alike wherever it is printed or counted."""
+    tp, fp, fn, tn = matrices
+    sick, well = tp + fn, tn + fp
+    parts = (
+        (tp + tn, sick + well),
+        (tp, np.maximum(tp + fp, 1)),  # tp is 0 where nobody is predicted: precision 0
+        (tp, sick),
+        (2 * tp, 2 * tp + fp + fn),
+        (tp * well + tn * sick, 2 * sick * well),
+    )
+    return np.stack([step * ((200 * part + step * whole) // (2 * step * whole)) for part, whole in parts])
+
+
+def _keys(printed: Whole, names: Sequence[str]) -> Whole:
+    """One number for each combination of the named figures."""
+    key = np.zeros(printed.shape[1], np.int64)
+    for at, name in enumerate(FIGURES):
+        if name in names:
+            key = key * 101 + printed[at]
+    return key
+
+
+def _printable(people: int, events: int) -> list[Whole]:
+    """By level, the keys that are printed there: those of at least 5 matrices that no finer level prints."""
+    tp, fp = np.indices((events + 1, people - events + 1)).reshape(2, -1)
+    left = np.stack([tp, fp, events - tp, people - events - fp])
+    printable = []
+    for step, names in LEVELS:
+        keys, which, found = np.unique(_keys(_percents(left, step), names), return_inverse=True, return_counts=True)
+        printable.append(keys[found >= CANDIDATES_NEEDED])
+        left = left[:, found[which] < CANDIDATES_NEEDED]
+    return printable
 
 
 def _window(shown: int, step: int, total: int) -> tuple[int, int]:
@@ -197,27 +297,3 @@ def _window(shown: int, step: int, total: int) -> tuple[int, int]:
     low = math.floor((shown - step / 2) / 100 * total) - 1
     high = math.ceil((shown + step / 2) / 100 * total) + 1
     return max(0, low), min(total, high) + 1
-
-
-def _fits(
-    row: Sequence[int], step: int, tp: int, fn: int, fp: NDArray[np.int64], tn: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    positive = np.maximum(tp + fp, 1)  # tp is 0 where nobody is predicted: precision 0, as in figures_of
-    recall = tp / (tp + fn)
-    figures: tuple[NDArray[np.float64] | float, ...] = (
-        (tp + tn) / (tp + fp + fn + tn),
-        tp / positive,
-        recall,
-        2 * tp / (2 * tp + fp + fn),
-        (recall + tn / (tn + fp)) / 2,
-    )
-    fits = np.ones(len(fp), dtype=np.bool_)
-    for shown, figure in zip(row, figures, strict=True):
-        fits &= step * np.floor(100 * figure / step + 0.5) == shown
-    return fits
-
-
-def _why_row(counts: Counts) -> str:
-    if counts.events is None:
-        return "an outcome has fewer than 10 people"
-    return "fewer than 5 confusion matrices fit even at 5 percent"

@@ -1,59 +1,153 @@
-"""The models of the catalogue, each one scikit-learn Pipeline: everything that is fitted is fitted inside the
-fold.
+"""The models of the catalogue, each one scikit-learn Pipeline: everything that is fitted is fitted inside the fold.
 
-Imputation, scaling, selection and the classifier see the training people of a fold only (domain.md §7:
-selection before cross-validation "finds" 90 % on noise).
+Imputation, scaling, selection, principal components and the classifier see the training people of a fold only
+(domain.md §7: selection before cross-validation "finds" 90 % on noise).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
+from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.feature_selection import SelectKBest
-from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import FeatureUnion, Pipeline
+from sklearn.svm import SVC
 
-LAYERS = ("genes", "clinical", "combined")
-GENES_KEPT = 10
+from analytics.catalogue import IMPUTERS, MODELS, SCALERS, SELECTORS
+from analytics.errors import CohortTooSmall, ParamsError
+from analytics.features import SCORES, Components, build_imputer, build_scaler
+
+# Whether `predict` is the model's estimate of a chance, or only orders people and says on which side of half they are.
+CALIBRATED: Mapping[str, bool] = {
+    "boosting": True,
+    "cnn": True,
+    "forest": True,
+    "knn": False,
+    "logistic": True,
+    "svm": False,
+}
+# None, or why no file of a fitted model may leave.
+RELEASABLE: Mapping[str, str | None] = {
+    "boosting": "model release is off",
+    "cnn": "model release is off",
+    "forest": "model release is off",
+    "knn": "it holds patients' rows (the training people are the model)",
+    "logistic": "model release is off",
+    "svm": "it holds patients' rows (support vectors)",
+}
 
 
-def build_logistic(genes: int, clinical: int) -> Pipeline:
-    """L2 logistic regression over a matrix whose first `genes` columns are expression, the next `clinical`
-    findings.
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """One model over a matrix whose first `genes` columns are genes (in genome order where there is one) and whose
+    next `clinical` are findings; either may be 0. NaN is missing.
 
-    Genes: median, z-score, the GENES_KEPT best by F; findings: median, z-score. C = 0.1: more columns than
-    events.
+    select, keep: by which score how many gene columns stay. components: principal components of all gene columns,
+    appended. device: for cnn only.
     """
-    parts: list[tuple[str, Pipeline, slice]] = []
-    if genes:
-        steps = [*_filled_and_scaled(), ("select", SelectKBest(score_by_f, k=min(GENES_KEPT, genes)))]
-        parts.append(("genes", Pipeline(steps), slice(0, genes)))
-    if clinical:
-        parts.append(("clinical", Pipeline(_filled_and_scaled()), slice(genes, genes + clinical)))
-    classifier = LogisticRegression(C=1.0, solver="newton-cholesky", max_iter=100)
-    return Pipeline([("layers", ColumnTransformer(parts)), ("classify", classifier)])
+
+    model: str
+    genes: int
+    clinical: int
+    select: str
+    keep: int
+    components: int
+    impute: str
+    scale: str
+    seed: int
+    device: str = "cpu"
 
 
-def score_by_f(x: NDArray[np.float64], y: NDArray[np.int64]) -> NDArray[np.float64]:
-    """One-way F statistic of each column for two classes; 0 for a column without variance.
+def build_model(blueprint: Blueprint) -> Pipeline:
+    """The unfitted pipeline. Raises ParamsError for a name outside the catalogue or counts that make no matrix.
 
-    x: (n, columns) without NaN; y: (n,) of 0 and 1. Equals sklearn's f_classif where that is defined.
+    Findings are never selected. Genes are filled and chosen as they were measured, since chi2 counts genotypes, and
+    scaled afterwards; findings are scaled before they are filled, since neighbours are found by distance.
     """
-    ones, zeros = x[y == 1], x[y == 0]
-    gap = ones.mean(axis=0) - zeros.mean(axis=0)
-    between = gap**2 * len(ones) * len(zeros) / len(x)
-    within = ((ones - ones.mean(axis=0)) ** 2).sum(axis=0) + ((zeros - zeros.mean(axis=0)) ** 2).sum(axis=0)
-    # Rounding leaves a constant column a within of about 1e-30, not 0.
-    varies = within > 1e-12 * len(x)
-    result: NDArray[np.float64] = np.zeros(x.shape[1])
-    result[varies] = between[varies] * (len(x) - 2) / within[varies]
-    return result
+    _check(blueprint)
+    parts: list[tuple[str, BaseEstimator, slice]] = []
+    if blueprint.genes:
+        parts.append(("genes", _build_gene_part(blueprint), slice(0, blueprint.genes)))
+    if blueprint.clinical:
+        steps = [("scale", build_scaler(blueprint.scale)), ("fill", build_imputer(blueprint.impute))]
+        columns = slice(blueprint.genes, blueprint.genes + blueprint.clinical)
+        parts.append(("clinical", Pipeline(steps), columns))
+    return Pipeline([("layers", ColumnTransformer(parts)), ("classify", _build_classifier(blueprint))])
 
 
-def _filled_and_scaled() -> list[tuple[str, object]]:
-    # keep_empty_features: a column that is missing in a whole training fold stays (as 0), so columns never
-    # shift.
-    return [("fill", SimpleImputer(strategy="median", keep_empty_features=True)), ("scale", StandardScaler())]
+def predict(fitted: Pipeline, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) in [0, 1], "event" from one half: the chance of the event, or for a model without chances (svm) the logistic
+    function of its margin, so that one half is margin 0 (see CALIBRATED)."""
+    if hasattr(fitted, "predict_proba"):
+        chance: NDArray[np.float64] = fitted.predict_proba(x)[:, 1]
+    else:
+        chance = expit(fitted.decision_function(x))
+    return chance
+
+
+class Neighbours(KNeighborsClassifier):  # type: ignore[misc]
+    """k nearest neighbours, refusing fewer training people than k when it is fitted and not when it is asked."""
+
+    def fit(self, x: NDArray[np.float64], y: NDArray[np.int64]) -> Self:
+        """Raises CohortTooSmall."""
+        if len(y) < self.n_neighbors:
+            raise CohortTooSmall("a training fold has fewer people than the neighbours that knn asks")
+        super().fit(x, y)
+        return self
+
+
+def _check(blueprint: Blueprint) -> None:
+    for name, known in (
+        (blueprint.model, MODELS),
+        (blueprint.select, SELECTORS),
+        (blueprint.impute, IMPUTERS),
+        (blueprint.scale, SCALERS),
+    ):
+        if name not in known:
+            raise ParamsError("a model's part is not one of " + ", ".join(known))
+    counts = (blueprint.genes, blueprint.clinical, blueprint.components)
+    if min(counts) < 0 or blueprint.genes + blueprint.clinical == 0 or (blueprint.genes and blueprint.keep < 1):
+        raise ParamsError("a model needs at least one column, and keeps at least one of its genes")
+
+
+def _build_gene_part(blueprint: Blueprint) -> Pipeline:
+    steps: list[tuple[str, BaseEstimator]] = [("scale", build_scaler(blueprint.scale))]
+    if blueprint.keep < blueprint.genes:
+        steps.insert(0, ("select", SelectKBest(SCORES[blueprint.select], k=blueprint.keep)))
+    if blueprint.components:
+        turned = Pipeline(
+            [("scale", build_scaler(blueprint.scale)), ("turn", Components(blueprint.components, blueprint.seed))]
+        )
+        steps = [("both", FeatureUnion([("chosen", Pipeline(steps)), ("components", turned)]))]
+    return Pipeline([("fill", build_imputer(blueprint.impute)), *steps])
+
+
+def _build_classifier(blueprint: Blueprint) -> BaseEstimator:
+    """Settings for some hundred to some thousand people and some dozen columns, chosen on simulated people only."""
+    match blueprint.model:
+        case "logistic":
+            return LogisticRegression(C=0.1, solver="newton-cholesky", max_iter=100)
+        case "svm":
+            return SVC(kernel="rbf", C=1.0, gamma="scale")
+        case "knn":
+            return Neighbours(n_neighbors=15, weights="distance")
+        case "forest":
+            return RandomForestClassifier(50, min_samples_leaf=5, n_jobs=1, random_state=blueprint.seed)
+        case "boosting":
+            return HistGradientBoostingClassifier(
+                max_iter=100, max_leaf_nodes=4, min_samples_leaf=10, early_stopping=False, random_state=blueprint.seed
+            )
+        case _:
+            # torch takes seconds and 200 MB to import: only who asks for a network pays.
+            from analytics.networks import ConvolutionClassifier
+
+            return ConvolutionClassifier(min(blueprint.keep, blueprint.genes), blueprint.seed, blueprint.device)

@@ -1,68 +1,225 @@
-"""The parameters of a run: params-schema.json as strict parsing into one dataclass."""
+"""The parameters of a run: params-schema.json as strict parsing into dataclasses, and the defaults that people get.
+
+What goes on the ledger is always complete: `complete` fills in what somebody left out before anything is signed.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+from jsonschema.exceptions import ValidationError, best_match
 
 from analytics.canonical import dump_canonical, load_strict
+from analytics.catalogue import LAYERS
 from analytics.errors import JsonRefused, ParamsError
-from analytics.models import LAYERS
+from analytics.readers.codes import VARIABLES
 
 MAX_BYTES = 2048
-# name: (least, most), both allowed; repeats from 10 because means over fewer betray cells (disclosure.py)
-BOUNDS = {"folds": (2, 10), "repeats": (10, 50), "permutations": (19, 1000), "seed": (0, 2**32 - 1)}
-HORIZON_DAYS = (1, 36_500)
+ANALYSES = ("evaluate", "associate", "frequencies")
+
+_COHORT = {"age": [0, 130], "with": [], "without": []}
+_VARIANTS = {"min_call_rate": "0.95", "min_depth": 0, "min_hwe": "0.000001", "min_maf": "0.01", "min_quality": 0,
+             "passed_only": True}  # fmt: skip
+_GENES = {"components": 0, "keep": 10, "select": "f", "source": "expression"}
+# Permutations cost the most: 99 are the fewest that can show p = .01.
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "evaluate": {"cohort": _COHORT, "genes": _GENES, "variants": _VARIANTS, "impute": "median", "scale": "z-score",
+                 "models": {"logistic": list(LAYERS)}, "folds": 5, "repeats": 10, "permutations": 99, "seed": 1,
+                 "clinical": ["age_years", "er_positive", "grade", "size_mm"]},
+    "associate": {"cohort": _COHORT, "variants": _VARIANTS, "clinical": [], "components": 2, "statistics": 10},
+    "frequencies": {"cohort": _COHORT, "variants": _VARIANTS},
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class CohortRules:
+    """Who is in: age at the index day in whole years, both ends included; codes are `system:beginning`."""
+
+    age: tuple[int, int]
+    present: tuple[str, ...]
+    absent: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is predicted within `horizon_days` after the index.
+
+    kind "distant-metastasis": follow-up counts from diagnosis, index and event are empty. kind "diagnosis": the
+    first fact with an index code is day 0; an event code after it, within the horizon, is the event. `excludes`:
+    whoever's follow-up ends earlier without an event is left out (else she counts as free of it).
+    """
+
+    kind: str
+    horizon_days: int
+    index: tuple[str, ...] = ()
+    event: tuple[str, ...] = ()
+    excludes: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class GeneRules:
+    """Gene columns: their source, and what is kept of them inside the fold."""
+
+    source: str
+    select: str
+    keep: int
+    components: int
+
+
+@dataclass(frozen=True, slots=True)
+class VariantRules:
+    """What a variant needs to be used: min_maf (frequency of the rarer allele), min_call_rate and min_hwe (exact p)
+    between 0 and 1; passed_only: FILTER passed in every file. A call below min_depth (DP) or min_quality (GQ) is
+    missing; a call without a value there has 0."""
+
+    min_maf: float
+    min_call_rate: float
+    min_hwe: float
+    min_depth: int
+    min_quality: int
+    passed_only: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    """One approved analysis. layers: in LAYERS' order; horizon_days counts from diagnosis."""
+    """One approved analysis; what another kind of analysis has is empty here.
 
-    model: str
-    layers: tuple[str, ...]
-    horizon_days: int
-    folds: int
-    repeats: int
-    permutations: int
-    seed: int
+    models: (model, layers in LAYERS' order), in the catalogue's order.
+    """
+
+    analysis: str
+    cohort: CohortRules
+    variants: VariantRules
+    outcome: Outcome | None = None
+    genes: GeneRules | None = None
+    clinical: tuple[str, ...] = ()
+    impute: str = "median"
+    scale: str = "z-score"
+    models: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    folds: int = 0
+    repeats: int = 0
+    permutations: int = 0
+    seed: int = 0
+    components: int = 0
+    statistics: int = 0
+    sites: tuple[str, ...] = ()
+
+    @property
+    def gene_source(self) -> str:
+        """Which gene record people must have: expression, variants or none (where no layer looks at genes)."""
+        if self.genes is None:
+            return "variants"
+        return "none" if all(layers == ("clinical",) for _, layers in self.models) else self.genes.source
+
+
+def complete(document: Mapping[str, Any]) -> bytes:
+    """Canonical parameters from what somebody wrote down, the rest as the defaults. Raises ParamsError.
+
+    {"analysis":"evaluate","outcome":{"kind":"distant-metastasis","horizon_days":1825}} is enough.
+    """
+    analysis = document.get("analysis", "evaluate")
+    defaults = _DEFAULTS.get(analysis) if isinstance(analysis, str) else None
+    if defaults is None:
+        raise ParamsError("parameters: analysis is not one of " + ", ".join(ANALYSES))
+    whole: dict[str, Any] = {"analysis": analysis, **defaults, **document}
+    for name in ("cohort", "genes", "variants"):
+        if name in defaults and isinstance(document.get(name), Mapping):
+            whole[name] = {**defaults[name], **document[name]}
+    try:
+        params = dump_canonical(whole)
+    except JsonRefused as refused:
+        raise ParamsError(f"parameters: {refused}") from None
+    parse_params(params)
+    return params
 
 
 def parse_params(params: bytes) -> Params:
-    """Parameters from canonical JSON of at most 2 KiB, all seven fields present. Raises ParamsError.
-
-    {"folds":5,"layers":["clinical","combined","genes"],"model":"logistic",
-     "outcome":{"horizon_days":1825,"kind":"distant-metastasis"},"permutations":100,"repeats":10,"seed":7}
-    """
+    """Parameters from canonical JSON of at most 2 KiB, every field present. Raises ParamsError."""
     try:
-        document = load_strict(params, max_bytes=MAX_BYTES, max_depth=3)
+        document = load_strict(params, max_bytes=MAX_BYTES, max_depth=5)
     except JsonRefused as refused:
         raise ParamsError(f"parameters: {refused}") from None
-    if not isinstance(document, dict) or set(document) != {"model", "layers", "outcome", *BOUNDS}:
-        raise ParamsError("parameters: they must be exactly model, layers, outcome, " + ", ".join(BOUNDS))
-    numbers = {name: _integer(name, document[name], *bounds) for name, bounds in BOUNDS.items()}
-    if document["model"] != "logistic":
-        raise ParamsError("parameters: the model is not in the catalogue (logistic)")
-    parsed = Params("logistic", _layers(document["layers"]), _horizon(document["outcome"]), **numbers)
-    if dump_canonical(document) != params:
+    if b"\\" in params:  # a pattern's end also matches before a line break
+        raise ParamsError("parameters: a string holds a character that is not allowed")
+    _check(document)
+    if not isinstance(document, dict) or dump_canonical(document) != params:
         raise ParamsError("parameters: they are not canonical JSON (sorted keys, no spaces)")
+    parsed = _build(document)
+    _check_sense(parsed)
     return parsed
 
 
-def _integer(name: str, value: object, least: int, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ParamsError(f"parameters: {name} is not an integer from {least} to {most}")
-    return value
+def _check(document: object) -> None:
+    """The document is what its own branch of the schema says; one sentence about the first thing that is not."""
+    analysis = document.get("analysis") if isinstance(document, dict) else None
+    if not isinstance(analysis, str) or analysis not in ANALYSES:
+        raise ParamsError("parameters: analysis is not one of " + ", ".join(ANALYSES))
+    error = best_match(_validator(analysis).iter_errors(document))
+    if error is not None:
+        raise ParamsError(f"parameters: {_sentence(error)}")
 
 
-def _layers(value: object) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value or any(layer not in LAYERS for layer in value):
-        raise ParamsError("parameters: layers is not a list of " + ", ".join(LAYERS))
-    if len(set(value)) != len(value):
-        raise ParamsError("parameters: layers names a layer twice")
-    return tuple(layer for layer in LAYERS if layer in value)
+@cache
+def _validator(analysis: str) -> Draft202012Validator:
+    schema = json.loads((Path(__file__).parent / "params-schema.json").read_bytes())
+    return Draft202012Validator({"$ref": f"#/$defs/{analysis}", "$defs": schema["$defs"]})
 
 
-def _horizon(value: object) -> int:
-    if not isinstance(value, dict) or set(value) != {"kind", "horizon_days"} or value["kind"] != "distant-metastasis":
-        raise ParamsError("parameters: outcome is not a distant-metastasis outcome with horizon_days")
-    return _integer("outcome horizon_days", value["horizon_days"], *HORIZON_DAYS)
+def _sentence(error: ValidationError) -> str:
+    where = ".".join(str(step) for step in error.absolute_path) or "the document"
+    schema: Any = error.schema
+    given: Any = error.instance
+    match error.validator:
+        case "required":
+            return f"{where} lacks {', '.join(sorted(set(schema['required']) - set(given)))}"
+        case "additionalProperties":
+            return f"{where} may have only {', '.join(sorted(schema['properties']))}"
+    holder: Any = error
+    while holder is not None and "description" not in holder.schema:
+        holder = holder.parent
+    return f"{where} is not {holder.schema['description']}" if holder is not None else f"{where} is not as it must be"
+
+
+def _build(document: Mapping[str, Any]) -> Params:
+    cohort, given = document["cohort"], dict(document)
+    rules: dict[str, Any] = {n: float(v) if isinstance(v, str) else v for n, v in document["variants"].items()}
+    fields: dict[str, Any] = {
+        "cohort": CohortRules(tuple(cohort["age"]), tuple(cohort["with"]), tuple(cohort["without"])),
+        "variants": VariantRules(**rules),
+    }
+    if "outcome" in given:
+        outcome = given["outcome"]
+        fields["outcome"] = Outcome(outcome["kind"], outcome["horizon_days"], tuple(outcome.get("index", ())),
+                                    tuple(outcome.get("event", ())), outcome.get("censoring") != "event-free")
+    if "genes" in given:
+        fields["genes"] = GeneRules(**given["genes"])
+    if "models" in given:
+        fields["models"] = tuple((model, tuple(layer for layer in LAYERS if layer in layers))
+                                 for model, layers in sorted(given["models"].items()))
+    for name in ("clinical", "sites"):
+        if name in given:
+            fields[name] = tuple(given[name])
+    return Params(**{**given, **fields})
+
+
+def _check_sense(params: Params) -> None:
+    """What a schema cannot say: parts that contradict each other."""
+    if params.cohort.age[0] > params.cohort.age[1]:
+        raise ParamsError("parameters: cohort.age begins after it ends")
+    unknown = [name for name in params.clinical if name not in (*VARIABLES, "female")]
+    if unknown:
+        raise ParamsError("parameters: clinical names a variable that is not in the dictionary",
+                          "Choose among: " + ", ".join(sorted((*VARIABLES, "female"))))  # fmt: skip
+    layers = {layer for _, chosen in params.models for layer in chosen}
+    if params.genes is not None and params.genes.source == "none" and layers & {"genes", "combined"}:
+        raise ParamsError("parameters: a layer needs genes, but genes.source is none")
+    if params.genes is not None and (params.genes.source, params.genes.select) == ("expression", "chi2"):
+        raise ParamsError("parameters: genes.select chi2 counts genotypes, and expression has none")
+    if not params.clinical and layers & {"clinical", "combined"}:
+        raise ParamsError("parameters: a layer needs clinical variables, but clinical is empty")

@@ -140,6 +140,8 @@ class Attempt(BaseModel):
     leaseUntil: int
     listHash: str
     checkers: list[str] = Field(description="Who looked at its output.")
+    record: dict[str, Any] | None = Field(
+        None, description="Device, peak memory in bytes and seconds by phase, once it is sealed.")
 
 
 class Output(BaseModel):
@@ -176,6 +178,7 @@ class RunSummary(BaseModel):
 
 class Run(RunSummary):
     failure: str | None = Field(description="Why no worker will try again.")
+    waiting: str | None = Field(description="Why it is not being computed right now.")
     dataset: str
     codeHash: str
     params: str
@@ -219,6 +222,37 @@ class Access(BaseModel):
 class Accesses(BaseModel):
     subject: str
     accesses: list[Access]
+
+
+class Effect(BaseModel):
+    """A run that a withdrawal met; `stopped` is seconds until its process was dead."""
+
+    run: str
+    was: Literal["queued", "computing", "sealed", "released"]
+    attempt: int
+    stopped: str | None
+    sealed: bool = Field(description="It finished all the same; the ledger refuses the release of its output.")
+    nextAttempt: int
+    nextBlock: int
+    state: str
+    sentence: str
+
+
+class Withdrawal(BaseModel):
+    """`settled`: everything that can be stopped was."""
+
+    dataset: str
+    kind: Literal["revoked", "narrowed"]
+    tx: str
+    block: int
+    time: int
+    settled: bool
+    effects: list[Effect]
+
+
+class Withdrawals(BaseModel):
+    subject: str
+    withdrawals: list[Withdrawal]
 
 
 class Denial(BaseModel):

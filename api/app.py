@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import DoorError
+from api.pages.site import Front, create_pages
 from api.problems import Problem, answer_problem
 from api.routes import committee, people, runs, trail
 from api.services import Services, open_services
@@ -40,6 +41,7 @@ def create_app(services: Services) -> FastAPI:
     for router in (people.router, people.lists, committee.router, committee.lists, runs.router, trail.router):
         app.include_router(router)
     app.add_exception_handler(HTTPException, answer_problem)
+    app.add_middleware(Front, pages=create_pages(services))
     app.add_middleware(Headers)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
@@ -54,7 +56,9 @@ class Headers:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message).update(_HEADERS)
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)  # pages have a policy of their own
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

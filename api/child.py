@@ -6,15 +6,22 @@ through pipes and never sees a key or plaintext.
 1. Check the run's parameters; make the worker key, say its public half and the hash of the code that will compute.
 2. Open the pieces, then each object: hash and key commitment before decryption.
 3. Compute and filter; refuse a cohort below the minimum.
-4. Draw the output's key, have its shares wrapped, seal the output; say what the ledger will commit to.
+4. Draw the output's key, have its shares wrapped, seal the output; say what the ledger will commit to, and the run
+   record: device, memory and seconds of each phase.
 """
 
 from __future__ import annotations
 
+import ctypes
+import os
 import resource
 import secrets
-import sys
+import signal
+import socket
+import time
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from analytics.code import code_hash, params_schema_hash
@@ -35,39 +42,93 @@ from governance.envelope import (
 )
 from governance.errors import GovernanceError
 from governance.keys import new_pair
-from governance.vault import open_record, seal_record
+from governance.vault import Shares, open_record, seal_records
 from governance.verify import canonical_json
 
 MEMORY = 12 << 30  # bytes of address space
 CPU_SECONDS = 4 * 3600
+PDEATHSIG, DUMPABLE = 1, 4  # prctl(2)
+
+
+def serve(descriptor: int) -> int:
+    """Load what computing needs, then fork a child for each request on the socket until its other end closes.
+
+    A request is one byte with the child's two pipe ends; the answer is its pid with its process descriptor.
+    """
+    code = code_hash()  # before loading: what a child states is the code that it runs
+    from analytics import networks, run  # noqa: F401 (loaded here for every child; networks brings torch)
+
+    networks.warm_up()
+    if code != code_hash():
+        return 1
+    server = os.getpid()
+    with socket.socket(fileno=descriptor) as requests:
+        while True:
+            said, descriptors, _, _ = socket.recv_fds(requests, 1, 2)
+            _reap()
+            if not said:
+                return 0
+            pid = os.fork()
+            if pid == 0:
+                status = 1
+                try:
+                    requests.close()
+                    status = _begin(server, descriptors, code)
+                finally:
+                    os._exit(status)
+            process = os.pidfd_open(pid)
+            socket.send_fds(requests, [str(pid).encode()], [process])
+            for one in (process, *descriptors):
+                os.close(one)
+
+
+def _reap() -> None:
+    """Forget children that ended; until then their pid is nobody else's."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _begin(server: int, descriptors: list[int], code: bytes) -> int:
+    """Become a process of its own that dies with the server, its pipes as standard input and output."""
+    os.setsid()
+    ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != server:
+        return 1
+    for number, one in enumerate(descriptors):
+        os.dup2(one, number)
+        os.close(one)
+    with open(0, "rb", closefd=False) as source, open(1, "wb", closefd=False) as sink:
+        return attempt(source, sink, code)
 
 
 def limit() -> None:
     """No core file, no file larger than nothing, bounded memory and time, no debugger."""
-    import ctypes
-
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    if not Path("/dev/nvidiactl").exists():  # a GPU's driver reserves far more addresses than it uses
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
-    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+    ctypes.CDLL(None).prctl(DUMPABLE, 0, 0, 0, 0)
 
 
-def main() -> int:
-    """Speak frames on standard input and output until the attempt is done."""
+def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
+    """Speak frames on the two pipes until the attempt is done."""
     limit()
-    source, sink = sys.stdin.buffer, sys.stdout.buffer
-    sys.stdout = sys.stderr  # a stray print must not end up between frames
     private, public = new_pair()
     try:
-        from analytics import run as analysis  # heavy: only a child that will compute loads it
+        from analytics import run as analysis
 
         asked, _ = read_frame(source)
-        analysis.parse_params(asked["params"].encode())
-        write_frame(sink, {"say": "ready", "workerKey": public.hex(), "codeHash": code_hash().hex(),
+        parsed = analysis.parse_params(asked["params"].encode())
+        if "rehearse" in asked:
+            _rehearse(sink, asked, parsed)
+            return 0
+        write_frame(sink, {"say": "ready", "workerKey": public.hex(), "codeHash": code.hex(),
                            "paramsSchema": params_schema_hash().hex()})  # fmt: skip
         job, blobs = read_frame(source)
+        clock = Phases()
         pieces = decode_pieces(
             open_message(private, bytes.fromhex(job["info"]), blobs[0]), bytes.fromhex(job["broker"])
         )
@@ -76,34 +137,22 @@ def main() -> int:
             shares.setdefault(piece.record, []).append(piece.share)
         inputs = []
         for item, blob in zip(job["records"], blobs[1:], strict=True):
-            record, subject = bytes.fromhex(item["record"]), bytes.fromhex(item["subject"])
-            label = Label(
-                bytes.fromhex(job["identity"]),
-                record,
-                subject,
-                bytes.fromhex(job["dataset"]),
-                item["category"],
-                item["version"],
-            )
-            plaintext = open_record(blob, bytes.fromhex(item["ciphertext"]), label, shares.get(record, []))
+            plaintext = open_record(blob, bytes.fromhex(item["ciphertext"]), _label(job, item),
+                                    shares.get(bytes.fromhex(item["record"]), []))  # fmt: skip
             inputs.append(analysis.Input(item["subject"], item["category"], plaintext))
+        clock.enter("parse")
         write_frame(sink, {"say": "progress", "step": "decrypted", "fraction": 0.0})
-        result = analysis.run(job["params"].encode(), inputs, job["minimum"], _teller(sink))
-        _seal(source, sink, job, result)
+        tell = _teller(sink, clock)
+        result = analysis.run(job["params"].encode(), inputs, job["minimum"], tell, job["device"])
+        clock.enter("seal")
+        _seal(source, sink, job, result, clock)
     except CohortTooSmall as error:
         write_frame(sink, {"say": "failed", "kind": "cohort", "message": str(error), "hint": error.hint})
     except (AnalyticsError, GovernanceError) as error:
         write_frame(sink, {"say": "failed", "kind": "refused", "message": str(error), "hint": error.hint})
     except MemoryError:
-        write_frame(
-            sink,
-            {
-                "say": "failed",
-                "kind": "memory",
-                "message": "the run needs more memory than a worker has",
-                "hint": "ask for fewer repeats or a smaller model",
-            },
-        )
+        write_frame(sink, {"say": "failed", "kind": "memory", "message": "the run needs more memory than a worker has",
+                           "hint": "ask for fewer repeats or a smaller model"})  # fmt: skip
     except PipeClosed:
         return 1
     except Exception:  # a fault of the code would be the same at every attempt; no value of it leaves this process
@@ -112,7 +161,39 @@ def main() -> int:
     return 0
 
 
-def _seal(source: BinaryIO, sink: BinaryIO, job: dict[str, Any], result: Any) -> None:
+class Phases:
+    """Seconds spent in each phase of an attempt, from decrypting on."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._phase, self._since = "decrypt", time.monotonic()
+
+    def enter(self, phase: str) -> None:
+        now = time.monotonic()
+        self.seconds[self._phase] = self.seconds.get(self._phase, 0.0) + now - self._since
+        self._phase, self._since = phase, now
+
+
+def _rehearse(sink: BinaryIO, asked: dict[str, Any], parsed: Any) -> None:
+    """The same computation on invented people: nobody's data, so nothing is sealed."""
+    from analytics.run import run
+    from analytics.twin import invent
+
+    clock = Phases()
+    inputs = invent(parsed, asked["rehearse"], 1)
+    clock.enter("parse")
+    result = run(asked["params"].encode(), inputs, 1, _teller(sink, clock), asked["device"])
+    clock.enter("end")
+    write_frame(sink, {"say": "rehearsed", "result": result.result.decode(), "record": _record(asked["device"], clock),
+                       "disclosure": result.disclosure.decode()})  # fmt: skip
+
+
+def _label(job: dict[str, Any], item: dict[str, Any]) -> Label:
+    return Label(bytes.fromhex(job["identity"]), bytes.fromhex(item["record"]), bytes.fromhex(item["subject"]),
+                 bytes.fromhex(job["dataset"]), item["category"], item["version"])  # fmt: skip
+
+
+def _seal(source: BinaryIO, sink: BinaryIO, job: dict[str, Any], result: Any, clock: Phases) -> None:
     """Encrypt the filtered result and say what it is; its salt lies inside."""
     run, attempt = bytes.fromhex(job["run"]), int(job["attempt"])
     identity, dataset = bytes.fromhex(job["identity"]), bytes.fromhex(job["dataset"])
@@ -126,17 +207,18 @@ def _seal(source: BinaryIO, sink: BinaryIO, job: dict[str, Any], result: Any) ->
         }
     )
 
-    def wrap(shares: tuple[bytes, bytes, bytes]) -> list[WrappedShare]:
+    def wrap(shares: list[Shares]) -> list[list[WrappedShare]]:
         broker = bytes.fromhex(job["broker"])
-        items = [WrapItem(run, dataset, run, attempt, j, share) for j, share in enumerate(shares)]
+        items = [WrapItem(run, dataset, run, attempt, j, share) for j, share in enumerate(shares[0])]
         sealed = seal_message(
             bytes.fromhex(job["exchangeKey"]), wrap_info(identity, broker), encode_wrap_request(items)
         )
         write_frame(sink, {"say": "wrap"}, sealed)
         _, wrapped = read_frame(source)
-        return [WrappedShare(broker, j, share) for j, share in enumerate(wrapped)]
+        return [[WrappedShare(broker, j, share) for j, share in enumerate(wrapped)]]
 
-    sealed = seal_record(Label(identity, run, run, dataset, OUTPUT, attempt), plaintext, wrap)
+    sealed = seal_records([(Label(identity, run, run, dataset, OUTPUT, attempt), plaintext)], wrap)[0]
+    clock.enter("end")
     write_frame(
         sink,
         {
@@ -147,17 +229,26 @@ def _seal(source: BinaryIO, sink: BinaryIO, job: dict[str, Any], result: Any) ->
             "keyCommitment": sealed.key_commitment.hex(),
             "outputClass": result.output_class,
             "statistics": result.statistics,
+            "record": _record(job["device"], clock),
         },
         sealed.blob,
     )
 
 
-def _teller(sink: BinaryIO) -> Callable[[str, float], None]:
+def _record(device: str, clock: Phases) -> dict[str, Any]:
+    """The run record: where it was computed, the most memory it had, seconds by phase. Not part of the result."""
+    from analytics.networks import describe_device
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    seconds = {phase: f"{spent:.4f}" for phase, spent in clock.seconds.items()}
+    known = {name: value for name, value in describe_device(device).items() if value is not None}
+    return {**known, "peakMemory": peak, "seconds": seconds}
+
+
+def _teller(sink: BinaryIO, clock: Phases) -> Callable[[str, float], None]:
     def tell(step: str, fraction: float) -> None:
+        if step in ("compute", "filter"):
+            clock.enter({"filter": "disclosure"}.get(step, step))
         write_frame(sink, {"say": "progress", "step": step, "fraction": fraction})
 
     return tell
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,14 +1,20 @@
-"""The supervisor's end of a child: started without network, spoken to through two pipes, killed in the end."""
+"""The supervisor's end of a child: forked without network, spoken to through two pipes, killed in the end.
+
+Loading the models' libraries takes seconds, so one process (`ForkServer`) loads them once, holds nothing else, and
+each attempt is a fork of it: a process of its own, with its own session, that dies with the server.
+"""
 
 from __future__ import annotations
 
 import os
 import select
+import signal
+import socket
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 from api.pipe import PipeClosed, read_frame, write_frame
 from chain.tether import tether
@@ -24,33 +30,76 @@ class AttemptEnded(Exception):
         self.pause = pause
 
 
-class Child:
-    """The child process and its two pipes."""
+class ForkServer:
+    """Starts children; its own process starts with the first of them, or with `warm`, and again when it is gone.
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        self.process = process
-        self._stdin, self._stdout = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
-        os.set_blocking(self._stdin.fileno(), False)
+    `folder` is put before the installed packages (a copied package shows another code hash). Call from threads that
+    live as long as the server should: it dies with the one that started it.
+    """
 
-    @classmethod
-    def start(cls, folder: Path | None, isolated: bool) -> Child:
-        """`folder` is put before the installed packages (a copied package shows another code hash)."""
-        path = f"sys.path.insert(0, {str(folder)!r}); " if folder else ""
-        code = f"import sys; {path}from api.child import main; sys.exit(main())"
-        argv = tether([sys.executable, "-I", "-c", code], isolated=isolated)
+    def __init__(self, folder: Path | None = None, isolated: bool = True) -> None:
+        self.folder, self.isolated = folder, isolated
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+
+    def warm(self) -> None:
+        """Start loading, without waiting for it."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        self.end()
+        ours, theirs = socket.socketpair()
+        path = f"sys.path.insert(0, {str(self.folder)!r}); " if self.folder else ""
+        code = f"import sys; {path}from api.child import serve; sys.exit(serve({theirs.fileno()}))"
         environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        return cls(
-            subprocess.Popen(
-                argv,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-                cwd="/",
-                start_new_session=True,
-                bufsize=0,
-            )
-        )
+        with theirs:
+            self._process = subprocess.Popen(
+                tether([sys.executable, "-I", "-c", code], isolated=self.isolated),
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                env=environment, cwd="/", start_new_session=True, pass_fds=(theirs.fileno(),),
+            )  # fmt: skip
+        ours.settimeout(SILENCE)
+        self._socket = ours
+
+    def child(self) -> Child:
+        """A new child. Raises AttemptEnded when none can be had."""
+        self.warm()
+        connection = self._socket
+        to_child, ours_out = os.pipe()
+        ours_in, from_child = os.pipe()
+        try:
+            if connection is None:
+                raise OSError("no server")
+            socket.send_fds(connection, [b"f"], [to_child, from_child])
+            said, descriptors, _, _ = socket.recv_fds(connection, 32, 1)
+            if len(descriptors) != 1:
+                raise OSError("the server is gone")
+        except OSError:
+            os.close(ours_out)
+            os.close(ours_in)
+            self.end()
+            raise AttemptEnded("no computing process can be started", pause=5) from None
+        finally:
+            os.close(to_child)
+            os.close(from_child)
+        return Child(int(said), descriptors[0], ours_out, ours_in)
+
+    def end(self) -> None:
+        """Stop the server, and with it every child."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        if self._socket is not None:
+            self._socket.close()
+        self._process = self._socket = None
+
+
+class Child:
+    """One attempt's process, by its pid and process descriptor, and the two pipes to it."""
+
+    def __init__(self, pid: int, descriptor: int, stdin: int, stdout: int) -> None:
+        self.pid = pid
+        self._descriptor, self._stdin, self._stdout = descriptor, stdin, stdout
+        os.set_blocking(stdin, False)
 
     def say(self, header: dict[str, Any], *blobs: bytes) -> None:
         try:
@@ -68,13 +117,13 @@ class Child:
         """Some bytes of a frame; a child that stops in the middle of one is given up."""
         if not self.has_something(SILENCE):
             raise AttemptEnded("the child says nothing", pause=2)
-        return os.read(self._stdout.fileno(), size)
+        return os.read(self._stdout, size)
 
     def write(self, data: memoryview) -> int:
         """Some bytes of a frame; a child that does not take them is given up."""
         if not select.select([], [self._stdin], [], SILENCE)[1]:
             raise AttemptEnded("the child takes nothing", pause=2)
-        return os.write(self._stdin.fileno(), data)
+        return os.write(self._stdin, data)
 
     def flush(self) -> None:
         """Nothing is held back."""
@@ -82,10 +131,20 @@ class Child:
     def has_something(self, seconds: float) -> bool:
         return bool(select.select([self._stdout], [], [], seconds)[0])
 
+    @property
+    def alive(self) -> bool:
+        return self._descriptor >= 0 and not select.select([self._descriptor], [], [], 0)[0]
+
     def end(self) -> None:
-        """Kill it, and with it every key and plaintext it held."""
-        self.process.kill()
-        self.process.wait()
-        for stream in (self._stdin, self._stdout):
-            with suppress(OSError):
-                stream.close()
+        """Kill it with whatever it started, and with it every key and plaintext it held; returns when it is gone."""
+        if self._descriptor < 0:
+            return
+        with suppress(ProcessLookupError):  # it leads no group yet
+            if self.alive:  # its group's number is its own for as long as it lives
+                os.killpg(self.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+        select.select([self._descriptor], [], [], 10)
+        for descriptor in (self._descriptor, self._stdin, self._stdout):
+            os.close(descriptor)
+        self._descriptor = -1

@@ -129,6 +129,10 @@ class Client:
             "revoke": wire("Revoke", message), "signer": self.wallet.signer.hex(),
             "signature": self._sign("Revoke", message)})
 
+    def withdrawals(self) -> list[dict[str, Any]]:
+        """What followed from each withdrawal of one's own, newest first."""
+        return list(self._get(f"/subjects/{self._own_id()}/withdrawals", signed_in=True)["withdrawals"])
+
     def accesses(self, subject: bytes | None = None) -> list[dict[str, Any]]:
         """Who used her data; another person's only for an auditor."""
         wanted = subject.hex() if subject else self._own_id()

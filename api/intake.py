@@ -1,19 +1,26 @@
 """What people bring in by hand: records of a cohort and parameters of a run, checked before anything is done with them.
+
+Genomes and charts come in by lanes of their own (api/lanes.py).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from api.errors import UsageError
 from chain.events import Enrolled, Event, RecordsSealed, parse
 from governance.consent import CATEGORIES, names_of
-from governance.ingest import Source, load_leaves
+from governance.ingest import Source, encrypt, leaves_root, load_leaves
 from governance.vault import Bucket
 from governance.verify import Malformed, strict_json
+
+if TYPE_CHECKING:
+    from api.client import Client
+    from governance.brokers import BrokerClient
 
 _SUBJECT = re.compile(r"[0-9a-f]{64}")
 _MAX_RECORD = 64 << 20  # bytes
@@ -29,7 +36,7 @@ def from_gse7390(people: Path | None) -> list[Source]:
         ids = strict_json(people.read_bytes())
     except (Malformed, OSError):
         ids = None
-    if not isinstance(ids, list) or not 0 < len(ids) <= PEOPLE or not all(_is_id(name) for name in ids):
+    if not isinstance(ids, list) or not 0 < len(ids) <= PEOPLE or not all(is_id(name) for name in ids):
         raise UsageError(f"the list does not hold 1 to {PEOPLE} patient ids", "the first gets the first record")
     if len(set(ids)) != len(ids):
         raise UsageError("the list of people names somebody twice", "one record is one person's")
@@ -69,31 +76,46 @@ def check_records(sources: Sequence[Source]) -> None:
             raise UsageError(f"the record {name} cannot be taken: {error}", "correct it, then ingest again") from None
 
 
-def check_enrolled(bundle: Mapping[str, Any], sources: Sequence[Source]) -> None:
-    """Everybody in `sources` is enrolled, as the exported trail has it: custody wraps no key for anybody else.
+def bring_in(
+    me: Client, broker: BrokerClient, bucket: Bucket, dataset: bytes, sources: Iterable[Source],
+    versions: Mapping[bytes, int] | None = None, progress: Callable[[int], None] = lambda _: None,
+) -> dict[str, Any]:
+    """Encrypt every source, register the ingest in the custodian's name, and hand its list to the broker.
+
+    The answer holds the receipt, the ingest's id, the number of records and their list.
+    """
+    leaves = encrypt(sources, dataset, me.identity_id, broker, bucket, versions, progress)
+    ingest, listed = secrets.token_bytes(32), [leaf.to_json() for leaf in leaves]
+    answer = me.register_records(dataset, ingest, leaves_root(ingest, dataset, leaves), listed)
+    broker.hand_over(ingest, listed)
+    return answer | {"ingest": ingest.hex(), "records": len(leaves), "leaves": leaves}
+
+
+def check_enrolled(bundle: Mapping[str, Any], subjects: Iterable[bytes]) -> None:
+    """Everybody is enrolled, as the exported trail has it: custody wraps no key for anybody else.
 
     Raises UsageError.
     """
     enrolled = {event.subject for event in _events(bundle) if isinstance(event, Enrolled)}
-    strangers = sorted({source.subject.hex() for source in sources if source.subject not in enrolled})
+    strangers = sorted({subject.hex() for subject in subjects if subject not in enrolled})
     if strangers:
         others = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""
         raise UsageError(f"nobody is enrolled under {strangers[0]}{others}",
                          "people enrol first: volens enrol invite, then volens enrol submit; nothing was encrypted")
 
 
-def check_params(params: bytes) -> None:
-    """The parameters (canonical JSON) are what the worker's code takes, else the run would end as failed.
-
-    Raises UsageError.
-    """
+def complete_params(document: object) -> bytes:
+    """Canonical parameters from what somebody wrote down; what is left out gets its default. Raises UsageError."""
     from analytics.errors import ParamsError
-    from analytics.params import parse_params  # a second: it names the models' layers, and so imports them
+    from analytics.params import complete
 
     try:
-        parse_params(params)
+        if not isinstance(document, dict):
+            raise ParamsError("parameters: they are not one JSON object")
+        return complete(document)
     except ParamsError as error:
-        raise UsageError(str(error), "compare them with analytics/params-schema.json; nothing was signed") from None
+        hint = error.hint if error.hint != ParamsError.hint else "compare them with analytics/params-schema.json"
+        raise UsageError(str(error), f"{hint}; nothing was signed") from None
 
 
 def registered_versions(bundle: Mapping[str, Any], dataset: bytes, bucket: Bucket) -> dict[bytes, int]:
@@ -115,7 +137,7 @@ def _events(bundle: Mapping[str, Any]) -> Iterator[Event | None]:
 
 def _records(folder: Path) -> Iterator[Source]:
     for path in sorted(folder.glob("*/*")):
-        if not _is_id(path.parent.name) or path.suffix != ".json" or path.stem not in CATEGORIES or path.is_symlink():
+        if not is_id(path.parent.name) or path.suffix != ".json" or path.stem not in CATEGORIES or path.is_symlink():
             raise UsageError("the folder holds a file that is not SUBJECT/CATEGORY.json",
                              "subjects are 64 hex digits; categories: " + ", ".join(CATEGORIES))
         if path.stat().st_size > _MAX_RECORD:
@@ -123,5 +145,5 @@ def _records(folder: Path) -> Iterator[Source]:
         yield Source(bytes.fromhex(path.parent.name), CATEGORIES[path.stem], path.read_bytes())
 
 
-def _is_id(name: object) -> bool:
+def is_id(name: object) -> bool:
     return isinstance(name, str) and _SUBJECT.fullmatch(name) is not None

@@ -6,6 +6,10 @@ import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from analytics.canonical import check_depth
+from analytics.errors import JsonRefused
+
+MAX_DEPTH = 32
 MAX_HEADER = 16 << 20
 MAX_BLOB = 1 << 30
 
@@ -45,7 +49,12 @@ def read_frame(stream: Readable) -> tuple[dict[str, Any], list[bytes]]:
     size = int.from_bytes(_exactly(stream, 4), "big")
     if size > MAX_HEADER:
         raise PipeClosed("this is no frame")
-    header: dict[str, Any] = json.loads(_exactly(stream, size))
+    try:
+        text = _exactly(stream, size).decode()
+        check_depth(text, MAX_DEPTH)
+    except (JsonRefused, UnicodeDecodeError):
+        raise PipeClosed("this is no frame") from None
+    header: dict[str, Any] = json.loads(text)
     sizes = header.pop("blobs")
     if sum(sizes) > MAX_BLOB:
         raise PipeClosed("this is no frame")

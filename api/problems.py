@@ -42,6 +42,8 @@ REFUSALS = {
     "AlreadyEnrolled": ("This person is enrolled already.", "Use the key of that enrolment."),
     "AlreadyVoted": ("This member has voted on the permit already.", "A vote cannot be changed."),
     "ApplicantVoted": ("The applicant of a permit does not vote on it.", "Let another member vote."),
+    "BudgetSpent": ("The dataset's budget of per-variant statistics does not bear this output.",
+                    "Ask for fewer variants; what was released before stays counted."),
     "CheckerConflict": ("The analyst of a run does not check its output.", "Let another checker do it."),
     "DatasetExists": ("The dataset is registered already.", "Register another id."),
     "DatasetUnknown": ("There is no such dataset.", "Look at the list of datasets."),

@@ -179,8 +179,12 @@ def find_anvil() -> str | None:
     return str(found[0]) if found else None
 
 
-def serve() -> int:
-    """Start everything, say where, and go on until SIGTERM or Ctrl-C."""
+def serve(demo: bool = False) -> int:
+    """Start everything, say where, and go on until SIGTERM or Ctrl-C; with `demo` on the home that the demo made.
+
+    Raises NotServing, also when there is no such home.
+    """
+    settings = _demo_settings(Settings()) if demo else Settings()
     stop = threading.Event()
 
     def end(_number: int, _frame: FrameType | None) -> None:
@@ -188,12 +192,13 @@ def serve() -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    parts = Parts.start(Settings())
+    parts = Parts.start(settings)
     try:
         for name in ("chain", "bucket", "broker", "api"):
             print(f"{name:<7} {parts.urls[name]}   {parts.seconds[name]:.1f} s", flush=True)
         print(
-            f"worker  ready   {parts.seconds['worker']:.1f} s\nEverybody's key lies in this home: people are played.",
+            f"worker  ready   {parts.seconds['worker']:.1f} s\nEverybody's key lies in this home: people are played.\n"
+            f"Open {parts.urls['api']} in a browser.",
             flush=True,
         )
         while not stop.wait(0.5):
@@ -203,6 +208,15 @@ def serve() -> int:
     finally:
         parts.stop()
     return 0
+
+
+def _demo_settings(settings: Settings) -> Settings:
+    from api.demo.story import MARK
+
+    home = settings.home / "demo"
+    if not (home / MARK).is_file():
+        raise NotServing("there is no home that the demo made", "run it first: volens demo")
+    return settings.model_copy(update={"home": home, "demo": True})
 
 
 def _give_birth(parts: Parts) -> None:

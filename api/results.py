@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def open_output(
         plaintext = open_record(blob, bytes.fromhex(sealed["ciphertext"]), label, [piece.share for piece in pieces])
     except GovernanceError as error:
         raise VerificationFailed(f"the output does not open: {error}", error.hint) from None
-    return _checked(plaintext, name, attempt, bytes.fromhex(sealed["outputCommitment"]))
+    return check_output(plaintext, name, attempt, bytes.fromhex(sealed["outputCommitment"]))
 
 
 def run_receipt(client: Client, run: Mapping[str, Any], opened: Opened, witness: Mapping[str, Any] | None) -> bytes:
@@ -85,6 +86,24 @@ def run_receipt(client: Client, run: Mapping[str, Any], opened: Opened, witness:
         "codeHash": run["codeHash"], "paramsHash": run["paramsHash"], "witness": witness,
     }
     return canonical_json({name: value for name, value in whole.items() if value is not None})
+
+
+def await_settled(client: Client, tx: str, seconds: float = 10.0) -> dict[str, Any]:
+    """What followed from the withdrawal mined in `tx`, once all that can be stopped was, or after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = next(one for one in client.withdrawals() if one["tx"] == tx)
+        if found["settled"] or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
+
+
+def withdrawal_receipt(client: Client, receipt: Mapping[str, Any], followed: Mapping[str, Any]) -> bytes:
+    """A patient's receipt of a withdrawal, as canonical JSON: where it was mined and what became of each use."""
+    return canonical_json({"type": "volens/withdrawal-receipt/1", "identity": client.identity_id.hex(),
+                           "subject": client.subject.hex() if client.subject else "", "receipt": dict(receipt),
+                           "dataset": followed["dataset"], "settled": followed["settled"],
+                           "effects": [{k: v for k, v in one.items() if v is not None} for one in followed["effects"]]})
 
 
 def write_receipt(folder: Path, receipt: bytes) -> Path:
@@ -103,7 +122,8 @@ def _load(key_file: Path) -> tuple[X25519PrivateKey, bytes]:
                        "Open it where the run was requested, or look first: volens review open.") from None
 
 
-def _checked(plaintext: bytes, run: bytes, attempt: int, commitment: bytes) -> Opened:
+def check_output(plaintext: bytes, run: bytes, attempt: int, commitment: bytes) -> Opened:
+    """An output's parts, once the commitment on the ledger opens with the salt inside. Raises VerificationFailed."""
     try:
         inside = strict_json(plaintext, _MAX)
         opened = Opened(part(inside, "result", str).encode(), part(inside, "disclosure", str).encode(),
@@ -116,5 +136,6 @@ def _checked(plaintext: bytes, run: bytes, attempt: int, commitment: bytes) -> O
 
 
 def shown(opened: Opened) -> dict[str, Any]:
-    """Result and disclosure as values, for printing."""
-    return {"result": json.loads(opened.result), "disclosure": json.loads(opened.disclosure)}
+    """Result and disclosure as values, for printing, with the salt that proves them against the ledger."""
+    return {"result": json.loads(opened.result), "disclosure": json.loads(opened.disclosure),
+            "salt": opened.salt.hex()}

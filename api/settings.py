@@ -34,6 +34,10 @@ class Settings(BaseSettings):
     api_port: int = 0
     database_url: str = ""
     relax: Literal["", "isolation"] = ""
+    demo: bool = False  # the pages offer the demo's played people; only for a home that the demo made
+    chromium: str = ""  # the browser of the tests; found by name when it is not set
+    pictures: str = ""  # the folder where the tests leave pictures of the pages; none are taken without it
+    device: Literal["auto", "cpu", "cuda"] = "auto"  # where models are computed; auto takes a GPU if there is one
 
     @property
     def database(self) -> str:
@@ -54,7 +58,7 @@ class Settings(BaseSettings):
 
     def child_environment(self, home: Path) -> dict[str, str]:
         """What the parts of one machine are started with: this environment, with the home folder made absolute."""
-        return {**os.environ, "VOLENS_HOME": str(home)}
+        return {**os.environ, "VOLENS_HOME": str(home), "VOLENS_DEMO": str(self.demo)}
 
     def key_file(self, name: str) -> Path:
         """The key file of a person. Raises UsageError for a name that could be a path."""

@@ -5,6 +5,7 @@ import {IAccessLedger, OutputClass} from "./interfaces/IAccessLedger.sol";
 import {IConsentRegistry} from "./interfaces/IConsentRegistry.sol";
 import {IPermitRegistry, PermitStatus, Role} from "./interfaces/IPermitRegistry.sol";
 import {ITrail} from "./interfaces/ITrail.sol";
+import {Budget} from "./Budget.sol";
 import {Cohort} from "./Cohort.sol";
 import {Masks} from "./Masks.sol";
 import {Reasons} from "./Reasons.sol";
@@ -12,7 +13,7 @@ import {Typed} from "./Typed.sol";
 import {Words} from "./Words.sol";
 
 /// @title Records, runs, accesses and releases
-contract AccessLedger is IAccessLedger, Typed {
+contract AccessLedger is IAccessLedger, Typed, Budget {
     using Masks for uint256;
     using Words for uint256[];
     using Words for bytes32[];
@@ -30,8 +31,7 @@ contract AccessLedger is IAccessLedger, Typed {
     bytes32 private constant SEAL = keccak256(
         "Seal(bytes32 run,uint32 attempt,bytes32 outputCommitment,bytes32 ciphertextHash,bytes32 keyCommitment,bytes32 disclosureCommitment,uint8 outputClass,uint32 statistics,uint40 deadline)"
     );
-    bytes32 private constant REVIEW =
-        keccak256("Review(bytes32 run,uint32 attempt,bytes32 viewerKey,uint40 deadline)");
+    bytes32 private constant REVIEW = keccak256("Review(bytes32 run,uint32 attempt,bytes32 viewerKey,uint40 deadline)");
     bytes32 private constant DECISION =
         keccak256("Decision(bytes32 run,uint32 attempt,bytes32 sealHash,uint8 reason,uint40 deadline)");
     bytes32 private constant CANCEL = keccak256("Cancel(bytes32 run,uint40 deadline)");
@@ -58,8 +58,9 @@ contract AccessLedger is IAccessLedger, Typed {
         bytes32 permit;
     }
 
+    /// @dev `spends`: what its release takes of the dataset's budget, in millionths.
     struct Attempt {
-        address worker; uint40 leaseUntil;
+        address worker; uint40 leaseUntil; uint16 granted; uint24 spends;
         bytes32 listHash;
         bytes32 sealHash;
     }
@@ -76,12 +77,8 @@ contract AccessLedger is IAccessLedger, Typed {
     mapping(bytes32 run => mapping(uint32 attempt => mapping(address viewer => bool looked))) private _looks;
 
     constructor(
-        bytes32 salt,
-        IPermitRegistry permits,
-        IConsentRegistry consents,
-        ITrail trail,
-        uint32 cohortFloor_,
-        uint32 maxLease_
+        bytes32 salt, IPermitRegistry permits, IConsentRegistry consents, ITrail trail,
+        uint32 cohortFloor_, uint32 maxLease_
     ) Typed(salt) {
         (_permits, _consents, _trail) = (permits, consents, trail);
         (cohortFloor, maxLease) = (cohortFloor_, maxLease_);
@@ -139,7 +136,8 @@ contract AccessLedger is IAccessLedger, Typed {
         if (tally.granted == 0 || tally.granted < p.minCohort || tally.granted < cohortFloor) return _refuse(b.run, b.attempt, Reasons.COHORT);
         run.attempts = b.attempt;
         Attempt storage attempt = _attempts[b.run][b.attempt];
-        (attempt.worker, attempt.leaseUntil) = (worker, _leaseEnd(b.leaseSeconds, p.expiry, tally.lastDay));
+        (attempt.worker, attempt.leaseUntil, attempt.granted) =
+            (worker, _leaseEnd(b.leaseSeconds, p.expiry, tally.lastDay), uint16(tally.granted));
         bytes32 body;
         (attempt.listHash, body) = _record(b, p, subjects, slots, tally.granted);
         emit RunAuthorised(
@@ -160,11 +158,13 @@ contract AccessLedger is IAccessLedger, Typed {
         _requireLive(worker, Role.Worker);
         if (block.timestamp > attempt.leaseUntil) revert LeaseOver(attempt.leaseUntil);
         if (attempt.sealHash != 0) revert AlreadySealed(s.run);
-        uint16 allowed = _permits.permitOf(run.permit).outputClasses;
+        IPermitRegistry.Permit memory p = _permits.permitOf(run.permit);
         if (
             s.outputClass == OutputClass.None || s.outputClass == OutputClass.Model
-                || allowed & (uint16(1) << uint16(s.outputClass)) == 0
+                || p.outputClasses & (uint16(1) << uint16(s.outputClass)) == 0
+                || (s.outputClass == OutputClass.Genomic && s.statistics == 0)
         ) revert OutputClassRefused(s.outputClass);
+        attempt.spends = _cost(p.dataset, s.statistics, attempt.granted);
         attempt.sealHash = sha256(abi.encode(s));
         emit Sealed(s.run, s.attempt, attempt.sealHash, s);
         _trail.append(KIND_SEAL, sha256(abi.encode(s.run, s.attempt, attempt.sealHash)));
@@ -185,10 +185,7 @@ contract AccessLedger is IAccessLedger, Typed {
 
     /// @inheritdoc IAccessLedger
     function release(
-        Decision calldata d,
-        bytes32[] calldata subjects,
-        uint32[] calldata epochs,
-        bytes[2] calldata checkerSignatures
+        Decision calldata d, bytes32[] calldata subjects, uint32[] calldata epochs, bytes[2] calldata checkerSignatures
     ) external direct returns (bool done) {
         if (d.reason != 0) revert ReasonInvalid(d.reason);
         bytes32 structHash = _decisionHash(d);
@@ -203,6 +200,8 @@ contract AccessLedger is IAccessLedger, Typed {
             _trail.append(KIND_RELEASE_REFUSED, sha256(abi.encode(d.run, d.attempt, subject, reason)));
             return false;
         }
+        uint256 spends = _attempts[d.run][d.attempt].spends;
+        if (spends != 0) _spend(_permits.permitOf(run.permit).dataset, spends);
         run.ended = Ended.Released;
         emit Released(d.run, d.attempt, d.sealHash, a, b);
         _trail.append(KIND_RELEASE, sha256(abi.encode(d.run, d.attempt, d.sealHash, a, b)));
@@ -237,6 +236,11 @@ contract AccessLedger is IAccessLedger, Typed {
         return (stored.analyst, stored.permit, stored.attempts, stored.ended != Ended.No);
     }
 
+    /// @inheritdoc IAccessLedger
+    function spentOf(bytes32 dataset) external view returns (uint256 millionths) {
+        return _spent[dataset];
+    }
+
     /// @dev Everything about a binding that is malformed, a stranger's or a repetition: these revert.
     function _checkBinding(WorkerBinding calldata b, bytes calldata signature, bytes32[] calldata subjects)
         private
@@ -263,10 +267,7 @@ contract AccessLedger is IAccessLedger, Typed {
     }
 
     function _authoriseReason(
-        WorkerBinding calldata b,
-        Run storage run,
-        IPermitRegistry.Permit memory p,
-        address worker
+        WorkerBinding calldata b, Run storage run, IPermitRegistry.Permit memory p, address worker
     ) private view returns (uint8) {
         if (run.ended == Ended.Cancelled) return Reasons.CANCELLED;
         if (block.timestamp > run.deadline) return Reasons.DEADLINE;

@@ -7,19 +7,21 @@ objects; what no ledger entry names stays in the bucket, and nobody gets a key f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from governance.brokers import BrokerClient
-from governance.envelope import Label, WrapItem, list_root, record_id, record_leaf
+from governance.envelope import Label, WrapItem, WrappedShare, list_root, record_id, record_leaf
 from governance.errors import ObjectAltered, ObjectMalformed
-from governance.vault import Bucket, seal_record
+from governance.vault import Bucket, Shares, seal_records
 from governance.verify import Malformed, canonical_json, number, part, raw, strict_json
 
 MAX_LIST = 64 << 20  # bytes of one leaf list
-_AT_ONCE = 8
+_AT_ONCE = 4
+_BATCH, _BATCH_BYTES = 32, 8 << 20  # records, bytes of plaintext
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,22 +75,55 @@ def encrypt(
     `versions` holds the newest registered version by record id; a new record starts at 1.
     """
 
-    def one(source: Source) -> Leaf:
-        record = record_id(dataset, source.subject, source.category, source.ordinal)
-        version = (versions or {}).get(record, 0) + 1
-        label = Label(identity_id, record, source.subject, dataset, source.category, version)
-        sealed = seal_record(label, source.payload, lambda shares: broker.wrap([
-            WrapItem(source.subject, dataset, record, version, j, share) for j, share in enumerate(shares)
-        ]))
-        bucket.put(sealed.blob)
-        return Leaf(record, source.subject, source.category, version, sealed.ciphertext_hash, sealed.key_commitment)
+    def seal(batch: Sequence[Source]) -> list[Leaf]:
+        labels = [_label(source, dataset, identity_id, versions or {}) for source in batch]
 
-    leaves = []
+        def wrap(shares: list[Shares]) -> list[list[WrappedShare]]:
+            items = [WrapItem(label.subject, dataset, label.record, label.version, j, share)
+                     for label, triple in zip(labels, shares, strict=True) for j, share in enumerate(triple)]
+            wrapped = broker.wrap(items)
+            return [wrapped[first:first + 3] for first in range(0, len(wrapped), 3)]
+
+        sealed = seal_records([(label, one.payload) for label, one in zip(labels, batch, strict=True)], wrap)
+        for one in sealed:
+            bucket.put(one.blob)
+        pairs = zip(labels, sealed, strict=True)
+        return [Leaf(it.record, it.subject, it.category, it.version, one.ciphertext_hash, one.key_commitment)
+                for it, one in pairs]
+
+    leaves: list[Leaf] = []
+    waiting: deque[Future[list[Leaf]]] = deque()
+
+    def take() -> None:
+        leaves.extend(waiting.popleft().result())
+        progress(len(leaves))
+
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        for leaf in pool.map(one, sources):
-            leaves.append(leaf)
-            progress(len(leaves))
+        for batch in _batches(sources):
+            waiting.append(pool.submit(seal, batch))
+            if len(waiting) >= 2 * _AT_ONCE:  # sources may be made as they are taken: only so many lie in memory
+                take()
+        while waiting:
+            take()
     return leaves
+
+
+def _label(source: Source, dataset: bytes, identity_id: bytes, versions: Mapping[bytes, int]) -> Label:
+    record = record_id(dataset, source.subject, source.category, source.ordinal)
+    version = versions.get(record, 0) + 1
+    return Label(identity_id, record, source.subject, dataset, source.category, version)
+
+
+def _batches(sources: Iterable[Source]) -> Iterator[list[Source]]:
+    """A few sources at a time: one question to the broker wraps the keys of all of them."""
+    batch: list[Source] = []
+    for source in sources:
+        batch.append(source)
+        if len(batch) == _BATCH or sum(len(one.payload) for one in batch) >= _BATCH_BYTES:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
 
 
 def store_leaves(bucket: Bucket, root: bytes, leaves: Sequence[Leaf]) -> None:

@@ -124,7 +124,7 @@ class Projection:
             for block, happened, step in new:
                 rows.put(connection, blocks, {"number": block.number, "hash": block.hash.hex(),
                                               "timestamp": block.timestamp})
-                connection.execute(insert(event_rows), [_event_row(event, step) for event in happened])
+                connection.execute(insert(event_rows), [event_row(event, step) for event in happened])
             for table, key in dict.fromkeys(t for _, happened, _ in new for e in happened for t in rows.touched(e)):
                 rows.put(connection, table, rows.build(self, table, key))
             self._write_records(connection)
@@ -231,7 +231,8 @@ def _fingerprint(found: list[dict[str, Any]]) -> tuple[int, str]:
     return len(lines), sha256(b"\n".join(lines)).hexdigest()
 
 
-def _event_row(event: ev.Event, step: int) -> dict[str, Any]:
+def event_row(event: ev.Event, step: int) -> dict[str, Any]:
+    """The row of an event after which the trail has `step` steps."""
     own = {f.name: _plain(getattr(event, f.name)) for f in fields_of(event) if f.name not in ("block", "tx", "index")}
     return {"block": event.block, "position": event.index, "tx": event.tx.hex(), "name": type(event).__name__,
             "run": own.get("run"), "subject": own.get("subject"), "step": step,

@@ -19,10 +19,12 @@ from governance.tables import (
     consents,
     datasets,
     events,
+    marks,
     outputs,
     permits,
     progress,
     records,
+    run_records,
     runs,
     subjects,
 )
@@ -219,6 +221,35 @@ def failure_of(engine: Engine, run: str) -> str:
     """Why no worker will try this run again, "" while one may."""
     with engine.connect() as connection:
         return str(connection.execute(select(claims.c.failed).where(claims.c.run == run)).scalar_one_or_none() or "")
+
+
+def why_waiting(engine: Engine, run: Run) -> str | None:
+    """Why a queued or authorised run is not being computed, None when it is or has ended."""
+    if run.state not in ("queued", "authorised"):
+        return None
+    with engine.connect() as connection:
+        newest = select(progress.c.attempt, progress.c.step).where(progress.c.run == run.run)
+        last = connection.execute(newest.order_by(progress.c.id.desc()).limit(1)).one_or_none()
+        if last is not None and last.step != "stopped":
+            return None
+        ahead = connection.execute(
+            select(func.count()).select_from(runs)
+            .where(runs.c.state.in_(("queued", "authorised")), runs.c.block < run.block)).scalar_one()
+        place = f"{ahead} before it" if ahead else "next in the queue"
+        if last is None:
+            return f"waiting for a worker: {place}"
+        note = connection.execute(
+            select(marks.c.note).where(marks.c.name == f"stopped:{run.run}:{last.attempt}")).scalar_one_or_none()
+        return f"attempt {last.attempt} ended{f': {note}' if note else ''}; {place}"
+
+
+def record_of(engine: Engine, run: str, attempt: int) -> dict[str, Any] | None:
+    """The run record of a sealed attempt: device, peak memory, seconds by phase; None after a loss."""
+    query = select(run_records.c.record).where(run_records.c.run == run, run_records.c.attempt == attempt)
+    with engine.connect() as connection:
+        text = connection.execute(query).scalar_one_or_none()
+    found: Any = None if text is None else strict_json(text.encode())
+    return found if isinstance(found, dict) else None
 
 
 def accesses_of(engine: Engine, subject: str) -> list[Access]:

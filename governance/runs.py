@@ -6,14 +6,18 @@ computed, or whose worker failed, is authorised on the ledger; the worker's prog
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from chain import events as ev
-from governance.tables import claims, progress, runs
+from governance.tables import claims, marks, progress, run_records, runs
+from governance.verify import canonical_json
 
 WORKER_REASONS = (37, 38)  # the worker's own fault: another worker may still take the run
 ENDS = ("released", "denied", "withdrawn", "refused")
@@ -118,3 +122,16 @@ def tell(engine: Engine, run: str, attempt: int, step: str, fraction: float, now
     with engine.begin() as connection:
         row = {"run": run, "attempt": attempt, "step": step, "fraction": int(1000 * fraction), "at": now}
         connection.execute(insert(progress).values(row))
+
+
+def mark(engine: Engine, name: str, note: str = "") -> None:
+    """Remember that something happened now, to the millisecond, and why; the first time counts."""
+    with suppress(IntegrityError), engine.begin() as connection:
+        connection.execute(insert(marks).values(name=name, at=time.time_ns() // 1_000_000, note=note))
+
+
+def keep_record(engine: Engine, run: str, attempt: int, record: Mapping[str, Any]) -> None:
+    """Keep the run record of a sealed attempt: device, memory and seconds."""
+    with suppress(IntegrityError), engine.begin() as connection:
+        row = {"run": run, "attempt": attempt, "record": canonical_json(dict(record)).decode()}
+        connection.execute(insert(run_records).values(row))

@@ -3,7 +3,7 @@
 1. `open_challenge` draws a nonce that lives five minutes.
 2. `sign_in` deletes it at first use, whatever comes of it, then checks audience, time, signature and that the signer
    is somebody: a person enrolled with this key, or a holder of a live role.
-3. `caller_of` finds the session of a token and reads the role anew at each request.
+3. `caller_of` finds the session of a token and reads the role anew at each request; `end` forgets it.
 The caller MUST bring a fold that is at the newest head, and the audience it is reached under: a signature for another
 service opens nothing here.
 """
@@ -89,6 +89,12 @@ def caller_of(engine: Engine, fold: Fold, token: str, now: int) -> Caller:
     if row is None:
         raise NotSignedIn("there is no such session, or it has ended", _AGAIN)
     return Caller(row.account, row.subject, _live_role(fold, row.account, now))
+
+
+def end(engine: Engine, token: str) -> None:
+    """Forget the session of this token, if there is one."""
+    with engine.begin() as connection:
+        connection.execute(delete(sessions).where(sessions.c.token_hash == _hash(token)))
 
 
 def _use_challenge(engine: Engine, nonce: str, now: int) -> None:

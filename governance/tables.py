@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     Engine,
@@ -201,6 +202,18 @@ progress = Table(
     Column("step", String(40), nullable=False),
     Column("fraction", Integer, nullable=False),  # per mille
     Column("at", Integer, nullable=False),
+)
+marks = Table(  # when something happened by this machine's clock; the ledger's blocks know whole seconds only
+    "marks", metadata,
+    Column("name", String(160), primary_key=True),  # mined:<tx> of a consent, stopped:<run>:<attempt>
+    Column("at", BigInteger, nullable=False),  # milliseconds since 1970
+    Column("note", Text, nullable=False),
+)
+run_records = Table(  # device, memory and seconds of an attempt: facts about the machine, not about the result
+    "run_records", metadata,
+    Column("run", String(64), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("record", Text, nullable=False),  # canonical JSON
 )
 
 

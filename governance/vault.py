@@ -1,4 +1,4 @@
-"""The bucket of encrypted objects, and the only two functions that seal and open them."""
+"""The bucket of encrypted objects, and the only two functions that seal and open them (seal_records, open_record)."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ MAX_OBJECT = 64 << 20           # bytes read of one object; ours stay below 8 Mi
 _ATTEMPT_SECONDS = 1.5          # one request waits so long for the bucket's next bytes
 _RETRY_SECONDS = 2.0            # no new attempt after this
 Answer = TypeVar("Answer")
+Shares = tuple[bytes, bytes, bytes]
 _NAME = re.compile(r"o/[0-9a-f]{64}")
 
 
@@ -37,15 +38,20 @@ class SealedObject:
     key_commitment: bytes
 
 
-def seal_record(label: Label, plaintext: bytes,
-                wrap: Callable[[tuple[bytes, bytes, bytes]], Sequence[WrappedShare]]) -> SealedObject:
-    """Encrypts under a key drawn here, used once and forgotten on return.
+def seal_records(
+    records: Sequence[tuple[Label, bytes]], wrap: Callable[[list[Shares]], Sequence[Sequence[WrappedShare]]]
+) -> list[SealedObject]:
+    """Encrypts each (label, plaintext) under a key of its own, drawn here, used once and forgotten on return.
 
-    `wrap` has the brokers wrap the key's three shares. A retry is a new call: a new key, a new object.
+    `wrap` has the brokers wrap the three shares of every key, in order. A retry is a new call: new keys, new objects.
     """
-    key = secrets.token_bytes(32)
-    blob = seal_object(key, label, wrap(split_key(key)), plaintext)
-    return SealedObject(blob, sha256(blob).digest(), key_commitment(key))
+    keys = [secrets.token_bytes(32) for _ in records]
+    wrapped = wrap([split_key(key) for key in keys])
+    sealed = []
+    for key, (label, plaintext), shares in zip(keys, records, wrapped, strict=True):
+        blob = seal_object(key, label, shares, plaintext)
+        sealed.append(SealedObject(blob, sha256(blob).digest(), key_commitment(key)))
+    return sealed
 
 
 def open_record(blob: bytes, ciphertext_hash: bytes, label: Label, shares: Sequence[bytes]) -> bytes:

@@ -25,6 +25,7 @@ PURPOSES, CATEGORIES, CARE = 0xFFFF037F, 0x000F03FF, 1 << 6  # the bits that exi
 COMMITTEE, CUSTODIAN, REGISTRAR, ANALYST, CHECKER, PROTECTION, BROKER, WORKER = 1, 2, 3, 4, 5, 7, 9, 10
 LIVE, REVOKED, REQUESTED, APPROVED, SUSPENDED = 1, 2, 1, 2, 3  # of a consent; of a permit
 MAX_LEASE, DAY, FOREVER = 86_400, 86_400, (1 << 40) - 1
+GENOMIC, BUDGET = 3, 128_000  # the output class; millionths of m / N that released statistics of a dataset may reach
 _HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair: no character, and no UTF-8
 _DEEP = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]')  # a text (whole, or to the end), or a bracket
 class VerifyError(Exception):
@@ -291,6 +292,7 @@ class Fold:
         self.identity = parse_identity(identity)
         self.members = {who: Member(COMMITTEE, 0, FOREVER) for who in self.identity.founders}
         self.nonces, self.datasets = set[int](), dict[bytes, bytes]()  # dataset: custodian
+        self.spent = dict[bytes, int]()  # dataset: what released per-variant statistics took of its BUDGET
         self.permits, self.ingests = dict[bytes, Permit](), dict[bytes, Ingest]()  # in the ledger's order
         self.signers, self.consents = dict[bytes, bytes](), dict[tuple[bytes, bytes], Consent]()  # (dataset, subject)
         self.runs, self.attempts = dict[bytes, Run](), dict[tuple[bytes, int], Attempt]()
@@ -538,9 +540,17 @@ class Fold:
         need(self.time <= attempt.lease_until and not attempt.seal, "the lease is over, or the output sealed already")
         allowed = self.permits[run.request["permit"]].request["outputClasses"] >> m["outputClass"] & 1
         need(allowed and m["outputClass"] in (1, 2, 3, 5), "the permit does not allow this class of output")
+        need(m["outputClass"] != GENOMIC or m["statistics"], "a genomic output without statistics")
+        self._cost(run, attempt, m)
         plain = (m["attempt"], sha256(words(*m.values())), *m.values())
         self.attempts[m["run"], m["attempt"]] = attempt._replace(seal=m, seal_hash=plain[1])
         return _effect(36, "Sealed", (m["run"],), plain, words(m["run"], *plain[:2]))
+    def _cost(self, run: Run, attempt: Attempt, seal: Args) -> dict[bytes, int]:
+        """What the dataset has spent with this seal: m statistics of N people, in millionths of m / N, rounded up."""
+        dataset = self.permits[run.request["permit"]].request["dataset"]
+        total = self.spent.get(dataset, 0) - (-seal["statistics"] * 10**6 // len(attempt.granted))
+        need(total <= BUDGET, "the dataset's budget of per-variant statistics is spent")
+        return {dataset: total} if seal["statistics"] else {}
     def _viewOutput(self, m: Args, a: Args) -> Effect:
         run, attempt = self._open(m)
         who = self._by("Review", m, a["signature"], self._claim("OutputViewed", 1), CHECKER)
@@ -568,6 +578,7 @@ class Fold:
         for subject, reason in refusals:  # the permit, then the first who is unwilling, or at another epoch
             if reason:
                 return _effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
+        self.spent |= self._cost(run, attempt, attempt.seal)
         self.runs[m["run"]] = run._replace(ended="released")
         return _effect(38, "Released", (m["run"],), (m["attempt"], m["sealHash"], *pair))
     def _reject(self, m: Args, a: Args) -> Effect:

@@ -10,9 +10,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from analytics.canonical import dump_canonical
 from analytics.code import code_hash, params_schema_hash
+from analytics.params import complete
 from analytics.synthetic import simulate_people
+from api.childprocess import ForkServer
 from api.demo.stage import FOREVER, World
 from api.worker import Worker
 from chain.devchain import DevChain
@@ -30,17 +31,16 @@ from governance.tables import TableOutbox, open_database
 from governance.vault import Bucket
 from governance.verify import identity_id
 
-PARAMS = dump_canonical(
+PARAMS = complete(
     {
-        "model": "logistic",
-        "layers": ["genes"],
         "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+        "models": {"logistic": ["genes"]},
         "folds": 2,
-        "repeats": 10,
         "permutations": 19,
-        "seed": 1,
     }
 )
+# One for all workers of a test session: loading the models' libraries takes seconds.
+CHILDREN = ForkServer()
 
 
 @dataclass
@@ -148,6 +148,7 @@ class Road:
         engine = open_database(self.database(name))
         ledger = Ledger.connect(self.url, self.world.ledger.identity, wallet, TableOutbox(engine))
         projection = Projection(engine, ledger, self.bucket)
+        change = {"children": CHILDREN, "device": "cpu"} | change
         return Worker(wallet, ledger, engine, projection, self.bucket, self.client, **change)
 
     @property

@@ -57,13 +57,14 @@ def strip(source: str) -> str:
 
 def test_top_level_folders() -> None:
     found = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")}
-    assert found - NOT_OURS - {path.name for path in ROOT.glob("*.egg-info")} == {*ROOMS, "tests", "docs"}
+    found -= NOT_OURS | {path.name for path in ROOT.glob("*.egg-info")}
+    assert found == {*ROOMS, "tests", "docs", "bench", "web"}
     for name in ("docker-compose.yml", "pyproject.toml", "README.md", "Makefile", "LICENSE", ".ci/run"):
         assert (ROOT / name).is_file(), name
 
 
 def test_module_sizes() -> None:
-    cap = {"governance/verify.py": 700}
+    cap = {"governance/verify.py": 712}  # docs/decisions/0005
     sizes = {named(path): path.read_text().count("\n") for path in files(*ROOMS, "docs", suffixes={".py", ".sol"})}
     assert {name: size for name, size in sizes.items() if size > cap.get(name, 400)} == {}
 
@@ -199,7 +200,7 @@ def test_no_file_format_that_runs_code() -> None:
 
 
 def test_only_the_vault_opens_and_seals_objects() -> None:
-    """A key and a ciphertext meet in one module; everybody else goes through `open_record` and `seal_record`."""
+    """A key and a ciphertext meet in one module; everybody else goes through `open_record` and `seal_records`."""
     secret = {"open_object", "seal_object"}
     found = set()
     for name, tree in python(*ROOMS):

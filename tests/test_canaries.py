@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from analytics.canonical import dump_canonical
 from analytics.code import code_hash, params_schema_hash
+from analytics.params import complete
 from analytics.synthetic import simulate_people
 from api.birth import read_identity
 from api.client import Client, wire
@@ -33,15 +33,12 @@ from governance.vault import Bucket, open_record
 from governance.verify import canonical_json, identity_id
 
 PEOPLE = 12
-PARAMS = dump_canonical(
+PARAMS = complete(
     {
-        "model": "logistic",
-        "layers": ["genes"],
         "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+        "models": {"logistic": ["genes"]},
         "folds": 2,
-        "repeats": 10,
         "permutations": 19,
-        "seed": 1,
     }
 )
 

@@ -253,7 +253,7 @@ def test_ledger_stopped_means_no_fetch_and_no_key(tmp_path: Path, bucket_process
     with DevChain.start(tmp_path / "chain") as chain:
         road = Road.build(tmp_path, chain, bucket_process, people=3)
         run = road.request()
-        worker = road.worker(isolated=False)
+        worker = road.worker()
         worker.projection.sync()
         fetches = road.fetches()
         chain.stop()

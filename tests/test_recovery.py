@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
+import signal
 import threading
 import time
 from pathlib import Path
 
 import pytest
-from road import PARAMS, Road
+from road import CHILDREN, PARAMS, Road
 from sqlalchemy import delete, update
 
 import analytics
-from analytics.canonical import dump_canonical, load_strict
 from analytics.code import code_hash
-from api.childprocess import Child
+from analytics.params import complete
+from api.childprocess import Child, ForkServer
 from api.worker import Worker
 from governance import register
 from governance.tables import PROJECTION, consents, runs
 from governance.verify import canonical_json
 
-LONG = dump_canonical({**load_strict(PARAMS, max_bytes=4096, max_depth=8), "permutations": 1000, "repeats": 50})
+LONG = complete({**json.loads(PARAMS), "permutations": 1000, "repeats": 50})
 
 
 def work(worker: Worker, run: bytes, wanted: str, seconds: float = 60) -> register.Run:
@@ -80,26 +83,25 @@ def test_rebuild_compares_every_row(road: Road) -> None:
 
 def test_a_killed_child_means_a_new_attempt_with_a_new_receipt(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Child] = []
-    start = Child.start.__func__  # type: ignore[attr-defined]
 
-    def remember(kind: type[Child], folder: Path | None, isolated: bool) -> Child:
-        started.append(start(kind, folder, isolated))
+    def remember() -> Child:
+        started.append(ForkServer.child(CHILDREN))
         return started[-1]
 
-    monkeypatch.setattr(Child, "start", classmethod(remember))
+    monkeypatch.setattr(CHILDREN, "child", remember)
     run = road.request(params=LONG)
     worker = road.worker()
     worker.projection.sync()
     stepping = threading.Thread(target=take, args=(worker,))
     stepping.start()
     await_step(road, run, "evaluate")
-    started[0].process.kill()
+    os.kill(started[0].pid, signal.SIGKILL)
     stepping.join(20)
     assert register.find_run(worker.engine, run.hex()).state == "authorised"
     stepping = threading.Thread(target=take, args=(worker,))
     stepping.start()
     await_step(road, run, "evaluate", attempt=2)
-    started[1].process.kill()
+    os.kill(started[1].pid, signal.SIGKILL)
     stepping.join(20)
     attempts = register.attempts_of(worker.engine, run.hex())
     assert [one.attempt for one in attempts] == [1, 2]
@@ -156,7 +158,7 @@ def test_a_copied_package_counts_by_its_bytes(road: Road, tmp_path: Path, change
         module.write_text(module.read_text() + "\n")
     assert (code_hash(copy / "analytics") == code_hash()) is not changed
     run = road.request()
-    worker = road.worker(child_folder=copy)
+    worker = road.worker(children=ForkServer(copy))
     worker.projection.sync()
     worker.step()
     found = register.find_run(worker.engine, run.hex())

@@ -74,12 +74,12 @@ def test_the_report_has_the_promised_shape(told: Told) -> None:
 
 
 def test_the_gate(told: Told) -> None:
-    """198 people, 184 willing: nobody else's data is touched, and nothing before they agreed or without the ledger."""
-    assert line(told, 2)["ledger"] == "198 Enrolled"
+    """398 people, 384 willing: nobody else's data is touched, and nothing before they agreed or without the ledger."""
+    assert line(told, 2)["ledger"] == "398 Enrolled"
     assert line(told, 3)["ledger"].startswith("0 plaintext")
     assert line(told, 4)["ledger"] == "2 of 3 yes   REFUSED ApplicantVoted"
     assert line(told, 5)["ledger"] == "REFUSED cohort-minimum    keys 0"
-    assert line(told, 6)["ledger"] == "184 ConsentGranted"
+    assert line(told, 6)["ledger"] == "384 ConsentGranted"
     assert line(told, 7)["ledger"].startswith("184 granted  14 denied")
     assert line(told, 8)["ledger"] == "keys for 184 people = 184 logged"
     assert line(told, 9)["ledger"] == "REFUSED ledger-down    keys 0"
@@ -94,7 +94,9 @@ def test_the_change_of_mind(told: Told) -> None:
 
 def test_the_science_is_honest(told: Told) -> None:
     """Beside the majority, with interval and permutation; near it on real data, and no better."""
-    assert {one["layer"] for one in told.report["models"]} == {"genes", "clinical", "combined"}
+    rows = {f"{one['model']}/{one['layer']}" for one in told.report["models"]}
+    assert rows == {"logistic/genes", "logistic/clinical", "logistic/combined", "svm/combined", "forest/combined",
+                    "cnn/combined"}
     for one in told.report["models"]:
         low, high = one["auc_interval"]
         assert low <= one["auc"] <= high

@@ -15,7 +15,7 @@ from chain.devchain import DevChain
 from governance.audit import export_bundle
 from governance.envelope import CHUNK, TAG, Label, WrappedShare
 from governance.errors import GovernanceError
-from governance.vault import open_record, seal_record
+from governance.vault import open_record, seal_records
 from governance.verify import canonical_json, examine
 
 Bundle = dict[str, Any]
@@ -74,11 +74,11 @@ PLAINTEXT = bytes(range(256)) * 1024  # four chunks
 def sealed(label: Label = LABEL) -> tuple[bytes, list[bytes]]:
     kept: list[bytes] = []
 
-    def wrap(shares: tuple[bytes, bytes, bytes]) -> list[WrappedShare]:
-        kept.extend(shares)
-        return [WrappedShare(b"b" * 20, j, bytes(60)) for j in range(KEY_PARTS)]
+    def wrap(keys: list[tuple[bytes, bytes, bytes]]) -> list[list[WrappedShare]]:
+        kept.extend(keys[0])
+        return [[WrappedShare(b"b" * 20, j, bytes(60)) for j in range(KEY_PARTS)]]
 
-    return seal_record(label, PLAINTEXT, wrap).blob, kept
+    return seal_records([(label, PLAINTEXT)], wrap)[0].blob, kept
 
 
 def flipped(blob: bytes) -> bytes:

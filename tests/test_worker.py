@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from road import Road
+from road import CHILDREN, Road
 from sqlalchemy import delete, update
 
-from api.childprocess import Child
+from api.childprocess import ForkServer
 from chain.errors import LedgerDown
 from governance import register
 from governance.tables import records
@@ -124,22 +126,23 @@ def test_a_newer_version_that_nobody_handed_over(road: Road) -> None:
     road.client.hand_over = hand_over  # type: ignore[method-assign]
     worker = road.worker()
     worker.projection.sync()
-    worker._check_parts(road.world.dataset)
+    road.request()
+    assert worker.step() is True
     assert not road.broker._leaves.lacks(road.world.dataset, road.broker._node.fold.ingests)
 
 
 def test_the_child_reaches_nobody_and_keeps_nothing() -> None:
     """Its own network namespace without an interface that is up, an empty environment, and its limits."""
-    child = Child.start(None, isolated=True)
+    child = CHILDREN.child()
     try:
         child.say({"params": "{}"})
         said, _ = child.hear()
         assert said["say"] == "failed"  # these are no parameters: it got as far as reading them
     finally:
         child.end()
-    child = Child.start(None, isolated=True)
+    child = CHILDREN.child()
     try:
-        place = Path("/proc") / str(child.process.pid)
+        place = Path("/proc") / str(child.pid)
         wait_for_limits(place)
         assert os.readlink(place / "ns" / "net") != os.readlink("/proc/self/ns/net")
         routes = (place / "net" / "route").read_text().splitlines()
@@ -150,13 +153,52 @@ def test_the_child_reaches_nobody_and_keeps_nothing() -> None:
         for name in ("Max core file size", "Max file size"):
             line = next(line for line in limits.splitlines() if line.startswith(name))
             assert line.split(name)[1].split()[:2] == ["0", "0"]
+        assert len(list((place / "fd").iterdir())) <= 4, "the server's socket, or another child's pipe, came along"
     finally:
         child.end()
 
 
-def wait_for_limits(place: Path) -> None:
-    import time
+def test_children_are_processes_of_their_own_that_die_with_the_server() -> None:
+    server = ForkServer()
+    first, second = server.child(), server.child()
+    try:
+        assert first.pid != second.pid
+        assert os.getsid(first.pid) == first.pid
+        first.end()
+        assert not first.alive
+        assert second.alive
+        server.end()
+        assert wait_until(lambda: not second.alive)
+        third = server.child()  # the next one starts a server again
+        assert third.alive
+        third.end()
+    finally:
+        second.end()
+        server.end()
 
+
+def test_a_child_is_gone_at_once_also_in_the_middle_of_computing() -> None:
+    child = CHILDREN.child()
+    began = time.monotonic()
+    child.end()
+    assert time.monotonic() - began < 1.0
+    assert gone(child.pid)
+
+
+def gone(pid: int) -> bool:
+    """No such process, or one whose memory is given back and whose number its parent has not asked for yet."""
+    status = Path("/proc") / str(pid) / "status"
+    return not status.exists() or "\nState:\tZ" in status.read_text()
+
+
+def wait_until(fact: Callable[[], bool], seconds: float = 5.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while not fact() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return fact()
+
+
+def wait_for_limits(place: Path) -> None:
     deadline = time.monotonic() + 30
     while "Max file size             0" not in (place / "limits").read_text():
         assert time.monotonic() < deadline

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -123,6 +124,22 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bo
         return
     console.width = max(console.width, needed)
     console.print(shown)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, float | None], None]]:
+    """Show, where somebody watches, what is being done and which part of it is; on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    with Progress(TextColumn("{task.description}"), BarColumn(), console=Console(stderr=True), transient=True) as shown:
+        task = shown.add_task("starting", total=None)
+
+        def tell(step: str, fraction: float | None) -> None:
+            known = None if fraction is None else 1.0
+            shown.update(task, description=step, total=known, completed=fraction)
+
+        yield tell
 
 
 def mined(receipt: Mapping[str, Any]) -> str:

@@ -145,9 +145,13 @@ def show_consents(as_: As, as_json: AsJson = False) -> None:
 def revoke(dataset: Dataset, as_: As, as_json: AsJson = False) -> None:
     """Withdraw. It takes effect in the block that records it; what was released before stays released.
 
+    Waits until running uses have stopped, says what became of each, and keeps that as a receipt.
+
     Example: `volens consent revoke --as ada DATASET`
     """
     import time
+
+    from api.results import await_settled, withdrawal_receipt, write_receipt
 
     me = desk.client(as_)
     name = desk.registered(me, dataset)
@@ -158,8 +162,27 @@ def revoke(dataset: Dataset, as_: As, as_json: AsJson = False) -> None:
                               "Look at it (volens consent show) and withdraw again.", "RevokeStale")
     live = [one for one in me.consents() if one["status"] == "live" and one["untilDay"] >= int(time.time()) // 86_400]
     others = f"\n{len(live)} of your other consents stay live: volens consent show --as {as_}" if live else ""
-    desk.show(answer, as_json, f"You withdrew your consent for this dataset: {desk.mined(answer['receipt'])}. "
-              f"Nothing of yours in it is used any more.{others}")
+    followed = await_settled(me, answer["receipt"]["tx"])
+    kept = write_receipt(desk.settings().receipt_folder(as_), withdrawal_receipt(me, answer["receipt"], followed))
+    sentences = "".join(f"\n- {effect['sentence']}" for effect in followed["effects"])
+    done = ("Nothing of yours in it is used any more." if followed["settled"] else
+            f"Not everything has stopped yet; look again: volens consent withdrawals --as {as_}")
+    said = f"You withdrew your consent for this dataset: {desk.mined(answer['receipt'])}. {done}{sentences}{others}"
+    shown = answer | {"withdrawal": followed, "receiptFile": kept.name}
+    desk.show(shown, as_json, f"{said}\nYour receipt: {kept.name}.")
+
+
+@consent.command("withdrawals")
+def show_withdrawals(as_: As, as_json: AsJson = False) -> None:
+    """Show what followed from each of your withdrawals: what stopped, how fast, and what cannot be undone.
+
+    Example: `volens consent withdrawals --as ada`
+    """
+    found = desk.client(as_).withdrawals()
+    nothing = [{"run": "-", "sentence": "No use of your data was open."}]
+    rows = [{"block": one["block"], "kind": one["kind"], "run": effect["run"], "what followed": effect["sentence"]}
+            for one in found for effect in one["effects"] or nothing]
+    desk.table(rows, ["block", "kind", "run", "what followed"], as_json, "You have withdrawn nothing.")
 
 
 @access.command("list")

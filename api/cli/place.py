@@ -13,11 +13,13 @@ from api.errors import NotServing, VerificationFailed
 _NEED = ("ledger", "bucket", "broker")
 
 
-def serve() -> None:
-    """Start ledger, bucket, broker, API and worker on this machine, until Ctrl-C. People and keys are played."""
+def serve(
+    demo: Annotated[bool, typer.Option("--demo", help="Serve the demo's home; its pages offer its people.")] = False,
+) -> None:
+    """Start ledger, bucket, broker, API, pages and worker on this machine, until Ctrl-C. People and keys are played."""
     from api.processes import serve as start
 
-    raise typer.Exit(start())
+    raise typer.Exit(start(demo))
 
 
 def worker() -> None:

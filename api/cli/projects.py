@@ -48,37 +48,45 @@ def list_datasets(as_json: AsJson = False) -> None:
 @dataset.command("ingest")
 def ingest_records(
     name: DatasetId, as_: As,
-    source: Annotated[str, typer.Option("--from", help="gse7390, or a folder SUBJECT/CATEGORY.json.")],
+    source: Annotated[str, typer.Option("--from", help="gse7390, or a folder SUBJECT/CATEGORY.json.")] = "",
     people: Annotated[Path | None, typer.Option(help="For gse7390: a JSON list of 1 to 198 patient ids.")] = None,
+    vcf: Annotated[Path | None, typer.Option(help="A cohort's VCF of many samples; .vcf, .vcf.gz or bgzip.")] = None,
+    samples: Annotated[Path | None, typer.Option(help='For --vcf: JSON {"SAMPLE": "PATIENT ID"}.')] = None,
+    build: Annotated[str, typer.Option(help="For --vcf: the genome build, GRCh38 or GRCh37.")] = "GRCh38",
+    fhir: Annotated[Path | None, typer.Option(help="A folder of FHIR R4 bundles, SUBJECT.json each.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Encrypt records here, in the custodian's own process, and register them. No plaintext leaves this command.
 
-    Every record is read first as a run would read it; when one is bad, nothing is encrypted.
+    Everything is read first as a run would read it; when one record is bad, nothing is registered. Genomes and charts
+    are parsed in a process without network. What a chart holds of mental health, substance use, sexual health or HIV
+    goes into categories of its own; what is coded in an unknown system is held back, and counted.
 
-    Example: `volens dataset ingest --as omar DATASET --from gse7390 --people people.json`
+    Example: `volens dataset ingest --as omar DATASET --vcf cohort.vcf.gz --samples samples.json --fhir bundles`
     """
-    import secrets
-
-    from api import intake
-    from governance.ingest import encrypt, leaves_root
+    from api import intake, lanes
     from governance.vault import Bucket
 
-    me, settings = desk.client(as_), desk.settings()
-    into = desk.bytes32(name)
-    sources = intake.from_gse7390(people) if source == "gse7390" else intake.from_folder(Path(source))
-    intake.check_records(sources)
-    trail = me.trail()
-    intake.check_enrolled(trail, sources)
-    broker, bucket = desk.broker(me), Bucket(settings.bucket_name, settings.address("bucket"))
+    me, into, settings = desk.client(as_), desk.bytes32(name), desk.settings()
+    trail, report = me.trail(), {}
+    parts = (me, desk.broker(me), bucket := Bucket(settings.bucket_name, settings.address("bucket")), into)
     known = intake.registered_versions(trail, into, bucket)
-    leaves = encrypt(sources, into, me.identity_id, broker, bucket, known)
-    ingest = secrets.token_bytes(32)
-    listed = [leaf.to_json() for leaf in leaves]
-    answer = me.register_records(into, ingest, leaves_root(ingest, into, leaves), listed)
-    broker.hand_over(ingest, listed)
-    desk.show(answer | {"ingest": ingest.hex(), "records": len(leaves)}, as_json,
-              f"{len(leaves)} records encrypted and registered: {desk.mined(answer['receipt'])}.")
+    if source:
+        if vcf or fhir:
+            raise UsageError("--from is one way, --vcf and --fhir another", "ingest them one after the other")
+        found = intake.from_gse7390(people) if source == "gse7390" else intake.from_folder(Path(source))
+        intake.check_records(found)
+        intake.check_enrolled(trail, {one.subject for one in found})
+        answer = intake.bring_in(*parts, found, known)
+    else:
+        cohort = lanes.from_files(vcf, samples, build, fhir, settings.relax != "isolation")
+        intake.check_enrolled(trail, map(bytes.fromhex, cohort.subjects))
+        with desk.progress() as tell:
+            answer = intake.bring_in(*parts, cohort.sources(tell), known, lambda n: tell(f"{n} records sealed", None))
+        report = lanes.summarise(cohort.report)
+    done = f"{answer['records']} records encrypted and registered: {desk.mined(answer['receipt'])}."
+    shown = {name: value for name, value in answer.items() if name != "leaves"}
+    desk.show(shown | ({"report": report} if report else {}), as_json, "\n".join([done, *lanes.sentences(report)]))
 
 
 @permit.command("request")
@@ -152,24 +160,59 @@ def request_run(
 ) -> None:
     """Ask for a run. The key that will open its result stays here, in a file of your own.
 
+    The file may say only what differs from the defaults, e.g. {"outcome": {"kind": "distant-metastasis",
+    "horizon_days": 1825}}; what is signed is complete. Rehearse it first: `volens run rehearse --params params.json`
+
     Example: `volens run request --as noor PERMIT --params params.json`
     """
     import secrets
 
-    from api.intake import check_params
+    from api.intake import complete_params
     from api.results import keep_pair
     from governance.permits import run_id
-    from governance.verify import canonical_json
 
     permit_id = desk.bytes32(name)
-    wanted = canonical_json(desk.read_json(params, "file of parameters"))
-    check_params(wanted)
+    wanted = complete_params(desk.read_json(params, "file of parameters"))
     me, nonce = desk.client(as_), secrets.randbits(256)
     name_of_run = run_id(me.wallet.address, nonce).hex()
     result_key = keep_pair(desk.settings().result_folder(as_) / f"{name_of_run}.key")
     answer = me.request_run(permit_id, wanted, result_key, nonce)
     desk.show(answer, as_json, f"{answer['run']}\nRequested in {desk.mined(answer['receipt'])}. "
               "Follow it: volens run watch RUN")
+
+
+@run.command("rehearse")
+def rehearse_run(
+    params: Annotated[Path, typer.Option("--params", help="A JSON file, as for `run request`.")],
+    people: Annotated[int, typer.Option(min=10, max=2500, help="How many invented people.")] = 200,
+    as_json: AsJson = False,
+) -> None:
+    """Try a run on invented people, here and now: no permit, no ledger, nobody's data.
+
+    Shows how long it takes and what its result would look like; the figures mean nothing.
+
+    Example: `volens run rehearse --params params.json --people 200`
+    """
+    import json
+
+    from api.childprocess import ForkServer
+    from api.intake import complete_params
+    from api.rehearsal import rehearse
+
+    settings = desk.settings()
+    wanted = complete_params(desk.read_json(params, "file of parameters"))
+    children = ForkServer(isolated=settings.relax != "isolation")
+    try:
+        with desk.progress() as tell:
+            done = rehearse(children, wanted, people, settings.device, tell)
+    finally:
+        children.end()
+    result, withheld = json.loads(done["result"]), json.loads(done["disclosure"])["withheld"]
+    seconds = sum(float(spent) for spent in done["record"]["seconds"].values())
+    lines = [f"{people} invented people, {seconds:.1f} s on {done['record']['device']}. What would be sealed:",
+             json.dumps(result, indent=1, ensure_ascii=False)]
+    lines += [f"withheld: {one['what']} ({one['why']})" for one in withheld]
+    desk.show({"params": wanted.decode(), **done, "result": result}, as_json, "\n".join(lines))
 
 
 @run.command("show")

@@ -24,6 +24,7 @@ from governance.consent import PRESETS, Offer, offer
 from governance.verify import identity_id
 
 BATCH = 60  # items of one transaction
+CONSENT = PRESETS["cancer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +43,10 @@ class Cast:
         self.home, self.parts = home, parts
         self.identity: dict[str, Any] = read_identity(home) or {}
         self.domain: Domain = domain_of(self.identity)
-        self.dataset = secrets.token_bytes(32)
+        self.dataset = secrets.token_bytes(32)  # GSE7390, of `patients`
+        self.simulated = secrets.token_bytes(32)  # genomes and charts, of `invented`
         self.patients: list[Patient] = []
+        self.invented: list[Patient] = []
         self._clients: dict[str, Client] = {}
         self.facts: dict[str, Any] = {}
 
@@ -69,11 +72,11 @@ class Cast:
     def broker(self) -> BrokerClient:
         return BrokerClient(self.parts.urls["broker"], self.domain, identity_id(self.identity))
 
-    def enrol(self, count: int) -> int:
-        """Enrol that many new people; returns how many the ledger took."""
+    def enrol(self, patients: int, invented: int) -> int:
+        """Enrol that many new people of each kind; returns how many the ledger took."""
         rita = self.client("rita")
         items = []
-        for number in range(count):
+        for number in range(patients + invented):
             wallet, subject = Wallet.new(), secrets.token_bytes(32)
             name = "ada" if number == 0 else f"person-{number:03d}"
             save(wallet, self.home / "keys" / f"{name}.json", {"subject": subject.hex()})
@@ -85,16 +88,14 @@ class Cast:
                     "signerSignature": wallet.sign(self.domain, "Enrolment", message).hex(),
                 }
             )
-            self.patients.append(Patient(number, subject, wallet))
-        answers = [rita.enrol(items[first : first + BATCH]) for first in range(0, count, BATCH)]
+            (self.patients if number < patients else self.invented).append(Patient(number, subject, wallet))
+        answers = [rita.enrol(items[first : first + BATCH]) for first in range(0, len(items), BATCH)]
         return sum(item["accepted"] for answer in answers for item in answer["items"])
 
-    def agree(self, patients: list[Patient]) -> tuple[int, dict[str, Any], Offer]:
-        """They sign the cancer preset; returns how many the ledger took, and Ada's receipt with her own terms."""
-        offers = [
-            offer(PRESETS["cancer"], p.subject, self.dataset, 0, 0, int(time.time()), int(time.time()) + 3600)
-            for p in patients
-        ]
+    def agree(self, dataset: bytes, patients: list[Patient]) -> tuple[int, dict[str, Any], Offer]:
+        """They sign the cancer preset; returns how many the ledger took, and the first one's receipt with her terms."""
+        now = int(time.time())
+        offers = [offer(CONSENT, p.subject, dataset, 0, 0, now, now + 3600) for p in patients]
         items = [
             {
                 "grant": wire("Grant", one.message),

@@ -10,28 +10,43 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from analytics.known_truth import simulate_cohort
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
 from api.demo import attacks, tampers
 from api.demo.cast import Cast
+from api.demo.science import (
+    FULL,
+    SEED,
+    SHORT,
+    SIMULATED,
+    TRUTH,
+    VARIANTS,
+    Noise,
+    gain_sentence,
+    noise_figures,
+    noise_sentence,
+    print_table,
+    shares,
+    truth_sentence,
+    withheld,
+)
 from api.demo.stage import World
 from api.demo.steps import (
-    PARAMS,
-    ask_permit,
+    ask_permits,
     count,
     ingest_all,
     keep_receipt,
     keys_after,
     look_and_open,
-    print_table,
+    release,
     request,
     result_key,
     search_plaintext,
     try_release,
     without_ledger,
 )
-from api.results import open_output, run_receipt, write_receipt
+from api.results import await_settled, open_output, run_receipt, write_receipt
 from governance import verify
-from governance.ingest import Source
 
 if TYPE_CHECKING:
     from api.demo.story import Teller
@@ -41,32 +56,31 @@ REFUSING = 14
 
 def gate(cast: Cast, teller: Teller) -> None:
     """From nothing to one governed access, and none when the ledger is away."""
-    people = load_gse7390(locate_gse7390())
-    enrolled = cast.enrol(len(people))
-    teller.tell(2, "Rita", f"enrols {len(people)} people, each with a key of their own", f"{enrolled} Enrolled",
-                enrolled == len(people))  # fmt: skip
-    sources = [
-        Source(p.subject, category, payload)
-        for p, person in zip(cast.patients, people, strict=True)
-        for category, payload in ((2, person.observations(p.subject.hex())), (6, person.expression(p.subject.hex())))
-    ]
-    found = ingest_all(cast, sources)
-    what = f"encrypts {len(sources)} records; the bucket holds ciphertext"
-    teller.tell(3, "Omar", what, f"{found} plaintext fragments found in it", found == 0)
-    permit, votes, own = ask_permit(cast)
-    said = f"{votes} of {len(cast.identity['founders'])} yes   {own}"
-    what = "approve Noor's request; Noor votes for herself"
-    teller.tell(4, "Pia, Quinn", what, said, votes == cast.identity["quorum"] and own == "REFUSED ApplicantVoted")
-    refused = cast.await_run(request(cast, permit), lambda r: r["state"] == "denied")
+    people, cohort = load_gse7390(locate_gse7390()), simulate_cohort(SIMULATED, SEED, VARIANTS)
+    everybody = len(people) + SIMULATED
+    enrolled = cast.enrol(len(people), SIMULATED)
+    teller.tell(2, "Rita", f"enrols {everybody} people, each with a key of their own", f"{enrolled} Enrolled",
+                enrolled == everybody)  # fmt: skip
+    records, found = ingest_all(cast, people, cohort)
+    cast.facts |= {"noise": Noise(), "optimum": cohort.optimum}
+    what = f"encrypts {records} records, {SIMULATED} genomes and charts among them"
+    teller.tell(3, "Omar", what, f"{found} plaintext fragments in the bucket", found == 0)
+    permits, votes, own = ask_permits(cast)
+    said = f"{max(votes)} of {len(cast.identity['founders'])} yes   {own}"
+    what = "approve Noor's two requests; Noor votes for herself"
+    teller.tell(4, "Pia, Quinn", what, said, votes == {cast.identity["quorum"]} and own == "REFUSED ApplicantVoted")
+    permit = permits["research"]
+    refused = cast.await_run(request(cast, permit, SHORT), lambda r: r["state"] == "denied")
     said = f"REFUSED {refused['reason']['slug']}    keys {count(cast.keys())}"
     teller.tell(5, "Noor", "asks to train before anyone agreed", said, said == "REFUSED cohort-minimum    keys 0")
     willing = cast.patients[:-REFUSING]
-    taken, proof, offered = cast.agree(willing)
+    taken, proof, offered = cast.agree(cast.dataset, willing)
+    taken += cast.agree(cast.simulated, cast.invented)[0]
     cast.facts["receipt"] = keep_receipt(cast, proof, offered)
-    what = f'+ {len(willing) - 1} sign "cancer research, no profit, 2 years"; {REFUSING} refuse'
-    teller.tell(6, "Ada", what, f"{taken} ConsentGranted", taken == len(willing))
-    first = request(cast, permit)
-    cast.facts |= {"permit": permit, "first": first}
+    what = f'+ {everybody - REFUSING - 1} sign "cancer research, no profit, 2 years"; {REFUSING} refuse'
+    teller.tell(6, "Ada", what, f"{taken} ConsentGranted", taken == everybody - REFUSING)
+    first = request(cast, permit, SHORT)
+    cast.facts |= {"permits": permits, "first": first}
     one = cast.await_run(first, lambda r: bool(r["attempts"]))["attempts"][0]
     said = f"{one['granted']} granted  {one['denied']} denied  block {one['block']}"
     right = (one["granted"], one["denied"]) == (len(willing), REFUSING)
@@ -84,14 +98,14 @@ def gate(cast: Cast, teller: Teller) -> None:
 def change_of_mind(cast: Cast, teller: Teller) -> dict[str, Any]:
     """Ada withdraws while a run is training."""
     ada, noor = cast.client("ada"), cast.client("noor")
-    second = request(cast, cast.facts["permit"])
-    cast.facts["second"] = second
+    second = request(cast, cast.facts["permits"]["research"], FULL)
+    cast.facts |= {"second": second, "third": request(cast, cast.facts["permits"]["simulated"], TRUTH)}
     cast.await_run(second, lambda r: any(step["step"].startswith(("evaluate", "permute")) for step in r["progress"]))
     began = time.monotonic()
     answer = ada.revoke(cast.dataset, 0)
     mined, block = time.monotonic(), answer["receipt"]["block"]
-    cast.await_run(second, lambda r: any(step["step"] == "stopped" for step in r["progress"]))
-    stopped = time.monotonic() - mined
+    followed = await_settled(ada, answer["receipt"]["tx"])
+    stopped = next(one["stopped"] for one in followed["effects"] if one["run"] == second)
     said = f"signed and mined in {mined - began:.2f} s, block {block}"
     teller.tell(10, "Ada", "withdraws while a second run is training", said)
     cast.await_run(second, lambda r: r["attempt"] == 2)
@@ -100,7 +114,7 @@ def change_of_mind(cast: Cast, teller: Teller) -> dict[str, Any]:
     blocks = denied["block"] - block
     teller.note(
         f"next access refused after {blocks} block{'s' * (blocks > 1)} ({denied['reason']['slug']}); "
-        f"training stopped after {stopped:.1f} s; restarted without her"
+        f"training stopped after {float(stopped):.1f} s; restarted without her"
     )
     refusal = try_release(cast, cast.facts["first"])
     noor.cancel(cast.facts["first"])
@@ -108,34 +122,51 @@ def change_of_mind(cast: Cast, teller: Teller) -> dict[str, Any]:
         11, "Sol, Tess", "approve the first run's output, which she is in", refusal, refusal == "REFUSED revoked"
     )
     late = [access for access in ada.accesses() if access["granted"] and access["block"] > block]
+    cast.facts["withdrawal"] = followed
     return {
-        "revocation": {"refusal_blocks": blocks, "stop_seconds": f"{stopped:.2f}"},
+        "revocation": {"refusal_blocks": blocks, "stop_seconds": f"{float(stopped):.2f}",
+                       "mined_seconds": f"{mined - began:.2f}"},
         "after_revocation": {"accesses": len(late), "keys": keys_after(cast, ada.subject or b"", block)},
     }
 
 
 def science(cast: Cast, teller: Teller) -> dict[str, Any]:
-    """What the run found, and its way out."""
-    second, noor = cast.facts["second"], cast.client("noor")
+    """What the runs found, and their way out."""
+    second, third = cast.facts["second"], cast.facts["third"]
     cast.await_run(second, lambda r: r["state"] == "sealed" and r["attempt"] == 2)
     opened = [look_and_open(cast, name, second) for name in ("sol", "tess")]
     result = json.loads(opened[0].result)
     said = f'"nobody relapses" is right for {result["baseline"]} %' if "baseline" in result else ""
-    how = json.loads(PARAMS)
+    how = json.loads(FULL)
     years = round(how["outcome"]["horizon_days"] / 365.25)
     what = f"distant metastasis in {years} years, {how['folds']}-fold x {how['repeats']}, in the fold"
-    teller.tell(12, "worker", what, said, len(result["layers"]) == len(how["layers"]))
+    teller.tell(12, "worker", what, said, len(result["rows"]) == sum(map(len, how["models"].values())))
     print_table(teller, result)
-    released = [cast.client(name).approve(second) for name in ("sol", "tess")][-1]
-    run = noor.run(second)
-    mine = open_output(noor, cast.broker(), run, result_key(cast, second))
-    receipt = run_receipt(noor, run, mine, cast.broker().witness())
+    teller.note(gain_sentence(result))
+    noise = cast.facts["noise"].found()
+    teller.note(noise_sentence(noise))
+    cast.await_run(third, lambda r: r["state"] == "sealed")
+    truth = [look_and_open(cast, name, third) for name in ("sol", "tess")]
+    known = json.loads(truth[0].result)
+    teller.note(f"{SIMULATED} simulated genomes and charts: {truth_sentence(known, cast.facts['optimum'])}")
+    released = release(cast, second)
+    release(cast, third)
+    run = cast.client("noor").run(second)
+    mine = open_output(cast.client("noor"), cast.broker(), run, result_key(cast, second))
+    receipt = run_receipt(cast.client("noor"), run, mine, cast.broker().witness())
     cast.facts["run_receipt"] = write_receipt(cast.home / "receipts" / "noor", receipt)
     same = {one.result for one in opened} == {mine.result}
-    what = f"check the output; released to Noor, {'bytes equal' if same else 'ALTERED'}"
-    teller.tell(13, "Sol, Tess", what, f"block {released['receipt']['block']}", same)
-    models = [{"model": "logistic", **layer} for layer in result["layers"]]
-    return {"models": models} | {name: result[name] for name in ("gain", "baseline") if name in result}
+    what = f"check the outputs; released to Noor, {'bytes equal' if same else 'ALTERED'}"
+    teller.tell(13, "Sol, Tess", what, f"block {released}   {withheld(mine)}", same)
+    cast.facts["results"] = {
+        "research": {"result": result, "disclosure": json.loads(mine.disclosure)},
+        "simulated": {"result": known, "disclosure": json.loads(truth[0].disclosure)},
+    }
+    gain = next(one for one in result["gains"] if one["over"] == "genes")
+    known_truth = {"people": SIMULATED, "rows": known["rows"], "optimum": shares(cast.facts["optimum"])}
+    return {"models": result["rows"], "gain": gain, "noise": noise_figures(noise), "known_truth": known_truth,
+            "device": run["attempts"][-1]["record"]["device"]} | (
+        {"baseline": result["baseline"]} if "baseline" in result else {})  # fmt: skip
 
 
 def proof(cast: Cast, teller: Teller) -> dict[str, Any]:
@@ -177,11 +208,13 @@ def _audit(cast: Cast, teller: Teller) -> dict[str, Any]:
     right = verdict == "valid" and explained == recorded
     teller.tell(15, "Vera", what, f"{explained} of {recorded} accesses explained", right)
     held = bundle["head"]
-    found = [(one.name, tampers.detected(tampers.tamper(bundle, one), held)[0] == one.word) for one in tampers.TABLE]
+    said = {one.name: tampers.detected(tampers.tamper(bundle, one), held) for one in tampers.TABLE}
+    cast.facts["tampers"] = [{"name": name, "word": word, "reason": why} for name, (word, why) in said.items()]
+    found = [(one.name, said[one.name][0] == one.word) for one in tampers.TABLE]
     noticed = [name for name, seen in found if seen]
     what = "edits, drops, inserts, reorders, cuts, recomputes heads"
-    said = f"{len(noticed)} of {len(found)} found, first bad place named"
-    teller.tell(16, "Otto", what, said, len(noticed) == len(found))
+    named = f"{len(noticed)} of {len(found)} found, first bad place named"
+    teller.tell(16, "Otto", what, named, len(noticed) == len(found))
     return {
         "verified": verdict,
         "accesses": {"recorded": recorded, "explained": explained},

@@ -7,58 +7,58 @@ import json
 import secrets
 import time
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from analytics.canonical import dump_canonical
 from analytics.code import code_hash, params_schema_hash
+from analytics.known_truth import Cohort
+from analytics.known_truth_files import BUILD, write_bundle, write_vcf
+from analytics.readers.person import Person
 from api.demo.cast import Cast
+from api.demo.science import SHORT
 from api.errors import NotAvailable, RefusedByPolicy
+from api.intake import bring_in
+from api.lanes import Lanes
 from api.results import Opened, keep_pair, open_output, write_receipt
 from chain.wallets import Wallet
 from governance import verify
 from governance.consent import CATEGORIES, PURPOSES, Offer, bits
 from governance.envelope import read_header
 from governance.errors import BrokerRefused
-from governance.ingest import Source, encrypt, leaves_root, store_leaves
+from governance.ingest import Source
 from governance.keys import new_pair
 from governance.permits import run_id
 from governance.vault import Bucket
 
-if TYPE_CHECKING:
-    from api.demo.story import Teller
-
-SEED = 7390
-PARAMS = dump_canonical(
-    {
-        "model": "logistic",
-        "layers": ["genes", "clinical", "combined"],
-        "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
-        "folds": 5,
-        "repeats": 10,
-        "permutations": 99,
-        "seed": SEED,
-    }
-)
-PAPER = {"genes": "85", "combined": "91"}  # the source paper's accuracies: genomic only, combined
+PERMITTED = {  # dataset: the categories that Noor asks for
+    "research": ("observations", "expression"),
+    "simulated": ("demographics", "conditions", "observations", "germline-variants"),
+}
 
 
-def ingest_all(cast: Cast, sources: list[Source]) -> int:
-    """Register, encrypt, make exist, hand over; how many plaintext fragments the bucket's files hold."""
-    omar, broker = cast.client("omar"), cast.broker()
-    bucket = Bucket("volens", cast.parts.urls["bucket"])
+def ingest_all(cast: Cast, people: list[Person], cohort: Cohort) -> tuple[int, int]:
+    """Register both datasets and bring everything in: (records, plaintext fragments found in the bucket's files)."""
+    omar = cast.client("omar")
     omar.register_dataset(cast.dataset, sha256(b"GSE7390: published research data; consents invented").digest())
-    leaves = encrypt(sources, cast.dataset, omar.identity_id, broker, bucket)
-    cast.facts["leaves"] = leaves
-    ingest = secrets.token_bytes(32)
-    root = leaves_root(ingest, cast.dataset, leaves)
-    store_leaves(bucket, root, leaves)
-    listed = [leaf.to_json() for leaf in leaves]
-    omar.register_records(cast.dataset, ingest, root, listed)
-    broker.hand_over(ingest, listed)
-    chosen = sources[:: max(1, len(sources) // 40)]
-    cast.facts["canaries"] = [fragment(source) for source in chosen]
-    return hits(cast.home / "bucket", cast.facts["canaries"])
+    omar.register_dataset(cast.simulated, sha256(b"Simulated genomes and charts").digest())
+    sources = [
+        Source(p.subject, category, payload)
+        for p, person in zip(cast.patients, people, strict=True)
+        for category, payload in ((2, person.observations(p.subject.hex())), (6, person.expression(p.subject.hex())))
+    ]
+    parts = (omar, cast.broker(), Bucket("volens", cast.parts.urls["bucket"]))
+    first = bring_in(*parts, cast.dataset, sources)
+    cast.facts["leaves"] = first["leaves"]
+    samples = {f"S{p.number}": p.subject.hex() for p in cast.invented}
+    vcf = write_vcf(cohort, list(samples))
+    bundles = [(p.subject.hex(), write_bundle(cohort, at, p.subject.hex())) for at, p in enumerate(cast.invented)]
+    cast.facts["lanes"] = lanes = Lanes(BytesIO(vcf), samples, BUILD, bundles)
+    second = bring_in(*parts, cast.simulated, lanes.sources())
+    chosen = sources[:: len(sources) // 40]
+    cast.facts["canaries"] = [fragment(source) for source in chosen] + [
+        vcf[at:][:40] for at in range(len(vcf) // 2, len(vcf) - 40, len(vcf) // 40)]  # fmt: skip
+    return first["records"] + second["records"], hits(cast.home / "bucket", cast.facts["canaries"])
 
 
 def fragment(source: Source) -> bytes:
@@ -67,37 +67,41 @@ def fragment(source: Source) -> bytes:
     return longest[len(longest) // 2 :][:24]
 
 
-def ask_permit(cast: Cast) -> tuple[bytes, int, str]:
-    noor, permit = cast.client("noor"), secrets.token_bytes(32)
-    noor.request_permit(
-        {
-            "permit": permit,
-            "dataset": cast.dataset,
-            "purposeNeed": bits(("cancer-research", "outside-recipient"), PURPOSES),
-            "categories": bits(("observations", "expression"), CATEGORIES),
-            "codeHash": code_hash(),
-            "paramsSchemaHash": params_schema_hash(),
-            "minCohort": 20,
-            "outputClasses": 1 << 1,
-            "expiry": int(time.time()) + 30 * 86_400,
-            "documentHash": sha256(b"Relapse of breast cancer from genes").digest(),
-        }
-    )
+def ask_permits(cast: Cast) -> tuple[dict[str, bytes], set[int], str]:
+    """Noor's two requests: (permit by dataset, yes votes of each, what her own vote got)."""
+    noor, permits = cast.client("noor"), {}
+    for name, dataset in (("research", cast.dataset), ("simulated", cast.simulated)):
+        permits[name] = secrets.token_bytes(32)
+        noor.request_permit(
+            {
+                "permit": permits[name],
+                "dataset": dataset,
+                "purposeNeed": bits(("cancer-research", "outside-recipient"), PURPOSES),
+                "categories": bits(PERMITTED[name], CATEGORIES),
+                "codeHash": code_hash(),
+                "paramsSchemaHash": params_schema_hash(),
+                "minCohort": 20,
+                "outputClasses": 1 << 1,
+                "expiry": int(time.time()) + 30 * 86_400,
+                "documentHash": sha256(b"Relapse of breast cancer from genes").digest(),
+            }
+        )
     try:
-        noor.vote(permit.hex(), True)
+        noor.vote(permits["research"].hex(), True)
         own = "ACCEPTED"
     except RefusedByPolicy as refusal:
         own = f"REFUSED {refusal.reason}"
     for name in ("pia", "quinn"):
-        cast.client(name).vote(permit.hex(), True)
-    return permit, int(noor.permit(permit.hex())["yes"]), own
+        for permit in permits.values():
+            cast.client(name).vote(permit.hex(), True)
+    return permits, {int(noor.permit(permit.hex())["yes"]) for permit in permits.values()}, own
 
 
-def request(cast: Cast, permit: bytes) -> str:
+def request(cast: Cast, permit: bytes, params: bytes) -> str:
     """A run request of Noor's; its id."""
     noor, nonce = cast.client("noor"), secrets.randbits(256)
     key = keep_pair(result_key(cast, run_id(noor.wallet.address, nonce).hex()))
-    return str(noor.request_run(permit, PARAMS, key, nonce)["run"])
+    return str(noor.request_run(permit, params, key, nonce)["run"])
 
 
 def result_key(cast: Cast, run: str) -> Path:
@@ -121,7 +125,7 @@ def without_ledger(cast: Cast, permit: bytes, tx: str) -> str:
     cast.parts.stop_part("chain")
     said = set()
     try:
-        request(cast, permit)
+        request(cast, permit, SHORT)
         said.add("ACCEPTED")
     except NotAvailable:
         said.add("REFUSED ledger-down")
@@ -156,22 +160,10 @@ def try_release(cast: Cast, run: str) -> str:
     return "RELEASED"
 
 
-def print_table(teller: Teller, result: dict[str, Any]) -> None:
-    """One row a layer: the paper's accuracy beside ours, and what ours is worth."""
-    teller.note("layer      paper: acc   here: acc  prec   rec    F1   AUC [95 %]     p (labels shuffled)")
-    for layer in result["layers"]:
-        figures = "  ".join(f"{layer.get(name, '-'):>4}" for name in ("accuracy", "precision", "recall", "f1"))
-        low, high = layer["auc_interval"]
-        auc = f"{layer['auc']} [{low}, {high}]"
-        paper = PAPER.get(layer["layer"], "")
-        teller.note(f"{layer['layer']:<11}{paper:>10}        {figures}   {auc:<15}{layer['p']}")
-    if any("accuracy" not in layer for layer in result["layers"]):
-        teller.note("-          withheld: fewer than five tables of counts would fit such figures")
-    if "gain" in result:
-        low, high = result["gain"]["interval"]
-        shown = "a gain" if low > 0 else "no gain shown"
-        ours = f"AUC {result['gain']['auc']:+} [{low}, {high}], {shown}"
-        teller.note(f"genes only -> genes + clinical: paper {PAPER['genes']} -> {PAPER['combined']}; here {ours}")
+def release(cast: Cast, run: str) -> int:
+    """Both checkers' yes; the block of the release."""
+    answers = [cast.client(name).approve(run) for name in ("sol", "tess")]
+    return int(answers[-1]["receipt"]["block"])
 
 
 def count(by_attempt: dict[str, set[str]]) -> int:

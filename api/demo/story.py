@@ -78,9 +78,9 @@ def _play(home: Path, parts: Parts, teller: Teller) -> dict[str, Any]:
     cast = Cast(home, parts)
     contracts, alive = len(cast.identity["contracts"]), cast.healthy_parts()
     teller.tell(1, "Otto", f"starts {', '.join(alive)}", f"{contracts} contracts, code as pinned")
-    from api.demo import scenes, steps  # the readers' libraries: loaded once the parts run
+    from api.demo import scenes, science  # the readers' libraries: loaded once the parts run
 
-    report: dict[str, Any] = {"versions": _versions(), "device": "cpu", "seed": steps.SEED}
+    report: dict[str, Any] = {"versions": _versions(), "seed": science.SEED}
     scenes.gate(cast, teller)
     report |= scenes.change_of_mind(cast, teller)
     report |= scenes.science(cast, teller)

@@ -10,12 +10,13 @@ from api import answers, schemas
 from api.auth import AUDITOR, Parts, SignedIn, require_self
 from api.doors import LargeRoute, StrictRoute
 from api.problems import REFUSALS, declared
-from api.routes.shown import show_consent, show_reason
+from api.routes.shown import show_consent, show_reason, show_withdrawal
 from api.services import Services
 from chain.errors import Refused
 from chain.events import ConsentGranted, Receipt
-from governance import consent, register, sessions
+from governance import aftermath, consent, register, sessions
 from governance.errors import NotFound
+from governance.runs import mark
 
 router = APIRouter(route_class=StrictRoute, tags=["people"])
 lists = APIRouter(route_class=LargeRoute, tags=["people"])
@@ -56,6 +57,7 @@ def grant(body: schemas.ConsentsBody, services: Parts) -> Any:
     receipt = consent.grant(services.ledger, [
         (schemas.message_of("Grant", item.grant), bytes.fromhex(item.signer), bytes.fromhex(item.signature))
         for item in body.items])
+    mark(services.engine, f"mined:{receipt.tx.hex()}")  # a narrower consent stops running uses, as a withdrawal does
     place = services.settle(receipt)
     witness = services.witness()
     items = _items(len(body.items), receipt)
@@ -72,6 +74,7 @@ def revoke(body: schemas.RevocationBody, services: Parts) -> Any:
     """Withdraw. A revocation of an older consent changes nothing; the answer then shows what holds now."""
     receipt, stale = consent.revoke(services.ledger, schemas.message_of("Revoke", body.revoke),
                                     bytes.fromhex(body.signer), bytes.fromhex(body.signature))
+    mark(services.engine, f"mined:{receipt.tx.hex()}")
     place = services.settle(receipt)
     found = register.consents_of(services.engine, body.revoke.subject)
     state = next((show_consent(one) for one in found if one.dataset == body.revoke.dataset), None)
@@ -103,6 +106,15 @@ def show_accesses(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
         "purposes": consent.names_of(access.need, consent.PURPOSES),
         "categories": consent.names_of(access.categories, consent.CATEGORIES), "state": access.state,
     } for access in found]}
+
+
+@router.get("/subjects/{subject}/withdrawals", response_model=answers.Withdrawals, responses=declared(401, 403, 404))
+def show_withdrawals(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
+    """What followed from each withdrawal of a person: for herself only."""
+    require_self(caller, subject)
+    services.projection.sync()
+    return {"subject": subject,
+            "withdrawals": [show_withdrawal(one) for one in aftermath.withdrawals_of(services.engine, subject)]}
 
 
 def _items(count: int, receipt: Receipt) -> list[dict[str, Any]]:

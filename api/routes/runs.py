@@ -43,7 +43,7 @@ def list_runs(services: Parts, state: State | None = None) -> Any:
 def show_run(run: RunId, services: Parts) -> Any:
     """How a run stands: attempts, outputs, who looked, and the decision that waits for a second signature."""
     services.projection.sync()
-    return _show_run(services, register.find_run(services.engine, run))
+    return describe_run(services, register.find_run(services.engine, run))
 
 
 @router.post("/runs/{run}/cancel", response_model=answers.Written, responses=declared(400, 409, 413))
@@ -112,12 +112,14 @@ def _same(signed_run: str, run: str, signed_attempt: int = 0, attempt: int = 0) 
         raise RequestInvalid("the signed message is for another run or attempt", "send it to that one")
 
 
-def _show_run(services: Services, run: register.Run) -> dict[str, Any]:
+def describe_run(services: Services, run: register.Run) -> dict[str, Any]:
+    """How a run stands, as `answers.Run`; the database is at the newest block."""
     permit = register.find_permit(services.engine, run.permit)
     waiting = release.pending(services.engine, run.run, run.attempt, services.clock())
     steps, failure = register.progress_of(services.engine, run.run), register.failure_of(services.engine, run.run)
     return show_summary(run) | {
-        "state": _doing(run, steps, failure), "failure": failure or None, "dataset": permit.dataset,
+        "state": _doing(run, steps, failure), "failure": failure or None,
+        "waiting": None if failure else register.why_waiting(services.engine, run), "dataset": permit.dataset,
         "codeHash": permit.code, "params": run.params, "paramsHash": run.params_hash,
         "resultKey": run.result_key, "deadline": run.deadline,
         "attempts": [_show_attempt(services, run.run, one) for one in register.attempts_of(services.engine, run.run)],
@@ -143,7 +145,8 @@ def _show_attempt(services: Services, run: str, one: register.Attempt) -> dict[s
     known = services.projection.fold.attempts[bytes.fromhex(run), one.attempt]
     return {"attempt": one.attempt, "granted": one.granted, "denied": one.denied, "block": one.block, "tx": one.tx,
             "leaseUntil": known.lease_until, "listHash": known.list_hash.hex(),
-            "checkers": [release.account_of(viewer) for viewer in known.views]}
+            "checkers": [release.account_of(viewer) for viewer in known.views],
+            "record": register.record_of(services.engine, run, one.attempt)}
 
 
 def _show_output(services: Services, one: register.Output) -> dict[str, Any]:

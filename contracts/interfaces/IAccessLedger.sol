@@ -63,6 +63,7 @@ interface IAccessLedger {
     error IngestExists(bytes32 ingest);
     error NothingRegistered();
     error ReasonInvalid(uint8 reason);
+    error BudgetSpent(uint256 spent, uint256 asked);
 
     /// @notice Makes encrypted objects exist: a dataset's custodian signs the root over their leaves.
     function registerRecords(RecordsRegistered calldata r, bytes calldata custodianSignature) external;
@@ -99,6 +100,10 @@ interface IAccessLedger {
 
     /// @notice The analyst ends her run.
     function cancel(Cancel calldata c, bytes calldata analystSignature) external;
+
+    /// @notice What released per-variant statistics have taken of a dataset's budget of 128,000: the sum of m / N in
+    /// millionths. A seal or release that would go beyond it reverts with `BudgetSpent`.
+    function spentOf(bytes32 dataset) external view returns (uint256 millionths);
 
     /// @notice What the ledger holds of a run: newest attempt, and whether it ended.
     function runOf(bytes32 run) external view returns (address analyst, bytes32 permit, uint32 attempts, bool ended);

@@ -1,26 +1,33 @@
 """Fixtures of the analytics tests: records of people under invented subject ids, and one run on GSE7390."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
+from threadpoolctl import threadpool_limits
 
 from analytics.canonical import dump_canonical
+from analytics.params import complete
+from analytics.people import EXPRESSION, Input
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
 from analytics.readers.person import Person
-from analytics.run import EXPRESSION, OBSERVATIONS, Input, Result, run
+from analytics.run import Result, run
 from analytics.synthetic import simulate_people
 
-PARAMS: dict[str, Any] = {
-    "model": "logistic",
-    "layers": ["genes", "clinical", "combined"],
-    "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
-    "folds": 2,
-    "repeats": 10,
-    "permutations": 19,
-    "seed": 7,
-}
+OBSERVATIONS = 2
+LAYERS = ["genes", "clinical", "combined"]
+PARAMS: dict[str, Any] = json.loads(
+    complete(
+        {
+            "models": {"logistic": LAYERS},
+            "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+            "folds": 2,
+            "permutations": 19,
+            "seed": 7,
+        }
+    )
+)
 
 
 def subject_of(ordinal: int) -> str:
@@ -50,6 +57,13 @@ def make_records() -> Callable[[Sequence[Person]], list[Input]]:
     return records_of
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As in a run; several threads wait for each other for seconds where other work shares the machine."""
+    with threadpool_limits(1):
+        yield
+
+
 @pytest.fixture(scope="session")
 def twenty() -> list[Input]:
     return records_of(simulate_people(20, 3))
@@ -62,7 +76,8 @@ def gse_people() -> list[Person]:
 
 @pytest.fixture(scope="session")
 def gse_result(gse_people: list[Person]) -> Result:
-    return run(params_with(folds=5), records_of(gse_people), minimum=10)
+    params = params_with(models=dict.fromkeys(("knn", "logistic", "svm"), LAYERS), folds=5)
+    return run(params, records_of(gse_people), 10)
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,16 @@ def test_a_library_version_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     assert code_hash() != before
 
 
+def test_a_build_label_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch 2.13.0+cpu and 2.13.0+cu130 are one source: machines with a GPU and without state one hash."""
+    found = []
+    for label in ("", "+cpu", "+cu130"):
+        monkeypatch.setattr(importlib.metadata, "version", lambda name, label=label: f"2.13.0{label}")
+        found.append(code_hash())
+        assert "torch==2.13.0" in library_lines()
+    assert len(set(found)) == 1
+
+
 def test_links_are_refused(copy: Path) -> None:
     (copy / "more.py").symlink_to(copy / "run.py")
     with pytest.raises(CodeError):
@@ -79,10 +89,11 @@ def test_the_schema_hash_is_of_the_file() -> None:
 
 
 def test_asking_for_the_hash_loads_nothing_heavy() -> None:
-    script = "import sys, analytics.code as c; c.code_hash(); print([m for m in ('numpy','sklearn','torch','scipy')"
-    done = subprocess.run(
-        [sys.executable, "-c", script + " if m in sys.modules])"], capture_output=True, text=True, check=True
+    script = (
+        "import sys, analytics.code as c; c.code_hash(); "
+        "print([m for m in ('numpy', 'sklearn', 'torch', 'scipy', 'jsonschema') if m in sys.modules])"
     )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 

@@ -1,82 +1,197 @@
 import math
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 
-from analytics.cohort import Record, assemble_cohort, outcome_at
+from analytics.cohort import Cohort, Person, clinical_matrix, expression_matrix, outcome_of, select_people
 from analytics.errors import CohortTooSmall, InputsError
-from analytics.readers.observations import Findings
+from analytics.params import CohortRules, Outcome
+from analytics.readers.chart import Chart, Fact, Reading
+from analytics.readers.genotypes import Genotypes, build_sites
+
+METASTASIS = Outcome("distant-metastasis", 1825)
+DIAGNOSIS = Outcome("diagnosis", 1825, ("icd-10-cm:C50",), ("icd-10-cm:C79",))
+EVERYBODY = CohortRules((0, 130), (), ())
 
 
-def person(n: int, *, event: bool = False, days: float | None = 2000, genes: dict[str, float] | None = None) -> Record:
-    return Record(f"{n:064x}", {"a": 1.0, "b": 2.0} if genes is None else genes, Findings(50, 20, 2, 1, days, event))
+def chart(
+    *facts: tuple[str, int | None], last: int | None = 9000, born: int | None = None, **values: float | None
+) -> Chart:
+    """facts: ICD-10-CM code and day; values: undated readings."""
+    readings = [Reading(name, value, None) for name, value in values.items() if value is not None]
+    return Chart(born, None, tuple(Fact(1, "icd-10-cm", code, day) for code, day in facts), tuple(readings), last)
+
+
+def person(n: int, *, event: float | None = 0, days: float | None = 2000, genes: Mapping[str, float] | None = None,
+           **values: float) -> Person:  # fmt: skip
+    genes = {"a": 1.0, "b": 2.0} if genes is None else genes
+    return Person(f"{n:064x}", chart(metastasis=event, follow_up_days=days, **values), genes)
+
+
+def six() -> list[Person]:
+    return [person(n, event=1 - n % 2, days=3000 if n % 2 else 100) for n in range(6)]
+
+
+def select(people: list[Person], minimum: int = 2, **changes: Any) -> Cohort:
+    given = {"rules": EVERYBODY, "outcome": METASTASIS, "source": "expression", "per_class": 2, **changes}
+    return select_people(people, minimum=minimum, **given)
 
 
 @pytest.mark.parametrize(
     ("days", "event", "outcome"),
     [
-        (1824, True, True),
-        (1825, True, True),
-        (1826, True, False),
-        (1826, False, False),
-        (1825, False, False),
-        (1824, False, None),
-        (None, True, None),
+        (1824, 1, True),
+        (1825, 1, True),
+        (1826, 1, False),
+        (1826, 0, False),
+        (1825, 0, False),
+        (1824, 0, None),
+        (None, 1, None),
         (1900, None, None),
     ],
 )
-def test_outcome_at_the_horizon(days: float | None, event: bool | None, outcome: bool | None) -> None:
-    assert outcome_at(Findings(follow_up_days=days, metastasis=event), 1825) is outcome
+def test_outcome_at_the_horizon(days: float | None, event: float | None, outcome: bool | None) -> None:
+    assert outcome_of(person(1, event=event, days=days), None, METASTASIS) is outcome
 
 
-def six() -> list[Record]:
-    return [person(n, event=n % 2 == 0, days=100 if n % 2 == 0 else 3000) for n in range(6)]
+@pytest.mark.parametrize(
+    ("event", "last", "excluded", "free"),
+    [
+        (100 + 1824, 9000, True, True),
+        (100 + 1825, 9000, True, True),
+        (100 + 1826, 9000, False, False),
+        (None, 100 + 1825, False, False),
+        (None, 100 + 1824, None, False),
+        (100, 9000, None, None),  # on the day of the index: which came first cannot be told
+        (99, 9000, None, None),
+        (500, 600, True, True),  # the event itself ends the follow-up
+    ],
+)
+def test_outcome_of_a_diagnosis(event: int | None, last: int, excluded: bool | None, free: bool | None) -> None:
+    facts = [("C50.9", 100)] + ([] if event is None else [("C79.3", event)])
+    one = Person("0" * 64, chart(*facts, last=last))
+    assert outcome_of(one, 100, DIAGNOSIS) is excluded
+    assert outcome_of(one, 100, replace(DIAGNOSIS, excludes=False)) is free
+
+
+def test_an_outcome_without_a_chart_or_an_index_is_unknown() -> None:
+    assert outcome_of(Person("0" * 64, None), None, METASTASIS) is None
+    assert outcome_of(Person("0" * 64, chart(("C79", 5))), None, DIAGNOSIS) is None
+    assert outcome_of(Person("0" * 64, chart(("C50", 5), ("C79", None))), 5, DIAGNOSIS) is None  # it came, but when?
 
 
 def test_people_come_in_order_of_subject_whatever_the_input_order() -> None:
-    there = assemble_cohort(six(), horizon_days=1825, needs_genes=True, minimum=6, per_class=2)
-    back = assemble_cohort(reversed(six()), horizon_days=1825, needs_genes=True, minimum=6, per_class=2)
+    there, back = select(six()), select(six()[::-1])
     assert there.event.tolist() == back.event.tolist() == [1, 0, 1, 0, 1, 0]
+    assert there == back
 
 
 def test_minimum_counts_after_filtering_and_the_number_is_not_said() -> None:
-    records = [*six(), person(6, days=100), Record(f"{7:064x}", None, Findings(follow_up_days=9000, metastasis=False))]
-    assert assemble_cohort(records, horizon_days=1825, needs_genes=True, minimum=6, per_class=2).people == 6
+    people = [*six(), person(6, days=100), Person(f"{7:064x}", chart(metastasis=0, follow_up_days=9000))]
+    assert select(people, 6).people == 6
     with pytest.raises(CohortTooSmall) as refused:
-        assemble_cohort(records, horizon_days=1825, needs_genes=True, minimum=7, per_class=2)
+        select(people, 7)
     assert not any(character.isdigit() for character in str(refused.value) + refused.value.hint)
 
 
 def test_nobody_at_all_is_too_small_even_without_minimum() -> None:
     with pytest.raises(CohortTooSmall):
-        assemble_cohort([], horizon_days=1825, needs_genes=False, minimum=0, per_class=2)
+        select([], 0, source="none")
 
 
-def test_a_class_smaller_than_the_folds_is_refused() -> None:
+def test_a_class_that_is_too_small_is_refused() -> None:
+    assert select(six(), per_class=3).people == 6
     with pytest.raises(CohortTooSmall):
-        assemble_cohort(six(), horizon_days=1825, needs_genes=True, minimum=2, per_class=4)
+        select(six(), per_class=4)
 
 
 def test_a_missing_value_is_missing_never_zero() -> None:
-    records = six()
-    records[0] = Record(records[0].subject, {"a": 1.0}, Findings(follow_up_days=100, metastasis=True))
-    cohort = assemble_cohort(records, horizon_days=1825, needs_genes=True, minimum=2, per_class=2)
-    assert math.isnan(cohort.genes[0, cohort.probes.index("b")])
-    assert all(math.isnan(value) for value in cohort.clinical[0])
+    people = six()
+    people[0] = replace(people[0], expression={"a": 1.0})
+    cohort = select(people)
+    genes, probes = expression_matrix(cohort)
+    assert math.isnan(genes[0, probes.index("b")])
+    assert np.isnan(clinical_matrix(cohort, ["age_years", "grade"])).all()
 
 
 def test_a_probe_of_few_people_is_left_out() -> None:
-    records = six()
-    records[0] = Record(records[0].subject, {"a": 1.0, "b": 2.0, "only-here": 3.0}, records[0].findings)
-    cohort = assemble_cohort(records, horizon_days=1825, needs_genes=True, minimum=2, per_class=2)
-    assert cohort.probes == ("a", "b")
+    people = six()
+    people[0] = replace(people[0], expression={"a": 1.0, "b": 2.0, "only-here": 3.0})
+    assert expression_matrix(select(people))[1] == ("a", "b")
 
 
 def test_no_shared_probe_is_refused() -> None:
-    records = [Record(r.subject, {f"p{n}": 1.0}, r.findings) for n, r in enumerate(six())]
+    people = [replace(one, expression={f"p{n}": 1.0}) for n, one in enumerate(six())]
     with pytest.raises(InputsError):
-        assemble_cohort(records, horizon_days=1825, needs_genes=True, minimum=2, per_class=2)
+        expression_matrix(select(people))
 
 
-def test_without_genes_nobody_is_lost_for_lacking_them() -> None:
-    records = [Record(r.subject, None, r.findings) for r in six()]
-    assert assemble_cohort(records, horizon_days=1825, needs_genes=False, minimum=6, per_class=2).people == 6
+def test_people_need_the_gene_record_that_is_used_and_no_other() -> None:
+    people = [replace(one, expression=None) for one in six()]
+    assert select(people, source="none").people == 6
+    with pytest.raises(CohortTooSmall):
+        select(people, source="variants")
+    sites = build_sites("GRCh38", [1], [5], ["A>G"], [True])
+    calls = np.zeros(1, np.int8), np.zeros(1, np.uint8), np.zeros(1, np.uint8)
+    with_genotypes = [replace(one, genotypes=Genotypes(sites, bytes(32), *calls)) for one in people]
+    cohort = select(with_genotypes, source="variants")
+    assert len(cohort.genotypes) == 6
+
+
+def test_without_an_outcome_or_rules_nobody_needs_a_chart() -> None:
+    people = [Person(f"{n:064x}", None, {"a": 1.0}) for n in range(4)]
+    cohort = select(people, outcome=None)
+    assert (cohort.people, cohort.event.tolist()) == (4, [0] * 4)
+    with pytest.raises(CohortTooSmall):
+        select(people, outcome=None, rules=CohortRules((40, 60), (), ()))
+
+
+def test_the_age_band_has_both_ends_and_an_unknown_age_is_out() -> None:
+    people = [person(n, age_years=age) for n, age in enumerate((39.9, 40, 60, 60.9, 61))] + [person(9)]
+    cohort = select(people, per_class=0, rules=CohortRules((40, 60), (), ()))
+    assert [int(m.person.subject, 16) for m in cohort.members] == [1, 2, 3]
+    assert select(people, per_class=0).people == 6
+
+
+def test_codes_that_a_person_must_and_must_not_have() -> None:
+    facts = ([("C50.1", 5)], [("C50.1", 5), ("E11", 7)], [("E11", 7)], [])
+    people = [Person(f"{n:064x}", chart(*some, metastasis=0, follow_up_days=2000), {"a": 1.0})
+              for n, some in enumerate(facts)]  # fmt: skip
+    for present, absent, left in (
+        (("icd-10-cm:C50",), (), [0, 1]),
+        ((), ("icd-10-cm:E11",), [0, 3]),
+        (("icd-10-cm:C50",), ("icd-10-cm:E11",), [0]),
+    ):
+        cohort = select(people, per_class=0, minimum=1, rules=CohortRules((0, 130), present, absent))
+        assert [int(m.person.subject, 16) for m in cohort.members] == left
+
+
+def test_what_is_known_only_after_the_index_decides_neither_who_is_in_nor_a_value() -> None:
+    dated = (Reading("bmi", 20.0, 90), Reading("bmi", 30.0, 110))
+    later = replace(chart(("C50", 100), ("E11", 101), born=1950), readings=dated)
+    rules = CohortRules((0, 130), (), ("icd-10-cm:E11",))
+    cohort = select([Person("0" * 64, later)], 1, rules=rules, outcome=DIAGNOSIS, source="none", per_class=0)
+    assert clinical_matrix(cohort, ["bmi", "age_years"]).tolist() == [[20.0, 20.0]]
+    for day in (100, None):
+        before = replace(later, facts=(*later.facts, Fact(1, "icd-10-cm", "E11", day)))
+        with pytest.raises(CohortTooSmall):
+            select([Person("0" * 64, before)], 1, rules=rules, outcome=DIAGNOSIS, source="none", per_class=0)
+
+
+def test_the_flow_adds_up() -> None:
+    people = [person(n, event=n % 2, days=100 if n % 2 else 3000, age_years=30 + n) for n in range(40)]
+    people += [replace(person(50 + n), expression=None) for n in range(3)] + [person(60, days=50, age_years=45)]
+    random.Random(1).shuffle(people)
+    cohort = select(people, rules=CohortRules((40, 60), (), ()))
+    assert cohort.granted == 44
+    assert cohort.flow == (("has the records", 41), ("aged 40 to 60", 22), ("outcome known at the horizon", 21))
+    assert cohort.people == 21
+
+
+def test_a_variable_that_is_not_in_the_list_is_refused() -> None:
+    with pytest.raises(InputsError):
+        clinical_matrix(select(six()), ["favourite_colour"])

@@ -1,52 +1,121 @@
-"""The attacker here is written apart from the product: exact fractions and plain loops, no shared code."""
+"""The attackers here are written apart from the product: exact whole numbers and plain loops, no shared code.
+
+Two of them read a printed result. The *outsider* knows the ledger's count and everything printed, and joins the rows,
+which share one cohort. The *insider* also knows the exact size and the product's rule: she strikes out every matrix
+that would have been printed at a finer level.
+"""
 
 import json
-import math
-from fractions import Fraction
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from analytics import disclosure
 from analytics.disclosure import (
     CANDIDATES_NEEDED,
-    STEPS,
+    Counts,
     build_table,
+    calibration_groups,
     count_candidates,
-    describe_disclosure,
     filter_counts,
+    filter_flow,
+    filter_variants,
+    genomic_bound,
+    least_people,
     percent,
     plausible_sizes,
+    possible_sizes,
+    roc_grid,
     round_count,
 )
+from analytics.disclosure_record import describe_genomic, describe_metrics
 from analytics.evaluate import Cells, figures_of
 from analytics.run import Result
 
 NAMES = ("accuracy", "precision", "recall", "f1", "balanced_accuracy")
+LEVELS = [(1, NAMES), (2, NAMES), (5, NAMES), (5, ("accuracy", "balanced_accuracy")), (1, ("accuracy",))]
+Matrix = tuple[int, int, int, int]  # true and false positives, false and true negatives
 
 
-def shown(value: Fraction, step: int) -> int:
-    return step * math.floor(100 * value / step + Fraction(1, 2))
+def nearest(part: int, whole: int, step: int) -> int:
+    """part / whole in percent, to the nearest multiple of `step`, halves upwards."""
+    return step * ((2 * 100 * part + step * whole) // (2 * step * whole))
 
 
-def attack(row: tuple[int, ...], step: int, people: int, events: int) -> list[tuple[int, int]]:
-    """Every (true positives, false positives) whose figures print as `row`."""
-    found = []
+def print_figures(matrix: Matrix, step: int) -> dict[str, int]:
+    tp, fp, fn, tn = matrix
+    sick, well = tp + fn, tn + fp
+    return {
+        "accuracy": nearest(tp + tn, sick + well, step),
+        "precision": nearest(tp, tp + fp, step) if tp + fp else 0,
+        "recall": nearest(tp, sick, step),
+        "f1": nearest(2 * tp, 2 * tp + fp + fn, step),
+        "balanced_accuracy": nearest(tp * well + tn * sick, 2 * sick * well, step),
+    }
+
+
+def matrices(people: int, events: int) -> Iterator[Matrix]:
     for tp in range(events + 1):
-        recall = Fraction(tp, events)
-        if shown(recall, step) != row[2]:
-            continue
         for fp in range(people - events + 1):
-            tn = people - events - fp
-            figures = (
-                Fraction(tp + tn, people),
-                Fraction(tp, tp + fp) if tp + fp else Fraction(0),
-                recall,
-                Fraction(2 * tp, 2 * tp + fp + events - tp),
-                (recall + Fraction(tn, people - events)) / 2,
-            )
-            if all(shown(value, step) == figure for value, figure in zip(figures, row, strict=True)):
-                found.append((tp, fp))
+            yield tp, fp, events - tp, people - events - fp
+
+
+def attack(figures: Mapping[str, int], step: int, people: int, events: int) -> list[Matrix]:
+    """Every matrix whose figures print as these do."""
+    found = []
+    for matrix in matrices(people, events):
+        if "recall" in figures and nearest(matrix[0], events, step) != figures["recall"]:
+            continue
+        if nearest(matrix[0] + matrix[3], people, step) != figures["accuracy"]:
+            continue
+        printed = print_figures(matrix, step)
+        if all(printed[name] == value for name, value in figures.items()):
+            found.append(matrix)
     return found
+
+
+Rule = Callable[[int, int], int]
+Printed = tuple[int, tuple[tuple[str, int], ...]]  # level and what it prints
+
+
+def strict(every: int, unstruck: int) -> int:
+    """The product's rule: of the matrices that print alike those count that no finer level prints."""
+    return unstruck
+
+
+def careless(every: int, unstruck: int) -> int:
+    """The same without that thought."""
+    return every
+
+
+@cache
+def what_is_printed(people: int, events: int, needed: int = 5, rule: Rule = strict) -> dict[Matrix, Printed]:
+    """By matrix, at which level it is printed and how, if it is."""
+    printed: dict[Matrix, Printed] = {}
+    everything = list(matrices(people, events))
+    for level, (step, names) in enumerate(LEVELS):
+        shown = {m: tuple((name, print_figures(m, step)[name]) for name in names) for m in everything}
+        every = Counter(shown.values())
+        unstruck = Counter(figures for m, figures in shown.items() if m not in printed)
+        for m, figures in shown.items():
+            if m not in printed and rule(every[figures], unstruck[figures]) >= needed:
+                printed[m] = (level, figures)
+    return printed
+
+
+def insider(shown: Any, people: int, events: int, needed: int = 5, rule: Rule = strict) -> list[Matrix]:
+    """Every matrix that would have been printed exactly as this row was."""
+    told = {name: shown.figures[name] for name in NAMES if name in shown.figures}
+    level = LEVELS.index((shown.step, tuple(told)))
+    wanted = (level, tuple(told.items()))
+    return [m for m, printed in what_is_printed(people, events, needed, rule).items() if printed == wanted]
 
 
 @pytest.mark.parametrize(("count", "printed"), [(0, None), (9, None), (10, 10), (12, 10), (13, 15), (189, 190)])
@@ -61,93 +130,329 @@ def test_a_small_group_left_out_takes_the_people_count_with_it() -> None:
 
 
 def test_a_small_outcome_takes_the_baseline_with_it() -> None:
-    assert filter_counts(granted=200, people=100, events=9).events is None
-    assert filter_counts(granted=200, people=100, events=9).baseline is None
-    assert filter_counts(granted=200, people=100, events=91).baseline is None
-    counts = filter_counts(granted=200, people=100, events=10)
-    assert (counts.events, counts.baseline) == (10, 90)
+    assert filter_counts(granted=200, people=100, events=9) == Counts(200, 100, None, None)
+    assert filter_counts(granted=200, people=100, events=91) == Counts(200, 100, None, None)
+    assert filter_counts(granted=400, people=300, events=12) == Counts(400, 300, 10, 96)
 
 
-@pytest.mark.parametrize(
-    ("granted", "people", "events"), [(198, 189, 35), (20, 20, 10), (1000, 700, 233), (60, 50, 38), (40, 40, 12)]
-)
-def test_the_true_size_is_among_the_plausible_ones(granted: int, people: int, events: int) -> None:
+def test_where_rounding_hides_nothing_the_baseline_goes_and_then_the_events() -> None:
+    assert filter_counts(granted=60, people=50, events=38) == Counts(60, 50, 40, None)
+    assert filter_counts(granted=20, people=20, events=10) == Counts(20, None, None, None)
+
+
+def outsiders_sizes(printed: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Every (people, events) that would have been printed so; `printed` lacks what is suppressed."""
+    granted = printed["granted"]
+    sizes = []
+    for people in range(20, granted + 1):
+        for events in range(10, people - 9):
+            shown_people = 5 * ((people + 2) // 5) if granted - people >= 10 else None
+            baseline = nearest(max(events, people - events), people, 1)
+            if (shown_people, 5 * ((events + 2) // 5)) != (printed.get("people"), printed["events"]):
+                continue
+            if printed.get("baseline") in (None, baseline):
+                sizes.append((people, events))
+    return sizes
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.integers(20, 250), st.data())
+def test_no_printed_count_tells_the_size_and_the_true_one_is_among_the_plausible(granted: int, data: Any) -> None:
+    people = data.draw(st.integers(max(20, granted - 30), granted))
+    events = data.draw(st.integers(0, people))
     counts = filter_counts(granted=granted, people=people, events=events)
-    sizes = plausible_sizes(counts)
-    assert (people, events) in sizes
-    every = [
-        (n, e)
-        for n in range(2, granted + 1)
-        for e in range(1, n)
-        if filter_counts(granted=granted, people=n, events=e) == counts
-    ]
-    assert sizes == every
+    printed = {"granted": granted, "people": counts.people, "events": counts.events, "baseline": counts.baseline}
+    if counts.events is None:
+        assert counts.baseline is None
+        assert plausible_sizes(counts) == []
+        return
+    found = outsiders_sizes(printed)
+    assert (people, events) in found
+    assert plausible_sizes(counts) == found
+    assert len(found) >= 5
+    assert least_people(counts) <= people
 
 
 @pytest.mark.parametrize(
     "cells", [(8, 14, 27, 140), (0, 0, 35, 154), (0, 3, 35, 151), (35, 0, 0, 154), (1, 150, 34, 4)]
 )
-@pytest.mark.parametrize("step", STEPS)
-def test_the_product_counts_what_the_attacker_finds(cells: tuple[int, int, int, int], step: int) -> None:
-    row = tuple(percent(value, step) for value in figures_of(Cells(*cells)))
+@pytest.mark.parametrize(("step", "names"), LEVELS)
+def test_the_product_counts_what_the_attacker_finds(cells: Matrix, step: int, names: tuple[str, ...]) -> None:
+    row = {name: print_figures(cells, step)[name] for name in names}
+    assert row["accuracy"] == percent(figures_of(Cells(*cells))[0], step)
     found = attack(row, step, 189, 35)
-    assert (cells[0], cells[1]) in found
+    assert cells in found
     assert count_candidates(row, step, 189, 35) == len(found)
 
 
 def test_whole_percents_of_one_pass_betray_the_cells() -> None:
-    """Why the step exists: printed as they are, these figures leave a single matrix."""
-    row = tuple(percent(value) for value in figures_of(Cells(8, 14, 27, 140)))
-    assert len(attack(row, 1, 189, 35)) == 1
+    """Why the levels exist: printed as they are, these figures leave a single matrix."""
+    assert len(attack(print_figures((8, 14, 27, 140), 1), 1, 189, 35)) == 1
 
 
-def test_a_row_is_coarsened_until_five_matrices_fit() -> None:
-    counts = filter_counts(granted=198, people=189, events=35)
-    summed = {"genes": Cells(80, 140, 270, 1400)}
-    table = build_table(summed, counts)
-    assert table.step > 1
-    assert min(table.candidates["genes"]) >= CANDIDATES_NEEDED
-    finer = tuple(percent(value, STEPS[STEPS.index(table.step) - 1]) for value in figures_of(summed["genes"]))
-    at_finer = [attack(finer, STEPS[STEPS.index(table.step) - 1], *size) for size in plausible_sizes(counts)]
-    assert sum(map(len, at_finer)) < CANDIDATES_NEEDED
+def test_a_row_is_printed_at_the_finest_level_that_five_matrices_share() -> None:
+    summed = {"a": Cells(80, 140, 270, 1400), "b": Cells(0, 10, 350, 1530)}
+    table = build_table(summed, people=189, events=35)
+    assert {name: (row.step, tuple(row.figures)) for name, row in table.items()} == {"a": LEVELS[3], "b": LEVELS[2]}
+    assert all(len(insider(row, 189, 35)) >= CANDIDATES_NEEDED for row in table.values())
+    large = build_table({"a": Cells(5400, 1300, 1600, 6700)}, people=1500, events=700)
+    assert (large["a"].step, tuple(large["a"].figures)) == LEVELS[0]
+    assert len(attack(large["a"].figures, 1, 1500, 700)) >= CANDIDATES_NEEDED
+
+
+def test_a_row_is_printed_alike_whatever_stands_beside_it() -> None:
+    cells = Cells(80, 140, 270, 1400)
+    others = {f"r{n}": Cells(10 * n, 140, 350 - 10 * n, 1400) for n in range(17)}
+    alone = build_table({"a": cells}, people=189, events=35)["a"]
+    assert build_table({**others, "a": cells}, people=189, events=35)["a"] == alone
 
 
 def test_a_small_cohort_withholds_the_row_rather_than_the_rule() -> None:
-    table = build_table({"genes": Cells(80, 20, 20, 80)}, filter_counts(granted=20, people=20, events=10))
-    assert table.rows == {}
-    assert table.withheld == ("genes",)
+    assert build_table({"genes": Cells(100, 0, 0, 100)}, people=20, events=10) == {}
 
 
 def test_nothing_about_thresholds_is_printed_with_a_small_outcome() -> None:
+    summed = {"logistic/genes": Cells(20, 100, 70, 1700), "svm/genes": Cells(0, 0, 90, 1800)}
+    for events in (9, 180):
+        assert build_table(summed, people=189, events=events) == {}
     counts = filter_counts(granted=200, people=189, events=9)
-    table = build_table({"genes": Cells(20, 100, 70, 1700), "clinical": Cells(0, 0, 90, 1800)}, counts)
-    assert table.rows == {}
-    reasons = json.dumps(describe_disclosure(counts, table, 10)["withheld"])
+    reasons = json.dumps(describe_metrics(counts, {}, list(summed), 10)["withheld"])
     assert "an outcome has fewer than 10 people" in reasons
 
 
-def test_every_printed_row_of_the_real_run_survives_the_attack(gse_figures: dict[str, Any]) -> None:
-    """The outsider knows the ledger's count and everything printed; layers share one cohort, so she joins the rows."""
-    step = gse_figures["step"]
-    rows = [tuple(layer[name] for name in NAMES) for layer in gse_figures["layers"] if "accuracy" in layer]
-    assert rows
-    sizes = [
-        (people, events)
-        for people in range(189, 199)
-        for events in range(33, 38)
-        if shown(Fraction(people - events, people), 1) == gse_figures["baseline"]
-    ]
-    possible = [size for size in sizes if all(attack(row, step, *size) for row in rows)]
-    for row in rows:
-        assert sum(len(attack(row, step, *size)) for size in possible) >= 5
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_no_row_is_ever_printed_that_fewer_than_five_matrices_share(data: st.DataObject) -> None:
+    events = data.draw(st.integers(1, 40))
+    people = events + data.draw(st.integers(1, 60))
+    repeats = data.draw(st.integers(10, 50))
+    summed = {}
+    for number in range(data.draw(st.integers(0, 18))):
+        tp, tn = data.draw(st.integers(0, events * repeats)), data.draw(st.integers(0, (people - events) * repeats))
+        summed[f"row{number}"] = Cells(tp, (people - events) * repeats - tn, events * repeats - tp, tn)
+    table = build_table(summed, people=people, events=events)
+    if min(events, people - events) < 10:
+        assert table == {}
+    for name, shown in table.items():
+        cells = summed[name]
+        printed = print_figures((cells.tp, cells.fp, cells.fn, cells.tn), shown.step)
+        assert shown.figures == {figure: printed[figure] for figure in shown.figures}
+        assert len(insider(shown, people, events)) >= 5
 
 
-def test_the_record_says_what_was_done(gse_result: Result, gse_figures: dict[str, Any]) -> None:
+def one_pass(people: int, events: int) -> dict[str, Cells]:
+    """Rows of every tenth matrix, as ten equal repeats."""
+    return {str(at): Cells(*(10 * n for n in m)) for at, m in enumerate(matrices(people, events)) if at % 10 == 0}
+
+
+def test_with_a_smaller_number_of_matrices_the_attack_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disclosure, "CANDIDATES_NEEDED", 1)
+    table = build_table(one_pass(100, 30), people=100, events=30)
+    assert min(len(insider(shown, 100, 30, needed=1)) for shown in table.values()) == 1
+
+
+def test_without_the_thought_for_finer_levels_the_attack_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who knows that a finer level would have been printed had it survived strikes out what survives there."""
+
+    def counts_everything(people: int, events: int) -> list[np.ndarray]:
+        tp, fp = np.indices((events + 1, people - events + 1)).reshape(2, -1)
+        whole = np.stack([tp, fp, events - tp, people - events - fp])
+        printable = []
+        for step, names in disclosure.LEVELS:
+            keys, found = np.unique(disclosure._keys(disclosure._percents(whole, step), names), return_counts=True)
+            printable.append(keys[found >= 5])
+        return printable
+
+    safe = build_table(one_pass(100, 30), people=100, events=30)
+    assert min(len(insider(shown, 100, 30)) for shown in safe.values()) >= 5
+    monkeypatch.setattr(disclosure, "_printable", counts_everything)
+    table = build_table(one_pass(100, 30), people=100, events=30)
+    left = {name: insider(shown, 100, 30, rule=careless) for name, shown in table.items()}
+    betrayed = min(left, key=lambda name: len(left[name]))
+    assert len(left[betrayed]) < 5 <= len(attack(table[betrayed].figures, table[betrayed].step, 100, 30))
+
+
+def test_every_printed_row_of_the_real_run_survives_the_outsider(gse_figures: dict[str, Any]) -> None:
+    rows = [({name: row[name] for name in NAMES if name in row}, row["step"])
+            for row in gse_figures["rows"] if "accuracy" in row]  # fmt: skip
+    assert len(rows) == 9
+    sizes = outsiders_sizes(gse_figures)
+    assert (189, 35) in sizes
+    found = {size: [attack(figures, step, *size) for figures, step in rows] for size in sizes}
+    possible = [size for size in sizes if all(found[size])]
+    assert len(possible) >= 5
+    for at in range(len(rows)):
+        assert sum(len(found[size][at]) for size in possible) >= 5
+
+
+def test_every_printed_row_of_the_real_run_survives_the_insider(gse_figures: dict[str, Any]) -> None:
+    printed = Counter(what_is_printed(189, 35).values())
+    for row in gse_figures["rows"]:
+        told = tuple((name, row[name]) for name in NAMES if name in row)
+        level = LEVELS.index((row["step"], tuple(name for name, _ in told)))
+        assert printed[level, told] >= 5
+
+
+def test_every_point_of_every_curve_of_the_real_run_survives(gse_figures: dict[str, Any]) -> None:
+    sizes = outsiders_sizes(gse_figures)
+    fewest_controls, events = min(n - e for n, e in sizes), {e for _, e in sizes}
+    assert len(gse_figures["curves"]) == 9
+    for curve in gse_figures["curves"]:
+        assert (curve["roc"][0], curve["roc"][-1]) == ([0, 0], [100, 100])
+        step = next(s for s in (20, 10, 5) if all(y % s == 0 for _, y in curve["roc"]))
+        for (x, y), (following, _) in pairwise(curve["roc"]):
+            assert (following - x) * fewest_controls >= 10 * 100
+            if x:
+                assert sum(nearest(tp, e, step) == y for e in events for tp in range(e + 1)) >= 5
+    groups = [curve["calibration"]["groups"] for curve in gse_figures["curves"] if "calibration" in curve]
+    assert len(groups) == 3  # of svm and knn no chance is printed as a chance
+    for group in groups:
+        assert 2 <= len(group) <= 3  # 35 events make at most three groups of ten
+        assert all(value % 5 == 0 for pair in group for value in pair)
+
+
+def test_a_curve_has_at_least_ten_people_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(1)
+    event = np.array([1] * 40 + [0] * 30)
+    chances = generator.random((10, 70)) + 0.3 * event
+    sizes = [(70 + n, 40 + n) for n in range(-2, 3)]
+    roc = roc_grid(chances, event, sizes)
+    assert [x for x, _ in roc] == [0, 50, 100]
+    assert roc_grid(chances, event, []) == []
+    assert roc_grid(chances, event, [(50, 41), *sizes]) == []
+    monkeypatch.setattr(disclosure, "SMALLEST_COUNT", 1)
+    assert (roc_grid(chances, event, sizes)[1][0] - 0) * 30 < 10 * 100
+
+
+def test_without_their_rule_the_points_of_a_curve_betray_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = np.array([1] * 12 + [0] * 120)
+    chances = np.random.default_rng(3).random((10, 132)) + 0.2 * event
+    sizes = [(132, 12)]
+    assert roc_grid(chances, event, sizes) == []  # no step of 5, 10 or 20 % leaves five of 13 possible counts
+    monkeypatch.setattr(disclosure, "CANDIDATES_NEEDED", 1)
+    told = roc_grid(chances, event, sizes)
+    assert any(sum(nearest(tp, 12, 5) == y for tp in range(13)) < 5 for _, y in told[1:-1])
+
+
+def test_the_grid_of_a_curve_depends_on_what_is_printed_alone() -> None:
+    """Otherwise its width would tell on which side of 100 the number of people without the event lies."""
+    generator = np.random.default_rng(2)
+    for people in (148, 149, 150, 151):
+        counts = filter_counts(granted=200, people=people, events=50)
+        event = np.array([1] * 50 + [0] * (people - 50))
+        sizes = possible_sizes(counts, {})
+        assert counts.people == 150
+        assert [x for x, _ in roc_grid(generator.random((10, people)), event, sizes)] == [0, 20, 40, 60, 80, 100]
+
+
+def cuts_that_fit(groups: list[tuple[int, int]], chances: np.ndarray, event: np.ndarray) -> list[list[np.ndarray]]:
+    """Every way of joining fifths of the people that would be printed as these groups."""
+    fifths = np.array_split(np.argsort(chances.mean(axis=0), kind="stable"), 5)
+    mean, fitting = chances.mean(axis=0), []
+    for choice in range(2**4):
+        parts = [fifths[0]]
+        for at, fifth in enumerate(fifths[1:]):
+            parts = [*parts, fifth] if choice >> at & 1 else [*parts[:-1], np.concatenate([parts[-1], fifth])]
+        printed = [(percent(float(mean[part].mean()), 5), percent(float(event[part].mean()), 5)) for part in parts]
+        if printed == groups:
+            fitting.append(parts)
+    return fitting
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(10, 60), st.integers(10, 120), st.floats(0, 3), st.integers(0, 2**32 - 1))
+def test_calibration_groups_hold_ten_people_of_both_outcomes(events: int, well: int, signal: float, seed: int) -> None:
+    event = np.array([1] * events + [0] * well)
+    noise = np.random.default_rng(seed).normal(size=(2, events + well))
+    chances = 1 / (1 + np.exp(-(noise + signal * event)))
+    groups = calibration_groups(chances, event, Counts(200, None, events, None))
+    assert len(groups) != 1
+    if groups:
+        smallest = [min(min(event[part].sum(), (1 - event[part]).sum()) for part in parts)
+                    for parts in cuts_that_fit(groups, chances, event)]  # fmt: skip
+        assert max(smallest) >= 10
+    assert calibration_groups(chances, event, Counts(200, None, None, None)) == []
+
+
+def test_without_their_rule_calibration_groups_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = (np.arange(100) % 8 == 0).astype(np.int64)
+    chances = np.linspace(0.9, 0.1, 100)[None, :]
+    assert calibration_groups(chances, event, Counts(200, 100, 10, 88)) == []
+    monkeypatch.setattr(disclosure, "SMALLEST_COUNT", 1)
+    assert len(calibration_groups(chances, event, Counts(200, 100, 10, 88))) > 1
+
+
+FLOWS = st.integers(20, 400).flatmap(
+    lambda granted: st.tuples(st.just(granted), st.lists(st.integers(0, 60), min_size=1, max_size=6))
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(FLOWS)
+def test_no_printed_step_of_a_flow_left_out_fewer_than_ten(drawn: tuple[int, list[int]]) -> None:
+    granted, losses = drawn
+    left = [granted]
+    for loss in losses:
+        left.append(max(0, left[-1] - loss))
+    flow = [(f"step {at}", people) for at, people in enumerate(left[1:])]
+    exact = dict(flow)
+    printed = filter_flow(granted, flow)
+    before = granted
+    for names, people in printed:
+        after = exact[names.split(", ")[-1]]
+        assert before - after >= 10
+        assert people == round_count(after)
+        before = after
+    shown = filter_counts(granted=granted, people=left[-1], events=0).people
+    final = [people for names, people in printed if names.endswith(flow[-1][0])]
+    assert final == ([] if shown is None else [shown])
+
+
+def test_without_merging_a_flow_would_tell_small_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    flow = [("a", 196), ("b", 120), ("c", 117)]
+    assert filter_flow(200, flow) == [("a, b, c", 115)]
+    monkeypatch.setattr(disclosure, "SMALLEST_COUNT", 1)
+    assert filter_flow(200, flow) == [("a", 195), ("b", 120), ("c", 115)]
+
+
+def test_numbers_of_variants_are_rounded_like_people() -> None:
+    assert filter_variants(393, (("not-passed", 7), ("call-rate", 12))) == {
+        "used": 395,
+        "left_out": [{"rule": "call-rate", "variants": 10}],
+    }
+    assert filter_variants(9, ()) == {"left_out": []}
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 100_000))
+def test_the_genomic_bound_is_never_exceeded(people: int) -> None:
+    assert genomic_bound(people) * 1000 <= 128 * people
+    assert (genomic_bound(people) + 1) * 1000 > 128 * people
+
+
+def test_the_record_says_what_was_done_and_not_how_many_would_fit(
+    gse_result: Result, gse_figures: dict[str, Any]
+) -> None:
     record = json.loads(gse_result.disclosure)
     assert record["type"] == "volens/disclosure/1"
     assert (record["statistic_class"], record["statistics"], record["people"]) == ("metrics", 0, 198)
-    assert [item["what"] for item in record["withheld"]] == ["people"]
+    withheld = [item["what"] for item in record["withheld"]]
+    assert "people" in withheld
     assert "people" not in gse_figures
-    (matrix_rule,) = [rule for rule in record["rules"] if rule["rule"] == "matrix count"]
-    assert matrix_rule["step"] == gse_figures["step"]
-    assert set(matrix_rule["found"]) == {"genes", "clinical", "combined"}
+    assert [what for what in withheld if what.startswith("model file")] == [
+        f"model file: {model}" for model in ("knn", "logistic", "svm")
+    ]
+    # The number of matrices at the exact size would tell which size it is.
+    assert {rule["rule"]: rule for rule in record["rules"]}["matrix count"] == {"rule": "matrix count", "at_least": 5}
+    printed = {f"{row['model']}/{row['layer']}": row for row in gse_figures["rows"]}
+    for name, row in printed.items():
+        missing = [figure for figure in NAMES if figure not in row]
+        assert bool(missing) == any(what.endswith(f": {name}") for what in withheld)
+        assert (row["step"] > 1) == any(item["what"].endswith(f": {name}") for item in record["coarsened"])
+
+
+def test_the_record_of_variants_counts_them() -> None:
+    counts = filter_counts(granted=300, people=200, events=80)
+    record = describe_genomic(counts, 10, 2, 25)
+    assert (record["statistic_class"], record["statistics"], record["people"]) == ("genomic", 10, 300)
+    assert "2 variants" in json.dumps(record["withheld"])

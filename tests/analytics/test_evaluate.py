@@ -1,14 +1,16 @@
 import numpy as np
 import pytest
+from scipy.special import expit, logit
 from sklearn import metrics
-from sklearn.feature_selection import SelectKBest, f_classif
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from analytics.evaluate import (
+    ENOUGH_REACHED,
     Cells,
     Scores,
     auc_with_error,
+    calibration,
     compare_auc,
     count_cells,
     evaluate_model,
@@ -17,11 +19,15 @@ from analytics.evaluate import (
     place,
     predict_once,
 )
-from analytics.models import build_logistic
+from analytics.models import Blueprint, build_model, predict
 
 
 def silent(_fraction: float) -> None:
     pass
+
+
+def build(genes: int, clinical: int, model: str = "logistic") -> Pipeline:
+    return build_model(Blueprint(model, genes, clinical, "f", min(10, genes), 0, "median", "z-score", 1))
 
 
 def evaluate(model: Pipeline, x: np.ndarray, y: np.ndarray, repeats: int = 10) -> Scores:
@@ -60,7 +66,7 @@ def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
 def test_the_paired_interval_of_a_model_with_itself_is_nothing() -> None:
     generator = np.random.default_rng(5)
     x, y = generator.normal(size=(60, 4)), np.array([0, 1] * 30)
-    scores = evaluate(build_logistic(0, 4), x, y)
+    scores = evaluate(build(0, 4), x, y)
     assert compare_auc(scores, scores, y) == (0.0, (0.0, 0.0))
 
 
@@ -69,19 +75,32 @@ def test_signal_is_found_and_p_is_small() -> None:
     y = np.array([0, 1] * 40)
     x = generator.normal(size=(80, 10))
     x[:, 0] += 2 * y
-    model = build_logistic(10, 0)
+    model = build(10, 0)
     scores = evaluate(model, x, y)
     assert scores.auc > 0.85
-    chance = permutation_p(model, x, y, scores.first_auc, folds=5, permutations=19, seed=1, tick=silent)
-    assert chance == 1 / 20
+    found = permutation_p(model, x, y, scores.first_auc, folds=5, permutations=19, seed=1, tick=silent)
+    assert found == (1 / 20, 19)
+
+
+def test_permuting_stops_when_ten_have_reached_the_observed_and_the_progress_ends() -> None:
+    generator = np.random.default_rng(6)
+    x, y = generator.normal(size=(30, 2)), np.array([0, 1] * 15)
+    ticks: list[float] = []
+    found = permutation_p(build(0, 2), x, y, 0.0, folds=3, permutations=500, seed=1, tick=ticks.append)
+    assert found == (1.0, ENOUGH_REACHED)
+    assert ticks[-1] == 1.0
+    assert ticks == sorted(ticks)
+    p, performed = permutation_p(build(0, 2), x, y, 0.55, folds=3, permutations=500, seed=1, tick=silent)
+    assert ENOUGH_REACHED < performed < 500
+    assert p == ENOUGH_REACHED / performed
 
 
 def test_observed_and_permuted_statistic_are_the_same_thing() -> None:
     """The first repeat alone is compared; the mean over repeats would be another statistic."""
     generator = np.random.default_rng(7)
     x, y = generator.normal(size=(40, 6)), np.array([0, 1] * 20)
-    scores = evaluate(build_logistic(6, 0), x, y)
-    _, placements = predict_once(build_logistic(6, 0), x, y, folds=5, seed=1)
+    scores = evaluate(build(6, 0), x, y)
+    _, placements = predict_once(build(6, 0), x, y, folds=5, seed=1)
     assert scores.first_auc == placements[y == 1].mean()
     assert scores.first_auc != scores.auc
 
@@ -91,31 +110,45 @@ def test_p_is_uniform_enough_without_signal() -> None:
     found = []
     for seed in range(16):
         x, y = generator.normal(size=(30, 2)), np.array([0, 1] * 15)
-        model = build_logistic(0, 2)
-        _, placements = predict_once(model, x, y, folds=3, seed=seed)
+        model = build(0, 2)
+        _, placements = predict_once(model, x, y, folds=2, seed=seed)
         observed = float(placements[y == 1].mean())
-        found.append(permutation_p(model, x, y, observed, folds=3, permutations=19, seed=seed, tick=silent))
+        found.append(permutation_p(model, x, y, observed, folds=2, permutations=19, seed=seed, tick=silent)[0])
     assert 0.3 < np.mean(found) < 0.72
     assert sum(p <= 0.1 for p in found) <= 5
-
-
-def test_pure_noise_stays_at_chance_inside_the_fold_and_does_not_outside() -> None:
-    """The source paper's 91 % can be had from noise by selecting before cross-validation (domain.md §7)."""
-    generator = np.random.default_rng(9)
-    x, y = generator.normal(size=(60, 2000)), np.array([0, 1] * 30)
-    inside = evaluate(build_logistic(2000, 0), x, y)
-    leaked = SelectKBest(f_classif, k=10).fit_transform(x, y)
-    outside = evaluate(build_logistic(0, 10), leaked, y)
-    assert 0.3 < inside.auc < 0.65
-    assert outside.auc > 0.9
-    assert figures_of(outside.cells)[0] > 0.8
 
 
 def test_a_label_that_is_not_seen_in_training_cannot_help() -> None:
     """Held-out predictions of a row may not change with that row's own label."""
     generator = np.random.default_rng(10)
     x, y = generator.normal(size=(40, 300)), np.array([0, 1] * 20)
-    chance, _ = predict_once(build_logistic(300, 0), x, y, folds=2, seed=1)
+    chance, _ = predict_once(build(300, 0), x, y, folds=2, seed=1)
     train, test = next(iter(StratifiedKFold(2, shuffle=True, random_state=1).split(x, y)))
-    alone = build_logistic(300, 0).fit(x[train], y[train]).predict_proba(x[test])[:, 1]
+    alone = build(300, 0).fit(x[train], y[train]).predict_proba(x[test])[:, 1]
     np.testing.assert_array_equal(chance[test], alone)
+
+
+@pytest.mark.parametrize("model", ["svm", "logistic"])
+def test_the_chances_are_what_was_said_of_each_person_while_held_out(model: str) -> None:
+    generator = np.random.default_rng(11)
+    x, y = generator.normal(size=(40, 6)), np.array([0, 1] * 20)
+    scores = evaluate(build(6, 0, model), x, y, repeats=3)
+    assert scores.chances.shape == (3, 40)
+    assert count_cells(y, scores.chances >= 0.5) == scores.cells
+    train, test = next(iter(StratifiedKFold(5, shuffle=True, random_state=3).split(x, y)))
+    np.testing.assert_array_equal(scores.chances[2][test], predict(build(6, 0, model).fit(x[train], y[train]), x[test]))
+
+
+@pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, 0.0), (1.0, -0.7), (2.0, 0.3)])
+def test_recalibration_finds_how_far_chances_were_bent(slope: float, intercept: float) -> None:
+    generator = np.random.default_rng(12)
+    truth = expit(generator.normal(size=(3, 20_000)))[:1].repeat(3, axis=0)
+    y = (generator.random(20_000) < truth[0]).astype(np.int64)
+    said = expit((logit(truth) - intercept) / slope)
+    assert calibration(said, y) == pytest.approx((slope, intercept), abs=0.1)
+
+
+def test_recalibration_of_empty_or_certain_chances_is_a_number() -> None:
+    y = np.array([0, 1, 1] * 20)
+    assert calibration(np.full((2, 60), 0.4), y) == pytest.approx((0, np.log(2)), abs=1e-3)
+    assert np.isfinite(calibration(np.stack([y, y]).astype(float), y)).all()

@@ -1,23 +1,38 @@
+import contextlib
 import json
 from collections.abc import Callable
+from typing import Any
 
 import jsonschema
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from analytics.canonical import dump_canonical
+from analytics.catalogue import IMPUTERS, LAYERS, MODELS, SCALERS, SELECTORS
 from analytics.code import PACKAGE
 from analytics.errors import ParamsError
-from analytics.params import parse_params
+from analytics.params import ANALYSES, Outcome, VariantRules, complete, parse_params
 
 SCHEMA = json.loads((PACKAGE / "params-schema.json").read_bytes())
+DIAGNOSIS: dict[str, object] = {"kind": "diagnosis", "index": ["icd-10-cm:C50"], "event": ["icd-10-cm:C79"],
+                                "horizon_days": 1825, "censoring": "exclude"}  # fmt: skip
+GENES = {"components": 0, "keep": 10, "select": "f", "source": "expression"}
+COHORT = {"age": [0, 130], "with": [], "without": []}
+VARIANTS: dict[str, object] = {"min_call_rate": "0.95", "min_depth": 0, "min_hwe": "0.000001", "min_maf": "0.01",
+                               "min_quality": 0, "passed_only": True}  # fmt: skip
 
 WRONG_FIELDS: dict[str, dict[str, object]] = {
-    "unknown model": {"model": "svm"},
-    "model as list": {"model": ["logistic"]},
-    "no layer": {"layers": []},
-    "unknown layer": {"layers": ["images"]},
-    "layer twice": {"layers": ["genes", "genes"]},
-    "layer as object": {"layers": [{}]},
-    "layers as string": {"layers": "genes"},
+    "unknown analysis": {"analysis": "export"},
+    "analysis as list": {"analysis": ["evaluate"]},
+    "unknown model": {"models": {"tree": ["genes"]}},
+    "models as list": {"models": ["logistic"]},
+    "no model": {"models": {}},
+    "no layer": {"models": {"logistic": []}},
+    "unknown layer": {"models": {"logistic": ["images"]}},
+    "layer twice": {"models": {"logistic": ["genes", "genes"]}},
+    "layer as object": {"models": {"logistic": [{}]}},
+    "layers as string": {"models": {"logistic": "genes"}},
     "one fold": {"folds": 1},
     "many folds": {"folds": 11},
     "folds as string": {"folds": "5"},
@@ -35,32 +50,129 @@ WRONG_FIELDS: dict[str, dict[str, object]] = {
     "horizon zero": {"outcome": {"kind": "distant-metastasis", "horizon_days": 0}},
     "horizon as string": {"outcome": {"kind": "distant-metastasis", "horizon_days": "1825"}},
     "outcome as string": {"outcome": "distant-metastasis"},
-}
+    "diagnosis without event": {"outcome": {name: part for name, part in DIAGNOSIS.items() if name != "event"}},
+    "diagnosis of nothing": {"outcome": {**DIAGNOSIS, "index": []}},
+    "code without system": {"outcome": {**DIAGNOSIS, "index": ["C50"]}},
+    "code with a space": {"outcome": {**DIAGNOSIS, "index": ["icd-10-cm:C 50"]}},
+    "code twice": {"cohort": {**COHORT, "with": ["icd-10-cm:C50", "icd-10-cm:C50"]}},
+    "17 codes": {"cohort": {**COHORT, "with": [f"icd-10-cm:C{n}" for n in range(10, 27)]}},
+    "censoring unknown": {"outcome": {**DIAGNOSIS, "censoring": "guess"}},
+    "gene source unknown": {"genes": {**GENES, "source": "proteins"}},
+    "select unknown": {"genes": {**GENES, "select": "best"}},
+    "keep none": {"genes": {**GENES, "keep": 0}},
+    "genes without keep": {"genes": {"components": 0, "select": "f", "source": "expression"}},
+    "impute unknown": {"impute": "zero"},
+    "scale unknown": {"scale": "rank"},
+    "clinical name": {"clinical": ["Age"]},
+    "clinical twice": {"clinical": ["grade", "grade"]},
+    "25 variables": {"clinical": [f"v{n}" for n in range(25)]},
+    "age of one end": {"cohort": {**COHORT, "age": [40]}},
+    "age of 131": {"cohort": {**COHORT, "age": [0, 131]}},
+    "a fraction above 1": {"variants": {**VARIANTS, "min_maf": "1.5"}},
+    "a fraction with exponent": {"variants": {**VARIANTS, "min_hwe": "1e-6"}},
+    "a fraction as number": {"variants": {**VARIANTS, "min_maf": 0}},
+    "passed as number": {"variants": {**VARIANTS, "passed_only": 1}},
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("change", WRONG_FIELDS.values(), ids=WRONG_FIELDS.keys())
 def test_parser_and_schema_refuse_the_same(change: dict[str, object], make_params: Callable[..., bytes]) -> None:
     params = make_params(**change)
-    with pytest.raises(ParamsError):
+    with pytest.raises(ParamsError) as refused:
         parse_params(params)
+    assert not any(word in str(refused.value) for word in ("tree", "death", "bone", "proteins", "guess", "C 50"))
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(json.loads(params), SCHEMA)
 
 
+def test_a_refusal_says_what_the_field_should_be(make_params: Callable[..., bytes]) -> None:
+    for change, sentence in (
+        ({"folds": 11}, "folds is not an integer from 2 to 10"),
+        ({"columns": 1}, "the document may have only analysis, clinical"),
+        ({"models": {"logistic": ["images"]}}, "models.logistic"),
+        ({"variants": {**VARIANTS, "min_maf": "2"}}, "variants.min_maf is not a decimal string from 0 to 1"),
+    ):
+        with pytest.raises(ParamsError, match=sentence):
+            parse_params(make_params(**change))
+
+
+@pytest.mark.parametrize(
+    "contradiction",
+    [
+        {"cohort": {**COHORT, "age": [60, 50]}},
+        {"genes": {**GENES, "source": "none"}},
+        {"clinical": []},
+        {"genes": {**GENES, "select": "chi2"}},
+    ],
+    ids="age source clinical chi2".split(),
+)
+def test_parts_that_contradict_each_other_are_refused(
+    contradiction: dict[str, object], make_params: Callable[..., bytes]
+) -> None:
+    with pytest.raises(ParamsError):
+        parse_params(make_params(**contradiction))
+
+
 def test_parser_and_schema_accept_the_same(make_params: Callable[..., bytes]) -> None:
-    params = make_params(layers=["combined", "genes"], seed=2**32 - 1, folds=10, repeats=50, permutations=1000)
+    params = make_params(models={"svm": ["combined", "genes"], "cnn": ["genes"]}, seed=2**32 - 1, folds=10, repeats=50,
+                         permutations=1000, outcome=DIAGNOSIS)  # fmt: skip
     jsonschema.validate(json.loads(params), SCHEMA)
     parsed = parse_params(params)
-    assert parsed.layers == ("genes", "combined")
-    assert (parsed.horizon_days, parsed.folds, parsed.seed) == (1825, 10, 2**32 - 1)
+    assert parsed.models == (("cnn", ("genes",)), ("svm", ("genes", "combined")))
+    assert (parsed.folds, parsed.seed) == (10, 2**32 - 1)
+    assert parsed.outcome == Outcome("diagnosis", 1825, ("icd-10-cm:C50",), ("icd-10-cm:C79",), True)
+    assert parsed.variants == VariantRules(0.01, 0.95, 0.000001, 0, 0, True)
 
 
-@pytest.mark.parametrize("missing", ["model", "layers", "outcome", "folds", "repeats", "permutations", "seed"])
-def test_every_field_is_needed(missing: str, make_params: Callable[..., bytes]) -> None:
-    document = json.loads(make_params())
-    del document[missing]
+def test_the_schema_knows_the_catalogue_and_no_other_names() -> None:
+    evaluate, layers = SCHEMA["$defs"]["evaluate"]["properties"], SCHEMA["$defs"]["layers"]
+    assert tuple(sorted(evaluate["models"]["properties"])) == MODELS
+    assert tuple(evaluate["genes"]["properties"]["select"]["enum"]) == SELECTORS
+    assert (tuple(evaluate["impute"]["enum"]), tuple(evaluate["scale"]["enum"])) == (IMPUTERS, SCALERS)
+    assert tuple(layers["items"]["enum"]) == LAYERS
+    assert tuple(name for name in SCHEMA["$defs"] if name in ANALYSES) == ANALYSES
+
+
+def test_people_need_no_gene_record_where_no_layer_looks_at_genes(make_params: Callable[..., bytes]) -> None:
+    assert parse_params(make_params()).gene_source == "expression"
+    assert parse_params(make_params(models={"logistic": ["clinical"]})).gene_source == "none"
+    assert parse_params(complete({"analysis": "frequencies", "sites": ["1:5:A>G"]})).gene_source == "variants"
+
+
+def test_every_field_is_needed(make_params: Callable[..., bytes]) -> None:
+    whole = json.loads(make_params())
+    for missing in whole:
+        with pytest.raises(ParamsError):
+            parse_params(dump_canonical({name: part for name, part in whole.items() if name != missing}))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}},
+        {"analysis": "associate", "outcome": DIAGNOSIS, "variants": {"min_depth": 10}},
+        {"analysis": "frequencies", "sites": ["22:5:A>G"], "cohort": {"age": [40, 60]}},
+    ],
+    ids=ANALYSES,
+)
+def test_what_is_left_out_is_filled_in(document: dict[str, Any]) -> None:
+    params = complete(document)
+    assert complete(json.loads(params)) == params
+    parsed = parse_params(params)
+    assert parsed.analysis == document.get("analysis", "evaluate")
+    assert parsed.variants.min_depth == document.get("variants", {}).get("min_depth", 0)
+    assert parsed.variants.min_maf == 0.01
+    assert parsed.cohort.age == tuple(document.get("cohort", {}).get("age", (0, 130)))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [{}, {"analysis": "export"}, {"analysis": ["evaluate"]}, {"analysis": "frequencies"}, {"outcome": {1, 2}},
+     {"outcome": DIAGNOSIS, "seed": 1.5}, {"outcome": DIAGNOSIS, "variants": 7}, {"outcome": DIAGNOSIS, 7: 7}],
+)  # fmt: skip
+def test_what_cannot_be_filled_in_is_refused(document: dict[str, Any]) -> None:
     with pytest.raises(ParamsError):
-        parse_params(json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
+        complete(document)
 
 
 @pytest.mark.parametrize(
@@ -71,15 +183,16 @@ def test_every_field_is_needed(missing: str, make_params: Callable[..., bytes]) 
         lambda params: params.replace(b'"seed":7', b'"seed":7.0'),
         lambda params: params.replace(b'"seed":7', b'"seed":null'),
         lambda params: params.replace(b'"seed":7', b'"seed": 7'),
-        lambda params: params.replace(b'"seed":7', b'"seed":[[[[7]]]]'),
-        lambda params: params.replace(b'"genes"', b'"\\u0067enes"'),
+        lambda params: params.replace(b'"seed":7', b'"seed":[[[[[7]]]]]'),
+        lambda params: params.replace(b'"genes"]', b'"\\u0067enes"]').replace(b'["genes"', b'["\\u0067enes"'),
+        lambda params: params.replace(b'"grade"', b'"grade\\n"'),
         lambda params: params[:-1] + b" " * 2048 + b"}",
         lambda params: b"[" + params + b"]",
         lambda params: params + b"\n",
         lambda params: params[:-1],
         lambda params: b"",
     ],
-    ids="duplicate NaN decimal null space deep escape large list newline cut empty".split(),
+    ids="duplicate NaN decimal null space deep escape pattern-end large list newline cut empty".split(),
 )
 def test_bytes_that_are_not_the_canonical_document_are_refused(
     spoil: Callable[[bytes], bytes], make_params: Callable[..., bytes]
@@ -89,3 +202,25 @@ def test_bytes_that_are_not_the_canonical_document_are_refused(
     with pytest.raises(ParamsError):
         parse_params(spoil(params))
     parse_params(params)
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 3) | st.text(max_size=3),
+    lambda part: st.lists(part, max_size=2) | st.dictionaries(st.text(max_size=3), part, max_size=2),
+    max_leaves=4,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_part_replaced_by_junk_is_refused_with_one_error_or_still_makes_sense(data: st.DataObject) -> None:
+    document = json.loads(complete({"outcome": DIAGNOSIS}))
+    parent: Any = document
+    while True:
+        key = data.draw(st.sampled_from(list(parent) if isinstance(parent, dict) else range(len(parent))))
+        if not isinstance(parent[key], dict | list) or not parent[key] or data.draw(st.booleans()):
+            break
+        parent = parent[key]
+    parent[key] = data.draw(JUNK)
+    with contextlib.suppress(ParamsError):  # and no other error
+        parse_params(json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())

@@ -13,6 +13,7 @@ from analytics.run import Input, Result, run
 from analytics.synthetic import simulate_people
 
 SUBJECT = "ab" * 32
+CLINICAL = {"logistic": ["clinical"]}
 
 
 def test_same_bytes_whatever_the_order_of_the_records(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
@@ -24,27 +25,36 @@ def test_same_bytes_whatever_the_order_of_the_records(twenty: list[Input], make_
 
 
 def test_another_seed_gives_other_bytes(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
-    assert run(make_params(), twenty, 10).result != run(make_params(seed=8), twenty, 10).result
+    first, other = (json.loads(run(make_params(seed=seed), twenty, 10).result) for seed in (7, 8))
+    assert first["params"] != other["params"]
+    assert first["rows"] != other["rows"]
 
 
 def test_a_road_of_twenty_people(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
     phases: list[tuple[str, float]] = []
-    result = run(make_params(), twenty, 10, lambda phase, fraction: phases.append((phase, fraction)))
+    params = make_params(models={"logistic": ["combined", "genes", "clinical"], "svm": ["genes"]})
+    result = run(params, twenty, 10, lambda phase, fraction: phases.append((phase, fraction)))
     assert (result.output_class, result.statistics, result.people) == (1, 0, 20)
     figures = json.loads(result.result)
-    assert [layer["layer"] for layer in figures["layers"]] == ["genes", "clinical", "combined"]
-    assert figures["baseline"] == 50
-    assert all("accuracy" not in layer for layer in figures["layers"])  # 20 people: five matrices never fit
-    assert [phase for phase, fraction in phases if fraction == 1.0] == [
-        "read",
-        *(f"{step}:{layer}" for layer in ("genes", "clinical", "combined") for step in ("evaluate", "permute")),
-        "disclose",
-    ]
+    assert (figures["type"], figures["analysis"]) == ("volens/result/2", "evaluate")
+    rows = [("logistic", "genes"), ("logistic", "clinical"), ("logistic", "combined"), ("svm", "genes")]
+    assert [(row["model"], row["layer"]) for row in figures["rows"]] == rows
+    # 20 people: of a rounded size hardly one is possible, and five matrices never fit.
+    assert not {"people", "events", "baseline"} & figures.keys()
+    assert all("accuracy" not in row for row in figures["rows"])
+    assert figures["curves"] == []
+    assert [phase for phase, _ in phases[:2]] == ["read", "compute"]
+    assert [phase for phase, _ in phases[-2:]] == ["filter", "disclose"]
+    steps = list(dict.fromkeys(phase for phase, _ in phases[2:-2]))
+    assert steps == [f"{step}:{model}/{layer}" for model, layer in rows for step in ("evaluate", "permute")]
+    fractions = [fraction for _, fraction in phases[2:]]
+    assert fractions == sorted(fractions)
+    assert fractions[-3] == pytest.approx(1.0)
 
 
 def test_what_progress_raises_ends_the_run(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
     def stop(phase: str, fraction: float) -> None:
-        if phase == "permute:genes":
+        if phase == "permute:logistic/genes":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -52,7 +62,7 @@ def test_what_progress_raises_ends_the_run(twenty: list[Input], make_params: Cal
 
 
 def test_output_is_canonical_without_a_float(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
-    result = run(make_params(layers=["clinical"]), twenty, 10)
+    result = run(make_params(models=CLINICAL), twenty, 10)
     for document in (result.result, result.disclosure):
         parsed = json.loads(document, parse_float=lambda text: pytest.fail(f"a float: {text}"))
         assert json.dumps(parsed, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() == document
@@ -74,14 +84,14 @@ def test_one_outcome_alone_is_too_small(
 def test_people_without_a_needed_record_are_left_out(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
     without_one = [item for item in twenty if item != twenty[0]]
     assert run(make_params(), without_one, 10).people == 19
-    assert run(make_params(layers=["clinical"]), without_one, 10).people == 20
+    assert run(make_params(models=CLINICAL), without_one, 10).people == 20
 
 
 @pytest.mark.parametrize(
     ("spoil", "error"),
     [
         (lambda inputs: [*inputs, inputs[0]], InputsError),
-        (lambda inputs: [*inputs, Input(SUBJECT, 19, b"{}")], InputsError),
+        (lambda inputs: [*inputs, Input(SUBJECT, 7, b"{}")], InputsError),
         (lambda inputs: [*inputs, Input(SUBJECT.upper(), 6, b"{}")], InputsError),
         (lambda inputs: [*inputs, Input("../x", 6, b"{}")], InputsError),
         (lambda inputs: [*inputs, Input(SUBJECT, 6, b"Canary")], PayloadError),
@@ -107,20 +117,27 @@ def test_parameters_are_checked_first() -> None:
         run(b"{}", [], 10)
 
 
+def test_a_device_that_is_not_there_is_refused(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
+    with pytest.raises(ParamsError):
+        run(make_params(models={"cnn": ["genes"]}), twenty, 10, device="quantum")
+
+
 def test_real_patients_give_honest_figures(gse_result: Result, gse_figures: dict[str, Any]) -> None:
     """189 with a known outcome, 35 events: near the majority baseline, no gain from combining (analytics.md §3)."""
     assert gse_result.people == 189
     assert gse_figures["baseline"] in (81, 82)
     assert gse_figures["events"] == 35
-    for layer in gse_figures["layers"]:
-        low, high = layer["auc_interval"]
-        assert 55 <= layer["auc"] < 85
-        assert low < layer["auc"] < high
-        assert layer["accuracy"] < 88
-        assert 0 < float(layer["p"]) <= 1
-        assert layer["permutations"] == 19
-    low, high = gse_figures["gain"]["interval"]
-    assert low <= 0 <= high
+    assert len(gse_figures["rows"]) == 9
+    for row in gse_figures["rows"]:
+        low, high = row["auc_interval"]
+        assert 40 <= row["auc"] < 85
+        assert low < row["auc"] < high
+        assert row["accuracy"] < 88
+        assert 0 < float(row["p"]) <= 1
+        assert row["permutations"] <= 19
+    over_genes = {gain["model"]: gain["interval"] for gain in gse_figures["gains"] if gain["over"] == "genes"}
+    assert over_genes.keys() == {"knn", "logistic", "svm"}
+    assert all(low <= 0 <= high for low, high in over_genes.values())
 
 
 CHILD = """
@@ -149,12 +166,15 @@ print([event for event in seen if event[1] != "/proc/self/maps"])  # threadpoolc
 seen.clear()
 open("/dev/null").close()
 print(len(seen))  # the watch works
-print(sorted(name for name in ("fhir", "torch", "sksurv", "socketserver", "http.client") if name in sys.modules))
+strange = ("fhir", "torch", "sksurv", "socketserver", "http.client", "cyvcf2")
+print(sorted(name for name in strange if name in sys.modules))
 """
 
 
-def test_a_run_opens_nothing_and_loads_neither_fhir_models_nor_torch(make_params: Callable[..., bytes]) -> None:
-    command = [sys.executable, "-c", CHILD, make_params(layers=["combined"]).decode()]
+def test_a_run_opens_nothing_and_loads_neither_fhir_models_nor_torch_nor_htslib(
+    make_params: Callable[..., bytes],
+) -> None:
+    command = [sys.executable, "-c", CHILD, make_params(models={"logistic": ["combined"]}).decode()]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     events, noticed, loaded = done.stdout.splitlines()
     assert (events, noticed) == ("[]", "1")

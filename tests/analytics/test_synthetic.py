@@ -1,6 +1,5 @@
 import numpy as np
 
-from analytics.cohort import outcome_at
 from analytics.readers.expression import read_expression
 from analytics.readers.observations import read_observations, validate_observations
 from analytics.synthetic import HORIZON_DAYS, SIGNAL, simulate_people
@@ -14,8 +13,11 @@ def test_same_seed_same_people() -> None:
 
 
 def test_half_of_the_people_have_the_event_and_nobody_is_censored() -> None:
-    outcomes = [outcome_at(person.findings, HORIZON_DAYS) for person in simulate_people(21, 5)]
-    assert (outcomes.count(True), outcomes.count(False)) == (10, 11)
+    findings = [person.findings for person in simulate_people(21, 5)]
+    assert [one.metastasis for one in findings].count(True) == 10
+    for one in findings:
+        assert one.follow_up_days is not None
+        assert bool(one.metastasis) == (one.follow_up_days <= HORIZON_DAYS)
 
 
 def test_records_pass_ingest_like_real_ones() -> None:

@@ -29,7 +29,7 @@ from chain.wallets import Wallet, save
 from governance.brokers import BrokerClient
 from governance.bucket import BucketProcess
 from governance.envelope import OUTPUT, Label, WrapItem, disclosure_commitment, output_commitment
-from governance.vault import Bucket, seal_record
+from governance.vault import Bucket, seal_records
 from governance.verify import canonical_json
 
 RESULT, DISCLOSURE = b'{"accuracy":"80"}', b'{"suppressed":3}'
@@ -85,8 +85,8 @@ class Place:
         inside = canonical_json({"type": "volens/output/1", "salt": salt.hex(), "result": RESULT.decode(),
                                  "disclosure": DISCLOSURE.decode()})
         label = Label(noor.identity_id, run, run, world.dataset, OUTPUT, 1)
-        sealed = seal_record(label, inside, lambda shares: broker.wrap(
-            [WrapItem(run, world.dataset, run, 1, j, share) for j, share in enumerate(shares)]))
+        sealed = seal_records([(label, inside)], lambda keys: [broker.wrap(
+            [WrapItem(run, world.dataset, run, 1, j, share) for j, share in enumerate(keys[0])])])[0]
         self.services.bucket.put(sealed.blob)
         world.seal(run, outputCommitment=output_commitment(run, 1, commit_to, salt),
                    ciphertextHash=sealed.ciphertext_hash, keyCommitment=sealed.key_commitment,

@@ -9,8 +9,7 @@ import pytest
 
 from api.demo.stage import random32
 from api.errors import UsageError
-from api.intake import check_params, check_records, from_folder, from_gse7390
-from governance.verify import canonical_json
+from api.intake import check_records, complete_params, from_folder, from_gse7390
 
 
 def test_the_published_cohort_becomes_two_records_a_person(tmp_path: Path) -> None:
@@ -64,12 +63,13 @@ def test_a_bad_bundle_is_named_and_never_quoted(tmp_path: Path, kind: str) -> No
 
 
 def test_parameters_that_the_code_does_not_take_are_refused() -> None:
-    good = {"folds": 5, "layers": ["genes"], "model": "logistic", "permutations": 19, "repeats": 10, "seed": 7,
+    good = {"folds": 5, "models": {"logistic": ["genes"]}, "permutations": 19, "repeats": 10, "seed": 7,
             "outcome": {"horizon_days": 1825, "kind": "distant-metastasis"}}
-    check_params(canonical_json(good))
-    for bad in ({**good, "folds": 1}, {**good, "more": 1}, {"model": "logistic"}):
-        with pytest.raises(UsageError, match="parameters: "):
-            check_params(canonical_json(bad))
+    assert json.loads(complete_params(good)).items() >= good.items()
+    for bad in ({**good, "folds": 1}, {**good, "more": 1}, {"models": {"logistic": ["genes"]}}, [good]):
+        with pytest.raises(UsageError, match="parameters: ") as refused:
+            complete_params(bad)
+        assert refused.value.hint.endswith("nothing was signed")
 
 
 @pytest.mark.parametrize("text", ["[]", '{"a":1}', "[1.5]", "nonsense", json.dumps(["x"] * 198)])

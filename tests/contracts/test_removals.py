@@ -59,6 +59,21 @@ REMOVALS = [
         ("a release after a revocation",),
     ),
     Removal(
+        "budget of per-variant statistics",
+        "Budget.sol",
+        (("if (total > BUDGET) revert IAccessLedger.BudgetSpent(_spent[dataset], asked);", ""),),
+        (
+            "per-variant statistics beyond what the people bear",
+            "a budget of variants spent twice by outputs sealed side by side",
+        ),
+    ),
+    Removal(
+        "no model file",
+        "AccessLedger.sol",
+        (("|| s.outputClass == OutputClass.Model", ""),),
+        ("a model file sealed for release",),
+    ),
+    Removal(
         "subjects hash",
         "AccessLedger.sol",
         (("if (given != b.subjectsHash) revert ListMismatch(given, b.subjectsHash);", ""),),

@@ -26,7 +26,7 @@ from governance.errors import (
     ShareRefused,
     WrongObject,
 )
-from governance.vault import MAX_OBJECT, Bucket, open_record, seal_record
+from governance.vault import MAX_OBJECT, Bucket, open_record, seal_records
 
 ROOT = Path(__file__).parents[2]
 LABEL = Label(b"i" * 32, b"r" * 32, b"s" * 32, b"d" * 32, 6, 1)
@@ -199,15 +199,15 @@ class Custody:
     def __init__(self) -> None:
         self.given: list[tuple[bytes, bytes, bytes]] = []
 
-    def wrap(self, shares: tuple[bytes, bytes, bytes]) -> Sequence[WrappedShare]:
-        self.given.append(shares)
-        return [WrappedShare(b"b" * 20, j, envelope.wrap_share(b"e" * 32, b"C%d" % j, share))
-                for j, share in enumerate(shares)]
+    def wrap(self, keys: Sequence[tuple[bytes, bytes, bytes]]) -> list[list[WrappedShare]]:
+        self.given += keys
+        return [[WrappedShare(b"b" * 20, j, envelope.wrap_share(b"e" * 32, b"C%d" % j, share))
+                 for j, share in enumerate(shares)] for shares in keys]
 
 
 def test_a_record_goes_through_the_bucket_and_opens(bucket: Bucket) -> None:
     custody = Custody()
-    sealed = seal_record(LABEL, b"expression", custody.wrap)
+    sealed = seal_records([(LABEL, b"expression")], custody.wrap)[0]
     blob = bucket.get(bucket.put(sealed.blob))
     assert b"expression" not in blob
     assert open_record(blob, sealed.ciphertext_hash, LABEL, custody.given[0]) == b"expression"
@@ -219,7 +219,7 @@ def test_a_record_goes_through_the_bucket_and_opens(bucket: Bucket) -> None:
 
 def test_every_seal_draws_a_new_key(bucket: Bucket) -> None:
     custody = Custody()
-    sealed = [seal_record(LABEL, b"same", custody.wrap) for _ in range(10)]
+    sealed = seal_records([(LABEL, b"same")] * 10, custody.wrap)
     assert len({one.key_commitment for one in sealed}) == len({one.ciphertext_hash for one in sealed}) == 10
     assert len({envelope.join_shares(shares) for shares in custody.given}) == 10
 
@@ -227,7 +227,7 @@ def test_every_seal_draws_a_new_key(bucket: Bucket) -> None:
 def test_only_the_object_the_ledger_names_is_opened() -> None:
     """A second valid object of the same record under the same label: only the hash tells them apart."""
     custody = Custody()
-    old, new = (seal_record(LABEL, text, custody.wrap) for text in (b"old", b"new"))
+    old, new = seal_records([(LABEL, b"old"), (LABEL, b"new")], custody.wrap)
     assert open_record(new.blob, new.ciphertext_hash, LABEL, custody.given[1]) == b"new"
     with pytest.raises(ObjectAltered):
         open_record(old.blob, new.ciphertext_hash, LABEL, custody.given[0])

@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from analytics.cohort import outcome_at
+from analytics.cohort import outcome_of
 from analytics.errors import SourceError
+from analytics.params import Outcome
+from analytics.people import Input, read_people
 from analytics.readers.expression import read_expression
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
 from analytics.readers.observations import read_observations, validate_observations
@@ -15,7 +17,10 @@ SUBJECT = "5e" * 32
 
 def test_198_people_35_events_among_189_known(gse_people: list[Person]) -> None:
     assert [person.ordinal for person in gse_people] == list(range(198))
-    outcomes = [outcome_at(person.findings, 1825) for person in gse_people]
+    within = Outcome("distant-metastasis", 1825)
+    records = [Input(SUBJECT[:61] + f"{one.ordinal:03x}", 2, one.observations(SUBJECT[:61] + f"{one.ordinal:03x}"))
+               for one in gse_people]
+    outcomes = [outcome_of(person, None, within) for person in read_people(records, "none")]
     assert outcomes.count(True) == 35
     assert outcomes.count(False) == 154
     assert outcomes.count(None) == 9

@@ -13,7 +13,7 @@ import pytest
 from analytics.readers.observations import Findings, write_observations
 from api.demo.stage import random32
 
-PARAMS = {"folds": 5, "layers": ["genes"], "model": "logistic", "permutations": 19, "repeats": 10, "seed": 7,
+PARAMS = {"folds": 5, "models": {"logistic": ["genes"]}, "permutations": 19, "repeats": 10, "seed": 7,
           "outcome": {"horizon_days": 1825, "kind": "distant-metastasis"}}
 EXPRESSION = '{"type":"volens/expression/1","unit":"log2","values":{"zq-genes":"7.5"}}'
 

@@ -51,9 +51,9 @@ def test_every_command_of_the_protocol_is_there(volens) -> None:
     found = {name: set(getattr(command, "commands", {})) for name, command in root.commands.items()}  # type: ignore[attr-defined]
     assert found == {
         "keys": {"new", "show"}, "demo": set(), "serve": set(), "worker": set(), "doctor": set(),
-        "enrol": {"invite", "submit"}, "consent": {"grant", "show", "revoke"},
+        "enrol": {"invite", "submit"}, "consent": {"grant", "show", "revoke", "withdrawals"},
         "dataset": {"register", "ingest", "list"}, "permit": {"request", "vote", "show"},
-        "run": {"request", "show", "watch", "cancel"}, "review": {"list", "open", "approve", "reject"},
+        "run": {"request", "rehearse", "show", "watch", "cancel"}, "review": {"list", "open", "approve", "reject"},
         "result": {"open"}, "access": {"list"}, "trail": {"export", "head", "denials"}, "verify": set(),
         "rebuild": set(),
     }

@@ -1,0 +1,10 @@
+"""The names that parameters may use: models, layers, selectors, imputers, scalers. Imports nothing."""
+
+from __future__ import annotations
+
+LAYERS = ("genes", "clinical", "combined")
+MODELS = ("boosting", "cnn", "forest", "knn", "logistic", "svm")
+SELECTORS = ("chi2", "f", "mutual-information", "score")
+IMPUTERS = ("knn", "mean", "median")
+SCALERS = ("min-max", "z-score")
+DEVICES = ("auto", "cpu", "cuda")

@@ -1,0 +1,72 @@
+"""The machine-readable disclosure record (SATRE 3.3.09): the rules, what was coarsened or withheld, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from analytics.disclosure import CANDIDATES_NEEDED, COUNT_GRID, FIGURES, SMALLEST_COUNT, STEPS, Counts, Shown
+from analytics.models import RELEASABLE
+
+_PEOPLE = {"what": "people", "why": "fewer than 10 were left out; beside granted it would tell how many"}
+_COUNTS = (
+    {"rule": "small counts", "below": SMALLEST_COUNT, "source": "ACRO"},
+    {"rule": "rounded counts", "to": COUNT_GRID},
+)
+
+
+def describe_metrics(
+    counts: Counts, table: Mapping[str, Shown], rows: Sequence[str], repeats: int
+) -> dict[str, object]:
+    """The record of model metrics; rows: "model/layer" of everything that was evaluated."""
+    small = "an outcome has fewer than 10 people, or fewer than 5 sizes would fit"
+    too_few = "fewer than 5 confusion matrices would fit"
+    withheld: list[object] = []
+    coarsened: list[object] = []
+    for name in rows:
+        shown = table.get(name)
+        missing = [figure for figure in FIGURES if shown is None or figure not in shown.figures]
+        if missing:
+            why = small if counts.events is None else too_few
+            withheld.append({"what": f"{', '.join(missing)}: {name}", "why": why})
+        if shown is not None and shown.step > STEPS[0]:
+            finer = too_few + " at finer steps"
+            coarsened.append({"what": f"threshold figures: {name}", "step": shown.step, "why": finer})
+    if counts.people is None:
+        withheld.append(_PEOPLE)
+    if counts.events is not None and counts.baseline is None:
+        withheld.append({"what": "baseline", "why": "fewer than 5 sizes of the cohort would fit"})
+    if counts.events is None:
+        withheld.append({"what": "events, baseline, threshold figures, curves", "why": small})
+        coarsened.append({"what": "auc, interval, gains", "step": STEPS[-1], "why": small})
+    for model in sorted({name.partition("/")[0] for name in rows}):
+        withheld.append({"what": f"model file: {model}", "why": RELEASABLE[model] or "model release is off"})
+    rules: list[object] = [
+        *_COUNTS,
+        {"rule": "means over repeats", "repeats": repeats},
+        # How many fit is not said: it would tell the size that was rounded.
+        {"rule": "matrix count", "at_least": CANDIDATES_NEEDED},
+        {"rule": "curves", "people_a_step": SMALLEST_COUNT},
+        {"rule": "never leaves", "what": ["per-person values", "coefficients", "fold membership", "model files"]},
+    ]
+    return _record("metrics", 0, counts, rules, coarsened, withheld)
+
+
+def describe_genomic(counts: Counts, statistics: int, missing: int, allowed: int) -> dict[str, object]:
+    """The record of per-variant statistics, which count as `statistics` towards the bound. missing: variants that were
+    asked for and are not there; allowed: genomic_bound of the fewest people that `counts` admits."""
+    withheld: list[object] = [_PEOPLE] if counts.people is None else []
+    if missing:
+        withheld.append({"what": f"{missing} variants", "why": "more would tell who was in the cohort"})
+    rules: list[object] = [
+        *_COUNTS,
+        {"rule": "genomic bound", "at_most": allowed, "inference_auc_at_most": "0.60"},
+        {"rule": "never leaves", "what": ["genotypes", "per-person values", "statistics of other variants"]},
+    ]
+    return _record("genomic", statistics, counts, rules, [], withheld)
+
+
+def _record(
+    kind: str, statistics: int, counts: Counts, rules: list[object], coarsened: list[object], withheld: list[object]
+) -> dict[str, object]:
+    return {"type": "volens/disclosure/1", "statistic_class": kind, "statistics": statistics, "people": counts.granted,
+            "rules": rules, "coarsened": coarsened, "withheld": withheld}  # fmt: skip

@@ -1,0 +1,160 @@
+"""What is fitted before a classifier: scores that choose columns, filling of gaps, scaling, principal components.
+
+Everything here is fitted on the training people of a fold. Scores take x (n, columns) without NaN and y (n,) of
+0 and 1, work on all columns at once and give one number a column, higher for more association; a column without
+variance scores 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import log_ndtr
+from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.decomposition import PCA
+from sklearn.impute import KNNImputer, SimpleImputer
+from sklearn.preprocessing import MinMaxScaler, StandardScaler
+
+from analytics.errors import InputsError
+
+Floats = NDArray[np.float64]
+Labels = NDArray[np.int64]
+Classes = NDArray[np.int8]
+CLASSES = 3
+
+
+def score_by_f(x: Floats, y: Labels) -> Floats:
+    """One-way F statistic of two groups (Fisher 1925), (n-2) r²/(1-r²). Equals sklearn's f_classif."""
+    r2 = _squared_correlation(x, y)
+    scored: Floats = (len(y) - 2) * r2 / np.maximum(1 - r2, 1e-12)
+    return scored
+
+
+def score_by_logistic(x: Floats, y: Labels) -> Floats:
+    """Score test of logistic regression on one column (Rao 1948), n r²; one degree of freedom.
+
+    Of genotype counts it is the trend test of Cochran 1954 and Armitage 1955. With two outcomes it orders columns
+    as score_by_f does, since both grow with r².
+    """
+    scored: Floats = len(y) * _squared_correlation(x, y)
+    return scored
+
+
+def score_by_chi2(x: Floats, y: Labels) -> Floats:
+    """Minus the log p of Pearson's chi-square (1900) on genotype (0, 1, 2) by outcome: sees dominant and recessive
+    effects that the trend test misses.
+
+    p and not the statistic, because a column has one or two degrees of freedom, by how many genotypes occur.
+    Fractional counts, which filling leaves, are rounded. Raises InputsError when the columns are not genotypes.
+    """
+    if not holds_genotypes(x):
+        raise InputsError("chi2 needs genotype counts of 0, 1 and 2", "Choose f or mutual-information for expression.")
+    total, cases = _count_classes(_genotypes(x), y)
+    share = y.mean()
+    expected = total * share
+    terms = (cases - expected) ** 2 / np.maximum(expected * (1 - share), 1e-12)
+    statistic = terms.sum(axis=0)
+    freedom = (total > 0).sum(axis=0) - 1
+    # Exact tails without underflow: of two degrees exp(-s/2), of one 2 Phi(-sqrt s).
+    one = -np.log(2.0) - log_ndtr(-np.sqrt(statistic))
+    scored: Floats = np.select([freedom == 2, freedom == 1], [statistic / 2, one], 0.0)
+    return scored
+
+
+def score_by_information(x: Floats, y: Labels) -> Floats:
+    """Mutual information with the outcome in nats, plug-in estimate (Cover & Thomas 2006, 2.3).
+
+    Classes are the genotypes where the matrix holds genotypes, otherwise terciles of each column.
+    """
+    total, cases = _count_classes(_genotypes(x) if holds_genotypes(x) else _terciles(x), y)
+    gained: Floats = np.zeros(x.shape[1])
+    for observed, share in ((cases, y.mean()), (total - cases, 1 - y.mean())):
+        ratio = observed / np.maximum(total * share, 1e-12)
+        gained += (observed / len(y) * np.log(np.where(observed > 0, ratio, 1.0))).sum(axis=0)
+    return np.maximum(gained, 0.0)
+
+
+SCORES: Mapping[str, Callable[[Floats, Labels], Floats]] = {
+    "chi2": score_by_chi2,
+    "f": score_by_f,
+    "mutual-information": score_by_information,
+    "score": score_by_logistic,
+}
+
+
+def holds_genotypes(x: Floats) -> bool:
+    """Whether a filled matrix holds counts of an allele: all within 0 to 2 and most of them whole."""
+    if x.size == 0 or x.min() < 0 or x.max() > CLASSES - 1:
+        return False
+    return bool((x == np.rint(x)).mean() > 0.5)
+
+
+def build_imputer(name: str) -> BaseEstimator:
+    """What fills gaps. A column that is missing in a whole training fold stays (as 0), so columns never shift."""
+    if name == "knn":
+        return KNNImputer(n_neighbors=5, keep_empty_features=True)
+    return SimpleImputer(strategy=name, keep_empty_features=True)
+
+
+def build_scaler(name: str) -> BaseEstimator:
+    """What brings columns to one scale: z-score, or min-max to [0, 1] of the training people."""
+    return StandardScaler() if name == "z-score" else MinMaxScaler()
+
+
+class Components(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """The first principal components, each scaled to unit variance so that it weighs as much as a z-scored column.
+
+    Fewer than `count` come out where the training people or the columns are fewer; a component without variance
+    is 0.
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count = count
+        self.seed = seed
+
+    def fit(self, x: Floats, y: Labels | None = None) -> Self:
+        count = min(self.count, x.shape[0] - 1, x.shape[1])
+        self.pca_ = PCA(count, random_state=self.seed).fit(x)
+        variance = self.pca_.explained_variance_
+        varies = variance > 1e-12 * max(float(variance.sum()), 1e-300)
+        self.factor_ = np.where(varies, 1 / np.sqrt(np.where(varies, variance, 1.0)), 0.0)
+        return self
+
+    def transform(self, x: Floats) -> Floats:
+        turned: Floats = self.pca_.transform(x) * self.factor_
+        return turned
+
+
+def _squared_correlation(x: Floats, y: Labels) -> Floats:
+    """(columns,) squared Pearson correlation with the outcome, 0 for a column without variance."""
+    centred = x - x.mean(axis=0)
+    spread = np.einsum("ij,ij->j", centred, centred)
+    varies = spread > 0
+    covered = (y - y.mean()) @ centred
+    r2: Floats = np.zeros(x.shape[1])
+    r2[varies] = covered[varies] ** 2 / (spread[varies] * len(y) * y.mean() * (1 - y.mean()))
+    return np.minimum(r2, 1.0)
+
+
+def _count_classes(classes: Classes, y: Labels) -> tuple[Floats, Floats]:
+    """People, and people with the event, in each class: two of (CLASSES, columns)."""
+    sick = np.flatnonzero(y == 1)
+    total, cases = np.empty((2, CLASSES, classes.shape[1]))
+    for number in range(CLASSES):
+        member = classes == number
+        total[number] = np.count_nonzero(member, axis=0)
+        cases[number] = np.count_nonzero(member[sick], axis=0)
+    return total, cases
+
+
+def _genotypes(x: Floats) -> Classes:
+    return np.rint(x).astype(np.int8)
+
+
+def _terciles(x: Floats) -> Classes:
+    low, high = np.quantile(x, [1 / 3, 2 / 3], axis=0)
+    classes: Classes = (x > low).astype(np.int8) + (x > high).astype(np.int8)
+    return classes

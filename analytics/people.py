@@ -1,0 +1,79 @@
+"""Decrypted records in, people out: every payload read by the reader of its category, joined by subject."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from analytics.cohort import Person
+from analytics.errors import InputsError
+from analytics.readers.chart import read_chart
+from analytics.readers.expression import read_expression
+from analytics.readers.genotypes import Genotypes, Sites, is_genotypes, read_genotypes
+
+VARIANTS = 5
+EXPRESSION = 6
+# Demographics, conditions, observations, medications, procedures, lifestyle, and the four sensitive ones.
+CHART = (0, 1, 2, 3, 4, 9, 16, 17, 18, 19)
+_SUBJECT = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One decrypted record: subject (64 lower-case hex), category (protocol.md section 2), payload."""
+
+    subject: str
+    category: int
+    payload: bytes
+
+
+def read_people(inputs: Sequence[Input], source: str) -> list[Person]:
+    """Everybody in `inputs`. source: expression, variants or none; the other gene record is not read.
+
+    Raises InputsError for a set of records that does not fit together, PayloadError for one that cannot be read.
+    """
+    by_subject: dict[str, list[Input]] = {}
+    for item in inputs:
+        if not _SUBJECT.fullmatch(item.subject):
+            raise InputsError("a subject is not 64 lower-case hexadecimal characters")
+        by_subject.setdefault(item.subject, []).append(item)
+    known: dict[bytes, Sites] = {}  # people of one file share their list of sites
+    return [_read_person(subject, items, source, known) for subject, items in by_subject.items()]
+
+
+def _read_person(subject: str, items: Sequence[Input], source: str, known: dict[bytes, Sites]) -> Person:
+    charts: dict[int, bytes] = {}
+    expression: bytes | None = None
+    variants: list[bytes] = []
+    for item in items:
+        if item.category == VARIANTS:
+            variants.append(item.payload)
+        elif item.category == EXPRESSION and expression is None:
+            expression = item.payload
+        elif item.category in CHART and item.category not in charts:
+            charts[item.category] = item.payload
+        elif item.category in CHART or item.category == EXPRESSION:
+            raise InputsError("a subject has two records of one category")
+        else:
+            raise InputsError("a record is of a category that this room cannot read")
+    return Person(
+        subject,
+        read_chart(charts, subject) if charts else None,
+        read_expression(expression) if expression is not None and source == "expression" else None,
+        _read_variants(variants, known) if variants and source == "variants" else None,
+    )
+
+
+def _read_variants(payloads: Sequence[bytes], known: dict[bytes, Sites]) -> Genotypes:
+    """The packed genotypes; the VCF beside them, when it is there, must be the one they were packed from."""
+    packed = [payload for payload in payloads if is_genotypes(payload)]
+    sources = [payload for payload in payloads if not is_genotypes(payload)]
+    if len(packed) != 1 or len(sources) > 1:
+        raise InputsError("a subject's variant records are not one packed genotype record and at most one VCF")
+    genotypes = read_genotypes(packed[0], known)
+    if sources and hashlib.sha256(sources[0]).digest() != genotypes.source:
+        raise InputsError("packed genotypes were made from another VCF than the one beside them",
+                          "Ingest the VCF again; both records are written together.")
+    return genotypes

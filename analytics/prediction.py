@@ -1,0 +1,193 @@
+"""How well an outcome can be predicted: every model on every layer that was asked for, on the same people and folds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analytics.cohort import Cohort, clinical_matrix, expression_matrix
+from analytics.disclosure import (
+    STEPS,
+    Counts,
+    Shown,
+    build_table,
+    calibration_groups,
+    filter_counts,
+    filter_flow,
+    filter_variants,
+    percent,
+    possible_sizes,
+    roc_grid,
+)
+from analytics.disclosure_record import describe_metrics
+from analytics.evaluate import Scores, calibration, compare_auc, evaluate_model, permutation_p
+from analytics.models import CALIBRATED, Blueprint, build_model
+from analytics.params import Params
+from analytics.variants import stack
+
+Progress = Callable[[str, float], None]
+# Rough cost of one fit beside a logistic one's: only for the progress that people see.
+COST = {"boosting": 10, "cnn": 8, "forest": 12, "knn": 2, "logistic": 2, "svm": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """What all models share: n people, gene columns and clinical columns, NaN where missing.
+
+    flow: variants left out by each rule, exact; empty for other gene sources.
+    """
+
+    genes: NDArray[np.float64]
+    clinical: NDArray[np.float64]
+    flow: tuple[tuple[str, int], ...]
+
+    def matrix(self, layer: str) -> tuple[NDArray[np.float64], int, int]:
+        """((n, columns), gene columns, clinical columns) of a layer, genes first."""
+        genes, clinical = self.genes.shape[1], self.clinical.shape[1]
+        if layer == "genes":
+            return self.genes, genes, 0
+        if layer == "clinical":
+            return self.clinical, 0, clinical
+        return np.hstack([self.genes, self.clinical]), genes, clinical
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model on one layer: exact scores, permutation p and how many shufflings it took."""
+
+    model: str
+    layer: str
+    scores: Scores
+    p: float
+    permutations: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}/{self.layer}"
+
+
+def gather_layers(cohort: Cohort, params: Params) -> Layers:
+    """The matrices of a cohort. Raises InputsError when its gene records share no column."""
+    clinical = clinical_matrix(cohort, params.clinical)
+    if params.gene_source == "expression":
+        return Layers(expression_matrix(cohort)[0], clinical, ())
+    if params.gene_source == "variants":
+        variants = stack(cohort.genotypes, params.variants)
+        return Layers(variants.dosage, clinical, variants.flow)
+    return Layers(np.empty((cohort.people, 0)), clinical, ())
+
+
+def evaluate_rows(
+    event: NDArray[np.int64], layers: Layers, params: Params, device: str, progress: Progress
+) -> list[Row]:
+    """Every model on every layer, against event (n,) of 0 and 1; progress rises from 0 to 1 over all of them."""
+    asked = [(model, layer) for model, chosen in params.models for layer in chosen]
+    whole = sum(COST[model] for model, _ in asked)
+    done, rows = 0.0, []
+    for model, layer in asked:
+        share = COST[model] / whole
+        rows.append(_evaluate(model, layer, event, layers, params, device, _part_of(progress, done, share)))
+        done += share
+    return rows
+
+
+def _part_of(progress: Progress, start: float, share: float) -> Progress:
+    """Progress of one row, as progress of the run."""
+    return lambda step, part: progress(step, start + share * part)
+
+
+def _evaluate(
+    model: str, layer: str, event: NDArray[np.int64], layers: Layers, params: Params, device: str, progress: Progress
+) -> Row:
+    x, genes, clinical = layers.matrix(layer)
+    built = build_model(_blueprint(model, genes, clinical, params, device))
+    how = {"folds": params.folds, "seed": params.seed}
+    share = params.repeats / (params.repeats + params.permutations)
+    scores = evaluate_model(built, x, event, repeats=params.repeats, **how,
+                            tick=lambda part: progress(f"evaluate:{model}/{layer}", share * part))  # fmt: skip
+    p, performed = permutation_p(
+        built, x, event, scores.first_auc, permutations=params.permutations, **how,
+        tick=lambda part: progress(f"permute:{model}/{layer}", share + (1 - share) * part),
+    )  # fmt: skip
+    return Row(model, layer, scores, p, performed)
+
+
+def _blueprint(model: str, genes: int, clinical: int, params: Params, device: str) -> Blueprint:
+    rules = params.genes
+    if rules is None or not genes:
+        return Blueprint(model, 0, clinical, "f", 0, 0, params.impute, params.scale, params.seed, device)
+    keep = min(rules.keep, genes)
+    return Blueprint(model, genes, clinical, rules.select, keep, rules.components, params.impute, params.scale,
+                     params.seed, device)  # fmt: skip
+
+
+def describe_prediction(
+    cohort: Cohort, layers: Layers, rows: list[Row], params: Params
+) -> tuple[dict[str, object], dict[str, object]]:
+    """(result, disclosure record) as printed: a figure that was withheld is absent, the record says why."""
+    people, events = cohort.people, int(cohort.event.sum())
+    counts = filter_counts(granted=cohort.granted, people=people, events=events)
+    table = build_table({row.name: row.scores.cells for row in rows}, people=people, events=events)
+    table = table if counts.events is not None else {}
+    step = STEPS[-1] if counts.events is None else STEPS[0]
+    result: dict[str, object] = {
+        "folds": params.folds,
+        "repeats": params.repeats,
+        "granted": counts.granted,
+        "flow": [{"step": name, "people": people} for name, people in filter_flow(cohort.granted, cohort.flow)],
+        "rows": [_describe_row(row, table.get(row.name), step) for row in rows],
+        "gains": _describe_gains(rows, cohort, step),
+        "curves": _describe_curves(rows, counts, table, cohort),
+    }
+    if layers.flow:
+        result["variants"] = filter_variants(layers.genes.shape[1], layers.flow)
+    shown = {"people": counts.people, "events": counts.events, "baseline": counts.baseline}
+    result |= {name: value for name, value in shown.items() if value is not None}
+    return result, describe_metrics(counts, table, [row.name for row in rows], params.repeats)
+
+
+def _describe_row(row: Row, shown: Shown | None, step: int) -> dict[str, object]:
+    entry: dict[str, object] = {
+        "model": row.model,
+        "layer": row.layer,
+        "auc": percent(row.scores.auc, step),
+        "auc_interval": [percent(end, step) for end in row.scores.auc_interval],
+        "p": f"{row.p:.4f}",
+        "permutations": row.permutations,
+    }
+    return entry if shown is None else {**entry, **shown.figures, "step": shown.step}
+
+
+def _describe_gains(rows: list[Row], cohort: Cohort, step: int) -> list[object]:
+    """What the combined layer adds to each other layer, for every model that saw both: paired, on the same folds."""
+    by_name = {row.name: row.scores for row in rows}
+    gains: list[object] = []
+    for row in rows:
+        for over in ("genes", "clinical"):
+            if row.layer == "combined" and f"{row.model}/{over}" in by_name:
+                gap, interval = compare_auc(row.scores, by_name[f"{row.model}/{over}"], cohort.event)
+                gains.append({"model": row.model, "over": over, "auc": percent(gap, step),
+                              "interval": [percent(end, step) for end in interval]})  # fmt: skip
+    return gains
+
+
+def _describe_curves(rows: list[Row], counts: Counts, table: Mapping[str, Shown], cohort: Cohort) -> list[object]:
+    """ROC and calibration of each row, on grids whose every step holds at least ten people."""
+    curves: list[object] = []
+    sizes = possible_sizes(counts, table)
+    for row in rows:
+        entry: dict[str, object] = {"model": row.model, "layer": row.layer}
+        roc = roc_grid(row.scores.chances, cohort.event, sizes)
+        if roc:
+            entry["roc"] = [list(point) for point in roc]
+        groups = calibration_groups(row.scores.chances, cohort.event, counts) if CALIBRATED[row.model] else []
+        if groups:
+            slope, intercept = calibration(row.scores.chances, cohort.event)
+            entry["calibration"] = {"slope": f"{slope:.1f}", "intercept": f"{intercept:.1f}",
+                                    "groups": [list(group) for group in groups]}  # fmt: skip
+        if len(entry) > 2:
+            curves.append(entry)
+    return curves

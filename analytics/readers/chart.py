@@ -1,0 +1,269 @@
+"""One person's clinical records as a run reads them: plain JSON of the reduced bundles, no FHIR models.
+
+A record was checked when it was split (fhir.py) or written (observations.py); here only its shape is checked
+again, strictly, and what is not expected is refused. Values that are no number in a known unit, or implausible,
+give no reading: the report of the split has counted them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from analytics.canonical import load_strict
+from analytics.errors import InputsError, JsonRefused, PayloadError
+from analytics.readers.codes import (
+    HIERARCHIES,
+    SENSITIVE,
+    SYSTEMS,
+    URIS,
+    VARIABLE_OF,
+    VARIABLES,
+    Coding,
+    codings_of,
+    measure,
+    normal_code,
+)
+from analytics.readers.resources import PROFILES, SUBJECT_PREFIX
+
+MAX_BYTES = 64 * 1024 * 1024
+MAX_DEPTH = 12
+MAX_ENTRIES = 100_000
+ANY_TIME = 400 * 366  # days: no limit in a human life
+
+_MEDICATIONS = frozenset({"MedicationRequest", "MedicationStatement", "MedicationAdministration"})
+_TYPES = {
+    0: frozenset({"Patient"}),
+    1: frozenset({"Condition"}),
+    2: frozenset({"Observation"}),
+    3: _MEDICATIONS,
+    4: frozenset({"Procedure"}),
+    9: frozenset({"Observation"}),
+    **dict.fromkeys(SENSITIVE, frozenset(PROFILES)),
+}
+_TIMES = {kind: tuple(dict.fromkeys(target for _, target in profile.times)) for kind, profile in PROFILES.items()}
+_DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
+_MONTH_ENDS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A diagnosis, medication or procedure. system: short name; day: since 1970-01-01, None if undated."""
+
+    category: int
+    system: str
+    code: str
+    day: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One value of a variable, in its unit."""
+
+    variable: str
+    value: float
+    day: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """What the records of one person say. last_day: of the last dated entry, whatever it is."""
+
+    birth_year: int | None
+    female: bool | None
+    facts: tuple[Fact, ...]
+    readings: tuple[Reading, ...]
+    last_day: int | None
+
+
+def read_chart(payloads: Mapping[int, bytes], subject: str) -> Chart:
+    """The chart of `subject` (64 hex) from her records by category (0-4, 9, 16-19; any may be missing).
+
+    Raises PayloadError for a record that is not a reduced bundle, of another category or about somebody else.
+    """
+    birth_year, female = None, None
+    facts: list[Fact] = []
+    readings: list[Reading] = []
+    days: list[int] = []
+    for category in sorted(payloads):
+        for resource in _resources(category, payloads[category]):
+            kind = resource["resourceType"]
+            _check_subject(resource, subject)
+            if kind == "Patient":
+                birth_year, female = _person(resource)
+                continue
+            day = _day_of(resource)
+            days += [] if day is None else [day]
+            if kind == "Observation":
+                readings += _readings(resource, day)
+            else:
+                facts += _facts(category, resource, day)
+    return Chart(
+        birth_year,
+        female,
+        tuple(sorted(facts, key=lambda fact: (fact.category, fact.system, fact.code, _or_first(fact.day)))),
+        tuple(sorted(readings, key=lambda reading: (reading.variable, _or_first(reading.day), reading.value))),
+        max(days, default=None),
+    )
+
+
+def value_at(chart: Chart, variable: str, day: int | None, days_before: int = ANY_TIME) -> float | None:
+    """The latest value on or before `day` and at most `days_before` older; an undated one if none is dated.
+
+    day None: the latest of all. Of several on one day the middle one (the lower of two). `age_years` is worked
+    out from the year of birth when it is not recorded, `female` is 1, 0 or None. Raises InputsError.
+    """
+    if variable == "female":
+        return None if chart.female is None else float(chart.female)
+    if variable not in VARIABLES:
+        raise InputsError("a variable is not in the list", f"Choose among: {', '.join(sorted(VARIABLES))}, female.")
+    found = [reading for reading in chart.readings if reading.variable == variable]
+    dated = [
+        (reading.day, reading.value)
+        for reading in found
+        if reading.day is not None and (day is None or day - days_before <= reading.day <= day)
+    ]
+    if dated:
+        latest = max(when for when, _ in dated)
+        values = [value for when, value in dated if when == latest]
+    else:
+        values = [reading.value for reading in found if reading.day is None]
+    if values:
+        return sorted(values)[(len(values) - 1) // 2]
+    return _age(chart, day) if variable == "age_years" else None
+
+
+def matches(fact: Fact, pattern: str) -> bool:
+    """Does the fact have this code? "icd-10-cm:C50" means C50 and everything below; "rxnorm:36437" that code.
+
+    Raises InputsError for a pattern that names no known system, or no code.
+    """
+    system, _, code = pattern.partition(":")
+    if system not in URIS or not code:
+        raise InputsError("a code pattern is not SYSTEM:CODE", "Systems: " + ", ".join(sorted(URIS)) + ".")
+    if fact.system != system:
+        return False
+    wanted, found = normal_code(system, code), normal_code(system, fact.code)
+    return found.startswith(wanted) if system in HIERARCHIES else found == wanted
+
+
+def day_number(text: str) -> int:
+    """Days from 1970-01-01 to an ISO date of the proleptic Gregorian calendar, years 1 to 9999.
+
+    A year or month alone is its last day: what is known only by the year must not count before its end. Raises
+    PayloadError. Source: H. Hinnant, chrono-compatible low-level date algorithms, days_from_civil.
+    """
+    found = _DATE.fullmatch(text)
+    year, month, day = (None if part is None else int(part) for part in found.groups()) if found else (0, None, None)
+    if not year or (month is not None and not 1 <= month <= 12):
+        raise PayloadError("clinical record: a date is not a date")
+    month = month or 12
+    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    last = 29 if month == 2 and leap else _MONTH_ENDS[month - 1]
+    if day is not None and not 1 <= day <= last:
+        raise PayloadError("clinical record: a date is not a date")
+    return _days(year, month, last if day is None else day)
+
+
+def year_of(day: int) -> int:
+    """The calendar year of a day number."""
+    year = 1970 + math.floor(day / 365.2425)
+    return year + (day >= _days(year + 1, 1, 1)) - (day < _days(year, 1, 1))
+
+
+def _days(year: int, month: int, day: int) -> int:
+    """days_from_civil: years begin in March, so that the leap day is the last."""
+    year -= month <= 2
+    era, of_era = divmod(year, 400)
+    of_year = (153 * ((month + 9) % 12) + 2) // 5 + day - 1
+    return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
+
+
+def _age(chart: Chart, day: int | None) -> float | None:
+    when = chart.last_day if day is None else day
+    if chart.birth_year is None or when is None or year_of(when) < chart.birth_year:
+        return None
+    return float(year_of(when) - chart.birth_year)
+
+
+def _resources(category: int, payload: bytes) -> Iterator[Mapping[str, object]]:
+    if category not in _TYPES:
+        raise PayloadError("clinical record: its category holds no clinical records")
+    try:
+        document = load_strict(payload, max_bytes=MAX_BYTES, max_depth=MAX_DEPTH)
+    except JsonRefused as refused:
+        raise PayloadError(f"clinical record: {refused}") from None
+    if not isinstance(document, dict) or document.get("resourceType") != "Bundle":
+        raise PayloadError("clinical record: it is not a FHIR Bundle")
+    entries = document.get("entry")
+    if document.get("type") != "collection" or not isinstance(entries, list) or not 0 < len(entries) <= MAX_ENTRIES:
+        raise PayloadError(f"clinical record: it is not a collection of 1 to {MAX_ENTRIES} entries")
+    if category == 0 and len(entries) != 1:
+        raise PayloadError("clinical record: it holds more than one patient")
+    for entry in entries:
+        resource = entry.get("resource") if isinstance(entry, dict) else None
+        kind = resource.get("resourceType") if isinstance(resource, dict) else None
+        if not isinstance(resource, dict) or not isinstance(kind, str) or kind not in _TYPES[category]:
+            raise PayloadError("clinical record: an entry is not of the record's category")
+        statuses = PROFILES[kind].statuses if kind in PROFILES else {}
+        status = resource.get("status")
+        if statuses and not (isinstance(status, str) and statuses.get(status, False)):
+            raise PayloadError("clinical record: an entry is not a fact by its status")
+        yield resource
+
+
+def _check_subject(resource: Mapping[str, object], subject: str) -> None:
+    names = resource.get("identifier") if resource["resourceType"] == "Patient" else [resource.get("subject")]
+    element = "value" if resource["resourceType"] == "Patient" else "reference"
+    name = names[0] if isinstance(names, list) and len(names) == 1 else None
+    if not isinstance(name, dict) or name.get(element) != SUBJECT_PREFIX + subject:
+        raise PayloadError("clinical record: it is about another subject")
+
+
+def _person(patient: Mapping[str, object]) -> tuple[int | None, bool | None]:
+    born = patient.get("birthDate")
+    if born is not None and not (isinstance(born, str) and _DATE.fullmatch(born)):
+        raise PayloadError("clinical record: a date is not a date")
+    female = {"female": True, "male": False}.get(str(patient.get("gender")))
+    return None if born is None else int(born[:4]), female
+
+
+def _day_of(resource: Mapping[str, object]) -> int | None:
+    for element in _TIMES[str(resource["resourceType"])]:
+        value = resource.get(element)
+        if value is not None:
+            return day_number(value if isinstance(value, str) else "")
+    return None
+
+
+def _readings(observation: Mapping[str, object], day: int | None) -> Iterator[Reading]:
+    components = observation.get("component", [])
+    for part in [observation, *(components if isinstance(components, list) else [])]:
+        if not isinstance(part, dict):
+            raise PayloadError("clinical record: a component is not an object")
+        names = {VARIABLE_OF[coding].name for coding in _codings(part) if coding in VARIABLE_OF}
+        for name in sorted(names):
+            number = measure(VARIABLES[name], part).number
+            if number is not None:
+                yield Reading(name, number, day)
+
+
+def _facts(category: int, resource: Mapping[str, object], day: int | None) -> Iterator[Fact]:
+    for coding in _codings(resource):
+        system = SYSTEMS.get(coding.system or "")
+        if system is None or coding.code is None:
+            raise PayloadError("clinical record: a code is of no known system")
+        yield Fact(category, system, coding.code, day)
+
+
+def _codings(part: Mapping[str, object]) -> list[Coding]:
+    codings = list(codings_of(part.get("code", part.get("medicationCodeableConcept"))))
+    if not codings:
+        raise PayloadError("clinical record: an entry has no code")
+    return codings
+
+
+def _or_first(day: int | None) -> float:
+    return -math.inf if day is None else day

@@ -1,0 +1,216 @@
+"""Code systems, the value sets of the sensitive categories, and the variables a code stands for.
+
+All three are data: `codes/sensitive.json` (category, system, codes, source) and `codes/variables.json`. ICD-10,
+ICD-10-PCS and ATC are hierarchies: a listed code stands for everything below it, and a code *above* a listed one
+is too broad to be routed. LOINC and RxNorm have no hierarchy: only listed codes are recognised, so a hospital
+adds its full lists with `load_value_sets`, which can only add. Dots and capitals in ICD codes do not matter.
+
+This material contains content from LOINC (http://loinc.org), © Regenstrief Institute, Inc.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+
+from analytics.canonical import load_strict
+from analytics.errors import JsonRefused, PayloadError
+
+MENTAL_HEALTH, SUBSTANCE_USE, SEXUAL_HEALTH, HIV = 16, 17, 18, 19
+SENSITIVE = frozenset({MENTAL_HEALTH, SUBSTANCE_USE, SEXUAL_HEALTH, HIV})
+
+LOCAL = "urn:volens:code"
+UCUM = "http://unitsofmeasure.org"
+# system URI: short name. SNOMED CT and CPT are absent (licences), national ICD editions too: held back at ingest.
+SYSTEMS = {
+    "http://loinc.org": "loinc",
+    "http://www.nlm.nih.gov/research/umls/rxnorm": "rxnorm",
+    "http://www.whocc.no/atc": "atc",
+    "http://hl7.org/fhir/sid/icd-10-cm": "icd-10-cm",
+    "http://hl7.org/fhir/sid/icd-10": "icd-10",
+    "http://www.cms.gov/Medicare/Coding/ICD10": "icd-10-pcs",
+    LOCAL: "local",
+}
+URIS = {short: uri for uri, short in SYSTEMS.items()}
+HIERARCHIES = frozenset({"icd-10-cm", "icd-10", "icd-10-pcs", "atc"})
+# A code outside its system's shape may be free text, or a listed code in disguise: it is held back.
+_ICD = re.compile(r"[A-Za-z][0-9][0-9A-Za-z](?:\.?[0-9A-Za-z]{1,4})?")
+_SHAPES = {
+    "loinc": re.compile(r"[1-9][0-9]{0,6}-[0-9]|LA[0-9]{1,6}-[0-9]"),
+    "rxnorm": re.compile(r"[1-9][0-9]{0,7}"),
+    "atc": re.compile(r"[A-Z](?:[0-9]{2}(?:[A-Z](?:[A-Z](?:[0-9]{2})?)?)?)?"),
+    "icd-10-cm": _ICD,
+    "icd-10": _ICD,
+    "icd-10-pcs": re.compile(r"[0-9A-HJ-NP-Z]{7}"),
+}
+_FOLDER = Path(__file__).parent / "codes"
+_MAX_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """One (system, code) as it stands in a resource; either may be missing."""
+
+    system: str | None
+    code: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ValueSets:
+    """categories: by system (short name, else its URI) and normal code; broad: codes above a listed one."""
+
+    categories: Mapping[str, Mapping[str, frozenset[int]]]
+    broad: Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """What a code measures. units: UCUM unit → (factor, offset) into `unit`; plausible: low < value <= high."""
+
+    name: str
+    unit: str
+    category: int
+    kind: str
+    units: Mapping[str, tuple[float, float]]
+    answers: Mapping[Coding, float]
+    plausible: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A variable's number in its unit; None with `note` saying why there is none. note is "" or "converted"."""
+
+    number: float | None
+    note: str = ""
+
+
+def normal_code(system: str, code: str) -> str:
+    """The spelling under which codes of this system (short name) are compared."""
+    return code.replace(".", "").upper() if system.startswith("icd-10") else code
+
+
+def load_value_sets(payload: bytes, base: ValueSets | None = None) -> ValueSets:
+    """`base` and the sets of a JSON list of {"category": 16-19, "system", "source", "codes": […]} added to it.
+
+    system: a short name of SYSTEMS or a URI. Nothing can be taken out. Raises PayloadError.
+    """
+    hint = "Give a JSON list of objects with category (16 to 19), system, source and codes."
+    try:
+        document = load_strict(payload, max_bytes=_MAX_BYTES, max_depth=4)
+    except JsonRefused as refused:
+        raise PayloadError(f"value sets: {refused}", hint) from None
+    found: dict[str, dict[str, frozenset[int]]] = {} if base is None else {
+        system: dict(codes) for system, codes in base.categories.items()
+    }
+    for item in document if isinstance(document, list) else [None]:
+        if not isinstance(item, dict) or set(item) != {"category", "system", "source", "codes"}:
+            raise PayloadError("value sets: an entry has not exactly category, system, source and codes", hint)
+        category, name, codes = item["category"], item["system"], item["codes"]
+        if type(category) is not int or category not in SENSITIVE:
+            raise PayloadError("value sets: a category is not one of the sensitive ones", hint)
+        if not isinstance(name, str) or not isinstance(codes, list):
+            raise PayloadError("value sets: a system is not text, or its codes are not a list", hint)
+        system = SYSTEMS.get(name, name)
+        sets = found.setdefault(system, {})
+        for code in codes:
+            if not isinstance(code, str) or not code:
+                raise PayloadError("value sets: a code is not text", hint)
+            sets[normal_code(system, code)] = sets.get(normal_code(system, code), frozenset()) | {category}
+    return ValueSets(found, {system: _ancestors(codes) for system, codes in found.items() if system in HIERARCHIES})
+
+
+def sensitive_categories(coding: Coding, sets: ValueSets) -> frozenset[int]:
+    """The sensitive categories this code falls in, also when its system is not among SYSTEMS."""
+    if coding.system is None or coding.code is None:
+        return frozenset()
+    system = SYSTEMS.get(coding.system, coding.system)
+    codes = sets.categories.get(system, {})
+    code = normal_code(system, coding.code)
+    if system not in HIERARCHIES:
+        return codes.get(code, frozenset())
+    return frozenset().union(*(codes.get(code[:end], ()) for end in range(1, len(code) + 1)))
+
+
+def why_unroutable(coding: Coding, sets: ValueSets) -> str | None:
+    """Why nobody can say what category this code belongs to; None when it can be routed."""
+    if coding.code is None:
+        return "no code"
+    system = SYSTEMS.get(coding.system or "")
+    if system is None:
+        return "unknown code system"
+    if system == "local":
+        return None if coding in LOCAL_CODES else "unknown local code"
+    if not _SHAPES[system].fullmatch(coding.code):
+        return "malformed code"
+    return "code too broad" if normal_code(system, coding.code) in sets.broad.get(system, ()) else None
+
+
+def measure(variable: Variable, element: Mapping[str, object]) -> Value:
+    """The number in an Observation or component (value[x]) of this variable, in the variable's unit."""
+    if variable.kind == "quantity":
+        return _quantity(variable, element.get("valueQuantity"))
+    if variable.kind == "boolean":
+        answer = element.get("valueBoolean")
+        return Value(float(answer)) if isinstance(answer, bool) else Value(None, "unknown answer")
+    codings = list(codings_of(element.get("valueCodeableConcept")))
+    numbers = {variable.answers[coding] for coding in codings if coding in variable.answers}
+    return Value(numbers.pop()) if len(numbers) == 1 else Value(None, "unknown answer")
+
+
+def codings_of(concept: object) -> Iterator[Coding]:
+    """The codings of a CodeableConcept; a part that is not text counts as missing."""
+    codings = concept.get("coding") if isinstance(concept, dict) else None
+    for coding in codings if isinstance(codings, list) else []:
+        if isinstance(coding, dict):
+            system, code = coding.get("system"), coding.get("code")
+            yield Coding(system if isinstance(system, str) else None, code if isinstance(code, str) else None)
+
+
+def _quantity(variable: Variable, quantity: object) -> Value:
+    unit = quantity.get("code") if isinstance(quantity, dict) and quantity.get("system") == UCUM else None
+    if not isinstance(quantity, dict) or not isinstance(unit, str) or unit not in variable.units:
+        return Value(None, "unknown unit")
+    number = quantity.get("value")
+    if isinstance(number, bool) or not isinstance(number, int | Decimal) or "comparator" in quantity:
+        return Value(None, "not one number")
+    factor, offset = variable.units[unit]
+    value = float(number) * factor + offset
+    if not variable.plausible[0] < value <= variable.plausible[1]:
+        return Value(None, "implausible")
+    return Value(value, "" if (factor, offset) == (1, 0) else "converted")
+
+
+def _ancestors(codes: Mapping[str, object]) -> frozenset[str]:
+    above = {code[:end] for code in codes for end in range(1, len(code))}
+    return frozenset(code for code in above if not any(code[:end] in codes for end in range(1, len(code) + 1)))
+
+
+def _load_variables() -> tuple[dict[str, Variable], dict[Coding, Variable]]:
+    document = load_strict((_FOLDER / "variables.json").read_bytes(), max_bytes=_MAX_BYTES, max_depth=6)
+    by_name: dict[str, Variable] = {}
+    by_code: dict[Coding, Variable] = {}
+    for name, row in document.items():  # type: ignore[attr-defined]  # our own file, which a test reads whole
+        variable = Variable(
+            name,
+            row["unit"],
+            row["category"],
+            row["kind"],
+            {unit: (float(factor), float(offset)) for unit, (factor, offset) in row.get("units", {}).items()},
+            {Coding(URIS[system], code): float(number) for system, code, number in row.get("answers", [])},
+            (float(row["range"][0]), float(row["range"][1])) if "range" in row else (0.0, 0.0),
+        )
+        by_name[name] = variable
+        by_code.update({Coding(URIS[system], code): variable for system, code in row["codes"]})
+    return by_name, by_code
+
+
+VARIABLES, VARIABLE_OF = _load_variables()
+LOCAL_CODES = frozenset(
+    coding
+    for coding in [*VARIABLE_OF, *(answer for variable in VARIABLES.values() for answer in variable.answers)]
+    if coding.system == LOCAL
+)
+SHIPPED = load_value_sets((_FOLDER / "sensitive.json").read_bytes())

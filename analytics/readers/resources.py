@@ -1,0 +1,287 @@
+"""What is kept of each FHIR R4 resource type: an allow-list of elements, dates cut to the day, nothing else.
+
+Ids, narrative, notes, display texts, extensions, performers, encounters and places are in no list and so never
+kept. A resource that is not a plain statement about the person (refuted, entered in error, not done, a plan, or
+with a modifier this reader does not know) is held back: read as a fact it would say the opposite.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+
+from analytics.errors import PayloadError
+from analytics.readers.codes import UCUM, Coding, codings_of
+
+SUBJECT = re.compile(r"[0-9a-f]{64}")
+SUBJECT_PREFIX = "urn:volens:subject:"
+URI_SYSTEM = "urn:ietf:rfc:3986"
+CLINICAL = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+VERIFICATION = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
+
+GENDERS = frozenset({"male", "female", "other", "unknown"})
+_CONDITION_STATES = {
+    "clinicalStatus": (CLINICAL, frozenset({"active", "recurrence", "relapse", "inactive", "remission", "resolved"})),
+    "verificationStatus": (
+        VERIFICATION,
+        frozenset({"unconfirmed", "provisional", "differential", "confirmed", "refuted", "entered-in-error"}),
+    ),
+}
+_CONFIRMED = {"coding": [{"system": VERIFICATION, "code": "confirmed"}]}
+_INTENTS = frozenset({"order", "original-order", "reflex-order", "filler-order", "instance-order"})
+_OTHER_INTENTS = frozenset({"proposal", "plan", "option"})
+
+_MODIFIERS = ("modifierExtension", "implicitRules")  # they change what the rest means
+# {1.73_m2} belongs to the unit; any other annotation in braces is the writer's own text, and worth 1 (UCUM §12).
+_ANNOTATED_ONE = re.compile(r"(^|[/.])\{(?!1\.73_m2\})[^{}]*\}")
+_ANNOTATION = re.compile(r"\{(?!1\.73_m2\})[^{}]*\}")
+_UNIT = re.compile(r"[A-Za-z0-9\[\]_./*^%'()+\-{}]{1,32}")
+_DAY = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
+
+
+class HeldBack(Exception):
+    """This resource goes into no record; the argument is the reason, one of a fixed list of sentences."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One resource type. statuses: every status of its R4 value set, True where the resource is a fact.
+
+    times: where its date may stand, best first, and the element it is written to.
+    """
+
+    category: int
+    concept: str
+    statuses: Mapping[str, bool]
+    times: tuple[tuple[str, str], ...]
+
+
+def _statuses(taken: str, refused: str) -> dict[str, bool]:
+    return {**dict.fromkeys(taken.split(), True), **dict.fromkeys(refused.split(), False)}
+
+
+_EFFECTIVE = (("effectiveDateTime", "effectiveDateTime"), ("effectivePeriod", "effectiveDateTime"))
+_MEDICATION = "medicationCodeableConcept"
+# Value sets: FHIR R4 (4.0.1) observation-status, medicationrequest-status, medication-statement-status,
+# medication-admin-status, event-status.
+PROFILES = {
+    "Condition": Profile(
+        1,
+        "code",
+        {},
+        (
+            ("onsetDateTime", "onsetDateTime"),
+            ("onsetPeriod", "onsetDateTime"),
+            ("recordedDate", "recordedDate"),
+        ),
+    ),
+    "Observation": Profile(
+        2,
+        "code",
+        _statuses("final amended corrected", "registered preliminary cancelled entered-in-error unknown"),
+        (*_EFFECTIVE, ("effectiveInstant", "effectiveDateTime"), ("issued", "effectiveDateTime")),
+    ),
+    "MedicationRequest": Profile(
+        3,
+        _MEDICATION,
+        _statuses("active on-hold completed stopped", "cancelled entered-in-error draft unknown"),
+        (("authoredOn", "authoredOn"),),
+    ),
+    "MedicationStatement": Profile(
+        3,
+        _MEDICATION,
+        _statuses("active completed stopped on-hold", "entered-in-error intended unknown not-taken"),
+        (*_EFFECTIVE, ("dateAsserted", "effectiveDateTime")),
+    ),
+    "MedicationAdministration": Profile(
+        3,
+        _MEDICATION,
+        _statuses("in-progress completed stopped on-hold", "not-done entered-in-error unknown"),
+        _EFFECTIVE,
+    ),
+    "Procedure": Profile(
+        4,
+        "code",
+        _statuses("completed in-progress", "preparation not-done on-hold stopped entered-in-error unknown"),
+        (("performedDateTime", "performedDateTime"), ("performedPeriod", "performedDateTime")),
+    ),
+}
+
+
+def reduce_patient(patient: Mapping[str, object], subject: str) -> dict[str, object]:
+    """Sex, year of birth, and whether or in which year the person died. Raises PayloadError."""
+    reduced: dict[str, object] = {
+        "resourceType": "Patient",
+        "identifier": [{"system": URI_SYSTEM, "value": SUBJECT_PREFIX + subject}],
+    }
+    if "gender" in patient:
+        if patient["gender"] not in GENDERS:
+            raise PayloadError("FHIR bundle: a gender is not of its value set")
+        reduced["gender"] = patient["gender"]
+    for source in ("birthDate", "deceasedDateTime"):
+        if source in patient:
+            reduced[source] = day_text(patient[source])[:4]
+    if isinstance(patient.get("deceasedBoolean"), bool):
+        reduced["deceasedBoolean"] = patient["deceasedBoolean"]
+    return reduced
+
+
+def reduce_resource(
+    resource: Mapping[str, object], concept: Mapping[str, object], subject: str
+) -> dict[str, object]:
+    """The allowed elements of a resource of PROFILES; `concept` is its code, or its medication's.
+
+    Raises HeldBack, and PayloadError for a status outside its value set.
+    """
+    kind = str(resource["resourceType"])
+    profile = PROFILES[kind]
+    if any(key in resource for key in _MODIFIERS) or resource.get("doNotPerform") is True:
+        raise HeldBack("a modifier that this reader does not know")
+    reduced: dict[str, object] = {
+        "resourceType": kind,
+        profile.concept: _concept(codings_of(concept)),
+        "subject": {"reference": SUBJECT_PREFIX + subject},
+        **_states(resource, profile),
+        **_time(resource, profile),
+    }
+    if kind == "Condition":
+        reduced.update(_abatement(resource))
+    if kind == "Observation":
+        reduced.update(_values(resource))
+    return reduced
+
+
+def value_codings(resource: Mapping[str, object]) -> Iterator[Coding]:
+    """Codings of what an Observation asks and answers beyond its own code: components and coded values."""
+    components = resource.get("component")
+    for part in [resource, *(components if isinstance(components, list) else [])]:
+        if isinstance(part, dict):
+            if part is not resource:
+                yield from codings_or_none(part.get("code"))
+            if "valueCodeableConcept" in part:
+                yield from codings_or_none(part["valueCodeableConcept"])
+
+
+def codings_or_none(concept: object) -> list[Coding]:
+    """The codings of a concept, or one empty coding: text without a code is not nothing."""
+    return list(codings_of(concept)) or [Coding(None, None)]
+
+
+def day_text(value: object) -> str:
+    """YYYY, YYYY-MM or YYYY-MM-DD of a FHIR date, dateTime or instant, as it is written there."""
+    found = _DAY.match(value) if isinstance(value, str) else None
+    if found is None:
+        raise PayloadError("FHIR bundle: a date is not a FHIR date")
+    return found.group()
+
+
+def _concept(codings: Iterator[Coding]) -> dict[str, object]:
+    return {"coding": [{"system": coding.system, "code": coding.code} for coding in codings]}
+
+
+def _states(resource: Mapping[str, object], profile: Profile) -> dict[str, object]:
+    if profile.statuses:
+        status = resource.get("status")
+        if not isinstance(status, str) or status not in profile.statuses:
+            raise PayloadError("FHIR bundle: a status is not of its R4 value set")
+        if not profile.statuses[status]:
+            raise HeldBack("not a fact by its status")
+        return {"status": status, **_intent(resource)}
+    states: dict[str, object] = {}
+    for name, (system, allowed) in _CONDITION_STATES.items():
+        if name in resource:
+            states[name] = _concept(iter([Coding(system, _state(resource[name], system, allowed))]))
+    if states.get("verificationStatus", _CONFIRMED) != _CONFIRMED:
+        raise HeldBack("not a fact by its status")
+    return states
+
+
+def _state(concept: object, system: str, allowed: frozenset[str]) -> str:
+    codes = {coding.code for coding in codings_of(concept) if coding.system == system}
+    code = codes.pop() if len(codes) == 1 else None
+    if code not in allowed:
+        raise PayloadError("FHIR bundle: a status is not of its R4 value set")
+    return str(code)
+
+
+def _intent(resource: Mapping[str, object]) -> dict[str, object]:
+    if resource["resourceType"] != "MedicationRequest":
+        return {}
+    intent = resource.get("intent")
+    if intent in _OTHER_INTENTS:
+        raise HeldBack("not a fact by its status")
+    if intent not in _INTENTS:
+        raise PayloadError("FHIR bundle: an intent is not of its R4 value set")
+    return {"intent": intent}
+
+
+def _time(resource: Mapping[str, object], profile: Profile) -> dict[str, object]:
+    for source, target in profile.times:
+        value = resource.get(source)
+        if isinstance(value, dict):  # a period: since when it holds; of an observation, when it was complete
+            order = ("end", "start") if resource["resourceType"] == "Observation" else ("start", "end")
+            value = next((value[end] for end in order if end in value), None)
+        if value is not None:
+            return {target: day_text(value)}
+    if resource["resourceType"] == "MedicationAdministration":
+        raise HeldBack("no date where R4 wants one")
+    return {}
+
+
+def _abatement(resource: Mapping[str, object]) -> dict[str, object]:
+    period = resource.get("abatementPeriod")
+    value = resource.get("abatementDateTime", period.get("end") if isinstance(period, dict) else None)
+    return {} if value is None else {"abatementDateTime": day_text(value)}
+
+
+def _values(resource: Mapping[str, object]) -> dict[str, object]:
+    found = _value(resource)
+    components = []
+    listed = resource.get("component")
+    for part in listed if isinstance(listed, list) else []:
+        value = _value(part)
+        if value:
+            components.append({"code": _concept(codings_of(part.get("code"))), **value})
+    if components:
+        found["component"] = components
+    if not found:
+        raise HeldBack("no value")
+    return found
+
+
+def _value(element: Mapping[str, object]) -> dict[str, object]:
+    """The value[x] of an Observation or component, if it is a kind that can hold no free text."""
+    if "modifierExtension" in element:
+        raise HeldBack("a modifier that this reader does not know")
+    kinds = [key for key in element if key.startswith("value")]
+    if not kinds:
+        return {}
+    kind, value = kinds[0], element[kinds[0]]
+    if kind in ("valueBoolean", "valueInteger"):
+        return {kind: value}
+    if kind == "valueCodeableConcept":
+        return {kind: _concept(codings_of(value))}
+    if kind == "valueQuantity" and isinstance(value, dict):
+        return {kind: _quantity(value)}
+    raise HeldBack("free text, or a kind of value that is not taken")
+
+
+def _quantity(quantity: Mapping[str, object]) -> dict[str, object]:
+    value, code = quantity.get("value"), quantity.get("code")
+    if quantity.get("system") != UCUM or not isinstance(code, str) or not _is_number(value):
+        raise HeldBack("a quantity without number or UCUM unit")
+    unit = _ANNOTATION.sub("", _ANNOTATED_ONE.sub(r"\g<1>1", code))
+    if not _UNIT.fullmatch(unit):
+        raise HeldBack("a quantity without number or UCUM unit")
+    reduced: dict[str, object] = {"value": value, "system": UCUM, "code": unit}
+    if "comparator" in quantity:
+        if quantity["comparator"] not in ("<", "<=", ">=", ">"):
+            raise PayloadError("FHIR bundle: a comparator is not of its R4 value set")
+        reduced["comparator"] = quantity["comparator"]
+    return reduced
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | Decimal) and not isinstance(value, bool)

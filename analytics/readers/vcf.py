@@ -1,0 +1,318 @@
+"""A cohort's VCF, split into one single-sample VCF and one packed list of genotypes for each person (category 5).
+
+Every row is read twice, side by side: as text, which becomes the person's own file, and by htslib (through cyvcf2),
+which says the genotypes. A row in which the two differ, or which only one of them sees, is an error: htslib alone
+reads a damaged file with fewer rows and says nothing. Nothing is handed out before the whole file was read so.
+
+A person's file holds her calls and nothing about others: text in INFO (carrier lists), sample lines and paths of the
+header are left out, numbers and flags stay. Columns as in VCF 4.2 to 4.5, §1.6.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import FileIO
+
+import numpy as np
+from cyvcf2 import VCF, Variant
+from numpy.typing import NDArray
+
+from analytics.errors import PayloadError
+from analytics.readers.genotypes import MAX_VARIANTS, Sites, build_sites, write_genotypes
+from analytics.readers.vcfcalls import Calls, VcfReport
+from analytics.readers.vcfheader import LENGTHS, MAX_HEADER_LINES, Header, autosome, read_header
+from analytics.readers.vcftext import read_lines
+
+MEMORY = 640 << 20  # bytes that the people of one pass may hold; a larger file is read in several passes
+MAX_INFO = 1_000  # entries of one row
+SUBJECT_COLUMN = "subject"
+
+_LEVEL = 1  # of gzip: three times faster than the default and 10 % larger
+_PER_PERSON = 300 << 10  # bytes of one compressor
+_SUBJECT = re.compile(r"[0-9a-f]{64}")
+_BASES = re.compile(r"[ACGTN]+")
+_RS = re.compile(rb"rs[0-9]{1,12}(?:;rs[0-9]{1,12})*")
+_QUAL = re.compile(rb"\.|[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?")
+_INFO_NUMBERS = re.compile(rb"[0-9eE+.,infa-]*", re.IGNORECASE)
+_SEX = {"X": "x", "Y": "y", "M": "mt", "MT": "mt"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Scan:
+    """The text of a file as it was counted first: header lines, rows, length of all and their digest."""
+
+    header: tuple[bytes, ...]
+    rows: int
+    length: int
+    shared: int  # bytes of the columns that everybody's file repeats
+    digest: bytes
+
+
+def split_vcf(
+    fd: int,
+    subjects: Mapping[str, str],
+    *,
+    build: str,
+    sink: Callable[[str, bytes, bytes], None],
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> VcfReport:
+    """Hand (subject, source payload, packed payload) of each person to `sink`, after the whole file was checked.
+
+    fd: an open, seekable descriptor of a VCF, plain, gzip or bgzip; it stays open. subjects: subject (64 hex) by
+    sample name, everybody in the file and nobody else. build: GRCh37 or GRCh38. progress: called with the fraction
+    that is done. Raises PayloadError.
+    """
+    file = FileIO(fd, closefd=False)
+    scan = _scan(file)
+    header = read_header(scan.header, build)
+    people = _match(header.people, subjects)
+    step = max(1, MEMORY // (_PER_PERSON + 2 * (scan.shared + scan.length // len(people))))
+    report = None
+    for start in range(0, len(people), step):
+        batch = people[start : start + step]
+        reading = _Reading(header, build, scan, start, len(batch))
+        reading.read(file, progress)
+        report = report or reading.report
+        sites = reading.sites()
+        for i, subject in enumerate(batch):
+            sink(subject, *reading.payloads(i, sites))
+    if report is None:
+        raise PayloadError("variant file: it names nobody")
+    return report
+
+
+def _match(people: Sequence[str], subjects: Mapping[str, str]) -> tuple[str, ...]:
+    """Subjects in the order of the columns; sample names and mapping must be the same set. Raises PayloadError."""
+    if missing := len(set(people) - set(subjects)):
+        raise PayloadError(f"variant file: {missing} of its samples have no subject",
+                           "Name a subject for each sample, or take the others out of the file.")
+    if absent := len(set(subjects) - set(people)):
+        raise PayloadError(f"variant file: {absent} of the named samples are not in it",
+                           "Name only samples that the file has.")
+    if not all(_SUBJECT.fullmatch(subject) for subject in subjects.values()):
+        raise PayloadError("variant file: a subject is not 64 lower-case hexadecimal characters")
+    if len(set(subjects.values())) != len(subjects):
+        raise PayloadError("variant file: two samples are named as the same subject",
+                           "A person is in the file once: keep one of the samples.")
+    return tuple(subjects[name] for name in people)
+
+
+def _scan(file: FileIO) -> _Scan:
+    """Count and bound everything as text, before htslib sees any of it. Raises PayloadError."""
+    header: list[bytes] = []
+    digest = hashlib.sha256()
+    rows = length = shared = tabs = 0
+    for lines in read_lines(file):
+        if rows > MAX_VARIANTS:
+            break
+        digest.update(b"\n".join(lines))
+        for line in lines:
+            if not tabs:
+                header.append(line)
+                tabs = line.count(b"\t") if line.startswith(b"#CHROM\t") else 0
+                if len(header) > MAX_HEADER_LINES or not line.startswith(b"#"):
+                    raise PayloadError("variant file: it has no VCF header, or one that is too long")
+                continue
+            if line.count(b"\t") != tabs or line.startswith(b"#") or not line.isascii():
+                raise PayloadError("variant file: a row has not one plain field for each column")
+            rows += 1
+            length += len(line)
+            shared += len(line) - len(line.split(b"\t", 9)[-1])
+    if not tabs or not 0 < rows <= MAX_VARIANTS:
+        raise PayloadError(f"variant file: it does not have 1 to {MAX_VARIANTS} rows", "Split the file by chromosome.")
+    return _Scan(tuple(header), rows, length, shared, digest.digest())
+
+
+def _records(fd: int) -> Iterator[Variant]:
+    """htslib's rows from the descriptor's position. Given a name it would open connections, so it gets none."""
+    try:
+        yield from VCF(fd)
+    except Exception:  # cyvcf2 raises bare exceptions, which quote the row
+        raise PayloadError("variant file: a row cannot be parsed") from None
+
+
+def _differs() -> PayloadError:
+    return PayloadError("variant file: its rows are not read the same twice",
+                        "The file is damaged or was written to meanwhile; copy it again.")
+
+
+class _Reading:
+    """One pass over the whole file for the people of the columns start … start + size - 1."""
+
+    def __init__(self, header: Header, build: str, scan: _Scan, start: int, size: int) -> None:
+        self.report = VcfReport(people=len(header.people))
+        self._header, self._build, self._scan = header, build, scan
+        self._start, self._size = start, size
+        lines = (*header.lines, "#" + "\t".join("CHROM POS ID REF ALT QUAL FILTER INFO FORMAT".split()),)
+        text = ("\n".join(lines) + f"\t{SUBJECT_COLUMN}\n").encode()
+        self._compressors = [zlib.compressobj(_LEVEL, zlib.DEFLATED, 31) for _ in range(size)]
+        self._sources = [[compressor.compress(text)] for compressor in self._compressors]
+        self._contig, self._position = "", 0
+        self._contigs: dict[str, int | None] = {}
+        self._prefixed: bool | None = None
+        self._here: set[tuple[str, str]] = set()  # (REF, ALT) at this position
+        self._formats: set[bytes] = set()
+        self._chromosomes: list[int] = []
+        self._positions: list[int] = []
+        self._alleles: list[str] = []
+        self._passed: list[bool] = []
+        self._planes: list[NDArray[np.uint8]] = []  # (3, rows, size): dosage + 1, depth, quality
+
+    def read(self, file: FileIO, progress: Callable[[float], None]) -> None:
+        """Both readings of every row. Raises PayloadError."""
+        digest = hashlib.sha256()
+        file.seek(0)
+        records = _records(file.fileno())
+        header = len(self._scan.header)
+        for lines in read_lines(file):
+            digest.update(b"\n".join(lines))
+            rows, header = lines[header:], max(0, header - len(lines))
+            self._take(rows, records)
+            progress((self._start + self._size * self.report.records / self._scan.rows) / self.report.people)
+        report = self.report
+        if next(records, None) is not None or digest.digest() != self._scan.digest:
+            raise _differs()
+        if not report.records == self._scan.rows == report.packed_records + sum(report.skipped.values()):
+            raise _differs()
+
+    def _take(self, rows: Sequence[bytes], records: Iterator[Variant]) -> None:
+        shared, samples = [], []
+        calls = Calls(self.report.people)
+        for row in rows:
+            fields = row.split(b"\t")
+            record = next(records, None)
+            if record is None or len(fields) != 9 + self.report.people or not row.isascii():
+                raise _differs()
+            shared.append(self._shared(fields))
+            samples.append(fields[9 + self._start : 9 + self._start + self._size])
+            self._site(fields, record, calls)
+            self.report.records += 1
+        for i, column in enumerate(zip(*samples, strict=True)):
+            text = b"".join([place + call + b"\n" for place, call in zip(shared, column, strict=True)])
+            self._sources[i].append(self._compressors[i].compress(text))
+        if calls.packed:
+            self._planes.append(calls.pack(self.report, slice(self._start, self._start + self._size)))
+
+    def _shared(self, fields: Sequence[bytes]) -> bytes:
+        """The nine columns that everybody's file repeats, without free text. Raises PayloadError."""
+        if not _QUAL.fullmatch(fields[5]):
+            raise PayloadError("variant file: a quality is no number")
+        if not self._header.filters.issuperset(fields[6].split(b";")):
+            raise PayloadError("variant file: a row names a filter that the header does not define")
+        if fields[8] not in self._formats:
+            self._add_format(fields[8])
+        name = fields[2]
+        if name != b"." and not _RS.fullmatch(name):
+            name = b"."
+            self.report.ids_removed += 1
+        return b"\t".join((fields[0], fields[1], name, *fields[3:7], self._info(fields[7]), fields[8], b""))
+
+    def _info(self, info: bytes) -> bytes:
+        if info == b".":
+            return info
+        entries = info.split(b";", MAX_INFO)
+        if len(entries) > MAX_INFO:
+            raise PayloadError(f"variant file: a row has more than {MAX_INFO} entries of INFO")
+        kept = []
+        for entry in entries:
+            name, _, value = entry.partition(b"=")
+            if name in self._header.numbers and _INFO_NUMBERS.fullmatch(value):
+                kept.append(entry)
+        self.report.info_removed += len(entries) - len(kept)
+        return b";".join(kept) or b"."
+
+    def _add_format(self, text: bytes) -> None:
+        keys = text.split(b":")
+        if keys[0] != b"GT":
+            raise PayloadError("variant file: a row has no genotypes (GT is not first in FORMAT)")
+        if len(set(keys)) != len(keys) or not self._header.formats.issuperset(keys):
+            raise PayloadError("variant file: a row has a FORMAT field that the header does not define, or one twice")
+        self._formats.add(text)
+
+    def _site(self, fields: Sequence[bytes], record: Variant, calls: Calls) -> None:
+        """Check a row's place and alleles, and note its calls if they are packed. Raises PayloadError."""
+        contig, number, _, ref, alt = (part.decode() for part in fields[:5])
+        if not number.isdigit() or len(number) > 10:
+            raise PayloadError("variant file: a position is no number")
+        position, alts = int(number), alt.split(",")
+        if (record.CHROM, record.POS, record.REF, record.ALT or ["."]) != (contig, position, ref, alts):
+            raise _differs()
+        self._follow(contig, position)
+        for other in alts:
+            pair = (ref.upper(), other.upper())
+            if pair in self._here:
+                raise PayloadError("variant file: the same variant stands there twice",
+                                   "Remove duplicates, for example with bcftools norm --rm-dup exact.")
+            self._here.add(pair)
+        self.report.not_passed += fields[6] not in (b"PASS", b".")
+        chromosome = self._contigs[contig]
+        if chromosome is None:
+            self._skip(_SEX.get(contig.removeprefix("chr"), "other-contig"))
+            return
+        if not 0 < position <= LENGTHS[self._build][chromosome - 1]:
+            raise PayloadError("variant file: a position lies beyond the end of its chromosome in the named build")
+        self.report.multiallelic += len(alts) > 1
+        rows = self._rows(ref.upper(), alts)
+        if not rows:
+            self._skip("alleles")
+            return
+        self.report.packed_records += 1
+        self._chromosomes += [chromosome] * len(rows)
+        self._positions += [position] * len(rows)
+        self._passed += [fields[6] in (b"PASS", b".")] * len(rows)
+        calls.add(record, len(alts), list(rows))
+
+    def _rows(self, ref: str, alts: Sequence[str]) -> dict[int, str]:
+        """Number of the ALT and "REF>ALT" of each that is written in bases; they are noted as packed rows."""
+        rows = {number: f"{ref}>{alt.upper()}" for number, alt in enumerate(alts, 1)
+                if _BASES.fullmatch(alt.upper()) and _BASES.fullmatch(ref)}
+        self.report.alleles_skipped += len(alts) - len(rows)
+        self.report.packed_rows += len(rows)
+        self._alleles += rows.values()
+        return rows
+
+    def _follow(self, contig: str, position: int) -> None:
+        """The row stands after the one before it. Raises PayloadError."""
+        if contig != self._contig:
+            if contig in self._contigs:
+                raise PayloadError("variant file: the rows of a contig do not stand together", "Sort the file.")
+            self._contigs[contig] = autosome(contig)
+            if autosome(contig.removeprefix("chr")) or contig.removeprefix("chr") in _SEX:
+                if self._prefixed not in (None, contig.startswith("chr")):
+                    raise PayloadError("variant file: it names some chromosomes 1 and others chr1",
+                                       "Rename them, for example with bcftools annotate --rename-chrs.")
+                self._prefixed = contig.startswith("chr")
+            self._contig = contig
+            self._here.clear()
+        elif position < self._position:
+            raise PayloadError("variant file: the rows are not sorted by position", "Sort the file.")
+        elif position > self._position:
+            self._here.clear()
+        self._position = position
+
+    def _skip(self, reason: str) -> None:
+        self.report.skipped[reason] = self.report.skipped.get(reason, 0) + 1
+
+    def sites(self) -> Sites:
+        """The packed variants in order of chromosome and position; the calls are put in the same order."""
+        if not self._alleles:
+            raise PayloadError("variant file: none of its variants can be packed",
+                               "Only variants of chromosomes 1 to 22 that are written in bases can be.")
+        order = np.lexsort((self._positions, self._chromosomes))  # stable: ALTs of a row stay in their order
+        planes = np.concatenate(self._planes, axis=1)
+        self._planes = [np.ascontiguousarray(plane[order].T) for plane in planes]
+        columns = [np.array(column)[order] for column in (self._chromosomes, self._positions, self._passed)]
+        chromosomes, positions, passed = columns
+        return build_sites(self._build, chromosomes, positions, [self._alleles[i] for i in order], passed)
+
+    def payloads(self, i: int, sites: Sites) -> tuple[bytes, bytes]:
+        """Source and packed payload of person i of this pass."""
+        source = b"".join((*self._sources[i], self._compressors[i].flush()))
+        dosage, depth, quality = (plane[i] for plane in self._planes)
+        packed = write_genotypes(sites, hashlib.sha256(source).digest(), dosage.view(np.int8) - 1, depth, quality)
+        self._sources[i] = []
+        return source, packed

@@ -1,0 +1,99 @@
+"""Calls as htslib gives them, made into packed dosages; and the counts of a whole file.
+
+A call that is not two alleles is missing, never homozygous reference: `./.`, `./1`, and one allele on an autosome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+from cyvcf2 import Variant
+from numpy.typing import NDArray
+
+from analytics.errors import PayloadError
+from analytics.readers.genotypes import MISSING
+
+_END = -2  # cyvcf2's mark that a call has no more alleles
+
+
+@dataclass(slots=True)
+class VcfReport:
+    """Counts of one file, never a name or a value.
+
+    skipped: rows that are in nobody's packed genotypes, by reason (x, y, mt, other-contig, alleles); alleles_skipped:
+    ALTs of autosomes that are symbolic, `*` or not written in bases; missing: calls packed as missing, among them
+    half_calls and haploid_calls; info_removed and ids_removed: entries and ids left out since they are free text.
+    """
+
+    people: int = 0
+    records: int = 0
+    packed_records: int = 0
+    packed_rows: int = 0
+    multiallelic: int = 0
+    alleles_skipped: int = 0
+    half_calls: int = 0
+    haploid_calls: int = 0
+    missing: int = 0
+    not_passed: int = 0
+    info_removed: int = 0
+    ids_removed: int = 0
+    skipped: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, object]:
+        """Integers, and one object of integers."""
+        return asdict(self)
+
+
+class Calls:
+    """htslib's calls of the packed rows of one block, for all people, still as it gave them."""
+
+    def __init__(self, people: int) -> None:
+        self._people = people
+        self._none = np.zeros((people, 1), np.int32)
+        self._genotypes: list[NDArray[np.int16]] = []
+        self._depth: list[NDArray[np.int32 | np.float32]] = []
+        self._quality: list[NDArray[np.int32 | np.float32]] = []
+        self._alts: list[int] = []
+        self.packed: list[tuple[int, int]] = []  # (row, number of the ALT) of each packed row
+
+    def add(self, record: Variant, alts: int, rows: Sequence[int]) -> None:
+        """One record with `alts` alternatives, of which `rows` are packed. Raises PayloadError."""
+        try:
+            genotypes = record.genotype.array()
+            depth, quality = record.format("DP"), record.format("GQ")
+        except Exception:  # cyvcf2 raises bare exceptions
+            raise PayloadError("variant file: the genotypes of a row cannot be read") from None
+        ploidy = genotypes.shape[1] - 1
+        if genotypes.shape[0] != self._people or ploidy > 2:
+            raise PayloadError("variant file: a call on an autosome has more than two alleles")
+        if ploidy == 1:
+            genotypes = np.insert(genotypes, 1, _END, axis=1)
+        self.packed += [(len(self._alts), number) for number in rows]
+        self._genotypes.append(genotypes[:, :2])
+        self._depth.append(self._none if depth is None else depth)
+        self._quality.append(self._none if quality is None else quality)
+        self._alts.append(alts)
+
+    def pack(self, report: VcfReport, people: slice) -> NDArray[np.uint8]:
+        """(3, packed rows, people): dosage + 1, depth, quality; counts everybody's. Raises PayloadError."""
+        genotypes = np.stack(self._genotypes)
+        if np.any(genotypes.max(axis=(1, 2)) > np.array(self._alts)):
+            raise PayloadError("variant file: a call names an allele that its row does not have")
+        first, second = genotypes[..., 0], genotypes[..., 1]
+        missing = (first < 0) | (second < 0)
+        row, number = np.array(self.packed).T
+        report.haploid_calls += int(((first >= 0) & (second == _END)).sum())
+        report.half_calls += int((((first >= 0) & (second == MISSING)) | ((first == MISSING) & (second >= 0))).sum())
+        report.missing += int(missing[row].sum())
+        first, second, missing = first[row, people], second[row, people], missing[row, people]
+        wanted = number[:, None]
+        dosage = np.where(missing, MISSING, (first == wanted).astype(np.int8) + (second == wanted))
+        depth, quality = (_bytes(np.stack(values)[row, people, 0]) for values in (self._depth, self._quality))
+        return np.stack([(dosage + 1).astype(np.uint8), depth, quality])
+
+
+def _bytes(values: NDArray[np.int32 | np.float32]) -> NDArray[np.uint8]:
+    """Whole numbers 0 to 255; htslib's missing values are NaN or very negative, and become 0."""
+    return np.clip(np.nan_to_num(values, nan=0), 0, 255).astype(np.uint8)

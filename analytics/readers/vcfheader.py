@@ -1,0 +1,189 @@
+"""The header of a cohort's VCF: what it says about build, contigs, fields and people, and what of it may be kept.
+
+A header names people in many places (sample lines, command lines, paths of reference files). So nothing is removed
+from it: a new one is written, of the definitions that the rows need (VCF 4.2 to 4.5, §1.4).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from analytics.errors import PayloadError
+
+MAX_HEADER_LINES = 20_000
+MAX_PEOPLE = 2_500
+
+# Lengths of the chromosomes 1 to 22 (NCBI assemblies GCF_000001405.13 and .26).
+LENGTHS = {
+    "GRCh37": (
+        249250621, 243199373, 198022430, 191154276, 180915260, 171115067, 159138663, 146364022, 141213431, 135534747,
+        135006516, 133851895, 115169878, 107349540, 102531392, 90354753, 81195210, 78077248, 59128983, 63025520,
+        48129895, 51304566,
+    ),
+    "GRCh38": (
+        248956422, 242193529, 198295559, 190214555, 181538259, 170805979, 159345973, 145138636, 138394717, 133797422,
+        135086622, 133275309, 114364328, 107043718, 101991189, 90338345, 83257441, 80373285, 58617616, 64444167,
+        46709983, 50818468,
+    ),
+}  # fmt: skip
+
+# How reference files are called, GenBank's numbers among them.
+_NAMES = {
+    "GRCh37": re.compile(r"grch37|hg19|\bb37|hs37|g1k_v37|gca_000001405\.(?:[1-9]|1[0-4])\b", re.IGNORECASE),
+    "GRCh38": re.compile(r"grch38|hg38|\bb38|hs38|gca_000001405\.(?:1[5-9]|2[0-9])\b", re.IGNORECASE),
+}
+_COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t"
+_VERSION = re.compile(r"VCFv4\.[1-5]")
+_FIELD = re.compile(r'([A-Za-z0-9_.]+)=("(?:[^"\\]|\\.)*"|[^,"]*)(?:,|$)')
+_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}|1000G")
+_FILTER_ID = re.compile(r"[A-Za-z0-9_.+:<>=-]{1,64}")
+_CONTIG = re.compile(r"[0-9A-Za-z_.|:*-]{1,64}")
+_NUMBER = re.compile(r"[0-9]{1,3}|[ARG.]|L[ARG]|[PM]")
+_TYPES = ("Integer", "Float", "Flag", "Character", "String")
+_AUTOSOME = re.compile(r"(?:chr)?([1-9]|1[0-9]|2[0-2])")
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """people: sample names in column order. lines: the header to keep, without the column line. numbers: INFO fields
+    that are numbers or flags. filters, formats: what the rows may use."""
+
+    people: tuple[str, ...]
+    lines: tuple[str, ...]
+    numbers: frozenset[bytes]
+    filters: frozenset[bytes]
+    formats: frozenset[bytes]
+
+
+def autosome(contig: str) -> int | None:
+    """1-22 of `7` or `chr7`, None for everything else."""
+    found = _AUTOSOME.fullmatch(contig)
+    return int(found.group(1)) if found else None
+
+
+def read_header(lines: Sequence[bytes], build: str) -> Header:
+    """Header from its lines, the column line last. `build` is what the custodian named. Raises PayloadError."""
+    if build not in LENGTHS:
+        raise PayloadError("variant file: the named genome build is neither GRCh37 nor GRCh38")
+    try:
+        texts = [line.decode() for line in lines]
+    except UnicodeDecodeError:
+        raise PayloadError("variant file: the header is not UTF-8") from None
+    if not texts or not texts[0].startswith("##fileformat=") or not _VERSION.fullmatch(texts[0][13:]):
+        raise PayloadError("variant file: it does not begin as VCF 4.1 to 4.5",
+                           "Hand in VCF text, plain or compressed with gzip or bgzip; BCF is not read.")
+    people = _read_people(texts[-1])
+    defined = _Definitions(people, build)
+    if not all(text.startswith("##") for text in texts[1:-1]):
+        raise PayloadError("variant file: a line of the header does not begin with ##")
+    for text in texts[1:-1]:
+        key, _, value = text[2:].partition("=")
+        if key in ("contig", "FILTER", "INFO", "FORMAT"):
+            defined.add(key, value)
+        elif key in ("reference", "assembly"):
+            defined.told.append(value)
+    _check_build(defined.told, defined.lengths, build)
+    return defined.header(texts[0])
+
+
+def _read_people(columns: str) -> tuple[str, ...]:
+    people = tuple(columns[len(_COLUMNS):].split("\t"))
+    if not columns.startswith(_COLUMNS) or not all(people):
+        raise PayloadError("variant file: the line of columns does not name FORMAT and at least one sample")
+    if len(people) > MAX_PEOPLE:
+        raise PayloadError(f"variant file: it has more than {MAX_PEOPLE} samples", "Split the file by people.")
+    if len(set(people)) != len(people):
+        raise PayloadError("variant file: two samples have the same name")
+    return people
+
+
+def _check_build(told: Sequence[str], lengths: Mapping[int, int], build: str) -> None:
+    """The header must say the build, in words or in lengths, and nowhere another."""
+    (other,) = set(LENGTHS) - {build}
+    if any(_NAMES[other].search(text) for text in told) or any(
+        LENGTHS[build][chromosome - 1] != length for chromosome, length in lengths.items()
+    ):
+        raise PayloadError("variant file: the header speaks of another genome build than the one named",
+                           "Name the build that the file was called on; positions are never converted.")
+    if not lengths and not any(_NAMES[build].search(text) for text in told):
+        raise PayloadError("variant file: the header does not say its genome build",
+                           "Add ##reference or the lengths of the contigs, for example with bcftools reheader.")
+
+
+def _read_fields(value: str) -> dict[str, str]:
+    """The parts of <ID=…,Description="…">. Raises PayloadError."""
+    found: dict[str, str] = {}
+    inner, place = value[1:-1], 0
+    while place < len(inner) and (field := _FIELD.match(inner, place)):
+        found[field.group(1)] = field.group(2)
+        place = field.end()
+    if value[:1] != "<" or value[-1:] != ">" or place != len(inner):
+        raise PayloadError("variant file: a definition of the header is not written as <ID=…>")
+    return found
+
+
+class _Definitions:
+    """What the definition lines say, gathered line by line."""
+
+    def __init__(self, people: Sequence[str], build: str) -> None:
+        self.people, self.build = tuple(people), build
+        self.told: list[str] = []
+        self.lengths: dict[int, int] = {}
+        self._kept: dict[tuple[str, str], str] = {}
+        self._types: dict[tuple[str, str], str] = {}
+
+    def add(self, key: str, value: str) -> None:
+        """One line ##key=value. Raises PayloadError."""
+        fields = _read_fields(value)
+        name = fields.get("ID", "")
+        pattern = {"contig": _CONTIG, "FILTER": _FILTER_ID}.get(key, _ID)
+        if not pattern.fullmatch(name):
+            raise PayloadError("variant file: a definition of the header has no proper ID")
+        if (key, name) in self._kept or (key, name) in self._types:
+            raise PayloadError("variant file: the header defines the same ID twice")
+        if key == "contig":
+            self._kept[key, name] = self._contig(name, fields)
+        elif key == "FILTER":
+            self._kept[key, name] = f"##FILTER=<ID={name},{self._description(fields)}>"
+        else:
+            self._field(key, name, fields)
+
+    def _contig(self, name: str, fields: Mapping[str, str]) -> str:
+        self.told.append(fields.get("assembly", ""))
+        length = fields.get("length", "")
+        if not length:
+            return f"##contig=<ID={name},assembly={self.build}>"
+        if not (length.isascii() and length.isdigit() and len(length) <= 10):
+            raise PayloadError("variant file: the length of a contig is no number")
+        if (chromosome := autosome(name)) is not None:
+            self.lengths[chromosome] = int(length)
+        return f"##contig=<ID={name},length={int(length)},assembly={self.build}>"
+
+    def _field(self, key: str, name: str, fields: Mapping[str, str]) -> None:
+        number, kind = fields.get("Number", ""), fields.get("Type", "")
+        if not _NUMBER.fullmatch(number) or kind not in _TYPES:
+            raise PayloadError("variant file: a definition of the header has no proper Number or Type")
+        wanted = {"GT": ("String",), "DP": ("Integer",), "GQ": ("Integer", "Float")}.get(name)
+        if key == "FORMAT" and wanted and (kind not in wanted or number != "1"):
+            raise PayloadError("variant file: GT, DP or GQ is not defined as VCF has it")
+        self._types[key, name] = kind
+        if key == "FORMAT" or kind not in ("String", "Character"):
+            line = f"##{key}=<ID={name},Number={number},Type={kind},{self._description(fields)}>"
+            self._kept[key, name] = line
+
+    def _description(self, fields: Mapping[str, str]) -> str:
+        text = fields.get("Description", '""')
+        safe = text.startswith('"') and not any(name in text for name in self.people)
+        return f"Description={text}" if safe else 'Description=""'
+
+    def header(self, version: str) -> Header:
+        """Everything gathered. Raises PayloadError where GT is not defined."""
+        def named(key: str) -> frozenset[bytes]:
+            return frozenset(name.encode() for kind, name in self._kept if kind == key)
+
+        if b"GT" not in named("FORMAT"):
+            raise PayloadError("variant file: the header does not define the genotype (FORMAT GT)")
+        lines = (version, f"##reference={self.build}", *self._kept.values())
+        return Header(self.people, lines, named("INFO"), named("FILTER") | {b"PASS", b"."}, named("FORMAT"))

@@ -1,0 +1,118 @@
+"""The lines of a VCF file, plain or gzip, out of a descriptor and within bounds: nothing else ever sees its raw bytes
+before they were counted here.
+
+A compressed file of a megabyte can hold a gigabyte, so every bound is checked while it is inflated. What is read
+lies in memory only, a block at a time.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from io import FileIO
+
+from analytics.errors import PayloadError
+
+MAX_TEXT = 8 << 30  # bytes, inflated
+MAX_LINE = 4 << 20  # bytes; 2,500 people with 1,000 characters each are 2.5 MB
+MAX_RATIO = 300  # a real cohort inflates 10 to 100 times; zeros inflate 1,025 times
+BLOCK = 4 << 20  # bytes, inflated
+
+_RAW_BLOCK = 1 << 18  # bytes; small, since the rest of a block is copied at the end of each bgzip member
+_RATIO_FROM = 16 << 20  # bytes: below this a high ratio harms nobody
+_GZIP = b"\x1f\x8b"
+_BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")  # SAM specification §4.1.2
+
+
+def read_lines(file: FileIO) -> Iterator[list[bytes]]:
+    """The whole lines of each block of about BLOCK bytes, without their ends.
+
+    Leaves the file's own position as it was between blocks: another reader may share the descriptor. Raises
+    PayloadError.
+    """
+    rest = b""
+    for block in _blocks(_bounded(file)):
+        if b"\0" in block or b"\r" in block:
+            raise PayloadError("variant file: it holds a zero byte or a carriage return",
+                               "Convert the line ends to Unix ones.")
+        lines = (rest + block).split(b"\n")
+        rest = lines.pop()
+        if len(rest) > MAX_LINE or max(map(len, lines), default=0) > MAX_LINE:
+            raise PayloadError("variant file: a line is too long", f"The longest allowed has {MAX_LINE} bytes.")
+        yield lines
+    if rest:
+        raise _truncated()
+
+
+def _blocks(parts: Iterator[bytes]) -> Iterator[bytes]:
+    """Parts (a bgzip member has 64 KiB at most) joined: work per block is paid once for each person."""
+    held: list[bytes] = []
+    size = 0
+    for part in parts:
+        held.append(part)
+        size += len(part)
+        if size >= BLOCK:
+            yield b"".join(held)
+            held, size = [], 0
+    if held:
+        yield b"".join(held)
+
+
+def _bounded(file: FileIO) -> Iterator[bytes]:
+    """The text in parts of at most BLOCK bytes. Raises PayloadError as soon as a bound is passed."""
+    consumed = total = 0
+    for part, read in _text(file):
+        consumed, total = read, total + len(part)
+        if total > MAX_TEXT or (total > _RATIO_FROM and total > MAX_RATIO * consumed):
+            raise PayloadError("variant file: it inflates to more than is allowed",
+                               "Split the file by chromosome or by people.")
+        yield part
+
+
+def _text(file: FileIO) -> Iterator[tuple[bytes, int]]:
+    """(part, raw bytes read so far)."""
+    offset = 0
+    stream = None
+    compressed = _read_at(file, 0)[:2] == _GZIP
+    if compressed:
+        _check_end(file)
+    while raw := _read_at(file, offset):
+        offset += len(raw)
+        if not compressed:
+            yield raw, offset
+            continue
+        while raw:
+            stream = stream or zlib.decompressobj(31)  # one for each gzip member
+            try:
+                part = stream.decompress(raw, BLOCK)
+            except zlib.error:
+                raise PayloadError("variant file: the compressed data are damaged", "Copy the file again.") from None
+            yield part, offset
+            raw = stream.unused_data if stream.eof else stream.unconsumed_tail
+            stream = None if stream.eof else stream
+    if stream is not None:
+        raise _truncated()
+
+
+def _check_end(file: FileIO) -> None:
+    """A bgzip file that is cut between two members inflates without complaint; only its end mark tells."""
+    start = _read_at(file, 0)[:16]
+    if start[3:4] == b"\x04" and start[12:14] == b"BC":
+        here = file.tell()
+        file.seek(0, 2)
+        size = file.tell()
+        file.seek(here)
+        if _read_at(file, max(0, size - len(_BGZIP_END))) != _BGZIP_END:
+            raise _truncated()
+
+
+def _read_at(file: FileIO, offset: int) -> bytes:
+    here = file.tell()
+    file.seek(offset)
+    raw = file.read(_RAW_BLOCK)
+    file.seek(here)
+    return raw or b""
+
+
+def _truncated() -> PayloadError:
+    return PayloadError("variant file: it ends in the middle", "Copy the file again; its end is missing.")

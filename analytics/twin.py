@@ -1,0 +1,100 @@
+"""A synthetic twin of a cohort: invented people with just the records that a run's parameters ask for.
+
+For rehearsing a run before anybody is asked for a permit: it shows how long the run takes and what its result looks
+like. Nothing in it comes from real people, and its figures mean nothing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from analytics.params import Params
+from analytics.people import EXPRESSION, VARIANTS, Input
+from analytics.readers.codes import VARIABLES
+from analytics.readers.expression import write_expression
+from analytics.readers.fhir import bundle_of, split_bundle
+from analytics.readers.genotypes import Sites, build_sites, write_genotypes
+
+PROBES, SITES = 80, 2000
+INDEX_DAY = 16_000  # days since 1970
+_MADE_OTHERWISE = ("female", "age_years", "metastasis", "follow_up_days")
+
+
+def invent(params: Params, people: int, seed: int) -> list[Input]:
+    """Records of `people` invented people, half of them with the event; deterministic in its arguments."""
+    draw = np.random.default_rng(seed)
+    source = params.genes.source if params.genes else "variants"
+    sites = _sites(params, draw) if source == "variants" else None
+    inputs: list[Input] = []
+    for number in range(people):
+        subject = f"{number + 1:064x}"
+        charts = split_bundle(_bundle(params, subject, number, draw), subject).records
+        inputs += [Input(subject, category, payload) for category, payload in charts.items()]
+        if sites is not None:
+            inputs.append(Input(subject, VARIANTS, _genotypes(sites, draw)))
+        if source == "expression":
+            inputs.append(Input(subject, EXPRESSION, _expression(draw)))
+    return inputs
+
+
+def _bundle(params: Params, subject: str, number: int, draw: np.random.Generator) -> bytes:
+    event, outcome = bool(number % 2), params.outcome
+    conditions = [(*_split(code), _date(INDEX_DAY - 30)) for code in params.cohort.present]
+    observations: list[tuple[str | tuple[str, str], float | bool, str | None]] = []
+    within = int(draw.integers(1, outcome.horizon_days + 1)) if outcome else 0
+    if outcome is not None and outcome.kind == "distant-metastasis":
+        seen = within if event else outcome.horizon_days + 30
+        observations += [("metastasis", event, None), ("follow_up_days", float(seen), None)]
+    elif outcome is not None:
+        conditions.append((*_split(outcome.index[0]), _date(INDEX_DAY)))
+        if event:
+            conditions.append((*_split(outcome.event[0]), _date(INDEX_DAY + within)))
+        observations.append(("heart_rate", 70.0, _date(INDEX_DAY + outcome.horizon_days + 30)))
+    dated = None if outcome is None or not outcome.index else _date(INDEX_DAY - 7)
+    wanted = [name for name in params.clinical if name not in _MADE_OTHERWISE]
+    observations += [(name, _value(name, draw), dated) for name in wanted]
+    age = int(np.clip(draw.integers(40, 75), max(1, params.cohort.age[0]), max(1, params.cohort.age[1])))
+    observations.append(("age_years", float(age), dated))
+    gender = "female" if draw.random() < 0.5 else "male"
+    return bundle_of(subject, gender=gender, birth_year=2013 - age, conditions=conditions, observations=observations)
+
+
+def _value(name: str, draw: np.random.Generator) -> float:
+    """A number well inside the variable's plausible range, or one of its answers."""
+    variable = VARIABLES[name]
+    if variable.answers:
+        return float(draw.choice(sorted(set(variable.answers.values()))))
+    if variable.kind == "boolean":
+        return float(draw.random() < 0.5)
+    low, high = variable.plausible
+    return float(np.round(low + (high - low) * draw.uniform(0.1, 0.5), 2))
+
+
+def _sites(params: Params, draw: np.random.Generator) -> Sites:
+    places = {(int(c), int(p), alleles) for c, p, alleles in (site.split(":") for site in params.sites)}
+    while len(places) < SITES:
+        places.add((int(draw.integers(1, 23)), int(draw.integers(10_000, 40_000_000)), "A>G"))
+    ordered = sorted(places)
+    return build_sites("GRCh38", [c for c, _, _ in ordered], [p for _, p, _ in ordered], [a for _, _, a in ordered],
+                       np.ones(len(ordered), np.uint8))  # fmt: skip
+
+
+def _genotypes(sites: Sites, draw: np.random.Generator) -> bytes:
+    dosage = draw.binomial(2, 0.3, len(sites.alleles)).astype(np.int8)
+    dosage[draw.random(len(dosage)) < 0.01] = -1
+    trusted = np.full(len(dosage), 255, np.uint8)
+    return write_genotypes(sites, bytes(32), dosage, trusted, trusted)
+
+
+def _expression(draw: np.random.Generator) -> bytes:
+    return write_expression({f"PROBE{number}": f"{draw.normal(8, 1):.3f}" for number in range(PROBES)})
+
+
+def _split(pattern: str) -> tuple[str, str]:
+    system, _, code = pattern.partition(":")
+    return system, code
+
+
+def _date(day: int) -> str:
+    return str(np.datetime64(day, "D"))
+

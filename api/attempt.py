@@ -1,0 +1,276 @@
+"""One attempt at a run: asked of the ledger, fed with ciphertext, watched while it computes, sealed.
+
+1. The child is started before anything is asked; it names its key and its code.
+2. Every candidate goes to `authorise`: the check and the record are one transaction, and its receipt is the credential.
+3. Only then are objects fetched and brokers asked.
+4. While the child computes, the ledger is followed: one person who is no longer willing ends the attempt.
+5. What the child sealed is put in the bucket, then signed on the ledger.
+Each step that others can see is taken only while the claim is still held.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from api.childprocess import AttemptEnded, Child
+from chain.errors import Refused
+from chain.events import AccessGranted, RunAuthorised, RunRefused
+from chain.ledger import message_tuple
+from governance.envelope import read_header
+from governance.errors import (
+    BrokerRefused,
+    BrokerUnavailable,
+    BucketUnavailable,
+    ObjectAltered,
+    ObjectMalformed,
+    ObjectMissing,
+)
+from governance.runs import WORKER_REASONS, Claim, keep_record, still_held, tell
+from governance.verify import identity_id
+
+if TYPE_CHECKING:
+    from api.worker import Worker
+
+LEASE = 3600  # seconds asked for
+FOLLOW = 0.5  # seconds between two looks at the ledger while a child computes
+MAX_SUBJECTS = 1000
+BROKER = 9  # the role
+# What the contract says of a seal that no further attempt would change.
+FINAL_REFUSALS = {
+    "OutputClassRefused": "the permit does not allow an output of this class",
+    "BudgetSpent": "the dataset's budget of per-variant statistics does not bear this output",
+}
+log = structlog.get_logger()
+
+
+class RunFailed(Exception):
+    """The run cannot be computed; another attempt would end the same way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What `authorise` recorded: the granted people with their epochs, and where."""
+
+    tx: bytes
+    epochs: dict[bytes, int]
+    lease_until: int
+
+
+@dataclass(slots=True)
+class Attempt:
+    """The next attempt at the run of a claim; `seconds` is how long each phase outside the child took."""
+
+    worker: Worker
+    held: Claim
+    run: bytes = field(init=False)
+    number: int = field(init=False)
+    permit: Mapping[str, Any] = field(init=False)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        fold = self.worker.projection.fold
+        self.run = bytes.fromhex(self.held.run)
+        self.number = fold.newest_attempt(self.run) + 1
+        self.permit = fold.permits[fold.runs[self.run].request["permit"]].request
+
+    def carry_out(self) -> None:
+        """See the attempt through to a sealed output. Raises AttemptEnded, RunFailed, ChainError, GovernanceError."""
+        worker, params = self.worker, self.worker.projection.params[self.run]
+        self._check_parts()
+        child = worker.children.child()
+        try:
+            child.say({"params": params})
+            ready, _ = child.hear()
+            if ready["say"] == "failed":  # before anything is asked: nobody's data was opened for it
+                raise RunFailed(str(ready["message"]))
+            if bytes.fromhex(ready["paramsSchema"]) != self.permit["paramsSchemaHash"]:
+                raise RunFailed("the permit is for another schema of parameters than this worker's")
+            self._tell("asking the ledger", 0.0)
+            with self._phase("consent"):
+                receipt = self._authorise(ready)
+            if receipt is None:
+                return
+            self._tell("fetching", 0.0)
+            self._hand_over(child, receipt, bytes.fromhex(ready["workerKey"]), params)
+            done, blob = self._follow(child, receipt)
+            if not still_held(worker.engine, self.held):
+                raise AttemptEnded("another worker took the run")
+            with self._phase("upload"):
+                worker.bucket.put(blob)
+                self._seal(done)
+            self._keep_record(done["record"])
+            self._tell("sealed", 1.0)
+        finally:
+            child.end()
+
+    def _check_parts(self) -> None:
+        """Nothing is put on the ledger that could not be followed by a reading. Raises GovernanceError."""
+        worker, dataset = self.worker, self.permit["dataset"]
+        if worker.projection.unread(dataset):
+            raise AttemptEnded("a list of the dataset's records cannot be read from the bucket", pause=10)
+        worker.bucket.probe()
+        worker.broker.witness()
+        for ingest, leaves in worker.projection.lists_of(dataset).items():
+            if ingest not in worker.handed:  # a custodian's crash between mining and handing over ends here
+                worker.broker.hand_over(ingest, [leaf.to_json() for leaf in leaves])
+                worker.handed.add(ingest)
+
+    def _authorise(self, ready: dict[str, Any]) -> Receipt | None:
+        """The receipt, or None when the ledger refused the run (its reason is on the trail)."""
+        ledger, subjects = self.worker.ledger, self._candidates()
+        binding = {
+            "run": self.run,
+            "attempt": self.number,
+            "subjectsHash": sha256(b"".join(subjects)).digest(),
+            "workerKey": bytes.fromhex(ready["workerKey"]),
+            "codeHash": bytes.fromhex(ready["codeHash"]),
+            "leaseSeconds": LEASE,
+            "deadline": ledger.now() + 300,
+        }
+        signature = self.worker.wallet.sign(ledger.domain, "WorkerBinding", binding)
+        try:
+            mined = ledger.relay(
+                "AccessLedger", "authorise", message_tuple("WorkerBinding", binding), signature, subjects
+            )
+        except Refused as refusal:
+            if refusal.name == "AttemptOutOfOrder" and self.number > 16:
+                raise RunFailed("the run had its sixteen attempts") from None
+            raise AttemptEnded(f"the contract refused: {refusal.name}") from None
+        finally:
+            self.worker.projection.sync()
+        if mined.all(RunRefused):
+            reason = mined.one(RunRefused).reason
+            log.info("run refused", run=self.run.hex()[:8], reason=reason)
+            if reason in WORKER_REASONS:
+                raise RunFailed("this worker's role or code is not what the permit allows")
+            return None
+        epochs = {event.subject: event.epoch for event in mined.all(AccessGranted)}
+        return Receipt(mined.tx, epochs, mined.one(RunAuthorised).leaseUntil)
+
+    def _candidates(self) -> list[bytes]:
+        """Everybody enrolled who has a registered record: who fits is known only after decryption."""
+        projection = self.worker.projection
+        known = {leaf.subject for leaf in projection.records_of(self.permit["dataset"])}
+        subjects = sorted(known & projection.fold.signers.keys())
+        if len(subjects) > MAX_SUBJECTS:
+            raise RunFailed("the dataset has more people than one transaction can record")
+        return subjects
+
+    def _hand_over(self, child: Child, receipt: Receipt, worker_key: bytes, params: str) -> None:
+        """Fetch the ciphertext of every granted person's records, ask the broker, and pass both on."""
+        worker = self.worker
+        if not worker.projection.fold.member_live(worker.broker.address, BROKER, worker.ledger.now()):
+            raise AttemptEnded("the key broker does not hold its role", pause=10)
+        wanted = [
+            leaf
+            for leaf in worker.projection.records_of(self.permit["dataset"])
+            if leaf.subject in receipt.epochs and self.permit["categories"] >> leaf.category & 1
+        ]
+        if not wanted:
+            raise RunFailed("nobody who agreed has a record of the permitted categories")
+        try:
+            with self._phase("fetch"), ThreadPoolExecutor(8) as pool:
+                blobs = list(pool.map(lambda leaf: worker.bucket.get(f"o/{leaf.ciphertext.hex()}"), wanted))
+            with self._phase("keys"):
+                headers = [read_header(blob) for blob in blobs]
+                answer = worker.broker.pieces(self.run, self.number, receipt.tx, worker_key, headers, worker.wallet)
+        except BrokerRefused as refusal:
+            raise AttemptEnded(f"the broker refused: {refusal.reason.slug}", pause=5) from None
+        except (ObjectMissing, ObjectAltered, ObjectMalformed) as lost:
+            raise RunFailed(f"an object of the dataset cannot be read: {lost}") from None
+        except (BucketUnavailable, BrokerUnavailable) as away:
+            raise AttemptEnded(str(away), pause=30) from None
+        job = {
+            "identity": identity_id(worker.ledger.identity).hex(),
+            "run": self.run.hex(),
+            "attempt": self.number,
+            "dataset": self.permit["dataset"].hex(),
+            "params": params,
+            "device": worker.device,
+            "minimum": self.permit["minCohort"],
+            "broker": answer.broker.hex(),
+            "exchangeKey": worker.broker.exchange_key.hex(),
+            "info": answer.info.hex(),
+            "records": [{"record": leaf.record.hex(), "subject": leaf.subject.hex(), "category": leaf.category,
+                         "version": leaf.version, "ciphertext": leaf.ciphertext.hex()} for leaf in wanted],
+        }  # fmt: skip
+        child.say(job, answer.sealed, *blobs)
+
+    def _follow(self, child: Child, receipt: Receipt) -> tuple[dict[str, Any], bytes]:
+        """Listen until the output is sealed; a consent that changes meanwhile ends the attempt."""
+        looked = told = time.monotonic()
+        last = ""
+        while True:
+            heard = child.has_something(FOLLOW)
+            if time.monotonic() - looked >= FOLLOW:
+                self._check_still_willing(receipt)
+                looked = time.monotonic()
+            if not heard:
+                continue
+            said, blobs = child.hear()
+            match said["say"]:
+                case "progress":
+                    if said["step"] != last or time.monotonic() - told >= FOLLOW:
+                        self._tell(said["step"], said["fraction"])
+                        last, told = said["step"], time.monotonic()
+                case "wrap":
+                    self._check_still_willing(receipt)
+                    shares = self.worker.broker.wrap_sealed(blobs[0], [0, 1, 2])
+                    child.say({"say": "wrapped"}, *(share.wrapped for share in shares))
+                case "done":
+                    return said, blobs[0]
+                case _:
+                    raise RunFailed(str(said["message"]))
+
+    def _check_still_willing(self, receipt: Receipt) -> None:
+        projection = self.worker.projection
+        projection.sync()
+        fold, dataset = projection.fold, self.permit["dataset"]
+        if fold.runs[self.run].ended or fold.newest_attempt(self.run) != self.number:
+            raise AttemptEnded("the run ended on the ledger")
+        if any(fold.consent(dataset, subject).epoch != epoch for subject, epoch in receipt.epochs.items()):
+            raise AttemptEnded("a person is no longer willing")
+        if self.worker.ledger.now() > receipt.lease_until:
+            raise AttemptEnded("the lease is over")
+
+    def _seal(self, done: dict[str, Any]) -> None:
+        ledger = self.worker.ledger
+        hashes = ("outputCommitment", "ciphertextHash", "keyCommitment", "disclosureCommitment")
+        message = {
+            "run": self.run,
+            "attempt": self.number,
+            **{name: bytes.fromhex(done[name]) for name in hashes},
+            "outputClass": done["outputClass"],
+            "statistics": done["statistics"],
+            "deadline": ledger.now() + 300,
+        }
+        signature = self.worker.wallet.sign(ledger.domain, "Seal", message)
+        try:
+            ledger.relay("AccessLedger", "seal", message_tuple("Seal", message), signature)
+        except Refused as refusal:
+            if refusal.name in FINAL_REFUSALS:
+                raise RunFailed(FINAL_REFUSALS[refusal.name]) from None
+            raise AttemptEnded(f"the contract refused the seal: {refusal.name}") from None
+        self.worker.projection.sync()
+
+    def _tell(self, step: str, fraction: float) -> None:
+        tell(self.worker.engine, self.held.run, self.number, step, fraction, self.worker.clock())
+
+    def _keep_record(self, record: dict[str, Any]) -> None:
+        """The run record: what the child says of device and memory, and the seconds of every phase."""
+        outside = {phase: f"{spent:.4f}" for phase, spent in self.seconds.items()}
+        keep_record(self.worker.engine, self.held.run, self.number, record | {"seconds": outside | record["seconds"]})
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - began

@@ -1,0 +1,62 @@
+"""Attacks on what may leave: model files, and more about variants than a dataset's people bear."""
+
+from __future__ import annotations
+
+from api.demo.attacks.frame import attack
+from api.demo.stage import World, random32
+from chain.events import Receipt
+
+PEOPLE = 20
+GENOMIC, MODEL = 3, 4
+
+
+def _authorised(world: World, dataset: bytes, output_class: int) -> tuple[bytes, list[bytes]]:
+    """A run on a dataset of its own, so that no other attack's statistics count."""
+    subjects = world.enrol(PEOPLE)
+    world.grant(subjects, dataset=dataset)
+    run = world.request_run(world.permit(dataset=dataset, outputClasses=1 << 1 | 1 << output_class))
+    world.authorise(run, subjects)
+    return run, subjects
+
+
+def _dataset(world: World) -> bytes:
+    dataset = random32()
+    world.register_dataset(dataset)
+    return dataset
+
+
+@attack("a model file sealed for release", "analyst", "OutputClassRefused")
+def model_file(world: World, forged: bool) -> Receipt:
+    """Also where a committee allowed it: support vectors and neighbours are patients' rows."""
+    run, _ = _authorised(world, _dataset(world), MODEL)
+    message = world.seal_message(run, outputClass=MODEL if forged else 1)
+    return world.relay("AccessLedger", "seal", "Seal", message, world.by("wanda", "Seal", message))
+
+
+@attack("per-variant statistics beyond what the people bear", "worker", "BudgetSpent")
+def too_many_variants(world: World, forged: bool) -> Receipt:
+    run, _ = _authorised(world, _dataset(world), GENOMIC)
+    message = world.seal_message(run, outputClass=GENOMIC, statistics=3 if forged else 2)  # 0.128 x 20 = 2.56
+    return world.relay("AccessLedger", "seal", "Seal", message, world.by("wanda", "Seal", message))
+
+
+@attack("a genomic output that says it reports on no variant", "worker", "OutputClassRefused")
+def no_variants(world: World, forged: bool) -> Receipt:
+    run, _ = _authorised(world, _dataset(world), GENOMIC)
+    message = world.seal_message(run, outputClass=GENOMIC, statistics=0 if forged else 1)
+    return world.relay("AccessLedger", "seal", "Seal", message, world.by("wanda", "Seal", message))
+
+
+@attack("a budget of variants spent twice by outputs sealed side by side", "analyst", "BudgetSpent")
+def spent_twice(world: World, forged: bool) -> Receipt:
+    dataset, receipts = _dataset(world), []
+    sealed = []
+    for _ in range(2):
+        run, subjects = _authorised(world, dataset, GENOMIC)
+        seal = world.seal(run, outputClass=GENOMIC, statistics=2 if forged else 1)
+        world.look(run, "sol")
+        world.look(run, "tess")
+        sealed.append((run, seal, subjects))
+    for run, seal, subjects in sealed:
+        receipts.append(world.release(run, seal, subjects, [0] * PEOPLE))
+    return receipts[-1]

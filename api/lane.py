@@ -1,0 +1,197 @@
+"""A custodian's files on their way in: parsed in a child that has no network and dies with us, never here.
+
+The child is not believed: it parses what strangers wrote. Every record it says is compared with what was asked for,
+and only the number it announces, all of it, makes a whole. Plaintext comes through a pipe and lies on no disk.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from io import UnsupportedOperation
+from typing import Any, BinaryIO, Literal, cast
+
+from api.errors import UsageError
+from api.pipe import PipeClosed, read_frame, write_frame
+from chain.tether import tether
+
+Kind = Literal["vcf", "fhir"]
+Frame = tuple[dict[str, Any], list[bytes]]
+
+MAX_FILE = 4 << 30  # bytes
+SILENCE = 120.0  # seconds the child may say nothing
+WAIT = 3600.0  # seconds it may be waited for in all
+GERMLINE_VARIANTS = 5
+CATEGORIES = 32
+PROGRAM = "import sys; from api.lanechild import main; sys.exit(main())"
+_COPY = 1 << 20
+
+
+def split(kind: Kind, file: BinaryIO | int, request: Mapping[str, Any], isolated: bool = True) -> Iterator[Frame]:
+    """Frames of the child, checked: `progress`, `record` with its payload, and in the end `done` with the report.
+
+    vcf: request {"subjects": subject by sample name, "build"}. fhir: {"subject"} for one bundle, or {"bundles":
+    [[subject, offset, length], …]} for several in one file. A pipe is copied into memory first. What was yielded
+    before an error must be thrown away. Closing the iterator ends the child. Raises UsageError.
+    """
+    descriptor, ours = _descriptor(file)
+    try:
+        child = _Parser(descriptor, isolated)
+        try:
+            yield from _listen(child, {"kind": kind, "descriptor": descriptor, "request": dict(request)}, isolated)
+        finally:
+            child.end()
+    finally:
+        if ours:
+            os.close(descriptor)
+
+
+class _Parser:
+    """Our end of the child: its two pipes, and how long it may be waited for."""
+
+    def __init__(self, descriptor: int, isolated: bool) -> None:
+        argv = tether([sys.executable, "-I", "-c", PROGRAM], isolated=isolated)
+        self._process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/",
+            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            pass_fds=(descriptor,), start_new_session=True, bufsize=0,
+        )  # fmt: skip
+        os.set_blocking(cast("BinaryIO", self._process.stdin).fileno(), False)
+        self._left = WAIT
+
+    def say(self, header: Mapping[str, Any]) -> None:
+        """Raises UsageError when the child is gone or does not take it."""
+        try:
+            write_frame(self, header)
+        except (PipeClosed, OSError):
+            raise _unsafe() from None
+
+    def write(self, data: memoryview) -> int:
+        stream = cast("BinaryIO", self._process.stdin)
+        if not self._wait([], [stream]):
+            raise PipeClosed("the child takes nothing")
+        return os.write(stream.fileno(), data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+    def hear(self) -> Frame:
+        """The next frame. Raises UsageError when the child is gone, silent, or says what is no frame."""
+        try:
+            return read_frame(self)
+        except (PipeClosed, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+            raise _unsafe() from None
+
+    def read(self, size: int) -> bytes:
+        stream = cast("BinaryIO", self._process.stdout)
+        if not self._wait([stream], []):
+            raise PipeClosed("the child says nothing")
+        return stream.read(min(size, _COPY))
+
+    def _wait(self, readable: list[BinaryIO], writable: list[BinaryIO]) -> bool:
+        """False after SILENCE, or WAIT in all; the time its listener takes for a record does not count."""
+        start = time.monotonic()
+        found = select.select(readable, writable, [], max(0.0, min(SILENCE, self._left)))
+        self._left -= time.monotonic() - start
+        return any(found)
+
+    def end(self) -> None:
+        """Kill it, and with it the plaintext it held."""
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            with suppress(OSError):
+                cast("BinaryIO", stream).close()
+
+
+def _listen(child: _Parser, asked: dict[str, Any], isolated: bool) -> Iterator[Frame]:
+    ready, _ = child.hear()
+    if isolated and ready.get("network") in (None, os.readlink("/proc/self/ns/net")):
+        raise _unsafe()
+    child.say(asked)
+    subjects = _subjects(asked)
+    seen: set[tuple[str, int, int]] = set()
+    while True:
+        header, blobs = child.hear()
+        said = header.get("say")
+        if said == "failed":
+            raise UsageError(str(header.get("message")), str(header.get("hint")))
+        if said == "record":
+            _check_record(asked["kind"], subjects, seen, header, blobs)
+        elif said == "done":
+            whole = len(seen) == (2 * len(subjects) if asked["kind"] == "vcf" else header.get("records"))
+            if blobs or not whole or header.get("records") != len(seen) or not isinstance(header.get("report"), dict):
+                raise _unsafe()
+        elif said != "progress" or blobs:
+            raise _unsafe()
+        yield header, blobs
+        if said == "done":
+            return
+
+
+def _check_record(
+    kind: Kind, subjects: set[str], seen: set[tuple[str, int, int]], header: Mapping[str, Any], blobs: list[bytes]
+) -> None:
+    """A record is of somebody that was asked for, of a place that exists, and comes once; it is added to `seen`."""
+    subject, category, ordinal = (header.get(name) for name in ("subject", "category", "ordinal"))
+    if not isinstance(subject, str) or type(category) is not int or type(ordinal) is not int or len(blobs) != 1:
+        raise _unsafe()
+    place = (subject, category, ordinal)
+    fits = category == GERMLINE_VARIANTS and ordinal in (0, 1) if kind == "vcf" else category in range(CATEGORIES)
+    if subject not in subjects or not fits or (kind == "fhir" and ordinal != 0) or place in seen:
+        raise _unsafe()
+    seen.add(place)
+
+
+def _subjects(asked: Mapping[str, Any]) -> set[str]:
+    request = asked["request"]
+    if asked["kind"] == "vcf":
+        return set(request["subjects"].values())
+    return {subject for subject, _, _ in request["bundles"]} if "bundles" in request else {request["subject"]}
+
+
+def _descriptor(file: BinaryIO | int) -> tuple[int, bool]:
+    """A descriptor that can be read from its beginning, and whether it is ours to close. Raises UsageError."""
+    descriptor = file if isinstance(file, int) else _descriptor_of(file)
+    try:
+        if descriptor is not None and stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return descriptor, False
+        stream = os.fdopen(file, "rb", closefd=False) if isinstance(file, int) else file
+        return _copy(stream), True
+    except OSError:
+        raise UsageError("the file cannot be read", "open it for reading") from None
+
+
+def _descriptor_of(file: BinaryIO) -> int | None:
+    try:
+        return file.fileno()
+    except UnsupportedOperation:  # bytes in memory
+        return None
+
+
+def _copy(stream: BinaryIO) -> int:
+    """A file in memory with what the stream gives. Raises UsageError."""
+    memory = os.memfd_create("lane", os.MFD_CLOEXEC)
+    size = 0
+    try:
+        while part := stream.read(_COPY):
+            size += len(part)
+            if size > MAX_FILE:
+                raise UsageError("the file is larger than is allowed", f"split it: {MAX_FILE} bytes are the most")
+            rest = memoryview(part)
+            while rest:
+                rest = rest[os.write(memory, rest):]
+    except BaseException:
+        os.close(memory)
+        raise
+    return memory
+
+
+def _unsafe() -> UsageError:
+    return UsageError("the file could not be read safely", "check it with another program; nothing of it was taken")

@@ -1,0 +1,132 @@
+"""The lanes by which genomes and charts come in: parsed in a child (api/lane.py), encrypted as they come out of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from api.errors import UsageError
+from api.intake import is_id
+from api.lane import Kind, split
+from governance.consent import CATEGORIES
+from governance.ingest import Source
+from governance.verify import Malformed, strict_json
+
+Tell = Callable[[str, float | None], None]
+
+
+def _quiet(_step: str, _fraction: float | None) -> None:
+    """Nobody watches."""
+
+
+@dataclass(slots=True)
+class Lanes:
+    """A cohort's VCF and FHIR bundles as records. `report` fills as they are read: counts only, complete at the end."""
+
+    vcf: BinaryIO | None
+    samples: Mapping[str, str]  # subject by sample name
+    build: str
+    bundles: Sequence[tuple[str, bytes]]  # (subject, FHIR bundle)
+    isolated: bool = True
+    report: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def subjects(self) -> set[str]:
+        return {*self.samples.values(), *(subject for subject, _ in self.bundles)}
+
+    def sources(self, progress: Tell = _quiet) -> Iterator[Source]:
+        """Every record, in the order in which the child says them. Raises UsageError; then throw away what came."""
+        if self.vcf is not None:
+            request = {"subjects": dict(self.samples), "build": self.build}
+            yield from self._listen("vcf", self.vcf, request, progress)
+        if self.bundles:
+            joined, places = BytesIO(), []
+            for subject, bundle in self.bundles:
+                start = joined.tell()
+                places.append([subject, start, joined.write(bundle)])
+            joined.seek(0)
+            yield from self._listen("fhir", joined, {"bundles": places}, progress)
+
+    def _listen(
+        self, kind: Kind, file: BinaryIO, request: dict[str, Any], progress: Tell
+    ) -> Iterator[Source]:
+        for said, blobs in split(kind, file, request, self.isolated):
+            match said["say"]:
+                case "record":
+                    yield Source(bytes.fromhex(said["subject"]), said["category"], blobs[0], said["ordinal"])
+                case "progress":
+                    progress(f"reading {kind}", said["fraction"])
+                case _:
+                    self.report[kind] = said["report"]
+
+
+def from_files(
+    vcf: Path | None, samples: Path | None, build: str, fhir: Path | None, isolated: bool = True
+) -> Lanes:
+    """A VCF with whose each sample is, and a folder of bundles SUBJECT.json; one may be absent. Raises UsageError."""
+    named: Mapping[str, str] = {}
+    if vcf is not None:
+        if not vcf.is_file():
+            raise UsageError("there is no such VCF file", "name one: .vcf, .vcf.gz or bgzip")
+        named = _samples(samples)
+    bundles = [] if fhir is None else _bundles(fhir)
+    if vcf is None and not bundles:
+        raise UsageError("there is nothing to ingest", "name --vcf and --samples, or --fhir, or --from")
+    return Lanes(None if vcf is None else vcf.open("rb"), named, build, bundles, isolated)
+
+
+def _samples(path: Path | None) -> Mapping[str, str]:
+    if path is None:
+        raise UsageError("a VCF names samples, not people", 'say whose they are: --samples FILE with {"SAMPLE": "ID"}')
+    try:
+        found = strict_json(path.read_bytes())
+    except (Malformed, OSError):
+        found = None
+    if not isinstance(found, dict) or not found or not all(is_id(subject) for subject in found.values()):
+        raise UsageError("the list of samples is no JSON object of patient ids",
+                         'write {"SAMPLE": "64 hex digits"} for every sample of the file')  # fmt: skip
+    return found
+
+
+def _bundles(folder: Path) -> list[tuple[str, bytes]]:
+    found = sorted(folder.glob("*")) if folder.is_dir() else []
+    if not found or any(not is_id(path.stem) or path.suffix != ".json" or path.is_symlink() for path in found):
+        raise UsageError("the folder of bundles does not hold SUBJECT.json files alone", "subjects are 64 hex digits")
+    return [(path.stem, path.read_bytes()) for path in found]
+
+
+def summarise(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report of many people as one: the counts of all bundles added up."""
+    found: dict[str, Any] = {}
+    if "vcf" in report:
+        found["vcf"] = report["vcf"]
+    if "fhir" in report:
+        parts: dict[str, Counter[str]] = {name: Counter() for name in ("kept", "held back", "not taken")}
+        for own in report["fhir"].values():
+            for name, counts in parts.items():
+                counts.update(own[name])
+        numbers = {str(number): name for name, number in CATEGORIES.items()}
+        parts["kept"] = Counter({numbers.get(number, number): n for number, n in parts["kept"].items()})
+        found["fhir"] = {"bundles": len(report["fhir"]), **{name: dict(counts) for name, counts in parts.items()}}
+    return found
+
+
+def sentences(summary: Mapping[str, Any]) -> list[str]:
+    """A summary for people: what was taken, held back and not taken, and why."""
+    lines = []
+    if "vcf" in summary:
+        vcf = summary["vcf"]
+        lines.append(f"Genomes: {vcf['people']} people, {vcf['records']} rows, {vcf['packed_records']} of them packed "
+                     f"as {vcf['packed_rows']} variants; {vcf['missing']} calls missing.")
+        lines += [f"  not packed: {n} ({why})" for why, n in vcf["skipped"].items()]
+    if "fhir" in summary:
+        fhir = summary["fhir"]
+        kept = ", ".join(f"{n} {name}" for name, n in sorted(fhir["kept"].items()))
+        lines.append(f"Charts: {fhir['bundles']} people; taken: {kept}.")
+        lines += [f"  held back: {n} ({why})" for why, n in sorted(fhir["held back"].items())]
+        lines += [f"  not taken: {n} ({kind})" for kind, n in sorted(fhir["not taken"].items())]
+    return lines

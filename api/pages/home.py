@@ -1,0 +1,39 @@
+"""The first page, and the notice that everybody who agrees is shown."""
+
+from __future__ import annotations
+
+import re
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+
+from api.auth import Parts
+from api.pages.rendering import PageRoute, render
+from api.pages.runs import list_runs
+from api.pages.visitor import Visitor
+from governance import register
+from governance.consent import NOTICE
+
+router = APIRouter(route_class=PageRoute)
+_RECENT = 5
+
+
+@router.get("/")
+def show_home(request: Request, services: Parts, visitor: Visitor) -> Response:
+    """What this is, and the newest runs of the public register."""
+    runs = list_runs(services)
+    return render(request, "home.html", runs=runs[:_RECENT], count=len(runs),
+                  datasets=register.list_datasets(services.engine))
+
+
+@router.get("/pages/notice")
+def show_notice() -> Response:
+    """The notice byte for byte: its hash is in everything that is signed."""
+    return PlainTextResponse(NOTICE.read_text(encoding="utf-8"))
+
+
+def notice_points() -> list[tuple[str, str]]:
+    """The notice as (what, sentence), for showing; the words are those of the file."""
+    text = NOTICE.read_text(encoding="utf-8")
+    return [(what, " ".join(rest.split())) for what, rest in
+            re.findall(r"^- \*\*(.+?)\*\*:? (.+?)(?=^- |\Z)", text, re.MULTILINE | re.DOTALL)]

@@ -1,0 +1,164 @@
+"""A patient's own pages: who may use her data, who did, giving permission, and stopping."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+
+from api.auth import Parts
+from api.client import Client, wire
+from api.pages import words
+from api.pages.home import notice_points
+from api.pages.rendering import PageRoute, render
+from api.pages.visitor import Patient
+from api.pages.words import DAY
+from api.results import withdrawal_receipt
+from api.routes.shown import show_withdrawal
+from api.services import Services
+from governance import aftermath, register
+from governance.consent import PRESETS, offer
+from governance.errors import NotFound, reason_of
+from governance.register import Access, Consent
+
+router = APIRouter(route_class=PageRoute)
+DEADLINE_SECONDS = 3600
+Hex32 = Annotated[str, Query(pattern=r"^([0-9a-f]{64})?$")]
+_SAID = {"released": "A result with your data in it was released.", "denied": "Your data was left out: {}",
+         "superseded": "It was begun again later; nothing of this try was kept.",
+         "sealed": "It has finished; two checkers look at the result before anybody else does.",
+         "in progress": "It is being computed now.", "ended": "It ended; nothing of it left."}
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What one run wanted to know and did with her data: its newest attempt first, with what came of each."""
+
+    run: str
+    dataset: str
+    question: str
+    tries: list[tuple[Access, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """One dataset as she decides on it; `used` is the second of the last use, 0 for none."""
+
+    dataset: str
+    custodian: str
+    consent: Consent | None
+    live: bool
+    used: int
+
+
+@router.get("/me")
+def show_me(request: Request, services: Parts, me: Patient) -> Response:
+    """Who can use her data now, and who did."""
+    uses = _uses(services, me.subject)
+    return render(request, "me.html", permissions=_permissions(services, me.subject, uses), uses=uses)
+
+
+@router.get("/me/permission")
+def show_permission(request: Request, services: Parts, me: Patient, dataset: Hex32 = "", preset: str = "") -> Response:
+    """Choose a dataset and one of the ready-made permissions; then exactly what is signed."""
+    permissions = _permissions(services, me.subject, [])
+    chosen = next((one for one in permissions if one.dataset == dataset), None)
+    if chosen is None or preset not in PRESETS:
+        return render(request, "permission.html", permissions=permissions, presets=PRESETS.values(), dataset=dataset)
+    now = services.clock()
+    before = chosen.consent
+    offered = offer(PRESETS[preset], bytes.fromhex(me.subject), bytes.fromhex(dataset), before.epoch if before else 0,
+                    before.version if before else 0, now, now + DEADLINE_SECONDS)
+    # Salt and commitment are drawn in her browser: the service never knows what connects the ledger with her terms.
+    message = wire("Grant", offered.message) | {"termsCommitment": ""}
+    return render(request, "agree.html", chosen=chosen, preset=PRESETS[preset], message=message,
+                  terms=offered.terms.decode(), notice=notice_points(), narrows=_narrows(before, message, chosen.live))
+
+
+@router.get("/me/stop")
+def show_stop(request: Request, services: Parts, me: Patient, dataset: Hex32 = "") -> Response:
+    """What stopping will do, for one dataset or all that are live."""
+    found = [one for one in _permissions(services, me.subject, []) if one.consent and one.live
+             and dataset in ("", one.dataset)]
+    messages = [{"subject": me.subject, "dataset": one.dataset, "epoch": one.consent.epoch}
+                for one in found if one.consent]
+    return render(request, "stop.html", messages=messages, every=not dataset,
+                  open_runs=_open_runs(services, me.subject, {one.dataset for one in found}))
+
+
+@router.get("/me/stopped")
+def show_stopped(
+    request: Request, services: Parts, me: Patient, tx: Annotated[list[Hex32], Query(max_length=64)] = []  # noqa: B006
+) -> Response:
+    """What became of what she stopped; asks again by itself until everything has stopped."""
+    return render(request, "stopped.html", withdrawals=_withdrawals(services, me.subject, tx), chosen=tx)
+
+
+@router.get("/pages/me/stopped")
+def show_stopped_part(
+    request: Request, services: Parts, me: Patient, tx: Annotated[list[Hex32], Query(max_length=64)] = []  # noqa: B006
+) -> Response:
+    """The part of that page that changes."""
+    return render(request, "part-stopped.html", withdrawals=_withdrawals(services, me.subject, tx), chosen=tx)
+
+
+@router.get("/pages/me/stopped/{tx}/receipt")
+def fetch_withdrawal_receipt(services: Parts, me: Patient, tx: str) -> Response:
+    """Her receipt of one withdrawal, as the command line writes it. Raises NotFound for another's."""
+    found = _withdrawals(services, me.subject, [tx])
+    if not found:
+        raise NotFound("you have no such withdrawal", "look at your own list")
+    reader = Client(services.audience, services.identity, subject=bytes.fromhex(me.subject))
+    receipt = withdrawal_receipt(reader, register.find_receipt(services.engine, tx), found[0])
+    reader.close()
+    return Response(receipt, media_type="application/json",
+                    headers={"Content-Disposition": f'attachment; filename="volens-withdrawal-{tx[:16]}.json"'})
+
+
+def _withdrawals(services: Services, subject: str, chosen: Sequence[str]) -> list[dict[str, Any]]:
+    found = [show_withdrawal(one) for one in aftermath.withdrawals_of(services.engine, subject)]
+    return [one for one in found if not chosen or one["tx"] in chosen]
+
+
+def _permissions(services: Services, subject: str, uses: Sequence[Use]) -> list[Permission]:
+    today = services.clock() // DAY
+    consents = {one.dataset: one for one in register.consents_of(services.engine, subject)}
+    last: dict[str, int] = {}
+    for use in uses:
+        times = [access.time for access, _ in use.tries if access.granted]
+        last[use.dataset] = max([last.get(use.dataset, 0), *times])
+    found = []
+    for one in register.list_datasets(services.engine):
+        consent = consents.get(one.dataset)
+        live = consent is not None and consent.status == 1 and consent.from_day <= today <= consent.until_day
+        found.append(Permission(one.dataset, one.custodian, consent, live, last.get(one.dataset, 0)))
+    return sorted(found, key=lambda one: not one.live)
+
+
+def _uses(services: Services, subject: str) -> list[Use]:
+    """Her accesses, one entry a run: a page of one row an object would hide what happened."""
+    datasets = {permit.permit: permit.dataset for permit in register.list_permits(services.engine)}
+    by_run: dict[str, list[tuple[Access, str]]] = {}
+    for access in register.accesses_of(services.engine, subject):
+        why = reason_of(access.reason).sentence if access.reason else ""
+        by_run.setdefault(access.run, []).append((access, _SAID[access.state].format(why)))
+    asked = {run.run: words.question(run.params) for run in register.list_runs(services.engine)}
+    return [Use(run, datasets[tries[0][0].permit], asked[run], tries) for run, tries in by_run.items()]
+
+
+def _open_runs(services: Services, subject: str, datasets: set[str]) -> dict[str, int]:
+    """How many of her uses are computed, sealed or released now: what stopping meets."""
+    found = {"in progress": 0, "sealed": 0, "released": 0}
+    for use in _uses(services, subject):
+        state = use.tries[0][0].state
+        if use.dataset in datasets and state in found:
+            found[state] += 1
+    return found
+
+
+def _narrows(before: Consent | None, message: Mapping[str, Any], live: bool) -> bool:
+    """Whether the new permission allows less than the one that stands: then running uses stop."""
+    return bool(before and live and (before.purposes & ~message["purposes"] or
+                before.categories & ~message["categories"] or message["untilDay"] < before.until_day))  # fmt: skip

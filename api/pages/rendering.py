@@ -1,0 +1,94 @@
+"""How a page is made and how it fails: one set of templates, every failure as a page in plain words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from starlette.exceptions import HTTPException
+
+from api.doors import LargeRequest
+from api.pages import visitor, words
+from api.problems import problem_of
+from api.services import Services
+
+_TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).resolve().parent / "templates"), autoescape=True,
+                         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+_TEMPLATES.filters.update(short=words.short, day=words.day, role=words.role, state=words.state, purposes=words.purposes,
+                          recipients=words.recipients, categories=words.categories, iso=words.iso,
+                          clock=words.clock, step=words.step, question=words.question)
+
+
+class PageRoute(APIRoute):
+    """Every failure inside a page becomes a page in plain words."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        serve = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await serve(LargeRequest(request.scope, request.receive))
+            except Exception as error:  # every kind of failure has its row in the table of api.problems
+                return page_of(request, error)
+
+        return answer
+
+
+def page_of(request: Request, error: Exception) -> Response:
+    """The problem that an exception stands for, as a page; a script that asked gets it as JSON."""
+    if isinstance(error, RequestValidationError):
+        error = HTTPException(404)  # an address that cannot be, or a form that was not made here
+    answer = problem_of(error)
+    if "text/html" not in request.headers.get("accept", "") and "hx-request" not in request.headers:
+        return answer
+    problem = json.loads(bytes(answer.body))
+    if answer.status_code == 404 and isinstance(error, HTTPException):
+        problem |= {"detail": "There is no such page.", "hint": "Look at the address, or start from the first page."}
+    page = render(request, "problem.html", answer.status_code, problem=problem)
+    if answer.status_code == 401 and "hx-request" in request.headers:
+        page.headers["HX-Refresh"] = "true"  # the whole page says that the session has ended
+    return page
+
+
+async def answer_page(request: Request, error: Exception) -> Response:
+    """For what fails outside a route: an unknown address or method."""
+    return page_of(request, error)
+
+
+def render(request: Request, name: str, status: int = 200, **context: Any) -> HTMLResponse:
+    """A template as a response; every page knows who looks, what time it is and whether people are played."""
+    services: Services = request.app.state.services
+    now, names = services.clock(), names_here(services)
+    common = {
+        "me": visitor.who_looks(request, services), "path": request.url.path, "demo": services.settings.demo,
+        "identity": services.identity_id, "when": lambda seconds: _when(seconds, now),
+        "who": lambda address: _who(address, names),
+    }
+    return HTMLResponse(_TEMPLATES.get_template(name).render(common | context), status)
+
+
+def names_here(services: Services) -> Mapping[str, str]:
+    """Names by address: of the demo's played people; nobody else's are known."""
+    if not services.settings.demo:
+        return {}
+    from api.pages.played import names_of
+
+    return names_of(services.settings.home)
+
+
+def _who(address: str, names: Mapping[str, str]) -> Markup:
+    return Markup("<b>{}</b>").format(names[address]) if address in names else \
+        Markup("<code>{}</code>").format(words.short(address))
+
+
+def _when(seconds: int, now: int) -> Markup:
+    return Markup('<time datetime="{}">{} ({})</time>').format(
+        words.iso(seconds), words.moment(seconds), words.ago(seconds, now))

@@ -1,0 +1,135 @@
+"""Runs: the public list, one run as it goes, and its result for whoever asked for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from api.auth import Parts
+from api.pages import figures, outcome, words
+from api.pages.rendering import PageRoute, render
+from api.pages.visitor import OwnOrigin, SignedIn, Visitor
+from api.routes.runs import RunId, describe_run
+from api.routes.shown import show_summary
+from api.services import Services
+from governance import register
+from governance.errors import NotAllowed, NotFound
+from governance.runs import ENDS
+from governance.sessions import Caller
+from governance.steps import milestones
+
+router = APIRouter(route_class=PageRoute)
+DEADLINE_SECONDS = 3600
+LINES = 200  # of the log on a page
+
+
+@router.get("/runs")
+def show_runs(request: Request, services: Parts, visitor: Visitor) -> Response:
+    """Every run that was ever asked for, newest first: who, in which state, and why."""
+    runs = list_runs(services)
+    mine = [run for run in runs if visitor and run["analyst"] == visitor.account]
+    return render(request, "runs.html", runs=runs, mine={run["run"] for run in mine})
+
+
+def list_runs(services: Services) -> list[dict[str, Any]]:
+    """Every run, newest first, with its question and a line that says why it stands where it stands."""
+    return [_listed(services, run) for run in register.list_runs(services.engine)]
+
+
+def _listed(services: Services, run: register.Run) -> dict[str, Any]:
+    found = show_summary(run) if run.state in ENDS else describe_run(services, run)
+    return found | {"question": words.question(run.params), "line": _line(found)}
+
+
+@router.get("/runs/{run}")
+def show_run(run: RunId, request: Request, services: Parts, visitor: Visitor) -> Response:
+    """One run: where it stands, what it does now, its attempts, and its result."""
+    return render(request, "run.html", seen=0, **_facts(services, run, visitor))
+
+
+@router.get("/pages/runs/{run}/live")
+def show_live(run: RunId, request: Request, services: Parts, visitor: Visitor, seen: int = 0) -> Response:
+    """The parts of that page that change, and the log's lines that came after the first `seen`."""
+    return render(request, "part-run.html", seen=max(0, seen), **_facts(services, run, visitor))
+
+
+@router.get("/runs/{run}/result")
+def show_result(run: RunId, request: Request, services: Parts, me: SignedIn) -> Response:
+    """The released result, opened with the played analyst's key where the demo runs; nowhere else has the server it."""
+    found = _released(services, run, me)
+    if not services.settings.demo:
+        raise NotFound("the key of this result is not here", "open it on your machine: volens result open")
+    from api.pages.played import open_result
+
+    shown = figures.describe(*open_result(services, found, me.account))
+    return render(request, "result.html", found=found, **shown)
+
+
+@router.post("/pages/runs/{run}/result", dependencies=[OwnOrigin])
+async def check_result(run: RunId, request: Request, services: Parts, me: SignedIn) -> Response:
+    """A result that its analyst opened on her machine: checked against the ledger, shown, and never stored."""
+    found = _released(services, run, me)
+    opened = outcome.check_opened(found, await request.body())
+    shown = await run_in_threadpool(figures.describe, *opened)
+    return render(request, "part-result.html", found=found, **shown)
+
+
+def _released(services: Services, run: str, me: Caller) -> dict[str, Any]:
+    """A run's description for its own analyst. Raises NotAllowed for others, NotFound before its release."""
+    found = describe_run(services, register.find_run(services.engine, run))
+    if found["analyst"] != me.account:
+        raise NotAllowed("only the analyst who asked for the run may see its result", "sign in with the analyst's key")
+    if found["state"] != "released":
+        raise NotFound("the run has no released result", "wait until two checkers have released it")
+    return found
+
+
+def _facts(services: Services, run: str, visitor: Caller | None) -> dict[str, Any]:
+    services.projection.sync()
+    found = describe_run(services, register.find_run(services.engine, run))
+    happened = milestones(services.engine, run)
+    permit = register.find_permit(services.engine, found["permit"])
+    own = visitor is not None and visitor.account == found["analyst"]
+    cancel = {"run": run, "deadline": services.clock() + DEADLINE_SECONDS}
+    return {"run": found, "need": permit.need, "kinds": permit.categories, "stages": _stages(found, happened),
+            "ended": found["state"] in (*ENDS, "failed"), "own": own, "cancel": cancel,
+            "line": _line(found), "log": found["progress"][-LINES:], "requested": happened["RunRequested"]}
+
+
+def _stages(run: dict[str, Any], happened: dict[str, tuple[int, int]]) -> list[dict[str, Any]]:
+    """The five stages of a run with the block that recorded each; `mark` is done, now or "" (not yet)."""
+    names = {"requested": "RunRequested", "authorised": "RunAuthorised", "computing": "", "sealed": "Sealed",
+             "released": "Released"}
+    at = {"queued": 0, "authorised": 1, "computing": 2, "sealed": 3, "released": 4}.get(run["state"])
+    stages = []
+    for number, (stage, event) in enumerate(names.items()):
+        block = happened[event][0] if event in happened else None
+        if at is None:  # it ended on the way: what was recorded stays true
+            mark = "done" if block or (stage == "computing" and "Sealed" in happened) else ""
+        else:
+            mark = "done" if number < at or run["state"] == "released" else "now" if number == at else ""
+        stages.append({"name": stage, "block": block if mark else None, "mark": mark})
+    return stages
+
+
+def _line(run: dict[str, Any]) -> str:
+    """Why the run stands where it stands, in one line."""
+    reason = run["reason"]["sentence"] if run["reason"] else ""
+    match run["state"]:
+        case "failed":
+            return _sentence(run["failure"])
+        case "queued" | "authorised" | "computing":
+            now = f"now: {words.step(run['progress'][-1]['step'])}" if run["progress"] else "it is about to begin"
+            return reason or _sentence(run["waiting"] or now)
+        case "sealed":
+            signed = len(run["decision"]["checkers"]) if run["decision"] else 0
+            return f"Two checkers look at the output before anybody else does; {signed} of 2 have signed."
+        case "released":
+            return "Two checkers released the result to the analyst, and everybody in it was willing in that block."
+    return reason or "The analyst cancelled it."
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

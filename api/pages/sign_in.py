@@ -1,0 +1,73 @@
+"""Signing in and out: the same challenge and signature as anybody's, and a cookie that only our own pages set."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
+from pydantic import Field
+
+from api.auth import AUDITOR, Parts
+from api.pages.rendering import PageRoute, render
+from api.pages.visitor import COOKIE, OwnOrigin
+from api.schemas import Incoming
+from chain.signatures import typed_data
+from governance import sessions
+from governance.sessions import SESSION_SECONDS, Caller
+
+router = APIRouter(route_class=PageRoute)
+SIGNED_HERE = ("SignIn", "Grant", "Revoke", "Cancel")
+ANALYST = 4
+_AFTER = re.compile(r"/(me|runs|trail)([/?][A-Za-z0-9/?=&_-]*)?")
+
+
+class SessionBody(Incoming):
+    token: Annotated[str, Field(min_length=1, max_length=100)]
+
+
+@router.get("/sign-in")
+def show_sign_in(request: Request, services: Parts, next: str = "") -> Response:
+    """Choose a key; where the demo's people are played, choose one of them."""
+    people: list[Any] = []
+    if services.settings.demo:
+        from api.pages.played import list_people
+
+        people = list_people(services)
+    return render(request, "sign-in.html", people=people, after=next if _AFTER.fullmatch(next) else "")
+
+
+@router.get("/pages/signing")
+def show_signing(services: Parts) -> Response:
+    """What a script needs to sign: fields and EIP-712 domain of each kind of message that pages sign."""
+    domain = services.ledger.domain
+    return JSONResponse({kind: {
+        "name": kind, "fields": typed_data()["types"][kind],
+        "domain": domain.for_type(kind) | {"salt": domain.salt.hex()}} for kind in SIGNED_HERE})
+
+
+@router.post("/pages/session", dependencies=[OwnOrigin])
+def keep_session(body: SessionBody, services: Parts) -> Response:
+    """Put a session's token into the cookie. Raises NotSignedIn for a token that opens nothing."""
+    services.projection.sync()
+    caller = sessions.caller_of(services.engine, services.projection.fold, body.token, services.clock())
+    answer = JSONResponse({"next": _first_page(caller)})
+    answer.set_cookie(COOKIE, body.token, max_age=SESSION_SECONDS, path="/", httponly=True, samesite="strict",
+                      secure=services.audience.startswith("https:"))
+    return answer
+
+
+@router.post("/pages/sign-out", dependencies=[OwnOrigin])
+def sign_out(request: Request, services: Parts) -> Response:
+    """End the session, here and in the browser."""
+    sessions.end(services.engine, request.cookies.get(COOKIE, ""))
+    answer = RedirectResponse("/", 303)
+    answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+    return answer
+
+
+def _first_page(caller: Caller) -> str:
+    if caller.subject:
+        return "/me"
+    return {ANALYST: "/runs", AUDITOR: "/trail"}.get(caller.role, "/")

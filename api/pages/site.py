@@ -1,0 +1,66 @@
+"""The pages put together, and which requests are theirs.
+
+A request that asks for HTML is for the pages, and so is anything under /pages/; everything else is for the doors. So
+one address, e.g. /runs, shows a page to people and JSON to programs.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.pages import home, patient, runs, sign_in, trail
+from api.pages.rendering import answer_page
+from api.services import Services
+
+STATIC = Path(__file__).resolve().parent / "static"
+CSP = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+
+
+def create_pages(services: Services) -> FastAPI:
+    """The pages over these services, with the demo's played people where the settings say so."""
+    pages = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    pages.state.services = services
+    for router in (home.router, sign_in.router, patient.router, runs.router, trail.router):
+        pages.include_router(router)
+    if services.settings.demo:
+        from api.pages import played
+
+        played.check_home(services.settings)
+        pages.include_router(played.router)
+    pages.mount("/pages/static", StaticFiles(directory=STATIC))
+    pages.add_exception_handler(HTTPException, answer_page)
+    return pages
+
+
+class Front:
+    """Sends each request to the pages or past them, and gives what the pages answer their headers."""
+
+    def __init__(self, app: ASGIApp, pages: ASGIApp) -> None:
+        self._doors, self._pages = app, pages
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not is_page(scope):
+            await self._doors(scope, receive, send)
+            return
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # Not no-referrer: with it a browser hides the origin of a form, which we check.
+                headers = MutableHeaders(scope=message)
+                headers.update({"Content-Security-Policy": CSP, "Referrer-Policy": "same-origin", "Vary": "Accept"})
+                if scope["path"].startswith("/pages/static/"):
+                    headers["Cache-Control"] = "no-cache"  # kept, but asked for by its hash each time
+            await send(message)
+
+        await self._pages(scope, receive, send_with_headers)
+
+
+def is_page(scope: Scope) -> bool:
+    """Whether a request is for the pages."""
+    return scope["path"].startswith("/pages/") or "text/html" in Headers(scope=scope).get("accept", "")

@@ -1,0 +1,111 @@
+"""The trail as a list that can be filtered, and one step of it checked again before one's eyes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+from urllib.parse import urlencode
+
+from eth_utils.address import is_address, to_checksum_address
+from fastapi import APIRouter, Path, Query, Request, Response
+
+from api.auth import AUDITOR, PROTECTION, Parts
+from api.pages import sentences
+from api.pages.rendering import PageRoute, names_here, render
+from api.pages.visitor import OwnOrigin, SignedIn, Visitor
+from governance.errors import NotAllowed, RequestInvalid, reasons
+from governance.recheck import Recheck
+from governance.sessions import Caller
+from governance.steps import Step, Wanted, find_step, list_steps
+
+router = APIRouter(route_class=PageRoute)
+PAGE = 20
+SHOWN_EVENTS = 12  # of one step
+_ONE_AT_A_TIME = threading.Lock()  # a check executes the whole law again
+Id = Annotated[str, Query(pattern=r"^([0-9a-f]{64})?$")]
+Number = Annotated[str, Query(pattern=r"^[0-9]{0,15}$")]
+Count = Annotated[int, Path(ge=1, le=(1 << 53) - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One step for the template; `details` is (event, fields) of what may be shown to this visitor."""
+
+    step: Step
+    kind: str
+    sentence: str
+    refused: bool
+    run: str
+    details: list[tuple[str, list[tuple[str, str]]]]
+    hidden: int
+
+
+@router.get("/trail")
+def show_trail(
+    request: Request, services: Parts, visitor: Visitor, kind: str = "", subject: Id = "", run: Id = "",
+    actor: str = "", reason: Number = "", first: Number = "", last: Number = "", since: str = "", until: str = "",
+    before: Number = "",
+) -> Response:
+    """Steps, newest first, a page of them at a time. Whoever is no auditor sees no single person in it."""
+    everything = _sees_everything(visitor)
+    if subject and not everything:
+        raise NotAllowed("only an auditor may look for a person", "a patient finds her own uses on her own page")
+    given = {"kind": kind, "subject": subject, "run": run, "actor": actor, "reason": reason, "first": first,
+             "last": last, "since": since, "until": until}
+    steps = list_steps(services.engine, _wanted(given), int(before or 0), PAGE + 1)
+    shown = steps[:PAGE]
+    older = urlencode({name: value for name, value in given.items() if value} | {"before": str(shown[-1].count)}) \
+        if len(steps) > PAGE else ""
+    names = names_here(services)
+    return render(request, "trail.html", rows=[_row(step, names, everything, subject) for step in shown], given=given,
+                  kinds=sentences.KINDS, reasons=reasons().values(), everything=everything, older=older,
+                  filtered=any(given.values()), before=before)
+
+
+@router.post("/pages/trail/{count}/verify", dependencies=[OwnOrigin])
+def verify_step(count: Count, request: Request, services: Parts, me: SignedIn) -> Response:
+    """Check one step again and show each check with its time."""
+    step = find_step(services.engine, count)
+    with _ONE_AT_A_TIME:
+        checks = Recheck(services.ledger, services.engine, services.projection, services.bucket, services.witness,
+                         step).checks()
+    row = _row(step, names_here(services), _sees_everything(me), "")
+    return render(request, "part-verify.html" if "hx-request" in request.headers else "verify.html",
+                  row=row, checks=checks, failed=sum(one.state == "no" for one in checks),
+                  unchecked=sum(one.state == "not-checked" for one in checks))
+
+
+def _sees_everything(visitor: Caller | None) -> bool:
+    return visitor is not None and visitor.role in (AUDITOR, PROTECTION)
+
+
+def _row(step: Step, names: Mapping[str, str], everything: bool, subject: str) -> Row:
+    found = sentences.details(step.events, everything, subject)
+    run = next((event.run for event in step.events if event.run), "")
+    return Row(step, sentences.kind_of(step), sentences.sentence(step, names), sentences.is_refusal(step), run,
+               found[:SHOWN_EVENTS], len(step.events) - min(len(found), SHOWN_EVENTS))
+
+
+def _wanted(given: dict[str, str]) -> Wanted:
+    """The filter as the register takes it. Raises RequestInvalid."""
+    kind, actor = given["kind"], given["actor"].strip()
+    if kind and kind not in sentences.KINDS:
+        raise RequestInvalid("there is no such kind of step", "choose one of the list")
+    if actor and not is_address(actor):
+        raise RequestInvalid("an actor is an address: 0x and 40 hex digits", "copy it from a step")
+    return Wanted(sentences.KINDS[kind][1] if kind else (), given["subject"], given["run"],
+                  to_checksum_address(actor) if actor else "", int(given["reason"] or 0), int(given["first"] or 0),
+                  int(given["last"] or 0), _start_of(given["since"]), _start_of(given["until"], 1))
+
+
+def _start_of(date: str, later: int = 0) -> int:
+    """Seconds at which a UTC day begins (`later` days after it), 0 for none. Raises RequestInvalid."""
+    if not date:
+        return 0
+    try:
+        return int(datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) + later * 86_400
+    except ValueError:
+        raise RequestInvalid("a day is written as 2026-11-24", "choose it from the calendar") from None

@@ -1,0 +1,264 @@
+"""Figures of a released result as inline SVG: pure functions of what was printed, without a number of their own.
+
+Each answers one `<svg role="img" aria-label="…">` for a page under a strict content policy: no style element or
+attribute, script or outer reference; text stays text, and ids begin with `name`, so that several stand in one page.
+Axes and text take the page's text colour. A figure that was withheld says so; it is never drawn as zero. The same
+input gives the same bytes. matplotlib is loaded by the first figure, not by the import of this module.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from math import log10
+from typing import TYPE_CHECKING, Any, TypeVar
+from xml.etree import ElementTree
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, BLUE, ORANGE, GREY = "#010203", "#3b82d6", "#d2691e", "#8a8f98"  # INK is written as the page's text colour
+WIDTH = 5.0  # inches at 72 units each
+MOST_POINTS = 260  # of one scatter
+MOST_TEXT = 44  # characters of a label
+WITHHELD = "withheld"
+_NUMBER = re.compile(r"-?\d+\.\d{3,}")
+_DECLARATION = re.compile(r"([a-z-]+): *((?:[^;']|'[^']*')+)")
+_X = TypeVar("_X")
+_XLINK = "{http://www.w3.org/1999/xlink}href"
+
+
+def auc_intervals(rows: Sequence[Mapping[str, Any]], name: str) -> str:
+    """AUC of each model and layer with its 95 % interval, in percent; the line at 50 is chance."""
+    shown = list(reversed(rows))
+    labels = [_plain(f"{row['model']}, {row['layer']}") for row in shown]
+    figure, axes = _axes(0.9 + 0.3 * len(shown))
+    axes.axvline(50, color=GREY, linestyle="--", linewidth=1)
+    for at, row in enumerate(shown):
+        if "auc" not in row or "auc_interval" not in row:
+            axes.text(51, at, WITHHELD, va="center", fontstyle="italic")
+            continue
+        low, high = row["auc_interval"]
+        axes.plot([low, high], [at, at], color=BLUE, linewidth=2)
+        axes.plot([row["auc"]], [at], "o", color=BLUE, markersize=6)
+    axes.set_yticks(range(len(shown)), labels)
+    axes.set_ylim(-0.6, len(shown) - 0.4)
+    axes.set_xlim(min([30, *(row["auc_interval"][0] - 2 for row in rows if "auc_interval" in row)]), 100)
+    axes.set_xlabel("AUC in percent, with 95 % interval; dashed: chance")
+    said = [f"{row['model']} {row['layer']} {row['auc']}" if "auc" in row else f"{row['model']} {row['layer']} withheld"
+            for row in rows]  # fmt: skip
+    return _svg(figure, name, "AUC of each model in percent: " + ", ".join(said))
+
+
+def roc_curve(points: Sequence[Sequence[float]], name: str) -> str:
+    """(false positive, true positive) rates in percent, on a grid of at least ten people a step."""
+    figure, axes = _axes(3.2)
+    axes.plot([0, 100], [0, 100], color=GREY, linestyle="--", linewidth=1)
+    _curve(axes, points)
+    axes.set_xlabel("false alarms among those without the outcome, %")
+    axes.set_ylabel("found among those with it, %")
+    said = f"{len(points)} points, each step at least ten people" if points else WITHHELD
+    return _svg(figure, name, f"ROC curve: {said}; the dashed line is chance")
+
+
+def calibration(groups: Sequence[Sequence[float]], name: str) -> str:
+    """(predicted, observed) percent by groups of rising predicted chance."""
+    figure, axes = _axes(3.2)
+    axes.plot([0, 100], [0, 100], color=GREY, linestyle="--", linewidth=1)
+    _curve(axes, groups)
+    axes.set_xlabel("predicted chance, %")
+    axes.set_ylabel("observed, %")
+    said = ", ".join(f"{one} predicted and {other} observed" for one, other in groups) if groups else WITHHELD
+    return _svg(figure, name, f"Calibration in percent: {said}; the dashed line is perfect")
+
+
+def flow_chart(steps: Sequence[Mapping[str, Any]], name: str) -> str:
+    """How many people are left after each step ({step, people}); a small step was merged before it came here."""
+    return bars([(str(one["step"]), one.get("people")) for one in steps], name, unit="people left, rounded to 5")
+
+
+def manhattan(hits: Sequence[Mapping[str, Any]], name: str) -> str:
+    """-log10 p of the reported variants ({variant "chromosome:position:…", p}) along the genome.
+
+    Only the variants that the people's number pays for were reported; nothing is drawn for the others.
+    """
+    figure, axes = _axes(2.6)
+    placed = sorted(_thinned([(_place(str(hit["variant"])), _minus_log10(str(hit["p"]))) for hit in hits]))
+    order = list(dict.fromkeys(chromosome for (chromosome, _), _ in placed))
+    for number, chromosome in enumerate(order):
+        mine = [(position, height) for (one, position), height in placed if one == chromosome]
+        last = max(position for position, _ in mine) or 1
+        xs = [number + 0.08 + 0.84 * position / last for position, _ in mine]
+        axes.plot(xs, [height for _, height in mine], "o", color=(BLUE, ORANGE)[number % 2], markersize=3.5)
+    axes.set_xticks([number + 0.5 for number in range(len(order))], [_plain(label) for _, label in order])
+    axes.set_xlim(0, max(1, len(order)))
+    axes.set_ylim(0, max([1.0, *(height for _, height in placed)]) * 1.1)
+    axes.set_xlabel("chromosome (only reported variants)")
+    axes.set_ylabel("strength, −log10 p")
+    if not hits:
+        _say_withheld(axes)
+    return _svg(figure, name, f"Association by chromosome: {len(hits)} reported variants" if hits
+                else "Association by chromosome: withheld")  # fmt: skip
+
+
+def qq(quantiles: Sequence[Sequence[Any]], name: str) -> str:
+    """(expected, observed) -log10 p at ranks with at least ten variants between two of them."""
+    figure, axes = _axes(3.0)
+    points = _thinned([(float(expected), float(observed)) for expected, observed in quantiles])
+    top = max([1.0, *(value for point in points for value in point)]) * 1.05
+    axes.plot([0, top], [0, top], color=GREY, linestyle="--", linewidth=1)
+    if points:
+        axes.plot([x for x, _ in points], [y for _, y in points], "o", color=BLUE, markersize=3.5)
+    else:
+        _say_withheld(axes)
+    axes.set_xlim(0, top)
+    axes.set_ylim(0, top)
+    axes.set_xlabel("expected if no variant mattered, −log10 p")
+    axes.set_ylabel("observed, −log10 p")
+    said = f"{len(points)} quantiles" if points else WITHHELD
+    return _svg(figure, name, f"Observed against expected strength: {said}; on the dashed line nothing stands out")
+
+
+def timeline(spans: Sequence[tuple[str, float, float]], name: str, unit: str = "seconds") -> str:
+    """(what, start, end), first above; one with start = end is a moment."""
+    figure, axes = _axes(0.8 + 0.3 * len(spans))
+    end = max([0.001, *(stop for _, _, stop in spans)])
+    for at, (_, start, stop) in enumerate(reversed(spans)):
+        if stop > start:
+            axes.barh(at, stop - start, left=start, height=0.5, color=BLUE)
+        else:
+            axes.plot([start], [at], "D", color=ORANGE, markersize=6)
+        axes.annotate(_figures(stop), (stop, at), (7, 0), textcoords="offset points", va="center")
+    axes.set_yticks(range(len(spans)), [_plain(what) for what, _, _ in reversed(spans)])
+    axes.set_xlim(-0.02 * end, 1.15 * end)
+    axes.set_ylim(-0.6, len(spans) - 0.4)
+    axes.set_xlabel(unit)
+    said = ", ".join(f"{what} at {_figures(stop)}" for what, _, stop in spans)
+    return _svg(figure, name, f"Timeline in {unit}: {said}")
+
+
+def bars(pairs: Sequence[tuple[str, float | None]], name: str, unit: str = "") -> str:
+    """(what, value) as horizontal bars, first above; None is one that was withheld or not measured."""
+    figure, axes = _axes(0.8 + 0.3 * len(pairs))
+    top = max([0.0, *(value for _, value in pairs if value is not None)]) or 1.0
+    for at, (_, value) in enumerate(reversed(pairs)):
+        if value is not None:
+            axes.barh(at, value, height=0.55, color=BLUE)
+        axes.annotate("not shown" if value is None else _figures(value), (value or 0, at), (4, 0),
+                      textcoords="offset points", va="center", fontstyle="italic" if value is None else "normal")
+    axes.set_yticks(range(len(pairs)), [_plain(what) for what, _ in reversed(pairs)])
+    axes.set_xlim(0, 1.25 * top)
+    axes.xaxis.set_major_formatter("{x:,g}")
+    axes.locator_params(axis="x", nbins=5)
+    axes.set_ylim(-0.6, len(pairs) - 0.4)
+    axes.set_xlabel(unit)
+    said = ", ".join(f"{what} {'not shown' if value is None else _figures(value)}" for what, value in pairs)
+    return _svg(figure, name, f"{unit or 'Figures'}: {said}")
+
+
+@cache
+def _library() -> None:
+    """Load matplotlib once; its settings are for the whole process, and nothing else of ours draws."""
+    import matplotlib
+
+    matplotlib.rcParams.update({
+        "svg.hashsalt": "volens", "svg.fonttype": "none", "text.parse_math": False, "font.size": 9.5,
+        "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.facecolor": "none",
+    })  # fmt: skip
+
+
+def _axes(height: float) -> tuple[Figure, Axes]:
+    _library()
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _curve(axes: Axes, points: Sequence[Sequence[float]]) -> None:
+    """A line through percent pairs, or the word that there is none."""
+    if points:
+        axes.plot([x for x, _ in points], [y for _, y in points], "o-", color=BLUE, linewidth=2, markersize=4)
+    else:
+        _say_withheld(axes)
+    axes.set_xlim(0, 102)
+    axes.set_ylim(0, 102)
+
+
+def _thinned(points: Sequence[tuple[_X, float]]) -> list[tuple[_X, float]]:
+    """At most MOST_POINTS, the high ones first: they are what is looked for."""
+    ranked = sorted(points, key=lambda point: -point[1])
+    whole, rest = ranked[: MOST_POINTS // 2], ranked[MOST_POINTS // 2 :]
+    return whole + rest[:: max(1, -(-2 * len(rest) // MOST_POINTS))]
+
+
+def _say_withheld(axes: Axes) -> None:
+    axes.text(0.6, 0.2, WITHHELD, transform=axes.transAxes, ha="center", va="center", fontstyle="italic")
+
+
+def _place(variant: str) -> tuple[tuple[int, str], float]:
+    """((order, chromosome), position) of "1:12345:A>G"; sex and other chromosomes come after the numbered ones."""
+    chromosome, _, rest = variant.partition(":")
+    chromosome, position = chromosome.removeprefix("chr"), rest.partition(":")[0]
+    order = int(chromosome) if chromosome.isdecimal() and len(chromosome) < 3 else 99
+    return (order, chromosome), float(position) if position.isdecimal() and len(position) < 12 else 0.0
+
+
+def _minus_log10(p: str) -> float:
+    return -log10(max(float(p), 1e-300))
+
+
+def _plain(text: str) -> str:
+    """A label of any origin: printable, and short enough to leave room for the plot."""
+    text = "".join(sign if sign.isprintable() else " " for sign in text)
+    return text if len(text) <= MOST_TEXT else text[: MOST_TEXT - 1] + "…"
+
+
+def _figures(value: float) -> str:
+    """A number as people write it: whole with separators, or at most three digits."""
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def _svg(figure: Figure, name: str, label: str) -> str:
+    """The drawing as an inline element that a strict content policy lets through."""
+    written = io.StringIO()
+    figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
+    root = ElementTree.fromstring(written.getvalue())  # noqa: S314 (written by matplotlib the line before)
+    for parent in root.iter():
+        for child in [one for one in parent if one.tag.rpartition("}")[2] in ("metadata", "style")]:
+            parent.remove(child)
+    used = set(re.findall(r'(?:href="|url\()#([\w.-]+)', written.getvalue()))
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        element.attrib = _attributes(element.attrib, name, used)
+        element.tail = None
+        element.text = element.text if element.tag == "text" else None
+    box = root.get("viewBox", "0 0 1 1").split()
+    root.attrib = {
+        "xmlns": "http://www.w3.org/2000/svg", "role": "img", "aria-label": " ".join(label.split()),
+        "class": "plot", "viewBox": " ".join(box), "width": str(round(float(box[2]) * 4 / 3)),
+        "height": str(round(float(box[3]) * 4 / 3)), "font-family": "sans-serif", "stroke-linejoin": "round",
+    }  # fmt: skip
+    return ElementTree.tostring(root, encoding="unicode").replace(INK, "currentColor")
+
+
+def _attributes(given: Mapping[str, str], name: str, used: set[str]) -> dict[str, str]:
+    """Style declarations as attributes, ids under `name` and only where something refers to them, short numbers."""
+    kept: dict[str, str] = {}
+    for key, value in given.items():
+        if key == "style":
+            kept |= {what: said.strip() for what, said in _DECLARATION.findall(value) if what != "font-family"}
+        elif key == "id":
+            kept |= {"id": f"{name}-{value}"} if value in used else {}
+        elif key == _XLINK:
+            kept["href"] = f"#{name}-{value[1:]}"
+        else:
+            kept[key] = value.replace("\n", "")
+    return {
+        key: _NUMBER.sub(lambda found: f"{float(found[0]):.2f}", value).replace("url(#", f"url(#{name}-")
+        for key, value in kept.items()
+    }

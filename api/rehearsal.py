@@ -1,0 +1,32 @@
+"""A run rehearsed on invented people, before anybody is asked for a permit: how long it takes, what would come out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from api.childprocess import AttemptEnded, ForkServer
+from api.errors import NotServing, UsageError
+
+
+def rehearse(
+    children: ForkServer, params: bytes, people: int, device: str, tell: Callable[[str, float], None]
+) -> dict[str, Any]:
+    """{result, disclosure (JSON texts), record} of canonical parameters. Raises UsageError, NotServing."""
+    try:
+        child = children.child()
+        try:
+            child.say({"params": params.decode(), "rehearse": people, "device": device})
+            while True:
+                said, _ = child.hear()
+                match said["say"]:
+                    case "progress":
+                        tell(said["step"], said["fraction"])
+                    case "rehearsed":
+                        return said
+                    case _:
+                        raise UsageError(str(said["message"]), str(said["hint"]))
+        finally:
+            child.end()
+    except AttemptEnded as ended:
+        raise NotServing(f"the rehearsal ended: {ended}", "try it with fewer people or a smaller model") from None

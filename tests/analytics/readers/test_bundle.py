@@ -1,0 +1,98 @@
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from fhir_files import ATC, CM, LOINC, RXNORM, VERIFICATION, bundle, concept, condition, mutated, observation, order
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analytics.errors import PayloadError
+from analytics.readers.chart import read_chart
+from analytics.readers.codes import UCUM
+from analytics.readers.fhir import split_bundle
+
+SUBJECT = "ab" * 32
+STRANGER = "urn:volens:subject:" + "cd" * 32
+
+
+def spoilt(spoil: Callable[[dict[str, Any]], object]) -> bytes:
+    whole = json.loads(bundle(condition((CM, "C50.911"), id="c"), observation(id="o")))
+    spoil(whole)
+    return json.dumps(whole).encode()
+
+
+def resource_of(whole: dict[str, Any], at: int) -> dict[str, Any]:
+    found: dict[str, Any] = whole["entry"][at]["resource"]
+    return found
+
+
+BAD: dict[str, bytes] = {
+    "not JSON": b"Canary",
+    "a list": b"[]",
+    "NaN": bundle(observation()).replace(b": 7", b": NaN"),
+    "duplicate key": bundle().replace(b'"type":', b'"type": "collection", "type":'),
+    "deep": bundle().replace(b'"p"', b"[" * 40 + b"]" * 40),
+    "R5 bundle type": bundle(kind="subscription-notification"),
+    "a document": bundle(kind="document"),
+    "one page": bundle(link=[{"relation": "next", "url": "https://Canary"}]),
+    "no entries": spoilt(lambda b: b.update(entry=[])),
+    "entry without resource": spoilt(lambda b: b["entry"].append({"fullUrl": "urn:uuid:1"})),
+    "entry as text": spoilt(lambda b: b["entry"].append("Canary")),
+    "unknown type": spoilt(lambda b: b["entry"].append({"resource": {"resourceType": "Canary"}})),
+    "type as list": spoilt(lambda b: b["entry"].append({"resource": {"resourceType": ["Patient"]}})),
+    "no patient": spoilt(lambda b: b.update(entry=[{"resource": {"resourceType": "Encounter"}}])),
+    "two patients": bundle({"resourceType": "Patient", "id": "q"}),
+    "another subject": spoilt(lambda b: resource_of(b, 1)["subject"].update(reference="Patient/q")),
+    "another volens subject": spoilt(lambda b: resource_of(b, 1)["subject"].update(reference=STRANGER)),
+    "another patient's claim": spoilt(lambda b: b["entry"].append(
+        {"resource": {"resourceType": "Claim", "patient": {"reference": "Patient/q"}}})),
+    "no subject": spoilt(lambda b: resource_of(b, 2).pop("subject")),
+    "subject by name": spoilt(lambda b: resource_of(b, 2).update(subject={"display": "Canary"})),
+    "same id": spoilt(lambda b: b["entry"].append(b["entry"][1])),
+    "same fullUrl": spoilt(lambda b: [entry.update(fullUrl="urn:uuid:1") for entry in b["entry"]]),
+    "status unknown to R4": spoilt(lambda b: resource_of(b, 2).update(status="Canary")),
+    "no status": spoilt(lambda b: resource_of(b, 2).pop("status")),
+    "verification unknown to R4": spoilt(lambda b: resource_of(b, 1).update(verificationStatus=concept(
+        (VERIFICATION, "Canary")))),
+    "gender unknown to R4": spoilt(lambda b: resource_of(b, 0).update(gender="Canary")),
+    "intent unknown to R4": bundle(order((ATC, "L01EX02"), intent="Canary")),
+    "comparator unknown to R4": bundle(observation(
+        valueQuantity={"value": 1, "comparator": "Canary", "system": UCUM, "code": "%"})),
+    "R5 medication": bundle({**order(), "medication": {"concept": concept((RXNORM, "36437"))}}),
+    "unknown element": spoilt(lambda b: resource_of(b, 1).update(canary="Canary")),
+    "impossible date": spoilt(lambda b: resource_of(b, 1).update(onsetDateTime="2019-02-30")),
+    "two values": spoilt(lambda b: resource_of(b, 2).update(valueBoolean=True)),
+    "code as number": spoilt(lambda b: resource_of(b, 1).update(code=7)),
+    "subject as number": spoilt(lambda b: resource_of(b, 1).update(subject=7)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("payload", BAD.values(), ids=BAD.keys())
+def test_a_file_that_cannot_be_trusted_is_refused_whole(payload: bytes) -> None:
+    with pytest.raises(PayloadError) as refused:
+        split_bundle(payload, SUBJECT)
+    assert "Canary" not in str(refused.value) + refused.value.hint
+    assert refused.value.__cause__ is None
+    assert refused.value.__suppress_context__ or refused.value.__context__ is None
+
+
+def test_a_subject_is_64_hex_characters() -> None:
+    with pytest.raises(PayloadError):
+        split_bundle(bundle(), "Canary")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_mutated_file_is_split_or_refused_and_raises_nothing_else(data: st.DataObject) -> None:
+    whole = json.loads(bundle(condition((CM, "C50.911")), observation(component=[
+        {"code": concept((LOINC, "8480-6")), "valueQuantity": {"value": 120, "system": UCUM, "code": "mm[Hg]"}}
+    ]), order((ATC, "L01EX02"), reasonCode=[concept((CM, "I10"))])))  # fmt: skip
+    mutated(whole, data)
+    try:
+        found = split_bundle(json.dumps(whole).encode(), SUBJECT)
+    except PayloadError:
+        return
+    report: Any = found.report
+    assert sum(sum(report[part].values()) for part in ("kept", "held back", "not taken")) == report["seen"]
+    read_chart(found.records, SUBJECT)

@@ -1,0 +1,370 @@
+import copy
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fhir.resources.R4B.bundle import Bundle
+from fhir_files import (
+    ABOUT,
+    ACT_CODE,
+    ATC,
+    CM,
+    CONFIDENTIALITY,
+    LOINC,
+    PCS,
+    RXNORM,
+    VERIFICATION,
+    bundle,
+    concept,
+    condition,
+    observation,
+    order,
+    procedure,
+)
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from analytics.errors import PayloadError
+from analytics.readers.chart import read_chart
+from analytics.readers.codes import LOCAL, SENSITIVE, SHIPPED, UCUM, URIS, Coding, load_value_sets, sensitive_categories
+from analytics.readers.fhir import Split, bundle_of, split_bundle
+
+SUBJECT = "ab" * 32
+SYNTHEA = Path(__file__).parents[2] / "data" / "synthea"
+FILES = sorted(SYNTHEA.glob("*.json.gz"))
+SNOMED = "http://snomed.info/sct"
+
+
+def split(*resources: dict[str, Any]) -> Split:
+    return split_bundle(bundle(*resources), SUBJECT)
+
+
+def entries_of(record: bytes) -> list[dict[str, Any]]:
+    return [entry["resource"] for entry in json.loads(record)["entry"]]
+
+
+def only(*resources: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+    """Category and reduced form of the one resource kept beside the patient."""
+    ((category, record),) = [item for item in split(*resources).records.items() if item[0] != 0]
+    (resource,) = entries_of(record)
+    return category, resource
+
+
+def held(*resources: dict[str, Any]) -> Any:
+    found = split(*resources)
+    assert set(found.records) == {0}
+    return found.report["held back"]
+
+
+def codings_in(value: Any) -> Iterator[Coding]:
+    if isinstance(value, dict):
+        if "system" in value and "code" in value:
+            yield Coding(value["system"], value["code"])
+        for item in value.values():
+            yield from codings_in(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from codings_in(item)
+
+
+# --- what is kept ---------------------------------------------------------------------------------------------
+
+
+def test_each_type_goes_to_its_category() -> None:
+    found = split(condition((CM, "C50.911")), observation(), order((ATC, "L01EX02")), procedure())
+    assert {category: len(entries_of(record)) for category, record in found.records.items()} == dict.fromkeys(
+        range(5), 1
+    )
+    assert found.report["kept"] == {"0": 1, "1": 1, "2": 1, "3": 1, "4": 1}
+
+
+def test_lifestyle_has_its_own_category() -> None:
+    steps = observation((LOINC, "41950-7"), valueQuantity={"value": 8000, "system": UCUM, "code": "1/d"})
+    assert only(steps)[0] == 9
+
+
+def test_nothing_that_names_anybody_is_kept() -> None:
+    patient = {
+        "resourceType": "Patient", "id": "Canary-1", "gender": "female", "birthDate": "1960-05-17",
+        "deceasedDateTime": "2019-08-07", "name": [{"family": "Canary"}], "telecom": [{"value": "Canary"}],
+        "address": [{"city": "Canary"}], "identifier": [{"system": "urn:x", "value": "Canary"}],
+        "contact": [{"name": {"text": "Canary"}}], "maritalStatus": {"text": "Canary"},
+        "extension": [{"url": "urn:Canary", "valueString": "Canary"}],
+        "text": {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml"><script>Canary</script></div>'},
+    }
+    about = {"subject": {"reference": "Patient/Canary-1", "display": "Canary"}}
+    noisy = {
+        **about, "id": "Canary-2", "note": [{"text": "Canary"}], "meta": {"tag": [{"display": "Canary"}]},
+        "encounter": {"reference": "Encounter/Canary"}, "extension": [{"url": "urn:Canary", "valueString": "Canary"}],
+        "text": patient["text"], "contained": [{"resourceType": "Patient", "id": "c", "name": [{"text": "Canary"}]}],
+    }
+    code = {"coding": [{"system": LOINC, "code": "4548-4", "display": "Canary", "version": "Canary"}], "text": "Canary"}
+    amount = {"value": 7, "unit": "Canary", "system": UCUM, "code": "%"}
+    resources = [
+        patient,
+        {**observation(), **noisy, "code": code, "valueQuantity": amount, "performer": [{"display": "Canary"}]},
+        {**condition((CM, "C50.911")), **noisy, "recorder": {"display": "Canary"}}, {**procedure(), **noisy},
+    ]
+    del resources[1]["valueInteger"]
+    entries = [{"fullUrl": f"urn:uuid:Canary{n}", "resource": resource} for n, resource in enumerate(resources)]
+    for n, entry in enumerate(entries[1:]):
+        entry["resource"]["id"] = f"Canary-{n + 2}"  # type: ignore[index]
+    payload = json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entries}).encode()
+    found = split_bundle(payload, SUBJECT)
+    assert set(found.records) == {0, 1, 2, 4}
+    everything = b"".join(found.records.values()) + json.dumps(found.report).encode()
+    assert b"Canary" not in everything
+    assert b"script" not in everything
+    (person,) = entries_of(found.records[0])
+    assert (person["birthDate"], person["deceasedDateTime"]) == ("1960", "2019")
+    (kept,) = entries_of(found.records[2])
+    assert set(kept) == {"resourceType", "status", "code", "subject", "valueQuantity"}
+    assert kept["subject"] == {"reference": f"urn:volens:subject:{SUBJECT}"}
+
+
+def test_times_are_cut_to_the_day() -> None:
+    assert only(order((ATC, "L01EX02")))[1]["authoredOn"] == "2012-03-04"
+    assert only(condition((CM, "I10"), onsetDateTime="2011"))[1]["onsetDateTime"] == "2011"
+    period = {"start": "2010-01-01", "end": "2010-02-02T00:00:00Z"}
+    drug = {"resourceType": "MedicationStatement", "status": "active", **ABOUT}
+    statement = {**drug, "medicationCodeableConcept": concept((ATC, "L01EX02")), "effectivePeriod": period}
+    assert only(statement)[1]["effectiveDateTime"] == "2010-01-01"
+    assert only(observation(effectivePeriod=period))[1]["effectiveDateTime"] == "2010-02-02"
+    late = {**condition((CM, "I10")), "recordedDate": "2013-01-01"}
+    del late["onsetDateTime"]
+    assert only(late)[1]["recordedDate"] == "2013-01-01"
+
+
+def test_an_annotation_in_a_unit_is_free_text() -> None:
+    def unit(code: str) -> object:
+        return only(observation(valueQuantity={"value": 7, "system": UCUM, "code": code}))[1]["valueQuantity"]["code"]
+
+    assert unit("{Canary}/min") == "1/min"
+    assert unit("mg{Canary}/dL") == "mg/dL"
+    assert unit("mL/min/{1.73_m2}") == "mL/min/{1.73_m2}"
+    assert held(observation(valueQuantity={"value": 7, "system": UCUM, "code": "Ann Canary"}))
+
+
+def test_a_medication_may_stand_in_the_same_file() -> None:
+    drug = {"resourceType": "Medication", "id": "m", "code": concept((RXNORM, "36437"))}
+    category, kept = only(order(medicationReference={"reference": "Medication/m"}), drug)
+    assert (category, kept["medicationCodeableConcept"]) == (16, concept((RXNORM, "36437")))
+    inside = {**drug, "code": concept((ATC, "J05AR10"))}
+    assert only(order(medicationReference={"reference": "#m"}, contained=[inside]))[0] == 19
+    assert held(order(medicationReference={"reference": "Medication/elsewhere"})) == {"no code": 1}
+
+
+def test_the_records_are_valid_r4_and_the_same_for_the_same_input() -> None:
+    resources = [condition((CM, "I10")), observation(), order((ATC, "L01EX02")), condition((CM, "C50")), procedure()]
+    found = split(*resources)
+    for record in found.records.values():
+        assert Bundle.model_validate(json.loads(record)).type == "collection"
+    assert split(*resources) == found
+    assert split(*resources[::-1]).records == found.records
+
+
+# --- sensitive routing ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("resource", "category"),
+    [
+        (condition((CM, "F32.9")), 16),
+        (order((RXNORM, "36437")), 16),
+        (procedure((PCS, "GZ10ZZZ")), 16),
+        (order((ATC, "N07BC02")), 17),
+        (observation((LOINC, "43304-5")), 18),
+        (order((ATC, "J05AR10")), 19),
+        (order((ATC, "L01EX02"), (RXNORM, "1999667")), 19),
+        (observation((LOINC, "56888-1")), 19),
+        (observation(component=[{"code": concept((LOINC, "56888-1")), "valueInteger": 1}]), 19),
+        (order((ATC, "L01EX02"), reasonCode=[concept((CM, "B20"))]), 19),
+        (procedure(bodySite=[concept((CM, "F32"))]), 16),
+        (observation(meta={"security": concept((ACT_CODE, "HIV"))["coding"]}), 19),
+    ],
+)
+def test_a_sensitive_code_decides_whatever_the_type(resource: dict[str, Any], category: int) -> None:
+    assert only(resource)[0] == category
+
+
+def test_what_is_given_for_a_sensitive_diagnosis_is_sensitive() -> None:
+    reason = condition((CM, "F10.20"), id="c")
+    found = split(reason, order((ATC, "L01EX02"), reasonReference=[{"reference": "Condition/c"}]))
+    assert found.report["kept"] == {"0": 1, "17": 2}
+
+
+@pytest.mark.parametrize(
+    ("resource", "why"),
+    [
+        (condition((CM, "F32.9"), (CM, "B20")), "in two sensitive categories"),
+        (condition((SNOMED, "86406008")), "unknown code system"),
+        (condition((CM, "C50.911"), (SNOMED, "254837009")), "unknown code system"),
+        (condition((SNOMED, None)), "no code"),
+        (condition(), "no code"),
+        ({**condition(), "code": {"text": "Canary"}}, "no code"),
+        (condition((CM, "Z71")), "code too broad"),
+        (condition((CM, "Ann")), "malformed code"),
+        (observation((LOCAL, "hiv-status")), "unknown local code"),
+        (observation(valueCodeableConcept=concept((SNOMED, "165816005"))), "unknown code system"),
+        (observation(valueCodeableConcept={"text": "HIV positive"}), "no code"),
+        (observation(component=[{"code": concept((SNOMED, "1")), "valueInteger": 1}]), "unknown code system"),
+        (observation(valueString="HIV positive"), "free text, or a kind of value that is not taken"),
+        (observation(component=[{"code": concept((LOINC, "8480-6")), "valueString": "Canary"}]),
+         "free text, or a kind of value that is not taken"),
+        (observation(valueQuantity={"value": 7, "unit": "mg"}), "a quantity without number or UCUM unit"),
+        (observation(component=[]), "no value"),
+        (order((ATC, "L01EX02"), reasonCode=[{"text": "for depression"}]), "no code"),
+        (observation(focus=[{"reference": "RelatedPerson/x"}]), "about somebody or something else than the person"),
+        (observation(status="entered-in-error"), "not a fact by its status"),
+        (observation(status="preliminary"), "not a fact by its status"),
+        (order((ATC, "L01EX02"), intent="plan"), "not a fact by its status"),
+        (order((ATC, "L01EX02"), doNotPerform=True), "a modifier that this reader does not know"),
+        (procedure(modifierExtension=[{"url": "urn:x"}]), "a modifier that this reader does not know"),
+        (observation(component=[
+            {"code": concept((LOINC, "8480-6")), "valueInteger": 1, "modifierExtension": [{"url": "urn:x"}]}
+        ]), "a modifier that this reader does not know"),
+        (procedure(status="not-done"), "not a fact by its status"),
+        (condition((CM, "C50.911"), verificationStatus=concept(
+            (VERIFICATION, "refuted"))), "not a fact by its status"),
+        (condition((CM, "C50.911"), meta={"security": concept(
+            (CONFIDENTIALITY, "R"))["coding"]}),
+         "marked restricted by its source"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_understood_is_held_back_and_counted(resource: dict[str, Any], why: str) -> None:
+    assert held(resource) == {why: 1}
+
+
+def test_a_stagings_focus_is_the_persons_own_cancer() -> None:
+    cancer = condition((CM, "C50.911"), id="c")
+    found = split(cancer, observation((LOINC, "21908-9"), focus=[{"reference": "Condition/c"}]))
+    assert found.report["kept"] == {"0": 1, "1": 1, "2": 1}
+
+
+def test_a_hospitals_own_value_sets_route_as_well() -> None:
+    listed = [{"category": 19, "system": "rxnorm", "source": "a hospital", "codes": ["999999"]}]
+    sets = load_value_sets(json.dumps(listed).encode(), SHIPPED)
+    payload = bundle(order((RXNORM, "999999")))
+    assert set(split_bundle(payload, SUBJECT).records) == {0, 3}
+    assert set(split_bundle(payload, SUBJECT, sets).records) == {0, 19}
+
+
+ORDINARY = [(CM, "C50.911"), (LOINC, "4548-4"), (ATC, "L01EX02"), (RXNORM, "314231"), (SNOMED, "1"), (None, "x")]
+LISTED = st.sampled_from(
+    sorted((URIS.get(system, system), code) for system, codes in SHIPPED.categories.items() for code in codes)
+)
+
+
+@st.composite
+def resources(draw: st.DrawFn) -> tuple[dict[str, Any], bool]:
+    """A resource with codes anywhere in it, and whether one of them is sensitive."""
+    codes: list[Any] = draw(st.lists(st.one_of(LISTED, st.sampled_from(ORDINARY)), min_size=1, max_size=3))
+    code = draw(st.sampled_from(ORDINARY[:4]))
+    made: dict[str, Any] = draw(
+        st.sampled_from(
+            [
+                condition(*codes),
+                condition(code, evidence=[{"code": [concept(*codes)]}]),
+                condition(code, extension=[{"url": "urn:x", "valueCodeableConcept": concept(*codes)}]),
+                observation(code, valueCodeableConcept=concept(*codes)),
+                observation(code, component=[{"code": concept(*codes), "valueInteger": 1}]),
+                observation(code, method=concept(*codes)),
+                order(*codes),
+                order(code, reasonCode=[concept(*codes)]),
+                order(medicationReference={"reference": "#m"},
+                      contained=[{"resourceType": "Medication", "id": "m", "code": concept(*codes)}]),
+                {**procedure(code), "usedCode": [concept(*codes)]},
+            ]
+        )
+    )  # fmt: skip
+    return copy.deepcopy(made), any(sensitive_categories(Coding(*coding), SHIPPED) for coding in codes)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(resources(), min_size=1, max_size=5))
+def test_no_sensitive_resource_is_in_an_ordinary_record(made: list[tuple[dict[str, Any], bool]]) -> None:
+    marks = []
+    for n, (resource, sensitive) in enumerate(made):
+        for element in ("onsetDateTime", "effectiveDateTime", "authoredOn", "performedDateTime"):
+            resource.pop(element, None)
+        times = {"Condition": "onsetDateTime", "Observation": "effectiveDateTime", "MedicationRequest": "authoredOn"}
+        resource[times.get(resource["resourceType"], "performedDateTime")] = f"19{n:02d}-01-01"
+        marks += [f"19{n:02d}-01-01".encode()] if sensitive else []
+    found = split(*(resource for resource, _ in made))
+    for category, record in found.records.items():
+        categories = {frozenset(sensitive_categories(coding, SHIPPED)) for coding in codings_in(json.loads(record))}
+        if category in SENSITIVE:
+            assert categories <= {frozenset(), frozenset({category})}
+        else:
+            assert categories <= {frozenset()}
+            assert not any(mark in record for mark in marks)
+    assert sum(len(entries_of(record)) for record in found.records.values()) == sum(found.report["kept"].values())  # type: ignore[attr-defined]
+    assert sums(found.report) == 1 + len(made)
+
+
+def sums(report: Any) -> int:
+    return sum(sum(report[part].values()) for part in ("kept", "held back", "not taken"))
+
+
+# --- hospital-like bundles ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_every_patient_of_the_fixture_is_split(path: Path) -> None:
+    payload = gzip.decompress(path.read_bytes())
+    found = split_bundle(payload, SUBJECT)
+    report: Any = found.report
+    assert sums(report) == report["seen"] == len(json.loads(payload)["entry"])
+    assert report["kept"]["0"] == 1
+    assert report["kept"]["2"] > 50
+    assert report["held back"]["no code"] > 0  # SNOMED CT, taken out of the fixture
+    patient = next(e["resource"] for e in json.loads(payload)["entry"] if e["resource"]["resourceType"] == "Patient")
+    everything = b"".join(found.records.values()).decode()
+    identifiers = [identifier["value"] for identifier in patient["identifier"]]
+    for secret in (patient["name"][0]["family"], patient["birthDate"], patient["id"], *identifiers):
+        assert secret not in everything
+    chart = read_chart(found.records, SUBJECT)
+    assert chart.birth_year == int(patient["birthDate"][:4])
+    assert {"bmi", "systolic_mmhg"} & {reading.variable for reading in chart.readings}
+    assert len(chart.readings) == report["values"]["read"] + report["values"].get("converted", 0)
+
+
+def test_the_fixture_is_seven_people_and_small() -> None:
+    assert len(FILES) == 7
+    assert len(list(SYNTHEA.glob("*.vcf.gz"))) == 3
+    assert sum(path.stat().st_size for path in SYNTHEA.iterdir()) < 1_500_000
+
+
+def test_a_built_bundle_goes_the_whole_way() -> None:
+    payload = bundle_of(
+        SUBJECT, gender="male", birth_year=1950,
+        conditions=[("icd-10-cm", "C50.911", "2010-05-06"), ("icd-10-cm", "F32.9", None)],
+        observations=[("bmi", 31.5, "2012-03-04"), ("smoker", 1, "2012"), ("metastasis", True, None),
+                      ("steps_per_day", 8000, "2012-03-04"), (("loinc", "56888-1"), False, "2012-03-04")],
+        medications=[("rxnorm", "36437", "2012-03-04"), ("atc", "L01EX02", "2013-01-01")],
+        procedures=[("icd-10-pcs", "0HBT0ZZ", "2012-03-04")],
+    )  # fmt: skip
+    assert Bundle.model_validate(json.loads(payload))
+    found = split_bundle(payload, SUBJECT)
+    assert found.report["kept"] == {"0": 1, "1": 1, "2": 3, "3": 1, "4": 1, "9": 1, "16": 2, "19": 1}
+    assert found.report["held back"] == {}
+    chart = read_chart(found.records, SUBJECT)
+    assert {(r.variable, r.value) for r in chart.readings} == {
+        ("bmi", 31.5), ("smoker", 1.0), ("metastasis", 1.0), ("steps_per_day", 8000.0)
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"conditions": [("snomed", "1", None)]},
+        {"observations": [("shoe_size", 43, None)]},
+        {"observations": [("grade", 4, None)]},
+    ],
+)
+def test_a_bundle_of_what_is_not_known_is_not_built(arguments: dict[str, Any]) -> None:
+    with pytest.raises(PayloadError):
+        bundle_of(SUBJECT, gender="male", birth_year=1950, **arguments)

@@ -1,0 +1,397 @@
+"""A cohort's VCF becomes one file and one packed list a person, or an error: never less than it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from cyvcf2 import VCF
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from vcf_files import bgzip, cohort, gzip, header, in_memory, row, subjects, text
+
+from analytics.errors import PayloadError
+from analytics.readers import vcf, vcftext
+from analytics.readers.genotypes import Genotypes, read_genotypes
+from analytics.readers.vcf import VcfReport, split_vcf
+
+TWO = ("ann", "bob")
+
+
+@dataclass
+class Taken:
+    report: VcfReport = field(default_factory=VcfReport)
+    sources: dict[str, bytes] = field(default_factory=dict)
+    packed: dict[str, Genotypes] = field(default_factory=dict)
+
+    def text(self, subject: str) -> str:
+        return zlib.decompress(self.sources[subject], 31).decode()
+
+
+def split(data: bytes, people: Sequence[str] | Mapping[str, str] = TWO, build: str = "GRCh38") -> Taken:
+    taken = Taken()
+
+    def keep(subject: str, source: bytes, packed: bytes) -> None:
+        taken.sources[subject] = source
+        taken.packed[subject] = read_genotypes(packed, {})
+
+    mapping = people if isinstance(people, Mapping) else subjects(people)
+    descriptor = in_memory(data)
+    try:
+        taken.report = split_vcf(descriptor, mapping, build=build, sink=keep)
+        os.fstat(descriptor)  # it stays open
+    except PayloadError:
+        assert not taken.sources  # nothing half-done
+        raise
+    finally:
+        os.close(descriptor)
+    return taken
+
+
+def split_rows(*rows: str, people: Sequence[str] = TWO, extra: Sequence[str] = ()) -> Taken:
+    return split(text([*header(people, *extra), *rows]), people)
+
+
+def dosages(taken: Taken, person: int = 0) -> dict[str, int]:
+    packed = list(taken.packed.values())[person]
+    return dict(zip(packed.sites.names(), packed.dosage.tolist(), strict=True))
+
+
+def refused(message: str, data: bytes, **more: object) -> PayloadError:
+    with pytest.raises(PayloadError, match=message) as caught:
+        split(data, **more)  # type: ignore[arg-type]
+    return caught.value
+
+
+def refused_rows(message: str, *rows: str, extra: Sequence[str] = ()) -> None:
+    refused(message, text([*header(TWO, *extra), *rows]))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip, bgzip])
+def test_every_person_gets_her_own_calls(pack: object) -> None:
+    data, names, dosage = cohort(7, 300)
+    taken = split(pack(data), names)  # type: ignore[operator]
+    assert (taken.report.people, taken.report.records, taken.report.packed_rows) == (7, 300, 300)
+    assert taken.report.missing == (dosage < 0).sum()
+    for i, subject in enumerate(subjects(names).values()):
+        packed = taken.packed[subject]
+        assert packed.dosage.tolist() == dosage[:, i].tolist()
+        assert packed.source == hashlib.sha256(taken.sources[subject]).digest()
+        descriptor = in_memory(taken.sources[subject])
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        source = VCF(descriptor)
+        assert source.samples == ["subject"]
+        for record, mine, depth, quality in zip(source, packed.dosage, packed.depth, packed.quality, strict=True):
+            call = record.genotype.array()[0, :2]
+            assert mine == (-1 if min(call) < 0 else sum(call))
+            assert (depth, quality) == (record.format("DP")[0, 0], record.format("GQ")[0, 0])
+        os.close(descriptor)
+    assert len({packed.sites.digest for packed in taken.packed.values()}) == 1
+
+
+def test_a_large_file_is_read_in_several_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, names, _ = cohort(5, 40)
+    whole = split(data, names)
+    monkeypatch.setattr(vcf, "MEMORY", 2 * vcf._PER_PERSON + 100_000)
+    passes = []
+    read = vcf._Reading.read
+    monkeypatch.setattr(vcf._Reading, "read", lambda self, *more: (passes.append(self), read(self, *more))[1])
+    again = split(data, names)
+    assert len(passes) == 3
+    assert again.sources == whole.sources
+    assert again.report == whole.report
+
+
+def test_missing_is_never_homozygous_reference() -> None:
+    people = ("a", "b", "c", "d", "e", "f")
+    taken = split_rows(row("1:5", "./.", "./1", "0/.", ".", "1", "0/0"), people=people)
+    assert [dosages(taken, i)["1:5:A>G"] for i in range(6)] == [-1, -1, -1, -1, -1, 0]
+    report = taken.report
+    assert (report.missing, report.half_calls, report.haploid_calls) == (5, 2, 1)
+
+
+def test_haploid_everywhere_is_missing_too() -> None:
+    taken = split_rows(row("1:5", "0", "1"))
+    assert (dosages(taken), taken.report.haploid_calls) == ({"1:5:A>G": -1}, 2)
+
+
+def test_several_alternatives_become_a_row_each() -> None:
+    taken = split_rows(row("1:5", "1/2", "0|2", alleles="a G,TT,*,<DEL>"), row("1:9", "1/1", "0/1", alleles="C <INS>"),
+                       row("2:1", "0/0", "./.", alleles="C ."))
+    assert dosages(taken) == {"1:5:A>G": 1, "1:5:A>TT": 1}
+    assert dosages(taken, 1) == {"1:5:A>G": 0, "1:5:A>TT": 1}
+    report = taken.report
+    assert (report.multiallelic, report.alleles_skipped, report.skipped) == (1, 4, {"alleles": 2})
+    assert report.records == report.packed_records + sum(report.skipped.values()) == 3
+
+
+def test_rows_outside_the_autosomes_are_counted_and_kept_in_the_source() -> None:
+    taken = split_rows(row("2:7", "0/1", "1/1"), row("1:5", "0/1", "0/0"), row("X:5", "1", "0/1"),
+                       row("MT:1", "1", "1"), row("Y:1", ".", "1"), row("HLA-A:1", "0/0/1", "0/1"))
+    assert taken.report.skipped == {"x": 1, "mt": 1, "y": 1, "other-contig": 1}
+    assert list(dosages(taken)) == ["1:5:A>G", "2:7:A>G"]  # in order of the genome, not of the file
+    assert len(re.findall("(?m)^[^#]", taken.text(f"{1:064x}"))) == 6
+
+
+def test_depth_and_quality_are_capped_and_absent_is_zero() -> None:
+    float_gq = [line.replace("ID=GQ,Number=1,Type=Integer", "ID=GQ,Number=1,Type=Float") for line in header(TWO)]
+    taken = split(text([*float_gq, row("1:5", "0/1:300:12.9", "0/1:.:.", format_="GT:DP:GQ"),
+                        row("1:6", "0/1", "0/0")]))
+    ann, bob = taken.packed.values()
+    assert (ann.depth.tolist(), ann.quality.tolist()) == ([255, 0], [12, 0])
+    assert (bob.depth.tolist(), bob.quality.tolist()) == ([0, 0], [0, 0])
+
+
+def test_filters_are_remembered() -> None:
+    taken = split_rows(row("1:5", "0/1", "0/1"), row("1:6", "0/1", "0/1", filter_="q10"),
+                       row("1:7", "0/1", "0/1", filter_="."))
+    assert taken.packed[f"{1:064x}"].sites.passed.tolist() == [True, False, True]
+    assert taken.report.not_passed == 1
+
+
+def test_nothing_that_names_people_stays() -> None:
+    canary = "CANARY"
+    extra = [f"##SAMPLE=<ID={canary}>", f"##commandline=call --bam /home/{canary}.bam", f"##source=/home/{canary}",
+             f"##reference=file:///home/{canary}/GRCh38.fa", f"##contig=<ID=3,URL=/home/{canary}>",
+             f'##INFO=<ID=NC,Number=1,Type=Integer,Description="not in {canary}">', f"##PEDIGREE=<Child={canary}>",
+             f"##{canary}={canary}"]
+    taken = split_rows(row("1:5", "0/1", "0/0", name=canary, info=f"AC=1;DB;CARRIERS={canary};{canary}=1;NC={canary}"),
+                       row("1:6", "0/1", "0/0", name="rs12", info="CARRIERS=77"),
+                       people=(canary, "bob"), extra=extra)
+    for subject in subjects(TWO).values():
+        assert "CARRIERS" not in taken.text(subject)
+        assert canary not in taken.text(subject)
+        assert "bob" not in taken.text(subject)
+        assert "1\t5\t.\tA\tG\t50\tPASS\tAC=1;DB\tGT\t" in taken.text(subject)
+        assert "1\t6\trs12\tA\tG\t50\tPASS\t.\tGT\t" in taken.text(subject)
+        assert 'Description="Low, \\"very\\" low"' in taken.text(subject)
+    assert (taken.report.info_removed, taken.report.ids_removed) == (4, 1)
+
+
+def test_the_report_holds_counts_only() -> None:
+    document = split_rows(row("1:5", "0/1", "0/0"), row("X:5", "0/1", "0/0")).report.to_json()
+    skipped = document.pop("skipped")
+    assert isinstance(skipped, dict)
+    assert all(type(count) is int for count in (*document.values(), *skipped.values()))
+
+
+ROW = row("1:5", "0/1", "0/0")
+
+
+@pytest.mark.parametrize(("extra", "lengths", "build"), [
+    (["##reference=file:///x/hg19.fa"], False, "GRCh38"),
+    (["##contig=<ID=5,assembly=b37>"], False, "GRCh38"),
+    (["##reference=GRCh38", "##reference=GRCh37"], False, "GRCh38"),
+    ([], True, "GRCh37"),
+    (["##reference=GRCh37"], True, "GRCh37"),
+])  # fmt: skip
+def test_another_build_is_refused(extra: list[str], lengths: bool, build: str) -> None:
+    refused("another genome build", text([*header(TWO, *extra, lengths=lengths), ROW]), build=build)
+
+
+def test_an_unknown_build_is_refused() -> None:
+    refused("does not say its genome build", text([*header(TWO, lengths=False), ROW]))
+    refused("neither GRCh37 nor GRCh38", text([*header(TWO), ROW]), build="hg38")
+    assert split(text([*header(TWO, "##reference=GCA_000001405.15_GRCh38", lengths=False), ROW])).report.records == 1
+    assert split(text([*header(TWO, build="GRCh37"), ROW]), build="GRCh37").packed
+
+
+def test_a_position_beyond_its_chromosome_is_refused() -> None:
+    refused_rows("beyond the end", row("1:248956423", "0/1", "0/0"))
+    refused_rows("beyond the end", row("1:0", "0/1", "0/0"))
+
+
+@pytest.mark.parametrize(("mapping", "message"), [
+    ({"ann": "1" * 64}, "1 of its samples have no subject"),
+    ({"ann": "1" * 64, "bob": "2" * 64, "eve": "3" * 64}, "1 of the named samples are not in it"),
+    ({"ann": "1" * 64, "bob": "1" * 64}, "two samples are named as the same subject"),
+    ({"ann": "1" * 64, "bob": "X" * 64}, "not 64 lower-case"),
+])  # fmt: skip
+def test_samples_and_subjects_fit_exactly(mapping: dict[str, str], message: str) -> None:
+    refused(message, text([*header(TWO), ROW]), people=mapping)
+
+
+def test_two_samples_of_one_name_are_refused() -> None:
+    refused("same name", text([*header(("ann", "ann")), ROW]), people={"ann": "1" * 64})
+
+
+@pytest.mark.parametrize(("rows", "message"), [
+    ([row("1:5", "0/1", "0/0"), row("chr2:5", "0/1", "0/0")], "some chromosomes 1 and others chr1"),
+    ([row("1:6", "0/1", "0/0"), row("1:5", "0/1", "0/0")], "not sorted"),
+    ([row("1:6", "0/1", "0/0"), row("2:5", "0/1", "0/0"), row("1:7", "0/1", "0/0")], "do not stand together"),
+    ([row("1:6", "0/1", "0/0"), row("1:6", "0/1", "0/0", alleles="A T,g")], "stands there twice"),
+    ([row("1:5", "0/1", "0/0", alleles="A T,T")], "the same variant stands there twice"),
+    ([ROW, row("X:5", "0/1", "0/0"), row("X:5", "0/1", "0/0")], "the same variant stands there twice"),
+    ([row("1:5", "0/2", "0/0")], "an allele that its row does not have"),
+    ([row("1:5", "0/1/1", "0/0")], "more than two alleles"),
+    ([row("1:5", "0/x", "0/0")], "cannot be parsed"),
+    ([row("1:x", "0/1", "0/0")], "a position is no number|cannot be parsed"),
+    ([row("1:5", "3", "4", format_="DP")], "GT is not first"),
+    ([row("1:5", "0/1:3", "0/0:4", format_="GT:XX")], "does not define"),
+    ([row("1:5", "0/1:1/1", "0/0:0/0", format_="GT:GT")], "or one twice"),
+    ([row("1:5", "0/1", "0/0", filter_="ANN")], "a filter that the header does not define"),
+    ([row("1:5", "0/1")], "one plain field for each column"),
+    ([row("1:5", "0/1", "0/0", "0/0")], "one plain field for each column"),
+    ([row("1:5", "0/1", "0/0"), "", row("1:6", "0/1", "0/0")], "one plain field for each column"),
+    ([row("1:5", "0/1", "0/0"), "#" + row("1:6", "0/1", "0/0")], "one plain field for each column"),
+    ([row("1:5", "0/1", "0/0", info="ä")], "one plain field for each column"),
+    ([row("1:5", "0/1", "0/0", info=";".join(["DB"] * 1001))], "more than 1000 entries"),
+    ([row("1:5", "0/1", "0/0").replace("\t50\t", "\tann\t")], "a quality is no number"),
+    ([row("X:5", "0/1", "0/0")], "none of its variants"),
+    ([], "does not have 1 to"),
+])  # fmt: skip
+def test_bad_rows_are_refused(rows: list[str], message: str) -> None:
+    refused_rows(message, *rows)
+
+
+@pytest.mark.parametrize(("line", "message"), [
+    ("##INFO=<ID=x y,Number=1,Type=Integer>", "no proper ID"),
+    ("##INFO=nothing", "not written as"),
+    ("##INFO=<ID=ZZ,Number=1,Type=Thing>", "no proper Number or Type"),
+    ('##INFO=<ID=ZZ,Number=1,Type=Flag,Description="open>', "not written as"),
+    ("##FORMAT=<ID=GT,Number=1,Type=String>", "the same ID twice"),
+    ("##INFO=<ID=CARRIERS,Number=1,Type=Integer>", "the same ID twice"),
+    ("##contig=<ID=7,length=many>", "length of a contig"),
+    ("nothing", "no VCF header"),
+    ("#IFILTER=<ID=ok>", "does not begin with ##"),
+])  # fmt: skip
+def test_bad_headers_are_refused(line: str, message: str) -> None:
+    refused_rows(message, ROW, extra=[line])
+
+
+@pytest.mark.parametrize("name", ["GT", "DP", "GQ"])
+def test_the_fields_that_are_packed_are_what_vcf_says(name: str) -> None:
+    lines = [re.sub(f"(FORMAT=<ID={name},Number=)1", r"\g<1>2", line) for line in header(TWO)]
+    refused("not defined as VCF has it", text([*lines, ROW]))
+    lines = [line for line in header(TWO) if "FORMAT=<ID=GT" not in line]
+    refused("does not define the genotype", text([*lines, ROW]))
+
+
+def test_what_is_no_vcf_is_refused() -> None:
+    for data in (b"", b"\n", b"BCF\2\2" + bytes(50), gzip(b"{}\n"), b"##fileformat=VCFv4.2\n", b"x" * 100 + b"\n"):
+        refused("variant file", data)
+    refused("VCF 4.1 to 4.5", text([line.replace("v4.2", "v3.3") for line in header(TWO)] + [ROW]))
+    refused("zero byte or a carriage return", text([*header(TWO), ROW]).replace(b"\n", b"\r\n"))
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip, bgzip])
+def test_a_truncated_file_is_refused_wherever_it_ends(pack: object) -> None:
+    data, names, _ = cohort(3, 60)
+    whole = pack(data)  # type: ignore[operator]
+    for size in (*range(1, len(whole), 97), *range(len(whole) - 9, len(whole))):
+        cut = whole[:size]
+        if pack is bytes and cut.endswith(b"\n"):
+            continue  # plain text that ends with a row is a whole file: nothing says that there was more
+        refused("ends in the middle", cut, people=names)
+
+
+def test_bgzip_cut_between_members_is_refused() -> None:
+    data, names, _ = cohort(40, 300)
+    whole = bgzip(data)
+    second = whole.index(b"\x1f\x8b\x08\x04", 4)
+    for end in (second, len(whole) - 28):
+        refused("ends in the middle", whole[:end], people=names)
+
+
+def test_bombs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = gzip(text(header(TWO)) + (ROW.encode() + b"\n") * 700_000, 9)
+    assert len(bomb) < 100_000
+    refused("inflates to more", bomb)
+    refused("a line is too long", gzip(text(header(TWO)) + b"1" * (8 << 20)))
+    monkeypatch.setattr(vcftext, "MAX_TEXT", 500)
+    refused("inflates to more", text([*header(TWO), ROW]))
+
+
+def test_limits_of_people_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    many = [f"P{i}" for i in range(2501)]
+    refused("more than 2500 samples", text([*header(many), row("1:5", *["0/0"] * 2501)]), people=many)
+    monkeypatch.setattr(vcf, "MAX_VARIANTS", 1)
+    refused_rows("does not have 1 to 1 rows", ROW, row("1:6", "0/1", "0/0"))
+    monkeypatch.setattr(vcf, "MAX_HEADER_LINES", 5)
+    refused_rows("too long", ROW)
+
+
+class Lossy:
+    """htslib as it reads a damaged file: rows are missing at the end, or one is another."""
+
+    def __init__(self, descriptor: int, change: str) -> None:
+        rows = list(VCF(descriptor))
+        self.rows = {"fewer": rows[:-1], "more": [*rows, rows[-1]], "other": [rows[1], rows[0], *rows[2:]]}[change]
+
+    def __iter__(self) -> object:
+        return iter(self.rows)
+
+
+@pytest.mark.parametrize("change", ["fewer", "more", "other"])
+def test_rows_that_only_one_reader_sees_are_an_error(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    data, names, _ = cohort(3, 10)
+    monkeypatch.setattr(vcf, "VCF", lambda descriptor: Lossy(descriptor, change))
+    refused("not read the same twice", data, people=names)
+
+
+def test_a_file_that_changes_while_it_is_read_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, names, _ = cohort(3, 10)
+    scan = vcf._scan
+
+    def scan_and_change(file: object) -> object:
+        found = scan(file)  # type: ignore[arg-type]
+        os.pwrite(file.fileno(), b"1/1", data.rindex(b"0/0"))  # type: ignore[attr-defined]
+        return found
+
+    monkeypatch.setattr(vcf, "_scan", scan_and_change)
+    refused("not read the same twice", data, people=names)
+
+
+MUTANT, MUTANT_NAMES, _ = cohort(3, 12)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_mutated_file_is_refused_or_whole(data: st.DataObject) -> None:
+    changed = bytearray(MUTANT)
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(changed) - 1))
+        changed[place : place + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
+    said: list[str] = []
+    try:
+        taken = split(bytes(changed), MUTANT_NAMES)
+    except PayloadError as error:
+        said.append(str(error))
+    assert all(message.startswith("variant file: ") for message in said)
+    if said:
+        return
+    rows = [line for line in bytes(changed).split(b"\n") if line and not line.startswith(b"#")]
+    assert taken.report.records == len(rows)
+    for subject in taken.sources:
+        assert len(re.findall("(?m)^[^#]", taken.text(subject))) == len(rows)
+
+
+def test_progress_rises_to_one() -> None:
+    data, names, _ = cohort(3, 10)
+    told: list[float] = []
+    descriptor = in_memory(data)
+    split_vcf(descriptor, subjects(names), build="GRCh38", sink=lambda *_: None, progress=told.append)
+    os.close(descriptor)
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+
+
+def test_random_calls_are_what_the_text_says() -> None:
+    rng = np.random.default_rng(3)
+    alleles = ["0", "1", "2", "."]
+    calls = [[f"{a}{sign}{b}" for a, b, sign in zip(rng.choice(alleles, 9), rng.choice(alleles, 9),
+                                                    rng.choice(["/", "|"], 9), strict=True)] for _ in range(50)]
+    people = [f"P{i}" for i in range(9)]
+    taken = split_rows(*(row(f"1:{i + 1}", *line, alleles="A G,T") for i, line in enumerate(calls)), people=people)
+    for i in range(9):
+        found = dosages(taken, i)
+        for j, line in enumerate(calls):
+            for number, base in enumerate("GT", 1):
+                expected = -1 if "." in line[i] else line[i].count(str(number))
+                assert found[f"1:{j + 1}:A>{base}"] == expected

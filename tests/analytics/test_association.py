@@ -1,0 +1,325 @@
+"""Per-variant statistics: the test itself, what may be said of it, and who could be told from it."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.optimize import minimize
+from scipy.stats import chi2, norm
+from sklearn.metrics import roc_auc_score
+
+from analytics import association
+from analytics.association import associate, count_alleles, leading_components, score_test, selection_costs
+from analytics.cohort import Cohort, Member, Person
+from analytics.disclosure import genomic_bound
+from analytics.errors import CohortTooSmall, InputsError
+from analytics.known_truth import BLOCK, CLINICAL, simulate_cohort
+from analytics.params import Params, complete, parse_params
+from analytics.readers.chart import Chart, Reading
+from analytics.readers.genotypes import MISSING, Genotypes, Sites, build_sites
+
+OUTCOME = {"kind": "diagnosis", "index": ["icd-10-cm:C50"], "event": ["icd-10-cm:C79"], "horizon_days": 1825,
+           "censoring": "exclude"}  # fmt: skip
+
+
+def sites_of(columns: int) -> Sites:
+    return build_sites("GRCh38", [1] * columns, range(1, columns + 1), ["A>G"] * columns, [True] * columns)
+
+
+def cohort_of(
+    dosage: np.ndarray, event: np.ndarray, granted: int = 0, names: Sequence[str] = (), values: np.ndarray | None = None
+) -> Cohort:
+    """dosage: (n, m), NaN missing; values: (n, names)."""
+    sites = sites_of(dosage.shape[1])
+    calls = np.where(np.isnan(dosage), MISSING, dosage).astype(np.int8)
+    full = np.full(dosage.shape[1], 60, np.uint8)
+    members = []
+    for at, row in enumerate(calls):
+        known = [] if values is None else [(n, v) for n, v in zip(names, values[at], strict=True) if not np.isnan(v)]
+        chart = Chart(None, None, (), tuple(Reading(name, float(value), 0) for name, value in known), 100)
+        person = Person(f"{at:064x}", chart, None, Genotypes(sites, bytes(32), row, full, full))
+        members.append(Member(person, 0, bool(event[at])))
+    return Cohort(tuple(members), (("has the records", len(members)),), granted or len(members))
+
+
+def asking(analysis: str = "associate", **changes: Any) -> Params:
+    document: dict[str, Any] = {"analysis": analysis, **changes}
+    if analysis == "associate":
+        document["outcome"] = OUTCOME
+    return parse_params(complete(document))
+
+
+def silent(_phase: str, _fraction: float) -> None:
+    pass
+
+
+def naive_z(column: np.ndarray, event: np.ndarray, covariates: np.ndarray) -> float:
+    """Score statistic from the likelihood alone: numerical derivatives at the maximum under beta = 0."""
+    design = np.column_stack([np.ones(len(event)), covariates, column])
+
+    def loss(beta: np.ndarray) -> float:
+        odds = design @ beta
+        return float(np.sum(np.log1p(np.exp(odds)) - event * odds))
+
+    null = minimize(lambda beta: loss(np.append(beta, 0)), np.zeros(design.shape[1] - 1), method="BFGS",
+                    options={"gtol": 1e-9}).x  # fmt: skip
+    at, h, size = np.append(null, 0.0), 1e-4, design.shape[1]
+    steps = np.eye(size) * h
+    gradient = np.array([(loss(at + step) - loss(at - step)) / (2 * h) for step in steps])
+    hessian = np.array([[(loss(at + a + b) - loss(at + a - b) - loss(at - a + b) + loss(at - a - b)) / (4 * h * h)
+                         for a in steps] for b in steps])  # fmt: skip
+    return float(-gradient[-1] / np.sqrt(1 / np.linalg.inv(hessian)[-1, -1]))
+
+
+def draw(people: int, columns: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    dosage = generator.binomial(2, generator.uniform(0.2, 0.5, columns), (people, columns)).astype(float)
+    return dosage, (generator.random(people) < 0.4).astype(np.int64)
+
+
+@pytest.mark.parametrize("covariates", [0, 2])
+def test_the_score_test_is_what_the_likelihood_says(covariates: int) -> None:
+    dosage, event = draw(60, 6, 1)
+    given_too = np.random.default_rng(2).normal(size=(60, covariates)) + event[:, None]
+    found = score_test(dosage, event, given_too)
+    assert found == pytest.approx([naive_z(column, event, given_too) for column in dosage.T], abs=2e-3)
+
+
+def test_a_column_without_information_scores_nothing() -> None:
+    dosage, event = draw(50, 3, 3)
+    dosage[:, 1] = 1
+    z = score_test(dosage, event, dosage[:, 2:])
+    assert z[1:].tolist() == pytest.approx([0, 0], abs=1e-6)
+    assert np.isfinite(score_test(dosage, event, event[:, None].astype(float))).all()  # a covariate that is the outcome
+
+
+def test_scores_are_normal_where_there_is_nothing() -> None:
+    dosage, event = draw(500, 3000, 4)
+    z = score_test(dosage, event, np.random.default_rng(5).normal(size=(500, 2)))
+    assert np.median(z**2) / chi2.ppf(0.5, 1) == pytest.approx(1.0, abs=0.1)
+    assert z.std() == pytest.approx(1.0, abs=0.05)
+
+
+def test_components_are_those_of_the_standardised_genotypes() -> None:
+    dosage, _ = draw(40, 100, 6)
+    dosage[:20, :50] = np.minimum(dosage[:20, :50] + 1, 2)  # two populations
+    found = leading_components(dosage, 3)
+    left = np.linalg.svd((dosage - dosage.mean(axis=0)) / dosage.std(axis=0))[0][:, :3]
+    assert np.abs(np.einsum("ij,ij->j", found, left)) == pytest.approx([1, 1, 1])
+    assert np.sign(found[:20, 0]).sum() in (20, -20)
+    assert leading_components(dosage, 0).shape == (40, 0)
+
+
+def test_components_take_away_what_ancestry_does() -> None:
+    generator = np.random.default_rng(7)
+    group = np.arange(300) % 2
+    frequency = np.where(group[:, None], *generator.uniform(0.2, 0.6, (2, 1, 400)))
+    dosage = generator.binomial(2, frequency).astype(float)
+    event = (generator.random(300) < np.where(group, 0.7, 0.2)).astype(np.int64)
+    results = []
+    for components in (0, 2):
+        result, _, _ = associate(cohort_of(dosage, event), asking(components=components), silent)
+        results.append(float(str(result["inflation"])))
+    assert results[0] > 2
+    assert results[1] == pytest.approx(1.0, abs=0.25)
+
+
+@pytest.fixture(scope="module")
+def known() -> tuple[Cohort, dict[str, Any], set[str]]:
+    """(cohort, result, names of the variants within a block of a causal one) of 2,000 people with known truth."""
+    truth = simulate_cohort(2000, 1)
+    cohort = cohort_of(truth.dosage, truth.event, names=list(CLINICAL), values=truth.matrix(list(CLINICAL)))
+    result, record, m = associate(cohort, asking(clinical=list(CLINICAL), statistics=8), silent)
+    assert (record["statistics"], record["statistic_class"]) == (m, "genomic")
+    blocks = {int(column) // BLOCK for column in truth.causal}
+    near = {f"1:{column + 1}:A>G" for column in range(truth.dosage.shape[1]) if column // BLOCK in blocks}
+    return cohort, result, near
+
+
+def test_the_causal_blocks_come_out_on_top(known: tuple[Cohort, dict[str, Any], set[str]]) -> None:
+    _, result, near = known
+    assert len(result["rows"]) == 8
+    assert all(row["variant"] in near for row in result["rows"])
+    assert all(abs(float(row["z"])) > 5 for row in result["rows"])
+    for row in result["rows"]:
+        assert float(row["p"]) == pytest.approx(2 * norm.sf(abs(float(row["z"]))), rel=0.06)
+    assert result["covariates"] == list(CLINICAL)
+    assert [pair for pair in result["quantiles"] if len(pair) != 2] == []
+
+
+def test_the_rest_of_the_known_truth_is_not_inflated() -> None:
+    truth = simulate_cohort(2000, 2)
+    cohort = cohort_of(truth.dosage, np.random.default_rng(1).permutation(truth.event))
+    result, _, _ = associate(cohort, asking(), silent)
+    assert float(str(result["inflation"])) == pytest.approx(1.0, abs=0.3)  # blocks: some 60 independent variants
+
+
+def test_missing_covariates_take_their_mean_and_nobody_is_lost() -> None:
+    truth = simulate_cohort(300, 3)
+    values = truth.matrix(["bmi"])
+    holes = np.isnan(values)
+    assert holes.any()
+    filled = np.where(holes, np.nanmean(values), values)
+    asked = asking(clinical=["bmi"])
+    given, whole = (associate(cohort_of(truth.dosage, truth.event, names=["bmi"], values=v), asked, silent)[0]
+                    for v in (values, filled))  # fmt: skip
+    assert given == whole
+
+
+@settings(max_examples=25, deadline=None)
+@given(people=st.integers(25, 300), more=st.integers(0, 30), asked=st.integers(1, 60), seed=st.integers(0, 1000))
+def test_no_more_is_reported_than_the_people_bear(people: int, more: int, asked: int, seed: int) -> None:
+    dosage, event = draw(people, 60, seed)
+    cohort = cohort_of(dosage, event, granted=people + more)
+    try:
+        result, record, m = associate(cohort, asking(statistics=asked, variants={"min_hwe": "0"}), silent)
+    except CohortTooSmall:
+        return
+    assert 1 <= len(result["rows"]) <= min(m, asked)  # type: ignore[arg-type]
+    assert m * 1000 <= 128 * people
+    assert m == record["statistics"]
+    names = [f"1:{at}:A>G" for at in range(1, 1 + min(asked, 60))]
+    frequencies = asking("frequencies", sites=names, variants={"min_call_rate": "0"})
+    try:
+        _, _, spent = count_alleles(cohort, frequencies, silent)
+    except InputsError:
+        return
+    assert spent == 2 * len(names) <= 0.128 * people
+
+
+def test_the_bound_tells_no_exact_number_of_people() -> None:
+    """Of people between two printed numbers everybody gets the same bound, also where a few were left out."""
+    dosage, event = draw(300, 40, 9)
+    bounds = []
+    for people in range(291, 301):
+        _, record, _ = associate(cohort_of(dosage[:people], event[:people], granted=300), asking(), silent)
+        rules: Any = record["rules"]
+        bounds.append(next(rule["at_most"] for rule in rules if rule["rule"] == "genomic bound"))
+    assert len(set(bounds)) == 1
+
+
+def infer_membership(
+    columns: int, people: int, chosen: int | None, share: float, repeats: int = 12
+) -> tuple[float, int]:
+    """(AUC, variants) of an attacker who has everybody's genotypes and outcomes, the population's frequencies, and the
+    released z of the largest (chosen None) or of the first variants, as many as `share` of the people pay for."""
+    found, counts = [], []
+    for seed in range(repeats):
+        generator = np.random.default_rng(seed)
+        p = generator.uniform(0.1, 0.5, columns)
+        spread = np.sqrt(2 * p * (1 - p))
+        inside, outside = (generator.binomial(2, p, (people, columns)).astype(float) for _ in range(2))
+        event = np.arange(people) % 2
+        z = score_test(inside, event, np.empty((people, 0)))
+        if chosen is None:
+            order = np.argsort(-np.abs(z))
+            at = order[np.cumsum(selection_costs(z[order], columns)) <= share * people]
+        else:
+            at = np.arange(chosen)
+        told = np.round(z[at], 1)
+        scores = [((x[:, at] - 2 * p[at]) / spread[at] * (2 * event - 1)[:, None]) @ told for x in (inside, outside)]
+        found.append(roc_auc_score([1] * people + [0] * people, np.concatenate(scores)))
+        counts.append(len(at))
+    return float(np.mean(found)), int(np.mean(counts))
+
+
+def test_at_the_bound_released_z_tell_little_of_who_was_in_the_cohort() -> None:
+    auc, variants = infer_membership(400, 400, None, 0.128)
+    assert variants >= 4
+    assert auc <= 0.65
+    assert infer_membership(400, 400, None, 1.28)[0] >= 0.75
+
+
+def test_without_the_cost_of_choosing_the_largest_tell_who_was_in_the_cohort(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert infer_membership(400, 400, genomic_bound(400), 0)[0] <= 0.65  # named beforehand: the bound is enough
+    monkeypatch.setitem(globals(), "selection_costs", lambda z, tested: np.ones(len(z)))
+    assert infer_membership(400, 400, None, 0.128)[0] > 0.68
+
+
+def homer(people: int, sites: int, repeats: int = 12) -> float:
+    """AUC of the statistic of Sankararaman et al. 2009 on exact frequencies of `sites` variants of `people`."""
+    found = []
+    for seed in range(repeats):
+        generator = np.random.default_rng(seed)
+        p = generator.uniform(0.1, 0.5, sites)
+        inside, outside = (generator.binomial(2, p, (people, sites)) for _ in range(2))
+        told = inside.mean(axis=0) / 2
+        likely = [x @ np.log(told / p) + (2 - x) @ np.log((1 - told) / (1 - p)) for x in (inside, outside)]
+        found.append(roc_auc_score([1] * people + [0] * people, np.concatenate(likely)))
+    return float(np.mean(found))
+
+
+def test_at_the_bound_released_frequencies_tell_little_of_who_was_in_the_cohort() -> None:
+    bound = genomic_bound(500)
+    assert homer(500, bound) <= 0.65
+    assert homer(500, 10 * bound) >= 0.75
+
+
+def test_frequencies_and_carriers_are_right_and_coarse() -> None:
+    dosage, event = draw(200, 8, 10)
+    dosage[::9, 0] = np.nan
+    dosage[:, 1], dosage[:, 2] = 0, 2
+    dosage[:9, 1] = 1  # nine carriers
+    dosage[:9, 2] = 1  # everybody carries it
+    asked = asking("frequencies", sites=[f"1:{at}:A>G" for at in (1, 2, 3, 4)], variants={"min_call_rate": "0.5"})
+    result, record, m = count_alleles(cohort_of(dosage, event), asked, silent)
+    assert (m, record["statistics"]) == (8, 8)
+    rows: Any = result["rows"]
+    assert [row["variant"] for row in rows] == list(asked.sites)
+    assert [set(row) for row in rows[1:3]] == [{"variant"}, {"variant"}]
+    for at in (0, 3):
+        known = dosage[:, at][~np.isnan(dosage[:, at])]
+        assert abs(rows[at]["frequency"] - 50 * known.mean()) <= 0.5
+        assert abs(rows[at]["carriers"] - (known > 0).sum()) <= 2
+        assert rows[at]["carriers"] % 5 == 0
+
+
+def test_no_filter_tells_how_many_carry_a_site() -> None:
+    """With a filter on frequency, being refused or not would answer whether anybody carries the site."""
+    dosage, event = draw(200, 3, 11)
+    dosage[:, 0] = 0
+    answers = []
+    for carriers in (0, 1, 9):
+        dosage[:carriers, 0] = 1
+        asked = asking("frequencies", sites=["1:1:A>G"], variants={"min_maf": "0.4", "min_hwe": "0.9"})
+        answers.append(count_alleles(cohort_of(dosage, event), asked, silent)[0])
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_a_site_that_is_not_there_or_too_many_are_refused() -> None:
+    dosage, event = draw(100, 20, 12)
+    cohort = cohort_of(dosage, event, granted=120)
+    assert count_alleles(cohort, asking("frequencies", sites=[f"1:{n}:A>G" for n in range(1, 7)]), silent)[2] == 12
+    with pytest.raises(InputsError, match="more sites") as refused:
+        count_alleles(cohort, asking("frequencies", sites=[f"1:{n}:A>G" for n in range(1, 8)]), silent)
+    assert "100" not in str(refused.value) + refused.value.hint
+    with pytest.raises(InputsError, match="not among") as refused:
+        count_alleles(cohort, asking("frequencies", sites=["2:77:C>T"]), silent)
+    assert "77" not in str(refused.value) + refused.value.hint
+
+
+def test_a_variant_of_few_carriers_is_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The z of a single carrier would tell her outcome."""
+    dosage, event = draw(200, 5, 13)
+    dosage[:, 0] = 0
+    dosage[np.flatnonzero(event)[:9], 0] = 1  # carriers with the event only: the largest z
+    cohort = cohort_of(dosage, event)
+    asked = asking(statistics=1, components=0, variants={"min_maf": "0", "min_hwe": "0"})
+    result, _, _ = associate(cohort, asked, silent)
+    assert json.dumps(result["rows"]).count("1:1:A>G") == 0
+    monkeypatch.setattr(association, "_with_carriers", lambda variants: variants)
+    result, _, _ = associate(cohort, asked, silent)
+    assert json.dumps(result["rows"]).count("1:1:A>G") == 1
+
+
+def test_people_too_few_for_any_statistic_get_none() -> None:
+    event = np.arange(24) % 2
+    dosage = np.tile(event[:, None], (1, 5)).astype(float)
+    with pytest.raises(CohortTooSmall, match="bear no"):
+        associate(cohort_of(dosage, event, granted=60), asking(components=0, variants={"min_hwe": "0"}), silent)
+    with pytest.raises(CohortTooSmall, match="carriers"):
+        associate(cohort_of(dosage[:19], event[:19], granted=60), asking(variants={"min_hwe": "0"}), silent)

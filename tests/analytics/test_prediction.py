@@ -1,0 +1,99 @@
+"""Rows, gains and curves of a prediction, against exact scores."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from analytics.cohort import Cohort, Member, Person
+from analytics.evaluate import compare_auc, figures_of
+from analytics.params import Params, parse_params
+from analytics.prediction import Layers, Row, describe_prediction, evaluate_rows
+
+PEOPLE = 300
+
+
+def silent(_phase: str, _fraction: float) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def layers() -> Layers:
+    generator = np.random.default_rng(1)
+    event = np.arange(PEOPLE) % 3 == 0
+    genes, clinical = generator.normal(size=(PEOPLE, 12)), generator.normal(size=(PEOPLE, 3))
+    genes[:, 0] += event
+    clinical[:, 0] += event
+    return Layers(genes, clinical, (("call-rate", 23),))
+
+
+@pytest.fixture(scope="module")
+def cohort() -> Cohort:
+    members = [Member(Person(f"{n:064x}", None), None, n % 3 == 0) for n in range(PEOPLE)]
+    return Cohort(tuple(members), (("has the records", 340), ("outcome known at the horizon", PEOPLE)), 400)
+
+
+@pytest.fixture(scope="module")
+def params(make_params: Callable[..., bytes]) -> Params:
+    models = {"svm": ["combined", "genes"], "logistic": ["genes", "clinical", "combined"]}
+    return replace(parse_params(make_params(models=models, folds=5)), permutations=2)
+
+
+@pytest.fixture(scope="module")
+def rows(cohort: Cohort, layers: Layers, params: Params) -> list[Row]:
+    return evaluate_rows(cohort.event, layers, params, "cpu", silent)
+
+
+def test_a_layer_is_its_columns_genes_first(layers: Layers) -> None:
+    shapes = {layer: (layers.matrix(layer)[0].shape, *layers.matrix(layer)[1:]) for layer in
+              ("genes", "clinical", "combined")}  # fmt: skip
+    assert shapes == {"genes": ((300, 12), 12, 0), "clinical": ((300, 3), 0, 3), "combined": ((300, 15), 12, 3)}
+    assert (layers.matrix("combined")[0][:, :12] == layers.genes).all()
+
+
+def test_every_model_meets_every_layer_that_was_asked_for(rows: list[Row]) -> None:
+    names = ["logistic/genes", "logistic/clinical", "logistic/combined", "svm/genes", "svm/combined"]
+    assert [row.name for row in rows] == names
+    by_name = {row.name: row.scores.auc for row in rows}
+    assert by_name["logistic/combined"] > max(by_name["logistic/genes"], by_name["logistic/clinical"]) > 0.65
+
+
+def test_what_is_printed_is_the_exact_figure_rounded(
+    cohort: Cohort, layers: Layers, params: Params, rows: list[Row]
+) -> None:
+    result, record = describe_prediction(cohort, layers, rows, params)
+    shown: Any = result
+    assert (shown["granted"], shown["people"], shown["events"], shown["baseline"]) == (400, 300, 100, 67)
+    assert shown["flow"] == [{"step": "has the records", "people": 340},
+                             {"step": "outcome known at the horizon", "people": 300}]  # fmt: skip
+    assert shown["variants"] == {"used": 10, "left_out": [{"rule": "call-rate", "variants": 25}]}
+    for row, printed in zip(rows, shown["rows"], strict=True):
+        assert abs(printed["auc"] - 100 * row.scores.auc) <= 0.5
+        exact = figures_of(row.scores.cells)[0]
+        assert abs(printed["accuracy"] - 100 * exact) <= printed["step"] / 2
+    exact = {row.name: row.scores for row in rows}
+    for gain in shown["gains"]:
+        gap, interval = compare_auc(exact[f"{gain['model']}/combined"], exact[f"{gain['model']}/{gain['over']}"],
+                                    cohort.event)  # fmt: skip
+        assert abs(gain["auc"] - 100 * gap) <= 0.5
+        assert [abs(a - 100 * b) <= 0.5 for a, b in zip(gain["interval"], interval, strict=True)] == [True, True]
+    assert [(gain["model"], gain["over"]) for gain in shown["gains"]] == [
+        ("logistic", "genes"), ("logistic", "clinical"), ("svm", "genes")]  # fmt: skip
+    assert {curve["model"] for curve in shown["curves"] if "calibration" in curve} == {"logistic"}
+    assert record["statistic_class"] == "metrics"
+
+
+def test_with_a_small_outcome_only_coarse_ranks_are_printed(
+    cohort: Cohort, layers: Layers, params: Params, rows: list[Row]
+) -> None:
+    few = Cohort(tuple(replace(m, event=n < 9) for n, m in enumerate(cohort.members)), cohort.flow, 400)
+    few_rows = evaluate_rows(few.event, layers, replace(params, models=(("logistic", ("genes",)),)), "cpu", silent)
+    result, _ = describe_prediction(few, layers, few_rows, params)
+    shown: Any = result
+    assert not {"events", "baseline"} & shown.keys()
+    assert shown["curves"] == []
+    (row,) = shown["rows"]
+    assert row.keys() == {"model", "layer", "auc", "auc_interval", "p", "permutations"}
+    assert row["auc"] % 5 == 0

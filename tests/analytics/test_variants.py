@@ -1,0 +1,170 @@
+"""Many people's genotypes as one matrix: what is joined, what is left out and why, and who is there twice."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analytics.errors import InputsError
+from analytics.readers.genotypes import Genotypes, Sites, build_sites
+from analytics.variants import VariantRules, concordance, hardy_weinberg_p, stack
+
+ALL = VariantRules(0.0, 0.0, 0.0, 0, 0, False)
+
+
+def sites(*names: str, build: str = "GRCh38", failed: tuple[str, ...] = ()) -> Sites:
+    parts = [name.split(":") for name in names]
+    return build_sites(build, [int(part[0]) for part in parts], [int(part[1]) for part in parts],
+                       [part[2] for part in parts], [name not in failed for name in names])
+
+
+def person(at: Sites, *dosage: int, depth: int | list[int] = 30, quality: int | list[int] = 99) -> Genotypes:
+    n = len(at.alleles)
+    return Genotypes(at, bytes(32), np.array(dosage, np.int8), np.broadcast_to(np.array(depth, np.uint8), n),
+                     np.broadcast_to(np.array(quality, np.uint8), n))
+
+
+THREE = sites("1:5:A>G", "1:5:A>T", "2:7:C>G", failed=("1:5:A>T",))
+
+
+def test_one_file() -> None:
+    found = stack([person(THREE, 0, 1, 2), person(THREE, 1, -1, 2)], ALL)
+    assert found.names == ("1:5:A>G", "1:5:A>T", "2:7:C>G")
+    assert (found.chromosome.tolist(), found.position.tolist()) == ([1, 1, 2], [5, 5, 7])
+    np.testing.assert_array_equal(found.dosage, [[0, 1, 2], [1, np.nan, 2]])
+    assert found.dosage.dtype == np.float64
+    assert found.frequency.tolist() == [0.25, 0.5, 1.0]
+    assert [count for _, count in found.flow] == [0, 0, 0, 0, 0]
+
+
+def test_files_are_joined_by_place_and_alleles() -> None:
+    other = sites("1:5:A>T", "1:6:A>G", "2:7:C>G", "2:7:C>T", "2:8:C>G", failed=("2:7:C>G",))
+    people = [person(THREE, 0, 1, 2), person(other, 2, 1, 1, 0, 0)]
+    found = stack(people, ALL)
+    assert found.names == ("1:5:A>T", "2:7:C>G")
+    assert found.dosage.tolist() == [[1, 2], [2, 1]]
+    assert found.flow[0] == ("not-in-every-file", 3)
+    turned = stack(people[::-1], ALL)
+    assert turned.dosage.tolist() == found.dosage.tolist()[::-1]
+    with pytest.raises(InputsError, match="no variant is left"):
+        stack(people, replace(ALL, passed_only=True))  # each fails in one of the files
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(InputsError, match="nobody"):
+        stack([], ALL)
+    with pytest.raises(InputsError, match="different genome builds"):
+        stack([person(THREE, 0, 0, 0), person(sites("1:5:A>G", build="GRCh37"), 0)], ALL)
+    with pytest.raises(InputsError, match="no variant is left"):
+        stack([person(sites("1:5:A>G"), 0), person(sites("1:5:A>T"), 0)], ALL)
+
+
+def test_low_calls_are_missing() -> None:
+    people = [person(THREE, 1, 1, 1, depth=[9, 10, 11], quality=[20, 19, 20])]
+    found = stack(people, replace(ALL, min_depth=10, min_quality=20))
+    assert found.names == ("2:7:C>G",)
+    assert dict(found.flow)["call-rate"] == 2
+
+
+@pytest.mark.parametrize(("rule", "name", "removed"), [
+    ({"passed_only": True}, "not-passed", "1:5:A>T"),
+    ({"min_call_rate": 0.8}, "call-rate", "2:7:C>G"),
+    ({"min_maf": 0.11}, "allele-frequency", "1:5:A>G"),
+    ({"min_hwe": 0.01}, "hardy-weinberg", "1:5:A>T"),
+])  # fmt: skip
+def test_each_rule_removes_what_it_names(rule: dict[str, object], name: str, removed: str) -> None:
+    at = sites("1:5:A>G", "1:5:A>T", "2:7:C>G", "2:9:C>T", failed=("1:5:A>T",))
+    columns = [[1] * 4 + [0] * 16, [1] * 20, [-1] * 5 + [1] * 6 + [0] * 9, [1] * 10 + [0] * 5 + [2] * 5]
+    people = [person(at, *row) for row in zip(*columns, strict=True)]
+    found = stack(people, replace(ALL, **rule))  # type: ignore[arg-type]
+    assert set(at.names()) - set(found.names) == {removed}
+    assert [rule for rule, count in found.flow if count] == [name]
+    assert dict(found.flow)[name] == 1
+
+
+def test_a_call_rate_that_is_met_exactly_is_met() -> None:
+    people = [person(sites("1:5:A>G"), 1 if i < 7 else -1) for i in range(100)]
+    assert stack(people, replace(ALL, min_call_rate=0.07)).names == ("1:5:A>G",)
+
+
+def exact(none: int, one: int, two: int) -> float:
+    """Wigginton et al. (2005), equation 1 and the sum below it, in whole numbers."""
+    n, rare = none + one + two, min(2 * none + one, 2 * two + one)
+
+    def weight(h: int) -> Fraction:
+        a, b = (rare - h) // 2, (2 * n - rare - h) // 2
+        return Fraction(2**h, math.factorial(h) * math.factorial(a) * math.factorial(b))
+
+    weights = {h: weight(h) for h in range(rare % 2, rare + 1, 2)}
+    return float(sum(w for w in weights.values() if w <= weights[one]) / sum(weights.values()))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(*[st.integers(0, 12)] * 3).filter(sum), min_size=1, max_size=8))
+def test_hardy_weinberg_is_the_exact_test(counts: list[tuple[int, int, int]]) -> None:
+    none, one, two = np.array(counts).T
+    assert hardy_weinberg_p(none, one, two) == pytest.approx([exact(*case) for case in counts], rel=1e-9, abs=1e-12)
+
+
+def test_hardy_weinberg_of_more_people_and_of_nobody() -> None:
+    one = np.arange(1, 22, 2)  # 100 people with 21 copies of the rare allele, as in table 1 of the paper
+    none, two = 100 - one - (21 - one) // 2, (21 - one) // 2
+    cases = zip(none.tolist(), one.tolist(), two.tolist(), strict=True)
+    assert hardy_weinberg_p(none, one, two) == pytest.approx([exact(*case) for case in cases], rel=1e-9)
+    assert hardy_weinberg_p(*np.zeros((3, 2), np.int64)).tolist() == [1, 1]
+
+
+def test_hardy_weinberg_is_quick() -> None:
+    rng = np.random.default_rng(1)
+    calls = rng.binomial(2, rng.uniform(0, 1, 20_000), (2_000, 20_000)).astype(np.int8)
+    calls[rng.random(calls.shape) < 0.02] = -1
+    counts = [np.count_nonzero(calls == dosage, axis=0) for dosage in (0, 1, 2)]
+    start = time.perf_counter()
+    p = hardy_weinberg_p(*counts)
+    took = time.perf_counter() - start
+    print(f"{took:.2f} s for 20,000 variants of 2,000 people")
+    assert took < 2
+    assert 0.03 < (p < 0.05).mean() < 0.06
+
+
+def random_people(n: int, m: int) -> np.ndarray:
+    rng = np.random.default_rng(2)
+    dosage = rng.binomial(2, rng.uniform(0.1, 0.9, m), (n, m)).astype(float)
+    dosage[rng.random((n, m)) < 0.03] = np.nan
+    return dosage
+
+
+def test_a_person_who_is_there_twice_is_found() -> None:
+    dosage = random_people(30, 5_000)
+    dosage[20] = dosage[4]
+    dosage[20, ::200] = 2 - dosage[4, ::200]
+    ((i, j, share),) = concordance(dosage)
+    both = ~np.isnan(dosage[4]) & ~np.isnan(dosage[20])
+    assert (i, j) == (4, 20)
+    assert share == pytest.approx((dosage[4] == dosage[20])[both].mean(), abs=1e-3)
+
+
+def test_every_share_is_what_counting_gives() -> None:
+    rng = np.random.default_rng(4)
+    dosage = np.where(rng.random((20, 700)) < 0.1, np.nan, rng.integers(0, 3, (20, 700)))
+    found = {(i, j): share for i, j, share in concordance(dosage, least=0.0)}
+    assert len(found) == 190
+    for (i, j), share in found.items():
+        both = ~np.isnan(dosage[i]) & ~np.isnan(dosage[j])
+        assert share == pytest.approx((dosage[i] == dosage[j])[both].mean(), abs=1e-6)
+
+
+def test_rare_variants_make_nobody_the_same() -> None:
+    rare = np.zeros((50, 5_000))
+    rare[np.arange(50), np.arange(50)] = 1
+    assert concordance(rare) == []
+    few = random_people(50, 99)
+    few[1] = few[0]
+    assert concordance(few) == []

@@ -1,0 +1,296 @@
+"""Malformed genomes and charts by the hundred, each through the real lane: refused with a sentence, or taken whole.
+
+For each: the parent lives, nothing is reached over a network, no row is lost in silence, 2 s, 64 MB.
+A child is a fork of one process that has loaded the readers (a start of its own takes 0.4 s); it runs the lane's own
+`main` under its own limits, in the same kind of namespace.
+"""
+
+from __future__ import annotations
+
+import gzip as packing
+import io
+import json
+import os
+import random
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import fhir_files as fhir
+import pytest
+import vcf_files as vcf
+
+from api import lane
+from api.errors import UsageError
+from chain.tether import tether
+
+SUBJECT = "a" * 64
+SECONDS, GROWTH = 2.0, 64 << 20
+SYNTHEA = Path(__file__).parents[1] / "data" / "synthea"
+CANARY = "zq"  # stands in what the hostile inputs hold, and in no message
+SERVER = """
+import os, signal, socket, sys
+import analytics.readers.fhir, analytics.readers.vcf
+from analytics.readers.resources import PROFILES
+from api import lanechild
+from fhir.resources.R4B import get_fhir_model_class
+for kind in ("Patient", *PROFILES):
+    get_fhir_model_class(kind)
+requests = socket.socket(fileno=int(sys.argv[1]))
+while True:
+    said, received, _, _ = socket.recv_fds(requests, 16, 3)
+    if not said:
+        break
+    if not received:  # the pid of one that is over: how did it end, and how large was it?
+        _, status, used = os.wait4(int(said), 0)
+        seconds = used.ru_utime + used.ru_stime
+        requests.send(f"{os.waitstatus_to_exitcode(status)} {used.ru_maxrss} {seconds}".encode())
+        continue
+    pid = os.fork()
+    if not pid:
+        requests.close()
+        for source, target in zip(received, (0, 1, int(said))):
+            os.dup2(source, target)
+        os._exit(lanechild.main())
+    for one in received:
+        os.close(one)
+    requests.send(str(pid).encode())
+"""
+
+
+class Warm:
+    """The process that has loaded the readers; `used` is (exit status, bytes, seconds of CPU) of the last child."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            argv = tether([sys.executable, "-c", SERVER, str(theirs.fileno())], isolated=True)
+            self.process = subprocess.Popen(argv, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL,
+                                            stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
+        self.used = (0, 0, 0.0)
+
+    def fork(self, *descriptors: int) -> int:
+        socket.send_fds(self._socket, [str(descriptors[-1]).encode()], descriptors)
+        return int(self._socket.recv(16))
+
+    def bury(self, pid: int) -> None:
+        self._socket.send(str(pid).encode())
+        status, kilobytes, seconds = self._socket.recv(64).split()
+        self.used = int(status), int(kilobytes) * 1024, float(seconds)
+
+    def counted(self, protocol: str, name: str) -> int:
+        """A counter of the namespace that all children share (/proc/…/net/snmp)."""
+        lines = Path(f"/proc/{self.process.pid}/net/snmp").read_text().splitlines()
+        names, values = (line.split() for line in lines if line.startswith(f"{protocol}:"))
+        return int(values[names.index(name)])
+
+    def end(self) -> None:
+        self._socket.close()
+        self.process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Warm]:
+    started = Warm()
+    yield started
+    started.end()
+
+
+@pytest.fixture
+def forked(warm: Warm, monkeypatch: pytest.MonkeyPatch) -> Warm:
+    """The lane with forks for children."""
+
+    class Parser(lane._Parser):
+        def __init__(self, descriptor: int, isolated: bool) -> None:
+            assert isolated
+            to_child, ours_out = os.pipe()
+            ours_in, from_child = os.pipe()
+            self._pid = warm.fork(to_child, from_child, descriptor)
+            os.close(to_child)
+            os.close(from_child)
+            os.set_blocking(ours_out, False)
+            self._left = lane.WAIT
+            self._process: Any = SimpleNamespace(stdin=io.FileIO(ours_out, "w"), stdout=io.FileIO(ours_in, "r"))
+
+        def end(self) -> None:
+            os.kill(self._pid, 9)
+            warm.bury(self._pid)
+            self._process.stdin.close()
+            self._process.stdout.close()
+
+    monkeypatch.setattr(lane, "_Parser", Parser)
+    return warm
+
+
+@dataclass
+class Table:
+    """What became of each input of a table; `wrong` says what should not have been."""
+
+    warm: Warm
+    base: int  # bytes of a child that read the good file
+    refused: dict[str, str] = field(default_factory=dict)
+    taken: list[str] = field(default_factory=list)
+    wrong: dict[str, str] = field(default_factory=dict)
+    slowest: tuple[float, str] = (0.0, "")
+    largest: tuple[int, str] = (0, "")
+
+    def add(self, name: str, kind: lane.Kind, data: bytes, request: Mapping[str, Any], expected: str | None) -> None:
+        """expected: what its refusal must say; None where it may also be taken whole."""
+        frames: list[lane.Frame] = []
+        try:
+            frames.extend(lane.split(kind, io.BytesIO(data), request))
+        except UsageError as error:
+            self.refused[name] = str(error)
+            self._check(name, "records came before the refusal", all(said["say"] != "record" for said, _ in frames))
+            self._check(name, f"no plain sentence: {error}", plain(error))
+            self._check(name, f"said: {error}", expected is None or re.search(expected, str(error)) is not None)
+        except Exception as error:
+            self.wrong[name] = f"raised {type(error).__name__}"
+        else:
+            self.taken.append(name)
+            self._check(name, "was taken", expected is None)
+            count = vcf_lost if kind == "vcf" else chart_lost
+            self._check(name, "rows were lost in silence", not count(data, frames))
+        status, size, seconds = self.warm.used  # of CPU: others may keep the machine busy
+        self.slowest = max(self.slowest, (seconds, name))
+        self.largest = max(self.largest, (size - self.base, name))
+        self._check(name, f"took {seconds:.1f} s", seconds <= SECONDS)
+        self._check(name, f"grew by {(size - self.base) >> 20} MB", size - self.base <= GROWTH)
+        self._check(name, f"its reader ended by signal {-status}", status in (0, 1, -9))  # -9 is ours
+
+    def _check(self, name: str, what: str, holds: bool) -> None:
+        if not holds:
+            self.wrong[name] = f"{self.wrong.get(name, '')} {what}".strip()
+
+    def __str__(self) -> str:
+        return (f"{len(self.refused)} refused, {len(self.taken)} taken whole; slowest {self.slowest[0]:.2f} s "
+                f"({self.slowest[1]}), largest growth {self.largest[0] / 2**20:.1f} MB ({self.largest[1]})")
+
+
+def plain(error: UsageError) -> bool:
+    """A sentence for people: no value of the file, no path, nothing of Python."""
+    words = f"{error} {error.hint}"
+    strange = re.search(r"Traceback|Error\b|0x[0-9a-f]|[^\x20-\x7e…]|/(?:work|tmp|proc|home)|\.py", words)
+    return not strange and CANARY not in words and 20 < len(words) < 400 and bool(error.hint)
+
+
+def vcf_lost(data: bytes, frames: list[lane.Frame]) -> bool:
+    """Whether a row of the file is in nobody's own file, or in no count of the report."""
+    text = packing.decompress(data) if data[:2] == b"\x1f\x8b" else data
+    rows = sum(1 for line in text.split(b"\n") if line and not line.startswith(b"#"))
+    report = frames[-1][0]["report"]
+    sources = [blobs[0] for said, blobs in frames if said["say"] == "record" and said["ordinal"] == 0]
+    own = {sum(1 for line in packing.decompress(one).split(b"\n") if line and line[:1] != b"#") for one in sources}
+    counted = report["packed_records"] + sum(report["skipped"].values())
+    return not (own == {rows} and report["records"] == rows == counted and len(sources) == report["people"])
+
+
+def chart_lost(data: bytes, frames: list[lane.Frame]) -> bool:
+    """Whether a resource of the bundle is neither in a record nor counted as held back or not taken."""
+    (report,) = frames[-1][0]["report"].values()
+    held, left = (sum(report[part].values()) for part in ("held back", "not taken"))
+    records = [blobs[0] for said, blobs in frames if said["say"] == "record"]
+    kept = sum(len(json.loads(record)["entry"]) for record in records)
+    assert b"<script" not in b"".join(records)
+    return len(json.loads(data)["entry"]) != kept + held + left or kept != sum(report["kept"].values())
+
+
+
+
+CHART = packing.decompress((SYNTHEA / "p4.json.gz").read_bytes())
+GENOMES, NAMES = vcf.rich()
+ASKED = {"subjects": vcf.subjects(NAMES), "build": vcf.BUILD}
+
+
+def test_malformed_genomes(forked: Warm, record_property: Any) -> None:
+    list(lane.split("vcf", io.BytesIO(GENOMES), ASKED))
+    table = Table(forked, forked.used[1])
+    bad = vcf.malformed()
+    for name, (data, expected) in bad.items():
+        build = name.split()[0] if name.endswith("was asked") else vcf.BUILD
+        table.add(name, "vcf", data, ASKED | {"build": build}, expected)
+    for seed in range(220):
+        table.add(f"mutant {seed}", "vcf", vcf.mutant(seed), ASKED, None)
+    for n, path in enumerate(sorted(SYNTHEA.glob("*.vcf.gz"))):
+        small, rng = path.read_bytes(), random.Random(n)
+        sample = packing.decompress(small).decode().split("#CHROM")[1].split("\n")[0].split("\t")[-1]
+        one = {"subjects": {sample: SUBJECT}, "build": vcf.BUILD}
+        for k in range(10):
+            place = rng.randrange(len(small))
+            table.add(f"{path.name} {k}", "vcf", small[:place] + rng.randbytes(k % 3) + small[place + 1 :], one, None)
+    finish(table, forked, record_property, len(bad) + 220 + 30)
+
+
+def finish(table: Table, warm: Warm, record_property: Any, inputs: int) -> None:
+    print(table)
+    record_property("table", str(table))
+    assert not table.wrong, f"{table}\n" + "\n".join(f"{name}: {what}" for name, what in table.wrong.items())
+    assert len(table.refused) + len(table.taken) == inputs
+    assert len(table.refused) >= 200
+    # No refusal is the answer for a reader that met a fault of its own.
+    assert [name for name, said in table.refused.items() if "read safely" in said] == []
+    assert warm.process.poll() is None
+    assert (warm.counted("Tcp", "ActiveOpens"), warm.counted("Udp", "OutDatagrams")) == (0, 0)
+    assert warm.counted("Ip", "OutNoRoutes") == 0, "somebody tried to reach an address"
+
+
+def test_malformed_charts(forked: Warm, record_property: Any) -> None:
+    asked = {"subject": SUBJECT}
+    list(lane.split("fhir", io.BytesIO(CHART), asked))
+    table = Table(forked, forked.used[1])
+    bad = fhir.malformed(CHART)
+    for name, (data, expected) in bad.items():
+        table.add(name, "fhir", data, asked, expected)
+    small = fhir.bundle(fhir.condition((fhir.CM, "C50.911"), id="c"), fhir.observation(id="o"), fhir.procedure(),
+                        fhir.order((fhir.ATC, "L01EX02")), fhir.observation(valueQuantity=fhir.NUMBER),
+                        fhir.condition((fhir.CM, "B20")))
+    for seed in range(300):
+        table.add(f"mutant {seed}", "fhir", fhir.mutant(seed, small if seed % 4 else CHART), asked, None)
+    finish(table, forked, record_property, len(bad) + 300)
+
+
+# -- each control is shown to be one: what it looks for is there when it should be
+
+
+def test_a_reader_that_connects_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    tries = "import socket\nfrom contextlib import suppress\nwith suppress(OSError):\n    "
+    monkeypatch.setitem(globals(), "SERVER", tries + "socket.create_connection(('192.0.2.1', 9), 1)\n" + SERVER)
+    started = Warm()
+    pid = started.fork(*(os.open("/dev/null", os.O_RDWR) for _ in range(3)))  # answers: what comes before has happened
+    started.bury(pid)
+    assert started.counted("Ip", "OutNoRoutes") == 1
+    interfaces = Path(f"/proc/{started.process.pid}/net/dev").read_text().splitlines()[2:]
+    assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
+    assert interfaces[0].split(":")[1].split().count("0") == 16  # nothing was ever sent or received, not even to itself
+    started.end()
+
+
+def test_a_lost_row_is_seen() -> None:
+    frames = list(lane.split("vcf", io.BytesIO(GENOMES), ASKED))
+    assert not vcf_lost(GENOMES, frames)
+    assert vcf_lost(GENOMES + (vcf.row("2:9999", "0/0", "0/0", "0/1") + "\n").encode(), frames)
+    lost = [(said, [packing.compress(packing.decompress(blobs[0]).rsplit(b"\n", 2)[0])] if "ordinal" in said and
+             not said["ordinal"] else blobs) for said, blobs in frames]
+    assert vcf_lost(GENOMES, lost)
+    frames = list(lane.split("fhir", io.BytesIO(CHART), {"subject": SUBJECT}))
+    assert not chart_lost(CHART, frames)
+    assert chart_lost(fhir.chart_with({}), frames)
+
+
+def test_a_reader_that_crashes_or_grows_is_seen(forked: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
+    list(lane.split("vcf", io.BytesIO(GENOMES), ASKED))
+    table = Table(forked, forked.used[1] - 2 * GROWTH)
+    monkeypatch.setitem(globals(), "SECONDS", 0.0)
+    table.add("large and slow", "vcf", b"zq", ASKED, "something else")
+    assert [word in table.wrong["large and slow"] for word in ("said", "took", "grew")] == [True] * 3
+    monkeypatch.setattr(lane, "_listen", lambda child, *_: os.kill(child._pid, 11) or time.sleep(0.2) or iter(()))
+    with pytest.raises(IndexError):
+        table.add("crash", "vcf", GENOMES, ASKED, None)
+    assert forked.used[0] == -11

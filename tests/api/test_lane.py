@@ -1,0 +1,294 @@
+"""What people bring in is parsed elsewhere: without network, within bounds, and whole or not at all."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from vcf_files import cohort, gzip, header, in_memory, row, subjects, text
+
+from analytics.readers.genotypes import is_genotypes
+from api import lane
+from api.errors import UsageError
+
+DATA, NAMES, DOSAGE = cohort(4, 50)
+REQUEST = {"subjects": subjects(NAMES), "build": "GRCh38"}
+ADA, BEN = "a" * 64, "b" * 64
+
+
+def program(lines: str) -> str:
+    """A child with `lines` put between its imports and its work."""
+    return f"""
+import os, socket, sys, time
+from api import lanechild, pipe
+{lines}
+sys.exit(lanechild.main())
+"""
+
+
+def answering(lines: str) -> str:
+    """A child that answers any request with `lines`, where `sink` takes frames."""
+    body = "\n".join(f"    {line}" for line in lines.splitlines())
+    return program(f"def answer(sink, descriptor, request):\n{body}\nlanechild.split_file = answer")
+
+
+@pytest.fixture
+def memory_file() -> Iterator[int]:
+    descriptor = in_memory(DATA)
+    yield descriptor
+    os.close(descriptor)
+
+
+def records(frames: list[lane.Frame]) -> dict[tuple[str, int, int], bytes]:
+    return {(said["subject"], said["category"], said["ordinal"]): blobs[0]
+            for said, blobs in frames if said["say"] == "record"}
+
+
+def unsafe(file: int, request: dict[str, Any] = REQUEST) -> None:
+    with pytest.raises(UsageError, match="could not be read safely"):
+        list(lane.split("vcf", file, request))
+
+
+def test_a_cohort_is_split(memory_file: int, tmp_path: Path) -> None:
+    frames = list(lane.split("vcf", memory_file, REQUEST))
+    found = records(frames)
+    assert set(found) == {(subject, 5, ordinal) for subject in REQUEST["subjects"].values() for ordinal in (0, 1)}
+    for (_, _, ordinal), payload in found.items():
+        assert is_genotypes(payload) == (ordinal == 1)
+        if ordinal == 0:
+            assert zlib.decompress(payload, 31).startswith(b"##fileformat=VCF")
+    done, _ = frames[-1]
+    assert done["say"] == "done"
+    assert (done["report"]["people"], done["report"]["packed_rows"]) == (4, 50)
+    path = tmp_path / "cohort.vcf.gz"
+    path.write_bytes(gzip(DATA))
+    with path.open("rb") as file:
+        file.read(100)  # wherever it stands
+        assert set(records(list(lane.split("vcf", file, REQUEST)))) == set(found)
+
+
+def test_a_pipe_and_bytes_are_read_too() -> None:
+    ours, theirs = os.pipe()
+    writer = threading.Thread(target=lambda: (os.write(theirs, DATA), os.close(theirs)))
+    writer.start()
+    assert len(records(list(lane.split("vcf", ours, REQUEST)))) == 8
+    writer.join()
+    os.close(ours)
+    assert len(records(list(lane.split("vcf", io.BytesIO(DATA), REQUEST)))) == 8
+
+
+def test_an_endless_pipe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "MAX_FILE", 100)
+    with pytest.raises(UsageError, match="larger than is allowed"):
+        list(lane.split("vcf", io.BytesIO(DATA), REQUEST))
+
+
+def test_what_the_reader_refuses_is_said(memory_file: int) -> None:
+    with pytest.raises(UsageError, match="another genome build") as caught:
+        list(lane.split("vcf", memory_file, {**REQUEST, "build": "GRCh37"}))
+    assert "positions are never converted" in caught.value.hint
+
+
+def test_nothing_is_said_before_the_whole_file_was_checked() -> None:
+    bad = in_memory(DATA + (row("2:999999", *["0/7"] * 4) + "\n").encode())
+    frames = lane.split("vcf", bad, REQUEST)
+    said = []
+    with pytest.raises(UsageError, match="an allele that its row does not have"):
+        said.extend(frames)
+    os.close(bad)
+    assert all(header["say"] != "record" for header, _ in said)
+
+
+def test_the_child_reaches_no_network(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    tries = f"""
+try:
+    socket.create_connection(("127.0.0.1", {port}), timeout=2)
+    reached = True
+except OSError:
+    reached = False
+raise lanechild.PayloadError(f"reached {{reached}}, network {{os.readlink('/proc/self/ns/net')}}")"""
+    monkeypatch.setattr(lane, "PROGRAM", answering(tries))
+    with pytest.raises(UsageError, match="reached False") as caught:
+        list(lane.split("vcf", memory_file, REQUEST))
+    assert os.readlink("/proc/self/ns/net") not in str(caught.value)
+    with pytest.raises(UsageError, match="reached True"):  # the twin: without isolation it gets there
+        list(lane.split("vcf", memory_file, REQUEST, isolated=False))
+    listening.close()
+
+
+def test_a_child_in_our_own_network_is_given_nothing(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    tether = lane.tether
+    monkeypatch.setattr(lane, "tether", lambda argv, isolated: tether(argv, isolated=False))
+    unsafe(memory_file)
+
+
+def test_the_child_has_no_environment_of_ours(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "x")
+    monkeypatch.setattr(lane, "PROGRAM", answering("raise lanechild.PayloadError(' '.join(sorted(os.environ)))"))
+    with pytest.raises(UsageError) as caught:
+        list(lane.split("vcf", memory_file, REQUEST))
+    assert "SECRET" not in str(caught.value)
+    assert "PATH" in str(caught.value)
+
+
+def test_the_child_writes_no_file(memory_file: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    lines = f"""
+import signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+open({str(tmp_path / 'leak')!r}, 'wb', 0).write(b'x')"""
+    monkeypatch.setattr(lane, "PROGRAM", answering(lines))
+    unsafe(memory_file)
+    assert (tmp_path / "leak").read_bytes() == b""
+
+
+@pytest.mark.parametrize("fault", [
+    "os.kill(os.getpid(), 11)", "os._exit(0)", "import ctypes; ctypes.string_at(0)", "raise KeyError('canary')",
+    "os.write(1, b'garbage' * 9)", "sink.write(b'\\0\\0\\0\\2[]'); sink.flush()",
+    "os.write(1, (2 << 20).to_bytes(4, 'big') + b'[' * (2 << 20))",
+])  # fmt: skip
+def test_a_child_that_crashes_costs_nothing_else(
+    memory_file: int, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr(lane, "PROGRAM", answering(fault))
+    unsafe(memory_file)
+
+
+def children() -> set[str]:
+    found = set()
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = path.read_text().rpartition(")")[2].split()[1]
+        except OSError:
+            continue
+        if parent == str(os.getpid()):
+            found.add(path.parent.name)
+    return found
+
+
+@pytest.mark.parametrize("place", ["main", "answer"])
+def test_a_child_that_hangs_is_ended(memory_file: int, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+    before = children()
+    monkeypatch.setattr(lane, "SILENCE", 1.5)
+    hang = "time.sleep(600)"
+    monkeypatch.setattr(lane, "PROGRAM", program(hang) if place == "main" else answering(hang))
+    start = time.monotonic()
+    unsafe(memory_file)
+    assert time.monotonic() - start < 10
+    assert children() == before
+
+
+def test_a_child_that_drips_is_ended(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "WAIT", 2.0)
+    drip = "while True:\n    pipe.write_frame(sink, {'say': 'progress', 'fraction': 0.1})\n    time.sleep(0.2)"
+    monkeypatch.setattr(lane, "PROGRAM", answering(drip))
+    start = time.monotonic()
+    unsafe(memory_file)
+    assert time.monotonic() - start < 10
+
+
+def test_a_child_that_takes_nothing_is_ended(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "SILENCE", 1.5)
+    monkeypatch.setattr(lane, "PROGRAM", program("lanechild.read_frame = lambda source: time.sleep(600)"))
+    large = {"subjects": {f"P{i}" * 50: f"{i:064x}" for i in range(2_000)}, "build": "GRCh38"}
+    unsafe(memory_file, large)
+
+
+def test_the_child_ends_with_its_listener(memory_file: int) -> None:
+    before = children()
+    frames = lane.split("vcf", memory_file, REQUEST)
+    next(frames)
+    assert len(children() - before) == 1
+    frames.close()  # type: ignore[attr-defined]
+    assert children() == before
+    os.fstat(memory_file)  # the caller's stays open
+
+
+def test_memory_is_bounded(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "PROGRAM", answering("bytearray(4 << 30)"))
+    with pytest.raises(UsageError, match="more memory"):
+        list(lane.split("vcf", memory_file, REQUEST))
+
+
+def test_a_bomb_is_refused() -> None:
+    two = {"subjects": subjects(("a", "b")), "build": "GRCh38"}
+    bomb = gzip(text(header(("a", "b"))) + (row("1:5", "0/1", "0/0") + "\n").encode() * 700_000, 9)
+    with pytest.raises(UsageError, match="inflates to more"):
+        list(lane.split("vcf", io.BytesIO(bomb), two))
+
+
+def record(**change: Any) -> str:
+    said = {"say": "record", "subject": f"{1:064x}", "category": 5, "ordinal": 0, **change}
+    return f"pipe.write_frame(sink, {said!r}, b'x')"
+
+
+EVERYTHING = "\n".join(record(subject=f"{i:064x}", ordinal=n) for i in range(1, 5) for n in (0, 1))
+
+
+@pytest.mark.parametrize("said", [
+    record(subject="0" * 64), record(subject=["x"]), record(category=6), record(category=True), record(ordinal=2),
+    record() + "\n" + record(), "pipe.write_frame(sink, {'say': 'more'})",
+    record().replace(", b'x')", ")"), record().replace(", b'x')", ", b'x', b'y')"),
+    EVERYTHING + "\nreturn {'records': 7, 'report': {}}", EVERYTHING + "\nreturn {'records': 8}",
+    record() + "\nreturn {'records': 1, 'report': {}}",
+])  # fmt: skip
+def test_the_child_is_not_believed(memory_file: int, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    monkeypatch.setattr(lane, "PROGRAM", answering(said if "return" in said else said + "\ntime.sleep(600)"))
+    unsafe(memory_file)
+
+
+def test_the_twin_of_a_false_child_is_believed(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "PROGRAM", answering(EVERYTHING + "\nreturn {'records': 8, 'report': {}}"))
+    assert len(records(list(lane.split("vcf", memory_file, REQUEST)))) == 8
+
+
+# -- FHIR bundles; the reader is tested where it is, so a small one stands in for it here
+
+READER = program("""
+import types
+from analytics.errors import PayloadError
+def split_bundle(payload, subject):
+    if payload == b"bad":
+        raise PayloadError("it is bad", "mend it")
+    return types.SimpleNamespace(records={2: payload, 0: subject.encode()}, report={"length": len(payload)})
+sys.modules["analytics.readers.fhir"] = types.ModuleType("fhir")
+sys.modules["analytics.readers.fhir"].split_bundle = split_bundle
+""")
+
+
+def test_bundles_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "PROGRAM", READER)
+    frames = list(lane.split("fhir", io.BytesIO(b"one"), {"subject": ADA}))
+    assert records(frames) == {(ADA, 0, 0): ADA.encode(), (ADA, 2, 0): b"one"}
+    assert frames[-1][0]["report"] == {ADA: {"length": 3}}
+    request = {"bundles": [[ADA, 0, 3], [BEN, 3, 4]]}
+    frames = list(lane.split("fhir", io.BytesIO(b"onefour"), request))
+    assert records(frames)[BEN, 2, 0] == b"four"
+    assert len(records(frames)) == frames[-1][0]["records"] == 4
+
+
+def test_a_bad_bundle_is_named_and_stops_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lane, "PROGRAM", READER)
+    said = []
+    with pytest.raises(UsageError, match=f"the bundle of {BEN} cannot be taken: it is bad"):
+        said.extend(lane.split("fhir", io.BytesIO(b"onebad"), {"bundles": [[ADA, 0, 3], [BEN, 3, 3]]}))
+    assert all(header["say"] == "progress" for header, _ in said)
+
+
+@pytest.mark.parametrize(("bundles", "message"), [
+    ([[ADA, 0, 9]], "shorter than was said"), ([[ADA, 0, 65 << 20]], "larger than is allowed"),
+    ([[ADA, 0, 60 << 20]] * 9, "larger than is allowed"), ([[ADA, 0, 3]] * 2, "could not be read safely"),
+])  # fmt: skip
+def test_places_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch, bundles: list[Any], message: str) -> None:
+    monkeypatch.setattr(lane, "PROGRAM", READER)
+    with pytest.raises(UsageError, match=message):
+        list(lane.split("fhir", io.BytesIO(b"one"), {"bundles": bundles}))

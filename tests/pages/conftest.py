@@ -1,0 +1,233 @@
+"""Everything that a visitor meets, once a session: a home as the demo makes one, its parts, and a real Chromium."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+
+from analytics.code import code_hash, params_schema_hash
+from analytics.params import complete
+from analytics.synthetic import simulate_people
+from api.birth import read_identity
+from api.client import Client, wire
+from api.demo.story import MARK
+from api.processes import Parts
+from api.results import keep_pair
+from api.settings import Settings
+from chain.wallets import Wallet, load, save
+from governance.brokers import BrokerClient
+from governance.consent import BATCH, CATEGORIES, PRESETS, PURPOSES, bits, offer
+from governance.ingest import Source, encrypt, leaves_root, store_leaves
+from governance.keys import new_pair
+from governance.permits import run_id
+from governance.register import find_receipt
+from governance.tables import open_database
+from governance.vault import Bucket
+from governance.verify import identity_id
+
+PEOPLE = 120  # enough for curves: a step of theirs holds ten people
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync", "--no-first-run"]
+_OUTCOME = {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}, "models": {"logistic": ["genes"]},
+            "folds": 2}
+SHORT = complete(_OUTCOME | {"permutations": 19})
+WIDE = complete(_OUTCOME | {"permutations": 19, "models": {"logistic": ["genes", "clinical", "combined"],
+                                                           "svm": ["genes"]}})  # fmt: skip
+LONG = complete(_OUTCOME | {"permutations": 1000, "repeats": 50})
+
+
+def batched(items: list[Any]) -> list[list[Any]]:
+    """As many at a time as one transaction holds."""
+    return [items[start : start + BATCH] for start in range(0, len(items), BATCH)]
+
+
+@dataclass
+class House:
+    """A running home with willing people; `client` signs as any of them, `runs` names what was asked for."""
+
+    parts: Parts
+    dataset: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    subjects: list[bytes] = field(default_factory=list)
+    runs: dict[str, str] = field(default_factory=dict)
+    permit: bytes = b""
+    pictures: str = ""
+    short: bytes = SHORT
+    wide: bytes = WIDE
+    long: bytes = LONG
+
+    @property
+    def home(self) -> Path:
+        return self.parts.home
+
+    @property
+    def url(self) -> str:
+        return self.parts.urls["api"]
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        return read_identity(self.home) or {}
+
+    def key_file(self, name: str) -> Path:
+        return self.home / "keys" / f"{name}.json"
+
+    def client(self, name: str) -> Client:
+        wallet, facts = load(self.key_file(name))
+        subject = bytes.fromhex(facts["subject"]) if "subject" in facts else None
+        return Client(self.url, self.identity, wallet, subject)
+
+    def broker(self) -> BrokerClient:
+        return BrokerClient(self.parts.urls["broker"], self.client("rita").domain, identity_id(self.identity))
+
+    def bring_in(self) -> None:
+        """Enrol everybody, bring two records of each in, and let all but Ada agree."""
+        rita, omar = self.client("rita"), self.client("omar")
+        people = {secrets.token_bytes(32): Wallet.new() for _ in range(PEOPLE)}
+        items = []
+        for number, (subject, wallet) in enumerate(people.items()):
+            save(wallet, self.key_file("ada" if number == 0 else f"person-{number:03d}"), {"subject": subject.hex()})
+            message = {"subject": subject, "signer": wallet.signer, "assurance": 1, "deadline": int(time.time()) + 600}
+            items.append({"enrolment": wire("Enrolment", message),
+                          "registrarSignature": rita.sign("Enrolment", message).hex(),
+                          "signerSignature": wallet.sign(rita.domain, "Enrolment", message).hex()})
+        for part in batched(items):
+            rita.enrol(part)
+        omar.register_dataset(self.dataset, sha256(b"document").digest())
+        sources = [Source(subject, category, payload)
+                   for subject, person in zip(people, simulate_people(PEOPLE, seed=5), strict=True)
+                   for category, payload in ((2, person.observations(subject.hex())),
+                                             (6, person.expression(subject.hex())))]
+        bucket = Bucket("volens", self.parts.urls["bucket"])
+        leaves = encrypt(sources, self.dataset, omar.identity_id, self.broker(), bucket)
+        ingest = secrets.token_bytes(32)
+        root = leaves_root(ingest, self.dataset, leaves)
+        store_leaves(bucket, root, leaves)
+        omar.register_records(self.dataset, ingest, root, [leaf.to_json() for leaf in leaves])
+        self.broker().hand_over(ingest, [leaf.to_json() for leaf in leaves])
+        self.subjects = list(people)
+        now = int(time.time())
+        offers = [offer(PRESETS["cancer"], subject, self.dataset, 0, 0, now, now + 600)
+                  for subject in self.subjects[1:]]
+        for part in batched(offers):
+            rita.grant([{"grant": wire("Grant", one.message), "signer": people[one.message["subject"]].signer.hex(),
+                         "signature": people[one.message["subject"]].sign(rita.domain, "Grant", one.message).hex()}
+                        for one in part])
+
+    def allow(self) -> None:
+        self.permit = secrets.token_bytes(32)
+        self.client("noor").request_permit({
+            "permit": self.permit, "dataset": self.dataset,
+            "purposeNeed": bits(("cancer-research", "outside-recipient"), PURPOSES),
+            "categories": bits(("observations", "expression"), CATEGORIES), "codeHash": code_hash(),
+            "paramsSchemaHash": params_schema_hash(), "minCohort": 10, "outputClasses": 2,
+            "expiry": int(time.time()) + 86_400, "documentHash": sha256(b"document").digest()})
+        for name in ("pia", "quinn"):
+            self.client(name).vote(self.permit.hex(), True)
+
+    def request(self, name: str, params: bytes) -> str:
+        noor, nonce = self.client("noor"), secrets.randbits(256)
+        run = run_id(noor.wallet.address, nonce).hex()
+        key = keep_pair(self.result_key(run))
+        noor.request_run(self.permit, params, key, nonce)
+        self.runs[name] = run
+        return run
+
+    def result_key(self, run: str) -> Path:
+        return self.parts.settings.result_folder("noor") / f"{run}.key"
+
+    def receipt_of(self, tx: str) -> dict[str, Any]:
+        """Where a transaction stands, as the tables say it."""
+        engine = open_database(f"sqlite:///{self.home / 'volens.db'}")
+        found = find_receipt(engine, tx)
+        engine.dispose()
+        return found
+
+    def picture(self, page: Page, name: str, first: Locator | None = None) -> None:
+        """Keep what the page shows, from `first` on, when VOLENS_PICTURES names a folder: the README's pictures."""
+        if not self.pictures:
+            return
+        if first is not None:
+            first.evaluate("one => scrollTo(0, one.getBoundingClientRect().top + scrollY - 24)")
+        page.screenshot(path=Path(self.pictures) / f"{name}.png")
+
+    def await_run(self, run: str, *states: str) -> None:
+        deadline = time.monotonic() + 60
+        while (found := self.client("noor").run(run)["state"]) not in states:
+            assert time.monotonic() < deadline, f"the run stays {found}"
+            time.sleep(0.1)
+
+    def release(self, run: str) -> None:
+        attempt = self.client("noor").run(run)["attempt"]
+        for name in ("sol", "tess"):
+            self.client(name).look(run, attempt, new_pair()[1])
+            self.client(name).approve(run)
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    home = tmp_path_factory.mktemp("pages")
+    (home / MARK).touch()
+    parts = Parts.start(Settings(home=home, demo=True, api_host="127.0.0.1"))
+    try:
+        house = House(parts, pictures=Settings().pictures)
+        house.bring_in()
+        house.allow()
+        yield house
+    finally:
+        parts.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    found = shutil.which(Settings().chromium or "chromium")
+    if found is None:
+        pytest.fail("Chromium is missing: apt-get install chromium, or set VOLENS_CHROMIUM to the path of one", False)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield running
+        running.close()
+
+
+@dataclass
+class Visit:
+    """One visitor's browser: her page, every host that it asked, and what it complained of."""
+
+    context: BrowserContext
+    page: Page
+    url: str
+    asked: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def open(self, path: str) -> Page:
+        self.page.goto(self.url + path)
+        return self.page
+
+    def act_as(self, name: str, after: str = "") -> Page:
+        """Sign in with a played person's key, by the button of the demo."""
+        self.open(f"/sign-in?next={after}" if after else "/sign-in")
+        self.page.get_by_role("button", name=f"Act as {name}").click()
+        self.page.wait_for_url(lambda url: "/sign-in" not in url)
+        return self.page
+
+
+@pytest.fixture
+def visit(browser: Browser, house: House) -> Iterator[Visit]:
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    page = context.new_page()
+    visit = Visit(context, page, house.url)
+    context.on("request", lambda request: visit.asked.append(request.url))
+    page.on("console", lambda said: visit.complaints.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+    yield visit
+    context.close()
+    elsewhere = [url for url in visit.asked if not url.startswith((house.url, f"blob:{house.url}"))]
+    assert elsewhere == []
+    assert [said for said in visit.complaints if "Content Security Policy" in said or "Error" in said] == []

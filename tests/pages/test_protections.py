@@ -1,0 +1,237 @@
+"""What the pages refuse, and what holds on each of them: origin, cookie, other people's pages, script, axe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+
+from api.pages.site import STATIC
+from api.settings import Settings
+
+HTML = {"Accept": "text/html"}
+
+
+@pytest.fixture(scope="module")
+def tokens(house) -> dict[str, str]:
+    """A session's token by name."""
+    found = {}
+    for name in ("ada", "person-001", "noor", "vera"):
+        client = house.client(name)
+        client.sign_in()
+        found[name] = client._token
+    return found
+
+
+def as_(token: str) -> dict[str, str]:
+    return {**HTML, "Cookie": f"volens-session={token}"}
+
+
+def test_each_address_shows_a_page_to_people_and_json_to_programs(house) -> None:
+    for path in ("/runs", "/trail"):
+        assert httpx.get(house.url + path, headers=HTML).headers["content-type"].startswith("text/html")
+        assert httpx.get(house.url + path).headers["content-type"] == "application/json"
+
+
+def test_every_page_has_the_strict_policy(house) -> None:
+    for path in ("/", "/runs", "/nowhere", "/me"):
+        headers = httpx.get(house.url + path, headers=HTML).headers
+        assert "default-src 'self'" in headers["content-security-policy"]
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["cache-control"] == "no-store"
+        assert headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'none'" in httpx.get(house.url + "/health").headers["content-security-policy"]
+
+
+def test_the_cookie_is_closed_to_scripts_and_other_sites(house, tokens) -> None:
+    answer = httpx.post(f"{house.url}/pages/session", json={"token": tokens["ada"]}, headers={"Origin": house.url})
+    cookie = answer.headers["set-cookie"]
+    assert answer.json() == {"next": "/me"}
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+    assert "Max-Age=900" in cookie
+
+
+@pytest.mark.parametrize("origin", [None, "null", "http://evil.example", "http://127.0.0.1", "http://localhost"])
+@pytest.mark.parametrize("door", ["/pages/session", "/pages/sign-out", "/pages/played/ada", "/pages/trail/1/verify",
+                                  f"/pages/runs/{'0' * 64}/result"])
+def test_a_forged_origin_is_refused(house, tokens, origin: str | None, door: str) -> None:
+    """Nothing is done and nothing handed out, and the page says why."""
+    headers = as_(tokens["vera"]) | ({"Origin": origin} if origin else {})
+    answer = httpx.post(house.url + door, json={"token": tokens["vera"]}, headers=headers)
+    assert answer.status_code == 403
+    assert "was not sent from our own page" in answer.text
+    assert "set-cookie" not in answer.headers
+    assert json.loads(house.key_file("ada").read_text())["key"] not in answer.text
+    assert "class=\"checks\"" not in answer.text
+    assert httpx.get(f"{house.url}/trail", headers=as_(tokens["vera"])).text.count("Sign out") == 1
+
+
+def test_signing_out_ends_the_session_on_the_server_too(house) -> None:
+    client = house.client("vera")
+    client.sign_in()
+    headers = as_(client._token)
+    out = httpx.post(f"{house.url}/pages/sign-out", headers=headers | {"Origin": house.url})
+    assert out.status_code == 303
+    assert httpx.get(f"{house.url}/me", headers=headers).status_code == 401
+
+
+def test_a_cookie_opens_no_door_of_the_programs(house, tokens) -> None:
+    """Doors take the bearer only: a browser that is lured there sends nothing that they believe."""
+    cookie = {"Cookie": as_(tokens["ada"])["Cookie"]}
+    answer = httpx.get(f"{house.url}/consents/{house.subjects[0].hex()}", headers=cookie)
+    assert answer.status_code == 401
+
+
+def test_another_patients_page_is_refused(house, tokens) -> None:
+    for path in (f"/trail?subject={house.subjects[0].hex()}", f"/pages/me/stopped/{'1' * 64}/receipt"):
+        assert httpx.get(house.url + path, headers=as_(tokens["person-001"])).status_code in (403, 404)
+    assert httpx.get(f"{house.url}/me", headers=as_(tokens["noor"])).status_code == 403
+    hers = httpx.get(f"{house.url}/me", headers=as_(tokens["person-001"])).text
+    assert house.subjects[1].hex() in hers
+    assert house.subjects[0].hex() not in hers
+
+
+def test_the_public_trail_names_nobody(house, tokens) -> None:
+    for headers in (HTML, as_(tokens["noor"]), as_(tokens["ada"])):
+        for kind in ("permission", "enrolment", "access"):
+            page = httpx.get(f"{house.url}/trail?kind={kind}", headers=headers).text
+            assert not any(subject.hex() in page for subject in house.subjects)
+    assert house.subjects[0].hex() in httpx.get(f"{house.url}/trail?kind=enrolment", headers=as_(tokens["vera"])).text
+
+
+def test_a_result_is_for_its_analyst_alone(house, tokens) -> None:
+    run = next(iter(house.runs.values()))
+    assert httpx.get(f"{house.url}/runs/{run}/result", headers=as_(tokens["vera"])).status_code == 403
+
+
+def test_who_is_not_played_has_no_key_here(house) -> None:
+    for name in ("relay", "worker", "nobody", "..%2Fidentity", "noor.results"):
+        answer = httpx.post(f"{house.url}/pages/played/{name}", headers={"Origin": house.url})
+        assert answer.status_code == 404
+    assert httpx.get(f"{house.url}/pages/played/ada").status_code == 405
+
+
+def test_played_people_need_a_home_of_the_demo_on_this_machine(tmp_path: Path) -> None:
+    from api.demo.story import MARK
+    from api.errors import NotServing
+    from api.pages.played import check_home
+
+    with pytest.raises(NotServing, match="no home"):
+        check_home(Settings(home=tmp_path, demo=True))
+    (tmp_path / MARK).touch()
+    check_home(Settings(home=tmp_path, demo=True))
+    with pytest.raises(NotServing, match="this machine only"):
+        check_home(Settings(home=tmp_path, demo=True, api_host="0.0.0.0"))
+
+
+@pytest.mark.parametrize(("path", "status", "said"), [
+    ("/nowhere", 404, "There is no such page."), ("/runs/xyz", 404, "There is no such page."),
+    (f"/runs/{'0' * 64}", 404, "There is no such run."), ("/me", 401, "Nobody is signed in."),
+    ("/trail?kind=magic", 422, "There is no such kind of step."), ("/trail?since=soon", 422, "A day is written"),
+    ("/trail?actor=noor", 422, "An actor is an address"), ("/trail?before=-1", 404, "There is no such page."),
+])
+def test_failures_are_pages_in_plain_words(house, path: str, status: int, said: str) -> None:
+    answer = httpx.get(house.url + path, headers=HTML)
+    assert answer.status_code == status
+    assert said in answer.text
+    assert "Traceback" not in answer.text
+    assert "<main" in answer.text
+
+
+def test_after_signing_in_only_our_own_pages_follow(house) -> None:
+    for bad in ("//evil.example", "https://evil.example", "/me\\evil", "javascript:alert(1)", "/sign-in"):
+        assert "data-next" not in httpx.get(f"{house.url}/sign-in", params={"next": bad}, headers=HTML).text
+    assert 'data-next="/me"' in httpx.get(f"{house.url}/sign-in?next=/me", headers=HTML).text
+
+
+def pages_of(house, name: str) -> list[str]:
+    run = next(iter(house.runs.values()))
+    mine = {
+        "": ["/", "/sign-in", "/runs", f"/runs/{run}", "/trail", "/me", "/nowhere"],
+        "Ada": ["/me", "/me/permission", f"/me/permission?dataset={house.dataset.hex()}&preset=health", "/me/stop",
+                "/me/stopped"],
+        "Noor": ["/runs", *(f"/runs/{one}" for one in house.runs.values()),
+                 *(f"/runs/{one}/result" for key, one in house.runs.items() if key == "third")],
+        "Vera": ["/trail", "/trail?kind=refusal"],
+    }
+    return mine[name]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("name", ["", "Ada", "Noor", "Vera"])
+def test_axe_finds_nothing(house, visit, name: str, scheme: str) -> None:
+    """Every rule by day; by night only what colours change."""
+    visit.page.emulate_media(color_scheme=scheme)
+    rules = {"runOnly": ["color-contrast"]} if scheme == "dark" else None
+    if name:
+        visit.act_as(name)
+    for path in pages_of(house, name):
+        visit.open(path)
+        visit.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        found = Axe().run(visit.page, options=rules).response["violations"]
+        assert found == [], (path, [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found])
+
+
+def test_pages_are_readable_without_script(house, browser, tokens) -> None:
+    context = browser.new_context(java_script_enabled=False, base_url=house.url)
+    page = context.new_page()
+    page.goto("/sign-in")
+    assert "Signing needs JavaScript" in page.inner_text("main")
+    context.add_cookies([{"name": "volens-session", "value": tokens["vera"], "url": house.url}])
+    page.goto("/trail?kind=dataset")
+    page.get_by_role("button", name="Verify").click()  # a whole page, without htmx
+    assert "All 5 checks hold." in page.inner_text("main")
+    page.goto("/runs")
+    page.locator(".rows a").first.click()
+    assert "Attempts" in page.inner_text("main")
+    context.close()
+
+
+def test_the_keyboard_reaches_everything(house, visit) -> None:
+    page = visit.act_as("Ada")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    wanted = page.evaluate("[...document.querySelectorAll('main a, main button, main summary')].length")
+    reached = set()
+    for _ in range(wanted + 4):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("""[...document.querySelectorAll('main a, main button, main summary')]
+            .indexOf(document.activeElement)"""))
+    visible = page.evaluate("""[...document.querySelectorAll('main a, main button, main summary')]
+        .map((one, at) => one.checkVisibility() ? at : -1).filter((at) => at >= 0)""")
+    assert set(visible) <= reached
+
+
+def test_a_button_works_once(house, visit) -> None:
+    """Two clicks at once send one message: the button is off while the first is under way."""
+    page = visit.act_as("Ada")
+    posts: list[str] = []
+    page.on("request", lambda request: posts.append(request.url) if request.url.endswith("/consents") else None)
+    visit.open(f"/me/permission?dataset={house.dataset.hex()}&preset=cancer")
+    page.evaluate("""() => { const sign = document.querySelector("[data-act=give] button");
+                             sign.click(); sign.click(); }""")
+    page.locator("#done").wait_for(state="visible")
+    assert len(posts) == 1
+
+
+def test_vendored_files_are_the_listed_ones() -> None:
+    rows = re.findall(r"^\| `([\w.]+)` .*\| `([0-9a-f]{64})` \|$", (STATIC / "VENDOR.md").read_text(), re.MULTILINE)
+    listed = dict(rows)
+    assert set(listed) == {path.name for path in STATIC.glob("*.js")}
+    for name, digest in listed.items():
+        assert hashlib.sha256((STATIC / name).read_bytes()).hexdigest() == digest, name
+
+
+def test_templates_hold_no_inline_script_or_style() -> None:
+    for path in (STATIC.parent / "templates").glob("*.html"):
+        text = path.read_text()
+        assert re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|hx-on|https?://", text) is None, path.name

@@ -1,0 +1,228 @@
+"""Cohort VCF files of tests: text from rows, descriptors in memory, and random cohorts."""
+
+from __future__ import annotations
+
+import os
+import random
+import zlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from analytics.readers.vcfheader import LENGTHS
+
+BUILD = "GRCh38"
+BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
+DEFINITIONS = (
+    '##FILTER=<ID=q10,Description="Low, \\"very\\" low">',
+    '##INFO=<ID=AC,Number=A,Type=Integer,Description="Copies">',
+    '##INFO=<ID=DB,Number=0,Type=Flag,Description="Known">',
+    '##INFO=<ID=CARRIERS,Number=.,Type=String,Description="Names">',
+    '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">',
+    '##FORMAT=<ID=DP,Number=1,Type=Integer,Description="Depth">',
+    '##FORMAT=<ID=GQ,Number=1,Type=Integer,Description="Quality">',
+)
+
+
+def subjects(people: Sequence[str]) -> dict[str, str]:
+    return {name: f"{i + 1:064x}" for i, name in enumerate(people)}
+
+
+def header(
+    people: Sequence[str], *extra: str, build: str = BUILD, contigs: Sequence[str] = ("1", "2"), lengths: bool = True
+) -> list[str]:
+    """The header's lines; `extra` stands before the column line."""
+    known = {str(i + 1): length for i, length in enumerate(LENGTHS[build])}
+    told = [f"##contig=<ID={name},length={known[name.removeprefix('chr')]}>"
+            if lengths and name.removeprefix("chr") in known else f"##contig=<ID={name}>" for name in contigs]
+    columns = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", *people]
+    return ["##fileformat=VCFv4.2", *told, *DEFINITIONS, *extra, "\t".join(columns)]
+
+
+def row(place: str, *calls: str, alleles: str = "A G", name: str = ".", filter_: str = "PASS", info: str = ".",
+        format_: str = "GT") -> str:
+    """place: "1:100"."""
+    return "\t".join([*place.split(":"), name, *alleles.split(), "50", filter_, info, format_, *calls])
+
+
+def text(lines: Sequence[str]) -> bytes:
+    return ("\n".join(lines) + "\n").encode()
+
+
+def gzip(data: bytes, level: int = 6) -> bytes:
+    compressor = zlib.compressobj(level, zlib.DEFLATED, 31)
+    return compressor.compress(data) + compressor.flush()
+
+
+def bgzip(data: bytes) -> bytes:
+    """SAM specification §4.1: members of at most 64 KiB with their size in an extra field, and an end mark."""
+    members = []
+    for start in range(0, len(data), 60_000):
+        part = data[start : start + 60_000]
+        compressor = zlib.compressobj(6, zlib.DEFLATED, -15)
+        body = compressor.compress(part) + compressor.flush()
+        head = bytes.fromhex("1f8b08040000000000ff060042430200") + (len(body) + 25).to_bytes(2, "little")
+        members.append(head + body + zlib.crc32(part).to_bytes(4, "little") + len(part).to_bytes(4, "little"))
+    return b"".join(members) + BGZIP_END
+
+
+def in_memory(data: bytes) -> int:
+    """A descriptor of a file that has no path."""
+    descriptor = os.memfd_create("test")
+    os.write(descriptor, data)
+    return descriptor
+
+
+def cohort(people: int, variants: int, seed: int = 1) -> tuple[bytes, list[str], np.ndarray]:
+    """(VCF text, names, dosages (variants, people) with -1 for missing) with depths and qualities."""
+    rng = np.random.default_rng(seed)
+    names = [f"P{i}" for i in range(people)]
+    dosage = rng.binomial(2, rng.uniform(0.05, 0.5, (variants, 1)), (variants, people))
+    dosage[rng.random(dosage.shape) < 0.02] = -1
+    words = {-1: "./.", 0: "0/0", 1: "0|1", 2: "1/1"}
+    lines = header(names)
+    for i, calls in enumerate(dosage.tolist()):
+        chromosome, position = ("1", 100 + 10 * i) if i < variants // 2 else ("2", 10 * i)
+        depth, quality = rng.integers(5, 60, people), rng.integers(10, 99, people)
+        fields = [f"{words[c]}:{d}:{q}" for c, d, q in zip(calls, depth, quality, strict=True)]
+        lines.append(row(f"{chromosome}:{position}", *fields, format_="GT:DP:GQ", name=f"rs{i}"))
+    return text(lines), names, dosage
+
+
+HOSTILE = ("", ".", "\0", "0", "-1", "1e309", "NaN", "9" * 30, "1.5", "<DEL>", "*", "a\tb", "\r", "é", "./.", "0/1/1",
+           "2/3", "0|", "PASS;", "http://zq.example/x", "%s", "../zq", "AC=" + "9" * 99,
+           ",", ":", ";;", " ", "\x1b[31m")
+
+
+def rich() -> tuple[bytes, list[str]]:
+    """(VCF text, names) of a small cohort with everything that a real file may have."""
+    data, names, _ = cohort(3, 20)
+    more = [row("2:5000", "0/1", "1/2", "./.", alleles="A G,T", info="AC=2,1;CARRIERS=P0"),
+            row("2:5001", "./1", "1", "0/0", alleles="ACGT A", filter_="q10"),
+            row("2:5002", "0/1", "0/0", "0/0", alleles="A <DEL>"), row("2:5003", "0/1", "1/1", "0/0", alleles="A *,C"),
+            row("X:100", "0", "1", "0/1"), row("MT:5", "1", "0", "0"), row("GL000192.1:7", "0/1", "0/0", "0/0")]
+    return data + text(more), names
+
+
+def mutant(seed: int) -> bytes:
+    """`rich` with one to three faults in its text, or in its compressed bytes; the same for the same seed."""
+    rng = random.Random(seed)
+    whole = bytearray(rich()[0])
+    for _ in range(rng.randint(1, 3)):
+        _spoil(whole, rng)
+    packed = rng.choice((bytes, bytes, gzip, bgzip))(bytes(whole))
+    if packed[:2] == b"\x1f\x8b" and rng.random() < 0.7:
+        spoilt = bytearray(packed)
+        place = rng.randrange(len(spoilt))
+        spoilt[place:] = b"" if rng.random() < 0.4 else bytes([rng.randrange(256)]) + spoilt[place + 1 :]
+        return bytes(spoilt)
+    return packed
+
+
+def _spoil(whole: bytearray, rng: random.Random) -> None:
+    """One fault: in bytes, in the order of lines, or in a field."""
+    match rng.randrange(8):
+        case 0:
+            place = rng.randrange(len(whole))
+            whole[place] ^= 1 << rng.randrange(8)
+        case 1:
+            place = rng.randrange(len(whole))
+            del whole[place : place + rng.randint(1, 200)]
+        case 2:
+            place = rng.randrange(len(whole))
+            whole[place:place] = whole[place : place + rng.randint(1, 200)]
+        case 3:
+            place = rng.randrange(len(whole))
+            whole[place:place] = rng.randbytes(rng.randint(1, 20))
+        case 4:
+            del whole[rng.randrange(1, len(whole)) :]
+        case kind:
+            lines = bytes(whole).split(b"\n")
+            n = rng.randrange(len(lines))
+            if kind == 5:
+                m = rng.randrange(len(lines))
+                lines[n], lines[m] = lines[m], lines[n]
+            else:
+                fields = lines[n].split(b"\t")
+                place = rng.randrange(len(fields))
+                fields[place : place + 1] = [] if kind == 6 else [rng.choice(HOSTILE).encode()]
+                lines[n] = b"\t".join(fields)
+            whole[:] = b"\n".join(lines)
+    whole += b"" if whole else b"x"
+
+
+def malformed() -> dict[str, tuple[bytes, str | None]]:
+    """Files by what is wrong with them, with what a refusal must say; None: it may also be taken whole."""
+    good, names = rich()
+    rows, top = good.decode().split("\n"), header(names)
+
+    def file(*lines: str, top: Sequence[str] = tuple(top)) -> bytes:
+        return text([*top, *lines])
+
+    def changed(old: str, new: str) -> bytes:
+        assert old.encode() in good
+        return good.replace(old.encode(), new.encode(), 1)
+
+    def at(place: str, *calls: str, **more: str) -> str:
+        return row(place, *(calls or ("0/1", "0/0", "1/1")), **more)
+
+    return {
+        "empty": (b"", "1 to .* rows"), "one byte": (b"#", "ends in the middle"),
+        "text": (b"zq\n" * 99, "no VCF header"),
+        "BCF": (b"BCF\2\2" + bytes(99), "zero byte"), "BOM": (b"\xef\xbb\xbf" + good, "no VCF header"),
+        "CRLF": (good.replace(b"\n", b"\r\n"), "carriage return"),
+        "old Mac ends": (good.replace(b"\n", b"\r"), "carriage return"),
+        "UTF-16": (good.decode().encode("utf-16"), "zero byte"), "NUL": (changed("rs3", "rs\0"), "zero byte"),
+        "no header": (text(rows[len(top):-1]), "no VCF header"), "header alone": (text(top), "1 to .* rows"),
+        "no column line": (file(at("1:5"), top=top[:-1]), "no VCF header"),
+        "version 9": (changed("VCFv4.2", "VCFv9.9"), "VCF 4.1 to 4.5"),
+        "GRCh37 lengths": (file(at("1:5"), top=header(names, build="GRCh37")), "another genome build"),
+        "GRCh37 in words": (file(at("1:5"), top=header(names, "##reference=hg19.fa")), "another genome build"),
+        "no build": (file(at("1:5"), top=header(names, lengths=False)), "does not say its genome build"),
+        "duplicate samples": (changed("P0\tP1\tP2", "P0\tP1\tP1"), "two samples have the same name|have no subject"),
+        "another sample": (changed("P0\tP1\tP2", "P0\tP1\tzq"), "have no subject"),
+        "a sample less": (text(["\t".join(line.split("\t")[:-1]) if "\t" in line else line for line in rows[:-1]]),
+                          "not in it"),
+        "sites only": (text(["\t".join(line.split("\t")[:8]) for line in rows[:-1]]), "FORMAT and at least one"),
+        "unsorted": (file(at("1:9"), at("1:5")), "not sorted"),
+        "contig comes back": (file(at("1:9"), at("2:5"), at("1:10")), "do not stand together"),
+        "1 and chr1": (file(at("1:9"), at("chr2:5")), "and others chr1|cannot be parsed"),
+        "foreign contigs only": (file(at("zq:9"), at("HLA-A*01:5")), "none of its variants|cannot be parsed"),
+        "beyond the end": (file(at("1:248956423")), "beyond the end"),
+        "position 0": (file(at("1:0")), "beyond the end"),
+        "huge position": (file(at("1:" + "9" * 30)), "no number|cannot be parsed|read the same"),
+        "negative position": (file(at("1:-5")), "no number|cannot be parsed"),
+        "NaN quality": (file(at("1:5").replace("\t50\t", "\tNaN\t")), "quality is no number"),
+        "endless quality": (file(at("1:5").replace("\t50\t", "\t1e999\t")), "quality is no number"),
+        "ploidy 3": (file(at("1:5", "0/1/1", "0/0", "0/0")), "more than two alleles"),
+        "ploidy 1000": (file(at("1:5", "/".join("0" * 1000), "0/0", "0/0")), "more than two alleles"),
+        "allele that is not": (file(at("1:5", "0/7", "0/0", "0/0")), "allele that its row does not have"),
+        "huge allele": (file(at("1:5", f"0/{'9' * 20}", "0/0", "0/0")), "cannot be parsed|allele that its row"),
+        "negative allele": (file(at("1:5", "0/-1", "0/0", "0/0")), "cannot be parsed"),
+        "the same twice": (file(at("1:5"), at("1:5")), "stands there twice"),
+        "a column more": (file(at("1:5") + "\t0/0"), "one plain field"),
+        "a column less": (file(at("1:5", "0/0", "0/0")), "one plain field"),
+        "no GT": (file(at("1:5", "3", "4", "5", format_="DP")), "GT is not first"),
+        "undefined FORMAT": (file(at("1:5", "0/0:zq", "0/0:1", "0/0:1", format_="GT:ZQ")), "does not define"),
+        "undefined FILTER": (file(at("1:5", filter_="zq")), "filter that the header does not define"),
+        "GT as a number": (changed("ID=GT,Number=1,Type=String", "ID=GT,Number=1,Type=Integer"), "not defined as VCF"),
+        "a header ID twice": (changed(rows[5], f"{rows[5]}\n{rows[5]}"), "same ID twice"),
+        "a long header": (file(at("1:5"), top=[top[0], *["##zq=1"] * 30_000, *top[1:]]), "too long"),
+        "a long line": (file(at("1:5", info="DB;CARRIERS=" + "zq" * 500_000)), None),
+        "an endless line": (file(at("1:5", info="CARRIERS=" + "zq" * 3_000_000)), "a line is too long"),
+        "no line end": (b"##fileformat=VCFv4.2" + b"z" * 5_000_000, "a line is too long"),
+        "many INFO entries": (file(at("1:5", info=";".join(["DB"] * 400_000))), "entries of INFO|cannot be parsed"),
+        "many alleles": (file(at("1:5", alleles="A " + ",".join(f"A{'C' * n}" for n in range(1, 400)))), None),
+        "many alleles twice": (file(at("1:5", alleles="A " + ",".join(["C"] * 100_000))), "twice|cannot be parsed"),
+        "a name as address": (changed("##contig=<ID=1,", "##reference=//zq.example/GRCh38\n##contig=<ID=1,"), None),
+        "truncated gzip": (gzip(good)[:-9], "ends in the middle"),
+        "half a bgzip": (bgzip(good)[:-28], "middle"),
+        "gzip in gzip": (gzip(gzip(good)), "zero byte|carriage return|no VCF header|ends in the middle"),
+        "gzip of noise": (b"\x1f\x8b" + random.Random(1).randbytes(5000), "damaged|middle"),
+        "gzip, then noise": (gzip(good) + b"zq" * 20, "damaged|middle"),
+        "gzip bomb": (gzip(file() + (at("1:5") + "\n").encode() * 700_000, 9), "inflates to more"),
+        "bomb of zeros": (gzip(bytes(64 << 20), 9), "zero byte"),
+        "bomb of one line": (gzip(file()[:-1] + b"\tz" * (32 << 20), 9), "a line is too long"),
+        "GRCh37 was asked": (good, "another genome build"),
+        "zq was asked": (good, "neither GRCh37 nor GRCh38"),
+    }  # fmt: skip
