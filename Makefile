@@ -1,6 +1,6 @@
 # volens: `make demo` and `make test` are all a newcomer needs; both install what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check fix serve clean
+.PHONY: help install demo test check fix serve bench science clean
 
 BIN := .venv/bin
 
@@ -32,6 +32,12 @@ fix: install ## mend what a program can: imports, artifacts, generated documents
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/python -m chain.artifacts
 	@$(BIN)/python docs/generate.py
+
+bench: install ## what governance costs, as ratios of one run (5 minutes); report in .volens/bench
+	@$(BIN)/python -m bench
+
+science: install ## what the models find on real data, in noise and where the truth is known; report in .volens/science
+	@$(BIN)/python -m bench.science
 
 serve: install ## ledger, bucket, broker, API and worker, until Ctrl-C
 	@$(BIN)/volens serve

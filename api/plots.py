@@ -135,7 +135,7 @@ def timeline(spans: Sequence[tuple[str, float, float]], name: str, unit: str = "
     axes.set_yticks(range(len(spans)), [_plain(what) for what, _, _ in reversed(spans)])
     axes.set_xlim(-0.02 * end, 1.15 * end)
     axes.set_ylim(-0.6, len(spans) - 0.4)
-    axes.set_xlabel(unit)
+    axes.set_xlabel(_plain(unit))
     said = ", ".join(f"{what} at {_figures(stop)}" for what, _, stop in spans)
     return _svg(figure, name, f"Timeline in {unit}: {said}")
 
@@ -154,7 +154,7 @@ def bars(pairs: Sequence[tuple[str, float | None]], name: str, unit: str = "") -
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.locator_params(axis="x", nbins=5)
     axes.set_ylim(-0.6, len(pairs) - 0.4)
-    axes.set_xlabel(unit)
+    axes.set_xlabel(_plain(unit))
     said = ", ".join(f"{what} {'not shown' if value is None else _figures(value)}" for what, value in pairs)
     return _svg(figure, name, f"{unit or 'Figures'}: {said}")
 
@@ -214,8 +214,13 @@ def _minus_log10(p: str) -> float:
 
 def _plain(text: str) -> str:
     """A label of any origin: printable, and short enough to leave room for the plot."""
-    text = "".join(sign if sign.isprintable() else " " for sign in text)
+    text = _printable(text)
     return text if len(text) <= MOST_TEXT else text[: MOST_TEXT - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    """Without what XML cannot hold."""
+    return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
 
 
 def _figures(value: float) -> str:
@@ -239,7 +244,7 @@ def _svg(figure: Figure, name: str, label: str) -> str:
         element.text = element.text if element.tag == "text" else None
     box = root.get("viewBox", "0 0 1 1").split()
     root.attrib = {
-        "xmlns": "http://www.w3.org/2000/svg", "role": "img", "aria-label": " ".join(label.split()),
+        "xmlns": "http://www.w3.org/2000/svg", "role": "img", "aria-label": _printable(label),
         "class": "plot", "viewBox": " ".join(box), "width": str(round(float(box[2]) * 4 / 3)),
         "height": str(round(float(box[3]) * 4 / 3)), "font-family": "sans-serif", "stroke-linejoin": "round",
     }  # fmt: skip

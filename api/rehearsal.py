@@ -8,11 +8,13 @@ from typing import Any
 from api.childprocess import AttemptEnded, ForkServer
 from api.errors import NotServing, UsageError
 
+NOTE = "The people are invented: the figures mean nothing, only their shape and the seconds do."
+
 
 def rehearse(
     children: ForkServer, params: bytes, people: int, device: str, tell: Callable[[str, float], None]
 ) -> dict[str, Any]:
-    """{result, disclosure (JSON texts), record} of canonical parameters. Raises UsageError, NotServing."""
+    """{result, disclosure (JSON texts), record, note} of canonical parameters. Raises UsageError, NotServing."""
     try:
         child = children.child()
         try:
@@ -23,7 +25,7 @@ def rehearse(
                     case "progress":
                         tell(said["step"], said["fraction"])
                     case "rehearsed":
-                        return said
+                        return said | {"note": NOTE}
                     case _:
                         raise UsageError(str(said["message"]), str(said["hint"]))
         finally:

@@ -122,7 +122,6 @@ def main() -> int:
     )  # fmt: skip
     settings = Settings()
     children = ForkServer(isolated=settings.relax != "isolation")
-    children.warm()
     identity = read_identity(settings)
     wallet, _ = load(settings.key_file("worker"))
     engine = open_database(settings.database)
@@ -138,6 +137,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     settings.worker_beat.touch()
     print(f"ready {wallet.address}", flush=True)
+    children.warm()  # loads beside the first waiting, not before it
     worker.work(stop)
     return 0
 

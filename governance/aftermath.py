@@ -25,8 +25,8 @@ class Effect:
 
     was: where the run stood in that block. attempt: the one she was in (0: none yet). stopped: seconds from the block
     until its process was dead, None while that is not known. sealed: it finished all the same, and its output is held
-    back. next_attempt, next_block: the first later attempt, 0 while there is none; she is not in it. state: of the run
-    now.
+    back. next_attempt, next_block: the first later attempt, if she is not in it, else 0 (she may be, where a narrower
+    consent still allows the use). state: of the run now. over: a later attempt shows that this one has ended.
     """
 
     run: str
@@ -37,6 +37,7 @@ class Effect:
     next_attempt: int
     next_block: int
     state: str
+    over: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Withdrawal:
     @property
     def settled(self) -> bool:
         """Whether everything that can be stopped was."""
-        return all(one.was != "computing" or one.sealed or one.stopped is not None or one.next_attempt or
+        return all(one.was != "computing" or one.sealed or one.stopped is not None or one.over or
                    one.state not in ("queued", "authorised") for one in self.effects)  # fmt: skip
 
 
@@ -116,9 +117,11 @@ def _effect(run: str, state: str, block: int, history: Sequence[Any], hers: Sequ
         return None
     in_it = max((attempt for attempt, granted, at in hers if granted and at < block), default=0)
     newest = max((_attempt_of(text) for name, text in earlier if name == "RunAuthorised"), default=0)
-    again, at_block = next(((attempt, at) for attempt, _, at in hers if at > block), (0, 0))
+    later = next(((attempt, granted, at) for attempt, granted, at in hers if at > block), None)
+    again, at_block = (0, 0) if later is None or later[1] else (later[0], later[2])
+    over = later is not None
     if newest == 0 or names[-1] == "ReleaseRefused":
-        return Effect(run, "queued", 0, None, False, again, at_block, state)
+        return Effect(run, "queued", 0, None, False, again, at_block, state, over)
     if in_it != newest:
         return None
     sealed_at = [at for name, at, text in history if name == "Sealed" and _attempt_of(text) == newest]
@@ -127,7 +130,7 @@ def _effect(run: str, state: str, block: int, history: Sequence[Any], hers: Sequ
         was = "released"
     elif sealed_at and sealed_at[0] < block:
         was = "sealed"
-    return Effect(run, was, newest, None, bool(sealed_at) and was == "computing", again, at_block, state)
+    return Effect(run, was, newest, None, bool(sealed_at) and was == "computing", again, at_block, state, over)
 
 
 def _attempt_of(text: str) -> int:

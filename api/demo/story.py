@@ -65,27 +65,35 @@ def main(home: Path | None = None) -> int:
           flush=True)  # fmt: skip
     parts = Parts.start(settings.model_copy(update={"home": home}))
     try:
-        report = _play(home, parts, teller)
+        material = _play(home, parts, teller)
     finally:
         parts.stop()
+    from api.demo.report import write
+
+    report = material["report"]
+    write(home, material)
     home.joinpath("report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     return _close(home, report)
 
 
 def _play(home: Path, parts: Parts, teller: Teller) -> dict[str, Any]:
+    """What report.html is made of; under "report" stands what goes into report.json."""
     from api.demo.cast import Cast
 
     cast = Cast(home, parts)
     contracts, alive = len(cast.identity["contracts"]), cast.healthy_parts()
     teller.tell(1, "Otto", f"starts {', '.join(alive)}", f"{contracts} contracts, code as pinned")
     from api.demo import scenes, science  # the readers' libraries: loaded once the parts run
+    from api.demo.report import gather
 
     report: dict[str, Any] = {"versions": _versions(), "seed": science.SEED}
     scenes.gate(cast, teller)
     report |= scenes.change_of_mind(cast, teller)
     report |= scenes.science(cast, teller)
     report |= scenes.proof(cast, teller)
-    return report | {"story": teller.lines, "seconds": f"{teller.seconds:.1f}"}
+    report |= {"story": teller.lines, "seconds": f"{teller.seconds:.1f}",
+               "machine": {"cores": os.cpu_count() or 1, "load": f"{os.getloadavg()[0]:.1f}"}}  # fmt: skip
+    return gather(cast, report)
 
 
 def _clear(home: Path) -> None:

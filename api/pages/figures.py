@@ -19,7 +19,7 @@ _COLUMNS = {"model": "model", "layer": "data", "variant": "variant", "auc": "AUC
             "precision": "precision", "recall": "recall", "f1": "F1", "frequency": "frequency", "carriers": "carriers",
             "permutations": "shufflings", "step": "rounded to"}  # fmt: skip
 _FACTS = {"granted": "People whose data was opened", "people": "People in the analysis",
-          "events": "Of them with the outcome", "baseline": "Right by always saying the more frequent (percent)",
+          "events": "Of them with the outcome", "baseline": "Right by always giving the more frequent answer",
           "folds": "Folds", "repeats": "Repeats", "components": "Ancestry components as covariates"}  # fmt: skip
 _DRAWING = threading.Lock()  # the library that draws is not made for threads
 
@@ -70,7 +70,7 @@ def _prediction(result: Mapping[str, Any]) -> Iterable[Shown]:
     said = f"Better than guessing, with the whole interval above 50: {', '.join(better)}." if better else \
         "No interval lies above 50, so none is shown to be better than guessing."  # fmt: skip
     yield Shown("How well each model tells those with the outcome from the others",
-                f"An AUC of 50 is guessing, 100 is never wrong. {said} p: from shuffled outcomes.",
+                f"An AUC of 50 is guessing, 100 is never wrong. {said} p comes from shuffling the outcomes.",
                 plots.auc_intervals(rows, "auc"), _table("Figures, in percent where they are rates", rows))
     for number, curve in enumerate(result["curves"]):
         name = f"{words.model(curve['model'])} on {words.layer(curve['layer'])}"
@@ -146,4 +146,8 @@ def _gain(one: Mapping[str, Any]) -> str:
     low, high = one["interval"]
     shown = "a gain" if low > 0 else "a loss" if high < 0 else "no gain shown"
     return (f"{words.model(one['model'])}: genes and clinical data together instead of {one['over']} alone change the "
-            f"AUC by {one['auc']:+} points (95 %: {low:+} to {high:+}): {shown}.")
+            f"AUC by {_signed(one['auc'])} points (95 %: {_signed(low)} to {_signed(high)}): {shown}.")
+
+
+def _signed(value: int) -> str:
+    return f"{value:+}" if value else "0"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
@@ -29,6 +29,7 @@ Hex32 = Annotated[str, Query(pattern=r"^([0-9a-f]{64})?$")]
 _SAID = {"released": "A result with your data in it was released.", "denied": "Your data was left out: {}",
          "superseded": "It was begun again later; nothing of this try was kept.",
          "sealed": "It has finished; two checkers look at the result before anybody else does.",
+         "held back": "It has finished, but you withdrew before: the ledger refuses to release it with you in it.",
          "in progress": "It is being computed now.", "ended": "It ended; nothing of it left."}
 
 
@@ -140,8 +141,12 @@ def _permissions(services: Services, subject: str, uses: Sequence[Use]) -> list[
 def _uses(services: Services, subject: str) -> list[Use]:
     """Her accesses, one entry a run: a page of one row an object would hide what happened."""
     datasets = {permit.permit: permit.dataset for permit in register.list_permits(services.engine)}
+    held = {(effect.run, effect.attempt) for one in aftermath.withdrawals_of(services.engine, subject)
+            for effect in one.effects if effect.was == "sealed" or effect.sealed}  # fmt: skip
     by_run: dict[str, list[tuple[Access, str]]] = {}
     for access in register.accesses_of(services.engine, subject):
+        if access.state == "sealed" and (access.run, access.attempt) in held:
+            access = replace(access, state="held back")
         why = reason_of(access.reason).sentence if access.reason else ""
         by_run.setdefault(access.run, []).append((access, _SAID[access.state].format(why)))
     asked = {run.run: words.question(run.params) for run in register.list_runs(services.engine)}

@@ -46,13 +46,13 @@ def _listed(services: Services, run: register.Run) -> dict[str, Any]:
 @router.get("/runs/{run}")
 def show_run(run: RunId, request: Request, services: Parts, visitor: Visitor) -> Response:
     """One run: where it stands, what it does now, its attempts, and its result."""
-    return render(request, "run.html", seen=0, **_facts(services, run, visitor))
+    return render(request, "run.html", **_facts(services, run, visitor, 0))
 
 
 @router.get("/pages/runs/{run}/live")
 def show_live(run: RunId, request: Request, services: Parts, visitor: Visitor, seen: int = 0) -> Response:
     """The parts of that page that change, and the log's lines that came after the first `seen`."""
-    return render(request, "part-run.html", seen=max(0, seen), **_facts(services, run, visitor))
+    return render(request, "part-run.html", **_facts(services, run, visitor, max(0, seen)))
 
 
 @router.get("/runs/{run}/result")
@@ -86,7 +86,8 @@ def _released(services: Services, run: str, me: Caller) -> dict[str, Any]:
     return found
 
 
-def _facts(services: Services, run: str, visitor: Caller | None) -> dict[str, Any]:
+def _facts(services: Services, run: str, visitor: Caller | None, seen: int) -> dict[str, Any]:
+    """What the run's templates show; of its log the numbered lines after the first `seen`, at most the newest LINES."""
     services.projection.sync()
     found = describe_run(services, register.find_run(services.engine, run))
     happened = milestones(services.engine, run)
@@ -95,7 +96,8 @@ def _facts(services: Services, run: str, visitor: Caller | None) -> dict[str, An
     cancel = {"run": run, "deadline": services.clock() + DEADLINE_SECONDS}
     return {"run": found, "need": permit.need, "kinds": permit.categories, "stages": _stages(found, happened),
             "ended": found["state"] in (*ENDS, "failed"), "own": own, "cancel": cancel,
-            "line": _line(found), "log": found["progress"][-LINES:], "requested": happened["RunRequested"]}
+            "line": _line(found), "log": list(enumerate(found["progress"], 1))[seen:][-LINES:],
+            "requested": happened["RunRequested"]}
 
 
 def _stages(run: dict[str, Any], happened: dict[str, tuple[int, int]]) -> list[dict[str, Any]]:

@@ -40,7 +40,7 @@ _STEPS = {
     "sealed": "the output is sealed", "stopped": "stopped",
 }
 _MODELS = {"svm": "SVM", "knn": "kNN", "cnn": "CNN"}
-_LAYERS = {"combined": "genes + clinical"}
+_LAYERS = {"clinical": "clinical data", "combined": "genes + clinical"}
 
 
 def purposes(mask: int) -> str:
@@ -84,12 +84,12 @@ def question(params: str) -> str:
     """What a run wants to know, as its parameters say it; "" when they are none that pages know."""
     try:
         asked: Any = strict_json(params.encode())
-        outcome = asked.get("outcome")
-        what = "" if outcome is None else outcome_of(outcome["kind"], outcome["horizon_days"])
-        return {"evaluate": f"How well can be predicted {what}?",
-                "associate": f"Which genetic variants go together with {what}?",
-                "frequencies": "How common are some genetic variants?"}.get(asked["analysis"], "")
-    except (AttributeError, KeyError, TypeError, Malformed):
+        if asked["analysis"] == "frequencies":
+            return "How common are some genetic variants?"
+        what = outcome_of(asked["outcome"]["kind"], asked["outcome"]["horizon_days"])
+        return {"evaluate": f"How well can one predict {what}?",
+                "associate": f"Which genetic variants go together with {what}?"}.get(asked["analysis"], "")
+    except (KeyError, TypeError, Malformed):
         return ""
 
 

@@ -1,0 +1,48 @@
+"""What each call costs on the ledger, in list mode: gas, which no machine's speed changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api.demo.stage import World
+from chain.events import ConsentGranted, Enrolled
+
+PEOPLE, FEW = 1000, 100
+
+
+def measure_gas(url: str) -> dict[str, Any]:
+    """Gas of one person or of one call, on a deployment of its own at the ledger `url`."""
+    world = World.create(url)
+    subjects = world.enrol(PEOPLE)
+    known = list(world.subjects)
+    enrolled = world.ledger.relay("ConsentRegistry", "enrol", [world.enrolment(s, w) for s, w in _strangers(60)])
+    granted = world.grant(subjects)
+    permit = world.permit()
+    whole, few = (world.authorise(world.request_run(permit), some) for some in (subjects, subjects[:FEW]))
+    run = world.request_run(permit)
+    world.authorise(run, subjects[:FEW])
+    seal = world.seal(run)
+    looks = [world.look(run, name) for name in ("sol", "tess")]
+    released = world.release(run, seal, subjects[:FEW], [0] * FEW)
+    for subject in subjects[:FEW]:
+        revoked = world.revoke(subject)
+    refused = world.authorise(world.request_run(permit), subjects[: 2 * FEW])
+    return {
+        "enrol_per_person": enrolled.gas // len(enrolled.all(Enrolled)),
+        "grant_per_person": granted.gas // len(granted.all(ConsentGranted)),
+        "revoke": revoked.gas,
+        f"authorise_per_person_of_{PEOPLE}": whole.gas // len(known),
+        f"authorise_per_person_of_{FEW}": few.gas // FEW,
+        "authorise_per_person_half_denied": refused.gas // (2 * FEW),
+        "look": looks[-1].gas,
+        "release_per_person": released.gas // FEW,
+        "transaction_limit": 1 << 24,
+        "most_people": (1 << 24) * PEOPLE // whole.gas,
+    }
+
+
+def _strangers(count: int) -> list[tuple[bytes, Any]]:
+    from api.demo.stage import random32
+    from chain.wallets import Wallet
+
+    return [(random32(), Wallet.new()) for _ in range(count)]

@@ -1,0 +1,75 @@
+"""One person's variants: a governed read beside a plain one of the same file, and the packed record beside the file.
+
+Governed: the object's hash is compared with the ledger's, its key put together and checked, and it is decrypted and
+parsed. Plain: the same bytes lie unencrypted in the same bucket and are parsed.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from cyvcf2 import VCF
+
+from analytics.known_truth import simulate_cohort
+from analytics.known_truth_files import BUILD, write_vcf
+from analytics.readers.genotypes import Sites, read_genotypes
+from analytics.readers.vcf import split_vcf
+from bench.races import race
+from governance.consent import CATEGORIES
+from governance.envelope import Label, WrappedShare
+from governance.vault import Bucket, Shares, open_record, seal_records
+
+VARIANTS = 20_000
+
+
+def measure_reads(bucket: Bucket, pairs: int) -> dict[str, Any]:
+    """governed / plain read from the bucket and from memory; parse / read of the packed record."""
+    source, packed = _one_person()
+    identity, record, subject, dataset = (secrets.token_bytes(32) for _ in range(4))
+    label = Label(identity, record, subject, dataset, CATEGORIES["germline-variants"], 1)
+    held: list[Shares] = []
+
+    def wrap(shares: list[Shares]) -> Sequence[Sequence[WrappedShare]]:
+        held.extend(shares)
+        return [[WrappedShare(bytes(20), j, bytes(60)) for j in range(3)] for _ in shares]
+
+    sealed = seal_records([(label, source)], wrap)[0]
+    governed, plain = bucket.put(sealed.blob), bucket.put(source)
+
+    def opened(blob: bytes) -> bytes:
+        return open_record(blob, sealed.ciphertext_hash, label, held[0])
+
+    known: dict[bytes, Sites] = {}
+    read_genotypes(packed, known)
+    return {
+        "vcf_read": race(lambda: _parse(opened(bucket.get(governed))), lambda: _parse(bucket.get(plain)), pairs),
+        "vcf_read_in_memory": race(lambda: _parse(opened(sealed.blob)), lambda: _parse(source), pairs),
+        "vcf_parse_over_packed": race(lambda: _parse(source), lambda: read_genotypes(packed, known), pairs),
+    }
+
+
+def _one_person() -> tuple[bytes, bytes]:
+    """(source VCF, packed genotypes) of one simulated person, as an ingest writes them."""
+    cohort = simulate_cohort(2, 1, VARIANTS)
+    whole = os.memfd_create("cohort")
+    os.write(whole, write_vcf(cohort, ["A", "B"]))
+    made: list[bytes] = []
+    people = {"A": "0" * 64, "B": "1" * 64}
+    split_vcf(whole, people, build=BUILD, sink=lambda _, *payloads: made.extend(payloads))
+    os.close(whole)
+    return made[0], made[1]
+
+
+def _parse(source: bytes) -> None:
+    """Every call, depth and quality of a VCF in memory."""
+    descriptor = os.memfd_create("source")
+    os.write(descriptor, source)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    for record in VCF(descriptor):
+        record.genotype.array()
+        record.format("DP")
+        record.format("GQ")
+    os.close(descriptor)

@@ -1,0 +1,126 @@
+"""The whole road with real parts: what governance adds to a training, an ingest and a database.
+
+The people are those of the demo: 198 of GSE7390 and 200 simulated ones.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from sqlalchemy import insert, select
+
+from analytics.catalogue import MODELS
+from analytics.known_truth import simulate_cohort
+from analytics.known_truth_files import BUILD, write_vcf
+from analytics.params import complete
+from analytics.people import Input
+from analytics.readers.gse7390 import load_gse7390, locate_gse7390
+from analytics.run import run as compute
+from api.demo.cast import Cast
+from api.demo.science import SEED, SIMULATED, VARIANTS
+from api.demo.steps import ask_permits, ingest_all, look_and_open, request
+from api.intake import bring_in
+from api.lanes import Lanes
+from bench.races import seconds, summarise
+from chain.ledger import Ledger
+from governance.projection import Projection
+from governance.tables import events, open_database
+from governance.vault import Bucket
+
+MINIMUM, LARGE = 20, 20_000  # people a permit asks for; variants of the large file
+OUTCOME = {"kind": "distant-metastasis", "horizon_days": 1825}
+Tell = Callable[[str], None]
+
+
+class Road:
+    """Everybody enrolled, everything ingested, everybody willing."""
+
+    def __init__(self, cast: Cast, tell: Tell) -> None:
+        self.cast, self.tell = cast, tell
+        self.people = load_gse7390(locate_gse7390())
+        cast.enrol(len(self.people), SIMULATED)
+        ingest_all(cast, self.people, simulate_cohort(SIMULATED, SEED, VARIANTS))
+        self.permit = ask_permits(cast)[0]["research"]
+        cast.agree(cast.dataset, cast.patients)
+        cast.agree(cast.simulated, cast.invented)
+        self.bucket = Bucket("volens", cast.parts.urls["bucket"])
+
+    def measure_training(self, pairs: int) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(ratios, phases) by model: a governed run, from its request to its seal, beside the bare computation.
+
+        Raises AssertionError where the two results differ in one byte.
+        """
+        ratios, phases = {}, {}
+        for model in MODELS:
+            self.tell(f"training {model}")
+            turns = [self._train(model, seed) for seed in range(pairs + 1)][1:]  # the first one warms both
+            more = [governed - plain for governed, plain, _ in turns]
+            ratios[f"train_{model}"] = summarise([governed / plain for governed, plain, _ in turns]) | {
+                "overhead_seconds": round(median(more), 3), "most_overhead_seconds": round(max(more), 3),
+                "people": len(self.people), "same_bytes": True}  # fmt: skip
+            phases[model] = {name: round(median(turn[name] for _, _, turn in turns), 4) for name in turns[0][2]}
+        return ratios, phases
+
+    def _train(self, model: str, seed: int) -> tuple[float, float, dict[str, float]]:
+        """(governed seconds, plain seconds, the governed run's seconds by phase)."""
+        params = complete({"outcome": OUTCOME, "models": {model: ["combined"]}, "permutations": 19, "seed": seed})
+        inputs = [Input(p.subject.hex(), category, payload)
+                  for p, person in zip(self.cast.patients, self.people, strict=True)
+                  for category, payload in ((2, person.observations(p.subject.hex())),
+                                            (6, person.expression(p.subject.hex())))]  # fmt: skip
+        began = time.perf_counter()
+        plain = compute(params, inputs, MINIMUM, device="cpu")
+        middle = time.perf_counter()
+        run = request(self.cast, self.permit, params)
+        self.cast.await_run(run, lambda r: r["state"] == "sealed")
+        ended = time.perf_counter()
+        found = look_and_open(self.cast, "sol", run)
+        if found.result != plain.result:
+            raise AssertionError(f"a governed run of {model} gave other bytes than the same code without us")
+        record = self.cast.client("noor").run(run)["attempts"][-1]["record"]
+        return ended - middle, middle - began, {name: float(spent) for name, spent in record["seconds"].items()}
+
+    def measure_ingests(self) -> dict[str, Any]:
+        """The whole ingest of a small and of a large cohort file, beside reading and splitting it alone."""
+        return {f"ingest_{SIMULATED}x{variants}": self._ingest(variants) for variants in (VARIANTS, LARGE)}
+
+    def _ingest(self, variants: int) -> dict[str, Any]:
+        self.tell(f"ingest of {SIMULATED} people x {variants} variants")
+        samples = {f"S{p.number}": p.subject.hex() for p in self.cast.invented}
+        vcf = write_vcf(simulate_cohort(SIMULATED, SEED, variants), list(samples))
+        split = seconds(lambda: list(_lanes(vcf, samples).sources()))
+        omar, dataset = self.cast.client("omar"), secrets.token_bytes(32)
+        omar.register_dataset(dataset, secrets.token_bytes(32))
+        sources = _lanes(vcf, samples).sources()
+        whole = seconds(lambda: bring_in(omar, self.cast.broker(), self.bucket, dataset, sources))
+        return {"seconds": round(whole, 2), "split_seconds": round(split, 2), "megabytes": round(len(vcf) / 1e6, 1),
+                "records": 2 * SIMULATED}  # fmt: skip
+
+    def measure_rebuild(self, folder: Path) -> dict[str, Any]:
+        """Deriving the database from the ledger again, every signature checked, beside writing the same rows."""
+        self.tell("rebuild of the database")
+        ledger = Ledger.connect(self.cast.parts.urls["chain"], self.cast.identity)
+        engine, copy = (open_database(f"sqlite:///{folder / name}.db") for name in ("rebuilt", "copied"))
+        spent = seconds(lambda: Projection(engine, ledger, self.bucket).sync())
+        with engine.connect() as connection:
+            rows = [dict(row._mapping) for row in connection.execute(select(events))]
+
+        def write() -> None:
+            with copy.begin() as connection:
+                connection.execute(insert(events), rows)
+
+        bare = seconds(write)
+        engine.dispose()
+        copy.dispose()
+        return {"seconds": round(spent, 2), "events": len(rows), "events_per_second": round(len(rows) / spent),
+                "over_bare_insert": round(spent / bare, 1)}  # fmt: skip
+
+
+def _lanes(vcf: bytes, samples: dict[str, str]) -> Lanes:
+    return Lanes(BytesIO(vcf), samples, BUILD, [])

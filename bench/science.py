@@ -1,0 +1,63 @@
+"""`python -m bench.science`: what the models find on published data, in noise, and where the truth is known.
+
+Leaves .volens/science/report.json {gse7390, noise, leak, known_truth}; its keys stay, so that reports can be compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from typing import Any
+
+from analytics import science
+from analytics.catalogue import MODELS
+from api.settings import Settings
+
+
+def main() -> int:
+    asked = argparse.ArgumentParser(prog="bench.science", description="Honest figures of every model; some minutes.")
+    asked.add_argument("--permutations", type=int, default=99, help="shufflings of the labels on GSE7390 (99)")
+    asked.add_argument("--seeds", type=int, default=20, help="sets of pure noise (20)")
+    asked.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    given = asked.parse_args()
+    began = time.monotonic()
+
+    def tell(what: str) -> None:
+        print(f"{time.monotonic() - began:6.1f} s  {what}", file=sys.stderr, flush=True)
+
+    report: dict[str, Any] = {}
+    tell("published patients (GSE7390)")
+    report["gse7390"] = science.gse7390_report(given.permutations, device=given.device)
+    tell("pure noise")
+    report["noise"] = science.noise_report(given.seeds)
+    tell("selection outside the fold, on pure noise")
+    report["leak"] = science.leak_report()
+    tell("known truth")
+    report["known_truth"] = science.known_truth_report(models=MODELS, device=given.device)
+    folder = Settings().home.resolve() / "science"
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.joinpath("report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    _print(report)
+    tell(f"done: {folder / 'report.json'}")
+    return 0
+
+
+def _print(report: dict[str, Any]) -> None:
+    print(f"{'data':<34}{'model':<10}{'accuracy':>9}{'baseline':>9}{'AUC':>6}  95 % interval      p")
+    truth = report["known_truth"]
+    known = [{**row, "layer": f"known truth, {row['layer']}", "baseline": truth["majority"], "p": None}
+             for row in truth["models"]]  # fmt: skip
+    for row in [*report["gse7390"], *report["noise"], *report["leak"], *known]:
+        low, high = row["interval"] or (None, None)
+        interval = "" if low is None else f"[{low:.2f}, {high:.2f}]"
+        p = "" if row["p"] is None else f"{row['p']:.3f}"
+        print(f"{row['layer']:<34}{row['model']:<10}{row['accuracy']:>9.3f}{row['baseline']:>9.3f}{row['auc']:>6.2f}  "
+              f"{interval:<18} {p}")  # fmt: skip
+    print("share of the best possible gain, genes with findings:",
+          ", ".join(f"{name} {value:.0%}" for name, value in truth["gain_fraction_8"].items()))  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,252 @@
+"""Genomes and charts through the custodian's door: whole and encrypted, or not at all."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fhir_files as fhir
+import pytest
+import vcf_files as vcf
+
+from api import lane
+from api.demo.stage import random32
+
+CANARY = "Kanarie"
+MEASURED = """
+import resource, sys, time
+from api.cli import main
+began = time.monotonic()
+try:
+    main()
+finally:
+    peak = [resource.getrusage(who).ru_maxrss >> 10 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    print(f"measured {time.monotonic() - began:.2f} {peak[0]} {peak[1]}", file=sys.stderr)
+"""
+
+
+@dataclass
+class Cohort:
+    """A dataset of its own, people, and their files in the working folder."""
+
+    dataset: bytes
+    people: list[bytes]
+    options: list[str]
+
+    def command(self, *more: str, fhir: bool = True) -> list[str]:
+        options = self.options if fhir else self.options[:4]
+        return ["dataset", "ingest", "--as", "omar", self.dataset.hex(), *options, "--json", *more]
+
+
+def charts(people: Sequence[bytes]) -> list[bytes]:
+    """A chart each; the first person's has HIV, the second's a code of a system that nobody knows here."""
+    told = {"text": {"status": "generated", "div": f"<div xmlns='http://www.w3.org/1999/xhtml'>{CANARY}</div>"}}
+    usual = [fhir.condition((fhir.CM, "C50.911")), fhir.observation(note=[{"text": CANARY}], **told)]
+    first, second = fhir.condition((fhir.CM, "B20")), fhir.condition(("urn:hospital:own", CANARY))
+    return [fhir.bundle(*usual, *([first] if n == 0 else [second] if n == 1 else [])) for n, _ in enumerate(people)]
+
+
+@pytest.fixture
+def cohort(place, tmp_path: Path) -> Cohort:
+    dataset, people = random32(), place.people(6, agree=False)
+    place.world.register_dataset(dataset)
+    data, names, _ = vcf.cohort(6, 40)
+    data = re.sub(rb"\tP(?=\d)", f"\t{CANARY}".encode(), data)
+    data = data.replace(b"\tPASS\t.", f"\tPASS\tCARRIERS={CANARY}".encode())
+    names = [name.replace("P", CANARY) for name in names]
+    Path("cohort.vcf.gz").write_bytes(vcf.bgzip(data))
+    write_samples(dict(zip(names, people, strict=True)))
+    Path("bundles").mkdir()
+    for subject, chart in zip(people, charts(people), strict=True):
+        Path("bundles", f"{subject.hex()}.json").write_bytes(chart)
+    return Cohort(dataset, people, ["--vcf", "cohort.vcf.gz", "--samples", "samples.json", "--fhir", "bundles"])
+
+
+@pytest.fixture(autouse=True)
+def _here(volens) -> None:
+    """The working folder is the test's own before the files are made."""
+
+
+def write_samples(samples: dict[str, bytes]) -> None:
+    Path("samples.json").write_text(json.dumps({name: subject.hex() for name, subject in samples.items()}))
+
+
+def registered(place, cohort: Cohort) -> dict[bytes, dict[tuple[int, int], int]]:
+    """By person, how many records of each (category, version) the ledger knows."""
+    place.services.projection.sync()
+    found: dict[bytes, dict[tuple[int, int], int]] = {}
+    for leaf in place.services.projection.records_of(cohort.dataset):
+        own = found.setdefault(leaf.subject, {})
+        own[leaf.category, leaf.version] = own.get((leaf.category, leaf.version), 0) + 1
+    return found
+
+
+def objects(place) -> int:
+    return sum(1 for path in (place.home / "bucket").rglob("*") if path.is_file())
+
+
+def plaintext(place, before: set[Path]) -> list[str]:
+    """Files of the home folder, or new among the temporary ones, that hold what only the inputs hold."""
+    new = set(Path(tempfile.gettempdir()).iterdir()) - before
+    found = []
+    for path in [*place.home.rglob("*"), *(inner for one in new for inner in [one, *one.rglob("*")])]:
+        if path.is_file():
+            data = path.read_bytes()
+            found += [path.name for mark in (CANARY.encode(), b"##fileformat", b'"resourceType"') if mark in data]
+    return found
+
+
+def test_six_people_come_in(place, volens, cohort) -> None:
+    before = set(Path(tempfile.gettempdir()).iterdir())
+    told = volens(*cohort.command())
+    assert told.code == 0, told
+    answer = json.loads(told.out)
+    mine = registered(place, cohort)
+    genome, usual = {(5, 1): 2}, {(0, 1): 1, (1, 1): 1, (2, 1): 1}
+    assert mine[cohort.people[0]] == genome | usual | {(19, 1): 1}  # what says HIV is in its own category
+    assert all(mine[subject] == genome | usual for subject in cohort.people[1:])
+    assert answer["records"] == 6 * 5 + 1
+    report = answer["report"]
+    assert (report["vcf"]["people"], report["vcf"]["records"], report["vcf"]["packed_rows"]) == (6, 40, 40)
+    assert report["fhir"]["bundles"] == 6
+    assert report["fhir"]["kept"] == {"demographics": 6, "conditions": 6, "observations": 6, "hiv": 1}
+    assert report["fhir"]["held back"] == {"unknown code system": 1}
+    assert CANARY not in told.out + told.err
+    assert plaintext(place, before) == []
+
+    again = volens(*cohort.command())  # a second delivery: the same records in a second version
+    assert again.code == 0
+    assert registered(place, cohort)[cohort.people[1]] == {(5, 2): 2, (0, 2): 1, (1, 2): 1, (2, 2): 1}
+
+
+def test_the_report_is_told_in_words(volens, cohort) -> None:
+    arguments = [word for word in cohort.command() if word != "--json"]
+    told = volens(*arguments).out
+    assert "31 records encrypted and registered: block" in told
+    assert "Genomes: 6 people, 40 rows, 40 of them packed as 40 variants;" in told
+    assert "Charts: 6 people; taken: 6 conditions, 6 demographics, 1 hiv, 6 observations." in told
+    assert "held back: 1 (unknown code system)" in told
+
+
+def refused(place, volens, cohort: Cohort, sentence: str, *more: str, records: bool = False) -> None:
+    head, had = place.head(), objects(place)
+    told = volens(*cohort.command(*more))
+    assert told.code == 2, told
+    assert sentence in " ".join(told.err.split())
+    assert CANARY not in told.err
+    assert (place.head(), registered(place, cohort)) == (head, {})
+    assert records or objects(place) == had  # nothing was encrypted either
+
+
+def test_another_build_is_refused(place, volens, cohort) -> None:
+    refused(place, volens, cohort, "another genome build", "--build", "GRCh37")
+    refused(place, volens, cohort, "neither GRCh37 nor GRCh38", "--build", "hg19")
+
+
+def test_every_sample_is_a_person_and_every_person_a_sample(place, volens, cohort) -> None:
+    samples = {f"{CANARY}{n}": subject for n, subject in enumerate(cohort.people)}
+    write_samples(dict(list(samples.items())[:5]))
+    refused(place, volens, cohort, "1 of its samples have no subject")
+    write_samples(samples | {"P9": place.people(1, agree=False)[0]})
+    refused(place, volens, cohort, "1 of the named samples are not in it")
+    write_samples(samples | {f"{CANARY}5": cohort.people[0]})
+    refused(place, volens, cohort, "two samples are named as the same subject")
+    stranger = random32()
+    write_samples(samples | {f"{CANARY}5": stranger})
+    refused(place, volens, cohort, f"Nobody is enrolled under {stranger.hex()}")
+    for text in ("[]", "{}", '{"a": 7}', '{"a":"x"}', "zq", '{"a":"' + "0" * 64 + '","a":"' + "1" * 64 + '"}'):
+        Path("samples.json").write_text(text)
+        refused(place, volens, cohort, "no JSON object of patient ids")
+
+
+def test_files_that_are_not_there(place, volens, cohort) -> None:
+    refused(place, volens, cohort, "There is no such VCF file", "--vcf", "other.vcf")
+    refused(place, volens, cohort, "does not hold SUBJECT.json files alone", "--fhir", "nowhere")
+    Path("bundles", "notes.txt").write_text(CANARY)
+    refused(place, volens, cohort, "does not hold SUBJECT.json files alone")
+
+
+def test_one_bad_chart_stops_everything(place, volens, cohort) -> None:
+    """The genomes before it are encrypted by then; nothing of them is registered, and nobody gets their keys."""
+    bad = Path("bundles", f"{cohort.people[3].hex()}.json")
+    bad.write_bytes(bad.read_bytes().replace(b'"Patient/p"', f'"Patient/{CANARY}"'.encode()))
+    refused(place, volens, cohort, f"The bundle of {cohort.people[3].hex()} cannot be taken", records=True)
+
+
+def test_a_reader_that_dies_half_way(place, volens, cohort, monkeypatch: pytest.MonkeyPatch) -> None:
+    dies = """
+import os, sys
+from api import lanechild
+say, said = lanechild._say_record, []
+def some(*record):
+    say(*record)
+    said.append(1)
+    if len(said) == 5:
+        os._exit(9)
+lanechild._say_record = some
+sys.exit(lanechild.main())
+"""
+    whole = lane.PROGRAM
+    monkeypatch.setattr(lane, "PROGRAM", dies)
+    refused(place, volens, cohort, "could not be read safely", records=True)
+    monkeypatch.setattr(lane, "PROGRAM", whole)
+    assert volens(*cohort.command()).code == 0
+    assert registered(place, cohort)[cohort.people[0]][5, 1] == 2
+
+
+def process(place, arguments: Sequence[str]) -> subprocess.Popen[str]:
+    environment = {"PATH": "/usr/bin:/bin", "VOLENS_HOME": str(place.home)}
+    return subprocess.Popen([sys.executable, "-c", MEASURED, *arguments], env=environment, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def large(place, people: int, variants: int) -> Cohort:
+    """A cohort of a real size as bgzip; the calls of 500 rows stand there again and again."""
+    dataset, subjects = random32(), place.people(people, agree=False)
+    place.world.register_dataset(dataset)
+    data, names, _ = vcf.cohort(people, 500)
+    top = vcf.header(names)
+    rows = [line.split("\t", 3) for line in data.decode().splitlines()[len(top):]]
+    lines = ["\t".join(("1", str(1000 + 100 * n), f"rs{n}", rows[n % 500][3])) for n in range(variants)]
+    Path("large.vcf.gz").write_bytes(vcf.bgzip(vcf.text([*top, *lines])))
+    write_samples(dict(zip(names, subjects, strict=True)))
+    return Cohort(dataset, subjects, ["--vcf", "large.vcf.gz", "--samples", "samples.json"])
+
+
+def test_an_ingest_that_is_killed_leaves_nothing_registered(place) -> None:
+    cohort = large(place, 40, 3000)
+    head, had, before = place.head(), objects(place), set(Path(tempfile.gettempdir()).iterdir())
+    running = process(place, cohort.command())
+    deadline = time.monotonic() + 60
+    while objects(place) == had:
+        assert time.monotonic() < deadline
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.005)
+    running.kill()
+    running.communicate(timeout=10)
+    assert (place.head(), registered(place, cohort)) == (head, {})
+    assert plaintext(place, before) == []
+
+
+def test_two_hundred_genomes(place, record_property: Any) -> None:
+    """200 people × 20,000 variants: split, encrypted, uploaded and registered in 40 s, in bounded memory."""
+    cohort = large(place, 200, 20_000)
+    running = process(place, cohort.command())
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 0, err
+    seconds, parent, child = err.rpartition("measured ")[2].split()
+    record_property("ingest", f"{seconds} s, parent {parent} MB, its reader {child} MB")
+    print(f"\n200 x 20,000: {seconds} s; peak memory: parent {parent} MB, its reader {child} MB")
+    assert json.loads(out)["records"] == 400
+    assert {tuple(own) for own in registered(place, cohort).values()} == {((5, 1),)}
+    assert float(seconds) <= 40
+    assert int(parent) <= 400
+    assert int(child) <= 1500

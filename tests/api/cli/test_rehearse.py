@@ -1,0 +1,101 @@
+"""A run rehearsed on invented people: before a permit, without a service, and saying what its figures are worth."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+QUICK = {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}, "models": {"logistic": ["genes"]},
+         "folds": 2, "permutations": 19}
+
+
+def write(document: object) -> list[str]:
+    Path("params.json").write_text(document if isinstance(document, str) else json.dumps(document))
+    return ["run", "rehearse", "--params", "params.json", "--people", "60"]
+
+
+@pytest.fixture
+def nowhere(volens, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A home folder without keys, identity or services: there is nobody that could be asked for anything."""
+    home = tmp_path / "nowhere"
+    monkeypatch.setenv("VOLENS_HOME", str(home))
+    return home
+
+
+def test_nothing_is_needed_and_nothing_is_asked(nowhere: Path, volens) -> None:
+    told = volens(*write(QUICK), "--json")
+    assert told.code == 0, told
+    answer = json.loads(told.out)
+    assert json.loads(answer["params"])["folds"] == 2  # complete, as it would be signed
+    assert answer["result"]
+    assert float(answer["record"]["seconds"]["compute"]) > 0
+    assert answer["record"]["peakMemory"] > 0
+    assert not nowhere.exists()
+
+
+def test_the_services_are_left_alone_where_they_run(place, volens) -> None:
+    """The same people's data lie in the bucket next door: no object is fetched, no key asked for, nothing recorded."""
+    def seen() -> tuple[object, ...]:
+        return (place.head(), (place.home / "broker" / "journal.jsonl").read_bytes(),
+                (place.home / "bucket" / "requests.log").read_bytes(),
+                sorted(path for path in place.home.rglob("*") if path.is_file()))
+
+    before = seen()
+    assert before[2]  # the bucket does write down who asks it
+    assert volens(*write(QUICK)).code == 0
+    assert seen() == before
+
+
+def test_it_says_that_its_figures_mean_nothing(nowhere: Path, volens) -> None:
+    answer = json.loads(volens(*write(QUICK), "--json").out)
+    assert "figures mean nothing" in answer["note"]
+    told = volens(*write(QUICK))
+    assert (told.code, told.out.startswith("60 invented people")) == (0, True)
+    assert "What would be sealed" in told.out
+    assert "the figures mean nothing" in volens("run", "rehearse", "--help").out
+
+
+def test_the_same_parameters_give_the_same_rehearsal(nowhere: Path, volens) -> None:
+    one, two = (json.loads(volens(*write(QUICK), "--json").out)["result"] for _ in range(2))
+    assert one == two
+
+
+@pytest.mark.parametrize(("document", "sentence"), [
+    ("zq", "The file of parameters cannot be read"), ("[]", "not one JSON object"),
+    ('{"folds":2,"folds":3}', "The file of parameters cannot be read"), ('{"folds":NaN}', "cannot be read"),
+    ({**QUICK, "folds": 99}, "folds"), ({**QUICK, "models": {}}, "models"),
+    ({**QUICK, "models": {"oracle": ["genes"]}}, "models"), ({**QUICK, "permits": "all"}, "may have only"),
+    ({**QUICK, "repeats": 1}, "repeats"), ({"folds": 2}, "outcome"),
+])  # fmt: skip
+def test_bad_parameters_are_refused_before_anything_starts(
+    nowhere: Path, volens, document: object, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from api.childprocess import ForkServer
+
+    def start(_: ForkServer) -> None:
+        raise AssertionError("a process was started for it")
+
+    monkeypatch.setattr(ForkServer, "child", start)
+    told = volens(*write(document))
+    assert told.code == 2, told
+    assert sentence in " ".join(told.err.split())
+    assert not nowhere.exists()
+
+
+@pytest.mark.parametrize("people", ["9", "2501", "many"])
+def test_so_many_people_are_not_invented(nowhere: Path, volens, people: str) -> None:
+    assert volens(*write(QUICK)[:-1], people).code == 2
+
+
+def test_a_rehearsal_that_cannot_end_well_says_what_to_do(nowhere: Path, volens) -> None:
+    """Ten invented people are too few for two folds with ten of each outcome: said as a run would say it."""
+    told = volens(*write({**QUICK, "folds": 10})[:-1], "10")
+    assert told.code == 2, told
+    assert "too few people" in told.err
+    assert len(told.err.strip().splitlines()) >= 2  # what it is, and what to do
+
+
+def test_a_missing_file_is_named(nowhere: Path, volens) -> None:
+    assert "There is no such file of parameters" in volens("run", "rehearse", "--params", "none.json").err

@@ -1,0 +1,49 @@
+"""The receipt of a withdrawal, as the command line writes it."""
+
+from __future__ import annotations
+
+import json
+import stat
+import threading
+from pathlib import Path
+
+from chain.wallets import save
+from governance.runs import mark
+
+
+def test_the_receipt_of_a_withdrawal_holds(place, volens) -> None:
+    """The command waits until uses have stopped; its file anchors the exported trail, where its transaction stands."""
+    people = place.people(4)
+    name = f"ada-{people[0].hex()[:6]}"
+    save(place.world.subjects[people[0]], place.home / "keys" / f"{name}.json", {"subject": people[0].hex()})
+    run = place.world.request_run(place.world.permit())
+    place.world.authorise(run, people)
+    worker = threading.Timer(1.0, mark, (place.services.engine, f"stopped:{run.hex()}:1"))
+    worker.start()
+    told = volens("consent", "revoke", "--as", name, place.world.dataset.hex())
+    worker.join()
+    text = told.out
+    assert told.code == 0, told
+    assert "Nothing of yours in it is used any more." in text
+    assert "A running use of your data was stopped after" in text
+    file = place.home / "receipts" / name / text.rpartition("Your receipt: ")[2].strip().rstrip(".")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    receipt = json.loads(file.read_text())
+    assert (receipt["type"], receipt["subject"], receipt["settled"]) == (
+        "volens/withdrawal-receipt/1", people[0].hex(), True)
+    assert receipt["identity"] == place.anybody().identity_id.hex()
+    (effect,) = (one for one in receipt["effects"] if one["run"] == run.hex())
+    assert (effect["was"], "stopped" in effect, effect["attempt"]) == ("computing", True, 1)
+
+    assert volens("trail", "export", "trail.json").code == 0
+    mined = receipt["receipt"]
+    head = f"{mined['count']}:{mined['head']}"
+    assert volens("verify", "trail.json", "--head", head).code == 0
+    other = f"{mined['count']}:{'00' * 32}"
+    assert volens("verify", "trail.json", "--head", other).code == 7
+    (transaction,) = (one for one in json.loads(Path("trail.json").read_text())["transactions"]
+                      if one["hash"].removeprefix("0x") == mined["tx"])
+    assert transaction["block"] == mined["block"]
+    assert any(people[0].hex() in topic for log in transaction["logs"] for topic in log["topics"])
+    shown = volens("consent", "withdrawals", "--as", name, "--json")
+    assert (shown.code, effect["sentence"] in shown.out) == (0, True)

@@ -1,0 +1,172 @@
+"""What a person is told after she withdrew: each use it met, how fast it stopped, and what cannot be undone."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from api.errors import NotAuthorised, NotThere
+from governance.runs import mark
+
+
+def withdraw(place, subject: bytes) -> dict[str, Any]:
+    """Withdraw through the door; what is shown at once."""
+    me = place.patient(subject)
+    answer = me.revoke(place.world.dataset, me.consent_to(place.world.dataset)["epoch"])
+    return told(place, subject, answer["receipt"]["tx"])
+
+
+def told(place, subject: bytes, tx: str) -> dict[str, Any]:
+    return next(one for one in place.patient(subject).withdrawals() if one["tx"] == tx)
+
+
+def effect_on(shown: dict[str, Any], run: bytes) -> dict[str, Any]:
+    return next(one for one in shown["effects"] if one["run"] == run.hex())
+
+
+def asked(place) -> bytes:
+    return place.world.request_run(place.world.permit())
+
+
+def test_what_followed_is_told_to_nobody_else(place) -> None:
+    mine, other = place.people(2)
+    withdraw(place, mine)
+    address = f"{place.url}/subjects/{mine.hex()}/withdrawals"
+    assert httpx.get(address).status_code == 401
+    for client in (place.patient(other), place.as_("noor"), place.as_("vera"), place.as_("dora"), place.as_("omar")):
+        client.subject = client.subject or mine
+        with pytest.raises(NotAuthorised):
+            client._get(f"/subjects/{mine.hex()}/withdrawals", signed_in=True)
+    assert len(place.patient(mine).withdrawals()) == 1
+    assert place.patient(other).withdrawals() == []
+    assert httpx.get(f"{place.url}/subjects/zq/withdrawals").status_code in (400, 401, 404)
+
+
+def test_a_use_that_waits(place) -> None:
+    people = place.people(4)
+    run = asked(place)
+    shown = withdraw(place, people[0])
+    effect = effect_on(shown, run)
+    assert (shown["kind"], shown["settled"], shown["dataset"]) == ("revoked", True, place.world.dataset.hex())
+    assert (effect["was"], effect["attempt"], effect["stopped"], effect["nextAttempt"]) == ("queued", 0, None, 0)
+    assert effect["sentence"] == "A use that was waiting leaves you out."
+    place.world.authorise(run, people)
+    effect = effect_on(told(place, people[0], shown["tx"]), run)
+    assert effect["nextAttempt"] == 1
+    assert effect["sentence"].endswith(f"started again without you (attempt 1, block {effect['nextBlock']}).")
+    assert people[0] not in {who for who, *_ in place.services.projection.fold.granted(run, 1)}
+
+
+def test_a_use_that_computes_is_settled_when_its_process_is_dead(place) -> None:
+    people = place.people(4)
+    run = asked(place)
+    place.world.authorise(run, people)
+    shown = withdraw(place, people[0])
+    effect = effect_on(shown, run)
+    assert (shown["settled"], effect["was"], effect["attempt"], effect["stopped"]) == (False, "computing", 1, None)
+    assert effect["sentence"] == "A running use of your data is being stopped."
+    time.sleep(0.2)
+    mark(place.services.engine, f"stopped:{run.hex()}:1", "a person is no longer willing")  # as the supervisor does
+    shown = told(place, people[0], shown["tx"])
+    effect = effect_on(shown, run)
+    assert shown["settled"]
+    assert 0.1 < float(effect["stopped"]) < 30
+    assert effect["sentence"].startswith("A running use of your data was stopped after ")
+    assert "what it had computed is gone" in effect["sentence"]
+
+
+def test_without_the_supervisors_word_the_next_attempt_shows_it(place) -> None:
+    """The seconds are this machine's and may be lost; that an attempt is over stands on the ledger."""
+    people = place.people(4)
+    run = asked(place)
+    place.world.authorise(run, people)
+    shown = withdraw(place, people[0])
+    place.world.authorise(run, people, attempt=2)
+    shown = told(place, people[0], shown["tx"])
+    effect = effect_on(shown, run)
+    assert (shown["settled"], effect["stopped"], effect["nextAttempt"]) == (True, None, 2)
+    assert effect["sentence"] == ("A running use of your data was stopped; what it had computed is gone. It was "
+                                  f"started again without you (attempt 2, block {effect['nextBlock']}).")
+
+
+def test_a_use_that_ends_otherwise_is_settled_too(place) -> None:
+    people = place.people(3)
+    run = asked(place)
+    place.world.authorise(run, people)
+    shown = withdraw(place, people[0])
+    assert not shown["settled"]
+    place.as_("noor").cancel(run.hex())
+    shown = told(place, people[0], shown["tx"])
+    assert (shown["settled"], effect_on(shown, run)["state"]) == (True, "withdrawn")
+
+
+def test_a_finished_output_is_held_back(place) -> None:
+    people = place.people(4)
+    before, at_once = asked(place), asked(place)
+    place.world.authorise(before, people)
+    place.world.seal(before)
+    place.world.authorise(at_once, people)
+    shown = withdraw(place, people[0])
+    assert not shown["settled"]
+    place.world.seal(at_once)  # its worker was faster than its own look at the ledger
+    shown = told(place, people[0], shown["tx"])
+    assert shown["settled"]
+    was = effect_on(shown, before)
+    assert (was["was"], was["sealed"], was["state"]) == ("sealed", False, "sealed")
+    assert was["sentence"] == "A finished output with your data in it is held back: the ledger refuses its release."
+    then = effect_on(shown, at_once)
+    assert (then["was"], then["sealed"]) == ("computing", True)
+    assert "finished as you withdrew; its output is held back" in then["sentence"]
+
+
+def test_a_released_result_is_said_to_be_out(place) -> None:
+    world, people = place.world, place.people(3)
+    run = asked(place)
+    world.authorise(run, people)
+    seal = world.seal(run)
+    for name in ("sol", "tess"):
+        world.look(run, name)
+    world.release(run, seal, people, [0] * 3)
+    shown = withdraw(place, people[0])
+    effect = effect_on(shown, run)
+    assert (shown["settled"], effect["was"], effect["nextAttempt"]) == (True, "released", 0)
+    assert effect["sentence"] == "A result with your data in it had been released before; it cannot be called back."
+
+
+def test_uses_that_do_not_concern_her_are_not_named(place) -> None:
+    mine, *others = place.people(4)
+    ended, never_in = asked(place), asked(place)
+    place.as_("noor").cancel(ended.hex())
+    place.world.authorise(never_in, others)
+    assert not {ended.hex(), never_in.hex()} & {one["run"] for one in withdraw(place, mine)["effects"]}
+
+
+def test_allowing_less_is_a_withdrawal_and_allowing_more_is_not(place) -> None:
+    people = place.people(4)
+    run = asked(place)
+    place.world.authorise(run, people)
+    place.world.grant([people[0]], untilDay=place.world.ledger.now() // 86_400 + 900)
+    assert place.patient(people[0]).withdrawals() == []
+    place.world.grant([people[0]], untilDay=place.world.ledger.now() // 86_400 + 20)
+    (shown,) = place.patient(people[0]).withdrawals()
+    assert (shown["kind"], shown["settled"], effect_on(shown, run)["was"]) == ("narrowed", False, "computing")
+    place.world.authorise(run, people, attempt=2)
+    (shown,) = place.patient(people[0]).withdrawals()
+    effect = effect_on(shown, run)
+    assert (shown["settled"], effect["nextAttempt"]) == (True, 0)  # she is in attempt 2, as she now wishes
+    assert "without you" not in effect["sentence"]
+    place.world.revoke(people[0])
+    newest, older = place.patient(people[0]).withdrawals()
+    assert (newest["kind"], older["kind"]) == ("revoked", "narrowed")
+    assert effect_on(newest, run)["attempt"] == 2
+
+
+def test_nobody_is_told_what_is_not_there(place) -> None:
+    stranger = place.patient(place.people(1)[0])
+    stranger.subject = os.urandom(32)
+    with pytest.raises((NotAuthorised, NotThere)):
+        stranger.withdrawals()

@@ -1,0 +1,107 @@
+"""What a page makes of each kind of result, as the analysis itself writes them, on invented people."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from xml.etree import ElementTree
+
+import pytest
+
+from analytics.params import complete
+from analytics.run import parse_params, run
+from analytics.twin import invent
+from api.pages import words
+from api.pages.figures import describe
+
+OUTCOME = {"kind": "distant-metastasis", "horizon_days": 1825}
+SITE = "1:1000:A>G"
+ASKED = {
+    "evaluate": {"outcome": OUTCOME, "models": {"logistic": ["genes", "clinical", "combined"]}, "folds": 2,
+                 "permutations": 19},
+    "associate": {"analysis": "associate", "outcome": OUTCOME},
+    "frequencies": {"analysis": "frequencies", "sites": [SITE]},
+}
+TITLES = {
+    "evaluate": ["How well each model", "Found against false alarms: logistic on genes"],
+    "associate": ["The variants that go most together", "All variants together, against chance"],
+    "frequencies": ["How common each variant is"],
+}
+
+
+@cache
+def computed(analysis: str) -> tuple[bytes, bytes]:
+    params = complete(ASKED[analysis])
+    found = run(params, invent(parse_params(params), 160, 1), 10)
+    return found.result, found.disclosure
+
+
+def a_result(analysis: str) -> tuple[dict, dict]:
+    result, disclosure = computed(analysis)
+    return json.loads(result), json.loads(disclosure)
+
+
+@pytest.mark.parametrize("analysis", list(ASKED))
+def test_each_plot_has_a_sentence_and_a_table_of_the_same(analysis: str) -> None:
+    result, disclosure = a_result(analysis)
+    page = describe(result, disclosure)
+    shown = page["shown"]
+    for title in TITLES[analysis]:
+        assert any(one.title.startswith(title) for one in shown), title
+    for one in shown:
+        drawn = ElementTree.fromstring(one.plot)
+        assert drawn.get("role") == "img"
+        assert drawn.get("aria-label")
+        assert "style" not in {name for element in drawn.iter() for name in (element.tag, *element.attrib)}
+        assert one.sentence.endswith(".")
+        assert one.table.rows
+        assert all(len(row) == len(one.table.columns) for row in one.table.rows)
+    assert page["withheld"] == disclosure["withheld"]
+    for given, row in zip(result["rows"], shown[0].table.rows, strict=True):
+        figures = {str(value) for name, value in given.items() if name not in ("model", "layer", "auc_interval")}
+        assert figures <= set(row), "a figure that was printed is not in the table"
+    ids = [name for one in shown for name in re.findall(r'\bid="([^"]+)"', one.plot)]
+    assert len(ids) == len(set(ids)), "two plots of one page share an id"
+
+
+def test_what_was_withheld_is_named_and_never_a_number() -> None:
+    result, disclosure = a_result("frequencies")
+    row = result["rows"][0]
+    row.pop("frequency", None)
+    row.pop("carriers", None)
+    row["variant"] = "<script>alert(1)</script>"
+    result["rows"].append({"variant": SITE, "frequency": 7, "carriers": 20})
+    page = describe(result, disclosure)
+    assert page["shown"][0].table.rows[0] == ["<script>alert(1)</script>", "withheld", "withheld"]
+    assert "<script" not in page["shown"][0].plot
+    assert page["shown"][0].sentence.startswith("1 of 2 is shown")
+
+
+def test_no_interval_above_guessing_is_said_as_such() -> None:
+    result, disclosure = a_result("evaluate")
+    for row in result["rows"]:
+        row["auc"], row["auc_interval"] = 52, [44, 60]
+    assert "none is shown to be better than guessing" in describe(result, disclosure)["shown"][0].sentence
+
+
+@pytest.mark.parametrize(("params", "said"), [
+    (complete(ASKED["evaluate"]).decode(), "How well can one predict whether a tumour spreads within 5 years?"),
+    (complete(ASKED["associate"]).decode(), "Which genetic variants go together with whether a tumour spreads"),
+    (complete(ASKED["frequencies"]).decode(), "How common are some genetic variants?"),
+    ('{"analysis":"evaluate","outcome":{"kind":"diagnosis","horizon_days":30}}', "diagnosis follows within 30 days"),
+    ('{"analysis":"evaluate"}', ""), ('{"analysis":[1]}', ""), ("[]", ""), ("no JSON", ""), ("", ""),
+    ('{"analysis":"evaluate","outcome":{"kind":[],"horizon_days":"x"}}', ""), ("[" * 2000, ""),
+])
+def test_a_run_s_question_is_read_from_its_parameters(params: str, said: str) -> None:
+    found = words.question(params)
+    assert said in found if said else found == ""
+
+
+@pytest.mark.parametrize(("step", "said"), [
+    ("permute:svm/combined", "comparing with shuffled outcomes: SVM on genes + clinical"),
+    ("evaluate:logistic/clinical", "testing the model: logistic on clinical data"),
+    ("sealed", "the output is sealed"), ("something new", "something new"),
+])
+def test_steps_in_words(step: str, said: str) -> None:
+    assert words.step(step) == said

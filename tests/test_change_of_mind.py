@@ -1,0 +1,321 @@
+"""People change their mind at any moment of a run, on the whole road: what was computed of theirs stops, and is gone.
+
+Real chain, broker, bucket, worker and children. Each moment is drawn from a seed and counted from the block of the
+attempt's authorisation: while objects are fetched, keys asked for, plaintext read, models trained.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from road import CHILDREN, Road
+
+from analytics.params import complete
+from api.attempt import Attempt
+from api.childprocess import Child, ForkServer
+from api.worker import Worker
+from chain.devchain import DevChain
+from chain.errors import Refused
+from chain.events import ReleaseRefused
+from governance import register
+from governance.aftermath import withdrawals_of
+from governance.bucket import BucketProcess
+from governance.projection import Projection
+from governance.runs import mark
+
+SECONDS = 2.0  # from sending the withdrawal until the child is dead: a block and a look at the ledger lie in it
+LONG = complete({
+    "outcome": {"kind": "distant-metastasis", "horizon_days": 1825}, "models": {"forest": ["genes"]}, "folds": 2,
+    "permutations": 1000, "repeats": 50,
+})  # fmt: skip
+
+
+class Watched(ForkServer):
+    """The session's fork server; keeps a descriptor of each child's process, to see when it is dead."""
+
+    def __init__(self) -> None:
+        self.processes: list[tuple[int, int]] = []  # (pid, process descriptor)
+
+    def warm(self) -> None:
+        CHILDREN.warm()
+
+    def child(self) -> Child:
+        child = CHILDREN.child()
+        self.processes.append((child.pid, os.pidfd_open(child.pid)))
+        return child
+
+    def end_all(self) -> None:
+        for _, process in self.processes:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(process, signal.SIGKILL)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One change of mind: in which attempt, how long after its authorisation, in which block, what became of it."""
+
+    attempt: int
+    subject: bytes
+    after: float  # seconds
+    block: int
+    dead: float  # seconds from sending until the child was dead; infinite when it was not
+    step: str  # what the worker had said last
+
+
+@dataclass
+class Scene:
+    """A run on the road, a worker in a thread, and somebody who looks at the ledger on her own."""
+
+    road: Road
+    run: bytes
+    worker: Worker
+    children: Watched
+    ledger: Projection
+    moments: list[Moment] = field(default_factory=list)
+
+    def wait_for(self, attempt: int) -> float:
+        """When this attempt, or a later one, was seen to be authorised."""
+        deadline = time.monotonic() + 30
+        while self.ledger.fold.newest_attempt(self.run) < attempt:
+            assert time.monotonic() < deadline, register.find_run(self.worker.engine, self.run.hex())
+            time.sleep(0.01)
+            self.ledger.sync()
+        return time.monotonic()
+
+    def change(self, subject: bytes, after: float, **narrower: Any) -> Moment:
+        """Withdraw (or allow less) so many seconds after the next attempt's authorisation; wait for its child's end."""
+        world = self.road.world
+        attempt = self.moments[-1].attempt + 1 if self.moments else 1
+        began = self.wait_for(attempt)
+        time.sleep(max(0.0, began + after - time.monotonic()))
+        pid, process = self.children.processes[-1]
+        assert not select.select([process], [], [], 0)[0], "its child was dead before anybody changed her mind"
+        sent = time.monotonic()
+        receipt = world.grant([subject], **narrower) if narrower else world.revoke(subject)
+        mark(self.worker.engine, f"mined:{receipt.tx.hex()}")  # as the door does
+        steps = register.progress_of(self.worker.engine, self.run.hex())
+        ended = select.select([process], [], [], SECONDS + 1)[0]
+        dead = time.monotonic() - sent if ended else float("inf")
+        assert not ended or gone(pid)
+        attempt = self.ledger.fold.newest_attempt(self.run)
+        done = Moment(attempt, subject, after, receipt.block, dead, steps[-1].step if steps else "-")
+        self.moments.append(done)
+        return done
+
+    def faults(self) -> list[str]:
+        """What no change of mind may leave behind."""
+        self.ledger.sync()
+        found, fold = [], self.ledger.fold
+        lines = [json.loads(line) for line in self.road.journal()]
+        for one in self.moments:
+            name = f"attempt {one.attempt}"
+            if one.dead > SECONDS:
+                found.append(f"{name}: its child lived {one.dead:.2f} s")
+            if any(fold.attempts[self.run, one.attempt].seal_hash):
+                found.append(f"{name}: it was sealed")
+            keys = [line for line in lines if line["run"] == self.run.hex() and line["attempt"] == one.attempt]
+            if any(line["block"] >= one.block for line in keys):
+                found.append(f"{name}: a key left after the withdrawal's block")
+            late = range(one.attempt + 1, fold.newest_attempt(self.run) + 1)
+            if any(one.subject in {who for who, *_ in fold.granted(self.run, later)} for later in late):
+                found.append(f"{name}: the person is in a later one")
+        return found
+
+    def __str__(self) -> str:
+        dead = sorted(one.dead for one in self.moments)
+        steps = sorted({one.step for one in self.moments})
+        return (f"{len(dead)} changes of mind, {self.moments[0].after:.2f} s and more after the authorisation, in "
+                f"{', '.join(steps)}: child dead after {dead[0]:.2f} / {dead[len(dead) // 2]:.2f} / {dead[-1]:.2f} s "
+                "(least / median / most)")
+
+
+def gone(pid: int) -> bool:
+    """No such process, or one whose memory is given back and whose number its parent has not asked for yet."""
+    status = Path(f"/proc/{pid}/status")
+    return not status.exists() or "\nState:\tZ" in status.read_text()
+
+
+@contextmanager
+def playing(road: Road, params: bytes = LONG, **permit: Any) -> Iterator[Scene]:
+    """The worker takes the run until the scene ends; then the run is cancelled, and the worker stops."""
+    run, children, stop = road.request(road.permit(**permit), params=params), Watched(), threading.Event()
+    moments: list[Moment] = []
+    worker = road.worker(f"{run.hex()[:8]}.db", children=children,
+                         clock=lambda: int(time.time()) + 10 * len(moments))  # pauses after a refusal pass at once
+    thread = threading.Thread(target=worker.work, args=(stop, 0.02))
+    thread.start()
+    try:
+        yield Scene(road, run, worker, children, road.projection(f"{run.hex()[:8]}-watch.db"), moments)
+    finally:
+        stop.set()
+        cancel(road, run)
+        thread.join(20)
+        for _, process in children.processes:
+            os.close(process)
+
+
+def cancel(road: Road, run: bytes) -> None:
+    message = {"run": run, "deadline": 2**40 - 1}
+    try:
+        road.world.relay("AccessLedger", "cancel", "Cancel", message,
+                         road.world.by("noor", "Cancel", message))
+    except Refused:
+        return  # it has ended
+
+
+def refused_release(road: Road, run: bytes, sealed: Any) -> ReleaseRefused:
+    """What the law says when both checkers let attempt 1 out."""
+    for name in ("sol", "tess"):
+        road.world.look(run, name)
+    everybody, epochs = zip(*((who, epoch) for who, epoch, _ in sealed.granted), strict=True)
+    return road.world.release(run, sealed.seal_hash, everybody, epochs).one(ReleaseRefused)
+
+
+@pytest.fixture
+def crowd(devchain: DevChain, bucket_process: BucketProcess, tmp_path: Path) -> Iterator[Road]:
+    CHILDREN.warm()  # in the thread that lives longest: children die with it
+    road = Road.build(tmp_path, devchain, bucket_process, people=60)
+    yield road
+    road.close()
+
+
+def test_a_withdrawal_at_any_moment(crowd: Road, record_property: Any) -> None:
+    rng, leaving = random.Random(8), list(crowd.subjects)
+    rng.shuffle(leaving)
+    before = set(Path(tempfile.gettempdir()).iterdir())
+    said = []
+    for _ in range(2):
+        with playing(crowd) as scene:
+            for _ in range(11):
+                scene.change(leaving.pop(), rng.uniform(0.0, 1.2))
+            last = scene.moments[-1].attempt + 1
+            scene.wait_for(last)
+            assert scene.faults() == [], str(scene)
+            granted = [len(scene.ledger.fold.granted(scene.run, attempt)) for attempt in (1, last)]
+            assert granted == [len(leaving) + 11, len(leaving)]
+            for attempt in range(1, last):
+                with pytest.raises(Refused):  # the law has no seal for an attempt that another one followed
+                    scene.road.world.seal(scene.run, attempt)
+            assert register.find_run(scene.worker.engine, scene.run.hex()).state == "authorised"
+            said.append(str(scene))
+    print("\n".join(said))
+    record_property("times", said)
+    assert plaintext(crowd, before) == []
+
+
+def plaintext(road: Road, before: set[Path]) -> list[str]:
+    """Files anywhere that a child could have written in which the beginning of a record stands."""
+    folders = [road.folder, Path("/dev/shm"), *(set(Path(tempfile.gettempdir()).iterdir()) - before)]
+    return [str(path) for folder in folders for path in (folder.rglob("*") if folder.is_dir() else [folder])
+            if path.is_file() and b"volens/expression/1" in path.read_bytes()]
+
+
+def test_allowing_less_stops_a_run_and_allowing_more_does_not(crowd: Road) -> None:
+    rng = random.Random(9)
+    general, categories = 0b10, 1 << 2 | 1 << 6
+    ana, bea, cis, dea = crowd.subjects[:4]
+    with playing(crowd) as scene:
+        scene.change(ana, rng.uniform(0.2, 1.0), categories=1 << 2)  # no longer her expression data
+        scene.change(bea, rng.uniform(0.2, 1.0), purposes=0b100)  # no longer this purpose
+        soon = crowd.world.ledger.now() // 86_400 + 30
+        shorter = scene.change(cis, rng.uniform(0.2, 1.0), untilDay=soon)  # still this use, but not for so long
+        last = shorter.attempt + 1
+        scene.wait_for(last)
+        in_it = {who for who, *_ in scene.ledger.fold.granted(scene.run, last)}
+        assert in_it & {ana, bea, cis} == {cis}  # by her newer consent, which still allows this use
+        assert scene.faults() == [f"attempt {shorter.attempt}: the person is in a later one"]
+        time.sleep(0.5)
+        crowd.world.grant([dea], purposes=0b110 | general, categories=categories, untilDay=soon + 900)
+        time.sleep(SECONDS)
+        assert not select.select([scene.children.processes[-1][1]], [], [], 0)[0]
+        scene.worker.projection.sync()
+        for who, again in ((ana, 2), (bea, 3), (cis, 0)):  # where it was started again without them
+            (change,) = withdrawals_of(scene.worker.engine, who.hex())
+            (effect,) = change.effects
+            assert (change.kind, change.settled, effect.was) == ("narrowed", True, "computing")
+            assert effect.next_attempt == again
+            assert effect.stopped is not None
+            assert effect.stopped <= SECONDS
+        assert withdrawals_of(scene.worker.engine, dea.hex()) == []
+
+
+def test_a_cohort_that_becomes_too_small_ends_the_run(road: Road) -> None:
+    CHILDREN.warm()
+    with playing(road, minCohort=len(road.subjects)) as scene:
+        scene.change(road.subjects[0], 0.4)
+        deadline = time.monotonic() + 10
+        while (found := register.find_run(scene.worker.engine, scene.run.hex())).state == "authorised":
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert (found.state, found.reason, found.attempt) == ("denied", 40, 1)  # cohort below minimum
+        assert scene.faults() == []
+        (change,) = withdrawals_of(scene.worker.engine, road.subjects[0].hex())
+        (effect,) = change.effects
+        assert (change.settled, effect.was, effect.state, effect.next_attempt) == (True, "computing", "denied", 0)
+        # A worker that sealed it all the same would have something that the law never lets out.
+        road.world.seal(scene.run, 1)
+        scene.ledger.sync()
+        refused = refused_release(road, scene.run, scene.ledger.fold.attempts[scene.run, 1])
+        assert (refused.subject, refused.reason) == (road.subjects[0], 3)
+
+
+def test_a_waiting_run_leaves_her_out_and_a_finished_one_is_held_back(road: Road) -> None:
+    first, second = road.subjects[:2]
+    run, worker = road.request(), road.worker()
+    road.world.revoke(first)
+    assert worker.step()
+    granted = road.worker("other.db").projection
+    granted.sync()
+    sealed = granted.fold.attempts[run, 1]
+    assert (first, 3) in sealed.denied
+    assert any(sealed.seal_hash)
+
+    road.world.revoke(second)
+    told = refused_release(road, run, sealed)
+    assert (told.subject, told.reason) == (second, 3)
+    assert worker.step()  # queued again, and computed without her
+    granted.sync()
+    assert second not in {who for who, *_ in granted.fold.granted(run, 2)}
+    for who, was, again in ((first, "queued", 1), (second, "sealed", 2)):
+        ((effect,),) = (change.effects for change in withdrawals_of(worker.engine, who.hex()))
+        assert (effect.was, effect.next_attempt, effect.stopped) == (was, again, None)
+
+
+# -- each protection taken away: the same scene says so
+
+
+def test_a_supervisor_that_does_not_follow_the_ledger_is_seen(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    CHILDREN.warm()
+    monkeypatch.setattr(Attempt, "_check_still_willing", lambda *_: None)
+    with playing(road) as scene:
+        scene.change(road.subjects[0], 0.5)
+        assert any("its child lived" in fault for fault in scene.faults())
+        scene.children.end_all()
+
+
+def test_an_attempt_that_is_sealed_after_its_end_is_seen(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    CHILDREN.warm()
+    note_end = Worker._note_end
+
+    def seal_it(self: Worker, held: Any, ended: Any) -> None:
+        note_end(self, held, ended)
+        road.world.seal(bytes.fromhex(held.run), 1)
+
+    monkeypatch.setattr(Worker, "_note_end", seal_it)
+    with playing(road) as scene:
+        scene.change(road.subjects[0], 0.4)
+        time.sleep(0.5)
+        assert "attempt 1: it was sealed" in scene.faults()
