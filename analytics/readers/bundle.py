@@ -16,7 +16,7 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 32
 MAX_ENTRIES = 100_000
 MAX_VALUES = 200_000  # below this, values may be as short as they like
-BYTES_A_VALUE = 8  # an export has 20; empty lists and short numbers, 3 bytes each, take forty times their size in memory
+BYTES_A_VALUE = 8  # an export has 20; empty lists and short numbers, 3 bytes each, take forty times that in memory
 BUNDLE_TYPES = ("transaction", "collection", "searchset")
 
 

@@ -248,5 +248,5 @@ def test_two_hundred_genomes(place, record_property: Any) -> None:
     assert json.loads(out)["records"] == 400
     assert {tuple(own) for own in registered(place, cohort).values()} == {((5, 1),)}
     assert float(seconds) <= 40
-    assert int(parent) <= 400
-    assert int(child) <= 1500
+    assert int(parent) <= 640  # eight batches of 8 MiB on their way, each a few times over, however long the file is
+    assert int(child) <= 640
