@@ -16,6 +16,7 @@ import pytest
 from api.demo.story import _clear, _close
 from api.errors import DoorError
 from chain.devchain import DevChain
+from test_report import check_page
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -71,6 +72,7 @@ def test_the_report_has_the_promised_shape(told: Told) -> None:
     schema = json.loads((ROOT / "api" / "demo" / "report-schema.json").read_text())
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(told.report, schema)
+    check_page((told.home / "report.html").read_text())
 
 
 def test_the_gate(told: Told) -> None:

@@ -209,7 +209,8 @@ def rehearse_run(
         children.end()
     result, withheld = json.loads(done["result"]), json.loads(done["disclosure"])["withheld"]
     seconds = sum(float(spent) for spent in done["record"]["seconds"].values())
-    lines = [f"{people} invented people, {seconds:.1f} s on {done['record']['device']}. What would be sealed:",
+    lines = [f"{people} invented people, {seconds:.1f} s on {done['record']['device']}. {done['note']}",
+             "What would be sealed:",
              json.dumps(result, indent=1, ensure_ascii=False)]
     lines += [f"withheld: {one['what']} ({one['why']})" for one in withheld]
     desk.show({"params": wanted.decode(), **done, "result": result}, as_json, "\n".join(lines))

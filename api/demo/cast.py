@@ -135,7 +135,7 @@ class Cast:
                     f"the run did not get further than {found['state']}",
                     "read the files under logs in the demo's folder",
                 )
-            time.sleep(0.05)
+            time.sleep(0.1)
         return found
 
 

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,7 @@ def change_of_mind(cast: Cast, teller: Teller) -> dict[str, Any]:
 def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     """What the runs found, and their way out."""
     second, third = cast.facts["second"], cast.facts["third"]
+    cast.facts["attacks"] = ThreadPoolExecutor(1).submit(_attack, cast.parts.urls["chain"])
     cast.await_run(second, lambda r: r["state"] == "sealed" and r["attempt"] == 2)
     opened = [look_and_open(cast, name, second) for name in ("sol", "tess")]
     result = json.loads(opened[0].result)
@@ -224,13 +226,18 @@ def _audit(cast: Cast, teller: Teller) -> dict[str, Any]:
 
 
 def _attacks(cast: Cast, teller: Teller) -> dict[str, Any]:
-    """Each on a deployment of its own beside the demo's, so the demo's ledger stays as it was verified."""
-    world = World.create(cast.parts.urls["chain"])
-    refused = [one.name for one in attacks.TABLE if attacks.outcome(partial(one.action, world, True)) == one.expected]
+    """What came of the attacks that Mallory began while the models were trained."""
+    refused = cast.facts["attacks"].result()
     what = f"tries {len(attacks.TABLE)} attacks on the contracts"
     said = f"{len(refused)} of {len(attacks.TABLE)} refused, each by its rule"
     teller.tell(17, "Mallory", what, said, len(refused) == len(attacks.TABLE))
     return {"attacks": {"tried": len(attacks.TABLE), "refused": len(refused), "names": refused}}
+
+
+def _attack(url: str) -> list[str]:
+    """The attacks that were refused by their rule, on a deployment of its own: the demo's trail stays as it is."""
+    world = World.create(url)
+    return [one.name for one in attacks.TABLE if attacks.outcome(partial(one.action, world, True)) == one.expected]
 
 
 def _totals(cast: Cast) -> dict[str, Any]:

@@ -19,7 +19,7 @@ SIMULATED, VARIANTS = 200, 2000  # people and variants of the known truth
 _RELAPSE = {"kind": "distant-metastasis", "horizon_days": 1825}
 SHORT = complete({"outcome": _RELAPSE, "models": {"logistic": ["clinical"]}, "permutations": 19, "seed": SEED})
 FULL = complete({
-    "outcome": _RELAPSE, "permutations": 39, "seed": SEED,
+    "outcome": _RELAPSE, "permutations": 29, "seed": SEED,
     "models": {"logistic": ["genes", "clinical", "combined"], "svm": ["combined"], "forest": ["combined"],
                "cnn": ["combined"]},
 })  # fmt: skip

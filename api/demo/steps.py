@@ -55,9 +55,9 @@ def ingest_all(cast: Cast, people: list[Person], cohort: Cohort) -> tuple[int, i
     bundles = [(p.subject.hex(), write_bundle(cohort, at, p.subject.hex())) for at, p in enumerate(cast.invented)]
     cast.facts["lanes"] = lanes = Lanes(BytesIO(vcf), samples, BUILD, bundles)
     second = bring_in(*parts, cast.simulated, lanes.sources())
-    chosen = sources[:: len(sources) // 40]
+    chosen = sources[:: len(sources) // 20]
     cast.facts["canaries"] = [fragment(source) for source in chosen] + [
-        vcf[at:][:40] for at in range(len(vcf) // 2, len(vcf) - 40, len(vcf) // 40)]  # fmt: skip
+        vcf[at:][:40] for at in range(len(vcf) // 2, len(vcf) - 40, len(vcf) // 20)]  # fmt: skip
     return first["records"] + second["records"], hits(cast.home / "bucket", cast.facts["canaries"])
 
 

@@ -147,8 +147,8 @@ def _close(home: Path, report: dict[str, Any]) -> int:
         print(f" Line {', '.join(wrong)} does not say what it must: read the files under logs in {_shown(home)}.")
     print(" Limits: the worker sees plaintext; one machine holds every part; a released result cannot be recalled.")
     where, tools = _shown(home), _shown(Path(sys.executable).parent)
-    print(f" Look:   {where}/report.json     After:  export VOLENS_HOME={where} PATH={tools}:$PATH")
-    print(" Try:    volens serve, and beside it: volens access list --as ada")
+    print(f" Look:   {where}/report.html     After:  export VOLENS_HOME={where} PATH={tools}:$PATH")
+    print(" Try:    volens serve --demo in another window: pages to click through; or volens access list --as ada")
     print(f" Check it yourself:  python {where}/verify.py {where}/trail.json --receipt {where}/receipt.json")
     return 0 if good else 7
 

@@ -75,4 +75,6 @@ def _sentence(one: Effect) -> str:
     if one.stopped is not None or one.next_attempt:
         after = "" if one.stopped is None else f" after {one.stopped:.1f} s"
         return f"A running use of your data was stopped{after}; what it had computed is gone." + again
+    if one.over:
+        return "A running use went on under what you allow now."
     return "A running use of your data is being stopped."

@@ -55,6 +55,8 @@ class Door(BaseHTTPRequestHandler):
             self._answer(503 if refusal.reason == LEDGER_DOWN else 403, {"reason": refusal.reason})
         except (Malformed, GovernanceError) as error:
             self._answer(400, {"detail": str(error)})
+        except ConnectionError:
+            self.close_connection = True  # nobody is there to hear it
         except OSError:
             self._answer(503, {"detail": "The broker cannot write its journal, so no key leaves."})
         except Exception:  # no trace leaves; what went wrong is found by asking again with the log of the caller

@@ -72,6 +72,12 @@ class Node:
     def follow(self) -> Head:
         """Fold everything up to the newest block. Raises NodeDown, OtherLedger."""
         try:
+            return self._follow_or_reset()
+        except OtherLedger:  # a node may show a block a moment before its logs: only what stays wrong is another ledger
+            return self._follow_or_reset()
+
+    def _follow_or_reset(self) -> Head:
+        try:
             return self._follow()
         except (Finding, Malformed) as error:
             self._reset()  # after a Finding a fold must not be used on: start over from the identity
