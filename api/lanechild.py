@@ -74,8 +74,11 @@ def split_file(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> d
 
 def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> dict[str, Any]:
     """FHIR bundles, one for each person, lying one after another: a record for each category of each bundle."""
+    from analytics.readers.codes import SHIPPED, load_value_sets
     from analytics.readers.fhir import split_bundle
 
+    more = request.get("valueSets", "")
+    sets = load_value_sets(more.encode(), SHIPPED) if more else SHIPPED
     bundles = request.get("bundles") or [[request["subject"], 0, os.fstat(descriptor).st_size]]
     if sum(length for _, _, length in bundles) > MAX_BUNDLES or any(b[2] > MAX_BUNDLE for b in bundles):
         raise PayloadError("the bundles are larger than is allowed", "hand in fewer people at once")
@@ -85,7 +88,7 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
         if len(payload) != length:
             raise PayloadError("the file of bundles is shorter than was said", "hand it in again")
         try:
-            splits.append((subject, split_bundle(payload, subject)))
+            splits.append((subject, split_bundle(payload, subject, sets)))
         except AnalyticsError as error:
             raise PayloadError(f"the bundle of {subject} cannot be taken: {error}", error.hint) from None
         tell((done + 1) / len(bundles))

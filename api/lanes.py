@@ -32,6 +32,7 @@ class Lanes:
     build: str
     bundles: Sequence[tuple[str, bytes]]  # (subject, FHIR bundle)
     isolated: bool = True
+    value_sets: str = ""  # JSON: more codes of sensitive categories than the shipped ones
     report: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -49,7 +50,7 @@ class Lanes:
                 start = joined.tell()
                 places.append([subject, start, joined.write(bundle)])
             joined.seek(0)
-            yield from self._listen("fhir", joined, {"bundles": places}, progress)
+            yield from self._listen("fhir", joined, {"bundles": places, "valueSets": self.value_sets}, progress)
 
     def _listen(
         self, kind: Kind, file: BinaryIO, request: dict[str, Any], progress: Tell
@@ -65,9 +66,13 @@ class Lanes:
 
 
 def from_files(
-    vcf: Path | None, samples: Path | None, build: str, fhir: Path | None, isolated: bool = True
+    vcf: Path | None, samples: Path | None, build: str, fhir: Path | None, value_sets: Path | None = None,
+    isolated: bool = True,
 ) -> Lanes:
-    """A VCF with whose each sample is, and a folder of bundles SUBJECT.json; one may be absent. Raises UsageError."""
+    """A VCF with whose each sample is, and a folder of bundles SUBJECT.json; one may be absent. Raises UsageError.
+
+    value_sets: a hospital's own codes of sensitive categories, added to the shipped ones.
+    """
     named: Mapping[str, str] = {}
     if vcf is not None:
         if not vcf.is_file():
@@ -76,7 +81,23 @@ def from_files(
     bundles = [] if fhir is None else _bundles(fhir)
     if vcf is None and not bundles:
         raise UsageError("there is nothing to ingest", "name --vcf and --samples, or --fhir, or --from")
-    return Lanes(None if vcf is None else vcf.open("rb"), named, build, bundles, isolated)
+    return Lanes(None if vcf is None else vcf.open("rb"), named, build, bundles, isolated, _value_sets(value_sets))
+
+
+def _value_sets(path: Path | None) -> str:
+    """The file's text, read once as the child will, before anything else is."""
+    from analytics.errors import PayloadError
+    from analytics.readers.codes import load_value_sets
+
+    try:
+        found = b"" if path is None else path.read_bytes()
+        if found:
+            load_value_sets(found)
+    except OSError:
+        raise UsageError("the file of value sets cannot be read", "name a JSON file in UTF-8") from None
+    except PayloadError as error:
+        raise UsageError(str(error), error.hint) from None
+    return found.decode()
 
 
 def _samples(path: Path | None) -> Mapping[str, str]:

@@ -12,11 +12,11 @@ from typing import Any
 
 import jsonschema
 import pytest
+from test_report import check_page
 
 from api.demo.story import _clear, _close
 from api.errors import DoorError
 from chain.devchain import DevChain
-from test_report import check_page
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -54,6 +54,8 @@ def ingest_records(
     samples: Annotated[Path | None, typer.Option(help='For --vcf: JSON {"SAMPLE": "PATIENT ID"}.')] = None,
     build: Annotated[str, typer.Option(help="For --vcf: the genome build, GRCh38 or GRCh37.")] = "GRCh38",
     fhir: Annotated[Path | None, typer.Option(help="A folder of FHIR R4 bundles, SUBJECT.json each.")] = None,
+    value_sets: Annotated[Path | None, typer.Option(
+        help="For --fhir: JSON with more codes that are sensitive in your house.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Encrypt records here, in the custodian's own process, and register them. No plaintext leaves this command.
@@ -79,7 +81,7 @@ def ingest_records(
         intake.check_enrolled(trail, {one.subject for one in found})
         answer = intake.bring_in(*parts, found, known)
     else:
-        cohort = lanes.from_files(vcf, samples, build, fhir, settings.relax != "isolation")
+        cohort = lanes.from_files(vcf, samples, build, fhir, value_sets, settings.relax != "isolation")
         intake.check_enrolled(trail, map(bytes.fromhex, cohort.subjects))
         with desk.progress() as tell:
             answer = intake.bring_in(*parts, cohort.sources(tell), known, lambda n: tell(f"{n} records sealed", None))

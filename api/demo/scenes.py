@@ -158,8 +158,9 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     receipt = run_receipt(cast.client("noor"), run, mine, cast.broker().witness())
     cast.facts["run_receipt"] = write_receipt(cast.home / "receipts" / "noor", receipt)
     same = {one.result for one in opened} == {mine.result}
-    what = f"check the outputs; released to Noor, {'bytes equal' if same else 'ALTERED'}"
-    teller.tell(13, "Sol, Tess", what, f"block {released}   {withheld(mine)}", same)
+    teller.tell(13, "Sol, Tess", "check the outputs; the SVM file is withheld", withheld(mine), same)
+    what = f"released to Noor, {'bytes equal' if same else 'ALTERED'}; its hash is on the ledger"
+    teller.note(f"{'':<11}{what:<59} block {released}")
     cast.facts["results"] = {
         "research": {"result": result, "disclosure": json.loads(mine.disclosure)},
         "simulated": {"result": known, "disclosure": json.loads(truth[0].disclosure)},

@@ -100,7 +100,7 @@ def withheld(opened: Opened) -> str:
     """What stayed inside that people ask for most, and why."""
     kept = json.loads(opened.disclosure)["withheld"]
     svm = next(one["why"] for one in kept if one["what"] == "model file: svm")
-    return f"SVM file BLOCKED: {svm.partition(' (')[0]}"
+    return f"BLOCKED {svm.partition(' (')[0]}"
 
 
 def noise_figures(found: dict[str, Any]) -> dict[str, Any]:

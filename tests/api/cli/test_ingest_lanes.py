@@ -250,3 +250,17 @@ def test_two_hundred_genomes(place, record_property: Any) -> None:
     assert float(seconds) <= 40
     assert int(parent) <= 640  # eight batches of 8 MiB on their way, each a few times over, however long the file is
     assert int(child) <= 640
+
+
+def test_a_house_names_more_codes_as_sensitive(place, volens, cohort) -> None:
+    """The shipped lists are short: with the house's own, each diagnosis here counts as one of mental health."""
+    own = [{"category": 16, "system": "icd-10-cm", "source": "our house", "codes": ["C50", "C79"]}]
+    Path("own.json").write_text(json.dumps(own))
+    assert volens(*cohort.command(), "--value-sets", "own.json").code == 0
+    assert all((16, 1) in records and (1, 1) not in records for records in registered(place, cohort).values())
+
+
+@pytest.mark.parametrize("text", ["[", '[{"category": 3, "system": "icd-10-cm", "source": "x", "codes": ["C50"]}]'])
+def test_a_bad_list_of_sensitive_codes_brings_nothing_in(place, volens, cohort, text: str) -> None:
+    Path("own.json").write_text(text)
+    refused(place, volens, cohort, "Value sets: ", "--value-sets", "own.json")
