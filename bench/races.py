@@ -40,5 +40,4 @@ def describe_machine() -> dict[str, Any]:
         "load": [round(value, 2) for value in os.getloadavg()],
         "python": platform.python_version(),
         "versions": {name: metadata.version(name) for name in LIBRARIES},
-        "gpu": "not measured",
     }

@@ -21,7 +21,7 @@ svg{max-width:100%;height:auto} table{border-collapse:collapse} td+td{text-align
 td{padding:.2rem .8rem;border-bottom:1px solid #8884}</style>
 <h1>What governance costs</h1>
 <p>One run on {{ machine.cores }} cores ({{ machine.system }}), load {{ machine.load[0] }} before it. Ratios are medians
-of turns taken one after the other. GPU: {{ machine.gpu }}.</p>
+of turns taken one after the other. GPU / CPU: {{ gpu }}.</p>
 {% for one in parts %}<h2>{{ one.title }}</h2><p>{{ one.says }}</p>{{ one.plot|safe }}
 <table>{% for name, value in one.rows %}<tr><td>{{ name }}</td><td>{{ value }}</td></tr>{% endfor %}</table>{% endfor %}
 <p>Again: <code>make bench</code></p></html>
@@ -31,7 +31,7 @@ of turns taken one after the other. GPU: {{ machine.gpu }}.</p>
 def write_report(folder: Path, report: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     folder.joinpath("report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    page = _PAGE.render(machine=report["machine"], parts=_parts(report))
+    page = _PAGE.render(machine=report["machine"], gpu=_gpu(report["machine"]["gpu"]), parts=_parts(report))
     folder.joinpath("report.html").write_text(page, encoding="utf-8")
 
 
@@ -46,7 +46,12 @@ def print_summary(folder: Path, report: dict[str, Any]) -> None:
             spent = found["overhead_seconds"]
             print(f"{name:<24}{found['ratio']:>9.3f}   same bytes; {spent} s more, at most {goal:.2f}: "
                   f"{_met('at most', spent, goal)}")  # fmt: skip
-    print(f"GPU: {report['machine']['gpu']}.  {report['machine']['seconds']} s.  Look: {folder / 'report.html'}")
+    machine = report["machine"]
+    print(f"GPU / CPU: {_gpu(machine['gpu'])}.  {machine['seconds']} s.  Look: {folder / 'report.html'}")
+
+
+def _gpu(found: dict[str, Any] | str) -> str:
+    return found if isinstance(found, str) else f"{found['ratio']} of the time on {found['name']}"
 
 
 def _met(word: str, value: float, goal: float) -> str:

@@ -1,6 +1,7 @@
 """`python -m bench.science`: what the models find on published data, in noise, and where the truth is known.
 
-Leaves .volens/science/report.json {gse7390, noise, leak, known_truth}; its keys stay, so that reports can be compared.
+Leaves .volens/science/report.json {gse7390, gse7390_gains, noise, leak, known_truth}; its keys stay, so that reports
+can be compared.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def main() -> int:
 
     report: dict[str, Any] = {}
     tell("published patients (GSE7390)")
-    report["gse7390"] = science.gse7390_report(given.permutations, device=given.device)
+    report["gse7390"], report["gse7390_gains"] = science.gse7390_report(given.permutations, device=given.device)
     tell("pure noise")
     report["noise"] = science.noise_report(given.seeds)
     tell("selection outside the fold, on pure noise")
@@ -55,6 +56,11 @@ def _print(report: dict[str, Any]) -> None:
         p = "" if row["p"] is None else f"{row['p']:.3f}"
         print(f"{row['layer']:<34}{row['model']:<10}{row['accuracy']:>9.3f}{row['baseline']:>9.3f}{row['auc']:>6.2f}  "
               f"{interval:<18} {p}")  # fmt: skip
+    print("AUC that clinical findings add to genes, with the paired 95 % interval:")
+    for where, gains in (("GSE7390", report["gse7390_gains"]), ("known truth", truth["gains"])):
+        for gain in gains:
+            low, high = gain["interval"]
+            print(f"{where:<34}{gain['model']:<10}{gain['auc']:>+9.3f}{'':<17}[{low:+.3f}, {high:+.3f}]")
     print("share of the best possible gain, genes with findings:",
           ", ".join(f"{name} {value:.0%}" for name, value in truth["gain_fraction_8"].items()))  # fmt: skip
 

@@ -166,9 +166,11 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
         "simulated": {"result": known, "disclosure": json.loads(truth[0].disclosure)},
     }
     gain = next(one for one in result["gains"] if one["over"] == "genes")
+    record = run["attempts"][-1]["record"]
+    compute, spent = record["seconds"]["compute"], map(float, record["seconds"].values())
     known_truth = {"people": SIMULATED, "rows": known["rows"], "optimum": shares(cast.facts["optimum"])}
     return {"models": result["rows"], "gain": gain, "noise": noise_figures(noise), "known_truth": known_truth,
-            "device": run["attempts"][-1]["record"]["device"]} | (
+            "device": record["device"], "overhead": {"train_ratio": f"{sum(spent) / float(compute):.2f}"}} | (
         {"baseline": result["baseline"]} if "baseline" in result else {})  # fmt: skip
 
 

@@ -60,9 +60,9 @@ def main(home: Path | None = None) -> int:
     settings = Settings()
     home = (home or settings.home / "demo").resolve()
     _clear(home)
-    print("volens demo   ledger: anvil, one node (not decentralised)   custody: 1 broker   device: cpu")
-    print("The people are played. 198 records are published research data (GSE7390); the consents are invented.",
-          flush=True)  # fmt: skip
+    print("volens demo   ledger: anvil, one node (not decentralised)   custody: 1 broker")
+    print("The people are played. 198 records are published research data (GSE7390), 200 are simulated; all consents "
+          "are invented.", flush=True)  # fmt: skip
     parts = Parts.start(settings.model_copy(update={"home": home}))
     try:
         material = _play(home, parts, teller)
@@ -138,7 +138,7 @@ def _close(home: Path, report: dict[str, Any]) -> int:
         and report["phi"]["hits"] == 0
     )
     print(
-        f"\n {'DONE' if good else 'NOT PROVEN'} in {report['seconds']} s.  unlogged decryptions "
+        f"\n {'DONE' if good else 'NOT PROVEN'} in {report['seconds']} s on {report['device']}.  unlogged decryptions "
         f"{keys['released'] - keys['logged']}   keys after withdrawal {after['keys']}   "
         f"names found in ledger, bucket, database, logs {report['phi']['hits']}"
     )
@@ -147,9 +147,9 @@ def _close(home: Path, report: dict[str, Any]) -> int:
         print(f" Line {', '.join(wrong)} does not say what it must: read the files under logs in {_shown(home)}.")
     print(" Limits: the worker sees plaintext; one machine holds every part; a released result cannot be recalled.")
     where, tools = _shown(home), _shown(Path(sys.executable).parent)
-    print(f" Look:   {where}/report.html     After:  export VOLENS_HOME={where} PATH={tools}:$PATH")
-    print(" Try:    volens serve --demo in another window: pages to click through; or volens access list --as ada")
-    print(f" Check it yourself:  python {where}/verify.py {where}/trail.json --receipt {where}/receipt.json")
+    print(f" Look:   {where}/report.html   Pages:  {tools}/volens serve --demo")
+    print(f" Try:    VOLENS_HOME={where} {tools}/volens access list --as ada   (while it serves)")
+    print(f" Check it yourself:  {tools}/python {where}/verify.py {where}/trail.json --receipt {where}/receipt.json")
     return 0 if good else 7
 
 

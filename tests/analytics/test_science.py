@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from analytics.catalogue import MODELS
 from analytics.science import gse7390_report, known_truth_report, leak_report, noise_report, order_report
 
 ROW = {"layer", "model", "accuracy", "auc", "interval", "baseline", "p"}
@@ -18,8 +19,15 @@ def test_logistic_regression_reaches_nearly_what_can_be_reached_and_both_layers_
 
 def test_nothing_of_published_data_is_too_good_to_be_true() -> None:
     """analytics.md §3: accuracy from .88 or AUC from .85 on GSE7390 would be a leak."""
-    rows: Any = gse7390_report(0, repeats=1)
+    rows, gains = gse7390_report(0, repeats=1)
     assert len(rows) == 18
+    assert [one["model"] for one in gains] == list(MODELS)
+    for gain in gains:
+        low, high = gain["interval"]
+        assert low < gain["auc"] < high
+        both, genes = (next(row for row in rows if (row["model"], row["layer"]) == (gain["model"], layer))
+                       for layer in ("combined", "genes"))  # fmt: skip
+        assert abs(gain["auc"] - (both["auc"] - genes["auc"])) < 1e-9
     for row in rows:
         assert row.keys() == ROW
         assert row["accuracy"] < 0.88

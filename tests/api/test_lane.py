@@ -256,7 +256,7 @@ def test_the_twin_of_a_false_child_is_believed(memory_file: int, monkeypatch: py
 READER = program("""
 import types
 from analytics.errors import PayloadError
-def split_bundle(payload, subject):
+def split_bundle(payload, subject, sets):
     if payload == b"bad":
         raise PayloadError("it is bad", "mend it")
     return types.SimpleNamespace(records={2: payload, 0: subject.encode()}, report={"length": len(payload)})

@@ -25,9 +25,12 @@ def nowhere(volens, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_nothing_is_needed_and_nothing_is_asked(nowhere: Path, volens) -> None:
-    told = volens(*write(QUICK), "--json")
+    """And the same parameters give the same rehearsal."""
+    told, again = (volens(*write(QUICK), "--json") for _ in range(2))
     assert told.code == 0, told
     answer = json.loads(told.out)
+    assert answer["result"] == json.loads(again.out)["result"]
+    assert "figures mean nothing" in answer["note"]
     assert json.loads(answer["params"])["folds"] == 2  # complete, as it would be signed
     assert answer["result"]
     assert float(answer["record"]["seconds"]["compute"]) > 0
@@ -44,22 +47,11 @@ def test_the_services_are_left_alone_where_they_run(place, volens) -> None:
 
     before = seen()
     assert before[2]  # the bucket does write down who asks it
-    assert volens(*write(QUICK)).code == 0
-    assert seen() == before
-
-
-def test_it_says_that_its_figures_mean_nothing(nowhere: Path, volens) -> None:
-    answer = json.loads(volens(*write(QUICK), "--json").out)
-    assert "figures mean nothing" in answer["note"]
     told = volens(*write(QUICK))
     assert (told.code, told.out.startswith("60 invented people")) == (0, True)
+    assert seen() == before
     assert "What would be sealed" in told.out
     assert "the figures mean nothing" in " ".join(volens("run", "rehearse", "--help").out.split())
-
-
-def test_the_same_parameters_give_the_same_rehearsal(nowhere: Path, volens) -> None:
-    one, two = (json.loads(volens(*write(QUICK), "--json").out)["result"] for _ in range(2))
-    assert one == two
 
 
 @pytest.mark.parametrize(("document", "sentence"), [

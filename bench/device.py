@@ -1,0 +1,25 @@
+"""A run with a network on the GPU beside the same run on the CPU, where there is a GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analytics.networks import describe_device, find_device
+from analytics.params import complete, parse_params
+from analytics.run import run
+from analytics.twin import invent
+from bench.races import race
+
+PEOPLE, PAIRS = 500, 3
+_ASKED = {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}, "genes": {"source": "variants"},
+          "models": {"cnn": ["combined"]}, "permutations": 19}  # fmt: skip
+
+
+def measure_device() -> dict[str, Any] | str:
+    """{ratio, low, high, pairs, device, name, peak_bytes}: seconds on the GPU / on the CPU; "not measured" without."""
+    if find_device("auto").type == "cpu":
+        return "not measured"
+    params = complete(_ASKED)
+    inputs = invent(parse_params(params), PEOPLE, seed=1)
+    found = race(lambda: run(params, inputs, 1, device="cuda"), lambda: run(params, inputs, 1, device="cpu"), PAIRS)
+    return found | describe_device("cuda")

@@ -1,0 +1,37 @@
+"""Compiles the contracts without their controls while other tests run: a hundred seconds of one core."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from removals import REMOVALS, compile_without
+
+from chain.artifacts import Artifact
+
+POOL = ThreadPoolExecutor(1)
+COMPILED: dict[str, Future[dict[str, Artifact]]] = {}
+
+
+def _compile(control: str) -> dict[str, Artifact]:
+    removal = next(one for one in REMOVALS if one.control == control)
+    with tempfile.TemporaryDirectory() as folder:
+        return compile_without(removal, Path(folder) / "contracts")
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    asked = [one.control for one in REMOVALS if any(item.name.endswith(f"[{one.control}]") for item in session.items)]
+    COMPILED.update({control: POOL.submit(_compile, control) for control in asked})
+
+
+def pytest_sessionfinish() -> None:
+    POOL.shutdown(cancel_futures=True)
+
+
+@pytest.fixture
+def compiled() -> Callable[[str], dict[str, Artifact]]:
+    """The contracts without the control of this name."""
+    return lambda control: COMPILED[control].result()
