@@ -58,9 +58,11 @@ def from_folder(folder: Path) -> list[Source]:
 def check_records(sources: Sequence[Source]) -> None:
     """Read every record as a run will, before anything is encrypted: a bad one would stop every run it is in.
 
-    Observations are checked against FHIR R4 as well. Raises UsageError, which names the record and no value of it.
+    Expression and observations only, the latter against FHIR R4 as well: whatever else there is comes in by a lane that
+    routes it by its codes. Raises UsageError, which names the record and no value of it.
     """
     from analytics.errors import PayloadError
+    from analytics.readers.chart import read_chart
     from analytics.readers.expression import read_expression
     from analytics.readers.observations import read_observations, validate_observations
 
@@ -71,9 +73,13 @@ def check_records(sources: Sequence[Source]) -> None:
             elif source.category == CATEGORIES["observations"]:
                 read_observations(source.payload, source.subject.hex())
                 validate_observations(source.payload)
+                read_chart({source.category: source.payload}, source.subject.hex())
+            else:
+                raise PayloadError("a folder brings in expression and observations only")
         except PayloadError as error:
             name = f"{source.subject.hex()}/{names_of(1 << source.category, CATEGORIES)[0]}.json"
-            raise UsageError(f"the record {name} cannot be taken: {error}", "correct it, then ingest again") from None
+            raise UsageError(f"the record {name} cannot be taken: {error}",
+                             "correct it, then ingest again; genomes come in with --vcf, charts with --fhir") from None
 
 
 def bring_in(

@@ -73,7 +73,12 @@ def split_file(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> d
 
 
 def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> dict[str, Any]:
-    """FHIR bundles, one for each person, lying one after another: a record for each category of each bundle."""
+    """FHIR bundles, one for each person, lying one after another: a record for each category of each bundle.
+
+    Each is read again as a run will read it; beside the records stands the dictionary of them all.
+    """
+    from analytics.dictionary import describe
+    from analytics.readers.chart import read_chart
     from analytics.readers.codes import SHIPPED, load_value_sets
     from analytics.readers.fhir import split_bundle
 
@@ -82,13 +87,14 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
     bundles = request.get("bundles") or [[request["subject"], 0, os.fstat(descriptor).st_size]]
     if sum(length for _, _, length in bundles) > MAX_BUNDLES or any(b[2] > MAX_BUNDLE for b in bundles):
         raise PayloadError("the bundles are larger than is allowed", "hand in fewer people at once")
-    tell, splits = _teller(sink), []
+    tell, splits, charts = _teller(sink), [], []
     for done, (subject, offset, length) in enumerate(bundles):
         payload = os.pread(descriptor, length, offset)
         if len(payload) != length:
             raise PayloadError("the file of bundles is shorter than was said", "hand it in again")
         try:
             splits.append((subject, split_bundle(payload, subject, sets)))
+            charts.append(read_chart(splits[-1][1].records, subject))
         except AnalyticsError as error:
             raise PayloadError(f"the bundle of {subject} cannot be taken: {error}", error.hint) from None
         tell((done + 1) / len(bundles))
@@ -96,7 +102,8 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
         for category, payload in sorted(split.records.items()):
             _say_record(sink, subject, category, 0, payload)
     reports = {subject: dict(split.report) for subject, split in splits}
-    return {"records": sum(len(split.records) for _, split in splits), "report": reports}
+    return {"records": sum(len(split.records) for _, split in splits), "report": reports,
+            "dictionary": describe(charts, request.get("genotyped", 0))}  # fmt: skip
 
 
 def _say_record(sink: BinaryIO, subject: str, category: int, ordinal: int, payload: bytes) -> None:

@@ -25,7 +25,11 @@ def _quiet(_step: str, _fraction: float | None) -> None:
 
 @dataclass(slots=True)
 class Lanes:
-    """A cohort's VCF and FHIR bundles as records. `report` fills as they are read: counts only, complete at the end."""
+    """A cohort's VCF and FHIR bundles as records.
+
+    `report` and `dictionary` (which variables the charts have, for about how many people) fill as they are read: counts
+    only, complete at the end.
+    """
 
     vcf: BinaryIO | None
     samples: Mapping[str, str]  # subject by sample name
@@ -34,6 +38,7 @@ class Lanes:
     isolated: bool = True
     value_sets: str = ""  # JSON: more codes of sensitive categories than the shipped ones
     report: dict[str, Any] = field(default_factory=dict)
+    dictionary: dict[str, Any] = field(default_factory=dict)
 
     @property
     def subjects(self) -> set[str]:
@@ -50,7 +55,9 @@ class Lanes:
                 start = joined.tell()
                 places.append([subject, start, joined.write(bundle)])
             joined.seek(0)
-            yield from self._listen("fhir", joined, {"bundles": places, "valueSets": self.value_sets}, progress)
+            genotyped = len({subject for subject, _ in self.bundles}.intersection(self.samples.values()))
+            asked = {"bundles": places, "valueSets": self.value_sets, "genotyped": genotyped}
+            yield from self._listen("fhir", joined, asked, progress)
 
     def _listen(
         self, kind: Kind, file: BinaryIO, request: dict[str, Any], progress: Tell
@@ -63,6 +70,7 @@ class Lanes:
                     progress(f"reading {kind}", said["fraction"])
                 case _:
                     self.report[kind] = said["report"]
+                    self.dictionary = said.get("dictionary", self.dictionary)
 
 
 def from_files(

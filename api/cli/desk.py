@@ -89,6 +89,14 @@ def read_json(path: Path, what: str) -> Any:
         raise UsageError(f"the {what} cannot be read: {error}", "write strict JSON: UTF-8, no key twice") from None
 
 
+def write_json(path: Path, document: Any, before: str) -> None:
+    """A file for people to read; `before` says what was done already if it cannot be written. Raises UsageError."""
+    try:
+        path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError:
+        raise UsageError(f"the file {path.name} cannot be written; {before}", "name one in a folder that exists") from None
+
+
 def show(answer: Any, as_json: bool, line: str = "") -> None:
     """Print an answer: JSON for programs, `line` or its fields for people."""
     if as_json:

@@ -56,6 +56,8 @@ def ingest_records(
     fhir: Annotated[Path | None, typer.Option(help="A folder of FHIR R4 bundles, SUBJECT.json each.")] = None,
     value_sets: Annotated[Path | None, typer.Option(
         help="For --fhir: JSON with more codes that are sensitive in your house.")] = None,
+    dictionary: Annotated[Path | None, typer.Option(
+        help="For --fhir: write here which variables came in, to publish with the dataset.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Encrypt records here, in the custodian's own process, and register them. No plaintext leaves this command.
@@ -73,6 +75,8 @@ def ingest_records(
     trail, report = me.trail(), {}
     parts = (me, desk.broker(me), bucket := Bucket(settings.bucket_name, settings.address("bucket")), into)
     known = intake.registered_versions(trail, into, bucket)
+    if dictionary is not None and not fhir:
+        raise UsageError("a dictionary tells of charts, and none come in", "name them with --fhir")
     if source:
         if vcf or fhir:
             raise UsageError("--from is one way, --vcf and --fhir another", "ingest them one after the other")
@@ -86,6 +90,8 @@ def ingest_records(
         with desk.progress() as tell:
             answer = intake.bring_in(*parts, cohort.sources(tell), known, lambda n: tell(f"{n} records sealed", None))
         report = lanes.summarise(cohort.report)
+        if dictionary is not None:
+            desk.write_json(dictionary, cohort.dictionary, "the records are registered")
     done = f"{answer['records']} records encrypted and registered: {desk.mined(answer['receipt'])}."
     shown = {name: value for name, value in answer.items() if name != "leaves"}
     desk.show(shown | ({"report": report} if report else {}), as_json, "\n".join([done, *lanes.sentences(report)]))

@@ -262,6 +262,8 @@ def split_bundle(payload, subject, sets):
     return types.SimpleNamespace(records={2: payload, 0: subject.encode()}, report={"length": len(payload)})
 sys.modules["analytics.readers.fhir"] = types.ModuleType("fhir")
 sys.modules["analytics.readers.fhir"].split_bundle = split_bundle
+from analytics.readers import chart
+chart.read_chart = lambda records, subject: chart.Chart(1960, True, (), (), None)
 """)
 
 
@@ -274,6 +276,7 @@ def test_bundles_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     frames = list(lane.split("fhir", io.BytesIO(b"onefour"), request))
     assert records(frames)[BEN, 2, 0] == b"four"
     assert len(records(frames)) == frames[-1][0]["records"] == 4
+    assert frames[-1][0]["dictionary"]["type"] == "volens/dictionary/1"
 
 
 def test_a_bad_bundle_is_named_and_stops_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,37 @@ def test_six_people_come_in(place, volens, cohort) -> None:
     assert registered(place, cohort)[cohort.people[1]] == {(5, 2): 2, (0, 2): 1, (1, 2): 1, (2, 2): 1}
 
 
+def test_a_dictionary_of_the_charts_is_written(place, volens, tmp_path: Path) -> None:
+    """Which variables, in which units, for about how many: a plan can be written from it before anything is asked."""
+    dataset, people = random32(), place.people(40, agree=False)
+    place.world.register_dataset(dataset)
+    write_samples({f"P{n}": subject for n, subject in enumerate(people[:20])})
+    data, _, _ = vcf.cohort(20, 3)
+    Path("cohort.vcf").write_bytes(data)
+    Path("bundles").mkdir()
+    for n, subject in enumerate(people):
+        body = [fhir.condition((fhir.CM, "C50.911"))]
+        bmi = {"value": 31.5, "system": fhir.UCUM, "code": "kg/m2"}
+        body += [fhir.observation((fhir.LOINC, "39156-5"), valueQuantity=bmi)] * (n < 17)
+        Path("bundles", f"{subject.hex()}.json").write_bytes(fhir.bundle(*body))
+    lanes = ["--vcf", "cohort.vcf", "--samples", "samples.json", "--fhir", "bundles"]
+    command = ["dataset", "ingest", "--as", "omar", dataset.hex()]
+    told = volens(*command, *lanes, "--dictionary", "dictionary.json")
+    assert told.code == 0, told
+    text = Path("dictionary.json").read_text()
+    found = json.loads(text)
+    assert (found["people"], found["genotyped"]) == (40, 20)
+    (row,) = [row for row in found["variables"] if row["variable"] == "bmi"]
+    assert row == {"variable": "bmi", "unit": "kg/m2", "category": 2, "people": 15, "completeness": 40}
+    assert "31.5" not in text
+    assert not any(subject.hex() in text for subject in people)
+    again = volens(*command, *lanes, "--dictionary", "nowhere/dictionary.json")
+    assert again.code == 2
+    assert "cannot be written; the records are registered" in " ".join(again.err.split())
+    alone = volens(*command, *lanes[:4], "--dictionary", "dictionary.json")
+    assert "Name them with --fhir" in " ".join(alone.err.split())
+
+
 def test_the_report_is_told_in_words(volens, cohort) -> None:
     arguments = [word for word in cohort.command() if word != "--json"]
     told = volens(*arguments).out
