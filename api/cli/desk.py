@@ -94,7 +94,7 @@ def write_json(path: Path, document: Any, before: str) -> None:
     try:
         path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError:
-        raise UsageError(f"the file {path.name} cannot be written; {before}", "name one in a folder that exists") from None
+        raise UsageError(f"{path.name} cannot be written; {before}", "name a file in a folder that exists") from None
 
 
 def show(answer: Any, as_json: bool, line: str = "") -> None:
