@@ -107,7 +107,7 @@ def change_of_mind(cast: Cast, teller: Teller) -> dict[str, Any]:
     mined, block = time.monotonic(), answer["receipt"]["block"]
     followed = await_settled(ada, answer["receipt"]["tx"])
     stopped = next(one["stopped"] for one in followed["effects"] if one["run"] == second)
-    said = f"signed and mined in {mined - began:.2f} s, block {block}"
+    said = f"signed, mined in {mined - began:.2f} s, block {block}"
     teller.tell(10, "Ada", "withdraws while a second run is training", said)
     cast.await_run(second, lambda r: r["attempt"] == 2)
     hers = [access for access in ada.accesses() if access["run"] == second]

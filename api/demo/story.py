@@ -140,7 +140,7 @@ def _close(home: Path, report: dict[str, Any]) -> int:
     print(
         f"\n {'DONE' if good else 'NOT PROVEN'} in {report['seconds']} s on {report['device']}.  unlogged decryptions "
         f"{keys['released'] - keys['logged']}   keys after withdrawal {after['keys']}   "
-        f"names found in ledger, bucket, database, logs {report['phi']['hits']}"
+        f"names in ledger, bucket, database, logs {report['phi']['hits']}"
     )
     wrong = [f"{line['n']}" for line in report["story"] if not line["holds"]]
     if wrong:
@@ -149,7 +149,7 @@ def _close(home: Path, report: dict[str, Any]) -> int:
     where, tools = _shown(home), _shown(Path(sys.executable).parent)
     print(f" Look:   {where}/report.html   Pages:  {tools}/volens serve --demo")
     print(f" Try:    VOLENS_HOME={where} {tools}/volens access list --as ada   (while it serves)")
-    print(f" Check it yourself:  {tools}/python {where}/verify.py {where}/trail.json --receipt {where}/receipt.json")
+    print(f" Check it:  {tools}/python {where}/verify.py {where}/trail.json --receipt {where}/receipt.json")
     return 0 if good else 7
 
 
