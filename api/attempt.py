@@ -4,7 +4,7 @@
 2. Every candidate goes to `authorise`: the check and the record are one transaction, and its receipt is the credential.
 3. Only then are objects fetched and brokers asked.
 4. While the child computes, the ledger is followed: one person who is no longer willing ends the attempt.
-5. What the child sealed is put in the bucket, then signed on the ledger.
+5. What the child sealed is put in the bucket; the ledger is looked at once more; then it is signed there.
 Each step that others can see is taken only while the claim is still held.
 """
 
@@ -101,10 +101,12 @@ class Attempt:
             self._tell("fetching", 0.0)
             self._hand_over(child, receipt, bytes.fromhex(ready["workerKey"]), params)
             done, blob = self._follow(child, receipt)
+            child.end()  # what it sealed is all that is left; nobody's data waits for the bucket and the ledger
             if not still_held(worker.engine, self.held):
                 raise AttemptEnded("another worker took the run")
             with self._phase("upload"):
                 worker.bucket.put(blob)
+                self._check_still_willing(receipt)
                 self._seal(done)
             self._keep_record(done["record"])
             self._tell("sealed", 1.0)

@@ -125,7 +125,8 @@ def main() -> int:
     identity = read_identity(settings)
     wallet, _ = load(settings.key_file("worker"))
     engine = open_database(settings.database)
-    ledger = Ledger.connect(settings.address("chain"), identity, wallet, TableOutbox(engine))
+    # A seal or an authorisation that is late may be one that a withdrawal has overtaken: it is asked anew instead.
+    ledger = Ledger.connect(settings.address("chain"), identity, wallet, TableOutbox(engine), resend=False)
     bucket = Bucket(settings.bucket_name, settings.address("bucket"))
     projection = Projection(engine, ledger, bucket)
     projection.sync()

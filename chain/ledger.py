@@ -62,14 +62,18 @@ class Ledger:
 
     @classmethod
     def connect(
-        cls, url: str, identity: Mapping[str, Any], wallet: Wallet | None = None, outbox: Outbox | None = None
+        cls, url: str, identity: Mapping[str, Any], wallet: Wallet | None = None, outbox: Outbox | None = None,
+        resend: bool = True,
     ) -> Ledger:
-        """A checked connection; with `wallet` and `outbox` it can relay. Raises IdentityMismatch, LedgerDown."""
+        """A checked connection; with `wallet` and `outbox` it can relay. Raises IdentityMismatch, LedgerDown.
+
+        resend: whether a call that was interrupted is sent again when the ledger is back, or forgotten.
+        """
         node = Node(url)
         check_identity(node, identity)
         transactor = None
         if wallet is not None and outbox is not None:
-            transactor = Transactor(node.call, wallet, outbox, int(identity["chainId"]))
+            transactor = Transactor(node.call, wallet, outbox, int(identity["chainId"]), resend=resend)
             transactor.resume()
         return cls(node, identity, transactor)
 

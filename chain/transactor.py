@@ -2,7 +2,8 @@
 
 1. The call is tried first (`eth_estimateGas`): a refusal costs nothing and comes back with its name.
 2. The transaction is signed once and stored in the outbox.
-3. The same bytes are sent, and sent again after a crash: they can never become a second transaction.
+3. The same bytes are sent, and sent again after a crash: they can never become a second transaction. A sender whose
+   calls are worth nothing later (`resend` false) forgets them instead, and its next call takes their nonce.
 4. Success is what a mined receipt with status 1 says, never the answer to sending.
 The caller MUST use one Transactor for a key.
 """
@@ -36,13 +37,16 @@ class Outbox(Protocol):
 class Transactor:
     """Sends for one wallet; calls are serialised."""
 
-    def __init__(self, call: Call, wallet: Wallet, outbox: Outbox, chain_id: int, timeout: float = 30.0) -> None:
+    def __init__(
+        self, call: Call, wallet: Wallet, outbox: Outbox, chain_id: int, timeout: float = 30.0, resend: bool = True
+    ) -> None:
         self.address = wallet.address
         self._call = call
         self._wallet = wallet
         self._outbox = outbox
         self._chain_id = chain_id
         self._timeout = timeout
+        self._resend = resend
         self._lock = threading.Lock()
 
     def send(self, to: str | None, data: bytes) -> Receipt:
@@ -74,7 +78,7 @@ class Transactor:
             return self._settle(tx, request)
 
     def resume(self) -> list[Receipt]:
-        """Finish what was signed before a crash: ask for the receipt, send the same bytes if there is none."""
+        """Finish what was signed before a crash: ask for the receipt; without one send the bytes again, or forget them."""
         with self._lock:
             return self._resume()
 
@@ -83,7 +87,7 @@ class Transactor:
         for nonce, tx, raw in self._outbox.pending(self.address):
             if self._call("eth_getTransactionReceipt", ["0x" + tx.hex()]) is None:
                 used = int(self._call("eth_getTransactionCount", [self.address, "latest"]), 16)
-                if used > nonce:  # another transaction took the place: these bytes can never be mined
+                if used > nonce or not self._resend:  # (where another took the place they can never be mined)
                     self._outbox.settle(tx)
                     continue
                 self._call("eth_sendRawTransaction", ["0x" + raw.hex()])

@@ -146,7 +146,7 @@ class Road:
     def worker(self, name: str = "volens.db", **change: Any) -> Worker:
         wallet = self.world.people["wanda"]
         engine = open_database(self.database(name))
-        ledger = Ledger.connect(self.url, self.world.ledger.identity, wallet, TableOutbox(engine))
+        ledger = Ledger.connect(self.url, self.world.ledger.identity, wallet, TableOutbox(engine), resend=False)
         projection = Projection(engine, ledger, self.bucket)
         change = {"children": CHILDREN, "device": "cpu"} | change
         return Worker(wallet, ledger, engine, projection, self.bucket, self.client, **change)

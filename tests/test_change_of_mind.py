@@ -14,7 +14,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,13 +28,16 @@ from api.attempt import Attempt
 from api.childprocess import Child, ForkServer
 from api.worker import Worker
 from chain.devchain import DevChain
-from chain.errors import Refused
+from chain.errors import LedgerDown, Refused
 from chain.events import ReleaseRefused
 from governance import register
 from governance.aftermath import withdrawals_of
+from governance.brokers import BrokerClient
 from governance.bucket import BucketProcess
+from governance.keys import new_pair
 from governance.projection import Projection
 from governance.runs import mark
+from governance.vault import Bucket
 
 SECONDS = 2.0  # from sending the withdrawal until the child is dead: a block and a look at the ledger lie in it
 LONG = complete({
@@ -163,6 +166,7 @@ def playing(road: Road, params: bytes = LONG, **permit: Any) -> Iterator[Scene]:
         stop.set()
         cancel(road, run)
         thread.join(20)
+        assert not thread.is_alive()
         for _, process in children.processes:
             os.close(process)
 
@@ -292,6 +296,118 @@ def test_a_waiting_run_leaves_her_out_and_a_finished_one_is_held_back(road: Road
     for who, was, again in ((first, "queued", 1), (second, "sealed", 2)):
         ((effect,),) = (change.effects for change in withdrawals_of(worker.engine, who.hex()))
         assert (effect.was, effect.next_attempt, effect.stopped) == (was, again, None)
+
+
+# -- after the last look at the ledger: while the output is sealed, uploaded, signed
+
+
+@pytest.mark.parametrize("moment", ["wrap", "done", "put", "put, and the ledger away when it is signed"])
+def test_a_withdrawal_while_the_output_is_sealed(road: Road, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    """No seal with her in it, and no key for the output asked for after she left; the next attempt is without her."""
+    CHILDREN.warm()
+    who, run, children = road.subjects[0], road.request(), Watched()
+    worker, left, asked = road.worker(children=children), list[int](), list[str]()
+    hear, put, wrap = Child.hear, Bucket.put, BrokerClient.wrap_sealed
+
+    def leave(now: str) -> None:
+        asked.append(now)
+        if now == moment and not left:
+            left.append(road.world.revoke(who).block)
+
+    def hearing(child: Child) -> Any:
+        said, blobs = hear(child)
+        leave(str(said["say"]))
+        return said, blobs
+
+    def putting(bucket: Bucket, blob: bytes) -> str:
+        assert select.select([children.processes[-1][1]], [], [], 0)[0], "the child lives while its output is uploaded"
+        leave("put")
+        return put(bucket, blob)
+
+    def wrapping(client: BrokerClient, *arguments: Any) -> Any:
+        asked.append("key")
+        return wrap(client, *arguments)
+
+    monkeypatch.setattr(Child, "hear", hearing)
+    monkeypatch.setattr(Bucket, "put", putting)
+    monkeypatch.setattr(BrokerClient, "wrap_sealed", wrapping)
+    if "away" in moment:
+        go_away_once(road, worker, lambda: left.append(road.world.revoke(who).block), monkeypatch)
+        with pytest.raises(LedgerDown):
+            worker.step()
+    else:
+        assert worker.step()
+        assert asked.count("key") == (moment != "wrap")
+    for _ in range(3):
+        worker.step()
+    worker.projection.sync()
+    first, second = (worker.projection.fold.attempts[run, number] for number in (1, 2))
+    assert left
+    assert who in {one for one, *_ in first.granted}
+    assert not any(first.seal_hash)
+    assert who not in {one for one, *_ in second.granted}
+    assert any(second.seal_hash)
+    for _, process in children.processes:
+        os.close(process)
+
+
+def go_away_once(road: Road, worker: Worker, meanwhile: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ledger takes the worker's seal no further than its outbox; when it is back, the world is another."""
+    transactor: Any = worker.ledger._transactor
+    call, seal, armed = transactor._call, Attempt._seal, []
+
+    def sealing(attempt: Attempt, done: dict[str, Any]) -> None:
+        armed.append(len(armed))
+        seal(attempt, done)
+
+    def calling(method: str, params: list[Any]) -> Any:
+        if armed == [0] and method == "eth_sendRawTransaction":
+            armed.append(1)
+            meanwhile()
+            raise LedgerDown("the ledger does not answer", "wait")
+        return call(method, params)
+
+    monkeypatch.setattr(Attempt, "_seal", sealing)
+    monkeypatch.setattr(transactor, "_call", calling)
+
+
+# -- what else ends an attempt that computes
+
+
+def test_a_cancelled_run_stops_computing(road: Road) -> None:
+    CHILDREN.warm()
+    with playing(road) as scene:
+        scene.wait_for(1)
+        process = scene.children.processes[-1][1]
+        time.sleep(0.5)
+        assert not select.select([process], [], [], 0)[0]
+        cancel(road, scene.run)
+        assert select.select([process], [], [], SECONDS)[0], "its child goes on computing"
+        scene.ledger.sync()
+        assert not any(scene.ledger.fold.attempts[scene.run, 1].seal_hash)
+        time.sleep(0.3)
+        assert register.find_run(scene.worker.engine, scene.run.hex()).state == "withdrawn"
+        assert len(scene.children.processes) == 1
+
+
+def test_an_attempt_that_another_one_overtook_stops_computing(road: Road) -> None:
+    CHILDREN.warm()
+    with playing(road) as scene:
+        scene.wait_for(1)
+        process = scene.children.processes[-1][1]
+        road.authorise(scene.run, new_pair()[1], attempt=2)
+        assert select.select([process], [], [], SECONDS)[0], "its child goes on computing"
+
+
+def test_a_lease_that_ends_while_it_computes(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    CHILDREN.warm()
+    monkeypatch.setattr("api.attempt.LEASE", 2)
+    with playing(road) as scene:
+        scene.wait_for(1)
+        process = scene.children.processes[-1][1]
+        time.sleep(3)
+        road.world.enrol(1)  # the contracts' time is that of the newest block
+        assert select.select([process], [], [], SECONDS)[0], "its child goes on computing"
 
 
 # -- each protection taken away: the same scene says so
