@@ -78,7 +78,7 @@ class Transactor:
             return self._settle(tx, request)
 
     def resume(self) -> list[Receipt]:
-        """Finish what was signed before a crash: ask for the receipt; without one send the bytes again, or forget them."""
+        """Finish what was signed before a crash: ask for its receipt; without one send it again, or forget it."""
         with self._lock:
             return self._resume()
 

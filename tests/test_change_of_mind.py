@@ -98,6 +98,17 @@ class Scene:
             self.ledger.sync()
         return time.monotonic()
 
+    def wait_until_it_computes(self) -> int:
+        """The process descriptor of the first attempt's child."""
+        deadline = self.wait_for(1) + 30
+        while not any(step.step.startswith(("evaluate", "permute"))
+                      for step in register.progress_of(self.worker.engine, self.run.hex())):  # fmt: skip
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        process = self.children.processes[-1][1]
+        assert not select.select([process], [], [], 0)[0]
+        return process
+
     def change(self, subject: bytes, after: float, **narrower: Any) -> Moment:
         """Withdraw (or allow less) so many seconds after the next attempt's authorisation; wait for its child's end."""
         world = self.road.world
@@ -377,10 +388,7 @@ def go_away_once(road: Road, worker: Worker, meanwhile: Callable[[], object], mo
 def test_a_cancelled_run_stops_computing(road: Road) -> None:
     CHILDREN.warm()
     with playing(road) as scene:
-        scene.wait_for(1)
-        process = scene.children.processes[-1][1]
-        time.sleep(0.5)
-        assert not select.select([process], [], [], 0)[0]
+        process = scene.wait_until_it_computes()
         cancel(road, scene.run)
         assert select.select([process], [], [], SECONDS)[0], "its child goes on computing"
         scene.ledger.sync()
@@ -393,8 +401,7 @@ def test_a_cancelled_run_stops_computing(road: Road) -> None:
 def test_an_attempt_that_another_one_overtook_stops_computing(road: Road) -> None:
     CHILDREN.warm()
     with playing(road) as scene:
-        scene.wait_for(1)
-        process = scene.children.processes[-1][1]
+        process = scene.wait_until_it_computes()
         road.authorise(scene.run, new_pair()[1], attempt=2)
         assert select.select([process], [], [], SECONDS)[0], "its child goes on computing"
 
@@ -403,9 +410,9 @@ def test_a_lease_that_ends_while_it_computes(road: Road, monkeypatch: pytest.Mon
     CHILDREN.warm()
     monkeypatch.setattr("api.attempt.LEASE", 2)
     with playing(road) as scene:
-        scene.wait_for(1)
-        process = scene.children.processes[-1][1]
-        time.sleep(3)
+        process = scene.wait_until_it_computes()
+        time.sleep(2)
+        assert not select.select([process], [], [], 0)[0]
         road.world.enrol(1)  # the contracts' time is that of the newest block
         assert select.select([process], [], [], SECONDS)[0], "its child goes on computing"
 
