@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,9 @@ def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], N
     spent = np.ceil(np.cumsum(selection_costs(z[top], len(z)))).astype(np.int64)
     top = top[spent <= allowed]
     if not len(top):
-        raise CohortTooSmall("so few people bear no per-variant statistic")
+        most = float(selection_costs(np.array([np.inf]), len(z))[0])
+        raise CohortTooSmall(f"a variant chosen among {len(z)} for its size may count as {ceil(most)} statistics, "
+                             f"which takes {ceil(most * 1000 / 128)} people; named sites count once each")
     result = _head(cohort, variants) | {
         "covariates": list(params.clinical),
         "components": params.components,

@@ -22,6 +22,8 @@ from analytics.readers.codes import VARIABLES
 
 MAX_BYTES = 2048
 ANALYSES = ("evaluate", "associate", "frequencies")
+METRICS, GENOMIC = 1, 3
+GENE_RECORDS = {"variants": 5, "expression": 6}  # the category of each source of gene columns
 
 _COHORT = {"age": [0, 130], "with": [], "without": []}
 _VARIANTS = {"min_call_rate": "0.95", "min_depth": 0, "min_hwe": "0.000001", "min_maf": "0.01", "min_quality": 0,
@@ -116,6 +118,19 @@ class Params:
         if self.genes is None:
             return "variants"
         return "none" if all(layers == ("clinical",) for _, layers in self.models) else self.genes.source
+
+    @property
+    def output_class(self) -> int:
+        """What is sealed: 1 metrics, 3 genomic (the contract's OutputClass)."""
+        return METRICS if self.analysis == "evaluate" else GENOMIC
+
+    @property
+    def categories(self) -> tuple[int, ...]:
+        """Kinds of data (protocol.md section 2) without which nobody is in the analysis; more may be read."""
+        found = [GENE_RECORDS[self.gene_source]] if self.gene_source in GENE_RECORDS else []
+        if self.outcome is not None and self.outcome.kind == "distant-metastasis":
+            found.append(VARIABLES["metastasis"].category)
+        return tuple(sorted(found))
 
 
 def complete(document: Mapping[str, Any]) -> bytes:

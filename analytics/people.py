@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from analytics.cohort import Person
 from analytics.errors import InputsError
+from analytics.params import GENE_RECORDS
 from analytics.readers.chart import read_chart
 from analytics.readers.expression import read_expression
 from analytics.readers.genotypes import Genotypes, Sites, is_genotypes, read_genotypes
 
-VARIANTS = 5
-EXPRESSION = 6
+VARIANTS, EXPRESSION = GENE_RECORDS["variants"], GENE_RECORDS["expression"]
 # Demographics, conditions, observations, medications, procedures, lifestyle, and the four sensitive ones.
 CHART = (0, 1, 2, 3, 4, 9, 16, 17, 18, 19)
 _SUBJECT = re.compile(r"[0-9a-f]{64}")

@@ -25,9 +25,6 @@ from analytics.prediction import describe_prediction, evaluate_rows, gather_laye
 
 __all__ = ["Input", "Params", "Result", "parse_params", "run"]
 
-METRICS = 1
-GENOMIC = 3
-
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -76,16 +73,15 @@ def run(
                 rows = evaluate_rows(cohort.event, layers, parsed, device, progress)
                 progress("filter", 1.0)
                 result, disclosure = describe_prediction(cohort, layers, rows, parsed)
-                output_class, statistics = METRICS, 0
+                statistics = 0
             case "associate":
                 result, disclosure, statistics = associate(cohort, parsed, progress)
-                output_class = GENOMIC
             case _:
                 result, disclosure, statistics = count_alleles(cohort, parsed, progress)
-                output_class = GENOMIC
     progress("disclose", 1.0)
     digest = hashlib.sha256(params).hexdigest()
     head: dict[str, object] = {"type": "volens/result/2", "analysis": parsed.analysis, "params": digest}
     if parsed.outcome is not None:
         head["outcome"] = {"kind": parsed.outcome.kind, "horizon_days": parsed.outcome.horizon_days}
-    return Result(dump_canonical(head | result), dump_canonical(disclosure), output_class, statistics, cohort.people)
+    disclosed = dump_canonical(disclosure)
+    return Result(dump_canonical(head | result), disclosed, parsed.output_class, statistics, cohort.people)

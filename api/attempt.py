@@ -33,6 +33,7 @@ from governance.errors import (
     ObjectMalformed,
     ObjectMissing,
 )
+from governance.permits import missing
 from governance.runs import WORKER_REASONS, Claim, keep_record, still_held, tell
 from governance.verify import identity_id
 
@@ -93,6 +94,9 @@ class Attempt:
                 raise RunFailed(str(ready["message"]))
             if bytes.fromhex(ready["paramsSchema"]) != self.permit["paramsSchemaHash"]:
                 raise RunFailed("the permit is for another schema of parameters than this worker's")
+            if lacks := missing(self.permit["categories"], self.permit["outputClasses"], ready["categories"],
+                                ready["outputClass"]):  # fmt: skip
+                raise RunFailed(f"the permit does not allow what these parameters need: {lacks}")
             self._tell("asking the ledger", 0.0)
             with self._phase("consent"):
                 receipt = self._authorise(ready)

@@ -126,7 +126,8 @@ def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
             _rehearse(sink, asked, parsed)
             return 0
         write_frame(sink, {"say": "ready", "workerKey": public.hex(), "codeHash": code.hex(),
-                           "paramsSchema": params_schema_hash().hex()})  # fmt: skip
+                           "paramsSchema": params_schema_hash().hex(), "outputClass": parsed.output_class,
+                           "categories": parsed.categories})  # fmt: skip
         job, blobs = read_frame(source)
         clock = Phases()
         pieces = decode_pieces(

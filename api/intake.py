@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from api.errors import UsageError
 from chain.events import Enrolled, Event, RecordsSealed, parse
-from governance.consent import CATEGORIES, names_of
+from governance.consent import CATEGORIES, bits, names_of
 from governance.ingest import Source, encrypt, leaves_root, load_leaves
+from governance.permits import missing
 from governance.vault import Bucket
 from governance.verify import Malformed, strict_json
 
@@ -122,6 +123,18 @@ def complete_params(document: object) -> bytes:
     except ParamsError as error:
         hint = error.hint if error.hint != ParamsError.hint else "compare them with analytics/params-schema.json"
         raise UsageError(str(error), f"{hint}; nothing was signed") from None
+
+
+def check_permit(permit: Mapping[str, Any], params: bytes) -> None:
+    """The permit allows what these parameters cannot do without. Raises UsageError."""
+    from analytics.params import parse_params
+
+    wanted = parse_params(params)
+    lacks = missing(bits(permit["categories"], CATEGORIES), permit["outputClasses"], wanted.categories,
+                    wanted.output_class)  # fmt: skip
+    if lacks:
+        raise UsageError(f"the permit does not allow what these parameters need: {lacks}",
+                         "ask for another permit (--categories, --output), or change the parameters")
 
 
 def registered_versions(bundle: Mapping[str, Any], dataset: bytes, bucket: Bucket) -> dict[bytes, int]:

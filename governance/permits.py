@@ -6,19 +6,30 @@ Nobody here has authority of its own: each function relays a signed message and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from chain.errors import Refused
 from chain.events import Receipt, RunRefused, RunRequested
 from chain.ledger import Ledger, message_tuple
 from chain.signatures import Domain, recover
+from governance.consent import CATEGORIES, names_of
 from governance.errors import RequestInvalid, RequestRefused
 from governance.ingest import Leaf, leaves_root
 from governance.verify import Fold, canonical_json, strict_json, words
 
 MAX_PARAMS = 2048  # bytes
+OUTPUTS = {"metrics": 1, "table": 2, "genomic": 3}
 Message = Mapping[str, Any]
+
+
+def missing(allowed: int, outputs: int, categories: Iterable[int], output_class: int) -> str:
+    """What a run needs and its permit (bits of categories, of output classes) lacks, in words; "" where nothing is."""
+    kinds = sum(1 << one for one in categories if not allowed >> one & 1)
+    lacks = [f"data of the kind {name}" for name in (names_of(kinds, CATEGORIES) if kinds else ())]
+    if not outputs >> output_class & 1:
+        lacks.append(f"output of the class {names_of(1 << output_class, OUTPUTS)[0]}")
+    return ", ".join(lacks)
 
 
 def set_role(ledger: Ledger, change: Message, signatures: Sequence[bytes]) -> Receipt:

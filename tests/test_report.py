@@ -215,6 +215,7 @@ def test_a_withheld_figure_says_so() -> None:
 @pytest.mark.parametrize(("change", "shows"), [
     ({}, ["A signal: 2 of 2"]),
     ({"auc_interval": [49, 70]}, ["nothing"]),
+    ({"p": "0.1000"}, ["nothing"]),  # the interval alone is not enough
     ({"accuracy": 83, "step": 5}, ["A signal: 2 of 2"]),  # within its rounding of the baseline of 81
     ({"accuracy": 83, "step": 1}, ["A signal: 2 of 2", "2 of 2 rows are, beyond rounding, right more often"]),
 ])  # fmt: skip

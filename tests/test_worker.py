@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from road import CHILDREN, Road
+from road import CHILDREN, PARAMS, Road
 from sqlalchemy import delete, update
 
+from analytics.params import complete
 from api.childprocess import ForkServer
 from chain.errors import LedgerDown
 from governance import register
 from governance.tables import records
+
+SITES = complete({"analysis": "frequencies", "sites": ["1:100:A>G"]})
 
 
 def see_through(road: Road, run: bytes) -> Any:
@@ -97,6 +100,21 @@ def test_a_list_that_cannot_be_read_is_waited_for(road: Road) -> None:
     assert worker.step() is True
     assert worker.projection.fold.newest_attempt(run) == 0
     assert worker.step() is False  # it is held for a while, so that another dataset's run is taken first
+
+
+@pytest.mark.parametrize(("permit", "params", "lacks"), [
+    ({"categories": 1 << 2}, PARAMS, "data of the kind expression"),
+    ({"categories": 1 << 6}, PARAMS, "data of the kind observations"),
+    ({"outputClasses": 1 << 3}, PARAMS, "output of the class metrics"),
+    ({"categories": 1 << 5}, SITES, "output of the class genomic"),
+])  # fmt: skip
+def test_what_its_permit_does_not_allow_opens_nobody_s_data(
+    road: Road, permit: dict[str, int], params: bytes, lacks: str
+) -> None:
+    run, worker = road.request(road.permit(**permit), params=params), road.worker()
+    assert worker.step()
+    assert (worker.projection.fold.newest_attempt(run), road.journal()) == (0, [])
+    assert lacks in register.failure_of(worker.engine, run.hex())
 
 
 def test_a_lost_object_ends_the_run_at_once(road: Road) -> None:

@@ -35,7 +35,7 @@ def _report(error: Exception) -> int:
         return USAGE
     reason = getattr(error, "reason", "")
     slug = getattr(reason, "slug", reason)
-    _say(str(error) + (f" [{slug}]" if slug else ""), error.hint)
+    _say(str(error).rstrip(".") + (f" [{slug}]" if slug else ""), error.hint)
     return INTERNAL if type(error) is Answered else code_of(error)
 
 

@@ -20,7 +20,6 @@ DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="64 hex digits
 PermitId = Annotated[str, typer.Argument(metavar="PERMIT", help="64 hex digits.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="64 hex digits.")]
 Document = Annotated[Path, typer.Option("--document", help="The public text that describes it; its hash is recorded.")]
-OUTPUTS = {"metrics": 1, "table": 2, "genomic": 3}
 _USUAL_FLOOR = 10  # people; AccessLedger's own, which every deployment sets for itself
 ENDS = ("released", "denied", "withdrawn", "refused", "failed")
 
@@ -115,6 +114,7 @@ def request_permit(
 
     from analytics.code import code_hash, params_schema_hash
     from governance.consent import CATEGORIES, PURPOSES, bits
+    from governance.permits import OUTPUTS
 
     new = secrets.token_bytes(32)
     answer = desk.client(as_).request_permit({
@@ -175,13 +175,14 @@ def request_run(
     """
     import secrets
 
-    from api.intake import complete_params
+    from api.intake import check_permit, complete_params
     from api.results import keep_pair
     from governance.permits import run_id
 
     permit_id = desk.bytes32(name)
     wanted = complete_params(desk.read_json(params, "file of parameters"))
     me, nonce = desk.client(as_), secrets.randbits(256)
+    check_permit(me.permit(name), wanted)
     name_of_run = run_id(me.wallet.address, nonce).hex()
     result_key = keep_pair(desk.settings().result_folder(as_) / f"{name_of_run}.key")
     answer = me.request_run(permit_id, wanted, result_key, nonce)
@@ -275,6 +276,7 @@ def cancel_run(name: RunId, as_: As, as_json: AsJson = False) -> None:
 def _permit_facts(found: dict[str, Any]) -> dict[str, Any]:
     """A permit in words; the values that are signed stand in --json."""
     from governance.consent import names_of
+    from governance.permits import OUTPUTS
 
     words = {name: found[name] for name in ("permit", "status", "dataset", "applicant", "purposes", "categories")}
     outputs = names_of(found["outputClasses"], OUTPUTS)

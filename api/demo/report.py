@@ -234,8 +234,9 @@ def _claims(result: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[list[
         (shown if holds else not_shown).append(sentence)
 
     rows = result["rows"]
-    above = sum(row["auc_interval"][0] > 50 for row in rows)
-    say(above > 0, f"A signal: {above} of {len(rows)} rows have an AUC whose whole interval lies above chance.")
+    above = sum(words.is_better_than_chance(row) for row in rows)
+    say(above > 0, f"A signal: {above} of {len(rows)} rows have an AUC whose whole interval lies above chance, "
+                   "and that shuffled labels reach at most one time in twenty.")  # fmt: skip
     if "baseline" in report:  # a figure printed in steps may be half a step less
         better = sum(row["accuracy"] - row["step"] / 2 > report["baseline"] for row in rows if "accuracy" in row)
         say(better > 0, f"{better} of {len(rows)} rows are, beyond rounding, right more often than saying "

@@ -108,7 +108,7 @@ def change_of_mind(cast: Cast, teller: Teller) -> dict[str, Any]:
     followed = await_settled(ada, answer["receipt"]["tx"])
     stopped = next(one["stopped"] for one in followed["effects"] if one["run"] == second)
     said = f"signed, mined in {mined - began:.2f} s, block {block}"
-    teller.tell(10, "Ada", "withdraws while a second run is training", said)
+    teller.tell(10, "Ada", "withdraws while a second run is training", said, float(stopped) <= 2)
     cast.await_run(second, lambda r: r["attempt"] == 2)
     hers = [access for access in ada.accesses() if access["run"] == second]
     denied = next(access for access in hers if access["attempt"] == 2)
@@ -119,15 +119,12 @@ def change_of_mind(cast: Cast, teller: Teller) -> dict[str, Any]:
     )
     refusal = try_release(cast, cast.facts["first"])
     noor.cancel(cast.facts["first"])
-    teller.tell(
-        11, "Sol, Tess", "approve the first run's output, which she is in", refusal, refusal == "REFUSED revoked"
-    )
-    late = [access for access in ada.accesses() if access["granted"] and access["block"] > block]
-    cast.facts["withdrawal"] = followed
+    right = (refusal, denied["reason"]["slug"]) == ("REFUSED revoked", "revoked")
+    teller.tell(11, "Sol, Tess", "approve the first run's output, which she is in", refusal, right)
+    cast.facts |= {"withdrawal": followed, "withdrawn": block}
     return {
         "revocation": {"refusal_blocks": blocks, "stop_seconds": f"{float(stopped):.2f}",
                        "mined_seconds": f"{mined - began:.2f}"},
-        "after_revocation": {"accesses": len(late), "keys": keys_after(cast, ada.subject or b"", block)},
     }
 
 
@@ -141,7 +138,8 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     said = f'"nobody relapses" is right for {result["baseline"]} %' if "baseline" in result else ""
     how = json.loads(FULL)
     years = round(how["outcome"]["horizon_days"] / 365.25)
-    what = f"distant metastasis in {years} years, {how['folds']}-fold x {how['repeats']}, in the fold"
+    device = cast.client("noor").run(second)["attempts"][-1]["record"]["device"]
+    what = f"distant metastasis in {years} years, {how['folds']}-fold x {how['repeats']}, on {device}"
     teller.tell(12, "worker", what, said, len(result["rows"]) == sum(map(len, how["models"].values())))
     print_table(teller, result)
     teller.note(gain_sentence(result))
@@ -158,7 +156,8 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     receipt = run_receipt(cast.client("noor"), run, mine, cast.broker().witness())
     cast.facts["run_receipt"] = write_receipt(cast.home / "receipts" / "noor", receipt)
     same = {one.result for one in opened} == {mine.result}
-    teller.tell(13, "Sol, Tess", "check the outputs; the SVM file is withheld", withheld(mine), same)
+    nothing = abs(noise["noise"]["accuracy"] - 0.5) <= 0.05 < noise["leak"]["outside"]["accuracy"] - 0.5
+    teller.tell(13, "Sol, Tess", "check the outputs; the SVM file is withheld", withheld(mine), same and nothing)
     what = f"released to Noor, {'bytes equal' if same else 'ALTERED'}; its hash is on the ledger"
     teller.note(f"{'':<11}{what:<59} block {released}")
     cast.facts["results"] = {
@@ -246,7 +245,10 @@ def _attack(url: str) -> list[str]:
 def _totals(cast: Cast) -> dict[str, Any]:
     surfaces, hits = search_plaintext(cast)
     keys, logged = cast.keys(), cast.logged()
+    ada, block = cast.client("ada"), cast.facts["withdrawn"]
+    late = [access for access in ada.accesses() if access["granted"] and access["block"] > block]
     return {
+        "after_revocation": {"accesses": len(late), "keys": keys_after(cast, ada.subject or b"", block)},
         "keys": {
             "released": count(keys),
             "logged": sum(len(subjects & logged.get(name, set())) for name, subjects in keys.items()),

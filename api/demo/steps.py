@@ -6,6 +6,8 @@ import base64
 import json
 import secrets
 import time
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
@@ -54,17 +56,27 @@ def ingest_all(cast: Cast, people: list[Person], cohort: Cohort) -> tuple[int, i
     vcf = write_vcf(cohort, list(samples))
     bundles = [(p.subject.hex(), write_bundle(cohort, at, p.subject.hex())) for at, p in enumerate(cast.invented)]
     cast.facts["lanes"] = lanes = Lanes(BytesIO(vcf), samples, BUILD, bundles)
-    second = bring_in(*parts, cast.simulated, lanes.sources())
-    chosen = sources[:: len(sources) // 20]
-    cast.facts["canaries"] = [fragment(source) for source in chosen] + [
-        vcf[at:][:40] for at in range(len(vcf) // 2, len(vcf) - 40, len(vcf) // 20)]  # fmt: skip
+    canaries = cast.facts["canaries"] = [fragment(source) for source in sources[:: len(sources) // 20]]
+    second = bring_in(*parts, cast.simulated, sampled(lanes.sources(), canaries))
     return first["records"] + second["records"], hits(cast.home / "bucket", cast.facts["canaries"])
 
 
+def sampled(sources: Iterable[Source], canaries: list[bytes]) -> Iterator[Source]:
+    """The sources as they come; a fragment of the first three of each kind of record is added to `canaries`."""
+    seen: Counter[tuple[int, int]] = Counter()
+    for source in sources:
+        kind = (source.category, source.ordinal)
+        seen[kind] += 1
+        if seen[kind] <= 3:
+            canaries.append(fragment(source))
+        yield source
+
+
 def fragment(source: Source) -> bytes:
-    """24 bytes out of the middle of a record, beside the subject's id, which is on the ledger anyway."""
+    """The 24 most varied bytes of a record, beside the subject's id, which is on the ledger anyway."""
     longest = max(source.payload.split(source.subject.hex().encode()), key=len)
-    return longest[len(longest) // 2 :][:24]
+    starts = range(0, max(1, len(longest) - 23), max(1, len(longest) // 200))
+    return max((longest[at : at + 24] for at in starts), key=lambda part: len(set(part)))
 
 
 def ask_permits(cast: Cast) -> tuple[dict[str, bytes], set[int], str]:

@@ -138,9 +138,9 @@ def _close(home: Path, report: dict[str, Any]) -> int:
         and report["phi"]["hits"] == 0
     )
     print(
-        f"\n {'DONE' if good else 'NOT PROVEN'} in {report['seconds']} s on {report['device']}.  unlogged decryptions "
+        f"\n {'DONE' if good else 'NOT PROVEN'} in {report['seconds']} s.  unlogged decryptions "
         f"{keys['released'] - keys['logged']}   keys after withdrawal {after['keys']}   "
-        f"names in ledger, bucket, database, logs {report['phi']['hits']}"
+        f"plaintext in ledger, bucket, database, logs {report['phi']['hits']}"
     )
     wrong = [f"{line['n']}" for line in report["story"] if not line["holds"]]
     if wrong:

@@ -66,9 +66,9 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _prediction(result: Mapping[str, Any]) -> Iterable[Shown]:
     rows = [row | {"model": words.model(row["model"]), "layer": words.layer(row["layer"])} for row in result["rows"]]
-    better = [f"{row['model']} on {row['layer']}" for row in rows if row["auc_interval"][0] > 50]
-    said = f"Better than guessing, with the whole interval above 50: {', '.join(better)}." if better else \
-        "No interval lies above 50, so none is shown to be better than guessing."  # fmt: skip
+    better = [f"{row['model']} on {row['layer']}" for row in rows if words.is_better_than_chance(row)]
+    said = f"Better than guessing (interval above 50, p at most 0.05): {', '.join(better)}." if better else \
+        "None is shown to be better than guessing: that takes an interval above 50 and p at most 0.05."  # fmt: skip
     yield Shown("How well each model tells those with the outcome from the others",
                 f"An AUC of 50 is guessing, 100 is never wrong. {said} p comes from shuffling the outcomes.",
                 plots.auc_intervals(rows, "auc"), _table("Figures, in percent where they are rates", rows))

@@ -45,13 +45,14 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """One dataset as she decides on it; `used` is the second of the last use, 0 for none."""
+    """One dataset as she decides on it; `used` is the second of the last use, 0 for none; `records`: hers in it."""
 
     dataset: str
     custodian: str
     consent: Consent | None
     live: bool
     used: int
+    records: int
 
 
 @router.get("/me")
@@ -134,8 +135,10 @@ def _permissions(services: Services, subject: str, uses: Sequence[Use]) -> list[
     for one in register.list_datasets(services.engine):
         consent = consents.get(one.dataset)
         live = consent is not None and consent.status == 1 and consent.from_day <= today <= consent.until_day
-        found.append(Permission(one.dataset, one.custodian, consent, live, last.get(one.dataset, 0)))
-    return sorted(found, key=lambda one: not one.live)
+        listed = services.projection.records_of(bytes.fromhex(one.dataset))
+        hers = sum(leaf.subject.hex() == subject for leaf in listed)
+        found.append(Permission(one.dataset, one.custodian, consent, live, last.get(one.dataset, 0), hers))
+    return sorted(found, key=lambda one: (not one.live, not one.records))
 
 
 def _uses(services: Services, subject: str) -> list[Use]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -117,6 +117,11 @@ def day(number: int) -> str:
     except OverflowError:
         return "without end"
     return f"{date.day} {date:%B %Y}"
+
+
+def is_better_than_chance(row: Mapping[str, Any]) -> bool:
+    """A row of figures whose whole interval lies above 50 and whose p is at most 0.05: one of the two is not enough."""
+    return row["auc_interval"][0] > 50 and float(row["p"]) <= 0.05
 
 
 def moment(seconds: int) -> str:

@@ -68,6 +68,8 @@ def _sentence(one: Effect) -> str:
             return "A result with your data in it had been released before; it cannot be called back."
         case "queued":
             return "A use that was waiting leaves you out." + again
+        case "sealed" if one.state in ("withdrawn", "refused"):
+            return "A finished output with your data in it was never released; its run has ended."
         case "sealed":
             return "A finished output with your data in it is held back: the ledger refuses its release." + again
     if one.sealed:

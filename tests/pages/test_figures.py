@@ -78,11 +78,15 @@ def test_what_was_withheld_is_named_and_never_a_number() -> None:
     assert page["shown"][0].sentence.startswith("1 of 2 is shown")
 
 
-def test_no_interval_above_guessing_is_said_as_such() -> None:
+@pytest.mark.parametrize(("interval", "p"), [([44, 60], "0.0100"), ([51, 60], "0.0600")])
+def test_interval_and_p_must_both_say_that_it_is_no_guess(interval: list[int], p: str) -> None:
     result, disclosure = a_result("evaluate")
     for row in result["rows"]:
-        row["auc"], row["auc_interval"] = 52, [44, 60]
-    assert "none is shown to be better than guessing" in describe(result, disclosure)["shown"][0].sentence
+        row["auc"], row["auc_interval"], row["p"] = 52, interval, p
+    assert "None is shown to be better than guessing" in describe(result, disclosure)["shown"][0].sentence
+    for row in result["rows"]:
+        row["auc_interval"], row["p"] = [51, 60], "0.0500"
+    assert "p at most 0.05): logistic" in describe(result, disclosure)["shown"][0].sentence
 
 
 @pytest.mark.parametrize(("params", "said"), [

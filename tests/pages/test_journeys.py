@@ -119,7 +119,7 @@ def test_the_analyst_follows_a_run_to_its_result(house, visit, tmp_path: Path) -
         drawn = page.get_by_role("img", name=plot).first
         expect(drawn).to_be_visible()
         assert drawn.bounding_box()["width"] > 300, plot
-    expect(page.locator(".finding").first).to_contain_text("with the whole interval above 50: logistic on genes")
+    expect(page.locator(".finding").first).to_contain_text("(interval above 50, p at most 0.05): logistic on genes")
     house.picture(page, "run", 1230)
     assert not list(house.home.rglob("result.json")), "what was sent in must not be kept"
 

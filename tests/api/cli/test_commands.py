@@ -119,6 +119,12 @@ def test_committee_and_analyst_by_their_commands(place, volens, tmp_path) -> Non
     assert re.search(r"^outputs +metrics$", shown, re.M)
     assert re.search(r"^expiry +20[0-9]{2}-[0-9]{2}-[0-9]{2}$", shown, re.M)
     assert permit in volens("permit", "show").out
+    Path("scan.json").write_text(json.dumps({"analysis": "associate", "outcome": PARAMS["outcome"]}))
+    steps = place.head()
+    lacks = volens("run", "request", "--as", "noor", permit, "--params", "scan.json")
+    assert lacks.code == 2
+    assert "data of the kind germline-variants, output of the class genomic" in " ".join(lacks.err.split())
+    assert place.head() == steps
     run = volens("run", "request", "--as", "noor", permit, "--params", "params.json").out.split()[0]
     key = place.home / "keys" / "noor.results" / f"{run}.key"
     assert key.stat().st_mode & 0o777 == 0o600
@@ -127,6 +133,7 @@ def test_committee_and_analyst_by_their_commands(place, volens, tmp_path) -> Non
     assert (late.code, "still queued" in late.err) == (6, True)
     assert volens("run", "cancel", "--as", "noor", run).code == 0
     assert volens("run", "watch", run).out.split()[-1] == "withdrawn"
+    assert volens("run", "cancel", "--as", "noor", run).err.startswith("The run has ended [RunEnded].")
 
 
 def test_checkers_look_and_release_and_the_analyst_opens(place, volens, tmp_path) -> None:
