@@ -20,6 +20,7 @@ from analytics.readers.genotypes import Genotypes
 # A probe measured in fewer people than this is left out; in the others a gap is imputed inside the fold.
 PROBE_COVERAGE = 0.5
 ANY_AGE = (0, 130)
+BEFORE_ALL = -(10**6)  # a day on which nobody has a dated value
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +128,12 @@ def outcome_of(person: Person, index: int | None, outcome: Outcome) -> bool | No
 
 
 def clinical_matrix(cohort: Cohort, variables: Sequence[str]) -> NDArray[np.float64]:
-    """(n, variables) values at the index day; NaN is missing."""
-    rows = [[_number(m.person.chart, name, m.index) for name in variables] for m in cohort.members]
+    """(n, variables) values at the index day; NaN is missing.
+
+    Without an index day only undated values count: a dated one may be of any time after what is predicted.
+    """
+    rows = [[_number(m.person.chart, name, BEFORE_ALL if m.index is None else m.index) for name in variables]
+            for m in cohort.members]  # fmt: skip
     return np.array(rows, dtype=np.float64).reshape(cohort.people, len(variables))
 
 

@@ -231,6 +231,9 @@ def _check_sense(params: Params) -> None:
     if unknown:
         raise ParamsError("parameters: clinical names a variable that is not in the dictionary",
                           "Choose among: " + ", ".join(sorted((*VARIABLES, "female"))))  # fmt: skip
+    if {"metastasis", "follow_up_days"} & set(params.clinical):
+        raise ParamsError("parameters: clinical names what tells the outcome (metastasis, follow_up_days)",
+                          "Predict from what is known before it.")
     layers = {layer for _, chosen in params.models for layer in chosen}
     if params.genes is not None and params.genes.source == "none" and layers & {"genes", "combined"}:
         raise ParamsError("parameters: a layer needs genes, but genes.source is none")

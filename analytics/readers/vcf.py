@@ -37,6 +37,9 @@ _SUBJECT = re.compile(r"[0-9a-f]{64}")
 _BASES = re.compile(r"[ACGTN]+")
 _RS = re.compile(rb"rs[0-9]{1,12}(?:;rs[0-9]{1,12})*")
 _QUAL = re.compile(rb"\.|[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?")
+# A column whose GT is not alleles of up to three digits: htslib reads larger ones modulo its own width.
+_ALLELE = rb"(?:[0-9]{1,3}|\.)"
+_NO_CALL = re.compile(rb"(?:^|\t)(?!" + _ALLELE + rb"(?:[/|]" + _ALLELE + rb")*(?:[:\t]|$))")
 _INFO_NUMBERS = re.compile(rb"[0-9eE+.,infa-]*", re.IGNORECASE)
 _SEX = {"X": "x", "Y": "y", "M": "mt", "MT": "mt"}
 
@@ -119,9 +122,12 @@ def _scan(file: FileIO) -> _Scan:
                 continue
             if line.count(b"\t") != tabs or line.startswith(b"#") or not line.isascii():
                 raise PayloadError("variant file: a row has not one plain field for each column")
+            calls = line.split(b"\t", 9)[-1]
+            if _NO_CALL.search(calls):
+                raise PayloadError("variant file: a genotype is not written as VCF has it")
             rows += 1
             length += len(line)
-            shared += len(line) - len(line.split(b"\t", 9)[-1])
+            shared += len(line) - len(calls)
     if not tabs or not 0 < rows <= MAX_VARIANTS:
         raise PayloadError(f"variant file: it does not have 1 to {MAX_VARIANTS} rows", "Split the file by chromosome.")
     return _Scan(tuple(header), rows, length, shared, digest.digest())

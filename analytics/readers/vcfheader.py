@@ -138,6 +138,9 @@ class _Definitions:
         """One line ##key=value. Raises PayloadError."""
         fields = _read_fields(value)
         name = fields.get("ID", "")
+        if "IDX" in fields:  # htslib makes room for as many definitions as the largest of these numbers says
+            raise PayloadError("variant file: a definition of the header has an IDX, which is BCF's own",
+                               "Take it out, for example with bcftools view.")
         pattern = {"contig": _CONTIG, "FILTER": _FILTER_ID}.get(key, _ID)
         if not pattern.fullmatch(name):
             raise PayloadError("variant file: a definition of the header has no proper ID")

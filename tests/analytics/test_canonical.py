@@ -1,3 +1,6 @@
+import contextlib
+import time
+
 import pytest
 
 from analytics.canonical import dump_canonical, load_strict
@@ -53,6 +56,17 @@ def test_nesting_is_counted_before_the_parser_recurses(monkeypatch: pytest.Monke
     monkeypatch.setattr("json.loads", lambda *args, **kwargs: pytest.fail("the parser was asked"))
     with pytest.raises(JsonRefused):
         load_strict(b"[" * 200_000, max_bytes=300_000, max_depth=8)
+
+
+@pytest.mark.parametrize("unit", [b'"\\', b"\\\\", b'\\"', b'"', b'"a",', b"\\[", b"[]"])
+@pytest.mark.parametrize("around", [(b"", b""), (b'{"a":"', b'"}'), (b'{"a":', b"}")])
+def test_no_document_takes_long_to_refuse(unit: bytes, around: tuple[bytes, bytes]) -> None:
+    """What grows with the square of the length takes minutes for a megabyte."""
+    data = around[0] + unit * ((1 << 20) // len(unit)) + around[1]
+    began = time.process_time()
+    with contextlib.suppress(JsonRefused):
+        load_strict(data, max_bytes=2 << 20, max_depth=8)
+    assert time.process_time() - began < 2
 
 
 def test_canonical_form_sorts_and_has_no_spaces() -> None:

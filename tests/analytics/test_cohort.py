@@ -182,6 +182,16 @@ def test_what_is_known_only_after_the_index_decides_neither_who_is_in_nor_a_valu
             select([Person("0" * 64, before)], 1, rules=rules, outcome=DIAGNOSIS, source="none", per_class=0)
 
 
+def test_without_an_index_no_dated_value_is_a_feature() -> None:
+    """It may have been measured after the metastasis; an age when last seen tells how long she was followed."""
+    dated = (Reading("bmi", 20.0, 100), Reading("bmi", 30.0, 9000), Reading("age_years", 55.0, 9000))
+    both = [chart(born=1950, metastasis=n, follow_up_days=2000.0, size_mm=7.0) for n in range(2)]
+    both = [replace(one, readings=(*one.readings, *dated)) for one in both]
+    cohort = select([Person(f"{n:064x}", one) for n, one in enumerate(both)], source="none", per_class=0)
+    assert np.array_equal(clinical_matrix(cohort, ["bmi", "age_years", "size_mm"]),
+                          [[np.nan, np.nan, 7.0]] * cohort.people, equal_nan=True)  # fmt: skip
+
+
 def test_the_flow_adds_up() -> None:
     people = [person(n, event=n % 2, days=100 if n % 2 else 3000, age_years=30 + n) for n in range(40)]
     people += [replace(person(50 + n), expression=None) for n in range(3)] + [person(60, days=50, age_years=45)]

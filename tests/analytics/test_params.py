@@ -103,8 +103,10 @@ def test_a_refusal_says_what_the_field_should_be(make_params: Callable[..., byte
         {"genes": {**GENES, "source": "none"}},
         {"clinical": []},
         {"genes": {**GENES, "select": "chi2"}},
+        {"clinical": ["grade", "metastasis"]},
+        {"clinical": ["follow_up_days"]},
     ],
-    ids="age source clinical chi2".split(),
+    ids="age source clinical chi2 outcome follow-up".split(),
 )
 def test_parts_that_contradict_each_other_are_refused(
     contradiction: dict[str, object], make_params: Callable[..., bytes]

@@ -243,7 +243,20 @@ EVERYTHING = "\n".join(record(subject=f"{i:064x}", ordinal=n) for i in range(1, 
 ])  # fmt: skip
 def test_the_child_is_not_believed(memory_file: int, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
     monkeypatch.setattr(lane, "PROGRAM", answering(said if "return" in said else said + "\ntime.sleep(600)"))
+    began = time.monotonic()
     unsafe(memory_file)
+    assert time.monotonic() - began < 30, "it was given up for its silence, not for what it said"
+
+
+def test_a_child_has_bounds_and_no_debugger(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = """
+import ctypes, resource
+limits = [resource.getrlimit(one) for one in (resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_FSIZE)]
+bound = limits == [(1800, 1800), (3 << 30, 3 << 30), (0, 0)] and ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) == 0
+"""
+    ended = "return {'records': 8 * bound, 'report': {}}"
+    monkeypatch.setattr(lane, "PROGRAM", answering(f"{held}\n{EVERYTHING}\n{ended}"))
+    assert len(records(list(lane.split("vcf", memory_file, REQUEST)))) == 8
 
 
 def test_the_twin_of_a_false_child_is_believed(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -230,7 +230,11 @@ def test_two_samples_of_one_name_are_refused() -> None:
     ([ROW, row("X:5", "0/1", "0/0"), row("X:5", "0/1", "0/0")], "the same variant stands there twice"),
     ([row("1:5", "0/2", "0/0")], "an allele that its row does not have"),
     ([row("1:5", "0/1/1", "0/0")], "more than two alleles"),
-    ([row("1:5", "0/x", "0/0")], "cannot be parsed"),
+    ([row("1:5", "0/x", "0/0")], "a genotype is not written"),
+    ([row("1:5", "0/4294967297", "0/0")], "a genotype is not written"),  # htslib reads it as 0/1
+    ([row("1:5", "0/0", "16777217/1:3", format_="GT:DP").replace("\t0/0\t", "\t0/0:3\t")], "a genotype is not written"),
+    ([row("1:5", "+0/+1", "0/0")], "a genotype is not written"),
+    ([row("1:5", "0/1/", "0/0")], "a genotype is not written"),
     ([row("1:x", "0/1", "0/0")], "a position is no number|cannot be parsed"),
     ([row("1:5", "3", "4", format_="DP")], "GT is not first"),
     ([row("1:5", "0/1:3", "0/0:4", format_="GT:XX")], "does not define"),
@@ -256,6 +260,10 @@ def test_bad_rows_are_refused(rows: list[str], message: str) -> None:
     ("##INFO=<ID=ZZ,Number=1,Type=Thing>", "no proper Number or Type"),
     ('##INFO=<ID=ZZ,Number=1,Type=Flag,Description="open>', "not written as"),
     ("##FORMAT=<ID=GT,Number=1,Type=String>", "the same ID twice"),
+    ("##INFO=<ID=ZZ,Number=1,Type=Integer,IDX=100000000>", "has an IDX"),  # 2 GB of htslib's
+    ("##FILTER=<ID=zz,Description=x,IDX=7>", "has an IDX"),
+    ("##contig=<ID=9,IDX=100000000>", "has an IDX"),
+    ("##FORMAT=<ID=ZZ,Number=1,Type=Integer,IDX=100000000>", "has an IDX"),
     ("##INFO=<ID=CARRIERS,Number=1,Type=Integer>", "the same ID twice"),
     ("##contig=<ID=7,length=many>", "length of a contig"),
     ("nothing", "no VCF header"),
