@@ -18,7 +18,6 @@ from api.pipe import PipeClosed, read_frame, write_frame
 GERMLINE_VARIANTS = 5
 MEMORY = 3 << 30  # bytes of address space
 CPU_SECONDS = 1800
-MAX_BUNDLE = 64 << 20  # bytes of one bundle
 MAX_BUNDLES = 512 << 20  # bytes of all bundles of one child: their records are held until all are read
 
 
@@ -78,6 +77,7 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
     Each is read again as a run will read it; beside the records stands the dictionary of them all.
     """
     from analytics.dictionary import describe
+    from analytics.readers.bundle import MAX_BYTES
     from analytics.readers.chart import read_chart
     from analytics.readers.codes import SHIPPED, load_value_sets
     from analytics.readers.fhir import split_bundle
@@ -85,7 +85,7 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
     more = request.get("valueSets", "")
     sets = load_value_sets(more.encode(), SHIPPED) if more else SHIPPED
     bundles = request.get("bundles") or [[request["subject"], 0, os.fstat(descriptor).st_size]]
-    if sum(length for _, _, length in bundles) > MAX_BUNDLES or any(b[2] > MAX_BUNDLE for b in bundles):
+    if sum(length for _, _, length in bundles) > MAX_BUNDLES or any(b[2] > MAX_BYTES for b in bundles):
         raise PayloadError("the bundles are larger than is allowed", "hand in fewer people at once")
     tell, splits, charts = _teller(sink), [], []
     for done, (subject, offset, length) in enumerate(bundles):

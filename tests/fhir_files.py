@@ -110,6 +110,7 @@ ABOUT_ZQ = {"subject": {"reference": "Patient/zq"}}
 R5_MEDICATION = {"resourceType": "MedicationRequest", "status": "active", "intent": "order", **ABOUT,
                  "medication": {"concept": concept((RXNORM, "36437"))}}
 SCRIPT = {"text": {"status": "generated", "div": "<div xmlns='http://www.w3.org/1999/xhtml'><script>zq()</script></div>"}}
+EXTENSION = {"url": "http://zq.example", "valueString": "x"}
 NUMBER = {"value": 5, "system": UCUM, "code": "%"}
 
 
@@ -165,8 +166,18 @@ def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
         "a million short numbers": (bundle(zq=[0.5] * 1_000_000), MANY),
         "200,000 short numbers": (bundle(zq=[0.5] * 199_000), None),
         "a million empty entries": (entries([{}] * 1_000_000), MANY),
-        "100,001 entries": (entries(["zq"] * 100_001), "100000 entries"),
-        "90,000 empty entries": (entries([{}] * 90_000), "has no resource"),
+        "100,001 entries": (entries(["zq"] * 100_001), "20000 entries"),
+        "90,000 empty entries": (entries([{}] * 90_000), "more objects than"),
+        "20,000 empty entries": (entries([{}] * 20_000), "has no resource"),
+        "9 MB of spaces": (good[:-1] + b" " * 9_000_000 + b"}", "larger than"),
+        "4 MB in wide letters": (bundle(zq="x" * 4_000_000 + "\U0001f600"), "more memory than"),
+        "2,500 extensions": (bundle(observation(extension=[EXTENSION] * 2_500)), "more values than a statement"),
+        "48,000 extensions": (bundle(*[observation(extension=[EXTENSION] * 1_600)] * 30), None),
+        "one reason 45,000 times": (bundle(condition(*[(CM, "C50.911")] * 1_000, id="c"), *[order(
+            (ATC, "L01EX02"), reasonReference=[{"reference": "Condition/c"}] * 1_000)] * 45), None),
+        "64 codes 2,000 times": (bundle({"resourceType": "Medication", "id": "m", "code": concept(
+            *[(ATC, "L01EX02")] * 64)}, *[order(medicationReference={"reference": "Medication/m"})] * 2_000),
+            "records are larger"),
         "no entries": (bundle().replace(b'"entry"', b'"zq"'), "entries"), "one page": (bundle(
             link=[{"relation": "next", "url": "http://zq.example/2"}]), "one page of several"),
         "a history": (bundle(kind="history"), "type is not"),

@@ -43,7 +43,7 @@ RESEARCH: dict[str, Any] = {
     "rows": [{"model": "cnn", "layer": "combined", **ROW, "accuracy": 75, "step": 5},
              {"model": "logistic", "layer": "genes", **ROW, **FIGURES}],
     "curves": [{"model": "cnn", "layer": "combined", "roc": [[0, 0], [10, 20], [50, 80], [100, 100]],
-                "calibration": {"slope": "0.5", "intercept": "-0.6", "groups": [[10, 15], [35, 25]]}}],
+                "calibration": {"slope": "0.5", "intercept": "-0.6", "step": 5, "groups": [[10, 15], [35, 25]]}}],
 }  # fmt: skip
 SCAN = {"granted": 200, "covariates": ["age_years"], "components": 2, "inflation": "1.02",
         "rows": [{"variant": "3:12345:A>G", "z": "4.1", "p": "4.1e-05"}],

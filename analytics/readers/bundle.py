@@ -5,37 +5,52 @@ Here the file as a whole is refused: not strict JSON, not R4, about two people, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from analytics.canonical import load_strict
 from analytics.errors import JsonRefused, PayloadError
 from analytics.readers.resources import PROFILES, SUBJECT, SUBJECT_PREFIX
 
-MAX_BYTES = 64 * 1024 * 1024
+# Any chart is read within 2 s and 64 MB. The largest of the fixture: 2.6 MB, 3,200 entries, 39,000 objects, 113,000
+# values.
+MAX_BYTES = 8 * 1024 * 1024
 MAX_DEPTH = 32
-MAX_ENTRIES = 100_000
-MAX_VALUES = 200_000  # below this, values may be as short as they like
-BYTES_A_VALUE = 8  # an export has 20; empty lists and short numbers, 3 bytes each, take forty times that in memory
+MAX_ENTRIES = 20_000
+MAX_VALUES = 200_000  # commas and opening brackets
+MAX_OBJECTS = 50_000  # opening braces: what takes time is the R4 models, up to 33 µs an object
+MAX_RESOURCE_VALUES = 5_000  # its R4 model takes three times its JSON; the fixture's largest resource has 200
+MAX_MEMORY = 48 * 1024 * 1024  # bytes of JSON, as `_memory` reckons
+OBJECT_BYTES, VALUE_BYTES = 264, 72  # of a parsed object with its first key, of any other value (CPython 3.11)
 BUNDLE_TYPES = ("transaction", "collection", "searchset")
+_ASTRAL = re.compile(rb"[\xf0-\xff]|\\u[dD]")
+_BEYOND_LATIN_1 = re.compile(rb"[\xc4-\xff]|\\u(?!00)")
+_HISTORY = re.compile(r"/_history/([A-Za-z0-9.-]{1,64})\Z")
+_ADDRESS = re.compile(r"https?://[^?#]+/([A-Za-z]+/[A-Za-z0-9.-]{1,64})\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The resources of one file, the references that may mean the person, and what references mean."""
+    """The resources of one file, the references that may mean the person, and what references mean.
+
+    anywhere: by Type/id, the resources of which the file does not say at what address they lie. labelled: the file
+    and its Patient, their meta only: what is written there holds for every resource.
+    """
 
     resources: Sequence[Mapping[str, object]]
     person: frozenset[str]
     by_reference: Mapping[str, Mapping[str, object]]
+    anywhere: Mapping[str, Mapping[str, object]]
+    labelled: tuple[Mapping[str, object], ...]
 
 
 def read_source(payload: bytes, subject: str) -> Source:
     """The checked resources of the one person's bundle. subject: 64 hex characters. Raises PayloadError."""
     if not SUBJECT.fullmatch(subject):
         raise PayloadError("FHIR bundle: the subject is not 64 lower-case hexadecimal characters")
-    values = sum(payload.count(sign) for sign in (b",", b"[", b"{"))
-    if values > max(MAX_VALUES, len(payload) // BYTES_A_VALUE):
-        raise PayloadError("FHIR bundle: it has more values than a file of its size can mean")
+    _check_size(payload)
     try:
         document = load_strict(payload, max_bytes=MAX_BYTES, max_depth=MAX_DEPTH)
     except JsonRefused as refused:
@@ -52,24 +67,72 @@ def read_source(payload: bytes, subject: str) -> Source:
     entries = document.get("entry")
     if not isinstance(entries, list) or not 0 < len(entries) <= MAX_ENTRIES:
         raise PayloadError(f"FHIR bundle: it must have 1 to {MAX_ENTRIES} entries")
-    return _index(entries, subject)
+    meta = {"meta": document["meta"]} if "meta" in document else {}
+    _check_model("Meta", meta.get("meta", {}))
+    return _index(entries, subject, meta)
 
 
-def resolve(reference: object, resource: Mapping[str, object], source: Source) -> Mapping[str, object]:
-    """The resource of this file that a reference means, or an empty one."""
+def contained(resource: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
+    """The resources inside this one, by the reference that means them there."""
+    found: dict[str, Mapping[str, object]] = {}
+    listed = resource.get("contained")
+    for inner in listed if isinstance(listed, list) else []:
+        if isinstance(inner, dict):
+            found.setdefault(f"#{inner.get('id')}", inner)
+    return found
+
+
+def resolve(
+    reference: object, inside: Mapping[str, Mapping[str, object]], source: Source
+) -> Mapping[str, object] | None:
+    """The resource of this file that a reference means; None: it is not here. inside: `contained` of its resource.
+
+    R4 bundle.html#references: without its version, the reference is the target's fullUrl or Type/id, and a version
+    is the target's meta.versionId. Another server's address means a target only if the file gives it no address.
+    """
     name = reference.get("reference") if isinstance(reference, dict) else None
     if not isinstance(name, str):
-        return {}
-    contained = resource.get("contained")
-    for inner in contained if isinstance(contained, list) else []:
-        if isinstance(inner, dict) and name == f"#{inner.get('id')}":
-            return inner
-    return source.by_reference.get(name, {})
+        return None
+    if name.startswith("#"):
+        return inside.get(name)
+    version = _HISTORY.search(name)
+    name = name[: version.start()] if version else name
+    address = _ADDRESS.match(name)
+    target = source.by_reference.get(name) or (source.anywhere.get(address[1]) if address else None)
+    meta = target.get("meta") if target else None
+    if version and isinstance(meta, dict) and meta.get("versionId", version[1]) != version[1]:
+        return None
+    return target
 
 
-def _index(entries: Sequence[object], subject: str) -> Source:
+def _check_size(payload: bytes) -> None:
+    """Before anything is parsed. Raises PayloadError."""
+    if len(payload) > MAX_BYTES:
+        raise PayloadError(f"FHIR bundle: the document is larger than {MAX_BYTES} bytes")
+    if sum(payload.count(sign) for sign in (b",", b"[", b"{")) > MAX_VALUES:
+        raise PayloadError(f"FHIR bundle: it has more values than {MAX_VALUES}")
+    if payload.count(b"{") > MAX_OBJECTS:
+        raise PayloadError(f"FHIR bundle: it has more objects than {MAX_OBJECTS}")
+    if _memory(payload) > MAX_MEMORY:
+        raise PayloadError("FHIR bundle: it would take more memory than one person's chart may")
+
+
+def _memory(payload: bytes) -> int:
+    """Bytes that parsing takes at most: the file, its text three times while it is checked, and what it holds.
+
+    Python keeps a text with one character beyond Latin-1 in 2 bytes each, with one beyond U+FFFF in 4.
+    """
+    width = 4 if _ASTRAL.search(payload) else 2 if _BEYOND_LATIN_1.search(payload) else 1
+    objects = payload.count(b"{")
+    others = payload.count(b",") + payload.count(b"[")
+    return len(payload) * (1 + 3 * width) + objects * OBJECT_BYTES + others * VALUE_BYTES
+
+
+def _index(entries: Sequence[object], subject: str, meta: Mapping[str, object]) -> Source:
     resources: list[Mapping[str, object]] = []
     by_reference: dict[str, Mapping[str, object]] = {}
+    anywhere: dict[str, Mapping[str, object]] = {}
+    labelled = [meta]
     person: set[str] = set()
     for entry in entries:
         resource = entry.get("resource") if isinstance(entry, dict) else None
@@ -83,13 +146,30 @@ def _index(entries: Sequence[object], subject: str) -> Source:
             if person:
                 raise PayloadError("FHIR bundle: it is about more than one patient", "Export one patient a bundle.")
             person = {*names, SUBJECT_PREFIX + subject}
+            labelled.append({"meta": resource.get("meta")})
+        if not str(entry.get("fullUrl", "")).startswith(("http:", "https:")):
+            anywhere.update((name, resource) for name in names)
         resources.append(resource)
     if not person:
         raise PayloadError("FHIR bundle: it holds no Patient", "Export the patient with the records.")
     for resource in resources:
-        _check_model(resource)
+        kind = resource.get("resourceType")
+        taken = isinstance(kind, str) and (kind == "Patient" or kind in PROFILES)
+        if taken and _is_long(resource):
+            raise PayloadError("FHIR bundle: a resource has more values than a statement about a person")
+        _check_model(kind, resource if taken else None)
         _check_subject(resource, person)
-    return Source(resources, frozenset(person), by_reference)
+    return Source(resources, frozenset(person), by_reference, anywhere, tuple(labelled))
+
+
+def _is_long(resource: Mapping[str, object]) -> bool:
+    seen, stack = 0, [resource]
+    while stack and seen <= MAX_RESOURCE_VALUES:
+        value: Any = stack.pop()
+        if isinstance(value, dict | list):
+            seen += len(value)
+            stack += value.values() if isinstance(value, dict) else value
+    return seen > MAX_RESOURCE_VALUES
 
 
 def _names(entry: Mapping[str, object], resource: Mapping[str, object]) -> set[str]:
@@ -101,18 +181,17 @@ def _names(entry: Mapping[str, object], resource: Mapping[str, object]) -> set[s
     return names
 
 
-def _check_model(resource: Mapping[str, object]) -> None:
-    """R4 by the library's models for what is taken; of the rest only that R4 has such a type: it never leaves.
+def _check_model(kind: object, element: object) -> None:
+    """R4 by the library's models for what is taken; of the rest (None) only that R4 has such a type: it never leaves.
 
     The library lets TypeError, KeyError and RecursionError escape, and its messages quote the input.
     """
     from fhir.resources.R4B import get_fhir_model_class
 
-    kind = resource.get("resourceType")
     try:
         model = get_fhir_model_class(str(kind))
-        if kind == "Patient" or kind in PROFILES:
-            model.model_validate(resource)
+        if element is not None:
+            model.model_validate(element)
     except Exception:
         raise PayloadError("FHIR bundle: a resource is not valid FHIR R4") from None
 

@@ -2,8 +2,9 @@
 
 All three are data: `codes/sensitive.json` (category, system, codes, source) and `codes/variables.json`. ICD-10,
 ICD-10-PCS and ATC are hierarchies: a listed code stands for everything below it, and a code *above* a listed one
-is too broad to be routed. LOINC and RxNorm have no hierarchy: only listed codes are recognised, so a hospital
-adds its full lists with `load_value_sets`, which can only add. Dots and capitals in ICD codes do not matter.
+is too broad to be routed. Self-harm in ICD-10-CM is a character inside other codes and stands here, in no list.
+LOINC and RxNorm have no hierarchy: only listed codes are recognised, so a hospital adds its full lists with
+`load_value_sets`, which can only add. Dots and capitals in ICD codes do not matter.
 
 This material contains content from LOINC (http://loinc.org), © Regenstrief Institute, Inc.
 """
@@ -46,6 +47,10 @@ _SHAPES = {
     "icd-10": _ICD,
     "icd-10-pcs": re.compile(r"[0-9A-HJ-NP-Z]{7}"),
 }
+# ICD-10-CM (NCHS, Official Guidelines I.C.19.e and tabular list, chapters 19 and 20) has no X60-X70: a poisoning, toxic
+# effect or asphyxiation says its intent itself, as 6th character or, before a placeholder X, as 5th: 2 is self-harm.
+_WITH_INTENT = re.compile(r"T(?:3[6-9]|[45][0-9]|6[0-5]|71)")
+_SELF_HARM = re.compile(_WITH_INTENT.pattern + r"[0-9A-Z](?:[0-9A-Z]2|2X)")
 _FOLDER = Path(__file__).parent / "codes"
 _MAX_BYTES = 64 * 1024 * 1024
 
@@ -131,7 +136,8 @@ def sensitive_categories(coding: Coding, sets: ValueSets) -> frozenset[int]:
     code = normal_code(system, coding.code)
     if system not in HIERARCHIES:
         return codes.get(code, frozenset())
-    return frozenset().union(*(codes.get(code[:end], ()) for end in range(1, len(code) + 1)))
+    self_harm = {MENTAL_HEALTH} if system == "icd-10-cm" and _SELF_HARM.match(code) else ()
+    return frozenset(self_harm).union(*(codes.get(code[:end], ()) for end in range(1, len(code) + 1)))
 
 
 def why_unroutable(coding: Coding, sets: ValueSets) -> str | None:
@@ -145,7 +151,11 @@ def why_unroutable(coding: Coding, sets: ValueSets) -> str | None:
         return None if coding in LOCAL_CODES else "unknown local code"
     if not _SHAPES[system].fullmatch(coding.code):
         return "malformed code"
-    return "code too broad" if normal_code(system, coding.code) in sets.broad.get(system, ()) else None
+    code = normal_code(system, coding.code)
+    without_intent = system == "icd-10-cm" and len(code) < 6 and _WITH_INTENT.match(code) is not None
+    if code in sets.broad.get(system, ()) or (without_intent and not sensitive_categories(coding, sets)):
+        return "code too broad"
+    return None
 
 
 def measure(variable: Variable, element: Mapping[str, object]) -> Value:

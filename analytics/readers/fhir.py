@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from analytics.errors import PayloadError
-from analytics.readers.bundle import Source, read_source, resolve
+from analytics.readers.bundle import Source, contained, read_source, resolve
 from analytics.readers.codes import (
     SHIPPED,
     UCUM,
@@ -39,8 +39,26 @@ from analytics.readers.resources import (
     value_codings,
 )
 
-_CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+_HL7 = "http://terminology.hl7.org/CodeSystem/"
+_CONFIDENTIALITY = _HL7 + "v3-Confidentiality"
+# The same code systems as FHIR STU3 and as HL7 v3 itself name them.
+_SPELLINGS = {
+    "http://hl7.org/fhir/v3/ActCode": _HL7 + "v3-ActCode",
+    "urn:oid:2.16.840.1.113883.5.4": _HL7 + "v3-ActCode",
+    "http://hl7.org/fhir/v3/Confidentiality": _CONFIDENTIALITY,
+    "urn:oid:2.16.840.1.113883.5.25": _CONFIDENTIALITY,
+    "http://hl7.org/fhir/v3/ActReason": _HL7 + "v3-ActReason",
+    "urn:oid:2.16.840.1.113883.5.8": _HL7 + "v3-ActReason",
+}
 _RESTRICTED = frozenset({Coding(_CONFIDENTIALITY, "R"), Coding(_CONFIDENTIALITY, "V")})
+# HL7 orders V > R > N > M > L > U, and N is what a health record usually is: no label up to N asks for more than
+# the consent that every record needs. HTEST says that it is test data. Every other label holds back.
+_HARMLESS = frozenset({Coding(_CONFIDENTIALITY, code) for code in "ULMN"} | {Coding(_HL7 + "v3-ActReason", "HTEST")})
+_MARKED = "marked restricted by its source"
+_LABEL = "a security label that this reader does not know"
+# A medication that many orders name is written with each of them: what comes out is bounded on its own.
+MAX_CODINGS = 64  # of one concept
+MAX_RECORDS = 4 * 1024 * 1024  # bytes of all records of one bundle
 NOTES = (
     "SNOMED CT is not among the code systems (licence): what is coded in it alone or beside another code is held back.",
     "LOINC and RxNorm have no hierarchy: only listed codes are recognised as sensitive; add the full value sets.",
@@ -63,20 +81,25 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
     people, incomplete, or with an id twice.
     """
     source = read_source(payload, subject)
+    marks = _Marks(sets, source)
     kept: dict[int, list[Mapping[str, object]]] = {}
     held: dict[str, int] = {}
     left: dict[str, int] = {}
+    size = 0
     for resource in source.resources:
         kind = str(resource["resourceType"])
         if kind != "Patient" and kind not in PROFILES:
             left[kind] = left.get(kind, 0) + 1
             continue
         try:
-            category, reduced = _route(resource, source, subject, sets)
+            category, reduced = _route(resource, source, subject, marks)
         except HeldBack as why:
             held[str(why)] = held.get(str(why), 0) + 1
         else:
             kept.setdefault(category, []).append(reduced)
+            size += len(_encode(reduced))
+            if size > MAX_RECORDS:
+                raise PayloadError("FHIR bundle: its records are larger than a bundle may be")
     seen = len(source.resources)
     if seen != sum(map(len, kept.values())) + sum(held.values()) + sum(left.values()):
         raise PayloadError("FHIR bundle: the resources kept, held back and not taken do not add up")
@@ -107,32 +130,84 @@ def _encode(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=number).encode()
 
 
+class _Marks:
+    """What the codes and labels in each part of a file say: sensitive categories, and sentences that hold back.
+
+    Each part is read once, however many others refer to it.
+    """
+
+    def __init__(self, sets: ValueSets, source: Source) -> None:
+        self.sets = sets
+        self._found: dict[int, frozenset[int | str]] = {}  # by identity: the source keeps every part alive
+        self._unread: dict[int, bool] = {}
+        self.file = frozenset[int | str]().union(*map(self.of, source.labelled))
+
+    def of(self, part: Mapping[str, object]) -> frozenset[int | str]:
+        if id(part) not in self._found:
+            codings = set(_walk(part))
+            found: set[int | str] = {name for coding in codings for name in sensitive_categories(coding, self.sets)}
+            found |= {_MARKED} if codings & _RESTRICTED else set()
+            found |= {_LABEL} if any(map(self._is_strange, _labels(part))) else set()
+            self._found[id(part)] = frozenset(found)
+        return self._found[id(part)]
+
+    def is_unread(self, reason: Mapping[str, object]) -> bool:
+        """Whether nobody here can say what a reason is: what was given for it would tell it all the same."""
+        if id(reason) not in self._unread:
+            codings = codings_or_none(reason.get("code"))
+            self._unread[id(reason)] = any(why_unroutable(coding, self.sets) for coding in codings)
+        return self._unread[id(reason)]
+
+    def _is_strange(self, label: Coding) -> bool:
+        named = set(_spellings(label))
+        return not (named & (_HARMLESS | _RESTRICTED) or any(sensitive_categories(one, self.sets) for one in named))
+
+
+def _sensitive(marks: frozenset[int | str]) -> int | None:
+    """The one sensitive category. Raises HeldBack."""
+    if _LABEL in marks:
+        raise HeldBack(_LABEL)
+    categories = [mark for mark in marks if isinstance(mark, int)]
+    if len(categories) > 1:
+        raise HeldBack("in two sensitive categories")
+    if not categories and _MARKED in marks:
+        raise HeldBack(_MARKED)
+    return categories[0] if categories else None
+
+
 def _route(
-    resource: Mapping[str, object], source: Source, subject: str, sets: ValueSets
+    resource: Mapping[str, object], source: Source, subject: str, marks: _Marks
 ) -> tuple[int, Mapping[str, object]]:
     """Category and reduced resource. Raises HeldBack."""
     if resource["resourceType"] == "Patient":
-        return 0, reduce_patient(resource, subject)
+        reduced = reduce_patient(resource, subject)
+        if _sensitive(marks.file) is not None:  # a sensitive record holds statements, and no person
+            raise HeldBack(_MARKED)
+        return 0, reduced
     profile = PROFILES[str(resource["resourceType"])]
-    medication = resolve(resource.get("medicationReference"), resource, source)
-    related = _related(resource, "reasonReference", source)
+    inside = contained(resource)
+    medication = resolve(resource.get("medicationReference"), inside, source) or {}
     # mCODE: a staging's focus is the person's own cancer. Any other focus is a fetus, a donor, a relative, a device.
-    if any(focus.get("resourceType") not in PROFILES for focus in _related(resource, "focus", source)):
+    focuses = _related(resource, "focus", inside, source)
+    if any(focus is None or focus.get("resourceType") not in PROFILES for focus in focuses):
         raise HeldBack("about somebody or something else than the person")
     concept = resource.get(profile.concept, medication.get("code", {}))
+    codings = concept.get("coding") if isinstance(concept, dict) else None
+    if isinstance(codings, list) and len(codings) > MAX_CODINGS:
+        raise HeldBack("more codes than one thing has")
     reduced = reduce_resource(resource, concept if isinstance(concept, dict) else {}, subject)
-    why = {why_unroutable(coding, sets) for coding in _deciding(resource, concept)} - {None}
+    why = {why_unroutable(coding, marks.sets) for coding in _deciding(resource, concept)} - {None}
     if why:
         raise HeldBack(min(map(str, why)))
-    everywhere = {coding for part in (resource, medication, *related) for coding in _walk(part)}
-    categories = {category for coding in everywhere for category in sensitive_categories(coding, sets)}
-    if len(categories) > 1:
-        raise HeldBack("in two sensitive categories")
-    if categories:
-        return categories.pop(), reduced
-    if everywhere & _RESTRICTED:
-        raise HeldBack("marked restricted by its source")
-    return _ordinary(profile.category, reduced), reduced
+    everywhere = marks.file | marks.of(resource) | marks.of(medication)
+    for reason in _related(resource, "reasonReference", inside, source):
+        if reason is None:
+            raise HeldBack("a reason that is not in the file")
+        if marks.is_unread(reason):
+            raise HeldBack("a reason whose code is not known here")
+        everywhere |= marks.of(reason)
+    category = _sensitive(everywhere)
+    return _ordinary(profile.category, reduced) if category is None else category, reduced
 
 
 def _ordinary(category: int, reduced: Mapping[str, object]) -> int:
@@ -150,16 +225,34 @@ def _deciding(resource: Mapping[str, object], concept: object) -> Iterator[Codin
         yield from codings_or_none(reason)
 
 
-def _related(resource: Mapping[str, object], element: str, source: Source) -> list[Mapping[str, object]]:
+def _related(
+    resource: Mapping[str, object], element: str, inside: Mapping[str, Mapping[str, object]], source: Source
+) -> list[Mapping[str, object] | None]:
+    """What the references of an element mean; None for one that is not in the file."""
     references = resource.get(element)
-    return [resolve(item, resource, source) for item in (references if isinstance(references, list) else [])]
+    return [resolve(item, inside, source) for item in (references if isinstance(references, list) else [])]
+
+
+def _labels(part: Mapping[str, object]) -> Iterator[Coding]:
+    """The security labels of a resource and of those inside it; one that is no coding has neither system nor code."""
+    for one in (part, *contained(part).values()):
+        meta = one.get("meta")
+        security = meta.get("security", []) if isinstance(meta, dict) else []
+        for label in security if isinstance(security, list) else [security]:
+            yield next(codings_of({"coding": [label]}), Coding(None, None))
+
+
+def _spellings(coding: Coding) -> Iterator[Coding]:
+    yield coding
+    if coding.system in _SPELLINGS:
+        yield Coding(_SPELLINGS[coding.system], coding.code)
 
 
 def _walk(value: object) -> Iterator[Coding]:
     """Every coding anywhere inside, also in elements that are not kept: a reason or a label tells as much."""
     if isinstance(value, dict):
         if isinstance(value.get("system"), str) and isinstance(value.get("code"), str):
-            yield Coding(value["system"], value["code"])
+            yield from _spellings(Coding(value["system"], value["code"]))
         for item in value.values():
             yield from _walk(item)
     elif isinstance(value, list):

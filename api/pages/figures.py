@@ -92,7 +92,8 @@ def _roc(name: str, points: Sequence[Sequence[Any]], number: int) -> Shown:
 def _calibration(name: str, found: Mapping[str, Any], number: int) -> Shown:
     low, high = found["groups"][0], found["groups"][-1]
     said = (f"Where {low[0]} % was predicted, {low[1]} % had the outcome; where {high[0]} %, {high[1]} %. "
-            f"Slope {found['slope']}: 1.0 is perfect, below it predictions are too extreme.")
+            f"Slope {found['slope']}: 1.0 is perfect, below it predictions are too extreme. "
+            f"What was predicted is rounded to 5 %, what was seen to {found['step']} %.")
     return Shown(f"Predicted against seen: {name}", said,
                  plots.calibration(found["groups"], f"calibration{number}"),
                  _pairs(f"Calibration of {name}, percent", ("predicted", "seen"), found["groups"]))  # fmt: skip
@@ -117,7 +118,7 @@ def _frequencies(result: Mapping[str, Any]) -> Iterable[Shown]:
     shown = sum(value is not None for _, value in pairs)
     yield Shown("How common each variant is",
                 f"{shown} of {len(pairs)} {'is' if shown == 1 else 'are'} shown; one with fewer than 10 carriers, or "
-                "10 others, is withheld. Carriers are rounded to 5.",
+                "10 others, or whose counts could be told from it, is withheld. Carriers are rounded to 5.",
                 plots.bars(pairs, "frequency", "frequency, percent"),
                 _table("Frequencies, percent", rows))  # fmt: skip
 

@@ -70,10 +70,11 @@ def test_what_was_withheld_is_named_and_never_a_number() -> None:
     row = result["rows"][0]
     row.pop("frequency", None)
     row.pop("carriers", None)
+    row.pop("step", None)
     row["variant"] = "<script>alert(1)</script>"
-    result["rows"].append({"variant": SITE, "frequency": 7, "carriers": 20})
+    result["rows"].append({"variant": SITE, "frequency": 7, "carriers": 20, "step": 1})
     page = describe(result, disclosure)
-    assert page["shown"][0].table.rows[0] == ["<script>alert(1)</script>", "withheld", "withheld"]
+    assert page["shown"][0].table.rows[0] == ["<script>alert(1)</script>", "withheld", "withheld", "withheld"]
     assert "<script" not in page["shown"][0].plot
     assert page["shown"][0].sentence.startswith("1 of 2 is shown")
 

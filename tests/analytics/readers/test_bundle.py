@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.errors import PayloadError
+from analytics.readers.bundle import MAX_BYTES, MAX_ENTRIES, MAX_OBJECTS, MAX_VALUES
 from analytics.readers.chart import read_chart
 from analytics.readers.codes import UCUM
 from analytics.readers.fhir import split_bundle
@@ -64,6 +65,8 @@ BAD: dict[str, bytes] = {
     "impossible date": spoilt(lambda b: resource_of(b, 1).update(onsetDateTime="2019-02-30")),
     "two values": spoilt(lambda b: resource_of(b, 2).update(valueBoolean=True)),
     "code as number": spoilt(lambda b: resource_of(b, 1).update(code=7)),
+    "its meta as text": bundle(meta="Canary"),
+    "its labels as text": bundle(meta={"security": "Canary"}),
     "subject as number": spoilt(lambda b: resource_of(b, 1).update(subject=7)),
 }  # fmt: skip
 
@@ -96,3 +99,42 @@ def test_a_mutated_file_is_split_or_refused_and_raises_nothing_else(data: st.Dat
     report: Any = found.report
     assert sum(sum(report[part].values()) for part in ("kept", "held back", "not taken")) == report["seen"]
     read_chart(found.records, SUBJECT)
+
+
+EXTENSION = {"url": "urn:x", "valueString": "x"}
+TOO_MUCH: dict[str, tuple[bytes, str]] = {
+    "bytes": (bundle()[:-1] + b" " * MAX_BYTES + b"}", "larger than"),
+    "values": (bundle(zq=[0.5] * (MAX_VALUES + 1)), "more values than 200000"),
+    "objects": (bundle(zq=[{"a": 1}] * (MAX_OBJECTS + 1)), "more objects than"),
+    "entries": (bundle(*[{"resourceType": "Basic"}] * MAX_ENTRIES), f"1 to {MAX_ENTRIES} entries"),
+    "a wide letter": (bundle(zq="x" * 4_000_000 + "W").replace(b'W"', '\U0001f600"'.encode()), "more memory than"),
+    "an escaped wide letter": (bundle(zq="x" * 4_000_000 + "\U0001f600"), "more memory than"),
+    "a letter of two bytes": (bundle(zq="x" * 7_500_000 + "\u20ac"), "more memory than"),
+    "extensions": (bundle(observation(extension=[EXTENSION] * 2_500)), "more values than a statement"),
+    "a patient's": (spoilt(lambda b: resource_of(b, 0).update(extension=[EXTENSION] * 2_500)), "than a statement"),
+}
+
+
+@pytest.mark.parametrize(("payload", "why"), TOO_MUCH.values(), ids=TOO_MUCH.keys())
+def test_what_no_persons_chart_needs_is_refused(payload: bytes, why: str) -> None:
+    with pytest.raises(PayloadError, match=why):
+        split_bundle(payload, SUBJECT)
+
+
+def test_just_below_its_limits_a_file_is_taken() -> None:
+    for payload in (
+        bundle(zq="x" * 7_500_000),
+        bundle(zq="x" * 7_500_000 + "\u00e9"),
+        bundle(zq=[0.5] * (MAX_VALUES - 100)),
+        bundle(zq=[{"a": 1}] * (MAX_OBJECTS - 100)),
+        bundle(*[{"resourceType": "Basic"}] * (MAX_ENTRIES - 1)),
+        bundle(observation(extension=[EXTENSION] * 1_600)),
+    ):
+        assert split_bundle(payload, SUBJECT).report["kept"]
+
+
+def test_what_is_checked_before_parsing_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analytics.readers.bundle.load_strict", lambda *_, **__: pytest.fail("it was parsed"))
+    for name in ("bytes", "values", "objects", "a wide letter"):
+        with pytest.raises(PayloadError):
+            split_bundle(TOO_MUCH[name][0], SUBJECT)

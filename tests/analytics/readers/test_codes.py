@@ -41,6 +41,24 @@ LOINC, RXNORM, PCS = URIS["loinc"], URIS["rxnorm"], URIS["icd-10-pcs"]
         (CM, "B20", {HIV}),
         (CM, "Z21", {HIV}),
         (ICD, "F02.4", {MENTAL_HEALTH, HIV}),  # dementia in HIV disease
+        (CM, "T39.012A", {MENTAL_HEALTH}),  # poisoning by aspirin, intentional self-harm: 6th character 2
+        (CM, "t50902a", {MENTAL_HEALTH}),
+        (CM, "T42.4X2A", {MENTAL_HEALTH}),
+        (CM, "T71.162A", {MENTAL_HEALTH}),
+        (CM, "T58.02XA", {MENTAL_HEALTH}),  # the intent comes 5th, before a placeholder
+        (CM, "T65.92XS", {MENTAL_HEALTH}),
+        (CM, "T40.1X2A", {MENTAL_HEALTH, SUBSTANCE_USE}),
+        (CM, "T39.011A", set()),  # accidental
+        (CM, "T39.2X1A", set()),
+        (CM, "T50.905A", set()),  # adverse effect
+        (CM, "T58.01XA", set()),
+        (CM, "T71.9XXA", set()),
+        (CM, "T66.XX2A", set()),  # radiation sickness says no intent
+        (CM, "T35.0X2A", set()),
+        (CM, "S72.012A", set()),
+        (ICD, "T39.012", set()),  # the WHO edition says intent by X60-X84 alone
+        (CM, "Y87.0", {MENTAL_HEALTH}),  # sequelae of self-harm
+        (ICD, "Y87.0", {MENTAL_HEALTH}),
         (ATC, "J05AR10", {HIV}),
         (ATC, "N06AB04", {MENTAL_HEALTH}),
         (ATC, "N07BC01", {SUBSTANCE_USE}),
@@ -78,6 +96,12 @@ def test_a_code_falls_in_its_sensitive_categories(system: str | None, code: str,
         ("http://hl7.org/fhir/sid/icd-10-gm", "B20", "unknown code system"),
         (CM, "Z71", "code too broad"),  # holds alcohol counselling
         (CM, "B97", "code too broad"),
+        (CM, "T39", "code too broad"),  # of whatever intent
+        (CM, "T39.01", "code too broad"),
+        (CM, "T39.011A", None),
+        (CM, "T40.1", None),  # substance use, whatever the intent
+        (CM, "T66", None),
+        (ICD, "T39.0", None),
         (ATC, "J05", "code too broad"),
         (CM, " B20", "malformed code"),
         (CM, "Ann Canary", "malformed code"),

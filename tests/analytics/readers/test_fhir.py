@@ -28,6 +28,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analytics.errors import PayloadError
+from analytics.readers import fhir
 from analytics.readers.chart import read_chart
 from analytics.readers.codes import LOCAL, SENSITIVE, SHIPPED, UCUM, URIS, Coding, load_value_sets, sensitive_categories
 from analytics.readers.fhir import Split, bundle_of, split_bundle
@@ -194,6 +195,151 @@ def test_what_is_given_for_a_sensitive_diagnosis_is_sensitive() -> None:
     reason = condition((CM, "F10.20"), id="c")
     found = split(reason, order((ATC, "L01EX02"), reasonReference=[{"reference": "Condition/c"}]))
     assert found.report["kept"] == {"0": 1, "17": 2}
+
+
+def given_for(*references: Any, reason: dict[str, Any], full: str | None = None) -> Any:
+    """What becomes of a drug given for these references, beside the reason as the file's only diagnosis."""
+    whole = json.loads(bundle(reason, order((ATC, "C07AA05"), reasonReference=list(references))))
+    whole["entry"][1] |= {} if full is None else {"fullUrl": full}
+    report = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    return report["kept"], report["held back"]
+
+
+@pytest.mark.parametrize("reason", [
+    condition(("http://snomed.info/sct", "35489007"), id="c1"), condition((CM, "I10"), ("urn:own", "x"), id="c1"),
+    {**condition(id="c1"), "code": {"text": "Canary"}},
+])  # fmt: skip
+def test_what_is_given_for_something_that_nobody_here_can_read_is_held_back(reason: dict[str, Any]) -> None:
+    kept, held = given_for({"reference": "Condition/c1"}, reason=reason)
+    assert kept == {"0": 1}
+    assert held["a reason whose code is not known here"] == 1
+    assert given_for({"reference": "Condition/c1"}, reason=condition((CM, "I10"), id="c1"))[0] == {
+        "0": 1, "1": 1, "3": 1}  # fmt: skip
+
+
+DEPRESSION = condition((CM, "F32.1"), id="c1")
+AS_SENSITIVE, HELD = ({"0": 1, "16": 2}, {}), ({"0": 1, "16": 1}, {"a reason that is not in the file": 1})
+
+
+@pytest.mark.parametrize(
+    ("reference", "full", "becomes"),
+    [
+        ("Condition/c1", None, AS_SENSITIVE),
+        ("Condition/c1/_history/1", None, AS_SENSITIVE),
+        ("http://host/fhir/Condition/c1", None, AS_SENSITIVE),
+        ("https://host/fhir/Condition/c1/_history/7", None, AS_SENSITIVE),
+        ("http://host/fhir/Condition/c1", "urn:uuid:1", AS_SENSITIVE),
+        ("http://host/fhir/Condition/c1", "http://host/fhir/Condition/c1", AS_SENSITIVE),
+        ("http://host/fhir/Condition/c1/_history/1", "http://host/fhir/Condition/c1", AS_SENSITIVE),
+        ("http://another/fhir/Condition/c1", "http://host/fhir/Condition/c1", HELD),
+        ("Condition/c2", None, HELD),
+        ("Condition/c1/_history/", None, HELD),
+        ("http://host/fhir/Observation/c1", None, HELD),
+        ("http://host/fhir/Condition/c1?x", None, HELD),
+        ("Condition?identifier=x|1", None, HELD),
+        ("#gone", None, HELD),
+    ],
+)
+def test_a_reason_is_found_or_its_drug_is_held_back(reference: str, full: str | None, becomes: Any) -> None:
+    assert given_for({"reference": reference}, reason=DEPRESSION, full=full) == becomes
+    harmless = condition((CM, "I10"), id="c3")
+    both = split(DEPRESSION, harmless, order((ATC, "C07AA05"), reasonReference=[
+        {"reference": "Condition/c3"}, {"display": "Canary", "identifier": {"value": "F32"}}]))  # fmt: skip
+    assert both.report["held back"] == {"a reason that is not in the file": 1}
+
+
+def test_a_reason_of_another_version_is_not_the_reason() -> None:
+    known = {**DEPRESSION, "meta": {"versionId": "2"}}
+    assert given_for({"reference": "Condition/c1/_history/2"}, reason=known) == AS_SENSITIVE
+    assert given_for({"reference": "Condition/c1/_history/1"}, reason=known) == HELD
+
+
+def test_a_reason_is_read_once_however_often_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    walked, walk = [], fhir._walk
+
+    def counted(value: Any) -> Iterator[Coding]:
+        walked.append(isinstance(value, dict) and value.get("id"))
+        return walk(value)
+
+    monkeypatch.setattr(fhir, "_walk", counted)
+    given = order((ATC, "L01EX02"), reasonReference=[{"reference": "Condition/c"}] * 20)
+    found = split(condition((CM, "F32"), id="c"), *[given] * 20)
+    assert found.report["kept"] == {"0": 1, "16": 21}
+    assert walked.count("c") == 1
+
+
+def test_a_drug_that_many_orders_name_does_not_multiply_the_file() -> None:
+    drug = {"resourceType": "Medication", "id": "m", "code": concept(*[(ATC, "L01EX02")] * 65)}
+    named = order(medicationReference={"reference": "Medication/m"})
+    assert held(named, drug) == {"more codes than one thing has": 1}
+    drug["code"]["coding"].pop()
+    assert only(named, drug)[0] == 3
+    with pytest.raises(PayloadError, match="records are larger"):
+        split(drug, *[named] * 1_500)
+
+
+def label(system: str | None, code: str | None) -> dict[str, Any]:
+    return {"meta": {"security": concept((system, code))["coding"]}}
+
+
+STU3_ACT, ACT_OID = "http://hl7.org/fhir/v3/ActCode", "urn:oid:2.16.840.1.113883.5.4"
+STU3_CONFIDENTIALITY, ACT_REASON = "http://hl7.org/fhir/v3/Confidentiality", ACT_CODE.replace("ActCode", "ActReason")
+UNKNOWN, MARKED = "a security label that this reader does not know", "marked restricted by its source"
+LABELS = [
+    (ACT_CODE, "HIV", 19), (STU3_ACT, "HIV", 19), (ACT_OID, "HIV", 19), (ACT_CODE, "PSY", 16),
+    (CONFIDENTIALITY, "R", MARKED), (CONFIDENTIALITY, "V", MARKED), (STU3_CONFIDENTIALITY, "R", MARKED),
+    ("urn:oid:2.16.840.1.113883.5.25", "V", MARKED), (None, "HIV", UNKNOWN), (ACT_CODE, "SDV", UNKNOWN),
+    (ACT_CODE, None, UNKNOWN), ("urn:x", "N", UNKNOWN), (None, "N", UNKNOWN), (CONFIDENTIALITY, "X", UNKNOWN),
+    (CONFIDENTIALITY, "N", None), (CONFIDENTIALITY, "L", None), (CONFIDENTIALITY, "M", None),
+    (CONFIDENTIALITY, "U", None), (STU3_CONFIDENTIALITY, "N", None), (ACT_REASON, "HTEST", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("system", "code", "becomes"), LABELS)
+def test_a_label_routes_or_holds_back_unless_it_is_known_to_be_harmless(
+    system: str | None, code: str | None, becomes: int | str | None
+) -> None:
+    marked = label(system, code)
+    inside = observation(contained=[{**condition((CM, "I10"), id="r"), **marked}])
+    for resource in (observation(**marked), inside):
+        if isinstance(becomes, str):
+            assert held(resource) == {becomes: 1}
+        else:
+            assert only(resource)[0] == (2 if becomes is None else becomes)
+
+
+@pytest.mark.parametrize(("system", "code", "becomes"), LABELS)
+def test_a_label_of_the_file_or_of_the_person_holds_for_everything(
+    system: str | None, code: str | None, becomes: int | str | None
+) -> None:
+    whole = json.loads(bundle(observation()))
+    whole["entry"][0]["resource"] |= label(system, code)
+    for payload in (json.dumps(whole).encode(), bundle(observation(), **label(system, code))):
+        report = split_bundle(payload, SUBJECT).report
+        if becomes is None:
+            assert report["kept"] == {"0": 1, "2": 1}
+        elif isinstance(becomes, int):  # a sensitive record holds no person
+            assert (report["kept"], report["held back"]) == ({str(becomes): 1}, {MARKED: 1})
+        else:
+            assert (report["kept"], report["held back"]) == ({}, {becomes: 2})
+
+
+def test_an_unknown_label_beside_a_sensitive_code_may_be_a_second_category() -> None:
+    assert held(condition((CM, "F32.1"), **label(ACT_CODE, "SDV"))) == {UNKNOWN: 1}
+    assert only(condition((CM, "F32.1"), **label(CONFIDENTIALITY, "R")))[0] == 16
+
+
+def test_a_hospitals_own_labels_are_known() -> None:
+    listed = [{"category": 19, "system": ACT_OID, "source": "a hospital", "codes": ["OWN"]}]
+    sets = load_value_sets(json.dumps(listed).encode(), SHIPPED)
+    assert set(split_bundle(bundle(observation(**label(ACT_OID, "OWN"))), SUBJECT, sets).records) == {0, 19}
+
+
+def test_an_id_twice_or_long_lists_of_nothing_are_refused_whole() -> None:
+    with pytest.raises(PayloadError, match="same id"):
+        split(condition((CM, "F32.1"), id="c"), condition((CM, "I10"), id="c"))
+    with pytest.raises(PayloadError, match="more values than"):
+        split_bundle(bundle(zq=[[]] * 150_000), SUBJECT)
 
 
 @pytest.mark.parametrize(
