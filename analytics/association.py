@@ -24,10 +24,9 @@ from analytics.disclosure import (
     filter_variants,
     genomic_bound,
     least_people,
-    percent,
-    round_count,
 )
 from analytics.disclosure_record import describe_genomic
+from analytics.disclosure_sites import show_site
 from analytics.errors import CohortTooSmall, InputsError
 from analytics.params import Params
 from analytics.variants import Variants, stack
@@ -76,9 +75,10 @@ def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], N
 
 
 def count_alleles(cohort: Cohort, params: Params, progress: Callable[[str, float], None]) -> Described:
-    """(result, disclosure record, m): frequency (whole percent) and carriers (rounded to 5) of each named site.
+    """(result, disclosure record, m): frequency (percent, in steps of `step`) and carriers (rounded to 5) of each named
+    site, as far as disclosure_sites lets them out.
 
-    Both count towards m; of fewer than 10 carriers, or others, neither is printed. Raises InputsError for a site that
+    Both count towards m, printed or not. Raises InputsError for a site that
     the files do not have or for more than the people bear. No site is left out for its frequency or its
     Hardy-Weinberg p: whether it is would tell how many carry it.
     """
@@ -97,7 +97,7 @@ def count_alleles(cohort: Cohort, params: Params, progress: Callable[[str, float
     result = _head(cohort, variants) | {"rows": rows}
     if counts.people is not None:
         result["people"] = counts.people
-    return result, describe_genomic(counts, asked, 0, allowed), asked
+    return result, describe_genomic(counts, asked, 0, allowed, rows), asked
 
 
 def _allowed(cohort: Cohort, counts: Counts) -> int:
@@ -220,8 +220,6 @@ def _quantiles(z: Floats) -> list[object]:
 
 
 def _describe_site(dosage: Floats) -> dict[str, object]:
-    """Carriers rounded to 5 and the frequency, or neither when carriers or known others are fewer than 10."""
-    carriers, others = int((dosage > 0).sum()), int((dosage == 0).sum())
-    if min(carriers, others) < SMALLEST_COUNT:
-        return {}
-    return {"carriers": round_count(carriers), "frequency": percent(float(np.nanmean(dosage)) / 2)}
+    """What disclosure_sites.show_site lets out of a column of genotypes; NaN is unknown and counts nowhere."""
+    ref, het, hom = (int((dosage == copies).sum()) for copies in (0, 1, 2))
+    return dict(show_site(ref, het, hom))

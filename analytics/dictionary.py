@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analytics.disclosure import SMALLEST_COUNT, percent, round_count
+from analytics.disclosure import SMALLEST_COUNT, round_count, share
 from analytics.readers.chart import Chart, value_at
 from analytics.readers.codes import VARIABLES
 
@@ -45,4 +45,4 @@ def _shown(count: int, total: int) -> tuple[int | None, int | None]:
     everybody = round_count(total)
     if count < SMALLEST_COUNT or shown is None or everybody is None:
         return None, None
-    return shown, percent(shown / everybody, COMPLETENESS_STEP)
+    return shown, share(shown, everybody, COMPLETENESS_STEP)

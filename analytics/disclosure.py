@@ -8,7 +8,7 @@ Metrics betray cells: with 35 events among 189 people, four figures at three dig
 row is printed at a level (LEVELS) only where at least 5 matrices of one pass would have been printed exactly so, for an
 attacker who knows this file and the numbers of people and events: a matrix that would have been printed at a finer
 level is none of the 5. Rows are judged one by one against the exact size, so no row can spoil another. A row without
-such a level is withheld.
+such a level is withheld. The same holds of curves (disclosure_curves.py) and of sites (disclosure_sites.py).
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_curve
 
-from analytics.evaluate import Cells
+if TYPE_CHECKING:  # whoever only counts people (an ingest's dictionary) loads no model's library
+    from analytics.evaluate import Cells
 
 Whole = NDArray[np.int64]
 SMALLEST_COUNT = 10
@@ -57,9 +58,14 @@ def percent(fraction: float, step: int = 1) -> int:
     return step * math.floor(100 * fraction / step + 0.5)
 
 
+def share(part: int, whole: int, step: int = 1) -> int:
+    """percent of a count of `whole`, in whole numbers: 115 of 200 is 57.5, which no float says."""
+    return step * ((200 * part + step * whole) // (2 * step * whole))
+
+
 def round_count(count: int) -> int | None:
     """Nearest multiple of 5, or None below 10."""
-    return None if count < SMALLEST_COUNT else COUNT_GRID * math.floor(count / COUNT_GRID + 0.5)
+    return None if count < SMALLEST_COUNT else COUNT_GRID * ((2 * count + COUNT_GRID) // (2 * COUNT_GRID))
 
 
 def filter_counts(*, granted: int, people: int, events: int) -> Counts:
@@ -157,52 +163,6 @@ def filter_variants(used: int, flow: Sequence[tuple[str, int]]) -> dict[str, obj
     return {"left_out": left_out} if shown is None else {"left_out": left_out, "used": shown}
 
 
-def roc_grid(
-    chances: NDArray[np.float64], event: Whole, sizes: Sequence[tuple[int, int]]
-) -> list[tuple[int, int]]:
-    """(false positive rate, true positive rate) in percent at a grid of false positive rates; [] when withheld.
-
-    chances: (repeats, n). sizes: possible_sizes. Vertical averages over the repeats (Fawcett 2006, Pattern Recognit
-    Lett 27:861). A step of the grid holds at least 10 people without the event at every possible size; true positive
-    rates are rounded until at least 5 counts fit each.
-    """
-    well = min((people - events for people, events in sizes), default=0)
-    wide = next((step for step in (10, 20, 25, 50) if step * well >= 100 * SMALLEST_COUNT), None)
-    if wide is None:
-        return []
-    grid = np.arange(wide, 100, wide)
-    curves = [np.interp(grid / 100, *roc_curve(event, one)[:2]) for one in chances]
-    mean = np.mean(curves, axis=0)
-    for step in (5, 10, 20):
-        shown = [percent(float(value), step) for value in mean]
-        if all(_rates_that_fit(value, step, {events for _, events in sizes}) >= CANDIDATES_NEEDED for value in shown):
-            return [(0, 0), *zip(map(int, grid), shown, strict=True), (100, 100)]
-    return []
-
-
-def calibration_groups(chances: NDArray[np.float64], event: Whole, counts: Counts) -> list[tuple[int, int]]:
-    """(mean predicted, observed) percent in steps of 5, by groups of rising predicted chance; [] when withheld.
-
-    Groups begin as fifths of the people and are merged until each holds at least 10 people of both outcomes; one
-    group alone says nothing.
-    """
-    if counts.events is None:
-        return []
-    predicted = chances.mean(axis=0)
-    groups: list[Whole] = []
-    for part in np.array_split(np.argsort(predicted, kind="stable"), 5):
-        small = groups and _smaller_outcome(event[groups[-1]]) < SMALLEST_COUNT
-        if small:
-            groups[-1] = np.concatenate([groups[-1], part])
-        else:
-            groups.append(part)
-    if len(groups) > 1 and _smaller_outcome(event[groups[-1]]) < SMALLEST_COUNT:
-        groups[-2:] = [np.concatenate(groups[-2:])]
-    if len(groups) < 2:
-        return []
-    return [(percent(float(predicted[g].mean()), 5), percent(float(event[g].mean()), 5)) for g in groups]
-
-
 def genomic_bound(people: int) -> int:
     """The most variants that may be reported on `people`: membership inference stays at AUC 0.60 or less.
 
@@ -228,21 +188,12 @@ def _round_counts(granted: int, people: int, events: int) -> Counts:
     shown_people = round_count(people) if granted - people >= SMALLEST_COUNT else None
     if min(events, people - events) < SMALLEST_COUNT:
         return Counts(granted, shown_people, None, None)
-    baseline = percent(max(events, people - events) / people)
+    baseline = share(max(events, people - events), people)
     return Counts(granted, shown_people, round_count(events), baseline)
 
 
 def _prints_as(whole: Counts, counts: Counts) -> bool:
     return counts in (whole, replace(whole, baseline=None))
-
-
-def _smaller_outcome(event: Whole) -> int:
-    return min(int(event.sum()), int((1 - event).sum()))
-
-
-def _rates_that_fit(shown: int, step: int, events: set[int]) -> int:
-    """(events, true positives) whose rate prints as `shown`."""
-    return sum(percent(tp / n, step) == shown for n in events for tp in range(n + 1))
 
 
 def _print(cells: Cells, level: int) -> dict[str, int]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from analytics.disclosure import CANDIDATES_NEEDED, COUNT_GRID, FIGURES, SMALLEST_COUNT, STEPS, Counts, Shown
-from analytics.models import RELEASABLE
+from analytics.disclosure_curves import CURVE_STEPS
+from analytics.models import CALIBRATED, RELEASABLE
 
 _PEOPLE = {"what": "people", "why": "fewer than 10 were left out; beside granted it would tell how many"}
 _COUNTS = (
@@ -15,9 +17,10 @@ _COUNTS = (
 
 
 def describe_metrics(
-    counts: Counts, table: Mapping[str, Shown], rows: Sequence[str], repeats: int
+    counts: Counts, table: Mapping[str, Shown], rows: Sequence[str], curves: Sequence[Mapping[str, Any]], repeats: int
 ) -> dict[str, object]:
-    """The record of model metrics; rows: "model/layer" of everything that was evaluated."""
+    """The record of model metrics; rows: "model/layer" of everything that was evaluated; curves: as they are
+    printed."""
     small = "an outcome has fewer than 10 people, or fewer than 5 sizes would fit"
     too_few = "fewer than 5 confusion matrices would fit"
     withheld: list[object] = []
@@ -31,6 +34,8 @@ def describe_metrics(
         if shown is not None and shown.step > STEPS[0]:
             finer = too_few + " at finer steps"
             coarsened.append({"what": f"threshold figures: {name}", "step": shown.step, "why": finer})
+    if counts.events is not None:
+        _describe_curves(rows, curves, coarsened, withheld)
     if counts.people is None:
         withheld.append(_PEOPLE)
     if counts.events is not None and counts.baseline is None:
@@ -45,24 +50,52 @@ def describe_metrics(
         {"rule": "means over repeats", "repeats": repeats},
         # How many fit is not said: it would tell the size that was rounded.
         {"rule": "matrix count", "at_least": CANDIDATES_NEEDED},
-        {"rule": "curves", "people_a_step": SMALLEST_COUNT},
+        {"rule": "curves", "people_a_step": SMALLEST_COUNT, "tables_at_least": CANDIDATES_NEEDED},
         {"rule": "never leaves", "what": ["per-person values", "coefficients", "fold membership", "model files"]},
     ]
     return _record("metrics", 0, counts, rules, coarsened, withheld)
 
 
-def describe_genomic(counts: Counts, statistics: int, missing: int, allowed: int) -> dict[str, object]:
+def describe_genomic(
+    counts: Counts, statistics: int, missing: int, allowed: int, sites: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, object]:
     """The record of per-variant statistics, which count as `statistics` towards the bound. missing: variants that were
-    asked for and are not there; allowed: genomic_bound of the fewest people that `counts` admits."""
+    asked for and are not there; allowed: genomic_bound of the fewest people that `counts` admits; sites: the rows of
+    frequencies as they are printed."""
     withheld: list[object] = [_PEOPLE] if counts.people is None else []
     if missing:
         withheld.append({"what": f"{missing} variants", "why": "more would tell who was in the cohort"})
+    why = "fewer than 5 genotype counts would fit"
+    coarsened: list[object] = [
+        {"what": f"frequency: {site['variant']}", "step": site["step"], "why": why + " at finer steps"}
+        for site in sites if site.get("step", 1) > 1
+    ]  # fmt: skip
+    for site in sites:
+        missed = ", ".join(name for name in ("frequency", "carriers") if name not in site)
+        if missed:
+            small = why if "frequency" in site else "fewer than 10 carriers or others, or " + why
+            withheld.append({"what": f"{missed}: {site['variant']}", "why": small})
     rules: list[object] = [
         *_COUNTS,
         {"rule": "genomic bound", "at_most": allowed, "inference_auc_at_most": "0.60"},
         {"rule": "never leaves", "what": ["genotypes", "per-person values", "statistics of other variants"]},
     ]
-    return _record("genomic", statistics, counts, rules, [], withheld)
+    return _record("genomic", statistics, counts, rules, coarsened, withheld)
+
+
+def _describe_curves(
+    rows: Sequence[str], curves: Sequence[Mapping[str, Any]], coarsened: list[object], withheld: list[object]
+) -> None:
+    """Adds what was coarsened or withheld of the curves of a cohort whose events are printed."""
+    by_name = {f"{curve['model']}/{curve['layer']}": curve for curve in curves}
+    few = "fewer than 10 people a step or 5 tables would fit"
+    for name in rows:
+        curve = by_name.get(name, {})
+        due = ("roc", "calibration") if CALIBRATED[name.partition("/")[0]] else ("roc",)
+        withheld += [{"what": f"{kind}: {name}", "why": few} for kind in due if kind not in curve]
+        step = curve.get("calibration", {}).get("step", CURVE_STEPS[0])
+        if step > CURVE_STEPS[0]:
+            coarsened.append({"what": f"calibration: {name}", "step": step, "why": few + " at finer steps"})
 
 
 def _record(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +15,13 @@ from analytics.disclosure import (
     Counts,
     Shown,
     build_table,
-    calibration_groups,
     filter_counts,
     filter_flow,
     filter_variants,
     percent,
     possible_sizes,
-    roc_grid,
 )
+from analytics.disclosure_curves import calibration_groups, roc_grid
 from analytics.disclosure_record import describe_metrics
 from analytics.evaluate import Scores, calibration, compare_auc, evaluate_model, permutation_p
 from analytics.models import CALIBRATED, Blueprint, build_model
@@ -133,6 +133,7 @@ def describe_prediction(
     table = build_table({row.name: row.scores.cells for row in rows}, people=people, events=events)
     table = table if counts.events is not None else {}
     step = STEPS[-1] if counts.events is None else STEPS[0]
+    curves = _describe_curves(rows, counts, table, cohort)
     result: dict[str, object] = {
         "folds": params.folds,
         "repeats": params.repeats,
@@ -140,13 +141,13 @@ def describe_prediction(
         "flow": [{"step": name, "people": people} for name, people in filter_flow(cohort.granted, cohort.flow)],
         "rows": [_describe_row(row, table.get(row.name), step) for row in rows],
         "gains": _describe_gains(rows, cohort, step),
-        "curves": _describe_curves(rows, counts, table, cohort),
+        "curves": curves,
     }
     if layers.flow:
         result["variants"] = filter_variants(layers.genes.shape[1], layers.flow)
     shown = {"people": counts.people, "events": counts.events, "baseline": counts.baseline}
     result |= {name: value for name, value in shown.items() if value is not None}
-    return result, describe_metrics(counts, table, [row.name for row in rows], params.repeats)
+    return result, describe_metrics(counts, table, [row.name for row in rows], curves, params.repeats)
 
 
 def _describe_row(row: Row, shown: Shown | None, step: int) -> dict[str, object]:
@@ -174,19 +175,22 @@ def _describe_gains(rows: list[Row], cohort: Cohort, step: int) -> list[object]:
     return gains
 
 
-def _describe_curves(rows: list[Row], counts: Counts, table: Mapping[str, Shown], cohort: Cohort) -> list[object]:
+def _describe_curves(
+    rows: list[Row], counts: Counts, table: Mapping[str, Shown], cohort: Cohort
+) -> list[dict[str, Any]]:
     """ROC and calibration of each row, on grids whose every step holds at least ten people."""
-    curves: list[object] = []
+    curves: list[dict[str, Any]] = []
     sizes = possible_sizes(counts, table)
     for row in rows:
-        entry: dict[str, object] = {"model": row.model, "layer": row.layer}
+        entry: dict[str, Any] = {"model": row.model, "layer": row.layer}
         roc = roc_grid(row.scores.chances, cohort.event, sizes)
         if roc:
             entry["roc"] = [list(point) for point in roc]
-        groups = calibration_groups(row.scores.chances, cohort.event, counts) if CALIBRATED[row.model] else []
-        if groups:
+        calibrated = calibration_groups(row.scores.chances, cohort.event, counts) if CALIBRATED[row.model] else None
+        if calibrated is not None:
+            step, groups = calibrated
             slope, intercept = calibration(row.scores.chances, cohort.event)
-            entry["calibration"] = {"slope": f"{slope:.1f}", "intercept": f"{intercept:.1f}",
+            entry["calibration"] = {"slope": f"{slope:.1f}", "intercept": f"{intercept:.1f}", "step": step,
                                     "groups": [list(group) for group in groups]}  # fmt: skip
         if len(entry) > 2:
             curves.append(entry)

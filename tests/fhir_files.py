@@ -172,7 +172,7 @@ def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
         "9 MB of spaces": (good[:-1] + b" " * 9_000_000 + b"}", "larger than"),
         "4 MB in wide letters": (bundle(zq="x" * 4_000_000 + "\U0001f600"), "more memory than"),
         "2,500 extensions": (bundle(observation(extension=[EXTENSION] * 2_500)), "more values than a statement"),
-        "48,000 extensions": (bundle(*[observation(extension=[EXTENSION] * 1_600)] * 30), None),
+        "36,000 extensions": (bundle(*[observation(extension=[EXTENSION] * 1_200)] * 30), None),
         "one reason 45,000 times": (bundle(condition(*[(CM, "C50.911")] * 1_000, id="c"), *[order(
             (ATC, "L01EX02"), reasonReference=[{"reference": "Condition/c"}] * 1_000)] * 45), None),
         "64 codes 2,000 times": (bundle({"resourceType": "Medication", "id": "m", "code": concept(

@@ -1,6 +1,7 @@
 """Per-variant statistics: the test itself, what may be said of it, and who could be told from it."""
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -276,6 +277,7 @@ def test_frequencies_and_carriers_are_right_and_coarse() -> None:
         assert abs(rows[at]["frequency"] - 50 * known.mean()) <= 0.5
         assert abs(rows[at]["carriers"] - (known > 0).sum()) <= 2
         assert rows[at]["carriers"] % 5 == 0
+        assert rows[at]["step"] == 1
 
 
 def test_no_filter_tells_how_many_carry_a_site() -> None:
@@ -314,6 +316,40 @@ def test_a_variant_of_few_carriers_is_not_tested(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(association, "_with_carriers", lambda variants: variants)
     result, _, _ = associate(cohort, asked, silent)
     assert json.dumps(result["rows"]).count("1:1:A>G") == 1
+
+
+def test_a_variant_of_few_others_is_not_tested() -> None:
+    """The z of a variant that all but nine carry tells the outcome of the nine; unknown is no other."""
+    dosage, event = draw(200, 5, 13)
+    dosage[:, 0] = 1
+    dosage[np.flatnonzero(event)[:9], 0] = 0
+    dosage[:, 1] = np.where(np.arange(200) < 100, dosage[:, 0], np.nan)
+    asked = asking(statistics=5, components=0, variants={"min_maf": "0", "min_hwe": "0", "min_call_rate": "0"})
+    told = json.dumps(associate(cohort_of(dosage, event), asked, silent)[0]["rows"])
+    assert ("1:1:A>G" in told, "1:2:A>G" in told) == (False, False)
+    dosage[np.flatnonzero(event)[9], 0] = 0
+    told = json.dumps(associate(cohort_of(dosage, event), asked, silent)[0]["rows"])
+    assert ("1:1:A>G" in told, "1:2:A>G" in told) == (True, False)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_spent_is_the_cost_of_having_chosen_each(seed: int) -> None:
+    dosage, event = draw(400, 60, seed)
+    asked = asking(statistics=8, components=0, variants={"min_maf": "0", "min_hwe": "0"})
+    result, record, m = associate(cohort_of(dosage, event), asked, silent)
+    z = score_test(dosage, event, np.empty((400, 0)))
+    rows: Any = result["rows"]
+    reported = [int(row["variant"].split(":")[1]) - 1 for row in rows]
+    assert m == record["statistics"] == math.ceil(sum(min(max(z[at] ** 2, 1), 2 * math.log(60)) for at in reported))
+    assert m > len(rows) > 1
+
+
+@pytest.mark.parametrize("variants", [10, 25, 60, 100, 400])
+def test_between_two_points_of_the_quantiles_lie_ten_variants(variants: int) -> None:
+    told: Any = association._quantiles(np.random.default_rng(variants).normal(size=variants))
+    possible = [f"{-np.log10((rank - 0.5) / variants):.1f}" for rank in range(10, variants + 1, 10)]
+    assert 1 <= len(told) <= len(possible)
+    assert all(float(expected) <= float(most) for (expected, _), most in zip(told, possible, strict=False))
 
 
 def test_people_too_few_for_any_statistic_get_none() -> None:

@@ -70,6 +70,38 @@ def test_the_paired_interval_of_a_model_with_itself_is_nothing() -> None:
     assert compare_auc(scores, scores, y) == (0.0, (0.0, 0.0))
 
 
+def scores_of(chance: np.ndarray, y: np.ndarray) -> Scores:
+    """Of one pass in which everybody was in the same fold."""
+    return Scores(Cells(0, 0, 1, 1), 0.0, (0.0, 0.0), place(chance, y), 0.0, chance[None, :])
+
+
+def delong(first: np.ndarray, second: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """(difference of the AUCs, standard error), as DeLong, DeLong & Clarke-Pearson 1988 write it: from the covariance
+    of both AUCs, in plain loops."""
+    sick, well = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
+    wins = np.array([[[(score[i] > score[j]) + 0.5 * (score[i] == score[j]) for j in well] for i in sick]
+                     for score in (first, second)])  # fmt: skip
+    auc = wins.mean(axis=(1, 2))
+    covariance = np.cov(wins.mean(axis=2)) / len(sick) + np.cov(wins.mean(axis=1)) / len(well)
+    return float(auc[0] - auc[1]), float(np.sqrt([1, -1] @ covariance @ [1, -1]))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_paired_interval_is_delongs_and_a_bootstraps(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    y = (np.arange(120) % 3 == 0).astype(np.int64)
+    shared = generator.normal(size=120) + y
+    first, second = (np.round(shared + generator.normal(size=120), 1) for _ in range(2))  # with ties
+    gap, (low, high) = compare_auc(scores_of(first, y), scores_of(second, y), y)
+    expected, error = delong(first, second, y)
+    assert (gap, low, high) == pytest.approx((expected, expected - 1.959964 * error, expected + 1.959964 * error))
+    gaps = []
+    for _ in range(400):
+        at = np.concatenate([generator.choice(np.flatnonzero(y == one), int((y == one).sum())) for one in (0, 1)])
+        gaps.append(metrics.roc_auc_score(y[at], first[at]) - metrics.roc_auc_score(y[at], second[at]))
+    assert (high - low) / 2 / 1.959964 == pytest.approx(np.std(gaps), rel=0.2)
+
+
 def test_signal_is_found_and_p_is_small() -> None:
     generator = np.random.default_rng(6)
     y = np.array([0, 1] * 40)

@@ -1,0 +1,265 @@
+"""Curves, and an insider who knows this file and the exact numbers of people and of events.
+
+She is written apart from the product, in plain loops: of every table that there could be, she works out how it would
+have been printed, and strikes out what does not print as what she sees.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from functools import cache
+from itertools import combinations_with_replacement, product
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from analytics import disclosure_curves
+from analytics.disclosure import Counts, filter_counts, percent, possible_sizes
+from analytics.disclosure_curves import calibration_groups, roc_grid
+
+Cut = tuple[tuple[int, ...], ...]  # the fifths of each group
+Table = tuple[int, ...]  # events of each group
+
+
+def nearest(part: int, whole: int, step: int) -> int:
+    """part / whole in percent, to the nearest multiple of `step`, halves upwards."""
+    return step * ((2 * 100 * part + step * whole) // (2 * step * whole))
+
+
+def fifths_of(people: int) -> list[int]:
+    return [len(part) for part in np.array_split(np.arange(people), 5)]
+
+
+def spreads(sizes: list[int], events: int) -> Iterator[Table]:
+    """Every way to spread the events over the fifths."""
+    if len(sizes) == 1:
+        if events <= sizes[0]:
+            yield (events,)
+        return
+    for first in range(min(sizes[0], events) + 1):
+        for rest in spreads(sizes[1:], events - first):
+            yield (first, *rest)
+
+
+def cut_of(spread: Table, sizes: list[int]) -> Cut:
+    def small(run: list[int]) -> bool:
+        sick = sum(spread[at] for at in run)
+        return min(sick, sum(sizes[at] for at in run) - sick) < 10
+
+    runs: list[list[int]] = []
+    for at in range(5):
+        if runs and small(runs[-1]):
+            runs[-1].append(at)
+        else:
+            runs.append([at])
+    if len(runs) > 1 and small(runs[-1]):
+        last = runs.pop()
+        runs[-1].extend(last)
+    return tuple(map(tuple, runs))
+
+
+def fewer(groups: int, sizes: list[int]) -> Iterator[list[list[int]]]:
+    runs = [[at] for at in range(groups)]
+    while len(runs) >= 2:
+        yield [list(run) for run in runs]
+        pairs = [sum(sizes[at] for at in runs[n] + runs[n + 1]) for n in range(len(runs) - 1)]
+        first = pairs.index(min(pairs))
+        runs[first] += runs.pop(first + 1)
+
+
+@cache
+def what_is_printed(people: int, events: int, needed: int = 5) -> dict[Cut, dict[Table, Any]]:
+    """By cut and events of its groups: (step, observed percents), if anything."""
+    sizes, tables = fifths_of(people), defaultdict(set)
+    for spread in spreads(sizes, events):
+        cut = cut_of(spread, sizes)
+        tables[cut].add(tuple(sum(spread[at] for at in run) for run in cut))
+    found: dict[Cut, dict[Table, Any]] = {}
+    for cut, every in tables.items():
+        wide = [sum(sizes[at] for at in run) for run in cut]
+        printed: dict[Table, Any] = {}
+        for runs in fewer(len(cut), wide):
+            for step in (5, 10, 20):
+                told, shown = {}, {}
+                for table in every - printed.keys():
+                    told[table] = tuple(sum(table[at] for at in run) for run in runs)
+                    people_in = [sum(wide[at] for at in run) for run in runs]
+                    shown[table] = (step, tuple(map(nearest, told[table], people_in, [step] * len(runs))))
+                different = Counter(shown[table] for table in {told[table]: table for table in told}.values())
+                printed |= {table: one for table, one in shown.items() if different[one] >= needed}
+        found[cut] = printed
+    return found
+
+
+def told_of(spread: Table, people: int) -> Any:
+    """What the product prints of a cohort with so many events in each fifth of the predicted chances."""
+    event = np.concatenate([np.arange(size) < sick for sick, size in zip(spread, fifths_of(people), strict=True)])
+    chances = np.linspace(0.1, 0.9, people)[None, :]
+    found = calibration_groups(chances, event.astype(np.int64), Counts(people + 20, None, sum(spread), None))
+    return None if found is None else (found[0], tuple(observed for _, observed in found[1]))
+
+
+def some_spreads(people: int, events: int, number: int, seed: int) -> list[Table]:
+    generator = np.random.default_rng(seed)
+    every = [spread for spread in spreads(fifths_of(people), events)
+             if len(cut_of(spread, fifths_of(people))) > 1]  # fmt: skip
+    return [every[at] for at in generator.choice(len(every), number)]
+
+
+@pytest.mark.parametrize(("people", "events"), [(100, 30), (120, 40), (189, 35)])
+def test_no_calibration_is_printed_that_fewer_than_five_tables_share(people: int, events: int) -> None:
+    steps = set()
+    for spread in some_spreads(people, events, 120, 1):
+        cut = cut_of(spread, fifths_of(people))
+        table = tuple(sum(spread[at] for at in run) for run in cut)
+        told, printed = told_of(spread, people), what_is_printed(people, events)[cut]
+        assert told == printed.get(table)
+        if told is not None:
+            steps.add(told[0])
+            assert len({table for table, one in printed.items() if one == told}) >= 5
+    assert steps
+
+
+def test_the_events_that_a_group_can_have_are_those_of_its_making() -> None:
+    sizes = [20] * 5
+    first, last = set(), set()
+    for sick in product(range(21), repeat=3):
+        if cut_of((*sick, 10, 10), sizes)[0] == (0, 1, 2):
+            first.add(sum(sick))
+        if cut_of((10, 10, *sick), sizes)[-1] == (2, 3, 4):
+            last.add(sum(sick))
+    assert set(np.flatnonzero(disclosure_curves._totals([20] * 3, False))) == first
+    assert set(np.flatnonzero(disclosure_curves._totals([20] * 3, True))) == last
+    assert first < last
+
+
+def test_without_the_count_of_tables_a_calibration_betrays_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What GSE7390 would have been printed as: one table fits."""
+    spread = (0, 6, 9, 10, 10)
+    assert told_of(spread, 189) == (10, (10, 30, 30))
+    monkeypatch.setattr(disclosure_curves, "CANDIDATES_NEEDED", 1)
+    assert told_of(spread, 189) == (5, (15, 25, 25))
+    printed = what_is_printed(189, 35, needed=1)[(0, 1, 2), (3,), (4,)]
+    assert [table for table, one in printed.items() if one == (5, (15, 25, 25))] == [(15, 10, 10)]
+
+
+def test_the_calibrations_of_the_real_run_leave_five_tables(gse_figures: dict[str, Any]) -> None:
+    found = [curve["calibration"] for curve in gse_figures["curves"] if "calibration" in curve]
+    assert len(found) >= 2  # of the third no level leaves five tables
+    for one in found:
+        told = (one["step"], tuple(observed for _, observed in one["groups"]))
+        cuts = [[table for table, shown in printed.items() if shown == told]
+                for printed in what_is_printed(189, 35).values()]  # fmt: skip
+        assert sum(map(len, cuts)) >= 5
+        assert all(observed % one["step"] == 0 for _, observed in one["groups"])
+
+
+def test_what_is_too_large_to_count_is_printed_at_the_finest_level_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disclosure_curves, "MOST_TABLES", 10)
+    assert told_of((0, 6, 9, 10, 10), 189) is None
+    assert told_of((20, 40, 60, 80, 100), 1000) == (5, (10, 20, 30, 40, 50))
+
+
+def curves_of(events: int, points: int) -> dict[tuple[int, ...], list[Table]]:
+    """By what is printed, every pass that prints so; () is withheld."""
+    possible, found = set(range(events - 2, events + 3)), defaultdict(list)
+    for passes in combinations_with_replacement(range(events + 1), points):
+        shown = disclosure_curves._round_rates(np.array(passes) / events, events, possible)
+        found[tuple(shown)].append(passes)
+    return found
+
+
+@pytest.mark.parametrize(("events", "points"), [(14, 3), (20, 3), (35, 2), (60, 1), (90, 1)])
+def test_no_curve_is_printed_that_fewer_than_five_passes_share(events: int, points: int) -> None:
+    found = curves_of(events, points)
+    withheld = found.pop((), [])
+    assert len(withheld) * 5 < sum(map(len, found.values()))
+    for passes in found.values():
+        assert len(passes) >= 5
+        assert all(len(set(counts)) >= 2 for counts in zip(*passes, strict=True))
+
+
+def test_without_the_count_of_passes_a_curve_betrays_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disclosure_curves, "LEAST_TABLES", 1)
+    assert min(len(passes) for shown, passes in curves_of(35, 2).items() if shown) >= 5
+    monkeypatch.setattr(disclosure_curves, "_curves_that_fit", lambda *_: 5)
+    assert min(len(passes) for shown, passes in curves_of(35, 2).items() if shown) < 5
+
+
+def test_a_curve_has_at_least_ten_people_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(1)
+    event = np.array([1] * 40 + [0] * 30)
+    chances = generator.random((10, 70)) + 0.3 * event
+    sizes = [(70 + n, 40 + n) for n in range(-2, 3)]
+    roc = roc_grid(chances, event, sizes)
+    assert [x for x, _ in roc] == [0, 50, 100]
+    assert roc_grid(chances, event, []) == []
+    assert roc_grid(chances, event, [(50, 41), *sizes]) == []
+    monkeypatch.setattr(disclosure_curves, "SMALLEST_COUNT", 1)
+    assert (roc_grid(chances, event, sizes)[1][0] - 0) * 30 < 10 * 100
+
+
+def test_without_their_rule_the_points_of_a_curve_betray_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = np.array([1] * 12 + [0] * 120)
+    chances = np.random.default_rng(3).random((10, 132)) + 0.2 * event
+    sizes = [(132, 12)]
+    assert roc_grid(chances, event, sizes) == []  # no step of 5, 10 or 20 % leaves five of 13 possible counts
+    monkeypatch.setattr(disclosure_curves, "CANDIDATES_NEEDED", 1)
+    told = roc_grid(chances, event, sizes)
+    assert any(sum(nearest(tp, 12, 20) == y for tp in range(13)) < 5 for _, y in told[1:-1])
+
+
+def test_the_grid_of_a_curve_depends_on_what_is_printed_alone() -> None:
+    """Otherwise its width would tell on which side of 100 the number of people without the event lies."""
+    generator = np.random.default_rng(2)
+    for people in (148, 149, 150, 151):
+        counts = filter_counts(granted=200, people=people, events=50)
+        event = np.array([1] * 50 + [0] * (people - 50))
+        sizes = possible_sizes(counts, {})
+        assert counts.people == 150
+        assert [x for x, _ in roc_grid(generator.random((10, people)), event, sizes)] == [0, 20, 40, 60, 80, 100]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(10, 60), st.integers(10, 120), st.floats(0, 3), st.integers(0, 2**32 - 1))
+def test_calibration_groups_hold_ten_people_of_both_outcomes(events: int, well: int, signal: float, seed: int) -> None:
+    event = np.array([1] * events + [0] * well)
+    noise = np.random.default_rng(seed).normal(size=(2, events + well))
+    chances = 1 / (1 + np.exp(-(noise + signal * event)))
+    found = calibration_groups(chances, event, Counts(200, None, events, None))
+    if found is not None:
+        step, groups = found
+        smallest = [min(min(event[part].sum(), (1 - event[part]).sum()) for part in parts)
+                    for parts in cuts_that_fit(groups, step, chances, event)]  # fmt: skip
+        assert len(groups) > 1
+        assert max(smallest) >= 10
+    assert calibration_groups(chances, event, Counts(200, None, None, None)) is None
+
+
+def cuts_that_fit(
+    groups: list[tuple[int, int]], step: int, chances: np.ndarray, event: np.ndarray
+) -> list[list[np.ndarray]]:
+    """Every way of joining fifths of the people that would be printed as these groups."""
+    fifths = np.array_split(np.argsort(chances.mean(axis=0), kind="stable"), 5)
+    mean, fitting = chances.mean(axis=0), []
+    for choice in range(2**4):
+        parts = [fifths[0]]
+        for at, fifth in enumerate(fifths[1:]):
+            parts = [*parts, fifth] if choice >> at & 1 else [*parts[:-1], np.concatenate([parts[-1], fifth])]
+        printed = [(percent(float(mean[part].mean()), 5), nearest(int(event[part].sum()), len(part), step))
+                   for part in parts]  # fmt: skip
+        if printed == groups:
+            fitting.append(parts)
+    return fitting
+
+
+def test_without_their_rule_calibration_groups_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    event = (np.arange(100) % 8 == 0).astype(np.int64)
+    chances = np.linspace(0.9, 0.1, 100)[None, :]
+    assert calibration_groups(chances, event, Counts(200, 100, 10, 88)) is None
+    monkeypatch.setattr(disclosure_curves, "SMALLEST_COUNT", 1)
+    assert calibration_groups(chances, event, Counts(200, 100, 10, 88)) is not None
