@@ -411,7 +411,7 @@ def test_a_lease_that_ends_while_it_computes(road: Road, monkeypatch: pytest.Mon
     monkeypatch.setattr("api.attempt.LEASE", 2)
     with playing(road) as scene:
         process = scene.wait_until_it_computes()
-        time.sleep(2)
+        time.sleep(3.5)  # blocks count whole seconds
         assert not select.select([process], [], [], 0)[0]
         road.world.enrol(1)  # the contracts' time is that of the newest block
         assert select.select([process], [], [], SECONDS)[0], "its child goes on computing"
