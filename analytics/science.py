@@ -25,7 +25,6 @@ from analytics.prediction import Layers, Row, evaluate_rows, gather_layers
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
 
 OBSERVATIONS = 2
-HARD = 40  # causal SNPs of the hard set
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": HORIZON_DAYS}
 
 
@@ -58,25 +57,6 @@ def known_truth_report(
         "models": described,
         "gains": [_describe_gain(model, by_name, [cohort.event for cohort in cohorts]) for model in models],
     }  # fmt: skip
-
-
-def order_report(
-    people: int = 2000, variants: int = 400, causal: int = HARD, seeds: int = 5, repeats: int = 1, device: str = "cpu"
-) -> list[dict[str, object]]:
-    """The genes layer of the hard set, all SNPs kept: a network over SNPs in genome order and in shuffled order, and
-    logistic regression, which does not look at the order."""
-    columns = simulate_cohort(20, 0, variants, causal).dosage.shape[1]
-    cohorts = [simulate_cohort(people, seed, variants, causal) for seed in range(seeds)]
-    reports = []
-    for model, order in (("logistic", "genome"), ("cnn", "genome"), ("cnn", "shuffled")):
-        params = _params({model: ["genes"]}, columns, repeats)
-        rows = []
-        for seed, cohort in enumerate(cohorts):
-            mixed = np.random.default_rng(seed).permutation(columns)
-            dosage = cohort.dosage if order == "genome" else cohort.dosage[:, mixed]
-            rows += _evaluate(cohort, dosage, params, device)
-        reports.append({**_describe(rows, cohorts), "order": order})
-    return reports
 
 
 def gse7390_report(

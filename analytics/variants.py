@@ -16,7 +16,6 @@ from analytics.errors import InputsError
 from analytics.params import VariantRules
 from analytics.readers.genotypes import MISSING, Genotypes, Sites
 
-SAME_PERSON = 0.99  # share of identical calls from which two records are one person or identical twins
 LEAST_SHARED = 100  # informative variants that two people must have in common before anything is said
 _INFORMATIVE = 0.05  # smallest frequency of the rarer allele: at rare variants all people agree
 _BLOCK = 4096  # variants of one matrix product
@@ -80,32 +79,6 @@ def hardy_weinberg_p(
             before, chances = (n, a), _chances(n, a)
         p[i] = chances[chances <= chances[(h - a % 2) // 2] * (1 + 1e-9)].sum()
     return np.asarray(np.minimum(p, 1.0)[where.ravel()])
-
-
-def concordance(dosage: NDArray[np.float64], least: float = SAME_PERSON) -> list[tuple[int, int, float]]:
-    """Pairs (i, j, share of identical calls), i < j, of at least `least`: one person twice, or a swapped sample.
-
-    dosage: (n, m) of 0, 1, 2 and NaN, before anything is imputed. Only variants count whose rarer allele has a
-    frequency of at least 5 %, and only pairs with 100 of them. Three genotypes are the corners of an equilateral
-    triangle, so that one product of (n, 2m) gives them all: 1 for identical calls and -1/2 for others.
-    """
-    called = ~np.isnan(dosage)
-    count = np.maximum(called.sum(axis=0), 1)
-    frequency = np.where(called, dosage, 0).sum(axis=0) / (2 * count)
-    columns = np.flatnonzero(np.minimum(frequency, 1 - frequency) >= _INFORMATIVE)
-    n = len(dosage)
-    product, shared = np.zeros((n, n)), np.zeros((n, n))
-    corners = np.array([[1, 0], [-0.5, 0.75**0.5], [-0.5, -(0.75**0.5)], [0, 0]], np.float32)  # the last: missing
-    for start in range(0, len(columns), _BLOCK):
-        part = columns[start : start + _BLOCK]
-        codes = np.where(called[:, part], dosage[:, part], 3).astype(np.int8)
-        points = corners[codes].reshape(n, -1)
-        product += points @ points.T
-        known = called[:, part].astype(np.float32)
-        shared += known @ known.T
-    share = np.divide(2 * product + shared, 3 * shared, out=np.full((n, n), -1.0), where=shared >= LEAST_SHARED)
-    rows, others = np.nonzero(np.triu(share >= least - 1e-6, 1))
-    return [(int(i), int(j), float(share[i, j])) for i, j in zip(rows, others, strict=True)]
 
 
 def _join(files: Sequence[Sites]) -> tuple[dict[bytes, NDArray[np.intp]], int]:

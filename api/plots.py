@@ -75,11 +75,6 @@ def calibration(groups: Sequence[Sequence[float]], name: str) -> str:
     return _svg(figure, name, f"Calibration in percent: {said}; the dashed line is perfect")
 
 
-def flow_chart(steps: Sequence[Mapping[str, Any]], name: str) -> str:
-    """How many people are left after each step ({step, people}); a small step was merged before it came here."""
-    return bars([(str(one["step"]), one.get("people")) for one in steps], name, unit="people left, rounded to 5")
-
-
 def manhattan(hits: Sequence[Mapping[str, Any]], name: str) -> str:
     """-log10 p of the reported variants ({variant "chromosome:position:…", p}) along the genome.
 

@@ -95,7 +95,7 @@ def validate_observations(payload: bytes) -> None:
     """Full check at ingest, before encryption: strict JSON, our profile, then FHIR R4 (fhir.resources R4B
     models).
 
-    Slow (it imports the FHIR models), so runs use `read_observations` alone. Raises PayloadError for every
+    Slow (it imports the FHIR models), so runs read without them (chart.py). Raises PayloadError for every
     defect: the library lets TypeError, KeyError and RecursionError escape on malformed input, and its
     messages quote the input.
     """

@@ -3,7 +3,7 @@
 from typing import Any
 
 from analytics.catalogue import MODELS
-from analytics.science import gse7390_report, known_truth_report, leak_report, noise_report, order_report
+from analytics.science import gse7390_report, known_truth_report, leak_report, noise_report
 
 ROW = {"layer", "model", "accuracy", "auc", "interval", "baseline", "p"}
 
@@ -42,10 +42,3 @@ def test_noise_is_half_and_choosing_outside_the_fold_is_not() -> None:
     assert noise[0]["interval"][0] - 0.05 < 0.5 < noise[0]["interval"][1] + 0.05
     assert leak[0]["auc"] > 0.9
     assert leak[1]["auc"] < 0.65
-
-
-def test_the_order_of_the_variants_is_kept_or_shuffled() -> None:
-    rows: Any = order_report(people=200, variants=100, causal=5, seeds=1)
-    assert [(row["model"], row["order"]) for row in rows] == [
-        ("logistic", "genome"), ("cnn", "genome"), ("cnn", "shuffled")]  # fmt: skip
-    assert rows[1]["auc"] != rows[2]["auc"]

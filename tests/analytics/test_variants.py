@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from analytics.errors import InputsError
 from analytics.readers.genotypes import Genotypes, Sites, build_sites
-from analytics.variants import VariantRules, concordance, hardy_weinberg_p, stack
+from analytics.variants import VariantRules, hardy_weinberg_p, stack
 
 ALL = VariantRules(0.0, 0.0, 0.0, 0, 0, False)
 
@@ -139,32 +139,3 @@ def random_people(n: int, m: int) -> np.ndarray:
     dosage = rng.binomial(2, rng.uniform(0.1, 0.9, m), (n, m)).astype(float)
     dosage[rng.random((n, m)) < 0.03] = np.nan
     return dosage
-
-
-def test_a_person_who_is_there_twice_is_found() -> None:
-    dosage = random_people(30, 5_000)
-    dosage[20] = dosage[4]
-    dosage[20, ::200] = 2 - dosage[4, ::200]
-    ((i, j, share),) = concordance(dosage)
-    both = ~np.isnan(dosage[4]) & ~np.isnan(dosage[20])
-    assert (i, j) == (4, 20)
-    assert share == pytest.approx((dosage[4] == dosage[20])[both].mean(), abs=1e-3)
-
-
-def test_every_share_is_what_counting_gives() -> None:
-    rng = np.random.default_rng(4)
-    dosage = np.where(rng.random((20, 700)) < 0.1, np.nan, rng.integers(0, 3, (20, 700)))
-    found = {(i, j): share for i, j, share in concordance(dosage, least=0.0)}
-    assert len(found) == 190
-    for (i, j), share in found.items():
-        both = ~np.isnan(dosage[i]) & ~np.isnan(dosage[j])
-        assert share == pytest.approx((dosage[i] == dosage[j])[both].mean(), abs=1e-6)
-
-
-def test_rare_variants_make_nobody_the_same() -> None:
-    rare = np.zeros((50, 5_000))
-    rare[np.arange(50), np.arange(50)] = 1
-    assert concordance(rare) == []
-    few = random_people(50, 99)
-    few[1] = few[0]
-    assert concordance(few) == []

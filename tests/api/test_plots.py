@@ -23,7 +23,6 @@ DRAWN: dict[str, Callable[[str], str]] = {
     "auc": lambda name: plots.auc_intervals(ROWS, name),
     "roc": lambda name: plots.roc_curve([(0, 0), (20, 45), (50, 80), (100, 100)], name),
     "calibration": lambda name: plots.calibration([(10, 5), (25, 30), (60, 50)], name),
-    "flow": lambda name: plots.flow_chart([{"step": "age known", "people": 180}, {"step": "seen", "people": 90}], name),
     "manhattan": lambda name: plots.manhattan(HITS, name),
     "qq": lambda name: plots.qq(QUANTILES * 2000, name),
     "timeline": lambda name: plots.timeline([("signed", 0, 0), ("mined", 0, 0.05), ("stopped", 0.05, 0.4)], name),
