@@ -65,14 +65,13 @@ def check_records(sources: Sequence[Source]) -> None:
     from analytics.errors import PayloadError
     from analytics.readers.chart import read_chart
     from analytics.readers.expression import read_expression
-    from analytics.readers.observations import read_observations, validate_observations
+    from analytics.readers.observations import validate_observations
 
     for source in sources:
         try:
             if source.category == CATEGORIES["expression"]:
                 read_expression(source.payload)
             elif source.category == CATEGORIES["observations"]:
-                read_observations(source.payload, source.subject.hex())
                 validate_observations(source.payload)
                 read_chart({source.category: source.payload}, source.subject.hex())
             else:
