@@ -10,7 +10,7 @@ from importlib import metadata
 from statistics import median
 from typing import Any
 
-LIBRARIES = ("volens", "cryptography", "cyvcf2", "numpy", "scikit-learn", "torch", "web3")
+LIBRARIES = ("volens", "cryptography", "cyvcf2", "numpy", "scikit-learn", "torch", "urllib3")
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -1,4 +1,4 @@
-"""One person's variants: a governed read beside a plain one of the same file, and the packed record beside the file.
+"""People's variants: a governed read beside a plain one of the same file, and packed records beside the files.
 
 Governed: the object's hash is compared with the ledger's, its key put together and checked, and it is decrypted and
 parsed. Plain: the same bytes lie unencrypted in the same bucket and are parsed.
@@ -23,11 +23,13 @@ from governance.envelope import Label, WrappedShare
 from governance.vault import Bucket, Shares, open_record, seal_records
 
 VARIANTS = 20_000
+PEOPLE = 5  # read one after another, as a run does
 
 
 def measure_reads(bucket: Bucket, pairs: int) -> dict[str, Any]:
     """governed / plain read from the bucket and from memory; parse / read of a packed record, and of a file's first."""
-    source, packed = _one_person()
+    sources, packed = _simulate_people()
+    source = sources[0]
     identity, record, subject, dataset = (secrets.token_bytes(32) for _ in range(4))
     label = Label(identity, record, subject, dataset, CATEGORIES["germline-variants"], 1)
     held: list[Shares] = []
@@ -43,35 +45,37 @@ def measure_reads(bucket: Bucket, pairs: int) -> dict[str, Any]:
         return open_record(blob, sealed.ciphertext_hash, label, held[0])
 
     known: dict[bytes, Sites] = {}
-    read_genotypes(packed, known)
     return {
         "vcf_read": race(lambda: _parse(opened(bucket.get(governed))), lambda: _parse(bucket.get(plain)), pairs),
         "vcf_read_in_memory": race(lambda: _parse(opened(sealed.blob)), lambda: _parse(source), pairs),
         # People of one file share their list of sites: it is read with the first of them.
-        "vcf_parse_over_packed": race(lambda: _parse(source), lambda: read_genotypes(packed, known), pairs),
-        "vcf_parse_over_first_packed": race(lambda: _parse(source), lambda: read_genotypes(packed, {}), pairs),
+        "vcf_parse_over_packed": race(
+            lambda: _parse(*sources), lambda: [read_genotypes(one, known) for one in packed], pairs
+        ),
+        "vcf_parse_over_first_packed": race(lambda: _parse(source), lambda: read_genotypes(packed[0], {}), pairs),
     }
 
 
-def _one_person() -> tuple[bytes, bytes]:
-    """(source VCF, packed genotypes) of one simulated person, as an ingest writes them."""
-    cohort = simulate_cohort(2, 1, VARIANTS)
+def _simulate_people() -> tuple[list[bytes], list[bytes]]:
+    """(source VCFs, packed genotypes) of simulated people, as an ingest writes them."""
+    names = [f"P{i}" for i in range(PEOPLE)]
     whole = os.memfd_create("cohort")
-    os.write(whole, write_vcf(cohort, ["A", "B"]))
-    made: list[bytes] = []
-    people = {"A": "0" * 64, "B": "1" * 64}
-    split_vcf(whole, people, build=BUILD, sink=lambda _, *payloads: made.extend(payloads))
+    os.write(whole, write_vcf(simulate_cohort(PEOPLE, 1, VARIANTS), names))
+    made: list[tuple[bytes, ...]] = []
+    people = {name: f"{i:064x}" for i, name in enumerate(names)}
+    split_vcf(whole, people, build=BUILD, sink=lambda _, *payloads: made.append(payloads))
     os.close(whole)
-    return made[0], made[1]
+    return [source for source, _ in made], [packed for _, packed in made]
 
 
-def _parse(source: bytes) -> None:
-    """Every call, depth and quality of a VCF in memory."""
-    descriptor = os.memfd_create("source")
-    os.write(descriptor, source)
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    for record in VCF(descriptor):
-        record.genotype.array()
-        record.format("DP")
-        record.format("GQ")
-    os.close(descriptor)
+def _parse(*sources: bytes) -> None:
+    """Every call, depth and quality of VCFs in memory."""
+    for source in sources:
+        descriptor = os.memfd_create("source")
+        os.write(descriptor, source)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        for record in VCF(descriptor):
+            record.genotype.array()
+            record.format("DP")
+            record.format("GQ")
+        os.close(descriptor)

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, cast
 
 import rlp
-from eth_abi.abi import decode
+import urllib3
+from eth_abi.abi import decode, encode
 from eth_utils.abi import function_abi_to_4byte_selector
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
-from web3 import HTTPProvider, Web3
-from web3.types import RPCEndpoint
 
 from chain.artifacts import CONTRACTS, load
 from chain.errors import ChainError, IdentityMismatch, LedgerDown, Refused
@@ -34,18 +34,20 @@ class Node:
 
     def __init__(self, url: str, timeout: float = 10.0) -> None:
         self.url = url
-        self._provider = HTTPProvider(url, request_kwargs={"timeout": timeout}, exception_retry_configuration=None)
+        self._pool = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=4)
 
     def call(self, method: str, params: list[Any]) -> Any:
         """The result of one request; raises LedgerDown, Refused (a revert) or ChainError."""
+        request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         try:
-            answer = self._provider.make_request(RPCEndpoint(method), params)
-        except (OSError, ValueError) as error:  # requests' errors are OSErrors
-            raise LedgerDown(
-                f"the ledger does not answer ({type(error).__name__})", "start it: volens serve, then try again"
-            ) from None
+            response = self._pool.request("POST", self.url, json=request)
+            answer = response.json() if response.status == 200 else {}
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
+            raise _down(type(error).__name__) from None
         if "error" in answer:
             raise _refusal(cast("Mapping[str, Any]", answer["error"]))
+        if "result" not in answer:
+            raise _down(f"status {response.status}")
         return answer["result"]
 
 
@@ -57,8 +59,6 @@ class Ledger:
         self.identity = identity
         self.domain: Domain = domain_of(identity)
         self._transactor = transactor
-        web3 = Web3()
-        self._contracts = {name: web3.eth.contract(abi=load(name).abi) for name in CONTRACTS}
 
     @classmethod
     def connect(
@@ -85,14 +85,14 @@ class Ledger:
 
     def encode(self, contract: str, function: str, *arguments: Any) -> bytes:
         """Calldata of one call."""
-        return bytes.fromhex(self._contracts[contract].encode_abi(function, list(arguments))[2:])
+        entry = _function(contract, function)
+        return function_abi_to_4byte_selector(cast("Any", entry)) + encode(_types(entry["inputs"]), arguments)
 
     def read(self, contract: str, function: str, *arguments: Any, block: str = "latest") -> Any:
         """The decoded answer of a view, at the newest block unless told otherwise."""
         data = "0x" + self.encode(contract, function, *arguments).hex()
         raw = self.node.call("eth_call", [{"to": self.domain.contracts[contract], "data": data}, block])
-        entry = next(e for e in load(contract).abi if e["type"] == "function" and e["name"] == function)
-        values = decode([_signature(output) for output in entry["outputs"]], bytes.fromhex(raw[2:]))
+        values = decode(_types(_function(contract, function)["outputs"]), bytes.fromhex(raw[2:]))
         return values[0] if len(values) == 1 else values
 
     def head(self) -> tuple[int, bytes]:
@@ -154,12 +154,11 @@ def deploy(
         "ConsentRegistry": [salt, permits, trail],
         "AccessLedger": [salt, permits, consents, trail, cohort_floor, MAX_LEASE],
     }
-    web3 = Web3()
     first = None
     for name, given in arguments.items():
         artifact = load(name)
-        contract = web3.eth.contract(abi=artifact.abi, bytecode=artifact.bytecode)
-        receipt = transactor.send(None, bytes.fromhex(contract.constructor(*given).data_in_transaction[2:]))
+        inputs = next(entry["inputs"] for entry in artifact.abi if entry["type"] == "constructor")
+        receipt = transactor.send(None, artifact.bytecode + encode(_types(inputs), given))
         first = first if first is not None else receipt.block
     found = []
     for name, address in zip(CONTRACTS, (trail, permits, consents, accesses), strict=True):
@@ -188,10 +187,22 @@ def created_at(sender: str, nonce: int) -> str:
     return to_checksum_address(keccak(rlp.encode([bytes.fromhex(sender[2:]), nonce]))[12:])
 
 
-def _signature(entry: Mapping[str, Any]) -> str:
-    if entry["type"].startswith("tuple"):
-        return f"({','.join(_signature(inner) for inner in entry['components'])}){entry['type'].removeprefix('tuple')}"
-    return str(entry["type"])
+@cache
+def _function(contract: str, function: str) -> dict[str, Any]:
+    return next(entry for entry in load(contract).abi if entry["type"] == "function" and entry["name"] == function)
+
+
+def _types(entries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """ABI parameters as the type strings of eth_abi."""
+    return [
+        f"({','.join(_types(entry['components']))}){entry['type'].removeprefix('tuple')}"
+        if entry["type"].startswith("tuple") else str(entry["type"])
+        for entry in entries
+    ]
+
+
+def _down(what: str) -> LedgerDown:
+    return LedgerDown(f"the ledger does not answer ({what})", "start it: volens serve, then try again")
 
 
 def _refusal(error: Mapping[str, Any]) -> ChainError:
@@ -201,7 +212,7 @@ def _refusal(error: Mapping[str, Any]) -> ChainError:
         for name in CONTRACTS:
             for entry in load(name).abi:
                 if entry["type"] == "error" and function_abi_to_4byte_selector(cast("Any", entry)).hex() == data[2:10]:
-                    values = decode([_signature(i) for i in entry["inputs"]], bytes.fromhex(data[10:]))
+                    values = decode(_types(entry["inputs"]), bytes.fromhex(data[10:]))
                     fields = {i["name"]: _shown(v) for i, v in zip(entry["inputs"], values, strict=True)}
                     return Refused(entry["name"], fields, "the ledger's rules do not allow this")
         return Refused("Reverted", {}, "the contract refused without a name")

@@ -36,10 +36,10 @@ def test_a_packed_record_reads_a_hundred_times_as_fast(
     """benchmarks.md: at least 100 times. Beside it the governed read, whose bound only an idle machine can judge."""
     bucket = Bucket("bench", bucket_process.url)
     bucket.create()
-    found = measure_reads(bucket, pairs=9)
+    found = measure_reads(bucket, pairs=7)
     assert found["vcf_parse_over_packed"]["high"] >= 100  # the machine may be busy: its best turn
     assert 0 < found["vcf_read"]["low"] <= found["vcf_read"]["ratio"] <= 1.5
-    assert found["vcf_read"]["pairs"] == 9
+    assert found["vcf_read"]["pairs"] == 7
     with capsys.disabled():
         print(f"\ngoverned / plain read {found['vcf_read']['ratio']}, "
               f"parse / packed {found['vcf_parse_over_packed']['ratio']}")  # fmt: skip

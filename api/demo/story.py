@@ -125,7 +125,7 @@ def _age() -> float:
 
 
 def _versions() -> dict[str, str]:
-    wanted = ("volens", "cryptography", "web3", "scikit-learn", "google-cloud-storage", "fastapi")
+    wanted = ("volens", "cryptography", "urllib3", "scikit-learn", "google-cloud-storage", "fastapi")
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in wanted}}
 
 

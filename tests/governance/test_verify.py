@@ -950,9 +950,9 @@ class Open:
             else [world.subjects[self.subjects[int(n)]].sign(world.ledger.domain, row.kind, message) for n in names]
         )
         arguments = [message_tuple(row.kind, message), *row.rest(self, signed)]
-        data = world.ledger._contracts[row.contract].encode_abi(row.function, arguments)
+        data = world.ledger.encode(row.contract, row.function, *arguments)
         tx = verify.Transaction(
-            bytes(32), fold.place[0] + 1, 0, fold.identity.contracts[row.contract][0], bytes.fromhex(data[2:])
+            bytes(32), fold.place[0] + 1, 0, fold.identity.contracts[row.contract][0], data
         )
         said = words(bytes.fromhex(world.people[names[0]].address[2:])) * 8 if names[0] in world.people else b""
         logs = [

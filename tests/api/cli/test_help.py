@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-HEAVY = ("torch", "sklearn", "web3", "fastapi", "sqlalchemy", "eth_account", "pydantic", "httpx", "numpy",
+HEAVY = ("torch", "sklearn", "urllib3", "eth_abi", "fastapi", "sqlalchemy", "eth_account", "pydantic", "httpx", "numpy",
          "cryptography")
 GROUPS = ("keys", "enrol", "consent", "access", "dataset", "permit", "run", "review", "result", "trail")
 
