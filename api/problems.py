@@ -23,6 +23,7 @@ from governance.errors import (
     BucketUnavailable,
     DecisionPending,
     GovernanceError,
+    LedgerBehind,
     LedgerInconsistent,
     NotAllowed,
     NotFound,
@@ -155,6 +156,8 @@ def problem_of(error: Exception) -> JSONResponse:
         return problem_of(unread) if isinstance(unread, Malformed | BodyTooLarge) else _of_http(error.status_code)
     if isinstance(error, Malformed):
         return problem(400, _sentence(str(error)), "Send strict JSON: UTF-8, whole numbers, no key twice.")
+    if isinstance(error, LedgerBehind):
+        return problem(503, _sentence(str(error)), _sentence(error.hint), reason="ledger-behind")
     if isinstance(error, Finding | LedgerInconsistent):
         return problem(503, "The ledger's record does not add up, so nothing is served from it.",
                        "Let an auditor verify the trail.", reason="identity")

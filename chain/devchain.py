@@ -37,7 +37,8 @@ class DevChain:
 
     @classmethod
     def start(cls, folder: Path, port: int = 0, *, anvil: str | None = None, genesis_time: int | None = None,
-              relax_isolation: bool = False, timeout: float = 120.0) -> DevChain:
+              relax_isolation: bool = False, timeout: float = 120.0,
+              snapshot_seconds: float | None = None) -> DevChain:
         """Starts on `folder` (a new ledger if it is empty, else the one in it) and waits until it is healthy.
 
         Port 0 takes a free one. Times in seconds. Call from a thread that lives as long as the chain should:
@@ -49,6 +50,7 @@ class DevChain:
         argv += ["--anvil", anvil] if anvil else []
         argv += ["--genesis-time", str(genesis_time)] if genesis_time is not None else []
         argv += ["--relax-isolation"] if relax_isolation else []
+        argv += ["--snapshot-seconds", str(snapshot_seconds)] if snapshot_seconds is not None else []
         with (folder / _LOG).open("wb") as log:
             process = subprocess.Popen(
                 tether(argv, number=signal.SIGTERM), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -1,6 +1,7 @@
 """The only door to the dev chain: an allow-list of read methods, and one journaled write at a time.
 
     python -m chain.gateway --folder DIR --port P [--genesis-time T] [--anvil PATH] [--relax-isolation]
+        [--snapshot-seconds S]
 
 Standard library only. JSON-RPC 2.0 over HTTP on 127.0.0.1; anvil itself has no network (chain/node.py).
 Prints `ready http://127.0.0.1:PORT` once it serves; a refusal to start is a plain sentence on stderr, code 1.
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from chain.errors import ChainError
 from chain.node import Node, NodeGone, NodeRefused, Wire, find_anvil
-from chain.writer import SERVER_ERROR, Writer, open_chain
+from chain.writer import SERVER_ERROR, SNAPSHOT_SECONDS, Writer, open_chain
 
 READS = frozenset({
     "eth_chainId", "eth_blockNumber", "eth_getBlockByNumber", "eth_getBlockByHash",
@@ -251,11 +252,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--genesis-time", type=int)
     parser.add_argument("--anvil")
     parser.add_argument("--relax-isolation", action="store_true")
+    parser.add_argument("--snapshot-seconds", type=float, default=SNAPSHOT_SECONDS,
+                        help="time spent on blocks until the state is saved again")
     chosen = parser.parse_args(arguments)
     os.umask(0o077)
     try:
         anvil = find_anvil(chosen.anvil, Path.cwd())
-        node, writer = open_chain(chosen.folder, anvil, chosen.genesis_time, not chosen.relax_isolation, _now)
+        node, writer = open_chain(chosen.folder, anvil, chosen.genesis_time, not chosen.relax_isolation, _now,
+                                  chosen.snapshot_seconds)
         try:
             return serve(node, writer, chosen.port)
         finally:

@@ -103,7 +103,10 @@ class Ledger:
     def block(self, number: int | str = "latest") -> dict[str, Any]:
         """A raw block header with its transaction hashes."""
         tag = hex(number) if isinstance(number, int) else number
-        return dict(self.node.call("eth_getBlockByNumber", [tag, False]))
+        found = self.node.call("eth_getBlockByNumber", [tag, False])
+        if found is None:
+            raise ChainError("the node has no such block", "look at its newest block")
+        return dict(found)
 
     def now(self) -> int:
         """Seconds of the newest block: the time the contracts decide by."""

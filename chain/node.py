@@ -114,13 +114,17 @@ class Wire:
 class Node:
     """A running anvil. Started by the main thread: it is killed when that thread ends, however it ends."""
 
-    def __init__(self, folder: Path, anvil: str, genesis_time: int, isolated: bool) -> None:
-        """`folder` is made 0700 by the caller. Raises NoNamespaces, NodeNotStarted."""
+    def __init__(self, folder: Path, anvil: str, genesis_time: int, isolated: bool, state: Path | None = None) -> None:
+        """Begins with its genesis, or with a dumped state. `folder` is made 0700 by the caller.
+
+        Raises NoNamespaces, NodeNotStarted.
+        """
         if isolated:
             require_namespaces()
         self.folder, self.isolated = folder, isolated
         (folder / _SOCKET).unlink(missing_ok=True)
         argv = [anvil, *FLAGS, "--ipc", _SOCKET, "--timestamp", str(genesis_time)]
+        argv += ["--load-state", str(state.resolve())] if state else []
         if not isolated:
             argv += ["--port", "0"]         # two chains of one host would fight for 8545
         with (folder / "anvil.log").open("wb") as log:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +14,10 @@ from typing import cast
 from chain.errors import ChainError
 from chain.journal import REFUSED, Entry, Journal
 from chain.node import Node, NodeGone, NodeRefused
+from chain.snapshots import Snapshots
 
+SNAPSHOT_SECONDS = 1.0  # of mining between two snapshots, about what a restart then takes
+DUMP_SHARE = 10         # ... and at least so many times what the last snapshot took
 IDLE_SECONDS = 10       # a head older than this is renewed by an empty block: leases run on block time
 SERVER_ERROR = -32000   # JSON-RPC's code for what the server itself refuses
 
@@ -40,20 +45,36 @@ class Writer:
     Blocks of one second share its timestamp, so that block time never runs ahead of the clock.
     """
 
-    def __init__(self, node: Node, journal: Journal, clock: Callable[[], int]) -> None:
-        self._node, self._journal, self._clock = node, journal, clock
+    def __init__(self, node: Node, journal: Journal, snapshots: Snapshots, clock: Callable[[], int],
+                 snapshot_seconds: float = SNAPSHOT_SECONDS) -> None:
+        self._node, self._journal, self._snapshots, self._clock = node, journal, snapshots, clock
+        self._snapshot_seconds = snapshot_seconds
         self._wire = node.connect()
         self._lock = threading.Lock()
         self._unsettled = False     # a write is journaled and its outcome is not
+        self._writes = 0            # in the journal, and done
+        self._mining = self._dumping = 0.0      # seconds: since the last snapshot, and for it
+        self._saving = threading.Lock()
         # anvil would mine when it likes and keep a transaction with a nonce gap for later: neither replays.
         self._wire.call("evm_setAutomine", False)
         self.head = self._read_head()[0]
 
-    def replay(self) -> None:
-        """Makes all journaled blocks again. Raises HistoryDiffers at the first that is not as recorded."""
+    def replay(self, done: int = 0) -> None:
+        """Makes the journaled blocks again; the node holds the first `done` writes already.
+
+        Raises HistoryDiffers at the first block that is not as recorded.
+        """
+        recorded = self.head.hash
         with self._lock:
             for entry in self._journal.entries():
-                self._repeat(entry)
+                self._writes += 1
+                if self._writes > done:
+                    if recorded != self.head.hash:
+                        raise self._differs()
+                    self._repeat(entry)
+                    recorded = self.head.hash
+                elif entry.outcome not in (None, REFUSED):
+                    recorded = entry.outcome
 
     def send(self, raw: str) -> str:
         """Mines one raw signed transaction (0x-hex) and returns its hash.
@@ -70,6 +91,7 @@ class Writer:
             if included != [sent]:
                 self._empty_pool()
             self._settle(self.head.hash)
+        self._snapshot_when_due()
         if included != [sent]:
             raise NodeRefused({"code": SERVER_ERROR, "message": "the transaction is not valid on this chain"})
         return sent
@@ -97,6 +119,7 @@ class Writer:
             raise NodeGone("the chain node has stopped")
         at = max(self._clock(), self.head.time)
         self._journal.append(at, raw)
+        self._writes += 1
         self._unsettled = True
         try:
             yield at
@@ -119,9 +142,31 @@ class Writer:
 
     def _mine(self, at: int) -> list[str]:
         """Makes the next block from the pool; returns the hashes of its transactions."""
+        began = time.monotonic()
         self._wire.call("evm_mine", hex(at))
         self.head, included = self._read_head()
+        self._mining += time.monotonic() - began
         return included
+
+    def _snapshot_when_due(self) -> None:
+        due = self._mining > max(self._snapshot_seconds, DUMP_SHARE * self._dumping)
+        if due and self._saving.acquire(blocking=False):
+            threading.Thread(target=self._snapshot, daemon=True).start()
+
+    def _snapshot(self) -> None:
+        """Dumps between two writes, and saves while others go on. One that fails costs time at a restart only."""
+        try:
+            with self._lock:
+                if self._unsettled:
+                    return
+                began, writes = time.monotonic(), self._writes
+                dump = str(self._wire.call("anvil_dumpState"))
+                self._mining, self._dumping = 0.0, time.monotonic() - began
+            self._snapshots.save(writes, dump)
+        except (ChainError, OSError) as error:
+            print(f"no snapshot: {error}", file=sys.stderr, flush=True)
+        finally:
+            self._saving.release()
 
     def _repeat(self, entry: Entry) -> None:
         if entry.outcome == REFUSED:
@@ -154,26 +199,38 @@ class Writer:
             "use the same anvil as before, restore the folder, or start a new ledger in an empty one")
 
 
-def open_chain(folder: Path, anvil: str, genesis_time: int | None, isolated: bool,
-               clock: Callable[[], int]) -> tuple[Node, Writer]:
+def open_chain(folder: Path, anvil: str, genesis_time: int | None, isolated: bool, clock: Callable[[], int],
+               snapshot_seconds: float = SNAPSHOT_SECONDS) -> tuple[Node, Writer]:
     """Starts anvil on `folder` (made 0700) and replays its journal. Raises ChainError."""
     if genesis_time is not None and genesis_time > clock():
         raise GenesisDiffers("the genesis time lies in the future", "name one that has passed, or none")
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     journal = Journal(folder / "journal.jsonl", clock() if genesis_time is None else genesis_time)
+    snapshots = Snapshots(folder)
+
+    def start(path: Path | None, done: int) -> tuple[Node, Writer]:
+        node = Node(folder, anvil, journal.genesis_time, isolated, path)
+        try:
+            writer = Writer(node, journal, snapshots, clock, snapshot_seconds)
+            writer.replay(done)
+        except ChainError:
+            node.stop()
+            raise
+        return node, writer
+
     try:
         if genesis_time not in (None, journal.genesis_time):
             raise GenesisDiffers("this folder holds a chain that began at another time",
                                  "leave the genesis time out, or name an empty folder")
-        node = Node(folder, anvil, journal.genesis_time, isolated)
-        try:
-            writer = Writer(node, journal, clock)
-            writer.replay()
-        except ChainError:
-            node.stop()
-            raise
+        # Only a block of the journal proves the state that it was made from.
+        blocks = (n for n, entry in enumerate(journal.entries(), 1) if entry.outcome not in (None, REFUSED))
+        for found in snapshots.before(max(blocks, default=0)):
+            try:
+                return start(found.path, found.writes)
+            except ChainError as error:
+                print(f"{found.path.name} is not used: {error}", file=sys.stderr, flush=True)
+        return start(None, 0)
     except ChainError:
         journal.close()
         raise
-    return node, writer

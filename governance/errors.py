@@ -159,5 +159,9 @@ class LedgerInconsistent(GovernanceError):
     """The node's events do not follow from its transactions: somebody altered one of them."""
 
 
+class LedgerBehind(LedgerInconsistent):
+    """The node has lost a block that it showed before: restored from an older copy, or rewritten."""
+
+
 class DatabaseOfAnotherLedger(GovernanceError):
     """The database's rows were derived from another ledger."""

@@ -24,6 +24,7 @@ from governance import rows
 from governance.errors import (
     BucketUnavailable,
     DatabaseOfAnotherLedger,
+    LedgerBehind,
     LedgerInconsistent,
     ObjectAltered,
     ObjectMissing,
@@ -65,6 +66,7 @@ class Projection:
         self.states: dict[bytes, State] = {}
         self.params: dict[bytes, str] = {}
         self._next = self.fold.identity.deploy_block
+        self._newest = b""  # the hash of the newest block folded
         self._lists: dict[bytes, list[Leaf]] = {}  # by ingest
         self._waiting: set[bytes] = set()  # ingests whose leaf list the bucket did not hand out yet
 
@@ -82,10 +84,13 @@ class Projection:
     def sync(self) -> int:
         """Fold and write everything up to the newest block, and return its number.
 
-        Raises LedgerDown, LedgerInconsistent; the rows stay at the last whole block.
+        Raises LedgerDown, LedgerInconsistent, LedgerBehind; the rows stay at the last whole block.
         """
         with self._lock:
-            last = int(self._ledger.block("latest")["number"], 16)
+            newest = parse_block(self._ledger.block("latest"))
+            last = newest.number
+            if newest.hash != self._newest:
+                self._check_continuity(last)
             try:
                 while self._next <= last:
                     self._take(self._next, min(last, self._next + _PAGE - 1))
@@ -99,7 +104,20 @@ class Projection:
             if self._waiting:
                 with self._engine.begin() as connection:
                     self._write_records(connection)
+            self._newest = newest.hash
             return last
+
+    def _check_continuity(self, last: int) -> None:
+        """The newest block that rows stand on is still there, as it was."""
+        with self._engine.connect() as connection:
+            newest = connection.execute(select(blocks).order_by(blocks.c.number.desc()).limit(1)).first()
+        gone = newest is not None and (
+            newest.number > last or parse_block(self._ledger.block(newest.number)).hash.hex() != newest.hash
+        )
+        if gone or last < self._next - 1:
+            self._start()
+            raise LedgerBehind("the ledger has lost blocks that it showed before",
+                               "stop, and restore the newest copy of the ledger's folder")
 
     def _take(self, first: int, last: int) -> None:
         """One page of blocks: fold all of it, then write what it touched."""

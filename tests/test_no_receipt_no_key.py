@@ -30,7 +30,7 @@ from governance.envelope import (
     read_header,
     split_key,
 )
-from governance.errors import BrokerRefused, BrokerUnavailable
+from governance.errors import BrokerRefused, BrokerUnavailable, LedgerBehind
 from governance.ingest import Source, encrypt, leaves_root
 from governance.keys import new_pair
 from governance.vault import open_record
@@ -267,6 +267,34 @@ def test_ledger_stopped_means_no_fetch_and_no_key(tmp_path: Path, bucket_process
         assert road.fetches() == fetches
         assert not (tmp_path / "broker" / "journal.jsonl").read_text()
         road.close()
+
+
+def test_a_ledger_restored_from_an_older_copy_gets_no_key(tmp_path: Path, bucket_process: Any) -> None:
+    """It is behind a receipt: nobody knows what it lost, a withdrawal perhaps. Also after everything is restarted."""
+    folder = tmp_path / "chain"
+    with DevChain.start(folder) as chain:
+        road = Road.build(tmp_path, chain, bucket_process, people=3)
+        older = (folder / "journal.jsonl").read_bytes()
+        question = authorised(road)
+        worker = road.worker()
+        worker.projection.sync()
+        question.ask()
+    (folder / "journal.jsonl").write_bytes(older)
+    with DevChain.start(folder, chain.port):
+        authorised(road)  # the same steps again: as many blocks, and other ones
+        restarted = Broker(tmp_path / "broker", chain.url, dict(road.world.ledger.identity), lambda: int(time.time()))
+        for broker in (road.broker, restarted):
+            with pytest.raises(Refusal) as refusal:
+                broker.witness()
+            assert refusal.value.reason == 71
+        with pytest.raises(BrokerRefused, match="lost a block") as refused:
+            question.ask()
+        assert refused.value.reason.slug == "ledger-behind"
+        for projection in (worker.projection, road.projection()):
+            with pytest.raises(LedgerBehind, match="lost blocks"):
+                projection.sync()
+    assert len(road.journal()) == 1
+    road.close()
 
 
 def test_another_ledger_behind_the_same_address(road: Road, devchain: DevChain, tmp_path: Path) -> None:

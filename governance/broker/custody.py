@@ -1,7 +1,8 @@
 """Custody: wraps key shares for whoever brings them, lets them out only against a mined, still valid receipt.
 
 For `/pieces`, in this order, all of it read from the broker's own fold at its newest head:
-1. the ledger is the pinned one and its record adds up (65), and it answers (64);
+1. the ledger is the pinned one and its record adds up (65), it answers (64), and it has lost no block that an earlier
+   answer stood on (71);
 2. the receipt is mined (66), of this run (67), the newest attempt (68), for this worker key (69), its lease running and
    its output not yet sealed (70), permit (33-35), analyst (36) and worker (37) still live, the run not cancelled (43);
 3. every record is registered in the permit's dataset (72), in its latest version (73), its person granted in this
@@ -24,7 +25,7 @@ from chain.errors import SignatureMalformed
 from chain.signatures import address_of, domain_of, recover, sign
 from governance.broker.journal import Journal
 from governance.broker.leaves import Leaf, LeafLists
-from governance.broker.node import Head, Node, NodeDown, OtherLedger
+from governance.broker.node import Head, LedgerBehind, Node, NodeDown, OtherLedger
 from governance.envelope import (
     SHARES,
     Piece,
@@ -43,18 +44,16 @@ from governance.envelope import (
     wrap_share,
 )
 from governance.errors import GovernanceError
-from governance.keys import FileKeyProvider, create_private, load_pair, new_pair, read_private, replace_private
+from governance.keys import FileKeyProvider, create_private, load_pair, new_pair, read_private
 from governance.verify import (
     Attempt,
     Malformed,
     Run,
     canonical,
-    canonical_json,
     identity_id,
     number,
     part,
     raw,
-    strict_json,
 )
 
 ANALYST, CHECKER, WORKER, DAY = 4, 5, 10, 86_400
@@ -106,7 +105,7 @@ class Broker:
         self._exchange, self.exchange_key = load_pair(read_private(folder / "exchange", 32))
         self._provider = FileKeyProvider(folder / "provider")
         self._domain = domain_of(identity)
-        self._node = Node(node_url, identity, clock)
+        self._node = Node(node_url, identity, clock, folder / "seen.json")
         self._me = bytes.fromhex(self.address[2:])
         self._journal = Journal(folder / "journal.jsonl", self._statement)
         self._leaves = LeafLists(folder / "leaves")
@@ -137,12 +136,7 @@ class Broker:
         """The trail's head as this broker sees it, signed; never a lower or another one than before."""
         with self._lock:
             head = self._follow()
-            path = self._folder / "witnessed.json"
-            if path.exists():
-                last: Any = strict_json(path.read_bytes())
-                if head.count < last["count"] or (head.count == last["count"] and head.value.hex() != last["head"]):
-                    raise Refusal(65)
-            replace_private(path, canonical_json({"count": head.count, "head": head.value.hex()}))
+            self._node.stand_for(head)
             message = {"identity": self._node.identity_id, "block": head.block.number, "blockHash": head.block.hash,
                        "count": head.count, "head": head.value}
             signature = sign(self._wallet, self._domain, "Witness", message)
@@ -224,6 +218,8 @@ class Broker:
             raise Refusal(64) from None
         except OtherLedger:
             raise Refusal(65) from None
+        except LedgerBehind:
+            raise Refusal(71) from None
 
     def _attempt_of(self, run: bytes, attempt: int, tx: bytes | None) -> Attempt:
         attempts = self._node.fold.attempts
@@ -324,6 +320,7 @@ class Broker:
         )
         sealed = seal_message(key, info, encode_pieces(self._me, pieces))
         subjects = sorted({owner.hex() for _, owner in owners}) if kind == "pieces" else []
+        self._node.stand_for(head)
         self._journal.append({
             "kind": kind, "run": run.hex(), "attempt": attempt, "tx": tx.hex(), "block": head.block.number,
             "head": head.value.hex(), "subjects": subjects, "records": [[r.hex(), v] for r, v in records],

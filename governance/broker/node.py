@@ -1,7 +1,7 @@
 """The broker's own view of the ledger: raw JSON-RPC, every signature checked, never a step back.
 
 1. The node must hold the pinned ledger: chain id and genesis block.
-2. The block folded last must still be there with the same hash.
+2. The newest block ever believed must still be there with the same hash, also after a restart.
 3. Every transaction since is executed again by the fold, with every signature that leads to an access checked.
 4. The fold's own head must be what `Trail.head()` says.
 5. The newest block must be young: an idle or stuck node cannot show that a consent is still live.
@@ -13,21 +13,26 @@ import http.client
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from governance.keys import replace_private
 from governance.verify import (
     Block,
     Finding,
     Fold,
     Malformed,
+    canonical_json,
     identity_id,
     load_crypto,
     number,
     parse_block,
     parse_log,
     parse_transaction,
+    part,
     raw,
+    strict_json,
 )
 
 MAX_AGE = 60  # seconds between the newest block and the broker's clock, either way
@@ -43,6 +48,10 @@ class OtherLedger(Exception):
     """The node shows another ledger than the pinned one, or one whose record does not add up."""
 
 
+class LedgerBehind(Exception):
+    """The node has lost a block that the broker has stood for: it was restored from an older copy, or rewritten."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """Where the broker stands: the newest block it folded, and the trail's value there."""
@@ -55,7 +64,9 @@ class Head:
 class Node:
     """Follows one node; not safe for threads, the caller holds a lock."""
 
-    def __init__(self, url: str, identity: dict[str, Any], clock: Callable[[], int], timeout: float = 5.0) -> None:
+    def __init__(self, url: str, identity: dict[str, Any], clock: Callable[[], int],
+                 seen: Path, timeout: float = 5.0) -> None:
+        """seen: where the newest block that an answer stood on is kept, whatever becomes of this process."""
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
         self._timeout = timeout
@@ -66,15 +77,26 @@ class Node:
         self._crypto = load_crypto(self.fold.identity)
         self._addresses = ["0x" + address.hex() for address, _ in self.fold.identity.contracts.values()]
         self._last: Block | None = None  # folded up to here
-        self._seen: Block | None = None  # the newest block ever believed: outlives a fold that is begun anew
+        self._path = seen
+        self._seen = self._read_seen()  # number and hash; outlives a fold that is begun anew
         self._known = False
 
     def follow(self) -> Head:
-        """Fold everything up to the newest block. Raises NodeDown, OtherLedger."""
+        """Fold everything up to the newest block. Raises NodeDown, OtherLedger, LedgerBehind."""
         try:
             return self._follow_or_reset()
         except OtherLedger:  # a node may show a block a moment before its logs: only what stays wrong is another ledger
             return self._follow_or_reset()
+
+    def stand_for(self, head: Head) -> None:
+        """Keep the block that an answer stands on, on disk before the answer leaves."""
+        replace_private(self._path, canonical_json({"block": head.block.number, "hash": head.block.hash.hex()}))
+
+    def _read_seen(self) -> tuple[int, bytes] | None:
+        if not self._path.exists():
+            return None
+        kept = strict_json(self._path.read_bytes())
+        return number(part(kept, "block")), raw(part(kept, "hash"), 32)
 
     def _follow_or_reset(self) -> Head:
         try:
@@ -89,10 +111,10 @@ class Node:
             raise NodeDown("the newest block and the broker's clock differ by more than a minute")
         if not self._known:
             self._check_ledger()
-        if self._seen is not None and newest.number < self._seen.number:
-            raise OtherLedger("the node is behind a block it showed before")
-        if self._seen is not None and self._block(self._seen.number).hash != self._seen.hash:
-            raise OtherLedger("a block the node showed before is another one now")
+        if self._seen is not None:
+            there, as_it_was = self._seen
+            if newest.number < there or self._block(there).hash != as_it_was:
+                raise LedgerBehind(f"block {there} is not there as it was")
         first = self._last.number + 1 if self._last else self.fold.identity.deploy_block
         for start in range(first, newest.number + 1, PAGE):
             end = min(newest.number, start + PAGE - 1)
@@ -101,7 +123,7 @@ class Node:
         count, value = self._trail_head(newest.number)
         if (count, value) != (self.fold.count, self.fold.head):
             raise Malformed("the trail's head is not the one its steps lead to")
-        self._seen = newest
+        self._seen = (newest.number, newest.hash)
         return Head(newest, count, value)
 
     def _fold_page(self, first: int, last: int) -> None:

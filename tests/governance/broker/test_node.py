@@ -17,7 +17,7 @@ from api.demo.stage import World
 from chain.devchain import DevChain
 from governance.broker.custody import Broker, Refusal
 from governance.broker.journal import Journal, JournalBroken
-from governance.verify import canonical_json
+from governance.verify import Malformed
 
 Lie = Callable[[str, list[Any], Any], Any]
 
@@ -139,11 +139,15 @@ def test_a_node_that_steps_back_or_rewrites_is_refused(world: World, liar: Liar,
             answer["hash"] = "0x" + "cd" * 32
         return answer
 
+    again = broker_of(world, f"http://127.0.0.1:{liar.server_address[1]}", tmp_path)  # started anew in the same folder
     for lie in (behind, rewritten):
         liar.lie = lie
-        with pytest.raises(Refusal) as refusal:
-            broker.witness()
-        assert refusal.value.reason == 65
+        for one in (broker, again):
+            with pytest.raises(Refusal) as refusal:
+                one.witness()
+            assert refusal.value.reason == 71
+    liar.lie = honest
+    assert again.witness()["block"] >= seen
 
 
 def test_a_clock_far_from_the_ledgers_lets_nothing_out(world: World, devchain: DevChain, tmp_path: Path) -> None:
@@ -169,15 +173,13 @@ def test_a_failure_in_between_is_not_another_ledger(world: World, liar: Liar, tm
     assert broker.witness()["count"] == world.ledger.head()[0]
 
 
-def test_a_witness_never_signs_a_lower_head(world: World, devchain: DevChain, tmp_path: Path) -> None:
-    """Restored from an old state, on a ledger that lost its tail: the file remembers what was signed."""
-    broker = broker_of(world, devchain.url, tmp_path)
-    signed = broker.witness()
-    kept = {"count": signed["count"] + 1, "head": "00" * 32}
-    (tmp_path / "broker" / "witnessed.json").write_bytes(canonical_json(kept))
-    with pytest.raises(Refusal) as refusal:
-        broker.witness()
-    assert refusal.value.reason == 65
+def test_a_broker_whose_memory_is_damaged_does_not_start(
+    world: World, devchain: DevChain, tmp_path: Path
+) -> None:
+    broker_of(world, devchain.url, tmp_path).witness()
+    (tmp_path / "broker" / "seen.json").write_bytes(b'{"block":1}')
+    with pytest.raises(Malformed):
+        broker_of(world, devchain.url, tmp_path)
 
 
 def test_a_journal_that_was_edited_does_not_open(tmp_path: Path) -> None:

@@ -1,0 +1,72 @@
+"""States of the dev chain on disk, so that a restart replays the journal's tail and not all of it.
+
+A snapshot is named after its place in the journal and the sha256 of its bytes, and appears whole or not at all. What it
+says is believed only after a later journaled write gave the recorded block on top of it: the hash of a block covers the
+whole state, so a snapshot without a later write is left alone. The journal alone is enough; these only save time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+GENERATIONS = 2     # the newest may lack a later write, or be damaged
+_NAME = re.compile(r"state-(\d{10})-([0-9a-f]{64})\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state after the first `writes` of the journal."""
+
+    writes: int
+    path: Path
+
+
+class Snapshots:
+    """The newest states in one folder; one process at a time (the journal's lock sees to it)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._unfinished.unlink(missing_ok=True)
+
+    def save(self, writes: int, dump: str) -> None:
+        """Keeps what `anvil_dumpState` gave (0x-hex of gzip) after so many journaled writes. Raises OSError."""
+        try:
+            state = zlib.decompress(bytes.fromhex(dump[2:]), wbits=31)
+        except (ValueError, zlib.error):
+            raise OSError("the node's dump cannot be read") from None
+        with self._unfinished.open("wb") as file:
+            file.write(state)
+            file.flush()
+            os.fsync(file.fileno())
+        self._unfinished.rename(self._folder / f"state-{writes:010}-{hashlib.sha256(state).hexdigest()}.json")
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        os.fsync(folder)
+        os.close(folder)
+        for old in self._all()[GENERATIONS:]:
+            old.path.unlink()
+
+    def before(self, writes: int) -> Iterator[Snapshot]:
+        """Undamaged ones that at least one of so many journaled writes comes after, newest first."""
+        for found in self._all():
+            if found.writes < writes and _digest(found.path) == found.path.stem.rsplit("-", 1)[1]:
+                yield found
+
+    @property
+    def _unfinished(self) -> Path:
+        return self._folder / "state.unfinished"
+
+    def _all(self) -> list[Snapshot]:
+        names = (_NAME.fullmatch(path.name) for path in self._folder.iterdir())
+        found = [Snapshot(int(name[1]), self._folder / name[0]) for name in names if name]
+        return sorted(found, key=lambda one: one.writes, reverse=True)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

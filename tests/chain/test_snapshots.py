@@ -1,0 +1,233 @@
+"""Snapshots of the dev chain: a restart from one gives the same ledger, and one that lies or broke is not used."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account import Account
+
+from api.demo.stage import World
+from chain.devchain import DevChain
+from chain.errors import LedgerDown
+from chain.ledger import Ledger, Node
+from chain.snapshots import GENERATIONS, Snapshots
+from chain.wallets import Wallet
+
+
+def snapshots(folder: Path) -> list[Path]:
+    return sorted(folder.glob("state-*.json"))
+
+
+def begun_from(chain: DevChain) -> str:
+    """The state that the running anvil was started with, or nothing."""
+    children = Path(f"/proc/{chain.process.pid}/task/{chain.process.pid}/children").read_text().split()
+    words = Path(f"/proc/{children[0]}/cmdline").read_text().split("\0")
+    return Path(words[words.index("--load-state") + 1]).name if "--load-state" in words else ""
+
+
+def everything(ledger: Ledger) -> list[Any]:
+    """What anybody can ask about every block, transaction and log of the chain, and about its state."""
+    newest = int(ledger.block()["number"], 16)
+    blocks = [ledger.node.call("eth_getBlockByNumber", [hex(n), True]) for n in range(newest + 1)]
+    hashes = [transaction["hash"] for block in blocks for transaction in block["transactions"]]
+    return [
+        blocks,
+        [ledger.node.call("eth_getTransactionReceipt", [one]) for one in hashes],
+        ledger.logs(0, newest),
+        ledger.head(),
+    ]
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, World, list[Any]]:
+    """A folder with a ledger, two snapshots and writes after the newest; its world; everything on it."""
+    folder = tmp_path_factory.mktemp("kept") / "chain"
+    with DevChain.start(folder, snapshot_seconds=0) as chain:
+        world = World.create(chain.url)
+        world.grant(world.enrol(20))
+        until(lambda: len(snapshots(folder)) == GENERATIONS)
+        everyone = everything(world.ledger)
+    with DevChain.start(folder) as chain:  # no snapshot is due: these writes are the tail
+        world.ledger = Ledger.connect(chain.url, world.ledger.identity, world.relayer, world.ledger._transactor._outbox)
+        world.set_role(Wallet.new().address, "auditor")
+        everyone = everything(world.ledger)
+    return folder, world, everyone
+
+
+def until(reached: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def copied(folder: Path, to: Path) -> Path:
+    to.mkdir()
+    for path in folder.iterdir():
+        if path.is_file():
+            (to / path.name).write_bytes(path.read_bytes())
+    return to
+
+
+def test_a_restart_from_a_snapshot_gives_the_same_ledger(kept: tuple[Path, World, list[Any]], tmp_path: Path) -> None:
+    folder, world, everyone = kept
+    copy = copied(folder, tmp_path / "copy")
+    with DevChain.start(copy) as chain:
+        assert begun_from(chain) == snapshots(copy)[-1].name
+        ledger = Ledger.connect(chain.url, world.ledger.identity)
+        assert everything(ledger) == everyone
+    for path in snapshots(copy):
+        path.unlink()
+    with DevChain.start(copy) as chain:
+        assert begun_from(chain) == ""
+        assert everything(Ledger.connect(chain.url, world.ledger.identity)) == everyone
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def forge(path: Path) -> None:
+    """Another value in one storage slot, under the name that fits."""
+    state = json.loads(path.read_bytes())
+    storage = max((account["storage"] for account in state["accounts"].values()), key=len)
+    slot = next(iter(storage))
+    storage[slot] = "0x" + "0" * 63 + "7"
+    data = json.dumps(state).encode()
+    path.unlink()
+    path.with_name(f"{path.name[:16]}-{sha256(data).hexdigest()}.json").write_bytes(data)
+
+
+def misplace(path: Path) -> None:
+    """A sound state that is said to be one write older than it is: a write would be made twice."""
+    path.rename(path.with_name(f"state-{int(path.name[6:16]) - 1:010}-{path.name[17:]}"))
+
+
+def put_ahead(path: Path) -> None:
+    path.rename(path.with_name(f"state-{int(path.name[6:16]) + 1000:010}-{path.name[17:]}"))
+
+
+@pytest.mark.parametrize("harm", [flip, cut, empty, forge, misplace, put_ahead])
+@pytest.mark.parametrize("generations", [1, GENERATIONS])
+def test_a_snapshot_that_broke_or_lies_is_not_used(
+    kept: tuple[Path, World, list[Any]], tmp_path: Path, harm: Callable[[Path], None], generations: int
+) -> None:
+    """The older one is used, or the journal alone, and the ledger is the same."""
+    folder, world, everyone = kept
+    copy = copied(folder, tmp_path / "copy")
+    whole = [path.name for path in snapshots(copy)][:-generations]
+    for path in snapshots(copy)[-generations:]:
+        harm(path)
+    with DevChain.start(copy) as chain:
+        assert begun_from(chain) == (whole[-1] if whole else "")
+        assert everything(Ledger.connect(chain.url, world.ledger.identity)) == everyone
+
+
+def test_a_snapshot_without_a_later_block_is_left_alone(tmp_path: Path) -> None:
+    """Nothing proves the state it holds: a forged one would be believed."""
+    folder = tmp_path / "chain"
+    with DevChain.start(folder, snapshot_seconds=0) as chain:
+        transfer(Node(chain.url), 0)
+        until(lambda: len(snapshots(folder)) == 1)
+    with DevChain.start(folder) as chain:
+        assert begun_from(chain) == ""
+        transfer(Node(chain.url), 1)
+    with DevChain.start(folder) as chain:
+        assert begun_from(chain) != ""
+
+
+SENDER = Account.from_key(b"\1" * 32)
+
+
+def transfer(node: Node, nonce: int) -> str:
+    fields = {"to": SENDER.address, "nonce": nonce, "gas": 21000, "gasPrice": 0, "chainId": 31337, "value": 0}
+    return str(node.call("eth_sendRawTransaction", ["0x" + SENDER.sign_transaction(fields).raw_transaction.hex()]))
+
+
+def test_a_snapshot_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ended before its last step, it left nothing under its name; what it left is taken away."""
+    def ends(path: Path, _to: Path) -> Path:
+        raise KeyboardInterrupt
+
+    found = Snapshots(tmp_path)
+    dump = "0x" + gzip.compress(b'{"state":1}').hex()
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", ends)
+        with pytest.raises(KeyboardInterrupt):
+            found.save(1, dump)
+    assert snapshots(tmp_path) == []
+    assert list(tmp_path.iterdir()) != []
+    again = Snapshots(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    for writes in range(4):
+        again.save(writes, dump)
+    assert [one.writes for one in again.before(4)] == [3, 2]
+    assert [one.writes for one in again.before(3)] == [2]
+
+
+def kill(chain: DevChain, after: float) -> None:
+    """kill -9 after so many seconds; without any, in the middle of the next snapshot."""
+    deadline = time.monotonic() + (after or 5)
+    while time.monotonic() < deadline and (after or not (chain.folder / "state.unfinished").exists()):
+        time.sleep(0.0002)
+    chain.process.kill()
+
+
+def told_of(node: Node, known: dict[int, str]) -> int:
+    """Send transfers, and note the block that each is said to be in, until the ledger is away."""
+    nonce = int(node.call("eth_getTransactionCount", [SENDER.address, "latest"]), 16)
+    with suppress(LedgerDown):
+        while True:
+            receipt = node.call("eth_getTransactionReceipt", [transfer(node, nonce)])
+            known[int(receipt["blockNumber"], 16)] = receipt["blockHash"]
+            nonce += 1
+    return nonce
+
+
+def test_killed_in_the_middle_twenty_times(tmp_path: Path) -> None:
+    """kill -9 at any moment, also in a snapshot: what was answered stands, block by block, and nothing stands twice."""
+    chance, folder = random.Random(20), tmp_path / "chain"
+    known: dict[int, str] = {}  # blocks that somebody was told of
+    used = unfinished = 0
+    seconds: list[float] = []
+    for turn in range(20):
+        with DevChain.start(folder, snapshot_seconds=0) as chain:
+            seconds.append(chain.seconds)
+            used += begun_from(chain) != ""
+            node = Node(chain.url)
+            head = int(node.call("eth_blockNumber", []), 16)
+            blocks = [node.call("eth_getBlockByNumber", [hex(n), False]) for n in range(head + 1)]
+            assert head >= max(known, default=0)
+            assert {n: blocks[n]["hash"] for n in known} == known
+            sent = int(node.call("eth_getTransactionCount", [SENDER.address, "latest"]), 16)
+            assert sent == sum(len(block["transactions"]) for block in blocks)
+            killer = threading.Thread(target=kill, args=(chain, turn % 2 * chance.uniform(0.02, 0.2)))
+            killer.start()
+            told_of(node, known)
+            killer.join()
+        unfinished += (folder / "state.unfinished").exists()
+    print(f"\n{len(known)} blocks over 20 kills, {unfinished} of them in a snapshot; "
+          f"restart {max(seconds):.2f} s at most")  # fmt: skip
+    assert used >= 10
+    assert unfinished >= 3
+    assert max(seconds) < 3
