@@ -103,6 +103,7 @@ class Rpc:
             named = params[place] if place is not None and len(params) > place else "latest"
             if named in ("latest", "pending", None):
                 self._writer.freshen()
+        self._writer.await_still()
         return self._exchange(method, _bounded(params) if method in ("eth_call", "eth_estimateGas") else params)
 
     def _send(self, method: str, params: list[object]) -> dict[str, object]:
@@ -134,6 +135,9 @@ class GatewayServer(ThreadingHTTPServer):
     def __init__(self, port: int, node: Node, writer: Writer) -> None:
         super().__init__(("127.0.0.1", port), Connection)
         self.node, self.writer = node, writer
+
+    def handle_error(self, *_: object) -> None:
+        """Whoever asked is gone, in the middle of an answer: nobody is left to tell."""
 
 
 class Connection(BaseHTTPRequestHandler):

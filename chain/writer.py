@@ -18,6 +18,7 @@ from chain.snapshots import Snapshots
 
 SNAPSHOT_SECONDS = 1.0  # of mining between two snapshots, about what a restart then takes
 DUMP_SHARE = 10         # ... and at least so many times what the last snapshot took
+STILL_SECONDS = 5.0     # more than any block takes
 IDLE_SECONDS = 10       # a head older than this is renewed by an empty block: leases run on block time
 SERVER_ERROR = -32000   # JSON-RPC's code for what the server itself refuses
 
@@ -51,6 +52,8 @@ class Writer:
         self._snapshot_seconds = snapshot_seconds
         self._wire = node.connect()
         self._lock = threading.Lock()
+        self._still = threading.Event()     # no block is being made
+        self._still.set()
         self._unsettled = False     # a write is journaled and its outcome is not
         self._writes = 0            # in the journal, and done
         self._mining = self._dumping = 0.0      # seconds: since the last snapshot, and for it
@@ -96,6 +99,10 @@ class Writer:
             raise NodeRefused({"code": SERVER_ERROR, "message": "the transaction is not valid on this chain"})
         return sent
 
+    def await_still(self) -> None:
+        """Waits while a block is being made: anvil shows some of it before the rest."""
+        self._still.wait(STILL_SECONDS)
+
     def freshen(self) -> None:
         """Mines an empty block when the head is older than IDLE_SECONDS."""
         if self._clock() - self.head.time <= IDLE_SECONDS:
@@ -121,9 +128,11 @@ class Writer:
         self._journal.append(at, raw)
         self._writes += 1
         self._unsettled = True
+        self._still.clear()
         try:
             yield at
         finally:
+            self._still.set()
             if self._unsettled:
                 self._node.process.kill()
 

@@ -9,6 +9,7 @@ Several processes may project into one database: a block that another wrote is f
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import fields as fields_of
@@ -39,6 +40,7 @@ from governance.verify import (
     Finding,
     Fold,
     Malformed,
+    Transaction,
     canonical_json,
     decode_call,
     identity_id,
@@ -121,12 +123,7 @@ class Projection:
 
     def _take(self, first: int, last: int) -> None:
         """One page of blocks: fold all of it, then write what it touched."""
-        logs: dict[str, list[dict[str, Any]]] = {}
-        for log in self._ledger.logs(first, last):
-            logs.setdefault(log["transactionHash"], []).append(log)
-        # All of it is fetched before any of it is folded: a node that fails in between leaves the fold where it was.
-        fetched = [(parse_transaction(self._ledger.transaction(tx)), own) for tx, own in logs.items()]
-        known = {number: parse_block(self._ledger.block(number)) for number in {tx.block for tx, _ in fetched}}
+        fetched, known = self._fetch(first, last)
         found: list[tuple[Block, list[ev.Event], int]] = []
         for transaction, own in fetched:
             block = known[transaction.block]
@@ -147,6 +144,25 @@ class Projection:
                 rows.put(connection, table, rows.build(self, table, key))
             self._write_records(connection)
         self._next = last + 1
+
+    def _fetch(self, first: int, last: int) -> tuple[list[tuple[Transaction, list[dict[str, Any]]]], dict[int, Block]]:
+        """Transactions with their logs, and their blocks: all of it before any of it is folded.
+
+        A node that fails in between leaves the fold where it was. One may show a log a moment before it says in which
+        block the transaction is: it is asked twice.
+        """
+        for pause in (0.1, 0.0):
+            logs: dict[str, list[dict[str, Any]]] = {}
+            for log in self._ledger.logs(first, last):
+                logs.setdefault(log["transactionHash"], []).append(log)
+            try:
+                fetched = [(parse_transaction(self._ledger.transaction(tx)), own) for tx, own in logs.items()]
+                return fetched, {tx.block: parse_block(self._ledger.block(tx.block)) for tx, _ in fetched}
+            except Malformed:
+                if not pause:
+                    raise
+                time.sleep(pause)
+        raise AssertionError("the loop returns or raises")
 
     def _remember(self, happened: Iterable[ev.Event], calldata: bytes) -> None:
         """What the fold does not keep: run states, parameters, and ingests whose list is to be read."""

@@ -20,6 +20,7 @@ from analytics.params import complete
 from api.childprocess import Child, ForkServer
 from api.worker import Worker
 from governance import register
+from governance.errors import LedgerInconsistent
 from governance.tables import PROJECTION, consents, runs
 from governance.verify import canonical_json
 
@@ -234,3 +235,24 @@ def test_a_claim_ends_with_the_attempt(road: Road) -> None:
     road.world.release(run, seal, road.subjects, [0] * len(road.subjects))
     assert worker.step() is True
     assert register.find_run(worker.engine, run.hex()).attempt == 2
+
+
+def test_a_node_that_is_a_moment_behind_itself_is_asked_again(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It showed a call's log before it said in which block the call is: no reason to call the ledger inconsistent."""
+    projection = road.projection()
+    projection.sync()
+    road.world.revoke(road.subjects[0])
+    asked, ask = [], projection._ledger.transaction
+
+    def behind(tx: str) -> dict[str, object]:
+        asked.append(tx)
+        return ask(tx) | ({"blockNumber": None} if len(asked) <= late else {})
+
+    monkeypatch.setattr(projection._ledger, "transaction", behind)
+    late = 1
+    projection.sync()
+    assert not projection.fold.consent_live(road.world.dataset, road.subjects[0], 0, 0, 20_000)
+    road.world.grant([road.subjects[0]])
+    late = 100
+    with pytest.raises(LedgerInconsistent):
+        projection.sync()

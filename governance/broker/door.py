@@ -87,6 +87,9 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Door)
         self.broker = broker
 
+    def handle_error(self, *_: object) -> None:
+        """Whoever asked is gone, in the middle of an answer: no trace leaves, and nobody is left to tell."""
+
 
 def serve(broker: Broker, port: int) -> None:
     """Answer until SIGTERM; prints the address once it listens."""
