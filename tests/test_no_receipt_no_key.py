@@ -168,6 +168,23 @@ def worker_gone(question: Question) -> None:
     world.set_role(world.people["wanda"].address, "worker", 0, world.ledger.now())
 
 
+def test_a_withdrawal_while_the_broker_unwraps(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unwrapping takes a while; what leaves afterwards is judged by the ledger as it is then."""
+    question, unwrap = authorised(road), Broker._unwrap
+    first = iter([True])
+
+    def slow(*arguments: Any) -> Any:
+        if next(first, False):
+            withdrawn(question)
+        return unwrap(*arguments)
+
+    monkeypatch.setattr(Broker, "_unwrap", slow)
+    with pytest.raises(BrokerRefused) as refusal:
+        question.ask()
+    assert refusal.value.reason.slug == "consent-changed"
+    assert road.journal() == []
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason"),
     [

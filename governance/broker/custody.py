@@ -7,8 +7,9 @@ For `/pieces`, in this order, all of it read from the broker's own fold at its n
    its output not yet sealed (70), permit (33-35), analyst (36) and worker (37) still live, the run not cancelled (43);
 3. every record is registered in the permit's dataset (72), in its latest version (73), its person granted in this
    attempt (74), her consent live at the same epoch (75), its category in the permit (76);
-4. one journal line is on disk;
-5. one HPKE message to the worker key of the receipt leaves, signed.
+4. the shares are unwrapped, and all of it is checked once more, at what is the newest head by then;
+5. one journal line is on disk;
+6. one HPKE message to the worker key of the receipt leaves, signed.
 """
 
 from __future__ import annotations
@@ -182,15 +183,20 @@ class Broker:
         wanted = [_wanted(item) for item in part(request, "records", list)]
         if not wanted or len({item.record for item in wanted}) != len(wanted):
             raise Malformed("records are missing or named twice")
-        with self._lock:
+
+        def check() -> tuple[Head, Attempt, dict[bytes, Leaf]]:
             head = self._follow()
             receipt = self._attempt_of(run, attempt, tx)
             self._check_attempt(self._node.fold.runs[run], receipt, head, run, attempt, worker_key)
             self._check_asker(request, receipt.worker, OTHER_WORKER)
-            leaves = {item.record: self._check_record(run, receipt, head, item) for item in wanted}
+            return head, receipt, {item.record: self._check_record(run, receipt, head, item) for item in wanted}
+
+        with self._lock:
+            _, receipt, leaves = check()
             owners = [(item, leaves[item.record].subject) for item in wanted]
             commitments = {record: leaf.key_commitment for record, leaf in leaves.items()}
-            return self._let_out("pieces", run, attempt, tx, worker_key, owners, head, receipt, commitments)
+            return self._let_out("pieces", run, attempt, tx, worker_key, owners, receipt, commitments,
+                                 lambda: check()[0])
 
     def output_pieces(self, request: object) -> dict[str, Any]:
         """Pieces of an output's key: to the viewer key of a mined look, or to the run's result key once released."""
@@ -199,15 +205,20 @@ class Broker:
         wanted = [_wanted(item) for item in part(request, "records", list)]
         if [(item.record, item.version) for item in wanted] != [(run, attempt)]:
             raise Malformed("an output's record is its run and attempt")
-        with self._lock:
+
+        def check() -> tuple[Head, Attempt, bytes]:
             head = self._follow()
             receipt = self._attempt_of(run, attempt, None)
             stored = self._node.fold.runs[run]
             key = self._viewer_key(stored, receipt, head, viewer) if viewer else _result_key(stored, attempt)
             self._check_asker(request, viewer or stored.analyst, NO_LOOK if viewer else NOT_RELEASED)
-            kind = "look" if viewer else "result"
+            return head, receipt, key
+
+        with self._lock:
+            _, receipt, key = check()
             commitments = {run: bytes(receipt.seal["keyCommitment"])}
-            return self._let_out(kind, run, attempt, receipt.tx, key, [(wanted[0], run)], head, receipt, commitments)
+            return self._let_out("look" if viewer else "result", run, attempt, receipt.tx, key, [(wanted[0], run)],
+                                 receipt, commitments, lambda: check()[0])
 
     # -- checks
 
@@ -304,8 +315,9 @@ class Broker:
 
     def _let_out(
         self, kind: str, run: bytes, attempt: int, tx: bytes, key: bytes, owners: list[tuple[Wanted, bytes]],
-        head: Head, receipt: Attempt, commitments: Mapping[bytes, bytes],
+        receipt: Attempt, commitments: Mapping[bytes, bytes], check: Callable[[], Head],
     ) -> dict[str, Any]:
+        """check: all that was checked before, at the newest head: unwrapping took time."""
         records = sorted((item.record, item.version) for item, _ in owners)
         dataset = self._node.fold.permits[self._node.fold.runs[run].request["permit"]].request["dataset"]
         shares = [part for item, _ in owners for j, wrapped in item.shares for part in (item.record, j, wrapped)]
@@ -314,6 +326,7 @@ class Broker:
             return self._answered[again]
         pieces = [piece for item, owner in owners
                   for piece in self._unwrap(item, owner, dataset, commitments[item.record])]
+        head = check()
         info = pieces_info(
             identity=self._node.identity_id, run=run, attempt=attempt, tx=tx, block_hash=head.block.hash,
             broker=self._me, worker_key=key, records=[record for record, _ in records], lease_end=receipt.lease_until,
@@ -321,11 +334,9 @@ class Broker:
         sealed = seal_message(key, info, encode_pieces(self._me, pieces))
         subjects = sorted({owner.hex() for _, owner in owners}) if kind == "pieces" else []
         self._node.stand_for(head)
-        self._journal.append({
-            "kind": kind, "run": run.hex(), "attempt": attempt, "tx": tx.hex(), "block": head.block.number,
-            "head": head.value.hex(), "subjects": subjects, "records": [[r.hex(), v] for r, v in records],
-            "key": key.hex(),
-        })
+        self._journal.append({"kind": kind, "run": run.hex(), "attempt": attempt, "tx": tx.hex(), "key": key.hex(),
+                              "block": head.block.number, "head": head.value.hex(), "subjects": subjects,
+                              "records": [[r.hex(), v] for r, v in records]})
         digest = sha256(canonical(b"volens/answer/1", info, sha256(sealed).digest())).digest()
         answer = {"broker": self.address, "sealed": sealed.hex(), "block": head.block.number,
                   "blockHash": head.block.hash.hex(), "leaseUntil": receipt.lease_until,
