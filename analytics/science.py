@@ -30,15 +30,15 @@ OUTCOME = {"kind": "distant-metastasis", "horizon_days": HORIZON_DAYS}
 
 def known_truth_report(
     people: int = 2000, variants: int = 400, causal: int = 8, seeds: int = 5, models: Sequence[str] = ("logistic",),
-    keep: int = 20, repeats: int = 3, device: str = "cpu",
+    keep: int = 20, repeats: int = 3, device: str = "cpu", layers: Sequence[str] = LAYERS,
 ) -> dict[str, object]:
     """Every model on every layer of `seeds` simulated cohorts, beside the best possible rule; means over the cohorts.
 
-    optimum: expected accuracy of the best rule by layer; best_rule: how often it was right about these very people,
-    which gain_fraction is measured by, because chance decided the same outcomes for both. interval: 95 % (DeLong), of
-    the mean AUC. gains: AUC of combined minus genes, paired.
+    optimum: expected accuracy of the best rule by layer; best_rule: how often it was right about these very people.
+    gain_fraction: of the optimum's gain over the majority; gain_fraction_best_rule: of the best rule's, which chance
+    dealt the same outcomes. interval: 95 % (DeLong), of the mean AUC. gains: AUC of combined minus genes, paired.
     """
-    params = _params({name: list(LAYERS) for name in models}, keep, repeats)
+    params = _params({name: list(layers) for name in models}, keep, repeats)
     cohorts = [simulate_cohort(people, seed, variants, causal) for seed in range(seeds)]
     found = [_evaluate(c, c.dosage, params, device) for c in cohorts]
     by_name = {row.name: [rows[at] for rows in found] for at, row in enumerate(found[0])}
@@ -54,8 +54,11 @@ def known_truth_report(
         "best_rule": {layer: float(np.mean([c.best_rule[layer] for c in cohorts])) for layer in (*LAYERS, "all")},
         f"gain_fraction_{causal}": {str(row["model"]): row["gain_fraction"] for row in described
                                     if row["layer"] == "combined"},
+        f"gain_fraction_{causal}_best_rule": {str(row["model"]): row["gain_fraction_best_rule"] for row in described
+                                              if row["layer"] == "combined"},
         "models": described,
-        "gains": [_describe_gain(model, by_name, [cohort.event for cohort in cohorts]) for model in models],
+        "gains": [_describe_gain(model, by_name, [cohort.event for cohort in cohorts]) for model in models
+                  if {"genes", "combined"} <= set(layers)],
     }  # fmt: skip
 
 
@@ -131,11 +134,13 @@ def _evaluate(cohort: Cohort, dosage: Floats, params: Params, device: str) -> li
 def _describe(rows: Sequence[Row], cohorts: Sequence[Cohort]) -> dict[str, object]:
     """One model on one layer, means over the cohorts."""
     accuracy = float(np.mean([figures_of(row.scores.cells)[0] for row in rows]))
-    best = float(np.mean([cohort.best_rule[rows[0].layer] for cohort in cohorts]))
+    best, dealt = (float(np.mean([of[rows[0].layer] for of in given]))
+                   for given in ([c.optimum for c in cohorts], [c.best_rule for c in cohorts]))  # fmt: skip
     majority = float(np.mean([_majority(cohort.event) for cohort in cohorts]))
     auc, interval = _mean_auc([row.scores.placements for row in rows], [cohort.event for cohort in cohorts])
     return {"model": rows[0].model, "layer": rows[0].layer, "accuracy": accuracy, "auc": auc, "interval": interval,
-            "gain_fraction": gain_fraction(accuracy, best, majority)}  # fmt: skip
+            "gain_fraction": gain_fraction(accuracy, best, majority),
+            "gain_fraction_best_rule": gain_fraction(accuracy, dealt, majority)}  # fmt: skip
 
 
 def _describe_gain(model: str, by_name: dict[str, list[Row]], events: Sequence[Labels]) -> dict[str, object]:

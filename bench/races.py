@@ -10,6 +10,8 @@ from importlib import metadata
 from statistics import median
 from typing import Any
 
+from scipy.stats import binom
+
 LIBRARIES = ("volens", "cryptography", "cyvcf2", "numpy", "scikit-learn", "torch", "urllib3")
 
 
@@ -21,15 +23,18 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def race(ours: Callable[[], object], theirs: Callable[[], object], pairs: int) -> dict[str, Any]:
-    """{ratio, low, high, pairs}: median and range of ours / theirs over `pairs` turns, after one turn unmeasured."""
+    """`summarise` of ours / theirs over `pairs` turns, after one turn unmeasured."""
     ours()
     theirs()
     return summarise([seconds(ours) / seconds(theirs) for _ in range(pairs)])
 
 
 def summarise(found: list[float]) -> dict[str, Any]:
-    return {"ratio": round(median(found), 4), "low": round(min(found), 4), "high": round(max(found), 4),
-            "pairs": len(found)}  # fmt: skip
+    """{ratio, interval, low, high, pairs}: median, its 95 % interval by order statistics, and the range."""
+    ordered, pairs = sorted(found), len(found)
+    rank = max(0, int(binom.ppf(0.025, pairs, 0.5)) - 1)
+    return {"ratio": round(median(found), 4), "interval": [round(ordered[rank], 4), round(ordered[-1 - rank], 4)],
+            "low": round(ordered[0], 4), "high": round(ordered[-1], 4), "pairs": pairs}  # fmt: skip
 
 
 def describe_machine() -> dict[str, Any]:

@@ -13,6 +13,7 @@ from api import plots
 GOALS = {  # from benchmarks.md: what each ratio should at most be (parse / packed: at least)
     "vcf_read": ("at most", 1.05), "vcf_parse_over_packed": ("at least", 100.0),
 }  # fmt: skip
+MISSED = "NOT MET"
 OVERHEAD, A_PERSON = 3.0, 0.002  # seconds that governing a training may cost, and more for each person
 _PAGE = Environment(autoescape=True).from_string("""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>volens bench</title>
@@ -35,27 +36,33 @@ def write_report(folder: Path, report: dict[str, Any]) -> None:
     folder.joinpath("report.html").write_text(page, encoding="utf-8")
 
 
-def print_summary(folder: Path, report: dict[str, Any]) -> None:
-    """A line for each figure that has a goal, and where the rest lies."""
-    ratios = report["ratios"]
+def print_summary(folder: Path, report: dict[str, Any]) -> bool:
+    """A line for each figure that has a goal, and where the rest lies; whether none was missed."""
+    ratios, said = report["ratios"], []
     for name, (word, goal) in GOALS.items():
-        print(f"{name:<24}{ratios[name]['ratio']:>9.3f}   {word} {goal:g}: {_met(word, ratios[name]['ratio'], goal)}")
+        low, high = ratios[name]["interval"]
+        said.append(_met(word, low, high, goal))
+        print(f"{name:<24}{ratios[name]['ratio']:>9.3f} [{low:.3f}, {high:.3f}]   {word} {goal:g}: {said[-1]}")
     for name, found in ratios.items():
         if "overhead_seconds" in found:
             goal = OVERHEAD + A_PERSON * found["people"]
-            spent = found["overhead_seconds"]
-            print(f"{name:<24}{found['ratio']:>9.3f}   same bytes; {spent} s more, at most {goal:.2f}: "
-                  f"{_met('at most', spent, goal)}")  # fmt: skip
+            spent, most = found["overhead_seconds"], found["most_overhead_seconds"]
+            said.append(_met("at most", spent, most, goal))
+            print(f"{name:<24}{found['ratio']:>9.3f}   same bytes; {spent} s more (most {most}), at most {goal:.2f}: "
+                  f"{said[-1]}")  # fmt: skip
     machine = report["machine"]
     print(f"GPU / CPU: {_gpu(machine['gpu'])}.  {machine['seconds']} s.  Look: {folder / 'report.html'}")
+    return MISSED not in said
 
 
 def _gpu(found: dict[str, Any] | str) -> str:
     return found if isinstance(found, str) else f"{found['ratio']} of the time on {found['name']}"
 
 
-def _met(word: str, value: float, goal: float) -> str:
-    return "met" if (value <= goal if word == "at most" else value >= goal) else "NOT MET"
+def _met(word: str, low: float, high: float, goal: float) -> str:
+    """Met where all of the interval is; a machine that is busy may show neither."""
+    good, bad = (high <= goal, low > goal) if word == "at most" else (low >= goal, high < goal)
+    return "met" if good else MISSED if bad else "not shown, the turns differ too much: measure on an idle machine"
 
 
 def _parts(report: dict[str, Any]) -> list[dict[str, Any]]:
@@ -67,13 +74,13 @@ def _parts(report: dict[str, Any]) -> list[dict[str, Any]]:
         for name, value in turn.items():
             spent[name] = spent.get(name, 0.0) + value / len(phases["training"])
     rates = [(name, found["seconds"]) for name, found in phases.items() if name != "training"]
-    packed = ratios["vcf_parse_over_packed"]["ratio"]
+    packed, first = (ratios[f"vcf_parse_over_{which}"]["ratio"] for which in ("packed", "first_packed"))
     gas = [(name, value) for name, value in report["gas"].items() if name not in ("transaction_limit", "most_people")]
     said = [
         ("Gas of each call", "List mode: every person's consent is checked, and her access logged, in one transaction.",
          gas, ""),
-        ("Reading one genome, governed / plain", f"1 is no cost. The packed record reads {packed:.0f} times as fast.",
-         reads, ""),
+        ("Reading one genome, governed / plain", f"1 is no cost. Ten people's packed records read {packed:.0f} times "
+         f"as fast; the first alone, with the list of variants that they share, {first:.0f} times.", reads, ""),
         ("What governing adds to a training", "Seconds from request to seal beyond the bare computation; the results "
          "are the same bytes.", trained, "seconds"),
         ("Phases of a governed training", "Mean over the models.", list(spent.items()), "seconds"),

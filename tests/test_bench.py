@@ -16,11 +16,12 @@ from bench.report import print_summary, write_report
 from governance.bucket import BucketProcess
 from governance.vault import Bucket
 
-RACE = {"ratio": 1.01, "low": 0.98, "high": 1.04, "pairs": 3}
+RACE = {"ratio": 1.01, "interval": [0.99, 1.03], "low": 0.98, "high": 1.04, "pairs": 31}
 REPORT: dict[str, Any] = {
     "gas": {"revoke": 56_000, "transaction_limit": 1 << 24, "most_people": 2800},
     "ratios": {
-        "vcf_read": RACE, "vcf_parse_over_packed": RACE | {"ratio": 250.0},
+        "vcf_read": RACE, "vcf_parse_over_packed": RACE | {"ratio": 250.0, "interval": [230.0, 270.0]},
+        "vcf_parse_over_first_packed": RACE | {"ratio": 41.0},
         "train_svm": RACE | {"ratio": 1.9, "overhead_seconds": 0.8, "most_overhead_seconds": 1.1, "people": 198,
                              "same_bytes": True},
     },
@@ -36,10 +37,12 @@ def test_a_packed_record_reads_a_hundred_times_as_fast(
     """benchmarks.md: at least 100 times. Beside it the governed read, whose bound only an idle machine can judge."""
     bucket = Bucket("bench", bucket_process.url)
     bucket.create()
-    found = measure_reads(bucket, pairs=7)
+    found = measure_reads(bucket, pairs=5)
     assert found["vcf_parse_over_packed"]["high"] >= 100  # the machine may be busy: its best turn
-    assert 0 < found["vcf_read"]["low"] <= found["vcf_read"]["ratio"] <= 1.5
-    assert found["vcf_read"]["pairs"] == 7
+    low, high = found["vcf_read"]["interval"]
+    assert low <= 1.05  # nor does a busy machine show more than that
+    assert low <= found["vcf_read"]["ratio"] <= high
+    assert found["vcf_read"]["pairs"] == 5
     with capsys.disabled():
         print(f"\ngoverned / plain read {found['vcf_read']['ratio']}, "
               f"parse / packed {found['vcf_parse_over_packed']['ratio']}")  # fmt: skip
@@ -54,19 +57,25 @@ def test_the_report_keeps_its_keys_and_shows_every_figure(tmp_path: Path) -> Non
     write_report(tmp_path / "bench", REPORT)
     assert json.loads((tmp_path / "bench" / "report.json").read_text()) == REPORT
     page = (tmp_path / "bench" / "report.html").read_text()
-    for said in ("56,000", "250 times as fast", "GPU / CPU: not measured", "0.800", "<svg"):
+    for said in ("56,000", "250 times as fast", "41 times", "GPU / CPU: not measured", "0.800", "<svg"):
         assert said in page
     assert not any(word in page for word in ("http://127", "<script", "src="))
 
 
 def test_a_missed_goal_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    print_summary(tmp_path, REPORT)
-    assert "NOT MET" not in capsys.readouterr().out
+    assert print_summary(tmp_path, REPORT)
+    assert capsys.readouterr().out.count(": met") == 3
+    unsure = copy.deepcopy(REPORT)
+    unsure["ratios"]["vcf_read"]["interval"] = [0.6, 1.4]
+    assert print_summary(tmp_path, unsure)
+    assert capsys.readouterr().out.count("not shown") == 1
     worse = copy.deepcopy(REPORT)
-    worse["ratios"]["vcf_read"]["ratio"] = 1.2
-    worse["ratios"]["train_svm"]["overhead_seconds"] = 3.5  # 3 s and 2 ms for each of 198 people are 3.4 s
+    worse["ratios"]["vcf_read"]["interval"] = [1.06, 1.2]
+    worse["ratios"]["vcf_parse_over_packed"]["interval"] = [80.0, 99.0]
+    slow = {"overhead_seconds": 3.5, "most_overhead_seconds": 3.9}  # 3 s and 2 ms for each of 198 people are 3.4 s
+    worse["ratios"]["train_svm"] |= slow
     worse["machine"]["gpu"] = RACE | {"name": "H100"}
-    print_summary(tmp_path, worse)
+    assert not print_summary(tmp_path, worse)
     out = capsys.readouterr().out
-    assert out.count("NOT MET") == 2
+    assert out.count("NOT MET") == 3
     assert "GPU / CPU: 1.01 of the time on H100" in out
