@@ -7,7 +7,7 @@ Every variant that is reported on helps to tell who was in the cohort, so their 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
@@ -26,6 +26,7 @@ from analytics.disclosure import (
     least_people,
 )
 from analytics.disclosure_record import describe_genomic
+from analytics.disclosure_scan import LEAST_TESTED, Z_STEPS, choose_step, tabulate, tenths
 from analytics.disclosure_sites import show_site
 from analytics.errors import CohortTooSmall, InputsError
 from analytics.params import Params
@@ -37,9 +38,18 @@ QUANTILES = 20  # points of the QQ plot
 NEWTON_STEPS = 25
 
 
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A variant that is reported: its column, and its z in tenths as it is printed, in steps of `step` tenths."""
+
+    at: int
+    step: int
+    shown: int
+
+
 def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], None]) -> Described:
-    """(result, disclosure record, m): the variants with the largest |z| that m statistics pay for, and the scan's QQ
-    quantiles.
+    """(result, disclosure record, m): the variants with the largest |z| that m statistics pay for, as far as
+    disclosure_scan lets them out, and the scan's QQ quantiles.
 
     Logistic score test of each variant (additive, 0, 1, 2 copies), given the clinical covariates and the principal
     components of the genotypes. Missing genotypes and covariates take their mean. Raises CohortTooSmall when the
@@ -54,24 +64,27 @@ def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], N
     covariates = np.hstack([clinical, leading_components(dosage, params.components)])
     progress("scan", 0.5)
     z = score_test(dosage, cohort.event, covariates)
-    top = np.argsort(-np.abs(z), kind="stable")[: params.statistics]
-    spent = np.ceil(np.cumsum(selection_costs(z[top], len(z)))).astype(np.int64)
-    top = top[spent <= allowed]
-    if not len(top):
+    top = _choose(z, variants.dosage, cohort, params.statistics)
+    if not top:
+        raise CohortTooSmall("of no variant would five tables of genotypes and outcomes fit what is printed")
+    # From what is printed alone, since the ledger shows the sum.
+    largest = np.array([(abs(hit.shown) + hit.step / 2) / 10 for hit in top])
+    spent = np.ceil(np.cumsum(selection_costs(largest, len(z)))).astype(np.int64)
+    top = top[: int((spent <= allowed).sum())]
+    if not top:
         most = float(selection_costs(np.array([np.inf]), len(z))[0])
-        raise CohortTooSmall(f"a variant chosen among {len(z)} for its size may count as {ceil(most)} statistics, "
+        raise CohortTooSmall(f"a variant chosen among so many for its size may count as {ceil(most)} statistics, "
                              f"which takes {ceil(most * 1000 / 128)} people; named sites count once each")
     result = _head(cohort, variants) | {
         "covariates": list(params.clinical),
         "components": params.components,
-        "inflation": f"{np.median(z**2) / chi2.ppf(0.5, 1):.2f}",
-        "rows": [_describe_row(variants, int(at), float(z[at])) for at in top],
-        "quantiles": _quantiles(z),
+        "rows": [_describe_row(variants, hit) for hit in top],
+        "quantiles": _quantiles(np.delete(z, [hit.at for hit in top]), len(top)),
     }
-    sizes = {"people": counts.people, "events": counts.events}
+    sizes = {"people": counts.people, "events": counts.events, "inflation": _inflation(z, len(top))}
     result |= {name: value for name, value in sizes.items() if value is not None}
     m = int(spent[len(top) - 1])
-    return result, describe_genomic(counts, m, params.statistics - len(top), allowed), m
+    return result, describe_genomic(counts, m, params.statistics - len(top), allowed, scan=result), m
 
 
 def count_alleles(cohort: Cohort, params: Params, progress: Callable[[str, float], None]) -> Described:
@@ -122,6 +135,23 @@ def score_test(dosage: Floats, event: NDArray[np.int64], covariates: Floats) -> 
     informed = information > 1e-9 * len(event)
     z[informed] = score[informed] / np.sqrt(information[informed])
     return z
+
+
+def _choose(z: Floats, dosage: Floats, cohort: Cohort, most: int) -> list[Hit]:
+    """The largest as they are printed, at most `most` of them; a variant that no step hides is none.
+
+    Order and choice hang on the printed z alone: the exact one would tell between which two a coarser one lies.
+    """
+    share, found = float(cohort.event.mean()), list[Hit]()
+    for at in np.argsort(-np.abs(z), kind="stable").tolist():
+        # No step could bring this one, or any after it, before the last of those that are printed.
+        if len(found) >= most and abs(found[most - 1].shown) > 10 * abs(z[at]) + Z_STEPS[-1] / 2:
+            break
+        step = choose_step(tabulate(dosage[:, at], cohort.event), share)
+        if step:
+            found.append(Hit(at, step, int(tenths(z[at], step))))
+            found.sort(key=lambda hit: (-abs(hit.shown), hit.at))
+    return found[:most]
 
 
 def selection_costs(z: Floats, tested: int) -> Floats:
@@ -201,14 +231,28 @@ def _head(cohort: Cohort, variants: Variants) -> dict[str, object]:
     }
 
 
-def _describe_row(variants: Variants, at: int, z: float) -> dict[str, object]:
-    """One number a variant: z to one decimal, and the p value that this rounded z has."""
-    shown = round(z, 1)
-    return {"variant": variants.names[at], "z": f"{shown:.1f}", "p": f"{2 * norm.sf(abs(shown)):.1e}"}
+def _describe_row(variants: Variants, hit: Hit) -> dict[str, object]:
+    """One number a variant: z in steps of `step`, and the p value that this rounded z has."""
+    z = hit.shown / 10
+    return {"variant": variants.names[hit.at], "z": f"{z:.1f}", "step": f"{hit.step / 10:.1f}",
+            "p": f"{2 * norm.sf(abs(z)):.1e}"}  # fmt: skip
 
 
-def _quantiles(z: Floats) -> list[object]:
-    """(expected, observed) -log10 p at ranks with at least 10 variants between two of them, one decimal each."""
+def _inflation(z: Floats, printed: int) -> str | None:
+    """Median z^2 beside chance's, to one decimal; None of fewer than 100 variants, or near one that is printed.
+
+    Of a single variant it would be its z^2, and undo the rounding of z.
+    """
+    if len(z) < max(LEAST_TESTED, 2 * (printed + SMALLEST_COUNT)):
+        return None
+    return f"{np.median(z**2) / chi2.ppf(0.5, 1):.1f}"
+
+
+def _quantiles(z: Floats, printed: int) -> list[object]:
+    """(expected, observed) -log10 p at ranks with at least 10 variants between two of them, one decimal each.
+
+    z: of the variants that are not printed; before them stand `printed` others, of which no quantile tells more.
+    """
     ordered = np.sort(chi2.sf(z**2, 1))
     m = len(ordered)
     ranks = sorted({int(rank) for rank in np.geomspace(10, m, QUANTILES)}) if m >= 10 else []
@@ -216,7 +260,8 @@ def _quantiles(z: Floats) -> list[object]:
     for rank in ranks:
         if not kept or rank - kept[-1] >= 10:
             kept.append(rank)
-    return [[f"{-np.log10((rank - 0.5) / m):.1f}", f"{-np.log10(max(ordered[rank - 1], 1e-300)):.1f}"] for rank in kept]
+    return [[f"{-np.log10((printed + rank - 0.5) / (printed + m)):.1f}",
+             f"{-np.log10(max(ordered[rank - 1], 1e-300)):.1f}"] for rank in kept]  # fmt: skip
 
 
 def _describe_site(dosage: Floats) -> dict[str, object]:

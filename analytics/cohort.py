@@ -74,6 +74,20 @@ def select_people(
     so layers are comparable. Raises CohortTooSmall below `minimum` people or below `per_class` people with or
     without the event: the number found is not said.
     """
+    granted = list(people)
+    left, flow = choose_members(granted, rules, outcome, source)
+    if len(left) < max(minimum, 1):
+        raise CohortTooSmall("fewer people than the minimum remain after filtering")
+    cohort = Cohort(tuple(left), tuple(flow), len(granted))
+    if outcome is not None and min(int(cohort.event.sum()), int((1 - cohort.event).sum())) < per_class:
+        raise CohortTooSmall("one outcome has too few people for this analysis")
+    return cohort
+
+
+def choose_members(
+    people: Iterable[Person], rules: CohortRules, outcome: Outcome | None, source: str
+) -> tuple[list[Member], list[tuple[str, int]]]:
+    """(members, flow chart) as in a Cohort, however few they are."""
     ordered = sorted(people, key=lambda person: person.subject)
     judged_by_chart = outcome is not None or rules.age != ANY_AGE or bool(rules.present or rules.absent)
     left = [Member(person, None, None) for person in ordered if _has_records(person, source, judged_by_chart)]
@@ -90,12 +104,7 @@ def select_people(
         judged = (Member(m.person, m.index, outcome_of(m.person, m.index, outcome)) for m in left)
         left = [member for member in judged if member.event is not None]
         flow.append(("outcome known at the horizon", len(left)))
-    if len(left) < max(minimum, 1):
-        raise CohortTooSmall("fewer people than the minimum remain after filtering")
-    cohort = Cohort(tuple(left), tuple(flow), len(ordered))
-    if outcome is not None and min(int(cohort.event.sum()), int((1 - cohort.event).sum())) < per_class:
-        raise CohortTooSmall("one outcome has too few people for this analysis")
-    return cohort
+    return left, flow
 
 
 def outcome_of(person: Person, index: int | None, outcome: Outcome) -> bool | None:

@@ -57,14 +57,16 @@ def describe_metrics(
 
 
 def describe_genomic(
-    counts: Counts, statistics: int, missing: int, allowed: int, sites: Sequence[Mapping[str, Any]] = ()
+    counts: Counts, statistics: int, missing: int, allowed: int, sites: Sequence[Mapping[str, Any]] = (),
+    scan: Mapping[str, Any] | None = None,
 ) -> dict[str, object]:
     """The record of per-variant statistics, which count as `statistics` towards the bound. missing: variants that were
     asked for and are not there; allowed: genomic_bound of the fewest people that `counts` admits; sites: the rows of
-    frequencies as they are printed."""
+    frequencies, scan: the association, as they are printed."""
     withheld: list[object] = [_PEOPLE] if counts.people is None else []
     if missing:
-        withheld.append({"what": f"{missing} variants", "why": "more would tell who was in the cohort"})
+        told = "more would tell who was in the cohort, or fewer than 5 tables would fit"
+        withheld.append({"what": f"{missing} variants", "why": told})
     why = "fewer than 5 genotype counts would fit"
     coarsened: list[object] = [
         {"what": f"frequency: {site['variant']}", "step": site["step"], "why": why + " at finer steps"}
@@ -75,8 +77,15 @@ def describe_genomic(
         if missed:
             small = why if "frequency" in site else "fewer than 10 carriers or others, or " + why
             withheld.append({"what": f"{missed}: {site['variant']}", "why": small})
+    if scan is not None:
+        coarsened += [{"what": f"z: {row['variant']}", "step": row["step"],
+                       "why": "fewer than 5 tables of genotypes and outcomes would fit at finer steps"}
+                      for row in scan["rows"] if row["step"] != "0.1"]  # fmt: skip
+        if "inflation" not in scan:
+            withheld.append({"what": "inflation", "why": "of so few variants it would tell the z of one"})
     rules: list[object] = [
         *_COUNTS,
+        {"rule": "table count", "at_least": CANDIDATES_NEEDED},
         {"rule": "genomic bound", "at_most": allowed, "inference_auc_at_most": "0.60"},
         {"rule": "never leaves", "what": ["genotypes", "per-person values", "statistics of other variants"]},
     ]

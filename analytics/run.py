@@ -19,11 +19,12 @@ from analytics.association import associate, count_alleles
 from analytics.canonical import dump_canonical
 from analytics.cohort import select_people
 from analytics.disclosure import SMALLEST_COUNT
-from analytics.params import Params, parse_params
+from analytics.disclosure_difference import Earlier, refuse_small_differences
+from analytics.params import GENOMIC, Params, parse_params
 from analytics.people import Input, read_people
 from analytics.prediction import describe_prediction, evaluate_rows, gather_layers
 
-__all__ = ["Input", "Params", "Result", "parse_params", "run"]
+__all__ = ["Earlier", "Input", "Params", "Result", "parse_params", "run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,14 @@ def run(
     minimum: int,
     progress: Callable[[str, float], None] = lambda phase, fraction: None,
     device: str = "cpu",
+    earlier: Sequence[Earlier] = (),
 ) -> Result:
     """Carry out the approved analysis on the given records.
 
     minimum: smallest number of people that must remain after filtering. progress: called with a phase and the
     fraction of the run that is done; what it raises ends the run. device: cpu, cuda or auto (cuda where there is
-    one). Raises ParamsError, InputsError, PayloadError, CohortTooSmall.
+    one). earlier: of the same dataset, whose per-variant statistics are or may be released. Raises ParamsError,
+    InputsError, PayloadError, CohortTooSmall, TooFewDiffer.
     """
     parsed = parse_params(params)
     progress("read", 0.0)
@@ -66,6 +69,8 @@ def run(
         sklearn.config_context(assume_finite=True, skip_parameter_validation=True),
     ):
         cohort = select_people(people, parsed.cohort, parsed.outcome, source, minimum, parsed.folds or SMALLEST_COUNT)
+        if parsed.output_class == GENOMIC:
+            refuse_small_differences(cohort, parsed, inputs, people, earlier)
         progress("compute", 0.0)
         match parsed.analysis:
             case "evaluate":

@@ -3,7 +3,7 @@
 1. The child is started before anything is asked; it names its key and its code.
 2. Every candidate goes to `authorise`: the check and the record are one transaction, and its receipt is the credential.
 3. Only then are objects fetched and brokers asked.
-4. While the child computes, the ledger is followed: one person who is no longer willing ends the attempt.
+4. From then on the ledger is followed, whatever is waited for: one person who is no longer willing ends the attempt.
 5. What the child sealed is put in the bucket; the ledger is looked at once more; then it is signed there.
 Each step that others can see is taken only while the claim is still held.
 """
@@ -11,16 +11,18 @@ Each step that others can see is taken only while the claim is still held.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
 from api.childprocess import AttemptEnded, Child
+from api.earlier import list_earlier
 from chain.errors import Refused
 from chain.events import AccessGranted, RunAuthorised, RunRefused
 from chain.ledger import message_tuple
@@ -33,13 +35,15 @@ from governance.errors import (
     ObjectMalformed,
     ObjectMissing,
 )
+from governance.ingest import Leaf
 from governance.permits import missing
-from governance.runs import WORKER_REASONS, Claim, keep_record, still_held, tell
+from governance.runs import WORKER_REASONS, Claim, keep_record, mark, still_held, tell
 from governance.verify import identity_id
 
 if TYPE_CHECKING:
     from api.worker import Worker
 
+T = TypeVar("T")
 LEASE = 3600  # seconds asked for
 FOLLOW = 0.5  # seconds between two looks at the ledger while a child computes
 MAX_SUBJECTS = 1000
@@ -75,6 +79,8 @@ class Attempt:
     number: int = field(init=False)
     permit: Mapping[str, Any] = field(init=False)
     seconds: dict[str, float] = field(default_factory=dict)
+    authorised: bool = False
+    earlier: list[dict[str, Any]] = field(default_factory=list)  # what the child compares its cohort with
 
     def __post_init__(self) -> None:
         fold = self.worker.projection.fold
@@ -114,8 +120,18 @@ class Attempt:
                 self._seal(done)
             self._keep_record(done["record"])
             self._tell("sealed", 1.0)
+        except BaseException as error:
+            child.end()
+            self._note_end(error)
+            raise
         finally:
             child.end()
+
+    def _note_end(self, error: BaseException) -> None:
+        """Say that the attempt is over and its child dead: a patient who withdrew is told how long that took."""
+        if self.authorised:  # nobody's data was open before, and the number may still be another one's
+            mark(self.worker.engine, f"stopped:{self.held.run}:{self.number}", str(error))
+        self._tell("stopped", 0.0)
 
     def _check_parts(self) -> None:
         """Nothing is put on the ledger that could not be followed by a reading. Raises GovernanceError."""
@@ -158,6 +174,7 @@ class Attempt:
             if reason in WORKER_REASONS:
                 raise RunFailed("this worker's role or code is not what the permit allows")
             return None
+        self.authorised = True
         epochs = {event.subject: event.epoch for event in mined.all(AccessGranted)}
         return Receipt(mined.tx, epochs, mined.one(RunAuthorised).leaseUntil)
 
@@ -183,11 +200,12 @@ class Attempt:
         if not wanted:
             raise RunFailed("nobody who agreed has a record of the permitted categories")
         try:
-            with self._phase("fetch"), ThreadPoolExecutor(8) as pool:
-                blobs = list(pool.map(lambda leaf: worker.bucket.get(f"o/{leaf.ciphertext.hex()}"), wanted))
+            with self._phase("fetch"):
+                blobs = self._while_willing(receipt, lambda: self._fetch(wanted))
             with self._phase("keys"):
                 headers = [read_header(blob) for blob in blobs]
-                answer = worker.broker.pieces(self.run, self.number, receipt.tx, worker_key, headers, worker.wallet)
+                answer = self._while_willing(receipt, lambda: worker.broker.pieces(
+                    self.run, self.number, receipt.tx, worker_key, headers, worker.wallet))
         except BrokerRefused as refusal:
             raise AttemptEnded(f"the broker refused: {refusal.reason.slug}", pause=5) from None
         except (ObjectMissing, ObjectAltered, ObjectMalformed) as lost:
@@ -205,15 +223,37 @@ class Attempt:
             "broker": answer.broker.hex(),
             "exchangeKey": worker.broker.exchange_key.hex(),
             "info": answer.info.hex(),
+            "earlier": self._list_earlier(),
             "records": [{"record": leaf.record.hex(), "subject": leaf.subject.hex(), "category": leaf.category,
                          "version": leaf.version, "ciphertext": leaf.ciphertext.hex()} for leaf in wanted],
         }  # fmt: skip
         child.say(job, answer.sealed, *blobs)
 
+    def _list_earlier(self) -> list[dict[str, Any]]:
+        self.earlier = list_earlier(self.worker.projection, self.run)
+        return self.earlier
+
+    def _fetch(self, wanted: list[Leaf]) -> list[bytes]:
+        with ThreadPoolExecutor(8) as pool:
+            return list(pool.map(lambda leaf: self.worker.bucket.get(f"o/{leaf.ciphertext.hex()}"), wanted))
+
+    def _while_willing(self, receipt: Receipt, work: Callable[[], T]) -> T:
+        """What another part answers; before, while it takes its time and afterwards the ledger is looked at."""
+        self._check_still_willing(receipt)
+        pool = ThreadPoolExecutor(1)
+        try:
+            asked = pool.submit(work)
+            while not wait([asked], FOLLOW).done:
+                self._check_still_willing(receipt)
+            self._check_still_willing(receipt)
+            return asked.result()
+        finally:
+            pool.shutdown(wait=False)  # who gave up does not wait for the answer
+
     def _follow(self, child: Child, receipt: Receipt) -> tuple[dict[str, Any], bytes]:
         """Listen until the output is sealed; a consent that changes meanwhile ends the attempt."""
+        worker, last = self.worker, ""
         looked = told = time.monotonic()
-        last = ""
         while True:
             heard = child.has_something(FOLLOW)
             if time.monotonic() - looked >= FOLLOW:
@@ -228,8 +268,7 @@ class Attempt:
                         self._tell(said["step"], said["fraction"])
                         last, told = said["step"], time.monotonic()
                 case "wrap":
-                    self._check_still_willing(receipt)
-                    shares = self.worker.broker.wrap_sealed(blobs[0], [0, 1, 2])
+                    shares = self._while_willing(receipt, partial(worker.broker.wrap_sealed, blobs[0], [0, 1, 2]))
                     child.say({"say": "wrapped"}, *(share.wrapped for share in shares))
                 case "done":
                     return said, blobs[0]
@@ -249,6 +288,9 @@ class Attempt:
 
     def _seal(self, done: dict[str, Any]) -> None:
         ledger = self.worker.ledger
+        now = list_earlier(self.worker.projection, self.run) if done["statistics"] else []
+        if any(one not in self.earlier for one in now):
+            raise AttemptEnded("another result of the dataset came meanwhile, and this one was not compared with it")
         hashes = ("outputCommitment", "ciphertextHash", "keyCommitment", "disclosureCommitment")
         message = {
             "run": self.run,

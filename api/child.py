@@ -144,7 +144,9 @@ def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
         clock.enter("parse")
         write_frame(sink, {"say": "progress", "step": "decrypted", "fraction": 0.0})
         tell = _teller(sink, clock)
-        result = analysis.run(job["params"].encode(), inputs, job["minimum"], tell, job["device"])
+        earlier = [analysis.Earlier(one["params"].encode(), one["categories"], frozenset(one["people"]),
+                                    one["readable"]) for one in job["earlier"]]  # fmt: skip
+        result = analysis.run(job["params"].encode(), inputs, job["minimum"], tell, job["device"], earlier)
         clock.enter("seal")
         _seal(source, sink, job, result, clock)
     except CohortTooSmall as error:

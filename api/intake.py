@@ -5,11 +5,13 @@ Genomes and charts come in by lanes of their own (api/lanes.py).
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from api.errors import UsageError
 from chain.events import Enrolled, Event, RecordsSealed, parse
@@ -17,7 +19,7 @@ from governance.consent import CATEGORIES, bits, names_of
 from governance.ingest import Source, encrypt, leaves_root, load_leaves
 from governance.permits import missing
 from governance.vault import Bucket
-from governance.verify import Malformed, strict_json
+from governance.verify import MAX_JSON, Malformed, strict_json
 
 if TYPE_CHECKING:
     from api.client import Client
@@ -34,8 +36,8 @@ def from_gse7390(people: Path | None) -> list[Source]:
     if people is None:
         raise UsageError("these data name nobody", "say whose they are: --people FILE with a JSON list of patient ids")
     try:
-        ids = strict_json(people.read_bytes())
-    except (Malformed, OSError):
+        ids = strict_json(read_file(people, MAX_JSON, "list of people"))
+    except Malformed:
         ids = None
     if not isinstance(ids, list) or not 0 < len(ids) <= PEOPLE or not all(is_id(name) for name in ids):
         raise UsageError(f"the list does not hold 1 to {PEOPLE} patient ids", "the first gets the first record")
@@ -154,13 +156,44 @@ def _events(bundle: Mapping[str, Any]) -> Iterator[Event | None]:
 
 
 def _records(folder: Path) -> Iterator[Source]:
+    if not all(path.is_dir() for path in folder.iterdir()):
+        raise UsageError("the folder holds a file beside its folders", "lay them out as SUBJECT/CATEGORY.json")
     for path in sorted(folder.glob("*/*")):
-        if not is_id(path.parent.name) or path.suffix != ".json" or path.stem not in CATEGORIES or path.is_symlink():
+        if not is_id(path.parent.name) or path.suffix != ".json" or path.stem not in CATEGORIES:
             raise UsageError("the folder holds a file that is not SUBJECT/CATEGORY.json",
                              "subjects are 64 hex digits; categories: " + ", ".join(CATEGORIES))
-        if path.stat().st_size > _MAX_RECORD:
-            raise UsageError("a record is larger than 64 MiB", "split it")
-        yield Source(bytes.fromhex(path.parent.name), CATEGORIES[path.stem], path.read_bytes())
+        payload = read_file(path, _MAX_RECORD, f"record {path.parent.name}/{path.name}", follow=False)
+        yield Source(bytes.fromhex(path.parent.name), CATEGORIES[path.stem], payload)
+
+
+def open_file(path: Path, what: str, follow: bool = True) -> BinaryIO:
+    """A file to read: a pipe would be waited for, and a device has no end. Raises UsageError, which says `what`.
+
+    follow: also where a symbolic link leads.
+    """
+    more = os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+    try:
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | more))
+    except FileNotFoundError:
+        raise UsageError(f"there is no such {what}", "check its name") from None
+    except OSError:  # a folder, too, or a link that is not followed
+        raise UsageError(f"the {what} cannot be read", "name a file, no folder or link, and check its rights") from None
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise UsageError(f"the {what} is not a file", "name one: no folder, pipe or device")
+    return file
+
+
+def read_file(path: Path, limit: int, what: str, follow: bool = True) -> bytes:
+    """The whole of a file of at most `limit` bytes. Raises UsageError, which says `what`."""
+    with open_file(path, what, follow) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise UsageError(f"the {what} is larger than is allowed", f"split it: {limit} bytes are the most")
+        found = file.read(size + 1)
+    if len(found) != size:
+        raise UsageError(f"the {what} was written to while it was read", "wait until it is whole")
+    return found
 
 
 def is_id(name: object) -> bool:

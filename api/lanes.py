@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from api.errors import UsageError
-from api.intake import is_id
+from api.intake import is_id, open_file, read_file
 from api.lane import Kind, split
+from api.lanechild import MAX_BUNDLES
 from governance.consent import CATEGORIES
 from governance.ingest import Source
-from governance.verify import Malformed, strict_json
+from governance.verify import MAX_JSON, Malformed, strict_json
+
+MAX_VALUE_SETS = 4 << 20  # bytes
 
 Tell = Callable[[str, float | None], None]
 
@@ -50,14 +53,15 @@ class Lanes:
             request = {"subjects": dict(self.samples), "build": self.build}
             yield from self._listen("vcf", self.vcf, request, progress)
         if self.bundles:
-            joined, places = BytesIO(), []
-            for subject, bundle in self.bundles:
-                start = joined.tell()
-                places.append([subject, start, joined.write(bundle)])
-            joined.seek(0)
-            genotyped = len({subject for subject, _ in self.bundles}.intersection(self.samples.values()))
-            asked = {"bundles": places, "valueSets": self.value_sets, "genotyped": genotyped}
-            yield from self._listen("fhir", joined, asked, progress)
+            places, start = [], 0
+            with os.fdopen(os.memfd_create("bundles", os.MFD_CLOEXEC), "wb") as joined:  # on no disk
+                for subject, bundle in self.bundles:
+                    places.append([subject, start, joined.write(bundle)])
+                    start += len(bundle)
+                joined.flush()
+                genotyped = len({subject for subject, _ in self.bundles}.intersection(self.samples.values()))
+                asked = {"bundles": places, "valueSets": self.value_sets, "genotyped": genotyped}
+                yield from self._listen("fhir", joined, asked, progress)
 
     def _listen(
         self, kind: Kind, file: BinaryIO, request: dict[str, Any], progress: Tell
@@ -83,13 +87,12 @@ def from_files(
     """
     named: Mapping[str, str] = {}
     if vcf is not None:
-        if not vcf.is_file():
-            raise UsageError("there is no such VCF file", "name one: .vcf, .vcf.gz or bgzip")
         named = _samples(samples)
     bundles = [] if fhir is None else _bundles(fhir)
     if vcf is None and not bundles:
         raise UsageError("there is nothing to ingest", "name --vcf and --samples, or --fhir, or --from")
-    return Lanes(None if vcf is None else vcf.open("rb"), named, build, bundles, isolated, _value_sets(value_sets))
+    sets = _value_sets(value_sets)
+    return Lanes(None if vcf is None else open_file(vcf, "VCF file"), named, build, bundles, isolated, sets)
 
 
 def _value_sets(path: Path | None) -> str:
@@ -97,12 +100,10 @@ def _value_sets(path: Path | None) -> str:
     from analytics.errors import PayloadError
     from analytics.readers.codes import load_value_sets
 
+    found = b"" if path is None else read_file(path, MAX_VALUE_SETS, "file of value sets")
     try:
-        found = b"" if path is None else path.read_bytes()
         if found:
             load_value_sets(found)
-    except OSError:
-        raise UsageError("the file of value sets cannot be read", "name a JSON file in UTF-8") from None
     except PayloadError as error:
         raise UsageError(str(error), error.hint) from None
     return found.decode()
@@ -112,8 +113,8 @@ def _samples(path: Path | None) -> Mapping[str, str]:
     if path is None:
         raise UsageError("a VCF names samples, not people", 'say whose they are: --samples FILE with {"SAMPLE": "ID"}')
     try:
-        found = strict_json(path.read_bytes())
-    except (Malformed, OSError):
+        found = strict_json(read_file(path, MAX_JSON, "list of samples"))
+    except Malformed:
         found = None
     if not isinstance(found, dict) or not found or not all(is_id(subject) for subject in found.values()):
         raise UsageError("the list of samples is no JSON object of patient ids",
@@ -122,10 +123,18 @@ def _samples(path: Path | None) -> Mapping[str, str]:
 
 
 def _bundles(folder: Path) -> list[tuple[str, bytes]]:
+    from analytics.readers.bundle import MAX_BYTES
+
     found = sorted(folder.glob("*")) if folder.is_dir() else []
-    if not found or any(not is_id(path.stem) or path.suffix != ".json" or path.is_symlink() for path in found):
+    if not found or any(not is_id(path.stem) or path.suffix != ".json" for path in found):
         raise UsageError("the folder of bundles does not hold SUBJECT.json files alone", "subjects are 64 hex digits")
-    return [(path.stem, path.read_bytes()) for path in found]
+    bundles, size = [], 0
+    for path in found:
+        bundles.append((path.stem, read_file(path, MAX_BYTES, f"bundle {path.name}", follow=False)))
+        size += len(bundles[-1][1])
+        if size > MAX_BUNDLES:
+            raise UsageError("the bundles are larger than is allowed", "hand in fewer people at once")
+    return bundles
 
 
 def summarise(report: Mapping[str, Any]) -> dict[str, Any]:

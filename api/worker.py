@@ -23,7 +23,7 @@ from chain.wallets import Wallet, load
 from governance.brokers import BrokerClient
 from governance.errors import GovernanceError
 from governance.projection import Projection
-from governance.runs import Claim, claim, fail, give_up, hold_on, mark, tell, waiting
+from governance.runs import Claim, claim, fail, give_up, hold_on, waiting
 from governance.tables import Database, TableOutbox, open_database
 from governance.vault import Bucket
 from governance.verify import identity_id
@@ -82,7 +82,7 @@ class Worker:
             Attempt(self, held).carry_out()
             give_up(self.engine, held)
         except AttemptEnded as ended:
-            self._note_end(held, ended)
+            log.info("attempt ended", run=held.run[:8], why=str(ended))
             wait_until = self.clock() + ended.pause
             beating.set()
             keeper.join()
@@ -99,13 +99,6 @@ class Worker:
         finally:
             beating.set()
             keeper.join()
-
-    def _note_end(self, held: Claim, ended: AttemptEnded) -> None:
-        """Say that the attempt is over and its child dead: a patient who withdrew is told how long that took."""
-        attempt = self.projection.fold.newest_attempt(bytes.fromhex(held.run))
-        mark(self.engine, f"stopped:{held.run}:{attempt}", str(ended))
-        tell(self.engine, held.run, attempt, "stopped", 0.0, self.clock())
-        log.info("attempt ended", run=held.run[:8], why=str(ended))
 
     def _keep(self, held: Claim, done: threading.Event) -> None:
         while not done.wait(HOLD / 12):

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from sqlalchemy import Engine, select
 
-from governance.tables import accesses, blocks, events, marks, permits, runs
+from governance.runs import WORKER_REASONS
+from governance.tables import accesses, blocks, claims, events, marks, permits, runs
 from governance.verify import strict_json
 
 Was = Literal["queued", "computing", "sealed", "released"]
@@ -84,11 +85,13 @@ def withdrawals_of(engine: Engine, subject: str) -> list[Withdrawal]:
 
 def _effects(engine: Engine, subject: str, dataset: str, tx: str, block: int) -> list[Effect]:
     with engine.connect() as connection:
-        asked = select(runs.c.run, runs.c.state).join(permits, permits.c.permit == runs.c.permit)
+        asked = select(runs.c.run, runs.c.state, claims.c.failed).join(permits, permits.c.permit == runs.c.permit)
+        asked = asked.outerjoin(claims, claims.c.run == runs.c.run)
         candidates = list(connection.execute(asked.where(permits.c.dataset == dataset)).all())
         marked = {name: at for name, at in connection.execute(select(marks.c.name, marks.c.at)).all()}
     found = []
-    for run, state in candidates:
+    for run, on_ledger, failed in candidates:
+        state = "failed" if failed and on_ledger in ("queued", "authorised") else on_ledger
         with engine.connect() as connection:
             history = connection.execute(
                 select(events.c.name, events.c.block, events.c.fields)
@@ -101,6 +104,8 @@ def _effects(engine: Engine, subject: str, dataset: str, tx: str, block: int) ->
         if effect is not None:
             began, ended = marked.get(f"mined:{tx}"), marked.get(f"stopped:{run}:{effect.attempt}")
             if effect.was == "computing" and began is not None and ended is not None:
+                if ended < began and not effect.sealed:
+                    continue  # it was over by itself, and its process dead, before she changed her mind
                 effect = replace(effect, stopped=max(0, ended - began) / 1000)
             found.append(effect)
     return found
@@ -111,7 +116,7 @@ def _effect(run: str, state: str, block: int, history: Sequence[Any], hers: Sequ
 
     history: (event, block, fields) of the run in the ledger's order; hers: (attempt, granted, block).
     """
-    earlier = [(name, text) for name, at, text in history if at < block]
+    earlier = [(name, text) for name, at, text in history if at < block and not _of_worker(name, text)]
     names = [name for name, _ in earlier]
     if "RunRequested" not in names or any(end in names for end in _ENDS):
         return None
@@ -131,6 +136,12 @@ def _effect(run: str, state: str, block: int, history: Sequence[Any], hers: Sequ
     elif sealed_at and sealed_at[0] < block:
         was = "sealed"
     return Effect(run, was, newest, None, bool(sealed_at) and was == "computing", again, at_block, state, over)
+
+
+def _of_worker(name: str, text: str) -> bool:
+    """A refusal that ends nothing: another worker may still take the run."""
+    fields: Any = strict_json(text.encode())
+    return name == "RunRefused" and fields["reason"] in WORKER_REASONS
 
 
 def _attempt_of(text: str) -> int:

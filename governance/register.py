@@ -260,6 +260,7 @@ def accesses_of(engine: Engine, subject: str) -> list[Access]:
     state = case(
         (accesses.c.granted.is_(False), "denied"), (outputs.c.released > 0, "released"),
         (runs.c.attempt > accesses.c.attempt, "superseded"), (runs.c.state == "sealed", "sealed"),
+        (claims.c.failed != "", "ended"),
         (runs.c.state == "authorised", "in progress"), else_="ended")
     query = (
         select(accesses.c.run, accesses.c.attempt, accesses.c.granted, accesses.c.reason, accesses.c.block,
@@ -270,6 +271,7 @@ def accesses_of(engine: Engine, subject: str) -> list[Access]:
         .join(blocks, blocks.c.number == accesses.c.block)
         .join(runs, runs.c.run == accesses.c.run)
         .join(permits, permits.c.permit == runs.c.permit)
+        .outerjoin(claims, claims.c.run == runs.c.run)
         .where(accesses.c.subject == subject)
         .order_by(accesses.c.block.desc(), accesses.c.attempt.desc())
     )

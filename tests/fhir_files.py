@@ -135,6 +135,28 @@ def chart_with(entry: Any) -> bytes:
     return json.dumps(whole).encode()
 
 
+def noted(text: bytes) -> bytes:
+    """A chart with this text, as JSON has it, in a note."""
+    return bundle(condition((CM, "C50.911"), note=[{"text": "zq"}])).replace(b'"zq"', b'"' + text + b'"')
+
+
+def asked(method: object, kind: str = "transaction") -> bytes:
+    """A chart in which one entry's request has this method."""
+    whole = json.loads(bundle(observation(), observation(), kind=kind))
+    for entry in whole["entry"]:
+        entry["request"] = {"method": "POST", "url": "zq"}
+    whole["entry"][2]["request"]["method"] = method
+    return json.dumps(whole).encode()
+
+
+def searched(total: object, *modes: str) -> bytes:
+    """A chart as a server's answer to a search, with the mode of each entry."""
+    whole = json.loads(bundle(*[observation()] * (len(modes) - 1), kind="searchset", total=total))
+    for entry, mode in zip(whole["entry"], modes, strict=True):
+        entry["search"] = {"mode": mode}
+    return json.dumps(whole).encode()
+
+
 def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
     """Bundles by what is wrong with them, with what a refusal must say; None: it may also be taken whole."""
     DEEP, MANY, JSON, R4 = "nested deeper", "more values than", "not well-formed|not UTF-8", "not valid FHIR R4"
@@ -160,6 +182,8 @@ def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
         "extensions": (bundle(observation(extension=[nested(8)])), None),
         "deep contained": (bundle(observation(contained=[observation(contained=[observation()])])), None),
         "a long string": (bundle(condition((CM, "C50.911"), note=[{"text": "zq" * 5_000_000}])), None),
+        "escapes": (noted(rb"\nxy" * 1_950_000), None), "escaped letters": (noted(rb"\u00e9" * 1_300_000), None),
+        "escapes alone": (rb"\nxy" * 1_950_000, JSON),
         "a long key": (bundle(**{"zq" * 1_000_000: 1}), None), "a list": (b"[]", "not a FHIR Bundle"),
         "a resource alone": (json.dumps(observation()).encode(), "not a FHIR Bundle"),
         "a million empty lists": (bundle(zq=[[]] * 1_000_000), MANY),
@@ -180,6 +204,14 @@ def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
             "records are larger"),
         "no entries": (bundle().replace(b'"entry"', b'"zq"'), "entries"), "one page": (bundle(
             link=[{"relation": "next", "url": "http://zq.example/2"}]), "one page of several"),
+        "the last page": (bundle(link=[{"relation": "previous", "url": "http://zq.example/1"}]), "one page of several"),
+        "2 of 500": (bundle(observation(), kind="searchset", total=500), "its total"),
+        "2 of 3, one included": (searched(3, "match", "match", "include"), "its total"),
+        "total in words": (bundle(total="zq"), "its total"), "total as true": (bundle(total=True), "its total"),
+        "a deletion": (asked("DELETE"), "not POST or PUT"), "a patch": (asked("PATCH"), "not POST or PUT"),
+        "a question": (asked("GET", "collection"), "not POST or PUT"),
+        "a list as method": (asked(["zq"]), "not POST or PUT"), "no method": (asked(None), "not POST or PUT"),
+        "a request in words": (chart_with({"request": "zq", "resource": {"resourceType": "Basic"}}), "as R4 has it"),
         "a history": (bundle(kind="history"), "type is not"),
         "R5 type": (bundle(kind="subscription-notification"), "type"),
         "R5 medication": (bundle(R5_MEDICATION), R4), "R5 resource": (bundle({"resourceType": "Transport"}), R4),

@@ -431,13 +431,13 @@ def test_a_supervisor_that_does_not_follow_the_ledger_is_seen(road: Road, monkey
 
 def test_an_attempt_that_is_sealed_after_its_end_is_seen(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     CHILDREN.warm()
-    note_end = Worker._note_end
+    note_end = Attempt._note_end
 
-    def seal_it(self: Worker, held: Any, ended: Any) -> None:
-        note_end(self, held, ended)
-        road.world.seal(bytes.fromhex(held.run), 1)
+    def seal_it(self: Attempt, error: BaseException) -> None:
+        note_end(self, error)
+        road.world.seal(self.run, 1)
 
-    monkeypatch.setattr(Worker, "_note_end", seal_it)
+    monkeypatch.setattr(Attempt, "_note_end", seal_it)
     with playing(road) as scene:
         scene.change(road.subjects[0], 0.4)
         time.sleep(0.5)

@@ -25,6 +25,7 @@ MAX_RESOURCE_VALUES = 5_000  # its R4 model takes three times its JSON; the fixt
 MAX_MEMORY = 48 * 1024 * 1024  # bytes of JSON, as `_memory` reckons
 OBJECT_BYTES, VALUE_BYTES = 264, 72  # of a parsed object with its first key, of any other value (CPython 3.11)
 BUNDLE_TYPES = ("transaction", "collection", "searchset")
+PAGES = ("next", "previous", "prev")  # relations of links from one page of an answer to another
 _ASTRAL = re.compile(rb"[\xf0-\xff]|\\u[dD]")
 _BEYOND_LATIN_1 = re.compile(rb"[\xc4-\xff]|\\u(?!00)")
 _HISTORY = re.compile(r"/_history/([A-Za-z0-9.-]{1,64})\Z")
@@ -59,17 +60,37 @@ def read_source(payload: bytes, subject: str) -> Source:
         raise PayloadError("FHIR bundle: it is not a FHIR Bundle")
     if document.get("type") not in BUNDLE_TYPES:
         raise PayloadError("FHIR bundle: its type is not transaction, collection or searchset")
-    links = document.get("link", [])
-    if not isinstance(links, list) or any(
-        not isinstance(link, dict) or link.get("relation") == "next" for link in links
-    ):
-        raise PayloadError("FHIR bundle: it is one page of several", "Join all pages into one bundle.")
     entries = document.get("entry")
     if not isinstance(entries, list) or not 0 < len(entries) <= MAX_ENTRIES:
         raise PayloadError(f"FHIR bundle: it must have 1 to {MAX_ENTRIES} entries")
+    _check_whole(document, entries)
     meta = {"meta": document["meta"]} if "meta" in document else {}
     _check_model("Meta", meta.get("meta", {}))
     return _index(entries, subject, meta)
+
+
+def _check_whole(document: Mapping[str, object], entries: Sequence[object]) -> None:
+    """It is not a part of a longer answer, and says of each entry that it is there, not that it goes.
+
+    R4 bundle.html: `total` counts the matches of a search on all its pages, not what else was included with them.
+    Raises PayloadError.
+    """
+    links = document.get("link", [])
+    if not isinstance(links, list) or any(
+        not isinstance(link, dict) or link.get("relation") in PAGES for link in links
+    ):
+        raise PayloadError("FHIR bundle: it is one page of several", "Join all pages into one bundle.")
+    total, matches = document.get("total", 0), 0
+    for entry in entries:
+        request, search = (entry.get(name, {}) if isinstance(entry, dict) else {} for name in ("request", "search"))
+        if not isinstance(request, dict) or not isinstance(search, dict):
+            raise PayloadError("FHIR bundle: an entry's request or search is not as R4 has it")
+        if request.get("method", "PUT") not in ("POST", "PUT"):
+            raise PayloadError("FHIR bundle: an entry's request is not POST or PUT",
+                               "Hand in resources as they are: no deletions, changes or searches.")
+        matches += search.get("mode", "match") == "match"
+    if type(total) is not int or total > matches:
+        raise PayloadError("FHIR bundle: its total says more entries than it has", "Join all pages into one bundle.")
 
 
 def contained(resource: Mapping[str, object]) -> dict[str, Mapping[str, object]]:

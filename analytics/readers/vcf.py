@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from io import FileIO
 
 import numpy as np
@@ -22,37 +20,25 @@ from cyvcf2 import VCF, Variant
 from numpy.typing import NDArray
 
 from analytics.errors import PayloadError
-from analytics.readers.genotypes import MAX_VARIANTS, Sites, build_sites, write_genotypes
+from analytics.readers.genotypes import Sites, build_sites, write_genotypes
 from analytics.readers.vcfcalls import Calls, VcfReport
-from analytics.readers.vcfheader import LENGTHS, MAX_HEADER_LINES, Header, autosome, read_header
+from analytics.readers.vcfheader import LENGTHS, Header, autosome, read_header
+from analytics.readers.vcfscan import Scan, scan_text
+from analytics.readers.vcfsource import Sources
 from analytics.readers.vcftext import read_lines
 
 MEMORY = 640 << 20  # bytes that the people of one pass may hold; a larger file is read in several passes
-MAX_INFO = 1_000  # entries of one row
+MAX_GROWTH = 300  # times what a row has, for everybody's file; 2,500 people with 500 numbers a row reach 250
 SUBJECT_COLUMN = "subject"
 
-_LEVEL = 1  # of gzip: three times faster than the default and 10 % larger
-_PER_PERSON = 300 << 10  # bytes of one compressor
+_GROWTH_FROM = 64 << 20  # bytes: what less is made of a file harms nobody
+_PER_VARIANT = 8  # bytes of a packed call while it is made
 _SUBJECT = re.compile(r"[0-9a-f]{64}")
 _BASES = re.compile(r"[ACGTN]+")
 _RS = re.compile(rb"rs[0-9]{1,12}(?:;rs[0-9]{1,12})*")
 _QUAL = re.compile(rb"\.|[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?")
-# A column whose GT is not alleles of up to three digits: htslib reads larger ones modulo its own width.
-_ALLELE = rb"(?:[0-9]{1,3}|\.)"
-_NO_CALL = re.compile(rb"(?:^|\t)(?!" + _ALLELE + rb"(?:[/|]" + _ALLELE + rb")*(?:[:\t]|$))")
 _INFO_NUMBERS = re.compile(rb"[0-9eE+.,infa-]*", re.IGNORECASE)
 _SEX = {"X": "x", "Y": "y", "M": "mt", "MT": "mt"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Scan:
-    """The text of a file as it was counted first: header lines, rows, length of all and their digest."""
-
-    header: tuple[bytes, ...]
-    rows: int
-    length: int
-    shared: int  # bytes of the columns that everybody's file repeats
-    digest: bytes
 
 
 def split_vcf(
@@ -70,10 +56,10 @@ def split_vcf(
     that is done. Raises PayloadError.
     """
     file = FileIO(fd, closefd=False)
-    scan = _scan(file)
+    scan = scan_text(file)
     header = read_header(scan.header, build)
     people = _match(header.people, subjects)
-    step = max(1, MEMORY // (_PER_PERSON + 2 * (scan.shared + scan.length // len(people))))
+    step = max(1, MEMORY // (2 * (scan.shared + scan.length // len(people)) + _PER_VARIANT * scan.alts))
     report = None
     for start in range(0, len(people), step):
         batch = people[start : start + step]
@@ -104,35 +90,6 @@ def _match(people: Sequence[str], subjects: Mapping[str, str]) -> tuple[str, ...
     return tuple(subjects[name] for name in people)
 
 
-def _scan(file: FileIO) -> _Scan:
-    """Count and bound everything as text, before htslib sees any of it. Raises PayloadError."""
-    header: list[bytes] = []
-    digest = hashlib.sha256()
-    rows = length = shared = tabs = 0
-    for lines in read_lines(file):
-        if rows > MAX_VARIANTS:
-            break
-        digest.update(b"\n".join(lines))
-        for line in lines:
-            if not tabs:
-                header.append(line)
-                tabs = line.count(b"\t") if line.startswith(b"#CHROM\t") else 0
-                if len(header) > MAX_HEADER_LINES or not line.startswith(b"#"):
-                    raise PayloadError("variant file: it has no VCF header, or one that is too long")
-                continue
-            if line.count(b"\t") != tabs or line.startswith(b"#") or not line.isascii():
-                raise PayloadError("variant file: a row has not one plain field for each column")
-            calls = line.split(b"\t", 9)[-1]
-            if tabs >= 9 and _NO_CALL.search(calls):
-                raise PayloadError("variant file: a genotype is not written as VCF has it")
-            rows += 1
-            length += len(line)
-            shared += len(line) - len(calls)
-    if not tabs or not 0 < rows <= MAX_VARIANTS:
-        raise PayloadError(f"variant file: it does not have 1 to {MAX_VARIANTS} rows", "Split the file by chromosome.")
-    return _Scan(tuple(header), rows, length, shared, digest.digest())
-
-
 def _records(fd: int) -> Iterator[Variant]:
     """htslib's rows from the descriptor's position. Given a name it would open connections, so it gets none."""
     try:
@@ -149,14 +106,12 @@ def _differs() -> PayloadError:
 class _Reading:
     """One pass over the whole file for the people of the columns start … start + size - 1."""
 
-    def __init__(self, header: Header, build: str, scan: _Scan, start: int, size: int) -> None:
+    def __init__(self, header: Header, build: str, scan: Scan, start: int, size: int) -> None:
         self.report = VcfReport(people=len(header.people))
         self._header, self._build, self._scan = header, build, scan
         self._start, self._size = start, size
-        lines = (*header.lines, "#" + "\t".join("CHROM POS ID REF ALT QUAL FILTER INFO FORMAT".split()),)
-        text = ("\n".join(lines) + f"\t{SUBJECT_COLUMN}\n").encode()
-        self._compressors = [zlib.compressobj(_LEVEL, zlib.DEFLATED, 31) for _ in range(size)]
-        self._sources = [[compressor.compress(text)] for compressor in self._compressors]
+        self._sources = Sources(size, header.text(scan.names, SUBJECT_COLUMN))
+        self._grown = 0  # bytes of everybody's rows without the calls, and of their packed calls
         self._contig, self._position = "", 0
         self._contigs: dict[str, int | None] = {}
         self._prefixed: bool | None = None
@@ -195,11 +150,13 @@ class _Reading:
                 raise _differs()
             shared.append(self._shared(fields))
             samples.append(fields[9 + self._start : 9 + self._start + self._size])
-            self._site(fields, record, calls)
+            self._grown += self.report.people * (len(shared[-1]) + _PER_VARIANT * self._site(fields, record, calls))
+            if self._grown > max(_GROWTH_FROM, MAX_GROWTH * self._scan.length):
+                raise PayloadError("variant file: what its people share is too long to be written for each",
+                                   "Split the file by people.")
             self.report.records += 1
-        for i, column in enumerate(zip(*samples, strict=True)):
-            text = b"".join([place + call + b"\n" for place, call in zip(shared, column, strict=True)])
-            self._sources[i].append(self._compressors[i].compress(text))
+        if rows:
+            self._sources.add(shared, samples)
         if calls.packed:
             self._planes.append(calls.pack(self.report, slice(self._start, self._start + self._size)))
 
@@ -220,9 +177,7 @@ class _Reading:
     def _info(self, info: bytes) -> bytes:
         if info == b".":
             return info
-        entries = info.split(b";", MAX_INFO)
-        if len(entries) > MAX_INFO:
-            raise PayloadError(f"variant file: a row has more than {MAX_INFO} entries of INFO")
+        entries = info.split(b";")
         kept = []
         for entry in entries:
             name, _, value = entry.partition(b"=")
@@ -239,8 +194,8 @@ class _Reading:
             raise PayloadError("variant file: a row has a FORMAT field that the header does not define, or one twice")
         self._formats.add(text)
 
-    def _site(self, fields: Sequence[bytes], record: Variant, calls: Calls) -> None:
-        """Check a row's place and alleles, and note its calls if they are packed. Raises PayloadError."""
+    def _site(self, fields: Sequence[bytes], record: Variant, calls: Calls) -> int:
+        """Check a row's place and alleles, and note its calls if they are packed: how often. Raises PayloadError."""
         contig, number, _, ref, alt = (part.decode() for part in fields[:5])
         if not number.isdigit() or len(number) > 10:
             raise PayloadError("variant file: a position is no number")
@@ -250,6 +205,9 @@ class _Reading:
         self._follow(contig, position)
         for other in alts:
             pair = (ref.upper(), other.upper())
+            if pair[0] == pair[1]:
+                raise PayloadError("variant file: an alternative is what the reference has",
+                                   "Take such rows out, for example with bcftools view -e 'REF=ALT'.")
             if pair in self._here:
                 raise PayloadError("variant file: the same variant stands there twice",
                                    "Remove duplicates, for example with bcftools norm --rm-dup exact.")
@@ -257,20 +215,19 @@ class _Reading:
         self.report.not_passed += fields[6] not in (b"PASS", b".")
         chromosome = self._contigs[contig]
         if chromosome is None:
-            self._skip(_SEX.get(contig.removeprefix("chr"), "other-contig"))
-            return
+            return self._skip(_SEX.get(contig.removeprefix("chr"), "other-contig"))
         if not 0 < position <= LENGTHS[self._build][chromosome - 1]:
             raise PayloadError("variant file: a position lies beyond the end of its chromosome in the named build")
         self.report.multiallelic += len(alts) > 1
         rows = self._rows(ref.upper(), alts)
         if not rows:
-            self._skip("alleles")
-            return
+            return self._skip("alleles")
         self.report.packed_records += 1
         self._chromosomes += [chromosome] * len(rows)
         self._positions += [position] * len(rows)
         self._passed += [fields[6] in (b"PASS", b".")] * len(rows)
-        calls.add(record, len(alts), list(rows))
+        calls.add(record, len(alts), list(rows), fields)
+        return len(rows)
 
     def _rows(self, ref: str, alts: Sequence[str]) -> dict[int, str]:
         """Number of the ALT and "REF>ALT" of each that is written in bases; they are noted as packed rows."""
@@ -300,8 +257,9 @@ class _Reading:
             self._here.clear()
         self._position = position
 
-    def _skip(self, reason: str) -> None:
+    def _skip(self, reason: str) -> int:
         self.report.skipped[reason] = self.report.skipped.get(reason, 0) + 1
+        return 0
 
     def sites(self) -> Sites:
         """The packed variants in order of chromosome and position; the calls are put in the same order."""
@@ -309,16 +267,15 @@ class _Reading:
             raise PayloadError("variant file: none of its variants can be packed",
                                "Only variants of chromosomes 1 to 22 that are written in bases can be.")
         order = np.lexsort((self._positions, self._chromosomes))  # stable: ALTs of a row stay in their order
-        planes = np.concatenate(self._planes, axis=1)
-        self._planes = [np.ascontiguousarray(plane[order].T) for plane in planes]
+        self._planes = [np.ascontiguousarray(np.concatenate([block[plane] for block in self._planes])[order].T)
+                        for plane in range(3)]
         columns = [np.array(column)[order] for column in (self._chromosomes, self._positions, self._passed)]
         chromosomes, positions, passed = columns
         return build_sites(self._build, chromosomes, positions, [self._alleles[i] for i in order], passed)
 
     def payloads(self, i: int, sites: Sites) -> tuple[bytes, bytes]:
         """Source and packed payload of person i of this pass."""
-        source = b"".join((*self._sources[i], self._compressors[i].flush()))
+        source = self._sources.take(i)
         dosage, depth, quality = (plane[i] for plane in self._planes)
         packed = write_genotypes(sites, hashlib.sha256(source).digest(), dosage.view(np.int8) - 1, depth, quality)
-        self._sources[i] = []
         return source, packed

@@ -16,6 +16,7 @@ from analytics.errors import PayloadError
 from analytics.readers.genotypes import MISSING
 
 _END = -2  # cyvcf2's mark that a call has no more alleles
+_LEAST = -(1 << 31) + 8  # htslib's smallest number; those below are marks
 
 
 @dataclass(slots=True)
@@ -58,8 +59,9 @@ class Calls:
         self._alts: list[int] = []
         self.packed: list[tuple[int, int]] = []  # (row, number of the ALT) of each packed row
 
-    def add(self, record: Variant, alts: int, rows: Sequence[int]) -> None:
-        """One record with `alts` alternatives, of which `rows` are packed. Raises PayloadError."""
+    def add(self, record: Variant, alts: int, rows: Sequence[int], fields: Sequence[bytes]) -> None:
+        """One record with `alts` alternatives, of which `rows` are packed; fields: its columns as text. Raises
+        PayloadError."""
         try:
             genotypes = record.genotype.array()
             depth, quality = record.format("DP"), record.format("GQ")
@@ -71,6 +73,9 @@ class Calls:
         if ploidy == 1:
             genotypes = np.insert(genotypes, 1, _END, axis=1)
         self.packed += [(len(self._alts), number) for number in rows]
+        for name, values in ((b"DP", depth), (b"GQ", quality)):
+            if values is not None:
+                _check_values(values, fields[8].split(b":").index(name), fields[9:])
         self._genotypes.append(genotypes[:, :2])
         self._depth.append(self._none if depth is None else depth)
         self._quality.append(self._none if quality is None else quality)
@@ -92,6 +97,24 @@ class Calls:
         dosage = np.where(missing, MISSING, (first == wanted).astype(np.int8) + (second == wanted))
         depth, quality = (_bytes(np.stack(values)[row, people, 0]) for values in (self._depth, self._quality))
         return np.stack([(dosage + 1).astype(np.uint8), depth, quality])
+
+
+def _check_values(values: NDArray[np.int32 | np.float32], place: int, calls: Sequence[bytes]) -> None:
+    """Depths or qualities of one row, and the calls as text, in which they stand at `place`. Raises PayloadError.
+
+    htslib reads what is no number, or too large a one, as missing; and below zero it would be packed as not given.
+    """
+    if values.shape[1] == 1 and values.min() >= 0:
+        return
+    first = values[:, 0]
+    absent = np.isnan(first) if first.dtype.kind == "f" else first < _LEAST
+    wrong = values.shape[1] > 1 or bool((first[~absent] < 0).any())
+    for i in np.flatnonzero(absent).tolist():
+        given = calls[i].split(b":", place + 1)
+        wrong = wrong or (len(given) > place and given[place] != b".")
+    if wrong:
+        raise PayloadError("variant file: a depth or quality is no number that can be one",
+                           "Write a dot where there is none.")
 
 
 def _bytes(values: NDArray[np.int32 | np.float32]) -> NDArray[np.uint8]:

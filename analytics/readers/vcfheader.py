@@ -7,12 +7,15 @@ from it: a new one is written, of the definitions that the rows need (VCF 4.2 to
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from analytics.errors import PayloadError
 
 MAX_HEADER_LINES = 20_000
+MAX_HEADER = 4 << 20  # bytes; 2,500 samples of 100 letters, 3,400 contigs and 1,000 fields have 0.7 MB
+MAX_HEADER_COMMAS = 200_000  # htslib makes an entry of each; 20,000 definitions have 80,000
+MAX_DEFINITION = 64 << 10  # letters of one definition; lines of commands name thousands of files and are longer
 MAX_PEOPLE = 2_500
 
 # Lengths of the chromosomes 1 to 22 (NCBI assemblies GCF_000001405.13 and .26).
@@ -36,7 +39,8 @@ _NAMES = {
 }
 _COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t"
 _VERSION = re.compile(r"VCFv4\.[1-5]")
-_FIELD = re.compile(r'([A-Za-z0-9_.]+)=("(?:[^"\\]|\\.)*"|[^,"]*)(?:,|$)')
+# Possessive: what was read is never given back, since a quote may stay open for as long as a line may be.
+_FIELD = re.compile(r'([A-Za-z0-9_.]++)=("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^,"]*+)(?:,|$)')
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}|1000G")
 _FILTER_ID = re.compile(r"[A-Za-z0-9_.+:<>=-]{1,64}")
 _CONTIG = re.compile(r"[0-9A-Za-z_.|:*-]{1,64}")
@@ -47,14 +51,20 @@ _AUTOSOME = re.compile(r"(?:chr)?([1-9]|1[0-9]|2[0-2])")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """people: sample names in column order. lines: the header to keep, without the column line. numbers: INFO fields
-    that are numbers or flags. filters, formats: what the rows may use."""
+    """people: sample names in column order. numbers: INFO fields that are numbers or flags. filters, formats: what the
+    rows may use."""
 
     people: tuple[str, ...]
-    lines: tuple[str, ...]
     numbers: frozenset[bytes]
     filters: frozenset[bytes]
     formats: frozenset[bytes]
+    _first: tuple[str, ...]
+    _definitions: Mapping[tuple[str, bytes], str]  # by kind and ID
+
+    def text(self, used: Container[bytes], column: str) -> bytes:
+        """The header of one person's file: the definitions of what is used, and the line of columns."""
+        defined = [line for (_, name), line in self._definitions.items() if name in used]
+        return "\n".join((*self._first, *defined, f"{_COLUMNS}{column}\n")).encode()
 
 
 def autosome(contig: str) -> int | None:
@@ -67,25 +77,30 @@ def read_header(lines: Sequence[bytes], build: str) -> Header:
     """Header from its lines, the column line last. `build` is what the custodian named. Raises PayloadError."""
     if build not in LENGTHS:
         raise PayloadError("variant file: the named genome build is neither GRCh37 nor GRCh38")
-    try:
-        texts = [line.decode() for line in lines]
-    except UnicodeDecodeError:
-        raise PayloadError("variant file: the header is not UTF-8") from None
-    if not texts or not texts[0].startswith("##fileformat=") or not _VERSION.fullmatch(texts[0][13:]):
+    version = _text(lines[0]) if lines else ""
+    if not version.startswith("##fileformat=") or not _VERSION.fullmatch(version[13:]):
         raise PayloadError("variant file: it does not begin as VCF 4.1 to 4.5",
                            "Hand in VCF text, plain or compressed with gzip or bgzip; BCF is not read.")
-    people = _read_people(texts[-1])
-    defined = _Definitions(people, build)
-    if not all(text.startswith("##") for text in texts[1:-1]):
-        raise PayloadError("variant file: a line of the header does not begin with ##")
-    for text in texts[1:-1]:
-        key, _, value = text[2:].partition("=")
-        if key in ("contig", "FILTER", "INFO", "FORMAT"):
-            defined.add(key, value)
-        elif key in ("reference", "assembly"):
-            defined.told.append(value)
+    people = _read_people(_text(lines[-1]))
+    defined = _Definitions(build)
+    for line in lines[1:-1]:
+        text = _text(line)
+        if not text.startswith("##"):
+            raise PayloadError("variant file: a line of the header does not begin with ##")
+        for key in ("contig", "FILTER", "INFO", "FORMAT"):
+            if text.startswith(f"##{key}="):
+                defined.add(key, text[len(key) + 3 :])
+        if text.startswith(("##reference=", "##assembly=")):
+            defined.told.append(text[12:])
     _check_build(defined.told, defined.lengths, build)
-    return defined.header(texts[0])
+    return defined.header(people, version)
+
+
+def _text(line: bytes) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError:
+        raise PayloadError("variant file: the header is not UTF-8") from None
 
 
 def _read_people(columns: str) -> tuple[str, ...]:
@@ -125,17 +140,20 @@ def _read_fields(value: str) -> dict[str, str]:
 
 
 class _Definitions:
-    """What the definition lines say, gathered line by line."""
+    """What the definition lines say, gathered line by line. Descriptions are not kept: they are free text."""
 
-    def __init__(self, people: Sequence[str], build: str) -> None:
-        self.people, self.build = tuple(people), build
+    def __init__(self, build: str) -> None:
+        self.build = build
         self.told: list[str] = []
         self.lengths: dict[int, int] = {}
-        self._kept: dict[tuple[str, str], str] = {}
-        self._types: dict[tuple[str, str], str] = {}
+        self._kept: dict[tuple[str, bytes], str] = {}
+        self._texts: set[tuple[str, bytes]] = set()  # fields that are text: defined, not kept
 
     def add(self, key: str, value: str) -> None:
         """One line ##key=value. Raises PayloadError."""
+        if len(value) > MAX_DEFINITION:
+            raise PayloadError("variant file: a definition of the header is too long",
+                               f"The longest allowed has {MAX_DEFINITION} letters.")
         fields = _read_fields(value)
         name = fields.get("ID", "")
         if "IDX" in fields:  # htslib makes room for as many definitions as the largest of these numbers says
@@ -144,14 +162,17 @@ class _Definitions:
         pattern = {"contig": _CONTIG, "FILTER": _FILTER_ID}.get(key, _ID)
         if not pattern.fullmatch(name):
             raise PayloadError("variant file: a definition of the header has no proper ID")
-        if (key, name) in self._kept or (key, name) in self._types:
+        place = key, name.encode()
+        if place in self._kept or place in self._texts:
             raise PayloadError("variant file: the header defines the same ID twice")
         if key == "contig":
-            self._kept[key, name] = self._contig(name, fields)
+            self._kept[place] = self._contig(name, fields)
         elif key == "FILTER":
-            self._kept[key, name] = f"##FILTER=<ID={name},{self._description(fields)}>"
+            self._kept[place] = f'##FILTER=<ID={name},Description="">'
+        elif line := self._field(key, name, fields):
+            self._kept[place] = line
         else:
-            self._field(key, name, fields)
+            self._texts.add(place)
 
     def _contig(self, name: str, fields: Mapping[str, str]) -> str:
         self.told.append(fields.get("assembly", ""))
@@ -164,29 +185,24 @@ class _Definitions:
             self.lengths[chromosome] = int(length)
         return f"##contig=<ID={name},length={int(length)},assembly={self.build}>"
 
-    def _field(self, key: str, name: str, fields: Mapping[str, str]) -> None:
+    def _field(self, key: str, name: str, fields: Mapping[str, str]) -> str | None:
+        """The definition to keep; None for INFO that is text."""
         number, kind = fields.get("Number", ""), fields.get("Type", "")
         if not _NUMBER.fullmatch(number) or kind not in _TYPES:
             raise PayloadError("variant file: a definition of the header has no proper Number or Type")
         wanted = {"GT": ("String",), "DP": ("Integer",), "GQ": ("Integer", "Float")}.get(name)
         if key == "FORMAT" and wanted and (kind not in wanted or number != "1"):
             raise PayloadError("variant file: GT, DP or GQ is not defined as VCF has it")
-        self._types[key, name] = kind
-        if key == "FORMAT" or kind not in ("String", "Character"):
-            line = f"##{key}=<ID={name},Number={number},Type={kind},{self._description(fields)}>"
-            self._kept[key, name] = line
+        if key == "INFO" and kind in ("String", "Character"):
+            return None
+        return f'##{key}=<ID={name},Number={number},Type={kind},Description="">'
 
-    def _description(self, fields: Mapping[str, str]) -> str:
-        text = fields.get("Description", '""')
-        safe = text.startswith('"') and not any(name in text for name in self.people)
-        return f"Description={text}" if safe else 'Description=""'
-
-    def header(self, version: str) -> Header:
+    def header(self, people: tuple[str, ...], version: str) -> Header:
         """Everything gathered. Raises PayloadError where GT is not defined."""
         def named(key: str) -> frozenset[bytes]:
-            return frozenset(name.encode() for kind, name in self._kept if kind == key)
+            return frozenset(name for kind, name in self._kept if kind == key)
 
         if b"GT" not in named("FORMAT"):
             raise PayloadError("variant file: the header does not define the genotype (FORMAT GT)")
-        lines = (version, f"##reference={self.build}", *self._kept.values())
-        return Header(self.people, lines, named("INFO"), named("FILTER") | {b"PASS", b"."}, named("FORMAT"))
+        return Header(people, named("INFO"), named("FILTER") | {b"PASS", b"."}, named("FORMAT"),
+                      (version, f"##reference={self.build}"), self._kept)

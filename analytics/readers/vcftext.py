@@ -16,7 +16,7 @@ from analytics.errors import PayloadError
 MAX_TEXT = 8 << 30  # bytes, inflated
 MAX_LINE = 4 << 20  # bytes; 2,500 people with 1,000 characters each are 2.5 MB
 MAX_RATIO = 300  # a real cohort inflates 10 to 100 times; zeros inflate 1,025 times
-BLOCK = 4 << 20  # bytes, inflated
+BLOCK = 1 << 20  # bytes, inflated; htslib's calls of a block take 20 times as much
 
 _RAW_BLOCK = 1 << 18  # bytes; small, since the rest of a block is copied at the end of each bgzip member
 _RATIO_FROM = 16 << 20  # bytes: below this a high ratio harms nobody

@@ -2,60 +2,24 @@
 
 import json
 import math
-from collections.abc import Sequence
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scan_cohorts import asking, cohort_of, silent
 from scipy.optimize import minimize
 from scipy.stats import chi2, norm
 from sklearn.metrics import roc_auc_score
 
 from analytics import association
 from analytics.association import associate, count_alleles, leading_components, score_test, selection_costs
-from analytics.cohort import Cohort, Member, Person
+from analytics.cohort import Cohort
 from analytics.disclosure import genomic_bound
 from analytics.errors import CohortTooSmall, InputsError
 from analytics.known_truth import BLOCK, CLINICAL, simulate_cohort
-from analytics.params import Params, complete, parse_params
-from analytics.readers.chart import Chart, Reading
-from analytics.readers.genotypes import MISSING, Genotypes, Sites, build_sites
-
-OUTCOME = {"kind": "diagnosis", "index": ["icd-10-cm:C50"], "event": ["icd-10-cm:C79"], "horizon_days": 1825,
-           "censoring": "exclude"}  # fmt: skip
-
-
-def sites_of(columns: int) -> Sites:
-    return build_sites("GRCh38", [1] * columns, range(1, columns + 1), ["A>G"] * columns, [True] * columns)
-
-
-def cohort_of(
-    dosage: np.ndarray, event: np.ndarray, granted: int = 0, names: Sequence[str] = (), values: np.ndarray | None = None
-) -> Cohort:
-    """dosage: (n, m), NaN missing; values: (n, names)."""
-    sites = sites_of(dosage.shape[1])
-    calls = np.where(np.isnan(dosage), MISSING, dosage).astype(np.int8)
-    full = np.full(dosage.shape[1], 60, np.uint8)
-    members = []
-    for at, row in enumerate(calls):
-        known = [] if values is None else [(n, v) for n, v in zip(names, values[at], strict=True) if not np.isnan(v)]
-        chart = Chart(None, None, (), tuple(Reading(name, float(value), 0) for name, value in known), 100)
-        person = Person(f"{at:064x}", chart, None, Genotypes(sites, bytes(32), row, full, full))
-        members.append(Member(person, 0, bool(event[at])))
-    return Cohort(tuple(members), (("has the records", len(members)),), granted or len(members))
-
-
-def asking(analysis: str = "associate", **changes: Any) -> Params:
-    document: dict[str, Any] = {"analysis": analysis, **changes}
-    if analysis == "associate":
-        document["outcome"] = OUTCOME
-    return parse_params(complete(document))
-
-
-def silent(_phase: str, _fraction: float) -> None:
-    pass
 
 
 def naive_z(column: np.ndarray, event: np.ndarray, covariates: np.ndarray) -> float:
@@ -280,6 +244,14 @@ def test_frequencies_and_carriers_are_right_and_coarse() -> None:
         assert rows[at]["step"] == 1
 
 
+@pytest.mark.parametrize(("granted", "told"), [(230, 205), (205, None)])
+def test_the_people_of_frequencies_are_rounded_and_few_left_out_are_not_told(granted: int, told: int | None) -> None:
+    dosage, event = draw(203, 8, 10)
+    result, _, _ = count_alleles(cohort_of(dosage, event, granted=granted),
+                                 asking("frequencies", sites=["1:1:A>G"]), silent)  # fmt: skip
+    assert result.get("people") == told
+
+
 def test_no_filter_tells_how_many_carry_a_site() -> None:
     """With a filter on frequency, being refused or not would answer whether anybody carries the site."""
     dosage, event = draw(200, 3, 11)
@@ -310,6 +282,7 @@ def test_a_variant_of_few_carriers_is_not_tested(monkeypatch: pytest.MonkeyPatch
     dosage[:, 0] = 0
     dosage[np.flatnonzero(event)[:9], 0] = 1  # carriers with the event only: the largest z
     cohort = cohort_of(dosage, event)
+    monkeypatch.setattr(association, "choose_step", lambda *_: 1)  # which would not let it out either
     asked = asking(statistics=1, components=0, variants={"min_maf": "0", "min_hwe": "0"})
     result, _, _ = associate(cohort, asked, silent)
     assert json.dumps(result["rows"]).count("1:1:A>G") == 0
@@ -318,8 +291,9 @@ def test_a_variant_of_few_carriers_is_not_tested(monkeypatch: pytest.MonkeyPatch
     assert json.dumps(result["rows"]).count("1:1:A>G") == 1
 
 
-def test_a_variant_of_few_others_is_not_tested() -> None:
+def test_a_variant_of_few_others_is_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
     """The z of a variant that all but nine carry tells the outcome of the nine; unknown is no other."""
+    monkeypatch.setattr(association, "choose_step", lambda *_: 1)  # which would not let it out either
     dosage, event = draw(200, 5, 13)
     dosage[:, 0] = 1
     dosage[np.flatnonzero(event)[:9], 0] = 0
@@ -337,24 +311,93 @@ def test_what_is_spent_is_the_cost_of_having_chosen_each(seed: int) -> None:
     dosage, event = draw(400, 60, seed)
     asked = asking(statistics=8, components=0, variants={"min_maf": "0", "min_hwe": "0"})
     result, record, m = associate(cohort_of(dosage, event), asked, silent)
-    z = score_test(dosage, event, np.empty((400, 0)))
     rows: Any = result["rows"]
-    reported = [int(row["variant"].split(":")[1]) - 1 for row in rows]
-    assert m == record["statistics"] == math.ceil(sum(min(max(z[at] ** 2, 1), 2 * math.log(60)) for at in reported))
+    largest = [abs(float(row["z"])) + float(row["step"]) / 2 for row in rows]  # it tells no more than what is printed
+    assert m == record["statistics"] == math.ceil(sum(min(max(z**2, 1), 2 * math.log(60)) for z in largest))
+    exact = score_test(dosage, event, np.empty((400, 0)))[[int(row["variant"].split(":")[1]) - 1 for row in rows]]
+    assert m >= selection_costs(exact, 60).sum()
     assert m > len(rows) > 1
 
 
 @pytest.mark.parametrize("variants", [10, 25, 60, 100, 400])
 def test_between_two_points_of_the_quantiles_lie_ten_variants(variants: int) -> None:
-    told: Any = association._quantiles(np.random.default_rng(variants).normal(size=variants))
+    told: Any = association._quantiles(np.random.default_rng(variants).normal(size=variants), 0)
     possible = [f"{-np.log10((rank - 0.5) / variants):.1f}" for rank in range(10, variants + 1, 10)]
     assert 1 <= len(told) <= len(possible)
     assert all(float(expected) <= float(most) for (expected, _), most in zip(told, possible, strict=False))
 
 
-def test_people_too_few_for_any_statistic_get_none() -> None:
+def test_no_quantile_is_one_of_a_printed_variant() -> None:
+    """Where all but a few are printed, the quantiles would tell their z at another grid."""
+    z = np.linspace(0.2, 5, 40)
+    assert association._quantiles(z[:9], 31) == []
+    (expected, observed), *_ = association._quantiles(z[:20], 20)  # type: ignore[misc]
+    assert expected == f"{-math.log10(29.5 / 40):.1f}"
+    assert observed == f"{-math.log10(chi2.sf(z[10] ** 2, 1)):.1f}"
+    dosage, event = draw(2000, 40, 14)
+    asked = asking(statistics=30, components=0, variants={"min_hwe": "0"})
+    result: Any = associate(cohort_of(dosage, event), asked, silent)[0]
+    assert len(result["rows"]) == 30
+    assert len(result["quantiles"]) == 1
+
+
+@pytest.mark.parametrize(("columns", "rows", "told"), [(99, 1, False), (100, 1, True), (130, 64, False)])
+def test_the_inflation_is_that_of_many_variants(columns: int, rows: int, told: bool) -> None:
+    """Of one variant it is z^2 over 0.4549: with two decimals it undid the rounding of z."""
+    z = np.random.default_rng(columns).normal(size=columns)
+    shown = association._inflation(z, rows)
+    assert (shown is not None) == told
+    assert shown is None or re.fullmatch(r"\d+\.\d", shown)
+    dosage, event = draw(200, columns, 15)
+    result, record, _ = associate(cohort_of(dosage, event), asking(statistics=1, variants={"min_hwe": "0"}), silent)
+    assert ("inflation" in result) == (columns >= 100) != ("inflation" in json.dumps(record["withheld"]))
+
+
+def test_every_number_of_a_scan_has_its_decimals() -> None:
+    """One more decimal tells a z, and with it a table."""
+    steps, ties = set(), 0
+    for seed in range(8):
+        dosage, event = draw(70 + 10 * seed, 120, seed)
+        dosage[:, :100] = np.minimum(dosage[:, :100], 1)  # nobody is homozygous: coarser steps
+        cohort = cohort_of(dosage, event)
+        cohort = Cohort(cohort.members, (("has the records", 85 + 10 * seed), ("is old", 70 + 10 * seed)), 200)
+        result: Any = associate(cohort, asking(variants={"min_hwe": "0"}), silent)[0]
+        for row in result["rows"]:
+            assert row.keys() == {"variant", "z", "step", "p"}
+            assert re.fullmatch(r"-?\d+\.\d", row["z"])
+            assert re.fullmatch(r"\d\.\de[+-]\d\d", row["p"])
+            step = round(10 * float(row["step"]))
+            assert row["step"] in ("0.1", "0.2", "0.5", "1.0")
+            assert round(10 * float(row["z"])) % step == 0
+            assert row["p"] == f"{2 * norm.sf(abs(float(row['z']))):.1e}"
+            steps.add(step)
+        # In the order of what is printed: that of the exact z would tell more.
+        placed = [(-abs(float(row["z"])), int(row["variant"].split(":")[1])) for row in result["rows"]]
+        assert placed == sorted(placed)
+        ties += len(placed) - len({z for z, _ in placed})
+        assert re.fullmatch(r"\d+\.\d", result["inflation"])
+        assert result["quantiles"]
+        assert all(re.fullmatch(r"-?\d+\.\d", value) for pair in result["quantiles"] for value in pair)
+        assert result["people"] % 5 == result["events"] % 5 == result["variants"]["used"] % 5 == 0
+        assert all(one["variants"] % 5 == 0 for one in result["variants"]["left_out"])
+        assert [one["people"] % 5 for one in result["flow"]] == [0] * len(result["flow"])
+    assert len(steps) > 1
+    assert ties > 1
+
+
+def test_the_flow_chart_of_a_scan_hides_a_step_of_few() -> None:
+    dosage, event = draw(200, 30, 16)
+    cohort = Cohort(cohort_of(dosage, event).members, (("a", 203), ("b", 200)), 230)
+    result, _, _ = associate(cohort, asking(), silent)
+    assert result["flow"] == [{"step": "a, b", "people": 200}]
+
+
+def test_people_too_few_for_any_statistic_get_none(monkeypatch: pytest.MonkeyPatch) -> None:
     event = np.arange(24) % 2
     dosage = np.tile(event[:, None], (1, 5)).astype(float)
+    with pytest.raises(CohortTooSmall, match="five tables"):
+        associate(cohort_of(dosage, event, granted=60), asking(components=0, variants={"min_hwe": "0"}), silent)
+    monkeypatch.setattr(association, "choose_step", lambda *_: 1)
     with pytest.raises(CohortTooSmall, match="may count as"):
         associate(cohort_of(dosage, event, granted=60), asking(components=0, variants={"min_hwe": "0"}), silent)
     with pytest.raises(CohortTooSmall, match="carriers"):

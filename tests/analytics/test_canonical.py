@@ -1,9 +1,10 @@
 import contextlib
 import time
+import tracemalloc
 
 import pytest
 
-from analytics.canonical import dump_canonical, load_strict
+from analytics.canonical import check_depth, dump_canonical, load_strict
 from analytics.errors import JsonRefused
 
 BAD_DOCUMENTS = {
@@ -67,6 +68,29 @@ def test_no_document_takes_long_to_refuse(unit: bytes, around: tuple[bytes, byte
     with contextlib.suppress(JsonRefused):
         load_strict(data, max_bytes=2 << 20, max_depth=8)
     assert time.process_time() - began < 2
+
+
+@pytest.mark.parametrize("unit", [b"\\nxy", b"\\u00e9", b'""xy', b'"xy"zw'])
+@pytest.mark.parametrize("around", [(b"", b""), (b'{"a":"', b'"}')])
+def test_the_depth_is_found_without_cutting_the_text_to_pieces(unit: bytes, around: tuple[bytes, bytes]) -> None:
+    """A piece of two letters takes 60 bytes."""
+    text = (around[0] + unit * ((1 << 20) // len(unit)) + around[1]).decode()
+    tracemalloc.start()
+    check_depth(text, 8)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 3 << 20
+
+
+@pytest.mark.parametrize("text", [
+    r'"\\"[', r'"\\\"["[', r'"a\"[[[["[', r'{"\\\\":[', r'["\\","[[["]', r'"\\" "\"["[',
+])  # fmt: skip
+def test_escapes_end_no_string_and_begin_none(text: str) -> None:
+    """Each is nested as deep as it has brackets outside strings."""
+    deep = 2 if text[0] == "{" else 1
+    check_depth(text, deep)
+    with pytest.raises(JsonRefused):
+        check_depth(text, deep - 1)
 
 
 def test_canonical_form_sorts_and_has_no_spaces() -> None:

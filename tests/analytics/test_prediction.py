@@ -1,5 +1,6 @@
 """Rows, gains and curves of a prediction, against exact scores."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from analytics.cohort import Cohort, Member, Person
+from analytics.disclosure import FIGURES
 from analytics.evaluate import compare_auc, figures_of
 from analytics.params import Params, parse_params
 from analytics.prediction import Layers, Row, describe_prediction, evaluate_rows
@@ -83,6 +85,40 @@ def test_what_is_printed_is_the_exact_figure_rounded(
         ("logistic", "genes"), ("logistic", "clinical"), ("svm", "genes")]  # fmt: skip
     assert {curve["model"] for curve in shown["curves"] if "calibration" in curve} == {"logistic"}
     assert record["statistic_class"] == "metrics"
+
+
+def test_every_number_of_a_prediction_has_its_decimals_and_steps(
+    cohort: Cohort, layers: Layers, params: Params, rows: list[Row]
+) -> None:
+    """One more decimal of any of them is a way around the counts of what fits."""
+    shown: Any = describe_prediction(cohort, layers, rows, params)[0]
+    calibrated = [curve["calibration"] for curve in shown["curves"] if "calibration" in curve]
+    assert len(calibrated) == 3
+    for one in calibrated:
+        assert re.fullmatch(r"-?\d+\.\d", one["slope"])
+        assert re.fullmatch(r"-?\d+\.\d", one["intercept"])
+        assert one["step"] in (5, 10, 20)
+        assert all(isinstance(a, int) and a % 5 == 0 and b % one["step"] == 0 for a, b in one["groups"])
+    assert all(isinstance(value, int) for curve in shown["curves"] for point in curve["roc"] for value in point)
+    for row in shown["rows"]:
+        assert re.fullmatch(r"[01]\.\d{4}", row["p"])
+        assert all(isinstance(value, int) for value in (row["auc"], *row["auc_interval"]))
+        assert all(row[name] % row["step"] == 0 for name in FIGURES if name in row)
+    assert all(isinstance(value, int) for gain in shown["gains"] for value in (gain["auc"], *gain["interval"]))
+    assert all(abs(value) <= 100 for gain in shown["gains"] for value in (gain["auc"], *gain["interval"]))
+
+
+def test_the_flow_chart_of_a_prediction_hides_a_step_of_few(
+    cohort: Cohort, layers: Layers, params: Params, rows: list[Row]
+) -> None:
+    """What three people lacked is told of nobody: the step stands with the next one, and all are rounded."""
+    steps = (("has the records", 343), ("aged 0 to 130", 340), ("has the codes", 312), ("outcome known", PEOPLE))
+    shown, _ = describe_prediction(replace(cohort, flow=steps), layers, rows, params)
+    assert shown["flow"] == [{"step": "has the records", "people": 345},
+                             {"step": "aged 0 to 130, has the codes", "people": 310},
+                             {"step": "outcome known", "people": 300}]  # fmt: skip
+    shown, _ = describe_prediction(replace(cohort, granted=309, flow=(("a", 304), ("b", PEOPLE))), layers, rows, params)
+    assert shown["flow"] == []
 
 
 def test_with_a_small_outcome_only_coarse_ranks_are_printed(

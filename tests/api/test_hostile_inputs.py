@@ -225,7 +225,10 @@ def test_malformed_genomes(forked: Warm, record_property: Any) -> None:
         for k in range(10):
             place = rng.randrange(len(small))
             table.add(f"{path.name} {k}", "vcf", small[:place] + rng.randbytes(k % 3) + small[place + 1 :], one, None)
-    finish(table, forked, record_property, len(bad) + 220 + 30)
+    crowd = ASKED | {"subjects": vcf.subjects(vcf.CROWD)}
+    for name, (data, expected) in (crowded := vcf.crowded()).items():
+        table.add(f"crowd: {name}", "vcf", data, crowd, expected)
+    finish(table, forked, record_property, len(bad) + 220 + 30 + len(crowded))
 
 
 def finish(table: Table, warm: Warm, record_property: Any, inputs: int) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
+from api import lanes
 from api.demo.stage import random32
 from api.errors import UsageError
 from api.intake import check_records, complete_params, from_folder, from_gse7390
+from api.lanes import from_files
 
 
 def test_the_published_cohort_becomes_two_records_a_person(tmp_path: Path) -> None:
@@ -95,3 +99,76 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
     (inside / "expression.json").symlink_to(tmp_path / "outside.json")
     with pytest.raises(UsageError):
         from_folder(tmp_path / "cohort")
+
+
+def _places(folder: Path) -> dict[str, Path]:
+    """What is no file of a cohort, by what it is; a link to a good one among them."""
+    places = {name: folder / name for name in ("pipe", "folder", "giant", "link")}
+    os.mkfifo(places["pipe"])
+    places["folder"].mkdir()
+    with places["giant"].open("wb") as file:
+        file.truncate(600 << 20)
+    (folder / "good").write_text("{}")
+    places["link"].symlink_to(folder / "good")
+    return places
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "giant", "link"])
+def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+    subject = "ab" * 32
+    odd = _places(tmp_path)[kind]
+    (tmp_path / "charts").mkdir()
+    chart = odd.rename(tmp_path / "charts" / f"{subject}.json")
+    tracemalloc.start()
+    with pytest.raises(UsageError, match=f"the bundle {subject}.json"):
+        from_files(None, None, "GRCh38", tmp_path / "charts")
+    (tmp_path / "cohort" / subject).mkdir(parents=True)
+    record = chart.rename(tmp_path / "cohort" / subject / "expression.json")
+    with pytest.raises(UsageError, match=f"the record {subject}/expression.json"):
+        from_folder(tmp_path / "cohort")
+    if kind != "link":  # of a file that is named by hand a link may be one
+        (tmp_path / "charts" / f"{subject}.json").write_text("{}")
+        with pytest.raises(UsageError, match="the list of people"):
+            from_gse7390(record)
+        with pytest.raises(UsageError, match="the list of samples"):
+            from_files(tmp_path / "good", record, "GRCh38", None)
+        with pytest.raises(UsageError, match="the file of value sets"):
+            from_files(None, None, "GRCh38", tmp_path / "charts", record)
+    assert tracemalloc.get_traced_memory()[1] < 2 << 20
+    tracemalloc.stop()
+
+
+def test_a_vcf_that_is_no_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "samples.json").write_text(json.dumps({"P": "ab" * 32}))
+    places = _places(tmp_path)
+    for name in ("pipe", "folder"):
+        with pytest.raises(UsageError, match="the VCF file"):
+            from_files(places[name], tmp_path / "samples.json", "GRCh38", None)
+    with pytest.raises(UsageError, match="there is no such VCF file"):
+        from_files(tmp_path / "none", tmp_path / "samples.json", "GRCh38", None)
+    giant = from_files(places["giant"], tmp_path / "samples.json", "GRCh38", None)
+    with pytest.raises(UsageError, match="zero byte"):
+        list(giant.sources())
+
+
+def test_a_file_that_grows_is_refused() -> None:
+    with pytest.raises(UsageError, match="written to while it was read"):
+        from_gse7390(Path("/proc/self/status"))  # of size 0, as the kernel says
+
+
+def test_charts_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for digit in "abc":
+        (tmp_path / f"{digit * 64}.json").write_bytes(b"x" * 400)
+    assert len(from_files(None, None, "GRCh38", tmp_path).bundles) == 3
+    monkeypatch.setattr(lanes, "MAX_BUNDLES", 1_000)
+    with pytest.raises(UsageError, match="larger than is allowed"):
+        from_files(None, None, "GRCh38", tmp_path)
+
+
+def test_a_file_beside_the_folders_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ("ab" * 32)).mkdir()
+    (tmp_path / ("ab" * 32) / "expression.json").write_text("{}")
+    assert len(from_folder(tmp_path)) == 1
+    (tmp_path / f"{'cd' * 32}.json").write_text("{}")
+    with pytest.raises(UsageError, match="beside its folders"):
+        from_folder(tmp_path)

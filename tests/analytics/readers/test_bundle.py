@@ -3,7 +3,21 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from fhir_files import ATC, CM, LOINC, RXNORM, VERIFICATION, bundle, concept, condition, mutated, observation, order
+from fhir_files import (
+    ATC,
+    CM,
+    LOINC,
+    RXNORM,
+    VERIFICATION,
+    asked,
+    bundle,
+    concept,
+    condition,
+    mutated,
+    observation,
+    order,
+    searched,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -37,6 +51,16 @@ BAD: dict[str, bytes] = {
     "R5 bundle type": bundle(kind="subscription-notification"),
     "a document": bundle(kind="document"),
     "one page": bundle(link=[{"relation": "next", "url": "https://Canary"}]),
+    "the last page": bundle(link=[{"relation": "previous", "url": "https://Canary"}]),
+    "a total of more": searched(3, "match", "match", "include"),
+    "a total of more without modes": bundle(observation(), kind="searchset", total=500),
+    "a total as text": bundle(total="Canary"),
+    "a deletion": asked("DELETE"),
+    "a patch": asked("PATCH"),
+    "a read": asked("GET"),
+    "a request without a method": asked(None),
+    "a request as text": spoilt(lambda b: b["entry"][1].update(request="Canary")),
+    "a search as text": spoilt(lambda b: b["entry"][1].update(search="Canary")),
     "no entries": spoilt(lambda b: b.update(entry=[])),
     "entry without resource": spoilt(lambda b: b["entry"].append({"fullUrl": "urn:uuid:1"})),
     "entry as text": spoilt(lambda b: b["entry"].append("Canary")),
@@ -78,6 +102,12 @@ def test_a_file_that_cannot_be_trusted_is_refused_whole(payload: bytes) -> None:
     assert "Canary" not in str(refused.value) + refused.value.hint
     assert refused.value.__cause__ is None
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
+
+
+def test_a_whole_answer_and_what_is_put_are_taken() -> None:
+    for payload in (searched(2, "match", "match", "include"), searched(3, "match", "match", "match"), asked("PUT"),
+                    bundle(observation(), kind="searchset", total=2, link=[{"relation": "self", "url": "urn:x"}])):
+        assert split_bundle(payload, SUBJECT).report["kept"]
 
 
 def test_a_subject_is_64_hex_characters() -> None:

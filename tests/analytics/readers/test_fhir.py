@@ -2,6 +2,7 @@ import copy
 import gzip
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -514,3 +515,17 @@ def test_a_built_bundle_goes_the_whole_way() -> None:
 def test_a_bundle_of_what_is_not_known_is_not_built(arguments: dict[str, Any]) -> None:
     with pytest.raises(PayloadError):
         bundle_of(SUBJECT, gender="male", birth_year=1950, **arguments)
+
+
+def test_a_resource_that_is_lost_on_the_way_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lossy(list[Any]):
+        """All are counted; the last is not looked at."""
+
+        def __iter__(self) -> Iterator[Any]:
+            return iter(self[:-1])
+
+    read = fhir.read_source
+    monkeypatch.setattr(fhir, "read_source", lambda *more: replace(
+        source := read(*more), resources=Lossy(source.resources)))
+    with pytest.raises(PayloadError, match="do not add up"):
+        split_bundle(bundle(condition((CM, "C50.911")), observation()), SUBJECT)

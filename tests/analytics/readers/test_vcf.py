@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from vcf_files import bgzip, cohort, gzip, header, in_memory, row, subjects, text
 
 from analytics.errors import PayloadError
-from analytics.readers import vcf, vcftext
+from analytics.readers import vcf, vcfscan, vcfsource, vcftext
 from analytics.readers.genotypes import Genotypes, read_genotypes
 from analytics.readers.vcf import VcfReport, split_vcf
 
@@ -98,7 +99,7 @@ def test_every_person_gets_her_own_calls(pack: object) -> None:
 def test_a_large_file_is_read_in_several_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     data, names, _ = cohort(5, 40)
     whole = split(data, names)
-    monkeypatch.setattr(vcf, "MEMORY", 2 * vcf._PER_PERSON + 100_000)
+    monkeypatch.setattr(vcf, "MEMORY", 12_000)
     passes = []
     read = vcf._Reading.read
     monkeypatch.setattr(vcf._Reading, "read", lambda self, *more: (passes.append(self), read(self, *more))[1])
@@ -160,17 +161,19 @@ def test_nothing_that_names_people_stays() -> None:
     extra = [f"##SAMPLE=<ID={canary}>", f"##commandline=call --bam /home/{canary}.bam", f"##source=/home/{canary}",
              f"##reference=file:///home/{canary}/GRCh38.fa", f"##contig=<ID=3,URL=/home/{canary}>",
              f'##INFO=<ID=NC,Number=1,Type=Integer,Description="not in {canary}">', f"##PEDIGREE=<Child={canary}>",
+             "##INFO=<ID=UNUSED,Number=1,Type=Integer>",
              f"##{canary}={canary}"]
     taken = split_rows(row("1:5", "0/1", "0/0", name=canary, info=f"AC=1;DB;CARRIERS={canary};{canary}=1;NC={canary}"),
-                       row("1:6", "0/1", "0/0", name="rs12", info="CARRIERS=77"),
+                       row("1:6", "0/1", "0/0", name="rs12", info="CARRIERS=77", filter_="q10"),
                        people=(canary, "bob"), extra=extra)
     for subject in subjects(TWO).values():
         assert "CARRIERS" not in taken.text(subject)
+        assert "UNUSED" not in taken.text(subject)
         assert canary not in taken.text(subject)
         assert "bob" not in taken.text(subject)
         assert "1\t5\t.\tA\tG\t50\tPASS\tAC=1;DB\tGT\t" in taken.text(subject)
-        assert "1\t6\trs12\tA\tG\t50\tPASS\t.\tGT\t" in taken.text(subject)
-        assert 'Description="Low, \\"very\\" low"' in taken.text(subject)
+        assert "1\t6\trs12\tA\tG\t50\tq10\t.\tGT\t" in taken.text(subject)
+        assert '##FILTER=<ID=q10,Description="">' in taken.text(subject)
     assert (taken.report.info_removed, taken.report.ids_removed) == (4, 1)
 
 
@@ -248,6 +251,19 @@ def test_two_samples_of_one_name_are_refused() -> None:
     ([row("1:5", "0/1", "0/0", info=";".join(["DB"] * 1001))], "more than 1000 entries"),
     ([row("1:5", "0/1", "0/0").replace("\t50\t", "\tann\t")], "a quality is no number"),
     ([row("X:5", "0/1", "0/0")], "none of its variants"),
+    ([row("1:5", "0/1", "0/0", alleles="A A")], "what the reference has"),
+    ([row("1:5", "0/1", "0/0", alleles="ac G,AC")], "what the reference has"),
+    ([ROW, row("X:5", "0/1", "0/0", alleles="A A")], "what the reference has"),
+    ([row("1:5", "0/1:-5", "0/0:1", format_="GT:DP")], "depth or quality"),
+    ([row("1:5", "0/1:1:1", "0/0:1:-1", format_="GT:DP:GQ")], "depth or quality"),
+    ([row("1:5", "0/1:1", "0/0:99999999999", format_="GT:DP")], "depth or quality"),  # htslib reads it as missing
+    ([row("1:5", "0/1:1,2", "0/0:1", format_="GT:DP")], "depth or quality"),
+    ([ROW, row("X:5", "0" + "/0" * 16, "0/0")], "a genotype is not written"),
+    ([row("1:5", "0/1", "0/0", alleles="A " + ",".join(["C" * n for n in range(1, 1001)]))], "more than 999"),
+    ([row(f"1:{n + 1}", "0/1", "0/0", info=";".join(f"z{n}q{i}" for i in range(900))) for n in range(6)], "than 5000"),
+    ([row(f"1:{n + 1}", "0/1", "0/0", filter_=";".join(f"z{n}q{i}" for i in range(900))) for n in range(6)], "5000"),
+    ([row("1:5", "0/1", "0/0", format_="GT:" + ":".join(f"zq{i}" for i in range(5000)))], "more than 5000"),
+    ([row(f"zq{n}:5", "0/1", "0/0") for n in range(5_001)], "name more than 5000"),
     ([], "does not have 1 to"),
 ])  # fmt: skip
 def test_bad_rows_are_refused(rows: list[str], message: str) -> None:
@@ -266,6 +282,9 @@ def test_bad_rows_are_refused(rows: list[str], message: str) -> None:
     ("##FORMAT=<ID=ZZ,Number=1,Type=Integer,IDX=100000000>", "has an IDX"),
     ("##INFO=<ID=CARRIERS,Number=1,Type=Integer>", "the same ID twice"),
     ("##contig=<ID=7,length=many>", "length of a contig"),
+    ('##INFO=<ID=ZZ,Number=1,Type=Flag,Description="' + "a" * 65_536 + '">', "definition of the header is too long"),
+    ("\n".join(["##zq=" + "a" * (2 << 20)] * 2), "no VCF header, or one that is too long"),
+    ("##zq=" + "," * 200_001, "no VCF header, or one that is too long"),
     ("nothing", "no VCF header"),
     ("#IFILTER=<ID=ok>", "does not begin with ##"),
 ])  # fmt: skip
@@ -319,10 +338,58 @@ def test_bombs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_limits_of_people_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     many = [f"P{i}" for i in range(2501)]
     refused("more than 2500 samples", text([*header(many), row("1:5", *["0/0"] * 2501)]), people=many)
-    monkeypatch.setattr(vcf, "MAX_VARIANTS", 1)
+    monkeypatch.setattr(vcfscan, "MAX_VARIANTS", 1)
     refused_rows("does not have 1 to 1 rows", ROW, row("1:6", "0/1", "0/0"))
-    monkeypatch.setattr(vcf, "MAX_HEADER_LINES", 5)
+    monkeypatch.setattr(vcfscan, "MAX_HEADER_LINES", 5)
     refused_rows("too long", ROW)
+
+
+def test_a_header_as_long_as_real_ones_are_is_taken() -> None:
+    many = [f"sample-{i:092d}" for i in range(2500)]
+    fields = [f'##INFO=<ID=I{i},Number=.,Type=Float,Description="{"d" * 300}">' for i in range(1_000)]
+    extra = ["##commandline=merge " + "x" * 500_000, *fields]
+    contigs = ["1", "2", *[f"HLA-A*{i}" for i in range(3_400)]]
+    data = text([*header(many, *extra, contigs=contigs), row("1:5", *["0/1"] * 2500, info="I7=0.5")])
+    taken = Taken()
+    descriptor = in_memory(data)
+    report = split_vcf(descriptor, subjects(many), build="GRCh38",
+                       sink=lambda subject, source, _: taken.sources.update({subject: source}))
+    os.close(descriptor)
+    assert report.people == 2500
+    assert re.findall("ID=([^,>]+)", taken.text(f"{2500:064x}")) == ["1", "GT", "I7"]
+
+
+def test_a_call_that_all_others_would_be_as_long_as_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vcfscan, "MAX_CALLS", 60)
+    extra = ['##FORMAT=<ID=AD,Number=.,Type=Integer,Description="">', '##FORMAT=<ID=AX,Number=.,Type=Integer>']
+    long, short = "1," * 9 + "1", "1"
+    assert split_rows(row("1:5", f"0/1:{long}", "0/0:1", format_="GT:AD"), extra=extra).report.records == 1
+    refused_rows("too long for a row", row("1:5", f"0/1:{long * 2}", "0/0:1", format_="GT:AD"), extra=extra)
+    refused_rows("too long for a row", row("1:5", f"0/1:{long}:{short}", f"0/0:{short}:{long}", format_="GT:AD:AX"),
+                 extra=extra)
+
+
+def test_what_little_is_said_of_many_people_is_not_written_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vcf, "_GROWTH_FROM", 1_000)
+    monkeypatch.setattr(vcf, "MAX_GROWTH", 1)
+    assert split_rows(ROW).report.records == 1
+    refused_rows("too long to be written", row("1:5", "0/1", "0/0", alleles="A" * 2_000 + " G"))
+    alts = ",".join(map("".join, list(product("CGT", repeat=3))[:20]))
+    refused_rows("too long to be written", *[row(f"1:{n}", "0/1", "0/0", alleles=f"A {alts}") for n in range(1, 5)])
+
+
+def test_rows_that_wait_are_each_persons_whole_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, names, _ = cohort(5, 200)
+    whole = split(data, names)
+    monkeypatch.setattr(vcftext, "BLOCK", 700)
+    parts = []
+    for waiting in (1, 3_000):
+        monkeypatch.setattr(vcfsource, "WAITING", waiting)
+        again = split(gzip(data), names)
+        assert [again.text(subject) for subject in again.sources] == [whole.text(subject) for subject in whole.sources]
+        assert again.report == whole.report
+        parts.append(len(again.sources[f"{1:064x}"]))
+    assert parts[0] > parts[1] > len(whole.sources[f"{1:064x}"])
 
 
 class Lossy:
@@ -345,14 +412,14 @@ def test_rows_that_only_one_reader_sees_are_an_error(monkeypatch: pytest.MonkeyP
 
 def test_a_file_that_changes_while_it_is_read_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     data, names, _ = cohort(3, 10)
-    scan = vcf._scan
+    scan = vcf.scan_text
 
     def scan_and_change(file: object) -> object:
         found = scan(file)  # type: ignore[arg-type]
         os.pwrite(file.fileno(), b"1/1", data.rindex(b"0/0"))  # type: ignore[attr-defined]
         return found
 
-    monkeypatch.setattr(vcf, "_scan", scan_and_change)
+    monkeypatch.setattr(vcf, "scan_text", scan_and_change)
     refused("not read the same twice", data, people=names)
 
 

@@ -1,0 +1,133 @@
+"""A VCF as text, counted and bounded before htslib sees any of it.
+
+htslib makes room as a row says, not as the file is long: every field of every call as long as the longest, a
+definition for every name that the header lacks. So what a row may say is bounded here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from io import FileIO
+
+from analytics.errors import PayloadError
+from analytics.readers.genotypes import MAX_VARIANTS
+from analytics.readers.vcfheader import MAX_HEADER, MAX_HEADER_COMMAS, MAX_HEADER_LINES
+from analytics.readers.vcftext import read_lines
+
+MAX_INFO = 1_000  # entries of one row
+MAX_ALTS = 999  # of one row; a call names alleles with up to three digits
+MAX_NAMES = 5_000  # contigs, filters, INFO and FORMAT fields of all rows; human references have up to 3,400 contigs
+MAX_CALLS = 8 << 20  # bytes of one row's calls, each field as long as the longest of its kind: twice the longest line
+
+# A column whose GT is not up to 16 alleles of up to three digits: htslib reads larger ones modulo its own width.
+_ALLELE = rb"(?:[0-9]{1,3}|\.)"
+_NO_CALL = re.compile(rb"(?:^|\t)(?!" + _ALLELE + rb"(?:[/|]" + _ALLELE + rb"){0,15}(?:[:\t]|$))")
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """The text of a file as it was counted first."""
+
+    header: tuple[bytes, ...]  # its lines
+    rows: int
+    alts: int  # alternatives of all rows
+    length: int  # bytes of all rows
+    shared: int  # bytes of the columns that everybody's file repeats
+    digest: bytes
+    names: frozenset[bytes]  # contigs, filters, INFO and FORMAT fields that the rows use
+
+
+def scan_text(file: FileIO) -> Scan:
+    """Count and bound everything. Raises PayloadError."""
+    header = _HeaderLines()
+    digest = hashlib.sha256()
+    rows = alts = length = shared = 0
+    names = _Names()
+    for lines in read_lines(file):
+        if rows > MAX_VARIANTS:
+            break
+        digest.update(b"\n".join(lines))
+        for line in lines:
+            tabs = header.tabs
+            if not tabs:
+                header.add(line)
+                continue
+            if line.count(b"\t") != tabs or line.startswith(b"#") or not line.isascii():
+                raise PayloadError("variant file: a row has not one plain field for each column")
+            fields = line.split(b"\t", 9)
+            if tabs >= 9:
+                alts += _count_alts(fields[4])
+                names.add(fields)
+                _check_calls(fields[8].count(b":") + 1, fields[9], tabs - 8)
+            rows += 1
+            length += len(line)
+            shared += len(line) - len(fields[-1])
+    if not header.tabs or not 0 < rows <= MAX_VARIANTS:
+        raise PayloadError(f"variant file: it does not have 1 to {MAX_VARIANTS} rows", "Split the file by chromosome.")
+    return Scan(tuple(header.lines), rows, alts, length, shared, digest.digest(), frozenset(names.found))
+
+
+class _HeaderLines:
+    """`tabs`: of the line of columns, the last; 0 until it is there."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.tabs = self._size = self._commas = 0
+
+    def add(self, line: bytes) -> None:
+        """Raises PayloadError."""
+        self.lines.append(line)
+        self._size += len(line)
+        self._commas += line.count(b",")
+        many = self._size > MAX_HEADER or self._commas > MAX_HEADER_COMMAS or len(self.lines) > MAX_HEADER_LINES
+        if many or not line.startswith(b"#"):
+            raise PayloadError("variant file: it has no VCF header, or one that is too long")
+        self.tabs = line.count(b"\t") if line.startswith(b"#CHROM\t") else 0
+
+
+class _Names:
+    """What the rows name; htslib adds to its header what is not defined there, and looks through it each time."""
+
+    def __init__(self) -> None:
+        self.found: set[bytes] = set()
+        self._texts: set[bytes] = set()  # of FILTER and FORMAT, as they stand in rows
+
+    def add(self, fields: list[bytes]) -> None:
+        """The columns of one row. Raises PayloadError."""
+        info = fields[7].split(b";", MAX_INFO)
+        if len(info) > MAX_INFO:
+            raise PayloadError(f"variant file: a row has more than {MAX_INFO} entries of INFO")
+        self.found.add(fields[0])
+        self.found.update([entry.partition(b"=")[0] for entry in info])
+        for text, sign in ((fields[6], b";"), (fields[8], b":")):
+            if text not in self._texts:
+                self._texts.add(text)
+                self.found.update(text.split(sign, MAX_NAMES + 1))
+        if len(self.found) > MAX_NAMES:
+            raise PayloadError(f"variant file: its rows name more than {MAX_NAMES} contigs, filters and fields")
+
+
+def _count_alts(text: bytes) -> int:
+    alts = text.count(b",") + 1
+    if alts > MAX_ALTS:
+        raise PayloadError(f"variant file: a row has more than {MAX_ALTS} alternatives")
+    return alts
+
+
+def _check_calls(kinds: int, calls: bytes, people: int) -> None:
+    """The calls of one row, of `kinds` fields each. Raises PayloadError."""
+    if _NO_CALL.search(calls):
+        raise PayloadError("variant file: a genotype is not written as VCF has it")
+    if kinds * people * (len(calls) - 2 * people) <= MAX_CALLS:  # the others leave nobody more than this
+        return
+    columns = calls.split(b"\t")
+    if kinds * people * max(map(len, columns)) <= MAX_CALLS:
+        return
+    widths = [0] * kinds
+    for column in columns:
+        for kind, field in enumerate(column.split(b":", kinds)[:kinds]):
+            widths[kind] = max(widths[kind], len(field))
+    if people * sum(widths) > MAX_CALLS:
+        raise PayloadError("variant file: a call is too long for a row of so many people", "Split the file by people.")

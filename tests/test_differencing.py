@@ -1,0 +1,132 @@
+"""Two association runs on the whole road, the second without one person: it prints nothing and says why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from road import CHILDREN, Road
+
+from analytics.params import complete, parse_params
+from analytics.people import VARIANTS, Input, read_people
+from analytics.readers.chart import value_at
+from analytics.readers.genotypes import read_genotypes
+from analytics.twin import invent
+from api.attempt import Attempt
+from api.earlier import list_earlier
+from chain.devchain import DevChain
+from chain.events import Released
+from governance import register
+from governance.bucket import BucketProcess
+from governance.ingest import Source
+
+PEOPLE = 60
+READ = 1 << 0 | 1 << 2 | 1 << VARIANTS
+EVERYBODY: dict[str, Any] = {"analysis": "associate", "statistics": 1, "components": 0, "variants": {"min_maf": "0.4"},
+                             "outcome": {"kind": "distant-metastasis", "horizon_days": 1825}}  # fmt: skip
+TOO_FEW = "differs by fewer than 10 people from that of an earlier result"
+
+
+@pytest.fixture(scope="module")
+def made() -> list[Input]:
+    return invent(parse_params(complete(EVERYBODY)), PEOPLE, 5)
+
+
+@pytest.fixture(params=[PEOPLE])
+def genomes(
+    request: pytest.FixtureRequest, devchain: DevChain, bucket_process: BucketProcess, tmp_path: Path, made: list[Input]
+) -> Iterator[Road]:
+    """Invented people with a chart and genotypes each, all willing."""
+    CHILDREN.warm()  # in the thread that lives longest: children die with it
+    road = Road.build(tmp_path, devchain, bucket_process, people=1)
+    road.subjects = road.world.enrol(request.param)
+    names = dict(zip(sorted({one.subject for one in made}), road.subjects, strict=False))
+    road.ingest([Source(names[one.subject], one.category,
+                        one.payload.replace(one.subject.encode(), names[one.subject].hex().encode()))
+                 for one in made if one.subject in names])  # fmt: skip
+    road.world.grant(road.subjects, categories=READ)
+    yield road
+    road.close()
+
+
+def carry_out(road: Road, params: dict[str, Any], **permit: Any) -> tuple[bytes, str]:
+    """A run that a worker took, and why it ended without an output ("": it has one)."""
+    allowed = {"categories": READ, "outputClasses": 1 << 3, "minCohort": 10} | permit
+    run, worker = road.request(road.permit(**allowed), params=complete(params)), road.worker()
+    worker.projection.sync()
+    assert worker.step()
+    sealed, failure = bool(worker.projection.fold.attempts[run, 1].seal), register.failure_of(worker.engine, run.hex())
+    assert sealed != bool(failure)
+    return run, failure
+
+
+def release(road: Road, run: bytes) -> None:
+    projection = road.projection()
+    projection.sync()
+    sealed = projection.fold.attempts[run, 1]
+    for name in ("sol", "tess"):
+        road.world.look(run, name)
+    everybody, epochs = zip(*((who, epoch) for who, epoch, _ in sealed.granted), strict=True)
+    assert road.world.release(run, sealed.seal_hash, everybody, epochs).one(Released)
+
+
+def frequencies(made: list[Input]) -> dict[str, Any]:
+    packed = next(one.payload for one in made if one.category == VARIANTS)
+    return {"analysis": "frequencies", "sites": [read_genotypes(packed, {}).sites.names()[0]]}
+
+
+def earlier(road: Road, run: bytes) -> int:
+    projection = road.projection()
+    projection.sync()
+    return len(list_earlier(projection, run))
+
+
+def test_a_scan_without_one_person_of_another_is_refused(genomes: Road, made: list[Input]) -> None:
+    ages = sorted(value_at(person.chart, "age_years", None) for person in read_people(made, "none") if person.chart)
+    fewer = {**EVERYBODY, "cohort": {"age": [int(ages[0]) + 1, 130]}}
+    assert ages.count(ages[0]) < 10
+    first, failure = carry_out(genomes, EVERYBODY)
+    assert failure == ""
+    # While it may still be released, and when it is.
+    assert TOO_FEW in carry_out(genomes, fewer)[1]
+    release(genomes, first)
+    run, failure = carry_out(genomes, fewer)
+    assert TOO_FEW in failure
+    assert earlier(genomes, run) == 1
+    # A permit that cannot read what the first one read does not make it forgotten.
+    sites = frequencies(made)
+    assert TOO_FEW in carry_out(genomes, sites, categories=1 << VARIANTS)[1]
+    # The same people again: that is for the dataset's budget to say.
+    assert TOO_FEW not in carry_out(genomes, sites)[1]
+
+
+@pytest.mark.parametrize("genomes", [40], indirect=True)
+def test_who_withdrew_since_counts_and_what_nobody_can_release_does_not(genomes: Road, made: list[Input]) -> None:
+    first, failure = carry_out(genomes, frequencies(made))
+    assert failure == ""
+    genomes.world.revoke(genomes.subjects[0])
+    second, failure = carry_out(genomes, frequencies(made))  # the first one's release would be refused
+    assert failure == ""
+    assert (earlier(genomes, first), earlier(genomes, second)) == (1, 0)
+    release(genomes, second)
+    genomes.world.revoke(genomes.subjects[1])
+    third, failure = carry_out(genomes, frequencies(made))
+    assert TOO_FEW in failure
+    assert earlier(genomes, third) == 1
+
+
+@pytest.mark.parametrize("genomes", [40], indirect=True)
+def test_a_result_that_came_while_another_was_computed_is_compared_too(
+    genomes: Road, made: list[Input], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers compute side by side: whoever seals last computes again."""
+    monkeypatch.setattr(Attempt, "_list_earlier", lambda _: [])
+    assert carry_out(genomes, frequencies(made))[1] == ""
+    run, worker = genomes.request(genomes.permit(categories=READ, outputClasses=1 << 3, minCohort=10),
+                                  params=complete(frequencies(made))), genomes.worker()  # fmt: skip
+    worker.projection.sync()
+    assert worker.step()
+    assert not worker.projection.fold.attempts[run, 1].seal
+    assert register.failure_of(worker.engine, run.hex()) == ""

@@ -1,0 +1,128 @@
+"""A withdrawal while another part takes its time, and what her receipt says when a run ended in an odd way."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from road import CHILDREN, Road
+from test_change_of_mind import SECONDS, Watched, playing
+
+from api.attempt import Attempt, RunFailed
+from chain.errors import Refused
+from governance import register
+from governance.aftermath import Effect, Withdrawal, withdrawals_of
+from governance.brokers import BrokerClient
+from governance.keys import new_pair
+from governance.runs import mark
+from governance.vault import Bucket
+
+SLOW = SECONDS + 0.5  # that the other part takes
+
+
+@pytest.mark.parametrize(("part", "name"), [(Bucket, "get"), (BrokerClient, "pieces"), (BrokerClient, "wrap_sealed")])
+def test_a_slow_part_delays_no_withdrawal(road: Road, monkeypatch: pytest.MonkeyPatch, part: Any, name: str) -> None:
+    """The child is dead before the part answers, and gets no key of hers if it had none."""
+    CHILDREN.warm()
+    who, run, children = road.subjects[0], road.request(), Watched()
+    worker, answer, died = road.worker(children=children), getattr(part, name), list[bool]()
+    wait = lambda: bool(select.select([children.processes[0][1]], [], [], SLOW)[0])  # noqa: E731
+
+    def slow(*arguments: Any) -> Any:
+        if not died:
+            died.append(False)
+            road.world.revoke(who)
+            died[0] = wait()
+        return answer(*arguments)
+
+    monkeypatch.setattr(part, name, slow)
+    assert worker.step()
+    assert wait()
+    assert died == [True]
+    steps = [step.step for step in register.progress_of(worker.engine, run.hex())]
+    assert ("decrypted" in steps) == (name == "wrap_sealed")
+    for _, process in children.processes:
+        os.close(process)
+
+
+def told(engine: Any, subject: bytes) -> tuple[Withdrawal, tuple[Effect, ...]]:
+    (change,) = withdrawals_of(engine, subject.hex())
+    return change, change.effects
+
+
+def test_a_run_that_failed_is_over_for_everybody_in_it(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its state on the ledger stays `authorised`; nobody is told that it goes on, and a withdrawal meets nothing."""
+    CHILDREN.warm()
+    run, worker, who = road.request(), road.worker(), road.subjects[0]
+
+    def fails(*_: Any) -> Any:
+        raise RunFailed("a named site is not among the variants")
+
+    monkeypatch.setattr(Attempt, "_follow", fails)
+    assert worker.step()
+    assert register.find_run(worker.engine, run.hex()).state == "authorised"
+    assert [access.state for access in register.accesses_of(worker.engine, who.hex())] == ["ended"]
+    receipt = road.world.revoke(who)
+    mark(worker.engine, f"mined:{receipt.tx.hex()}")
+    worker.projection.sync()
+    change, effects = told(worker.engine, who)
+    assert (change.settled, effects) == (True, ())
+
+
+@pytest.mark.parametrize("error", [LookupError("a fault"), KeyboardInterrupt()])
+def test_however_an_attempt_ends_its_end_is_known(
+    road: Road, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    CHILDREN.warm()
+    road.request()
+    worker, who = road.worker(), road.subjects[0]
+
+    def stops(*_: Any) -> Any:
+        receipt = road.world.revoke(who)
+        mark(worker.engine, f"mined:{receipt.tx.hex()}")
+        raise error
+
+    monkeypatch.setattr(Attempt, "_follow", stops)
+    with pytest.raises(type(error)):
+        worker.step()
+    worker.projection.sync()
+    change, (effect,) = told(worker.engine, who)
+    assert change.settled
+    assert effect.stopped is not None
+    assert 0 <= effect.stopped <= SECONDS
+
+
+def test_an_attempt_of_another_worker_is_not_said_to_be_stopped(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ours ended when another one overtook it; hers, in which she is, goes on for all that we know."""
+    CHILDREN.warm()
+    who = road.subjects[0]
+    with playing(road) as scene:
+        process = scene.wait_until_it_computes()
+        monkeypatch.setattr("api.worker.waiting", lambda *_: [])
+        road.authorise(scene.run, new_pair()[1], attempt=2)
+        assert select.select([process], [], [], SECONDS)[0]
+        time.sleep(0.3)
+        receipt = road.world.revoke(who)
+        mark(scene.worker.engine, f"mined:{receipt.tx.hex()}")
+        scene.worker.projection.sync()
+        change, (effect,) = told(scene.worker.engine, who)
+        assert (effect.attempt, effect.was, effect.stopped, change.settled) == (2, "computing", None, False)
+
+
+def test_a_refused_worker_does_not_hide_the_run(road: Road) -> None:
+    """Reason 38 is that worker's own fault: another one took the run, and she was in it."""
+    who, run, projection = road.subjects[0], road.request(), road.projection()
+    road.authorise(run, new_pair()[1], codeHash=b"\1" * 32)
+    authorise: Callable[[int], Any] = lambda attempt: road.authorise(run, new_pair()[1], attempt=attempt)  # noqa: E731
+    try:
+        authorise(1)
+    except Refused:
+        authorise(2)
+    road.world.revoke(who)
+    projection.sync()
+    change, (effect,) = told(projection._engine, who)
+    assert (effect.was, change.settled) == ("computing", False)
