@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import Engine, Row, Select, case, func, select
 
 from governance.errors import NotFound
+from governance.runs import waiting
 from governance.tables import (
     accesses,
     blocks,
@@ -232,9 +233,8 @@ def why_waiting(engine: Engine, run: Run) -> str | None:
         last = connection.execute(newest.order_by(progress.c.id.desc()).limit(1)).one_or_none()
         if last is not None and last.step != "stopped":
             return None
-        ahead = connection.execute(
-            select(func.count()).select_from(runs)
-            .where(runs.c.state.in_(("queued", "authorised")), runs.c.block < run.block)).scalar_one()
+        queue = waiting(engine, 2**62)  # whoever is computed before it counts too
+        ahead = queue.index(run.run) if run.run in queue else 0
         place = f"{ahead} before it" if ahead else "next in the queue"
         if last is None:
             return f"waiting for a worker: {place}"

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from chain import events as ev
-from governance.tables import claims, marks, progress, run_records, runs
+from governance.tables import claims, events, marks, progress, run_records, runs
 from governance.verify import canonical_json
 
 WORKER_REASONS = (37, 38)  # the worker's own fault: another worker may still take the run
@@ -110,11 +110,13 @@ def fail(engine: Engine, held: Claim, sentence: str) -> None:
 
 
 def waiting(engine: Engine, now: int) -> list[str]:
-    """Runs that a worker may take: queued, or authorised while nobody holds them; oldest first."""
+    """Runs that a worker may take: queued, or authorised while nobody holds them; by their request, oldest first."""
     held = select(claims.c.run).where((claims.c.until > now) | (claims.c.failed != ""))
-    query = select(runs.c.run).where(runs.c.state.in_(("queued", "authorised")), runs.c.run.not_in(held))
+    asked = (events.c.run == runs.c.run) & (events.c.name == "RunRequested")  # a stopped attempt costs no place
+    query = select(runs.c.run).join(events, asked).where(
+        runs.c.state.in_(("queued", "authorised")), runs.c.run.not_in(held))
     with engine.connect() as connection:
-        return list(connection.execute(query.order_by(runs.c.block)).scalars())
+        return list(connection.execute(query.order_by(events.c.block, events.c.position)).scalars())
 
 
 def tell(engine: Engine, run: str, attempt: int, step: str, fraction: float, now: int) -> None:

@@ -37,7 +37,6 @@ class _Skip(VerifyError): ...  # the contract skips this item of a batch: the er
 def need(holds: object, fact: str, error: type[VerifyError] = Malformed) -> None:  # raises error(fact) otherwise
     if not holds:
         raise error(fact)
-
 # ---- 1 Bytes ----
 def canonical(tag: bytes, *fields: bytes | str | int) -> bytes:
     """Each length as u32be, then the bytes; an int as u64be, a str as UTF-8 in NFC. Raises Malformed."""
@@ -93,14 +92,13 @@ def _table(text: str) -> dict[str, str]:
     return {name.strip(): rest.strip() for name, rest in entries}
 STRUCTS = {name: re.sub(r"(^|,)(\w+)(?=,|$)", r"\1bytes32 \2", fields) for name, fields in _table("""
 RoleChange: address account, uint8 role, uint40 start, uint40 end, uint256 nonce, uint40 deadline;
-RegisterDataset: dataset, documentHash, uint40 deadline;
+RegisterDataset: dataset, documentHash, uint40 deadline; Vote: permit, requestHash, bool yes, uint40 deadline;
 PermitRequest: permit, dataset, uint32 purposeNeed, uint32 categories, codeHash, paramsSchemaHash, uint32 minCohort,
     uint16 outputClasses, uint40 expiry, documentHash, uint40 deadline;
-Vote: permit, requestHash, bool yes, uint40 deadline; Suspend: permit, uint40 deadline;
 Enrolment: subject, bytes signer, uint8 assurance, uint40 deadline;
 Grant: subject, dataset, uint32 epoch, uint24 replaces, uint24 fromDay, uint24 untilDay, uint32 purposes,
     uint32 categories, termsCommitment, noticeHash, uint40 deadline; Revoke: subject, dataset, uint32 epoch;
-RecordsRegistered: ingest, dataset, leavesRoot, uint32 count, uint40 deadline;
+RecordsRegistered: ingest, dataset, leavesRoot, uint32 count, uint40 deadline; Suspend: permit, uint40 deadline;
 RunRequest: permit, paramsHash, resultKey, uint256 nonce, uint40 deadline;
 WorkerBinding: run, uint32 attempt, subjectsHash, workerKey, codeHash, uint32 leaseSeconds, uint40 deadline;
 Seal: run, uint32 attempt, outputCommitment, ciphertextHash, keyCommitment, disclosureCommitment, uint8 outputClass,
@@ -159,8 +157,7 @@ def _value(data: bytes, kind: str, base: int, at: int) -> Any:
     if kind in STRUCTS:
         return _fields(data, STRUCTS[kind], at)
     if not kind.endswith("]") and kind != "bytes":
-        raw = _word(data, at)
-        size = 32 if kind == "bytes32" else 20 if kind == "address" else int(kind[4:] or 8) // 8
+        raw, size = _word(data, at), 32 if kind == "bytes32" else 20 if kind == "address" else int(kind[4:] or 8) // 8
         need(not any(raw[:32 - size]) and (kind != "bool" or raw[31] < 2), f"a {kind} has bits that are not its own")
         return raw[32 - size:] if kind in ("bytes32", "address") else to_int(raw)
     item, _, fixed = kind.rstrip("]").partition("[")
@@ -177,7 +174,6 @@ def decode_call(data: bytes) -> tuple[str, str, dict[str, Any]]:
     contract, function, fields = CALLS[data[:4].hex()].split(" ", 2)
     fields += "" if "signature" in fields or "items" in fields else ",bytes signature"
     return contract, function, _fields(data, fields, 4)
-
 # ---- 2 Sources ----
 CONTRACTS = ("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger")  # in the order of the identity
 Block = NamedTuple("Block", [("number", int), ("timestamp", int), ("hash", bytes)])
@@ -234,7 +230,6 @@ def identity_bytes(identity: object) -> bytes:
                      len(i.founders), *i.founders)
 def identity_id(identity: object) -> bytes:  # the 32 bytes that everybody pins
     return sha256(identity_bytes(identity))
-
 # ---- 3 Crypto ----
 SIGNED_FOR = {call.split(" ")[2].removesuffix("Item[]"): call.split(" ")[0] for call in CALLS.values()} | {
     "Identity": "PermitRegistry", "Witness": "PermitRegistry"}  # each message is for the contract that takes it
@@ -265,7 +260,6 @@ def load_crypto(identity: Identity) -> Crypto:
     from eth_keys.exceptions import BadSignature
     from eth_utils.crypto import keccak
     return Crypto(identity, keccak, Signature, BadSignature)
-
 # ---- 4 Fold ----
 Args = Mapping[str, Any]  # a message by the field names in STRUCTS, or a call's arguments
 Member = NamedTuple("Member", [("role", int), ("start", int), ("end", int)])
@@ -519,14 +513,11 @@ class Fold:
         ends = [permit.request["expiry"], *((consent.until_day + 1) * DAY for _, consent in live)]
         lease, tx = min(self.time + min(m["leaseSeconds"], MAX_LEASE), *ends), self._tx
         self.runs[name] = run._replace(attempts=nth)
-        self.attempts[name, nth] = Attempt(
-            worker, m, granted, denied, lease, list_hash, tx.hash, tx.block, {}, b"", {})
-        events: list[Event] = [
-            ("AccessDenied", (name, who), (nth, reason)) if reason else ("AccessGranted", (name, who), (packed[who],))
-            for who, reason in judged]
+        self.attempts[name, nth] = Attempt(worker, m, granted, denied, lease, list_hash, tx.hash, tx.block, {}, b"", {})
+        events: list[Event] = [("AccessDenied", (name, who), (nth, reason)) if reason else
+                               ("AccessGranted", (name, who), (packed[who],)) for who, reason in judged]
         totals = (nth, len(granted), len(denied), lease, m["workerKey"], list_hash)
-        body = words(name, nth, *chain(*packed.items(), *denied))
-        return 34, body, [*events, ("RunAuthorised", (name,), totals)]
+        return 34, words(name, nth, *chain(*packed.items(), *denied)), [*events, ("RunAuthorised", (name,), totals)]
     def _run(self, m: Args) -> Run:
         need(m["run"] in self.runs, "the run is unknown")
         return self.runs[m["run"]]
@@ -555,8 +546,7 @@ class Fold:
         run, attempt = self._open(m)
         who = self._by("Review", m, a["signature"], self._claim("OutputViewed", 1), CHECKER)
         need(who != run.analyst and attempt.seal, "the analyst looked, or nothing is sealed")
-        attempt.views[who] = m["viewerKey"]
-        body = words(m["run"], m["attempt"], who, m["viewerKey"])
+        attempt.views[who], body = m["viewerKey"], words(m["run"], m["attempt"], who, m["viewerKey"])
         return _effect(37, "OutputViewed", (m["run"], who), (m["attempt"], m["viewerKey"]), body)
     def _checker(self, m: Args, run: Run, attempt: Attempt, signature: bytes, claimed: bytes) -> bytes:
         need(attempt.seal and m["sealHash"] == attempt.seal_hash, "the decision is not on what was sealed")
@@ -572,9 +562,8 @@ class Fold:
         granted = [(subject, epoch) for subject, epoch, _ in attempt.granted]
         need(list(zip_longest(a["subjects"], a["epochs"])) == granted, "the list is not the granted one")
         dataset, *want = *(permit.request[n] for n in ("dataset", "purposeNeed", "categories")), self.time // DAY
-        refusals = [(bytes(32), self._permit_reason(permit)), *(
-            (who, self.denied(dataset, who, *want) or 75 * (self.consent(dataset, who).epoch != epoch))
-            for who, epoch in granted)]
+        refusals = [(bytes(32), self._permit_reason(permit)), *((who, self.denied(dataset, who, *want) or
+            75 * (self.consent(dataset, who).epoch != epoch)) for who, epoch in granted)]
         for subject, reason in refusals:  # the permit, then the first who is unwilling, or at another epoch
             if reason:
                 return _effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
@@ -593,8 +582,8 @@ class Fold:
         need(not run.ended, "the run has ended")
         self.runs[m["run"]] = run._replace(ended="cancelled")
         return _effect(41, "RunCancelled", (m["run"],))
-
 # ---- 5 Bundle ----
+RECEIPTS = {"volens/receipt/1": "grants", "volens/run-receipt/1": "releases", "volens/withdrawal-receipt/1": "stops"}
 Step = NamedTuple("Step", [("count", int), ("head", bytes), ("block", Block), ("tx", Transaction), ("logs", list[Log])])
 class Replay:
     """A bundle put through the fold: `steps[n - 1]` is step n of the trail. Raises Malformed, Finding."""
@@ -635,15 +624,16 @@ class Replay:
         need(not self.crypto or self.crypto.signer("Witness", message, by) == who, "a witness did not sign this head")
         return step.count if self.crypto else 0
     def receipt(self, data: bytes) -> int:
-        """Check a patient's or a run's receipt (protocol.md §1) against the trail, then its witness."""
+        """Check a receipt (protocol.md §1) against the trail, then its witness; a withdrawal's head is as a --head."""
         r: Any = strict_json(data)
-        patient, ours = part(r, "type") == "volens/receipt/1", raw(part(r, "identity"), 32) == self.id
-        need(ours and (patient or r["type"] == "volens/run-receipt/1"), "the receipt is of another ledger or kind")
-        name, last = raw(part(r, "tx" if patient else "releaseTx"), 32), self.held(r).count
+        kind = RECEIPTS.get(part(r, "type", str))
+        need(kind and raw(part(r, "identity"), 32) == self.id, "the receipt is of another ledger or kind")
+        r |= part(r, "receipt", dict) if kind == "stops" else {}
+        name, last = raw(part(r, "releaseTx" if kind == "releases" else "tx"), 32), self.held(r).count
         found = [step for step in self.steps[:last] if step.tx.hash == name]
         need(found, "the receipt's transaction is not in the trail up to its head")
-        reached, same = self.witnessed(r | part(r, "witness", dict)), self._grants if patient else self._releases
-        need(same(r, found[0]), "the receipt is not what its transaction recorded")
+        reached = last if kind == "stops" else self.witnessed(r | part(r, "witness", dict))
+        need(getattr(self, f"_{kind}")(r, found[0]), "the receipt is not what its transaction recorded")
         need(not self.crypto or reached >= last, "the receipt's witness is older than the receipt")
         return reached
     def _grants(self, r: Any, step: Step) -> bool:
@@ -654,8 +644,20 @@ class Replay:
         events = [(log.data[:64], log.data[96:128]) for log in step.logs if log.topics == key]
         signed = {n: raw(v) if isinstance(v, str) else number(v) for n, v in part(r, "signedMessage", dict).items()}
         items = [item() for item in decode_call(step.tx.input)[2].get("items", [])]
-        mine = any((item.get("signature"), item["grant"]) == (raw(part(r, "signature")), signed) for item in items)
+        mine = any((item.get("signature"), item.get("grant")) == (raw(part(r, "signature")), signed) for item in items)
         return said in events and place == (step.block.number, step.block.hash) and mine
+    def _stops(self, r: Any, step: Step) -> bool:
+        """A revocation, or a grant that narrows; of each effect her attempt and its release, no more."""
+        key, ended = (raw(part(r, "subject"), 32), raw(part(r, "dataset"), 32)), TOPICS["ConsentRevoked"]
+        f, grants = self.fold, [item().get("grant", {}) for item in decode_call(step.tx.input)[2].get("items", [])]
+        less = [words(g["epoch"] + 1) for g in grants if key == (g.get("subject"), g.get("dataset"))]
+        said = any(x.topics[1:] == key and (x.topics[0] == ended or x.data[:32] in less) for x in step.logs)
+        own = [n for n, a in f.attempts.items() if a.block < step.block.number and key[0] in [g[0] for g in a.granted]]
+        for one in part(r, "effects", list):
+            name, nth = raw(part(one, "run"), 32), number(part(one, "attempt"))
+            gone = bool((run := f.runs.get(name)) and run.ended == "released" and (name, run.attempts) in own)
+            said &= bool(run and (not nth or (name, nth) in own)) and gone == (part(one, "was") == "released")
+        return said and step.block[::2] == (number(part(r, "block")), raw(part(r, "blockHash"), 32))  # number, hash
     def _releases(self, r: Any, step: Step) -> bool:
         name, nth = raw(part(r, "run"), 32), number(part(r, "attempt"))
         done = [to_int(log.data[:32]) for log in step.logs if log.topics == (TOPICS["Released"], name)]
@@ -703,8 +705,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = {"consistent": ("no", "a file cannot be read" if isinstance(error, OSError) else str(error))}
     for word, (state, reason) in found.items():
         print(f"{word:<12}{state:<13}{reason}")
-    states = {state for state, _ in found.values()}
-    code = 7 if "no" in states else 8 if "not-checked" in states else 0
+    code = 7 if "no" in (states := [state for state, _ in found.values()]) else 8 if "not-checked" in states else 0
     print({0: "valid", 7: f"NOT VALID: {VerifyError.hint}", 8: "not proven: see what was not checked"}[code])
     return code
 if __name__ == "__main__":

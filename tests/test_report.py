@@ -165,7 +165,8 @@ def test_the_figures_of_the_run_are_in_it() -> None:
     html = text_of(render(MATERIAL))
     for said in ("The verdict: everything held", "7 / 7 accesses explained", "2 / 2 attacks refused", "block 49",
                  "0.41 s", "43,259", "The person has withdrawn the consent.", "-1 [-4, 1]", "51.3 ± 1.2",
-                 "model file: cnn", "3:12345:A&gt;G", "must say … where it says …", "2 cores"):  # fmt: skip
+                 "model file: cnn", "3:12345:A&gt;G", "Best possible in the long run", "they may lie a little above it",
+                 "they share the chain", "must say … where it says …", "2 cores"):  # fmt: skip
         assert said in html
 
 

@@ -92,6 +92,8 @@ def test_the_change_of_mind(told: Told) -> None:
     assert told.report["after_revocation"] == {"accesses": 0, "keys": 0}
     assert float(told.report["revocation"]["stop_seconds"]) <= 2
     assert line(told, 14)["ledger"] == "released with her in it: 0"
+    kept = {json.loads(path.read_text())["type"] for path in (told.home / "receipts" / "ada").iterdir()}
+    assert kept == {"volens/receipt/1", "volens/withdrawal-receipt/1"}  # both are among those that Vera verifies
 
 
 def test_the_science_is_honest(told: Told) -> None:
@@ -106,6 +108,7 @@ def test_the_science_is_honest(told: Told) -> None:
         assert one.get("accuracy", 0) < 88
     assert 78 <= told.report["baseline"] <= 85
     assert "genes only -> genes + clinical" in told.text
+    assert "expected of the best rule 6" in told.text
 
 
 def test_the_proof(told: Told) -> None:

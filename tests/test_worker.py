@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,12 @@ import pytest
 from road import CHILDREN, PARAMS, Road
 from sqlalchemy import delete, update
 
+from analytics.code import code_hash
 from analytics.params import complete
-from api.childprocess import ForkServer
+from api.childprocess import Child, ForkServer
 from chain.errors import LedgerDown
 from governance import register
+from governance.runs import waiting
 from governance.tables import records
 
 SITES = complete({"analysis": "frequencies", "sites": ["1:100:A>G"]})
@@ -87,6 +91,18 @@ def test_a_key_that_the_ledger_does_not_name_is_not_let_out(road: Road) -> None:
         question.ask()
     assert refusal.value.reason.slug == "not-registered"
     assert road.journal() == []
+
+
+def test_a_stopped_attempt_costs_a_run_no_place_in_the_queue(road: Road) -> None:
+    """Who asked first is first: also when its newest state, an attempt that was stopped, is younger."""
+    first, second = road.request(), road.request()
+    road.world.authorise(first, road.subjects, codeHash=code_hash())
+    worker = road.worker()
+    worker.projection.sync()
+    states = [register.find_run(worker.engine, run.hex()) for run in (first, second)]
+    assert [one.state for one in states] == ["authorised", "queued"]
+    assert states[0].block > states[1].block
+    assert waiting(worker.engine, worker.clock()) == [first.hex(), second.hex()]
 
 
 def test_a_list_that_cannot_be_read_is_waited_for(road: Road) -> None:
@@ -201,6 +217,32 @@ def test_a_child_is_gone_at_once_also_in_the_middle_of_computing() -> None:
     child.end()
     assert time.monotonic() - began < 1.0
     assert gone(child.pid)
+
+
+def test_what_a_child_started_is_gone_with_it() -> None:
+    """A process that it forked, and that nobody else would end: its plaintext goes with the child's."""
+    said, telling = os.pipe()
+    if (pid := os.fork()) == 0:  # as the server makes a child: a session of its own
+        os.setsid()
+        grandchild = os.fork()
+        if grandchild:
+            os.write(telling, str(grandchild).encode())
+        while True:
+            time.sleep(60)
+    started = int(os.read(said, 16))
+    (from_us, to_it), (from_it, to_us) = os.pipe(), os.pipe()
+    child = Child(pid, os.pidfd_open(pid), to_it, from_it)
+    assert not gone(started)
+    child.end()
+    try:
+        assert wait_until(lambda: gone(started))
+        assert gone(pid)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(started, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        for descriptor in (said, telling, from_us, to_us):
+            os.close(descriptor)
 
 
 def gone(pid: int) -> bool:

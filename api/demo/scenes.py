@@ -46,7 +46,7 @@ from api.demo.steps import (
     try_release,
     without_ledger,
 )
-from api.results import await_settled, open_output, run_receipt, write_receipt
+from api.results import await_settled, open_output, run_receipt, withdrawal_receipt, write_receipt
 from governance import verify
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ def change_of_mind(cast: Cast, teller: Teller) -> dict[str, Any]:
     answer = ada.revoke(cast.dataset, 0)
     mined, block = time.monotonic(), answer["receipt"]["block"]
     followed = await_settled(ada, answer["receipt"]["tx"])
+    kept = withdrawal_receipt(ada, answer["receipt"], followed)
+    cast.facts["stop_receipt"] = write_receipt(cast.home / "receipts" / "ada", kept)
     stopped = next(one["stopped"] for one in followed["effects"] if one["run"] == second)
     said = f"signed, mined in {mined - began:.2f} s, block {block}"
     teller.tell(10, "Ada", "withdraws while a second run is training", said, float(stopped) <= 2)
@@ -148,7 +150,7 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     cast.await_run(third, lambda r: r["state"] == "sealed")
     truth = [look_and_open(cast, name, third) for name in ("sol", "tess")]
     known = json.loads(truth[0].result)
-    teller.note(f"{SIMULATED} simulated genomes and charts: {truth_sentence(known, cast.facts['optimum'])}")
+    teller.note(f"{SIMULATED} simulated people: {truth_sentence(known, cast.facts['optimum'])}")
     released = release(cast, second)
     release(cast, third)
     run = cast.client("noor").run(second)
@@ -201,7 +203,7 @@ def _audit(cast: Cast, teller: Teller) -> dict[str, Any]:
     trail.write_text(json.dumps(bundle), encoding="utf-8")
     shutil.copy(verify.__file__, cast.home / "verify.py")
     shutil.copy(cast.facts["run_receipt"], cast.home / "receipt.json")
-    receipts = [str(cast.facts[name]) for name in ("receipt", "run_receipt")]
+    receipts = [str(cast.facts[name]) for name in ("receipt", "stop_receipt", "run_receipt")]
     command = [sys.executable, "-I", str(cast.home / "verify.py"), str(trail)]
     command += [word for receipt in receipts for word in ("--receipt", receipt)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -88,11 +88,11 @@ def noise_sentence(found: dict[str, Any]) -> str:
 
 
 def truth_sentence(result: dict[str, Any], optimum: dict[str, float]) -> str:
-    """How near the models come to the best possible on the simulated cohort."""
+    """How near the models come to the best possible, an expectation: this sample's rounded figure may lie above it."""
     ours = {row["layer"]: row.get("accuracy", "-") for row in result["rows"]}
     best = {layer: round(100 * value) for layer, value in optimum.items()}
-    return (f"genes {ours['genes']}, clinical {ours['clinical']}, both {ours['combined']}; best possible "
-            f"{best['genes']}, {best['clinical']}, {best['combined']}")  # fmt: skip
+    return (f"genes {ours['genes']}, clinical {ours['clinical']}, both {ours['combined']}, rounded; expected of the "
+            f"best rule {best['genes']}, {best['clinical']}, {best['combined']}")  # fmt: skip
 
 
 def withheld(opened: Opened) -> str:

@@ -99,6 +99,11 @@ def _calibration(name: str, found: Mapping[str, Any], number: int) -> Shown:
                  _pairs(f"Calibration of {name}, percent", ("predicted", "seen"), found["groups"]))  # fmt: skip
 
 
+def _inflation(result: Mapping[str, Any]) -> str:
+    """Nothing where too few variants were tested for a figure that tells nothing of any of them."""
+    return f"Genomic inflation {result['inflation']}; 1.0 is what chance gives. " if "inflation" in result else ""
+
+
 def _association(result: Mapping[str, Any]) -> Iterable[Shown]:
     rows, first = result["rows"], result["rows"][0]
     yield Shown("The variants that go most together with the outcome",
@@ -106,7 +111,7 @@ def _association(result: Mapping[str, Any]) -> Iterable[Shown]:
                 f"(p {first['p']}). More would tell who was in the cohort.",
                 plots.manhattan(rows, "manhattan"), _table("Reported variants", rows))
     yield Shown("All variants together, against chance",
-                f"Genomic inflation {result['inflation']}; 1.00 is what chance alone gives. Above the dashed line, "
+                f"{_inflation(result)}Above the dashed line, "
                 "variants go together with the outcome more often than chance explains.",
                 plots.qq(result["quantiles"], "qq"),
                 _pairs("Quantiles of −log10 p", ("expected", "observed"), result["quantiles"]))  # fmt: skip

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse
 
 from api.auth import Parts
 from api.pages.rendering import PageRoute, render
 from api.pages.runs import list_runs
 from api.pages.visitor import Visitor
 from governance import register
-from governance.consent import NOTICE
+from governance.consent import NOTICE, notice_hash
 
 router = APIRouter(route_class=PageRoute)
 _RECENT = 5
@@ -27,9 +26,12 @@ def show_home(request: Request, services: Parts, visitor: Visitor) -> Response:
 
 
 @router.get("/pages/notice")
-def show_notice() -> Response:
-    """The notice byte for byte: its hash is in everything that is signed."""
-    return PlainTextResponse(NOTICE.read_text(encoding="utf-8"))
+def show_notice(request: Request) -> Response:
+    """The notice as a page, and byte for byte: its hash is in everything that is signed."""
+    raw = NOTICE.read_bytes()
+    title, lead = raw.decode().split("\n\n")[:2]
+    return render(request, "notice.html", title=title.removeprefix("# "), lead=lead, points=notice_points(),
+                  text=raw.decode(), digest=notice_hash().hex())
 
 
 def notice_points() -> list[tuple[str, str]]:

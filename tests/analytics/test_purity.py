@@ -19,6 +19,7 @@ STANDARD = {
     "math",
     "pathlib",
     "re",
+    "struct",
     "typing",
     "zlib",
 }
@@ -30,6 +31,7 @@ FILES = {
     "readers/gse7390.py": {"importlib.metadata"},
     "readers/vcf.py": {"io", "cyvcf2"},
     "readers/vcfcalls.py": {"cyvcf2"},
+    "readers/vcfscan.py": {"io"},
     "readers/vcftext.py": {"io"},
 }
 # These read a file of the package itself.

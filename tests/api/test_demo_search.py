@@ -1,17 +1,20 @@
-"""The demo's search for plaintext finds every kind of record, should one lie somewhere."""
+"""What the demo looks for finds what it must: plaintext wherever it lies, and keys that left after a withdrawal."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from analytics.known_truth import simulate_cohort
 from analytics.known_truth_files import BUILD, write_bundle, write_vcf
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
-from api.demo.steps import fragment, hits, sampled
+from api.demo.steps import fragment, hits, keys_after, sampled
 from api.lanes import Lanes
 from governance.ingest import Source
 
@@ -47,3 +50,16 @@ def test_a_record_that_lies_about_is_found(sources: list[Source], tmp_path: Path
         for form in (source.payload, source.payload.hex().encode()):
             (place / "record").write_bytes(form)
             assert hits(place, [canary]) > 0, source.category
+
+
+def test_keys_of_hers_are_counted_from_the_block_of_her_withdrawal_on(tmp_path: Path) -> None:
+    """Each line that names her at such a head, and no other; a broker's journal written by hand."""
+    hers, other = "aa" * 32, "bb" * 32
+    lines = [(44, [hers, other]), (45, [other]), (45, [hers]), (46, [hers, other]), (47, []), (47, [other])]
+    (tmp_path / "broker").mkdir()
+    (tmp_path / "broker" / "journal.jsonl").write_text("".join(
+        json.dumps({"seq": seq, "kind": "pieces", "run": "cc" * 32, "attempt": 1, "block": block, "subjects": subjects})
+        + "\n" for seq, (block, subjects) in enumerate(lines)))  # fmt: skip
+    cast: Any = SimpleNamespace(home=tmp_path)
+    assert [keys_after(cast, bytes.fromhex(hers), block) for block in (44, 45, 46, 47)] == [3, 2, 1, 0]
+    assert keys_after(cast, bytes.fromhex(other), 45) == 3

@@ -680,6 +680,65 @@ def test_a_receipt_anchors_and_each_of_its_facts_is_checked(told: Told, make: Ca
         assert states(told.bundle, receipts=[as_bytes(forged)]) == ["ok", "ok", "no"], change
 
 
+def withdrawal_receipt(told: Told, who: int, event: str, run: str, was: str, attempt: int) -> dict[str, Any]:
+    """What a patient keeps of the first step that took something back, as her command writes it; one effect."""
+    subject = told.names["subjects"][who]
+    steps = replay(told.bundle).steps
+    step = next(
+        step for step in steps for log in step.logs
+        if log.topics[:2] == (verify.TOPICS[event], subject) and (event == "ConsentRevoked" or any(log.data[:32]))
+    )  # fmt: skip
+    mined = {"tx": step.tx.hash.hex(), "block": step.block.number, "blockHash": step.block.hash.hex(),
+             "count": step.count, "head": step.head.hex()}  # fmt: skip
+    effect = {"run": told.names[run].hex(), "was": was, "attempt": attempt, "sealed": False, "nextAttempt": 0,
+              "nextBlock": 0, "state": "released", "sentence": "What became of it."}  # fmt: skip
+    return {"type": "volens/withdrawal-receipt/1", "identity": identity_id(told.bundle["identity"]).hex(),
+            "subject": subject.hex(), "dataset": told.world.dataset.hex(), "receipt": mined, "settled": True,
+            "effects": [effect]}  # fmt: skip
+
+
+@pytest.mark.parametrize("given", [
+    (0, "ConsentRevoked", "run", "sealed", 1), (1, "ConsentGranted", "run", "released", 2),
+], ids=["revoked", "narrowed"])  # fmt: skip
+def test_a_receipt_of_a_withdrawal_anchors_and_its_ledger_facts_are_checked(told: Told, given: tuple[Any, ...]) -> None:
+    receipt = withdrawal_receipt(told, *given)
+    assert states(told.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "ok"]
+    assert states(told.bundle, receipts=[as_bytes(receipt | {"effects": []})]) == ["ok", "ok", "ok"]
+    mined, (effect,) = receipt["receipt"], receipt["effects"]
+    forged = [receipt | {name: "00" * 31 + "01"} for name in ("identity", "subject", "dataset")]
+    forged += [receipt | {"receipt": mined | {name: value + 1 if isinstance(value, int) else "00" * 31 + "01"}}
+               for name, value in mined.items()]  # fmt: skip
+    released = "sealed" if effect["was"] == "released" else "released"
+    other = {"run": "00" * 31 + "01", "was": released, "attempt": 3 - effect["attempt"] if given[0] == 0 else 3}
+    forged += [receipt | {"effects": [effect | {name: value}]} for name, value in other.items()]
+    if effect["was"] == "released":  # it is not hidden behind an attempt that she was not in
+        forged.append(receipt | {"effects": [effect | {"was": "queued", "attempt": 0}]})
+    forged += [{n: v for n, v in receipt.items() if n != name} for name in ("receipt", "effects", "subject", "dataset")]
+    for one in forged:
+        assert states(told.bundle, receipts=[as_bytes(one)]) == ["ok", "ok", "no"], one
+
+
+def test_only_a_step_that_takes_something_back_is_a_withdrawal(told: Told) -> None:
+    """Her first grant, her grant after the withdrawal, and the enrolment are hers too, and take nothing back."""
+    receipt = withdrawal_receipt(told, 0, "ConsentRevoked", "run", "sealed", 1)
+    subject, refused = bytes.fromhex(receipt["subject"]), 0
+    for step in replay(told.bundle).steps:
+        if any(subject in log.topics for log in step.logs) and step.tx.hash.hex() != receipt["receipt"]["tx"]:
+            mined = {"tx": step.tx.hash.hex(), "block": step.block.number, "blockHash": step.block.hash.hex(),
+                     "count": step.count, "head": step.head.hex()}  # fmt: skip
+            assert states(told.bundle, receipts=[as_bytes(receipt | {"receipt": mined})]) == ["ok", "ok", "no"]
+            refused += 1
+    assert refused >= 4
+
+
+def test_a_receipt_that_names_another_kind_of_call_is_answered(told: Told) -> None:
+    receipt = patient_receipt(told)
+    steps = replay(told.bundle).steps
+    enrolled = next(one for one in steps if any(log.topics[0] == verify.TOPICS["Enrolled"] for log in one.logs))
+    forged = receipt | {"tx": enrolled.tx.hash.hex()}
+    assert states(told.bundle, receipts=[as_bytes(forged)]) == ["ok", "ok", "no"]
+
+
 def test_witnesses_in_the_bundle_are_checked_but_anchor_nothing(told: Told) -> None:
     bundle = told.copy() | {"witnesses": [told.witness(3)]}
     assert states(bundle) == ["ok", "ok", "not-checked"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import html
 import json
 import re
 from pathlib import Path
@@ -10,9 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from test_report import MATERIAL
 
+from api.demo.report import write
 from api.pages.site import STATIC
 from api.settings import Settings
+from governance.consent import NOTICE
 
 HTML = {"Accept": "text/html"}
 
@@ -112,6 +116,17 @@ def test_a_result_is_for_its_analyst_alone(house, tokens) -> None:
         assert (answer.status_code, "AUC" in answer.text) == (403, False)
 
 
+def test_no_result_is_shown_before_its_release(house, tokens) -> None:
+    """Neither opened here nor checked for whoever has one: its own analyst waits for two checkers too."""
+    run = house.runs.get("first") or house.request("first", house.short)
+    house.await_run(run, "sealed")
+    headers = as_(tokens["noor"]) | {"Origin": house.url}
+    for answer in (httpx.get(f"{house.url}/runs/{run}/result", headers=headers),
+                   httpx.post(f"{house.url}/pages/runs/{run}/result", json={}, headers=headers)):
+        assert answer.status_code == 404
+        assert "The run has no released result." in answer.text
+
+
 def released(house) -> str:
     """The run that an earlier journey released, or one of its own."""
     if "third" not in house.runs:
@@ -163,7 +178,7 @@ def test_after_signing_in_only_our_own_pages_follow(house) -> None:
 def pages_of(house, name: str) -> list[str]:
     run = released(house)
     mine = {
-        "": ["/", "/sign-in", "/runs", f"/runs/{run}", "/trail", "/me", "/nowhere"],
+        "": ["/", "/sign-in", "/runs", f"/runs/{run}", "/trail", "/me", "/nowhere", "/pages/notice"],
         "Ada": ["/me", "/me/permission", f"/me/permission?dataset={house.dataset.hex()}&preset=health", "/me/stop",
                 "/me/stopped"],
         "Noor": ["/runs", *(f"/runs/{one}" for one in house.runs.values()),
@@ -192,13 +207,40 @@ def test_axe_finds_nothing(house, visit, name: str, scheme: str) -> None:
 def test_a_narrow_screen_cuts_nothing_off(house, visit, name: str) -> None:
     if name:
         visit.act_as(name)
-    visit.page.set_viewport_size({"width": 390, "height": 800})
+    visit.page.set_viewport_size({"width": 360, "height": 800})
     for path in pages_of(house, name):
         visit.open(path)
         wide = visit.page.evaluate("""[...document.querySelectorAll('main *')]
-            .filter((one) => !one.closest('.scroll, .away') && one.getBoundingClientRect().right > innerWidth)
+            .filter((one) => (!one.closest('.scroll, .away') || one.matches('caption'))
+                && one.getBoundingClientRect().right > innerWidth)
             .map((one) => one.outerHTML)""")
         assert wide == [], (path, wide[:2])
+
+
+def test_the_notice_is_a_page_and_word_for_word_what_is_signed(house) -> None:
+    page = httpx.get(f"{house.url}/pages/notice", headers=HTML)
+    assert page.headers["content-type"].startswith("text/html")
+    assert "<h1>What you agree to (notice 1, English)</h1>" in page.text
+    shown = html.unescape(re.search(r"<pre[^>]*>(.*?)</pre>", page.text, re.DOTALL)[1])
+    assert shown.encode() == NOTICE.read_bytes()
+    assert hashlib.sha256(shown.encode()).hexdigest() in page.text
+    assert page.text.count("<dt>") == NOTICE.read_text().count("\n- **")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 700, 1280])
+def test_the_demos_report_is_for_every_screen_and_reader(browser, tmp_path: Path, width: int, scheme: str) -> None:
+    """A table either fits, or stands as rows under each other, or can be scrolled by keyboard."""
+    context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
+    page = context.new_page()
+    page.goto(write(tmp_path, MATERIAL).as_uri())
+    page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    assert found == [], [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found]
+    cut = page.evaluate("""[...document.querySelectorAll('.wide')].filter((one) => one.scrollWidth > one.clientWidth)
+        .map((one) => one.getAttribute('aria-label'))""")
+    assert cut == ([] if width != 700 else ["The paper's figures beside ours"])
+    context.close()
 
 
 def test_pages_are_readable_without_script(house, browser, tokens) -> None:

@@ -39,6 +39,10 @@ def test_the_receipt_of_a_withdrawal_holds(place, volens) -> None:
     mined = receipt["receipt"]
     head = f"{mined['count']}:{mined['head']}"
     assert volens("verify", "trail.json", "--head", head).code == 0
+    said = volens("verify", "trail.json", "--receipt", str(file))
+    assert (said.code, said.out.rstrip().splitlines()[-1]) == (0, "valid"), said
+    file.with_name("forged.json").write_text(json.dumps(receipt | {"effects": [effect | {"was": "released"}]}))
+    assert volens("verify", "trail.json", "--receipt", str(file.with_name("forged.json"))).code == 7
     other = f"{mined['count']}:{'00' * 32}"
     assert volens("verify", "trail.json", "--head", other).code == 7
     (transaction,) = (one for one in json.loads(Path("trail.json").read_text())["transactions"]
