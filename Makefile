@@ -1,6 +1,6 @@
 # volens: `make demo` and `make test` are all a newcomer needs; both install what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check fix serve bench science clean
+.PHONY: help install demo test check fix serve bench science soak clean
 
 BIN := .venv/bin
 
@@ -38,6 +38,9 @@ bench: install ## what governance costs, as ratios of one run (5 minutes); repor
 
 science: install ## what the models find on real data, in noise and where the truth is known; report in .volens/science
 	@$(BIN)/python -m bench.science
+
+soak: install ## kill, fail and hang every part at every boundary (half an hour); report in .volens/fault
+	@$(BIN)/python tests/campaign.py
 
 serve: install ## ledger, bucket, broker, API and worker, until Ctrl-C
 	@$(BIN)/volens serve

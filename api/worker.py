@@ -23,7 +23,7 @@ from chain.wallets import Wallet, load
 from governance.brokers import BrokerClient
 from governance.errors import GovernanceError
 from governance.projection import Projection
-from governance.runs import Claim, claim, fail, give_up, hold_on, waiting
+from governance.runs import Claim, claim, fail, give_up, give_up_all, hold_on, waiting
 from governance.tables import Database, TableOutbox, open_database
 from governance.vault import Bucket
 from governance.verify import identity_id
@@ -123,6 +123,7 @@ def main() -> int:
     bucket = Bucket(settings.bucket_name, settings.address("bucket"))
     projection = Projection(engine, ledger, bucket)
     projection.sync()
+    give_up_all(engine, wallet.address)
     broker = BrokerClient(settings.address("broker"), ledger.domain, identity_id(identity))
     worker = Worker(wallet, ledger, engine, projection, bucket, broker, beat=settings.worker_beat.touch,
                     children=children, device=settings.device)  # fmt: skip

@@ -82,6 +82,12 @@ def claim(engine: Engine, run: str, worker: str, now: int, seconds: int) -> Clai
         return Claim(run, worker, held.token + 1, now + seconds) if taken.rowcount == 1 else None
 
 
+def give_up_all(engine: Engine, worker: str) -> None:
+    """Let go of what an earlier process of this worker held: it was killed. One process works under one key."""
+    with engine.begin() as connection:
+        connection.execute(update(claims).where(claims.c.worker == worker).values(until=0))
+
+
 def still_held(engine: Engine, held: Claim) -> bool:
     """Whether no newer claim exists; the caller MUST ask before each step that others can see."""
     query = select(claims.c.token).where(claims.c.run == held.run)

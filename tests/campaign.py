@@ -1,0 +1,413 @@
+"""Kills, failures and hangs at every boundary of every operation, on real parts; an independent judge after each.
+
+The processes of the product are forked from this one, which has loaded everything: the ledger's gateway, the broker,
+and the actor (the web process or the worker: whoever does the operation). One of them is armed. Then what died is
+started again, the operation is repeated as its client would, and tests/oracle.py looks at the ledger, the journals, the
+rows and the bucket. `python tests/campaign.py` is the whole campaign (`make soak`); the tests take samples of it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boundaries
+import oracle
+from operations import OPERATIONS, Operation
+from outside import Outcome, kill_from_outside
+from road import Road
+
+import chain.gateway
+import governance.broker.__main__
+from analytics.synthetic import simulate_people
+from api.childprocess import ForkServer
+from api.demo.stage import World
+from api.worker import Worker
+from chain import events
+from chain.ledger import Ledger, domain_of
+from chain.node import find_anvil
+from governance.brokers import BrokerClient
+from governance.bucket import BucketProcess
+from governance.ingest import Source
+from governance.projection import Projection
+from governance.tables import TableOutbox, open_database
+from governance.vault import Bucket
+from governance.verify import identity_id
+
+ROOT = Path(__file__).resolve().parent.parent
+PEOPLE = 6
+PATIENCE = 20.0  # seconds for an operation, injured or not
+
+
+class Violated(AssertionError):
+    """The judge found something, or an operation could not be done afterwards."""
+
+
+class Part:
+    """A forked process: the ledger's gateway, the broker, or an actor."""
+
+    def __init__(self, work: Callable[[], object], counter: boundaries.Counter | None, hangs: bool = False) -> None:
+        self._read, write = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            status = 1
+            with suppress(BaseException):
+                os.dup2(write, 1)
+                sys.stdout = os.fdopen(1, "w", closefd=False)  # whoever runs the tests may have taken it
+                if hangs:
+                    boundaries.be_impatient()
+                if counter is not None:
+                    signal.signal(signal.SIGUSR1, counter.begin)
+                    boundaries.arm(counter)
+                status = int(bool(work()))
+            os._exit(status)
+        os.close(write)
+        self._status: int | None = None
+
+    def await_ready(self) -> None:
+        """A server's first line. Raises Violated: a part that does not come back is a violation."""
+        if not select.select([self._read], [], [], PATIENCE)[0] or not os.read(self._read, 4096).startswith(b"ready"):
+            raise Violated("a part did not come back")
+
+    def ended(self, seconds: float = 0.0) -> bool:
+        deadline = time.monotonic() + seconds
+        while self._status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self._status = status
+            elif time.monotonic() >= deadline:
+                break
+            else:
+                time.sleep(0.002)
+        return self._status is not None
+
+    @property
+    def did_it(self) -> bool:
+        return self._status == 0
+
+    def kill(self) -> None:
+        if not self.ended():
+            os.kill(self.pid, signal.SIGKILL)
+            self.ended(PATIENCE)
+        if self._read >= 0:
+            os.close(self._read)
+        self._read = -1
+
+
+class Children(ForkServer):
+    """Started by this process; a forked actor asks the same one, and is not its parent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._owner = os.getpid()
+
+    def warm(self) -> None:
+        if os.getpid() == self._owner:
+            super().warm()
+
+    def forget(self) -> None:
+        """A killed actor may have asked for a child and not heard of it."""
+        while self._socket is not None and select.select([self._socket], [], [], 0.05)[0]:
+            said, descriptors, _, _ = socket.recv_fds(self._socket, 32, 1)
+            with suppress(ProcessLookupError):
+                os.kill(int(said), signal.SIGKILL)
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+
+@dataclass
+class Actor:
+    """What a web process or worker holds, opened in its own process."""
+
+    stage: Stage
+    worker: bool
+
+    def __post_init__(self) -> None:
+        stage, road = self.stage, self.stage.road
+        wallet = road.world.people["wanda"] if self.worker else road.world.relayer
+        self.engine = open_database(stage.database)
+        self.ledger = Ledger.connect(
+            stage.url, stage.identity, wallet, TableOutbox(self.engine), resend=not self.worker
+        )
+        road.world.ledger = self.ledger
+        self.bucket = road.bucket = Bucket(stage.bucket_name, stage.bucket.url)
+        self.client = road.client = stage.client()
+        self.projection = Projection(self.engine, self.ledger, self.bucket)
+        self.projection.sync()
+        self.road = road
+
+    def step(self) -> None:
+        """As the worker's process does, and it tells the judge of each answer that reached it."""
+        ask = self.client.pieces
+
+        def pieces(run: bytes, attempt: int, tx: bytes, key: bytes, headers: Any, asker: Any) -> Any:
+            answer = ask(run, attempt, tx, key, headers, asker)
+            people = sorted({header.label.subject.hex() for header in headers})
+            with self.stage.handed.open("a") as log:
+                log.write(json.dumps({"run": run.hex(), "attempt": attempt, "subjects": people}) + "\n")
+            return answer
+
+        self.client.pieces = pieces  # type: ignore[method-assign]
+        wallet = self.road.world.people["wanda"]
+        clock = self.stage.clock
+        worker = Worker(wallet, self.ledger, self.engine, self.projection, self.bucket, self.client, clock=clock,
+                        children=self.stage.children, device="cpu")  # fmt: skip
+        while worker.step():
+            pass
+
+
+class Stage:
+    """A deployment on real parts, with willing people whose records are in the bucket."""
+
+    def __init__(self, folder: Path, bucket: BucketProcess, children: Children) -> None:
+        self.folder, self.bucket, self.children = folder, bucket, children
+        self.database = f"sqlite:///{folder / 'volens.db'}"
+        self.handed, self.reached = folder / "handed.jsonl", folder / "reached"
+        self.bucket_name = f"b{os.urandom(8).hex()}"
+        self.ports = {name: _free_port() for name in ("gateway", "broker")}
+        self.url = f"http://127.0.0.1:{self.ports['gateway']}"
+        self.parts: dict[str, Part] = {}
+        self.versions: dict[bytes, int] = {}  # of records that were ingested again
+        self._turn = 0
+        self.later = 0  # seconds that this stage's workers are ahead: pauses after an outage pass at once
+        self._build()
+
+    def clock(self) -> int:
+        return int(time.time()) + self.later
+
+    def _build(self) -> None:
+        self.launch("gateway")
+        world = World.create(self.url)
+        self.identity = dict(world.ledger.identity)
+        (self.folder / "identity.json").write_text(json.dumps(self.identity))
+        address = governance.broker.__main__.create(self.folder / "broker")
+        world.set_role(address, "broker")
+        self.launch("broker")
+        store = Bucket(self.bucket_name, self.bucket.url)
+        store.create()
+        self.road = Road(self.folder, world, store, self.bucket.log, None, None, self.client())  # type: ignore[arg-type]
+        self.road.subjects = world.enrol(PEOPLE)
+        self.people = dict(zip(self.road.subjects, simulate_people(PEOPLE, seed=3), strict=True))
+        self.road.ingest([self.source(subject, category) for subject in self.road.subjects for category in (2, 6)])
+        world.grant(self.road.subjects)
+        self.permit = self.road.permit()
+        self.mend()  # opens the database
+
+    def source(self, subject: bytes, category: int) -> Any:
+        person = self.people[subject]
+        return Source(subject, category, (person.observations if category == 2 else person.expression)(subject.hex()))
+
+    def client(self) -> BrokerClient:
+        domain = domain_of(self.identity)
+        return BrokerClient(f"http://127.0.0.1:{self.ports['broker']}", domain, identity_id(self.identity))
+
+    def launch(self, name: str, counter: boundaries.Counter | None = None, hangs: bool = False) -> None:
+        """Start a server, in place of the one before."""
+        if name in self.parts:
+            self.parts[name].kill()
+        self.parts[name] = Part(getattr(self, f"_serve_{name}"), counter, hangs)
+        self.parts[name].await_ready()
+
+    def _serve_gateway(self) -> int:
+        return chain.gateway.main(["--folder", str(self.folder / "chain"), "--port", str(self.ports["gateway"]),
+                                   "--anvil", find_anvil(None, ROOT), "--snapshot-seconds", "0"])  # fmt: skip
+
+    def _serve_broker(self) -> int:
+        sys.argv = ["broker", "--folder", str(self.folder / "broker"), "--node", self.url, "--identity",
+                    str(self.folder / "identity.json"), "--port", str(self.ports["broker"])]  # fmt: skip
+        return governance.broker.__main__.main()
+
+    def mend(self) -> float:
+        """Start again what died; seconds until all of it answers, with an actor that has finished what it left."""
+        began = time.monotonic()
+        for name, part in self.parts.items():
+            if part.ended():
+                self.launch(name)
+        for worker in (False, True):
+            actor = Part(lambda worker=worker: Actor(self, worker) and 0, None)
+            if not actor.ended(PATIENCE) or not actor.did_it:
+                actor.kill()
+                raise Violated("what was left could not be finished")
+            actor.kill()
+        return time.monotonic() - began
+
+    def act(
+        self, operation: Operation, counter: boundaries.Counter | None = None, hangs: bool = False, armed: int = 0
+    ) -> None:
+        """The operation in a process of its own; counting begins with it, there or in the process `armed`."""
+        def work() -> int:
+            actor = Actor(self, operation.worker)
+            if counter is not None:
+                counter.begin()
+            if armed:
+                os.kill(armed, signal.SIGUSR1)
+            operation.act(actor)
+            actor.projection.sync()
+            return 0
+
+        actor = Part(work, counter, hangs)
+        actor.ended(PATIENCE)
+        actor.kill()
+        self.children.forget()
+
+    def judge(self) -> list[str]:
+        """What the judge says of everything that is left."""
+        rebuilt = self.folder / "rebuilt.db"
+        for path in self.folder.glob("rebuilt.db*"):
+            path.unlink()
+        engine = open_database(f"sqlite:///{rebuilt}")
+        Projection(engine, Ledger.connect(self.url, self.identity), self.road.bucket).sync()
+        engine.dispose()
+        contracts = [item["address"] for item in self.identity["contracts"]]
+        return oracle.violations({
+            "rpc": self.url, "contracts": contracts, "deployBlock": self.identity["deployBlock"],
+            "chain": str(self.folder / "chain"), "journal": str(self.folder / "broker" / "journal.jsonl"),
+            "handed": str(self.handed), "database": str(self.folder / "volens.db"), "rebuilt": str(rebuilt),
+            "bucket": f"{self.bucket.url}/storage/v1/b/{self.bucket_name}",
+        })  # fmt: skip
+
+    def injure(self, operation: Operation, target: str, mode: str, at: int, only: str = "") -> Outcome | None:
+        """Strike at the `at`-th boundary of the target; None when the operation has fewer."""
+        operation.prepare(self)
+        self.reached.unlink(missing_ok=True)
+        counter, hangs = boundaries.Counter(mode, at, self.reached, only), mode == "hang"
+        if target == "actor":
+            self.act(operation, counter, hangs)
+        else:
+            self.launch(target, counter, hangs)
+            self.act(operation, None, hangs, self.parts[target].pid)
+            if hangs:
+                self.parts[target].kill()
+        if not self.reached.exists():
+            return None
+        place = self.reached.read_text()
+        seconds = self.mend()
+        self.later += 100
+        if not operation.is_done(self):
+            self.act(operation)
+        found = self.judge()
+        if not operation.is_done(self):
+            found.append("the operation could not be done afterwards")
+        return Outcome(operation.name, target, mode, place, seconds, found)
+
+    def somebody(self) -> bytes:
+        self._turn += 1
+        return self.road.subjects[self._turn % PEOPLE]
+
+    def events(self, kind: type[Any]) -> list[Any]:
+        ledger = self.road.world.ledger
+        return [event for event in events.parse_all(ledger.logs(0, int(ledger.block()["number"], 16)))
+                if isinstance(event, kind)]  # fmt: skip
+
+    def close(self) -> None:
+        for part in self.parts.values():
+            part.kill()
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
+@contextmanager
+def stages() -> Iterator[Callable[[], Stage]]:
+    """Makes stages, one after another, over one bucket and one server of computing children."""
+    folder = Path(tempfile.mkdtemp(prefix="volens-kills-"))
+    bucket, children = BucketProcess.start(folder / "bucket"), Children()
+    children.warm()
+    made: list[Stage] = []
+
+    def make() -> Stage:
+        for stage in made:
+            stage.close()
+        place = Path(tempfile.mkdtemp(prefix="stage-", dir=folder))
+        made.append(Stage(place, bucket, children))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for stage in made:
+            stage.close()
+        children.end()
+        bucket.stop()
+        shutil.rmtree(folder)
+
+
+TARGETS = ("actor", "gateway", "broker")
+AT_MOST = 40  # injuries on one stage: the judge reads all of it each time
+
+
+def sweep(
+    make: Callable[[], Stage], operation: type[Operation], target: str, mode: str, first: int = 1, step: int = 1
+) -> Iterator[Outcome]:
+    """Strike at the first boundary, and every `step` further on, until the operation is over uninjured."""
+    stage, at = make(), first
+    for turn in itertools.count(1):
+        outcome = stage.injure(operation(), target, mode, at)
+        if outcome is None:
+            return
+        yield outcome
+        at += step
+        if turn % AT_MOST == 0:
+            stage = make()
+
+
+def report(outcomes: list[Outcome], outside: list[Any], seconds: float) -> dict[str, Any]:
+    """What `.volens/fault/report.json` holds; its keys are fixed."""
+    points: dict[str, dict[str, int]] = {}
+    for one in outcomes:
+        name = f"{one.target}-{one.mode}"
+        points.setdefault(one.operation, {}).setdefault(name, 0)
+        points[one.operation][name] += 1
+    back = sorted(one.seconds for one in [*outcomes, *outside])
+    return {
+        "kill_points": sum(one.mode == "kill" for one in outcomes),
+        "operations": points,
+        "violations": [f"{one.operation}, {one.target}, {one.mode} at {one.place}: {said}"
+                       for one in [*outcomes, *outside] for said in one.violations],
+        "outside_kills": len(outside),
+        "recovery_seconds": {"median": round(back[len(back) // 2], 3), "most": round(back[-1], 3)},
+        "places": sorted({one.place.rsplit(" ", 1)[0] for one in outcomes}),
+        "seconds": round(seconds),
+    }  # fmt: skip
+
+
+def main() -> int:
+    """Everything: kills at each boundary, failures and hangs at some, and kills from outside. Writes the report."""
+    began, outcomes = time.monotonic(), []
+    with stages() as make:
+        for operation, (mode, step) in itertools.product(OPERATIONS, (("kill", 1), ("fail", 3), ("hang", 11))):
+            for target in TARGETS:
+                if mode == "hang" and target == "actor":
+                    continue  # nobody waits for it but the person at the door
+                done = list(sweep(make, operation, target, mode, step=step))
+                outcomes += done
+                bad = [said for one in done for said in one.violations]
+                print(f"{operation.name:8} {target:8} {mode:5} {len(done):4} points   "
+                      f"{time.monotonic() - began:6.0f} s   {bad or 'sound'}", flush=True)  # fmt: skip
+    outside = kill_from_outside(40)
+    found = report(outcomes, outside, time.monotonic() - began)
+    path = ROOT / ".volens" / "fault" / "report.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1))
+    print(f"{found['kill_points']} kills, {len(outcomes)} injuries, {len(outside)} kills from outside; back after "
+          f"{found['recovery_seconds']['most']} s at most; {len(found['violations'])} violations: {path}")  # fmt: skip
+    return int(bool(found["violations"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

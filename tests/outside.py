@@ -1,0 +1,180 @@
+"""kill -9 from outside, at random times, of any process of a deployment as `volens serve` starts it."""
+
+from __future__ import annotations
+
+import os
+import random
+import secrets
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import oracle
+from operations import PARAMS
+
+from analytics.code import code_hash, params_schema_hash
+from analytics.synthetic import simulate_people
+from api.client import Client
+from api.demo.cast import CONSENT, Cast, Patient
+from api.demo.steps import request
+from api.errors import Answered, NotServing
+from api.intake import bring_in
+from api.processes import Parts
+from api.settings import Settings
+from chain.errors import ChainError
+from chain.ledger import Ledger
+from governance.consent import PURPOSES, bits, offer
+from governance.errors import GovernanceError
+from governance.ingest import Source
+from governance.projection import Projection
+from governance.tables import open_database
+from governance.vault import Bucket
+
+PARTS = ("chain", "anvil", "api", "worker", "broker", "bucket")
+PEOPLE = 12
+AWAY = (Answered, NotServing, ChainError, GovernanceError, OSError)  # what a caller meets while a part is away
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One injury: of which part, where, seconds until everything answered again, and what the judge found then."""
+
+    operation: str
+    target: str
+    mode: str
+    place: str
+    seconds: float
+    violations: list[str]
+
+
+class Town:
+    """A served home, with willing people whose records are in the bucket, and a permit."""
+
+    def __init__(self, home: Path) -> None:
+        self.parts = Parts.start(Settings(home=home))
+        self.cast = Cast(home, self.parts)
+        self.cast.enrol(PEOPLE, 0)
+        omar = self.cast.client("omar")
+        omar.register_dataset(self.cast.dataset, secrets.token_bytes(32))
+        people = zip(self.cast.patients, simulate_people(PEOPLE, seed=3), strict=True)
+        sources = [Source(who.subject, category, payload) for who, person in people for category, payload in (
+            (2, person.observations(who.subject.hex())), (6, person.expression(who.subject.hex())))]  # fmt: skip
+        bring_in(omar, self.cast.broker(), Bucket("volens", self.parts.urls["bucket"]), self.cast.dataset, sources)
+        self.cast.agree(self.cast.dataset, self.cast.patients)
+        self.permit = self._permit()
+
+    def _permit(self) -> bytes:
+        noor, permit = self.cast.client("noor"), secrets.token_bytes(32)
+        noor.request_permit({
+            "permit": permit, "dataset": self.cast.dataset, "categories": 1 << 2 | 1 << 6,
+            "purposeNeed": bits(CONSENT.purposes[:1], PURPOSES),
+            "codeHash": code_hash(), "paramsSchemaHash": params_schema_hash(), "minCohort": 1, "outputClasses": 1 << 1,
+            "expiry": int(time.time()) + 86_400, "documentHash": secrets.token_bytes(32),
+        })  # fmt: skip
+        for name in ("pia", "quinn"):
+            self.cast.client(name).vote(permit.hex(), True)
+        return permit
+
+    def go_on(self, who: Patient, until: float) -> None:
+        """A person withdraws, a run is asked for and computed, she agrees again: each until it is done."""
+        noor, dataset = self.cast.client("noor"), self.cast.dataset
+        own = Client(self.parts.urls["api"], self.cast.identity, who.wallet, who.subject)
+
+        def consent() -> dict[str, Any]:
+            return own.consent_to(dataset) or {}
+
+        def withdraw() -> bool:
+            if consent()["status"] != "revoked":
+                own.revoke(dataset, consent()["epoch"])
+            return True
+
+        def agree() -> bool:
+            now = int(time.time())
+            one = offer(CONSENT, who.subject, dataset, consent()["epoch"], consent()["version"], now, now + 3600)
+            return own.grant([own.signed_grant(one.message)])["items"][0]["accepted"]
+
+        self._insist(withdraw, until)
+        self._insist(lambda: request(self.cast, self.permit, PARAMS), until)
+        self._insist(agree, until)
+        self._insist(lambda: all(run["state"] not in ("queued", "authorised") for run in noor.runs()), until)
+
+    def _insist(self, step: Callable[[], object], until: float) -> None:
+        while time.monotonic() < until:
+            with suppress(*AWAY):
+                if step():
+                    return
+            time.sleep(0.1)
+        raise TimeoutError("what people wanted to do could not be done")
+
+    def kill(self, part: str) -> None:
+        chain, bucket = self.parts.chain, self.parts.bucket
+        match part:
+            case "chain":
+                process = chain.process.pid
+            case "anvil":
+                children = Path(f"/proc/{chain.process.pid}/task/{chain.process.pid}/children").read_text()
+                process = int(children.split()[0])
+            case "bucket":
+                process = bucket.process.pid
+            case _:
+                process = self.parts.processes[part].pid
+        os.kill(process, signal.SIGKILL)
+
+    def start_again(self, part: str) -> float:
+        """Seconds until it answers, and so do the others."""
+        began = time.monotonic()
+        match part:
+            case "chain" | "anvil":
+                self.parts.chain.stop()
+                self.parts.start_chain()
+            case "bucket":
+                self.parts.bucket.stop()
+                self.parts.start_bucket()
+            case _:
+                self.parts.stop_part(part)
+                getattr(self.parts, f"launch_{part}")()
+                self.parts.await_part(part)
+        return time.monotonic() - began
+
+    def judge(self, folder: Path) -> list[str]:
+        home, identity = self.cast.home, self.cast.identity
+        rebuilt = folder / f"{secrets.token_hex(4)}.db"
+        engine = open_database(f"sqlite:///{rebuilt}")
+        ledger = Ledger.connect(self.parts.urls["chain"], identity)
+        Projection(engine, ledger, Bucket("volens", self.parts.urls["bucket"])).sync()
+        engine.dispose()
+        return oracle.violations({
+            "rpc": self.parts.urls["chain"], "contracts": [item["address"] for item in identity["contracts"]],
+            "deployBlock": identity["deployBlock"], "chain": str(home / "chain"),
+            "journal": str(home / "broker" / "journal.jsonl"), "handed": str(folder / "none"),
+            "database": str(home / "volens.db"), "rebuilt": str(rebuilt),
+            "bucket": f"{self.parts.urls['bucket']}/storage/v1/b/volens",
+        })  # fmt: skip
+
+
+def kill_from_outside(times: int, seed: int = 4, parts: Sequence[str] = PARTS) -> list[Outcome]:
+    """Each of the parts in turn, at a random moment of what people do meanwhile."""
+    chance, folder, found = random.Random(seed), Path(tempfile.mkdtemp(prefix="volens-outside-")), []
+    town = Town(folder / "home")
+    try:
+        for turn in range(times):
+            part, after = parts[turn % len(parts)], chance.uniform(0.0, 1.5)
+            with ThreadPoolExecutor(1) as pool:
+                life = pool.submit(town.go_on, town.cast.patients[turn % PEOPLE], time.monotonic() + 60)
+                time.sleep(after)
+                town.kill(part)
+                seconds = town.start_again(part)
+                error = life.exception()
+            said = [str(error)] if error else town.judge(folder)
+            found.append(Outcome("living", part, "outside", f"after {after:.2f} s", seconds, said))
+    finally:
+        town.parts.stop()
+        shutil.rmtree(folder)
+    return found

@@ -1,0 +1,157 @@
+"""Samples of the kill campaign (`make soak` is the whole of it), and that its judge sees what it should."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import boundaries
+import oracle
+import pytest
+import rlp
+from campaign import Stage, stages, sweep
+from eth_account import Account
+from eth_utils.address import to_checksum_address
+from operations import Grant, Ingest, Operation, Release, Revoke, Run
+from outside import kill_from_outside
+
+from chain.snapshots import Snapshots
+from chain.transactor import Transactor
+from governance.broker.journal import Journal
+
+ROOT = Path(__file__).resolve().parent.parent
+RECOVERY = 3.0  # seconds
+
+
+@pytest.fixture(scope="module")
+def make() -> Iterator[Callable[[], Stage]]:
+    with stages() as maker:
+        yield maker
+
+
+@pytest.mark.parametrize(("operation", "target", "mode", "first", "step"), [
+    (Grant, "actor", "kill", 3, 11), (Grant, "gateway", "kill", 2, 7), (Grant, "gateway", "hang", 4, 20),
+    (Revoke, "actor", "fail", 5, 11),
+    (Ingest, "actor", "kill", 4, 15), (Ingest, "broker", "kill", 2, 60),
+    (Run, "actor", "kill", 11, 70), (Run, "broker", "kill", 9, 120),
+    (Release, "actor", "kill", 6, 30),
+])  # fmt: skip
+def test_whatever_ends_it_nothing_is_lost_doubled_or_read_unrecorded(
+    make: Callable[[], Stage], operation: type[Operation], target: str, mode: str, first: int, step: int
+) -> None:
+    outcomes = list(sweep(make, operation, target, mode, first, step))
+    assert outcomes
+    assert [(one.place, said) for one in outcomes for said in one.violations] == []
+    assert max(one.seconds for one in outcomes) <= RECOVERY
+
+
+def test_killed_from_outside() -> None:
+    """The processes that `volens serve` starts, one after another, while people go on."""
+    outcomes = kill_from_outside(2, parts=("anvil", "worker"))
+    assert [(one.target, said) for one in outcomes for said in one.violations] == []
+    assert max(one.seconds for one in outcomes) <= RECOVERY
+
+
+# -- a fault planted on purpose: the judge says so
+
+
+def sign_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was signed before a crash is not sent again: the same call is signed anew, under the next nonce."""
+    def resume(self: Transactor) -> list[Any]:
+        for _, tx, raw in self._outbox.pending(self.address):
+            self._outbox.settle(tx)
+            old = rlp_fields(raw)
+            nonce = int(self._call("eth_getTransactionCount", [self.address, "latest"]), 16)
+            anew = bytes(self._wallet_sign(old | {"nonce": nonce}))
+            self._call("eth_sendRawTransaction", ["0x" + anew.hex()])
+        return []
+
+    def sign(self: Transactor, fields: dict[str, Any]) -> bytes:
+        return bytes(Account.sign_transaction(fields, self._wallet.key).raw_transaction)
+
+    monkeypatch.setattr(Transactor, "_wallet_sign", sign, raising=False)
+    monkeypatch.setattr(Transactor, "_resume", resume)
+
+
+def rlp_fields(raw: bytes) -> dict[str, Any]:
+    chain_id, _, _, _, gas, to, _, data, *_ = rlp.decode(raw[1:])
+    return {"type": 2, "chainId": int.from_bytes(chain_id), "gas": int.from_bytes(gas), "maxFeePerGas": 0,
+            "maxPriorityFeePerGas": 0, "value": 0, "to": to_checksum_address(to), "data": data}  # fmt: skip
+
+
+def journal_after_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line of an answer is written when the next one is due."""
+    append, waiting = Journal.append, list[Any]()
+
+    def later(self: Journal, entry: dict[str, Any]) -> int:
+        waiting.append(entry)
+        return append(self, waiting.pop(0)) if len(waiting) > 1 else self.count
+
+    monkeypatch.setattr(Journal, "append", later)
+
+
+def snapshot_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A state is written under its name from the beginning."""
+    def save(self: Snapshots, writes: int, dump: str) -> None:
+        state = zlib.decompress(bytes.fromhex(dump[2:]), wbits=31)
+        path = self._folder / f"state-{writes:010}-{sha256(state).hexdigest()}.json"
+        with path.open("wb") as file:
+            file.write(state[: len(state) // 2])
+            file.flush()
+            os.fsync(file.fileno())
+            file.write(state[len(state) // 2 :])
+
+    monkeypatch.setattr(Snapshots, "save", save)
+
+
+@pytest.mark.parametrize(("plant", "operation", "target", "place", "turns", "said"), [
+    (sign_again, Grant, "actor", "Node.call done", range(2, 7), "I4: a call was mined twice"),
+    (journal_after_the_answer, Run, "broker", "Door._answer done", range(1, 5),
+     "I1: keys reached a worker and the journal does not know"),
+    (snapshot_in_place, Grant, "gateway", "os.fsync done", range(1, 6),
+     "half a state of the ledger stands under its name"),
+])  # fmt: skip
+def test_a_planted_fault_is_seen(
+    make: Callable[[], Stage], monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None],
+    operation: type[Operation], target: str, place: str, turns: range, said: str,
+) -> None:
+    plant(monkeypatch)
+    stage, found = make(), list[str]()
+    for turn in turns:
+        outcome = stage.injure(operation(), target, "kill", turn, place)
+        assert outcome is not None, f"{place} was not reached {turn} times; before: {found}"
+        found += outcome.violations
+        if said in found:
+            return
+    pytest.fail(f"nobody saw it: {found}")
+
+
+# -- the judge stands alone, and the product has no hooks
+
+
+def test_the_judge_imports_nothing_of_what_it_judges() -> None:
+    lines = Path(oracle.__file__).read_text().splitlines()
+    assert len(lines) <= 200
+    tree = ast.walk(ast.parse("\n".join(lines)))
+    imported = {alias.name.split(".")[0] for node in tree if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {str(node.module).split(".")[0] for node in ast.walk(ast.parse("\n".join(lines)))
+                 if isinstance(node, ast.ImportFrom)}  # fmt: skip
+    assert not imported & {"api", "chain", "contracts", "governance", "analytics"}
+    done = subprocess.run([sys.executable, "-I", oracle.__file__], capture_output=True, text=True, check=False)
+    assert "IndexError" in done.stderr  # it starts without the product on its path, and wants its facts
+
+
+def test_an_installed_product_has_no_hook() -> None:
+    """What ends, fails or hangs a process here is wrapped around it by a test: no setting, no variable reaches it."""
+    words = ("boundaries", "KILL_AT", "FAIL_AT", "HANG_AT", "VOLENS_TEST")
+    for package in ("api", "chain", "governance", "analytics", "contracts"):
+        for path in (ROOT / package).rglob("*.py"):
+            assert not [word for word in words if word in path.read_text()], path
+    assert Path(boundaries.__file__).parent == ROOT / "tests"
