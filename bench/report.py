@@ -79,7 +79,7 @@ def _parts(report: dict[str, Any]) -> list[dict[str, Any]]:
     said = [
         ("Gas of each call", "List mode: every person's consent is checked, and her access logged, in one transaction.",
          gas, ""),
-        ("Reading one genome, governed / plain", f"1 is no cost. Ten people's packed records read {packed:.0f} times "
+        ("Reading one genome, governed / plain", f"1 is no cost. Fifty people's packed records read {packed:.0f} times "
          f"as fast; the first alone, with the list of variants that they share, {first:.0f} times.", reads, ""),
         ("What governing adds to a training", "Seconds from request to seal beyond the bare computation; the results "
          "are the same bytes.", trained, "seconds"),
