@@ -86,15 +86,16 @@ def find_device(name: str) -> torch.device:
 
 
 def describe_device(name: str) -> dict[str, object]:
-    """What the run record says: device, name, and the most bytes torch held on it so far (None on a CPU: not counted
-    by torch)."""
+    """What the run record says of where it was computed: device, name, and the most bytes torch held on it so far (None
+    on a CPU: not counted by torch). A GPU that held nothing computed nothing: only networks use one."""
     place = find_device(name)
-    if place.type == "cpu":
+    peak = 0 if place.type == "cpu" else torch.cuda.max_memory_allocated(place)
+    if not peak:
         return {"device": "cpu", "name": torch.backends.cpu.get_cpu_capability(), "peak_bytes": None}
     return {
         "device": place.type,
         "name": torch.cuda.get_device_name(place),
-        "peak_bytes": torch.cuda.max_memory_allocated(place),
+        "peak_bytes": peak,
     }
 
 

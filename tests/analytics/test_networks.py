@@ -78,6 +78,19 @@ def test_the_device_is_described() -> None:
     assert found["name"]
 
 
+@pytest.mark.parametrize(("peak", "device", "name"), [(0, "cpu", None), (1 << 20, "cuda", "H100")])
+def test_a_gpu_that_computed_nothing_is_not_said_to_have(
+    monkeypatch: pytest.MonkeyPatch, peak: int, device: str, name: str | None
+) -> None:
+    """On a machine with one, a run without a network is still computed on the CPU."""
+    monkeypatch.setattr("analytics.networks.find_device", lambda _name: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _place: peak)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _place: "H100")
+    found = describe_device("auto")
+    assert (found["device"], found["peak_bytes"]) == (device, peak or None)
+    assert name in (None, found["name"])
+
+
 def test_a_fit_works_on_one_thread_and_a_fork_after_it_can_fit_too() -> None:
     x, y = signal(6, n=900, columns=200)
     torch.set_num_threads(2)
