@@ -40,7 +40,7 @@ science: install ## what the models find on real data, in noise and where the tr
 	@$(BIN)/python -m bench.science
 
 soak: install ## kill, fail and hang every part at every boundary (half an hour); report in .volens/fault
-	@$(BIN)/python tests/campaign.py
+	@$(BIN)/python tests/soak.py
 
 serve: install ## ledger, bucket, broker, API and worker, until Ctrl-C
 	@$(BIN)/volens serve
