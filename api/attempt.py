@@ -212,6 +212,7 @@ class Attempt:
             raise RunFailed(f"an object of the dataset cannot be read: {lost}") from None
         except (BucketUnavailable, BrokerUnavailable) as away:
             raise AttemptEnded(str(away), pause=30) from None
+        self.earlier = list_earlier(worker.projection, self.run)
         job = {
             "identity": identity_id(worker.ledger.identity).hex(),
             "run": self.run.hex(),
@@ -223,15 +224,11 @@ class Attempt:
             "broker": answer.broker.hex(),
             "exchangeKey": worker.broker.exchange_key.hex(),
             "info": answer.info.hex(),
-            "earlier": self._list_earlier(),
+            "earlier": self.earlier,
             "records": [{"record": leaf.record.hex(), "subject": leaf.subject.hex(), "category": leaf.category,
                          "version": leaf.version, "ciphertext": leaf.ciphertext.hex()} for leaf in wanted],
         }  # fmt: skip
         child.say(job, answer.sealed, *blobs)
-
-    def _list_earlier(self) -> list[dict[str, Any]]:
-        self.earlier = list_earlier(self.worker.projection, self.run)
-        return self.earlier
 
     def _fetch(self, wanted: list[Leaf]) -> list[bytes]:
         with ThreadPoolExecutor(8) as pool:

@@ -104,9 +104,10 @@ def _effects(engine: Engine, subject: str, dataset: str, tx: str, block: int) ->
         if effect is not None:
             began, ended = marked.get(f"mined:{tx}"), marked.get(f"stopped:{run}:{effect.attempt}")
             if effect.was == "computing" and began is not None and ended is not None:
-                if ended < began and not effect.sealed:
+                if ended >= began:
+                    effect = replace(effect, stopped=(ended - began) / 1000)
+                elif not effect.sealed:
                     continue  # it was over by itself, and its process dead, before she changed her mind
-                effect = replace(effect, stopped=max(0, ended - began) / 1000)
             found.append(effect)
     return found
 

@@ -233,7 +233,7 @@ def why_waiting(engine: Engine, run: Run) -> str | None:
         last = connection.execute(newest.order_by(progress.c.id.desc()).limit(1)).one_or_none()
         if last is not None and last.step != "stopped":
             return None
-        queue = waiting(engine, 2**62)  # whoever is computed before it counts too
+        queue = waiting(engine)  # whoever is computed before it counts too
         ahead = queue.index(run.run) if run.run in queue else 0
         place = f"{ahead} before it" if ahead else "next in the queue"
         if last is None:

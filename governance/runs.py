@@ -115,9 +115,13 @@ def fail(engine: Engine, held: Claim, sentence: str) -> None:
         connection.execute(update(claims).where(*mine).values(until=0, failed=sentence))
 
 
-def waiting(engine: Engine, now: int) -> list[str]:
-    """Runs that a worker may take: queued, or authorised while nobody holds them; by their request, oldest first."""
-    held = select(claims.c.run).where((claims.c.until > now) | (claims.c.failed != ""))
+def waiting(engine: Engine, now: int | None = None) -> list[str]:
+    """Runs that a worker may take: queued, or authorised while nobody holds them; by their request, oldest first.
+
+    Without a time also those that somebody holds: the whole queue.
+    """
+    out = claims.c.failed != ""
+    held = select(claims.c.run).where(out if now is None else out | (claims.c.until > now))
     asked = (events.c.run == runs.c.run) & (events.c.name == "RunRequested")  # a stopped attempt costs no place
     query = select(runs.c.run).join(events, asked).where(
         runs.c.state.in_(("queued", "authorised")), runs.c.run.not_in(held))

@@ -20,8 +20,8 @@ from analytics.params import complete
 from api.childprocess import Child, ForkServer
 from api.worker import Worker
 from governance import register
-from governance.errors import LedgerInconsistent
-from governance.tables import PROJECTION, consents, runs
+from governance.errors import LedgerBehind, LedgerInconsistent
+from governance.tables import PROJECTION, blocks, consents, runs
 from governance.verify import canonical_json
 
 LONG = complete({**json.loads(PARAMS), "permutations": 1000, "repeats": 50})
@@ -80,6 +80,20 @@ def test_rebuild_compares_every_row(road: Road) -> None:
     assert any(line.startswith("runs ") and line.endswith("deleted") for line in found)
     projection.rebuild()
     assert projection.compare() == []
+
+
+def test_an_edited_block_is_named_and_derived_again(road: Road) -> None:
+    """To the projection it looks like a ledger that lost its blocks: nothing is served until it is looked into."""
+    projection = road.projection()
+    projection.sync()
+    with projection._engine.begin() as connection:
+        connection.execute(update(blocks).values(hash="00" * 32))
+    again = road.projection()
+    with pytest.raises(LedgerBehind, match="lost blocks"):
+        again.sync()
+    assert any(line.startswith("blocks ") and line.endswith("hash edited") for line in again.compare())
+    again.rebuild()
+    assert again.compare() == []
 
 
 def test_a_killed_child_means_a_new_attempt_with_a_new_receipt(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
