@@ -25,9 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import boundaries
-import oracle
 from operations import Operation
-from outside import Outcome
+from outside import Outcome, judge
 from road import Road
 
 import chain.gateway
@@ -265,19 +264,8 @@ class Stage:
 
     def judge(self) -> list[str]:
         """What the judge says of everything that is left."""
-        rebuilt = self.folder / "rebuilt.db"
-        for path in self.folder.glob("rebuilt.db*"):
-            path.unlink()
-        engine = open_database(f"sqlite:///{rebuilt}")
-        Projection(engine, Ledger.connect(self.url, self.identity), self.road.bucket).sync()
-        engine.dispose()
-        contracts = [item["address"] for item in self.identity["contracts"]]
-        return oracle.violations({
-            "rpc": self.url, "contracts": contracts, "deployBlock": self.identity["deployBlock"],
-            "chain": str(self.folder / "chain"), "journal": str(self.folder / "broker" / "journal.jsonl"),
-            "handed": str(self.handed), "database": str(self.folder / "volens.db"), "rebuilt": str(rebuilt),
-            "bucket": f"{self.bucket.url}/storage/v1/b/{self.bucket_name}",
-        })  # fmt: skip
+        rebuilt = self.folder / f"{os.urandom(4).hex()}.db"
+        return judge(self.identity, self.url, self.bucket.url, self.bucket_name, self.folder, self.handed, rebuilt)
 
     def injure(self, operation: Operation, target: str, mode: str, at: int, only: str = "") -> Outcome | None:
         """Strike at the `at`-th boundary of the target; None when the operation has fewer."""

@@ -144,19 +144,23 @@ class Town:
         return time.monotonic() - began
 
     def judge(self, folder: Path) -> list[str]:
-        home, identity = self.cast.home, self.cast.identity
-        rebuilt = folder / f"{secrets.token_hex(4)}.db"
-        engine = open_database(f"sqlite:///{rebuilt}")
-        ledger = Ledger.connect(self.parts.urls["chain"], identity)
-        Projection(engine, ledger, Bucket("volens", self.parts.urls["bucket"])).sync()
-        engine.dispose()
-        return oracle.violations({
-            "rpc": self.parts.urls["chain"], "contracts": [item["address"] for item in identity["contracts"]],
-            "deployBlock": identity["deployBlock"], "chain": str(home / "chain"),
-            "journal": str(home / "broker" / "journal.jsonl"), "handed": str(folder / "none"),
-            "database": str(home / "volens.db"), "rebuilt": str(rebuilt),
-            "bucket": f"{self.parts.urls['bucket']}/storage/v1/b/volens",
-        })  # fmt: skip
+        return judge(self.cast.identity, self.parts.urls["chain"], self.parts.urls["bucket"], "volens", self.cast.home,
+                     folder / "none", folder / f"{secrets.token_hex(4)}.db")  # fmt: skip
+
+
+def judge(
+    identity: dict[str, Any], chain: str, bucket: str, name: str, home: Path, handed: Path, rebuilt: Path
+) -> list[str]:
+    """What the judge says of a home, beside rows derived anew in `rebuilt`."""
+    engine = open_database(f"sqlite:///{rebuilt}")
+    Projection(engine, Ledger.connect(chain, identity), Bucket(name, bucket)).sync()
+    engine.dispose()
+    return oracle.violations({
+        "rpc": chain, "contracts": [item["address"] for item in identity["contracts"]],
+        "deployBlock": identity["deployBlock"], "chain": str(home / "chain"),
+        "journal": str(home / "broker" / "journal.jsonl"), "handed": str(handed), "database": str(home / "volens.db"),
+        "rebuilt": str(rebuilt), "bucket": f"{bucket}/storage/v1/b/{name}",
+    })  # fmt: skip
 
 
 def kill_from_outside(times: int, seed: int = 4, parts: Sequence[str] = PARTS) -> list[Outcome]:
