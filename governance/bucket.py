@@ -36,7 +36,7 @@ class BucketProcess:
         """
         (folder / "objects").mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-        port = port or _free_port()
+        port = _claim(port)
         url = f"http://127.0.0.1:{port}"
         argv = [str(_find_binary()), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port),
                 "-backend", "filesystem", "-filesystem-root", str(folder / "objects"), "-external-url", url,
@@ -47,8 +47,7 @@ class BucketProcess:
         started = cls(url, folder, log, process)
         if not _await_answer(process, port):
             started.stop()
-            raise BucketNotStarted("the bucket emulator did not start",
-                                   f"see whether port {port} is taken, and read requests.log in its folder")
+            raise BucketNotStarted("the bucket emulator did not start", "read requests.log in its folder")
         return started
 
     def stop(self) -> None:
@@ -74,9 +73,13 @@ def _find_binary() -> Path:
     return found
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+def _claim(port: int) -> int:
+    """A port that nobody listens on: this one, or any for 0. Raises BucketNotStarted: its owner would answer for us."""
+    try:
+        with socket.create_server(("127.0.0.1", port)) as probe:
+            return int(probe.getsockname()[1])
+    except OSError:
+        raise BucketNotStarted(f"port {port} is taken", "stop what listens there, or choose another port") from None
 
 
 def _await_answer(process: subprocess.Popen[bytes], port: int) -> bool:
@@ -87,18 +90,9 @@ def _await_answer(process: subprocess.Popen[bytes], port: int) -> bool:
         try:
             connection.request("GET", "/storage/v1/b?project=volens")
             if connection.getresponse().status == 200:
-                return _still_runs(process)
+                return process.poll() is None
         except (OSError, http.client.HTTPException):
             time.sleep(0.01)
         finally:
             connection.close()
-    return False
-
-
-def _still_runs(process: subprocess.Popen[bytes]) -> bool:
-    """One that found its port taken ends at once, while the port's owner answers in its place."""
-    try:
-        process.wait(timeout=0.1)
-    except subprocess.TimeoutExpired:
-        return True
     return False

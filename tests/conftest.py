@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import fcntl
+import os
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,34 @@ from road import Road
 from api.demo.stage import World
 from chain.devchain import DevChain
 from governance.bucket import BucketProcess
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test marked `alone` measures time or memory: while it runs, no other process of this test run does anything.
+
+    Everybody passes the door one after the other; who wants to be alone stays in it until the room is empty. Two
+    folders that exist anyway are what is locked.
+    """
+    if not hasattr(item.config, "workerinput"):  # one process
+        return (yield)
+    alone = item.get_closest_marker("alone") is not None
+    with _locked(Path(__file__).parent.parent, fcntl.LOCK_EX) as leave_door:
+        with _locked(Path(__file__).parent, fcntl.LOCK_EX if alone else fcntl.LOCK_SH):
+            if not alone:
+                leave_door()
+            return (yield)
+
+
+@contextmanager
+def _locked(folder: Path, kind: int) -> Iterator[Callable[[], None]]:
+    handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    fcntl.flock(handle, kind)
+    try:
+        yield lambda: fcntl.flock(handle, fcntl.LOCK_UN)
+    finally:
+        fcntl.flock(handle, fcntl.LOCK_UN)  # not left to the closing: a forked child may hold the handle too
+        os.close(handle)
 
 
 @pytest.fixture(scope="session")

@@ -127,40 +127,10 @@ def test_tests_are_no_package() -> None:
 # -- what a reader is told
 
 
-def user_texts() -> Iterator[tuple[str, str]]:
-    for path in [*files("docs", suffixes={".md"}), *ROOT.glob("*.md"), ROOT / "contracts" / "reasons.json"]:
-        yield named(path), path.read_text()
-    for name, tree in python("chain", "governance", "analytics", "api"):
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                yield f"{name}:{node.lineno}", node.value
-
-
-def test_no_word_that_promises_too_much() -> None:
-    """domain.md §8; of Solidity's keyword only the contracts speak."""
-    promise = re.compile(r"(HIPAA|GDPR)[- ]compliant|\banonymous\b|\bimmutable\b|not a medical device", re.IGNORECASE)
-    assert [(where, match[0]) for where, text in user_texts() if (match := promise.search(text))] == []
-
-
 def test_decision_records_are_short() -> None:
     records = sorted((ROOT / "docs" / "decisions").glob("*.md"))
     assert [path.name[:4] for path in records] == [f"{number:04}" for number in range(1, len(records) + 1)]
     assert {path.name: path.read_text().count("\n") for path in records if path.read_text().count("\n") > 40} == {}
-
-
-@pytest.mark.parametrize("name", ["reasons.md", "run-states.md"])
-def test_generated_documents_are_compared(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
-    assert generate.main(["--check"]) == 0
-    generate.main([], tmp_path)
-    path = tmp_path / name
-    path.write_text(path.read_text().replace("queued", "waiting").replace("revoked", "gone"))
-    assert generate.main(["--check"], tmp_path) == 1
-    assert name in capsys.readouterr().err
 
 
 # -- what the product may touch
@@ -375,7 +345,7 @@ def test_the_image_carries_every_room() -> None:
 def test_continuous_integration_runs_the_three_targets() -> None:
     script = ROOT / ".ci" / "run"
     assert script.stat().st_mode & 0o100
-    assert re.findall(r"^make (\w+)$", script.read_text(), re.MULTILINE) == ["test", "check", "demo"]
+    assert re.findall(r"^make (\w+)$", script.read_text(), re.MULTILINE) == ["test", "demo", "check"]
     assert "set -euo pipefail" in script.read_text()
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     assert {"demo", "test", "check", "fix", "serve", "clean", "help"} <= set(targets)

@@ -31,6 +31,7 @@ REPORT: dict[str, Any] = {
 }  # fmt: skip
 
 
+@pytest.mark.alone
 def test_a_packed_record_reads_a_hundred_times_as_fast(
     bucket_process: BucketProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:

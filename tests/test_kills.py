@@ -49,6 +49,7 @@ def test_whatever_ends_it_nothing_is_lost_doubled_or_read_unrecorded(
     assert max(one.seconds for one in outcomes) <= RECOVERY
 
 
+@pytest.mark.alone
 def test_killed_from_outside() -> None:
     """The processes that `volens serve` starts, one after another, while people go on."""
     outcomes = kill_from_outside(1, parts=("worker",))

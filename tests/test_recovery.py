@@ -124,6 +124,7 @@ def test_a_killed_child_means_a_new_attempt_with_a_new_receipt(road: Road, monke
     assert [line.count('"kind":"pieces"') for line in road.journal()] == [1, 1]
 
 
+@pytest.mark.alone
 def test_a_withdrawal_stops_the_training_and_the_next_attempt_is_without_her(road: Road) -> None:
     run = road.request(params=LONG)
     worker = road.worker()

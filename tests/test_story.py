@@ -14,11 +14,13 @@ import jsonschema
 import pytest
 from test_report import check_page
 
+from api.demo.recording import shape
 from api.demo.story import _clear, _close
 from api.errors import DoorError
 from chain.devchain import DevChain
 
 ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.alone
 
 
 @dataclass(frozen=True)
@@ -159,3 +161,20 @@ def test_anybody_can_check_it_again(told: Told) -> None:
 def run_python(*arguments: str) -> tuple[int, str]:
     done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout.strip().splitlines()[-1]
+
+
+def test_the_recorded_terminal_is_this_demos(told: Told) -> None:
+    """The picture in the README says what the demo says, but for what a run measures."""
+    kept = (ROOT / "docs" / "pictures" / "demo.svg").read_text()
+    assert shape((told.home / "terminal.svg").read_text()) == shape(told.text)
+    assert shape(kept) == shape(told.text)
+    assert "http" not in kept.replace("http://www.w3.org/2000/svg", "")
+    assert shape(kept.replace("REFUSED", "granted", 1)) != shape(told.text)
+
+
+def test_only_what_a_run_measures_may_differ() -> None:
+    one = ("12  38.7 s  worker  metastasis, 5-fold x 10, on cpu    right for 81 %  block 41\n"
+           "    80   -   -  AUC +1 [-3, 2], a gain")  # fmt: skip
+    assert shape(one) == shape(one.replace("81", "9").replace("-   -", "40  12").replace("a gain", "no gain shown"))
+    assert shape(one) == shape(one.replace("on cpu ", "on NVIDIA H100 "))
+    assert shape(one) != shape(one.replace("right", "wrong"))

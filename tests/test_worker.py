@@ -211,6 +211,7 @@ def test_children_are_processes_of_their_own_that_die_with_the_server() -> None:
         server.end()
 
 
+@pytest.mark.alone
 def test_a_child_is_gone_at_once_also_in_the_middle_of_computing() -> None:
     child = CHILDREN.child()
     began = time.monotonic()

@@ -1,14 +1,14 @@
-"""The place itself: start its parts, ask how they are, rebuild what is derived."""
+"""The place itself: start its parts, rebuild what is derived."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from api.cli import desk
 from api.cli.desk import AsJson
-from api.errors import NotServing, VerificationFailed
+from api.errors import NotServing, UsageError, VerificationFailed
 
 _NEED = ("ledger", "bucket", "broker")
 
@@ -29,30 +29,28 @@ def worker() -> None:
     raise typer.Exit(main())
 
 
-def demo() -> None:
-    """Play the whole story on real data with played people, and say what was measured."""
+def demo(
+    scene: Annotated[str | None, typer.Argument(help="attacks, tampers or kills; without one the story.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="The story, then every scene.")] = False,
+) -> None:
+    """Play the whole story on real data with played people, and say what was measured.
+
+    A scene shows one thing in full, on a ledger that is thrown away: `volens demo attacks` tries every attack on the
+    contracts, `tampers` changes an exported trail in every way, `kills` ends the ledger in the middle of writing.
+
+    Exit code 7 when something did not hold.
+    """
+    from api.demo.others import SCENES, play_scene
     from api.demo.story import main
 
-    raise typer.Exit(main())
-
-
-def doctor(as_json: AsJson = False) -> None:
-    """Say how every part is, who holds the keys, and which protections are relaxed.
-
-    Exit code 6 when a part is down.
-    """
-    settings = desk.settings()
-    found = desk.client().health()
-    facts: dict[str, Any] = {part: found[part]["state"] for part in found}
-    facts |= {
-        "custody": "1 broker (one operator holds every share)", "ledger nodes": "1 (a dev chain: not decentralised)",
-        "relaxed": settings.relax or "nothing", "identity": _signers(), "exposed keys": _exposed_keys(),
-        "relay": _relay_note(),
-    }
-    desk.show(facts, as_json)
-    down = [part for part in _NEED if found[part]["state"] == "down"]
-    if down:
-        raise NotServing(f"{' and '.join(down)} did not answer", "start it: volens serve")
+    if scene is not None and every:
+        raise UsageError("a scene and --all were both asked for", "leave one of them out")
+    if scene is not None and scene not in SCENES:
+        raise UsageError("there is no such scene", "choose among: " + ", ".join(SCENES))
+    failed = main() if scene is None else 0
+    for name in SCENES if every else [scene] if scene else []:
+        failed = failed or (0 if play_scene(name) else 7)
+    raise typer.Exit(failed)
 
 
 def rebuild(
@@ -82,32 +80,3 @@ def rebuild(
     if differences:
         raise VerificationFailed("rows of the database do not follow from the ledger",
                                  "derive them again: volens rebuild")
-
-
-def _signers() -> str:
-    from api.services import read_identity
-
-    identity = read_identity(desk.settings())
-    return f"{len(identity['signatures'])} signatures, quorum {identity['quorum']}"
-
-
-def _exposed_keys() -> str:
-    """Key files that others may read."""
-    folder = desk.settings().home / "keys"
-    exposed = [path.stem for path in sorted(folder.glob("*.json")) if path.stat().st_mode & 0o077]
-    return ", ".join(exposed) or "none"
-
-
-def _relay_note() -> str:
-    """The relay carries everybody's messages, so it should not be somebody with a role."""
-    from chain.wallets import load
-
-    settings = desk.settings()
-    if not settings.key_file("relay").exists():
-        return "not on this machine"
-    from api.services import read_identity
-    from chain.ledger import Ledger
-
-    ledger = Ledger.connect(settings.address("chain"), read_identity(settings))
-    role = ledger.read("PermitRegistry", "roleOf", load(settings.key_file("relay"))[0].address)[0]
-    return "holds a role: use another key" if role else "holds no role"

@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 from api import plots
 from api.demo import attacks, science
+from api.demo.others import SCENES
 from api.pages import sentences, words
 from chain.ledger import Node
 from governance.errors import reason_of
@@ -35,7 +36,11 @@ MODELS = {"logistic": "logistic regression", "svm": "support vector machine", "f
           "cnn": "1-D CNN", "boosting": "gradient boosting", "knn": "nearest neighbours"}  # fmt: skip
 HEX = re.compile(r"(, transaction )?(0x)?[0-9a-f]{16,}")
 WORDS = {"consistent": "the events do not follow from the calls", "signed": "a signature does not hold",
-         "anchored": "it ends otherwise than somebody else remembers"}  # fmt: skip
+         "anchored": "it ends otherwise than somebody else remembers",
+         "object": "the bytes are not those that the ledger names",
+         "journal": "a line does not follow from the one before",
+         "receipt": "it is not what the trail recorded, or not witnessed",
+         "result": "it is not the output that was sealed"}  # fmt: skip
 # What is counted towards a person: the events that one call writes for each.
 PER_PERSON = {"Enrolled": "enrol", "ConsentGranted": "give consent", "ConsentRevoked": "withdraw",
               "AccessGranted": "check and log an access", "AccessDenied": "check and log an access"}  # fmt: skip
@@ -83,7 +88,7 @@ def render(material: Mapping[str, Any]) -> str:
     templates.filters.update(clock=words.clock, moment=words.moment, layer=lambda name: LAYERS.get(name, name),
                              model=lambda name: MODELS.get(name, name), word=lambda name: WORDS.get(name, name),
                              kind=lambda name: name.replace("-", " ").replace("_", " "), state=words.state,
-                             begin=lambda text: text[:1].upper() + text[1:], no_hex=_without_hex)  # fmt: skip
+                             begin=lambda text: text[:1].upper() + text[1:], no_hex=without_hex)  # fmt: skip
     results = material["results"]
     research = _ordered(results["research"]["result"])
     return templates.get_template("report.html").render(
@@ -91,7 +96,7 @@ def render(material: Mapping[str, Any]) -> str:
         verdict=_verdict(material["report"]), held=_held(material["report"]), groups=_groups(material),
         attackers=_by(material["attacks"], "attacker"), phases=_phases(material["runs"]),
         result=research, rows=_beside_the_paper(research["rows"]), claims=_claims(research, material["report"]),
-        curves=_curves(research), plot=_plots(material, research), figures=science.FIGURES,
+        scenes=SCENES, curves=_curves(research), plot=_plots(material, research), figures=science.FIGURES,
         withheld=[(name, _kept_back(one["disclosure"]["withheld"])) for name, one in results.items()],
     )  # fmt: skip
 
@@ -200,7 +205,7 @@ def _kept_back(withheld: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
     return [(f"{kind}: {', '.join(which)}" if which else kind, why) for (kind, why), which in found.items()]
 
 
-def _without_hex(text: str) -> str:
+def without_hex(text: str) -> str:
     """A verifier's sentence for readers: its hashes stand behind the toggle."""
     return HEX.sub(lambda found: "" if found[1] else "…", text)
 

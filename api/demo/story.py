@@ -13,6 +13,7 @@ import platform
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -34,20 +35,26 @@ class Teller:
 
     began: float = field(default_factory=lambda: time.monotonic() - _age())
     lines: list[dict[str, Any]] = field(default_factory=list)
+    printed: list[str] = field(default_factory=list)
     part: str = ""
+
+    def say(self, text: str) -> None:
+        """Print, and keep for the recording."""
+        print(text, flush=True)
+        self.printed.append(text)
 
     def tell(self, n: int, who: str, what: str, ledger: str = "", holds: bool = True) -> None:
         """One numbered line: who did what, what the ledger says of it, and whether that is what it must say."""
         if n in PARTS and PARTS[n] != self.part:
             self.part = PARTS[n]
-            print(f"\n {self.part}")
+            self.say(f"\n {self.part}")
         seconds = round(self.seconds, 1)
-        print(f" {n:>2} {seconds:>5.1f} s  {who:<11}{what:<59} {ledger}".rstrip(), flush=True)
+        self.say(f" {n:>2} {seconds:>5.1f} s  {who:<11}{what:<59} {ledger}".rstrip())
         self.lines.append({"n": n, "seconds": str(seconds), "part": self.part, "who": who, "what": what,
                            "ledger": ledger, "holds": holds})  # fmt: skip
 
     def note(self, text: str) -> None:
-        print(f"             {text}".rstrip(), flush=True)
+        self.say(f"             {text}".rstrip())
 
     @property
     def seconds(self) -> float:
@@ -60,20 +67,23 @@ def main(home: Path | None = None) -> int:
     settings = Settings()
     home = (home or settings.home / "demo").resolve()
     _clear(home)
-    print("volens demo   ledger: anvil, one node (not decentralised)   custody: 1 broker")
-    print("The people are played. 198 records are published research data (GSE7390), 200 are simulated; all consents "
-          "are invented.", flush=True)  # fmt: skip
+    teller.say("volens demo   ledger: anvil, one node (not decentralised)   custody: 1 broker")
+    teller.say("The people are played. 198 records are published research data (GSE7390), 200 are simulated; all "
+               "consents are invented.")
     parts = Parts.start(settings.model_copy(update={"home": home}))
     try:
         material = _play(home, parts, teller)
     finally:
         parts.stop()
+    from api.demo.recording import picture
     from api.demo.report import write
 
     report = material["report"]
     write(home, material)
     home.joinpath("report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    return _close(home, report)
+    code = _close(home, report, teller.say)
+    (home / "terminal.svg").write_text(picture("\n".join(teller.printed)), encoding="utf-8")
+    return code
 
 
 def _play(home: Path, parts: Parts, teller: Teller) -> dict[str, Any]:
@@ -129,7 +139,7 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in wanted}}
 
 
-def _close(home: Path, report: dict[str, Any]) -> int:
+def _close(home: Path, report: dict[str, Any], say: Callable[[str], None] = print) -> int:
     keys, after = report["keys"], report["after_revocation"]
     good = (
         all(line["holds"] for line in report["story"])
@@ -137,19 +147,19 @@ def _close(home: Path, report: dict[str, Any]) -> int:
         and after == {"accesses": 0, "keys": 0}
         and report["phi"]["hits"] == 0
     )
-    print(
+    say(
         f"\n {'DONE' if good else 'NOT PROVEN'} in {report['seconds']} s.  unlogged decryptions "
         f"{keys['released'] - keys['logged']}   keys after withdrawal {after['keys']}   "
         f"plaintext in ledger, bucket, database, logs {report['phi']['hits']}"
     )
     wrong = [f"{line['n']}" for line in report["story"] if not line["holds"]]
     if wrong:
-        print(f" Line {', '.join(wrong)} does not say what it must: read the files under logs in {_shown(home)}.")
-    print(" Limits: the worker sees plaintext; one machine holds every part; a released result cannot be recalled.")
+        say(f" Line {', '.join(wrong)} does not say what it must: read the files under logs in {_shown(home)}.")
+    say(" Limits: the worker sees plaintext; one machine holds every part; a released result cannot be recalled.")
     where, tools = _shown(home), _shown(Path(sys.executable).parent)
-    print(f" Look:   {where}/report.html   Pages:  {tools}/volens serve --demo")
-    print(f" Try:    VOLENS_HOME={where} {tools}/volens access list --as ada   (while it serves)")
-    print(f" Check it:  {tools}/python {where}/verify.py {where}/trail.json --receipt {where}/receipt.json")
+    say(f" Look:   {where}/report.html   Pages:  {tools}/volens serve --demo")
+    say(f" Try:    VOLENS_HOME={where} {tools}/volens access list --as ada   (while it serves)")
+    say(f" Check it:  {tools}/python {where}/verify.py {where}/trail.json --receipt {where}/receipt.json")
     return 0 if good else 7
 
 

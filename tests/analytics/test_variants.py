@@ -121,6 +121,7 @@ def test_hardy_weinberg_of_more_people_and_of_nobody() -> None:
     assert hardy_weinberg_p(*np.zeros((3, 2), np.int64)).tolist() == [1, 1]
 
 
+@pytest.mark.alone
 def test_hardy_weinberg_is_quick() -> None:
     rng = np.random.default_rng(1)
     calls = rng.binomial(2, rng.uniform(0, 1, 20_000), (2_000, 20_000)).astype(np.int8)

@@ -169,7 +169,7 @@ def test_a_restart_keeps_the_objects(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_a_typed_error(emulator: BucketProcess, tmp_path: Path) -> None:
-    with pytest.raises(BucketNotStarted):
+    with pytest.raises(BucketNotStarted, match="is taken"):
         BucketProcess.start(tmp_path / "second", int(emulator.url.rsplit(":", 1)[1]))
 
 

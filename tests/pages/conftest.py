@@ -1,4 +1,4 @@
-"""Everything that a visitor meets, once a session: a home as the demo makes one, its parts, and a real Chromium."""
+"""Everything that a visitor meets, once a file: a home as the demo makes one, its parts; and a real Chromium."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class House:
             self.client(name).approve(run)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     home = tmp_path_factory.mktemp("pages")
     (home / MARK).touch()

@@ -14,6 +14,7 @@ HEAVY = ("torch", "sklearn", "urllib3", "eth_abi", "fastapi", "sqlalchemy", "eth
 GROUPS = ("keys", "enrol", "consent", "access", "dataset", "permit", "run", "review", "result", "trail")
 
 
+@pytest.mark.alone
 def test_help_comes_within_300_ms_over_bare_python() -> None:
     bare = _median([sys.executable, "-c", "pass"])
     helped = _median([sys.executable, "-c", "from api.cli import main; main()", "--help"])

@@ -1,0 +1,127 @@
+"""Scenes beside the story, for who wants to see one thing in full: `volens demo NAME`, or all with --all.
+
+Each stands on a ledger of its own in a folder that is thrown away, says line by line what happened, and answers whether
+everything was as it must be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import tempfile
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from api.demo.stage import World
+from chain.devchain import DevChain
+from chain.errors import LedgerDown
+
+Say = Callable[[str], None]
+KILLS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """`play(folder, say)` answers whether everything held."""
+
+    says: str
+    play: Callable[[Path, Say], bool]
+
+
+def tell(line: str) -> None:
+    print(line, flush=True)
+
+
+def play_scene(name: str, say: Say = tell) -> bool:
+    """One scene in a folder of its own, which is gone afterwards."""
+    scene = SCENES[name]
+    say(f"\n {name.upper()}: {scene.says}\n")
+    with tempfile.TemporaryDirectory(prefix="volens-") as folder:
+        held = scene.play(Path(folder), say)
+    say(f"\n {'DONE' if held else 'NOT PROVEN'}: {name}")
+    return held
+
+
+def _attacks(folder: Path, say: Say) -> bool:
+    from api.demo import attacks
+
+    with DevChain.start(folder) as chain:
+        world, wrong = World.create(chain.url), 0
+        for attacker in dict.fromkeys(one.attacker for one in attacks.TABLE):
+            say(f" {attacker}")
+            for one in (one for one in attacks.TABLE if one.attacker == attacker):
+                forged, honest = (attacks.outcome(partial(one.action, world, tried)) for tried in (True, False))
+                right = forged == one.expected and honest == "accepted"
+                wrong += not right
+                say(f"   {'REFUSED' if right else 'WRONG  '} {forged:<22} {one.name}"
+                    + ("" if right else f"   (expected {one.expected}; without it: {honest})"))
+    tried = len(attacks.TABLE)
+    say(f"\n {tried - wrong} of {tried} refused by their rule; each goes through once its one fault is mended")
+    return wrong == 0
+
+
+def _tampers(folder: Path, say: Say) -> bool:
+    from api.demo import tampers
+    from api.demo.report import without_hex
+    from governance.audit import export_bundle
+    from governance.verify import canonical_json, examine
+
+    with DevChain.start(folder) as chain:
+        world = World.create(chain.url)
+        subjects = world.enrol(5)
+        world.grant(subjects[:4])
+        run = world.request_run(world.permit())
+        world.authorise(run, subjects)
+        world.seal(run)
+        world.look(run, "sol")
+        world.revoke(subjects[0])
+        bundle = export_bundle(world.ledger)
+    held, found = bundle["head"], 0
+    untouched = {state for state, _ in examine(canonical_json(bundle), [held]).values()}
+    say(f"   {'valid' if untouched == {'ok'} else 'WRONG':<11}the trail as it is")
+    for one in tampers.TABLE:
+        word, reason = tampers.detected(tampers.tamper(bundle, one), held)
+        found += word == one.word
+        say(f"   {'not ' + word if word else 'NOT SEEN':<16} {one.name}: {without_hex(reason)}")
+    say(f"\n {found} of {len(tampers.TABLE)} found; somebody else's copy of the head stands for a printed receipt")
+    return found == len(tampers.TABLE) and untouched == {"ok"}
+
+
+def _kills(folder: Path, say: Say) -> bool:
+    """kill -9 of the ledger while consents are written: what was answered must stand, block by block."""
+    chance, told, sound, port = random.Random(), dict[int, bytes](), True, 0  # noqa: S311 (when to kill)
+    world: World | None = None
+    subjects: list[bytes] = []
+    for turn in range(KILLS + 1):
+        with DevChain.start(folder, port, snapshot_seconds=0) as chain:
+            port = chain.port
+            if world is None:
+                world = World.create(chain.url)
+                subjects = world.enrol(1)
+            ledger = world.ledger
+            same = all(bytes.fromhex(ledger.block(number)["hash"][2:]) == told[number] for number in told)
+            sound = sound and same
+            if turn:
+                say(f"   kill {turn:>2}: back after {chain.seconds:.2f} s; {len(told)} blocks that somebody was told "
+                    f"of: {'all there, the same' if same else 'NOT ALL THERE'}")
+            if turn == KILLS:
+                break
+            killer = threading.Timer(chance.uniform(0.1, 0.6), chain.process.kill)
+            killer.start()
+            with contextlib.suppress(LedgerDown):
+                while True:
+                    receipt = world.grant(subjects)
+                    told[receipt.block] = receipt.block_hash
+            killer.join()
+    say(f"\n {len(told)} consents answered over {KILLS} kills, none lost")
+    return sound
+
+
+SCENES = {
+    "attacks": Scene("every attack on the contracts, and the rule that refuses it", _attacks),
+    "tampers": Scene("every way to change an exported trail, and what the verifier says", _tampers),
+    "kills": Scene("the ledger is killed in the middle of writing, again and again", _kills),
+}
