@@ -15,9 +15,11 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.allowance import Allowance, Limits
 from api.errors import DoorError
+from api.metrics import Watch
 from api.pages.site import Front, create_pages
-from api.problems import Problem, answer_problem
+from api.problems import Problem, answer_problem, declared
 from api.routes import committee, people, runs, trail
 from api.services import Services, open_services
 from api.settings import Settings
@@ -42,7 +44,10 @@ def create_app(services: Services) -> FastAPI:
         app.include_router(router)
     app.add_exception_handler(HTTPException, answer_problem)
     app.add_middleware(Front, pages=create_pages(services))
+    settings = services.settings
+    app.add_middleware(Limits, allowance=Allowance(settings.allowance), behind_proxy=bool(settings.proxies))
     app.add_middleware(Headers)
+    app.add_middleware(Watch, metrics=services.metrics)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
 
@@ -72,6 +77,9 @@ def _document(app: FastAPI) -> dict[str, Any]:
     """OpenAPI with the one shape of every problem, in place of the framework's own."""
     if app.openapi_schema is None:
         document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
+        for path in document["paths"].values():  # whatever is sent in may be too much (api.allowance)
+            for response in (operation["responses"] for method, operation in path.items() if method == "post"):
+                response |= {str(status): told for status, told in declared(429).items()}
         schemas = document["components"]["schemas"]
         schemas.pop("HTTPValidationError", None)
         schemas.pop("ValidationError", None)
@@ -91,8 +99,13 @@ def main() -> int:
         print(f"api: {error}\n{error.hint}", file=sys.stderr)
         return 1
     uvicorn.run(create_app(services), host=settings.api_host, port=settings.api_port, access_log=False,
-                log_level="warning", server_header=False)
+                log_level="warning", server_header=False, **proxy_options(settings))
     return 0
+
+
+def proxy_options(settings: Settings) -> dict[str, Any]:
+    """For the server: whose word for the caller's address it takes. Nobody's, unless the settings name a proxy."""
+    return {"proxy_headers": bool(settings.proxies), "forwarded_allow_ips": settings.proxies}
 
 
 if __name__ == "__main__":

@@ -123,8 +123,8 @@ class Problem(BaseModel):
 
 _TITLES = {
     400: "Malformed", 401: "Not signed in", 403: "Not for you", 404: "Not found", 405: "No such method",
-    409: "Refused by the ledger", 413: "Too large", 415: "Not JSON", 422: "Not a valid message", 500: "Failed",
-    503: "Not available",
+    409: "Refused by the ledger", 413: "Too large", 415: "Not JSON", 422: "Not a valid message",
+    429: "Too many requests", 500: "Failed", 503: "Not available",
 }
 
 
@@ -136,6 +136,10 @@ def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 class BodyTooLarge(GovernanceError):
     """The body is larger than this route takes."""
+
+
+class TooMany(GovernanceError):
+    """Too much of what this client sent was refused."""
 
 
 def problem(status: int, detail: str, hint: str, **more: object) -> JSONResponse:
@@ -177,8 +181,8 @@ def problem_of(error: Exception) -> JSONResponse:
 
 _STATUS: dict[type[Exception], int] = {
     NotSignedIn: 401, NotAllowed: 403, NotFound: 404, ObjectMissing: 404, DecisionPending: 409,
-    BodyTooLarge: 413, RequestInvalid: 422, ObjectMalformed: 422, BucketUnavailable: 503, BrokerUnavailable: 503,
-    ObjectAltered: 503,
+    BodyTooLarge: 413, TooMany: 429, RequestInvalid: 422, ObjectMalformed: 422, BucketUnavailable: 503,
+    BrokerUnavailable: 503, ObjectAltered: 503,
 }
 
 

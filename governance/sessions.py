@@ -1,9 +1,10 @@
 """Who is signed in: challenges used once, and sessions of which only a hash is kept.
 
 1. `open_challenge` draws a nonce that lives five minutes.
-2. `sign_in` deletes it at first use, whatever comes of it, then checks audience, time, signature and that the signer
-   is somebody: a person enrolled with this key, or a holder of a live role.
-3. `caller_of` finds the session of a token and reads the role anew at each request; `end` forgets it.
+2. `prove` deletes it at first use, whatever comes of it, then checks audience, time and signature.
+3. `open_session` checks that the signer is somebody: a person enrolled with this key, or a holder of a live role.
+4. `caller_of` finds the session of a token and reads the role anew at each request; `end` forgets it.
+Both tables are bounded: a flood of challenges or sign-ins makes neither grow for ever.
 The caller MUST bring a fold that is at the newest head, and the audience it is reached under: a signature for another
 service opens nothing here.
 """
@@ -16,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, delete, insert, select
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Table, delete, func, insert, select, true
 
 from chain.errors import SignatureMalformed
 from chain.signatures import Domain, recover
@@ -26,6 +27,8 @@ from governance.verify import Fold
 
 CHALLENGE_SECONDS = 300
 SESSION_SECONDS = 900
+MOST_CHALLENGES = 10_000  # open at once; of more the oldest are forgotten: whoever waits asks for another
+MOST_SESSIONS = 64  # of one account; of more the oldest end
 NOBODY = "00" * 32  # the subject of a sign-in that is not a patient's
 _AGAIN = "sign in again"
 
@@ -40,20 +43,21 @@ class Caller:
 
 
 def open_challenge(engine: Engine, now: int) -> tuple[str, int]:
-    """A new nonce (64 hex) and the second it expires at; expired ones are swept."""
+    """A new nonce (64 hex) and the second it expires at; expired ones and those too many are swept."""
     nonce, expires = secrets.token_hex(32), now + CHALLENGE_SECONDS
     with engine.begin() as connection:
         connection.execute(delete(challenges).where(challenges.c.expires <= now))
         connection.execute(insert(challenges).values(nonce=nonce, expires=expires))
+        _sweep(connection, challenges, challenges.c.nonce, true(), MOST_CHALLENGES)
     return nonce, expires
 
 
-def sign_in(
-    engine: Engine, fold: Fold, domain: Domain, audience: str, message: Mapping[str, Any], signature: bytes, now: int
-) -> tuple[str, int]:
-    """A bearer token and the second it expires at.
+def prove(
+    engine: Engine, domain: Domain, audience: str, message: Mapping[str, Any], signature: bytes, now: int
+) -> None:
+    """Raise NotSignedIn unless the named account signed this challenge for this service; the ledger is not asked.
 
-    `message` is {account, subject or "", nonce, issuedAt} with ids in hex. Raises NotSignedIn, SignatureMalformed.
+    `message` is {account, subject or "", nonce, issuedAt} with ids in hex.
     """
     _use_challenge(engine, str(message["nonce"]), now)
     if abs(now - int(message["issuedAt"])) > CHALLENGE_SECONDS:
@@ -72,12 +76,18 @@ def sign_in(
         raise NotSignedIn("the sign-in carries nobody's signature", _AGAIN) from None
     if signer != message["account"]:
         raise NotSignedIn("the sign-in is not signed by this account for this service", _AGAIN)
+
+
+def open_session(engine: Engine, fold: Fold, message: Mapping[str, Any], now: int) -> tuple[str, int]:
+    """A bearer token and the second it expires at, once `prove` held for this message. Raises NotSignedIn."""
+    signer, subject = str(message["account"]), str(message["subject"])
     _check_somebody(fold, signer, subject, now)
     token, expires = secrets.token_urlsafe(32), now + SESSION_SECONDS
     with engine.begin() as connection:
         connection.execute(delete(sessions).where(sessions.c.expires <= now))
         connection.execute(insert(sessions).values(
             token_hash=_hash(token), account=signer, subject=subject, expires=expires))
+        _sweep(connection, sessions, sessions.c.token_hash, sessions.c.account == signer, MOST_SESSIONS)
     return token, expires
 
 
@@ -97,10 +107,21 @@ def end(engine: Engine, token: str) -> None:
         connection.execute(delete(sessions).where(sessions.c.token_hash == _hash(token)))
 
 
+def _sweep(connection: Connection, table: Table, key: Column[str], whose: ColumnElement[bool], most: int) -> None:
+    """Keep the newest `most` rows."""
+    count = connection.execute(select(func.count()).select_from(table).where(whose)).scalar_one()
+    if count > most:
+        oldest = select(key).where(whose).order_by(table.c.expires).limit(count - most)
+        connection.execute(delete(table).where(key.in_(oldest)))
+
+
 def _use_challenge(engine: Engine, nonce: str, now: int) -> None:
-    with engine.begin() as connection:
-        found = connection.execute(
-            delete(challenges).where(challenges.c.nonce == nonce, challenges.c.expires > now)).rowcount
+    live = challenges.c.nonce == nonce, challenges.c.expires > now
+    with engine.connect() as connection:  # a made-up one never takes the lock of those who write
+        found = len(connection.execute(select(challenges.c.nonce).where(*live)).all())
+    if found:
+        with engine.begin() as connection:
+            found = connection.execute(delete(challenges).where(*live)).rowcount
     if found != 1:
         raise NotSignedIn("the challenge is unknown, used or expired", "ask for a new challenge")
 

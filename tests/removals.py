@@ -1,10 +1,13 @@
-"""The controls that are taken out of the contracts one at a time, and the contracts without them."""
+"""The controls that are taken out one at a time, of contracts, verifier and parts, and what is left without them."""
 
 from __future__ import annotations
 
 import shutil
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from chain.artifacts import FOLDER, Artifact, compile_all
 
@@ -83,6 +86,190 @@ REMOVALS = [
         ("the high-s twin of a signature",),
     ),
 ]
+
+
+# Of the auditor's file; `attacks` are tampers of api.demo.tampers.
+VERIFIER = [
+    Removal("events as the law demands", "verify.py", (("need(said == want,", "need(True,"),), ("an event edited",)),
+    Removal(
+        "no event too many",
+        "verify.py",
+        (("need(len(self._logs) == len(must),", "need(True,"),),
+        ("an event appended",),
+    ),
+    Removal(
+        "each call at its contract",
+        "verify.py",
+        (("need(tx.to == address,", "need(True,"),),
+        ("a call sent to another contract",),
+    ),
+    Removal(
+        "parameters as signed",
+        "verify.py",
+        (('need(sha256(a["params"]) == m["paramsHash"] and ', "need("),),
+        ("a run's parameters exchanged",),
+    ),
+    Removal(
+        "the last step has the head",
+        "verify.py",
+        (('need((number(part(end, "count")), raw(part(end, "head"), 32)) == last,', "need(True,"),),
+        ("only the last head edited",),
+    ),
+    Removal(
+        "a quorum of founders",
+        "verify.py",
+        (("need(len(signed.keys() & founders) >= self.fold.identity.quorum,", "need(True,"),),
+        ("the founders' signatures taken off",),
+    ),
+    Removal(
+        "founders sign this identity",
+        "verify.py",
+        (('need(crypto and crypto.signer("Identity", {"id": self.id}, by) == who,', "need(True,"),),
+        ("a founder exchanged for the operator",),
+    ),
+    Removal(
+        "different members",
+        "verify.py",
+        (("need(len(set(signers) if self._crypto else signers) >= quorum,", "need(len(signers) >= quorum,"),),
+        ("one member's signature in two places",),
+    ),
+    Removal(
+        "low s, by the verifier",
+        "verify.py",
+        ((" or to_int(signature[32:64]) > HALF_ORDER:", ":"),),
+        ("the high-s twin of a signature",),
+    ),
+    Removal(
+        "the broker signs its word",
+        "verify.py",
+        (('need(not self.crypto or self.crypto.signer("Witness", message, by) == who,', "need(True,"),),
+        ("a broker's word forged",),
+    ),
+    Removal(
+        "a consent is her own",
+        "verify.py",
+        (('need(self._own("Grant", g, item),', "need(True,"),),
+        ("a consent widened, all heads recomputed", "two people's signatures exchanged"),
+    ),
+    Removal(
+        "whoever signed is whoever is named",
+        "verify.py",
+        (
+            (
+                "who = self._signer(kind, message, signature, claimed)\n",
+                "who = claimed[-20:] or self._signer(kind, message, signature, claimed)\n",
+            ),
+        ),
+        ("a permit for fewer people, all heads recomputed", "a sealed output exchanged, all heads recomputed"),
+    ),
+    Removal(
+        "the head that is held",
+        "verify.py",
+        (("need(step.head == head,", "need(True,"),),
+        ("two votes exchanged, all heads recomputed",),
+    ),
+    Removal(
+        "as many steps as are held",
+        "verify.py",
+        (
+            ("need(0 < count <= len(self.steps),", "need(True,"),
+            ("step = self.steps[count - 1]", "step = self.steps[min(count, len(self.steps)) - 1]"),
+            ("need(step.head == head,", "need(step.count < count or step.head == head,"),
+        ),
+        ("the tail cut", "a step dropped, all heads recomputed"),
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A control of the doors: functions of `file` without it take the place of those named in `places`."""
+
+    control: str
+    file: str
+    edits: tuple[tuple[str, str], ...]
+    places: tuple[str, ...]  # module:function
+    attacks: tuple[str, ...]
+
+
+_SESSIONS = "governance/sessions.py"
+# Of the web process; `attacks` are those of api.demo.attacks.DOORS.
+GATE = [
+    Gate(
+        "a challenge is known and used once",
+        _SESSIONS,
+        (("    if found != 1:\n", "    if False:\n"),),
+        ("governance.sessions:prove",),
+        ("a challenge used twice", "a challenge that nobody gave"),
+    ),
+    Gate(
+        "a challenge ends",
+        _SESSIONS,
+        (("live = challenges.c.nonce == nonce, challenges.c.expires > now", "live = (challenges.c.nonce == nonce,)"),),
+        ("governance.sessions:prove",),
+        ("an expired challenge",),
+    ),
+    Gate(
+        "a sign-in is young",
+        _SESSIONS,
+        (('if abs(now - int(message["issuedAt"])) > CHALLENGE_SECONDS:', "if False:"),),
+        ("governance.sessions:prove",),
+        ("a sign-in that was signed long ago",),
+    ),
+    Gate(
+        "whoever is named signed it",
+        _SESSIONS,
+        (('if signer != message["account"]:', "if False:"),),
+        ("governance.sessions:prove",),
+        ("a challenge that another address signed",),
+    ),
+    Gate(
+        "somebody signs in",
+        _SESSIONS,
+        (("    _check_somebody(fold, signer, subject, now)\n", ""),),
+        ("governance.sessions:open_session",),
+        ("a sign-in of a key without a role", "a patient's id with another person's key"),
+    ),
+    Gate(
+        "only she herself",
+        "api/auth.py",
+        (("if caller.subject != subject and caller.role not in roles:", "if False:"),),
+        ("api.routes.people:require_self",),
+        ("another patient's accesses", "another patient's consents", "what another patient's withdrawals led to",
+         "a patient's consents by an auditor"),
+    ),
+    Gate(
+        "the role that is held now",
+        "api/auth.py",
+        (("    if caller.role not in roles:", "    if False:"),),
+        ("api.routes.trail:require_role",),
+        ("everybody's refusals without an auditor's role", "a session of a role that was withdrawn"),
+    ),
+    Gate(
+        "no key twice",
+        "governance/verify.py",
+        (("need(len(dict(pairs)) == len(pairs),", "need(True,"),),
+        ("api.doors:strict_json",),
+        ("a key named twice in a signed message",),
+    ),
+]  # fmt: skip
+
+
+def module_without(path: Path, edits: Sequence[tuple[str, str]]) -> ModuleType:
+    """A module of ours as it is without a control; nothing else sees it."""
+    source = path.read_text()
+    for before, after in edits:
+        assert source.count(before) == 1, "the control moved: mend this table"
+        source = source.replace(before, after)
+    module = ModuleType(f"{path.stem}_without")
+    sys.modules[module.__name__] = module  # dataclasses look themselves up there
+    exec(compile(source, str(path), "exec"), module.__dict__)
+    return module
+
+
+def verifier_without(removal: Removal) -> ModuleType:
+    """The auditor's file without one check."""
+    return module_without(FOLDER.parent / "governance" / removal.file, removal.edits)
 
 
 def compile_without(removal: Removal, copy: Path) -> dict[str, Artifact]:

@@ -68,7 +68,8 @@ def gather(cast: Cast, report: Mapping[str, Any]) -> dict[str, Any]:
                        "effects": [{**one, "run": label[one["run"]]} for one in followed["effects"]]},
         "results": cast.facts["results"],
         "attacks": [{"name": one.name, "attacker": one.attacker, "expected": _rule(one.expected),
-                     "refused": one.name in tried} for one in attacks.TABLE],
+                     "refused": one.name in tried, "at": "contracts" if isinstance(one, attacks.Attack) else "doors"}
+                    for one in attacks.made()],
         "tampers": cast.facts["tampers"],
         "gas": _gas(steps, Node(cast.parts.urls["chain"])),
     }  # fmt: skip

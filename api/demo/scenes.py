@@ -9,11 +9,13 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analytics.known_truth import simulate_cohort
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
-from api.demo import attacks, tampers
+from api.client import Client
+from api.demo import attacks, spoils, tampers
 from api.demo.cast import Cast
 from api.demo.science import (
     FULL,
@@ -48,6 +50,7 @@ from api.demo.steps import (
 )
 from api.results import await_settled, open_output, run_receipt, withdrawal_receipt, write_receipt
 from governance import verify
+from governance.vault import Bucket
 
 if TYPE_CHECKING:
     from api.demo.story import Teller
@@ -133,7 +136,7 @@ def change_of_mind(cast: Cast, teller: Teller) -> dict[str, Any]:
 def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     """What the runs found, and their way out."""
     second, third = cast.facts["second"], cast.facts["third"]
-    cast.facts["attacks"] = ThreadPoolExecutor(1).submit(_attack, cast.parts.urls["chain"])
+    cast.facts["attacks"] = ThreadPoolExecutor(1).submit(_attack, cast)
     cast.await_run(second, lambda r: r["state"] == "sealed" and r["attempt"] == 2)
     opened = [look_and_open(cast, name, second) for name in ("sol", "tess")]
     result = json.loads(opened[0].result)
@@ -157,6 +160,7 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     mine = open_output(cast.client("noor"), cast.broker(), run, result_key(cast, second))
     receipt = run_receipt(cast.client("noor"), run, mine, cast.broker().witness())
     cast.facts["run_receipt"] = write_receipt(cast.home / "receipts" / "noor", receipt)
+    cast.facts["opened"] = mine
     same = {one.result for one in opened} == {mine.result}
     nothing = abs(noise["noise"]["accuracy"] - 0.5) <= 0.05 < noise["leak"]["outside"]["accuracy"] - 0.5
     teller.tell(13, "Sol, Tess", "check the outputs; the SVM file is withheld", withheld(mine), same and nothing)
@@ -201,6 +205,8 @@ def _audit(cast: Cast, teller: Teller) -> dict[str, Any]:
     bundle = cast.client("vera").trail()
     trail = cast.home / "trail.json"
     trail.write_text(json.dumps(bundle), encoding="utf-8")
+    helper = subprocess.Popen([sys.executable, "-m", "api.demo.tampers", str(trail), "0"],
+                              stdout=subprocess.PIPE, text=True)  # fmt: skip
     shutil.copy(verify.__file__, cast.home / "verify.py")
     shutil.copy(cast.facts["run_receipt"], cast.home / "receipt.json")
     receipts = [str(cast.facts[name]) for name in ("receipt", "stop_receipt", "run_receipt")]
@@ -213,35 +219,67 @@ def _audit(cast: Cast, teller: Teller) -> dict[str, Any]:
     what = f"verifies offline, without our database: {verdict}"
     right = verdict == "valid" and explained == recorded
     teller.tell(15, "Vera", what, f"{explained} of {recorded} accesses explained", right)
-    held = bundle["head"]
-    said = {one.name: tampers.detected(tampers.tamper(bundle, one), held) for one in tampers.TABLE}
-    cast.facts["tampers"] = [{"name": name, "word": word, "reason": why} for name, (word, why) in said.items()]
-    found = [(one.name, said[one.name][0] == one.word) for one in tampers.TABLE]
-    noticed = [name for name, seen in found if seen]
-    what = "edits, drops, inserts, reorders, cuts, recomputes heads"
-    named = f"{len(noticed)} of {len(found)} found, first bad place named"
-    teller.tell(16, "Otto", what, named, len(noticed) == len(found))
     return {
         "verified": verdict,
         "accesses": {"recorded": recorded, "explained": explained},
-        "tampers": {"tried": len(found), "detected": len(noticed), "names": noticed},
-        "ledger": {"events": sum(len(item["logs"]) for item in bundle["transactions"]), **held},
-    }
+        "ledger": {"events": sum(len(item["logs"]) for item in bundle["transactions"]), **bundle["head"]},
+    } | _tampers(cast, teller, bundle, helper)
+
+
+def _tampers(cast: Cast, teller: Teller, bundle: dict[str, Any], helper: subprocess.Popen[str]) -> dict[str, Any]:
+    """What Otto changes, and what noticed it: in the trail (half of it in a process beside this one), and beside it."""
+    said = tampers.noticed(bundle, 1)
+    shelf = _shelf(cast, bundle)
+    beside = {one.name: spoils.noticed(shelf, one) for one in spoils.TABLE}
+    said |= {name: (word, why) for name, (word, why) in json.loads(helper.communicate()[0]).items()} | beside
+    table: list[tampers.Tamper | spoils.Spoil] = [*tampers.TABLE, *spoils.TABLE]
+    cast.facts["tampers"] = [{"name": one.name, "word": said[one.name][0], "reason": said[one.name][1]}
+                             for one in table]  # fmt: skip
+    found = [one.name for one in table if said[one.name][0] == one.word]
+    what = "edits, drops, cuts, recomputes; objects, journal, receipts"
+    named = f"{len(found)} of {len(table)} found, first bad place named"
+    teller.tell(16, "Otto", what, named, len(found) == len(table))
+    return {"tampers": {"tried": len(table), "detected": len(found), "names": found}}
+
+
+def _shelf(cast: Cast, bundle: dict[str, Any]) -> spoils.Shelf:
+    """What the demo left beside the trail."""
+    first, second, *_ = sorted((cast.home / "bucket" / "objects" / "volens" / "o").iterdir())
+    receipts = {"grant": "receipt", "stop": "stop_receipt", "run": "run_receipt"}
+    opened, run = cast.facts["opened"], cast.client("noor").run(cast.facts["second"])
+    sealed = run["outputs"][-1]
+    return spoils.Shelf(
+        (first, second), Bucket("volens", cast.parts.urls["bucket"]).get,
+        (cast.home / "broker" / "journal.jsonl").read_bytes(),
+        {kind: Path(cast.facts[name]).read_bytes() for kind, name in receipts.items()},
+        verify.Replay(bundle, verify.load_crypto(verify.parse_identity(bundle["identity"]))),
+        spoils.inside(opened), bytes.fromhex(run["run"]), sealed["attempt"], bytes.fromhex(sealed["outputCommitment"]),
+    )  # fmt: skip
 
 
 def _attacks(cast: Cast, teller: Teller) -> dict[str, Any]:
     """What came of the attacks that Mallory began while the models were trained."""
-    refused = cast.facts["attacks"].result()
-    what = f"tries {len(attacks.TABLE)} attacks on the contracts"
-    said = f"{len(refused)} of {len(attacks.TABLE)} refused, each by its rule"
-    teller.tell(17, "Mallory", what, said, len(refused) == len(attacks.TABLE))
-    return {"attacks": {"tried": len(attacks.TABLE), "refused": len(refused), "names": refused}}
+    refused, tried = cast.facts["attacks"].result(), attacks.made()
+    what = f"tries {len(attacks.TABLE)} attacks on the contracts, {len(tried) - len(attacks.TABLE)} on the doors"
+    said = f"{len(refused)} of {len(tried)} refused, each by its rule"
+    teller.tell(17, "Mallory", what, said, len(refused) == len(tried))
+    return {"attacks": {"tried": len(tried), "refused": len(refused), "names": refused}}
 
 
-def _attack(url: str) -> list[str]:
-    """The attacks that were refused by their rule, on a deployment of its own: the demo's trail stays as it is."""
-    world = World.create(url)
-    return [one.name for one in attacks.TABLE if attacks.outcome(partial(one.action, world, True)) == one.expected]
+def _attack(cast: Cast) -> list[str]:
+    """The attacks that were refused by their rule: the contracts' on a deployment of its own, the doors' on the demo's,
+    where nothing comes of them."""
+    url, other = cast.parts.urls["api"], cast.patients[1]
+    ada = cast.client("ada")
+    doors = attacks.Doors(
+        url, cast.client, ada, Client(url, cast.identity, other.wallet, other.subject), cast.dataset,
+        cast.facts["permits"]["research"], cast.facts["first"], lambda: str(cast.facts["second"]),
+    )  # fmt: skip
+    refused = [one.name for one in attacks.DOORS
+               if not one.alone and attacks.answered(one.action(doors, True)) == one.expected]  # fmt: skip
+    world = World.create(cast.parts.urls["chain"])
+    return refused + [one.name for one in attacks.TABLE
+                      if attacks.outcome(partial(one.action, world, True)) == one.expected]  # fmt: skip
 
 
 def _totals(cast: Cast) -> dict[str, Any]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Request
 
 from api import answers, schemas
+from api.allowance import check_allowance
 from api.auth import AUDITOR, Parts, SignedIn, require_self
 from api.doors import LargeRoute, StrictRoute
 from api.problems import REFUSALS, declared
@@ -14,7 +15,7 @@ from api.routes.shown import show_consent, show_reason, show_withdrawal
 from api.services import Services
 from chain.errors import Refused
 from chain.events import ConsentGranted, Receipt
-from governance import aftermath, consent, register, sessions
+from governance import aftermath, consent, precheck, register, sessions
 from governance.errors import NotFound
 from governance.runs import mark
 
@@ -34,10 +35,10 @@ def open_challenge(services: Parts) -> Any:
 def sign_in(body: schemas.SignInBody, services: Parts) -> Any:
     """A bearer token for 15 minutes: a patient's by her id and key, anyone else's by a live role."""
     message = {"account": body.account, "subject": body.subject or "", "nonce": body.nonce, "issuedAt": body.issuedAt}
+    sessions.prove(services.engine, services.ledger.domain, services.audience, message, bytes.fromhex(body.signature),
+                   services.clock())
     services.projection.sync()
-    token, expires = sessions.sign_in(
-        services.engine, services.projection.fold, services.ledger.domain, services.audience, message,
-        bytes.fromhex(body.signature), services.clock())
+    token, expires = sessions.open_session(services.engine, services.projection.fold, message, services.clock())
     caller = sessions.caller_of(services.engine, services.projection.fold, token, services.clock())
     return {"token": token, "expires": expires, "role": caller.role}
 
@@ -45,35 +46,48 @@ def sign_in(body: schemas.SignInBody, services: Parts) -> Any:
 @lists.post("/enrolments", response_model=answers.Enrolled, responses=declared(400, 409, 413))
 def enrol(body: schemas.EnrolmentsBody, services: Parts) -> Any:
     """Enrol people whom a registrar and their own keys signed for; a bad item is skipped and named."""
-    receipt = consent.enrol(services.ledger, [
-        (schemas.message_of("Enrolment", item.enrolment), bytes.fromhex(item.registrarSignature),
-         bytes.fromhex(item.signerSignature)) for item in body.items])
+    items = [(schemas.message_of("Enrolment", item.enrolment), bytes.fromhex(item.registrarSignature),
+              bytes.fromhex(item.signerSignature)) for item in body.items]
+    services.projection.sync()
+    domain, fold = services.ledger.domain, services.projection.fold
+    precheck.refuse_all_skipped([precheck.skipped_enrolment(domain, fold, *item) for item in items])
+    receipt = consent.enrol(services.ledger, items)
     return {"receipt": services.settle(receipt), "items": _items(len(body.items), receipt)}
 
 
 @lists.post("/consents", response_model=answers.Consented, responses=declared(400, 409, 413))
 def grant(body: schemas.ConsentsBody, services: Parts) -> Any:
     """Put signed consents on the ledger. Each accepted one is answered with what its receipt is made of."""
-    receipt = consent.grant(services.ledger, [
-        (schemas.message_of("Grant", item.grant), bytes.fromhex(item.signer), bytes.fromhex(item.signature))
-        for item in body.items])
+    sent = [(schemas.message_of("Grant", item.grant), bytes.fromhex(item.signer), bytes.fromhex(item.signature))
+            for item in body.items]
+    domain, fold = services.ledger.domain, services.projection.fold
+    precheck.refuse_all_skipped([precheck.forged(domain, fold, "Grant", *item) for item in sent])  # asks no ledger
+    services.projection.sync()
+    precheck.refuse_all_skipped([precheck.skipped_grant(domain, fold, *item) for item in sent])
+    receipt = consent.grant(services.ledger, sent)
     mark(services.engine, f"mined:{receipt.tx.hex()}")  # a narrower consent stops running uses, as a withdrawal does
     place = services.settle(receipt)
     witness = services.witness()
     items = _items(len(body.items), receipt)
     granted = iter(receipt.all(ConsentGranted))
-    for item, sent in zip(items, body.items, strict=True):
+    for item, given in zip(items, body.items, strict=True):
         if item["accepted"]:
-            item["proof"] = _proof(services, sent, next(granted), place, witness)
+            item["proof"] = _proof(services, given, next(granted), place, witness)
     note = None if witness else "The key broker did not answer: the receipt has no witness."
     return {"receipt": place, "items": items, "note": note}
 
 
 @router.post("/consents/revocations", response_model=answers.Revoked, responses=declared(400, 409, 413))
-def revoke(body: schemas.RevocationBody, services: Parts) -> Any:
+def revoke(body: schemas.RevocationBody, services: Parts, request: Request) -> Any:
     """Withdraw. A revocation of an older consent changes nothing; the answer then shows what holds now."""
-    receipt, stale = consent.revoke(services.ledger, schemas.message_of("Revoke", body.revoke),
-                                    bytes.fromhex(body.signer), bytes.fromhex(body.signature))
+    call = schemas.message_of("Revoke", body.revoke), bytes.fromhex(body.signer), bytes.fromhex(body.signature)
+    domain, projection = services.ledger.domain, services.projection
+    precheck.refuse_all_skipped([precheck.forged(domain, projection.fold, "Revoke", *call)])
+    projection.sync()
+    acts = precheck.revocation_acts(domain, projection.fold, *call)
+    if not acts:  # a genuine withdrawal is never turned away; an old one sent again is, and costs
+        check_allowance(request)
+    receipt, stale = consent.revoke(services.ledger, *call)
     mark(services.engine, f"mined:{receipt.tx.hex()}")
     place = services.settle(receipt)
     found = register.consents_of(services.engine, body.revoke.subject)

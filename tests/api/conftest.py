@@ -9,14 +9,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import uvicorn
 
-from api.app import create_app
+from api.app import create_app, proxy_options
 from api.birth import sign_identity
 from api.client import Client
 from api.demo.stage import CAST, World, random32
@@ -109,14 +109,13 @@ def place(devchain: DevChain, tmp_path_factory: pytest.TempPathFactory) -> Itera
     save(Wallet.new(), home / "keys" / "relay.json")
     for name, wallet in world.people.items():
         save(wallet, home / "keys" / f"{name}.json")
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    url = _free_address()
     bucket = BucketProcess.start(home / "bucket")
     Bucket("volens", bucket.url).create()
     process, broker_url = _start_broker(home, devchain.url)
     (home / "run.json").write_text(json.dumps(
         {"chain": devchain.url, "bucket": bucket.url, "broker": broker_url, "api": url}))
-    settings = Settings(home=home)
+    settings = Settings(home=home, allowance=1_000_000)  # these tests are refused a thousand times from one address
     services = open_services(settings)
     server = _serve(services, url)
     yield Place(url, home, world, services, settings)
@@ -124,6 +123,27 @@ def place(devchain: DevChain, tmp_path_factory: pytest.TempPathFactory) -> Itera
     process.terminate()
     process.wait()
     bucket.stop()
+
+
+@pytest.fixture
+def another_door(place: Place) -> Iterator[Callable[..., str]]:
+    """Serves the same place at another address, under other settings; returns the URL."""
+    servers = []
+
+    def open_door(**change: object) -> str:
+        url = _free_address()
+        settings = place.settings.model_copy(update=change)
+        servers.append(_serve(replace(place.services, settings=settings, audience=url), url))
+        return url
+
+    yield open_door
+    for server in servers:
+        server.should_exit = True
+
+
+def _free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
 
 
 def _make_broker(folder: Path) -> bytes:
@@ -143,7 +163,8 @@ def _start_broker(home: Path, node: str) -> tuple[subprocess.Popen[bytes], str]:
 
 def _serve(services: Services, url: str) -> uvicorn.Server:
     config = uvicorn.Config(create_app(services), host="127.0.0.1", port=int(url.rsplit(":", 1)[1]),
-                            access_log=False, log_level="error", server_header=False)
+                            access_log=False, log_level="error", server_header=False,
+                            **proxy_options(services.settings))
     server = uvicorn.Server(config)
     threading.Thread(target=server.run, daemon=True).start()
     deadline = time.monotonic() + 60  # others may keep the machine busy

@@ -12,7 +12,15 @@ from sqlalchemy import select
 from api.errors import NotAuthorised, NotServing
 from chain.wallets import Wallet
 from governance.errors import NotSignedIn
-from governance.sessions import CHALLENGE_SECONDS, SESSION_SECONDS, Caller, caller_of, open_challenge, sign_in
+from governance.sessions import (
+    CHALLENGE_SECONDS,
+    SESSION_SECONDS,
+    Caller,
+    caller_of,
+    open_challenge,
+    open_session,
+    prove,
+)
 from governance.tables import sessions
 
 
@@ -124,5 +132,5 @@ def _sign_in_inside(place, name: str, nonce: str, now: int) -> tuple[str, int]:
     body = _signed(place, name, nonce, issued=now)
     message = {"account": body["account"], "subject": "", "nonce": nonce, "issuedAt": now}
     services = place.services
-    return sign_in(services.engine, services.projection.fold, services.ledger.domain, services.audience, message,
-                   bytes.fromhex(body["signature"]), now)
+    prove(services.engine, services.ledger.domain, services.audience, message, bytes.fromhex(body["signature"]), now)
+    return open_session(services.engine, services.projection.fold, message, now)

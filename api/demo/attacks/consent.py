@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from api.demo.attacks.frame import attack, high_s, willing
+from api.demo.attacks.frame import attack, willing
+from api.demo.forgeries import high_s
 from api.demo.stage import FOREVER, World, random32
 from chain.events import Receipt
 from chain.wallets import Wallet

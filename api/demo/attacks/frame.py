@@ -11,7 +11,6 @@ from chain.errors import Refused
 from chain.events import ItemRefused, Receipt, ReleaseRefused, RevokeStale, RunRefused
 
 Action = Callable[[World, bool], Receipt]
-CURVE_ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +48,6 @@ def outcome(action: Callable[[], Receipt]) -> str:
         if isinstance(event, RevokeStale):
             return "RevokeStale"
     return "accepted"
-
-
-def high_s(signature: bytes) -> bytes:
-    """The other signature of the same key over the same digest, which ECDSA itself accepts."""
-    s = CURVE_ORDER - int.from_bytes(signature[32:64])
-    return signature[:32] + s.to_bytes(32, "big") + bytes([55 - signature[64]])
 
 
 def willing(world: World, count: int = 3) -> list[bytes]:

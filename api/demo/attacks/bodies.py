@@ -1,0 +1,178 @@
+"""Attacks by what is in a request: texts that are statements, paths or addresses; traps of JSON; other sites' forms."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from api.demo.attacks.doors import BODY_LIMIT, Doors, attack, worst
+
+STATEMENTS = ("' OR '1'='1", "'; DROP TABLE sessions; --", "1 UNION SELECT token_hash FROM sessions", "{{7*7}}", "${7}")
+PATHS = ("../../etc/passwd", "..%2f..%2fetc%2fpasswd", "....//etc/passwd", "C:\\windows\\win.ini", "o/../l/x")
+ADDRESSES = ("http://169.254.169.254/", "http://[::1]/", "file:///etc/passwd", "gopher://0x7f000001/", "data:,x")
+MARKS = ("a\x00b", "a\r\nSet-Cookie: x=y", "\x1b[2J", "\u202egrant", "<script>alert(1)</script>", "a" * 100_000)
+
+
+def _texts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where each text of a message stands."""
+    if isinstance(value, str):
+        yield path
+    for key, inner in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
+        yield from _texts(inner, (*path, key))
+
+
+def _in_every_text(doors: Doors, forged: bool, corpus: tuple[str, ...]) -> httpx.Response:
+    """Each text of a consent becomes every second text of the corpus, one at a time; its neighbour the others."""
+    body = doors.consent()
+    if not forged:
+        return doors.post("/consents", body)
+
+    def spoilt() -> Iterator[dict[str, Any]]:
+        for place, text in ((place, text) for n, place in enumerate(_texts(body)) for text in corpus[n % 2 :: 2]):
+            changed: Any = copy.deepcopy(body)
+            *above, last = place
+            inner = changed
+            for key in above:
+                inner = inner[key]
+            inner[last] = text
+            yield changed
+
+    return worst(doors.post("/consents", changed) for changed in spoilt())
+
+
+@attack("a database statement in each text of a message", "stranger", "Not a valid message")
+def statements(doors: Doors, forged: bool) -> httpx.Response:
+    return _in_every_text(doors, forged, STATEMENTS)
+
+
+@attack("a file's path in each text of a message", "stranger", "Not a valid message")
+def paths(doors: Doors, forged: bool) -> httpx.Response:
+    return _in_every_text(doors, forged, PATHS)
+
+
+@attack("an inner address in each text of a message", "stranger", "Not a valid message")
+def addresses(doors: Doors, forged: bool) -> httpx.Response:
+    return _in_every_text(doors, forged, ADDRESSES)
+
+
+@attack("control characters and markup in each text of a message", "stranger", "Not a valid message")
+def marks(doors: Doors, forged: bool) -> httpx.Response:
+    return _in_every_text(doors, forged, MARKS)
+
+
+@attack("a statement in place of an id in an address", "stranger", "Not a valid message")
+def statement_in_address(doors: Doors, forged: bool) -> httpx.Response:
+    names = [*STATEMENTS, *MARKS[:5]] if forged else [doors.permit.hex()]
+    return worst(doors.get(f"/permits/{quote(name, safe='')}") for name in names if "/" not in name)
+
+
+@attack("a path out of the doors in an address", "stranger", "Not found")
+def path_in_address(doors: Doors, forged: bool) -> httpx.Response:
+    names = [*(quote(path, safe="") for path in PATHS if "/" in path), "%2e%2e/%2e%2e/etc/passwd"]
+    found = [f"/permits/{name}" for name in names] + [f"/pages/static/{name}" for name in names]
+    return worst(doors.get(path) for path in (found if forged else ["/permits"]))
+
+
+@attack("a statement in a question", "stranger", "Not a valid message")
+def statement_in_question(doors: Doors, forged: bool) -> httpx.Response:
+    return worst(doors.get(f"/runs?state={quote(text)}") for text in (STATEMENTS if forged else ["sealed"]))
+
+
+def _as_bytes(doors: Doors, forged: bool, change: Callable[[str], bytes], **headers: str) -> httpx.Response:
+    """Ada's consent, its bytes changed, under other headers."""
+    text = json.dumps(doors.consent())
+    return doors.post("/consents", change(text), **headers) if forged else doors.post("/consents", text.encode())
+
+
+@attack("a key named twice in a signed message", "stranger", "Malformed")
+def key_twice(doors: Doors, forged: bool) -> httpx.Response:
+    """Readers differ in which of the two they take: the second is what she signed."""
+    return _as_bytes(doors, forged, lambda text: text.replace('"epoch"', '"epoch": 7, "epoch"').encode())
+
+
+@attack("not a number in a signed message", "stranger", "Malformed")
+def not_a_number(doors: Doors, forged: bool) -> httpx.Response:
+    return _as_bytes(doors, forged, lambda text: text.replace('"epoch": ', '"epoch": NaN, "was": ').encode())
+
+
+@attack("a fraction for a whole number", "stranger", "Malformed")
+def fraction(doors: Doors, forged: bool) -> httpx.Response:
+    return _as_bytes(doors, forged, lambda text: text.replace(f'"deadline": {1 << 39}', '"deadline": 5e11').encode())
+
+
+@attack("a hundred thousand brackets", "stranger", "Malformed")
+def nested(doors: Doors, forged: bool) -> httpx.Response:
+    return _as_bytes(doors, forged, lambda text: b'{"items":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+
+
+@attack("a body that is larger than the door takes", "stranger", "Too large")
+def oversized(doors: Doors, forged: bool) -> httpx.Response:
+    return _as_bytes(doors, forged, lambda text: text.encode() + b" " * BODY_LIMIT)
+
+
+@attack("bytes that are no text", "stranger", "Malformed")
+def no_text(doors: Doors, forged: bool) -> httpx.Response:
+    return _as_bytes(doors, forged, lambda text: text.encode("utf-16"))
+
+
+@attack("a form in place of JSON", "another site", "Not a valid message")
+def form(doors: Doors, forged: bool) -> httpx.Response:
+    """What a page of another site can send without asking first."""
+    kinds = ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x", "text/xml")
+    return worst([_as_bytes(doors, forged, str.encode, **{"content-type": kind})
+                   for kind in (kinds if forged else kinds[:1])])  # fmt: skip
+
+
+@attack("a field too many in a signed message", "stranger", "Not a valid message")
+def more_fields(doors: Doors, forged: bool) -> httpx.Response:
+    return _as_bytes(doors, forged, lambda text: text.replace('"grant": {', '"grant": {"role": 1, ').encode())
+
+
+@attack("a method that no door has", "stranger", "No such method")
+def methods(doors: Doors, forged: bool) -> httpx.Response:
+    return worst(doors.ask(method, "/permits") for method in (
+        ("DELETE", "PUT", "PATCH", "TRACE", "OPTIONS", "VOLENS") if forged else ("GET",)))  # fmt: skip
+
+
+# -- forms of other sites; the session's token is real
+
+
+def _session(doors: Doors, **headers: str) -> httpx.Response:
+    return doors.post("/pages/session", {"token": doors.token(doors.ada)}, **headers)
+
+
+@attack("a page's form sent from another site", "another site", "Not for you")
+def other_origin(doors: Doors, forged: bool) -> httpx.Response:
+    origins = ("http://evil.example", "null", doors.url + ".evil.example", doors.url.replace("127.0.0.1", "localhost"))
+    return worst(_session(doors, Origin=origin) for origin in (origins if forged else (doors.url,)))
+
+
+@attack("a page's form without an origin", "another site", "Not for you")
+def no_origin(doors: Doors, forged: bool) -> httpx.Response:
+    return _session(doors) if forged else _session(doors, Origin=doors.url)
+
+
+@attack("a page's form under another host's name", "another site", "Not for you")
+def other_host(doors: Doors, forged: bool) -> httpx.Response:
+    """Host and forwarding headers are the sender's own word; the service knows its address by itself."""
+    evil = "evil.example"
+    tricks: list[dict[str, str]] = [
+        {"Host": evil}, {"X-Forwarded-Host": evil}, {"Forwarded": f"host={evil};proto=http"},
+        {"Host": evil, "X-Forwarded-Host": evil, "X-Original-URL": "/", "X-HTTP-Method-Override": "GET"},
+    ]  # fmt: skip
+    if not forged:
+        return _session(doors, Origin=doors.url)
+    return worst(_session(doors, Origin=f"http://{evil}", **trick) for trick in tricks)
+
+
+@attack("a cookie alone ends somebody's session", "another site", "Not for you")
+def cross_sign_out(doors: Doors, forged: bool) -> httpx.Response:
+    token = doors.new_token(doors.ada)
+    out = doors.post("/pages/sign-out", b"", Origin="http://evil.example" if forged else doors.url,
+                     Cookie=f"volens-session={token}")  # fmt: skip
+    return out if forged else doors.get(f"/permits/{doors.permit.hex()}")

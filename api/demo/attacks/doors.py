@@ -1,0 +1,325 @@
+"""Attacks on the doors of the web process: no session or another's, forged and foreign messages, hostile bodies.
+
+Each is one request as an attacker sends it (`forged`), or the same one put right. The demo makes the forged ones at its
+own doors, where they change nothing; the tests make both. Several requests in one attack count as refused only when
+each of them is.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
+
+import httpx
+
+from api.client import Client, wire
+from chain.wallets import Wallet
+from governance.consent import PRESETS, offer
+
+FAR = 1 << 39  # a deadline in seconds since 1970
+BODY_LIMIT = 4 << 20  # bytes that the door for lists of people takes
+NOBODY = "00" * 32
+
+
+def _nobody(_: bool) -> Client:
+    raise LookupError("nobody's role can be taken here")
+
+
+@dataclass
+class Doors:
+    """A web process, two patients of one dataset, and members of staff by name.
+
+    `run` is Noor's, with a sealed output; `open_run` gives one of hers that can be cancelled, `permit` one she can use.
+    `old_challenge` and `demote` change what others see, and are there only where attacks have a place of their own.
+    """
+
+    url: str
+    staff: Callable[[str], Client]
+    ada: Client
+    bea: Client
+    dataset: bytes
+    permit: bytes
+    run: str
+    open_run: Callable[[], str]
+    old_challenge: Callable[[], str] = str
+    demote: Callable[[bool], Client] = _nobody
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60.0))
+    _tokens: dict[str, str] = field(default_factory=dict)
+
+    def get(self, path: str, token: str | None = None, **headers: str) -> httpx.Response:
+        return self.ask("GET", path, headers=headers | ({"Authorization": f"Bearer {token}"} if token else {}))
+
+    def post(self, path: str, body: Mapping[str, Any] | bytes, **headers: str) -> httpx.Response:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        return self.ask("POST", path, content=data, headers={"content-type": "application/json"} | headers)
+
+    def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        return self.http.request(method, self.url + path, **more)
+
+    def challenge(self) -> str:
+        return str(self.post("/sign-in/challenge", b"").json()["nonce"])
+
+    def signed_in(self, who: Client, nonce: str | None = None, **change: Any) -> dict[str, Any]:
+        """The body of a sign-in; `change` is made before it is signed."""
+        message: dict[str, Any] = {
+            "audience": self.url, "account": who.wallet.address, "subject": who.subject or bytes(32),
+            "nonce": bytes.fromhex(nonce or self.challenge()), "issuedAt": int(time.time()),
+        } | change  # fmt: skip
+        subject = message["subject"].hex()
+        return {"account": message["account"], "subject": None if subject == NOBODY else subject,
+                "nonce": message["nonce"].hex(), "issuedAt": message["issuedAt"],
+                "signature": who.sign("SignIn", message).hex()}  # fmt: skip
+
+    def token(self, who: Client) -> str:
+        """Her session, the same one each time."""
+        name = who.wallet.address
+        if name not in self._tokens:
+            self._tokens[name] = self.new_token(who)
+        return self._tokens[name]
+
+    def new_token(self, who: Client) -> str:
+        return str(self.post("/sign-in", self.signed_in(who)).json()["token"])
+
+    def consent(self, signer: Client | None = None) -> dict[str, Any]:
+        """A consent of Ada's that the ledger would take now, signed by her or by somebody else in her name."""
+        held = self.get(f"/consents/{id_of(self.ada)}", self.token(self.ada)).json()["consents"]
+        old = next((one for one in held if one["dataset"] == self.dataset.hex()), {"epoch": 0, "version": 0})
+        offered = offer(PRESETS["cancer"], bytes.fromhex(id_of(self.ada)), self.dataset, old["epoch"], old["version"],
+                        int(time.time()), FAR)  # fmt: skip
+        by = (signer or self.ada).sign("Grant", offered.message).hex()
+        return {"items": [{"grant": wire("Grant", offered.message), "signer": self.ada.wallet.signer.hex(),
+                           "signature": by}]}  # fmt: skip
+
+
+Action = Callable[[Doors, bool], httpx.Response]
+
+
+@dataclass(frozen=True, slots=True)
+class DoorAttack:
+    """`expected` is the answer that the forged one must meet; `alone`: it changes what others see."""
+
+    name: str
+    attacker: str
+    expected: str
+    action: Action
+    alone: bool = False
+
+
+TABLE: list[DoorAttack] = []
+
+
+def attack(name: str, attacker: str, expected: str, alone: bool = False) -> Callable[[Action], Action]:
+    def add(action: Action) -> Action:
+        TABLE.append(DoorAttack(name, attacker, expected, action, alone))
+        return action
+
+    return add
+
+
+def outcome(answer: httpx.Response) -> str:
+    """The rule or the title of a problem, or 'accepted'."""
+    if answer.is_success:
+        return "accepted"
+    try:
+        told = answer.json()
+    except ValueError:
+        told = {}
+    return str(told.get("reason") or told.get("title") or answer.status_code)
+
+
+def worst(answers: Iterator[httpx.Response] | Sequence[httpx.Response]) -> httpx.Response:
+    """The answer that is least of a refusal: an acceptance, a failure of ours, else the last."""
+    found = list(answers)
+    return next((one for one in found if one.is_success or one.is_server_error), found[-1])
+
+
+def id_of(who: Client) -> str:
+    return (who.subject or b"").hex()
+
+
+# -- who is asking
+
+
+@attack("her accesses without a session", "stranger", "Not signed in")
+def no_session(doors: Doors, forged: bool) -> httpx.Response:
+    return doors.get(f"/subjects/{id_of(doors.ada)}/accesses", None if forged else doors.token(doors.ada))
+
+
+@attack("a session's token made up", "stranger", "Not signed in")
+def made_up(doors: Doors, forged: bool) -> httpx.Response:
+    token = secrets.token_urlsafe(32) if forged else doors.token(doors.ada)
+    return doors.get(f"/consents/{id_of(doors.ada)}", token)
+
+
+@attack("a database statement as a session's token", "stranger", "Not signed in")
+def statement_token(doors: Doors, forged: bool) -> httpx.Response:
+    return doors.get(f"/consents/{id_of(doors.ada)}", "' OR '1'='1" if forged else doors.token(doors.ada))
+
+
+@attack("a token under another scheme", "stranger", "Not signed in")
+def basic(doors: Doors, forged: bool) -> httpx.Response:
+    scheme = "Basic" if forged else "Bearer"
+    return doors.get(f"/consents/{id_of(doors.ada)}", Authorization=f"{scheme} {doors.token(doors.ada)}")
+
+
+@attack("a page's cookie at a door for programs", "another site", "Not signed in")
+def cookie(doors: Doors, forged: bool) -> httpx.Response:
+    token = doors.token(doors.ada)
+    headers = {"Cookie": f"volens-session={token}"} if forged else {"Authorization": f"Bearer {token}"}
+    return doors.get(f"/consents/{id_of(doors.ada)}", **headers)
+
+
+@attack("a challenge used twice", "stranger", "Not signed in")
+def used_challenge(doors: Doors, forged: bool) -> httpx.Response:
+    body = doors.signed_in(doors.staff("noor"))
+    answer = doors.post("/sign-in", body)
+    return doors.post("/sign-in", body) if forged else answer
+
+
+@attack("a challenge that nobody gave", "stranger", "Not signed in")
+def unknown_challenge(doors: Doors, forged: bool) -> httpx.Response:
+    return doors.post("/sign-in", doors.signed_in(doors.staff("noor"), secrets.token_hex(32) if forged else None))
+
+
+@attack("an expired challenge", "stranger", "Not signed in", alone=True)
+def expired_challenge(doors: Doors, forged: bool) -> httpx.Response:
+    nonce = doors.old_challenge() if forged else doors.challenge()
+    return doors.post("/sign-in", doors.signed_in(doors.staff("noor"), nonce))
+
+
+@attack("a sign-in that was signed long ago", "stranger", "Not signed in")
+def old_sign_in(doors: Doors, forged: bool) -> httpx.Response:
+    return doors.post("/sign-in", doors.signed_in(doors.staff("noor"), issuedAt=int(time.time()) - 400 * forged))
+
+
+@attack("a sign-in for another service", "another site", "Not signed in")
+def other_audience(doors: Doors, forged: bool) -> httpx.Response:
+    change = {"audience": "http://phish.example"} if forged else {}
+    return doors.post("/sign-in", doors.signed_in(doors.staff("noor"), **change))
+
+
+@attack("a challenge that another address signed", "analyst", "Not signed in")
+def other_address(doors: Doors, forged: bool) -> httpx.Response:
+    """Sol is named, Noor signed."""
+    noor, sol = doors.staff("noor"), doors.staff("sol")
+    return doors.post("/sign-in", doors.signed_in(noor if forged else sol, account=sol.wallet.address))
+
+
+@attack("a patient's id with another person's key", "patient", "Not signed in")
+def borrowed_id(doors: Doors, forged: bool) -> httpx.Response:
+    who = doors.bea if forged else doors.ada
+    return doors.post("/sign-in", doors.signed_in(who, subject=doors.ada.subject))
+
+
+@attack("a sign-in of a key without a role", "stranger", "Not signed in")
+def no_role(doors: Doors, forged: bool) -> httpx.Response:
+    noor = doors.staff("noor")
+    return doors.post("/sign-in", doors.signed_in(Client(doors.url, noor.identity, Wallet.new()) if forged else noor))
+
+
+@attack("a session after signing out", "stranger", "Not signed in")
+def signed_out(doors: Doors, forged: bool) -> httpx.Response:
+    token = doors.new_token(doors.ada)
+    if forged:
+        doors.post("/pages/sign-out", b"", Origin=doors.url, Cookie=f"volens-session={token}")
+    return doors.get(f"/consents/{id_of(doors.ada)}", token)
+
+
+@attack("a session of a role that was withdrawn", "auditor", "Not for you", alone=True)
+def withdrawn_role(doors: Doors, forged: bool) -> httpx.Response:
+    eve = doors.demote(False)
+    token = doors.new_token(eve)
+    if forged:
+        doors.demote(True)
+    return doors.get("/trail/denials", token)
+
+
+# -- what is not the asker's
+
+
+@attack("another patient's accesses", "patient", "Not for you")
+def other_accesses(doors: Doors, forged: bool) -> httpx.Response:
+    return doors.get(f"/subjects/{id_of(doors.ada)}/accesses", doors.token(doors.bea if forged else doors.ada))
+
+
+@attack("another patient's consents", "patient", "Not for you")
+def other_consents(doors: Doors, forged: bool) -> httpx.Response:
+    return doors.get(f"/consents/{id_of(doors.ada)}", doors.token(doors.bea if forged else doors.ada))
+
+
+@attack("what another patient's withdrawals led to", "patient", "Not for you")
+def other_withdrawals(doors: Doors, forged: bool) -> httpx.Response:
+    return doors.get(f"/subjects/{id_of(doors.ada)}/withdrawals", doors.token(doors.bea if forged else doors.ada))
+
+
+@attack("a patient's consents by an auditor", "auditor", "Not for you")
+def audited_consents(doors: Doors, forged: bool) -> httpx.Response:
+    """She may see who used the data, not what was agreed to."""
+    what = "consents/{}" if forged else "subjects/{}/accesses"
+    return doors.get(f"/{what.format(id_of(doors.ada))}", doors.token(doors.staff("vera")))
+
+
+@attack("everybody's refusals without an auditor's role", "analyst", "Not for you")
+def denials(doors: Doors, forged: bool) -> httpx.Response:
+    return doors.get("/trail/denials", doors.token(doors.staff("noor" if forged else "vera")))
+
+
+@attack("a run's output without being its analyst or a checker", "custodian", "Not for you")
+def other_output(doors: Doors, forged: bool) -> httpx.Response:
+    return doors.get(f"/runs/{doors.run}/output", doors.token(doors.staff("omar" if forged else "noor")))
+
+
+@attack("another analyst's run cancelled", "checker", "NotTheAnalyst")
+def other_run(doors: Doors, forged: bool) -> httpx.Response:
+    run = doors.open_run()
+    return doors.post(f"/runs/{run}/cancel", _cancel(doors.staff("sol" if forged else "noor"), run))
+
+
+@attack("a message for one run at another one's door", "analyst", "Not a valid message")
+def other_door(doors: Doors, forged: bool) -> httpx.Response:
+    run = doors.open_run()
+    return doors.post(f"/runs/{doors.run if forged else run}/cancel", _cancel(doors.staff("noor"), run))
+
+
+def _cancel(who: Client, run: str) -> dict[str, Any]:
+    message = {"run": bytes.fromhex(run), "deadline": FAR}
+    return {"cancel": wire("Cancel", message), "signature": who.sign("Cancel", message).hex()}
+
+
+@attack("a consent signed by somebody else", "patient", "SignatureInvalid")
+def forged_consent(doors: Doors, forged: bool) -> httpx.Response:
+    return doors.post("/consents", doors.consent(doors.bea if forged else None))
+
+
+@attack("a withdrawal signed by somebody else", "patient", "SignatureInvalid")
+def forged_withdrawal(doors: Doors, forged: bool) -> httpx.Response:
+    epoch = doors.consent()["items"][0]["grant"]["epoch"]
+    message = {"subject": doors.ada.subject, "dataset": doors.dataset, "epoch": epoch}
+    by = (doors.bea if forged else doors.ada).sign("Revoke", message).hex()
+    return doors.post("/consents/revocations", {
+        "revoke": wire("Revoke", message), "signer": doors.ada.wallet.signer.hex(), "signature": by})  # fmt: skip
+
+
+@attack("parameters that are not canonical JSON, signed all the same", "analyst", "Not a valid message")
+def loose_parameters(doors: Doors, forged: bool) -> httpx.Response:
+    loose = ('{"a":1,"a":1}', '{"a":NaN}', '{"a": 1}')
+    return worst(_run_request(doors, params) for params in (loose if forged else ("{}",)))
+
+
+@attack("other parameters than the signed ones", "stranger", "Not a valid message")
+def other_parameters(doors: Doors, forged: bool) -> httpx.Response:
+    return _run_request(doors, "{}", '{"a":1}' if forged else "")
+
+
+def _run_request(doors: Doors, params: str, sent: str = "") -> httpx.Response:
+    """`sent` goes out in place of the parameters that were signed."""
+    noor = doors.staff("noor")
+    message = {"permit": doors.permit, "paramsHash": sha256(params.encode()).digest(),
+               "resultKey": secrets.token_bytes(32), "nonce": secrets.randbits(256), "deadline": FAR}  # fmt: skip
+    body = {"request": wire("RunRequest", message), "signature": noor.sign("RunRequest", message).hex()}
+    return doors.post("/runs", {**body, "params": sent or params})

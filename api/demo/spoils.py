@@ -1,0 +1,148 @@
+"""Tampering with what lies beside the trail: objects in the bucket, the broker's journal, receipts, released results.
+
+Each change is tried on a copy, or put back at once; `word` is the part that must notice. An untouched thing passes.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from api.errors import VerificationFailed
+from api.results import Opened, check_output
+from governance.broker.journal import Journal, JournalBroken
+from governance.errors import ObjectAltered, ObjectMissing
+from governance.verify import Replay, VerifyError, canonical_json, strict_json
+
+Parts = list[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Spoil:
+    """`change` gets a thing's parts and returns others: of the bucket two objects, the second one is the first's guise.
+
+    An object is lost when nothing is returned; a journal's parts are its lines; a receipt and a result have one part.
+    """
+
+    name: str
+    word: str
+    change: Callable[[Parts], Parts]
+    receipt: str = ""  # which one: grant, stop or run
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Where the things lie. `replay` is the trail with its signatures checked; `result` is an opened output's bytes."""
+
+    objects: tuple[Path, Path]
+    get: Callable[[str], bytes]
+    journal: bytes
+    receipts: Mapping[str, bytes]
+    replay: Replay
+    result: bytes
+    run: bytes
+    attempt: int
+    commitment: bytes
+
+
+def noticed(shelf: Shelf, what: Spoil) -> tuple[str, str]:
+    """(word, reason) of whatever noticed it, ("", "") when nothing did."""
+    check = {"object": _object, "journal": _journal, "receipt": _receipt, "result": _result}[what.word]
+    try:
+        check(shelf, what)
+    except (ObjectAltered, ObjectMissing, JournalBroken, VerifyError, VerificationFailed) as error:
+        return what.word, str(error)
+    return "", ""
+
+
+def untouched(word: str, receipt: str = "") -> Spoil:
+    """The same check of a thing that nobody changed."""
+    return Spoil("nothing", word, lambda parts: parts, receipt)
+
+
+def inside(opened: Opened) -> bytes:
+    """An opened output as it lay in its encrypted object."""
+    return canonical_json({"type": "volens/output/1", "salt": opened.salt.hex(), "result": opened.result.decode(),
+                           "disclosure": opened.disclosure.decode()})  # fmt: skip
+
+
+def _object(shelf: Shelf, what: Spoil) -> None:
+    """The emulator's own file is changed, asked for through the bucket's door, and put back."""
+    path, other = shelf.objects
+    before = path.read_bytes()
+    found = what.change([before, other.read_bytes()])
+    aside = path.with_suffix(".aside")
+    try:
+        if found:
+            path.write_bytes(found[0])
+        else:
+            path.rename(aside)
+        shelf.get(f"o/{path.name}")
+    finally:
+        if aside.exists():
+            aside.rename(path)
+        path.write_bytes(before)
+
+
+def _journal(shelf: Shelf, what: Spoil) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "journal.jsonl"
+        copy.write_bytes(b"".join(line + b"\n" for line in what.change(shelf.journal.splitlines())))
+        Journal(copy, lambda digest: digest)
+
+
+def _receipt(shelf: Shelf, what: Spoil) -> None:
+    shelf.replay.receipt(what.change([shelf.receipts[what.receipt]])[0])
+
+
+def _result(shelf: Shelf, what: Spoil) -> None:
+    check_output(what.change([shelf.result])[0], shelf.run, shelf.attempt, shelf.commitment)
+
+
+def _with(**change: Any) -> Callable[[Parts], Parts]:
+    """A JSON object with other values; a function is given the old value."""
+
+    def apply(parts: Parts) -> Parts:
+        found: Any = strict_json(parts[0])
+        for name, value in change.items():
+            found[name] = value(found[name]) if callable(value) else value
+        return [canonical_json(found)]
+
+    return apply
+
+
+def _flip(text: str) -> str:
+    """Hex with its first digit changed."""
+    return ("0" if text[0] != "0" else "1") + text[1:]
+
+
+def _never_released(effects: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What became of each use, told otherwise."""
+    return [{**one, "was": "sealed" if one["was"] == "released" else "released"} for one in effects]
+
+
+TABLE = (
+    Spoil("an object's bit flipped", "object", lambda p: [p[0][:-1] + bytes([p[0][-1] ^ 1])]),
+    Spoil("an object cut short", "object", lambda p: [p[0][:-1000]]),
+    Spoil("an object emptied", "object", lambda p: [b""]),
+    Spoil("another object put in its place", "object", lambda p: [p[1]]),
+    Spoil("an object lost", "object", lambda p: []),
+    Spoil("a line of the broker's journal edited", "journal", lambda p: [*_with(key=_flip)(p), *p[1:]]),
+    Spoil("a line of the broker's journal dropped", "journal", lambda p: p[1:]),
+    Spoil("two lines of the broker's journal exchanged", "journal", lambda p: [p[1], p[0], *p[2:]]),
+    Spoil("other terms in a patient's receipt", "receipt", _with(terms=lambda terms: terms + " "), "grant"),
+    Spoil("another consent in a patient's receipt", "receipt", _with(subject=_flip), "grant"),
+    Spoil("another person's signature in a patient's receipt", "receipt", _with(signature=_flip), "grant"),
+    Spoil("another broker's word in a patient's receipt", "receipt",
+          _with(witness=lambda witness: {**witness, "signature": _flip(witness["signature"])}), "grant"),
+    Spoil("what became of her uses, told otherwise", "receipt", _with(effects=_never_released), "stop"),
+    Spoil("fewer people in a run's receipt", "receipt", _with(granted=lambda granted: granted - 1), "run"),
+    Spoil("another output in a run's receipt", "receipt", _with(outputCommitment=_flip), "run"),
+    Spoil("other code in a run's receipt", "receipt", _with(codeHash=_flip), "run"),
+    Spoil("a receipt of another ledger", "receipt", _with(identity=_flip), "run"),
+    Spoil("a released result edited", "result", _with(result=lambda result: result + " ")),
+    Spoil("another salt beside a released result", "result", _with(salt=_flip)),
+)  # fmt: skip

@@ -1,0 +1,93 @@
+"""Every attack on the doors meets its own refusal and changes nothing; the same request put right goes through."""
+
+from __future__ import annotations
+
+import importlib
+import secrets
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from removals import GATE, Gate, module_without
+
+from api.client import Client
+from api.demo.attacks import DOORS, DoorAttack, Doors, answered
+from api.doors import LargeRequest
+from api.pages.visitor import own_origin
+from chain.wallets import Wallet
+from governance.sessions import CHALLENGE_SECONDS, open_challenge
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def doors(place, tmp_path_factory) -> Doors:
+    world = place.world
+    ada, bea = (place.patient(subject) for subject in place.people(2))
+    world.people["eve"] = Wallet.new()
+
+    def demote(ended: bool) -> Client:
+        end = world.ledger.now() + (0 if ended else 4000)
+        world.set_role(world.people["eve"].address, "auditor", end=end)
+        place.anybody().permits()  # the projection follows
+        return place.as_("eve")
+
+    def old_challenge() -> str:
+        return open_challenge(place.services.engine, int(time.time()) - CHALLENGE_SECONDS)[0]
+
+    permit = world.permit()
+    sealed = place.sealed_output(tmp_path_factory.mktemp("doors") / "key")
+    return Doors(place.url, place.as_, ada, bea, world.dataset, permit, sealed.run,
+                 lambda: world.request_run(permit, nonce=secrets.randbits(256)).hex(), old_challenge, demote)
+
+
+@pytest.mark.parametrize("attack", DOORS, ids=lambda attack: attack.name)
+def test_attack_is_refused_and_its_twin_accepted(place, doors: Doors, attack: DoorAttack) -> None:
+    slot = place.world.slot(doors.ada.subject)
+    answer = attack.action(doors, True)
+    assert answered(answer) == attack.expected, answer.text
+    assert 400 <= answer.status_code < 500
+    assert place.world.slot(doors.ada.subject) == slot
+    twin = attack.action(doors, False)
+    assert answered(twin) == "accepted", twin.text
+
+
+@pytest.mark.parametrize("gate", GATE, ids=lambda gate: gate.control)
+def test_without_the_control_the_attack_gets_through(doors: Doors, gate: Gate, monkeypatch) -> None:
+    loose = module_without(ROOT / gate.file, gate.edits)
+    for place_ in gate.places:
+        module, name = place_.split(":")
+        monkeypatch.setattr(importlib.import_module(module), name, getattr(loose, name))
+    for name in gate.attacks:
+        attack = next(one for one in DOORS if one.name == name)
+        assert answered(attack.action(doors, True)) == "accepted", name
+
+
+def test_without_the_check_of_origin_every_sites_forms_are_taken(doors: Doors, monkeypatch) -> None:
+    monkeypatch.setattr(own_origin, "__code__", (lambda request, services: None).__code__)
+    for name in ("a page's form sent from another site", "a page's form without an origin",
+                 "a page's form under another host's name", "a cookie alone ends somebody's session"):
+        attack = next(one for one in DOORS if one.name == name)
+        assert answered(attack.action(doors, True)) in ("accepted", "303"), name
+
+
+def test_without_a_limit_a_body_of_any_size_is_taken(doors: Doors, monkeypatch) -> None:
+    monkeypatch.setattr(LargeRequest, "limit", 1 << 30)
+    attack = next(one for one in DOORS if one.name == "a body that is larger than the door takes")
+    assert answered(attack.action(doors, True)) == "accepted"
+
+
+def test_an_attack_that_got_through_would_be_seen(doors: Doors) -> None:
+    """The table's judge: the honest request is no refusal, and one acceptance among refusals counts."""
+    from api.demo.attacks.doors import worst
+
+    good, bad = doors.get("/permits"), doors.get("/permits/x")
+    assert worst([bad, good, bad]) is good
+    assert answered(good) == "accepted"
+    assert answered(bad) != "accepted"
+
+
+def test_the_table_is_as_large_as_promised() -> None:
+    names = Counter(attack.name for attack in DOORS)
+    assert len(names) == len(DOORS) >= 25

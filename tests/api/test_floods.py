@@ -1,0 +1,251 @@
+"""Floods of forgeries: turned away after a while, while others are served as before and nothing grows."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+
+import httpx
+import pytest
+from sqlalchemy import func, select
+from structlog.testing import capture_logs
+
+from api.allowance import CLIENTS, REFILL, Allowance, client_of
+from api.client import Client, wire
+from api.demo.stage import random32
+from chain.wallets import Wallet
+from governance import precheck, sessions
+from governance.errors import NotSignedIn
+from governance.tables import challenges
+
+MOST = 500  # refusals at once, as set by default
+FLOOD = 1000
+JSON = {"Content-Type": "application/json"}
+
+
+@pytest.fixture
+def no_refill(monkeypatch) -> None:
+    """Nothing comes back, however slow this machine is."""
+    monkeypatch.setattr("api.allowance.REFILL", 1e-6)
+
+
+def rows(place, table) -> int:
+    with place.services.engine.connect() as connection:
+        return connection.execute(select(func.count()).select_from(table)).scalar_one()
+
+
+def forgeries(place, url: str) -> list[tuple[str, dict]]:
+    """One each of a sign-in, a consent and a withdrawal, signed by somebody else than they say."""
+    (subject,) = place.people()
+    mallory = Client(url, place.world.ledger.identity, Wallet.new(), subject)
+    signer = place.world.subjects[subject].signer.hex()
+    noor = place.world.people["noor"].address
+    grant = place.world.grant_message(subject)
+    ended = {"subject": subject, "dataset": place.world.dataset, "epoch": 0}
+    asked = {"audience": url, "account": noor, "subject": bytes(32), "nonce": random32(), "issuedAt": int(time.time())}
+    return [
+        ("/sign-in", {"account": noor, "subject": None, "nonce": asked["nonce"].hex(), "issuedAt": asked["issuedAt"],
+                      "signature": mallory.sign("SignIn", asked).hex()}),
+        ("/consents", {"items": [mallory.signed_grant(grant) | {"signer": signer}]}),
+        ("/consents/revocations", {"revoke": wire("Revoke", ended), "signer": signer,
+                                   "signature": mallory.sign("Revoke", ended).hex()}),
+    ]
+
+
+MALLORY = """
+import collections, httpx, json, sys
+url, count, made = json.load(sys.stdin)
+found = collections.Counter()
+with httpx.Client(base_url=url) as client:
+    for n in range(count):
+        path, body = made[n % len(made)]
+        if n % 6 == 0:  # every second sign-in comes with a real challenge
+            body = {**body, "nonce": client.post("/sign-in/challenge").json().get("nonce", body["nonce"])}
+        found[client.post(path, json=body).status_code] += 1
+print(json.dumps(found))
+"""
+
+
+def flood(place, url: str, count: int) -> subprocess.Popen[str]:
+    """A process of its own, as an attacker is; it prints how many got which answer."""
+    sends = subprocess.Popen([sys.executable, "-c", MALLORY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    json.dump([url, count, forgeries(place, url)], sends.stdin)
+    sends.stdin.close()
+    return sends
+
+
+def honest(place, url: str, seconds: float) -> list[float]:
+    """The seconds of an honest sign-in and a look at the register, from another address, one after the other."""
+    noor, times = Client(url, place.world.ledger.identity, place.world.people["noor"]), []
+    noor._http = httpx.Client(base_url=url, transport=httpx.HTTPTransport(local_address="127.0.0.2"))
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        began = time.perf_counter()
+        noor.sign_in()
+        noor.permits()
+        times.append(time.perf_counter() - began)
+        time.sleep(0.02)
+    return times
+
+
+def p95(times: list[float]) -> float:
+    return statistics.quantiles(times, n=20)[-1]
+
+
+def test_a_thousand_forgeries_are_refused_and_others_are_served(place, another_door) -> None:
+    url = another_door(allowance=MOST)
+    honest(place, url, 0.3)
+    alone = p95(honest(place, url, 1.0))
+    kept = rows(place, challenges)
+    sends, during = flood(place, url, FLOOD), []
+    block = place.world.ledger.block()["number"]
+    while sends.poll() is None:
+        during += honest(place, url, 0.3)
+    found = {int(status): count for status, count in json.loads(sends.stdout.read()).items()}
+    print(f"p95 {1000 * alone:.1f} ms alone, {1000 * p95(during):.1f} ms in the flood; {found}")
+    assert sum(found.values()) == FLOOD
+    assert not [status for status in found if status < 400 or status >= 500]
+    assert found[429] > FLOOD / 2
+    assert p95(during) < max(2 * alone, alone + 0.1)  # others may keep this machine busy
+    assert place.world.ledger.block()["number"] == block
+    assert rows(place, challenges) - kept < MOST
+
+
+def test_forged_and_stale_items_are_never_written(place) -> None:
+    """The contract would skip them, in a transaction that the relay pays for."""
+    made = forgeries(place, place.url)
+    block = place.world.ledger.block()["number"]
+    for path, body in made:
+        assert httpx.post(place.url + path, json=body).status_code in (401, 409)
+    (subject,) = place.people(1, agree=False)
+    item = place.patient(subject).signed_grant(place.world.grant_message(subject))
+    place.anybody().grant([item])
+    invitation = place.as_("rita").invite(subject, place.world.subjects[subject].signer)
+    old = place.patient(subject).accept(invitation)
+    forged = place.as_("noor").invite(random32(), Wallet.new().signer) | {"signerSignature": old["signerSignature"]}
+    block = place.world.ledger.block()["number"]
+    for path, again, reason in (("/consents", item, "VersionStale"), ("/enrolments", old, "AlreadyEnrolled"),
+                                ("/enrolments", forged, "NotARegistrar")):
+        answer = httpx.post(place.url + path, json={"items": [again, again]})
+        assert (answer.status_code, answer.json()["reason"]) == (409, reason)
+    assert place.world.ledger.block()["number"] == block
+
+
+def test_without_the_look_before_every_forgery_would_be_written(place, monkeypatch) -> None:
+    made = dict(forgeries(place, place.url))
+    monkeypatch.setattr(precheck, "refuse_all_skipped", lambda _: None)
+    block = place.world.ledger.block()["number"]
+    assert httpx.post(f"{place.url}/consents", json=made["/consents"]).status_code == 409
+    assert place.world.ledger.block()["number"] != block
+
+
+def test_a_withdrawal_is_taken_from_whoever_has_nothing_left(place, another_door, no_refill) -> None:
+    url = another_door(allowance=3)
+    (subject,) = place.people()
+    made = dict(forgeries(place, url))
+    refused = [httpx.post(f"{url}/consents", json=made["/consents"]) for _ in range(3)]
+    assert [answer.status_code for answer in refused] == [409, 429, 429]
+    assert int(refused[-1].headers["Retry-After"]) >= 1
+    assert refused[-1].headers["content-type"] == "application/problem+json"
+    assert httpx.post(f"{url}/sign-in/challenge").status_code == 429
+    assert httpx.get(f"{url}/permits").status_code == 200
+    ada = Client(url, place.world.ledger.identity, place.world.subjects[subject], subject)
+    assert ada.revoke(place.world.dataset, 0)["acted"]
+    again = {"revoke": {"subject": subject.hex(), "dataset": place.world.dataset.hex(), "epoch": 0},
+             "signer": ada.wallet.signer.hex(), "signature": ada.sign(
+                 "Revoke", {"subject": subject, "dataset": place.world.dataset, "epoch": 0}).hex()}
+    assert httpx.post(f"{url}/consents/revocations", json=again).status_code == 429
+    assert httpx.post(f"{url}/consents/revocations", json=made["/consents/revocations"]).status_code == 409
+
+
+def test_without_the_limit_nobody_is_turned_away(place, another_door, monkeypatch) -> None:
+    monkeypatch.setattr(Allowance, "left", lambda *_: 1.0)
+    url = another_door(allowance=1)
+    assert [httpx.post(f"{url}/permits", content=b"{", headers=JSON).status_code for _ in range(5)] == [400] * 5
+
+
+def test_an_old_withdrawal_sent_again_costs(place, another_door, no_refill) -> None:
+    """Anybody can read it on the ledger and send it; each time a transaction says that it is old."""
+    url = another_door(allowance=12)
+    (subject,) = place.people()
+    ada = Client(url, place.world.ledger.identity, place.world.subjects[subject], subject)
+    assert ada.revoke(place.world.dataset, 0)["acted"]
+    message = {"subject": subject, "dataset": place.world.dataset, "epoch": 0}
+    body = {"revoke": wire("Revoke", message), "signer": ada.wallet.signer.hex(),
+            "signature": ada.sign("Revoke", message).hex()}
+    found = [httpx.post(f"{url}/consents/revocations", json=body).status_code for _ in range(4)]
+    assert found == [200, 200, 200, 429]
+
+
+def test_behind_a_named_proxy_each_client_has_an_allowance(place, another_door, no_refill) -> None:
+    url = another_door(allowance=2, proxies="127.0.0.1")
+
+    def ask(forwarded: str) -> int:
+        return httpx.post(f"{url}/permits", content=b"{", headers=JSON | {"X-Forwarded-For": forwarded}).status_code
+
+    assert [ask("203.0.113.7") for _ in range(3)] == [400, 400, 429]
+    assert ask("203.0.113.8") == 400
+    assert ask("203.0.113.9, 203.0.113.7") == 429  # what the client wrote itself stands before the proxy's word
+    assert ask("198.51.100.1, 203.0.113.7") == 429
+
+
+def test_without_a_named_proxy_its_word_is_not_taken_and_the_log_says_so(place, another_door, no_refill) -> None:
+    url = another_door(allowance=2)
+    with capture_logs() as logs:
+        found = [httpx.post(f"{url}/permits", content=b"{", headers=JSON | {"X-Forwarded-For": f"203.0.113.{n}"})
+                 for n in range(4)]
+    assert [answer.status_code for answer in found] == [400, 400, 429, 429]
+    assert len([entry for entry in logs if "VOLENS_PROXIES" in entry["event"]]) == 1
+
+
+def test_tokens_come_back_and_clients_are_bounded() -> None:
+    now = [100.0]
+    allowance = Allowance(10, lambda: now[0])
+    allowance.charge("a", 12)
+    assert allowance.left("a") < 1
+    now[0] += 4 / REFILL
+    assert allowance.left("a") == pytest.approx(2)
+    now[0] += 3600
+    assert allowance.left("a") == 10
+    allowance.charge("a", -5)
+    assert allowance.left("a") == 10
+    for n in range(2 * CLIENTS):
+        allowance.charge(str(n), 1)
+    assert len(allowance) == CLIENTS
+    assert allowance.left(str(2 * CLIENTS - 1)) == 9
+
+
+@pytest.mark.parametrize(("host", "client"), [
+    ("192.0.2.1", "192.0.2.1"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("testclient", "testclient"),
+])
+def test_a_client_is_an_address_or_a_house(host: str, client: str) -> None:
+    assert client_of({"type": "http", "client": (host, 1)}) == client
+    assert client_of({"type": "http", "client": None}) == ""
+
+
+def test_challenges_and_sessions_are_bounded(place, monkeypatch) -> None:
+    services, now = place.services, int(time.time())
+    monkeypatch.setattr(sessions, "MOST_CHALLENGES", 20)
+    monkeypatch.setattr(sessions, "MOST_SESSIONS", 3)
+    newest = [sessions.open_challenge(services.engine, now + n)[0] for n in range(30)][-1]
+    assert rows(place, challenges) == 20
+    sessions._use_challenge(services.engine, newest, now)
+    place.world.people["mo"] = Wallet.new()
+    place.world.set_role(place.world.people["mo"].address, "auditor")
+    mo, tokens = place.as_("mo"), []
+    for n in range(5):
+        monkeypatch.setattr(services, "clock", lambda n=n: now + n)
+        mo.sign_in()
+        tokens.append(mo._token)
+    fold = services.projection.fold
+    for token in tokens[:2]:
+        with pytest.raises(NotSignedIn):
+            sessions.caller_of(services.engine, fold, token, now)
+    assert sessions.caller_of(services.engine, fold, tokens[2], now).role == 8
+    monkeypatch.setattr(sessions, "_sweep", lambda *_: None)
+    assert sessions.open_challenge(services.engine, now)
+    assert sessions.open_challenge(services.engine, now)
+    assert rows(place, challenges) > 20
