@@ -1,11 +1,9 @@
 """The web process: routes, headers and documentation put together over one set of services.
 
-`python -m api.app` serves on the configured host and port; the request log is off, since paths hold ids.
 """
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 from fastapi import FastAPI
@@ -16,15 +14,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.allowance import Allowance, Limits
-from api.errors import DoorError
 from api.metrics import Watch
 from api.pages.site import Front, create_pages
 from api.problems import Problem, answer_problem, declared
 from api.routes import committee, people, runs, trail
-from api.services import Services, open_services
-from api.settings import Settings
-from chain.errors import ChainError
-from governance.errors import GovernanceError
+from api.services import Services
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -86,27 +80,3 @@ def _document(app: FastAPI) -> dict[str, Any]:
         schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
         app.openapi_schema = document
     return app.openapi_schema
-
-
-def main() -> int:
-    """Serve until stopped; one sentence and a hint when a part is missing."""
-    import uvicorn
-
-    settings = Settings()
-    try:
-        services = open_services(settings)
-    except (DoorError, ChainError, GovernanceError) as error:
-        print(f"api: {error}\n{error.hint}", file=sys.stderr)
-        return 1
-    uvicorn.run(create_app(services), host=settings.api_host, port=settings.api_port, access_log=False,
-                log_level="warning", server_header=False, **proxy_options(settings))
-    return 0
-
-
-def proxy_options(settings: Settings) -> dict[str, Any]:
-    """For the server: whose word for the caller's address it takes. Nobody's, unless the settings name a proxy."""
-    return {"proxy_headers": bool(settings.proxies), "forwarded_allow_ips": settings.proxies}
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,14 +1,15 @@
-"""The birth of a played deployment: keys, contracts, roles, and the identity that everything else pins.
+"""The birth of a deployment: keys, contracts, roles, and the identity that everything else pins.
 
 Order: keys for the founders and the broker → deploy → a quorum signs the roles → a quorum and the broker sign the
-identity → the others start. Every key lies in a file here, so this is for one machine: people and roles are played.
-A real deployment collects the same signatures from several people.
+identity → the others start. `give_birth` plays all of it with every key in a file here; api/founding.py takes the same
+steps with the signatures of several people on several machines.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from chain.signatures import domain_of
 from chain.transactor import Outbox
 from chain.wallets import Wallet, load, save
 from governance.broker.custody import create, endorse
+from governance.keys import replace_private
 from governance.verify import identity_id
 
 FOREVER = 2**40 - 1
@@ -33,37 +35,82 @@ STAFF = {
     "vera": ("auditor", 8),
     "worker": ("worker", 10),
 }
+ROLES = {
+    "committee": 1, "custodian": 2, "registrar": 3, "analyst": 4, "checker": 5, "clinician": 6, "protection": 7,
+    "auditor": 8, "broker": 9, "worker": 10,
+}  # fmt: skip
 BROKER_ROLE = 9
+RELAY = "relay"
 
 
 def give_birth(home: Path, chain_url: str, outbox: Outbox) -> dict[str, Any]:
     """Deploy for a played cast and write identity.json; returns the identity. Keys that exist are kept."""
-    keys = {name: _key(home, name) for name in [*FOUNDERS, *STAFF, "relay"]}
+    keys = {name: key_of(home, name) for name in [*FOUNDERS, *STAFF]}
     broker = create(home / "broker")
-    founders = [keys[name].address for name in FOUNDERS]
-    identity = deploy(chain_url, keys["relay"], outbox, founders, QUORUM, secrets.token_bytes(32), FLOOR)
-    ledger = Ledger.connect(chain_url, identity, keys["relay"], outbox)
+    quorum = [keys[name] for name in FOUNDERS][:QUORUM]
+    identity = deploy_contracts(home, chain_url, outbox, [keys[name].address for name in FOUNDERS], QUORUM, FLOOR)
+    ledger = connect(home, chain_url, outbox, identity)
     for account, role in [(keys[name].address, role) for name, (_, role) in STAFF.items()] + [(broker, BROKER_ROLE)]:
-        set_role(ledger, [keys[name] for name in FOUNDERS][:QUORUM], account, role)
-    identity["signatures"] = sign_identity(identity, [keys[name] for name in FOUNDERS][:QUORUM])
-    identity["signatures"][broker] = endorse(home / "broker", identity).hex()
-    home.joinpath("identity.json").write_text(json.dumps(identity, indent=1) + "\n", encoding="utf-8")
+        change = role_change(account, role, ledger.now() + 600)
+        relay_role(ledger, change, {one.address: one.sign(ledger.domain, "RoleChange", change) for one in quorum})
+    finish(home, identity, sign_identity(identity, quorum) | {broker: endorse(home / "broker", identity).hex()})
     return identity
 
 
-def set_role(ledger: Ledger, members: list[Wallet], account: str, role: int, end: int = FOREVER) -> None:
-    """Set a role under the given members' signatures, from now on."""
-    change = {
+def deploy_contracts(
+    home: Path, chain_url: str, outbox: Outbox, founders: Sequence[str], quorum: int, floor: int
+) -> dict[str, Any]:
+    """Put new contracts on the ledger with this home's relay key; returns the unsigned identity."""
+    return deploy(chain_url, key_of(home, RELAY), outbox, founders, quorum, secrets.token_bytes(32), floor)
+
+
+def connect(home: Path, chain_url: str, outbox: Outbox, identity: Mapping[str, Any]) -> Ledger:
+    """The new ledger through this home's relay key. Raises IdentityMismatch, LedgerDown."""
+    return Ledger.connect(chain_url, identity, key_of(home, RELAY), outbox)
+
+
+def role_change(account: str, role: int, deadline: int) -> dict[str, Any]:
+    """The message that a quorum signs to give a role, from now on and without an end; `deadline` in seconds."""
+    return {
         "account": account,
         "role": role,
         "start": 0,
-        "end": end,
+        "end": FOREVER,
         "nonce": secrets.randbits(256),
-        "deadline": ledger.now() + 600,
+        "deadline": deadline,
     }
-    signers = sorted(members, key=lambda wallet: int(wallet.address, 16))
-    signatures = [wallet.sign(ledger.domain, "RoleChange", change) for wallet in signers]
-    ledger.relay("PermitRegistry", "setRole", message_tuple("RoleChange", change), signatures)
+
+
+def relay_role(ledger: Ledger, change: Mapping[str, Any], signatures: Mapping[str, bytes]) -> None:
+    """Set a role under a quorum's signatures, by address. Raises Refused."""
+    ordered = [signatures[who] for who in sorted(signatures, key=lambda address: int(address, 16))]
+    ledger.relay("PermitRegistry", "setRole", message_tuple("RoleChange", change), ordered)
+
+
+def finish(home: Path, identity: dict[str, Any], signatures: Mapping[str, str]) -> None:
+    """Write identity.json, whole or not at all, with the signatures by address; every part starts only with it."""
+    identity["signatures"] = dict(signatures)
+    replace_private(home / "identity.json", (json.dumps(identity, indent=1) + "\n").encode())
+
+
+def is_played(home: Path) -> bool:
+    """Whether a quorum's keys lie in this home: then one person could sign for the committee."""
+    identity = read_identity(home)
+    return identity is not None and len(founders_here(home, identity)) >= int(identity["quorum"])
+
+
+def founders_here(home: Path, identity: Mapping[str, Any]) -> list[str]:
+    """The founders whose key files lie in this home, by the names of the files; no key is opened."""
+    founders = {who.lower() for who in identity["founders"]}
+    found = []
+    for path in sorted((home / "keys").glob("*.json")):
+        try:
+            address = json.loads(path.read_text(encoding="utf-8")).get("address")
+        except (OSError, ValueError, AttributeError):
+            continue
+        if str(address).lower() in founders:
+            found.append(path.stem)
+    return found
 
 
 def sign_identity(identity: dict[str, Any], members: list[Wallet]) -> dict[str, str]:
@@ -86,7 +133,8 @@ def read_identity(home: Path) -> dict[str, Any] | None:
     return found
 
 
-def _key(home: Path, name: str) -> Wallet:
+def key_of(home: Path, name: str) -> Wallet:
+    """The plain key of that name in this home, made if there is none. Raises ChainError for a locked one."""
     path = home / "keys" / f"{name}.json"
     if not path.exists():
         save(Wallet.new(), path)

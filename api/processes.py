@@ -15,15 +15,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO, cast
 
 import httpx
+import structlog
 
-from api.birth import give_birth, read_identity
+from api import logs
+from api.birth import give_birth, is_played, read_identity
 from api.errors import NotServing
 from api.settings import Settings
 from chain.devchain import DevChain
@@ -33,7 +34,8 @@ from governance.tables import TableOutbox, open_database
 from governance.vault import Bucket
 
 START_SECONDS = 30.0
-Say = Callable[[str], None]
+STOP_SECONDS = 8.0  # that the API and the worker have to end by themselves
+log = structlog.get_logger()
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class Parts:
     urls: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     launched: dict[str, float] = field(default_factory=dict)
+    serving: bool = False  # everything answered
 
     @classmethod
     def start(cls, settings: Settings, worker: bool = True) -> Parts:
@@ -56,23 +59,31 @@ class Parts:
         Raises NotServing, ChainError, GovernanceError; whatever was started is stopped then. Call from a thread that
         lives as long as the parts should.
         """
-        os.umask(0o077)  # whose data was used when is nobody else's business on this machine
         parts = cls(settings.home.resolve(), settings)
-        parts.home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            parts.start_chain()
-            parts.start_bucket()
-            _give_birth(parts)
-            parts.launch_broker()
-            parts.launch_api()
-            if worker:
-                parts.launch_worker()
-            for name in ("broker", "api", "worker") if worker else ("broker", "api"):
-                parts.await_part(name)
-        except BaseException:
-            parts.stop()
-            raise
+        parts.start_all(worker)
         return parts
+
+    def start_all(self, worker: bool = True) -> None:
+        """As `start` does."""
+        self.make_home()
+        try:
+            self.start_chain()
+            self.start_bucket()
+            _give_birth(self)
+            self.launch_broker()
+            self.launch_api()
+            if worker:
+                self.launch_worker()
+            for name in ("broker", "api", "worker") if worker else ("broker", "api"):
+                self.await_part(name)
+            self.serving = True
+        except BaseException:
+            self.stop()
+            raise
+
+    def make_home(self) -> None:
+        os.umask(0o077)  # whose data was used when is nobody else's business on this machine
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def start_chain(self) -> None:
         relaxed = self.settings.relax == "isolation"
@@ -97,7 +108,9 @@ class Parts:
     def launch_api(self) -> None:
         port = self.settings.api_port or self._port("api")
         self._know("api", f"http://{self.settings.api_host}:{port}", 0.0)
-        self._launch("api.app", "api", VOLENS_API_PORT=str(port))
+        figures = self.settings.metrics_port or self._port("metrics")
+        self._know("metrics", f"http://{self.settings.metrics_host}:{figures}", 0.0)
+        self._launch("api.serving", "api", VOLENS_API_PORT=str(port), VOLENS_METRICS_PORT=str(figures))
 
     def launch_worker(self) -> None:
         self._launch("api.worker", "worker")
@@ -125,9 +138,24 @@ class Parts:
             _end(self.processes.pop(name))
 
     def stop(self) -> None:
-        """Stop all of them in reverse order; the home keeps everything."""
-        for name in ("worker", "api", "broker", "bucket", "chain"):
+        """Stop all of them in reverse order; the home keeps everything.
+
+        API and worker end at the same time, since each may have something to finish.
+        """
+        finishing = [self.processes.pop(name) for name in ("worker", "api") if name in self.processes]
+        for process in finishing:
+            process.terminate()
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in finishing:
+            _await_end(process, deadline)
+        for name in ("broker", "bucket", "chain"):
             self.stop_part(name)
+
+    def kill(self) -> None:
+        """End all of them at once, as a power failure would; the next start finds everything."""
+        running = [*self.processes.values(), *(part.process for part in (self.bucket, self.chain) if part is not None)]
+        for process in running:
+            process.kill()
 
     def broken(self) -> str | None:
         """The name of a part that ended on its own, if one did."""
@@ -154,7 +182,7 @@ class Parts:
 
     def _know(self, name: str, url: str, seconds: float) -> None:
         self.urls[name], self.seconds[name] = url, seconds
-        known = {part: where for part, where in self.urls.items() if part != "worker"}
+        known = _read_urls(self.home) | self.urls  # of parts that are not started yet: the port they will have again
         temporary = self.home / ".run.json"
         temporary.write_text(json.dumps(known), encoding="utf-8")
         temporary.replace(self.home / "run.json")
@@ -185,29 +213,40 @@ def serve(demo: bool = False) -> int:
     Raises NotServing, also when there is no such home.
     """
     settings = _demo_settings(Settings()) if demo else Settings()
-    stop = threading.Event()
+    logs.configure("serve", settings.log)
+    stop, parts = threading.Event(), Parts(settings.home.resolve(), settings)
 
     def end(_number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            parts.kill()
+            os._exit(1)
         stop.set()
+        if not parts.serving:
+            raise SystemExit(0)  # what was started so far is stopped
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    parts = Parts.start(settings)
+    parts.start_all()
     try:
-        for name in ("chain", "bucket", "broker", "api"):
-            print(f"{name:<7} {parts.urls[name]}   {parts.seconds[name]:.1f} s", flush=True)
-        print(
-            f"worker  ready   {parts.seconds['worker']:.1f} s\nEverybody's key lies in this home: people are played.\n"
-            f"Open {parts.urls['api']} in a browser.",
-            flush=True,
-        )
+        _say_where(parts)
         while not stop.wait(0.5):
             ended = parts.broken()
             if ended is not None:
                 raise NotServing(f"the {ended} ended", f"read logs/{ended}.log in the home folder, then start again")
+        log.info("stopping")
     finally:
         parts.stop()
+        log.info("stopped")
     return 0
+
+
+def _say_where(parts: Parts) -> None:
+    for name in ("chain", "bucket", "broker", "api"):
+        print(f"{name:<7} {parts.urls[name]}   {parts.seconds[name]:.1f} s", flush=True)
+    print(f"worker  ready   {parts.seconds['worker']:.1f} s\nmetrics {parts.urls['metrics']}/metrics", flush=True)
+    if is_played(parts.home):
+        print("Everybody's key lies in this home: people are played.", flush=True)
+    print(f"Open {parts.urls['api']} in a browser.", flush=True)
 
 
 def _demo_settings(settings: Settings) -> Settings:
@@ -221,6 +260,8 @@ def _demo_settings(settings: Settings) -> Settings:
 
 def _give_birth(parts: Parts) -> None:
     if read_identity(parts.home) is None:
+        if parts.settings.birth_folder.exists():  # a played committee would take the place of the one that was named
+            raise NotServing("the birth of this deployment is not finished", "go on with it: volens init")
         engine = open_database(f"sqlite:///{parts.home / 'volens.db'}")
         give_birth(parts.home, parts.urls["chain"], TableOutbox(engine))
         engine.dispose()
@@ -247,8 +288,13 @@ def _await_health(process: subprocess.Popen[bytes], url: str, deadline: float) -
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
+    _await_end(process, time.monotonic() + STOP_SECONDS)
+
+
+def _await_end(process: subprocess.Popen[bytes], deadline: float) -> None:
+    """Wait until then, and kill it if it has not ended."""
     try:
-        process.wait(timeout=10)
+        process.wait(timeout=max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

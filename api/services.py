@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 
 from api.errors import NotServing
+from api.metrics import Metrics
 from api.settings import Settings
 from chain.events import Head, Receipt
 from chain.ledger import Ledger
@@ -41,6 +42,7 @@ class Services:
     broker: BrokerClient
     audience: str  # the URL that a sign-in must name
     health: Health
+    metrics: Metrics = field(default_factory=Metrics)
     clock: Callable[[], int] = lambda: int(time.time())
 
     @property
@@ -78,12 +80,17 @@ def open_services(settings: Settings) -> Services:
     projection = Projection(engine, ledger, bucket)
     projection.sync()
     broker = BrokerClient(broker_url, ledger.domain, identity_id(identity))
-    health = Health(settings, {
+    return Services(settings, identity, ledger, engine, projection, bucket, broker,
+                    settings.address("api"), Health(settings, probes_of(settings)))
+
+
+def probes_of(settings: Settings) -> dict[str, Callable[[], httpx.Response]]:
+    """The questions by which parts show that they live. Raises NotServing when nobody knows where one runs."""
+    chain_url, bucket_url, broker_url = (settings.address(part) for part in ("chain", "bucket", "broker"))
+    return {
         "ledger": lambda: httpx.post(chain_url, json=_HEAD_QUESTION, timeout=_PROBE_SECONDS),
         "bucket": lambda: httpx.get(f"{bucket_url}/storage/v1/b?project=volens", timeout=_PROBE_SECONDS),
-        "broker": lambda: httpx.get(f"{broker_url}/health", timeout=_PROBE_SECONDS)})
-    return Services(settings, identity, ledger, engine, projection, bucket, broker,
-                    settings.address("api"), health)
+        "broker": lambda: httpx.get(f"{broker_url}/health", timeout=_PROBE_SECONDS)}
 
 
 def read_identity(settings: Settings) -> Mapping[str, Any]:

@@ -32,12 +32,17 @@ class Settings(BaseSettings):
     api: str = ""  # where clients find the API
     api_host: str = "127.0.0.1"
     api_port: int = 0
+    allowance: int = 500  # refused requests that one address may send at once; five a second come back
+    proxies: str = ""  # addresses of the proxies before the API, by commas: their word for who calls is believed
     database_url: str = ""
     relax: Literal["", "isolation"] = ""
     demo: bool = False  # the pages offer the demo's played people; only for a home that the demo made
     chromium: str = ""  # the browser of the tests; found by name when it is not set
     pictures: str = ""  # the folder where the tests leave pictures of the pages; none are taken without it
     device: Literal["auto", "cpu", "cuda"] = "auto"  # where models are computed; auto takes a GPU if there is one
+    log: Literal["debug", "info", "warning", "error"] = "info"  # the least that the services' logs tell
+    metrics_host: str = "127.0.0.1"  # who may read the API's figures: this machine, unless another address is named
+    metrics_port: int = 0  # 0: none, and a free one under `volens serve`
 
     @property
     def database(self) -> str:
@@ -50,6 +55,11 @@ class Settings(BaseSettings):
     @property
     def run_file(self) -> Path:
         return self.home / "run.json"
+
+    @property
+    def birth_folder(self) -> Path:
+        """What the people of a new deployment are to sign, and what came back."""
+        return self.home / "birth"
 
     @property
     def worker_beat(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from api import logs
 from api.attempt import Attempt, RunFailed
 from api.childprocess import AttemptEnded, ForkServer
 from api.services import read_identity
@@ -29,6 +31,8 @@ from governance.vault import Bucket
 from governance.verify import identity_id
 
 HOLD = 60  # seconds a claim lasts without a sign of life
+FINISH = 2.0  # seconds that an attempt has to end by itself once the worker is told to stop
+BOUND = 7.0  # seconds after which the worker ends whatever it waits for; a restart finds everything as after a kill
 log = structlog.get_logger()
 
 
@@ -106,14 +110,49 @@ class Worker:
             hold_on(self.engine, held, self.clock() + HOLD)
 
 
+def stop_on_signals(stop: threading.Event, children: ForkServer) -> Callable[[], None]:
+    """SIGTERM and Ctrl-C: no further run; the running attempt ends by itself or with its child. Twice: at once.
+
+    An attempt near its end is let finish; after FINISH seconds its child is killed, which ends the attempt as any other
+    death of a child does; the run goes on with its next attempt when a worker is back. What is returned ends the last
+    child; the caller MUST call it when no attempt runs any more.
+    """
+    idle = threading.Event()
+
+    def end_children() -> None:
+        log.info("stopping")
+        until = time.monotonic() + BOUND
+        if idle.wait(FINISH):
+            return
+        while time.monotonic() < until:
+            children.end()  # again and again: the attempt may start one yet
+            if idle.wait(0.25):
+                return
+        os._exit(0)
+
+    ender = threading.Thread(target=end_children, daemon=True)
+
+    def end(*_: object) -> None:
+        if stop.is_set():
+            os._exit(1)  # the children die with this process
+        stop.set()
+        ender.start()
+
+    def rest() -> None:
+        idle.set()
+        if ender.ident is not None:
+            ender.join()
+        children.end()
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, end)
+    return rest
+
+
 def main() -> int:
     """Work until SIGTERM; prints `ready <address>` once every part was reached."""
-    structlog.configure(
-        processors=[structlog.processors.TimeStamper(fmt="iso"), structlog.processors.add_log_level,
-                    structlog.processors.JSONRenderer()],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )  # fmt: skip
     settings = Settings()
+    logs.configure("worker", settings.log)
     children = ForkServer(isolated=settings.relax != "isolation")
     identity = read_identity(settings)
     wallet, _ = load(settings.key_file("worker"))
@@ -128,12 +167,14 @@ def main() -> int:
     worker = Worker(wallet, ledger, engine, projection, bucket, broker, beat=settings.worker_beat.touch,
                     children=children, device=settings.device)  # fmt: skip
     stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    rest = stop_on_signals(stop, children)
     settings.worker_beat.touch()
     print(f"ready {wallet.address}", flush=True)
     children.warm()  # loads beside the first waiting, not before it
     worker.work(stop)
+    rest()
+    settings.worker_beat.unlink(missing_ok=True)  # nobody takes it for alive now
+    log.info("stopped")
     return 0
 
 

@@ -92,7 +92,8 @@ def _await_ready(process: subprocess.Popen[bytes], folder: Path, timeout: float)
     if word == "ready":
         return url
     process.wait()
-    sentence, _, hint = (folder / _LOG).read_text(errors="replace").strip().partition("\n")
+    lines = (folder / _LOG).read_text(errors="replace").strip().splitlines()
+    sentence, _, hint = "\n".join(line for line in lines if not line.startswith("{")).partition("\n")  # not log lines
     raise DevChainNotStarted(sentence or "the chain did not start", hint or _READ_LOG)
 
 

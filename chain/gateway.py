@@ -22,7 +22,7 @@ from pathlib import Path
 
 from chain.errors import ChainError
 from chain.node import Node, NodeGone, NodeRefused, Wire, find_anvil
-from chain.writer import SERVER_ERROR, SNAPSHOT_SECONDS, Writer, open_chain
+from chain.writer import SERVER_ERROR, SNAPSHOT_SECONDS, Writer, open_chain, tell
 
 READS = frozenset({
     "eth_chainId", "eth_blockNumber", "eth_getBlockByNumber", "eth_getBlockByHash",
@@ -232,7 +232,12 @@ def serve(node: Node, writer: Writer, port: int) -> int:
         node.process.wait()
         server.shutdown()
 
+    asked = threading.Event()
+
     def stop(*_: object) -> None:
+        if asked.is_set():      # asked twice: at once; the journal is complete at every moment
+            os._exit(1)
+        asked.set()
         threading.Thread(target=server.shutdown).start()     # it waits for serve_forever, in this thread
 
     signal.signal(signal.SIGTERM, stop)
@@ -244,8 +249,14 @@ def serve(node: Node, writer: Writer, port: int) -> int:
     server.server_close()
     writer.close()
     if ended:
-        print("the chain node has stopped\nstart the ledger again; its journal is complete", file=sys.stderr)
+        tell("ended", "the chain node has stopped; start the ledger again, its journal is complete")
     return 1 if ended else 0
+
+
+def leave_foreground() -> None:
+    """Where another program started us, its terminal's Ctrl-C is for it: it ends us last, and anvil after that."""
+    if (sys.stdin is None or not sys.stdin.isatty()) and os.getpgrp() != os.getpid():
+        os.setpgid(0, 0)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -260,6 +271,7 @@ def main(arguments: list[str] | None = None) -> int:
                         help="time spent on blocks until the state is saved again")
     chosen = parser.parse_args(arguments)
     os.umask(0o077)
+    leave_foreground()
     try:
         anvil = find_anvil(chosen.anvil, Path.cwd())
         node, writer = open_chain(chosen.folder, anvil, chosen.genesis_time, not chosen.relax_isolation, _now,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
@@ -19,6 +21,7 @@ from chain.snapshots import Snapshots
 SNAPSHOT_SECONDS = 1.0  # of mining between two snapshots, about what a restart then takes
 DUMP_SHARE = 10         # ... and at least so many times what the last snapshot took
 STILL_SECONDS = 5.0     # more than any block takes
+CLOSE_SECONDS = 5.0     # a write in progress may take at the end
 IDLE_SECONDS = 10       # a head older than this is renewed by an empty block: leases run on block time
 SERVER_ERROR = -32000   # JSON-RPC's code for what the server itself refuses
 
@@ -114,8 +117,11 @@ class Writer:
                     self._settle(self.head.hash)
 
     def close(self) -> None:
-        """Waits for the write in progress, then closes the journal for good."""
-        self._lock.acquire()
+        """Waits for the write in progress, CLOSE_SECONDS at most, then closes the journal for good.
+
+        A write that takes longer is journaled already: the next start finishes it.
+        """
+        self._lock.acquire(timeout=CLOSE_SECONDS)
         self._journal.close()
         self._wire.close()
 
@@ -173,7 +179,7 @@ class Writer:
                 self._mining, self._dumping = 0.0, time.monotonic() - began
             self._snapshots.save(writes, dump)
         except (ChainError, OSError) as error:
-            print(f"no snapshot: {error}", file=sys.stderr, flush=True)
+            tell("no snapshot", str(error))
         finally:
             self._saving.release()
 
@@ -208,6 +214,13 @@ class Writer:
             "use the same anvil as before, restore the folder, or start a new ledger in an empty one")
 
 
+def tell(event: str, fact: str) -> None:
+    """One line of the log, in the form of the other parts' logs; ours are the only texts in it."""
+    at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    line = {"part": "gateway", "event": event, "fact": fact, "level": "warning", "timestamp": at}
+    print(json.dumps(line), file=sys.stderr, flush=True)
+
+
 def open_chain(folder: Path, anvil: str, genesis_time: int | None, isolated: bool, clock: Callable[[], int],
                snapshot_seconds: float = SNAPSHOT_SECONDS) -> tuple[Node, Writer]:
     """Starts anvil on `folder` (made 0700) and replays its journal. Raises ChainError."""
@@ -238,7 +251,7 @@ def open_chain(folder: Path, anvil: str, genesis_time: int | None, isolated: boo
             try:
                 return start(found.path, found.writes)
             except ChainError as error:
-                print(f"{found.path.name} is not used: {error}", file=sys.stderr, flush=True)
+                tell(f"{found.path.name} is not used", str(error))
         return start(None, 0)
     except ChainError:
         journal.close()

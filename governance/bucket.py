@@ -43,7 +43,8 @@ class BucketProcess:
                 "-public-host", f"127.0.0.1:{port}", "-log-level", "info"]
         log = folder / "requests.log"
         with log.open("ab") as file:
-            process = subprocess.Popen(tether(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+            process = subprocess.Popen(  # not in the terminal's group: Ctrl-C must not end the bucket before its users
+                tether(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
         started = cls(url, folder, log, process)
         if not _await_answer(process, port):
             started.stop()

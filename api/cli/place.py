@@ -8,9 +8,7 @@ import typer
 
 from api.cli import desk
 from api.cli.desk import AsJson
-from api.errors import NotServing, UsageError, VerificationFailed
-
-_NEED = ("ledger", "bucket", "broker")
+from api.errors import UsageError, VerificationFailed
 
 
 def serve(

@@ -8,6 +8,8 @@ from typing import Any
 import typer
 
 from api.cli import checks, own, place, projects
+from api.cli.doctor import doctor
+from api.cli.init import init
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
@@ -22,8 +24,9 @@ for name, commands in {
     "trail": checks.trail,
 }.items():
     app.add_typer(commands, name=name, no_args_is_help=True)
+app.add_typer(init, name="init")
 _SINGLE: dict[str, Callable[..., Any]] = {
-    "verify": checks.verify, "rebuild": place.rebuild, "doctor": place.doctor, "serve": place.serve,
+    "verify": checks.verify, "rebuild": place.rebuild, "doctor": doctor, "serve": place.serve,
     "worker": place.worker, "demo": place.demo,
 }
 for name, command in _SINGLE.items():

@@ -16,12 +16,13 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from api.app import create_app, proxy_options
+from api.app import create_app
 from api.birth import sign_identity
 from api.client import Client
 from api.demo.stage import CAST, World, random32
 from api.results import keep_pair
 from api.services import Services, open_services
+from api.serving import proxy_options
 from api.settings import Settings
 from chain.devchain import DevChain
 from chain.tether import tether

@@ -11,7 +11,8 @@ import pytest
 
 HEAVY = ("torch", "sklearn", "urllib3", "eth_abi", "fastapi", "sqlalchemy", "eth_account", "pydantic", "httpx", "numpy",
          "cryptography")
-GROUPS = ("keys", "enrol", "consent", "access", "dataset", "permit", "run", "review", "result", "trail")
+GROUPS = ("keys", "enrol", "consent", "access", "dataset", "permit", "run", "review", "result", "trail",
+          "init")
 
 
 @pytest.mark.alone
@@ -52,6 +53,7 @@ def test_every_command_of_the_protocol_is_there(volens) -> None:
     found = {name: set(getattr(command, "commands", {})) for name, command in root.commands.items()}  # type: ignore[attr-defined]
     assert found == {
         "keys": {"new", "show"}, "demo": set(), "serve": set(), "worker": set(), "doctor": set(),
+        "init": {"sign"},
         "enrol": {"invite", "submit"}, "consent": {"grant", "show", "revoke", "withdrawals"},
         "dataset": {"register", "ingest", "list"}, "permit": {"request", "vote", "show"},
         "run": {"request", "rehearse", "show", "watch", "cancel"}, "review": {"list", "open", "approve", "reject"},

@@ -1,0 +1,138 @@
+"""Set up a real deployment: several people, each with her key on her own machine; files go back and forth."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli import desk
+from api.cli.desk import AsJson
+from api.errors import NotAuthorised, UsageError
+
+if TYPE_CHECKING:
+    from api.founding import Standing
+    from api.founding_files import Request
+    from api.settings import Settings
+
+init = typer.Typer(invoke_without_command=True)
+
+
+@init.callback()
+def go_on(context: typer.Context, as_json: AsJson = False) -> None:
+    """Set up a deployment of several people, step by step; call it again whenever signatures came back.
+
+    It asks for a plan, deploys the contracts, writes what the founders have to sign as files under birth/ in the home
+    folder, collects what they send back from birth/signed/, and says what is still missing from whom.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from dataclasses import asdict
+
+    from api.founding import DONE, Founding, Standing
+    from governance.tables import TableOutbox, open_database
+
+    settings = desk.settings()
+    founding = Founding(settings.home.resolve())
+    standing = Standing(DONE)
+    if not settings.identity_file.exists():
+        plan = founding.prepare()
+        with _chain(settings) as url:
+            engine = open_database(settings.database)
+            try:
+                standing = founding.advance(plan, url, TableOutbox(engine))
+            finally:
+                engine.dispose()
+    desk.show(asdict(standing), as_json, "\n".join(_lines(standing)))
+
+
+@init.command("sign")
+def sign(
+    file: Annotated[Path, typer.Argument(help="What `volens init` wrote on the operator's machine.")],
+    as_: Annotated[str, typer.Option("--as", metavar="NAME", help="Whose key signs.")] = "",
+    broker: Annotated[Path | None, typer.Option(help="The folder of a key broker that signs, instead of NAME.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Sign without being asked.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Where the signatures go.")] = None,
+) -> None:
+    """Show what a file of `volens init` means, and sign it with a key of this machine.
+
+    Example: `volens init sign roles-to-sign.json --as pia`
+    """
+    from api.founding_files import Request, read_file
+    from chain.ledger import Node, check_identity
+    from governance.broker.custody import create
+
+    if bool(as_) == (broker is not None):
+        raise UsageError("it is not clear who signs", "say either --as NAME or --broker FOLDER")
+    if broker is not None and not (broker / "wallet").is_file():
+        raise UsageError("there is no broker in this folder", "make one: python -m governance.broker --create")
+    request, settings = Request.parse(read_file(file)), desk.settings()
+    if settings.chain_url:
+        check_identity(Node(settings.chain_url), request.identity)
+    typer.echo("\n".join(request.describe()))
+    typer.echo("The contracts were compared with your own node's." if settings.chain_url else
+               "The contracts were not looked at: set VOLENS_CHAIN_URL to a node of your own to compare them.")
+    signer = create(broker) if broker is not None else _address(as_)
+    if signer not in request.signers.values():
+        raise NotAuthorised(403, "This key is not asked for a signature.", "See who is in the file: signers.")
+    if not yes and not typer.confirm("Sign this?", err=True):
+        raise UsageError("nothing was signed", "ask whoever sent the file what you doubt")
+    document = request.signed(signer, _signatures(request, as_, broker))
+    path = out or Path(f"{request.step}-signed-{as_ or 'broker'}.json")
+    desk.write_json(path, document, "nothing else was changed")
+    typer.echo(f"Signed. Send {path.name} back; your key stays here.")
+
+
+def _address(name: str) -> str:
+    """Read from the public half: no password is asked before the person knows what for."""
+    path = desk.settings().key_file(name)
+    if not path.exists():
+        raise UsageError(f"there is no key named {name}", "make one: volens keys new NAME")
+    return str(desk.read_json(path, "key file").get("address"))
+
+
+def _signatures(request: Request, name: str, broker: Path | None) -> list[bytes]:
+    from chain.signatures import domain_of
+    from governance.broker.custody import endorse
+
+    if broker is not None:
+        return [endorse(broker, request.identity)]
+    wallet, domain = desk.open_key(name)[0], domain_of(request.identity)
+    return [wallet.sign(domain, kind, message) for kind, message in request.messages]
+
+
+@contextmanager
+def _chain(settings: Settings) -> Iterator[str]:
+    """The ledger to deploy on: the one that is set, or this home's dev chain for as long as it is needed."""
+    from api.processes import Parts
+
+    parts = Parts(settings.home.resolve(), settings)
+    parts.make_home()
+    if settings.chain_url:
+        yield settings.chain_url.rstrip("/")
+        return
+    parts.start_chain()
+    try:
+        yield parts.urls["chain"]
+    finally:
+        parts.stop()
+
+
+def _lines(standing: Standing) -> list[str]:
+    if not standing.file:
+        return ["The deployment is complete: a quorum and the broker signed identity.json in the home folder.",
+                "Hand identity.json to everybody, then start: volens serve"]
+    what = {"roles": "The roles", "identity": "The identity of the ledger"}[standing.step]
+    people = [name for name in standing.missing if name != "broker"]
+    lines = [f"{what}: signed by {', '.join(standing.signed) or 'nobody yet'}."]
+    if standing.renewed:
+        lines.insert(0, "The time of the earlier file is over: there is a new one, and older signatures are void.")
+    if standing.lacking:
+        lines.append(f"Missing: {standing.lacking} of {', '.join(people)}.")
+    if "broker" in standing.missing:
+        lines.append("Missing: the broker.")
+    return [*lines, f"Send birth/{standing.file} to them. Each looks and signs: volens init sign {standing.file} --as "
+            "NAME", "Put what comes back into birth/signed/, then: volens init"]

@@ -1,0 +1,190 @@
+"""What a monitoring system reads: how the place is doing, as Prometheus text; counts and seconds, never who.
+
+It is served on a port of its own on the loopback address. The API's port may be published, and behind a proxy every
+caller of it has the proxy's address; a token would be one more secret to keep. Labels hold route templates, states and
+reasons of fixed lists only.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+import httpx
+import structlog
+from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, start_http_server
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chain.errors import ChainError
+from chain.ledger import Ledger, Node
+from governance import figures
+from governance.errors import reasons
+from governance.tables import Database
+
+if TYPE_CHECKING:
+    from api.services import Services
+
+ANSWER_SECONDS = 1.0  # the ledger may take for a reading
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+GATE_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+STOP_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+STATIC = "/pages/static/"
+disable_created_metrics()  # type: ignore[no-untyped-call]  # when a series began: nobody needs it
+log = structlog.get_logger()
+
+
+class Metrics:
+    """The registry of one process, and the count of its requests."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "volens_requests", "Answered HTTP requests.", ["route", "status"], registry=self.registry
+        )
+
+    def serve(self, services: Services, host: str, port: int) -> None:
+        """Answer every reader of host:port from now on, in threads of its own. Raises OSError."""
+        self.registry.register(Figures(services))
+        start_http_server(port, host, self.registry)
+
+
+class Watch:
+    """Outermost around the application: gives each request an id, counts it, and logs one line for it."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app, self._metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        number, began, status = secrets.token_hex(8), time.monotonic(), 500
+
+        async def send_numbered(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-Id"] = number
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=number):
+            try:
+                await self._app(scope, receive, send_numbered)
+            finally:
+                route = route_of(scope)
+                self._metrics.requests.labels(route, str(status)).inc()
+                if structlog.is_configured():  # not where a test holds the application in its own process
+                    method = scope["method"] if scope["method"] in METHODS else "other"
+                    spent = round(1000 * (time.monotonic() - began), 1)
+                    log.info("request", method=method, route=route, status=status, ms=spent)
+
+
+def route_of(scope: Scope) -> str:
+    """The template of the route that took a request: never its path, which may hold ids."""
+    path = getattr(scope.get("route"), "path", None)
+    if isinstance(path, str):
+        return path
+    return f"{STATIC}*" if scope["path"].startswith(STATIC) else "none"
+
+
+class Figures(Collector):
+    """Read anew at each visit, from rows and ledger; what does not answer is left out, and its part is down."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        # The ledger is read anyway: asked for its newest block it would mine one.
+        others = {part: probe for part, probe in services.health.probes.items() if part != "ledger"}
+        self._health = replace(services.health, probes=others, since={}, lock=threading.Lock())
+
+    def describe(self) -> Iterable[Any]:
+        return []  # registering must not read
+
+    def collect(self) -> Iterator[Any]:
+        engine, now = self._services.engine, self._services.clock()
+        ledger = list(self._ledger(now))
+        yield from ledger
+        up = GaugeMetricFamily("volens_part_up", "1 while the part answers.", labels=["part"])
+        up.add_metric(["ledger"], float(bool(ledger)))
+        for part, state in self._health.report(now).items():
+            up.add_metric([part], float(state["state"] == "ok"))
+        yield up
+        yield GaugeMetricFamily("volens_queue_depth", "Runs that wait for a worker or are held by one.",
+                                value=figures.queue_depth(engine))
+        refused = CounterMetricFamily("volens_refusals", "Refusals on the ledger.", labels=["reason"])
+        known = reasons()
+        counts: dict[str, int] = {}
+        for code, count in figures.refusals(engine).items():
+            slug = known[code].slug if code in known else "other"
+            counts[slug] = counts.get(slug, 0) + count
+        for slug, count in sorted(counts.items()):
+            refused.add_metric([slug], count)
+        yield refused
+        yield _histogram("volens_gate_seconds", "From asking the ledger for an access to holding the keys.",
+                         figures.gate_seconds(engine), GATE_BUCKETS)
+        yield _histogram("volens_revocation_stop_seconds", "From a mined revocation to the end of the process it met.",
+                         figures.stop_seconds(engine), STOP_BUCKETS)
+
+    def _ledger(self, now: int) -> Iterator[Any]:
+        url = self._services.ledger.node.url
+        try:
+            number, timestamp = newest_block(url)
+        except ChainError:
+            return
+        yield GaugeMetricFamily("volens_last_block_age_seconds", "Age of the ledger's newest block.",
+                                value=max(0, now - timestamp))
+        with suppress(ChainError):
+            blocks, seconds = lag_of(self._services.engine, self._services.ledger, number)
+            yield GaugeMetricFamily("volens_chain_lag_blocks", "Blocks with events that the rows do not have yet.",
+                                    value=blocks)
+            yield GaugeMetricFamily("volens_chain_lag_seconds", "How long the oldest of them waits, in block time.",
+                                    value=seconds)
+
+
+def newest_block(url: str, renew: bool = False) -> tuple[int, int]:
+    """Number and time of the ledger's newest block. Raises ChainError within about two seconds.
+
+    The dev chain's gateway is asked for its own count first: asked for the newest block it mines one when it was idle,
+    and a reading every few seconds must not fill the ledger. `renew`: let it.
+    """
+    node = Node(url, timeout=ANSWER_SECONDS)
+    number = None if renew else _head_of_gateway(url)
+    block = node.call("eth_getBlockByNumber", ["latest" if number is None else hex(number), False])
+    if not isinstance(block, dict):
+        raise ChainError("the node does not have its newest block", "look at the ledger's log")
+    return int(block["number"], 16), int(block["timestamp"], 16)
+
+
+def lag_of(engine: Database, ledger: Ledger, newest: int | None = None) -> tuple[int, int]:
+    """Blocks with events after the newest that the rows hold, and how long the oldest of them waits (seconds).
+
+    Raises ChainError.
+    """
+    head = newest_block(ledger.node.url)[0] if newest is None else newest
+    last = figures.newest_row(engine) or int(ledger.identity["deployBlock"]) - 1
+    missing = sorted({int(entry["blockNumber"], 16) for entry in ledger.logs(last + 1, head)}) if last < head else []
+    if not missing:
+        return 0, 0
+    at = [int(ledger.block(number)["timestamp"], 16) for number in (missing[0], head)]
+    return len(missing), at[1] - at[0]
+
+
+def _head_of_gateway(url: str) -> int | None:
+    try:
+        said = httpx.get(f"{url}/health", timeout=ANSWER_SECONDS, trust_env=False).json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    head = said.get("head") if isinstance(said, dict) else None
+    return head if type(head) is int else None
+
+
+def _histogram(name: str, about: str, seconds: list[float], buckets: tuple[float, ...]) -> Any:
+    counts = [[str(edge), sum(one <= edge for one in seconds)] for edge in buckets] + [["+Inf", len(seconds)]]
+    return HistogramMetricFamily(name, about, buckets=cast("Any", counts), sum_value=sum(seconds))

@@ -1,0 +1,203 @@
+"""A real deployment's birth: signatures of several machines by files, each bad one refused in a plain sentence."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from pathlib import Path
+
+import pytest
+from founders import FOUNDERS, Founders
+
+from api.birth import founders_here
+from api.errors import NotServing
+from api.founding import DAYS
+from api.founding_files import Request
+from api.processes import Parts
+from chain.ledger import Ledger
+from chain.signatures import domain_of
+from chain.wallets import load
+from governance.verify import canonical_json
+
+
+@pytest.fixture(scope="module")
+def waiting(devchain, tmp_path_factory) -> Founders:
+    """Deployed; the roles wait for signatures."""
+    founders = Founders(tmp_path_factory.mktemp("founders"), devchain.url)
+    asked = founders.run("op", "init")
+    assert (asked.code, "birth/plan.json" in asked.text) == (2, True)
+    unfilled = founders.run("op", "init")
+    assert (unfilled.code, "pia has no address yet" in unfilled.text.lower()) == (2, True)
+    founders.plan()
+    said = founders.run("op", "init")
+    assert (said.code, "Missing: 2 of pia, quinn, rui." in said.text) == (0, True)
+    return founders
+
+
+def roles(founders: Founders) -> dict[str, int]:
+    """The roles that stand on the ledger, by name."""
+    state = json.loads((founders.op / "birth" / "state.json").read_text())
+    ledger = Ledger.connect(founders.chain, state["identity"])
+    asked = json.loads((founders.op / "birth" / "roles-to-sign.json").read_text())["roles"]
+    return {one["name"]: ledger.read("PermitRegistry", "roleOf", one["account"])[0] for one in asked}
+
+
+def refuse(founders: Founders, path: Path, words: str) -> None:
+    """The file is refused in one plain sentence, nothing is done, and it is taken away again."""
+    assert founders.hand_in(path) is None
+    said = founders.run("op", "init")
+    (founders.op / "birth" / "signed" / path.name).unlink()
+    assert (said.code, words in said.text) == (7, True), said
+    assert str(founders.base) not in said.text
+    assert set(roles(founders).values()) == {0}
+
+
+def altered(path: Path, **change: object) -> Path:
+    copy = path.with_name(f"altered-{secrets.token_hex(4)}.json")
+    copy.write_text(json.dumps(json.loads(path.read_text()) | change))
+    return copy
+
+
+def stranger(founders: Founders) -> Path:
+    """Good signatures, by somebody who is no founder and says so."""
+    request = Request.parse(json.loads((founders.op / "birth" / "roles-to-sign.json").read_text()))
+    noor, domain = load(founders.base / "noor" / "keys" / "noor.json")[0], domain_of(request.identity)
+    path = founders.base / "stranger.json"
+    path.write_text(json.dumps(request.signed(noor.address, [noor.sign(domain, *one) for one in request.messages])))
+    return path
+
+
+def test_each_person_is_shown_what_she_signs(waiting: Founders) -> None:
+    file = str(waiting.op / "birth" / "roles-to-sign.json")
+    said = waiting.run("pia", "init", "sign", file, "--as", "pia")  # she is asked, and nobody answers yes
+    assert said.code != 0
+    for words in (f"rita, {waiting.addresses['rita']}, becomes registrar: enrols patients", "any 2 decide together",
+                  f"founders pia {waiting.addresses['pia']}", "can be used until", "compared with your own node"):
+        assert words in said.text, words
+    assert not (waiting.base / "roles-pia.json").exists()
+    refused = waiting.run("noor", "init", "sign", file, "--as", "noor", "--yes")
+    assert (refused.code, "not asked" in refused.text) == (5, True)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"quorum": 1}, "altered"), ({"extra": 1}, "altered"), ({"type": "volens/identity/1"}, "altered"),
+    ({"step": "identity"}, "altered"), ({"signers": {}}, "altered"), ({"roles": []}, "altered"),
+])  # fmt: skip
+def test_a_file_that_was_altered_is_not_signed(waiting: Founders, tmp_path: Path, change, words: str) -> None:
+    request = json.loads((waiting.op / "birth" / "roles-to-sign.json").read_text())
+    file = tmp_path / "request.json"
+    file.write_text(json.dumps(request | change))
+    said = waiting.run("pia", "init", "sign", str(file), "--as", "pia", "--yes", "--out", str(tmp_path / "out.json"))
+    assert (said.code, words in said.text) == (2, True), said
+    assert not (tmp_path / "out.json").exists()
+
+
+def test_the_contracts_are_compared_with_her_own_node(waiting: Founders, tmp_path: Path) -> None:
+    request = json.loads((waiting.op / "birth" / "roles-to-sign.json").read_text())
+    request["identity"]["contracts"][0]["codeHash"] = "00" * 32
+    file = tmp_path / "request.json"
+    file.write_text(json.dumps(request))
+    said = waiting.run("pia", "init", "sign", str(file), "--as", "pia", "--yes")
+    assert (said.code, "code of Trail" in said.text) == (7, True), said
+
+
+def test_bad_stale_and_foreign_signature_files_are_refused(waiting: Founders, devchain, tmp_path: Path) -> None:
+    good = waiting.sign("pia", "roles")
+    others = Founders(tmp_path, devchain.url)
+    others.run("op", "init")
+    others.plan()
+    others.run("op", "init")
+    content = json.loads(good.read_text())
+    for path, words in (
+        (others.sign("pia", "roles"), "signs another file than the one that is waited for"),
+        (altered(good, signatures=content["signatures"][:-1]), "was altered"),
+        (altered(good, signatures=content["signatures"][::-1]), "not signed by somebody who was asked"),
+        (altered(good, signatures=["00" * 65] * len(content["signatures"])), "was altered"),
+        (altered(good, signer=waiting.addresses["quinn"]), "not signed by somebody who was asked"),
+        (altered(good, type="x"), "another file"),
+        (stranger(waiting), "not signed by somebody who was asked"),
+    ):
+        refuse(waiting, path, words)
+    broken = tmp_path / "a\x1b[31mb.json"
+    broken.write_text('{"type": 1, "type": 2}')
+    refuse(waiting, broken, "\\u001b[31mb.json cannot be read")
+
+
+def test_one_persons_signatures_are_no_quorum_and_nothing_is_half_done(waiting: Founders) -> None:
+    good = waiting.sign("pia", "roles")
+    again = good.with_name("again.json")
+    again.write_bytes(good.read_bytes())
+    waiting.hand_in(good, again)
+    said = waiting.run("op", "init", "--json")
+    standing = json.loads(said.text)
+    assert (standing["signed"], standing["missing"], standing["lacking"]) == (["pia"], ["quinn", "rui"], 1)
+    assert set(roles(waiting).values()) == {0}
+    with pytest.raises(NotServing, match="not finished"):
+        Parts.start(waiting.settings)  # a played committee must not take its place
+    plan = waiting.op / "birth" / "plan.json"
+    before = plan.read_text()
+    waiting.plan(quorum=3)
+    assert "plan was changed" in waiting.run("op", "init").text
+    plan.write_text(before)
+
+
+def test_a_request_whose_time_is_over_is_written_anew(waiting: Founders, monkeypatch) -> None:
+    from api import founding
+
+    stale = waiting.sign("quinn", "roles")
+    now = founding.Ledger.now
+    monkeypatch.setattr(founding.Ledger, "now", lambda self: now(self) + (DAYS + 1) * 86_400)
+    said = waiting.run("op", "init")
+    assert "time of the earlier file is over" in said.text or "whose time is over" in said.text
+    monkeypatch.undo()
+    for path in (waiting.op / "birth" / "signed").glob("*.json"):
+        path.unlink()
+    refuse(waiting, stale, "whose time is over")
+
+
+def test_the_birth_goes_on_after_an_interruption_and_ends(waiting: Founders, monkeypatch) -> None:
+    from api import founding
+
+    waiting.run("op", "init")
+    waiting.hand_in(waiting.sign("quinn", "roles"), waiting.sign("rui", "roles"))
+    relay, calls = founding.relay_role, []
+
+    def interrupted(*arguments: object) -> None:
+        if len(calls) == 3:
+            raise OSError("the machine went away")
+        calls.append(relay(*arguments))
+
+    monkeypatch.setattr(founding, "relay_role", interrupted)
+    assert waiting.run("op", "init").code == 2
+    assert sorted(roles(waiting).values())[:3] == [0, 0, 0]
+    monkeypatch.undo()
+    assert "The identity of the ledger: signed by broker." in waiting.run("op", "init").text
+    people = {"rita": 3, "omar": 2, "noor": 4, "sol": 5, "tess": 5, "vera": 8}
+    assert roles(waiting) == people | {"worker": 10, "broker": 9}
+    assert not (waiting.op / "identity.json").exists()
+    waiting.hand_in(*(waiting.sign(who, "identity") for who in FOUNDERS))
+    said = waiting.run("op", "init")
+    assert (said.code, "complete" in said.text) == (0, True)
+    identity = json.loads((waiting.op / "identity.json").read_text())
+    assert len(identity["signatures"]) == 4
+    assert founders_here(waiting.op, identity) == []
+    keys = {load(waiting.base / name / "keys" / f"{name}.json")[0].key.hex() for name in (*FOUNDERS, "noor")}
+    written = b"".join(path.read_bytes() for path in waiting.op.rglob("*") if path.is_file())
+    assert not [key for key in keys if key.encode() in written]
+    assert canonical_json(identity["founders"]).decode() == json.dumps(
+        [waiting.addresses[name] for name in FOUNDERS], separators=(",", ":"))
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"quorum": 1}, "quorum of two or more"), ({"founders": {}}, "three founders"), ({"extra": 1}, "form"),
+    ({"roles": [{"name": "eve", "role": "analyst", "address": "here"}]}, "must not be made here"),
+    ({"roles": [{"name": "eve", "role": "broker", "address": "here"}]}, "cannot be given here"),
+    ({"broker": "0x" + "aB" * 20}, "mistyped"), ({"smallestCohort": 0}, "form"),
+])  # fmt: skip
+def test_a_plan_that_cannot_be_meant_is_refused(tmp_path: Path, change, words: str) -> None:
+    founders = Founders(tmp_path, "http://127.0.0.1:9")
+    founders.run("op", "init")
+    founders.plan(**change)
+    said = founders.run("op", "init")
+    assert (said.code, words in said.text) == (2, True), said
+    assert not (founders.op / "birth" / "state.json").exists()

@@ -1,0 +1,155 @@
+"""A deployment of several people, served: it is well, it stops in the middle of a run, leaves nobody, and goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import outside
+import pytest
+from founders import FOUNDERS, STAFF, Founders
+
+from analytics.params import complete
+from api.demo.steps import request
+from api.processes import STOP_SECONDS
+
+# Long enough to be met while it computes; nobody waits for its end.
+PARAMS = complete({
+    "outcome": {"kind": "distant-metastasis", "horizon_days": 1825}, "models": {"forest": ["genes"]}, "folds": 2,
+    "repeats": 50, "permutations": 1000,
+})  # fmt: skip
+
+
+class Served:
+    """`volens serve` as a process of its own, on a home folder; it has what `Parts` tells others."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.start()
+
+    def start(self) -> None:
+        program = "from api.cli import main; main()"
+        environment = {"VOLENS_HOME": str(self.home), "PATH": "/usr/bin:/bin", "VOLENS_DEVICE": "cpu"}
+        self.process = subprocess.Popen([sys.executable, "-c", program, "serve"], env=environment, text=True,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+        assert self.process.stdout is not None
+        self.said = []
+        for line in self.process.stdout:
+            self.said.append(line.strip())
+            if line.startswith("Open "):
+                break
+        assert self.said, self.process.communicate()
+        self.urls: dict[str, str] = json.loads((self.home / "run.json").read_text())
+
+    def broken(self) -> str | None:
+        return None if self.process.poll() is None else "service"
+
+    def processes(self) -> set[int]:
+        """Every process under it, by the kernel's list of children."""
+        found, fresh = set(), [self.process.pid]
+        while fresh:
+            for task in Path(f"/proc/{fresh.pop()}/task").glob("*/children"):
+                children = [int(one) for one in task.read_text().split()]
+                fresh += [one for one in children if one not in found]
+                found |= set(children)
+        return found
+
+    def end(
+        self, *signals: signal.Signals, meanwhile: Callable[[], object] = lambda: None
+    ) -> tuple[int, float, list[dict[str, Any]]]:
+        """Exit code, seconds, and its log."""
+        began = time.monotonic()
+        for number in signals:
+            self.process.send_signal(number)
+            time.sleep(0.3)
+        meanwhile()
+        _, log = self.process.communicate(timeout=30)
+        return self.process.returncode, time.monotonic() - began, [json.loads(line) for line in log.splitlines()]
+
+
+def half_a_request(url: str) -> socket.socket:
+    """A request whose body has not come yet."""
+    host, port = url.removeprefix("http://").split(":")
+    connection = socket.create_connection((host, int(port)), timeout=10)
+    connection.sendall(b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                       b"Content-Length: 2\r\n\r\n")  # fmt: skip
+    time.sleep(0.2)
+    return connection
+
+
+def lives(pid: int) -> bool:
+    """One that has ended and that nobody has asked about since is still listed."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def founders(tmp_path_factory: pytest.TempPathFactory) -> Founders:
+    founded = Founders(tmp_path_factory.mktemp("several"))  # with a dev chain of its own
+    founded.found()
+    return founded
+
+
+@pytest.fixture(scope="module")
+def served(founders: Founders) -> Iterator[Served]:
+    running = Served(founders.op)
+    yield running
+    if running.process.poll() is None:
+        running.end(signal.SIGTERM)
+
+
+def test_a_founded_deployment_is_served_and_well(founders: Founders, served: Served) -> None:
+    told = founders.run("op", "doctor", "--json")
+    found = {one["name"]: one for one in json.loads(told.text)["checks"]}
+    assert told.code == 0
+    assert {name for name, one in found.items() if one["state"] != "ok"} == {"custody", "ledger nodes"}, found
+    assert "1 operator" in found["custody"]["means"]
+    assert found["committee"]["means"].startswith("0 of 3 founders' keys lie on this machine; 2 decide together")
+    assert "anvil/" in found["versions"]["means"]
+    assert not [line for line in served.said if "played" in line]
+    assert b"volens_chain_lag_blocks 0.0" in httpx.get(served.urls["metrics"] + "/metrics").content
+
+
+def test_told_to_stop_in_a_run_it_leaves_nobody_and_goes_on(founders: Founders, served: Served, monkeypatch) -> None:
+    for name in (*FOUNDERS, *STAFF):  # from here on one test plays everybody
+        shutil.copy(founders.base / name / "keys" / f"{name}.json", founders.op / "keys")
+    monkeypatch.setattr(outside, "Parts", SimpleNamespace(start=lambda _settings: served))
+    town = outside.Town(founders.op)
+    run = request(town.cast, town.permit, PARAMS)
+    town.cast.await_run(run, lambda one: any(step["step"] == "compute" for step in one["progress"]))
+    before = served.processes()
+    assert len(before) >= 7
+    ours = [pid for pid in before if os.getpgid(pid) == os.getpgid(served.process.pid)]
+    in_front = " ".join(Path(f"/proc/{pid}/cmdline").read_text() for pid in ours)
+    assert not [name for name in ("chain.gateway", "anvil", "api.") if name in in_front]  # for whom Ctrl-C is not
+    asked = half_a_request(served.urls["api"])
+    code, seconds, log = served.end(signal.SIGTERM, meanwhile=lambda: asked.sendall(b"{}"))
+    assert asked.recv(100).startswith(b"HTTP/1.1 4")  # what was begun is answered: it is no valid message
+    asked.close()
+    assert (code, [line["event"] for line in log]) == (0, ["stopping", "stopped"])
+    assert seconds < 10
+    assert not [pid for pid in before if lives(pid)]
+    for part in ("worker", "api", "broker"):
+        last = json.loads((founders.op / "logs" / f"{part}.log").read_text().splitlines()[-1])
+        assert (last["part"], last["event"]) == (part, "stopped")
+    assert seconds <= STOP_SECONDS
+
+    served.start()
+    found = town.cast.await_run(run, lambda one: one["attempts"][-1]["attempt"] == 2, 60.0)
+    assert found["state"] in ("authorised", "sealed")
+    assert any("played" in line for line in served.said)
+    code, seconds, _ = served.end(signal.SIGINT, signal.SIGINT)
+    assert (code, seconds < 2) == (1, True)
