@@ -236,8 +236,8 @@ def _tampers(cast: Cast, teller: Teller, bundle: dict[str, Any], helper: subproc
     cast.facts["tampers"] = [{"name": one.name, "word": said[one.name][0], "reason": said[one.name][1]}
                              for one in table]  # fmt: skip
     found = [one.name for one in table if said[one.name][0] == one.word]
-    what = "edits, drops, cuts, recomputes; objects, journal, receipts"
-    named = f"{len(found)} of {len(table)} found, first bad place named"
+    what = "edits trail, objects, journal, receipts; drops; forges"
+    named = f"{len(found)} of {len(table)} found, bad place named"
     teller.tell(16, "Otto", what, named, len(found) == len(table))
     return {"tampers": {"tried": len(table), "detected": len(found), "names": found}}
 

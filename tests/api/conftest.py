@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+import structlog
 import uvicorn
 
 from api.app import create_app
@@ -93,6 +94,13 @@ class Place:
                    ciphertextHash=sealed.ciphertext_hash, keyCommitment=sealed.key_commitment,
                    disclosureCommitment=disclosure_commitment(run, 1, DISCLOSURE, salt))
         return Sealed(run.hex(), key_file, broker)
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """A test that reads the log leaves none behind: the application in this process writes lines where one was made."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -184,7 +184,10 @@ def test_a_child_that_hangs_is_ended(memory_file: int, monkeypatch: pytest.Monke
     start = time.monotonic()
     unsafe(memory_file)
     assert time.monotonic() - start < 10
-    assert children() == before
+    until = time.monotonic() + 5  # the system may take a moment to bury it
+    while children() - before and time.monotonic() < until:
+        time.sleep(0.01)
+    assert children() <= before
 
 
 def test_a_child_that_drips_is_ended(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +212,10 @@ def test_the_child_ends_with_its_listener(memory_file: int) -> None:
     next(frames)
     assert len(children() - before) == 1
     frames.close()  # type: ignore[attr-defined]
-    assert children() == before
+    until = time.monotonic() + 5  # the system may take a moment to bury it
+    while children() - before and time.monotonic() < until:
+        time.sleep(0.01)
+    assert children() <= before
     os.fstat(memory_file)  # the caller's stays open
 
 

@@ -103,6 +103,8 @@ def test_a_request_to_a_dead_anvil_is_answered_with_an_error(chain: DevChain) ->
     connection = http.client.HTTPConnection("127.0.0.1", chain.port, timeout=10)
     body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "eth_chainId"}).encode()
     os.kill(anvil, signal.SIGSTOP)
+    while Path(f"/proc/{anvil}/stat").read_text().rsplit(")", 1)[1].split()[0] != "T":
+        time.sleep(0.01)
     connection.request("POST", "/", body)
     time.sleep(0.1)
     os.kill(anvil, signal.SIGKILL)
