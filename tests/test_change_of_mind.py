@@ -207,7 +207,6 @@ def crowd(devchain: DevChain, bucket_process: BucketProcess, tmp_path: Path) -> 
     road.close()
 
 
-@pytest.mark.alone
 def test_a_withdrawal_at_any_moment(crowd: Road, record_property: Any) -> None:
     rng, leaving = random.Random(8), list(crowd.subjects)
     rng.shuffle(leaving)

@@ -95,7 +95,8 @@ def render(material: Mapping[str, Any]) -> str:
     return templates.get_template("report.html").render(
         material, style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
         verdict=_verdict(material["report"]), held=_held(material["report"]), groups=_groups(material),
-        attackers=_by(material["attacks"], "attacker"), phases=_phases(material["runs"]),
+        attackers=_by(material["attacks"], "attacker"), checks=_by(material["tampers"], "word"),
+        phases=_phases(material["runs"]),
         result=research, rows=_beside_the_paper(research["rows"]), claims=_claims(research, material["report"]),
         scenes=SCENES, curves=_curves(research), plot=_plots(material, research), figures=science.FIGURES,
         withheld=[(name, _kept_back(one["disclosure"]["withheld"])) for name, one in results.items()],

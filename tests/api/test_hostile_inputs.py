@@ -209,7 +209,6 @@ GENOMES, NAMES = vcf.rich()
 ASKED = {"subjects": vcf.subjects(NAMES), "build": vcf.BUILD}
 
 
-@pytest.mark.alone
 def test_malformed_genomes(forked: Warm, record_property: Any) -> None:
     list(lane.split("vcf", io.BytesIO(GENOMES), ASKED))
     table = Table(forked, forked.used[1])
@@ -245,7 +244,6 @@ def finish(table: Table, warm: Warm, record_property: Any, inputs: int) -> None:
     assert warm.counted("Ip", "OutNoRoutes") == 0, "somebody tried to reach an address"
 
 
-@pytest.mark.alone
 def test_malformed_charts(forked: Warm, record_property: Any) -> None:
     asked = {"subject": SUBJECT}
     list(lane.split("fhir", io.BytesIO(CHART), asked))

@@ -269,7 +269,6 @@ def test_an_ingest_that_is_killed_leaves_nothing_registered(place) -> None:
     assert plaintext(place, before) == []
 
 
-@pytest.mark.alone
 def test_two_hundred_genomes(place, record_property: Any) -> None:
     """200 people × 20,000 variants: split, encrypted, uploaded and registered in 40 s, in bounded memory."""
     cohort = large(place, 200, 20_000)
