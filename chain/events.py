@@ -12,6 +12,7 @@ from eth_utils.abi import event_abi_to_log_topic
 from eth_utils.address import to_checksum_address
 
 from chain.artifacts import CONTRACTS, load
+from chain.errors import ChainError
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +242,8 @@ class Receipt:
 def _by_topic() -> dict[bytes, tuple[type[Event], Mapping[str, Any]]]:
     entries = [entry for name in CONTRACTS for entry in load(name).abi if entry["type"] == "event"]
     known: dict[str, Any] = {entry["name"]: entry for entry in entries}
+    if missing := [kind.__name__ for kind in Event.__subclasses__() if kind.__name__ not in known]:
+        raise ChainError(f"the artifacts know no event {', '.join(missing)}", "run make fix")
     kinds = [(kind, known[kind.__name__]) for kind in Event.__subclasses__()]
     return {event_abi_to_log_topic(abi): (kind, abi) for kind, abi in kinds}
 

@@ -79,7 +79,7 @@ def campaign(place: Any, folder: Path, examples: int, number: int) -> Counter[in
         found, failures = attack(place.url, operation, tokens, examples, number, ids)
         statuses, wrong, tried = statuses + found, wrong + failures, tried + 1
     print(f"{tried} operations, {sum(statuses.values())} requests: {dict(sorted(statuses.items()))}")
-    assert wrong == []
+    assert not wrong, "\n".join(wrong)
     assert tried >= 20
     assert not [status for status in statuses if status >= 500]
     return statuses

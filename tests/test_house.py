@@ -229,7 +229,7 @@ def test_a_threat_without_its_test_is_named(generate: ModuleType, tmp_path: Path
         ("[LastQuorum]", "[LostQuorum]", "names a test that does not exist"),
         ("tests/test_worker.py::test_what", "tests/test_workers.py::test_what", "names a test that does not exist"),
         ('id = "K4"', 'id = "K3"', "stands twice"),
-        ('tests = ["tests/test_house.py::test_the_limits_are_said"]', "tests = []", "names no test"),
+        ('tests = ["tests/test_architecture.py::test_no_file_format_that_runs_code"]', "tests = []", "names no test"),
     ]:
         assert text.count(before) >= 1
         source = tmp_path / "threats.toml"
