@@ -19,6 +19,7 @@ from analytics.cohort import Cohort, clinical_matrix
 from analytics.disclosure import (
     SMALLEST_COUNT,
     Counts,
+    charge,
     filter_counts,
     filter_flow,
     filter_variants,
@@ -79,12 +80,17 @@ def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], N
         "covariates": list(params.clinical),
         "components": params.components,
         "rows": [_describe_row(variants, hit) for hit in top],
-        "quantiles": _quantiles(np.delete(z, [hit.at for hit in top]), len(top)),
+        "quantiles": [],
     }
-    sizes = {"people": counts.people, "events": counts.events, "inflation": _inflation(z, len(top))}
+    sizes: dict[str, object] = {"people": counts.people, "events": counts.events}
+    # Of few variants, or of many that are the same, they would tell the z of one, and undo its rounding.
+    if len({column.tobytes() for column in np.ascontiguousarray(dosage.T)}) >= LEAST_TESTED:
+        result["quantiles"] = _quantiles(np.delete(z, [hit.at for hit in top]), len(top))
+        sizes["inflation"] = _inflation(z, len(top))
     result |= {name: value for name, value in sizes.items() if value is not None}
     m = int(spent[len(top) - 1])
-    return result, describe_genomic(counts, m, params.statistics - len(top), allowed, scan=result), m
+    disclosure = describe_genomic(counts, m, params.statistics - len(top), allowed, scan=result)
+    return result, disclosure, charge(m, cohort.granted, _told_of(cohort, counts))
 
 
 def count_alleles(cohort: Cohort, params: Params, progress: Callable[[str, float], None]) -> Described:
@@ -110,12 +116,20 @@ def count_alleles(cohort: Cohort, params: Params, progress: Callable[[str, float
     result = _head(cohort, variants) | {"rows": rows}
     if counts.people is not None:
         result["people"] = counts.people
-    return result, describe_genomic(counts, asked, 0, allowed, rows), asked
+    disclosure = describe_genomic(counts, asked, 0, allowed, rows)
+    return result, disclosure, charge(asked, cohort.granted, _told_of(cohort, counts))
 
 
 def _allowed(cohort: Cohort, counts: Counts) -> int:
-    """The genomic bound, from printed counts alone where they tell less than the exact number."""
-    return genomic_bound(min(cohort.people, least_people(counts)))
+    """The genomic bound, from printed counts alone where they tell less than the exact number; at most what the ledger
+    takes when it is charged to everybody granted."""
+    bound = genomic_bound(min(cohort.people, least_people(counts)))
+    return min(bound, genomic_bound(cohort.granted) * _told_of(cohort, counts) // cohort.granted)
+
+
+def _told_of(cohort: Cohort, counts: Counts) -> int:
+    """By how many the statistics are borne: everybody granted where fewer than 10 were left out: nobody learns them."""
+    return cohort.granted if counts.people is None else min(cohort.people, least_people(counts))
 
 
 def score_test(dosage: Floats, event: NDArray[np.int64], covariates: Floats) -> Floats:

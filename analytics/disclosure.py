@@ -174,6 +174,14 @@ def genomic_bound(people: int) -> int:
     return people * 128 // 1000
 
 
+def charge(statistics: int, granted: int, people: int) -> int:
+    """As what `statistics` of `people` count on the ledger, which divides by everybody `granted`.
+
+    The budget is spent by those whom they tell about, however many others were granted beside them.
+    """
+    return -(-statistics * granted // people)
+
+
 def least_people(counts: Counts) -> int:
     """The smallest number of people that would have been printed as `counts`.
 

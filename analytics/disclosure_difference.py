@@ -1,7 +1,9 @@
 """Two results of nearly the same people tell of those who are in one of them only: the second is refused.
 
-Everybody counts who is in one cohort and not in the other, or has another outcome there. Fewer than 10 of them, and not
-none, is too few. The same people may be asked about again: that is what the budget of the dataset is for.
+Everybody counts who is in one cohort and not in the other, or has another outcome there. It must be certain that they
+are at least 10: of those who withdrew since nobody can say whether they were in the earlier one. The same people may be
+asked about again under the same rules: that is what the budget of the dataset is for. Under other rules they may not,
+since being allowed would tell that nobody differs.
 """
 
 from __future__ import annotations
@@ -41,32 +43,30 @@ def refuse_small_differences(
 ) -> None:
     """Raises TooFewDiffer when the cohort's statistics beside those of an earlier run would tell of few people.
 
-    cohort: chosen by `params` among `people`, who were read from `inputs`. Whoever was granted then and has no record
-    here now (she withdrew) counts as having been in it, for nobody can say any more.
+    cohort: chosen by `params` among `people`, who were read from `inputs`.
     """
     now = {member.person.subject: member.event for member in cohort.members}
     here = {person.subject: person for person in people}
     for one in earlier:
-        gone, then = len(one.people - here.keys()), _cohort_of(one, inputs, here)
-        if then is None:  # any of those who were granted then may have been in it
-            differ = gone + len(now.keys() - one.people)
-            too_few = differ < SMALLEST_COUNT
+        then = _cohort_of(one, inputs, here)
+        if then is None:  # any of those who were granted then may have been in it: others were not
+            least, same = len(now.keys() - one.people), False
         else:
-            was, rules = then
-            differ = _count_differences(now, was)
-            too_few = 0 < differ < SMALLEST_COUNT or 0 < differ + gone < SMALLEST_COUNT
+            was, asked = then
+            least = _count_differences(now, was)
+            same = least == 0 and one.people <= here.keys() and asked.cohort == params.cohort
             # Of one variant or another the genotypes of few would differ.
-            too_few |= differ < SMALLEST_COUNT and _read_otherwise(cohort.genotypes, params.variants, rules)
-        if too_few:
+            same = same and not _read_otherwise(cohort.genotypes, params.variants, asked.variants)
+        if least < SMALLEST_COUNT and not same:
             raise TooFewDiffer("the cohort differs by fewer than 10 people from that of an earlier result, and the two "
                                "results together would tell about them")  # fmt: skip
 
 
 def _cohort_of(
     one: Earlier, inputs: Sequence[Input], here: Mapping[str, Person]
-) -> tuple[dict[str, bool | None], VariantRules] | None:
-    """(outcome by subject, rules of reading variants) of an earlier run, from the records that are here now; None where
-    they do not say."""
+) -> tuple[dict[str, bool | None], Params] | None:
+    """(outcome by subject, parameters) of an earlier run, from the records that are here now; None where they do not
+    say."""
     if not one.readable:
         return None
     try:
@@ -79,7 +79,7 @@ def _cohort_of(
     if len(read) < len(hers):  # a chart of more categories may say more than was known then
         people = [replace(person, genotypes=here[person.subject].genotypes) for person in read_people(read, "none")]
     members, _ = choose_members(people, params.cohort, params.outcome, params.gene_source)
-    return {member.person.subject: member.event for member in members}, params.variants
+    return {member.person.subject: member.event for member in members}, params
 
 
 def _count_differences(now: Mapping[str, bool | None], then: Mapping[str, bool | None]) -> int:

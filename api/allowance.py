@@ -107,6 +107,8 @@ def client_of(scope: Scope) -> str:
         address = ipaddress.ip_address(host)
     except ValueError:
         return host
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:  # as proxies with both kinds write it
+        return str(address.ipv4_mapped)
     if address.version == 6:
         return str(ipaddress.ip_network((address.packed[:8] + bytes(8), 64)))
     return host

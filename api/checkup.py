@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -29,18 +30,25 @@ from chain.artifacts import CONTRACTS, load
 from chain.errors import ChainError, IdentityMismatch, SignatureMalformed
 from chain.events import RoleSet, parse_all
 from chain.ledger import Ledger
-from chain.signatures import domain_of, recover
+from chain.signatures import Domain, domain_of, recover
 from chain.wallets import load as load_wallet
 from governance import figures
-from governance.errors import GovernanceError
+from governance.brokers import BrokerClient
+from governance.errors import BrokerRefused, GovernanceError, NotFound, ObjectMissing
+from governance.steps import find_step
 from governance.tables import Database, open_database
-from governance.verify import Malformed, identity_id
+from governance.vault import Bucket
+from governance.verify import Malformed, VerifyError, identity_id, number, parse_identity, part, raw, strict_json
 
 State = Literal["ok", "warn", "down", "bad"]
 LOW_DISK = 2 << 30  # bytes; a journal that cannot be written stops every access
 SKEW = 60  # seconds between clock and newest block, after which brokers let out no key
 LONG_QUEUE = 20  # runs
 SERVE = "volens serve"
+AGAIN = "start the ledger, then ask again"
+RESTORE = "restore identity.json from another part"
+BROKER_FILES = ("wallet", "exchange", "provider")
+GIVE = "let a quorum of the committee give the role to a broker"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -56,15 +64,25 @@ class Check:
 
 def examine(settings: Settings) -> list[Check]:
     """Every check, in the order in which they are read."""
-    found = [*_parts(settings)]
+    if settings.birth_folder.exists() and not settings.identity_file.exists():  # nothing can be served before it
+        unfinished = Check("identity", "bad", "the birth of this deployment is not finished",
+                           "go on with it: volens init")
+        return [unfinished, _keys(settings), *_machine(settings)]
     try:
         identity = read_identity(settings)
+        identity_id(identity)
     except DoorError as error:
-        return [*found, Check("identity", "bad", str(error), error.hint), *_machine(settings)]
+        return [*_parts(settings, {}), Check("identity", "bad", str(error), error.hint), *_machine(settings)]
+    except Malformed as error:
+        return [*_parts(settings, {}), Check("identity", "bad", str(error), RESTORE), *_machine(settings)]
     ledger, connection = _connect(settings, identity)
-    found += [connection, _signatures(identity)]
+    live = None if ledger is None else _live_brokers(ledger)
+    found = [*_parts(settings, {
+        "ledger": lambda: _node(connection), "bucket": lambda: _bucket(settings),
+        "broker": lambda: _broker(settings, identity, ledger, live), "api": lambda: _api(settings, identity)})]
+    found += [connection, _signatures(identity, live)]
     if ledger is not None:
-        found += [_custody(settings, ledger), _relay(settings, ledger)]
+        found += [_custody(settings, live), _relay(settings, ledger)]
     found += [_committee(settings, identity), _keys(settings), *_machine(settings), _versions(ledger)]
     found += [_isolation(settings), _nodes()]
     if ledger is not None:
@@ -72,7 +90,8 @@ def examine(settings: Settings) -> list[Check]:
     return found + _rows(settings, ledger)
 
 
-def _parts(settings: Settings) -> Iterator[Check]:
+def _parts(settings: Settings, questions: Mapping[str, Callable[[], Check]]) -> Iterator[Check]:
+    """Whether each part answers; one that does is asked its question, which a stranger at its address cannot answer."""
     try:
         probes = probes_of(settings)
         api = settings.address("api")
@@ -80,13 +99,82 @@ def _parts(settings: Settings) -> Iterator[Check]:
         yield Check("parts", "down", str(error), error.hint)
         return
     probes |= {"api": lambda: httpx.get(f"{api}/health", timeout=3.0)}
-    for part, said in Health(settings, probes).report(int(time.time())).items():
-        if said["state"] == "ok":
-            yield Check(part, "ok", "answers" if part != "worker" else "was alive a moment ago")
-        elif part == "worker":
-            yield Check(part, "warn", "has not shown itself lately, so runs wait", "start it: volens worker")
+    for name, said in Health(settings, probes).report(int(time.time())).items():
+        if said["state"] == "ok" and name in questions:
+            yield questions[name]()
+        elif said["state"] == "ok":
+            yield Check(name, "ok", "answers" if name != "worker" else "was alive a moment ago")
+        elif name == "worker":
+            yield Check(name, "warn", "has not shown itself lately, so runs wait", "start it: volens worker")
         else:
-            yield Check(part, "down", "did not answer", f"start it: {SERVE}")
+            yield Check(name, "down", "did not answer", f"start it: {SERVE}")
+
+
+def _stranger(name: str, why: str) -> Check:
+    return Check(name, "bad", f"something else answers there: {why}",
+                 f"see what its address names, and what took its port, then: {SERVE}")
+
+
+def _node(connection: Check) -> Check:
+    """A ledger, at least; whether it is the pinned one is another line."""
+    if connection.state == "down":
+        return _stranger("ledger", "it does not answer as a ledger does")
+    return Check("ledger", "ok", "answers")
+
+
+def _bucket(settings: Settings) -> Check:
+    """It knows its own bucket, and does not know an object that nobody ever wrote."""
+    bucket = Bucket(settings.bucket_name, settings.address("bucket"))
+    try:
+        bucket.probe()
+        bucket.get(f"o/{secrets.token_hex(32)}")
+    except ObjectMissing:
+        return Check("bucket", "ok", "answers, and has the bucket that is named")
+    except GovernanceError as error:
+        return _stranger("bucket", str(error))
+    return _stranger("bucket", "it has an object that was never written")
+
+
+def _api(settings: Settings, identity: Mapping[str, Any]) -> Check:
+    """It serves the ledger that is pinned here; the signatures over it have a line of their own."""
+    try:
+        answer = httpx.get(f"{settings.address('api')}/identity", timeout=3.0)
+        same = identity_id(strict_json(answer.content)) == identity_id(identity)
+    except (httpx.HTTPError, VerifyError):
+        return _stranger("api", "it does not say which ledger it serves")
+    if not same:
+        return _stranger("api", "it serves another ledger than the pinned one")
+    return Check("api", "ok", "answers, and serves the pinned ledger")
+
+
+def _broker(settings: Settings, identity: Mapping[str, Any], ledger: Ledger | None, live: set[bytes] | None) -> Check:
+    """Its witness of now, signed by a broker that signed the identity, and whose role is not over."""
+    pinned, domain, name = parse_identity(identity), domain_of(identity), identity_id(identity)
+    try:
+        said = BrokerClient(settings.address("broker"), domain, name).witness()
+        message = {"identity": name, "block": number(part(said, "block")), "count": number(part(said, "count")),
+                   "blockHash": raw(part(said, "blockHash"), 32), "head": raw(part(said, "head"), 32)}
+        signer = _signer(domain, "Witness", message, raw(part(said, "signature")))
+    except BrokerRefused as error:
+        return Check("broker", "down", f"gives no witness now: {error}", "see what is said of ledger and clock")
+    except (GovernanceError, VerifyError, AttributeError):  # the last: of an answer that is no object
+        return _stranger("broker", "it gives no signed witness")
+    if signer is None or signer not in pinned.signatures.keys() - set(pinned.founders):
+        return _stranger("broker", "its witness is not signed by a broker that signed the identity")
+    if ledger is not None and not _is_of_now(ledger, message):
+        return _stranger("broker", "its witness is an old one, or is of another ledger")
+    if live is not None and signer not in live:
+        return Check("broker", "bad", "answers, but its role is over on the ledger: no key can leave", GIVE)
+    return Check("broker", "ok", "answers, and signed a witness of now with the key that signed the identity")
+
+
+def _is_of_now(ledger: Ledger, witness: Mapping[str, Any]) -> bool:
+    """Whether it names a young block of this ledger; a block that our node does not have yet is younger than ours."""
+    try:
+        block, now = ledger.block(int(witness["block"])), ledger.now()
+    except ChainError:
+        return True
+    return block["hash"] == "0x" + witness["blockHash"].hex() and now - int(block["timestamp"], 16) <= SKEW
 
 
 def _connect(settings: Settings, identity: Mapping[str, Any]) -> tuple[Ledger | None, Check]:
@@ -97,40 +185,67 @@ def _connect(settings: Settings, identity: Mapping[str, Any]) -> tuple[Ledger | 
         return None, Check("contracts", "bad", str(error), error.hint)
     except (ChainError, DoorError) as error:
         return None, Check("contracts", "down", "the ledger was not compared with its identity", error.hint)
+    except (AttributeError, KeyError, TypeError, ValueError):  # what answers is no node
+        return None, Check("contracts", "down", "the ledger was not compared with its identity", f"start it: {SERVE}")
     count = len(identity["contracts"])
     return ledger, Check("contracts", "ok", f"chain, genesis block and code of {count} contracts are the pinned ones")
 
 
-def _signatures(identity: Mapping[str, Any]) -> Check:
-    """Who signed the identity, each signature checked."""
-    founders, signed = {who.lower() for who in identity["founders"]}, set()
+def _signer(domain: Domain, kind: str, message: Mapping[str, Any], signature: bytes) -> bytes | None:
+    """The 20 bytes of who signed; None when nobody did."""
     try:
-        message = {"id": identity_id(identity)}
-        for who, signature in identity["signatures"].items():
-            if recover(domain_of(identity), "Identity", message, bytes.fromhex(signature)).lower() == who.lower():
-                signed.add(who.lower())
-    except (SignatureMalformed, Malformed, ValueError):
-        signed = set()
-    quorum, by = int(identity["quorum"]), len(signed & founders)
-    if by < quorum or len(signed) < len(identity["signatures"]):
-        return Check("identity", "bad", f"{by} of {quorum} founders' signatures over the identity are good",
-                     "restore identity.json from another part")
-    others = len(signed - founders)
-    return Check("identity", "ok", f"signed by {by} founders (quorum {quorum}) and {others} of its brokers")
+        return bytes.fromhex(recover(domain, kind, message, signature).removeprefix("0x"))
+    except SignatureMalformed:
+        return None
 
 
-def _custody(settings: Settings, ledger: Ledger) -> Check:
-    """Everybody who was ever given the broker's role and holds it; whoever runs a broker's machine is its operator."""
+def _signatures(identity: Mapping[str, Any], live: set[bytes] | None) -> Check:
+    """Who signed the identity, each signature checked: a quorum of founders, and brokers that hold the role.
+
+    `live`: who holds the broker's role on the ledger; None when it could not be read.
+    """
+    pinned, domain, message = parse_identity(identity), domain_of(identity), {"id": identity_id(identity)}
+    good = {who for who, by in pinned.signatures.items() if _signer(domain, "Identity", message, by) == who}
+    founders, others = good & set(pinned.founders), good - set(pinned.founders)
+    if len(founders) < pinned.quorum or len(good) < len(pinned.signatures):
+        said = f"{len(founders)} of {pinned.quorum} founders' signatures over the identity are good"
+        return Check("identity", "bad", said, RESTORE)
+    if not others:
+        return Check("identity", "bad", "no broker signed it", RESTORE)
+    if live is None:
+        return Check("identity", "warn", f"signed by {len(founders)} founders (quorum {pinned.quorum}) and "
+                     f"{len(others)} others; whether these are brokers was not read", AGAIN)
+    if others - live:
+        return Check("identity", "bad", f"{len(others - live)} of {len(good)} who signed it are no founders and do not "
+                     "hold the broker's role on the ledger", f"{RESTORE}; if the role is over: {GIVE}")
+    return Check("identity", "ok", f"signed by {len(founders)} founders (quorum {pinned.quorum}) and {len(others)} "
+                 "of its brokers")
+
+
+def _live_brokers(ledger: Ledger) -> set[bytes] | None:
+    """Everybody who was ever given the broker's role and holds it (20 bytes each); None when it could not be read."""
     where = {"address": ledger.domain.contracts["PermitRegistry"], "fromBlock": hex(ledger.identity["deployBlock"])}
     try:
         given = parse_all(ledger.node.call("eth_getLogs", [where | {"toBlock": "latest"}]))
         candidates = {one.account for one in given if isinstance(one, RoleSet) and one.role == BROKER_ROLE}
-        brokers = sum(bool(ledger.read("PermitRegistry", "isLive", who, BROKER_ROLE)) for who in candidates)
+        return {raw(who, 20) for who in candidates if ledger.read("PermitRegistry", "isLive", who, BROKER_ROLE)}
+    except ChainError:
+        return None
+
+
+def _custody(settings: Settings, live: set[bytes] | None) -> Check:
+    """Who could open data: whoever runs a broker's machine is its operator."""
+    if live is not None and not live:
+        return Check("custody", "bad", "nobody holds the broker's role on the ledger: no key can leave, and no run can "
+                     "be computed", GIVE)
+    try:
         host = urlsplit(settings.address("broker")).hostname or ""
-    except (ChainError, DoorError):
-        return Check("custody", "warn", "who holds the keys could not be read", "start the ledger, then ask again")
+    except DoorError:
+        live = None
+    if live is None:
+        return Check("custody", "warn", "who holds the keys could not be read", AGAIN)
     place = "on this machine" if host in _LOOPBACK else "on another machine"
-    return Check("custody", "warn", f"{brokers} broker, 1 operator, 1 host ({place}): one operator holds every share "
+    return Check("custody", "warn", f"{len(live)} broker, 1 operator, 1 host ({place}): one operator holds every share "
                  "of every key, and could open data without the ledger", "say so to the people whose data it is, until "
                  "each of several institutions runs a broker")
 
@@ -159,10 +274,13 @@ def _committee(settings: Settings, identity: Mapping[str, Any]) -> Check:
 
 
 def _keys(settings: Settings) -> Check:
-    exposed = sum(bool(path.stat().st_mode & 0o077) for path in (settings.home / "keys").glob("*.json"))
+    """People's keys, and the broker's where it lies in this home; its folder is closed to others, too."""
+    broker = settings.home / "broker"
+    private = [*(settings.home / "keys").glob("*.json"), *(broker / name for name in BROKER_FILES), broker]
+    exposed = sum(bool(path.stat().st_mode & 0o077) for path in private if path.exists())
     if exposed:
-        return Check("key files", "bad", f"{exposed} can be read by other accounts of this machine",
-                     "chmod 600 them, and replace those keys")
+        return Check("key files", "bad", f"other accounts of this machine can read {exposed} of keys/ and broker/",
+                     "chmod 600 the files, 700 the folder broker/, and replace those keys")
     return Check("key files", "ok", "only their owner can read them")
 
 
@@ -239,11 +357,22 @@ def _queue(engine: Database) -> Check:
 
 
 def _lag(engine: Database, ledger: Ledger) -> Check:
+    """The newest row beside the newest block, and the ledger's head beside the row of that step; no other row."""
     try:
+        count, head = ledger.head()  # first: a step that is mined meanwhile may be in the rows or not
         blocks, seconds = lag_of(engine, ledger)
     except ChainError as error:
         return Check("chain lag", "down", "the ledger was not compared with the rows", error.hint)
     if blocks:
         return Check("chain lag", "warn", f"the rows lack {blocks} of the ledger's blocks, and are {seconds} s behind",
                      "they catch up by themselves; if they do not: volens rebuild")
-    return Check("chain lag", "ok", "the rows hold everything that the ledger has")
+    try:
+        same = count == 0 or find_step(engine, count).head == head.hex()
+    except NotFound:
+        same = False
+    if not same:
+        return Check("chain lag", "bad", f"the rows lack step {count}, the ledger's newest, or have another one",
+                     "see which rows differ: volens rebuild --compare; then: volens rebuild")
+    return Check("chain lag", "ok", f"no block with steps is newer than the newest row, and step {count}, the ledger's "
+                 "newest, is in the rows with the same head; older rows were not looked at (volens rebuild --compare "
+                 "looks at every one)")

@@ -1,8 +1,8 @@
 """The files of a birth: the plan, what is to be signed, and what was signed; read strictly, shown in plain words.
 
-To sign: {type, step, identity, quorum, signers: {name: address}} and for the step "roles" also roles: [{name, account,
-role, start, end, nonce, deadline}], the nonce as hex. Signed: {type, request, signer, signatures}: the sha256 of the
-canonical file, an address, and 65 bytes in hex for each message.
+To sign: {type, step, identity, quorum, smallestCohort, signers: {name: address}} and for the step "roles" also roles:
+[{name, account, role, start, end, nonce, deadline}], the nonce as hex; one deadline for all of them. Signed: {type,
+request, signer, signatures}: the sha256 of the canonical file, an address, and 65 bytes in hex for each message.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ MAY = {
 _NAMES = {number: name for name, number in ROLES.items()}
 _LAST = 1 << 37  # seconds since 1970 that can still be shown as a date
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
+_NONCE = re.compile(r"[0-9a-f]{64}")
 _CHANGE = {"account", "role", "start", "end", "nonce", "deadline"}
 
 
@@ -59,6 +60,7 @@ class Request:
     step: str
     identity: dict[str, Any]
     quorum: int
+    floor: int
     signers: dict[str, str]
     changes: tuple[tuple[str, dict[str, Any]], ...]
 
@@ -68,30 +70,40 @@ class Request:
         """The request of a step: with role changes, or over the identity, which the broker signs as well."""
         signers = plan.founders | ({BROKER: broker} if broker else {})
         step = ROLES_STEP if changes else IDENTITY
-        return cls(step, {**identity, "signatures": {}}, plan.quorum, signers, tuple(changes))
+        return cls(step, {**identity, "signatures": {}}, plan.quorum, plan.floor, signers, tuple(changes))
 
     @classmethod
     def parse(cls, document: Any) -> Request:
-        """Raises UsageError for anything but a request whose signers are the founders of its own identity."""
+        """Raises UsageError for anything but a request whose signers are the founders of its own identity.
+
+        The broker signs an identity and no roles. Each name and each address stands once: what is shown is what it is.
+        """
         try:
             identity, signers, step = document["identity"], dict(document["signers"]), document["step"]
             ledger = parse_identity(identity)
             changes = tuple(_change(one) for one in document.get("roles", []))
             founders = {to_checksum_address(who) for who in ledger.founders}
-            named = {name: checked_address(address, name) for name, address in signers.items()}
-            known = step in (ROLES_STEP, IDENTITY) and (step == ROLES_STEP) == bool(changes)
-            whole = {one for name, one in named.items() if name != BROKER} == founders and not identity["signatures"]
-            found = cls(step, identity, ledger.quorum, named, changes)
-            if known and whole and found.document == document:
+            named = {checked_name(name): checked_address(address, name) for name, address in signers.items()}
+            known = step in (ROLES_STEP, IDENTITY) and (step == ROLES_STEP) == bool(changes) == (BROKER not in named)
+            names = [*named, *(name for name, _ in changes)]
+            accounts = [*named.values(), *(change["account"] for _, change in changes)]
+            once = len(set(names)) == len(names) == len(set(accounts))
+            together = len({change["deadline"] for _, change in changes}) <= 1 and \
+                len({change["nonce"] for _, change in changes}) == len(changes)
+            whole = {one for name, one in named.items() if name != BROKER} == founders and \
+                not identity["signatures"] and ledger.quorum <= PEOPLE
+            found = cls(step, identity, ledger.quorum, checked_floor(document["smallestCohort"]), named, changes)
+            same = canonical_json(found.document) == canonical_json(document)  # true is no 1 here
+            if known and once and together and whole and same:
                 return found
-        except (Malformed, KeyError, TypeError, ValueError, AttributeError):
+        except (Malformed, UsageError, KeyError, TypeError, ValueError, AttributeError):
             pass
         raise UsageError("this is not a file of `volens init` to sign, or it was altered", "ask for the file again")
 
     @property
     def document(self) -> dict[str, Any]:
         shared = {"type": TO_SIGN, "step": self.step, "identity": self.identity, "quorum": self.quorum,
-                  "signers": self.signers}
+                  "smallestCohort": self.floor, "signers": self.signers}
         roles = [{"name": name, **change, "nonce": f"{change['nonce']:064x}"} for name, change in self.changes]
         return shared | ({"roles": roles} if roles else {})
 
@@ -112,10 +124,14 @@ class Request:
         return [("RoleChange", change) for _, change in self.changes]
 
     def describe(self) -> list[str]:
-        """What a signature under this means, a line each."""
-        founders = ", ".join(f"{name} {address}" for name, address in self.signers.items() if name != BROKER)
-        about = [f"The ledger {identity_id(self.identity).hex()}", f"  founders {founders}",
-                 f"  of whom any {self.quorum} decide together"]
+        """What a signature under this means, a line each; nothing in it can move a cursor or hide a line."""
+        return [escape(line) for line in self._meaning()]
+
+    def _meaning(self) -> list[str]:
+        founders = [f"  founder {name}, {who}" for name, who in self.signers.items() if name != BROKER]
+        about = [f"The ledger {identity_id(self.identity).hex()}", *founders,
+                 f"  of whom any {self.quorum} decide together",
+                 f"  smallest cohort {self.floor}: no run over fewer people, whatever a permit says"]
         if self.step == IDENTITY:
             places = [f"  {item['name']} at {item['address']}" for item in self.identity["contracts"]]
             return ["You sign that this is the ledger that everybody is to pin.", *about, *places]
@@ -153,8 +169,8 @@ def parse_plan(document: Any) -> Plan:
         roles = {checked_name(one["name"]): _role(one) for one in document["roles"]}
         quorum, floor, broker = document["quorum"], document["smallestCohort"], document["broker"]
         whole = set(document) == {"founders", "quorum", "smallestCohort", "broker", "roles"} and \
-            len(roles) == len(document["roles"]) <= PEOPLE and type(floor) is int and floor >= 1 and type(quorum) is int
-    except (KeyError, TypeError, AttributeError):
+            len(roles) == len(document["roles"]) <= PEOPLE and checked_floor(floor) and type(quorum) is int
+    except (KeyError, TypeError, ValueError, AttributeError):
         whole = False
     if not whole:
         raise UsageError("the plan has not the form that it needs", "compare it with the example: move birth/plan.json "
@@ -190,6 +206,13 @@ def checked_address(text: Any, name: str) -> str:
     return str(to_checksum_address(text))
 
 
+def checked_floor(number: Any) -> int:
+    """A smallest cohort as the contract can hold it. Raises ValueError."""
+    if type(number) is not int or not 1 <= number < 1 << 32:
+        raise ValueError("not a smallest cohort")
+    return number
+
+
 def digest_of(document: Any) -> str:
     return sha256(canonical_json(document)).hexdigest()
 
@@ -211,13 +234,18 @@ def _role(entry: Mapping[str, Any]) -> tuple[str, int]:
 
 
 def _change(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    if _NONCE.fullmatch(entry["nonce"]) is None or type(entry["role"]) is not int:
+        raise ValueError("not a role change")
     change = {name: entry[name] for name in _CHANGE} | {"nonce": int(entry["nonce"], 16)}
     times = (change["start"], change["deadline"], 0 if change["end"] == FOREVER else change["end"])
     if set(entry) != _CHANGE | {"name"} or change["role"] not in _NAMES or \
             any(type(one) is not int or not 0 <= one < _LAST for one in times):
         raise ValueError("not a role change")
-    change["account"] = checked_address(change["account"], entry["name"])
-    return checked_name(entry["name"]), change
+    if (entry["name"] == BROKER) != (change["role"] == BROKER_ROLE) or change["start"] > change["end"]:
+        raise ValueError("not a role change")
+    name = checked_name(entry["name"])
+    change["account"] = checked_address(change["account"], name)
+    return name, change
 
 
 def _day(seconds: int) -> str:

@@ -41,6 +41,7 @@ log = structlog.get_logger()
 # What each refusal of the contracts means, and what to do. The names are the contracts' own (docs/ledger.md).
 REFUSALS = {
     "AlreadyEnrolled": ("This person is enrolled already.", "Use the key of that enrolment."),
+    "AlreadyViewed": ("This look is recorded already.", "Look with a new key: volens review open RUN."),
     "AlreadyVoted": ("This member has voted on the permit already.", "A vote cannot be changed."),
     "ApplicantVoted": ("The applicant of a permit does not vote on it.", "Let another member vote."),
     "BudgetSpent": ("The dataset's budget of per-variant statistics does not bear this output.",

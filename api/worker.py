@@ -26,7 +26,7 @@ from governance.brokers import BrokerClient
 from governance.errors import GovernanceError
 from governance.projection import Projection
 from governance.runs import Claim, claim, fail, give_up, give_up_all, hold_on, waiting
-from governance.tables import Database, TableOutbox, open_database
+from governance.tables import OUTAGES, Database, TableOutbox, open_database
 from governance.vault import Bucket
 from governance.verify import identity_id
 
@@ -94,7 +94,7 @@ class Worker:
         except RunFailed as failed:
             log.warning("run failed", run=held.run[:8], why=str(failed))
             fail(self.engine, held, str(failed))
-        except (ChainError, GovernanceError, KeyboardInterrupt):
+        except (ChainError, GovernanceError, KeyboardInterrupt, *OUTAGES):
             give_up(self.engine, held)
             raise
         except Exception:

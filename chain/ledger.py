@@ -15,6 +15,7 @@ from typing import Any, cast
 import rlp
 import urllib3
 from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError
 from eth_utils.abi import function_abi_to_4byte_selector
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
@@ -27,6 +28,9 @@ from chain.transactor import Outbox, Transactor
 from chain.wallets import Wallet
 
 MAX_LEASE = 86_400
+LOOKED_THROUGH = 256  # blocks from the deploy block on in which the four contracts must have been created
+MEANT = {"founders": "other founders", "quorum_": "another quorum", "salt": "another salt",
+         "cohortFloor_": "another smallest cohort", "maxLease_": "another longest lease"}  # fmt: skip
 
 
 class Node:
@@ -129,6 +133,9 @@ def check_identity(node: Node, identity: Mapping[str, Any]) -> None:
     facts.append(("genesis block", genesis["hash"].removeprefix("0x"), identity["genesisHash"].removeprefix("0x")))
     for item in identity["contracts"]:
         code = node.call("eth_getCode", [to_checksum_address(item["address"]), "latest"])
+        if len(code) <= 2:
+            raise IdentityMismatch(f"there is no contract where {item['name']} is said to be",
+                                   "this is another ledger, or the identity is wrong: ask whoever gave it to you")
         found = hashlib.sha256(bytes.fromhex(code[2:])).hexdigest()
         facts.append((f"code of {item['name']}", found, item["codeHash"].removeprefix("0x")))
     for what, here, pinned in facts:
@@ -137,6 +144,57 @@ def check_identity(node: Node, identity: Mapping[str, Any]) -> None:
                 f"the {what} is not the pinned one",
                 "this is another ledger: point volens at the one it was set up with",
             )
+
+
+def check_creation(node: Node, identity: Mapping[str, Any], cohort_floor: int) -> None:
+    """Raise IdentityMismatch unless this release's code created the contracts with what the identity says.
+
+    The code that creates a contract and its arguments fix the code that runs and all that it holds at first: the
+    founders and nobody else, the quorum, the smallest cohort, and which contracts call each other.
+    """
+    places = {item["name"]: to_checksum_address(item["address"]) for item in identity["contracts"]}
+    founders = [to_checksum_address(who) for who in identity["founders"]]
+    salt = bytes.fromhex(identity["salt"].removeprefix("0x"))
+    created = _creations(node, int(identity["deployBlock"]), set(places.values()))
+    for name, given in _arguments(founders, int(identity["quorum"]), salt, places, cohort_floor).items():
+        what = _difference(name, given, created.get(places[name]))
+        if what:
+            raise IdentityMismatch(f"{name} is not what the file says: {what}",
+                                   "do not sign; ask whoever sent the file to you")
+
+
+def _creations(node: Node, first: int, places: set[str]) -> dict[str, bytes]:
+    """What created the contracts at these addresses, as far as a transaction did so soon after block `first`."""
+    found: dict[str, bytes] = {}
+    last = min(int(node.call("eth_blockNumber", []), 16), first + LOOKED_THROUGH)
+    for number in range(first, last + 1):
+        block = node.call("eth_getBlockByNumber", [hex(number), True]) or {}
+        for one in block.get("transactions", []):
+            place = created_at(one["from"], int(one["nonce"], 16)) if one.get("to") is None else ""
+            if place in places:
+                found[place] = bytes.fromhex(one["input"][2:])
+        if len(found) == len(places):
+            break
+    return found
+
+
+def _difference(name: str, given: Sequence[Any], creation: bytes | None) -> str:
+    """What of a contract's creation is not as it should be, in words; "" when it is all as it should be."""
+    code, inputs = load(name).bytecode, _constructor(name)
+    if creation is None:
+        return "nothing created it soon after the deploy block"
+    if creation == code + encode(_types(inputs), given):
+        return ""
+    if not creation.startswith(code):
+        return "it was not created from this release's code"
+    try:
+        held = decode(_types(inputs), creation[len(code):])
+    except DecodingError:
+        held = ()
+    for entry, there, wanted in zip(inputs, held, given, strict=False):
+        if encode(_types([entry]), [there]) != encode(_types([entry]), [wanted]):
+            return f"it was created with {MEANT.get(entry['name'], 'another contract to call')}"
+    return "it was not created with the arguments of this release"
 
 
 def deploy(
@@ -150,21 +208,13 @@ def deploy(
     chain_id = int(node.call("eth_chainId", []), 16)
     transactor = Transactor(node.call, wallet, outbox, chain_id)
     nonce = int(node.call("eth_getTransactionCount", [wallet.address, "latest"]), 16)
-    trail, permits, consents, accesses = (created_at(wallet.address, nonce + i) for i in range(4))
-    arguments: dict[str, list[Any]] = {
-        "Trail": [[permits, consents, accesses]],
-        "PermitRegistry": [list(founders), quorum, salt, trail],
-        "ConsentRegistry": [salt, permits, trail],
-        "AccessLedger": [salt, permits, consents, trail, cohort_floor, MAX_LEASE],
-    }
+    places = {name: created_at(wallet.address, nonce + number) for number, name in enumerate(CONTRACTS)}
     first = None
-    for name, given in arguments.items():
-        artifact = load(name)
-        inputs = next(entry["inputs"] for entry in artifact.abi if entry["type"] == "constructor")
-        receipt = transactor.send(None, artifact.bytecode + encode(_types(inputs), given))
+    for name, given in _arguments(founders, quorum, salt, places, cohort_floor).items():
+        receipt = transactor.send(None, load(name).bytecode + encode(_types(_constructor(name)), given))
         first = first if first is not None else receipt.block
     found = []
-    for name, address in zip(CONTRACTS, (trail, permits, consents, accesses), strict=True):
+    for name, address in places.items():
         code = bytes.fromhex(node.call("eth_getCode", [address, "latest"])[2:])
         found.append({"name": name, "address": address, "codeHash": hashlib.sha256(code).hexdigest()})
     return {
@@ -185,6 +235,19 @@ def message_tuple(kind: str, message: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(message[name] for name, _ in typed_data()["types"][kind])
 
 
+def _arguments(
+    founders: Sequence[str], quorum: int, salt: bytes, places: Mapping[str, str], cohort_floor: int
+) -> dict[str, list[Any]]:
+    """What each contract is created with, by name and in the order of creation; `places` are the four addresses."""
+    trail, permits, consents, accesses = (places[name] for name in CONTRACTS)
+    return {
+        "Trail": [[permits, consents, accesses]],
+        "PermitRegistry": [list(founders), quorum, salt, trail],
+        "ConsentRegistry": [salt, permits, trail],
+        "AccessLedger": [salt, permits, consents, trail, cohort_floor, MAX_LEASE],
+    }
+
+
 def created_at(sender: str, nonce: int) -> str:
     """The address of the contract that `sender` creates with its transaction number `nonce`."""
     return to_checksum_address(keccak(rlp.encode([bytes.fromhex(sender[2:]), nonce]))[12:])
@@ -193,6 +256,10 @@ def created_at(sender: str, nonce: int) -> str:
 @cache
 def _function(contract: str, function: str) -> dict[str, Any]:
     return next(entry for entry in load(contract).abi if entry["type"] == "function" and entry["name"] == function)
+
+
+def _constructor(contract: str) -> list[dict[str, Any]]:
+    return next(entry["inputs"] for entry in load(contract).abi if entry["type"] == "constructor")
 
 
 def _types(entries: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -14,7 +14,8 @@ from chain.errors import ChainError
 # then turns into the program itself, so that no second process stays between the two. The check of the parent
 # closes the gap in which it died before the signal was asked for.
 _LEASH = """
-import ctypes, os, sys
+import ctypes, os, resource, sys
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 parent, number = int(sys.argv[1]), int(sys.argv[2])
 if ctypes.CDLL(None).prctl(1, number, 0, 0, 0) != 0 or os.getppid() != parent:
     sys.exit("the process that started this one is gone")
@@ -29,8 +30,9 @@ class NoNamespaces(ChainError):
 def tether(argv: Sequence[str], *, number: int = signal.SIGKILL, isolated: bool = False) -> list[str]:
     """The command line that runs `argv` (an absolute program path first) bound to the calling process.
 
-    The kernel sends signal `number` to it when the calling *thread* ends (PR_SET_PDEATHSIG): call from a
-    thread that lives as long as the program should. `isolated` gives it its own user and network namespace.
+    No core file of it is ever written: it would hold keys. The kernel sends signal `number` to it when the calling
+    *thread* ends (PR_SET_PDEATHSIG): call from a thread that lives as long as the program should. `isolated` gives it
+    its own user and network namespace.
     """
     bound = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), str(int(number)), *argv]
     return ["unshare", "-rn", "--", *bound] if isolated else bound

@@ -32,6 +32,7 @@ ALLOWED = {
     "GPL-3.0-or-later WITH GCC-exception-3.1": "GCC runtime",  # its exception frees what is only linked with it
 }
 # What packages write that is no SPDX id, in small letters.
+RESTRICTS = re.compile(r"GPL|copyleft|SSPL|BUSL|non-?commercial|proprietary|commons clause", re.IGNORECASE)
 SPELLED = {
     "mit license": "MIT", "bsd license": "BSD", "3-clause bsd license": "BSD-3-Clause", "isc license": "ISC",
     "isc license (iscl)": "ISC", "apache 2.0": "Apache-2.0", "apache software license": "Apache-2.0",
@@ -188,7 +189,9 @@ def _licence(metadata: importlib.metadata.PackageMetadata) -> str:
     classified = [line.rsplit(" :: ", 1)[-1] for line in metadata.get_all("Classifier") or ()
                   if line.startswith("License :: ") and line != "License :: OSI Approved"]
     text = " ".join(metadata.get_all("License") or ()).strip()
-    said = classified or [part.strip() for part in text.split(",") if len(text) <= 40]
+    short = [part.strip() for part in text.split(",")] if len(text) <= 40 else []  # a long one is the licence itself
+    # Beside classifiers it spells the same more freely, unless it takes back what they say.
+    said = [*classified, *(part for part in short if RESTRICTS.search(part))] if classified else short
     return " AND ".join(sorted({SPELLED.get(word.lower(), word) for word in said}))
 
 

@@ -61,7 +61,7 @@ def _exists(test: str) -> bool:
     if match is None or not (ROOT / match[1]).is_file():
         return False
     functions, texts = _contents(match[1])
-    return match[2] in functions and (match[3] is None or match[3] in texts or any(
+    return match[2].startswith("test_") and match[2] in functions and (match[3] is None or match[3] in texts or any(
         match[3] in _contents(name)[1] for name in _tables()))
 
 

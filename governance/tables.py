@@ -26,8 +26,10 @@ from sqlalchemy import (
     insert,
     select,
 )
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import StaticPool
 
+OUTAGES = (OSError, OperationalError)  # of disk or database: they pass, and what they interrupted is tried again
 metadata = MetaData()
 Database = Engine  # by this name the doors hold it
 

@@ -13,10 +13,12 @@ from pathlib import Path
 import pytest
 from road import CHILDREN, PARAMS, Road
 from sqlalchemy import delete, update
+from sqlalchemy.exc import OperationalError
 
 import analytics
 from analytics.code import code_hash
 from analytics.params import complete
+from api.attempt import Attempt
 from api.childprocess import Child, ForkServer
 from api.worker import Worker
 from governance import register
@@ -121,7 +123,27 @@ def test_a_killed_child_means_a_new_attempt_with_a_new_receipt(road: Road, monke
     attempts = register.attempts_of(worker.engine, run.hex())
     assert [one.attempt for one in attempts] == [1, 2]
     assert attempts[0].tx != attempts[1].tx
+    keys = {worker.projection.fold.attempts[run, one.attempt].binding["workerKey"] for one in attempts}
+    assert len(keys) == 2  # what was sealed to the first attempt's key opens for nobody now
     assert [line.count('"kind":"pieces"') for line in road.journal()] == [1, 1]
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "full"), OperationalError("commit", {}, OSError(28, "full"))], ids=repr)
+def test_a_full_disk_ends_no_run(road: Road, monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+    """What passes by itself is no fault of the run: its next attempt is made when there is room again."""
+    def full(*_: object) -> None:
+        raise fault
+
+    run, worker = road.request(), road.worker()
+    worker.projection.sync()
+    with monkeypatch.context() as patched:
+        patched.setattr(Attempt, "_seal", full)
+        with pytest.raises(type(fault)):
+            worker.step()
+    assert not register.failure_of(worker.engine, run.hex())
+    assert worker.step()
+    found = register.find_run(worker.engine, run.hex())
+    assert (found.state, found.attempt) == ("sealed", 2)
 
 
 @pytest.mark.alone

@@ -31,9 +31,9 @@ def doctor(as_json: AsJson = False) -> None:
         desk.show({"checks": [asdict(one) for one in checks]}, True)
     else:
         _print(checks)
-    down = [one.name for one in checks if one.state == "down"]
+    down = [one for one in checks if one.state == "down"]
     if down:
-        raise NotServing(f"{' and '.join(down)} did not answer", "start it: volens serve")
+        raise NotServing(f"{' and '.join(one.name for one in down)} did not answer", down[0].do)
     bad = [one.name for one in checks if one.state == "bad"]
     if bad:
         raise VerificationFailed(f"not as it should be: {', '.join(bad)}", "read the lines above")

@@ -32,12 +32,16 @@ def go_on(context: typer.Context, as_json: AsJson = False) -> None:
         return
     from dataclasses import asdict
 
+    from api.birth import is_played
     from api.founding import DONE, Founding, Standing
     from governance.tables import TableOutbox, open_database
 
     settings = desk.settings()
     founding = Founding(settings.home.resolve())
     standing = Standing(DONE)
+    if is_played(founding.home) and not (founding.folder / "state.json").exists():
+        raise UsageError("this home's people are played: `volens serve` made its committee, all keys lie here",
+                         "choose another VOLENS_HOME for a deployment of several people")
     if not settings.identity_file.exists():
         plan = founding.prepare()
         with _chain(settings) as url:
@@ -61,8 +65,8 @@ def sign(
 
     Example: `volens init sign roles-to-sign.json --as pia`
     """
-    from api.founding_files import Request, read_file
-    from chain.ledger import Node, check_identity
+    from api.founding_files import ROLES_STEP, Request, read_file
+    from chain.ledger import Node, check_creation, check_identity
     from governance.broker.custody import create
 
     if bool(as_) == (broker is not None):
@@ -70,10 +74,15 @@ def sign(
     if broker is not None and not (broker / "wallet").is_file():
         raise UsageError("there is no broker in this folder", "make one: python -m governance.broker --create")
     request, settings = Request.parse(read_file(file)), desk.settings()
+    if broker is not None and request.step == ROLES_STEP:
+        raise UsageError("a broker signs no roles, only the identity of a ledger", "wait for identity-to-sign.json")
     if settings.chain_url:
-        check_identity(Node(settings.chain_url), request.identity)
+        node = Node(settings.chain_url)
+        check_identity(node, request.identity)
+        check_creation(node, request.identity, request.floor)
     typer.echo("\n".join(request.describe()))
-    typer.echo("The contracts were compared with your own node's." if settings.chain_url else
+    typer.echo("The contracts were compared with your own node's: this release's code created them with these "
+               "founders, this quorum and this smallest cohort." if settings.chain_url else
                "The contracts were not looked at: set VOLENS_CHAIN_URL to a node of your own to compare them.")
     signer = create(broker) if broker is not None else _address(as_)
     if signer not in request.signers.values():

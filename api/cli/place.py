@@ -34,7 +34,7 @@ def demo(
     """Play the whole story on real data with played people, and say what was measured.
 
     A scene shows one thing in full, on a ledger that is thrown away: `volens demo attacks` tries every attack on the
-    contracts, `tampers` changes an exported trail in every way, `kills` ends the ledger in the middle of writing.
+    contracts, `tampers` changes an exported trail in two dozen ways, `kills` ends the ledger in the middle of writing.
 
     Exit code 7 when something did not hold.
     """

@@ -47,6 +47,7 @@ def play_scene(name: str, say: Say = tell) -> bool:
 
 def _attacks(folder: Path, say: Say) -> bool:
     from api.demo import attacks
+    from api.demo.report import rule
 
     with DevChain.start(folder) as chain:
         world, wrong = World.create(chain.url), 0
@@ -56,8 +57,8 @@ def _attacks(folder: Path, say: Say) -> bool:
                 forged, honest = (attacks.outcome(partial(one.action, world, tried)) for tried in (True, False))
                 right = forged == one.expected and honest == "accepted"
                 wrong += not right
-                say(f"   {'REFUSED' if right else 'WRONG  '} {forged:<22} {one.name}"
-                    + ("" if right else f"   (expected {one.expected}; without it: {honest})"))
+                say(f"   {'REFUSED' if right else 'WRONG  '} {rule(forged):<28} {one.name}"
+                    + ("" if right else f"   (expected {rule(one.expected)}; without it: {honest})"))
     tried = len(attacks.TABLE)
     say(f"\n {tried - wrong} of {tried} refused by their rule; each goes through once its one fault is mended")
     return wrong == 0
@@ -116,12 +117,12 @@ def _kills(folder: Path, say: Say) -> bool:
                     receipt = world.grant(subjects)
                     told[receipt.block] = receipt.block_hash
             killer.join()
-    say(f"\n {len(told)} consents answered over {KILLS} kills, none lost")
+    say(f"\n {len(told)} consents answered over {turn} kills, {'none lost' if sound else 'NOT ALL OF THEM THERE'}")
     return sound
 
 
 SCENES = {
     "attacks": Scene("every attack on the contracts, and the rule that refuses it", _attacks),
-    "tampers": Scene("every way to change an exported trail, and what the verifier says", _tampers),
+    "tampers": Scene("an exported trail changed in two dozen ways, and what the verifier says", _tampers),
     "kills": Scene("the ledger is killed in the middle of writing, again and again", _kills),
 }

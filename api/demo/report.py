@@ -67,7 +67,7 @@ def gather(cast: Cast, report: Mapping[str, Any]) -> dict[str, Any]:
         "withdrawal": {"block": followed["block"], "settled": followed["settled"],
                        "effects": [{**one, "run": label[one["run"]]} for one in followed["effects"]]},
         "results": cast.facts["results"],
-        "attacks": [{"name": one.name, "attacker": one.attacker, "expected": _rule(one.expected),
+        "attacks": [{"name": one.name, "attacker": one.attacker, "expected": rule(one.expected),
                      "refused": one.name in tried, "at": "contracts" if isinstance(one, attacks.Attack) else "doors"}
                     for one in attacks.made()],
         "tampers": cast.facts["tampers"],
@@ -151,7 +151,7 @@ def _gas(steps: Iterable[Step], node: Node) -> list[dict[str, Any]]:
     return [{"what": what, "people": people[what], "each": round(gas[what] / people[what])} for what in people]
 
 
-def _rule(expected: str) -> str:
+def rule(expected: str) -> str:
     """The refusal that an attack meets: the contract's word, or the sentence of its reason."""
     _, _, code = expected.partition("reason ")
     return reason_of(int(code)).sentence.rstrip(".") if code.isdecimal() else expected

@@ -60,7 +60,9 @@ def cancel_run(run: RunId, body: schemas.CancelBody, services: Parts) -> Any:
 def look(run: RunId, attempt: AttemptNumber, body: schemas.ReviewBody, services: Parts) -> Any:
     """A checker looks: recorded first, then the broker gives pieces to the viewer key."""
     _same(body.review.run, run, body.review.attempt, attempt)
-    receipt = release.look(services.ledger, schemas.message_of("Review", body.review), bytes.fromhex(body.signature))
+    services.projection.sync()
+    receipt = release.look(services.ledger, services.engine, schemas.message_of("Review", body.review),
+                           bytes.fromhex(body.signature))
     return {"receipt": services.settle(receipt)}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import signal
 import sys
 import time
@@ -23,6 +24,7 @@ from governance.verify import VerifyError, strict_json
 
 
 def main() -> int:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the keys
     parser = argparse.ArgumentParser(prog="python -m governance.broker", description=__doc__)
     parser.add_argument("--folder", type=Path, required=True, help="keys, seeds and journal of this broker")
     parser.add_argument("--create", action="store_true", help="make the keys, print the address, and stop")

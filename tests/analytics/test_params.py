@@ -90,7 +90,7 @@ def test_a_refusal_says_what_the_field_should_be(make_params: Callable[..., byte
         ({"folds": 11}, "folds is not an integer from 2 to 10"),
         ({"columns": 1}, "the document may have only analysis, clinical"),
         ({"models": {"logistic": ["images"]}}, "models.logistic"),
-        ({"variants": {**VARIANTS, "min_maf": "2"}}, "variants.min_maf is not a decimal string from 0 to 1"),
+        ({"variants": {**VARIANTS, "min_maf": "2"}}, "variants.min_maf is not one of 0, 0.01"),
     ):
         with pytest.raises(ParamsError, match=sentence):
             parse_params(make_params(**change))

@@ -112,7 +112,7 @@ def place(devchain: DevChain, tmp_path_factory: pytest.TempPathFactory) -> Itera
     world.people["vera"] = Wallet.new()
     world.set_role(world.people["vera"].address, "auditor")
     identity = dict(world.ledger.identity)
-    identity["signatures"] = sign_identity(identity, [people["pia"], people["quinn"]])
+    identity["signatures"] = sign_identity(identity, [people["pia"], people["quinn"], people["bram"]])
     world.ledger.identity = identity
     (home / "identity.json").write_text(json.dumps(world.ledger.identity))
     save(Wallet.new(), home / "keys" / "relay.json")

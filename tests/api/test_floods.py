@@ -142,6 +142,20 @@ def test_without_the_look_before_every_forgery_would_be_written(place, monkeypat
     assert place.world.ledger.block()["number"] != block
 
 
+def test_a_look_that_is_recorded_is_not_recorded_again(place, tmp_path) -> None:
+    """Its signature is public: whoever sent it again would make a step in the checker's name each time."""
+    sealed, sol = place.sealed_output(tmp_path / "key"), place.as_("sol")
+    looks = [{"run": bytes.fromhex(sealed.run), "attempt": 1, "viewerKey": random32(), "deadline": 1 << 39}
+             for _ in range(2)]
+    bodies = [{"review": wire("Review", look), "signature": sol.sign("Review", look).hex()} for look in looks]
+    path = f"{place.url}/runs/{sealed.run}/attempts/1/views"
+    assert [httpx.post(path, json=body).status_code for body in bodies] == [200, 200]
+    before = place.world.ledger.head()
+    answers = [httpx.post(path, json=body) for body in (*bodies, *bodies)]
+    assert {(answer.status_code, answer.json()["reason"]) for answer in answers} == {(409, "AlreadyViewed")}
+    assert place.world.ledger.head() == before
+
+
 def test_a_withdrawal_is_taken_from_whoever_has_nothing_left(place, another_door, no_refill) -> None:
     url = another_door(allowance=3)
     (subject,) = place.people()
@@ -220,6 +234,7 @@ def test_tokens_come_back_and_clients_are_bounded() -> None:
 
 @pytest.mark.parametrize(("host", "client"), [
     ("192.0.2.1", "192.0.2.1"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("testclient", "testclient"),
+    ("::ffff:203.0.113.7", "203.0.113.7"),
 ])
 def test_a_client_is_an_address_or_a_house(host: str, client: str) -> None:
     assert client_of({"type": "http", "client": (host, 1)}) == client

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from eth_account import Account
 from chain.devchain import DevChain, DevChainNotStarted
 from chain.ledger import Node
 from chain.node import find_anvil
+from chain.tether import tether
 
 ROOT = Path(__file__).parents[2]
 ANVIL = find_anvil(None, ROOT)
@@ -182,3 +184,16 @@ def test_old_states_are_not_left_on_the_disk(tmp_path: Path, monkeypatch: pytest
             node.call("eth_sendRawTransaction", ["0x" + sender.sign_transaction(fields).raw_transaction.hex()])
         chain.process.kill()
     assert [path for path in (tmp_path / "home").rglob("*") if path.is_file()] == []
+
+
+def test_no_part_leaves_a_core_file() -> None:
+    """Memory that holds keys is never written to the disk, whatever the shell allows that started the parts."""
+    program = "import resource; print(resource.getrlimit(resource.RLIMIT_CORE))"
+    done = subprocess.run(tether([sys.executable, "-c", program]), capture_output=True, text=True, check=True,
+                          preexec_fn=allow_cores)
+    assert done.stdout == "(0, 0)\n"
+
+
+def allow_cores() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from api import checkup
+from api.birth import sign_identity
 from api.checkup import examine
 from api.settings import Settings
+from chain.signatures import domain_of
+from chain.wallets import Wallet
 from governance.tables import open_database
+from governance.verify import identity_id
 
 Found = dict[str, dict[str, Any]]
 
@@ -60,9 +67,119 @@ def test_a_machine_without_a_quorums_keys_is_not_the_committee(place, home, told
     assert not (home / "volens.db").exists()  # looking makes nothing
 
 
+class Stranger(BaseHTTPRequestHandler):
+    """Answers the server's body to everything, and that it is healthy."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/health" else self.server.status)
+        self.end_headers()
+        self.wfile.write(self.server.body)
+
+    do_POST = do_GET
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def stranger() -> Iterator[Any]:
+    """`stranger.url` is where it answers, `body` and `status` what."""
+    server: Any = ThreadingHTTPServer(("127.0.0.1", 0), Stranger)
+    server.status, server.url = 200, f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("body", [b"hello", b"{}", b'{"result": "hello"}'])
+def test_a_stranger_who_answers_everything_is_no_part(place, home, told, stranger, monkeypatch, body: bytes) -> None:
+    stranger.body = body
+    for name in ("API", "BROKER_URL", "BUCKET_URL"):
+        monkeypatch.setenv(f"VOLENS_{name}", stranger.url)
+    code, found = told()
+    assert code == 7
+    for part in ("api", "broker", "bucket"):
+        assert (found[part]["state"], found[part]["means"][:27]) == ("bad", "something else answers ther"), part
+    assert found["ledger"]["state"] == "ok"
+    monkeypatch.setenv("VOLENS_CHAIN_URL", stranger.url)
+    code, found = told()
+    assert (code, found["ledger"]["state"], found["contracts"]["state"]) == (6, "bad", "down")
+
+
+def test_a_witness_is_the_pinned_brokers_and_of_now(place, stranger, monkeypatch) -> None:
+    settings, ledger = Settings(home=place.home, broker_url=stranger.url), place.world.ledger
+    live = checkup._live_brokers(ledger)
+    real = place.services.broker.witness()
+
+    def told(said: object) -> str:
+        stranger.body = json.dumps(said).encode()
+        return checkup._broker(settings, ledger.identity, ledger, live).means
+
+    def signed(by: Wallet, **change: object) -> dict[str, object]:
+        shown = {name: real[name] for name in ("block", "count", "blockHash", "head")} | change
+        message = {**shown, "blockHash": bytes.fromhex(str(shown["blockHash"])), "head": bytes.fromhex(real["head"])}
+        signature = by.sign(ledger.domain, "Witness", {**message, "identity": identity_id(ledger.identity)})
+        return {**shown, "broker": place.world.people["bram"].address, "signature": signature.hex()}
+
+    assert told(real) == told(signed(place.world.people["bram"])) != ""
+    assert told(real).startswith("answers, and signed")
+    assert "not signed by a broker" in told(signed(Wallet.new()))
+    assert "not signed by a broker" in told(signed(place.world.people["pia"]))  # a founder is no broker
+    assert "of another ledger" in told(signed(place.world.people["bram"], blockHash="00" * 32))
+    monkeypatch.setattr(checkup, "SKEW", -1)
+    assert "an old one" in told(real)
+    stranger.status = 500
+    assert "no signed witness" in told([])
+
+
+def test_an_api_of_another_ledger_and_another_bucket_are_strangers(place, stranger) -> None:
+    settings, identity = Settings(home=place.home, api=stranger.url), place.world.ledger.identity
+    assert checkup._bucket(Settings(home=place.home, bucket_name="another")).state == "bad"
+    for other, state in (({}, "ok"), ({"salt": "00" * 32}, "bad")):
+        stranger.body = json.dumps(identity | other).encode()
+        assert checkup._api(settings, identity).state == state
+
+
+def test_a_broker_whose_role_is_over_lets_no_key_out(place, told) -> None:
+    place.settings.worker_beat.touch()
+    bram = place.world.people["bram"].address
+    place.world.set_role(bram, "broker", start=1, end=2)
+    try:
+        code, found = told()
+    finally:
+        place.world.set_role(bram, "broker")
+    assert code == 7
+    assert {name for name, one in found.items() if one["state"] == "bad"} == {"broker", "custody", "identity"}
+    assert all("no key can leave" in found[name]["means"] for name in ("broker", "custody"))
+    assert "holds every share" not in found["custody"]["means"]
+
+
+def test_the_identity_is_signed_by_a_quorum_and_the_ledgers_broker_only(place) -> None:
+    people, identity = place.world.people, place.world.ledger.identity
+    live = checkup._live_brokers(place.world.ledger)
+
+    def state(*signers: Wallet, live: set[bytes] | None = live) -> str:
+        return checkup._signatures({**identity, "signatures": sign_identity(identity, list(signers))}, live).state
+
+    pia, quinn, rui, bram = (people[name] for name in ("pia", "quinn", "rui", "bram"))
+    assert state(pia, quinn, bram) == state(pia, quinn, rui, bram) == "ok"
+    assert state(pia, bram) == "bad"
+    assert state(pia, quinn) == "bad"  # no broker
+    assert state(pia, quinn, Wallet.new(), Wallet.new()) == "bad"
+    assert state(pia, quinn, bram, Wallet.new()) == "bad"
+    assert state(pia, quinn, bram, people["omar"]) == "bad"  # has a role, another one
+    assert state(pia, quinn, bram, live=None) == "warn"  # the ledger was not asked
+    forged = Wallet.new().sign(domain_of(identity), "Identity", {"id": identity_id(identity)}).hex()
+    whole = sign_identity(identity, [pia, quinn, bram])
+    for who in (bram, rui):  # a quorum's are good, and one is not
+        signatures = whole | {who.address: forged}
+        assert checkup._signatures({**identity, "signatures": signatures}, live).state == "bad"
+
+
 @pytest.mark.parametrize(("change", "name"), [
     (lambda identity: identity["contracts"][3].update(codeHash="00" * 32), "contracts"),
-    (lambda identity: identity["signatures"].popitem(), "identity"),
+    (lambda identity: identity["signatures"].pop(identity["founders"][0]), "identity"),
+    (lambda identity: identity.pop("salt"), "identity"),
     (lambda identity: identity["signatures"].update({identity["founders"][0]: "00" * 65}), "identity"),
     (lambda identity: identity.update(genesisHash="00" * 32), "contracts"),
 ])  # fmt: skip
@@ -78,6 +195,14 @@ def test_a_key_file_that_others_can_read_is_bad(home, told) -> None:
     (home / "keys" / "relay.json").chmod(0o644)
     code, found = told()
     assert (code, found["key files"]["state"]) == (7, "bad")
+
+
+@pytest.mark.parametrize(("name", "mode"), [("wallet", 0o644), ("exchange", 0o640), ("provider", 0o604), ("", 0o755)])
+def test_the_brokers_keys_are_its_owners_only(place, home, name: str, mode: int) -> None:
+    shutil.copytree(place.home / "broker", home / "broker")
+    assert checkup._keys(Settings(home=home)).state == "ok"
+    (home / "broker" / name).chmod(mode)
+    assert checkup._keys(Settings(home=home)).state == "bad"
 
 
 def test_a_part_that_is_down_does_not_hide_the_others(place, told, monkeypatch) -> None:
@@ -96,6 +221,35 @@ def test_an_empty_home_says_what_to_start(home, told, volens) -> None:
     code, found = told()
     assert (code, found["parts"]["state"], found["identity"]["state"]) == (6, "down", "bad")
     assert "What to do: start it: volens serve." in volens("doctor").out
+
+
+def test_an_unfinished_birth_is_gone_on_with(home, told, volens) -> None:
+    (home / "identity.json").unlink()
+    (home / "birth").mkdir()
+    (home / "birth" / "state.json").write_text("{}")
+    code, found = told()
+    assert (code, found["identity"]["state"], found["identity"]["do"]) == (7, "bad", "go on with it: volens init")
+    said = volens("doctor")
+    assert "volens serve" not in said.out + said.err
+
+
+@pytest.mark.parametrize("spoil", [
+    "delete from events where name = 'Head' and step = :step",
+    "update events set fields = replace(fields, :head, '00') where step = :step",
+])  # fmt: skip
+def test_a_newest_row_that_is_not_the_ledgers_is_found(place, tmp_path, spoil: str) -> None:
+    place.services.projection.sync()
+    with sqlite3.connect(place.home / "volens.db") as rows, sqlite3.connect(tmp_path / "copy.db") as copy:
+        rows.backup(copy)
+    engine = open_database(f"sqlite:///{tmp_path / 'copy.db'}")
+    fine = checkup._lag(engine, place.world.ledger)
+    count, head = place.head()
+    assert (fine.state, f"step {count}" in fine.means, "volens rebuild --compare" in fine.means) == ("ok", True, True)
+    assert "older rows were not looked at" in fine.means
+    with sqlite3.connect(tmp_path / "copy.db") as copy:
+        assert copy.execute(spoil, {"step": count, "head": head.hex()}).rowcount
+    assert checkup._lag(engine, place.world.ledger).state == "bad"
+    engine.dispose()
 
 
 def test_relaxed_disk_clock_lag_and_queue_are_said(place, told, monkeypatch) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from founders import FOUNDERS, Founders
+from eth_utils.address import to_checksum_address
+from founders import FOUNDERS, Founders, Said
 
 from api.birth import founders_here
 from api.errors import NotServing
@@ -16,7 +20,7 @@ from api.founding_files import Request
 from api.processes import Parts
 from chain.ledger import Ledger
 from chain.signatures import domain_of
-from chain.wallets import load
+from chain.wallets import Wallet, load
 from governance.verify import canonical_json
 
 
@@ -72,7 +76,8 @@ def test_each_person_is_shown_what_she_signs(waiting: Founders) -> None:
     said = waiting.run("pia", "init", "sign", file, "--as", "pia")  # she is asked, and nobody answers yes
     assert said.code != 0
     for words in (f"rita, {waiting.addresses['rita']}, becomes registrar: enrols patients", "any 2 decide together",
-                  f"founders pia {waiting.addresses['pia']}", "can be used until", "compared with your own node"):
+                  f"founder pia, {waiting.addresses['pia']}", "can be used until", "compared with your own node",
+                  "smallest cohort 10"):
         assert words in said.text, words
     assert not (waiting.base / "roles-pia.json").exists()
     refused = waiting.run("noor", "init", "sign", file, "--as", "noor", "--yes")
@@ -99,6 +104,110 @@ def test_the_contracts_are_compared_with_her_own_node(waiting: Founders, tmp_pat
     file.write_text(json.dumps(request))
     said = waiting.run("pia", "init", "sign", str(file), "--as", "pia", "--yes")
     assert (said.code, "code of Trail" in said.text) == (7, True), said
+
+
+def attempt(waiting: Founders, request: dict, folder: Path, who: str = "pia", *by: str) -> Said:
+    """She is to sign an altered file; nothing is signed, whatever is said."""
+    file, out = folder / "request.json", folder / "out.json"
+    file.write_text(json.dumps(request))
+    said = waiting.run(who, "init", "sign", str(file), *(by or ("--as", who)), "--yes", "--out", str(out))
+    assert not out.exists()
+    assert said.code != 0
+    return said
+
+
+def renamed(request: dict, old: str, new: str) -> None:
+    request["signers"] = {new if name == old else name: who for name, who in request["signers"].items()}
+
+
+def crowd(request: dict) -> None:
+    """More founders than a contract's quorum can count."""
+    request["signers"] = {f"f{n}": to_checksum_address(f"0x{n:040x}") for n in range(1, 301)}
+    request["identity"].update(founders=list(request["signers"].values()), quorum=300)
+    request["quorum"] = 300
+
+
+@pytest.mark.parametrize("change", [
+    lambda r: renamed(r, "pia", "\x1b[2J\x1b[Hpia"), lambda r: renamed(r, "pia", "pia\nNothing below is signed."),
+    lambda r: renamed(r, "pia", "\u202epia"), lambda r: renamed(r, "pia", "pia, and"),
+    lambda r: r["roles"][0].update(name="ri\x1b[8mta"), lambda r: r["roles"][0].update(name=7),
+    lambda r: renamed(r, "pia", "noor"), lambda r: r["roles"][1].update(name="rita"),
+    lambda r: r["roles"][1].update(account=r["roles"][0]["account"]),
+    lambda r: r["roles"][0].update(account=r["signers"]["pia"]),
+    lambda r: r["signers"].update(pia2=r["signers"]["pia"]), lambda r: r["roles"][0].update(name="broker"),
+    lambda r: r["roles"][-1].update(name="brooker"), lambda r: r["signers"].update(broker="0x" + "12" * 20),
+    lambda r: r["roles"][0].update(role=True), lambda r: r["roles"][0].update(start=True),
+    lambda r: r["roles"][0].update(start=20, end=10), lambda r: r["roles"][0].update(deadline=(1 << 37) - 1),
+    lambda r: r["roles"][0].update(deadline=-1), lambda r: r["roles"][0].update(nonce="-" + "0" * 62 + "1"),
+    lambda r: r["roles"][0].update(nonce="+" + "f" * 63), lambda r: r["roles"][0].update(nonce=1),
+    lambda r: r["roles"][0].update(nonce=r["roles"][1]["nonce"]), lambda r: r.update(smallestCohort=True),
+    lambda r: r.update(smallestCohort=0), lambda r: r.pop("smallestCohort"), lambda r: r.update(smallestCohort=1 << 32),
+    lambda r: [r["roles"].pop(), r["signers"].update(broker="0x" + "12" * 20)], lambda r: crowd(r),
+])  # fmt: skip
+def test_a_file_that_shows_something_else_is_refused_before_it_is_shown(waiting: Founders, tmp_path, change) -> None:
+    request = json.loads((waiting.op / "birth" / "roles-to-sign.json").read_text())
+    change(request)
+    said = attempt(waiting, request, tmp_path)
+    assert (said.code, "You sign" in said.text, "founder" in said.text) == (2, False, False), said
+    assert not set(said.text) & {"\x1b", "\u202e"}
+
+
+def test_no_line_that_is_shown_moves_a_cursor(waiting: Founders) -> None:
+    request = Request.parse(json.loads((waiting.op / "birth" / "roles-to-sign.json").read_text()))
+    places = [{**item, "address": "\x9b2J\u202e"} for item in request.identity["contracts"]]
+    for one in (replace(request, signers={"\x1b[2Jpia\n": "\r"}),
+                replace(request, changes=tuple((f"\u2028{name}", change) for name, change in request.changes))):
+        assert all(line.isprintable() for line in one.describe())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("api.founding_files.identity_id", lambda _: b"")
+        shown = replace(request, step="identity", identity={**request.identity, "contracts": places}).describe()
+    assert all(line.isprintable() for line in shown)
+
+
+def swap(request: dict) -> None:
+    """The address of the consent registry, with its own code's hash, under the trail's name."""
+    places = request["identity"]["contracts"]
+    places[0] = places[2] | {"name": "Trail"}
+
+
+def other_founder(request: dict) -> None:
+    pia, eve = request["signers"]["pia"], Wallet.new().address
+    request["signers"]["quinn"], founders = eve, request["identity"]["founders"]
+    request["identity"]["founders"] = [who if who == pia else eve if n == 1 else who for n, who in enumerate(founders)]
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda r: [c.update(address=Wallet.new().address, codeHash=sha256(b"").hexdigest())
+                for c in r["identity"]["contracts"]], "no contract where Trail is said to be"),
+    (lambda r: r.update(smallestCohort=9), "created with another smallest cohort"),
+    (lambda r: [r.update(quorum=3), r["identity"].update(quorum=3)], "created with another quorum"),
+    (other_founder, "created with other founders"),
+    (lambda r: r["identity"].update(salt="00" * 32), "created with another salt"),
+    (lambda r: r["identity"].update(deployBlock=r["identity"]["deployBlock"] + 1), "nothing created it"),
+    (swap, "not created from this release's code"),
+])  # fmt: skip
+def test_contracts_that_are_not_what_the_file_says_are_refused(waiting: Founders, tmp_path, change, words) -> None:
+    request = json.loads((waiting.op / "birth" / "roles-to-sign.json").read_text())
+    change(request)
+    said = attempt(waiting, request, tmp_path)
+    assert (said.code, words in said.text.replace("\n", " "), "You sign" in said.text) == (7, True, False), said
+
+
+def test_a_broker_signs_no_roles(waiting: Founders, tmp_path: Path) -> None:
+    request = json.loads((waiting.op / "birth" / "roles-to-sign.json").read_text())
+    said = attempt(waiting, request, tmp_path, "op", "--broker", str(waiting.op / "broker"))
+    assert (said.code, "broker signs no roles" in said.text) == (2, True), said
+
+
+def test_a_home_whose_people_are_played_has_no_complete_birth(waiting: Founders, tmp_path: Path) -> None:
+    (tmp_path / "op" / "keys").mkdir(parents=True)
+    identity = json.loads((waiting.op / "birth" / "state.json").read_text())["identity"]
+    (tmp_path / "op" / "identity.json").write_text(json.dumps(identity))
+    for name in FOUNDERS[:2]:
+        shutil.copy(waiting.base / name / "keys" / f"{name}.json", tmp_path / "op" / "keys")
+    said = Founders(tmp_path, waiting.chain).run("op", "init")
+    assert (said.code, "people are played" in said.text, "complete" in said.text) == (2, True, False), said
+    assert "another VOLENS_HOME" in said.text
 
 
 def test_bad_stale_and_foreign_signature_files_are_refused(waiting: Founders, devchain, tmp_path: Path) -> None:
@@ -192,7 +301,7 @@ def test_the_birth_goes_on_after_an_interruption_and_ends(waiting: Founders, mon
     ({"quorum": 1}, "quorum of two or more"), ({"founders": {}}, "three founders"), ({"extra": 1}, "form"),
     ({"roles": [{"name": "eve", "role": "analyst", "address": "here"}]}, "must not be made here"),
     ({"roles": [{"name": "eve", "role": "broker", "address": "here"}]}, "cannot be given here"),
-    ({"broker": "0x" + "aB" * 20}, "mistyped"), ({"smallestCohort": 0}, "form"),
+    ({"broker": "0x" + "aB" * 20}, "mistyped"), ({"smallestCohort": 0}, "form"), ({"smallestCohort": 1 << 32}, "form"),
 ])  # fmt: skip
 def test_a_plan_that_cannot_be_meant_is_refused(tmp_path: Path, change, words: str) -> None:
     founders = Founders(tmp_path, "http://127.0.0.1:9")
