@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ router = APIRouter(route_class=PageRoute)
 PAGE = 20
 SHOWN_EVENTS = 12  # of one step
 _ONE_AT_A_TIME = threading.Lock()  # a check executes the whole law again
-Id = Annotated[str, Query(pattern=r"^([0-9a-f]{64})?$")]
+ID, NUMBER = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9]{1,15}")
 Number = Annotated[str, Query(pattern=r"^[0-9]{0,15}$")]
 Count = Annotated[int, Path(ge=1, le=(1 << 53) - 1)]
 
@@ -45,8 +46,8 @@ class Row:
 
 @router.get("/trail")
 def show_trail(
-    request: Request, services: Parts, visitor: Visitor, kind: str = "", subject: Id = "", run: Id = "",
-    actor: str = "", reason: Number = "", first: Number = "", last: Number = "", since: str = "", until: str = "",
+    request: Request, services: Parts, visitor: Visitor, kind: str = "", subject: str = "", run: str = "",
+    actor: str = "", reason: str = "", first: str = "", last: str = "", since: str = "", until: str = "",
     before: Number = "",
 ) -> Response:
     """Steps, newest first, a page of them at a time. Whoever is no auditor sees no single person in it."""
@@ -94,6 +95,10 @@ def _wanted(given: dict[str, str]) -> Wanted:
     kind, actor = given["kind"], given["actor"].strip()
     if kind and kind not in sentences.KINDS:
         raise RequestInvalid("there is no such kind of step", "choose one of the list")
+    if not all(ID.fullmatch(given[name]) for name in ("subject", "run") if given[name]):
+        raise RequestInvalid("a person and a run are 64 hex digits each", "copy them from a step")
+    if not all(NUMBER.fullmatch(given[name]) for name in ("reason", "first", "last") if given[name]):
+        raise RequestInvalid("a reason and a block are numbers", "docs/reasons.md lists the reasons")
     if actor and not is_address(actor):
         raise RequestInvalid("an actor is an address: 0x and 40 hex digits", "copy it from a step")
     return Wanted(sentences.KINDS[kind][1] if kind else (), given["subject"], given["run"],

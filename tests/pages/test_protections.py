@@ -160,6 +160,8 @@ def test_played_people_need_a_home_of_the_demo_on_this_machine(tmp_path: Path) -
     (f"/runs/{'0' * 64}", 404, "There is no such run."), ("/me", 401, "Nobody is signed in."),
     ("/trail?kind=magic", 422, "There is no such kind of step."), ("/trail?since=soon", 422, "A day is written"),
     ("/trail?actor=noor", 422, "An actor is an address"), ("/trail?before=-1", 404, "There is no such page."),
+    ("/trail?run=zz", 422, "64 hex digits"), ("/trail?reason=abc", 422, "are numbers"),
+    ("/trail?first=x", 422, "are numbers"),
 ])
 def test_failures_are_pages_in_plain_words(house, path: str, status: int, said: str) -> None:
     answer = httpx.get(house.url + path, headers=HTML)
