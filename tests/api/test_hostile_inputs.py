@@ -254,9 +254,9 @@ def test_malformed_charts(forked: Warm, record_property: Any) -> None:
     small = fhir.bundle(fhir.condition((fhir.CM, "C50.911"), id="c"), fhir.observation(id="o"), fhir.procedure(),
                         fhir.order((fhir.ATC, "L01EX02")), fhir.observation(valueQuantity=fhir.NUMBER),
                         fhir.condition((fhir.CM, "B20")))
-    for seed in range(300):
+    for seed in range(220):
         table.add(f"mutant {seed}", "fhir", fhir.mutant(seed, small if seed % 4 else CHART), asked, None)
-    finish(table, forked, record_property, len(bad) + 300)
+    finish(table, forked, record_property, len(bad) + 220)
 
 
 # -- each control is shown to be one: what it looks for is there when it should be
