@@ -42,7 +42,7 @@ bench: install ## what governance costs, as ratios of one run (5 minutes); repor
 science: install ## what the models find on real data, in noise and where the truth is known; report in .volens/science
 	@$(BIN)/python -m bench.science
 
-soak: install ## kill, fail and hang every part at every boundary, try every door (40 minutes); report in .volens/fault
+soak: install ## kill, fail and hang every part at every boundary, try every door (an hour); report in .volens/fault
 	@$(BIN)/python tests/soak.py
 	@$(BIN)/python -m pytest -s tests/api/soak_schema.py
 
