@@ -26,13 +26,7 @@ Bundle = dict[str, Any]
 def bundle(devchain: DevChain) -> Bundle:
     """A trail with everything in it, exported while its true head is known elsewhere."""
     world = World.create(devchain.url)
-    subjects = world.enrol(5)
-    world.grant(subjects[:4])
-    run = world.request_run(world.permit())
-    world.authorise(run, subjects)
-    world.seal(run)
-    world.look(run, "sol")
-    world.revoke(subjects[0])
+    world.live_through()
     return export_bundle(world.ledger)
 
 

@@ -72,13 +72,7 @@ def _tampers(folder: Path, say: Say) -> bool:
 
     with DevChain.start(folder) as chain:
         world = World.create(chain.url)
-        subjects = world.enrol(5)
-        world.grant(subjects[:4])
-        run = world.request_run(world.permit())
-        world.authorise(run, subjects)
-        world.seal(run)
-        world.look(run, "sol")
-        world.revoke(subjects[0])
+        world.live_through()
         bundle = export_bundle(world.ledger)
     held, found = bundle["head"], 0
     untouched = {state for state, _ in examine(canonical_json(bundle), [held]).values()}

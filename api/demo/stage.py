@@ -11,25 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.birth import sign_identity
+from api.birth import ROLES, sign_identity
 from chain.events import Receipt
 from chain.ledger import Ledger, deploy, message_tuple
 from chain.wallets import Wallet
 
 DAY = 86_400
 FOREVER = 2**40 - 1
-ROLES = {
-    "committee": 1,
-    "custodian": 2,
-    "registrar": 3,
-    "analyst": 4,
-    "checker": 5,
-    "clinician": 6,
-    "protection": 7,
-    "auditor": 8,
-    "broker": 9,
-    "worker": 10,
-}
 CAST = {
     "omar": "custodian",
     "rita": "registrar",
@@ -220,6 +208,16 @@ class World:
 
     def slot(self, subject: bytes, dataset: bytes | None = None) -> int:
         return int(self.ledger.read("ConsentRegistry", "slotOf", subject, dataset or self.dataset))
+
+    def live_through(self) -> None:
+        """A trail with something of each kind in it: five people, four of them willing, a sealed run, a withdrawal."""
+        subjects = self.enrol(5)
+        self.grant(subjects[:4])
+        run = self.request_run(self.permit())
+        self.authorise(run, subjects)
+        self.seal(run)
+        self.look(run, "sol")
+        self.revoke(subjects[0])
 
     # -- runs
 
