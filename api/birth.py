@@ -25,21 +25,14 @@ from governance.verify import identity_id
 FOREVER = 2**40 - 1
 FLOOR = 10  # no cohort smaller than this, whatever a permit says
 QUORUM = 2
-FOUNDERS = {"pia": "committee", "quinn": "committee", "rui": "committee"}
-STAFF = {
-    "rita": ("registrar", 3),
-    "omar": ("custodian", 2),
-    "noor": ("analyst", 4),
-    "sol": ("checker", 5),
-    "tess": ("checker", 5),
-    "vera": ("auditor", 8),
-    "worker": ("worker", 10),
-}
 ROLES = {
     "committee": 1, "custodian": 2, "registrar": 3, "analyst": 4, "checker": 5, "clinician": 6, "protection": 7,
     "auditor": 8, "broker": 9, "worker": 10,
 }  # fmt: skip
-BROKER_ROLE = 9
+BROKER_ROLE = ROLES["broker"]
+FOUNDERS = ("pia", "quinn", "rui")
+STAFF = {"rita": "registrar", "omar": "custodian", "noor": "analyst", "sol": "checker", "tess": "checker",
+         "vera": "auditor", "worker": "worker"}  # fmt: skip
 RELAY = "relay"
 
 
@@ -50,8 +43,8 @@ def give_birth(home: Path, chain_url: str, outbox: Outbox) -> dict[str, Any]:
     quorum = [keys[name] for name in FOUNDERS][:QUORUM]
     identity = deploy_contracts(home, chain_url, outbox, [keys[name].address for name in FOUNDERS], QUORUM, FLOOR)
     ledger = connect(home, chain_url, outbox, identity)
-    for account, role in [(keys[name].address, role) for name, (_, role) in STAFF.items()] + [(broker, BROKER_ROLE)]:
-        change = role_change(account, role, ledger.now() + 600)
+    for account, role in [(keys[name].address, role) for name, role in STAFF.items()] + [(broker, "broker")]:
+        change = role_change(account, ROLES[role], ledger.now() + 600)
         relay_role(ledger, change, {one.address: one.sign(ledger.domain, "RoleChange", change) for one in quorum})
     finish(home, identity, sign_identity(identity, quorum) | {broker: endorse(home / "broker", identity).hex()})
     return identity
