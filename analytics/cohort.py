@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics.disclosure import SMALLEST_COUNT
 from analytics.errors import CohortTooSmall, InputsError
 from analytics.params import CohortRules, Outcome
 from analytics.readers.chart import Chart, Fact, matches, value_at
@@ -66,21 +67,21 @@ class Cohort:
 
 
 def select_people(
-    people: Iterable[Person], rules: CohortRules, outcome: Outcome | None, source: str, minimum: int, per_class: int = 0
+    people: Iterable[Person], rules: CohortRules, outcome: Outcome | None, source: str, minimum: int
 ) -> Cohort:
     """Keep who has the records, fits the rules and has a known outcome (any, when there is none to know).
 
     source: which gene record a person must have: expression, variants or none. The same people serve every layer,
-    so layers are comparable. Raises CohortTooSmall below `minimum` people or below `per_class` people with or
-    without the event: the number found is not said.
+    so layers are comparable. Raises CohortTooSmall below `minimum` people, or below 10 with or without the event,
+    whatever is asked: a run that fails is an answer too, which nobody checks. The number found is not said.
     """
     granted = list(people)
     left, flow = choose_members(granted, rules, outcome, source)
     if len(left) < max(minimum, 1):
         raise CohortTooSmall("fewer people than the minimum remain after filtering")
     cohort = Cohort(tuple(left), tuple(flow), len(granted))
-    if outcome is not None and min(int(cohort.event.sum()), int((1 - cohort.event).sum())) < per_class:
-        raise CohortTooSmall("one outcome has too few people for this analysis")
+    if outcome is not None and min(int(cohort.event.sum()), int((1 - cohort.event).sum())) < SMALLEST_COUNT:
+        raise CohortTooSmall("one outcome has too few people")
     return cohort
 
 

@@ -70,13 +70,18 @@ class Row:
 
 
 def gather_layers(cohort: Cohort, params: Params) -> Layers:
-    """The matrices of a cohort. Raises InputsError when its gene records share no column."""
+    """The matrices of a cohort. Raises InputsError when its people share no probe.
+
+    Where no variant meets the rules, one that says nothing stands for them. Were the run to fail instead, it would
+    tell at once, and past the output checkers, that nobody carries a variant so frequent.
+    """
     clinical = clinical_matrix(cohort, params.clinical)
     if params.gene_source == "expression":
         return Layers(expression_matrix(cohort)[0], clinical, ())
     if params.gene_source == "variants":
         variants = stack(cohort.genotypes, params.variants)
-        return Layers(variants.dosage, clinical, variants.flow)
+        dosage = variants.dosage if variants.names else np.zeros((cohort.people, 1))
+        return Layers(dosage, clinical, variants.flow)
     return Layers(np.empty((cohort.people, 0)), clinical, ())
 
 

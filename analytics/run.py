@@ -18,7 +18,6 @@ from threadpoolctl import threadpool_limits
 from analytics.association import associate, count_alleles
 from analytics.canonical import dump_canonical
 from analytics.cohort import select_people
-from analytics.disclosure import SMALLEST_COUNT
 from analytics.disclosure_difference import Earlier, refuse_small_differences
 from analytics.params import GENOMIC, Params, parse_params
 from analytics.people import Input, read_people
@@ -68,7 +67,7 @@ def run(
         threadpool_limits(limits=1),
         sklearn.config_context(assume_finite=True, skip_parameter_validation=True),
     ):
-        cohort = select_people(people, parsed.cohort, parsed.outcome, source, minimum, parsed.folds or SMALLEST_COUNT)
+        cohort = select_people(people, parsed.cohort, parsed.outcome, source, minimum)
         if parsed.output_class == GENOMIC:
             refuse_small_differences(cohort, parsed, inputs, people, earlier)
         progress("compute", 0.0)

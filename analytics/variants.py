@@ -35,7 +35,7 @@ class Variants:
 
 
 def stack(people: Sequence[Genotypes], rules: VariantRules) -> Variants:
-    """One row for each of `people`, in their order, and one column for each variant that meets the rules.
+    """One row for each of `people`, in their order, and one column for each variant that meets the rules, or none.
 
     Variants are joined by chromosome, position and alleles; one that a file lacks is left out for everybody, since
     absent is not homozygous reference. Raises InputsError.
@@ -52,8 +52,6 @@ def stack(people: Sequence[Genotypes], rules: VariantRules) -> Variants:
     chosen = places[first.digest]
     passed = np.logical_and.reduce([sites.passed[places[digest]] for digest, sites in files.items()])
     kept, frequency, flow = _filter(calls, passed, rules)
-    if not kept.any():
-        raise InputsError("genotypes: no variant is left under the rules", "Ask for less strict rules.")
     dosage = np.where(calls[:, kept] == MISSING, np.nan, calls[:, kept])
     names = first.names()
     return Variants(tuple(names[i] for i in chosen[kept]), first.chromosome[chosen[kept]],

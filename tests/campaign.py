@@ -47,7 +47,7 @@ from governance.vault import Bucket
 from governance.verify import identity_id
 
 ROOT = Path(__file__).resolve().parent.parent
-PEOPLE = 6
+PEOPLE = 24  # ten of each outcome, the least that a run takes
 PATIENCE = 20.0  # seconds for an operation, injured or not
 
 

@@ -66,7 +66,7 @@ def bucket_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketP
 
 @pytest.fixture
 def road(devchain: DevChain, bucket_process: BucketProcess, tmp_path: Path) -> Iterator[Road]:
-    """Everything in one process: 12 willing people with two encrypted records each."""
+    """Everything in one process: 24 willing people with two encrypted records each."""
     road = Road.build(tmp_path, devchain, bucket_process)
     yield road
     road.close()

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from campaign import Actor, Stage
 
 PARAMS = complete({
-    "outcome": {"kind": "distant-metastasis", "horizon_days": 1825}, "models": {"logistic": ["genes"]}, "folds": 2,
+    "outcome": {"kind": "distant-metastasis", "horizon_days": 1825}, "models": {"logistic": ["clinical"]}, "folds": 2,
     "permutations": 19,
 })  # fmt: skip
 

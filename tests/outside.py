@@ -38,7 +38,7 @@ from governance.tables import open_database
 from governance.vault import Bucket
 
 PARTS = ("chain", "anvil", "api", "worker", "broker", "bucket")
-PEOPLE = 12
+PEOPLE = 24
 AWAY = (Answered, NotServing, ChainError, GovernanceError, OSError)  # what a caller meets while a part is away
 
 

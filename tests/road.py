@@ -58,7 +58,7 @@ class Road:
     leaves: list[Leaf] = field(default_factory=list)
 
     @classmethod
-    def build(cls, folder: Path, chain: DevChain, bucket: BucketProcess, people: int = 12) -> Road:
+    def build(cls, folder: Path, chain: DevChain, bucket: BucketProcess, people: int = 24) -> Road:
         world = World.create(chain.url)
         broker = Broker(folder / "broker", chain.url, dict(world.ledger.identity), lambda: int(time.time()))
         world.set_role(broker.address, "broker")

@@ -32,7 +32,7 @@ from governance.keys import new_pair
 from governance.vault import Bucket, open_record
 from governance.verify import canonical_json, identity_id
 
-PEOPLE = 12
+PEOPLE = 24
 PARAMS = complete(
     {
         "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},

@@ -209,7 +209,7 @@ def test_a_copied_package_counts_by_its_bytes(road: Road, tmp_path: Path, change
 
 def test_too_few_records_fail_plainly(road: Road) -> None:
     """A cohort that shrinks below the minimum after decryption is refused inside the child, and said so."""
-    run = road.request(permit=road.permit(minCohort=12), params=PARAMS)
+    run = road.request(permit=road.permit(minCohort=24), params=PARAMS)
     road.ingest(
         [type(source)(source.subject, source.category, payload) for source, payload in _without_outcome(road)],
         {leaf.record: 1 for leaf in road.leaves},

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analytics import cohort as cohort_module
 from analytics.cohort import Cohort, Person, clinical_matrix, expression_matrix, outcome_of, select_people
 from analytics.errors import CohortTooSmall, InputsError
 from analytics.params import CohortRules, Outcome
@@ -37,8 +38,10 @@ def six() -> list[Person]:
 
 
 def select(people: list[Person], minimum: int = 2, **changes: Any) -> Cohort:
-    given = {"rules": EVERYBODY, "outcome": METASTASIS, "source": "expression", "per_class": 2, **changes}
-    return select_people(people, minimum=minimum, **given)
+    given = {"rules": EVERYBODY, "outcome": METASTASIS, "source": "expression", **changes}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cohort_module, "SMALLEST_COUNT", 0)  # a few people show what the rules do
+        return select_people(people, minimum=minimum, **given)
 
 
 @pytest.mark.parametrize(
@@ -103,10 +106,17 @@ def test_nobody_at_all_is_too_small_even_without_minimum() -> None:
         select([], 0, source="none")
 
 
-def test_a_class_that_is_too_small_is_refused() -> None:
-    assert select(six(), per_class=3).people == 6
-    with pytest.raises(CohortTooSmall):
-        select(six(), per_class=4)
+@pytest.mark.parametrize("rare", [0, 1])
+def test_fewer_than_ten_of_an_outcome_are_refused(rare: int) -> None:
+    for few in (0, 1, 9, 10):
+        events = [rare] * few + [1 - rare] * 30
+        people = [person(n, event=event, days=100 if event else 3000) for n, event in enumerate(events)]
+        if few == 10:
+            assert select_people(people, EVERYBODY, METASTASIS, "expression", 2).people == 40
+            continue
+        with pytest.raises(CohortTooSmall) as refused:
+            select_people(people, EVERYBODY, METASTASIS, "expression", 2)
+        assert str(refused.value) == "one outcome has too few people"  # the same for none and for nine
 
 
 def test_a_missing_value_is_missing_never_zero() -> None:
@@ -152,9 +162,9 @@ def test_without_an_outcome_or_rules_nobody_needs_a_chart() -> None:
 
 def test_the_age_band_has_both_ends_and_an_unknown_age_is_out() -> None:
     people = [person(n, age_years=age) for n, age in enumerate((39.9, 40, 60, 60.9, 61))] + [person(9)]
-    cohort = select(people, per_class=0, rules=CohortRules((40, 60), (), ()))
+    cohort = select(people, rules=CohortRules((40, 60), (), ()))
     assert [int(m.person.subject, 16) for m in cohort.members] == [1, 2, 3]
-    assert select(people, per_class=0).people == 6
+    assert select(people).people == 6
 
 
 def test_codes_that_a_person_must_and_must_not_have() -> None:
@@ -166,7 +176,7 @@ def test_codes_that_a_person_must_and_must_not_have() -> None:
         ((), ("icd-10-cm:E11",), [0, 3]),
         (("icd-10-cm:C50",), ("icd-10-cm:E11",), [0]),
     ):
-        cohort = select(people, per_class=0, minimum=1, rules=CohortRules((0, 130), present, absent))
+        cohort = select(people, minimum=1, rules=CohortRules((0, 130), present, absent))
         assert [int(m.person.subject, 16) for m in cohort.members] == left
 
 
@@ -174,12 +184,12 @@ def test_what_is_known_only_after_the_index_decides_neither_who_is_in_nor_a_valu
     dated = (Reading("bmi", 20.0, 90), Reading("bmi", 30.0, 110))
     later = replace(chart(("C50", 100), ("E11", 101), born=1950), readings=dated)
     rules = CohortRules((0, 130), (), ("icd-10-cm:E11",))
-    cohort = select([Person("0" * 64, later)], 1, rules=rules, outcome=DIAGNOSIS, source="none", per_class=0)
+    cohort = select([Person("0" * 64, later)], 1, rules=rules, outcome=DIAGNOSIS, source="none")
     assert clinical_matrix(cohort, ["bmi", "age_years"]).tolist() == [[20.0, 20.0]]
     for day in (100, None):
         before = replace(later, facts=(*later.facts, Fact(1, "icd-10-cm", "E11", day)))
         with pytest.raises(CohortTooSmall):
-            select([Person("0" * 64, before)], 1, rules=rules, outcome=DIAGNOSIS, source="none", per_class=0)
+            select([Person("0" * 64, before)], 1, rules=rules, outcome=DIAGNOSIS, source="none")
 
 
 def test_without_an_index_no_dated_value_is_a_feature() -> None:
@@ -187,7 +197,7 @@ def test_without_an_index_no_dated_value_is_a_feature() -> None:
     dated = (Reading("bmi", 20.0, 100), Reading("bmi", 30.0, 9000), Reading("age_years", 55.0, 9000))
     both = [chart(born=1950, metastasis=n, follow_up_days=2000.0, size_mm=7.0) for n in range(2)]
     both = [replace(one, readings=(*one.readings, *dated)) for one in both]
-    cohort = select([Person(f"{n:064x}", one) for n, one in enumerate(both)], source="none", per_class=0)
+    cohort = select([Person(f"{n:064x}", one) for n, one in enumerate(both)], source="none")
     assert np.array_equal(clinical_matrix(cohort, ["bmi", "age_years", "size_mm"]),
                           [[np.nan, np.nan, 7.0]] * cohort.people, equal_nan=True)  # fmt: skip
 

@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analytics.catalogue import MODELS, SELECTORS
 from analytics.cohort import Cohort, Member, Person
 from analytics.disclosure import FIGURES
 from analytics.evaluate import compare_auc, figures_of
 from analytics.params import Params, parse_params
-from analytics.prediction import Layers, Row, describe_prediction, evaluate_rows
+from analytics.prediction import Layers, Row, describe_prediction, evaluate_rows, gather_layers
+from analytics.readers.genotypes import Genotypes, build_sites
 
 PEOPLE = 300
 
@@ -53,6 +55,28 @@ def test_a_layer_is_its_columns_genes_first(layers: Layers) -> None:
               ("genes", "clinical", "combined")}  # fmt: skip
     assert shapes == {"genes": ((300, 12), 12, 0), "clinical": ((300, 3), 0, 3), "combined": ((300, 15), 12, 3)}
     assert (layers.matrix("combined")[0][:, :12] == layers.genes).all()
+
+
+@pytest.mark.filterwarnings("ignore")  # scikit-learn says that a column without variance has none
+@pytest.mark.parametrize("select", SELECTORS)
+def test_where_no_variant_is_left_genes_say_nothing_and_the_run_goes_on(
+    make_params: Callable[..., bytes], select: str
+) -> None:
+    """Whether somebody carries a variant is not for a failure to tell."""
+    at = build_sites("GRCh38", [1], [5], ["A>G"], [True])
+    calls = np.zeros(1, np.int8), np.full(1, 30, np.uint8), np.full(1, 99, np.uint8)
+    people = [Person(f"{n:064x}", None, None, Genotypes(at, bytes(32), *calls)) for n in range(40)]
+    cohort = Cohort(tuple(Member(person, None, n % 2 == 0) for n, person in enumerate(people)), (), 60)
+    genes = {"source": "variants", "select": select, "keep": 20, "components": 2}
+    params = parse_params(
+        make_params(models={name: ["genes", "combined"] for name in MODELS}, genes=genes, clinical=["grade"])
+    )
+    params = replace(params, permutations=1)
+    layers = gather_layers(cohort, params)
+    rows = evaluate_rows(cohort.event, layers, params, "cpu", silent)
+    assert [row.scores.auc for row in rows] == [0.5] * 2 * len(MODELS)
+    result: Any = describe_prediction(cohort, layers, rows, params)[0]
+    assert "used" not in result["variants"]
 
 
 def test_every_model_meets_every_layer_that_was_asked_for(rows: list[Row]) -> None:

@@ -53,8 +53,8 @@ def test_files_are_joined_by_place_and_alleles() -> None:
     assert found.flow[0] == ("not-in-every-file", 3)
     turned = stack(people[::-1], ALL)
     assert turned.dosage.tolist() == found.dosage.tolist()[::-1]
-    with pytest.raises(InputsError, match="no variant is left"):
-        stack(people, replace(ALL, passed_only=True))  # each fails in one of the files
+    none = stack(people, replace(ALL, passed_only=True))  # each fails in one of the files
+    assert (none.names, none.dosage.shape) == ((), (2, 0))
 
 
 def test_what_does_not_fit_is_refused() -> None:
@@ -62,8 +62,12 @@ def test_what_does_not_fit_is_refused() -> None:
         stack([], ALL)
     with pytest.raises(InputsError, match="different genome builds"):
         stack([person(THREE, 0, 0, 0), person(sites("1:5:A>G", build="GRCh37"), 0)], ALL)
-    with pytest.raises(InputsError, match="no variant is left"):
-        stack([person(sites("1:5:A>G"), 0), person(sites("1:5:A>T"), 0)], ALL)
+
+
+def test_files_may_share_no_variant() -> None:
+    none = stack([person(sites("1:5:A>G"), 0), person(sites("1:5:A>T"), 0)], ALL)
+    assert (none.names, none.dosage.shape) == ((), (2, 0))
+    assert none.flow[0] == ("not-in-every-file", 1)
 
 
 def test_low_calls_are_missing() -> None:
