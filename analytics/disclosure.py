@@ -119,14 +119,15 @@ def build_table(summed: Mapping[str, Cells], *, people: int, events: int) -> dic
 
 def count_candidates(figures: Mapping[str, int], step: int, people: int, events: int) -> int:
     """Integer confusion matrices of `people` with `events` for which every one of `figures` prints as it did."""
-    found = 0
-    low, high = _window(figures["accuracy"], step, people)
-    for tp in range(*(_window(figures["recall"], step, events) if "recall" in figures else (0, events + 1))):
-        tn = np.arange(max(0, low - tp), min(people - events, high - 1 - tp) + 1)
-        matrices = np.stack([np.full_like(tn, tp), people - events - tn, np.full_like(tn, events - tp), tn])
-        printed = _percents(matrices, step)
-        fits = [printed[at] == figures[name] for at, name in enumerate(FIGURES) if name in figures]
-        found += int(np.logical_and.reduce(fits).sum())
+    return int(_candidates(figures, step, people, events).shape[1])
+
+
+def list_candidates(shown: Shown, people: int, events: int) -> Whole:
+    """(4, n) true and false positives, false and true negatives that were printed as `shown`, and at no finer level."""
+    found = _candidates(shown.figures, shown.step, people, events)
+    at = LEVELS.index((shown.step, tuple(name for name in FIGURES if name in shown.figures)))
+    for (step, names), good in zip(LEVELS[:at], _printable(people, events) if at else (), strict=False):
+        found = found[:, ~np.isin(_keys(_percents(found, step), names), good)]
     return found
 
 
@@ -229,6 +230,19 @@ def _percents(matrices: Whole, step: int) -> Whole:
         (tp * well + tn * sick, 2 * sick * well),
     )
     return np.stack([step * ((200 * part + step * whole) // (2 * step * whole)) for part, whole in parts])
+
+
+def _candidates(figures: Mapping[str, int], step: int, people: int, events: int) -> Whole:
+    """(4, n) matrices for which every one of `figures` prints as it did."""
+    found = [np.zeros((4, 0), np.int64)]
+    low, high = _window(figures["accuracy"], step, people)
+    for tp in range(*(_window(figures["recall"], step, events) if "recall" in figures else (0, events + 1))):
+        tn = np.arange(max(0, low - tp), min(people - events, high - 1 - tp) + 1)
+        matrices = np.stack([np.full_like(tn, tp), people - events - tn, np.full_like(tn, events - tp), tn])
+        printed = _percents(matrices, step)
+        fits = [printed[at] == figures[name] for at, name in enumerate(FIGURES) if name in figures]
+        found.append(matrices[:, np.logical_and.reduce(fits)])
+    return np.concatenate(found, axis=1)
 
 
 def _keys(printed: Whole, names: Sequence[str]) -> Whole:

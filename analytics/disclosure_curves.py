@@ -7,6 +7,9 @@ ROC: a table is one pass's true positives at every false positive rate of the gr
 a whole, and at least 2 counts fit each point. The rule is joint since a point is a mean over at least 10 passes, which
 no single count need have been.
 
+A row's matrix lies on its own curve. Who knows that all passes gave the same scores looks at both at once: where fewer
+than 5 of the row's matrices lie on a curve that would be printed so, the curve goes and the row stays.
+
 Calibration: a table is the events of every group, for an attacker who knows the groups' sizes too; at least 5 fit.
 Steps of 5, 10 and 20 % are tried, then fewer groups, then nothing is printed.
 """
@@ -14,6 +17,7 @@ Steps of 5, 10 and 20 % are tried, then fewer groups, then nothing is printed.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +36,15 @@ Sizes = Sequence[tuple[int, int]]
 Runs = tuple[tuple[int, ...], ...]
 
 
-def roc_grid(chances: NDArray[np.float64], event: Whole, sizes: Sizes) -> list[tuple[int, int]]:
+def roc_grid(
+    chances: NDArray[np.float64], event: Whole, sizes: Sizes, matrices: Whole | None = None
+) -> list[tuple[int, int]]:
     """(false positive rate, true positive rate) in percent at a grid of false positive rates; [] when withheld.
 
-    chances: (repeats, n). sizes: possible_sizes. Vertical averages over the repeats (Fawcett 2006, Pattern Recognit
-    Lett 27:861). A step of the grid holds at least 10 people without the event at every possible size; true positive
-    rates are rounded until at least 5 counts of the possible sizes fit each, and 5 tables of the exact size fit all.
+    chances: (repeats, n). sizes: possible_sizes. matrices: of the row beside it (list_candidates). Vertical averages
+    over the repeats (Fawcett 2006, Pattern Recognit Lett 27:861). A step of the grid holds at least 10 people without
+    the event at every possible size; true positive rates are rounded until at least 5 counts of the possible sizes fit
+    each, and 5 tables of the exact size fit all.
     """
     well = min((people - events for people, events in sizes), default=0)
     wide = next((step for step in (10, 20, 25, 50) if step * well >= 100 * SMALLEST_COUNT), None)
@@ -45,12 +52,25 @@ def roc_grid(chances: NDArray[np.float64], event: Whole, sizes: Sizes) -> list[t
         return []
     grid = np.arange(wide, 100, wide)
     curves = [np.interp(grid / 100, *roc_curve(event, one)[:2]) for one in chances]
-    shown = _round_rates(np.mean(curves, axis=0), int(event.sum()), {events for _, events in sizes})
-    return [(0, 0), *zip(map(int, grid), shown, strict=True), (100, 100)] if shown else []
+    drawn = _round_rates(np.mean(curves, axis=0), int(event.sum()), {events for _, events in sizes})
+    if drawn is None or (matrices is not None and not _hides_row(drawn, grid, matrices)):
+        return []
+    return [(0, 0), *zip(map(int, grid), drawn.shown, strict=True), (100, 100)]
 
 
-def _round_rates(rates: NDArray[np.float64], events: int, possible: set[int]) -> list[int]:
-    """The rates of a curve in percent at the finest step that hides them; [] where there is none.
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A curve as it is printed. shown: percents, at each point of the grid; told: (events + 1,) what each count prints;
+    finer: of each finer step that was tried, (events + 1,) whether a count prints there as something that is printed.
+    """
+
+    shown: list[int]
+    told: Whole
+    finer: list[NDArray[np.bool_]]
+
+
+def _round_rates(rates: NDArray[np.float64], events: int, possible: set[int]) -> _Drawn | None:
+    """The rates of a curve at the finest step that hides them; None where there is none.
 
     events: exact; possible: what an outsider takes them for, so that the steps that are tried tell no more.
     """
@@ -59,14 +79,27 @@ def _round_rates(rates: NDArray[np.float64], events: int, possible: set[int]) ->
         counts = step * min(possible) / 100
         if step < CURVE_STEPS[-1] and (counts < LEAST_COUNTS or counts ** len(rates) < LEAST_TABLES):
             continue
-        shown = [percent(float(rate), step) for rate in rates]
         told = _percents_of(events, step)
+        drawn = _Drawn([percent(float(rate), step) for rate in rates], told, finer)
         common = [value for value in range(0, 101, step) if _rates_that_fit(value, step, possible) >= CANDIDATES_NEEDED
                   and (told == value).sum() > 1]  # fmt: skip
-        if set(shown) <= set(common) and _curves_that_fit(shown, told, finer) >= CANDIDATES_NEEDED:
-            return shown
-        finer.append(np.isin(told, common))
-    return []
+        if set(drawn.shown) <= set(common) and _curves_that_fit(drawn) >= CANDIDATES_NEEDED:
+            return drawn
+        finer = [*finer, np.isin(told, common)]
+    return None
+
+
+def _hides_row(drawn: _Drawn, grid: Whole, matrices: Whole) -> bool:
+    """Whether at least 5 of a row's matrices (4, n) lie on a curve that is printed as this one."""
+    found = 0
+    for tp, fp, fn, tn in matrices.T.tolist():
+        before = int(np.searchsorted(grid * (fp + tn), 100 * fp))  # points of the grid left of the matrix
+        every = np.arange(tp + fn + 1)
+        allowed = [every <= tp] * before + [every >= tp] * (len(grid) - before)
+        found += _curves_that_fit(drawn, allowed) > 0
+        if found >= CANDIDATES_NEEDED:
+            return True
+    return False
 
 
 def calibration_groups(
@@ -191,19 +224,19 @@ def _ways(totals: Sequence[NDArray[np.float64]], events: int) -> float:
     return float(np.rint(ways[events]))
 
 
-def _curves_that_fit(shown: Sequence[int], told: Whole, finer: Sequence[NDArray[np.bool_]]) -> int:
-    """Rising true positives at the points of a grid that print as `shown` and surely at none of the finer steps.
+def _curves_that_fit(drawn: _Drawn, allowed: Sequence[NDArray[np.bool_]] | None = None) -> int:
+    """Rising true positives at the points of a grid that print as drawn and surely at none of the finer steps.
 
-    told: (events + 1,) what each count prints. finer: for each finer step that was tried, (events + 1,) whether a count
-    prints there as something that is printed. A curve of which one point does not was surely not printed so.
+    allowed: of each point, (events + 1,) whether a count may be. A curve of which one point does not was surely not
+    printed so.
     """
     found = 0
-    for chosen in range(2 ** len(finer)):
-        struck = [one for at, one in enumerate(finer) if chosen >> at & 1]
+    for chosen in range(2 ** len(drawn.finer)):
+        struck = [one for at, one in enumerate(drawn.finer) if chosen >> at & 1]
         # Python's whole numbers, which do not run over.
-        ways = np.ones(len(told), object)
-        for value in shown:
-            fits = np.logical_and.reduce([told == value, *struck])
+        ways = np.ones(len(drawn.told), object)
+        for at, value in enumerate(drawn.shown):
+            fits = np.logical_and.reduce([drawn.told == value, *struck, *(allowed[at : at + 1] if allowed else ())])
             ways = np.cumsum(np.where(fits, ways, 0), dtype=object)
         found += (-1) ** len(struck) * int(ways[-1])
     return found

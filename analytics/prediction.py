@@ -18,6 +18,7 @@ from analytics.disclosure import (
     filter_counts,
     filter_flow,
     filter_variants,
+    list_candidates,
     percent,
     possible_sizes,
 )
@@ -188,7 +189,9 @@ def _describe_curves(
     sizes = possible_sizes(counts, table)
     for row in rows:
         entry: dict[str, Any] = {"model": row.model, "layer": row.layer}
-        roc = roc_grid(row.scores.chances, cohort.event, sizes)
+        shown = table.get(row.name)
+        matrices = None if shown is None else list_candidates(shown, cohort.people, int(cohort.event.sum()))
+        roc = roc_grid(row.scores.chances, cohort.event, sizes, matrices)
         if roc:
             entry["roc"] = [list(point) for point in roc]
         calibrated = calibration_groups(row.scores.chances, cohort.event, counts) if CALIBRATED[row.model] else None

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics import disclosure_curves
-from analytics.disclosure import Counts, filter_counts, percent, possible_sizes
+from analytics.disclosure import Counts, build_table, filter_counts, list_candidates, percent, possible_sizes
 from analytics.disclosure_curves import calibration_groups, roc_grid
+from analytics.evaluate import Cells
 
 Cut = tuple[tuple[int, ...], ...]  # the fifths of each group
 Table = tuple[int, ...]  # events of each group
@@ -164,12 +165,16 @@ def test_what_is_too_large_to_count_is_printed_at_the_finest_level_or_not_at_all
     assert told_of((20, 40, 60, 80, 100), 1000) == (5, (10, 20, 30, 40, 50))
 
 
+def possible_of(events: int) -> set[int]:
+    return set(range(events - 2, events + 3))
+
+
 def curves_of(events: int, points: int) -> dict[tuple[int, ...], list[Table]]:
     """By what is printed, every pass that prints so; () is withheld."""
-    possible, found = set(range(events - 2, events + 3)), defaultdict(list)
+    possible, found = possible_of(events), defaultdict(list)
     for passes in combinations_with_replacement(range(events + 1), points):
-        shown = disclosure_curves._round_rates(np.array(passes) / events, events, possible)
-        found[tuple(shown)].append(passes)
+        drawn = disclosure_curves._round_rates(np.array(passes) / events, events, possible)
+        found[tuple(drawn.shown) if drawn else ()].append(passes)
     return found
 
 
@@ -188,6 +193,38 @@ def test_without_the_count_of_passes_a_curve_betrays_them(monkeypatch: pytest.Mo
     assert min(len(passes) for shown, passes in curves_of(35, 2).items() if shown) >= 5
     monkeypatch.setattr(disclosure_curves, "_curves_that_fit", lambda *_: 5)
     assert min(len(passes) for shown, passes in curves_of(35, 2).items() if shown) < 5
+
+
+def matrices_behind(events: int, well: int) -> list[int]:
+    """Of every row and curve that are printed together: how many matrices of the row lie on a pass that is printed as
+    the curve. All passes are the same, and she knows it."""
+    grid, people = np.arange(25, 100, 25), events + well
+    rows, printed = defaultdict(list), {}
+    for tp, fp in product(range(events + 1), range(well + 1)):
+        table = build_table({"a": Cells(tp, fp, events - tp, well - fp)}, people=people, events=events)
+        if table:
+            rows[table["a"].step, *table["a"].figures.items()].append((tp, fp))
+            printed[table["a"].step, *table["a"].figures.items()] = table["a"]
+    fitting = []
+    for curve, passes in curves_of(events, len(grid)).items():
+        drawn = curve and disclosure_curves._round_rates(np.array(passes[0]) / events, events, possible_of(events))
+        for name, row in rows.items() if drawn else ():
+            if disclosure_curves._hides_row(drawn, grid, list_candidates(printed[name], people, events)):
+                fitting.append(sum(any(lies_on(one, tp, fp / well) for one in passes) for tp, fp in row))
+    return fitting
+
+
+def lies_on(passes: Table, tp: int, rate: float) -> bool:
+    """Whether the curve that rises by these true positives at 25, 50 and 75 % goes through (rate, tp)."""
+    return all(count <= tp if x < rate else count >= tp for x, count in zip((0.25, 0.5, 0.75), passes, strict=True))
+
+
+def test_a_row_and_the_curve_beside_it_leave_five_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = matrices_behind(10, 40)
+    assert len(found) > 100
+    assert min(found) >= 5
+    monkeypatch.setattr(disclosure_curves, "_hides_row", lambda *_: True)
+    assert min(n for n in matrices_behind(10, 40) if n) < 5  # some fit no pass at all: their passes differed
 
 
 def test_a_curve_has_at_least_ten_people_a_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -68,13 +68,14 @@ def test_where_no_variant_is_left_genes_say_nothing_and_the_run_goes_on(
     people = [Person(f"{n:064x}", None, None, Genotypes(at, bytes(32), *calls)) for n in range(40)]
     cohort = Cohort(tuple(Member(person, None, n % 2 == 0) for n, person in enumerate(people)), (), 60)
     genes = {"source": "variants", "select": select, "keep": 20, "components": 2}
+    models = MODELS if select == "chi2" else ("logistic",)
     params = parse_params(
-        make_params(models={name: ["genes", "combined"] for name in MODELS}, genes=genes, clinical=["grade"])
+        make_params(models={name: ["genes", "combined"] for name in models}, genes=genes, clinical=["grade"])
     )
     params = replace(params, permutations=1)
     layers = gather_layers(cohort, params)
     rows = evaluate_rows(cohort.event, layers, params, "cpu", silent)
-    assert [row.scores.auc for row in rows] == [0.5] * 2 * len(MODELS)
+    assert [row.scores.auc for row in rows] == [0.5] * 2 * len(models)
     result: Any = describe_prediction(cohort, layers, rows, params)[0]
     assert "used" not in result["variants"]
 
