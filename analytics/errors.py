@@ -40,9 +40,10 @@ class InputsError(AnalyticsError):
 
 
 class CohortTooSmall(AnalyticsError):
-    """Fewer people than the minimum, or than the folds need in each class, remain after filtering."""
+    """Fewer people than the minimum, or than ten of each outcome, remain after filtering."""
 
-    hint = "Ask for a larger cohort or fewer folds; how many remained is deliberately not said."
+    hint = ("Ask for a larger cohort: the permit's minimum, and ten people of each outcome, must remain; how many did "
+            "is deliberately not said.")  # fmt: skip
 
 
 class SourceError(AnalyticsError):

@@ -23,7 +23,7 @@ from sklearn.pipeline import FeatureUnion, Pipeline
 from sklearn.svm import SVC
 
 from analytics.catalogue import IMPUTERS, MODELS, SCALERS, SELECTORS
-from analytics.errors import CohortTooSmall, ParamsError
+from analytics.errors import ParamsError
 from analytics.features import SCORES, Components, build_imputer, build_scaler
 
 # Whether `predict` is the model's estimate of a chance, or only orders people and says on which side of half they are.
@@ -95,12 +95,14 @@ def predict(fitted: Pipeline, x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 class Neighbours(KNeighborsClassifier):  # type: ignore[misc]
-    """k nearest neighbours, refusing fewer training people than k when it is fitted and not when it is asked."""
+    """The nearest neighbours, at most `most`: fewer in a smaller training fold, since to refuse would count it."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__(weights="distance")
+        self.most = most
 
     def fit(self, x: NDArray[np.float64], y: NDArray[np.int64]) -> Self:
-        """Raises CohortTooSmall."""
-        if len(y) < self.n_neighbors:
-            raise CohortTooSmall("a training fold has fewer people than the neighbours that knn asks")
+        self.n_neighbors = min(self.most, len(y))
         super().fit(x, y)
         return self
 
@@ -139,7 +141,7 @@ def _build_classifier(blueprint: Blueprint) -> BaseEstimator:
         case "svm":
             return SVC(kernel="rbf", C=1.0, gamma="scale")
         case "knn":
-            return Neighbours(n_neighbors=15, weights="distance")
+            return Neighbours(15)
         case "forest":
             return RandomForestClassifier(50, min_samples_leaf=5, n_jobs=1, random_state=blueprint.seed)
         case "boosting":
