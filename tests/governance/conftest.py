@@ -1,0 +1,12 @@
+"""One story on a real chain, for the tests of what an auditor reads."""
+
+import pytest
+from told import Told
+
+from api.demo.stage import World
+from chain.devchain import DevChain
+
+
+@pytest.fixture(scope="module")
+def told(devchain: DevChain) -> Told:
+    return Told(World.create(devchain.url))

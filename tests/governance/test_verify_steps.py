@@ -1,0 +1,150 @@
+"""Single steps of the fold: the contracts' reasons, order, encodings, and items that were skipped."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from told import ROOT, Told, bundle_of, calls, reasons, replay, states
+
+from api.demo.stage import World, random32
+from chain.ledger import message_tuple
+from governance import verify
+from governance.verify import (
+    Fold,
+    Malformed,
+    parse_log,
+    words,
+)
+
+
+def folded(world: World) -> Fold:
+    """The fold of a whole chain, with every signature checked; its head is the contract's."""
+    bundle = bundle_of(world)
+    assert replay(bundle).fold.head == replay(bundle, signed=True).fold.head == bytes.fromhex(bundle["head"]["head"])
+    return replay(bundle, signed=True).fold
+
+
+def test_every_reason_of_the_contracts_is_the_fold_s(world: World) -> None:
+    now, today = world.ledger.now(), world.ledger.now() // 86400
+    subjects = world.enrol(9)
+    world.grant(subjects[:4])
+    for subject, change in zip(
+        subjects[4:7], ({"fromDay": today + 9}, {"purposes": 1 << 3}, {"categories": 1}), strict=True
+    ):
+        world.grant([subject], **change)
+    world.grant([subjects[7]])
+    world.revoke(subjects[7])
+    permit, stranger = world.permit(expiry=now + 10**6), random32()
+    run = world.request_run(permit)
+    world.authorise(run, sorted([*subjects, stranger]), leaseSeconds=10**7)
+    fold = folded(world)
+    attempt = fold.attempts[run, 1]
+    assert dict(attempt.denied) == dict(zip([stranger, *subjects[4:]], (1, 4, 6, 7, 3, 2), strict=True))
+    assert attempt.lease_until == fold.time + 86400
+    world.authorise(run, subjects, attempt=2, codeHash=random32())  # 38
+    late = world.request_run(permit, deadline=world.ledger.now())  # 41 below
+    world.authorise(late, subjects)
+    world.request_run(world.permit(approve=["pia"]))  # 33
+    world.set_role(world.people["wanda"].address, "worker", end=world.ledger.now())
+    world.authorise(run, subjects, attempt=2)  # 37
+    world.set_role(world.people["noor"].address, "analyst", end=world.ledger.now())
+    world.authorise(run, subjects, attempt=2, by="wilma")  # 36
+    world.request_run(permit)  # 36
+    assert folded(world).newest_attempt(run) == 1
+    told = [
+        log["data"]
+        for tx in bundle_of(world)["transactions"]
+        for log in tx["logs"]
+        if log["topics"][0] == "0x" + verify.TOPICS["RunRefused"].hex()
+    ]
+    assert {int(data[-64:], 16) for data in told} >= {33, 36, 37, 38}
+
+
+def test_a_step_through_another_contract_or_out_of_order_is_refused(told: Told) -> None:
+    for change in ({"to": told.bundle["identity"]["contracts"][2]["address"]}, {"to": "0x" + "99" * 20}):
+        bundle = told.copy()
+        bundle["transactions"][0].update(change)
+        assert "was not sent to the PermitRegistry" in reasons(bundle)
+    bundle = told.copy()
+    bundle["transactions"].insert(1, bundle["transactions"][0])
+    assert "does not follow" in reasons(bundle)
+    bundle = told.copy()
+    bundle["blocks"][str(bundle["transactions"][5]["block"])]["timestamp"] = 1
+    assert "time" in reasons(bundle)
+
+
+def test_an_odd_encoding_that_the_contracts_accept_is_accepted(told: Told) -> None:
+    """Somebody relays a valid vote with its signature moved and slack behind it: no fold may stop there."""
+    bundle = told.copy()
+    item = bundle["transactions"][calls(bundle, "vote")[0]]
+    raw = bytes.fromhex(item["input"][2:])
+    head, tail = raw[: 4 + 4 * 32], raw[4 + 5 * 32 :]
+    item["input"] = "0x" + (head + words(6 * 32) + b"\xee" * 32 + tail + b"\xdd" * 7).hex()
+    assert states(bundle, heads=[bundle["head"]]) == ["ok", "ok", "ok"]
+
+
+def test_dirty_bits_are_refused_as_solidity_does(told: Told) -> None:
+    bundle = told.copy()
+    data = bundle["transactions"][0]["input"]
+    bundle["transactions"][0]["input"] = data[:10] + "01" + data[12:]  # above the 20 bytes of an address
+    assert "bits that are not its own" in reasons(bundle)
+
+
+def test_an_item_that_cannot_be_read_may_only_have_been_skipped(told: Told) -> None:
+    """The contracts skip an item by its deadline before they read the rest; nothing else may hide behind bad bytes."""
+    bundle = told.copy()
+    item = bundle["transactions"][calls(bundle, "enrol")[-1]]  # two items, both skipped
+    raw = bytes.fromhex(item["input"][2:])
+    item["input"] = "0x" + (raw[: 4 + 3 * 32] + words(1 << 200) + raw[4 + 4 * 32 :]).hex()
+    assert states(bundle, heads=[bundle["head"]]) == ["ok", "ok", "ok"]
+    granted = bundle["transactions"][calls(bundle, "grant")[0]]
+    raw = bytes.fromhex(granted["input"][2:])
+    granted["input"] = "0x" + (raw[: 4 + 2 * 32] + words(1 << 200) + raw[4 + 3 * 32 :]).hex()
+    assert "cannot be read" in reasons(bundle)
+
+
+def test_every_skipped_item_is_skipped_for_the_contract_s_reason(world: World) -> None:
+    people, today = world.enrol(2), world.ledger.now() // 86400
+    (known, other), mine = people, world.subjects
+    wallet, stranger = mine[known], random32()
+    short = {"subject": stranger, "signer": wallet.signer[:19], "assurance": 1, "deadline": 2**40 - 1}
+    world.ledger.relay("ConsentRegistry", "enrol", [
+        world.enrolment(stranger, wallet, deadline=1), world.enrolment(known, wallet),
+        world.enrolment(bytes(32), wallet),
+        (message_tuple("Enrolment", short), bytes(65), bytes(65)),
+        world.enrolment(stranger, wallet, registrar="omar"),
+        (*world.enrolment(stranger, wallet)[:2], bytes(65)),
+    ])  # fmt: skip
+    changes: list[dict[str, Any]] = [
+        {"deadline": 1}, {"epoch": 1}, {"replaces": 1}, {"fromDay": today + 9, "untilDay": today},
+        {"untilDay": today - 1, "fromDay": 0},
+        {"purposes": 0}, {"categories": 0}, {"purposes": 1 << 7}, {"categories": 1 << 10},
+    ]  # fmt: skip
+    items = [world.grant_item(world.grant_message(known, **change)) for change in changes]
+    message = world.grant_message(known)
+    items += [world.grant_item(message, mine[other]), (message_tuple("Grant", message), mine[other].signer, bytes(65)),
+              world.grant_item(world.grant_message(stranger), wallet), world.grant_item(message)]  # fmt: skip
+    world.ledger.relay("ConsentRegistry", "grant", items)
+    assert len(folded(world).consents) == 1
+    skipped = [log["data"][2:10] for tx in bundle_of(world)["transactions"] for log in tx["logs"]
+               if log["topics"][0] == "0x" + verify.TOPICS["ItemRefused"].hex()]  # fmt: skip
+    assert set(skipped) == set(re.findall(r'"[A-Z]\w+ ([0-9a-f]{8})"', (ROOT / "governance" / "verify.py").read_text()))
+
+
+def test_an_event_more_elsewhere_or_out_of_order_is_named(told: Told) -> None:
+    bundle = told.copy()
+    logs = bundle["transactions"][3]["logs"]
+    logs.append(logs[-1] | {"index": 9})
+    assert "event 3 should not be there" in reasons(bundle)
+    logs.pop()
+    logs[0]["address"] = "0x" + "99" * 20
+    assert "event 1" in reasons(bundle)
+    bundle = told.copy()
+    bundle["transactions"][3]["logs"][1]["index"] = 0
+    assert "not in order" in reasons(bundle)
+    start = int(told.world.ledger.identity["deployBlock"])
+    log = told.world.ledger.logs(start, start + 20)[0]
+    with pytest.raises(Malformed, match="taken back"):
+        parse_log(log | {"removed": True})

@@ -1,0 +1,233 @@
+"""One story on a real chain, as the auditor's file reads it, and what several of its tests do to it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+from api.demo.stage import World, random32
+from governance import verify
+from governance.verify import (
+    Fold,
+    decode_call,
+    examine,
+    identity_id,
+    load_crypto,
+    parse_block,
+    parse_identity,
+    parse_log,
+    parse_transaction,
+)
+
+ROOT = Path(__file__).resolve().parents[1]
+ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
+IDENTITY = {
+    "type": "volens/identity/1",
+    "chainId": 31337,
+    "genesisHash": "0x" + "11" * 32,
+    "deployBlock": 5,
+    "salt": "22" * 32,
+    "contracts": [
+        {"name": name, "address": f"0x{i:040x}", "codeHash": f"{i:064x}"}
+        for i, name in enumerate(("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger"), 1)
+    ],
+    "quorum": 2,
+    "founders": [f"0x{i:040x}" for i in (7, 8, 9)],
+    "signatures": {},
+}
+
+
+def tell(world: World) -> dict[str, Any]:
+    """Every kind of step at least once; returns the names that the tests ask for."""
+    world.set_role(world.people["pia"].address, "committee")
+    subjects = world.enrol(7)
+    world.ledger.relay(
+        "ConsentRegistry",
+        "enrol",
+        [
+            world.enrolment(subjects[0], world.subjects[subjects[0]]),
+            world.enrolment(random32(), world.people["pia"], registrar="noor"),
+        ],
+    )
+    world.grant(subjects[:6])
+    stale = world.grant_message(subjects[0], replaces=7)
+    world.ledger.relay(
+        "ConsentRegistry",
+        "grant",
+        [world.grant_item(stale), world.grant_item(world.grant_message(subjects[1]), world.subjects[subjects[2]])],
+    )
+    records = {
+        "ingest": random32(),
+        "dataset": world.dataset,
+        "leavesRoot": random32(),
+        "count": 14,
+        "deadline": 2**40 - 1,
+    }
+    world.relay(
+        "AccessLedger", "registerRecords", "RecordsRegistered", records, world.by("omar", "RecordsRegistered", records)
+    )
+    permit = world.permit()
+    run = world.request_run(permit)
+    world.authorise(run, subjects)
+    seal = world.seal(run)
+    for name in ("sol", "tess"):
+        world.look(run, name)
+    world.revoke(subjects[0])
+    world.revoke(subjects[0], epoch=0)
+    world.release(run, seal, subjects[:6], [0] * 6)  # refused: the first has revoked
+    world.authorise(run, subjects, attempt=2)
+    seal = world.seal(run, attempt=2)
+    for name in ("sol", "tess"):
+        world.look(run, name, attempt=2)
+    world.release(run, seal, subjects[1:6], [0] * 5, attempt=2)
+    small = world.request_run(permit)
+    world.authorise(small, subjects[:3])  # refused: two willing, three needed
+    cancel = {"run": small, "deadline": 2**40 - 1}
+    world.relay("AccessLedger", "cancel", "Cancel", cancel, world.by("noor", "Cancel", cancel))
+    world.authorise(small, subjects)  # refused: cancelled
+    third = world.request_run(permit)
+    world.authorise(third, subjects)
+    no = {"run": third, "attempt": 1, "sealHash": world.seal(third), "reason": 98, "deadline": 2**40 - 1}
+    world.look(third, "sol")
+    world.relay("AccessLedger", "reject", "Decision", no, world.by("sol", "Decision", no))
+    world.request_run(random32())  # refused: no such permit
+    world.grant([subjects[1]], purposes=0b10)  # narrower: a new epoch
+    world.grant([subjects[0]])
+    order = {"permit": permit, "deadline": 2**40 - 1}
+    world.relay("PermitRegistry", "suspend", "Suspend", order, world.by("dora", "Suspend", order))
+    world.request_run(permit)  # refused: suspended
+    return {"subjects": subjects, "permit": permit, "run": run, "small": small, "third": third, "seal": seal}
+
+
+def bundle_of(world: World) -> dict[str, Any]:
+    """The trail of a world as a bundle, with its identity signed by two founders and the broker."""
+    ledger = world.ledger
+    identity = copy.deepcopy(dict(ledger.identity))
+    for name in ("pia", "quinn", "bram"):
+        signature = world.by(name, "Identity", {"id": identity_id(identity)})
+        identity["signatures"][world.people[name].address] = "0x" + signature.hex()
+    logs: dict[str, list[Any]] = {}
+    for log in ledger.logs(0, int(ledger.block()["number"], 16)):
+        logs.setdefault(log["transactionHash"], []).append(log)
+    transactions, blocks = [], {}
+    for name, own in logs.items():
+        tx = ledger.transaction(name)
+        block = ledger.block(int(tx["blockNumber"], 16))
+        blocks[str(int(block["number"], 16))] = {"hash": block["hash"], "timestamp": int(block["timestamp"], 16)}
+        transactions.append(
+            {
+                "hash": name,
+                "block": int(tx["blockNumber"], 16),
+                "index": int(tx["transactionIndex"], 16),
+                "to": tx["to"],
+                "input": tx["input"],
+                "logs": [
+                    {
+                        "address": log["address"],
+                        "topics": log["topics"],
+                        "data": log["data"],
+                        "index": int(log["logIndex"], 16),
+                    }
+                    for log in own
+                ],
+            }
+        )
+    count, head = ledger.head()
+    return {
+        "type": "volens/trail/1",
+        "identity": identity,
+        "blocks": blocks,
+        "transactions": transactions,
+        "head": {"count": count, "head": head.hex()},
+        "witnesses": [],
+    }
+
+
+class Told:
+    def __init__(self, world: World) -> None:
+        self.world, self.names = world, tell(world)
+        self.bundle = bundle_of(world)
+
+    def copy(self) -> dict[str, Any]:
+        return copy.deepcopy(self.bundle)
+
+    def witness(self, count: int, by: str = "bram") -> dict[str, Any]:
+        """What a broker gives for step `count`."""
+        step = replay(self.bundle).steps[count - 1]
+        message = {
+            "identity": identity_id(self.bundle["identity"]),
+            "block": step.block.number,
+            "blockHash": step.block.hash,
+            "count": count,
+            "head": step.head,
+        }
+        signature = self.world.by(by, "Witness", message)
+        return {
+            "broker": self.world.people[by].address,
+            "block": step.block.number,
+            "blockHash": step.block.hash.hex(),
+            "count": count,
+            "head": step.head.hex(),
+            "signature": signature.hex(),
+        }
+
+
+def replay(bundle: dict[str, Any], signed: bool = False) -> verify.Replay:
+    crypto = load_crypto(parse_identity(bundle["identity"])) if signed else None
+    return verify.Replay(bundle, crypto)
+
+
+def states(bundle: object, **held: Any) -> list[str]:
+    return [state for state, _ in examine(as_bytes(bundle), **held).values()]
+
+
+def reasons(bundle: object, **held: Any) -> str:
+    return " ".join(reason for _, reason in examine(as_bytes(bundle), **held).values())
+
+
+def as_bytes(bundle: object) -> bytes:
+    return bundle if isinstance(bundle, bytes) else json.dumps(bundle).encode()
+
+
+def twisted(signature: bytes, how: str) -> bytes:
+    high = (ORDER - int.from_bytes(signature[32:64], "big")).to_bytes(32, "big")
+    return {
+        "high s": signature[:32] + high + bytes([55 - signature[64]]),
+        "v 0": signature[:64] + bytes([signature[64] - 27]),
+        "short": signature[:64],
+        "zero": bytes(64) + b"\x1b",
+    }[how]
+
+
+def forge(bundle: dict[str, Any]) -> dict[str, Any]:
+    """What a careful forger does: writes every log and head anew as the law wants them."""
+
+    class Forger(Fold):
+        def _compare(self, law: Any) -> None:
+            self.law = law
+
+    fold = Forger(bundle["identity"])
+    for item in bundle["transactions"]:
+        tx = parse_transaction(item | {"blockNumber": item["block"], "transactionIndex": item["index"]})
+        block = parse_block(bundle["blocks"][str(tx.block)] | {"number": tx.block})
+        place = {"blockNumber": tx.block, "transactionHash": item["hash"]}
+        fold.apply(block, tx, [parse_log(log | place | {"logIndex": log["index"]}) for log in item["logs"]])
+        item["logs"] = [
+            {
+                "address": "0x" + address.hex(),
+                "topics": ["0x" + topic.hex() for topic in (verify.TOPICS[name], *indexed)],
+                "data": "0x" + data.hex(),
+                "index": i,
+            }
+            for i, (name, address, indexed, data) in enumerate(fold.law)
+        ]
+    bundle["head"] = {"count": fold.count, "head": fold.head.hex()}
+    return bundle
+
+
+def calls(bundle: dict[str, Any], function: str) -> list[int]:
+    return [
+        i for i, tx in enumerate(bundle["transactions"]) if decode_call(bytes.fromhex(tx["input"][2:]))[1] == function
+    ]
