@@ -22,7 +22,7 @@ from governance.broker.custody import create, endorse
 from governance.keys import replace_private
 from governance.verify import identity_id
 
-FOREVER = 2**40 - 1
+FOREVER = 2**40 - 1  # the last second the contracts know: no end, no deadline
 FLOOR = 10  # no cohort smaller than this, whatever a permit says
 QUORUM = 2
 ROLES = {

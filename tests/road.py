@@ -13,8 +13,9 @@ from typing import Any
 from analytics.code import code_hash, params_schema_hash
 from analytics.params import complete
 from analytics.synthetic import simulate_people
+from api.birth import FOREVER
 from api.childprocess import ForkServer
-from api.demo.stage import FOREVER, World
+from api.demo.stage import World
 from api.worker import Worker
 from chain.devchain import DevChain
 from chain.events import Receipt

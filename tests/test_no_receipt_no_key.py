@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from road import Road
 
+from api.birth import FOREVER
 from api.demo import counts
-from api.demo.stage import CATEGORIES, FOREVER, World, random32
+from api.demo.stage import CATEGORIES, World, random32
 from chain.devchain import DevChain
 from chain.wallets import Wallet
 from governance import register

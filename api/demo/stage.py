@@ -11,13 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.birth import ROLES, sign_identity
+from api.birth import FOREVER, ROLES, sign_identity
 from chain.events import Receipt
 from chain.ledger import Ledger, deploy, message_tuple
 from chain.wallets import Wallet
 
 DAY = 86_400
-FOREVER = 2**40 - 1
 CAST = {
     "omar": "custodian",
     "rita": "registrar",

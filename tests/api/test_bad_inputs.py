@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from api.birth import FOREVER
 from api.demo.attacks import high_s
-from api.demo.stage import FOREVER
 from api.problems import REFUSALS
 from chain.artifacts import CONTRACTS, load
 

@@ -9,8 +9,9 @@ import secrets
 import httpx
 import pytest
 
+from api.birth import FOREVER
 from api.client import Client
-from api.demo.stage import CODE, FOREVER, SCHEMA, random32
+from api.demo.stage import CODE, SCHEMA, random32
 from api.errors import NotAuthorised, NotThere, NotUnderstood, RefusedByPolicy
 from api.services import Health
 from chain.wallets import Wallet

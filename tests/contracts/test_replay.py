@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from eth_utils.address import to_checksum_address
 
-from api.demo.stage import FOREVER, MemoryOutbox, World, random32
+from api.birth import FOREVER
+from api.demo.stage import MemoryOutbox, World, random32
 from chain.devchain import DevChain
 from chain.errors import ChainError
 from chain.transactor import Transactor

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from api.birth import FOREVER
 from api.demo.attacks import outcome
 from api.demo.attacks.frame import authorised, looked_at, willing
-from api.demo.stage import FOREVER, PARAMS, World, random32
+from api.demo.stage import PARAMS, World, random32
 from chain.devchain import DevChain
 from chain.events import Receipt, RunAuthorised
 from chain.wallets import Wallet

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from api.birth import FOREVER
 from api.demo.attacks.frame import attack, willing
 from api.demo.forgeries import high_s
-from api.demo.stage import FOREVER, World, random32
+from api.demo.stage import World, random32
 from chain.events import Receipt
 from chain.wallets import Wallet
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from api.birth import FOREVER
 from api.demo.attacks.frame import attack, willing
-from api.demo.stage import FOREVER, PARAMS, PARAMS_HASH, World, random32
+from api.demo.stage import PARAMS, PARAMS_HASH, World, random32
 from chain.events import Receipt
 from chain.wallets import Wallet
 
