@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from analytics.code import code_hash
-from api.birth import BROKER_ROLE, RELAY, founders_here
+from api.birth import BROKER_ROLE, RELAY, ROLES, founders_here
 from api.errors import DoorError
 from api.metrics import lag_of, newest_block
 from api.services import Health, probes_of, read_identity
@@ -82,7 +82,7 @@ def examine(settings: Settings) -> list[Check]:
         "broker": lambda: _broker(settings, identity, ledger, live), "api": lambda: _api(settings, identity)})]
     found += [connection, _signatures(identity, live)]
     if ledger is not None:
-        found += [_custody(settings, live), _relay(settings, ledger)]
+        found += [_custody(settings, live), _worker_role(settings, ledger), _relay(settings, ledger)]
     found += [_committee(settings, identity), _keys(settings), *_machine(settings), _versions(ledger)]
     found += [_isolation(settings), _nodes()]
     if ledger is not None:
@@ -248,6 +248,19 @@ def _custody(settings: Settings, live: set[bytes] | None) -> Check:
     return Check("custody", "warn", f"{len(live)} broker, 1 operator, 1 host ({place}): one operator holds every share "
                  "of every key, and could open data without the ledger", "say so to the people whose data it is, until "
                  "each of several institutions runs a broker")
+
+
+def _worker_role(settings: Settings, ledger: Ledger) -> Check:
+    """Whether the ledger lets the worker whose key lies here compute."""
+    path = settings.key_file("worker")
+    try:
+        live = path.exists() and ledger.read("PermitRegistry", "isLive", load_wallet(path)[0].address, ROLES["worker"])
+    except ChainError as error:
+        return Check("worker role", "warn", str(error), error.hint)
+    if path.exists() and not live:
+        return Check("worker role", "bad", "the worker's key here has no role on the ledger: no run can be computed",
+                     "let a quorum of the committee give it the role")
+    return Check("worker role", "ok", "its key may compute" if live else "its key is not on this machine")
 
 
 def _relay(settings: Settings, ledger: Ledger) -> Check:

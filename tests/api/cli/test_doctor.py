@@ -154,6 +154,20 @@ def test_a_broker_whose_role_is_over_lets_no_key_out(place, told) -> None:
     assert "holds every share" not in found["custody"]["means"]
 
 
+def test_a_worker_whose_role_is_over_computes_nothing(place, home, told) -> None:
+    assert told()[1]["worker role"]["means"] == "its key is not on this machine"
+    shutil.copy(place.home / "keys" / "wanda.json", home / "keys" / "worker.json")
+    assert told()[1]["worker role"]["means"] == "its key may compute"
+    wanda = place.world.people["wanda"].address
+    place.world.set_role(wanda, "worker", start=1, end=2)
+    try:
+        code, found = told()
+    finally:
+        place.world.set_role(wanda, "worker")
+    assert (code, found["worker role"]["state"]) == (7, "bad")
+    assert "no run can be computed" in found["worker role"]["means"]
+
+
 def test_the_identity_is_signed_by_a_quorum_and_the_ledgers_broker_only(place) -> None:
     people, identity = place.world.people, place.world.ledger.identity
     live = checkup._live_brokers(place.world.ledger)
