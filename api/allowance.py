@@ -1,7 +1,9 @@
 """How much a client may have refused: a flood of forgeries stops at the door, and honest clients never notice.
 
 1. Only what is refused costs, and a challenge until a sign-in answers it; so many tokens come back a second. Whoever
-   has none left is turned away from everything that is sent in (429) before a byte of it is read.
+   has none left is turned away from everything that is sent in (429) before a byte of it is read. What is being
+   answered has cost one already, so that many opened at once are no way around; what is not refused gets it back.
+   A debt is never deeper than a minute pays off.
 2. Reading is free, and so is a genuine withdrawal: nobody can be kept from stopping by what a neighbour does.
 3. A client is an address (of IPv6 the /64), and behind a proxy the one that the proxy names, if the settings name the
    proxy. Otherwise all of its clients would share one allowance: the log says so, once.
@@ -24,16 +26,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.problems import TooMany, problem_of
 
 REFILL = 5.0  # tokens a second
+DEEPEST = 1 - 60 * REFILL  # tokens: after a minute one is there
 CLIENTS = 4096  # kept at most
 _FREE = ("GET", "HEAD", "OPTIONS")
 _WITHDRAWAL = "/consents/revocations"  # decides by itself, with `check_allowance`
+_BEING_ANSWERED = 1  # token
 _ASKED_THE_LEDGER = 5  # tokens: the dearest kind of refusal
 
 log = structlog.get_logger()
 
 
 class Allowance:
-    """Tokens by client; whoever was never charged has all of them and takes no memory. For one event loop."""
+    """Tokens by client; whoever has all of them takes no memory. For one event loop."""
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._most, self._clock = float(most), clock
@@ -45,7 +49,11 @@ class Allowance:
 
     def charge(self, client: str, tokens: float) -> None:
         """Take tokens, or give them back."""
-        self._left[client] = min(self._most, self.left(client) - tokens), self._clock()
+        left = max(self.left(client) - tokens, DEEPEST)
+        if left >= self._most:
+            self._left.pop(client, None)
+            return
+        self._left[client] = left, self._clock()
         self._left.move_to_end(client)
         while len(self._left) > CLIENTS:
             self._left.popitem(last=False)
@@ -77,11 +85,11 @@ class Limits:
         async def send_and_charge(message: Message) -> None:
             if message["type"] == "http.response.start":
                 cost = _cost(path, message["status"]) + scope["state"].get("idle", 0)
-                if cost:
-                    self._allowance.charge(client, cost)
+                self._allowance.charge(client, cost - _BEING_ANSWERED)
             await send(message)
 
-        await self._app(scope, receive, send_and_charge)
+        self._allowance.charge(client, _BEING_ANSWERED)
+        await self._app(scope, receive, send_and_charge)  # whoever goes away before the answer gets nothing back
 
     def _look_for_proxy(self, scope: Scope) -> None:
         if not self._told and "x-forwarded-for" in Headers(scope=scope):
