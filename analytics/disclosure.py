@@ -30,6 +30,8 @@ SMALLEST_COUNT = 10
 COUNT_GRID = 5
 STEPS = (1, 2, 5)
 CANDIDATES_NEEDED = 5
+# Of fewer kinds of people (distinct rows of a layer) AUC, interval, gain and curve are functions of a few cells.
+KINDS_NEEDED = 10
 FIGURES = ("accuracy", "precision", "recall", "f1", "balanced_accuracy")
 # From fine to coarse: (step in percent, figures printed).
 LEVELS = (*((step, FIGURES) for step in STEPS), (5, ("accuracy", "balanced_accuracy")), (1, ("accuracy",)))
@@ -129,6 +131,18 @@ def list_candidates(shown: Shown, people: int, events: int) -> Whole:
     for (step, names), good in zip(LEVELS[:at], _printable(people, events) if at else (), strict=False):
         found = found[:, ~np.isin(_keys(_percents(found, step), names), good)]
     return found
+
+
+def hides_auc(auc: int, shown: Shown | None, people: int, events: int) -> bool:
+    """Whether an AUC of a single finding, in steps of 5 %, leaves 5 of the matrices of the row beside it; not where the
+    row is withheld, which tells by itself of which few matrices it is one.
+
+    Of a single finding the AUC is the balanced accuracy of deciding by it.
+    """
+    if shown is None:
+        return False
+    tables = _percents(list_candidates(shown, people, events), STEPS[-1])
+    return int((tables[FIGURES.index("balanced_accuracy")] == auc).sum()) >= CANDIDATES_NEEDED
 
 
 def possible_sizes(counts: Counts, table: Mapping[str, Shown]) -> list[tuple[int, int]]:

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analytics.disclosure import CANDIDATES_NEEDED, COUNT_GRID, FIGURES, SMALLEST_COUNT, STEPS, Counts, Shown
+from analytics.disclosure import (
+    CANDIDATES_NEEDED,
+    COUNT_GRID,
+    FIGURES,
+    KINDS_NEEDED,
+    SMALLEST_COUNT,
+    STEPS,
+    Counts,
+    Shown,
+)
 from analytics.disclosure_curves import CURVE_STEPS
 from analytics.models import CALIBRATED, RELEASABLE
 
@@ -17,10 +26,11 @@ _COUNTS = (
 
 
 def describe_metrics(
-    counts: Counts, table: Mapping[str, Shown], rows: Sequence[str], curves: Sequence[Mapping[str, Any]], repeats: int
+    counts: Counts, table: Mapping[str, Shown], rows: Sequence[str], curves: Sequence[Mapping[str, Any]], repeats: int,
+    few: Sequence[str] = (),
 ) -> dict[str, object]:
-    """The record of model metrics; rows: "model/layer" of everything that was evaluated; curves: as they are
-    printed."""
+    """The record of model metrics; rows: "model/layer" of everything that was evaluated; curves: as they are printed;
+    few: the rows whose layer tells too few kinds of people apart."""
     small = "an outcome has fewer than 10 people, or fewer than 5 sizes would fit"
     too_few = "fewer than 5 confusion matrices would fit"
     withheld: list[object] = []
@@ -34,6 +44,10 @@ def describe_metrics(
         if shown is not None and shown.step > STEPS[0]:
             finer = too_few + " at finer steps"
             coarsened.append({"what": f"threshold figures: {name}", "step": shown.step, "why": finer})
+    for name in few:
+        why = f"its layer tells fewer than {KINDS_NEEDED} kinds of people apart"
+        withheld.append({"what": f"AUC interval, gain: {name}", "why": why})
+        coarsened.append({"what": f"AUC: {name}", "step": STEPS[-1], "why": f"{why}; without 5 tables, withheld"})
     if counts.events is not None:
         _describe_curves(rows, curves, coarsened, withheld)
     if counts.people is None:
@@ -50,6 +64,7 @@ def describe_metrics(
         {"rule": "means over repeats", "repeats": repeats},
         # How many fit is not said: it would tell the size that was rounded.
         {"rule": "matrix count", "at_least": CANDIDATES_NEEDED},
+        {"rule": "kinds of people", "at_least": KINDS_NEEDED},
         {"rule": "curves", "people_a_step": SMALLEST_COUNT, "tables_at_least": CANDIDATES_NEEDED},
         {"rule": "never leaves", "what": ["per-person values", "coefficients", "fold membership", "model files"]},
     ]
@@ -97,7 +112,7 @@ def _describe_curves(
 ) -> None:
     """Adds what was coarsened or withheld of the curves of a cohort whose events are printed."""
     by_name = {f"{curve['model']}/{curve['layer']}": curve for curve in curves}
-    few = "fewer than 10 people a step or 5 tables would fit"
+    few = "fewer than 10 people a step or kinds of people, or 5 tables would fit"
     for name in rows:
         curve = by_name.get(name, {})
         due = ("roc", "calibration") if CALIBRATED[name.partition("/")[0]] else ("roc",)

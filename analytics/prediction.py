@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from analytics.cohort import Cohort, clinical_matrix, expression_matrix
 from analytics.disclosure import (
+    KINDS_NEEDED,
     STEPS,
     Counts,
     Shown,
@@ -18,6 +19,7 @@ from analytics.disclosure import (
     filter_counts,
     filter_flow,
     filter_variants,
+    hides_auc,
     list_candidates,
     percent,
     possible_sizes,
@@ -57,17 +59,24 @@ class Layers:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model on one layer: exact scores, permutation p and how many shufflings it took."""
+    """One model on one layer: exact scores, permutation p and how many shufflings it took; kinds: of people, as far as
+    the layer tells them apart."""
 
     model: str
     layer: str
     scores: Scores
     p: float
     permutations: int
+    kinds: int
 
     @property
     def name(self) -> str:
         return f"{self.model}/{self.layer}"
+
+    @property
+    def few(self) -> bool:
+        """Whether what it reached is a function of a few cells."""
+        return self.kinds < KINDS_NEEDED
 
 
 def gather_layers(cohort: Cohort, params: Params) -> Layers:
@@ -118,7 +127,8 @@ def _evaluate(
         built, x, event, scores.first_auc, permutations=params.permutations, **how,
         tick=lambda part: progress(f"permute:{model}/{layer}", share + (1 - share) * part),
     )  # fmt: skip
-    return Row(model, layer, scores, p, performed)
+    kinds = len(np.unique(np.where(np.isnan(x), np.inf, x), axis=0))
+    return Row(model, layer, scores, p, performed, kinds)
 
 
 def _blueprint(model: str, genes: int, clinical: int, params: Params, device: str) -> Blueprint:
@@ -145,7 +155,7 @@ def describe_prediction(
         "repeats": params.repeats,
         "granted": counts.granted,
         "flow": [{"step": name, "people": people} for name, people in filter_flow(cohort.granted, cohort.flow)],
-        "rows": [_describe_row(row, table.get(row.name), step) for row in rows],
+        "rows": [_describe_row(row, table.get(row.name), step, cohort) for row in rows],
         "gains": _describe_gains(rows, cohort, step),
         "curves": curves,
     }
@@ -153,28 +163,32 @@ def describe_prediction(
         result["variants"] = filter_variants(layers.genes.shape[1], layers.flow)
     shown = {"people": counts.people, "events": counts.events, "baseline": counts.baseline}
     result |= {name: value for name, value in shown.items() if value is not None}
-    return result, describe_metrics(counts, table, [row.name for row in rows], curves, params.repeats)
+    few = [row.name for row in rows if row.few]
+    return result, describe_metrics(counts, table, [row.name for row in rows], curves, params.repeats, few)
 
 
-def _describe_row(row: Row, shown: Shown | None, step: int) -> dict[str, object]:
+def _describe_row(row: Row, shown: Shown | None, step: int, cohort: Cohort) -> dict[str, object]:
     entry: dict[str, object] = {
         "model": row.model,
         "layer": row.layer,
-        "auc": percent(row.scores.auc, step),
-        "auc_interval": [percent(end, step) for end in row.scores.auc_interval],
         "p": f"{row.p:.4f}",
         "permutations": row.permutations,
     }
+    if not row.few:
+        entry["auc"] = percent(row.scores.auc, step)
+        entry["auc_interval"] = [percent(end, step) for end in row.scores.auc_interval]
+    elif hides_auc(auc := percent(row.scores.auc, STEPS[-1]), shown, cohort.people, int(cohort.event.sum())):
+        entry["auc"] = auc
     return entry if shown is None else {**entry, **shown.figures, "step": shown.step}
 
 
 def _describe_gains(rows: list[Row], cohort: Cohort, step: int) -> list[object]:
     """What the combined layer adds to each other layer, for every model that saw both: paired, on the same folds."""
-    by_name = {row.name: row.scores for row in rows}
+    by_name = {row.name: row.scores for row in rows if not row.few}
     gains: list[object] = []
     for row in rows:
         for over in ("genes", "clinical"):
-            if row.layer == "combined" and f"{row.model}/{over}" in by_name:
+            if row.layer == "combined" and {row.name, f"{row.model}/{over}"} <= by_name.keys():
                 gap, interval = compare_auc(row.scores, by_name[f"{row.model}/{over}"], cohort.event)
                 gains.append({"model": row.model, "over": over, "auc": percent(gap, step),
                               "interval": [percent(end, step) for end in interval]})  # fmt: skip
@@ -187,7 +201,7 @@ def _describe_curves(
     """ROC and calibration of each row, on grids whose every step holds at least ten people."""
     curves: list[dict[str, Any]] = []
     sizes = possible_sizes(counts, table)
-    for row in rows:
+    for row in (row for row in rows if not row.few):
         entry: dict[str, Any] = {"model": row.model, "layer": row.layer}
         shown = table.get(row.name)
         matrices = None if shown is None else list_candidates(shown, cohort.people, int(cohort.event.sum()))

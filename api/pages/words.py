@@ -121,7 +121,7 @@ def day(number: int) -> str:
 
 def is_better_than_chance(row: Mapping[str, Any]) -> bool:
     """A row of figures whose whole interval lies above 50 and whose p is at most 0.05: one of the two is not enough."""
-    return row["auc_interval"][0] > 50 and float(row["p"]) <= 0.05
+    return row.get("auc_interval", [0])[0] > 50 and float(row["p"]) <= 0.05
 
 
 def moment(seconds: int) -> str:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -78,6 +78,24 @@ def test_where_no_variant_is_left_genes_say_nothing_and_the_run_goes_on(
     assert [row.scores.auc for row in rows] == [0.5] * 2 * len(models)
     result: Any = describe_prediction(cohort, layers, rows, params)[0]
     assert "used" not in result["variants"]
+
+
+def test_of_a_single_finding_no_figure_tells_its_table(
+    make_params: Callable[..., bytes], cohort: Cohort, layers: Layers
+) -> None:
+    """AUC, interval, gain and curve of one finding are functions of the four cells of finding by outcome."""
+    finding = (np.arange(PEOPLE) % 7 == 0) | (np.arange(PEOPLE) % 3 == 0)
+    one = replace(layers, clinical=finding[:, None].astype(float))
+    params = replace(parse_params(make_params(clinical=["er_positive"])), permutations=2)
+    rows = evaluate_rows(cohort.event, one, params, "cpu", silent)
+    shown, record = cast("tuple[Any, Any]", describe_prediction(cohort, one, rows, params))
+    by_layer = {row["layer"]: row for row in shown["rows"]}
+    assert ["auc_interval" in by_layer[layer] for layer in ("genes", "clinical", "combined")] == [True, False, True]
+    assert by_layer["clinical"].get("auc", 0) % 5 == 0
+    assert [gain["over"] for gain in shown["gains"]] == ["genes"]
+    assert "clinical" not in [curve["layer"] for curve in shown["curves"]]
+    assert "genes" in [curve["layer"] for curve in shown["curves"]]
+    assert "AUC interval, gain: logistic/clinical" in [one["what"] for one in record["withheld"]]
 
 
 def test_every_model_meets_every_layer_that_was_asked_for(rows: list[Row]) -> None:

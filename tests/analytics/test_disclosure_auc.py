@@ -1,0 +1,37 @@
+"""The AUC of a single finding: an insider tries every table of finding by outcome."""
+
+from collections import Counter
+from itertools import product
+from typing import Any
+
+import pytest
+
+from analytics import disclosure
+from analytics.disclosure import build_table
+from analytics.evaluate import Cells
+
+
+def nearest(part: int, whole: int, step: int) -> int:
+    """part / whole in percent, to the nearest multiple of `step`, halves upwards."""
+    return step * ((2 * 100 * part + step * whole) // (2 * step * whole))
+
+
+def aucs_of_a_finding(people: int, events: int) -> Counter[tuple[Any, int]]:
+    """How many tables of finding by outcome are printed as each (row, AUC); the row decides by the finding, by nothing,
+    or is withheld."""
+    found: Counter[tuple[Any, int]] = Counter()
+    for tp, fp in product(range(events + 1), range(people - events + 1)):
+        auc = nearest(tp * (people - events) + (people - events - fp) * events, 2 * events * (people - events), 5)
+        for row in (Cells(tp, fp, events - tp, people - events - fp), Cells(0, 0, events, people - events)):
+            shown = build_table({"a": row}, people=people, events=events).get("a")
+            if disclosure.hides_auc(auc, shown, people, events):
+                found[shown and (shown.step, *shown.figures.items(), row.tp == row.fp == 0), auc] += 1
+    return found
+
+
+def test_the_auc_of_a_single_finding_leaves_five_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = aucs_of_a_finding(40, 12)
+    assert len(found) > 10
+    assert min(found.values()) >= 5
+    monkeypatch.setattr(disclosure, "hides_auc", lambda *_: True)
+    assert min(aucs_of_a_finding(40, 12).values()) < 5
