@@ -74,8 +74,8 @@ def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], N
     top = top[: int((spent <= allowed).sum())]
     if not top:
         most = float(selection_costs(np.array([np.inf]), len(z))[0])
-        raise CohortTooSmall(f"a variant chosen among so many for its size may count as {ceil(most)} statistics, "
-                             f"which takes {ceil(most * 1000 / 128)} people; named sites count once each")
+        raise CohortTooSmall(f"a variant chosen among so many for its size may count as {ceil(most)} statistics, more "
+                             "than those who are surely in the cohort bear (0.128 each); named sites count once each")
     result = _head(cohort, variants) | {
         "covariates": list(params.clinical),
         "components": params.components,
@@ -202,7 +202,7 @@ def _with_carriers(variants: Variants) -> Variants:
     carriers, others = (variants.dosage > 0).sum(axis=0), (variants.dosage == 0).sum(axis=0)
     kept = np.flatnonzero(np.minimum(carriers, others) >= SMALLEST_COUNT)
     if not len(kept):
-        raise CohortTooSmall("no variant has enough carriers among so few people")
+        raise CohortTooSmall("no variant meets the rules and has ten carriers and ten others")
     flow = (*variants.flow, ("few-carriers", len(variants.names) - len(kept)))
     return Variants(tuple(variants.names[at] for at in kept), variants.chromosome[kept], variants.position[kept],
                     variants.dosage[:, kept], variants.frequency[kept], flow)  # fmt: skip

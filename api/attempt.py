@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from api.childprocess import AttemptEnded, Child
-from api.earlier import list_earlier
+from api.earlier import COHORTS, list_earlier, spends_too_many_cohorts
 from chain.errors import Refused
 from chain.events import AccessGranted, RunAuthorised, RunRefused
 from chain.ledger import message_tuple
@@ -103,6 +103,9 @@ class Attempt:
             if lacks := missing(self.permit["categories"], self.permit["outputClasses"], ready["categories"],
                                 ready["outputClass"]):  # fmt: skip
                 raise RunFailed(f"the permit does not allow what these parameters need: {lacks}")
+            if spends_too_many_cohorts(worker.projection, self.run):
+                raise RunFailed(f"runs of this permit have asked about {COHORTS} cohorts: whether a run fails tells of "
+                                "the people in it. Ask about one of them again, or ask the committee for a permit")
             self._tell("asking the ledger", 0.0)
             with self._phase("consent"):
                 receipt = self._authorise(ready)

@@ -1,10 +1,14 @@
-"""Earlier runs of a dataset with per-variant statistics: what a new one is compared with before it prints any."""
+"""What was asked before: per-variant results that a new one is compared with, and the cohorts of a permit."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from analytics.errors import ParamsError
+from analytics.params import parse_params
 from governance.projection import Projection
+
+COHORTS = 10  # that one permit is good for
 
 
 def list_earlier(projection: Projection, run: bytes) -> list[dict[str, Any]]:
@@ -31,3 +35,25 @@ def list_earlier(projection: Projection, run: bytes) -> list[dict[str, Any]]:
         if one not in found:
             found.append(one)
     return found
+
+
+def spends_too_many_cohorts(projection: Projection, run: bytes) -> bool:
+    """Whether a run asks about a cohort of its own, and its permit's runs have asked about COHORTS others.
+
+    Whether a run fails is an answer that no checker sees: more than so many people fit the rules, or fewer. Some twenty
+    answers about cohorts that are chosen for it single a person out; so a permit has few, and the committee gives the
+    next. A cohort: who is in it, by which outcome, and which of their variants count; other models ask nothing new.
+    """
+    fold = projection.fold
+    permit = fold.runs[run].request["permit"]
+    asked = {_cohort(projection.params[other]) for other, entry in fold.runs.items()
+             if other != run and entry.request["permit"] == permit and entry.attempts}  # fmt: skip
+    return _cohort(projection.params[run]) not in asked and len(asked) >= COHORTS
+
+
+def _cohort(params: str) -> tuple[Any, ...]:
+    try:
+        parsed = parse_params(params.encode())
+    except ParamsError:  # of another version of the parameters
+        return (params,)
+    return parsed.cohort, parsed.outcome, parsed.gene_source, parsed.variants
