@@ -172,6 +172,10 @@ def malformed() -> dict[str, tuple[bytes, str | None]]:
     def at(place: str, *calls: str, **more: str) -> str:
         return row(place, *(calls or ("0/1", "0/0", "1/1")), **more)
 
+    def many_alts(rows: int, alts: int) -> list[str]:
+        bases = ["".join("ACGT"[n >> 2 * i & 3] for i in range(8)) for n in range(alts)]
+        return [at(f"1:{n + 5}", alleles="A " + ",".join(bases)) for n in range(rows)]
+
     return {
         "empty": (b"", "1 to .* rows"), "one byte": (b"#", "ends in the middle"),
         "text": (b"zq\n" * 99, "no VCF header"),
@@ -258,6 +262,10 @@ def malformed() -> dict[str, tuple[bytes, str | None]]:
         "gzip in gzip": (gzip(gzip(good)), "zero byte|carriage return|no VCF header|ends in the middle"),
         "gzip of noise": (b"\x1f\x8b" + random.Random(1).randbytes(5000), "damaged|middle"),
         "gzip, then noise": (gzip(good) + b"zq" * 20, "damaged|middle"),
+        "bomb of empty lines": (gzip(file() + b"\n" * (4 << 20), 9), "empty line"),
+        "plain empty lines": (file() + b"\n" * (4 << 20), "empty line"),
+        "1,000 rows of 999 alternatives": (gzip(file(*many_alts(1_000, 999)), 9), "4 alternatives on average"),
+        "5,000 rows of 100 alternatives": (gzip(file(*many_alts(5_000, 100)), 9), "4 alternatives on average"),
         "gzip bomb": (gzip(file() + (at("1:5") + "\n").encode() * 700_000, 9), "inflates to more"),
         "bomb of zeros": (gzip(bytes(64 << 20), 9), "zero byte"),
         "bomb of one line": (gzip(file()[:-1] + b"\tz" * (32 << 20), 9), "a line is too long"),

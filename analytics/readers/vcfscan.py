@@ -18,6 +18,8 @@ from analytics.readers.vcftext import read_lines
 
 MAX_INFO = 1_000  # entries of one row
 MAX_ALTS = 999  # of one row; a call names alleles with up to three digits
+MEAN_ALTS = 4  # a row, from ALTS_FROM on: cohorts have 1 to 2, and each is a row of its own when it is packed
+ALTS_FROM = 10_000
 MAX_NAMES = 5_000  # contigs, filters, INFO and FORMAT fields of all rows; human references have up to 3,400 contigs
 MAX_CALLS = 8 << 20  # bytes of one row's calls, each field as long as the longest of its kind: twice the longest line
 
@@ -62,6 +64,9 @@ def scan_text(file: FileIO) -> Scan:
                 names.add(fields)
                 _check_calls(fields[8].count(b":") + 1, fields[9], tabs - 8)
             rows += 1
+            if alts > ALTS_FROM + MEAN_ALTS * rows:
+                raise PayloadError(f"variant file: its rows have more than {MEAN_ALTS} alternatives on average",
+                                   "Take out rows with very many, or split the file by chromosome.")
             length += len(line)
             shared += len(line) - len(fields[-1])
     if not header.tabs or not 0 < rows <= MAX_VARIANTS:

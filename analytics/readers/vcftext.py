@@ -35,6 +35,8 @@ def read_lines(file: FileIO) -> Iterator[list[bytes]]:
         if b"\0" in block or b"\r" in block:
             raise PayloadError("variant file: it holds a zero byte or a carriage return",
                                "Convert the line ends to Unix ones.")
+        if b"\n\n" in block:  # before it is split: a megabyte of them would be a million lines
+            raise PayloadError("variant file: it has an empty line", "Take empty lines out.")
         lines = (rest + block).split(b"\n")
         rest = lines.pop()
         if len(rest) > MAX_LINE or max(map(len, lines), default=0) > MAX_LINE:

@@ -119,10 +119,12 @@ def test_what_cannot_be_read_any_more_is_taken_for_the_same(sixty: list[Person])
         assert not is_refused(sixty, asked(), fewer)
 
 
-def test_genotypes_of_few_that_another_rule_would_read_are_a_difference(sixty: list[Person]) -> None:
-    doubtful = [replace(p, genotypes=replace(p.genotypes, depth=np.full(1, 7, np.uint8))) if at == 4 and p.genotypes
+@pytest.mark.parametrize("measure", ["depth", "quality"])
+def test_genotypes_of_few_that_another_rule_would_read_are_a_difference(sixty: list[Person], measure: str) -> None:
+    low: Any = {measure: np.full(1, 7, np.uint8)}
+    doubtful = [replace(p, genotypes=replace(p.genotypes, **low)) if at == 4 and p.genotypes
                 else p for at, p in enumerate(sixty)]  # fmt: skip
-    strict = asked(variants={"min_hwe": "0", "min_maf": "0", "min_depth": 20})
+    strict = asked(variants={"min_hwe": "0", "min_maf": "0", f"min_{measure}": 20})
     assert is_refused(doubtful, strict, earlier_of(asked(), doubtful))
     assert not is_refused(sixty, strict, earlier_of(asked(), sixty))  # here it reads the same
     assert not is_refused(doubtful, strict, earlier_of(asked((55, 130)), doubtful))

@@ -8,6 +8,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from analytics import disclosure_curves
 from analytics.catalogue import MODELS, SELECTORS
 from analytics.cohort import Cohort, Member, Person
 from analytics.disclosure import FIGURES
@@ -128,6 +129,19 @@ def test_what_is_printed_is_the_exact_figure_rounded(
         ("logistic", "genes"), ("logistic", "clinical"), ("svm", "genes")]  # fmt: skip
     assert {curve["model"] for curve in shown["curves"] if "calibration" in curve} == {"logistic"}
     assert record["statistic_class"] == "metrics"
+
+
+def test_a_curve_that_betrays_its_row_is_not_printed(
+    cohort: Cohort, layers: Layers, params: Params, rows: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: Any = describe_prediction(cohort, layers, rows, params)[0]
+    assert [curve for curve in shown["curves"] if "roc" in curve]
+    monkeypatch.setattr(disclosure_curves, "_hides_row", lambda *_: False)
+    shown, record = cast("tuple[Any, Any]", describe_prediction(cohort, layers, rows, params))
+    printed = [f"{row['model']}/{row['layer']}" for row in shown["rows"] if "accuracy" in row]
+    drawn = {f"{curve['model']}/{curve['layer']}" for curve in shown["curves"] if "roc" in curve}
+    assert not drawn & set(printed)
+    assert {f"roc: {name}" for name in printed} <= {one["what"] for one in record["withheld"]}
 
 
 def test_every_number_of_a_prediction_has_its_decimals_and_steps(

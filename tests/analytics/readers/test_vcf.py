@@ -245,7 +245,7 @@ def test_two_samples_of_one_name_are_refused() -> None:
     ([row("1:5", "0/1", "0/0", filter_="ANN")], "a filter that the header does not define"),
     ([row("1:5", "0/1")], "one plain field for each column"),
     ([row("1:5", "0/1", "0/0", "0/0")], "one plain field for each column"),
-    ([row("1:5", "0/1", "0/0"), "", row("1:6", "0/1", "0/0")], "one plain field for each column"),
+    ([row("1:5", "0/1", "0/0"), "", row("1:6", "0/1", "0/0")], "an empty line"),
     ([row("1:5", "0/1", "0/0"), "#" + row("1:6", "0/1", "0/0")], "one plain field for each column"),
     ([row("1:5", "0/1", "0/0", info="ä")], "one plain field for each column"),
     ([row("1:5", "0/1", "0/0", info=";".join(["DB"] * 1001))], "more than 1000 entries"),
