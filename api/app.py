@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.allowance import Allowance, Limits
 from api.metrics import Watch
 from api.pages.site import Front, create_pages
+from api.patience import Patience
 from api.problems import Problem, answer_problem, declared
 from api.routes import committee, people, runs, trail
 from api.services import Services
@@ -37,10 +38,11 @@ def create_app(services: Services) -> FastAPI:
     for router in (people.router, people.lists, committee.router, committee.lists, runs.router, trail.router):
         app.include_router(router)
     app.add_exception_handler(HTTPException, answer_problem)
-    app.add_middleware(Front, pages=create_pages(services))
+    app.add_middleware(Front, pages=create_pages(services), doors=app.routes)
     settings = services.settings
     app.add_middleware(Limits, allowance=Allowance(settings.allowance), behind_proxy=bool(settings.proxies))
-    app.add_middleware(Headers)
+    app.add_middleware(Patience)
+    app.add_middleware(Headers)  # around it: what Patience answers has them too
     app.add_middleware(Watch, metrics=services.metrics)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app

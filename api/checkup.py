@@ -9,21 +9,21 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import secrets
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from hashlib import sha256
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 
 from analytics.code import code_hash
-from api.birth import BROKER_ROLE, RELAY, ROLES, founders_here
+from api.birth import BROKER_ROLE, RELAY, ROLES
+from api.checkup_files import SERVE, Check, committee, disk, key_files, rows
 from api.errors import DoorError
-from api.metrics import lag_of, newest_block
+from api.founding_files import proven_signers
+from api.metrics import newest_block
 from api.services import Health, probes_of, read_identity
 from api.settings import Settings
 from chain.artifacts import CONTRACTS, load
@@ -32,62 +32,66 @@ from chain.events import RoleSet, parse_all
 from chain.ledger import Ledger
 from chain.signatures import Domain, domain_of, recover
 from chain.wallets import load as load_wallet
-from governance import figures
 from governance.brokers import BrokerClient
-from governance.errors import BrokerRefused, GovernanceError, NotFound, ObjectMissing
-from governance.steps import find_step
-from governance.tables import Database, open_database
+from governance.errors import BrokerRefused, GovernanceError, ObjectMissing
 from governance.vault import Bucket
 from governance.verify import Malformed, VerifyError, identity_id, number, parse_identity, part, raw, strict_json
 
-State = Literal["ok", "warn", "down", "bad"]
-LOW_DISK = 2 << 30  # bytes; a journal that cannot be written stops every access
 SKEW = 60  # seconds between clock and newest block, after which brokers let out no key
-LONG_QUEUE = 20  # runs
-SERVE = "volens serve"
 AGAIN = "start the ledger, then ask again"
 RESTORE = "restore identity.json from another part"
-BROKER_FILES = ("wallet", "exchange", "provider")
 GIVE = "let a quorum of the committee give the role to a broker"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One point: what was found (`means`, in plain words), and what to do; nothing when all is well."""
-
-    name: str
-    state: State
-    means: str
-    do: str = ""
+_COMMITTEE = ROLES["committee"]
+_SET_AS = {"ledger": "VOLENS_CHAIN_URL", "bucket": "VOLENS_BUCKET_URL", "broker": "VOLENS_BROKER_URL",
+           "api": "VOLENS_API"}  # fmt: skip
 
 
 def examine(settings: Settings) -> list[Check]:
     """Every check, in the order in which they are read."""
-    if settings.birth_folder.exists() and not settings.identity_file.exists():  # nothing can be served before it
-        unfinished = Check("identity", "bad", "the birth of this deployment is not finished",
-                           "go on with it: volens init")
-        return [unfinished, _keys(settings), *_machine(settings)]
     try:
+        if settings.birth_folder.exists() and not settings.identity_file.exists():  # nothing can be served before it
+            unfinished = Check("identity", "bad", "the birth of this deployment is not finished",
+                               "go on with it: volens init")
+            return [unfinished, *_each("key files", partial(key_files, settings)),
+                    *_each("disk", partial(disk, settings))]
         identity = read_identity(settings)
         identity_id(identity)
+        problem = None
     except DoorError as error:
-        return [*_parts(settings, {}), Check("identity", "bad", str(error), error.hint), *_machine(settings)]
-    except Malformed as error:
-        return [*_parts(settings, {}), Check("identity", "bad", str(error), RESTORE), *_machine(settings)]
+        problem = Check("identity", "bad", str(error), error.hint)
+    except (Malformed, OSError) as error:
+        said = str(error) if isinstance(error, Malformed) else "the ledger identity cannot be read"
+        problem = Check("identity", "bad", said, RESTORE)
+    if problem is not None:
+        return [*_each("parts", partial(_parts, settings, {})), problem, *_each("disk", partial(disk, settings))]
     ledger, connection = _connect(settings, identity)
-    live = None if ledger is None else _live_brokers(ledger)
-    found = [*_parts(settings, {
-        "ledger": lambda: _node(connection), "bucket": lambda: _bucket(settings),
-        "broker": lambda: _broker(settings, identity, ledger, live), "api": lambda: _api(settings, identity)})]
-    found += [connection, _signatures(identity, live)]
+    live = _holders(ledger, BROKER_ROLE)
+    points: dict[str, Callable[[], Check | Iterable[Check]]] = {
+        "parts": lambda: _parts(settings, {
+            "ledger": lambda: _node(connection), "bucket": lambda: _bucket(settings),
+            "broker": lambda: _broker(settings, identity, ledger, live), "api": lambda: _api(settings, identity)}),
+        "contracts": lambda: connection, "identity": lambda: _signatures(identity, live)}
     if ledger is not None:
-        found += [_custody(settings, live), _worker_role(settings, ledger), _relay(settings, ledger)]
-    found += [_committee(settings, identity), _keys(settings), *_machine(settings), _versions(ledger)]
-    found += [_isolation(settings), _nodes()]
+        points |= {"custody": partial(_custody, settings, live), "worker role": partial(_worker_role, settings, ledger),
+                   "relay": partial(_relay, settings, ledger)}
+    points |= {"committee": lambda: committee(settings, identity, _holders(ledger, _COMMITTEE)),
+               "key files": partial(key_files, settings), "disk": partial(disk, settings),
+               "versions": partial(_versions, ledger), "relaxed": partial(_isolation, settings), "ledger nodes": _nodes}
     if ledger is not None:
-        found += [_clock(ledger.node.url, time.time())]
-    return found + _rows(settings, ledger)
+        points |= {"clock": partial(_clock, ledger.node.url, time.time())}
+    points |= {"rows": partial(rows, settings, ledger)}
+    return [one for name, ask in points.items() for one in _each(name, ask)]
+
+
+def _each(name: str, ask: Callable[[], Check | Iterable[Check]]) -> Iterator[Check]:
+    """What a check finds. One that cannot be made is a finding itself, and hides no other."""
+    try:
+        said = ask()
+        yield from [said] if isinstance(said, Check) else said
+    except Exception as error:  # whatever it is: somebody asks because something is broken
+        yield Check(name, "bad", f"this could not be looked at ({type(error).__name__})",
+                    "see the lines around it, and what the settings VOLENS_... name; then ask again")
 
 
 def _parts(settings: Settings, questions: Mapping[str, Callable[[], Check]]) -> Iterator[Check]:
@@ -95,19 +99,39 @@ def _parts(settings: Settings, questions: Mapping[str, Callable[[], Check]]) -> 
     try:
         probes = probes_of(settings)
         api = settings.address("api")
+        addresses = {"ledger": settings.address("chain"), "bucket": settings.address("bucket"),
+                     "broker": settings.address("broker"), "api": api}
     except DoorError as error:
         yield Check("parts", "down", str(error), error.hint)
         return
     probes |= {"api": lambda: httpx.get(f"{api}/health", timeout=3.0)}
+    wrong = {name for name, url in addresses.items() if not _is_url(url)}
+    probes |= dict.fromkeys(wrong, _unreachable)
     for name, said in Health(settings, probes).report(int(time.time())).items():
-        if said["state"] == "ok" and name in questions:
-            yield questions[name]()
+        if name in wrong:
+            yield Check(name, "bad", "its address is none that could be asked", f"correct it: {_SET_AS[name]}, or "
+                        "run.json in the home folder")
+        elif said["state"] == "ok" and name in questions:
+            yield from _each(name, questions[name])
         elif said["state"] == "ok":
             yield Check(name, "ok", "answers" if name != "worker" else "was alive a moment ago")
         elif name == "worker":
             yield Check(name, "warn", "has not shown itself lately, so runs wait", "start it: volens worker")
         else:
             yield Check(name, "down", "did not answer", f"start it: {SERVE}")
+
+
+def _is_url(text: str) -> bool:
+    """Whether a question can be sent to this address at all."""
+    try:
+        place = urlsplit(text)
+        return bool(place.scheme in ("http", "https") and place.hostname and place.port != 0 and httpx.URL(text))
+    except (ValueError, httpx.InvalidURL):
+        return False
+
+
+def _unreachable() -> httpx.Response:
+    raise httpx.UnsupportedProtocol("no address")
 
 
 def _stranger(name: str, why: str) -> Check:
@@ -185,7 +209,7 @@ def _connect(settings: Settings, identity: Mapping[str, Any]) -> tuple[Ledger | 
         return None, Check("contracts", "bad", str(error), error.hint)
     except (ChainError, DoorError) as error:
         return None, Check("contracts", "down", "the ledger was not compared with its identity", error.hint)
-    except (AttributeError, KeyError, TypeError, ValueError):  # what answers is no node
+    except Exception:  # what answers is no node, and may say anything
         return None, Check("contracts", "down", "the ledger was not compared with its identity", f"start it: {SERVE}")
     count = len(identity["contracts"])
     return ledger, Check("contracts", "ok", f"chain, genesis block and code of {count} contracts are the pinned ones")
@@ -204,8 +228,7 @@ def _signatures(identity: Mapping[str, Any], live: set[bytes] | None) -> Check:
 
     `live`: who holds the broker's role on the ledger; None when it could not be read.
     """
-    pinned, domain, message = parse_identity(identity), domain_of(identity), {"id": identity_id(identity)}
-    good = {who for who, by in pinned.signatures.items() if _signer(domain, "Identity", message, by) == who}
+    pinned, good = parse_identity(identity), proven_signers(identity)
     founders, others = good & set(pinned.founders), good - set(pinned.founders)
     if len(founders) < pinned.quorum or len(good) < len(pinned.signatures):
         said = f"{len(founders)} of {pinned.quorum} founders' signatures over the identity are good"
@@ -222,14 +245,19 @@ def _signatures(identity: Mapping[str, Any], live: set[bytes] | None) -> Check:
                  "of its brokers")
 
 
-def _live_brokers(ledger: Ledger) -> set[bytes] | None:
-    """Everybody who was ever given the broker's role and holds it (20 bytes each); None when it could not be read."""
+def _holders(ledger: Ledger | None, role: int) -> set[bytes] | None:
+    """Everybody who was ever given this role and holds it (20 bytes each); None when it could not be read."""
+    if ledger is None:
+        return None
     where = {"address": ledger.domain.contracts["PermitRegistry"], "fromBlock": hex(ledger.identity["deployBlock"])}
     try:
         given = parse_all(ledger.node.call("eth_getLogs", [where | {"toBlock": "latest"}]))
-        candidates = {one.account for one in given if isinstance(one, RoleSet) and one.role == BROKER_ROLE}
-        return {raw(who, 20) for who in candidates if ledger.read("PermitRegistry", "isLive", who, BROKER_ROLE)}
-    except ChainError:
+        candidates = {one.account for one in given if isinstance(one, RoleSet) and one.role == role}
+        if role == _COMMITTEE:  # its first members have it from the contract's creation
+            candidates |= set(ledger.identity["founders"])
+        found = {raw(who, 20) for who in candidates}
+        return {who for who in found if ledger.read("PermitRegistry", "isLive", "0x" + who.hex(), role)}
+    except Exception:  # what answers is no node, and may say anything
         return None
 
 
@@ -240,7 +268,7 @@ def _custody(settings: Settings, live: set[bytes] | None) -> Check:
                      "be computed", GIVE)
     try:
         host = urlsplit(settings.address("broker")).hostname or ""
-    except DoorError:
+    except (DoorError, ValueError):
         live = None
     if live is None:
         return Check("custody", "warn", "who holds the keys could not be read", AGAIN)
@@ -275,36 +303,6 @@ def _relay(settings: Settings, ledger: Ledger) -> Check:
     return Check("relay", "ok", "its key holds no role" if path.exists() else "its key is not on this machine")
 
 
-def _committee(settings: Settings, identity: Mapping[str, Any]) -> Check:
-    """How many founders' keys lie here: a quorum of them can give anybody any role."""
-    here, quorum = founders_here(settings.home, identity), int(identity["quorum"])
-    total = len(identity["founders"])
-    said = f"{len(here)} of {total} founders' keys lie on this machine; {quorum} decide together"
-    if len(here) >= quorum:
-        return Check("committee", "warn", f"{said}: whoever holds this machine is the committee",
-                     "played people only; for a real deployment: volens init")
-    return Check("committee", "ok", said)
-
-
-def _keys(settings: Settings) -> Check:
-    """People's keys, and the broker's where it lies in this home; its folder is closed to others, too."""
-    broker = settings.home / "broker"
-    private = [*(settings.home / "keys").glob("*.json"), *(broker / name for name in BROKER_FILES), broker]
-    exposed = sum(bool(path.stat().st_mode & 0o077) for path in private if path.exists())
-    if exposed:
-        return Check("key files", "bad", f"other accounts of this machine can read {exposed} of keys/ and broker/",
-                     "chmod 600 the files, 700 the folder broker/, and replace those keys")
-    return Check("key files", "ok", "only their owner can read them")
-
-
-def _machine(settings: Settings) -> Iterator[Check]:
-    folder = settings.home if settings.home.exists() else Path()
-    free = shutil.disk_usage(folder).free
-    low = free < LOW_DISK
-    yield Check("disk", "warn" if low else "ok", f"{free / (1 << 30):.1f} GB free where the home folder lies",
-                "make room: when the journal cannot be written, nobody's data can be used" if low else "")
-
-
 def _versions(ledger: Ledger | None) -> Check:
     anvil = "not asked"
     if ledger is not None:
@@ -323,7 +321,7 @@ def _isolation(settings: Settings) -> Check:
     try:
         health = httpx.get(f"{settings.address('chain')}/health", timeout=1.0).json()
         open_node = isinstance(health, dict) and health.get("isolated") is False
-    except (httpx.HTTPError, ValueError, DoorError):
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, DoorError):
         open_node = False  # no dev chain, or none that answers; its part says so
     if settings.relax or open_node:
         return Check("relaxed", "warn", "isolation: the dev chain and the computing processes are not shut off from "
@@ -346,46 +344,3 @@ def _clock(url: str, now: float) -> Check:
         return Check("clock", "warn", f"this machine's clock and the newest block differ by {apart} s: brokers let "
                      "out no key", "set the clock (NTP), or see why the ledger makes no blocks")
     return Check("clock", "ok", f"{apart} s after the newest block")
-
-
-def _rows(settings: Settings, ledger: Ledger | None) -> list[Check]:
-    """How far the rows are behind the ledger, and how much waits."""
-    here = settings.database.removeprefix("sqlite:///")
-    if here != settings.database and not Path(here).exists():
-        return [Check("rows", "warn", "there is no database on this machine", f"it is made by: {SERVE}")]
-    try:
-        engine = open_database(settings.database)
-        found = [_queue(engine), *([_lag(engine, ledger)] if ledger is not None else [])]
-        engine.dispose()
-    except GovernanceError as error:
-        return [Check("rows", "bad", str(error), error.hint)]
-    return found
-
-
-def _queue(engine: Database) -> Check:
-    depth = figures.queue_depth(engine)
-    if depth > LONG_QUEUE:
-        return Check("queue", "warn", f"{depth} runs wait or are computed", "see how they get on: volens run show")
-    return Check("queue", "ok", f"{depth} runs wait or are computed")
-
-
-def _lag(engine: Database, ledger: Ledger) -> Check:
-    """The newest row beside the newest block, and the ledger's head beside the row of that step; no other row."""
-    try:
-        count, head = ledger.head()  # first: a step that is mined meanwhile may be in the rows or not
-        blocks, seconds = lag_of(engine, ledger)
-    except ChainError as error:
-        return Check("chain lag", "down", "the ledger was not compared with the rows", error.hint)
-    if blocks:
-        return Check("chain lag", "warn", f"the rows lack {blocks} of the ledger's blocks, and are {seconds} s behind",
-                     "they catch up by themselves; if they do not: volens rebuild")
-    try:
-        same = count == 0 or find_step(engine, count).head == head.hex()
-    except NotFound:
-        same = False
-    if not same:
-        return Check("chain lag", "bad", f"the rows lack step {count}, the ledger's newest, or have another one",
-                     "see which rows differ: volens rebuild --compare; then: volens rebuild")
-    return Check("chain lag", "ok", f"no block with steps is newer than the newest row, and step {count}, the ledger's "
-                 "newest, is in the rows with the same head; older rows were not looked at (volens rebuild --compare "
-                 "looks at every one)")

@@ -21,18 +21,29 @@ from api.birth import (
     connect,
     deploy_contracts,
     finish,
+    is_played,
     key_of,
     read_identity,
     relay_role,
     role_change,
 )
-from api.errors import UsageError
-from api.founding_files import BROKER, IDENTITY, Plan, Request, parse_plan, read_file, refused
+from api.errors import DoorError, UsageError, VerificationFailed
+from api.founding_files import (
+    BROKER,
+    IDENTITY,
+    Plan,
+    Request,
+    parse_plan,
+    proven_signers,
+    read_file,
+    read_state,
+    refused,
+)
 from chain.ledger import Ledger
 from chain.transactor import Outbox
 from governance.broker.custody import create, endorse
 from governance.keys import replace_private
-from governance.verify import canonical_json
+from governance.verify import Malformed, canonical_json, identity_id, parse_identity
 
 DAYS = 14  # that people have to sign the roles
 DONE = "done"
@@ -83,18 +94,52 @@ class Founding:
         """The plan, and what is kept of earlier steps. Raises UsageError when the plan is missing, changed or wrong."""
         path = self.folder / "plan.json"
         if not path.exists():
-            (self.folder / "signed").mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in (self.home, self.folder, self.folder / "signed"):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace_private(path, (json.dumps(EXAMPLE, indent=1) + "\n").encode())
             raise UsageError("there was no plan yet; an example is now in birth/plan.json of the home folder",
                              "put in everybody's address (each: volens keys new NAME, then volens keys show NAME), "
                              "then volens init again")
-        plan = parse_plan(read_file(path))
+        plan = parse_plan(read_file(path, "restore it from a copy, or move it away: volens init writes an example"))
         if (self.folder / "state.json").exists():
-            self.state = read_file(self.folder / "state.json")
+            self.state = read_state(self.folder / "state.json")
             if self.state["plan"] != plan.digest:
                 raise UsageError("the plan was changed after the contracts were deployed",
                                  "restore birth/plan.json; later changes are made by the committee")
         return plan
+
+    def finished(self) -> Standing:
+        """The end of the birth whose identity.json lies in this home.
+
+        Raises VerificationFailed unless it is this birth's and a quorum of its founders and its broker signed it.
+        """
+        try:
+            identity = read_identity(self.home)
+            pinned = parse_identity(identity)
+        except (DoorError, Malformed, OSError):
+            raise _not_complete("it cannot be read, or is no ledger identity") from None
+        if is_played(self.home) and not (self.folder / "state.json").exists():
+            raise UsageError("this home's people are played: `volens serve` made its committee, all keys lie here",
+                             "choose another VOLENS_HOME for a deployment of several people")
+        brokers = None
+        if (self.folder / "state.json").exists():
+            state = read_state(self.folder / "state.json")
+            if identity_id(identity) != identity_id(state["identity"]):
+                raise _not_complete("it is of another ledger than the one that was deployed here (birth/state.json)")
+            if not state["given"] or state["roles"] is None:
+                raise _not_complete("the roles of this birth were not given yet")
+            roles = Request.parse(state["roles"]).changes
+            brokers = {bytes.fromhex(change["account"][2:]) for name, change in roles if name == BROKER}
+        elif self.folder.exists():
+            raise _not_complete("nothing was deployed here yet, so it is of another ledger")
+        good = proven_signers(identity or {})
+        founders, others = good & set(pinned.founders), good - set(pinned.founders)
+        if len(founders) < pinned.quorum or len(good) < len(pinned.signatures):
+            raise _not_complete(f"{len(founders)} of {pinned.quorum} founders' signatures over it are good, and "
+                                f"{len(pinned.signatures) - len(good)} are not")
+        if not others or (brokers is not None and others != brokers):
+            raise _not_complete("its broker did not sign it, or somebody else did")
+        return Standing(DONE)
 
     def advance(self, plan: Plan, chain_url: str, outbox: Outbox) -> Standing:
         """Go as far as the signatures allow. Raises VerificationFailed for a bad signature file; nothing is done then.
@@ -102,7 +147,7 @@ class Founding:
         Raises ChainError, LedgerDown, Refused, too.
         """
         if read_identity(self.home) is not None:
-            return Standing(DONE)
+            return self.finished()
         people = self._people(plan)
         if not self.state:
             identity = deploy_contracts(
@@ -162,7 +207,7 @@ class Founding:
         found: dict[str, list[bytes]] = {}
         for path in sorted((self.folder / "signed").glob("*.json")):
             document = read_file(path)
-            named = document.get("request") if isinstance(document, dict) else None
+            named = str(document.get("request")) if isinstance(document, dict) else ""
             if named in done:
                 continue  # of the step before; it did its work
             if named in over:
@@ -185,3 +230,8 @@ class Founding:
         state = self.state | change
         replace_private(self.folder / "state.json", json.dumps(state).encode())
         self.state = state
+
+
+def _not_complete(why: str) -> VerificationFailed:
+    return VerificationFailed(f"identity.json in the home folder does not end a birth: {why}",
+                              "restore it from somebody who pinned it, or take it away; then: volens init")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -187,14 +188,43 @@ def parse_plan(document: Any) -> Plan:
     return Plan(founders, quorum, floor, broker, roles, digest_of(document))
 
 
-def read_file(path: Path) -> Any:
-    """A file's strict JSON. Raises VerificationFailed, naming the file and not what it holds."""
+def read_file(path: Path, hint: str = "ask for it again") -> Any:
+    """A file's strict JSON. Raises VerificationFailed, naming the file and not what it holds; `hint`: what to do."""
     try:
         if not path.is_file() or path.stat().st_size > LONGEST:
-            raise refused(path, "is missing, or larger than such a file can be", "ask for it again")
+            raise refused(path, "is missing, or larger than such a file can be", hint)
         return strict_json(path.read_bytes(), LONGEST)
     except (Malformed, OSError):
-        raise refused(path, "cannot be read", "ask for it again") from None
+        raise refused(path, "cannot be read", hint) from None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """What the operator's machine keeps of a birth: {plan, identity, roles, old, given}. Raises VerificationFailed."""
+    hint = "restore birth/state.json from a copy: it says which contracts were deployed. Without a copy begin anew " \
+           "with another VOLENS_HOME"
+    found = read_file(path, hint)
+    try:
+        identity_id(found["identity"])
+        whole = isinstance(found["plan"], str) and type(found["given"]) is bool and \
+            isinstance(found["old"], list) and all(isinstance(one, str) for one in found["old"])
+        if found["roles"] is not None:
+            whole = whole and Request.parse(found["roles"]).step == ROLES_STEP
+    except (Malformed, UsageError, KeyError, TypeError, ValueError, AttributeError):
+        whole = False
+    if not whole:
+        raise refused(path, "is damaged, or was altered", hint)
+    return dict(found)
+
+
+def proven_signers(identity: Mapping[str, Any]) -> set[bytes]:
+    """Who signed a ledger identity, 20 bytes each; signatures that are not theirs are left out. Raises Malformed."""
+    pinned, domain, message = parse_identity(identity), domain_of(identity), {"id": identity_id(identity)}
+    found = set()
+    for who, signature in pinned.signatures.items():
+        with suppress(SignatureMalformed):
+            if recover(domain, "Identity", message, signature).lower() == "0x" + who.hex():
+                found.add(who)
+    return found
 
 
 def checked_address(text: Any, name: str) -> str:

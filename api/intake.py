@@ -156,8 +156,9 @@ def _events(bundle: Mapping[str, Any]) -> Iterator[Event | None]:
 
 
 def _records(folder: Path) -> Iterator[Source]:
-    if not all(path.is_dir() for path in folder.iterdir()):
-        raise UsageError("the folder holds a file beside its folders", "lay them out as SUBJECT/CATEGORY.json")
+    if not all(path.is_dir() and not path.is_symlink() for path in folder.iterdir()):
+        raise UsageError("the folder holds a file or a link beside its folders",
+                         "lay them out as SUBJECT/CATEGORY.json; a link is not followed")
     for path in sorted(folder.glob("*/*")):
         if not is_id(path.parent.name) or path.suffix != ".json" or path.stem not in CATEGORIES:
             raise UsageError("the folder holds a file that is not SUBJECT/CATEGORY.json",

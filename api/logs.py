@@ -1,7 +1,7 @@
 """What a process says of itself: JSON lines on standard error, pretty where a person looks; nothing that names anybody.
 
 1. A field that is not on the list below is not printed, whatever it holds; how many were withheld is.
-2. Long hex (ids, keys, hashes), tokens, e-mail addresses and paths in a text are replaced.
+2. Long hex and UUIDs (ids, keys, hashes), tokens, e-mail addresses and paths in a text are replaced.
 3. Control characters, terminal codes and characters that turn the writing direction are written as their numbers.
 4. Of other libraries' messages only the place is told, never the text: it may hold an address with ids in it.
 """
@@ -24,9 +24,9 @@ FIELDS = frozenset({
 LONGEST = 400  # characters of one value
 WITHHELD = "[withheld]"
 _HIDDEN = (
-    (re.compile(r"(0x)?[0-9a-fA-F]{32,}"), "[id]"),
+    (re.compile(r"(0x)?[0-9a-fA-F]{32,}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), "[id]"),
     (re.compile(r"[^\s@]+@[^\s@]+"), "[address]"),
-    (re.compile(r"(?<![\w.:])(?:[a-z]+://[^\s\"']+|~?/[^\s\"',;]+)"), "[path]"),
+    (re.compile(r"(?i)(?<![\w.])(?:[a-z]+://[^\s\"']+|~?/[^\s\"',;]+)"), "[path]"),
     (re.compile(r"[A-Za-z0-9_\-]{40,}"), "[token]"),
 )
 _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode categories

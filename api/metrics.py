@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
@@ -27,7 +27,8 @@ from chain.errors import ChainError
 from chain.ledger import Ledger, Node
 from governance import figures
 from governance.errors import reasons
-from governance.tables import Database
+from governance.tables import DATABASE_FAULTS, Database
+from governance.verify import VerifyError
 
 if TYPE_CHECKING:
     from api.services import Services
@@ -37,6 +38,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 GATE_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STOP_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 STATIC = "/pages/static/"
+BROKEN_ROWS = (*DATABASE_FAULTS, VerifyError, LookupError, ValueError)  # a table that is away, or is not what it was
 disable_created_metrics()  # type: ignore[no-untyped-call]  # when a series began: nobody needs it
 log = structlog.get_logger()
 
@@ -108,29 +110,22 @@ class Figures(Collector):
         return []  # registering must not read
 
     def collect(self) -> Iterator[Any]:
-        engine, now = self._services.engine, self._services.clock()
+        now = self._services.clock()
         ledger = list(self._ledger(now))
         yield from ledger
+        rows = [figure for figure in map(self._read, (_queue, _refusals, _gates, _stops)) if figure is not None]
+        yield from rows
         up = GaugeMetricFamily("volens_part_up", "1 while the part answers.", labels=["part"])
         up.add_metric(["ledger"], float(bool(ledger)))
+        up.add_metric(["database"], float(len(rows) == 4))
         for part, state in self._health.report(now).items():
             up.add_metric([part], float(state["state"] == "ok"))
         yield up
-        yield GaugeMetricFamily("volens_queue_depth", "Runs that wait for a worker or are held by one.",
-                                value=figures.queue_depth(engine))
-        refused = CounterMetricFamily("volens_refusals", "Refusals on the ledger.", labels=["reason"])
-        known = reasons()
-        counts: dict[str, int] = {}
-        for code, count in figures.refusals(engine).items():
-            slug = known[code].slug if code in known else "other"
-            counts[slug] = counts.get(slug, 0) + count
-        for slug, count in sorted(counts.items()):
-            refused.add_metric([slug], count)
-        yield refused
-        yield _histogram("volens_gate_seconds", "From asking the ledger for an access to holding the keys.",
-                         figures.gate_seconds(engine), GATE_BUCKETS)
-        yield _histogram("volens_revocation_stop_seconds", "From a mined revocation to the end of the process it met.",
-                         figures.stop_seconds(engine), STOP_BUCKETS)
+
+    def _read(self, read: Callable[[Database], Any]) -> Any:
+        with suppress(*BROKEN_ROWS):
+            return read(self._services.engine)
+        return None
 
     def _ledger(self, now: int) -> Iterator[Any]:
         url = self._services.ledger.node.url
@@ -140,12 +135,39 @@ class Figures(Collector):
             return
         yield GaugeMetricFamily("volens_last_block_age_seconds", "Age of the ledger's newest block.",
                                 value=max(0, now - timestamp))
-        with suppress(ChainError):
+        with suppress(ChainError, *BROKEN_ROWS):
             blocks, seconds = lag_of(self._services.engine, self._services.ledger, number)
             yield GaugeMetricFamily("volens_chain_lag_blocks", "Blocks with events that the rows do not have yet.",
                                     value=blocks)
             yield GaugeMetricFamily("volens_chain_lag_seconds", "How long the oldest of them waits, in block time.",
                                     value=seconds)
+
+
+def _queue(engine: Database) -> Any:
+    return GaugeMetricFamily("volens_queue_depth", "Runs that wait for a worker or are held by one.",
+                             value=figures.queue_depth(engine))
+
+
+def _refusals(engine: Database) -> Any:
+    refused = CounterMetricFamily("volens_refusals", "Refusals on the ledger.", labels=["reason"])
+    known = reasons()
+    counts: dict[str, int] = {}
+    for code, count in figures.refusals(engine).items():
+        slug = known[code].slug if code in known else "other"
+        counts[slug] = counts.get(slug, 0) + count
+    for slug, count in sorted(counts.items()):
+        refused.add_metric([slug], count)
+    return refused
+
+
+def _gates(engine: Database) -> Any:
+    return _histogram("volens_gate_seconds", "From asking the ledger for an access to holding the keys.",
+                      figures.gate_seconds(engine), GATE_BUCKETS)
+
+
+def _stops(engine: Database) -> Any:
+    return _histogram("volens_revocation_stop_seconds", "From a mined revocation to the end of the process it met.",
+                      figures.stop_seconds(engine), STOP_BUCKETS)
 
 
 def newest_block(url: str, renew: bool = False) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from chain.errors import ChainError, LedgerDown, Refused, SignatureMalformed
 from governance.errors import (
     BrokerUnavailable,
     BucketUnavailable,
+    DatabaseBroken,
     DecisionPending,
     GovernanceError,
     LedgerBehind,
@@ -183,7 +184,7 @@ def problem_of(error: Exception) -> JSONResponse:
 _STATUS: dict[type[Exception], int] = {
     NotSignedIn: 401, NotAllowed: 403, NotFound: 404, ObjectMissing: 404, DecisionPending: 409,
     BodyTooLarge: 413, TooMany: 429, RequestInvalid: 422, ObjectMalformed: 422, BucketUnavailable: 503,
-    BrokerUnavailable: 503, ObjectAltered: 503,
+    BrokerUnavailable: 503, ObjectAltered: 503, DatabaseBroken: 503,
 }
 
 

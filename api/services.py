@@ -127,7 +127,7 @@ class Health:
 
     def _worker_lives(self, now: int) -> bool:
         try:
-            return now - self.settings.worker_beat.stat().st_mtime < BEAT_SECONDS
+            return abs(now - self.settings.worker_beat.stat().st_mtime) < BEAT_SECONDS  # a beat to come is none, too
         except OSError:
             return False
 

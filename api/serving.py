@@ -19,11 +19,11 @@ import uvicorn
 
 from api import logs
 from api.app import create_app
-from api.errors import DoorError
+from api.patience import CONNECTIONS, open_as_many_files_as_allowed, patient_protocol
 from api.services import open_services
 from api.settings import Settings
-from chain.errors import ChainError
-from governance.errors import GovernanceError
+from api.starting import START_FAULTS, not_started
+from chain.tether import leave_no_core
 
 FINISH = 5  # seconds that requests in progress have
 log = structlog.get_logger()
@@ -44,28 +44,35 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
 
-def proxy_options(settings: Settings) -> dict[str, Any]:
-    """For the server: whose word for the caller's address it takes. Nobody's, unless the settings name a proxy."""
-    return {"proxy_headers": bool(settings.proxies), "forwarded_allow_ips": settings.proxies}
+def caller_options(settings: Settings) -> dict[str, Any]:
+    """For the server: how it meets callers, and whose word for their address it takes.
+
+    Nobody's, unless the settings name a proxy; all callers come from its address then.
+    """
+    proxied = bool(settings.proxies)
+    protocol = patient_protocol(0 if proxied else CONNECTIONS)
+    return {"http": protocol, "ws": "none", "proxy_headers": proxied, "forwarded_allow_ips": settings.proxies}
 
 
 def main() -> int:
     """Serve until stopped; one line says what is missing when it cannot."""
+    leave_no_core()
+    open_as_many_files_as_allowed()
     settings = Settings()
     logs.configure("api", settings.log)
     try:
         services = open_services(settings)
+    except START_FAULTS as error:
+        return not_started(error)
+    try:
         if settings.metrics_port:
             services.metrics.serve(services, settings.metrics_host, settings.metrics_port)
-    except (DoorError, ChainError, GovernanceError) as error:
-        log.error("not started", fact=str(error), hint=error.hint)
-        return 1
     except OSError as error:
         log.error("not started", fact=f"the port for metrics: {error.strerror}", hint="set another VOLENS_METRICS_PORT")
         return 1
     server = Server(uvicorn.Config(
         create_app(services), host=settings.api_host, port=settings.api_port, access_log=False, log_config=None,
-        log_level="warning", server_header=False, timeout_graceful_shutdown=FINISH, **proxy_options(settings),
+        log_level="warning", server_header=False, timeout_graceful_shutdown=FINISH, **caller_options(settings),
     ))  # fmt: skip
     log.info("started")
     server.run()

@@ -19,8 +19,10 @@ from api.attempt import Attempt, RunFailed
 from api.childprocess import AttemptEnded, ForkServer
 from api.services import read_identity
 from api.settings import Settings
+from api.starting import START_FAULTS, not_started
 from chain.errors import ChainError
 from chain.ledger import Ledger
+from chain.tether import leave_no_core
 from chain.wallets import Wallet, load
 from governance.brokers import BrokerClient
 from governance.errors import GovernanceError
@@ -149,11 +151,8 @@ def stop_on_signals(stop: threading.Event, children: ForkServer) -> Callable[[],
     return rest
 
 
-def main() -> int:
-    """Work until SIGTERM; prints `ready <address>` once every part was reached."""
-    settings = Settings()
-    logs.configure("worker", settings.log)
-    children = ForkServer(isolated=settings.relax != "isolation")
+def open_worker(settings: Settings) -> Worker:
+    """Connect to everything, and take up what a worker before left. Raises START_FAULTS."""
     identity = read_identity(settings)
     wallet, _ = load(settings.key_file("worker"))
     engine = open_database(settings.database)
@@ -164,13 +163,24 @@ def main() -> int:
     projection.sync()
     give_up_all(engine, wallet.address)
     broker = BrokerClient(settings.address("broker"), ledger.domain, identity_id(identity))
-    worker = Worker(wallet, ledger, engine, projection, bucket, broker, beat=settings.worker_beat.touch,
-                    children=children, device=settings.device)  # fmt: skip
+    return Worker(wallet, ledger, engine, projection, bucket, broker, beat=settings.worker_beat.touch,
+                  children=ForkServer(isolated=settings.relax != "isolation"), device=settings.device)  # fmt: skip
+
+
+def main() -> int:
+    """Work until SIGTERM; prints `ready <address>` once every part was reached, or logs one line why it cannot."""
+    leave_no_core()
+    settings = Settings()
+    logs.configure("worker", settings.log)
+    try:
+        worker = open_worker(settings)
+        settings.worker_beat.touch()
+    except START_FAULTS as error:
+        return not_started(error)
     stop = threading.Event()
-    rest = stop_on_signals(stop, children)
-    settings.worker_beat.touch()
-    print(f"ready {wallet.address}", flush=True)
-    children.warm()  # loads beside the first waiting, not before it
+    rest = stop_on_signals(stop, worker.children)
+    print(f"ready {worker.wallet.address}", flush=True)
+    worker.children.warm()  # loads beside the first waiting, not before it
     worker.work(stop)
     rest()
     settings.worker_beat.unlink(missing_ok=True)  # nobody takes it for alive now

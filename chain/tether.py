@@ -1,8 +1,9 @@
-"""Starts a program that dies with the process that started it, if asked without any network."""
+"""Starts a program that dies with the process that started it, if asked without any network; no core file of any."""
 
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -36,6 +37,14 @@ def tether(argv: Sequence[str], *, number: int = signal.SIGKILL, isolated: bool 
     """
     bound = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), str(int(number)), *argv]
     return ["unshare", "-rn", "--", *bound] if isolated else bound
+
+
+def leave_no_core() -> None:
+    """From now on no core file of this process or its children: for one that may be started by hand, without a tether.
+
+    It would hold keys and what they opened.
+    """
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def require_namespaces() -> None:

@@ -31,15 +31,28 @@ ALLOWED = {
     "CC0-1.0": "public domain", "Public-Domain": "public domain",
     "GPL-3.0-or-later WITH GCC-exception-3.1": "GCC runtime",  # its exception frees what is only linked with it
 }
+# Free text beside classifiers may spell a permissive licence in its own way; it must name one, and nothing of these.
+RESTRICTS = re.compile(
+    r"GPL|General Public Licen[cs]e|Affero|copyleft|SSPL|Server Side Public|BUSL|Business Source|Elastic Licen[cs]e|"
+    r"EUPL|European Union Public|\b(EPL|CDDL|OSL|CeCILL)\b|CC[- ]BY[- ](\w+[- ])*(NC|ND|SA)|non-?commercial|"
+    r"academic (use|research|purposes?)|research (use|purposes?)|evaluation (use|purposes?|only)|personal use|"
+    r"proprietary|commons clause", re.IGNORECASE)
+PERMITS = re.compile(
+    r"\b(MIT|BSD|0BSD|Apache|ISC|zlib|Boost|PSFL?|Python Software Foundation|MPL|Mozilla Public|CC0|public domain)\b|"
+    r"Permission is hereby granted|Permission to use, copy, modify|Redistribution and use in source and binary forms",
+    re.IGNORECASE)
+# Read by a person: to the text of their own licence they append those of what they carry inside: the compiler's
+# run-time library under its exception (scipy), a font library under FTL or GPL (matplotlib).
+READ = {"matplotlib", "scipy"}
 # What packages write that is no SPDX id, in small letters.
-RESTRICTS = re.compile(r"GPL|copyleft|SSPL|BUSL|non-?commercial|proprietary|commons clause", re.IGNORECASE)
 SPELLED = {
     "mit license": "MIT", "bsd license": "BSD", "3-clause bsd license": "BSD-3-Clause", "isc license": "ISC",
     "isc license (iscl)": "ISC", "apache 2.0": "Apache-2.0", "apache software license": "Apache-2.0",
     "python software foundation license": "PSF-2.0", "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
     "public domain": "Public-Domain", "cc0 1.0 universal (cc0 1.0) public domain dedication": "CC0-1.0",
 }
-# Some builds of torch bring these, the CPU build brings none; nothing of volens needs them.
+# Some builds of torch bring these, the CPU build brings none; nothing of volens needs them. Of anybody else's, or named
+# by us, they are packages as all others.
 GPU_BUILD = re.compile("nvidia-.+|cuda-.+|triton")
 
 # Named where a package carries them inside, or where they are used and not installed with volens.
@@ -57,6 +70,7 @@ BROWSER_HOMES = {
     "htmx.org": "https://htmx.org", "@noble/curves": "https://paulmillr.com/noble/",
     "@noble/hashes": "https://paulmillr.com/noble/",
 }
+SHORT = 40  # characters; a longer text is the licence itself
 _LICENSING = Licensing()
 _ROW = re.compile(r"^\| `(.+?)` \| (.+?) \| (.*?) \|$", re.MULTILINE)
 
@@ -161,11 +175,11 @@ def _brought(requirements: list[str]) -> Iterator[Part]:
     """What the requirements bring on this machine, each once."""
     seen: set[tuple[str, frozenset[str]]] = set()
     told: set[str] = set()
-    waiting = [Requirement(line) for line in requirements]
+    waiting = [("", Requirement(line)) for line in requirements]
     while waiting:
-        wanted = waiting.pop()
+        by, wanted = waiting.pop()
         name, extras = canonicalize_name(wanted.name), frozenset(wanted.extras)
-        if (name, extras) in seen or GPU_BUILD.fullmatch(name):
+        if (name, extras) in seen or (by == "torch" and GPU_BUILD.fullmatch(name)):
             continue
         seen.add((name, extras))
         try:
@@ -174,24 +188,30 @@ def _brought(requirements: list[str]) -> Iterator[Part]:
             raise LookupError(f"the package {name} is not installed; run `make install`") from None
         if name not in told:
             told.add(name)
-            yield Part(name, _licence(found.metadata), _home(found.metadata))
+            yield Part(name, _licence(name, found.metadata), _home(found.metadata))
         for line in found.requires or ():
             inner = Requirement(line)
             if inner.marker is None or any(inner.marker.evaluate({"extra": extra}) for extra in extras or {""}):
-                waiting.append(inner)
+                waiting.append((name, inner))
 
 
-def _licence(metadata: importlib.metadata.PackageMetadata) -> str:
-    """The SPDX expression, else the classifiers (all of them hold), else the short text."""
+def _licence(name: str, metadata: importlib.metadata.PackageMetadata) -> str:
+    """The SPDX expression, else the classifiers (all of them hold), else the short text.
+
+    A text beside classifiers, short or the whole licence, counts with them unless it is plainly a permissive one.
+    """
     (expression,) = metadata.get_all("License-Expression") or [""]
     if expression:
         return str(expression)
     classified = [line.rsplit(" :: ", 1)[-1] for line in metadata.get_all("Classifier") or ()
                   if line.startswith("License :: ") and line != "License :: OSI Approved"]
     text = " ".join(metadata.get_all("License") or ()).strip()
-    short = [part.strip() for part in text.split(",")] if len(text) <= 40 else []  # a long one is the licence itself
-    # Beside classifiers it spells the same more freely, unless it takes back what they say.
-    said = [*classified, *(part for part in short if RESTRICTS.search(part))] if classified else short
+    if not classified:
+        said = [part.strip() for part in text.split(",")] if len(text) <= SHORT else []
+    elif text in ("", "UNKNOWN") or name in READ or (PERMITS.search(text) and not RESTRICTS.search(text)):
+        said = classified
+    else:
+        said = [*classified, " ".join(text.split())[:SHORT]]
     return " AND ".join(sorted({SPELLED.get(word.lower(), word) for word in said}))
 
 

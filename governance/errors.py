@@ -165,3 +165,7 @@ class LedgerBehind(LedgerInconsistent):
 
 class DatabaseOfAnotherLedger(GovernanceError):
     """The database's rows were derived from another ledger."""
+
+
+class DatabaseBroken(GovernanceError):
+    """The database cannot be opened: no address of one, not reachable, damaged, or without its driver."""

@@ -5,6 +5,7 @@ Projection tables can be thrown away and rebuilt (`volens rebuild`); state table
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,16 @@ from sqlalchemy import (
     insert,
     select,
 )
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
+from governance.errors import DatabaseBroken
+
 OUTAGES = (OSError, OperationalError)  # of disk or database: they pass, and what they interrupted is tried again
+DATABASE_FAULTS = (SQLAlchemyError, sqlite3.Error)  # every kind: also a damaged file, which does not pass
 metadata = MetaData()
 Database = Engine  # by this name the doors hold it
+_ADDRESS = "set VOLENS_DATABASE_URL to one like sqlite:////folder/volens.db, or leave it away"
 
 # --- derived from events -------------------------------------------------------------------------------------------
 
@@ -220,15 +225,32 @@ run_records = Table(  # device, memory and seconds of an attempt: facts about th
 
 
 def open_database(url: str) -> Engine:
-    """An engine on `url` with every table present; SQLite in WAL mode, durable at each commit."""
-    if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    # One in-memory database is one connection; on disk every thread has its own.
-    memory = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}} if url == "sqlite://" else {}
-    engine = create_engine(url, **memory)
+    """An engine on `url` with every table present; SQLite in WAL mode, durable at each commit. Raises DatabaseBroken.
+
+    No error of the engine names the values of a statement: they are ids.
+    """
+    try:
+        if url.startswith("sqlite:///"):
+            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        # One in-memory database is one connection; on disk every thread has its own.
+        memory = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}} if url == "sqlite://" else {}
+        engine = create_engine(url, hide_parameters=True, **memory)
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise DatabaseBroken("the address of the database is none", _ADDRESS) from None
+    except ImportError:
+        raise DatabaseBroken("the driver of this kind of database is not installed", _ADDRESS) from None
+    except OSError:
+        raise DatabaseBroken("the folder of the database cannot be made", "see who may write there") from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable)
-    metadata.create_all(engine)
+    try:
+        metadata.create_all(engine)
+    except (*DATABASE_FAULTS, OSError):
+        engine.dispose()
+        raise DatabaseBroken(
+            "the database does not answer, is damaged, or is none",
+            "see VOLENS_DATABASE_URL, who may write there, and the free space; put a damaged file aside, then derive "
+            "the rows anew: volens rebuild") from None
     return engine
 
 

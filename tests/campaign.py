@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import boundaries
+import handed
 from operations import Operation
 from outside import Outcome, judge
 from road import Road
@@ -150,16 +151,7 @@ class Actor:
 
     def step(self) -> None:
         """As the worker's process does, and it tells the judge of each answer that reached it."""
-        ask = self.client.pieces
-
-        def pieces(run: bytes, attempt: int, tx: bytes, key: bytes, headers: Any, asker: Any) -> Any:
-            answer = ask(run, attempt, tx, key, headers, asker)
-            people = sorted({header.label.subject.hex() for header in headers})
-            with self.stage.handed.open("a") as log:
-                log.write(json.dumps({"run": run.hex(), "attempt": attempt, "subjects": people}) + "\n")
-            return answer
-
-        self.client.pieces = pieces  # type: ignore[method-assign]
+        handed.tell(self.client, self.stage.handed)
         wallet = self.road.world.people["wanda"]
         clock = self.stage.clock
         worker = Worker(wallet, self.ledger, self.engine, self.projection, self.bucket, self.client, clock=clock,

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import oracle
 from operations import PARAMS
 
@@ -39,7 +40,8 @@ from governance.vault import Bucket
 
 PARTS = ("chain", "anvil", "api", "worker", "broker", "bucket")
 PEOPLE = 24
-AWAY = (Answered, NotServing, ChainError, GovernanceError, OSError)  # what a caller meets while a part is away
+PATIENCE = 20.0  # seconds until all parts answer again
+AWAY = (Answered, NotServing, ChainError, GovernanceError, OSError, httpx.HTTPError)  # what callers meet meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +56,18 @@ class Outcome:
     violations: list[str]
 
 
+class Told(Parts):
+    """The parts as `volens serve` starts them, with a worker that tells the judge what reached it (tests/handed.py)."""
+
+    def launch_worker(self) -> None:
+        self._launch("handed", "worker", PYTHONPATH=str(Path(__file__).parent))
+
+
 class Town:
     """A served home, with willing people whose records are in the bucket, and a permit."""
 
     def __init__(self, home: Path) -> None:
-        self.parts = Parts.start(Settings(home=home))
+        self.parts = Told.start(Settings(home=home))
         self.cast = Cast(home, self.parts)
         self.cast.enrol(PEOPLE, 0)
         omar = self.cast.client("omar")
@@ -128,7 +137,7 @@ class Town:
         os.kill(process, signal.SIGKILL)
 
     def start_again(self, part: str) -> float:
-        """Seconds until it answers, and so do the others."""
+        """Seconds until it answers, and so do the others. Raises TimeoutError."""
         began = time.monotonic()
         match part:
             case "chain" | "anvil":
@@ -141,11 +150,19 @@ class Town:
                 self.parts.stop_part(part)
                 getattr(self.parts, f"launch_{part}")()
                 self.parts.await_part(part)
+        self._insist(self._all_answer, began + PATIENCE)
         return time.monotonic() - began
 
+    def _all_answer(self) -> bool:
+        said = httpx.get(f"{self.parts.urls['api']}/health", timeout=PATIENCE).json()
+        return self.parts.broken() is None and all(one["state"] == "ok" for one in said.values())
+
     def judge(self, folder: Path) -> list[str]:
+        told = self.cast.home / "handed.jsonl"
+        if not told.exists():
+            return ["nobody told the judge what reached the worker"]
         return judge(self.cast.identity, self.parts.urls["chain"], self.parts.urls["bucket"], "volens", self.cast.home,
-                     folder / "none", folder / f"{secrets.token_hex(4)}.db")  # fmt: skip
+                     told, folder / f"{secrets.token_hex(4)}.db")  # fmt: skip
 
 
 def judge(

@@ -41,50 +41,7 @@ def generate() -> Iterator[ModuleType]:
     sys.path.remove(str(ROOT / "docs"))
 
 
-# -- third parties
-
-
-def install(folder: Path, name: str, *lines: str) -> None:
-    """A distribution of the smallest kind: metadata and nothing else."""
-    place = folder / f"{name}-9.9.dist-info"
-    place.mkdir(parents=True)
-    (place / "METADATA").write_text("\n".join(["Metadata-Version: 2.1", f"Name: {name}", "Version: 9.9", *lines, ""]))
-
-
-GPL = "Classifier: License :: OSI Approved :: GNU General Public License v3 (GPLv3)"
-MIT = "License-Expression: MIT"
-
-
-@pytest.mark.parametrize(("metadata", "named"), [
-    ({"rlp": [GPL]}, "rlp"),
-    ({"rlp": [MIT, "Requires-Dist: copyleft"], "copyleft": [GPL]}, "copyleft"),  # not named by us: brought
-    ({"rlp": [MIT, "Requires-Dist: copyleft"], "copyleft": ["License: AGPL-3.0-or-later"]}, "copyleft"),
-    ({"rlp": ["License-Expression: MIT AND LGPL-3.0-only"]}, "rlp"),
-    ({"rlp": [MIT, GPL.replace("General", "Lesser General")], "copyleft": []}, None),  # the expression counts
-    ({"rlp": ["License: AGPL-3.0-only", "Classifier: License :: OSI Approved :: MIT License"]}, "rlp"),
-    ({"rlp": ["License: ask us"]}, "rlp"),
-    ({"rlp": ["Summary: no licence at all"]}, "rlp"),
-    ({"rlp": ["License-Expression: MIT OR GPL-3.0-only"]}, None),
-    ({"torch": [MIT, "Requires-Dist: nvidia-cublas"], "nvidia-cublas": ["License: its own"]}, None),
-], ids=["named by us", "brought", "brought, AGPL", "LGPL", "expression first", "taken back", "unknown", "none",
-        "a choice", "a GPU build of torch"])
-def test_a_licence_that_may_not_come_in_is_named(
-        generate: ModuleType, metadata: dict[str, list[str]], named: str | None, tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, lines in metadata.items():
-        install(tmp_path, name, *lines)
-    monkeypatch.syspath_prepend(tmp_path)
-    refused = generate.third_party.refusals(generate.third_party.collect())
-    assert [sentence.split(" ")[0] for sentence in refused] == ([named] if named else [])
-
-
-def test_make_check_fails_on_such_a_licence(tmp_path: Path) -> None:
-    install(tmp_path, "rlp", MIT, "Requires-Dist: copyleft")
-    install(tmp_path, "copyleft", GPL)
-    done = subprocess.run([sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True,
-                          env={"PYTHONPATH": str(tmp_path)}, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("copyleft may not be a run-time dependency: its licence is GNU General Public")
+# -- third parties (which licences may come in: test_licences.py)
 
 
 def test_make_check_runs_the_comparison() -> None:

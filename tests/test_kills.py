@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boundaries
@@ -20,7 +24,7 @@ from campaign import Stage, stages, sweep
 from eth_account import Account
 from eth_utils.address import to_checksum_address
 from operations import Grant, Ingest, Operation, Release, Revoke, Run
-from outside import kill_from_outside
+from outside import Town, kill_from_outside
 
 from chain.snapshots import Snapshots
 from chain.transactor import Transactor
@@ -55,6 +59,30 @@ def test_killed_from_outside() -> None:
     outcomes = kill_from_outside(1, parts=("worker",))
     assert [(one.target, said) for one in outcomes for said in one.violations] == []
     assert max(one.seconds for one in outcomes) <= RECOVERY
+
+
+def test_it_is_back_when_all_parts_are() -> None:
+    """The part that was killed answers at once here; another one takes two questions longer."""
+    said = iter(["down", "down", "ok"])
+
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"ledger": {"state": "ok"}, "bucket": {"state": next(said)}}).encode())
+
+        def log_message(self, *_: Any) -> None:
+            """Quiet."""
+
+    with HTTPServer(("127.0.0.1", 0), Health) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        nothing = lambda *_: None  # noqa: E731
+        town = object.__new__(Town)
+        town.parts = SimpleNamespace(urls={"api": f"http://127.0.0.1:{server.server_port}"}, stop_part=nothing,
+                                     launch_broker=nothing, await_part=nothing, broken=nothing)  # type: ignore[assignment]
+        town.start_again("broker")
+        server.shutdown()
+    assert next(said, None) is None
 
 
 # -- a fault planted on purpose: the judge says so

@@ -117,7 +117,7 @@ def test_a_founded_deployment_is_served_and_well(founders: Founders, served: Ser
     assert told.code == 0
     assert {name for name, one in found.items() if one["state"] != "ok"} == {"custody", "ledger nodes"}, found
     assert "1 operator" in found["custody"]["means"]
-    assert found["committee"]["means"].startswith("0 of 3 founders' keys lie on this machine; 2 decide together")
+    assert found["committee"]["means"].startswith("0 of 3 committee members' keys lie on this machine; 2 decide")
     assert "anvil/" in found["versions"]["means"]
     assert not [line for line in served.said if "played" in line]
     assert b"volens_chain_lag_blocks 0.0" in httpx.get(served.urls["metrics"] + "/metrics").content
@@ -126,7 +126,7 @@ def test_a_founded_deployment_is_served_and_well(founders: Founders, served: Ser
 def test_told_to_stop_in_a_run_it_leaves_nobody_and_goes_on(founders: Founders, served: Served, monkeypatch) -> None:
     for name in (*FOUNDERS, *STAFF):  # from here on one test plays everybody
         shutil.copy(founders.base / name / "keys" / f"{name}.json", founders.op / "keys")
-    monkeypatch.setattr(outside, "Parts", SimpleNamespace(start=lambda _settings: served))
+    monkeypatch.setattr(outside, "Told", SimpleNamespace(start=lambda _settings: served))
     town = outside.Town(founders.op)
     run = request(town.cast, town.permit, PARAMS)
     town.cast.await_run(run, lambda one: any(step["step"] == "compute" for step in one["progress"]))

@@ -53,7 +53,8 @@ def code_of(error: Exception) -> int:
         (REFUSED, (RefusedByPolicy, Refused, governed.BrokerRefused, governed.RequestRefused)),
         (NOT_FOUND, (NotThere, governed.NotFound, governed.ObjectMissing)),
         (NOT_AUTHORISED, (NotAuthorised, governed.NotAllowed, governed.NotSignedIn)),
-        (UNAVAILABLE, (NotAvailable, NotServing, LedgerDown, governed.BucketUnavailable, governed.BrokerUnavailable)),
+        (UNAVAILABLE, (NotAvailable, NotServing, LedgerDown, governed.BucketUnavailable, governed.BrokerUnavailable,
+                       governed.DatabaseBroken)),
         (NOT_VERIFIED, (Failed, VerifyError, IdentityMismatch, governed.LedgerInconsistent,
                         governed.DatabaseOfAnotherLedger, governed.ObjectAltered)),
     ]

@@ -11,7 +11,7 @@ from api.cli.desk import AsJson
 from api.errors import NotServing, VerificationFailed
 
 if TYPE_CHECKING:
-    from api.checkup import Check
+    from api.checkup_files import Check
 
 _COLOURS = {"ok": "green", "warn": "yellow", "down": "red", "bad": "red"}
 

@@ -32,17 +32,14 @@ def go_on(context: typer.Context, as_json: AsJson = False) -> None:
         return
     from dataclasses import asdict
 
-    from api.birth import is_played
-    from api.founding import DONE, Founding, Standing
+    from api.founding import Founding
     from governance.tables import TableOutbox, open_database
 
     settings = desk.settings()
     founding = Founding(settings.home.resolve())
-    standing = Standing(DONE)
-    if is_played(founding.home) and not (founding.folder / "state.json").exists():
-        raise UsageError("this home's people are played: `volens serve` made its committee, all keys lie here",
-                         "choose another VOLENS_HOME for a deployment of several people")
-    if not settings.identity_file.exists():
+    if settings.identity_file.exists():
+        standing = founding.finished()
+    else:
         plan = founding.prepare()
         with _chain(settings) as url:
             engine = open_database(settings.database)

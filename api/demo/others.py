@@ -57,7 +57,7 @@ def _attacks(folder: Path, say: Say) -> bool:
                 forged, honest = (attacks.outcome(partial(one.action, world, tried)) for tried in (True, False))
                 right = forged == one.expected and honest == "accepted"
                 wrong += not right
-                say(f"   {'REFUSED' if right else 'WRONG  '} {rule(forged):<28} {one.name}"
+                say(f"   {'REFUSED' if right else 'WRONG  '} {rule(forged):<28}  {one.name}"
                     + ("" if right else f"   (expected {rule(one.expected)}; without it: {honest})"))
     tried = len(attacks.TABLE)
     say(f"\n {tried - wrong} of {tried} refused by their rule; each goes through once its one fault is mended")

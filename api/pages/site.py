@@ -1,16 +1,19 @@
 """The pages put together, and which requests are theirs.
 
-A request that asks for HTML is for the pages, and so is anything under /pages/; everything else is for the doors. So
-one address, e.g. /runs, shows a page to people and JSON to programs.
+Anything under /pages/ is for the pages, and so is a look (GET or HEAD) that asks for HTML, unless only a door has that
+address; everything else is for the doors. So one address, e.g. /runs, shows a page to people and JSON to programs, and
+nothing that is sent in is kept from a door by what its sender would like to read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -41,12 +44,12 @@ def create_pages(services: Services) -> FastAPI:
 class Front:
     """Sends each request to the pages or past them, and gives what the pages answer their headers."""
 
-    def __init__(self, app: ASGIApp, pages: ASGIApp) -> None:
-        self._doors, self._pages = app, pages
+    def __init__(self, app: ASGIApp, pages: FastAPI, doors: Sequence[BaseRoute]) -> None:
+        self._app, self._pages, self._doors = app, pages, doors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not is_page(scope):
-            await self._doors(scope, receive, send)
+        if scope["type"] != "http" or not self._is_page(scope):
+            await self._app(scope, receive, send)
             return
 
         async def send_with_headers(message: Message) -> None:
@@ -60,7 +63,14 @@ class Front:
 
         await self._pages(scope, receive, send_with_headers)
 
+    def _is_page(self, scope: Scope) -> bool:
+        if scope["path"].startswith("/pages/"):
+            return True
+        if scope["method"] not in ("GET", "HEAD") or "text/html" not in Headers(scope=scope).get("accept", ""):
+            return False
+        look = {**scope, "method": "GET"}
+        return _takes(self._pages.routes, look) or not _takes(self._doors, look)
 
-def is_page(scope: Scope) -> bool:
-    """Whether a request is for the pages."""
-    return scope["path"].startswith("/pages/") or "text/html" in Headers(scope=scope).get("accept", "")
+
+def _takes(routes: Sequence[BaseRoute], scope: Scope) -> bool:
+    return any(route.matches(scope)[0] is Match.FULL for route in routes)

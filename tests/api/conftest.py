@@ -23,7 +23,7 @@ from api.client import Client
 from api.demo.stage import CAST, World, random32
 from api.results import keep_pair
 from api.services import Services, open_services
-from api.serving import proxy_options
+from api.serving import caller_options
 from api.settings import Settings
 from chain.devchain import DevChain
 from chain.tether import tether
@@ -173,7 +173,7 @@ def _start_broker(home: Path, node: str) -> tuple[subprocess.Popen[bytes], str]:
 def _serve(services: Services, url: str) -> uvicorn.Server:
     config = uvicorn.Config(create_app(services), host="127.0.0.1", port=int(url.rsplit(":", 1)[1]),
                             access_log=False, log_level="error", server_header=False,
-                            **proxy_options(services.settings))
+                            **caller_options(services.settings))
     server = uvicorn.Server(config)
     threading.Thread(target=server.run, daemon=True).start()
     deadline = time.monotonic() + 60  # others may keep the machine busy

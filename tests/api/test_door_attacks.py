@@ -79,11 +79,14 @@ def test_without_a_limit_a_body_of_any_size_is_taken(doors: Doors, monkeypatch) 
 
 
 def test_an_attack_that_got_through_would_be_seen(doors: Doors) -> None:
-    """The table's judge: the honest request is no refusal, and one acceptance among refusals counts."""
+    """The table's judge: the honest request is no refusal; among refusals an acceptance counts, or another one."""
     from api.demo.attacks.doors import worst
 
     good, bad = doors.get("/permits"), doors.get("/permits/x")
     assert worst([bad, good, bad]) is good
+    other = doors.get("/nowhere")
+    assert worst([bad, bad]) is bad
+    assert answered(worst([other, bad])) == answered(worst([bad, other])) == "Not a valid message; Not found"
     assert answered(good) == "accepted"
     assert answered(bad) != "accepted"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import statistics
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from sqlalchemy import func, select
 from structlog.testing import capture_logs
 
-from api.allowance import CLIENTS, REFILL, Allowance, client_of
+from api.allowance import CLIENTS, DEEPEST, REFILL, Allowance, client_of
 from api.client import Client, wire
 from api.demo.stage import random32
 from chain.wallets import Wallet
@@ -53,6 +54,14 @@ def forgeries(place, url: str) -> list[tuple[str, dict]]:
         ("/consents/revocations", {"revoke": wire("Revoke", ended), "signer": signer,
                                    "signature": mallory.sign("Revoke", ended).hex()}),
     ]
+
+
+def withdrawal(place, url: str, subject: bytes) -> dict:
+    """A person's own, of her first consent."""
+    ada = Client(url, place.world.ledger.identity, place.world.subjects[subject], subject)
+    message = {"subject": subject, "dataset": place.world.dataset, "epoch": 0}
+    return {"revoke": wire("Revoke", message), "signer": ada.wallet.signer.hex(),
+            "signature": ada.sign("Revoke", message).hex()}
 
 
 MALLORY = """
@@ -185,13 +194,49 @@ def test_an_old_withdrawal_sent_again_costs(place, another_door, no_refill) -> N
     """Anybody can read it on the ledger and send it; each time a transaction says that it is old."""
     url = another_door(allowance=12)
     (subject,) = place.people()
-    ada = Client(url, place.world.ledger.identity, place.world.subjects[subject], subject)
-    assert ada.revoke(place.world.dataset, 0)["acted"]
-    message = {"subject": subject, "dataset": place.world.dataset, "epoch": 0}
-    body = {"revoke": wire("Revoke", message), "signer": ada.wallet.signer.hex(),
-            "signature": ada.sign("Revoke", message).hex()}
+    body = withdrawal(place, url, subject)
+    assert httpx.post(f"{url}/consents/revocations", json=body).json()["acted"]
     found = [httpx.post(f"{url}/consents/revocations", json=body).status_code for _ in range(4)]
     assert found == [200, 200, 200, 429]
+
+
+def test_whoever_signs_in_gets_the_challenge_back(place, another_door, no_refill) -> None:
+    url = another_door(allowance=3)
+    noor = Client(url, place.world.ledger.identity, place.world.people["noor"])
+    for _ in range(5):
+        noor.sign_in()
+    assert [httpx.post(f"{url}/sign-in/challenge").status_code for _ in range(4)] == [200, 200, 200, 429]
+
+
+def test_being_turned_away_costs_nothing(place, another_door, no_refill) -> None:
+    """Not even at the door that everybody may knock at: whoever tries again and again waits no longer for it."""
+    url = another_door(allowance=1)
+    (subject,) = place.people()
+    body = withdrawal(place, url, subject)
+    send = lambda: httpx.post(f"{url}/consents/revocations", json=body).status_code  # noqa: E731
+    assert [send(), send()] == [200, 200]  # the second changes nothing, and costs
+
+    def wait() -> int:
+        return int(httpx.post(f"{url}/permits", content=b"{", headers=JSON).headers["Retry-After"])
+
+    before = wait()
+    assert [send() for _ in range(3)] == [429] * 3
+    assert wait() == pytest.approx(before, abs=60 / 1e-4)  # a tenth of a token, in seconds without a refill
+
+
+def test_what_is_being_answered_has_cost_already(place, another_door, no_refill) -> None:
+    """Requests opened at once, none of them refused yet, are no way around."""
+    url = another_door(allowance=3)
+    host, port = url.removeprefix("http://").split(":")
+    opened = []
+    for _ in range(3):
+        opened.append(socket.create_connection((host, int(port)), timeout=10))
+        opened[-1].sendall(b"POST /permits HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                           b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n")  # fmt: skip
+        assert opened[-1].recv(100).startswith(b"HTTP/1.1 100")  # its body is waited for
+    assert httpx.post(f"{url}/permits", content=b"{", headers=JSON).status_code == 429
+    for connection in opened:
+        connection.close()
 
 
 def test_behind_a_named_proxy_each_client_has_an_allowance(place, another_door, no_refill) -> None:
@@ -230,6 +275,10 @@ def test_tokens_come_back_and_clients_are_bounded() -> None:
         allowance.charge(str(n), 1)
     assert len(allowance) == CLIENTS
     assert allowance.left(str(2 * CLIENTS - 1)) == 9
+    allowance.charge("deep", 1e6)
+    assert allowance.left("deep") == DEEPEST
+    now[0] += 60
+    assert allowance.left("deep") == pytest.approx(1)
 
 
 @pytest.mark.parametrize(("host", "client"), [

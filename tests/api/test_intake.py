@@ -101,6 +101,17 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path: Path) -> None:
         from_folder(tmp_path / "cohort")
 
 
+def test_a_persons_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "expression.json").write_text("{}")
+    (tmp_path / "cohort" / ("cd" * 32)).mkdir(parents=True)
+    (tmp_path / "cohort" / ("cd" * 32) / "expression.json").write_text("{}")
+    assert len(from_folder(tmp_path / "cohort")) == 1
+    (tmp_path / "cohort" / ("ab" * 32)).symlink_to(tmp_path / "outside")
+    with pytest.raises(UsageError, match="link"):
+        from_folder(tmp_path / "cohort")
+
+
 def _places(folder: Path) -> dict[str, Path]:
     """What is no file of a cohort, by what it is; a link to a good one among them."""
     places = {name: folder / name for name in ("pipe", "folder", "giant", "link")}

@@ -12,16 +12,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import structlog
+from prometheus_client import CollectorRegistry, generate_latest
 
 from api import logs
 from api.demo.stage import random32
-from api.metrics import Metrics, newest_block
+from api.metrics import Figures, Metrics, newest_block
 from api.settings import Settings
 from chain.errors import ChainError
 from chain.gateway import GatewayServer
@@ -29,6 +31,7 @@ from chain.node import find_anvil
 from chain.writer import open_chain
 from governance.errors import reasons
 from governance.runs import keep_record, mark
+from governance.tables import open_database
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,7 +111,7 @@ def test_the_figures_count_what_happened(place, figures) -> None:
     assert value(after, "volens_gate_seconds_sum") == pytest.approx(value(before, "volens_gate_seconds_sum") + 0.4)
     assert value(after, "volens_chain_lag_blocks") == 0
     assert value(after, "volens_last_block_age_seconds") >= 0
-    assert value(after, 'volens_part_up{part="broker"}') == 1
+    assert value(after, 'volens_part_up{part="broker"}') == value(after, 'volens_part_up{part="database"}') == 1
     assert value(after, 'volens_requests_total{route="/runs",status="200"}') >= 1
     place.world.set_role(place.world.people["dora"].address, "protection")  # a block that nobody has projected yet
     assert value(figures(), "volens_chain_lag_blocks") == 1
@@ -121,6 +124,21 @@ def test_no_label_names_anybody_or_grows(place, figures) -> None:
     assert re.findall(r"[0-9a-fA-F]{16,}|0x", text) == []
     assert len(set(re.findall(r'volens_requests_total\{route="([^"]*)"', text))) < 60
     assert set(re.findall(r'reason="([^"]*)"', text)) <= {one.slug for one in reasons().values()}
+
+
+def test_what_a_damaged_table_does_not_tell_is_left_out(place) -> None:
+    engine = open_database("sqlite://")
+    for table in ("accesses", "marks"):
+        with engine.begin() as connection:
+            connection.exec_driver_sql(f"DROP TABLE {table}")
+    registry = CollectorRegistry()
+    registry.register(Figures(replace(place.services, engine=engine)))
+    text = generate_latest(registry).decode()
+    assert "volens_queue_depth 0.0" in text
+    assert "volens_gate_seconds_count" in text
+    assert not [name for name in ("volens_refusals", "volens_revocation_stop_seconds") if name in text]
+    assert value(text, 'volens_part_up{part="database"}') == 0
+    assert value(text, 'volens_part_up{part="broker"}') == 1
 
 
 def test_only_this_machine_reads_them_and_the_api_has_no_such_door(place, figures) -> None:

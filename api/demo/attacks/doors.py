@@ -133,8 +133,14 @@ def outcome(answer: httpx.Response) -> str:
 
 
 def worst(answers: Iterator[httpx.Response] | Sequence[httpx.Response]) -> httpx.Response:
-    """The answer that is least of a refusal: an acceptance, a failure of ours, else the last."""
+    """The answer that is least of a refusal: an acceptance, a failure of ours, else the one that all of them got.
+
+    Refused by different rules, they are told together: that is the answer that no attack expects.
+    """
     found = list(answers)
+    told = sorted({outcome(one) for one in found})
+    if len(told) > 1:
+        found.append(httpx.Response(found[-1].status_code, json={"title": "; ".join(told)}))
     return next((one for one in found if one.is_success or one.is_server_error), found[-1])
 
 
@@ -305,10 +311,17 @@ def forged_withdrawal(doors: Doors, forged: bool) -> httpx.Response:
         "revoke": wire("Revoke", message), "signer": doors.ada.wallet.signer.hex(), "signature": by})  # fmt: skip
 
 
-@attack("parameters that are not canonical JSON, signed all the same", "analyst", "Not a valid message")
+@attack("parameters that are no strict JSON, signed all the same", "analyst", "Malformed")
 def loose_parameters(doors: Doors, forged: bool) -> httpx.Response:
-    loose = ('{"a":1,"a":1}', '{"a":NaN}', '{"a": 1}')
+    loose = ('{"a":1,"a":1}', '{"a":NaN}', "{'a':1}")
     return worst(_run_request(doors, params) for params in (loose if forged else ("{}",)))
+
+
+@attack("parameters that are not canonical JSON, signed all the same", "analyst", "Not a valid message")
+def spaced_parameters(doors: Doors, forged: bool) -> httpx.Response:
+    """One text for one meaning: otherwise two requests would look different and be the same."""
+    spaced = ('{"a": 1}', '{"b":1,"a":1}', '{"a":1}\n', r'{"a":"\u0061"}')
+    return worst(_run_request(doors, params) for params in (spaced if forged else ("{}",)))
 
 
 @attack("other parameters than the signed ones", "stranger", "Not a valid message")

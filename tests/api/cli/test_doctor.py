@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from api import checkup
-from api.birth import sign_identity
+from api import checkup, checkup_files
+from api.birth import BROKER_ROLE, sign_identity
 from api.checkup import examine
+from api.services import Health
 from api.settings import Settings
+from chain.ledger import Ledger
 from chain.signatures import domain_of
-from chain.wallets import Wallet
+from chain.wallets import Wallet, save
 from governance.tables import open_database
 from governance.verify import identity_id
 
 Found = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def closed(place) -> None:
+    """As `volens serve` leaves a home, whatever rights this machine gives to new files."""
+    for name, mode in (("", 0o700), ("keys", 0o700), ("identity.json", 0o600), ("run.json", 0o600)):
+        (place.home / name).chmod(mode)
 
 
 @pytest.fixture
@@ -43,6 +55,8 @@ def home(place, volens, tmp_path, monkeypatch) -> Path:
     (folder / "keys").mkdir(parents=True)
     for name in ("identity.json", "run.json", "keys/relay.json"):
         shutil.copy(place.home / name, folder / name)
+    for path in (folder, folder / "keys"):
+        path.chmod(0o700)
     monkeypatch.setenv("VOLENS_HOME", str(folder))
     return folder
 
@@ -55,7 +69,7 @@ def test_each_line_has_a_state_and_what_to_do(place, told) -> None:
     assert all(one["state"] in ("ok", "warn") and one["means"] for one in found.values())
     assert all(bool(one["do"]) == (one["state"] != "ok") for one in found.values())
     assert "1 operator" in found["custody"]["means"]
-    assert "3 of 3 founders' keys" in found["committee"]["means"]
+    assert "3 of 3 committee members' keys" in found["committee"]["means"]
     assert not [one for one in found.values() if place.world.people["pia"].address in str(one)]
 
 
@@ -65,6 +79,33 @@ def test_a_machine_without_a_quorums_keys_is_not_the_committee(place, home, told
     assert (found["committee"]["state"], found["committee"]["means"][:6]) == ("ok", "1 of 3")
     assert found["rows"]["state"] == "warn"
     assert not (home / "volens.db").exists()  # looking makes nothing
+
+
+def test_the_keys_of_todays_committee_are_counted(place, home, told) -> None:
+    """A founder has left, two others have come, and both of their keys lie here."""
+    world, added = place.world, [Wallet.new(), Wallet.new()]
+    world.people |= {"first": added[0], "second": added[1]}
+
+    def count(ledger: Ledger | None = world.ledger) -> tuple[str, str]:
+        members = checkup._holders(ledger, checkup._COMMITTEE)
+        found = checkup_files.committee(Settings(home=home), world.ledger.identity, members)
+        return found.state, found.means.split(" keys lie")[0]
+
+    try:
+        for name in ("first", "second"):
+            save(world.people[name], home / "keys" / f"{name}.json")
+            world.set_role(world.people[name].address, "committee")
+        world.set_role(world.people["pia"].address, "committee", start=1, end=2, by=("first", "quinn"))
+        assert count() == ("warn", "2 of 4 committee members'")
+        assert "whoever holds this machine is the committee" in told()[1]["committee"]["means"]
+        assert count(None) == ("ok", "0 of 3 founders'")  # nobody says who is in it today
+        shutil.copy(place.home / "keys" / "pia.json", home / "keys")
+        (home / "keys" / "first.json").unlink()
+        assert count() == ("ok", "1 of 4 committee members'")
+    finally:
+        world.set_role(world.people["pia"].address, "committee", by=("first", "quinn"))
+        for name in ("first", "second"):
+            world.set_role(world.people.pop(name).address, "committee", start=1, end=2)
 
 
 class Stranger(BaseHTTPRequestHandler):
@@ -108,7 +149,7 @@ def test_a_stranger_who_answers_everything_is_no_part(place, home, told, strange
 
 def test_a_witness_is_the_pinned_brokers_and_of_now(place, stranger, monkeypatch) -> None:
     settings, ledger = Settings(home=place.home, broker_url=stranger.url), place.world.ledger
-    live = checkup._live_brokers(ledger)
+    live = checkup._holders(ledger, BROKER_ROLE)
     real = place.services.broker.witness()
 
     def told(said: object) -> str:
@@ -138,6 +179,40 @@ def test_an_api_of_another_ledger_and_another_bucket_are_strangers(place, strang
     for other, state in (({}, "ok"), ({"salt": "00" * 32}, "bad")):
         stranger.body = json.dumps(identity | other).encode()
         assert checkup._api(settings, identity).state == state
+
+
+def test_a_bucket_that_has_what_was_never_written_is_a_stranger(place, monkeypatch) -> None:
+    """A real object takes the place of the drawn name: whoever has every object has this one, with fitting bytes."""
+    settings = Settings(home=place.home)
+    assert checkup._bucket(settings).state == "ok"
+    place.services.bucket.put(b"written")
+    monkeypatch.setattr(checkup, "secrets", SimpleNamespace(token_hex=lambda _: sha256(b"written").hexdigest()))
+    found = checkup._bucket(settings)
+    assert (found.state, "never written" in found.means) == ("bad", True)
+
+
+def test_a_relay_that_holds_a_role_is_said(place, home) -> None:
+    settings, ledger = Settings(home=home), place.world.ledger
+    assert checkup._relay(settings, ledger).state == "ok"
+    shutil.copy(place.home / "keys" / "noor.json", home / "keys" / "relay.json")
+    found = checkup._relay(settings, ledger)
+    assert (found.state, "its key holds a role" in found.means) == ("warn", True)
+
+
+@pytest.mark.parametrize(("body", "state"), [(b'{"isolated": false}', "warn"), (b'{"isolated": true}', "ok"),
+                                             (b"{}", "ok"), (b"[]", "ok")])  # fmt: skip
+def test_a_dev_chain_that_is_not_shut_off_is_said(place, stranger, body: bytes, state: str) -> None:
+    stranger.body = body
+    assert checkup._isolation(Settings(home=place.home, chain_url=stranger.url)).state == state
+
+
+def test_a_beat_to_come_is_no_sign_of_life(home) -> None:
+    """The clock was set back: what the worker touched lies in the future, and stays there."""
+    settings, now = Settings(home=home), int(time.time())
+    settings.worker_beat.touch()
+    for at, alive in ((now, True), (now + 3600, False), (now + 60, False), (now - 3600, False)):
+        os.utime(settings.worker_beat, (at, at))
+        assert Health(settings, {})._worker_lives(now) is alive
 
 
 def test_a_broker_whose_role_is_over_lets_no_key_out(place, told) -> None:
@@ -170,7 +245,7 @@ def test_a_worker_whose_role_is_over_computes_nothing(place, home, told) -> None
 
 def test_the_identity_is_signed_by_a_quorum_and_the_ledgers_broker_only(place) -> None:
     people, identity = place.world.people, place.world.ledger.identity
-    live = checkup._live_brokers(place.world.ledger)
+    live = checkup._holders(place.world.ledger, BROKER_ROLE)
 
     def state(*signers: Wallet, live: set[bytes] | None = live) -> str:
         return checkup._signatures({**identity, "signatures": sign_identity(identity, list(signers))}, live).state
@@ -211,12 +286,23 @@ def test_a_key_file_that_others_can_read_is_bad(home, told) -> None:
     assert (code, found["key files"]["state"]) == (7, "bad")
 
 
+@pytest.mark.parametrize(("name", "mode"), [
+    ("", 0o777), ("", 0o720), ("keys", 0o702), ("identity.json", 0o666), ("identity.json", 0o620), ("run.json", 0o602),
+])  # fmt: skip
+def test_what_others_can_exchange_is_bad(home, name: str, mode: int) -> None:
+    settings = Settings(home=home)
+    assert checkup_files.key_files(settings).state == "ok"
+    (home / name).chmod(mode)
+    found = checkup_files.key_files(settings)
+    assert (found.state, (name or "the home folder") in found.means) == ("bad", True)
+
+
 @pytest.mark.parametrize(("name", "mode"), [("wallet", 0o644), ("exchange", 0o640), ("provider", 0o604), ("", 0o755)])
 def test_the_brokers_keys_are_its_owners_only(place, home, name: str, mode: int) -> None:
     shutil.copytree(place.home / "broker", home / "broker")
-    assert checkup._keys(Settings(home=home)).state == "ok"
+    assert checkup_files.key_files(Settings(home=home)).state == "ok"
     (home / "broker" / name).chmod(mode)
-    assert checkup._keys(Settings(home=home)).state == "bad"
+    assert checkup_files.key_files(Settings(home=home)).state == "bad"
 
 
 def test_a_part_that_is_down_does_not_hide_the_others(place, told, monkeypatch) -> None:
@@ -227,6 +313,85 @@ def test_a_part_that_is_down_does_not_hide_the_others(place, told, monkeypatch) 
     code, found = told()
     assert (code, found["ledger"]["state"], found["contracts"]["state"]) == (6, "down", "down")
     assert found["disk"]["state"] == "ok"
+
+
+@pytest.fixture(scope="module")
+def broken(place, tmp_path_factory) -> Path:
+    """A folder of databases: four whose bytes are spoilt, one of them in a table only, and one that is a folder."""
+    place.services.projection.sync()
+    folder = tmp_path_factory.mktemp("broken")
+    (folder / "garbage").write_bytes(b"\xff\x00nothing" * 1000)
+    with sqlite3.connect(place.home / "volens.db") as rows, sqlite3.connect(folder / "whole") as copy:
+        rows.backup(copy)
+    whole = (folder / "whole").read_bytes()
+    (folder / "cut").write_bytes(whole[: len(whole) // 3])
+    (folder / "damaged").write_bytes(whole[:4096] + b"\x55" * (len(whole) - 4096))
+    with sqlite3.connect(folder / "whole") as copy:
+        (size,), (page,) = copy.execute("pragma page_size").fetchone(), copy.execute(
+            "select rootpage from sqlite_master where name = 'blocks'").fetchone()
+    start = size * (page - 1)
+    (folder / "table").write_bytes(whole[:start] + b"\x55" * size + whole[start + size:])
+    (folder / "folder").mkdir()
+    return folder
+
+
+@pytest.mark.parametrize("url", [
+    "nonsense", "postgresql://127.0.0.1:9/x", "mysql://x/y", *(f"sqlite:///FOLDER/{name}" for name in
+                                                                ("garbage", "cut", "damaged", "table", "folder")),
+])  # fmt: skip
+def test_a_broken_database_is_said_plainly(place, broken: Path, url: str) -> None:
+    settings = Settings(home=place.home, database_url=url.replace("FOLDER", str(broken)))
+    found = list(checkup_files.rows(settings, place.world.ledger))
+    assert ("rows", "bad") in [(one.name, one.state) for one in found]
+    assert all(one.do for one in found if one.state == "bad")
+    assert str(broken) not in str(found)
+
+
+def test_a_broken_database_and_addresses_hide_nothing_else(place, broken: Path, home, told, monkeypatch) -> None:
+    place.settings.worker_beat.touch()
+    monkeypatch.setenv("VOLENS_DATABASE_URL", f"sqlite:///{broken / 'garbage'}")
+    code, found = told()
+    assert (code, [name for name, one in found.items() if one["state"] == "bad"]) == (7, ["rows"])
+    assert {"ledger", "identity", "key files", "disk", "clock"} <= found.keys()
+    for name, url in (("bucket", "http://x:port"), ("broker", "http://["), ("api", "http://x:port")):
+        monkeypatch.setenv(checkup._SET_AS[name], url)
+    code, found = told()
+    assert (code, found["custody"]["state"], found["ledger"]["state"]) == (7, "warn", "ok")
+    assert {name for name, one in found.items() if one["state"] == "bad"} == {"bucket", "broker", "api", "rows"}
+    monkeypatch.setenv(checkup._SET_AS["ledger"], "http://x:port")
+    code, found = told()
+    assert code == 6  # and the contracts were not compared
+    assert {name for name, one in found.items() if one["state"] == "bad"} == {*checkup._SET_AS, "rows"}
+    assert all(name in found[part]["do"] for part, name in checkup._SET_AS.items())
+    assert {"contracts", "identity", "committee", "key files", "disk", "versions"} <= found.keys()
+
+
+def test_what_is_an_address() -> None:
+    for good in ("http://127.0.0.1:1", "https://a.example", "http://[::1]:8545/"):
+        assert checkup._is_url(good)
+    for bad in ("http://[", "http://x:port", "http://x:99999", "nonsense", "ftp://127.0.0.1/", "http://", "http://a\nb"):
+        assert not checkup._is_url(bad)
+
+
+def test_a_check_that_fails_itself_hides_no_other(told, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("somewhere/else")
+
+    for name in ("_custody", "_relay", "_versions", "key_files", "rows", "_bucket", "committee"):
+        monkeypatch.setattr(checkup, name, fail)
+    code, found = told()
+    assert code == 7
+    bad = {name for name, one in found.items() if one["state"] == "bad"}
+    assert bad == {"custody", "relay", "versions", "key files", "rows", "bucket", "committee"}
+    assert [found[name]["state"] for name in ("ledger", "broker", "api", "identity", "disk")] == ["ok"] * 5
+    assert "somewhere" not in str(found)
+
+
+def test_an_identity_that_is_a_folder_is_bad(home, told) -> None:
+    (home / "identity.json").unlink()
+    (home / "identity.json").mkdir()
+    code, found = told()
+    assert (code, found["identity"]["state"], "disk" in found) == (7, "bad", True)
 
 
 def test_an_empty_home_says_what_to_start(home, told, volens) -> None:
@@ -256,20 +421,20 @@ def test_a_newest_row_that_is_not_the_ledgers_is_found(place, tmp_path, spoil: s
     with sqlite3.connect(place.home / "volens.db") as rows, sqlite3.connect(tmp_path / "copy.db") as copy:
         rows.backup(copy)
     engine = open_database(f"sqlite:///{tmp_path / 'copy.db'}")
-    fine = checkup._lag(engine, place.world.ledger)
+    fine = checkup_files.lag(engine, place.world.ledger)
     count, head = place.head()
     assert (fine.state, f"step {count}" in fine.means, "volens rebuild --compare" in fine.means) == ("ok", True, True)
     assert "older rows were not looked at" in fine.means
     with sqlite3.connect(tmp_path / "copy.db") as copy:
         assert copy.execute(spoil, {"step": count, "head": head.hex()}).rowcount
-    assert checkup._lag(engine, place.world.ledger).state == "bad"
+    assert checkup_files.lag(engine, place.world.ledger).state == "bad"
     engine.dispose()
 
 
 def test_relaxed_disk_clock_lag_and_queue_are_said(place, told, monkeypatch) -> None:
     monkeypatch.setenv("VOLENS_RELAX", "isolation")
-    monkeypatch.setattr(checkup, "LOW_DISK", 1 << 62)
-    monkeypatch.setattr(checkup, "LONG_QUEUE", -1)
+    monkeypatch.setattr(checkup_files, "LOW_DISK", 1 << 62)
+    monkeypatch.setattr(checkup_files, "LONG_QUEUE", -1)
     code, found = told()
     assert code == 0
     assert [found[name]["state"] for name in ("relaxed", "disk", "queue")] == ["warn"] * 3
@@ -279,9 +444,9 @@ def test_relaxed_disk_clock_lag_and_queue_are_said(place, told, monkeypatch) -> 
         assert checkup._clock(url, time.time() + apart).state == "warn"
     place.services.projection.sync()
     engine = open_database(Settings(home=place.home).database)
-    assert checkup._lag(engine, place.world.ledger).state == "ok"
+    assert checkup_files.lag(engine, place.world.ledger).state == "ok"
     place.world.set_role(place.world.people["dora"].address, "protection")
-    assert "lack 1 of the ledger's blocks" in checkup._lag(engine, place.world.ledger).means
+    assert "lack 1 of the ledger's blocks" in checkup_files.lag(engine, place.world.ledger).means
     engine.dispose()
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -13,9 +15,9 @@ import pytest
 from eth_utils.address import to_checksum_address
 from founders import FOUNDERS, Founders, Said
 
-from api.birth import founders_here
-from api.errors import NotServing
-from api.founding import DAYS
+from api.birth import founders_here, sign_identity
+from api.errors import NotServing, UsageError, VerificationFailed
+from api.founding import DAYS, DONE, Founding
 from api.founding_files import Request
 from api.processes import Parts
 from chain.ledger import Ledger
@@ -68,6 +70,15 @@ def stranger(founders: Founders) -> Path:
     noor, domain = load(founders.base / "noor" / "keys" / "noor.json")[0], domain_of(request.identity)
     path = founders.base / "stranger.json"
     path.write_text(json.dumps(request.signed(noor.address, [noor.sign(domain, *one) for one in request.messages])))
+    return path
+
+
+def by_two(founders: Founders, signer: str) -> Path:
+    """One file with good signatures of two founders; `signer` says that all of it is hers."""
+    files = [json.loads(founders.sign(name, "roles").read_text()) for name in ("pia", "quinn")]
+    path = founders.base / f"two-{signer}.json"
+    signatures = files[0]["signatures"][:1] + files[1]["signatures"][1:]
+    path.write_text(json.dumps(files[0] | {"signer": founders.addresses[signer], "signatures": signatures}))
     return path
 
 
@@ -224,6 +235,10 @@ def test_bad_stale_and_foreign_signature_files_are_refused(waiting: Founders, de
         (altered(good, signatures=["00" * 65] * len(content["signatures"])), "was altered"),
         (altered(good, signer=waiting.addresses["quinn"]), "not signed by somebody who was asked"),
         (altered(good, type="x"), "another file"),
+        (altered(good, request=[]), "signs another file"),
+        (altered(good, request={}), "signs another file"),
+        (by_two(waiting, "pia"), "not signed by somebody who was asked"),
+        (by_two(waiting, "quinn"), "not signed by somebody who was asked"),
         (stranger(waiting), "not signed by somebody who was asked"),
     ):
         refuse(waiting, path, words)
@@ -295,6 +310,102 @@ def test_the_birth_goes_on_after_an_interruption_and_ends(waiting: Founders, mon
     assert not [key for key in keys if key.encode() in written]
     assert canonical_json(identity["founders"]).decode() == json.dumps(
         [waiting.addresses[name] for name in FOUNDERS], separators=(",", ":"))
+
+
+@pytest.fixture
+def ended(waiting: Founders, tmp_path: Path) -> Path:
+    """A copy of the home whose birth ended, without its keys."""
+    home = tmp_path / "op"
+    shutil.copytree(waiting.op / "birth", home / "birth")
+    shutil.copy(waiting.op / "identity.json", home)
+    return home
+
+
+def spoil(path: Path, change: Callable[[dict], object]) -> None:
+    document = json.loads(path.read_text())
+    change(document)
+    path.write_text(json.dumps(document))
+
+
+def sign_as(founders: Founders, document: dict, *names: str) -> None:
+    """Its signatures are those of these people, good ones, and the broker's if it stands among them."""
+    before = document["signatures"]
+    wallets = [Wallet.new() if name == "eve" else load(founders.base / name / "keys" / f"{name}.json")[0]
+               for name in names if name != "broker"]
+    broker = {who: one for who, one in before.items() if who not in document["founders"] and "broker" in names}
+    document["signatures"] = sign_identity(document, wallets) | broker
+
+
+@pytest.mark.parametrize(("signers", "words"), [
+    (("pia", "quinn", "broker"), None), (("pia", "quinn", "rui", "broker"), None),
+    (("pia", "broker"), "1 of 2 founders' signatures"), ((), "0 of 2 founders' signatures"),
+    (("pia", "quinn"), "its broker did not sign it"), (("pia", "quinn", "eve"), "or somebody else did"),
+    (("pia", "quinn", "broker", "eve"), "or somebody else did"), (("pia", "quinn", "noor"), "or somebody else did"),
+])  # fmt: skip
+def test_a_birth_is_complete_with_its_own_people_only(waiting: Founders, ended: Path, signers, words) -> None:
+    spoil(ended / "identity.json", lambda identity: sign_as(waiting, identity, *signers))
+    if words is None:
+        assert Founding(ended).finished().step == DONE
+        return
+    with pytest.raises(VerificationFailed, match=words):
+        Founding(ended).finished()
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    (lambda one: one.clear(), "is no ledger identity"), (lambda one: one.update(quorum=1), "is no ledger identity"),
+    (lambda one: [one.clear(), one.update(founders=["0x1"], quorum=2)], "is no ledger identity"),
+    (lambda one: one.update(salt="00" * 32), "of another ledger"),
+    (lambda one: one["signatures"].update({one["founders"][2]: one["signatures"][one["founders"][0]]}), "1 are not"),
+])  # fmt: skip
+def test_an_identity_that_this_birth_did_not_make_ends_none(waiting: Founders, ended: Path, change, words) -> None:
+    spoil(ended / "identity.json", change)
+    said = Founders(ended.parent, waiting.chain).run("op", "init")
+    assert (said.code, words in said.text.replace("\n", " "), "complete." in said.text) == (7, True, False), said
+    assert "then: volens init" in said.text
+
+
+def test_a_foreign_identity_in_an_unfinished_birth_ends_it_not(ended: Path, waiting: Founders) -> None:
+    state = ended / "birth" / "state.json"
+    spoil(state, lambda one: one.update(given=False))
+    with pytest.raises(VerificationFailed, match="roles of this birth were not given"):
+        Founding(ended).finished()
+    spoil(state, lambda one: one["identity"].update(salt="00" * 32))
+    with pytest.raises(VerificationFailed, match="of another ledger"):
+        Founding(ended).finished()
+    state.unlink()
+    with pytest.raises(VerificationFailed, match="nothing was deployed here yet"):
+        Founding(ended).finished()
+    shutil.rmtree(ended / "birth")  # a home of its own, to which somebody handed identity.json
+    assert Founding(ended).finished().step == DONE
+    spoil(ended / "identity.json", lambda identity: sign_as(waiting, identity, "pia", "quinn"))
+    with pytest.raises(VerificationFailed, match="broker did not sign"):
+        Founding(ended).finished()
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"plan": 1}', "nonsense", "", "torn", "identity", "roles", "given"])
+def test_a_damaged_state_is_the_operators_own_to_restore(waiting: Founders, ended: Path, text: str) -> None:
+    (ended / "identity.json").unlink()
+    path = ended / "birth" / "state.json"
+    whole = path.read_text()
+    named = {name: json.dumps(json.loads(whole) | {name: []}) for name in ("identity", "roles", "given")}
+    path.write_text({"torn": whole[:-9], **named}.get(text, text))
+    founders = Founders(ended.parent, waiting.chain)
+    said = founders.run("op", "init")
+    assert (said.code, "state.json" in said.text, "Ask for it" in said.text) == (7, True, False), said
+    assert "Restore birth/state.json from a copy" in said.text
+    (ended / "birth" / "plan.json").write_text("{")
+    assert "Restore it from a copy, or move it away" in founders.run("op", "init").text
+
+
+def test_the_first_call_makes_folders_for_the_operator_only(tmp_path: Path) -> None:
+    home, before = tmp_path / "op", os.umask(0o022)
+    try:
+        with pytest.raises(UsageError, match="no plan yet"):
+            Founding(home).prepare()
+    finally:
+        os.umask(before)
+    for folder in (home, home / "birth", home / "birth" / "signed"):
+        assert folder.stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize(("change", "words"), [

@@ -1,0 +1,207 @@
+"""Callers who begin and do not go on: cut off in time, whatever they left unfinished; nobody else is shut out."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from http.client import HTTPException, HTTPResponse
+from typing import Any
+
+import httpx
+import pytest
+import uvicorn
+
+from api import patience, serving
+from api.app import create_app
+from api.client import wire
+from api.patience import Patience
+
+SHORT = 0.25  # seconds that a caller has in these tests
+SOON = 3.0  # within which it has happened, also on a busy machine
+HEAD = b"POST {path} HTTP/1.1\r\nHost: x\r\nOrigin: {url}\r\nContent-Type: application/json\r\nContent-Length: 9\r\n"
+Open = Callable[..., socket.socket]
+
+
+@pytest.fixture
+def connect(place) -> Iterator[Open]:
+    """Opens connections to a URL, from an address of this machine."""
+    with ExitStack() as opened:
+        def open_one(url: str, local: str = "127.0.0.1") -> socket.socket:
+            host, port = url.removeprefix("http://").split(":")
+            made = socket.create_connection((host, int(port)), timeout=10, source_address=(local, 0))
+            return opened.enter_context(closing(made))
+
+        yield open_one
+
+
+def head(url: str, path: str = "/consents") -> bytes:
+    return HEAD.replace(b"{path}", path.encode()).replace(b"{url}", url.encode())
+
+
+def drip(connection: socket.socket) -> float:
+    """One byte after the other until the other side says something or ends: seconds until then."""
+    began = time.monotonic()
+    connection.settimeout(SHORT / 8)
+    while time.monotonic() - began < SOON:
+        try:
+            connection.sendall(b"x")
+            connection.recv(1, socket.MSG_PEEK)
+            break
+        except TimeoutError:
+            continue
+        except OSError:
+            break
+    connection.settimeout(10)
+    return time.monotonic() - began
+
+
+def answer(connection: socket.socket) -> tuple[HTTPResponse, Any]:
+    """The next answer, whole; its body as JSON."""
+    found = HTTPResponse(connection)
+    found.begin()
+    return found, json.loads(found.read())
+
+
+@pytest.mark.parametrize("begun", ["nothing", "a head", "a head after an answer", "a body after its answer"])
+def test_who_does_not_go_on_is_cut(place, connect: Open, monkeypatch, begun: str) -> None:
+    monkeypatch.setattr(patience, "HEAD_SECONDS", SHORT)
+    connection = connect(place.url)
+    if begun == "nothing":
+        connection.settimeout(SOON)
+        assert connection.recv(1) == b""
+        return
+    if begun == "a head":
+        connection.sendall(head(place.url))
+    if begun == "a head after an answer":
+        connection.sendall(b"GET /identity HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert answer(connection)[0].status == 200
+        connection.sendall(b"GET /identity HTTP/1.1\r\nHost: ")
+    if begun == "a body after its answer":
+        connection.sendall(head(place.url, "/nowhere").replace(b": 9", b": 99999") + b"\r\n")
+        assert answer(connection)[0].status == 404
+    assert drip(connection) < SOON
+
+
+def test_a_head_in_time_is_answered_however_long_its_answer_takes(place, connect: Open, monkeypatch) -> None:
+    monkeypatch.setattr(patience, "HEAD_SECONDS", SHORT)
+    connection = connect(place.url)
+    connection.sendall(head(place.url) + b"\r\n{")
+    time.sleep(2 * SHORT)
+    connection.sendall(b'"a":"b"}')
+    assert answer(connection)[0].status == 422
+    connection.sendall(b"GET /identity HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert answer(connection)[0].status == 200
+
+
+@pytest.mark.parametrize("path", ["/consents", "/consents/revocations", "/pages/session"])
+def test_a_body_that_does_not_end_is_answered(place, connect: Open, monkeypatch, path: str) -> None:
+    monkeypatch.setattr(patience, "BODY_SECONDS", SHORT)
+    connection = connect(place.url)
+    connection.sendall(head(place.url, path).replace(b": 9", b": 99999") + b"\r\n")
+    assert SHORT / 2 < drip(connection) < SOON  # the clock of the other side began a little earlier
+    told, body = answer(connection)
+    assert (told.status, told.getheader("Content-Type")) == (400, "application/problem+json")
+    assert body["detail"] == "The body cannot be read."
+
+
+def test_who_waits_for_the_caller_to_go_may_wait(monkeypatch) -> None:
+    """As a long answer does, once the whole body is there."""
+    monkeypatch.setattr(patience, "BODY_SECONDS", 0.05)
+    came = iter([{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}])
+    got = []
+
+    async def receive() -> Any:
+        await asyncio.sleep(0.1 * len(got))
+        return next(came)
+
+    async def app(_: Any, receive: Any, _send: Any) -> None:
+        began = time.monotonic()
+        got.append(await receive())
+        got.append(await receive())
+        got.append(time.monotonic() - began)
+
+    with ThreadPoolExecutor(1) as pool:  # this thread may have a loop of its own
+        pool.submit(lambda: asyncio.run(Patience(app)({"type": "http"}, receive, None))).result()
+    assert got[1]["type"] == "http.disconnect"
+    assert got[2] >= 0.1
+
+
+def served(connection: socket.socket) -> bool:
+    try:
+        connection.sendall(b"GET /identity HTTP/1.1\r\nHost: x\r\n\r\n")
+        return answer(connection)[0].status == 200
+    except (OSError, HTTPException):
+        return False
+
+
+def test_one_address_has_so_many_connections(place, another_door, connect: Open, monkeypatch) -> None:
+    monkeypatch.setattr(serving, "CONNECTIONS", 5)
+    url = another_door()
+    begun = [connect(url) for _ in range(5)]
+    for one in begun:
+        one.sendall(head(url))
+    assert not served(connect(url))
+    assert served(connect(url, "127.0.0.2"))
+    begun[0].close()
+    until = time.monotonic() + SOON
+    while not served(connect(url)) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert served(connect(url, "127.0.0.2"))
+    assert time.monotonic() < until
+    proxied = another_door(proxies="127.0.0.1")
+    many = [connect(proxied) for _ in range(10)]
+    assert all(served(one) for one in many)
+
+
+def test_what_the_stop_cuts_off_is_answered(place, connect: Open) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        server = uvicorn.Server(uvicorn.Config(
+            create_app(place.services), log_config=None, timeout_graceful_shutdown=0, **serving.caller_options(
+                place.settings)))  # fmt: skip
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        connection = connect(url)
+        connection.sendall(head(url) + b"Expect: 100-continue\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")
+        server.should_exit = True
+        told, body = answer(connection)
+        thread.join(SOON)
+    assert (told.status, told.getheader("Content-Type")) == (503, "application/problem+json")
+    assert told.getheader("Cache-Control") == "no-store"
+    assert "look before you send it again" in body["hint"]
+
+
+# -- what a request is does not depend on what its sender would like to read
+
+JAVA = {"Accept": "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"}
+
+
+def test_what_is_sent_in_reaches_its_door(place) -> None:
+    (subject,) = place.people()
+    ada, message = place.patient(subject), {"subject": subject, "dataset": place.world.dataset, "epoch": 0}
+    body = {"revoke": wire("Revoke", message), "signer": ada.wallet.signer.hex(),
+            "signature": ada.sign("Revoke", message).hex()}
+    assert httpx.post(f"{place.url}/consents/revocations", json=body, headers=JAVA).json()["acted"] is True
+    document = httpx.get(f"{place.url}/openapi.json", headers=JAVA).json()
+    doors = [path for path, methods in document["paths"].items() if "post" in methods and "{" not in path]
+    assert len(doors) >= 6
+    for path in doors:
+        answer = httpx.post(place.url + path, content=b"{", headers=JAVA)
+        assert answer.headers["content-type"].startswith("application/"), path
+        assert answer.status_code != 404
+
+
+@pytest.mark.parametrize(("path", "kind", "status"), [
+    ("/permits", "application/json", 200), ("/identity", "application/json", 200), ("/runs", "text/html", 200),
+    ("/nowhere", "text/html", 404), ("/pages/nowhere", "text/html", 404), ("/", "text/html", 200),
+])  # fmt: skip
+def test_a_page_is_shown_where_there_is_one(place, path: str, kind: str, status: int) -> None:
+    answer = httpx.get(place.url + path, headers=JAVA)
+    assert (answer.headers["content-type"].split(";")[0], answer.status_code) == (kind, status)

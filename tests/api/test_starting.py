@@ -1,0 +1,89 @@
+"""Parts that cannot start, and databases that are none: one plain line, no value of a row, no trace."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy.exc import DatabaseError
+
+from api.problems import problem_of
+from api.settings import Settings
+from chain.wallets import Wallet, save
+from governance.errors import DatabaseBroken
+from governance.tables import open_database
+
+WHOLE = resource.getrlimit(resource.RLIMIT_CORE)[1]
+FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+ID = "ab" * 32
+
+BOTH = """
+import os, resource, sys
+from api import serving, worker
+for main in (serving.main, worker.main):
+    if os.fork() == 0:
+        status = main()
+        print(status, *resource.getrlimit(resource.RLIMIT_CORE), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+        sys.stdout.flush()
+        os._exit(0)
+    os.wait()
+"""
+
+
+def test_a_part_that_cannot_start_says_one_line_and_leaves_no_core(place, tmp_path: Path) -> None:
+    """The disk is full as soon as the rows are derived (a trigger stands for it)."""
+    engine = open_database(f"sqlite:///{tmp_path / 'volens.db'}")
+    with engine.begin() as connection:
+        for table in ("members", "subjects", "events"):
+            connection.exec_driver_sql(f"CREATE TRIGGER full_{table} BEFORE INSERT ON {table} "
+                                       "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END")
+    engine.dispose()
+    for name in ("identity.json", "run.json"):
+        (tmp_path / name).write_bytes((place.home / name).read_bytes())
+    for name in ("relay", "worker"):
+        save(Wallet.new(), tmp_path / "keys" / f"{name}.json")
+
+    def limits() -> None:
+        resource.setrlimit(resource.RLIMIT_CORE, (WHOLE, WHOLE))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, FILES))
+
+    done = subprocess.run([sys.executable, "-c", BOTH], env=Settings().child_environment(tmp_path),
+                          capture_output=True, text=True, preexec_fn=limits, check=True)  # fmt: skip
+    assert "0x" not in done.stderr
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [(line["part"], line["event"], line["fact"]) for line in lines] == [
+        (part, "not started", "the database failed") for part in ("api", "worker")]
+    told = [[int(number) for number in line.split()] for line in done.stdout.splitlines()]
+    assert told == [[1, 0, 0, FILES], [1, 0, 0, 256]]
+
+
+@pytest.mark.parametrize("kind", [
+    "garbage", "cut in half", "a folder", "below a file", "nonsense", "postgresql://x/y", "postgresql://x:y/z", "foo://x",
+])  # fmt: skip
+def test_a_database_that_cannot_be_opened_is_said_to_be(tmp_path: Path, kind: str) -> None:
+    file = tmp_path / "some.db"
+    if kind == "cut in half":
+        open_database(f"sqlite:///{file}").dispose()
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    if kind == "garbage":
+        file.write_bytes(bytes(range(256)) * 20)
+    if kind == "below a file":
+        file.write_bytes(b"")
+    url = {"a folder": f"sqlite:///{tmp_path}", "below a file": f"sqlite:///{file}/some.db"}.get(kind, kind)
+    with pytest.raises(DatabaseBroken) as told:
+        open_database(f"sqlite:///{file}" if kind in ("garbage", "cut in half") else url)
+    assert told.value.hint
+    assert "some.db" not in str(told.value)
+    assert told.value.__suppress_context__
+    assert problem_of(told.value).status_code == 503
+
+
+def test_an_error_of_the_database_names_no_value() -> None:
+    engine = open_database("sqlite://")
+    with engine.begin() as connection, pytest.raises(DatabaseError) as told:
+        connection.exec_driver_sql("INSERT INTO subjects (subject) VALUES (?)", (ID,))
+    assert ID not in str(told.value)
