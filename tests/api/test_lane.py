@@ -208,7 +208,9 @@ def test_a_child_that_takes_nothing_is_ended(memory_file: int, monkeypatch: pyte
     unsafe(memory_file, large)
 
 
-def test_the_child_ends_with_its_listener(memory_file: int) -> None:
+def test_the_child_ends_with_its_listener(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    wait = "pipe.write_frame(sink, {'say': 'progress', 'fraction': 0.1})\ntime.sleep(600)"
+    monkeypatch.setattr(lane, "PROGRAM", answering(wait))
     before = children()
     frames = lane.split("vcf", memory_file, REQUEST)
     next(frames)
