@@ -40,7 +40,7 @@ def list_earlier(projection: Projection, run: bytes) -> list[dict[str, Any]]:
 def spends_too_many_cohorts(projection: Projection, run: bytes) -> bool:
     """Whether a run asks about a cohort of its own, and its permit's runs have asked about COHORTS others.
 
-    Whether a run fails is an answer that no checker sees: more than so many people fit the rules, or fewer. Some twenty
+    Whether a run fails is an answer that no checker sees: more than so many people fit the rules, or fewer. Enough
     answers about cohorts that are chosen for it single a person out; so a permit has few, and the committee gives the
     next. A cohort: who is in it, by which outcome, and which of their variants count; other models ask nothing new.
     """

@@ -113,11 +113,11 @@ class Figures(Collector):
         now = self._services.clock()
         ledger = list(self._ledger(now))
         yield from ledger
-        rows = [figure for figure in map(self._read, (_queue, _refusals, _gates, _stops)) if figure is not None]
-        yield from rows
+        rows = [self._read(figure) for figure in (_queue, _refusals, _gates, _stops)]
+        yield from (figure for figure in rows if figure is not None)
         up = GaugeMetricFamily("volens_part_up", "1 while the part answers.", labels=["part"])
         up.add_metric(["ledger"], float(bool(ledger)))
-        up.add_metric(["database"], float(len(rows) == 4))
+        up.add_metric(["database"], float(None not in rows))
         for part, state in self._health.report(now).items():
             up.add_metric([part], float(state["state"] == "ok"))
         yield up

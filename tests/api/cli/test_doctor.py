@@ -9,6 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -215,14 +216,20 @@ def test_a_beat_to_come_is_no_sign_of_life(home) -> None:
         assert Health(settings, {})._worker_lives(now) is alive
 
 
+@contextmanager
+def without_role(place, name: str, role: str) -> Iterator[None]:
+    account = place.world.people[name].address
+    place.world.set_role(account, role, start=1, end=2)
+    try:
+        yield
+    finally:
+        place.world.set_role(account, role)
+
+
 def test_a_broker_whose_role_is_over_lets_no_key_out(place, told) -> None:
     place.settings.worker_beat.touch()
-    bram = place.world.people["bram"].address
-    place.world.set_role(bram, "broker", start=1, end=2)
-    try:
+    with without_role(place, "bram", "broker"):
         code, found = told()
-    finally:
-        place.world.set_role(bram, "broker")
     assert code == 7
     assert {name for name, one in found.items() if one["state"] == "bad"} == {"broker", "custody", "identity"}
     assert all("no key can leave" in found[name]["means"] for name in ("broker", "custody"))
@@ -233,12 +240,8 @@ def test_a_worker_whose_role_is_over_computes_nothing(place, home, told) -> None
     assert told()[1]["worker role"]["means"] == "its key is not on this machine"
     shutil.copy(place.home / "keys" / "wanda.json", home / "keys" / "worker.json")
     assert told()[1]["worker role"]["means"] == "its key may compute"
-    wanda = place.world.people["wanda"].address
-    place.world.set_role(wanda, "worker", start=1, end=2)
-    try:
+    with without_role(place, "wanda", "worker"):
         code, found = told()
-    finally:
-        place.world.set_role(wanda, "worker")
     assert (code, found["worker role"]["state"]) == (7, "bad")
     assert "no run can be computed" in found["worker role"]["means"]
 
