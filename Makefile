@@ -24,6 +24,7 @@ test: install ## every test, against real parts
 
 check: install ## style, types, arrows between rooms, and that everything generated is fresh
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m chain.artifacts --check
@@ -33,6 +34,7 @@ check: install ## style, types, arrows between rooms, and that everything genera
 
 fix: install ## mend what a program can: imports, artifacts, generated documents
 	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format --quiet .
 	@$(BIN)/python -m chain.artifacts
 	@$(BIN)/python docs/generate.py
 

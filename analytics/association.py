@@ -56,7 +56,9 @@ def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], N
     components of the genotypes. Missing genotypes and covariates take their mean. Raises CohortTooSmall when the
     people bear no statistic.
     """
-    counts = filter_counts(granted=cohort.granted, people=cohort.people, events=int(cohort.event.sum()))
+    counts = filter_counts(
+        granted=cohort.granted, people=cohort.people, events=int(cohort.event.sum())
+    )
     allowed = _allowed(cohort, counts)
     variants = _with_carriers(stack(cohort.genotypes, params.variants))
     progress("components", 0.2)
@@ -67,15 +69,19 @@ def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], N
     z = score_test(dosage, cohort.event, covariates)
     top = _choose(z, variants.dosage, cohort, params.statistics)
     if not top:
-        raise CohortTooSmall("of no variant would five tables of genotypes and outcomes fit what is printed")
+        raise CohortTooSmall(
+            "of no variant would five tables of genotypes and outcomes fit what is printed"
+        )
     # From what is printed alone, since the ledger shows the sum.
     largest = np.array([(abs(hit.shown) + hit.step / 2) / 10 for hit in top])
     spent = np.ceil(np.cumsum(selection_costs(largest, len(z)))).astype(np.int64)
     top = top[: int((spent <= allowed).sum())]
     if not top:
         most = float(selection_costs(np.array([np.inf]), len(z))[0])
-        raise CohortTooSmall(f"a variant chosen among so many for its size may count as {ceil(most)} statistics, more "
-                             "than those who are surely in the cohort bear (0.128 each); named sites count once each")
+        raise CohortTooSmall(
+            f"a variant chosen among so many for its size may count as {ceil(most)} statistics, more "
+            "than those who are surely in the cohort bear (0.128 each); named sites count once each"
+        )
     result = _head(cohort, variants) | {
         "covariates": list(params.clinical),
         "components": params.components,
@@ -93,7 +99,9 @@ def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], N
     return result, disclosure, charge(m, cohort.granted, _told_of(cohort, counts))
 
 
-def count_alleles(cohort: Cohort, params: Params, progress: Callable[[str, float], None]) -> Described:
+def count_alleles(
+    cohort: Cohort, params: Params, progress: Callable[[str, float], None]
+) -> Described:
     """(result, disclosure record, m): frequency (percent, in steps of `step`) and carriers (rounded to 5) of each named
     site, as far as disclosure_sites lets them out.
 
@@ -104,15 +112,21 @@ def count_alleles(cohort: Cohort, params: Params, progress: Callable[[str, float
     counts = filter_counts(granted=cohort.granted, people=cohort.people, events=cohort.people)
     allowed, asked = _allowed(cohort, counts), 2 * len(params.sites)
     if asked > allowed:
-        raise InputsError("more sites are asked for than so many people bear",
-                          "Name fewer sites: each costs two statistics, and people bear 0.128 each.")  # fmt: skip
+        raise InputsError(
+            "more sites are asked for than so many people bear",
+            "Name fewer sites: each costs two statistics, and people bear 0.128 each.",
+        )
     variants = stack(cohort.genotypes, replace(params.variants, min_maf=0.0, min_hwe=0.0))
     at = {name: number for number, name in enumerate(variants.names)}
     if any(site not in at for site in params.sites):
-        raise InputsError("a named site is not among the variants that passed the filter",
-                          "Compare the sites with the dataset's variants and the filter of the run.")  # fmt: skip
+        raise InputsError(
+            "a named site is not among the variants that passed the filter",
+            "Compare the sites with the dataset's variants and the filter of the run.",
+        )
     progress("count", 0.5)
-    rows = [{"variant": site, **_describe_site(variants.dosage[:, at[site]])} for site in params.sites]
+    rows = [
+        {"variant": site, **_describe_site(variants.dosage[:, at[site]])} for site in params.sites
+    ]
     result = _head(cohort, variants) | {"rows": rows}
     if counts.people is not None:
         result["people"] = counts.people
@@ -204,8 +218,14 @@ def _with_carriers(variants: Variants) -> Variants:
     if not len(kept):
         raise CohortTooSmall("no variant meets the rules and has ten carriers and ten others")
     flow = (*variants.flow, ("few-carriers", len(variants.names) - len(kept)))
-    return Variants(tuple(variants.names[at] for at in kept), variants.chromosome[kept], variants.position[kept],
-                    variants.dosage[:, kept], variants.frequency[kept], flow)  # fmt: skip
+    return Variants(
+        tuple(variants.names[at] for at in kept),
+        variants.chromosome[kept],
+        variants.position[kept],
+        variants.dosage[:, kept],
+        variants.frequency[kept],
+        flow,
+    )
 
 
 def _filled(x: Floats) -> Floats:
@@ -240,7 +260,10 @@ def _fit_logistic(design: Floats, event: NDArray[np.int64]) -> Floats:
 def _head(cohort: Cohort, variants: Variants) -> dict[str, object]:
     return {
         "granted": cohort.granted,
-        "flow": [{"step": name, "people": people} for name, people in filter_flow(cohort.granted, cohort.flow)],
+        "flow": [
+            {"step": name, "people": people}
+            for name, people in filter_flow(cohort.granted, cohort.flow)
+        ],
         "variants": filter_variants(len(variants.names), variants.flow),
     }
 
@@ -248,8 +271,12 @@ def _head(cohort: Cohort, variants: Variants) -> dict[str, object]:
 def _describe_row(variants: Variants, hit: Hit) -> dict[str, object]:
     """One number a variant: z in steps of `step`, and the p value that this rounded z has."""
     z = hit.shown / 10
-    return {"variant": variants.names[hit.at], "z": f"{z:.1f}", "step": f"{hit.step / 10:.1f}",
-            "p": f"{2 * norm.sf(abs(z)):.1e}"}  # fmt: skip
+    return {
+        "variant": variants.names[hit.at],
+        "z": f"{z:.1f}",
+        "step": f"{hit.step / 10:.1f}",
+        "p": f"{2 * norm.sf(abs(z)):.1e}",
+    }
 
 
 def _inflation(z: Floats, printed: int) -> str | None:
@@ -274,8 +301,13 @@ def _quantiles(z: Floats, printed: int) -> list[object]:
     for rank in ranks:
         if not kept or rank - kept[-1] >= 10:
             kept.append(rank)
-    return [[f"{-np.log10((printed + rank - 0.5) / (printed + m)):.1f}",
-             f"{-np.log10(max(ordered[rank - 1], 1e-300)):.1f}"] for rank in kept]  # fmt: skip
+    return [
+        [
+            f"{-np.log10((printed + rank - 0.5) / (printed + m)):.1f}",
+            f"{-np.log10(max(ordered[rank - 1], 1e-300)):.1f}",
+        ]
+        for rank in kept
+    ]
 
 
 def _describe_site(dosage: Floats) -> dict[str, object]:

@@ -53,7 +53,9 @@ def dump_canonical(value: object) -> bytes:
     JsonRefused for any other type (a float has more than one spelling: write decimals as strings).
     """
     _check_canonical(value)
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
+        "utf-8"
+    )
 
 
 def _object_of_unique_keys(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:

@@ -14,7 +14,16 @@ from pathlib import Path
 from analytics.errors import CodeError
 
 # Distributions the package may import; a test compares this with its import statements.
-LIBRARIES = ("cyvcf2", "fhir.resources", "jsonschema", "numpy", "scikit-learn", "scipy", "threadpoolctl", "torch")
+LIBRARIES = (
+    "cyvcf2",
+    "fhir.resources",
+    "jsonschema",
+    "numpy",
+    "scikit-learn",
+    "scipy",
+    "threadpoolctl",
+    "torch",
+)
 PACKAGE = Path(__file__).parent
 
 
@@ -26,7 +35,9 @@ def code_hash(package: Path | None = None) -> bytes:
     or a missing library.
     """
     root = PACKAGE if package is None else package
-    files = sorted((path.relative_to(root).as_posix(), path) for path in root.rglob("*") if _counts(path))
+    files = sorted(
+        (path.relative_to(root).as_posix(), path) for path in root.rglob("*") if _counts(path)
+    )
     if not files:
         raise CodeError("the package folder holds no files")
     digest = hashlib.sha256(_field(b"volens/code/1") + _field(len(files).to_bytes(8, "big")))
@@ -46,7 +57,9 @@ def library_lines() -> list[str]:
     must have one code hash on machines with a GPU and without.
     """
     try:
-        lines = sorted(f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in LIBRARIES)
+        lines = sorted(
+            f"{name}=={importlib.metadata.version(name).partition('+')[0]}" for name in LIBRARIES
+        )
     except importlib.metadata.PackageNotFoundError:
         raise CodeError("a library that the package needs is not installed") from None
     return [*lines, f"python=={platform.python_version()}"]

@@ -63,7 +63,11 @@ class Cohort:
     @property
     def genotypes(self) -> list[Genotypes]:
         """Of each member, in order, where the cohort was selected by them."""
-        return [member.person.genotypes for member in self.members if member.person.genotypes is not None]
+        return [
+            member.person.genotypes
+            for member in self.members
+            if member.person.genotypes is not None
+        ]
 
 
 def select_people(
@@ -80,7 +84,10 @@ def select_people(
     if len(left) < max(minimum, 1):
         raise CohortTooSmall("fewer people than the minimum remain after filtering")
     cohort = Cohort(tuple(left), tuple(flow), len(granted))
-    if outcome is not None and min(int(cohort.event.sum()), int((1 - cohort.event).sum())) < SMALLEST_COUNT:
+    if (
+        outcome is not None
+        and min(int(cohort.event.sum()), int((1 - cohort.event).sum())) < SMALLEST_COUNT
+    ):
         raise CohortTooSmall("one outcome has too few people")
     return cohort
 
@@ -90,11 +97,21 @@ def choose_members(
 ) -> tuple[list[Member], list[tuple[str, int]]]:
     """(members, flow chart) as in a Cohort, however few they are."""
     ordered = sorted(people, key=lambda person: person.subject)
-    judged_by_chart = outcome is not None or rules.age != ANY_AGE or bool(rules.present or rules.absent)
-    left = [Member(person, None, None) for person in ordered if _has_records(person, source, judged_by_chart)]
+    judged_by_chart = (
+        outcome is not None or rules.age != ANY_AGE or bool(rules.present or rules.absent)
+    )
+    left = [
+        Member(person, None, None)
+        for person in ordered
+        if _has_records(person, source, judged_by_chart)
+    ]
     flow = [("has the records", len(left))]
     if outcome is not None and outcome.index:
-        left = [Member(m.person, day, None) for m in left if (day := _first_day(m.person, outcome.index)) is not None]
+        left = [
+            Member(m.person, day, None)
+            for m in left
+            if (day := _first_day(m.person, outcome.index)) is not None
+        ]
         flow.append(("has the index diagnosis", len(left)))
     left = [member for member in left if _in_age_band(member, rules.age)]
     flow.append((f"aged {rules.age[0]} to {rules.age[1]}", len(left)))
@@ -131,7 +148,9 @@ def outcome_of(person: Person, index: int | None, outcome: Outcome) -> bool | No
             return None
         if first is not None and first - index <= outcome.horizon_days:
             return True
-        if any(fact.day is None and matches(fact, one) for fact in chart.facts for one in outcome.event):
+        if any(
+            fact.day is None and matches(fact, one) for fact in chart.facts for one in outcome.event
+        ):
             return None  # it came, nobody knows when
         ended = chart.last_day - index < outcome.horizon_days
     return None if ended and outcome.excludes else False
@@ -142,8 +161,13 @@ def clinical_matrix(cohort: Cohort, variables: Sequence[str]) -> NDArray[np.floa
 
     Without an index day only undated values count: a dated one may be of any time after what is predicted.
     """
-    rows = [[_number(m.person.chart, name, BEFORE_ALL if m.index is None else m.index) for name in variables]
-            for m in cohort.members]  # fmt: skip
+    rows = [
+        [
+            _number(m.person.chart, name, BEFORE_ALL if m.index is None else m.index)
+            for name in variables
+        ]
+        for m in cohort.members
+    ]
     return np.array(rows, dtype=np.float64).reshape(cohort.people, len(variables))
 
 
@@ -154,9 +178,13 @@ def expression_matrix(cohort: Cohort) -> tuple[NDArray[np.float64], tuple[str, .
     for expression in expressions:
         for probe in expression:
             counts[probe] = counts.get(probe, 0) + 1
-    probes = tuple(sorted(probe for probe, n in counts.items() if n >= PROBE_COVERAGE * len(expressions)))
+    probes = tuple(
+        sorted(probe for probe, n in counts.items() if n >= PROBE_COVERAGE * len(expressions))
+    )
     if not probes:
-        raise InputsError("no probe is shared by half of the people", "Use records of one and the same platform.")
+        raise InputsError(
+            "no probe is shared by half of the people", "Use records of one and the same platform."
+        )
     rows = [[expression.get(probe, np.nan) for probe in probes] for expression in expressions]
     return np.array(rows, dtype=np.float64), probes
 
@@ -164,12 +192,19 @@ def expression_matrix(cohort: Cohort) -> tuple[NDArray[np.float64], tuple[str, .
 def _has_records(person: Person, source: str, needs_chart: bool) -> bool:
     if needs_chart and person.chart is None:
         return False
-    return source == "none" or (person.expression if source == "expression" else person.genotypes) is not None
+    return (
+        source == "none"
+        or (person.expression if source == "expression" else person.genotypes) is not None
+    )
 
 
 def _first_day(person: Person, patterns: Sequence[str]) -> int | None:
     facts = person.chart.facts if person.chart else ()
-    days = [fact.day for fact in facts if fact.day is not None and any(matches(fact, one) for one in patterns)]
+    days = [
+        fact.day
+        for fact in facts
+        if fact.day is not None and any(matches(fact, one) for one in patterns)
+    ]
     return min(days, default=None)
 
 
@@ -187,7 +222,9 @@ def _fits_codes(member: Member, rules: CohortRules) -> bool:
         undated = tuple(fact for fact in facts if fact.day is None)
         facts = tuple(fact for fact in facts if fact.day is not None and fact.day <= member.index)
     has = [any(matches(fact, pattern) for fact in facts) for pattern in rules.present]
-    lacks = [not any(matches(fact, pattern) for fact in (*facts, *undated)) for pattern in rules.absent]
+    lacks = [
+        not any(matches(fact, pattern) for fact in (*facts, *undated)) for pattern in rules.absent
+    ]
     return all(has) and all(lacks)
 
 

@@ -27,9 +27,17 @@ def describe(charts: Sequence[Chart], genotyped: int) -> dict[str, object]:
         ("female", "0 or 1", 0),
         *((name, variable.unit, variable.category) for name, variable in VARIABLES.items()),
     ]:
-        people, completeness = _shown(sum(value_at(chart, name, None) is not None for chart in charts), total)
+        people, completeness = _shown(
+            sum(value_at(chart, name, None) is not None for chart in charts), total
+        )
         rows.append(
-            {"variable": name, "unit": unit, "category": category, "people": people, "completeness": completeness}
+            {
+                "variable": name,
+                "unit": unit,
+                "category": category,
+                "people": people,
+                "completeness": completeness,
+            }
         )
     return {
         "type": "volens/dictionary/1",

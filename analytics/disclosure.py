@@ -34,7 +34,11 @@ CANDIDATES_NEEDED = 5
 KINDS_NEEDED = 10
 FIGURES = ("accuracy", "precision", "recall", "f1", "balanced_accuracy")
 # From fine to coarse: (step in percent, figures printed).
-LEVELS = (*((step, FIGURES) for step in STEPS), (5, ("accuracy", "balanced_accuracy")), (1, ("accuracy",)))
+LEVELS = (
+    *((step, FIGURES) for step in STEPS),
+    (5, ("accuracy", "balanced_accuracy")),
+    (1, ("accuracy",)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,11 @@ def share(part: int, whole: int, step: int = 1) -> int:
 
 def round_count(count: int) -> int | None:
     """Nearest multiple of 5, or None below 10."""
-    return None if count < SMALLEST_COUNT else COUNT_GRID * ((2 * count + COUNT_GRID) // (2 * COUNT_GRID))
+    return (
+        None
+        if count < SMALLEST_COUNT
+        else COUNT_GRID * ((2 * count + COUNT_GRID) // (2 * COUNT_GRID))
+    )
 
 
 def filter_counts(*, granted: int, people: int, events: int) -> Counts:
@@ -113,7 +121,14 @@ def build_table(summed: Mapping[str, Cells], *, people: int, events: int) -> dic
             # Only small cohorts come here: this counts all their matrices, once for all rows.
             printable = _printable(people, events) if printable is None else printable
             keys = (_keys(_percents(_column(cells), step), names) for step, names in LEVELS)
-            at = next((at for at, (key, good) in enumerate(zip(keys, printable, strict=True)) if key[0] in good), -1)
+            at = next(
+                (
+                    at
+                    for at, (key, good) in enumerate(zip(keys, printable, strict=True))
+                    if key[0] in good
+                ),
+                -1,
+            )
         if at >= 0:
             table[name] = Shown(LEVELS[at][0], _print(cells, at))
     return table
@@ -128,7 +143,9 @@ def list_candidates(shown: Shown, people: int, events: int) -> Whole:
     """(4, n) true and false positives, false and true negatives that were printed as `shown`, and at no finer level."""
     found = _candidates(shown.figures, shown.step, people, events)
     at = LEVELS.index((shown.step, tuple(name for name in FIGURES if name in shown.figures)))
-    for (step, names), good in zip(LEVELS[:at], _printable(people, events) if at else (), strict=False):
+    for (step, names), good in zip(
+        LEVELS[:at], _printable(people, events) if at else (), strict=False
+    ):
         found = found[:, ~np.isin(_keys(_percents(found, step), names), good)]
     return found
 
@@ -147,8 +164,11 @@ def hides_auc(auc: int, shown: Shown | None, people: int, events: int) -> bool:
 
 def possible_sizes(counts: Counts, table: Mapping[str, Shown]) -> list[tuple[int, int]]:
     """The plausible sizes that every printed row leaves possible: rows share one cohort."""
-    return [size for size in plausible_sizes(counts)
-            if all(count_candidates(shown.figures, shown.step, *size) for shown in table.values())]  # fmt: skip
+    return [
+        size
+        for size in plausible_sizes(counts)
+        if all(count_candidates(shown.figures, shown.step, *size) for shown in table.values())
+    ]
 
 
 def filter_flow(granted: int, flow: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
@@ -174,7 +194,11 @@ def filter_flow(granted: int, flow: Sequence[tuple[str, int]]) -> list[tuple[str
 def filter_variants(used: int, flow: Sequence[tuple[str, int]]) -> dict[str, object]:
     """How many variants were used and left out by each rule, rounded like people: exact numbers, compared between two
     runs, would count the rare variants of whoever is in one of them only."""
-    left_out = [{"rule": rule, "variants": shown} for rule, n in flow if (shown := round_count(n)) is not None]
+    left_out = [
+        {"rule": rule, "variants": shown}
+        for rule, n in flow
+        if (shown := round_count(n)) is not None
+    ]
     shown = round_count(used)
     return {"left_out": left_out} if shown is None else {"left_out": left_out, "used": shown}
 
@@ -243,16 +267,22 @@ def _percents(matrices: Whole, step: int) -> Whole:
         (2 * tp, 2 * tp + fp + fn),
         (tp * well + tn * sick, 2 * sick * well),
     )
-    return np.stack([step * ((200 * part + step * whole) // (2 * step * whole)) for part, whole in parts])
+    return np.stack(
+        [step * ((200 * part + step * whole) // (2 * step * whole)) for part, whole in parts]
+    )
 
 
 def _candidates(figures: Mapping[str, int], step: int, people: int, events: int) -> Whole:
     """(4, n) matrices for which every one of `figures` prints as it did."""
     found = [np.zeros((4, 0), np.int64)]
     low, high = _window(figures["accuracy"], step, people)
-    for tp in range(*(_window(figures["recall"], step, events) if "recall" in figures else (0, events + 1))):
+    for tp in range(
+        *(_window(figures["recall"], step, events) if "recall" in figures else (0, events + 1))
+    ):
         tn = np.arange(max(0, low - tp), min(people - events, high - 1 - tp) + 1)
-        matrices = np.stack([np.full_like(tn, tp), people - events - tn, np.full_like(tn, events - tp), tn])
+        matrices = np.stack(
+            [np.full_like(tn, tp), people - events - tn, np.full_like(tn, events - tp), tn]
+        )
         printed = _percents(matrices, step)
         fits = [printed[at] == figures[name] for at, name in enumerate(FIGURES) if name in figures]
         found.append(matrices[:, np.logical_and.reduce(fits)])
@@ -274,7 +304,9 @@ def _printable(people: int, events: int) -> list[Whole]:
     left = np.stack([tp, fp, events - tp, people - events - fp])
     printable = []
     for step, names in LEVELS:
-        keys, which, found = np.unique(_keys(_percents(left, step), names), return_inverse=True, return_counts=True)
+        keys, which, found = np.unique(
+            _keys(_percents(left, step), names), return_inverse=True, return_counts=True
+        )
         printable.append(keys[found >= CANDIDATES_NEEDED])
         left = left[:, found[which] < CANDIDATES_NEEDED]
     return printable

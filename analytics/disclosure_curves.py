@@ -77,12 +77,18 @@ def _round_rates(rates: NDArray[np.float64], events: int, possible: set[int]) ->
     finer: list[NDArray[np.bool_]] = []
     for step in CURVE_STEPS:
         counts = step * min(possible) / 100
-        if step < CURVE_STEPS[-1] and (counts < LEAST_COUNTS or counts ** len(rates) < LEAST_TABLES):
+        if step < CURVE_STEPS[-1] and (
+            counts < LEAST_COUNTS or counts ** len(rates) < LEAST_TABLES
+        ):
             continue
         told = _percents_of(events, step)
         drawn = _Drawn([percent(float(rate), step) for rate in rates], told, finer)
-        common = [value for value in range(0, 101, step) if _rates_that_fit(value, step, possible) >= CANDIDATES_NEEDED
-                  and (told == value).sum() > 1]  # fmt: skip
+        common = [
+            value
+            for value in range(0, 101, step)
+            if _rates_that_fit(value, step, possible) >= CANDIDATES_NEEDED
+            and (told == value).sum() > 1
+        ]
         if set(drawn.shown) <= set(common) and _curves_that_fit(drawn) >= CANDIDATES_NEEDED:
             return drawn
         finer = [*finer, np.isin(told, common)]
@@ -93,7 +99,9 @@ def _hides_row(drawn: _Drawn, grid: Whole, matrices: Whole) -> bool:
     """Whether at least 5 of a row's matrices (4, n) lie on a curve that is printed as this one."""
     found = 0
     for tp, fp, fn, tn in matrices.T.tolist():
-        before = int(np.searchsorted(grid * (fp + tn), 100 * fp))  # points of the grid left of the matrix
+        before = int(
+            np.searchsorted(grid * (fp + tn), 100 * fp)
+        )  # points of the grid left of the matrix
         every = np.arange(tp + fn + 1)
         allowed = [every <= tp] * before + [every >= tp] * (len(grid) - before)
         found += _curves_that_fit(drawn, allowed) > 0
@@ -120,7 +128,10 @@ def calibration_groups(
     if not runs:
         return None
     groups = [np.concatenate([fifths[at] for at in run]) for run in runs]
-    return step, [(percent(float(predicted[g].mean()), 5), share(int(event[g].sum()), len(g), step)) for g in groups]
+    return step, [
+        (percent(float(predicted[g].mean()), 5), share(int(event[g].sum()), len(g), step))
+        for g in groups
+    ]
 
 
 def _choose_groups(events: Sequence[int], people: Sequence[int]) -> tuple[Runs, int]:
@@ -134,18 +145,24 @@ def _choose_groups(events: Sequence[int], people: Sequence[int]) -> tuple[Runs, 
     sizes, truth = _sums(people, runs), _sums(events, runs)
     totals = [_totals([people[at] for at in run], run == runs[-1]) for run in runs]
     step = CURVE_STEPS[0]
-    alike = [total * (_percents_of(size, step) == share(true, size, step))
-             for total, size, true in zip(totals, sizes, truth, strict=True)]  # fmt: skip
+    alike = [
+        total * (_percents_of(size, step) == share(true, size, step))
+        for total, size, true in zip(totals, sizes, truth, strict=True)
+    ]
     if _ways(alike, sum(events)) >= CANDIDATES_NEEDED:
         return runs, step
     # Only small cohorts come here, or a curve of which every group lies at the end of its step.
     if _ways(totals, sum(events)) > MOST_TABLES:
         return (), 0
     left = _tables(totals, sum(events))
-    for joined, step in ((joined, step) for joined in _fewer(len(runs), sizes) for step in CURVE_STEPS):
+    for joined, step in (
+        (joined, step) for joined in _fewer(len(runs), sizes) for step in CURVE_STEPS
+    ):
         wide = _sums(sizes, joined)
         told = np.stack([left[:, list(run)].sum(axis=1) for run in joined], axis=1)
-        printed = np.stack([_percents_of(n, step)[one] for n, one in zip(wide, told.T, strict=True)], axis=1)
+        printed = np.stack(
+            [_percents_of(n, step)[one] for n, one in zip(wide, told.T, strict=True)], axis=1
+        )
         good = _shared(told, printed)
         if good[(left == truth).all(axis=1)].any():
             return tuple(tuple(at for group in run for at in runs[group]) for run in joined), step
@@ -192,7 +209,9 @@ def _tables(totals: Sequence[NDArray[np.float64]], events: int) -> Whole:
         tables = np.column_stack([tables.repeat(len(values), axis=0), np.tile(values, len(tables))])
         following = [np.flatnonzero(one) for one in totals[at + 1 :]]
         rest = events - tables.sum(axis=1)
-        fits = (rest >= sum(one[0] for one in following)) & (rest <= sum(one[-1] for one in following))
+        fits = (rest >= sum(one[0] for one in following)) & (
+            rest <= sum(one[-1] for one in following)
+        )
         tables = tables[fits]
     return tables
 
@@ -236,7 +255,9 @@ def _curves_that_fit(drawn: _Drawn, allowed: Sequence[NDArray[np.bool_]] | None 
         # Python's whole numbers, which do not run over.
         ways = np.ones(len(drawn.told), object)
         for at, value in enumerate(drawn.shown):
-            fits = np.logical_and.reduce([drawn.told == value, *struck, *(allowed[at : at + 1] if allowed else ())])
+            fits = np.logical_and.reduce(
+                [drawn.told == value, *struck, *(allowed[at : at + 1] if allowed else ())]
+            )
             ways = np.cumsum(np.where(fits, ways, 0), dtype=object)
         found += (-1) ** len(struck) * int(ways[-1])
     return found

@@ -39,7 +39,11 @@ class Earlier:
 
 
 def refuse_small_differences(
-    cohort: Cohort, params: Params, inputs: Sequence[Input], people: Sequence[Person], earlier: Iterable[Earlier]
+    cohort: Cohort,
+    params: Params,
+    inputs: Sequence[Input],
+    people: Sequence[Person],
+    earlier: Iterable[Earlier],
 ) -> None:
     """Raises TooFewDiffer when the cohort's statistics beside those of an earlier run would tell of few people.
 
@@ -58,8 +62,10 @@ def refuse_small_differences(
             # Of one variant or another the genotypes of few would differ.
             same = same and not _read_otherwise(cohort.genotypes, params.variants, asked.variants)
         if least < SMALLEST_COUNT and not same:
-            raise TooFewDiffer("the cohort differs by fewer than 10 people from that of an earlier result, and the two "
-                               "results together would tell about them")  # fmt: skip
+            raise TooFewDiffer(
+                "the cohort differs by fewer than 10 people from that of an earlier result, and the two "
+                "results together would tell about them"
+            )
 
 
 def _cohort_of(
@@ -77,7 +83,10 @@ def _cohort_of(
     read = [item for item in hers if one.categories >> item.category & 1]
     people = [here[subject] for subject in one.people & here.keys()]
     if len(read) < len(hers):  # a chart of more categories may say more than was known then
-        people = [replace(person, genotypes=here[person.subject].genotypes) for person in read_people(read, "none")]
+        people = [
+            replace(person, genotypes=here[person.subject].genotypes)
+            for person in read_people(read, "none")
+        ]
     members, _ = choose_members(people, params.cohort, params.outcome, params.gene_source)
     return {member.person.subject: member.event for member in members}, params
 
@@ -85,13 +94,22 @@ def _cohort_of(
 def _count_differences(now: Mapping[str, bool | None], then: Mapping[str, bool | None]) -> int:
     """How many are in one of the two only, or have another outcome; None is an outcome that was not asked for."""
     both = [(now[subject], then[subject]) for subject in now.keys() & then.keys()]
-    return len(now.keys() ^ then.keys()) + sum(None not in pair and pair[0] != pair[1] for pair in both)
+    return len(now.keys() ^ then.keys()) + sum(
+        None not in pair and pair[0] != pair[1] for pair in both
+    )
 
 
 def _read_otherwise(people: Iterable[Genotypes], ours: VariantRules, theirs: VariantRules) -> bool:
     """Whether a genotype of anybody is known under one of the rules only."""
     if (ours.min_depth, ours.min_quality) == (theirs.min_depth, theirs.min_quality):
         return False
-    known = ([(one.dosage != MISSING) & (one.depth >= rules.min_depth) & (one.quality >= rules.min_quality)
-              for rules in (ours, theirs)] for one in people)  # fmt: skip
+    known = (
+        [
+            (one.dosage != MISSING)
+            & (one.depth >= rules.min_depth)
+            & (one.quality >= rules.min_quality)
+            for rules in (ours, theirs)
+        ]
+        for one in people
+    )
     return any(bool(np.any(one != other)) for one, other in known)

@@ -38,7 +38,9 @@ def tenths(z: Floats | float, step: int) -> Whole:
 def tabulate(dosage: Floats, event: Whole) -> Table:
     """The table of a column of genotypes (n,); NaN is unknown and counts nowhere. event: (n,) 0 or 1."""
     kinds = [dosage == copies for copies in (0, 1, 2)]
-    sick, every = ([int((kind & among).sum()) for kind in kinds] for among in (event == 1, event >= 0))
+    sick, every = (
+        [int((kind & among).sum()) for kind in kinds] for among in (event == 1, event >= 0)
+    )
     return Table((sick[0], sick[1], sick[2]), (every[0], every[1], every[2]))
 
 
@@ -67,7 +69,11 @@ def choose_step(table: Table, share: float) -> int:
 
 def _alike(table: Table) -> int:
     """Tables in which those with the event carry as many copies: they have the very same z."""
-    (ref, het, hom), events, copies = table.every, sum(table.sick), table.sick[1] + 2 * table.sick[2]
+    (ref, het, hom), events, copies = (
+        table.every,
+        sum(table.sick),
+        table.sick[1] + 2 * table.sick[2],
+    )
     fewest = max(0, copies - events, -((het - copies) // 2))  # homozygous people with the event
     return min(hom, copies // 2, ref - events + copies) - fewest + 1
 

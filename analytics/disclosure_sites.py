@@ -9,7 +9,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from analytics.disclosure import CANDIDATES_NEEDED, COUNT_GRID, SMALLEST_COUNT, Whole, round_count, share
+from analytics.disclosure import (
+    CANDIDATES_NEEDED,
+    COUNT_GRID,
+    SMALLEST_COUNT,
+    Whole,
+    round_count,
+    share,
+)
 
 # From fine to coarse: (step of the frequency in percent, whether carriers are printed).
 SITE_LEVELS = ((1, True), (2, True), (5, True), (1, False))
@@ -37,14 +44,19 @@ def _find_level(people: int, carriers: int, alleles: int) -> int:
     low = COUNT_GRID * ((2 * carriers + COUNT_GRID) // (2 * COUNT_GRID)) - COUNT_GRID // 2
     near = np.arange(max(low, SMALLEST_COUNT), min(low + COUNT_GRID, people - SMALLEST_COUNT + 1))
     keys = _keys(*_counts(near), people, 0)
-    if int((keys == _keys(np.array([carriers]), np.array([alleles]), people, 0)).sum()) >= CANDIDATES_NEEDED:
+    if (
+        int((keys == _keys(np.array([carriers]), np.array([alleles]), people, 0)).sum())
+        >= CANDIDATES_NEEDED
+    ):
         return 0
     if people > MOST_PEOPLE:
         return -1
     # Only few sites come here: those of small cohorts, or at the end of what both figures leave.
     left = np.stack(_counts(np.arange(SMALLEST_COUNT, people - SMALLEST_COUNT + 1)))
     for level in range(len(SITE_LEVELS)):
-        _, which, found = np.unique(_keys(left[0], left[1], people, level), return_inverse=True, return_counts=True)
+        _, which, found = np.unique(
+            _keys(left[0], left[1], people, level), return_inverse=True, return_counts=True
+        )
         good = found[which] >= CANDIDATES_NEEDED
         if ((left[0] == carriers) & (left[1] == alleles) & good).any():
             return level

@@ -42,8 +42,10 @@ class InputsError(AnalyticsError):
 class CohortTooSmall(AnalyticsError):
     """Fewer people than the minimum, or than ten of each outcome, remain after filtering."""
 
-    hint = ("Ask for a larger cohort: the permit's minimum, and ten people of each outcome, must remain; how many did "
-            "is deliberately not said.")  # fmt: skip
+    hint = (
+        "Ask for a larger cohort: the permit's minimum, and ten people of each outcome, must remain; how many did "
+        "is deliberately not said."
+    )
 
 
 class SourceError(AnalyticsError):

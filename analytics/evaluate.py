@@ -72,7 +72,9 @@ def evaluate_model(
     """
     chances, placements = np.zeros((2, repeats, len(y)))
     for repeat in range(repeats):
-        chances[repeat], placements[repeat] = predict_once(model, x, y, folds=folds, seed=seed + repeat)
+        chances[repeat], placements[repeat] = predict_once(
+            model, x, y, folds=folds, seed=seed + repeat
+        )
         tick((repeat + 1) / repeats)
     mean = placements.mean(axis=0)
     auc, error = auc_with_error(mean, y)
@@ -81,7 +83,9 @@ def evaluate_model(
     return Scores(cells, auc, interval, mean, float(placements[0][y == 1].mean()), chances)
 
 
-def predict_once(model: Pipeline, x: Floats, y: Labels, *, folds: int, seed: int) -> tuple[Floats, Floats]:
+def predict_once(
+    model: Pipeline, x: Floats, y: Labels, *, folds: int, seed: int
+) -> tuple[Floats, Floats]:
     """One pass of stratified k-fold: (chance of the event, placement) of each person while held out."""
     chance, placements = np.zeros(len(y)), np.zeros(len(y))
     splitter = StratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
@@ -158,7 +162,9 @@ def calibration(chances: Floats, y: Labels) -> tuple[float, float]:
     edge = 0.25 / len(y)
     odds = logit(np.clip(chances, edge, 1 - edge))
     # A penalty this weak changes no digit that is printed and keeps a perfectly separated repeat finite.
-    fits = [LogisticRegression(C=1e6, solver="newton-cholesky").fit(row[:, None], y) for row in odds]
+    fits = [
+        LogisticRegression(C=1e6, solver="newton-cholesky").fit(row[:, None], y) for row in odds
+    ]
     slope, intercept = np.mean([(fit.coef_[0, 0], fit.intercept_[0]) for fit in fits], axis=0)
     return float(slope), float(intercept)
 

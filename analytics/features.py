@@ -51,7 +51,10 @@ def score_by_chi2(x: Floats, y: Labels) -> Floats:
     Fractional counts, which filling leaves, are rounded. Raises InputsError when the columns are not genotypes.
     """
     if not holds_genotypes(x):
-        raise InputsError("chi2 needs genotype counts of 0, 1 and 2", "Choose f or mutual-information for expression.")
+        raise InputsError(
+            "chi2 needs genotype counts of 0, 1 and 2",
+            "Choose f or mutual-information for expression.",
+        )
     total, cases = _count_classes(_genotypes(x), y)
     share = y.mean()
     expected = total * share

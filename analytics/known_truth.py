@@ -26,11 +26,21 @@ from scipy.stats import norm
 Floats = NDArray[np.float64]
 BLOCK, RHO = 20, 0.8
 GENES_SD = 1.7
-CLINICAL = {"bmi": 0.9, "systolic_mmhg": 0.9, "ldl_mmol_l": 0.8, "smoker": 0.8}  # log odds per standard deviation
+CLINICAL = {
+    "bmi": 0.9,
+    "systolic_mmhg": 0.9,
+    "ldl_mmol_l": 0.8,
+    "smoker": 0.8,
+}  # log odds per standard deviation
 LIFESTYLE = {"steps_per_day": -0.6, "sleep_hours": -0.67}
 # variable: (mean, standard deviation) of what is written down; smoking is 0 or 1 with this share of smokers
-SCALES = {"bmi": (27.0, 4.5), "systolic_mmhg": (128.0, 16.0), "ldl_mmol_l": (3.2, 0.9),
-          "steps_per_day": (7000.0, 2500.0), "sleep_hours": (7.0, 1.0)}  # fmt: skip
+SCALES = {
+    "bmi": (27.0, 4.5),
+    "systolic_mmhg": (128.0, 16.0),
+    "ldl_mmol_l": (3.2, 0.9),
+    "steps_per_day": (7000.0, 2500.0),
+    "sleep_hours": (7.0, 1.0),
+}
 SMOKERS = 0.3
 DECIMALS = {"bmi": 1, "systolic_mmhg": 0, "ldl_mmol_l": 2, "steps_per_day": 0, "sleep_hours": 1}
 HORIZON_DAYS = 1825
@@ -81,7 +91,9 @@ def simulate_cohort(people: int, seed: int, variants: int = 400, causal: int = 8
     blocks = max(-(-variants // BLOCK), causal)
     frequency = draw.uniform(0.1, 0.5, blocks * BLOCK)
     haplotypes = _haplotypes(draw, people, blocks, frequency)
-    chosen = np.linspace(0, blocks - 1, causal).round().astype(np.int64) * BLOCK + draw.integers(0, BLOCK, causal)
+    chosen = np.linspace(0, blocks - 1, causal).round().astype(np.int64) * BLOCK + draw.integers(
+        0, BLOCK, causal
+    )
     spread = np.sqrt(2 * frequency[chosen] * (1 - frequency[chosen]))
     standardised = ((haplotypes[:, :, chosen] == 1).sum(axis=0) - 2 * frequency[chosen]) / spread
     genes = standardised @ (GENES_SD / np.sqrt(causal) * np.where(np.arange(causal) % 2, -1.0, 1.0))
@@ -102,7 +114,18 @@ def simulate_cohort(people: int, seed: int, variants: int = 400, causal: int = 8
     event_day, last_day = _follow_up(draw, event)
     values = _written_down(draw, latent, smokes)
     called = draw.random((people, blocks * BLOCK)) >= MISSING_CALLS
-    return Cohort(haplotypes, called, frequency, chosen, values, event, event_day, last_day, optimum, best_rule)
+    return Cohort(
+        haplotypes,
+        called,
+        frequency,
+        chosen,
+        values,
+        event,
+        event_day,
+        last_day,
+        optimum,
+        best_rule,
+    )
 
 
 def gain_fraction(accuracy: float, optimum: float, majority: float) -> float:
@@ -110,13 +133,17 @@ def gain_fraction(accuracy: float, optimum: float, majority: float) -> float:
     return (accuracy - majority) / (optimum - majority)
 
 
-def _haplotypes(draw: np.random.Generator, people: int, blocks: int, frequency: Floats) -> NDArray[np.int8]:
+def _haplotypes(
+    draw: np.random.Generator, people: int, blocks: int, frequency: Floats
+) -> NDArray[np.int8]:
     """(2, people, SNPs): a latent normal AR(1) chain in each block, cut where the allele frequency says."""
     steps = draw.normal(size=(2, people, blocks, BLOCK))
     latent = np.empty_like(steps)
     latent[..., 0] = steps[..., 0]
     for position in range(1, BLOCK):
-        latent[..., position] = RHO * latent[..., position - 1] + np.sqrt(1 - RHO**2) * steps[..., position]
+        latent[..., position] = (
+            RHO * latent[..., position - 1] + np.sqrt(1 - RHO**2) * steps[..., position]
+        )
     cut = norm.isf(frequency).reshape(blocks, BLOCK)
     alleles: NDArray[np.int8] = (latent > cut).astype(np.int8).reshape(2, people, -1)
     return alleles
@@ -131,7 +158,9 @@ def _best_accuracy(
     return float(np.maximum(chance, 1 - chance).mean()), float(((chance >= 0.5) == event).mean())
 
 
-def _add_third_alleles(draw: np.random.Generator, haplotypes: NDArray[np.int8], causal: NDArray[np.int64]) -> None:
+def _add_third_alleles(
+    draw: np.random.Generator, haplotypes: NDArray[np.int8], causal: NDArray[np.int64]
+) -> None:
     """Every 50th SNP that is not causal gets a rare second alternative allele."""
     for column in range(7, haplotypes.shape[2], 50):
         if column not in causal:
@@ -139,17 +168,26 @@ def _add_third_alleles(draw: np.random.Generator, haplotypes: NDArray[np.int8], 
             haplotypes[:, :, column][rare] = 2
 
 
-def _follow_up(draw: np.random.Generator, event: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _follow_up(
+    draw: np.random.Generator, event: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """(event day or -1, last day seen); a few people without the event are lost before the horizon."""
     n = len(event)
     event_day = np.where(event == 1, draw.integers(60, HORIZON_DAYS, n), -1)
     lost = (event == 0) & (draw.random(n) < LOST)
-    last = np.where(lost, draw.integers(100, HORIZON_DAYS - 1, n), draw.integers(HORIZON_DAYS + 30, 3000, n))
+    last = np.where(
+        lost, draw.integers(100, HORIZON_DAYS - 1, n), draw.integers(HORIZON_DAYS + 30, 3000, n)
+    )
     return event_day, last
 
 
-def _written_down(draw: np.random.Generator, latent: dict[str, Floats], smokes: Floats) -> dict[str, Floats]:
-    values = {name: np.round(mean + sd * latent[name], DECIMALS[name]) for name, (mean, sd) in SCALES.items()}
+def _written_down(
+    draw: np.random.Generator, latent: dict[str, Floats], smokes: Floats
+) -> dict[str, Floats]:
+    values = {
+        name: np.round(mean + sd * latent[name], DECIMALS[name])
+        for name, (mean, sd) in SCALES.items()
+    }
     values["steps_per_day"] = np.maximum(values["steps_per_day"], 100)
     values["smoker"] = smokes.copy()
     values["age_years"] = draw.integers(40, 75, len(smokes)).astype(np.float64)

@@ -12,7 +12,10 @@ from analytics.readers.fhir import bundle_of
 from analytics.readers.vcfheader import LENGTHS
 
 BUILD = "GRCh38"
-INDEX_CODE, EVENT_CODE = "C50.9", "C79.9"  # ICD-10-CM: breast cancer; metastasis to an unspecified site
+INDEX_CODE, EVENT_CODE = (
+    "C50.9",
+    "C79.9",
+)  # ICD-10-CM: breast cancer; metastasis to an unspecified site
 FIRST_DAY = 16_000  # 2013-10-22, in days since 1970; diagnoses lie within the year after it
 _BASES = "ACGT"
 _DEPTHS, _QUALITIES = (31, 24, 40, 18), (99, 80, 60, 99)
@@ -20,24 +23,35 @@ _DEPTHS, _QUALITIES = (31, 24, 40, 18), (99, 80, 60, 99)
 
 def write_vcf(cohort: Cohort, names: Sequence[str]) -> bytes:
     """VCF 4.2 text of all people (sample columns `names`), unphased, with GT, DP and GQ; blocks in genome order."""
-    contigs = [f"##contig=<ID={number},length={length},assembly={BUILD}>"
-               for number, length in enumerate(LENGTHS[BUILD], 1)]  # fmt: skip
+    contigs = [
+        f"##contig=<ID={number},length={length},assembly={BUILD}>"
+        for number, length in enumerate(LENGTHS[BUILD], 1)
+    ]
     head = [
-        "##fileformat=VCFv4.2", f"##reference={BUILD}", *contigs, '##FILTER=<ID=q10,Description="Quality below 10">',
+        "##fileformat=VCFv4.2",
+        f"##reference={BUILD}",
+        *contigs,
+        '##FILTER=<ID=q10,Description="Quality below 10">',
         '##FORMAT=<ID=GT,Number=1,Type=String,Description="Genotype">',
         '##FORMAT=<ID=DP,Number=1,Type=Integer,Description="Depth">',
         '##FORMAT=<ID=GQ,Number=1,Type=Integer,Description="Genotype quality">',
-        "\t".join(["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", *names]),
-    ]  # fmt: skip
+        "\t".join(
+            ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", *names]
+        ),
+    ]
     columns = cohort.haplotypes.shape[2]
-    texts = np.array([[f"{min(a, b)}/{max(a, b)}" for b in range(3)] for a in range(3)], dtype=object)
+    texts = np.array(
+        [[f"{min(a, b)}/{max(a, b)}" for b in range(3)] for a in range(3)], dtype=object
+    )
     lines = []
     for column in genome_order(columns):
         first, second = cohort.haplotypes[:, :, column]
         calls = texts[first, second]
         cells = [
             f"{call}:{_DEPTHS[at % 4]}:{_QUALITIES[at % 4]}" if called else "./.:0:0"
-            for at, (call, called) in enumerate(zip(calls, cohort.called[:, column], strict=True), column)
+            for at, (call, called) in enumerate(
+                zip(calls, cohort.called[:, column], strict=True), column
+            )
         ]
         lines.append("\t".join([*_site(cohort, int(column)), *cells]))
     return "\n".join([*head, *lines, ""]).encode()
@@ -76,9 +90,13 @@ def write_bundle(cohort: Cohort, at: int, subject: str) -> bytes:
     ]
     observations.append(("heart_rate", 64.0 + at % 17, _date(diagnosis + int(cohort.last_day[at]))))
     return bundle_of(
-        subject, gender="female", birth_year=2013 - int(cohort.values["age_years"][at]), conditions=conditions,
-        observations=observations, medications=[("rxnorm", "10324", _date(diagnosis + 40))],
-    )  # fmt: skip
+        subject,
+        gender="female",
+        birth_year=2013 - int(cohort.values["age_years"][at]),
+        conditions=conditions,
+        observations=observations,
+        medications=[("rxnorm", "10324", _date(diagnosis + 40))],
+    )
 
 
 def _site(cohort: Cohort, column: int) -> list[str]:
@@ -87,7 +105,17 @@ def _site(cohort: Cohort, column: int) -> list[str]:
     several = bool((cohort.haplotypes[:, :, column] == 2).any())
     passed = "q10" if column % 97 == 96 and column not in cohort.causal else "PASS"
     alternatives = f"{first},{second}" if several else first
-    return [str(chromosome), str(position), ".", reference, alternatives, "60", passed, ".", "GT:DP:GQ"]
+    return [
+        str(chromosome),
+        str(position),
+        ".",
+        reference,
+        alternatives,
+        "60",
+        passed,
+        ".",
+        "GT:DP:GQ",
+    ]
 
 
 def _date(day: int) -> str:

@@ -78,10 +78,15 @@ def build_model(blueprint: Blueprint) -> Pipeline:
     if blueprint.genes:
         parts.append(("genes", _build_gene_part(blueprint), slice(0, blueprint.genes)))
     if blueprint.clinical:
-        steps = [("scale", build_scaler(blueprint.scale)), ("fill", build_imputer(blueprint.impute))]
+        steps = [
+            ("scale", build_scaler(blueprint.scale)),
+            ("fill", build_imputer(blueprint.impute)),
+        ]
         columns = slice(blueprint.genes, blueprint.genes + blueprint.clinical)
         parts.append(("clinical", Pipeline(steps), columns))
-    return Pipeline([("layers", ColumnTransformer(parts)), ("classify", _build_classifier(blueprint))])
+    return Pipeline(
+        [("layers", ColumnTransformer(parts)), ("classify", _build_classifier(blueprint))]
+    )
 
 
 def predict(fitted: Pipeline, x: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -117,7 +122,11 @@ def _check(blueprint: Blueprint) -> None:
         if name not in known:
             raise ParamsError("a model's part is not one of " + ", ".join(known))
     counts = (blueprint.genes, blueprint.clinical, blueprint.components)
-    if min(counts) < 0 or blueprint.genes + blueprint.clinical == 0 or (blueprint.genes and blueprint.keep < 1):
+    if (
+        min(counts) < 0
+        or blueprint.genes + blueprint.clinical == 0
+        or (blueprint.genes and blueprint.keep < 1)
+    ):
         raise ParamsError("a model needs at least one column, and keeps at least one of its genes")
 
 
@@ -127,7 +136,10 @@ def _build_gene_part(blueprint: Blueprint) -> Pipeline:
         steps.insert(0, ("select", SelectKBest(SCORES[blueprint.select], k=blueprint.keep)))
     if blueprint.components:
         turned = Pipeline(
-            [("scale", build_scaler(blueprint.scale)), ("turn", Components(blueprint.components, blueprint.seed))]
+            [
+                ("scale", build_scaler(blueprint.scale)),
+                ("turn", Components(blueprint.components, blueprint.seed)),
+            ]
         )
         steps = [("both", FeatureUnion([("chosen", Pipeline(steps)), ("components", turned)]))]
     return Pipeline([("fill", build_imputer(blueprint.impute)), *steps])
@@ -143,13 +155,21 @@ def _build_classifier(blueprint: Blueprint) -> BaseEstimator:
         case "knn":
             return Neighbours(15)
         case "forest":
-            return RandomForestClassifier(50, min_samples_leaf=5, n_jobs=1, random_state=blueprint.seed)
+            return RandomForestClassifier(
+                50, min_samples_leaf=5, n_jobs=1, random_state=blueprint.seed
+            )
         case "boosting":
             return HistGradientBoostingClassifier(
-                max_iter=100, max_leaf_nodes=4, min_samples_leaf=10, early_stopping=False, random_state=blueprint.seed
+                max_iter=100,
+                max_leaf_nodes=4,
+                min_samples_leaf=10,
+                early_stopping=False,
+                random_state=blueprint.seed,
             )
         case _:
             # torch takes seconds and 200 MB to import: only who asks for a network pays.
             from analytics.networks import ConvolutionClassifier
 
-            return ConvolutionClassifier(min(blueprint.keep, blueprint.genes), blueprint.seed, blueprint.device)
+            return ConvolutionClassifier(
+                min(blueprint.keep, blueprint.genes), blueprint.seed, blueprint.device
+            )

@@ -52,7 +52,9 @@ class ConvolutionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         for _ in range(EPOCHS):
             for batch in torch.split(torch.randperm(len(event), generator=order).to(place), BATCH):
                 optimizer.zero_grad()
-                loss = nn.functional.binary_cross_entropy_with_logits(network(columns[batch]), event[batch])
+                loss = nn.functional.binary_cross_entropy_with_logits(
+                    network(columns[batch]), event[batch]
+                )
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
         return self
@@ -91,7 +93,11 @@ def describe_device(name: str) -> dict[str, object]:
     place = find_device(name)
     peak = 0 if place.type == "cpu" else torch.cuda.max_memory_allocated(place)
     if not peak:
-        return {"device": "cpu", "name": torch.backends.cpu.get_cpu_capability(), "peak_bytes": None}
+        return {
+            "device": "cpu",
+            "name": torch.backends.cpu.get_cpu_capability(),
+            "peak_bytes": None,
+        }
     return {
         "device": place.type,
         "name": torch.cuda.get_device_name(place),

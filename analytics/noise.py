@@ -25,7 +25,9 @@ Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 
-def noise_control(seeds: int = 80, models: Sequence[str] = MODELS, columns: int = 400) -> list[dict[str, object]]:
+def noise_control(
+    seeds: int = 80, models: Sequence[str] = MODELS, columns: int = 400
+) -> list[dict[str, object]]:
     """Mean accuracy and AUC of each model over `seeds` sets of PEOPLE with a balanced outcome that nothing predicts.
 
     One pass of cross-validation a set, selection by F inside the fold. standard_error: of the mean accuracy, from its
@@ -33,7 +35,9 @@ def noise_control(seeds: int = 80, models: Sequence[str] = MODELS, columns: int 
     """
     controls: list[dict[str, object]] = []
     for model in models:
-        found = np.array([_evaluate(model, *_draw(columns, seed), seed=seed, repeats=1) for seed in range(seeds)])
+        found = np.array(
+            [_evaluate(model, *_draw(columns, seed), seed=seed, repeats=1) for seed in range(seeds)]
+        )
         accuracy, auc = found.mean(axis=0)
         error = found[:, 0].std(ddof=1) / np.sqrt(seeds)
         controls.append(
@@ -50,7 +54,9 @@ def noise_control(seeds: int = 80, models: Sequence[str] = MODELS, columns: int 
     return controls
 
 
-def leak_demonstration(columns: int = 10_000, seeds: int = 3, repeats: int = 2) -> dict[str, object]:
+def leak_demonstration(
+    columns: int = 10_000, seeds: int = 3, repeats: int = 2
+) -> dict[str, object]:
     """Logistic regression on the KEPT of `columns` noise columns that score best by F, chosen on everybody before
     cross-validation ("outside") and on each fold's training people ("inside"); means over `seeds` sets of PEOPLE.
     """
@@ -78,8 +84,13 @@ def _draw(columns: int, seed: int) -> tuple[Floats, Labels]:
 def _evaluate(model: str, x: Floats, y: Labels, *, seed: int, repeats: int) -> tuple[float, float]:
     """(accuracy, AUC) of cross-validation."""
     built = build_model(Blueprint(model, x.shape[1], 0, "f", KEPT, 0, "mean", "z-score", seed))
-    with threadpool_limits(limits=1), config_context(assume_finite=True, skip_parameter_validation=True):
-        scores = evaluate_model(built, x, y, folds=FOLDS, repeats=repeats, seed=seed, tick=lambda _part: None)
+    with (
+        threadpool_limits(limits=1),
+        config_context(assume_finite=True, skip_parameter_validation=True),
+    ):
+        scores = evaluate_model(
+            built, x, y, folds=FOLDS, repeats=repeats, seed=seed, tick=lambda _part: None
+        )
     return figures_of(scores.cells)[0], scores.auc
 
 

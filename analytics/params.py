@@ -26,17 +26,39 @@ METRICS, GENOMIC = 1, 3
 GENE_RECORDS = {"variants": 5, "expression": 6}  # the category of each source of gene columns
 
 _COHORT = {"age": [0, 130], "with": [], "without": []}
-_VARIANTS = {"min_call_rate": "0.95", "min_depth": 0, "min_hwe": "0.000001", "min_maf": "0.01", "min_quality": 0,
-             "passed_only": True}  # fmt: skip
+_VARIANTS = {
+    "min_call_rate": "0.95",
+    "min_depth": 0,
+    "min_hwe": "0.000001",
+    "min_maf": "0.01",
+    "min_quality": 0,
+    "passed_only": True,
+}
 _GENES = {"components": 0, "keep": 10, "select": "f", "source": "expression"}
 # Permutations cost the most: 99 are the fewest that can show p = .01.
 _DEFAULTS: dict[str, dict[str, Any]] = {
-    "evaluate": {"cohort": _COHORT, "genes": _GENES, "variants": _VARIANTS, "impute": "median", "scale": "z-score",
-                 "models": {"logistic": list(LAYERS)}, "folds": 5, "repeats": 10, "permutations": 99, "seed": 1,
-                 "clinical": ["age_years", "er_positive", "grade", "size_mm"]},
-    "associate": {"cohort": _COHORT, "variants": _VARIANTS, "clinical": [], "components": 2, "statistics": 10},
+    "evaluate": {
+        "cohort": _COHORT,
+        "genes": _GENES,
+        "variants": _VARIANTS,
+        "impute": "median",
+        "scale": "z-score",
+        "models": {"logistic": list(LAYERS)},
+        "folds": 5,
+        "repeats": 10,
+        "permutations": 99,
+        "seed": 1,
+        "clinical": ["age_years", "er_positive", "grade", "size_mm"],
+    },
+    "associate": {
+        "cohort": _COHORT,
+        "variants": _VARIANTS,
+        "clinical": [],
+        "components": 2,
+        "statistics": 10,
+    },
     "frequencies": {"cohort": _COHORT, "variants": _VARIANTS},
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +139,11 @@ class Params:
         """Which gene record people must have: expression, variants or none (where no layer looks at genes)."""
         if self.genes is None:
             return "variants"
-        return "none" if all(layers == ("clinical",) for _, layers in self.models) else self.genes.source
+        return (
+            "none"
+            if all(layers == ("clinical",) for _, layers in self.models)
+            else self.genes.source
+        )
 
     @property
     def output_class(self) -> int:
@@ -198,25 +224,40 @@ def _sentence(error: ValidationError) -> str:
     holder: Any = error
     while holder is not None and "description" not in holder.schema:
         holder = holder.parent
-    return f"{where} is not {holder.schema['description']}" if holder is not None else f"{where} is not as it must be"
+    return (
+        f"{where} is not {holder.schema['description']}"
+        if holder is not None
+        else f"{where} is not as it must be"
+    )
 
 
 def _build(document: Mapping[str, Any]) -> Params:
     cohort, given = document["cohort"], dict(document)
-    rules: dict[str, Any] = {n: float(v) if isinstance(v, str) else v for n, v in document["variants"].items()}
+    rules: dict[str, Any] = {
+        n: float(v) if isinstance(v, str) else v for n, v in document["variants"].items()
+    }
     fields: dict[str, Any] = {
-        "cohort": CohortRules(tuple(cohort["age"]), tuple(cohort["with"]), tuple(cohort["without"])),
+        "cohort": CohortRules(
+            tuple(cohort["age"]), tuple(cohort["with"]), tuple(cohort["without"])
+        ),
         "variants": VariantRules(**rules),
     }
     if "outcome" in given:
         outcome = given["outcome"]
-        fields["outcome"] = Outcome(outcome["kind"], outcome["horizon_days"], tuple(outcome.get("index", ())),
-                                    tuple(outcome.get("event", ())), outcome.get("censoring") != "event-free")
+        fields["outcome"] = Outcome(
+            outcome["kind"],
+            outcome["horizon_days"],
+            tuple(outcome.get("index", ())),
+            tuple(outcome.get("event", ())),
+            outcome.get("censoring") != "event-free",
+        )
     if "genes" in given:
         fields["genes"] = GeneRules(**given["genes"])
     if "models" in given:
-        fields["models"] = tuple((model, tuple(layer for layer in LAYERS if layer in layers))
-                                 for model, layers in sorted(given["models"].items()))
+        fields["models"] = tuple(
+            (model, tuple(layer for layer in LAYERS if layer in layers))
+            for model, layers in sorted(given["models"].items())
+        )
     for name in ("clinical", "sites"):
         if name in given:
             fields[name] = tuple(given[name])
@@ -229,15 +270,26 @@ def _check_sense(params: Params) -> None:
         raise ParamsError("parameters: cohort.age begins after it ends")
     unknown = [name for name in params.clinical if name not in (*VARIABLES, "female")]
     if unknown:
-        raise ParamsError("parameters: clinical names a variable that is not in the dictionary",
-                          "Choose among: " + ", ".join(sorted((*VARIABLES, "female"))))  # fmt: skip
+        raise ParamsError(
+            "parameters: clinical names a variable that is not in the dictionary",
+            "Choose among: " + ", ".join(sorted((*VARIABLES, "female"))),
+        )
     if {"metastasis", "follow_up_days"} & set(params.clinical):
-        raise ParamsError("parameters: clinical names what tells the outcome (metastasis, follow_up_days)",
-                          "Predict from what is known before it.")
+        raise ParamsError(
+            "parameters: clinical names what tells the outcome (metastasis, follow_up_days)",
+            "Predict from what is known before it.",
+        )
     layers = {layer for _, chosen in params.models for layer in chosen}
-    if params.genes is not None and params.genes.source == "none" and layers & {"genes", "combined"}:
+    if (
+        params.genes is not None
+        and params.genes.source == "none"
+        and layers & {"genes", "combined"}
+    ):
         raise ParamsError("parameters: a layer needs genes, but genes.source is none")
-    if params.genes is not None and (params.genes.source, params.genes.select) == ("expression", "chi2"):
+    if params.genes is not None and (params.genes.source, params.genes.select) == (
+        "expression",
+        "chi2",
+    ):
         raise ParamsError("parameters: genes.select chi2 counts genotypes, and expression has none")
     if not params.clinical and layers & {"clinical", "combined"}:
         raise ParamsError("parameters: a layer needs clinical variables, but clinical is empty")

@@ -43,7 +43,9 @@ def read_people(inputs: Sequence[Input], source: str) -> list[Person]:
     return [_read_person(subject, items, source, known) for subject, items in by_subject.items()]
 
 
-def _read_person(subject: str, items: Sequence[Input], source: str, known: dict[bytes, Sites]) -> Person:
+def _read_person(
+    subject: str, items: Sequence[Input], source: str, known: dict[bytes, Sites]
+) -> Person:
     charts: dict[int, bytes] = {}
     expression: bytes | None = None
     variants: list[bytes] = []
@@ -71,9 +73,13 @@ def _read_variants(payloads: Sequence[bytes], known: dict[bytes, Sites]) -> Geno
     packed = [payload for payload in payloads if is_genotypes(payload)]
     sources = [payload for payload in payloads if not is_genotypes(payload)]
     if len(packed) != 1 or len(sources) > 1:
-        raise InputsError("a subject's variant records are not one packed genotype record and at most one VCF")
+        raise InputsError(
+            "a subject's variant records are not one packed genotype record and at most one VCF"
+        )
     genotypes = read_genotypes(packed[0], known)
     if sources and hashlib.sha256(sources[0]).digest() != genotypes.source:
-        raise InputsError("packed genotypes were made from another VCF than the one beside them",
-                          "Ingest the VCF again; both records are written together.")
+        raise InputsError(
+            "packed genotypes were made from another VCF than the one beside them",
+            "Ingest the VCF again; both records are written together.",
+        )
     return genotypes

@@ -104,7 +104,9 @@ def evaluate_rows(
     done, rows = 0.0, []
     for model, layer in asked:
         share = COST[model] / whole
-        rows.append(_evaluate(model, layer, event, layers, params, device, _part_of(progress, done, share)))
+        rows.append(
+            _evaluate(model, layer, event, layers, params, device, _part_of(progress, done, share))
+        )
         done += share
     return rows
 
@@ -115,18 +117,35 @@ def _part_of(progress: Progress, start: float, share: float) -> Progress:
 
 
 def _evaluate(
-    model: str, layer: str, event: NDArray[np.int64], layers: Layers, params: Params, device: str, progress: Progress
+    model: str,
+    layer: str,
+    event: NDArray[np.int64],
+    layers: Layers,
+    params: Params,
+    device: str,
+    progress: Progress,
 ) -> Row:
     x, genes, clinical = layers.matrix(layer)
     built = build_model(_blueprint(model, genes, clinical, params, device))
     how = {"folds": params.folds, "seed": params.seed}
     share = params.repeats / (params.repeats + params.permutations)
-    scores = evaluate_model(built, x, event, repeats=params.repeats, **how,
-                            tick=lambda part: progress(f"evaluate:{model}/{layer}", share * part))  # fmt: skip
+    scores = evaluate_model(
+        built,
+        x,
+        event,
+        repeats=params.repeats,
+        **how,
+        tick=lambda part: progress(f"evaluate:{model}/{layer}", share * part),
+    )
     p, performed = permutation_p(
-        built, x, event, scores.first_auc, permutations=params.permutations, **how,
+        built,
+        x,
+        event,
+        scores.first_auc,
+        permutations=params.permutations,
+        **how,
         tick=lambda part: progress(f"permute:{model}/{layer}", share + (1 - share) * part),
-    )  # fmt: skip
+    )
     kinds = len(np.unique(np.where(np.isnan(x), np.inf, x), axis=0))
     return Row(model, layer, scores, p, performed, kinds)
 
@@ -134,10 +153,22 @@ def _evaluate(
 def _blueprint(model: str, genes: int, clinical: int, params: Params, device: str) -> Blueprint:
     rules = params.genes
     if rules is None or not genes:
-        return Blueprint(model, 0, clinical, "f", 0, 0, params.impute, params.scale, params.seed, device)
+        return Blueprint(
+            model, 0, clinical, "f", 0, 0, params.impute, params.scale, params.seed, device
+        )
     keep = min(rules.keep, genes)
-    return Blueprint(model, genes, clinical, rules.select, keep, rules.components, params.impute, params.scale,
-                     params.seed, device)  # fmt: skip
+    return Blueprint(
+        model,
+        genes,
+        clinical,
+        rules.select,
+        keep,
+        rules.components,
+        params.impute,
+        params.scale,
+        params.seed,
+        device,
+    )
 
 
 def describe_prediction(
@@ -154,7 +185,10 @@ def describe_prediction(
         "folds": params.folds,
         "repeats": params.repeats,
         "granted": counts.granted,
-        "flow": [{"step": name, "people": people} for name, people in filter_flow(cohort.granted, cohort.flow)],
+        "flow": [
+            {"step": name, "people": people}
+            for name, people in filter_flow(cohort.granted, cohort.flow)
+        ],
         "rows": [_describe_row(row, table.get(row.name), step, cohort) for row in rows],
         "gains": _describe_gains(rows, cohort, step),
         "curves": curves,
@@ -164,7 +198,9 @@ def describe_prediction(
     shown = {"people": counts.people, "events": counts.events, "baseline": counts.baseline}
     result |= {name: value for name, value in shown.items() if value is not None}
     few = [row.name for row in rows if row.few]
-    return result, describe_metrics(counts, table, [row.name for row in rows], curves, params.repeats, few)
+    return result, describe_metrics(
+        counts, table, [row.name for row in rows], curves, params.repeats, few
+    )
 
 
 def _describe_row(row: Row, shown: Shown | None, step: int, cohort: Cohort) -> dict[str, object]:
@@ -177,7 +213,9 @@ def _describe_row(row: Row, shown: Shown | None, step: int, cohort: Cohort) -> d
     if not row.few:
         entry["auc"] = percent(row.scores.auc, step)
         entry["auc_interval"] = [percent(end, step) for end in row.scores.auc_interval]
-    elif hides_auc(auc := percent(row.scores.auc, STEPS[-1]), shown, cohort.people, int(cohort.event.sum())):
+    elif hides_auc(
+        auc := percent(row.scores.auc, STEPS[-1]), shown, cohort.people, int(cohort.event.sum())
+    ):
         entry["auc"] = auc
     return entry if shown is None else {**entry, **shown.figures, "step": shown.step}
 
@@ -189,9 +227,17 @@ def _describe_gains(rows: list[Row], cohort: Cohort, step: int) -> list[object]:
     for row in rows:
         for over in ("genes", "clinical"):
             if row.layer == "combined" and {row.name, f"{row.model}/{over}"} <= by_name.keys():
-                gap, interval = compare_auc(row.scores, by_name[f"{row.model}/{over}"], cohort.event)
-                gains.append({"model": row.model, "over": over, "auc": percent(gap, step),
-                              "interval": [percent(end, step) for end in interval]})  # fmt: skip
+                gap, interval = compare_auc(
+                    row.scores, by_name[f"{row.model}/{over}"], cohort.event
+                )
+                gains.append(
+                    {
+                        "model": row.model,
+                        "over": over,
+                        "auc": percent(gap, step),
+                        "interval": [percent(end, step) for end in interval],
+                    }
+                )
     return gains
 
 
@@ -204,16 +250,28 @@ def _describe_curves(
     for row in (row for row in rows if not row.few):
         entry: dict[str, Any] = {"model": row.model, "layer": row.layer}
         shown = table.get(row.name)
-        matrices = None if shown is None else list_candidates(shown, cohort.people, int(cohort.event.sum()))
+        matrices = (
+            None
+            if shown is None
+            else list_candidates(shown, cohort.people, int(cohort.event.sum()))
+        )
         roc = roc_grid(row.scores.chances, cohort.event, sizes, matrices)
         if roc:
             entry["roc"] = [list(point) for point in roc]
-        calibrated = calibration_groups(row.scores.chances, cohort.event, counts) if CALIBRATED[row.model] else None
+        calibrated = (
+            calibration_groups(row.scores.chances, cohort.event, counts)
+            if CALIBRATED[row.model]
+            else None
+        )
         if calibrated is not None:
             step, groups = calibrated
             slope, intercept = calibration(row.scores.chances, cohort.event)
-            entry["calibration"] = {"slope": f"{slope:.1f}", "intercept": f"{intercept:.1f}", "step": step,
-                                    "groups": [list(group) for group in groups]}  # fmt: skip
+            entry["calibration"] = {
+                "slope": f"{slope:.1f}",
+                "intercept": f"{intercept:.1f}",
+                "step": step,
+                "groups": [list(group) for group in groups],
+            }
         if len(entry) > 2:
             curves.append(entry)
     return curves

@@ -84,8 +84,14 @@ def run(
                 result, disclosure, statistics = count_alleles(cohort, parsed, progress)
     progress("disclose", 1.0)
     digest = hashlib.sha256(params).hexdigest()
-    head: dict[str, object] = {"type": "volens/result/2", "analysis": parsed.analysis, "params": digest}
+    head: dict[str, object] = {
+        "type": "volens/result/2",
+        "analysis": parsed.analysis,
+        "params": digest,
+    }
     if parsed.outcome is not None:
         head["outcome"] = {"kind": parsed.outcome.kind, "horizon_days": parsed.outcome.horizon_days}
     disclosed = dump_canonical(disclosure)
-    return Result(dump_canonical(head | result), disclosed, parsed.output_class, statistics, cohort.people)
+    return Result(
+        dump_canonical(head | result), disclosed, parsed.output_class, statistics, cohort.people
+    )

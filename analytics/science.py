@@ -29,8 +29,15 @@ OUTCOME = {"kind": "distant-metastasis", "horizon_days": HORIZON_DAYS}
 
 
 def known_truth_report(
-    people: int = 2000, variants: int = 400, causal: int = 8, seeds: int = 5, models: Sequence[str] = ("logistic",),
-    keep: int = 20, repeats: int = 3, device: str = "cpu", layers: Sequence[str] = LAYERS,
+    people: int = 2000,
+    variants: int = 400,
+    causal: int = 8,
+    seeds: int = 5,
+    models: Sequence[str] = ("logistic",),
+    keep: int = 20,
+    repeats: int = 3,
+    device: str = "cpu",
+    layers: Sequence[str] = LAYERS,
 ) -> dict[str, object]:
     """Every model on every layer of `seeds` simulated cohorts, beside the best possible rule; means over the cohorts.
 
@@ -50,16 +57,30 @@ def known_truth_report(
         "seeds": seeds,
         "kept": keep,
         "majority": float(np.mean([_majority(c.event) for c in cohorts])),
-        "optimum": {layer: float(np.mean([c.optimum[layer] for c in cohorts])) for layer in (*LAYERS, "all")},
-        "best_rule": {layer: float(np.mean([c.best_rule[layer] for c in cohorts])) for layer in (*LAYERS, "all")},
-        f"gain_fraction_{causal}": {str(row["model"]): row["gain_fraction"] for row in described
-                                    if row["layer"] == "combined"},
-        f"gain_fraction_{causal}_best_rule": {str(row["model"]): row["gain_fraction_best_rule"] for row in described
-                                              if row["layer"] == "combined"},
+        "optimum": {
+            layer: float(np.mean([c.optimum[layer] for c in cohorts])) for layer in (*LAYERS, "all")
+        },
+        "best_rule": {
+            layer: float(np.mean([c.best_rule[layer] for c in cohorts]))
+            for layer in (*LAYERS, "all")
+        },
+        f"gain_fraction_{causal}": {
+            str(row["model"]): row["gain_fraction"]
+            for row in described
+            if row["layer"] == "combined"
+        },
+        f"gain_fraction_{causal}_best_rule": {
+            str(row["model"]): row["gain_fraction_best_rule"]
+            for row in described
+            if row["layer"] == "combined"
+        },
         "models": described,
-        "gains": [_describe_gain(model, by_name, [cohort.event for cohort in cohorts]) for model in models
-                  if {"genes", "combined"} <= set(layers)],
-    }  # fmt: skip
+        "gains": [
+            _describe_gain(model, by_name, [cohort.event for cohort in cohorts])
+            for model in models
+            if {"genes", "combined"} <= set(layers)
+        ],
+    }
 
 
 def gse7390_report(
@@ -76,8 +97,13 @@ def gse7390_report(
         inputs.append(Input(subject, OBSERVATIONS, person.observations(subject)))
     document = {"outcome": OUTCOME, "models": {name: list(LAYERS) for name in models}}
     params = replace(parse_params(complete(document)), repeats=repeats, permutations=permutations)
-    with threadpool_limits(limits=1), sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
-        cohort = select_people(read_people(inputs, "expression"), params.cohort, params.outcome, "expression", 1)
+    with (
+        threadpool_limits(limits=1),
+        sklearn.config_context(assume_finite=True, skip_parameter_validation=True),
+    ):
+        cohort = select_people(
+            read_people(inputs, "expression"), params.cohort, params.outcome, "expression", 1
+        )
         rows = evaluate_rows(cohort.event, gather_layers(cohort, params), params, device, _ignore)
     by_name = {row.name: [row] for row in rows}
     shown: list[dict[str, object]] = [
@@ -111,7 +137,11 @@ def leak_report(seeds: int = 3, repeats: int = 2) -> list[dict[str, object]]:
     rows = []
     for where in ("outside", "inside"):
         found = cast("dict[str, float]", shown[where])
-        rows.append(_noise_row(f"noise, chosen {where} the fold", "logistic", found["accuracy"], found["auc"], None))
+        rows.append(
+            _noise_row(
+                f"noise, chosen {where} the fold", "logistic", found["accuracy"], found["auc"], None
+            )
+        )
     return rows
 
 
@@ -127,31 +157,50 @@ def _params(models: dict[str, list[str]], keep: int, repeats: int) -> Params:
 
 def _evaluate(cohort: Cohort, dosage: Floats, params: Params, device: str) -> list[Row]:
     layers = Layers(dosage, cohort.matrix(list(CLINICAL)), ())
-    with threadpool_limits(limits=1), sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
+    with (
+        threadpool_limits(limits=1),
+        sklearn.config_context(assume_finite=True, skip_parameter_validation=True),
+    ):
         return evaluate_rows(cohort.event, layers, params, device, _ignore)
 
 
 def _describe(rows: Sequence[Row], cohorts: Sequence[Cohort]) -> dict[str, object]:
     """One model on one layer, means over the cohorts."""
     accuracy = float(np.mean([figures_of(row.scores.cells)[0] for row in rows]))
-    best, dealt = (float(np.mean([of[rows[0].layer] for of in given]))
-                   for given in ([c.optimum for c in cohorts], [c.best_rule for c in cohorts]))  # fmt: skip
+    best, dealt = (
+        float(np.mean([of[rows[0].layer] for of in given]))
+        for given in ([c.optimum for c in cohorts], [c.best_rule for c in cohorts])
+    )
     majority = float(np.mean([_majority(cohort.event) for cohort in cohorts]))
-    auc, interval = _mean_auc([row.scores.placements for row in rows], [cohort.event for cohort in cohorts])
-    return {"model": rows[0].model, "layer": rows[0].layer, "accuracy": accuracy, "auc": auc, "interval": interval,
-            "gain_fraction": gain_fraction(accuracy, best, majority),
-            "gain_fraction_best_rule": gain_fraction(accuracy, dealt, majority)}  # fmt: skip
+    auc, interval = _mean_auc(
+        [row.scores.placements for row in rows], [cohort.event for cohort in cohorts]
+    )
+    return {
+        "model": rows[0].model,
+        "layer": rows[0].layer,
+        "accuracy": accuracy,
+        "auc": auc,
+        "interval": interval,
+        "gain_fraction": gain_fraction(accuracy, best, majority),
+        "gain_fraction_best_rule": gain_fraction(accuracy, dealt, majority),
+    }
 
 
-def _describe_gain(model: str, by_name: dict[str, list[Row]], events: Sequence[Labels]) -> dict[str, object]:
+def _describe_gain(
+    model: str, by_name: dict[str, list[Row]], events: Sequence[Labels]
+) -> dict[str, object]:
     both = zip(by_name[f"{model}/combined"], by_name[f"{model}/genes"], strict=True)
-    gap, interval = _mean_auc([more.scores.placements - less.scores.placements for more, less in both], events)
+    gap, interval = _mean_auc(
+        [more.scores.placements - less.scores.placements for more, less in both], events
+    )
     return {"model": model, "over": "genes", "auc": gap, "interval": interval}
 
 
 def _mean_auc(placements: Sequence[Floats], events: Sequence[Labels]) -> tuple[float, list[float]]:
     """(mean AUC, or mean difference of AUCs, and its 95 % interval) over independent cohorts."""
-    found = [auc_with_error(placed, event) for placed, event in zip(placements, events, strict=True)]
+    found = [
+        auc_with_error(placed, event) for placed, event in zip(placements, events, strict=True)
+    ]
     mean = float(np.mean([auc for auc, _ in found]))
     error = float(np.sqrt(sum(error**2 for _, error in found))) / len(found)
     return mean, [mean - Z_95 * error, mean + Z_95 * error]
@@ -161,6 +210,15 @@ def _majority(event: Labels) -> float:
     return max(float(event.mean()), 1 - float(event.mean()))
 
 
-def _noise_row(layer: str, model: str, accuracy: object, auc: object, interval: object) -> dict[str, object]:
-    return {"layer": layer, "model": model, "accuracy": accuracy, "auc": auc, "interval": interval, "baseline": 0.5,
-            "p": None}  # fmt: skip
+def _noise_row(
+    layer: str, model: str, accuracy: object, auc: object, interval: object
+) -> dict[str, object]:
+    return {
+        "layer": layer,
+        "model": model,
+        "accuracy": accuracy,
+        "auc": auc,
+        "interval": interval,
+        "baseline": 0.5,
+        "p": None,
+    }

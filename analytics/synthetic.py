@@ -25,10 +25,16 @@ def simulate_people(n: int, seed: int) -> list[Person]:
     generator = np.random.default_rng(seed)
     risk = generator.normal(size=n)
     event = np.zeros(n, dtype=bool)
-    event[np.argsort(risk + generator.normal(scale=0.3, size=n), kind="stable")[n - n // 2 :]] = True
+    event[np.argsort(risk + generator.normal(scale=0.3, size=n), kind="stable")[n - n // 2 :]] = (
+        True
+    )
     genes = 8 + generator.normal(size=(n, PROBES))
     genes[:, : len(SIGNAL)] += risk[:, None] * np.array(SIGNAL)
-    days = np.where(event, generator.integers(90, HORIZON_DAYS, n), generator.integers(HORIZON_DAYS + 1, 6000, n))
+    days = np.where(
+        event,
+        generator.integers(90, HORIZON_DAYS, n),
+        generator.integers(HORIZON_DAYS + 1, 6000, n),
+    )
     size = np.clip(np.round(20 + 6 * risk + 5 * generator.normal(size=n)), 2, 90)
     grade = np.clip(np.round(2 + 0.5 * risk + 0.5 * generator.normal(size=n)), 1, 3)
     age = generator.integers(30, 70, n)

@@ -53,10 +53,18 @@ def _bundle(params: Params, subject: str, number: int, draw: np.random.Generator
     dated = None if outcome is None or not outcome.index else _date(INDEX_DAY - 7)
     wanted = [name for name in params.clinical if name not in _MADE_OTHERWISE]
     observations += [(name, _value(name, draw), dated) for name in wanted]
-    age = int(np.clip(draw.integers(40, 75), max(1, params.cohort.age[0]), max(1, params.cohort.age[1])))
+    age = int(
+        np.clip(draw.integers(40, 75), max(1, params.cohort.age[0]), max(1, params.cohort.age[1]))
+    )
     observations.append(("age_years", float(age), dated))
     gender = "female" if draw.random() < 0.5 else "male"
-    return bundle_of(subject, gender=gender, birth_year=2013 - age, conditions=conditions, observations=observations)
+    return bundle_of(
+        subject,
+        gender=gender,
+        birth_year=2013 - age,
+        conditions=conditions,
+        observations=observations,
+    )
 
 
 def _value(name: str, draw: np.random.Generator) -> float:
@@ -71,12 +79,19 @@ def _value(name: str, draw: np.random.Generator) -> float:
 
 
 def _sites(params: Params, draw: np.random.Generator) -> Sites:
-    places = {(int(c), int(p), alleles) for c, p, alleles in (site.split(":") for site in params.sites)}
+    places = {
+        (int(c), int(p), alleles) for c, p, alleles in (site.split(":") for site in params.sites)
+    }
     while len(places) < SITES:
         places.add((int(draw.integers(1, 23)), int(draw.integers(10_000, 40_000_000)), "A>G"))
     ordered = sorted(places)
-    return build_sites("GRCh38", [c for c, _, _ in ordered], [p for _, p, _ in ordered], [a for _, _, a in ordered],
-                       np.ones(len(ordered), np.uint8))  # fmt: skip
+    return build_sites(
+        "GRCh38",
+        [c for c, _, _ in ordered],
+        [p for _, p, _ in ordered],
+        [a for _, _, a in ordered],
+        np.ones(len(ordered), np.uint8),
+    )
 
 
 def _genotypes(sites: Sites, draw: np.random.Generator) -> bytes:
@@ -87,7 +102,9 @@ def _genotypes(sites: Sites, draw: np.random.Generator) -> bytes:
 
 
 def _expression(draw: np.random.Generator) -> bytes:
-    return write_expression({f"PROBE{number}": f"{draw.normal(8, 1):.3f}" for number in range(PROBES)})
+    return write_expression(
+        {f"PROBE{number}": f"{draw.normal(8, 1):.3f}" for number in range(PROBES)}
+    )
 
 
 def _split(pattern: str) -> tuple[str, str]:
@@ -97,4 +114,3 @@ def _split(pattern: str) -> tuple[str, str]:
 
 def _date(day: int) -> str:
     return str(np.datetime64(day, "D"))
-

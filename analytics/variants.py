@@ -16,7 +16,9 @@ from analytics.errors import InputsError
 from analytics.params import VariantRules
 from analytics.readers.genotypes import MISSING, Genotypes, Sites
 
-LEAST_SHARED = 100  # informative variants that two people must have in common before anything is said
+LEAST_SHARED = (
+    100  # informative variants that two people must have in common before anything is said
+)
 _INFORMATIVE = 0.05  # smallest frequency of the rarer allele: at rare variants all people agree
 _BLOCK = 4096  # variants of one matrix product
 
@@ -44,19 +46,28 @@ def stack(people: Sequence[Genotypes], rules: VariantRules) -> Variants:
         raise InputsError("genotypes: there is nobody")
     files = {person.sites.digest: person.sites for person in people}
     if len({sites.build for sites in files.values()}) != 1:
-        raise InputsError("genotypes: the records are of different genome builds",
-                          "Call everybody on one build; positions are never converted.")
+        raise InputsError(
+            "genotypes: the records are of different genome builds",
+            "Call everybody on one build; positions are never converted.",
+        )
     places, largest = _join(list(files.values()))
     calls = np.stack([_trusted(person, rules)[places[person.sites.digest]] for person in people])
     first = next(iter(files.values()))
     chosen = places[first.digest]
-    passed = np.logical_and.reduce([sites.passed[places[digest]] for digest, sites in files.items()])
+    passed = np.logical_and.reduce(
+        [sites.passed[places[digest]] for digest, sites in files.items()]
+    )
     kept, frequency, flow = _filter(calls, passed, rules)
     dosage = np.where(calls[:, kept] == MISSING, np.nan, calls[:, kept])
     names = first.names()
-    return Variants(tuple(names[i] for i in chosen[kept]), first.chromosome[chosen[kept]],
-                    first.position[chosen[kept]], dosage, frequency[kept],
-                    (("not-in-every-file", largest - len(chosen)), *flow))
+    return Variants(
+        tuple(names[i] for i in chosen[kept]),
+        first.chromosome[chosen[kept]],
+        first.position[chosen[kept]],
+        dosage,
+        frequency[kept],
+        (("not-in-every-file", largest - len(chosen)), *flow),
+    )
 
 
 def hardy_weinberg_p(
@@ -87,8 +98,10 @@ def _join(files: Sequence[Sites]) -> tuple[dict[bytes, NDArray[np.intp]], int]:
         return {files[0].digest: np.arange(largest)}, largest
     at = [{name: i for i, name in enumerate(sites.names())} for sites in files]
     common = [name for name in at[0] if all(name in other for other in at[1:])]
-    return {sites.digest: np.array([place[name] for name in common], np.intp)
-            for sites, place in zip(files, at, strict=True)}, largest
+    return {
+        sites.digest: np.array([place[name] for name in common], np.intp)
+        for sites, place in zip(files, at, strict=True)
+    }, largest
 
 
 def _trusted(person: Genotypes, rules: VariantRules) -> NDArray[np.int8]:

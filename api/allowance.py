@@ -89,12 +89,16 @@ class Limits:
             await send(message)
 
         self._allowance.charge(client, _BEING_ANSWERED)
-        await self._app(scope, receive, send_and_charge)  # whoever goes away before the answer gets nothing back
+        await self._app(
+            scope, receive, send_and_charge
+        )  # whoever goes away before the answer gets nothing back
 
     def _look_for_proxy(self, scope: Scope) -> None:
         if not self._told and "x-forwarded-for" in Headers(scope=scope):
             self._told = True
-            log.warning("a proxy is not named in VOLENS_PROXIES: all that come through it share one allowance")
+            log.warning(
+                "a proxy is not named in VOLENS_PROXIES: all that come through it share one allowance"
+            )
 
 
 def check_allowance(request: Request) -> None:
@@ -115,7 +119,9 @@ def client_of(scope: Scope) -> str:
         address = ipaddress.ip_address(host)
     except ValueError:
         return host
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:  # as proxies with both kinds write it
+    if (
+        isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped
+    ):  # as proxies with both kinds write it
         return str(address.ipv4_mapped)
     if address.version == 6:
         return str(ipaddress.ip_network((address.packed[:8] + bytes(8), 64)))

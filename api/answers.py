@@ -18,7 +18,9 @@ class Challenge(BaseModel):
 class Session(BaseModel):
     token: str
     expires: int
-    role: int = Field(description="The role that the account holds now (protocol.md section 2); 0 for none.")
+    role: int = Field(
+        description="The role that the account holds now (protocol.md section 2); 0 for none."
+    )
 
 
 class Receipt(BaseModel):
@@ -63,7 +65,9 @@ class Witness(BaseModel):
 
 class ConsentItem(Item):
     proof: dict[str, Any] | None = Field(
-        None, description="Her receipt (protocol.md section 1) but for the terms and their salt, which only she holds.")
+        None,
+        description="Her receipt (protocol.md section 1) but for the terms and their salt, which only she holds.",
+    )
 
 
 class Consented(BaseModel):
@@ -141,7 +145,8 @@ class Attempt(BaseModel):
     listHash: str
     checkers: list[str] = Field(description="Who looked at its output.")
     record: dict[str, Any] | None = Field(
-        None, description="Device, peak memory in bytes and seconds by phase, once it is sealed.")
+        None, description="Device, peak memory in bytes and seconds by phase, once it is sealed."
+    )
 
 
 class Output(BaseModel):
@@ -216,7 +221,8 @@ class Access(BaseModel):
     purposes: list[str]
     categories: list[str]
     state: Literal["denied", "released", "superseded", "sealed", "in progress", "ended"] = Field(
-        description="Of this attempt: `superseded` when a newer one exists, `ended` when nothing of it left or will.")
+        description="Of this attempt: `superseded` when a newer one exists, `ended` when nothing of it left or will."
+    )
 
 
 class Accesses(BaseModel):
@@ -231,7 +237,9 @@ class Effect(BaseModel):
     was: Literal["queued", "computing", "sealed", "released"]
     attempt: int
     stopped: str | None
-    sealed: bool = Field(description="It finished all the same; the ledger refuses the release of its output.")
+    sealed: bool = Field(
+        description="It finished all the same; the ledger refuses the release of its output."
+    )
     nextAttempt: int
     nextBlock: int
     state: str

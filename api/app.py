@@ -1,6 +1,4 @@
-"""The web process: routes, headers and documentation put together over one set of services.
-
-"""
+"""The web process: routes, headers and documentation put together over one set of services."""
 
 from __future__ import annotations
 
@@ -31,16 +29,30 @@ _HEADERS = {
 
 def create_app(services: Services) -> FastAPI:
     """The application over these services; it opens and closes nothing itself."""
-    app = FastAPI(title="volens", version="1", docs_url=None, redoc_url=None,
-                  description="Consent and access to health data, recorded on a ledger: no receipt, no key.",
-                  generate_unique_id_function=_operation_id)
+    app = FastAPI(
+        title="volens",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        description="Consent and access to health data, recorded on a ledger: no receipt, no key.",
+        generate_unique_id_function=_operation_id,
+    )
     app.state.services = services
-    for router in (people.router, people.lists, committee.router, committee.lists, runs.router, trail.router):
+    for router in (
+        people.router,
+        people.lists,
+        committee.router,
+        committee.lists,
+        runs.router,
+        trail.router,
+    ):
         app.include_router(router)
     app.add_exception_handler(HTTPException, answer_problem)
     app.add_middleware(Front, pages=create_pages(services), doors=app.routes)
     settings = services.settings
-    app.add_middleware(Limits, allowance=Allowance(settings.allowance), behind_proxy=bool(settings.proxies))
+    app.add_middleware(
+        Limits, allowance=Allowance(settings.allowance), behind_proxy=bool(settings.proxies)
+    )
     app.add_middleware(Patience)
     app.add_middleware(Headers)  # around it: what Patience answers has them too
     app.add_middleware(Watch, metrics=services.metrics)
@@ -72,9 +84,15 @@ def _operation_id(route: APIRoute) -> str:
 def _document(app: FastAPI) -> dict[str, Any]:
     """OpenAPI with the one shape of every problem, in place of the framework's own."""
     if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
-        for path in document["paths"].values():  # whatever is sent in may be too much (api.allowance)
-            for response in (operation["responses"] for method, operation in path.items() if method == "post"):
+        document = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes
+        )
+        for path in document[
+            "paths"
+        ].values():  # whatever is sent in may be too much (api.allowance)
+            for response in (
+                operation["responses"] for method, operation in path.items() if method == "post"
+            ):
                 response |= {str(status): told for status, told in declared(429).items()}
         schemas = document["components"]["schemas"]
         schemas.pop("HTTPValidationError", None)

@@ -80,7 +80,9 @@ class Attempt:
     permit: Mapping[str, Any] = field(init=False)
     seconds: dict[str, float] = field(default_factory=dict)
     authorised: bool = False
-    earlier: list[dict[str, Any]] = field(default_factory=list)  # what the child compares its cohort with
+    earlier: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # what the child compares its cohort with
 
     def __post_init__(self) -> None:
         fold = self.worker.projection.fold
@@ -96,16 +98,24 @@ class Attempt:
         try:
             child.say({"params": params})
             ready, _ = child.hear()
-            if ready["say"] == "failed":  # before anything is asked: nobody's data was opened for it
+            if (
+                ready["say"] == "failed"
+            ):  # before anything is asked: nobody's data was opened for it
                 raise RunFailed(str(ready["message"]))
             if bytes.fromhex(ready["paramsSchema"]) != self.permit["paramsSchemaHash"]:
                 raise RunFailed("the permit is for another schema of parameters than this worker's")
-            if lacks := missing(self.permit["categories"], self.permit["outputClasses"], ready["categories"],
-                                ready["outputClass"]):  # fmt: skip
+            if lacks := missing(
+                self.permit["categories"],
+                self.permit["outputClasses"],
+                ready["categories"],
+                ready["outputClass"],
+            ):
                 raise RunFailed(f"the permit does not allow what these parameters need: {lacks}")
             if spends_too_many_cohorts(worker.projection, self.run):
-                raise RunFailed(f"runs of this permit have asked about {COHORTS} cohorts: whether a run fails tells of "
-                                "the people in it. Ask about one of them again, or ask the committee for a permit")
+                raise RunFailed(
+                    f"runs of this permit have asked about {COHORTS} cohorts: whether a run fails tells of "
+                    "the people in it. Ask about one of them again, or ask the committee for a permit"
+                )
             self._tell("asking the ledger", 0.0)
             with self._phase("consent"):
                 receipt = self._authorise(ready)
@@ -132,7 +142,9 @@ class Attempt:
 
     def _note_end(self, error: BaseException) -> None:
         """Say that the attempt is over and its child dead: a patient who withdrew is told how long that took."""
-        if self.authorised:  # nobody's data was open before, and the number may still be another one's
+        if (
+            self.authorised
+        ):  # nobody's data was open before, and the number may still be another one's
             mark(self.worker.engine, f"stopped:{self.held.run}:{self.number}", str(error))
         self._tell("stopped", 0.0)
 
@@ -140,11 +152,15 @@ class Attempt:
         """Nothing is put on the ledger that could not be followed by a reading. Raises GovernanceError."""
         worker, dataset = self.worker, self.permit["dataset"]
         if worker.projection.unread(dataset):
-            raise AttemptEnded("a list of the dataset's records cannot be read from the bucket", pause=10)
+            raise AttemptEnded(
+                "a list of the dataset's records cannot be read from the bucket", pause=10
+            )
         worker.bucket.probe()
         worker.broker.witness()
         for ingest, leaves in worker.projection.lists_of(dataset).items():
-            if ingest not in worker.handed:  # a custodian's crash between mining and handing over ends here
+            if (
+                ingest not in worker.handed
+            ):  # a custodian's crash between mining and handing over ends here
                 worker.broker.hand_over(ingest, [leaf.to_json() for leaf in leaves])
                 worker.handed.add(ingest)
 
@@ -163,7 +179,11 @@ class Attempt:
         signature = self.worker.wallet.sign(ledger.domain, "WorkerBinding", binding)
         try:
             mined = ledger.relay(
-                "AccessLedger", "authorise", message_tuple("WorkerBinding", binding), signature, subjects
+                "AccessLedger",
+                "authorise",
+                message_tuple("WorkerBinding", binding),
+                signature,
+                subjects,
             )
         except Refused as refusal:
             if refusal.name == "AttemptOutOfOrder" and self.number > 16:
@@ -193,7 +213,9 @@ class Attempt:
     def _hand_over(self, child: Child, receipt: Receipt, worker_key: bytes, params: str) -> None:
         """Fetch the ciphertext of every granted person's records, ask the broker, and pass both on."""
         worker = self.worker
-        if not worker.projection.fold.member_live(worker.broker.address, BROKER, worker.ledger.now()):
+        if not worker.projection.fold.member_live(
+            worker.broker.address, BROKER, worker.ledger.now()
+        ):
             raise AttemptEnded("the key broker does not hold its role", pause=10)
         wanted = [
             leaf
@@ -207,8 +229,12 @@ class Attempt:
                 blobs = self._while_willing(receipt, lambda: self._fetch(wanted))
             with self._phase("keys"):
                 headers = [read_header(blob) for blob in blobs]
-                answer = self._while_willing(receipt, lambda: worker.broker.pieces(
-                    self.run, self.number, receipt.tx, worker_key, headers, worker.wallet))
+                answer = self._while_willing(
+                    receipt,
+                    lambda: worker.broker.pieces(
+                        self.run, self.number, receipt.tx, worker_key, headers, worker.wallet
+                    ),
+                )
         except BrokerRefused as refusal:
             raise AttemptEnded(f"the broker refused: {refusal.reason.slug}", pause=5) from None
         except (ObjectMissing, ObjectAltered, ObjectMalformed) as lost:
@@ -228,14 +254,24 @@ class Attempt:
             "exchangeKey": worker.broker.exchange_key.hex(),
             "info": answer.info.hex(),
             "earlier": self.earlier,
-            "records": [{"record": leaf.record.hex(), "subject": leaf.subject.hex(), "category": leaf.category,
-                         "version": leaf.version, "ciphertext": leaf.ciphertext.hex()} for leaf in wanted],
-        }  # fmt: skip
+            "records": [
+                {
+                    "record": leaf.record.hex(),
+                    "subject": leaf.subject.hex(),
+                    "category": leaf.category,
+                    "version": leaf.version,
+                    "ciphertext": leaf.ciphertext.hex(),
+                }
+                for leaf in wanted
+            ],
+        }
         child.say(job, answer.sealed, *blobs)
 
     def _fetch(self, wanted: list[Leaf]) -> list[bytes]:
         with ThreadPoolExecutor(8) as pool:
-            return list(pool.map(lambda leaf: self.worker.bucket.get(f"o/{leaf.ciphertext.hex()}"), wanted))
+            return list(
+                pool.map(lambda leaf: self.worker.bucket.get(f"o/{leaf.ciphertext.hex()}"), wanted)
+            )
 
     def _while_willing(self, receipt: Receipt, work: Callable[[], T]) -> T:
         """What another part answers; before, while it takes its time and afterwards the ledger is looked at."""
@@ -268,7 +304,9 @@ class Attempt:
                         self._tell(said["step"], said["fraction"])
                         last, told = said["step"], time.monotonic()
                 case "wrap":
-                    shares = self._while_willing(receipt, partial(worker.broker.wrap_sealed, blobs[0], [0, 1, 2]))
+                    shares = self._while_willing(
+                        receipt, partial(worker.broker.wrap_sealed, blobs[0], [0, 1, 2])
+                    )
                     child.say({"say": "wrapped"}, *(share.wrapped for share in shares))
                 case "done":
                     return said, blobs[0]
@@ -281,7 +319,10 @@ class Attempt:
         fold, dataset = projection.fold, self.permit["dataset"]
         if fold.runs[self.run].ended or fold.newest_attempt(self.run) != self.number:
             raise AttemptEnded("the run ended on the ledger")
-        if any(fold.consent(dataset, subject).epoch != epoch for subject, epoch in receipt.epochs.items()):
+        if any(
+            fold.consent(dataset, subject).epoch != epoch
+            for subject, epoch in receipt.epochs.items()
+        ):
             raise AttemptEnded("a person is no longer willing")
         if self.worker.ledger.now() > receipt.lease_until:
             raise AttemptEnded("the lease is over")
@@ -290,7 +331,9 @@ class Attempt:
         ledger = self.worker.ledger
         now = list_earlier(self.worker.projection, self.run) if done["statistics"] else []
         if any(one not in self.earlier for one in now):
-            raise AttemptEnded("another result of the dataset came meanwhile, and this one was not compared with it")
+            raise AttemptEnded(
+                "another result of the dataset came meanwhile, and this one was not compared with it"
+            )
         hashes = ("outputCommitment", "ciphertextHash", "keyCommitment", "disclosureCommitment")
         message = {
             "run": self.run,
@@ -315,7 +358,12 @@ class Attempt:
     def _keep_record(self, record: dict[str, Any]) -> None:
         """The run record: what the child says of device and memory, and the seconds of every phase."""
         outside = {phase: f"{spent:.4f}" for phase, spent in self.seconds.items()}
-        keep_record(self.worker.engine, self.held.run, self.number, record | {"seconds": outside | record["seconds"]})
+        keep_record(
+            self.worker.engine,
+            self.held.run,
+            self.number,
+            record | {"seconds": outside | record["seconds"]},
+        )
 
     @contextmanager
     def _phase(self, name: str) -> Iterator[None]:

@@ -27,8 +27,12 @@ def _caller(
     services: Parts, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Caller:
     if credentials is None:
-        raise NotSignedIn("nobody is signed in", "sign in: POST /sign-in/challenge, then POST /sign-in")
-    return caller_of(services.engine, services.projection.fold, credentials.credentials, services.clock())
+        raise NotSignedIn(
+            "nobody is signed in", "sign in: POST /sign-in/challenge, then POST /sign-in"
+        )
+    return caller_of(
+        services.engine, services.projection.fold, credentials.credentials, services.clock()
+    )
 
 
 SignedIn = Annotated[Caller, Depends(_caller)]
@@ -43,4 +47,6 @@ def require_self(caller: Caller, subject: str, *roles: int) -> None:
 def require_role(caller: Caller, *roles: int) -> None:
     """Raise NotAllowed unless the caller holds one of the roles now."""
     if caller.role not in roles:
-        raise NotAllowed("this needs a role that the caller does not hold now", "sign in with that role's key")
+        raise NotAllowed(
+            "this needs a role that the caller does not hold now", "sign in with that role's key"
+        )

@@ -26,13 +26,28 @@ FOREVER = 2**40 - 1  # the last second the contracts know: no end, no deadline
 FLOOR = 10  # no cohort smaller than this, whatever a permit says
 QUORUM = 2
 ROLES = {
-    "committee": 1, "custodian": 2, "registrar": 3, "analyst": 4, "checker": 5, "clinician": 6, "protection": 7,
-    "auditor": 8, "broker": 9, "worker": 10,
-}  # fmt: skip
+    "committee": 1,
+    "custodian": 2,
+    "registrar": 3,
+    "analyst": 4,
+    "checker": 5,
+    "clinician": 6,
+    "protection": 7,
+    "auditor": 8,
+    "broker": 9,
+    "worker": 10,
+}
 BROKER_ROLE = ROLES["broker"]
 FOUNDERS = ("pia", "quinn", "rui")
-STAFF = {"rita": "registrar", "omar": "custodian", "noor": "analyst", "sol": "checker", "tess": "checker",
-         "vera": "auditor", "worker": "worker"}  # fmt: skip
+STAFF = {
+    "rita": "registrar",
+    "omar": "custodian",
+    "noor": "analyst",
+    "sol": "checker",
+    "tess": "checker",
+    "vera": "auditor",
+    "worker": "worker",
+}
 RELAY = "relay"
 
 
@@ -41,12 +56,24 @@ def give_birth(home: Path, chain_url: str, outbox: Outbox) -> dict[str, Any]:
     keys = {name: key_of(home, name) for name in [*FOUNDERS, *STAFF]}
     broker = create(home / "broker")
     quorum = [keys[name] for name in FOUNDERS][:QUORUM]
-    identity = deploy_contracts(home, chain_url, outbox, [keys[name].address for name in FOUNDERS], QUORUM, FLOOR)
+    identity = deploy_contracts(
+        home, chain_url, outbox, [keys[name].address for name in FOUNDERS], QUORUM, FLOOR
+    )
     ledger = connect(home, chain_url, outbox, identity)
-    for account, role in [(keys[name].address, role) for name, role in STAFF.items()] + [(broker, "broker")]:
+    for account, role in [(keys[name].address, role) for name, role in STAFF.items()] + [
+        (broker, "broker")
+    ]:
         change = role_change(account, ROLES[role], ledger.now() + 600)
-        relay_role(ledger, change, {one.address: one.sign(ledger.domain, "RoleChange", change) for one in quorum})
-    finish(home, identity, sign_identity(identity, quorum) | {broker: endorse(home / "broker", identity).hex()})
+        relay_role(
+            ledger,
+            change,
+            {one.address: one.sign(ledger.domain, "RoleChange", change) for one in quorum},
+        )
+    finish(
+        home,
+        identity,
+        sign_identity(identity, quorum) | {broker: endorse(home / "broker", identity).hex()},
+    )
     return identity
 
 
@@ -54,7 +81,9 @@ def deploy_contracts(
     home: Path, chain_url: str, outbox: Outbox, founders: Sequence[str], quorum: int, floor: int
 ) -> dict[str, Any]:
     """Put new contracts on the ledger with this home's relay key; returns the unsigned identity."""
-    return deploy(chain_url, key_of(home, RELAY), outbox, founders, quorum, secrets.token_bytes(32), floor)
+    return deploy(
+        chain_url, key_of(home, RELAY), outbox, founders, quorum, secrets.token_bytes(32), floor
+    )
 
 
 def connect(home: Path, chain_url: str, outbox: Outbox, identity: Mapping[str, Any]) -> Ledger:
@@ -122,7 +151,10 @@ def read_identity(home: Path) -> dict[str, Any] | None:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise DoorError("identity.json cannot be read", "restore it from another part, or start with an empty home")
+        raise DoorError(
+            "identity.json cannot be read",
+            "restore it from another part, or start with an empty home",
+        )
     return found
 
 

@@ -106,7 +106,9 @@ def limit() -> None:
     """No core file, no file larger than nothing, bounded memory and time, no debugger."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    if not Path("/dev/nvidiactl").exists():  # a GPU's driver reserves far more addresses than it uses
+    if not Path(
+        "/dev/nvidiactl"
+    ).exists():  # a GPU's driver reserves far more addresses than it uses
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
@@ -125,42 +127,81 @@ def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
         if "rehearse" in asked:
             _rehearse(sink, asked, parsed)
             return 0
-        write_frame(sink, {"say": "ready", "workerKey": public.hex(), "codeHash": code.hex(),
-                           "paramsSchema": params_schema_hash().hex(), "outputClass": parsed.output_class,
-                           "categories": parsed.categories})  # fmt: skip
+        write_frame(
+            sink,
+            {
+                "say": "ready",
+                "workerKey": public.hex(),
+                "codeHash": code.hex(),
+                "paramsSchema": params_schema_hash().hex(),
+                "outputClass": parsed.output_class,
+                "categories": parsed.categories,
+            },
+        )
         job, blobs = read_frame(source)
         clock = Phases()
         pieces = decode_pieces(
-            open_message(private, bytes.fromhex(job["info"]), blobs[0]), bytes.fromhex(job["broker"])
+            open_message(private, bytes.fromhex(job["info"]), blobs[0]),
+            bytes.fromhex(job["broker"]),
         )
         shares: dict[bytes, list[bytes]] = {}
         for piece in sorted(pieces, key=lambda p: p.j):
             shares.setdefault(piece.record, []).append(piece.share)
         inputs = []
         for item, blob in zip(job["records"], blobs[1:], strict=True):
-            plaintext = open_record(blob, bytes.fromhex(item["ciphertext"]), _label(job, item),
-                                    shares.get(bytes.fromhex(item["record"]), []))  # fmt: skip
+            plaintext = open_record(
+                blob,
+                bytes.fromhex(item["ciphertext"]),
+                _label(job, item),
+                shares.get(bytes.fromhex(item["record"]), []),
+            )
             inputs.append(analysis.Input(item["subject"], item["category"], plaintext))
         clock.enter("parse")
         write_frame(sink, {"say": "progress", "step": "decrypted", "fraction": 0.0})
         tell = _teller(sink, clock)
-        earlier = [analysis.Earlier(one["params"].encode(), one["categories"], frozenset(one["people"]),
-                                    one["readable"]) for one in job["earlier"]]  # fmt: skip
-        result = analysis.run(job["params"].encode(), inputs, job["minimum"], tell, job["device"], earlier)
+        earlier = [
+            analysis.Earlier(
+                one["params"].encode(), one["categories"], frozenset(one["people"]), one["readable"]
+            )
+            for one in job["earlier"]
+        ]
+        result = analysis.run(
+            job["params"].encode(), inputs, job["minimum"], tell, job["device"], earlier
+        )
         clock.enter("seal")
         _seal(source, sink, job, result, clock)
     except CohortTooSmall as error:
-        write_frame(sink, {"say": "failed", "kind": "cohort", "message": str(error), "hint": error.hint})
+        write_frame(
+            sink, {"say": "failed", "kind": "cohort", "message": str(error), "hint": error.hint}
+        )
     except (AnalyticsError, GovernanceError) as error:
-        write_frame(sink, {"say": "failed", "kind": "refused", "message": str(error), "hint": error.hint})
+        write_frame(
+            sink, {"say": "failed", "kind": "refused", "message": str(error), "hint": error.hint}
+        )
     except MemoryError:
-        write_frame(sink, {"say": "failed", "kind": "memory", "message": "the run needs more memory than a worker has",
-                           "hint": "ask for fewer repeats or a smaller model"})  # fmt: skip
+        write_frame(
+            sink,
+            {
+                "say": "failed",
+                "kind": "memory",
+                "message": "the run needs more memory than a worker has",
+                "hint": "ask for fewer repeats or a smaller model",
+            },
+        )
     except PipeClosed:
         return 1
-    except Exception:  # a fault of the code would be the same at every attempt; no value of it leaves this process
-        write_frame(sink, {"say": "failed", "kind": "fault", "message": "the computation met a fault of its own",
-                           "hint": "tell whoever keeps the models"})  # fmt: skip
+    except (
+        Exception
+    ):  # a fault of the code would be the same at every attempt; no value of it leaves this process
+        write_frame(
+            sink,
+            {
+                "say": "failed",
+                "kind": "fault",
+                "message": "the computation met a fault of its own",
+                "hint": "tell whoever keeps the models",
+            },
+        )
     return 0
 
 
@@ -187,16 +228,31 @@ def _rehearse(sink: BinaryIO, asked: dict[str, Any], parsed: Any) -> None:
     clock.enter("parse")
     result = run(asked["params"].encode(), inputs, 1, _teller(sink, clock), asked["device"])
     clock.enter("end")
-    write_frame(sink, {"say": "rehearsed", "result": result.result.decode(), "record": _record(asked["device"], clock),
-                       "disclosure": result.disclosure.decode()})  # fmt: skip
+    write_frame(
+        sink,
+        {
+            "say": "rehearsed",
+            "result": result.result.decode(),
+            "record": _record(asked["device"], clock),
+            "disclosure": result.disclosure.decode(),
+        },
+    )
 
 
 def _label(job: dict[str, Any], item: dict[str, Any]) -> Label:
-    return Label(bytes.fromhex(job["identity"]), bytes.fromhex(item["record"]), bytes.fromhex(item["subject"]),
-                 bytes.fromhex(job["dataset"]), item["category"], item["version"])  # fmt: skip
+    return Label(
+        bytes.fromhex(job["identity"]),
+        bytes.fromhex(item["record"]),
+        bytes.fromhex(item["subject"]),
+        bytes.fromhex(job["dataset"]),
+        item["category"],
+        item["version"],
+    )
 
 
-def _seal(source: BinaryIO, sink: BinaryIO, job: dict[str, Any], result: Any, clock: Phases) -> None:
+def _seal(
+    source: BinaryIO, sink: BinaryIO, job: dict[str, Any], result: Any, clock: Phases
+) -> None:
     """Encrypt the filtered result and say what it is; its salt lies inside."""
     run, attempt = bytes.fromhex(job["run"]), int(job["attempt"])
     identity, dataset = bytes.fromhex(job["identity"]), bytes.fromhex(job["dataset"])
@@ -212,22 +268,30 @@ def _seal(source: BinaryIO, sink: BinaryIO, job: dict[str, Any], result: Any, cl
 
     def wrap(shares: list[Shares]) -> list[list[WrappedShare]]:
         broker = bytes.fromhex(job["broker"])
-        items = [WrapItem(run, dataset, run, attempt, j, share) for j, share in enumerate(shares[0])]
+        items = [
+            WrapItem(run, dataset, run, attempt, j, share) for j, share in enumerate(shares[0])
+        ]
         sealed = seal_message(
-            bytes.fromhex(job["exchangeKey"]), wrap_info(identity, broker), encode_wrap_request(items)
+            bytes.fromhex(job["exchangeKey"]),
+            wrap_info(identity, broker),
+            encode_wrap_request(items),
         )
         write_frame(sink, {"say": "wrap"}, sealed)
         _, wrapped = read_frame(source)
         return [[WrappedShare(broker, j, share) for j, share in enumerate(wrapped)]]
 
-    sealed = seal_records([(Label(identity, run, run, dataset, OUTPUT, attempt), plaintext)], wrap)[0]
+    sealed = seal_records([(Label(identity, run, run, dataset, OUTPUT, attempt), plaintext)], wrap)[
+        0
+    ]
     clock.enter("end")
     write_frame(
         sink,
         {
             "say": "done",
             "outputCommitment": output_commitment(run, attempt, result.result, salt).hex(),
-            "disclosureCommitment": disclosure_commitment(run, attempt, result.disclosure, salt).hex(),
+            "disclosureCommitment": disclosure_commitment(
+                run, attempt, result.disclosure, salt
+            ).hex(),
             "ciphertextHash": sealed.ciphertext_hash.hex(),
             "keyCommitment": sealed.key_commitment.hex(),
             "outputClass": result.output_class,

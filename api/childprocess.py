@@ -50,13 +50,23 @@ class ForkServer:
         ours, theirs = socket.socketpair()
         path = f"sys.path.insert(0, {str(self.folder)!r}); " if self.folder else ""
         code = f"import sys; {path}from api.child import serve; sys.exit(serve({theirs.fileno()}))"
-        environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment = {
+            "PATH": "/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "OMP_NUM_THREADS": "1",
+            "OPENBLAS_NUM_THREADS": "1",
+        }
         with theirs:
             self._process = subprocess.Popen(
                 tether([sys.executable, "-I", "-c", code], isolated=self.isolated),
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                env=environment, cwd="/", start_new_session=True, pass_fds=(theirs.fileno(),),
-            )  # fmt: skip
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env=environment,
+                cwd="/",
+                start_new_session=True,
+                pass_fds=(theirs.fileno(),),
+            )
         ours.settimeout(SILENCE)
         self._socket = ours
 

@@ -30,14 +30,23 @@ from governance.verify import Malformed, identity_id, strict_json
 
 LARGEST = 1 << 28  # bytes of an answer: a trail is one
 DEADLINE_SECONDS = 3600
-_KINDS: dict[int, type[Answered]] = {401: NotAuthorised, 403: NotAuthorised, 404: NotThere, 409: RefusedByPolicy}
+_KINDS: dict[int, type[Answered]] = {
+    401: NotAuthorised,
+    403: NotAuthorised,
+    404: NotThere,
+    409: RefusedByPolicy,
+}
 
 
 class Client:
     """`wallet` signs; a patient also names her `subject` (32 bytes). Without a wallet only public doors open."""
 
     def __init__(
-        self, url: str, identity: Mapping[str, Any], wallet: Wallet | None = None, subject: bytes | None = None
+        self,
+        url: str,
+        identity: Mapping[str, Any],
+        wallet: Wallet | None = None,
+        subject: bytes | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         self.identity = identity
@@ -90,16 +99,28 @@ class Client:
 
     # -- people
 
-    def invite(self, subject: bytes, signer: bytes, assurance: int = 1, deadline: int | None = None) -> dict[str, Any]:
+    def invite(
+        self, subject: bytes, signer: bytes, assurance: int = 1, deadline: int | None = None
+    ) -> dict[str, Any]:
         """A registrar's invitation: the enrolment with her signature, for the person to sign as well."""
-        message = {"subject": subject, "signer": signer, "assurance": assurance, "deadline": _until(deadline)}
-        return {"enrolment": wire("Enrolment", message), "registrarSignature": self._sign("Enrolment", message)}
+        message = {
+            "subject": subject,
+            "signer": signer,
+            "assurance": assurance,
+            "deadline": _until(deadline),
+        }
+        return {
+            "enrolment": wire("Enrolment", message),
+            "registrarSignature": self._sign("Enrolment", message),
+        }
 
     def accept(self, invitation: Mapping[str, Any]) -> dict[str, Any]:
         """The invitation with the person's own signature: one item of `enrol`. Raises UsageError for another's."""
         message = unwire("Enrolment", invitation["enrolment"])
         if message["signer"] != self.wallet.signer or message["subject"] != self.subject:
-            raise UsageError("the invitation is for another person or key", "ask the registrar for your own")
+            raise UsageError(
+                "the invitation is for another person or key", "ask the registrar for your own"
+            )
         return {**invitation, "signerSignature": self._sign("Enrolment", message)}
 
     def enrol(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -107,7 +128,9 @@ class Client:
 
     def consents(self) -> list[dict[str, Any]]:
         """Her own consents."""
-        found: list[dict[str, Any]] = self._get(f"/consents/{self._own_id()}", signed_in=True)["consents"]
+        found: list[dict[str, Any]] = self._get(f"/consents/{self._own_id()}", signed_in=True)[
+            "consents"
+        ]
         return found
 
     def consent_to(self, dataset: bytes) -> dict[str, Any] | None:
@@ -116,8 +139,11 @@ class Client:
 
     def signed_grant(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """One item of `grant`."""
-        return {"grant": wire("Grant", message), "signer": self.wallet.signer.hex(),
-                "signature": self._sign("Grant", message)}
+        return {
+            "grant": wire("Grant", message),
+            "signer": self.wallet.signer.hex(),
+            "signature": self._sign("Grant", message),
+        }
 
     def grant(self, items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return self._post("/consents", {"items": list(items)})
@@ -125,18 +151,27 @@ class Client:
     def revoke(self, dataset: bytes, epoch: int) -> dict[str, Any]:
         """Withdraw her consent at this epoch."""
         message = {"subject": bytes.fromhex(self._own_id()), "dataset": dataset, "epoch": epoch}
-        return self._post("/consents/revocations", {
-            "revoke": wire("Revoke", message), "signer": self.wallet.signer.hex(),
-            "signature": self._sign("Revoke", message)})
+        return self._post(
+            "/consents/revocations",
+            {
+                "revoke": wire("Revoke", message),
+                "signer": self.wallet.signer.hex(),
+                "signature": self._sign("Revoke", message),
+            },
+        )
 
     def withdrawals(self) -> list[dict[str, Any]]:
         """What followed from each withdrawal of one's own, newest first."""
-        return list(self._get(f"/subjects/{self._own_id()}/withdrawals", signed_in=True)["withdrawals"])
+        return list(
+            self._get(f"/subjects/{self._own_id()}/withdrawals", signed_in=True)["withdrawals"]
+        )
 
     def accesses(self, subject: bytes | None = None) -> list[dict[str, Any]]:
         """Who used her data; another person's only for an auditor."""
         wanted = subject.hex() if subject else self._own_id()
-        found: list[dict[str, Any]] = self._get(f"/subjects/{wanted}/accesses", signed_in=True)["accesses"]
+        found: list[dict[str, Any]] = self._get(f"/subjects/{wanted}/accesses", signed_in=True)[
+            "accesses"
+        ]
         return found
 
     # -- committee, custodian, auditor
@@ -146,8 +181,13 @@ class Client:
         return self.wallet.sign(self.domain, kind, message)
 
     def set_role(self, change: Mapping[str, Any], signatures: Sequence[bytes]) -> dict[str, Any]:
-        return self._post("/roles", {"change": wire("RoleChange", change),
-                                     "signatures": [signature.hex() for signature in signatures]})
+        return self._post(
+            "/roles",
+            {
+                "change": wire("RoleChange", change),
+                "signatures": [signature.hex() for signature in signatures],
+            },
+        )
 
     def register_dataset(self, dataset: bytes, document_hash: bytes) -> dict[str, Any]:
         message = {"dataset": dataset, "documentHash": document_hash, "deadline": _until(None)}
@@ -157,15 +197,29 @@ class Client:
         self, dataset: bytes, ingest: bytes, root: bytes, leaves: Sequence[Mapping[str, Any]]
     ) -> dict[str, Any]:
         """Make the encrypted objects of `leaves` (JSON form) exist; their list goes to the bucket first."""
-        message = {"ingest": ingest, "dataset": dataset, "leavesRoot": root, "count": len(leaves),
-                   "deadline": _until(None)}
-        return self._signed(f"/datasets/{dataset.hex()}/ingests", "registered", "RecordsRegistered", message,
-                            leaves=list(leaves))
+        message = {
+            "ingest": ingest,
+            "dataset": dataset,
+            "leavesRoot": root,
+            "count": len(leaves),
+            "deadline": _until(None),
+        }
+        return self._signed(
+            f"/datasets/{dataset.hex()}/ingests",
+            "registered",
+            "RecordsRegistered",
+            message,
+            leaves=list(leaves),
+        )
 
     def vote(self, permit: str, yes: bool) -> dict[str, Any]:
         """Vote on the request as the register shows it."""
-        message = {"permit": bytes.fromhex(permit), "requestHash": bytes.fromhex(self.permit(permit)["requestHash"]),
-                   "yes": yes, "deadline": _until(None)}
+        message = {
+            "permit": bytes.fromhex(permit),
+            "requestHash": bytes.fromhex(self.permit(permit)["requestHash"]),
+            "yes": yes,
+            "deadline": _until(None),
+        }
         return self._signed(f"/permits/{permit}/votes", "vote", "Vote", message)
 
     def denials(self) -> list[dict[str, Any]]:
@@ -176,7 +230,9 @@ class Client:
 
     def request_permit(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """`message` has the fields of PermitRequest but for the deadline."""
-        return self._signed("/permits", "request", "PermitRequest", {**message, "deadline": _until(None)})
+        return self._signed(
+            "/permits", "request", "PermitRequest", {**message, "deadline": _until(None)}
+        )
 
     def request_run(
         self, permit: bytes, params: bytes, result_key: bytes, nonce: int, seconds: int = 86_400
@@ -186,8 +242,13 @@ class Client:
         `result_key` (X25519) will open the released output; `nonce` is random and gives the run its id
         (`governance.permits.run_id`), so that its key can be stored before it is used.
         """
-        message = {"permit": permit, "paramsHash": hashlib.sha256(params).digest(), "resultKey": result_key,
-                   "nonce": nonce, "deadline": int(time.time()) + seconds}
+        message = {
+            "permit": permit,
+            "paramsHash": hashlib.sha256(params).digest(),
+            "resultKey": result_key,
+            "nonce": nonce,
+            "deadline": int(time.time()) + seconds,
+        }
         return self._signed("/runs", "request", "RunRequest", message, params=params.decode())
 
     def cancel(self, run: str) -> dict[str, Any]:
@@ -198,7 +259,12 @@ class Client:
 
     def look(self, run: str, attempt: int, viewer_key: bytes) -> dict[str, Any]:
         """Record a look; brokers give pieces to `viewer_key` (X25519) from then on."""
-        message = {"run": bytes.fromhex(run), "attempt": attempt, "viewerKey": viewer_key, "deadline": _until(None)}
+        message = {
+            "run": bytes.fromhex(run),
+            "attempt": attempt,
+            "viewerKey": viewer_key,
+            "deadline": _until(None),
+        }
         return self._signed(f"/runs/{run}/attempts/{attempt}/views", "review", "Review", message)
 
     def approve(self, run: str) -> dict[str, Any]:
@@ -208,14 +274,20 @@ class Client:
         if found["decision"] is not None:
             waiting = unwire("Decision", found["decision"]["decision"])
             if {**waiting, "deadline": 0} != {**message, "deadline": 0}:
-                raise UsageError("the decision that waits is on another output", "look at the run again")
+                raise UsageError(
+                    "the decision that waits is on another output", "look at the run again"
+                )
             message = waiting
-        return self._signed(f"/runs/{run}/attempts/{message['attempt']}/release", "decision", "Decision", message)
+        return self._signed(
+            f"/runs/{run}/attempts/{message['attempt']}/release", "decision", "Decision", message
+        )
 
     def reject(self, run: str, reason: int) -> dict[str, Any]:
         """Refuse the release of the newest sealed output with a reason from 96 on."""
         message = self._decision(self.run(run), reason)
-        return self._signed(f"/runs/{run}/attempts/{message['attempt']}/reject", "decision", "Decision", message)
+        return self._signed(
+            f"/runs/{run}/attempts/{message['attempt']}/reject", "decision", "Decision", message
+        )
 
     def output(self, run: str) -> bytes:
         """The newest sealed output as ciphertext."""
@@ -224,25 +296,47 @@ class Client:
 
     def _decision(self, run: Mapping[str, Any], reason: int) -> dict[str, Any]:
         if not run["outputs"] or run["outputs"][-1]["attempt"] != run["attempt"]:
-            raise NotThere(404, "The newest attempt of the run has no sealed output.", "Wait until it is sealed.")
+            raise NotThere(
+                404,
+                "The newest attempt of the run has no sealed output.",
+                "Wait until it is sealed.",
+            )
         sealed = run["outputs"][-1]
-        return {"run": bytes.fromhex(run["run"]), "attempt": sealed["attempt"],
-                "sealHash": bytes.fromhex(sealed["sealHash"]), "reason": reason, "deadline": _until(None)}
+        return {
+            "run": bytes.fromhex(run["run"]),
+            "attempt": sealed["attempt"],
+            "sealHash": bytes.fromhex(sealed["sealHash"]),
+            "reason": reason,
+            "deadline": _until(None),
+        }
 
     # -- sending
 
     def sign_in(self) -> int:
-        """A new session; the role that the key holds now, 0 for none. Raises NotAuthorised when nobody is known by it.
-        """
+        """A new session; the role that the key holds now, 0 for none. Raises NotAuthorised when no account has it."""
         challenge = self._ask("POST", "/sign-in/challenge")
         if challenge["audience"] != self.url:
-            raise NotServing("the service says that it is another one", "check the address: VOLENS_API")
-        message = {"audience": self.url, "account": self.wallet.address, "subject": self.subject or bytes(32),
-                   "nonce": bytes.fromhex(challenge["nonce"]), "issuedAt": int(time.time())}
-        session = self._ask("POST", "/sign-in", {
-            "account": self.wallet.address, "subject": self.subject.hex() if self.subject else None,
-            "nonce": challenge["nonce"], "issuedAt": message["issuedAt"],
-            "signature": self._sign("SignIn", message)})
+            raise NotServing(
+                "the service says that it is another one", "check the address: VOLENS_API"
+            )
+        message = {
+            "audience": self.url,
+            "account": self.wallet.address,
+            "subject": self.subject or bytes(32),
+            "nonce": bytes.fromhex(challenge["nonce"]),
+            "issuedAt": int(time.time()),
+        }
+        session = self._ask(
+            "POST",
+            "/sign-in",
+            {
+                "account": self.wallet.address,
+                "subject": self.subject.hex() if self.subject else None,
+                "nonce": challenge["nonce"],
+                "issuedAt": message["issuedAt"],
+                "signature": self._sign("SignIn", message),
+            },
+        )
         self._token, self._expires = session["token"], session["expires"]
         return int(session["role"])
 
@@ -258,8 +352,12 @@ class Client:
     def _sign(self, kind: str, message: Mapping[str, Any]) -> str:
         return self.sign(kind, message).hex()
 
-    def _signed(self, path: str, name: str, kind: str, message: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-        return self._post(path, {name: wire(kind, message), "signature": self._sign(kind, message), **more})
+    def _signed(
+        self, path: str, name: str, kind: str, message: Mapping[str, Any], **more: Any
+    ) -> dict[str, Any]:
+        return self._post(
+            path, {name: wire(kind, message), "signature": self._sign(kind, message), **more}
+        )
 
     def _get(self, path: str, signed_in: bool = False) -> dict[str, Any]:
         found: dict[str, Any] = self._ask("GET", path, signed_in=signed_in)
@@ -272,7 +370,9 @@ class Client:
     def _bearer(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token}"}
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None, signed_in: bool = False) -> Any:
+    def _ask(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, signed_in: bool = False
+    ) -> Any:
         if signed_in:
             self._sign_in()
         answer = self._send(method, path, body, self._bearer() if signed_in else {})
@@ -298,11 +398,18 @@ def wire(kind: str, message: Mapping[str, Any]) -> dict[str, Any]:
 def unwire(kind: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """A typed message from its sent form. Raises UsageError for another form."""
     try:
-        return {name: bytes.fromhex(body[name]) if type_.startswith("bytes")
-                else int(body[name]) if type_.startswith("uint") else body[name]
-                for name, type_ in typed_data()["types"][kind]}
+        return {
+            name: bytes.fromhex(body[name])
+            if type_.startswith("bytes")
+            else int(body[name])
+            if type_.startswith("uint")
+            else body[name]
+            for name, type_ in typed_data()["types"][kind]
+        }
     except (KeyError, ValueError, TypeError):
-        raise UsageError(f"this is not a signed message of type {kind}", "use the file as it was made") from None
+        raise UsageError(
+            f"this is not a signed message of type {kind}", "use the file as it was made"
+        ) from None
 
 
 def _sent(type_: str, value: Any) -> Any:
@@ -320,7 +427,9 @@ def _parsed(answer: httpx.Response) -> Any:
     try:
         return strict_json(answer.content, LARGEST)
     except Malformed:
-        raise NotServing("the service answers with something that is not its own", "check the address") from None
+        raise NotServing(
+            "the service answers with something that is not its own", "check the address"
+        ) from None
 
 
 def _problem(answer: httpx.Response) -> Answered:
@@ -334,5 +443,9 @@ def _problem(answer: httpx.Response) -> Answered:
     if isinstance(fields, list) and fields:
         detail = f"{detail} {fields[0]}."
     status = answer.status_code
-    kind = _KINDS.get(status, NotAvailable if status >= 502 else NotUnderstood if status < 500 else Answered)
-    return kind(status, detail, str(told.get("hint") or "Check the address."), str(told.get("reason") or ""))
+    kind = _KINDS.get(
+        status, NotAvailable if status >= 502 else NotUnderstood if status < 500 else Answered
+    )
+    return kind(
+        status, detail, str(told.get("hint") or "Check the address."), str(told.get("reason") or "")
+    )

@@ -25,7 +25,9 @@ class StrictRequest(Request):
             async for chunk in self.stream():
                 size += len(chunk)
                 if size > self.limit:
-                    raise BodyTooLarge("the body is larger than this door takes", "send less in one message")
+                    raise BodyTooLarge(
+                        "the body is larger than this door takes", "send less in one message"
+                    )
                 chunks.append(chunk)
             self._body = b"".join(chunks)
         return self._body

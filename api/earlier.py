@@ -21,17 +21,29 @@ def list_earlier(projection: Projection, run: bytes) -> list[dict[str, Any]]:
     asked = fold.permits[fold.runs[run].request["permit"]].request
     found: list[dict[str, Any]] = []
     for other, entry in fold.runs.items():
-        permit, attempt = fold.permits[entry.request["permit"]].request, fold.attempts.get((other, entry.attempts))
+        permit, attempt = (
+            fold.permits[entry.request["permit"]].request,
+            fold.attempts.get((other, entry.attempts)),
+        )
         if other == run or permit["dataset"] != asked["dataset"] or attempt is None:
             continue
-        if not attempt.seal or not attempt.seal["statistics"] or entry.ended not in ("", "released"):
+        if (
+            not attempt.seal
+            or not attempt.seal["statistics"]
+            or entry.ended not in ("", "released")
+        ):
             continue
-        if not entry.ended and any(fold.consent(asked["dataset"], subject).epoch != epoch
-                                   for subject, epoch, _ in attempt.granted):  # fmt: skip
+        if not entry.ended and any(
+            fold.consent(asked["dataset"], subject).epoch != epoch
+            for subject, epoch, _ in attempt.granted
+        ):
             continue
-        one = {"params": projection.params[other], "categories": permit["categories"],
-               "people": [subject.hex() for subject, _, _ in attempt.granted],
-               "readable": not permit["categories"] & ~asked["categories"]}  # fmt: skip
+        one = {
+            "params": projection.params[other],
+            "categories": permit["categories"],
+            "people": [subject.hex() for subject, _, _ in attempt.granted],
+            "readable": not permit["categories"] & ~asked["categories"],
+        }
         if one not in found:
             found.append(one)
     return found
@@ -46,8 +58,11 @@ def spends_too_many_cohorts(projection: Projection, run: bytes) -> bool:
     """
     fold = projection.fold
     permit = fold.runs[run].request["permit"]
-    asked = {_cohort(projection.params[other]) for other, entry in fold.runs.items()
-             if other != run and entry.request["permit"] == permit and entry.attempts}  # fmt: skip
+    asked = {
+        _cohort(projection.params[other])
+        for other, entry in fold.runs.items()
+        if other != run and entry.request["permit"] == permit and entry.attempts
+    }
     return _cohort(projection.params[run]) not in asked and len(asked) >= COHORTS
 
 

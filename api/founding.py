@@ -97,15 +97,23 @@ class Founding:
             for folder in (self.home, self.folder, self.folder / "signed"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace_private(path, (json.dumps(EXAMPLE, indent=1) + "\n").encode())
-            raise UsageError("there was no plan yet; an example is now in birth/plan.json of the home folder",
-                             "put in everybody's address (each: volens keys new NAME, then volens keys show NAME), "
-                             "then volens init again")
-        plan = parse_plan(read_file(path, "restore it from a copy, or move it away: volens init writes an example"))
+            raise UsageError(
+                "there was no plan yet; an example is now in birth/plan.json of the home folder",
+                "put in everybody's address (each: volens keys new NAME, then volens keys show NAME), "
+                "then volens init again",
+            )
+        plan = parse_plan(
+            read_file(
+                path, "restore it from a copy, or move it away: volens init writes an example"
+            )
+        )
         if (self.folder / "state.json").exists():
             self.state = read_state(self.folder / "state.json")
             if self.state["plan"] != plan.digest:
-                raise UsageError("the plan was changed after the contracts were deployed",
-                                 "restore birth/plan.json; later changes are made by the committee")
+                raise UsageError(
+                    "the plan was changed after the contracts were deployed",
+                    "restore birth/plan.json; later changes are made by the committee",
+                )
         return plan
 
     def finished(self) -> Standing:
@@ -119,24 +127,32 @@ class Founding:
         except (DoorError, Malformed, OSError):
             raise _not_complete("it cannot be read, or is no ledger identity") from None
         if is_played(self.home) and not (self.folder / "state.json").exists():
-            raise UsageError("this home's people are played: `volens serve` made its committee, all keys lie here",
-                             "choose another VOLENS_HOME for a deployment of several people")
+            raise UsageError(
+                "this home's people are played: `volens serve` made its committee, all keys lie here",
+                "choose another VOLENS_HOME for a deployment of several people",
+            )
         brokers = None
         if (self.folder / "state.json").exists():
             state = read_state(self.folder / "state.json")
             if identity_id(identity) != identity_id(state["identity"]):
-                raise _not_complete("it is of another ledger than the one that was deployed here (birth/state.json)")
+                raise _not_complete(
+                    "it is of another ledger than the one that was deployed here (birth/state.json)"
+                )
             if not state["given"] or state["roles"] is None:
                 raise _not_complete("the roles of this birth were not given yet")
             roles = Request.parse(state["roles"]).changes
-            brokers = {bytes.fromhex(change["account"][2:]) for name, change in roles if name == BROKER}
+            brokers = {
+                bytes.fromhex(change["account"][2:]) for name, change in roles if name == BROKER
+            }
         elif self.folder.exists():
             raise _not_complete("nothing was deployed here yet, so it is of another ledger")
         good = proven_signers(identity or {})
         founders, others = good & set(pinned.founders), good - set(pinned.founders)
         if len(founders) < pinned.quorum or len(good) < len(pinned.signatures):
-            raise _not_complete(f"{len(founders)} of {pinned.quorum} founders' signatures over it are good, and "
-                                f"{len(pinned.signatures) - len(good)} are not")
+            raise _not_complete(
+                f"{len(founders)} of {pinned.quorum} founders' signatures over it are good, and "
+                f"{len(pinned.signatures) - len(good)} are not"
+            )
         if not others or (brokers is not None and others != brokers):
             raise _not_complete("its broker did not sign it, or somebody else did")
         return Standing(DONE)
@@ -154,18 +170,32 @@ class Founding:
                 self.home, chain_url, outbox, list(plan.founders.values()), plan.quorum, plan.floor
             )
             self._keep(plan=plan.digest, identity=identity, roles=None, old=[], given=False)
-        waits = None if self.state["given"] else self._give_roles(
-            plan, people, connect(self.home, chain_url, outbox, self.state["identity"]))
+        waits = (
+            None
+            if self.state["given"]
+            else self._give_roles(
+                plan, people, connect(self.home, chain_url, outbox, self.state["identity"])
+            )
+        )
         return waits or self._sign_identity(plan, people[BROKER][0])
 
     def _people(self, plan: Plan) -> dict[str, tuple[str, int]]:
         """Address and role by name; the keys of this machine's own services are made now."""
         key_of(self.home, RELAY)
-        found = {name: (key_of(self.home, name).address if who == "here" else who, role)
-                 for name, (who, role) in plan.roles.items()}  # fmt: skip
-        return found | {BROKER: (create(self.home / BROKER) if plan.broker == "here" else plan.broker, BROKER_ROLE)}
+        found = {
+            name: (key_of(self.home, name).address if who == "here" else who, role)
+            for name, (who, role) in plan.roles.items()
+        }
+        return found | {
+            BROKER: (
+                create(self.home / BROKER) if plan.broker == "here" else plan.broker,
+                BROKER_ROLE,
+            )
+        }
 
-    def _give_roles(self, plan: Plan, people: Mapping[str, tuple[str, int]], ledger: Ledger) -> Standing | None:
+    def _give_roles(
+        self, plan: Plan, people: Mapping[str, tuple[str, int]], ledger: Ledger
+    ) -> Standing | None:
         """Set the roles that a quorum signed; None once all of them are on the ledger."""
         renewed = False
         if self.state["roles"] is not None:
@@ -175,7 +205,9 @@ class Founding:
                 self._keep(roles=None, old=[*self.state["old"], before.digest])
         if self.state["roles"] is None:
             deadline = ledger.now() + DAYS * 86_400
-            changes = [(name, role_change(who, role, deadline)) for name, (who, role) in people.items()]
+            changes = [
+                (name, role_change(who, role, deadline)) for name, (who, role) in people.items()
+            ]
             self._keep(roles=Request.of(plan, self.state["identity"], changes).document)
         request = Request.parse(self.state["roles"])
         signed = self._collect(request)
@@ -184,7 +216,9 @@ class Founding:
         for number, (_, change) in enumerate(request.changes):
             held = ledger.read("PermitRegistry", "roleOf", change["account"])[0]
             if held != change["role"]:  # else this step was interrupted after it
-                relay_role(ledger, change, {who: signatures[number] for who, signatures in signed.items()})
+                relay_role(
+                    ledger, change, {who: signatures[number] for who, signatures in signed.items()}
+                )
         self._keep(given=True)
         return None
 
@@ -197,13 +231,21 @@ class Founding:
             signed[broker] = [endorse(self.home / BROKER, identity)]
         if len(signed.keys() - {broker}) < plan.quorum or broker not in signed:
             return self._wait(request, signed, False)
-        finish(self.home, dict(identity), {who: signatures[0].hex() for who, signatures in signed.items()})
+        finish(
+            self.home,
+            dict(identity),
+            {who: signatures[0].hex() for who, signatures in signed.items()},
+        )
         return Standing(DONE)
 
     def _collect(self, request: Request) -> dict[str, list[bytes]]:
         """Signatures by address, from every file of birth/signed. Raises VerificationFailed at the first bad one."""
         over = set(self.state["old"])
-        done = {Request.parse(self.state["roles"]).digest} | over if request.step == IDENTITY else set()
+        done = (
+            {Request.parse(self.state["roles"]).digest} | over
+            if request.step == IDENTITY
+            else set()
+        )
         found: dict[str, list[bytes]] = {}
         for path in sorted((self.folder / "signed").glob("*.json")):
             document = read_file(path)
@@ -211,8 +253,11 @@ class Founding:
             if named in done:
                 continue  # of the step before; it did its work
             if named in over:
-                raise refused(path, "signs an earlier file, whose time is over",
-                              "take it away, and send them birth/roles-to-sign.json")
+                raise refused(
+                    path,
+                    "signs an earlier file, whose time is over",
+                    "take it away, and send them birth/roles-to-sign.json",
+                )
             address, found_here = request.check(document, path)
             found[address] = found_here
         return found
@@ -233,5 +278,7 @@ class Founding:
 
 
 def _not_complete(why: str) -> VerificationFailed:
-    return VerificationFailed(f"identity.json in the home folder does not end a birth: {why}",
-                              "restore it from somebody who pinned it, or take it away; then: volens init")
+    return VerificationFailed(
+        f"identity.json in the home folder does not end a birth: {why}",
+        "restore it from somebody who pinned it, or take it away; then: volens init",
+    )

@@ -31,10 +31,17 @@ TO_SIGN, SIGNED = "volens/to-sign/1", "volens/signed/1"
 LONGEST = 1 << 20  # bytes of a file
 PEOPLE = 200  # at most in a plan
 MAY = {
-    1: "votes on permits and sets roles", 2: "brings data in", 3: "enrols patients", 4: "asks for runs and results",
-    5: "sees sealed outputs and lets them out", 6: "is a clinician", 7: "may suspend permits", 8: "reads every refusal",
-    9: "lets keys out against receipts", 10: "computes on opened data",
-}  # fmt: skip
+    1: "votes on permits and sets roles",
+    2: "brings data in",
+    3: "enrols patients",
+    4: "asks for runs and results",
+    5: "sees sealed outputs and lets them out",
+    6: "is a clinician",
+    7: "may suspend permits",
+    8: "reads every refusal",
+    9: "lets keys out against receipts",
+    10: "computes on opened data",
+}
 _NAMES = {number: name for name, number in ROLES.items()}
 _LAST = 1 << 37  # seconds since 1970 that can still be shown as a date
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
@@ -66,12 +73,19 @@ class Request:
     changes: tuple[tuple[str, dict[str, Any]], ...]
 
     @classmethod
-    def of(cls, plan: Plan, identity: Mapping[str, Any], changes: Sequence[tuple[str, dict[str, Any]]] = (),
-           broker: str = "") -> Request:
+    def of(
+        cls,
+        plan: Plan,
+        identity: Mapping[str, Any],
+        changes: Sequence[tuple[str, dict[str, Any]]] = (),
+        broker: str = "",
+    ) -> Request:
         """The request of a step: with role changes, or over the identity, which the broker signs as well."""
         signers = plan.founders | ({BROKER: broker} if broker else {})
         step = ROLES_STEP if changes else IDENTITY
-        return cls(step, {**identity, "signatures": {}}, plan.quorum, plan.floor, signers, tuple(changes))
+        return cls(
+            step, {**identity, "signatures": {}}, plan.quorum, plan.floor, signers, tuple(changes)
+        )
 
     @classmethod
     def parse(cls, document: Any) -> Request:
@@ -80,32 +94,64 @@ class Request:
         The broker signs an identity and no roles. Each name and each address stands once: what is shown is what it is.
         """
         try:
-            identity, signers, step = document["identity"], dict(document["signers"]), document["step"]
+            identity, signers, step = (
+                document["identity"],
+                dict(document["signers"]),
+                document["step"],
+            )
             ledger = parse_identity(identity)
             changes = tuple(_change(one) for one in document.get("roles", []))
             founders = {to_checksum_address(who) for who in ledger.founders}
-            named = {checked_name(name): checked_address(address, name) for name, address in signers.items()}
-            known = step in (ROLES_STEP, IDENTITY) and (step == ROLES_STEP) == bool(changes) == (BROKER not in named)
+            named = {
+                checked_name(name): checked_address(address, name)
+                for name, address in signers.items()
+            }
+            known = step in (ROLES_STEP, IDENTITY) and (step == ROLES_STEP) == bool(changes) == (
+                BROKER not in named
+            )
             names = [*named, *(name for name, _ in changes)]
             accounts = [*named.values(), *(change["account"] for _, change in changes)]
             once = len(set(names)) == len(names) == len(set(accounts))
-            together = len({change["deadline"] for _, change in changes}) <= 1 and \
-                len({change["nonce"] for _, change in changes}) == len(changes)
-            whole = {one for name, one in named.items() if name != BROKER} == founders and \
-                not identity["signatures"] and ledger.quorum <= PEOPLE
-            found = cls(step, identity, ledger.quorum, checked_floor(document["smallestCohort"]), named, changes)
+            together = len({change["deadline"] for _, change in changes}) <= 1 and len(
+                {change["nonce"] for _, change in changes}
+            ) == len(changes)
+            whole = (
+                {one for name, one in named.items() if name != BROKER} == founders
+                and not identity["signatures"]
+                and ledger.quorum <= PEOPLE
+            )
+            found = cls(
+                step,
+                identity,
+                ledger.quorum,
+                checked_floor(document["smallestCohort"]),
+                named,
+                changes,
+            )
             same = canonical_json(found.document) == canonical_json(document)  # true is no 1 here
             if known and once and together and whole and same:
                 return found
         except (Malformed, UsageError, KeyError, TypeError, ValueError, AttributeError):
             pass
-        raise UsageError("this is not a file of `volens init` to sign, or it was altered", "ask for the file again")
+        raise UsageError(
+            "this is not a file of `volens init` to sign, or it was altered",
+            "ask for the file again",
+        )
 
     @property
     def document(self) -> dict[str, Any]:
-        shared = {"type": TO_SIGN, "step": self.step, "identity": self.identity, "quorum": self.quorum,
-                  "smallestCohort": self.floor, "signers": self.signers}
-        roles = [{"name": name, **change, "nonce": f"{change['nonce']:064x}"} for name, change in self.changes]
+        shared = {
+            "type": TO_SIGN,
+            "step": self.step,
+            "identity": self.identity,
+            "quorum": self.quorum,
+            "smallestCohort": self.floor,
+            "signers": self.signers,
+        }
+        roles = [
+            {"name": name, **change, "nonce": f"{change['nonce']:064x}"}
+            for name, change in self.changes
+        ]
         return shared | ({"roles": roles} if roles else {})
 
     @property
@@ -129,17 +175,31 @@ class Request:
         return [escape(line) for line in self._meaning()]
 
     def _meaning(self) -> list[str]:
-        founders = [f"  founder {name}, {who}" for name, who in self.signers.items() if name != BROKER]
-        about = [f"The ledger {identity_id(self.identity).hex()}", *founders,
-                 f"  of whom any {self.quorum} decide together",
-                 f"  smallest cohort {self.floor}: no run over fewer people, whatever a permit says"]
+        founders = [
+            f"  founder {name}, {who}" for name, who in self.signers.items() if name != BROKER
+        ]
+        about = [
+            f"The ledger {identity_id(self.identity).hex()}",
+            *founders,
+            f"  of whom any {self.quorum} decide together",
+            f"  smallest cohort {self.floor}: no run over fewer people, whatever a permit says",
+        ]
         if self.step == IDENTITY:
-            places = [f"  {item['name']} at {item['address']}" for item in self.identity["contracts"]]
+            places = [
+                f"  {item['name']} at {item['address']}" for item in self.identity["contracts"]
+            ]
             return ["You sign that this is the ledger that everybody is to pin.", *about, *places]
-        roles = [f"  {name}, {change['account']}, becomes {_NAMES[change['role']]}: {MAY[change['role']]}; "
-                 f"from {_day(change['start']) or 'now'} on, {_until(change['end'])}" for name, change in self.changes]
-        return ["You sign that these people get these roles:", *roles, *about,
-                f"The signatures can be used until {_day(self.deadline)}."]
+        roles = [
+            f"  {name}, {change['account']}, becomes {_NAMES[change['role']]}: {MAY[change['role']]}; "
+            f"from {_day(change['start']) or 'now'} on, {_until(change['end'])}"
+            for name, change in self.changes
+        ]
+        return [
+            "You sign that these people get these roles:",
+            *roles,
+            *about,
+            f"The signatures can be used until {_day(self.deadline)}.",
+        ]
 
     def signed(self, signer: str, signatures: Sequence[bytes]) -> dict[str, Any]:
         """The file that goes back."""
@@ -150,37 +210,64 @@ class Request:
         """Address and signatures of a file that came back. Raises VerificationFailed."""
         try:
             if document["type"] != SIGNED or document["request"] != self.digest:
-                raise refused(path, "signs another file than the one that is waited for", "send them the newest file")
+                raise refused(
+                    path,
+                    "signs another file than the one that is waited for",
+                    "send them the newest file",
+                )
             signatures = [bytes.fromhex(one) for one in document["signatures"]]
             domain, messages = domain_of(self.identity), self.messages
-            signers = {recover(domain, kind, message, one) for (kind, message), one in
-                       zip(messages, signatures, strict=True)}  # fmt: skip
+            signers = {
+                recover(domain, kind, message, one)
+                for (kind, message), one in zip(messages, signatures, strict=True)
+            }
         except (KeyError, TypeError, ValueError, SignatureMalformed):
-            raise refused(path, "is not a file of `volens init sign`, or was altered", "ask for it again") from None
+            raise refused(
+                path, "is not a file of `volens init sign`, or was altered", "ask for it again"
+            ) from None
         signer = signers.pop()
         if signers or signer != document.get("signer") or signer not in self.signers.values():
-            raise refused(path, "is not signed by somebody who was asked", "see who is: volens init")
+            raise refused(
+                path, "is not signed by somebody who was asked", "see who is: volens init"
+            )
         return signer, signatures
 
 
 def parse_plan(document: Any) -> Plan:
     """Raises UsageError, naming whoever's entry is wrong."""
     try:
-        founders = {checked_name(name): checked_address(who, name) for name, who in document["founders"].items()}
+        founders = {
+            checked_name(name): checked_address(who, name)
+            for name, who in document["founders"].items()
+        }
         roles = {checked_name(one["name"]): _role(one) for one in document["roles"]}
         quorum, floor, broker = document["quorum"], document["smallestCohort"], document["broker"]
-        whole = set(document) == {"founders", "quorum", "smallestCohort", "broker", "roles"} and \
-            len(roles) == len(document["roles"]) <= PEOPLE and checked_floor(floor) and type(quorum) is int
+        whole = (
+            set(document) == {"founders", "quorum", "smallestCohort", "broker", "roles"}
+            and len(roles) == len(document["roles"]) <= PEOPLE
+            and checked_floor(floor)
+            and type(quorum) is int
+        )
     except (KeyError, TypeError, ValueError, AttributeError):
         whole = False
     if not whole:
-        raise UsageError("the plan has not the form that it needs", "compare it with the example: move birth/plan.json "
-                         "away, then volens init writes one")
-    if len(set(founders.values())) < 3 or len(set(founders.values())) < len(founders) or \
-            not 2 <= quorum <= len(founders):
-        raise UsageError("a committee has three founders or more and a quorum of two or more", "correct the plan")
+        raise UsageError(
+            "the plan has not the form that it needs",
+            "compare it with the example: move birth/plan.json away, then volens init writes one",
+        )
+    if (
+        len(set(founders.values())) < 3
+        or len(set(founders.values())) < len(founders)
+        or not 2 <= quorum <= len(founders)
+    ):
+        raise UsageError(
+            "a committee has three founders or more and a quorum of two or more", "correct the plan"
+        )
     if {BROKER, RELAY} & (founders.keys() | roles.keys()) or founders.keys() & roles.keys():
-        raise UsageError("a name of the plan stands twice, or is the broker's or the relay's", "choose another name")
+        raise UsageError(
+            "a name of the plan stands twice, or is the broker's or the relay's",
+            "choose another name",
+        )
     broker = broker if broker == "here" else checked_address(broker, BROKER)
     named = [*founders.values(), *(who for who, _ in roles.values()), broker]
     if len({one for one in named if one != "here"}) < len([one for one in named if one != "here"]):
@@ -200,13 +287,19 @@ def read_file(path: Path, hint: str = "ask for it again") -> Any:
 
 def read_state(path: Path) -> dict[str, Any]:
     """What the operator's machine keeps of a birth: {plan, identity, roles, old, given}. Raises VerificationFailed."""
-    hint = "restore birth/state.json from a copy: it says which contracts were deployed. Without a copy begin anew " \
-           "with another VOLENS_HOME"
+    hint = (
+        "restore birth/state.json from a copy: it says which contracts were deployed. Without a copy begin anew "
+        "with another VOLENS_HOME"
+    )
     found = read_file(path, hint)
     try:
         identity_id(found["identity"])
-        whole = isinstance(found["plan"], str) and type(found["given"]) is bool and \
-            isinstance(found["old"], list) and all(isinstance(one, str) for one in found["old"])
+        whole = (
+            isinstance(found["plan"], str)
+            and type(found["given"]) is bool
+            and isinstance(found["old"], list)
+            and all(isinstance(one, str) for one in found["old"])
+        )
         if found["roles"] is not None:
             whole = whole and Request.parse(found["roles"]).step == ROLES_STEP
     except (Malformed, UsageError, KeyError, TypeError, ValueError, AttributeError):
@@ -218,7 +311,11 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def proven_signers(identity: Mapping[str, Any]) -> set[bytes]:
     """Who signed a ledger identity, 20 bytes each; signatures that are not theirs are left out. Raises Malformed."""
-    pinned, domain, message = parse_identity(identity), domain_of(identity), {"id": identity_id(identity)}
+    pinned, domain, message = (
+        parse_identity(identity),
+        domain_of(identity),
+        {"id": identity_id(identity)},
+    )
     found = set()
     for who, signature in pinned.signatures.items():
         with suppress(SignatureMalformed):
@@ -230,9 +327,14 @@ def proven_signers(identity: Mapping[str, Any]) -> set[bytes]:
 def checked_address(text: Any, name: str) -> str:
     """An address with its checksum. Raises UsageError: a mistyped founder could never sign."""
     if not isinstance(text, str) or _ADDRESS.fullmatch(text) is None:
-        raise UsageError(f"{checked_name(name)} has no address yet", "put in what `volens keys show` says for her")
+        raise UsageError(
+            f"{checked_name(name)} has no address yet",
+            "put in what `volens keys show` says for her",
+        )
     if text.lower() != text and not is_checksum_address(text):
-        raise UsageError(f"the address of {checked_name(name)} is mistyped", "copy it from `volens keys show`")
+        raise UsageError(
+            f"the address of {checked_name(name)} is mistyped", "copy it from `volens keys show`"
+        )
     return str(to_checksum_address(text))
 
 
@@ -254,11 +356,16 @@ def refused(path: Path, what: str, hint: str) -> VerificationFailed:
 def _role(entry: Mapping[str, Any]) -> tuple[str, int]:
     name, role = entry["name"], ROLES.get(entry["role"], 0)
     if role in (0, BROKER_ROLE):
-        raise UsageError(f"{checked_name(name)} has a role that cannot be given here", "choose: " + ", ".join(ROLES))
+        raise UsageError(
+            f"{checked_name(name)} has a role that cannot be given here",
+            "choose: " + ", ".join(ROLES),
+        )
     if entry["address"] == "here":
         if (name, entry["role"]) != ("worker", "worker"):
-            raise UsageError(f"the key of {checked_name(name)} must not be made here",
-                             "only the operator's own worker has its key on this machine")
+            raise UsageError(
+                f"the key of {checked_name(name)} must not be made here",
+                "only the operator's own worker has its key on this machine",
+            )
         return "here", role
     return checked_address(entry["address"], name), role
 
@@ -268,10 +375,15 @@ def _change(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         raise ValueError("not a role change")
     change = {name: entry[name] for name in _CHANGE} | {"nonce": int(entry["nonce"], 16)}
     times = (change["start"], change["deadline"], 0 if change["end"] == FOREVER else change["end"])
-    if set(entry) != _CHANGE | {"name"} or change["role"] not in _NAMES or \
-            any(type(one) is not int or not 0 <= one < _LAST for one in times):
+    if (
+        set(entry) != _CHANGE | {"name"}
+        or change["role"] not in _NAMES
+        or any(type(one) is not int or not 0 <= one < _LAST for one in times)
+    ):
         raise ValueError("not a role change")
-    if (entry["name"] == BROKER) != (change["role"] == BROKER_ROLE) or change["start"] > change["end"]:
+    if (entry["name"] == BROKER) != (change["role"] == BROKER_ROLE) or change["start"] > change[
+        "end"
+    ]:
         raise ValueError("not a role change")
     name = checked_name(entry["name"])
     change["account"] = checked_address(change["account"], name)

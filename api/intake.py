@@ -34,19 +34,32 @@ def from_gse7390(people: Path | None) -> list[Source]:
     from analytics.readers.gse7390 import PEOPLE, load_gse7390, locate_gse7390
 
     if people is None:
-        raise UsageError("these data name nobody", "say whose they are: --people FILE with a JSON list of patient ids")
+        raise UsageError(
+            "these data name nobody",
+            "say whose they are: --people FILE with a JSON list of patient ids",
+        )
     try:
         ids = strict_json(read_file(people, MAX_JSON, "list of people"))
     except Malformed:
         ids = None
-    if not isinstance(ids, list) or not 0 < len(ids) <= PEOPLE or not all(is_id(name) for name in ids):
-        raise UsageError(f"the list does not hold 1 to {PEOPLE} patient ids", "the first gets the first record")
+    if (
+        not isinstance(ids, list)
+        or not 0 < len(ids) <= PEOPLE
+        or not all(is_id(name) for name in ids)
+    ):
+        raise UsageError(
+            f"the list does not hold 1 to {PEOPLE} patient ids", "the first gets the first record"
+        )
     if len(set(ids)) != len(ids):
         raise UsageError("the list of people names somebody twice", "one record is one person's")
     found = []
     for person, subject in zip(load_gse7390(locate_gse7390()), ids, strict=False):
-        found.append(Source(bytes.fromhex(subject), CATEGORIES["observations"], person.observations(subject)))
-        found.append(Source(bytes.fromhex(subject), CATEGORIES["expression"], person.expression(subject)))
+        found.append(
+            Source(bytes.fromhex(subject), CATEGORIES["observations"], person.observations(subject))
+        )
+        found.append(
+            Source(bytes.fromhex(subject), CATEGORIES["expression"], person.expression(subject))
+        )
     return found
 
 
@@ -54,7 +67,10 @@ def from_folder(folder: Path) -> list[Source]:
     """One record for each file SUBJECT/CATEGORY.json; nothing else may lie there. Raises UsageError."""
     found = list(_records(folder)) if folder.is_dir() else []
     if not found:
-        raise UsageError("the folder holds no records", "lay them out as SUBJECT/CATEGORY.json, e.g. …/expression.json")
+        raise UsageError(
+            "the folder holds no records",
+            "lay them out as SUBJECT/CATEGORY.json, e.g. …/expression.json",
+        )
     return found
 
 
@@ -80,13 +96,20 @@ def check_records(sources: Sequence[Source]) -> None:
                 raise PayloadError("a folder brings in expression and observations only")
         except PayloadError as error:
             name = f"{source.subject.hex()}/{names_of(1 << source.category, CATEGORIES)[0]}.json"
-            raise UsageError(f"the record {name} cannot be taken: {error}",
-                             "correct it, then ingest again; genomes come in with --vcf, charts with --fhir") from None
+            raise UsageError(
+                f"the record {name} cannot be taken: {error}",
+                "correct it, then ingest again; genomes come in with --vcf, charts with --fhir",
+            ) from None
 
 
 def bring_in(
-    me: Client, broker: BrokerClient, bucket: Bucket, dataset: bytes, sources: Iterable[Source],
-    versions: Mapping[bytes, int] | None = None, progress: Callable[[int], None] = lambda _: None,
+    me: Client,
+    broker: BrokerClient,
+    bucket: Bucket,
+    dataset: bytes,
+    sources: Iterable[Source],
+    versions: Mapping[bytes, int] | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
     """Encrypt every source, register the ingest in the custodian's name, and hand its list to the broker.
 
@@ -108,8 +131,10 @@ def check_enrolled(bundle: Mapping[str, Any], subjects: Iterable[bytes]) -> None
     strangers = sorted({subject.hex() for subject in subjects if subject not in enrolled})
     if strangers:
         others = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""
-        raise UsageError(f"nobody is enrolled under {strangers[0]}{others}",
-                         "people enrol first: volens enrol invite, then volens enrol submit; nothing was encrypted")
+        raise UsageError(
+            f"nobody is enrolled under {strangers[0]}{others}",
+            "people enrol first: volens enrol invite, then volens enrol submit; nothing was encrypted",
+        )
 
 
 def complete_params(document: object) -> bytes:
@@ -122,7 +147,11 @@ def complete_params(document: object) -> bytes:
             raise ParamsError("parameters: they are not one JSON object")
         return complete(document)
     except ParamsError as error:
-        hint = error.hint if error.hint != ParamsError.hint else "compare them with analytics/params-schema.json"
+        hint = (
+            error.hint
+            if error.hint != ParamsError.hint
+            else "compare them with analytics/params-schema.json"
+        )
         raise UsageError(str(error), f"{hint}; nothing was signed") from None
 
 
@@ -131,14 +160,22 @@ def check_permit(permit: Mapping[str, Any], params: bytes) -> None:
     from analytics.params import parse_params
 
     wanted = parse_params(params)
-    lacks = missing(bits(permit["categories"], CATEGORIES), permit["outputClasses"], wanted.categories,
-                    wanted.output_class)  # fmt: skip
+    lacks = missing(
+        bits(permit["categories"], CATEGORIES),
+        permit["outputClasses"],
+        wanted.categories,
+        wanted.output_class,
+    )
     if lacks:
-        raise UsageError(f"the permit does not allow what these parameters need: {lacks}",
-                         "ask for another permit (--categories, --output), or change the parameters")
+        raise UsageError(
+            f"the permit does not allow what these parameters need: {lacks}",
+            "ask for another permit (--categories, --output), or change the parameters",
+        )
 
 
-def registered_versions(bundle: Mapping[str, Any], dataset: bytes, bucket: Bucket) -> dict[bytes, int]:
+def registered_versions(
+    bundle: Mapping[str, Any], dataset: bytes, bucket: Bucket
+) -> dict[bytes, int]:
     """The newest registered version of each record of a dataset, from the exported trail and the bucket's lists."""
     versions: dict[bytes, int] = {}
     for event in _events(bundle):
@@ -157,13 +194,19 @@ def _events(bundle: Mapping[str, Any]) -> Iterator[Event | None]:
 
 def _records(folder: Path) -> Iterator[Source]:
     if not all(path.is_dir() and not path.is_symlink() for path in folder.iterdir()):
-        raise UsageError("the folder holds a file or a link beside its folders",
-                         "lay them out as SUBJECT/CATEGORY.json; a link is not followed")
+        raise UsageError(
+            "the folder holds a file or a link beside its folders",
+            "lay them out as SUBJECT/CATEGORY.json; a link is not followed",
+        )
     for path in sorted(folder.glob("*/*")):
         if not is_id(path.parent.name) or path.suffix != ".json" or path.stem not in CATEGORIES:
-            raise UsageError("the folder holds a file that is not SUBJECT/CATEGORY.json",
-                             "subjects are 64 hex digits; categories: " + ", ".join(CATEGORIES))
-        payload = read_file(path, _MAX_RECORD, f"record {path.parent.name}/{path.name}", follow=False)
+            raise UsageError(
+                "the folder holds a file that is not SUBJECT/CATEGORY.json",
+                "subjects are 64 hex digits; categories: " + ", ".join(CATEGORIES),
+            )
+        payload = read_file(
+            path, _MAX_RECORD, f"record {path.parent.name}/{path.name}", follow=False
+        )
         yield Source(bytes.fromhex(path.parent.name), CATEGORIES[path.stem], payload)
 
 
@@ -178,7 +221,9 @@ def open_file(path: Path, what: str, follow: bool = True) -> BinaryIO:
     except FileNotFoundError:
         raise UsageError(f"there is no such {what}", "check its name") from None
     except OSError:  # a folder, too, or a link that is not followed
-        raise UsageError(f"the {what} cannot be read", "name a file, no folder or link, and check its rights") from None
+        raise UsageError(
+            f"the {what} cannot be read", "name a file, no folder or link, and check its rights"
+        ) from None
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise UsageError(f"the {what} is not a file", "name one: no folder, pipe or device")
@@ -190,7 +235,9 @@ def read_file(path: Path, limit: int, what: str, follow: bool = True) -> bytes:
     with open_file(path, what, follow) as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
-            raise UsageError(f"the {what} is larger than is allowed", f"split it: {limit} bytes are the most")
+            raise UsageError(
+                f"the {what} is larger than is allowed", f"split it: {limit} bytes are the most"
+            )
         found = file.read(size + 1)
     if len(found) != size:
         raise UsageError(f"the {what} was written to while it was read", "wait until it is whole")

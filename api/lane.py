@@ -33,7 +33,9 @@ PROGRAM = "import sys; from api.lanechild import main; sys.exit(main())"
 _COPY = 1 << 20
 
 
-def split(kind: Kind, file: BinaryIO | int, request: Mapping[str, Any], isolated: bool = True) -> Iterator[Frame]:
+def split(
+    kind: Kind, file: BinaryIO | int, request: Mapping[str, Any], isolated: bool = True
+) -> Iterator[Frame]:
     """Frames of the child, checked: `progress`, `record` with its payload, and in the end `done` with the report.
 
     vcf: request {"subjects": subject by sample name, "build"}. fhir: {"subject"} for one bundle, or {"bundles":
@@ -44,7 +46,9 @@ def split(kind: Kind, file: BinaryIO | int, request: Mapping[str, Any], isolated
     try:
         child = _Parser(descriptor, isolated)
         try:
-            yield from _listen(child, {"kind": kind, "descriptor": descriptor, "request": dict(request)}, isolated)
+            yield from _listen(
+                child, {"kind": kind, "descriptor": descriptor, "request": dict(request)}, isolated
+            )
         finally:
             child.end()
     finally:
@@ -58,10 +62,21 @@ class _Parser:
     def __init__(self, descriptor: int, isolated: bool) -> None:
         argv = tether([sys.executable, "-I", "-c", PROGRAM], isolated=isolated)
         self._process = subprocess.Popen(
-            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd="/",
-            env={"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-            pass_fds=(descriptor,), start_new_session=True, bufsize=0,
-        )  # fmt: skip
+            argv,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd="/",
+            env={
+                "PATH": "/usr/bin:/bin",
+                "LANG": "C.UTF-8",
+                "OMP_NUM_THREADS": "1",
+                "OPENBLAS_NUM_THREADS": "1",
+            },
+            pass_fds=(descriptor,),
+            start_new_session=True,
+            bufsize=0,
+        )
         os.set_blocking(cast("BinaryIO", self._process.stdin).fileno(), False)
         self._left = WAIT
 
@@ -85,7 +100,15 @@ class _Parser:
         """The next frame. Raises UsageError when the child is gone, silent, or says what is no frame."""
         try:
             return read_frame(self)
-        except (PipeClosed, ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError):
+        except (
+            PipeClosed,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+            OverflowError,
+        ):
             raise _unsafe() from None
 
     def read(self, size: int) -> bytes:
@@ -125,8 +148,15 @@ def _listen(child: _Parser, asked: dict[str, Any], isolated: bool) -> Iterator[F
         if said == "record":
             _check_record(asked["kind"], subjects, seen, header, blobs)
         elif said == "done":
-            whole = len(seen) == (2 * len(subjects) if asked["kind"] == "vcf" else header.get("records"))
-            if blobs or not whole or header.get("records") != len(seen) or not isinstance(header.get("report"), dict):
+            whole = len(seen) == (
+                2 * len(subjects) if asked["kind"] == "vcf" else header.get("records")
+            )
+            if (
+                blobs
+                or not whole
+                or header.get("records") != len(seen)
+                or not isinstance(header.get("report"), dict)
+            ):
                 raise _unsafe()
         elif said != "progress" or blobs:
             raise _unsafe()
@@ -136,14 +166,27 @@ def _listen(child: _Parser, asked: dict[str, Any], isolated: bool) -> Iterator[F
 
 
 def _check_record(
-    kind: Kind, subjects: set[str], seen: set[tuple[str, int, int]], header: Mapping[str, Any], blobs: list[bytes]
+    kind: Kind,
+    subjects: set[str],
+    seen: set[tuple[str, int, int]],
+    header: Mapping[str, Any],
+    blobs: list[bytes],
 ) -> None:
     """A record is of somebody that was asked for, of a place that exists, and comes once; it is added to `seen`."""
     subject, category, ordinal = (header.get(name) for name in ("subject", "category", "ordinal"))
-    if not isinstance(subject, str) or type(category) is not int or type(ordinal) is not int or len(blobs) != 1:
+    if (
+        not isinstance(subject, str)
+        or type(category) is not int
+        or type(ordinal) is not int
+        or len(blobs) != 1
+    ):
         raise _unsafe()
     place = (subject, category, ordinal)
-    fits = category == GERMLINE_VARIANTS and ordinal in (0, 1) if kind == "vcf" else category in range(CATEGORIES)
+    fits = (
+        category == GERMLINE_VARIANTS and ordinal in (0, 1)
+        if kind == "vcf"
+        else category in range(CATEGORIES)
+    )
     if subject not in subjects or not fits or (kind == "fhir" and ordinal != 0) or place in seen:
         raise _unsafe()
     seen.add(place)
@@ -153,7 +196,11 @@ def _subjects(asked: Mapping[str, Any]) -> set[str]:
     request = asked["request"]
     if asked["kind"] == "vcf":
         return set(request["subjects"].values())
-    return {subject for subject, _, _ in request["bundles"]} if "bundles" in request else {request["subject"]}
+    return (
+        {subject for subject, _, _ in request["bundles"]}
+        if "bundles" in request
+        else {request["subject"]}
+    )
 
 
 def _descriptor(file: BinaryIO | int) -> tuple[int, bool]:
@@ -183,10 +230,12 @@ def _copy(stream: BinaryIO) -> int:
         while part := stream.read(_COPY):
             size += len(part)
             if size > MAX_FILE:
-                raise UsageError("the file is larger than is allowed", f"split it: {MAX_FILE} bytes are the most")
+                raise UsageError(
+                    "the file is larger than is allowed", f"split it: {MAX_FILE} bytes are the most"
+                )
             rest = memoryview(part)
             while rest:
-                rest = rest[os.write(memory, rest):]
+                rest = rest[os.write(memory, rest) :]
     except BaseException:
         os.close(memory)
         raise
@@ -194,4 +243,7 @@ def _copy(stream: BinaryIO) -> int:
 
 
 def _unsafe() -> UsageError:
-    return UsageError("the file could not be read safely", "check it with another program; nothing of it was taken")
+    return UsageError(
+        "the file could not be read safely",
+        "check it with another program; nothing of it was taken",
+    )

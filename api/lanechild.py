@@ -18,7 +18,9 @@ from api.pipe import PipeClosed, read_frame, write_frame
 GERMLINE_VARIANTS = 5
 MEMORY = 3 << 30  # bytes of address space
 CPU_SECONDS = 1800
-MAX_BUNDLES = 512 << 20  # bytes of all bundles of one child: their records are held until all are read
+MAX_BUNDLES = (
+    512 << 20
+)  # bytes of all bundles of one child: their records are held until all are read
 
 
 def limit() -> None:
@@ -49,7 +51,9 @@ def main() -> int:
         _fail(sink, "the file needs more memory than its reader may use", "split it")
     except AnalyticsError as error:
         _fail(sink, str(error), error.hint)
-    except Exception:  # a fault of the reader; no value of the file leaves this process in its message
+    except (
+        Exception
+    ):  # a fault of the reader; no value of the file leaves this process in its message
         _fail(sink, "the file could not be read safely", "check the file with another program")
     return 0
 
@@ -66,7 +70,9 @@ def split_file(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> d
             _say_record(sink, subject, GERMLINE_VARIANTS, ordinal, payload)
             said += 1
 
-    report = split_vcf(descriptor, request["subjects"], build=request["build"], sink=say, progress=_teller(sink))
+    report = split_vcf(
+        descriptor, request["subjects"], build=request["build"], sink=say, progress=_teller(sink)
+    )
     return {"records": said, "report": report.to_json()}
 
 
@@ -84,7 +90,9 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
     more = request.get("valueSets", "")
     sets = load_value_sets(more.encode(), SHIPPED) if more else SHIPPED
     bundles = request.get("bundles") or [[request["subject"], 0, os.fstat(descriptor).st_size]]
-    if sum(length for _, _, length in bundles) > MAX_BUNDLES or any(b[2] > MAX_BYTES for b in bundles):
+    if sum(length for _, _, length in bundles) > MAX_BUNDLES or any(
+        b[2] > MAX_BYTES for b in bundles
+    ):
         raise PayloadError("the bundles are larger than is allowed", "hand in fewer people at once")
     tell, splits, charts = _teller(sink), [], []
     for done, (subject, offset, length) in enumerate(bundles):
@@ -95,18 +103,27 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
             splits.append((subject, split_bundle(payload, subject, sets)))
             charts.append(read_chart(splits[-1][1].records, subject))
         except AnalyticsError as error:
-            raise PayloadError(f"the bundle of {subject} cannot be taken: {error}", error.hint) from None
+            raise PayloadError(
+                f"the bundle of {subject} cannot be taken: {error}", error.hint
+            ) from None
         tell((done + 1) / len(bundles))
     for subject, split in splits:
         for category, payload in sorted(split.records.items()):
             _say_record(sink, subject, category, 0, payload)
     reports = {subject: dict(split.report) for subject, split in splits}
-    return {"records": sum(len(split.records) for _, split in splits), "report": reports,
-            "dictionary": describe(charts, request.get("genotyped", 0))}  # fmt: skip
+    return {
+        "records": sum(len(split.records) for _, split in splits),
+        "report": reports,
+        "dictionary": describe(charts, request.get("genotyped", 0)),
+    }
 
 
 def _say_record(sink: BinaryIO, subject: str, category: int, ordinal: int, payload: bytes) -> None:
-    write_frame(sink, {"say": "record", "subject": subject, "category": category, "ordinal": ordinal}, payload)
+    write_frame(
+        sink,
+        {"say": "record", "subject": subject, "category": category, "ordinal": ordinal},
+        payload,
+    )
 
 
 def _teller(sink: BinaryIO) -> Callable[[float], None]:

@@ -54,12 +54,16 @@ class Lanes:
             yield from self._listen("vcf", self.vcf, request, progress)
         if self.bundles:
             places, start = [], 0
-            with os.fdopen(os.memfd_create("bundles", os.MFD_CLOEXEC), "wb") as joined:  # on no disk
+            with os.fdopen(
+                os.memfd_create("bundles", os.MFD_CLOEXEC), "wb"
+            ) as joined:  # on no disk
                 for subject, bundle in self.bundles:
                     places.append([subject, start, joined.write(bundle)])
                     start += len(bundle)
                 joined.flush()
-                genotyped = len({subject for subject, _ in self.bundles}.intersection(self.samples.values()))
+                genotyped = len(
+                    {subject for subject, _ in self.bundles}.intersection(self.samples.values())
+                )
                 asked = {"bundles": places, "valueSets": self.value_sets, "genotyped": genotyped}
                 yield from self._listen("fhir", joined, asked, progress)
 
@@ -69,7 +73,9 @@ class Lanes:
         for said, blobs in split(kind, file, request, self.isolated):
             match said["say"]:
                 case "record":
-                    yield Source(bytes.fromhex(said["subject"]), said["category"], blobs[0], said["ordinal"])
+                    yield Source(
+                        bytes.fromhex(said["subject"]), said["category"], blobs[0], said["ordinal"]
+                    )
                 case "progress":
                     progress(f"reading {kind}", said["fraction"])
                 case _:
@@ -78,7 +84,11 @@ class Lanes:
 
 
 def from_files(
-    vcf: Path | None, samples: Path | None, build: str, fhir: Path | None, value_sets: Path | None = None,
+    vcf: Path | None,
+    samples: Path | None,
+    build: str,
+    fhir: Path | None,
+    value_sets: Path | None = None,
     isolated: bool = True,
 ) -> Lanes:
     """A VCF with whose each sample is, and a folder of bundles SUBJECT.json; one may be absent. Raises UsageError.
@@ -90,9 +100,13 @@ def from_files(
         named = _samples(samples)
     bundles = [] if fhir is None else _bundles(fhir)
     if vcf is None and not bundles:
-        raise UsageError("there is nothing to ingest", "name --vcf and --samples, or --fhir, or --from")
+        raise UsageError(
+            "there is nothing to ingest", "name --vcf and --samples, or --fhir, or --from"
+        )
     sets = _value_sets(value_sets)
-    return Lanes(None if vcf is None else open_file(vcf, "VCF file"), named, build, bundles, isolated, sets)
+    return Lanes(
+        None if vcf is None else open_file(vcf, "VCF file"), named, build, bundles, isolated, sets
+    )
 
 
 def _value_sets(path: Path | None) -> str:
@@ -111,14 +125,23 @@ def _value_sets(path: Path | None) -> str:
 
 def _samples(path: Path | None) -> Mapping[str, str]:
     if path is None:
-        raise UsageError("a VCF names samples, not people", 'say whose they are: --samples FILE with {"SAMPLE": "ID"}')
+        raise UsageError(
+            "a VCF names samples, not people",
+            'say whose they are: --samples FILE with {"SAMPLE": "ID"}',
+        )
     try:
         found = strict_json(read_file(path, MAX_JSON, "list of samples"))
     except Malformed:
         found = None
-    if not isinstance(found, dict) or not found or not all(is_id(subject) for subject in found.values()):
-        raise UsageError("the list of samples is no JSON object of patient ids",
-                         'write {"SAMPLE": "64 hex digits"} for every sample of the file')  # fmt: skip
+    if (
+        not isinstance(found, dict)
+        or not found
+        or not all(is_id(subject) for subject in found.values())
+    ):
+        raise UsageError(
+            "the list of samples is no JSON object of patient ids",
+            'write {"SAMPLE": "64 hex digits"} for every sample of the file',
+        )
     return found
 
 
@@ -127,13 +150,18 @@ def _bundles(folder: Path) -> list[tuple[str, bytes]]:
 
     found = sorted(folder.glob("*")) if folder.is_dir() else []
     if not found or any(not is_id(path.stem) or path.suffix != ".json" for path in found):
-        raise UsageError("the folder of bundles does not hold SUBJECT.json files alone", "subjects are 64 hex digits")
+        raise UsageError(
+            "the folder of bundles does not hold SUBJECT.json files alone",
+            "subjects are 64 hex digits",
+        )
     bundles, size = [], 0
     for path in found:
         bundles.append((path.stem, read_file(path, MAX_BYTES, f"bundle {path.name}", follow=False)))
         size += len(bundles[-1][1])
         if size > MAX_BUNDLES:
-            raise UsageError("the bundles are larger than is allowed", "hand in fewer people at once")
+            raise UsageError(
+                "the bundles are larger than is allowed", "hand in fewer people at once"
+            )
     return bundles
 
 
@@ -143,13 +171,20 @@ def summarise(report: Mapping[str, Any]) -> dict[str, Any]:
     if "vcf" in report:
         found["vcf"] = report["vcf"]
     if "fhir" in report:
-        parts: dict[str, Counter[str]] = {name: Counter() for name in ("kept", "held back", "not taken")}
+        parts: dict[str, Counter[str]] = {
+            name: Counter() for name in ("kept", "held back", "not taken")
+        }
         for own in report["fhir"].values():
             for name, counts in parts.items():
                 counts.update(own[name])
         numbers = {str(number): name for name, number in CATEGORIES.items()}
-        parts["kept"] = Counter({numbers.get(number, number): n for number, n in parts["kept"].items()})
-        found["fhir"] = {"bundles": len(report["fhir"]), **{name: dict(counts) for name, counts in parts.items()}}
+        parts["kept"] = Counter(
+            {numbers.get(number, number): n for number, n in parts["kept"].items()}
+        )
+        found["fhir"] = {
+            "bundles": len(report["fhir"]),
+            **{name: dict(counts) for name, counts in parts.items()},
+        }
     return found
 
 
@@ -158,8 +193,10 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     lines = []
     if "vcf" in summary:
         vcf = summary["vcf"]
-        lines.append(f"Genomes: {vcf['people']} people, {vcf['records']} rows, {vcf['packed_records']} of them packed "
-                     f"as {vcf['packed_rows']} variants; {vcf['missing']} calls missing.")
+        lines.append(
+            f"Genomes: {vcf['people']} people, {vcf['records']} rows, {vcf['packed_records']} of them packed "
+            f"as {vcf['packed_rows']} variants; {vcf['missing']} calls missing."
+        )
         lines += [f"  not packed: {n} ({why})" for why, n in vcf["skipped"].items()]
     if "fhir" in summary:
         fhir = summary["fhir"]

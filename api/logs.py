@@ -17,14 +17,38 @@ from typing import Any, TextIO
 
 import structlog
 
-FIELDS = frozenset({
-    "event", "level", "timestamp", "part", "request_id", "method", "route", "status", "ms", "request", "kind",
-    "module", "line", "places", "run", "attempt", "why", "fact", "hint", "reason", "seconds",
-})  # fmt: skip
+FIELDS = frozenset(
+    {
+        "event",
+        "level",
+        "timestamp",
+        "part",
+        "request_id",
+        "method",
+        "route",
+        "status",
+        "ms",
+        "request",
+        "kind",
+        "module",
+        "line",
+        "places",
+        "run",
+        "attempt",
+        "why",
+        "fact",
+        "hint",
+        "reason",
+        "seconds",
+    }
+)
 LONGEST = 400  # characters of one value
 WITHHELD = "[withheld]"
 _HIDDEN = (
-    (re.compile(r"(0x)?[0-9a-fA-F]{32,}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"), "[id]"),
+    (
+        re.compile(r"(0x)?[0-9a-fA-F]{32,}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
+        "[id]",
+    ),
     (re.compile(r"[^\s@]+@[^\s@]+"), "[address]"),
     (re.compile(r"(?i)(?<![\w.])(?:[a-z]+://[^\s\"']+|~?/[^\s\"',;]+)"), "[path]"),
     (re.compile(r"[A-Za-z0-9_\-]{40,}"), "[token]"),
@@ -35,11 +59,16 @@ _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode categories
 def configure(part: str, level: str, stream: TextIO | None = None) -> None:
     """Log as `part` from `level` (debug, info, warning, error) on; once, at the start of a process."""
     out = sys.stderr if stream is None else stream
-    renderer: Any = structlog.dev.ConsoleRenderer() if out.isatty() else structlog.processors.JSONRenderer()
+    renderer: Any = (
+        structlog.dev.ConsoleRenderer() if out.isatty() else structlog.processors.JSONRenderer()
+    )
     structlog.configure(
         processors=[
-            structlog.contextvars.merge_contextvars, structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"), _Redactor(part), renderer,
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            _Redactor(part),
+            renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(out),
@@ -58,7 +87,8 @@ def clean(text: str) -> str:
 def escape(text: str) -> str:
     """Every character that is not seen as itself, by its number."""
     shown = "".join(
-        f"\\u{ord(one):04x}" if unicodedata.category(one) in _UNSEEN else one for one in text[:LONGEST]
+        f"\\u{ord(one):04x}" if unicodedata.category(one) in _UNSEEN else one
+        for one in text[:LONGEST]
     )
     return shown + ("…" if len(text) > LONGEST else "")
 
@@ -74,7 +104,9 @@ def _value(name: str, value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
-        return escape(value) if name == "route" else clean(value)  # a template is ours, and looks like a path
+        return (
+            escape(value) if name == "route" else clean(value)
+        )  # a template is ours, and looks like a path
     if isinstance(value, list | tuple) and all(isinstance(one, str | int) for one in value):
         return [_value(name, one) for one in value[:20]]
     return WITHHELD
@@ -86,7 +118,9 @@ class _Redactor:
     def __init__(self, part: str) -> None:
         self._part = part
 
-    def __call__(self, _logger: Any, _name: str, fields: MutableMapping[str, Any]) -> dict[str, Any]:
+    def __call__(
+        self, _logger: Any, _name: str, fields: MutableMapping[str, Any]
+    ) -> dict[str, Any]:
         return {"part": self._part, **redact(fields)}
 
 

@@ -38,7 +38,12 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 GATE_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STOP_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 STATIC = "/pages/static/"
-BROKEN_ROWS = (*DATABASE_FAULTS, VerifyError, LookupError, ValueError)  # a table that is away, or is not what it was
+BROKEN_ROWS = (
+    *DATABASE_FAULTS,
+    VerifyError,
+    LookupError,
+    ValueError,
+)  # a table that is away, or is not what it was
 disable_created_metrics()  # type: ignore[no-untyped-call]  # when a series began: nobody needs it
 log = structlog.get_logger()
 
@@ -49,7 +54,10 @@ class Metrics:
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
-            "volens_requests", "Answered HTTP requests.", ["route", "status"], registry=self.registry
+            "volens_requests",
+            "Answered HTTP requests.",
+            ["route", "status"],
+            registry=self.registry,
         )
 
     def serve(self, services: Services, host: str, port: int) -> None:
@@ -83,7 +91,9 @@ class Watch:
             finally:
                 route = route_of(scope)
                 self._metrics.requests.labels(route, str(status)).inc()
-                if structlog.is_configured():  # not where a test holds the application in its own process
+                if (
+                    structlog.is_configured()
+                ):  # not where a test holds the application in its own process
                     method = scope["method"] if scope["method"] in METHODS else "other"
                     spent = round(1000 * (time.monotonic() - began), 1)
                     log.info("request", method=method, route=route, status=status, ms=spent)
@@ -133,19 +143,31 @@ class Figures(Collector):
             number, timestamp = newest_block(url)
         except ChainError:
             return
-        yield GaugeMetricFamily("volens_last_block_age_seconds", "Age of the ledger's newest block.",
-                                value=max(0, now - timestamp))
+        yield GaugeMetricFamily(
+            "volens_last_block_age_seconds",
+            "Age of the ledger's newest block.",
+            value=max(0, now - timestamp),
+        )
         with suppress(ChainError, *BROKEN_ROWS):
             blocks, seconds = lag_of(self._services.engine, self._services.ledger, number)
-            yield GaugeMetricFamily("volens_chain_lag_blocks", "Blocks with events that the rows do not have yet.",
-                                    value=blocks)
-            yield GaugeMetricFamily("volens_chain_lag_seconds", "How long the oldest of them waits, in block time.",
-                                    value=seconds)
+            yield GaugeMetricFamily(
+                "volens_chain_lag_blocks",
+                "Blocks with events that the rows do not have yet.",
+                value=blocks,
+            )
+            yield GaugeMetricFamily(
+                "volens_chain_lag_seconds",
+                "How long the oldest of them waits, in block time.",
+                value=seconds,
+            )
 
 
 def _queue(engine: Database) -> Any:
-    return GaugeMetricFamily("volens_queue_depth", "Runs that wait for a worker or are held by one.",
-                             value=figures.queue_depth(engine))
+    return GaugeMetricFamily(
+        "volens_queue_depth",
+        "Runs that wait for a worker or are held by one.",
+        value=figures.queue_depth(engine),
+    )
 
 
 def _refusals(engine: Database) -> Any:
@@ -161,13 +183,21 @@ def _refusals(engine: Database) -> Any:
 
 
 def _gates(engine: Database) -> Any:
-    return _histogram("volens_gate_seconds", "From asking the ledger for an access to holding the keys.",
-                      figures.gate_seconds(engine), GATE_BUCKETS)
+    return _histogram(
+        "volens_gate_seconds",
+        "From asking the ledger for an access to holding the keys.",
+        figures.gate_seconds(engine),
+        GATE_BUCKETS,
+    )
 
 
 def _stops(engine: Database) -> Any:
-    return _histogram("volens_revocation_stop_seconds", "From a mined revocation to the end of the process it met.",
-                      figures.stop_seconds(engine), STOP_BUCKETS)
+    return _histogram(
+        "volens_revocation_stop_seconds",
+        "From a mined revocation to the end of the process it met.",
+        figures.stop_seconds(engine),
+        STOP_BUCKETS,
+    )
 
 
 def newest_block(url: str, renew: bool = False) -> tuple[int, int]:
@@ -191,7 +221,11 @@ def lag_of(engine: Database, ledger: Ledger, newest: int | None = None) -> tuple
     """
     head = newest_block(ledger.node.url)[0] if newest is None else newest
     last = figures.newest_row(engine) or int(ledger.identity["deployBlock"]) - 1
-    missing = sorted({int(entry["blockNumber"], 16) for entry in ledger.logs(last + 1, head)}) if last < head else []
+    missing = (
+        sorted({int(entry["blockNumber"], 16) for entry in ledger.logs(last + 1, head)})
+        if last < head
+        else []
+    )
     if not missing:
         return 0, 0
     at = [int(ledger.block(number)["timestamp"], 16) for number in (missing[0], head)]
@@ -208,5 +242,7 @@ def _head_of_gateway(url: str) -> int | None:
 
 
 def _histogram(name: str, about: str, seconds: list[float], buckets: tuple[float, ...]) -> Any:
-    counts = [[str(edge), sum(one <= edge for one in seconds)] for edge in buckets] + [["+Inf", len(seconds)]]
+    counts = [[str(edge), sum(one <= edge for one in seconds)] for edge in buckets] + [
+        ["+Inf", len(seconds)]
+    ]
     return HistogramMetricFamily(name, about, buckets=cast("Any", counts), sum_value=sum(seconds))

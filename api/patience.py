@@ -74,6 +74,7 @@ class PatientProtocol(H11Protocol):
 
 def patient_protocol(connections: int) -> type[PatientProtocol]:
     """For one server's uvicorn.Config(http=…): at most so many connections of one address, 0 for any number."""
+
     class Counted(PatientProtocol):
         most: ClassVar[int] = connections
         open_from: ClassVar[Counter[str]] = Counter()
@@ -115,8 +116,11 @@ class Patience:
         except asyncio.CancelledError:
             if begun:
                 raise
-            answer = problem(503, "The service stopped while this was being answered.",
-                             "It may have taken effect: look before you send it again.")
+            answer = problem(
+                503,
+                "The service stopped while this was being answered.",
+                "It may have taken effect: look before you send it again.",
+            )
             await answer(scope, receive, send)
 
 

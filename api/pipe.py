@@ -38,7 +38,7 @@ def write_frame(stream: Writable, header: Mapping[str, Any], *blobs: bytes) -> N
         for part in (len(data).to_bytes(4, "big") + data, *blobs):
             rest = memoryview(part)
             while rest:  # an unbuffered pipe may take less than it is given
-                rest = rest[stream.write(rest):]
+                rest = rest[stream.write(rest) :]
         stream.flush()
     except (BrokenPipeError, ValueError):
         raise PipeClosed("the other side of the pipe is gone") from None

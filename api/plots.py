@@ -20,7 +20,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, BLUE, ORANGE, GREY = "#010203", "#3b82d6", "#d2691e", "#8a8f98"  # INK is written as the page's text colour
+INK, BLUE, ORANGE, GREY = (
+    "#010203",
+    "#3b82d6",
+    "#d2691e",
+    "#8a8f98",
+)  # INK is written as the page's text colour
 WIDTH = 5.0  # inches at 72 units each
 MOST_POINTS = 260  # of one scatter
 MOST_TEXT = 44  # characters of a label
@@ -46,10 +51,16 @@ def auc_intervals(rows: Sequence[Mapping[str, Any]], name: str) -> str:
         axes.plot([row["auc"]], [at], "o", color=BLUE, markersize=6)
     axes.set_yticks(range(len(shown)), labels)
     axes.set_ylim(-0.6, len(shown) - 0.4)
-    axes.set_xlim(min([30, *(row["auc_interval"][0] - 2 for row in rows if "auc_interval" in row)]), 100)
+    axes.set_xlim(
+        min([30, *(row["auc_interval"][0] - 2 for row in rows if "auc_interval" in row)]), 100
+    )
     axes.set_xlabel("AUC in percent, with 95 % interval; dashed: chance")
-    said = [f"{row['model']} {row['layer']} {row['auc']}" if "auc" in row else f"{row['model']} {row['layer']} withheld"
-            for row in rows]  # fmt: skip
+    said = [
+        f"{row['model']} {row['layer']} {row['auc']}"
+        if "auc" in row
+        else f"{row['model']} {row['layer']} withheld"
+        for row in rows
+    ]
     return _svg(figure, name, "AUC of each model in percent: " + ", ".join(said))
 
 
@@ -71,7 +82,11 @@ def calibration(groups: Sequence[Sequence[float]], name: str) -> str:
     _curve(axes, groups)
     axes.set_xlabel("predicted chance, %")
     axes.set_ylabel("observed, %")
-    said = ", ".join(f"{one} predicted and {other} observed" for one, other in groups) if groups else WITHHELD
+    said = (
+        ", ".join(f"{one} predicted and {other} observed" for one, other in groups)
+        if groups
+        else WITHHELD
+    )
     return _svg(figure, name, f"Calibration in percent: {said}; the dashed line is perfect")
 
 
@@ -81,22 +96,37 @@ def manhattan(hits: Sequence[Mapping[str, Any]], name: str) -> str:
     Only the variants that the people's number pays for were reported; nothing is drawn for the others.
     """
     figure, axes = _axes(2.6)
-    placed = sorted(_thinned([(_place(str(hit["variant"])), _minus_log10(str(hit["p"]))) for hit in hits]))
+    placed = sorted(
+        _thinned([(_place(str(hit["variant"])), _minus_log10(str(hit["p"]))) for hit in hits])
+    )
     order = list(dict.fromkeys(chromosome for (chromosome, _), _ in placed))
     for number, chromosome in enumerate(order):
         mine = [(position, height) for (one, position), height in placed if one == chromosome]
         last = max(position for position, _ in mine) or 1
         xs = [number + 0.08 + 0.84 * position / last for position, _ in mine]
-        axes.plot(xs, [height for _, height in mine], "o", color=(BLUE, ORANGE)[number % 2], markersize=3.5)
-    axes.set_xticks([number + 0.5 for number in range(len(order))], [_plain(label) for _, label in order])
+        axes.plot(
+            xs,
+            [height for _, height in mine],
+            "o",
+            color=(BLUE, ORANGE)[number % 2],
+            markersize=3.5,
+        )
+    axes.set_xticks(
+        [number + 0.5 for number in range(len(order))], [_plain(label) for _, label in order]
+    )
     axes.set_xlim(0, max(1, len(order)))
     axes.set_ylim(0, max([1.0, *(height for _, height in placed)]) * 1.1)
     axes.set_xlabel("chromosome (only reported variants)")
     axes.set_ylabel("strength, −log10 p")
     if not hits:
         _say_withheld(axes)
-    return _svg(figure, name, f"Association by chromosome: {len(hits)} reported variants" if hits
-                else "Association by chromosome: withheld")  # fmt: skip
+    return _svg(
+        figure,
+        name,
+        f"Association by chromosome: {len(hits)} reported variants"
+        if hits
+        else "Association by chromosome: withheld",
+    )
 
 
 def qq(quantiles: Sequence[Sequence[Any]], name: str) -> str:
@@ -114,7 +144,11 @@ def qq(quantiles: Sequence[Sequence[Any]], name: str) -> str:
     axes.set_xlabel("expected if no variant mattered, −log10 p")
     axes.set_ylabel("observed, −log10 p")
     said = f"{len(points)} quantiles" if points else WITHHELD
-    return _svg(figure, name, f"Observed against expected strength: {said}; on the dashed line nothing stands out")
+    return _svg(
+        figure,
+        name,
+        f"Observed against expected strength: {said}; on the dashed line nothing stands out",
+    )
 
 
 def timeline(spans: Sequence[tuple[str, float, float]], name: str, unit: str = "seconds") -> str:
@@ -142,15 +176,23 @@ def bars(pairs: Sequence[tuple[str, float | None]], name: str, unit: str = "") -
     for at, (_, value) in enumerate(reversed(pairs)):
         if value is not None:
             axes.barh(at, value, height=0.55, color=BLUE)
-        axes.annotate("not shown" if value is None else _figures(value), (value or 0, at), (4, 0),
-                      textcoords="offset points", va="center", fontstyle="italic" if value is None else "normal")
+        axes.annotate(
+            "not shown" if value is None else _figures(value),
+            (value or 0, at),
+            (4, 0),
+            textcoords="offset points",
+            va="center",
+            fontstyle="italic" if value is None else "normal",
+        )
     axes.set_yticks(range(len(pairs)), [_plain(what) for what, _ in reversed(pairs)])
     axes.set_xlim(0, 1.25 * top)
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.locator_params(axis="x", nbins=5)
     axes.set_ylim(-0.6, len(pairs) - 0.4)
     axes.set_xlabel(_plain(unit))
-    said = ", ".join(f"{what} {'not shown' if value is None else _figures(value)}" for what, value in pairs)
+    said = ", ".join(
+        f"{what} {'not shown' if value is None else _figures(value)}" for what, value in pairs
+    )
     return _svg(figure, name, f"{unit or 'Figures'}: {said}")
 
 
@@ -159,11 +201,22 @@ def _library() -> None:
     """Load matplotlib once; its settings are for the whole process, and nothing else of ours draws."""
     import matplotlib
 
-    matplotlib.rcParams.update({
-        "svg.hashsalt": "volens", "svg.fonttype": "none", "text.parse_math": False, "font.size": 9.5,
-        "text.color": INK, "axes.edgecolor": INK, "axes.labelcolor": INK, "xtick.color": INK, "ytick.color": INK,
-        "axes.spines.top": False, "axes.spines.right": False, "axes.facecolor": "none",
-    })  # fmt: skip
+    matplotlib.rcParams.update(
+        {
+            "svg.hashsalt": "volens",
+            "svg.fonttype": "none",
+            "text.parse_math": False,
+            "font.size": 9.5,
+            "text.color": INK,
+            "axes.edgecolor": INK,
+            "axes.labelcolor": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.facecolor": "none",
+        }
+    )
 
 
 def _axes(height: float) -> tuple[Figure, Axes]:
@@ -177,7 +230,14 @@ def _axes(height: float) -> tuple[Figure, Axes]:
 def _curve(axes: Axes, points: Sequence[Sequence[float]]) -> None:
     """A line through percent pairs, or the word that there is none."""
     if points:
-        axes.plot([x for x, _ in points], [y for _, y in points], "o-", color=BLUE, linewidth=2, markersize=4)
+        axes.plot(
+            [x for x, _ in points],
+            [y for _, y in points],
+            "o-",
+            color=BLUE,
+            linewidth=2,
+            markersize=4,
+        )
     else:
         _say_withheld(axes)
     axes.set_xlim(0, 102)
@@ -192,7 +252,9 @@ def _thinned(points: Sequence[tuple[_X, float]]) -> list[tuple[_X, float]]:
 
 
 def _say_withheld(axes: Axes) -> None:
-    axes.text(0.6, 0.2, WITHHELD, transform=axes.transAxes, ha="center", va="center", fontstyle="italic")
+    axes.text(
+        0.6, 0.2, WITHHELD, transform=axes.transAxes, ha="center", va="center", fontstyle="italic"
+    )
 
 
 def _place(variant: str) -> tuple[tuple[int, str], float]:
@@ -200,7 +262,9 @@ def _place(variant: str) -> tuple[tuple[int, str], float]:
     chromosome, _, rest = variant.partition(":")
     chromosome, position = chromosome.removeprefix("chr"), rest.partition(":")[0]
     order = int(chromosome) if chromosome.isdecimal() and len(chromosome) < 3 else 99
-    return (order, chromosome), float(position) if position.isdecimal() and len(position) < 12 else 0.0
+    return (order, chromosome), float(position) if position.isdecimal() and len(
+        position
+    ) < 12 else 0.0
 
 
 def _minus_log10(p: str) -> float:
@@ -239,10 +303,16 @@ def _svg(figure: Figure, name: str, label: str) -> str:
         element.text = element.text if element.tag == "text" else None
     box = root.get("viewBox", "0 0 1 1").split()
     root.attrib = {
-        "xmlns": "http://www.w3.org/2000/svg", "role": "img", "aria-label": _printable(label),
-        "class": "plot", "viewBox": " ".join(box), "width": str(round(float(box[2]) * 4 / 3)),
-        "height": str(round(float(box[3]) * 4 / 3)), "font-family": "sans-serif", "stroke-linejoin": "round",
-    }  # fmt: skip
+        "xmlns": "http://www.w3.org/2000/svg",
+        "role": "img",
+        "aria-label": _printable(label),
+        "class": "plot",
+        "viewBox": " ".join(box),
+        "width": str(round(float(box[2]) * 4 / 3)),
+        "height": str(round(float(box[3]) * 4 / 3)),
+        "font-family": "sans-serif",
+        "stroke-linejoin": "round",
+    }
     return ElementTree.tostring(root, encoding="unicode").replace(INK, "currentColor")
 
 
@@ -251,7 +321,11 @@ def _attributes(given: Mapping[str, str], name: str, used: set[str]) -> dict[str
     kept: dict[str, str] = {}
     for key, value in given.items():
         if key == "style":
-            kept |= {what: said.strip() for what, said in _DECLARATION.findall(value) if what != "font-family"}
+            kept |= {
+                what: said.strip()
+                for what, said in _DECLARATION.findall(value)
+                if what != "font-family"
+            }
         elif key == "id":
             kept |= {"id": f"{name}-{value}"} if value in used else {}
         elif key == _XLINK:
@@ -259,6 +333,8 @@ def _attributes(given: Mapping[str, str], name: str, used: set[str]) -> dict[str
         else:
             kept[key] = value.replace("\n", "")
     return {
-        key: _NUMBER.sub(lambda found: f"{float(found[0]):.2f}", value).replace("url(#", f"url(#{name}-")
+        key: _NUMBER.sub(lambda found: f"{float(found[0]):.2f}", value).replace(
+            "url(#", f"url(#{name}-"
+        )
         for key, value in kept.items()
     }

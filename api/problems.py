@@ -42,64 +42,132 @@ log = structlog.get_logger()
 # What each refusal of the contracts means, and what to do. The names are the contracts' own (docs/ledger.md).
 REFUSALS = {
     "AlreadyEnrolled": ("This person is enrolled already.", "Use the key of that enrolment."),
-    "AlreadyViewed": ("This look is recorded already.", "Look with a new key: volens review open RUN."),
+    "AlreadyViewed": (
+        "This look is recorded already.",
+        "Look with a new key: volens review open RUN.",
+    ),
     "AlreadyVoted": ("This member has voted on the permit already.", "A vote cannot be changed."),
-    "ApplicantVoted": ("The applicant of a permit does not vote on it.", "Let another member vote."),
-    "BudgetSpent": ("The dataset's budget of per-variant statistics does not bear this output.",
-                    "Ask for fewer variants; what was released before stays counted."),
-    "CheckerConflict": ("The analyst of a run does not check its output.", "Let another checker do it."),
+    "ApplicantVoted": (
+        "The applicant of a permit does not vote on it.",
+        "Let another member vote.",
+    ),
+    "BudgetSpent": (
+        "The dataset's budget of per-variant statistics does not bear this output.",
+        "Ask for fewer variants; what was released before stays counted.",
+    ),
+    "CheckerConflict": (
+        "The analyst of a run does not check its output.",
+        "Let another checker do it.",
+    ),
     "DatasetExists": ("The dataset is registered already.", "Register another id."),
     "DatasetUnknown": ("There is no such dataset.", "Look at the list of datasets."),
     "DeadlinePassed": ("The signed deadline has passed.", "Sign again with a later deadline."),
-    "EpochStale": ("The consent has changed since this was signed.", "Look at the consent and sign again."),
+    "EpochStale": (
+        "The consent has changed since this was signed.",
+        "Look at the consent and sign again.",
+    ),
     "IngestExists": ("This ingest is registered already.", "Nothing is left to do."),
     "LastQuorum": ("The committee would be left without a quorum.", "Add a member first."),
-    "MaskUnknown": ("A purpose or category is not one that exists.", "Choose among the documented ones."),
+    "MaskUnknown": (
+        "A purpose or category is not one that exists.",
+        "Choose among the documented ones.",
+    ),
     "NonceUsed": ("This message was used already.", "Sign a new one with another number."),
-    "NotARegistrar": ("The enrolment is not signed by a live registrar.", "Ask a registrar for an invitation."),
+    "NotARegistrar": (
+        "The enrolment is not signed by a live registrar.",
+        "Ask a registrar for an invitation.",
+    ),
     "NotEnrolled": ("This person is not enrolled.", "Enrol first."),
-    "NotLive": ("The signer does not hold the role that this needs now.", "Ask the committee for the role."),
-    "NotNewestAttempt": ("This is not the newest attempt of the run.", "Look at the run and sign again."),
+    "NotLive": (
+        "The signer does not hold the role that this needs now.",
+        "Ask the committee for the role.",
+    ),
+    "NotNewestAttempt": (
+        "This is not the newest attempt of the run.",
+        "Look at the run and sign again.",
+    ),
     "NotSealed": ("The run has no sealed output.", "Wait until it is sealed."),
     "NotTheAnalyst": ("Only the analyst of a run may do this.", "Sign with the analyst's key."),
-    "NotTheApplicant": ("Only the applicant of a permit may use it.", "Request a permit of your own."),
-    "NotTheCustodian": ("Only the custodian of a dataset may do this.", "Sign with the custodian's key."),
-    "NotViewed": ("A checker decides only after looking at this output.", "Look first: volens review open."),
+    "NotTheApplicant": (
+        "Only the applicant of a permit may use it.",
+        "Request a permit of your own.",
+    ),
+    "NotTheCustodian": (
+        "Only the custodian of a dataset may do this.",
+        "Sign with the custodian's key.",
+    ),
+    "NotViewed": (
+        "A checker decides only after looking at this output.",
+        "Look first: volens review open.",
+    ),
     "NothingGranted": ("The consent allows nothing.", "Name a purpose and a category."),
     "NothingRegistered": ("The list of records is empty.", "Name at least one record."),
-    "ParamsMismatch": ("The parameters are not the signed ones.", "Sign exactly the parameters that you send."),
+    "ParamsMismatch": (
+        "The parameters are not the signed ones.",
+        "Sign exactly the parameters that you send.",
+    ),
     "PermitExists": ("There is a permit with this id already.", "Choose another id."),
-    "PermitInvalid": ("The permit asks for purposes, categories or outputs that cannot be.", "Correct the request."),
+    "PermitInvalid": (
+        "The permit asks for purposes, categories or outputs that cannot be.",
+        "Correct the request.",
+    ),
     "PermitNotOpen": ("The permit is not in a state that allows this.", "Look at the permit."),
     "PermitUnknown": ("There is no such permit.", "Look at the list of permits."),
     "QuorumMissing": ("Too few committee members signed.", "Collect the missing signatures."),
     "ReasonInvalid": ("The reason does not fit the decision.", "0 releases, 96 to 98 reject."),
-    "RequestMismatch": ("The vote is on another request than the one stored.", "Look at the permit and sign again."),
-    "RoleTaken": ("The account holds another role.", "One account has one role: use another account."),
+    "RequestMismatch": (
+        "The vote is on another request than the one stored.",
+        "Look at the permit and sign again.",
+    ),
+    "RoleTaken": (
+        "The account holds another role.",
+        "One account has one role: use another account.",
+    ),
     "RoleWindowInvalid": ("The role would end before it begins.", "Correct start and end."),
     "RunEnded": ("The run has ended.", "Request a new run."),
     "RunExists": ("This run was requested already.", "Use another number for a new run."),
     "RunUnknown": ("There is no such run.", "Check the id."),
-    "SealMismatch": ("The decision is on another output than the sealed one.", "Look at the run and sign again."),
-    "SignatureInvalid": ("The signature is not that of the named key over this message.", "Sign again."),
+    "SealMismatch": (
+        "The decision is on another output than the sealed one.",
+        "Look at the run and sign again.",
+    ),
+    "SignatureInvalid": (
+        "The signature is not that of the named key over this message.",
+        "Sign again.",
+    ),
     "SignerInvalid": ("The signer is not a wallet of 20 bytes.", "Enrol with a wallet key."),
     "SignerMismatch": ("The key is not the one that was enrolled.", "Use the enrolled key."),
     "SignersNotAscending": ("Somebody signed twice.", "Two different people must sign."),
-    "TooManyItems": ("The batch holds more items than one transaction takes.", "Send fewer at once."),
-    "VersionStale": ("A newer consent stands where this one wants to.", "Look at the consent and sign again."),
+    "TooManyItems": (
+        "The batch holds more items than one transaction takes.",
+        "Send fewer at once.",
+    ),
+    "VersionStale": (
+        "A newer consent stands where this one wants to.",
+        "Look at the consent and sign again.",
+    ),
     "WindowInvalid": ("The consent would end before it begins, or has ended.", "Correct the days."),
 }
 _OTHER_REFUSAL = ("The ledger's rules do not allow this.", "Look at the state and sign again.")
 
 # by the kinds of a check: pydantic's own words may show names of ours
 _FIELDS = {
-    "missing": "is missing", "extra_forbidden": "holds a field that this message does not have",
-    "string_too_short": "is too short", "string_too_long": "is too long",
+    "missing": "is missing",
+    "extra_forbidden": "holds a field that this message does not have",
+    "string_too_short": "is too short",
+    "string_too_long": "is too long",
     "string_pattern_mismatch": "has the wrong form",
-    "string_type": "must be text", "int_type": "must be a whole number", "bool_type": "must be true or false",
-    "list_type": "must be a list", "too_long": "has too many entries", "too_short": "has too few entries",
-    "model_type": "must be an object", "model_attributes_type": "must be an object", "dict_type": "must be an object",
-    "greater_than_equal": "is too small", "less_than_equal": "is too large",
+    "string_type": "must be text",
+    "int_type": "must be a whole number",
+    "bool_type": "must be true or false",
+    "list_type": "must be a list",
+    "too_long": "has too many entries",
+    "too_short": "has too few entries",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "dict_type": "must be an object",
+    "greater_than_equal": "is too small",
+    "less_than_equal": "is too large",
     "literal_error": "is not one of the values",
 }
 
@@ -107,33 +175,59 @@ _FIELDS = {
 class Problem(BaseModel):
     """RFC 9457, with what to do next."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{
-        "type": "about:blank", "title": "Refused by the ledger", "status": 409,
-        "detail": "The signed deadline has passed.", "hint": "Sign again with a later deadline.",
-        "reason": "DeadlinePassed"}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "type": "about:blank",
+                    "title": "Refused by the ledger",
+                    "status": 409,
+                    "detail": "The signed deadline has passed.",
+                    "hint": "Sign again with a later deadline.",
+                    "reason": "DeadlinePassed",
+                }
+            ]
+        }
+    )
 
     type: str = Field(description="Always about:blank: the status and the reason tell the problem.")
     title: str
     status: int
     detail: str = Field(description="One plain sentence.")
     hint: str = Field(description="What to do next.")
-    reason: str | None = Field(None, description="The rule that refused: a contract's error or a reason's slug.")
+    reason: str | None = Field(
+        None, description="The rule that refused: a contract's error or a reason's slug."
+    )
     code: int | None = Field(None, description="The number of the reason, where it has one.")
-    fields: list[str] | None = Field(None, description="What is wrong with which field of the message.")
+    fields: list[str] | None = Field(
+        None, description="What is wrong with which field of the message."
+    )
     request: str | None = Field(None, description="Names this failure in the service's log.")
 
 
 _TITLES = {
-    400: "Malformed", 401: "Not signed in", 403: "Not for you", 404: "Not found", 405: "No such method",
-    409: "Refused by the ledger", 413: "Too large", 415: "Not JSON", 422: "Not a valid message",
-    429: "Too many requests", 500: "Failed", 503: "Not available",
+    400: "Malformed",
+    401: "Not signed in",
+    403: "Not for you",
+    404: "Not found",
+    405: "No such method",
+    409: "Refused by the ledger",
+    413: "Too large",
+    415: "Not JSON",
+    422: "Not a valid message",
+    429: "Too many requests",
+    500: "Failed",
+    503: "Not available",
 }
 
 
 def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """The responses of a route for OpenAPI: these problems, and those that every route may answer with."""
     media = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {status: {"description": _TITLES[status], "content": media} for status in (*statuses, 422, 500, 503)}
+    return {
+        status: {"description": _TITLES[status], "content": media}
+        for status in (*statuses, 422, 500, 503)
+    }
 
 
 class BodyTooLarge(GovernanceError):
@@ -146,8 +240,13 @@ class TooMany(GovernanceError):
 
 def problem(status: int, detail: str, hint: str, **more: object) -> JSONResponse:
     """A problem as a response; what is None is left out."""
-    body = {"type": "about:blank", "title": _TITLES.get(status, "Failed"), "status": status, "detail": detail,
-            "hint": hint} | {name: value for name, value in more.items() if value is not None}
+    body = {
+        "type": "about:blank",
+        "title": _TITLES.get(status, "Failed"),
+        "status": status,
+        "detail": detail,
+        "hint": hint,
+    } | {name: value for name, value in more.items() if value is not None}
     headers = {"WWW-Authenticate": "Bearer"} if status == 401 else None
     return JSONResponse(body, status, headers=headers, media_type="application/problem+json")
 
@@ -155,23 +254,39 @@ def problem(status: int, detail: str, hint: str, **more: object) -> JSONResponse
 def problem_of(error: Exception) -> JSONResponse:
     """The problem that an exception stands for; an unexpected one is logged under a random id."""
     if isinstance(error, RequestValidationError):
-        return problem(422, "The message has not the form that this needs.", "Compare it with the documentation.",
-                       fields=_field_sentences(error.errors()))
+        return problem(
+            422,
+            "The message has not the form that this needs.",
+            "Compare it with the documentation.",
+            fields=_field_sentences(error.errors()),
+        )
     if isinstance(error, HTTPException):
         unread = error.__cause__  # the framework's answer to a body that our own reader refused
-        return problem_of(unread) if isinstance(unread, Malformed | BodyTooLarge) else _of_http(error.status_code)
+        return (
+            problem_of(unread)
+            if isinstance(unread, Malformed | BodyTooLarge)
+            else _of_http(error.status_code)
+        )
     if isinstance(error, Malformed):
-        return problem(400, _sentence(str(error)), "Send strict JSON: UTF-8, whole numbers, no key twice.")
+        return problem(
+            400, _sentence(str(error)), "Send strict JSON: UTF-8, whole numbers, no key twice."
+        )
     if isinstance(error, LedgerBehind):
         return problem(503, _sentence(str(error)), _sentence(error.hint), reason="ledger-behind")
     if isinstance(error, Finding | LedgerInconsistent):
-        return problem(503, "The ledger's record does not add up, so nothing is served from it.",
-                       "Let an auditor verify the trail.", reason="identity")
+        return problem(
+            503,
+            "The ledger's record does not add up, so nothing is served from it.",
+            "Let an auditor verify the trail.",
+            reason="identity",
+        )
     if isinstance(error, Refused):
         detail, hint = REFUSALS.get(error.name, _OTHER_REFUSAL)
         return problem(409, detail, hint, reason=error.name)
     if isinstance(error, RequestRefused):
-        return problem(409, str(error), _sentence(error.hint), reason=error.reason.slug, code=error.reason.code)
+        return problem(
+            409, str(error), _sentence(error.hint), reason=error.reason.slug, code=error.reason.code
+        )
     if isinstance(error, ChainError):
         return _of_chain(error)
     if isinstance(error, GovernanceError):
@@ -182,9 +297,19 @@ def problem_of(error: Exception) -> JSONResponse:
 
 
 _STATUS: dict[type[Exception], int] = {
-    NotSignedIn: 401, NotAllowed: 403, NotFound: 404, ObjectMissing: 404, DecisionPending: 409,
-    BodyTooLarge: 413, TooMany: 429, RequestInvalid: 422, ObjectMalformed: 422, BucketUnavailable: 503,
-    BrokerUnavailable: 503, ObjectAltered: 503, DatabaseBroken: 503,
+    NotSignedIn: 401,
+    NotAllowed: 403,
+    NotFound: 404,
+    ObjectMissing: 404,
+    DecisionPending: 409,
+    BodyTooLarge: 413,
+    TooMany: 429,
+    RequestInvalid: 422,
+    ObjectMalformed: 422,
+    BucketUnavailable: 503,
+    BrokerUnavailable: 503,
+    ObjectAltered: 503,
+    DatabaseBroken: 503,
 }
 
 
@@ -199,17 +324,27 @@ def _of_http(status: int) -> JSONResponse:
         404: ("There is no such door.", "Look at the documentation."),
         405: ("This door does not take that method.", "Look at the documentation."),
     }
-    return problem(status, *known.get(status, ("The request cannot be served.", "Look at the documentation.")))
+    return problem(
+        status, *known.get(status, ("The request cannot be served.", "Look at the documentation."))
+    )
 
 
 def _of_chain(error: ChainError) -> JSONResponse:
     if isinstance(error, SignatureMalformed):
         return problem(422, _sentence(str(error)), _sentence(error.hint), reason="SignatureInvalid")
     if isinstance(error, LedgerDown):
-        return problem(503, "The ledger does not answer, so nothing was read or changed.",
-                       "Try again in a minute; a message that was sent is not sent twice.", reason="ledger-down")
-    return problem(503, "The ledger did not take the message.", "Look at the state, then try again.",
-                   reason="ledger-down")
+        return problem(
+            503,
+            "The ledger does not answer, so nothing was read or changed.",
+            "Try again in a minute; a message that was sent is not sent twice.",
+            reason="ledger-down",
+        )
+    return problem(
+        503,
+        "The ledger did not take the message.",
+        "Look at the state, then try again.",
+        reason="ledger-down",
+    )
 
 
 def _field_sentences(errors: Sequence[Any]) -> list[str]:
@@ -226,9 +361,16 @@ def _field_sentences(errors: Sequence[Any]) -> list[str]:
 def _unexpected(error: Exception) -> JSONResponse:
     """Logged with the lines it passed through, without any value."""
     request = secrets.token_hex(8)
-    places = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-6:]]
+    places = [
+        f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-6:]
+    ]
     log.error("unexpected", request=request, kind=type(error).__name__, places=places)
-    return problem(500, "Something failed that should not.", "Report it with the request's number.", request=request)
+    return problem(
+        500,
+        "Something failed that should not.",
+        "Report it with the request's number.",
+        request=request,
+    )
 
 
 def _sentence(text: str) -> str:

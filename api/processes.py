@@ -102,15 +102,27 @@ class Parts:
         self._know("broker", f"http://127.0.0.1:{self._port('broker')}", 0.0)
         port = self.urls["broker"].rsplit(":", 1)[1]
         folder, identity = str(self.home / "broker"), str(self.home / "identity.json")
-        self._launch("governance.broker", "broker", "--folder", folder, "--node", self.urls["chain"],
-                     "--identity", identity, "--port", port)  # fmt: skip
+        self._launch(
+            "governance.broker",
+            "broker",
+            "--folder",
+            folder,
+            "--node",
+            self.urls["chain"],
+            "--identity",
+            identity,
+            "--port",
+            port,
+        )
 
     def launch_api(self) -> None:
         port = self.settings.api_port or self._port("api")
         self._know("api", f"http://{self.settings.api_host}:{port}", 0.0)
         figures = self.settings.metrics_port or self._port("metrics")
         self._know("metrics", f"http://{self.settings.metrics_host}:{figures}", 0.0)
-        self._launch("api.serving", "api", VOLENS_API_PORT=str(port), VOLENS_METRICS_PORT=str(figures))
+        self._launch(
+            "api.serving", "api", VOLENS_API_PORT=str(port), VOLENS_METRICS_PORT=str(figures)
+        )
 
     def launch_worker(self) -> None:
         self._launch("api.worker", "worker")
@@ -125,7 +137,9 @@ class Parts:
             alive = _await_health(process, self.urls[name], deadline)
         if not alive:
             _end(self.processes.pop(name))
-            raise NotServing(f"the {name} did not start", f"read logs/{name}.log in the home folder")
+            raise NotServing(
+                f"the {name} did not start", f"read logs/{name}.log in the home folder"
+            )
         self.seconds[name] = time.monotonic() - began
 
     def stop_part(self, name: str) -> None:
@@ -142,7 +156,9 @@ class Parts:
 
         API and worker end at the same time, since each may have something to finish.
         """
-        finishing = [self.processes.pop(name) for name in ("worker", "api") if name in self.processes]
+        finishing = [
+            self.processes.pop(name) for name in ("worker", "api") if name in self.processes
+        ]
         for process in finishing:
             process.terminate()
         deadline = time.monotonic() + STOP_SECONDS
@@ -153,7 +169,10 @@ class Parts:
 
     def kill(self) -> None:
         """End all of them at once, as a power failure would; the next start finds everything."""
-        running = [*self.processes.values(), *(part.process for part in (self.bucket, self.chain) if part is not None)]
+        running = [
+            *self.processes.values(),
+            *(part.process for part in (self.bucket, self.chain) if part is not None),
+        ]
         for process in running:
             process.kill()
 
@@ -182,7 +201,9 @@ class Parts:
 
     def _know(self, name: str, url: str, seconds: float) -> None:
         self.urls[name], self.seconds[name] = url, seconds
-        known = _read_urls(self.home) | self.urls  # of parts that are not started yet: the port they will have again
+        known = (
+            _read_urls(self.home) | self.urls
+        )  # of parts that are not started yet: the port they will have again
         temporary = self.home / ".run.json"
         temporary.write_text(json.dumps(known), encoding="utf-8")
         temporary.replace(self.home / "run.json")
@@ -232,7 +253,10 @@ def serve(demo: bool = False) -> int:
         while not stop.wait(0.5):
             ended = parts.broken()
             if ended is not None:
-                raise NotServing(f"the {ended} ended", f"read logs/{ended}.log in the home folder, then start again")
+                raise NotServing(
+                    f"the {ended} ended",
+                    f"read logs/{ended}.log in the home folder, then start again",
+                )
         log.info("stopping")
     finally:
         parts.stop()
@@ -243,7 +267,10 @@ def serve(demo: bool = False) -> int:
 def _say_where(parts: Parts) -> None:
     for name in ("chain", "bucket", "broker", "api"):
         print(f"{name:<7} {parts.urls[name]}   {parts.seconds[name]:.1f} s", flush=True)
-    print(f"worker  ready   {parts.seconds['worker']:.1f} s\nmetrics {parts.urls['metrics']}/metrics", flush=True)
+    print(
+        f"worker  ready   {parts.seconds['worker']:.1f} s\nmetrics {parts.urls['metrics']}/metrics",
+        flush=True,
+    )
     if is_played(parts.home):
         print("Everybody's key lies in this home: people are played.", flush=True)
     print(f"Open {parts.urls['api']} in a browser.", flush=True)
@@ -260,8 +287,12 @@ def _demo_settings(settings: Settings) -> Settings:
 
 def _give_birth(parts: Parts) -> None:
     if read_identity(parts.home) is None:
-        if parts.settings.birth_folder.exists():  # a played committee would take the place of the one that was named
-            raise NotServing("the birth of this deployment is not finished", "go on with it: volens init")
+        if (
+            parts.settings.birth_folder.exists()
+        ):  # a played committee would take the place of the one that was named
+            raise NotServing(
+                "the birth of this deployment is not finished", "go on with it: volens init"
+            )
         engine = open_database(f"sqlite:///{parts.home / 'volens.db'}")
         give_birth(parts.home, parts.urls["chain"], TableOutbox(engine))
         engine.dispose()

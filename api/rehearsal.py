@@ -12,7 +12,11 @@ NOTE = "The people are invented: the figures mean nothing, only their shape and 
 
 
 def rehearse(
-    children: ForkServer, params: bytes, people: int, device: str, tell: Callable[[str, float], None]
+    children: ForkServer,
+    params: bytes,
+    people: int,
+    device: str,
+    tell: Callable[[str, float], None],
 ) -> dict[str, Any]:
     """{result, disclosure (JSON texts), record, note} of canonical parameters. Raises UsageError, NotServing."""
     try:
@@ -31,4 +35,6 @@ def rehearse(
         finally:
             child.end()
     except AttemptEnded as ended:
-        raise NotServing(f"the rehearsal ended: {ended}", "try it with fewer people or a smaller model") from None
+        raise NotServing(
+            f"the rehearsal ended: {ended}", "try it with fewer people or a smaller model"
+        ) from None

@@ -18,7 +18,14 @@ from typing import TYPE_CHECKING, Any
 from api.client import Client
 from api.errors import NotThere, VerificationFailed
 from governance.brokers import BrokerClient
-from governance.envelope import OUTPUT, Label, decode_pieces, open_message, output_commitment, read_header
+from governance.envelope import (
+    OUTPUT,
+    Label,
+    decode_pieces,
+    open_message,
+    output_commitment,
+    read_header,
+)
 from governance.errors import GovernanceError, KeyFileUnreadable
 from governance.keys import create_private, load_pair, new_pair, read_private
 from governance.vault import open_record
@@ -48,42 +55,71 @@ def keep_pair(path: Path) -> bytes:
 
 
 def open_output(
-    client: Client, broker: BrokerClient, run: Mapping[str, Any], key_file: Path, viewer: str | None = None
+    client: Client,
+    broker: BrokerClient,
+    run: Mapping[str, Any],
+    key_file: Path,
+    viewer: str | None = None,
 ) -> Opened:
     """The newest sealed output of a run (as `Client.run` gives it): a viewer's after her look, else the analyst's.
 
     Raises NotThere, BrokerRefused, BrokerUnavailable, VerificationFailed.
     """
     if not run["outputs"]:
-        raise NotThere(404, "The run has no sealed output.", "Wait until it is sealed: volens run watch.")
+        raise NotThere(
+            404, "The run has no sealed output.", "Wait until it is sealed: volens run watch."
+        )
     sealed = run["outputs"][-1]
     name, attempt = bytes.fromhex(run["run"]), int(sealed["attempt"])
     private, public = _load(key_file)
     blob = client.output(run["run"])
     authorised = next(one for one in run["attempts"] if one["attempt"] == attempt)
-    answer = broker.output_pieces(name, attempt, bytes.fromhex(authorised["tx"]), public, read_header(blob),
-                                  client.wallet, viewer)
+    answer = broker.output_pieces(
+        name,
+        attempt,
+        bytes.fromhex(authorised["tx"]),
+        public,
+        read_header(blob),
+        client.wallet,
+        viewer,
+    )
     label = Label(client.identity_id, name, name, bytes.fromhex(run["dataset"]), OUTPUT, attempt)
     try:
-        pieces = sorted(decode_pieces(open_message(private, answer.info, answer.sealed), answer.broker),
-                        key=lambda piece: piece.j)
-        plaintext = open_record(blob, bytes.fromhex(sealed["ciphertext"]), label, [piece.share for piece in pieces])
+        pieces = sorted(
+            decode_pieces(open_message(private, answer.info, answer.sealed), answer.broker),
+            key=lambda piece: piece.j,
+        )
+        plaintext = open_record(
+            blob, bytes.fromhex(sealed["ciphertext"]), label, [piece.share for piece in pieces]
+        )
     except GovernanceError as error:
         raise VerificationFailed(f"the output does not open: {error}", error.hint) from None
     return check_output(plaintext, name, attempt, bytes.fromhex(sealed["outputCommitment"]))
 
 
-def run_receipt(client: Client, run: Mapping[str, Any], opened: Opened, witness: Mapping[str, Any] | None) -> bytes:
+def run_receipt(
+    client: Client, run: Mapping[str, Any], opened: Opened, witness: Mapping[str, Any] | None
+) -> bytes:
     """The analyst's receipt of a released run (protocol.md §1) as canonical JSON, without a field that is absent."""
     sealed = run["outputs"][-1]
     authorised = next(one for one in run["attempts"] if one["attempt"] == sealed["attempt"])
     whole = {
-        "type": "volens/run-receipt/1", "identity": client.identity_id.hex(), "run": run["run"],
-        "attempt": sealed["attempt"], "permit": run["permit"], "listHash": authorised["listHash"],
-        "granted": authorised["granted"], "sealHash": sealed["sealHash"],
-        "outputCommitment": sealed["outputCommitment"], "outputSalt": opened.salt.hex(),
-        "releaseTx": sealed["release"]["tx"], "count": sealed["release"]["count"], "head": sealed["release"]["head"],
-        "codeHash": run["codeHash"], "paramsHash": run["paramsHash"], "witness": witness,
+        "type": "volens/run-receipt/1",
+        "identity": client.identity_id.hex(),
+        "run": run["run"],
+        "attempt": sealed["attempt"],
+        "permit": run["permit"],
+        "listHash": authorised["listHash"],
+        "granted": authorised["granted"],
+        "sealHash": sealed["sealHash"],
+        "outputCommitment": sealed["outputCommitment"],
+        "outputSalt": opened.salt.hex(),
+        "releaseTx": sealed["release"]["tx"],
+        "count": sealed["release"]["count"],
+        "head": sealed["release"]["head"],
+        "codeHash": run["codeHash"],
+        "paramsHash": run["paramsHash"],
+        "witness": witness,
     }
     return canonical_json({name: value for name, value in whole.items() if value is not None})
 
@@ -98,12 +134,23 @@ def await_settled(client: Client, tx: str, seconds: float = 10.0) -> dict[str, A
         time.sleep(0.05)
 
 
-def withdrawal_receipt(client: Client, receipt: Mapping[str, Any], followed: Mapping[str, Any]) -> bytes:
+def withdrawal_receipt(
+    client: Client, receipt: Mapping[str, Any], followed: Mapping[str, Any]
+) -> bytes:
     """A patient's receipt of a withdrawal, as canonical JSON: where it was mined and what became of each use."""
-    return canonical_json({"type": "volens/withdrawal-receipt/1", "identity": client.identity_id.hex(),
-                           "subject": client.subject.hex() if client.subject else "", "receipt": dict(receipt),
-                           "dataset": followed["dataset"], "settled": followed["settled"],
-                           "effects": [{k: v for k, v in one.items() if v is not None} for one in followed["effects"]]})
+    return canonical_json(
+        {
+            "type": "volens/withdrawal-receipt/1",
+            "identity": client.identity_id.hex(),
+            "subject": client.subject.hex() if client.subject else "",
+            "receipt": dict(receipt),
+            "dataset": followed["dataset"],
+            "settled": followed["settled"],
+            "effects": [
+                {k: v for k, v in one.items() if v is not None} for one in followed["effects"]
+            ],
+        }
+    )
 
 
 def write_receipt(folder: Path, receipt: bytes) -> Path:
@@ -118,24 +165,37 @@ def _load(key_file: Path) -> tuple[X25519PrivateKey, bytes]:
     try:
         return load_pair(read_private(key_file, 32))
     except KeyFileUnreadable:
-        raise NotThere(404, "The key that opens this output is not here.",
-                       "Open it where the run was requested, or look first: volens review open.") from None
+        raise NotThere(
+            404,
+            "The key that opens this output is not here.",
+            "Open it where the run was requested, or look first: volens review open.",
+        ) from None
 
 
 def check_output(plaintext: bytes, run: bytes, attempt: int, commitment: bytes) -> Opened:
     """An output's parts, once the commitment on the ledger opens with the salt inside. Raises VerificationFailed."""
     try:
         inside = strict_json(plaintext, _MAX)
-        opened = Opened(part(inside, "result", str).encode(), part(inside, "disclosure", str).encode(),
-                        raw(part(inside, "salt"), 32))
+        opened = Opened(
+            part(inside, "result", str).encode(),
+            part(inside, "disclosure", str).encode(),
+            raw(part(inside, "salt"), 32),
+        )
     except Malformed as error:
-        raise VerificationFailed(f"the output is not of this format: {error}", "tell the operator") from None
+        raise VerificationFailed(
+            f"the output is not of this format: {error}", "tell the operator"
+        ) from None
     if output_commitment(run, attempt, opened.result, opened.salt) != commitment:
-        raise VerificationFailed("the output is not the one that was sealed", "tell the operator and an auditor")
+        raise VerificationFailed(
+            "the output is not the one that was sealed", "tell the operator and an auditor"
+        )
     return opened
 
 
 def shown(opened: Opened) -> dict[str, Any]:
     """Result and disclosure as values, for printing, with the salt that proves them against the ledger."""
-    return {"result": json.loads(opened.result), "disclosure": json.loads(opened.disclosure),
-            "salt": opened.salt.hex()}
+    return {
+        "result": json.loads(opened.result),
+        "disclosure": json.loads(opened.disclosure),
+        "salt": opened.salt.hex(),
+    }

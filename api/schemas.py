@@ -41,18 +41,33 @@ def _fits_256(value: str) -> str:
 Hex32 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$"), Field(examples=["5e" * 32])]
 Signer = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$"), Field(examples=["7f" * 20])]
 Address = Annotated[
-    str, StringConstraints(pattern=r"^0x[0-9a-fA-F]{40}$"), AfterValidator(_checksummed),
-    Field(examples=["0x52908400098527886E0F7030069857D2E4169EE7"])]
+    str,
+    StringConstraints(pattern=r"^0x[0-9a-fA-F]{40}$"),
+    AfterValidator(_checksummed),
+    Field(examples=["0x52908400098527886E0F7030069857D2E4169EE7"]),
+]
 Signature = Annotated[
-    str, StringConstraints(pattern=r"^[0-9a-f]{130}$"), AfterValidator(_well_formed),
-    Field(description="r, s, v of 65 bytes; low s, v 27 or 28", examples=["1c" * 32 + "2d" * 32 + "1b"])]
+    str,
+    StringConstraints(pattern=r"^[0-9a-f]{130}$"),
+    AfterValidator(_well_formed),
+    Field(
+        description="r, s, v of 65 bytes; low s, v 27 or 28",
+        examples=["1c" * 32 + "2d" * 32 + "1b"],
+    ),
+]
 Number256 = Annotated[
-    str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,77})$"), AfterValidator(_fits_256), Field(examples=["7"])]
+    str,
+    StringConstraints(pattern=r"^(0|[1-9][0-9]{0,77})$"),
+    AfterValidator(_fits_256),
+    Field(examples=["7"]),
+]
 U8 = Annotated[int, Field(ge=0, le=0xFF)]
 U16 = Annotated[int, Field(ge=0, le=0xFFFF)]
 U24 = Annotated[int, Field(ge=0, le=0xFFFFFF)]
 U32 = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
-Seconds = Annotated[int, Field(ge=0, le=(1 << 40) - 1, description="seconds since 1970", examples=[1795500000])]
+Seconds = Annotated[
+    int, Field(ge=0, le=(1 << 40) - 1, description="seconds since 1970", examples=[1795500000])
+]
 
 
 class Incoming(BaseModel):
@@ -74,6 +89,7 @@ def _typed(type_: str, value: Any) -> Any:
 
 
 # --- signed messages, by their types ----------------------------------------------------------------------------
+
 
 class RoleChange(Incoming):
     account: Address
@@ -176,9 +192,12 @@ class Cancel(Incoming):
 
 # --- bodies ---------------------------------------------------------------------------------------------------
 
+
 class SignInBody(Incoming):
     account: Address
-    subject: Hex32 | None = Field(None, description="A patient's id; without it the account's role signs in.")
+    subject: Hex32 | None = Field(
+        None, description="A patient's id; without it the account's role signs in."
+    )
     nonce: Hex32
     issuedAt: Seconds
     signature: Signature
@@ -249,8 +268,15 @@ class VoteBody(Incoming):
 
 class RunBody(Incoming):
     request: RunRequest
-    params: Annotated[str, Field(min_length=2, max_length=2048, examples=['{"model":"logistic"}'],
-                                 description="canonical JSON, of which the request signs the sha256")]
+    params: Annotated[
+        str,
+        Field(
+            min_length=2,
+            max_length=2048,
+            examples=['{"model":"logistic"}'],
+            description="canonical JSON, of which the request signs the sha256",
+        ),
+    ]
     signature: Signature
 
 

@@ -57,8 +57,11 @@ class Services:
         self.projection.sync()
         heads = receipt.all(Head)
         return {
-            "tx": receipt.tx.hex(), "block": receipt.block, "blockHash": receipt.block_hash.hex(),
-            "count": heads[-1].count if heads else None, "head": heads[-1].head.hex() if heads else None,
+            "tx": receipt.tx.hex(),
+            "block": receipt.block,
+            "blockHash": receipt.block_hash.hex(),
+            "count": heads[-1].count if heads else None,
+            "head": heads[-1].head.hex() if heads else None,
         }
 
     def witness(self) -> dict[str, Any] | None:
@@ -74,23 +77,39 @@ def open_services(settings: Settings) -> Services:
     identity = read_identity(settings)
     engine = open_database(settings.database)
     wallet, _ = load(settings.home / "keys" / "relay.json")
-    chain_url, bucket_url, broker_url = (settings.address(part) for part in ("chain", "bucket", "broker"))
+    chain_url, bucket_url, broker_url = (
+        settings.address(part) for part in ("chain", "bucket", "broker")
+    )
     ledger = Ledger.connect(chain_url, identity, wallet, TableOutbox(engine))
     bucket = Bucket(settings.bucket_name, bucket_url)
     projection = Projection(engine, ledger, bucket)
     projection.sync()
     broker = BrokerClient(broker_url, ledger.domain, identity_id(identity))
-    return Services(settings, identity, ledger, engine, projection, bucket, broker,
-                    settings.address("api"), Health(settings, probes_of(settings)))
+    return Services(
+        settings,
+        identity,
+        ledger,
+        engine,
+        projection,
+        bucket,
+        broker,
+        settings.address("api"),
+        Health(settings, probes_of(settings)),
+    )
 
 
 def probes_of(settings: Settings) -> dict[str, Callable[[], httpx.Response]]:
     """The questions by which parts show that they live. Raises NotServing when nobody knows where one runs."""
-    chain_url, bucket_url, broker_url = (settings.address(part) for part in ("chain", "bucket", "broker"))
+    chain_url, bucket_url, broker_url = (
+        settings.address(part) for part in ("chain", "bucket", "broker")
+    )
     return {
         "ledger": lambda: httpx.post(chain_url, json=_HEAD_QUESTION, timeout=_PROBE_SECONDS),
-        "bucket": lambda: httpx.get(f"{bucket_url}/storage/v1/b?project=volens", timeout=_PROBE_SECONDS),
-        "broker": lambda: httpx.get(f"{broker_url}/health", timeout=_PROBE_SECONDS)}
+        "bucket": lambda: httpx.get(
+            f"{bucket_url}/storage/v1/b?project=volens", timeout=_PROBE_SECONDS
+        ),
+        "broker": lambda: httpx.get(f"{broker_url}/health", timeout=_PROBE_SECONDS),
+    }
 
 
 def read_identity(settings: Settings) -> Mapping[str, Any]:
@@ -98,9 +117,13 @@ def read_identity(settings: Settings) -> Mapping[str, Any]:
     try:
         found = strict_json(settings.identity_file.read_bytes())
     except FileNotFoundError:
-        raise NotServing("there is no ledger identity in the home folder", "set one up: volens serve") from None
+        raise NotServing(
+            "there is no ledger identity in the home folder", "set one up: volens serve"
+        ) from None
     if not isinstance(found, dict):
-        raise NotServing("the ledger identity cannot be read", "restore identity.json from another part")
+        raise NotServing(
+            "the ledger identity cannot be read", "restore identity.json from another part"
+        )
     return found
 
 
@@ -122,12 +145,16 @@ class Health:
             for part, lives in alive.items():
                 if self.since.get(part, (None, 0))[0] is not lives:
                     self.since[part] = (lives, now)
-            return {part: {"state": "ok" if lives else "down", "since": self.since[part][1]}
-                    for part, lives in alive.items()}
+            return {
+                part: {"state": "ok" if lives else "down", "since": self.since[part][1]}
+                for part, lives in alive.items()
+            }
 
     def _worker_lives(self, now: int) -> bool:
         try:
-            return abs(now - self.settings.worker_beat.stat().st_mtime) < BEAT_SECONDS  # a beat to come is none, too
+            return (
+                abs(now - self.settings.worker_beat.stat().st_mtime) < BEAT_SECONDS
+            )  # a beat to come is none, too
         except OSError:
             return False
 

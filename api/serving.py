@@ -51,7 +51,12 @@ def caller_options(settings: Settings) -> dict[str, Any]:
     """
     proxied = bool(settings.proxies)
     protocol = patient_protocol(0 if proxied else CONNECTIONS)
-    return {"http": protocol, "ws": "none", "proxy_headers": proxied, "forwarded_allow_ips": settings.proxies}
+    return {
+        "http": protocol,
+        "ws": "none",
+        "proxy_headers": proxied,
+        "forwarded_allow_ips": settings.proxies,
+    }
 
 
 def main() -> int:
@@ -68,12 +73,25 @@ def main() -> int:
         if settings.metrics_port:
             services.metrics.serve(services, settings.metrics_host, settings.metrics_port)
     except OSError as error:
-        log.error("not started", fact=f"the port for metrics: {error.strerror}", hint="set another VOLENS_METRICS_PORT")
+        log.error(
+            "not started",
+            fact=f"the port for metrics: {error.strerror}",
+            hint="set another VOLENS_METRICS_PORT",
+        )
         return 1
-    server = Server(uvicorn.Config(
-        create_app(services), host=settings.api_host, port=settings.api_port, access_log=False, log_config=None,
-        log_level="warning", server_header=False, timeout_graceful_shutdown=FINISH, **caller_options(settings),
-    ))  # fmt: skip
+    server = Server(
+        uvicorn.Config(
+            create_app(services),
+            host=settings.api_host,
+            port=settings.api_port,
+            access_log=False,
+            log_config=None,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=FINISH,
+            **caller_options(settings),
+        )
+    )
     log.info("started")
     server.run()
     log.info("stopped")

@@ -32,16 +32,28 @@ class Settings(BaseSettings):
     api: str = ""  # where clients find the API
     api_host: str = "127.0.0.1"
     api_port: int = 0
-    allowance: int = 500  # refused requests that one address may send at once; five a second come back
+    allowance: int = (
+        500  # refused requests that one address may send at once; five a second come back
+    )
     proxies: str = ""  # addresses of the proxies before the API, by commas: their word for who calls is believed
     database_url: str = ""
     relax: Literal["", "isolation"] = ""
-    demo: bool = False  # the pages offer the demo's played people; only for a home that the demo made
+    demo: bool = (
+        False  # the pages offer the demo's played people; only for a home that the demo made
+    )
     chromium: str = ""  # the browser of the tests; found by name when it is not set
-    pictures: str = ""  # the folder where the tests leave pictures of the pages; none are taken without it
-    device: Literal["auto", "cpu", "cuda"] = "auto"  # where models are computed; auto takes a GPU if there is one
-    log: Literal["debug", "info", "warning", "error"] = "info"  # the least that the services' logs tell
-    metrics_host: str = "127.0.0.1"  # who may read the API's figures: this machine, unless another address is named
+    pictures: str = (
+        ""  # the folder where the tests leave pictures of the pages; none are taken without it
+    )
+    device: Literal["auto", "cpu", "cuda"] = (
+        "auto"  # where models are computed; auto takes a GPU if there is one
+    )
+    log: Literal["debug", "info", "warning", "error"] = (
+        "info"  # the least that the services' logs tell
+    )
+    metrics_host: str = (
+        "127.0.0.1"  # who may read the API's figures: this machine, unless another address is named
+    )
     metrics_port: int = 0  # 0: none, and a free one under `volens serve`
 
     @property
@@ -83,7 +95,12 @@ class Settings(BaseSettings):
 
     def address(self, part: Literal["chain", "bucket", "broker", "api"]) -> str:
         """The URL of a process: as set, or from run.json. Raises NotServing."""
-        given = {"chain": self.chain_url, "bucket": self.bucket_url, "broker": self.broker_url, "api": self.api}
+        given = {
+            "chain": self.chain_url,
+            "bucket": self.bucket_url,
+            "broker": self.broker_url,
+            "api": self.api,
+        }
         url = given[part] or _read_addresses(self.run_file).get(part, "")
         if not url:
             raise NotServing(f"nobody knows where the {part} runs", "start it: volens serve")
@@ -93,7 +110,10 @@ class Settings(BaseSettings):
 def checked_name(name: str) -> str:
     """A name of letters, digits, - and _, at most 40. Raises UsageError."""
     if NAME.fullmatch(name) is None:
-        raise UsageError("a name has letters, digits, - and _, at most 40 of them", "choose a plain name, e.g. ada")
+        raise UsageError(
+            "a name has letters, digits, - and _, at most 40 of them",
+            "choose a plain name, e.g. ada",
+        )
     return name
 
 

@@ -17,7 +17,10 @@ log = structlog.get_logger()
 def not_started(error: Exception) -> int:
     """Say why, without a value of a statement or a trace; the exit status."""
     if isinstance(error, DATABASE_FAULTS):
-        fact, hint = "the database failed", "see its free space; a damaged one is derived anew: volens rebuild"
+        fact, hint = (
+            "the database failed",
+            "see its free space; a damaged one is derived anew: volens rebuild",
+        )
     elif isinstance(error, OSError):
         fact = f"a file or a port cannot be used: {error.strerror or 'the system does not say why'}"
         hint = "see who may read and write in the home folder"

@@ -64,9 +64,16 @@ class Worker:
             except (ChainError, GovernanceError) as error:
                 log.warning("waiting", fact=str(error))
                 stop.wait(1.0)
-            except Exception as error:  # one run's fault must not end the worker; no values in the log
+            except (
+                Exception
+            ) as error:  # one run's fault must not end the worker; no values in the log
                 place = traceback.extract_tb(error.__traceback__)[-1]
-                log.error("fault", kind=type(error).__name__, module=Path(place.filename).name, line=place.lineno)
+                log.error(
+                    "fault",
+                    kind=type(error).__name__,
+                    module=Path(place.filename).name,
+                    line=place.lineno,
+                )
                 stop.wait(1.0)
 
     def step(self) -> bool:
@@ -157,14 +164,25 @@ def open_worker(settings: Settings) -> Worker:
     wallet, _ = load(settings.key_file("worker"))
     engine = open_database(settings.database)
     # A seal or an authorisation that is late may be one that a withdrawal has overtaken: it is asked anew instead.
-    ledger = Ledger.connect(settings.address("chain"), identity, wallet, TableOutbox(engine), resend=False)
+    ledger = Ledger.connect(
+        settings.address("chain"), identity, wallet, TableOutbox(engine), resend=False
+    )
     bucket = Bucket(settings.bucket_name, settings.address("bucket"))
     projection = Projection(engine, ledger, bucket)
     projection.sync()
     give_up_all(engine, wallet.address)
     broker = BrokerClient(settings.address("broker"), ledger.domain, identity_id(identity))
-    return Worker(wallet, ledger, engine, projection, bucket, broker, beat=settings.worker_beat.touch,
-                  children=ForkServer(isolated=settings.relax != "isolation"), device=settings.device)  # fmt: skip
+    return Worker(
+        wallet,
+        ledger,
+        engine,
+        projection,
+        bucket,
+        broker,
+        beat=settings.worker_beat.touch,
+        children=ForkServer(isolated=settings.relax != "isolation"),
+        device=settings.device,
+    )
 
 
 def main() -> int:

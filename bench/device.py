@@ -11,8 +11,12 @@ from analytics.twin import invent
 from bench.races import race
 
 PEOPLE, PAIRS = 500, 3
-_ASKED = {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}, "genes": {"source": "variants"},
-          "models": {"cnn": ["combined"]}, "permutations": 19}  # fmt: skip
+_ASKED = {
+    "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+    "genes": {"source": "variants"},
+    "models": {"cnn": ["combined"]},
+    "permutations": 19,
+}
 
 
 def measure_device() -> dict[str, Any] | str:
@@ -21,5 +25,9 @@ def measure_device() -> dict[str, Any] | str:
         return "not measured"
     params = complete(_ASKED)
     inputs = invent(parse_params(params), PEOPLE, seed=1)
-    found = race(lambda: run(params, inputs, 1, device="cuda"), lambda: run(params, inputs, 1, device="cpu"), PAIRS)
+    found = race(
+        lambda: run(params, inputs, 1, device="cuda"),
+        lambda: run(params, inputs, 1, device="cpu"),
+        PAIRS,
+    )
     return found | describe_device("cuda")

@@ -15,10 +15,14 @@ def measure_gas(url: str) -> dict[str, Any]:
     world = World.create(url)
     subjects = world.enrol(PEOPLE)
     known = list(world.subjects)
-    enrolled = world.ledger.relay("ConsentRegistry", "enrol", [world.enrolment(s, w) for s, w in _strangers(60)])
+    enrolled = world.ledger.relay(
+        "ConsentRegistry", "enrol", [world.enrolment(s, w) for s, w in _strangers(60)]
+    )
     granted = world.grant(subjects)
     permit = world.permit()
-    whole, few = (world.authorise(world.request_run(permit), some) for some in (subjects, subjects[:FEW]))
+    whole, few = (
+        world.authorise(world.request_run(permit), some) for some in (subjects, subjects[:FEW])
+    )
     run = world.request_run(permit)
     world.authorise(run, subjects[:FEW])
     seal = world.seal(run)

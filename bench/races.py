@@ -40,8 +40,13 @@ def summarise(found: list[float]) -> dict[str, Any]:
     """{ratio, interval, low, high, pairs}: median, its 95 % interval by order statistics, and the range."""
     ordered, pairs = sorted(found), len(found)
     rank = max(0, int(binom.ppf(0.025, pairs, 0.5)) - 1)
-    return {"ratio": round(median(found), 4), "interval": [round(ordered[rank], 4), round(ordered[-1 - rank], 4)],
-            "low": round(ordered[0], 4), "high": round(ordered[-1], 4), "pairs": pairs}  # fmt: skip
+    return {
+        "ratio": round(median(found), 4),
+        "interval": [round(ordered[rank], 4), round(ordered[-1 - rank], 4)],
+        "low": round(ordered[0], 4),
+        "high": round(ordered[-1], 4),
+        "pairs": pairs,
+    }
 
 
 def describe_machine() -> dict[str, Any]:

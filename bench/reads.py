@@ -45,11 +45,19 @@ def measure_reads(bucket: Bucket, pairs: int) -> dict[str, Any]:
         return open_record(blob, sealed.ciphertext_hash, label, held[0])
 
     return {
-        "vcf_read": race(lambda: _parse(opened(bucket.get(governed))), lambda: _parse(bucket.get(plain)), pairs),
-        "vcf_read_in_memory": race(lambda: _parse(opened(sealed.blob)), lambda: _parse(source), pairs),
+        "vcf_read": race(
+            lambda: _parse(opened(bucket.get(governed))), lambda: _parse(bucket.get(plain)), pairs
+        ),
+        "vcf_read_in_memory": race(
+            lambda: _parse(opened(sealed.blob)), lambda: _parse(source), pairs
+        ),
         # People of one file share their list of sites: it is read with the first of them.
-        "vcf_parse_over_packed": race(lambda: _parse(*sources[:PARSED]), lambda: _read(packed), pairs, PACKED / PARSED),
-        "vcf_parse_over_first_packed": race(lambda: _parse(source), lambda: read_genotypes(packed[0], {}), pairs),
+        "vcf_parse_over_packed": race(
+            lambda: _parse(*sources[:PARSED]), lambda: _read(packed), pairs, PACKED / PARSED
+        ),
+        "vcf_parse_over_first_packed": race(
+            lambda: _parse(source), lambda: read_genotypes(packed[0], {}), pairs
+        ),
     }
 
 

@@ -11,10 +11,14 @@ from jinja2 import Environment
 from api import plots
 
 GOALS = {  # from benchmarks.md: what each ratio should at most be (parse / packed: at least)
-    "vcf_read": ("at most", 1.05), "vcf_parse_over_packed": ("at least", 100.0),
-}  # fmt: skip
+    "vcf_read": ("at most", 1.05),
+    "vcf_parse_over_packed": ("at least", 100.0),
+}
 MISSED = "NOT MET"
-OVERHEAD, A_PERSON = 3.0, 0.002  # seconds that governing a training may cost, and more for each person
+OVERHEAD, A_PERSON = (
+    3.0,
+    0.002,
+)  # seconds that governing a training may cost, and more for each person
 _PAGE = Environment(autoescape=True).from_string("""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>volens bench</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}
@@ -31,8 +35,12 @@ of turns taken one after the other. GPU / CPU: {{ gpu }}.</p>
 
 def write_report(folder: Path, report: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    folder.joinpath("report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    page = _PAGE.render(machine=report["machine"], gpu=_gpu(report["machine"]["gpu"]), parts=_parts(report))
+    folder.joinpath("report.json").write_text(
+        json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+    )
+    page = _PAGE.render(
+        machine=report["machine"], gpu=_gpu(report["machine"]["gpu"]), parts=_parts(report)
+    )
     folder.joinpath("report.html").write_text(page, encoding="utf-8")
 
 
@@ -42,16 +50,22 @@ def print_summary(folder: Path, report: dict[str, Any]) -> bool:
     for name, (word, goal) in GOALS.items():
         low, high = ratios[name]["interval"]
         said.append(_met(word, low, high, goal))
-        print(f"{name:<24}{ratios[name]['ratio']:>9.3f} [{low:.3f}, {high:.3f}]   {word} {goal:g}: {said[-1]}")
+        print(
+            f"{name:<24}{ratios[name]['ratio']:>9.3f} [{low:.3f}, {high:.3f}]   {word} {goal:g}: {said[-1]}"
+        )
     for name, found in ratios.items():
         if "overhead_seconds" in found:
             goal = OVERHEAD + A_PERSON * found["people"]
             spent, most = found["overhead_seconds"], found["most_overhead_seconds"]
             said.append(_met("at most", spent, most, goal))
-            print(f"{name:<24}{found['ratio']:>9.3f}   same bytes; {spent} s more (most {most}), at most {goal:.2f}: "
-                  f"{said[-1]}")  # fmt: skip
+            print(
+                f"{name:<24}{found['ratio']:>9.3f}   same bytes; {spent} s more (most {most}), at most {goal:.2f}: "
+                f"{said[-1]}"
+            )
     machine = report["machine"]
-    print(f"GPU / CPU: {_gpu(machine['gpu'])}.  {machine['seconds']} s.  Look: {folder / 'report.html'}")
+    print(
+        f"GPU / CPU: {_gpu(machine['gpu'])}.  {machine['seconds']} s.  Look: {folder / 'report.html'}"
+    )
     return MISSED not in said
 
 
@@ -62,34 +76,80 @@ def _gpu(found: dict[str, Any] | str) -> str:
 def _met(word: str, low: float, high: float, goal: float) -> str:
     """Met where all of the interval is; a machine that is busy may show neither."""
     good, bad = (high <= goal, low > goal) if word == "at most" else (low >= goal, high < goal)
-    return "met" if good else MISSED if bad else "not shown, the turns differ too much: measure on an idle machine"
+    return (
+        "met"
+        if good
+        else MISSED
+        if bad
+        else "not shown, the turns differ too much: measure on an idle machine"
+    )
 
 
 def _parts(report: dict[str, Any]) -> list[dict[str, Any]]:
     ratios, phases = report["ratios"], report["phases"]
-    reads = [(name, found["ratio"]) for name, found in ratios.items() if name.startswith("vcf_read")]
-    trained = [(name[6:], found["overhead_seconds"]) for name, found in ratios.items() if "overhead_seconds" in found]
+    reads = [
+        (name, found["ratio"]) for name, found in ratios.items() if name.startswith("vcf_read")
+    ]
+    trained = [
+        (name[6:], found["overhead_seconds"])
+        for name, found in ratios.items()
+        if "overhead_seconds" in found
+    ]
     spent: dict[str, float] = {}
     for turn in phases["training"].values():
         for name, value in turn.items():
             spent[name] = spent.get(name, 0.0) + value / len(phases["training"])
     rates = [(name, found["seconds"]) for name, found in phases.items() if name != "training"]
-    packed, first = (ratios[f"vcf_parse_over_{which}"]["ratio"] for which in ("packed", "first_packed"))
-    gas = [(name, value) for name, value in report["gas"].items() if name not in ("transaction_limit", "most_people")]
+    packed, first = (
+        ratios[f"vcf_parse_over_{which}"]["ratio"] for which in ("packed", "first_packed")
+    )
+    gas = [
+        (name, value)
+        for name, value in report["gas"].items()
+        if name not in ("transaction_limit", "most_people")
+    ]
     said = [
-        ("Gas of each call", "List mode: every person's consent is checked, and her access logged, in one transaction.",
-         gas, ""),
-        ("Reading one genome, governed / plain", f"1 is no cost. Fifty people's packed records read {packed:.0f} times "
-         f"as fast; the first alone, with the list of variants that they share, {first:.0f} times.", reads, ""),
-        ("What governing adds to a training", "Seconds from request to seal beyond the bare computation; the results "
-         "are the same bytes.", trained, "seconds"),
+        (
+            "Gas of each call",
+            "List mode: every person's consent is checked, and her access logged, in one transaction.",
+            gas,
+            "",
+        ),
+        (
+            "Reading one genome, governed / plain",
+            f"1 is no cost. Fifty people's packed records read {packed:.0f} times "
+            f"as fast; the first alone, with the list of variants that they share, {first:.0f} times.",
+            reads,
+            "",
+        ),
+        (
+            "What governing adds to a training",
+            "Seconds from request to seal beyond the bare computation; the results "
+            "are the same bytes.",
+            trained,
+            "seconds",
+        ),
         ("Phases of a governed training", "Mean over the models.", list(spent.items()), "seconds"),
-        ("Bringing in, and deriving the database again", "Whole ingests of cohort files; every signature is checked.",
-         rates, "seconds"),
-    ]  # fmt: skip
-    return [{"title": title, "says": says, "rows": [(name.replace("_", " "), _short(value)) for name, value in pairs],
-             "plot": plots.bars([(name.replace("_", " "), float(value)) for name, value in pairs], f"bench{at}", unit)}
-            for at, (title, says, pairs, unit) in enumerate(said)]  # fmt: skip
+        (
+            "Bringing in, and deriving the database again",
+            "Whole ingests of cohort files; every signature is checked.",
+            rates,
+            "seconds",
+        ),
+    ]
+    return [
+        {
+            "title": title,
+            "says": says,
+            "rows": [(name.replace("_", " "), _short(value)) for name, value in pairs],
+            "plot": plots.bars(
+                [(name.replace("_", " "), float(value)) for name, value in pairs],
+                f"bench{at}",
+                unit,
+            ),
+        }
+        for at, (title, says, pairs, unit) in enumerate(said)
+    ]
 
 
 def _short(value: float) -> str:

@@ -59,21 +59,36 @@ class Road:
         ratios, phases = {}, {}
         for model in MODELS:
             self.tell(f"training {model}")
-            turns = [self._train(model, seed) for seed in range(pairs + 1)][1:]  # the first one warms both
+            turns = [self._train(model, seed) for seed in range(pairs + 1)][
+                1:
+            ]  # the first one warms both
             more = [governed - plain for governed, plain, _ in turns]
-            ratios[f"train_{model}"] = summarise([governed / plain for governed, plain, _ in turns]) | {
-                "overhead_seconds": round(median(more), 3), "most_overhead_seconds": round(max(more), 3),
-                "people": len(self.people), "same_bytes": True}  # fmt: skip
-            phases[model] = {name: round(median(turn[name] for _, _, turn in turns), 4) for name in turns[0][2]}
+            ratios[f"train_{model}"] = summarise(
+                [governed / plain for governed, plain, _ in turns]
+            ) | {
+                "overhead_seconds": round(median(more), 3),
+                "most_overhead_seconds": round(max(more), 3),
+                "people": len(self.people),
+                "same_bytes": True,
+            }
+            phases[model] = {
+                name: round(median(turn[name] for _, _, turn in turns), 4) for name in turns[0][2]
+            }
         return ratios, phases
 
     def _train(self, model: str, seed: int) -> tuple[float, float, dict[str, float]]:
         """(governed seconds, plain seconds, the governed run's seconds by phase)."""
-        params = complete({"outcome": OUTCOME, "models": {model: ["combined"]}, "permutations": 19, "seed": seed})
-        inputs = [Input(p.subject.hex(), category, payload)
-                  for p, person in zip(self.cast.patients, self.people, strict=True)
-                  for category, payload in ((2, person.observations(p.subject.hex())),
-                                            (6, person.expression(p.subject.hex())))]  # fmt: skip
+        params = complete(
+            {"outcome": OUTCOME, "models": {model: ["combined"]}, "permutations": 19, "seed": seed}
+        )
+        inputs = [
+            Input(p.subject.hex(), category, payload)
+            for p, person in zip(self.cast.patients, self.people, strict=True)
+            for category, payload in (
+                (2, person.observations(p.subject.hex())),
+                (6, person.expression(p.subject.hex())),
+            )
+        ]
         began = time.perf_counter()
         plain = compute(params, inputs, MINIMUM, device="cpu")
         middle = time.perf_counter()
@@ -82,13 +97,22 @@ class Road:
         ended = time.perf_counter()
         found = look_and_open(self.cast, "sol", run)
         if found.result != plain.result:
-            raise AssertionError(f"a governed run of {model} gave other bytes than the same code without us")
+            raise AssertionError(
+                f"a governed run of {model} gave other bytes than the same code without us"
+            )
         record = self.cast.client("noor").run(run)["attempts"][-1]["record"]
-        return ended - middle, middle - began, {name: float(spent) for name, spent in record["seconds"].items()}
+        return (
+            ended - middle,
+            middle - began,
+            {name: float(spent) for name, spent in record["seconds"].items()},
+        )
 
     def measure_ingests(self) -> dict[str, Any]:
         """The whole ingest of a small and of a large cohort file, beside reading and splitting it alone."""
-        return {f"ingest_{SIMULATED}x{variants}": self._ingest(variants) for variants in (VARIANTS, LARGE)}
+        return {
+            f"ingest_{SIMULATED}x{variants}": self._ingest(variants)
+            for variants in (VARIANTS, LARGE)
+        }
 
     def _ingest(self, variants: int) -> dict[str, Any]:
         self.tell(f"ingest of {SIMULATED} people x {variants} variants")
@@ -99,14 +123,20 @@ class Road:
         omar.register_dataset(dataset, secrets.token_bytes(32))
         sources = _lanes(vcf, samples).sources()
         whole = seconds(lambda: bring_in(omar, self.cast.broker(), self.bucket, dataset, sources))
-        return {"seconds": round(whole, 2), "split_seconds": round(split, 2), "megabytes": round(len(vcf) / 1e6, 1),
-                "records": 2 * SIMULATED}  # fmt: skip
+        return {
+            "seconds": round(whole, 2),
+            "split_seconds": round(split, 2),
+            "megabytes": round(len(vcf) / 1e6, 1),
+            "records": 2 * SIMULATED,
+        }
 
     def measure_rebuild(self, folder: Path) -> dict[str, Any]:
         """Deriving the database from the ledger again, every signature checked, beside writing the same rows."""
         self.tell("rebuild of the database")
         ledger = Ledger.connect(self.cast.parts.urls["chain"], self.cast.identity)
-        engine, copy = (open_database(f"sqlite:///{folder / name}.db") for name in ("rebuilt", "copied"))
+        engine, copy = (
+            open_database(f"sqlite:///{folder / name}.db") for name in ("rebuilt", "copied")
+        )
         spent = seconds(lambda: Projection(engine, ledger, self.bucket).sync())
         with engine.connect() as connection:
             rows = [dict(row._mapping) for row in connection.execute(select(events))]
@@ -118,8 +148,12 @@ class Road:
         bare = seconds(write)
         engine.dispose()
         copy.dispose()
-        return {"seconds": round(spent, 2), "events": len(rows), "events_per_second": round(len(rows) / spent),
-                "over_bare_insert": round(spent / bare, 1)}  # fmt: skip
+        return {
+            "seconds": round(spent, 2),
+            "events": len(rows),
+            "events_per_second": round(len(rows) / spent),
+            "over_bare_insert": round(spent / bare, 1),
+        }
 
 
 def _lanes(vcf: bytes, samples: dict[str, str]) -> Lanes:

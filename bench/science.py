@@ -18,9 +18,14 @@ from api.settings import Settings
 
 COHORTS = 20  # five leave the share of the best gain uncertain by two per cent
 
+
 def main() -> int:
-    asked = argparse.ArgumentParser(prog="bench.science", description="Honest figures of every model; some minutes.")
-    asked.add_argument("--permutations", type=int, default=99, help="shufflings of the labels on GSE7390 (99)")
+    asked = argparse.ArgumentParser(
+        prog="bench.science", description="Honest figures of every model; some minutes."
+    )
+    asked.add_argument(
+        "--permutations", type=int, default=99, help="shufflings of the labels on GSE7390 (99)"
+    )
     asked.add_argument("--seeds", type=int, default=20, help="sets of pure noise (20)")
     asked.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     given = asked.parse_args()
@@ -31,7 +36,9 @@ def main() -> int:
 
     report: dict[str, Any] = {}
     tell("published patients (GSE7390)")
-    report["gse7390"], report["gse7390_gains"] = science.gse7390_report(given.permutations, device=given.device)
+    report["gse7390"], report["gse7390_gains"] = science.gse7390_report(
+        given.permutations, device=given.device
+    )
     tell("pure noise")
     report["noise"] = science.noise_report(given.seeds)
     tell("selection outside the fold, on pure noise")
@@ -39,38 +46,54 @@ def main() -> int:
     tell("known truth")
     report["known_truth"] = science.known_truth_report(models=MODELS, device=given.device)
     tell(f"known truth, logistic regression on {COHORTS} cohorts")
-    report["known_truth"]["logistic"] = science.known_truth_report(seeds=COHORTS, layers=["combined"])
+    report["known_truth"]["logistic"] = science.known_truth_report(
+        seeds=COHORTS, layers=["combined"]
+    )
     folder = Settings().home.resolve() / "science"
     folder.mkdir(parents=True, exist_ok=True)
-    folder.joinpath("report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    folder.joinpath("report.json").write_text(
+        json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+    )
     _print(report)
     tell(f"done: {folder / 'report.json'}")
     return 0
 
 
 def _print(report: dict[str, Any]) -> None:
-    print(f"{'data':<34}{'model':<10}{'accuracy':>9}{'baseline':>9}{'AUC':>6}  95 % interval of     p")
+    print(
+        f"{'data':<34}{'model':<10}{'accuracy':>9}{'baseline':>9}{'AUC':>6}  95 % interval of     p"
+    )
     truth = report["known_truth"]
-    known = [{**row, "layer": f"known truth, {row['layer']}", "baseline": truth["majority"], "p": None}
-             for row in truth["models"]]  # fmt: skip
+    known = [
+        {**row, "layer": f"known truth, {row['layer']}", "baseline": truth["majority"], "p": None}
+        for row in truth["models"]
+    ]
     for row in [*report["gse7390"], *report["noise"], *report["leak"], *known]:
         low, high = row["interval"] or (None, None)
         of = "accuracy" if row["layer"] == "noise" else "AUC"
         interval = "" if low is None else f"[{low:.2f}, {high:.2f}] {of}"
         p = "" if row["p"] is None else f"{row['p']:.3f}"
-        print(f"{row['layer']:<34}{row['model']:<10}{row['accuracy']:>9.3f}{row['baseline']:>9.3f}{row['auc']:>6.2f}  "
-              f"{interval:<21}{p}")  # fmt: skip
+        print(
+            f"{row['layer']:<34}{row['model']:<10}{row['accuracy']:>9.3f}{row['baseline']:>9.3f}{row['auc']:>6.2f}  "
+            f"{interval:<21}{p}"
+        )
     print("AUC that clinical findings add to genes, with the paired 95 % interval:")
     for where, gains in (("GSE7390", report["gse7390_gains"]), ("known truth", truth["gains"])):
         for gain in gains:
             low, high = gain["interval"]
-            print(f"{where:<34}{gain['model']:<10}{gain['auc']:>+9.3f}{'':<17}[{low:+.3f}, {high:+.3f}]")
+            print(
+                f"{where:<34}{gain['model']:<10}{gain['auc']:>+9.3f}{'':<17}[{low:+.3f}, {high:+.3f}]"
+            )
     print("share of the best possible gain over the majority, genes with findings:")
     many = truth["logistic"]
-    for what, by in (("of the optimum, which is an expectation", "gain_fraction_8"),
-                     ("of the best rule on the very same people", "gain_fraction_8_best_rule")):  # fmt: skip
-        print(f"  {what:<42}logistic {many[by]['logistic']:.1%} over {many['seeds']} cohorts; over {truth['seeds']}: "
-              + ", ".join(f"{name} {value:.1%}" for name, value in truth[by].items()))  # fmt: skip
+    for what, by in (
+        ("of the optimum, which is an expectation", "gain_fraction_8"),
+        ("of the best rule on the very same people", "gain_fraction_8_best_rule"),
+    ):
+        print(
+            f"  {what:<42}logistic {many[by]['logistic']:.1%} over {many['seeds']} cohorts; over {truth['seeds']}: "
+            + ", ".join(f"{name} {value:.1%}" for name, value in truth[by].items())
+        )
 
 
 if __name__ == "__main__":

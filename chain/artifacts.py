@@ -58,7 +58,9 @@ def load(name: str) -> Artifact:
 def error_names() -> dict[bytes, str]:
     """Names of the contracts' errors by their 4-byte selector."""
     entries = [entry for name in CONTRACTS for entry in load(name).abi if entry["type"] == "error"]
-    return {function_abi_to_4byte_selector(cast("Any", entry)): str(entry["name"]) for entry in entries}
+    return {
+        function_abi_to_4byte_selector(cast("Any", entry)): str(entry["name"]) for entry in entries
+    }
 
 
 def compile_all(library: Path, folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
@@ -68,7 +70,10 @@ def compile_all(library: Path, folder: Path = FOLDER) -> dict[str, dict[str, Any
     """
     import solcx
 
-    sources = {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in _own_sources(folder)}
+    sources = {
+        str(path.relative_to(folder)): path.read_text(encoding="utf-8")
+        for path in _own_sources(folder)
+    }
     source_hash = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
     sources |= _imported(sources, library)
     request = {
@@ -79,10 +84,16 @@ def compile_all(library: Path, folder: Path = FOLDER) -> dict[str, dict[str, Any
     try:
         output = solcx.compile_standard(request, solc_binary=SOLC)
     except solcx.exceptions.SolcError as error:
-        raise ChainError(f"the contracts do not compile: {error.message}", "mend the source") from None
-    except Exception as error:  # no node, no package solc, or one that broke: whatever keeps it from answering
-        raise ChainError("the compiler did not start: node or its package solc is missing",
-                         "run `make clean install`, which brings both") from error
+        raise ChainError(
+            f"the contracts do not compile: {error.message}", "mend the source"
+        ) from None
+    except (
+        Exception
+    ) as error:  # no node, no package solc, or one that broke: whatever keeps it from answering
+        raise ChainError(
+            "the compiler did not start: node or its package solc is missing",
+            "run `make clean install`, which brings both",
+        ) from error
     found = {}
     for name in CONTRACTS:
         compiled = output["contracts"][f"{name}.sol"][name]
@@ -105,7 +116,9 @@ def _own_sources(folder: Path) -> Iterator[Path]:
 def _imported(sources: dict[str, str], library: Path) -> dict[str, str]:
     """The library files our sources import, followed through their own relative imports."""
     found: dict[str, str] = {}
-    waiting = [name for text in sources.values() for name in _import_names(text) if name.startswith("@")]
+    waiting = [
+        name for text in sources.values() for name in _import_names(text) if name.startswith("@")
+    ]
     while waiting:
         name = waiting.pop()
         if name in found:
@@ -118,13 +131,19 @@ def _imported(sources: dict[str, str], library: Path) -> dict[str, str]:
 
 
 def _import_names(text: str) -> list[str]:
-    return [line.split('"')[1] for line in text.splitlines() if line.startswith("import ") and '"' in line]
+    return [
+        line.split('"')[1]
+        for line in text.splitlines()
+        if line.startswith("import ") and '"' in line
+    ]
 
 
 def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
     """Write the artifacts of `folder`, or with --check report every difference (exit 1)."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="compare with the committed artifacts, change nothing")
+    parser.add_argument(
+        "--check", action="store_true", help="compare with the committed artifacts, change nothing"
+    )
     parser.add_argument("--library", type=Path, default=FOLDER.parent / "node_modules")
     options = parser.parse_args(arguments)
     stale = []
@@ -142,7 +161,9 @@ def main(arguments: list[str] | None = None, folder: Path = FOLDER) -> int:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
     if stale:
-        print(f"stale artifacts: {', '.join(stale)}; run `python -m chain.artifacts` and commit the result")
+        print(
+            f"stale artifacts: {', '.join(stale)}; run `python -m chain.artifacts` and commit the result"
+        )
     return 1 if stale else 0
 
 

@@ -36,9 +36,17 @@ class DevChain:
     process: subprocess.Popen[bytes]
 
     @classmethod
-    def start(cls, folder: Path, port: int = 0, *, anvil: str | None = None, genesis_time: int | None = None,
-              relax_isolation: bool = False, timeout: float = 120.0,
-              snapshot_seconds: float | None = None) -> DevChain:
+    def start(
+        cls,
+        folder: Path,
+        port: int = 0,
+        *,
+        anvil: str | None = None,
+        genesis_time: int | None = None,
+        relax_isolation: bool = False,
+        timeout: float = 120.0,
+        snapshot_seconds: float | None = None,
+    ) -> DevChain:
         """Starts on `folder` (a new ledger if it is empty, else the one in it) and waits until it is healthy.
 
         Port 0 takes a free one. Times in seconds. Call from a thread that lives as long as the chain should:
@@ -50,11 +58,16 @@ class DevChain:
         argv += ["--anvil", anvil] if anvil else []
         argv += ["--genesis-time", str(genesis_time)] if genesis_time is not None else []
         argv += ["--relax-isolation"] if relax_isolation else []
-        argv += ["--snapshot-seconds", str(snapshot_seconds)] if snapshot_seconds is not None else []
+        argv += (
+            ["--snapshot-seconds", str(snapshot_seconds)] if snapshot_seconds is not None else []
+        )
         with (folder / _LOG).open("wb") as log:
             process = subprocess.Popen(
-                tether(argv, number=signal.SIGTERM), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=log)
+                tether(argv, number=signal.SIGTERM),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
         try:
             url = _await_ready(process, folder, timeout)
             health = _read_health(url)
@@ -62,8 +75,14 @@ class DevChain:
             process.kill()
             process.wait()
             raise
-        return cls(url, folder, int(url.rsplit(":", 1)[1]), health.get("isolated") is True,
-                   time.monotonic() - began, process)
+        return cls(
+            url,
+            folder,
+            int(url.rsplit(":", 1)[1]),
+            health.get("isolated") is True,
+            time.monotonic() - began,
+            process,
+        )
 
     def stop(self) -> None:
         """Ends the gateway, and anvil with it; the folder keeps the ledger. Does nothing the second time."""
@@ -79,8 +98,12 @@ class DevChain:
     def __enter__(self) -> DevChain:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
         self.stop()
 
 
@@ -93,7 +116,9 @@ def _await_ready(process: subprocess.Popen[bytes], folder: Path, timeout: float)
         return url
     process.wait()
     lines = (folder / _LOG).read_text(errors="replace").strip().splitlines()
-    sentence, _, hint = "\n".join(line for line in lines if not line.startswith("{")).partition("\n")  # not log lines
+    sentence, _, hint = "\n".join(line for line in lines if not line.startswith("{")).partition(
+        "\n"
+    )  # not log lines
     raise DevChainNotStarted(sentence or "the chain did not start", hint or _READ_LOG)
 
 

@@ -264,9 +264,15 @@ def parse(log: Mapping[str, Any]) -> Event | None:
     if kind is ItemRefused:
         values["index_"] = values.pop("index")  # `index` is the log's own place
     fields = {
-        name: to_checksum_address(value) if _is_address(abi, name) else value for name, value in values.items()
+        name: to_checksum_address(value) if _is_address(abi, name) else value
+        for name, value in values.items()
     }
-    return kind(int(log["blockNumber"], 16), _bytes(log["transactionHash"]), int(log["logIndex"], 16), **fields)
+    return kind(
+        int(log["blockNumber"], 16),
+        _bytes(log["transactionHash"]),
+        int(log["logIndex"], 16),
+        **fields,
+    )
 
 
 def parse_all(logs: Sequence[Mapping[str, Any]]) -> list[Event]:

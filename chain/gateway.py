@@ -24,18 +24,39 @@ from chain.errors import ChainError
 from chain.node import Node, NodeGone, NodeRefused, Wire, find_anvil
 from chain.writer import SERVER_ERROR, SNAPSHOT_SECONDS, Writer, open_chain, tell
 
-READS = frozenset({
-    "eth_chainId", "eth_blockNumber", "eth_getBlockByNumber", "eth_getBlockByHash",
-    "eth_getTransactionByHash", "eth_getTransactionReceipt", "eth_getTransactionCount", "eth_getLogs",
-    "eth_getCode", "eth_call", "eth_estimateGas", "eth_gasPrice", "eth_maxPriorityFeePerGas",
-    "eth_feeHistory", "eth_getBalance", "net_version", "web3_clientVersion"})
+READS = frozenset(
+    {
+        "eth_chainId",
+        "eth_blockNumber",
+        "eth_getBlockByNumber",
+        "eth_getBlockByHash",
+        "eth_getTransactionByHash",
+        "eth_getTransactionReceipt",
+        "eth_getTransactionCount",
+        "eth_getLogs",
+        "eth_getCode",
+        "eth_call",
+        "eth_estimateGas",
+        "eth_gasPrice",
+        "eth_maxPriorityFeePerGas",
+        "eth_feeHistory",
+        "eth_getBalance",
+        "net_version",
+        "web3_clientVersion",
+    }
+)
 WRITES = frozenset({"eth_sendRawTransaction", "eth_sendRawTransactionSync"})
 # Where each time-dependent read names its block; None: it always means the newest.
 GAS_CAP = 16_777_216  # EIP-7825, a transaction
-_BLOCK_PARAMETER = {"eth_blockNumber": None, "eth_getBlockByNumber": 0, "eth_call": 1, "eth_estimateGas": 1}
-MAX_BODY = 4 << 20      # bytes; the largest transaction we send is below 200 kB
-MAX_BATCH = 1000        # calls
-MAX_DEPTH = 64          # brackets within brackets
+_BLOCK_PARAMETER = {
+    "eth_blockNumber": None,
+    "eth_getBlockByNumber": 0,
+    "eth_call": 1,
+    "eth_estimateGas": 1,
+}
+MAX_BODY = 4 << 20  # bytes; the largest transaction we send is below 200 kB
+MAX_BATCH = 1000  # calls
+MAX_DEPTH = 64  # brackets within brackets
 _NESTING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]', re.DOTALL)
 
 PARSE_ERROR, INVALID_REQUEST, NO_METHOD, BAD_PARAMS = -32700, -32600, -32601, -32602
@@ -75,8 +96,11 @@ class Rpc:
             raise
 
     def _answer_one(self, request: object) -> dict[str, object]:
-        if not isinstance(request, dict) or not isinstance(request.get("id"), int | str) \
-                or isinstance(request["id"], bool):
+        if (
+            not isinstance(request, dict)
+            or not isinstance(request.get("id"), int | str)
+            or isinstance(request["id"], bool)
+        ):
             return _error(None, INVALID_REQUEST, "a call is an object with a number or text as id")
         number, method, params = request["id"], request.get("method"), request.get("params", [])
         if request.get("jsonrpc") != "2.0" or not isinstance(method, str):
@@ -104,15 +128,22 @@ class Rpc:
             if named in ("latest", "pending", None):
                 self._writer.freshen()
         self._writer.await_still()
-        return self._exchange(method, _bounded(params) if method in ("eth_call", "eth_estimateGas") else params)
+        return self._exchange(
+            method, _bounded(params) if method in ("eth_call", "eth_estimateGas") else params
+        )
 
     def _send(self, method: str, params: list[object]) -> dict[str, object]:
         raw = params[0] if params else None
         if not isinstance(raw, str) or not _is_hex(raw):
-            return {"error": {"code": BAD_PARAMS, "message": "the transaction is 0x and hex digits"}}
+            return {
+                "error": {"code": BAD_PARAMS, "message": "the transaction is 0x and hex digits"}
+            }
         sent = self._writer.send(raw)
-        return {"result": sent} if method == "eth_sendRawTransaction" \
+        return (
+            {"result": sent}
+            if method == "eth_sendRawTransaction"
             else self._exchange("eth_getTransactionReceipt", [sent])
+        )
 
 
 def _bounded(params: list[object]) -> list[object]:
@@ -122,7 +153,10 @@ def _bounded(params: list[object]) -> list[object]:
         gas = call.get("gas")
         named = isinstance(gas, str) and _is_hex(gas) and 2 < len(gas) <= 18
         call = {name: value for name, value in call.items() if name != "gasLimit"}
-        return [call | {"gas": hex(min(int(str(gas), 16), GAS_CAP) if named else GAS_CAP)}, *params[1:2]]
+        return [
+            call | {"gas": hex(min(int(str(gas), 16), GAS_CAP) if named else GAS_CAP)},
+            *params[1:2],
+        ]
     return params[:2]
 
 
@@ -146,8 +180,8 @@ class Connection(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "volens", ""
     disable_nagle_algorithm = True
-    wbufsize = -1           # head and body leave in one packet
-    timeout = 300           # seconds without a request before a kept connection is closed
+    wbufsize = -1  # head and body leave in one packet
+    timeout = 300  # seconds without a request before a kept connection is closed
     server: GatewayServer
 
     def setup(self) -> None:
@@ -162,8 +196,14 @@ class Connection(BaseHTTPRequestHandler):
         if self.path != "/health":
             return self._reply(404, {"error": "not found"})
         alive = self.server.node.process.poll() is None
-        self._reply(200 if alive else 503, {"ok": alive, "head": self.server.writer.head.number,
-                                            "isolated": self.server.node.isolated})
+        self._reply(
+            200 if alive else 503,
+            {
+                "ok": alive,
+                "head": self.server.writer.head.number,
+                "isolated": self.server.node.isolated,
+            },
+        )
 
     def do_POST(self) -> None:
         length = self.headers.get("Content-Length", "")
@@ -226,7 +266,9 @@ def serve(node: Node, writer: Writer, port: int) -> int:
     try:
         server = GatewayServer(port, node, writer)
     except OSError:
-        raise ChainError(f"port {port} is taken", "name another port, or 0 for a free one") from None
+        raise ChainError(
+            f"port {port} is taken", "name another port, or 0 for a free one"
+        ) from None
 
     def watch() -> None:
         node.process.wait()
@@ -235,10 +277,12 @@ def serve(node: Node, writer: Writer, port: int) -> int:
     asked = threading.Event()
 
     def stop(*_: object) -> None:
-        if asked.is_set():      # asked twice: at once; the journal is complete at every moment
+        if asked.is_set():  # asked twice: at once; the journal is complete at every moment
             os._exit(1)
         asked.set()
-        threading.Thread(target=server.shutdown).start()     # it waits for serve_forever, in this thread
+        threading.Thread(
+            target=server.shutdown
+        ).start()  # it waits for serve_forever, in this thread
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
@@ -267,15 +311,25 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--genesis-time", type=int)
     parser.add_argument("--anvil")
     parser.add_argument("--relax-isolation", action="store_true")
-    parser.add_argument("--snapshot-seconds", type=float, default=SNAPSHOT_SECONDS,
-                        help="time spent on blocks until the state is saved again")
+    parser.add_argument(
+        "--snapshot-seconds",
+        type=float,
+        default=SNAPSHOT_SECONDS,
+        help="time spent on blocks until the state is saved again",
+    )
     chosen = parser.parse_args(arguments)
     os.umask(0o077)
     leave_foreground()
     try:
         anvil = find_anvil(chosen.anvil, Path.cwd())
-        node, writer = open_chain(chosen.folder, anvil, chosen.genesis_time, not chosen.relax_isolation, _now,
-                                  chosen.snapshot_seconds)
+        node, writer = open_chain(
+            chosen.folder,
+            anvil,
+            chosen.genesis_time,
+            not chosen.relax_isolation,
+            _now,
+            chosen.snapshot_seconds,
+        )
         try:
             return serve(node, writer, chosen.port)
         finally:

@@ -49,8 +49,9 @@ class Journal:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(self._fd)
-            raise JournalInUse("another gateway already serves this folder",
-                               "stop it or name another folder") from None
+            raise JournalInUse(
+                "another gateway already serves this folder", "stop it or name another folder"
+            ) from None
         self._drop_torn_line()
         if os.fstat(self._fd).st_size == 0:
             self._write({"genesis_time": genesis_time}, sync=True)
@@ -66,8 +67,12 @@ class Journal:
             if number == 1:
                 continue
             keys = set(line)
-            if pending is None and keys == {"time", "raw"} and isinstance(line["time"], int) \
-                    and isinstance(line["raw"], str | None):
+            if (
+                pending is None
+                and keys == {"time", "raw"}
+                and isinstance(line["time"], int)
+                and isinstance(line["raw"], str | None)
+            ):
                 pending = (line["time"], line["raw"])
             elif pending is not None and keys == {"outcome"} and isinstance(line["outcome"], str):
                 yield Entry(*pending, line["outcome"])
@@ -126,5 +131,7 @@ class Journal:
 
     @staticmethod
     def _damaged(number: int) -> JournalDamaged:
-        return JournalDamaged(f"line {number} of the ledger's journal cannot be read",
-                              "restore the folder from a copy, or start a new ledger in an empty folder")
+        return JournalDamaged(
+            f"line {number} of the ledger's journal cannot be read",
+            "restore the folder from a copy, or start a new ledger in an empty folder",
+        )

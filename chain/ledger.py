@@ -28,9 +28,16 @@ from chain.transactor import Outbox, Transactor
 from chain.wallets import Wallet
 
 MAX_LEASE = 86_400
-LOOKED_THROUGH = 256  # blocks from the deploy block on in which the four contracts must have been created
-MEANT = {"founders": "other founders", "quorum_": "another quorum", "salt": "another salt",
-         "cohortFloor_": "another smallest cohort", "maxLease_": "another longest lease"}  # fmt: skip
+LOOKED_THROUGH = (
+    256  # blocks from the deploy block on in which the four contracts must have been created
+)
+MEANT = {
+    "founders": "other founders",
+    "quorum_": "another quorum",
+    "salt": "another salt",
+    "cohortFloor_": "another smallest cohort",
+    "maxLease_": "another longest lease",
+}
 
 
 class Node:
@@ -58,7 +65,9 @@ class Node:
 class Ledger:
     """One deployment, read by `Node` and written through one transactor."""
 
-    def __init__(self, node: Node, identity: Mapping[str, Any], transactor: Transactor | None = None) -> None:
+    def __init__(
+        self, node: Node, identity: Mapping[str, Any], transactor: Transactor | None = None
+    ) -> None:
         self.node = node
         self.identity = identity
         self.domain: Domain = domain_of(identity)
@@ -66,7 +75,11 @@ class Ledger:
 
     @classmethod
     def connect(
-        cls, url: str, identity: Mapping[str, Any], wallet: Wallet | None = None, outbox: Outbox | None = None,
+        cls,
+        url: str,
+        identity: Mapping[str, Any],
+        wallet: Wallet | None = None,
+        outbox: Outbox | None = None,
         resend: bool = True,
     ) -> Ledger:
         """A checked connection; with `wallet` and `outbox` it can relay. Raises IdentityMismatch, LedgerDown.
@@ -77,7 +90,9 @@ class Ledger:
         check_identity(node, identity)
         transactor = None
         if wallet is not None and outbox is not None:
-            transactor = Transactor(node.call, wallet, outbox, int(identity["chainId"]), resend=resend)
+            transactor = Transactor(
+                node.call, wallet, outbox, int(identity["chainId"]), resend=resend
+            )
             transactor.resume()
         return cls(node, identity, transactor)
 
@@ -85,17 +100,23 @@ class Ledger:
         """Send one call and wait until it is mined; a struct is a tuple in ABI order (`message_tuple`)."""
         if self._transactor is None:
             raise ChainError("this connection only reads", "connect with a relay key")
-        return self._transactor.send(self.domain.contracts[contract], self.encode(contract, function, *arguments))
+        return self._transactor.send(
+            self.domain.contracts[contract], self.encode(contract, function, *arguments)
+        )
 
     def encode(self, contract: str, function: str, *arguments: Any) -> bytes:
         """Calldata of one call."""
         entry = _function(contract, function)
-        return function_abi_to_4byte_selector(cast("Any", entry)) + encode(_types(entry["inputs"]), arguments)
+        return function_abi_to_4byte_selector(cast("Any", entry)) + encode(
+            _types(entry["inputs"]), arguments
+        )
 
     def read(self, contract: str, function: str, *arguments: Any, block: str = "latest") -> Any:
         """The decoded answer of a view, at the newest block unless told otherwise."""
         data = "0x" + self.encode(contract, function, *arguments).hex()
-        raw = self.node.call("eth_call", [{"to": self.domain.contracts[contract], "data": data}, block])
+        raw = self.node.call(
+            "eth_call", [{"to": self.domain.contracts[contract], "data": data}, block]
+        )
         values = decode(_types(_function(contract, function)["outputs"]), bytes.fromhex(raw[2:]))
         return values[0] if len(values) == 1 else values
 
@@ -118,7 +139,11 @@ class Ledger:
 
     def logs(self, first: int, last: int) -> list[dict[str, Any]]:
         """Raw logs of the four contracts in blocks first..last."""
-        where = {"fromBlock": hex(first), "toBlock": hex(last), "address": list(self.domain.contracts.values())}
+        where = {
+            "fromBlock": hex(first),
+            "toBlock": hex(last),
+            "address": list(self.domain.contracts.values()),
+        }
         return list(self.node.call("eth_getLogs", [where]))
 
     def transaction(self, tx: str) -> dict[str, Any]:
@@ -130,12 +155,20 @@ def check_identity(node: Node, identity: Mapping[str, Any]) -> None:
     chain_id = int(node.call("eth_chainId", []), 16)
     facts: list[tuple[str, object, object]] = [("chain id", chain_id, int(identity["chainId"]))]
     genesis = node.call("eth_getBlockByNumber", ["0x0", False])
-    facts.append(("genesis block", genesis["hash"].removeprefix("0x"), identity["genesisHash"].removeprefix("0x")))
+    facts.append(
+        (
+            "genesis block",
+            genesis["hash"].removeprefix("0x"),
+            identity["genesisHash"].removeprefix("0x"),
+        )
+    )
     for item in identity["contracts"]:
         code = node.call("eth_getCode", [to_checksum_address(item["address"]), "latest"])
         if len(code) <= 2:
-            raise IdentityMismatch(f"there is no contract where {item['name']} is said to be",
-                                   "this is another ledger, or the identity is wrong: ask whoever gave it to you")
+            raise IdentityMismatch(
+                f"there is no contract where {item['name']} is said to be",
+                "this is another ledger, or the identity is wrong: ask whoever gave it to you",
+            )
         found = hashlib.sha256(bytes.fromhex(code[2:])).hexdigest()
         facts.append((f"code of {item['name']}", found, item["codeHash"].removeprefix("0x")))
     for what, here, pinned in facts:
@@ -156,11 +189,15 @@ def check_creation(node: Node, identity: Mapping[str, Any], cohort_floor: int) -
     founders = [to_checksum_address(who) for who in identity["founders"]]
     salt = bytes.fromhex(identity["salt"].removeprefix("0x"))
     created = _creations(node, int(identity["deployBlock"]), set(places.values()))
-    for name, given in _arguments(founders, int(identity["quorum"]), salt, places, cohort_floor).items():
+    for name, given in _arguments(
+        founders, int(identity["quorum"]), salt, places, cohort_floor
+    ).items():
         what = _difference(name, given, created.get(places[name]))
         if what:
-            raise IdentityMismatch(f"{name} is not what the file says: {what}",
-                                   "do not sign; ask whoever sent the file to you")
+            raise IdentityMismatch(
+                f"{name} is not what the file says: {what}",
+                "do not sign; ask whoever sent the file to you",
+            )
 
 
 def _creations(node: Node, first: int, places: set[str]) -> dict[str, bytes]:
@@ -188,7 +225,7 @@ def _difference(name: str, given: Sequence[Any], creation: bytes | None) -> str:
     if not creation.startswith(code):
         return "it was not created from this release's code"
     try:
-        held = decode(_types(inputs), creation[len(code):])
+        held = decode(_types(inputs), creation[len(code) :])
     except DecodingError:
         held = ()
     for entry, there, wanted in zip(inputs, held, given, strict=False):
@@ -198,7 +235,13 @@ def _difference(name: str, given: Sequence[Any], creation: bytes | None) -> str:
 
 
 def deploy(
-    url: str, wallet: Wallet, outbox: Outbox, founders: Sequence[str], quorum: int, salt: bytes, cohort_floor: int
+    url: str,
+    wallet: Wallet,
+    outbox: Outbox,
+    founders: Sequence[str],
+    quorum: int,
+    salt: bytes,
+    cohort_floor: int,
 ) -> dict[str, Any]:
     """Deploy the four contracts and return the unsigned ledger identity (protocol.md §1, JSON form).
 
@@ -208,15 +251,21 @@ def deploy(
     chain_id = int(node.call("eth_chainId", []), 16)
     transactor = Transactor(node.call, wallet, outbox, chain_id)
     nonce = int(node.call("eth_getTransactionCount", [wallet.address, "latest"]), 16)
-    places = {name: created_at(wallet.address, nonce + number) for number, name in enumerate(CONTRACTS)}
+    places = {
+        name: created_at(wallet.address, nonce + number) for number, name in enumerate(CONTRACTS)
+    }
     first = None
     for name, given in _arguments(founders, quorum, salt, places, cohort_floor).items():
-        receipt = transactor.send(None, load(name).bytecode + encode(_types(_constructor(name)), given))
+        receipt = transactor.send(
+            None, load(name).bytecode + encode(_types(_constructor(name)), given)
+        )
         first = first if first is not None else receipt.block
     found = []
     for name, address in places.items():
         code = bytes.fromhex(node.call("eth_getCode", [address, "latest"])[2:])
-        found.append({"name": name, "address": address, "codeHash": hashlib.sha256(code).hexdigest()})
+        found.append(
+            {"name": name, "address": address, "codeHash": hashlib.sha256(code).hexdigest()}
+        )
     return {
         "type": "volens/identity/1",
         "chainId": chain_id,
@@ -255,7 +304,11 @@ def created_at(sender: str, nonce: int) -> str:
 
 @cache
 def _function(contract: str, function: str) -> dict[str, Any]:
-    return next(entry for entry in load(contract).abi if entry["type"] == "function" and entry["name"] == function)
+    return next(
+        entry
+        for entry in load(contract).abi
+        if entry["type"] == "function" and entry["name"] == function
+    )
 
 
 def _constructor(contract: str) -> list[dict[str, Any]]:
@@ -266,13 +319,16 @@ def _types(entries: Sequence[Mapping[str, Any]]) -> list[str]:
     """ABI parameters as the type strings of eth_abi."""
     return [
         f"({','.join(_types(entry['components']))}){entry['type'].removeprefix('tuple')}"
-        if entry["type"].startswith("tuple") else str(entry["type"])
+        if entry["type"].startswith("tuple")
+        else str(entry["type"])
         for entry in entries
     ]
 
 
 def _down(what: str) -> LedgerDown:
-    return LedgerDown(f"the ledger does not answer ({what})", "start it: volens serve, then try again")
+    return LedgerDown(
+        f"the ledger does not answer ({what})", "start it: volens serve, then try again"
+    )
 
 
 def _refusal(error: Mapping[str, Any]) -> ChainError:
@@ -281,12 +337,19 @@ def _refusal(error: Mapping[str, Any]) -> ChainError:
     if isinstance(data, str) and len(data) >= 10:
         for name in CONTRACTS:
             for entry in load(name).abi:
-                if entry["type"] == "error" and function_abi_to_4byte_selector(cast("Any", entry)).hex() == data[2:10]:
+                if (
+                    entry["type"] == "error"
+                    and function_abi_to_4byte_selector(cast("Any", entry)).hex() == data[2:10]
+                ):
                     values = decode(_types(entry["inputs"]), bytes.fromhex(data[10:]))
-                    fields = {i["name"]: _shown(v) for i, v in zip(entry["inputs"], values, strict=True)}
+                    fields = {
+                        i["name"]: _shown(v) for i, v in zip(entry["inputs"], values, strict=True)
+                    }
                     return Refused(entry["name"], fields, "the ledger's rules do not allow this")
         return Refused("Reverted", {}, "the contract refused without a name")
-    return ChainError(f"the node refused the request (code {error.get('code')})", "look at the ledger's log")
+    return ChainError(
+        f"the node refused the request (code {error.get('code')})", "look at the ledger's log"
+    )
 
 
 def _shown(value: Any) -> object:

@@ -14,11 +14,24 @@ from pathlib import Path
 from chain.errors import ChainError
 from chain.tether import require_namespaces, tether
 
-FLAGS = ("--accounts", "0", "--gas-price", "0", "--block-base-fee-per-gas", "0", "--disable-min-priority-fee",
-         "--hardfork", "osaka", "--enable-tx-gas-limit", "--gas-limit", "60000000",
-         # States of old blocks: a few in memory. By default anvil writes each to a cache in the user's home and leaves
-         # it there when it is killed: gigabytes in an hour of tests. Nobody asks for them; auditors use events.
-         "--prune-history", "64")
+FLAGS = (
+    "--accounts",
+    "0",
+    "--gas-price",
+    "0",
+    "--block-base-fee-per-gas",
+    "0",
+    "--disable-min-priority-fee",
+    "--hardfork",
+    "osaka",
+    "--enable-tx-gas-limit",
+    "--gas-limit",
+    "60000000",
+    # States of old blocks: a few in memory. By default anvil writes each to a cache in the user's home and leaves
+    # it there when it is killed: gigabytes in an hour of tests. Nobody asks for them; auditors use events.
+    "--prune-history",
+    "64",
+)
 _SOCKET = "anvil.ipc"
 _START_SECONDS = 20.0
 _ANSWER_SECONDS = 60.0
@@ -58,8 +71,10 @@ def find_anvil(explicit: str | None, root: Path) -> str:
             with open(candidate, "rb") as file:
                 if file.read(4) == b"\x7fELF":
                     return str(Path(candidate).resolve())
-    raise AnvilNotFound("anvil, the dev chain's program, was not found",
-                        "run `make install` (it comes with npm), or name the binary")
+    raise AnvilNotFound(
+        "anvil, the dev chain's program, was not found",
+        "run `make install` (it comes with npm), or name the binary",
+    )
 
 
 class Wire:
@@ -89,13 +104,13 @@ class Wire:
         parts: list[bytes] = []
         try:
             self._socket.sendall(request)
-            while not parts or not parts[-1].endswith(b"\n"):       # one answer is one line
+            while not parts or not parts[-1].endswith(b"\n"):  # one answer is one line
                 parts.append(self._socket.recv(1 << 16))
                 if not parts[-1]:
                     raise _gone()
             answer = json.loads(b"".join(parts))
         except (OSError, ValueError, NodeGone):
-            self._socket.close()        # a late answer must not become the next call's
+            self._socket.close()  # a late answer must not become the next call's
             raise _gone() from None
         return {"error": answer["error"]} if "error" in answer else {"result": answer.get("result")}
 
@@ -114,7 +129,9 @@ class Wire:
 class Node:
     """A running anvil. Started by the main thread: it is killed when that thread ends, however it ends."""
 
-    def __init__(self, folder: Path, anvil: str, genesis_time: int, isolated: bool, state: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, anvil: str, genesis_time: int, isolated: bool, state: Path | None = None
+    ) -> None:
         """Begins with its genesis, or with a dumped state. `folder` is made 0700 by the caller.
 
         Raises NoNamespaces, NodeNotStarted.
@@ -126,11 +143,15 @@ class Node:
         argv = [anvil, *FLAGS, "--ipc", _SOCKET, "--timestamp", str(genesis_time)]
         argv += ["--load-state", str(state.resolve())] if state else []
         if not isolated:
-            argv += ["--port", "0"]         # two chains of one host would fight for 8545
+            argv += ["--port", "0"]  # two chains of one host would fight for 8545
         with (folder / "anvil.log").open("wb") as log:
             self.process = subprocess.Popen(
-                tether(argv, isolated=isolated), cwd=folder, stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=log)
+                tether(argv, isolated=isolated),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+            )
         try:
             self._await_answer()
         except NodeNotStarted:
@@ -158,7 +179,9 @@ class Node:
             finally:
                 wire.close()
             return
-        raise NodeNotStarted("the chain node did not start", "read anvil.log in the ledger's folder")
+        raise NodeNotStarted(
+            "the chain node did not start", "read anvil.log in the ledger's folder"
+        )
 
 
 def _gone() -> NodeGone:

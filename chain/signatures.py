@@ -55,8 +55,12 @@ class Domain:
 
 def domain_of(identity: Mapping[str, Any]) -> Domain:
     """The domain that a ledger identity (JSON form, protocol.md §1) stands for."""
-    addresses = {item["name"]: to_checksum_address(item["address"]) for item in identity["contracts"]}
-    return Domain(int(identity["chainId"]), bytes.fromhex(identity["salt"].removeprefix("0x")), addresses)
+    addresses = {
+        item["name"]: to_checksum_address(item["address"]) for item in identity["contracts"]
+    }
+    return Domain(
+        int(identity["chainId"]), bytes.fromhex(identity["salt"].removeprefix("0x")), addresses
+    )
 
 
 def sign(key: bytes, domain: Domain, kind: str, message: Mapping[str, Any]) -> bytes:
@@ -70,17 +74,25 @@ def recover(domain: Domain, kind: str, message: Mapping[str, Any], signature: by
     try:
         return str(Account.recover_message(_encode(domain, kind, message), signature=signature))
     except (BadSignature, ValueError):
-        raise SignatureMalformed("the signature belongs to nobody", "sign the message again") from None
+        raise SignatureMalformed(
+            "the signature belongs to nobody", "sign the message again"
+        ) from None
 
 
 def check_shape(signature: bytes) -> None:
     """Raise SignatureMalformed unless 65 bytes, low s, v 27 or 28."""
     if len(signature) != 65:
-        raise SignatureMalformed(f"a signature has 65 bytes, this one {len(signature)}", "send r ‖ s ‖ v")
+        raise SignatureMalformed(
+            f"a signature has 65 bytes, this one {len(signature)}", "send r ‖ s ‖ v"
+        )
     if signature[64] not in (27, 28):
-        raise SignatureMalformed("the signature's last byte is neither 27 nor 28", "send r ‖ s ‖ v with v 27 or 28")
+        raise SignatureMalformed(
+            "the signature's last byte is neither 27 nor 28", "send r ‖ s ‖ v with v 27 or 28"
+        )
     if int.from_bytes(signature[32:64]) > HALF_ORDER:
-        raise SignatureMalformed("the signature's s is in the upper half", "send the low-s form (EIP-2)")
+        raise SignatureMalformed(
+            "the signature's s is in the upper half", "send the low-s form (EIP-2)"
+        )
 
 
 def address_of(key: bytes) -> str:
@@ -90,4 +102,6 @@ def address_of(key: bytes) -> str:
 
 def _encode(domain: Domain, kind: str, message: Mapping[str, Any]) -> Any:
     fields = [{"name": name, "type": type_} for name, type_ in typed_data()["types"][kind]]
-    return encode_typed_data(domain.for_type(kind), {kind: fields}, {f["name"]: message[f["name"]] for f in fields})
+    return encode_typed_data(
+        domain.for_type(kind), {kind: fields}, {f["name"]: message[f["name"]] for f in fields}
+    )

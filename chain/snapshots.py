@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-GENERATIONS = 2     # the newest may lack a later write, or be damaged
+GENERATIONS = 2  # the newest may lack a later write, or be damaged
 _NAME = re.compile(r"state-(\d{10})-([0-9a-f]{64})\.json")
 
 
@@ -44,7 +44,9 @@ class Snapshots:
             file.write(state)
             file.flush()
             os.fsync(file.fileno())
-        self._unfinished.rename(self._folder / f"state-{writes:010}-{hashlib.sha256(state).hexdigest()}.json")
+        self._unfinished.rename(
+            self._folder / f"state-{writes:010}-{hashlib.sha256(state).hexdigest()}.json"
+        )
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         os.fsync(folder)
         os.close(folder)

@@ -28,7 +28,9 @@ class NoNamespaces(ChainError):
     """This host does not let us make a user and network namespace."""
 
 
-def tether(argv: Sequence[str], *, number: int = signal.SIGKILL, isolated: bool = False) -> list[str]:
+def tether(
+    argv: Sequence[str], *, number: int = signal.SIGKILL, isolated: bool = False
+) -> list[str]:
     """The command line that runs `argv` (an absolute program path first) bound to the calling process.
 
     No core file of it is ever written: it would hold keys. The kernel sends signal `number` to it when the calling
@@ -50,12 +52,14 @@ def leave_no_core() -> None:
 def require_namespaces() -> None:
     """Raises NoNamespaces when `unshare -rn` does not work on this host."""
     try:
-        done = subprocess.run(["unshare", "-rn", "true"],
-                              capture_output=True, timeout=10, check=False)
+        done = subprocess.run(
+            ["unshare", "-rn", "true"], capture_output=True, timeout=10, check=False
+        )
         possible = done.returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         possible = False
     if not possible:
         raise NoNamespaces(
             "this host allows no user and network namespaces, so nothing can be shut off from the network",
-            "allow unprivileged user namespaces, or set VOLENS_RELAX=isolation, which every report will show")
+            "allow unprivileged user namespaces, or set VOLENS_RELAX=isolation, which every report will show",
+        )

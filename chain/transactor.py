@@ -38,7 +38,13 @@ class Transactor:
     """Sends for one wallet; calls are serialised."""
 
     def __init__(
-        self, call: Call, wallet: Wallet, outbox: Outbox, chain_id: int, timeout: float = 30.0, resend: bool = True
+        self,
+        call: Call,
+        wallet: Wallet,
+        outbox: Outbox,
+        chain_id: int,
+        timeout: float = 30.0,
+        resend: bool = True,
     ) -> None:
         self.address = wallet.address
         self._call = call
@@ -87,7 +93,9 @@ class Transactor:
         for nonce, tx, raw in self._outbox.pending(self.address):
             if self._call("eth_getTransactionReceipt", ["0x" + tx.hex()]) is None:
                 used = int(self._call("eth_getTransactionCount", [self.address, "latest"]), 16)
-                if used > nonce or not self._resend:  # (where another took the place they can never be mined)
+                if (
+                    used > nonce or not self._resend
+                ):  # (where another took the place they can never be mined)
                     self._outbox.settle(tx)
                     continue
                 self._call("eth_sendRawTransaction", ["0x" + raw.hex()])
@@ -99,15 +107,21 @@ class Transactor:
         pause = 0.002
         while (raw := self._call("eth_getTransactionReceipt", ["0x" + tx.hex()])) is None:
             if time.monotonic() > deadline:
-                raise LedgerDown("the transaction was sent but is not mined",
-                                 "wait, then ask again; it is not sent twice")
+                raise LedgerDown(
+                    "the transaction was sent but is not mined",
+                    "wait, then ask again; it is not sent twice",
+                )
             time.sleep(pause)
             pause = min(pause * 2, 0.05)
         self._outbox.settle(tx)
         if int(raw["status"], 16) != 1:
             if request is not None:
-                self._call("eth_call", [request, raw["blockNumber"]])  # raises Refused with the name
-            raise ChainError("the transaction was mined but reverted", "look at the state and sign anew")
+                self._call(
+                    "eth_call", [request, raw["blockNumber"]]
+                )  # raises Refused with the name
+            raise ChainError(
+                "the transaction was mined but reverted", "look at the state and sign anew"
+            )
         events = tuple(parse_all(raw["logs"]))
         block_hash = bytes.fromhex(raw["blockHash"][2:])
         return Receipt(tx, int(raw["blockNumber"], 16), block_hash, int(raw["gasUsed"], 16), events)

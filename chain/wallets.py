@@ -44,7 +44,9 @@ class Wallet:
         return bytes.fromhex(self.address[2:])
 
 
-def save(wallet: Wallet, path: Path, extra: Mapping[str, str] | None = None, password: str | None = None) -> None:
+def save(
+    wallet: Wallet, path: Path, extra: Mapping[str, str] | None = None, password: str | None = None
+) -> None:
     """Write a new key file of mode 0600; refuses to overwrite. `extra` holds public facts, e.g. the subject id."""
     body: dict[str, Any] = {"type": "volens/key/1", "address": wallet.address, **(extra or {})}
     if password is None:
@@ -55,8 +57,9 @@ def save(wallet: Wallet, path: Path, extra: Mapping[str, str] | None = None, pas
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        raise ChainError(f"the key file of {path.stem} exists",
-                         "choose another name; keys are never overwritten") from None
+        raise ChainError(
+            f"the key file of {path.stem} exists", "choose another name; keys are never overwritten"
+        ) from None
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         json.dump(body, file)
 
@@ -72,7 +75,13 @@ def load(path: Path, password: str | None = None) -> tuple[Wallet, dict[str, str
         else:
             wallet = Wallet.of(bytes.fromhex(body["key"]))
     except FileNotFoundError:
-        raise ChainError(f"there is no key named {path.stem}", "make one: volens keys new NAME") from None
+        raise ChainError(
+            f"there is no key named {path.stem}", "make one: volens keys new NAME"
+        ) from None
     except (ValueError, KeyError, TypeError):
-        raise ChainError(f"the key file of {path.stem} cannot be read", "wrong password, or not a volens key") from None
-    return wallet, {name: value for name, value in body.items() if name not in ("key", "keystore", "type")}
+        raise ChainError(
+            f"the key file of {path.stem} cannot be read", "wrong password, or not a volens key"
+        ) from None
+    return wallet, {
+        name: value for name, value in body.items() if name not in ("key", "keystore", "type")
+    }

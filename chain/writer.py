@@ -19,11 +19,11 @@ from chain.node import Node, NodeGone, NodeRefused
 from chain.snapshots import Snapshots
 
 SNAPSHOT_SECONDS = 1.0  # of mining between two snapshots, about what a restart then takes
-DUMP_SHARE = 10         # ... and at least so many times what the last snapshot took
-STILL_SECONDS = 5.0     # more than any block takes
-CLOSE_SECONDS = 5.0     # a write in progress may take at the end
-IDLE_SECONDS = 10       # a head older than this is renewed by an empty block: leases run on block time
-SERVER_ERROR = -32000   # JSON-RPC's code for what the server itself refuses
+DUMP_SHARE = 10  # ... and at least so many times what the last snapshot took
+STILL_SECONDS = 5.0  # more than any block takes
+CLOSE_SECONDS = 5.0  # a write in progress may take at the end
+IDLE_SECONDS = 10  # a head older than this is renewed by an empty block: leases run on block time
+SERVER_ERROR = -32000  # JSON-RPC's code for what the server itself refuses
 
 
 class HistoryDiffers(ChainError):
@@ -49,17 +49,23 @@ class Writer:
     Blocks of one second share its timestamp, so that block time never runs ahead of the clock.
     """
 
-    def __init__(self, node: Node, journal: Journal, snapshots: Snapshots, clock: Callable[[], int],
-                 snapshot_seconds: float = SNAPSHOT_SECONDS) -> None:
+    def __init__(
+        self,
+        node: Node,
+        journal: Journal,
+        snapshots: Snapshots,
+        clock: Callable[[], int],
+        snapshot_seconds: float = SNAPSHOT_SECONDS,
+    ) -> None:
         self._node, self._journal, self._snapshots, self._clock = node, journal, snapshots, clock
         self._snapshot_seconds = snapshot_seconds
         self._wire = node.connect()
         self._lock = threading.Lock()
-        self._still = threading.Event()     # no block is being made
+        self._still = threading.Event()  # no block is being made
         self._still.set()
-        self._unsettled = False     # a write is journaled and its outcome is not
-        self._writes = 0            # in the journal, and done
-        self._mining = self._dumping = 0.0      # seconds: since the last snapshot, and for it
+        self._unsettled = False  # a write is journaled and its outcome is not
+        self._writes = 0  # in the journal, and done
+        self._mining = self._dumping = 0.0  # seconds: since the last snapshot, and for it
         self._saving = threading.Lock()
         # anvil would mine when it likes and keep a transaction with a nonce gap for later: neither replays.
         self._wire.call("evm_setAutomine", False)
@@ -99,7 +105,9 @@ class Writer:
             self._settle(self.head.hash)
         self._snapshot_when_due()
         if included != [sent]:
-            raise NodeRefused({"code": SERVER_ERROR, "message": "the transaction is not valid on this chain"})
+            raise NodeRefused(
+                {"code": SERVER_ERROR, "message": "the transaction is not valid on this chain"}
+            )
         return sent
 
     def await_still(self) -> None:
@@ -205,13 +213,16 @@ class Writer:
 
     def _read_head(self) -> tuple[Head, list[str]]:
         block = cast(dict[str, object], self._wire.call("eth_getBlockByNumber", "latest", False))
-        head = Head(int(str(block["number"]), 16), str(block["hash"]), int(str(block["timestamp"]), 16))
+        head = Head(
+            int(str(block["number"]), 16), str(block["hash"]), int(str(block["timestamp"]), 16)
+        )
         return head, cast(list[str], block["transactions"])
 
     def _differs(self) -> HistoryDiffers:
         return HistoryDiffers(
             f"the journal no longer gives the ledger it recorded (after block {self.head.number})",
-            "use the same anvil as before, restore the folder, or start a new ledger in an empty one")
+            "use the same anvil as before, restore the folder, or start a new ledger in an empty one",
+        )
 
 
 def tell(event: str, fact: str) -> None:
@@ -221,11 +232,19 @@ def tell(event: str, fact: str) -> None:
     print(json.dumps(line), file=sys.stderr, flush=True)
 
 
-def open_chain(folder: Path, anvil: str, genesis_time: int | None, isolated: bool, clock: Callable[[], int],
-               snapshot_seconds: float = SNAPSHOT_SECONDS) -> tuple[Node, Writer]:
+def open_chain(
+    folder: Path,
+    anvil: str,
+    genesis_time: int | None,
+    isolated: bool,
+    clock: Callable[[], int],
+    snapshot_seconds: float = SNAPSHOT_SECONDS,
+) -> tuple[Node, Writer]:
     """Starts anvil on `folder` (made 0700) and replays its journal. Raises ChainError."""
     if genesis_time is not None and genesis_time > clock():
-        raise GenesisDiffers("the genesis time lies in the future", "name one that has passed, or none")
+        raise GenesisDiffers(
+            "the genesis time lies in the future", "name one that has passed, or none"
+        )
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
     journal = Journal(folder / "journal.jsonl", clock() if genesis_time is None else genesis_time)
@@ -243,10 +262,16 @@ def open_chain(folder: Path, anvil: str, genesis_time: int | None, isolated: boo
 
     try:
         if genesis_time not in (None, journal.genesis_time):
-            raise GenesisDiffers("this folder holds a chain that began at another time",
-                                 "leave the genesis time out, or name an empty folder")
+            raise GenesisDiffers(
+                "this folder holds a chain that began at another time",
+                "leave the genesis time out, or name an empty folder",
+            )
         # Only a block of the journal proves the state that it was made from.
-        blocks = (n for n, entry in enumerate(journal.entries(), 1) if entry.outcome not in (None, REFUSED))
+        blocks = (
+            n
+            for n, entry in enumerate(journal.entries(), 1)
+            if entry.outcome not in (None, REFUSED)
+        )
         for found in snapshots.before(max(blocks, default=0)):
             try:
                 return start(found.path, found.writes)

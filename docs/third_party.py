@@ -24,11 +24,24 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # SPDX id: the family by which it is compared. LGPL is allowed by name only, and nothing of ours needs one today.
 ALLOWED = {
-    "MIT": "MIT", "MIT-0": "MIT", "MIT-CMU": "MIT", "Zlib": "Zlib", "ISC": "ISC", "BSL-1.0": "BSL",
-    "BSD": "BSD", "0BSD": "BSD", "BSD-2-Clause": "BSD", "BSD-3-Clause": "BSD",  # "BSD": of unsaid clauses
-    "Apache-2.0": "Apache", "Apache-2.0 WITH LLVM-exception": "Apache", "MPL-2.0": "MPL",
-    "PSF-2.0": "PSF", "Python-2.0": "PSF", "CNRI-Python": "PSF",
-    "CC0-1.0": "public domain", "Public-Domain": "public domain",
+    "MIT": "MIT",
+    "MIT-0": "MIT",
+    "MIT-CMU": "MIT",
+    "Zlib": "Zlib",
+    "ISC": "ISC",
+    "BSL-1.0": "BSL",
+    "BSD": "BSD",
+    "0BSD": "BSD",
+    "BSD-2-Clause": "BSD",
+    "BSD-3-Clause": "BSD",  # "BSD": of unsaid clauses
+    "Apache-2.0": "Apache",
+    "Apache-2.0 WITH LLVM-exception": "Apache",
+    "MPL-2.0": "MPL",
+    "PSF-2.0": "PSF",
+    "Python-2.0": "PSF",
+    "CNRI-Python": "PSF",
+    "CC0-1.0": "public domain",
+    "Public-Domain": "public domain",
     "GPL-3.0-or-later WITH GCC-exception-3.1": "GCC runtime",  # its exception frees what is only linked with it
 }
 # Free text beside classifiers may spell a permissive licence in its own way; it must name one, and nothing of these.
@@ -36,20 +49,30 @@ RESTRICTS = re.compile(
     r"GPL|General Public Licen[cs]e|Affero|copyleft|SSPL|Server Side Public|BUSL|Business Source|Elastic Licen[cs]e|"
     r"EUPL|European Union Public|\b(EPL|CDDL|OSL|CeCILL)\b|CC[- ]BY[- ](\w+[- ])*(NC|ND|SA)|non-?commercial|"
     r"academic (use|research|purposes?)|research (use|purposes?)|evaluation (use|purposes?|only)|personal use|"
-    r"proprietary|commons clause", re.IGNORECASE)
+    r"proprietary|commons clause",
+    re.IGNORECASE,
+)
 PERMITS = re.compile(
     r"\b(MIT|BSD|0BSD|Apache|ISC|zlib|Boost|PSFL?|Python Software Foundation|MPL|Mozilla Public|CC0|public domain)\b|"
     r"Permission is hereby granted|Permission to use, copy, modify|Redistribution and use in source and binary forms",
-    re.IGNORECASE)
+    re.IGNORECASE,
+)
 # Read by a person: to the text of their own licence they append those of what they carry inside: the compiler's
 # run-time library under its exception (scipy), a font library under FTL or GPL (matplotlib).
 READ = {"matplotlib", "scipy"}
 # What packages write that is no SPDX id, in small letters.
 SPELLED = {
-    "mit license": "MIT", "bsd license": "BSD", "3-clause bsd license": "BSD-3-Clause", "isc license": "ISC",
-    "isc license (iscl)": "ISC", "apache 2.0": "Apache-2.0", "apache software license": "Apache-2.0",
-    "python software foundation license": "PSF-2.0", "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
-    "public domain": "Public-Domain", "cc0 1.0 universal (cc0 1.0) public domain dedication": "CC0-1.0",
+    "mit license": "MIT",
+    "bsd license": "BSD",
+    "3-clause bsd license": "BSD-3-Clause",
+    "isc license": "ISC",
+    "isc license (iscl)": "ISC",
+    "apache 2.0": "Apache-2.0",
+    "apache software license": "Apache-2.0",
+    "python software foundation license": "PSF-2.0",
+    "mozilla public license 2.0 (mpl 2.0)": "MPL-2.0",
+    "public domain": "Public-Domain",
+    "cc0 1.0 universal (cc0 1.0) public domain dedication": "CC0-1.0",
 }
 # Some builds of torch bring these, the CPU build brings none; nothing of volens needs them. Of anybody else's, or named
 # by us, they are packages as all others.
@@ -67,7 +90,8 @@ tools, which stand in `pyproject.toml`. The lists of codes and the data have the
 `tests/data/synthea/NOTICE`.
 """
 BROWSER_HOMES = {
-    "htmx.org": "https://htmx.org", "@noble/curves": "https://paulmillr.com/noble/",
+    "htmx.org": "https://htmx.org",
+    "@noble/curves": "https://paulmillr.com/noble/",
     "@noble/hashes": "https://paulmillr.com/noble/",
 }
 SHORT = 40  # characters; a longer text is the licence itself
@@ -102,15 +126,20 @@ def refusals(sections: dict[str, list[Part]]) -> list[str]:
     return [
         f"{part.name} may not be a run-time dependency: its licence is {part.licence or 'not named'}, and only "
         "permissive ones are allowed; take another package, or see ALLOWED in docs/third_party.py"
-        for parts in sections.values() for part in parts if not allows(part.licence)
+        for parts in sections.values()
+        for part in parts
+        if not allows(part.licence)
     ]
 
 
 def allows(licence: str) -> bool:
     """Whether an expression may come in: of OR one alternative, of AND every part must be allowed."""
+
     def holds(tree: Any) -> bool:
         if isinstance(tree, _LICENSING.OR | _LICENSING.AND):
-            return (any if isinstance(tree, _LICENSING.OR) else all)(holds(part) for part in tree.args)
+            return (any if isinstance(tree, _LICENSING.OR) else all)(
+                holds(part) for part in tree.args
+            )
         return str(tree) in ALLOWED
 
     try:
@@ -123,7 +152,8 @@ def allows(licence: str) -> bool:
 def render(sections: dict[str, list[Part]]) -> str:
     """THIRD_PARTY.md without its last line."""
     lines = [
-        "# Third parties", "",
+        "# Third parties",
+        "",
         "What an installed volens runs on, with licence and home page. `make check` compares it with what is installed",
         "and refuses a run-time dependency whose licence is not in the list of `docs/third_party.py`; GPL and AGPL are",
         "not in it.",
@@ -143,7 +173,11 @@ def says_the_same(kept: str, fresh: str) -> bool:
     if _ROW.sub("", kept).split() != _ROW.sub("", fresh).split():
         return False
     (named, brought, *pinned), (now_named, now_brought, *now_pinned) = _rows(kept), _rows(fresh)
-    if pinned != now_pinned or named.keys() != now_named.keys() or not now_brought.keys() <= brought.keys():
+    if (
+        pinned != now_pinned
+        or named.keys() != now_named.keys()
+        or not now_brought.keys() <= brought.keys()
+    ):
         return False
     kept_rows, rows = named | brought, now_named | now_brought
     return all(_families(kept_rows[name]) & _families(licence) for name, licence in rows.items())
@@ -152,8 +186,10 @@ def says_the_same(kept: str, fresh: str) -> bool:
 def _rows(text: str) -> list[dict[str, str]]:
     """Of each section the rows by name: the licence; of the pinned ones the home page too."""
     sections = [_ROW.findall(section) for section in text.split("\n## ")[1:5]]
-    return [{name: licence if at < 2 else f"{licence} {home}" for name, licence, home in rows}
-            for at, rows in enumerate(sections)]
+    return [
+        {name: licence if at < 2 else f"{licence} {home}" for name, licence, home in rows}
+        for at, rows in enumerate(sections)
+    ]
 
 
 def _families(licence: str) -> set[str]:
@@ -161,14 +197,21 @@ def _families(licence: str) -> set[str]:
         tree = _LICENSING.parse(licence)
     except ExpressionError:
         return set()
-    return {ALLOWED.get(str(symbol), str(symbol)) for symbol in (tree.literals if tree is not None else ())}
+    return {
+        ALLOWED.get(str(symbol), str(symbol))
+        for symbol in (tree.literals if tree is not None else ())
+    }
 
 
 # -- Python packages
 
 
 def _project() -> list[str]:
-    return list(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"])
+    return list(
+        tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"][
+            "dependencies"
+        ]
+    )
 
 
 def _brought(requirements: list[str]) -> Iterator[Part]:
@@ -191,7 +234,9 @@ def _brought(requirements: list[str]) -> Iterator[Part]:
             yield Part(name, _licence(name, found.metadata), _home(found.metadata))
         for line in found.requires or ():
             inner = Requirement(line)
-            if inner.marker is None or any(inner.marker.evaluate({"extra": extra}) for extra in extras or {""}):
+            if inner.marker is None or any(
+                inner.marker.evaluate({"extra": extra}) for extra in extras or {""}
+            ):
                 waiting.append((name, inner))
 
 
@@ -203,12 +248,19 @@ def _licence(name: str, metadata: importlib.metadata.PackageMetadata) -> str:
     (expression,) = metadata.get_all("License-Expression") or [""]
     if expression:
         return str(expression)
-    classified = [line.rsplit(" :: ", 1)[-1] for line in metadata.get_all("Classifier") or ()
-                  if line.startswith("License :: ") and line != "License :: OSI Approved"]
+    classified = [
+        line.rsplit(" :: ", 1)[-1]
+        for line in metadata.get_all("Classifier") or ()
+        if line.startswith("License :: ") and line != "License :: OSI Approved"
+    ]
     text = " ".join(metadata.get_all("License") or ()).strip()
     if not classified:
         said = [part.strip() for part in text.split(",")] if len(text) <= SHORT else []
-    elif text in ("", "UNKNOWN") or name in READ or (PERMITS.search(text) and not RESTRICTS.search(text)):
+    elif (
+        text in ("", "UNKNOWN")
+        or name in READ
+        or (PERMITS.search(text) and not RESTRICTS.search(text))
+    ):
         said = classified
     else:
         said = [*classified, " ".join(text.split())[:SHORT]]
@@ -219,7 +271,17 @@ def _home(metadata: importlib.metadata.PackageMetadata) -> str:
     pages = dict(line.split(", ", 1) for line in metadata.get_all("Project-URL") or ())
     urls = {label.strip().lower(): url.strip() for label, url in pages.items()}
     urls["home-page"] = "".join(metadata.get_all("Home-page") or ())
-    order = ["homepage", "home", "home-page", "repository", "source", "source code", "code", "github", "documentation"]
+    order = [
+        "homepage",
+        "home",
+        "home-page",
+        "repository",
+        "source",
+        "source code",
+        "code",
+        "github",
+        "documentation",
+    ]
     return next((urls[label] for label in order if urls.get(label, "").startswith("http")), "")
 
 
@@ -237,12 +299,20 @@ def _from_npm() -> list[Part]:
         try:
             own = json.loads((ROOT / place / "package.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise LookupError(f"the npm package {name} is not installed; run `make install`") from None
+            raise LookupError(
+                f"the npm package {name} is not installed; run `make install`"
+            ) from None
         old = " OR ".join(entry["type"] for entry in own.get("licenses", ()))
         source = own.get("repository") or ""
         source = source if isinstance(source, str) else source.get("url", "")
         home = own.get("homepage") or source.removeprefix("git+").removesuffix(".git")
-        parts.append(Part(name, str(package.get("license") or own.get("license") or old), home.removesuffix("#readme")))
+        parts.append(
+            Part(
+                name,
+                str(package.get("license") or own.get("license") or old),
+                home.removesuffix("#readme"),
+            )
+        )
     return parts
 
 
@@ -254,5 +324,7 @@ def _in_the_browser() -> list[Part]:
         for name in re.findall(r"(@?[a-z][\w/.]+) \d+\.\d+", what):
             found[name] = licence.split("both ")[-1]
     if found.keys() != BROWSER_HOMES.keys():
-        raise LookupError("the vendored scripts are others than before; name their home pages in docs/third_party.py")
+        raise LookupError(
+            "the vendored scripts are others than before; name their home pages in docs/third_party.py"
+        )
     return [Part(name, licence, BROWSER_HOMES[name]) for name, licence in sorted(found.items())]

@@ -23,13 +23,27 @@ from governance.verify import Consent, canonical, canonical_json, identity_id, s
 
 ACCOUNT = bytes(range(1, 21))
 KEY = bytes([7]) * 32  # a signing key that everybody knows: for vectors only
-DOMAIN = Domain(31337, bytes([0xAB]) * 32, {
-    name: f"0x{at:040x}" for at, name in enumerate(("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger"), 1)})
+DOMAIN = Domain(
+    31337,
+    bytes([0xAB]) * 32,
+    {
+        name: f"0x{at:040x}"
+        for at, name in enumerate(("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger"), 1)
+    },
+)
 IDENTITY: dict[str, Any] = {
-    "type": "volens/identity/1", "chainId": DOMAIN.chain_id, "genesisHash": "0x" + "11" * 32, "deployBlock": 5,
-    "salt": DOMAIN.salt.hex(), "quorum": 2, "founders": [f"0x{at:040x}" for at in (7, 8, 9)], "signatures": {},
-    "contracts": [{"name": name, "address": address, "codeHash": f"{at:064x}"}
-                  for at, (name, address) in enumerate(DOMAIN.contracts.items(), 1)],
+    "type": "volens/identity/1",
+    "chainId": DOMAIN.chain_id,
+    "genesisHash": "0x" + "11" * 32,
+    "deployBlock": 5,
+    "salt": DOMAIN.salt.hex(),
+    "quorum": 2,
+    "founders": [f"0x{at:040x}" for at in (7, 8, 9)],
+    "signatures": {},
+    "contracts": [
+        {"name": name, "address": address, "codeHash": f"{at:064x}"}
+        for at, (name, address) in enumerate(DOMAIN.contracts.items(), 1)
+    ],
 }
 CONSENT = Consent(1, 2, 3, 20_000, 20_730, 0b1000100, 0b11)
 
@@ -42,10 +56,16 @@ def filled(byte: int) -> bytes:
 def message_of(kind: str) -> dict[str, Any]:
     """A message of one type: field n (from 1) is the number n, n in each byte, true, or the text `n`."""
     made: dict[str, Callable[[int], Any]] = {
-        "address": lambda n: f"0x{n:040x}", "bytes32": filled, "bytes": lambda n: bytes([n]) * 20,
-        "bool": lambda n: True, "string": str}
+        "address": lambda n: f"0x{n:040x}",
+        "bytes32": filled,
+        "bytes": lambda n: bytes([n]) * 20,
+        "bool": lambda n: True,
+        "string": str,
+    }
     fields = typed_data()["types"][kind]
-    return {name: made[type_](at) if type_ in made else at for at, (name, type_) in enumerate(fields, 1)}
+    return {
+        name: made[type_](at) if type_ in made else at for at, (name, type_) in enumerate(fields, 1)
+    }
 
 
 def encodings() -> Mapping[str, bytes]:
@@ -59,20 +79,29 @@ def encodings() -> Mapping[str, bytes]:
         "`words(1, A, 0xaabbccdd, [2])`": words(1, ACCOUNT, bytes.fromhex("aabbccdd"), filled(2)),
         "body of kind 18: `words([3], [4], 2)`, hashed": sha256(body).digest(),
         "the first head: `sha256(words([0], A, 18, 77, that))`": sha256(head).digest(),
-        "slot: status 1, epoch 2, version 3, days 20000 to 20730, purposes 0x44, categories 0x3":
-            words(slot_of(CONSENT)),
-        "`attemptEpochVersion` of attempt 5 under it": words(5 << 56 | (slot_of(CONSENT) >> 192) & (1 << 56) - 1),
+        "slot: status 1, epoch 2, version 3, days 20000 to 20730, purposes 0x44, categories 0x3": words(
+            slot_of(CONSENT)
+        ),
+        "`attemptEpochVersion` of attempt 5 under it": words(
+            5 << 56 | (slot_of(CONSENT) >> 192) & (1 << 56) - 1
+        ),
         "run: `sha256(words(A, 9))`": sha256(words(ACCOUNT, 9)).digest(),
-        "`canonical(\"t\", \"é\", 258, [1])`": canonical(b"t", "e\u0301", 258, filled(1)),
-        "`canonical_json({\"b\": [1, true], \"a\": \"é\"})`": canonical_json({"b": [1, True], "a": "é"}),
+        '`canonical("t", "é", 258, [1])`': canonical(b"t", "e\u0301", 258, filled(1)),
+        '`canonical_json({"b": [1, true], "a": "é"})`': canonical_json({"b": [1, True], "a": "é"}),
         "the identity below": identity,
-        "record: dataset [4], subject [3], category 16, ordinal 0": record_id(filled(4), filled(3), 16, 0),
-        "leaf, hashed: ingest [5], record [2], subject [3], dataset [4], category 16, version 1, object [6], key [7]":
-            sha256(leaf).digest(),
+        "record: dataset [4], subject [3], category 16, ordinal 0": record_id(
+            filled(4), filled(3), 16, 0
+        ),
+        "leaf, hashed: ingest [5], record [2], subject [3], dataset [4], "
+        "category 16, version 1, object [6], key [7]": sha256(leaf).digest(),
         "root of that leaf alone": list_root([leaf]),
         "key commitment of key [8]": key_commitment(filled(8)),
-        "output: run [1], attempt 1, result `{}`, salt [9]": output_commitment(filled(1), 1, b"{}", filled(9)),
-        "disclosure: run [1], attempt 1, record `{}`, salt [9]": disclosure_commitment(filled(1), 1, b"{}", filled(9)),
+        "output: run [1], attempt 1, result `{}`, salt [9]": output_commitment(
+            filled(1), 1, b"{}", filled(9)
+        ),
+        "disclosure: run [1], attempt 1, record `{}`, salt [9]": disclosure_commitment(
+            filled(1), 1, b"{}", filled(9)
+        ),
     }
 
 
@@ -90,7 +119,8 @@ def write() -> list[str]:
         "each part after its length in 4 bytes, numbers in 8 bytes; the parts of records, leaves and outputs stand in",
         "`governance/envelope.py`.",
         "",
-        "| value | bytes |", "|---|---|",
+        "| value | bytes |",
+        "|---|---|",
         *(f"| {what} | `{value.hex()}` |" for what, value in encodings().items()),
         "",
         "The identity: chain id 31337, genesis [0x11], block 5, salt [0xab], quorum 2, founders 0x…07 to 0x…09; Trail,",
@@ -100,7 +130,11 @@ def write() -> list[str]:
         "addresses. A message's field n, from 1, is the number n (an address too), `[n]`, for `bytes` the byte n",
         "20 times, true, or the text of n:",
         "",
-        "| message | for | signature |", "|---|---|---|",
-        *(f"| `{kind}` | {contract_of(kind)} | `{value.hex()}` |" for kind, value in signatures().items()),
+        "| message | for | signature |",
+        "|---|---|---|",
+        *(
+            f"| `{kind}` | {contract_of(kind)} | `{value.hex()}` |"
+            for kind, value in signatures().items()
+        ),
     ]
     return lines

@@ -55,8 +55,14 @@ class Withdrawal:
     @property
     def settled(self) -> bool:
         """Whether everything that can be stopped was."""
-        return all(one.was != "computing" or one.sealed or one.stopped is not None or one.over or
-                   one.state not in ("queued", "authorised") for one in self.effects)  # fmt: skip
+        return all(
+            one.was != "computing"
+            or one.sealed
+            or one.stopped is not None
+            or one.over
+            or one.state not in ("queued", "authorised")
+            for one in self.effects
+        )
 
 
 def withdrawals_of(engine: Engine, subject: str) -> list[Withdrawal]:
@@ -65,7 +71,9 @@ def withdrawals_of(engine: Engine, subject: str) -> list[Withdrawal]:
         query = (
             select(events.c.name, events.c.block, events.c.tx, events.c.fields, blocks.c.timestamp)
             .join(blocks, blocks.c.number == events.c.block)
-            .where(events.c.subject == subject, events.c.name.in_(("ConsentGranted", "ConsentRevoked")))
+            .where(
+                events.c.subject == subject, events.c.name.in_(("ConsentGranted", "ConsentRevoked"))
+            )
             .order_by(events.c.block, events.c.position)
         )
         found = list(connection.execute(query).all())
@@ -85,21 +93,31 @@ def withdrawals_of(engine: Engine, subject: str) -> list[Withdrawal]:
 
 def _effects(engine: Engine, subject: str, dataset: str, tx: str, block: int) -> list[Effect]:
     with engine.connect() as connection:
-        asked = select(runs.c.run, runs.c.state, claims.c.failed).join(permits, permits.c.permit == runs.c.permit)
+        asked = select(runs.c.run, runs.c.state, claims.c.failed).join(
+            permits, permits.c.permit == runs.c.permit
+        )
         asked = asked.outerjoin(claims, claims.c.run == runs.c.run)
         candidates = list(connection.execute(asked.where(permits.c.dataset == dataset)).all())
-        marked = {name: at for name, at in connection.execute(select(marks.c.name, marks.c.at)).all()}
+        marked = {
+            name: at for name, at in connection.execute(select(marks.c.name, marks.c.at)).all()
+        }
     found = []
     for run, on_ledger, failed in candidates:
         state = "failed" if failed and on_ledger in ("queued", "authorised") else on_ledger
         with engine.connect() as connection:
             history = connection.execute(
                 select(events.c.name, events.c.block, events.c.fields)
-                .where(events.c.run == run, events.c.name.not_in(("AccessGranted", "AccessDenied", "OutputViewed")))
-                .order_by(events.c.block, events.c.position)).all()
+                .where(
+                    events.c.run == run,
+                    events.c.name.not_in(("AccessGranted", "AccessDenied", "OutputViewed")),
+                )
+                .order_by(events.c.block, events.c.position)
+            ).all()
             hers = connection.execute(
                 select(accesses.c.attempt, accesses.c.granted, accesses.c.block)
-                .where(accesses.c.run == run, accesses.c.subject == subject).order_by(accesses.c.attempt)).all()
+                .where(accesses.c.run == run, accesses.c.subject == subject)
+                .order_by(accesses.c.attempt)
+            ).all()
         effect = _effect(run, state, block, history, hers)
         if effect is not None:
             began, ended = marked.get(f"mined:{tx}"), marked.get(f"stopped:{run}:{effect.attempt}")
@@ -112,17 +130,23 @@ def _effects(engine: Engine, subject: str, dataset: str, tx: str, block: int) ->
     return found
 
 
-def _effect(run: str, state: str, block: int, history: Sequence[Any], hers: Sequence[Any]) -> Effect | None:
+def _effect(
+    run: str, state: str, block: int, history: Sequence[Any], hers: Sequence[Any]
+) -> Effect | None:
     """Where the run stood when the withdrawal was mined; None when it does not concern her.
 
     history: (event, block, fields) of the run in the ledger's order; hers: (attempt, granted, block).
     """
-    earlier = [(name, text) for name, at, text in history if at < block and not _of_worker(name, text)]
+    earlier = [
+        (name, text) for name, at, text in history if at < block and not _of_worker(name, text)
+    ]
     names = [name for name, _ in earlier]
     if "RunRequested" not in names or any(end in names for end in _ENDS):
         return None
     in_it = max((attempt for attempt, granted, at in hers if granted and at < block), default=0)
-    newest = max((_attempt_of(text) for name, text in earlier if name == "RunAuthorised"), default=0)
+    newest = max(
+        (_attempt_of(text) for name, text in earlier if name == "RunAuthorised"), default=0
+    )
     later = next(((attempt, granted, at) for attempt, granted, at in hers if at > block), None)
     again, at_block = (0, 0) if later is None or later[1] else (later[0], later[2])
     over = later is not None
@@ -130,13 +154,17 @@ def _effect(run: str, state: str, block: int, history: Sequence[Any], hers: Sequ
         return Effect(run, "queued", 0, None, False, again, at_block, state, over)
     if in_it != newest:
         return None
-    sealed_at = [at for name, at, text in history if name == "Sealed" and _attempt_of(text) == newest]
+    sealed_at = [
+        at for name, at, text in history if name == "Sealed" and _attempt_of(text) == newest
+    ]
     was: Was = "computing"
     if "Released" in names:
         was = "released"
     elif sealed_at and sealed_at[0] < block:
         was = "sealed"
-    return Effect(run, was, newest, None, bool(sealed_at) and was == "computing", again, at_block, state, over)
+    return Effect(
+        run, was, newest, None, bool(sealed_at) and was == "computing", again, at_block, state, over
+    )
 
 
 def _of_worker(name: str, text: str) -> bool:

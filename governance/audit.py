@@ -26,12 +26,30 @@ def export_bundle(ledger: Ledger, witnesses: Sequence[dict[str, Any]] = ()) -> d
         if str(number) not in blocks:
             block = ledger.block(number)
             blocks[str(number)] = {"hash": block["hash"], "timestamp": int(block["timestamp"], 16)}
-        transactions.append({
-            "hash": tx, "block": number, "index": int(found["transactionIndex"], 16), "to": found["to"],
-            "input": found["input"],
-            "logs": [{"address": log["address"], "topics": log["topics"], "data": log["data"],
-                      "index": int(log["logIndex"], 16)} for log in own],
-        })
+        transactions.append(
+            {
+                "hash": tx,
+                "block": number,
+                "index": int(found["transactionIndex"], 16),
+                "to": found["to"],
+                "input": found["input"],
+                "logs": [
+                    {
+                        "address": log["address"],
+                        "topics": log["topics"],
+                        "data": log["data"],
+                        "index": int(log["logIndex"], 16),
+                    }
+                    for log in own
+                ],
+            }
+        )
     count, head = ledger.head()
-    return {"type": "volens/trail/1", "identity": dict(ledger.identity), "blocks": blocks, "transactions": transactions,
-            "head": {"count": count, "head": head.hex()}, "witnesses": list(witnesses)}
+    return {
+        "type": "volens/trail/1",
+        "identity": dict(ledger.identity),
+        "blocks": blocks,
+        "transactions": transactions,
+        "head": {"count": count, "head": head.hex()},
+        "witnesses": list(witnesses),
+    }

@@ -69,7 +69,9 @@ class BrokerClient:
         broker, _ = self._identify()
         answer = self._ask("POST", "/wrap", {"sealed": message.hex()})
         wrapped = [bytes.fromhex(share) for share in answer["wrapped"]]
-        digest = sha256(canonical(b"volens/wrapped/1", self._identity, sha256(message).digest(), *wrapped)).digest()
+        digest = sha256(
+            canonical(b"volens/wrapped/1", self._identity, sha256(message).digest(), *wrapped)
+        ).digest()
         self._check(digest, answer["signature"], broker)
         return [WrappedShare(broker, j, share) for j, share in zip(numbers, wrapped, strict=True)]
 
@@ -78,16 +80,36 @@ class BrokerClient:
         self._ask("POST", "/records", {"ingest": ingest.hex(), "leaves": list(leaves)})
 
     def pieces(
-        self, run: bytes, attempt: int, tx: bytes, worker_key: bytes, headers: Sequence[Header], asker: Wallet
+        self,
+        run: bytes,
+        attempt: int,
+        tx: bytes,
+        worker_key: bytes,
+        headers: Sequence[Header],
+        asker: Wallet,
     ) -> BrokerAnswer:
         """Pieces for the worker of an authorised attempt, `asker`. Raises BrokerRefused, BrokerUnavailable."""
-        question: dict[str, Any] = {"run": run.hex(), "attempt": attempt, "tx": tx.hex(), "workerKey": worker_key.hex(),
-                    "records": [self._record(header) for header in headers]}
+        question: dict[str, Any] = {
+            "run": run.hex(),
+            "attempt": attempt,
+            "tx": tx.hex(),
+            "workerKey": worker_key.hex(),
+            "records": [self._record(header) for header in headers],
+        }
         answer = self._ask("POST", "/pieces", self._signed(question, asker))
-        return self._answer(answer, run, attempt, tx, worker_key, [header.label.record for header in headers])
+        return self._answer(
+            answer, run, attempt, tx, worker_key, [header.label.record for header in headers]
+        )
 
     def output_pieces(
-        self, run: bytes, attempt: int, tx: bytes, key: bytes, header: Header, asker: Wallet, viewer: str | None = None
+        self,
+        run: bytes,
+        attempt: int,
+        tx: bytes,
+        key: bytes,
+        header: Header,
+        asker: Wallet,
+        viewer: str | None = None,
     ) -> BrokerAnswer:
         """Pieces of an output: for a viewer's mined look, or without one for the run's result key once released.
 
@@ -95,7 +117,11 @@ class BrokerClient:
 
         `tx` is the transaction that authorised the attempt, `key` the public key the pieces are sealed to.
         """
-        question: dict[str, Any] = {"run": run.hex(), "attempt": attempt, "records": [self._record(header)]}
+        question: dict[str, Any] = {
+            "run": run.hex(),
+            "attempt": attempt,
+            "records": [self._record(header)],
+        }
         if viewer is not None:
             question["viewer"] = viewer
         answer = self._ask("POST", "/output-pieces", self._signed(question, asker))
@@ -114,16 +140,35 @@ class BrokerClient:
 
     def _record(self, header: Header) -> dict[str, Any]:
         broker, _ = self._identify()
-        shares = [{"j": s.j, "wrapped": s.wrapped.hex()} for s in header.shares if s.broker == broker]
-        return {"record": header.label.record.hex(), "version": header.label.version, "shares": shares}
+        shares = [
+            {"j": s.j, "wrapped": s.wrapped.hex()} for s in header.shares if s.broker == broker
+        ]
+        return {
+            "record": header.label.record.hex(),
+            "version": header.label.version,
+            "shares": shares,
+        }
 
     def _answer(
-        self, answer: Mapping[str, Any], run: bytes, attempt: int, tx: bytes, key: bytes, records: Sequence[bytes]
+        self,
+        answer: Mapping[str, Any],
+        run: bytes,
+        attempt: int,
+        tx: bytes,
+        key: bytes,
+        records: Sequence[bytes],
     ) -> BrokerAnswer:
         broker, _ = self._identify()
         info = pieces_info(
-            identity=self._identity, run=run, attempt=attempt, tx=tx, block_hash=bytes.fromhex(answer["blockHash"]),
-            broker=broker, worker_key=key, records=records, lease_end=int(answer["leaseUntil"]),
+            identity=self._identity,
+            run=run,
+            attempt=attempt,
+            tx=tx,
+            block_hash=bytes.fromhex(answer["blockHash"]),
+            broker=broker,
+            worker_key=key,
+            records=records,
+            lease_end=int(answer["leaseUntil"]),
         )
         sealed = bytes.fromhex(answer["sealed"])
         said = canonical(b"volens/answer/1", info, sha256(sealed).digest())
@@ -141,22 +186,30 @@ class BrokerClient:
 
     def _check(self, digest: bytes, signature: str, broker: bytes) -> None:
         try:
-            signer = recover(self._domain, "Statement", {"digest": digest}, bytes.fromhex(signature))
+            signer = recover(
+                self._domain, "Statement", {"digest": digest}, bytes.fromhex(signature)
+            )
         except (SignatureMalformed, ValueError):
             signer = ""
         if bytes.fromhex(signer[2:]) != broker:
-            raise BrokerUnavailable("the key broker's answer is not signed by it, or is of another ledger",
-                                    "check that broker and ledger belong together: volens doctor")
+            raise BrokerUnavailable(
+                "the key broker's answer is not signed by it, or is of another ledger",
+                "check that broker and ledger belong together: volens doctor",
+            )
 
     def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         try:
             answer = self._http.request(method, path, json=body)
             found: dict[str, Any] = answer.json()
         except (httpx.HTTPError, ValueError):
-            raise BrokerUnavailable("the key broker does not answer", "start it: volens serve") from None
+            raise BrokerUnavailable(
+                "the key broker does not answer", "start it: volens serve"
+            ) from None
         if answer.status_code == 200:
             return found
         if isinstance(found.get("reason"), int):
             raise BrokerRefused(found["reason"])
-        raise BrokerUnavailable(f"the key broker refused the question: {found.get('detail', 'no detail')}",
-                                "this is a fault of the asking program")
+        raise BrokerUnavailable(
+            f"the key broker refused the question: {found.get('detail', 'no detail')}",
+            "this is a fault of the asking program",
+        )

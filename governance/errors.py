@@ -23,6 +23,7 @@ class GovernanceError(Exception):
 
 # --- envelope -----------------------------------------------------------------------------------------------
 
+
 class ObjectMalformed(GovernanceError):
     """The bytes are not an encrypted object of this format."""
 
@@ -43,7 +44,9 @@ class ChunkRefused(GovernanceError):
     """A chunk was changed, moved, or belongs to another object; `index` counts from 0."""
 
     def __init__(self, index: int) -> None:
-        super().__init__(f"part {index} of the object is not the one that was written", "fetch the object again")
+        super().__init__(
+            f"part {index} of the object is not the one that was written", "fetch the object again"
+        )
         self.index = index
 
 
@@ -65,6 +68,7 @@ class MessageMalformed(GovernanceError):
 
 # --- keys ---------------------------------------------------------------------------------------------------
 
+
 class KeyFileExposed(GovernanceError):
     """Others may read the key file."""
 
@@ -79,6 +83,7 @@ class SecretRefused(GovernanceError):
 
 # --- vault --------------------------------------------------------------------------------------------------
 
+
 class BucketUnavailable(GovernanceError):
     """The bucket does not answer, or answers with an error; nothing was read or written."""
 
@@ -92,6 +97,7 @@ class ObjectMissing(GovernanceError):
 
 
 # --- what the doors are asked ------------------------------------------------------------------------------
+
 
 @dataclass(frozen=True, slots=True)
 class Reason:

@@ -11,7 +11,11 @@ from governance.runs import waiting
 from governance.tables import accesses, blocks, events, marks, run_records
 from governance.verify import strict_json
 
-_GATE = ("consent", "fetch", "keys")  # phases of an attempt between asking the ledger and holding the keys
+_GATE = (
+    "consent",
+    "fetch",
+    "keys",
+)  # phases of an attempt between asking the ledger and holding the keys
 _RUN_REFUSALS = ("RunRefused", "ReleaseRefused", "Rejected")
 
 
@@ -23,7 +27,11 @@ def queue_depth(engine: Engine) -> int:
 def refusals(engine: Engine) -> Counter[int]:
     """How often each reason refused a person, a run or an output on the ledger."""
     found: Counter[int] = Counter()
-    people = select(accesses.c.reason, func.count()).where(accesses.c.granted.is_(False)).group_by(accesses.c.reason)
+    people = (
+        select(accesses.c.reason, func.count())
+        .where(accesses.c.granted.is_(False))
+        .group_by(accesses.c.reason)
+    )
     others = select(events.c.fields).where(events.c.name.in_(_RUN_REFUSALS))
     with engine.connect() as connection:
         for reason, count in connection.execute(people):
@@ -54,14 +62,20 @@ def stop_seconds(engine: Engine) -> list[float]:
     Both by this machine's clock; an attempt that was over before the revocation does not count.
     """
     revoked = select(accesses.c.run, accesses.c.attempt, events.c.tx).join(
-        events, (events.c.subject == accesses.c.subject) & (events.c.block > accesses.c.block))
+        events, (events.c.subject == accesses.c.subject) & (events.c.block > accesses.c.block)
+    )
     revoked = revoked.where(events.c.name == "ConsentRevoked", accesses.c.granted)
     with engine.connect() as connection:
         marked = {name: at for name, at in connection.execute(select(marks.c.name, marks.c.at))}
-        pairs = [(f"stopped:{run}:{attempt}", f"mined:{tx}") for run, attempt, tx in connection.execute(revoked)]
+        pairs = [
+            (f"stopped:{run}:{attempt}", f"mined:{tx}")
+            for run, attempt, tx in connection.execute(revoked)
+        ]
     spent: dict[str, float] = {}
     for stopped, mined in pairs:
         if stopped in marked and mined in marked and marked[stopped] >= marked[mined]:
             took = (marked[stopped] - marked[mined]) / 1000
-            spent[stopped] = max(took, spent.get(stopped, 0.0))  # of several, the one that waited longest
+            spent[stopped] = max(
+                took, spent.get(stopped, 0.0)
+            )  # of several, the one that waited longest
     return list(spent.values())

@@ -50,15 +50,26 @@ class Leaf:
         return record_leaf(ingest, label, self.ciphertext, self.key_commitment)
 
     def to_json(self) -> dict[str, Any]:
-        return {"record": self.record.hex(), "subject": self.subject.hex(), "category": self.category,
-                "version": self.version, "ciphertext": self.ciphertext.hex(),
-                "keyCommitment": self.key_commitment.hex()}
+        return {
+            "record": self.record.hex(),
+            "subject": self.subject.hex(),
+            "category": self.category,
+            "version": self.version,
+            "ciphertext": self.ciphertext.hex(),
+            "keyCommitment": self.key_commitment.hex(),
+        }
 
 
 def leaf_of(item: object) -> Leaf:
     """A leaf from its JSON form. Raises Malformed."""
-    return Leaf(raw(part(item, "record"), 32), raw(part(item, "subject"), 32), number(part(item, "category")),
-                number(part(item, "version")), raw(part(item, "ciphertext"), 32), raw(part(item, "keyCommitment"), 32))
+    return Leaf(
+        raw(part(item, "record"), 32),
+        raw(part(item, "subject"), 32),
+        number(part(item, "category")),
+        number(part(item, "version")),
+        raw(part(item, "ciphertext"), 32),
+        raw(part(item, "keyCommitment"), 32),
+    )
 
 
 def leaves_root(ingest: bytes, dataset: bytes, leaves: Sequence[Leaf]) -> bytes:
@@ -67,8 +78,13 @@ def leaves_root(ingest: bytes, dataset: bytes, leaves: Sequence[Leaf]) -> bytes:
 
 
 def encrypt(
-    sources: Iterable[Source], dataset: bytes, identity_id: bytes, broker: BrokerClient, bucket: Bucket,
-    versions: Mapping[bytes, int] | None = None, progress: Callable[[int], None] = lambda _: None,
+    sources: Iterable[Source],
+    dataset: bytes,
+    identity_id: bytes,
+    broker: BrokerClient,
+    bucket: Bucket,
+    versions: Mapping[bytes, int] | None = None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> list[Leaf]:
     """Encrypt every source under a key of its own and put it in the bucket; returns the leaves in order.
 
@@ -79,17 +95,31 @@ def encrypt(
         labels = [_label(source, dataset, identity_id, versions or {}) for source in batch]
 
         def wrap(shares: list[Shares]) -> list[list[WrappedShare]]:
-            items = [WrapItem(label.subject, dataset, label.record, label.version, j, share)
-                     for label, triple in zip(labels, shares, strict=True) for j, share in enumerate(triple)]
+            items = [
+                WrapItem(label.subject, dataset, label.record, label.version, j, share)
+                for label, triple in zip(labels, shares, strict=True)
+                for j, share in enumerate(triple)
+            ]
             wrapped = broker.wrap(items)
-            return [wrapped[first:first + 3] for first in range(0, len(wrapped), 3)]
+            return [wrapped[first : first + 3] for first in range(0, len(wrapped), 3)]
 
-        sealed = seal_records([(label, one.payload) for label, one in zip(labels, batch, strict=True)], wrap)
+        sealed = seal_records(
+            [(label, one.payload) for label, one in zip(labels, batch, strict=True)], wrap
+        )
         for one in sealed:
             bucket.put(one.blob)
         pairs = zip(labels, sealed, strict=True)
-        return [Leaf(it.record, it.subject, it.category, it.version, one.ciphertext_hash, one.key_commitment)
-                for it, one in pairs]
+        return [
+            Leaf(
+                it.record,
+                it.subject,
+                it.category,
+                it.version,
+                one.ciphertext_hash,
+                one.key_commitment,
+            )
+            for it, one in pairs
+        ]
 
     leaves: list[Leaf] = []
     waiting: deque[Future[list[Leaf]]] = deque()
@@ -101,14 +131,18 @@ def encrypt(
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for batch in _batches(sources):
             waiting.append(pool.submit(seal, batch))
-            if len(waiting) >= 2 * _AT_ONCE:  # sources may be made as they are taken: only so many lie in memory
+            if (
+                len(waiting) >= 2 * _AT_ONCE
+            ):  # sources may be made as they are taken: only so many lie in memory
                 take()
         while waiting:
             take()
     return leaves
 
 
-def _label(source: Source, dataset: bytes, identity_id: bytes, versions: Mapping[bytes, int]) -> Label:
+def _label(
+    source: Source, dataset: bytes, identity_id: bytes, versions: Mapping[bytes, int]
+) -> Label:
     record = record_id(dataset, source.subject, source.category, source.ordinal)
     version = versions.get(record, 0) + 1
     return Label(identity_id, record, source.subject, dataset, source.category, version)
@@ -138,6 +172,11 @@ def load_leaves(bucket: Bucket, ingest: bytes, dataset: bytes, root: bytes) -> l
         leaves = [leaf_of(item) for item in items] if isinstance(items, list) else []
         if leaves and leaves_root(ingest, dataset, leaves) == root:
             return leaves
-    except (Malformed, ObjectMalformed):  # altered, or a custodian signed something that is no list of records
+    except (
+        Malformed,
+        ObjectMalformed,
+    ):  # altered, or a custodian signed something that is no list of records
         leaves = []
-    raise ObjectAltered("the bucket's list of an ingest is not the one on the ledger", "restore it from a copy")
+    raise ObjectAltered(
+        "the bucket's list of an ingest is not the one on the ledger", "restore it from a copy"
+    )

@@ -31,17 +31,21 @@ class FileKeyProvider:
     def open(self, sealed: bytes, purpose: bytes) -> bytes:
         """The secret. Raises SecretRefused."""
         try:
-            return self._cipher.decrypt(sealed[:12], sealed[12:], canonical(b"volens/sealed/1", purpose))
+            return self._cipher.decrypt(
+                sealed[:12], sealed[12:], canonical(b"volens/sealed/1", purpose)
+            )
         except (InvalidTag, ValueError):
-            raise SecretRefused("a sealed secret does not open with this key file",
-                                "use the key file it was sealed with") from None
+            raise SecretRefused(
+                "a sealed secret does not open with this key file",
+                "use the key file it was sealed with",
+            ) from None
 
 
 def create_private(path: Path, data: bytes) -> None:
     """Writes a new file of mode 0600, whole or not at all, on disk on return. Raises FileExistsError."""
     temporary = _write_beside(path, data)
     try:
-        os.link(temporary, path)            # unlike a rename, it never replaces a key that is already there
+        os.link(temporary, path)  # unlike a rename, it never replaces a key that is already there
     finally:
         temporary.unlink()
     _sync_folder(path.parent)
@@ -59,9 +63,13 @@ def read_private(path: Path, size: int) -> bytes:
         with path.open("rb") as file:
             mode, data = os.fstat(file.fileno()).st_mode, file.read(size + 1)
     except OSError:
-        raise KeyFileUnreadable("the key file cannot be read", "name the folder it lies in") from None
+        raise KeyFileUnreadable(
+            "the key file cannot be read", "name the folder it lies in"
+        ) from None
     if mode & 0o077:
-        raise KeyFileExposed("others may read the key file", "take their rights away (chmod 600) and replace the key")
+        raise KeyFileExposed(
+            "others may read the key file", "take their rights away (chmod 600) and replace the key"
+        )
     if len(data) != size:
         raise KeyFileUnreadable("the key file is damaged", "restore it from a copy")
     return data

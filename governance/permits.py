@@ -34,12 +34,21 @@ def missing(allowed: int, outputs: int, categories: Iterable[int], output_class:
 
 def set_role(ledger: Ledger, change: Message, signatures: Sequence[bytes]) -> Receipt:
     """Relay a role change under a quorum of committee signatures, in any order."""
-    return ledger.relay("PermitRegistry", "setRole", message_tuple("RoleChange", change),
-                        ascending(ledger, "RoleChange", change, signatures))
+    return ledger.relay(
+        "PermitRegistry",
+        "setRole",
+        message_tuple("RoleChange", change),
+        ascending(ledger, "RoleChange", change, signatures),
+    )
 
 
 def register_dataset(ledger: Ledger, registration: Message, signature: bytes) -> Receipt:
-    return ledger.relay("PermitRegistry", "registerDataset", message_tuple("RegisterDataset", registration), signature)
+    return ledger.relay(
+        "PermitRegistry",
+        "registerDataset",
+        message_tuple("RegisterDataset", registration),
+        signature,
+    )
 
 
 def check_ingest(
@@ -51,7 +60,9 @@ def check_ingest(
     """
     root = leaves_root(registered["ingest"], registered["dataset"], leaves)
     if root != registered["leavesRoot"] or len(leaves) != registered["count"]:
-        raise RequestInvalid("the list is not the one whose root was signed", "sign the root of exactly this list")
+        raise RequestInvalid(
+            "the list is not the one whose root was signed", "sign the root of exactly this list"
+        )
     signer = recover(domain, "RecordsRegistered", registered, signature)
     if fold.datasets.get(registered["dataset"]) != bytes.fromhex(signer[2:]):
         raise Refused("NotTheCustodian", {}, "let the custodian of the dataset sign")
@@ -59,22 +70,33 @@ def check_ingest(
 
 def register_records(ledger: Ledger, registered: Message, signature: bytes) -> Receipt:
     """Relay an ingest; the caller MUST have put the objects and the leaf list into the bucket before."""
-    return ledger.relay("AccessLedger", "registerRecords", message_tuple("RecordsRegistered", registered), signature)
+    return ledger.relay(
+        "AccessLedger", "registerRecords", message_tuple("RecordsRegistered", registered), signature
+    )
 
 
 def request_permit(ledger: Ledger, request: Message, signature: bytes) -> Receipt:
-    return ledger.relay("PermitRegistry", "requestPermit", message_tuple("PermitRequest", request), signature)
+    return ledger.relay(
+        "PermitRegistry", "requestPermit", message_tuple("PermitRequest", request), signature
+    )
 
 
 def vote(ledger: Ledger, ballot: Message, signature: bytes) -> Receipt:
     return ledger.relay("PermitRegistry", "vote", message_tuple("Vote", ballot), signature)
 
 
-def request_run(ledger: Ledger, request: Message, params: str, signature: bytes) -> tuple[bytes, Receipt]:
+def request_run(
+    ledger: Ledger, request: Message, params: str, signature: bytes
+) -> tuple[bytes, Receipt]:
     """The run's id and the receipt. Raises RequestInvalid before anything is sent; RequestRefused when the ledger
     recorded a refusal: its id is free again."""
-    receipt = ledger.relay("AccessLedger", "requestRun", message_tuple("RunRequest", request),
-                           check_params(params, request["paramsHash"]), signature)
+    receipt = ledger.relay(
+        "AccessLedger",
+        "requestRun",
+        message_tuple("RunRequest", request),
+        check_params(params, request["paramsHash"]),
+        signature,
+    )
     refused = receipt.all(RunRefused)
     if refused:
         raise RequestRefused(refused[0].reason, "look at the permit: volens permit show")
@@ -91,9 +113,13 @@ def check_params(params: str, params_hash: bytes) -> bytes:
     data = params.encode("utf-8", "surrogatepass")
     document = strict_json(data, MAX_PARAMS)
     if not isinstance(document, dict) or canonical_json(document) != data:
-        raise RequestInvalid("the parameters are not a canonical JSON object", "sort the keys and leave out spaces")
+        raise RequestInvalid(
+            "the parameters are not a canonical JSON object", "sort the keys and leave out spaces"
+        )
     if hashlib.sha256(data).digest() != params_hash:
-        raise RequestInvalid("the parameters are not the signed ones", "sign the sha256 of exactly these bytes")
+        raise RequestInvalid(
+            "the parameters are not the signed ones", "sign the sha256 of exactly these bytes"
+        )
     return data
 
 
@@ -102,6 +128,10 @@ def run_id(account: str, nonce: int) -> bytes:
     return hashlib.sha256(words(bytes.fromhex(account[2:]), nonce)).digest()
 
 
-def ascending(ledger: Ledger, kind: str, message: Message, signatures: Sequence[bytes]) -> list[bytes]:
+def ascending(
+    ledger: Ledger, kind: str, message: Message, signatures: Sequence[bytes]
+) -> list[bytes]:
     """The signatures in the contracts' order, by ascending signer. Raises SignatureMalformed."""
-    return sorted(signatures, key=lambda signature: int(recover(ledger.domain, kind, message, signature), 16))
+    return sorted(
+        signatures, key=lambda signature: int(recover(ledger.domain, kind, message, signature), 16)
+    )

@@ -17,7 +17,11 @@ _HINT = "look at the state and sign again"
 
 
 def skipped_enrolment(
-    domain: Domain, fold: Fold, message: Mapping[str, Any], registrar_signature: bytes, signer_signature: bytes
+    domain: Domain,
+    fold: Fold,
+    message: Mapping[str, Any],
+    registrar_signature: bytes,
+    signer_signature: bytes,
 ) -> str:
     """The contract's word for why it would skip this enrolment, "" when nothing speaks against it."""
     if message["deadline"] < fold.time:
@@ -32,14 +36,21 @@ def skipped_enrolment(
 
 
 def forged(
-    domain: Domain, fold: Fold, kind: str, message: Mapping[str, Any], signer: bytes, signature: bytes
+    domain: Domain,
+    fold: Fold,
+    kind: str,
+    message: Mapping[str, Any],
+    signer: bytes,
+    signature: bytes,
 ) -> str:
     """Why this is surely not the person's own, "" otherwise; keys never change, so an older fold will do."""
     reason = _foreign(domain, fold, kind, message, signer, signature)
     return "" if reason == "NotEnrolled" else reason
 
 
-def skipped_grant(domain: Domain, fold: Fold, message: Mapping[str, Any], signer: bytes, signature: bytes) -> str:
+def skipped_grant(
+    domain: Domain, fold: Fold, message: Mapping[str, Any], signer: bytes, signature: bytes
+) -> str:
     """The contract's word for why it would skip this consent, "" when nothing speaks against it."""
     if message["deadline"] < fold.time:
         return "DeadlinePassed"
@@ -51,7 +62,9 @@ def skipped_grant(domain: Domain, fold: Fold, message: Mapping[str, Any], signer
     )
 
 
-def revocation_acts(domain: Domain, fold: Fold, message: Mapping[str, Any], signer: bytes, signature: bytes) -> bool:
+def revocation_acts(
+    domain: Domain, fold: Fold, message: Mapping[str, Any], signer: bytes, signature: bytes
+) -> bool:
     """Whether a revocation is her own and ends what holds now; an older one changes nothing. Raises Refused."""
     reason = _foreign(domain, fold, "Revoke", message, signer, signature)
     if reason:
@@ -66,7 +79,12 @@ def refuse_all_skipped(reasons: list[str]) -> None:
 
 
 def _foreign(
-    domain: Domain, fold: Fold, kind: str, message: Mapping[str, Any], signer: bytes, signature: bytes
+    domain: Domain,
+    fold: Fold,
+    kind: str,
+    message: Mapping[str, Any],
+    signer: bytes,
+    signature: bytes,
 ) -> str:
     """Why a message is not this person's own, "" when it is."""
     enrolled = fold.signers.get(message["subject"])

@@ -75,13 +75,18 @@ class Projection:
     def _pin(self) -> None:
         """The database belongs to one ledger, for good."""
         own = identity_id(self._ledger.identity).hex()
-        with suppress(IntegrityError), self._engine.begin() as connection:  # another process may pin it as well
+        with (
+            suppress(IntegrityError),
+            self._engine.begin() as connection,
+        ):  # another process may pin it as well
             if connection.execute(select(pinned.c.identity)).scalar() is None:
                 connection.execute(insert(pinned).values(identity=own))
         with self._engine.connect() as connection:
             if connection.execute(select(pinned.c.identity)).scalar() != own:
-                raise DatabaseOfAnotherLedger("the database belongs to another ledger",
-                                              "name another database, or the ledger it was made with")
+                raise DatabaseOfAnotherLedger(
+                    "the database belongs to another ledger",
+                    "name another database, or the ledger it was made with",
+                )
 
     def sync(self) -> int:
         """Fold and write everything up to the newest block, and return its number.
@@ -98,8 +103,9 @@ class Projection:
                     self._take(self._next, min(last, self._next + _PAGE - 1))
             except (Finding, Malformed) as error:
                 self._start()  # after a Finding a fold must not be used on
-                raise LedgerInconsistent(f"the ledger does not add up: {error}",
-                                         "compare with another node, and audit") from None
+                raise LedgerInconsistent(
+                    f"the ledger does not add up: {error}", "compare with another node, and audit"
+                ) from None
             except SQLAlchemyError:
                 self._start()  # the fold is ahead of the rows now
                 raise
@@ -112,15 +118,20 @@ class Projection:
     def _check_continuity(self, last: int) -> None:
         """The newest block that rows stand on is still there, as it was."""
         with self._engine.connect() as connection:
-            newest = connection.execute(select(blocks).order_by(blocks.c.number.desc()).limit(1)).first()
+            newest = connection.execute(
+                select(blocks).order_by(blocks.c.number.desc()).limit(1)
+            ).first()
         gone = newest is not None and (
-            newest.number > last or parse_block(self._ledger.block(newest.number)).hash.hex() != newest.hash
+            newest.number > last
+            or parse_block(self._ledger.block(newest.number)).hash.hex() != newest.hash
         )
         if gone or last < self._next - 1:
             self._start()
-            raise LedgerBehind("the ledger has lost blocks that it showed before",
-                               "stop, and restore the newest copy of the ledger's folder; if this is the newest, rows "
-                               "were edited: volens rebuild --compare")
+            raise LedgerBehind(
+                "the ledger has lost blocks that it showed before",
+                "stop, and restore the newest copy of the ledger's folder; if this is the newest, rows "
+                "were edited: volens rebuild --compare",
+            )
 
     def _take(self, first: int, last: int) -> None:
         """One page of blocks: fold all of it, then write what it touched."""
@@ -138,15 +149,28 @@ class Projection:
             written = connection.execute(select(func.max(blocks.c.number))).scalar() or 0
             new = [item for item in found if item[0].number > written]
             for block, happened, step in new:
-                rows.put(connection, blocks, {"number": block.number, "hash": block.hash.hex(),
-                                              "timestamp": block.timestamp})
-                connection.execute(insert(event_rows), [event_row(event, step) for event in happened])
-            for table, key in dict.fromkeys(t for _, happened, _ in new for e in happened for t in rows.touched(e)):
+                rows.put(
+                    connection,
+                    blocks,
+                    {
+                        "number": block.number,
+                        "hash": block.hash.hex(),
+                        "timestamp": block.timestamp,
+                    },
+                )
+                connection.execute(
+                    insert(event_rows), [event_row(event, step) for event in happened]
+                )
+            for table, key in dict.fromkeys(
+                t for _, happened, _ in new for e in happened for t in rows.touched(e)
+            ):
                 rows.put(connection, table, rows.build(self, table, key))
             self._write_records(connection)
         self._next = last + 1
 
-    def _fetch(self, first: int, last: int) -> tuple[list[tuple[Transaction, list[dict[str, Any]]]], dict[int, Block]]:
+    def _fetch(
+        self, first: int, last: int
+    ) -> tuple[list[tuple[Transaction, list[dict[str, Any]]]], dict[int, Block]]:
         """Transactions with their logs, and their blocks: all of it before any of it is folded.
 
         A node that fails in between leaves the fold where it was. One may show a log a moment before it says in which
@@ -157,8 +181,13 @@ class Projection:
             for log in self._ledger.logs(first, last):
                 logs.setdefault(log["transactionHash"], []).append(log)
             try:
-                fetched = [(parse_transaction(self._ledger.transaction(tx)), own) for tx, own in logs.items()]
-                return fetched, {tx.block: parse_block(self._ledger.block(tx.block)) for tx, _ in fetched}
+                fetched = [
+                    (parse_transaction(self._ledger.transaction(tx)), own)
+                    for tx, own in logs.items()
+                ]
+                return fetched, {
+                    tx.block: parse_block(self._ledger.block(tx.block)) for tx, _ in fetched
+                }
             except Malformed:
                 if not pause:
                     raise
@@ -169,11 +198,15 @@ class Projection:
         """What the fold does not keep: run states, parameters, and ingests whose list is to be read."""
         for event in happened:
             if isinstance(event, ev.RunRequested):
-                self.params[event.run] = decode_call(calldata)[2]["params"].decode("utf-8", "replace")
+                self.params[event.run] = decode_call(calldata)[2]["params"].decode(
+                    "utf-8", "replace"
+                )
             if isinstance(event, ev.RecordsSealed):
                 self._waiting.add(event.ingest)
             run = getattr(event, "run", None)
-            if isinstance(run, bytes) and (run in self.states or isinstance(event, ev.RunRequested)):
+            if isinstance(run, bytes) and (
+                run in self.states or isinstance(event, ev.RunRequested)
+            ):
                 self.states[run] = next_state(self.states.get(run), event)
 
     def records_of(self, dataset: bytes) -> list[Leaf]:
@@ -190,15 +223,20 @@ class Projection:
     def lists_of(self, dataset: bytes) -> dict[bytes, list[Leaf]]:
         """The leaf lists of a dataset by ingest, in the ledger's order."""
         with self._lock:
-            return {ingest: self._lists[ingest] for ingest, entry in self.fold.ingests.items()
-                    if entry.dataset == dataset and ingest in self._lists}
+            return {
+                ingest: self._lists[ingest]
+                for ingest, entry in self.fold.ingests.items()
+                if entry.dataset == dataset and ingest in self._lists
+            }
 
     def unread(self, dataset: bytes) -> bool:
         """Whether an ingest of this dataset is on the ledger whose list of records could not be read yet."""
         return any(self.fold.ingests[ingest].dataset == dataset for ingest in self._waiting)
 
     def _write_records(self, connection: Connection) -> None:
-        blocked: set[bytes] = set()  # datasets with an unread list: what was registered later must not come first
+        blocked: set[bytes] = (
+            set()
+        )  # datasets with an unread list: what was registered later must not come first
         for ingest in sorted(self._waiting, key=list(self.fold.ingests).index):
             entry = self.fold.ingests[ingest]
             if entry.dataset in blocked:
@@ -206,16 +244,32 @@ class Projection:
             try:
                 leaves = load_leaves(self._bucket, ingest, entry.dataset, entry.root)
             except (ObjectMissing, ObjectAltered, BucketUnavailable):
-                blocked.add(entry.dataset)  # nothing can be read of it either; asked again at the next sync
+                blocked.add(
+                    entry.dataset
+                )  # nothing can be read of it either; asked again at the next sync
                 continue
             self._lists[ingest] = leaves
-            for leaf in leaves:  # a (record, version) belongs to the ingest that was registered first
-                key = {"dataset": entry.dataset.hex(), "record": leaf.record.hex(), "version": leaf.version}
+            for (
+                leaf
+            ) in leaves:  # a (record, version) belongs to the ingest that was registered first
+                key = {
+                    "dataset": entry.dataset.hex(),
+                    "record": leaf.record.hex(),
+                    "version": leaf.version,
+                }
                 if not rows.exists(connection, records, key):
-                    rows.put(connection, records, {
-                        **key, "ingest": ingest.hex(), "subject": leaf.subject.hex(), "category": leaf.category,
-                        "ciphertext": leaf.ciphertext.hex(), "key_commitment": leaf.key_commitment.hex(),
-                    })
+                    rows.put(
+                        connection,
+                        records,
+                        {
+                            **key,
+                            "ingest": ingest.hex(),
+                            "subject": leaf.subject.hex(),
+                            "category": leaf.category,
+                            "ciphertext": leaf.ciphertext.hex(),
+                            "key_commitment": leaf.key_commitment.hex(),
+                        },
+                    )
             self._waiting.discard(ingest)
 
     def rebuild(self) -> dict[str, int]:
@@ -231,7 +285,9 @@ class Projection:
     def fingerprints(self) -> dict[str, tuple[int, str]]:
         """Rows and sha256 over the sorted rows of each derived table."""
         with self._engine.connect() as connection:
-            return {table.name: _fingerprint(rows.all_of(connection, table)) for table in PROJECTION}
+            return {
+                table.name: _fingerprint(rows.all_of(connection, table)) for table in PROJECTION
+            }
 
     def compare(self) -> list[str]:
         """Derive everything anew beside the database and name each row that differs (empty: none does)."""
@@ -246,33 +302,56 @@ class Projection:
         return found
 
 
-def _differences(table: Table, here: list[dict[str, Any]], derived: list[dict[str, Any]]) -> list[str]:
+def _differences(
+    table: Table, here: list[dict[str, Any]], derived: list[dict[str, Any]]
+) -> list[str]:
     names = [column.name for column in table.primary_key]
 
     def keyed(found: list[dict[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]]:
         return {tuple(row[name] for name in names): row for row in found}
 
     def named(key: tuple[Any, ...]) -> str:
-        return f"{table.name} " + " ".join(f"{name} {value}" for name, value in zip(names, key, strict=True))
+        return f"{table.name} " + " ".join(
+            f"{name} {value}" for name, value in zip(names, key, strict=True)
+        )
 
     ours, theirs = keyed(here), keyed(derived)
-    changed = [f"{named(key)}: {', '.join(c for c in row if row[c] != theirs[key][c])} edited"
-               for key, row in ours.items() if key in theirs and row != theirs[key]]
-    return (changed + [f"{named(key)}: deleted" for key in theirs.keys() - ours.keys()]
-            + [f"{named(key)}: not from the ledger" for key in ours.keys() - theirs.keys()])
+    changed = [
+        f"{named(key)}: {', '.join(c for c in row if row[c] != theirs[key][c])} edited"
+        for key, row in ours.items()
+        if key in theirs and row != theirs[key]
+    ]
+    return (
+        changed
+        + [f"{named(key)}: deleted" for key in theirs.keys() - ours.keys()]
+        + [f"{named(key)}: not from the ledger" for key in ours.keys() - theirs.keys()]
+    )
 
 
 def _fingerprint(found: list[dict[str, Any]]) -> tuple[int, str]:
-    lines = sorted(canonical_json({name: str(value) for name, value in row.items()}) for row in found)
+    lines = sorted(
+        canonical_json({name: str(value) for name, value in row.items()}) for row in found
+    )
     return len(lines), sha256(b"\n".join(lines)).hexdigest()
 
 
 def event_row(event: ev.Event, step: int) -> dict[str, Any]:
     """The row of an event after which the trail has `step` steps."""
-    own = {f.name: _plain(getattr(event, f.name)) for f in fields_of(event) if f.name not in ("block", "tx", "index")}
-    return {"block": event.block, "position": event.index, "tx": event.tx.hex(), "name": type(event).__name__,
-            "run": own.get("run"), "subject": own.get("subject"), "step": step,
-            "fields": canonical_json(own).decode()}
+    own = {
+        f.name: _plain(getattr(event, f.name))
+        for f in fields_of(event)
+        if f.name not in ("block", "tx", "index")
+    }
+    return {
+        "block": event.block,
+        "position": event.index,
+        "tx": event.tx.hex(),
+        "name": type(event).__name__,
+        "run": own.get("run"),
+        "subject": own.get("subject"),
+        "step": step,
+        "fields": canonical_json(own).decode(),
+    }
 
 
 def _plain(value: Any) -> Any:
@@ -282,4 +361,8 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) and value >= 1 << 53 else value
+    return (
+        str(value)
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 1 << 53
+        else value
+    )

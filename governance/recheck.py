@@ -64,7 +64,9 @@ class Recheck:
     bucket: Bucket
     witness: Callable[[], Mapping[str, Any] | None]
     step: Step
-    before: Fold | None = field(default=None, init=False)  # the state before this step, once it was computed
+    before: Fold | None = field(
+        default=None, init=False
+    )  # the state before this step, once it was computed
 
     def checks(self) -> list[Check]:
         """Every check that this step has, in order. Never raises for what a check finds."""
@@ -77,9 +79,16 @@ class Recheck:
         ]
         for event in self.step.events:
             if event.name == "RecordsSealed":
-                named.append(("The encrypted records are in the bucket", partial(self._records, event.fields)))
+                named.append(
+                    (
+                        "The encrypted records are in the bucket",
+                        partial(self._records, event.fields),
+                    )
+                )
             if event.name == "Sealed":
-                named.append(("The encrypted output is in the bucket", partial(self._output, event.fields)))
+                named.append(
+                    ("The encrypted output is in the bucket", partial(self._output, event.fields))
+                )
         return [_timed(name, check) for name, check in named]
 
     def _head(self) -> str:
@@ -90,21 +99,28 @@ class Recheck:
         return f"Both have {count} steps and end in the same value."
 
     def _rows(self) -> str:
-        logs = [log for log in self.ledger.logs(self.step.block, self.step.block)
-                if log["transactionHash"] == f"0x{self.step.tx}"]
+        logs = [
+            log
+            for log in self.ledger.logs(self.step.block, self.step.block)
+            if log["transactionHash"] == f"0x{self.step.tx}"
+        ]
         said = [event_row(event, self.step.count) for event in ev.parse_all(logs)]
         with self.engine.connect() as connection:
             query = select(events).where(events.c.tx == self.step.tx).order_by(events.c.position)
             ours = [dict(row._mapping) for row in connection.execute(query)]
         if not said or ours != said:
-            raise _Differs("A row of ours is not what the ledger says: derive them again with volens rebuild.")
+            raise _Differs(
+                "A row of ours is not what the ledger says: derive them again with volens rebuild."
+            )
         return f"{len(said)} events were read from the ledger again; all rows are equal."
 
     def _before(self) -> str:
         fold = Fold(self.ledger.identity)
         self._replay(fold, lambda tx: tx != self.step.tx)
         if fold.count != self.step.count - 1:
-            raise _Differs(f"The ledger has {fold.count} steps before it, not {self.step.count - 1}.")
+            raise _Differs(
+                f"The ledger has {fold.count} steps before it, not {self.step.count - 1}."
+            )
         self.before = fold
         return f"{fold.count} steps before it follow from the law, with {fold.signatures} signatures checked."
 
@@ -117,8 +133,10 @@ class Recheck:
         if (fold.count, fold.head.hex()) != (self.step.count, self.step.head):
             raise _Differs("The step leads to another value than the recorded one.")
         held = fold.signatures - before
-        return (f"{held} signature{'s hold' if held != 1 else ' holds'}, every event follows, and the value is the "
-                "recorded one.")
+        return (
+            f"{held} signature{'s hold' if held != 1 else ' holds'}, every event follows, and the value is the "
+            "recorded one."
+        )
 
     def _replay(self, fold: Fold, take: Callable[[str], bool]) -> None:
         """Execute the transactions up to this step's block that are to be taken, and none after this step's."""
@@ -143,28 +161,44 @@ class Recheck:
         said = self.witness()
         if said is None:
             raise BrokerUnavailable("the key broker gives no witness now", "try again in a minute")
-        message = {"identity": identity_id(self.ledger.identity), "block": said["block"], "count": said["count"],
-                   "blockHash": bytes.fromhex(said["blockHash"]), "head": bytes.fromhex(said["head"])}
+        message = {
+            "identity": identity_id(self.ledger.identity),
+            "block": said["block"],
+            "count": said["count"],
+            "blockHash": bytes.fromhex(said["blockHash"]),
+            "head": bytes.fromhex(said["head"]),
+        }
         signer = recover(self.ledger.domain, "Witness", message, bytes.fromhex(said["signature"]))
         self.projection.sync()
-        if not self.projection.fold.member_live(bytes.fromhex(signer[2:]), BROKER, self.ledger.now()):
+        if not self.projection.fold.member_live(
+            bytes.fromhex(signer[2:]), BROKER, self.ledger.now()
+        ):
             raise _Differs("The witness is not signed by a live key broker.")
-        if said["count"] < self.step.count or find_step(self.engine, said["count"]).head != said["head"]:
+        if (
+            said["count"] < self.step.count
+            or find_step(self.engine, said["count"]).head != said["head"]
+        ):
             raise _Differs("The broker's head is older than this step, or another one.")
         return f"It signed the value after step {said['count']}, which rests on this step and is the same as ours."
 
     def _records(self, fields: Mapping[str, Any]) -> str:
-        ingest, dataset, root = (bytes.fromhex(fields[name]) for name in ("ingest", "dataset", "leavesRoot"))
+        ingest, dataset, root = (
+            bytes.fromhex(fields[name]) for name in ("ingest", "dataset", "leavesRoot")
+        )
         leaves = load_leaves(self.bucket, ingest, dataset, root)
         chosen = leaves[:: max(1, -(-len(leaves) // _MOST))]
         for leaf in chosen:
             self.bucket.get(f"o/{leaf.ciphertext.hex()}")
-        return (f"The list of {len(leaves)} records has the recorded root; {len(chosen)} of them, spread over the "
-                "list, were fetched and have the listed hash.")
+        return (
+            f"The list of {len(leaves)} records has the recorded root; {len(chosen)} of them, spread over the "
+            "list, were fetched and have the listed hash."
+        )
 
     def _output(self, fields: Mapping[str, Any]) -> str:
         self.projection.sync()
-        attempt = self.projection.fold.attempts[bytes.fromhex(fields["run"]), int(fields["attempt"])]
+        attempt = self.projection.fold.attempts[
+            bytes.fromhex(fields["run"]), int(fields["attempt"])
+        ]
         blob = self.bucket.get(f"o/{attempt.seal['ciphertextHash'].hex()}")
         return f"It was fetched ({len(blob)} bytes) and has the hash that was sealed."
 

@@ -166,7 +166,9 @@ def consents_of(engine: Engine, subject: str) -> list[Consent]:
     if not signer_of(engine, subject):
         raise NotFound("nobody is enrolled under this id", _LOOK_AGAIN)
     fields = [column for column in consents.c if column.name != "subject"]
-    rows = _rows(engine, select(*fields).where(consents.c.subject == subject).order_by(consents.c.dataset))
+    rows = _rows(
+        engine, select(*fields).where(consents.c.subject == subject).order_by(consents.c.dataset)
+    )
     return [Consent(*row) for row in rows]
 
 
@@ -178,7 +180,10 @@ def list_datasets(engine: Engine) -> list[Dataset]:
 
 
 def list_permits(engine: Engine) -> list[Permit]:
-    return [Permit(*row) for row in _rows(engine, select(permits).order_by(permits.c.expiry, permits.c.permit))]
+    return [
+        Permit(*row)
+        for row in _rows(engine, select(permits).order_by(permits.c.expiry, permits.c.permit))
+    ]
 
 
 def find_permit(engine: Engine, permit: str) -> Permit:
@@ -189,7 +194,9 @@ def find_permit(engine: Engine, permit: str) -> Permit:
 def list_runs(engine: Engine, state: str = "") -> list[Run]:
     """Newest first; in `state` only, when one is named."""
     query = select(runs).order_by(runs.c.block.desc(), runs.c.run)
-    return [Run(*row) for row in _rows(engine, query.where(runs.c.state == state) if state else query)]
+    return [
+        Run(*row) for row in _rows(engine, query.where(runs.c.state == state) if state else query)
+    ]
 
 
 def find_run(engine: Engine, run: str) -> Run:
@@ -201,8 +208,18 @@ def attempts_of(engine: Engine, run: str) -> list[Attempt]:
     """The authorised attempts of a run with how many people were granted and denied, in order."""
     given = func.sum(case((accesses.c.granted, 1), else_=0))
     query = select(
-        accesses.c.attempt, given, func.count() - given, func.min(accesses.c.block), func.min(accesses.c.tx))
-    rows = _rows(engine, query.where(accesses.c.run == run).group_by(accesses.c.attempt).order_by(accesses.c.attempt))
+        accesses.c.attempt,
+        given,
+        func.count() - given,
+        func.min(accesses.c.block),
+        func.min(accesses.c.tx),
+    )
+    rows = _rows(
+        engine,
+        query.where(accesses.c.run == run)
+        .group_by(accesses.c.attempt)
+        .order_by(accesses.c.attempt),
+    )
     return [Attempt(*row) for row in rows]
 
 
@@ -215,13 +232,21 @@ def outputs_of(engine: Engine, run: str) -> list[Output]:
 def progress_of(engine: Engine, run: str) -> list[Step]:
     """What the worker reported of a run, oldest first."""
     query = select(progress.c.attempt, progress.c.step, progress.c.fraction, progress.c.at)
-    return [Step(*row) for row in _rows(engine, query.where(progress.c.run == run).order_by(progress.c.id))]
+    return [
+        Step(*row)
+        for row in _rows(engine, query.where(progress.c.run == run).order_by(progress.c.id))
+    ]
 
 
 def failure_of(engine: Engine, run: str) -> str:
     """Why no worker will try this run again, "" while one may."""
     with engine.connect() as connection:
-        return str(connection.execute(select(claims.c.failed).where(claims.c.run == run)).scalar_one_or_none() or "")
+        return str(
+            connection.execute(
+                select(claims.c.failed).where(claims.c.run == run)
+            ).scalar_one_or_none()
+            or ""
+        )
 
 
 def why_waiting(engine: Engine, run: Run) -> str | None:
@@ -239,13 +264,16 @@ def why_waiting(engine: Engine, run: Run) -> str | None:
         if last is None:
             return f"waiting for a worker: {place}"
         note = connection.execute(
-            select(marks.c.note).where(marks.c.name == f"stopped:{run.run}:{last.attempt}")).scalar_one_or_none()
+            select(marks.c.note).where(marks.c.name == f"stopped:{run.run}:{last.attempt}")
+        ).scalar_one_or_none()
         return f"attempt {last.attempt} ended{f': {note}' if note else ''}; {place}"
 
 
 def record_of(engine: Engine, run: str, attempt: int) -> dict[str, Any] | None:
     """The run record of a sealed attempt: device, peak memory, seconds by phase; None after a loss."""
-    query = select(run_records.c.record).where(run_records.c.run == run, run_records.c.attempt == attempt)
+    query = select(run_records.c.record).where(
+        run_records.c.run == run, run_records.c.attempt == attempt
+    )
     with engine.connect() as connection:
         text = connection.execute(query).scalar_one_or_none()
     found: Any = None if text is None else strict_json(text.encode())
@@ -258,16 +286,33 @@ def accesses_of(engine: Engine, subject: str) -> list[Access]:
         raise NotFound("nobody is enrolled under this id", _LOOK_AGAIN)
     # A run that was released says nothing about its earlier attempts: a person may be in those only.
     state = case(
-        (accesses.c.granted.is_(False), "denied"), (outputs.c.released > 0, "released"),
-        (runs.c.attempt > accesses.c.attempt, "superseded"), (runs.c.state == "sealed", "sealed"),
+        (accesses.c.granted.is_(False), "denied"),
+        (outputs.c.released > 0, "released"),
+        (runs.c.attempt > accesses.c.attempt, "superseded"),
+        (runs.c.state == "sealed", "sealed"),
         (claims.c.failed != "", "ended"),
-        (runs.c.state == "authorised", "in progress"), else_="ended")
+        (runs.c.state == "authorised", "in progress"),
+        else_="ended",
+    )
     query = (
-        select(accesses.c.run, accesses.c.attempt, accesses.c.granted, accesses.c.reason, accesses.c.block,
-               blocks.c.timestamp, accesses.c.tx, runs.c.analyst, runs.c.permit, permits.c.need,
-               permits.c.categories, state)
+        select(
+            accesses.c.run,
+            accesses.c.attempt,
+            accesses.c.granted,
+            accesses.c.reason,
+            accesses.c.block,
+            blocks.c.timestamp,
+            accesses.c.tx,
+            runs.c.analyst,
+            runs.c.permit,
+            permits.c.need,
+            permits.c.categories,
+            state,
+        )
         .select_from(accesses)
-        .outerjoin(outputs, (outputs.c.run == accesses.c.run) & (outputs.c.attempt == accesses.c.attempt))
+        .outerjoin(
+            outputs, (outputs.c.run == accesses.c.run) & (outputs.c.attempt == accesses.c.attempt)
+        )
         .join(blocks, blocks.c.number == accesses.c.block)
         .join(runs, runs.c.run == accesses.c.run)
         .join(permits, permits.c.permit == runs.c.permit)
@@ -280,20 +325,36 @@ def accesses_of(engine: Engine, subject: str) -> list[Access]:
 
 def list_denials(engine: Engine) -> list[Denial]:
     """People denied in an authorised attempt, and runs whose newest answer was a refusal, by block."""
-    people = select(accesses.c.run, accesses.c.attempt, accesses.c.subject, accesses.c.reason, accesses.c.block)
+    people = select(
+        accesses.c.run, accesses.c.attempt, accesses.c.subject, accesses.c.reason, accesses.c.block
+    )
     found = [Denial(*row) for row in _rows(engine, people.where(accesses.c.granted.is_(False)))]
-    refused = select(runs.c.run, runs.c.attempt, runs.c.reason, runs.c.block).where(runs.c.reason != 0)
-    found += [Denial(run, attempt, "", reason, block) for run, attempt, reason, block in _rows(engine, refused)]
+    refused = select(runs.c.run, runs.c.attempt, runs.c.reason, runs.c.block).where(
+        runs.c.reason != 0
+    )
+    found += [
+        Denial(run, attempt, "", reason, block)
+        for run, attempt, reason, block in _rows(engine, refused)
+    ]
     return sorted(found, key=lambda denial: (denial.block, denial.run, denial.subject))
 
 
 def find_receipt(engine: Engine, tx: str) -> dict[str, Any]:
     """Where a transaction of the trail stands: {tx, block, blockHash, count, head}. Raises NotFound."""
-    query = select(events.c.block, blocks.c.hash, events.c.fields).join(
-        blocks, blocks.c.number == events.c.block).where(events.c.tx == tx, events.c.name == "Head")
+    query = (
+        select(events.c.block, blocks.c.hash, events.c.fields)
+        .join(blocks, blocks.c.number == events.c.block)
+        .where(events.c.tx == tx, events.c.name == "Head")
+    )
     block, block_hash, fields = _only(engine, query, "step of the trail")
     step: Any = strict_json(fields.encode())
-    return {"tx": tx, "block": block, "blockHash": block_hash, "count": step["count"], "head": step["head"]}
+    return {
+        "tx": tx,
+        "block": block,
+        "blockHash": block_hash,
+        "count": step["count"],
+        "head": step["head"],
+    }
 
 
 def _rows(engine: Engine, query: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:

@@ -43,9 +43,13 @@ def look(ledger: Ledger, engine: Engine, review: Mapping[str, Any], signature: b
     signature is public, and whoever sends it again would make one more step in the checker's name.
     """
     with engine.connect() as connection:
-        recorded = connection.execute(select(events.c.tx).where(
-            events.c.name == "OutputViewed", events.c.run == review["run"].hex(),
-            events.c.fields.contains(review["viewerKey"].hex()))).first()
+        recorded = connection.execute(
+            select(events.c.tx).where(
+                events.c.name == "OutputViewed",
+                events.c.run == review["run"].hex(),
+                events.c.fields.contains(review["viewerKey"].hex()),
+            )
+        ).first()
     if recorded is not None:
         raise Refused("AlreadyViewed", {}, "sign a look with a new key")
     return ledger.relay("AccessLedger", "viewOutput", message_tuple("Review", review), signature)
@@ -71,11 +75,18 @@ def pending(engine: Engine, run: str, attempt: int, now: int) -> Pending | None:
     """The decision that waits for this attempt, if its deadline has not passed."""
     with engine.connect() as connection:
         rows = _waiting(connection, run, attempt, now)
-    return Pending(json.loads(rows[0].decision), tuple(row.checker for row in rows)) if rows else None
+    return (
+        Pending(json.loads(rows[0].decision), tuple(row.checker for row in rows)) if rows else None
+    )
 
 
 def approve(
-    ledger: Ledger, engine: Engine, fold: Fold, decision: Mapping[str, Any], signature: bytes, now: int
+    ledger: Ledger,
+    engine: Engine,
+    fold: Fold,
+    decision: Mapping[str, Any],
+    signature: bytes,
+    now: int,
 ) -> Receipt | None:
     """Keep one checker's yes; with the second, release and return the receipt (None: still one missing).
 
@@ -89,24 +100,42 @@ def approve(
         signatures = _keep(engine, decision, checker, signature, now)
         if len(signatures) < 2:
             return None
-        subjects, epochs = zip(*((subject, epoch) for subject, epoch, _ in fold.granted(run, attempt)), strict=True)
-        two = [signatures[checker] for checker in sorted(signatures, key=lambda account: int(account, 16))[:2]]
+        subjects, epochs = zip(
+            *((subject, epoch) for subject, epoch, _ in fold.granted(run, attempt)), strict=True
+        )
+        two = [
+            signatures[checker]
+            for checker in sorted(signatures, key=lambda account: int(account, 16))[:2]
+        ]
         try:
-            receipt = ledger.relay("AccessLedger", "release", message_tuple("Decision", decision),
-                                   list(subjects), list(epochs), two)
+            receipt = ledger.relay(
+                "AccessLedger",
+                "release",
+                message_tuple("Decision", decision),
+                list(subjects),
+                list(epochs),
+                two,
+            )
         except Refused:
             _forget(engine, run.hex(), attempt)
             raise
-        _forget(engine, run.hex(), attempt)  # not after LedgerDown: nothing is known then, and both still want it
+        _forget(
+            engine, run.hex(), attempt
+        )  # not after LedgerDown: nothing is known then, and both still want it
     refused = receipt.all(ReleaseRefused)
     if refused:
-        raise RequestRefused(refused[0].reason, "the output stays sealed; a new attempt runs without that person")
+        raise RequestRefused(
+            refused[0].reason, "the output stays sealed; a new attempt runs without that person"
+        )
     return receipt
 
 
 def _check_may_sign(fold: Fold, decision: Mapping[str, Any], checker: bytes, now: int) -> None:
     """What the contract would say to this signature, in its order; each refusal has the contract's name."""
-    run, attempt = fold.runs.get(decision["run"]), fold.attempts.get((decision["run"], decision["attempt"]))
+    run, attempt = (
+        fold.runs.get(decision["run"]),
+        fold.attempts.get((decision["run"], decision["attempt"])),
+    )
     if run is None:
         raise NotFound("there is no such run", "check the id; a new run shows up once it is mined")
     rules = {
@@ -129,30 +158,51 @@ def _keep(
     engine: Engine, decision: Mapping[str, Any], checker: str, signature: bytes, now: int
 ) -> dict[str, bytes]:
     """The signatures over this decision by checker, this one among them. Raises DecisionPending."""
-    text = canonical_json({
-        name: value.hex() if isinstance(value, bytes) else value
-        for name, value in ((name, decision[name]) for name, _ in typed_data()["types"]["Decision"])}).decode()
+    text = canonical_json(
+        {
+            name: value.hex() if isinstance(value, bytes) else value
+            for name, value in (
+                (name, decision[name]) for name, _ in typed_data()["types"]["Decision"]
+            )
+        }
+    ).decode()
     run, attempt = bytes(decision["run"]).hex(), int(decision["attempt"])
     with engine.begin() as connection:
         others = [row for row in _waiting(connection, run, attempt, now) if row.checker != checker]
         if any(row.decision != text for row in others):
-            raise DecisionPending("another decision on this output waits for its second signature",
-                                  "sign exactly that one: it is shown with the run")
-        connection.execute(delete(approvals).where(
-            approvals.c.run == run, approvals.c.attempt == attempt,
-            (approvals.c.checker == checker) | (approvals.c.deadline < now)))
-        connection.execute(insert(approvals).values(
-            run=run, attempt=attempt, checker=checker, decision=text, signature=signature.hex(),
-            deadline=decision["deadline"]))
+            raise DecisionPending(
+                "another decision on this output waits for its second signature",
+                "sign exactly that one: it is shown with the run",
+            )
+        connection.execute(
+            delete(approvals).where(
+                approvals.c.run == run,
+                approvals.c.attempt == attempt,
+                (approvals.c.checker == checker) | (approvals.c.deadline < now),
+            )
+        )
+        connection.execute(
+            insert(approvals).values(
+                run=run,
+                attempt=attempt,
+                checker=checker,
+                decision=text,
+                signature=signature.hex(),
+                deadline=decision["deadline"],
+            )
+        )
     return {checker: signature} | {row.checker: bytes.fromhex(row.signature) for row in others}
 
 
 def _forget(engine: Engine, run: str, attempt: int) -> None:
     with engine.begin() as connection:
-        connection.execute(delete(approvals).where(approvals.c.run == run, approvals.c.attempt == attempt))
+        connection.execute(
+            delete(approvals).where(approvals.c.run == run, approvals.c.attempt == attempt)
+        )
 
 
 def _waiting(connection: Connection, run: str, attempt: int, now: int) -> list[Any]:
     query = select(approvals).where(
-        approvals.c.run == run, approvals.c.attempt == attempt, approvals.c.deadline >= now)
+        approvals.c.run == run, approvals.c.attempt == attempt, approvals.c.deadline >= now
+    )
     return list(connection.execute(query.order_by(approvals.c.checker)))

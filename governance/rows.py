@@ -32,7 +32,10 @@ def touched(event: ev.Event) -> Iterator[tuple[Table, Key]]:
         case ev.ConsentGranted() | ev.ConsentRevoked():
             yield t.consents, (event.dataset, event.subject)
         case ev.AccessGranted():
-            yield t.accesses, (event.run, event.attemptEpochVersion >> 56, event.subject, event.block, event.tx)
+            yield (
+                t.accesses,
+                (event.run, event.attemptEpochVersion >> 56, event.subject, event.block, event.tx),
+            )
         case ev.AccessDenied():
             yield t.accesses, (event.run, event.attempt, event.subject, event.block, event.tx)
         case ev.RunRefused(attempt=0):
@@ -56,24 +59,41 @@ def _member(p: Projection, account: str) -> Row:
 
 
 def _dataset(p: Projection, dataset: bytes, document: bytes) -> Row:
-    return {"dataset": dataset.hex(), "custodian": address(p.fold.datasets[dataset]), "document": document.hex()}
+    return {
+        "dataset": dataset.hex(),
+        "custodian": address(p.fold.datasets[dataset]),
+        "document": document.hex(),
+    }
 
 
 def _permit(p: Projection, permit: bytes) -> Row:
     found = p.fold.permits[permit]
     request = found.request
     return {
-        "permit": permit.hex(), "dataset": request["dataset"].hex(), "applicant": address(found.applicant),
-        "status": found.status, "expiry": request["expiry"], "need": request["purposeNeed"],
-        "categories": request["categories"], "code": request["codeHash"].hex(),
-        "params_schema": request["paramsSchemaHash"].hex(), "minimum": request["minCohort"],
-        "output_classes": request["outputClasses"], "request_hash": found.request_hash.hex(),
-        "yes": sum(found.votes.values()), "no": len(found.votes) - sum(found.votes.values()),
+        "permit": permit.hex(),
+        "dataset": request["dataset"].hex(),
+        "applicant": address(found.applicant),
+        "status": found.status,
+        "expiry": request["expiry"],
+        "need": request["purposeNeed"],
+        "categories": request["categories"],
+        "code": request["codeHash"].hex(),
+        "params_schema": request["paramsSchemaHash"].hex(),
+        "minimum": request["minCohort"],
+        "output_classes": request["outputClasses"],
+        "request_hash": found.request_hash.hex(),
+        "yes": sum(found.votes.values()),
+        "no": len(found.votes) - sum(found.votes.values()),
     }
 
 
 def _subject(p: Projection, subject: bytes, assurance: int, block: int) -> Row:
-    return {"subject": subject.hex(), "signer": p.fold.signers[subject].hex(), "assurance": assurance, "block": block}
+    return {
+        "subject": subject.hex(),
+        "signer": p.fold.signers[subject].hex(),
+        "assurance": assurance,
+        "block": block,
+    }
 
 
 def _consent(p: Projection, dataset: bytes, subject: bytes) -> Row:
@@ -85,31 +105,62 @@ def _access(p: Projection, run: bytes, attempt: int, subject: bytes, block: int,
     found = p.fold.attempts[run, attempt]
     epoch, version = next(((e, v) for s, e, v in found.granted if s == subject), (0, 0))
     reason = next((r for s, r in found.denied if s == subject), 0)
-    return {"run": run.hex(), "attempt": attempt, "subject": subject.hex(), "granted": reason == 0, "epoch": epoch,
-            "version": version, "reason": reason, "block": block, "tx": tx.hex()}
+    return {
+        "run": run.hex(),
+        "attempt": attempt,
+        "subject": subject.hex(),
+        "granted": reason == 0,
+        "epoch": epoch,
+        "version": version,
+        "reason": reason,
+        "block": block,
+        "tx": tx.hex(),
+    }
 
 
 def _output(p: Projection, run: bytes, attempt: int, block: int, tx: bytes) -> Row:
     found = p.fold.attempts[run, attempt]
     seal = found.seal
-    return {"run": run.hex(), "attempt": attempt, "seal_hash": found.seal_hash.hex(),
-            "ciphertext": seal["ciphertextHash"].hex(), "commitment": seal["outputCommitment"].hex(),
-            "output_class": seal["outputClass"], "statistics": seal["statistics"], "released": block,
-            "release_tx": tx.hex()}
+    return {
+        "run": run.hex(),
+        "attempt": attempt,
+        "seal_hash": found.seal_hash.hex(),
+        "ciphertext": seal["ciphertextHash"].hex(),
+        "commitment": seal["outputCommitment"].hex(),
+        "output_class": seal["outputClass"],
+        "statistics": seal["statistics"],
+        "released": block,
+        "release_tx": tx.hex(),
+    }
 
 
 def _run(p: Projection, run: bytes) -> Row:
     found, state = p.fold.runs[run], p.states[run]
     request = found.request
-    return {"run": run.hex(), "permit": request["permit"].hex(), "analyst": address(found.analyst),
-            "params": p.params[run], "params_hash": request["paramsHash"].hex(),
-            "result_key": request["resultKey"].hex(), "deadline": request["deadline"], "attempt": found.attempts,
-            "state": state.name, "reason": state.reason, "block": state.since}
+    return {
+        "run": run.hex(),
+        "permit": request["permit"].hex(),
+        "analyst": address(found.analyst),
+        "params": p.params[run],
+        "params_hash": request["paramsHash"].hex(),
+        "result_key": request["resultKey"].hex(),
+        "deadline": request["deadline"],
+        "attempt": found.attempts,
+        "state": state.name,
+        "reason": state.reason,
+        "block": state.since,
+    }
 
 
 _BUILDERS: Mapping[str, Callable[..., Row]] = {
-    "members": _member, "datasets": _dataset, "permits": _permit, "subjects": _subject, "consents": _consent,
-    "accesses": _access, "outputs": _output, "runs": _run,
+    "members": _member,
+    "datasets": _dataset,
+    "permits": _permit,
+    "subjects": _subject,
+    "consents": _consent,
+    "accesses": _access,
+    "outputs": _output,
+    "runs": _run,
 }
 
 
@@ -119,7 +170,9 @@ def address(raw: bytes) -> str:
 
 def put(connection: Connection, table: Table, row: Row) -> None:
     """Write a row in place of the one with its key."""
-    connection.execute(delete(table).where(*(column == row[column.name] for column in table.primary_key)))
+    connection.execute(
+        delete(table).where(*(column == row[column.name] for column in table.primary_key))
+    )
     connection.execute(insert(table).values(row))
 
 

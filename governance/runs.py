@@ -68,15 +68,21 @@ class Claim:
 
 def claim(engine: Engine, run: str, worker: str, now: int, seconds: int) -> Claim | None:
     """Take a run nobody holds; None when another worker does."""
-    with suppress(IntegrityError), engine.begin() as connection:  # another worker may be the first as well
-        connection.execute(insert(claims).values(run=run, worker=worker, token=1, until=now + seconds, failed=""))
+    with (
+        suppress(IntegrityError),
+        engine.begin() as connection,
+    ):  # another worker may be the first as well
+        connection.execute(
+            insert(claims).values(run=run, worker=worker, token=1, until=now + seconds, failed="")
+        )
         return Claim(run, worker, 1, now + seconds)
     with engine.begin() as connection:
         held = connection.execute(select(claims).where(claims.c.run == run)).one()
         if held.failed or (held.until > now and held.worker != worker):
             return None
         taken = connection.execute(
-            update(claims).where(claims.c.run == run, claims.c.token == held.token)
+            update(claims)
+            .where(claims.c.run == run, claims.c.token == held.token)
             .values(worker=worker, token=held.token + 1, until=now + seconds)
         )
         return Claim(run, worker, held.token + 1, now + seconds) if taken.rowcount == 1 else None
@@ -98,7 +104,11 @@ def still_held(engine: Engine, held: Claim) -> bool:
 def give_up(engine: Engine, held: Claim) -> None:
     """Let another worker take the run at once."""
     with engine.begin() as connection:
-        connection.execute(update(claims).where(claims.c.run == held.run, claims.c.token == held.token).values(until=0))
+        connection.execute(
+            update(claims)
+            .where(claims.c.run == held.run, claims.c.token == held.token)
+            .values(until=0)
+        )
 
 
 def hold_on(engine: Engine, held: Claim, until: int) -> None:
@@ -122,9 +132,14 @@ def waiting(engine: Engine, now: int | None = None) -> list[str]:
     """
     out = claims.c.failed != ""
     held = select(claims.c.run).where(out if now is None else out | (claims.c.until > now))
-    asked = (events.c.run == runs.c.run) & (events.c.name == "RunRequested")  # a stopped attempt costs no place
-    query = select(runs.c.run).join(events, asked).where(
-        runs.c.state.in_(("queued", "authorised")), runs.c.run.not_in(held))
+    asked = (events.c.run == runs.c.run) & (
+        events.c.name == "RunRequested"
+    )  # a stopped attempt costs no place
+    query = (
+        select(runs.c.run)
+        .join(events, asked)
+        .where(runs.c.state.in_(("queued", "authorised")), runs.c.run.not_in(held))
+    )
     with engine.connect() as connection:
         return list(connection.execute(query.order_by(events.c.block, events.c.position)).scalars())
 
@@ -132,14 +147,22 @@ def waiting(engine: Engine, now: int | None = None) -> list[str]:
 def tell(engine: Engine, run: str, attempt: int, step: str, fraction: float, now: int) -> None:
     """Record how far an attempt is; `fraction` from 0 to 1. State, not truth: it starts empty after a loss."""
     with engine.begin() as connection:
-        row = {"run": run, "attempt": attempt, "step": step, "fraction": int(1000 * fraction), "at": now}
+        row = {
+            "run": run,
+            "attempt": attempt,
+            "step": step,
+            "fraction": int(1000 * fraction),
+            "at": now,
+        }
         connection.execute(insert(progress).values(row))
 
 
 def mark(engine: Engine, name: str, note: str = "") -> None:
     """Remember that something happened now, to the millisecond, and why; the first time counts."""
     with suppress(IntegrityError), engine.begin() as connection:
-        connection.execute(insert(marks).values(name=name, at=time.time_ns() // 1_000_000, note=note))
+        connection.execute(
+            insert(marks).values(name=name, at=time.time_ns() // 1_000_000, note=note)
+        )
 
 
 def keep_record(engine: Engine, run: str, attempt: int, record: Mapping[str, Any]) -> None:

@@ -17,7 +17,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Engine, Table, delete, func, insert, select, true
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    delete,
+    func,
+    insert,
+    select,
+    true,
+)
 
 from chain.errors import SignatureMalformed
 from chain.signatures import Domain, recover
@@ -27,7 +38,9 @@ from governance.verify import Fold
 
 CHALLENGE_SECONDS = 300
 SESSION_SECONDS = 900
-MOST_CHALLENGES = 10_000  # open at once; of more the oldest are forgotten: whoever waits asks for another
+MOST_CHALLENGES = (
+    10_000  # open at once; of more the oldest are forgotten: whoever waits asks for another
+)
 MOST_SESSIONS = 64  # of one account; of more the oldest end
 NOBODY = "00" * 32  # the subject of a sign-in that is not a patient's
 _AGAIN = "sign in again"
@@ -53,7 +66,12 @@ def open_challenge(engine: Engine, now: int) -> tuple[str, int]:
 
 
 def prove(
-    engine: Engine, domain: Domain, audience: str, message: Mapping[str, Any], signature: bytes, now: int
+    engine: Engine,
+    domain: Domain,
+    audience: str,
+    message: Mapping[str, Any],
+    signature: bytes,
+    now: int,
 ) -> None:
     """Raise NotSignedIn unless the named account signed this challenge for this service; the ledger is not asked.
 
@@ -61,7 +79,9 @@ def prove(
     """
     _use_challenge(engine, str(message["nonce"]), now)
     if abs(now - int(message["issuedAt"])) > CHALLENGE_SECONDS:
-        raise NotSignedIn("the sign-in was signed too long ago, or in the future", "check the clock, then again")
+        raise NotSignedIn(
+            "the sign-in was signed too long ago, or in the future", "check the clock, then again"
+        )
     subject = str(message["subject"])
     signed = {
         "audience": audience,
@@ -78,16 +98,23 @@ def prove(
         raise NotSignedIn("the sign-in is not signed by this account for this service", _AGAIN)
 
 
-def open_session(engine: Engine, fold: Fold, message: Mapping[str, Any], now: int) -> tuple[str, int]:
+def open_session(
+    engine: Engine, fold: Fold, message: Mapping[str, Any], now: int
+) -> tuple[str, int]:
     """A bearer token and the second it expires at, once `prove` held for this message. Raises NotSignedIn."""
     signer, subject = str(message["account"]), str(message["subject"])
     _check_somebody(fold, signer, subject, now)
     token, expires = secrets.token_urlsafe(32), now + SESSION_SECONDS
     with engine.begin() as connection:
         connection.execute(delete(sessions).where(sessions.c.expires <= now))
-        connection.execute(insert(sessions).values(
-            token_hash=_hash(token), account=signer, subject=subject, expires=expires))
-        _sweep(connection, sessions, sessions.c.token_hash, sessions.c.account == signer, MOST_SESSIONS)
+        connection.execute(
+            insert(sessions).values(
+                token_hash=_hash(token), account=signer, subject=subject, expires=expires
+            )
+        )
+        _sweep(
+            connection, sessions, sessions.c.token_hash, sessions.c.account == signer, MOST_SESSIONS
+        )
     return token, expires
 
 
@@ -107,7 +134,9 @@ def end(engine: Engine, token: str) -> None:
         connection.execute(delete(sessions).where(sessions.c.token_hash == _hash(token)))
 
 
-def _sweep(connection: Connection, table: Table, key: Column[str], whose: ColumnElement[bool], most: int) -> None:
+def _sweep(
+    connection: Connection, table: Table, key: Column[str], whose: ColumnElement[bool], most: int
+) -> None:
     """Keep the newest `most` rows."""
     count = connection.execute(select(func.count()).select_from(table).where(whose)).scalar_one()
     if count > most:
@@ -129,9 +158,13 @@ def _use_challenge(engine: Engine, nonce: str, now: int) -> None:
 def _check_somebody(fold: Fold, signer: str, subject: str, now: int) -> None:
     if subject:
         if fold.signers.get(bytes.fromhex(subject)) != bytes.fromhex(signer[2:]):
-            raise NotSignedIn("nobody is enrolled under this id with this key", "use the key of your enrolment")
+            raise NotSignedIn(
+                "nobody is enrolled under this id with this key", "use the key of your enrolment"
+            )
     elif not _live_role(fold, signer, now):
-        raise NotSignedIn("this account holds no role now", "ask for a role; patients name their id")
+        raise NotSignedIn(
+            "this account holds no role now", "ask for a role; patients name their id"
+        )
 
 
 def _live_role(fold: Fold, account: str, now: int) -> int:

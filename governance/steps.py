@@ -55,13 +55,17 @@ def list_steps(engine: Engine, wanted: Wanted, before: int = 0, limit: int = 20)
         select(events.c.tx, events.c.step, events.c.block, blocks.c.timestamp, events.c.fields)
         .join(blocks, blocks.c.number == events.c.block)
         .where(events.c.name == "Head", events.c.tx.in_(_matching(wanted)))
-        .order_by(events.c.step.desc()).limit(limit)
+        .order_by(events.c.step.desc())
+        .limit(limit)
     )
     if before:
         query = query.where(events.c.step < before)
-    bounds = ((wanted.first_block, events.c.block >= wanted.first_block),
-              (wanted.last_block, events.c.block <= wanted.last_block),
-              (wanted.since, blocks.c.timestamp >= wanted.since), (wanted.until, blocks.c.timestamp < wanted.until))
+    bounds = (
+        (wanted.first_block, events.c.block >= wanted.first_block),
+        (wanted.last_block, events.c.block <= wanted.last_block),
+        (wanted.since, blocks.c.timestamp >= wanted.since),
+        (wanted.until, blocks.c.timestamp < wanted.until),
+    )
     for given, bound in bounds:
         query = query.where(bound) if given else query
     return _read(engine, query)
@@ -82,9 +86,12 @@ def find_step(engine: Engine, count: int) -> Step:
 
 def milestones(engine: Engine, run: str) -> dict[str, tuple[int, int]]:
     """(block, seconds) of the newest event of each name that a run has."""
-    query = (select(events.c.name, events.c.block, blocks.c.timestamp).join(blocks, blocks.c.number == events.c.block)
-             .where(events.c.run == run, events.c.name.not_in(("AccessGranted", "AccessDenied")))
-             .order_by(events.c.block, events.c.position))
+    query = (
+        select(events.c.name, events.c.block, blocks.c.timestamp)
+        .join(blocks, blocks.c.number == events.c.block)
+        .where(events.c.run == run, events.c.name.not_in(("AccessGranted", "AccessDenied")))
+        .order_by(events.c.block, events.c.position)
+    )
     with engine.connect() as connection:
         return {name: (block, time) for name, block, time in connection.execute(query)}
 
@@ -100,7 +107,9 @@ def _matching(wanted: Wanted) -> Select[Any]:
         query = query.where(events.c.run == wanted.run)
     if wanted.actor:
         query = query.where(events.c.fields.contains(f'"{wanted.actor}"', autoescape=True))
-    if wanted.reason:  # the fields are canonical JSON: a number ends at a comma or at the object's end
+    if (
+        wanted.reason
+    ):  # the fields are canonical JSON: a number ends at a comma or at the object's end
         ends = (f'"reason":{wanted.reason},', f'"reason":{wanted.reason}}}')
         query = query.where(or_(*(events.c.fields.contains(end, autoescape=True) for end in ends)))
     return query
@@ -112,12 +121,24 @@ def _read(engine: Engine, query: Select[Any]) -> list[Step]:
         rows = connection.execute(
             select(events.c.tx, events.c.name, events.c.run, events.c.subject, events.c.fields)
             .where(events.c.tx.in_([head.tx for head in heads]), events.c.name != "Head")
-            .order_by(events.c.block, events.c.position)).all()
+            .order_by(events.c.block, events.c.position)
+        ).all()
     own: dict[str, list[Happening]] = {}
     for row in rows:
-        own.setdefault(row.tx, []).append(Happening(row.name, row.run or "", row.subject or "", _object(row.fields)))
-    return [Step(head.step, str(_object(head.fields)["head"]), head.block, head.timestamp, head.tx,
-                 tuple(own.get(head.tx, ()))) for head in heads]
+        own.setdefault(row.tx, []).append(
+            Happening(row.name, row.run or "", row.subject or "", _object(row.fields))
+        )
+    return [
+        Step(
+            head.step,
+            str(_object(head.fields)["head"]),
+            head.block,
+            head.timestamp,
+            head.tx,
+            tuple(own.get(head.tx, ())),
+        )
+        for head in heads
+    ]
 
 
 def _object(text: str) -> dict[str, Any]:

@@ -32,8 +32,14 @@ from sqlalchemy.pool import StaticPool
 
 from governance.errors import DatabaseBroken
 
-OUTAGES = (OSError, OperationalError)  # of disk or database: they pass, and what they interrupted is tried again
-DATABASE_FAULTS = (SQLAlchemyError, sqlite3.Error)  # every kind: also a damaged file, which does not pass
+OUTAGES = (
+    OSError,
+    OperationalError,
+)  # of disk or database: they pass, and what they interrupted is tried again
+DATABASE_FAULTS = (
+    SQLAlchemyError,
+    sqlite3.Error,
+)  # every kind: also a damaged file, which does not pass
 metadata = MetaData()
 Database = Engine  # by this name the doors hold it
 _ADDRESS = "set VOLENS_DATABASE_URL to one like sqlite:////folder/volens.db, or leave it away"
@@ -41,13 +47,15 @@ _ADDRESS = "set VOLENS_DATABASE_URL to one like sqlite:////folder/volens.db, or 
 # --- derived from events -------------------------------------------------------------------------------------------
 
 blocks = Table(
-    "blocks", metadata,
+    "blocks",
+    metadata,
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("hash", String(64), nullable=False),
     Column("timestamp", Integer, nullable=False),
 )
 events = Table(
-    "events", metadata,
+    "events",
+    metadata,
     Column("block", Integer, primary_key=True),
     Column("position", Integer, primary_key=True),  # of the log in its block
     Column("tx", String(64), nullable=False, index=True),
@@ -58,27 +66,31 @@ events = Table(
     Column("fields", Text, nullable=False),  # canonical JSON
 )
 members = Table(
-    "members", metadata,
+    "members",
+    metadata,
     Column("account", String(42), primary_key=True),
     Column("role", Integer, nullable=False),
     Column("start", Integer, nullable=False),
     Column("end", Integer, nullable=False),
 )
 subjects = Table(
-    "subjects", metadata,
+    "subjects",
+    metadata,
     Column("subject", String(64), primary_key=True),
     Column("signer", String(132), nullable=False, index=True),
     Column("assurance", Integer, nullable=False),
     Column("block", Integer, nullable=False),
 )
 datasets = Table(
-    "datasets", metadata,
+    "datasets",
+    metadata,
     Column("dataset", String(64), primary_key=True),
     Column("custodian", String(42), nullable=False),
     Column("document", String(64), nullable=False),
 )
 consents = Table(
-    "consents", metadata,
+    "consents",
+    metadata,
     Column("dataset", String(64), primary_key=True),
     Column("subject", String(64), primary_key=True),
     Column("status", Integer, nullable=False),
@@ -90,7 +102,8 @@ consents = Table(
     Column("categories", Integer, nullable=False),
 )
 permits = Table(
-    "permits", metadata,
+    "permits",
+    metadata,
     Column("permit", String(64), primary_key=True),
     Column("dataset", String(64), nullable=False),
     Column("applicant", String(42), nullable=False),
@@ -107,18 +120,24 @@ permits = Table(
     Column("no", Integer, nullable=False),
 )
 records = Table(
-    "records", metadata,
-    Column("dataset", String(64), primary_key=True),  # a custodian's records are no other custodian's
+    "records",
+    metadata,
+    Column(
+        "dataset", String(64), primary_key=True
+    ),  # a custodian's records are no other custodian's
     Column("record", String(64), primary_key=True),
     Column("version", Integer, primary_key=True),
     Column("ingest", String(64), nullable=False),
     Column("subject", String(64), nullable=False),
     Column("category", Integer, nullable=False),
-    Column("ciphertext", String(64), nullable=False),  # sha256 of the object, which is its name in the bucket
+    Column(
+        "ciphertext", String(64), nullable=False
+    ),  # sha256 of the object, which is its name in the bucket
     Column("key_commitment", String(64), nullable=False),
 )
 runs = Table(
-    "runs", metadata,
+    "runs",
+    metadata,
     Column("run", String(64), primary_key=True),
     Column("permit", String(64), nullable=False),
     Column("analyst", String(42), nullable=False),
@@ -132,7 +151,8 @@ runs = Table(
     Column("block", Integer, nullable=False),
 )
 accesses = Table(
-    "accesses", metadata,
+    "accesses",
+    metadata,
     Column("run", String(64), primary_key=True),
     Column("attempt", Integer, primary_key=True),
     Column("subject", String(64), primary_key=True, index=True),
@@ -144,7 +164,8 @@ accesses = Table(
     Column("tx", String(64), nullable=False),
 )
 outputs = Table(
-    "outputs", metadata,
+    "outputs",
+    metadata,
     Column("run", String(64), primary_key=True),
     Column("attempt", Integer, primary_key=True),
     Column("seal_hash", String(64), nullable=False),
@@ -156,16 +177,30 @@ outputs = Table(
     Column("release_tx", String(64), nullable=False),
 )
 
-PROJECTION = (blocks, events, members, subjects, consents, datasets, permits, records, runs, accesses, outputs)
+PROJECTION = (
+    blocks,
+    events,
+    members,
+    subjects,
+    consents,
+    datasets,
+    permits,
+    records,
+    runs,
+    accesses,
+    outputs,
+)
 
 # --- state ---------------------------------------------------------------------------------------------------------
 
 pinned = Table(
-    "pinned", metadata,
+    "pinned",
+    metadata,
     Column("identity", String(64), primary_key=True),  # of the ledger these rows come from
 )
 outbox = Table(
-    "outbox", metadata,
+    "outbox",
+    metadata,
     Column("tx", String(64), primary_key=True),
     Column("sender", String(42), nullable=False),
     Column("nonce", Integer, nullable=False),
@@ -173,27 +208,35 @@ outbox = Table(
     Index("outbox_by_sender", "sender", "nonce"),
 )
 claims = Table(
-    "claims", metadata,
+    "claims",
+    metadata,
     Column("run", String(64), primary_key=True),
     Column("worker", String(64), nullable=False),
-    Column("token", Integer, nullable=False),  # fencing: rises at each claim, an older holder can write nothing
+    Column(
+        "token", Integer, nullable=False
+    ),  # fencing: rises at each claim, an older holder can write nothing
     Column("until", Integer, nullable=False),
-    Column("failed", Text, nullable=False, default=""),  # why no worker will try again, in a plain sentence
+    Column(
+        "failed", Text, nullable=False, default=""
+    ),  # why no worker will try again, in a plain sentence
 )
 challenges = Table(
-    "challenges", metadata,
+    "challenges",
+    metadata,
     Column("nonce", String(64), primary_key=True),
     Column("expires", Integer, nullable=False),
 )
 sessions = Table(
-    "sessions", metadata,
+    "sessions",
+    metadata,
     Column("token_hash", String(64), primary_key=True),
     Column("account", String(42), nullable=False),
     Column("subject", String(64), nullable=False),
     Column("expires", Integer, nullable=False),
 )
 approvals = Table(  # a checker's yes that waits for a second one over the identical decision
-    "approvals", metadata,
+    "approvals",
+    metadata,
     Column("run", String(64), primary_key=True),
     Column("attempt", Integer, primary_key=True),
     Column("checker", String(42), primary_key=True),
@@ -202,7 +245,8 @@ approvals = Table(  # a checker's yes that waits for a second one over the ident
     Column("deadline", Integer, nullable=False),
 )
 progress = Table(
-    "progress", metadata,
+    "progress",
+    metadata,
     Column("id", Integer, primary_key=True),
     Column("run", String(64), nullable=False, index=True),
     Column("attempt", Integer, nullable=False),
@@ -211,13 +255,17 @@ progress = Table(
     Column("at", Integer, nullable=False),
 )
 marks = Table(  # when something happened by this machine's clock; the ledger's blocks know whole seconds only
-    "marks", metadata,
-    Column("name", String(160), primary_key=True),  # mined:<tx> of a consent, stopped:<run>:<attempt>
+    "marks",
+    metadata,
+    Column(
+        "name", String(160), primary_key=True
+    ),  # mined:<tx> of a consent, stopped:<run>:<attempt>
     Column("at", BigInteger, nullable=False),  # milliseconds since 1970
     Column("note", Text, nullable=False),
 )
 run_records = Table(  # device, memory and seconds of an attempt: facts about the machine, not about the result
-    "run_records", metadata,
+    "run_records",
+    metadata,
     Column("run", String(64), primary_key=True),
     Column("attempt", Integer, primary_key=True),
     Column("record", Text, nullable=False),  # canonical JSON
@@ -233,14 +281,22 @@ def open_database(url: str) -> Engine:
         if url.startswith("sqlite:///"):
             Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
         # One in-memory database is one connection; on disk every thread has its own.
-        memory = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}} if url == "sqlite://" else {}
+        memory = (
+            {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+            if url == "sqlite://"
+            else {}
+        )
         engine = create_engine(url, hide_parameters=True, **memory)
     except (ArgumentError, NoSuchModuleError, ValueError):
         raise DatabaseBroken("the address of the database is none", _ADDRESS) from None
     except ImportError:
-        raise DatabaseBroken("the driver of this kind of database is not installed", _ADDRESS) from None
+        raise DatabaseBroken(
+            "the driver of this kind of database is not installed", _ADDRESS
+        ) from None
     except OSError:
-        raise DatabaseBroken("the folder of the database cannot be made", "see who may write there") from None
+        raise DatabaseBroken(
+            "the folder of the database cannot be made", "see who may write there"
+        ) from None
     if engine.dialect.name == "sqlite":
         event.listen(engine, "connect", _durable)
     try:
@@ -250,7 +306,8 @@ def open_database(url: str) -> Engine:
         raise DatabaseBroken(
             "the database does not answer, is damaged, or is none",
             "see VOLENS_DATABASE_URL, who may write there, and the free space; put a damaged file aside, then derive "
-            "the rows anew: volens rebuild") from None
+            "the rows anew: volens rebuild",
+        ) from None
     return engine
 
 
@@ -267,7 +324,9 @@ class TableOutbox:
 
     def put(self, sender: str, nonce: int, tx: bytes, raw: bytes) -> None:
         with self._engine.begin() as connection:
-            connection.execute(insert(outbox).values(tx=tx.hex(), sender=sender, nonce=nonce, raw=raw))
+            connection.execute(
+                insert(outbox).values(tx=tx.hex(), sender=sender, nonce=nonce, raw=raw)
+            )
 
     def settle(self, tx: bytes) -> None:
         with self._engine.begin() as connection:
@@ -276,4 +335,6 @@ class TableOutbox:
     def pending(self, sender: str) -> list[tuple[int, bytes, bytes]]:
         query = select(outbox).where(outbox.c.sender == sender).order_by(outbox.c.nonce)
         with self._engine.connect() as connection:
-            return [(row.nonce, bytes.fromhex(row.tx), row.raw) for row in connection.execute(query)]
+            return [
+                (row.nonce, bytes.fromhex(row.tx), row.raw) for row in connection.execute(query)
+            ]

@@ -10,20 +10,22 @@ from hashlib import sha256
 from typing import TypeVar
 
 from governance.envelope import (
+    Header,
     Label,
     WrappedShare,
     join_shares,
     key_commitment,
     object_name,
     open_object,
+    read_header,
     seal_object,
     split_key,
 )
 from governance.errors import BucketUnavailable, ObjectAltered, ObjectMissing
 
-MAX_OBJECT = 64 << 20           # bytes read of one object; ours stay below 8 MiB
-_ATTEMPT_SECONDS = 1.5          # one request waits so long for the bucket's next bytes
-_RETRY_SECONDS = 2.0            # no new attempt after this
+MAX_OBJECT = 64 << 20  # bytes read of one object; ours stay below 8 MiB
+_ATTEMPT_SECONDS = 1.5  # one request waits so long for the bucket's next bytes
+_RETRY_SECONDS = 2.0  # no new attempt after this
 Answer = TypeVar("Answer")
 Shares = tuple[bytes, bytes, bytes]
 _NAME = re.compile(r"o/[0-9a-f]{64}")
@@ -39,7 +41,8 @@ class SealedObject:
 
 
 def seal_records(
-    records: Sequence[tuple[Label, bytes]], wrap: Callable[[list[Shares]], Sequence[Sequence[WrappedShare]]]
+    records: Sequence[tuple[Label, bytes]],
+    wrap: Callable[[list[Shares]], Sequence[Sequence[WrappedShare]]],
 ) -> list[SealedObject]:
     """Encrypts each (label, plaintext) under a key of its own, drawn here, used once and forgotten on return.
 
@@ -54,14 +57,18 @@ def seal_records(
     return sealed
 
 
-def open_record(blob: bytes, ciphertext_hash: bytes, label: Label, shares: Sequence[bytes]) -> bytes:
+def open_record(
+    blob: bytes, ciphertext_hash: bytes, label: Label, shares: Sequence[bytes]
+) -> bytes:
     """The plaintext of the object the ledger names: `ciphertext_hash` is from its leaf (or its Seal).
 
     Raises ObjectAltered, ShareRefused and what `open_object` raises; nothing is decrypted before the hash and the
     key commitment hold.
     """
     if sha256(blob).digest() != ciphertext_hash:
-        raise ObjectAltered("the object is not the one the ledger names", "fetch it again or restore the bucket")
+        raise ObjectAltered(
+            "the object is not the one the ledger names", "fetch it again or restore the bucket"
+        )
     return open_object(join_shares(shares), blob, label)
 
 
@@ -76,11 +83,20 @@ class Bucket:
         from google.cloud.storage import Client  # type: ignore[import-untyped]
         from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped]
 
-        client = Client(project="volens", credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
-                        client_options=ClientOptions(api_endpoint=url)) if url else Client()
+        client = (
+            Client(
+                project="volens",
+                credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+                client_options=ClientOptions(api_endpoint=url),
+            )
+            if url
+            else Client()
+        )
         self._client, self._bucket = client, client.bucket(name)
-        self._limits = {"timeout": _ATTEMPT_SECONDS,
-                        "retry": DEFAULT_RETRY.with_timeout(_RETRY_SECONDS).with_delay(0.1, 1.0)}
+        self._limits = {
+            "timeout": _ATTEMPT_SECONDS,
+            "retry": DEFAULT_RETRY.with_timeout(_RETRY_SECONDS).with_delay(0.1, 1.0),
+        }
 
     def create(self) -> None:
         """Makes the bucket, if it is not there. Raises BucketUnavailable."""
@@ -94,7 +110,9 @@ class Bucket:
     def probe(self) -> None:
         """Raises BucketUnavailable unless the bucket is there and answers."""
         if not _reach(lambda: self._bucket.exists(**self._limits)):
-            raise BucketUnavailable("the bucket does not exist", "make it, or name the one that does")
+            raise BucketUnavailable(
+                "the bucket does not exist", "make it, or name the one that does"
+            )
 
     def put(self, blob: bytes) -> str:
         """Writes an object and returns its name. One of this name holds these bytes already: it is left alone.
@@ -111,12 +129,20 @@ class Bucket:
         from google.api_core.exceptions import NotFound, PreconditionFailed
 
         try:
-            _reach(lambda: self._bucket.blob(name).upload_from_string(
-                blob, content_type="application/octet-stream", if_generation_match=0, **self._limits))
+            _reach(
+                lambda: self._bucket.blob(name).upload_from_string(
+                    blob,
+                    content_type="application/octet-stream",
+                    if_generation_match=0,
+                    **self._limits,
+                )
+            )
         except PreconditionFailed:
             return name
         except NotFound:
-            raise BucketUnavailable("the bucket does not exist", "make it, or name the one that does") from None
+            raise BucketUnavailable(
+                "the bucket does not exist", "make it, or name the one that does"
+            ) from None
         return name
 
     def get(self, name: str) -> bytes:
@@ -125,8 +151,14 @@ class Bucket:
             raise ObjectMissing("no object can have this name", "use the hash the ledger names")
         blob = self._read(name)
         if object_name(blob) != name:
-            raise ObjectAltered("the bucket holds other bytes than it was given", "restore the object from a copy")
+            raise ObjectAltered(
+                "the bucket holds other bytes than it was given", "restore the object from a copy"
+            )
         return blob
+
+    def get_header(self, name: str) -> Header:
+        """The object's header, which is not secret. Raises as `get`, and Malformed."""
+        return read_header(self.get(name))
 
     def get_list(self, root: bytes) -> bytes:
         """The leaf list of that root; the caller MUST compute the root again."""
@@ -137,12 +169,16 @@ class Bucket:
 
         try:
             # No checksum of the client's: it would compare with what the bucket says, we compare with the name.
-            blob: bytes = _reach(lambda: self._bucket.blob(name).download_as_bytes(
-                end=MAX_OBJECT, checksum=None, **self._limits))
+            blob: bytes = _reach(
+                lambda: self._bucket.blob(name).download_as_bytes(
+                    end=MAX_OBJECT, checksum=None, **self._limits
+                )
+            )
         except NotFound:
-            raise ObjectMissing("the bucket has lost an object", "restore the bucket or ingest the record again") \
-                from None
-        except RequestRangeNotSatisfiable:      # an object of no bytes
+            raise ObjectMissing(
+                "the bucket has lost an object", "restore the bucket or ingest the record again"
+            ) from None
+        except RequestRangeNotSatisfiable:  # an object of no bytes
             blob = b""
         return blob
 
@@ -165,5 +201,6 @@ def _reach(call: Callable[[], Answer]) -> Answer:
     except (Conflict, NotFound, PreconditionFailed, RequestRangeNotSatisfiable):
         raise
     except (GoogleAPIError, GoogleAuthError, RequestException, InvalidResponse, DataCorruption):
-        raise BucketUnavailable("the bucket does not answer as it should", "start it, or try again in a minute") \
-            from None
+        raise BucketUnavailable(
+            "the bucket does not answer as it should", "start it, or try again in a minute"
+        ) from None

@@ -19,24 +19,66 @@ from itertools import accumulate, chain, pairwise, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-MAX_DEPTH, MAX_JSON, MAX_BUNDLE, MAX_INTEGER = 32, 1 << 20, 1 << 28, (1 << 53) - 1  # of JSON; numbers above are texts
+MAX_DEPTH, MAX_JSON, MAX_BUNDLE, MAX_INTEGER = (
+    32,
+    1 << 20,
+    1 << 28,
+    (1 << 53) - 1,
+)  # of JSON; numbers above are texts
 HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0  # of secp256k1
-PURPOSES, CATEGORIES, CARE = 0xFFFF037F, 0x000F03FF, 1 << 6  # the bits that exist; clinical care stands alone
-COMMITTEE, CUSTODIAN, REGISTRAR, ANALYST, CHECKER, PROTECTION, BROKER, WORKER = 1, 2, 3, 4, 5, 7, 9, 10
+PURPOSES, CATEGORIES, CARE = (
+    0xFFFF037F,
+    0x000F03FF,
+    1 << 6,
+)  # the bits that exist; clinical care stands alone
+COMMITTEE, CUSTODIAN, REGISTRAR, ANALYST, CHECKER, PROTECTION, BROKER, WORKER = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    7,
+    9,
+    10,
+)
 LIVE, REVOKED, REQUESTED, APPROVED, SUSPENDED = 1, 2, 1, 2, 3  # of a consent; of a permit
 MAX_LEASE, DAY, FOREVER = 86_400, 86_400, (1 << 40) - 1
-GENOMIC, BUDGET = 3, 128_000  # the output class; millionths of m / N that released statistics of a dataset may reach
+GENOMIC, BUDGET = (
+    3,
+    128_000,
+)  # the output class; millionths of m / N that released statistics of a dataset may reach
 _HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair: no character, and no UTF-8
-_DEEP = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]')  # a text (whole, or to the end), or a bracket
+_DEEP = re.compile(
+    r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]'
+)  # a text (whole, or to the end), or a bracket
+
+
 class VerifyError(Exception):
     """Base of this file's errors: `str(error)` is the fact, `hint` what to do next."""
+
     hint = "ask whoever gave you this for a fresh copy, and compare it with another source"
-class Malformed(VerifyError): ...  # bytes without the shape they must have, or a step that the law does not allow
+
+
+class Malformed(
+    VerifyError
+): ...  # bytes without the shape they must have, or a step that the law does not allow
+
+
 class Finding(VerifyError): ...  # ledger and law part here: step, block, transaction, and the fact
-class _Skip(VerifyError): ...  # the contract skips this item of a batch: the error's name and selector
-def need(holds: object, fact: str, error: type[VerifyError] = Malformed) -> None:  # raises error(fact) otherwise
+
+
+class _Skip(
+    VerifyError
+): ...  # the contract skips this item of a batch: the error's name and selector
+
+
+def need(
+    holds: object, fact: str, error: type[VerifyError] = Malformed
+) -> None:  # raises error(fact) otherwise
     if not holds:
         raise error(fact)
+
+
 # ---- 1 Bytes ----
 def canonical(tag: bytes, *fields: bytes | str | int) -> bytes:
     """Each length as u32be, then the bytes; an int as u64be, a str as UTF-8 in NFC. Raises Malformed."""
@@ -50,6 +92,8 @@ def canonical(tag: bytes, *fields: bytes | str | int) -> bytes:
             raise Malformed("a field is neither bytes, a text nor a whole number of 8 bytes")
         out += len(value).to_bytes(4, "big") + value
     return out
+
+
 def _plain(value: object, null: bool, depth: int = 0) -> None:
     """Raise Malformed unless the value is made of texts, whole numbers and bools in lists and objects."""
     if isinstance(value, dict | list | tuple):
@@ -58,39 +102,68 @@ def _plain(value: object, null: bool, depth: int = 0) -> None:
         for item in chain(value, value.values() if isinstance(value, dict) else ()):
             _plain(item, null, depth + 1)
     else:
-        ok = abs(value) <= MAX_INTEGER if isinstance(value, int) else isinstance(value, str) and not _HALF.search(value)
-        need(ok or (null and value is None), "the JSON holds more than texts, whole numbers below 2^53, true, false")
+        ok = (
+            abs(value) <= MAX_INTEGER
+            if isinstance(value, int)
+            else isinstance(value, str) and not _HALF.search(value)
+        )
+        need(
+            ok or (null and value is None),
+            "the JSON holds more than texts, whole numbers below 2^53, true, false",
+        )
+
+
 def strict_json(data: bytes, limit: int = MAX_JSON) -> object:
     """Parse UTF-8 JSON; refuses (Malformed) duplicate keys, NaN, Infinity, floats, depth > 32, size > limit."""
+
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         need(len(dict(pairs)) == len(pairs), "a JSON object names the same key twice")
         return dict(pairs)
+
     need(len(data) <= limit, "the JSON is larger than allowed")
     try:
         text = data.decode()
         depths = accumulate((sign in "[{") - (sign in "]}") for sign in _DEEP.findall(text))
-        need(max(depths, default=0) <= MAX_DEPTH, "the JSON is nested too deeply")  # json itself can crash on that
+        need(
+            max(depths, default=0) <= MAX_DEPTH, "the JSON is nested too deeply"
+        )  # json itself can crash on that
         found: object = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError):
         raise Malformed("this is not JSON in UTF-8") from None
     _plain(found, null=True)
     return found
+
+
 def canonical_json(obj: object) -> bytes:
     """The one byte form of a JSON value: no null, no floats, keys sorted, no spaces. Raises Malformed."""
     _plain(obj, null=False)
     return json.dumps(obj, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
+
+
 def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
+
+
 def words(*values: bytes | int) -> bytes:
     """Each value in 32 bytes: numbers, bools, addresses right-aligned, bytes4 left-aligned, bytes32 as it is."""
     parts = (value.to_bytes(32, "big") if isinstance(value, int) else value for value in values)
-    return b"".join(part.ljust(32, b"\0") if len(part) == 4 else part.rjust(32, b"\0") for part in parts)
+    return b"".join(
+        part.ljust(32, b"\0") if len(part) == 4 else part.rjust(32, b"\0") for part in parts
+    )
+
+
 def to_int(data: bytes) -> int:
     return int.from_bytes(data, "big")
+
+
 def _table(text: str) -> dict[str, str]:
     entries = (entry.split(":") for entry in " ".join(text.split()).replace(", ", ",").split(";"))
     return {name.strip(): rest.strip() for name, rest in entries}
-STRUCTS = {name: re.sub(r"(^|,)(\w+)(?=,|$)", r"\1bytes32 \2", fields) for name, fields in _table("""
+
+
+STRUCTS = {
+    name: re.sub(r"(^|,)(\w+)(?=,|$)", r"\1bytes32 \2", fields)
+    for name, fields in _table("""
 RoleChange: address account, uint8 role, uint40 start, uint40 end, uint256 nonce, uint40 deadline;
 RegisterDataset: dataset, documentHash, uint40 deadline; Vote: permit, requestHash, bool yes, uint40 deadline;
 PermitRequest: permit, dataset, uint32 purposeNeed, uint32 categories, codeHash, paramsSchemaHash, uint32 minCohort,
@@ -106,7 +179,8 @@ Seal: run, uint32 attempt, outputCommitment, ciphertextHash, keyCommitment, disc
 Decision: run, uint32 attempt, sealHash, uint8 reason, uint40 deadline; Cancel: run, uint40 deadline; Identity: id;
 Witness: identity, uint64 block, blockHash, uint64 count, head; GrantItem: Grant grant, bytes signer, bytes signature;
 EnrolmentItem: Enrolment enrolment, bytes registrarSignature, bytes signerSignature
-""").items()}  # as in contracts/typed-data.json; a field without a type is bytes32
+""").items()
+}  # as in contracts/typed-data.json; a field without a type is bytes32
 CALLS = _table("""
 5a15f075: PermitRegistry setRole RoleChange m, bytes[] signatures;
 cce569d9: PermitRegistry registerDataset RegisterDataset m; 9e37263e: PermitRegistry requestPermit PermitRequest m;
@@ -134,20 +208,38 @@ Released: Fn0VQTQN/EF1NSPg2sSnqz8aeQQRHKHxHc6T4nJflC0; ReleaseRefused: NKFCLA3G/
 Rejected: hq3QWBzkSFWx48XvshwmbGFiBcxINNQXhSRzylHBpQ0; RunCancelled: kbzau1BzQmI6MkfwdC2OogxICDPgn5N3y457q9BM58U
 """)  # keccak256 of each event's signature, in base64
 TOPICS = {name: base64.b64decode(topic + "=") for name, topic in EVENTS.items()}
+
+
 def _split(fields: str) -> tuple[tuple[str, str], ...]:
-    return tuple((kind, name) for kind, _, name in (part.partition(" ") for part in fields.split(",")))
+    return tuple(
+        (kind, name) for kind, _, name in (part.partition(" ") for part in fields.split(","))
+    )
+
+
 def _dynamic(kind: str) -> bool:
-    return kind.endswith(("bytes", "]")) or (kind in STRUCTS and any(_dynamic(k) for k, _ in _split(STRUCTS[kind])))
+    return kind.endswith(("bytes", "]")) or (
+        kind in STRUCTS and any(_dynamic(k) for k, _ in _split(STRUCTS[kind]))
+    )
+
+
 def _size(kind: str) -> int:  # where the value stands: a dynamic one has only its offset there
     return 32 if _dynamic(kind) or kind not in STRUCTS else 32 * len(_split(STRUCTS[kind]))
+
+
 def _word(data: bytes, at: int) -> bytes:
     need(at + 32 <= len(data), "the encoded values end too early")
-    return data[at:at + 32] if at >= 0 else bytes(32)  # before the start is far outside: there the EVM reads zeros
+    return (
+        data[at : at + 32] if at >= 0 else bytes(32)
+    )  # before the start is far outside: there the EVM reads zeros
+
+
 def _fields(data: bytes, fields: str, base: int) -> dict[str, Any]:
     found, at = {}, base
     for kind, name in _split(fields):
         found[name], at = _value(data, kind, base, at), at + _size(kind)
     return found
+
+
 def _value(data: bytes, kind: str, base: int, at: int) -> Any:
     """One ABI-encoded value whose head is at `at`. Raises Malformed for what Solidity refuses: dirty bits, short data.
     Not more: anyone may relay a message in an odd encoding (slack, parts out of order) that the contracts accept, and
@@ -157,93 +249,210 @@ def _value(data: bytes, kind: str, base: int, at: int) -> Any:
     if kind in STRUCTS:
         return _fields(data, STRUCTS[kind], at)
     if not kind.endswith("]") and kind != "bytes":
-        raw, size = _word(data, at), 32 if kind == "bytes32" else 20 if kind == "address" else int(kind[4:] or 8) // 8
-        need(not any(raw[:32 - size]) and (kind != "bool" or raw[31] < 2), f"a {kind} has bits that are not its own")
-        return raw[32 - size:] if kind in ("bytes32", "address") else to_int(raw)
+        raw, size = (
+            _word(data, at),
+            32 if kind == "bytes32" else 20 if kind == "address" else int(kind[4:] or 8) // 8,
+        )
+        need(
+            not any(raw[: 32 - size]) and (kind != "bool" or raw[31] < 2),
+            f"a {kind} has bits that are not its own",
+        )
+        return raw[32 - size :] if kind in ("bytes32", "address") else to_int(raw)
     item, _, fixed = kind.rstrip("]").partition("[")
     count, at = (int(fixed), at) if fixed else (to_int(_word(data, at)), at + 32)
     size = 1 if kind == "bytes" else _size(item)
     need(at + count * size <= len(data), "the encoded values end too early")
     if kind == "bytes":
-        return data[at:at + count] if at >= 0 else b""
+        return data[at : at + count] if at >= 0 else b""
     late = [partial(_value, data, item, at, at + i * size) for i in range(count)]
     return late if item in STRUCTS else [read() for read in late]
+
+
 def decode_call(data: bytes) -> tuple[str, str, dict[str, Any]]:
     """Calldata as (contract, function, arguments by name). Raises Malformed."""
-    need(data[:4].hex() in CALLS, "the transaction calls a function that the ledger does not record")
+    need(
+        data[:4].hex() in CALLS, "the transaction calls a function that the ledger does not record"
+    )
     contract, function, fields = CALLS[data[:4].hex()].split(" ", 2)
     fields += "" if "signature" in fields or "items" in fields else ",bytes signature"
     return contract, function, _fields(data, fields, 4)
+
+
 # ---- 2 Sources ----
-CONTRACTS = ("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger")  # in the order of the identity
+CONTRACTS = (
+    "Trail",
+    "PermitRegistry",
+    "ConsentRegistry",
+    "AccessLedger",
+)  # in the order of the identity
 Block = NamedTuple("Block", [("number", int), ("timestamp", int), ("hash", bytes)])
 Transaction = NamedTuple(
-    "Transaction", [("hash", bytes), ("block", int), ("index", int), ("to", bytes), ("input", bytes)])
-Log = NamedTuple("Log", [
-    ("address", bytes), ("topics", tuple[bytes, ...]), ("data", bytes), ("index", int), ("block", int), ("tx", bytes)])
-Identity = NamedTuple("Identity", [  # contracts by name: address, sha256 of the runtime code
-    ("chain_id", int), ("genesis", bytes), ("deploy_block", int), ("salt", bytes), ("quorum", int), ("contracts",
-    Mapping[str, tuple[bytes, bytes]]), ("founders", tuple[bytes, ...]), ("signatures", Mapping[bytes, bytes])])
+    "Transaction",
+    [("hash", bytes), ("block", int), ("index", int), ("to", bytes), ("input", bytes)],
+)
+Log = NamedTuple(
+    "Log",
+    [
+        ("address", bytes),
+        ("topics", tuple[bytes, ...]),
+        ("data", bytes),
+        ("index", int),
+        ("block", int),
+        ("tx", bytes),
+    ],
+)
+Identity = NamedTuple(
+    "Identity",
+    [  # contracts by name: address, sha256 of the runtime code
+        ("chain_id", int),
+        ("genesis", bytes),
+        ("deploy_block", int),
+        ("salt", bytes),
+        ("quorum", int),
+        ("contracts", Mapping[str, tuple[bytes, bytes]]),
+        ("founders", tuple[bytes, ...]),
+        ("signatures", Mapping[bytes, bytes]),
+    ],
+)
+
+
 def raw(value: object, size: int | None = None) -> bytes:
     """Hex text, with or without 0x, as bytes (`size` of them). Raises Malformed."""
     shaped = isinstance(value, str) and re.fullmatch(r"(0x)?([0-9a-fA-F]{2})*", value)
-    need(shaped and size in (None, len(str(value).removeprefix("0x")) // 2), "a value is not hex of the right length")
+    need(
+        shaped and size in (None, len(str(value).removeprefix("0x")) // 2),
+        "a value is not hex of the right length",
+    )
     return bytes.fromhex(str(value).removeprefix("0x"))
+
+
 def number(value: object) -> int:
     """A JSON number, or a quantity of JSON-RPC (0x…), below 2^64. Raises Malformed."""
     if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 64:
         return value
-    need(isinstance(value, str) and re.fullmatch(r"0x[0-9a-fA-F]{1,16}", value), "a value is not a whole number")
+    need(
+        isinstance(value, str) and re.fullmatch(r"0x[0-9a-fA-F]{1,16}", value),
+        "a value is not a whole number",
+    )
     return int(str(value), 16)
+
+
 def part(source: Any, name: str, kind: type = object) -> Any:
     """`source[name]` of a JSON object. Raises Malformed."""
     found = isinstance(source, Mapping) and name in source and isinstance(source[name], kind)
     need(found, f"'{name}' is missing or has the wrong form")
     return source[name]
+
+
 def parse_block(rpc: Mapping[str, Any]) -> Block:  # a raw eth_getBlockByNumber answer
-    return Block(number(part(rpc, "number")), number(part(rpc, "timestamp")), raw(part(rpc, "hash"), 32))
-def parse_transaction(rpc: Mapping[str, Any]) -> Transaction:  # a raw eth_getTransactionByHash answer, mined
+    return Block(
+        number(part(rpc, "number")), number(part(rpc, "timestamp")), raw(part(rpc, "hash"), 32)
+    )
+
+
+def parse_transaction(
+    rpc: Mapping[str, Any],
+) -> Transaction:  # a raw eth_getTransactionByHash answer, mined
     place = number(part(rpc, "blockNumber")), number(part(rpc, "transactionIndex"))
-    return Transaction(raw(part(rpc, "hash"), 32), *place, raw(part(rpc, "to"), 20), raw(part(rpc, "input")))
+    return Transaction(
+        raw(part(rpc, "hash"), 32), *place, raw(part(rpc, "to"), 20), raw(part(rpc, "input"))
+    )
+
+
 def parse_log(rpc: Mapping[str, Any]) -> Log:  # one raw eth_getLogs answer
-    place = number(part(rpc, "logIndex")), number(part(rpc, "blockNumber")), raw(part(rpc, "transactionHash"), 32)
+    place = (
+        number(part(rpc, "logIndex")),
+        number(part(rpc, "blockNumber")),
+        raw(part(rpc, "transactionHash"), 32),
+    )
     need(not rpc.get("removed"), "a log was taken back by the node")
     topics = tuple(raw(topic, 32) for topic in part(rpc, "topics", list))
     return Log(raw(part(rpc, "address"), 20), topics, raw(part(rpc, "data")), *place)
+
+
 def parse_identity(source: object) -> Identity:
     """The JSON form: the four contracts in order, three founders or more. Raises Malformed."""
     need(part(source, "type") == "volens/identity/1", "this is not a ledger identity")
     items = part(source, "contracts", list)
-    need([part(item, "name") for item in items] == list(CONTRACTS), "the identity does not name the four contracts")
-    contracts = {item["name"]: (raw(part(item, "address"), 20), raw(part(item, "codeHash"), 32)) for item in items}
-    founders, quorum = tuple(raw(who, 20) for who in part(source, "founders", list)), number(part(source, "quorum"))
-    need(3 <= len(founders) == len(set(founders)) and 2 <= quorum <= len(founders), "founders or quorum are too few")
+    need(
+        [part(item, "name") for item in items] == list(CONTRACTS),
+        "the identity does not name the four contracts",
+    )
+    contracts = {
+        item["name"]: (raw(part(item, "address"), 20), raw(part(item, "codeHash"), 32))
+        for item in items
+    }
+    founders, quorum = (
+        tuple(raw(who, 20) for who in part(source, "founders", list)),
+        number(part(source, "quorum")),
+    )
+    need(
+        3 <= len(founders) == len(set(founders)) and 2 <= quorum <= len(founders),
+        "founders or quorum are too few",
+    )
     signatures = {raw(who, 20): raw(by) for who, by in part(source, "signatures", dict).items()}
     genesis, salt = raw(part(source, "genesisHash"), 32), raw(part(source, "salt"), 32)
     first, chain_id = number(part(source, "deployBlock")), number(part(source, "chainId"))
     return Identity(chain_id, genesis, first, salt, quorum, contracts, founders, signatures)
+
+
 def identity_bytes(identity: object) -> bytes:
     """The bytes that name a ledger (protocol.md §1), from its JSON form. Raises Malformed."""
     i = parse_identity(identity)
     contracts: list[bytes] = [part for pair in i.contracts.values() for part in pair]
-    return canonical(b"volens/ledger/1", i.chain_id, i.genesis, i.deploy_block, i.salt, *contracts, i.quorum,
-                     len(i.founders), *i.founders)
+    return canonical(
+        b"volens/ledger/1",
+        i.chain_id,
+        i.genesis,
+        i.deploy_block,
+        i.salt,
+        *contracts,
+        i.quorum,
+        len(i.founders),
+        *i.founders,
+    )
+
+
 def identity_id(identity: object) -> bytes:  # the 32 bytes that everybody pins
     return sha256(identity_bytes(identity))
+
+
 # ---- 3 Crypto ----
-SIGNED_FOR = {call.split(" ")[2].removesuffix("Item[]"): call.split(" ")[0] for call in CALLS.values()} | {
-    "Identity": "PermitRegistry", "Witness": "PermitRegistry"}  # each message is for the contract that takes it
+SIGNED_FOR = {
+    call.split(" ")[2].removesuffix("Item[]"): call.split(" ")[0] for call in CALLS.values()
+} | {
+    "Identity": "PermitRegistry",
+    "Witness": "PermitRegistry",
+}  # each message is for the contract that takes it
+
+
 class Crypto:
     """Who signed what, for one deployment (EIP-712 with its salt). The packages come from `load_crypto`."""
-    def __init__(self, ledger: Identity, keccak: Any, signature: Any, error: type[Exception]) -> None:
+
+    def __init__(
+        self, ledger: Identity, keccak: Any, signature: Any, error: type[Exception]
+    ) -> None:
         self._keccak, self._signature, self._error = keccak, signature, error
         layout = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract,bytes32 salt)"
-        named, at = (keccak(layout), keccak(b"volens"), keccak(b"1"), ledger.chain_id), ledger.contracts
-        self._kinds = {kind: (keccak(words(*named, at[contract][0], ledger.salt)),
-                              keccak(f"{kind}({STRUCTS[kind]})".encode())) for kind, contract in SIGNED_FOR.items()}
+        named, at = (
+            (keccak(layout), keccak(b"volens"), keccak(b"1"), ledger.chain_id),
+            ledger.contracts,
+        )
+        self._kinds = {
+            kind: (
+                keccak(words(*named, at[contract][0], ledger.salt)),
+                keccak(f"{kind}({STRUCTS[kind]})".encode()),
+            )
+            for kind, contract in SIGNED_FOR.items()
+        }
+
     def signer(self, kind: str, message: Args, signature: bytes) -> bytes:
         """The address that signed, or b"" for nobody: 65 bytes, v 27 or 28, s in the lower half (EIP-2)."""
-        if len(signature) != 65 or signature[64] not in (27, 28) or to_int(signature[32:64]) > HALF_ORDER:
+        if (
+            len(signature) != 65
+            or signature[64] not in (27, 28)
+            or to_int(signature[32:64]) > HALF_ORDER
+        ):
             return b""
         domain, body = self._kinds[kind]
         for inner, name in _split(STRUCTS[kind]):
@@ -254,78 +463,172 @@ class Crypto:
             return bytes(pair.recover_public_key_from_msg_hash(digest).to_canonical_address())
         except self._error:
             return b""
+
+
 def load_crypto(identity: Identity) -> Crypto:
     """Signature checks through eth-account's own parts (faster with coincurve). Raises ImportError without them."""
     from eth_keys.datatypes import Signature
     from eth_keys.exceptions import BadSignature
     from eth_utils.crypto import keccak
+
     return Crypto(identity, keccak, Signature, BadSignature)
+
+
 # ---- 4 Fold ----
 Args = Mapping[str, Any]  # a message by the field names in STRUCTS, or a call's arguments
 Member = NamedTuple("Member", [("role", int), ("start", int), ("end", int)])
 NOBODY, NOTHING = Member(0, 0, 0), (0, 0, 0, 0, 0, 0, 0)
-Permit = NamedTuple("Permit", [("applicant", bytes), ("request", Args), ("request_hash", bytes), ("status", int),
-                               ("votes", dict[bytes, bool])])
-Consent = NamedTuple("Consent", [("status", int), ("epoch", int), ("version", int), ("from_day", int),
-                                 ("until_day", int), ("purposes", int), ("categories", int)])
+Permit = NamedTuple(
+    "Permit",
+    [
+        ("applicant", bytes),
+        ("request", Args),
+        ("request_hash", bytes),
+        ("status", int),
+        ("votes", dict[bytes, bool]),
+    ],
+)
+Consent = NamedTuple(
+    "Consent",
+    [
+        ("status", int),
+        ("epoch", int),
+        ("version", int),
+        ("from_day", int),
+        ("until_day", int),
+        ("purposes", int),
+        ("categories", int),
+    ],
+)
 Ingest = NamedTuple("Ingest", [("dataset", bytes), ("root", bytes), ("count", int)])
 Run = NamedTuple("Run", [("analyst", bytes), ("request", Args), ("attempts", int), ("ended", str)])
-Attempt = NamedTuple("Attempt", [  # granted: subject, epoch, version; denied: subject, reason; no worker without crypto
-    ("worker", bytes), ("binding", Args), ("granted", list[tuple[bytes, int, int]]),
-    ("denied", list[tuple[bytes, int]]), ("lease_until", int), ("list_hash", bytes), ("tx", bytes), ("block", int),
-    ("seal", Args), ("seal_hash", bytes), ("views", dict[bytes, bytes])])  # who looked: newest viewer key
+Attempt = NamedTuple(
+    "Attempt",
+    [  # granted: subject, epoch, version; denied: subject, reason; no worker without crypto
+        ("worker", bytes),
+        ("binding", Args),
+        ("granted", list[tuple[bytes, int, int]]),
+        ("denied", list[tuple[bytes, int]]),
+        ("lease_until", int),
+        ("list_hash", bytes),
+        ("tx", bytes),
+        ("block", int),
+        ("seal", Args),
+        ("seal_hash", bytes),
+        ("views", dict[bytes, bytes]),
+    ],
+)  # who looked: newest viewer key
 Event = tuple[str, tuple[Any, ...], tuple[Any, ...]]  # name, indexed values, the others
-Effect = tuple[int, bytes, list[Event]]  # kind (0: no step on the trail), body words, what the logs must say
-def slot_of(consent: Consent) -> int:  # the word that the contract keeps (docs/ledger.md, Consent slot)
-    return sum(value << shift for value, shift in zip(consent, (248, 216, 192, 168, 144, 112, 80), strict=True))
-def _effect(kind: int, name: str, indexed: tuple[Any, ...], plain: tuple[Any, ...] = (), body: bytes = b"") -> Effect:
+Effect = tuple[
+    int, bytes, list[Event]
+]  # kind (0: no step on the trail), body words, what the logs must say
+
+
+def slot_of(
+    consent: Consent,
+) -> int:  # the word that the contract keeps (docs/ledger.md, Consent slot)
+    return sum(
+        value << shift
+        for value, shift in zip(consent, (248, 216, 192, 168, 144, 112, 80), strict=True)
+    )
+
+
+def _effect(
+    kind: int, name: str, indexed: tuple[Any, ...], plain: tuple[Any, ...] = (), body: bytes = b""
+) -> Effect:
     return kind, body or words(*indexed, *plain), [(name, indexed, plain)]
+
+
 class Fold:
     """The state that the law gives, one transaction after the other; after a Finding it MUST NOT be used on."""
+
     def __init__(self, identity: object) -> None:
         self.identity = parse_identity(identity)
         self.members = {who: Member(COMMITTEE, 0, FOREVER) for who in self.identity.founders}
         self.nonces, self.datasets = set[int](), dict[bytes, bytes]()  # dataset: custodian
-        self.spent = dict[bytes, int]()  # dataset: what released per-variant statistics took of its BUDGET
-        self.permits, self.ingests = dict[bytes, Permit](), dict[bytes, Ingest]()  # in the ledger's order
-        self.signers, self.consents = dict[bytes, bytes](), dict[tuple[bytes, bytes], Consent]()  # (dataset, subject)
+        self.spent = dict[
+            bytes, int
+        ]()  # dataset: what released per-variant statistics took of its BUDGET
+        self.permits, self.ingests = (
+            dict[bytes, Permit](),
+            dict[bytes, Ingest](),
+        )  # in the ledger's order
+        self.signers, self.consents = (
+            dict[bytes, bytes](),
+            dict[tuple[bytes, bytes], Consent](),
+        )  # (dataset, subject)
         self.runs, self.attempts = dict[bytes, Run](), dict[tuple[bytes, int], Attempt]()
-        self.count, self.head, self.signatures = 0, bytes(32), 0  # steps, the value after the last; signatures checked
+        self.count, self.head, self.signatures = (
+            0,
+            bytes(32),
+            0,
+        )  # steps, the value after the last; signatures checked
         self.place, self.time = (0, -1), 0  # (block, index) and seconds of the last transaction
-    def apply(self, block: Block, tx: Transaction, logs: Sequence[Log], crypto: Crypto | None = None) -> None:
+
+    def apply(
+        self, block: Block, tx: Transaction, logs: Sequence[Log], crypto: Crypto | None = None
+    ) -> None:
         """Execute one mined transaction; `logs` are all that it left at the four contracts. Raises Finding.
         With crypto every signature that leads to an access is checked; without it, the ledger's word is taken."""
         try:
-            need(block.number == tx.block and self.place < (tx.block, tx.index), "it does not follow the one before")
+            need(
+                block.number == tx.block and self.place < (tx.block, tx.index),
+                "it does not follow the one before",
+            )
             need(self.time <= block.timestamp, "its time is before the time of the block before")
             need(all(x.index < y.index for x, y in pairwise(logs)), "its events are not in order")
             self.place, self.time = (tx.block, tx.index), block.timestamp
             self._tx, self._logs, self._crypto = tx, tuple(logs), crypto
             contract, function, arguments = decode_call(tx.input)
-            address, trail = self.identity.contracts[contract][0], self.identity.contracts["Trail"][0]
+            address, trail = (
+                self.identity.contracts[contract][0],
+                self.identity.contracts["Trail"][0],
+            )
             need(tx.to == address, f"{function} was not sent to the {contract}")
-            law, m, items = getattr(self, f"_{function}"), arguments.get("m"), arguments.get("items", [])
+            law, m, items = (
+                getattr(self, f"_{function}"),
+                arguments.get("m"),
+                arguments.get("items", []),
+            )
             kind, body, events = law(m, arguments) if m else self._batch(law, items)
-            must = [(name, address, [*map(words, indexed)], words(*plain)) for name, indexed, plain in events]
+            must = [
+                (name, address, [*map(words, indexed)], words(*plain))
+                for name, indexed, plain in events
+            ]
             if kind:
                 self.count, digest = self.count + 1, sha256(body)
                 self.head = sha256(words(self.head, address, kind, tx.block, digest))
                 must.append(("Head", trail, [words(self.count)], words(self.head, kind, digest)))
             self._compare(must)
         except Malformed as error:
-            raise Finding(f"step {self.count}, block {tx.block}, transaction 0x{tx.hash.hex()}: {error}") from None
+            raise Finding(
+                f"step {self.count}, block {tx.block}, transaction 0x{tx.hash.hex()}: {error}"
+            ) from None
+
     def _compare(self, must: Sequence[tuple[str, bytes, Sequence[bytes], bytes]]) -> None:
         for i, (name, address, indexed, data) in enumerate(must, 1):
             need(len(self._logs) >= i, f"event {i} ({name}) is missing")
             log, law = self._logs[i - 1], (TOPICS[name], *indexed, data)
-            ours = (log.address, log.tx, log.block, log.topics[:1]) == (address, self._tx.hash, self._tx.block, law[:1])
+            ours = (log.address, log.tx, log.block, log.topics[:1]) == (
+                address,
+                self._tx.hash,
+                self._tx.block,
+                law[:1],
+            )
             need(ours, f"event {i} ({name}) is another one, or not of this call")
             for want, said in zip_longest(law, (*log.topics, log.data), fillvalue=b""):
-                need(said == want, f"event {i} ({name}) must say 0x{want.hex()} where it says 0x{said.hex()}")
+                need(
+                    said == want,
+                    f"event {i} ({name}) must say 0x{want.hex()} where it says 0x{said.hex()}",
+                )
         need(len(self._logs) == len(must), f"event {len(must) + 1} should not be there")
+
     def consent(self, dataset: bytes, subject: bytes) -> Consent:
         return self.consents.get((dataset, subject), Consent(*NOTHING))
-    def denied(self, dataset: bytes, subject: bytes, purposes: int, categories: int, day: int) -> int:
+
+    def denied(
+        self, dataset: bytes, subject: bytes, purposes: int, categories: int, day: int
+    ) -> int:
         """0 while her consent allows all of it on that day, else the reason: 1 not enrolled, or 2-7."""
         status, _, _, first, last, allowed, kinds = self.consent(dataset, subject)
         if status != LIVE:
@@ -333,111 +636,206 @@ class Fold:
         if not first <= day <= last:
             return 4 if day < first else 5
         return 6 if purposes & ~allowed else 7 if categories & ~kinds else 0
-    def consent_live(self, dataset: bytes, subject: bytes, purposes: int, categories: int, day: int) -> bool:
+
+    def consent_live(
+        self, dataset: bytes, subject: bytes, purposes: int, categories: int, day: int
+    ) -> bool:
         return not self.denied(dataset, subject, purposes, categories, day)
+
     def granted(self, run: bytes, attempt: int) -> list[tuple[bytes, int, int]]:
-        return list(self.attempts[run, attempt].granted) if (run, attempt) in self.attempts else []  # as in Attempt
+        return (
+            list(self.attempts[run, attempt].granted) if (run, attempt) in self.attempts else []
+        )  # as in Attempt
+
     def newest_attempt(self, run: bytes) -> int:
         return self.runs[run].attempts if run in self.runs else 0  # 0: none was authorised
+
     def member_live(self, account: bytes, role: int, time: int) -> bool:
         member = self.members.get(account, NOBODY)
         return member.role == role and member.start <= time < member.end
-    def _claim(self, event: str, place: int, subject: bytes = b"") -> bytes:  # what it says there, indexed words first
-        found = [log for log in self._logs if log.topics[:1] == (TOPICS[event],) and subject in (b"", *log.topics[1:2])]
+
+    def _claim(
+        self, event: str, place: int, subject: bytes = b""
+    ) -> bytes:  # what it says there, indexed words first
+        found = [
+            log
+            for log in self._logs
+            if log.topics[:1] == (TOPICS[event],) and subject in (b"", *log.topics[1:2])
+        ]
         need(found, f"the call must leave the event {event}")
-        return (b"".join(found[0].topics[1:]) + found[0].data)[32 * place:32 * place + 32]
+        return (b"".join(found[0].topics[1:]) + found[0].data)[32 * place : 32 * place + 32]
+
     def _signer(self, kind: str, message: Args, signature: bytes, claimed: bytes) -> bytes:
         self.signatures += bool(self._crypto)
         return self._crypto.signer(kind, message, signature) if self._crypto else claimed[-20:]
-    def _by(self, kind: str, message: Args, signature: bytes, claimed: bytes = b"", role: int = 0) -> bytes:
+
+    def _by(
+        self, kind: str, message: Args, signature: bytes, claimed: bytes = b"", role: int = 0
+    ) -> bytes:
         """Who signed, in time, and live in the role; without crypto the claimed one, or b"". Raises Malformed."""
         need(self.time <= message["deadline"], "the signed deadline had passed")
         who = self._signer(kind, message, signature, claimed)
         need(who or not self._crypto, f"the {kind} carries nobody's signature")
-        need(claimed[-20:] in (b"", who), f"the {kind} is signed by 0x{who.hex()}, not by 0x{claimed[-20:].hex()}")
-        need(not who or not role or self.member_live(who, role, self.time), f"0x{who.hex()} is not live in that role")
+        need(
+            claimed[-20:] in (b"", who),
+            f"the {kind} is signed by 0x{who.hex()}, not by 0x{claimed[-20:].hex()}",
+        )
+        need(
+            not who or not role or self.member_live(who, role, self.time),
+            f"0x{who.hex()} is not live in that role",
+        )
         return who
+
     # PermitRegistry: who holds which role, which datasets exist, what the committee allowed
     def _setRole(self, m: Args, a: Args) -> Effect:
         held, quorum = self.members.get(m["account"]), self.identity.quorum
-        signers = [self._by("RoleChange", m, signature, role=COMMITTEE) for signature in a["signatures"]]
-        need(len(set(signers) if self._crypto else signers) >= quorum, "no quorum of different members signed")
-        need(m["nonce"] not in self.nonces and m["role"] and m["start"] <= m["end"], "the change is used, or senseless")
-        need(not held or held.role == m["role"] or self.time >= held.end, "the account holds another role")
+        signers = [
+            self._by("RoleChange", m, signature, role=COMMITTEE) for signature in a["signatures"]
+        ]
+        need(
+            len(set(signers) if self._crypto else signers) >= quorum,
+            "no quorum of different members signed",
+        )
+        need(
+            m["nonce"] not in self.nonces and m["role"] and m["start"] <= m["end"],
+            "the change is used, or senseless",
+        )
+        need(
+            not held or held.role == m["role"] or self.time >= held.end,
+            "the account holds another role",
+        )
         self.nonces.add(m["nonce"])
         self.members[m["account"]] = Member(m["role"], m["start"], m["end"])
-        need(sum(self.member_live(who, COMMITTEE, self.time) for who in self.members) >= quorum, "no quorum is left")
+        need(
+            sum(self.member_live(who, COMMITTEE, self.time) for who in self.members) >= quorum,
+            "no quorum is left",
+        )
         return _effect(1, "RoleSet", (m["account"], m["role"]), (m["start"], m["end"]))
+
     def _registerDataset(self, m: Args, a: Args) -> Effect:
         need(m["dataset"] not in self.datasets, "the dataset is registered already")
-        who = self._by("RegisterDataset", m, a["signature"], self._claim("DatasetRegistered", 1), CUSTODIAN)
+        who = self._by(
+            "RegisterDataset", m, a["signature"], self._claim("DatasetRegistered", 1), CUSTODIAN
+        )
         self.datasets[m["dataset"]] = who
         return _effect(2, "DatasetRegistered", (m["dataset"], who), (m["documentHash"],))
+
     def _requestPermit(self, m: Args, a: Args) -> Effect:
         values, asked, categories = tuple(m.values()), m["purposeNeed"], m["categories"]
-        who = self._by("PermitRequest", m, a["signature"], self._claim("PermitRequested", 2), ANALYST)
-        need(m["permit"] not in self.permits and m["dataset"] in self.datasets, "a known permit, or an unknown dataset")
-        need(asked and not asked & ~PURPOSES and (asked == CARE or not asked & CARE), "the purposes are not allowed")
-        need(categories and not categories & ~CATEGORIES and m["outputClasses"], "categories or outputs not allowed")
+        who = self._by(
+            "PermitRequest", m, a["signature"], self._claim("PermitRequested", 2), ANALYST
+        )
+        need(
+            m["permit"] not in self.permits and m["dataset"] in self.datasets,
+            "a known permit, or an unknown dataset",
+        )
+        need(
+            asked and not asked & ~PURPOSES and (asked == CARE or not asked & CARE),
+            "the purposes are not allowed",
+        )
+        need(
+            categories and not categories & ~CATEGORIES and m["outputClasses"],
+            "categories or outputs not allowed",
+        )
         need(m["expiry"] > self.time, "the permit would have ended already")
         self.permits[m["permit"]] = Permit(who, m, sha256(words(*values)), REQUESTED, {})
-        return _effect(3, "PermitRequested", (m["permit"], m["dataset"], who), values, words(who, *values))
+        return _effect(
+            3, "PermitRequested", (m["permit"], m["dataset"], who), values, words(who, *values)
+        )
+
     def _vote(self, m: Args, a: Args) -> Effect:
         permit = self._permit(m["permit"], REQUESTED)
         who = self._by("Vote", m, a["signature"], self._claim("Voted", 1), COMMITTEE)
-        fresh = who not in (permit.applicant, *permit.votes) and m["requestHash"] == permit.request_hash
+        fresh = (
+            who not in (permit.applicant, *permit.votes) and m["requestHash"] == permit.request_hash
+        )
         need(fresh, "the applicant voted, somebody voted twice, or on another request")
         permit.votes[who] = bool(m["yes"])
         kind, body, events = _effect(4, "Voted", (m["permit"], who), (m["yes"],))
-        live = sum(yes and self.member_live(member, COMMITTEE, self.time) for member, yes in permit.votes.items())
+        live = sum(
+            yes and self.member_live(member, COMMITTEE, self.time)
+            for member, yes in permit.votes.items()
+        )
         if m["yes"] and live >= self.identity.quorum:
             self.permits[m["permit"]] = permit._replace(status=APPROVED)
             events.append(("PermitApproved", (m["permit"],), (permit.request["expiry"],)))
         return kind, body, events
+
     def _suspend(self, m: Args, a: Args) -> Effect:
         said = self._claim("PermitSuspended", 1)
         role = PROTECTION if self.members.get(said[-20:], NOBODY).role == PROTECTION else COMMITTEE
         by = self._by("Suspend", m, a["signature"], said, role)
         self.permits[m["permit"]] = self._permit(m["permit"], APPROVED)._replace(status=SUSPENDED)
         return _effect(5, "PermitSuspended", (m["permit"],), (by,))
+
     def _permit(self, permit: bytes, status: int) -> Permit:
         found = self.permits.get(permit)
         need(found and found.status == status, "the permit is unknown, or not at that point")
         return self.permits[permit]
+
     # ConsentRegistry: who is enrolled with which key, and what she allows
-    def _batch(self, law: Callable[[Args], tuple[bytes, Event]], items: list[Callable[[], Args]]) -> Effect:
+    def _batch(
+        self, law: Callable[[Args], tuple[bytes, Event]], items: list[Callable[[], Args]]
+    ) -> Effect:
         """Each item by itself; a skip whose reason cannot be seen here (no crypto, unreadable item) is believed."""
         body, events = b"", list[Event]()
-        said = {log.topics[1]: log.data[:4] for log in self._logs if log.topics[:-1] == (TOPICS["ItemRefused"],)}
+        said = {
+            log.topics[1]: log.data[:4]
+            for log in self._logs
+            if log.topics[:-1] == (TOPICS["ItemRefused"],)
+        }
         for index, item in enumerate(items):
             reason = said.get(words(index), b"")
             try:
-                need(self._crypto or reason.hex() not in ("d72188c4", "37e8456b"), "NotARegistrar, SignatureInvalid")
+                need(
+                    self._crypto or reason.hex() not in ("d72188c4", "37e8456b"),
+                    "NotARegistrar, SignatureInvalid",
+                )
                 added, event = law(item())
                 body += added
             except _Skip as refusal:
                 event = ("ItemRefused", (index,), (bytes.fromhex(str(refusal)[-8:]),))
             except Malformed:
-                need(len(reason) == 4, f"item {index} cannot be read, and the ledger does not say that it was skipped")
+                need(
+                    len(reason) == 4,
+                    f"item {index} cannot be read, and the ledger does not say that it was skipped",
+                )
                 event = ("ItemRefused", (index,), (reason,))
             events.append(event)
         return (16 if law == self._enrol else 17) if body else 0, body, events
+
     def _enrol(self, item: Args) -> tuple[bytes, Event]:
-        e, subject, key = item["enrolment"], item["enrolment"]["subject"], item["enrolment"]["signer"]
+        e, subject, key = (
+            item["enrolment"],
+            item["enrolment"]["subject"],
+            item["enrolment"]["signer"],
+        )
         need(self.time <= e["deadline"], "DeadlinePassed 6747c9fd", _Skip)
         need(subject not in self.signers, "AlreadyEnrolled ea3cca5e", _Skip)
         need(len(key) == 20 and any(subject), "SignerInvalid e0061160", _Skip)
         claimed = b"" if self._crypto else self._claim("Enrolled", 1, subject)
         registrar = self._signer("Enrolment", e, item["registrarSignature"], claimed)
         need(self.member_live(registrar, REGISTRAR, self.time), "NotARegistrar d72188c4", _Skip)
-        need(self._signer("Enrolment", e, item["signerSignature"], key) == key, "SignatureInvalid 37e8456b", _Skip)
+        need(
+            self._signer("Enrolment", e, item["signerSignature"], key) == key,
+            "SignatureInvalid 37e8456b",
+            _Skip,
+        )
         self.signers[subject] = key
-        encoded = (64, e["assurance"], 20, key.ljust(32, b"\0"))  # the signer is `bytes`: offset, length, content
+        encoded = (
+            64,
+            e["assurance"],
+            20,
+            key.ljust(32, b"\0"),
+        )  # the signer is `bytes`: offset, length, content
         return words(subject, sha256(key)), ("Enrolled", (subject, registrar), encoded)
+
     def _grant(self, item: Args) -> tuple[bytes, Event]:
         g, today = item["grant"], self.time // DAY
         subject, dataset, start, end, purposes, categories = (
-            g[name] for name in ("subject", "dataset", "fromDay", "untilDay", "purposes", "categories"))
+            g[name]
+            for name in ("subject", "dataset", "fromDay", "untilDay", "purposes", "categories")
+        )
         old = self.consent(dataset, subject)
         need(self.time <= g["deadline"], "DeadlinePassed 6747c9fd", _Skip)
         need(subject in self.signers, "NotEnrolled af1f454a", _Skip)
@@ -450,60 +848,124 @@ class Fold:
         need(not (purposes & ~PURPOSES or categories & ~CATEGORIES), "MaskUnknown 9cf1b05c", _Skip)
         lost = old.purposes & ~purposes or old.categories & ~categories or end < old.until_day
         narrower = old.status == LIVE and (lost or max(start, today) > max(old.from_day, today))
-        new = Consent(LIVE, old.epoch + bool(narrower), old.version + 1, start, end, purposes, categories)
+        new = Consent(
+            LIVE, old.epoch + bool(narrower), old.version + 1, start, end, purposes, categories
+        )
         self.consents[dataset, subject] = new
         plain = (new.epoch, new.version, slot_of(new), g["termsCommitment"], g["noticeHash"])
         return words(subject, *plain[2:4]), ("ConsentGranted", (subject, dataset), plain)
+
     def _revoke(self, m: Args, a: Args) -> Effect:
         who, old = (m["subject"], m["dataset"]), self.consent(m["dataset"], m["subject"])
         own = m["subject"] in self.signers and self._own("Revoke", m, a)
-        need(own and m["epoch"] <= old.epoch, "the revocation is not her own, or of an epoch to come")
+        need(
+            own and m["epoch"] <= old.epoch, "the revocation is not her own, or of an epoch to come"
+        )
         if m["epoch"] < old.epoch:
             return 0, b"", [("RevokeStale", who, (m["epoch"], old.epoch))]
-        self.consents[m["dataset"], m["subject"]] = old._replace(status=REVOKED, epoch=old.epoch + 1)
+        self.consents[m["dataset"], m["subject"]] = old._replace(
+            status=REVOKED, epoch=old.epoch + 1
+        )
         return _effect(18, "ConsentRevoked", who, (old.epoch,))
+
     def _own(self, kind: str, message: Args, given: Args) -> bool:
         signer = self.signers[message["subject"]]
-        return bool(given["signer"] == signer == self._signer(kind, message, given["signature"], signer))
+        return bool(
+            given["signer"] == signer == self._signer(kind, message, given["signature"], signer)
+        )
+
     # AccessLedger: records, runs, accesses, releases
     def _registerRecords(self, m: Args, a: Args) -> Effect:
-        need(m["dataset"] in self.datasets and m["ingest"] not in self.ingests and m["count"], "no new ingest")
+        need(
+            m["dataset"] in self.datasets and m["ingest"] not in self.ingests and m["count"],
+            "no new ingest",
+        )
         self._by("RecordsRegistered", m, a["signature"], self.datasets[m["dataset"]], CUSTODIAN)
         self.ingests[m["ingest"]] = Ingest(m["dataset"], m["leavesRoot"], m["count"])
-        return _effect(32, "RecordsSealed", (m["ingest"], m["dataset"]), (m["leavesRoot"], m["count"]))
+        return _effect(
+            32, "RecordsSealed", (m["ingest"], m["dataset"]), (m["leavesRoot"], m["count"])
+        )
+
     def _requestRun(self, m: Args, a: Args) -> Effect:
         permit = self.permits.get(m["permit"])
-        need(sha256(a["params"]) == m["paramsHash"] and len(a["params"]) <= 2048, "the parameters are not as signed")
+        need(
+            sha256(a["params"]) == m["paramsHash"] and len(a["params"]) <= 2048,
+            "the parameters are not as signed",
+        )
         who = self._by("RunRequest", m, a["signature"], permit.applicant if permit else b"")
-        run = sha256(words(who, m["nonce"])) if who else self._claim("RunRefused", 0)  # unknown permit, and no crypto
-        ended = not self.member_live(who, ANALYST, self.time) if who else to_int(self._claim("RunRefused", 2)) == 36
+        run = (
+            sha256(words(who, m["nonce"])) if who else self._claim("RunRefused", 0)
+        )  # unknown permit, and no crypto
+        ended = (
+            not self.member_live(who, ANALYST, self.time)
+            if who
+            else to_int(self._claim("RunRefused", 2)) == 36
+        )
         reason = 36 if ended else self._permit_reason(permit)
-        need((not who or self.members.get(who, NOBODY).role == ANALYST) and run not in self.runs, "stranger or old run")
+        need(
+            (not who or self.members.get(who, NOBODY).role == ANALYST) and run not in self.runs,
+            "stranger or old run",
+        )
         if reason:
             return _effect(35, "RunRefused", (run,), (0, reason))
         self.runs[run] = Run(who, m, 0, "")
-        return _effect(33, "RunRequested", (run, m["permit"], who), (m["paramsHash"], m["resultKey"], m["deadline"]))
+        return _effect(
+            33,
+            "RunRequested",
+            (run, m["permit"], who),
+            (m["paramsHash"], m["resultKey"], m["deadline"]),
+        )
+
     def _permit_reason(self, permit: Permit | None) -> int:
         if permit is None or permit.status != APPROVED:
             return 32 if permit is None else 33 if permit.status == REQUESTED else 34
         return 35 if self.time >= permit.request["expiry"] else 0
+
     def _authorise(self, m: Args, a: Args) -> Effect:
         subjects, name, nth, run = a["subjects"], m["run"], m["attempt"], self._run(m)
-        permit, worker = self.permits[run.request["permit"]], self._by("WorkerBinding", m, a["signature"])
-        need(not worker or self.members.get(worker, NOBODY).role == WORKER, "no worker signed the binding")
-        need(run.ended in ("", "cancelled") and nth == run.attempts + 1 <= 16, "the run ended, or not the next attempt")
-        need(len(subjects) <= 1000 and all(x < y for x, y in pairwise(subjects)), "the list is too long or unsorted")
-        need(sha256(b"".join(subjects)) == m["subjectsHash"], "the list is not the one that the worker signed")
-        dataset, *want = *(permit.request[n] for n in ("dataset", "purposeNeed", "categories")), self.time // DAY
+        permit, worker = (
+            self.permits[run.request["permit"]],
+            self._by("WorkerBinding", m, a["signature"]),
+        )
+        need(
+            not worker or self.members.get(worker, NOBODY).role == WORKER,
+            "no worker signed the binding",
+        )
+        need(
+            run.ended in ("", "cancelled") and nth == run.attempts + 1 <= 16,
+            "the run ended, or not the next attempt",
+        )
+        need(
+            len(subjects) <= 1000 and all(x < y for x, y in pairwise(subjects)),
+            "the list is too long or unsorted",
+        )
+        need(
+            sha256(b"".join(subjects)) == m["subjectsHash"],
+            "the list is not the one that the worker signed",
+        )
+        dataset, *want = (
+            *(permit.request[n] for n in ("dataset", "purposeNeed", "categories")),
+            self.time // DAY,
+        )
         judged = [(subject, self.denied(dataset, subject, *want)) for subject in subjects]
-        live = [(subject, self.consent(dataset, subject)) for subject, reason in judged if not reason]
-        said = [to_int(log.data[32:64]) for log in self._logs if log.topics == (TOPICS["RunRefused"], name)]
+        live = [
+            (subject, self.consent(dataset, subject)) for subject, reason in judged if not reason
+        ]
+        said = [
+            to_int(log.data[32:64])
+            for log in self._logs
+            if log.topics == (TOPICS["RunRefused"], name)
+        ]
         ended = not self.member_live(worker, WORKER, self.time) if self._crypto else said == [37]
         reasons = [  # the contract's order; 40 is believed above the permit's minimum: its own floor is in no log
-            run.ended and 43, self.time > run.request["deadline"] and 41, ended and 37,
+            run.ended and 43,
+            self.time > run.request["deadline"] and 41,
+            ended and 37,
             m["codeHash"] != permit.request["codeHash"] and 38,
-            not self.member_live(run.analyst, ANALYST, self.time) and 36, self._permit_reason(permit),
-            (len(live) < max(1, permit.request["minCohort"]) or said == [40]) and 40]
+            not self.member_live(run.analyst, ANALYST, self.time) and 36,
+            self._permit_reason(permit),
+            (len(live) < max(1, permit.request["minCohort"]) or said == [40]) and 40,
+        ]
         if any(reasons):
             return _effect(35, "RunRefused", (name,), (nth, next(filter(None, reasons))))
         denied = [(subject, reason) for subject, reason in judged if reason]
@@ -513,80 +975,163 @@ class Fold:
         ends = [permit.request["expiry"], *((consent.until_day + 1) * DAY for _, consent in live)]
         lease, tx = min(self.time + min(m["leaseSeconds"], MAX_LEASE), *ends), self._tx
         self.runs[name] = run._replace(attempts=nth)
-        self.attempts[name, nth] = Attempt(worker, m, granted, denied, lease, list_hash, tx.hash, tx.block, {}, b"", {})
-        events: list[Event] = [("AccessDenied", (name, who), (nth, reason)) if reason else
-                               ("AccessGranted", (name, who), (packed[who],)) for who, reason in judged]
+        self.attempts[name, nth] = Attempt(
+            worker, m, granted, denied, lease, list_hash, tx.hash, tx.block, {}, b"", {}
+        )
+        events: list[Event] = [
+            ("AccessDenied", (name, who), (nth, reason))
+            if reason
+            else ("AccessGranted", (name, who), (packed[who],))
+            for who, reason in judged
+        ]
         totals = (nth, len(granted), len(denied), lease, m["workerKey"], list_hash)
-        return 34, words(name, nth, *chain(*packed.items(), *denied)), [*events, ("RunAuthorised", (name,), totals)]
+        return (
+            34,
+            words(name, nth, *chain(*packed.items(), *denied)),
+            [*events, ("RunAuthorised", (name,), totals)],
+        )
+
     def _run(self, m: Args) -> Run:
         need(m["run"] in self.runs, "the run is unknown")
         return self.runs[m["run"]]
+
     def _open(self, m: Args) -> tuple[Run, Attempt]:
         run = self._run(m)
-        need(not run.ended and m["attempt"] == run.attempts > 0, "the run ended, or the attempt is not the newest")
+        need(
+            not run.ended and m["attempt"] == run.attempts > 0,
+            "the run ended, or the attempt is not the newest",
+        )
         return run, self.attempts[m["run"], m["attempt"]]
+
     def _seal(self, m: Args, a: Args) -> Effect:
         run, attempt = self._open(m)
         self._by("Seal", m, a["signature"], attempt.worker, WORKER)
-        need(self.time <= attempt.lease_until and not attempt.seal, "the lease is over, or the output sealed already")
-        allowed = self.permits[run.request["permit"]].request["outputClasses"] >> m["outputClass"] & 1
-        need(allowed and m["outputClass"] in (1, 2, 3, 5), "the permit does not allow this class of output")
+        need(
+            self.time <= attempt.lease_until and not attempt.seal,
+            "the lease is over, or the output sealed already",
+        )
+        allowed = (
+            self.permits[run.request["permit"]].request["outputClasses"] >> m["outputClass"] & 1
+        )
+        need(
+            allowed and m["outputClass"] in (1, 2, 3, 5),
+            "the permit does not allow this class of output",
+        )
         need(m["outputClass"] != GENOMIC or m["statistics"], "a genomic output without statistics")
         self._cost(run, attempt, m)
         plain = (m["attempt"], sha256(words(*m.values())), *m.values())
         self.attempts[m["run"], m["attempt"]] = attempt._replace(seal=m, seal_hash=plain[1])
         return _effect(36, "Sealed", (m["run"],), plain, words(m["run"], *plain[:2]))
+
     def _cost(self, run: Run, attempt: Attempt, seal: Args) -> dict[bytes, int]:
         """What the dataset has spent with this seal: m statistics of N people, in millionths of m / N, rounded up."""
         dataset = self.permits[run.request["permit"]].request["dataset"]
         total = self.spent.get(dataset, 0) - (-seal["statistics"] * 10**6 // len(attempt.granted))
         need(total <= BUDGET, "the dataset's budget of per-variant statistics is spent")
         return {dataset: total} if seal["statistics"] else {}
+
     def _viewOutput(self, m: Args, a: Args) -> Effect:
         run, attempt = self._open(m)
         who = self._by("Review", m, a["signature"], self._claim("OutputViewed", 1), CHECKER)
         need(who != run.analyst and attempt.seal, "the analyst looked, or nothing is sealed")
-        attempt.views[who], body = m["viewerKey"], words(m["run"], m["attempt"], who, m["viewerKey"])
+        attempt.views[who], body = (
+            m["viewerKey"],
+            words(m["run"], m["attempt"], who, m["viewerKey"]),
+        )
         return _effect(37, "OutputViewed", (m["run"], who), (m["attempt"], m["viewerKey"]), body)
-    def _checker(self, m: Args, run: Run, attempt: Attempt, signature: bytes, claimed: bytes) -> bytes:
-        need(attempt.seal and m["sealHash"] == attempt.seal_hash, "the decision is not on what was sealed")
+
+    def _checker(
+        self, m: Args, run: Run, attempt: Attempt, signature: bytes, claimed: bytes
+    ) -> bytes:
+        need(
+            attempt.seal and m["sealHash"] == attempt.seal_hash,
+            "the decision is not on what was sealed",
+        )
         who = self._by("Decision", m, signature, claimed, CHECKER)
-        need(not who or (who != run.analyst and who in attempt.views), "the checker is the analyst, or did not look")
+        need(
+            not who or (who != run.analyst and who in attempt.views),
+            "the checker is the analyst, or did not look",
+        )
         return who
+
     def _release(self, m: Args, a: Args) -> Effect:
         run, attempt = self._open(m)
-        permit, done = self.permits[run.request["permit"]], [log.topics[0] for log in self._logs if log.topics]
-        said = [self._claim("Released", place) if TOPICS["Released"] in done else b"" for place in (3, 4)]
-        pair = [self._checker(m, run, attempt, *signed) for signed in zip(a["signatures"], said, strict=True)]
-        need(m["reason"] == 0 and (pair[0] < pair[1] or not any(pair)), "two different checkers must agree")
+        permit, done = (
+            self.permits[run.request["permit"]],
+            [log.topics[0] for log in self._logs if log.topics],
+        )
+        said = [
+            self._claim("Released", place) if TOPICS["Released"] in done else b""
+            for place in (3, 4)
+        ]
+        pair = [
+            self._checker(m, run, attempt, *signed)
+            for signed in zip(a["signatures"], said, strict=True)
+        ]
+        need(
+            m["reason"] == 0 and (pair[0] < pair[1] or not any(pair)),
+            "two different checkers must agree",
+        )
         granted = [(subject, epoch) for subject, epoch, _ in attempt.granted]
-        need(list(zip_longest(a["subjects"], a["epochs"])) == granted, "the list is not the granted one")
-        dataset, *want = *(permit.request[n] for n in ("dataset", "purposeNeed", "categories")), self.time // DAY
-        refusals = [(bytes(32), self._permit_reason(permit)), *((who, self.denied(dataset, who, *want) or
-            75 * (self.consent(dataset, who).epoch != epoch)) for who, epoch in granted)]
-        for subject, reason in refusals:  # the permit, then the first who is unwilling, or at another epoch
+        need(
+            list(zip_longest(a["subjects"], a["epochs"])) == granted,
+            "the list is not the granted one",
+        )
+        dataset, *want = (
+            *(permit.request[n] for n in ("dataset", "purposeNeed", "categories")),
+            self.time // DAY,
+        )
+        refusals = [
+            (bytes(32), self._permit_reason(permit)),
+            *(
+                (
+                    who,
+                    self.denied(dataset, who, *want)
+                    or 75 * (self.consent(dataset, who).epoch != epoch),
+                )
+                for who, epoch in granted
+            ),
+        ]
+        for (
+            subject,
+            reason,
+        ) in refusals:  # the permit, then the first who is unwilling, or at another epoch
             if reason:
                 return _effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
         self.spent |= self._cost(run, attempt, attempt.seal)
         self.runs[m["run"]] = run._replace(ended="released")
         return _effect(38, "Released", (m["run"],), (m["attempt"], m["sealHash"], *pair))
+
     def _reject(self, m: Args, a: Args) -> Effect:
         run, attempt = self._open(m)
         who = self._checker(m, run, attempt, a["signature"], self._claim("Rejected", 3))
         need(m["reason"], "a rejection names its reason")
         self.runs[m["run"]] = run._replace(ended="rejected")
         return _effect(40, "Rejected", (m["run"],), (m["attempt"], m["sealHash"], who, m["reason"]))
+
     def _cancel(self, m: Args, a: Args) -> Effect:
         run = self._run(m)
         self._by("Cancel", m, a["signature"], run.analyst)
         need(not run.ended, "the run has ended")
         self.runs[m["run"]] = run._replace(ended="cancelled")
         return _effect(41, "RunCancelled", (m["run"],))
+
+
 # ---- 5 Bundle ----
-RECEIPTS = {"volens/receipt/1": "grants", "volens/run-receipt/1": "releases", "volens/withdrawal-receipt/1": "stops"}
-Step = NamedTuple("Step", [("count", int), ("head", bytes), ("block", Block), ("tx", Transaction), ("logs", list[Log])])
+RECEIPTS = {
+    "volens/receipt/1": "grants",
+    "volens/run-receipt/1": "releases",
+    "volens/withdrawal-receipt/1": "stops",
+}
+Step = NamedTuple(
+    "Step",
+    [("count", int), ("head", bytes), ("block", Block), ("tx", Transaction), ("logs", list[Log])],
+)
+
+
 class Replay:
     """A bundle put through the fold: `steps[n - 1]` is step n of the trail. Raises Malformed, Finding."""
+
     def __init__(self, source: object, crypto: Crypto | None = None) -> None:
         need(part(source, "type") == "volens/trail/1", "this is not a trail bundle")
         self.fold, self.crypto, self.steps = Fold(part(source, "identity")), crypto, list[Step]()
@@ -596,117 +1141,258 @@ class Replay:
             place = {name: part(item, short) for name, short in names.items()}
             tx, entries = parse_transaction(item | place), part(item, "logs", list)
             block = parse_block({**part(self.blocks, str(tx.block), dict), "number": tx.block})
-            logs = [parse_log({**place, "logIndex": part(entry, "index"), **entry}) for entry in entries]
+            logs = [
+                parse_log({**place, "logIndex": part(entry, "index"), **entry}) for entry in entries
+            ]
             self.fold.apply(block, tx, logs, crypto)
             if self.fold.count > len(self.steps):
                 self.steps.append(Step(self.fold.count, self.fold.head, block, tx, logs))
         end, last = part(source, "head"), (self.fold.count, self.fold.head)
-        need((number(part(end, "count")), raw(part(end, "head"), 32)) == last, "the last step has another head")
+        need(
+            (number(part(end, "count")), raw(part(end, "head"), 32)) == last,
+            "the last step has another head",
+        )
         signed, founders = self.fold.identity.signatures, set(self.fold.identity.founders)
-        need(len(signed.keys() & founders) >= self.fold.identity.quorum, "too few founders signed the identity")
+        need(
+            len(signed.keys() & founders) >= self.fold.identity.quorum,
+            "too few founders signed the identity",
+        )
         for who, by in signed.items() if crypto else ():
-            need(crypto and crypto.signer("Identity", {"id": self.id}, by) == who, f"0x{who.hex()} did not sign it")
+            need(
+                crypto and crypto.signer("Identity", {"id": self.id}, by) == who,
+                f"0x{who.hex()} did not sign it",
+            )
+
     def held(self, source: object) -> Step:
         """The step whose {count, head} somebody holds. Raises Malformed when the trail has another one, or none."""
         count, head = number(part(source, "count")), raw(part(source, "head"), 32)
-        need(0 < count <= len(self.steps), f"step {count} is held elsewhere, the bundle has {len(self.steps)} steps")
+        need(
+            0 < count <= len(self.steps),
+            f"step {count} is held elsewhere, the bundle has {len(self.steps)} steps",
+        )
         step = self.steps[count - 1]
-        need(step.head == head, f"step {count}, block {step.block.number}: its head is not the one that is held")
+        need(
+            step.head == head,
+            f"step {count}, block {step.block.number}: its head is not the one that is held",
+        )
         return step
+
     def witnessed(self, source: object) -> int:
         """The step up to which a broker, live then, vouches; without crypto 0. Raises Malformed."""
-        step, who, by = self.held(source), raw(part(source, "broker"), 20), raw(part(source, "signature"))
+        step, who, by = (
+            self.held(source),
+            raw(part(source, "broker"), 20),
+            raw(part(source, "signature")),
+        )
         seen, hashed = number(part(source, "block")), raw(part(source, "blockHash"), 32)
         mined = self.blocks.get(str(seen), {"hash": hashed.hex()})
-        need(raw(part(mined, "hash")) == hashed and seen >= step.block.number, "a witness saw another block")
-        need(self.fold.member_live(who, BROKER, step.block.timestamp), "a witness was not a live broker")
-        message = {"identity": self.id, "block": seen, "blockHash": hashed, "count": step.count, "head": step.head}
-        need(not self.crypto or self.crypto.signer("Witness", message, by) == who, "a witness did not sign this head")
+        need(
+            raw(part(mined, "hash")) == hashed and seen >= step.block.number,
+            "a witness saw another block",
+        )
+        need(
+            self.fold.member_live(who, BROKER, step.block.timestamp),
+            "a witness was not a live broker",
+        )
+        message = {
+            "identity": self.id,
+            "block": seen,
+            "blockHash": hashed,
+            "count": step.count,
+            "head": step.head,
+        }
+        need(
+            not self.crypto or self.crypto.signer("Witness", message, by) == who,
+            "a witness did not sign this head",
+        )
         return step.count if self.crypto else 0
+
     def receipt(self, data: bytes) -> int:
         """Check a receipt (protocol.md §1) against the trail, then its witness; a withdrawal's head is as a --head."""
         r: Any = strict_json(data)
         kind = RECEIPTS.get(part(r, "type", str))
-        need(kind and raw(part(r, "identity"), 32) == self.id, "the receipt is of another ledger or kind")
+        need(
+            kind and raw(part(r, "identity"), 32) == self.id,
+            "the receipt is of another ledger or kind",
+        )
         r |= part(r, "receipt", dict) if kind == "stops" else {}
-        name, last = raw(part(r, "releaseTx" if kind == "releases" else "tx"), 32), self.held(r).count
+        name, last = (
+            raw(part(r, "releaseTx" if kind == "releases" else "tx"), 32),
+            self.held(r).count,
+        )
         found = [step for step in self.steps[:last] if step.tx.hash == name]
         need(found, "the receipt's transaction is not in the trail up to its head")
         reached = last if kind == "stops" else self.witnessed(r | part(r, "witness", dict))
-        need(getattr(self, f"_{kind}")(r, found[0]), "the receipt is not what its transaction recorded")
+        need(
+            getattr(self, f"_{kind}")(r, found[0]),
+            "the receipt is not what its transaction recorded",
+        )
         need(not self.crypto or reached >= last, "the receipt's witness is older than the receipt")
         return reached
+
     def _grants(self, r: Any, step: Step) -> bool:
         key = (TOPICS["ConsentGranted"], raw(part(r, "subject"), 32), raw(part(r, "dataset"), 32))
-        terms = canonical(b"volens/terms/1", raw(part(r, "termsSalt"), 32), sha256(part(r, "terms", str).encode()))
+        terms = canonical(
+            b"volens/terms/1", raw(part(r, "termsSalt"), 32), sha256(part(r, "terms", str).encode())
+        )
         said = words(number(part(r, "epoch")), number(part(r, "version"))), sha256(terms)
         place = number(part(r, "block")), raw(part(r, "blockHash"), 32)
         events = [(log.data[:64], log.data[96:128]) for log in step.logs if log.topics == key]
-        signed = {n: raw(v) if isinstance(v, str) else number(v) for n, v in part(r, "signedMessage", dict).items()}
+        signed = {
+            n: raw(v) if isinstance(v, str) else number(v)
+            for n, v in part(r, "signedMessage", dict).items()
+        }
         items = [item() for item in decode_call(step.tx.input)[2].get("items", [])]
-        mine = any((item.get("signature"), item.get("grant")) == (raw(part(r, "signature")), signed) for item in items)
+        mine = any(
+            (item.get("signature"), item.get("grant")) == (raw(part(r, "signature")), signed)
+            for item in items
+        )
         return said in events and place == (step.block.number, step.block.hash) and mine
+
     def _stops(self, r: Any, step: Step) -> bool:
         """A revocation, or a grant that narrows; of each effect her attempt and its release, no more."""
-        key, ended = (raw(part(r, "subject"), 32), raw(part(r, "dataset"), 32)), TOPICS["ConsentRevoked"]
-        f, grants = self.fold, [item().get("grant", {}) for item in decode_call(step.tx.input)[2].get("items", [])]
-        less = [words(g["epoch"] + 1) for g in grants if key == (g.get("subject"), g.get("dataset"))]
-        said = any(x.topics[1:] == key and (x.topics[0] == ended or x.data[:32] in less) for x in step.logs)
-        own = [n for n, a in f.attempts.items() if a.block < step.block.number and key[0] in [g[0] for g in a.granted]]
+        key, ended = (
+            (raw(part(r, "subject"), 32), raw(part(r, "dataset"), 32)),
+            TOPICS["ConsentRevoked"],
+        )
+        f, grants = (
+            self.fold,
+            [item().get("grant", {}) for item in decode_call(step.tx.input)[2].get("items", [])],
+        )
+        less = [
+            words(g["epoch"] + 1) for g in grants if key == (g.get("subject"), g.get("dataset"))
+        ]
+        said = any(
+            x.topics[1:] == key and (x.topics[0] == ended or x.data[:32] in less) for x in step.logs
+        )
+        own = [
+            n
+            for n, a in f.attempts.items()
+            if a.block < step.block.number and key[0] in [g[0] for g in a.granted]
+        ]
         for one in part(r, "effects", list):
             name, nth = raw(part(one, "run"), 32), number(part(one, "attempt"))
-            gone = bool((run := f.runs.get(name)) and run.ended == "released" and (name, run.attempts) in own)
-            said &= bool(run and (not nth or (name, nth) in own)) and gone == (part(one, "was") == "released")
-        return said and step.block[::2] == (number(part(r, "block")), raw(part(r, "blockHash"), 32))  # number, hash
+            gone = bool(
+                (run := f.runs.get(name))
+                and run.ended == "released"
+                and (name, run.attempts) in own
+            )
+            said &= bool(run and (not nth or (name, nth) in own)) and gone == (
+                part(one, "was") == "released"
+            )
+        return said and step.block[::2] == (
+            number(part(r, "block")),
+            raw(part(r, "blockHash"), 32),
+        )  # number, hash
+
     def _releases(self, r: Any, step: Step) -> bool:
         name, nth = raw(part(r, "run"), 32), number(part(r, "attempt"))
-        done = [to_int(log.data[:32]) for log in step.logs if log.topics == (TOPICS["Released"], name)]
+        done = [
+            to_int(log.data[:32]) for log in step.logs if log.topics == (TOPICS["Released"], name)
+        ]
         need(done == [nth], "the receipt's transaction released something else")
         run, attempt = self.fold.runs[name], self.fold.attempts[name, nth]
-        facts = {**attempt.binding, **run.request, **attempt.seal, "listHash": attempt.list_hash,
-                 "sealHash": attempt.seal_hash, "granted": len(attempt.granted)}
+        facts = {
+            **attempt.binding,
+            **run.request,
+            **attempt.seal,
+            "listHash": attempt.list_hash,
+            "sealHash": attempt.seal_hash,
+            "granted": len(attempt.granted),
+        }
         hashes = "permit paramsHash codeHash outputCommitment listHash sealHash".split()
-        return part(r, "granted") == facts["granted"] and all(raw(part(r, n), 32) == facts[n] for n in hashes)
-def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] = ()) -> dict[str, tuple[str, str]]:
+        return part(r, "granted") == facts["granted"] and all(
+            raw(part(r, n), 32) == facts[n] for n in hashes
+        )
+
+
+def examine(
+    data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] = ()
+) -> dict[str, tuple[str, str]]:
     """The words consistent, signed, anchored, each with ok, no or not-checked and a plain reason."""
-    word, found = "consistent", dict.fromkeys(("consistent", "signed", "anchored"), ("not-checked", "a check failed"))
+    word, found = (
+        "consistent",
+        dict.fromkeys(("consistent", "signed", "anchored"), ("not-checked", "a check failed")),
+    )
     try:
         source: Any = strict_json(data, MAX_BUNDLE)
         replay = Replay(source)
-        found[word] = ("ok", f"{replay.fold.count} steps of 0x{replay.id.hex()}, head 0x{replay.fold.head.hex()}")
+        found[word] = (
+            "ok",
+            f"{replay.fold.count} steps of 0x{replay.id.hex()}, head 0x{replay.fold.head.hex()}",
+        )
         word = "signed"
         try:
             replay = Replay(source, load_crypto(replay.fold.identity))
             found[word] = ("ok", f"{replay.fold.signatures} signatures of people and workers")
         except ImportError:
             found[word] = ("not-checked", "signatures need a package: pip install eth-account")
-        for witness in part(source, "witnesses", list):  # the bundle's maker chose them: true, but no anchor
+        for witness in part(
+            source, "witnesses", list
+        ):  # the bundle's maker chose them: true, but no anchor
             replay.witnessed(witness)
         word = "anchored"
         upto = [*map(replay.receipt, receipts), *(replay.held(head).count for head in heads)]
-        found[word] = ("ok", f"up to step {max(upto)} of {replay.fold.count}") if any(upto) else (
-            "not-checked", "give --head COUNT:HEX, or --receipt FILE (needs eth-account), from somebody else")
+        found[word] = (
+            ("ok", f"up to step {max(upto)} of {replay.fold.count}")
+            if any(upto)
+            else (
+                "not-checked",
+                "give --head COUNT:HEX, or --receipt FILE (needs eth-account), from somebody else",
+            )
+        )
     except VerifyError as error:
         found[word] = ("no", str(error))
     return found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the three words; 0 valid, 7 something failed, 8 nothing failed but not everything was checked."""
-    parser = argparse.ArgumentParser(prog="verify", description="Check an exported trail: no network, no database.")
+    parser = argparse.ArgumentParser(
+        prog="verify", description="Check an exported trail: no network, no database."
+    )
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--head", metavar="COUNT:HEX", action="append", default=[], help="a head that you hold")
-    parser.add_argument("--receipt", type=Path, action="append", default=[], help="a receipt that somebody kept")
+    parser.add_argument(
+        "--head", metavar="COUNT:HEX", action="append", default=[], help="a head that you hold"
+    )
+    parser.add_argument(
+        "--receipt", type=Path, action="append", default=[], help="a receipt that somebody kept"
+    )
     given = parser.parse_args(arguments)
     try:
-        heads = [re.fullmatch(r"([0-9]{1,15}):((?:0x)?[0-9a-fA-F]{64})", head) for head in given.head]
+        heads = [
+            re.fullmatch(r"([0-9]{1,15}):((?:0x)?[0-9a-fA-F]{64})", head) for head in given.head
+        ]
         need(all(heads), "a --head is a count, a colon and 32 bytes in hex")
         held = [{"count": int(head[1]), "head": head[2]} for head in heads if head]
-        found = examine(given.bundle.read_bytes(), held, [path.read_bytes() for path in given.receipt])
+        found = examine(
+            given.bundle.read_bytes(), held, [path.read_bytes() for path in given.receipt]
+        )
     except (OSError, Malformed) as error:
-        found = {"consistent": ("no", "a file cannot be read" if isinstance(error, OSError) else str(error))}
+        found = {
+            "consistent": (
+                "no",
+                "a file cannot be read" if isinstance(error, OSError) else str(error),
+            )
+        }
     for word, (state, reason) in found.items():
         print(f"{word:<12}{state:<13}{reason}")
-    code = 7 if "no" in (states := [state for state, _ in found.values()]) else 8 if "not-checked" in states else 0
-    print({0: "valid", 7: f"NOT VALID: {VerifyError.hint}", 8: "not proven: see what was not checked"}[code])
+    code = (
+        7
+        if "no" in (states := [state for state, _ in found.values()])
+        else 8
+        if "not-checked" in states
+        else 0
+    )
+    print(
+        {
+            0: "valid",
+            7: f"NOT VALID: {VerifyError.hint}",
+            8: "not proven: see what was not checked",
+        }[code]
+    )
     return code
+
+
 if __name__ == "__main__":
     raise SystemExit(main())

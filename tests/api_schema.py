@@ -18,9 +18,15 @@ from schemathesis.core.failures import Failure, FailureGroup
 from schemathesis.generation.modes import GenerationMode
 
 NAMES = (
-    "not_a_server_error", "status_code_conformance", "content_type_conformance", "response_headers_conformance",
-    "response_schema_conformance", "negative_data_rejection", "unsupported_method", "allow_header_conformance",
-)  # fmt: skip
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "unsupported_method",
+    "allow_header_conformance",
+)
 
 
 def checks() -> list[Any]:
@@ -33,7 +39,12 @@ def operations(document: dict[str, Any]) -> Iterator[Any]:
 
 
 def attack(
-    url: str, operation: Any, tokens: Sequence[str], examples: int, number: int, ids: Mapping[str, Any]
+    url: str,
+    operation: Any,
+    tokens: Sequence[str],
+    examples: int,
+    number: int,
+    ids: Mapping[str, Any],
 ) -> tuple[Counter[int], list[str]]:
     """(how many answers of which status, what was wrong): an operation under every session, "" for none.
 
@@ -43,7 +54,9 @@ def attack(
 
     def send(case: Any, token: str, real: int, right: bool) -> None:
         if real and right:
-            case.path_parameters = {name: ids.get(name, value) for name, value in (case.path_parameters or {}).items()}
+            case.path_parameters = {
+                name: ids.get(name, value) for name, value in (case.path_parameters or {}).items()
+            }
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         answer = case.call(base_url=url, headers=headers, timeout=30)
         statuses[answer.status_code] += 1
@@ -52,13 +65,24 @@ def attack(
         except (Failure, FailureGroup) as failure:
             kinds = failure.exceptions if isinstance(failure, FailureGroup) else [failure]
             for kind in kinds:
-                wrong[f"{case.method} {operation.path} {answer.status_code}: {kind.title}: {kind.message[:300]}"] = None
+                wrong[
+                    f"{case.method} {operation.path} {answer.status_code}: {kind.title}: {kind.message[:300]}"
+                ] = None
 
-    limits = settings(max_examples=examples, deadline=None, database=None, phases=[Phase.generate],
-                      suppress_health_check=list(HealthCheck))  # fmt: skip
+    limits = settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     for mode in GenerationMode:
-        made = given(operation.as_strategy(generation_mode=mode), st.sampled_from(tokens), st.integers(0, 3),
-                     st.just(mode == GenerationMode.POSITIVE))  # fmt: skip
+        made = given(
+            operation.as_strategy(generation_mode=mode),
+            st.sampled_from(tokens),
+            st.integers(0, 3),
+            st.just(mode == GenerationMode.POSITIVE),
+        )
         with suppress(Unsatisfiable):  # without any part to it, no request is wrong
             seed(number)(limits(made(send)))()
     return statuses, list(wrong)
@@ -68,17 +92,27 @@ def campaign(place: Any, folder: Path, examples: int, number: int) -> Counter[in
     """Every operation with and without sessions of several roles; so many right and wrong requests of each."""
     sealed = place.sealed_output(folder / "key")
     (subject,) = place.people()
-    clients = [place.patient(subject), *(place.as_(name) for name in ("noor", "sol", "vera", "omar"))]
+    clients = [
+        place.patient(subject),
+        *(place.as_(name) for name in ("noor", "sol", "vera", "omar")),
+    ]
     for client in clients:
         client.sign_in()
     tokens = ["", "made-up", *(client._token for client in clients)]
-    ids = {"run": sealed.run, "subject": subject.hex(), "dataset": place.world.dataset.hex(), "attempt": 1,
-           "permit": place.anybody().permits()[-1]["permit"]}  # fmt: skip
+    ids = {
+        "run": sealed.run,
+        "subject": subject.hex(),
+        "dataset": place.world.dataset.hex(),
+        "attempt": 1,
+        "permit": place.anybody().permits()[-1]["permit"],
+    }
     statuses, wrong, tried = Counter[int](), list[str](), 0
     for operation in operations(httpx.get(f"{place.url}/openapi.json").json()):
         found, failures = attack(place.url, operation, tokens, examples, number, ids)
         statuses, wrong, tried = statuses + found, wrong + failures, tried + 1
-    print(f"{tried} operations, {sum(statuses.values())} requests: {dict(sorted(statuses.items()))}")
+    print(
+        f"{tried} operations, {sum(statuses.values())} requests: {dict(sorted(statuses.items()))}"
+    )
     assert not wrong, "\n".join(wrong)
     assert tried >= 20
     assert not [status for status in statuses if status >= 500]

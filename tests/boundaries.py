@@ -75,9 +75,17 @@ def _failures() -> list[tuple[Any, str, Callable[[], Exception]]]:
         (chain.ledger.Node, "call", lambda: LedgerDown("the ledger does not answer (test)")),
         (chain.node.Wire, "exchange", lambda: NodeGone("the chain node has stopped")),
         (DefaultDialect, "do_commit", lambda: OperationalError("commit", {}, disk())),
-        (governance.vault.Bucket, "_write", lambda: BucketUnavailable("the bucket does not answer")),
+        (
+            governance.vault.Bucket,
+            "_write",
+            lambda: BucketUnavailable("the bucket does not answer"),
+        ),
         (governance.vault.Bucket, "_read", lambda: BucketUnavailable("the bucket does not answer")),
-        (governance.brokers.BrokerClient, "_ask", lambda: BrokerUnavailable("the broker does not answer")),
+        (
+            governance.brokers.BrokerClient,
+            "_ask",
+            lambda: BrokerUnavailable("the broker does not answer"),
+        ),
         (governance.broker.node.Node, "_call", lambda: NodeDown("the node does not answer")),
         (governance.broker.door.Door, "_answer", lambda: OSError(32, "Broken pipe")),
         (os, "fsync", disk),
@@ -90,7 +98,11 @@ def _failures() -> list[tuple[Any, str, Callable[[], Exception]]]:
 def arm(counter: Counter) -> None:
     """Wrap every adapter of this process, for good."""
     for owner, name, failure in _failures():
-        setattr(owner, name, _wrapped(getattr(owner, name), f"{owner.__name__}.{name}", counter, failure))
+        setattr(
+            owner,
+            name,
+            _wrapped(getattr(owner, name), f"{owner.__name__}.{name}", counter, failure),
+        )
 
 
 def be_impatient(seconds: float = 1.0) -> None:
@@ -107,11 +119,15 @@ def be_impatient(seconds: float = 1.0) -> None:
     governance.brokers.BrokerClient._ask = asked  # type: ignore[method-assign]
 
 
-def _wrapped(original: Callable[..., Any], name: str, counter: Counter, failure: Callable[[], Exception]) -> Any:
+def _wrapped(
+    original: Callable[..., Any], name: str, counter: Counter, failure: Callable[[], Exception]
+) -> Any:
     @functools.wraps(original)
     def crossed(*arguments: Any, **named: Any) -> Any:
         if len(arguments) > 1 and arguments[1] in gateway.READS and name.startswith("Wire."):
-            return original(*arguments, **named)  # passed on by the gateway, which has nothing to lose by it
+            return original(
+                *arguments, **named
+            )  # passed on by the gateway, which has nothing to lose by it
         counter.tick(f"{name} begins", failure)
         result = original(*arguments, **named)
         counter.tick(f"{name} done", failure)

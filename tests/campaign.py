@@ -59,14 +59,18 @@ class Violated(AssertionError):
 class Part:
     """A forked process: the ledger's gateway, the broker, or an actor."""
 
-    def __init__(self, work: Callable[[], object], counter: boundaries.Counter | None, hangs: bool = False) -> None:
+    def __init__(
+        self, work: Callable[[], object], counter: boundaries.Counter | None, hangs: bool = False
+    ) -> None:
         self._read, write = os.pipe()
         self.pid = os.fork()
         if self.pid == 0:
             status = 1
             with suppress(BaseException):
                 os.dup2(write, 1)
-                sys.stdout = os.fdopen(1, "w", closefd=False)  # whoever runs the tests may have taken it
+                sys.stdout = os.fdopen(
+                    1, "w", closefd=False
+                )  # whoever runs the tests may have taken it
                 if hangs:
                     boundaries.be_impatient()
                 if counter is not None:
@@ -79,7 +83,9 @@ class Part:
 
     def await_ready(self) -> None:
         """A server's first line. Raises Violated: a part that does not come back is a violation."""
-        if not select.select([self._read], [], [], PATIENCE)[0] or not os.read(self._read, 4096).startswith(b"ready"):
+        if not select.select([self._read], [], [], PATIENCE)[0] or not os.read(
+            self._read, 4096
+        ).startswith(b"ready"):
             raise Violated("a part did not come back")
 
     def ended(self, seconds: float = 0.0) -> bool:
@@ -154,8 +160,17 @@ class Actor:
         handed.tell(self.client, self.stage.handed)
         wallet = self.road.world.people["wanda"]
         clock = self.stage.clock
-        worker = Worker(wallet, self.ledger, self.engine, self.projection, self.bucket, self.client, clock=clock,
-                        children=self.stage.children, device="cpu")  # fmt: skip
+        worker = Worker(
+            wallet,
+            self.ledger,
+            self.engine,
+            self.projection,
+            self.bucket,
+            self.client,
+            clock=clock,
+            children=self.stage.children,
+            device="cpu",
+        )
         while worker.step():
             pass
 
@@ -173,7 +188,9 @@ class Stage:
         self.parts: dict[str, Part] = {}
         self.versions: dict[bytes, int] = {}  # of records that were ingested again
         self._turn = 0
-        self.later = 0  # seconds that this stage's workers are ahead: pauses after an outage pass at once
+        self.later = (
+            0  # seconds that this stage's workers are ahead: pauses after an outage pass at once
+        )
         self._build()
 
     def clock(self) -> int:
@@ -192,20 +209,34 @@ class Stage:
         self.road = Road(self.folder, world, store, self.bucket.log, None, None, self.client())  # type: ignore[arg-type]
         self.road.subjects = world.enrol(PEOPLE)
         self.people = dict(zip(self.road.subjects, simulate_people(PEOPLE, seed=3), strict=True))
-        self.road.ingest([self.source(subject, category) for subject in self.road.subjects for category in (2, 6)])
+        self.road.ingest(
+            [
+                self.source(subject, category)
+                for subject in self.road.subjects
+                for category in (2, 6)
+            ]
+        )
         world.grant(self.road.subjects)
         self.permit = self.road.permit()
         self.mend()  # opens the database
 
     def source(self, subject: bytes, category: int) -> Any:
         person = self.people[subject]
-        return Source(subject, category, (person.observations if category == 2 else person.expression)(subject.hex()))
+        return Source(
+            subject,
+            category,
+            (person.observations if category == 2 else person.expression)(subject.hex()),
+        )
 
     def client(self) -> BrokerClient:
         domain = domain_of(self.identity)
-        return BrokerClient(f"http://127.0.0.1:{self.ports['broker']}", domain, identity_id(self.identity))
+        return BrokerClient(
+            f"http://127.0.0.1:{self.ports['broker']}", domain, identity_id(self.identity)
+        )
 
-    def launch(self, name: str, counter: boundaries.Counter | None = None, hangs: bool = False) -> None:
+    def launch(
+        self, name: str, counter: boundaries.Counter | None = None, hangs: bool = False
+    ) -> None:
         """Start a server, in place of the one before."""
         if name in self.parts:
             self.parts[name].kill()
@@ -213,12 +244,31 @@ class Stage:
         self.parts[name].await_ready()
 
     def _serve_gateway(self) -> int:
-        return chain.gateway.main(["--folder", str(self.folder / "chain"), "--port", str(self.ports["gateway"]),
-                                   "--anvil", find_anvil(None, ROOT), "--snapshot-seconds", "0"])  # fmt: skip
+        return chain.gateway.main(
+            [
+                "--folder",
+                str(self.folder / "chain"),
+                "--port",
+                str(self.ports["gateway"]),
+                "--anvil",
+                find_anvil(None, ROOT),
+                "--snapshot-seconds",
+                "0",
+            ]
+        )
 
     def _serve_broker(self) -> int:
-        sys.argv = ["broker", "--folder", str(self.folder / "broker"), "--node", self.url, "--identity",
-                    str(self.folder / "identity.json"), "--port", str(self.ports["broker"])]  # fmt: skip
+        sys.argv = [
+            "broker",
+            "--folder",
+            str(self.folder / "broker"),
+            "--node",
+            self.url,
+            "--identity",
+            str(self.folder / "identity.json"),
+            "--port",
+            str(self.ports["broker"]),
+        ]
         return governance.broker.__main__.main()
 
     def mend(self) -> float:
@@ -236,9 +286,14 @@ class Stage:
         return time.monotonic() - began
 
     def act(
-        self, operation: Operation, counter: boundaries.Counter | None = None, hangs: bool = False, armed: int = 0
+        self,
+        operation: Operation,
+        counter: boundaries.Counter | None = None,
+        hangs: bool = False,
+        armed: int = 0,
     ) -> None:
         """The operation in a process of its own; counting begins with it, there or in the process `armed`."""
+
         def work() -> int:
             actor = Actor(self, operation.worker)
             if counter is not None:
@@ -257,9 +312,19 @@ class Stage:
     def judge(self) -> list[str]:
         """What the judge says of everything that is left."""
         rebuilt = self.folder / f"{os.urandom(4).hex()}.db"
-        return judge(self.identity, self.url, self.bucket.url, self.bucket_name, self.folder, self.handed, rebuilt)
+        return judge(
+            self.identity,
+            self.url,
+            self.bucket.url,
+            self.bucket_name,
+            self.folder,
+            self.handed,
+            rebuilt,
+        )
 
-    def injure(self, operation: Operation, target: str, mode: str, at: int, only: str = "") -> Outcome | None:
+    def injure(
+        self, operation: Operation, target: str, mode: str, at: int, only: str = ""
+    ) -> Outcome | None:
         """Strike at the `at`-th boundary of the target; None when the operation has fewer."""
         operation.prepare(self)
         self.reached.unlink(missing_ok=True)
@@ -289,8 +354,11 @@ class Stage:
 
     def events(self, kind: type[Any]) -> list[Any]:
         ledger = self.road.world.ledger
-        return [event for event in events.parse_all(ledger.logs(0, int(ledger.block()["number"], 16)))
-                if isinstance(event, kind)]  # fmt: skip
+        return [
+            event
+            for event in events.parse_all(ledger.logs(0, int(ledger.block()["number"], 16)))
+            if isinstance(event, kind)
+        ]
 
     def close(self) -> None:
         for part in self.parts.values():
@@ -332,7 +400,12 @@ AT_MOST = 40  # injuries on one stage: the judge reads all of it each time
 
 
 def sweep(
-    make: Callable[[], Stage], operation: type[Operation], target: str, mode: str, first: int = 1, step: int = 1
+    make: Callable[[], Stage],
+    operation: type[Operation],
+    target: str,
+    mode: str,
+    first: int = 1,
+    step: int = 1,
 ) -> Iterator[Outcome]:
     """Strike at the first boundary, and every `step` further on, until the operation is over uninjured."""
     stage, at = make(), first

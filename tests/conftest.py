@@ -40,7 +40,9 @@ def _locked(folder: Path, kind: int) -> Iterator[Callable[[], None]]:
     try:
         yield lambda: fcntl.flock(handle, fcntl.LOCK_UN)
     finally:
-        fcntl.flock(handle, fcntl.LOCK_UN)  # not left to the closing: a forked child may hold the handle too
+        fcntl.flock(
+            handle, fcntl.LOCK_UN
+        )  # not left to the closing: a forked child may hold the handle too
         os.close(handle)
 
 

@@ -9,26 +9,49 @@ from hypothesis import strategies as st
 
 from analytics.readers.codes import UCUM, URIS
 
-CM, LOINC, RXNORM, ATC, PCS = (URIS[name] for name in ("icd-10-cm", "loinc", "rxnorm", "atc", "icd-10-pcs"))
+CM, LOINC, RXNORM, ATC, PCS = (
+    URIS[name] for name in ("icd-10-cm", "loinc", "rxnorm", "atc", "icd-10-pcs")
+)
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 VERIFICATION = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
 ABOUT = {"subject": {"reference": "Patient/p"}}
-_JUNK = st.sampled_from([None, True, 7, "", "x", [], {}, [None], [[]], {"x": {}}, ["x"], {"coding": [7]}])
+_JUNK = st.sampled_from(
+    [None, True, 7, "", "x", [], {}, [None], [[]], {"x": {}}, ["x"], {"coding": [7]}]
+)
 
 
 def concept(*codings: tuple[str | None, str | None]) -> dict[str, Any]:
     named = [{"system": system, "code": code} for system, code in codings]
-    return {"coding": [{name: text for name, text in coding.items() if text is not None} for coding in named]}
+    return {
+        "coding": [
+            {name: text for name, text in coding.items() if text is not None} for coding in named
+        ]
+    }
 
 
 def condition(*codings: tuple[str | None, str | None], **more: Any) -> dict[str, Any]:
-    return {"resourceType": "Condition", "code": concept(*codings), **ABOUT, "onsetDateTime": "2011-02-03", **more}
+    return {
+        "resourceType": "Condition",
+        "code": concept(*codings),
+        **ABOUT,
+        "onsetDateTime": "2011-02-03",
+        **more,
+    }
 
 
 def observation(code: tuple[str, str] = (LOINC, "4548-4"), **more: Any) -> dict[str, Any]:
-    value = {} if any(key.startswith(("value", "component")) for key in more) else {"valueInteger": 7}
-    return {"resourceType": "Observation", "status": "final", "code": concept(code), **ABOUT, **value, **more}
+    value = (
+        {} if any(key.startswith(("value", "component")) for key in more) else {"valueInteger": 7}
+    )
+    return {
+        "resourceType": "Observation",
+        "status": "final",
+        "code": concept(code),
+        **ABOUT,
+        **value,
+        **more,
+    }
 
 
 def order(*codings: tuple[str, str], **more: Any) -> dict[str, Any]:
@@ -38,7 +61,13 @@ def order(*codings: tuple[str, str], **more: Any) -> dict[str, Any]:
 
 
 def procedure(code: tuple[str, str] = (PCS, "0HBT0ZZ"), **more: Any) -> dict[str, Any]:
-    return {"resourceType": "Procedure", "status": "completed", "code": concept(code), **ABOUT, **more}
+    return {
+        "resourceType": "Procedure",
+        "status": "completed",
+        "code": concept(code),
+        **ABOUT,
+        **more,
+    }
 
 
 def bundle(*resources: dict[str, Any], kind: str = "collection", **more: Any) -> bytes:
@@ -53,7 +82,13 @@ def mutated(document: Any, data: st.DataObject) -> Any:
     stack = [document]
     while stack:
         value = stack.pop()
-        keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
+        keys = (
+            list(value)
+            if isinstance(value, dict)
+            else range(len(value))
+            if isinstance(value, list)
+            else []
+        )
         places += [(value, key) for key in keys]
         stack += [value[key] for key in keys]
     for _ in range(data.draw(st.integers(1, 3))):
@@ -63,10 +98,31 @@ def mutated(document: Any, data: st.DataObject) -> Any:
 
 
 HOSTILE: tuple[Any, ...] = (
-    None, True, -1, 0, 1e300, "", " ", "<script>zq</script>", "NaN", "http://zq.example/x", "../zq", "\u202e",
-    [], {}, [[]], [None], {"x": {}}, {"reference": "Patient/zq"}, {"coding": [7]}, {"system": 7, "code": []},
-    "2019-02-30", "9" * 40, {"coding": [{"system": "urn:zq", "code": "zq"}]},
-    {"value": "7", "system": UCUM, "code": "mg"}, ["x"] * 1000,
+    None,
+    True,
+    -1,
+    0,
+    1e300,
+    "",
+    " ",
+    "<script>zq</script>",
+    "NaN",
+    "http://zq.example/x",
+    "../zq",
+    "\u202e",
+    [],
+    {},
+    [[]],
+    [None],
+    {"x": {}},
+    {"reference": "Patient/zq"},
+    {"coding": [7]},
+    {"system": 7, "code": []},
+    "2019-02-30",
+    "9" * 40,
+    {"coding": [{"system": "urn:zq", "code": "zq"}]},
+    {"value": "7", "system": UCUM, "code": "mg"},
+    ["x"] * 1000,
 )
 
 
@@ -77,7 +133,9 @@ def mutant(seed: int, original: bytes) -> bytes:
         whole = bytearray(original)
         for _ in range(rng.randint(1, 3)):
             place = rng.randrange(len(whole))
-            whole[place : place + rng.choice((0, 1, 1, 40))] = rng.randbytes(rng.choice((0, 1, 1, 8)))
+            whole[place : place + rng.choice((0, 1, 1, 40))] = rng.randbytes(
+                rng.choice((0, 1, 1, 8))
+            )
         return bytes(whole[: rng.randrange(len(whole))] if rng.random() < 0.3 else whole)
     document = json.loads(original)
     for _ in range(rng.randint(1, 3)):
@@ -87,7 +145,11 @@ def mutant(seed: int, original: bytes) -> bytes:
 
 def _spoil(document: dict[str, Any], rng: random.Random) -> None:
     """Something anywhere is taken out, replaced, named twice, or given a strange neighbour."""
-    parent: Any = document["entry"] if isinstance(document.get("entry"), list) and document["entry"] else document
+    parent: Any = (
+        document["entry"]
+        if isinstance(document.get("entry"), list) and document["entry"]
+        else document
+    )
     key: Any = rng.choice(_keys(parent))
     while _keys(parent[key]) and rng.random() < 0.85:
         parent, key = parent[key], rng.choice(_keys(parent[key]))
@@ -97,19 +159,37 @@ def _spoil(document: dict[str, Any], rng: random.Random) -> None:
         case 1 if isinstance(parent, list):
             parent.append(parent[key])
         case 2 if isinstance(parent, dict):
-            parent[rng.choice(("zq", "modifierExtension", "resourceType", "id", "contained"))] = rng.choice(HOSTILE)
+            parent[rng.choice(("zq", "modifierExtension", "resourceType", "id", "contained"))] = (
+                rng.choice(HOSTILE)
+            )
         case _:
             parent[key] = rng.choice(HOSTILE)
 
 
 def _keys(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, dict) else list(range(len(value))) if isinstance(value, list) else []
+    return (
+        list(value)
+        if isinstance(value, dict)
+        else list(range(len(value)))
+        if isinstance(value, list)
+        else []
+    )
 
 
 ABOUT_ZQ = {"subject": {"reference": "Patient/zq"}}
-R5_MEDICATION = {"resourceType": "MedicationRequest", "status": "active", "intent": "order", **ABOUT,
-                 "medication": {"concept": concept((RXNORM, "36437"))}}
-SCRIPT = {"text": {"status": "generated", "div": "<div xmlns='http://www.w3.org/1999/xhtml'><script>zq()</script></div>"}}
+R5_MEDICATION = {
+    "resourceType": "MedicationRequest",
+    "status": "active",
+    "intent": "order",
+    **ABOUT,
+    "medication": {"concept": concept((RXNORM, "36437"))},
+}
+SCRIPT = {
+    "text": {
+        "status": "generated",
+        "div": "<div xmlns='http://www.w3.org/1999/xhtml'><script>zq()</script></div>",
+    }
+}
 EXTENSION = {"url": "http://zq.example", "valueString": "x"}
 NUMBER = {"value": 5, "system": UCUM, "code": "%"}
 
@@ -122,7 +202,9 @@ def nested(levels: int) -> dict[str, Any]:
 
 
 def numbered(text: str) -> bytes:
-    return bundle(observation(valueQuantity=NUMBER)).replace(b'"value": 5', f'"value": {text}'.encode())
+    return bundle(observation(valueQuantity=NUMBER)).replace(
+        b'"value": 5', f'"value": {text}'.encode()
+    )
 
 
 def entries(listed: list[Any]) -> bytes:
@@ -137,7 +219,9 @@ def chart_with(entry: Any) -> bytes:
 
 def noted(text: bytes) -> bytes:
     """A chart with this text, as JSON has it, in a note."""
-    return bundle(condition((CM, "C50.911"), note=[{"text": "zq"}])).replace(b'"zq"', b'"' + text + b'"')
+    return bundle(condition((CM, "C50.911"), note=[{"text": "zq"}])).replace(
+        b'"zq"', b'"' + text + b'"'
+    )
 
 
 def asked(method: object, kind: str = "transaction") -> bytes:
@@ -159,32 +243,60 @@ def searched(total: object, *modes: str) -> bytes:
 
 def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
     """Bundles by what is wrong with them, with what a refusal must say; None: it may also be taken whole."""
-    DEEP, MANY, JSON, R4 = "nested deeper", "more values than", "not well-formed|not UTF-8", "not valid FHIR R4"
+    DEEP, MANY, JSON, R4 = (
+        "nested deeper",
+        "more values than",
+        "not well-formed|not UTF-8",
+        "not valid FHIR R4",
+    )
     return {
-        "empty": (b"", JSON), "text": (b"zq", JSON), "NUL": (good[:900] + b"\0" + good[900:], JSON),
-        "BOM": (b"\xef\xbb\xbf" + good, JSON), "UTF-16": (good.decode().encode("utf-16"), JSON),
+        "empty": (b"", JSON),
+        "text": (b"zq", JSON),
+        "NUL": (good[:900] + b"\0" + good[900:], JSON),
+        "BOM": (b"\xef\xbb\xbf" + good, JSON),
+        "UTF-16": (good.decode().encode("utf-16"), JSON),
         "UTF-32": (good.decode().encode("utf-32-le"), JSON),
         "Latin-1": (bundle(zq="é").replace(b"\\u00e9", b"\xe9"), JSON),
         "CRLF": (json.dumps(json.loads(good), indent=1).replace("\n", "\r\n").encode(), None),
-        "cut": (good[:-7], JSON), "half": (good[: len(good) // 2], JSON), "two documents": (good + good, JSON),
-        "gzip": (gzip.compress(good), JSON), "XML": (b"<Bundle xmlns='http://hl7.org/fhir'/>", JSON),
-        "NaN": (numbered("NaN"), "not JSON"), "Infinity": (numbered("-Infinity"), "not JSON"),
+        "cut": (good[:-7], JSON),
+        "half": (good[: len(good) // 2], JSON),
+        "two documents": (good + good, JSON),
+        "gzip": (gzip.compress(good), JSON),
+        "XML": (b"<Bundle xmlns='http://hl7.org/fhir'/>", JSON),
+        "NaN": (numbered("NaN"), "not JSON"),
+        "Infinity": (numbered("-Infinity"), "not JSON"),
         "a huge exponent": (numbered("1e999999999"), "out of range"),
         "a huge number": (numbered("9" * 5000), "too long"),
-        "a long number": (numbered("0." + "3" * 5000), "too long"), "a hex number": (numbered("0x10"), JSON),
+        "a long number": (numbered("0." + "3" * 5000), "too long"),
+        "a hex number": (numbered("0x10"), JSON),
         "a number of 10^6 digits": (numbered("9" * 1_000_000), "too long"),
         "a number as text": (numbered('"zq"'), R4),
-        "duplicate key": (bundle().replace(b'"type":', b'"type": "collection", "type":'), "same key twice"),
-        "half a character": (bundle(zq="x").replace(b'"zq": "x"', b'"language": "\\ud800"'), "half a character"),
+        "duplicate key": (
+            bundle().replace(b'"type":', b'"type": "collection", "type":'),
+            "same key twice",
+        ),
+        "half a character": (
+            bundle(zq="x").replace(b'"zq": "x"', b'"language": "\\ud800"'),
+            "half a character",
+        ),
         "deep lists": (b"[" * 100_000 + b"]" * 100_000, DEEP),
         "deep objects": (b'{"a":' * 50_000 + b"1" + b"}" * 50_000, DEEP),
-        "unclosed": (b"[" * 190_000, DEEP), "deep extensions": (bundle(observation(extension=[nested(400)])), DEEP),
+        "unclosed": (b"[" * 190_000, DEEP),
+        "deep extensions": (bundle(observation(extension=[nested(400)])), DEEP),
         "extensions": (bundle(observation(extension=[nested(8)])), None),
-        "deep contained": (bundle(observation(contained=[observation(contained=[observation()])])), None),
-        "a long string": (bundle(condition((CM, "C50.911"), note=[{"text": "zq" * 5_000_000}])), None),
-        "escapes": (noted(rb"\nxy" * 1_950_000), None), "escaped letters": (noted(rb"\u00e9" * 1_300_000), None),
+        "deep contained": (
+            bundle(observation(contained=[observation(contained=[observation()])])),
+            None,
+        ),
+        "a long string": (
+            bundle(condition((CM, "C50.911"), note=[{"text": "zq" * 5_000_000}])),
+            None,
+        ),
+        "escapes": (noted(rb"\nxy" * 1_950_000), None),
+        "escaped letters": (noted(rb"\u00e9" * 1_300_000), None),
         "escapes alone": (rb"\nxy" * 1_950_000, JSON),
-        "a long key": (bundle(**{"zq" * 1_000_000: 1}), None), "a list": (b"[]", "not a FHIR Bundle"),
+        "a long key": (bundle(**{"zq" * 1_000_000: 1}), None),
+        "a list": (b"[]", "not a FHIR Bundle"),
         "a resource alone": (json.dumps(observation()).encode(), "not a FHIR Bundle"),
         "a million empty lists": (bundle(zq=[[]] * 1_000_000), MANY),
         "a million short numbers": (bundle(zq=[0.5] * 1_000_000), MANY),
@@ -195,26 +307,56 @@ def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
         "20,000 empty entries": (entries([{}] * 20_000), "has no resource"),
         "9 MB of spaces": (good[:-1] + b" " * 9_000_000 + b"}", "larger than"),
         "4 MB in wide letters": (bundle(zq="x" * 4_000_000 + "\U0001f600"), "more memory than"),
-        "2,500 extensions": (bundle(observation(extension=[EXTENSION] * 2_500)), "more values than a statement"),
+        "2,500 extensions": (
+            bundle(observation(extension=[EXTENSION] * 2_500)),
+            "more values than a statement",
+        ),
         "36,000 extensions": (bundle(*[observation(extension=[EXTENSION] * 1_200)] * 30), None),
-        "one reason 45,000 times": (bundle(condition(*[(CM, "C50.911")] * 1_000, id="c"), *[order(
-            (ATC, "L01EX02"), reasonReference=[{"reference": "Condition/c"}] * 1_000)] * 45), None),
-        "64 codes 2,000 times": (bundle({"resourceType": "Medication", "id": "m", "code": concept(
-            *[(ATC, "L01EX02")] * 64)}, *[order(medicationReference={"reference": "Medication/m"})] * 2_000),
-            "records are larger"),
-        "no entries": (bundle().replace(b'"entry"', b'"zq"'), "entries"), "one page": (bundle(
-            link=[{"relation": "next", "url": "http://zq.example/2"}]), "one page of several"),
-        "the last page": (bundle(link=[{"relation": "previous", "url": "http://zq.example/1"}]), "one page of several"),
+        "one reason 45,000 times": (
+            bundle(
+                condition(*[(CM, "C50.911")] * 1_000, id="c"),
+                *[order((ATC, "L01EX02"), reasonReference=[{"reference": "Condition/c"}] * 1_000)]
+                * 45,
+            ),
+            None,
+        ),
+        "64 codes 2,000 times": (
+            bundle(
+                {
+                    "resourceType": "Medication",
+                    "id": "m",
+                    "code": concept(*[(ATC, "L01EX02")] * 64),
+                },
+                *[order(medicationReference={"reference": "Medication/m"})] * 2_000,
+            ),
+            "records are larger",
+        ),
+        "no entries": (bundle().replace(b'"entry"', b'"zq"'), "entries"),
+        "one page": (
+            bundle(link=[{"relation": "next", "url": "http://zq.example/2"}]),
+            "one page of several",
+        ),
+        "the last page": (
+            bundle(link=[{"relation": "previous", "url": "http://zq.example/1"}]),
+            "one page of several",
+        ),
         "2 of 500": (bundle(observation(), kind="searchset", total=500), "its total"),
         "2 of 3, one included": (searched(3, "match", "match", "include"), "its total"),
-        "total in words": (bundle(total="zq"), "its total"), "total as true": (bundle(total=True), "its total"),
-        "a deletion": (asked("DELETE"), "not POST or PUT"), "a patch": (asked("PATCH"), "not POST or PUT"),
+        "total in words": (bundle(total="zq"), "its total"),
+        "total as true": (bundle(total=True), "its total"),
+        "a deletion": (asked("DELETE"), "not POST or PUT"),
+        "a patch": (asked("PATCH"), "not POST or PUT"),
         "a question": (asked("GET", "collection"), "not POST or PUT"),
-        "a list as method": (asked(["zq"]), "not POST or PUT"), "no method": (asked(None), "not POST or PUT"),
-        "a request in words": (chart_with({"request": "zq", "resource": {"resourceType": "Basic"}}), "as R4 has it"),
+        "a list as method": (asked(["zq"]), "not POST or PUT"),
+        "no method": (asked(None), "not POST or PUT"),
+        "a request in words": (
+            chart_with({"request": "zq", "resource": {"resourceType": "Basic"}}),
+            "as R4 has it",
+        ),
         "a history": (bundle(kind="history"), "type is not"),
         "R5 type": (bundle(kind="subscription-notification"), "type"),
-        "R5 medication": (bundle(R5_MEDICATION), R4), "R5 resource": (bundle({"resourceType": "Transport"}), R4),
+        "R5 medication": (bundle(R5_MEDICATION), R4),
+        "R5 resource": (bundle({"resourceType": "Transport"}), R4),
         "R5 encounter": (bundle({"resourceType": "Encounter", "status": "zq"}), None),
         "R3 bundle": (bundle({"resourceType": "ProcedureRequest"}), R4),
         "no type": (chart_with({"resource": {}}), R4),
@@ -223,20 +365,56 @@ def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
         "two patients": (bundle({"resourceType": "Patient", "id": "zq"}), "more than one patient"),
         "no patient": (bundle().replace(b'"Patient"', b'"Basic"'), "no Patient"),
         "somebody else": (bundle({**observation(), **ABOUT_ZQ}), "another subject"),
-        "somebody else elsewhere": (bundle({**observation(), "subject": {"reference": "http://zq.example/Patient/p"}}),
-                                    "another subject"),
+        "somebody else elsewhere": (
+            bundle({**observation(), "subject": {"reference": "http://zq.example/Patient/p"}}),
+            "another subject",
+        ),
         "an id twice": (bundle(observation(id="zq"), observation(id="zq")), "same id"),
         "script in narrative": (bundle(observation(**SCRIPT)), None),
-        "script in a patient": (chart_with({"resource": {"resourceType": "Basic", **SCRIPT}}), None),
+        "script in a patient": (
+            chart_with({"resource": {"resourceType": "Basic", **SCRIPT}}),
+            None,
+        ),
         "script in a code": (bundle(observation((LOINC, "<script>zq()</script>"))), None),
-        "a foreign attachment": (bundle({"resourceType": "DocumentReference", "content": [
-            {"attachment": {"url": "http://zq.example/x"}}]}), None),
-        "a foreign profile": (bundle(observation(meta={"profile": ["http://zq.example/StructureDefinition/x"]})), None),
-        "a loop of references": (bundle(observation(id="a", focus=[{"reference": "Observation/a"}])), None),
-        "contained loop": (bundle(observation(contained=[{"resourceType": "Observation", "id": "z",
-                           "hasMember": [{"reference": "#z"}], "status": "final", "code": {"text": "zq"}}])), None),
-        "unknown systems": (bundle(condition(("urn:zq", "zq")), observation(("http://zq.example", "1"))), None),
-        "no system": (bundle(condition((None, "zq"))), None), "no code": (bundle(condition()), None),
+        "a foreign attachment": (
+            bundle(
+                {
+                    "resourceType": "DocumentReference",
+                    "content": [{"attachment": {"url": "http://zq.example/x"}}],
+                }
+            ),
+            None,
+        ),
+        "a foreign profile": (
+            bundle(observation(meta={"profile": ["http://zq.example/StructureDefinition/x"]})),
+            None,
+        ),
+        "a loop of references": (
+            bundle(observation(id="a", focus=[{"reference": "Observation/a"}])),
+            None,
+        ),
+        "contained loop": (
+            bundle(
+                observation(
+                    contained=[
+                        {
+                            "resourceType": "Observation",
+                            "id": "z",
+                            "hasMember": [{"reference": "#z"}],
+                            "status": "final",
+                            "code": {"text": "zq"},
+                        }
+                    ]
+                )
+            ),
+            None,
+        ),
+        "unknown systems": (
+            bundle(condition(("urn:zq", "zq")), observation(("http://zq.example", "1"))),
+            None,
+        ),
+        "no system": (bundle(condition((None, "zq"))), None),
+        "no code": (bundle(condition()), None),
         "wrong status": (bundle(observation(status="zq")), "status"),
         "impossible date": (bundle(condition((CM, "C50.911"), onsetDateTime="2019-02-30")), R4),
         "year 0": (bundle(condition((CM, "C50.911"), onsetDateTime="0000-01-01")), R4),
@@ -244,6 +422,13 @@ def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
         "an unknown element": (bundle(observation(zq=1)), R4),
         "a number as code": (bundle({**observation(), "code": 7}), R4),
         "many codings": (bundle(condition(*[(CM, "C50.911")] * 20_000)), None),
-        "many components": (bundle(observation(component=[
-            {"code": concept((LOINC, "8480-6")), "valueQuantity": NUMBER}] * 5_000)), None),
-    }  # fmt: skip
+        "many components": (
+            bundle(
+                observation(
+                    component=[{"code": concept((LOINC, "8480-6")), "valueQuantity": NUMBER}]
+                    * 5_000
+                )
+            ),
+            None,
+        ),
+    }

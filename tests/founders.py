@@ -52,7 +52,11 @@ class Founders:
     def run(self, who: str, *arguments: str) -> Said:
         """A command as its console script would run it on that person's machine."""
         out, code = io.StringIO(), 0
-        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(out),
+        ):
             patch.setenv("VOLENS_HOME", str(self.base / who))
             patch.setenv("VOLENS_CHAIN_URL", self.chain)
             patch.setattr(sys, "argv", ["volens", *arguments])
@@ -75,8 +79,17 @@ class Founders:
     def sign(self, who: str, step: str) -> Path:
         """She signs what is asked on her own machine; the file that comes back, not handed in yet."""
         out = self.base / f"{step}-{who}.json"
-        said = self.run(who, "init", "sign", str(self.op / "birth" / f"{step}-to-sign.json"), "--as", who, "--yes",
-                        "--out", str(out))  # fmt: skip
+        said = self.run(
+            who,
+            "init",
+            "sign",
+            str(self.op / "birth" / f"{step}-to-sign.json"),
+            "--as",
+            who,
+            "--yes",
+            "--out",
+            str(out),
+        )
         assert said.code == 0, said
         return out
 

@@ -12,10 +12,14 @@ from governance.envelope import record_id
 if TYPE_CHECKING:
     from campaign import Actor, Stage
 
-PARAMS = complete({
-    "outcome": {"kind": "distant-metastasis", "horizon_days": 1825}, "models": {"logistic": ["clinical"]}, "folds": 2,
-    "permutations": 19,
-})  # fmt: skip
+PARAMS = complete(
+    {
+        "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+        "models": {"logistic": ["clinical"]},
+        "folds": 2,
+        "permutations": 19,
+    }
+)
 
 
 class Operation:
@@ -108,8 +112,11 @@ class Release(Operation):
         stage.act(run)
         self.sealed = next(event for event in stage.events(events.Sealed) if event.run == run.run)
         granted = [event for event in stage.events(events.AccessGranted) if event.run == run.run]
-        self.people = [(event.subject, event.epoch) for event in granted
-                       if event.attemptEpochVersion >> 56 == self.sealed.attempt]  # fmt: skip
+        self.people = [
+            (event.subject, event.epoch)
+            for event in granted
+            if event.attemptEpochVersion >> 56 == self.sealed.attempt
+        ]
 
     def act(self, actor: Actor) -> None:
         run, attempt, world = self.sealed.run, self.sealed.attempt, actor.road.world

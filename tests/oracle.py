@@ -30,7 +30,16 @@ from typing import Any
 
 from eth_hash.auto import keccak
 
-OWN = ("outbox", "claims", "marks", "progress", "run_records", "approvals", "sessions", "challenges")  # not derived
+OWN = (
+    "outbox",
+    "claims",
+    "marks",
+    "progress",
+    "run_records",
+    "approvals",
+    "sessions",
+    "challenges",
+)  # not derived
 PAGE = 500
 
 
@@ -40,13 +49,17 @@ def topic(signature: str) -> str:
 
 GRANTED = topic("AccessGranted(bytes32,bytes32,uint256)")
 AUTHORISED = topic("RunAuthorised(bytes32,uint32,uint32,uint32,uint40,bytes32,bytes32)")
-SEALED = topic("Sealed(bytes32,uint32,bytes32,(bytes32,uint32,bytes32,bytes32,bytes32,bytes32,uint8,uint32,uint40))")
+SEALED = topic(
+    "Sealed(bytes32,uint32,bytes32,(bytes32,uint32,bytes32,bytes32,bytes32,bytes32,uint8,uint32,uint40))"
+)
 RECORDS = topic("RecordsSealed(bytes32,bytes32,bytes32,uint32)")
 WILLING = topic("ConsentGranted(bytes32,bytes32,uint32,uint24,uint256,bytes32,bytes32)")
 REVOKED = topic("ConsentRevoked(bytes32,bytes32,uint32)")
 REQUESTED = topic("RunRequested(bytes32,bytes32,address,bytes32,bytes32,uint40)")
-PERMIT = topic("PermitRequested(bytes32,bytes32,address,(bytes32,bytes32,uint32,uint32,bytes32,bytes32,uint32,uint16,"
-               "uint40,bytes32,uint40))")  # fmt: skip
+PERMIT = topic(
+    "PermitRequested(bytes32,bytes32,address,(bytes32,bytes32,uint32,uint32,bytes32,bytes32,uint32,uint16,"
+    "uint40,bytes32,uint40))"
+)
 
 
 class Ledger:
@@ -58,14 +71,21 @@ class Ledger:
         numbers = range(facts["deployBlock"], head + 1)
         blocks = self.ask([("eth_getBlockByNumber", [hex(n), True]) for n in numbers])
         self.calls = [call for block in blocks for call in block["transactions"]]
-        where = {"fromBlock": hex(facts["deployBlock"]), "toBlock": hex(head), "address": facts["contracts"]}
+        where = {
+            "fromBlock": hex(facts["deployBlock"]),
+            "toBlock": hex(head),
+            "address": facts["contracts"],
+        }
         self.events = [Event(log) for log in self.ask([("eth_getLogs", [where])])[0]]
 
     def ask(self, questions: list[tuple[str, list[Any]]]) -> list[Any]:
         found: list[Any] = []
         for first in range(0, len(questions), PAGE):
             page = questions[first : first + PAGE]
-            body = [{"jsonrpc": "2.0", "id": i, "method": m, "params": p} for i, (m, p) in enumerate(page)]
+            body = [
+                {"jsonrpc": "2.0", "id": i, "method": m, "params": p}
+                for i, (m, p) in enumerate(page)
+            ]
             request = urllib.request.Request(self._url, json.dumps(body).encode())
             with urllib.request.urlopen(request, timeout=30) as answer:
                 found += [one["result"] for one in json.load(answer)]
@@ -102,12 +122,16 @@ def whole_lines(path: Path) -> list[bytes]:
     return path.read_bytes().split(b"\n")[:-1] if path.exists() else []
 
 
-def accesses(events: list[Event], journal: list[dict[str, Any]], handed: list[dict[str, Any]]) -> list[str]:
+def accesses(
+    events: list[Event], journal: list[dict[str, Any]], handed: list[dict[str, Any]]
+) -> list[str]:
     """I1, I2, I3."""
     found: list[str] = []
     dataset_of_permit = {e.named[0]: e.named[1] for e in events if e.kind == PERMIT}
     dataset = {e.named[0]: dataset_of_permit[e.named[1]] for e in events if e.kind == REQUESTED}
-    consent: dict[tuple[int, int], tuple[bool, int]] = {}  # (dataset, person): (willing, epoch), as the chain goes on
+    consent: dict[
+        tuple[int, int], tuple[bool, int]
+    ] = {}  # (dataset, person): (willing, epoch), as the chain goes on
     withdrawn: list[tuple[int, int, int]] = []  # dataset, person, block
     recorded: dict[tuple[int, int, int], int] = {}  # run, attempt, person: block of the access
     for e in events:
@@ -137,7 +161,10 @@ def accesses(events: list[Event], journal: list[dict[str, Any]], handed: list[di
             at = recorded.get((run, attempt, person))
             if at is None or at > line["block"]:
                 found.append("I1: a line of the journal without its access on the ledger")
-            elif any(w == dataset[run] and p == person and at < block <= line["block"] for w, p, block in withdrawn):
+            elif any(
+                w == dataset[run] and p == person and at < block <= line["block"]
+                for w, p, block in withdrawn
+            ):
                 found.append("I2: a key left after the withdrawal's block")
     for answer in handed:
         people = tuple(sorted(int(one, 16) for one in answer["subjects"]))
@@ -152,10 +179,21 @@ def exactly_once(ledger: Ledger, database: str) -> list[str]:
     asked = Counter((call["to"], call["input"]) for call in ledger.calls)
     found += ["I4: a call was mined twice"] * sum(count > 1 for count in asked.values())
     receipts = ledger.ask([("eth_getTransactionReceipt", [call["hash"]]) for call in ledger.calls])
-    found += ["I4: a call was mined that changed nothing"] * sum(int(one["status"], 16) != 1 for one in receipts)
-    for kind, name in ((WILLING, "grant"), (REVOKED, "withdrawal"), (AUTHORISED, "authorisation"), (SEALED, "seal"),
-                       (RECORDS, "ingest")):  # fmt: skip
-        keys = Counter((*e.named, *e.words[: 2 if kind == WILLING else 1]) for e in ledger.events if e.kind == kind)
+    found += ["I4: a call was mined that changed nothing"] * sum(
+        int(one["status"], 16) != 1 for one in receipts
+    )
+    for kind, name in (
+        (WILLING, "grant"),
+        (REVOKED, "withdrawal"),
+        (AUTHORISED, "authorisation"),
+        (SEALED, "seal"),
+        (RECORDS, "ingest"),
+    ):
+        keys = Counter(
+            (*e.named, *e.words[: 2 if kind == WILLING else 1])
+            for e in ledger.events
+            if e.kind == kind
+        )
         found += [f"I4: a {name} stands twice"] * sum(count > 1 for count in keys.values())
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as rows:
         (waiting,) = rows.execute("SELECT count(*) FROM outbox").fetchone()
@@ -166,14 +204,20 @@ def rows_and_objects(events: list[Event], facts: dict[str, Any]) -> list[str]:
     """I6."""
     found = []
     kept, anew = rows_of(facts["database"]), rows_of(facts["rebuilt"])
-    found += [f"I6: the rows of {name} are not what the ledger says" for name in kept if kept[name] != anew.get(name)]
+    found += [
+        f"I6: the rows of {name} are not what the ledger says"
+        for name in kept
+        if kept[name] != anew.get(name)
+    ]
     for e in events:
         if e.kind == RECORDS:
             leaves = fetch(facts["bucket"], f"l/{e.words[0]:064x}")
             if leaves is None:
                 found.append("I6: the list of an ingest is not in the bucket")
                 continue
-            objects = [fetch(facts["bucket"], f"o/{leaf['ciphertext']}") for leaf in json.loads(leaves)]
+            objects = [
+                fetch(facts["bucket"], f"o/{leaf['ciphertext']}") for leaf in json.loads(leaves)
+            ]
             found += ["I6: a record's object is not in the bucket"] * objects.count(None)
         if e.kind == SEALED and fetch(facts["bucket"], f"o/{e.words[5]:064x}") is None:
             found.append("I6: an output's object is not in the bucket")
@@ -182,13 +226,21 @@ def rows_and_objects(events: list[Event], facts: dict[str, Any]) -> list[str]:
 
 def rows_of(database: str) -> dict[str, Counter[tuple[Any, ...]]]:
     with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as rows:
-        names = [name for (name,) in rows.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        return {name: Counter(rows.execute(f'SELECT * FROM "{name}"')) for name in names if name not in OWN}
+        names = [
+            name for (name,) in rows.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        ]
+        return {
+            name: Counter(rows.execute(f'SELECT * FROM "{name}"'))
+            for name in names
+            if name not in OWN
+        }
 
 
 def fetch(bucket: str, name: str) -> bytes | None:
     try:
-        with urllib.request.urlopen(f"{bucket}/o/{name.replace('/', '%2F')}?alt=media", timeout=10) as answer:
+        with urllib.request.urlopen(
+            f"{bucket}/o/{name.replace('/', '%2F')}?alt=media", timeout=10
+        ) as answer:
             return bytes(answer.read())
     except urllib.error.HTTPError:
         return None

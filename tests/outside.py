@@ -41,7 +41,14 @@ from governance.vault import Bucket
 PARTS = ("chain", "anvil", "api", "worker", "broker", "bucket")
 PEOPLE = 24
 PATIENCE = 20.0  # seconds until all parts answer again
-AWAY = (Answered, NotServing, ChainError, GovernanceError, OSError, httpx.HTTPError)  # what callers meet meanwhile
+AWAY = (
+    Answered,
+    NotServing,
+    ChainError,
+    GovernanceError,
+    OSError,
+    httpx.HTTPError,
+)  # what callers meet meanwhile
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +80,40 @@ class Town:
         omar = self.cast.client("omar")
         omar.register_dataset(self.cast.dataset, secrets.token_bytes(32))
         people = zip(self.cast.patients, simulate_people(PEOPLE, seed=3), strict=True)
-        sources = [Source(who.subject, category, payload) for who, person in people for category, payload in (
-            (2, person.observations(who.subject.hex())), (6, person.expression(who.subject.hex())))]  # fmt: skip
-        bring_in(omar, self.cast.broker(), Bucket("volens", self.parts.urls["bucket"]), self.cast.dataset, sources)
+        sources = [
+            Source(who.subject, category, payload)
+            for who, person in people
+            for category, payload in (
+                (2, person.observations(who.subject.hex())),
+                (6, person.expression(who.subject.hex())),
+            )
+        ]
+        bring_in(
+            omar,
+            self.cast.broker(),
+            Bucket("volens", self.parts.urls["bucket"]),
+            self.cast.dataset,
+            sources,
+        )
         self.cast.agree(self.cast.dataset, self.cast.patients)
         self.permit = self._permit()
 
     def _permit(self) -> bytes:
         noor, permit = self.cast.client("noor"), secrets.token_bytes(32)
-        noor.request_permit({
-            "permit": permit, "dataset": self.cast.dataset, "categories": 1 << 2 | 1 << 6,
-            "purposeNeed": bits(CONSENT.purposes[:1], PURPOSES),
-            "codeHash": code_hash(), "paramsSchemaHash": params_schema_hash(), "minCohort": 1, "outputClasses": 1 << 1,
-            "expiry": int(time.time()) + 86_400, "documentHash": secrets.token_bytes(32),
-        })  # fmt: skip
+        noor.request_permit(
+            {
+                "permit": permit,
+                "dataset": self.cast.dataset,
+                "categories": 1 << 2 | 1 << 6,
+                "purposeNeed": bits(CONSENT.purposes[:1], PURPOSES),
+                "codeHash": code_hash(),
+                "paramsSchemaHash": params_schema_hash(),
+                "minCohort": 1,
+                "outputClasses": 1 << 1,
+                "expiry": int(time.time()) + 86_400,
+                "documentHash": secrets.token_bytes(32),
+            }
+        )
         for name in ("pia", "quinn"):
             self.cast.client(name).vote(permit.hex(), True)
         return permit
@@ -106,13 +133,23 @@ class Town:
 
         def agree() -> bool:
             now = int(time.time())
-            one = offer(CONSENT, who.subject, dataset, consent()["epoch"], consent()["version"], now, now + 3600)
+            one = offer(
+                CONSENT,
+                who.subject,
+                dataset,
+                consent()["epoch"],
+                consent()["version"],
+                now,
+                now + 3600,
+            )
             return own.grant([own.signed_grant(one.message)])["items"][0]["accepted"]
 
         self._insist(withdraw, until)
         self._insist(lambda: request(self.cast, self.permit, PARAMS), until)
         self._insist(agree, until)
-        self._insist(lambda: all(run["state"] not in ("queued", "authorised") for run in noor.runs()), until)
+        self._insist(
+            lambda: all(run["state"] not in ("queued", "authorised") for run in noor.runs()), until
+        )
 
     def _insist(self, step: Callable[[], object], until: float) -> None:
         while time.monotonic() < until:
@@ -128,7 +165,9 @@ class Town:
             case "chain":
                 process = chain.process.pid
             case "anvil":
-                children = Path(f"/proc/{chain.process.pid}/task/{chain.process.pid}/children").read_text()
+                children = Path(
+                    f"/proc/{chain.process.pid}/task/{chain.process.pid}/children"
+                ).read_text()
                 process = int(children.split()[0])
             case "bucket":
                 process = bucket.process.pid
@@ -161,34 +200,60 @@ class Town:
         told = self.cast.home / "handed.jsonl"
         if not told.exists():
             return ["nobody told the judge what reached the worker"]
-        return judge(self.cast.identity, self.parts.urls["chain"], self.parts.urls["bucket"], "volens", self.cast.home,
-                     told, folder / f"{secrets.token_hex(4)}.db")  # fmt: skip
+        return judge(
+            self.cast.identity,
+            self.parts.urls["chain"],
+            self.parts.urls["bucket"],
+            "volens",
+            self.cast.home,
+            told,
+            folder / f"{secrets.token_hex(4)}.db",
+        )
 
 
 def judge(
-    identity: dict[str, Any], chain: str, bucket: str, name: str, home: Path, handed: Path, rebuilt: Path
+    identity: dict[str, Any],
+    chain: str,
+    bucket: str,
+    name: str,
+    home: Path,
+    handed: Path,
+    rebuilt: Path,
 ) -> list[str]:
     """What the judge says of a home, beside rows derived anew in `rebuilt`."""
     engine = open_database(f"sqlite:///{rebuilt}")
     Projection(engine, Ledger.connect(chain, identity), Bucket(name, bucket)).sync()
     engine.dispose()
-    return oracle.violations({
-        "rpc": chain, "contracts": [item["address"] for item in identity["contracts"]],
-        "deployBlock": identity["deployBlock"], "chain": str(home / "chain"),
-        "journal": str(home / "broker" / "journal.jsonl"), "handed": str(handed), "database": str(home / "volens.db"),
-        "rebuilt": str(rebuilt), "bucket": f"{bucket}/storage/v1/b/{name}",
-    })  # fmt: skip
+    return oracle.violations(
+        {
+            "rpc": chain,
+            "contracts": [item["address"] for item in identity["contracts"]],
+            "deployBlock": identity["deployBlock"],
+            "chain": str(home / "chain"),
+            "journal": str(home / "broker" / "journal.jsonl"),
+            "handed": str(handed),
+            "database": str(home / "volens.db"),
+            "rebuilt": str(rebuilt),
+            "bucket": f"{bucket}/storage/v1/b/{name}",
+        }
+    )
 
 
 def kill_from_outside(times: int, seed: int = 4, parts: Sequence[str] = PARTS) -> list[Outcome]:
     """Each of the parts in turn, at a random moment of what people do meanwhile."""
-    chance, folder, found = random.Random(seed), Path(tempfile.mkdtemp(prefix="volens-outside-")), []
+    chance, folder, found = (
+        random.Random(seed),
+        Path(tempfile.mkdtemp(prefix="volens-outside-")),
+        [],
+    )
     town = Town(folder / "home")
     try:
         for turn in range(times):
             part, after = parts[turn % len(parts)], chance.uniform(0.0, 1.5)
             with ThreadPoolExecutor(1) as pool:
-                life = pool.submit(town.go_on, town.cast.patients[turn % PEOPLE], time.monotonic() + 60)
+                life = pool.submit(
+                    town.go_on, town.cast.patients[turn % PEOPLE], time.monotonic() + 60
+                )
                 time.sleep(after)
                 town.kill(part)
                 seconds = town.start_again(part)

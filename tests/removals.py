@@ -36,14 +36,22 @@ REMOVALS = [
     Removal(
         "epoch equality",
         "AccessLedger.sol",
-        (("if (slots[i].epochOf() != epochs[i]) return (subjects[i], Reasons.CONSENT_CHANGED);", ""),),
+        (
+            (
+                "if (slots[i].epochOf() != epochs[i]) return (subjects[i], Reasons.CONSENT_CHANGED);",
+                "",
+            ),
+        ),
         ("a release after a revocation and a new grant",),
     ),
     Removal(
         "replaced version",
         "ConsentRegistry.sol",
         (("if (g.replaces != old.versionOf()) return VersionStale.selector;", ""),),
-        ("a grant that replaces a version there never was", "a withheld wide grant after a narrow one"),
+        (
+            "a grant that replaces a version there never was",
+            "a withheld wide grant after a narrow one",
+        ),
     ),
     Removal(
         "release re-read",
@@ -90,7 +98,12 @@ REMOVALS = [
 
 # Of the auditor's file; `attacks` are tampers of api.demo.tampers.
 VERIFIER = [
-    Removal("events as the law demands", "verify.py", (("need(said == want,", "need(True,"),), ("an event edited",)),
+    Removal(
+        "events as the law demands",
+        "verify.py",
+        (("need(said == want,", "need(True,"),),
+        ("an event edited",),
+    ),
     Removal(
         "no event too many",
         "verify.py",
@@ -130,7 +143,12 @@ VERIFIER = [
     Removal(
         "different members",
         "verify.py",
-        (("need(len(set(signers) if self._crypto else signers) >= quorum,", "need(len(signers) >= quorum,"),),
+        (
+            (
+                "need(len(set(signers) if self._crypto else signers) >= quorum,",
+                "need(len(signers) >= quorum,",
+            ),
+        ),
         ("one member's signature in two places",),
     ),
     Removal(
@@ -142,7 +160,12 @@ VERIFIER = [
     Removal(
         "the broker signs its word",
         "verify.py",
-        (('need(not self.crypto or self.crypto.signer("Witness", message, by) == who,', "need(True,"),),
+        (
+            (
+                'need(not self.crypto or self.crypto.signer("Witness", message, by) == who,',
+                "need(True,",
+            ),
+        ),
         ("a broker's word forged",),
     ),
     Removal(
@@ -160,7 +183,10 @@ VERIFIER = [
                 "who = claimed[-20:] or self._signer(kind, message, signature, claimed)\n",
             ),
         ),
-        ("a permit for fewer people, all heads recomputed", "a sealed output exchanged, all heads recomputed"),
+        (
+            "a permit for fewer people, all heads recomputed",
+            "a sealed output exchanged, all heads recomputed",
+        ),
     ),
     Removal(
         "the head that is held",
@@ -205,7 +231,12 @@ GATE = [
     Gate(
         "a challenge ends",
         _SESSIONS,
-        (("live = challenges.c.nonce == nonce, challenges.c.expires > now", "live = (challenges.c.nonce == nonce,)"),),
+        (
+            (
+                "live = challenges.c.nonce == nonce, challenges.c.expires > now",
+                "live = (challenges.c.nonce == nonce,)",
+            ),
+        ),
         ("governance.sessions:prove",),
         ("an expired challenge",),
     ),
@@ -235,15 +266,22 @@ GATE = [
         "api/auth.py",
         (("if caller.subject != subject and caller.role not in roles:", "if False:"),),
         ("api.routes.people:require_self",),
-        ("another patient's accesses", "another patient's consents", "what another patient's withdrawals led to",
-         "a patient's consents by an auditor"),
+        (
+            "another patient's accesses",
+            "another patient's consents",
+            "what another patient's withdrawals led to",
+            "a patient's consents by an auditor",
+        ),
     ),
     Gate(
         "the role that is held now",
         "api/auth.py",
         (("    if caller.role not in roles:", "    if False:"),),
         ("api.routes.trail:require_role",),
-        ("everybody's refusals without an auditor's role", "a session of a role that was withdrawn"),
+        (
+            "everybody's refusals without an auditor's role",
+            "a session of a role that was withdrawn",
+        ),
     ),
     Gate(
         "no key twice",
@@ -252,7 +290,7 @@ GATE = [
         ("api.doors:strict_json",),
         ("a key named twice in a signed message",),
     ),
-]  # fmt: skip
+]
 
 
 def module_without(path: Path, edits: Sequence[tuple[str, str]]) -> ModuleType:

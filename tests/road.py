@@ -61,21 +61,29 @@ class Road:
     @classmethod
     def build(cls, folder: Path, chain: DevChain, bucket: BucketProcess, people: int = 24) -> Road:
         world = World.create(chain.url)
-        broker = Broker(folder / "broker", chain.url, dict(world.ledger.identity), lambda: int(time.time()))
+        broker = Broker(
+            folder / "broker", chain.url, dict(world.ledger.identity), lambda: int(time.time())
+        )
         world.set_role(broker.address, "broker")
         door = Server(0, broker)
-        threading.Thread(target=door.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=door.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
         store = Bucket(f"b{secrets.token_hex(8)}", bucket.url)
         store.create()
         client = BrokerClient(
-            f"http://127.0.0.1:{door.server_address[1]}", world.ledger.domain, identity_id(world.ledger.identity)
+            f"http://127.0.0.1:{door.server_address[1]}",
+            world.ledger.domain,
+            identity_id(world.ledger.identity),
         )
         road = cls(folder, world, store, bucket.log, door, broker, client)
         road.subjects = world.enrol(people)
         road.ingest(
             [
                 Source(subject, category, payload)
-                for subject, person in zip(road.subjects, simulate_people(people, seed=3), strict=True)
+                for subject, person in zip(
+                    road.subjects, simulate_people(people, seed=3), strict=True
+                )
                 for category, payload in (
                     (2, person.observations(subject.hex())),
                     (6, person.expression(subject.hex())),
@@ -86,7 +94,9 @@ class Road:
         return road
 
     def ingest(self, sources: list[Source], versions: dict[bytes, int] | None = None) -> list[Leaf]:
-        leaves = encrypt(sources, self.world.dataset, self.client_identity, self.client, self.bucket, versions)
+        leaves = encrypt(
+            sources, self.world.dataset, self.client_identity, self.client, self.bucket, versions
+        )
         ingest = secrets.token_bytes(32)
         root = leaves_root(ingest, self.world.dataset, leaves)
         store_leaves(self.bucket, root, leaves)
@@ -113,9 +123,13 @@ class Road:
         return identity_id(self.world.ledger.identity)
 
     def permit(self, **change: Any) -> bytes:
-        return self.world.permit(**{"codeHash": code_hash(), "paramsSchemaHash": params_schema_hash()} | change)
+        return self.world.permit(
+            **{"codeHash": code_hash(), "paramsSchemaHash": params_schema_hash()} | change
+        )
 
-    def request(self, permit: bytes | None = None, result_key: bytes | None = None, params: bytes = PARAMS) -> bytes:
+    def request(
+        self, permit: bytes | None = None, result_key: bytes | None = None, params: bytes = PARAMS
+    ) -> bytes:
         nonce = secrets.randbits(256)
         message = {
             "permit": permit or self.permit(),
@@ -125,18 +139,30 @@ class Road:
             "deadline": FOREVER,
         }
         self.world.relay(
-            "AccessLedger", "requestRun", "RunRequest", message, params, self.world.by("noor", "RunRequest", message)
+            "AccessLedger",
+            "requestRun",
+            "RunRequest",
+            message,
+            params,
+            self.world.by("noor", "RunRequest", message),
         )
         account = bytes.fromhex(self.world.people["noor"].address[2:]).rjust(32, b"\0")
         return sha256(account + nonce.to_bytes(32, "big")).digest()
 
     def authorise(self, run: bytes, worker_key: bytes, attempt: int = 1, **change: Any) -> Receipt:
         return self.world.authorise(
-            run, self.subjects, workerKey=worker_key, attempt=attempt, **{"codeHash": code_hash()} | change
+            run,
+            self.subjects,
+            workerKey=worker_key,
+            attempt=attempt,
+            **{"codeHash": code_hash()} | change,
         )
 
     def headers(self, leaves: list[Leaf] | None = None) -> list[Header]:
-        return [read_header(self.bucket.get(f"o/{leaf.ciphertext.hex()}")) for leaf in leaves or self.leaves]
+        return [
+            read_header(self.bucket.get(f"o/{leaf.ciphertext.hex()}"))
+            for leaf in leaves or self.leaves
+        ]
 
     def database(self, name: str = "volens.db") -> str:
         return f"sqlite:///{self.folder / name}"
@@ -147,7 +173,9 @@ class Road:
     def worker(self, name: str = "volens.db", **change: Any) -> Worker:
         wallet = self.world.people["wanda"]
         engine = open_database(self.database(name))
-        ledger = Ledger.connect(self.url, self.world.ledger.identity, wallet, TableOutbox(engine), resend=False)
+        ledger = Ledger.connect(
+            self.url, self.world.ledger.identity, wallet, TableOutbox(engine), resend=False
+        )
         projection = Projection(engine, ledger, self.bucket)
         change = {"children": CHILDREN, "device": "cpu"} | change
         return Worker(wallet, ledger, engine, projection, self.bucket, self.client, **change)
@@ -163,7 +191,8 @@ class Road:
         """Objects the bucket handed out, by its own request log (written just after each answer)."""
         time.sleep(0.2)
         return sum(
-            "GET" in line and "alt=media" in line for line in self.bucket_log.read_text(errors="replace").splitlines()
+            "GET" in line and "alt=media" in line
+            for line in self.bucket_log.read_text(errors="replace").splitlines()
         )
 
     def close(self) -> None:

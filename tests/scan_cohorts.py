@@ -12,16 +12,27 @@ from analytics.params import Params, complete, parse_params
 from analytics.readers.chart import Chart, Reading
 from analytics.readers.genotypes import MISSING, Genotypes, Sites, build_sites
 
-OUTCOME = {"kind": "diagnosis", "index": ["icd-10-cm:C50"], "event": ["icd-10-cm:C79"], "horizon_days": 1825,
-           "censoring": "exclude"}  # fmt: skip
+OUTCOME = {
+    "kind": "diagnosis",
+    "index": ["icd-10-cm:C50"],
+    "event": ["icd-10-cm:C79"],
+    "horizon_days": 1825,
+    "censoring": "exclude",
+}
 
 
 def sites_of(columns: int) -> Sites:
-    return build_sites("GRCh38", [1] * columns, range(1, columns + 1), ["A>G"] * columns, [True] * columns)
+    return build_sites(
+        "GRCh38", [1] * columns, range(1, columns + 1), ["A>G"] * columns, [True] * columns
+    )
 
 
 def cohort_of(
-    dosage: np.ndarray, event: np.ndarray, granted: int = 0, names: Sequence[str] = (), values: np.ndarray | None = None
+    dosage: np.ndarray,
+    event: np.ndarray,
+    granted: int = 0,
+    names: Sequence[str] = (),
+    values: np.ndarray | None = None,
 ) -> Cohort:
     """dosage: (n, m), NaN missing; values: (n, names)."""
     sites = sites_of(dosage.shape[1])
@@ -29,8 +40,14 @@ def cohort_of(
     full = np.full(dosage.shape[1], 60, np.uint8)
     members = []
     for at, row in enumerate(calls):
-        known = [] if values is None else [(n, v) for n, v in zip(names, values[at], strict=True) if not np.isnan(v)]
-        chart = Chart(None, None, (), tuple(Reading(name, float(value), 0) for name, value in known), 100)
+        known = (
+            []
+            if values is None
+            else [(n, v) for n, v in zip(names, values[at], strict=True) if not np.isnan(v)]
+        )
+        chart = Chart(
+            None, None, (), tuple(Reading(name, float(value), 0) for name, value in known), 100
+        )
         person = Person(f"{at:064x}", chart, None, Genotypes(sites, bytes(32), row, full, full))
         members.append(Member(person, 0, bool(event[at])))
     return Cohort(tuple(members), (("has the records", len(members)),), granted or len(members))

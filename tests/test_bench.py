@@ -20,15 +20,31 @@ RACE = {"ratio": 1.01, "interval": [0.99, 1.03], "low": 0.98, "high": 1.04, "pai
 REPORT: dict[str, Any] = {
     "gas": {"revoke": 56_000, "transaction_limit": 1 << 24, "most_people": 2800},
     "ratios": {
-        "vcf_read": RACE, "vcf_parse_over_packed": RACE | {"ratio": 250.0, "interval": [230.0, 270.0]},
+        "vcf_read": RACE,
+        "vcf_parse_over_packed": RACE | {"ratio": 250.0, "interval": [230.0, 270.0]},
         "vcf_parse_over_first_packed": RACE | {"ratio": 41.0},
-        "train_svm": RACE | {"ratio": 1.9, "overhead_seconds": 0.8, "most_overhead_seconds": 1.1, "people": 198,
-                             "same_bytes": True},
+        "train_svm": RACE
+        | {
+            "ratio": 1.9,
+            "overhead_seconds": 0.8,
+            "most_overhead_seconds": 1.1,
+            "people": 198,
+            "same_bytes": True,
+        },
     },
-    "phases": {"training": {"svm": {"keys": 0.4, "compute": 1.2}}, "ingest_200x2000": {"seconds": 3.0},
-               "rebuild": {"seconds": 2.0}},
-    "machine": {"cores": 2, "system": "Linux x86_64", "load": [0.4, 0.2, 0.1], "gpu": "not measured", "seconds": 200.0},
-}  # fmt: skip
+    "phases": {
+        "training": {"svm": {"keys": 0.4, "compute": 1.2}},
+        "ingest_200x2000": {"seconds": 3.0},
+        "rebuild": {"seconds": 2.0},
+    },
+    "machine": {
+        "cores": 2,
+        "system": "Linux x86_64",
+        "load": [0.4, 0.2, 0.1],
+        "gpu": "not measured",
+        "seconds": 200.0,
+    },
+}
 
 
 @pytest.mark.alone
@@ -45,8 +61,10 @@ def test_a_packed_record_reads_a_hundred_times_as_fast(
     assert low <= found["vcf_read"]["ratio"] <= high
     assert found["vcf_read"]["pairs"] == 5
     with capsys.disabled():
-        print(f"\ngoverned / plain read {found['vcf_read']['ratio']}, "
-              f"parse / packed {found['vcf_parse_over_packed']['ratio']}")  # fmt: skip
+        print(
+            f"\ngoverned / plain read {found['vcf_read']['ratio']}, "
+            f"parse / packed {found['vcf_parse_over_packed']['ratio']}"
+        )
 
 
 def test_a_gpu_is_measured_or_said_not_to_be() -> None:
@@ -58,7 +76,14 @@ def test_the_report_keeps_its_keys_and_shows_every_figure(tmp_path: Path) -> Non
     write_report(tmp_path / "bench", REPORT)
     assert json.loads((tmp_path / "bench" / "report.json").read_text()) == REPORT
     page = (tmp_path / "bench" / "report.html").read_text()
-    for said in ("56,000", "250 times as fast", "41 times", "GPU / CPU: not measured", "0.800", "<svg"):
+    for said in (
+        "56,000",
+        "250 times as fast",
+        "41 times",
+        "GPU / CPU: not measured",
+        "0.800",
+        "<svg",
+    ):
         assert said in page
     assert not any(word in page for word in ("http://127", "<script", "src="))
 
@@ -73,7 +98,10 @@ def test_a_missed_goal_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
     worse = copy.deepcopy(REPORT)
     worse["ratios"]["vcf_read"]["interval"] = [1.06, 1.2]
     worse["ratios"]["vcf_parse_over_packed"]["interval"] = [80.0, 99.0]
-    slow = {"overhead_seconds": 3.5, "most_overhead_seconds": 3.9}  # 3 s and 2 ms for each of 198 people are 3.4 s
+    slow = {
+        "overhead_seconds": 3.5,
+        "most_overhead_seconds": 3.9,
+    }  # 3 s and 2 ms for each of 198 people are 3.4 s
     worse["ratios"]["train_svm"] |= slow
     worse["machine"]["gpu"] = RACE | {"name": "H100"}
     assert not print_summary(tmp_path, worse)

@@ -64,10 +64,14 @@ class House:
         self.dataset = secrets.token_bytes(32)
 
     def client(self, name: str) -> Client:
-        return Client(self.parts.urls["api"], self.identity, load(self.home / "keys" / f"{name}.json")[0])
+        return Client(
+            self.parts.urls["api"], self.identity, load(self.home / "keys" / f"{name}.json")[0]
+        )
 
     def broker(self) -> BrokerClient:
-        return BrokerClient(self.parts.urls["broker"], self.client("rita").domain, identity_id(self.identity))
+        return BrokerClient(
+            self.parts.urls["broker"], self.client("rita").domain, identity_id(self.identity)
+        )
 
 
 def with_canaries(payload: bytes, tokens: list[str]) -> bytes:
@@ -85,11 +89,18 @@ def with_canaries(payload: bytes, tokens: list[str]) -> bytes:
         for entry in body["entry"]:
             resource = entry["resource"]
             resource |= {
-                "id": token(), "note": [{"text": token(), "authorString": token()}], "method": {"text": token()},
-                "identifier": [{"value": token(), "system": f"urn:{token()}"}], "performer": [{"display": token()}],
-                "device": {"display": token()}, "bodySite": {"text": token()},
-                "text": {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{token()}</div>'},
-            }  # fmt: skip
+                "id": token(),
+                "note": [{"text": token(), "authorString": token()}],
+                "method": {"text": token()},
+                "identifier": [{"value": token(), "system": f"urn:{token()}"}],
+                "performer": [{"display": token()}],
+                "device": {"display": token()},
+                "bodySite": {"text": token()},
+                "text": {
+                    "status": "generated",
+                    "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{token()}</div>',
+                },
+            }
             resource["subject"]["display"] = token()
             resource["code"]["text"] = token()
             resource["code"]["coding"][0]["display"] = token()
@@ -125,12 +136,18 @@ def test_a_planted_token_is_found_in_each_form(form: int) -> None:
     """The search itself works: what it says is absent it would have seen."""
     token = canary()
     planted = b"before" + list(forms(token))[form] + b"after"
-    assert hits([token], {"planted": planted, "clean": b"before after"}) == ["planted: a form of token 0"]
+    assert hits([token], {"planted": planted, "clean": b"before after"}) == [
+        "planted: a form of token 0"
+    ]
 
 
 def surfaces(home: Path) -> dict[str, bytes]:
     """Every file of every part: ledger journal, bucket, broker, database, logs."""
-    found = {str(path.relative_to(home)): path.read_bytes() for path in sorted(home.rglob("*")) if path.is_file()}
+    found = {
+        str(path.relative_to(home)): path.read_bytes()
+        for path in sorted(home.rglob("*"))
+        if path.is_file()
+    }
     for part in ("chain/", "bucket/", "broker/", "volens.db", "logs/"):
         assert any(name.startswith(part) for name in found), f"nothing of {part} was searched"
     return found
@@ -142,7 +159,12 @@ def test_personal_data_is_in_the_record_and_nowhere_else(parts: Parts) -> None:
     people = {secrets.token_bytes(32): Wallet.new() for _ in range(PEOPLE)}
     items = []
     for subject, wallet in people.items():
-        message = {"subject": subject, "signer": wallet.signer, "assurance": 1, "deadline": int(time.time()) + 600}
+        message = {
+            "subject": subject,
+            "signer": wallet.signer,
+            "assurance": 1,
+            "deadline": int(time.time()) + 600,
+        }
         items.append(
             {
                 "enrolment": wire("Enrolment", message),
@@ -157,7 +179,10 @@ def test_personal_data_is_in_the_record_and_nowhere_else(parts: Parts) -> None:
     sources = [
         Source(subject, category, with_canaries(payload, tokens))
         for subject, person in zip(people, simulate_people(PEOPLE, seed=5), strict=True)
-        for category, payload in ((2, person.observations(subject.hex())), (6, person.expression(subject.hex())))
+        for category, payload in (
+            (2, person.observations(subject.hex())),
+            (6, person.expression(subject.hex())),
+        )
     ]
     leaves = encrypt(sources, house.dataset, omar.identity_id, house.broker(), house.bucket)
     ingest = secrets.token_bytes(32)
@@ -167,7 +192,15 @@ def test_personal_data_is_in_the_record_and_nowhere_else(parts: Parts) -> None:
     house.broker().hand_over(ingest, [leaf.to_json() for leaf in leaves])
 
     offers = [
-        offer(PRESETS["cancer"], subject, house.dataset, 0, 0, int(time.time()), int(time.time()) + 600)
+        offer(
+            PRESETS["cancer"],
+            subject,
+            house.dataset,
+            0,
+            0,
+            int(time.time()),
+            int(time.time()) + 600,
+        )
         for subject in people
     ]
     rita.grant(
@@ -187,14 +220,22 @@ def test_personal_data_is_in_the_record_and_nowhere_else(parts: Parts) -> None:
 
     for source in sources[:2]:  # a refused record is named by its place, never by what stands in it
         tokens.append(canary())
-        broken = Source(source.subject, source.category, source.payload.replace(b":", f":{tokens[-1]}".encode(), 1))
+        broken = Source(
+            source.subject,
+            source.category,
+            source.payload.replace(b":", f":{tokens[-1]}".encode(), 1),
+        )
         with pytest.raises(Exception) as refusal:  # noqa: PT011 (whatever it is, it must not repeat the record)
             check_records([broken])
         bodies.append(f"{refusal.value} {getattr(refusal.value, 'hint', '')}".encode())
 
     assert len(tokens) >= 500
     places = surfaces(parts.home) | {f"error {number}": body for number, body in enumerate(bodies)}
-    places |= {"result": opened.result, "disclosure": opened.disclosure, "trail": canonical_json(noor.trail())}
+    places |= {
+        "result": opened.result,
+        "disclosure": opened.disclosure,
+        "trail": canonical_json(noor.trail()),
+    }
     assert hits(tokens, places) == []
     assert found_again(house, leaves, sources)
 
@@ -249,7 +290,11 @@ def refused_requests(house: House, tokens: list[str]) -> list[bytes]:
         ("POST", "/permits"),
         ("POST", "/roles"),
     ):
-        for body in ({"name": None}, {"items": [None]}, {"signature": None, "message": {"note": None}}):
+        for body in (
+            {"name": None},
+            {"items": [None]},
+            {"signature": None, "message": {"note": None}},
+        ):
             token = canary()
             tokens.append(token)
             filled = json.loads(json.dumps(body).replace("null", json.dumps(token)))
@@ -259,7 +304,11 @@ def refused_requests(house: House, tokens: list[str]) -> list[bytes]:
         answers.append(httpx.get(url + path.format(tokens[-1])))
     for door in ("/pieces", "/wrap", "/records", "/output-pieces"):
         tokens.append(canary())
-        answers.append(httpx.post(house.parts.urls["broker"] + door, json={"run": tokens[-1], "ingest": tokens[-1]}))
+        answers.append(
+            httpx.post(
+                house.parts.urls["broker"] + door, json={"run": tokens[-1], "ingest": tokens[-1]}
+            )
+        )
     assert all(400 <= answer.status_code < 500 for answer in answers)
     with pytest.raises(Answered):
         house.client("noor").run("00" * 32)
@@ -300,7 +349,9 @@ def found_again(house: House, leaves: list[Any], sources: list[Source]) -> bool:
     assert mined.one(RunAuthorised).granted == PEOPLE
     blobs = [house.bucket.get(f"o/{leaf.ciphertext.hex()}") for leaf in leaves]
     headers = [read_header(blob) for blob in blobs]
-    answer = house.broker().pieces(bytes.fromhex(permit_run), attempt, mined.tx, public, headers, wanda)
+    answer = house.broker().pieces(
+        bytes.fromhex(permit_run), attempt, mined.tx, public, headers, wanda
+    )
     pieces = decode_pieces(open_message(private, answer.info, answer.sealed), answer.broker)
     for leaf, blob, header, source in zip(leaves, blobs, headers, sources, strict=True):
         shares = [piece.share for piece in pieces if piece.record == leaf.record]

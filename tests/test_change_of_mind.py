@@ -40,10 +40,15 @@ from governance.runs import mark
 from governance.vault import Bucket
 
 SECONDS = 2.0  # from sending the withdrawal until the child is dead: a block and a look at the ledger lie in it
-LONG = complete({
-    "outcome": {"kind": "distant-metastasis", "horizon_days": 1825}, "models": {"forest": ["genes"]}, "folds": 2,
-    "permutations": 1000, "repeats": 50,
-})  # fmt: skip
+LONG = complete(
+    {
+        "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+        "models": {"forest": ["genes"]},
+        "folds": 2,
+        "permutations": 1000,
+        "repeats": 50,
+    }
+)
 
 
 class Watched(ForkServer):
@@ -93,7 +98,9 @@ class Scene:
         """When this attempt, or a later one, was seen to be authorised."""
         deadline = time.monotonic() + 30
         while self.ledger.fold.newest_attempt(self.run) < attempt:
-            assert time.monotonic() < deadline, register.find_run(self.worker.engine, self.run.hex())
+            assert time.monotonic() < deadline, register.find_run(
+                self.worker.engine, self.run.hex()
+            )
             time.sleep(0.01)
             self.ledger.sync()
         return time.monotonic()
@@ -101,8 +108,10 @@ class Scene:
     def wait_until_it_computes(self) -> int:
         """The process descriptor of the first attempt's child."""
         deadline = self.wait_for(1) + 30
-        while not any(step.step.startswith(("evaluate", "permute"))
-                      for step in register.progress_of(self.worker.engine, self.run.hex())):  # fmt: skip
+        while not any(
+            step.step.startswith(("evaluate", "permute"))
+            for step in register.progress_of(self.worker.engine, self.run.hex())
+        ):
             assert time.monotonic() < deadline
             time.sleep(0.02)
         process = self.children.processes[-1][1]
@@ -116,7 +125,9 @@ class Scene:
         began = self.wait_for(attempt)
         time.sleep(max(0.0, began + after - time.monotonic()))
         pid, process = self.children.processes[-1]
-        assert not select.select([process], [], [], 0)[0], "its child was dead before anybody changed her mind"
+        assert not select.select([process], [], [], 0)[0], (
+            "its child was dead before anybody changed her mind"
+        )
         sent = time.monotonic()
         receipt = world.grant([subject], **narrower) if narrower else world.revoke(subject)
         mark(self.worker.engine, f"mined:{receipt.tx.hex()}")  # as the door does
@@ -125,7 +136,9 @@ class Scene:
         dead = time.monotonic() - sent if ended else float("inf")
         assert not ended or gone(pid)
         attempt = self.ledger.fold.newest_attempt(self.run)
-        done = Moment(attempt, subject, after, receipt.block, dead, steps[-1].step if steps else "-")
+        done = Moment(
+            attempt, subject, after, receipt.block, dead, steps[-1].step if steps else "-"
+        )
         self.moments.append(done)
         return done
 
@@ -140,20 +153,28 @@ class Scene:
                 found.append(f"{name}: its child lived {one.dead:.2f} s")
             if any(fold.attempts[self.run, one.attempt].seal_hash):
                 found.append(f"{name}: it was sealed")
-            keys = [line for line in lines if line["run"] == self.run.hex() and line["attempt"] == one.attempt]
+            keys = [
+                line
+                for line in lines
+                if line["run"] == self.run.hex() and line["attempt"] == one.attempt
+            ]
             if any(line["block"] >= one.block for line in keys):
                 found.append(f"{name}: a key left after the withdrawal's block")
             late = range(one.attempt + 1, fold.newest_attempt(self.run) + 1)
-            if any(one.subject in {who for who, *_ in fold.granted(self.run, later)} for later in late):
+            if any(
+                one.subject in {who for who, *_ in fold.granted(self.run, later)} for later in late
+            ):
                 found.append(f"{name}: the person is in a later one")
         return found
 
     def __str__(self) -> str:
         dead = sorted(one.dead for one in self.moments)
         steps = sorted({one.step for one in self.moments})
-        return (f"{len(dead)} changes of mind, {self.moments[0].after:.2f} s and more after the authorisation, in "
-                f"{', '.join(steps)}: child dead after {dead[0]:.2f} / {dead[len(dead) // 2]:.2f} / {dead[-1]:.2f} s "
-                "(least / median / most)")
+        return (
+            f"{len(dead)} changes of mind, {self.moments[0].after:.2f} s and more after the authorisation, in "
+            f"{', '.join(steps)}: child dead after {dead[0]:.2f} / {dead[len(dead) // 2]:.2f} / {dead[-1]:.2f} s "
+            "(least / median / most)"
+        )
 
 
 def gone(pid: int) -> bool:
@@ -165,14 +186,21 @@ def gone(pid: int) -> bool:
 @contextmanager
 def playing(road: Road, params: bytes = LONG, **permit: Any) -> Iterator[Scene]:
     """The worker takes the run until the scene ends; then the run is cancelled, and the worker stops."""
-    run, children, stop = road.request(road.permit(**permit), params=params), Watched(), threading.Event()
+    run, children, stop = (
+        road.request(road.permit(**permit), params=params),
+        Watched(),
+        threading.Event(),
+    )
     moments: list[Moment] = []
-    worker = road.worker(f"{run.hex()[:8]}.db", children=children,
-                         clock=lambda: int(time.time()) + 10 * len(moments))  # pauses after a refusal pass at once
+    worker = road.worker(
+        f"{run.hex()[:8]}.db", children=children, clock=lambda: int(time.time()) + 10 * len(moments)
+    )  # pauses after a refusal pass at once
     thread = threading.Thread(target=worker.work, args=(stop, 0.02))
     thread.start()
     try:
-        yield Scene(road, run, worker, children, road.projection(f"{run.hex()[:8]}-watch.db"), moments)
+        yield Scene(
+            road, run, worker, children, road.projection(f"{run.hex()[:8]}-watch.db"), moments
+        )
     finally:
         stop.set()
         cancel(road, run)
@@ -185,8 +213,9 @@ def playing(road: Road, params: bytes = LONG, **permit: Any) -> Iterator[Scene]:
 def cancel(road: Road, run: bytes) -> None:
     message = {"run": run, "deadline": 2**40 - 1}
     try:
-        road.world.relay("AccessLedger", "cancel", "Cancel", message,
-                         road.world.by("noor", "Cancel", message))
+        road.world.relay(
+            "AccessLedger", "cancel", "Cancel", message, road.world.by("noor", "Cancel", message)
+        )
     except Refused:
         return  # it has ended
 
@@ -222,7 +251,9 @@ def test_a_withdrawal_at_any_moment(crowd: Road, record_property: Any) -> None:
             granted = [len(scene.ledger.fold.granted(scene.run, attempt)) for attempt in (1, last)]
             assert granted == [len(leaving) + 11, len(leaving)]
             for attempt in range(1, last):
-                with pytest.raises(Refused):  # the law has no seal for an attempt that another one followed
+                with pytest.raises(
+                    Refused
+                ):  # the law has no seal for an attempt that another one followed
                     scene.road.world.seal(scene.run, attempt)
             assert register.find_run(scene.worker.engine, scene.run.hex()).state == "authorised"
             said.append(str(scene))
@@ -233,9 +264,17 @@ def test_a_withdrawal_at_any_moment(crowd: Road, record_property: Any) -> None:
 
 def plaintext(road: Road, before: set[Path]) -> list[str]:
     """Files anywhere that a child could have written in which the beginning of a record stands."""
-    folders = [road.folder, Path("/dev/shm"), *(set(Path(tempfile.gettempdir()).iterdir()) - before)]
-    return [str(path) for folder in folders for path in (folder.rglob("*") if folder.is_dir() else [folder])
-            if path.is_file() and b"volens/expression/1" in path.read_bytes()]
+    folders = [
+        road.folder,
+        Path("/dev/shm"),
+        *(set(Path(tempfile.gettempdir()).iterdir()) - before),
+    ]
+    return [
+        str(path)
+        for folder in folders
+        for path in (folder.rglob("*") if folder.is_dir() else [folder])
+        if path.is_file() and b"volens/expression/1" in path.read_bytes()
+    ]
 
 
 def test_allowing_less_stops_a_run_and_allowing_more_does_not(crowd: Road) -> None:
@@ -246,14 +285,18 @@ def test_allowing_less_stops_a_run_and_allowing_more_does_not(crowd: Road) -> No
         scene.change(ana, rng.uniform(0.2, 1.0), categories=1 << 2)  # no longer her expression data
         scene.change(bea, rng.uniform(0.2, 1.0), purposes=0b100)  # no longer this purpose
         soon = crowd.world.ledger.now() // 86_400 + 30
-        shorter = scene.change(cis, rng.uniform(0.2, 1.0), untilDay=soon)  # still this use, but not for so long
+        shorter = scene.change(
+            cis, rng.uniform(0.2, 1.0), untilDay=soon
+        )  # still this use, but not for so long
         last = shorter.attempt + 1
         scene.wait_for(last)
         in_it = {who for who, *_ in scene.ledger.fold.granted(scene.run, last)}
         assert in_it & {ana, bea, cis} == {cis}  # by her newer consent, which still allows this use
         assert scene.faults() == [f"attempt {shorter.attempt}: the person is in a later one"]
         time.sleep(0.5)
-        crowd.world.grant([dea], purposes=0b110 | general, categories=categories, untilDay=soon + 900)
+        crowd.world.grant(
+            [dea], purposes=0b110 | general, categories=categories, untilDay=soon + 900
+        )
         time.sleep(SECONDS)
         assert not select.select([scene.children.processes[-1][1]], [], [], 0)[0]
         scene.worker.projection.sync()
@@ -272,14 +315,25 @@ def test_a_cohort_that_becomes_too_small_ends_the_run(road: Road) -> None:
     with playing(road, minCohort=len(road.subjects)) as scene:
         scene.change(road.subjects[0], 0.4)
         deadline = time.monotonic() + 10
-        while (found := register.find_run(scene.worker.engine, scene.run.hex())).state == "authorised":
+        while (
+            found := register.find_run(scene.worker.engine, scene.run.hex())
+        ).state == "authorised":
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        assert (found.state, found.reason, found.attempt) == ("denied", 40, 1)  # cohort below minimum
+        assert (found.state, found.reason, found.attempt) == (
+            "denied",
+            40,
+            1,
+        )  # cohort below minimum
         assert scene.faults() == []
         (change,) = withdrawals_of(scene.worker.engine, road.subjects[0].hex())
         (effect,) = change.effects
-        assert (change.settled, effect.was, effect.state, effect.next_attempt) == (True, "computing", "denied", 0)
+        assert (change.settled, effect.was, effect.state, effect.next_attempt) == (
+            True,
+            "computing",
+            "denied",
+            0,
+        )
         # A worker that sealed it all the same would have something that the law never lets out.
         road.world.seal(scene.run, 1)
         scene.ledger.sync()
@@ -312,8 +366,12 @@ def test_a_waiting_run_leaves_her_out_and_a_finished_one_is_held_back(road: Road
 # -- after the last look at the ledger: while the output is sealed, uploaded, signed
 
 
-@pytest.mark.parametrize("moment", ["wrap", "done", "put", "put, and the ledger away when it is signed"])
-def test_a_withdrawal_while_the_output_is_sealed(road: Road, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+@pytest.mark.parametrize(
+    "moment", ["wrap", "done", "put", "put, and the ledger away when it is signed"]
+)
+def test_a_withdrawal_while_the_output_is_sealed(
+    road: Road, monkeypatch: pytest.MonkeyPatch, moment: str
+) -> None:
     """No seal with her in it, and no key for the output asked for after she left; the next attempt is without her."""
     CHILDREN.warm()
     who, run, children = road.subjects[0], road.request(), Watched()
@@ -331,7 +389,9 @@ def test_a_withdrawal_while_the_output_is_sealed(road: Road, monkeypatch: pytest
         return said, blobs
 
     def putting(bucket: Bucket, blob: bytes) -> str:
-        assert select.select([children.processes[-1][1]], [], [], 0)[0], "the child lives while its output is uploaded"
+        assert select.select([children.processes[-1][1]], [], [], 0)[0], (
+            "the child lives while its output is uploaded"
+        )
         leave("put")
         return put(bucket, blob)
 
@@ -362,7 +422,9 @@ def test_a_withdrawal_while_the_output_is_sealed(road: Road, monkeypatch: pytest
         os.close(process)
 
 
-def go_away_once(road: Road, worker: Worker, meanwhile: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
+def go_away_once(
+    road: Road, worker: Worker, meanwhile: Callable[[], object], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The ledger takes the worker's seal no further than its outbox; when it is back, the world is another."""
     transactor: Any = worker.ledger._transactor
     call, seal, armed = transactor._call, Attempt._seal, []
@@ -420,7 +482,9 @@ def test_a_lease_that_ends_while_it_computes(road: Road, monkeypatch: pytest.Mon
 # -- each protection taken away: the same scene says so
 
 
-def test_a_supervisor_that_does_not_follow_the_ledger_is_seen(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_supervisor_that_does_not_follow_the_ledger_is_seen(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
     CHILDREN.warm()
     monkeypatch.setattr(Attempt, "_check_still_willing", lambda *_: None)
     with playing(road) as scene:
@@ -429,7 +493,9 @@ def test_a_supervisor_that_does_not_follow_the_ledger_is_seen(road: Road, monkey
         scene.children.end_all()
 
 
-def test_an_attempt_that_is_sealed_after_its_end_is_seen(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attempt_that_is_sealed_after_its_end_is_seen(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
     CHILDREN.warm()
     note_end = Attempt._note_end
 

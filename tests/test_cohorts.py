@@ -15,26 +15,39 @@ from governance import register
 
 def asked(road: Road, permit: bytes, **changes: Any) -> tuple[str, str]:
     """(state, why it failed) of a run that the worker took."""
-    run, worker = road.request(permit, params=dump_canonical(json.loads(PARAMS) | changes)), road.worker()
+    run, worker = (
+        road.request(permit, params=dump_canonical(json.loads(PARAMS) | changes)),
+        road.worker(),
+    )
     worker.projection.sync()
     assert worker.step()
-    return register.find_run(worker.engine, run.hex()).state, register.failure_of(worker.engine, run.hex())
+    return register.find_run(worker.engine, run.hex()).state, register.failure_of(
+        worker.engine, run.hex()
+    )
 
 
-def test_a_permit_has_so_many_cohorts_and_no_more(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_permit_has_so_many_cohorts_and_no_more(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(earlier, "COHORTS", 2)
     permit, young = road.permit(), json.loads(PARAMS)["cohort"] | {"age": [0, 20]}
     assert asked(road, permit)[0] == "sealed"
-    assert "fewer people than the minimum" in asked(road, permit, cohort=young)[1]  # it counts: it told something
+    assert (
+        "fewer people than the minimum" in asked(road, permit, cohort=young)[1]
+    )  # it counts: it told something
     keys = len(road.journal())
     state, why = asked(road, permit, cohort=young | {"age": [0, 21]})
     assert (state, "asked about 10 cohorts" in why) == ("queued", True)
     assert len(road.journal()) == keys  # nothing was opened for it
     assert asked(road, permit, seed=2)[0] == "sealed"  # the same people, asked otherwise
-    assert asked(road, road.permit(), cohort=young | {"age": [0, 21]})[1] != why  # the committee gave another
+    assert (
+        asked(road, road.permit(), cohort=young | {"age": [0, 21]})[1] != why
+    )  # the committee gave another
 
 
-def test_without_the_rule_a_permit_is_good_for_any_number(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_rule_a_permit_is_good_for_any_number(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(earlier, "COHORTS", 1)
     monkeypatch.setattr("api.attempt.spends_too_many_cohorts", lambda *_: False)
     permit, outcome = road.permit(), json.loads(PARAMS)["outcome"]

@@ -24,8 +24,13 @@ from governance.ingest import Source
 
 PEOPLE = 60
 READ = 1 << 0 | 1 << 2 | 1 << VARIANTS
-EVERYBODY: dict[str, Any] = {"analysis": "associate", "statistics": 1, "components": 0, "variants": {"min_maf": "0.4"},
-                             "outcome": {"kind": "distant-metastasis", "horizon_days": 1825}}  # fmt: skip
+EVERYBODY: dict[str, Any] = {
+    "analysis": "associate",
+    "statistics": 1,
+    "components": 0,
+    "variants": {"min_maf": "0.4"},
+    "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+}
 TOO_FEW = "differs by fewer than 10 people from that of an earlier result"
 
 
@@ -36,16 +41,28 @@ def made() -> list[Input]:
 
 @pytest.fixture(params=[PEOPLE])
 def genomes(
-    request: pytest.FixtureRequest, devchain: DevChain, bucket_process: BucketProcess, tmp_path: Path, made: list[Input]
+    request: pytest.FixtureRequest,
+    devchain: DevChain,
+    bucket_process: BucketProcess,
+    tmp_path: Path,
+    made: list[Input],
 ) -> Iterator[Road]:
     """Invented people with a chart and genotypes each, all willing."""
     CHILDREN.warm()  # in the thread that lives longest: children die with it
     road = Road.build(tmp_path, devchain, bucket_process, people=1)
     road.subjects = road.world.enrol(request.param)
     names = dict(zip(sorted({one.subject for one in made}), road.subjects, strict=False))
-    road.ingest([Source(names[one.subject], one.category,
-                        one.payload.replace(one.subject.encode(), names[one.subject].hex().encode()))
-                 for one in made if one.subject in names])  # fmt: skip
+    road.ingest(
+        [
+            Source(
+                names[one.subject],
+                one.category,
+                one.payload.replace(one.subject.encode(), names[one.subject].hex().encode()),
+            )
+            for one in made
+            if one.subject in names
+        ]
+    )
     road.world.grant(road.subjects, categories=READ)
     yield road
     road.close()
@@ -57,7 +74,10 @@ def carry_out(road: Road, params: dict[str, Any], **permit: Any) -> tuple[bytes,
     run, worker = road.request(road.permit(**allowed), params=complete(params)), road.worker()
     worker.projection.sync()
     assert worker.step()
-    sealed, failure = bool(worker.projection.fold.attempts[run, 1].seal), register.failure_of(worker.engine, run.hex())
+    sealed, failure = (
+        bool(worker.projection.fold.attempts[run, 1].seal),
+        register.failure_of(worker.engine, run.hex()),
+    )
     assert sealed != bool(failure)
     return run, failure
 
@@ -84,7 +104,11 @@ def earlier(road: Road, run: bytes) -> int:
 
 
 def test_a_scan_without_one_person_of_another_is_refused(genomes: Road, made: list[Input]) -> None:
-    ages = sorted(value_at(person.chart, "age_years", None) for person in read_people(made, "none") if person.chart)
+    ages = sorted(
+        value_at(person.chart, "age_years", None)
+        for person in read_people(made, "none")
+        if person.chart
+    )
     fewer = {**EVERYBODY, "cohort": {"age": [int(ages[0]) + 1, 130]}}
     assert ages.count(ages[0]) < 10
     first, failure = carry_out(genomes, EVERYBODY)
@@ -103,11 +127,15 @@ def test_a_scan_without_one_person_of_another_is_refused(genomes: Road, made: li
 
 
 @pytest.mark.parametrize("genomes", [40], indirect=True)
-def test_who_withdrew_since_counts_and_what_nobody_can_release_does_not(genomes: Road, made: list[Input]) -> None:
+def test_who_withdrew_since_counts_and_what_nobody_can_release_does_not(
+    genomes: Road, made: list[Input]
+) -> None:
     first, failure = carry_out(genomes, frequencies(made))
     assert failure == ""
     genomes.world.revoke(genomes.subjects[0])
-    second, failure = carry_out(genomes, frequencies(made))  # the first one's release would be refused
+    second, failure = carry_out(
+        genomes, frequencies(made)
+    )  # the first one's release would be refused
     assert failure == ""
     assert (earlier(genomes, first), earlier(genomes, second)) == (1, 0)
     release(genomes, second)
@@ -122,11 +150,20 @@ def test_a_result_that_came_while_another_was_computed_is_compared_too(
     genomes: Road, made: list[Input], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two workers compute side by side: whoever seals last computes again."""
-    calls = itertools.count()  # the first of an attempt is for its child, the second before the seal
-    monkeypatch.setattr("api.attempt.list_earlier", lambda *where: list_earlier(*where) if next(calls) % 2 else [])
+    calls = (
+        itertools.count()
+    )  # the first of an attempt is for its child, the second before the seal
+    monkeypatch.setattr(
+        "api.attempt.list_earlier", lambda *where: list_earlier(*where) if next(calls) % 2 else []
+    )
     assert carry_out(genomes, frequencies(made))[1] == ""
-    run, worker = genomes.request(genomes.permit(categories=READ, outputClasses=1 << 3, minCohort=10),
-                                  params=complete(frequencies(made))), genomes.worker()  # fmt: skip
+    run, worker = (
+        genomes.request(
+            genomes.permit(categories=READ, outputClasses=1 << 3, minCohort=10),
+            params=complete(frequencies(made)),
+        ),
+        genomes.worker(),
+    )
     worker.projection.sync()
     assert worker.step()
     assert not worker.projection.fold.attempts[run, 1].seal

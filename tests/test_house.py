@@ -46,29 +46,69 @@ def generate() -> Iterator[ModuleType]:
 
 def test_make_check_runs_the_comparison() -> None:
     recipe = (ROOT / "Makefile").read_text().split("\ncheck:")[1].split("\n\n")[0]
-    for command in ("ruff check .", "/mypy", "lint-imports --no-logo", "-m chain.artifacts --check",
-                    "docs/generate.py --check"):
+    for command in (
+        "ruff check .",
+        "ruff format --check --quiet .",
+        "/mypy",
+        "lint-imports --no-logo",
+        "-m chain.artifacts --check",
+        "docs/generate.py --check",
+    ):
         assert f"{command}\n" in recipe
     assert "|| true" not in recipe
     assert "\t-" not in recipe
 
 
-@pytest.mark.parametrize(("edit", "same"), [
-    (lambda text: text.replace("| `requests` | Apache-2.0 |", "| `requests` | Apache-2.0 AND MIT |"), True),
-    (lambda text: re.sub(r"(`requests` .*\| )http\S+", r"\1https://example.org", text), True),
-    (lambda text: text.replace("\n| `attrs`", "\n| `asgiref` | BSD | https://example.org |\n| `attrs`"), True),
-    (lambda text: text.replace("| `requests` | Apache-2.0 |", "| `requests` | GPL-3.0-only |"), False),
-    (lambda text: re.sub(r"\| `attrs` .*\n", "", text), False),
-    (lambda text: re.sub(r"\| `rlp` .*\n", "", text), False),
-    (lambda text: text.replace("\n| `rlp`", "\n| `rlq` | MIT | https://example.org |\n| `rlp`"), False),
-    (lambda text: text.replace("| `semver` | ISC |", "| `semver` | MIT |"), False),
-    (lambda text: text.replace("https://htmx.org", "https://example.org"), False),
-    (lambda text: text.replace("GPL and AGPL", "AGPL"), False),
-], ids=["a release says its licence longer", "a home page moved", "another Python brings one more",
-        "another licence", "one brought is missing", "one named is missing", "one too many is named", "npm", "browser",
-        "a sentence"])
+@pytest.mark.parametrize(
+    ("edit", "same"),
+    [
+        (
+            lambda text: text.replace(
+                "| `requests` | Apache-2.0 |", "| `requests` | Apache-2.0 AND MIT |"
+            ),
+            True,
+        ),
+        (lambda text: re.sub(r"(`requests` .*\| )http\S+", r"\1https://example.org", text), True),
+        (
+            lambda text: text.replace(
+                "\n| `attrs`", "\n| `asgiref` | BSD | https://example.org |\n| `attrs`"
+            ),
+            True,
+        ),
+        (
+            lambda text: text.replace(
+                "| `requests` | Apache-2.0 |", "| `requests` | GPL-3.0-only |"
+            ),
+            False,
+        ),
+        (lambda text: re.sub(r"\| `attrs` .*\n", "", text), False),
+        (lambda text: re.sub(r"\| `rlp` .*\n", "", text), False),
+        (
+            lambda text: text.replace(
+                "\n| `rlp`", "\n| `rlq` | MIT | https://example.org |\n| `rlp`"
+            ),
+            False,
+        ),
+        (lambda text: text.replace("| `semver` | ISC |", "| `semver` | MIT |"), False),
+        (lambda text: text.replace("https://htmx.org", "https://example.org"), False),
+        (lambda text: text.replace("GPL and AGPL", "AGPL"), False),
+    ],
+    ids=[
+        "a release says its licence longer",
+        "a home page moved",
+        "another Python brings one more",
+        "another licence",
+        "one brought is missing",
+        "one named is missing",
+        "one too many is named",
+        "npm",
+        "browser",
+        "a sentence",
+    ],
+)
 def test_only_what_a_release_may_reword_is_let_pass(
-        generate: ModuleType, edit: Callable[[str], str], same: bool) -> None:
+    generate: ModuleType, edit: Callable[[str], str], same: bool
+) -> None:
     text = (ROOT / "THIRD_PARTY.md").read_text()
     edited = edit(text)
     assert edited != text
@@ -109,7 +149,9 @@ def test_the_compiler_finds_the_node_that_make_put_beside_python(tmp_path: Path)
     command = [str(tmp_path / "chain" / "solc" / "solc-v0.8.37"), "--version"]
 
     def ask() -> subprocess.CompletedProcess[str]:
-        return subprocess.run(command, env={"PATH": path}, capture_output=True, text=True, check=False)
+        return subprocess.run(
+            command, env={"PATH": path}, capture_output=True, text=True, check=False
+        )
 
     assert ask().returncode == 127  # there is none at all
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
@@ -117,8 +159,12 @@ def test_the_compiler_finds_the_node_that_make_put_beside_python(tmp_path: Path)
     assert "Version: 0.8.37+commit" in ask().stdout
 
 
-@pytest.mark.parametrize(("system", "fits"), [(None, False), ("18.20.4", False), ("20.0.0", True), ("100.1.0", True)])
-def test_make_takes_node_from_the_wheel_only_where_it_must(tmp_path: Path, system: str | None, fits: bool) -> None:
+@pytest.mark.parametrize(
+    ("system", "fits"), [(None, False), ("18.20.4", False), ("20.0.0", True), ("100.1.0", True)]
+)
+def test_make_takes_node_from_the_wheel_only_where_it_must(
+    tmp_path: Path, system: str | None, fits: bool
+) -> None:
     """With stand-ins for pip and npm that write down how they were called, and a node that says another version."""
     path, said = hide_node(tmp_path / "bin"), tmp_path / "said"
     wheel = tmp_path / "wheel"
@@ -133,14 +179,26 @@ def test_make_takes_node_from_the_wheel_only_where_it_must(tmp_path: Path, syste
         program(tmp_path / "bin" / "node", f'exec "{real_node()}" -e "{says}" {system} "$2"')
         program(tmp_path / "bin" / "npm", f'echo "system npm $*" >> {said}')
     program(wheel / "bin" / "node", "exit 0")
-    program(wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js", f'echo "wheel npm $*" >> {said}')
-    program(tmp_path / ".venv" / "bin" / "python", f'[ "$1" = -c ] && echo {wheel} || echo "python $*" >> {said}')
+    program(
+        wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js",
+        f'echo "wheel npm $*" >> {said}',
+    )
+    program(
+        tmp_path / ".venv" / "bin" / "python",
+        f'[ "$1" = -c ] && echo {wheel} || echo "python $*" >> {said}',
+    )
     for name in ("Makefile", "pyproject.toml", "package.json", "package-lock.json"):
         shutil.copyfile(ROOT / name, tmp_path / name)
     (tmp_path / ".venv" / ".done").touch()
     (tmp_path / "node_modules").mkdir()
-    done = subprocess.run(["make", "install"], cwd=tmp_path, env={"PATH": path}, capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run(
+        ["make", "install"],
+        cwd=tmp_path,
+        env={"PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     lines = said.read_text().splitlines()
     if fits:
@@ -156,7 +214,10 @@ def test_make_takes_node_from_the_wheel_only_where_it_must(tmp_path: Path, syste
 
 
 def test_a_stale_document_is_named(
-    generate: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    generate: ModuleType,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """What is committed is fresh; of each document an edited copy is not, nor is a picture of another demo."""
     recording = tmp_path / "terminal.svg"
@@ -164,11 +225,14 @@ def test_a_stale_document_is_named(
     monkeypatch.setattr(generate, "RECORDING", recording)
     assert generate.main(["--check"]) == 0
     generate.main([], tmp_path)
-    edits = {"docs/reasons.md": ("revoked", "gone"), "docs/run-states.md": ("queued", "waiting"),
-             "docs/ledger.md": ("| `Vote` | PermitRegistry | `92", "| `Vote` | PermitRegistry | `93"),
-             "docs/threats.md": ("the law itself", "nothing"),
-             "THIRD_PARTY.md": ("| `rich` | MIT |", "| `rich` | GPL |"),
-             generate.PICTURE: (">REFUSED<", ">GRANTED<")}
+    edits = {
+        "docs/reasons.md": ("revoked", "gone"),
+        "docs/run-states.md": ("queued", "waiting"),
+        "docs/ledger.md": ("| `Vote` | PermitRegistry | `92", "| `Vote` | PermitRegistry | `93"),
+        "docs/threats.md": ("the law itself", "nothing"),
+        "THIRD_PARTY.md": ("| `rich` | MIT |", "| `rich` | GPL |"),
+        generate.PICTURE: (">REFUSED<", ">GRANTED<"),
+    }
     assert set(edits) == {*generate.DOCUMENTS, generate.PICTURE}
     for name, (before, after) in edits.items():
         path = tmp_path / name
@@ -184,11 +248,23 @@ def test_a_threat_without_its_test_is_named(generate: ModuleType, tmp_path: Path
     assert generate.threats.missing() == []
     text = (ROOT / "docs" / "threats.toml").read_text()
     for before, after, said in [
-        ("::test_a_lease_that_is_over", "::test_a_lease_that_was_over", "names a test that does not exist"),
+        (
+            "::test_a_lease_that_is_over",
+            "::test_a_lease_that_was_over",
+            "names a test that does not exist",
+        ),
         ("[LastQuorum]", "[LostQuorum]", "names a test that does not exist"),
-        ("tests/test_worker.py::test_what", "tests/test_workers.py::test_what", "names a test that does not exist"),
+        (
+            "tests/test_worker.py::test_what",
+            "tests/test_workers.py::test_what",
+            "names a test that does not exist",
+        ),
         ('id = "K4"', 'id = "K3"', "stands twice"),
-        ('tests = ["tests/test_architecture.py::test_no_file_format_that_runs_code"]', "tests = []", "names no test"),
+        (
+            'tests = ["tests/test_architecture.py::test_no_file_format_that_runs_code"]',
+            "tests = []",
+            "names no test",
+        ),
     ]:
         assert text.count(before) >= 1
         source = tmp_path / "threats.toml"
@@ -199,9 +275,17 @@ def test_a_threat_without_its_test_is_named(generate: ModuleType, tmp_path: Path
 
 def test_every_threat_is_in_the_index(generate: ModuleType) -> None:
     """The whole list: what stands against each, or why nothing does yet."""
-    whole = {f"R{n}" for n in range(1, 13)} | {f"L{n}" for n in range(1, 15)} | {f"K{n}" for n in range(1, 8)} \
+    whole = (
+        {f"R{n}" for n in range(1, 13)}
+        | {f"L{n}" for n in range(1, 15)}
+        | {f"K{n}" for n in range(1, 8)}
         | {f"I{n}" for n in range(1, 18)}
-    rows = re.findall(r"^\| ([RLKI]\d+(?:, [RLKI]\d+)*) \|", (ROOT / "docs" / "threats.md").read_text(), re.MULTILINE)
+    )
+    rows = re.findall(
+        r"^\| ([RLKI]\d+(?:, [RLKI]\d+)*) \|",
+        (ROOT / "docs" / "threats.md").read_text(),
+        re.MULTILINE,
+    )
     assert {name for row in rows for name in row.split(", ")} == whole
 
 
@@ -209,8 +293,13 @@ def plain(tag: str, *fields: bytes | str | int) -> bytes:
     """protocol.md's canonical form, written once more."""
     out = b""
     for field in (tag, *fields):
-        data = field.to_bytes(8, "big") if isinstance(field, int) else \
-            unicodedata.normalize("NFC", field).encode() if isinstance(field, str) else field
+        data = (
+            field.to_bytes(8, "big")
+            if isinstance(field, int)
+            else unicodedata.normalize("NFC", field).encode()
+            if isinstance(field, str)
+            else field
+        )
         out += len(data).to_bytes(4, "big") + data
     return out
 
@@ -227,16 +316,45 @@ def by_other_means() -> list[bytes]:
     """The table's values from eth-abi, hashlib and json, in its order."""
     account = bytes(range(1, 21))
     body = hashed(encode(["bytes32", "bytes32", "uint32"], [n32(3), n32(4), 2]))
-    slot = sum(value << shift for value, shift in [
-        (1, 248), (2, 216), (3, 192), (20_000, 168), (20_730, 144), (0x44, 112), (3, 80)])
-    contracts = [part for at in range(1, 5) for part in (at.to_bytes(20, "big"), at.to_bytes(32, "big"))]
-    identity = plain("volens/ledger/1", 31337, n32(0x11), 5, n32(0xAB), *contracts, 2, 3,
-                     *(at.to_bytes(20, "big") for at in (7, 8, 9)))
+    slot = sum(
+        value << shift
+        for value, shift in [
+            (1, 248),
+            (2, 216),
+            (3, 192),
+            (20_000, 168),
+            (20_730, 144),
+            (0x44, 112),
+            (3, 80),
+        ]
+    )
+    contracts = [
+        part for at in range(1, 5) for part in (at.to_bytes(20, "big"), at.to_bytes(32, "big"))
+    ]
+    identity = plain(
+        "volens/ledger/1",
+        31337,
+        n32(0x11),
+        5,
+        n32(0xAB),
+        *contracts,
+        2,
+        3,
+        *(at.to_bytes(20, "big") for at in (7, 8, 9)),
+    )
     leaf = hashed(plain("volens/leaf/1", n32(5), n32(2), n32(3), n32(4), 16, 1, n32(6), n32(7)))
     return [
-        encode(["uint8", "address", "bytes4", "bytes32"], [1, account, bytes.fromhex("aabbccdd"), n32(2)]),
+        encode(
+            ["uint8", "address", "bytes4", "bytes32"],
+            [1, account, bytes.fromhex("aabbccdd"), n32(2)],
+        ),
         body,
-        hashed(encode(["bytes32", "address", "uint16", "uint256", "bytes32"], [n32(0), account, 18, 77, body])),
+        hashed(
+            encode(
+                ["bytes32", "address", "uint16", "uint256", "bytes32"],
+                [n32(0), account, 18, 77, body],
+            )
+        ),
         slot.to_bytes(32, "big"),
         (5 << 56 | 2 << 24 | 3).to_bytes(32, "big"),
         hashed(encode(["address", "uint256"], [account, 9])),
@@ -255,32 +373,52 @@ def by_other_means() -> list[bytes]:
 def test_vectors_are_what_other_libraries_make() -> None:
     section = (ROOT / "docs" / "ledger.md").read_text().split("\n## Vectors\n")[1]
     values, signed = section.split("\nSigned by")
-    found = [bytes.fromhex(value) for value in re.findall(r"\| `([0-9a-f]+)` \|$", values, re.MULTILINE)]
+    found = [
+        bytes.fromhex(value) for value in re.findall(r"\| `([0-9a-f]+)` \|$", values, re.MULTILINE)
+    ]
     assert found == by_other_means()
     table = json.loads((ROOT / "contracts" / "typed-data.json").read_text())
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| `([0-9a-f]{130})` \|$", signed, re.MULTILINE)
     assert [kind for kind, _, _ in rows] == list(table["types"])
     made: dict[str, Callable[[int], Any]] = {
-        "address": lambda at: f"0x{at:040x}", "bytes32": n32, "bytes": lambda at: bytes([at]) * 20,
-        "bool": lambda at: True, "string": str}
+        "address": lambda at: f"0x{at:040x}",
+        "bytes32": n32,
+        "bytes": lambda at: bytes([at]) * 20,
+        "bool": lambda at: True,
+        "string": str,
+    }
     places = {"PermitRegistry": 2, "ConsentRegistry": 3, "AccessLedger": 4}
     for kind, contract, signature in rows:
         fields = table["types"][kind]
-        message = {name: made[type_](at) if type_ in made else at for at, (name, type_) in enumerate(fields, 1)}
-        domain = {"name": "volens", "version": "1", "chainId": 31337, "salt": n32(0xAB),
-                  "verifyingContract": f"0x{places[contract]:040x}"}
+        message = {
+            name: made[type_](at) if type_ in made else at
+            for at, (name, type_) in enumerate(fields, 1)
+        }
+        domain = {
+            "name": "volens",
+            "version": "1",
+            "chainId": 31337,
+            "salt": n32(0xAB),
+            "verifyingContract": f"0x{places[contract]:040x}",
+        }
         signable = encode_typed_data(
-            domain, {kind: [{"name": name, "type": type_} for name, type_ in fields]}, message)
+            domain, {kind: [{"name": name, "type": type_} for name, type_ in fields]}, message
+        )
         assert kind in table["contracts"][contract]
-        assert Account.recover_message(signable, signature=signature) == Account.from_key(n32(7)).address
+        assert (
+            Account.recover_message(signable, signature=signature)
+            == Account.from_key(n32(7)).address
+        )
 
 
 def test_an_edited_artifact_is_named(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """`make check` compiles again and names what differs, and only that. Two tiny contracts, so that it is quick."""
     for name in ("One", "Two"):
         (tmp_path / f"{name}.sol").write_text(
-            f"// SPDX-License-Identifier: MIT\npragma solidity 0.8.37;\ncontract {name} {{}}\n")
+            f"// SPDX-License-Identifier: MIT\npragma solidity 0.8.37;\ncontract {name} {{}}\n"
+        )
     monkeypatch.setattr(artifacts, "CONTRACTS", ("One", "Two"))
     assert artifacts.main([], tmp_path) == 0
     path = tmp_path / "artifacts" / "Two.json"
@@ -292,12 +430,15 @@ def test_an_edited_artifact_is_named(
 
 
 def test_a_missing_compiler_is_said_plainly(
-        tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(artifacts, "SOLC", tmp_path / "gone")
     assert artifacts.main(["--check"]) == 1
     said = capsys.readouterr().err
-    assert said == "the compiler did not start: node or its package solc is missing; " \
-                   "run `make clean install`, which brings both\n"
+    assert (
+        said == "the compiler did not start: node or its package solc is missing; "
+        "run `make clean install`, which brings both\n"
+    )
 
 
 # -- the contracts hold no back door
@@ -318,31 +459,53 @@ def test_no_contract_has_a_back_door() -> None:
     """No code of others runs in their place, none ends, and each change of a consent takes a signature."""
     assert list(opcodes(bytes([0x60, 0xF4, 0xF4]))) == [PUSH_1, DELEGATECALL]
     for name in artifacts.CONTRACTS:
-        assert not {CALLCODE, DELEGATECALL, SELFDESTRUCT} & set(opcodes(artifacts.load(name).bytecode)), name
+        assert not {CALLCODE, DELEGATECALL, SELFDESTRUCT} & set(
+            opcodes(artifacts.load(name).bytecode)
+        ), name
     # These calls change anything, and no other: the auditor's file executes each of them again.
-    calls = {f"{name}.{entry['name']}" for name in artifacts.CONTRACTS for entry in artifacts.load(name).abi
-             if entry["type"] == "function" and entry["stateMutability"] not in ("view", "pure")}
-    assert calls - {"Trail.append"} == {".".join(call.split(" ")[:2]) for call in verify.CALLS.values()}
+    calls = {
+        f"{name}.{entry['name']}"
+        for name in artifacts.CONTRACTS
+        for entry in artifacts.load(name).abi
+        if entry["type"] == "function" and entry["stateMutability"] not in ("view", "pure")
+    }
+    assert calls - {"Trail.append"} == {
+        ".".join(call.split(" ")[:2]) for call in verify.CALLS.values()
+    }
     changes = {}
     for entry in artifacts.load("ConsentRegistry").abi:
         if entry["type"] == "function" and entry["stateMutability"] not in ("view", "pure"):
-            parts = [*entry["inputs"], *(part for item in entry["inputs"] for part in item.get("components", ()))]
+            parts = [
+                *entry["inputs"],
+                *(part for item in entry["inputs"] for part in item.get("components", ())),
+            ]
             changes[entry["name"]] = [part["name"] for part in parts if "ignature" in part["name"]]
-    assert changes == {"enrol": ["registrarSignature", "signerSignature"], "grant": ["signature"],
-                       "revoke": ["signature"]}
+    assert changes == {
+        "enrol": ["registrarSignature", "signerSignature"],
+        "grant": ["signature"],
+        "revoke": ["signature"],
+    }
 
 
 # -- words
 
 
 PROMISES = re.compile(
-    r"(HIPAA|GDPR)[- ]compliant|\banonymous(ly)?\b|\bimmutabl[ey]\b|not a medical device", re.IGNORECASE)
+    r"(HIPAA|GDPR)[- ]compliant|\banonymous(ly)?\b|\bimmutabl[ey]\b|not a medical device",
+    re.IGNORECASE,
+)
 
 
 def read_by_people() -> Iterator[tuple[str, str]]:
     """Whatever somebody reads: documents, pages, scripts, what the commands and messages say, comments left out."""
-    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "docs").glob("*.toml"),
-                 ROOT / "docker-compose.yml", ROOT / "Makefile", ROOT / ".ci" / "run"]:
+    for path in [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "docs").glob("*.toml"),
+        ROOT / "docker-compose.yml",
+        ROOT / "Makefile",
+        ROOT / ".ci" / "run",
+    ]:
         yield path.relative_to(ROOT).as_posix(), path.read_text()
     for room in ("contracts", "chain", "governance", "analytics", "api", "bench", "web"):
         for path in sorted((ROOT / room).rglob("*")):
@@ -376,23 +539,44 @@ def help_of(name: str, command: Any) -> Iterator[tuple[str, str]]:
 
 def test_no_text_promises_too_much() -> None:
     texts = dict(read_by_people())
-    for seen in ("README.md", "SECURITY.md", "docs/threats.md", "api/pages/templates/me.html",
-                 "api/pages/static/sign.js", "api/demo/templates/report.html", "contracts/reasons.json",
-                 "analytics/params-schema.json", "volens consent grant"):
+    for seen in (
+        "README.md",
+        "SECURITY.md",
+        "docs/threats.md",
+        "api/pages/templates/me.html",
+        "api/pages/static/sign.js",
+        "api/demo/templates/report.html",
+        "contracts/reasons.json",
+        "analytics/params-schema.json",
+        "volens consent grant",
+    ):
         assert seen in texts
-    assert {name: match[0] for name, text in texts.items() if (match := PROMISES.search(text))} == {}
+    assert {
+        name: match[0] for name, text in texts.items() if (match := PROMISES.search(text))
+    } == {}
 
 
-@pytest.mark.parametrize("text", ["a HIPAA-compliant store", "GDPR compliant", "fully Anonymous data", "immutably kept",
-                                  "This is not a medical device."])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a HIPAA-compliant store",
+        "GDPR compliant",
+        "fully Anonymous data",
+        "immutably kept",
+        "This is not a medical device.",
+    ],
+)
 def test_each_word_is_found(text: str) -> None:
     assert PROMISES.search(text)
 
 
 # What nobody may learn too late (each in its own words; one part is enough to find it).
 LIMITS = [
-    r"worker('s host)? sees plaintext", r"root on (a|one) machine", r"one (key )?broker holds all",
-    r"(one|a) development (node|chain) is (not decentralised|one unsealed node)", r"released result cannot be recalled",
+    r"worker('s host)? sees plaintext",
+    r"root on (a|one) machine",
+    r"one (key )?broker holds all",
+    r"(one|a) development (node|chain) is (not decentralised|one unsealed node)",
+    r"released result cannot be recalled",
     r"registrar together with the operator",
 ]
 
@@ -406,5 +590,9 @@ def test_the_limits_are_said(name: str) -> None:
 def test_what_security_says_about_reporting() -> None:
     text = (ROOT / "SECURITY.md").read_text()
     assert re.findall(r"^## (.+)$", text, re.MULTILINE) == [
-        "How to report", "Supported versions", "What is defended", "What is not"]
+        "How to report",
+        "Supported versions",
+        "What is defended",
+        "What is not",
+    ]
     assert len(text.splitlines()) <= 60

@@ -14,7 +14,10 @@ from governance.envelope import Header, read_header, record_id
 from governance.ingest import Source, encrypt
 from governance.vault import Bucket
 
-FIRST, SECOND = b'{"glucose":"5.1"}', b'{"glucose":"7.9"}'  # as long as each other: their XOR would tell both
+FIRST, SECOND = (
+    b'{"glucose":"5.1"}',
+    b'{"glucose":"7.9"}',
+)  # as long as each other: their XOR would tell both
 
 
 def objects(road: Road) -> dict[str, bytes]:
@@ -56,13 +59,19 @@ def same_key(first: bytes, second: bytes) -> list[str]:
         return {share.wrapped for share in header.shares}
 
     length = min(len(FIRST), len(SECOND))
-    together = bytes(a ^ b for a, b in zip(body(first)[:length], body(second)[:length], strict=True))
-    return [what for what, same in (
-        ("key commitment", one.key_commitment == other.key_commitment),
-        ("ciphertext hash", sha256(first).digest() == sha256(second).digest()),
-        ("wrapped share", bool(shares(one) & shares(other))),
-        ("key stream", together == bytes(a ^ b for a, b in zip(FIRST, SECOND, strict=True))),
-    ) if same]  # fmt: skip
+    together = bytes(
+        a ^ b for a, b in zip(body(first)[:length], body(second)[:length], strict=True)
+    )
+    return [
+        what
+        for what, same in (
+            ("key commitment", one.key_commitment == other.key_commitment),
+            ("ciphertext hash", sha256(first).digest() == sha256(second).digest()),
+            ("wrapped share", bool(shares(one) & shares(other))),
+            ("key stream", together == bytes(a ^ b for a, b in zip(FIRST, SECOND, strict=True))),
+        )
+        if same
+    ]
 
 
 def source(road: Road, payload: bytes) -> Source:
@@ -73,7 +82,9 @@ def test_the_retry_has_another_key_and_both_commitments_differ(road: Road) -> No
     orphan = killed_after_upload(road, source(road, FIRST))
     (leaf,) = road.ingest([source(road, SECOND)])
     second = objects(road)[leaf.ciphertext.hex()]
-    assert read_header(orphan).label == read_header(second).label  # the same record, in the same version
+    assert (
+        read_header(orphan).label == read_header(second).label
+    )  # the same record, in the same version
     assert same_key(orphan, second) == []
     assert leaf.key_commitment != read_header(orphan).key_commitment
     assert leaf.ciphertext != sha256(orphan).digest()
@@ -85,7 +96,9 @@ def test_only_the_retry_is_on_the_ledger(road: Road) -> None:
     projection = road.projection()
     projection.sync()
     record = record_id(road.world.dataset, road.subjects[0], 2, 1)
-    named = [one.ciphertext for one in projection.records_of(road.world.dataset) if one.record == record]
+    named = [
+        one.ciphertext for one in projection.records_of(road.world.dataset) if one.record == record
+    ]
     assert named == [leaf.ciphertext]
     assert sha256(orphan).digest() not in named
 
@@ -97,10 +110,16 @@ def test_the_same_bytes_again_have_another_key_too(road: Road) -> None:
     assert sha256(orphan).digest() != leaf.ciphertext
 
 
-def test_a_key_made_of_the_records_name_would_be_seen(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_made_of_the_records_name_would_be_seen(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The judge is awake: with keys drawn from what stays the same, both plaintexts lie under one key and nonce."""
     drawn: Callable[[int], bytes] = lambda size: sha256(b"the record's name").digest()[:size]  # noqa: E731
     monkeypatch.setattr("governance.vault.secrets.token_bytes", drawn)
     orphan = killed_after_upload(road, source(road, FIRST))
-    (leaf,) = encrypt([source(road, SECOND)], road.world.dataset, road.client_identity, road.client, road.bucket)
-    assert {"key commitment", "key stream"} <= set(same_key(orphan, objects(road)[leaf.ciphertext.hex()]))
+    (leaf,) = encrypt(
+        [source(road, SECOND)], road.world.dataset, road.client_identity, road.client, road.bucket
+    )
+    assert {"key commitment", "key stream"} <= set(
+        same_key(orphan, objects(road)[leaf.ciphertext.hex()])
+    )

@@ -40,12 +40,24 @@ def make() -> Iterator[Callable[[], Stage]]:
         yield maker
 
 
-@pytest.mark.parametrize(("operation", "target", "mode", "first", "step"), [
-    (Grant, "gateway", "kill", 2, 7), (Revoke, "actor", "fail", 5, 11), (Ingest, "actor", "kill", 4, 15),
-    (Run, "actor", "kill", 11, 70), (Run, "broker", "kill", 9, 200), (Release, "actor", "kill", 30, 30),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("operation", "target", "mode", "first", "step"),
+    [
+        (Grant, "gateway", "kill", 2, 7),
+        (Revoke, "actor", "fail", 5, 11),
+        (Ingest, "actor", "kill", 4, 15),
+        (Run, "actor", "kill", 11, 70),
+        (Run, "broker", "kill", 9, 200),
+        (Release, "actor", "kill", 30, 30),
+    ],
+)
 def test_whatever_ends_it_nothing_is_lost_doubled_or_read_unrecorded(
-    make: Callable[[], Stage], operation: type[Operation], target: str, mode: str, first: int, step: int
+    make: Callable[[], Stage],
+    operation: type[Operation],
+    target: str,
+    mode: str,
+    first: int,
+    step: int,
 ) -> None:
     outcomes = list(sweep(make, operation, target, mode, first, step))
     assert outcomes
@@ -69,7 +81,9 @@ def test_it_is_back_when_all_parts_are() -> None:
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
-            self.wfile.write(json.dumps({"ledger": {"state": "ok"}, "bucket": {"state": next(said)}}).encode())
+            self.wfile.write(
+                json.dumps({"ledger": {"state": "ok"}, "bucket": {"state": next(said)}}).encode()
+            )
 
         def log_message(self, *_: Any) -> None:
             """Quiet."""
@@ -78,8 +92,13 @@ def test_it_is_back_when_all_parts_are() -> None:
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         nothing = lambda *_: None  # noqa: E731
         town = object.__new__(Town)
-        town.parts = SimpleNamespace(urls={"api": f"http://127.0.0.1:{server.server_port}"}, stop_part=nothing,
-                                     launch_broker=nothing, await_part=nothing, broken=nothing)  # type: ignore[assignment]
+        town.parts = SimpleNamespace(
+            urls={"api": f"http://127.0.0.1:{server.server_port}"},
+            stop_part=nothing,
+            launch_broker=nothing,
+            await_part=nothing,
+            broken=nothing,
+        )  # type: ignore[assignment]
         town.start_again("broker")
         server.shutdown()
     assert next(said, None) is None
@@ -90,6 +109,7 @@ def test_it_is_back_when_all_parts_are() -> None:
 
 def sign_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was signed before a crash is not sent again: the same call is signed anew, under the next nonce."""
+
     def resume(self: Transactor) -> list[Any]:
         for _, tx, raw in self._outbox.pending(self.address):
             self._outbox.settle(tx)
@@ -108,8 +128,16 @@ def sign_again(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def rlp_fields(raw: bytes) -> dict[str, Any]:
     chain_id, _, _, _, gas, to, _, data, *_ = rlp.decode(raw[1:])
-    return {"type": 2, "chainId": int.from_bytes(chain_id), "gas": int.from_bytes(gas), "maxFeePerGas": 0,
-            "maxPriorityFeePerGas": 0, "value": 0, "to": to_checksum_address(to), "data": data}  # fmt: skip
+    return {
+        "type": 2,
+        "chainId": int.from_bytes(chain_id),
+        "gas": int.from_bytes(gas),
+        "maxFeePerGas": 0,
+        "maxPriorityFeePerGas": 0,
+        "value": 0,
+        "to": to_checksum_address(to),
+        "data": data,
+    }
 
 
 def journal_after_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,6 +153,7 @@ def journal_after_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def snapshot_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """A state is written under its name from the beginning."""
+
     def save(self: Snapshots, writes: int, dump: str) -> None:
         state = zlib.decompress(bytes.fromhex(dump[2:]), wbits=31)
         path = self._folder / f"state-{writes:010}-{sha256(state).hexdigest()}.json"
@@ -137,16 +166,37 @@ def snapshot_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Snapshots, "save", save)
 
 
-@pytest.mark.parametrize(("plant", "operation", "target", "place", "turns", "said"), [
-    (sign_again, Grant, "actor", "Node.call done", range(2, 7), "I4: a call was mined twice"),
-    (journal_after_the_answer, Run, "broker", "Door._answer done", range(1, 5),
-     "I1: keys reached a worker and the journal does not know"),
-    (snapshot_in_place, Grant, "gateway", "os.fsync done", range(1, 6),
-     "half a state of the ledger stands under its name"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("plant", "operation", "target", "place", "turns", "said"),
+    [
+        (sign_again, Grant, "actor", "Node.call done", range(2, 7), "I4: a call was mined twice"),
+        (
+            journal_after_the_answer,
+            Run,
+            "broker",
+            "Door._answer done",
+            range(1, 5),
+            "I1: keys reached a worker and the journal does not know",
+        ),
+        (
+            snapshot_in_place,
+            Grant,
+            "gateway",
+            "os.fsync done",
+            range(1, 6),
+            "half a state of the ledger stands under its name",
+        ),
+    ],
+)
 def test_a_planted_fault_is_seen(
-    make: Callable[[], Stage], monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None],
-    operation: type[Operation], target: str, place: str, turns: range, said: str,
+    make: Callable[[], Stage],
+    monkeypatch: pytest.MonkeyPatch,
+    plant: Callable[[pytest.MonkeyPatch], None],
+    operation: type[Operation],
+    target: str,
+    place: str,
+    turns: range,
+    said: str,
 ) -> None:
     plant(monkeypatch)
     stage, found = make(), list[str]()
@@ -166,12 +216,24 @@ def test_the_judge_imports_nothing_of_what_it_judges() -> None:
     lines = Path(oracle.__file__).read_text().splitlines()
     assert len(lines) <= 200
     tree = ast.walk(ast.parse("\n".join(lines)))
-    imported = {alias.name.split(".")[0] for node in tree if isinstance(node, ast.Import) for alias in node.names}
-    imported |= {str(node.module).split(".")[0] for node in ast.walk(ast.parse("\n".join(lines)))
-                 if isinstance(node, ast.ImportFrom)}  # fmt: skip
+    imported = {
+        alias.name.split(".")[0]
+        for node in tree
+        if isinstance(node, ast.Import)
+        for alias in node.names
+    }
+    imported |= {
+        str(node.module).split(".")[0]
+        for node in ast.walk(ast.parse("\n".join(lines)))
+        if isinstance(node, ast.ImportFrom)
+    }
     assert not imported & {"api", "chain", "contracts", "governance", "analytics"}
-    done = subprocess.run([sys.executable, "-I", oracle.__file__], capture_output=True, text=True, check=False)
-    assert "IndexError" in done.stderr  # it starts without the product on its path, and wants its facts
+    done = subprocess.run(
+        [sys.executable, "-I", oracle.__file__], capture_output=True, text=True, check=False
+    )
+    assert (
+        "IndexError" in done.stderr
+    )  # it starts without the product on its path, and wants its facts
 
 
 def test_an_installed_product_has_no_hook() -> None:

@@ -43,7 +43,16 @@ class Life:
         self.run = self.world.request_run(self.world.permit(minCohort=2))
         self.attempt, self.seal = 0, bytes(32)
 
-    def grant(self, person: int, purposes: int, categories: int, start: int, length: int, epoch: int, lag: int) -> None:
+    def grant(
+        self,
+        person: int,
+        purposes: int,
+        categories: int,
+        start: int,
+        length: int,
+        epoch: int,
+        lag: int,
+    ) -> None:
         today = self.world.ledger.now() // 86_400
         message = self.world.grant_message(self.subjects[person])
         message |= {
@@ -58,7 +67,9 @@ class Life:
 
     def grant_by_other(self, person: int) -> None:
         other = Wallet.new()
-        message, signer, signature = self.world.grant_item(self.world.grant_message(self.subjects[person]), other)
+        message, signer, signature = self.world.grant_item(
+            self.world.grant_message(self.subjects[person]), other
+        )
         items = [(message, other.signer, signature), (message, signer, signature)]
         self.world.ledger.relay("ConsentRegistry", "grant", items)
 
@@ -80,15 +91,25 @@ class Life:
         bundle = Replay(export_bundle(self.world.ledger))
         granted = bundle.fold.granted(self.run, self.attempt)
         epochs = [epoch if honest else epoch + 1 for _, epoch, _ in granted]
-        self.world.release(self.run, self.seal, [subject for subject, _, _ in granted], epochs, attempt=self.attempt)
+        self.world.release(
+            self.run,
+            self.seal,
+            [subject for subject, _, _ in granted],
+            epochs,
+            attempt=self.attempt,
+        )
 
     def cancel(self) -> None:
         message = {"run": self.run, "deadline": 2**40 - 1}
-        self.world.relay("AccessLedger", "cancel", "Cancel", message, self.world.by("noor", "Cancel", message))
+        self.world.relay(
+            "AccessLedger", "cancel", "Cancel", message, self.world.by("noor", "Cancel", message)
+        )
 
     def end_role(self, name: str) -> None:
         roles = {"wanda": "worker", "noor": "analyst", "sol": "checker"}
-        self.world.set_role(self.world.people[name].address, roles[name], 0, self.world.ledger.now())
+        self.world.set_role(
+            self.world.people[name].address, roles[name], 0, self.world.ledger.now()
+        )
 
 
 @settings(
@@ -115,7 +136,9 @@ def test_fold_and_contracts_agree(devchain: DevChain, steps: list[tuple[object, 
         assert slot_of(fold.consent(life.world.dataset, subject)) == life.world.slot(subject)
 
 
-def test_a_withdrawal_before_the_first_consent_is_a_withdrawal(devchain: DevChain, tmp_path: Path) -> None:
+def test_a_withdrawal_before_the_first_consent_is_a_withdrawal(
+    devchain: DevChain, tmp_path: Path
+) -> None:
     """Status and reason of a slot that was revoked while it was empty: 3 in the contract, 3 in the fold."""
     world = World.create(devchain.url, floor=1)
     first, second = world.enrol(2)

@@ -52,8 +52,14 @@ class Question:
     asker: Wallet | None = None  # the worker, unless a test says otherwise
 
     def ask(self) -> BrokerAnswer:
-        return self.road.client.pieces(self.run, self.attempt, self.tx, self.worker_key, self.headers,
-                                       self.asker or self.road.world.people["wanda"])
+        return self.road.client.pieces(
+            self.run,
+            self.attempt,
+            self.tx,
+            self.worker_key,
+            self.headers,
+            self.asker or self.road.world.people["wanda"],
+        )
 
 
 def authorised(road: Road, permit: bytes | None = None, **change: Any) -> Question:
@@ -68,15 +74,23 @@ def newest(road: Road, question: Question) -> Question:
     """The same run's next attempt."""
     private, public = new_pair()
     receipt = road.authorise(question.run, public, attempt=question.attempt + 1)
-    return Question(road, question.run, question.attempt + 1, receipt.tx, public, private, question.headers)
+    return Question(
+        road, question.run, question.attempt + 1, receipt.tx, public, private, question.headers
+    )
 
 
 def test_an_honest_question_opens_every_record(road: Road) -> None:
     question = authorised(road)
     answer = question.ask()
-    pieces = decode_pieces(open_message(question.private, answer.info, answer.sealed), answer.broker)
+    pieces = decode_pieces(
+        open_message(question.private, answer.info, answer.sealed), answer.broker
+    )
     for leaf, header in zip(road.leaves, question.headers, strict=True):
-        shares = [piece.share for piece in sorted(pieces, key=lambda p: p.j) if piece.record == leaf.record]
+        shares = [
+            piece.share
+            for piece in sorted(pieces, key=lambda p: p.j)
+            if piece.record == leaf.record
+        ]
         blob = road.bucket.get(f"o/{leaf.ciphertext.hex()}")
         assert open_record(blob, leaf.ciphertext, header.label, shares).startswith(b"{")
     assert len(road.journal()) == 1
@@ -113,7 +127,11 @@ def unregistered(question: Question) -> None:
     road = question.road
     subject = road.subjects[0]
     (leaf,) = encrypt(
-        [Source(subject, 2, b"{}", ordinal=7)], road.world.dataset, road.client_identity, road.client, road.bucket
+        [Source(subject, 2, b"{}", ordinal=7)],
+        road.world.dataset,
+        road.client_identity,
+        road.client,
+        road.bucket,
     )
     question.headers = road.headers([leaf])
 
@@ -151,7 +169,9 @@ def suspended(question: Question) -> None:
     world = question.road.world
     permit = bytes(question.road.broker._node.fold.runs[question.run].request["permit"])
     message = {"permit": permit, "deadline": FOREVER}
-    world.relay("PermitRegistry", "suspend", "Suspend", message, world.by("dora", "Suspend", message))
+    world.relay(
+        "PermitRegistry", "suspend", "Suspend", message, world.by("dora", "Suspend", message)
+    )
 
 
 def cancelled(question: Question) -> None:
@@ -193,7 +213,7 @@ def test_a_withdrawal_while_the_broker_unwraps(road: Road, monkeypatch: pytest.M
         (foreign, "other-run"),
         (older_attempt, "older-attempt"),
         (other_worker, "other-worker"),
-    (asked_by_a_stranger, "other-worker"),
+        (asked_by_a_stranger, "other-worker"),
         (unregistered, "not-registered"),
         (older_version, "older-version"),
         (not_granted, "not-granted"),
@@ -207,7 +227,9 @@ def test_a_withdrawal_while_the_broker_unwraps(road: Road, monkeypatch: pytest.M
     ],
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
-def test_one_thing_wrong_and_no_key_leaves(road: Road, spoil: Callable[[Question], None], reason: str) -> None:
+def test_one_thing_wrong_and_no_key_leaves(
+    road: Road, spoil: Callable[[Question], None], reason: str
+) -> None:
     question = authorised(road)
     question.ask()  # the twin: until now it is honest
     lines = len(road.journal())
@@ -255,13 +277,17 @@ def test_output_pieces_need_a_look_or_the_release(road: Road) -> None:
     question = authorised(road)
     road.world.seal(question.run)
     header = question.headers[0]
-    label = type(header.label)(road.client_identity, question.run, question.run, road.world.dataset, 255, 1)
+    label = type(header.label)(
+        road.client_identity, question.run, question.run, road.world.dataset, 255, 1
+    )
     output = type(header)(label, header.shares, header.key_commitment)
     viewer = road.world.people["sol"].address[2:].lower()
     for name, reason in ((viewer, "no-look"), (None, "not-released")):
         asker = road.world.people["sol" if name else "noor"]
         with pytest.raises(BrokerRefused) as refusal:
-            road.client.output_pieces(question.run, 1, question.tx, question.worker_key, output, asker, name)
+            road.client.output_pieces(
+                question.run, 1, question.tx, question.worker_key, output, asker, name
+            )
         assert refusal.value.reason.slug == reason
     assert road.journal() == []
 
@@ -287,7 +313,9 @@ def test_ledger_stopped_means_no_fetch_and_no_key(tmp_path: Path, bucket_process
         road.close()
 
 
-def test_a_ledger_restored_from_an_older_copy_gets_no_key(tmp_path: Path, bucket_process: Any) -> None:
+def test_a_ledger_restored_from_an_older_copy_gets_no_key(
+    tmp_path: Path, bucket_process: Any
+) -> None:
     """It is behind a receipt: nobody knows what it lost, a withdrawal perhaps. Also after everything is restarted."""
     folder = tmp_path / "chain"
     with DevChain.start(folder) as chain:
@@ -300,7 +328,12 @@ def test_a_ledger_restored_from_an_older_copy_gets_no_key(tmp_path: Path, bucket
     (folder / "journal.jsonl").write_bytes(older)
     with DevChain.start(folder, chain.port):
         authorised(road)  # the same steps again: as many blocks, and other ones
-        restarted = Broker(tmp_path / "broker", chain.url, dict(road.world.ledger.identity), lambda: int(time.time()))
+        restarted = Broker(
+            tmp_path / "broker",
+            chain.url,
+            dict(road.world.ledger.identity),
+            lambda: int(time.time()),
+        )
         for broker in (road.broker, restarted):
             with pytest.raises(Refusal) as refusal:
                 broker.witness()
@@ -315,10 +348,17 @@ def test_a_ledger_restored_from_an_older_copy_gets_no_key(tmp_path: Path, bucket
     road.close()
 
 
-def test_another_ledger_behind_the_same_address(road: Road, devchain: DevChain, tmp_path: Path) -> None:
+def test_another_ledger_behind_the_same_address(
+    road: Road, devchain: DevChain, tmp_path: Path
+) -> None:
     """A broker pinned to one deployment refuses a node that shows another chain."""
     with DevChain.start(tmp_path / "other") as other:
-        broker = Broker(tmp_path / "second", other.url, dict(road.world.ledger.identity), lambda: int(time.time()))
+        broker = Broker(
+            tmp_path / "second",
+            other.url,
+            dict(road.world.ledger.identity),
+            lambda: int(time.time()),
+        )
         with pytest.raises(Refusal) as refusal:
             broker.witness()
         assert refusal.value.reason == 65
@@ -342,7 +382,9 @@ def test_journal_first(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_journal_first_removed(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the line written after the answer, a crash in between lets keys out that nobody can count."""
     question = authorised(road)
-    monkeypatch.setattr(road.broker._journal, "append", lambda _entry: 0)  # the process dies before it is written
+    monkeypatch.setattr(
+        road.broker._journal, "append", lambda _entry: 0
+    )  # the process dies before it is written
     assert question.ask().sealed
     assert counted("keys", str(road.folder / "broker" / "journal.jsonl")) == {}
 
@@ -357,9 +399,16 @@ def test_keys_and_accesses_counted_by_programs_that_are_not_ours(road: Road) -> 
     keys = counted("keys", str(road.folder / "broker" / "journal.jsonl"))
     identity = road.world.ledger.identity
     logged = counted(
-        "logged", road.url, road.world.ledger.domain.contracts["AccessLedger"], str(identity["deployBlock"])
+        "logged",
+        road.url,
+        road.world.ledger.domain.contracts["AccessLedger"],
+        str(identity["deployBlock"]),
     )
-    assert keys[f"{run.hex()}:1"] == logged[f"{run.hex()}:1"] == {subject.hex() for subject in road.subjects}
+    assert (
+        keys[f"{run.hex()}:1"]
+        == logged[f"{run.hex()}:1"]
+        == {subject.hex() for subject in road.subjects}
+    )
     assert all(subjects <= logged[name] for name, subjects in keys.items())
     assert f"{refused_by_broker.run.hex()}:1" in logged
     assert f"{refused_by_broker.run.hex()}:1" not in keys
@@ -367,12 +416,21 @@ def test_keys_and_accesses_counted_by_programs_that_are_not_ours(road: Road) -> 
 
 def counted(*arguments: str) -> dict[str, set[str]]:
     """The demo's counting script, run without any of our packages in reach."""
-    done = subprocess.run([sys.executable, "-I", "-S", counts.__file__, *arguments], capture_output=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", counts.__file__, *arguments], capture_output=True, check=True
+    )
     return {name: set(subjects) for name, subjects in json.loads(done.stdout).items()}
 
 
-def test_a_signature_by_another_broker_is_not_believed(road: Road, tmp_path: Path, devchain: DevChain) -> None:
-    other = Broker(tmp_path / "second", devchain.url, dict(road.world.ledger.identity), lambda: int(time.time()))
+def test_a_signature_by_another_broker_is_not_believed(
+    road: Road, tmp_path: Path, devchain: DevChain
+) -> None:
+    other = Broker(
+        tmp_path / "second",
+        devchain.url,
+        dict(road.world.ledger.identity),
+        lambda: int(time.time()),
+    )
     question = authorised(road)
     question.ask()
     road.door.broker = other  # the address stays, the broker behind it is another
@@ -385,7 +443,10 @@ def test_a_worlds_broker_reads_only_its_own_contracts(road: Road, devchain: DevC
     before = road.client.witness()["count"]
     World.create(devchain.url)
     assert road.client.witness()["count"] == before
-    assert read_header(road.bucket.get(f"o/{road.leaves[0].ciphertext.hex()}")).label.identity == road.client_identity
+    assert (
+        read_header(road.bucket.get(f"o/{road.leaves[0].ciphertext.hex()}")).label.identity
+        == road.client_identity
+    )
 
 
 def test_a_question_without_each_share_is_no_question(road: Road) -> None:
@@ -394,10 +455,18 @@ def test_a_question_without_each_share_is_no_question(road: Road) -> None:
     first = question.headers[0]
     for shares in ((), first.shares[:2], (*first.shares, first.shares[0])):
         body = {
-            "run": question.run.hex(), "attempt": 1, "tx": question.tx.hex(), "workerKey": question.worker_key.hex(),
-            "records": [{"record": first.label.record.hex(), "version": 1,
-                         "shares": [{"j": s.j, "wrapped": s.wrapped.hex()} for s in shares]}],
-        }  # fmt: skip
+            "run": question.run.hex(),
+            "attempt": 1,
+            "tx": question.tx.hex(),
+            "workerKey": question.worker_key.hex(),
+            "records": [
+                {
+                    "record": first.label.record.hex(),
+                    "version": 1,
+                    "shares": [{"j": s.j, "wrapped": s.wrapped.hex()} for s in shares],
+                }
+            ],
+        }
         with pytest.raises(Malformed):
             road.broker.pieces(road.client._signed(body, road.world.people["wanda"]))
     assert road.journal() == []
@@ -419,7 +488,9 @@ def test_a_look_at_an_output_with_somebody_who_withdrew(road: Road) -> None:
     review = {"run": run, "attempt": 1, "viewerKey": question.worker_key, "deadline": FOREVER}
     world.relay("AccessLedger", "viewOutput", "Review", review, world.by("sol", "Review", review))
     label = type(question.headers[0].label)(road.client_identity, run, run, world.dataset, 255, 1)
-    items = [WrapItem(run, world.dataset, run, 1, j, share) for j, share in enumerate(split_key(key))]
+    items = [
+        WrapItem(run, world.dataset, run, 1, j, share) for j, share in enumerate(split_key(key))
+    ]
     output = type(question.headers[0])(label, tuple(road.client.wrap(items)), key_commitment(key))
     sol = road.world.people["sol"]
     ask = [question.run, 1, question.tx, question.worker_key, output, sol, sol.address[2:].lower()]
@@ -440,7 +511,9 @@ def test_only_the_analyst_gets_the_released_output(road: Road) -> None:
     private, public = new_pair()
     run = road.request(result_key=public)
     road.authorise(run, new_pair()[1])
-    items = [WrapItem(run, world.dataset, run, 1, j, share) for j, share in enumerate(split_key(key))]
+    items = [
+        WrapItem(run, world.dataset, run, 1, j, share) for j, share in enumerate(split_key(key))
+    ]
     label = type(question.headers[0].label)(road.client_identity, run, run, world.dataset, 255, 1)
     output = type(question.headers[0])(label, tuple(road.client.wrap(items)), key_commitment(key))
     seal = world.seal(run, keyCommitment=key_commitment(key))
@@ -465,9 +538,20 @@ def test_a_custodian_cannot_void_anothers_records(road: Road) -> None:
     stolen = type(leaf)(leaf.record, leaf.subject, leaf.category, 999, random32(), random32())
     ingest = random32()
     root = leaves_root(ingest, other, [stolen])
-    message = {"ingest": ingest, "dataset": other, "leavesRoot": root, "count": 1, "deadline": FOREVER}
-    world.relay("AccessLedger", "registerRecords", "RecordsRegistered", message,
-                world.by("omar", "RecordsRegistered", message))  # fmt: skip
+    message = {
+        "ingest": ingest,
+        "dataset": other,
+        "leavesRoot": root,
+        "count": 1,
+        "deadline": FOREVER,
+    }
+    world.relay(
+        "AccessLedger",
+        "registerRecords",
+        "RecordsRegistered",
+        message,
+        world.by("omar", "RecordsRegistered", message),
+    )
     road.client.hand_over(ingest, [stolen.to_json()])
     assert authorised(road).ask().sealed
     assert len(road.journal()) == 1
@@ -484,7 +568,9 @@ def test_an_outage_costs_no_attempt(road: Road) -> None:
     """Broker or bucket away: nothing is put on the ledger that could not be followed by a reading."""
     run, worker = road.request(), road.worker()
     worker.projection.sync()
-    worker.broker = BrokerClient("http://127.0.0.1:9", road.world.ledger.domain, road.client_identity)
+    worker.broker = BrokerClient(
+        "http://127.0.0.1:9", road.world.ledger.domain, road.client_identity
+    )
     with pytest.raises(BrokerUnavailable):
         worker.step()
     assert worker.projection.fold.newest_attempt(run) == 0

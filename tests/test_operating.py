@@ -25,10 +25,15 @@ from api.demo.steps import request
 from api.processes import STOP_SECONDS
 
 # Long enough to be met while it computes; nobody waits for its end.
-PARAMS = complete({
-    "outcome": {"kind": "distant-metastasis", "horizon_days": 1825}, "models": {"forest": ["genes"]}, "folds": 2,
-    "repeats": 50, "permutations": 1000,
-})  # fmt: skip
+PARAMS = complete(
+    {
+        "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+        "models": {"forest": ["genes"]},
+        "folds": 2,
+        "repeats": 50,
+        "permutations": 1000,
+    }
+)
 
 
 class Served:
@@ -40,9 +45,18 @@ class Served:
 
     def start(self) -> None:
         program = "from api.cli import main; main()"
-        environment = {"VOLENS_HOME": str(self.home), "PATH": "/usr/bin:/bin", "VOLENS_DEVICE": "cpu"}
-        self.process = subprocess.Popen([sys.executable, "-c", program, "serve"], env=environment, text=True,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+        environment = {
+            "VOLENS_HOME": str(self.home),
+            "PATH": "/usr/bin:/bin",
+            "VOLENS_DEVICE": "cpu",
+        }
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", program, "serve"],
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
         assert self.process.stdout is not None
         self.said = []
         for line in self.process.stdout:
@@ -75,15 +89,21 @@ class Served:
             time.sleep(0.3)
         meanwhile()
         _, log = self.process.communicate(timeout=30)
-        return self.process.returncode, time.monotonic() - began, [json.loads(line) for line in log.splitlines()]
+        return (
+            self.process.returncode,
+            time.monotonic() - began,
+            [json.loads(line) for line in log.splitlines()],
+        )
 
 
 def half_a_request(url: str) -> socket.socket:
     """A request whose body has not come yet."""
     host, port = url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)), timeout=10)
-    connection.sendall(b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                       b"Content-Length: 2\r\n\r\n")  # fmt: skip
+    connection.sendall(
+        b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        b"Content-Length: 2\r\n\r\n"
+    )
     time.sleep(0.2)
     return connection
 
@@ -115,15 +135,22 @@ def test_a_founded_deployment_is_served_and_well(founders: Founders, served: Ser
     told = founders.run("op", "doctor", "--json")
     found = {one["name"]: one for one in json.loads(told.text)["checks"]}
     assert told.code == 0
-    assert {name for name, one in found.items() if one["state"] != "ok"} == {"custody", "ledger nodes"}, found
+    assert {name for name, one in found.items() if one["state"] != "ok"} == {
+        "custody",
+        "ledger nodes",
+    }, found
     assert "1 operator" in found["custody"]["means"]
-    assert found["committee"]["means"].startswith("0 of 3 committee members' keys lie on this machine; 2 decide")
+    assert found["committee"]["means"].startswith(
+        "0 of 3 committee members' keys lie on this machine; 2 decide"
+    )
     assert "anvil/" in found["versions"]["means"]
     assert not [line for line in served.said if "played" in line]
     assert b"volens_chain_lag_blocks 0.0" in httpx.get(served.urls["metrics"] + "/metrics").content
 
 
-def test_told_to_stop_in_a_run_it_leaves_nobody_and_goes_on(founders: Founders, served: Served, monkeypatch) -> None:
+def test_told_to_stop_in_a_run_it_leaves_nobody_and_goes_on(
+    founders: Founders, served: Served, monkeypatch
+) -> None:
     for name in (*FOUNDERS, *STAFF):  # from here on one test plays everybody
         shutil.copy(founders.base / name / "keys" / f"{name}.json", founders.op / "keys")
     monkeypatch.setattr(outside, "Told", SimpleNamespace(start=lambda _settings: served))
@@ -134,10 +161,14 @@ def test_told_to_stop_in_a_run_it_leaves_nobody_and_goes_on(founders: Founders, 
     assert len(before) >= 7
     ours = [pid for pid in before if os.getpgid(pid) == os.getpgid(served.process.pid)]
     in_front = " ".join(Path(f"/proc/{pid}/cmdline").read_text() for pid in ours)
-    assert not [name for name in ("chain.gateway", "anvil", "api.") if name in in_front]  # for whom Ctrl-C is not
+    assert not [
+        name for name in ("chain.gateway", "anvil", "api.") if name in in_front
+    ]  # for whom Ctrl-C is not
     asked = half_a_request(served.urls["api"])
     code, seconds, log = served.end(signal.SIGTERM, meanwhile=lambda: asked.sendall(b"{}"))
-    assert asked.recv(100).startswith(b"HTTP/1.1 4")  # what was begun is answered: it is no valid message
+    assert asked.recv(100).startswith(
+        b"HTTP/1.1 4"
+    )  # what was begun is answered: it is no valid message
     asked.close()
     assert (code, [line["event"] for line in log]) == (0, ["stopping", "stopped"])
     assert seconds < 10

@@ -74,7 +74,9 @@ def test_rebuild_compares_every_row(road: Road) -> None:
     projection.sync()
     victim = road.subjects[0].hex()
     with projection._engine.begin() as connection:
-        connection.execute(update(consents).where(consents.c.subject == victim).values(purposes=0xFFFF))
+        connection.execute(
+            update(consents).where(consents.c.subject == victim).values(purposes=0xFFFF)
+        )
         connection.execute(delete(runs))
     found = projection.compare()
     assert len(found) == 2
@@ -93,12 +95,16 @@ def test_an_edited_block_is_named_and_derived_again(road: Road) -> None:
     again = road.projection()
     with pytest.raises(LedgerBehind, match="lost blocks"):
         again.sync()
-    assert any(line.startswith("blocks ") and line.endswith("hash edited") for line in again.compare())
+    assert any(
+        line.startswith("blocks ") and line.endswith("hash edited") for line in again.compare()
+    )
     again.rebuild()
     assert again.compare() == []
 
 
-def test_a_killed_child_means_a_new_attempt_with_a_new_receipt(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_child_means_a_new_attempt_with_a_new_receipt(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
     started: list[Child] = []
 
     def remember() -> Child:
@@ -123,14 +129,21 @@ def test_a_killed_child_means_a_new_attempt_with_a_new_receipt(road: Road, monke
     attempts = register.attempts_of(worker.engine, run.hex())
     assert [one.attempt for one in attempts] == [1, 2]
     assert attempts[0].tx != attempts[1].tx
-    keys = {worker.projection.fold.attempts[run, one.attempt].binding["workerKey"] for one in attempts}
+    keys = {
+        worker.projection.fold.attempts[run, one.attempt].binding["workerKey"] for one in attempts
+    }
     assert len(keys) == 2  # what was sealed to the first attempt's key opens for nobody now
     assert [line.count('"kind":"pieces"') for line in road.journal()] == [1, 1]
 
 
-@pytest.mark.parametrize("fault", [OSError(28, "full"), OperationalError("commit", {}, OSError(28, "full"))], ids=repr)
-def test_a_full_disk_ends_no_run(road: Road, monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+@pytest.mark.parametrize(
+    "fault", [OSError(28, "full"), OperationalError("commit", {}, OSError(28, "full"))], ids=repr
+)
+def test_a_full_disk_ends_no_run(
+    road: Road, monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
     """What passes by itself is no fault of the run: its next attempt is made when there is room again."""
+
     def full(*_: object) -> None:
         raise fault
 
@@ -181,7 +194,10 @@ def take(worker: Worker) -> None:
 def await_step(road: Road, run: bytes, step: str, attempt: int = 1) -> None:
     engine = road.projection()._engine
     deadline = time.monotonic() + 30
-    while not any(s.attempt == attempt and s.step.startswith(step) for s in register.progress_of(engine, run.hex())):
+    while not any(
+        s.attempt == attempt and s.step.startswith(step)
+        for s in register.progress_of(engine, run.hex())
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
@@ -190,7 +206,11 @@ def await_step(road: Road, run: bytes, step: str, attempt: int = 1) -> None:
 def test_a_copied_package_counts_by_its_bytes(road: Road, tmp_path: Path, changed: bool) -> None:
     """One byte of code changed: refused by the ledger. The same copy unchanged: computed."""
     copy = tmp_path / "copy"
-    shutil.copytree(Path(analytics.__file__).parent, copy / "analytics", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        Path(analytics.__file__).parent,
+        copy / "analytics",
+        ignore=shutil.ignore_patterns("__pycache__"),
+    )
     if changed:
         module = copy / "analytics" / "models.py"
         module.write_text(module.read_text() + "\n")
@@ -211,7 +231,10 @@ def test_too_few_records_fail_plainly(road: Road) -> None:
     """A cohort that shrinks below the minimum after decryption is refused inside the child, and said so."""
     run = road.request(permit=road.permit(minCohort=24), params=PARAMS)
     road.ingest(
-        [type(source)(source.subject, source.category, payload) for source, payload in _without_outcome(road)],
+        [
+            type(source)(source.subject, source.category, payload)
+            for source, payload in _without_outcome(road)
+        ],
         {leaf.record: 1 for leaf in road.leaves},
     )
     worker = road.worker()
@@ -228,7 +251,11 @@ def _without_outcome(road: Road):  # type: ignore[no-untyped-def]
     from governance.ingest import Source
 
     bundle = canonical_json({"resourceType": "Bundle", "type": "collection", "entry": []})
-    return [(Source(leaf.subject, leaf.category, b""), bundle) for leaf in road.leaves[:2] if leaf.category == 2]
+    return [
+        (Source(leaf.subject, leaf.category, b""), bundle)
+        for leaf in road.leaves[:2]
+        if leaf.category == 2
+    ]
 
 
 def test_parameters_outside_the_schema_open_nobodys_data(road: Road) -> None:
@@ -274,7 +301,9 @@ def test_a_claim_ends_with_the_attempt(road: Road) -> None:
     assert register.find_run(worker.engine, run.hex()).attempt == 2
 
 
-def test_a_node_that_is_a_moment_behind_itself_is_asked_again(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_that_is_a_moment_behind_itself_is_asked_again(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It showed a call's log before it said in which block the call is: no reason to call the ledger inconsistent."""
     projection = road.projection()
     projection.sync()

@@ -20,61 +20,202 @@ IDS = [format(number, "064x").replace("0", "a") for number in range(1, 9)]
 VOID = {"meta", "br", "link", "img", "input", "hr", "wbr"}
 SVG_VOID = {"rect", "line", "path", "use"}
 ROW = {"auc": 63, "auc_interval": [54, 72], "p": "0.0250", "permutations": 39}
-FIGURES = {"accuracy": 80, "precision": 20, "recall": 10, "f1": 10, "balanced_accuracy": 55, "step": 5}
+FIGURES = {
+    "accuracy": 80,
+    "precision": 20,
+    "recall": 10,
+    "f1": 10,
+    "balanced_accuracy": 55,
+    "step": 5,
+}
 REPORT: dict[str, Any] = {
-    "story": [{"n": n, "seconds": f"{n}.5", "part": "THE GATE", "who": "Otto", "what": "starts", "ledger": "",
-               "holds": True} for n in range(1, 18)],
-    "seconds": "41.0", "attacks": {"tried": 2, "refused": 2, "names": ["one key alone", "one key twice"]},
-    "tampers": {"tried": 1, "detected": 1, "names": ["the tail cut"]}, "accesses": {"recorded": 7, "explained": 7},
-    "keys": {"released": 7, "logged": 7}, "after_revocation": {"accesses": 0, "keys": 0},
+    "story": [
+        {
+            "n": n,
+            "seconds": f"{n}.5",
+            "part": "THE GATE",
+            "who": "Otto",
+            "what": "starts",
+            "ledger": "",
+            "holds": True,
+        }
+        for n in range(1, 18)
+    ],
+    "seconds": "41.0",
+    "attacks": {"tried": 2, "refused": 2, "names": ["one key alone", "one key twice"]},
+    "tampers": {"tried": 1, "detected": 1, "names": ["the tail cut"]},
+    "accesses": {"recorded": 7, "explained": 7},
+    "keys": {"released": 7, "logged": 7},
+    "after_revocation": {"accesses": 0, "keys": 0},
     "revocation": {"refusal_blocks": 1, "stop_seconds": "0.41", "mined_seconds": "0.08"},
     "phi": {"canaries": 64, "surfaces": 7, "hits": 0},
     "models": [{"model": "logistic", "layer": "genes", **ROW, **FIGURES}],
     "gain": {"model": "logistic", "over": "genes", "auc": -1, "interval": [-4, 1]},
-    "noise": {"accuracy": "0.513", "standard_error": "0.006", "seeds": 80, "inside": "0.504", "outside": "0.912"},
-    "known_truth": {"people": 200, "rows": [{"model": "logistic", "layer": "clinical", **ROW, **FIGURES}],
-                    "optimum": {"genes": "0.683", "clinical": "0.692", "combined": "0.795"}},
-    "baseline": 81, "ledger": {"events": 1675, "count": 56, "head": IDS[0]}, "verified": "valid",
-    "versions": {"python": "3.11.7"}, "device": "cpu", "seed": 7390, "machine": {"cores": 2, "load": "1.8"},
-}  # fmt: skip
+    "noise": {
+        "accuracy": "0.513",
+        "standard_error": "0.006",
+        "seeds": 80,
+        "inside": "0.504",
+        "outside": "0.912",
+    },
+    "known_truth": {
+        "people": 200,
+        "rows": [{"model": "logistic", "layer": "clinical", **ROW, **FIGURES}],
+        "optimum": {"genes": "0.683", "clinical": "0.692", "combined": "0.795"},
+    },
+    "baseline": 81,
+    "ledger": {"events": 1675, "count": 56, "head": IDS[0]},
+    "verified": "valid",
+    "versions": {"python": "3.11.7"},
+    "device": "cpu",
+    "seed": 7390,
+    "machine": {"cores": 2, "load": "1.8"},
+}
 RESEARCH: dict[str, Any] = {
-    "granted": 183, "events": 35, "folds": 5, "repeats": 10, "baseline": 81, "flow": [],
+    "granted": 183,
+    "events": 35,
+    "folds": 5,
+    "repeats": 10,
+    "baseline": 81,
+    "flow": [],
     "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
-    "rows": [{"model": "cnn", "layer": "combined", **ROW, "accuracy": 75, "step": 5},
-             {"model": "logistic", "layer": "genes", **ROW, **FIGURES}],
-    "curves": [{"model": "cnn", "layer": "combined", "roc": [[0, 0], [10, 20], [50, 80], [100, 100]],
-                "calibration": {"slope": "0.5", "intercept": "-0.6", "step": 5, "groups": [[10, 15], [35, 25]]}}],
-}  # fmt: skip
-SCAN = {"granted": 200, "covariates": ["age_years"], "components": 2, "inflation": "1.02",
-        "rows": [{"variant": "3:12345:A>G", "z": "4.1", "p": "4.1e-05"}],
-        "quantiles": [["0.1", "0.1"], ["2.0", "2.4"]]}  # fmt: skip
-KEPT = {"withheld": [{"what": "model file: cnn", "why": "model release is off"},
-                     {"what": "model file: svm", "why": "it holds patients' rows"}]}  # fmt: skip
+    "rows": [
+        {"model": "cnn", "layer": "combined", **ROW, "accuracy": 75, "step": 5},
+        {"model": "logistic", "layer": "genes", **ROW, **FIGURES},
+    ],
+    "curves": [
+        {
+            "model": "cnn",
+            "layer": "combined",
+            "roc": [[0, 0], [10, 20], [50, 80], [100, 100]],
+            "calibration": {
+                "slope": "0.5",
+                "intercept": "-0.6",
+                "step": 5,
+                "groups": [[10, 15], [35, 25]],
+            },
+        }
+    ],
+}
+SCAN = {
+    "granted": 200,
+    "covariates": ["age_years"],
+    "components": 2,
+    "inflation": "1.02",
+    "rows": [{"variant": "3:12345:A>G", "z": "4.1", "p": "4.1e-05"}],
+    "quantiles": [["0.1", "0.1"], ["2.0", "2.4"]],
+}
+KEPT = {
+    "withheld": [
+        {"what": "model file: cnn", "why": "model release is off"},
+        {"what": "model file: svm", "why": "it holds patients' rows"},
+    ]
+}
 MATERIAL: dict[str, Any] = {
-    "report": REPORT, "subject": IDS[1],
-    "steps": [{"count": n, "block": n + 4, "time": 1_795_599_477 + n, "tx": IDS[2], "head": IDS[3],
-               "sentence": "Analyst Noor asked for a run.", "refused": n == 2, "run": run}
-              for n, run in enumerate(["", IDS[4], IDS[4], "", IDS[5]], 1)],
-    "runs": [{"id": run, "label": f"Run {n}", "state": "released", "code": IDS[6], "params": IDS[7], "released": 61,
-              "attempts": [{"attempt": 1, "record": {"device": "cpu", "seconds": {"compute": "6.02", "keys": "0.51"}}}]}
-             for n, run in enumerate(IDS[4:6], 1)],
-    "road": {"consent": 32, "permit": 28, "receipt": 49, "granted": 183, "denied": 15, "keys": 53, "sealed": 56,
-             "released": 61},
-    "accesses": [{"run": "Run 1", "attempt": 2, "granted": False, "block": 49, "time": 1_795_599_518, "tx": IDS[2],
-                  "reason": {"code": 3, "slug": "revoked", "sentence": "The person has withdrawn the consent."},
-                  "analyst": "Noor", "permit": IDS[0], "purposes": ["cancer-research"], "categories": ["expression"],
-                  "state": "denied"}],
-    "withdrawal": {"block": 46, "settled": True, "effects": [
-        {"run": "Run 1", "was": "computing", "sentence": "A running use of your data was stopped."}]},
-    "results": {"research": {"result": RESEARCH, "disclosure": KEPT},
-                "simulated": {"result": {"rows": []}, "disclosure": {"withheld": []}},
-                "association": {"result": SCAN, "disclosure": KEPT}},
-    "attacks": [{"name": "one key alone", "attacker": "operator", "expected": "QuorumMissing", "refused": True},
-                {"name": "one key twice", "attacker": "analyst", "expected": "SignersNotAscending", "refused": True}],
-    "tampers": [{"name": "the tail cut", "word": "anchored",
-                 "reason": f"step 28, block 32, transaction 0x{IDS[0]}: must say 0x{IDS[1]} where it says 0x{IDS[2]}"}],
-    "gas": [{"what": "enrol", "people": 398, "each": 43_259}, {"what": "withdraw", "people": 1, "each": 56_332}],
-}  # fmt: skip
+    "report": REPORT,
+    "subject": IDS[1],
+    "steps": [
+        {
+            "count": n,
+            "block": n + 4,
+            "time": 1_795_599_477 + n,
+            "tx": IDS[2],
+            "head": IDS[3],
+            "sentence": "Analyst Noor asked for a run.",
+            "refused": n == 2,
+            "run": run,
+        }
+        for n, run in enumerate(["", IDS[4], IDS[4], "", IDS[5]], 1)
+    ],
+    "runs": [
+        {
+            "id": run,
+            "label": f"Run {n}",
+            "state": "released",
+            "code": IDS[6],
+            "params": IDS[7],
+            "released": 61,
+            "attempts": [
+                {
+                    "attempt": 1,
+                    "record": {"device": "cpu", "seconds": {"compute": "6.02", "keys": "0.51"}},
+                }
+            ],
+        }
+        for n, run in enumerate(IDS[4:6], 1)
+    ],
+    "road": {
+        "consent": 32,
+        "permit": 28,
+        "receipt": 49,
+        "granted": 183,
+        "denied": 15,
+        "keys": 53,
+        "sealed": 56,
+        "released": 61,
+    },
+    "accesses": [
+        {
+            "run": "Run 1",
+            "attempt": 2,
+            "granted": False,
+            "block": 49,
+            "time": 1_795_599_518,
+            "tx": IDS[2],
+            "reason": {
+                "code": 3,
+                "slug": "revoked",
+                "sentence": "The person has withdrawn the consent.",
+            },
+            "analyst": "Noor",
+            "permit": IDS[0],
+            "purposes": ["cancer-research"],
+            "categories": ["expression"],
+            "state": "denied",
+        }
+    ],
+    "withdrawal": {
+        "block": 46,
+        "settled": True,
+        "effects": [
+            {
+                "run": "Run 1",
+                "was": "computing",
+                "sentence": "A running use of your data was stopped.",
+            }
+        ],
+    },
+    "results": {
+        "research": {"result": RESEARCH, "disclosure": KEPT},
+        "simulated": {"result": {"rows": []}, "disclosure": {"withheld": []}},
+        "association": {"result": SCAN, "disclosure": KEPT},
+    },
+    "attacks": [
+        {
+            "name": "one key alone",
+            "attacker": "operator",
+            "expected": "QuorumMissing",
+            "refused": True,
+        },
+        {
+            "name": "one key twice",
+            "attacker": "analyst",
+            "expected": "SignersNotAscending",
+            "refused": True,
+        },
+    ],
+    "tampers": [
+        {
+            "name": "the tail cut",
+            "word": "anchored",
+            "reason": f"step 28, block 32, transaction 0x{IDS[0]}: must say 0x{IDS[1]} where it says 0x{IDS[2]}",
+        }
+    ],
+    "gas": [
+        {"what": "enrol", "people": 398, "each": 43_259},
+        {"what": "withdraw", "people": 1, "each": 56_332},
+    ],
+}
 
 
 class Page(HTMLParser):
@@ -94,7 +235,11 @@ class Page(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         self.tags.append(tag)
-        self.links += [(name, given[name]) for name in ("src", "href", "srcset", "action", "data") if name in given]
+        self.links += [
+            (name, given[name])
+            for name in ("src", "href", "srcset", "action", "data")
+            if name in given
+        ]
         assert not [name for name in given if name.startswith("on")]
         if tag == "section":
             self.sections.append({"table": 0, "svg": 0})
@@ -127,7 +272,9 @@ def check_page(html: str) -> None:
     """What holds of every report, also of a real demo's."""
     page = Page(html)
     assert html.startswith("<!doctype html>")
-    assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & set(page.tags)
+    assert not {"script", "link", "img", "iframe", "object", "embed", "base", "form"} & set(
+        page.tags
+    )
     assert all(value.startswith("#") for _, value in page.links)
     assert "@import" not in html
     assert not re.search(r"url\((?!#)", html)
@@ -146,13 +293,19 @@ def test_the_page_stands_alone(tmp_path: Path) -> None:
     check_page(write(tmp_path, MATERIAL).read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("spoil", [
-    lambda html: html.replace("<main>", '<main><img src="https://example.org/x.png">'),
-    lambda html: html.replace("<main>", f"<main><p>{IDS[0]}</p>"),
-    lambda html: html.replace("<main>", "<main><p>"),
-    lambda html: re.sub(r"<figcaption>[^<]*</figcaption>", "<figcaption></figcaption>", html, count=1),
-    lambda html: html.replace("</main>", "<script>1</script></main>"),
-], ids=["picture from elsewhere", "hash in the text", "not well-formed", "no sentence", "script"])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda html: html.replace("<main>", '<main><img src="https://example.org/x.png">'),
+        lambda html: html.replace("<main>", f"<main><p>{IDS[0]}</p>"),
+        lambda html: html.replace("<main>", "<main><p>"),
+        lambda html: re.sub(
+            r"<figcaption>[^<]*</figcaption>", "<figcaption></figcaption>", html, count=1
+        ),
+        lambda html: html.replace("</main>", "<script>1</script></main>"),
+    ],
+    ids=["picture from elsewhere", "hash in the text", "not well-formed", "no sentence", "script"],
+)
 def test_the_check_sees_what_it_must(spoil: Any) -> None:
     html = render(MATERIAL)
     spoiled = spoil(html)
@@ -163,10 +316,24 @@ def test_the_check_sees_what_it_must(spoil: Any) -> None:
 
 def test_the_figures_of_the_run_are_in_it() -> None:
     html = text_of(render(MATERIAL))
-    for said in ("The verdict: everything held", "7 / 7 accesses explained", "2 / 2 attacks refused", "block 49",
-                 "0.41 s", "43,259", "The person has withdrawn the consent.", "-1 [-4, 1]", "51.3 ± 1.2",
-                 "model file: cnn", "3:12345:A&gt;G", "Best possible in the long run", "they may lie a little above it",
-                 "they share the chain", "must say … where it says …", "2 cores"):  # fmt: skip
+    for said in (
+        "The verdict: everything held",
+        "7 / 7 accesses explained",
+        "2 / 2 attacks refused",
+        "block 49",
+        "0.41 s",
+        "43,259",
+        "The person has withdrawn the consent.",
+        "-1 [-4, 1]",
+        "51.3 ± 1.2",
+        "model file: cnn",
+        "3:12345:A&gt;G",
+        "Best possible in the long run",
+        "they may lie a little above it",
+        "they share the chain",
+        "must say … where it says …",
+        "2 cores",
+    ):
         assert said in html
 
 
@@ -177,12 +344,20 @@ def test_the_verdict_names_tests_that_exist() -> None:
         assert f"def {test}(" in (ROOT / path).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("wrong", [
-    {"keys": {"released": 8, "logged": 7}}, {"after_revocation": {"accesses": 0, "keys": 1}},
-    {"accesses": {"recorded": 8, "explained": 7}}, {"verified": "not proven"},
-    {"attacks": {"tried": 2, "refused": 1, "names": []}}, {"tampers": {"tried": 2, "detected": 1, "names": []}},
-    {"phi": {"canaries": 64, "surfaces": 7, "hits": 1}}, {"story": [{**REPORT["story"][0], "holds": False}]},
-], ids=lambda wrong: next(iter(wrong)))  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"keys": {"released": 8, "logged": 7}},
+        {"after_revocation": {"accesses": 0, "keys": 1}},
+        {"accesses": {"recorded": 8, "explained": 7}},
+        {"verified": "not proven"},
+        {"attacks": {"tried": 2, "refused": 1, "names": []}},
+        {"tampers": {"tried": 2, "detected": 1, "names": []}},
+        {"phi": {"canaries": 64, "surfaces": 7, "hits": 1}},
+        {"story": [{**REPORT["story"][0], "holds": False}]},
+    ],
+    ids=lambda wrong: next(iter(wrong)),
+)
 def test_one_thing_wrong_and_nothing_is_called_proven(wrong: dict[str, Any]) -> None:
     html = render(MATERIAL | {"report": REPORT | wrong})
     assert "not proven</span>" in html
@@ -191,16 +366,33 @@ def test_one_thing_wrong_and_nothing_is_called_proven(wrong: dict[str, Any]) -> 
 
 
 def test_what_was_not_measured_is_absent() -> None:
-    report = {name: value for name, value in REPORT.items()
-              if name not in ("gain", "noise", "known_truth", "baseline", "machine")}  # fmt: skip
+    report = {
+        name: value
+        for name, value in REPORT.items()
+        if name not in ("gain", "noise", "known_truth", "baseline", "machine")
+    }
     research = {**RESEARCH, "curves": []}
     del research["events"]
-    html = render(MATERIAL | {"report": report, "gas": [], "results": {
-        "research": {"result": research, "disclosure": KEPT}}})  # fmt: skip
+    html = render(
+        MATERIAL
+        | {
+            "report": report,
+            "gas": [],
+            "results": {"research": {"result": research, "disclosure": KEPT}},
+        }
+    )
     check_page(html)
     whole = render(MATERIAL)
-    for said in ("ROC", "Calibration", "nobody relapses", "pure noise", "simulated by", "Association", "Gas a person",
-                 "cores"):  # fmt: skip
+    for said in (
+        "ROC",
+        "Calibration",
+        "nobody relapses",
+        "pure noise",
+        "simulated by",
+        "Association",
+        "Gas a person",
+        "cores",
+    ):
         assert said in whole
         assert said not in html
     assert "times as long" not in whole
@@ -213,17 +405,28 @@ def test_a_withheld_figure_says_so() -> None:
     assert "91 / 90 / 92 / 91" in row[0]
 
 
-@pytest.mark.parametrize(("change", "shows"), [
-    ({}, ["A signal: 2 of 2"]),
-    ({"auc_interval": [49, 70]}, ["nothing"]),
-    ({"p": "0.1000"}, ["nothing"]),  # the interval alone is not enough
-    ({"accuracy": 83, "step": 5}, ["A signal: 2 of 2"]),  # within its rounding of the baseline of 81
-    ({"accuracy": 83, "step": 1}, ["A signal: 2 of 2", "2 of 2 rows are, beyond rounding, right more often"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "shows"),
+    [
+        ({}, ["A signal: 2 of 2"]),
+        ({"auc_interval": [49, 70]}, ["nothing"]),
+        ({"p": "0.1000"}, ["nothing"]),  # the interval alone is not enough
+        (
+            {"accuracy": 83, "step": 5},
+            ["A signal: 2 of 2"],
+        ),  # within its rounding of the baseline of 81
+        (
+            {"accuracy": 83, "step": 1},
+            ["A signal: 2 of 2", "2 of 2 rows are, beyond rounding, right more often"],
+        ),
+    ],
+)
 def test_it_claims_what_its_figures_show(change: dict[str, Any], shows: list[str]) -> None:
     research = RESEARCH | {"rows": [row | change for row in RESEARCH["rows"]]}
     results = MATERIAL["results"] | {"research": {"result": research, "disclosure": KEPT}}
-    said = re.search(r"It shows:</p><ul[^>]*>(.*?)</ul>", render(MATERIAL | {"results": results}), re.DOTALL)
+    said = re.search(
+        r"It shows:</p><ul[^>]*>(.*?)</ul>", render(MATERIAL | {"results": results}), re.DOTALL
+    )
     assert said is not None
     found = re.findall(r"<li>(.*?)</li>", said[1])
     assert len(found) == len(shows)
@@ -268,7 +471,11 @@ def test_what_the_page_does_not_lay_out_never_gets_into_it() -> None:
             return {name: plant(inner) for name, inner in value.items()} | {"note": canary}
         return [plant(one) for one in value] if isinstance(value, list) else value
 
-    kept = {name: plant(value) for name, value in MATERIAL.items() if name in ("accesses", "steps", "runs", "attacks")}
+    kept = {
+        name: plant(value)
+        for name, value in MATERIAL.items()
+        if name in ("accesses", "steps", "runs", "attacks")
+    }
     for run in kept["runs"]:
         del run["attempts"][0]["record"]["seconds"]["note"]
     assert canary in json.dumps(kept)
@@ -279,8 +486,12 @@ def test_the_report_s_own_figures_have_the_published_shape() -> None:
     schema = json.loads((ROOT / "api" / "demo" / "report-schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(REPORT, schema)
-    for wrong in ({"gain": {"auc": 1}}, {"noise": {"accuracy": 0.5}}, {"surprise": 1},
-                  {"models": [{**REPORT["models"][0], "auc": 0.63}]}):  # fmt: skip
+    for wrong in (
+        {"gain": {"auc": 1}},
+        {"noise": {"accuracy": 0.5}},
+        {"surprise": 1},
+        {"models": [{**REPORT["models"][0], "auc": 0.63}]},
+    ):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(REPORT | wrong, schema)
 
@@ -291,12 +502,38 @@ def text_of(html: str) -> str:
 
 def texts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Where free texts stand: sentences, names and what people or runs were called."""
-    free = ("sentence", "name", "attacker", "expected", "reason", "what", "who", "ledger", "why", "label", "run",
-            "analyst", "variant", "device", "verified", "word")  # fmt: skip
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    free = (
+        "sentence",
+        "name",
+        "attacker",
+        "expected",
+        "reason",
+        "what",
+        "who",
+        "ledger",
+        "why",
+        "label",
+        "run",
+        "analyst",
+        "variant",
+        "device",
+        "verified",
+        "word",
+    )
+    items = (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value)
+        if isinstance(value, list)
+        else ()
+    )
     for key, inner in items:
-        if isinstance(inner, str) and (key in free or path[-1:] in (("purposes",), ("categories",), ("covariates",))) \
-                and path[:1] != ("steps",) and path[:2] != ("report", "story"):  # fmt: skip
+        if (
+            isinstance(inner, str)
+            and (key in free or path[-1:] in (("purposes",), ("categories",), ("covariates",)))
+            and path[:1] != ("steps",)
+            and path[:2] != ("report", "story")
+        ):
             yield (*path, key)
         yield from texts(inner, (*path, key))
     if path == ():

@@ -19,7 +19,9 @@ def test_each_holds_and_says_so(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(attacks, "TABLE", [*attacks.TABLE[::6], wordy])
     said: list[str] = []
     assert play_scene(name, said.append)
-    assert name != "attacks" or any(f"{rule(wordy.expected)}  {wordy.name}" in line for line in said)
+    assert name != "attacks" or any(
+        f"{rule(wordy.expected)}  {wordy.name}" in line for line in said
+    )
     assert said[-1].endswith(f"DONE: {name}")
     assert len(said) >= 6
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -24,8 +23,12 @@ from governance.vault import Bucket
 SLOW = SECONDS + 0.5  # that the other part takes
 
 
-@pytest.mark.parametrize(("part", "name"), [(Bucket, "get"), (BrokerClient, "pieces"), (BrokerClient, "wrap_sealed")])
-def test_a_slow_part_delays_no_withdrawal(road: Road, monkeypatch: pytest.MonkeyPatch, part: Any, name: str) -> None:
+@pytest.mark.parametrize(
+    ("part", "name"), [(Bucket, "get"), (BrokerClient, "pieces"), (BrokerClient, "wrap_sealed")]
+)
+def test_a_slow_part_delays_no_withdrawal(
+    road: Road, monkeypatch: pytest.MonkeyPatch, part: Any, name: str
+) -> None:
     """The child is dead before the part answers, and gets no key of hers if it had none."""
     CHILDREN.warm()
     who, run, children = road.subjects[0], road.request(), Watched()
@@ -54,7 +57,9 @@ def told(engine: Any, subject: bytes) -> tuple[Withdrawal, tuple[Effect, ...]]:
     return change, change.effects
 
 
-def test_a_run_that_failed_is_over_for_everybody_in_it(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_failed_is_over_for_everybody_in_it(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its state on the ledger stays `authorised`; nobody is told that it goes on, and a withdrawal meets nothing."""
     CHILDREN.warm()
     run, worker, who = road.request(), road.worker(), road.subjects[0]
@@ -96,7 +101,9 @@ def test_however_an_attempt_ends_its_end_is_known(
     assert 0 <= effect.stopped <= SECONDS
 
 
-def test_an_attempt_of_another_worker_is_not_said_to_be_stopped(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attempt_of_another_worker_is_not_said_to_be_stopped(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ours ended when another one overtook it; hers, in which she is, goes on for all that we know."""
     CHILDREN.warm()
     who = road.subjects[0]
@@ -110,14 +117,22 @@ def test_an_attempt_of_another_worker_is_not_said_to_be_stopped(road: Road, monk
         mark(scene.worker.engine, f"mined:{receipt.tx.hex()}")
         scene.worker.projection.sync()
         change, (effect,) = told(scene.worker.engine, who)
-        assert (effect.attempt, effect.was, effect.stopped, change.settled) == (2, "computing", None, False)
+        assert (effect.attempt, effect.was, effect.stopped, change.settled) == (
+            2,
+            "computing",
+            None,
+            False,
+        )
 
 
 def test_a_refused_worker_does_not_hide_the_run(road: Road) -> None:
     """Reason 38 is that worker's own fault: another one took the run, and she was in it."""
     who, run, projection = road.subjects[0], road.request(), road.projection()
     road.authorise(run, new_pair()[1], codeHash=b"\1" * 32)
-    authorise: Callable[[int], Any] = lambda attempt: road.authorise(run, new_pair()[1], attempt=attempt)  # noqa: E731
+
+    def authorise(attempt: int) -> None:
+        road.authorise(run, new_pair()[1], attempt=attempt)
+
     try:
         authorise(1)
     except Refused:

@@ -94,15 +94,26 @@ def test_the_change_of_mind(told: Told) -> None:
     assert told.report["after_revocation"] == {"accesses": 0, "keys": 0}
     assert float(told.report["revocation"]["stop_seconds"]) <= 2
     assert line(told, 14)["ledger"] == "released with her in it: 0"
-    kept = {json.loads(path.read_text())["type"] for path in (told.home / "receipts" / "ada").iterdir()}
-    assert kept == {"volens/receipt/1", "volens/withdrawal-receipt/1"}  # both are among those that Vera verifies
+    kept = {
+        json.loads(path.read_text())["type"] for path in (told.home / "receipts" / "ada").iterdir()
+    }
+    assert kept == {
+        "volens/receipt/1",
+        "volens/withdrawal-receipt/1",
+    }  # both are among those that Vera verifies
 
 
 def test_the_science_is_honest(told: Told) -> None:
     """Beside the majority, with interval and permutation; near it on real data, and no better."""
     rows = {f"{one['model']}/{one['layer']}" for one in told.report["models"]}
-    assert rows == {"logistic/genes", "logistic/clinical", "logistic/combined", "svm/combined", "forest/combined",
-                    "cnn/combined"}
+    assert rows == {
+        "logistic/genes",
+        "logistic/clinical",
+        "logistic/combined",
+        "svm/combined",
+        "forest/combined",
+        "cnn/combined",
+    }
     for one in told.report["models"]:
         low, high = one["auc_interval"]
         assert low <= one["auc"] <= high
@@ -123,7 +134,9 @@ def test_the_proof(told: Told) -> None:
     assert report["verified"] == "valid"
 
 
-def test_a_line_that_does_not_hold_fails_the_demo(told: Told, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_that_does_not_hold_fails_the_demo(
+    told: Told, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The verdict is drawn from every line, not only from the totals."""
     story = [one | {"holds": one["n"] != 9} for one in told.report["story"]]
     assert _close(told.home, told.report | {"story": story}) == 7
@@ -140,7 +153,11 @@ def test_a_folder_that_is_not_the_demos_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_running_deployment_is_not_thrown_away(devchain: DevChain, tmp_path: Path) -> None:
-    for name, text in (("volens-demo", ""), ("run.json", json.dumps({"chain": devchain.url})), ("keys", "precious")):
+    for name, text in (
+        ("volens-demo", ""),
+        ("run.json", json.dumps({"chain": devchain.url})),
+        ("keys", "precious"),
+    ):
         (tmp_path / name).write_text(text)
     with pytest.raises(DoorError, match="runs in the demo's folder"):
         _clear(tmp_path)
@@ -173,8 +190,12 @@ def test_the_recorded_terminal_is_this_demos(told: Told) -> None:
 
 
 def test_only_what_a_run_measures_may_differ() -> None:
-    one = ("12  38.7 s  worker  metastasis, 5-fold x 10, on cpu    right for 81 %  block 41\n"
-           "    80   -   -  AUC +1 [-3, 2], a gain")  # fmt: skip
-    assert shape(one) == shape(one.replace("81", "9").replace("-   -", "40  12").replace("a gain", "no gain shown"))
+    one = (
+        "12  38.7 s  worker  metastasis, 5-fold x 10, on cpu    right for 81 %  block 41\n"
+        "    80   -   -  AUC +1 [-3, 2], a gain"
+    )
+    assert shape(one) == shape(
+        one.replace("81", "9").replace("-   -", "40  12").replace("a gain", "no gain shown")
+    )
     assert shape(one) == shape(one.replace("on cpu ", "on NVIDIA H100 "))
     assert shape(one) != shape(one.replace("right", "wrong"))

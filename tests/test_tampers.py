@@ -46,10 +46,18 @@ def test_verify_names_every_tamper(bundle: Bundle, what: Tamper) -> None:
     assert any(place in reason for place in ("step", "head", "sign"))
 
 
-@pytest.mark.parametrize("what", [one for one in TABLE if one.word == "anchored"], ids=lambda what: what.name)
-def test_without_a_held_head_such_a_trail_is_never_called_valid(bundle: Bundle, what: Tamper) -> None:
+@pytest.mark.parametrize(
+    "what", [one for one in TABLE if one.word == "anchored"], ids=lambda what: what.name
+)
+def test_without_a_held_head_such_a_trail_is_never_called_valid(
+    bundle: Bundle, what: Tamper
+) -> None:
     found = examine(canonical_json(tamper(bundle, what)))
-    assert [found[word][0] for word in ("consistent", "signed", "anchored")] == ["ok", "ok", "not-checked"]
+    assert [found[word][0] for word in ("consistent", "signed", "anchored")] == [
+        "ok",
+        "ok",
+        "not-checked",
+    ]
 
 
 def test_a_reader_of_many_copies_says_what_the_auditors_command_says(bundle: Bundle) -> None:
@@ -58,7 +66,9 @@ def test_a_reader_of_many_copies_says_what_the_auditors_command_says(bundle: Bun
     assert reader.detected(bundle) == ("", "")
     for what in TABLE:
         changed = tamper(bundle, what)
-        as_sent = json.loads(canonical_json(changed))  # whose signature is looked at first depends on the order
+        as_sent = json.loads(
+            canonical_json(changed)
+        )  # whose signature is looked at first depends on the order
         assert reader.detected(as_sent) == detected(changed, bundle["head"]), what.name
 
 
@@ -117,9 +127,15 @@ def exchanged(_blob: bytes) -> bytes:
     return sealed(Label(b"i" * 32, b"q" * 32, b"s" * 32, b"d" * 32, 6, 1))[0]
 
 
-@pytest.mark.parametrize("change", [flipped, swapped, truncated, exchanged], ids=lambda change: change.__name__)
-@pytest.mark.parametrize("ledger_hash_known", [True, False], ids=["by its hash", "by its own bytes"])
-def test_the_vault_names_every_tampered_object(change: Callable[[bytes], bytes], ledger_hash_known: bool) -> None:
+@pytest.mark.parametrize(
+    "change", [flipped, swapped, truncated, exchanged], ids=lambda change: change.__name__
+)
+@pytest.mark.parametrize(
+    "ledger_hash_known", [True, False], ids=["by its hash", "by its own bytes"]
+)
+def test_the_vault_names_every_tampered_object(
+    change: Callable[[bytes], bytes], ledger_hash_known: bool
+) -> None:
     """Once against the hash on the ledger, once as if that had been forged too."""
     from hashlib import sha256
 
@@ -145,7 +161,10 @@ def test_the_vault_names_every_tampered_object(change: Callable[[bytes], bytes],
 def test_an_object_exchanged_in_the_bucket_is_named(road: Road) -> None:
     """The bucket's own files are exchanged on disk: the run reads neither."""
     first, second = road.leaves[:2]
-    files = {leaf: next(road.bucket_log.parent.rglob(f"*{leaf.ciphertext.hex()}")) for leaf in (first, second)}
+    files = {
+        leaf: next(road.bucket_log.parent.rglob(f"*{leaf.ciphertext.hex()}"))
+        for leaf in (first, second)
+    }
     files[first].write_bytes(files[second].read_bytes())
     with pytest.raises(GovernanceError, match="other bytes"):
         road.bucket.get(f"o/{first.ciphertext.hex()}")

@@ -32,7 +32,9 @@ def see_through(road: Road, run: bytes) -> Any:
     return worker
 
 
-def test_the_ledger_is_written_before_a_byte_is_fetched(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledger_is_written_before_a_byte_is_fetched(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The ledger goes away at the very moment of asking: no object was handed out, no key left."""
     run, worker = road.request(), road.worker()
     worker.projection.sync()
@@ -85,7 +87,9 @@ def test_a_key_that_the_ledger_does_not_name_is_not_let_out(road: Road) -> None:
     question = authorised(road)
     header = question.headers[0]
     label = header.label
-    items = [WrapItem(label.subject, label.dataset, label.record, 1, j, os.urandom(32)) for j in range(3)]
+    items = [
+        WrapItem(label.subject, label.dataset, label.record, 1, j, os.urandom(32)) for j in range(3)
+    ]
     question.headers = [type(header)(label, tuple(road.client.wrap(items)), header.key_commitment)]
     with pytest.raises(BrokerRefused) as refusal:
         question.ask()
@@ -115,15 +119,20 @@ def test_a_list_that_cannot_be_read_is_waited_for(road: Road) -> None:
     worker.projection.sync()
     assert worker.step() is True
     assert worker.projection.fold.newest_attempt(run) == 0
-    assert worker.step() is False  # it is held for a while, so that another dataset's run is taken first
+    assert (
+        worker.step() is False
+    )  # it is held for a while, so that another dataset's run is taken first
 
 
-@pytest.mark.parametrize(("permit", "params", "lacks"), [
-    ({"categories": 1 << 2}, PARAMS, "data of the kind expression"),
-    ({"categories": 1 << 6}, PARAMS, "data of the kind observations"),
-    ({"outputClasses": 1 << 3}, PARAMS, "output of the class metrics"),
-    ({"categories": 1 << 5}, SITES, "output of the class genomic"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("permit", "params", "lacks"),
+    [
+        ({"categories": 1 << 2}, PARAMS, "data of the kind expression"),
+        ({"categories": 1 << 6}, PARAMS, "data of the kind observations"),
+        ({"outputClasses": 1 << 3}, PARAMS, "output of the class metrics"),
+        ({"categories": 1 << 5}, SITES, "output of the class genomic"),
+    ],
+)
 def test_what_its_permit_does_not_allow_opens_nobody_s_data(
     road: Road, permit: dict[str, int], params: bytes, lacks: str
 ) -> None:
@@ -181,13 +190,17 @@ def test_the_child_reaches_nobody_and_keeps_nothing() -> None:
         assert os.readlink(place / "ns" / "net") != os.readlink("/proc/self/ns/net")
         routes = (place / "net" / "route").read_text().splitlines()
         assert len(routes) <= 1, routes  # at most the heading
-        names = {entry.split(b"=")[0] for entry in (place / "environ").read_bytes().split(b"\0") if entry}
+        names = {
+            entry.split(b"=")[0] for entry in (place / "environ").read_bytes().split(b"\0") if entry
+        }
         assert names == {b"PATH", b"LANG", b"OMP_NUM_THREADS", b"OPENBLAS_NUM_THREADS"}
         limits = (place / "limits").read_text()
         for name in ("Max core file size", "Max file size"):
             line = next(line for line in limits.splitlines() if line.startswith(name))
             assert line.split(name)[1].split()[:2] == ["0", "0"]
-        assert len(list((place / "fd").iterdir())) <= 4, "the server's socket, or another child's pipe, came along"
+        assert len(list((place / "fd").iterdir())) <= 4, (
+            "the server's socket, or another child's pipe, came along"
+        )
     finally:
         child.end()
 

@@ -56,7 +56,10 @@ def tell(world: World) -> dict[str, Any]:
     world.ledger.relay(
         "ConsentRegistry",
         "grant",
-        [world.grant_item(stale), world.grant_item(world.grant_message(subjects[1]), world.subjects[subjects[2]])],
+        [
+            world.grant_item(stale),
+            world.grant_item(world.grant_message(subjects[1]), world.subjects[subjects[2]]),
+        ],
     )
     records = {
         "ingest": random32(),
@@ -66,7 +69,11 @@ def tell(world: World) -> dict[str, Any]:
         "deadline": 2**40 - 1,
     }
     world.relay(
-        "AccessLedger", "registerRecords", "RecordsRegistered", records, world.by("omar", "RecordsRegistered", records)
+        "AccessLedger",
+        "registerRecords",
+        "RecordsRegistered",
+        records,
+        world.by("omar", "RecordsRegistered", records),
     )
     permit = world.permit()
     run = world.request_run(permit)
@@ -89,7 +96,13 @@ def tell(world: World) -> dict[str, Any]:
     world.authorise(small, subjects)  # refused: cancelled
     third = world.request_run(permit)
     world.authorise(third, subjects)
-    no = {"run": third, "attempt": 1, "sealHash": world.seal(third), "reason": 98, "deadline": 2**40 - 1}
+    no = {
+        "run": third,
+        "attempt": 1,
+        "sealHash": world.seal(third),
+        "reason": 98,
+        "deadline": 2**40 - 1,
+    }
     world.look(third, "sol")
     world.relay("AccessLedger", "reject", "Decision", no, world.by("sol", "Decision", no))
     world.request_run(random32())  # refused: no such permit
@@ -98,7 +111,14 @@ def tell(world: World) -> dict[str, Any]:
     order = {"permit": permit, "deadline": 2**40 - 1}
     world.relay("PermitRegistry", "suspend", "Suspend", order, world.by("dora", "Suspend", order))
     world.request_run(permit)  # refused: suspended
-    return {"subjects": subjects, "permit": permit, "run": run, "small": small, "third": third, "seal": seal}
+    return {
+        "subjects": subjects,
+        "permit": permit,
+        "run": run,
+        "small": small,
+        "third": third,
+        "seal": seal,
+    }
 
 
 def bundle_of(world: World) -> dict[str, Any]:
@@ -115,7 +135,10 @@ def bundle_of(world: World) -> dict[str, Any]:
     for name, own in logs.items():
         tx = ledger.transaction(name)
         block = ledger.block(int(tx["blockNumber"], 16))
-        blocks[str(int(block["number"], 16))] = {"hash": block["hash"], "timestamp": int(block["timestamp"], 16)}
+        blocks[str(int(block["number"], 16))] = {
+            "hash": block["hash"],
+            "timestamp": int(block["timestamp"], 16),
+        }
         transactions.append(
             {
                 "hash": name,
@@ -210,10 +233,14 @@ def forge(bundle: dict[str, Any]) -> dict[str, Any]:
 
     fold = Forger(bundle["identity"])
     for item in bundle["transactions"]:
-        tx = parse_transaction(item | {"blockNumber": item["block"], "transactionIndex": item["index"]})
+        tx = parse_transaction(
+            item | {"blockNumber": item["block"], "transactionIndex": item["index"]}
+        )
         block = parse_block(bundle["blocks"][str(tx.block)] | {"number": tx.block})
         place = {"blockNumber": tx.block, "transactionHash": item["hash"]}
-        fold.apply(block, tx, [parse_log(log | place | {"logIndex": log["index"]}) for log in item["logs"]])
+        fold.apply(
+            block, tx, [parse_log(log | place | {"logIndex": log["index"]}) for log in item["logs"]]
+        )
         item["logs"] = [
             {
                 "address": "0x" + address.hex(),
@@ -229,5 +256,7 @@ def forge(bundle: dict[str, Any]) -> dict[str, Any]:
 
 def calls(bundle: dict[str, Any], function: str) -> list[int]:
     return [
-        i for i, tx in enumerate(bundle["transactions"]) if decode_call(bytes.fromhex(tx["input"][2:]))[1] == function
+        i
+        for i, tx in enumerate(bundle["transactions"])
+        if decode_call(bytes.fromhex(tx["input"][2:]))[1] == function
     ]

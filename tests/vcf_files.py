@@ -29,20 +29,37 @@ def subjects(people: Sequence[str]) -> dict[str, str]:
 
 
 def header(
-    people: Sequence[str], *extra: str, build: str = BUILD, contigs: Sequence[str] = ("1", "2"), lengths: bool = True
+    people: Sequence[str],
+    *extra: str,
+    build: str = BUILD,
+    contigs: Sequence[str] = ("1", "2"),
+    lengths: bool = True,
 ) -> list[str]:
     """The header's lines; `extra` stands before the column line."""
     known = {str(i + 1): length for i, length in enumerate(LENGTHS[build])}
-    told = [f"##contig=<ID={name},length={known[name.removeprefix('chr')]}>"
-            if lengths and name.removeprefix("chr") in known else f"##contig=<ID={name}>" for name in contigs]
+    told = [
+        f"##contig=<ID={name},length={known[name.removeprefix('chr')]}>"
+        if lengths and name.removeprefix("chr") in known
+        else f"##contig=<ID={name}>"
+        for name in contigs
+    ]
     columns = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", *people]
     return ["##fileformat=VCFv4.2", *told, *DEFINITIONS, *extra, "\t".join(columns)]
 
 
-def row(place: str, *calls: str, alleles: str = "A G", name: str = ".", filter_: str = "PASS", info: str = ".",
-        format_: str = "GT") -> str:
+def row(
+    place: str,
+    *calls: str,
+    alleles: str = "A G",
+    name: str = ".",
+    filter_: str = "PASS",
+    info: str = ".",
+    format_: str = "GT",
+) -> str:
     """place: "1:100"."""
-    return "\t".join([*place.split(":"), name, *alleles.split(), "50", filter_, info, format_, *calls])
+    return "\t".join(
+        [*place.split(":"), name, *alleles.split(), "50", filter_, info, format_, *calls]
+    )
 
 
 def text(lines: Sequence[str]) -> bytes:
@@ -61,8 +78,12 @@ def bgzip(data: bytes) -> bytes:
         part = data[start : start + 60_000]
         compressor = zlib.compressobj(6, zlib.DEFLATED, -15)
         body = compressor.compress(part) + compressor.flush()
-        head = bytes.fromhex("1f8b08040000000000ff060042430200") + (len(body) + 25).to_bytes(2, "little")
-        members.append(head + body + zlib.crc32(part).to_bytes(4, "little") + len(part).to_bytes(4, "little"))
+        head = bytes.fromhex("1f8b08040000000000ff060042430200") + (len(body) + 25).to_bytes(
+            2, "little"
+        )
+        members.append(
+            head + body + zlib.crc32(part).to_bytes(4, "little") + len(part).to_bytes(4, "little")
+        )
     return b"".join(members) + BGZIP_END
 
 
@@ -89,18 +110,50 @@ def cohort(people: int, variants: int, seed: int = 1) -> tuple[bytes, list[str],
     return text(lines), names, dosage
 
 
-HOSTILE = ("", ".", "\0", "0", "-1", "1e309", "NaN", "9" * 30, "1.5", "<DEL>", "*", "a\tb", "\r", "é", "./.", "0/1/1",
-           "2/3", "0|", "PASS;", "http://zq.example/x", "%s", "../zq", "AC=" + "9" * 99,
-           ",", ":", ";;", " ", "\x1b[31m")
+HOSTILE = (
+    "",
+    ".",
+    "\0",
+    "0",
+    "-1",
+    "1e309",
+    "NaN",
+    "9" * 30,
+    "1.5",
+    "<DEL>",
+    "*",
+    "a\tb",
+    "\r",
+    "é",
+    "./.",
+    "0/1/1",
+    "2/3",
+    "0|",
+    "PASS;",
+    "http://zq.example/x",
+    "%s",
+    "../zq",
+    "AC=" + "9" * 99,
+    ",",
+    ":",
+    ";;",
+    " ",
+    "\x1b[31m",
+)
 
 
 def rich() -> tuple[bytes, list[str]]:
     """(VCF text, names) of a small cohort with everything that a real file may have."""
     data, names, _ = cohort(3, 20)
-    more = [row("2:5000", "0/1", "1/2", "./.", alleles="A G,T", info="AC=2,1;CARRIERS=P0"),
-            row("2:5001", "./1", "1", "0/0", alleles="ACGT A", filter_="q10"),
-            row("2:5002", "0/1", "0/0", "0/0", alleles="A <DEL>"), row("2:5003", "0/1", "1/1", "0/0", alleles="A *,C"),
-            row("X:100", "0", "1", "0/1"), row("MT:5", "1", "0", "0"), row("GL000192.1:7", "0/1", "0/0", "0/0")]
+    more = [
+        row("2:5000", "0/1", "1/2", "./.", alleles="A G,T", info="AC=2,1;CARRIERS=P0"),
+        row("2:5001", "./1", "1", "0/0", alleles="ACGT A", filter_="q10"),
+        row("2:5002", "0/1", "0/0", "0/0", alleles="A <DEL>"),
+        row("2:5003", "0/1", "1/1", "0/0", alleles="A *,C"),
+        row("X:100", "0", "1", "0/1"),
+        row("MT:5", "1", "0", "0"),
+        row("GL000192.1:7", "0/1", "0/0", "0/0"),
+    ]
     return data + text(more), names
 
 
@@ -114,7 +167,9 @@ def mutant(seed: int) -> bytes:
     if packed[:2] == b"\x1f\x8b" and rng.random() < 0.7:
         spoilt = bytearray(packed)
         place = rng.randrange(len(spoilt))
-        spoilt[place:] = b"" if rng.random() < 0.4 else bytes([rng.randrange(256)]) + spoilt[place + 1 :]
+        spoilt[place:] = (
+            b"" if rng.random() < 0.4 else bytes([rng.randrange(256)]) + spoilt[place + 1 :]
+        )
         return bytes(spoilt)
     return packed
 
@@ -177,27 +232,53 @@ def malformed() -> dict[str, tuple[bytes, str | None]]:
         return [at(f"1:{n + 5}", alleles="A " + ",".join(bases)) for n in range(rows)]
 
     return {
-        "empty": (b"", "1 to .* rows"), "one byte": (b"#", "ends in the middle"),
+        "empty": (b"", "1 to .* rows"),
+        "one byte": (b"#", "ends in the middle"),
         "text": (b"zq\n" * 99, "no VCF header"),
-        "BCF": (b"BCF\2\2" + bytes(99), "zero byte"), "BOM": (b"\xef\xbb\xbf" + good, "no VCF header"),
+        "BCF": (b"BCF\2\2" + bytes(99), "zero byte"),
+        "BOM": (b"\xef\xbb\xbf" + good, "no VCF header"),
         "CRLF": (good.replace(b"\n", b"\r\n"), "carriage return"),
         "old Mac ends": (good.replace(b"\n", b"\r"), "carriage return"),
-        "UTF-16": (good.decode().encode("utf-16"), "zero byte"), "NUL": (changed("rs3", "rs\0"), "zero byte"),
-        "no header": (text(rows[len(top):-1]), "no VCF header"), "header alone": (text(top), "1 to .* rows"),
+        "UTF-16": (good.decode().encode("utf-16"), "zero byte"),
+        "NUL": (changed("rs3", "rs\0"), "zero byte"),
+        "no header": (text(rows[len(top) : -1]), "no VCF header"),
+        "header alone": (text(top), "1 to .* rows"),
         "no column line": (file(at("1:5"), top=top[:-1]), "no VCF header"),
         "version 9": (changed("VCFv4.2", "VCFv9.9"), "VCF 4.1 to 4.5"),
-        "GRCh37 lengths": (file(at("1:5"), top=header(names, build="GRCh37")), "another genome build"),
-        "GRCh37 in words": (file(at("1:5"), top=header(names, "##reference=hg19.fa")), "another genome build"),
-        "no build": (file(at("1:5"), top=header(names, lengths=False)), "does not say its genome build"),
-        "duplicate samples": (changed("P0\tP1\tP2", "P0\tP1\tP1"), "two samples have the same name|have no subject"),
+        "GRCh37 lengths": (
+            file(at("1:5"), top=header(names, build="GRCh37")),
+            "another genome build",
+        ),
+        "GRCh37 in words": (
+            file(at("1:5"), top=header(names, "##reference=hg19.fa")),
+            "another genome build",
+        ),
+        "no build": (
+            file(at("1:5"), top=header(names, lengths=False)),
+            "does not say its genome build",
+        ),
+        "duplicate samples": (
+            changed("P0\tP1\tP2", "P0\tP1\tP1"),
+            "two samples have the same name|have no subject",
+        ),
         "another sample": (changed("P0\tP1\tP2", "P0\tP1\tzq"), "have no subject"),
-        "a sample less": (text(["\t".join(line.split("\t")[:-1]) if "\t" in line else line for line in rows[:-1]]),
-                          "not in it"),
-        "sites only": (text(["\t".join(line.split("\t")[:8]) for line in rows[:-1]]), "FORMAT and at least one"),
+        "a sample less": (
+            text(
+                ["\t".join(line.split("\t")[:-1]) if "\t" in line else line for line in rows[:-1]]
+            ),
+            "not in it",
+        ),
+        "sites only": (
+            text(["\t".join(line.split("\t")[:8]) for line in rows[:-1]]),
+            "FORMAT and at least one",
+        ),
         "unsorted": (file(at("1:9"), at("1:5")), "not sorted"),
         "contig comes back": (file(at("1:9"), at("2:5"), at("1:10")), "do not stand together"),
         "1 and chr1": (file(at("1:9"), at("chr2:5")), "and others chr1|cannot be parsed"),
-        "foreign contigs only": (file(at("zq:9"), at("HLA-A*01:5")), "none of its variants|cannot be parsed"),
+        "foreign contigs only": (
+            file(at("zq:9"), at("HLA-A*01:5")),
+            "none of its variants|cannot be parsed",
+        ),
         "beyond the end": (file(at("1:248956423")), "beyond the end"),
         "position 0": (file(at("1:0")), "beyond the end"),
         "huge position": (file(at("1:" + "9" * 30)), "no number|cannot be parsed|read the same"),
@@ -205,73 +286,190 @@ def malformed() -> dict[str, tuple[bytes, str | None]]:
         "NaN quality": (file(at("1:5").replace("\t50\t", "\tNaN\t")), "quality is no number"),
         "endless quality": (file(at("1:5").replace("\t50\t", "\t1e999\t")), "quality is no number"),
         "ploidy 3": (file(at("1:5", "0/1/1", "0/0", "0/0")), "more than two alleles"),
-        "ploidy 1000": (file(at("1:5", "/".join("0" * 1000), "0/0", "0/0")), "genotype is not written"),
-        "ploidy 500,000": (file(at("1:5", "/".join("0" * 500_000), "0/0", "0/0")), "genotype is not written"),
-        "ploidy 2,000,000": (file(at("1:5", "/".join("0" * 2_000_000), "0/0", "0/0")), "genotype is not written"),
+        "ploidy 1000": (
+            file(at("1:5", "/".join("0" * 1000), "0/0", "0/0")),
+            "genotype is not written",
+        ),
+        "ploidy 500,000": (
+            file(at("1:5", "/".join("0" * 500_000), "0/0", "0/0")),
+            "genotype is not written",
+        ),
+        "ploidy 2,000,000": (
+            file(at("1:5", "/".join("0" * 2_000_000), "0/0", "0/0")),
+            "genotype is not written",
+        ),
         "ploidy 16 on X": (file(at("1:5"), at("X:5", "/".join("0" * 16), "0", "0")), None),
-        "negative depth": (file(at("1:5", "0/1:-5", "0/0:1", "0/0:1", format_="GT:DP")), "depth or quality"),
-        "huge depth": (file(at("1:5", "0/1:1", "0/0:99999999999", "0/0:1", format_="GT:DP")), "depth or quality"),
-        "two depths": (file(at("1:5", "0/1:1,2", "0/0:1", "0/0:1", format_="GT:DP")), "depth or quality"),
-        "a depth in words": (file(at("1:5", "0/1:zq", "0/0:1", "0/0:1", format_="GT:DP")), "quality|cannot be parsed"),
-        "negative quality": (file(at("1:5", "0/1:1:9", "0/0", "0/0:1:-1", format_="GT:DP:GQ")), "depth or quality"),
-        "a million depths": (file(at("1:5", million, "0/0:1", "0/0:1", format_="GT:DP")), "depth or quality"),
-        "a million numbers": (file(at("1:5", million, "0/0:1", "0/0:1", format_="GT:AD"), top=header(
-            names, '##FORMAT=<ID=AD,Number=.,Type=Float,Description="">')), None),
-        "allele that is not": (file(at("1:5", "0/7", "0/0", "0/0")), "allele that its row does not have"),
-        "huge allele": (file(at("1:5", f"0/{'9' * 20}", "0/0", "0/0")), "a genotype is not written"),
+        "negative depth": (
+            file(at("1:5", "0/1:-5", "0/0:1", "0/0:1", format_="GT:DP")),
+            "depth or quality",
+        ),
+        "huge depth": (
+            file(at("1:5", "0/1:1", "0/0:99999999999", "0/0:1", format_="GT:DP")),
+            "depth or quality",
+        ),
+        "two depths": (
+            file(at("1:5", "0/1:1,2", "0/0:1", "0/0:1", format_="GT:DP")),
+            "depth or quality",
+        ),
+        "a depth in words": (
+            file(at("1:5", "0/1:zq", "0/0:1", "0/0:1", format_="GT:DP")),
+            "quality|cannot be parsed",
+        ),
+        "negative quality": (
+            file(at("1:5", "0/1:1:9", "0/0", "0/0:1:-1", format_="GT:DP:GQ")),
+            "depth or quality",
+        ),
+        "a million depths": (
+            file(at("1:5", million, "0/0:1", "0/0:1", format_="GT:DP")),
+            "depth or quality",
+        ),
+        "a million numbers": (
+            file(
+                at("1:5", million, "0/0:1", "0/0:1", format_="GT:AD"),
+                top=header(names, '##FORMAT=<ID=AD,Number=.,Type=Float,Description="">'),
+            ),
+            None,
+        ),
+        "allele that is not": (
+            file(at("1:5", "0/7", "0/0", "0/0")),
+            "allele that its row does not have",
+        ),
+        "huge allele": (
+            file(at("1:5", f"0/{'9' * 20}", "0/0", "0/0")),
+            "a genotype is not written",
+        ),
         "negative allele": (file(at("1:5", "0/-1", "0/0", "0/0")), "a genotype is not written"),
         "the same twice": (file(at("1:5"), at("1:5")), "stands there twice"),
         "ALT is REF": (file(at("1:5", alleles="A A")), "what the reference has"),
-        "ALT is REF elsewhere": (file(at("1:5"), at("X:5", alleles="ac G,AC")), "what the reference has"),
+        "ALT is REF elsewhere": (
+            file(at("1:5"), at("X:5", alleles="ac G,AC")),
+            "what the reference has",
+        ),
         "a column more": (file(at("1:5") + "\t0/0"), "one plain field"),
         "a column less": (file(at("1:5", "0/0", "0/0")), "one plain field"),
         "no GT": (file(at("1:5", "3", "4", "5", format_="DP")), "GT is not first"),
-        "undefined FORMAT": (file(at("1:5", "0/0:zq", "0/0:1", "0/0:1", format_="GT:ZQ")), "does not define"),
-        "undefined FILTER": (file(at("1:5", filter_="zq")), "filter that the header does not define"),
-        "GT as a number": (changed("ID=GT,Number=1,Type=String", "ID=GT,Number=1,Type=Integer"), "not defined as VCF"),
+        "undefined FORMAT": (
+            file(at("1:5", "0/0:zq", "0/0:1", "0/0:1", format_="GT:ZQ")),
+            "does not define",
+        ),
+        "undefined FILTER": (
+            file(at("1:5", filter_="zq")),
+            "filter that the header does not define",
+        ),
+        "GT as a number": (
+            changed("ID=GT,Number=1,Type=String", "ID=GT,Number=1,Type=Integer"),
+            "not defined as VCF",
+        ),
         "a header ID twice": (changed(rows[5], f"{rows[5]}\n{rows[5]}"), "same ID twice"),
-        "a long header": (file(at("1:5"), top=[top[0], *["##zq=1"] * 30_000, *top[1:]]), "too long"),
-        "an open quote": (file(at("1:5"), top=header(names, info(1, 4_100_000)[:-2])), "definition .* is too long"),
-        "an open short quote": (file(at("1:5"), top=header(names, info(1, 60_000)[:-2])), "not written as"),
-        "escapes in quotes": (file(at("1:5"), top=header(names, *[
-            info(n, 60_000).replace("aa", "\\a") for n in range(60)])), None),
-        "12 descriptions of 4 MB": (file(at("1:5"), top=header(names, *[info(n, 4_000_000) for n in range(12)])),
-                                    "too long"),
-        "19,000 lines of 5 KB": (file(at("1:5"), top=[top[0], *["##zq=" + "z" * 5_000] * 19_000]), "too long"),
-        "a line of 4 MB": (file(at("1:5"), top=header(names, "##zq=\U0001f600" + "z" * 4_100_000)), None),
-        "a header of commas": (file(at("1:5"), top=header(names, *["##zq=<ID=zq," + "a=b," * 15_000 + "c=d>"] * 60)),
-                               "too long"),
-        "new INFO in every row": (file(*[at(f"1:{n + 1}", info=";".join(f"z{n}q{i}" for i in range(900)))
-                                         for n in range(400)]), "name more than 5000"),
-        "new INFO in some rows": (file(*[at(f"1:{n + 1}", info=";".join(f"z{n}q{i}" for i in range(900)))
-                                         for n in range(5)]), None),
-        "200,000 filters": (file(at("1:5", filter_=";".join(f"zq{i}" for i in range(200_000)))), "name more than"),
-        "200,000 formats": (file(at("1:5", format_="GT:" + ":".join(f"zq{i}" for i in range(200_000)))),
-                            "name more than"),
+        "a long header": (
+            file(at("1:5"), top=[top[0], *["##zq=1"] * 30_000, *top[1:]]),
+            "too long",
+        ),
+        "an open quote": (
+            file(at("1:5"), top=header(names, info(1, 4_100_000)[:-2])),
+            "definition .* is too long",
+        ),
+        "an open short quote": (
+            file(at("1:5"), top=header(names, info(1, 60_000)[:-2])),
+            "not written as",
+        ),
+        "escapes in quotes": (
+            file(
+                at("1:5"),
+                top=header(names, *[info(n, 60_000).replace("aa", "\\a") for n in range(60)]),
+            ),
+            None,
+        ),
+        "12 descriptions of 4 MB": (
+            file(at("1:5"), top=header(names, *[info(n, 4_000_000) for n in range(12)])),
+            "too long",
+        ),
+        "19,000 lines of 5 KB": (
+            file(at("1:5"), top=[top[0], *["##zq=" + "z" * 5_000] * 19_000]),
+            "too long",
+        ),
+        "a line of 4 MB": (
+            file(at("1:5"), top=header(names, "##zq=\U0001f600" + "z" * 4_100_000)),
+            None,
+        ),
+        "a header of commas": (
+            file(at("1:5"), top=header(names, *["##zq=<ID=zq," + "a=b," * 15_000 + "c=d>"] * 60)),
+            "too long",
+        ),
+        "new INFO in every row": (
+            file(
+                *[
+                    at(f"1:{n + 1}", info=";".join(f"z{n}q{i}" for i in range(900)))
+                    for n in range(400)
+                ]
+            ),
+            "name more than 5000",
+        ),
+        "new INFO in some rows": (
+            file(
+                *[
+                    at(f"1:{n + 1}", info=";".join(f"z{n}q{i}" for i in range(900)))
+                    for n in range(5)
+                ]
+            ),
+            None,
+        ),
+        "200,000 filters": (
+            file(at("1:5", filter_=";".join(f"zq{i}" for i in range(200_000)))),
+            "name more than",
+        ),
+        "200,000 formats": (
+            file(at("1:5", format_="GT:" + ":".join(f"zq{i}" for i in range(200_000)))),
+            "name more than",
+        ),
         "100,000 contigs": (file(*[at(f"zq{i}:5") for i in range(100_000)]), "name more than"),
         "a long line": (file(at("1:5", info="DB;CARRIERS=" + "zq" * 500_000)), None),
-        "an endless line": (file(at("1:5", info="CARRIERS=" + "zq" * 3_000_000)), "a line is too long"),
+        "an endless line": (
+            file(at("1:5", info="CARRIERS=" + "zq" * 3_000_000)),
+            "a line is too long",
+        ),
         "no line end": (b"##fileformat=VCFv4.2" + b"z" * 5_000_000, "a line is too long"),
         "many INFO entries": (file(at("1:5", info=";".join(["DB"] * 400_000))), "entries of INFO"),
-        "many alleles": (file(at("1:5", alleles="A " + ",".join(f"A{'C' * n}" for n in range(1, 400)))), None),
-        "many alleles twice": (file(at("1:5", alleles="A " + ",".join(["C"] * 100_000))), "more than 999"),
-        "a million alleles": (file(at("1:5", alleles="A " + ",".join(["CA"] * 1_300_000))), "more than 999"),
-        "a name as address": (changed("##contig=<ID=1,", "##reference=//zq.example/GRCh38\n##contig=<ID=1,"), None),
+        "many alleles": (
+            file(at("1:5", alleles="A " + ",".join(f"A{'C' * n}" for n in range(1, 400)))),
+            None,
+        ),
+        "many alleles twice": (
+            file(at("1:5", alleles="A " + ",".join(["C"] * 100_000))),
+            "more than 999",
+        ),
+        "a million alleles": (
+            file(at("1:5", alleles="A " + ",".join(["CA"] * 1_300_000))),
+            "more than 999",
+        ),
+        "a name as address": (
+            changed("##contig=<ID=1,", "##reference=//zq.example/GRCh38\n##contig=<ID=1,"),
+            None,
+        ),
         "truncated gzip": (gzip(good)[:-9], "ends in the middle"),
         "half a bgzip": (bgzip(good)[:-28], "middle"),
-        "gzip in gzip": (gzip(gzip(good)), "zero byte|carriage return|no VCF header|ends in the middle"),
+        "gzip in gzip": (
+            gzip(gzip(good)),
+            "zero byte|carriage return|no VCF header|ends in the middle",
+        ),
         "gzip of noise": (b"\x1f\x8b" + random.Random(1).randbytes(5000), "damaged|middle"),
         "gzip, then noise": (gzip(good) + b"zq" * 20, "damaged|middle"),
         "bomb of empty lines": (gzip(file() + b"\n" * (4 << 20), 9), "empty line"),
         "plain empty lines": (file() + b"\n" * (4 << 20), "empty line"),
-        "1,000 rows of 999 alternatives": (gzip(file(*many_alts(1_000, 999)), 9), "4 alternatives on average"),
-        "5,000 rows of 100 alternatives": (gzip(file(*many_alts(5_000, 100)), 9), "4 alternatives on average"),
+        "1,000 rows of 999 alternatives": (
+            gzip(file(*many_alts(1_000, 999)), 9),
+            "4 alternatives on average",
+        ),
+        "5,000 rows of 100 alternatives": (
+            gzip(file(*many_alts(5_000, 100)), 9),
+            "4 alternatives on average",
+        ),
         "gzip bomb": (gzip(file() + (at("1:5") + "\n").encode() * 700_000, 9), "inflates to more"),
         "bomb of zeros": (gzip(bytes(64 << 20), 9), "zero byte"),
         "bomb of one line": (gzip(file()[:-1] + b"\tz" * (32 << 20), 9), "a line is too long"),
         "GRCh37 was asked": (good, "another genome build"),
         "zq was asked": (good, "neither GRCh37 nor GRCh38"),
-    }  # fmt: skip
+    }
 
 
 CROWD = [f"S{i}" for i in range(2_500)]
@@ -289,19 +487,44 @@ def crowded() -> dict[str, tuple[bytes, str | None]]:
         """As many people as fields have a long list, each in another field."""
         keys = [f"Z{n}" for n in range(fields)]
         long, short = "1," * values + "1", "1"
-        calls = ["0/1:" + ":".join(long if n == i else short for n in range(fields)) for i in range(len(CROWD))]
-        return file(row("1:5", *calls, format_=":".join(["GT", *keys])), top=[first.replace("AD", key) for key in keys])
+        calls = [
+            "0/1:" + ":".join(long if n == i else short for n in range(fields))
+            for i in range(len(CROWD))
+        ]
+        return file(
+            row("1:5", *calls, format_=":".join(["GT", *keys])),
+            top=[first.replace("AD", key) for key in keys],
+        )
 
     return {
         "one row": (file(row("1:5", *calls)), None),
-        "3,000 descriptions": (file(row("1:5", *calls), top=[info(n, 5_000) for n in range(3_000)]), "too long"),
-        "700 descriptions": (file(row("1:5", *calls), top=[info(n, 5_000) for n in range(700)]), None),
-        "19,900 definitions": (file(row("1:5", *calls), top=[info(n, 99) for n in range(19_900)]), None),
-        "a call of 400 KB": (file(row("1:5", "0/1:" + "1," * 200_000, *calls[1:], format_="GT:AD"), top=[first]),
-                             "too long for a row"),
-        "a call of 3 KB": (file(row("1:5", "0/1:" + "1," * 1_600, *calls[1:], format_="GT:AD"), top=[first]), None),
+        "3,000 descriptions": (
+            file(row("1:5", *calls), top=[info(n, 5_000) for n in range(3_000)]),
+            "too long",
+        ),
+        "700 descriptions": (
+            file(row("1:5", *calls), top=[info(n, 5_000) for n in range(700)]),
+            None,
+        ),
+        "19,900 definitions": (
+            file(row("1:5", *calls), top=[info(n, 99) for n in range(19_900)]),
+            None,
+        ),
+        "a call of 400 KB": (
+            file(row("1:5", "0/1:" + "1," * 200_000, *calls[1:], format_="GT:AD"), top=[first]),
+            "too long for a row",
+        ),
+        "a call of 3 KB": (
+            file(row("1:5", "0/1:" + "1," * 1_600, *calls[1:], format_="GT:AD"), top=[first]),
+            None,
+        ),
         "a long call in each field": (numbers(50, 1_000), "too long for a row"),
-        "a long allele": (file(row("1:5", *calls, alleles="A" * 3_000_000 + " G")), "too long to be written"),
-        "999 alleles": (file(*[row(f"1:{n}", *calls, alleles="A " + alts) for n in range(1, 11)]),
-                        "too long to be written"),
-    }  # fmt: skip
+        "a long allele": (
+            file(row("1:5", *calls, alleles="A" * 3_000_000 + " G")),
+            "too long to be written",
+        ),
+        "999 alleles": (
+            file(*[row(f"1:{n}", *calls, alleles="A " + alts) for n in range(1, 11)]),
+            "too long to be written",
+        ),
+    }

@@ -21,9 +21,14 @@ MAX_DEPTH = 32
 MAX_ENTRIES = 20_000
 MAX_VALUES = 200_000  # commas and opening brackets
 MAX_OBJECTS = 50_000  # opening braces: what takes time is the R4 models, up to 33 µs an object
-MAX_RESOURCE_VALUES = 5_000  # its R4 model takes three times its JSON; the fixture's largest resource has 200
+MAX_RESOURCE_VALUES = (
+    5_000  # its R4 model takes three times its JSON; the fixture's largest resource has 200
+)
 MAX_MEMORY = 48 * 1024 * 1024  # bytes of JSON, as `_memory` reckons
-OBJECT_BYTES, VALUE_BYTES = 264, 72  # of a parsed object with its first key, of any other value (CPython 3.11)
+OBJECT_BYTES, VALUE_BYTES = (
+    264,
+    72,
+)  # of a parsed object with its first key, of any other value (CPython 3.11)
 BUNDLE_TYPES = ("transaction", "collection", "searchset")
 PAGES = ("next", "previous", "prev")  # relations of links from one page of an answer to another
 _ASTRAL = re.compile(rb"[\xf0-\xff]|\\u[dD]")
@@ -79,18 +84,27 @@ def _check_whole(document: Mapping[str, object], entries: Sequence[object]) -> N
     if not isinstance(links, list) or any(
         not isinstance(link, dict) or link.get("relation") in PAGES for link in links
     ):
-        raise PayloadError("FHIR bundle: it is one page of several", "Join all pages into one bundle.")
+        raise PayloadError(
+            "FHIR bundle: it is one page of several", "Join all pages into one bundle."
+        )
     total, matches = document.get("total", 0), 0
     for entry in entries:
-        request, search = (entry.get(name, {}) if isinstance(entry, dict) else {} for name in ("request", "search"))
+        request, search = (
+            entry.get(name, {}) if isinstance(entry, dict) else {} for name in ("request", "search")
+        )
         if not isinstance(request, dict) or not isinstance(search, dict):
             raise PayloadError("FHIR bundle: an entry's request or search is not as R4 has it")
         if request.get("method", "PUT") not in ("POST", "PUT"):
-            raise PayloadError("FHIR bundle: an entry's request is not POST or PUT",
-                               "Hand in resources as they are: no deletions, changes or searches.")
+            raise PayloadError(
+                "FHIR bundle: an entry's request is not POST or PUT",
+                "Hand in resources as they are: no deletions, changes or searches.",
+            )
         matches += search.get("mode", "match") == "match"
     if type(total) is not int or total > matches:
-        raise PayloadError("FHIR bundle: its total says more entries than it has", "Join all pages into one bundle.")
+        raise PayloadError(
+            "FHIR bundle: its total says more entries than it has",
+            "Join all pages into one bundle.",
+        )
 
 
 def contained(resource: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
@@ -165,19 +179,25 @@ def _index(entries: Sequence[object], subject: str, meta: Mapping[str, object]) 
         by_reference.update(dict.fromkeys(names, resource))
         if resource.get("resourceType") == "Patient":
             if person:
-                raise PayloadError("FHIR bundle: it is about more than one patient", "Export one patient a bundle.")
+                raise PayloadError(
+                    "FHIR bundle: it is about more than one patient", "Export one patient a bundle."
+                )
             person = {*names, SUBJECT_PREFIX + subject}
             labelled.append({"meta": resource.get("meta")})
         if not str(entry.get("fullUrl", "")).startswith(("http:", "https:")):
             anywhere.update((name, resource) for name in names)
         resources.append(resource)
     if not person:
-        raise PayloadError("FHIR bundle: it holds no Patient", "Export the patient with the records.")
+        raise PayloadError(
+            "FHIR bundle: it holds no Patient", "Export the patient with the records."
+        )
     for resource in resources:
         kind = resource.get("resourceType")
         taken = isinstance(kind, str) and (kind == "Patient" or kind in PROFILES)
         if taken and _is_long(resource):
-            raise PayloadError("FHIR bundle: a resource has more values than a statement about a person")
+            raise PayloadError(
+                "FHIR bundle: a resource has more values than a statement about a person"
+            )
         _check_model(kind, resource if taken else None)
         _check_subject(resource, person)
     return Source(resources, frozenset(person), by_reference, anywhere, tuple(labelled))
@@ -223,7 +243,11 @@ def _check_subject(resource: Mapping[str, object], person: set[str]) -> None:
         target = resource.get(element)
         reference = target.get("reference") if isinstance(target, dict) else None
         if isinstance(reference, str) and reference not in person:
-            if resource["resourceType"] in PROFILES or "Patient/" in reference or reference.startswith(SUBJECT_PREFIX):
+            if (
+                resource["resourceType"] in PROFILES
+                or "Patient/" in reference
+                or reference.startswith(SUBJECT_PREFIX)
+            ):
                 raise PayloadError("FHIR bundle: a resource is about another subject")
         elif reference is None and element == "subject" and resource["resourceType"] in PROFILES:
             raise PayloadError("FHIR bundle: a resource does not say whom it is about")

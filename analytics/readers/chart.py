@@ -43,7 +43,10 @@ _TYPES = {
     9: frozenset({"Observation"}),
     **dict.fromkeys(SENSITIVE, frozenset(PROFILES)),
 }
-_TIMES = {kind: tuple(dict.fromkeys(target for _, target in profile.times)) for kind, profile in PROFILES.items()}
+_TIMES = {
+    kind: tuple(dict.fromkeys(target for _, target in profile.times))
+    for kind, profile in PROFILES.items()
+}
 _DATE = re.compile(r"([0-9]{4})(?:-([0-9]{2})(?:-([0-9]{2}))?)?")
 _MONTH_ENDS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
@@ -103,13 +106,24 @@ def read_chart(payloads: Mapping[int, bytes], subject: str) -> Chart:
     return Chart(
         birth_year,
         female,
-        tuple(sorted(facts, key=lambda fact: (fact.category, fact.system, fact.code, _or_first(fact.day)))),
-        tuple(sorted(readings, key=lambda reading: (reading.variable, _or_first(reading.day), reading.value))),
+        tuple(
+            sorted(
+                facts, key=lambda fact: (fact.category, fact.system, fact.code, _or_first(fact.day))
+            )
+        ),
+        tuple(
+            sorted(
+                readings,
+                key=lambda reading: (reading.variable, _or_first(reading.day), reading.value),
+            )
+        ),
         max(days, default=None),
     )
 
 
-def value_at(chart: Chart, variable: str, day: int | None, days_before: int = ANY_TIME) -> float | None:
+def value_at(
+    chart: Chart, variable: str, day: int | None, days_before: int = ANY_TIME
+) -> float | None:
     """The latest value on or before `day` and at most `days_before` older; an undated one if none is dated.
 
     day None: the latest of all. Of several on one day the middle one (the lower of two). `age_years` is worked
@@ -118,7 +132,10 @@ def value_at(chart: Chart, variable: str, day: int | None, days_before: int = AN
     if variable == "female":
         return None if chart.female is None else float(chart.female)
     if variable not in VARIABLES:
-        raise InputsError("a variable is not in the list", f"Choose among: {', '.join(sorted(VARIABLES))}, female.")
+        raise InputsError(
+            "a variable is not in the list",
+            f"Choose among: {', '.join(sorted(VARIABLES))}, female.",
+        )
     found = [reading for reading in chart.readings if reading.variable == variable]
     dated = [
         (reading.day, reading.value)
@@ -142,7 +159,9 @@ def matches(fact: Fact, pattern: str) -> bool:
     """
     system, _, code = pattern.partition(":")
     if system not in URIS or not code:
-        raise InputsError("a code pattern is not SYSTEM:CODE", "Systems: " + ", ".join(sorted(URIS)) + ".")
+        raise InputsError(
+            "a code pattern is not SYSTEM:CODE", "Systems: " + ", ".join(sorted(URIS)) + "."
+        )
     if fact.system != system:
         return False
     wanted, found = normal_code(system, code), normal_code(system, fact.code)
@@ -156,7 +175,11 @@ def day_number(text: str) -> int:
     PayloadError. Source: H. Hinnant, chrono-compatible low-level date algorithms, days_from_civil.
     """
     found = _DATE.fullmatch(text)
-    year, month, day = (None if part is None else int(part) for part in found.groups()) if found else (0, None, None)
+    year, month, day = (
+        (None if part is None else int(part) for part in found.groups())
+        if found
+        else (0, None, None)
+    )
     if not year or (month is not None and not 1 <= month <= 12):
         raise PayloadError("clinical record: a date is not a date")
     month = month or 12
@@ -198,14 +221,22 @@ def _resources(category: int, payload: bytes) -> Iterator[Mapping[str, object]]:
     if not isinstance(document, dict) or document.get("resourceType") != "Bundle":
         raise PayloadError("clinical record: it is not a FHIR Bundle")
     entries = document.get("entry")
-    if document.get("type") != "collection" or not isinstance(entries, list) or not 0 < len(entries) <= MAX_ENTRIES:
+    if (
+        document.get("type") != "collection"
+        or not isinstance(entries, list)
+        or not 0 < len(entries) <= MAX_ENTRIES
+    ):
         raise PayloadError(f"clinical record: it is not a collection of 1 to {MAX_ENTRIES} entries")
     if category == 0 and len(entries) != 1:
         raise PayloadError("clinical record: it holds more than one patient")
     for entry in entries:
         resource = entry.get("resource") if isinstance(entry, dict) else None
         kind = resource.get("resourceType") if isinstance(resource, dict) else None
-        if not isinstance(resource, dict) or not isinstance(kind, str) or kind not in _TYPES[category]:
+        if (
+            not isinstance(resource, dict)
+            or not isinstance(kind, str)
+            or kind not in _TYPES[category]
+        ):
             raise PayloadError("clinical record: an entry is not of the record's category")
         statuses = PROFILES[kind].statuses if kind in PROFILES else {}
         status = resource.get("status")
@@ -215,7 +246,11 @@ def _resources(category: int, payload: bytes) -> Iterator[Mapping[str, object]]:
 
 
 def _check_subject(resource: Mapping[str, object], subject: str) -> None:
-    names = resource.get("identifier") if resource["resourceType"] == "Patient" else [resource.get("subject")]
+    names = (
+        resource.get("identifier")
+        if resource["resourceType"] == "Patient"
+        else [resource.get("subject")]
+    )
     element = "value" if resource["resourceType"] == "Patient" else "reference"
     name = names[0] if isinstance(names, list) and len(names) == 1 else None
     if not isinstance(name, dict) or name.get(element) != SUBJECT_PREFIX + subject:

@@ -107,24 +107,33 @@ def load_value_sets(payload: bytes, base: ValueSets | None = None) -> ValueSets:
         document = load_strict(payload, max_bytes=_MAX_BYTES, max_depth=4)
     except JsonRefused as refused:
         raise PayloadError(f"value sets: {refused}", hint) from None
-    found: dict[str, dict[str, frozenset[int]]] = {} if base is None else {
-        system: dict(codes) for system, codes in base.categories.items()
-    }
+    found: dict[str, dict[str, frozenset[int]]] = (
+        {} if base is None else {system: dict(codes) for system, codes in base.categories.items()}
+    )
     for item in document if isinstance(document, list) else [None]:
         if not isinstance(item, dict) or set(item) != {"category", "system", "source", "codes"}:
-            raise PayloadError("value sets: an entry has not exactly category, system, source and codes", hint)
+            raise PayloadError(
+                "value sets: an entry has not exactly category, system, source and codes", hint
+            )
         category, name, codes = item["category"], item["system"], item["codes"]
         if type(category) is not int or category not in SENSITIVE:
             raise PayloadError("value sets: a category is not one of the sensitive ones", hint)
         if not isinstance(name, str) or not isinstance(codes, list):
-            raise PayloadError("value sets: a system is not text, or its codes are not a list", hint)
+            raise PayloadError(
+                "value sets: a system is not text, or its codes are not a list", hint
+            )
         system = SYSTEMS.get(name, name)
         sets = found.setdefault(system, {})
         for code in codes:
             if not isinstance(code, str) or not code:
                 raise PayloadError("value sets: a code is not text", hint)
-            sets[normal_code(system, code)] = sets.get(normal_code(system, code), frozenset()) | {category}
-    return ValueSets(found, {system: _ancestors(codes) for system, codes in found.items() if system in HIERARCHIES})
+            sets[normal_code(system, code)] = sets.get(normal_code(system, code), frozenset()) | {
+                category
+            }
+    return ValueSets(
+        found,
+        {system: _ancestors(codes) for system, codes in found.items() if system in HIERARCHIES},
+    )
 
 
 def sensitive_categories(coding: Coding, sets: ValueSets) -> frozenset[int]:
@@ -137,7 +146,9 @@ def sensitive_categories(coding: Coding, sets: ValueSets) -> frozenset[int]:
     if system not in HIERARCHIES:
         return codes.get(code, frozenset())
     self_harm = {MENTAL_HEALTH} if system == "icd-10-cm" and _SELF_HARM.match(code) else ()
-    return frozenset(self_harm).union(*(codes.get(code[:end], ()) for end in range(1, len(code) + 1)))
+    return frozenset(self_harm).union(
+        *(codes.get(code[:end], ()) for end in range(1, len(code) + 1))
+    )
 
 
 def why_unroutable(coding: Coding, sets: ValueSets) -> str | None:
@@ -152,8 +163,12 @@ def why_unroutable(coding: Coding, sets: ValueSets) -> str | None:
     if not _SHAPES[system].fullmatch(coding.code):
         return "malformed code"
     code = normal_code(system, coding.code)
-    without_intent = system == "icd-10-cm" and len(code) < 6 and _WITH_INTENT.match(code) is not None
-    if code in sets.broad.get(system, ()) or (without_intent and not sensitive_categories(coding, sets)):
+    without_intent = (
+        system == "icd-10-cm" and len(code) < 6 and _WITH_INTENT.match(code) is not None
+    )
+    if code in sets.broad.get(system, ()) or (
+        without_intent and not sensitive_categories(coding, sets)
+    ):
         return "code too broad"
     return None
 
@@ -176,15 +191,25 @@ def codings_of(concept: object) -> Iterator[Coding]:
     for coding in codings if isinstance(codings, list) else []:
         if isinstance(coding, dict):
             system, code = coding.get("system"), coding.get("code")
-            yield Coding(system if isinstance(system, str) else None, code if isinstance(code, str) else None)
+            yield Coding(
+                system if isinstance(system, str) else None, code if isinstance(code, str) else None
+            )
 
 
 def _quantity(variable: Variable, quantity: object) -> Value:
-    unit = quantity.get("code") if isinstance(quantity, dict) and quantity.get("system") == UCUM else None
+    unit = (
+        quantity.get("code")
+        if isinstance(quantity, dict) and quantity.get("system") == UCUM
+        else None
+    )
     if not isinstance(quantity, dict) or not isinstance(unit, str) or unit not in variable.units:
         return Value(None, "unknown unit")
     number = quantity.get("value")
-    if isinstance(number, bool) or not isinstance(number, int | Decimal) or "comparator" in quantity:
+    if (
+        isinstance(number, bool)
+        or not isinstance(number, int | Decimal)
+        or "comparator" in quantity
+    ):
         return Value(None, "not one number")
     factor, offset = variable.units[unit]
     value = float(number) * factor + offset
@@ -195,11 +220,15 @@ def _quantity(variable: Variable, quantity: object) -> Value:
 
 def _ancestors(codes: Mapping[str, object]) -> frozenset[str]:
     above = {code[:end] for code in codes for end in range(1, len(code))}
-    return frozenset(code for code in above if not any(code[:end] in codes for end in range(1, len(code) + 1)))
+    return frozenset(
+        code for code in above if not any(code[:end] in codes for end in range(1, len(code) + 1))
+    )
 
 
 def _load_variables() -> tuple[dict[str, Variable], dict[Coding, Variable]]:
-    document = load_strict((_FOLDER / "variables.json").read_bytes(), max_bytes=_MAX_BYTES, max_depth=6)
+    document = load_strict(
+        (_FOLDER / "variables.json").read_bytes(), max_bytes=_MAX_BYTES, max_depth=6
+    )
     by_name: dict[str, Variable] = {}
     by_code: dict[Coding, Variable] = {}
     for name, row in document.items():  # type: ignore[attr-defined]  # our own file, which a test reads whole
@@ -208,8 +237,14 @@ def _load_variables() -> tuple[dict[str, Variable], dict[Coding, Variable]]:
             row["unit"],
             row["category"],
             row["kind"],
-            {unit: (float(factor), float(offset)) for unit, (factor, offset) in row.get("units", {}).items()},
-            {Coding(URIS[system], code): float(number) for system, code, number in row.get("answers", [])},
+            {
+                unit: (float(factor), float(offset))
+                for unit, (factor, offset) in row.get("units", {}).items()
+            },
+            {
+                Coding(URIS[system], code): float(number)
+                for system, code, number in row.get("answers", [])
+            },
             (float(row["range"][0]), float(row["range"][1])) if "range" in row else (0.0, 0.0),
         )
         by_name[name] = variable
@@ -220,7 +255,10 @@ def _load_variables() -> tuple[dict[str, Variable], dict[Coding, Variable]]:
 VARIABLES, VARIABLE_OF = _load_variables()
 LOCAL_CODES = frozenset(
     coding
-    for coding in [*VARIABLE_OF, *(answer for variable in VARIABLES.values() for answer in variable.answers)]
+    for coding in [
+        *VARIABLE_OF,
+        *(answer for variable in VARIABLES.values() for answer in variable.answers),
+    ]
     if coding.system == LOCAL
 )
 SHIPPED = load_value_sets((_FOLDER / "sensitive.json").read_bytes())

@@ -38,7 +38,10 @@ def read_expression(payload: bytes) -> dict[str, float]:
     if document["type"] != FORMAT:
         raise PayloadError("expression record: the format is not volens/expression/1")
     if document["unit"] != UNIT:
-        raise PayloadError("expression record: the unit is not log2", "Transform to log2 and ingest the record again.")
+        raise PayloadError(
+            "expression record: the unit is not log2",
+            "Transform to log2 and ingest the record again.",
+        )
     values = document["values"]
     if not isinstance(values, dict) or not 0 < len(values) <= MAX_PROBES:
         raise PayloadError(f"expression record: values must name 1 to {MAX_PROBES} probes")

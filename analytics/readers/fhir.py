@@ -53,7 +53,9 @@ _SPELLINGS = {
 _RESTRICTED = frozenset({Coding(_CONFIDENTIALITY, "R"), Coding(_CONFIDENTIALITY, "V")})
 # HL7 orders V > R > N > M > L > U, and N is what a health record usually is: no label up to N asks for more than
 # the consent that every record needs. HTEST says that it is test data. Every other label holds back.
-_HARMLESS = frozenset({Coding(_CONFIDENTIALITY, code) for code in "ULMN"} | {Coding(_HL7 + "v3-ActReason", "HTEST")})
+_HARMLESS = frozenset(
+    {Coding(_CONFIDENTIALITY, code) for code in "ULMN"} | {Coding(_HL7 + "v3-ActReason", "HTEST")}
+)
 _MARKED = "marked restricted by its source"
 _LABEL = "a security label that this reader does not know"
 # A medication that many orders name is written with each of them: what comes out is bounded on its own.
@@ -109,7 +111,9 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
         "kept": {str(category): len(kept[category]) for category in sorted(kept)},
         "held back": dict(sorted(held.items())),
         "not taken": dict(sorted(left.items())),
-        "values": _count_values([resource for resources in kept.values() for resource in resources]),
+        "values": _count_values(
+            [resource for resources in kept.values() for resource in resources]
+        ),
         "notes": list(NOTES),
     }
     return Split({category: write_record(kept[category]) for category in sorted(kept)}, report)
@@ -127,7 +131,9 @@ def _encode(value: object) -> bytes:
             return float(item)
         raise TypeError
 
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=number).encode()
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), allow_nan=False, default=number
+    ).encode()
 
 
 class _Marks:
@@ -138,14 +144,18 @@ class _Marks:
 
     def __init__(self, sets: ValueSets, source: Source) -> None:
         self.sets = sets
-        self._found: dict[int, frozenset[int | str]] = {}  # by identity: the source keeps every part alive
+        self._found: dict[
+            int, frozenset[int | str]
+        ] = {}  # by identity: the source keeps every part alive
         self._unread: dict[int, bool] = {}
         self.file = frozenset[int | str]().union(*map(self.of, source.labelled))
 
     def of(self, part: Mapping[str, object]) -> frozenset[int | str]:
         if id(part) not in self._found:
             codings = set(_walk(part))
-            found: set[int | str] = {name for coding in codings for name in sensitive_categories(coding, self.sets)}
+            found: set[int | str] = {
+                name for coding in codings for name in sensitive_categories(coding, self.sets)
+            }
             found |= {_MARKED} if codings & _RESTRICTED else set()
             found |= {_LABEL} if any(map(self._is_strange, _labels(part))) else set()
             self._found[id(part)] = frozenset(found)
@@ -160,7 +170,10 @@ class _Marks:
 
     def _is_strange(self, label: Coding) -> bool:
         named = set(_spellings(label))
-        return not (named & (_HARMLESS | _RESTRICTED) or any(sensitive_categories(one, self.sets) for one in named))
+        return not (
+            named & (_HARMLESS | _RESTRICTED)
+            or any(sensitive_categories(one, self.sets) for one in named)
+        )
 
 
 def _sensitive(marks: frozenset[int | str]) -> int | None:
@@ -212,8 +225,14 @@ def _route(
 
 def _ordinary(category: int, reduced: Mapping[str, object]) -> int:
     """The type's category; an observation of a lifestyle variable (steps, sleep) has its own."""
-    variables = [VARIABLE_OF[coding] for coding in codings_of(reduced.get("code")) if coding in VARIABLE_OF]
-    return variables[0].category if category == PROFILES["Observation"].category and variables else category
+    variables = [
+        VARIABLE_OF[coding] for coding in codings_of(reduced.get("code")) if coding in VARIABLE_OF
+    ]
+    return (
+        variables[0].category
+        if category == PROFILES["Observation"].category and variables
+        else category
+    )
 
 
 def _deciding(resource: Mapping[str, object], concept: object) -> Iterator[Coding]:
@@ -226,11 +245,17 @@ def _deciding(resource: Mapping[str, object], concept: object) -> Iterator[Codin
 
 
 def _related(
-    resource: Mapping[str, object], element: str, inside: Mapping[str, Mapping[str, object]], source: Source
+    resource: Mapping[str, object],
+    element: str,
+    inside: Mapping[str, Mapping[str, object]],
+    source: Source,
 ) -> list[Mapping[str, object] | None]:
     """What the references of an element mean; None for one that is not in the file."""
     references = resource.get(element)
-    return [resolve(item, inside, source) for item in (references if isinstance(references, list) else [])]
+    return [
+        resolve(item, inside, source)
+        for item in (references if isinstance(references, list) else [])
+    ]
 
 
 def _labels(part: Mapping[str, object]) -> Iterator[Coding]:
@@ -270,8 +295,14 @@ def _count_values(resources: Sequence[Mapping[str, object]]) -> dict[str, int]:
         for part in [resource, *(components if isinstance(components, list) else [])]:
             if not any(key.startswith("value") for key in part):
                 continue
-            variables = [VARIABLE_OF[coding] for coding in codings_of(part.get("code")) if coding in VARIABLE_OF]
-            for note in [measure(variable, part).note or "read" for variable in variables] or ["no variable"]:
+            variables = [
+                VARIABLE_OF[coding]
+                for coding in codings_of(part.get("code"))
+                if coding in VARIABLE_OF
+            ]
+            for note in [measure(variable, part).note or "read" for variable in variables] or [
+                "no variable"
+            ]:
                 counts[note] = counts.get(note, 0) + 1
     return dict(sorted(counts.items()))
 
@@ -292,19 +323,41 @@ def bundle_of(
     The same arguments give the same bytes. Raises PayloadError for a system or variable that is not known.
     """
     resources: list[dict[str, object]] = [
-        {"resourceType": "Patient", "id": subject, "gender": gender, "birthDate": f"{birth_year:04d}"}
+        {
+            "resourceType": "Patient",
+            "id": subject,
+            "gender": gender,
+            "birthDate": f"{birth_year:04d}",
+        }
     ]
     about = {"subject": {"reference": f"Patient/{subject}"}}
     for system, code, date in conditions:
-        states = {"clinicalStatus": _coded(CLINICAL, "active"), "verificationStatus": _coded(VERIFICATION, "confirmed")}
+        states = {
+            "clinicalStatus": _coded(CLINICAL, "active"),
+            "verificationStatus": _coded(VERIFICATION, "confirmed"),
+        }
         dated = {} if date is None else {"onsetDateTime": date}
-        resources.append({"resourceType": "Condition", **states, "code": _named(system, code), **about, **dated})
+        resources.append(
+            {"resourceType": "Condition", **states, "code": _named(system, code), **about, **dated}
+        )
     for name, value, date in observations:
         dated = {} if date is None else {"effectiveDateTime": date}
-        resources.append({"resourceType": "Observation", "status": "final", **_observed(name, value), **about, **dated})
+        resources.append(
+            {
+                "resourceType": "Observation",
+                "status": "final",
+                **_observed(name, value),
+                **about,
+                **dated,
+            }
+        )
     for system, code, date in medications:
         dated = {} if date is None else {"authoredOn": date}
-        order = {"status": "active", "intent": "order", "medicationCodeableConcept": _named(system, code)}
+        order = {
+            "status": "active",
+            "intent": "order",
+            "medicationCodeableConcept": _named(system, code),
+        }
         resources.append({"resourceType": "MedicationRequest", **order, **about, **dated})
     for system, code, date in procedures:
         dated = {} if date is None else {"performedDateTime": date}
@@ -316,7 +369,11 @@ def bundle_of(
 
 def _observed(name: str | tuple[str, str], value: float | bool) -> dict[str, object]:
     if isinstance(name, tuple):
-        pure = {"valueBoolean": value} if isinstance(value, bool) else {"valueQuantity": _amount(value, "1")}
+        pure = (
+            {"valueBoolean": value}
+            if isinstance(value, bool)
+            else {"valueQuantity": _amount(value, "1")}
+        )
         return {"code": _named(*name), **pure}
     if name not in VARIABLES:
         raise PayloadError("FHIR bundle: a variable is not in the list")
@@ -334,12 +391,18 @@ def _observed(name: str | tuple[str, str], value: float | bool) -> dict[str, obj
 
 
 def _amount(value: float, unit: str) -> dict[str, object]:
-    return {"value": int(value) if float(value).is_integer() else float(value), "system": UCUM, "code": unit}
+    return {
+        "value": int(value) if float(value).is_integer() else float(value),
+        "system": UCUM,
+        "code": unit,
+    }
 
 
 def _named(system: str, code: str) -> dict[str, object]:
     if system not in URIS:
-        raise PayloadError("FHIR bundle: a code system is not known", "Use the short names of SYSTEMS.")
+        raise PayloadError(
+            "FHIR bundle: a code system is not known", "Use the short names of SYSTEMS."
+        )
     return _coded(URIS[system], code)
 
 

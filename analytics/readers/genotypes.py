@@ -65,7 +65,9 @@ class Sites:
     def names(self) -> tuple[str, ...]:
         """ "1:12345:A>G" each, in order."""
         places = zip(self.chromosome.tolist(), self.position.tolist(), self.alleles, strict=True)
-        return tuple(f"{chromosome}:{position}:{alleles}" for chromosome, position, alleles in places)
+        return tuple(
+            f"{chromosome}:{position}:{alleles}" for chromosome, position, alleles in places
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +91,11 @@ def is_genotypes(payload: bytes) -> bool:
 
 
 def build_sites(
-    build: str, chromosome: ArrayLike, position: ArrayLike, alleles: Sequence[str], passed: ArrayLike
+    build: str,
+    chromosome: ArrayLike,
+    position: ArrayLike,
+    alleles: Sequence[str],
+    passed: ArrayLike,
 ) -> Sites:
     """Sites from columns of equal length, in order of chromosome and position. Raises PayloadError."""
     if not 0 < len(alleles) <= MAX_VARIANTS:
@@ -97,8 +103,12 @@ def build_sites(
     texts = "".join(f"{pair}\n" for pair in alleles)
     if not texts.isascii():
         raise PayloadError("genotypes: an allele is not made of the letters A, C, G, T and N")
-    block = (np.asarray(chromosome, np.uint8).tobytes() + np.asarray(passed, np.uint8).tobytes()
-             + np.asarray(position, "<u4").tobytes() + texts.encode())
+    block = (
+        np.asarray(chromosome, np.uint8).tobytes()
+        + np.asarray(passed, np.uint8).tobytes()
+        + np.asarray(position, "<u4").tobytes()
+        + texts.encode()
+    )
     return _parse_sites(block, build, len(alleles), _digest(build, len(alleles), block))
 
 
@@ -111,13 +121,30 @@ def write_genotypes(
 ) -> bytes:
     """Payload of one person; reads its own writing, so it never writes what fails. Raises PayloadError."""
     texts = "".join(f"{pair}\n" for pair in sites.alleles).encode()
-    header = dump_canonical({"type": FORMAT, "build": sites.build, "variants": len(sites.alleles),
-                             "alleles": len(texts), "sites": sites.digest.hex(), "source": source.hex()})
-    payload = b"".join((
-        MAGIC, len(header).to_bytes(4, "little"), header,
-        sites.chromosome.tobytes(), sites.passed.tobytes(), sites.position.astype("<u4").tobytes(), texts,
-        dosage.astype(np.int8).tobytes(), depth.astype(np.uint8).tobytes(), quality.astype(np.uint8).tobytes(),
-    ))  # fmt: skip
+    header = dump_canonical(
+        {
+            "type": FORMAT,
+            "build": sites.build,
+            "variants": len(sites.alleles),
+            "alleles": len(texts),
+            "sites": sites.digest.hex(),
+            "source": source.hex(),
+        }
+    )
+    payload = b"".join(
+        (
+            MAGIC,
+            len(header).to_bytes(4, "little"),
+            header,
+            sites.chromosome.tobytes(),
+            sites.passed.tobytes(),
+            sites.position.astype("<u4").tobytes(),
+            texts,
+            dosage.astype(np.int8).tobytes(),
+            depth.astype(np.uint8).tobytes(),
+            quality.astype(np.uint8).tobytes(),
+        )
+    )
     read_genotypes(payload, {sites.digest: sites})
     return payload
 
@@ -154,14 +181,21 @@ def _read_header(payload: bytes) -> tuple[_Header, int]:
         header = load_strict(payload[8 : 8 + size], max_bytes=_MAX_HEADER, max_depth=1)
     except JsonRefused as refused:
         raise PayloadError(f"genotypes: {refused}") from None
-    if not isinstance(header, dict) or set(header) != set(_Header.__slots__) or header["type"] != FORMAT:
+    if (
+        not isinstance(header, dict)
+        or set(header) != set(_Header.__slots__)
+        or header["type"] != FORMAT
+    ):
         raise PayloadError("genotypes: the header has not exactly what volens/genotypes/1 has")
     if header["build"] not in BUILDS:
         raise PayloadError("genotypes: the genome build is neither GRCh37 nor GRCh38")
     for name, most in (("variants", MAX_VARIANTS), ("alleles", MAX_ALLELE_TEXT)):
         if type(header[name]) is not int or not 0 < header[name] <= most:
             raise PayloadError(f"genotypes: the number of {name} is out of range")
-    if not all(isinstance(header[name], str) and _DIGEST.fullmatch(header[name]) for name in ("sites", "source")):
+    if not all(
+        isinstance(header[name], str) and _DIGEST.fullmatch(header[name])
+        for name in ("sites", "source")
+    ):
         raise PayloadError("genotypes: a hash of the header is none")
     return _Header(**header), 8 + size
 
@@ -171,7 +205,12 @@ def _parse_sites(block: bytes, build: str, n: int, digest: bytes) -> Sites:
     chromosome = np.frombuffer(block, np.uint8, n)
     passed = np.frombuffer(block, np.uint8, n, n)
     position = np.frombuffer(block, "<u4", n, 2 * n)
-    if chromosome.min() < 1 or chromosome.max() > AUTOSOMES or position.min() < 1 or passed.max() > 1:
+    if (
+        chromosome.min() < 1
+        or chromosome.max() > AUTOSOMES
+        or position.min() < 1
+        or passed.max() > 1
+    ):
         raise PayloadError("genotypes: a variant is at no place of an autosome")
     alleles = _parse_alleles(block[_PER_SITE * n :], n)
     place = chromosome.astype(np.uint64) << 32 | position
@@ -181,7 +220,9 @@ def _parse_sites(block: bytes, build: str, n: int, digest: bytes) -> Sites:
     here = {int(i) for tie in ties for i in (tie, tie + 1)}
     if len({(int(place[i]), alleles[i]) for i in here}) != len(here):
         raise PayloadError("genotypes: a variant stands there twice")
-    return Sites(digest, build, chromosome, position.astype(np.uint32), alleles, passed.astype(np.bool_))
+    return Sites(
+        digest, build, chromosome, position.astype(np.uint32), alleles, passed.astype(np.bool_)
+    )
 
 
 def _parse_alleles(text: bytes, n: int) -> tuple[str, ...]:

@@ -25,7 +25,12 @@ PROBES = 76
 _FILE = "sksurv/datasets/data/breast_cancer_GSE7390-metastasis.arff"
 _CLINICAL = ("age", "size", "grade", "er", "t.tdm", "e.tdm")
 # The misspelt fourth level is the file's own word for a missing grade.
-_GRADES = {b"well differentiated": 1, b"intermediate": 2, b"poorly differentiated": 3, b"unkown": None}
+_GRADES = {
+    b"well differentiated": 1,
+    b"intermediate": 2,
+    b"poorly differentiated": 3,
+    b"unkown": None,
+}
 _ER = {b"negative": 0, b"positive": 1}
 _EVENT = {b"0": False, b"1": True}
 
@@ -73,7 +78,11 @@ def _person(ordinal: int, row: np.void, probes: list[str]) -> Person:
         follow_up_days=_number(row["t.tdm"]),
         metastasis=_EVENT[bytes(row["e.tdm"])],
     )
-    values = tuple((probe.removeprefix("X"), _text(row[probe])) for probe in probes if not math.isnan(row[probe]))
+    values = tuple(
+        (probe.removeprefix("X"), _text(row[probe]))
+        for probe in probes
+        if not math.isnan(row[probe])
+    )
     return Person(ordinal, values, findings)
 
 

@@ -115,7 +115,9 @@ def validate_observations(payload: bytes) -> None:
 def write_observations(findings: Findings, subject: str) -> bytes:
     """Payload of one person; a missing finding is written with a reason, not as a value."""
 
-    entries = [{"resource": _resource(finding, getattr(findings, finding), subject)} for finding in CODES]
+    entries = [
+        {"resource": _resource(finding, getattr(findings, finding), subject)} for finding in CODES
+    ]
     bundle = {"resourceType": "Bundle", "type": "collection", "entry": entries}
     payload = json.dumps(bundle, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
     read_observations(payload, subject)
@@ -143,7 +145,9 @@ def _observations(bundle: dict[str, object]) -> Iterator[dict[str, object]]:
         if not isinstance(resource, dict) or resource.get("resourceType") != "Observation":
             raise PayloadError("observation record: an entry is not an Observation")
         if resource.get("status") not in STATUSES:
-            raise PayloadError("observation record: an Observation is not final, amended or corrected")
+            raise PayloadError(
+                "observation record: an Observation is not final, amended or corrected"
+            )
         yield resource
 
 
@@ -154,7 +158,9 @@ def _subject_of(observation: dict[str, object]) -> str:
         raise PayloadError("observation record: an Observation has no volens subject reference")
     found = reference.removeprefix(SUBJECT_PREFIX)
     if not _SUBJECT.fullmatch(found):
-        raise PayloadError("observation record: a subject is not 64 lower-case hexadecimal characters")
+        raise PayloadError(
+            "observation record: a subject is not 64 lower-case hexadecimal characters"
+        )
     return found
 
 
@@ -172,7 +178,9 @@ def _coding(concept: object) -> tuple[str, str]:
 def _finding_of(observation: dict[str, object]) -> str:
     finding = FINDING_OF.get(_coding(observation.get("code")))
     if finding is None:
-        raise PayloadError("observation record: an Observation has a code that is not expected here")
+        raise PayloadError(
+            "observation record: an Observation has a code that is not expected here"
+        )
     return finding
 
 
@@ -183,7 +191,9 @@ def _value_of(finding: str, observation: dict[str, object]) -> float | int | boo
             raise PayloadError("observation record: a value stands beside a reason for its absence")
         return None
     if len(kinds) != 1:
-        raise PayloadError("observation record: an Observation must have one value or a reason for its absence")
+        raise PayloadError(
+            "observation record: an Observation must have one value or a reason for its absence"
+        )
     value = observation[kinds[0]]
     if finding in QUANTITIES and kinds[0] == "valueQuantity":
         return _quantity(finding, value)
@@ -199,7 +209,11 @@ def _value_of(finding: str, observation: dict[str, object]) -> float | int | boo
 
 def _quantity(finding: str, quantity: object) -> float:
     units, largest = QUANTITIES[finding]
-    if not isinstance(quantity, dict) or quantity.get("system") != UCUM or quantity.get("code") not in units:
+    if (
+        not isinstance(quantity, dict)
+        or quantity.get("system") != UCUM
+        or quantity.get("code") not in units
+    ):
         raise PayloadError(
             "observation record: a quantity has an unknown unit",
             f"Use UCUM units: {', '.join(sorted(units))} for {finding.rpartition('_')[0].replace('_', ' ')}.",

@@ -23,10 +23,22 @@ VERIFICATION = "http://terminology.hl7.org/CodeSystem/condition-ver-status"
 
 GENDERS = frozenset({"male", "female", "other", "unknown"})
 _CONDITION_STATES = {
-    "clinicalStatus": (CLINICAL, frozenset({"active", "recurrence", "relapse", "inactive", "remission", "resolved"})),
+    "clinicalStatus": (
+        CLINICAL,
+        frozenset({"active", "recurrence", "relapse", "inactive", "remission", "resolved"}),
+    ),
     "verificationStatus": (
         VERIFICATION,
-        frozenset({"unconfirmed", "provisional", "differential", "confirmed", "refuted", "entered-in-error"}),
+        frozenset(
+            {
+                "unconfirmed",
+                "provisional",
+                "differential",
+                "confirmed",
+                "refuted",
+                "entered-in-error",
+            }
+        ),
     ),
 }
 _CONFIRMED = {"coding": [{"system": VERIFICATION, "code": "confirmed"}]}
@@ -80,7 +92,9 @@ PROFILES = {
     "Observation": Profile(
         2,
         "code",
-        _statuses("final amended corrected", "registered preliminary cancelled entered-in-error unknown"),
+        _statuses(
+            "final amended corrected", "registered preliminary cancelled entered-in-error unknown"
+        ),
         (*_EFFECTIVE, ("effectiveInstant", "effectiveDateTime"), ("issued", "effectiveDateTime")),
     ),
     "MedicationRequest": Profile(
@@ -92,7 +106,9 @@ PROFILES = {
     "MedicationStatement": Profile(
         3,
         _MEDICATION,
-        _statuses("active completed stopped on-hold", "entered-in-error intended unknown not-taken"),
+        _statuses(
+            "active completed stopped on-hold", "entered-in-error intended unknown not-taken"
+        ),
         (*_EFFECTIVE, ("dateAsserted", "effectiveDateTime")),
     ),
     "MedicationAdministration": Profile(
@@ -104,7 +120,9 @@ PROFILES = {
     "Procedure": Profile(
         4,
         "code",
-        _statuses("completed in-progress", "preparation not-done on-hold stopped entered-in-error unknown"),
+        _statuses(
+            "completed in-progress", "preparation not-done on-hold stopped entered-in-error unknown"
+        ),
         (("performedDateTime", "performedDateTime"), ("performedPeriod", "performedDateTime")),
     ),
 }
@@ -220,8 +238,12 @@ def _intent(resource: Mapping[str, object]) -> dict[str, object]:
 def _time(resource: Mapping[str, object], profile: Profile) -> dict[str, object]:
     for source, target in profile.times:
         value = resource.get(source)
-        if isinstance(value, dict):  # a period: since when it holds; of an observation, when it was complete
-            order = ("end", "start") if resource["resourceType"] == "Observation" else ("start", "end")
+        if isinstance(
+            value, dict
+        ):  # a period: since when it holds; of an observation, when it was complete
+            order = (
+                ("end", "start") if resource["resourceType"] == "Observation" else ("start", "end")
+            )
             value = next((value[end] for end in order if end in value), None)
         if value is not None:
             return {target: day_text(value)}
@@ -232,7 +254,9 @@ def _time(resource: Mapping[str, object], profile: Profile) -> dict[str, object]
 
 def _abatement(resource: Mapping[str, object]) -> dict[str, object]:
     period = resource.get("abatementPeriod")
-    value = resource.get("abatementDateTime", period.get("end") if isinstance(period, dict) else None)
+    value = resource.get(
+        "abatementDateTime", period.get("end") if isinstance(period, dict) else None
+    )
     return {} if value is None else {"abatementDateTime": day_text(value)}
 
 

@@ -27,8 +27,12 @@ from analytics.readers.vcfscan import Scan, scan_text
 from analytics.readers.vcfsource import Sources
 from analytics.readers.vcftext import read_lines
 
-MEMORY = 640 << 20  # bytes that the people of one pass may hold; a larger file is read in several passes
-MAX_GROWTH = 300  # times what a row has, for everybody's file; 2,500 people with 500 numbers a row reach 250
+MEMORY = (
+    640 << 20
+)  # bytes that the people of one pass may hold; a larger file is read in several passes
+MAX_GROWTH = (
+    300  # times what a row has, for everybody's file; 2,500 people with 500 numbers a row reach 250
+)
 SUBJECT_COLUMN = "subject"
 
 _GROWTH_FROM = 64 << 20  # bytes: what less is made of a file harms nobody
@@ -59,7 +63,9 @@ def split_vcf(
     scan = scan_text(file)
     header = read_header(scan.header, build)
     people = _match(header.people, subjects)
-    step = max(1, MEMORY // (2 * (scan.shared + scan.length // len(people)) + _PER_VARIANT * scan.alts))
+    step = max(
+        1, MEMORY // (2 * (scan.shared + scan.length // len(people)) + _PER_VARIANT * scan.alts)
+    )
     report = None
     for start in range(0, len(people), step):
         batch = people[start : start + step]
@@ -77,16 +83,22 @@ def split_vcf(
 def _match(people: Sequence[str], subjects: Mapping[str, str]) -> tuple[str, ...]:
     """Subjects in the order of the columns; sample names and mapping must be the same set. Raises PayloadError."""
     if missing := len(set(people) - set(subjects)):
-        raise PayloadError(f"variant file: {missing} of its samples have no subject",
-                           "Name a subject for each sample, or take the others out of the file.")
+        raise PayloadError(
+            f"variant file: {missing} of its samples have no subject",
+            "Name a subject for each sample, or take the others out of the file.",
+        )
     if absent := len(set(subjects) - set(people)):
-        raise PayloadError(f"variant file: {absent} of the named samples are not in it",
-                           "Name only samples that the file has.")
+        raise PayloadError(
+            f"variant file: {absent} of the named samples are not in it",
+            "Name only samples that the file has.",
+        )
     if not all(_SUBJECT.fullmatch(subject) for subject in subjects.values()):
         raise PayloadError("variant file: a subject is not 64 lower-case hexadecimal characters")
     if len(set(subjects.values())) != len(subjects):
-        raise PayloadError("variant file: two samples are named as the same subject",
-                           "A person is in the file once: keep one of the samples.")
+        raise PayloadError(
+            "variant file: two samples are named as the same subject",
+            "A person is in the file once: keep one of the samples.",
+        )
     return tuple(subjects[name] for name in people)
 
 
@@ -99,8 +111,10 @@ def _records(fd: int) -> Iterator[Variant]:
 
 
 def _differs() -> PayloadError:
-    return PayloadError("variant file: its rows are not read the same twice",
-                        "The file is damaged or was written to meanwhile; copy it again.")
+    return PayloadError(
+        "variant file: its rows are not read the same twice",
+        "The file is damaged or was written to meanwhile; copy it again.",
+    )
 
 
 class _Reading:
@@ -133,11 +147,18 @@ class _Reading:
             digest.update(b"\n".join(lines))
             rows, header = lines[header:], max(0, header - len(lines))
             self._take(rows, records)
-            progress((self._start + self._size * self.report.records / self._scan.rows) / self.report.people)
+            progress(
+                (self._start + self._size * self.report.records / self._scan.rows)
+                / self.report.people
+            )
         report = self.report
         if next(records, None) is not None or digest.digest() != self._scan.digest:
             raise _differs()
-        if not report.records == self._scan.rows == report.packed_records + sum(report.skipped.values()):
+        if (
+            not report.records
+            == self._scan.rows
+            == report.packed_records + sum(report.skipped.values())
+        ):
             raise _differs()
 
     def _take(self, rows: Sequence[bytes], records: Iterator[Variant]) -> None:
@@ -150,15 +171,21 @@ class _Reading:
                 raise _differs()
             shared.append(self._shared(fields))
             samples.append(fields[9 + self._start : 9 + self._start + self._size])
-            self._grown += self.report.people * (len(shared[-1]) + _PER_VARIANT * self._site(fields, record, calls))
+            self._grown += self.report.people * (
+                len(shared[-1]) + _PER_VARIANT * self._site(fields, record, calls)
+            )
             if self._grown > max(_GROWTH_FROM, MAX_GROWTH * self._scan.length):
-                raise PayloadError("variant file: what its people share is too long to be written for each",
-                                   "Split the file by people.")
+                raise PayloadError(
+                    "variant file: what its people share is too long to be written for each",
+                    "Split the file by people.",
+                )
             self.report.records += 1
         if rows:
             self._sources.add(shared, samples)
         if calls.packed:
-            self._planes.append(calls.pack(self.report, slice(self._start, self._start + self._size)))
+            self._planes.append(
+                calls.pack(self.report, slice(self._start, self._start + self._size))
+            )
 
     def _shared(self, fields: Sequence[bytes]) -> bytes:
         """The nine columns that everybody's file repeats, without free text. Raises PayloadError."""
@@ -172,7 +199,9 @@ class _Reading:
         if name != b"." and not _RS.fullmatch(name):
             name = b"."
             self.report.ids_removed += 1
-        return b"\t".join((fields[0], fields[1], name, *fields[3:7], self._info(fields[7]), fields[8], b""))
+        return b"\t".join(
+            (fields[0], fields[1], name, *fields[3:7], self._info(fields[7]), fields[8], b"")
+        )
 
     def _info(self, info: bytes) -> bytes:
         if info == b".":
@@ -191,7 +220,9 @@ class _Reading:
         if keys[0] != b"GT":
             raise PayloadError("variant file: a row has no genotypes (GT is not first in FORMAT)")
         if len(set(keys)) != len(keys) or not self._header.formats.issuperset(keys):
-            raise PayloadError("variant file: a row has a FORMAT field that the header does not define, or one twice")
+            raise PayloadError(
+                "variant file: a row has a FORMAT field that the header does not define, or one twice"
+            )
         self._formats.add(text)
 
     def _site(self, fields: Sequence[bytes], record: Variant, calls: Calls) -> int:
@@ -200,24 +231,35 @@ class _Reading:
         if not number.isdigit() or len(number) > 10:
             raise PayloadError("variant file: a position is no number")
         position, alts = int(number), alt.split(",")
-        if (record.CHROM, record.POS, record.REF, record.ALT or ["."]) != (contig, position, ref, alts):
+        if (record.CHROM, record.POS, record.REF, record.ALT or ["."]) != (
+            contig,
+            position,
+            ref,
+            alts,
+        ):
             raise _differs()
         self._follow(contig, position)
         for other in alts:
             pair = (ref.upper(), other.upper())
             if pair[0] == pair[1]:
-                raise PayloadError("variant file: an alternative is what the reference has",
-                                   "Take such rows out, for example with bcftools view -e 'REF=ALT'.")
+                raise PayloadError(
+                    "variant file: an alternative is what the reference has",
+                    "Take such rows out, for example with bcftools view -e 'REF=ALT'.",
+                )
             if pair in self._here:
-                raise PayloadError("variant file: the same variant stands there twice",
-                                   "Remove duplicates, for example with bcftools norm --rm-dup exact.")
+                raise PayloadError(
+                    "variant file: the same variant stands there twice",
+                    "Remove duplicates, for example with bcftools norm --rm-dup exact.",
+                )
             self._here.add(pair)
         self.report.not_passed += fields[6] not in (b"PASS", b".")
         chromosome = self._contigs[contig]
         if chromosome is None:
             return self._skip(_SEX.get(contig.removeprefix("chr"), "other-contig"))
         if not 0 < position <= LENGTHS[self._build][chromosome - 1]:
-            raise PayloadError("variant file: a position lies beyond the end of its chromosome in the named build")
+            raise PayloadError(
+                "variant file: a position lies beyond the end of its chromosome in the named build"
+            )
         self.report.multiallelic += len(alts) > 1
         rows = self._rows(ref.upper(), alts)
         if not rows:
@@ -231,8 +273,11 @@ class _Reading:
 
     def _rows(self, ref: str, alts: Sequence[str]) -> dict[int, str]:
         """Number of the ALT and "REF>ALT" of each that is written in bases; they are noted as packed rows."""
-        rows = {number: f"{ref}>{alt.upper()}" for number, alt in enumerate(alts, 1)
-                if _BASES.fullmatch(alt.upper()) and _BASES.fullmatch(ref)}
+        rows = {
+            number: f"{ref}>{alt.upper()}"
+            for number, alt in enumerate(alts, 1)
+            if _BASES.fullmatch(alt.upper()) and _BASES.fullmatch(ref)
+        }
         self.report.alleles_skipped += len(alts) - len(rows)
         self.report.packed_rows += len(rows)
         self._alleles += rows.values()
@@ -242,17 +287,23 @@ class _Reading:
         """The row stands after the one before it. Raises PayloadError."""
         if contig != self._contig:
             if contig in self._contigs:
-                raise PayloadError("variant file: the rows of a contig do not stand together", "Sort the file.")
+                raise PayloadError(
+                    "variant file: the rows of a contig do not stand together", "Sort the file."
+                )
             self._contigs[contig] = autosome(contig)
             if autosome(contig.removeprefix("chr")) or contig.removeprefix("chr") in _SEX:
                 if self._prefixed not in (None, contig.startswith("chr")):
-                    raise PayloadError("variant file: it names some chromosomes 1 and others chr1",
-                                       "Rename them, for example with bcftools annotate --rename-chrs.")
+                    raise PayloadError(
+                        "variant file: it names some chromosomes 1 and others chr1",
+                        "Rename them, for example with bcftools annotate --rename-chrs.",
+                    )
                 self._prefixed = contig.startswith("chr")
             self._contig = contig
             self._here.clear()
         elif position < self._position:
-            raise PayloadError("variant file: the rows are not sorted by position", "Sort the file.")
+            raise PayloadError(
+                "variant file: the rows are not sorted by position", "Sort the file."
+            )
         elif position > self._position:
             self._here.clear()
         self._position = position
@@ -264,18 +315,30 @@ class _Reading:
     def sites(self) -> Sites:
         """The packed variants in order of chromosome and position; the calls are put in the same order."""
         if not self._alleles:
-            raise PayloadError("variant file: none of its variants can be packed",
-                               "Only variants of chromosomes 1 to 22 that are written in bases can be.")
-        order = np.lexsort((self._positions, self._chromosomes))  # stable: ALTs of a row stay in their order
-        self._planes = [np.ascontiguousarray(np.concatenate([block[plane] for block in self._planes])[order].T)
-                        for plane in range(3)]
-        columns = [np.array(column)[order] for column in (self._chromosomes, self._positions, self._passed)]
+            raise PayloadError(
+                "variant file: none of its variants can be packed",
+                "Only variants of chromosomes 1 to 22 that are written in bases can be.",
+            )
+        order = np.lexsort(
+            (self._positions, self._chromosomes)
+        )  # stable: ALTs of a row stay in their order
+        self._planes = [
+            np.ascontiguousarray(np.concatenate([block[plane] for block in self._planes])[order].T)
+            for plane in range(3)
+        ]
+        columns = [
+            np.array(column)[order] for column in (self._chromosomes, self._positions, self._passed)
+        ]
         chromosomes, positions, passed = columns
-        return build_sites(self._build, chromosomes, positions, [self._alleles[i] for i in order], passed)
+        return build_sites(
+            self._build, chromosomes, positions, [self._alleles[i] for i in order], passed
+        )
 
     def payloads(self, i: int, sites: Sites) -> tuple[bytes, bytes]:
         """Source and packed payload of person i of this pass."""
         source = self._sources.take(i)
         dosage, depth, quality = (plane[i] for plane in self._planes)
-        packed = write_genotypes(sites, hashlib.sha256(source).digest(), dosage.view(np.int8) - 1, depth, quality)
+        packed = write_genotypes(
+            sites, hashlib.sha256(source).digest(), dosage.view(np.int8) - 1, depth, quality
+        )
         return source, packed

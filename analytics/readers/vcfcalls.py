@@ -90,16 +90,22 @@ class Calls:
         missing = (first < 0) | (second < 0)
         row, number = np.array(self.packed).T
         report.haploid_calls += int(((first >= 0) & (second == _END)).sum())
-        report.half_calls += int((((first >= 0) & (second == MISSING)) | ((first == MISSING) & (second >= 0))).sum())
+        report.half_calls += int(
+            (((first >= 0) & (second == MISSING)) | ((first == MISSING) & (second >= 0))).sum()
+        )
         report.missing += int(missing[row].sum())
         first, second, missing = first[row, people], second[row, people], missing[row, people]
         wanted = number[:, None]
         dosage = np.where(missing, MISSING, (first == wanted).astype(np.int8) + (second == wanted))
-        depth, quality = (_bytes(np.stack(values)[row, people, 0]) for values in (self._depth, self._quality))
+        depth, quality = (
+            _bytes(np.stack(values)[row, people, 0]) for values in (self._depth, self._quality)
+        )
         return np.stack([(dosage + 1).astype(np.uint8), depth, quality])
 
 
-def _check_values(values: NDArray[np.int32 | np.float32], place: int, calls: Sequence[bytes]) -> None:
+def _check_values(
+    values: NDArray[np.int32 | np.float32], place: int, calls: Sequence[bytes]
+) -> None:
     """Depths or qualities of one row, and the calls as text, in which they stand at `place`. Raises PayloadError.
 
     htslib reads what is no number, or too large a one, as missing; and below zero it would be packed as not given.
@@ -113,8 +119,10 @@ def _check_values(values: NDArray[np.int32 | np.float32], place: int, calls: Seq
         given = calls[i].split(b":", place + 1)
         wrong = wrong or (len(given) > place and given[place] != b".")
     if wrong:
-        raise PayloadError("variant file: a depth or quality is no number that can be one",
-                           "Write a dot where there is none.")
+        raise PayloadError(
+            "variant file: a depth or quality is no number that can be one",
+            "Write a dot where there is none.",
+        )
 
 
 def _bytes(values: NDArray[np.int32 | np.float32]) -> NDArray[np.uint8]:

@@ -13,29 +13,75 @@ from dataclasses import dataclass
 from analytics.errors import PayloadError
 
 MAX_HEADER_LINES = 20_000
-MAX_HEADER = 4 << 20  # bytes; 2,500 samples of 100 letters, 3,400 contigs and 1,000 fields have 0.7 MB
+MAX_HEADER = (
+    4 << 20
+)  # bytes; 2,500 samples of 100 letters, 3,400 contigs and 1,000 fields have 0.7 MB
 MAX_HEADER_COMMAS = 200_000  # htslib makes an entry of each; 20,000 definitions have 80,000
-MAX_DEFINITION = 64 << 10  # letters of one definition; lines of commands name thousands of files and are longer
+MAX_DEFINITION = (
+    64 << 10
+)  # letters of one definition; lines of commands name thousands of files and are longer
 MAX_PEOPLE = 2_500
 
 # Lengths of the chromosomes 1 to 22 (NCBI assemblies GCF_000001405.13 and .26).
 LENGTHS = {
     "GRCh37": (
-        249250621, 243199373, 198022430, 191154276, 180915260, 171115067, 159138663, 146364022, 141213431, 135534747,
-        135006516, 133851895, 115169878, 107349540, 102531392, 90354753, 81195210, 78077248, 59128983, 63025520,
-        48129895, 51304566,
+        249250621,
+        243199373,
+        198022430,
+        191154276,
+        180915260,
+        171115067,
+        159138663,
+        146364022,
+        141213431,
+        135534747,
+        135006516,
+        133851895,
+        115169878,
+        107349540,
+        102531392,
+        90354753,
+        81195210,
+        78077248,
+        59128983,
+        63025520,
+        48129895,
+        51304566,
     ),
     "GRCh38": (
-        248956422, 242193529, 198295559, 190214555, 181538259, 170805979, 159345973, 145138636, 138394717, 133797422,
-        135086622, 133275309, 114364328, 107043718, 101991189, 90338345, 83257441, 80373285, 58617616, 64444167,
-        46709983, 50818468,
+        248956422,
+        242193529,
+        198295559,
+        190214555,
+        181538259,
+        170805979,
+        159345973,
+        145138636,
+        138394717,
+        133797422,
+        135086622,
+        133275309,
+        114364328,
+        107043718,
+        101991189,
+        90338345,
+        83257441,
+        80373285,
+        58617616,
+        64444167,
+        46709983,
+        50818468,
     ),
-}  # fmt: skip
+}
 
 # How reference files are called, GenBank's numbers among them.
 _NAMES = {
-    "GRCh37": re.compile(r"grch37|hg19|\bb37|hs37|g1k_v37|gca_000001405\.(?:[1-9]|1[0-4])\b", re.IGNORECASE),
-    "GRCh38": re.compile(r"grch38|hg38|\bb38|hs38|gca_000001405\.(?:1[5-9]|2[0-9])\b", re.IGNORECASE),
+    "GRCh37": re.compile(
+        r"grch37|hg19|\bb37|hs37|g1k_v37|gca_000001405\.(?:[1-9]|1[0-4])\b", re.IGNORECASE
+    ),
+    "GRCh38": re.compile(
+        r"grch38|hg38|\bb38|hs38|gca_000001405\.(?:1[5-9]|2[0-9])\b", re.IGNORECASE
+    ),
 }
 _COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t"
 _VERSION = re.compile(r"VCFv4\.[1-5]")
@@ -79,8 +125,10 @@ def read_header(lines: Sequence[bytes], build: str) -> Header:
         raise PayloadError("variant file: the named genome build is neither GRCh37 nor GRCh38")
     version = _text(lines[0]) if lines else ""
     if not version.startswith("##fileformat=") or not _VERSION.fullmatch(version[13:]):
-        raise PayloadError("variant file: it does not begin as VCF 4.1 to 4.5",
-                           "Hand in VCF text, plain or compressed with gzip or bgzip; BCF is not read.")
+        raise PayloadError(
+            "variant file: it does not begin as VCF 4.1 to 4.5",
+            "Hand in VCF text, plain or compressed with gzip or bgzip; BCF is not read.",
+        )
     people = _read_people(_text(lines[-1]))
     defined = _Definitions(build)
     for line in lines[1:-1]:
@@ -104,11 +152,15 @@ def _text(line: bytes) -> str:
 
 
 def _read_people(columns: str) -> tuple[str, ...]:
-    people = tuple(columns[len(_COLUMNS):].split("\t"))
+    people = tuple(columns[len(_COLUMNS) :].split("\t"))
     if not columns.startswith(_COLUMNS) or not all(people):
-        raise PayloadError("variant file: the line of columns does not name FORMAT and at least one sample")
+        raise PayloadError(
+            "variant file: the line of columns does not name FORMAT and at least one sample"
+        )
     if len(people) > MAX_PEOPLE:
-        raise PayloadError(f"variant file: it has more than {MAX_PEOPLE} samples", "Split the file by people.")
+        raise PayloadError(
+            f"variant file: it has more than {MAX_PEOPLE} samples", "Split the file by people."
+        )
     if len(set(people)) != len(people):
         raise PayloadError("variant file: two samples have the same name")
     return people
@@ -120,11 +172,15 @@ def _check_build(told: Sequence[str], lengths: Mapping[int, int], build: str) ->
     if any(_NAMES[other].search(text) for text in told) or any(
         LENGTHS[build][chromosome - 1] != length for chromosome, length in lengths.items()
     ):
-        raise PayloadError("variant file: the header speaks of another genome build than the one named",
-                           "Name the build that the file was called on; positions are never converted.")
+        raise PayloadError(
+            "variant file: the header speaks of another genome build than the one named",
+            "Name the build that the file was called on; positions are never converted.",
+        )
     if not lengths and not any(_NAMES[build].search(text) for text in told):
-        raise PayloadError("variant file: the header does not say its genome build",
-                           "Add ##reference or the lengths of the contigs, for example with bcftools reheader.")
+        raise PayloadError(
+            "variant file: the header does not say its genome build",
+            "Add ##reference or the lengths of the contigs, for example with bcftools reheader.",
+        )
 
 
 def _read_fields(value: str) -> dict[str, str]:
@@ -152,13 +208,19 @@ class _Definitions:
     def add(self, key: str, value: str) -> None:
         """One line ##key=value. Raises PayloadError."""
         if len(value) > MAX_DEFINITION:
-            raise PayloadError("variant file: a definition of the header is too long",
-                               f"The longest allowed has {MAX_DEFINITION} letters.")
+            raise PayloadError(
+                "variant file: a definition of the header is too long",
+                f"The longest allowed has {MAX_DEFINITION} letters.",
+            )
         fields = _read_fields(value)
         name = fields.get("ID", "")
-        if "IDX" in fields:  # htslib makes room for as many definitions as the largest of these numbers says
-            raise PayloadError("variant file: a definition of the header has an IDX, which is BCF's own",
-                               "Take it out, for example with bcftools view.")
+        if (
+            "IDX" in fields
+        ):  # htslib makes room for as many definitions as the largest of these numbers says
+            raise PayloadError(
+                "variant file: a definition of the header has an IDX, which is BCF's own",
+                "Take it out, for example with bcftools view.",
+            )
         pattern = {"contig": _CONTIG, "FILTER": _FILTER_ID}.get(key, _ID)
         if not pattern.fullmatch(name):
             raise PayloadError("variant file: a definition of the header has no proper ID")
@@ -189,7 +251,9 @@ class _Definitions:
         """The definition to keep; None for INFO that is text."""
         number, kind = fields.get("Number", ""), fields.get("Type", "")
         if not _NUMBER.fullmatch(number) or kind not in _TYPES:
-            raise PayloadError("variant file: a definition of the header has no proper Number or Type")
+            raise PayloadError(
+                "variant file: a definition of the header has no proper Number or Type"
+            )
         wanted = {"GT": ("String",), "DP": ("Integer",), "GQ": ("Integer", "Float")}.get(name)
         if key == "FORMAT" and wanted and (kind not in wanted or number != "1"):
             raise PayloadError("variant file: GT, DP or GQ is not defined as VCF has it")
@@ -199,10 +263,17 @@ class _Definitions:
 
     def header(self, people: tuple[str, ...], version: str) -> Header:
         """Everything gathered. Raises PayloadError where GT is not defined."""
+
         def named(key: str) -> frozenset[bytes]:
             return frozenset(name for kind, name in self._kept if kind == key)
 
         if b"GT" not in named("FORMAT"):
             raise PayloadError("variant file: the header does not define the genotype (FORMAT GT)")
-        return Header(people, named("INFO"), named("FILTER") | {b"PASS", b"."}, named("FORMAT"),
-                      (version, f"##reference={self.build}"), self._kept)
+        return Header(
+            people,
+            named("INFO"),
+            named("FILTER") | {b"PASS", b"."},
+            named("FORMAT"),
+            (version, f"##reference={self.build}"),
+            self._kept,
+        )

@@ -21,7 +21,9 @@ MAX_ALTS = 999  # of one row; a call names alleles with up to three digits
 MEAN_ALTS = 4  # a row, from ALTS_FROM on: cohorts have 1 to 2, and each is a row of its own when it is packed
 ALTS_FROM = 10_000
 MAX_NAMES = 5_000  # contigs, filters, INFO and FORMAT fields of all rows; human references have up to 3,400 contigs
-MAX_CALLS = 8 << 20  # bytes of one row's calls, each field as long as the longest of its kind: twice the longest line
+MAX_CALLS = (
+    8 << 20
+)  # bytes of one row's calls, each field as long as the longest of its kind: twice the longest line
 
 # A column whose GT is not up to 16 alleles of up to three digits: htslib reads larger ones modulo its own width.
 _ALLELE = rb"(?:[0-9]{1,3}|\.)"
@@ -65,13 +67,20 @@ def scan_text(file: FileIO) -> Scan:
                 _check_calls(fields[8].count(b":") + 1, fields[9], tabs - 8)
             rows += 1
             if alts > ALTS_FROM + MEAN_ALTS * rows:
-                raise PayloadError(f"variant file: its rows have more than {MEAN_ALTS} alternatives on average",
-                                   "Take out rows with very many, or split the file by chromosome.")
+                raise PayloadError(
+                    f"variant file: its rows have more than {MEAN_ALTS} alternatives on average",
+                    "Take out rows with very many, or split the file by chromosome.",
+                )
             length += len(line)
             shared += len(line) - len(fields[-1])
     if not header.tabs or not 0 < rows <= MAX_VARIANTS:
-        raise PayloadError(f"variant file: it does not have 1 to {MAX_VARIANTS} rows", "Split the file by chromosome.")
-    return Scan(tuple(header.lines), rows, alts, length, shared, digest.digest(), frozenset(names.found))
+        raise PayloadError(
+            f"variant file: it does not have 1 to {MAX_VARIANTS} rows",
+            "Split the file by chromosome.",
+        )
+    return Scan(
+        tuple(header.lines), rows, alts, length, shared, digest.digest(), frozenset(names.found)
+    )
 
 
 class _HeaderLines:
@@ -86,7 +95,11 @@ class _HeaderLines:
         self.lines.append(line)
         self._size += len(line)
         self._commas += line.count(b",")
-        many = self._size > MAX_HEADER or self._commas > MAX_HEADER_COMMAS or len(self.lines) > MAX_HEADER_LINES
+        many = (
+            self._size > MAX_HEADER
+            or self._commas > MAX_HEADER_COMMAS
+            or len(self.lines) > MAX_HEADER_LINES
+        )
         if many or not line.startswith(b"#"):
             raise PayloadError("variant file: it has no VCF header, or one that is too long")
         self.tabs = line.count(b"\t") if line.startswith(b"#CHROM\t") else 0
@@ -111,7 +124,9 @@ class _Names:
                 self._texts.add(text)
                 self.found.update(text.split(sign, MAX_NAMES + 1))
         if len(self.found) > MAX_NAMES:
-            raise PayloadError(f"variant file: its rows name more than {MAX_NAMES} contigs, filters and fields")
+            raise PayloadError(
+                f"variant file: its rows name more than {MAX_NAMES} contigs, filters and fields"
+            )
 
 
 def _count_alts(text: bytes) -> int:
@@ -125,7 +140,9 @@ def _check_calls(kinds: int, calls: bytes, people: int) -> None:
     """The calls of one row, of `kinds` fields each. Raises PayloadError."""
     if _NO_CALL.search(calls):
         raise PayloadError("variant file: a genotype is not written as VCF has it")
-    if kinds * people * (len(calls) - 2 * people) <= MAX_CALLS:  # the others leave nobody more than this
+    if (
+        kinds * people * (len(calls) - 2 * people) <= MAX_CALLS
+    ):  # the others leave nobody more than this
         return
     columns = calls.split(b"\t")
     if kinds * people * max(map(len, columns)) <= MAX_CALLS:
@@ -135,4 +152,7 @@ def _check_calls(kinds: int, calls: bytes, people: int) -> None:
         for kind, field in enumerate(column.split(b":", kinds)[:kinds]):
             widths[kind] = max(widths[kind], len(field))
     if people * sum(widths) > MAX_CALLS:
-        raise PayloadError("variant file: a call is too long for a row of so many people", "Split the file by people.")
+        raise PayloadError(
+            "variant file: a call is too long for a row of so many people",
+            "Split the file by people.",
+        )

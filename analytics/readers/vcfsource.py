@@ -22,7 +22,9 @@ class Sources:
 
     def __init__(self, people: int, head: bytes) -> None:
         self._shared: list[list[bytes]] = []  # by block: what stands before each row's call
-        self._calls: list[list[bytes]] = [[] for _ in range(people)]  # by block: a person's calls, a line each
+        self._calls: list[list[bytes]] = [
+            [] for _ in range(people)
+        ]  # by block: a person's calls, a line each
         self._waiting = 0
         start = _GZIP_START + _deflated(head)
         self._parts: list[list[bytes]] = [[start] for _ in range(people)]
@@ -42,15 +44,22 @@ class Sources:
         """Person i's file, gzip; after the last row, and once."""
         self._compress()
         crc, length = self._sums[i]
-        whole = b"".join((*self._parts[i], _DEFLATE_END, struct.pack("<II", crc, length & 0xFFFFFFFF)))
+        whole = b"".join(
+            (*self._parts[i], _DEFLATE_END, struct.pack("<II", crc, length & 0xFFFFFFFF))
+        )
         self._parts[i] = []
         return whole
 
     def _compress(self) -> None:
         """What waits, of everybody."""
         for i, blocks in enumerate(self._calls if self._shared else ()):
-            text = b"".join([place + call + b"\n" for shared, calls in zip(self._shared, blocks, strict=True)
-                             for place, call in zip(shared, calls.split(b"\n"), strict=True)])  # fmt: skip
+            text = b"".join(
+                [
+                    place + call + b"\n"
+                    for shared, calls in zip(self._shared, blocks, strict=True)
+                    for place, call in zip(shared, calls.split(b"\n"), strict=True)
+                ]
+            )
             crc, length = self._sums[i]
             self._sums[i] = zlib.crc32(text, crc), length + len(text)
             self._parts[i].append(_deflated(text))

@@ -18,10 +18,14 @@ MAX_LINE = 4 << 20  # bytes; 2,500 people with 1,000 characters each are 2.5 MB
 MAX_RATIO = 300  # a real cohort inflates 10 to 100 times; zeros inflate 1,025 times
 BLOCK = 1 << 20  # bytes, inflated; htslib's calls of a block take 20 times as much
 
-_RAW_BLOCK = 1 << 18  # bytes; small, since the rest of a block is copied at the end of each bgzip member
+_RAW_BLOCK = (
+    1 << 18
+)  # bytes; small, since the rest of a block is copied at the end of each bgzip member
 _RATIO_FROM = 16 << 20  # bytes: below this a high ratio harms nobody
 _GZIP = b"\x1f\x8b"
-_BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")  # SAM specification §4.1.2
+_BGZIP_END = bytes.fromhex(
+    "1f8b08040000000000ff0600424302001b0003000000000000000000"
+)  # SAM specification §4.1.2
 
 
 def read_lines(file: FileIO) -> Iterator[list[bytes]]:
@@ -33,14 +37,18 @@ def read_lines(file: FileIO) -> Iterator[list[bytes]]:
     rest = b""
     for block in _blocks(_bounded(file)):
         if b"\0" in block or b"\r" in block:
-            raise PayloadError("variant file: it holds a zero byte or a carriage return",
-                               "Convert the line ends to Unix ones.")
+            raise PayloadError(
+                "variant file: it holds a zero byte or a carriage return",
+                "Convert the line ends to Unix ones.",
+            )
         if b"\n\n" in block:  # before it is split: a megabyte of them would be a million lines
             raise PayloadError("variant file: it has an empty line", "Take empty lines out.")
         lines = (rest + block).split(b"\n")
         rest = lines.pop()
         if len(rest) > MAX_LINE or max(map(len, lines), default=0) > MAX_LINE:
-            raise PayloadError("variant file: a line is too long", f"The longest allowed has {MAX_LINE} bytes.")
+            raise PayloadError(
+                "variant file: a line is too long", f"The longest allowed has {MAX_LINE} bytes."
+            )
         yield lines
     if rest:
         raise _truncated()
@@ -66,8 +74,10 @@ def _bounded(file: FileIO) -> Iterator[bytes]:
     for part, read in _text(file):
         consumed, total = read, total + len(part)
         if total > MAX_TEXT or (total > _RATIO_FROM and total > MAX_RATIO * consumed):
-            raise PayloadError("variant file: it inflates to more than is allowed",
-                               "Split the file by chromosome or by people.")
+            raise PayloadError(
+                "variant file: it inflates to more than is allowed",
+                "Split the file by chromosome or by people.",
+            )
         yield part
 
 
@@ -88,7 +98,9 @@ def _text(file: FileIO) -> Iterator[tuple[bytes, int]]:
             try:
                 part = stream.decompress(raw, BLOCK)
             except zlib.error:
-                raise PayloadError("variant file: the compressed data are damaged", "Copy the file again.") from None
+                raise PayloadError(
+                    "variant file: the compressed data are damaged", "Copy the file again."
+                ) from None
             yield part, offset
             raw = stream.unused_data if stream.eof else stream.unconsumed_tail
             stream = None if stream.eof else stream
@@ -117,4 +129,6 @@ def _read_at(file: FileIO, offset: int) -> bytes:
 
 
 def _truncated() -> PayloadError:
-    return PayloadError("variant file: it ends in the middle", "Copy the file again; its end is missing.")
+    return PayloadError(
+        "variant file: it ends in the middle", "Copy the file again; its end is missing."
+    )

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import sys
 
-USAGE, REFUSED, NOT_FOUND, NOT_AUTHORISED, UNAVAILABLE, NOT_VERIFIED, INTERNAL = 2, 3, 4, 5, 6, 7, 70
+USAGE, REFUSED, NOT_FOUND, NOT_AUTHORISED, UNAVAILABLE, NOT_VERIFIED, INTERNAL = (
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    70,
+)
 
 
 def main() -> None:
@@ -28,7 +36,9 @@ def _report(error: Exception) -> int:
     from governance.errors import GovernanceError
     from governance.verify import VerifyError
 
-    if not isinstance(error, DoorError | ChainError | GovernanceError | VerifyError | AnalyticsError | OSError):
+    if not isinstance(
+        error, DoorError | ChainError | GovernanceError | VerifyError | AnalyticsError | OSError
+    ):
         return _internal(error)
     if isinstance(error, OSError):
         _say("a file cannot be read or written", "check its name and rights")
@@ -41,7 +51,14 @@ def _report(error: Exception) -> int:
 
 def code_of(error: Exception) -> int:
     """The exit code of one of our errors."""
-    from api.errors import NotAuthorised, NotAvailable, NotServing, NotThere, RefusedByPolicy, UsageError
+    from api.errors import (
+        NotAuthorised,
+        NotAvailable,
+        NotServing,
+        NotThere,
+        RefusedByPolicy,
+        UsageError,
+    )
     from api.errors import NotUnderstood as Unclear
     from api.errors import VerificationFailed as Failed
     from chain.errors import IdentityMismatch, LedgerDown, Refused
@@ -53,10 +70,28 @@ def code_of(error: Exception) -> int:
         (REFUSED, (RefusedByPolicy, Refused, governed.BrokerRefused, governed.RequestRefused)),
         (NOT_FOUND, (NotThere, governed.NotFound, governed.ObjectMissing)),
         (NOT_AUTHORISED, (NotAuthorised, governed.NotAllowed, governed.NotSignedIn)),
-        (UNAVAILABLE, (NotAvailable, NotServing, LedgerDown, governed.BucketUnavailable, governed.BrokerUnavailable,
-                       governed.DatabaseBroken)),
-        (NOT_VERIFIED, (Failed, VerifyError, IdentityMismatch, governed.LedgerInconsistent,
-                        governed.DatabaseOfAnotherLedger, governed.ObjectAltered)),
+        (
+            UNAVAILABLE,
+            (
+                NotAvailable,
+                NotServing,
+                LedgerDown,
+                governed.BucketUnavailable,
+                governed.BrokerUnavailable,
+                governed.DatabaseBroken,
+            ),
+        ),
+        (
+            NOT_VERIFIED,
+            (
+                Failed,
+                VerifyError,
+                IdentityMismatch,
+                governed.LedgerInconsistent,
+                governed.DatabaseOfAnotherLedger,
+                governed.ObjectAltered,
+            ),
+        ),
     ]
     return next((code for code, classes in kinds if isinstance(error, classes)), USAGE)
 
@@ -64,7 +99,9 @@ def code_of(error: Exception) -> int:
 def _internal(error: Exception) -> int:
     import traceback
 
-    places = [f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-4:]]
+    places = [
+        f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-4:]
+    ]
     _say("something failed that should not", "report it with these places: " + " ".join(places))
     return INTERNAL
 

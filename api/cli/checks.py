@@ -13,20 +13,28 @@ from api.cli import desk
 from api.cli.desk import As, AsJson
 from api.errors import NotThere, UsageError, VerificationFailed
 
-review = typer.Typer(help="Check a sealed output before it leaves: two people look, two people sign.")
+review = typer.Typer(
+    help="Check a sealed output before it leaves: two people look, two people sign."
+)
 result = typer.Typer(help="Open a released result.")
 trail = typer.Typer(help="The ledger's record, for auditors.")
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="64 hex digits.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Write it to this file instead of the screen.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="Write it to this file instead of the screen.")
+]
 REASONS = {"disclosure-risk": 96, "not-permitted": 97, "other": 98}
 
 
 @review.command("list")
 def list_sealed(as_json: AsJson = False) -> None:
     """Show the runs whose output waits for checkers."""
-    desk.table(desk.client().runs("sealed"), ["run", "attempt", "permit", "analyst", "block"], as_json,
-               "Nothing waits for a check.")
+    desk.table(
+        desk.client().runs("sealed"),
+        ["run", "attempt", "permit", "analyst", "block"],
+        as_json,
+        "Nothing waits for a check.",
+    )
 
 
 @review.command("open")
@@ -40,7 +48,9 @@ def open_for_review(run: RunId, as_: As, out: Out = None) -> None:
     me = desk.client(as_)
     found = me.run(_checked(run))
     if not found["outputs"]:
-        raise NotThere(404, "The run has no sealed output.", "Wait until it is sealed: volens run watch RUN")
+        raise NotThere(
+            404, "The run has no sealed output.", "Wait until it is sealed: volens run watch RUN"
+        )
     attempt = found["outputs"][-1]["attempt"]
     key_file = desk.settings().result_folder(as_) / f"{run}.{attempt}.key"
     me.look(run, attempt, keep_pair(key_file))
@@ -54,14 +64,18 @@ def approve(run: RunId, as_: As, as_json: AsJson = False) -> None:
     Example: `volens review approve --as sol RUN`
     """
     answer = desk.client(as_).approve(_checked(run))
-    line = (f"Released in {desk.mined(answer['receipt'])}." if answer["released"]
-            else "Signed. A second checker's signature over the same decision is still missing.")
+    line = (
+        f"Released in {desk.mined(answer['receipt'])}."
+        if answer["released"]
+        else "Signed. A second checker's signature over the same decision is still missing."
+    )
     desk.show(answer, as_json, line)
 
 
 @review.command("reject")
 def reject(
-    run: RunId, as_: As,
+    run: RunId,
+    as_: As,
     reason: Annotated[str, typer.Option(help="disclosure-risk, not-permitted or other.")],
     as_json: AsJson = False,
 ) -> None:
@@ -92,13 +106,17 @@ def open_result(run: RunId, as_: As, out: Out = None) -> None:
     except (BrokerUnavailable, BrokerRefused):
         witness = None
         typer.echo("The broker gave no witness, so the receipt has none.", err=True)
-    kept = write_receipt(desk.settings().receipt_folder(as_), run_receipt(me, found, opened, witness))
+    kept = write_receipt(
+        desk.settings().receipt_folder(as_), run_receipt(me, found, opened, witness)
+    )
     _write(shown(opened), out)
     typer.echo(f"The run's receipt: {kept.name}", err=True)
 
 
 @trail.command("export")
-def export_trail(out: Annotated[Path, typer.Argument(help="Where the bundle goes.")] = Path("trail.json")) -> None:
+def export_trail(
+    out: Annotated[Path, typer.Argument(help="Where the bundle goes.")] = Path("trail.json"),
+) -> None:
     """Write everything an auditor needs into one file, and the program that checks it beside it.
 
     Example: `volens trail export trail.json`, then `python verify.py trail.json`
@@ -123,14 +141,22 @@ def show_head(as_json: AsJson = False) -> None:
 @trail.command("denials")
 def list_denials(as_: As, as_json: AsJson = False) -> None:
     """Show every refusal on the ledger with its reason: for auditors and the data-protection officer."""
-    desk.table(desk.client(as_).denials(), ["block", "run", "attempt", "subject", "reason"], as_json,
-               "Nothing was refused.")
+    desk.table(
+        desk.client(as_).denials(),
+        ["block", "run", "attempt", "subject", "reason"],
+        as_json,
+        "Nothing was refused.",
+    )
 
 
 def verify(
     bundle: Annotated[Path, typer.Argument(help="A file of `volens trail export`.")],
-    head: Annotated[list[str] | None, typer.Option(metavar="COUNT:HEX", help="A head that you hold yourself.")] = None,
-    receipt: Annotated[list[Path] | None, typer.Option(help="A receipt that somebody kept.")] = None,
+    head: Annotated[
+        list[str] | None, typer.Option(metavar="COUNT:HEX", help="A head that you hold yourself.")
+    ] = None,
+    receipt: Annotated[
+        list[Path] | None, typer.Option(help="A receipt that somebody kept.")
+    ] = None,
 ) -> None:
     """Check a bundle without network or database: *consistent*, *signed*, *anchored*. Valid needs all three.
 
@@ -141,10 +167,18 @@ def verify(
     if not bundle.is_file():
         raise UsageError("there is no such bundle", "export one: volens trail export")
     if not all(one.is_file() for one in receipt or []):
-        raise UsageError("there is no such receipt", "receipts lie in the home folder: receipts/NAME/")
+        raise UsageError(
+            "there is no such receipt", "receipts lie in the home folder: receipts/NAME/"
+        )
     if not all(re.fullmatch(r"[0-9]{1,15}:(0x)?[0-9a-fA-F]{64}", one) for one in head or []):
-        raise UsageError("a head is a count, a colon and 64 hex digits", "copy it from: volens trail head")
-    arguments = [str(bundle), *(f"--head={one}" for one in head or []), *(f"--receipt={one}" for one in receipt or [])]
+        raise UsageError(
+            "a head is a count, a colon and 64 hex digits", "copy it from: volens trail head"
+        )
+    arguments = [
+        str(bundle),
+        *(f"--head={one}" for one in head or []),
+        *(f"--receipt={one}" for one in receipt or []),
+    ]
     if main(arguments):
         raise VerificationFailed("the bundle is not shown to be valid", "read the lines above")
 

@@ -32,7 +32,9 @@ def settings() -> Settings:
     try:
         return Settings()
     except ValidationError:
-        raise UsageError("a VOLENS_… setting has a value that it cannot have", "look at the README's list") from None
+        raise UsageError(
+            "a VOLENS_… setting has a value that it cannot have", "look at the README's list"
+        ) from None
 
 
 def open_key(name: str) -> tuple[Wallet, dict[str, str]]:
@@ -65,7 +67,9 @@ def broker(of: Client) -> BrokerClient:
 def bytes32(text: str) -> bytes:
     """An id of 64 hex digits. Raises UsageError."""
     if _HEX32.fullmatch(text) is None:
-        raise UsageError("an id has 64 hex digits, lowercase", "copy it from a list, e.g. volens dataset list")
+        raise UsageError(
+            "an id has 64 hex digits, lowercase", "copy it from a list, e.g. volens dataset list"
+        )
     return bytes.fromhex(text)
 
 
@@ -86,7 +90,9 @@ def read_json(path: Path, what: str) -> Any:
     try:
         return strict_json(path.read_bytes())
     except Malformed as error:
-        raise UsageError(f"the {what} cannot be read: {error}", "write strict JSON: UTF-8, no key twice") from None
+        raise UsageError(
+            f"the {what} cannot be read: {error}", "write strict JSON: UTF-8, no key twice"
+        ) from None
 
 
 def write_json(path: Path, document: Any, before: str) -> None:
@@ -94,7 +100,9 @@ def write_json(path: Path, document: Any, before: str) -> None:
     try:
         path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError:
-        raise UsageError(f"{path.name} cannot be written; {before}", "name a file in a folder that exists") from None
+        raise UsageError(
+            f"{path.name} cannot be written; {before}", "name a file in a folder that exists"
+        ) from None
 
 
 def show(answer: Any, as_json: bool, line: str = "") -> None:
@@ -108,7 +116,9 @@ def show(answer: Any, as_json: bool, line: str = "") -> None:
             typer.echo(f"{name:<18}{_plain(value)}")
 
 
-def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bool, empty: str) -> None:
+def table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bool, empty: str
+) -> None:
     """Print rows, one block each where the screen is too narrow; `empty` says what it means that there are none."""
     if as_json:
         typer.echo(json.dumps(list(rows), ensure_ascii=False))
@@ -128,7 +138,12 @@ def table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bo
     # ids are copied from here: never cut or fold one because the screen is narrow or the output goes to a file
     needed = Measurement.get(console, console.options.update(width=10_000), shown).maximum
     if console.is_terminal and needed > console.width:
-        typer.echo("\n\n".join("\n".join(f"{column:<12}{_plain(row[column])}" for column in columns) for row in rows))
+        typer.echo(
+            "\n\n".join(
+                "\n".join(f"{column:<12}{_plain(row[column])}" for column in columns)
+                for row in rows
+            )
+        )
         return
     console.width = max(console.width, needed)
     console.print(shown)
@@ -140,7 +155,9 @@ def progress() -> Iterator[Callable[[str, float | None], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
-    with Progress(TextColumn("{task.description}"), BarColumn(), console=Console(stderr=True), transient=True) as shown:
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), console=Console(stderr=True), transient=True
+    ) as shown:
         task = shown.add_task("starting", total=None)
 
         def tell(step: str, fraction: float | None) -> None:
@@ -152,7 +169,11 @@ def progress() -> Iterator[Callable[[str, float | None], None]]:
 
 def mined(receipt: Mapping[str, Any]) -> str:
     """Where a message stands, for people."""
-    step = f", step {receipt['count']} of the trail" if receipt["count"] is not None else ", nothing changed"
+    step = (
+        f", step {receipt['count']} of the trail"
+        if receipt["count"] is not None
+        else ", nothing changed"
+    )
     return f"block {receipt['block']}{step}"
 
 

@@ -52,9 +52,13 @@ def go_on(context: typer.Context, as_json: AsJson = False) -> None:
 
 @init.command("sign")
 def sign(
-    file: Annotated[Path, typer.Argument(help="What `volens init` wrote on the operator's machine.")],
+    file: Annotated[
+        Path, typer.Argument(help="What `volens init` wrote on the operator's machine.")
+    ],
     as_: Annotated[str, typer.Option("--as", metavar="NAME", help="Whose key signs.")] = "",
-    broker: Annotated[Path | None, typer.Option(help="The folder of a key broker that signs, instead of NAME.")] = None,
+    broker: Annotated[
+        Path | None, typer.Option(help="The folder of a key broker that signs, instead of NAME.")
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Sign without being asked.")] = False,
     out: Annotated[Path | None, typer.Option(help="Where the signatures go.")] = None,
 ) -> None:
@@ -69,21 +73,31 @@ def sign(
     if bool(as_) == (broker is not None):
         raise UsageError("it is not clear who signs", "say either --as NAME or --broker FOLDER")
     if broker is not None and not (broker / "wallet").is_file():
-        raise UsageError("there is no broker in this folder", "make one: python -m governance.broker --create")
+        raise UsageError(
+            "there is no broker in this folder", "make one: python -m governance.broker --create"
+        )
     request, settings = Request.parse(read_file(file)), desk.settings()
     if broker is not None and request.step == ROLES_STEP:
-        raise UsageError("a broker signs no roles, only the identity of a ledger", "wait for identity-to-sign.json")
+        raise UsageError(
+            "a broker signs no roles, only the identity of a ledger",
+            "wait for identity-to-sign.json",
+        )
     if settings.chain_url:
         node = Node(settings.chain_url)
         check_identity(node, request.identity)
         check_creation(node, request.identity, request.floor)
     typer.echo("\n".join(request.describe()))
-    typer.echo("The contracts were compared with your own node's: this release's code created them with these "
-               "founders, this quorum and this smallest cohort." if settings.chain_url else
-               "The contracts were not looked at: set VOLENS_CHAIN_URL to a node of your own to compare them.")
+    typer.echo(
+        "The contracts were compared with your own node's: this release's code created them with these "
+        "founders, this quorum and this smallest cohort."
+        if settings.chain_url
+        else "The contracts were not looked at: set VOLENS_CHAIN_URL to a node of your own to compare them."
+    )
     signer = create(broker) if broker is not None else _address(as_)
     if signer not in request.signers.values():
-        raise NotAuthorised(403, "This key is not asked for a signature.", "See who is in the file: signers.")
+        raise NotAuthorised(
+            403, "This key is not asked for a signature.", "See who is in the file: signers."
+        )
     if not yes and not typer.confirm("Sign this?", err=True):
         raise UsageError("nothing was signed", "ask whoever sent the file what you doubt")
     document = request.signed(signer, _signatures(request, as_, broker))
@@ -129,16 +143,25 @@ def _chain(settings: Settings) -> Iterator[str]:
 
 def _lines(standing: Standing) -> list[str]:
     if not standing.file:
-        return ["The deployment is complete: a quorum and the broker signed identity.json in the home folder.",
-                "Hand identity.json to everybody, then start: volens serve"]
+        return [
+            "The deployment is complete: a quorum and the broker signed identity.json in the home folder.",
+            "Hand identity.json to everybody, then start: volens serve",
+        ]
     what = {"roles": "The roles", "identity": "The identity of the ledger"}[standing.step]
     people = [name for name in standing.missing if name != "broker"]
     lines = [f"{what}: signed by {', '.join(standing.signed) or 'nobody yet'}."]
     if standing.renewed:
-        lines.insert(0, "The time of the earlier file is over: there is a new one, and older signatures are void.")
+        lines.insert(
+            0,
+            "The time of the earlier file is over: there is a new one, and older signatures are void.",
+        )
     if standing.lacking:
         lines.append(f"Missing: {standing.lacking} of {', '.join(people)}.")
     if "broker" in standing.missing:
         lines.append("Missing: the broker.")
-    return [*lines, f"Send birth/{standing.file} to them. Each looks and signs: volens init sign {standing.file} --as "
-            "NAME", "Put what comes back into birth/signed/, then: volens init"]
+    return [
+        *lines,
+        f"Send birth/{standing.file} to them. Each looks and signs: volens init sign {standing.file} --as "
+        "NAME",
+        "Put what comes back into birth/signed/, then: volens init",
+    ]

@@ -23,14 +23,20 @@ consent = typer.Typer(help="Agree, look and withdraw.")
 access = typer.Typer(help="Who used the data, why and when.")
 
 _REGISTRAR = 3  # protocol.md §2
-Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="64 hex digits, as `volens dataset list` shows it.")]
+Dataset = Annotated[
+    str, typer.Argument(metavar="DATASET", help="64 hex digits, as `volens dataset list` shows it.")
+]
 
 
 @keys.command("new")
 def new_key(
     name: Annotated[str, typer.Argument(help="Letters, digits, - and _.")],
-    patient: Annotated[bool, typer.Option("--patient", help="Draw a random patient id as well.")] = False,
-    plain: Annotated[bool, typer.Option("--plain", help="Without a password: for played people only.")] = False,
+    patient: Annotated[
+        bool, typer.Option("--patient", help="Draw a random patient id as well.")
+    ] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Without a password: for played people only.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a key of your own. It is kept encrypted under a password.
@@ -42,7 +48,11 @@ def new_key(
     from chain.wallets import Wallet, save
 
     path = desk.settings().key_file(name)
-    password = None if plain else typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
+    password = (
+        None
+        if plain
+        else typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
+    )
     wallet = Wallet.new()
     facts = {"subject": secrets.token_hex(32)} if patient else {}
     save(wallet, path, facts, password)
@@ -59,7 +69,9 @@ def show_key(name: str, as_json: AsJson = False) -> None:
 def invite(
     as_: As,
     name: Annotated[str, typer.Option("--for", help="A key in this home folder.")] = "",
-    subject: Annotated[str, typer.Option(help="The person's id, from her `volens keys show`.")] = "",
+    subject: Annotated[
+        str, typer.Option(help="The person's id, from her `volens keys show`.")
+    ] = "",
     address: Annotated[str, typer.Option(help="Her address, from the same place.")] = "",
     out: Annotated[Path, typer.Option(help="Where the invitation goes.")] = Path("invitation.json"),
 ) -> None:
@@ -69,9 +81,13 @@ def invite(
     """
     facts = _public(name) if name else {"subject": subject, "address": address}
     if "subject" not in facts:
-        raise UsageError("this key belongs to no patient", "make one with: volens keys new NAME --patient")
+        raise UsageError(
+            "this key belongs to no patient", "make one with: volens keys new NAME --patient"
+        )
     if re.fullmatch(r"0x[0-9a-fA-F]{40}", facts["address"]) is None:
-        raise UsageError("an address has 0x and 40 hex digits", "copy it from her `volens keys show`")
+        raise UsageError(
+            "an address has 0x and 40 hex digits", "copy it from her `volens keys show`"
+        )
     person, me = desk.bytes32(facts["subject"]), desk.client(as_)
     _check_registrar(me)
     invitation = me.invite(person, bytes.fromhex(facts["address"][2:]))
@@ -82,7 +98,9 @@ def invite(
 @enrol.command("submit")
 def submit(
     as_: As,
-    invitation: Annotated[Path, typer.Argument(help="The registrar's file.")] = Path("invitation.json"),
+    invitation: Annotated[Path, typer.Argument(help="The registrar's file.")] = Path(
+        "invitation.json"
+    ),
     as_json: AsJson = False,
 ) -> None:
     """Accept an invitation with your own key: from then on only that key can agree for you.
@@ -96,7 +114,8 @@ def submit(
 
 @consent.command("grant")
 def grant(
-    dataset: Dataset, as_: As,
+    dataset: Dataset,
+    as_: As,
     preset: Annotated[str, typer.Option(help="health, cancer or care.")] = "cancer",
     as_json: AsJson = False,
 ) -> None:
@@ -120,14 +139,23 @@ def grant(
     name = desk.registered(me, dataset)
     before = me.consent_to(name)
     now = int(time.time())
-    offered = consents.offer(consents.PRESETS[preset], me.subject, name, before["epoch"] if before else 0,
-                             before["version"] if before else 0, now, now + 3600)
+    offered = consents.offer(
+        consents.PRESETS[preset],
+        me.subject,
+        name,
+        before["epoch"] if before else 0,
+        before["version"] if before else 0,
+        now,
+        now + 3600,
+    )
     typer.echo(_agreement(json.loads(offered.terms), before), err=as_json)
     answer = me.grant([me.signed_grant(offered.message)])
     receipt = consents.patient_receipt(answer["items"][0]["proof"], offered.terms, offered.salt)
     kept = write_receipt(desk.settings().receipt_folder(as_), receipt)
-    line = (f"You agreed to {consents.PRESETS[preset].sentence}, until {desk.day(offered.message['untilDay'])}: "
-            f"{desk.mined(answer['receipt'])}.\nYour receipt: {kept.name}. Keep it: it alone holds the terms' salt.")
+    line = (
+        f"You agreed to {consents.PRESETS[preset].sentence}, until {desk.day(offered.message['untilDay'])}: "
+        f"{desk.mined(answer['receipt'])}.\nYour receipt: {kept.name}. Keep it: it alone holds the terms' salt."
+    )
     desk.show(answer | {"receiptFile": kept.name}, as_json, line)
     if answer["note"]:
         typer.echo(answer["note"], err=True)
@@ -137,8 +165,12 @@ def grant(
 def show_consents(as_: As, as_json: AsJson = False) -> None:
     """Show what you agreed to, and until when."""
     rows = [one | {"until": desk.day(one["untilDay"])} for one in desk.client(as_).consents()]
-    desk.table(rows, ["dataset", "status", "until", "purposes", "categories"], as_json,
-               "You have agreed to nothing: nobody may use your data.")
+    desk.table(
+        rows,
+        ["dataset", "status", "until", "purposes", "categories"],
+        as_json,
+        "You have agreed to nothing: nobody may use your data.",
+    )
 
 
 @consent.command("revoke")
@@ -158,15 +190,32 @@ def revoke(dataset: Dataset, as_: As, as_json: AsJson = False) -> None:
     before = me.consent_to(name) or {"epoch": 0}
     answer = me.revoke(name, before["epoch"])
     if not answer["acted"]:
-        raise RefusedByPolicy(409, "A newer consent stands, so this changed nothing.",
-                              "Look at it (volens consent show) and withdraw again.", "RevokeStale")
-    live = [one for one in me.consents() if one["status"] == "live" and one["untilDay"] >= int(time.time()) // 86_400]
-    others = f"\n{len(live)} of your other consents stay live: volens consent show --as {as_}" if live else ""
+        raise RefusedByPolicy(
+            409,
+            "A newer consent stands, so this changed nothing.",
+            "Look at it (volens consent show) and withdraw again.",
+            "RevokeStale",
+        )
+    live = [
+        one
+        for one in me.consents()
+        if one["status"] == "live" and one["untilDay"] >= int(time.time()) // 86_400
+    ]
+    others = (
+        f"\n{len(live)} of your other consents stay live: volens consent show --as {as_}"
+        if live
+        else ""
+    )
     followed = await_settled(me, answer["receipt"]["tx"])
-    kept = write_receipt(desk.settings().receipt_folder(as_), withdrawal_receipt(me, answer["receipt"], followed))
+    kept = write_receipt(
+        desk.settings().receipt_folder(as_), withdrawal_receipt(me, answer["receipt"], followed)
+    )
     sentences = "".join(f"\n- {effect['sentence']}" for effect in followed["effects"])
-    done = ("Nothing of yours in it is used any more." if followed["settled"] else
-            f"Not everything has stopped yet; look again: volens consent withdrawals --as {as_}")
+    done = (
+        "Nothing of yours in it is used any more."
+        if followed["settled"]
+        else f"Not everything has stopped yet; look again: volens consent withdrawals --as {as_}"
+    )
     said = f"You withdrew your consent for this dataset: {desk.mined(answer['receipt'])}. {done}{sentences}{others}"
     shown = answer | {"withdrawal": followed, "receiptFile": kept.name}
     desk.show(shown, as_json, f"{said}\nYour receipt: {kept.name}.")
@@ -180,9 +229,19 @@ def show_withdrawals(as_: As, as_json: AsJson = False) -> None:
     """
     found = desk.client(as_).withdrawals()
     nothing = [{"run": "-", "sentence": "No use of your data was open."}]
-    rows = [{"block": one["block"], "kind": one["kind"], "run": effect["run"], "what followed": effect["sentence"]}
-            for one in found for effect in one["effects"] or nothing]
-    desk.table(rows, ["block", "kind", "run", "what followed"], as_json, "You have withdrawn nothing.")
+    rows = [
+        {
+            "block": one["block"],
+            "kind": one["kind"],
+            "run": effect["run"],
+            "what followed": effect["sentence"],
+        }
+        for one in found
+        for effect in one["effects"] or nothing
+    ]
+    desk.table(
+        rows, ["block", "kind", "run", "what followed"], as_json, "You have withdrawn nothing."
+    )
 
 
 @access.command("list")
@@ -198,9 +257,25 @@ def list_accesses(
     Example: `volens access list --as ada`
     """
     found = desk.client(as_).accesses(desk.bytes32(subject) if subject else None)
-    rows = [one | {"decision": "granted" if one["granted"] else one["reason"]["slug"],
-                   "when": desk.day(one["time"] // 86_400)} for one in found]
-    columns = ["when", "decision", "state", "run", "attempt", "analyst", "purposes", "categories", "block"]
+    rows = [
+        one
+        | {
+            "decision": "granted" if one["granted"] else one["reason"]["slug"],
+            "when": desk.day(one["time"] // 86_400),
+        }
+        for one in found
+    ]
+    columns = [
+        "when",
+        "decision",
+        "state",
+        "run",
+        "attempt",
+        "analyst",
+        "purposes",
+        "categories",
+        "block",
+    ]
     desk.table(rows, columns, as_json, "Nobody has asked for these data.")
 
 
@@ -223,7 +298,9 @@ def _check_registrar(me: Client) -> None:
     except NotServing:
         return
     if role != _REGISTRAR:
-        raise NotAuthorised(403, "Only a registrar invites.", "Sign with a registrar's key, or ask the committee.")
+        raise NotAuthorised(
+            403, "Only a registrar invites.", "Sign with a registrar's key, or ask the committee."
+        )
 
 
 def _agreement(terms: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
@@ -231,14 +308,21 @@ def _agreement(terms: Mapping[str, Any], before: Mapping[str, Any] | None) -> st
     recipients = [name for name in terms["purposes"] if name.endswith("-recipient")]
     purposes = [name for name in terms["purposes"] if name not in recipients]
     lines = [
-        f"You are about to agree to {terms['sentence']}:", f"  purposes    {', '.join(purposes)}",
+        f"You are about to agree to {terms['sentence']}:",
+        f"  purposes    {', '.join(purposes)}",
         f"  categories  {', '.join(terms['categories'])}",
         f"  recipients  {', '.join(recipients) or 'nobody outside the place that holds the data'}",
-        f"  from        {desk.day(terms['fromDay'])}", f"  until       {desk.day(terms['untilDay'])} (included)",
+        f"  from        {desk.day(terms['fromDay'])}",
+        f"  until       {desk.day(terms['untilDay'])} (included)",
     ]
     if before is not None and before["status"] == "live":
         lines.append("It replaces your earlier consent for this dataset.")
-        lost = [name for kind in ("purposes", "categories") for name in before[kind] if name not in terms[kind]]
+        lost = [
+            name
+            for kind in ("purposes", "categories")
+            for name in before[kind]
+            if name not in terms[kind]
+        ]
         if lost or terms["untilDay"] < before["untilDay"]:
             lines.append("It allows less than that one, so uses that are running stop.")
     return "\n".join(lines)

@@ -12,7 +12,9 @@ from api.errors import UsageError, VerificationFailed
 
 
 def serve(
-    demo: Annotated[bool, typer.Option("--demo", help="Serve the demo's home; its pages offer its people.")] = False,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Serve the demo's home; its pages offer its people.")
+    ] = False,
 ) -> None:
     """Start ledger, bucket, broker, API, pages and worker on this machine, until Ctrl-C. People and keys are played."""
     from api.processes import serve as start
@@ -28,7 +30,9 @@ def worker() -> None:
 
 
 def demo(
-    scene: Annotated[str | None, typer.Argument(help="attacks, tampers or kills; without one the story.")] = None,
+    scene: Annotated[
+        str | None, typer.Argument(help="attacks, tampers or kills; without one the story.")
+    ] = None,
     every: Annotated[bool, typer.Option("--all", help="The story, then every scene.")] = False,
 ) -> None:
     """Play the whole story on real data with played people, and say what was measured.
@@ -52,7 +56,9 @@ def demo(
 
 
 def rebuild(
-    compare: Annotated[bool, typer.Option("--compare", help="Change nothing: name every row that differs.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Change nothing: name every row that differs.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Derive the database from ledger and bucket again. With --compare, find rows that somebody edited or deleted.
@@ -67,14 +73,23 @@ def rebuild(
 
     settings = desk.settings()
     ledger = Ledger.connect(settings.address("chain"), read_identity(settings))
-    projection = Projection(open_database(settings.database), ledger,
-                            Bucket(settings.bucket_name, settings.address("bucket")))
+    projection = Projection(
+        open_database(settings.database),
+        ledger,
+        Bucket(settings.bucket_name, settings.address("bucket")),
+    )
     if not compare:
         counts = projection.rebuild()
         desk.show(counts, as_json)
         return
     differences = projection.compare()
-    desk.show({"differences": differences}, as_json, "\n".join(differences) or "Every row follows from the ledger.")
+    desk.show(
+        {"differences": differences},
+        as_json,
+        "\n".join(differences) or "Every row follows from the ledger.",
+    )
     if differences:
-        raise VerificationFailed("rows of the database do not follow from the ledger",
-                                 "derive them again: volens rebuild")
+        raise VerificationFailed(
+            "rows of the database do not follow from the ledger",
+            "derive them again: volens rebuild",
+        )

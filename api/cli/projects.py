@@ -19,7 +19,10 @@ run = typer.Typer(help="Ask for a run and follow it.")
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="64 hex digits.")]
 PermitId = Annotated[str, typer.Argument(metavar="PERMIT", help="64 hex digits.")]
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="64 hex digits.")]
-Document = Annotated[Path, typer.Option("--document", help="The public text that describes it; its hash is recorded.")]
+Document = Annotated[
+    Path,
+    typer.Option("--document", help="The public text that describes it; its hash is recorded."),
+]
 _USUAL_FLOOR = 10  # people; AccessLedger's own, which every deployment sets for itself
 ENDS = ("released", "denied", "withdrawn", "refused", "failed")
 
@@ -34,29 +37,56 @@ def register_dataset(as_: As, document: Document, as_json: AsJson = False) -> No
 
     name = secrets.token_bytes(32)
     answer = desk.client(as_).register_dataset(name, _hash_of(document))
-    desk.show(answer | {"dataset": name.hex()}, as_json,
-              f"{name.hex()}\nRegistered in {desk.mined(answer['receipt'])}.")
+    desk.show(
+        answer | {"dataset": name.hex()},
+        as_json,
+        f"{name.hex()}\nRegistered in {desk.mined(answer['receipt'])}.",
+    )
 
 
 @dataset.command("list")
 def list_datasets(as_json: AsJson = False) -> None:
     """Show every dataset with its number of encrypted records."""
-    desk.table(desk.client().datasets(), ["dataset", "records", "custodian"], as_json, "There is no dataset yet.")
+    desk.table(
+        desk.client().datasets(),
+        ["dataset", "records", "custodian"],
+        as_json,
+        "There is no dataset yet.",
+    )
 
 
 @dataset.command("ingest")
 def ingest_records(
-    name: DatasetId, as_: As,
-    source: Annotated[str, typer.Option("--from", help="gse7390, or a folder SUBJECT/CATEGORY.json.")] = "",
-    people: Annotated[Path | None, typer.Option(help="For gse7390: a JSON list of 1 to 198 patient ids.")] = None,
-    vcf: Annotated[Path | None, typer.Option(help="A cohort's VCF of many samples; .vcf, .vcf.gz or bgzip.")] = None,
-    samples: Annotated[Path | None, typer.Option(help='For --vcf: JSON {"SAMPLE": "PATIENT ID"}.')] = None,
-    build: Annotated[str, typer.Option(help="For --vcf: the genome build, GRCh38 or GRCh37.")] = "GRCh38",
-    fhir: Annotated[Path | None, typer.Option(help="A folder of FHIR R4 bundles, SUBJECT.json each.")] = None,
-    value_sets: Annotated[Path | None, typer.Option(
-        help="For --fhir: JSON with more codes that are sensitive in your house.")] = None,
-    dictionary: Annotated[Path | None, typer.Option(
-        help="For --fhir: write here which variables came in, to publish with the dataset.")] = None,
+    name: DatasetId,
+    as_: As,
+    source: Annotated[
+        str, typer.Option("--from", help="gse7390, or a folder SUBJECT/CATEGORY.json.")
+    ] = "",
+    people: Annotated[
+        Path | None, typer.Option(help="For gse7390: a JSON list of 1 to 198 patient ids.")
+    ] = None,
+    vcf: Annotated[
+        Path | None, typer.Option(help="A cohort's VCF of many samples; .vcf, .vcf.gz or bgzip.")
+    ] = None,
+    samples: Annotated[
+        Path | None, typer.Option(help='For --vcf: JSON {"SAMPLE": "PATIENT ID"}.')
+    ] = None,
+    build: Annotated[
+        str, typer.Option(help="For --vcf: the genome build, GRCh38 or GRCh37.")
+    ] = "GRCh38",
+    fhir: Annotated[
+        Path | None, typer.Option(help="A folder of FHIR R4 bundles, SUBJECT.json each.")
+    ] = None,
+    value_sets: Annotated[
+        Path | None,
+        typer.Option(help="For --fhir: JSON with more codes that are sensitive in your house."),
+    ] = None,
+    dictionary: Annotated[
+        Path | None,
+        typer.Option(
+            help="For --fhir: write here which variables came in, to publish with the dataset."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Encrypt records here, in the custodian's own process, and register them. No plaintext leaves this command.
@@ -72,37 +102,62 @@ def ingest_records(
 
     me, into, settings = desk.client(as_), desk.bytes32(name), desk.settings()
     trail, report = me.trail(), {}
-    parts = (me, desk.broker(me), bucket := Bucket(settings.bucket_name, settings.address("bucket")), into)
+    parts = (
+        me,
+        desk.broker(me),
+        bucket := Bucket(settings.bucket_name, settings.address("bucket")),
+        into,
+    )
     known = intake.registered_versions(trail, into, bucket)
     if dictionary is not None and not fhir:
         raise UsageError("a dictionary tells of charts, and none come in", "name them with --fhir")
     if source:
         if vcf or fhir:
-            raise UsageError("--from is one way, --vcf and --fhir another", "ingest them one after the other")
-        found = intake.from_gse7390(people) if source == "gse7390" else intake.from_folder(Path(source))
+            raise UsageError(
+                "--from is one way, --vcf and --fhir another", "ingest them one after the other"
+            )
+        found = (
+            intake.from_gse7390(people) if source == "gse7390" else intake.from_folder(Path(source))
+        )
         intake.check_records(found)
         intake.check_enrolled(trail, {one.subject for one in found})
         answer = intake.bring_in(*parts, found, known)
     else:
-        cohort = lanes.from_files(vcf, samples, build, fhir, value_sets, settings.relax != "isolation")
+        cohort = lanes.from_files(
+            vcf, samples, build, fhir, value_sets, settings.relax != "isolation"
+        )
         intake.check_enrolled(trail, map(bytes.fromhex, cohort.subjects))
         with desk.progress() as tell:
-            answer = intake.bring_in(*parts, cohort.sources(tell), known, lambda n: tell(f"{n} records sealed", None))
+            answer = intake.bring_in(
+                *parts, cohort.sources(tell), known, lambda n: tell(f"{n} records sealed", None)
+            )
         report = lanes.summarise(cohort.report)
         if dictionary is not None:
             desk.write_json(dictionary, cohort.dictionary, "the records are registered")
     done = f"{answer['records']} records encrypted and registered: {desk.mined(answer['receipt'])}."
     shown = {name: value for name, value in answer.items() if name != "leaves"}
-    desk.show(shown | ({"report": report} if report else {}), as_json, "\n".join([done, *lanes.sentences(report)]))
+    desk.show(
+        shown | ({"report": report} if report else {}),
+        as_json,
+        "\n".join([done, *lanes.sentences(report)]),
+    )
 
 
 @permit.command("request")
 def request_permit(
-    name: DatasetId, as_: As, document: Document,
-    purpose: Annotated[str, typer.Option(help="Comma-separated.")] = "cancer-research,outside-recipient",
+    name: DatasetId,
+    as_: As,
+    document: Document,
+    purpose: Annotated[
+        str, typer.Option(help="Comma-separated.")
+    ] = "cancer-research,outside-recipient",
     categories: Annotated[str, typer.Option(help="Comma-separated.")] = "observations,expression",
-    output: Annotated[str, typer.Option(help="metrics, table or genomic; comma-separated.")] = "metrics",
-    minimum: Annotated[int, typer.Option(min=1, help="Fewer: no run; the ledger's own floor may be higher.")] = 10,
+    output: Annotated[
+        str, typer.Option(help="metrics, table or genomic; comma-separated.")
+    ] = "metrics",
+    minimum: Annotated[
+        int, typer.Option(min=1, help="Fewer: no run; the ledger's own floor may be higher.")
+    ] = 10,
     days: Annotated[int, typer.Option(min=1, max=3660, help="How long the permit lasts.")] = 365,
     as_json: AsJson = False,
 ) -> None:
@@ -117,21 +172,37 @@ def request_permit(
     from governance.permits import OUTPUTS
 
     new = secrets.token_bytes(32)
-    answer = desk.client(as_).request_permit({
-        "permit": new, "dataset": desk.bytes32(name), "purposeNeed": bits(purpose.split(","), PURPOSES),
-        "categories": bits(categories.split(","), CATEGORIES), "codeHash": code_hash(),
-        "paramsSchemaHash": params_schema_hash(), "minCohort": minimum,
-        "outputClasses": bits(output.split(","), OUTPUTS), "expiry": int(time.time()) + days * 86_400,
-        "documentHash": _hash_of(document)})
-    desk.show(answer | {"permit": new.hex()}, as_json, f"{new.hex()}\nRequested in {desk.mined(answer['receipt'])}.")
+    answer = desk.client(as_).request_permit(
+        {
+            "permit": new,
+            "dataset": desk.bytes32(name),
+            "purposeNeed": bits(purpose.split(","), PURPOSES),
+            "categories": bits(categories.split(","), CATEGORIES),
+            "codeHash": code_hash(),
+            "paramsSchemaHash": params_schema_hash(),
+            "minCohort": minimum,
+            "outputClasses": bits(output.split(","), OUTPUTS),
+            "expiry": int(time.time()) + days * 86_400,
+            "documentHash": _hash_of(document),
+        }
+    )
+    desk.show(
+        answer | {"permit": new.hex()},
+        as_json,
+        f"{new.hex()}\nRequested in {desk.mined(answer['receipt'])}.",
+    )
     if minimum < _USUAL_FLOOR:
-        typer.echo(f"The ledger's own floor may be higher than {minimum} people ({_USUAL_FLOOR} where nothing else was "
-                   "agreed); a run then needs as many as the floor says.", err=True)
+        typer.echo(
+            f"The ledger's own floor may be higher than {minimum} people ({_USUAL_FLOOR} where nothing else was "
+            "agreed); a run then needs as many as the floor says.",
+            err=True,
+        )
 
 
 @permit.command("vote")
 def vote(
-    name: PermitId, as_: As,
+    name: PermitId,
+    as_: As,
     yes: Annotated[bool, typer.Option("--yes/--no", help="Your vote.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -142,12 +213,18 @@ def vote(
     desk.bytes32(name)
     me = desk.client(as_)
     answer = me.vote(name, yes)
-    desk.show(answer, as_json, f"Voted in {desk.mined(answer['receipt'])}. The permit is {me.permit(name)['status']}.")
+    desk.show(
+        answer,
+        as_json,
+        f"Voted in {desk.mined(answer['receipt'])}. The permit is {me.permit(name)['status']}.",
+    )
 
 
 @permit.command("show")
 def show_permit(
-    name: Annotated[str, typer.Argument(metavar="[PERMIT]", help="One of them; without it, all.")] = "",
+    name: Annotated[
+        str, typer.Argument(metavar="[PERMIT]", help="One of them; without it, all.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Show one permit, or all of them."""
@@ -156,14 +233,22 @@ def show_permit(
         found = desk.client().permit(name)
         desk.show(found if as_json else _permit_facts(found), as_json)
         return
-    desk.table(desk.client().permits(), ["permit", "status", "yes", "no", "purposes", "categories", "minCohort"],
-               as_json, "Nobody has asked for a permit yet.")
+    desk.table(
+        desk.client().permits(),
+        ["permit", "status", "yes", "no", "purposes", "categories", "minCohort"],
+        as_json,
+        "Nobody has asked for a permit yet.",
+    )
 
 
 @run.command("request")
 def request_run(
-    name: PermitId, as_: As,
-    params: Annotated[Path, typer.Option("--params", help="A JSON file; the schema is analytics/params-schema.json.")],
+    name: PermitId,
+    as_: As,
+    params: Annotated[
+        Path,
+        typer.Option("--params", help="A JSON file; the schema is analytics/params-schema.json."),
+    ],
     as_json: AsJson = False,
 ) -> None:
     """Ask for a run. The key that will open its result stays here, in a file of your own.
@@ -186,8 +271,12 @@ def request_run(
     name_of_run = run_id(me.wallet.address, nonce).hex()
     result_key = keep_pair(desk.settings().result_folder(as_) / f"{name_of_run}.key")
     answer = me.request_run(permit_id, wanted, result_key, nonce)
-    desk.show(answer, as_json, f"{answer['run']}\nRequested in {desk.mined(answer['receipt'])}. "
-              "Follow it: volens run watch RUN")
+    desk.show(
+        answer,
+        as_json,
+        f"{answer['run']}\nRequested in {desk.mined(answer['receipt'])}. "
+        "Follow it: volens run watch RUN",
+    )
 
 
 @run.command("rehearse")
@@ -218,9 +307,11 @@ def rehearse_run(
         children.end()
     result, withheld = json.loads(done["result"]), json.loads(done["disclosure"])["withheld"]
     seconds = sum(float(spent) for spent in done["record"]["seconds"].values())
-    lines = [f"{people} invented people, {seconds:.1f} s on {done['record']['device']}. {done['note']}",
-             "What would be sealed:",
-             json.dumps(result, indent=1, ensure_ascii=False)]
+    lines = [
+        f"{people} invented people, {seconds:.1f} s on {done['record']['device']}. {done['note']}",
+        "What would be sealed:",
+        json.dumps(result, indent=1, ensure_ascii=False),
+    ]
     lines += [f"withheld: {one['what']} ({one['why']})" for one in withheld]
     desk.show({"params": wanted.decode(), **done, "result": result}, as_json, "\n".join(lines))
 
@@ -258,11 +349,17 @@ def watch_run(
         desk.show(found, True)
     if found["state"] in ("denied", "refused", "failed"):
         reason = found["reason"] or {"sentence": found["failure"] or "", "slug": "failed"}
-        raise RefusedByPolicy(409, f"The run ended: {reason['sentence']}", "Look at it: volens run show RUN",
-                              reason["slug"])
+        raise RefusedByPolicy(
+            409,
+            f"The run ended: {reason['sentence']}",
+            "Look at it: volens run show RUN",
+            reason["slug"],
+        )
     if found["state"] not in ("sealed", *ENDS):
-        raise NotServing(f"gave up after {seconds} seconds: the run is still {found['state']}",
-                         "watch it again, or ask whether a worker lives: volens doctor")
+        raise NotServing(
+            f"gave up after {seconds} seconds: the run is still {found['state']}",
+            "watch it again, or ask whether a worker lives: volens doctor",
+        )
 
 
 @run.command("cancel")
@@ -278,16 +375,32 @@ def _permit_facts(found: dict[str, Any]) -> dict[str, Any]:
     from governance.consent import names_of
     from governance.permits import OUTPUTS
 
-    words = {name: found[name] for name in ("permit", "status", "dataset", "applicant", "purposes", "categories")}
+    words = {
+        name: found[name]
+        for name in ("permit", "status", "dataset", "applicant", "purposes", "categories")
+    }
     outputs = names_of(found["outputClasses"], OUTPUTS)
     hashes = ("documentHash", "codeHash", "paramsSchemaHash", "requestHash")
-    return words | {"outputs": outputs, "expiry": desk.day(found["expiry"] // 86_400), "minCohort": found["minCohort"],
-                    "yes": found["yes"], "no": found["no"]} | {name: found[name] for name in hashes}
+    return (
+        words
+        | {
+            "outputs": outputs,
+            "expiry": desk.day(found["expiry"] // 86_400),
+            "minCohort": found["minCohort"],
+            "yes": found["yes"],
+            "no": found["no"],
+        }
+        | {name: found[name] for name in hashes}
+    )
 
 
 def _progress_line(found: dict[str, Any]) -> str:
     step = found["progress"][-1] if found["progress"] else None
-    doing = f"   {step['step']} {step['fraction'] // 10} %" if step and found["state"] == "computing" else ""
+    doing = (
+        f"   {step['step']} {step['fraction'] // 10} %"
+        if step and found["state"] == "computing"
+        else ""
+    )
     return f"{found['state']}{doing}"
 
 

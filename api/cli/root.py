@@ -12,22 +12,36 @@ from api.cli.doctor import doctor
 from api.cli.init import init
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="markdown",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
     help="""Consent and access to health data, recorded on a ledger: **no receipt, no key**.
 
 Start everything on this machine with `volens serve`, or watch the story with `volens demo`. Say who you are with
 `--as NAME`; the key of that name lies in the home folder (VOLENS_HOME, ./.volens by default).""",
 )
 for name, commands in {
-    "keys": own.keys, "enrol": own.enrol, "consent": own.consent, "access": own.access, "dataset": projects.dataset,
-    "permit": projects.permit, "run": projects.run, "review": checks.review, "result": checks.result,
+    "keys": own.keys,
+    "enrol": own.enrol,
+    "consent": own.consent,
+    "access": own.access,
+    "dataset": projects.dataset,
+    "permit": projects.permit,
+    "run": projects.run,
+    "review": checks.review,
+    "result": checks.result,
     "trail": checks.trail,
 }.items():
     app.add_typer(commands, name=name, no_args_is_help=True)
 app.add_typer(init, name="init")
 _SINGLE: dict[str, Callable[..., Any]] = {
-    "verify": checks.verify, "rebuild": place.rebuild, "doctor": doctor, "serve": place.serve,
-    "worker": place.worker, "demo": place.demo,
+    "verify": checks.verify,
+    "rebuild": place.rebuild,
+    "doctor": doctor,
+    "serve": place.serve,
+    "worker": place.worker,
+    "demo": place.demo,
 }
 for name, command in _SINGLE.items():
     app.command(name)(command)

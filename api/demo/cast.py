@@ -66,8 +66,14 @@ class Cast:
         parts = self.client("noor").health()
         for name, found in parts.items():
             if found["state"] != "ok":
-                raise NotServing(f"the {name} does not answer", f"read logs/{name}.log in the demo's folder")
-        return [name for name in ("ledger", "bucket", "broker", "api", "worker") if name == "api" or name in parts]
+                raise NotServing(
+                    f"the {name} does not answer", f"read logs/{name}.log in the demo's folder"
+                )
+        return [
+            name
+            for name in ("ledger", "bucket", "broker", "api", "worker")
+            if name == "api" or name in parts
+        ]
 
     def broker(self) -> BrokerClient:
         return BrokerClient(self.parts.urls["broker"], self.domain, identity_id(self.identity))
@@ -80,7 +86,12 @@ class Cast:
             wallet, subject = Wallet.new(), secrets.token_bytes(32)
             name = "ada" if number == 0 else f"person-{number:03d}"
             save(wallet, self.home / "keys" / f"{name}.json", {"subject": subject.hex()})
-            message = {"subject": subject, "signer": wallet.signer, "assurance": 1, "deadline": int(time.time()) + 3600}
+            message = {
+                "subject": subject,
+                "signer": wallet.signer,
+                "assurance": 1,
+                "deadline": int(time.time()) + 3600,
+            }
             items.append(
                 {
                     "enrolment": wire("Enrolment", message),
@@ -88,8 +99,12 @@ class Cast:
                     "signerSignature": wallet.sign(self.domain, "Enrolment", message).hex(),
                 }
             )
-            (self.patients if number < patients else self.invented).append(Patient(number, subject, wallet))
-        answers = [rita.enrol(items[first : first + BATCH]) for first in range(0, len(items), BATCH)]
+            (self.patients if number < patients else self.invented).append(
+                Patient(number, subject, wallet)
+            )
+        answers = [
+            rita.enrol(items[first : first + BATCH]) for first in range(0, len(items), BATCH)
+        ]
         return sum(item["accepted"] for answer in answers for item in answer["items"])
 
     def agree(self, dataset: bytes, patients: list[Patient]) -> tuple[int, dict[str, Any], Offer]:
@@ -105,7 +120,9 @@ class Cast:
             for p, one in zip(patients, offers, strict=True)
         ]
         anybody = self.client("rita")
-        answers = [anybody.grant(items[first : first + BATCH]) for first in range(0, len(items), BATCH)]
+        answers = [
+            anybody.grant(items[first : first + BATCH]) for first in range(0, len(items), BATCH)
+        ]
         taken = sum(item["accepted"] for answer in answers for item in answer["items"])
         return taken, answers[0]["items"][0]["proof"], offers[0]
 
@@ -116,7 +133,10 @@ class Cast:
     def logged(self) -> dict[str, set[str]]:
         """Whose access the ledger recorded, as another such program reads its raw logs."""
         return _counted(
-            "logged", self.parts.urls["chain"], self.domain.contracts["AccessLedger"], str(self.identity["deployBlock"])
+            "logged",
+            self.parts.urls["chain"],
+            self.domain.contracts["AccessLedger"],
+            str(self.identity["deployBlock"]),
         )
 
     def fetches(self) -> int:
@@ -125,7 +145,9 @@ class Cast:
         log = (self.home / "bucket" / "requests.log").read_text(errors="replace")
         return sum("GET" in line and "alt=media" in line for line in log.splitlines())
 
-    def await_run(self, run: str, ready: Callable[[dict[str, Any]], bool], seconds: float = 90.0) -> dict[str, Any]:
+    def await_run(
+        self, run: str, ready: Callable[[dict[str, Any]], bool], seconds: float = 90.0
+    ) -> dict[str, Any]:
         """The run as soon as it is as wanted. Raises NotServing when that takes too long."""
         deadline = time.monotonic() + seconds
         anybody = self.client("noor")
@@ -141,6 +163,9 @@ class Cast:
 
 def _counted(*arguments: str) -> dict[str, set[str]]:
     done = subprocess.run(
-        [sys.executable, "-I", counts.__file__, *arguments], capture_output=True, text=True, check=True
+        [sys.executable, "-I", counts.__file__, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return {name: set(subjects) for name, subjects in json.loads(done.stdout).items()}

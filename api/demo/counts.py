@@ -30,9 +30,18 @@ def logged(url: str, address: str, first: str) -> dict[str, list[str]]:
         "jsonrpc": "2.0",
         "id": 1,
         "method": "eth_getLogs",
-        "params": [{"address": address, "topics": [ACCESS_GRANTED], "fromBlock": hex(int(first)), "toBlock": "latest"}],
+        "params": [
+            {
+                "address": address,
+                "topics": [ACCESS_GRANTED],
+                "fromBlock": hex(int(first)),
+                "toBlock": "latest",
+            }
+        ],
     }
-    request = urllib.request.Request(url, json.dumps(question).encode(), {"Content-Type": "application/json"})  # noqa: S310
+    request = urllib.request.Request(  # noqa: S310 (an address the caller names)
+        url, json.dumps(question).encode(), {"Content-Type": "application/json"}
+    )
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 (an address the caller names)
         logs = json.loads(answer.read())["result"]
     found: dict[str, set[str]] = {}

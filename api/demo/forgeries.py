@@ -52,9 +52,16 @@ def rewrite(bundle: Bundle) -> Bundle:
     fold = Rewriter(bundle["identity"])
     for item in bundle["transactions"]:
         transaction = parse_transaction(
-            item | {"blockNumber": item["block"], "transactionIndex": item["index"], "transactionHash": item["hash"]}
+            item
+            | {
+                "blockNumber": item["block"],
+                "transactionIndex": item["index"],
+                "transactionHash": item["hash"],
+            }
         )
-        block: Block = parse_block({**bundle["blocks"][str(item["block"])], "number": item["block"]})
+        block: Block = parse_block(
+            {**bundle["blocks"][str(item["block"])], "number": item["block"]}
+        )
         logs = [
             Log(
                 raw(log["address"], 20),
@@ -135,7 +142,9 @@ def edited_and_rewritten(bundle: Bundle) -> Bundle:
 
 def dropped_and_rewritten(bundle: Bundle) -> Bundle:
     """The last step that nothing later stands on, taken out as if it had never been."""
-    del bundle["transactions"][(_calls(bundle, "cancel") or _calls(bundle, "viewOutput") or [-1])[-1]]
+    del bundle["transactions"][
+        (_calls(bundle, "cancel") or _calls(bundle, "viewOutput") or [-1])[-1]
+    ]
     return rewrite(bundle)
 
 
@@ -145,7 +154,9 @@ def inserted_and_rewritten(bundle: Bundle) -> Bundle:
     place = _calls(bundle, "enrol")[0]
     item = copy.deepcopy(found[place])
     text = json.dumps(item)
-    for person in _items(item):  # everybody in the copy becomes somebody else, in input and events alike
+    for person in _items(
+        item
+    ):  # everybody in the copy becomes somebody else, in input and events alike
         subject = person["enrolment"]["subject"]
         text = text.replace(subject.hex(), bytes([subject[0] ^ 255]).hex() + subject[1:].hex())
     item = json.loads(text)
@@ -216,7 +227,9 @@ def unsigned(bundle: Bundle) -> Bundle:
 def other_founder(bundle: Bundle) -> Bundle:
     """A founder who signed nothing yet, exchanged for the operator: one yes is his own from now on."""
     identity = bundle["identity"]
-    place = next(n for n, who in enumerate(identity["founders"]) if who not in identity["signatures"])
+    place = next(
+        n for n, who in enumerate(identity["founders"]) if who not in identity["signatures"]
+    )
     identity["founders"][place] = "0x" + "ab" * 20
     return bundle
 
@@ -246,38 +259,55 @@ def high(bundle: Bundle) -> Bundle:
 
 def witness(bundle: Bundle) -> Bundle:
     """The true head under the name of a live broker, who never said it."""
-    roles = [decode_call(raw(bundle["transactions"][place]["input"]))[2]["m"] for place in _calls(bundle, "setRole")]
+    roles = [
+        decode_call(raw(bundle["transactions"][place]["input"]))[2]["m"]
+        for place in _calls(bundle, "setRole")
+    ]
     last = bundle["transactions"][-1]["block"]
-    bundle["witnesses"] = [{
-        "broker": next((m["account"].hex() for m in roles if m["role"] == BROKER), "ab" * 20), "block": last,
-        "blockHash": bundle["blocks"][str(last)]["hash"], **bundle["head"], "signature": "11" * 64 + "1b",
-    }]  # fmt: skip
+    bundle["witnesses"] = [
+        {
+            "broker": next((m["account"].hex() for m in roles if m["role"] == BROKER), "ab" * 20),
+            "block": last,
+            "blockHash": bundle["blocks"][str(last)]["hash"],
+            **bundle["head"],
+            "signature": "11" * 64 + "1b",
+        }
+    ]
     return bundle
 
 
 def lowered_and_rewritten(bundle: Bundle) -> Bundle:
     """A permit that asks for fewer people than its applicant signed; the votes name the changed request."""
-    request = decode_call(raw(bundle["transactions"][_calls(bundle, "requestPermit")[0]]["input"]))[2]["m"]
+    request = decode_call(raw(bundle["transactions"][_calls(bundle, "requestPermit")[0]]["input"]))[
+        2
+    ]["m"]
     return rewrite(_signed_over(bundle, request, request | {"minCohort": 1}))
 
 
 def output_and_rewritten(bundle: Bundle) -> Bundle:
     """Another result than the sealed one; looks and decisions name the changed seal."""
     seal = decode_call(raw(bundle["transactions"][_calls(bundle, "seal")[0]]["input"]))[2]["m"]
-    return rewrite(_signed_over(bundle, seal, seal | {"outputCommitment": sha256(b"another result")}))
+    return rewrite(
+        _signed_over(bundle, seal, seal | {"outputCommitment": sha256(b"another result")})
+    )
 
 
 def hidden_and_rewritten(bundle: Bundle) -> Bundle:
     """One person's access, as if it had never been: taken out of the worker's list and of its hash."""
-    ended = [decode_call(raw(bundle["transactions"][place]["input"]))[2]["m"] for place in _calls(bundle, "release")]
+    ended = [
+        decode_call(raw(bundle["transactions"][place]["input"]))[2]["m"]
+        for place in _calls(bundle, "release")
+    ]
     released = {(m["run"], m["attempt"]) for m in ended}
     for item in (bundle["transactions"][place] for place in _calls(bundle, "authorise")):
         call = decode_call(raw(item["input"]))[2]
         if (call["m"]["run"], call["m"]["attempt"]) not in released:
             break
     subjects, fewer = call["subjects"], call["subjects"][1:]
-    for before, after in ((sha256(b"".join(subjects)), sha256(b"".join(fewer))),
-                          (words(len(subjects), *subjects), words(len(fewer), *fewer))):  # fmt: skip
+    for before, after in (
+        (sha256(b"".join(subjects)), sha256(b"".join(fewer))),
+        (words(len(subjects), *subjects), words(len(fewer), *fewer)),
+    ):
         item["input"] = item["input"].replace(before.hex(), after.hex())
     return rewrite(bundle)
 

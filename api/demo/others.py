@@ -54,13 +54,19 @@ def _attacks(folder: Path, say: Say) -> bool:
         for attacker in dict.fromkeys(one.attacker for one in attacks.TABLE):
             say(f" {attacker}")
             for one in (one for one in attacks.TABLE if one.attacker == attacker):
-                forged, honest = (attacks.outcome(partial(one.action, world, tried)) for tried in (True, False))
+                forged, honest = (
+                    attacks.outcome(partial(one.action, world, tried)) for tried in (True, False)
+                )
                 right = forged == one.expected and honest == "accepted"
                 wrong += not right
-                say(f"   {'REFUSED' if right else 'WRONG  '} {rule(forged):<28}  {one.name}"
-                    + ("" if right else f"   (expected {rule(one.expected)}; without it: {honest})"))
+                say(
+                    f"   {'REFUSED' if right else 'WRONG  '} {rule(forged):<28}  {one.name}"
+                    + ("" if right else f"   (expected {rule(one.expected)}; without it: {honest})")
+                )
     tried = len(attacks.TABLE)
-    say(f"\n {tried - wrong} of {tried} refused by their rule; each goes through once its one fault is mended")
+    say(
+        f"\n {tried - wrong} of {tried} refused by their rule; each goes through once its one fault is mended"
+    )
     return wrong == 0
 
 
@@ -81,7 +87,9 @@ def _tampers(folder: Path, say: Say) -> bool:
         word, reason = tampers.detected(tampers.tamper(bundle, one), held)
         found += word == one.word
         say(f"   {'not ' + word if word else 'NOT SEEN':<16} {one.name}: {without_hex(reason)}")
-    say(f"\n {found} of {len(tampers.TABLE)} found; somebody else's copy of the head stands for a printed receipt")
+    say(
+        f"\n {found} of {len(tampers.TABLE)} found; somebody else's copy of the head stands for a printed receipt"
+    )
     return found == len(tampers.TABLE) and untouched == {"ok"}
 
 
@@ -97,11 +105,15 @@ def _kills(folder: Path, say: Say) -> bool:
                 world = World.create(chain.url)
                 subjects = world.enrol(1)
             ledger = world.ledger
-            same = all(bytes.fromhex(ledger.block(number)["hash"][2:]) == told[number] for number in told)
+            same = all(
+                bytes.fromhex(ledger.block(number)["hash"][2:]) == told[number] for number in told
+            )
             sound = sound and same
             if turn:
-                say(f"   kill {turn:>2}: back after {chain.seconds:.2f} s; {len(told)} blocks that somebody was told "
-                    f"of: {'all there, the same' if same else 'NOT ALL THERE'}")
+                say(
+                    f"   kill {turn:>2}: back after {chain.seconds:.2f} s; {len(told)} blocks that somebody was told "
+                    f"of: {'all there, the same' if same else 'NOT ALL THERE'}"
+                )
             if turn == KILLS:
                 break
             killer = threading.Timer(chance.uniform(0.1, 0.6), chain.process.kill)
@@ -111,12 +123,16 @@ def _kills(folder: Path, say: Say) -> bool:
                     receipt = world.grant(subjects)
                     told[receipt.block] = receipt.block_hash
             killer.join()
-    say(f"\n {len(told)} consents answered over {turn} kills, {'none lost' if sound else 'NOT ALL OF THEM THERE'}")
+    say(
+        f"\n {len(told)} consents answered over {turn} kills, {'none lost' if sound else 'NOT ALL OF THEM THERE'}"
+    )
     return sound
 
 
 SCENES = {
     "attacks": Scene("every attack on the contracts, and the rule that refuses it", _attacks),
-    "tampers": Scene("an exported trail changed in two dozen ways, and what the verifier says", _tampers),
+    "tampers": Scene(
+        "an exported trail changed in two dozen ways, and what the verifier says", _tampers
+    ),
     "kills": Scene("the ledger is killed in the middle of writing, again and again", _kills),
 }

@@ -11,9 +11,15 @@ import re
 from io import StringIO
 
 WIDTH = 120
-STYLES = ((r"^ THE [A-Z ]+$", "bold cyan"), (r"^volens demo|\bDONE\b", "bold green"),
-          (r"\b(REFUSED|BLOCKED)\b", "bold yellow"), (r"\bNOT PROVEN\b", "bold red"))  # fmt: skip
-_ELSE = re.compile(r"@font-face \{\{.*?\}\}\s*|<!--.*?-->\s*", re.DOTALL)  # fonts of another host, a remark
+STYLES = (
+    (r"^ THE [A-Z ]+$", "bold cyan"),
+    (r"^volens demo|\bDONE\b", "bold green"),
+    (r"\b(REFUSED|BLOCKED)\b", "bold yellow"),
+    (r"\bNOT PROVEN\b", "bold red"),
+)
+_ELSE = re.compile(
+    r"@font-face \{\{.*?\}\}\s*|<!--.*?-->\s*", re.DOTALL
+)  # fonts of another host, a remark
 _ELSEWHERE = re.compile(r"^ ?(Look|Try|Check it): .*")
 
 
@@ -23,18 +29,25 @@ def picture(text: str) -> str:
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(record=True, width=WIDTH, file=StringIO(), force_terminal=True, color_system="truecolor")
+    console = Console(
+        record=True, width=WIDTH, file=StringIO(), force_terminal=True, color_system="truecolor"
+    )
     for line in text.splitlines():
         shown = Text(line, no_wrap=True, overflow="crop")
         for pattern, style in STYLES:
             shown.highlight_regex(pattern, style)
         console.print(shown)
-    return console.export_svg(title="make demo", unique_id="demo", code_format=_ELSE.sub("", CONSOLE_SVG_FORMAT))
+    return console.export_svg(
+        title="make demo", unique_id="demo", code_format=_ELSE.sub("", CONSOLE_SVG_FORMAT)
+    )
 
 
 def shape(recording: str) -> list[str]:
     """The recording's lines (an SVG's or printed ones) without what a run measures."""
-    return [_general(line) for line in (_lines(recording) if "<svg" in recording else recording.splitlines())]
+    return [
+        _general(line)
+        for line in (_lines(recording) if "<svg" in recording else recording.splitlines())
+    ]
 
 
 def _lines(svg: str) -> list[str]:
@@ -43,9 +56,14 @@ def _lines(svg: str) -> list[str]:
     for attributes, text in re.findall(r"<text ([^>]*clip-path[^>]*)>([^<]*)</text>", svg):
         line, at = re.search(r"line-(\d+)", attributes), re.search(r'\bx="([\d.]+)"', attributes)
         if line is not None and at is not None:
-            found.setdefault(int(line[1]), []).append((float(at[1]), html.unescape(text).replace("\xa0", " ")))
+            found.setdefault(int(line[1]), []).append(
+                (float(at[1]), html.unescape(text).replace("\xa0", " "))
+            )
     last = max(found, default=-1)
-    return ["".join(text for _, text in sorted(found.get(line, []))).rstrip() for line in range(last + 1)]
+    return [
+        "".join(text for _, text in sorted(found.get(line, []))).rstrip()
+        for line in range(last + 1)
+    ]
 
 
 def _general(line: str) -> str:

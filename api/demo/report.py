@@ -32,24 +32,40 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).resolve().parent / "templates"
 STAFF = ("noor", "pia", "quinn", "rui", "sol", "tess", "rita", "omar", "vera", "worker")
 LAYERS = {"genes": "genes", "clinical": "findings", "combined": "genes and findings"}
-MODELS = {"logistic": "logistic regression", "svm": "support vector machine", "forest": "random forest",
-          "cnn": "1-D CNN", "boosting": "gradient boosting", "knn": "nearest neighbours"}  # fmt: skip
+MODELS = {
+    "logistic": "logistic regression",
+    "svm": "support vector machine",
+    "forest": "random forest",
+    "cnn": "1-D CNN",
+    "boosting": "gradient boosting",
+    "knn": "nearest neighbours",
+}
 HEX = re.compile(r"(, transaction )?(0x)?[0-9a-f]{16,}")
-WORDS = {"consistent": "the events do not follow from the calls", "signed": "a signature does not hold",
-         "anchored": "it ends otherwise than somebody else remembers",
-         "object": "the bytes are not those that the ledger names",
-         "journal": "a line does not follow from the one before",
-         "receipt": "it is not what the trail recorded, or not witnessed",
-         "result": "it is not the output that was sealed"}  # fmt: skip
+WORDS = {
+    "consistent": "the events do not follow from the calls",
+    "signed": "a signature does not hold",
+    "anchored": "it ends otherwise than somebody else remembers",
+    "object": "the bytes are not those that the ledger names",
+    "journal": "a line does not follow from the one before",
+    "receipt": "it is not what the trail recorded, or not witnessed",
+    "result": "it is not the output that was sealed",
+}
 # What is counted towards a person: the events that one call writes for each.
-PER_PERSON = {"Enrolled": "enrol", "ConsentGranted": "give consent", "ConsentRevoked": "withdraw",
-              "AccessGranted": "check and log an access", "AccessDenied": "check and log an access"}  # fmt: skip
+PER_PERSON = {
+    "Enrolled": "enrol",
+    "ConsentGranted": "give consent",
+    "ConsentRevoked": "withdraw",
+    "AccessGranted": "check and log an access",
+    "AccessDenied": "check and log an access",
+}
 
 
 def gather(cast: Cast, report: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that the report shows, as JSON has it, from the parts while they run and from the demo's own facts."""
     ada, noor = cast.client("ada"), cast.client("noor")
-    steps = list_steps(open_database(f"sqlite:///{cast.home / 'volens.db'}"), Wanted(), limit=100_000)[::-1]
+    steps = list_steps(
+        open_database(f"sqlite:///{cast.home / 'volens.db'}"), Wanted(), limit=100_000
+    )[::-1]
     asked = [event.run for step in steps for event in step.events if event.name == "RunRequested"]
     label = {run: f"Run {number}" for number, run in enumerate(asked, 1)}
     names = _names(cast)
@@ -61,18 +77,32 @@ def gather(cast: Cast, report: Mapping[str, Any]) -> dict[str, Any]:
         "subject": (ada.subject or b"").hex(),
         "steps": [_told(step, names) for step in steps],
         "runs": [_run(run, label[run["run"]]) for run in found],
-        "road": _road(cast, steps, next(run for run in found if run["run"] == cast.facts["second"])),
-        "accesses": [{**one, "run": label[one["run"]], "analyst": names.get(one["analyst"], "somebody")}
-                     for one in ada.accesses()],
-        "withdrawal": {"block": followed["block"], "settled": followed["settled"],
-                       "effects": [{**one, "run": label[one["run"]]} for one in followed["effects"]]},
+        "road": _road(
+            cast, steps, next(run for run in found if run["run"] == cast.facts["second"])
+        ),
+        "accesses": [
+            {**one, "run": label[one["run"]], "analyst": names.get(one["analyst"], "somebody")}
+            for one in ada.accesses()
+        ],
+        "withdrawal": {
+            "block": followed["block"],
+            "settled": followed["settled"],
+            "effects": [{**one, "run": label[one["run"]]} for one in followed["effects"]],
+        },
         "results": cast.facts["results"],
-        "attacks": [{"name": one.name, "attacker": one.attacker, "expected": rule(one.expected),
-                     "refused": one.name in tried, "at": "contracts" if isinstance(one, attacks.Attack) else "doors"}
-                    for one in attacks.made()],
+        "attacks": [
+            {
+                "name": one.name,
+                "attacker": one.attacker,
+                "expected": rule(one.expected),
+                "refused": one.name in tried,
+                "at": "contracts" if isinstance(one, attacks.Attack) else "doors",
+            }
+            for one in attacks.made()
+        ],
         "tampers": cast.facts["tampers"],
         "gas": _gas(steps, Node(cast.parts.urls["chain"])),
-    }  # fmt: skip
+    }
 
 
 def write(home: Path, material: Mapping[str, Any]) -> Path:
@@ -84,23 +114,46 @@ def write(home: Path, material: Mapping[str, Any]) -> Path:
 
 def render(material: Mapping[str, Any]) -> str:
     """The whole page."""
-    templates = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, undefined=StrictUndefined,
-                            trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    templates.filters.update(clock=words.clock, moment=words.moment, layer=lambda name: LAYERS.get(name, name),
-                             model=lambda name: MODELS.get(name, name), word=lambda name: WORDS.get(name, name),
-                             kind=lambda name: name.replace("-", " ").replace("_", " "), state=words.state,
-                             begin=lambda text: text[:1].upper() + text[1:], no_hex=without_hex)  # fmt: skip
+    templates = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    templates.filters.update(
+        clock=words.clock,
+        moment=words.moment,
+        layer=lambda name: LAYERS.get(name, name),
+        model=lambda name: MODELS.get(name, name),
+        word=lambda name: WORDS.get(name, name),
+        kind=lambda name: name.replace("-", " ").replace("_", " "),
+        state=words.state,
+        begin=lambda text: text[:1].upper() + text[1:],
+        no_hex=without_hex,
+    )
     results = material["results"]
     research = _ordered(results["research"]["result"])
     return templates.get_template("report.html").render(
-        material, style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
-        verdict=_verdict(material["report"]), held=_held(material["report"]), groups=_groups(material),
-        attackers=_by(material["attacks"], "attacker"), checks=_by(material["tampers"], "word"),
+        material,
+        style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
+        verdict=_verdict(material["report"]),
+        held=_held(material["report"]),
+        groups=_groups(material),
+        attackers=_by(material["attacks"], "attacker"),
+        checks=_by(material["tampers"], "word"),
         phases=_phases(material["runs"]),
-        result=research, rows=_beside_the_paper(research["rows"]), claims=_claims(research, material["report"]),
-        scenes=SCENES, curves=_curves(research), plot=_plots(material, research), figures=science.FIGURES,
-        withheld=[(name, _kept_back(one["disclosure"]["withheld"])) for name, one in results.items()],
-    )  # fmt: skip
+        result=research,
+        rows=_beside_the_paper(research["rows"]),
+        claims=_claims(research, material["report"]),
+        scenes=SCENES,
+        curves=_curves(research),
+        plot=_plots(material, research),
+        figures=science.FIGURES,
+        withheld=[
+            (name, _kept_back(one["disclosure"]["withheld"])) for name, one in results.items()
+        ],
+    )
 
 
 def _names(cast: Cast) -> dict[str, str]:
@@ -110,18 +163,34 @@ def _names(cast: Cast) -> dict[str, str]:
 
 
 def _told(step: Step, names: Mapping[str, str]) -> dict[str, Any]:
-    return {"count": step.count, "block": step.block, "time": step.time, "tx": step.tx, "head": step.head,
-            "sentence": sentences.sentence(step, names), "refused": sentences.is_refusal(step),
-            "run": next((one.run for one in step.events if one.run), "")}  # fmt: skip
+    return {
+        "count": step.count,
+        "block": step.block,
+        "time": step.time,
+        "tx": step.tx,
+        "head": step.head,
+        "sentence": sentences.sentence(step, names),
+        "refused": sentences.is_refusal(step),
+        "run": next((one.run for one in step.events if one.run), ""),
+    }
 
 
 def _run(run: Mapping[str, Any], label: str) -> dict[str, Any]:
     """What the report says of a run; `released` is the block, absent where nothing was."""
     released = [output["release"]["block"] for output in run["outputs"] if output["release"]]
-    kept = {"id": run["run"], "label": label, "state": run["state"], "code": run["codeHash"],
-            "params": run["paramsHash"], "attempts": run["attempts"]}  # fmt: skip
-    return kept | ({"released": released[-1]} if released else {}) | (
-        {"reason": run["reason"]["sentence"]} if run["reason"] else {})  # fmt: skip
+    kept = {
+        "id": run["run"],
+        "label": label,
+        "state": run["state"],
+        "code": run["codeHash"],
+        "params": run["paramsHash"],
+        "attempts": run["attempts"],
+    }
+    return (
+        kept
+        | ({"released": released[-1]} if released else {})
+        | ({"reason": run["reason"]["sentence"]} if run["reason"] else {})
+    )
 
 
 def _road(cast: Cast, steps: Sequence[Step], run: Mapping[str, Any]) -> dict[str, Any]:
@@ -129,13 +198,29 @@ def _road(cast: Cast, steps: Sequence[Step], run: Mapping[str, Any]) -> dict[str
     blocks = {event.name: step.block for step in reversed(steps) for event in step.events}
     attempt = run["attempts"][-1]
     lines = (cast.home / "broker" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
-    keys = [one["block"] for one in map(json.loads, lines) if one["kind"] == "pieces" and one["run"] == run["run"]
-            and one["attempt"] == attempt["attempt"]]  # fmt: skip
-    sealed = next(step.block for step in steps for event in step.events if (event.name, event.run) == (
-        "Sealed", run["run"]))  # fmt: skip
-    return {"consent": blocks["ConsentGranted"], "permit": blocks["PermitApproved"], "receipt": attempt["block"],
-            "granted": attempt["granted"], "denied": attempt["denied"], "keys": keys[0], "sealed": sealed,
-            "released": run["outputs"][-1]["release"]["block"]}  # fmt: skip
+    keys = [
+        one["block"]
+        for one in map(json.loads, lines)
+        if one["kind"] == "pieces"
+        and one["run"] == run["run"]
+        and one["attempt"] == attempt["attempt"]
+    ]
+    sealed = next(
+        step.block
+        for step in steps
+        for event in step.events
+        if (event.name, event.run) == ("Sealed", run["run"])
+    )
+    return {
+        "consent": blocks["ConsentGranted"],
+        "permit": blocks["PermitApproved"],
+        "receipt": attempt["block"],
+        "granted": attempt["granted"],
+        "denied": attempt["denied"],
+        "keys": keys[0],
+        "sealed": sealed,
+        "released": run["outputs"][-1]["release"]["block"],
+    }
 
 
 def _gas(steps: Iterable[Step], node: Node) -> list[dict[str, Any]]:
@@ -148,7 +233,10 @@ def _gas(steps: Iterable[Step], node: Node) -> list[dict[str, Any]]:
             receipt = node.call("eth_getTransactionReceipt", ["0x" + step.tx])
             people[counted[0]] = people.get(counted[0], 0) + len(counted)
             gas[counted[0]] = gas.get(counted[0], 0) + int(receipt["gasUsed"], 16)
-    return [{"what": what, "people": people[what], "each": round(gas[what] / people[what])} for what in people]
+    return [
+        {"what": what, "people": people[what], "each": round(gas[what] / people[what])}
+        for what in people
+    ]
 
 
 def rule(expected: str) -> str:
@@ -163,23 +251,45 @@ def _verdict(report: Mapping[str, Any]) -> list[tuple[str, str, bool, str]]:
     attacked, tampered = report["attacks"], report["tampers"]
     unlogged = keys["released"] - keys["logged"]
     return [
-        ("keys without a record", str(unlogged), unlogged == 0 < keys["released"],
-         "tests/test_no_receipt_no_key.py::test_keys_and_accesses_counted_by_programs_that_are_not_ours"),
-        ("keys after her withdrawal", str(after["keys"]), after == {"accesses": 0, "keys": 0},
-         "tests/test_recovery.py::test_a_withdrawal_stops_the_training_and_the_next_attempt_is_without_her"),
-        ("accesses explained offline", f"{accesses['explained']} / {accesses['recorded']}",
-         accesses["explained"] == accesses["recorded"] and report["verified"] == "valid",
-         "tests/governance/test_verify.py::test_fold_agrees_with_the_contracts_at_every_step"),
-        ("attacks refused", f"{attacked['refused']} / {attacked['tried']}", attacked["refused"] == attacked["tried"],
-         "tests/contracts/test_attacks.py::test_attack_is_refused_and_its_twin_accepted"),
-        ("tampers found", f"{tampered['detected']} / {tampered['tried']}", tampered["detected"] == tampered["tried"],
-         "tests/test_tampers.py::test_verify_names_every_tamper"),
-    ]  # fmt: skip
+        (
+            "keys without a record",
+            str(unlogged),
+            unlogged == 0 < keys["released"],
+            "tests/test_no_receipt_no_key.py::test_keys_and_accesses_counted_by_programs_that_are_not_ours",
+        ),
+        (
+            "keys after her withdrawal",
+            str(after["keys"]),
+            after == {"accesses": 0, "keys": 0},
+            "tests/test_recovery.py::test_a_withdrawal_stops_the_training_and_the_next_attempt_is_without_her",
+        ),
+        (
+            "accesses explained offline",
+            f"{accesses['explained']} / {accesses['recorded']}",
+            accesses["explained"] == accesses["recorded"] and report["verified"] == "valid",
+            "tests/governance/test_verify.py::test_fold_agrees_with_the_contracts_at_every_step",
+        ),
+        (
+            "attacks refused",
+            f"{attacked['refused']} / {attacked['tried']}",
+            attacked["refused"] == attacked["tried"],
+            "tests/contracts/test_attacks.py::test_attack_is_refused_and_its_twin_accepted",
+        ),
+        (
+            "tampers found",
+            f"{tampered['detected']} / {tampered['tried']}",
+            tampered["detected"] == tampered["tried"],
+            "tests/test_tampers.py::test_verify_names_every_tamper",
+        ),
+    ]
 
 
 def _held(report: Mapping[str, Any]) -> bool:
-    return all(one["holds"] for one in report["story"]) and all(good for _, _, good, _ in _verdict(report)) and \
-        report["phi"]["hits"] == 0
+    return (
+        all(one["holds"] for one in report["story"])
+        and all(good for _, _, good, _ in _verdict(report))
+        and report["phi"]["hits"] == 0
+    )
 
 
 def _groups(material: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
@@ -187,8 +297,10 @@ def _groups(material: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, An
     label = {run["id"]: f"{run['label']}, {words.state(run['state'])}" for run in material["runs"]}
     order = {"": 0} | {run: place for place, run in enumerate(label, 1)}
     ordered = sorted(material["steps"], key=lambda step: (order[step["run"]], step["count"]))
-    return [(label.get(run, "People, roles, records, permits"), list(own))
-            for run, own in groupby(ordered, key=lambda step: step["run"])]  # fmt: skip
+    return [
+        (label.get(run, "People, roles, records, permits"), list(own))
+        for run, own in groupby(ordered, key=lambda step: step["run"])
+    ]
 
 
 def _by(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[str, list[Mapping[str, Any]]]]:
@@ -204,7 +316,10 @@ def _kept_back(withheld: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
     for one in withheld:
         kind, _, which = one["what"].partition(": ")
         found.setdefault((kind, one["why"]), []).extend([which] if which else [])
-    return [(f"{kind}: {', '.join(which)}" if which else kind, why) for (kind, why), which in found.items()]
+    return [
+        (f"{kind}: {', '.join(which)}" if which else kind, why)
+        for (kind, why), which in found.items()
+    ]
 
 
 def without_hex(text: str) -> str:
@@ -214,8 +329,14 @@ def without_hex(text: str) -> str:
 
 def _phases(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
     """Seconds of each phase by run, of the attempts that came to an end."""
-    return {run["label"]: {phase: float(seconds) for phase, seconds in attempt["record"]["seconds"].items()}
-            for run in runs for attempt in run["attempts"] if attempt["record"]}  # fmt: skip
+    return {
+        run["label"]: {
+            phase: float(seconds) for phase, seconds in attempt["record"]["seconds"].items()
+        }
+        for run in runs
+        for attempt in run["attempts"]
+        if attempt["record"]
+    }
 
 
 def _ordered(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -225,11 +346,18 @@ def _ordered(result: Mapping[str, Any]) -> dict[str, Any]:
     def place(one: Mapping[str, Any]) -> int:
         return places.get(f"{one['model']}/{one['layer']}", len(places))
 
-    return {**result, "rows": sorted(result["rows"], key=place), "curves": sorted(result["curves"], key=place)}
+    return {
+        **result,
+        "rows": sorted(result["rows"], key=place),
+        "curves": sorted(result["curves"], key=place),
+    }
 
 
 def _beside_the_paper(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    return [{**row, "paper": science.PAPER.get(row["model"]) if row["layer"] == "combined" else None} for row in rows]
+    return [
+        {**row, "paper": science.PAPER.get(row["model"]) if row["layer"] == "combined" else None}
+        for row in rows
+    ]
 
 
 def _claims(result: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[list[str], list[str]]:
@@ -242,18 +370,34 @@ def _claims(result: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[list[
 
     rows = result["rows"]
     above = sum(words.is_better_than_chance(row) for row in rows)
-    say(above > 0, f"A signal: {above} of {len(rows)} rows have an AUC whose whole interval lies above chance, "
-                   "and that shuffled labels reach at most one time in twenty.")  # fmt: skip
+    say(
+        above > 0,
+        f"A signal: {above} of {len(rows)} rows have an AUC whose whole interval lies above chance, "
+        "and that shuffled labels reach at most one time in twenty.",
+    )
     if "baseline" in report:  # a figure printed in steps may be half a step less
-        better = sum(row["accuracy"] - row["step"] / 2 > report["baseline"] for row in rows if "accuracy" in row)
-        say(better > 0, f"{better} of {len(rows)} rows are, beyond rounding, right more often than saying "
-                        f"“nobody relapses”, which is right for {report['baseline']} %.")  # fmt: skip
+        better = sum(
+            row["accuracy"] - row["step"] / 2 > report["baseline"]
+            for row in rows
+            if "accuracy" in row
+        )
+        say(
+            better > 0,
+            f"{better} of {len(rows)} rows are, beyond rounding, right more often than saying "
+            f"“nobody relapses”, which is right for {report['baseline']} %.",
+        )
     if "gain" in report:
         low, high = report["gain"]["interval"]
-        say(low > 0, f"{'A' if low > 0 else 'No'} gain from adding findings to genes: AUC {report['gain']['auc']:+} "
-                     f"[{low}, {high}] points; the source paper has accuracy {science.PAPER_GENES} to "
-                     f"{science.PAPER_COMBINED}.")  # fmt: skip
-    say(False, "The paper's figures are of other people and other data: a difference to ours refutes neither.")
+        say(
+            low > 0,
+            f"{'A' if low > 0 else 'No'} gain from adding findings to genes: AUC {report['gain']['auc']:+} "
+            f"[{low}, {high}] points; the source paper has accuracy {science.PAPER_GENES} to "
+            f"{science.PAPER_COMBINED}.",
+        )
+    say(
+        False,
+        "The paper's figures are of other people and other data: a difference to ours refutes neither.",
+    )
     say(False, "Nothing here says anything about the treatment of a single person.")
     return shown, not_shown
 
@@ -263,7 +407,11 @@ def _curves(result: Mapping[str, Any]) -> dict[str, Any]:
     chosen = [one for one in result["curves"] if one["layer"] == "combined"]
     roc = [one for one in chosen if "roc" in one]
     grouped = [one for one in chosen if "calibration" in one]
-    return {"roc": roc, "calibrated": grouped[0] if grouped else None, "drawn": roc[0] if roc else None}
+    return {
+        "roc": roc,
+        "calibrated": grouped[0] if grouped else None,
+        "drawn": roc[0] if roc else None,
+    }
 
 
 def _plots(material: Mapping[str, Any], research: Mapping[str, Any]) -> dict[str, Markup]:
@@ -274,21 +422,39 @@ def _plots(material: Mapping[str, Any], research: Mapping[str, Any]) -> dict[str
     stopped = float(revocation["stop_seconds"])
     mined = float(revocation.get("mined_seconds", "0"))
     found = {
-        "auc": plots.auc_intervals([{**row, "layer": LAYERS[row["layer"]]} for row in research["rows"]], "auc"),
-        "withdrawal": plots.timeline([("signed", 0, 0), ("on the ledger", 0, mined),
-                                      ("training process dead", mined, mined + stopped)], "withdrawal"),
-    }  # fmt: skip
+        "auc": plots.auc_intervals(
+            [{**row, "layer": LAYERS[row["layer"]]} for row in research["rows"]], "auc"
+        ),
+        "withdrawal": plots.timeline(
+            [
+                ("signed", 0, 0),
+                ("on the ledger", 0, mined),
+                ("training process dead", mined, mined + stopped),
+            ],
+            "withdrawal",
+        ),
+    }
     if curves["drawn"]:
         found["roc"] = plots.roc_curve(curves["drawn"]["roc"], "roc")
     if curves["calibrated"]:
-        found["calibration"] = plots.calibration(curves["calibrated"]["calibration"]["groups"], "calibration")
+        found["calibration"] = plots.calibration(
+            curves["calibrated"]["calibration"]["groups"], "calibration"
+        )
     if "noise" in report:
         noise = report["noise"]
-        found["noise"] = plots.bars([("chance", 50.0), ("our code", 100 * float(noise["accuracy"])),
-                                     ("selected outside the fold", 100 * float(noise["outside"]))], "noise",
-                                    "accuracy on pure noise, percent")  # fmt: skip
+        found["noise"] = plots.bars(
+            [
+                ("chance", 50.0),
+                ("our code", 100 * float(noise["accuracy"])),
+                ("selected outside the fold", 100 * float(noise["outside"])),
+            ],
+            "noise",
+            "accuracy on pure noise, percent",
+        )
     if material["gas"]:
-        found["gas"] = plots.bars([(one["what"], one["each"]) for one in material["gas"]], "gas", "gas a person")
+        found["gas"] = plots.bars(
+            [(one["what"], one["each"]) for one in material["gas"]], "gas", "gas a person"
+        )
     if "association" in results:
         scan = results["association"]["result"]
         found["manhattan"] = plots.manhattan(scan["rows"], "manhattan")

@@ -63,8 +63,13 @@ def gate(cast: Cast, teller: Teller) -> None:
     people, cohort = load_gse7390(locate_gse7390()), simulate_cohort(SIMULATED, SEED, VARIANTS)
     everybody = len(people) + SIMULATED
     enrolled = cast.enrol(len(people), SIMULATED)
-    teller.tell(2, "Rita", f"enrols {everybody} people, each with a key of their own", f"{enrolled} Enrolled",
-                enrolled == everybody)  # fmt: skip
+    teller.tell(
+        2,
+        "Rita",
+        f"enrols {everybody} people, each with a key of their own",
+        f"{enrolled} Enrolled",
+        enrolled == everybody,
+    )
     records, found = ingest_all(cast, people, cohort)
     cast.facts |= {"noise": Noise(), "optimum": cohort.optimum}
     what = f"encrypts {records} records, {SIMULATED} genomes and charts among them"
@@ -72,11 +77,23 @@ def gate(cast: Cast, teller: Teller) -> None:
     permits, votes, own = ask_permits(cast)
     said = f"{max(votes)} of {len(cast.identity['founders'])} yes   {own}"
     what = "approve Noor's two requests; Noor votes for herself"
-    teller.tell(4, "Pia, Quinn", what, said, votes == {cast.identity["quorum"]} and own == "REFUSED ApplicantVoted")
+    teller.tell(
+        4,
+        "Pia, Quinn",
+        what,
+        said,
+        votes == {cast.identity["quorum"]} and own == "REFUSED ApplicantVoted",
+    )
     permit = permits["research"]
     refused = cast.await_run(request(cast, permit, SHORT), lambda r: r["state"] == "denied")
     said = f"REFUSED {refused['reason']['slug']}    keys {count(cast.keys())}"
-    teller.tell(5, "Noor", "asks to train before anyone agreed", said, said == "REFUSED cohort-minimum    keys 0")
+    teller.tell(
+        5,
+        "Noor",
+        "asks to train before anyone agreed",
+        said,
+        said == "REFUSED cohort-minimum    keys 0",
+    )
     willing = cast.patients[:-REFUSING]
     taken, proof, offered = cast.agree(cast.dataset, willing)
     taken += cast.agree(cast.simulated, cast.invented)[0]
@@ -92,10 +109,16 @@ def gate(cast: Cast, teller: Teller) -> None:
     cast.await_run(first, lambda r: r["state"] == "sealed")
     keys, logged = cast.keys()[f"{first}:1"], cast.logged()[f"{first}:1"]
     said = f"keys for {len(keys)} people {'=' if keys == logged else '!='} {len(logged)} logged"
-    teller.tell(8, "broker", "releases keys against that receipt, and only it", said, keys == logged)
+    teller.tell(
+        8, "broker", "releases keys against that receipt, and only it", said, keys == logged
+    )
     said = without_ledger(cast, permit, one["tx"])
     teller.tell(
-        9, "Otto", "stops the ledger; asks for a run, and for keys", said, said == "REFUSED ledger-down    keys 0"
+        9,
+        "Otto",
+        "stops the ledger; asks for a run, and for keys",
+        said,
+        said == "REFUSED ledger-down    keys 0",
     )
 
 
@@ -103,8 +126,14 @@ def change_of_mind(cast: Cast, teller: Teller) -> dict[str, Any]:
     """Ada withdraws while a run is training."""
     ada, noor = cast.client("ada"), cast.client("noor")
     second = request(cast, cast.facts["permits"]["research"], FULL)
-    cast.facts |= {"second": second, "third": request(cast, cast.facts["permits"]["simulated"], TRUTH)}
-    cast.await_run(second, lambda r: any(step["step"].startswith(("evaluate", "permute")) for step in r["progress"]))
+    cast.facts |= {
+        "second": second,
+        "third": request(cast, cast.facts["permits"]["simulated"], TRUTH),
+    }
+    cast.await_run(
+        second,
+        lambda r: any(step["step"].startswith(("evaluate", "permute")) for step in r["progress"]),
+    )
     began = time.monotonic()
     answer = ada.revoke(cast.dataset, 0)
     mined, block = time.monotonic(), answer["receipt"]["block"]
@@ -128,8 +157,11 @@ def change_of_mind(cast: Cast, teller: Teller) -> dict[str, Any]:
     teller.tell(11, "Sol, Tess", "approve the first run's output, which she is in", refusal, right)
     cast.facts |= {"withdrawal": followed, "withdrawn": block}
     return {
-        "revocation": {"refusal_blocks": blocks, "stop_seconds": f"{float(stopped):.2f}",
-                       "mined_seconds": f"{mined - began:.2f}"},
+        "revocation": {
+            "refusal_blocks": blocks,
+            "stop_seconds": f"{float(stopped):.2f}",
+            "mined_seconds": f"{mined - began:.2f}",
+        },
     }
 
 
@@ -144,8 +176,12 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     how = json.loads(FULL)
     years = round(how["outcome"]["horizon_days"] / 365.25)
     device = cast.client("noor").run(second)["attempts"][-1]["record"]["device"]
-    what = f"distant metastasis in {years} years, {how['folds']}-fold x {how['repeats']}, on {device}"
-    teller.tell(12, "worker", what, said, len(result["rows"]) == sum(map(len, how["models"].values())))
+    what = (
+        f"distant metastasis in {years} years, {how['folds']}-fold x {how['repeats']}, on {device}"
+    )
+    teller.tell(
+        12, "worker", what, said, len(result["rows"]) == sum(map(len, how["models"].values()))
+    )
     print_table(teller, result)
     teller.note(gain_sentence(result))
     noise = cast.facts["noise"].found()
@@ -162,8 +198,16 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     cast.facts["run_receipt"] = write_receipt(cast.home / "receipts" / "noor", receipt)
     cast.facts["opened"] = mine
     same = {one.result for one in opened} == {mine.result}
-    nothing = abs(noise["noise"]["accuracy"] - 0.5) <= 0.05 < noise["leak"]["outside"]["accuracy"] - 0.5
-    teller.tell(13, "Sol, Tess", "check the outputs; the SVM file is withheld", withheld(mine), same and nothing)
+    nothing = (
+        abs(noise["noise"]["accuracy"] - 0.5) <= 0.05 < noise["leak"]["outside"]["accuracy"] - 0.5
+    )
+    teller.tell(
+        13,
+        "Sol, Tess",
+        "check the outputs; the SVM file is withheld",
+        withheld(mine),
+        same and nothing,
+    )
     what = f"released to Noor, {'bytes equal' if same else 'ALTERED'}; its hash is on the ledger"
     teller.note(f"{'':<11}{what:<59} block {released}")
     cast.facts["results"] = {
@@ -173,21 +217,35 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     gain = next(one for one in result["gains"] if one["over"] == "genes")
     record = run["attempts"][-1]["record"]
     compute, spent = record["seconds"]["compute"], map(float, record["seconds"].values())
-    known_truth = {"people": SIMULATED, "rows": known["rows"], "optimum": shares(cast.facts["optimum"])}
-    return {"models": result["rows"], "gain": gain, "noise": noise_figures(noise), "known_truth": known_truth,
-            "device": record["device"], "overhead": {"train_ratio": f"{sum(spent) / float(compute):.2f}"}} | (
-        {"baseline": result["baseline"]} if "baseline" in result else {})  # fmt: skip
+    known_truth = {
+        "people": SIMULATED,
+        "rows": known["rows"],
+        "optimum": shares(cast.facts["optimum"]),
+    }
+    return {
+        "models": result["rows"],
+        "gain": gain,
+        "noise": noise_figures(noise),
+        "known_truth": known_truth,
+        "device": record["device"],
+        "overhead": {"train_ratio": f"{sum(spent) / float(compute):.2f}"},
+    } | ({"baseline": result["baseline"]} if "baseline" in result else {})
 
 
 def proof(cast: Cast, teller: Teller) -> dict[str, Any]:
     """Everybody checks for themselves."""
-    return _her_accesses(cast, teller) | _audit(cast, teller) | _attacks(cast, teller) | _totals(cast)
+    return (
+        _her_accesses(cast, teller) | _audit(cast, teller) | _attacks(cast, teller) | _totals(cast)
+    )
 
 
 def _her_accesses(cast: Cast, teller: Teller) -> dict[str, Any]:
     hers = [access for access in cast.client("ada").accesses() if access["granted"]]
     granted = [(access["run"], access["attempt"]) for access in hers]
-    by = {"Noor" if access["analyst"] == cast.client("noor").wallet.address else "?" for access in hers}
+    by = {
+        "Noor" if access["analyst"] == cast.client("noor").wallet.address else "?"
+        for access in hers
+    }
     why = {access["purposes"][-1] for access in hers}
     released = {
         (run, output["attempt"])
@@ -205,8 +263,11 @@ def _audit(cast: Cast, teller: Teller) -> dict[str, Any]:
     bundle = cast.client("vera").trail()
     trail = cast.home / "trail.json"
     trail.write_text(json.dumps(bundle), encoding="utf-8")
-    helper = subprocess.Popen([sys.executable, "-m", "api.demo.tampers", str(trail), "0"],
-                              stdout=subprocess.PIPE, text=True)  # fmt: skip
+    helper = subprocess.Popen(
+        [sys.executable, "-m", "api.demo.tampers", str(trail), "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     shutil.copy(verify.__file__, cast.home / "verify.py")
     shutil.copy(cast.facts["run_receipt"], cast.home / "receipt.json")
     receipts = [str(cast.facts[name]) for name in ("receipt", "stop_receipt", "run_receipt")]
@@ -215,26 +276,36 @@ def _audit(cast: Cast, teller: Teller) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     verdict = done.stdout.strip().splitlines()[-1] if done.stdout else "no answer"
     recorded = count(cast.logged())
-    explained = sum(len(attempt.granted) for attempt in verify.Replay(bundle).fold.attempts.values())
+    explained = sum(
+        len(attempt.granted) for attempt in verify.Replay(bundle).fold.attempts.values()
+    )
     what = f"verifies offline, without our database: {verdict}"
     right = verdict == "valid" and explained == recorded
     teller.tell(15, "Vera", what, f"{explained} of {recorded} accesses explained", right)
     return {
         "verified": verdict,
         "accesses": {"recorded": recorded, "explained": explained},
-        "ledger": {"events": sum(len(item["logs"]) for item in bundle["transactions"]), **bundle["head"]},
+        "ledger": {
+            "events": sum(len(item["logs"]) for item in bundle["transactions"]),
+            **bundle["head"],
+        },
     } | _tampers(cast, teller, bundle, helper)
 
 
-def _tampers(cast: Cast, teller: Teller, bundle: dict[str, Any], helper: subprocess.Popen[str]) -> dict[str, Any]:
+def _tampers(
+    cast: Cast, teller: Teller, bundle: dict[str, Any], helper: subprocess.Popen[str]
+) -> dict[str, Any]:
     """What Otto changes, and what noticed it: in the trail (half of it in a process beside this one), and beside it."""
     said = tampers.noticed(bundle, 1)
     shelf = _shelf(cast, bundle)
     beside = {one.name: spoils.noticed(shelf, one) for one in spoils.TABLE}
-    said |= {name: (word, why) for name, (word, why) in json.loads(helper.communicate()[0]).items()} | beside
+    said |= {
+        name: (word, why) for name, (word, why) in json.loads(helper.communicate()[0]).items()
+    } | beside
     table: list[tampers.Tamper | spoils.Spoil] = [*tampers.TABLE, *spoils.TABLE]
-    cast.facts["tampers"] = [{"name": one.name, "word": said[one.name][0], "reason": said[one.name][1]}
-                             for one in table]  # fmt: skip
+    cast.facts["tampers"] = [
+        {"name": one.name, "word": said[one.name][0], "reason": said[one.name][1]} for one in table
+    ]
     found = [one.name for one in table if said[one.name][0] == one.word]
     what = "edits trail, objects, journal, receipts; drops; forges"
     named = f"{len(found)} of {len(table)} found, bad place named"
@@ -249,12 +320,16 @@ def _shelf(cast: Cast, bundle: dict[str, Any]) -> spoils.Shelf:
     opened, run = cast.facts["opened"], cast.client("noor").run(cast.facts["second"])
     sealed = run["outputs"][-1]
     return spoils.Shelf(
-        (first, second), Bucket("volens", cast.parts.urls["bucket"]).get,
+        (first, second),
+        Bucket("volens", cast.parts.urls["bucket"]).get,
         (cast.home / "broker" / "journal.jsonl").read_bytes(),
         {kind: Path(cast.facts[name]).read_bytes() for kind, name in receipts.items()},
         verify.Replay(bundle, verify.load_crypto(verify.parse_identity(bundle["identity"]))),
-        spoils.inside(opened), bytes.fromhex(run["run"]), sealed["attempt"], bytes.fromhex(sealed["outputCommitment"]),
-    )  # fmt: skip
+        spoils.inside(opened),
+        bytes.fromhex(run["run"]),
+        sealed["attempt"],
+        bytes.fromhex(sealed["outputCommitment"]),
+    )
 
 
 def _attacks(cast: Cast, teller: Teller) -> dict[str, Any]:
@@ -272,14 +347,26 @@ def _attack(cast: Cast) -> list[str]:
     url, other = cast.parts.urls["api"], cast.patients[1]
     ada = cast.client("ada")
     doors = attacks.Doors(
-        url, cast.client, ada, Client(url, cast.identity, other.wallet, other.subject), cast.dataset,
-        cast.facts["permits"]["research"], cast.facts["first"], lambda: str(cast.facts["second"]),
-    )  # fmt: skip
-    refused = [one.name for one in attacks.DOORS
-               if not one.alone and attacks.answered(one.action(doors, True)) == one.expected]  # fmt: skip
+        url,
+        cast.client,
+        ada,
+        Client(url, cast.identity, other.wallet, other.subject),
+        cast.dataset,
+        cast.facts["permits"]["research"],
+        cast.facts["first"],
+        lambda: str(cast.facts["second"]),
+    )
+    refused = [
+        one.name
+        for one in attacks.DOORS
+        if not one.alone and attacks.answered(one.action(doors, True)) == one.expected
+    ]
     world = World.create(cast.parts.urls["chain"])
-    return refused + [one.name for one in attacks.TABLE
-                      if attacks.outcome(partial(one.action, world, True)) == one.expected]  # fmt: skip
+    return refused + [
+        one.name
+        for one in attacks.TABLE
+        if attacks.outcome(partial(one.action, world, True)) == one.expected
+    ]
 
 
 def _totals(cast: Cast) -> dict[str, Any]:
@@ -288,10 +375,15 @@ def _totals(cast: Cast) -> dict[str, Any]:
     ada, block = cast.client("ada"), cast.facts["withdrawn"]
     late = [access for access in ada.accesses() if access["granted"] and access["block"] > block]
     return {
-        "after_revocation": {"accesses": len(late), "keys": keys_after(cast, ada.subject or b"", block)},
+        "after_revocation": {
+            "accesses": len(late),
+            "keys": keys_after(cast, ada.subject or b"", block),
+        },
         "keys": {
             "released": count(keys),
-            "logged": sum(len(subjects & logged.get(name, set())) for name, subjects in keys.items()),
+            "logged": sum(
+                len(subjects & logged.get(name, set())) for name, subjects in keys.items()
+            ),
         },
         "phi": {"canaries": len(cast.facts["canaries"]), "surfaces": surfaces, "hits": hits},
     }

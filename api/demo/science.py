@@ -17,23 +17,50 @@ if TYPE_CHECKING:
 SEED = 7390
 SIMULATED, VARIANTS = 200, 2000  # people and variants of the known truth
 _RELAPSE = {"kind": "distant-metastasis", "horizon_days": 1825}
-SHORT = complete({"outcome": _RELAPSE, "models": {"logistic": ["clinical"]}, "permutations": 19, "seed": SEED})
-FULL = complete({
-    "outcome": _RELAPSE, "permutations": 19, "seed": SEED,
-    "models": {"logistic": ["genes", "clinical", "combined"], "svm": ["combined"], "forest": ["combined"],
-               "cnn": ["combined"]},
-})  # fmt: skip
-TRUTH = complete({
-    "outcome": {"kind": "diagnosis", "index": ["icd-10-cm:C50"], "event": ["icd-10-cm:C79"], "horizon_days": 1825,
-                "censoring": "exclude"},
-    "genes": {"source": "variants", "select": "score", "keep": 20}, "impute": "mean",
-    "clinical": ["bmi", "ldl_mmol_l", "smoker", "systolic_mmhg"], "permutations": 19, "seed": SEED,
-})  # fmt: skip
+SHORT = complete(
+    {"outcome": _RELAPSE, "models": {"logistic": ["clinical"]}, "permutations": 19, "seed": SEED}
+)
+FULL = complete(
+    {
+        "outcome": _RELAPSE,
+        "permutations": 19,
+        "seed": SEED,
+        "models": {
+            "logistic": ["genes", "clinical", "combined"],
+            "svm": ["combined"],
+            "forest": ["combined"],
+            "cnn": ["combined"],
+        },
+    }
+)
+TRUTH = complete(
+    {
+        "outcome": {
+            "kind": "diagnosis",
+            "index": ["icd-10-cm:C50"],
+            "event": ["icd-10-cm:C79"],
+            "horizon_days": 1825,
+            "censoring": "exclude",
+        },
+        "genes": {"source": "variants", "select": "score", "keep": 20},
+        "impute": "mean",
+        "clinical": ["bmi", "ldl_mmol_l", "smoker", "systolic_mmhg"],
+        "permutations": 19,
+        "seed": SEED,
+    }
+)
 # The source paper's accuracy, precision, recall and F1; and its genes alone, and genes with findings.
 PAPER = {"svm": (85, 82, 87, 84), "forest": (88, 86, 89, 87), "cnn": (91, 90, 92, 91)}
 PAPER_GENES, PAPER_COMBINED = 85, 91
 FIGURES = ("accuracy", "precision", "recall", "f1")
-ORDER = ("logistic/genes", "logistic/clinical", "logistic/combined", "svm/combined", "forest/combined", "cnn/combined")
+ORDER = (
+    "logistic/genes",
+    "logistic/clinical",
+    "logistic/combined",
+    "svm/combined",
+    "forest/combined",
+    "cnn/combined",
+)
 _NOISE = """import json, os
 os.nice(10)
 from analytics.noise import leak_demonstration, noise_control
@@ -47,7 +74,9 @@ class Noise:
 
     def __init__(self) -> None:
         environment = {"PATH": os.defpath, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        self._process = subprocess.Popen([sys.executable, "-c", _NOISE], stdout=subprocess.PIPE, env=environment)
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _NOISE], stdout=subprocess.PIPE, env=environment
+        )
 
     def found(self) -> dict[str, Any]:
         """{noise, leak} as analytics.noise says them."""
@@ -58,8 +87,10 @@ class Noise:
 
 def print_table(teller: Teller, result: dict[str, Any]) -> None:
     """One row a model and layer: the paper's figures beside ours, and what ours are worth."""
-    teller.note("model    layer       paper: acc prec rec F1  here: acc prec rec F1  AUC [95 %]     p (shuffled) "
-                "-: withheld")
+    teller.note(
+        "model    layer       paper: acc prec rec F1  here: acc prec rec F1  AUC [95 %]     p (shuffled) "
+        "-: withheld"
+    )
     rows = {f"{row['model']}/{row['layer']}": row for row in result["rows"]}
     for name in ORDER:
         row = rows[name]
@@ -67,32 +98,42 @@ def print_table(teller: Teller, result: dict[str, Any]) -> None:
         ours = "".join(f"{row.get(figure, '-'):>5}" for figure in FIGURES)
         low, high = row["auc_interval"]
         auc = f"{row['auc']} [{low}, {high}]"
-        teller.note(f"{row['model']:<9}{row['layer']:<11}      {paper:<20}     {ours}  {auc:<14} {row['p'][:5]}")
+        teller.note(
+            f"{row['model']:<9}{row['layer']:<11}      {paper:<20}     {ours}  {auc:<14} {row['p'][:5]}"
+        )
 
 
 def gain_sentence(result: dict[str, Any]) -> str:
     """What clinical findings add to genes, with its interval, beside the paper's claim."""
-    gain = next(one for one in result["gains"] if one["model"] == "logistic" and one["over"] == "genes")
+    gain = next(
+        one for one in result["gains"] if one["model"] == "logistic" and one["over"] == "genes"
+    )
     low, high = gain["interval"]
     shown = "a gain" if low > 0 else "no gain shown"
-    return (f"genes only -> genes + clinical: paper {PAPER_GENES} -> {PAPER_COMBINED}; "
-            f"here AUC {gain['auc']:+} [{low}, {high}], {shown}")  # fmt: skip
+    return (
+        f"genes only -> genes + clinical: paper {PAPER_GENES} -> {PAPER_COMBINED}; "
+        f"here AUC {gain['auc']:+} [{low}, {high}], {shown}"
+    )
 
 
 def noise_sentence(found: dict[str, Any]) -> str:
     """The noise control, and what the usual mistake would have found in it."""
     noise, outside = found["noise"], found["leak"]["outside"]
     spread = 200 * noise["standard_error"]
-    return (f"the same code on pure noise: accuracy {100 * noise['accuracy']:.0f} +- {spread:.0f}   "
-            f"(selection outside the fold would have \"found\" {100 * outside['accuracy']:.0f})")  # fmt: skip
+    return (
+        f"the same code on pure noise: accuracy {100 * noise['accuracy']:.0f} +- {spread:.0f}   "
+        f'(selection outside the fold would have "found" {100 * outside["accuracy"]:.0f})'
+    )
 
 
 def truth_sentence(result: dict[str, Any], optimum: dict[str, float]) -> str:
     """How near the models come to the best possible, an expectation: this sample's rounded figure may lie above it."""
     ours = {row["layer"]: row.get("accuracy", "-") for row in result["rows"]}
     best = {layer: round(100 * value) for layer, value in optimum.items()}
-    return (f"genes {ours['genes']}, clinical {ours['clinical']}, both {ours['combined']}, rounded; expected of the "
-            f"best rule {best['genes']}, {best['clinical']}, {best['combined']}")  # fmt: skip
+    return (
+        f"genes {ours['genes']}, clinical {ours['clinical']}, both {ours['combined']}, rounded; expected of the "
+        f"best rule {best['genes']}, {best['clinical']}, {best['combined']}"
+    )
 
 
 def withheld(opened: Opened) -> str:
@@ -105,9 +146,13 @@ def withheld(opened: Opened) -> str:
 def noise_figures(found: dict[str, Any]) -> dict[str, Any]:
     """For the report: fractions as decimal texts."""
     noise, leak = found["noise"], found["leak"]
-    return {"accuracy": f"{noise['accuracy']:.3f}", "standard_error": f"{noise['standard_error']:.3f}",
-            "seeds": noise["seeds"], "outside": f"{leak['outside']['accuracy']:.3f}",
-            "inside": f"{leak['inside']['accuracy']:.3f}"}  # fmt: skip
+    return {
+        "accuracy": f"{noise['accuracy']:.3f}",
+        "standard_error": f"{noise['standard_error']:.3f}",
+        "seeds": noise["seeds"],
+        "outside": f"{leak['outside']['accuracy']:.3f}",
+        "inside": f"{leak['inside']['accuracy']:.3f}",
+    }
 
 
 def shares(fractions: dict[str, float]) -> dict[str, str]:

@@ -50,7 +50,9 @@ class Shelf:
 
 def noticed(shelf: Shelf, what: Spoil) -> tuple[str, str]:
     """(word, reason) of whatever noticed it, ("", "") when nothing did."""
-    check = {"object": _object, "journal": _journal, "receipt": _receipt, "result": _result}[what.word]
+    check = {"object": _object, "journal": _journal, "receipt": _receipt, "result": _result}[
+        what.word
+    ]
     try:
         check(shelf, what)
     except (ObjectAltered, ObjectMissing, JournalBroken, VerifyError, VerificationFailed) as error:
@@ -65,8 +67,14 @@ def untouched(word: str, receipt: str = "") -> Spoil:
 
 def inside(opened: Opened) -> bytes:
     """An opened output as it lay in its encrypted object."""
-    return canonical_json({"type": "volens/output/1", "salt": opened.salt.hex(), "result": opened.result.decode(),
-                           "disclosure": opened.disclosure.decode()})  # fmt: skip
+    return canonical_json(
+        {
+            "type": "volens/output/1",
+            "salt": opened.salt.hex(),
+            "result": opened.result.decode(),
+            "disclosure": opened.disclosure.decode(),
+        }
+    )
 
 
 def _object(shelf: Shelf, what: Spoil) -> None:
@@ -130,19 +138,42 @@ TABLE = (
     Spoil("an object emptied", "object", lambda p: [b""]),
     Spoil("another object put in its place", "object", lambda p: [p[1]]),
     Spoil("an object lost", "object", lambda p: []),
-    Spoil("a line of the broker's journal edited", "journal", lambda p: [*_with(key=_flip)(p), *p[1:]]),
+    Spoil(
+        "a line of the broker's journal edited", "journal", lambda p: [*_with(key=_flip)(p), *p[1:]]
+    ),
     Spoil("a line of the broker's journal dropped", "journal", lambda p: p[1:]),
     Spoil("two lines of the broker's journal exchanged", "journal", lambda p: [p[1], p[0], *p[2:]]),
-    Spoil("other terms in a patient's receipt", "receipt", _with(terms=lambda terms: terms + " "), "grant"),
+    Spoil(
+        "other terms in a patient's receipt",
+        "receipt",
+        _with(terms=lambda terms: terms + " "),
+        "grant",
+    ),
     Spoil("another consent in a patient's receipt", "receipt", _with(subject=_flip), "grant"),
-    Spoil("another person's signature in a patient's receipt", "receipt", _with(signature=_flip), "grant"),
-    Spoil("another broker's word in a patient's receipt", "receipt",
-          _with(witness=lambda witness: {**witness, "signature": _flip(witness["signature"])}), "grant"),
-    Spoil("what became of her uses, told otherwise", "receipt", _with(effects=_never_released), "stop"),
-    Spoil("fewer people in a run's receipt", "receipt", _with(granted=lambda granted: granted - 1), "run"),
+    Spoil(
+        "another person's signature in a patient's receipt",
+        "receipt",
+        _with(signature=_flip),
+        "grant",
+    ),
+    Spoil(
+        "another broker's word in a patient's receipt",
+        "receipt",
+        _with(witness=lambda witness: {**witness, "signature": _flip(witness["signature"])}),
+        "grant",
+    ),
+    Spoil(
+        "what became of her uses, told otherwise", "receipt", _with(effects=_never_released), "stop"
+    ),
+    Spoil(
+        "fewer people in a run's receipt",
+        "receipt",
+        _with(granted=lambda granted: granted - 1),
+        "run",
+    ),
     Spoil("another output in a run's receipt", "receipt", _with(outputCommitment=_flip), "run"),
     Spoil("other code in a run's receipt", "receipt", _with(codeHash=_flip), "run"),
     Spoil("a receipt of another ledger", "receipt", _with(identity=_flip), "run"),
     Spoil("a released result edited", "result", _with(result=lambda result: result + " ")),
     Spoil("another salt beside a released result", "result", _with(salt=_flip)),
-)  # fmt: skip
+)

@@ -109,23 +109,41 @@ class World:
             "nonce": secrets.randbits(256),
             "deadline": FOREVER,
         } | change
-        return self.relay("PermitRegistry", "setRole", "RoleChange", message, self.quorum("RoleChange", message, by))
+        return self.relay(
+            "PermitRegistry",
+            "setRole",
+            "RoleChange",
+            message,
+            self.quorum("RoleChange", message, by),
+        )
 
     def quorum(self, kind: str, message: Mapping[str, Any], by: Sequence[str]) -> list[bytes]:
         wallets = sorted((self.people[name] for name in by), key=lambda w: int(w.address, 16))
         return [wallet.sign(self.ledger.domain, kind, message) for wallet in wallets]
 
     def register_dataset(self, dataset: bytes | None = None) -> Receipt:
-        message = {"dataset": dataset or self.dataset, "documentHash": random32(), "deadline": FOREVER}
+        message = {
+            "dataset": dataset or self.dataset,
+            "documentHash": random32(),
+            "deadline": FOREVER,
+        }
         return self.relay(
-            "PermitRegistry", "registerDataset", "RegisterDataset", message, self.by("omar", "RegisterDataset", message)
+            "PermitRegistry",
+            "registerDataset",
+            "RegisterDataset",
+            message,
+            self.by("omar", "RegisterDataset", message),
         )
 
     def permit(self, approve: Sequence[str] = ("pia", "quinn"), **change: Any) -> bytes:
         """A requested permit with the given yes votes; returns its id."""
         request = self.permit_request(**change)
         self.relay(
-            "PermitRegistry", "requestPermit", "PermitRequest", request, self.by("noor", "PermitRequest", request)
+            "PermitRegistry",
+            "requestPermit",
+            "PermitRequest",
+            request,
+            self.by("noor", "PermitRequest", request),
         )
         for name in approve:
             self.vote(request["permit"], name)
@@ -148,7 +166,12 @@ class World:
 
     def vote(self, permit: bytes, name: str, yes: bool = True, **change: Any) -> Receipt:
         stored = self.ledger.read("PermitRegistry", "permitOf", permit)
-        message = {"permit": permit, "requestHash": stored[4], "yes": yes, "deadline": FOREVER} | change
+        message = {
+            "permit": permit,
+            "requestHash": stored[4],
+            "yes": yes,
+            "deadline": FOREVER,
+        } | change
         return self.relay("PermitRegistry", "vote", "Vote", message, self.by(name, "Vote", message))
 
     # -- patients
@@ -162,8 +185,15 @@ class World:
         self.subjects |= new
         return sorted(new)
 
-    def enrolment(self, subject: bytes, wallet: Wallet, registrar: str = "rita", **change: Any) -> tuple[Any, ...]:
-        message = {"subject": subject, "signer": wallet.signer, "assurance": 1, "deadline": FOREVER} | change
+    def enrolment(
+        self, subject: bytes, wallet: Wallet, registrar: str = "rita", **change: Any
+    ) -> tuple[Any, ...]:
+        message = {
+            "subject": subject,
+            "signer": wallet.signer,
+            "assurance": 1,
+            "deadline": FOREVER,
+        } | change
         return (
             message_tuple("Enrolment", message),
             self.by(registrar, "Enrolment", message),
@@ -187,22 +217,41 @@ class World:
             "deadline": FOREVER,
         } | change
 
-    def grant_item(self, message: Mapping[str, Any], wallet: Wallet | None = None) -> tuple[Any, ...]:
+    def grant_item(
+        self, message: Mapping[str, Any], wallet: Wallet | None = None
+    ) -> tuple[Any, ...]:
         wallet = wallet or self.subjects[message["subject"]]
         own = self.subjects.get(message["subject"], wallet)
-        return message_tuple("Grant", message), own.signer, wallet.sign(self.ledger.domain, "Grant", message)
+        return (
+            message_tuple("Grant", message),
+            own.signer,
+            wallet.sign(self.ledger.domain, "Grant", message),
+        )
 
     def grant(self, subjects: Sequence[bytes], **change: Any) -> Receipt:
         items = [self.grant_item(self.grant_message(subject, **change)) for subject in subjects]
-        receipts = [self.ledger.relay("ConsentRegistry", "grant", items[i : i + 60]) for i in range(0, len(items), 60)]
+        receipts = [
+            self.ledger.relay("ConsentRegistry", "grant", items[i : i + 60])
+            for i in range(0, len(items), 60)
+        ]
         return receipts[-1]
 
-    def revoke(self, subject: bytes, epoch: int | None = None, wallet: Wallet | None = None) -> Receipt:
+    def revoke(
+        self, subject: bytes, epoch: int | None = None, wallet: Wallet | None = None
+    ) -> Receipt:
         current = self.slot(subject) >> 216 & 0xFFFFFFFF
-        message = {"subject": subject, "dataset": self.dataset, "epoch": current if epoch is None else epoch}
+        message = {
+            "subject": subject,
+            "dataset": self.dataset,
+            "epoch": current if epoch is None else epoch,
+        }
         signature = (wallet or self.subjects[subject]).sign(self.ledger.domain, "Revoke", message)
         return self.ledger.relay(
-            "ConsentRegistry", "revoke", message_tuple("Revoke", message), self.subjects[subject].signer, signature
+            "ConsentRegistry",
+            "revoke",
+            message_tuple("Revoke", message),
+            self.subjects[subject].signer,
+            signature,
         )
 
     def slot(self, subject: bytes, dataset: bytes | None = None) -> int:
@@ -229,7 +278,14 @@ class World:
             "nonce": secrets.randbits(256),
             "deadline": FOREVER,
         } | change
-        self.relay("AccessLedger", "requestRun", "RunRequest", message, PARAMS, self.by(by, "RunRequest", message))
+        self.relay(
+            "AccessLedger",
+            "requestRun",
+            "RunRequest",
+            message,
+            PARAMS,
+            self.by(by, "RunRequest", message),
+        )
         account = bytes.fromhex(self.people[by].address[2:]).rjust(32, b"\0")
         return hashlib.sha256(account + int(str(message["nonce"])).to_bytes(32, "big")).digest()
 
@@ -244,10 +300,17 @@ class World:
             "deadline": FOREVER,
         } | change
 
-    def authorise(self, run: bytes, subjects: Sequence[bytes], by: str = "wanda", **change: Any) -> Receipt:
+    def authorise(
+        self, run: bytes, subjects: Sequence[bytes], by: str = "wanda", **change: Any
+    ) -> Receipt:
         message = self.binding(run, subjects, **change)
         return self.relay(
-            "AccessLedger", "authorise", "WorkerBinding", message, self.by(by, "WorkerBinding", message), list(subjects)
+            "AccessLedger",
+            "authorise",
+            "WorkerBinding",
+            message,
+            self.by(by, "WorkerBinding", message),
+            list(subjects),
         )
 
     def seal_message(self, run: bytes, attempt: int = 1, **change: Any) -> dict[str, Any]:
@@ -273,7 +336,9 @@ class World:
 
     def look(self, run: bytes, by: str, attempt: int = 1) -> Receipt:
         message = {"run": run, "attempt": attempt, "viewerKey": random32(), "deadline": FOREVER}
-        return self.relay("AccessLedger", "viewOutput", "Review", message, self.by(by, "Review", message))
+        return self.relay(
+            "AccessLedger", "viewOutput", "Review", message, self.by(by, "Review", message)
+        )
 
     def release(
         self,
@@ -285,7 +350,13 @@ class World:
         attempt: int = 1,
         **change: Any,
     ) -> Receipt:
-        message = {"run": run, "attempt": attempt, "sealHash": seal, "reason": 0, "deadline": FOREVER} | change
+        message = {
+            "run": run,
+            "attempt": attempt,
+            "sealHash": seal,
+            "reason": 0,
+            "deadline": FOREVER,
+        } | change
         return self.relay(
             "AccessLedger",
             "release",
@@ -301,5 +372,7 @@ class World:
     def by(self, name: str, kind: str, message: Mapping[str, Any]) -> bytes:
         return self.people[name].sign(self.ledger.domain, kind, message)
 
-    def relay(self, contract: str, function: str, kind: str, message: Mapping[str, Any], *rest: Any) -> Receipt:
+    def relay(
+        self, contract: str, function: str, kind: str, message: Mapping[str, Any], *rest: Any
+    ) -> Receipt:
         return self.ledger.relay(contract, function, message_tuple(kind, message), *rest)

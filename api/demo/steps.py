@@ -26,7 +26,6 @@ from api.results import Opened, keep_pair, open_output, write_receipt
 from chain.wallets import Wallet
 from governance import verify
 from governance.consent import CATEGORIES, PURPOSES, Offer, bits
-from governance.envelope import read_header
 from governance.errors import BrokerRefused
 from governance.ingest import Source
 from governance.keys import new_pair
@@ -42,21 +41,31 @@ PERMITTED = {  # dataset: the categories that Noor asks for
 def ingest_all(cast: Cast, people: list[Person], cohort: Cohort) -> tuple[int, int]:
     """Register both datasets and bring everything in: (records, plaintext fragments found in the bucket's files)."""
     omar = cast.client("omar")
-    omar.register_dataset(cast.dataset, sha256(b"GSE7390: published research data; consents invented").digest())
+    omar.register_dataset(
+        cast.dataset, sha256(b"GSE7390: published research data; consents invented").digest()
+    )
     omar.register_dataset(cast.simulated, sha256(b"Simulated genomes and charts").digest())
     sources = [
         Source(p.subject, category, payload)
         for p, person in zip(cast.patients, people, strict=True)
-        for category, payload in ((2, person.observations(p.subject.hex())), (6, person.expression(p.subject.hex())))
+        for category, payload in (
+            (2, person.observations(p.subject.hex())),
+            (6, person.expression(p.subject.hex())),
+        )
     ]
     parts = (omar, cast.broker(), Bucket("volens", cast.parts.urls["bucket"]))
     first = bring_in(*parts, cast.dataset, sources)
     cast.facts["leaves"] = first["leaves"]
     samples = {f"S{p.number}": p.subject.hex() for p in cast.invented}
     vcf = write_vcf(cohort, list(samples))
-    bundles = [(p.subject.hex(), write_bundle(cohort, at, p.subject.hex())) for at, p in enumerate(cast.invented)]
+    bundles = [
+        (p.subject.hex(), write_bundle(cohort, at, p.subject.hex()))
+        for at, p in enumerate(cast.invented)
+    ]
     cast.facts["lanes"] = lanes = Lanes(BytesIO(vcf), samples, BUILD, bundles)
-    canaries = cast.facts["canaries"] = [fragment(source) for source in sources[:: len(sources) // 20]]
+    canaries = cast.facts["canaries"] = [
+        fragment(source) for source in sources[:: len(sources) // 20]
+    ]
     second = bring_in(*parts, cast.simulated, sampled(lanes.sources(), canaries))
     return first["records"] + second["records"], hits(cast.home / "bucket", cast.facts["canaries"])
 
@@ -131,7 +140,8 @@ def keep_receipt(cast: Cast, proof: dict[str, Any], offered: Offer) -> Path:
 def without_ledger(cast: Cast, permit: bytes, tx: str) -> str:
     """Stop the ledger, ask the service for a run and the broker for keys of the first run, start it again."""
     leaf = cast.facts["leaves"][0]
-    header = read_header(Bucket("volens", cast.parts.urls["bucket"]).get(f"o/{leaf.ciphertext.hex()}"))
+    bucket = Bucket("volens", cast.parts.urls["bucket"])
+    header = bucket.get_header(f"o/{leaf.ciphertext.hex()}")
     run, broker = bytes.fromhex(cast.facts["first"]), cast.broker()
     keys, fetches = count(cast.keys()), cast.fetches()
     cast.parts.stop_part("chain")
@@ -157,7 +167,9 @@ def look_and_open(cast: Cast, name: str, run: str) -> Opened:
     key_file = cast.home / "keys" / f"{name}.results" / run
     found = checker.run(run)
     checker.look(run, found["attempt"], keep_pair(key_file))
-    return open_output(checker, cast.broker(), checker.run(run), key_file, checker.wallet.address[2:].lower())
+    return open_output(
+        checker, cast.broker(), checker.run(run), key_file, checker.wallet.address[2:].lower()
+    )
 
 
 def try_release(cast: Cast, run: str) -> str:
@@ -185,13 +197,25 @@ def count(by_attempt: dict[str, set[str]]) -> int:
 def keys_after(cast: Cast, subject: bytes, block: int) -> int:
     """Journal lines that let a key of this person out at a head after the block."""
     lines = (cast.home / "broker" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
-    return sum(entry["block"] >= block and subject.hex() in entry["subjects"] for entry in map(json.loads, lines))
+    return sum(
+        entry["block"] >= block and subject.hex() in entry["subjects"]
+        for entry in map(json.loads, lines)
+    )
 
 
 def search_plaintext(cast: Cast) -> tuple[int, int]:
     """The folders searched for plaintext fragments, and the hits."""
     surfaces = [
-        cast.home / name for name in ("chain", "bucket", "broker", "logs", "volens.db", "volens.db-wal", "trail.json")
+        cast.home / name
+        for name in (
+            "chain",
+            "bucket",
+            "broker",
+            "logs",
+            "volens.db",
+            "volens.db-wal",
+            "trail.json",
+        )
     ]
     return len(surfaces), sum(hits(surface, cast.facts["canaries"]) for surface in surfaces)
 

@@ -50,8 +50,17 @@ class Teller:
             self.say(f"\n {self.part}")
         seconds = round(self.seconds, 1)
         self.say(f" {n:>2} {seconds:>5.1f} s  {who:<11}{what:<59} {ledger}".rstrip())
-        self.lines.append({"n": n, "seconds": str(seconds), "part": self.part, "who": who, "what": what,
-                           "ledger": ledger, "holds": holds})  # fmt: skip
+        self.lines.append(
+            {
+                "n": n,
+                "seconds": str(seconds),
+                "part": self.part,
+                "who": who,
+                "what": what,
+                "ledger": ledger,
+                "holds": holds,
+            }
+        )
 
     def note(self, text: str) -> None:
         self.say(f"             {text}".rstrip())
@@ -68,8 +77,10 @@ def main(home: Path | None = None) -> int:
     home = (home or settings.home / "demo").resolve()
     _clear(home)
     teller.say("volens demo   ledger: anvil, one node (not decentralised)   custody: 1 broker")
-    teller.say("The people are played. 198 records are published research data (GSE7390), 200 are simulated; all "
-               "consents are invented.")
+    teller.say(
+        "The people are played. 198 records are published research data (GSE7390), 200 are simulated; all "
+        "consents are invented."
+    )
     parts = Parts.start(settings.model_copy(update={"home": home}))
     try:
         material = _play(home, parts, teller)
@@ -80,7 +91,9 @@ def main(home: Path | None = None) -> int:
 
     report = material["report"]
     write(home, material)
-    home.joinpath("report.json").write_text(json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    home.joinpath("report.json").write_text(
+        json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+    )
     code = _close(home, report, teller.say)
     (home / "terminal.svg").write_text(picture("\n".join(teller.printed)), encoding="utf-8")
     return code
@@ -101,8 +114,11 @@ def _play(home: Path, parts: Parts, teller: Teller) -> dict[str, Any]:
     report |= scenes.change_of_mind(cast, teller)
     report |= scenes.science(cast, teller)
     report |= scenes.proof(cast, teller)
-    report |= {"story": teller.lines, "seconds": f"{teller.seconds:.1f}",
-               "machine": {"cores": os.cpu_count() or 1, "load": f"{os.getloadavg()[0]:.1f}"}}  # fmt: skip
+    report |= {
+        "story": teller.lines,
+        "seconds": f"{teller.seconds:.1f}",
+        "machine": {"cores": os.cpu_count() or 1, "load": f"{os.getloadavg()[0]:.1f}"},
+    }
     return gather(cast, report)
 
 
@@ -110,9 +126,14 @@ def _clear(home: Path) -> None:
     """An empty home. Raises DoorError for one that the demo did not make, or in which a deployment runs."""
     if home.exists() and any(home.iterdir()):
         if not (home / MARK).exists():
-            raise DoorError("the demo's folder holds something else", "name another with VOLENS_HOME")
+            raise DoorError(
+                "the demo's folder holds something else", "name another with VOLENS_HOME"
+            )
         if _is_running(home):
-            raise DoorError("a deployment runs in the demo's folder", "stop it, or name another with VOLENS_HOME")
+            raise DoorError(
+                "a deployment runs in the demo's folder",
+                "stop it, or name another with VOLENS_HOME",
+            )
         for path in home.iterdir():  # the mark stays until everything else is gone
             if path.name != MARK:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -135,8 +156,18 @@ def _age() -> float:
 
 
 def _versions() -> dict[str, str]:
-    wanted = ("volens", "cryptography", "urllib3", "scikit-learn", "google-cloud-storage", "fastapi")
-    return {"python": platform.python_version(), **{name: metadata.version(name) for name in wanted}}
+    wanted = (
+        "volens",
+        "cryptography",
+        "urllib3",
+        "scikit-learn",
+        "google-cloud-storage",
+        "fastapi",
+    )
+    return {
+        "python": platform.python_version(),
+        **{name: metadata.version(name) for name in wanted},
+    }
 
 
 def _close(home: Path, report: dict[str, Any], say: Callable[[str], None] = print) -> int:
@@ -154,12 +185,18 @@ def _close(home: Path, report: dict[str, Any], say: Callable[[str], None] = prin
     )
     wrong = [f"{line['n']}" for line in report["story"] if not line["holds"]]
     if wrong:
-        say(f" Line {', '.join(wrong)} does not say what it must: read the files under logs in {_shown(home)}.")
-    say(" Limits: the worker sees plaintext; one machine holds every part; a released result cannot be recalled.")
+        say(
+            f" Line {', '.join(wrong)} does not say what it must: read the files under logs in {_shown(home)}."
+        )
+    say(
+        " Limits: the worker sees plaintext; one machine holds every part; a released result cannot be recalled."
+    )
     where, tools = _shown(home), _shown(Path(sys.executable).parent)
     say(f" Look:   {where}/report.html   Pages:  {tools}/volens serve --demo")
     say(f" Try:    VOLENS_HOME={where} {tools}/volens access list --as ada   (while it serves)")
-    say(f" Check it:  {tools}/python {where}/verify.py {where}/trail.json --receipt {where}/receipt.json")
+    say(
+        f" Check it:  {tools}/python {where}/verify.py {where}/trail.json --receipt {where}/receipt.json"
+    )
     return 0 if good else 7
 
 

@@ -45,7 +45,9 @@ def detected(bundle: Bundle, held: dict[str, Any] | None, by: Examine = examine)
     `held` is a head that somebody else holds, if anybody does; `by` reads the bundle as `verify.examine` does.
     """
     found = by(canonical_json(bundle), [held] if held else [])
-    return next(((word, reason) for word, (state, reason) in found.items() if state == "no"), ("", ""))
+    return next(
+        ((word, reason) for word, (state, reason) in found.items() if state == "no"), ("", "")
+    )
 
 
 class Reader:
@@ -77,7 +79,11 @@ class _Remembering(Crypto):
     def __init__(self, identity: Any, known: dict[tuple[Any, ...], bytes]) -> None:
         parsed = parse_identity(identity)
         # Signatures are bound to these three: another deployment's answers are other entries.
-        self._of = (parsed.chain_id, parsed.salt, *(address for address, _ in parsed.contracts.values()))
+        self._of = (
+            parsed.chain_id,
+            parsed.salt,
+            *(address for address, _ in parsed.contracts.values()),
+        )
         self._real, self._known = load_crypto(parsed), known
 
     def signer(self, kind: str, message: Args, signature: bytes) -> bytes:
@@ -105,12 +111,20 @@ TABLE = (
     Tamper("the high-s twin of a signature", "signed", forgeries.high),
     Tamper("a broker's word forged", "signed", forgeries.witness),
     Tamper("a consent widened, all heads recomputed", "signed", forgeries.edited_and_rewritten),
-    Tamper("a permit for fewer people, all heads recomputed", "signed", forgeries.lowered_and_rewritten),
-    Tamper("a person's access hidden, all heads recomputed", "signed", forgeries.hidden_and_rewritten),
-    Tamper("a sealed output exchanged, all heads recomputed", "signed", forgeries.output_and_rewritten),
+    Tamper(
+        "a permit for fewer people, all heads recomputed", "signed", forgeries.lowered_and_rewritten
+    ),
+    Tamper(
+        "a person's access hidden, all heads recomputed", "signed", forgeries.hidden_and_rewritten
+    ),
+    Tamper(
+        "a sealed output exchanged, all heads recomputed", "signed", forgeries.output_and_rewritten
+    ),
     Tamper("people invented, all heads recomputed", "signed", forgeries.inserted_and_rewritten),
     Tamper("a step dropped, all heads recomputed", "anchored", forgeries.dropped_and_rewritten),
-    Tamper("two votes exchanged, all heads recomputed", "anchored", forgeries.reordered_and_rewritten),
+    Tamper(
+        "two votes exchanged, all heads recomputed", "anchored", forgeries.reordered_and_rewritten
+    ),
     Tamper("the tail cut", "anchored", forgeries.cut),
 )
 

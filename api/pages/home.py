@@ -21,8 +21,13 @@ _RECENT = 5
 def show_home(request: Request, services: Parts, visitor: Visitor) -> Response:
     """What this is, and the newest runs of the public register."""
     runs = list_runs(services)
-    return render(request, "home.html", runs=runs[:_RECENT], count=len(runs),
-                  datasets=register.list_datasets(services.engine))
+    return render(
+        request,
+        "home.html",
+        runs=runs[:_RECENT],
+        count=len(runs),
+        datasets=register.list_datasets(services.engine),
+    )
 
 
 @router.get("/pages/notice")
@@ -30,12 +35,23 @@ def show_notice(request: Request) -> Response:
     """The notice as a page, and byte for byte: its hash is in everything that is signed."""
     raw = NOTICE.read_bytes()
     title, lead = raw.decode().split("\n\n")[:2]
-    return render(request, "notice.html", title=title.removeprefix("# "), lead=lead, points=notice_points(),
-                  text=raw.decode(), digest=notice_hash().hex())
+    return render(
+        request,
+        "notice.html",
+        title=title.removeprefix("# "),
+        lead=lead,
+        points=notice_points(),
+        text=raw.decode(),
+        digest=notice_hash().hex(),
+    )
 
 
 def notice_points() -> list[tuple[str, str]]:
     """The notice as (what, sentence), for showing; the words are those of the file."""
     text = NOTICE.read_text(encoding="utf-8")
-    return [(what, " ".join(rest.split())) for what, rest in
-            re.findall(r"^- \*\*(.+?)\*\*:? (.+?)(?=^- |\Z)", text, re.MULTILINE | re.DOTALL)]
+    return [
+        (what, " ".join(rest.split()))
+        for what, rest in re.findall(
+            r"^- \*\*(.+?)\*\*:? (.+?)(?=^- |\Z)", text, re.MULTILINE | re.DOTALL
+        )
+    ]

@@ -21,16 +21,30 @@ def check_opened(run: Mapping[str, Any], body: bytes) -> tuple[dict[str, Any], d
     try:
         given = strict_json(body, _LARGEST)
         raw(part(given, "salt"), 32)
-        inside = canonical_json({
-            "result": canonical_json(part(given, "result", dict)).decode(), "salt": part(given, "salt", str),
-            "disclosure": canonical_json(part(given, "disclosure", dict)).decode()})
+        inside = canonical_json(
+            {
+                "result": canonical_json(part(given, "result", dict)).decode(),
+                "salt": part(given, "salt", str),
+                "disclosure": canonical_json(part(given, "disclosure", dict)).decode(),
+            }
+        )
     except Malformed:
-        raise RequestInvalid("this is not a result that was opened with volens",
-                             "open it first: volens result open --out") from None
+        raise RequestInvalid(
+            "this is not a result that was opened with volens",
+            "open it first: volens result open --out",
+        ) from None
     sealed = run["outputs"][-1]
     try:
-        found = shown(check_output(inside, bytes.fromhex(run["run"]), int(sealed["attempt"]),
-                                   bytes.fromhex(sealed["outputCommitment"])))
+        found = shown(
+            check_output(
+                inside,
+                bytes.fromhex(run["run"]),
+                int(sealed["attempt"]),
+                bytes.fromhex(sealed["outputCommitment"]),
+            )
+        )
     except VerificationFailed as error:
-        raise RequestInvalid(str(error), "choose the file of this very run, as it was written") from None
+        raise RequestInvalid(
+            str(error), "choose the file of this very run, as it was written"
+        ) from None
     return found["result"], found["disclosure"]

@@ -26,11 +26,15 @@ from governance.register import Access, Consent
 router = APIRouter(route_class=PageRoute)
 DEADLINE_SECONDS = 3600
 Hex32 = Annotated[str, Query(pattern=r"^([0-9a-f]{64})?$")]
-_SAID = {"released": "A result with your data in it was released.", "denied": "Your data was left out: {}",
-         "superseded": "It was begun again later; nothing of this try was kept.",
-         "sealed": "It has finished; two checkers look at the result before anybody else does.",
-         "held back": "It has finished, but you withdrew before: the ledger refuses to release it with you in it.",
-         "in progress": "It is being computed now.", "ended": "It ended; nothing of it left."}
+_SAID = {
+    "released": "A result with your data in it was released.",
+    "denied": "Your data was left out: {}",
+    "superseded": "It was begun again later; nothing of this try was kept.",
+    "sealed": "It has finished; two checkers look at the result before anybody else does.",
+    "held back": "It has finished, but you withdrew before: the ledger refuses to release it with you in it.",
+    "in progress": "It is being computed now.",
+    "ended": "It ended; nothing of it left.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,51 +63,97 @@ class Permission:
 def show_me(request: Request, services: Parts, me: Patient) -> Response:
     """Who can use her data now, and who did."""
     uses = _uses(services, me.subject)
-    return render(request, "me.html", permissions=_permissions(services, me.subject, uses), uses=uses)
+    return render(
+        request, "me.html", permissions=_permissions(services, me.subject, uses), uses=uses
+    )
 
 
 @router.get("/me/permission")
-def show_permission(request: Request, services: Parts, me: Patient, dataset: Hex32 = "", preset: str = "") -> Response:
+def show_permission(
+    request: Request, services: Parts, me: Patient, dataset: Hex32 = "", preset: str = ""
+) -> Response:
     """Choose a dataset and one of the ready-made permissions; then exactly what is signed."""
     permissions = _permissions(services, me.subject, [])
     chosen = next((one for one in permissions if one.dataset == dataset), None)
     if chosen is None or preset not in PRESETS:
-        return render(request, "permission.html", permissions=permissions, presets=PRESETS.values(), dataset=dataset)
+        return render(
+            request,
+            "permission.html",
+            permissions=permissions,
+            presets=PRESETS.values(),
+            dataset=dataset,
+        )
     now = services.clock()
     before = chosen.consent
-    offered = offer(PRESETS[preset], bytes.fromhex(me.subject), bytes.fromhex(dataset), before.epoch if before else 0,
-                    before.version if before else 0, now, now + DEADLINE_SECONDS)
+    offered = offer(
+        PRESETS[preset],
+        bytes.fromhex(me.subject),
+        bytes.fromhex(dataset),
+        before.epoch if before else 0,
+        before.version if before else 0,
+        now,
+        now + DEADLINE_SECONDS,
+    )
     # Salt and commitment are drawn in her browser: the service never knows what connects the ledger with her terms.
     message = wire("Grant", offered.message) | {"termsCommitment": ""}
-    return render(request, "agree.html", chosen=chosen, preset=PRESETS[preset], message=message,
-                  terms=offered.terms.decode(), notice=notice_points(), narrows=_narrows(before, message, chosen.live))
+    return render(
+        request,
+        "agree.html",
+        chosen=chosen,
+        preset=PRESETS[preset],
+        message=message,
+        terms=offered.terms.decode(),
+        notice=notice_points(),
+        narrows=_narrows(before, message, chosen.live),
+    )
 
 
 @router.get("/me/stop")
 def show_stop(request: Request, services: Parts, me: Patient, dataset: Hex32 = "") -> Response:
     """What stopping will do, for one dataset or all that are live."""
-    found = [one for one in _permissions(services, me.subject, []) if one.consent and one.live
-             and dataset in ("", one.dataset)]
-    messages = [{"subject": me.subject, "dataset": one.dataset, "epoch": one.consent.epoch}
-                for one in found if one.consent]
-    return render(request, "stop.html", messages=messages, every=not dataset,
-                  open_runs=_open_runs(services, me.subject, {one.dataset for one in found}))
+    found = [
+        one
+        for one in _permissions(services, me.subject, [])
+        if one.consent and one.live and dataset in ("", one.dataset)
+    ]
+    messages = [
+        {"subject": me.subject, "dataset": one.dataset, "epoch": one.consent.epoch}
+        for one in found
+        if one.consent
+    ]
+    return render(
+        request,
+        "stop.html",
+        messages=messages,
+        every=not dataset,
+        open_runs=_open_runs(services, me.subject, {one.dataset for one in found}),
+    )
 
 
 @router.get("/me/stopped")
 def show_stopped(
-    request: Request, services: Parts, me: Patient, tx: Annotated[list[Hex32], Query(max_length=64)] = []  # noqa: B006
+    request: Request,
+    services: Parts,
+    me: Patient,
+    tx: Annotated[list[Hex32], Query(max_length=64)] = [],  # noqa: B006
 ) -> Response:
     """What became of what she stopped; asks again by itself until everything has stopped."""
-    return render(request, "stopped.html", withdrawals=_withdrawals(services, me.subject, tx), chosen=tx)
+    return render(
+        request, "stopped.html", withdrawals=_withdrawals(services, me.subject, tx), chosen=tx
+    )
 
 
 @router.get("/pages/me/stopped")
 def show_stopped_part(
-    request: Request, services: Parts, me: Patient, tx: Annotated[list[Hex32], Query(max_length=64)] = []  # noqa: B006
+    request: Request,
+    services: Parts,
+    me: Patient,
+    tx: Annotated[list[Hex32], Query(max_length=64)] = [],  # noqa: B006
 ) -> Response:
     """The part of that page that changes."""
-    return render(request, "part-stopped.html", withdrawals=_withdrawals(services, me.subject, tx), chosen=tx)
+    return render(
+        request, "part-stopped.html", withdrawals=_withdrawals(services, me.subject, tx), chosen=tx
+    )
 
 
 @router.get("/pages/me/stopped/{tx}/receipt")
@@ -115,8 +165,11 @@ def fetch_withdrawal_receipt(services: Parts, me: Patient, tx: str) -> Response:
     reader = Client(services.audience, services.identity, subject=bytes.fromhex(me.subject))
     receipt = withdrawal_receipt(reader, register.find_receipt(services.engine, tx), found[0])
     reader.close()
-    return Response(receipt, media_type="application/json",
-                    headers={"Content-Disposition": f'attachment; filename="volens-withdrawal-{tx[:16]}.json"'})
+    return Response(
+        receipt,
+        media_type="application/json",
+        headers={"Content-Disposition": f'attachment; filename="volens-withdrawal-{tx[:16]}.json"'},
+    )
 
 
 def _withdrawals(services: Services, subject: str, chosen: Sequence[str]) -> list[dict[str, Any]]:
@@ -134,18 +187,28 @@ def _permissions(services: Services, subject: str, uses: Sequence[Use]) -> list[
     found = []
     for one in register.list_datasets(services.engine):
         consent = consents.get(one.dataset)
-        live = consent is not None and consent.status == 1 and consent.from_day <= today <= consent.until_day
+        live = (
+            consent is not None
+            and consent.status == 1
+            and consent.from_day <= today <= consent.until_day
+        )
         listed = services.projection.records_of(bytes.fromhex(one.dataset))
         hers = sum(leaf.subject.hex() == subject for leaf in listed)
-        found.append(Permission(one.dataset, one.custodian, consent, live, last.get(one.dataset, 0), hers))
+        found.append(
+            Permission(one.dataset, one.custodian, consent, live, last.get(one.dataset, 0), hers)
+        )
     return sorted(found, key=lambda one: (not one.live, not one.records))
 
 
 def _uses(services: Services, subject: str) -> list[Use]:
     """Her accesses, one entry a run: a page of one row an object would hide what happened."""
     datasets = {permit.permit: permit.dataset for permit in register.list_permits(services.engine)}
-    held = {(effect.run, effect.attempt) for one in aftermath.withdrawals_of(services.engine, subject)
-            for effect in one.effects if effect.was == "sealed" or effect.sealed}  # fmt: skip
+    held = {
+        (effect.run, effect.attempt)
+        for one in aftermath.withdrawals_of(services.engine, subject)
+        for effect in one.effects
+        if effect.was == "sealed" or effect.sealed
+    }
     by_run: dict[str, list[tuple[Access, str]]] = {}
     for access in register.accesses_of(services.engine, subject):
         if access.state == "sealed" and (access.run, access.attempt) in held:
@@ -153,7 +216,9 @@ def _uses(services: Services, subject: str) -> list[Use]:
         why = reason_of(access.reason).sentence if access.reason else ""
         by_run.setdefault(access.run, []).append((access, _SAID[access.state].format(why)))
     asked = {run.run: words.question(run.params) for run in register.list_runs(services.engine)}
-    return [Use(run, datasets[tries[0][0].permit], asked[run], tries) for run, tries in by_run.items()]
+    return [
+        Use(run, datasets[tries[0][0].permit], asked[run], tries) for run, tries in by_run.items()
+    ]
 
 
 def _open_runs(services: Services, subject: str, datasets: set[str]) -> dict[str, int]:
@@ -168,5 +233,12 @@ def _open_runs(services: Services, subject: str, datasets: set[str]) -> dict[str
 
 def _narrows(before: Consent | None, message: Mapping[str, Any], live: bool) -> bool:
     """Whether the new permission allows less than the one that stands: then running uses stop."""
-    return bool(before and live and (before.purposes & ~message["purposes"] or
-                before.categories & ~message["categories"] or message["untilDay"] < before.until_day))  # fmt: skip
+    return bool(
+        before
+        and live
+        and (
+            before.purposes & ~message["purposes"]
+            or before.categories & ~message["categories"]
+            or message["untilDay"] < before.until_day
+        )
+    )

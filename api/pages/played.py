@@ -22,9 +22,18 @@ from governance.errors import BrokerRefused, NotFound
 
 router = APIRouter(route_class=PageRoute)
 HERE_ONLY = "127.0.0.1"
-_CAST = {"ada": "a patient", "noor": "the analyst", "vera": "the auditor", "sol": "an output checker",
-         "tess": "an output checker", "pia": "of the committee", "quinn": "of the committee", "rui": "of the committee",
-         "rita": "the registrar", "omar": "the custodian"}
+_CAST = {
+    "ada": "a patient",
+    "noor": "the analyst",
+    "vera": "the auditor",
+    "sol": "an output checker",
+    "tess": "an output checker",
+    "pia": "of the committee",
+    "quinn": "of the committee",
+    "rui": "of the committee",
+    "rita": "the registrar",
+    "omar": "the custodian",
+}
 _PARTS = ("relay", "worker")  # keys of programs: nobody plays them
 
 
@@ -43,7 +52,9 @@ def check_home(settings: Settings) -> None:
     if not (settings.home / MARK).is_file():
         raise NotServing("there is no home that the demo made", "run it first: volens demo")
     if settings.api_host != HERE_ONLY:
-        raise NotServing("the demo's keys are served to this machine only", f"set VOLENS_API_HOST to {HERE_ONLY}")
+        raise NotServing(
+            "the demo's keys are served to this machine only", f"set VOLENS_API_HOST to {HERE_ONLY}"
+        )
 
 
 def names_of(home: Path) -> dict[str, str]:
@@ -72,7 +83,9 @@ def hand_out_key(name: str, services: Parts) -> Response:
     return JSONResponse(json.loads(path.read_text(encoding="utf-8")))
 
 
-def open_result(services: Services, run: Mapping[str, Any], account: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def open_result(
+    services: Services, run: Mapping[str, Any], account: str
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """(result, disclosure) of a released run, opened with its played analyst's own files.
 
     Raises NotFound when it cannot be opened here, BrokerUnavailable.
@@ -83,8 +96,14 @@ def open_result(services: Services, run: Mapping[str, Any], account: str) -> tup
     name, wallet = _wallet_of(services, account)
     analyst = Client(services.audience, services.identity, wallet)
     try:
-        opened = shown(open_output(analyst, services.broker, run, services.settings.result_folder(name) /
-                                   f"{run['run']}.key"))  # fmt: skip
+        opened = shown(
+            open_output(
+                analyst,
+                services.broker,
+                run,
+                services.settings.result_folder(name) / f"{run['run']}.key",
+            )
+        )
     except (DoorError, BrokerRefused) as error:
         raise NotFound(str(error), error.hint) from None
     finally:
@@ -97,7 +116,9 @@ def _wallet_of(services: Services, account: str) -> tuple[str, Wallet]:
         path = _folder(services) / f"{name}.json"
         if path.is_file() and (wallet := load(path)[0]).address == account:
             return name, wallet
-    raise NotFound("the key of this analyst is not here", "open the result on your machine: volens result open")
+    raise NotFound(
+        "the key of this analyst is not here", "open the result on your machine: volens result open"
+    )
 
 
 def _folder(services: Services) -> Path:

@@ -20,11 +20,26 @@ from api.pages import visitor, words
 from api.problems import problem_of
 from api.services import Services
 
-_TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).resolve().parent / "templates"), autoescape=True,
-                         undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-_TEMPLATES.filters.update(short=words.short, day=words.day, role=words.role, state=words.state, purposes=words.purposes,
-                          recipients=words.recipients, categories=words.categories, iso=words.iso,
-                          clock=words.clock, step=words.step, question=words.question)
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).resolve().parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters.update(
+    short=words.short,
+    day=words.day,
+    role=words.role,
+    state=words.state,
+    purposes=words.purposes,
+    recipients=words.recipients,
+    categories=words.categories,
+    iso=words.iso,
+    clock=words.clock,
+    step=words.step,
+    question=words.question,
+)
 
 
 class PageRoute(APIRoute):
@@ -36,7 +51,9 @@ class PageRoute(APIRoute):
         async def answer(request: Request) -> Response:
             try:
                 return await serve(LargeRequest(request.scope, request.receive))
-            except Exception as error:  # every kind of failure has its row in the table of api.problems
+            except (
+                Exception
+            ) as error:  # every kind of failure has its row in the table of api.problems
                 return page_of(request, error)
 
         return answer
@@ -51,7 +68,10 @@ def page_of(request: Request, error: Exception) -> Response:
         return answer
     problem = json.loads(bytes(answer.body))
     if answer.status_code == 404 and isinstance(error, HTTPException):
-        problem |= {"detail": "There is no such page.", "hint": "Look at the address, or start from the first page."}
+        problem |= {
+            "detail": "There is no such page.",
+            "hint": "Look at the address, or start from the first page.",
+        }
     page = render(request, "problem.html", answer.status_code, problem=problem)
     if answer.status_code == 401 and "hx-request" in request.headers:
         page.headers["HX-Refresh"] = "true"  # the whole page says that the session has ended
@@ -68,8 +88,11 @@ def render(request: Request, name: str, status: int = 200, **context: Any) -> HT
     services: Services = request.app.state.services
     now, names = services.clock(), names_here(services)
     common = {
-        "me": visitor.who_looks(request, services), "path": request.url.path, "demo": services.settings.demo,
-        "identity": services.identity_id, "when": lambda seconds: _when(seconds, now),
+        "me": visitor.who_looks(request, services),
+        "path": request.url.path,
+        "demo": services.settings.demo,
+        "identity": services.identity_id,
+        "when": lambda seconds: _when(seconds, now),
         "who": lambda address: _who(address, names),
     }
     return HTMLResponse(_TEMPLATES.get_template(name).render(common | context), status)
@@ -85,10 +108,14 @@ def names_here(services: Services) -> Mapping[str, str]:
 
 
 def _who(address: str, names: Mapping[str, str]) -> Markup:
-    return Markup("<b>{}</b>").format(names[address]) if address in names else \
-        Markup("<code>{}</code>").format(words.short(address))
+    return (
+        Markup("<b>{}</b>").format(names[address])
+        if address in names
+        else Markup("<code>{}</code>").format(words.short(address))
+    )
 
 
 def _when(seconds: int, now: int) -> Markup:
     return Markup('<time datetime="{}">{} ({})</time>').format(
-        words.iso(seconds), words.moment(seconds), words.ago(seconds, now))
+        words.iso(seconds), words.moment(seconds), words.ago(seconds, now)
+    )

@@ -50,7 +50,9 @@ def show_run(run: RunId, request: Request, services: Parts, visitor: Visitor) ->
 
 
 @router.get("/pages/runs/{run}/live")
-def show_live(run: RunId, request: Request, services: Parts, visitor: Visitor, seen: int = 0) -> Response:
+def show_live(
+    run: RunId, request: Request, services: Parts, visitor: Visitor, seen: int = 0
+) -> Response:
     """The parts of that page that change, and the log's lines that came after the first `seen`."""
     return render(request, "part-run.html", **_facts(services, run, visitor, max(0, seen)))
 
@@ -60,7 +62,9 @@ def show_result(run: RunId, request: Request, services: Parts, me: SignedIn) -> 
     """The released result, opened with the played analyst's key where the demo runs; nowhere else has the server it."""
     found = _released(services, run, me)
     if not services.settings.demo:
-        raise NotFound("the key of this result is not here", "open it on your machine: volens result open")
+        raise NotFound(
+            "the key of this result is not here", "open it on your machine: volens result open"
+        )
     from api.pages.played import open_result
 
     shown = figures.describe(*open_result(services, found, me.account))
@@ -80,7 +84,10 @@ def _released(services: Services, run: str, me: Caller) -> dict[str, Any]:
     """A run's description for its own analyst. Raises NotAllowed for others, NotFound before its release."""
     found = describe_run(services, register.find_run(services.engine, run))
     if found["analyst"] != me.account:
-        raise NotAllowed("only the analyst who asked for the run may see its result", "sign in with the analyst's key")
+        raise NotAllowed(
+            "only the analyst who asked for the run may see its result",
+            "sign in with the analyst's key",
+        )
     if found["state"] != "released":
         raise NotFound("the run has no released result", "wait until two checkers have released it")
     return found
@@ -94,24 +101,45 @@ def _facts(services: Services, run: str, visitor: Caller | None, seen: int) -> d
     permit = register.find_permit(services.engine, found["permit"])
     own = visitor is not None and visitor.account == found["analyst"]
     cancel = {"run": run, "deadline": services.clock() + DEADLINE_SECONDS}
-    return {"run": found, "need": permit.need, "kinds": permit.categories, "stages": _stages(found, happened),
-            "ended": found["state"] in (*ENDS, "failed"), "own": own, "cancel": cancel,
-            "line": _line(found), "log": list(enumerate(found["progress"], 1))[seen:][-LINES:],
-            "requested": happened["RunRequested"]}
+    return {
+        "run": found,
+        "need": permit.need,
+        "kinds": permit.categories,
+        "stages": _stages(found, happened),
+        "ended": found["state"] in (*ENDS, "failed"),
+        "own": own,
+        "cancel": cancel,
+        "line": _line(found),
+        "log": list(enumerate(found["progress"], 1))[seen:][-LINES:],
+        "requested": happened["RunRequested"],
+    }
 
 
 def _stages(run: dict[str, Any], happened: dict[str, tuple[int, int]]) -> list[dict[str, Any]]:
     """The five stages of a run with the block that recorded each; `mark` is done, now or "" (not yet)."""
-    names = {"requested": "RunRequested", "authorised": "RunAuthorised", "computing": "", "sealed": "Sealed",
-             "released": "Released"}
-    at = {"queued": 0, "authorised": 1, "computing": 2, "sealed": 3, "released": 4}.get(run["state"])
+    names = {
+        "requested": "RunRequested",
+        "authorised": "RunAuthorised",
+        "computing": "",
+        "sealed": "Sealed",
+        "released": "Released",
+    }
+    at = {"queued": 0, "authorised": 1, "computing": 2, "sealed": 3, "released": 4}.get(
+        run["state"]
+    )
     stages = []
     for number, (stage, event) in enumerate(names.items()):
         block = happened[event][0] if event in happened else None
         if at is None:  # it ended on the way: what was recorded stays true
             mark = "done" if block or (stage == "computing" and "Sealed" in happened) else ""
         else:
-            mark = "done" if number < at or run["state"] == "released" else "now" if number == at else ""
+            mark = (
+                "done"
+                if number < at or run["state"] == "released"
+                else "now"
+                if number == at
+                else ""
+            )
         stages.append({"name": stage, "block": block if mark else None, "mark": mark})
     return stages
 
@@ -123,7 +151,11 @@ def _line(run: dict[str, Any]) -> str:
         case "failed":
             return _sentence(run["failure"])
         case "queued" | "authorised" | "computing":
-            now = f"now: {words.step(run['progress'][-1]['step'])}" if run["progress"] else "it is about to begin"
+            now = (
+                f"now: {words.step(run['progress'][-1]['step'])}"
+                if run["progress"]
+                else "it is about to begin"
+            )
             return reason or _sentence(run["waiting"] or now)
         case "sealed":
             signed = len(run["decision"]["checkers"]) if run["decision"] else 0

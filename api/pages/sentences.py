@@ -15,17 +15,29 @@ from governance.steps import Happening, Step
 
 # What the filter offers: plain name and the ledger's events.
 KINDS = {
-    "permission": ("Permission given", ("ConsentGranted",)), "stop": ("Permission withdrawn", ("ConsentRevoked",)),
+    "permission": ("Permission given", ("ConsentGranted",)),
+    "stop": ("Permission withdrawn", ("ConsentRevoked",)),
     "access": ("Data used", ("RunAuthorised",)),
     "refusal": ("Refused", ("AccessDenied", "RunRefused", "ReleaseRefused", "Rejected")),
-    "request": ("Run asked for", ("RunRequested",)), "seal": ("Output sealed", ("Sealed",)),
-    "look": ("Checker looked", ("OutputViewed",)), "release": ("Result released", ("Released",)),
-    "cancel": ("Run cancelled", ("RunCancelled",)), "enrolment": ("Person enrolled", ("Enrolled",)),
-    "records": ("Records brought in", ("RecordsSealed",)), "dataset": ("Dataset registered", ("DatasetRegistered",)),
+    "request": ("Run asked for", ("RunRequested",)),
+    "seal": ("Output sealed", ("Sealed",)),
+    "look": ("Checker looked", ("OutputViewed",)),
+    "release": ("Result released", ("Released",)),
+    "cancel": ("Run cancelled", ("RunCancelled",)),
+    "enrolment": ("Person enrolled", ("Enrolled",)),
+    "records": ("Records brought in", ("RecordsSealed",)),
+    "dataset": ("Dataset registered", ("DatasetRegistered",)),
     "permit": ("Permit", ("PermitRequested", "Voted", "PermitApproved", "PermitSuspended")),
     "role": ("Role set", ("RoleSet",)),
 }
-PERSONAL = ("Enrolled", "ConsentGranted", "ConsentRevoked", "AccessGranted", "AccessDenied", "ReleaseRefused")
+PERSONAL = (
+    "Enrolled",
+    "ConsentGranted",
+    "ConsentRevoked",
+    "AccessGranted",
+    "AccessDenied",
+    "ReleaseRefused",
+)
 _MANY = {
     "Enrolled": ("One person was enrolled", "{} people were enrolled"),
     "ConsentGranted": ("One person gave permission", "{} people gave permission"),
@@ -38,8 +50,11 @@ def sentence(step: Step, people: Mapping[str, str]) -> str:
     """What the step recorded, e.g. "Analyst Noor asked for a run."; people: names by address, where they are known."""
     names = [event.name for event in step.events]
     said = [_one(event, people) for event in step.events if event.name in _SAID]
-    said += [one if (count := names.count(name)) == 1 else many.format(count)
-             for name, (one, many) in _MANY.items() if name in names]
+    said += [
+        one if (count := names.count(name)) == 1 else many.format(count)
+        for name, (one, many) in _MANY.items()
+        if name in names
+    ]
     text = "; ".join(part for part in said if part)
     return f"{text[:1].upper()}{text[1:]}." if text else "Nothing that pages know."
 
@@ -47,20 +62,29 @@ def sentence(step: Step, people: Mapping[str, str]) -> str:
 def kind_of(step: Step) -> str:
     """The plain name of the step's kind, as the filter calls it."""
     names = {event.name for event in step.events}
-    found = (said for key, (said, events) in KINDS.items() if names & set(events) and key != "refusal")
+    found = (
+        said for key, (said, events) in KINDS.items() if names & set(events) and key != "refusal"
+    )
     return next(found, "Refused")
 
 
 def is_refusal(step: Step) -> bool:
     """Whether the whole step is a refusal."""
-    return bool({event.name for event in step.events} & {"RunRefused", "ReleaseRefused", "Rejected"})
+    return bool(
+        {event.name for event in step.events} & {"RunRefused", "ReleaseRefused", "Rejected"}
+    )
 
 
-def details(events: Sequence[Happening], everything: bool, subject: str) -> list[tuple[str, list[tuple[str, str]]]]:
+def details(
+    events: Sequence[Happening], everything: bool, subject: str
+) -> list[tuple[str, list[tuple[str, str]]]]:
     """(event, its fields as texts) behind the sentence: no single person's unless `everything`; hers first."""
     chosen = [event for event in events if everything or event.name not in PERSONAL]
     chosen.sort(key=lambda event: event.subject != subject)
-    return [(event.name, [(name, _text(value)) for name, value in event.fields.items()]) for event in chosen]
+    return [
+        (event.name, [(name, _text(value)) for name, value in event.fields.items()])
+        for event in chosen
+    ]
 
 
 def _text(value: Any) -> str:
@@ -92,13 +116,16 @@ _SAID = {
     "DatasetRegistered": "custodian {custodian} registered a dataset",
     "PermitRequested": "analyst {applicant} asked for a permit",
     "Voted": "committee member {member} voted {yes}",
-    "PermitApproved": "the permit is approved", "PermitSuspended": "the permit was suspended by {by}",
+    "PermitApproved": "the permit is approved",
+    "PermitSuspended": "the permit was suspended by {by}",
     "RecordsSealed": "{count} encrypted records were brought in",
     "RunRequested": "analyst {analyst} asked for a run",
     "RunAuthorised": "{granted} data was opened for a run, attempt {attempt}{denied}",
     "RunRefused": "a run was refused: {reason}",
-    "Sealed": "the output of attempt {attempt} was sealed", "OutputViewed": "checker {viewer} looked at an output",
+    "Sealed": "the output of attempt {attempt} was sealed",
+    "OutputViewed": "checker {viewer} looked at an output",
     "Released": "checkers {checkerA} and {checkerB} released a result",
-    "ReleaseRefused": "a release was refused: {reason}", "Rejected": "checker {checker} held an output back: {reason}",
+    "ReleaseRefused": "a release was refused: {reason}",
+    "Rejected": "checker {checker} held an output back: {reason}",
     "RunCancelled": "the analyst cancelled a run",
 }

@@ -35,26 +35,44 @@ def show_sign_in(request: Request, services: Parts, next: str = "") -> Response:
         from api.pages.played import list_people
 
         people = list_people(services)
-    return render(request, "sign-in.html", people=people, after=next if _AFTER.fullmatch(next) else "")
+    return render(
+        request, "sign-in.html", people=people, after=next if _AFTER.fullmatch(next) else ""
+    )
 
 
 @router.get("/pages/signing")
 def show_signing(services: Parts) -> Response:
     """What a script needs to sign: fields and EIP-712 domain of each kind of message that pages sign."""
     domain = services.ledger.domain
-    return JSONResponse({kind: {
-        "name": kind, "fields": typed_data()["types"][kind],
-        "domain": domain.for_type(kind) | {"salt": domain.salt.hex()}} for kind in SIGNED_HERE})
+    return JSONResponse(
+        {
+            kind: {
+                "name": kind,
+                "fields": typed_data()["types"][kind],
+                "domain": domain.for_type(kind) | {"salt": domain.salt.hex()},
+            }
+            for kind in SIGNED_HERE
+        }
+    )
 
 
 @router.post("/pages/session", dependencies=[OwnOrigin])
 def keep_session(body: SessionBody, services: Parts) -> Response:
     """Put a session's token into the cookie. Raises NotSignedIn for a token that opens nothing."""
     services.projection.sync()
-    caller = sessions.caller_of(services.engine, services.projection.fold, body.token, services.clock())
+    caller = sessions.caller_of(
+        services.engine, services.projection.fold, body.token, services.clock()
+    )
     answer = JSONResponse({"next": _first_page(caller)})
-    answer.set_cookie(COOKIE, body.token, max_age=SESSION_SECONDS, path="/", httponly=True, samesite="strict",
-                      secure=services.audience.startswith("https:"))
+    answer.set_cookie(
+        COOKIE,
+        body.token,
+        max_age=SESSION_SECONDS,
+        path="/",
+        httponly=True,
+        samesite="strict",
+        secure=services.audience.startswith("https:"),
+    )
     return answer
 
 

@@ -56,9 +56,17 @@ class Front:
             if message["type"] == "http.response.start":
                 # Not no-referrer: with it a browser hides the origin of a form, which we check.
                 headers = MutableHeaders(scope=message)
-                headers.update({"Content-Security-Policy": CSP, "Referrer-Policy": "same-origin", "Vary": "Accept"})
+                headers.update(
+                    {
+                        "Content-Security-Policy": CSP,
+                        "Referrer-Policy": "same-origin",
+                        "Vary": "Accept",
+                    }
+                )
                 if scope["path"].startswith("/pages/static/"):
-                    headers["Cache-Control"] = "no-cache"  # kept, but asked for by its hash each time
+                    headers["Cache-Control"] = (
+                        "no-cache"  # kept, but asked for by its hash each time
+                    )
             await send(message)
 
         await self._pages(scope, receive, send_with_headers)
@@ -66,7 +74,9 @@ class Front:
     def _is_page(self, scope: Scope) -> bool:
         if scope["path"].startswith("/pages/"):
             return True
-        if scope["method"] not in ("GET", "HEAD") or "text/html" not in Headers(scope=scope).get("accept", ""):
+        if scope["method"] not in ("GET", "HEAD") or "text/html" not in Headers(scope=scope).get(
+            "accept", ""
+        ):
             return False
         look = {**scope, "method": "GET"}
         return _takes(self._pages.routes, look) or not _takes(self._doors, look)

@@ -46,24 +46,60 @@ class Row:
 
 @router.get("/trail")
 def show_trail(
-    request: Request, services: Parts, visitor: Visitor, kind: str = "", subject: str = "", run: str = "",
-    actor: str = "", reason: str = "", first: str = "", last: str = "", since: str = "", until: str = "",
+    request: Request,
+    services: Parts,
+    visitor: Visitor,
+    kind: str = "",
+    subject: str = "",
+    run: str = "",
+    actor: str = "",
+    reason: str = "",
+    first: str = "",
+    last: str = "",
+    since: str = "",
+    until: str = "",
     before: Number = "",
 ) -> Response:
     """Steps, newest first, a page of them at a time. Whoever is no auditor sees no single person in it."""
     everything = _sees_everything(visitor)
     if subject and not everything:
-        raise NotAllowed("only an auditor may look for a person", "a patient finds her own uses on her own page")
-    given = {"kind": kind, "subject": subject, "run": run, "actor": actor, "reason": reason, "first": first,
-             "last": last, "since": since, "until": until}
+        raise NotAllowed(
+            "only an auditor may look for a person", "a patient finds her own uses on her own page"
+        )
+    given = {
+        "kind": kind,
+        "subject": subject,
+        "run": run,
+        "actor": actor,
+        "reason": reason,
+        "first": first,
+        "last": last,
+        "since": since,
+        "until": until,
+    }
     steps = list_steps(services.engine, _wanted(given), int(before or 0), PAGE + 1)
     shown = steps[:PAGE]
-    older = urlencode({name: value for name, value in given.items() if value} | {"before": str(shown[-1].count)}) \
-        if len(steps) > PAGE else ""
+    older = (
+        urlencode(
+            {name: value for name, value in given.items() if value}
+            | {"before": str(shown[-1].count)}
+        )
+        if len(steps) > PAGE
+        else ""
+    )
     names = names_here(services)
-    return render(request, "trail.html", rows=[_row(step, names, everything, subject) for step in shown], given=given,
-                  kinds=sentences.KINDS, reasons=reasons().values(), everything=everything, older=older,
-                  filtered=any(given.values()), before=before)
+    return render(
+        request,
+        "trail.html",
+        rows=[_row(step, names, everything, subject) for step in shown],
+        given=given,
+        kinds=sentences.KINDS,
+        reasons=reasons().values(),
+        everything=everything,
+        older=older,
+        filtered=any(given.values()),
+        before=before,
+    )
 
 
 @router.post("/pages/trail/{count}/verify", dependencies=[OwnOrigin])
@@ -71,12 +107,23 @@ def verify_step(count: Count, request: Request, services: Parts, me: SignedIn) -
     """Check one step again and show each check with its time."""
     step = find_step(services.engine, count)
     with _ONE_AT_A_TIME:
-        checks = Recheck(services.ledger, services.engine, services.projection, services.bucket, services.witness,
-                         step).checks()
+        checks = Recheck(
+            services.ledger,
+            services.engine,
+            services.projection,
+            services.bucket,
+            services.witness,
+            step,
+        ).checks()
     row = _row(step, names_here(services), _sees_everything(me), "")
-    return render(request, "part-verify.html" if "hx-request" in request.headers else "verify.html",
-                  row=row, checks=checks, failed=sum(one.state == "no" for one in checks),
-                  unchecked=sum(one.state == "not-checked" for one in checks))
+    return render(
+        request,
+        "part-verify.html" if "hx-request" in request.headers else "verify.html",
+        row=row,
+        checks=checks,
+        failed=sum(one.state == "no" for one in checks),
+        unchecked=sum(one.state == "not-checked" for one in checks),
+    )
 
 
 def _sees_everything(visitor: Caller | None) -> bool:
@@ -86,8 +133,15 @@ def _sees_everything(visitor: Caller | None) -> bool:
 def _row(step: Step, names: Mapping[str, str], everything: bool, subject: str) -> Row:
     found = sentences.details(step.events, everything, subject)
     run = next((event.run for event in step.events if event.run), "")
-    return Row(step, sentences.kind_of(step), sentences.sentence(step, names), sentences.is_refusal(step), run,
-               found[:SHOWN_EVENTS], len(step.events) - min(len(found), SHOWN_EVENTS))
+    return Row(
+        step,
+        sentences.kind_of(step),
+        sentences.sentence(step, names),
+        sentences.is_refusal(step),
+        run,
+        found[:SHOWN_EVENTS],
+        len(step.events) - min(len(found), SHOWN_EVENTS),
+    )
 
 
 def _wanted(given: dict[str, str]) -> Wanted:
@@ -97,13 +151,25 @@ def _wanted(given: dict[str, str]) -> Wanted:
         raise RequestInvalid("there is no such kind of step", "choose one of the list")
     if not all(ID.fullmatch(given[name]) for name in ("subject", "run") if given[name]):
         raise RequestInvalid("a person and a run are 64 hex digits each", "copy them from a step")
-    if not all(NUMBER.fullmatch(given[name]) for name in ("reason", "first", "last") if given[name]):
-        raise RequestInvalid("a reason and a block are numbers", "docs/reasons.md lists the reasons")
+    if not all(
+        NUMBER.fullmatch(given[name]) for name in ("reason", "first", "last") if given[name]
+    ):
+        raise RequestInvalid(
+            "a reason and a block are numbers", "docs/reasons.md lists the reasons"
+        )
     if actor and not is_address(actor):
         raise RequestInvalid("an actor is an address: 0x and 40 hex digits", "copy it from a step")
-    return Wanted(sentences.KINDS[kind][1] if kind else (), given["subject"], given["run"],
-                  to_checksum_address(actor) if actor else "", int(given["reason"] or 0), int(given["first"] or 0),
-                  int(given["last"] or 0), _start_of(given["since"]), _start_of(given["until"], 1))
+    return Wanted(
+        sentences.KINDS[kind][1] if kind else (),
+        given["subject"],
+        given["run"],
+        to_checksum_address(actor) if actor else "",
+        int(given["reason"] or 0),
+        int(given["first"] or 0),
+        int(given["last"] or 0),
+        _start_of(given["since"]),
+        _start_of(given["until"], 1),
+    )
 
 
 def _start_of(date: str, later: int = 0) -> int:
@@ -111,6 +177,11 @@ def _start_of(date: str, later: int = 0) -> int:
     if not date:
         return 0
     try:
-        return int(datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC).timestamp()) + later * 86_400
+        return (
+            int(datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC).timestamp())
+            + later * 86_400
+        )
     except ValueError:
-        raise RequestInvalid("a day is written as 2026-11-24", "choose it from the calendar") from None
+        raise RequestInvalid(
+            "a day is written as 2026-11-24", "choose it from the calendar"
+        ) from None

@@ -19,8 +19,11 @@ def who_looks(request: Request, services: Services) -> Caller | None:
     if not hasattr(request.state, "visitor"):
         token = request.cookies.get(COOKIE, "")
         try:
-            request.state.visitor = caller_of(
-                services.engine, services.projection.fold, token, services.clock()) if token else None
+            request.state.visitor = (
+                caller_of(services.engine, services.projection.fold, token, services.clock())
+                if token
+                else None
+            )
         except NotSignedIn:
             request.state.visitor = None
     visitor: Caller | None = request.state.visitor
@@ -38,8 +41,10 @@ Visitor = Annotated[Caller | None, Depends(_visitor)]
 def _signed_in(request: Request, visitor: Visitor) -> Caller:
     if visitor is None:
         ended = COOKIE in request.cookies
-        raise NotSignedIn("your session has ended: it lasts 15 minutes" if ended else "nobody is signed in",
-                          "sign in with your key")
+        raise NotSignedIn(
+            "your session has ended: it lasts 15 minutes" if ended else "nobody is signed in",
+            "sign in with your key",
+        )
     return visitor
 
 
@@ -58,7 +63,9 @@ Patient = Annotated[Caller, Depends(_patient)]
 def own_origin(request: Request, services: Parts) -> None:
     """Raise NotAllowed unless one of our own pages sent this: for everything that changes something."""
     if request.headers.get("origin") != services.audience:
-        raise NotAllowed("this was not sent from our own page", "open the page itself and try again there")
+        raise NotAllowed(
+            "this was not sent from our own page", "open the page itself and try again there"
+        )
 
 
 OwnOrigin = Depends(own_origin)

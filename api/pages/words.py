@@ -10,34 +10,74 @@ from governance.consent import CATEGORIES, PURPOSES, names_of
 from governance.verify import Malformed, strict_json
 
 DAY = 86_400
-ROLES = {1: "committee member", 2: "custodian", 3: "registrar", 4: "analyst", 5: "output checker", 6: "clinician",
-         7: "data-protection officer", 8: "auditor", 9: "key broker", 10: "worker"}
-_PURPOSES = {
-    "any-research": "any research", "general-research": "general research", "health-research": "health research",
-    "ancestry": "research on ancestry", "for-profit": "use by companies for profit",
-    "methods": "making research methods better", "care": "your own care", "cancer-research": "cancer research",
+ROLES = {
+    1: "committee member",
+    2: "custodian",
+    3: "registrar",
+    4: "analyst",
+    5: "output checker",
+    6: "clinician",
+    7: "data-protection officer",
+    8: "auditor",
+    9: "key broker",
+    10: "worker",
 }
-_RECIPIENTS = {"outside-recipient": "researchers outside the place that keeps your data",
-               "company-recipient": "companies"}
+_PURPOSES = {
+    "any-research": "any research",
+    "general-research": "general research",
+    "health-research": "health research",
+    "ancestry": "research on ancestry",
+    "for-profit": "use by companies for profit",
+    "methods": "making research methods better",
+    "care": "your own care",
+    "cancer-research": "cancer research",
+}
+_RECIPIENTS = {
+    "outside-recipient": "researchers outside the place that keeps your data",
+    "company-recipient": "companies",
+}
 _CATEGORIES = {
-    "demographics": "age, sex and the like", "conditions": "diagnoses", "observations": "findings and lab values",
-    "medications": "medicines", "procedures": "operations and treatments", "germline-variants": "your genome",
-    "expression": "gene activity of the tumour", "imaging": "images", "wearables": "data of wearables",
-    "lifestyle": "lifestyle", "mental-health": "mental health", "substance-use": "alcohol and drugs",
-    "sexual-health": "sexual health", "hiv": "HIV",
+    "demographics": "age, sex and the like",
+    "conditions": "diagnoses",
+    "observations": "findings and lab values",
+    "medications": "medicines",
+    "procedures": "operations and treatments",
+    "germline-variants": "your genome",
+    "expression": "gene activity of the tumour",
+    "imaging": "images",
+    "wearables": "data of wearables",
+    "lifestyle": "lifestyle",
+    "mental-health": "mental health",
+    "substance-use": "alcohol and drugs",
+    "sexual-health": "sexual health",
+    "hiv": "HIV",
 }
 _STATES = {
-    "queued": "waiting", "authorised": "allowed, not begun", "computing": "computing", "sealed": "waits for checkers",
-    "released": "released", "denied": "refused by the ledger", "withdrawn": "cancelled by the analyst",
-    "refused": "held back by a checker", "failed": "failed",
+    "queued": "waiting",
+    "authorised": "allowed, not begun",
+    "computing": "computing",
+    "sealed": "waits for checkers",
+    "released": "released",
+    "denied": "refused by the ledger",
+    "withdrawn": "cancelled by the analyst",
+    "refused": "held back by a checker",
+    "failed": "failed",
 }
 _STEPS = {
-    "asking the ledger": "asking the ledger who is willing", "fetching": "fetching encrypted records and their keys",
-    "decrypted": "opened in memory", "read": "reading the records", "compute": "beginning to compute",
-    "evaluate": "testing the model", "permute": "comparing with shuffled outcomes",
-    "components": "looking for ancestry", "scan": "testing each variant", "count": "counting carriers",
-    "filter": "holding back what could tell of one person", "disclose": "writing down what was held back",
-    "sealed": "the output is sealed", "stopped": "stopped",
+    "asking the ledger": "asking the ledger who is willing",
+    "fetching": "fetching encrypted records and their keys",
+    "decrypted": "opened in memory",
+    "read": "reading the records",
+    "compute": "beginning to compute",
+    "evaluate": "testing the model",
+    "permute": "comparing with shuffled outcomes",
+    "components": "looking for ancestry",
+    "scan": "testing each variant",
+    "count": "counting carriers",
+    "filter": "holding back what could tell of one person",
+    "disclose": "writing down what was held back",
+    "sealed": "the output is sealed",
+    "stopped": "stopped",
 }
 _MODELS = {"svm": "SVM", "knn": "kNN", "cnn": "CNN"}
 _LAYERS = {"clinical": "clinical data", "combined": "genes + clinical"}
@@ -45,7 +85,10 @@ _LAYERS = {"clinical": "clinical data", "combined": "genes + clinical"}
 
 def purposes(mask: int) -> str:
     """What for, as one phrase: "cancer research or health research"."""
-    return _joined([_PURPOSES.get(name, name) for name in names_of(mask, PURPOSES) if name not in _RECIPIENTS], "or")
+    return _joined(
+        [_PURPOSES.get(name, name) for name in names_of(mask, PURPOSES) if name not in _RECIPIENTS],
+        "or",
+    )
 
 
 def recipients(mask: int) -> str:
@@ -87,8 +130,10 @@ def question(params: str) -> str:
         if asked["analysis"] == "frequencies":
             return "How common are some genetic variants?"
         what = outcome_of(asked["outcome"]["kind"], asked["outcome"]["horizon_days"])
-        return {"evaluate": f"How well can one predict {what}?",
-                "associate": f"Which genetic variants go together with {what}?"}.get(asked["analysis"], "")
+        return {
+            "evaluate": f"How well can one predict {what}?",
+            "associate": f"Which genetic variants go together with {what}?",
+        }.get(asked["analysis"], "")
     except (KeyError, TypeError, Malformed):
         return ""
 
@@ -96,8 +141,15 @@ def question(params: str) -> str:
 def outcome_of(kind: str, days: int) -> str:
     """What is predicted, with its time: "whether a tumour spreads within 5 years"."""
     years = round(days / 365.25)
-    within = f"{years} year{'s' * (years != 1)}" if years and abs(days - years * 365.25) < 2 else f"{days} days"
-    said = {"distant-metastasis": "whether a tumour spreads", "diagnosis": "whether a named diagnosis follows"}
+    within = (
+        f"{years} year{'s' * (years != 1)}"
+        if years and abs(days - years * 365.25) < 2
+        else f"{days} days"
+    )
+    said = {
+        "distant-metastasis": "whether a tumour spreads",
+        "diagnosis": "whether a named diagnosis follows",
+    }
     return f"{said.get(kind, kind)} within {within}"
 
 
@@ -141,7 +193,13 @@ def iso(seconds: int) -> str:
 def ago(seconds: int, now: int) -> str:
     """How far a time lies from now, in one unit."""
     gap = abs(now - seconds)
-    for size, unit in ((365 * DAY, "year"), (30 * DAY, "month"), (DAY, "day"), (3600, "hour"), (60, "minute")):
+    for size, unit in (
+        (365 * DAY, "year"),
+        (30 * DAY, "month"),
+        (DAY, "day"),
+        (3600, "hour"),
+        (60, "minute"),
+    ):
         if gap >= size:
             count = gap // size
             said = f"{count} {unit}{'s' * (count > 1)}"

@@ -17,23 +17,33 @@ from governance.errors import RequestInvalid
 
 router = APIRouter(route_class=StrictRoute, tags=["committee"])
 lists = APIRouter(route_class=LargeRoute, tags=["committee"])
-DatasetId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="A dataset's id, 32 bytes in hex.")]
-PermitId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="A permit's id, 32 bytes in hex.")]
+DatasetId = Annotated[
+    str, Path(pattern=r"^[0-9a-f]{64}$", description="A dataset's id, 32 bytes in hex.")
+]
+PermitId = Annotated[
+    str, Path(pattern=r"^[0-9a-f]{64}$", description="A permit's id, 32 bytes in hex.")
+]
 
 
 @router.post("/roles", response_model=answers.Written, responses=declared(400, 409, 413))
 def set_role(body: schemas.RoleBody, services: Parts) -> Any:
     """Give or end a role, under the signatures of a quorum of the committee."""
-    receipt = permits.set_role(services.ledger, schemas.message_of("RoleChange", body.change),
-                               [bytes.fromhex(signature) for signature in body.signatures])
+    receipt = permits.set_role(
+        services.ledger,
+        schemas.message_of("RoleChange", body.change),
+        [bytes.fromhex(signature) for signature in body.signatures],
+    )
     return {"receipt": services.settle(receipt)}
 
 
 @router.post("/datasets", response_model=answers.Written, responses=declared(400, 409, 413))
 def register_dataset(body: schemas.DatasetBody, services: Parts) -> Any:
     """Register a dataset in its custodian's name, for good."""
-    receipt = permits.register_dataset(services.ledger, schemas.message_of("RegisterDataset", body.registration),
-                                       bytes.fromhex(body.signature))
+    receipt = permits.register_dataset(
+        services.ledger,
+        schemas.message_of("RegisterDataset", body.registration),
+        bytes.fromhex(body.signature),
+    )
     return {"receipt": services.settle(receipt)}
 
 
@@ -41,12 +51,20 @@ def register_dataset(body: schemas.DatasetBody, services: Parts) -> Any:
 def list_datasets(services: Parts) -> Any:
     """The register of datasets, with how many encrypted objects each holds. For everybody."""
     services.projection.sync()
-    return [{"dataset": one.dataset, "custodian": one.custodian, "document": one.document, "records": one.records}
-            for one in register.list_datasets(services.engine)]
+    return [
+        {
+            "dataset": one.dataset,
+            "custodian": one.custodian,
+            "document": one.document,
+            "records": one.records,
+        }
+        for one in register.list_datasets(services.engine)
+    ]
 
 
-@lists.post("/datasets/{dataset}/ingests", response_model=answers.Written,
-            responses=declared(400, 409, 413))
+@lists.post(
+    "/datasets/{dataset}/ingests", response_model=answers.Written, responses=declared(400, 409, 413)
+)
 def register_records(dataset: DatasetId, body: schemas.IngestBody, services: Parts) -> Any:
     """Make encrypted objects exist: the list goes into the bucket, then its root onto the ledger."""
     if body.registered.dataset != dataset:
@@ -54,8 +72,13 @@ def register_records(dataset: DatasetId, body: schemas.IngestBody, services: Par
     registered = schemas.message_of("RecordsRegistered", body.registered)
     leaves = [ingest.leaf_of(leaf.model_dump()) for leaf in body.leaves]
     services.projection.sync()
-    permits.check_ingest(services.ledger.domain, services.projection.fold, registered,
-                         bytes.fromhex(body.signature), leaves)
+    permits.check_ingest(
+        services.ledger.domain,
+        services.projection.fold,
+        registered,
+        bytes.fromhex(body.signature),
+        leaves,
+    )
     ingest.store_leaves(services.bucket, registered["leavesRoot"], leaves)
     receipt = permits.register_records(services.ledger, registered, bytes.fromhex(body.signature))
     return {"receipt": services.settle(receipt)}
@@ -64,8 +87,11 @@ def register_records(dataset: DatasetId, body: schemas.IngestBody, services: Par
 @router.post("/permits", response_model=answers.Written, responses=declared(400, 409, 413))
 def request_permit(body: schemas.PermitBody, services: Parts) -> Any:
     """Ask the committee for a permit; the applicant is who signed."""
-    receipt = permits.request_permit(services.ledger, schemas.message_of("PermitRequest", body.request),
-                                     bytes.fromhex(body.signature))
+    receipt = permits.request_permit(
+        services.ledger,
+        schemas.message_of("PermitRequest", body.request),
+        bytes.fromhex(body.signature),
+    )
     return {"receipt": services.settle(receipt)}
 
 
@@ -83,12 +109,16 @@ def show_one_permit(permit: PermitId, services: Parts) -> Any:
     return _show(services, register.find_permit(services.engine, permit))
 
 
-@router.post("/permits/{permit}/votes", response_model=answers.Written, responses=declared(400, 409, 413))
+@router.post(
+    "/permits/{permit}/votes", response_model=answers.Written, responses=declared(400, 409, 413)
+)
 def vote(permit: PermitId, body: schemas.VoteBody, services: Parts) -> Any:
     """One committee member's yes or no."""
     if body.vote.permit != permit:
         raise RequestInvalid("the signed vote is on another permit", "send it to that permit")
-    receipt = permits.vote(services.ledger, schemas.message_of("Vote", body.vote), bytes.fromhex(body.signature))
+    receipt = permits.vote(
+        services.ledger, schemas.message_of("Vote", body.vote), bytes.fromhex(body.signature)
+    )
     return {"receipt": services.settle(receipt)}
 
 

@@ -21,7 +21,9 @@ from governance.runs import mark
 
 router = APIRouter(route_class=StrictRoute, tags=["people"])
 lists = APIRouter(route_class=LargeRoute, tags=["people"])
-SubjectId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="A person's id, 32 bytes in hex.")]
+SubjectId = Annotated[
+    str, Path(pattern=r"^[0-9a-f]{64}$", description="A person's id, 32 bytes in hex.")
+]
 
 
 @router.post("/sign-in/challenge", response_model=answers.Challenge, responses=declared())
@@ -34,11 +36,24 @@ def open_challenge(services: Parts) -> Any:
 @router.post("/sign-in", response_model=answers.Session, responses=declared(400, 401, 413))
 def sign_in(body: schemas.SignInBody, services: Parts) -> Any:
     """A bearer token for 15 minutes: a patient's by her id and key, anyone else's by a live role."""
-    message = {"account": body.account, "subject": body.subject or "", "nonce": body.nonce, "issuedAt": body.issuedAt}
-    sessions.prove(services.engine, services.ledger.domain, services.audience, message, bytes.fromhex(body.signature),
-                   services.clock())
+    message = {
+        "account": body.account,
+        "subject": body.subject or "",
+        "nonce": body.nonce,
+        "issuedAt": body.issuedAt,
+    }
+    sessions.prove(
+        services.engine,
+        services.ledger.domain,
+        services.audience,
+        message,
+        bytes.fromhex(body.signature),
+        services.clock(),
+    )
     services.projection.sync()
-    token, expires = sessions.open_session(services.engine, services.projection.fold, message, services.clock())
+    token, expires = sessions.open_session(
+        services.engine, services.projection.fold, message, services.clock()
+    )
     caller = sessions.caller_of(services.engine, services.projection.fold, token, services.clock())
     return {"token": token, "expires": expires, "role": caller.role}
 
@@ -46,8 +61,14 @@ def sign_in(body: schemas.SignInBody, services: Parts) -> Any:
 @lists.post("/enrolments", response_model=answers.Enrolled, responses=declared(400, 409, 413))
 def enrol(body: schemas.EnrolmentsBody, services: Parts) -> Any:
     """Enrol people whom a registrar and their own keys signed for; a bad item is skipped and named."""
-    items = [(schemas.message_of("Enrolment", item.enrolment), bytes.fromhex(item.registrarSignature),
-              bytes.fromhex(item.signerSignature)) for item in body.items]
+    items = [
+        (
+            schemas.message_of("Enrolment", item.enrolment),
+            bytes.fromhex(item.registrarSignature),
+            bytes.fromhex(item.signerSignature),
+        )
+        for item in body.items
+    ]
     services.projection.sync()
     domain, fold = services.ledger.domain, services.projection.fold
     precheck.refuse_all_skipped([precheck.skipped_enrolment(domain, fold, *item) for item in items])
@@ -58,14 +79,24 @@ def enrol(body: schemas.EnrolmentsBody, services: Parts) -> Any:
 @lists.post("/consents", response_model=answers.Consented, responses=declared(400, 409, 413))
 def grant(body: schemas.ConsentsBody, services: Parts) -> Any:
     """Put signed consents on the ledger. Each accepted one is answered with what its receipt is made of."""
-    sent = [(schemas.message_of("Grant", item.grant), bytes.fromhex(item.signer), bytes.fromhex(item.signature))
-            for item in body.items]
+    sent = [
+        (
+            schemas.message_of("Grant", item.grant),
+            bytes.fromhex(item.signer),
+            bytes.fromhex(item.signature),
+        )
+        for item in body.items
+    ]
     domain, fold = services.ledger.domain, services.projection.fold
-    precheck.refuse_all_skipped([precheck.forged(domain, fold, "Grant", *item) for item in sent])  # asks no ledger
+    precheck.refuse_all_skipped(
+        [precheck.forged(domain, fold, "Grant", *item) for item in sent]
+    )  # asks no ledger
     services.projection.sync()
     precheck.refuse_all_skipped([precheck.skipped_grant(domain, fold, *item) for item in sent])
     receipt = consent.grant(services.ledger, sent)
-    mark(services.engine, f"mined:{receipt.tx.hex()}")  # a narrower consent stops running uses, as a withdrawal does
+    mark(
+        services.engine, f"mined:{receipt.tx.hex()}"
+    )  # a narrower consent stops running uses, as a withdrawal does
     place = services.settle(receipt)
     witness = services.witness()
     items = _items(len(body.items), receipt)
@@ -77,10 +108,16 @@ def grant(body: schemas.ConsentsBody, services: Parts) -> Any:
     return {"receipt": place, "items": items, "note": note}
 
 
-@router.post("/consents/revocations", response_model=answers.Revoked, responses=declared(400, 409, 413))
+@router.post(
+    "/consents/revocations", response_model=answers.Revoked, responses=declared(400, 409, 413)
+)
 def revoke(body: schemas.RevocationBody, services: Parts, request: Request) -> Any:
     """Withdraw. A revocation of an older consent changes nothing; the answer then shows what holds now."""
-    call = schemas.message_of("Revoke", body.revoke), bytes.fromhex(body.signer), bytes.fromhex(body.signature)
+    call = (
+        schemas.message_of("Revoke", body.revoke),
+        bytes.fromhex(body.signer),
+        bytes.fromhex(body.signature),
+    )
     domain, projection = services.ledger.domain, services.projection
     precheck.refuse_all_skipped([precheck.forged(domain, projection.fold, "Revoke", *call)])
     projection.sync()
@@ -96,16 +133,24 @@ def revoke(body: schemas.RevocationBody, services: Parts, request: Request) -> A
     return {"acted": stale is None, "current": current, "receipt": place, "state": state}
 
 
-@router.get("/consents/{subject}", response_model=answers.Consents, responses=declared(401, 403, 404))
+@router.get(
+    "/consents/{subject}", response_model=answers.Consents, responses=declared(401, 403, 404)
+)
 def show_consents(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
     """What a person has agreed to: for herself only."""
     require_self(caller, subject)
     services.projection.sync()
-    return {"subject": subject,
-            "consents": [show_consent(one) for one in register.consents_of(services.engine, subject)]}
+    return {
+        "subject": subject,
+        "consents": [show_consent(one) for one in register.consents_of(services.engine, subject)],
+    }
 
 
-@router.get("/subjects/{subject}/accesses", response_model=answers.Accesses, responses=declared(401, 403, 404))
+@router.get(
+    "/subjects/{subject}/accesses",
+    response_model=answers.Accesses,
+    responses=declared(401, 403, 404),
+)
 def show_accesses(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
     """Every time the ledger decided on a person's data: for herself, or an auditor."""
     require_self(caller, subject, AUDITOR)
@@ -113,22 +158,43 @@ def show_accesses(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
     if bytes.fromhex(subject) not in services.projection.fold.signers:
         raise NotFound("nobody is enrolled under this id", "check the id")
     found = register.accesses_of(services.engine, subject)
-    return {"subject": subject, "accesses": [{
-        "run": access.run, "attempt": access.attempt, "granted": access.granted,
-        "reason": show_reason(access.reason), "block": access.block, "time": access.time, "tx": access.tx,
-        "analyst": access.analyst, "permit": access.permit,
-        "purposes": consent.names_of(access.need, consent.PURPOSES),
-        "categories": consent.names_of(access.categories, consent.CATEGORIES), "state": access.state,
-    } for access in found]}
+    return {
+        "subject": subject,
+        "accesses": [
+            {
+                "run": access.run,
+                "attempt": access.attempt,
+                "granted": access.granted,
+                "reason": show_reason(access.reason),
+                "block": access.block,
+                "time": access.time,
+                "tx": access.tx,
+                "analyst": access.analyst,
+                "permit": access.permit,
+                "purposes": consent.names_of(access.need, consent.PURPOSES),
+                "categories": consent.names_of(access.categories, consent.CATEGORIES),
+                "state": access.state,
+            }
+            for access in found
+        ],
+    }
 
 
-@router.get("/subjects/{subject}/withdrawals", response_model=answers.Withdrawals, responses=declared(401, 403, 404))
+@router.get(
+    "/subjects/{subject}/withdrawals",
+    response_model=answers.Withdrawals,
+    responses=declared(401, 403, 404),
+)
 def show_withdrawals(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
     """What followed from each withdrawal of a person: for herself only."""
     require_self(caller, subject)
     services.projection.sync()
-    return {"subject": subject,
-            "withdrawals": [show_withdrawal(one) for one in aftermath.withdrawals_of(services.engine, subject)]}
+    return {
+        "subject": subject,
+        "withdrawals": [
+            show_withdrawal(one) for one in aftermath.withdrawals_of(services.engine, subject)
+        ],
+    }
 
 
 def _items(count: int, receipt: Receipt) -> list[dict[str, Any]]:
@@ -140,16 +206,34 @@ def _items(count: int, receipt: Receipt) -> list[dict[str, Any]]:
     for index in range(count):
         reason = refused.get(index)
         detail, hint = REFUSALS.get(reason, (None, None)) if reason else (None, None)
-        items.append({"index": index, "accepted": reason is None, "reason": reason, "detail": detail, "hint": hint})
+        items.append(
+            {
+                "index": index,
+                "accepted": reason is None,
+                "reason": reason,
+                "detail": detail,
+                "hint": hint,
+            }
+        )
     return items
 
 
 def _proof(
-    services: Services, sent: schemas.GrantItem, event: ConsentGranted, place: dict[str, Any],
+    services: Services,
+    sent: schemas.GrantItem,
+    event: ConsentGranted,
+    place: dict[str, Any],
     witness: dict[str, Any] | None,
 ) -> dict[str, Any]:
     return {
-        "type": "volens/receipt/1", "identity": services.identity_id, "subject": sent.grant.subject,
-        "dataset": sent.grant.dataset, "epoch": event.epoch, "version": event.version, **place,
-        "signedMessage": sent.grant.model_dump(), "signature": sent.signature, "witness": witness,
+        "type": "volens/receipt/1",
+        "identity": services.identity_id,
+        "subject": sent.grant.subject,
+        "dataset": sent.grant.dataset,
+        "epoch": event.epoch,
+        "version": event.version,
+        **place,
+        "signedMessage": sent.grant.model_dump(),
+        "signature": sent.signature,
+        "witness": witness,
     }

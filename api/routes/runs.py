@@ -25,8 +25,12 @@ State = Literal["queued", "authorised", "sealed", "released", "denied", "withdra
 def request_run(body: schemas.RunBody, services: Parts) -> Any:
     """Ask for a run under an approved permit. A refusal of the ledger is a 409 with its reason."""
     try:
-        run, receipt = permits.request_run(services.ledger, schemas.message_of("RunRequest", body.request),
-                                           body.params, bytes.fromhex(body.signature))
+        run, receipt = permits.request_run(
+            services.ledger,
+            schemas.message_of("RunRequest", body.request),
+            body.params,
+            bytes.fromhex(body.signature),
+        )
     finally:
         services.projection.sync()  # a refusal is on the ledger as well
     return {"run": run.hex(), "receipt": services.settle(receipt)}
@@ -46,90 +50,151 @@ def show_run(run: RunId, services: Parts) -> Any:
     return describe_run(services, register.find_run(services.engine, run))
 
 
-@router.post("/runs/{run}/cancel", response_model=answers.Written, responses=declared(400, 409, 413))
+@router.post(
+    "/runs/{run}/cancel", response_model=answers.Written, responses=declared(400, 409, 413)
+)
 def cancel_run(run: RunId, body: schemas.CancelBody, services: Parts) -> Any:
     """The analyst withdraws the request."""
     _same(body.cancel.run, run)
-    receipt = permits.cancel_run(services.ledger, schemas.message_of("Cancel", body.cancel),
-                                 bytes.fromhex(body.signature))
+    receipt = permits.cancel_run(
+        services.ledger, schemas.message_of("Cancel", body.cancel), bytes.fromhex(body.signature)
+    )
     return {"receipt": services.settle(receipt)}
 
 
-@router.post("/runs/{run}/attempts/{attempt}/views", response_model=answers.Written,
-             responses=declared(400, 409, 413))
+@router.post(
+    "/runs/{run}/attempts/{attempt}/views",
+    response_model=answers.Written,
+    responses=declared(400, 409, 413),
+)
 def look(run: RunId, attempt: AttemptNumber, body: schemas.ReviewBody, services: Parts) -> Any:
     """A checker looks: recorded first, then the broker gives pieces to the viewer key."""
     _same(body.review.run, run, body.review.attempt, attempt)
     services.projection.sync()
-    receipt = release.look(services.ledger, services.engine, schemas.message_of("Review", body.review),
-                           bytes.fromhex(body.signature))
+    receipt = release.look(
+        services.ledger,
+        services.engine,
+        schemas.message_of("Review", body.review),
+        bytes.fromhex(body.signature),
+    )
     return {"receipt": services.settle(receipt)}
 
 
-@router.post("/runs/{run}/attempts/{attempt}/release", response_model=answers.Approved,
-             responses=declared(400, 404, 409, 413))
+@router.post(
+    "/runs/{run}/attempts/{attempt}/release",
+    response_model=answers.Approved,
+    responses=declared(400, 404, 409, 413),
+)
 def approve(run: RunId, attempt: AttemptNumber, body: schemas.DecisionBody, services: Parts) -> Any:
     """One checker's yes. The second over the identical decision releases, if everybody in it is still willing."""
     _same(body.decision.run, run, body.decision.attempt, attempt)
     decision = schemas.message_of("Decision", body.decision)
     services.projection.sync()
     try:
-        receipt = release.approve(services.ledger, services.engine, services.projection.fold, decision,
-                                  bytes.fromhex(body.signature), services.clock())
+        receipt = release.approve(
+            services.ledger,
+            services.engine,
+            services.projection.fold,
+            decision,
+            bytes.fromhex(body.signature),
+            services.clock(),
+        )
     finally:
         services.projection.sync()
     if receipt is None:
         waiting = release.pending(services.engine, run, attempt, services.clock())
-        return {"released": False, "checkers": list(waiting.checkers) if waiting else [], "receipt": None}
-    return {"released": True, "checkers": release.checkers_of(receipt), "receipt": services.settle(receipt)}
+        return {
+            "released": False,
+            "checkers": list(waiting.checkers) if waiting else [],
+            "receipt": None,
+        }
+    return {
+        "released": True,
+        "checkers": release.checkers_of(receipt),
+        "receipt": services.settle(receipt),
+    }
 
 
-@router.post("/runs/{run}/attempts/{attempt}/reject", response_model=answers.Written,
-             responses=declared(400, 409, 413))
+@router.post(
+    "/runs/{run}/attempts/{attempt}/reject",
+    response_model=answers.Written,
+    responses=declared(400, 409, 413),
+)
 def reject(run: RunId, attempt: AttemptNumber, body: schemas.DecisionBody, services: Parts) -> Any:
     """One checker's no, with its reason; the run ends."""
     _same(body.decision.run, run, body.decision.attempt, attempt)
-    receipt = release.reject(services.ledger, schemas.message_of("Decision", body.decision),
-                             bytes.fromhex(body.signature))
+    receipt = release.reject(
+        services.ledger,
+        schemas.message_of("Decision", body.decision),
+        bytes.fromhex(body.signature),
+    )
     return {"receipt": services.settle(receipt)}
 
 
-@router.get("/runs/{run}/output", response_class=Response,
-            responses={200: {"description": "The encrypted object.", "content": {"application/octet-stream": {}}},
-                       **declared(401, 403, 404)})
+@router.get(
+    "/runs/{run}/output",
+    response_class=Response,
+    responses={
+        200: {"description": "The encrypted object.", "content": {"application/octet-stream": {}}},
+        **declared(401, 403, 404),
+    },
+)
 def fetch_output(run: RunId, services: Parts, caller: SignedIn) -> Response:
     """The newest sealed output as ciphertext: for the analyst of the run and for checkers. Keys come from brokers."""
     services.projection.sync()
     found = register.find_run(services.engine, run)
     if caller.account != found.analyst and caller.role != CHECKER:
-        raise NotAllowed("only the analyst of the run and checkers may fetch its output", "sign in as one of them")
+        raise NotAllowed(
+            "only the analyst of the run and checkers may fetch its output",
+            "sign in as one of them",
+        )
     outputs = register.outputs_of(services.engine, run)
     if not outputs:
         raise NotFound("the run has no sealed output", "wait until it is sealed")
-    return Response(services.bucket.get(f"o/{outputs[-1].ciphertext}"), media_type="application/octet-stream")
+    return Response(
+        services.bucket.get(f"o/{outputs[-1].ciphertext}"), media_type="application/octet-stream"
+    )
 
 
 def _same(signed_run: str, run: str, signed_attempt: int = 0, attempt: int = 0) -> None:
     if signed_run != run or signed_attempt != attempt:
-        raise RequestInvalid("the signed message is for another run or attempt", "send it to that one")
+        raise RequestInvalid(
+            "the signed message is for another run or attempt", "send it to that one"
+        )
 
 
 def describe_run(services: Services, run: register.Run) -> dict[str, Any]:
     """How a run stands, as `answers.Run`; the database is at the newest block."""
     permit = register.find_permit(services.engine, run.permit)
     waiting = release.pending(services.engine, run.run, run.attempt, services.clock())
-    steps, failure = register.progress_of(services.engine, run.run), register.failure_of(services.engine, run.run)
+    steps, failure = (
+        register.progress_of(services.engine, run.run),
+        register.failure_of(services.engine, run.run),
+    )
     return show_summary(run) | {
-        "state": _doing(run, steps, failure), "failure": failure or None,
-        "waiting": None if failure else register.why_waiting(services.engine, run), "dataset": permit.dataset,
-        "codeHash": permit.code, "params": run.params, "paramsHash": run.params_hash,
-        "resultKey": run.result_key, "deadline": run.deadline,
-        "attempts": [_show_attempt(services, run.run, one) for one in register.attempts_of(services.engine, run.run)],
-        "outputs": [_show_output(services, one) for one in register.outputs_of(services.engine, run.run)],
+        "state": _doing(run, steps, failure),
+        "failure": failure or None,
+        "waiting": None if failure else register.why_waiting(services.engine, run),
+        "dataset": permit.dataset,
+        "codeHash": permit.code,
+        "params": run.params,
+        "paramsHash": run.params_hash,
+        "resultKey": run.result_key,
+        "deadline": run.deadline,
+        "attempts": [
+            _show_attempt(services, run.run, one)
+            for one in register.attempts_of(services.engine, run.run)
+        ],
+        "outputs": [
+            _show_output(services, one) for one in register.outputs_of(services.engine, run.run)
+        ],
         "decision": {"decision": waiting.decision, "checkers": list(waiting.checkers)}
-        if waiting and run.state == "sealed" else None,
-        "progress": [{"attempt": step.attempt, "step": step.step, "fraction": step.fraction, "at": step.at}
-                     for step in steps],
+        if waiting and run.state == "sealed"
+        else None,
+        "progress": [
+            {"attempt": step.attempt, "step": step.step, "fraction": step.fraction, "at": step.at}
+            for step in steps
+        ],
     }
 
 
@@ -139,20 +204,35 @@ def _doing(run: register.Run, steps: list[register.Step], failure: str) -> str:
         return run.state
     if failure:
         return "failed"
-    computing = run.state == "authorised" and any(step.attempt == run.attempt and step.fraction for step in steps)
+    computing = run.state == "authorised" and any(
+        step.attempt == run.attempt and step.fraction for step in steps
+    )
     return "computing" if computing else run.state
 
 
 def _show_attempt(services: Services, run: str, one: register.Attempt) -> dict[str, Any]:
     known = services.projection.fold.attempts[bytes.fromhex(run), one.attempt]
-    return {"attempt": one.attempt, "granted": one.granted, "denied": one.denied, "block": one.block, "tx": one.tx,
-            "leaseUntil": known.lease_until, "listHash": known.list_hash.hex(),
-            "checkers": [release.account_of(viewer) for viewer in known.views],
-            "record": register.record_of(services.engine, run, one.attempt)}
+    return {
+        "attempt": one.attempt,
+        "granted": one.granted,
+        "denied": one.denied,
+        "block": one.block,
+        "tx": one.tx,
+        "leaseUntil": known.lease_until,
+        "listHash": known.list_hash.hex(),
+        "checkers": [release.account_of(viewer) for viewer in known.views],
+        "record": register.record_of(services.engine, run, one.attempt),
+    }
 
 
 def _show_output(services: Services, one: register.Output) -> dict[str, Any]:
     mined = register.find_receipt(services.engine, one.release_tx) if one.released else None
-    return {"attempt": one.attempt, "sealHash": one.seal_hash, "ciphertext": one.ciphertext,
-            "outputCommitment": one.commitment, "outputClass": one.output_class, "statistics": one.statistics,
-            "release": mined}
+    return {
+        "attempt": one.attempt,
+        "sealHash": one.seal_hash,
+        "ciphertext": one.ciphertext,
+        "outputCommitment": one.commitment,
+        "outputClass": one.output_class,
+        "statistics": one.statistics,
+        "release": mined,
+    }

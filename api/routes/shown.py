@@ -23,60 +23,109 @@ def show_reason(code: int) -> dict[str, Any] | None:
 
 def show_consent(consent: register.Consent) -> dict[str, Any]:
     return {
-        "dataset": consent.dataset, "status": _CONSENT[consent.status], "epoch": consent.epoch,
-        "version": consent.version, "fromDay": consent.from_day, "untilDay": consent.until_day,
-        "purposes": names_of(consent.purposes, PURPOSES), "categories": names_of(consent.categories, CATEGORIES),
+        "dataset": consent.dataset,
+        "status": _CONSENT[consent.status],
+        "epoch": consent.epoch,
+        "version": consent.version,
+        "fromDay": consent.from_day,
+        "untilDay": consent.until_day,
+        "purposes": names_of(consent.purposes, PURPOSES),
+        "categories": names_of(consent.categories, CATEGORIES),
     }
 
 
 def show_permit(permit: register.Permit, document: bytes) -> dict[str, Any]:
     """`document` is the hash of the project's text, as it was signed."""
     return {
-        "permit": permit.permit, "dataset": permit.dataset, "applicant": permit.applicant,
-        "status": _PERMIT[permit.status], "expiry": permit.expiry, "purposeNeed": permit.need,
-        "purposes": names_of(permit.need, PURPOSES), "categories": names_of(permit.categories, CATEGORIES),
-        "codeHash": permit.code, "paramsSchemaHash": permit.params_schema, "minCohort": permit.minimum,
-        "outputClasses": permit.output_classes, "documentHash": document.hex(),
-        "requestHash": permit.request_hash, "yes": permit.yes, "no": permit.no,
+        "permit": permit.permit,
+        "dataset": permit.dataset,
+        "applicant": permit.applicant,
+        "status": _PERMIT[permit.status],
+        "expiry": permit.expiry,
+        "purposeNeed": permit.need,
+        "purposes": names_of(permit.need, PURPOSES),
+        "categories": names_of(permit.categories, CATEGORIES),
+        "codeHash": permit.code,
+        "paramsSchemaHash": permit.params_schema,
+        "minCohort": permit.minimum,
+        "outputClasses": permit.output_classes,
+        "documentHash": document.hex(),
+        "requestHash": permit.request_hash,
+        "yes": permit.yes,
+        "no": permit.no,
     }
 
 
 def show_summary(run: register.Run) -> dict[str, Any]:
-    return {"run": run.run, "permit": run.permit, "analyst": run.analyst, "state": run.state,
-            "reason": show_reason(run.reason), "attempt": run.attempt, "block": run.block}
+    return {
+        "run": run.run,
+        "permit": run.permit,
+        "analyst": run.analyst,
+        "state": run.state,
+        "reason": show_reason(run.reason),
+        "attempt": run.attempt,
+        "block": run.block,
+    }
 
 
 def show_withdrawal(one: Withdrawal) -> dict[str, Any]:
-    return {"dataset": one.dataset, "kind": one.kind, "tx": one.tx, "block": one.block, "time": one.time,
-            "settled": one.settled, "effects": [show_effect(effect) for effect in one.effects]}
+    return {
+        "dataset": one.dataset,
+        "kind": one.kind,
+        "tx": one.tx,
+        "block": one.block,
+        "time": one.time,
+        "settled": one.settled,
+        "effects": [show_effect(effect) for effect in one.effects],
+    }
 
 
 def show_effect(one: Effect) -> dict[str, Any]:
     """An effect with a sentence for the person herself."""
-    return {"run": one.run, "was": one.was, "attempt": one.attempt,
-            "stopped": None if one.stopped is None else f"{one.stopped:.2f}", "sealed": one.sealed,
-            "nextAttempt": one.next_attempt, "nextBlock": one.next_block, "state": one.state,
-            "sentence": _sentence(one)}
+    return {
+        "run": one.run,
+        "was": one.was,
+        "attempt": one.attempt,
+        "stopped": None if one.stopped is None else f"{one.stopped:.2f}",
+        "sealed": one.sealed,
+        "nextAttempt": one.next_attempt,
+        "nextBlock": one.next_block,
+        "state": one.state,
+        "sentence": _sentence(one),
+    }
 
 
 def _sentence(one: Effect) -> str:
     """What happened to one run, in plain words; what cannot be undone is said as such."""
-    again = (f" It was started again without you (attempt {one.next_attempt}, block {one.next_block})."
-             if one.next_attempt else "")
+    again = (
+        f" It was started again without you (attempt {one.next_attempt}, block {one.next_block})."
+        if one.next_attempt
+        else ""
+    )
     match one.was:
         case "released":
-            return "A result with your data in it had been released before; it cannot be called back."
+            return (
+                "A result with your data in it had been released before; it cannot be called back."
+            )
         case "queued":
             return "A use that was waiting leaves you out." + again
         case "sealed" if one.state in ("withdrawn", "refused"):
             return "A finished output with your data in it was never released; its run has ended."
         case "sealed":
-            return "A finished output with your data in it is held back: the ledger refuses its release." + again
+            return (
+                "A finished output with your data in it is held back: the ledger refuses its release."
+                + again
+            )
     if one.sealed:
-        return "A use finished as you withdrew; its output is held back: the ledger refuses its release." + again
+        return (
+            "A use finished as you withdrew; its output is held back: the ledger refuses its release."
+            + again
+        )
     if one.stopped is not None or one.next_attempt:
         after = "" if one.stopped is None else f" after {one.stopped:.1f} s"
-        return f"A running use of your data was stopped{after}; what it had computed is gone." + again
+        return (
+            f"A running use of your data was stopped{after}; what it had computed is gone." + again
+        )
     if one.over:
         return "A running use went on under what you allow now."
     return "A running use of your data is being stopped."

@@ -16,7 +16,11 @@ from governance.verify import canonical_json
 
 router = APIRouter(route_class=StrictRoute, tags=["record"])
 _JSON: dict[int | str, dict[str, Any]] = {
-    200: {"description": "As JSON.", "content": {"application/json": {"schema": {"type": "object"}}}}}
+    200: {
+        "description": "As JSON.",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+}
 
 
 @router.get("/trail", response_class=Response, responses={**_JSON, **declared()})
@@ -32,8 +36,13 @@ def show_head(services: Parts) -> Any:
     """The trail's newest head, with a broker's signature over what its own node says."""
     count, head = services.ledger.head()
     block = services.ledger.block()
-    return {"count": count, "head": head.hex(), "block": int(block["number"], 16),
-            "blockHash": block["hash"].removeprefix("0x"), "witness": services.witness()}
+    return {
+        "count": count,
+        "head": head.hex(),
+        "block": int(block["number"], 16),
+        "blockHash": block["hash"].removeprefix("0x"),
+        "witness": services.witness(),
+    }
 
 
 @router.get("/trail/denials", response_model=list[answers.Denial], responses=declared(401, 403))
@@ -41,8 +50,16 @@ def list_denials(services: Parts, caller: SignedIn) -> Any:
     """Every refusal on the ledger: for auditors and the data-protection officer."""
     require_role(caller, AUDITOR, PROTECTION)
     services.projection.sync()
-    return [{"run": one.run, "attempt": one.attempt, "subject": one.subject or None,
-             "reason": show_reason(one.reason), "block": one.block} for one in register.list_denials(services.engine)]
+    return [
+        {
+            "run": one.run,
+            "attempt": one.attempt,
+            "subject": one.subject or None,
+            "reason": show_reason(one.reason),
+            "block": one.block,
+        }
+        for one in register.list_denials(services.engine)
+    ]
 
 
 @router.get("/identity", response_class=Response, responses={**_JSON, **declared()})

@@ -26,8 +26,12 @@ from governance.verify import VerifyError, strict_json
 def main() -> int:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold the keys
     parser = argparse.ArgumentParser(prog="python -m governance.broker", description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="keys, seeds and journal of this broker")
-    parser.add_argument("--create", action="store_true", help="make the keys, print the address, and stop")
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="keys, seeds and journal of this broker"
+    )
+    parser.add_argument(
+        "--create", action="store_true", help="make the keys, print the address, and stop"
+    )
     parser.add_argument("--node", help="URL of this broker's own node")
     parser.add_argument("--identity", type=Path, help="the pinned ledger identity (JSON)")
     parser.add_argument("--port", type=int, default=0)
@@ -58,7 +62,9 @@ def main() -> int:
 def tell(level: str, event: str, fact: str = "") -> None:
     """One line of the log."""
     at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    line = {"part": "broker", "event": event, "level": level, "timestamp": at} | ({"fact": fact} if fact else {})
+    line = {"part": "broker", "event": event, "level": level, "timestamp": at} | (
+        {"fact": fact} if fact else {}
+    )
     print(json.dumps(line), file=sys.stderr, flush=True)
 
 

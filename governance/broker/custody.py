@@ -98,7 +98,9 @@ def endorse(folder: Path, identity: dict[str, Any]) -> bytes:
 class Broker:
     """One broker; every public method is one door and safe for threads."""
 
-    def __init__(self, folder: Path, node_url: str, identity: dict[str, Any], clock: Callable[[], int]) -> None:
+    def __init__(
+        self, folder: Path, node_url: str, identity: dict[str, Any], clock: Callable[[], int]
+    ) -> None:
         self.address = create(folder)
         self._folder = folder
         self._clock = clock
@@ -117,7 +119,9 @@ class Broker:
 
     def identity(self) -> dict[str, Any]:
         """Who this broker is and the key to send shares to, signed."""
-        digest = sha256(canonical(b"volens/broker/1", self._node.identity_id, self._me, self.exchange_key)).digest()
+        digest = sha256(
+            canonical(b"volens/broker/1", self._node.identity_id, self._me, self.exchange_key)
+        ).digest()
         return {
             "broker": self.address,
             "exchangeKey": self.exchange_key.hex(),
@@ -128,21 +132,42 @@ class Broker:
     def journal_head(self) -> dict[str, Any]:
         """How many lines the journal has, and the hash of the last, signed."""
         with self._lock:
-            digest = sha256(canonical(b"volens/journal/1", self._node.identity_id, self._me, self._journal.count,
-                                      self._journal.head)).digest()
-            return {"count": self._journal.count, "head": self._journal.head.hex(),
-                    "signature": self._statement(digest).hex()}
+            digest = sha256(
+                canonical(
+                    b"volens/journal/1",
+                    self._node.identity_id,
+                    self._me,
+                    self._journal.count,
+                    self._journal.head,
+                )
+            ).digest()
+            return {
+                "count": self._journal.count,
+                "head": self._journal.head.hex(),
+                "signature": self._statement(digest).hex(),
+            }
 
     def witness(self) -> dict[str, Any]:
         """The trail's head as this broker sees it, signed; never a lower or another one than before."""
         with self._lock:
             head = self._follow()
             self._node.stand_for(head)
-            message = {"identity": self._node.identity_id, "block": head.block.number, "blockHash": head.block.hash,
-                       "count": head.count, "head": head.value}
+            message = {
+                "identity": self._node.identity_id,
+                "block": head.block.number,
+                "blockHash": head.block.hash,
+                "count": head.count,
+                "head": head.value,
+            }
             signature = sign(self._wallet, self._domain, "Witness", message)
-        return {"broker": self.address, "block": head.block.number, "blockHash": head.block.hash.hex(),
-                "count": head.count, "head": head.value.hex(), "signature": signature.hex()}
+        return {
+            "broker": self.address,
+            "block": head.block.number,
+            "blockHash": head.block.hash.hex(),
+            "count": head.count,
+            "head": head.value.hex(),
+            "signature": signature.hex(),
+        }
 
     def wrap(self, request: object) -> dict[str, Any]:
         """Wrap key shares under the owner's seed: keys go in here, none come out. Returns them in the order given.
@@ -157,10 +182,15 @@ class Broker:
             if not all(self._owned(item) for item in items):
                 self._follow()  # a newcomer, perhaps; for those known already no fresh head is needed to take a key in
             wrapped = [self._wrap(item) for item in items]
-        said = canonical(b"volens/wrapped/1", self._node.identity_id, sha256(message).digest(), *wrapped)
+        said = canonical(
+            b"volens/wrapped/1", self._node.identity_id, sha256(message).digest(), *wrapped
+        )
         digest = sha256(said).digest()
-        return {"broker": self.address, "wrapped": [share.hex() for share in wrapped],
-                "signature": self._statement(digest).hex()}
+        return {
+            "broker": self.address,
+            "wrapped": [share.hex() for share in wrapped],
+            "signature": self._statement(digest).hex(),
+        }
 
     def records(self, request: object) -> dict[str, Any]:
         """Keep the leaf list of a mined ingest, checked against its root."""
@@ -189,19 +219,36 @@ class Broker:
             receipt = self._attempt_of(run, attempt, tx)
             self._check_attempt(self._node.fold.runs[run], receipt, head, run, attempt, worker_key)
             self._check_asker(request, receipt.worker, OTHER_WORKER)
-            return head, receipt, {item.record: self._check_record(run, receipt, head, item) for item in wanted}
+            return (
+                head,
+                receipt,
+                {item.record: self._check_record(run, receipt, head, item) for item in wanted},
+            )
 
         with self._lock:
             _, receipt, leaves = check()
             owners = [(item, leaves[item.record].subject) for item in wanted]
             commitments = {record: leaf.key_commitment for record, leaf in leaves.items()}
-            return self._let_out("pieces", run, attempt, tx, worker_key, owners, receipt, commitments,
-                                 lambda: check()[0])
+            return self._let_out(
+                "pieces",
+                run,
+                attempt,
+                tx,
+                worker_key,
+                owners,
+                receipt,
+                commitments,
+                lambda: check()[0],
+            )
 
     def output_pieces(self, request: object) -> dict[str, Any]:
         """Pieces of an output's key: to the viewer key of a mined look, or to the run's result key once released."""
         run, attempt = raw(part(request, "run"), 32), number(part(request, "attempt"))
-        viewer = raw(part(request, "viewer"), 20) if isinstance(request, dict) and "viewer" in request else None
+        viewer = (
+            raw(part(request, "viewer"), 20)
+            if isinstance(request, dict) and "viewer" in request
+            else None
+        )
         wanted = [_wanted(item) for item in part(request, "records", list)]
         if [(item.record, item.version) for item in wanted] != [(run, attempt)]:
             raise Malformed("an output's record is its run and attempt")
@@ -210,15 +257,30 @@ class Broker:
             head = self._follow()
             receipt = self._attempt_of(run, attempt, None)
             stored = self._node.fold.runs[run]
-            key = self._viewer_key(stored, receipt, head, viewer) if viewer else _result_key(stored, attempt)
-            self._check_asker(request, viewer or stored.analyst, NO_LOOK if viewer else NOT_RELEASED)
+            key = (
+                self._viewer_key(stored, receipt, head, viewer)
+                if viewer
+                else _result_key(stored, attempt)
+            )
+            self._check_asker(
+                request, viewer or stored.analyst, NO_LOOK if viewer else NOT_RELEASED
+            )
             return head, receipt, key
 
         with self._lock:
             _, receipt, key = check()
             commitments = {run: bytes(receipt.seal["keyCommitment"])}
-            return self._let_out("look" if viewer else "result", run, attempt, receipt.tx, key, [(wanted[0], run)],
-                                 receipt, commitments, lambda: check()[0])
+            return self._let_out(
+                "look" if viewer else "result",
+                run,
+                attempt,
+                receipt.tx,
+                key,
+                [(wanted[0], run)],
+                receipt,
+                commitments,
+                lambda: check()[0],
+            )
 
     # -- checks
 
@@ -271,7 +333,9 @@ class Broker:
         """The question itself is signed by whom the receipt names: nobody else fills the journal or gets an answer."""
         signature = raw(part(request, "signature"))
         try:
-            signer = recover(self._domain, "Statement", {"digest": question_digest(request)}, signature)
+            signer = recover(
+                self._domain, "Statement", {"digest": question_digest(request)}, signature
+            )
         except SignatureMalformed:
             raise Refusal(reason) from None
         if bytes.fromhex(signer[2:]) != asker:
@@ -296,51 +360,108 @@ class Broker:
             raise Refusal(76)
         return leaf
 
-    def _still_willing(self, subject: bytes, epoch: int, request: Mapping[str, Any], head: Head) -> bool:
-        where = (request["purposeNeed"], request["categories"], max(head.block.timestamp, self._clock()) // DAY)
+    def _still_willing(
+        self, subject: bytes, epoch: int, request: Mapping[str, Any], head: Head
+    ) -> bool:
+        where = (
+            request["purposeNeed"],
+            request["categories"],
+            max(head.block.timestamp, self._clock()) // DAY,
+        )
         consent = self._node.fold.consent(request["dataset"], subject)
-        return consent.epoch == epoch and self._node.fold.consent_live(request["dataset"], subject, *where)
+        return consent.epoch == epoch and self._node.fold.consent_live(
+            request["dataset"], subject, *where
+        )
 
     def _viewer_key(self, run: Run, receipt: Attempt, head: Head, viewer: bytes) -> bytes:
         """A checker's, while the output is sealed and everybody in it is still willing."""
         fold = self._node.fold
-        if run.ended or viewer not in receipt.views or not fold.member_live(viewer, CHECKER, head.block.timestamp):
+        if (
+            run.ended
+            or viewer not in receipt.views
+            or not fold.member_live(viewer, CHECKER, head.block.timestamp)
+        ):
             raise Refusal(77)
         request = fold.permits[run.request["permit"]].request
-        if not all(self._still_willing(subject, epoch, request, head) for subject, epoch, _ in receipt.granted):
+        if not all(
+            self._still_willing(subject, epoch, request, head)
+            for subject, epoch, _ in receipt.granted
+        ):
             raise Refusal(75)
         return receipt.views[viewer]
 
     # -- letting out
 
     def _let_out(
-        self, kind: str, run: bytes, attempt: int, tx: bytes, key: bytes, owners: list[tuple[Wanted, bytes]],
-        receipt: Attempt, commitments: Mapping[bytes, bytes], check: Callable[[], Head],
+        self,
+        kind: str,
+        run: bytes,
+        attempt: int,
+        tx: bytes,
+        key: bytes,
+        owners: list[tuple[Wanted, bytes]],
+        receipt: Attempt,
+        commitments: Mapping[bytes, bytes],
+        check: Callable[[], Head],
     ) -> dict[str, Any]:
         """check: all that was checked before, at the newest head: unwrapping took time."""
         records = sorted((item.record, item.version) for item, _ in owners)
-        dataset = self._node.fold.permits[self._node.fold.runs[run].request["permit"]].request["dataset"]
-        shares = [part for item, _ in owners for j, wrapped in item.shares for part in (item.record, j, wrapped)]
+        dataset = self._node.fold.permits[self._node.fold.runs[run].request["permit"]].request[
+            "dataset"
+        ]
+        shares = [
+            part
+            for item, _ in owners
+            for j, wrapped in item.shares
+            for part in (item.record, j, wrapped)
+        ]
         again = sha256(canonical(b"volens/again/1", kind, run, attempt, tx, key, *shares)).digest()
-        if again in self._answered:  # the same question by the same worker: the same answer, no second line
+        if (
+            again in self._answered
+        ):  # the same question by the same worker: the same answer, no second line
             return self._answered[again]
-        pieces = [piece for item, owner in owners
-                  for piece in self._unwrap(item, owner, dataset, commitments[item.record])]
+        pieces = [
+            piece
+            for item, owner in owners
+            for piece in self._unwrap(item, owner, dataset, commitments[item.record])
+        ]
         head = check()
         info = pieces_info(
-            identity=self._node.identity_id, run=run, attempt=attempt, tx=tx, block_hash=head.block.hash,
-            broker=self._me, worker_key=key, records=[record for record, _ in records], lease_end=receipt.lease_until,
+            identity=self._node.identity_id,
+            run=run,
+            attempt=attempt,
+            tx=tx,
+            block_hash=head.block.hash,
+            broker=self._me,
+            worker_key=key,
+            records=[record for record, _ in records],
+            lease_end=receipt.lease_until,
         )
         sealed = seal_message(key, info, encode_pieces(self._me, pieces))
         subjects = sorted({owner.hex() for _, owner in owners}) if kind == "pieces" else []
         self._node.stand_for(head)
-        self._journal.append({"kind": kind, "run": run.hex(), "attempt": attempt, "tx": tx.hex(), "key": key.hex(),
-                              "block": head.block.number, "head": head.value.hex(), "subjects": subjects,
-                              "records": [[r.hex(), v] for r, v in records]})
+        self._journal.append(
+            {
+                "kind": kind,
+                "run": run.hex(),
+                "attempt": attempt,
+                "tx": tx.hex(),
+                "key": key.hex(),
+                "block": head.block.number,
+                "head": head.value.hex(),
+                "subjects": subjects,
+                "records": [[r.hex(), v] for r, v in records],
+            }
+        )
         digest = sha256(canonical(b"volens/answer/1", info, sha256(sealed).digest())).digest()
-        answer = {"broker": self.address, "sealed": sealed.hex(), "block": head.block.number,
-                  "blockHash": head.block.hash.hex(), "leaseUntil": receipt.lease_until,
-                  "signature": self._statement(digest).hex()}
+        answer = {
+            "broker": self.address,
+            "sealed": sealed.hex(),
+            "block": head.block.number,
+            "blockHash": head.block.hash.hex(),
+            "leaseUntil": receipt.lease_until,
+            "signature": self._statement(digest).hex(),
+        }
         self._answered[again] = answer
         return answer
 
@@ -349,26 +470,47 @@ class Broker:
         seed = self._seed(owner, new=False)
         found = []
         for j, wrapped in item.shares:
-            context = wrap_context(identity=self._node.identity_id, broker=self._me, subject=owner, dataset=dataset,
-                                   record=item.record, version=item.version, j=j)
+            context = wrap_context(
+                identity=self._node.identity_id,
+                broker=self._me,
+                subject=owner,
+                dataset=dataset,
+                record=item.record,
+                version=item.version,
+                j=j,
+            )
             try:
-                found.append(Piece(item.record, item.version, j, unwrap_share(seed, context, wrapped)))
+                found.append(
+                    Piece(item.record, item.version, j, unwrap_share(seed, context, wrapped))
+                )
             except GovernanceError:
                 raise Refusal(72) from None  # wrapped for another record, version, run or attempt
-        if key_commitment(join_shares([piece.share for piece in sorted(found, key=lambda p: p.j)])) != commitment:
+        if (
+            key_commitment(join_shares([piece.share for piece in sorted(found, key=lambda p: p.j)]))
+            != commitment
+        ):
             raise Refusal(72)
         return found
 
     def _owned(self, item: WrapItem) -> bool:
         """Whether the share's owner is an enrolled subject, or an authorised attempt with its output."""
-        is_output = item.subject == item.record and (item.record, item.version) in self._node.fold.attempts
+        is_output = (
+            item.subject == item.record and (item.record, item.version) in self._node.fold.attempts
+        )
         return item.subject in self._node.fold.signers or is_output
 
     def _wrap(self, item: WrapItem) -> bytes:
         if not self._owned(item):
             raise Refusal(1)
-        context = wrap_context(identity=self._node.identity_id, broker=self._me, subject=item.subject,
-                               dataset=item.dataset, record=item.record, version=item.version, j=item.j)
+        context = wrap_context(
+            identity=self._node.identity_id,
+            broker=self._me,
+            subject=item.subject,
+            dataset=item.dataset,
+            record=item.record,
+            version=item.version,
+            j=item.j,
+        )
         return wrap_share(self._seed(item.subject, new=True), context, item.share)
 
     def _seed(self, owner: bytes, new: bool) -> bytes:
@@ -388,7 +530,10 @@ class Broker:
 
 
 def _wanted(item: object) -> Wanted:
-    shares = tuple((number(part(share, "j")), raw(part(share, "wrapped"))) for share in part(item, "shares", list))
+    shares = tuple(
+        (number(part(share, "j")), raw(part(share, "wrapped")))
+        for share in part(item, "shares", list)
+    )
     if sorted(j for j, _ in shares) != list(range(SHARES)):
         raise Malformed("a record's question needs each of its shares once")
     return Wanted(raw(part(item, "record"), 32), number(part(item, "version")), shares)

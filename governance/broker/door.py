@@ -27,7 +27,11 @@ class Door(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         broker = self.server.broker
-        doors = {"/identity": broker.identity, "/journal/head": broker.journal_head, "/witness": broker.witness}
+        doors = {
+            "/identity": broker.identity,
+            "/journal/head": broker.journal_head,
+            "/witness": broker.witness,
+        }
         if self.path == "/health":
             self._answer(200, {"ok": True, "broker": broker.address})
         elif self.path in doors:
@@ -37,8 +41,12 @@ class Door(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         broker = self.server.broker
-        doors = {"/wrap": broker.wrap, "/records": broker.records, "/pieces": broker.pieces,
-                 "/output-pieces": broker.output_pieces}
+        doors = {
+            "/wrap": broker.wrap,
+            "/records": broker.records,
+            "/pieces": broker.pieces,
+            "/output-pieces": broker.output_pieces,
+        }
         length = self.headers.get("Content-Length", "")
         if self.path not in doors:
             self._answer(404, {"detail": "There is no such door."}, close=True)
@@ -59,7 +67,9 @@ class Door(BaseHTTPRequestHandler):
             self.close_connection = True  # nobody is there to hear it
         except OSError:
             self._answer(503, {"detail": "The broker cannot write its journal, so no key leaves."})
-        except Exception:  # no trace leaves; what went wrong is found by asking again with the log of the caller
+        except (
+            Exception
+        ):  # no trace leaves; what went wrong is found by asking again with the log of the caller
             self._answer(500, {"detail": "The broker met a fault of its own; no key left."})
 
     def _answer(self, status: int, body: dict[str, Any], close: bool = False) -> None:

@@ -56,6 +56,10 @@ class Journal:
             entry = strict_json(line)
         except Malformed:
             entry = None
-        if not isinstance(entry, dict) or entry.get("prev") != self.head.hex() or entry.get("seq") != self.count:
+        if (
+            not isinstance(entry, dict)
+            or entry.get("prev") != self.head.hex()
+            or entry.get("seq") != self.count
+        ):
             raise JournalBroken(f"line {self.count} of the journal is not the one that was written")
         self.count, self.head = self.count + 1, sha256(line).digest()

@@ -34,7 +34,9 @@ class LeafLists:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._kept: set[bytes] = set()  # ingests
-        self._by_record: dict[tuple[bytes, bytes], dict[int, list[Leaf]]] = {}  # by (dataset, record)
+        self._by_record: dict[
+            tuple[bytes, bytes], dict[int, list[Leaf]]
+        ] = {}  # by (dataset, record)
         for path in sorted(folder.glob("*.json")):
             stored: Any = strict_json(path.read_bytes(), MAX_LIST)
             ingest, dataset = bytes.fromhex(path.stem), raw(stored["dataset"], 32)
@@ -51,7 +53,9 @@ class LeafLists:
             self._index(leaves)
         return len(leaves)
 
-    def find(self, dataset: bytes, record: bytes, version: int, order: Mapping[bytes, Ingest]) -> Leaf | None:
+    def find(
+        self, dataset: bytes, record: bytes, version: int, order: Mapping[bytes, Ingest]
+    ) -> Leaf | None:
         """The object of a record's version: of the ingest that the ledger registered first."""
         found = self._by_record.get((dataset, record), {}).get(version, [])
         places = {ingest: place for place, ingest in enumerate(order)} if len(found) > 1 else {}
@@ -59,7 +63,9 @@ class LeafLists:
 
     def lacks(self, dataset: bytes, order: Mapping[bytes, Ingest]) -> bool:
         """Whether an ingest of this dataset is on the ledger whose list nobody handed over yet."""
-        return any(entry.dataset == dataset and ingest not in self._kept for ingest, entry in order.items())
+        return any(
+            entry.dataset == dataset and ingest not in self._kept for ingest, entry in order.items()
+        )
 
     def latest(self, dataset: bytes, record: bytes) -> int:
         """The highest registered version, 0 for an unknown record."""
@@ -68,20 +74,36 @@ class LeafLists:
     def _index(self, leaves: list[Leaf]) -> None:
         self._kept.update(leaf.ingest for leaf in leaves)
         for leaf in leaves:
-            self._by_record.setdefault((leaf.dataset, leaf.record), {}).setdefault(leaf.version, []).append(leaf)
+            self._by_record.setdefault((leaf.dataset, leaf.record), {}).setdefault(
+                leaf.version, []
+            ).append(leaf)
 
 
 def root_of(leaves: list[Leaf]) -> bytes:
     """The root a custodian signs (protocol.md section 1)."""
-    return list_root([
-        record_leaf(leaf.ingest, Label(bytes(32), leaf.record, leaf.subject, leaf.dataset, leaf.category, leaf.version),
-                    leaf.ciphertext, leaf.key_commitment)
-        for leaf in leaves
-    ])
+    return list_root(
+        [
+            record_leaf(
+                leaf.ingest,
+                Label(
+                    bytes(32), leaf.record, leaf.subject, leaf.dataset, leaf.category, leaf.version
+                ),
+                leaf.ciphertext,
+                leaf.key_commitment,
+            )
+            for leaf in leaves
+        ]
+    )
 
 
 def _leaf(ingest: bytes, dataset: bytes, item: object) -> Leaf:
     return Leaf(
-        ingest, raw(part(item, "record"), 32), raw(part(item, "subject"), 32), dataset, number(part(item, "category")),
-        number(part(item, "version")), raw(part(item, "ciphertext"), 32), raw(part(item, "keyCommitment"), 32),
+        ingest,
+        raw(part(item, "record"), 32),
+        raw(part(item, "subject"), 32),
+        dataset,
+        number(part(item, "category")),
+        number(part(item, "version")),
+        raw(part(item, "ciphertext"), 32),
+        raw(part(item, "keyCommitment"), 32),
     )

@@ -64,8 +64,14 @@ class Head:
 class Node:
     """Follows one node; not safe for threads, the caller holds a lock."""
 
-    def __init__(self, url: str, identity: dict[str, Any], clock: Callable[[], int],
-                 seen: Path, timeout: float = 5.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        identity: dict[str, Any],
+        clock: Callable[[], int],
+        seen: Path,
+        timeout: float = 5.0,
+    ) -> None:
         """seen: where the newest block that an answer stood on is kept, whatever becomes of this process."""
         parts = urlsplit(url)
         self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
@@ -75,7 +81,9 @@ class Node:
         self.identity_id = identity_id(identity)
         self.fold = Fold(identity)
         self._crypto = load_crypto(self.fold.identity)
-        self._addresses = ["0x" + address.hex() for address, _ in self.fold.identity.contracts.values()]
+        self._addresses = [
+            "0x" + address.hex() for address, _ in self.fold.identity.contracts.values()
+        ]
         self._last: Block | None = None  # folded up to here
         self._path = seen
         self._seen = self._read_seen()  # number and hash; outlives a fold that is begun anew
@@ -90,7 +98,9 @@ class Node:
 
     def stand_for(self, head: Head) -> None:
         """Keep the block that an answer stands on, on disk before the answer leaves."""
-        replace_private(self._path, canonical_json({"block": head.block.number, "hash": head.block.hash.hex()}))
+        replace_private(
+            self._path, canonical_json({"block": head.block.number, "hash": head.block.hash.hex()})
+        )
 
     def _read_seen(self) -> tuple[int, bytes] | None:
         if not self._path.exists():
@@ -133,20 +143,30 @@ class Node:
         for found in self._call("eth_getLogs", [where]):
             log = parse_log(found)
             logs.setdefault(log.tx, []).append(log)
-        transactions = [parse_transaction(self._call("eth_getTransactionByHash", ["0x" + tx.hex()])) for tx in logs]
+        transactions = [
+            parse_transaction(self._call("eth_getTransactionByHash", ["0x" + tx.hex()]))
+            for tx in logs
+        ]
         blocks = {number: self._block(number) for number in {tx.block for tx in transactions}}
         for transaction in transactions:
-            self.fold.apply(blocks[transaction.block], transaction, logs[transaction.hash], self._crypto)
+            self.fold.apply(
+                blocks[transaction.block], transaction, logs[transaction.hash], self._crypto
+            )
 
     def _check_ledger(self) -> None:
         pinned = self.fold.identity
-        if number(self._call("eth_chainId", [])) != pinned.chain_id or self._block(0).hash != pinned.genesis:
+        if (
+            number(self._call("eth_chainId", [])) != pinned.chain_id
+            or self._block(0).hash != pinned.genesis
+        ):
             raise OtherLedger("the node's chain is not the pinned one")
         self._known = True
 
     def _trail_head(self, block: int) -> tuple[int, bytes]:
         """The contract's own answer at that block."""
-        answer = raw(self._call("eth_call", [{"to": self._addresses[0], "data": HEAD_CALL}, hex(block)]), 64)
+        answer = raw(
+            self._call("eth_call", [{"to": self._addresses[0], "data": HEAD_CALL}, hex(block)]), 64
+        )
         return int.from_bytes(answer[:32], "big"), answer[32:]
 
     def _block(self, wanted: int) -> Block:

@@ -15,7 +15,13 @@ from scipy.stats import chi2, norm
 from sklearn.metrics import roc_auc_score
 
 from analytics import association
-from analytics.association import associate, count_alleles, leading_components, score_test, selection_costs
+from analytics.association import (
+    associate,
+    count_alleles,
+    leading_components,
+    score_test,
+    selection_costs,
+)
 from analytics.cohort import Cohort
 from analytics.disclosure import genomic_bound
 from analytics.errors import CohortTooSmall, InputsError
@@ -30,19 +36,33 @@ def naive_z(column: np.ndarray, event: np.ndarray, covariates: np.ndarray) -> fl
         odds = design @ beta
         return float(np.sum(np.log1p(np.exp(odds)) - event * odds))
 
-    null = minimize(lambda beta: loss(np.append(beta, 0)), np.zeros(design.shape[1] - 1), method="BFGS",
-                    options={"gtol": 1e-9}).x  # fmt: skip
+    null = minimize(
+        lambda beta: loss(np.append(beta, 0)),
+        np.zeros(design.shape[1] - 1),
+        method="BFGS",
+        options={"gtol": 1e-9},
+    ).x
     at, h, size = np.append(null, 0.0), 1e-4, design.shape[1]
     steps = np.eye(size) * h
     gradient = np.array([(loss(at + step) - loss(at - step)) / (2 * h) for step in steps])
-    hessian = np.array([[(loss(at + a + b) - loss(at + a - b) - loss(at - a + b) + loss(at - a - b)) / (4 * h * h)
-                         for a in steps] for b in steps])  # fmt: skip
+    hessian = np.array(
+        [
+            [
+                (loss(at + a + b) - loss(at + a - b) - loss(at - a + b) + loss(at - a - b))
+                / (4 * h * h)
+                for a in steps
+            ]
+            for b in steps
+        ]
+    )
     return float(-gradient[-1] / np.sqrt(1 / np.linalg.inv(hessian)[-1, -1]))
 
 
 def draw(people: int, columns: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     generator = np.random.default_rng(seed)
-    dosage = generator.binomial(2, generator.uniform(0.2, 0.5, columns), (people, columns)).astype(float)
+    dosage = generator.binomial(2, generator.uniform(0.2, 0.5, columns), (people, columns)).astype(
+        float
+    )
     return dosage, (generator.random(people) < 0.4).astype(np.int64)
 
 
@@ -51,7 +71,9 @@ def test_the_score_test_is_what_the_likelihood_says(covariates: int) -> None:
     dosage, event = draw(60, 6, 1)
     given_too = np.random.default_rng(2).normal(size=(60, covariates)) + event[:, None]
     found = score_test(dosage, event, given_too)
-    assert found == pytest.approx([naive_z(column, event, given_too) for column in dosage.T], abs=2e-3)
+    assert found == pytest.approx(
+        [naive_z(column, event, given_too) for column in dosage.T], abs=2e-3
+    )
 
 
 def test_a_column_without_information_scores_nothing() -> None:
@@ -59,7 +81,9 @@ def test_a_column_without_information_scores_nothing() -> None:
     dosage[:, 1] = 1
     z = score_test(dosage, event, dosage[:, 2:])
     assert z[1:].tolist() == pytest.approx([0, 0], abs=1e-6)
-    assert np.isfinite(score_test(dosage, event, event[:, None].astype(float))).all()  # a covariate that is the outcome
+    assert np.isfinite(
+        score_test(dosage, event, event[:, None].astype(float))
+    ).all()  # a covariate that is the outcome
 
 
 def test_scores_are_normal_where_there_is_nothing() -> None:
@@ -97,11 +121,17 @@ def test_components_take_away_what_ancestry_does() -> None:
 def known() -> tuple[Cohort, dict[str, Any], set[str]]:
     """(cohort, result, names of the variants within a block of a causal one) of 2,000 people with known truth."""
     truth = simulate_cohort(2000, 1)
-    cohort = cohort_of(truth.dosage, truth.event, names=list(CLINICAL), values=truth.matrix(list(CLINICAL)))
+    cohort = cohort_of(
+        truth.dosage, truth.event, names=list(CLINICAL), values=truth.matrix(list(CLINICAL))
+    )
     result, record, m = associate(cohort, asking(clinical=list(CLINICAL), statistics=8), silent)
     assert (record["statistics"], record["statistic_class"]) == (m, "genomic")
     blocks = {int(column) // BLOCK for column in truth.causal}
-    near = {f"1:{column + 1}:A>G" for column in range(truth.dosage.shape[1]) if column // BLOCK in blocks}
+    near = {
+        f"1:{column + 1}:A>G"
+        for column in range(truth.dosage.shape[1])
+        if column // BLOCK in blocks
+    }
     return cohort, result, near
 
 
@@ -120,7 +150,9 @@ def test_the_rest_of_the_known_truth_is_not_inflated() -> None:
     truth = simulate_cohort(2000, 2)
     cohort = cohort_of(truth.dosage, np.random.default_rng(1).permutation(truth.event))
     result, _, _ = associate(cohort, asking(), silent)
-    assert float(str(result["inflation"])) == pytest.approx(1.0, abs=0.3)  # blocks: some 60 independent variants
+    assert float(str(result["inflation"])) == pytest.approx(
+        1.0, abs=0.3
+    )  # blocks: some 60 independent variants
 
 
 def test_missing_covariates_take_their_mean_and_nobody_is_lost() -> None:
@@ -130,24 +162,37 @@ def test_missing_covariates_take_their_mean_and_nobody_is_lost() -> None:
     assert holes.any()
     filled = np.where(holes, np.nanmean(values), values)
     asked = asking(clinical=["bmi"])
-    given, whole = (associate(cohort_of(truth.dosage, truth.event, names=["bmi"], values=v), asked, silent)[0]
-                    for v in (values, filled))  # fmt: skip
+    given, whole = (
+        associate(cohort_of(truth.dosage, truth.event, names=["bmi"], values=v), asked, silent)[0]
+        for v in (values, filled)
+    )
     assert given == whole
 
 
 @settings(max_examples=25, deadline=None)
-@given(people=st.integers(25, 300), more=st.integers(0, 30), asked=st.integers(1, 60), seed=st.integers(0, 1000))
-def test_no_more_is_reported_than_the_people_bear(people: int, more: int, asked: int, seed: int) -> None:
+@given(
+    people=st.integers(25, 300),
+    more=st.integers(0, 30),
+    asked=st.integers(1, 60),
+    seed=st.integers(0, 1000),
+)
+def test_no_more_is_reported_than_the_people_bear(
+    people: int, more: int, asked: int, seed: int
+) -> None:
     dosage, event = draw(people, 60, seed)
     cohort = cohort_of(dosage, event, granted=people + more)
     try:
-        result, record, m = associate(cohort, asking(statistics=asked, variants={"min_hwe": "0"}), silent)
+        result, record, m = associate(
+            cohort, asking(statistics=asked, variants={"min_hwe": "0"}), silent
+        )
     except CohortTooSmall:
         return
     assert 1 <= len(result["rows"]) <= min(m, asked)  # type: ignore[arg-type]
     told: Any = record["statistics"]
     assert told * 1000 <= 128 * people
-    assert m * 1000 <= 128 * (people + more)  # as the contract takes it, which divides by everybody granted
+    assert m * 1000 <= 128 * (
+        people + more
+    )  # as the contract takes it, which divides by everybody granted
     assert m == told if more < 10 else m * people >= told * (people + more)
     names = [f"1:{at}:A>G" for at in range(1, 1 + min(asked, 60))]
     frequencies = asking("frequencies", sites=names, variants={"min_call_rate": "0"})
@@ -165,7 +210,9 @@ def test_the_bound_tells_no_exact_number_of_people() -> None:
     dosage, event = draw(300, 40, 9)
     bounds = []
     for people in range(291, 301):
-        _, record, _ = associate(cohort_of(dosage[:people], event[:people], granted=300), asking(), silent)
+        _, record, _ = associate(
+            cohort_of(dosage[:people], event[:people], granted=300), asking(), silent
+        )
         rules: Any = record["rules"]
         bounds.append(next(rule["at_most"] for rule in rules if rule["rule"] == "genomic bound"))
     assert len(set(bounds)) == 1
@@ -181,7 +228,9 @@ def infer_membership(
         generator = np.random.default_rng(seed)
         p = generator.uniform(0.1, 0.5, columns)
         spread = np.sqrt(2 * p * (1 - p))
-        inside, outside = (generator.binomial(2, p, (people, columns)).astype(float) for _ in range(2))
+        inside, outside = (
+            generator.binomial(2, p, (people, columns)).astype(float) for _ in range(2)
+        )
         event = np.arange(people) % 2
         z = score_test(inside, event, np.empty((people, 0)))
         if chosen is None:
@@ -190,7 +239,10 @@ def infer_membership(
         else:
             at = np.arange(chosen)
         told = np.round(z[at], 1)
-        scores = [((x[:, at] - 2 * p[at]) / spread[at] * (2 * event - 1)[:, None]) @ told for x in (inside, outside)]
+        scores = [
+            ((x[:, at] - 2 * p[at]) / spread[at] * (2 * event - 1)[:, None]) @ told
+            for x in (inside, outside)
+        ]
         found.append(roc_auc_score([1] * people + [0] * people, np.concatenate(scores)))
         counts.append(len(at))
     return float(np.mean(found)), int(np.mean(counts))
@@ -203,8 +255,12 @@ def test_at_the_bound_released_z_tell_little_of_who_was_in_the_cohort() -> None:
     assert infer_membership(400, 400, None, 1.28)[0] >= 0.75
 
 
-def test_without_the_cost_of_choosing_the_largest_tell_who_was_in_the_cohort(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert infer_membership(400, 400, genomic_bound(400), 0)[0] <= 0.65  # named beforehand: the bound is enough
+def test_without_the_cost_of_choosing_the_largest_tell_who_was_in_the_cohort(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert (
+        infer_membership(400, 400, genomic_bound(400), 0)[0] <= 0.65
+    )  # named beforehand: the bound is enough
     monkeypatch.setitem(globals(), "selection_costs", lambda z, tested: np.ones(len(z)))
     assert infer_membership(400, 400, None, 0.128)[0] > 0.68
 
@@ -217,7 +273,9 @@ def homer(people: int, sites: int, repeats: int = 12) -> float:
         p = generator.uniform(0.1, 0.5, sites)
         inside, outside = (generator.binomial(2, p, (people, sites)) for _ in range(2))
         told = inside.mean(axis=0) / 2
-        likely = [x @ np.log(told / p) + (2 - x) @ np.log((1 - told) / (1 - p)) for x in (inside, outside)]
+        likely = [
+            x @ np.log(told / p) + (2 - x) @ np.log((1 - told) / (1 - p)) for x in (inside, outside)
+        ]
         found.append(roc_auc_score([1] * people + [0] * people, np.concatenate(likely)))
     return float(np.mean(found))
 
@@ -234,7 +292,11 @@ def test_frequencies_and_carriers_are_right_and_coarse() -> None:
     dosage[:, 1], dosage[:, 2] = 0, 2
     dosage[:9, 1] = 1  # nine carriers
     dosage[:9, 2] = 1  # everybody carries it
-    asked = asking("frequencies", sites=[f"1:{at}:A>G" for at in (1, 2, 3, 4)], variants={"min_call_rate": "0.5"})
+    asked = asking(
+        "frequencies",
+        sites=[f"1:{at}:A>G" for at in (1, 2, 3, 4)],
+        variants={"min_call_rate": "0.5"},
+    )
     result, record, m = count_alleles(cohort_of(dosage, event), asked, silent)
     assert (m, record["statistics"]) == (8, 8)
     rows: Any = result["rows"]
@@ -249,10 +311,13 @@ def test_frequencies_and_carriers_are_right_and_coarse() -> None:
 
 
 @pytest.mark.parametrize(("granted", "told"), [(230, 205), (205, None)])
-def test_the_people_of_frequencies_are_rounded_and_few_left_out_are_not_told(granted: int, told: int | None) -> None:
+def test_the_people_of_frequencies_are_rounded_and_few_left_out_are_not_told(
+    granted: int, told: int | None
+) -> None:
     dosage, event = draw(203, 8, 10)
-    result, _, _ = count_alleles(cohort_of(dosage, event, granted=granted),
-                                 asking("frequencies", sites=["1:1:A>G"]), silent)  # fmt: skip
+    result, _, _ = count_alleles(
+        cohort_of(dosage, event, granted=granted), asking("frequencies", sites=["1:1:A>G"]), silent
+    )
     assert result.get("people") == told
 
 
@@ -263,7 +328,9 @@ def test_no_filter_tells_how_many_carry_a_site() -> None:
     answers = []
     for carriers in (0, 1, 9):
         dosage[:carriers, 0] = 1
-        asked = asking("frequencies", sites=["1:1:A>G"], variants={"min_maf": "0.4", "min_hwe": "0.01"})
+        asked = asking(
+            "frequencies", sites=["1:1:A>G"], variants={"min_maf": "0.4", "min_hwe": "0.01"}
+        )
         answers.append(count_alleles(cohort_of(dosage, event), asked, silent)[0])
     assert answers[0] == answers[1] == answers[2]
 
@@ -274,7 +341,9 @@ def test_a_site_that_is_not_there_or_too_many_are_refused() -> None:
     most = asking("frequencies", sites=[f"1:{n}:A>G" for n in range(1, 7)])
     assert count_alleles(cohort, most, silent)[2] == 15  # 12 of 98
     with pytest.raises(InputsError, match="more sites") as refused:
-        count_alleles(cohort, asking("frequencies", sites=[f"1:{n}:A>G" for n in range(1, 8)]), silent)
+        count_alleles(
+            cohort, asking("frequencies", sites=[f"1:{n}:A>G" for n in range(1, 8)]), silent
+        )
     assert "100" not in str(refused.value) + refused.value.hint
     with pytest.raises(InputsError, match="not among") as refused:
         count_alleles(cohort, asking("frequencies", sites=["2:77:C>T"]), silent)
@@ -287,7 +356,9 @@ def test_a_variant_of_few_carriers_is_not_tested(monkeypatch: pytest.MonkeyPatch
     dosage[:, 0] = 0
     dosage[np.flatnonzero(event)[:9], 0] = 1  # carriers with the event only: the largest z
     cohort = cohort_of(dosage, event)
-    monkeypatch.setattr(association, "choose_step", lambda *_: 1)  # which would not let it out either
+    monkeypatch.setattr(
+        association, "choose_step", lambda *_: 1
+    )  # which would not let it out either
     asked = asking(statistics=1, components=0, variants={"min_maf": "0", "min_hwe": "0"})
     result, _, _ = associate(cohort, asked, silent)
     assert json.dumps(result["rows"]).count("1:1:A>G") == 0
@@ -298,12 +369,16 @@ def test_a_variant_of_few_carriers_is_not_tested(monkeypatch: pytest.MonkeyPatch
 
 def test_a_variant_of_few_others_is_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
     """The z of a variant that all but nine carry tells the outcome of the nine; unknown is no other."""
-    monkeypatch.setattr(association, "choose_step", lambda *_: 1)  # which would not let it out either
+    monkeypatch.setattr(
+        association, "choose_step", lambda *_: 1
+    )  # which would not let it out either
     dosage, event = draw(200, 5, 13)
     dosage[:, 0] = 1
     dosage[np.flatnonzero(event)[:9], 0] = 0
     dosage[:, 1] = np.where(np.arange(200) < 100, dosage[:, 0], np.nan)
-    asked = asking(statistics=5, components=0, variants={"min_maf": "0", "min_hwe": "0", "min_call_rate": "0"})
+    asked = asking(
+        statistics=5, components=0, variants={"min_maf": "0", "min_hwe": "0", "min_call_rate": "0"}
+    )
     told = json.dumps(associate(cohort_of(dosage, event), asked, silent)[0]["rows"])
     assert ("1:1:A>G" in told, "1:2:A>G" in told) == (False, False)
     dosage[np.flatnonzero(event)[9], 0] = 0
@@ -317,9 +392,17 @@ def test_what_is_spent_is_the_cost_of_having_chosen_each(seed: int) -> None:
     asked = asking(statistics=8, components=0, variants={"min_maf": "0", "min_hwe": "0"})
     result, record, m = associate(cohort_of(dosage, event), asked, silent)
     rows: Any = result["rows"]
-    largest = [abs(float(row["z"])) + float(row["step"]) / 2 for row in rows]  # it tells no more than what is printed
-    assert m == record["statistics"] == math.ceil(sum(min(max(z**2, 1), 2 * math.log(60)) for z in largest))
-    exact = score_test(dosage, event, np.empty((400, 0)))[[int(row["variant"].split(":")[1]) - 1 for row in rows]]
+    largest = [
+        abs(float(row["z"])) + float(row["step"]) / 2 for row in rows
+    ]  # it tells no more than what is printed
+    assert (
+        m
+        == record["statistics"]
+        == math.ceil(sum(min(max(z**2, 1), 2 * math.log(60)) for z in largest))
+    )
+    exact = score_test(dosage, event, np.empty((400, 0)))[
+        [int(row["variant"].split(":")[1]) - 1 for row in rows]
+    ]
     assert m >= selection_costs(exact, 60).sum()
     assert m > len(rows) > 1
 
@@ -329,7 +412,9 @@ def test_between_two_points_of_the_quantiles_lie_ten_variants(variants: int) -> 
     told: Any = association._quantiles(np.random.default_rng(variants).normal(size=variants), 0)
     possible = [f"{-np.log10((rank - 0.5) / variants):.1f}" for rank in range(10, variants + 1, 10)]
     assert 1 <= len(told) <= len(possible)
-    assert all(float(expected) <= float(most) for (expected, _), most in zip(told, possible, strict=False))
+    assert all(
+        float(expected) <= float(most) for (expected, _), most in zip(told, possible, strict=False)
+    )
 
 
 def test_no_quantile_is_one_of_a_printed_variant() -> None:
@@ -367,7 +452,9 @@ def test_those_who_were_left_out_bear_nothing() -> None:
     assert 2 * charged * 1000 > 128 * 1000
 
 
-@pytest.mark.parametrize(("columns", "rows", "told"), [(99, 1, False), (100, 1, True), (130, 64, False)])
+@pytest.mark.parametrize(
+    ("columns", "rows", "told"), [(99, 1, False), (100, 1, True), (130, 64, False)]
+)
 def test_the_inflation_is_that_of_many_variants(columns: int, rows: int, told: bool) -> None:
     """Of one variant it is z^2 over 0.4549: with two decimals it undid the rounding of z."""
     z = np.random.default_rng(columns).normal(size=columns)
@@ -375,8 +462,14 @@ def test_the_inflation_is_that_of_many_variants(columns: int, rows: int, told: b
     assert (shown is not None) == told
     assert shown is None or re.fullmatch(r"\d+\.\d", shown)
     dosage, event = draw(200, columns, 15)
-    result, record, _ = associate(cohort_of(dosage, event), asking(statistics=1, variants={"min_hwe": "0"}), silent)
-    assert ("inflation" in result) == (columns >= 100) != ("inflation" in json.dumps(record["withheld"]))
+    result, record, _ = associate(
+        cohort_of(dosage, event), asking(statistics=1, variants={"min_hwe": "0"}), silent
+    )
+    assert (
+        ("inflation" in result)
+        == (columns >= 100)
+        != ("inflation" in json.dumps(record["withheld"]))
+    )
 
 
 def test_every_number_of_a_scan_has_its_decimals() -> None:
@@ -386,7 +479,9 @@ def test_every_number_of_a_scan_has_its_decimals() -> None:
         dosage, event = draw(70 + 10 * seed, 120, seed)
         dosage[:, :100] = np.minimum(dosage[:, :100], 1)  # nobody is homozygous: coarser steps
         cohort = cohort_of(dosage, event)
-        cohort = Cohort(cohort.members, (("has the records", 85 + 10 * seed), ("is old", 70 + 10 * seed)), 200)
+        cohort = Cohort(
+            cohort.members, (("has the records", 85 + 10 * seed), ("is old", 70 + 10 * seed)), 200
+        )
         result: Any = associate(cohort, asking(variants={"min_hwe": "0"}), silent)[0]
         for row in result["rows"]:
             assert row.keys() == {"variant", "z", "step", "p"}
@@ -398,12 +493,16 @@ def test_every_number_of_a_scan_has_its_decimals() -> None:
             assert row["p"] == f"{2 * norm.sf(abs(float(row['z']))):.1e}"
             steps.add(step)
         # In the order of what is printed: that of the exact z would tell more.
-        placed = [(-abs(float(row["z"])), int(row["variant"].split(":")[1])) for row in result["rows"]]
+        placed = [
+            (-abs(float(row["z"])), int(row["variant"].split(":")[1])) for row in result["rows"]
+        ]
         assert placed == sorted(placed)
         ties += len(placed) - len({z for z, _ in placed})
         assert re.fullmatch(r"\d+\.\d", result["inflation"])
         assert result["quantiles"]
-        assert all(re.fullmatch(r"-?\d+\.\d", value) for pair in result["quantiles"] for value in pair)
+        assert all(
+            re.fullmatch(r"-?\d+\.\d", value) for pair in result["quantiles"] for value in pair
+        )
         assert result["people"] % 5 == result["events"] % 5 == result["variants"]["used"] % 5 == 0
         assert all(one["variants"] % 5 == 0 for one in result["variants"]["left_out"])
         assert [one["people"] % 5 for one in result["flow"]] == [0] * len(result["flow"])
@@ -422,9 +521,21 @@ def test_people_too_few_for_any_statistic_get_none(monkeypatch: pytest.MonkeyPat
     event = np.arange(24) % 2
     dosage = np.tile(event[:, None], (1, 5)).astype(float)
     with pytest.raises(CohortTooSmall, match="five tables"):
-        associate(cohort_of(dosage, event, granted=60), asking(components=0, variants={"min_hwe": "0"}), silent)
+        associate(
+            cohort_of(dosage, event, granted=60),
+            asking(components=0, variants={"min_hwe": "0"}),
+            silent,
+        )
     monkeypatch.setattr(association, "choose_step", lambda *_: 1)
     with pytest.raises(CohortTooSmall, match="may count as"):
-        associate(cohort_of(dosage, event, granted=60), asking(components=0, variants={"min_hwe": "0"}), silent)
+        associate(
+            cohort_of(dosage, event, granted=60),
+            asking(components=0, variants={"min_hwe": "0"}),
+            silent,
+        )
     with pytest.raises(CohortTooSmall, match="carriers"):
-        associate(cohort_of(dosage[:19], event[:19], granted=60), asking(variants={"min_hwe": "0"}), silent)
+        associate(
+            cohort_of(dosage[:19], event[:19], granted=60),
+            asking(variants={"min_hwe": "0"}),
+            silent,
+        )

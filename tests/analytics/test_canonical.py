@@ -72,7 +72,9 @@ def test_no_document_takes_long_to_refuse(unit: bytes, around: tuple[bytes, byte
 
 @pytest.mark.parametrize("unit", [b"\\nxy", b"\\u00e9", b'""xy', b'"xy"zw'])
 @pytest.mark.parametrize("around", [(b"", b""), (b'{"a":"', b'"}')])
-def test_the_depth_is_found_without_cutting_the_text_to_pieces(unit: bytes, around: tuple[bytes, bytes]) -> None:
+def test_the_depth_is_found_without_cutting_the_text_to_pieces(
+    unit: bytes, around: tuple[bytes, bytes]
+) -> None:
     """A piece of two letters takes 60 bytes."""
     text = (around[0] + unit * ((1 << 20) // len(unit)) + around[1]).decode()
     tracemalloc.start()
@@ -82,9 +84,17 @@ def test_the_depth_is_found_without_cutting_the_text_to_pieces(unit: bytes, arou
     assert most < 3 << 20
 
 
-@pytest.mark.parametrize("text", [
-    r'"\\"[', r'"\\\"["[', r'"a\"[[[["[', r'{"\\\\":[', r'["\\","[[["]', r'"\\" "\"["[',
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text",
+    [
+        r'"\\"[',
+        r'"\\\"["[',
+        r'"a\"[[[["[',
+        r'{"\\\\":[',
+        r'["\\","[[["]',
+        r'"\\" "\"["[',
+    ],
+)
 def test_escapes_end_no_string_and_begin_none(text: str) -> None:
     """Each is nested as deep as it has brackets outside strings."""
     deep = 2 if text[0] == "{" else 1
@@ -97,7 +107,9 @@ def test_canonical_form_sorts_and_has_no_spaces() -> None:
     assert dump_canonical({"b": [1, True], "a": "é"}) == '{"a":"é","b":[1,true]}'.encode()
 
 
-@pytest.mark.parametrize("value", [1.5, None, {1: "a"}, {"a": [0.1]}, {"a": float("nan")}, {"a": b"x"}])
+@pytest.mark.parametrize(
+    "value", [1.5, None, {1: "a"}, {"a": [0.1]}, {"a": float("nan")}, {"a": b"x"}]
+)
 def test_what_has_more_than_one_spelling_is_not_written(value: object) -> None:
     with pytest.raises(JsonRefused):
         dump_canonical(value)

@@ -14,7 +14,11 @@ from analytics.errors import CodeError
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(PACKAGE, tmp_path / "analytics", ignore=shutil.ignore_patterns("__pycache__")))
+    return Path(
+        shutil.copytree(
+            PACKAGE, tmp_path / "analytics", ignore=shutil.ignore_patterns("__pycache__")
+        )
+    )
 
 
 def test_a_copy_has_the_same_hash(copy: Path) -> None:
@@ -22,7 +26,9 @@ def test_a_copy_has_the_same_hash(copy: Path) -> None:
     assert len(code_hash()) == 32
 
 
-@pytest.mark.parametrize("name", ["run.py", "readers/expression.py", "params-schema.json", "__init__.py"])
+@pytest.mark.parametrize(
+    "name", ["run.py", "readers/expression.py", "params-schema.json", "__init__.py"]
+)
 def test_one_byte_changes_it(copy: Path, name: str) -> None:
     (copy / name).write_bytes((copy / name).read_bytes() + b"\n")
     assert code_hash(copy) != code_hash()
@@ -45,7 +51,9 @@ def test_byte_code_caches_do_not(copy: Path) -> None:
 
 def test_a_library_version_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
     before, version = code_hash(), importlib.metadata.version
-    monkeypatch.setattr(importlib.metadata, "version", lambda name: "0" if name == "numpy" else version(name))
+    monkeypatch.setattr(
+        importlib.metadata, "version", lambda name: "0" if name == "numpy" else version(name)
+    )
     assert code_hash() != before
 
 
@@ -53,7 +61,9 @@ def test_a_build_label_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch 2.13.0+cpu and 2.13.0+cu130 are one source: machines with a GPU and without state one hash."""
     found = []
     for label in ("", "+cpu", "+cu130"):
-        monkeypatch.setattr(importlib.metadata, "version", lambda name, label=label: f"2.13.0{label}")
+        monkeypatch.setattr(
+            importlib.metadata, "version", lambda name, label=label: f"2.13.0{label}"
+        )
         found.append(code_hash())
         assert "torch==2.13.0" in library_lines()
     assert len(set(found)) == 1
@@ -79,13 +89,21 @@ def test_the_encoding_is_the_documented_one(copy: Path) -> None:
         return len(data).to_bytes(4, "big") + data
 
     lines = [line.encode() for line in library_lines()]
-    fields = [b"volens/code/1", (1).to_bytes(8, "big"), b"a.py", hashlib.sha256(b"x = 1\n").digest()]
+    fields = [
+        b"volens/code/1",
+        (1).to_bytes(8, "big"),
+        b"a.py",
+        hashlib.sha256(b"x = 1\n").digest(),
+    ]
     fields += [len(lines).to_bytes(8, "big"), *lines]
     assert code_hash(copy) == hashlib.sha256(b"".join(map(field, fields))).digest()
 
 
 def test_the_schema_hash_is_of_the_file() -> None:
-    assert params_schema_hash() == hashlib.sha256((PACKAGE / "params-schema.json").read_bytes()).digest()
+    assert (
+        params_schema_hash()
+        == hashlib.sha256((PACKAGE / "params-schema.json").read_bytes()).digest()
+    )
 
 
 def test_asking_for_the_hash_loads_nothing_heavy() -> None:
@@ -93,7 +111,9 @@ def test_asking_for_the_hash_loads_nothing_heavy() -> None:
         "import sys, analytics.code as c; c.code_hash(); "
         "print([m for m in ('numpy', 'sklearn', 'torch', 'scipy', 'jsonschema') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 

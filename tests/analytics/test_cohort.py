@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from analytics import cohort as cohort_module
-from analytics.cohort import Cohort, Person, clinical_matrix, expression_matrix, outcome_of, select_people
+from analytics.cohort import (
+    Cohort,
+    Person,
+    clinical_matrix,
+    expression_matrix,
+    outcome_of,
+    select_people,
+)
 from analytics.errors import CohortTooSmall, InputsError
 from analytics.params import CohortRules, Outcome
 from analytics.readers.chart import Chart, Fact, Reading
@@ -20,15 +27,30 @@ EVERYBODY = CohortRules((0, 130), (), ())
 
 
 def chart(
-    *facts: tuple[str, int | None], last: int | None = 9000, born: int | None = None, **values: float | None
+    *facts: tuple[str, int | None],
+    last: int | None = 9000,
+    born: int | None = None,
+    **values: float | None,
 ) -> Chart:
     """facts: ICD-10-CM code and day; values: undated readings."""
     readings = [Reading(name, value, None) for name, value in values.items() if value is not None]
-    return Chart(born, None, tuple(Fact(1, "icd-10-cm", code, day) for code, day in facts), tuple(readings), last)
+    return Chart(
+        born,
+        None,
+        tuple(Fact(1, "icd-10-cm", code, day) for code, day in facts),
+        tuple(readings),
+        last,
+    )
 
 
-def person(n: int, *, event: float | None = 0, days: float | None = 2000, genes: Mapping[str, float] | None = None,
-           **values: float) -> Person:  # fmt: skip
+def person(
+    n: int,
+    *,
+    event: float | None = 0,
+    days: float | None = 2000,
+    genes: Mapping[str, float] | None = None,
+    **values: float,
+) -> Person:
     genes = {"a": 1.0, "b": 2.0} if genes is None else genes
     return Person(f"{n:064x}", chart(metastasis=event, follow_up_days=days, **values), genes)
 
@@ -57,7 +79,9 @@ def select(people: list[Person], minimum: int = 2, **changes: Any) -> Cohort:
         (1900, None, None),
     ],
 )
-def test_outcome_at_the_horizon(days: float | None, event: float | None, outcome: bool | None) -> None:
+def test_outcome_at_the_horizon(
+    days: float | None, event: float | None, outcome: bool | None
+) -> None:
     assert outcome_of(person(1, event=event, days=days), None, METASTASIS) is outcome
 
 
@@ -74,7 +98,9 @@ def test_outcome_at_the_horizon(days: float | None, event: float | None, outcome
         (500, 600, True, True),  # the event itself ends the follow-up
     ],
 )
-def test_outcome_of_a_diagnosis(event: int | None, last: int, excluded: bool | None, free: bool | None) -> None:
+def test_outcome_of_a_diagnosis(
+    event: int | None, last: int, excluded: bool | None, free: bool | None
+) -> None:
     facts = [("C50.9", 100)] + ([] if event is None else [("C79.3", event)])
     one = Person("0" * 64, chart(*facts, last=last))
     assert outcome_of(one, 100, DIAGNOSIS) is excluded
@@ -84,7 +110,9 @@ def test_outcome_of_a_diagnosis(event: int | None, last: int, excluded: bool | N
 def test_an_outcome_without_a_chart_or_an_index_is_unknown() -> None:
     assert outcome_of(Person("0" * 64, None), None, METASTASIS) is None
     assert outcome_of(Person("0" * 64, chart(("C79", 5))), None, DIAGNOSIS) is None
-    assert outcome_of(Person("0" * 64, chart(("C50", 5), ("C79", None))), 5, DIAGNOSIS) is None  # it came, but when?
+    assert (
+        outcome_of(Person("0" * 64, chart(("C50", 5), ("C79", None))), 5, DIAGNOSIS) is None
+    )  # it came, but when?
 
 
 def test_people_come_in_order_of_subject_whatever_the_input_order() -> None:
@@ -94,7 +122,11 @@ def test_people_come_in_order_of_subject_whatever_the_input_order() -> None:
 
 
 def test_minimum_counts_after_filtering_and_the_number_is_not_said() -> None:
-    people = [*six(), person(6, days=100), Person(f"{7:064x}", chart(metastasis=0, follow_up_days=9000))]
+    people = [
+        *six(),
+        person(6, days=100),
+        Person(f"{7:064x}", chart(metastasis=0, follow_up_days=9000)),
+    ]
     assert select(people, 6).people == 6
     with pytest.raises(CohortTooSmall) as refused:
         select(people, 7)
@@ -110,13 +142,17 @@ def test_nobody_at_all_is_too_small_even_without_minimum() -> None:
 def test_fewer_than_ten_of_an_outcome_are_refused(rare: int) -> None:
     for few in (0, 1, 9, 10):
         events = [rare] * few + [1 - rare] * 30
-        people = [person(n, event=event, days=100 if event else 3000) for n, event in enumerate(events)]
+        people = [
+            person(n, event=event, days=100 if event else 3000) for n, event in enumerate(events)
+        ]
         if few == 10:
             assert select_people(people, EVERYBODY, METASTASIS, "expression", 2).people == 40
             continue
         with pytest.raises(CohortTooSmall) as refused:
             select_people(people, EVERYBODY, METASTASIS, "expression", 2)
-        assert str(refused.value) == "one outcome has too few people"  # the same for none and for nine
+        assert (
+            str(refused.value) == "one outcome has too few people"
+        )  # the same for none and for nine
 
 
 def test_a_missing_value_is_missing_never_zero() -> None:
@@ -161,7 +197,9 @@ def test_without_an_outcome_or_rules_nobody_needs_a_chart() -> None:
 
 
 def test_the_age_band_has_both_ends_and_an_unknown_age_is_out() -> None:
-    people = [person(n, age_years=age) for n, age in enumerate((39.9, 40, 60, 60.9, 61))] + [person(9)]
+    people = [person(n, age_years=age) for n, age in enumerate((39.9, 40, 60, 60.9, 61))] + [
+        person(9)
+    ]
     cohort = select(people, rules=CohortRules((40, 60), (), ()))
     assert [int(m.person.subject, 16) for m in cohort.members] == [1, 2, 3]
     assert select(people).people == 6
@@ -169,8 +207,10 @@ def test_the_age_band_has_both_ends_and_an_unknown_age_is_out() -> None:
 
 def test_codes_that_a_person_must_and_must_not_have() -> None:
     facts = ([("C50.1", 5)], [("C50.1", 5), ("E11", 7)], [("E11", 7)], [])
-    people = [Person(f"{n:064x}", chart(*some, metastasis=0, follow_up_days=2000), {"a": 1.0})
-              for n, some in enumerate(facts)]  # fmt: skip
+    people = [
+        Person(f"{n:064x}", chart(*some, metastasis=0, follow_up_days=2000), {"a": 1.0})
+        for n, some in enumerate(facts)
+    ]
     for present, absent, left in (
         (("icd-10-cm:C50",), (), [0, 1]),
         ((), ("icd-10-cm:E11",), [0, 3]),
@@ -194,21 +234,36 @@ def test_what_is_known_only_after_the_index_decides_neither_who_is_in_nor_a_valu
 
 def test_without_an_index_no_dated_value_is_a_feature() -> None:
     """It may have been measured after the metastasis; an age when last seen tells how long she was followed."""
-    dated = (Reading("bmi", 20.0, 100), Reading("bmi", 30.0, 9000), Reading("age_years", 55.0, 9000))
+    dated = (
+        Reading("bmi", 20.0, 100),
+        Reading("bmi", 30.0, 9000),
+        Reading("age_years", 55.0, 9000),
+    )
     both = [chart(born=1950, metastasis=n, follow_up_days=2000.0, size_mm=7.0) for n in range(2)]
     both = [replace(one, readings=(*one.readings, *dated)) for one in both]
     cohort = select([Person(f"{n:064x}", one) for n, one in enumerate(both)], source="none")
-    assert np.array_equal(clinical_matrix(cohort, ["bmi", "age_years", "size_mm"]),
-                          [[np.nan, np.nan, 7.0]] * cohort.people, equal_nan=True)  # fmt: skip
+    assert np.array_equal(
+        clinical_matrix(cohort, ["bmi", "age_years", "size_mm"]),
+        [[np.nan, np.nan, 7.0]] * cohort.people,
+        equal_nan=True,
+    )
 
 
 def test_the_flow_adds_up() -> None:
-    people = [person(n, event=n % 2, days=100 if n % 2 else 3000, age_years=30 + n) for n in range(40)]
-    people += [replace(person(50 + n), expression=None) for n in range(3)] + [person(60, days=50, age_years=45)]
+    people = [
+        person(n, event=n % 2, days=100 if n % 2 else 3000, age_years=30 + n) for n in range(40)
+    ]
+    people += [replace(person(50 + n), expression=None) for n in range(3)] + [
+        person(60, days=50, age_years=45)
+    ]
     random.Random(1).shuffle(people)
     cohort = select(people, rules=CohortRules((40, 60), (), ()))
     assert cohort.granted == 44
-    assert cohort.flow == (("has the records", 41), ("aged 40 to 60", 22), ("outcome known at the horizon", 21))
+    assert cohort.flow == (
+        ("has the records", 41),
+        ("aged 40 to 60", 22),
+        ("outcome known at the horizon", 21),
+    )
     assert cohort.people == 21
 
 

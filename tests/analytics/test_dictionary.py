@@ -9,7 +9,9 @@ from analytics.readers.codes import VARIABLES
 
 def people(total: int, with_bmi: int) -> list[Chart]:
     readings = (Reading("bmi", 31.4159, 12_345),)
-    return [Chart(1960, n % 2 == 0, (), readings if n < with_bmi else (), 15_000) for n in range(total)]
+    return [
+        Chart(1960, n % 2 == 0, (), readings if n < with_bmi else (), 15_000) for n in range(total)
+    ]
 
 
 def row(described: dict[str, Any], name: str) -> dict[str, Any]:

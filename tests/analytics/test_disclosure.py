@@ -38,7 +38,13 @@ from analytics.evaluate import Cells, figures_of
 from analytics.run import Result
 
 NAMES = ("accuracy", "precision", "recall", "f1", "balanced_accuracy")
-LEVELS = [(1, NAMES), (2, NAMES), (5, NAMES), (5, ("accuracy", "balanced_accuracy")), (1, ("accuracy",))]
+LEVELS = [
+    (1, NAMES),
+    (2, NAMES),
+    (5, NAMES),
+    (5, ("accuracy", "balanced_accuracy")),
+    (1, ("accuracy",)),
+]
 Matrix = tuple[int, int, int, int]  # true and false positives, false and true negatives
 
 
@@ -94,12 +100,16 @@ def careless(every: int, unstruck: int) -> int:
 
 
 @cache
-def what_is_printed(people: int, events: int, needed: int = 5, rule: Rule = strict) -> dict[Matrix, Printed]:
+def what_is_printed(
+    people: int, events: int, needed: int = 5, rule: Rule = strict
+) -> dict[Matrix, Printed]:
     """By matrix, at which level it is printed and how, if it is."""
     printed: dict[Matrix, Printed] = {}
     everything = list(matrices(people, events))
     for level, (step, names) in enumerate(LEVELS):
-        shown = {m: tuple((name, print_figures(m, step)[name]) for name in names) for m in everything}
+        shown = {
+            m: tuple((name, print_figures(m, step)[name]) for name in names) for m in everything
+        }
         every = Counter(shown.values())
         unstruck = Counter(figures for m, figures in shown.items() if m not in printed)
         for m, figures in shown.items():
@@ -108,15 +118,23 @@ def what_is_printed(people: int, events: int, needed: int = 5, rule: Rule = stri
     return printed
 
 
-def insider(shown: Any, people: int, events: int, needed: int = 5, rule: Rule = strict) -> list[Matrix]:
+def insider(
+    shown: Any, people: int, events: int, needed: int = 5, rule: Rule = strict
+) -> list[Matrix]:
     """Every matrix that would have been printed exactly as this row was."""
     told = {name: shown.figures[name] for name in NAMES if name in shown.figures}
     level = LEVELS.index((shown.step, tuple(told)))
     wanted = (level, tuple(told.items()))
-    return [m for m, printed in what_is_printed(people, events, needed, rule).items() if printed == wanted]
+    return [
+        m
+        for m, printed in what_is_printed(people, events, needed, rule).items()
+        if printed == wanted
+    ]
 
 
-@pytest.mark.parametrize(("count", "printed"), [(0, None), (9, None), (10, 10), (12, 10), (13, 15), (189, 190)])
+@pytest.mark.parametrize(
+    ("count", "printed"), [(0, None), (9, None), (10, 10), (12, 10), (13, 15), (189, 190)]
+)
 def test_small_counts_are_suppressed_and_others_rounded(count: int, printed: int | None) -> None:
     assert round_count(count) == printed
 
@@ -146,7 +164,10 @@ def outsiders_sizes(printed: Mapping[str, Any]) -> list[tuple[int, int]]:
         for events in range(10, people - 9):
             shown_people = 5 * ((people + 2) // 5) if granted - people >= 10 else None
             baseline = nearest(max(events, people - events), people, 1)
-            if (shown_people, 5 * ((events + 2) // 5)) != (printed.get("people"), printed["events"]):
+            if (shown_people, 5 * ((events + 2) // 5)) != (
+                printed.get("people"),
+                printed["events"],
+            ):
                 continue
             if printed.get("baseline") in (None, baseline):
                 sizes.append((people, events))
@@ -163,10 +184,17 @@ SIZES = st.integers(20, 250).flatmap(
 @settings(max_examples=80, deadline=None)
 @given(SIZES)
 @example((200, 194, 113))  # of 200 plausible people with 115 events the baseline is a tie: 57.5 %
-def test_no_printed_count_tells_the_size_and_the_true_one_is_among_the_plausible(sizes: tuple[int, int, int]) -> None:
+def test_no_printed_count_tells_the_size_and_the_true_one_is_among_the_plausible(
+    sizes: tuple[int, int, int],
+) -> None:
     granted, people, events = sizes
     counts = filter_counts(granted=granted, people=people, events=events)
-    printed = {"granted": granted, "people": counts.people, "events": counts.events, "baseline": counts.baseline}
+    printed = {
+        "granted": granted,
+        "people": counts.people,
+        "events": counts.events,
+        "baseline": counts.baseline,
+    }
     if counts.events is None:
         assert counts.baseline is None
         assert plausible_sizes(counts) == []
@@ -182,7 +210,9 @@ def test_no_printed_count_tells_the_size_and_the_true_one_is_among_the_plausible
     "cells", [(8, 14, 27, 140), (0, 0, 35, 154), (0, 3, 35, 151), (35, 0, 0, 154), (1, 150, 34, 4)]
 )
 @pytest.mark.parametrize(("step", "names"), LEVELS)
-def test_the_product_counts_what_the_attacker_finds(cells: Matrix, step: int, names: tuple[str, ...]) -> None:
+def test_the_product_counts_what_the_attacker_finds(
+    cells: Matrix, step: int, names: tuple[str, ...]
+) -> None:
     row = {name: print_figures(cells, step)[name] for name in names}
     assert row["accuracy"] == percent(figures_of(Cells(*cells))[0], step)
     found = attack(row, step, 189, 35)
@@ -198,7 +228,10 @@ def test_whole_percents_of_one_pass_betray_the_cells() -> None:
 def test_a_row_is_printed_at_the_finest_level_that_five_matrices_share() -> None:
     summed = {"a": Cells(80, 140, 270, 1400), "b": Cells(0, 10, 350, 1530)}
     table = build_table(summed, people=189, events=35)
-    assert {name: (row.step, tuple(row.figures)) for name, row in table.items()} == {"a": LEVELS[3], "b": LEVELS[2]}
+    assert {name: (row.step, tuple(row.figures)) for name, row in table.items()} == {
+        "a": LEVELS[3],
+        "b": LEVELS[2],
+    }
     assert all(len(insider(row, 189, 35)) >= CANDIDATES_NEEDED for row in table.values())
     large = build_table({"a": Cells(5400, 1300, 1600, 6700)}, people=1500, events=700)
     assert (large["a"].step, tuple(large["a"].figures)) == LEVELS[0]
@@ -233,8 +266,13 @@ def test_no_row_is_ever_printed_that_fewer_than_five_matrices_share(data: st.Dat
     repeats = data.draw(st.integers(10, 50))
     summed = {}
     for number in range(data.draw(st.integers(0, 18))):
-        tp, tn = data.draw(st.integers(0, events * repeats)), data.draw(st.integers(0, (people - events) * repeats))
-        summed[f"row{number}"] = Cells(tp, (people - events) * repeats - tn, events * repeats - tp, tn)
+        tp, tn = (
+            data.draw(st.integers(0, events * repeats)),
+            data.draw(st.integers(0, (people - events) * repeats)),
+        )
+        summed[f"row{number}"] = Cells(
+            tp, (people - events) * repeats - tn, events * repeats - tp, tn
+        )
     table = build_table(summed, people=people, events=events)
     if min(events, people - events) < 10:
         assert table == {}
@@ -247,16 +285,24 @@ def test_no_row_is_ever_printed_that_fewer_than_five_matrices_share(data: st.Dat
 
 def one_pass(people: int, events: int) -> dict[str, Cells]:
     """Rows of every tenth matrix, as ten equal repeats."""
-    return {str(at): Cells(*(10 * n for n in m)) for at, m in enumerate(matrices(people, events)) if at % 10 == 0}
+    return {
+        str(at): Cells(*(10 * n for n in m))
+        for at, m in enumerate(matrices(people, events))
+        if at % 10 == 0
+    }
 
 
-def test_with_a_smaller_number_of_matrices_the_attack_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_with_a_smaller_number_of_matrices_the_attack_succeeds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(disclosure, "CANDIDATES_NEEDED", 1)
     table = build_table(one_pass(100, 30), people=100, events=30)
     assert min(len(insider(shown, 100, 30, needed=1)) for shown in table.values()) == 1
 
 
-def test_without_the_thought_for_finer_levels_the_attack_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_thought_for_finer_levels_the_attack_succeeds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Somebody who knows that a finer level would have been printed had it survived strikes out what survives there."""
 
     def counts_everything(people: int, events: int) -> list[np.ndarray]:
@@ -264,7 +310,9 @@ def test_without_the_thought_for_finer_levels_the_attack_succeeds(monkeypatch: p
         whole = np.stack([tp, fp, events - tp, people - events - fp])
         printable = []
         for step, names in disclosure.LEVELS:
-            keys, found = np.unique(disclosure._keys(disclosure._percents(whole, step), names), return_counts=True)
+            keys, found = np.unique(
+                disclosure._keys(disclosure._percents(whole, step), names), return_counts=True
+            )
             printable.append(keys[found >= 5])
         return printable
 
@@ -274,12 +322,21 @@ def test_without_the_thought_for_finer_levels_the_attack_succeeds(monkeypatch: p
     table = build_table(one_pass(100, 30), people=100, events=30)
     left = {name: insider(shown, 100, 30, rule=careless) for name, shown in table.items()}
     betrayed = min(left, key=lambda name: len(left[name]))
-    assert len(left[betrayed]) < 5 <= len(attack(table[betrayed].figures, table[betrayed].step, 100, 30))
+    assert (
+        len(left[betrayed])
+        < 5
+        <= len(attack(table[betrayed].figures, table[betrayed].step, 100, 30))
+    )
 
 
-def test_every_printed_row_of_the_real_run_survives_the_outsider(gse_figures: dict[str, Any]) -> None:
-    rows = [({name: row[name] for name in NAMES if name in row}, row["step"])
-            for row in gse_figures["rows"] if "accuracy" in row]  # fmt: skip
+def test_every_printed_row_of_the_real_run_survives_the_outsider(
+    gse_figures: dict[str, Any],
+) -> None:
+    rows = [
+        ({name: row[name] for name in NAMES if name in row}, row["step"])
+        for row in gse_figures["rows"]
+        if "accuracy" in row
+    ]
     assert len(rows) == 9
     sizes = outsiders_sizes(gse_figures)
     assert (189, 35) in sizes
@@ -290,7 +347,9 @@ def test_every_printed_row_of_the_real_run_survives_the_outsider(gse_figures: di
         assert sum(len(found[size][at]) for size in possible) >= 5
 
 
-def test_every_printed_row_of_the_real_run_survives_the_insider(gse_figures: dict[str, Any]) -> None:
+def test_every_printed_row_of_the_real_run_survives_the_insider(
+    gse_figures: dict[str, Any],
+) -> None:
     printed = Counter(what_is_printed(189, 35).values())
     for row in gse_figures["rows"]:
         told = tuple((name, row[name]) for name in NAMES if name in row)
@@ -309,7 +368,9 @@ def test_every_point_of_every_curve_of_the_real_run_survives(gse_figures: dict[s
             assert (following - x) * fewest_controls >= 10 * 100
             if x:
                 assert sum(nearest(tp, e, step) == y for e in events for tp in range(e + 1)) >= 5
-    groups = [curve["calibration"]["groups"] for curve in gse_figures["curves"] if "calibration" in curve]
+    groups = [
+        curve["calibration"]["groups"] for curve in gse_figures["curves"] if "calibration" in curve
+    ]
     assert 2 <= len(groups) <= 3  # of svm and knn no chance is printed as a chance
     for group in groups:
         assert 2 <= len(group) <= 3  # 35 events make at most three groups of ten
@@ -317,7 +378,9 @@ def test_every_point_of_every_curve_of_the_real_run_survives(gse_figures: dict[s
 
 
 FLOWS = st.integers(20, 400).flatmap(
-    lambda granted: st.tuples(st.just(granted), st.lists(st.integers(0, 60), min_size=1, max_size=6))
+    lambda granted: st.tuples(
+        st.just(granted), st.lists(st.integers(0, 60), min_size=1, max_size=6)
+    )
 )
 
 
@@ -369,7 +432,11 @@ def test_the_record_says_what_was_done_and_not_how_many_would_fit(
 ) -> None:
     record = json.loads(gse_result.disclosure)
     assert record["type"] == "volens/disclosure/1"
-    assert (record["statistic_class"], record["statistics"], record["people"]) == ("metrics", 0, 198)
+    assert (record["statistic_class"], record["statistics"], record["people"]) == (
+        "metrics",
+        0,
+        198,
+    )
     withheld = [item["what"] for item in record["withheld"]]
     assert "people" in withheld
     assert "people" not in gse_figures
@@ -377,7 +444,10 @@ def test_the_record_says_what_was_done_and_not_how_many_would_fit(
         f"model file: {model}" for model in ("knn", "logistic", "svm")
     ]
     # The number of matrices at the exact size would tell which size it is.
-    assert {rule["rule"]: rule for rule in record["rules"]}["matrix count"] == {"rule": "matrix count", "at_least": 5}
+    assert {rule["rule"]: rule for rule in record["rules"]}["matrix count"] == {
+        "rule": "matrix count",
+        "at_least": 5,
+    }
     coarsened = [item["what"] for item in record["coarsened"]]
     printed = {f"{row['model']}/{row['layer']}": row for row in gse_figures["rows"]}
     for name, row in printed.items():
@@ -387,29 +457,45 @@ def test_the_record_says_what_was_done_and_not_how_many_would_fit(
     for curve in gse_figures["curves"]:
         name, found = f"{curve['model']}/{curve['layer']}", curve.get("calibration")
         assert (f"roc: {name}" in withheld) == ("roc" not in curve)
-        assert (f"calibration: {name}" in withheld) == (found is None and curve["model"] == "logistic")
+        assert (f"calibration: {name}" in withheld) == (
+            found is None and curve["model"] == "logistic"
+        )
         assert (f"calibration: {name}" in coarsened) == (found is not None and found["step"] > 5)
 
 
 def test_the_record_of_variants_counts_them() -> None:
     counts = filter_counts(granted=300, people=200, events=80)
     record = describe_genomic(counts, 10, 2, 25)
-    assert (record["statistic_class"], record["statistics"], record["people"]) == ("genomic", 10, 300)
+    assert (record["statistic_class"], record["statistics"], record["people"]) == (
+        "genomic",
+        10,
+        300,
+    )
     assert "2 variants" in json.dumps(record["withheld"])
 
 
 def test_the_record_says_which_sites_were_coarsened_or_withheld() -> None:
     counts = filter_counts(granted=300, people=200, events=200)
-    sites = [{"variant": "1:1:A>G", "frequency": 20, "step": 1, "carriers": 70}, {"variant": "1:2:A>G"},
-             {"variant": "1:3:A>G", "frequency": 20, "step": 2, "carriers": 70},
-             {"variant": "1:4:A>G", "frequency": 20, "step": 1}]  # fmt: skip
+    sites = [
+        {"variant": "1:1:A>G", "frequency": 20, "step": 1, "carriers": 70},
+        {"variant": "1:2:A>G"},
+        {"variant": "1:3:A>G", "frequency": 20, "step": 2, "carriers": 70},
+        {"variant": "1:4:A>G", "frequency": 20, "step": 1},
+    ]
     record: Any = describe_genomic(counts, 8, 0, 25, sites)
-    assert [(one["what"], one["step"]) for one in record["coarsened"]] == [("frequency: 1:3:A>G", 2)]
-    assert [one["what"] for one in record["withheld"]] == ["frequency, carriers: 1:2:A>G", "carriers: 1:4:A>G"]
+    assert [(one["what"], one["step"]) for one in record["coarsened"]] == [
+        ("frequency: 1:3:A>G", 2)
+    ]
+    assert [one["what"] for one in record["withheld"]] == [
+        "frequency, carriers: 1:2:A>G",
+        "carriers: 1:4:A>G",
+    ]
 
 
-@pytest.mark.parametrize(("part", "whole", "step", "printed"),
-                         [(115, 200, 1, 58), (1, 40, 5, 5), (7, 40, 5, 20), (29, 200, 1, 15)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("part", "whole", "step", "printed"),
+    [(115, 200, 1, 58), (1, 40, 5, 5), (7, 40, 5, 20), (29, 200, 1, 15)],
+)
 def test_a_tie_of_two_counts_goes_upwards(part: int, whole: int, step: int, printed: int) -> None:
     assert share(part, whole, step) == printed
 

@@ -21,11 +21,20 @@ def aucs_of_a_finding(people: int, events: int) -> Counter[tuple[Any, int]]:
     or is withheld."""
     found: Counter[tuple[Any, int]] = Counter()
     for tp, fp in product(range(events + 1), range(people - events + 1)):
-        auc = nearest(tp * (people - events) + (people - events - fp) * events, 2 * events * (people - events), 5)
-        for row in (Cells(tp, fp, events - tp, people - events - fp), Cells(0, 0, events, people - events)):
+        auc = nearest(
+            tp * (people - events) + (people - events - fp) * events,
+            2 * events * (people - events),
+            5,
+        )
+        for row in (
+            Cells(tp, fp, events - tp, people - events - fp),
+            Cells(0, 0, events, people - events),
+        ):
             shown = build_table({"a": row}, people=people, events=events).get("a")
             if disclosure.hides_auc(auc, shown, people, events):
-                found[shown and (shown.step, *shown.figures.items(), row.tp == row.fp == 0), auc] += 1
+                found[
+                    shown and (shown.step, *shown.figures.items(), row.tp == row.fp == 0), auc
+                ] += 1
     return found
 
 

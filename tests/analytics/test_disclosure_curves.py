@@ -16,7 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics import disclosure_curves
-from analytics.disclosure import Counts, build_table, filter_counts, list_candidates, percent, possible_sizes
+from analytics.disclosure import (
+    Counts,
+    build_table,
+    filter_counts,
+    list_candidates,
+    percent,
+    possible_sizes,
+)
 from analytics.disclosure_curves import calibration_groups, roc_grid
 from analytics.evaluate import Cells
 
@@ -87,8 +94,13 @@ def what_is_printed(people: int, events: int, needed: int = 5) -> dict[Cut, dict
                 for table in every - printed.keys():
                     told[table] = tuple(sum(table[at] for at in run) for run in runs)
                     people_in = [sum(wide[at] for at in run) for run in runs]
-                    shown[table] = (step, tuple(map(nearest, told[table], people_in, [step] * len(runs))))
-                different = Counter(shown[table] for table in {told[table]: table for table in told}.values())
+                    shown[table] = (
+                        step,
+                        tuple(map(nearest, told[table], people_in, [step] * len(runs))),
+                    )
+                different = Counter(
+                    shown[table] for table in {told[table]: table for table in told}.values()
+                )
                 printed |= {table: one for table, one in shown.items() if different[one] >= needed}
         found[cut] = printed
     return found
@@ -96,21 +108,30 @@ def what_is_printed(people: int, events: int, needed: int = 5) -> dict[Cut, dict
 
 def told_of(spread: Table, people: int) -> Any:
     """What the product prints of a cohort with so many events in each fifth of the predicted chances."""
-    event = np.concatenate([np.arange(size) < sick for sick, size in zip(spread, fifths_of(people), strict=True)])
+    event = np.concatenate(
+        [np.arange(size) < sick for sick, size in zip(spread, fifths_of(people), strict=True)]
+    )
     chances = np.linspace(0.1, 0.9, people)[None, :]
-    found = calibration_groups(chances, event.astype(np.int64), Counts(people + 20, None, sum(spread), None))
+    found = calibration_groups(
+        chances, event.astype(np.int64), Counts(people + 20, None, sum(spread), None)
+    )
     return None if found is None else (found[0], tuple(observed for _, observed in found[1]))
 
 
 def some_spreads(people: int, events: int, number: int, seed: int) -> list[Table]:
     generator = np.random.default_rng(seed)
-    every = [spread for spread in spreads(fifths_of(people), events)
-             if len(cut_of(spread, fifths_of(people))) > 1]  # fmt: skip
+    every = [
+        spread
+        for spread in spreads(fifths_of(people), events)
+        if len(cut_of(spread, fifths_of(people))) > 1
+    ]
     return [every[at] for at in generator.choice(len(every), number)]
 
 
 @pytest.mark.parametrize(("people", "events"), [(100, 30), (120, 40), (189, 35)])
-def test_no_calibration_is_printed_that_fewer_than_five_tables_share(people: int, events: int) -> None:
+def test_no_calibration_is_printed_that_fewer_than_five_tables_share(
+    people: int, events: int
+) -> None:
     steps = set()
     for spread in some_spreads(people, events, 120, 1):
         cut = cut_of(spread, fifths_of(people))
@@ -136,7 +157,9 @@ def test_the_events_that_a_group_can_have_are_those_of_its_making() -> None:
     assert first < last
 
 
-def test_without_the_count_of_tables_a_calibration_betrays_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_count_of_tables_a_calibration_betrays_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """What GSE7390 would have been printed as: one table fits."""
     spread = (0, 6, 9, 10, 10)
     assert told_of(spread, 189) == (10, (10, 30, 30))
@@ -151,14 +174,16 @@ def test_the_calibrations_of_the_real_run_leave_five_tables(gse_figures: dict[st
     assert len(found) >= 2  # of the third no level leaves five tables
     for one in found:
         told = (one["step"], tuple(observed for _, observed in one["groups"]))
-        cuts = [[table for table, shown in printed.items() if shown == told]
-                for printed in what_is_printed(189, 35).values()]  # fmt: skip
+        cuts = [
+            [table for table, shown in printed.items() if shown == told]
+            for printed in what_is_printed(189, 35).values()
+        ]
         assert sum(map(len, cuts)) >= 5
         assert all(observed % one["step"] == 0 for _, observed in one["groups"])
 
 
 def test_what_is_too_large_to_count_is_printed_at_the_finest_level_or_not_at_all(
-    monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(disclosure_curves, "MOST_TABLES", 10)
     assert told_of((0, 6, 9, 10, 10), 189) is None
@@ -201,22 +226,33 @@ def matrices_behind(events: int, well: int) -> list[int]:
     grid, people = np.arange(25, 100, 25), events + well
     rows, printed = defaultdict(list), {}
     for tp, fp in product(range(events + 1), range(well + 1)):
-        table = build_table({"a": Cells(tp, fp, events - tp, well - fp)}, people=people, events=events)
+        table = build_table(
+            {"a": Cells(tp, fp, events - tp, well - fp)}, people=people, events=events
+        )
         if table:
             rows[table["a"].step, *table["a"].figures.items()].append((tp, fp))
             printed[table["a"].step, *table["a"].figures.items()] = table["a"]
     fitting = []
     for curve, passes in curves_of(events, len(grid)).items():
-        drawn = curve and disclosure_curves._round_rates(np.array(passes[0]) / events, events, possible_of(events))
+        drawn = curve and disclosure_curves._round_rates(
+            np.array(passes[0]) / events, events, possible_of(events)
+        )
         for name, row in rows.items() if drawn else ():
-            if disclosure_curves._hides_row(drawn, grid, list_candidates(printed[name], people, events)):
-                fitting.append(sum(any(lies_on(one, tp, fp / well) for one in passes) for tp, fp in row))
+            if disclosure_curves._hides_row(
+                drawn, grid, list_candidates(printed[name], people, events)
+            ):
+                fitting.append(
+                    sum(any(lies_on(one, tp, fp / well) for one in passes) for tp, fp in row)
+                )
     return fitting
 
 
 def lies_on(passes: Table, tp: int, rate: float) -> bool:
     """Whether the curve that rises by these true positives at 25, 50 and 75 % goes through (rate, tp)."""
-    return all(count <= tp if x < rate else count >= tp for x, count in zip((0.25, 0.5, 0.75), passes, strict=True))
+    return all(
+        count <= tp if x < rate else count >= tp
+        for x, count in zip((0.25, 0.5, 0.75), passes, strict=True)
+    )
 
 
 def test_a_row_and_the_curve_beside_it_leave_five_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +260,9 @@ def test_a_row_and_the_curve_beside_it_leave_five_matrices(monkeypatch: pytest.M
     assert len(found) > 100
     assert min(found) >= 5
     monkeypatch.setattr(disclosure_curves, "_hides_row", lambda *_: True)
-    assert min(n for n in matrices_behind(10, 40) if n) < 5  # some fit no pass at all: their passes differed
+    assert (
+        min(n for n in matrices_behind(10, 40) if n) < 5
+    )  # some fit no pass at all: their passes differed
 
 
 def test_a_curve_has_at_least_ten_people_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,11 +278,15 @@ def test_a_curve_has_at_least_ten_people_a_step(monkeypatch: pytest.MonkeyPatch)
     assert (roc_grid(chances, event, sizes)[1][0] - 0) * 30 < 10 * 100
 
 
-def test_without_their_rule_the_points_of_a_curve_betray_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_their_rule_the_points_of_a_curve_betray_counts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     event = np.array([1] * 12 + [0] * 120)
     chances = np.random.default_rng(3).random((10, 132)) + 0.2 * event
     sizes = [(132, 12)]
-    assert roc_grid(chances, event, sizes) == []  # no step of 5, 10 or 20 % leaves five of 13 possible counts
+    assert (
+        roc_grid(chances, event, sizes) == []
+    )  # no step of 5, 10 or 20 % leaves five of 13 possible counts
     monkeypatch.setattr(disclosure_curves, "CANDIDATES_NEEDED", 1)
     told = roc_grid(chances, event, sizes)
     assert any(sum(nearest(tp, 12, 20) == y for tp in range(13)) < 5 for _, y in told[1:-1])
@@ -258,20 +300,31 @@ def test_the_grid_of_a_curve_depends_on_what_is_printed_alone() -> None:
         event = np.array([1] * 50 + [0] * (people - 50))
         sizes = possible_sizes(counts, {})
         assert counts.people == 150
-        assert [x for x, _ in roc_grid(generator.random((10, people)), event, sizes)] == [0, 20, 40, 60, 80, 100]
+        assert [x for x, _ in roc_grid(generator.random((10, people)), event, sizes)] == [
+            0,
+            20,
+            40,
+            60,
+            80,
+            100,
+        ]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.integers(10, 60), st.integers(10, 120), st.floats(0, 3), st.integers(0, 2**32 - 1))
-def test_calibration_groups_hold_ten_people_of_both_outcomes(events: int, well: int, signal: float, seed: int) -> None:
+def test_calibration_groups_hold_ten_people_of_both_outcomes(
+    events: int, well: int, signal: float, seed: int
+) -> None:
     event = np.array([1] * events + [0] * well)
     noise = np.random.default_rng(seed).normal(size=(2, events + well))
     chances = 1 / (1 + np.exp(-(noise + signal * event)))
     found = calibration_groups(chances, event, Counts(200, None, events, None))
     if found is not None:
         step, groups = found
-        smallest = [min(min(event[part].sum(), (1 - event[part]).sum()) for part in parts)
-                    for parts in cuts_that_fit(groups, step, chances, event)]  # fmt: skip
+        smallest = [
+            min(min(event[part].sum(), (1 - event[part]).sum()) for part in parts)
+            for parts in cuts_that_fit(groups, step, chances, event)
+        ]
         assert len(groups) > 1
         assert max(smallest) >= 10
     assert calibration_groups(chances, event, Counts(200, None, None, None)) is None
@@ -286,9 +339,15 @@ def cuts_that_fit(
     for choice in range(2**4):
         parts = [fifths[0]]
         for at, fifth in enumerate(fifths[1:]):
-            parts = [*parts, fifth] if choice >> at & 1 else [*parts[:-1], np.concatenate([parts[-1], fifth])]
-        printed = [(percent(float(mean[part].mean()), 5), nearest(int(event[part].sum()), len(part), step))
-                   for part in parts]  # fmt: skip
+            parts = (
+                [*parts, fifth]
+                if choice >> at & 1
+                else [*parts[:-1], np.concatenate([parts[-1], fifth])]
+            )
+        printed = [
+            (percent(float(mean[part].mean()), 5), nearest(int(event[part].sum()), len(part), step))
+            for part in parts
+        ]
         if printed == groups:
             fitting.append(parts)
     return fitting

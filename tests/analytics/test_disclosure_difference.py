@@ -29,16 +29,34 @@ def people_of(dosage: np.ndarray, event: np.ndarray) -> list[Person]:
     sites, known = sites_of(dosage.shape[1]), np.full(dosage.shape[1], 60, np.uint8)
     found = []
     for at, row in enumerate(dosage):
-        values = {"age_years": 40.0 + at, "metastasis": float(event[at]), "follow_up_days": 800 if event[at] else 4000}
-        chart = Chart(None, None, (), tuple(Reading(name, float(v), None) for name, v in values.items()), None)
-        found.append(Person(f"{at:064x}", chart, None, Genotypes(sites, bytes(32), row.astype(np.int8), known, known)))
+        values = {
+            "age_years": 40.0 + at,
+            "metastasis": float(event[at]),
+            "follow_up_days": 800 if event[at] else 4000,
+        }
+        chart = Chart(
+            None, None, (), tuple(Reading(name, float(v), None) for name, v in values.items()), None
+        )
+        found.append(
+            Person(
+                f"{at:064x}",
+                chart,
+                None,
+                Genotypes(sites, bytes(32), row.astype(np.int8), known, known),
+            )
+        )
     return found
 
 
 def asked(age: tuple[int, int] = ANY, horizon: int = 1825, **changes: Any) -> bytes:
-    document = {"analysis": "associate", "components": 0, "statistics": 1, "cohort": {"age": list(age)},
-                "outcome": {"kind": "distant-metastasis", "horizon_days": horizon},
-                "variants": {"min_hwe": "0", "min_maf": "0"}}  # fmt: skip
+    document = {
+        "analysis": "associate",
+        "components": 0,
+        "statistics": 1,
+        "cohort": {"age": list(age)},
+        "outcome": {"kind": "distant-metastasis", "horizon_days": horizon},
+        "variants": {"min_hwe": "0", "min_maf": "0"},
+    }
     return complete(document | changes)
 
 
@@ -65,16 +83,24 @@ def sixty() -> list[Person]:
     return people_of(generator.binomial(2, 0.4, (60, 1)), np.arange(60) % 2)
 
 
-@pytest.mark.parametrize(("fewer", "refused"), [(0, False), (1, True), (9, True), (10, False), (25, False)])
-def test_the_people_must_be_the_same_or_ten_of_them_differ(sixty: list[Person], fewer: int, refused: bool) -> None:
+@pytest.mark.parametrize(
+    ("fewer", "refused"), [(0, False), (1, True), (9, True), (10, False), (25, False)]
+)
+def test_the_people_must_be_the_same_or_ten_of_them_differ(
+    sixty: list[Person], fewer: int, refused: bool
+) -> None:
     """Under the same rules; that nobody differs under others would tell that each of a few has what these ask for."""
     age = (40 + fewer, 130) if fewer else ANY
     narrow, wide = asked(age), asked()
     assert is_refused(sixty, narrow, earlier_of(wide, sixty)) == refused
     assert is_refused(sixty, wide, earlier_of(narrow, sixty)) == refused
-    sites = complete({"analysis": "frequencies", "sites": ["1:1:A>G"], "cohort": {"age": list(age)}})
+    sites = complete(
+        {"analysis": "frequencies", "sites": ["1:1:A>G"], "cohort": {"age": list(age)}}
+    )
     assert is_refused(sixty, sites, earlier_of(wide, sixty)) == refused
-    assert is_refused(sixty, asked((40, 130)), earlier_of(wide, sixty))  # the same people, under other rules
+    assert is_refused(
+        sixty, asked((40, 130)), earlier_of(wide, sixty)
+    )  # the same people, under other rules
     # Five left out at either end are ten.
     assert not is_refused(sixty, asked((45, 130)), earlier_of(asked((40, 94)), sixty))
 
@@ -93,26 +119,46 @@ def test_who_was_not_granted_then_was_not_in_it(sixty: list[Person]) -> None:
 def test_another_outcome_of_few_is_a_difference(sixty: list[Person]) -> None:
     """The same people, and a horizon after which three relapses more have come."""
     when = Reading("follow_up_days", 2000.0, None)
-    late = [replace(p, chart=replace(p.chart, readings=(*p.chart.readings[:2], when)))
-            if at in (1, 3, 5) and p.chart else p for at, p in enumerate(sixty)]  # fmt: skip
+    late = [
+        replace(p, chart=replace(p.chart, readings=(*p.chart.readings[:2], when)))
+        if at in (1, 3, 5) and p.chart
+        else p
+        for at, p in enumerate(sixty)
+    ]
     assert not is_refused(late, asked(), earlier_of(asked(), late))
     assert is_refused(late, asked(horizon=2500), earlier_of(asked(), late))
     sites = complete({"analysis": "frequencies", "sites": ["1:1:A>G"]})
-    assert not is_refused(late, asked(horizon=2500), earlier_of(sites, late))  # which asks for no outcome
+    assert not is_refused(
+        late, asked(horizon=2500), earlier_of(sites, late)
+    )  # which asks for no outcome
 
 
-@pytest.mark.parametrize(("gone", "fewer", "refused"), [(1, 0, True), (9, 0, True), (10, 0, True), (12, 1, True),
-                                                        (5, 5, True), (3, 10, False), (20, 9, True)])  # fmt: skip
-def test_who_withdrew_may_have_been_in_it_or_not(sixty: list[Person], gone: int, fewer: int, refused: bool) -> None:
+@pytest.mark.parametrize(
+    ("gone", "fewer", "refused"),
+    [
+        (1, 0, True),
+        (9, 0, True),
+        (10, 0, True),
+        (12, 1, True),
+        (5, 5, True),
+        (3, 10, False),
+        (20, 9, True),
+    ],
+)
+def test_who_withdrew_may_have_been_in_it_or_not(
+    sixty: list[Person], gone: int, fewer: int, refused: bool
+) -> None:
     """Her records are closed, so nobody can say; neither she nor a few more hide among ten who left."""
     earlier = earlier_of(asked(), sixty)
-    assert is_refused(sixty[:60 - gone], asked((40 + fewer, 130)), earlier) == refused
+    assert is_refused(sixty[: 60 - gone], asked((40 + fewer, 130)), earlier) == refused
 
 
 def test_what_cannot_be_read_any_more_is_taken_for_the_same(sixty: list[Person]) -> None:
     """A permit of fewer categories, or parameters of another version, do not say who was in it."""
     for changes in ({"readable": False}, {"params": b"{}"}):
-        whole, most, fewer = (replace(earlier_of(asked(), some), **changes) for some in (sixty, sixty[9:], sixty[10:]))
+        whole, most, fewer = (
+            replace(earlier_of(asked(), some), **changes) for some in (sixty, sixty[9:], sixty[10:])
+        )
         assert is_refused(sixty, asked(), whole)
         assert is_refused(sixty, asked((60, 130)), whole)
         assert is_refused(sixty, asked(), most)
@@ -120,10 +166,14 @@ def test_what_cannot_be_read_any_more_is_taken_for_the_same(sixty: list[Person])
 
 
 @pytest.mark.parametrize("measure", ["depth", "quality"])
-def test_genotypes_of_few_that_another_rule_would_read_are_a_difference(sixty: list[Person], measure: str) -> None:
+def test_genotypes_of_few_that_another_rule_would_read_are_a_difference(
+    sixty: list[Person], measure: str
+) -> None:
     low: Any = {measure: np.full(1, 7, np.uint8)}
-    doubtful = [replace(p, genotypes=replace(p.genotypes, **low)) if at == 4 and p.genotypes
-                else p for at, p in enumerate(sixty)]  # fmt: skip
+    doubtful = [
+        replace(p, genotypes=replace(p.genotypes, **low)) if at == 4 and p.genotypes else p
+        for at, p in enumerate(sixty)
+    ]
     strict = asked(variants={"min_hwe": "0", "min_maf": "0", f"min_{measure}": 20})
     assert is_refused(doubtful, strict, earlier_of(asked(), doubtful))
     assert not is_refused(sixty, strict, earlier_of(asked(), sixty))  # here it reads the same
@@ -159,8 +209,10 @@ def test_what_the_difference_of_two_scans_would_tell(monkeypatch: pytest.MonkeyP
         people = people_of(dosage, event)
         first, second = asked(), asked((41, 130))
         assert is_refused(people, second, earlier_of(first, people))
-        shown: list[Any] = [associate(chosen(people, one), parse_params(one), silent)[0]["rows"]
-                            for one in (first, second)]  # fmt: skip
+        shown: list[Any] = [
+            associate(chosen(people, one), parse_params(one), silent)[0]["rows"]
+            for one in (first, second)
+        ]
         wanted = [floor(10 * float(rows[0]["z"]) + 0.5) for rows in shown]
         whole = np.array(list(tables(36, int(event.sum())))).T
         whole = whole[:, np.floor(10 * z_of(whole) + 0.5 + 1e-5) == wanted[0]]
@@ -182,14 +234,25 @@ def records() -> list[Input]:
 
 
 def test_a_run_is_compared_and_a_prediction_is_not(records: list[Input]) -> None:
-    params, subjects = complete({"analysis": "frequencies", "sites": [site_in(records)]}), subjects_of(records)
+    params, subjects = (
+        complete({"analysis": "frequencies", "sites": [site_in(records)]}),
+        subjects_of(records),
+    )
     same, other = (Earlier(params, ALL, frozenset(some), True) for some in (subjects, subjects[1:]))
     assert run(params, records, 10, earlier=[same]) == run(params, records, 10)
-    with pytest.raises(TooFewDiffer, match="differs by fewer than 10 people from that of an earlier result"):
+    with pytest.raises(
+        TooFewDiffer, match="differs by fewer than 10 people from that of an earlier result"
+    ):
         run(params, records, 10, earlier=[same, other])
-    prediction = complete({"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}, "folds": 2,
-                           "models": {"logistic": ["clinical"]}, "permutations": 19,
-                           "clinical": ["age_years"]})  # fmt: skip
+    prediction = complete(
+        {
+            "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+            "folds": 2,
+            "models": {"logistic": ["clinical"]},
+            "permutations": 19,
+            "clinical": ["age_years"],
+        }
+    )
     assert run(prediction, records, 10, earlier=[other]).statistics == 0
 
 
@@ -197,12 +260,24 @@ def test_an_earlier_cohort_is_that_of_the_records_it_could_read(records: list[In
     """Of three people it had no chart, since its permit was without the only category that theirs has."""
     subjects = subjects_of(records)
     site = site_in(records)
-    with_chart = complete({"analysis": "frequencies", "sites": [site], "cohort": {"without": ["icd-10-cm:Z99"]}})
+    with_chart = complete(
+        {"analysis": "frequencies", "sites": [site], "cohort": {"without": ["icd-10-cm:Z99"]}}
+    )
     had = [item for item in records if item.category in (0, 2, VARIANTS)]
     had = [item for item in had if item.category != 0 or item.subject not in subjects[:3]]
-    assert run(with_chart, had, 10, earlier=[Earlier(with_chart, ALL, frozenset(subjects), True)]).people == 60
+    assert (
+        run(
+            with_chart, had, 10, earlier=[Earlier(with_chart, ALL, frozenset(subjects), True)]
+        ).people
+        == 60
+    )
     with pytest.raises(TooFewDiffer):
-        run(with_chart, had, 10, earlier=[Earlier(with_chart, 1 << VARIANTS | 1, frozenset(subjects), True)])
+        run(
+            with_chart,
+            had,
+            10,
+            earlier=[Earlier(with_chart, 1 << VARIANTS | 1, frozenset(subjects), True)],
+        )
 
 
 def subjects_of(records: Sequence[Input]) -> list[str]:
@@ -212,4 +287,6 @@ def subjects_of(records: Sequence[Input]) -> list[str]:
 def site_in(records: Sequence[Input]) -> str:
     from analytics.readers.genotypes import read_genotypes
 
-    return read_genotypes(next(item.payload for item in records if item.category == VARIANTS), {}).sites.names()[0]
+    return read_genotypes(
+        next(item.payload for item in records if item.category == VARIANTS), {}
+    ).sites.names()[0]

@@ -38,7 +38,9 @@ def z_of(sick: Counts, every: Counts, share: float) -> float:
     score = sum(copies * (sick[copies] - share * every[copies]) for copies in (1, 2)) + mean * (
         share * known - sum(sick)
     )
-    information = sum(share * (1 - share) * every[copies] * (copies - mean) ** 2 for copies in (0, 1, 2))
+    information = sum(
+        share * (1 - share) * every[copies] * (copies - mean) ** 2 for copies in (0, 1, 2)
+    )
     return score / sqrt(information)
 
 
@@ -50,19 +52,30 @@ def nearest(z: float, step: int) -> int:
 def what_is_printed(every: Counts, events: int, share: float) -> dict[Counts, Printed]:
     printed: dict[Counts, Printed] = {}
     for step in (1, 2, 5, 10):
-        shown = {sick: (step, nearest(z_of(sick, every, share), step)) for sick in tables(every, events)
-                 if sick not in printed}  # fmt: skip
+        shown = {
+            sick: (step, nearest(z_of(sick, every, share), step))
+            for sick in tables(every, events)
+            if sick not in printed
+        }
         alike = Counter(shown.values())
         printed |= {sick: one for sick, one in shown.items() if alike[one] >= 5}
     return printed
 
 
-SITES = [((20, 15, 5), 16), ((30, 25, 5), 20), ((12, 28, 20), 30), ((10, 30, 40), 12), ((150, 45, 5), 80)]
+SITES = [
+    ((20, 15, 5), 16),
+    ((30, 25, 5), 20),
+    ((12, 28, 20), 30),
+    ((10, 30, 40), 12),
+    ((150, 45, 5), 80),
+]
 
 
 @pytest.mark.parametrize(("every", "events"), SITES)
 def test_no_z_is_printed_that_fewer_than_five_tables_share(every: Counts, events: int) -> None:
-    share = (events + 2) / (sum(every) + 3)  # of three people the genotype is unknown, two of them have the event
+    share = (events + 2) / (
+        sum(every) + 3
+    )  # of three people the genotype is unknown, two of them have the event
     expected, found = what_is_printed(every, events, share), {}
     for sick in tables(every, events):
         step = choose_step(Table(sick, every), share)
@@ -81,15 +94,20 @@ def test_where_no_step_hides_them_nothing_is_printed() -> None:
 def test_without_the_count_a_z_betrays_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disclosure_scan, "CANDIDATES_NEEDED", 1)
     every, events = SITES[0]
-    shown = Counter(nearest(z_of(sick, every, 0.4), choose_step(Table(sick, every), 0.4))
-                    for sick in tables(every, events))  # fmt: skip
+    shown = Counter(
+        nearest(z_of(sick, every, 0.4), choose_step(Table(sick, every), 0.4))
+        for sick in tables(every, events)
+    )
     assert min(shown.values()) == 1
 
 
 def test_the_table_of_a_column_gives_its_z() -> None:
     """As the scan computes it, people of unknown genotype at the mean."""
     generator = np.random.default_rng(1)
-    dosage, event = generator.binomial(2, 0.4, 90).astype(float), (np.arange(90) % 3 == 0).astype(np.int64)
+    dosage, event = (
+        generator.binomial(2, 0.4, 90).astype(float),
+        (np.arange(90) % 3 == 0).astype(np.int64),
+    )
     dosage[::7] = np.nan
     table = tabulate(dosage, event)
     assert (sum(table.every), sum(table.sick)) == (77, int(event[~np.isnan(dosage)].sum()))
@@ -100,23 +118,31 @@ def test_the_table_of_a_column_gives_its_z() -> None:
     assert disclosure_scan._z_of(sick, table, 1 / 3)[0] == pytest.approx(exact, abs=1e-5)
 
 
-def scans(people: int, number: int) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, Any], dict[str, Any]]]:
+def scans(
+    people: int, number: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, Any], dict[str, Any]]]:
     """(genotypes, outcomes, scan of the one variant, frequencies of the same people), where the scan says anything."""
     for seed in range(number):
         generator = np.random.default_rng(seed + 1000 * people)
         dosage = generator.binomial(2, 0.35, (people, 1)).astype(float)
-        event = (generator.random(people) < 1 / (1 + np.exp(-(dosage[:, 0] - 0.9) * (seed % 5)))).astype(np.int64)
+        event = (
+            generator.random(people) < 1 / (1 + np.exp(-(dosage[:, 0] - 0.9) * (seed % 5)))
+        ).astype(np.int64)
         cohort = cohort_of(dosage, event, granted=people)
         loose = {"min_hwe": "0", "min_maf": "0"}
         try:
-            scan: Any = associate(cohort, asking(components=0, statistics=1, variants=loose), silent)[0]
+            scan: Any = associate(
+                cohort, asking(components=0, statistics=1, variants=loose), silent
+            )[0]
             sites: Any = count_alleles(cohort, asking("frequencies", sites=["1:1:A>G"]), silent)[0]
         except CohortTooSmall:
             continue
         yield dosage[:, 0], event, scan, sites
 
 
-def insider(dosage: np.ndarray, event: np.ndarray, scan: dict[str, Any], sites: dict[str, Any]) -> int:
+def insider(
+    dosage: np.ndarray, event: np.ndarray, scan: dict[str, Any], sites: dict[str, Any]
+) -> int:
     """How many tables fit the scan and the frequencies, for somebody who knows the exact sizes."""
     people, events = len(event), int(event.sum())
     (row,), (site,) = scan["rows"], sites["rows"]
@@ -132,7 +158,10 @@ def insider(dosage: np.ndarray, event: np.ndarray, scan: dict[str, Any], sites: 
             if grid * ((100 * alleles + grid * people) // (2 * grid * people)) != site["frequency"]:
                 continue
         every = (people - carriers, het, hom)
-        found += sum((step, wanted) == one for one in what_is_printed(every, events, events / people).values())
+        found += sum(
+            (step, wanted) == one
+            for one in what_is_printed(every, events, events / people).values()
+        )
     return found
 
 
@@ -147,14 +176,20 @@ def test_a_scan_and_the_frequencies_of_the_same_people_leave_five_tables(people:
     assert min(left) >= 5
 
 
-def test_without_the_count_a_scan_and_frequencies_betray_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_count_a_scan_and_frequencies_betray_a_table(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The same scans at the finest step, whatever tables fit."""
     monkeypatch.setattr(association, "choose_step", lambda *_: 1)
     left = []
     for dosage, event, scan, sites in scans(40, 15):
         (row,), every = scan["rows"], tuple(int((dosage == copies).sum()) for copies in (0, 1, 2))
         share = event.mean()
-        left.append(sum(nearest(z_of(sick, every, share), 1) == round(10 * float(row["z"]))  # type: ignore[arg-type]
-                        for sick in tables(every, int(event.sum()))))  # type: ignore[arg-type]
+        left.append(
+            sum(
+                nearest(z_of(sick, every, share), 1) == round(10 * float(row["z"]))  # type: ignore[arg-type]
+                for sick in tables(every, int(event.sum()))
+            )
+        )  # type: ignore[arg-type]
         assert sites["rows"]
     assert min(left) < 5

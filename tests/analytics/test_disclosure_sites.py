@@ -11,7 +11,12 @@ import pytest
 from analytics import disclosure_sites
 from analytics.disclosure_sites import show_site
 
-LEVELS = [(1, True), (2, True), (5, True), (1, False)]  # step of the frequency, whether carriers are printed
+LEVELS = [
+    (1, True),
+    (2, True),
+    (5, True),
+    (1, False),
+]  # step of the frequency, whether carriers are printed
 Site = tuple[int, int, int]
 
 
@@ -59,15 +64,17 @@ def test_without_the_count_both_figures_betray_genotypes(monkeypatch: pytest.Mon
 
 
 def test_of_many_people_a_site_is_printed_at_the_finest_level_or_not_at_all(
-    monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     generator = np.random.default_rng(1)
     shown: list[Any] = [show_site(*generator.multinomial(5000, [0.6, 0.3, 0.1])) for _ in range(20)]
     assert all(one["step"] == 1 and "carriers" in one for one in shown)
     monkeypatch.setattr(disclosure_sites, "MOST_PEOPLE", 99)
     found = [(show_site(*site), what_is_printed(100).get(site)) for site in sites(100)]
-    assert all(shown == (printed if printed and printed["step"] == 1 and "carriers" in printed else {})
-               for shown, printed in found)  # fmt: skip
+    assert all(
+        shown == (printed if printed and printed["step"] == 1 and "carriers" in printed else {})
+        for shown, printed in found
+    )
 
 
 def test_nothing_is_printed_of_fewer_than_ten_carriers_or_others() -> None:

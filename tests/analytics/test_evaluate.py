@@ -27,7 +27,9 @@ def silent(_fraction: float) -> None:
 
 
 def build(genes: int, clinical: int, model: str = "logistic") -> Pipeline:
-    return build_model(Blueprint(model, genes, clinical, "f", min(10, genes), 0, "median", "z-score", 1))
+    return build_model(
+        Blueprint(model, genes, clinical, "f", min(10, genes), 0, "median", "z-score", 1)
+    )
 
 
 def evaluate(model: Pipeline, x: np.ndarray, y: np.ndarray, repeats: int = 10) -> Scores:
@@ -38,7 +40,13 @@ def test_figures_are_sklearns() -> None:
     generator = np.random.default_rng(2)
     y, predicted = generator.integers(0, 2, 90), generator.integers(0, 2, 90)
     ours = figures_of(count_cells(y, predicted[None, :] == 1))
-    scorers = ("accuracy_score", "precision_score", "recall_score", "f1_score", "balanced_accuracy_score")
+    scorers = (
+        "accuracy_score",
+        "precision_score",
+        "recall_score",
+        "f1_score",
+        "balanced_accuracy_score",
+    )
     assert ours == pytest.approx([getattr(metrics, scorer)(y, predicted) for scorer in scorers])
 
 
@@ -79,8 +87,12 @@ def delong(first: np.ndarray, second: np.ndarray, y: np.ndarray) -> tuple[float,
     """(difference of the AUCs, standard error), as DeLong, DeLong & Clarke-Pearson 1988 write it: from the covariance
     of both AUCs, in plain loops."""
     sick, well = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
-    wins = np.array([[[(score[i] > score[j]) + 0.5 * (score[i] == score[j]) for j in well] for i in sick]
-                     for score in (first, second)])  # fmt: skip
+    wins = np.array(
+        [
+            [[(score[i] > score[j]) + 0.5 * (score[i] == score[j]) for j in well] for i in sick]
+            for score in (first, second)
+        ]
+    )
     auc = wins.mean(axis=(1, 2))
     covariance = np.cov(wins.mean(axis=2)) / len(sick) + np.cov(wins.mean(axis=1)) / len(well)
     return float(auc[0] - auc[1]), float(np.sqrt([1, -1] @ covariance @ [1, -1]))
@@ -91,14 +103,22 @@ def test_the_paired_interval_is_delongs_and_a_bootstraps(seed: int) -> None:
     generator = np.random.default_rng(seed)
     y = (np.arange(120) % 3 == 0).astype(np.int64)
     shared = generator.normal(size=120) + y
-    first, second = (np.round(shared + generator.normal(size=120), 1) for _ in range(2))  # with ties
+    first, second = (
+        np.round(shared + generator.normal(size=120), 1) for _ in range(2)
+    )  # with ties
     gap, (low, high) = compare_auc(scores_of(first, y), scores_of(second, y), y)
     expected, error = delong(first, second, y)
-    assert (gap, low, high) == pytest.approx((expected, expected - 1.959964 * error, expected + 1.959964 * error))
+    assert (gap, low, high) == pytest.approx(
+        (expected, expected - 1.959964 * error, expected + 1.959964 * error)
+    )
     gaps = []
     for _ in range(400):
-        at = np.concatenate([generator.choice(np.flatnonzero(y == one), int((y == one).sum())) for one in (0, 1)])
-        gaps.append(metrics.roc_auc_score(y[at], first[at]) - metrics.roc_auc_score(y[at], second[at]))
+        at = np.concatenate(
+            [generator.choice(np.flatnonzero(y == one), int((y == one).sum())) for one in (0, 1)]
+        )
+        gaps.append(
+            metrics.roc_auc_score(y[at], first[at]) - metrics.roc_auc_score(y[at], second[at])
+        )
     assert (high - low) / 2 / 1.959964 == pytest.approx(np.std(gaps), rel=0.2)
 
 
@@ -110,7 +130,9 @@ def test_signal_is_found_and_p_is_small() -> None:
     model = build(10, 0)
     scores = evaluate(model, x, y)
     assert scores.auc > 0.85
-    found = permutation_p(model, x, y, scores.first_auc, folds=5, permutations=19, seed=1, tick=silent)
+    found = permutation_p(
+        model, x, y, scores.first_auc, folds=5, permutations=19, seed=1, tick=silent
+    )
     assert found == (1 / 20, 19)
 
 
@@ -118,11 +140,15 @@ def test_permuting_stops_when_ten_have_reached_the_observed_and_the_progress_end
     generator = np.random.default_rng(6)
     x, y = generator.normal(size=(30, 2)), np.array([0, 1] * 15)
     ticks: list[float] = []
-    found = permutation_p(build(0, 2), x, y, 0.0, folds=3, permutations=500, seed=1, tick=ticks.append)
+    found = permutation_p(
+        build(0, 2), x, y, 0.0, folds=3, permutations=500, seed=1, tick=ticks.append
+    )
     assert found == (1.0, ENOUGH_REACHED)
     assert ticks[-1] == 1.0
     assert ticks == sorted(ticks)
-    p, performed = permutation_p(build(0, 2), x, y, 0.55, folds=3, permutations=500, seed=1, tick=silent)
+    p, performed = permutation_p(
+        build(0, 2), x, y, 0.55, folds=3, permutations=500, seed=1, tick=silent
+    )
     assert ENOUGH_REACHED < performed < 500
     assert p == ENOUGH_REACHED / performed
 
@@ -145,7 +171,11 @@ def test_p_is_uniform_enough_without_signal() -> None:
         model = build(0, 2)
         _, placements = predict_once(model, x, y, folds=2, seed=seed)
         observed = float(placements[y == 1].mean())
-        found.append(permutation_p(model, x, y, observed, folds=2, permutations=19, seed=seed, tick=silent)[0])
+        found.append(
+            permutation_p(model, x, y, observed, folds=2, permutations=19, seed=seed, tick=silent)[
+                0
+            ]
+        )
     assert 0.3 < np.mean(found) < 0.72
     assert sum(p <= 0.1 for p in found) <= 5
 
@@ -168,7 +198,9 @@ def test_the_chances_are_what_was_said_of_each_person_while_held_out(model: str)
     assert scores.chances.shape == (3, 40)
     assert count_cells(y, scores.chances >= 0.5) == scores.cells
     train, test = next(iter(StratifiedKFold(5, shuffle=True, random_state=3).split(x, y)))
-    np.testing.assert_array_equal(scores.chances[2][test], predict(build(6, 0, model).fit(x[train], y[train]), x[test]))
+    np.testing.assert_array_equal(
+        scores.chances[2][test], predict(build(6, 0, model).fit(x[train], y[train]), x[test])
+    )
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, 0.0), (1.0, -0.7), (2.0, 0.3)])

@@ -26,7 +26,9 @@ from analytics.features import (
 def genotypes(seed: int, people: int = 60, columns: int = 12) -> tuple[np.ndarray, np.ndarray]:
     """Columns of every kind: common, rare (two classes only), without variance; an outcome that some follow."""
     generator = np.random.default_rng(seed)
-    x = generator.binomial(2, generator.uniform(0.02, 0.6, columns), size=(people, columns)).astype(float)
+    x = generator.binomial(2, generator.uniform(0.02, 0.6, columns), size=(people, columns)).astype(
+        float
+    )
     x[:, 0] = 1.0
     x[:, 1] = np.minimum(x[:, 1], 1)
     return x, (generator.random(people) < 0.2 + 0.25 * x[:, -1]).astype(np.int64)
@@ -52,11 +54,17 @@ def test_the_score_test_is_the_trend_test() -> None:
     n, cases = len(y), y.sum()
     for column, score in zip(x.T, score_by_logistic(x, y), strict=True):
         t = sum(
-            g * ((column == g) & (y == 1)).sum() * (n - cases) - g * ((column == g) & (y == 0)).sum() * cases
+            g * ((column == g) & (y == 1)).sum() * (n - cases)
+            - g * ((column == g) & (y == 0)).sum() * cases
             for g in (1, 2)
         )
         total = np.array([(column == g).sum() for g in (0, 1, 2)])
-        variance = cases * (n - cases) / n * (total @ np.array([0, 1, 4]) * n - (total @ np.array([0, 1, 2])) ** 2)
+        variance = (
+            cases
+            * (n - cases)
+            / n
+            * (total @ np.array([0, 1, 4]) * n - (total @ np.array([0, 1, 2])) ** 2)
+        )
         assert score == pytest.approx(t**2 / variance if variance else 0.0)
 
 
@@ -76,7 +84,9 @@ def test_chi2_is_scipys_on_the_table_of_genotype_by_outcome() -> None:
 
 def test_chi2_sees_what_the_trend_does_not() -> None:
     y = np.array([0, 1, 0] * 20)
-    x = np.column_stack([np.array([0.0, 1.0, 2.0] * 20), np.random.default_rng(1).binomial(2, 0.4, 60)])
+    x = np.column_stack(
+        [np.array([0.0, 1.0, 2.0] * 20), np.random.default_rng(1).binomial(2, 0.4, 60)]
+    )
     assert score_by_logistic(x, y)[0] == pytest.approx(0)
     assert score_by_chi2(x, y).argmax() == 0
 

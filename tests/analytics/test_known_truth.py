@@ -10,7 +10,16 @@ import numpy as np
 import pytest
 
 from analytics.errors import CohortTooSmall, InputsError
-from analytics.known_truth import BLOCK, CLINICAL, HORIZON_DAYS, LIFESTYLE, RHO, Cohort, gain_fraction, simulate_cohort
+from analytics.known_truth import (
+    BLOCK,
+    CLINICAL,
+    HORIZON_DAYS,
+    LIFESTYLE,
+    RHO,
+    Cohort,
+    gain_fraction,
+    simulate_cohort,
+)
 from analytics.known_truth_files import BUILD, genome_order, name_of, write_bundle, write_vcf
 from analytics.params import complete
 from analytics.people import VARIANTS, Input, read_people
@@ -20,8 +29,13 @@ from analytics.readers.vcf import split_vcf
 from analytics.run import Result, run
 
 PEOPLE, COLUMNS = 120, 200
-OUTCOME = {"kind": "diagnosis", "index": ["icd-10-cm:C50"], "event": ["icd-10-cm:C79"], "horizon_days": HORIZON_DAYS,
-           "censoring": "exclude"}  # fmt: skip
+OUTCOME = {
+    "kind": "diagnosis",
+    "index": ["icd-10-cm:C50"],
+    "event": ["icd-10-cm:C79"],
+    "horizon_days": HORIZON_DAYS,
+    "censoring": "exclude",
+}
 LAYERS = ["genes", "clinical", "combined"]
 
 
@@ -54,7 +68,9 @@ def records(truth: Cohort) -> list[Input]:
     for at in range(PEOPLE):
         split = split_bundle(write_bundle(truth, at, subject_of(at)), subject_of(at))
         assert split.report["held back"] == {}
-        inputs += [Input(subject_of(at), category, payload) for category, payload in split.records.items()]
+        inputs += [
+            Input(subject_of(at), category, payload) for category, payload in split.records.items()
+        ]
     return inputs
 
 
@@ -68,8 +84,12 @@ def test_the_truth_is_the_stated_one() -> None:
     copies = (cohort.haplotypes == 1).sum(axis=0)
     assert copies.mean(axis=0) / 2 == pytest.approx(cohort.frequency, abs=0.04)
     assert np.isnan(cohort.dosage).mean() == pytest.approx(0.02, abs=0.005)
-    neighbours = [np.corrcoef(copies[:, at], copies[:, at + 1])[0, 1] for at in range(0, 400, BLOCK)]
-    strangers = [np.corrcoef(copies[:, at], copies[:, at - 1])[0, 1] for at in range(BLOCK, 400, BLOCK)]
+    neighbours = [
+        np.corrcoef(copies[:, at], copies[:, at + 1])[0, 1] for at in range(0, 400, BLOCK)
+    ]
+    strangers = [
+        np.corrcoef(copies[:, at], copies[:, at - 1])[0, 1] for at in range(BLOCK, 400, BLOCK)
+    ]
     assert 0.3 < np.mean(neighbours) < RHO  # cutting a correlation of 0.8 to alleles leaves less
     assert np.mean(np.abs(strangers)) < 0.05
     assert len({int(column) // BLOCK for column in cohort.causal}) == 8
@@ -90,14 +110,22 @@ def test_the_files_say_what_was_simulated(truth: Cohort, records: list[Input]) -
         person = people[subject_of(at)]
         assert person.genotypes is not None
         assert person.chart is not None
-        packed = dict(zip(person.genotypes.sites.names(), person.genotypes.dosage.tolist(), strict=True))
+        packed = dict(
+            zip(person.genotypes.sites.names(), person.genotypes.dosage.tolist(), strict=True)
+        )
         expected = np.nan_to_num(truth.dosage[at, order], nan=-1)
         assert [packed[name_of(truth, column)] for column in order] == expected.tolist()
         for name in (*CLINICAL, *LIFESTYLE):
             value = value_at(person.chart, name, None)
-            assert value == (None if np.isnan(truth.values[name][at]) else pytest.approx(truth.values[name][at]))
+            assert value == (
+                None if np.isnan(truth.values[name][at]) else pytest.approx(truth.values[name][at])
+            )
         day = next(fact.day for fact in person.chart.facts if fact.code == "C50.9")
-        events = [fact.day - day for fact in person.chart.facts if fact.code == "C79.9" and fact.day and day]
+        events = [
+            fact.day - day
+            for fact in person.chart.facts
+            if fact.code == "C79.9" and fact.day and day
+        ]
         assert events == ([] if truth.event_day[at] < 0 else [truth.event_day[at]])
 
 
@@ -112,12 +140,22 @@ def run_on(records: list[Input], document: Mapping[str, object]) -> tuple[Result
 
 def test_prediction_from_files(truth: Cohort, records: list[Input]) -> None:
     genes = {"source": "variants", "select": "score", "keep": 20}
-    result, figures = run_on(records, {
-        "outcome": OUTCOME, "genes": genes, "clinical": list(CLINICAL), "models": {"logistic": LAYERS},
-        "permutations": 19,
-    })  # fmt: skip
+    result, figures = run_on(
+        records,
+        {
+            "outcome": OUTCOME,
+            "genes": genes,
+            "clinical": list(CLINICAL),
+            "models": {"logistic": LAYERS},
+            "permutations": 19,
+        },
+    )
     lost = (truth.event == 0) & (truth.last_day < HORIZON_DAYS)
-    assert (result.people, result.output_class, result.statistics) == (PEOPLE - int(lost.sum()), 1, 0)
+    assert (result.people, result.output_class, result.statistics) == (
+        PEOPLE - int(lost.sum()),
+        1,
+        0,
+    )
     assert [row["layer"] for row in figures["rows"]] == LAYERS
     assert all(row["auc"] > 50 for row in figures["rows"] if row["layer"] != "genes")
     assert figures["variants"]["used"] == 5 * round(figures["variants"]["used"] / 5) <= COLUMNS + 4
@@ -125,7 +163,12 @@ def test_prediction_from_files(truth: Cohort, records: list[Input]) -> None:
 
 
 def test_association_from_files(records: list[Input]) -> None:
-    document = {"analysis": "associate", "outcome": OUTCOME, "clinical": list(CLINICAL), "statistics": 5}
+    document = {
+        "analysis": "associate",
+        "outcome": OUTCOME,
+        "clinical": list(CLINICAL),
+        "statistics": 5,
+    }
     result, figures = run_on(records, document)
     assert result.output_class == 3
     assert 1 <= len(figures["rows"]) <= result.statistics <= 0.128 * result.people

@@ -24,14 +24,18 @@ def one_thread() -> Iterator[None]:
 def draw(seed: int, n: int = 160) -> tuple[np.ndarray, np.ndarray]:
     """30 genotype columns and 4 findings; two columns of the first and one of the second carry the outcome."""
     generator = np.random.default_rng(seed)
-    x = np.hstack([generator.binomial(2, 0.4, (n, 30)).astype(float), generator.normal(size=(n, 4))])
+    x = np.hstack(
+        [generator.binomial(2, 0.4, (n, 30)).astype(float), generator.normal(size=(n, 4))]
+    )
     risk = x[:, 4] - x[:, 21] + x[:, 31] + 0.5 * generator.normal(size=n)
     return x, (risk > np.median(risk)).astype(np.int64)
 
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(("genes", "clinical"), [(30, 4), (30, 0), (0, 4)])
-def test_every_model_finds_a_planted_signal_in_every_layer(model: str, genes: int, clinical: int) -> None:
+def test_every_model_finds_a_planted_signal_in_every_layer(
+    model: str, genes: int, clinical: int
+) -> None:
     x, y = draw(1)
     x = x[:, :30] if not clinical else x[:, 30:] if not genes else x
     blueprint = replace(PLAIN, model=model, genes=genes, clinical=clinical, keep=min(10, genes))
@@ -42,13 +46,17 @@ def test_every_model_finds_a_planted_signal_in_every_layer(model: str, genes: in
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_same_seed_gives_the_same_chances_and_half_is_the_models_own_decision(model: str) -> None:
+def test_the_same_seed_gives_the_same_chances_and_half_is_the_models_own_decision(
+    model: str,
+) -> None:
     x, y = draw(2)
     built = build_model(replace(PLAIN, model=model, components=2))
     first, again = (clone(built).fit(x, y) for _ in range(2))
     np.testing.assert_array_equal(predict(first, x), predict(again, x))
     undecided = predict(first, x) == 0.5
-    np.testing.assert_array_equal((predict(first, x) >= 0.5)[~undecided], first.predict(x)[~undecided] == 1)
+    np.testing.assert_array_equal(
+        (predict(first, x) >= 0.5)[~undecided], first.predict(x)[~undecided] == 1
+    )
 
 
 def test_a_margin_of_nothing_is_one_half() -> None:
@@ -60,8 +68,13 @@ def test_a_margin_of_nothing_is_one_half() -> None:
 def test_genes_are_selected_and_findings_are_not() -> None:
     x, y = draw(4)
     assert build_model(PLAIN).fit(x, y).named_steps["classify"].coef_.shape == (1, 10 + 4)
-    assert build_model(replace(PLAIN, keep=30)).fit(x, y).named_steps["classify"].coef_.shape == (1, 30 + 4)
-    assert build_model(replace(PLAIN, components=3)).fit(x, y).named_steps["classify"].coef_.shape == (1, 10 + 3 + 4)
+    assert build_model(replace(PLAIN, keep=30)).fit(x, y).named_steps["classify"].coef_.shape == (
+        1,
+        30 + 4,
+    )
+    assert build_model(replace(PLAIN, components=3)).fit(x, y).named_steps[
+        "classify"
+    ].coef_.shape == (1, 10 + 3 + 4)
 
 
 @pytest.mark.parametrize("select", SELECTORS)
@@ -69,7 +82,12 @@ def test_genes_are_selected_and_findings_are_not() -> None:
 def test_every_selector_keeps_the_columns_that_carry_the_outcome(select: str, scale: str) -> None:
     x, y = draw(5, n=400)
     chosen = build_model(replace(PLAIN, select=select, scale=scale)).fit(x, y)
-    kept = chosen.named_steps["layers"].named_transformers_["genes"].named_steps["select"].get_support()
+    kept = (
+        chosen.named_steps["layers"]
+        .named_transformers_["genes"]
+        .named_steps["select"]
+        .get_support()
+    )
     assert kept[[4, 21]].all()
     assert kept.sum() == 10
 
@@ -80,20 +98,26 @@ def test_genotypes_are_counted_before_they_are_scaled_and_expression_is_not_coun
         build_model(replace(PLAIN, select="chi2")).fit(x + 6, y)
 
 
-@pytest.mark.filterwarnings("ignore:invalid value encountered")  # sklearn's, of a column that is all missing
+@pytest.mark.filterwarnings(
+    "ignore:invalid value encountered"
+)  # sklearn's, of a column that is all missing
 @pytest.mark.parametrize("impute", IMPUTERS)
 @pytest.mark.parametrize("missing", [np.s_[:, 2], np.s_[:, 32], np.s_[3, :], np.s_[::3, ::2]])
 def test_gaps_are_filled_inside_the_pipeline(missing: tuple[object, ...], impute: str) -> None:
     x, y = draw(7)
     x[missing] = np.nan  # type: ignore[index]
-    assert np.isfinite(predict(build_model(replace(PLAIN, impute=impute, components=2)).fit(x, y), x)).all()
+    assert np.isfinite(
+        predict(build_model(replace(PLAIN, impute=impute, components=2)).fit(x, y), x)
+    ).all()
 
 
 def test_what_fills_a_gap_comes_from_the_training_people_only() -> None:
     x = np.array([[1.0], [2.0], [3.0], [4.0]])
     model = build_model(replace(PLAIN, genes=0, clinical=1)).fit(x, np.array([0, 0, 1, 1]))
     filled = model.named_steps["layers"].transform(np.array([[np.nan], [900.0]]))
-    assert filled[0, 0] == 0  # the training median, which is also the training mean; the outlier beside it is not seen
+    assert (
+        filled[0, 0] == 0
+    )  # the training median, which is also the training mean; the outlier beside it is not seen
 
 
 def test_a_small_training_fold_has_fewer_neighbours() -> None:

@@ -28,7 +28,9 @@ def test_a_planted_signal_is_found_with_any_split_of_columns(ordered: int) -> No
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not() -> None:
     x, y = signal(2)
-    first, again, other = (ConvolutionClassifier(20, seed).fit(x, y).predict_proba(x) for seed in (1, 1, 2))
+    first, again, other = (
+        ConvolutionClassifier(20, seed).fit(x, y).predict_proba(x) for seed in (1, 1, 2)
+    )
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
 
@@ -57,7 +59,9 @@ def test_rare_events_are_not_weighted_up() -> None:
     """On noise the mean chance is the share of events."""
     generator = np.random.default_rng(5)
     x, y = generator.normal(size=(400, 10)), (generator.random(400) < 0.15).astype(np.int64)
-    assert ConvolutionClassifier(8, 1).fit(x, y).predict_proba(x)[:, 1].mean() == pytest.approx(y.mean(), abs=0.03)
+    assert ConvolutionClassifier(8, 1).fit(x, y).predict_proba(x)[:, 1].mean() == pytest.approx(
+        y.mean(), abs=0.03
+    )
 
 
 def test_a_device_is_known_and_there_or_refused() -> None:
@@ -96,7 +100,9 @@ def test_a_fit_works_on_one_thread_and_a_fork_after_it_can_fit_too() -> None:
     torch.set_num_threads(2)
     ConvolutionClassifier(180, 1).fit(x, y)
     assert torch.get_num_threads() == 1
-    child = multiprocessing.get_context("fork").Process(target=ConvolutionClassifier(180, 1).fit, args=(x, y))
+    child = multiprocessing.get_context("fork").Process(
+        target=ConvolutionClassifier(180, 1).fit, args=(x, y)
+    )
     child.start()
     child.join(20)
     ended = child.exitcode

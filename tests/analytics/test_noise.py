@@ -30,7 +30,9 @@ def mean_auc(model: str, select: str, inside: bool) -> float:
         y = np.arange(PEOPLE) % 2
         if not inside:
             x = SelectKBest(SCORES[select], k=KEPT).fit_transform(x, y)
-        built = build_model(Blueprint(model, x.shape[1], 0, select, KEPT, 0, "mean", "z-score", seed))
+        built = build_model(
+            Blueprint(model, x.shape[1], 0, select, KEPT, 0, "mean", "z-score", seed)
+        )
         found.append(predict_once(built, x, y, folds=2, seed=seed)[1].mean())
     return float(np.mean(found))
 
@@ -41,8 +43,12 @@ def test_no_model_finds_anything_in_noise(model: str, select: str) -> None:
     assert abs(mean_auc(model, select, inside=True) - 0.5) < BOUND
 
 
-@pytest.mark.parametrize(("model", "select"), [(model, "f") for model in MODELS] + [("logistic", s) for s in SELECTORS])
-def test_the_same_check_fails_when_columns_are_selected_outside_the_fold(model: str, select: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "select"), [(model, "f") for model in MODELS] + [("logistic", s) for s in SELECTORS]
+)
+def test_the_same_check_fails_when_columns_are_selected_outside_the_fold(
+    model: str, select: str
+) -> None:
     assert mean_auc(model, select, inside=False) - 0.5 > 2 * BOUND
 
 

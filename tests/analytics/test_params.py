@@ -15,12 +15,23 @@ from analytics.errors import ParamsError
 from analytics.params import ANALYSES, Outcome, VariantRules, complete, parse_params
 
 SCHEMA = json.loads((PACKAGE / "params-schema.json").read_bytes())
-DIAGNOSIS: dict[str, object] = {"kind": "diagnosis", "index": ["icd-10-cm:C50"], "event": ["icd-10-cm:C79"],
-                                "horizon_days": 1825, "censoring": "exclude"}  # fmt: skip
+DIAGNOSIS: dict[str, object] = {
+    "kind": "diagnosis",
+    "index": ["icd-10-cm:C50"],
+    "event": ["icd-10-cm:C79"],
+    "horizon_days": 1825,
+    "censoring": "exclude",
+}
 GENES = {"components": 0, "keep": 10, "select": "f", "source": "expression"}
 COHORT = {"age": [0, 130], "with": [], "without": []}
-VARIANTS: dict[str, object] = {"min_call_rate": "0.95", "min_depth": 0, "min_hwe": "0.000001", "min_maf": "0.01",
-                               "min_quality": 0, "passed_only": True}  # fmt: skip
+VARIANTS: dict[str, object] = {
+    "min_call_rate": "0.95",
+    "min_depth": 0,
+    "min_hwe": "0.000001",
+    "min_maf": "0.01",
+    "min_quality": 0,
+    "passed_only": True,
+}
 
 WRONG_FIELDS: dict[str, dict[str, object]] = {
     "unknown analysis": {"analysis": "export"},
@@ -46,11 +57,15 @@ WRONG_FIELDS: dict[str, dict[str, object]] = {
     "unknown field": {"columns": ["name"]},
     "outcome unknown": {"outcome": {"kind": "death", "horizon_days": 1825}},
     "outcome without horizon": {"outcome": {"kind": "distant-metastasis"}},
-    "outcome with more": {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825, "site": "bone"}},
+    "outcome with more": {
+        "outcome": {"kind": "distant-metastasis", "horizon_days": 1825, "site": "bone"}
+    },
     "horizon zero": {"outcome": {"kind": "distant-metastasis", "horizon_days": 0}},
     "horizon as string": {"outcome": {"kind": "distant-metastasis", "horizon_days": "1825"}},
     "outcome as string": {"outcome": "distant-metastasis"},
-    "diagnosis without event": {"outcome": {name: part for name, part in DIAGNOSIS.items() if name != "event"}},
+    "diagnosis without event": {
+        "outcome": {name: part for name, part in DIAGNOSIS.items() if name != "event"}
+    },
     "diagnosis of nothing": {"outcome": {**DIAGNOSIS, "index": []}},
     "code without system": {"outcome": {**DIAGNOSIS, "index": ["C50"]}},
     "code with a space": {"outcome": {**DIAGNOSIS, "index": ["icd-10-cm:C 50"]}},
@@ -72,15 +87,20 @@ WRONG_FIELDS: dict[str, dict[str, object]] = {
     "a fraction with exponent": {"variants": {**VARIANTS, "min_hwe": "1e-6"}},
     "a fraction as number": {"variants": {**VARIANTS, "min_maf": 0}},
     "passed as number": {"variants": {**VARIANTS, "passed_only": 1}},
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("change", WRONG_FIELDS.values(), ids=WRONG_FIELDS.keys())
-def test_parser_and_schema_refuse_the_same(change: dict[str, object], make_params: Callable[..., bytes]) -> None:
+def test_parser_and_schema_refuse_the_same(
+    change: dict[str, object], make_params: Callable[..., bytes]
+) -> None:
     params = make_params(**change)
     with pytest.raises(ParamsError) as refused:
         parse_params(params)
-    assert not any(word in str(refused.value) for word in ("tree", "death", "bone", "proteins", "guess", "C 50"))
+    assert not any(
+        word in str(refused.value)
+        for word in ("tree", "death", "bone", "proteins", "guess", "C 50")
+    )
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(json.loads(params), SCHEMA)
 
@@ -116,13 +136,21 @@ def test_parts_that_contradict_each_other_are_refused(
 
 
 def test_parser_and_schema_accept_the_same(make_params: Callable[..., bytes]) -> None:
-    params = make_params(models={"svm": ["combined", "genes"], "cnn": ["genes"]}, seed=2**32 - 1, folds=10, repeats=50,
-                         permutations=1000, outcome=DIAGNOSIS)  # fmt: skip
+    params = make_params(
+        models={"svm": ["combined", "genes"], "cnn": ["genes"]},
+        seed=2**32 - 1,
+        folds=10,
+        repeats=50,
+        permutations=1000,
+        outcome=DIAGNOSIS,
+    )
     jsonschema.validate(json.loads(params), SCHEMA)
     parsed = parse_params(params)
     assert parsed.models == (("cnn", ("genes",)), ("svm", ("genes", "combined")))
     assert (parsed.folds, parsed.seed) == (10, 2**32 - 1)
-    assert parsed.outcome == Outcome("diagnosis", 1825, ("icd-10-cm:C50",), ("icd-10-cm:C79",), True)
+    assert parsed.outcome == Outcome(
+        "diagnosis", 1825, ("icd-10-cm:C50",), ("icd-10-cm:C79",), True
+    )
     assert parsed.variants == VariantRules(0.01, 0.95, 0.000001, 0, 0, True)
 
 
@@ -130,22 +158,32 @@ def test_the_schema_knows_the_catalogue_and_no_other_names() -> None:
     evaluate, layers = SCHEMA["$defs"]["evaluate"]["properties"], SCHEMA["$defs"]["layers"]
     assert tuple(sorted(evaluate["models"]["properties"])) == MODELS
     assert tuple(evaluate["genes"]["properties"]["select"]["enum"]) == SELECTORS
-    assert (tuple(evaluate["impute"]["enum"]), tuple(evaluate["scale"]["enum"])) == (IMPUTERS, SCALERS)
+    assert (tuple(evaluate["impute"]["enum"]), tuple(evaluate["scale"]["enum"])) == (
+        IMPUTERS,
+        SCALERS,
+    )
     assert tuple(layers["items"]["enum"]) == LAYERS
     assert tuple(name for name in SCHEMA["$defs"] if name in ANALYSES) == ANALYSES
 
 
-def test_people_need_no_gene_record_where_no_layer_looks_at_genes(make_params: Callable[..., bytes]) -> None:
+def test_people_need_no_gene_record_where_no_layer_looks_at_genes(
+    make_params: Callable[..., bytes],
+) -> None:
     assert parse_params(make_params()).gene_source == "expression"
     assert parse_params(make_params(models={"logistic": ["clinical"]})).gene_source == "none"
-    assert parse_params(complete({"analysis": "frequencies", "sites": ["1:5:A>G"]})).gene_source == "variants"
+    assert (
+        parse_params(complete({"analysis": "frequencies", "sites": ["1:5:A>G"]})).gene_source
+        == "variants"
+    )
 
 
 def test_every_field_is_needed(make_params: Callable[..., bytes]) -> None:
     whole = json.loads(make_params())
     for missing in whole:
         with pytest.raises(ParamsError):
-            parse_params(dump_canonical({name: part for name, part in whole.items() if name != missing}))
+            parse_params(
+                dump_canonical({name: part for name, part in whole.items() if name != missing})
+            )
 
 
 @pytest.mark.parametrize(
@@ -169,9 +207,17 @@ def test_what_is_left_out_is_filled_in(document: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize(
     "document",
-    [{}, {"analysis": "export"}, {"analysis": ["evaluate"]}, {"analysis": "frequencies"}, {"outcome": {1, 2}},
-     {"outcome": DIAGNOSIS, "seed": 1.5}, {"outcome": DIAGNOSIS, "variants": 7}, {"outcome": DIAGNOSIS, 7: 7}],
-)  # fmt: skip
+    [
+        {},
+        {"analysis": "export"},
+        {"analysis": ["evaluate"]},
+        {"analysis": "frequencies"},
+        {"outcome": {1, 2}},
+        {"outcome": DIAGNOSIS, "seed": 1.5},
+        {"outcome": DIAGNOSIS, "variants": 7},
+        {"outcome": DIAGNOSIS, 7: 7},
+    ],
+)
 def test_what_cannot_be_filled_in_is_refused(document: dict[str, Any]) -> None:
     with pytest.raises(ParamsError):
         complete(document)
@@ -186,7 +232,9 @@ def test_what_cannot_be_filled_in_is_refused(document: dict[str, Any]) -> None:
         lambda params: params.replace(b'"seed":7', b'"seed":null'),
         lambda params: params.replace(b'"seed":7', b'"seed": 7'),
         lambda params: params.replace(b'"seed":7', b'"seed":[[[[[7]]]]]'),
-        lambda params: params.replace(b'"genes"]', b'"\\u0067enes"]').replace(b'["genes"', b'["\\u0067enes"'),
+        lambda params: params.replace(b'"genes"]', b'"\\u0067enes"]').replace(
+            b'["genes"', b'["\\u0067enes"'
+        ),
         lambda params: params.replace(b'"grade"', b'"grade\\n"'),
         lambda params: params[:-1] + b" " * 2048 + b"}",
         lambda params: b"[" + params + b"]",
@@ -208,21 +256,29 @@ def test_bytes_that_are_not_the_canonical_document_are_refused(
 
 JUNK = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.text(max_size=3),
-    lambda part: st.lists(part, max_size=2) | st.dictionaries(st.text(max_size=3), part, max_size=2),
+    lambda part: (
+        st.lists(part, max_size=2) | st.dictionaries(st.text(max_size=3), part, max_size=2)
+    ),
     max_leaves=4,
 )
 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_any_part_replaced_by_junk_is_refused_with_one_error_or_still_makes_sense(data: st.DataObject) -> None:
+def test_any_part_replaced_by_junk_is_refused_with_one_error_or_still_makes_sense(
+    data: st.DataObject,
+) -> None:
     document = json.loads(complete({"outcome": DIAGNOSIS}))
     parent: Any = document
     while True:
-        key = data.draw(st.sampled_from(list(parent) if isinstance(parent, dict) else range(len(parent))))
+        key = data.draw(
+            st.sampled_from(list(parent) if isinstance(parent, dict) else range(len(parent)))
+        )
         if not isinstance(parent[key], dict | list) or not parent[key] or data.draw(st.booleans()):
             break
         parent = parent[key]
     parent[key] = data.draw(JUNK)
     with contextlib.suppress(ParamsError):  # and no other error
-        parse_params(json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode())
+        parse_params(
+            json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+        )

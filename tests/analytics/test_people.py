@@ -16,15 +16,30 @@ SOURCE = b"##fileformat=VCFv4.2\n"
 def genotypes(source: bytes = SOURCE, dosage: int = 1) -> bytes:
     sites = build_sites("GRCh38", [1, 2], [5, 7], ["A>G", "C>T"], [True, True])
     plane = np.full(2, 30, np.uint8)
-    return write_genotypes(sites, hashlib.sha256(source).digest(), np.full(2, dosage, np.int8), plane, plane)
+    return write_genotypes(
+        sites, hashlib.sha256(source).digest(), np.full(2, dosage, np.int8), plane, plane
+    )
 
 
 def records(subject: str = SUBJECT) -> list[Input]:
-    bundle = bundle_of(subject, gender="female", birth_year=1960, conditions=[("icd-10-cm", "C50.9", "2011-02-03")],
-                       observations=[("bmi", 24.5, "2011-01-01")])  # fmt: skip
-    charts = [Input(subject, category, payload) for category, payload in split_bundle(bundle, subject).records.items()]
+    bundle = bundle_of(
+        subject,
+        gender="female",
+        birth_year=1960,
+        conditions=[("icd-10-cm", "C50.9", "2011-02-03")],
+        observations=[("bmi", 24.5, "2011-01-01")],
+    )
+    charts = [
+        Input(subject, category, payload)
+        for category, payload in split_bundle(bundle, subject).records.items()
+    ]
     expression = Input(subject, EXPRESSION, write_expression({"P1": "7.5"}))
-    return [*charts, expression, Input(subject, VARIANTS, SOURCE), Input(subject, VARIANTS, genotypes())]
+    return [
+        *charts,
+        expression,
+        Input(subject, VARIANTS, SOURCE),
+        Input(subject, VARIANTS, genotypes()),
+    ]
 
 
 def test_records_are_joined_by_subject() -> None:
@@ -40,7 +55,9 @@ def test_records_are_joined_by_subject() -> None:
 
 @pytest.mark.parametrize("source", ["expression", "none"])
 def test_a_gene_record_that_is_not_used_is_not_read(source: str) -> None:
-    spoilt = [item for item in records() if item.category != VARIANTS] + [Input(SUBJECT, VARIANTS, b"spoilt")]
+    spoilt = [item for item in records() if item.category != VARIANTS] + [
+        Input(SUBJECT, VARIANTS, b"spoilt")
+    ]
     (person,) = read_people(spoilt, source)
     assert person.genotypes is None
     assert (person.expression is not None) == (source == "expression")
@@ -89,15 +106,22 @@ def test_records_that_do_not_fit_are_refused(more: list[Input], error: type[Exce
 
 
 def test_genotypes_of_another_vcf_are_refused() -> None:
-    swapped = [Input(SUBJECT, VARIANTS, SOURCE), Input(SUBJECT, VARIANTS, genotypes(b"another person's file"))]
+    swapped = [
+        Input(SUBJECT, VARIANTS, SOURCE),
+        Input(SUBJECT, VARIANTS, genotypes(b"another person's file")),
+    ]
     with pytest.raises(InputsError, match="another VCF"):
         read_people(swapped, "variants")
 
 
 def test_sensitive_records_are_part_of_the_chart() -> None:
-    bundle = bundle_of(SUBJECT, gender="female", birth_year=1960, conditions=[("icd-10-cm", "F32.1", "2011-02-03")])
+    bundle = bundle_of(
+        SUBJECT, gender="female", birth_year=1960, conditions=[("icd-10-cm", "F32.1", "2011-02-03")]
+    )
     split = split_bundle(bundle, SUBJECT).records
     assert set(split) == {0, 16}
-    (person,) = read_people([Input(SUBJECT, category, payload) for category, payload in split.items()], "none")
+    (person,) = read_people(
+        [Input(SUBJECT, category, payload) for category, payload in split.items()], "none"
+    )
     assert person.chart is not None
     assert [fact.category for fact in person.chart.facts] == [16]

@@ -37,7 +37,9 @@ def layers() -> Layers:
 @pytest.fixture(scope="module")
 def cohort() -> Cohort:
     members = [Member(Person(f"{n:064x}", None), None, n % 3 == 0) for n in range(PEOPLE)]
-    return Cohort(tuple(members), (("has the records", 340), ("outcome known at the horizon", PEOPLE)), 400)
+    return Cohort(
+        tuple(members), (("has the records", 340), ("outcome known at the horizon", PEOPLE)), 400
+    )
 
 
 @pytest.fixture(scope="module")
@@ -52,9 +54,15 @@ def rows(cohort: Cohort, layers: Layers, params: Params) -> list[Row]:
 
 
 def test_a_layer_is_its_columns_genes_first(layers: Layers) -> None:
-    shapes = {layer: (layers.matrix(layer)[0].shape, *layers.matrix(layer)[1:]) for layer in
-              ("genes", "clinical", "combined")}  # fmt: skip
-    assert shapes == {"genes": ((300, 12), 12, 0), "clinical": ((300, 3), 0, 3), "combined": ((300, 15), 12, 3)}
+    shapes = {
+        layer: (layers.matrix(layer)[0].shape, *layers.matrix(layer)[1:])
+        for layer in ("genes", "clinical", "combined")
+    }
+    assert shapes == {
+        "genes": ((300, 12), 12, 0),
+        "clinical": ((300, 3), 0, 3),
+        "combined": ((300, 15), 12, 3),
+    }
     assert (layers.matrix("combined")[0][:, :12] == layers.genes).all()
 
 
@@ -67,11 +75,15 @@ def test_where_no_variant_is_left_genes_say_nothing_and_the_run_goes_on(
     at = build_sites("GRCh38", [1], [5], ["A>G"], [True])
     calls = np.zeros(1, np.int8), np.full(1, 30, np.uint8), np.full(1, 99, np.uint8)
     people = [Person(f"{n:064x}", None, None, Genotypes(at, bytes(32), *calls)) for n in range(40)]
-    cohort = Cohort(tuple(Member(person, None, n % 2 == 0) for n, person in enumerate(people)), (), 60)
+    cohort = Cohort(
+        tuple(Member(person, None, n % 2 == 0) for n, person in enumerate(people)), (), 60
+    )
     genes = {"source": "variants", "select": select, "keep": 20, "components": 2}
     models = MODELS if select == "chi2" else ("logistic",)
     params = parse_params(
-        make_params(models={name: ["genes", "combined"] for name in models}, genes=genes, clinical=["grade"])
+        make_params(
+            models={name: ["genes", "combined"] for name in models}, genes=genes, clinical=["grade"]
+        )
     )
     params = replace(params, permutations=1)
     layers = gather_layers(cohort, params)
@@ -91,7 +103,11 @@ def test_of_a_single_finding_no_figure_tells_its_table(
     rows = evaluate_rows(cohort.event, one, params, "cpu", silent)
     shown, record = cast("tuple[Any, Any]", describe_prediction(cohort, one, rows, params))
     by_layer = {row["layer"]: row for row in shown["rows"]}
-    assert ["auc_interval" in by_layer[layer] for layer in ("genes", "clinical", "combined")] == [True, False, True]
+    assert ["auc_interval" in by_layer[layer] for layer in ("genes", "clinical", "combined")] == [
+        True,
+        False,
+        True,
+    ]
     assert by_layer["clinical"].get("auc", 0) % 5 == 0
     assert [gain["over"] for gain in shown["gains"]] == ["genes"]
     assert "clinical" not in [curve["layer"] for curve in shown["curves"]]
@@ -100,10 +116,20 @@ def test_of_a_single_finding_no_figure_tells_its_table(
 
 
 def test_every_model_meets_every_layer_that_was_asked_for(rows: list[Row]) -> None:
-    names = ["logistic/genes", "logistic/clinical", "logistic/combined", "svm/genes", "svm/combined"]
+    names = [
+        "logistic/genes",
+        "logistic/clinical",
+        "logistic/combined",
+        "svm/genes",
+        "svm/combined",
+    ]
     assert [row.name for row in rows] == names
     by_name = {row.name: row.scores.auc for row in rows}
-    assert by_name["logistic/combined"] > max(by_name["logistic/genes"], by_name["logistic/clinical"]) > 0.65
+    assert (
+        by_name["logistic/combined"]
+        > max(by_name["logistic/genes"], by_name["logistic/clinical"])
+        > 0.65
+    )
 
 
 def test_what_is_printed_is_the_exact_figure_rounded(
@@ -111,9 +137,16 @@ def test_what_is_printed_is_the_exact_figure_rounded(
 ) -> None:
     result, record = describe_prediction(cohort, layers, rows, params)
     shown: Any = result
-    assert (shown["granted"], shown["people"], shown["events"], shown["baseline"]) == (400, 300, 100, 67)
-    assert shown["flow"] == [{"step": "has the records", "people": 340},
-                             {"step": "outcome known at the horizon", "people": 300}]  # fmt: skip
+    assert (shown["granted"], shown["people"], shown["events"], shown["baseline"]) == (
+        400,
+        300,
+        100,
+        67,
+    )
+    assert shown["flow"] == [
+        {"step": "has the records", "people": 340},
+        {"step": "outcome known at the horizon", "people": 300},
+    ]
     assert shown["variants"] == {"used": 10, "left_out": [{"rule": "call-rate", "variants": 25}]}
     for row, printed in zip(rows, shown["rows"], strict=True):
         assert abs(printed["auc"] - 100 * row.scores.auc) <= 0.5
@@ -121,12 +154,20 @@ def test_what_is_printed_is_the_exact_figure_rounded(
         assert abs(printed["accuracy"] - 100 * exact) <= printed["step"] / 2
     exact = {row.name: row.scores for row in rows}
     for gain in shown["gains"]:
-        gap, interval = compare_auc(exact[f"{gain['model']}/combined"], exact[f"{gain['model']}/{gain['over']}"],
-                                    cohort.event)  # fmt: skip
+        gap, interval = compare_auc(
+            exact[f"{gain['model']}/combined"],
+            exact[f"{gain['model']}/{gain['over']}"],
+            cohort.event,
+        )
         assert abs(gain["auc"] - 100 * gap) <= 0.5
-        assert [abs(a - 100 * b) <= 0.5 for a, b in zip(gain["interval"], interval, strict=True)] == [True, True]
+        assert [
+            abs(a - 100 * b) <= 0.5 for a, b in zip(gain["interval"], interval, strict=True)
+        ] == [True, True]
     assert [(gain["model"], gain["over"]) for gain in shown["gains"]] == [
-        ("logistic", "genes"), ("logistic", "clinical"), ("svm", "genes")]  # fmt: skip
+        ("logistic", "genes"),
+        ("logistic", "clinical"),
+        ("svm", "genes"),
+    ]
     assert {curve["model"] for curve in shown["curves"] if "calibration" in curve} == {"logistic"}
     assert record["statistic_class"] == "metrics"
 
@@ -155,34 +196,60 @@ def test_every_number_of_a_prediction_has_its_decimals_and_steps(
         assert re.fullmatch(r"-?\d+\.\d", one["slope"])
         assert re.fullmatch(r"-?\d+\.\d", one["intercept"])
         assert one["step"] in (5, 10, 20)
-        assert all(isinstance(a, int) and a % 5 == 0 and b % one["step"] == 0 for a, b in one["groups"])
-    assert all(isinstance(value, int) for curve in shown["curves"] for point in curve["roc"] for value in point)
+        assert all(
+            isinstance(a, int) and a % 5 == 0 and b % one["step"] == 0 for a, b in one["groups"]
+        )
+    assert all(
+        isinstance(value, int)
+        for curve in shown["curves"]
+        for point in curve["roc"]
+        for value in point
+    )
     for row in shown["rows"]:
         assert re.fullmatch(r"[01]\.\d{4}", row["p"])
         assert all(isinstance(value, int) for value in (row["auc"], *row["auc_interval"]))
         assert all(row[name] % row["step"] == 0 for name in FIGURES if name in row)
-    assert all(isinstance(value, int) for gain in shown["gains"] for value in (gain["auc"], *gain["interval"]))
-    assert all(abs(value) <= 100 for gain in shown["gains"] for value in (gain["auc"], *gain["interval"]))
+    assert all(
+        isinstance(value, int)
+        for gain in shown["gains"]
+        for value in (gain["auc"], *gain["interval"])
+    )
+    assert all(
+        abs(value) <= 100 for gain in shown["gains"] for value in (gain["auc"], *gain["interval"])
+    )
 
 
 def test_the_flow_chart_of_a_prediction_hides_a_step_of_few(
     cohort: Cohort, layers: Layers, params: Params, rows: list[Row]
 ) -> None:
     """What three people lacked is told of nobody: the step stands with the next one, and all are rounded."""
-    steps = (("has the records", 343), ("aged 0 to 130", 340), ("has the codes", 312), ("outcome known", PEOPLE))
+    steps = (
+        ("has the records", 343),
+        ("aged 0 to 130", 340),
+        ("has the codes", 312),
+        ("outcome known", PEOPLE),
+    )
     shown, _ = describe_prediction(replace(cohort, flow=steps), layers, rows, params)
-    assert shown["flow"] == [{"step": "has the records", "people": 345},
-                             {"step": "aged 0 to 130, has the codes", "people": 310},
-                             {"step": "outcome known", "people": 300}]  # fmt: skip
-    shown, _ = describe_prediction(replace(cohort, granted=309, flow=(("a", 304), ("b", PEOPLE))), layers, rows, params)
+    assert shown["flow"] == [
+        {"step": "has the records", "people": 345},
+        {"step": "aged 0 to 130, has the codes", "people": 310},
+        {"step": "outcome known", "people": 300},
+    ]
+    shown, _ = describe_prediction(
+        replace(cohort, granted=309, flow=(("a", 304), ("b", PEOPLE))), layers, rows, params
+    )
     assert shown["flow"] == []
 
 
 def test_with_a_small_outcome_only_coarse_ranks_are_printed(
     cohort: Cohort, layers: Layers, params: Params, rows: list[Row]
 ) -> None:
-    few = Cohort(tuple(replace(m, event=n < 9) for n, m in enumerate(cohort.members)), cohort.flow, 400)
-    few_rows = evaluate_rows(few.event, layers, replace(params, models=(("logistic", ("genes",)),)), "cpu", silent)
+    few = Cohort(
+        tuple(replace(m, event=n < 9) for n, m in enumerate(cohort.members)), cohort.flow, 400
+    )
+    few_rows = evaluate_rows(
+        few.event, layers, replace(params, models=(("logistic", ("genes",)),)), "cpu", silent
+    )
     result, _ = describe_prediction(few, layers, few_rows, params)
     shown: Any = result
     assert not {"events", "baseline"} & shown.keys()

@@ -37,7 +37,16 @@ FILES = {
 # These read a file of the package itself.
 OWN_FILES = {"code.py", "params.py", "readers/codes.py"}
 REACHING_CALLS = {"open", "exec", "eval", "compile", "__import__", "input", "print", "breakpoint"}
-REACHING_METHODS = {"read_bytes", "read_text", "write_bytes", "write_text", "unlink", "mkdir", "rename", "urlopen"}
+REACHING_METHODS = {
+    "read_bytes",
+    "read_text",
+    "write_bytes",
+    "write_text",
+    "unlink",
+    "mkdir",
+    "rename",
+    "urlopen",
+}
 
 
 def imports_of(tree: ast.AST) -> Iterator[str]:
@@ -58,18 +67,31 @@ def reaches_of(tree: ast.AST) -> Iterator[str]:
                 yield node.func.attr
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix())
+@pytest.mark.parametrize(
+    "path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: path.relative_to(PACKAGE).as_posix()
+)
 def test_a_module_imports_and_calls_only_what_is_listed(path: Path) -> None:
     name, tree = path.relative_to(PACKAGE).as_posix(), ast.parse(path.read_text())
     allowed = STANDARD | FILES.get(name, set())
-    strange = [module for module in imports_of(tree) if module not in allowed and module.split(".")[0] not in LIBRARIES]
+    strange = [
+        module
+        for module in imports_of(tree)
+        if module not in allowed and module.split(".")[0] not in LIBRARIES
+    ]
     assert strange == []
     assert set(reaches_of(tree)) <= ({"read_bytes"} if name in OWN_FILES else set())
 
 
 @pytest.mark.parametrize(
     "line",
-    ["import socket", "import time", "import os", "from os import environ", "import requests", "import random"]
+    [
+        "import socket",
+        "import time",
+        "import os",
+        "from os import environ",
+        "import requests",
+        "import random",
+    ]
     + ["import io", "from cyvcf2 import VCF", "import torch", "from datetime import date"]
     + [f"from {room} import x" for room in ("governance", "chain", "api", "contracts")],
 )

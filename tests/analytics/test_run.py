@@ -16,7 +16,9 @@ SUBJECT = "ab" * 32
 CLINICAL = {"logistic": ["clinical"]}
 
 
-def test_same_bytes_whatever_the_order_of_the_records(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
+def test_same_bytes_whatever_the_order_of_the_records(
+    twenty: list[Input], make_params: Callable[..., bytes]
+) -> None:
     shuffled = list(twenty)
     random.Random(1).shuffle(shuffled)
     assert shuffled != twenty
@@ -24,7 +26,9 @@ def test_same_bytes_whatever_the_order_of_the_records(twenty: list[Input], make_
     assert there == back
 
 
-def test_another_seed_gives_other_bytes(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
+def test_another_seed_gives_other_bytes(
+    twenty: list[Input], make_params: Callable[..., bytes]
+) -> None:
     first, other = (json.loads(run(make_params(seed=seed), twenty, 10).result) for seed in (7, 8))
     assert first["params"] != other["params"]
     assert first["rows"] != other["rows"]
@@ -37,7 +41,12 @@ def test_a_road_of_twenty_people(twenty: list[Input], make_params: Callable[...,
     assert (result.output_class, result.statistics, result.people) == (1, 0, 20)
     figures = json.loads(result.result)
     assert (figures["type"], figures["analysis"]) == ("volens/result/2", "evaluate")
-    rows = [("logistic", "genes"), ("logistic", "clinical"), ("logistic", "combined"), ("svm", "genes")]
+    rows = [
+        ("logistic", "genes"),
+        ("logistic", "clinical"),
+        ("logistic", "combined"),
+        ("svm", "genes"),
+    ]
     assert [(row["model"], row["layer"]) for row in figures["rows"]] == rows
     # 20 people: of a rounded size hardly one is possible, and five matrices never fit.
     assert not {"people", "events", "baseline"} & figures.keys()
@@ -46,13 +55,17 @@ def test_a_road_of_twenty_people(twenty: list[Input], make_params: Callable[...,
     assert [phase for phase, _ in phases[:2]] == ["read", "compute"]
     assert [phase for phase, _ in phases[-2:]] == ["filter", "disclose"]
     steps = list(dict.fromkeys(phase for phase, _ in phases[2:-2]))
-    assert steps == [f"{step}:{model}/{layer}" for model, layer in rows for step in ("evaluate", "permute")]
+    assert steps == [
+        f"{step}:{model}/{layer}" for model, layer in rows for step in ("evaluate", "permute")
+    ]
     fractions = [fraction for _, fraction in phases[2:]]
     assert fractions == sorted(fractions)
     assert fractions[-3] == pytest.approx(1.0)
 
 
-def test_what_progress_raises_ends_the_run(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
+def test_what_progress_raises_ends_the_run(
+    twenty: list[Input], make_params: Callable[..., bytes]
+) -> None:
     def stop(phase: str, fraction: float) -> None:
         if phase == "permute:logistic/genes":
             raise KeyboardInterrupt
@@ -61,14 +74,21 @@ def test_what_progress_raises_ends_the_run(twenty: list[Input], make_params: Cal
         run(make_params(), twenty, 10, stop)
 
 
-def test_output_is_canonical_without_a_float(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
+def test_output_is_canonical_without_a_float(
+    twenty: list[Input], make_params: Callable[..., bytes]
+) -> None:
     result = run(make_params(models=CLINICAL), twenty, 10)
     for document in (result.result, result.disclosure):
         parsed = json.loads(document, parse_float=lambda text: pytest.fail(f"a float: {text}"))
-        assert json.dumps(parsed, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode() == document
+        assert (
+            json.dumps(parsed, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+            == document
+        )
 
 
-def test_below_the_minimum_nothing_is_computed(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
+def test_below_the_minimum_nothing_is_computed(
+    twenty: list[Input], make_params: Callable[..., bytes]
+) -> None:
     with pytest.raises(CohortTooSmall):
         run(make_params(), twenty, 21)
 
@@ -91,7 +111,12 @@ def test_however_it_is_cut_a_run_takes_ten_of_each_outcome(
     for folds in (2, 10):
         with pytest.raises(CohortTooSmall):
             run(make_params(models=CLINICAL, folds=folds), make_records([*ill[:9], *well]), 10)
-        assert run(make_params(models=CLINICAL, folds=folds), make_records([*ill[:10], *well]), 10).people == 40
+        assert (
+            run(
+                make_params(models=CLINICAL, folds=folds), make_records([*ill[:10], *well]), 10
+            ).people
+            == 40
+        )
 
 
 def test_people_without_a_needed_record_are_left_out(
@@ -133,7 +158,9 @@ def test_parameters_are_checked_first() -> None:
         run(b"{}", [], 10)
 
 
-def test_a_device_that_is_not_there_is_refused(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
+def test_a_device_that_is_not_there_is_refused(
+    twenty: list[Input], make_params: Callable[..., bytes]
+) -> None:
     with pytest.raises(ParamsError):
         run(make_params(models={"cnn": ["genes"]}), twenty, 10, device="quantum")
 
@@ -151,7 +178,9 @@ def test_real_patients_give_honest_figures(gse_result: Result, gse_figures: dict
         assert row["accuracy"] < 88
         assert 0 < float(row["p"]) <= 1
         assert row["permutations"] <= 19
-    over_genes = {gain["model"]: gain["interval"] for gain in gse_figures["gains"] if gain["over"] == "genes"}
+    over_genes = {
+        gain["model"]: gain["interval"] for gain in gse_figures["gains"] if gain["over"] == "genes"
+    }
     assert over_genes.keys() == {"knn", "logistic", "svm"}
     assert all(low <= 0 <= high for low, high in over_genes.values())
 

@@ -10,7 +10,9 @@ ROW = {"layer", "model", "accuracy", "auc", "interval", "baseline", "p"}
 
 def test_logistic_regression_reaches_nearly_what_can_be_reached_and_both_layers_help() -> None:
     report: Any = known_truth_report(seeds=2, repeats=1)
-    assert report["gain_fraction_8_best_rule"]["logistic"] >= 0.93  # 0.96 over the 20 cohorts of the bench
+    assert (
+        report["gain_fraction_8_best_rule"]["logistic"] >= 0.93
+    )  # 0.96 over the 20 cohorts of the bench
     assert 0.85 < report["gain_fraction_8"]["logistic"] < 1.1
     rows = {row["layer"]: row for row in report["models"]}
     assert rows["genes"]["accuracy"] < rows["combined"]["accuracy"] < report["optimum"]["all"]
@@ -26,8 +28,10 @@ def test_nothing_of_published_data_is_too_good_to_be_true() -> None:
     for gain in gains:
         low, high = gain["interval"]
         assert low < gain["auc"] < high
-        both, genes = (next(row for row in rows if (row["model"], row["layer"]) == (gain["model"], layer))
-                       for layer in ("combined", "genes"))  # fmt: skip
+        both, genes = (
+            next(row for row in rows if (row["model"], row["layer"]) == (gain["model"], layer))
+            for layer in ("combined", "genes")
+        )
         assert abs(gain["auc"] - (both["auc"] - genes["auc"])) < 1e-9
     for row in rows:
         assert row.keys() == ROW

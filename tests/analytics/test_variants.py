@@ -21,14 +21,26 @@ ALL = VariantRules(0.0, 0.0, 0.0, 0, 0, False)
 
 def sites(*names: str, build: str = "GRCh38", failed: tuple[str, ...] = ()) -> Sites:
     parts = [name.split(":") for name in names]
-    return build_sites(build, [int(part[0]) for part in parts], [int(part[1]) for part in parts],
-                       [part[2] for part in parts], [name not in failed for name in names])
+    return build_sites(
+        build,
+        [int(part[0]) for part in parts],
+        [int(part[1]) for part in parts],
+        [part[2] for part in parts],
+        [name not in failed for name in names],
+    )
 
 
-def person(at: Sites, *dosage: int, depth: int | list[int] = 30, quality: int | list[int] = 99) -> Genotypes:
+def person(
+    at: Sites, *dosage: int, depth: int | list[int] = 30, quality: int | list[int] = 99
+) -> Genotypes:
     n = len(at.alleles)
-    return Genotypes(at, bytes(32), np.array(dosage, np.int8), np.broadcast_to(np.array(depth, np.uint8), n),
-                     np.broadcast_to(np.array(quality, np.uint8), n))
+    return Genotypes(
+        at,
+        bytes(32),
+        np.array(dosage, np.int8),
+        np.broadcast_to(np.array(depth, np.uint8), n),
+        np.broadcast_to(np.array(quality, np.uint8), n),
+    )
 
 
 THREE = sites("1:5:A>G", "1:5:A>T", "2:7:C>G", failed=("1:5:A>T",))
@@ -77,15 +89,23 @@ def test_low_calls_are_missing() -> None:
     assert dict(found.flow)["call-rate"] == 2
 
 
-@pytest.mark.parametrize(("rule", "name", "removed"), [
-    ({"passed_only": True}, "not-passed", "1:5:A>T"),
-    ({"min_call_rate": 0.8}, "call-rate", "2:7:C>G"),
-    ({"min_maf": 0.11}, "allele-frequency", "1:5:A>G"),
-    ({"min_hwe": 0.01}, "hardy-weinberg", "1:5:A>T"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rule", "name", "removed"),
+    [
+        ({"passed_only": True}, "not-passed", "1:5:A>T"),
+        ({"min_call_rate": 0.8}, "call-rate", "2:7:C>G"),
+        ({"min_maf": 0.11}, "allele-frequency", "1:5:A>G"),
+        ({"min_hwe": 0.01}, "hardy-weinberg", "1:5:A>T"),
+    ],
+)
 def test_each_rule_removes_what_it_names(rule: dict[str, object], name: str, removed: str) -> None:
     at = sites("1:5:A>G", "1:5:A>T", "2:7:C>G", "2:9:C>T", failed=("1:5:A>T",))
-    columns = [[1] * 4 + [0] * 16, [1] * 20, [-1] * 5 + [1] * 6 + [0] * 9, [1] * 10 + [0] * 5 + [2] * 5]
+    columns = [
+        [1] * 4 + [0] * 16,
+        [1] * 20,
+        [-1] * 5 + [1] * 6 + [0] * 9,
+        [1] * 10 + [0] * 5 + [2] * 5,
+    ]
     people = [person(at, *row) for row in zip(*columns, strict=True)]
     found = stack(people, replace(ALL, **rule))  # type: ignore[arg-type]
     assert set(at.names()) - set(found.names) == {removed}
@@ -114,14 +134,20 @@ def exact(none: int, one: int, two: int) -> float:
 @given(st.lists(st.tuples(*[st.integers(0, 12)] * 3).filter(sum), min_size=1, max_size=8))
 def test_hardy_weinberg_is_the_exact_test(counts: list[tuple[int, int, int]]) -> None:
     none, one, two = np.array(counts).T
-    assert hardy_weinberg_p(none, one, two) == pytest.approx([exact(*case) for case in counts], rel=1e-9, abs=1e-12)
+    assert hardy_weinberg_p(none, one, two) == pytest.approx(
+        [exact(*case) for case in counts], rel=1e-9, abs=1e-12
+    )
 
 
 def test_hardy_weinberg_of_more_people_and_of_nobody() -> None:
-    one = np.arange(1, 22, 2)  # 100 people with 21 copies of the rare allele, as in table 1 of the paper
+    one = np.arange(
+        1, 22, 2
+    )  # 100 people with 21 copies of the rare allele, as in table 1 of the paper
     none, two = 100 - one - (21 - one) // 2, (21 - one) // 2
     cases = zip(none.tolist(), one.tolist(), two.tolist(), strict=True)
-    assert hardy_weinberg_p(none, one, two) == pytest.approx([exact(*case) for case in cases], rel=1e-9)
+    assert hardy_weinberg_p(none, one, two) == pytest.approx(
+        [exact(*case) for case in cases], rel=1e-9
+    )
     assert hardy_weinberg_p(*np.zeros((3, 2), np.int64)).tolist() == [1, 1]
 
 

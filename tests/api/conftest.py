@@ -60,7 +60,9 @@ class Place:
         return Client(self.url, self.world.ledger.identity, self.world.people[name])
 
     def patient(self, subject: bytes, wallet: Wallet | None = None) -> Client:
-        return Client(self.url, self.world.ledger.identity, wallet or self.world.subjects[subject], subject)
+        return Client(
+            self.url, self.world.ledger.identity, wallet or self.world.subjects[subject], subject
+        )
 
     def anybody(self) -> Client:
         return Client(self.url, self.world.ledger.identity)
@@ -75,24 +77,46 @@ class Place:
             self.world.grant(subjects)
         return subjects
 
-
     def sealed_output(self, key_file: Path, commit_to: bytes = RESULT) -> Sealed:
         """A run of three willing people whose output was encrypted, wrapped by the broker, stored and sealed."""
         world, noor = self.world, self.as_("noor")
         subjects = self.people(3)
-        answer = noor.request_run(world.permit(), b'{"model":"logistic"}', keep_pair(key_file), secrets.randbits(256))
+        answer = noor.request_run(
+            world.permit(), b'{"model":"logistic"}', keep_pair(key_file), secrets.randbits(256)
+        )
         run, salt = bytes.fromhex(answer["run"]), random32()
         world.authorise(run, subjects)
-        broker = BrokerClient(self.settings.address("broker"), world.ledger.domain, noor.identity_id)
-        inside = canonical_json({"type": "volens/output/1", "salt": salt.hex(), "result": RESULT.decode(),
-                                 "disclosure": DISCLOSURE.decode()})
+        broker = BrokerClient(
+            self.settings.address("broker"), world.ledger.domain, noor.identity_id
+        )
+        inside = canonical_json(
+            {
+                "type": "volens/output/1",
+                "salt": salt.hex(),
+                "result": RESULT.decode(),
+                "disclosure": DISCLOSURE.decode(),
+            }
+        )
         label = Label(noor.identity_id, run, run, world.dataset, OUTPUT, 1)
-        sealed = seal_records([(label, inside)], lambda keys: [broker.wrap(
-            [WrapItem(run, world.dataset, run, 1, j, share) for j, share in enumerate(keys[0])])])[0]
+        sealed = seal_records(
+            [(label, inside)],
+            lambda keys: [
+                broker.wrap(
+                    [
+                        WrapItem(run, world.dataset, run, 1, j, share)
+                        for j, share in enumerate(keys[0])
+                    ]
+                )
+            ],
+        )[0]
         self.services.bucket.put(sealed.blob)
-        world.seal(run, outputCommitment=output_commitment(run, 1, commit_to, salt),
-                   ciphertextHash=sealed.ciphertext_hash, keyCommitment=sealed.key_commitment,
-                   disclosureCommitment=disclosure_commitment(run, 1, DISCLOSURE, salt))
+        world.seal(
+            run,
+            outputCommitment=output_commitment(run, 1, commit_to, salt),
+            ciphertextHash=sealed.ciphertext_hash,
+            keyCommitment=sealed.key_commitment,
+            disclosureCommitment=disclosure_commitment(run, 1, DISCLOSURE, salt),
+        )
         return Sealed(run.hex(), key_file, broker)
 
 
@@ -112,7 +136,9 @@ def place(devchain: DevChain, tmp_path_factory: pytest.TempPathFactory) -> Itera
     world.people["vera"] = Wallet.new()
     world.set_role(world.people["vera"].address, "auditor")
     identity = dict(world.ledger.identity)
-    identity["signatures"] = sign_identity(identity, [people["pia"], people["quinn"], people["bram"]])
+    identity["signatures"] = sign_identity(
+        identity, [people["pia"], people["quinn"], people["bram"]]
+    )
     world.ledger.identity = identity
     (home / "identity.json").write_text(json.dumps(world.ledger.identity))
     save(Wallet.new(), home / "keys" / "relay.json")
@@ -122,9 +148,12 @@ def place(devchain: DevChain, tmp_path_factory: pytest.TempPathFactory) -> Itera
     bucket = BucketProcess.start(home / "bucket")
     Bucket("volens", bucket.url).create()
     process, broker_url = _start_broker(home, devchain.url)
-    (home / "run.json").write_text(json.dumps(
-        {"chain": devchain.url, "bucket": bucket.url, "broker": broker_url, "api": url}))
-    settings = Settings(home=home, allowance=1_000_000)  # these tests are refused a thousand times from one address
+    (home / "run.json").write_text(
+        json.dumps({"chain": devchain.url, "bucket": bucket.url, "broker": broker_url, "api": url})
+    )
+    settings = Settings(
+        home=home, allowance=1_000_000
+    )  # these tests are refused a thousand times from one address
     services = open_services(settings)
     server = _serve(services, url)
     yield Place(url, home, world, services, settings)
@@ -163,17 +192,32 @@ def _make_broker(folder: Path) -> bytes:
 
 
 def _start_broker(home: Path, node: str) -> tuple[subprocess.Popen[bytes], str]:
-    argv = [sys.executable, "-m", "governance.broker", "--folder", str(home / "broker"), "--node", node,
-            "--identity", str(home / "identity.json")]
+    argv = [
+        sys.executable,
+        "-m",
+        "governance.broker",
+        "--folder",
+        str(home / "broker"),
+        "--node",
+        node,
+        "--identity",
+        str(home / "identity.json"),
+    ]
     process = subprocess.Popen(tether(argv), stdout=subprocess.PIPE)
     assert process.stdout is not None
     return process, process.stdout.readline().decode().split()[1]
 
 
 def _serve(services: Services, url: str) -> uvicorn.Server:
-    config = uvicorn.Config(create_app(services), host="127.0.0.1", port=int(url.rsplit(":", 1)[1]),
-                            access_log=False, log_level="error", server_header=False,
-                            **caller_options(services.settings))
+    config = uvicorn.Config(
+        create_app(services),
+        host="127.0.0.1",
+        port=int(url.rsplit(":", 1)[1]),
+        access_log=False,
+        log_level="error",
+        server_header=False,
+        **caller_options(services.settings),
+    )
     server = uvicorn.Server(config)
     threading.Thread(target=server.run, daemon=True).start()
     deadline = time.monotonic() + 60  # others may keep the machine busy

@@ -37,7 +37,13 @@ def test_what_followed_is_told_to_nobody_else(place) -> None:
     withdraw(place, mine)
     address = f"{place.url}/subjects/{mine.hex()}/withdrawals"
     assert httpx.get(address).status_code == 401
-    for client in (place.patient(other), place.as_("noor"), place.as_("vera"), place.as_("dora"), place.as_("omar")):
+    for client in (
+        place.patient(other),
+        place.as_("noor"),
+        place.as_("vera"),
+        place.as_("dora"),
+        place.as_("omar"),
+    ):
         client.subject = client.subject or mine
         with pytest.raises(NotAuthorised):
             client._get(f"/subjects/{mine.hex()}/withdrawals", signed_in=True)
@@ -51,13 +57,24 @@ def test_a_use_that_waits(place) -> None:
     run = asked(place)
     shown = withdraw(place, people[0])
     effect = effect_on(shown, run)
-    assert (shown["kind"], shown["settled"], shown["dataset"]) == ("revoked", True, place.world.dataset.hex())
-    assert (effect["was"], effect["attempt"], effect["stopped"], effect["nextAttempt"]) == ("queued", 0, None, 0)
+    assert (shown["kind"], shown["settled"], shown["dataset"]) == (
+        "revoked",
+        True,
+        place.world.dataset.hex(),
+    )
+    assert (effect["was"], effect["attempt"], effect["stopped"], effect["nextAttempt"]) == (
+        "queued",
+        0,
+        None,
+        0,
+    )
     assert effect["sentence"] == "A use that was waiting leaves you out."
     place.world.authorise(run, people)
     effect = effect_on(told(place, people[0], shown["tx"]), run)
     assert effect["nextAttempt"] == 1
-    assert effect["sentence"].endswith(f"started again without you (attempt 1, block {effect['nextBlock']}).")
+    assert effect["sentence"].endswith(
+        f"started again without you (attempt 1, block {effect['nextBlock']})."
+    )
     assert people[0] not in {who for who, *_ in place.services.projection.fold.granted(run, 1)}
 
 
@@ -67,10 +84,17 @@ def test_a_use_that_computes_is_settled_when_its_process_is_dead(place) -> None:
     place.world.authorise(run, people)
     shown = withdraw(place, people[0])
     effect = effect_on(shown, run)
-    assert (shown["settled"], effect["was"], effect["attempt"], effect["stopped"]) == (False, "computing", 1, None)
+    assert (shown["settled"], effect["was"], effect["attempt"], effect["stopped"]) == (
+        False,
+        "computing",
+        1,
+        None,
+    )
     assert effect["sentence"] == "A running use of your data is being stopped."
     time.sleep(0.2)
-    mark(place.services.engine, f"stopped:{run.hex()}:1", "a person is no longer willing")  # as the supervisor does
+    mark(
+        place.services.engine, f"stopped:{run.hex()}:1", "a person is no longer willing"
+    )  # as the supervisor does
     shown = told(place, people[0], shown["tx"])
     effect = effect_on(shown, run)
     assert shown["settled"]
@@ -89,8 +113,10 @@ def test_without_the_supervisors_word_the_next_attempt_shows_it(place) -> None:
     shown = told(place, people[0], shown["tx"])
     effect = effect_on(shown, run)
     assert (shown["settled"], effect["stopped"], effect["nextAttempt"]) == (True, None, 2)
-    assert effect["sentence"] == ("A running use of your data was stopped; what it had computed is gone. It was "
-                                  f"started again without you (attempt 2, block {effect['nextBlock']}).")
+    assert effect["sentence"] == (
+        "A running use of your data was stopped; what it had computed is gone. It was "
+        f"started again without you (attempt 2, block {effect['nextBlock']})."
+    )
 
 
 def test_a_use_that_ends_otherwise_is_settled_too(place) -> None:
@@ -117,7 +143,10 @@ def test_a_finished_output_is_held_back(place) -> None:
     assert shown["settled"]
     was = effect_on(shown, before)
     assert (was["was"], was["sealed"], was["state"]) == ("sealed", False, "sealed")
-    assert was["sentence"] == "A finished output with your data in it is held back: the ledger refuses its release."
+    assert (
+        was["sentence"]
+        == "A finished output with your data in it is held back: the ledger refuses its release."
+    )
     then = effect_on(shown, at_once)
     assert (then["was"], then["sealed"]) == ("computing", True)
     assert "finished as you withdrew; its output is held back" in then["sentence"]
@@ -134,7 +163,10 @@ def test_a_released_result_is_said_to_be_out(place) -> None:
     shown = withdraw(place, people[0])
     effect = effect_on(shown, run)
     assert (shown["settled"], effect["was"], effect["nextAttempt"]) == (True, "released", 0)
-    assert effect["sentence"] == "A result with your data in it had been released before; it cannot be called back."
+    assert (
+        effect["sentence"]
+        == "A result with your data in it had been released before; it cannot be called back."
+    )
 
 
 def test_uses_that_do_not_concern_her_are_not_named(place) -> None:
@@ -142,7 +174,9 @@ def test_uses_that_do_not_concern_her_are_not_named(place) -> None:
     ended, never_in = asked(place), asked(place)
     place.as_("noor").cancel(ended.hex())
     place.world.authorise(never_in, others)
-    assert not {ended.hex(), never_in.hex()} & {one["run"] for one in withdraw(place, mine)["effects"]}
+    assert not {ended.hex(), never_in.hex()} & {
+        one["run"] for one in withdraw(place, mine)["effects"]
+    }
 
 
 def test_allowing_less_is_a_withdrawal_and_allowing_more_is_not(place) -> None:
@@ -153,11 +187,18 @@ def test_allowing_less_is_a_withdrawal_and_allowing_more_is_not(place) -> None:
     assert place.patient(people[0]).withdrawals() == []
     place.world.grant([people[0]], untilDay=place.world.ledger.now() // 86_400 + 20)
     (shown,) = place.patient(people[0]).withdrawals()
-    assert (shown["kind"], shown["settled"], effect_on(shown, run)["was"]) == ("narrowed", False, "computing")
+    assert (shown["kind"], shown["settled"], effect_on(shown, run)["was"]) == (
+        "narrowed",
+        False,
+        "computing",
+    )
     place.world.authorise(run, people, attempt=2)
     (shown,) = place.patient(people[0]).withdrawals()
     effect = effect_on(shown, run)
-    assert (shown["settled"], effect["nextAttempt"]) == (True, 0)  # she is in attempt 2, as she now wishes
+    assert (shown["settled"], effect["nextAttempt"]) == (
+        True,
+        0,
+    )  # she is in attempt 2, as she now wishes
     assert "without you" not in effect["sentence"]
     place.world.revoke(people[0])
     newest, older = place.patient(people[0]).withdrawals()

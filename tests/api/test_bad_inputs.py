@@ -33,8 +33,12 @@ CHANGES: dict[str, Change] = {
     "an id too short": lambda b: _item(b)["grant"].update(dataset="ab" * 31),
     "an id that is a path": lambda b: _item(b)["grant"].update(dataset="../../etc/passwd"),
     "an id that is an address": lambda b: _item(b)["grant"].update(dataset=f"http://{CANARY}/"),
-    "an id with control characters": lambda b: _item(b)["grant"].update(dataset="ab\x00\x1b[31m" + CANARY),
-    "an id that is a statement": lambda b: _item(b)["grant"].update(dataset=f"'; drop table {CANARY}; --"),
+    "an id with control characters": lambda b: _item(b)["grant"].update(
+        dataset="ab\x00\x1b[31m" + CANARY
+    ),
+    "an id that is a statement": lambda b: _item(b)["grant"].update(
+        dataset=f"'; drop table {CANARY}; --"
+    ),
     "an id that is a number": lambda b: _item(b)["grant"].update(subject=7),
     "an id that is a list": lambda b: _item(b)["grant"].update(subject=["ab" * 32]),
     "an id that is nothing": lambda b: _item(b)["grant"].update(subject=None),
@@ -46,7 +50,8 @@ CHANGES: dict[str, Change] = {
     "a signature too long": lambda b: _item(b).update(signature="ab" * 66),
     "a signature that is not hex": lambda b: _item(b).update(signature="zz" * 65),
     "a signature of high s": lambda b: _item(b).update(
-        signature=high_s(bytes.fromhex(_item(b)["signature"])).hex()),
+        signature=high_s(bytes.fromhex(_item(b)["signature"])).hex()
+    ),
     "a signature with v 0": lambda b: _item(b).update(signature=_item(b)["signature"][:-2] + "00"),
     "a signature of nobody": lambda b: _item(b).update(signature="00" * 64 + "1b"),
     "another's key": lambda b: _item(b).update(signer="ab" * 20),
@@ -104,7 +109,13 @@ def test_a_changed_message_is_a_problem_and_changes_nothing(place, name: str) ->
 def test_a_malformed_body_is_a_problem_at_every_door(place, name: str) -> None:
     head = place.head()
     for door in ("/consents", "/sign-in", "/permits"):
-        _check(httpx.post(f"{place.url}{door}", content=RAW[name], headers={"Content-Type": "application/json"}))
+        _check(
+            httpx.post(
+                f"{place.url}{door}",
+                content=RAW[name],
+                headers={"Content-Type": "application/json"},
+            )
+        )
     assert place.head() == head
 
 
@@ -115,7 +126,9 @@ def test_a_bad_path_is_a_problem(place, name: str) -> None:
 
 
 def test_a_body_of_another_type_is_a_problem(place) -> None:
-    _check(httpx.post(f"{place.url}/permits", content=b"<a/>", headers={"Content-Type": "text/xml"}))
+    _check(
+        httpx.post(f"{place.url}/permits", content=b"<a/>", headers={"Content-Type": "text/xml"})
+    )
     _check(httpx.post(f"{place.url}/permits", data={"request": CANARY}))
 
 
@@ -160,8 +173,11 @@ def test_a_ledger_that_is_down_is_said_so(place, monkeypatch) -> None:
 
 
 def test_every_answer_is_neither_kept_nor_guessed(place) -> None:
-    for answer in (httpx.get(f"{place.url}/health"), httpx.get(f"{place.url}/nothing"),
-                   httpx.post(f"{place.url}/permits", content=b"{")):
+    for answer in (
+        httpx.get(f"{place.url}/health"),
+        httpx.get(f"{place.url}/nothing"),
+        httpx.post(f"{place.url}/permits", content=b"{"),
+    ):
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in answer.headers["content-security-policy"]
@@ -176,14 +192,36 @@ def test_openapi_declares_every_error_and_example(place) -> None:
             assert {"422", "500", "503"} <= operation["responses"].keys(), (method, path)
             for status, response in operation["responses"].items():
                 wanted = "application/problem+json" if int(status) >= 400 else None
-                assert wanted is None or list(response["content"]) == [wanted], (method, path, status)
+                assert wanted is None or list(response["content"]) == [wanted], (
+                    method,
+                    path,
+                    status,
+                )
 
 
 def test_every_refusal_of_the_contracts_has_its_sentence() -> None:
-    unseen = {"NotARegistry", "NotDirect", "SlotsUnavailable", "AttemptOutOfOrder", "ListMismatch", "LeaseOver",
-              "WorkerMismatch", "AlreadySealed", "OutputClassRefused", "NotAscending", "TooManySubjects",
-              "StringTooLong", "InvalidShortString", "ERC5267ExtensionsNotSupported"}
-    named = {entry["name"] for contract in CONTRACTS for entry in load(contract).abi if entry["type"] == "error"}
+    unseen = {
+        "NotARegistry",
+        "NotDirect",
+        "SlotsUnavailable",
+        "AttemptOutOfOrder",
+        "ListMismatch",
+        "LeaseOver",
+        "WorkerMismatch",
+        "AlreadySealed",
+        "OutputClassRefused",
+        "NotAscending",
+        "TooManySubjects",
+        "StringTooLong",
+        "InvalidShortString",
+        "ERC5267ExtensionsNotSupported",
+    }
+    named = {
+        entry["name"]
+        for contract in CONTRACTS
+        for entry in load(contract).abi
+        if entry["type"] == "error"
+    }
     assert named - unseen <= REFUSALS.keys()
 
 
@@ -200,4 +238,6 @@ def _shows_nothing(answer: httpx.Response) -> None:
     shown = answer.text.replace("application/problem+json", "")
     assert CANARY not in shown
     assert "Traceback" not in shown
-    assert not re.search(r"(/[\w.-]+){2,}|\.py\b|\bselect\b|\bError\b|Exception|pydantic|\bclass\b", shown, re.I), shown
+    assert not re.search(
+        r"(/[\w.-]+){2,}|\.py\b|\bselect\b|\bError\b|Exception|pydantic|\bclass\b", shown, re.I
+    ), shown

@@ -28,8 +28,11 @@ def sources() -> list[Source]:
     samples = {f"S{at}": subject for at, subject in enumerate(IDS)}
     bundles = [(subject, write_bundle(cohort, at, subject)) for at, subject in enumerate(IDS)]
     person = load_gse7390(locate_gse7390())[0]
-    return [*Lanes(BytesIO(write_vcf(cohort, list(samples))), samples, BUILD, bundles).sources(),
-            Source(bytes(32), 2, person.observations("0" * 64)), Source(bytes(32), 6, person.expression("0" * 64))]
+    return [
+        *Lanes(BytesIO(write_vcf(cohort, list(samples))), samples, BUILD, bundles).sources(),
+        Source(bytes(32), 2, person.observations("0" * 64)),
+        Source(bytes(32), 6, person.expression("0" * 64)),
+    ]
 
 
 def test_some_of_each_kind_are_searched_for(sources: list[Source]) -> None:
@@ -55,11 +58,36 @@ def test_a_record_that_lies_about_is_found(sources: list[Source], tmp_path: Path
 def test_keys_of_hers_are_counted_from_the_block_of_her_withdrawal_on(tmp_path: Path) -> None:
     """Each line that names her at such a head, and no other; a broker's journal written by hand."""
     hers, other = "aa" * 32, "bb" * 32
-    lines = [(44, [hers, other]), (45, [other]), (45, [hers]), (46, [hers, other]), (47, []), (47, [other])]
+    lines = [
+        (44, [hers, other]),
+        (45, [other]),
+        (45, [hers]),
+        (46, [hers, other]),
+        (47, []),
+        (47, [other]),
+    ]
     (tmp_path / "broker").mkdir()
-    (tmp_path / "broker" / "journal.jsonl").write_text("".join(
-        json.dumps({"seq": seq, "kind": "pieces", "run": "cc" * 32, "attempt": 1, "block": block, "subjects": subjects})
-        + "\n" for seq, (block, subjects) in enumerate(lines)))  # fmt: skip
+    (tmp_path / "broker" / "journal.jsonl").write_text(
+        "".join(
+            json.dumps(
+                {
+                    "seq": seq,
+                    "kind": "pieces",
+                    "run": "cc" * 32,
+                    "attempt": 1,
+                    "block": block,
+                    "subjects": subjects,
+                }
+            )
+            + "\n"
+            for seq, (block, subjects) in enumerate(lines)
+        )
+    )
     cast: Any = SimpleNamespace(home=tmp_path)
-    assert [keys_after(cast, bytes.fromhex(hers), block) for block in (44, 45, 46, 47)] == [3, 2, 1, 0]
+    assert [keys_after(cast, bytes.fromhex(hers), block) for block in (44, 45, 46, 47)] == [
+        3,
+        2,
+        1,
+        0,
+    ]
     assert keys_after(cast, bytes.fromhex(other), 45) == 3

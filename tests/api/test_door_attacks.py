@@ -38,8 +38,18 @@ def doors(place, tmp_path_factory) -> Doors:
 
     permit = world.permit()
     sealed = place.sealed_output(tmp_path_factory.mktemp("doors") / "key")
-    return Doors(place.url, place.as_, ada, bea, world.dataset, permit, sealed.run,
-                 lambda: world.request_run(permit, nonce=secrets.randbits(256)).hex(), old_challenge, demote)
+    return Doors(
+        place.url,
+        place.as_,
+        ada,
+        bea,
+        world.dataset,
+        permit,
+        sealed.run,
+        lambda: world.request_run(permit, nonce=secrets.randbits(256)).hex(),
+        old_challenge,
+        demote,
+    )
 
 
 @pytest.mark.parametrize("attack", DOORS, ids=lambda attack: attack.name)
@@ -66,8 +76,12 @@ def test_without_the_control_the_attack_gets_through(doors: Doors, gate: Gate, m
 
 def test_without_the_check_of_origin_every_sites_forms_are_taken(doors: Doors, monkeypatch) -> None:
     monkeypatch.setattr(own_origin, "__code__", (lambda request, services: None).__code__)
-    for name in ("a page's form sent from another site", "a page's form without an origin",
-                 "a page's form under another host's name", "a cookie alone ends somebody's session"):
+    for name in (
+        "a page's form sent from another site",
+        "a page's form without an origin",
+        "a page's form under another host's name",
+        "a cookie alone ends somebody's session",
+    ):
         attack = next(one for one in DOORS if one.name == name)
         assert answered(attack.action(doors, True)) in ("accepted", "303"), name
 
@@ -86,7 +100,11 @@ def test_an_attack_that_got_through_would_be_seen(doors: Doors) -> None:
     assert worst([bad, good, bad]) is good
     other = doors.get("/nowhere")
     assert worst([bad, bad]) is bad
-    assert answered(worst([other, bad])) == answered(worst([bad, other])) == "Not a valid message; Not found"
+    assert (
+        answered(worst([other, bad]))
+        == answered(worst([bad, other]))
+        == "Not a valid message; Not found"
+    )
     assert answered(good) == "accepted"
     assert answered(bad) != "accepted"
 

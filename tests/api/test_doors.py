@@ -29,8 +29,15 @@ def test_a_person_enrols_agrees_reads_and_withdraws(place) -> None:
     assert answer["items"][0]["accepted"]
     assert answer["receipt"]["count"] == place.head()[0]
 
-    offered = consent.offer(consent.PRESETS["cancer"], subject, place.world.dataset, 0, 0,
-                            place.world.ledger.now(), FOREVER)
+    offered = consent.offer(
+        consent.PRESETS["cancer"],
+        subject,
+        place.world.dataset,
+        0,
+        0,
+        place.world.ledger.now(),
+        FOREVER,
+    )
     granted = ada.grant([ada.signed_grant(offered.message)])
     proof = granted["items"][0]["proof"]
     assert proof["head"] == place.head()[1].hex()
@@ -52,8 +59,15 @@ def test_patient_receipt_verifies_against_the_exported_trail(place) -> None:
 
     (subject,) = place.people(1, agree=False)
     ada = place.patient(subject)
-    offered = consent.offer(consent.PRESETS["health"], subject, place.world.dataset, 0, 0,
-                            place.world.ledger.now(), FOREVER)
+    offered = consent.offer(
+        consent.PRESETS["health"],
+        subject,
+        place.world.dataset,
+        0,
+        0,
+        place.world.ledger.now(),
+        FOREVER,
+    )
     proof = ada.grant([ada.signed_grant(offered.message)])["items"][0]["proof"]
     replay = Replay(ada.trail())
     replay.receipt(consent.patient_receipt(proof, offered.terms, offered.salt))
@@ -189,8 +203,14 @@ def test_ingest_needs_the_signed_list_and_its_custodian(place) -> None:
 
 def test_a_role_needs_a_quorum(place) -> None:
     pia, quinn = place.as_("pia"), place.as_("quinn")
-    change = {"account": Wallet.new().address, "role": 8, "start": 0, "end": FOREVER,
-              "nonce": secrets.randbits(256), "deadline": FOREVER}
+    change = {
+        "account": Wallet.new().address,
+        "role": 8,
+        "start": 0,
+        "end": FOREVER,
+        "nonce": secrets.randbits(256),
+        "deadline": FOREVER,
+    }
     with pytest.raises(RefusedByPolicy) as alone:
         pia.set_role(change, [pia.sign("RoleChange", change)])
     assert alone.value.reason == "QuorumMissing"
@@ -230,7 +250,11 @@ def test_an_access_is_released_only_when_its_own_attempt_was(place) -> None:
     run = world.request_run(world.permit(), "noor")
 
     def states(of: bytes) -> dict[int, str]:
-        return {one["attempt"]: one["state"] for one in place.patient(of).accesses() if one["run"] == run.hex()}
+        return {
+            one["attempt"]: one["state"]
+            for one in place.patient(of).accesses()
+            if one["run"] == run.hex()
+        }
 
     def check(attempt: int, seal: bytes, included: list[bytes]) -> None:
         for name in ("sol", "tess"):
@@ -265,7 +289,11 @@ def test_health_names_what_is_down(place) -> None:
     os.utime(place.settings.worker_beat, (0, 0))
     found = place.anybody().health()
     assert {part: found[part]["state"] for part in found} == {
-        "ledger": "ok", "bucket": "ok", "broker": "ok", "worker": "down"}
+        "ledger": "ok",
+        "bucket": "ok",
+        "broker": "ok",
+        "worker": "down",
+    }
     place.settings.worker_beat.touch()
     assert place.anybody().health()["worker"]["state"] == "ok"
 
@@ -274,7 +302,9 @@ def test_health_never_fails_and_remembers_since_when(place) -> None:
     reachable = {"there": True}
 
     def ask() -> httpx.Response:
-        return httpx.get(f"{place.url}/identity" if reachable["there"] else "http://127.0.0.1:9/", timeout=1.0)
+        return httpx.get(
+            f"{place.url}/identity" if reachable["there"] else "http://127.0.0.1:9/", timeout=1.0
+        )
 
     health = Health(place.settings, {"ledger": ask})
     assert health.report(100)["ledger"] == {"state": "ok", "since": 100}
@@ -293,7 +323,10 @@ def _sealed_run(place) -> tuple[list[bytes], str]:
     """Three willing people, authorised and sealed by the played worker; requested through the door."""
     subjects = place.people(3)
     noor = place.as_("noor")
-    permit, nonce = place.world.permit(codeHash=CODE, paramsSchemaHash=SCHEMA), secrets.randbits(256)
+    permit, nonce = (
+        place.world.permit(codeHash=CODE, paramsSchemaHash=SCHEMA),
+        secrets.randbits(256),
+    )
     answer = noor.request_run(permit, canonical_json({"model": "logistic"}), random32(), nonce)
     run = bytes.fromhex(answer["run"])
     assert run == run_id(noor.wallet.address, nonce)
@@ -303,7 +336,9 @@ def _sealed_run(place) -> tuple[list[bytes], str]:
 
 
 def _records(place) -> int:
-    found = [one for one in place.anybody().datasets() if one["dataset"] == place.world.dataset.hex()]
+    found = [
+        one for one in place.anybody().datasets() if one["dataset"] == place.world.dataset.hex()
+    ]
     return int(found[0]["records"])
 
 
@@ -312,7 +347,12 @@ def test_parameters_are_canonical_and_signed(place) -> None:
     for params in (b'{"model": "logistic"}', b"[1]", b'{"a":1,"a":1}', b'{"a":1.5}'):
         with pytest.raises(NotUnderstood):
             noor.request_run(permit, params, random32(), secrets.randbits(256))
-    message = {"permit": permit, "paramsHash": hashlib.sha256(b"{}").digest(), "resultKey": random32(),
-               "nonce": 1, "deadline": FOREVER}
+    message = {
+        "permit": permit,
+        "paramsHash": hashlib.sha256(b"{}").digest(),
+        "resultKey": random32(),
+        "nonce": 1,
+        "deadline": FOREVER,
+    }
     with pytest.raises(NotUnderstood, match="not the signed ones"):
         noor._signed("/runs", "request", "RunRequest", message, params='{"a":1}')

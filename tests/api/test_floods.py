@@ -46,13 +46,33 @@ def forgeries(place, url: str) -> list[tuple[str, dict]]:
     noor = place.world.people["noor"].address
     grant = place.world.grant_message(subject)
     ended = {"subject": subject, "dataset": place.world.dataset, "epoch": 0}
-    asked = {"audience": url, "account": noor, "subject": bytes(32), "nonce": random32(), "issuedAt": int(time.time())}
+    asked = {
+        "audience": url,
+        "account": noor,
+        "subject": bytes(32),
+        "nonce": random32(),
+        "issuedAt": int(time.time()),
+    }
     return [
-        ("/sign-in", {"account": noor, "subject": None, "nonce": asked["nonce"].hex(), "issuedAt": asked["issuedAt"],
-                      "signature": mallory.sign("SignIn", asked).hex()}),
+        (
+            "/sign-in",
+            {
+                "account": noor,
+                "subject": None,
+                "nonce": asked["nonce"].hex(),
+                "issuedAt": asked["issuedAt"],
+                "signature": mallory.sign("SignIn", asked).hex(),
+            },
+        ),
         ("/consents", {"items": [mallory.signed_grant(grant) | {"signer": signer}]}),
-        ("/consents/revocations", {"revoke": wire("Revoke", ended), "signer": signer,
-                                   "signature": mallory.sign("Revoke", ended).hex()}),
+        (
+            "/consents/revocations",
+            {
+                "revoke": wire("Revoke", ended),
+                "signer": signer,
+                "signature": mallory.sign("Revoke", ended).hex(),
+            },
+        ),
     ]
 
 
@@ -60,8 +80,11 @@ def withdrawal(place, url: str, subject: bytes) -> dict:
     """A person's own, of her first consent."""
     ada = Client(url, place.world.ledger.identity, place.world.subjects[subject], subject)
     message = {"subject": subject, "dataset": place.world.dataset, "epoch": 0}
-    return {"revoke": wire("Revoke", message), "signer": ada.wallet.signer.hex(),
-            "signature": ada.sign("Revoke", message).hex()}
+    return {
+        "revoke": wire("Revoke", message),
+        "signer": ada.wallet.signer.hex(),
+        "signature": ada.sign("Revoke", message).hex(),
+    }
 
 
 MALLORY = """
@@ -80,7 +103,9 @@ print(json.dumps(found))
 
 def flood(place, url: str, count: int) -> subprocess.Popen[str]:
     """A process of its own, as an attacker is; it prints how many got which answer."""
-    sends = subprocess.Popen([sys.executable, "-c", MALLORY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    sends = subprocess.Popen(
+        [sys.executable, "-c", MALLORY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     json.dump([url, count, forgeries(place, url)], sends.stdin)
     sends.stdin.close()
     return sends
@@ -89,7 +114,9 @@ def flood(place, url: str, count: int) -> subprocess.Popen[str]:
 def honest(place, url: str, seconds: float) -> list[float]:
     """The seconds of an honest sign-in and a look at the register, from another address, one after the other."""
     noor, times = Client(url, place.world.ledger.identity, place.world.people["noor"]), []
-    noor._http = httpx.Client(base_url=url, transport=httpx.HTTPTransport(local_address="127.0.0.2"))
+    noor._http = httpx.Client(
+        base_url=url, transport=httpx.HTTPTransport(local_address="127.0.0.2")
+    )
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         began = time.perf_counter()
@@ -134,10 +161,15 @@ def test_forged_and_stale_items_are_never_written(place) -> None:
     place.anybody().grant([item])
     invitation = place.as_("rita").invite(subject, place.world.subjects[subject].signer)
     old = place.patient(subject).accept(invitation)
-    forged = place.as_("noor").invite(random32(), Wallet.new().signer) | {"signerSignature": old["signerSignature"]}
+    forged = place.as_("noor").invite(random32(), Wallet.new().signer) | {
+        "signerSignature": old["signerSignature"]
+    }
     block = place.world.ledger.block()["number"]
-    for path, again, reason in (("/consents", item, "VersionStale"), ("/enrolments", old, "AlreadyEnrolled"),
-                                ("/enrolments", forged, "NotARegistrar")):
+    for path, again, reason in (
+        ("/consents", item, "VersionStale"),
+        ("/enrolments", old, "AlreadyEnrolled"),
+        ("/enrolments", forged, "NotARegistrar"),
+    ):
         answer = httpx.post(place.url + path, json={"items": [again, again]})
         assert (answer.status_code, answer.json()["reason"]) == (409, reason)
     assert place.world.ledger.block()["number"] == block
@@ -154,18 +186,32 @@ def test_without_the_look_before_every_forgery_would_be_written(place, monkeypat
 def test_a_look_that_is_recorded_is_not_recorded_again(place, tmp_path) -> None:
     """Its signature is public: whoever sent it again would make a step in the checker's name each time."""
     sealed, sol = place.sealed_output(tmp_path / "key"), place.as_("sol")
-    looks = [{"run": bytes.fromhex(sealed.run), "attempt": 1, "viewerKey": random32(), "deadline": 1 << 39}
-             for _ in range(2)]
-    bodies = [{"review": wire("Review", look), "signature": sol.sign("Review", look).hex()} for look in looks]
+    looks = [
+        {
+            "run": bytes.fromhex(sealed.run),
+            "attempt": 1,
+            "viewerKey": random32(),
+            "deadline": 1 << 39,
+        }
+        for _ in range(2)
+    ]
+    bodies = [
+        {"review": wire("Review", look), "signature": sol.sign("Review", look).hex()}
+        for look in looks
+    ]
     path = f"{place.url}/runs/{sealed.run}/attempts/1/views"
     assert [httpx.post(path, json=body).status_code for body in bodies] == [200, 200]
     before = place.world.ledger.head()
     answers = [httpx.post(path, json=body) for body in (*bodies, *bodies)]
-    assert {(answer.status_code, answer.json()["reason"]) for answer in answers} == {(409, "AlreadyViewed")}
+    assert {(answer.status_code, answer.json()["reason"]) for answer in answers} == {
+        (409, "AlreadyViewed")
+    }
     assert place.world.ledger.head() == before
 
 
-def test_a_withdrawal_is_taken_from_whoever_has_nothing_left(place, another_door, no_refill) -> None:
+def test_a_withdrawal_is_taken_from_whoever_has_nothing_left(
+    place, another_door, no_refill
+) -> None:
     url = another_door(allowance=3)
     (subject,) = place.people()
     made = dict(forgeries(place, url))
@@ -177,17 +223,26 @@ def test_a_withdrawal_is_taken_from_whoever_has_nothing_left(place, another_door
     assert httpx.get(f"{url}/permits").status_code == 200
     ada = Client(url, place.world.ledger.identity, place.world.subjects[subject], subject)
     assert ada.revoke(place.world.dataset, 0)["acted"]
-    again = {"revoke": {"subject": subject.hex(), "dataset": place.world.dataset.hex(), "epoch": 0},
-             "signer": ada.wallet.signer.hex(), "signature": ada.sign(
-                 "Revoke", {"subject": subject, "dataset": place.world.dataset, "epoch": 0}).hex()}
+    again = {
+        "revoke": {"subject": subject.hex(), "dataset": place.world.dataset.hex(), "epoch": 0},
+        "signer": ada.wallet.signer.hex(),
+        "signature": ada.sign(
+            "Revoke", {"subject": subject, "dataset": place.world.dataset, "epoch": 0}
+        ).hex(),
+    }
     assert httpx.post(f"{url}/consents/revocations", json=again).status_code == 429
-    assert httpx.post(f"{url}/consents/revocations", json=made["/consents/revocations"]).status_code == 409
+    assert (
+        httpx.post(f"{url}/consents/revocations", json=made["/consents/revocations"]).status_code
+        == 409
+    )
 
 
 def test_without_the_limit_nobody_is_turned_away(place, another_door, monkeypatch) -> None:
     monkeypatch.setattr(Allowance, "left", lambda *_: 1.0)
     url = another_door(allowance=1)
-    assert [httpx.post(f"{url}/permits", content=b"{", headers=JSON).status_code for _ in range(5)] == [400] * 5
+    assert [
+        httpx.post(f"{url}/permits", content=b"{", headers=JSON).status_code for _ in range(5)
+    ] == [400] * 5
 
 
 def test_an_old_withdrawal_sent_again_costs(place, another_door, no_refill) -> None:
@@ -205,7 +260,12 @@ def test_whoever_signs_in_gets_the_challenge_back(place, another_door, no_refill
     noor = Client(url, place.world.ledger.identity, place.world.people["noor"])
     for _ in range(5):
         noor.sign_in()
-    assert [httpx.post(f"{url}/sign-in/challenge").status_code for _ in range(4)] == [200, 200, 200, 429]
+    assert [httpx.post(f"{url}/sign-in/challenge").status_code for _ in range(4)] == [
+        200,
+        200,
+        200,
+        429,
+    ]
 
 
 def test_being_turned_away_costs_nothing(place, another_door, no_refill) -> None:
@@ -221,7 +281,9 @@ def test_being_turned_away_costs_nothing(place, another_door, no_refill) -> None
 
     before = wait()
     assert [send() for _ in range(3)] == [429] * 3
-    assert wait() == pytest.approx(before, abs=60 / 1e-4)  # a tenth of a token, in seconds without a refill
+    assert wait() == pytest.approx(
+        before, abs=60 / 1e-4
+    )  # a tenth of a token, in seconds without a refill
 
 
 def test_what_is_being_answered_has_cost_already(place, another_door, no_refill) -> None:
@@ -231,8 +293,10 @@ def test_what_is_being_answered_has_cost_already(place, another_door, no_refill)
     opened = []
     for _ in range(3):
         opened.append(socket.create_connection((host, int(port)), timeout=10))
-        opened[-1].sendall(b"POST /permits HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-                           b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n")  # fmt: skip
+        opened[-1].sendall(
+            b"POST /permits HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 9\r\nExpect: 100-continue\r\n\r\n"
+        )
         assert opened[-1].recv(100).startswith(b"HTTP/1.1 100")  # its body is waited for
     assert httpx.post(f"{url}/permits", content=b"{", headers=JSON).status_code == 429
     for connection in opened:
@@ -243,19 +307,29 @@ def test_behind_a_named_proxy_each_client_has_an_allowance(place, another_door, 
     url = another_door(allowance=2, proxies="127.0.0.1")
 
     def ask(forwarded: str) -> int:
-        return httpx.post(f"{url}/permits", content=b"{", headers=JSON | {"X-Forwarded-For": forwarded}).status_code
+        return httpx.post(
+            f"{url}/permits", content=b"{", headers=JSON | {"X-Forwarded-For": forwarded}
+        ).status_code
 
     assert [ask("203.0.113.7") for _ in range(3)] == [400, 400, 429]
     assert ask("203.0.113.8") == 400
-    assert ask("203.0.113.9, 203.0.113.7") == 429  # what the client wrote itself stands before the proxy's word
+    assert (
+        ask("203.0.113.9, 203.0.113.7") == 429
+    )  # what the client wrote itself stands before the proxy's word
     assert ask("198.51.100.1, 203.0.113.7") == 429
 
 
-def test_without_a_named_proxy_its_word_is_not_taken_and_the_log_says_so(place, another_door, no_refill) -> None:
+def test_without_a_named_proxy_its_word_is_not_taken_and_the_log_says_so(
+    place, another_door, no_refill
+) -> None:
     url = another_door(allowance=2)
     with capture_logs() as logs:
-        found = [httpx.post(f"{url}/permits", content=b"{", headers=JSON | {"X-Forwarded-For": f"203.0.113.{n}"})
-                 for n in range(4)]
+        found = [
+            httpx.post(
+                f"{url}/permits", content=b"{", headers=JSON | {"X-Forwarded-For": f"203.0.113.{n}"}
+            )
+            for n in range(4)
+        ]
     assert [answer.status_code for answer in found] == [400, 400, 429, 429]
     assert len([entry for entry in logs if "VOLENS_PROXIES" in entry["event"]]) == 1
 
@@ -281,10 +355,15 @@ def test_tokens_come_back_and_clients_are_bounded() -> None:
     assert allowance.left("deep") == pytest.approx(1)
 
 
-@pytest.mark.parametrize(("host", "client"), [
-    ("192.0.2.1", "192.0.2.1"), ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"), ("testclient", "testclient"),
-    ("::ffff:203.0.113.7", "203.0.113.7"),
-])
+@pytest.mark.parametrize(
+    ("host", "client"),
+    [
+        ("192.0.2.1", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("testclient", "testclient"),
+        ("::ffff:203.0.113.7", "203.0.113.7"),
+    ],
+)
 def test_a_client_is_an_address_or_a_house(host: str, client: str) -> None:
     assert client_of({"type": "http", "client": (host, 1)}) == client
     assert client_of({"type": "http", "client": None}) == ""

@@ -72,8 +72,13 @@ class Warm:
         self._socket, theirs = socket.socketpair()
         with theirs:
             argv = tether([sys.executable, "-c", SERVER, str(theirs.fileno())], isolated=True)
-            self.process = subprocess.Popen(argv, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL,
-                                            stdout=subprocess.DEVNULL, cwd=Path(__file__).parents[2])
+            self.process = subprocess.Popen(
+                argv,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                cwd=Path(__file__).parents[2],
+            )
         self.used = (0, 0, 0.0)
 
     def fork(self, *descriptors: int) -> int:
@@ -117,7 +122,9 @@ def forked(warm: Warm, monkeypatch: pytest.MonkeyPatch) -> Warm:
             os.close(from_child)
             os.set_blocking(ours_out, False)
             self._left = lane.WAIT
-            self._process: Any = SimpleNamespace(stdin=io.FileIO(ours_out, "w"), stdout=io.FileIO(ours_in, "r"))
+            self._process: Any = SimpleNamespace(
+                stdin=io.FileIO(ours_out, "w"), stdout=io.FileIO(ours_in, "r")
+            )
 
         def end(self) -> None:
             os.kill(self._pid, 9)
@@ -141,16 +148,31 @@ class Table:
     slowest: tuple[float, str] = (0.0, "")
     largest: tuple[int, str] = (0, "")
 
-    def add(self, name: str, kind: lane.Kind, data: bytes, request: Mapping[str, Any], expected: str | None) -> None:
+    def add(
+        self,
+        name: str,
+        kind: lane.Kind,
+        data: bytes,
+        request: Mapping[str, Any],
+        expected: str | None,
+    ) -> None:
         """expected: what its refusal must say; None where it may also be taken whole."""
         frames: list[lane.Frame] = []
         try:
             frames.extend(lane.split(kind, io.BytesIO(data), request))
         except UsageError as error:
             self.refused[name] = str(error)
-            self._check(name, "records came before the refusal", all(said["say"] != "record" for said, _ in frames))
+            self._check(
+                name,
+                "records came before the refusal",
+                all(said["say"] != "record" for said, _ in frames),
+            )
             self._check(name, f"no plain sentence: {error}", plain(error))
-            self._check(name, f"said: {error}", expected is None or re.search(expected, str(error)) is not None)
+            self._check(
+                name,
+                f"said: {error}",
+                expected is None or re.search(expected, str(error)) is not None,
+            )
         except Exception as error:
             self.wrong[name] = f"raised {type(error).__name__}"
         else:
@@ -163,21 +185,27 @@ class Table:
         self.largest = max(self.largest, (size - self.base, name))
         self._check(name, f"took {seconds:.1f} s", seconds <= SECONDS)
         self._check(name, f"grew by {(size - self.base) >> 20} MB", size - self.base <= GROWTH)
-        self._check(name, f"its reader ended by signal {-status}", status in (0, 1, -9))  # -9 is ours
+        self._check(
+            name, f"its reader ended by signal {-status}", status in (0, 1, -9)
+        )  # -9 is ours
 
     def _check(self, name: str, what: str, holds: bool) -> None:
         if not holds:
             self.wrong[name] = f"{self.wrong.get(name, '')} {what}".strip()
 
     def __str__(self) -> str:
-        return (f"{len(self.refused)} refused, {len(self.taken)} taken whole; slowest {self.slowest[0]:.2f} s "
-                f"({self.slowest[1]}), largest growth {self.largest[0] / 2**20:.1f} MB ({self.largest[1]})")
+        return (
+            f"{len(self.refused)} refused, {len(self.taken)} taken whole; slowest {self.slowest[0]:.2f} s "
+            f"({self.slowest[1]}), largest growth {self.largest[0] / 2**20:.1f} MB ({self.largest[1]})"
+        )
 
 
 def plain(error: UsageError) -> bool:
     """A sentence for people: no value of the file, no path, nothing of Python."""
     words = f"{error} {error.hint}"
-    strange = re.search(r"Traceback|Error\b|0x[0-9a-f]|[^\x20-\x7e…]|/(?:work|tmp|proc|home)|\.py", words)
+    strange = re.search(
+        r"Traceback|Error\b|0x[0-9a-f]|[^\x20-\x7e…]|/(?:work|tmp|proc|home)|\.py", words
+    )
     return not strange and CANARY not in words and 20 < len(words) < 400 and bool(error.hint)
 
 
@@ -186,10 +214,17 @@ def vcf_lost(data: bytes, frames: list[lane.Frame]) -> bool:
     text = packing.decompress(data) if data[:2] == b"\x1f\x8b" else data
     rows = sum(1 for line in text.split(b"\n") if line and not line.startswith(b"#"))
     report = frames[-1][0]["report"]
-    sources = [blobs[0] for said, blobs in frames if said["say"] == "record" and said["ordinal"] == 0]
-    own = {sum(1 for line in packing.decompress(one).split(b"\n") if line and line[:1] != b"#") for one in sources}
+    sources = [
+        blobs[0] for said, blobs in frames if said["say"] == "record" and said["ordinal"] == 0
+    ]
+    own = {
+        sum(1 for line in packing.decompress(one).split(b"\n") if line and line[:1] != b"#")
+        for one in sources
+    }
     counted = report["packed_records"] + sum(report["skipped"].values())
-    return not (own == {rows} and report["records"] == rows == counted and len(sources) == report["people"])
+    return not (
+        own == {rows} and report["records"] == rows == counted and len(sources) == report["people"]
+    )
 
 
 def chart_lost(data: bytes, frames: list[lane.Frame]) -> bool:
@@ -199,9 +234,9 @@ def chart_lost(data: bytes, frames: list[lane.Frame]) -> bool:
     records = [blobs[0] for said, blobs in frames if said["say"] == "record"]
     kept = sum(len(json.loads(record)["entry"]) for record in records)
     assert b"<script" not in b"".join(records)
-    return len(json.loads(data)["entry"]) != kept + held + left or kept != sum(report["kept"].values())
-
-
+    return len(json.loads(data)["entry"]) != kept + held + left or kept != sum(
+        report["kept"].values()
+    )
 
 
 CHART = packing.decompress((SYNTHEA / "p4.json.gz").read_bytes())
@@ -220,11 +255,19 @@ def test_malformed_genomes(forked: Warm, record_property: Any) -> None:
         table.add(f"mutant {seed}", "vcf", vcf.mutant(seed), ASKED, None)
     for n, path in enumerate(sorted(SYNTHEA.glob("*.vcf.gz"))):
         small, rng = path.read_bytes(), random.Random(n)
-        sample = packing.decompress(small).decode().split("#CHROM")[1].split("\n")[0].split("\t")[-1]
+        sample = (
+            packing.decompress(small).decode().split("#CHROM")[1].split("\n")[0].split("\t")[-1]
+        )
         one = {"subjects": {sample: SUBJECT}, "build": vcf.BUILD}
         for k in range(10):
             place = rng.randrange(len(small))
-            table.add(f"{path.name} {k}", "vcf", small[:place] + rng.randbytes(k % 3) + small[place + 1 :], one, None)
+            table.add(
+                f"{path.name} {k}",
+                "vcf",
+                small[:place] + rng.randbytes(k % 3) + small[place + 1 :],
+                one,
+                None,
+            )
     crowd = ASKED | {"subjects": vcf.subjects(vcf.CROWD)}
     for name, (data, expected) in (crowded := vcf.crowded()).items():
         table.add(f"crowd: {name}", "vcf", data, crowd, expected)
@@ -234,7 +277,9 @@ def test_malformed_genomes(forked: Warm, record_property: Any) -> None:
 def finish(table: Table, warm: Warm, record_property: Any, inputs: int) -> None:
     print(table)
     record_property("table", str(table))
-    assert not table.wrong, f"{table}\n" + "\n".join(f"{name}: {what}" for name, what in table.wrong.items())
+    assert not table.wrong, f"{table}\n" + "\n".join(
+        f"{name}: {what}" for name, what in table.wrong.items()
+    )
     assert len(table.refused) + len(table.taken) == inputs
     assert len(table.refused) >= 200
     # No refusal is the answer for a reader that met a fault of its own.
@@ -251,11 +296,18 @@ def test_malformed_charts(forked: Warm, record_property: Any) -> None:
     bad = fhir.malformed(CHART)
     for name, (data, expected) in bad.items():
         table.add(name, "fhir", data, asked, expected)
-    small = fhir.bundle(fhir.condition((fhir.CM, "C50.911"), id="c"), fhir.observation(id="o"), fhir.procedure(),
-                        fhir.order((fhir.ATC, "L01EX02")), fhir.observation(valueQuantity=fhir.NUMBER),
-                        fhir.condition((fhir.CM, "B20")))
+    small = fhir.bundle(
+        fhir.condition((fhir.CM, "C50.911"), id="c"),
+        fhir.observation(id="o"),
+        fhir.procedure(),
+        fhir.order((fhir.ATC, "L01EX02")),
+        fhir.observation(valueQuantity=fhir.NUMBER),
+        fhir.condition((fhir.CM, "B20")),
+    )
     for seed in range(220):
-        table.add(f"mutant {seed}", "fhir", fhir.mutant(seed, small if seed % 4 else CHART), asked, None)
+        table.add(
+            f"mutant {seed}", "fhir", fhir.mutant(seed, small if seed % 4 else CHART), asked, None
+        )
     finish(table, forked, record_property, len(bad) + 220)
 
 
@@ -264,14 +316,20 @@ def test_malformed_charts(forked: Warm, record_property: Any) -> None:
 
 def test_a_reader_that_connects_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     tries = "import socket\nfrom contextlib import suppress\nwith suppress(OSError):\n    "
-    monkeypatch.setitem(globals(), "SERVER", tries + "socket.create_connection(('192.0.2.1', 9), 1)\n" + SERVER)
+    monkeypatch.setitem(
+        globals(), "SERVER", tries + "socket.create_connection(('192.0.2.1', 9), 1)\n" + SERVER
+    )
     started = Warm()
-    pid = started.fork(*(os.open("/dev/null", os.O_RDWR) for _ in range(3)))  # answers: what comes before has happened
+    pid = started.fork(
+        *(os.open("/dev/null", os.O_RDWR) for _ in range(3))
+    )  # answers: what comes before has happened
     started.bury(pid)
     assert started.counted("Ip", "OutNoRoutes") == 1
     interfaces = Path(f"/proc/{started.process.pid}/net/dev").read_text().splitlines()[2:]
     assert [line.split(":")[0].strip() for line in interfaces] == ["lo"]
-    assert interfaces[0].split(":")[1].split().count("0") == 16  # nothing was ever sent or received, not even to itself
+    assert (
+        interfaces[0].split(":")[1].split().count("0") == 16
+    )  # nothing was ever sent or received, not even to itself
     started.end()
 
 
@@ -279,21 +337,34 @@ def test_a_lost_row_is_seen() -> None:
     frames = list(lane.split("vcf", io.BytesIO(GENOMES), ASKED))
     assert not vcf_lost(GENOMES, frames)
     assert vcf_lost(GENOMES + (vcf.row("2:9999", "0/0", "0/0", "0/1") + "\n").encode(), frames)
-    lost = [(said, [packing.compress(packing.decompress(blobs[0]).rsplit(b"\n", 2)[0])] if "ordinal" in said and
-             not said["ordinal"] else blobs) for said, blobs in frames]
+    lost = [
+        (
+            said,
+            [packing.compress(packing.decompress(blobs[0]).rsplit(b"\n", 2)[0])]
+            if "ordinal" in said and not said["ordinal"]
+            else blobs,
+        )
+        for said, blobs in frames
+    ]
     assert vcf_lost(GENOMES, lost)
     frames = list(lane.split("fhir", io.BytesIO(CHART), {"subject": SUBJECT}))
     assert not chart_lost(CHART, frames)
     assert chart_lost(fhir.chart_with({}), frames)
 
 
-def test_a_reader_that_crashes_or_grows_is_seen(forked: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_crashes_or_grows_is_seen(
+    forked: Warm, monkeypatch: pytest.MonkeyPatch
+) -> None:
     list(lane.split("vcf", io.BytesIO(GENOMES), ASKED))
     table = Table(forked, forked.used[1] - 2 * GROWTH)
     monkeypatch.setitem(globals(), "SECONDS", 0.0)
     table.add("large and slow", "vcf", b"zq", ASKED, "something else")
-    assert [word in table.wrong["large and slow"] for word in ("said", "took", "grew")] == [True] * 3
-    monkeypatch.setattr(lane, "_listen", lambda child, *_: os.kill(child._pid, 11) or time.sleep(0.2) or iter(()))
+    assert [word in table.wrong["large and slow"] for word in ("said", "took", "grew")] == [
+        True
+    ] * 3
+    monkeypatch.setattr(
+        lane, "_listen", lambda child, *_: os.kill(child._pid, 11) or time.sleep(0.2) or iter(())
+    )
     with pytest.raises(IndexError):
         table.add("crash", "vcf", GENOMES, ASKED, None)
     assert forked.used[0] == -11

@@ -45,7 +45,9 @@ def _altered(bundle: bytes, subject: str, kind: str) -> bytes:
     if kind == "no FHIR":  # our own profile takes it, FHIR R4 does not
         document["entry"][0]["resource"]["issued"] = "some day"
     if kind == "another unit":
-        quantity = next(one["resource"] for one in document["entry"] if "valueQuantity" in one["resource"])
+        quantity = next(
+            one["resource"] for one in document["entry"] if "valueQuantity" in one["resource"]
+        )
         quantity["valueQuantity"]["code"] = "kg"
     return json.dumps(document).encode()
 
@@ -67,10 +69,21 @@ def test_a_bad_bundle_is_named_and_never_quoted(tmp_path: Path, kind: str) -> No
 
 
 def test_parameters_that_the_code_does_not_take_are_refused() -> None:
-    good = {"folds": 5, "models": {"logistic": ["genes"]}, "permutations": 19, "repeats": 10, "seed": 7,
-            "outcome": {"horizon_days": 1825, "kind": "distant-metastasis"}}
+    good = {
+        "folds": 5,
+        "models": {"logistic": ["genes"]},
+        "permutations": 19,
+        "repeats": 10,
+        "seed": 7,
+        "outcome": {"horizon_days": 1825, "kind": "distant-metastasis"},
+    }
     assert json.loads(complete_params(good)).items() >= good.items()
-    for bad in ({**good, "folds": 1}, {**good, "more": 1}, {"models": {"logistic": ["genes"]}}, [good]):
+    for bad in (
+        {**good, "folds": 1},
+        {**good, "more": 1},
+        {"models": {"logistic": ["genes"]}},
+        [good],
+    ):
         with pytest.raises(UsageError, match="parameters: ") as refused:
             complete_params(bad)
         assert refused.value.hint.endswith("nothing was signed")
@@ -84,7 +97,9 @@ def test_another_list_of_people_is_refused(tmp_path: Path, text: str) -> None:
         from_gse7390(people)
 
 
-@pytest.mark.parametrize("name", ["x/expression.json", f"{'ab' * 32}/notes.json", f"{'ab' * 32}/expression.vcf"])
+@pytest.mark.parametrize(
+    "name", ["x/expression.json", f"{'ab' * 32}/notes.json", f"{'ab' * 32}/expression.vcf"]
+)
 def test_a_folder_with_anything_else_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).parent.mkdir()
     (tmp_path / name).write_text("{}")

@@ -48,8 +48,11 @@ def memory_file() -> Iterator[int]:
 
 
 def records(frames: list[lane.Frame]) -> dict[tuple[str, int, int], bytes]:
-    return {(said["subject"], said["category"], said["ordinal"]): blobs[0]
-            for said, blobs in frames if said["say"] == "record"}
+    return {
+        (said["subject"], said["category"], said["ordinal"]): blobs[0]
+        for said, blobs in frames
+        if said["say"] == "record"
+    }
 
 
 def unsafe(file: int, request: dict[str, Any] = REQUEST) -> None:
@@ -60,7 +63,9 @@ def unsafe(file: int, request: dict[str, Any] = REQUEST) -> None:
 def test_a_cohort_is_split(memory_file: int, tmp_path: Path) -> None:
     frames = list(lane.split("vcf", memory_file, REQUEST))
     found = records(frames)
-    assert set(found) == {(subject, 5, ordinal) for subject in REQUEST["subjects"].values() for ordinal in (0, 1)}
+    assert set(found) == {
+        (subject, 5, ordinal) for subject in REQUEST["subjects"].values() for ordinal in (0, 1)
+    }
     for (_, _, ordinal), payload in found.items():
         assert is_genotypes(payload) == (ordinal == 1)
         if ordinal == 0:
@@ -121,41 +126,58 @@ raise lanechild.PayloadError(f"reached {{reached}}, network {{os.readlink('/proc
     with pytest.raises(UsageError, match="reached False") as caught:
         list(lane.split("vcf", memory_file, REQUEST))
     assert os.readlink("/proc/self/ns/net") not in str(caught.value)
-    with pytest.raises(UsageError, match="reached True"):  # the twin: without isolation it gets there
+    with pytest.raises(
+        UsageError, match="reached True"
+    ):  # the twin: without isolation it gets there
         list(lane.split("vcf", memory_file, REQUEST, isolated=False))
     listening.close()
 
 
-def test_a_child_in_our_own_network_is_given_nothing(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_in_our_own_network_is_given_nothing(
+    memory_file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tether = lane.tether
     monkeypatch.setattr(lane, "tether", lambda argv, isolated: tether(argv, isolated=False))
     unsafe(memory_file)
 
 
-def test_the_child_has_no_environment_of_ours(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_child_has_no_environment_of_ours(
+    memory_file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SECRET", "x")
-    monkeypatch.setattr(lane, "PROGRAM", answering("raise lanechild.PayloadError(' '.join(sorted(os.environ)))"))
+    monkeypatch.setattr(
+        lane, "PROGRAM", answering("raise lanechild.PayloadError(' '.join(sorted(os.environ)))")
+    )
     with pytest.raises(UsageError) as caught:
         list(lane.split("vcf", memory_file, REQUEST))
     assert "SECRET" not in str(caught.value)
     assert "PATH" in str(caught.value)
 
 
-def test_the_child_writes_no_file(memory_file: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_child_writes_no_file(
+    memory_file: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     lines = f"""
 import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-open({str(tmp_path / 'leak')!r}, 'wb', 0).write(b'x')"""
+open({str(tmp_path / "leak")!r}, 'wb', 0).write(b'x')"""
     monkeypatch.setattr(lane, "PROGRAM", answering(lines))
     unsafe(memory_file)
     assert (tmp_path / "leak").read_bytes() == b""
 
 
-@pytest.mark.parametrize("fault", [
-    "os.kill(os.getpid(), 11)", "os._exit(0)", "import ctypes; ctypes.string_at(0)", "raise KeyError('canary')",
-    "os.write(1, b'garbage' * 9)", "sink.write(b'\\0\\0\\0\\2[]'); sink.flush()",
-    "os.write(1, (2 << 20).to_bytes(4, 'big') + b'[' * (2 << 20))",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "os.kill(os.getpid(), 11)",
+        "os._exit(0)",
+        "import ctypes; ctypes.string_at(0)",
+        "raise KeyError('canary')",
+        "os.write(1, b'garbage' * 9)",
+        "sink.write(b'\\0\\0\\0\\2[]'); sink.flush()",
+        "os.write(1, (2 << 20).to_bytes(4, 'big') + b'[' * (2 << 20))",
+    ],
+)
 def test_a_child_that_crashes_costs_nothing_else(
     memory_file: int, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
@@ -178,7 +200,9 @@ def children() -> set[str]:
 
 
 @pytest.mark.parametrize("place", ["main", "answer"])
-def test_a_child_that_hangs_is_ended(memory_file: int, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+def test_a_child_that_hangs_is_ended(
+    memory_file: int, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
     before = children()
     monkeypatch.setattr(lane, "SILENCE", 1.5)
     hang = "time.sleep(600)"
@@ -201,14 +225,20 @@ def test_a_child_that_drips_is_ended(memory_file: int, monkeypatch: pytest.Monke
     assert time.monotonic() - start < 10
 
 
-def test_a_child_that_takes_nothing_is_ended(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_takes_nothing_is_ended(
+    memory_file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lane, "SILENCE", 1.5)
-    monkeypatch.setattr(lane, "PROGRAM", program("lanechild.read_frame = lambda source: time.sleep(600)"))
+    monkeypatch.setattr(
+        lane, "PROGRAM", program("lanechild.read_frame = lambda source: time.sleep(600)")
+    )
     large = {"subjects": {f"P{i}" * 50: f"{i:064x}" for i in range(2_000)}, "build": "GRCh38"}
     unsafe(memory_file, large)
 
 
-def test_the_child_ends_with_its_listener(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_child_ends_with_its_listener(
+    memory_file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wait = "pipe.write_frame(sink, {'say': 'progress', 'fraction': 0.1})\ntime.sleep(600)"
     monkeypatch.setattr(lane, "PROGRAM", answering(wait))
     before = children()
@@ -244,21 +274,37 @@ def record(**change: Any) -> str:
 EVERYTHING = "\n".join(record(subject=f"{i:064x}", ordinal=n) for i in range(1, 5) for n in (0, 1))
 
 
-@pytest.mark.parametrize("said", [
-    record(subject="0" * 64), record(subject=["x"]), record(category=6), record(category=True), record(ordinal=2),
-    record() + "\n" + record(), "pipe.write_frame(sink, {'say': 'more'})",
-    record().replace(", b'x')", ")"), record().replace(", b'x')", ", b'x', b'y')"),
-    EVERYTHING + "\nreturn {'records': 7, 'report': {}}", EVERYTHING + "\nreturn {'records': 8}",
-    record() + "\nreturn {'records': 1, 'report': {}}",
-])  # fmt: skip
-def test_the_child_is_not_believed(memory_file: int, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
-    monkeypatch.setattr(lane, "PROGRAM", answering(said if "return" in said else said + "\ntime.sleep(600)"))
+@pytest.mark.parametrize(
+    "said",
+    [
+        record(subject="0" * 64),
+        record(subject=["x"]),
+        record(category=6),
+        record(category=True),
+        record(ordinal=2),
+        record() + "\n" + record(),
+        "pipe.write_frame(sink, {'say': 'more'})",
+        record().replace(", b'x')", ")"),
+        record().replace(", b'x')", ", b'x', b'y')"),
+        EVERYTHING + "\nreturn {'records': 7, 'report': {}}",
+        EVERYTHING + "\nreturn {'records': 8}",
+        record() + "\nreturn {'records': 1, 'report': {}}",
+    ],
+)
+def test_the_child_is_not_believed(
+    memory_file: int, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    monkeypatch.setattr(
+        lane, "PROGRAM", answering(said if "return" in said else said + "\ntime.sleep(600)")
+    )
     began = time.monotonic()
     unsafe(memory_file)
     assert time.monotonic() - began < 30, "it was given up for its silence, not for what it said"
 
 
-def test_a_child_has_bounds_and_no_debugger(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_has_bounds_and_no_debugger(
+    memory_file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     held = """
 import ctypes, resource
 limits = [resource.getrlimit(one) for one in (resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_FSIZE)]
@@ -269,8 +315,12 @@ bound = limits == [(1800, 1800), (3 << 30, 3 << 30), (0, 0)] and ctypes.CDLL(Non
     assert len(records(list(lane.split("vcf", memory_file, REQUEST)))) == 8
 
 
-def test_the_twin_of_a_false_child_is_believed(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane, "PROGRAM", answering(EVERYTHING + "\nreturn {'records': 8, 'report': {}}"))
+def test_the_twin_of_a_false_child_is_believed(
+    memory_file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        lane, "PROGRAM", answering(EVERYTHING + "\nreturn {'records': 8, 'report': {}}")
+    )
     assert len(records(list(lane.split("vcf", memory_file, REQUEST)))) == 8
 
 
@@ -306,15 +356,24 @@ def test_a_bad_bundle_is_named_and_stops_all(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(lane, "PROGRAM", READER)
     said = []
     with pytest.raises(UsageError, match=f"the bundle of {BEN} cannot be taken: it is bad"):
-        said.extend(lane.split("fhir", io.BytesIO(b"onebad"), {"bundles": [[ADA, 0, 3], [BEN, 3, 3]]}))
+        said.extend(
+            lane.split("fhir", io.BytesIO(b"onebad"), {"bundles": [[ADA, 0, 3], [BEN, 3, 3]]})
+        )
     assert all(header["say"] == "progress" for header, _ in said)
 
 
-@pytest.mark.parametrize(("bundles", "message"), [
-    ([[ADA, 0, 9]], "shorter than was said"), ([[ADA, 0, 65 << 20]], "larger than is allowed"),
-    ([[ADA, 0, 60 << 20]] * 9, "larger than is allowed"), ([[ADA, 0, 3]] * 2, "could not be read safely"),
-])  # fmt: skip
-def test_places_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch, bundles: list[Any], message: str) -> None:
+@pytest.mark.parametrize(
+    ("bundles", "message"),
+    [
+        ([[ADA, 0, 9]], "shorter than was said"),
+        ([[ADA, 0, 65 << 20]], "larger than is allowed"),
+        ([[ADA, 0, 60 << 20]] * 9, "larger than is allowed"),
+        ([[ADA, 0, 3]] * 2, "could not be read safely"),
+    ],
+)
+def test_places_that_do_not_fit_are_refused(
+    monkeypatch: pytest.MonkeyPatch, bundles: list[Any], message: str
+) -> None:
     monkeypatch.setattr(lane, "PROGRAM", READER)
     with pytest.raises(UsageError, match=message):
         list(lane.split("fhir", io.BytesIO(b"one"), {"bundles": bundles}))

@@ -17,13 +17,42 @@ from api import logs
 HEX = "ab" * 32
 UUID = "5f0c2f6e-8a57-4a57-9f3e-0123456789ab"
 CORPUS = [
-    "a\r\nb", "a\nINFO forged", "\x1b[31mred\x1b[0m", "\x1b]0;title\x07", "\x9b31m", "\u202egnol", "\u2066a\u2069",
-    "\u200bz", "\u2028line", "\x00", "\x08\x08", "\x7f", "\ufeff", "\u2029", "a\tb", "\u061c", "\u200e", "\x85",
-    "\ud800", "\U000e0001",
-    f"run {HEX}", f"0x{HEX[:40]}", f"/runs/{HEX}/output", "http://host/runs/12", "ada@example.org", "a" * 5000,
-    "sk_" + "Zm9v" * 20, "{'a': 1}", "%s %d", "{0}", "open:/host/x/y", "HTTP://host/x", "path=/host/y",
-    UUID, UUID.upper(),
-]  # fmt: skip
+    "a\r\nb",
+    "a\nINFO forged",
+    "\x1b[31mred\x1b[0m",
+    "\x1b]0;title\x07",
+    "\x9b31m",
+    "\u202egnol",
+    "\u2066a\u2069",
+    "\u200bz",
+    "\u2028line",
+    "\x00",
+    "\x08\x08",
+    "\x7f",
+    "\ufeff",
+    "\u2029",
+    "a\tb",
+    "\u061c",
+    "\u200e",
+    "\x85",
+    "\ud800",
+    "\U000e0001",
+    f"run {HEX}",
+    f"0x{HEX[:40]}",
+    f"/runs/{HEX}/output",
+    "http://host/runs/12",
+    "ada@example.org",
+    "a" * 5000,
+    "sk_" + "Zm9v" * 20,
+    "{'a': 1}",
+    "%s %d",
+    "{0}",
+    "open:/host/x/y",
+    "HTTP://host/x",
+    "path=/host/y",
+    UUID,
+    UUID.upper(),
+]
 Lines = Callable[[], list[dict[str, Any]]]
 
 
@@ -41,7 +70,9 @@ def lines() -> Iterator[Lines]:
 
 
 def test_a_field_that_is_not_on_the_list_is_never_printed(lines: Lines) -> None:
-    structlog.get_logger().info("said", run="12345678", subject="somebody", key="secret", exc_info=ValueError("value"))
+    structlog.get_logger().info(
+        "said", run="12345678", subject="somebody", key="secret", exc_info=ValueError("value")
+    )
     (line,) = lines()
     assert (line["run"], line["withheld"], line["part"]) == ("12345678", 3, "test")
     assert not {"subject", "key", "exc_info", "exception"} & line.keys()
@@ -60,13 +91,21 @@ def test_no_text_forges_a_line_or_moves_a_cursor(lines: Lines, text: str) -> Non
             assert HEX[:40] not in str(shown) or line["event"] != shown
             assert len(str(shown)) <= 7 * logs.LONGEST
         shown = line["event"].lower()
-        assert all(word not in shown for word in (HEX[:32], "example.org", "host", "zm9vzm9v", UUID[24:]))
+        assert all(
+            word not in shown for word in (HEX[:32], "example.org", "host", "zm9vzm9v", UUID[24:])
+        )
 
 
 def test_what_is_nested_is_withheld(lines: Lines) -> None:
-    structlog.get_logger().info("said", fact={"name": "somebody"}, places=["a:1", "b:2"], why=object())
+    structlog.get_logger().info(
+        "said", fact={"name": "somebody"}, places=["a:1", "b:2"], why=object()
+    )
     (line,) = lines()
-    assert (line["fact"], line["places"], line["why"]) == (logs.WITHHELD, ["a:1", "b:2"], logs.WITHHELD)
+    assert (line["fact"], line["places"], line["why"]) == (
+        logs.WITHHELD,
+        ["a:1", "b:2"],
+        logs.WITHHELD,
+    )
 
 
 def test_of_a_library_only_the_place_is_told(lines: Lines) -> None:
@@ -77,7 +116,11 @@ def test_of_a_library_only_the_place_is_told(lines: Lines) -> None:
     logging.getLogger("other").info("quiet")
     warnings.warn("somebody is old", DeprecationWarning, stacklevel=1)
     line, *_ = found = lines()
-    assert (line["event"], line["module"], line["kind"]) == ("a library warns", "some.library", "KeyError")
+    assert (line["event"], line["module"], line["kind"]) == (
+        "a library warns",
+        "some.library",
+        "KeyError",
+    )
     assert "diagnosis" not in str(found)
     assert "somebody" not in str(found)
     assert HEX not in str(found)

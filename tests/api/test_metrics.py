@@ -42,7 +42,6 @@ def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
     before, stream = logging.root.handlers[:], io.StringIO()
     logs.configure("api", "info", stream)
 
-
     def read() -> list[dict[str, Any]]:
         until = time.monotonic() + 5  # the line follows the answer
         while '"request"' not in stream.getvalue() and time.monotonic() < until:
@@ -71,17 +70,28 @@ def test_a_request_is_one_line_with_its_template_and_id(place, lines) -> None:
     answer = httpx.get(f"{place.url}/runs/{run}?name={run}")
     (line,) = lines()
     assert line["request_id"] == answer.headers["X-Request-Id"]
-    assert (line["method"], line["route"], line["status"]) == ("GET", "/runs/{run}", answer.status_code)
+    assert (line["method"], line["route"], line["status"]) == (
+        "GET",
+        "/runs/{run}",
+        answer.status_code,
+    )
     assert line["ms"] >= 0
     assert run not in json.dumps(lines())
 
 
-@pytest.mark.parametrize(("method", "path", "accept", "route"), [
-    ("GET", "/patients/Ada", "*/*", "none"), ("POST", "/health", "*/*", "/health"),
-    ("STEAL", "/health", "*/*", "/health"), ("GET", "/runs/abcd", "text/html", "/runs/{run}"),
-    ("GET", "/pages/static/secret-name.js", "*/*", "/pages/static/*"),
-])  # fmt: skip
-def test_no_path_reaches_a_line(place, lines, method: str, path: str, accept: str, route: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "accept", "route"),
+    [
+        ("GET", "/patients/Ada", "*/*", "none"),
+        ("POST", "/health", "*/*", "/health"),
+        ("STEAL", "/health", "*/*", "/health"),
+        ("GET", "/runs/abcd", "text/html", "/runs/{run}"),
+        ("GET", "/pages/static/secret-name.js", "*/*", "/pages/static/*"),
+    ],
+)
+def test_no_path_reaches_a_line(
+    place, lines, method: str, path: str, accept: str, route: str
+) -> None:
     httpx.request(method, place.url + path, headers={"Accept": accept})
     (line,) = lines()
     assert line["route"] == route
@@ -102,23 +112,40 @@ def test_the_figures_count_what_happened(place, figures) -> None:
     ada, dataset = place.patient(willing), place.world.dataset
     ada.revoke(dataset, 0)
     mark(place.services.engine, f"stopped:{run.hex()}:1", "a person is no longer willing")
-    keep_record(place.services.engine, run.hex(), 1, {"seconds": {"consent": "0.2", "fetch": "0.1", "keys": "0.1"}})
+    keep_record(
+        place.services.engine,
+        run.hex(),
+        1,
+        {"seconds": {"consent": "0.2", "fetch": "0.1", "keys": "0.1"}},
+    )
     after = figures()
     absent = 'volens_refusals_total{reason="absent"}'
     assert value(after, absent) == value(before, absent) + 1
     for name in ("volens_gate_seconds", "volens_revocation_stop_seconds"):
         assert value(after, f"{name}_count") == value(before, f"{name}_count") + 1
-    assert value(after, "volens_gate_seconds_sum") == pytest.approx(value(before, "volens_gate_seconds_sum") + 0.4)
+    assert value(after, "volens_gate_seconds_sum") == pytest.approx(
+        value(before, "volens_gate_seconds_sum") + 0.4
+    )
     assert value(after, "volens_chain_lag_blocks") == 0
     assert value(after, "volens_last_block_age_seconds") >= 0
-    assert value(after, 'volens_part_up{part="broker"}') == value(after, 'volens_part_up{part="database"}') == 1
+    assert (
+        value(after, 'volens_part_up{part="broker"}')
+        == value(after, 'volens_part_up{part="database"}')
+        == 1
+    )
     assert value(after, 'volens_requests_total{route="/runs",status="200"}') >= 1
-    place.world.set_role(place.world.people["dora"].address, "protection")  # a block that nobody has projected yet
+    place.world.set_role(
+        place.world.people["dora"].address, "protection"
+    )  # a block that nobody has projected yet
     assert value(figures(), "volens_chain_lag_blocks") == 1
 
 
 def test_no_label_names_anybody_or_grows(place, figures) -> None:
-    for path in ("/runs/" + random32().hex(), "/nowhere/" + random32().hex(), "/" + random32().hex()):
+    for path in (
+        "/runs/" + random32().hex(),
+        "/nowhere/" + random32().hex(),
+        "/" + random32().hex(),
+    ):
         httpx.get(place.url + path)
     text = figures()
     assert re.findall(r"[0-9a-fA-F]{16,}|0x", text) == []
@@ -136,7 +163,9 @@ def test_what_a_damaged_table_does_not_tell_is_left_out(place) -> None:
     text = generate_latest(registry).decode()
     assert "volens_queue_depth 0.0" in text
     assert "volens_gate_seconds_count" in text
-    assert not [name for name in ("volens_refusals", "volens_revocation_stop_seconds") if name in text]
+    assert not [
+        name for name in ("volens_refusals", "volens_revocation_stop_seconds") if name in text
+    ]
     assert value(text, 'volens_part_up{part="database"}') == 0
     assert value(text, 'volens_part_up{part="broker"}') == 1
 

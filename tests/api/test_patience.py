@@ -32,9 +32,12 @@ Open = Callable[..., socket.socket]
 def connect(place) -> Iterator[Open]:
     """Opens connections to a URL, from an address of this machine."""
     with ExitStack() as opened:
+
         def open_one(url: str, local: str = "127.0.0.1") -> socket.socket:
             host, port = url.removeprefix("http://").split(":")
-            made = socket.create_connection((host, int(port)), timeout=10, source_address=(local, 0))
+            made = socket.create_connection(
+                (host, int(port)), timeout=10, source_address=(local, 0)
+            )
             return opened.enter_context(closing(made))
 
         yield open_one
@@ -68,7 +71,9 @@ def answer(connection: socket.socket) -> tuple[HTTPResponse, Any]:
     return found, json.loads(found.read())
 
 
-@pytest.mark.parametrize("begun", ["nothing", "a head", "a head after an answer", "a body after its answer"])
+@pytest.mark.parametrize(
+    "begun", ["nothing", "a head", "a head after an answer", "a body after its answer"]
+)
 def test_who_does_not_go_on_is_cut(place, connect: Open, monkeypatch, begun: str) -> None:
     monkeypatch.setattr(patience, "HEAD_SECONDS", SHORT)
     connection = connect(place.url)
@@ -88,7 +93,9 @@ def test_who_does_not_go_on_is_cut(place, connect: Open, monkeypatch, begun: str
     assert drip(connection) < SOON
 
 
-def test_a_head_in_time_is_answered_however_long_its_answer_takes(place, connect: Open, monkeypatch) -> None:
+def test_a_head_in_time_is_answered_however_long_its_answer_takes(
+    place, connect: Open, monkeypatch
+) -> None:
     monkeypatch.setattr(patience, "HEAD_SECONDS", SHORT)
     connection = connect(place.url)
     connection.sendall(head(place.url) + b"\r\n{")
@@ -113,7 +120,9 @@ def test_a_body_that_does_not_end_is_answered(place, connect: Open, monkeypatch,
 def test_who_waits_for_the_caller_to_go_may_wait(monkeypatch) -> None:
     """As a long answer does, once the whole body is there."""
     monkeypatch.setattr(patience, "BODY_SECONDS", 0.05)
-    came = iter([{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}])
+    came = iter(
+        [{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}]
+    )
     got = []
 
     async def receive() -> Any:
@@ -140,7 +149,9 @@ def served(connection: socket.socket) -> bool:
         return False
 
 
-def test_one_address_has_so_many_connections(place, another_door, connect: Open, monkeypatch) -> None:
+def test_one_address_has_so_many_connections(
+    place, another_door, connect: Open, monkeypatch
+) -> None:
     monkeypatch.setattr(serving, "CONNECTIONS", 5)
     url = another_door()
     begun = [connect(url) for _ in range(5)]
@@ -162,9 +173,14 @@ def test_one_address_has_so_many_connections(place, another_door, connect: Open,
 def test_what_the_stop_cuts_off_is_answered(place, connect: Open) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        server = uvicorn.Server(uvicorn.Config(
-            create_app(place.services), log_config=None, timeout_graceful_shutdown=0, **serving.caller_options(
-                place.settings)))  # fmt: skip
+        server = uvicorn.Server(
+            uvicorn.Config(
+                create_app(place.services),
+                log_config=None,
+                timeout_graceful_shutdown=0,
+                **serving.caller_options(place.settings),
+            )
+        )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         connection = connect(url)
@@ -185,12 +201,23 @@ JAVA = {"Accept": "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"}
 
 def test_what_is_sent_in_reaches_its_door(place) -> None:
     (subject,) = place.people()
-    ada, message = place.patient(subject), {"subject": subject, "dataset": place.world.dataset, "epoch": 0}
-    body = {"revoke": wire("Revoke", message), "signer": ada.wallet.signer.hex(),
-            "signature": ada.sign("Revoke", message).hex()}
-    assert httpx.post(f"{place.url}/consents/revocations", json=body, headers=JAVA).json()["acted"] is True
+    ada, message = (
+        place.patient(subject),
+        {"subject": subject, "dataset": place.world.dataset, "epoch": 0},
+    )
+    body = {
+        "revoke": wire("Revoke", message),
+        "signer": ada.wallet.signer.hex(),
+        "signature": ada.sign("Revoke", message).hex(),
+    }
+    assert (
+        httpx.post(f"{place.url}/consents/revocations", json=body, headers=JAVA).json()["acted"]
+        is True
+    )
     document = httpx.get(f"{place.url}/openapi.json", headers=JAVA).json()
-    doors = [path for path, methods in document["paths"].items() if "post" in methods and "{" not in path]
+    doors = [
+        path for path, methods in document["paths"].items() if "post" in methods and "{" not in path
+    ]
     assert len(doors) >= 6
     for path in doors:
         answer = httpx.post(place.url + path, content=b"{", headers=JAVA)
@@ -198,10 +225,17 @@ def test_what_is_sent_in_reaches_its_door(place) -> None:
         assert answer.status_code != 404
 
 
-@pytest.mark.parametrize(("path", "kind", "status"), [
-    ("/permits", "application/json", 200), ("/identity", "application/json", 200), ("/runs", "text/html", 200),
-    ("/nowhere", "text/html", 404), ("/pages/nowhere", "text/html", 404), ("/", "text/html", 200),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("path", "kind", "status"),
+    [
+        ("/permits", "application/json", 200),
+        ("/identity", "application/json", 200),
+        ("/runs", "text/html", 200),
+        ("/nowhere", "text/html", 404),
+        ("/pages/nowhere", "text/html", 404),
+        ("/", "text/html", 200),
+    ],
+)
 def test_a_page_is_shown_where_there_is_one(place, path: str, kind: str, status: int) -> None:
     answer = httpx.get(place.url + path, headers=JAVA)
     assert (answer.headers["content-type"].split(";")[0], answer.status_code) == (kind, status)

@@ -13,11 +13,18 @@ import pytest
 
 from api import plots
 
-ROWS = [{"model": "logistic", "layer": "genes", "auc": 63, "auc_interval": [54, 72]},
-        {"model": "svm", "layer": "combined", "auc": 70, "auc_interval": [60, 80]}]  # fmt: skip
+ROWS = [
+    {"model": "logistic", "layer": "genes", "auc": 63, "auc_interval": [54, 72]},
+    {"model": "svm", "layer": "combined", "auc": 70, "auc_interval": [60, 80]},
+]
 SOME = random.Random(7)
-HITS = [{"variant": f"{SOME.choice([*range(1, 23), 'X', 'MT'])}:{SOME.randrange(10**8)}:A>G",
-         "p": f"{10 ** -SOME.expovariate(0.7):.1e}"} for _ in range(5000)]  # fmt: skip
+HITS = [
+    {
+        "variant": f"{SOME.choice([*range(1, 23), 'X', 'MT'])}:{SOME.randrange(10**8)}:A>G",
+        "p": f"{10 ** -SOME.expovariate(0.7):.1e}",
+    }
+    for _ in range(5000)
+]
 QUANTILES = [["0.1", "0.2"], ["1.0", "1.3"], ["3.0", "4.1"]]
 DRAWN: dict[str, Callable[[str], str]] = {
     "auc": lambda name: plots.auc_intervals(ROWS, name),
@@ -25,8 +32,12 @@ DRAWN: dict[str, Callable[[str], str]] = {
     "calibration": lambda name: plots.calibration([(10, 5), (25, 30), (60, 50)], name),
     "manhattan": lambda name: plots.manhattan(HITS, name),
     "qq": lambda name: plots.qq(QUANTILES * 2000, name),
-    "timeline": lambda name: plots.timeline([("signed", 0, 0), ("mined", 0, 0.05), ("stopped", 0.05, 0.4)], name),
-    "bars": lambda name: plots.bars([("enrol", 43_000), ("grant", 21_500), ("other", None)], name, unit="gas"),
+    "timeline": lambda name: plots.timeline(
+        [("signed", 0, 0), ("mined", 0, 0.05), ("stopped", 0.05, 0.4)], name
+    ),
+    "bars": lambda name: plots.bars(
+        [("enrol", 43_000), ("grant", 21_500), ("other", None)], name, unit="gas"
+    ),
 }
 NOTHING: dict[str, Callable[[str], str]] = {
     "auc": lambda name: plots.auc_intervals([{"model": "svm", "layer": "genes"}], name),
@@ -46,16 +57,22 @@ def test_it_is_one_inline_element_that_a_strict_page_shows(draw: Callable[[str],
     assert root.get("role") == "img"
     assert len(root.get("aria-label", "")) > 20
     assert len(drawn.encode()) <= 40_000
-    allowed = {f"{XML}{tag}" for tag in ("svg", "g", "path", "use", "text", "defs", "clipPath", "rect")}
+    allowed = {
+        f"{XML}{tag}" for tag in ("svg", "g", "path", "use", "text", "defs", "clipPath", "rect")
+    }
     for element in root.iter():
         assert element.tag in allowed
         assert not {name for name in element.attrib if name == "style" or name.startswith("on")}
-        assert "http" not in "".join(value for name, value in element.attrib.items() if name != "aria-label")
+        assert "http" not in "".join(
+            value for name, value in element.attrib.items() if name != "aria-label"
+        )
     assert root.findall(f".//{XML}text")
 
 
 @pytest.mark.parametrize("draw", DRAWN.values(), ids=DRAWN)
-def test_several_stand_in_one_page_and_the_same_figures_give_the_same_bytes(draw: Callable[[str], str]) -> None:
+def test_several_stand_in_one_page_and_the_same_figures_give_the_same_bytes(
+    draw: Callable[[str], str],
+) -> None:
     one, other = draw("one"), draw("other")
     assert one == draw("one")
     ids = [set(re.findall(r' id="([^"]+)"', drawn)) for drawn in (one, other)]
@@ -84,8 +101,14 @@ def test_a_bar_is_as_long_as_its_figure_and_an_absent_one_has_none() -> None:
 
 
 def test_an_interval_spans_its_percents() -> None:
-    narrow, wide = (plots.auc_intervals([{**ROWS[0], "auc_interval": ends}], "auc") for ends in ([58, 68], [48, 78]))
-    spans = [right - left for left, right in (across(paths(one, stroke=plots.BLUE)[0]) for one in (narrow, wide))]
+    narrow, wide = (
+        plots.auc_intervals([{**ROWS[0], "auc_interval": ends}], "auc")
+        for ends in ([58, 68], [48, 78])
+    )
+    spans = [
+        right - left
+        for left, right in (across(paths(one, stroke=plots.BLUE)[0]) for one in (narrow, wide))
+    ]
     assert spans[1] == pytest.approx(3 * spans[0], rel=0.01)
 
 
@@ -106,16 +129,23 @@ def test_thinning_keeps_the_strongest() -> None:
 
 def test_labels_are_text_whatever_they_hold() -> None:
     hostile = "<script>alert(1)</script> $\\frac{x}{$ \x00\n & \"'" + "x" * 200
-    for drawn in (plots.bars([(hostile, 1)], "b", unit=hostile), plots.timeline([(hostile, 0, 1)], "t"),
-                  plots.auc_intervals([{**ROWS[0], "model": hostile}], "a"),
-                  plots.manhattan([{"variant": hostile, "p": "0.1"}], "m")):  # fmt: skip
+    for drawn in (
+        plots.bars([(hostile, 1)], "b", unit=hostile),
+        plots.timeline([(hostile, 0, 1)], "t"),
+        plots.auc_intervals([{**ROWS[0], "model": hostile}], "a"),
+        plots.manhattan([{"variant": hostile, "p": "0.1"}], "m"),
+    ):
         assert "<script" not in drawn
-        assert all(element.tag != f"{XML}script" for element in ElementTree.fromstring(drawn).iter())
+        assert all(
+            element.tag != f"{XML}script" for element in ElementTree.fromstring(drawn).iter()
+        )
 
 
 def test_no_plotting_library_is_loaded_before_the_first_figure() -> None:
-    code = ("import sys, api.plots; print('matplotlib' in sys.modules); api.plots.qq([], 'q'); "
-            "print('matplotlib.pyplot' in sys.modules)")
+    code = (
+        "import sys, api.plots; print('matplotlib' in sys.modules); api.plots.qq([], 'q'); "
+        "print('matplotlib.pyplot' in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]
 
@@ -126,7 +156,9 @@ def words_of(drawn: str) -> list[str]:
 
 def paths(drawn: str, **attributes: str) -> list[str]:
     """The lines or areas drawn in a colour, markers aside."""
-    found = [one for one in ElementTree.fromstring(drawn).iter(f"{XML}path") if "id" not in one.attrib]
+    found = [
+        one for one in ElementTree.fromstring(drawn).iter(f"{XML}path") if "id" not in one.attrib
+    ]
     return [one.attrib["d"] for one in found if attributes.items() <= one.attrib.items()]
 
 

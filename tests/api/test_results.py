@@ -28,7 +28,9 @@ def test_checker_then_analyst_open_it_and_the_receipt_verifies(place, sealed, tm
     for checker in (sol, tess):
         viewer = tmp_path / checker.wallet.address
         checker.look(sealed.run, 1, keep_pair(viewer))
-        seen = open_output(checker, sealed.broker, checker.run(sealed.run), viewer, checker.wallet.address)
+        seen = open_output(
+            checker, sealed.broker, checker.run(sealed.run), viewer, checker.wallet.address
+        )
         assert (seen.result, seen.disclosure) == (RESULT, DISCLOSURE)
         checker.approve(sealed.run)
     found = noor.run(sealed.run)
@@ -45,7 +47,9 @@ def test_another_output_than_the_sealed_one_is_noticed(place, tmp_path) -> None:
     sol = place.as_("sol")
     sol.look(sealed.run, 1, keep_pair(tmp_path / "viewer"))
     with pytest.raises(VerificationFailed, match="not the one that was sealed"):
-        open_output(sol, sealed.broker, sol.run(sealed.run), tmp_path / "viewer", sol.wallet.address)
+        open_output(
+            sol, sealed.broker, sol.run(sealed.run), tmp_path / "viewer", sol.wallet.address
+        )
 
 
 def test_without_the_key_of_the_request_nothing_opens(place, sealed, tmp_path) -> None:

@@ -94,7 +94,9 @@ def test_a_session_ends_and_only_its_hash_is_kept(place) -> None:
 
 def test_a_role_is_read_at_each_request(place) -> None:
     place.world.people["eve"] = Wallet.new()
-    place.world.set_role(place.world.people["eve"].address, "auditor", end=place.world.ledger.now() + 4000)
+    place.world.set_role(
+        place.world.people["eve"].address, "auditor", end=place.world.ledger.now() + 4000
+    )
     eve = place.as_("eve")
     assert isinstance(eve.denials(), list)
     place.world.set_role(place.world.people["eve"].address, "auditor", end=place.world.ledger.now())
@@ -105,10 +107,17 @@ def test_a_role_is_read_at_each_request(place) -> None:
 
 def test_without_a_session_nothing_personal_is_shown(place) -> None:
     (subject,) = place.people()
-    for path in (f"/consents/{subject.hex()}", f"/subjects/{subject.hex()}/accesses", "/trail/denials"):
+    for path in (
+        f"/consents/{subject.hex()}",
+        f"/subjects/{subject.hex()}/accesses",
+        "/trail/denials",
+    ):
         for headers in ({}, {"Authorization": "Bearer x"}, {"Authorization": "Basic eDp4"}):
             answer = httpx.get(place.url + path, headers=headers)
-            assert (answer.status_code, answer.headers["content-type"]) == (401, "application/problem+json")
+            assert (answer.status_code, answer.headers["content-type"]) == (
+                401,
+                "application/problem+json",
+            )
 
 
 def _challenge(place) -> str:
@@ -116,21 +125,40 @@ def _challenge(place) -> str:
 
 
 def _message(place, name: str, nonce: str, audience: str, issued: int) -> dict:
-    return {"audience": audience, "account": place.world.people[name].address, "subject": bytes(32),
-            "nonce": bytes.fromhex(nonce), "issuedAt": issued}
+    return {
+        "audience": audience,
+        "account": place.world.people[name].address,
+        "subject": bytes(32),
+        "nonce": bytes.fromhex(nonce),
+        "issuedAt": issued,
+    }
 
 
-def _signed(place, name: str, nonce: str, audience: str | None = None, issued: int | None = None) -> dict:
+def _signed(
+    place, name: str, nonce: str, audience: str | None = None, issued: int | None = None
+) -> dict:
     issued = int(time.time()) if issued is None else issued
     message = _message(place, name, nonce, audience or place.url, issued)
     signature = place.world.people[name].sign(place.world.ledger.domain, "SignIn", message)
-    return {"account": message["account"], "subject": None, "nonce": nonce, "issuedAt": issued,
-            "signature": signature.hex()}
+    return {
+        "account": message["account"],
+        "subject": None,
+        "nonce": nonce,
+        "issuedAt": issued,
+        "signature": signature.hex(),
+    }
 
 
 def _sign_in_inside(place, name: str, nonce: str, now: int) -> tuple[str, int]:
     body = _signed(place, name, nonce, issued=now)
     message = {"account": body["account"], "subject": "", "nonce": nonce, "issuedAt": now}
     services = place.services
-    prove(services.engine, services.ledger.domain, services.audience, message, bytes.fromhex(body["signature"]), now)
+    prove(
+        services.engine,
+        services.ledger.domain,
+        services.audience,
+        message,
+        bytes.fromhex(body["signature"]),
+        now,
+    )
     return open_session(services.engine, services.projection.fold, message, now)

@@ -17,7 +17,9 @@ def shelf(place, tmp_path_factory) -> Shelf:
     world = place.world
     (subject,) = place.people(1, agree=False)
     ada = place.patient(subject)
-    offered = consent.offer(consent.PRESETS["cancer"], subject, world.dataset, 0, 0, world.ledger.now(), 1 << 39)
+    offered = consent.offer(
+        consent.PRESETS["cancer"], subject, world.dataset, 0, 0, world.ledger.now(), 1 << 39
+    )
     proof = ada.grant([ada.signed_grant(offered.message)])["items"][0]["proof"]
     world.request_run(world.permit())  # a use that her withdrawal meets
     sealed, other = (place.sealed_output(folder / name) for name in ("result.key", "other.key"))
@@ -25,7 +27,13 @@ def shelf(place, tmp_path_factory) -> Shelf:
         checker = place.as_(name)
         for run in (sealed.run, other.run):
             checker.look(run, 1, keep_pair(folder / f"{name}.key"))
-            open_output(checker, sealed.broker, checker.run(run), folder / f"{name}.key", checker.wallet.address)
+            open_output(
+                checker,
+                sealed.broker,
+                checker.run(run),
+                folder / f"{name}.key",
+                checker.wallet.address,
+            )
         checker.approve(sealed.run)
     noor = place.as_("noor")
     run = noor.run(sealed.run)
@@ -33,16 +41,29 @@ def shelf(place, tmp_path_factory) -> Shelf:
     ended = ada.revoke(world.dataset, 0)["receipt"]
     followed = next(one for one in ada.withdrawals() if one["tx"] == ended["tx"])
     assert followed["effects"]
-    receipts = {"grant": consent.patient_receipt(proof, offered.terms, offered.salt),
-                "run": run_receipt(noor, run, opened, sealed.broker.witness()),
-                "stop": withdrawal_receipt(ada, ended, followed)}
-    files = [next((place.home / "bucket").rglob(f"*{noor.run(one.run)['outputs'][-1]['ciphertext']}"))
-             for one in (sealed, other)]
+    receipts = {
+        "grant": consent.patient_receipt(proof, offered.terms, offered.salt),
+        "run": run_receipt(noor, run, opened, sealed.broker.witness()),
+        "stop": withdrawal_receipt(ada, ended, followed),
+    }
+    files = [
+        next((place.home / "bucket").rglob(f"*{noor.run(one.run)['outputs'][-1]['ciphertext']}"))
+        for one in (sealed, other)
+    ]
     bundle = noor.trail()
     journal = (place.home / "broker" / "journal.jsonl").read_bytes()
     replay = Replay(bundle, load_crypto(parse_identity(bundle["identity"])))
-    return Shelf((files[0], files[1]), place.services.bucket.get, journal, receipts, replay,
-                 inside(opened), bytes.fromhex(sealed.run), 1, bytes.fromhex(run["outputs"][-1]["outputCommitment"]))
+    return Shelf(
+        (files[0], files[1]),
+        place.services.bucket.get,
+        journal,
+        receipts,
+        replay,
+        inside(opened),
+        bytes.fromhex(sealed.run),
+        1,
+        bytes.fromhex(run["outputs"][-1]["outputCommitment"]),
+    )
 
 
 @pytest.mark.parametrize("what", TABLE, ids=lambda what: what.name)
@@ -53,24 +74,50 @@ def test_the_part_that_must_notices(shelf: Shelf, what: Spoil) -> None:
     assert noticed(shelf, untouched(what.word, what.receipt)) == ("", "")
 
 
-def test_a_bucket_that_did_not_hash_again_would_hand_out_anything(shelf: Shelf, monkeypatch) -> None:
+def test_a_bucket_that_did_not_hash_again_would_hand_out_anything(
+    shelf: Shelf, monkeypatch
+) -> None:
     blob = shelf.objects[0].read_bytes()
     monkeypatch.setattr("governance.vault.object_name", lambda _: f"o/{shelf.objects[0].name}")
-    for name in ("an object's bit flipped", "an object cut short", "another object put in its place"):
+    for name in (
+        "an object's bit flipped",
+        "an object cut short",
+        "another object put in its place",
+    ):
         assert noticed(shelf, next(one for one in TABLE if one.name == name)) == ("", "")
     assert shelf.objects[0].read_bytes() == blob
 
 
-@pytest.mark.parametrize(("checks", "names"), [
-    ("governance.broker.journal:Journal._follow", [one.name for one in TABLE if one.word == "journal"]),
-    ("governance.verify:Replay._grants", [
-        "other terms in a patient's receipt", "another consent in a patient's receipt",
-        "another person's signature in a patient's receipt"]),
-    ("governance.verify:Replay._stops", ["what became of her uses, told otherwise"]),
-    ("governance.verify:Replay._releases", ["fewer people in a run's receipt", "another output in a run's receipt",
-                                            "other code in a run's receipt"]),
-], ids=["journal", "consent", "withdrawal", "run"])
-def test_without_the_check_the_change_gets_through(shelf: Shelf, monkeypatch, checks: str, names: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("checks", "names"),
+    [
+        (
+            "governance.broker.journal:Journal._follow",
+            [one.name for one in TABLE if one.word == "journal"],
+        ),
+        (
+            "governance.verify:Replay._grants",
+            [
+                "other terms in a patient's receipt",
+                "another consent in a patient's receipt",
+                "another person's signature in a patient's receipt",
+            ],
+        ),
+        ("governance.verify:Replay._stops", ["what became of her uses, told otherwise"]),
+        (
+            "governance.verify:Replay._releases",
+            [
+                "fewer people in a run's receipt",
+                "another output in a run's receipt",
+                "other code in a run's receipt",
+            ],
+        ),
+    ],
+    ids=["journal", "consent", "withdrawal", "run"],
+)
+def test_without_the_check_the_change_gets_through(
+    shelf: Shelf, monkeypatch, checks: str, names: list[str]
+) -> None:
     monkeypatch.setattr(checks.replace(":", "."), lambda *_: True)
     for name in names:
         assert noticed(shelf, next(one for one in TABLE if one.name == name)) == ("", ""), name

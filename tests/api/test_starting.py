@@ -39,8 +39,10 @@ def test_a_part_that_cannot_start_says_one_line_and_leaves_no_core(place, tmp_pa
     engine = open_database(f"sqlite:///{tmp_path / 'volens.db'}")
     with engine.begin() as connection:
         for table in ("members", "subjects", "events"):
-            connection.exec_driver_sql(f"CREATE TRIGGER full_{table} BEFORE INSERT ON {table} "
-                                       "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END")
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER full_{table} BEFORE INSERT ON {table} "
+                "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+            )
     engine.dispose()
     for name in ("identity.json", "run.json"):
         (tmp_path / name).write_bytes((place.home / name).read_bytes())
@@ -51,19 +53,36 @@ def test_a_part_that_cannot_start_says_one_line_and_leaves_no_core(place, tmp_pa
         resource.setrlimit(resource.RLIMIT_CORE, (WHOLE, WHOLE))
         resource.setrlimit(resource.RLIMIT_NOFILE, (256, FILES))
 
-    done = subprocess.run([sys.executable, "-c", BOTH], env=Settings().child_environment(tmp_path),
-                          capture_output=True, text=True, preexec_fn=limits, check=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", BOTH],
+        env=Settings().child_environment(tmp_path),
+        capture_output=True,
+        text=True,
+        preexec_fn=limits,
+        check=True,
+    )
     assert "0x" not in done.stderr
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert [(line["part"], line["event"], line["fact"]) for line in lines] == [
-        (part, "not started", "the database failed") for part in ("api", "worker")]
+        (part, "not started", "the database failed") for part in ("api", "worker")
+    ]
     told = [[int(number) for number in line.split()] for line in done.stdout.splitlines()]
     assert told == [[1, 0, 0, FILES], [1, 0, 0, 256]]
 
 
-@pytest.mark.parametrize("kind", [
-    "garbage", "cut in half", "a folder", "below a file", "nonsense", "postgresql://x/y", "postgresql://x:y/z", "foo://x",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "garbage",
+        "cut in half",
+        "a folder",
+        "below a file",
+        "nonsense",
+        "postgresql://x/y",
+        "postgresql://x:y/z",
+        "foo://x",
+    ],
+)
 def test_a_database_that_cannot_be_opened_is_said_to_be(tmp_path: Path, kind: str) -> None:
     file = tmp_path / "some.db"
     if kind == "cut in half":
@@ -73,7 +92,9 @@ def test_a_database_that_cannot_be_opened_is_said_to_be(tmp_path: Path, kind: st
         file.write_bytes(bytes(range(256)) * 20)
     if kind == "below a file":
         file.write_bytes(b"")
-    url = {"a folder": f"sqlite:///{tmp_path}", "below a file": f"sqlite:///{file}/some.db"}.get(kind, kind)
+    url = {"a folder": f"sqlite:///{tmp_path}", "below a file": f"sqlite:///{file}/some.db"}.get(
+        kind, kind
+    )
     with pytest.raises(DatabaseBroken) as told:
         open_database(f"sqlite:///{file}" if kind in ("garbage", "cut in half") else url)
     assert told.value.hint

@@ -34,8 +34,19 @@ def ask(url: str, method: str, *params: object) -> object:
 
 
 def send(url: str) -> str:
-    fields = {"nonce": 0, "to": "0x" + "11" * 20, "value": 0, "gas": 21_000, "gasPrice": 0, "chainId": 31337}
-    return ask(url, "eth_sendRawTransaction", Account.create().sign_transaction(fields).raw_transaction.to_0x_hex())
+    fields = {
+        "nonce": 0,
+        "to": "0x" + "11" * 20,
+        "value": 0,
+        "gas": 21_000,
+        "gasPrice": 0,
+        "chainId": 31337,
+    }
+    return ask(
+        url,
+        "eth_sendRawTransaction",
+        Account.create().sign_transaction(fields).raw_transaction.to_0x_hex(),
+    )
 
 
 def child_of(pid: int) -> int:
@@ -110,16 +121,24 @@ def test_a_request_to_a_dead_anvil_is_answered_with_an_error(chain: DevChain) ->
     connection.request("POST", "/", body)
     time.sleep(0.1)
     os.kill(anvil, signal.SIGKILL)
-    assert json.loads(connection.getresponse().read())["error"]["message"] == "the chain node has stopped"
+    assert (
+        json.loads(connection.getresponse().read())["error"]["message"]
+        == "the chain node has stopped"
+    )
     connection.close()
 
 
 def test_a_killed_launcher_takes_the_chain_along(tmp_path: Path) -> None:
-    script = ("import sys, time; from pathlib import Path; from chain.devchain import DevChain\n"
-              "chain = DevChain.start(Path(sys.argv[1]), anvil=sys.argv[2])\n"
-              "print(chain.process.pid, flush=True); time.sleep(60)")
-    launcher = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "chain"), ANVIL],
-                                stdout=subprocess.PIPE, cwd=ROOT)
+    script = (
+        "import sys, time; from pathlib import Path; from chain.devchain import DevChain\n"
+        "chain = DevChain.start(Path(sys.argv[1]), anvil=sys.argv[2])\n"
+        "print(chain.process.pid, flush=True); time.sleep(60)"
+    )
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "chain"), ANVIL],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
     gateway = int(launcher.stdout.readline())
     anvil = child_of(gateway)
     launcher.kill()
@@ -134,7 +153,9 @@ def no_namespaces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A host on which `unshare` fails, as it does where user namespaces are switched off."""
     refusing = tmp_path / "bin" / "unshare"
     refusing.parent.mkdir()
-    refusing.write_text("#!/bin/sh\necho 'unshare: unshare failed: Operation not permitted' >&2\nexit 1\n")
+    refusing.write_text(
+        "#!/bin/sh\necho 'unshare: unshare failed: Operation not permitted' >&2\nexit 1\n"
+    )
     refusing.chmod(0o755)
     monkeypatch.setenv("PATH", str(refusing.parent), prepend=os.pathsep)
 
@@ -165,7 +186,10 @@ def test_each_reason_not_to_start_is_a_plain_sentence(chain: DevChain, tmp_path:
             ("was not found", {"folder": tmp_path / "b", "anvil": str(tmp_path / "absent")}),
             ("was not found", {"folder": tmp_path / "b", "anvil": str(tmp_path / "script")}),
             ("did not start", {"folder": tmp_path / "c", "anvil": "/bin/true"}),
-            ("lies in the future", {"folder": tmp_path / "d", "anvil": ANVIL, "genesis_time": 1 << 40}),
+            (
+                "lies in the future",
+                {"folder": tmp_path / "d", "anvil": ANVIL, "genesis_time": 1 << 40},
+            ),
         ]
         for sentence, arguments in cases:
             with pytest.raises(DevChainNotStarted, match=sentence) as refusal:
@@ -174,14 +198,26 @@ def test_each_reason_not_to_start_is_a_plain_sentence(chain: DevChain, tmp_path:
             assert "Traceback" not in str(refusal.value)
 
 
-def test_old_states_are_not_left_on_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_states_are_not_left_on_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """anvil's cache of old states would grow without end in the user's home, and outlive a killed node."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with DevChain.start(tmp_path / "chain") as chain:
         node, sender = Node(chain.url), Account.create()
         for nonce in range(700):
-            fields = {"to": sender.address, "nonce": nonce, "gas": 21000, "gasPrice": 0, "chainId": 31337, "value": 0}
-            node.call("eth_sendRawTransaction", ["0x" + sender.sign_transaction(fields).raw_transaction.hex()])
+            fields = {
+                "to": sender.address,
+                "nonce": nonce,
+                "gas": 21000,
+                "gasPrice": 0,
+                "chainId": 31337,
+                "value": 0,
+            }
+            node.call(
+                "eth_sendRawTransaction",
+                ["0x" + sender.sign_transaction(fields).raw_transaction.hex()],
+            )
         chain.process.kill()
     assert [path for path in (tmp_path / "home").rglob("*") if path.is_file()] == []
 
@@ -189,8 +225,13 @@ def test_old_states_are_not_left_on_the_disk(tmp_path: Path, monkeypatch: pytest
 def test_no_part_leaves_a_core_file() -> None:
     """Memory that holds keys is never written to the disk, whatever the shell allows that started the parts."""
     program = "import resource; print(resource.getrlimit(resource.RLIMIT_CORE))"
-    done = subprocess.run(tether([sys.executable, "-c", program]), capture_output=True, text=True, check=True,
-                          preexec_fn=allow_cores)
+    done = subprocess.run(
+        tether([sys.executable, "-c", program]),
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=allow_cores,
+    )
     assert done.stdout == "(0, 0)\n"
 
 

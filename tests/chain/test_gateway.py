@@ -37,7 +37,9 @@ class Door:
         self._open(GENESIS)
 
     def _open(self, genesis: int | None) -> None:
-        self.node, self.writer = open_chain(self.folder, find_anvil(None, ROOT), genesis, True, lambda: self.now)
+        self.node, self.writer = open_chain(
+            self.folder, find_anvil(None, ROOT), genesis, True, lambda: self.now
+        )
         self.server = GatewayServer(0, self.node, self.writer)
         self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
         self._thread.start()
@@ -59,7 +61,9 @@ class Door:
         self.writer.close()
         self.node.stop()
 
-    def post(self, body: bytes, headers: dict[str, str] | None = None, path: str = "/") -> tuple[int, object]:
+    def post(
+        self, body: bytes, headers: dict[str, str] | None = None, path: str = "/"
+    ) -> tuple[int, object]:
         connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=20)
         connection.request("POST", path, body, headers or {})
         answer = connection.getresponse()
@@ -68,7 +72,9 @@ class Door:
         return answer.status, content
 
     def ask(self, method: str, *params: object) -> dict[str, object]:
-        _, answer = self.post(json.dumps({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}).encode())
+        _, answer = self.post(
+            json.dumps({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}).encode()
+        )
         assert isinstance(answer, dict)
         assert answer["id"] == 7
         return answer
@@ -86,13 +92,23 @@ class Door:
         return self.writer.head.number
 
     def hashes(self) -> list[str]:
-        return [self.result("eth_getBlockByNumber", hex(n), False)["hash"] for n in range(self.height() + 1)]
+        return [
+            self.result("eth_getBlockByNumber", hex(n), False)["hash"]
+            for n in range(self.height() + 1)
+        ]
 
 
 def sign(account, nonce: int, **changed: object) -> str:
-    fields = {"nonce": nonce, "to": ADDRESS, "value": 0, "gas": 100_000, "gasPrice": 0, "chainId": 31337}
+    fields = {
+        "nonce": nonce,
+        "to": ADDRESS,
+        "value": 0,
+        "gas": 100_000,
+        "gasPrice": 0,
+        "chainId": 31337,
+    }
     fields |= changed
-    fields["to"] = bytes.fromhex(fields["to"][2:])      # as bytes, so that no checksum is asked for
+    fields["to"] = bytes.fromhex(fields["to"][2:])  # as bytes, so that no checksum is asked for
     return account.sign_transaction(fields).raw_transaction.to_0x_hex()
 
 
@@ -128,20 +144,59 @@ def door(tmp_path: Path) -> Iterator[Door]:
 
 # --- what is out of reach ---------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("method", [
-    "anvil_setStorageAt", "anvil_setBalance", "anvil_setCode", "anvil_setNonce", "anvil_impersonateAccount",
-    "anvil_dropTransaction", "anvil_reset", "anvil_dumpState", "anvil_loadState", "anvil_mine",
-    "hardhat_setStorageAt", "evm_mine", "evm_setNextBlockTimestamp", "evm_increaseTime", "evm_setAutomine",
-    "evm_snapshot", "evm_revert", "debug_traceTransaction", "txpool_status", "txpool_content", "eth_accounts",
-    "eth_sign", "eth_sendTransaction", "eth_sendUnsignedTransaction", "eth_getStorageAt", "eth_newFilter",
-    "eth_subscribe", "rpc_modules", "web3_sha3", "ETH_CALL", "eth_call ", ""])
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "anvil_setStorageAt",
+        "anvil_setBalance",
+        "anvil_setCode",
+        "anvil_setNonce",
+        "anvil_impersonateAccount",
+        "anvil_dropTransaction",
+        "anvil_reset",
+        "anvil_dumpState",
+        "anvil_loadState",
+        "anvil_mine",
+        "hardhat_setStorageAt",
+        "evm_mine",
+        "evm_setNextBlockTimestamp",
+        "evm_increaseTime",
+        "evm_setAutomine",
+        "evm_snapshot",
+        "evm_revert",
+        "debug_traceTransaction",
+        "txpool_status",
+        "txpool_content",
+        "eth_accounts",
+        "eth_sign",
+        "eth_sendTransaction",
+        "eth_sendUnsignedTransaction",
+        "eth_getStorageAt",
+        "eth_newFilter",
+        "eth_subscribe",
+        "rpc_modules",
+        "web3_sha3",
+        "ETH_CALL",
+        "eth_call ",
+        "",
+    ],
+)
 def test_methods_off_the_list_do_not_exist(shared: Door, method: str) -> None:
     assert shared.refusal(method, ADDRESS, "0x0", "0x1")[0] == -32601
 
 
 def test_a_forbidden_method_hidden_in_a_batch_changes_nothing(shared: Door) -> None:
-    calls = [{"jsonrpc": "2.0", "id": n, "method": method, "params": params} for n, (method, params) in enumerate(
-        [("eth_chainId", []), ("anvil_setBalance", [ADDRESS, "0xff"]), ("eth_getBalance", [ADDRESS, "latest"])])]
+    calls = [
+        {"jsonrpc": "2.0", "id": n, "method": method, "params": params}
+        for n, (method, params) in enumerate(
+            [
+                ("eth_chainId", []),
+                ("anvil_setBalance", [ADDRESS, "0xff"]),
+                ("eth_getBalance", [ADDRESS, "latest"]),
+            ]
+        )
+    ]
     _, answers = shared.post(json.dumps(calls).encode())
     assert [a["id"] for a in answers] == [0, 1, 2]
     assert answers[0]["result"] == "0x7a69"
@@ -150,7 +205,9 @@ def test_a_forbidden_method_hidden_in_a_batch_changes_nothing(shared: Door) -> N
 
 
 def test_every_method_of_the_list_reaches_the_node(shared: Door) -> None:
-    refused = {method for method in READS if shared.ask(method).get("error", {}).get("code") == -32601}
+    refused = {
+        method for method in READS if shared.ask(method).get("error", {}).get("code") == -32601
+    }
     assert refused == set()
     assert shared.result("web3_clientVersion").startswith("anvil/")
 
@@ -159,17 +216,24 @@ def test_anvils_own_port_cannot_be_reached(shared: Door) -> None:
     ports = listening_ports(shared.node.process.pid)
     assert ports, "anvil listens inside its namespace"
     assert not any(reachable(port) for port in ports)
-    assert os.readlink(f"/proc/{shared.node.process.pid}/ns/net") != os.readlink("/proc/self/ns/net")
+    assert os.readlink(f"/proc/{shared.node.process.pid}/ns/net") != os.readlink(
+        "/proc/self/ns/net"
+    )
 
 
 def test_without_isolation_the_same_probe_does_reach_anvil(tmp_path: Path) -> None:
     node = Node(tmp_path, find_anvil(None, ROOT), GENESIS, isolated=False)
     try:
-        links = [os.readlink(entry) for entry in Path(f"/proc/{node.process.pid}/fd").iterdir() if entry.exists()
-                 or entry.is_symlink()]
+        links = [
+            os.readlink(entry)
+            for entry in Path(f"/proc/{node.process.pid}/fd").iterdir()
+            if entry.exists() or entry.is_symlink()
+        ]
         inodes = {link[8:-1] for link in links if link.startswith("socket:[")}
         rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-        ports = [int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A" and row[9] in inodes]
+        ports = [
+            int(row[1].split(":")[1], 16) for row in rows if row[3] == "0A" and row[9] in inodes
+        ]
         assert ports
         assert reachable(ports[0])
     finally:
@@ -183,11 +247,22 @@ def test_the_folder_is_closed_to_others(shared: Door) -> None:
 
 # --- how blocks are made ----------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("method", "params"), [
-    ("eth_blockNumber", []), ("eth_getBlockByNumber", ["latest", False]), ("eth_getBlockByNumber", []),
-    ("eth_call", [{"to": ADDRESS}, "latest"]), ("eth_call", [{"to": ADDRESS}]),
-    ("eth_call", [{"to": ADDRESS}, "pending"]), ("eth_estimateGas", [{"to": ADDRESS}])])
-def test_an_idle_head_is_renewed_when_the_newest_block_is_asked_for(shared: Door, method: str, params: list) -> None:
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("eth_blockNumber", []),
+        ("eth_getBlockByNumber", ["latest", False]),
+        ("eth_getBlockByNumber", []),
+        ("eth_call", [{"to": ADDRESS}, "latest"]),
+        ("eth_call", [{"to": ADDRESS}]),
+        ("eth_call", [{"to": ADDRESS}, "pending"]),
+        ("eth_estimateGas", [{"to": ADDRESS}]),
+    ],
+)
+def test_an_idle_head_is_renewed_when_the_newest_block_is_asked_for(
+    shared: Door, method: str, params: list
+) -> None:
     shared.result("eth_blockNumber")
     before = shared.height()
     shared.now += IDLE_SECONDS
@@ -196,7 +271,9 @@ def test_an_idle_head_is_renewed_when_the_newest_block_is_asked_for(shared: Door
     shared.now += 1
     shared.ask(method, *params)
     assert shared.height() == before + 1
-    assert int(shared.result("eth_getBlockByNumber", "latest", False)["timestamp"], 16) == shared.now
+    assert (
+        int(shared.result("eth_getBlockByNumber", "latest", False)["timestamp"], 16) == shared.now
+    )
 
 
 def test_old_blocks_logs_and_health_make_no_block(shared: Door) -> None:
@@ -208,7 +285,11 @@ def test_old_blocks_logs_and_health_make_no_block(shared: Door) -> None:
     shared.result("eth_getLogs", {"fromBlock": "0x0"})
     connection = http.client.HTTPConnection("127.0.0.1", shared.server.server_port)
     connection.request("GET", "/health")
-    assert json.loads(connection.getresponse().read()) == {"ok": True, "head": before, "isolated": True}
+    assert json.loads(connection.getresponse().read()) == {
+        "ok": True,
+        "head": before,
+        "isolated": True,
+    }
     connection.close()
     assert shared.height() == before
 
@@ -244,7 +325,9 @@ def test_many_clients_at_once_get_one_block_each(shared: Door) -> None:
     def client() -> None:
         account = Account.create()
         for nonce in range(5):
-            sent.append(shared.result("eth_sendRawTransactionSync", sign(account, nonce))["blockNumber"])
+            sent.append(
+                shared.result("eth_sendRawTransactionSync", sign(account, nonce))["blockNumber"]
+            )
 
     threads = [threading.Thread(target=client) for _ in range(6)]
     for thread in threads:
@@ -285,18 +368,23 @@ def test_a_refused_transaction_leaves_no_trace(door: Door, name: str) -> None:
 
 # --- what a restart gives back ----------------------------------------------------------------------------
 
+
 def grow(door: Door) -> str:
     """Some blocks of every kind; returns the address of a contract whose counter stands at 2."""
     account = Account.create()
     door.result("eth_sendRawTransaction", sign(account, 0, to="", data=COUNTER))
-    receipt = door.result("eth_getTransactionReceipt", door.result("eth_getBlockByNumber", "latest", False)
-                          ["transactions"][0])
+    receipt = door.result(
+        "eth_getTransactionReceipt",
+        door.result("eth_getBlockByNumber", "latest", False)["transactions"][0],
+    )
     door.now += IDLE_SECONDS + 1
     door.result("eth_blockNumber")
     for nonce in (1, 2):
         door.result("eth_sendRawTransaction", sign(account, nonce, to=Account.create().address))
         door.now += 1
-        door.result("eth_sendRawTransaction", sign(Account.create(), 0, to=receipt["contractAddress"]))
+        door.result(
+            "eth_sendRawTransaction", sign(Account.create(), 0, to=receipt["contractAddress"])
+        )
     return receipt["contractAddress"]
 
 
@@ -329,20 +417,41 @@ def test_a_write_whose_outcome_was_lost_is_found_again(door: Door, tail: str) ->
 
 def edit(lines: list[str], number: int, old: str, new: str) -> list[str]:
     assert old in lines[number]
-    return [*lines[:number], lines[number].replace(old, new), *lines[number + 1:]]
+    return [*lines[:number], lines[number].replace(old, new), *lines[number + 1 :]]
 
 
-@pytest.mark.parametrize(("name", "change", "error"), [
-    ("time moved", lambda lines: edit(lines, 1, f'"time":{GENESIS + 100}', f'"time":{GENESIS + 101}'),
-     HistoryDiffers),
-    ("write dropped", lambda lines: lines[:1] + lines[3:], HistoryDiffers),
-    ("writes swapped", lambda lines: lines[:1] + lines[3:5] + lines[1:3] + lines[5:], HistoryDiffers),
-    ("transaction cut", lambda lines: edit(lines, 1, '"raw":"0xf8', '"raw":"0xf9'), HistoryDiffers),
-    ("genesis moved", lambda lines: edit(lines, 0, str(GENESIS), str(GENESIS - 1)), HistoryDiffers),
-    ("outcome dropped", lambda lines: lines[:2] + lines[3:], JournalDamaged),
-    ("not JSON", lambda lines: [*lines[:3], "\x00\n", *lines[3:]], JournalDamaged),
-    ("genesis dropped", lambda lines: lines[1:], JournalDamaged)])
-def test_a_changed_journal_is_not_served(tmp_path: Path, name: str, change, error: type[Exception]) -> None:
+@pytest.mark.parametrize(
+    ("name", "change", "error"),
+    [
+        (
+            "time moved",
+            lambda lines: edit(lines, 1, f'"time":{GENESIS + 100}', f'"time":{GENESIS + 101}'),
+            HistoryDiffers,
+        ),
+        ("write dropped", lambda lines: lines[:1] + lines[3:], HistoryDiffers),
+        (
+            "writes swapped",
+            lambda lines: lines[:1] + lines[3:5] + lines[1:3] + lines[5:],
+            HistoryDiffers,
+        ),
+        (
+            "transaction cut",
+            lambda lines: edit(lines, 1, '"raw":"0xf8', '"raw":"0xf9'),
+            HistoryDiffers,
+        ),
+        (
+            "genesis moved",
+            lambda lines: edit(lines, 0, str(GENESIS), str(GENESIS - 1)),
+            HistoryDiffers,
+        ),
+        ("outcome dropped", lambda lines: lines[:2] + lines[3:], JournalDamaged),
+        ("not JSON", lambda lines: [*lines[:3], "\x00\n", *lines[3:]], JournalDamaged),
+        ("genesis dropped", lambda lines: lines[1:], JournalDamaged),
+    ],
+)
+def test_a_changed_journal_is_not_served(
+    tmp_path: Path, name: str, change, error: type[Exception]
+) -> None:
     door = Door(tmp_path / "chain")
     grow(door)
     door.close()
@@ -354,7 +463,7 @@ def test_a_changed_journal_is_not_served(tmp_path: Path, name: str, change, erro
 
 def test_the_write_is_on_disk_before_the_node_sees_it(door: Door) -> None:
     raw = sign(Account.create(), 0)
-    door.node.process.send_signal(signal.SIGSTOP)       # the node takes nothing in
+    door.node.process.send_signal(signal.SIGSTOP)  # the node takes nothing in
     sender = threading.Thread(target=door.ask, args=("eth_sendRawTransaction", raw))
     sender.start()
     deadline = time.monotonic() + 5
@@ -370,7 +479,7 @@ def test_nothing_is_sent_when_the_journal_cannot_be_written(door: Door) -> None:
     account = Account.create()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     size = (door.folder / "journal.jsonl").stat().st_size
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))        # a full disk, for this process
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))  # a full disk, for this process
     try:
         code, message = door.refusal("eth_sendRawTransaction", sign(account, 0))
     finally:
@@ -399,22 +508,37 @@ def test_genesis_time_is_the_folders_own_and_not_in_the_future(tmp_path: Path) -
 
 CALL = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
 MALFORMED = {
-    "nothing": (b"", -32700), "half": (b'{"jsonrpc":"2.0"', -32700), "not a number": (b'{"id":NaN}', -32700),
-    "not UTF-8": (b"\xff\xfe{}", -32700), "UTF-16": (json.dumps(CALL).encode("utf-16"), -32700),
-    "nested": (b"[" * 200_000, -32700), "endless digits": (b'{"id":' + b"9" * 5000 + b"}", -32700),
-    "number": (b"1", -32600), "text": (b'"eth_chainId"', -32600), "null": (b"null", -32600),
-    "empty batch": (b"[]", -32600), "long batch": (json.dumps([CALL] * (MAX_BATCH + 1)).encode(), -32600),
+    "nothing": (b"", -32700),
+    "half": (b'{"jsonrpc":"2.0"', -32700),
+    "not a number": (b'{"id":NaN}', -32700),
+    "not UTF-8": (b"\xff\xfe{}", -32700),
+    "UTF-16": (json.dumps(CALL).encode("utf-16"), -32700),
+    "nested": (b"[" * 200_000, -32700),
+    "endless digits": (b'{"id":' + b"9" * 5000 + b"}", -32700),
+    "number": (b"1", -32600),
+    "text": (b'"eth_chainId"', -32600),
+    "null": (b"null", -32600),
+    "empty batch": (b"[]", -32600),
+    "long batch": (json.dumps([CALL] * (MAX_BATCH + 1)).encode(), -32600),
     "no id": (json.dumps(CALL | {"id": None}).encode(), -32600),
     "true as id": (json.dumps(CALL | {"id": True}).encode(), -32600),
     "list as id": (json.dumps(CALL | {"id": [1]}).encode(), -32600),
     "old version": (json.dumps(CALL | {"jsonrpc": "1.0"}).encode(), -32600),
     "method is a list": (json.dumps(CALL | {"method": ["eth_chainId"]}).encode(), -32600),
     "params is an object": (json.dumps(CALL | {"params": {}}).encode(), -32602),
-    "half a character": (b'{"jsonrpc":"2.0","id":1,"method":"eth_getCode","params":["\\ud800"]}', -32602),
-    "raw is a number": (json.dumps(CALL | {"method": "eth_sendRawTransaction", "params": [1]}).encode(), -32602),
+    "half a character": (
+        b'{"jsonrpc":"2.0","id":1,"method":"eth_getCode","params":["\\ud800"]}',
+        -32602,
+    ),
+    "raw is a number": (
+        json.dumps(CALL | {"method": "eth_sendRawTransaction", "params": [1]}).encode(),
+        -32602,
+    ),
     "raw is missing": (json.dumps(CALL | {"method": "eth_sendRawTransaction"}).encode(), -32602),
-    "deep params": (b'{"jsonrpc":"2.0","id":1,"method":"eth_call","params":' + b"[" * 500 + b"]" * 500 + b"}",
-                    -32700),
+    "deep params": (
+        b'{"jsonrpc":"2.0","id":1,"method":"eth_call","params":' + b"[" * 500 + b"]" * 500 + b"}",
+        -32700,
+    ),
 }
 
 
@@ -443,7 +567,12 @@ def test_a_body_too_long_or_of_unknown_length_is_not_read(shared: Door) -> None:
     with socket.create_connection(("127.0.0.1", shared.server.server_port)) as raw:
         raw.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY + 1))
         assert raw.recv(100).startswith(b"HTTP/1.1 413")
-    for head in (b"", b"Content-Length: -1\r\n", b"Content-Length: 1e3\r\n", b"Transfer-Encoding: chunked\r\n"):
+    for head in (
+        b"",
+        b"Content-Length: -1\r\n",
+        b"Content-Length: 1e3\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+    ):
         with socket.create_connection(("127.0.0.1", shared.server.server_port)) as raw:
             raw.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
             assert raw.recv(100).startswith(b"HTTP/1.1 411")
@@ -468,7 +597,12 @@ def test_a_call_runs_on_no_more_gas_than_a_transaction_may_have(devchain: DevCha
 
     code, cap = "0x5a60005260206000f3", 16_777_216  # GAS, MSTORE, RETURN
     node = Node(devchain.url)
-    for extra in ({}, {"gas": "0xffffffffffffff"}, {"gasLimit": "0xffffffffff"}, {"gas": "0xffffff"}):
+    for extra in (
+        {},
+        {"gas": "0xffffffffffffff"},
+        {"gasLimit": "0xffffffffff"},
+        {"gas": "0xffffff"},
+    ):
         assert int(node.call("eth_call", [{"data": code, **extra}, "latest"]), 16) < cap
     forged = {"0x" + "11" * 20: {"code": "0x60ff60005260206000f3"}}
     assert node.call("eth_call", [{"to": "0x" + "11" * 20, "data": "0x"}, "latest", forged]) == "0x"

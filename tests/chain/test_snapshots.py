@@ -30,7 +30,9 @@ def snapshots(folder: Path) -> list[Path]:
 
 def begun_from(chain: DevChain) -> str:
     """The state that the running anvil was started with, or nothing."""
-    children = Path(f"/proc/{chain.process.pid}/task/{chain.process.pid}/children").read_text().split()
+    children = (
+        Path(f"/proc/{chain.process.pid}/task/{chain.process.pid}/children").read_text().split()
+    )
     words = Path(f"/proc/{children[0]}/cmdline").read_text().split("\0")
     return Path(words[words.index("--load-state") + 1]).name if "--load-state" in words else ""
 
@@ -58,7 +60,9 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, World, list[An
         until(lambda: len(snapshots(folder)) == GENERATIONS)
         everyone = everything(world.ledger)
     with DevChain.start(folder) as chain:  # no snapshot is due: these writes are the tail
-        world.ledger = Ledger.connect(chain.url, world.ledger.identity, world.relayer, world.ledger._transactor._outbox)
+        world.ledger = Ledger.connect(
+            chain.url, world.ledger.identity, world.relayer, world.ledger._transactor._outbox
+        )
         world.set_role(Wallet.new().address, "auditor")
         everyone = everything(world.ledger)
     return folder, world, everyone
@@ -79,7 +83,9 @@ def copied(folder: Path, to: Path) -> Path:
     return to
 
 
-def test_a_restart_from_a_snapshot_gives_the_same_ledger(kept: tuple[Path, World, list[Any]], tmp_path: Path) -> None:
+def test_a_restart_from_a_snapshot_gives_the_same_ledger(
+    kept: tuple[Path, World, list[Any]], tmp_path: Path
+) -> None:
     folder, world, everyone = kept
     copy = copied(folder, tmp_path / "copy")
     with DevChain.start(copy) as chain:
@@ -130,7 +136,10 @@ def put_ahead(path: Path) -> None:
 @pytest.mark.parametrize("harm", [flip, cut, empty, forge, misplace, put_ahead])
 @pytest.mark.parametrize("generations", [1, GENERATIONS])
 def test_a_snapshot_that_broke_or_lies_is_not_used(
-    kept: tuple[Path, World, list[Any]], tmp_path: Path, harm: Callable[[Path], None], generations: int
+    kept: tuple[Path, World, list[Any]],
+    tmp_path: Path,
+    harm: Callable[[Path], None],
+    generations: int,
 ) -> None:
     """The older one is used, or the journal alone, and the ledger is the same."""
     folder, world, everyone = kept
@@ -160,12 +169,24 @@ SENDER = Account.from_key(b"\1" * 32)
 
 
 def transfer(node: Node, nonce: int) -> str:
-    fields = {"to": SENDER.address, "nonce": nonce, "gas": 21000, "gasPrice": 0, "chainId": 31337, "value": 0}
-    return str(node.call("eth_sendRawTransaction", ["0x" + SENDER.sign_transaction(fields).raw_transaction.hex()]))
+    fields = {
+        "to": SENDER.address,
+        "nonce": nonce,
+        "gas": 21000,
+        "gasPrice": 0,
+        "chainId": 31337,
+        "value": 0,
+    }
+    return str(
+        node.call(
+            "eth_sendRawTransaction", ["0x" + SENDER.sign_transaction(fields).raw_transaction.hex()]
+        )
+    )
 
 
 def test_a_snapshot_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ended before its last step, it left nothing under its name; what it left is taken away."""
+
     def ends(path: Path, _to: Path) -> Path:
         raise KeyboardInterrupt
 
@@ -188,7 +209,9 @@ def test_a_snapshot_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.Monke
 def kill(chain: DevChain, after: float) -> None:
     """kill -9 after so many seconds; without any, in the middle of the next snapshot."""
     deadline = time.monotonic() + (after or 5)
-    while time.monotonic() < deadline and (after or not (chain.folder / "state.unfinished").exists()):
+    while time.monotonic() < deadline and (
+        after or not (chain.folder / "state.unfinished").exists()
+    ):
         time.sleep(0.0002)
     chain.process.kill()
 
@@ -221,13 +244,17 @@ def test_killed_in_the_middle_twenty_times(tmp_path: Path) -> None:
             assert {n: blocks[n]["hash"] for n in known} == known
             sent = int(node.call("eth_getTransactionCount", [SENDER.address, "latest"]), 16)
             assert sent == sum(len(block["transactions"]) for block in blocks)
-            killer = threading.Thread(target=kill, args=(chain, turn % 2 * chance.uniform(0.02, 0.2)))
+            killer = threading.Thread(
+                target=kill, args=(chain, turn % 2 * chance.uniform(0.02, 0.2))
+            )
             killer.start()
             told_of(node, known)
             killer.join()
         unfinished += (folder / "state.unfinished").exists()
-    print(f"\n{len(known)} blocks over 20 kills, {unfinished} of them in a snapshot; "
-          f"restart {max(seconds):.2f} s at most")  # fmt: skip
+    print(
+        f"\n{len(known)} blocks over 20 kills, {unfinished} of them in a snapshot; "
+        f"restart {max(seconds):.2f} s at most"
+    )
     assert used >= 10
     assert unfinished >= 3
     assert max(seconds) < 3

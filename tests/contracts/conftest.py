@@ -23,7 +23,11 @@ def _compile(control: str) -> dict[str, Artifact]:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    asked = [one.control for one in REMOVALS if any(item.name.endswith(f"[{one.control}]") for item in session.items)]
+    asked = [
+        one.control
+        for one in REMOVALS
+        if any(item.name.endswith(f"[{one.control}]") for item in session.items)
+    ]
     COMPILED.update({control: POOL.submit(_compile, control) for control in asked})
 
 

@@ -32,22 +32,42 @@ def lived(world: World) -> list[tuple[str, bytes]]:
         other = world.request_run(world.permit())
         if name == "sol":
             message = {"run": other, "deadline": FOREVER}
-            world.relay("AccessLedger", "cancel", "Cancel", message, world.by("noor", "Cancel", message))
+            world.relay(
+                "AccessLedger", "cancel", "Cancel", message, world.by("noor", "Cancel", message)
+            )
             continue
         world.authorise(other, subjects[1:])
-        decision = {"run": other, "attempt": 1, "sealHash": world.seal(other), "reason": 96, "deadline": FOREVER}
+        decision = {
+            "run": other,
+            "attempt": 1,
+            "sealHash": world.seal(other),
+            "reason": 96,
+            "deadline": FOREVER,
+        }
         world.look(other, name)
-        world.relay("AccessLedger", "reject", "Decision", decision, world.by(name, "Decision", decision))
+        world.relay(
+            "AccessLedger", "reject", "Decision", decision, world.by(name, "Decision", decision)
+        )
     records = {"ingest": random32(), "dataset": world.dataset, "leavesRoot": random32(), "count": 1}
     records["deadline"] = FOREVER
-    world.relay("AccessLedger", "registerRecords", "RecordsRegistered", records,
-                world.by("omar", "RecordsRegistered", records))
+    world.relay(
+        "AccessLedger",
+        "registerRecords",
+        "RecordsRegistered",
+        records,
+        world.by("omar", "RecordsRegistered", records),
+    )
     order = {"permit": world.permit(), "deadline": FOREVER}
     world.relay("PermitRegistry", "suspend", "Suspend", order, world.by("dora", "Suspend", order))
-    return [(item["to"], bytes.fromhex(item["input"][2:])) for item in export_bundle(world.ledger)["transactions"]]
+    return [
+        (item["to"], bytes.fromhex(item["input"][2:]))
+        for item in export_bundle(world.ledger)["transactions"]
+    ]
 
 
-@pytest.mark.parametrize("same_salt", [False, True], ids=["another salt", "control removed: the same salt"])
+@pytest.mark.parametrize(
+    "same_salt", [False, True], ids=["another salt", "control removed: the same salt"]
+)
 def test_every_signature_replayed_on_a_second_deployment(tmp_path: Path, same_salt: bool) -> None:
     salt = random32()
     with DevChain.start(tmp_path / "first") as chain:
@@ -56,11 +76,17 @@ def test_every_signature_replayed_on_a_second_deployment(tmp_path: Path, same_sa
         steps = first.ledger.head()[0]
     with DevChain.start(tmp_path / "second") as chain:
         second = World.create(
-            chain.url, salt=salt if same_salt else random32(), relay=first.relayer, people=first.people, roles=False
+            chain.url,
+            salt=salt if same_salt else random32(),
+            relay=first.relayer,
+            people=first.people,
+            roles=False,
         )
         assert second.ledger.domain.contracts == first.ledger.domain.contracts
         assert second.ledger.domain.chain_id == first.ledger.domain.chain_id
-        sender = Transactor(second.ledger.node.call, Wallet.new(), MemoryOutbox(), second.ledger.domain.chain_id)
+        sender = Transactor(
+            second.ledger.node.call, Wallet.new(), MemoryOutbox(), second.ledger.domain.chain_id
+        )
         for to, data in calls:
             try:
                 sender.send(to_checksum_address(to), data)

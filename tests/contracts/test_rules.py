@@ -93,7 +93,9 @@ def the_same_ingest_again(world: World) -> Receipt:
 
 def cancelled_by_another(world: World) -> Receipt:
     message = {"run": world.request_run(world.permit()), "deadline": FOREVER}
-    return world.relay("AccessLedger", "cancel", "Cancel", message, world.by("sol", "Cancel", message))
+    return world.relay(
+        "AccessLedger", "cancel", "Cancel", message, world.by("sol", "Cancel", message)
+    )
 
 
 def released_with_a_reason(world: World) -> Receipt:
@@ -146,32 +148,47 @@ def long_parameters(world: World) -> Receipt:
     from hashlib import sha256
 
     params = PARAMS.ljust(2049)
-    message = {"permit": world.permit(), "paramsHash": sha256(params).digest(), "resultKey": random32(), "nonce": 5,
-               "deadline": FOREVER}
-    return world.relay("AccessLedger", "requestRun", "RunRequest", message, params,
-                       world.by("noor", "RunRequest", message))
+    message = {
+        "permit": world.permit(),
+        "paramsHash": sha256(params).digest(),
+        "resultKey": random32(),
+        "nonce": 5,
+        "deadline": FOREVER,
+    }
+    return world.relay(
+        "AccessLedger",
+        "requestRun",
+        "RunRequest",
+        message,
+        params,
+        world.by("noor", "RunRequest", message),
+    )
 
 
-@pytest.mark.parametrize(("rule", "word"), [
-    (sealed_late, "LeaseOver"),
-    (sealed_twice, "AlreadySealed"),
-    (sealed_by_a_former_worker, "NotLive"),
-    (looked_at_by_a_former_checker, "NotLive"),
-    (released_by_a_former_checker, "NotLive"),
-    (the_same_run_again, "RunExists"),
-    (the_same_ingest_again, "IngestExists"),
-    (cancelled_by_another, "NotTheAnalyst"),
-    (released_with_a_reason, "ReasonInvalid"),
-    (a_role_change_again, "NonceUsed"),
-    (the_quorum_ends_itself, "LastQuorum"),
-    (voted_twice, "AlreadyVoted"),
-    (voted_by_a_stranger, "NotLive"),
-    (the_same_dataset_again, "DatasetExists"),
-    (fewer_than_the_floor, "reason 40"),
-    (a_batch_without_end, "TooManyItems"),
-    (a_role_for_nobody, "RoleWindowInvalid"),
-    (long_parameters, "ParamsMismatch"),
-], ids=lambda value: getattr(value, "__name__", str(value)))
+@pytest.mark.parametrize(
+    ("rule", "word"),
+    [
+        (sealed_late, "LeaseOver"),
+        (sealed_twice, "AlreadySealed"),
+        (sealed_by_a_former_worker, "NotLive"),
+        (looked_at_by_a_former_checker, "NotLive"),
+        (released_by_a_former_checker, "NotLive"),
+        (the_same_run_again, "RunExists"),
+        (the_same_ingest_again, "IngestExists"),
+        (cancelled_by_another, "NotTheAnalyst"),
+        (released_with_a_reason, "ReasonInvalid"),
+        (a_role_change_again, "NonceUsed"),
+        (the_quorum_ends_itself, "LastQuorum"),
+        (voted_twice, "AlreadyVoted"),
+        (voted_by_a_stranger, "NotLive"),
+        (the_same_dataset_again, "DatasetExists"),
+        (fewer_than_the_floor, "reason 40"),
+        (a_batch_without_end, "TooManyItems"),
+        (a_role_for_nobody, "RoleWindowInvalid"),
+        (long_parameters, "ParamsMismatch"),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
 def test_each_rule_has_its_word(stage: World, rule: Rule, word: str) -> None:
     assert outcome(lambda: rule(stage)) == word
 

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from governance.errors import KeyFileExposed, KeyFileUnreadable, SecretRefused
-from governance.keys import FileKeyProvider, create_private, load_pair, new_pair, read_private, replace_private
+from governance.keys import (
+    FileKeyProvider,
+    create_private,
+    load_pair,
+    new_pair,
+    read_private,
+    replace_private,
+)
 
 
 def test_a_secret_opens_with_its_key_file_after_a_restart(tmp_path: Path) -> None:
@@ -24,9 +31,13 @@ def test_a_secret_opens_for_its_purpose_only(tmp_path: Path) -> None:
     keys, other = FileKeyProvider(tmp_path / "a"), FileKeyProvider(tmp_path / "b")
     sealed = keys.seal(b"seed", b"subject 1")
     flipped = bytes([sealed[0] ^ 1]) + sealed[1:]
-    for provider, mutant, purpose in [(keys, sealed, b"subject 2"), (other, sealed, b"subject 1"),
-                                      (keys, sealed[:-1], b"subject 1"), (keys, flipped, b"subject 1"),
-                                      (keys, b"", b"subject 1")]:
+    for provider, mutant, purpose in [
+        (keys, sealed, b"subject 2"),
+        (other, sealed, b"subject 1"),
+        (keys, sealed[:-1], b"subject 1"),
+        (keys, flipped, b"subject 1"),
+        (keys, b"", b"subject 1"),
+    ]:
         with pytest.raises(SecretRefused):
             provider.open(mutant, purpose)
 

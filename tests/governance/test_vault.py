@@ -61,6 +61,7 @@ def log_after(emulator: BucketProcess, text: str) -> str:
 
 # --- the bucket -------------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("size", [1, 300_000, 9 << 20])
 def test_what_was_put_is_got(bucket: Bucket, size: int) -> None:
     blob = secrets.token_bytes(size)
@@ -79,7 +80,9 @@ def test_an_object_is_written_once(bucket: Bucket, emulator: BucketProcess) -> N
 
 
 @pytest.mark.parametrize("content", [b"other bytes", b"", None])
-def test_a_changed_file_is_noticed(bucket: Bucket, emulator: BucketProcess, content: bytes | None) -> None:
+def test_a_changed_file_is_noticed(
+    bucket: Bucket, emulator: BucketProcess, content: bytes | None
+) -> None:
     blob = secrets.token_bytes(1000)
     name = bucket.put(blob)
     on_disk(emulator, name).write_bytes(blob[:-1] if content is None else content)
@@ -94,7 +97,9 @@ def test_an_object_swapped_with_another_is_noticed(bucket: Bucket, emulator: Buc
         bucket.get(one)
 
 
-def test_an_object_grown_beyond_measure_is_not_read_to_its_end(bucket: Bucket, emulator: BucketProcess) -> None:
+def test_an_object_grown_beyond_measure_is_not_read_to_its_end(
+    bucket: Bucket, emulator: BucketProcess
+) -> None:
     name = bucket.put(secrets.token_bytes(10))
     with on_disk(emulator, name).open("r+b") as file:
         file.truncate(8 * MAX_OBJECT)
@@ -106,14 +111,26 @@ def test_an_object_grown_beyond_measure_is_not_read_to_its_end(bucket: Bucket, e
     assert peak < 4 * MAX_OBJECT
 
 
-@pytest.mark.parametrize("name", ["o/" + "0" * 64, "o/" + "0" * 63, "o/../../etc/passwd", "", "o/" + "A" * 64,
-                                  "o/" + "0" * 64 + "\n", "http://127.0.0.1/"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "o/" + "0" * 64,
+        "o/" + "0" * 63,
+        "o/../../etc/passwd",
+        "",
+        "o/" + "A" * 64,
+        "o/" + "0" * 64 + "\n",
+        "http://127.0.0.1/",
+    ],
+)
 def test_a_name_without_object_is_missing(bucket: Bucket, name: str) -> None:
     with pytest.raises(ObjectMissing):
         bucket.get(name)
 
 
-def test_a_name_of_another_form_is_not_even_asked_for(bucket: Bucket, emulator: BucketProcess) -> None:
+def test_a_name_of_another_form_is_not_even_asked_for(
+    bucket: Bucket, emulator: BucketProcess
+) -> None:
     with pytest.raises(ObjectMissing):
         bucket.get("o/../vault2/secret")
     name = bucket.put(secrets.token_bytes(50))
@@ -130,6 +147,7 @@ def test_each_read_is_in_the_request_log(bucket: Bucket, emulator: BucketProcess
 
 
 # --- a bucket that is away --------------------------------------------------------------------------------
+
 
 def test_a_stopped_bucket_is_unavailable_soon() -> None:
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -155,6 +173,7 @@ def test_a_bucket_that_was_never_made_is_no_place_to_write(emulator: BucketProce
 
 # --- the emulator process ---------------------------------------------------------------------------------
 
+
 def test_a_restart_keeps_the_objects(tmp_path: Path) -> None:
     first = BucketProcess.start(tmp_path / "bucket")
     bucket = Bucket("vault", first.url)
@@ -174,10 +193,13 @@ def test_a_taken_port_is_a_typed_error(emulator: BucketProcess, tmp_path: Path) 
 
 
 def test_a_killed_launcher_takes_the_bucket_along(tmp_path: Path) -> None:
-    script = ("import sys, time; from pathlib import Path; from governance.bucket import BucketProcess\n"
-              "print(BucketProcess.start(Path(sys.argv[1])).url, flush=True); time.sleep(60)")
-    launcher = subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "bucket")], stdout=subprocess.PIPE,
-                                cwd=ROOT)
+    script = (
+        "import sys, time; from pathlib import Path; from governance.bucket import BucketProcess\n"
+        "print(BucketProcess.start(Path(sys.argv[1])).url, flush=True); time.sleep(60)"
+    )
+    launcher = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path / "bucket")], stdout=subprocess.PIPE, cwd=ROOT
+    )
     port = int(launcher.stdout.readline().decode().strip().rsplit(":", 1)[1])
     launcher.send_signal(signal.SIGKILL)
     launcher.wait()
@@ -193,6 +215,7 @@ def test_a_killed_launcher_takes_the_bucket_along(tmp_path: Path) -> None:
 
 # --- sealing and opening ----------------------------------------------------------------------------------
 
+
 class Custody:
     """Wraps as a broker does, and keeps what it was given, so that the test can open."""
 
@@ -201,8 +224,13 @@ class Custody:
 
     def wrap(self, keys: Sequence[tuple[bytes, bytes, bytes]]) -> list[list[WrappedShare]]:
         self.given += keys
-        return [[WrappedShare(b"b" * 20, j, envelope.wrap_share(b"e" * 32, b"C%d" % j, share))
-                 for j, share in enumerate(shares)] for shares in keys]
+        return [
+            [
+                WrappedShare(b"b" * 20, j, envelope.wrap_share(b"e" * 32, b"C%d" % j, share))
+                for j, share in enumerate(shares)
+            ]
+            for shares in keys
+        ]
 
 
 def test_a_record_goes_through_the_bucket_and_opens(bucket: Bucket) -> None:
@@ -213,14 +241,20 @@ def test_a_record_goes_through_the_bucket_and_opens(bucket: Bucket) -> None:
     assert open_record(blob, sealed.ciphertext_hash, LABEL, custody.given[0]) == b"expression"
     header = envelope.read_header(blob)
     assert header.key_commitment == sealed.key_commitment
-    shares = [envelope.unwrap_share(b"e" * 32, b"C%d" % share.j, share.wrapped) for share in header.shares]
+    shares = [
+        envelope.unwrap_share(b"e" * 32, b"C%d" % share.j, share.wrapped) for share in header.shares
+    ]
     assert open_record(blob, sealed.ciphertext_hash, LABEL, shares) == b"expression"
 
 
 def test_every_seal_draws_a_new_key(bucket: Bucket) -> None:
     custody = Custody()
     sealed = seal_records([(LABEL, b"same")] * 10, custody.wrap)
-    assert len({one.key_commitment for one in sealed}) == len({one.ciphertext_hash for one in sealed}) == 10
+    assert (
+        len({one.key_commitment for one in sealed})
+        == len({one.ciphertext_hash for one in sealed})
+        == 10
+    )
     assert len({envelope.join_shares(shares) for shares in custody.given}) == 10
 
 
@@ -234,7 +268,11 @@ def test_only_the_object_the_ledger_names_is_opened() -> None:
     with pytest.raises(KeyMismatch):
         open_record(old.blob, old.ciphertext_hash, LABEL, custody.given[1])
     with pytest.raises(WrongObject):
-        open_record(old.blob, old.ciphertext_hash, Label(b"i" * 32, b"r" * 32, b"s" * 32, b"d" * 32, 6, 2),
-                    custody.given[0])
+        open_record(
+            old.blob,
+            old.ciphertext_hash,
+            Label(b"i" * 32, b"r" * 32, b"s" * 32, b"d" * 32, 6, 2),
+            custody.given[0],
+        )
     with pytest.raises(ShareRefused):
         open_record(old.blob, old.ciphertext_hash, LABEL, custody.given[0][:2])

@@ -53,9 +53,15 @@ def test_fold_agrees_with_the_contracts_at_every_step(told: Told, signed: bool) 
     assert fold.newest_attempt(names["run"]) == 2
     assert [s for s, _, _ in fold.granted(names["run"], 2)] == subjects[1:6]
     assert fold.attempts[names["run"], 1].denied == [(subjects[6], 2)]
-    assert [fold.runs[names[n]].ended for n in ("run", "small", "third")] == ["released", "cancelled", "rejected"]
+    assert [fold.runs[names[n]].ended for n in ("run", "small", "third")] == [
+        "released",
+        "cancelled",
+        "rejected",
+    ]
     assert fold.consent_live(told.world.dataset, subjects[0], 0b10, CATEGORIES, fold.time // 86400)
-    assert not fold.consent_live(told.world.dataset, subjects[1], 0b100, CATEGORIES, fold.time // 86400)
+    assert not fold.consent_live(
+        told.world.dataset, subjects[1], 0b100, CATEGORIES, fold.time // 86400
+    )
     for name, role in (("bram", BROKER), ("wanda", WORKER), ("sol", CHECKER)):
         assert fold.member_live(bytes.fromhex(told.world.people[name].address[2:]), role, fold.time)
     assert (fold.attempts[names["run"], 1].worker != b"") == signed
@@ -73,18 +79,30 @@ def test_a_trail_step_by_hand(told: Told) -> None:
         )
     ).digest()
     head = hashlib.sha256(
-        bytes(32) + bytes(12) + registry + (1).to_bytes(32, "big") + first["block"].to_bytes(32, "big") + body
+        bytes(32)
+        + bytes(12)
+        + registry
+        + (1).to_bytes(32, "big")
+        + first["block"].to_bytes(32, "big")
+        + body
     )
     assert first["logs"][-1]["data"][2:66] == head.hexdigest()
 
 
 @pytest.mark.parametrize(
-    ("signature", "fact"), [("high s", "nobody"), ("v 0", "nobody"), ("short", "nobody"), ("zero", "nobody")]
+    ("signature", "fact"),
+    [("high s", "nobody"), ("v 0", "nobody"), ("short", "nobody"), ("zero", "nobody")],
 )
 def test_crypto_takes_one_form_of_a_signature(told: Told, signature: str, fact: str) -> None:
-    crypto, message = load_crypto(parse_identity(told.bundle["identity"])), {"permit": random32(), "deadline": 1}
+    crypto, message = (
+        load_crypto(parse_identity(told.bundle["identity"])),
+        {"permit": random32(), "deadline": 1},
+    )
     good = told.world.by("pia", "Suspend", message)
-    assert crypto.signer("Suspend", message, good).hex() == told.world.people["pia"].address[2:].lower()
+    assert (
+        crypto.signer("Suspend", message, good).hex()
+        == told.world.people["pia"].address[2:].lower()
+    )
     assert crypto.signer("Suspend", message, twisted(good, signature)) == b"", fact
     other = load_crypto(parse_identity(told.bundle["identity"] | {"salt": "33" * 32}))
     assert other.signer("Suspend", message, good) != crypto.signer("Suspend", message, good)
@@ -123,7 +141,9 @@ def inserted(bundle: dict[str, Any]) -> None:
     item = copy.deepcopy(bundle["transactions"][place])
     raw = bytearray.fromhex(item["input"][2:])
     raw[4 + 4 * 32 + 5] ^= 1
-    bundle["transactions"].insert(place + 1, item | {"input": "0x" + raw.hex(), "index": 1, "hash": "0x" + "77" * 32})
+    bundle["transactions"].insert(
+        place + 1, item | {"input": "0x" + raw.hex(), "index": 1, "hash": "0x" + "77" * 32}
+    )
 
 
 def reordered(bundle: dict[str, Any]) -> None:
@@ -136,8 +156,13 @@ def reordered(bundle: dict[str, Any]) -> None:
 def swapped(bundle: dict[str, Any]) -> None:
     """Two votes exchange their signatures."""
     first, second = (bundle["transactions"][i] for i in calls(bundle, "vote")[:2])
-    raw = [decode_call(bytes.fromhex(tx["input"][2:]))[2]["signature"].hex() for tx in (first, second)]
-    first["input"], second["input"] = first["input"].replace(*raw), second["input"].replace(*raw[::-1])
+    raw = [
+        decode_call(bytes.fromhex(tx["input"][2:]))[2]["signature"].hex() for tx in (first, second)
+    ]
+    first["input"], second["input"] = (
+        first["input"].replace(*raw),
+        second["input"].replace(*raw[::-1]),
+    )
 
 
 def high_s(bundle: dict[str, Any]) -> None:
@@ -148,8 +173,12 @@ def high_s(bundle: dict[str, Any]) -> None:
 
 def wrong_type(bundle: dict[str, Any]) -> None:
     """A cancellation carries the signature of the run request: the right person, another message."""
-    item, request = (bundle["transactions"][calls(bundle, name)[0]] for name in ("cancel", "requestRun"))
-    good, other = (decode_call(bytes.fromhex(tx["input"][2:]))[2]["signature"].hex() for tx in (item, request))
+    item, request = (
+        bundle["transactions"][calls(bundle, name)[0]] for name in ("cancel", "requestRun")
+    )
+    good, other = (
+        decode_call(bytes.fromhex(tx["input"][2:]))[2]["signature"].hex() for tx in (item, request)
+    )
     item["input"] = item["input"].replace(good, other)
 
 
@@ -164,7 +193,9 @@ FORGERIES: list[tuple[Callable[[dict[str, Any]], None], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("forgery", "verdict"), FORGERIES, ids=lambda x: getattr(x, "__name__", None))
+@pytest.mark.parametrize(
+    ("forgery", "verdict"), FORGERIES, ids=lambda x: getattr(x, "__name__", None)
+)
 def test_a_careful_forgery_is_found_by_signatures_or_by_a_held_head(
     told: Told, forgery: Any, verdict: list[str]
 ) -> None:
@@ -174,7 +205,8 @@ def test_a_careful_forgery_is_found_by_signatures_or_by_a_held_head(
     if forgery in (edited, dropped, inserted, reordered):  # naively: the later heads no longer fit
         assert states(forged, heads=held)[0] == "no"
         assert re.search(
-            r"step \d+, block \d+, transaction 0x[0-9a-f]{64}: event \d+|carries|leave|step", reasons(forged)
+            r"step \d+, block \d+, transaction 0x[0-9a-f]{64}: event \d+|carries|leave|step",
+            reasons(forged),
         )
     assert states(forge(forged), heads=held) == verdict
     if verdict[1] == "ok":
@@ -195,11 +227,16 @@ def test_one_changed_event_field_is_named(told: Told) -> None:
 def test_every_changed_byte_is_found_or_changes_nothing(told: Told) -> None:
     """Data and topics: always found. Input: found, or slack that no contract reads (padding, a refused item): the
     state and the head are then the same. A seventh of the bytes, over each kind of call and event."""
-    fold, crypto = Fold(told.bundle["identity"]), load_crypto(parse_identity(told.bundle["identity"]))
+    fold, crypto = (
+        Fold(told.bundle["identity"]),
+        load_crypto(parse_identity(told.bundle["identity"])),
+    )
     seen: set[str] = set()
     tried, slack = 0, 0
     for item in told.bundle["transactions"]:
-        tx = parse_transaction(item | {"blockNumber": item["block"], "transactionIndex": item["index"]})
+        tx = parse_transaction(
+            item | {"blockNumber": item["block"], "transactionIndex": item["index"]}
+        )
         place = {"blockNumber": tx.block, "transactionHash": item["hash"]}
         block = parse_block(told.bundle["blocks"][str(tx.block)] | {"number": tx.block})
         logs = [parse_log(log | place | {"logIndex": log["index"]}) for log in item["logs"]]
@@ -238,23 +275,36 @@ def changes(tx: Any, logs: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
             for data in flips(topic):
                 yield (
                     tx,
-                    [*logs[:i], log._replace(topics=(*log.topics[:t], data, *log.topics[t + 1 :])), *logs[i + 1 :]],
+                    [
+                        *logs[:i],
+                        log._replace(topics=(*log.topics[:t], data, *log.topics[t + 1 :])),
+                        *logs[i + 1 :],
+                    ],
                 )
 
 
 def facts(fold: Fold) -> dict[str, Any]:
-    return {name: value for name, value in vars(fold).items() if not name.startswith("_") and name != "signatures"}
+    return {
+        name: value
+        for name, value in vars(fold).items()
+        if not name.startswith("_") and name != "signatures"
+    }
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The file alone, without the product on the path and without site-packages."""
     script = ROOT / "governance" / "verify.py"
     return subprocess.run(
-        [sys.executable, "-I", "-S", str(script), *arguments], capture_output=True, text=True, check=False
+        [sys.executable, "-I", "-S", str(script), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
-def test_the_command_stands_alone_and_says_what_it_could_not_check(told: Told, tmp_path: Path, capsys: Any) -> None:
+def test_the_command_stands_alone_and_says_what_it_could_not_check(
+    told: Told, tmp_path: Path, capsys: Any
+) -> None:
     path = tmp_path / "trail.json"
     path.write_bytes(as_bytes(told.bundle))
     head = f"{told.bundle['head']['count']}:{told.bundle['head']['head']}"
@@ -276,43 +326,82 @@ def test_the_command_stands_alone_and_says_what_it_could_not_check(told: Told, t
 
 def test_two_thousand_people_take_seconds(told: Told) -> None:
     """Enrolments, grants and an authorisation, encoded here; the signatures stand for nothing, the law is executed."""
-    address = {item["name"]: bytes.fromhex(item["address"][2:]) for item in told.bundle["identity"]["contracts"]}
+    address = {
+        item["name"]: bytes.fromhex(item["address"][2:])
+        for item in told.bundle["identity"]["contracts"]
+    }
     fold, world, signature = replay(told.bundle).fold, told.world, b"\1" * 65
     permit, day = fold.permits[told.names["permit"]], fold.time // 86400
     fold.permits[told.names["permit"]] = permit._replace(status=verify.APPROVED)
-    rita, subjects = bytes.fromhex(world.people["rita"].address[2:]), sorted(random32() for _ in range(2000))
+    rita, subjects = (
+        bytes.fromhex(world.people["rita"].address[2:]),
+        sorted(random32() for _ in range(2000)),
+    )
     calls: list[tuple[str, bytes, list[Any]]] = []
     for first in range(0, 2000, 100):
         part = subjects[first : first + 100]
         enrolments = [((s, s[:20], 1, 2**40 - 1), signature, signature) for s in part]
         grants = [
-            ((s, world.dataset, 0, 0, day, day + 9, 6, CATEGORIES, s, s, 2**40 - 1), s[:20], signature) for s in part
+            (
+                (s, world.dataset, 0, 0, day, day + 9, 6, CATEGORIES, s, s, 2**40 - 1),
+                s[:20],
+                signature,
+            )
+            for s in part
         ]
         said = [((verify.TOPICS["Enrolled"], s, words(rita)), b"") for s in part]
-        calls += [("edf3773c", encode(["((bytes32,bytes,uint8,uint40),bytes,bytes)[]"], [enrolments]), said)]
+        calls += [
+            (
+                "edf3773c",
+                encode(["((bytes32,bytes,uint8,uint40),bytes,bytes)[]"], [enrolments]),
+                said,
+            )
+        ]
         kinds = "bytes32,bytes32,uint32,uint24,uint24,uint24,uint32,uint32,bytes32,bytes32,uint40"
         calls += [("5cb2fc01", encode([f"(({kinds}),bytes,bytes)[]"], [grants]), [])]
     request = (told.names["permit"], hashlib.sha256(b"").digest(), bytes(32), 7, 2**40 - 1)
     calls.append(
         (
             "45de6e7f",
-            encode(["(bytes32,bytes32,bytes32,uint256,uint40)", "bytes", "bytes"], [request, b"", signature]),
+            encode(
+                ["(bytes32,bytes32,bytes32,uint256,uint40)", "bytes", "bytes"],
+                [request, b"", signature],
+            ),
             [],
         )
     )
     run = hashlib.sha256(words(permit.applicant, 7)).digest()
     listed = subjects[:1000]
-    binding = (run, 1, hashlib.sha256(b"".join(listed)).digest(), run, permit.request["codeHash"], 60, 2**40 - 1)
+    binding = (
+        run,
+        1,
+        hashlib.sha256(b"".join(listed)).digest(),
+        run,
+        permit.request["codeHash"],
+        60,
+        2**40 - 1,
+    )
     kinds = "(bytes32,uint32,bytes32,bytes32,bytes32,uint32,uint40)"
-    calls.append(("1513ef07", encode([kinds, "bytes", "bytes32[]"], [binding, signature, listed]), []))
+    calls.append(
+        ("1513ef07", encode([kinds, "bytes", "bytes32[]"], [binding, signature, listed]), [])
+    )
     started = time.monotonic()
     for i, (selector, arguments, said) in enumerate(calls):
         block = verify.Block(fold.place[0] + 1, fold.time, bytes(32))
         tx = verify.Transaction(
-            words(i), block.number, 0, address[verify.CALLS[selector].split()[0]], bytes.fromhex(selector) + arguments
+            words(i),
+            block.number,
+            0,
+            address[verify.CALLS[selector].split()[0]],
+            bytes.fromhex(selector) + arguments,
         )
-        logs = [verify.Log(b"", topics, data, n, block.number, tx.hash) for n, (topics, data) in enumerate(said)]
-        with pytest.raises(Finding, match="event"):  # these logs are stubs: the state is what counts
+        logs = [
+            verify.Log(b"", topics, data, n, block.number, tx.hash)
+            for n, (topics, data) in enumerate(said)
+        ]
+        with pytest.raises(
+            Finding, match="event"
+        ):  # these logs are stubs: the state is what counts
             fold.apply(block, tx, logs)
     assert len(fold.granted(run, 1)) == 1000
     assert len(fold.consents) >= 2000
@@ -366,7 +455,8 @@ def mutilated() -> dict[str, Callable[[dict[str, Any]], Any]]:
 
 
 @pytest.mark.parametrize(
-    "name", [*mutilated(), "not JSON", "empty", "duplicate key", "too deep", "a list", "half a character"]
+    "name",
+    [*mutilated(), "not JSON", "empty", "duplicate key", "too deep", "a list", "half a character"],
 )
 def test_a_mutilated_bundle_gets_a_plain_sentence(told: Told, name: str, tmp_path: Path) -> None:
     texts = {

@@ -58,9 +58,21 @@ def test_strict_json_refuses(text: bytes) -> None:
 
 
 def test_canonical_json_has_one_form() -> None:
-    assert canonical_json({"b": [1, True, "\u00fc\n"], "a": {}}) == '{"a":{},"b":[1,true,"\u00fc\\n"]}'.encode()
+    assert (
+        canonical_json({"b": [1, True, "\u00fc\n"], "a": {}})
+        == '{"a":{},"b":[1,true,"\u00fc\\n"]}'.encode()
+    )
     assert strict_json(canonical_json({"a": ["\U0001f600"]})) == {"a": ["\U0001f600"]}
-    for bad in (None, 1.5, {1: 2}, {"a": float("nan")}, "\ud800", 1 << 53, b"x", [[[]]] and _nested(40)):
+    for bad in (
+        None,
+        1.5,
+        {1: 2},
+        {"a": float("nan")},
+        "\ud800",
+        1 << 53,
+        b"x",
+        [[[]]] and _nested(40),
+    ):
         with pytest.raises(Malformed):
             canonical_json(bad)
 
@@ -70,10 +82,20 @@ def _nested(depth: int) -> list[Any]:
 
 
 def test_identity_vector() -> None:
-    parts = [b"volens/ledger/1", (31337).to_bytes(8, "big"), b"\x11" * 32, (5).to_bytes(8, "big"), b"\x22" * 32]
+    parts = [
+        b"volens/ledger/1",
+        (31337).to_bytes(8, "big"),
+        b"\x11" * 32,
+        (5).to_bytes(8, "big"),
+        b"\x22" * 32,
+    ]
     for i in range(1, 5):
         parts += [i.to_bytes(20, "big"), i.to_bytes(32, "big")]
-    parts += [(2).to_bytes(8, "big"), (3).to_bytes(8, "big"), *(i.to_bytes(20, "big") for i in (7, 8, 9))]
+    parts += [
+        (2).to_bytes(8, "big"),
+        (3).to_bytes(8, "big"),
+        *(i.to_bytes(20, "big") for i in (7, 8, 9)),
+    ]
     assert identity_bytes(IDENTITY) == b"".join(len(p).to_bytes(4, "big") + p for p in parts)
     assert identity_id(IDENTITY) == hashlib.sha256(identity_bytes(IDENTITY)).digest()
     for change in (
@@ -102,7 +124,11 @@ def solidity(item: dict[str, Any]) -> str:
 
 
 def test_topics_selectors_and_refusals_are_the_contracts() -> None:
-    signatures = {e["name"]: f"{e['name']}({','.join(map(solidity, e['inputs']))})" for e in abi() if "name" in e}
+    signatures = {
+        e["name"]: f"{e['name']}({','.join(map(solidity, e['inputs']))})"
+        for e in abi()
+        if "name" in e
+    }
     events = {
         e["name"]: keccak(text=signatures[e["name"]])
         for e in abi()
@@ -114,17 +140,28 @@ def test_topics_selectors_and_refusals_are_the_contracts() -> None:
     writes = {
         keccak(text=signatures[e["name"]])[:4].hex(): (e["contract"], e["name"])
         for e in abi()
-        if e["type"] == "function" and e["stateMutability"] == "nonpayable" and e["name"] != "append"
+        if e["type"] == "function"
+        and e["stateMutability"] == "nonpayable"
+        and e["name"] != "append"
     }
-    assert {selector: tuple(call.split(" ")[:2]) for selector, call in verify.CALLS.items()} == writes
-    reasons = set(re.findall(r'"([A-Z]\w+) ([0-9a-f]{8})"', (ROOT / "governance" / "verify.py").read_text()))
+    assert {
+        selector: tuple(call.split(" ")[:2]) for selector, call in verify.CALLS.items()
+    } == writes
+    reasons = set(
+        re.findall(r'"([A-Z]\w+) ([0-9a-f]{8})"', (ROOT / "governance" / "verify.py").read_text())
+    )
     assert len(reasons) == 12
     assert all(keccak(text=signatures[name])[:4].hex() == selector for name, selector in reasons)
 
 
 def test_types_are_the_shared_typed_data() -> None:
     shared = json.loads((ROOT / "contracts" / "typed-data.json").read_text())
-    assert set(shared["types"]) - set(verify.SIGNED_FOR) == {"SignIn", "Statement"}  # nothing on the trail carries them
+    assert set(shared["types"]) - set(verify.SIGNED_FOR) == {
+        "SignIn",
+        "Statement",
+    }  # nothing on the trail carries them
     for name, contract in verify.SIGNED_FOR.items():
-        assert verify.STRUCTS[name] == ",".join(f"{kind} {field}" for field, kind in shared["types"][name])
+        assert verify.STRUCTS[name] == ",".join(
+            f"{kind} {field}" for field, kind in shared["types"][name]
+        )
         assert name in shared["contracts"][contract]

@@ -65,14 +65,21 @@ class Open:
         signed = (
             [world.by(n, row.kind, message) for n in names]
             if names[0] in world.people
-            else [world.subjects[self.subjects[int(n)]].sign(world.ledger.domain, row.kind, message) for n in names]
+            else [
+                world.subjects[self.subjects[int(n)]].sign(world.ledger.domain, row.kind, message)
+                for n in names
+            ]
         )
         arguments = [message_tuple(row.kind, message), *row.rest(self, signed)]
         data = world.ledger.encode(row.contract, row.function, *arguments)
         tx = verify.Transaction(
             bytes(32), fold.place[0] + 1, 0, fold.identity.contracts[row.contract][0], data
         )
-        said = words(bytes.fromhex(world.people[names[0]].address[2:])) * 8 if names[0] in world.people else b""
+        said = (
+            words(bytes.fromhex(world.people[names[0]].address[2:])) * 8
+            if names[0] in world.people
+            else b""
+        )
         logs = [
             verify.Log(b"", (topic,), said, i, tx.block, tx.hash)
             for i, topic in enumerate(map(verify.TOPICS.get, row.claims))
@@ -129,7 +136,9 @@ ROWS = {
         },
         ("Voted",),
     ),
-    "suspend": Row("PermitRegistry", "suspend", "Suspend", lambda o: {"permit": o.permit}, ("PermitSuspended",)),
+    "suspend": Row(
+        "PermitRegistry", "suspend", "Suspend", lambda o: {"permit": o.permit}, ("PermitSuspended",)
+    ),
     "revoke": Row(
         "ConsentRegistry",
         "revoke",
@@ -142,7 +151,12 @@ ROWS = {
         "AccessLedger",
         "registerRecords",
         "RecordsRegistered",
-        lambda o: {"ingest": bytes(32), "dataset": o.world.dataset, "leavesRoot": bytes(32), "count": 1},
+        lambda o: {
+            "ingest": bytes(32),
+            "dataset": o.world.dataset,
+            "leavesRoot": bytes(32),
+            "count": 1,
+        },
     ),
     "requestRun": Row(
         "AccessLedger",
@@ -292,7 +306,8 @@ def placed(o: Open, change: dict[str, Any]) -> dict[str, Any]:
         ("run", "unsealed"): o.unsealed,
     }
     return {
-        name: known.get((name, value), value) if isinstance(value, str) else value for name, value in change.items()
+        name: known.get((name, value), value) if isinstance(value, str) else value
+        for name, value in change.items()
     }
 
 
@@ -326,10 +341,14 @@ def test_an_applicant_on_the_committee_does_not_vote_on_her_own_request(opened: 
     opened.fold.members[noor] = before
 
 
-@pytest.mark.parametrize(("name", "signer"), [("setRole", "pia quinn"), ("authorise", "wanda"), ("requestRun", "noor")])
+@pytest.mark.parametrize(
+    ("name", "signer"), [("setRole", "pia quinn"), ("authorise", "wanda"), ("requestRun", "noor")]
+)
 def test_a_signature_of_nobody_never_counts(opened: Open, name: str, signer: str) -> None:
     row = ROWS[name]
-    bad = row._replace(rest=lambda o, signed: row.rest(o, [twisted(signature, "high s") for signature in signed]))
+    bad = row._replace(
+        rest=lambda o, signed: row.rest(o, [twisted(signature, "high s") for signature in signed])
+    )
     assert "nobody's signature" in opened.verdict(bad, signer)
 
 
@@ -346,7 +365,9 @@ def test_a_run_id_is_used_once_and_only_by_an_analyst(opened: Open) -> None:
 def test_a_release_names_everybody_who_was_granted(opened: Open) -> None:
     views = opened.fold.attempts[opened.run, 1].views
     views[bytes.fromhex(opened.world.people["tess"].address[2:])] = bytes(32)
-    by = " ".join(sorted(("sol", "tess"), key=lambda name: int(opened.world.people[name].address, 16)))
+    by = " ".join(
+        sorted(("sol", "tess"), key=lambda name: int(opened.world.people[name].address, 16))
+    )
     assert "event 1 (Released)" in opened.verdict(ROWS["release"], by)
     assert "not the granted one" in opened.verdict(ROWS["short"], by)
     views.popitem()

@@ -22,7 +22,11 @@ from governance.verify import (
 def folded(world: World) -> Fold:
     """The fold of a whole chain, with every signature checked; its head is the contract's."""
     bundle = bundle_of(world)
-    assert replay(bundle).fold.head == replay(bundle, signed=True).fold.head == bytes.fromhex(bundle["head"]["head"])
+    assert (
+        replay(bundle).fold.head
+        == replay(bundle, signed=True).fold.head
+        == bytes.fromhex(bundle["head"]["head"])
+    )
     return replay(bundle, signed=True).fold
 
 
@@ -31,7 +35,9 @@ def test_every_reason_of_the_contracts_is_the_fold_s(world: World) -> None:
     subjects = world.enrol(9)
     world.grant(subjects[:4])
     for subject, change in zip(
-        subjects[4:7], ({"fromDay": today + 9}, {"purposes": 1 << 3}, {"categories": 1}), strict=True
+        subjects[4:7],
+        ({"fromDay": today + 9}, {"purposes": 1 << 3}, {"categories": 1}),
+        strict=True,
     ):
         world.grant([subject], **change)
     world.grant([subjects[7]])
@@ -41,7 +47,9 @@ def test_every_reason_of_the_contracts_is_the_fold_s(world: World) -> None:
     world.authorise(run, sorted([*subjects, stranger]), leaseSeconds=10**7)
     fold = folded(world)
     attempt = fold.attempts[run, 1]
-    assert dict(attempt.denied) == dict(zip([stranger, *subjects[4:]], (1, 4, 6, 7, 3, 2), strict=True))
+    assert dict(attempt.denied) == dict(
+        zip([stranger, *subjects[4:]], (1, 4, 6, 7, 3, 2), strict=True)
+    )
     assert attempt.lease_until == fold.time + 86400
     world.authorise(run, subjects, attempt=2, codeHash=random32())  # 38
     late = world.request_run(permit, deadline=world.ledger.now())  # 41 below
@@ -63,7 +71,10 @@ def test_every_reason_of_the_contracts_is_the_fold_s(world: World) -> None:
 
 
 def test_a_step_through_another_contract_or_out_of_order_is_refused(told: Told) -> None:
-    for change in ({"to": told.bundle["identity"]["contracts"][2]["address"]}, {"to": "0x" + "99" * 20}):
+    for change in (
+        {"to": told.bundle["identity"]["contracts"][2]["address"]},
+        {"to": "0x" + "99" * 20},
+    ):
         bundle = told.copy()
         bundle["transactions"][0].update(change)
         assert "was not sent to the PermitRegistry" in reasons(bundle)
@@ -88,7 +99,9 @@ def test_an_odd_encoding_that_the_contracts_accept_is_accepted(told: Told) -> No
 def test_dirty_bits_are_refused_as_solidity_does(told: Told) -> None:
     bundle = told.copy()
     data = bundle["transactions"][0]["input"]
-    bundle["transactions"][0]["input"] = data[:10] + "01" + data[12:]  # above the 20 bytes of an address
+    bundle["transactions"][0]["input"] = (
+        data[:10] + "01" + data[12:]
+    )  # above the 20 bytes of an address
     assert "bits that are not its own" in reasons(bundle)
 
 
@@ -109,28 +122,54 @@ def test_every_skipped_item_is_skipped_for_the_contract_s_reason(world: World) -
     people, today = world.enrol(2), world.ledger.now() // 86400
     (known, other), mine = people, world.subjects
     wallet, stranger = mine[known], random32()
-    short = {"subject": stranger, "signer": wallet.signer[:19], "assurance": 1, "deadline": 2**40 - 1}
-    world.ledger.relay("ConsentRegistry", "enrol", [
-        world.enrolment(stranger, wallet, deadline=1), world.enrolment(known, wallet),
-        world.enrolment(bytes(32), wallet),
-        (message_tuple("Enrolment", short), bytes(65), bytes(65)),
-        world.enrolment(stranger, wallet, registrar="omar"),
-        (*world.enrolment(stranger, wallet)[:2], bytes(65)),
-    ])  # fmt: skip
+    short = {
+        "subject": stranger,
+        "signer": wallet.signer[:19],
+        "assurance": 1,
+        "deadline": 2**40 - 1,
+    }
+    world.ledger.relay(
+        "ConsentRegistry",
+        "enrol",
+        [
+            world.enrolment(stranger, wallet, deadline=1),
+            world.enrolment(known, wallet),
+            world.enrolment(bytes(32), wallet),
+            (message_tuple("Enrolment", short), bytes(65), bytes(65)),
+            world.enrolment(stranger, wallet, registrar="omar"),
+            (*world.enrolment(stranger, wallet)[:2], bytes(65)),
+        ],
+    )
     changes: list[dict[str, Any]] = [
-        {"deadline": 1}, {"epoch": 1}, {"replaces": 1}, {"fromDay": today + 9, "untilDay": today},
+        {"deadline": 1},
+        {"epoch": 1},
+        {"replaces": 1},
+        {"fromDay": today + 9, "untilDay": today},
         {"untilDay": today - 1, "fromDay": 0},
-        {"purposes": 0}, {"categories": 0}, {"purposes": 1 << 7}, {"categories": 1 << 10},
-    ]  # fmt: skip
+        {"purposes": 0},
+        {"categories": 0},
+        {"purposes": 1 << 7},
+        {"categories": 1 << 10},
+    ]
     items = [world.grant_item(world.grant_message(known, **change)) for change in changes]
     message = world.grant_message(known)
-    items += [world.grant_item(message, mine[other]), (message_tuple("Grant", message), mine[other].signer, bytes(65)),
-              world.grant_item(world.grant_message(stranger), wallet), world.grant_item(message)]  # fmt: skip
+    items += [
+        world.grant_item(message, mine[other]),
+        (message_tuple("Grant", message), mine[other].signer, bytes(65)),
+        world.grant_item(world.grant_message(stranger), wallet),
+        world.grant_item(message),
+    ]
     world.ledger.relay("ConsentRegistry", "grant", items)
     assert len(folded(world).consents) == 1
-    skipped = [log["data"][2:10] for tx in bundle_of(world)["transactions"] for log in tx["logs"]
-               if log["topics"][0] == "0x" + verify.TOPICS["ItemRefused"].hex()]  # fmt: skip
-    assert set(skipped) == set(re.findall(r'"[A-Z]\w+ ([0-9a-f]{8})"', (ROOT / "governance" / "verify.py").read_text()))
+    skipped = [
+        log["data"][2:10]
+        for tx in bundle_of(world)["transactions"]
+        for log in tx["logs"]
+        if log["topics"][0] == "0x" + verify.TOPICS["ItemRefused"].hex()
+    ]
+    assert set(skipped) == set(
+        re.findall(r'"[A-Z]\w+ ([0-9a-f]{8})"', (ROOT / "governance" / "verify.py").read_text())
+    )
 
 
 def test_an_event_more_elsewhere_or_out_of_order_is_named(told: Told) -> None:

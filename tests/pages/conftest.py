@@ -35,13 +35,27 @@ from governance.vault import Bucket
 from governance.verify import identity_id
 
 PEOPLE = 120  # enough for curves: a step of theirs holds ten people
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", "--no-first-run"]
-_OUTCOME = {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}, "models": {"logistic": ["genes"]},
-            "folds": 2}
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+_OUTCOME = {
+    "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+    "models": {"logistic": ["genes"]},
+    "folds": 2,
+}
 SHORT = complete(_OUTCOME | {"permutations": 19})
-WIDE = complete(_OUTCOME | {"permutations": 19, "models": {"logistic": ["genes", "clinical", "combined"],
-                                                           "svm": ["genes"]}})  # fmt: skip
+WIDE = complete(
+    _OUTCOME
+    | {
+        "permutations": 19,
+        "models": {"logistic": ["genes", "clinical", "combined"], "svm": ["genes"]},
+    }
+)
 LONG = complete(_OUTCOME | {"permutations": 1000, "repeats": 50})
 
 
@@ -85,7 +99,9 @@ class House:
         return Client(self.url, self.identity, wallet, subject)
 
     def broker(self) -> BrokerClient:
-        return BrokerClient(self.parts.urls["broker"], self.client("rita").domain, identity_id(self.identity))
+        return BrokerClient(
+            self.parts.urls["broker"], self.client("rita").domain, identity_id(self.identity)
+        )
 
     def bring_in(self) -> None:
         """Enrol everybody, bring two records of each in, and let all but Ada agree."""
@@ -94,18 +110,35 @@ class House:
         people = {sha256(b"person %d" % number).digest(): Wallet.new() for number in range(PEOPLE)}
         items = []
         for number, (subject, wallet) in enumerate(people.items()):
-            save(wallet, self.key_file("ada" if number == 0 else f"person-{number:03d}"), {"subject": subject.hex()})
-            message = {"subject": subject, "signer": wallet.signer, "assurance": 1, "deadline": int(time.time()) + 600}
-            items.append({"enrolment": wire("Enrolment", message),
-                          "registrarSignature": rita.sign("Enrolment", message).hex(),
-                          "signerSignature": wallet.sign(rita.domain, "Enrolment", message).hex()})
+            save(
+                wallet,
+                self.key_file("ada" if number == 0 else f"person-{number:03d}"),
+                {"subject": subject.hex()},
+            )
+            message = {
+                "subject": subject,
+                "signer": wallet.signer,
+                "assurance": 1,
+                "deadline": int(time.time()) + 600,
+            }
+            items.append(
+                {
+                    "enrolment": wire("Enrolment", message),
+                    "registrarSignature": rita.sign("Enrolment", message).hex(),
+                    "signerSignature": wallet.sign(rita.domain, "Enrolment", message).hex(),
+                }
+            )
         for part in batched(items):
             rita.enrol(part)
         omar.register_dataset(self.dataset, sha256(b"document").digest())
-        sources = [Source(subject, category, payload)
-                   for subject, person in zip(people, simulate_people(PEOPLE, seed=5), strict=True)
-                   for category, payload in ((2, person.observations(subject.hex())),
-                                             (6, person.expression(subject.hex())))]
+        sources = [
+            Source(subject, category, payload)
+            for subject, person in zip(people, simulate_people(PEOPLE, seed=5), strict=True)
+            for category, payload in (
+                (2, person.observations(subject.hex())),
+                (6, person.expression(subject.hex())),
+            )
+        ]
         bucket = Bucket("volens", self.parts.urls["bucket"])
         leaves = encrypt(sources, self.dataset, omar.identity_id, self.broker(), bucket)
         ingest = secrets.token_bytes(32)
@@ -115,21 +148,40 @@ class House:
         self.broker().hand_over(ingest, [leaf.to_json() for leaf in leaves])
         self.subjects = list(people)
         now = int(time.time())
-        offers = [offer(PRESETS["cancer"], subject, self.dataset, 0, 0, now, now + 600)
-                  for subject in self.subjects[1:]]
+        offers = [
+            offer(PRESETS["cancer"], subject, self.dataset, 0, 0, now, now + 600)
+            for subject in self.subjects[1:]
+        ]
         for part in batched(offers):
-            rita.grant([{"grant": wire("Grant", one.message), "signer": people[one.message["subject"]].signer.hex(),
-                         "signature": people[one.message["subject"]].sign(rita.domain, "Grant", one.message).hex()}
-                        for one in part])
+            rita.grant(
+                [
+                    {
+                        "grant": wire("Grant", one.message),
+                        "signer": people[one.message["subject"]].signer.hex(),
+                        "signature": people[one.message["subject"]]
+                        .sign(rita.domain, "Grant", one.message)
+                        .hex(),
+                    }
+                    for one in part
+                ]
+            )
 
     def allow(self) -> None:
         self.permit = secrets.token_bytes(32)
-        self.client("noor").request_permit({
-            "permit": self.permit, "dataset": self.dataset,
-            "purposeNeed": bits(("cancer-research", "outside-recipient"), PURPOSES),
-            "categories": bits(("observations", "expression"), CATEGORIES), "codeHash": code_hash(),
-            "paramsSchemaHash": params_schema_hash(), "minCohort": 10, "outputClasses": 2,
-            "expiry": int(time.time()) + 86_400, "documentHash": sha256(b"document").digest()})
+        self.client("noor").request_permit(
+            {
+                "permit": self.permit,
+                "dataset": self.dataset,
+                "purposeNeed": bits(("cancer-research", "outside-recipient"), PURPOSES),
+                "categories": bits(("observations", "expression"), CATEGORIES),
+                "codeHash": code_hash(),
+                "paramsSchemaHash": params_schema_hash(),
+                "minCohort": 10,
+                "outputClasses": 2,
+                "expiry": int(time.time()) + 86_400,
+                "documentHash": sha256(b"document").digest(),
+            }
+        )
         for name in ("pia", "quinn"):
             self.client(name).vote(self.permit.hex(), True)
 
@@ -189,7 +241,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def browser() -> Iterator[Browser]:
     found = shutil.which(Settings().chromium or "chromium")
     if found is None:
-        pytest.fail("Chromium is missing: apt-get install chromium, or set VOLENS_CHROMIUM to the path of one", False)
+        pytest.fail(
+            "Chromium is missing: apt-get install chromium, or set VOLENS_CHROMIUM to the path of one",
+            False,
+        )
     with sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=found, args=FLAGS)
         yield running
@@ -224,10 +279,14 @@ def visit(browser: Browser, house: House) -> Iterator[Visit]:
     page = context.new_page()
     visit = Visit(context, page, house.url)
     context.on("request", lambda request: visit.asked.append(request.url))
-    page.on("console", lambda said: visit.complaints.append(said.text) if said.type == "error" else None)
+    page.on(
+        "console", lambda said: visit.complaints.append(said.text) if said.type == "error" else None
+    )
     page.on("pageerror", lambda error: visit.complaints.append(str(error)))
     yield visit
     context.close()
     elsewhere = [url for url in visit.asked if not url.startswith((house.url, f"blob:{house.url}"))]
     assert elsewhere == []
-    assert [said for said in visit.complaints if "Content Security Policy" in said or "Error" in said] == []
+    assert [
+        said for said in visit.complaints if "Content Security Policy" in said or "Error" in said
+    ] == []

@@ -18,8 +18,12 @@ from api.pages.figures import describe
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": 1825}
 SITE = "1:1000:A>G"
 ASKED = {
-    "evaluate": {"outcome": OUTCOME, "models": {"logistic": ["genes", "clinical", "combined"]}, "folds": 2,
-                 "permutations": 19},
+    "evaluate": {
+        "outcome": OUTCOME,
+        "models": {"logistic": ["genes", "clinical", "combined"]},
+        "folds": 2,
+        "permutations": 19,
+    },
     "associate": {"analysis": "associate", "outcome": OUTCOME},
     "frequencies": {"analysis": "frequencies", "sites": [SITE]},
 }
@@ -53,13 +57,19 @@ def test_each_plot_has_a_sentence_and_a_table_of_the_same(analysis: str) -> None
         drawn = ElementTree.fromstring(one.plot)
         assert drawn.get("role") == "img"
         assert drawn.get("aria-label")
-        assert "style" not in {name for element in drawn.iter() for name in (element.tag, *element.attrib)}
+        assert "style" not in {
+            name for element in drawn.iter() for name in (element.tag, *element.attrib)
+        }
         assert one.sentence.endswith(".")
         assert one.table.rows
         assert all(len(row) == len(one.table.columns) for row in one.table.rows)
     assert page["withheld"] == disclosure["withheld"]
     for given, row in zip(result["rows"], shown[0].table.rows, strict=True):
-        figures = {str(value) for name, value in given.items() if name not in ("model", "layer", "auc_interval")}
+        figures = {
+            str(value)
+            for name, value in given.items()
+            if name not in ("model", "layer", "auc_interval")
+        }
         assert figures <= set(row), "a figure that was printed is not in the table"
     ids = [name for one in shown for name in re.findall(r'\bid="([^"]+)"', one.plot)]
     assert len(ids) == len(set(ids)), "two plots of one page share an id"
@@ -74,7 +84,12 @@ def test_what_was_withheld_is_named_and_never_a_number() -> None:
     row["variant"] = "<script>alert(1)</script>"
     result["rows"].append({"variant": SITE, "frequency": 7, "carriers": 20, "step": 1})
     page = describe(result, disclosure)
-    assert page["shown"][0].table.rows[0] == ["<script>alert(1)</script>", "withheld", "withheld", "withheld"]
+    assert page["shown"][0].table.rows[0] == [
+        "<script>alert(1)</script>",
+        "withheld",
+        "withheld",
+        "withheld",
+    ]
     assert "<script" not in page["shown"][0].plot
     assert page["shown"][0].sentence.startswith("1 of 2 is shown")
 
@@ -84,29 +99,53 @@ def test_interval_and_p_must_both_say_that_it_is_no_guess(interval: list[int], p
     result, disclosure = a_result("evaluate")
     for row in result["rows"]:
         row["auc"], row["auc_interval"], row["p"] = 52, interval, p
-    assert "None is shown to be better than guessing" in describe(result, disclosure)["shown"][0].sentence
+    assert (
+        "None is shown to be better than guessing"
+        in describe(result, disclosure)["shown"][0].sentence
+    )
     for row in result["rows"]:
         row["auc_interval"], row["p"] = [51, 60], "0.0500"
     assert "p at most 0.05): logistic" in describe(result, disclosure)["shown"][0].sentence
 
 
-@pytest.mark.parametrize(("params", "said"), [
-    (complete(ASKED["evaluate"]).decode(), "How well can one predict whether a tumour spreads within 5 years?"),
-    (complete(ASKED["associate"]).decode(), "Which genetic variants go together with whether a tumour spreads"),
-    (complete(ASKED["frequencies"]).decode(), "How common are some genetic variants?"),
-    ('{"analysis":"evaluate","outcome":{"kind":"diagnosis","horizon_days":30}}', "diagnosis follows within 30 days"),
-    ('{"analysis":"evaluate"}', ""), ('{"analysis":[1]}', ""), ("[]", ""), ("no JSON", ""), ("", ""),
-    ('{"analysis":"evaluate","outcome":{"kind":[],"horizon_days":"x"}}', ""), ("[" * 2000, ""),
-])
+@pytest.mark.parametrize(
+    ("params", "said"),
+    [
+        (
+            complete(ASKED["evaluate"]).decode(),
+            "How well can one predict whether a tumour spreads within 5 years?",
+        ),
+        (
+            complete(ASKED["associate"]).decode(),
+            "Which genetic variants go together with whether a tumour spreads",
+        ),
+        (complete(ASKED["frequencies"]).decode(), "How common are some genetic variants?"),
+        (
+            '{"analysis":"evaluate","outcome":{"kind":"diagnosis","horizon_days":30}}',
+            "diagnosis follows within 30 days",
+        ),
+        ('{"analysis":"evaluate"}', ""),
+        ('{"analysis":[1]}', ""),
+        ("[]", ""),
+        ("no JSON", ""),
+        ("", ""),
+        ('{"analysis":"evaluate","outcome":{"kind":[],"horizon_days":"x"}}', ""),
+        ("[" * 2000, ""),
+    ],
+)
 def test_a_run_s_question_is_read_from_its_parameters(params: str, said: str) -> None:
     found = words.question(params)
     assert said in found if said else found == ""
 
 
-@pytest.mark.parametrize(("step", "said"), [
-    ("permute:svm/combined", "comparing with shuffled outcomes: SVM on genes + clinical"),
-    ("evaluate:logistic/clinical", "testing the model: logistic on clinical data"),
-    ("sealed", "the output is sealed"), ("something new", "something new"),
-])
+@pytest.mark.parametrize(
+    ("step", "said"),
+    [
+        ("permute:svm/combined", "comparing with shuffled outcomes: SVM on genes + clinical"),
+        ("evaluate:logistic/clinical", "testing the model: logistic on clinical data"),
+        ("sealed", "the output is sealed"),
+        ("something new", "something new"),
+    ],
+)
 def test_steps_in_words(step: str, said: str) -> None:
     assert words.step(step) == said

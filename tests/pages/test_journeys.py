@@ -15,7 +15,9 @@ from governance import verify
 from governance.verify import canonical_json
 
 
-def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(house, visit, tmp_path: Path) -> None:
+def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(
+    house, visit, tmp_path: Path
+) -> None:
     page = visit.act_as("Ada")
     expect(page.get_by_role("heading", level=1)).to_have_text("Who can use my data now")
     expect(page.locator("main")).to_contain_text("Nobody has used your data.")
@@ -24,7 +26,8 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(house, visit
     page.get_by_label("Cancer research, not for profit, two years").check()
     page.get_by_role("button", name="Show what I would agree to").click()
     expect(page.get_by_role("heading", level=1)).to_have_text(
-        "You are about to agree to cancer research, not for profit, two years.")
+        "You are about to agree to cancer research, not for profit, two years."
+    )
     expect(page.locator("main")).to_contain_text("your genome")
     page.get_by_role("button", name="Sign", exact=True).click()
     expect(page.locator("#done")).to_be_visible()
@@ -35,7 +38,11 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(house, visit
     assert json.loads(receipt)["signedMessage"]["subject"] == house.subjects[0].hex()
     assert json.loads(receipt)["terms"]
     said = verify.examine(json.dumps(house.client("vera").trail()).encode(), receipts=[receipt])
-    assert [(word, said[word][0]) for word in said] == [("consistent", "ok"), ("signed", "ok"), ("anchored", "ok")]
+    assert [(word, said[word][0]) for word in said] == [
+        ("consistent", "ok"),
+        ("signed", "ok"),
+        ("anchored", "ok"),
+    ]
 
     first = house.request("first", house.short)
     house.await_run(first, "sealed")
@@ -43,7 +50,9 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(house, visit
     card = page.locator(".timeline > li")
     expect(card).to_have_count(1)
     expect(card).to_contain_text("Your data was used")
-    expect(card).to_contain_text("cancer research: How well can one predict whether a tumour spreads within 5 years?")
+    expect(card).to_contain_text(
+        "cancer research: How well can one predict whether a tumour spreads within 5 years?"
+    )
     expect(card).to_contain_text("the analyst Noor")
     house.picture(page, "patient", 930)
 
@@ -53,7 +62,9 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(house, visit
     expect(page.locator(".effects")).to_contain_text("cannot be called back")
     page.get_by_role("button", name="Sign, and stop all").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("You stopped it")
-    expect(page.locator("#stopped h2")).to_contain_text("everything that can be stopped has stopped", timeout=15_000)
+    expect(page.locator("#stopped h2")).to_contain_text(
+        "everything that can be stopped has stopped", timeout=15_000
+    )
     effects = page.locator("#stopped .effects")
     expect(effects).to_contain_text("its release")
     expect(effects).to_contain_text("was stopped after")
@@ -67,7 +78,9 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(house, visit
     page.get_by_role("link", name="My data").first.click()
     expect(page.locator("main")).to_contain_text("You stopped it. Nobody may use it.")
     expect(page.locator(".timeline .pill.held-back")).to_have_count(1)
-    expect(page.locator(".timeline")).to_contain_text("the ledger refuses to release it with you in it")
+    expect(page.locator(".timeline")).to_contain_text(
+        "the ledger refuses to release it with you in it"
+    )
 
 
 def test_the_analyst_follows_a_run_to_its_result(house, visit, tmp_path: Path) -> None:
@@ -78,7 +91,9 @@ def test_the_analyst_follows_a_run_to_its_result(house, visit, tmp_path: Path) -
     lines = page.locator("#log li")
     before = lines.count()
     expect(page.get_by_role("progressbar")).to_be_visible()
-    page.wait_for_function("n => document.querySelectorAll('#log li').length > n", arg=before)  # it goes on by itself
+    page.wait_for_function(
+        "n => document.querySelectorAll('#log li').length > n", arg=before
+    )  # it goes on by itself
     numbers = lines.evaluate_all("all => all.map((one) => one.value)")
     assert numbers == list(range(1, len(numbers) + 1)), "a line of the log was lost or shown twice"
     third = house.request("third", house.wide)
@@ -86,7 +101,9 @@ def test_the_analyst_follows_a_run_to_its_result(house, visit, tmp_path: Path) -
     expect(page.locator("#state")).to_contain_text("Waiting for a worker: 1 before it.")
     visit.open(f"/runs/{house.runs['second']}")
     page.get_by_role("button", name="Cancel this run").click()
-    expect(page.locator("#state .pill").first).to_have_text("cancelled by the analyst", timeout=15_000)
+    expect(page.locator("#state .pill").first).to_have_text(
+        "cancelled by the analyst", timeout=15_000
+    )
     expect(page.get_by_role("button", name="Cancel this run")).to_be_disabled()
 
     visit.open(f"/runs/{third}")
@@ -107,7 +124,9 @@ def test_the_analyst_follows_a_run_to_its_result(house, visit, tmp_path: Path) -
     altered.write_text(json.dumps(opened))
     page.get_by_label("The opened result").set_input_files(altered)
     page.get_by_role("button", name="Check and show it").click()
-    expect(page.locator("[data-act=open-result] [role=alert]")).to_contain_text("not the one that was sealed")
+    expect(page.locator("[data-act=open-result] [role=alert]")).to_contain_text(
+        "not the one that was sealed"
+    )
     page.get_by_label("The opened result").set_input_files(own)
     page.get_by_role("button", name="Check and show it").click()
     expect(page.locator("#result")).to_contain_text("What was withheld, and why")
@@ -119,7 +138,9 @@ def test_the_analyst_follows_a_run_to_its_result(house, visit, tmp_path: Path) -
         drawn = page.get_by_role("img", name=plot).first
         expect(drawn).to_be_visible()
         assert drawn.bounding_box()["width"] > 300, plot
-    expect(page.locator(".finding").first).to_contain_text("(interval above 50, p at most 0.05): logistic on genes")
+    expect(page.locator(".finding").first).to_contain_text(
+        "(interval above 50, p at most 0.05): logistic on genes"
+    )
     house.picture(page, "run", 1230)
     assert not list(house.home.rglob("result.json")), "what was sent in must not be kept"
 
@@ -151,7 +172,9 @@ def test_the_auditor_filters_and_checks_a_step_again(house, visit) -> None:
     visit.open("/trail?kind=seal")
     newest = steps.first
     newest.get_by_role("button", name="Verify").click()
-    expect(newest.locator(".checks")).to_contain_text("and has the hash that was sealed", timeout=15_000)
+    expect(newest.locator(".checks")).to_contain_text(
+        "and has the hash that was sealed", timeout=15_000
+    )
 
 
 def test_no_tick_without_a_check_that_holds(house, visit) -> None:
@@ -159,15 +182,21 @@ def test_no_tick_without_a_check_that_holds(house, visit) -> None:
     page = visit.act_as("Vera", "/trail")
     visit.open("/trail?kind=enrolment")
     with sqlite3.connect(house.home / "volens.db") as rows:
-        newest = "select rowid, fields from events where name = 'Enrolled' order by rowid desc limit 1"
+        newest = (
+            "select rowid, fields from events where name = 'Enrolled' order by rowid desc limit 1"
+        )
         was = rows.execute(newest).fetchone()
-        rows.execute("update events set fields = replace(fields, '\"assurance\":1', '\"assurance\":2') where rowid = ?",
-                     was[:1])
+        rows.execute(
+            "update events set fields = replace(fields, '\"assurance\":1', '\"assurance\":2') where rowid = ?",
+            was[:1],
+        )
     house.parts.stop_part("broker")
     try:
         page.get_by_role("button", name="Verify").first.click()
         expect(page.locator(".checks li.no")).to_have_count(1, timeout=15_000)
-        expect(page.locator(".checks li.no")).to_contain_text("Our row says what the ledger's event says")
+        expect(page.locator(".checks li.no")).to_contain_text(
+            "Our row says what the ledger's event says"
+        )
         expect(page.locator(".checks li.not-checked")).to_contain_text("vouches")
         expect(page.locator(".checks")).to_contain_text("1 of 5 checks failed.")
         expect(page.locator(".checks li.ok")).to_have_count(3)

@@ -38,7 +38,11 @@ def as_(token: str) -> dict[str, str]:
 
 def test_each_address_shows_a_page_to_people_and_json_to_programs(house) -> None:
     for path in ("/runs", "/trail"):
-        assert httpx.get(house.url + path, headers=HTML).headers["content-type"].startswith("text/html")
+        assert (
+            httpx.get(house.url + path, headers=HTML)
+            .headers["content-type"]
+            .startswith("text/html")
+        )
         assert httpx.get(house.url + path).headers["content-type"] == "application/json"
 
 
@@ -46,14 +50,19 @@ def test_every_page_has_the_strict_policy(house) -> None:
     for path in ("/", "/runs", "/nowhere", "/me"):
         headers = httpx.get(house.url + path, headers=HTML).headers
         assert headers["content-security-policy"] == (
-            "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
+            "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+        )
         assert headers["cache-control"] == "no-store"
         assert headers["x-content-type-options"] == "nosniff"
-    assert "default-src 'none'" in httpx.get(house.url + "/health").headers["content-security-policy"]
+    assert (
+        "default-src 'none'" in httpx.get(house.url + "/health").headers["content-security-policy"]
+    )
 
 
 def test_the_cookie_is_closed_to_scripts_and_other_sites(house, tokens) -> None:
-    answer = httpx.post(f"{house.url}/pages/session", json={"token": tokens["ada"]}, headers={"Origin": house.url})
+    answer = httpx.post(
+        f"{house.url}/pages/session", json={"token": tokens["ada"]}, headers={"Origin": house.url}
+    )
     cookie = answer.headers["set-cookie"]
     assert answer.json() == {"next": "/me"}
     assert "HttpOnly" in cookie
@@ -61,9 +70,19 @@ def test_the_cookie_is_closed_to_scripts_and_other_sites(house, tokens) -> None:
     assert "Max-Age=900" in cookie
 
 
-@pytest.mark.parametrize("origin", [None, "null", "http://evil.example", "http://127.0.0.1", "http://localhost"])
-@pytest.mark.parametrize("door", ["/pages/session", "/pages/sign-out", "/pages/played/ada", "/pages/trail/1/verify",
-                                  f"/pages/runs/{'0' * 64}/result"])
+@pytest.mark.parametrize(
+    "origin", [None, "null", "http://evil.example", "http://127.0.0.1", "http://localhost"]
+)
+@pytest.mark.parametrize(
+    "door",
+    [
+        "/pages/session",
+        "/pages/sign-out",
+        "/pages/played/ada",
+        "/pages/trail/1/verify",
+        f"/pages/runs/{'0' * 64}/result",
+    ],
+)
 def test_a_forged_origin_is_refused(house, tokens, origin: str | None, door: str) -> None:
     """Nothing is done and nothing handed out, and the page says why."""
     headers = as_(tokens["vera"]) | ({"Origin": origin} if origin else {})
@@ -72,7 +91,7 @@ def test_a_forged_origin_is_refused(house, tokens, origin: str | None, door: str
     assert "was not sent from our own page" in answer.text
     assert "set-cookie" not in answer.headers
     assert json.loads(house.key_file("ada").read_text())["key"] not in answer.text
-    assert "class=\"checks\"" not in answer.text
+    assert 'class="checks"' not in answer.text
     assert httpx.get(f"{house.url}/trail", headers=as_(tokens["vera"])).text.count("Sign out") == 1
 
 
@@ -93,8 +112,14 @@ def test_a_cookie_opens_no_door_of_the_programs(house, tokens) -> None:
 
 
 def test_another_patients_page_is_refused(house, tokens) -> None:
-    for path in (f"/trail?subject={house.subjects[0].hex()}", f"/pages/me/stopped/{'1' * 64}/receipt"):
-        assert httpx.get(house.url + path, headers=as_(tokens["person-001"])).status_code in (403, 404)
+    for path in (
+        f"/trail?subject={house.subjects[0].hex()}",
+        f"/pages/me/stopped/{'1' * 64}/receipt",
+    ):
+        assert httpx.get(house.url + path, headers=as_(tokens["person-001"])).status_code in (
+            403,
+            404,
+        )
     assert httpx.get(f"{house.url}/me", headers=as_(tokens["noor"])).status_code == 403
     hers = httpx.get(f"{house.url}/me", headers=as_(tokens["person-001"])).text
     assert house.subjects[1].hex() in hers
@@ -106,7 +131,10 @@ def test_the_public_trail_names_nobody(house, tokens) -> None:
         for kind in ("permission", "enrolment", "access"):
             page = httpx.get(f"{house.url}/trail?kind={kind}", headers=headers).text
             assert not any(subject.hex() in page for subject in house.subjects)
-    assert house.subjects[0].hex() in httpx.get(f"{house.url}/trail?kind=enrolment", headers=as_(tokens["vera"])).text
+    assert (
+        house.subjects[0].hex()
+        in httpx.get(f"{house.url}/trail?kind=enrolment", headers=as_(tokens["vera"])).text
+    )
 
 
 def test_a_result_is_for_its_analyst_alone(house, tokens) -> None:
@@ -121,8 +149,10 @@ def test_no_result_is_shown_before_its_release(house, tokens) -> None:
     run = house.runs.get("first") or house.request("first", house.short)
     house.await_run(run, "sealed")
     headers = as_(tokens["noor"]) | {"Origin": house.url}
-    for answer in (httpx.get(f"{house.url}/runs/{run}/result", headers=headers),
-                   httpx.post(f"{house.url}/pages/runs/{run}/result", json={}, headers=headers)):
+    for answer in (
+        httpx.get(f"{house.url}/runs/{run}/result", headers=headers),
+        httpx.post(f"{house.url}/pages/runs/{run}/result", json={}, headers=headers),
+    ):
         assert answer.status_code == 404
         assert "The run has no released result." in answer.text
 
@@ -155,14 +185,22 @@ def test_played_people_need_a_home_of_the_demo_on_this_machine(tmp_path: Path) -
         check_home(Settings(home=tmp_path, demo=True, api_host="0.0.0.0"))
 
 
-@pytest.mark.parametrize(("path", "status", "said"), [
-    ("/nowhere", 404, "There is no such page."), ("/runs/xyz", 404, "There is no such page."),
-    (f"/runs/{'0' * 64}", 404, "There is no such run."), ("/me", 401, "Nobody is signed in."),
-    ("/trail?kind=magic", 422, "There is no such kind of step."), ("/trail?since=soon", 422, "A day is written"),
-    ("/trail?actor=noor", 422, "An actor is an address"), ("/trail?before=-1", 404, "There is no such page."),
-    ("/trail?run=zz", 422, "64 hex digits"), ("/trail?reason=abc", 422, "are numbers"),
-    ("/trail?first=x", 422, "are numbers"),
-])
+@pytest.mark.parametrize(
+    ("path", "status", "said"),
+    [
+        ("/nowhere", 404, "There is no such page."),
+        ("/runs/xyz", 404, "There is no such page."),
+        (f"/runs/{'0' * 64}", 404, "There is no such run."),
+        ("/me", 401, "Nobody is signed in."),
+        ("/trail?kind=magic", 422, "There is no such kind of step."),
+        ("/trail?since=soon", 422, "A day is written"),
+        ("/trail?actor=noor", 422, "An actor is an address"),
+        ("/trail?before=-1", 404, "There is no such page."),
+        ("/trail?run=zz", 422, "64 hex digits"),
+        ("/trail?reason=abc", 422, "are numbers"),
+        ("/trail?first=x", 422, "are numbers"),
+    ],
+)
 def test_failures_are_pages_in_plain_words(house, path: str, status: int, said: str) -> None:
     answer = httpx.get(house.url + path, headers=HTML)
     assert answer.status_code == status
@@ -172,37 +210,68 @@ def test_failures_are_pages_in_plain_words(house, path: str, status: int, said: 
 
 
 def test_after_signing_in_only_our_own_pages_follow(house) -> None:
-    for bad in ("//evil.example", "https://evil.example", "/me\\evil", "javascript:alert(1)", "/sign-in"):
-        assert "data-next" not in httpx.get(f"{house.url}/sign-in", params={"next": bad}, headers=HTML).text
+    for bad in (
+        "//evil.example",
+        "https://evil.example",
+        "/me\\evil",
+        "javascript:alert(1)",
+        "/sign-in",
+    ):
+        assert (
+            "data-next"
+            not in httpx.get(f"{house.url}/sign-in", params={"next": bad}, headers=HTML).text
+        )
     assert 'data-next="/me"' in httpx.get(f"{house.url}/sign-in?next=/me", headers=HTML).text
 
 
 def pages_of(house, name: str) -> list[str]:
     run = released(house)
     mine = {
-        "": ["/", "/sign-in", "/runs", f"/runs/{run}", "/trail", "/me", "/nowhere", "/pages/notice"],
-        "Ada": ["/me", "/me/permission", f"/me/permission?dataset={house.dataset.hex()}&preset=health", "/me/stop",
-                "/me/stopped"],
-        "Noor": ["/runs", *(f"/runs/{one}" for one in house.runs.values()),
-                 f"/runs/{run}/result"],
+        "": [
+            "/",
+            "/sign-in",
+            "/runs",
+            f"/runs/{run}",
+            "/trail",
+            "/me",
+            "/nowhere",
+            "/pages/notice",
+        ],
+        "Ada": [
+            "/me",
+            "/me/permission",
+            f"/me/permission?dataset={house.dataset.hex()}&preset=health",
+            "/me/stop",
+            "/me/stopped",
+        ],
+        "Noor": ["/runs", *(f"/runs/{one}" for one in house.runs.values()), f"/runs/{run}/result"],
         "Vera": ["/trail?kind=access", "/trail?kind=refusal"],
     }
     return mine[name]
 
 
-@pytest.mark.parametrize(("name", "scheme"), [("", "light"), ("Ada", "light"), ("Noor", "light"), ("Vera", "light"),
-                                              ("Noor", "dark")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [("", "light"), ("Ada", "light"), ("Noor", "light"), ("Vera", "light"), ("Noor", "dark")],
+)
 def test_axe_finds_nothing(house, visit, name: str, scheme: str) -> None:
     """Every rule by day; by night only what colours change."""
     visit.page.emulate_media(color_scheme=scheme)
-    rules = {"resultTypes": ["violations"]} | ({"runOnly": ["color-contrast"]} if scheme == "dark" else {})
+    rules = {"resultTypes": ["violations"]} | (
+        {"runOnly": ["color-contrast"]} if scheme == "dark" else {}
+    )
     if name:
         visit.act_as(name)
     for path in pages_of(house, name):
         visit.open(path)
-        visit.page.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+        visit.page.evaluate(
+            "document.querySelectorAll('details').forEach((one) => { one.open = true; })"
+        )
         found = Axe().run(visit.page, options=rules).response["violations"]
-        assert found == [], (path, [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found])
+        assert found == [], (
+            path,
+            [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in found],
+        )
 
 
 @pytest.mark.parametrize("name", ["", "Ada", "Noor", "Vera"])
@@ -229,8 +298,12 @@ def test_the_notice_is_a_page_and_word_for_word_what_is_signed(house) -> None:
     assert page.text.count("<dt>") == NOTICE.read_text().count("\n- **")
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(360, "light"), (700, "light"), (1280, "light"), (360, "dark")])
-def test_the_demos_report_is_for_every_screen_and_reader(browser, tmp_path: Path, width: int, scheme: str) -> None:
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(360, "light"), (700, "light"), (1280, "light"), (360, "dark")]
+)
+def test_the_demos_report_is_for_every_screen_and_reader(
+    browser, tmp_path: Path, width: int, scheme: str
+) -> None:
     """A table either fits, or stands as rows under each other, or can be scrolled by keyboard."""
     context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=scheme)
     page = context.new_page()
@@ -263,7 +336,9 @@ def test_pages_are_readable_without_script(house, browser, tokens) -> None:
     assert "Who can use my data now" in mine
     assert "cancer research" in mine
     assert "the analyst Noor" in mine
-    page.get_by_role("link", name="Stop this").or_(page.get_by_role("link", name="Give permission")).first.click()
+    page.get_by_role("link", name="Stop this").or_(
+        page.get_by_role("link", name="Give permission")
+    ).first.click()
     assert page.locator("main form").count() == 1
     assert "A result" in look("person-001", "/me/stopped")
     shown = look("noor", f"/runs/{run}")
@@ -285,12 +360,16 @@ def test_the_keyboard_reaches_everything(house, visit) -> None:
     assert page.evaluate("document.activeElement.className") == "skip"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "main"
-    wanted = page.evaluate("[...document.querySelectorAll('main a, main button, main summary')].length")
+    wanted = page.evaluate(
+        "[...document.querySelectorAll('main a, main button, main summary')].length"
+    )
     reached = set()
     for _ in range(wanted + 4):
         page.keyboard.press("Tab")
-        reached.add(page.evaluate("""[...document.querySelectorAll('main a, main button, main summary')]
-            .indexOf(document.activeElement)"""))
+        reached.add(
+            page.evaluate("""[...document.querySelectorAll('main a, main button, main summary')]
+            .indexOf(document.activeElement)""")
+        )
     visible = page.evaluate("""[...document.querySelectorAll('main a, main button, main summary')]
         .map((one, at) => one.checkVisibility() ? at : -1).filter((at) => at >= 0)""")
     assert set(visible) <= reached
@@ -300,7 +379,10 @@ def test_a_button_works_once(house, visit) -> None:
     """Two clicks at once send one message: the button is off while the first is under way."""
     page = visit.act_as("Ada")
     posts: list[str] = []
-    page.on("request", lambda request: posts.append(request.url) if request.url.endswith("/consents") else None)
+    page.on(
+        "request",
+        lambda request: posts.append(request.url) if request.url.endswith("/consents") else None,
+    )
     visit.open(f"/me/permission?dataset={house.dataset.hex()}&preset=cancer")
     page.evaluate("""() => { const sign = document.querySelector("[data-act=give] button");
                              sign.click(); sign.click(); }""")
@@ -309,7 +391,11 @@ def test_a_button_works_once(house, visit) -> None:
 
 
 def test_vendored_files_are_the_listed_ones() -> None:
-    rows = re.findall(r"^\| `([\w.]+)` .*\| `([0-9a-f]{64})` \|$", (STATIC / "VENDOR.md").read_text(), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `([\w.]+)` .*\| `([0-9a-f]{64})` \|$",
+        (STATIC / "VENDOR.md").read_text(),
+        re.MULTILINE,
+    )
     listed = dict(rows)
     assert set(listed) == {path.name for path in STATIC.glob("*.js")}
     for name, digest in listed.items():
@@ -319,4 +405,7 @@ def test_vendored_files_are_the_listed_ones() -> None:
 def test_templates_hold_no_inline_script_or_style() -> None:
     for path in (STATIC.parent / "templates").glob("*.html"):
         text = path.read_text()
-        assert re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|hx-on|https?://", text) is None, path.name
+        assert (
+            re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|hx-on|https?://", text)
+            is None
+        ), path.name

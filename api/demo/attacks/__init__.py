@@ -10,8 +10,22 @@ from api.demo.attacks.doors import outcome as answered
 from api.demo.attacks.frame import TABLE, Attack, outcome
 from api.demo.forgeries import high_s
 
-__all__ = ["DOORS", "TABLE", "Attack", "DoorAttack", "Doors", "answered", "bodies", "consent", "high_s", "made",
-           "outcome", "outputs", "roles", "runs"]  # fmt: skip
+__all__ = [
+    "DOORS",
+    "TABLE",
+    "Attack",
+    "DoorAttack",
+    "Doors",
+    "answered",
+    "bodies",
+    "consent",
+    "high_s",
+    "made",
+    "outcome",
+    "outputs",
+    "roles",
+    "runs",
+]
 
 
 def made() -> list[Attack | DoorAttack]:

@@ -12,17 +12,46 @@ import httpx
 
 from api.demo.attacks.doors import BODY_LIMIT, Doors, attack, worst
 
-STATEMENTS = ("' OR '1'='1", "'; DROP TABLE sessions; --", "1 UNION SELECT token_hash FROM sessions", "{{7*7}}", "${7}")
-PATHS = ("../../etc/passwd", "..%2f..%2fetc%2fpasswd", "....//etc/passwd", "C:\\windows\\win.ini", "o/../l/x")
-ADDRESSES = ("http://169.254.169.254/", "http://[::1]/", "file:///etc/passwd", "gopher://0x7f000001/", "data:,x")
-MARKS = ("a\x00b", "a\r\nSet-Cookie: x=y", "\x1b[2J", "\u202egrant", "<script>alert(1)</script>", "a" * 100_000)
+STATEMENTS = (
+    "' OR '1'='1",
+    "'; DROP TABLE sessions; --",
+    "1 UNION SELECT token_hash FROM sessions",
+    "{{7*7}}",
+    "${7}",
+)
+PATHS = (
+    "../../etc/passwd",
+    "..%2f..%2fetc%2fpasswd",
+    "....//etc/passwd",
+    "C:\\windows\\win.ini",
+    "o/../l/x",
+)
+ADDRESSES = (
+    "http://169.254.169.254/",
+    "http://[::1]/",
+    "file:///etc/passwd",
+    "gopher://0x7f000001/",
+    "data:,x",
+)
+MARKS = (
+    "a\x00b",
+    "a\r\nSet-Cookie: x=y",
+    "\x1b[2J",
+    "\u202egrant",
+    "<script>alert(1)</script>",
+    "a" * 100_000,
+)
 
 
 def _texts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Where each text of a message stands."""
     if isinstance(value, str):
         yield path
-    for key, inner in value.items() if isinstance(value, dict) else enumerate(value if isinstance(value, list) else ()):
+    for key, inner in (
+        value.items()
+        if isinstance(value, dict)
+        else enumerate(value if isinstance(value, list) else ())
+    ):
         yield from _texts(inner, (*path, key))
 
 
@@ -33,7 +62,9 @@ def _in_every_text(doors: Doors, forged: bool, corpus: tuple[str, ...]) -> httpx
         return doors.post("/consents", body)
 
     def spoilt() -> Iterator[dict[str, Any]]:
-        for place, text in ((place, text) for n, place in enumerate(_texts(body)) for text in corpus[n % 2 :: 2]):
+        for place, text in (
+            (place, text) for n, place in enumerate(_texts(body)) for text in corpus[n % 2 :: 2]
+        ):
             changed: Any = copy.deepcopy(body)
             *above, last = place
             inner = changed
@@ -60,7 +91,9 @@ def addresses(doors: Doors, forged: bool) -> httpx.Response:
     return _in_every_text(doors, forged, ADDRESSES)
 
 
-@attack("control characters and markup in each text of a message", "stranger", "Not a valid message")
+@attack(
+    "control characters and markup in each text of a message", "stranger", "Not a valid message"
+)
 def marks(doors: Doors, forged: bool) -> httpx.Response:
     return _in_every_text(doors, forged, MARKS)
 
@@ -80,34 +113,52 @@ def path_in_address(doors: Doors, forged: bool) -> httpx.Response:
 
 @attack("a statement in a question", "stranger", "Not a valid message")
 def statement_in_question(doors: Doors, forged: bool) -> httpx.Response:
-    return worst(doors.get(f"/runs?state={quote(text)}") for text in (STATEMENTS if forged else ["sealed"]))
+    return worst(
+        doors.get(f"/runs?state={quote(text)}") for text in (STATEMENTS if forged else ["sealed"])
+    )
 
 
-def _as_bytes(doors: Doors, forged: bool, change: Callable[[str], bytes], **headers: str) -> httpx.Response:
+def _as_bytes(
+    doors: Doors, forged: bool, change: Callable[[str], bytes], **headers: str
+) -> httpx.Response:
     """Ada's consent, its bytes changed, under other headers."""
     text = json.dumps(doors.consent())
-    return doors.post("/consents", change(text), **headers) if forged else doors.post("/consents", text.encode())
+    return (
+        doors.post("/consents", change(text), **headers)
+        if forged
+        else doors.post("/consents", text.encode())
+    )
 
 
 @attack("a key named twice in a signed message", "stranger", "Malformed")
 def key_twice(doors: Doors, forged: bool) -> httpx.Response:
     """Readers differ in which of the two they take: the second is what she signed."""
-    return _as_bytes(doors, forged, lambda text: text.replace('"epoch"', '"epoch": 7, "epoch"').encode())
+    return _as_bytes(
+        doors, forged, lambda text: text.replace('"epoch"', '"epoch": 7, "epoch"').encode()
+    )
 
 
 @attack("not a number in a signed message", "stranger", "Malformed")
 def not_a_number(doors: Doors, forged: bool) -> httpx.Response:
-    return _as_bytes(doors, forged, lambda text: text.replace('"epoch": ', '"epoch": NaN, "was": ').encode())
+    return _as_bytes(
+        doors, forged, lambda text: text.replace('"epoch": ', '"epoch": NaN, "was": ').encode()
+    )
 
 
 @attack("a fraction for a whole number", "stranger", "Malformed")
 def fraction(doors: Doors, forged: bool) -> httpx.Response:
-    return _as_bytes(doors, forged, lambda text: text.replace(f'"deadline": {1 << 39}', '"deadline": 5e11').encode())
+    return _as_bytes(
+        doors,
+        forged,
+        lambda text: text.replace(f'"deadline": {1 << 39}', '"deadline": 5e11').encode(),
+    )
 
 
 @attack("a hundred thousand brackets", "stranger", "Malformed")
 def nested(doors: Doors, forged: bool) -> httpx.Response:
-    return _as_bytes(doors, forged, lambda text: b'{"items":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+    return _as_bytes(
+        doors, forged, lambda text: b'{"items":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    )
 
 
 @attack("a body that is larger than the door takes", "stranger", "Too large")
@@ -123,20 +174,35 @@ def no_text(doors: Doors, forged: bool) -> httpx.Response:
 @attack("a form in place of JSON", "another site", "Not a valid message")
 def form(doors: Doors, forged: bool) -> httpx.Response:
     """What a page of another site can send without asking first."""
-    kinds = ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data; boundary=x", "text/xml")
-    return worst([_as_bytes(doors, forged, str.encode, **{"content-type": kind})
-                   for kind in (kinds if forged else kinds[:1])])  # fmt: skip
+    kinds = (
+        "application/x-www-form-urlencoded",
+        "text/plain",
+        "multipart/form-data; boundary=x",
+        "text/xml",
+    )
+    return worst(
+        [
+            _as_bytes(doors, forged, str.encode, **{"content-type": kind})
+            for kind in (kinds if forged else kinds[:1])
+        ]
+    )
 
 
 @attack("a field too many in a signed message", "stranger", "Not a valid message")
 def more_fields(doors: Doors, forged: bool) -> httpx.Response:
-    return _as_bytes(doors, forged, lambda text: text.replace('"grant": {', '"grant": {"role": 1, ').encode())
+    return _as_bytes(
+        doors, forged, lambda text: text.replace('"grant": {', '"grant": {"role": 1, ').encode()
+    )
 
 
 @attack("a method that no door has", "stranger", "No such method")
 def methods(doors: Doors, forged: bool) -> httpx.Response:
-    return worst(doors.ask(method, "/permits") for method in (
-        ("DELETE", "PUT", "PATCH", "TRACE", "OPTIONS", "VOLENS") if forged else ("GET",)))  # fmt: skip
+    return worst(
+        doors.ask(method, "/permits")
+        for method in (
+            ("DELETE", "PUT", "PATCH", "TRACE", "OPTIONS", "VOLENS") if forged else ("GET",)
+        )
+    )
 
 
 # -- forms of other sites; the session's token is real
@@ -148,7 +214,12 @@ def _session(doors: Doors, **headers: str) -> httpx.Response:
 
 @attack("a page's form sent from another site", "another site", "Not for you")
 def other_origin(doors: Doors, forged: bool) -> httpx.Response:
-    origins = ("http://evil.example", "null", doors.url + ".evil.example", doors.url.replace("127.0.0.1", "localhost"))
+    origins = (
+        "http://evil.example",
+        "null",
+        doors.url + ".evil.example",
+        doors.url.replace("127.0.0.1", "localhost"),
+    )
     return worst(_session(doors, Origin=origin) for origin in (origins if forged else (doors.url,)))
 
 
@@ -162,9 +233,16 @@ def other_host(doors: Doors, forged: bool) -> httpx.Response:
     """Host and forwarding headers are the sender's own word; the service knows its address by itself."""
     evil = "evil.example"
     tricks: list[dict[str, str]] = [
-        {"Host": evil}, {"X-Forwarded-Host": evil}, {"Forwarded": f"host={evil};proto=http"},
-        {"Host": evil, "X-Forwarded-Host": evil, "X-Original-URL": "/", "X-HTTP-Method-Override": "GET"},
-    ]  # fmt: skip
+        {"Host": evil},
+        {"X-Forwarded-Host": evil},
+        {"Forwarded": f"host={evil};proto=http"},
+        {
+            "Host": evil,
+            "X-Forwarded-Host": evil,
+            "X-Original-URL": "/",
+            "X-HTTP-Method-Override": "GET",
+        },
+    ]
     if not forged:
         return _session(doors, Origin=doors.url)
     return worst(_session(doors, Origin=f"http://{evil}", **trick) for trick in tricks)
@@ -173,8 +251,12 @@ def other_host(doors: Doors, forged: bool) -> httpx.Response:
 @attack("a cookie alone ends somebody's session", "another site", "Not for you")
 def cross_sign_out(doors: Doors, forged: bool) -> httpx.Response:
     token = doors.new_token(doors.ada)
-    out = doors.post("/pages/sign-out", b"", Origin="http://evil.example" if forged else doors.url,
-                     Cookie=f"volens-session={token}")  # fmt: skip
+    out = doors.post(
+        "/pages/sign-out",
+        b"",
+        Origin="http://evil.example" if forged else doors.url,
+        Cookie=f"volens-session={token}",
+    )
     # Done, it leads to a page: what stands for that is an answer that anybody gets.
     done = not forged and out.status_code == httpx.codes.SEE_OTHER
     return doors.get(f"/permits/{doors.permit.hex()}") if done else out

@@ -31,8 +31,12 @@ def no_key(world: World, forged: bool) -> Receipt:
 def third_party_grant(world: World, forged: bool) -> Receipt:
     (subject,) = world.enrol()
     mallory = Wallet.new()
-    message, signer, signature = world.grant_item(world.grant_message(subject), mallory if forged else None)
-    return world.ledger.relay("ConsentRegistry", "grant", [(message, mallory.signer if forged else signer, signature)])
+    message, signer, signature = world.grant_item(
+        world.grant_message(subject), mallory if forged else None
+    )
+    return world.ledger.relay(
+        "ConsentRegistry", "grant", [(message, mallory.signer if forged else signer, signature)]
+    )
 
 
 @attack("a revocation by a third party", "operator", "SignatureInvalid")
@@ -92,7 +96,9 @@ def old_revocation(world: World, forged: bool) -> Receipt:
 @attack("a grant of an epoch that was revoked", "operator", "EpochStale")
 def revived_grant(world: World, forged: bool) -> Receipt:
     (subject,) = willing(world, 1)
-    held = world.grant_item(world.grant_message(subject, untilDay=world.ledger.now() // 86_400 + 900))
+    held = world.grant_item(
+        world.grant_message(subject, untilDay=world.ledger.now() // 86_400 + 900)
+    )
     if forged:
         world.revoke(subject)
     return world.ledger.relay("ConsentRegistry", "grant", [held])

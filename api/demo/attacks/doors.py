@@ -52,11 +52,15 @@ class Doors:
     _tokens: dict[str, str] = field(default_factory=dict)
 
     def get(self, path: str, token: str | None = None, **headers: str) -> httpx.Response:
-        return self.ask("GET", path, headers=headers | ({"Authorization": f"Bearer {token}"} if token else {}))
+        return self.ask(
+            "GET", path, headers=headers | ({"Authorization": f"Bearer {token}"} if token else {})
+        )
 
     def post(self, path: str, body: Mapping[str, Any] | bytes, **headers: str) -> httpx.Response:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self.ask("POST", path, content=data, headers={"content-type": "application/json"} | headers)
+        return self.ask(
+            "POST", path, content=data, headers={"content-type": "application/json"} | headers
+        )
 
     def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
         return self.http.request(method, self.url + path, **more)
@@ -67,13 +71,20 @@ class Doors:
     def signed_in(self, who: Client, nonce: str | None = None, **change: Any) -> dict[str, Any]:
         """The body of a sign-in; `change` is made before it is signed."""
         message: dict[str, Any] = {
-            "audience": self.url, "account": who.wallet.address, "subject": who.subject or bytes(32),
-            "nonce": bytes.fromhex(nonce or self.challenge()), "issuedAt": int(time.time()),
-        } | change  # fmt: skip
+            "audience": self.url,
+            "account": who.wallet.address,
+            "subject": who.subject or bytes(32),
+            "nonce": bytes.fromhex(nonce or self.challenge()),
+            "issuedAt": int(time.time()),
+        } | change
         subject = message["subject"].hex()
-        return {"account": message["account"], "subject": None if subject == NOBODY else subject,
-                "nonce": message["nonce"].hex(), "issuedAt": message["issuedAt"],
-                "signature": who.sign("SignIn", message).hex()}  # fmt: skip
+        return {
+            "account": message["account"],
+            "subject": None if subject == NOBODY else subject,
+            "nonce": message["nonce"].hex(),
+            "issuedAt": message["issuedAt"],
+            "signature": who.sign("SignIn", message).hex(),
+        }
 
     def token(self, who: Client) -> str:
         """Her session, the same one each time."""
@@ -88,12 +99,29 @@ class Doors:
     def consent(self, signer: Client | None = None) -> dict[str, Any]:
         """A consent of Ada's that the ledger would take now, signed by her or by somebody else in her name."""
         held = self.get(f"/consents/{id_of(self.ada)}", self.token(self.ada)).json()["consents"]
-        old = next((one for one in held if one["dataset"] == self.dataset.hex()), {"epoch": 0, "version": 0})
-        offered = offer(PRESETS["cancer"], bytes.fromhex(id_of(self.ada)), self.dataset, old["epoch"], old["version"],
-                        int(time.time()), FAR)  # fmt: skip
+        old = next(
+            (one for one in held if one["dataset"] == self.dataset.hex()),
+            {"epoch": 0, "version": 0},
+        )
+        offered = offer(
+            PRESETS["cancer"],
+            bytes.fromhex(id_of(self.ada)),
+            self.dataset,
+            old["epoch"],
+            old["version"],
+            int(time.time()),
+            FAR,
+        )
         by = (signer or self.ada).sign("Grant", offered.message).hex()
-        return {"items": [{"grant": wire("Grant", offered.message), "signer": self.ada.wallet.signer.hex(),
-                           "signature": by}]}  # fmt: skip
+        return {
+            "items": [
+                {
+                    "grant": wire("Grant", offered.message),
+                    "signer": self.ada.wallet.signer.hex(),
+                    "signature": by,
+                }
+            ]
+        }
 
 
 Action = Callable[[Doors, bool], httpx.Response]
@@ -113,7 +141,9 @@ class DoorAttack:
 TABLE: list[DoorAttack] = []
 
 
-def attack(name: str, attacker: str, expected: str, alone: bool = False) -> Callable[[Action], Action]:
+def attack(
+    name: str, attacker: str, expected: str, alone: bool = False
+) -> Callable[[Action], Action]:
     def add(action: Action) -> Action:
         TABLE.append(DoorAttack(name, attacker, expected, action, alone))
         return action
@@ -153,7 +183,9 @@ def id_of(who: Client) -> str:
 
 @attack("her accesses without a session", "stranger", "Not signed in")
 def no_session(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.get(f"/subjects/{id_of(doors.ada)}/accesses", None if forged else doors.token(doors.ada))
+    return doors.get(
+        f"/subjects/{id_of(doors.ada)}/accesses", None if forged else doors.token(doors.ada)
+    )
 
 
 @attack("a session's token made up", "stranger", "Not signed in")
@@ -164,19 +196,25 @@ def made_up(doors: Doors, forged: bool) -> httpx.Response:
 
 @attack("a database statement as a session's token", "stranger", "Not signed in")
 def statement_token(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.get(f"/consents/{id_of(doors.ada)}", "' OR '1'='1" if forged else doors.token(doors.ada))
+    return doors.get(
+        f"/consents/{id_of(doors.ada)}", "' OR '1'='1" if forged else doors.token(doors.ada)
+    )
 
 
 @attack("a token under another scheme", "stranger", "Not signed in")
 def basic(doors: Doors, forged: bool) -> httpx.Response:
     scheme = "Basic" if forged else "Bearer"
-    return doors.get(f"/consents/{id_of(doors.ada)}", Authorization=f"{scheme} {doors.token(doors.ada)}")
+    return doors.get(
+        f"/consents/{id_of(doors.ada)}", Authorization=f"{scheme} {doors.token(doors.ada)}"
+    )
 
 
 @attack("a page's cookie at a door for programs", "another site", "Not signed in")
 def cookie(doors: Doors, forged: bool) -> httpx.Response:
     token = doors.token(doors.ada)
-    headers = {"Cookie": f"volens-session={token}"} if forged else {"Authorization": f"Bearer {token}"}
+    headers = (
+        {"Cookie": f"volens-session={token}"} if forged else {"Authorization": f"Bearer {token}"}
+    )
     return doors.get(f"/consents/{id_of(doors.ada)}", **headers)
 
 
@@ -189,7 +227,9 @@ def used_challenge(doors: Doors, forged: bool) -> httpx.Response:
 
 @attack("a challenge that nobody gave", "stranger", "Not signed in")
 def unknown_challenge(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.post("/sign-in", doors.signed_in(doors.staff("noor"), secrets.token_hex(32) if forged else None))
+    return doors.post(
+        "/sign-in", doors.signed_in(doors.staff("noor"), secrets.token_hex(32) if forged else None)
+    )
 
 
 @attack("an expired challenge", "stranger", "Not signed in", alone=True)
@@ -200,7 +240,9 @@ def expired_challenge(doors: Doors, forged: bool) -> httpx.Response:
 
 @attack("a sign-in that was signed long ago", "stranger", "Not signed in")
 def old_sign_in(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.post("/sign-in", doors.signed_in(doors.staff("noor"), issuedAt=int(time.time()) - 400 * forged))
+    return doors.post(
+        "/sign-in", doors.signed_in(doors.staff("noor"), issuedAt=int(time.time()) - 400 * forged)
+    )
 
 
 @attack("a sign-in for another service", "another site", "Not signed in")
@@ -213,7 +255,9 @@ def other_audience(doors: Doors, forged: bool) -> httpx.Response:
 def other_address(doors: Doors, forged: bool) -> httpx.Response:
     """Sol is named, Noor signed."""
     noor, sol = doors.staff("noor"), doors.staff("sol")
-    return doors.post("/sign-in", doors.signed_in(noor if forged else sol, account=sol.wallet.address))
+    return doors.post(
+        "/sign-in", doors.signed_in(noor if forged else sol, account=sol.wallet.address)
+    )
 
 
 @attack("a patient's id with another person's key", "patient", "Not signed in")
@@ -225,7 +269,10 @@ def borrowed_id(doors: Doors, forged: bool) -> httpx.Response:
 @attack("a sign-in of a key without a role", "stranger", "Not signed in")
 def no_role(doors: Doors, forged: bool) -> httpx.Response:
     noor = doors.staff("noor")
-    return doors.post("/sign-in", doors.signed_in(Client(doors.url, noor.identity, Wallet.new()) if forged else noor))
+    return doors.post(
+        "/sign-in",
+        doors.signed_in(Client(doors.url, noor.identity, Wallet.new()) if forged else noor),
+    )
 
 
 @attack("a session after signing out", "stranger", "Not signed in")
@@ -250,17 +297,23 @@ def withdrawn_role(doors: Doors, forged: bool) -> httpx.Response:
 
 @attack("another patient's accesses", "patient", "Not for you")
 def other_accesses(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.get(f"/subjects/{id_of(doors.ada)}/accesses", doors.token(doors.bea if forged else doors.ada))
+    return doors.get(
+        f"/subjects/{id_of(doors.ada)}/accesses", doors.token(doors.bea if forged else doors.ada)
+    )
 
 
 @attack("another patient's consents", "patient", "Not for you")
 def other_consents(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.get(f"/consents/{id_of(doors.ada)}", doors.token(doors.bea if forged else doors.ada))
+    return doors.get(
+        f"/consents/{id_of(doors.ada)}", doors.token(doors.bea if forged else doors.ada)
+    )
 
 
 @attack("what another patient's withdrawals led to", "patient", "Not for you")
 def other_withdrawals(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.get(f"/subjects/{id_of(doors.ada)}/withdrawals", doors.token(doors.bea if forged else doors.ada))
+    return doors.get(
+        f"/subjects/{id_of(doors.ada)}/withdrawals", doors.token(doors.bea if forged else doors.ada)
+    )
 
 
 @attack("a patient's consents by an auditor", "auditor", "Not for you")
@@ -277,7 +330,9 @@ def denials(doors: Doors, forged: bool) -> httpx.Response:
 
 @attack("a run's output without being its analyst or a checker", "custodian", "Not for you")
 def other_output(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.get(f"/runs/{doors.run}/output", doors.token(doors.staff("omar" if forged else "noor")))
+    return doors.get(
+        f"/runs/{doors.run}/output", doors.token(doors.staff("omar" if forged else "noor"))
+    )
 
 
 @attack("another analyst's run cancelled", "checker", "NotTheAnalyst")
@@ -289,7 +344,9 @@ def other_run(doors: Doors, forged: bool) -> httpx.Response:
 @attack("a message for one run at another one's door", "analyst", "Not a valid message")
 def other_door(doors: Doors, forged: bool) -> httpx.Response:
     run = doors.open_run()
-    return doors.post(f"/runs/{doors.run if forged else run}/cancel", _cancel(doors.staff("noor"), run))
+    return doors.post(
+        f"/runs/{doors.run if forged else run}/cancel", _cancel(doors.staff("noor"), run)
+    )
 
 
 def _cancel(who: Client, run: str) -> dict[str, Any]:
@@ -307,8 +364,14 @@ def forged_withdrawal(doors: Doors, forged: bool) -> httpx.Response:
     epoch = doors.consent()["items"][0]["grant"]["epoch"]
     message = {"subject": doors.ada.subject, "dataset": doors.dataset, "epoch": epoch}
     by = (doors.bea if forged else doors.ada).sign("Revoke", message).hex()
-    return doors.post("/consents/revocations", {
-        "revoke": wire("Revoke", message), "signer": doors.ada.wallet.signer.hex(), "signature": by})  # fmt: skip
+    return doors.post(
+        "/consents/revocations",
+        {
+            "revoke": wire("Revoke", message),
+            "signer": doors.ada.wallet.signer.hex(),
+            "signature": by,
+        },
+    )
 
 
 @attack("parameters that are no strict JSON, signed all the same", "analyst", "Malformed")
@@ -317,7 +380,9 @@ def loose_parameters(doors: Doors, forged: bool) -> httpx.Response:
     return worst(_run_request(doors, params) for params in (loose if forged else ("{}",)))
 
 
-@attack("parameters that are not canonical JSON, signed all the same", "analyst", "Not a valid message")
+@attack(
+    "parameters that are not canonical JSON, signed all the same", "analyst", "Not a valid message"
+)
 def spaced_parameters(doors: Doors, forged: bool) -> httpx.Response:
     """One text for one meaning: otherwise two requests would look different and be the same."""
     spaced = ('{"a": 1}', '{"b":1,"a":1}', '{"a":1}\n', r'{"a":"\u0061"}')
@@ -332,7 +397,15 @@ def other_parameters(doors: Doors, forged: bool) -> httpx.Response:
 def _run_request(doors: Doors, params: str, sent: str = "") -> httpx.Response:
     """`sent` goes out in place of the parameters that were signed."""
     noor = doors.staff("noor")
-    message = {"permit": doors.permit, "paramsHash": sha256(params.encode()).digest(),
-               "resultKey": secrets.token_bytes(32), "nonce": secrets.randbits(256), "deadline": FAR}  # fmt: skip
-    body = {"request": wire("RunRequest", message), "signature": noor.sign("RunRequest", message).hex()}
+    message = {
+        "permit": doors.permit,
+        "paramsHash": sha256(params.encode()).digest(),
+        "resultKey": secrets.token_bytes(32),
+        "nonce": secrets.randbits(256),
+        "deadline": FAR,
+    }
+    body = {
+        "request": wire("RunRequest", message),
+        "signature": noor.sign("RunRequest", message).hex(),
+    }
     return doors.post("/runs", {**body, "params": sent or params})

@@ -36,7 +36,9 @@ def model_file(world: World, forged: bool) -> Receipt:
 @attack("per-variant statistics beyond what the people bear", "worker", "BudgetSpent")
 def too_many_variants(world: World, forged: bool) -> Receipt:
     run, _ = _authorised(world, _dataset(world), GENOMIC)
-    message = world.seal_message(run, outputClass=GENOMIC, statistics=3 if forged else 2)  # 0.128 x 20 = 2.56
+    message = world.seal_message(
+        run, outputClass=GENOMIC, statistics=3 if forged else 2
+    )  # 0.128 x 20 = 2.56
     return world.relay("AccessLedger", "seal", "Seal", message, world.by("wanda", "Seal", message))
 
 

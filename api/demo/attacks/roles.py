@@ -20,22 +20,30 @@ def own_worker(world: World, forged: bool) -> Receipt:
 @attack("the operator grants a role", "operator", "NotLive")
 def operator_role(world: World, forged: bool) -> Receipt:
     world.people["relay"] = world.relayer
-    return world.set_role(Wallet.new().address, "worker", by=("relay", "pia") if forged else ("quinn", "pia"))
+    return world.set_role(
+        Wallet.new().address, "worker", by=("relay", "pia") if forged else ("quinn", "pia")
+    )
 
 
 @attack("one committee key alone", "committee member", "QuorumMissing")
 def one_key(world: World, forged: bool) -> Receipt:
-    return world.set_role(Wallet.new().address, "checker", by=("pia",) if forged else ("pia", "quinn"))
+    return world.set_role(
+        Wallet.new().address, "checker", by=("pia",) if forged else ("pia", "quinn")
+    )
 
 
 @attack("one committee key twice", "committee member", "SignersNotAscending")
 def same_key_twice(world: World, forged: bool) -> Receipt:
-    return world.set_role(Wallet.new().address, "checker", by=("pia", "pia") if forged else ("pia", "rui"))
+    return world.set_role(
+        Wallet.new().address, "checker", by=("pia", "pia") if forged else ("pia", "rui")
+    )
 
 
 @attack("a second role for one address", "committee", "RoleTaken")
 def second_role(world: World, forged: bool) -> Receipt:
-    return world.set_role(world.people["rita"].address if forged else Wallet.new().address, "custodian")
+    return world.set_role(
+        world.people["rita"].address if forged else Wallet.new().address, "custodian"
+    )
 
 
 @attack("the applicant votes for her own request", "analyst", "ApplicantVoted")
@@ -46,7 +54,9 @@ def applicant_votes(world: World, forged: bool) -> Receipt:
 @attack("a vote for another text than was requested", "operator", "RequestMismatch")
 def other_text(world: World, forged: bool) -> Receipt:
     permit = world.permit(approve=())
-    return world.vote(permit, "pia", requestHash=random32()) if forged else world.vote(permit, "pia")
+    return (
+        world.vote(permit, "pia", requestHash=random32()) if forged else world.vote(permit, "pia")
+    )
 
 
 @attack("a signature of another type", "operator", "NotLive")
@@ -80,9 +90,22 @@ def other_analyst(world: World, forged: bool) -> Receipt:
     permit = world.permit()
     world.people["nick"] = Wallet.new()
     world.set_role(world.people["nick"].address, "analyst")
-    message = {"permit": permit, "paramsHash": PARAMS_HASH, "resultKey": random32(), "nonce": 7, "deadline": FOREVER}
+    message = {
+        "permit": permit,
+        "paramsHash": PARAMS_HASH,
+        "resultKey": random32(),
+        "nonce": 7,
+        "deadline": FOREVER,
+    }
     by = "nick" if forged else "noor"
-    return world.relay("AccessLedger", "requestRun", "RunRequest", message, PARAMS, world.by(by, "RunRequest", message))
+    return world.relay(
+        "AccessLedger",
+        "requestRun",
+        "RunRequest",
+        message,
+        PARAMS,
+        world.by(by, "RunRequest", message),
+    )
 
 
 @attack("other parameters than were signed", "operator", "ParamsMismatch")
@@ -96,5 +119,10 @@ def other_params(world: World, forged: bool) -> Receipt:
     }
     params = PARAMS + b" " if forged else PARAMS
     return world.relay(
-        "AccessLedger", "requestRun", "RunRequest", message, params, world.by("noor", "RunRequest", message)
+        "AccessLedger",
+        "requestRun",
+        "RunRequest",
+        message,
+        params,
+        world.by("noor", "RunRequest", message),
     )

@@ -19,7 +19,12 @@ def _list_attack(world: World, alter: Callable[[list[bytes]], list[bytes]] | Non
     message = world.binding(run, subjects)
     given = alter(subjects) if alter else subjects
     return world.relay(
-        "AccessLedger", "authorise", "WorkerBinding", message, world.by("wanda", "WorkerBinding", message), given
+        "AccessLedger",
+        "authorise",
+        "WorkerBinding",
+        message,
+        world.by("wanda", "WorkerBinding", message),
+        given,
     )
 
 
@@ -30,7 +35,9 @@ def shortened(world: World, forged: bool) -> Receipt:
 
 @attack("a padded subject list", "operator", "ListMismatch")
 def padded(world: World, forged: bool) -> Receipt:
-    return _list_attack(world, (lambda subjects: sorted([*subjects, random32()])) if forged else None)
+    return _list_attack(
+        world, (lambda subjects: sorted([*subjects, random32()])) if forged else None
+    )
 
 
 @attack("a person counted twice", "worker", "NotAscending")
@@ -44,7 +51,9 @@ def duplicated(world: World, forged: bool) -> Receipt:
 def changed_code(world: World, forged: bool) -> Receipt:
     subjects = willing(world)
     run = world.request_run(world.permit())
-    return world.authorise(run, subjects, codeHash=bytes([CODE[0] ^ 1]) + CODE[1:] if forged else CODE)
+    return world.authorise(
+        run, subjects, codeHash=bytes([CODE[0] ^ 1]) + CODE[1:] if forged else CODE
+    )
 
 
 @attack("an authorisation used a second time", "operator", "AttemptOutOfOrder")
@@ -84,13 +93,17 @@ def analyst_looks(world: World, forged: bool) -> Receipt:
 @attack("a release by one checker", "checker", "SignersNotAscending")
 def one_checker(world: World, forged: bool) -> Receipt:
     run, subjects, seal = looked_at(world)
-    return world.release(run, seal, subjects, [0] * 3, by=("sol", "sol") if forged else ("sol", "tess"))
+    return world.release(
+        run, seal, subjects, [0] * 3, by=("sol", "sol") if forged else ("sol", "tess")
+    )
 
 
 @attack("a release signed by the analyst", "analyst", "CheckerConflict")
 def analyst_releases(world: World, forged: bool) -> Receipt:
     run, subjects, seal = looked_at(world)
-    return world.release(run, seal, subjects, [0] * 3, by=("sol", "noor") if forged else ("sol", "tess"))
+    return world.release(
+        run, seal, subjects, [0] * 3, by=("sol", "noor") if forged else ("sol", "tess")
+    )
 
 
 @attack("a release of something nobody looked at", "checker", "NotViewed")
@@ -139,7 +152,9 @@ def through_contract(world: World, forged: bool) -> Receipt:
     item = world.grant_item(world.grant_message(subject))
     if not forged:
         return world.ledger.relay("ConsentRegistry", "grant", [item])
-    sender = Transactor(world.ledger.node.call, Wallet.new(), MemoryOutbox(), world.ledger.domain.chain_id)
+    sender = Transactor(
+        world.ledger.node.call, Wallet.new(), MemoryOutbox(), world.ledger.domain.chain_id
+    )
     sender.send(None, FORWARDER)
     forwarder = created_at(sender.address, 0)
     target = bytes.fromhex(world.ledger.domain.contracts["ConsentRegistry"][2:]).rjust(32, b"\0")

@@ -65,25 +65,34 @@ BAD: dict[str, bytes] = {
     "entry without resource": spoilt(lambda b: b["entry"].append({"fullUrl": "urn:uuid:1"})),
     "entry as text": spoilt(lambda b: b["entry"].append("Canary")),
     "unknown type": spoilt(lambda b: b["entry"].append({"resource": {"resourceType": "Canary"}})),
-    "type as list": spoilt(lambda b: b["entry"].append({"resource": {"resourceType": ["Patient"]}})),
+    "type as list": spoilt(
+        lambda b: b["entry"].append({"resource": {"resourceType": ["Patient"]}})
+    ),
     "no patient": spoilt(lambda b: b.update(entry=[{"resource": {"resourceType": "Encounter"}}])),
     "two patients": bundle({"resourceType": "Patient", "id": "q"}),
     "another subject": spoilt(lambda b: resource_of(b, 1)["subject"].update(reference="Patient/q")),
-    "another volens subject": spoilt(lambda b: resource_of(b, 1)["subject"].update(reference=STRANGER)),
-    "another patient's claim": spoilt(lambda b: b["entry"].append(
-        {"resource": {"resourceType": "Claim", "patient": {"reference": "Patient/q"}}})),
+    "another volens subject": spoilt(
+        lambda b: resource_of(b, 1)["subject"].update(reference=STRANGER)
+    ),
+    "another patient's claim": spoilt(
+        lambda b: b["entry"].append(
+            {"resource": {"resourceType": "Claim", "patient": {"reference": "Patient/q"}}}
+        )
+    ),
     "no subject": spoilt(lambda b: resource_of(b, 2).pop("subject")),
     "subject by name": spoilt(lambda b: resource_of(b, 2).update(subject={"display": "Canary"})),
     "same id": spoilt(lambda b: b["entry"].append(b["entry"][1])),
     "same fullUrl": spoilt(lambda b: [entry.update(fullUrl="urn:uuid:1") for entry in b["entry"]]),
     "status unknown to R4": spoilt(lambda b: resource_of(b, 2).update(status="Canary")),
     "no status": spoilt(lambda b: resource_of(b, 2).pop("status")),
-    "verification unknown to R4": spoilt(lambda b: resource_of(b, 1).update(verificationStatus=concept(
-        (VERIFICATION, "Canary")))),
+    "verification unknown to R4": spoilt(
+        lambda b: resource_of(b, 1).update(verificationStatus=concept((VERIFICATION, "Canary")))
+    ),
     "gender unknown to R4": spoilt(lambda b: resource_of(b, 0).update(gender="Canary")),
     "intent unknown to R4": bundle(order((ATC, "L01EX02"), intent="Canary")),
-    "comparator unknown to R4": bundle(observation(
-        valueQuantity={"value": 1, "comparator": "Canary", "system": UCUM, "code": "%"})),
+    "comparator unknown to R4": bundle(
+        observation(valueQuantity={"value": 1, "comparator": "Canary", "system": UCUM, "code": "%"})
+    ),
     "R5 medication": bundle({**order(), "medication": {"concept": concept((RXNORM, "36437"))}}),
     "unknown element": spoilt(lambda b: resource_of(b, 1).update(canary="Canary")),
     "impossible date": spoilt(lambda b: resource_of(b, 1).update(onsetDateTime="2019-02-30")),
@@ -92,7 +101,7 @@ BAD: dict[str, bytes] = {
     "its meta as text": bundle(meta="Canary"),
     "its labels as text": bundle(meta={"security": "Canary"}),
     "subject as number": spoilt(lambda b: resource_of(b, 1).update(subject=7)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("payload", BAD.values(), ids=BAD.keys())
@@ -105,8 +114,14 @@ def test_a_file_that_cannot_be_trusted_is_refused_whole(payload: bytes) -> None:
 
 
 def test_a_whole_answer_and_what_is_put_are_taken() -> None:
-    for payload in (searched(2, "match", "match", "include"), searched(3, "match", "match", "match"), asked("PUT"),
-                    bundle(observation(), kind="searchset", total=2, link=[{"relation": "self", "url": "urn:x"}])):
+    for payload in (
+        searched(2, "match", "match", "include"),
+        searched(3, "match", "match", "match"),
+        asked("PUT"),
+        bundle(
+            observation(), kind="searchset", total=2, link=[{"relation": "self", "url": "urn:x"}]
+        ),
+    ):
         assert split_bundle(payload, SUBJECT).report["kept"]
 
 
@@ -118,16 +133,30 @@ def test_a_subject_is_64_hex_characters() -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_a_mutated_file_is_split_or_refused_and_raises_nothing_else(data: st.DataObject) -> None:
-    whole = json.loads(bundle(condition((CM, "C50.911")), observation(component=[
-        {"code": concept((LOINC, "8480-6")), "valueQuantity": {"value": 120, "system": UCUM, "code": "mm[Hg]"}}
-    ]), order((ATC, "L01EX02"), reasonCode=[concept((CM, "I10"))])))  # fmt: skip
+    whole = json.loads(
+        bundle(
+            condition((CM, "C50.911")),
+            observation(
+                component=[
+                    {
+                        "code": concept((LOINC, "8480-6")),
+                        "valueQuantity": {"value": 120, "system": UCUM, "code": "mm[Hg]"},
+                    }
+                ]
+            ),
+            order((ATC, "L01EX02"), reasonCode=[concept((CM, "I10"))]),
+        )
+    )
     mutated(whole, data)
     try:
         found = split_bundle(json.dumps(whole).encode(), SUBJECT)
     except PayloadError:
         return
     report: Any = found.report
-    assert sum(sum(report[part].values()) for part in ("kept", "held back", "not taken")) == report["seen"]
+    assert (
+        sum(sum(report[part].values()) for part in ("kept", "held back", "not taken"))
+        == report["seen"]
+    )
     read_chart(found.records, SUBJECT)
 
 
@@ -137,11 +166,20 @@ TOO_MUCH: dict[str, tuple[bytes, str]] = {
     "values": (bundle(zq=[0.5] * (MAX_VALUES + 1)), "more values than 200000"),
     "objects": (bundle(zq=[{"a": 1}] * (MAX_OBJECTS + 1)), "more objects than"),
     "entries": (bundle(*[{"resourceType": "Basic"}] * MAX_ENTRIES), f"1 to {MAX_ENTRIES} entries"),
-    "a wide letter": (bundle(zq="x" * 4_000_000 + "W").replace(b'W"', '\U0001f600"'.encode()), "more memory than"),
+    "a wide letter": (
+        bundle(zq="x" * 4_000_000 + "W").replace(b'W"', '\U0001f600"'.encode()),
+        "more memory than",
+    ),
     "an escaped wide letter": (bundle(zq="x" * 4_000_000 + "\U0001f600"), "more memory than"),
     "a letter of two bytes": (bundle(zq="x" * 7_500_000 + "\u20ac"), "more memory than"),
-    "extensions": (bundle(observation(extension=[EXTENSION] * 2_500)), "more values than a statement"),
-    "a patient's": (spoilt(lambda b: resource_of(b, 0).update(extension=[EXTENSION] * 2_500)), "than a statement"),
+    "extensions": (
+        bundle(observation(extension=[EXTENSION] * 2_500)),
+        "more values than a statement",
+    ),
+    "a patient's": (
+        spoilt(lambda b: resource_of(b, 0).update(extension=[EXTENSION] * 2_500)),
+        "than a statement",
+    ),
 }
 
 
@@ -164,7 +202,9 @@ def test_just_below_its_limits_a_file_is_taken() -> None:
 
 
 def test_what_is_checked_before_parsing_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("analytics.readers.bundle.load_strict", lambda *_, **__: pytest.fail("it was parsed"))
+    monkeypatch.setattr(
+        "analytics.readers.bundle.load_strict", lambda *_, **__: pytest.fail("it was parsed")
+    )
     for name in ("bytes", "values", "objects", "a wide letter"):
         with pytest.raises(PayloadError):
             split_bundle(TOO_MUCH[name][0], SUBJECT)

@@ -14,7 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.errors import InputsError, PayloadError
-from analytics.readers.chart import Chart, Fact, Reading, day_number, matches, read_chart, value_at, year_of
+from analytics.readers.chart import (
+    Chart,
+    Fact,
+    Reading,
+    day_number,
+    matches,
+    read_chart,
+    value_at,
+    year_of,
+)
 from analytics.readers.fhir import bundle_of, split_bundle
 from analytics.readers.observations import Findings, write_observations
 
@@ -25,11 +34,13 @@ EPOCH = datetime.date(1970, 1, 1)
 
 def records() -> dict[int, bytes]:
     payload = bundle_of(
-        SUBJECT, gender="female", birth_year=1960,
+        SUBJECT,
+        gender="female",
+        birth_year=1960,
         conditions=[("icd-10-cm", "C50.911", "2010-05-06")],
         observations=[("bmi", 31.5, "2012-03-04"), ("smoker", 1, "2012")],
         medications=[("atc", "L01EX02", "2013-01-01")],
-    )  # fmt: skip
+    )
     return dict(split_bundle(payload, SUBJECT).records)
 
 
@@ -42,7 +53,10 @@ def test_a_chart_holds_the_person_the_facts_and_the_readings() -> None:
             Fact(1, "icd-10-cm", "C50.911", day_number("2010-05-06")),
             Fact(3, "atc", "L01EX02", day_number("2013-01-01")),
         ),
-        (Reading("bmi", 31.5, day_number("2012-03-04")), Reading("smoker", 1.0, day_number("2012-12-31"))),
+        (
+            Reading("bmi", 31.5, day_number("2012-03-04")),
+            Reading("smoker", 1.0, day_number("2012-12-31")),
+        ),
         day_number("2013-01-01"),
     )
 
@@ -52,7 +66,9 @@ def test_no_records_are_an_empty_chart() -> None:
 
 
 def test_the_published_cohorts_records_are_read_too() -> None:
-    findings = Findings(age_years=57, size_mm=30, grade=3, er_positive=0, follow_up_days=723, metastasis=True)
+    findings = Findings(
+        age_years=57, size_mm=30, grade=3, er_positive=0, follow_up_days=723, metastasis=True
+    )
     chart = read_chart({2: write_observations(findings, SUBJECT)}, SUBJECT)
     for name in ("age_years", "size_mm", "grade", "er_positive", "follow_up_days", "metastasis"):
         assert value_at(chart, name, None) == getattr(findings, name)
@@ -83,13 +99,19 @@ BAD: dict[str, dict[int, bytes]] = {
     "entry as text": spoilt(1, lambda d: d.update(entry=["Canary"])),
     "type as list": spoilt(1, lambda d: first(d).update(resourceType=["Condition"])),
     "two patients": spoilt(0, lambda d: d.update(entry=d["entry"] * 2)),
-    "another person": spoilt(0, lambda d: first(d)["identifier"][0].update(value="urn:volens:subject:" + "cd" * 32)),
-    "another subject": spoilt(1, lambda d: first(d)["subject"].update(reference="urn:volens:subject:" + "cd" * 32)),
+    "another person": spoilt(
+        0, lambda d: first(d)["identifier"][0].update(value="urn:volens:subject:" + "cd" * 32)
+    ),
+    "another subject": spoilt(
+        1, lambda d: first(d)["subject"].update(reference="urn:volens:subject:" + "cd" * 32)
+    ),
     "no subject": spoilt(1, lambda d: first(d).pop("subject")),
     "no identifier": spoilt(0, lambda d: first(d).pop("identifier")),
     "no code": spoilt(1, lambda d: first(d).pop("code")),
     "code as text": spoilt(1, lambda d: first(d).update(code="Canary")),
-    "unknown system": spoilt(1, lambda d: first(d)["code"]["coding"][0].update(system="urn:Canary")),
+    "unknown system": spoilt(
+        1, lambda d: first(d)["code"]["coding"][0].update(system="urn:Canary")
+    ),
     "code as number": spoilt(1, lambda d: first(d)["code"]["coding"][0].update(code=7)),
     "month thirteen": spoilt(1, lambda d: first(d).update(onsetDateTime="2019-13-01")),
     "date as number": spoilt(1, lambda d: first(d).update(onsetDateTime=2019)),
@@ -141,7 +163,9 @@ def test_a_month_or_a_year_counts_from_its_end() -> None:
     assert day_number("2013") == day_number("2013-12-31")
 
 
-@pytest.mark.parametrize("text", ["", "0000", "12", "2012-1-1", "2012-01-01T00:00:00Z", "2012-00", "٢٠١٢"])
+@pytest.mark.parametrize(
+    "text", ["", "0000", "12", "2012-1-1", "2012-01-01T00:00:00Z", "2012-00", "٢٠١٢"]
+)
 def test_what_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(PayloadError):
         day_number(text)
@@ -153,7 +177,13 @@ def chart_of(*readings: tuple[str, float, int | None], birth_year: int | None = 
 
 def test_only_what_was_known_on_the_day_counts() -> None:
     chart = chart_of(("bmi", 20, 100), ("bmi", 25, 200), ("bmi", 30, 300))
-    assert [value_at(chart, "bmi", day) for day in (99, 100, 250, 300, None)] == [None, 20, 25, 30, 30]
+    assert [value_at(chart, "bmi", day) for day in (99, 100, 250, 300, None)] == [
+        None,
+        20,
+        25,
+        30,
+        30,
+    ]
     assert value_at(chart, "bmi", 250, days_before=49) is None
     assert value_at(chart, "bmi", 250, days_before=50) == 25
 
@@ -202,7 +232,9 @@ def test_an_unknown_variable_is_said() -> None:
         ("loinc", "4548-4", "loinc:4548", False),
     ],
 )
-def test_a_pattern_matches_what_lies_below_it(system: str, code: str, pattern: str, found: bool) -> None:
+def test_a_pattern_matches_what_lies_below_it(
+    system: str, code: str, pattern: str, found: bool
+) -> None:
     assert matches(Fact(1, system, code, None), pattern) is found
 
 

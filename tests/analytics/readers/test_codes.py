@@ -41,7 +41,11 @@ LOINC, RXNORM, PCS = URIS["loinc"], URIS["rxnorm"], URIS["icd-10-pcs"]
         (CM, "B20", {HIV}),
         (CM, "Z21", {HIV}),
         (ICD, "F02.4", {MENTAL_HEALTH, HIV}),  # dementia in HIV disease
-        (CM, "T39.012A", {MENTAL_HEALTH}),  # poisoning by aspirin, intentional self-harm: 6th character 2
+        (
+            CM,
+            "T39.012A",
+            {MENTAL_HEALTH},
+        ),  # poisoning by aspirin, intentional self-harm: 6th character 2
         (CM, "t50902a", {MENTAL_HEALTH}),
         (CM, "T42.4X2A", {MENTAL_HEALTH}),
         (CM, "T71.162A", {MENTAL_HEALTH}),
@@ -79,7 +83,9 @@ LOINC, RXNORM, PCS = URIS["loinc"], URIS["rxnorm"], URIS["icd-10-pcs"]
         (None, "B20", set()),
     ],
 )
-def test_a_code_falls_in_its_sensitive_categories(system: str | None, code: str, categories: set[int]) -> None:
+def test_a_code_falls_in_its_sensitive_categories(
+    system: str | None, code: str, categories: set[int]
+) -> None:
     assert sensitive_categories(Coding(system, code), SHIPPED) == categories
 
 
@@ -110,15 +116,22 @@ def test_a_code_falls_in_its_sensitive_categories(system: str | None, code: str,
         (ATC, "j05ar10", "malformed code"),
     ],
 )
-def test_what_cannot_be_routed_is_said(system: str | None, code: str | None, why: str | None) -> None:
+def test_what_cannot_be_routed_is_said(
+    system: str | None, code: str | None, why: str | None
+) -> None:
     assert why_unroutable(Coding(system, code), SHIPPED) == why
 
 
 @given(st.sampled_from([(s, c) for s in HIERARCHIES for c in SHIPPED.categories[s]]), st.data())
-def test_below_a_listed_code_all_is_sensitive_and_above_it_nothing_passes(code: tuple[str, str], data: object) -> None:
+def test_below_a_listed_code_all_is_sensitive_and_above_it_nothing_passes(
+    code: tuple[str, str], data: object
+) -> None:
     system, listed = code
     below = listed + data.draw(st.text("0123456789ABX", max_size=3))  # type: ignore[attr-defined]
-    assert sensitive_categories(Coding(URIS[system], below), SHIPPED) >= SHIPPED.categories[system][listed]
+    assert (
+        sensitive_categories(Coding(URIS[system], below), SHIPPED)
+        >= SHIPPED.categories[system][listed]
+    )
     for end in range(1, len(listed)):
         above = Coding(URIS[system], listed[:end])
         assert sensitive_categories(above, SHIPPED) or why_unroutable(above, SHIPPED)
@@ -128,7 +141,9 @@ def test_every_listed_code_has_its_systems_shape() -> None:
     for system, codes in SHIPPED.categories.items():
         for code in codes if system in URIS and system != "icd-10-pcs" else ():
             assert why_unroutable(Coding(URIS[system], code), SHIPPED) is None, (system, code)
-    assert set(SHIPPED.categories) - set(URIS) == {"http://terminology.hl7.org/CodeSystem/v3-ActCode"}
+    assert set(SHIPPED.categories) - set(URIS) == {
+        "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+    }
 
 
 def entry(**changes: object) -> bytes:
@@ -140,9 +155,13 @@ def test_a_hospitals_list_adds_and_takes_nothing_out() -> None:
     more = load_value_sets(entry(codes=["718-7", "44261-6"]), SHIPPED)
     assert sensitive_categories(Coding(LOINC, "718-7"), more) == {HIV}
     assert sensitive_categories(Coding(LOINC, "44261-6"), more) == {HIV, MENTAL_HEALTH}
-    assert sensitive_categories(Coding(LOINC, "718-7"), SHIPPED) == frozenset()  # the shipped sets did not change
+    assert (
+        sensitive_categories(Coding(LOINC, "718-7"), SHIPPED) == frozenset()
+    )  # the shipped sets did not change
     for system, codes in SHIPPED.categories.items():
-        assert all(more.categories[system][code] >= categories for code, categories in codes.items())
+        assert all(
+            more.categories[system][code] >= categories for code, categories in codes.items()
+        )
 
 
 def test_a_list_may_name_a_system_by_its_uri_or_one_that_is_not_known() -> None:
@@ -219,7 +238,11 @@ def test_the_variables_file_is_whole() -> None:
     assert {variable.kind for variable in VARIABLES.values()} == {"quantity", "answer", "boolean"}
     for variable in VARIABLES.values():
         assert variable.category in (2, 9)
-        assert (variable.kind == "quantity") == bool(variable.units) == (variable.plausible[1] > variable.plausible[0])
+        assert (
+            (variable.kind == "quantity")
+            == bool(variable.units)
+            == (variable.plausible[1] > variable.plausible[0])
+        )
         assert (variable.kind == "answer") == bool(variable.answers)
         if variable.kind == "quantity":
             assert next(iter(variable.units.values())) == (1.0, 0.0)
@@ -237,7 +260,9 @@ def test_the_published_cohorts_findings_are_variables_with_the_same_meaning() ->
             assert variable.plausible == (0, largest)
             assert {unit: (float(factor), 0.0) for unit, factor in units.items()} == variable.units
         if finding in ANSWERS:
-            assert {Coding(*answer): float(number) for answer, number in ANSWERS[finding].items()} == variable.answers
+            assert {
+                Coding(*answer): float(number) for answer, number in ANSWERS[finding].items()
+            } == variable.answers
 
 
 def test_systems_have_one_short_name_each() -> None:

@@ -45,7 +45,10 @@ BAD = {
 def test_a_malformed_record_is_refused_without_quoting_it(payload: bytes) -> None:
     with pytest.raises(PayloadError) as refused:
         read_expression(payload)
-    assert not any(word in str(refused.value) + refused.value.hint for word in ("Canary", "a_at", "11873", "7.25"))
+    assert not any(
+        word in str(refused.value) + refused.value.hint
+        for word in ("Canary", "a_at", "11873", "7.25")
+    )
     assert refused.value.hint
 
 

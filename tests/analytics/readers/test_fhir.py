@@ -31,7 +31,16 @@ from hypothesis import strategies as st
 from analytics.errors import PayloadError
 from analytics.readers import fhir
 from analytics.readers.chart import read_chart
-from analytics.readers.codes import LOCAL, SENSITIVE, SHIPPED, UCUM, URIS, Coding, load_value_sets, sensitive_categories
+from analytics.readers.codes import (
+    LOCAL,
+    SENSITIVE,
+    SHIPPED,
+    UCUM,
+    URIS,
+    Coding,
+    load_value_sets,
+    sensitive_categories,
+)
 from analytics.readers.fhir import Split, bundle_of, split_bundle
 
 SUBJECT = "ab" * 32
@@ -77,44 +86,76 @@ def codings_in(value: Any) -> Iterator[Coding]:
 
 def test_each_type_goes_to_its_category() -> None:
     found = split(condition((CM, "C50.911")), observation(), order((ATC, "L01EX02")), procedure())
-    assert {category: len(entries_of(record)) for category, record in found.records.items()} == dict.fromkeys(
-        range(5), 1
-    )
+    assert {
+        category: len(entries_of(record)) for category, record in found.records.items()
+    } == dict.fromkeys(range(5), 1)
     assert found.report["kept"] == {"0": 1, "1": 1, "2": 1, "3": 1, "4": 1}
 
 
 def test_lifestyle_has_its_own_category() -> None:
-    steps = observation((LOINC, "41950-7"), valueQuantity={"value": 8000, "system": UCUM, "code": "1/d"})
+    steps = observation(
+        (LOINC, "41950-7"), valueQuantity={"value": 8000, "system": UCUM, "code": "1/d"}
+    )
     assert only(steps)[0] == 9
 
 
 def test_nothing_that_names_anybody_is_kept() -> None:
     patient = {
-        "resourceType": "Patient", "id": "Canary-1", "gender": "female", "birthDate": "1960-05-17",
-        "deceasedDateTime": "2019-08-07", "name": [{"family": "Canary"}], "telecom": [{"value": "Canary"}],
-        "address": [{"city": "Canary"}], "identifier": [{"system": "urn:x", "value": "Canary"}],
-        "contact": [{"name": {"text": "Canary"}}], "maritalStatus": {"text": "Canary"},
+        "resourceType": "Patient",
+        "id": "Canary-1",
+        "gender": "female",
+        "birthDate": "1960-05-17",
+        "deceasedDateTime": "2019-08-07",
+        "name": [{"family": "Canary"}],
+        "telecom": [{"value": "Canary"}],
+        "address": [{"city": "Canary"}],
+        "identifier": [{"system": "urn:x", "value": "Canary"}],
+        "contact": [{"name": {"text": "Canary"}}],
+        "maritalStatus": {"text": "Canary"},
         "extension": [{"url": "urn:Canary", "valueString": "Canary"}],
-        "text": {"status": "generated", "div": '<div xmlns="http://www.w3.org/1999/xhtml"><script>Canary</script></div>'},
+        "text": {
+            "status": "generated",
+            "div": '<div xmlns="http://www.w3.org/1999/xhtml"><script>Canary</script></div>',
+        },
     }
     about = {"subject": {"reference": "Patient/Canary-1", "display": "Canary"}}
     noisy = {
-        **about, "id": "Canary-2", "note": [{"text": "Canary"}], "meta": {"tag": [{"display": "Canary"}]},
-        "encounter": {"reference": "Encounter/Canary"}, "extension": [{"url": "urn:Canary", "valueString": "Canary"}],
-        "text": patient["text"], "contained": [{"resourceType": "Patient", "id": "c", "name": [{"text": "Canary"}]}],
+        **about,
+        "id": "Canary-2",
+        "note": [{"text": "Canary"}],
+        "meta": {"tag": [{"display": "Canary"}]},
+        "encounter": {"reference": "Encounter/Canary"},
+        "extension": [{"url": "urn:Canary", "valueString": "Canary"}],
+        "text": patient["text"],
+        "contained": [{"resourceType": "Patient", "id": "c", "name": [{"text": "Canary"}]}],
     }
-    code = {"coding": [{"system": LOINC, "code": "4548-4", "display": "Canary", "version": "Canary"}], "text": "Canary"}
+    code = {
+        "coding": [{"system": LOINC, "code": "4548-4", "display": "Canary", "version": "Canary"}],
+        "text": "Canary",
+    }
     amount = {"value": 7, "unit": "Canary", "system": UCUM, "code": "%"}
     resources = [
         patient,
-        {**observation(), **noisy, "code": code, "valueQuantity": amount, "performer": [{"display": "Canary"}]},
-        {**condition((CM, "C50.911")), **noisy, "recorder": {"display": "Canary"}}, {**procedure(), **noisy},
+        {
+            **observation(),
+            **noisy,
+            "code": code,
+            "valueQuantity": amount,
+            "performer": [{"display": "Canary"}],
+        },
+        {**condition((CM, "C50.911")), **noisy, "recorder": {"display": "Canary"}},
+        {**procedure(), **noisy},
     ]
     del resources[1]["valueInteger"]
-    entries = [{"fullUrl": f"urn:uuid:Canary{n}", "resource": resource} for n, resource in enumerate(resources)]
+    entries = [
+        {"fullUrl": f"urn:uuid:Canary{n}", "resource": resource}
+        for n, resource in enumerate(resources)
+    ]
     for n, entry in enumerate(entries[1:]):
         entry["resource"]["id"] = f"Canary-{n + 2}"  # type: ignore[index]
-    payload = json.dumps({"resourceType": "Bundle", "type": "collection", "entry": entries}).encode()
+    payload = json.dumps(
+        {"resourceType": "Bundle", "type": "collection", "entry": entries}
+    ).encode()
     found = split_bundle(payload, SUBJECT)
     assert set(found.records) == {0, 1, 2, 4}
     everything = b"".join(found.records.values()) + json.dumps(found.report).encode()
@@ -132,7 +173,11 @@ def test_times_are_cut_to_the_day() -> None:
     assert only(condition((CM, "I10"), onsetDateTime="2011"))[1]["onsetDateTime"] == "2011"
     period = {"start": "2010-01-01", "end": "2010-02-02T00:00:00Z"}
     drug = {"resourceType": "MedicationStatement", "status": "active", **ABOUT}
-    statement = {**drug, "medicationCodeableConcept": concept((ATC, "L01EX02")), "effectivePeriod": period}
+    statement = {
+        **drug,
+        "medicationCodeableConcept": concept((ATC, "L01EX02")),
+        "effectivePeriod": period,
+    }
     assert only(statement)[1]["effectiveDateTime"] == "2010-01-01"
     assert only(observation(effectivePeriod=period))[1]["effectiveDateTime"] == "2010-02-02"
     late = {**condition((CM, "I10")), "recordedDate": "2013-01-01"}
@@ -142,7 +187,9 @@ def test_times_are_cut_to_the_day() -> None:
 
 def test_an_annotation_in_a_unit_is_free_text() -> None:
     def unit(code: str) -> object:
-        return only(observation(valueQuantity={"value": 7, "system": UCUM, "code": code}))[1]["valueQuantity"]["code"]
+        return only(observation(valueQuantity={"value": 7, "system": UCUM, "code": code}))[1][
+            "valueQuantity"
+        ]["code"]
 
     assert unit("{Canary}/min") == "1/min"
     assert unit("mg{Canary}/dL") == "mg/dL"
@@ -160,7 +207,13 @@ def test_a_medication_may_stand_in_the_same_file() -> None:
 
 
 def test_the_records_are_valid_r4_and_the_same_for_the_same_input() -> None:
-    resources = [condition((CM, "I10")), observation(), order((ATC, "L01EX02")), condition((CM, "C50")), procedure()]
+    resources = [
+        condition((CM, "I10")),
+        observation(),
+        order((ATC, "L01EX02")),
+        condition((CM, "C50")),
+        procedure(),
+    ]
     found = split(*resources)
     for record in found.records.values():
         assert Bundle.model_validate(json.loads(record)).type == "collection"
@@ -188,7 +241,9 @@ def test_the_records_are_valid_r4_and_the_same_for_the_same_input() -> None:
         (observation(meta={"security": concept((ACT_CODE, "HIV"))["coding"]}), 19),
     ],
 )
-def test_a_sensitive_code_decides_whatever_the_type(resource: dict[str, Any], category: int) -> None:
+def test_a_sensitive_code_decides_whatever_the_type(
+    resource: dict[str, Any], category: int
+) -> None:
     assert only(resource)[0] == category
 
 
@@ -206,20 +261,32 @@ def given_for(*references: Any, reason: dict[str, Any], full: str | None = None)
     return report["kept"], report["held back"]
 
 
-@pytest.mark.parametrize("reason", [
-    condition(("http://snomed.info/sct", "35489007"), id="c1"), condition((CM, "I10"), ("urn:own", "x"), id="c1"),
-    {**condition(id="c1"), "code": {"text": "Canary"}},
-])  # fmt: skip
-def test_what_is_given_for_something_that_nobody_here_can_read_is_held_back(reason: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "reason",
+    [
+        condition(("http://snomed.info/sct", "35489007"), id="c1"),
+        condition((CM, "I10"), ("urn:own", "x"), id="c1"),
+        {**condition(id="c1"), "code": {"text": "Canary"}},
+    ],
+)
+def test_what_is_given_for_something_that_nobody_here_can_read_is_held_back(
+    reason: dict[str, Any],
+) -> None:
     kept, held = given_for({"reference": "Condition/c1"}, reason=reason)
     assert kept == {"0": 1}
     assert held["a reason whose code is not known here"] == 1
     assert given_for({"reference": "Condition/c1"}, reason=condition((CM, "I10"), id="c1"))[0] == {
-        "0": 1, "1": 1, "3": 1}  # fmt: skip
+        "0": 1,
+        "1": 1,
+        "3": 1,
+    }
 
 
 DEPRESSION = condition((CM, "F32.1"), id="c1")
-AS_SENSITIVE, HELD = ({"0": 1, "16": 2}, {}), ({"0": 1, "16": 1}, {"a reason that is not in the file": 1})
+AS_SENSITIVE, HELD = (
+    ({"0": 1, "16": 2}, {}),
+    ({"0": 1, "16": 1}, {"a reason that is not in the file": 1}),
+)
 
 
 @pytest.mark.parametrize(
@@ -241,11 +308,22 @@ AS_SENSITIVE, HELD = ({"0": 1, "16": 2}, {}), ({"0": 1, "16": 1}, {"a reason tha
         ("#gone", None, HELD),
     ],
 )
-def test_a_reason_is_found_or_its_drug_is_held_back(reference: str, full: str | None, becomes: Any) -> None:
+def test_a_reason_is_found_or_its_drug_is_held_back(
+    reference: str, full: str | None, becomes: Any
+) -> None:
     assert given_for({"reference": reference}, reason=DEPRESSION, full=full) == becomes
     harmless = condition((CM, "I10"), id="c3")
-    both = split(DEPRESSION, harmless, order((ATC, "C07AA05"), reasonReference=[
-        {"reference": "Condition/c3"}, {"display": "Canary", "identifier": {"value": "F32"}}]))  # fmt: skip
+    both = split(
+        DEPRESSION,
+        harmless,
+        order(
+            (ATC, "C07AA05"),
+            reasonReference=[
+                {"reference": "Condition/c3"},
+                {"display": "Canary", "identifier": {"value": "F32"}},
+            ],
+        ),
+    )
     assert both.report["held back"] == {"a reason that is not in the file": 1}
 
 
@@ -284,16 +362,36 @@ def label(system: str | None, code: str | None) -> dict[str, Any]:
 
 
 STU3_ACT, ACT_OID = "http://hl7.org/fhir/v3/ActCode", "urn:oid:2.16.840.1.113883.5.4"
-STU3_CONFIDENTIALITY, ACT_REASON = "http://hl7.org/fhir/v3/Confidentiality", ACT_CODE.replace("ActCode", "ActReason")
-UNKNOWN, MARKED = "a security label that this reader does not know", "marked restricted by its source"
+STU3_CONFIDENTIALITY, ACT_REASON = (
+    "http://hl7.org/fhir/v3/Confidentiality",
+    ACT_CODE.replace("ActCode", "ActReason"),
+)
+UNKNOWN, MARKED = (
+    "a security label that this reader does not know",
+    "marked restricted by its source",
+)
 LABELS = [
-    (ACT_CODE, "HIV", 19), (STU3_ACT, "HIV", 19), (ACT_OID, "HIV", 19), (ACT_CODE, "PSY", 16),
-    (CONFIDENTIALITY, "R", MARKED), (CONFIDENTIALITY, "V", MARKED), (STU3_CONFIDENTIALITY, "R", MARKED),
-    ("urn:oid:2.16.840.1.113883.5.25", "V", MARKED), (None, "HIV", UNKNOWN), (ACT_CODE, "SDV", UNKNOWN),
-    (ACT_CODE, None, UNKNOWN), ("urn:x", "N", UNKNOWN), (None, "N", UNKNOWN), (CONFIDENTIALITY, "X", UNKNOWN),
-    (CONFIDENTIALITY, "N", None), (CONFIDENTIALITY, "L", None), (CONFIDENTIALITY, "M", None),
-    (CONFIDENTIALITY, "U", None), (STU3_CONFIDENTIALITY, "N", None), (ACT_REASON, "HTEST", None),
-]  # fmt: skip
+    (ACT_CODE, "HIV", 19),
+    (STU3_ACT, "HIV", 19),
+    (ACT_OID, "HIV", 19),
+    (ACT_CODE, "PSY", 16),
+    (CONFIDENTIALITY, "R", MARKED),
+    (CONFIDENTIALITY, "V", MARKED),
+    (STU3_CONFIDENTIALITY, "R", MARKED),
+    ("urn:oid:2.16.840.1.113883.5.25", "V", MARKED),
+    (None, "HIV", UNKNOWN),
+    (ACT_CODE, "SDV", UNKNOWN),
+    (ACT_CODE, None, UNKNOWN),
+    ("urn:x", "N", UNKNOWN),
+    (None, "N", UNKNOWN),
+    (CONFIDENTIALITY, "X", UNKNOWN),
+    (CONFIDENTIALITY, "N", None),
+    (CONFIDENTIALITY, "L", None),
+    (CONFIDENTIALITY, "M", None),
+    (CONFIDENTIALITY, "U", None),
+    (STU3_CONFIDENTIALITY, "N", None),
+    (ACT_REASON, "HTEST", None),
+]
 
 
 @pytest.mark.parametrize(("system", "code", "becomes"), LABELS)
@@ -333,7 +431,9 @@ def test_an_unknown_label_beside_a_sensitive_code_may_be_a_second_category() -> 
 def test_a_hospitals_own_labels_are_known() -> None:
     listed = [{"category": 19, "system": ACT_OID, "source": "a hospital", "codes": ["OWN"]}]
     sets = load_value_sets(json.dumps(listed).encode(), SHIPPED)
-    assert set(split_bundle(bundle(observation(**label(ACT_OID, "OWN"))), SUBJECT, sets).records) == {0, 19}
+    assert set(
+        split_bundle(bundle(observation(**label(ACT_OID, "OWN"))), SUBJECT, sets).records
+    ) == {0, 19}
 
 
 def test_an_id_twice_or_long_lists_of_nothing_are_refused_whole() -> None:
@@ -357,31 +457,64 @@ def test_an_id_twice_or_long_lists_of_nothing_are_refused_whole() -> None:
         (observation((LOCAL, "hiv-status")), "unknown local code"),
         (observation(valueCodeableConcept=concept((SNOMED, "165816005"))), "unknown code system"),
         (observation(valueCodeableConcept={"text": "HIV positive"}), "no code"),
-        (observation(component=[{"code": concept((SNOMED, "1")), "valueInteger": 1}]), "unknown code system"),
-        (observation(valueString="HIV positive"), "free text, or a kind of value that is not taken"),
-        (observation(component=[{"code": concept((LOINC, "8480-6")), "valueString": "Canary"}]),
-         "free text, or a kind of value that is not taken"),
-        (observation(valueQuantity={"value": 7, "unit": "mg"}), "a quantity without number or UCUM unit"),
+        (
+            observation(component=[{"code": concept((SNOMED, "1")), "valueInteger": 1}]),
+            "unknown code system",
+        ),
+        (
+            observation(valueString="HIV positive"),
+            "free text, or a kind of value that is not taken",
+        ),
+        (
+            observation(component=[{"code": concept((LOINC, "8480-6")), "valueString": "Canary"}]),
+            "free text, or a kind of value that is not taken",
+        ),
+        (
+            observation(valueQuantity={"value": 7, "unit": "mg"}),
+            "a quantity without number or UCUM unit",
+        ),
         (observation(component=[]), "no value"),
         (order((ATC, "L01EX02"), reasonCode=[{"text": "for depression"}]), "no code"),
-        (observation(focus=[{"reference": "RelatedPerson/x"}]), "about somebody or something else than the person"),
+        (
+            observation(focus=[{"reference": "RelatedPerson/x"}]),
+            "about somebody or something else than the person",
+        ),
         (observation(status="entered-in-error"), "not a fact by its status"),
         (observation(status="preliminary"), "not a fact by its status"),
         (order((ATC, "L01EX02"), intent="plan"), "not a fact by its status"),
         (order((ATC, "L01EX02"), doNotPerform=True), "a modifier that this reader does not know"),
-        (procedure(modifierExtension=[{"url": "urn:x"}]), "a modifier that this reader does not know"),
-        (observation(component=[
-            {"code": concept((LOINC, "8480-6")), "valueInteger": 1, "modifierExtension": [{"url": "urn:x"}]}
-        ]), "a modifier that this reader does not know"),
+        (
+            procedure(modifierExtension=[{"url": "urn:x"}]),
+            "a modifier that this reader does not know",
+        ),
+        (
+            observation(
+                component=[
+                    {
+                        "code": concept((LOINC, "8480-6")),
+                        "valueInteger": 1,
+                        "modifierExtension": [{"url": "urn:x"}],
+                    }
+                ]
+            ),
+            "a modifier that this reader does not know",
+        ),
         (procedure(status="not-done"), "not a fact by its status"),
-        (condition((CM, "C50.911"), verificationStatus=concept(
-            (VERIFICATION, "refuted"))), "not a fact by its status"),
-        (condition((CM, "C50.911"), meta={"security": concept(
-            (CONFIDENTIALITY, "R"))["coding"]}),
-         "marked restricted by its source"),
+        (
+            condition((CM, "C50.911"), verificationStatus=concept((VERIFICATION, "refuted"))),
+            "not a fact by its status",
+        ),
+        (
+            condition(
+                (CM, "C50.911"), meta={"security": concept((CONFIDENTIALITY, "R"))["coding"]}
+            ),
+            "marked restricted by its source",
+        ),
     ],
-)  # fmt: skip
-def test_what_cannot_be_understood_is_held_back_and_counted(resource: dict[str, Any], why: str) -> None:
+)
+def test_what_cannot_be_understood_is_held_back_and_counted(
+    resource: dict[str, Any], why: str
+) -> None:
     assert held(resource) == {why: 1}
 
 
@@ -399,56 +532,86 @@ def test_a_hospitals_own_value_sets_route_as_well() -> None:
     assert set(split_bundle(payload, SUBJECT, sets).records) == {0, 19}
 
 
-ORDINARY = [(CM, "C50.911"), (LOINC, "4548-4"), (ATC, "L01EX02"), (RXNORM, "314231"), (SNOMED, "1"), (None, "x")]
+ORDINARY = [
+    (CM, "C50.911"),
+    (LOINC, "4548-4"),
+    (ATC, "L01EX02"),
+    (RXNORM, "314231"),
+    (SNOMED, "1"),
+    (None, "x"),
+]
 LISTED = st.sampled_from(
-    sorted((URIS.get(system, system), code) for system, codes in SHIPPED.categories.items() for code in codes)
+    sorted(
+        (URIS.get(system, system), code)
+        for system, codes in SHIPPED.categories.items()
+        for code in codes
+    )
 )
 
 
 @st.composite
 def resources(draw: st.DrawFn) -> tuple[dict[str, Any], bool]:
     """A resource with codes anywhere in it, and whether one of them is sensitive."""
-    codes: list[Any] = draw(st.lists(st.one_of(LISTED, st.sampled_from(ORDINARY)), min_size=1, max_size=3))
+    codes: list[Any] = draw(
+        st.lists(st.one_of(LISTED, st.sampled_from(ORDINARY)), min_size=1, max_size=3)
+    )
     code = draw(st.sampled_from(ORDINARY[:4]))
     made: dict[str, Any] = draw(
         st.sampled_from(
             [
                 condition(*codes),
                 condition(code, evidence=[{"code": [concept(*codes)]}]),
-                condition(code, extension=[{"url": "urn:x", "valueCodeableConcept": concept(*codes)}]),
+                condition(
+                    code, extension=[{"url": "urn:x", "valueCodeableConcept": concept(*codes)}]
+                ),
                 observation(code, valueCodeableConcept=concept(*codes)),
                 observation(code, component=[{"code": concept(*codes), "valueInteger": 1}]),
                 observation(code, method=concept(*codes)),
                 order(*codes),
                 order(code, reasonCode=[concept(*codes)]),
-                order(medicationReference={"reference": "#m"},
-                      contained=[{"resourceType": "Medication", "id": "m", "code": concept(*codes)}]),
+                order(
+                    medicationReference={"reference": "#m"},
+                    contained=[{"resourceType": "Medication", "id": "m", "code": concept(*codes)}],
+                ),
                 {**procedure(code), "usedCode": [concept(*codes)]},
             ]
         )
-    )  # fmt: skip
-    return copy.deepcopy(made), any(sensitive_categories(Coding(*coding), SHIPPED) for coding in codes)
+    )
+    return copy.deepcopy(made), any(
+        sensitive_categories(Coding(*coding), SHIPPED) for coding in codes
+    )
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(resources(), min_size=1, max_size=5))
-def test_no_sensitive_resource_is_in_an_ordinary_record(made: list[tuple[dict[str, Any], bool]]) -> None:
+def test_no_sensitive_resource_is_in_an_ordinary_record(
+    made: list[tuple[dict[str, Any], bool]],
+) -> None:
     marks = []
     for n, (resource, sensitive) in enumerate(made):
         for element in ("onsetDateTime", "effectiveDateTime", "authoredOn", "performedDateTime"):
             resource.pop(element, None)
-        times = {"Condition": "onsetDateTime", "Observation": "effectiveDateTime", "MedicationRequest": "authoredOn"}
+        times = {
+            "Condition": "onsetDateTime",
+            "Observation": "effectiveDateTime",
+            "MedicationRequest": "authoredOn",
+        }
         resource[times.get(resource["resourceType"], "performedDateTime")] = f"19{n:02d}-01-01"
         marks += [f"19{n:02d}-01-01".encode()] if sensitive else []
     found = split(*(resource for resource, _ in made))
     for category, record in found.records.items():
-        categories = {frozenset(sensitive_categories(coding, SHIPPED)) for coding in codings_in(json.loads(record))}
+        categories = {
+            frozenset(sensitive_categories(coding, SHIPPED))
+            for coding in codings_in(json.loads(record))
+        }
         if category in SENSITIVE:
             assert categories <= {frozenset(), frozenset({category})}
         else:
             assert categories <= {frozenset()}
             assert not any(mark in record for mark in marks)
-    assert sum(len(entries_of(record)) for record in found.records.values()) == sum(found.report["kept"].values())  # type: ignore[attr-defined]
+    assert sum(len(entries_of(record)) for record in found.records.values()) == sum(
+        found.report["kept"].values()
+    )  # type: ignore[attr-defined]
     assert sums(found.report) == 1 + len(made)
 
 
@@ -468,7 +631,11 @@ def test_every_patient_of_the_fixture_is_split(path: Path) -> None:
     assert report["kept"]["0"] == 1
     assert report["kept"]["2"] > 50
     assert report["held back"]["no code"] > 0  # SNOMED CT, taken out of the fixture
-    patient = next(e["resource"] for e in json.loads(payload)["entry"] if e["resource"]["resourceType"] == "Patient")
+    patient = next(
+        e["resource"]
+        for e in json.loads(payload)["entry"]
+        if e["resource"]["resourceType"] == "Patient"
+    )
     everything = b"".join(found.records.values()).decode()
     identifiers = [identifier["value"] for identifier in patient["identifier"]]
     for secret in (patient["name"][0]["family"], patient["birthDate"], patient["id"], *identifiers):
@@ -487,21 +654,40 @@ def test_the_fixture_is_seven_people_and_small() -> None:
 
 def test_a_built_bundle_goes_the_whole_way() -> None:
     payload = bundle_of(
-        SUBJECT, gender="male", birth_year=1950,
+        SUBJECT,
+        gender="male",
+        birth_year=1950,
         conditions=[("icd-10-cm", "C50.911", "2010-05-06"), ("icd-10-cm", "F32.9", None)],
-        observations=[("bmi", 31.5, "2012-03-04"), ("smoker", 1, "2012"), ("metastasis", True, None),
-                      ("steps_per_day", 8000, "2012-03-04"), (("loinc", "56888-1"), False, "2012-03-04")],
+        observations=[
+            ("bmi", 31.5, "2012-03-04"),
+            ("smoker", 1, "2012"),
+            ("metastasis", True, None),
+            ("steps_per_day", 8000, "2012-03-04"),
+            (("loinc", "56888-1"), False, "2012-03-04"),
+        ],
         medications=[("rxnorm", "36437", "2012-03-04"), ("atc", "L01EX02", "2013-01-01")],
         procedures=[("icd-10-pcs", "0HBT0ZZ", "2012-03-04")],
-    )  # fmt: skip
+    )
     assert Bundle.model_validate(json.loads(payload))
     found = split_bundle(payload, SUBJECT)
-    assert found.report["kept"] == {"0": 1, "1": 1, "2": 3, "3": 1, "4": 1, "9": 1, "16": 2, "19": 1}
+    assert found.report["kept"] == {
+        "0": 1,
+        "1": 1,
+        "2": 3,
+        "3": 1,
+        "4": 1,
+        "9": 1,
+        "16": 2,
+        "19": 1,
+    }
     assert found.report["held back"] == {}
     chart = read_chart(found.records, SUBJECT)
     assert {(r.variable, r.value) for r in chart.readings} == {
-        ("bmi", 31.5), ("smoker", 1.0), ("metastasis", 1.0), ("steps_per_day", 8000.0)
-    }  # fmt: skip
+        ("bmi", 31.5),
+        ("smoker", 1.0),
+        ("metastasis", 1.0),
+        ("steps_per_day", 8000.0),
+    }
 
 
 @pytest.mark.parametrize(
@@ -525,7 +711,10 @@ def test_a_resource_that_is_lost_on_the_way_is_an_error(monkeypatch: pytest.Monk
             return iter(self[:-1])
 
     read = fhir.read_source
-    monkeypatch.setattr(fhir, "read_source", lambda *more: replace(
-        source := read(*more), resources=Lossy(source.resources)))
+    monkeypatch.setattr(
+        fhir,
+        "read_source",
+        lambda *more: replace(source := read(*more), resources=Lossy(source.resources)),
+    )
     with pytest.raises(PayloadError, match="do not add up"):
         split_bundle(bundle(condition((CM, "C50.911")), observation()), SUBJECT)

@@ -32,8 +32,13 @@ def some_sites() -> Sites:
 
 
 def payload(dosage: tuple[int, ...] = (0, 2, -1)) -> bytes:
-    return write_genotypes(some_sites(), SOURCE, np.array(dosage, np.int8), np.array([0, 30, 255], np.uint8),
-                           np.array([9, 99, 0], np.uint8))
+    return write_genotypes(
+        some_sites(),
+        SOURCE,
+        np.array(dosage, np.int8),
+        np.array([0, 30, 255], np.uint8),
+        np.array([9, 99, 0], np.uint8),
+    )
 
 
 def with_header(change: dict[str, object]) -> bytes:
@@ -64,12 +69,29 @@ def test_the_bytes_are_stable() -> None:
     assert payload()[-9:] == bytes([0, 2, 255, 0, 30, 255, 9, 99, 0])
 
 
-@pytest.mark.parametrize("change", [
-    {"type": "volens/genotypes/2"}, {"build": "GRCh36"}, {"variants": 0}, {"variants": True}, {"variants": "3"},
-    {"variants": 1_000_001}, {"variants": 2}, {"variants": 4}, {"alleles": -1}, {"alleles": 10**9}, {"alleles": 14},
-    {"sites": "0" * 64}, {"sites": 1}, {"source": "x"}, {"source": None}, {"more": 1}, {"build": []},
-    {"build": "GRCh37"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"type": "volens/genotypes/2"},
+        {"build": "GRCh36"},
+        {"variants": 0},
+        {"variants": True},
+        {"variants": "3"},
+        {"variants": 1_000_001},
+        {"variants": 2},
+        {"variants": 4},
+        {"alleles": -1},
+        {"alleles": 10**9},
+        {"alleles": 14},
+        {"sites": "0" * 64},
+        {"sites": 1},
+        {"source": "x"},
+        {"source": None},
+        {"more": 1},
+        {"build": []},
+        {"build": "GRCh37"},
+    ],
+)
 def test_a_false_header_is_refused(change: dict[str, object]) -> None:
     assert read_genotypes(with_header({}), {}).dosage.tolist() == [0, 2, -1]
     with pytest.raises(PayloadError):
@@ -100,22 +122,27 @@ def test_a_dosage_out_of_range_is_refused(dosage: int) -> None:
         payload((0, dosage, 0))
 
 
-@pytest.mark.parametrize(("columns", "message"), [
-    (([23], [5], ["A>G"], [True]), "no place of an autosome"),
-    (([0], [5], ["A>G"], [True]), "no place of an autosome"),
-    (([1], [0], ["A>G"], [True]), "no place of an autosome"),
-    (([1], [5], ["A>G"], [2]), "no place of an autosome"),
-    (([1, 1], [6, 5], ["A>G", "A>G"], [True, True]), "not in order"),
-    (([2, 1], [5, 6], ["A>G", "A>G"], [True, True]), "not in order"),
-    (([1, 1, 1], [5, 5, 5], ["A>G", "A>T", "A>G"], [True] * 3), "twice"),
-    (([], [], [], []), "not 1 to"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (([23], [5], ["A>G"], [True]), "no place of an autosome"),
+        (([0], [5], ["A>G"], [True]), "no place of an autosome"),
+        (([1], [0], ["A>G"], [True]), "no place of an autosome"),
+        (([1], [5], ["A>G"], [2]), "no place of an autosome"),
+        (([1, 1], [6, 5], ["A>G", "A>G"], [True, True]), "not in order"),
+        (([2, 1], [5, 6], ["A>G", "A>G"], [True, True]), "not in order"),
+        (([1, 1, 1], [5, 5, 5], ["A>G", "A>T", "A>G"], [True] * 3), "twice"),
+        (([], [], [], []), "not 1 to"),
+    ],
+)
 def test_a_false_list_of_variants_is_refused(columns: tuple[list[int], ...], message: str) -> None:
     with pytest.raises(PayloadError, match=message):
         build_sites("GRCh38", *columns)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("alleles", ["", "A", "A>", ">A", "A>G>T", "A>G\n", "a>g", "A>*", "A>GĄ", "A\nG>", "A>\nG"])
+@pytest.mark.parametrize(
+    "alleles", ["", "A", "A>", ">A", "A>G>T", "A>G\n", "a>g", "A>*", "A>GĄ", "A\nG>", "A>\nG"]
+)
 def test_alleles_are_bases(alleles: str) -> None:
     for both in ([alleles, "A>G"], ["A>G", alleles]):
         with pytest.raises(PayloadError, match="allele"):
@@ -150,7 +177,9 @@ def test_reading_is_a_hundred_times_quicker_than_parsing() -> None:
     data, names, _ = cohort(1, 20_000)
     descriptor = in_memory(data)
     made: list[bytes] = []
-    split_vcf(descriptor, subjects(names), build="GRCh38", sink=lambda _, *payloads: made.extend(payloads))
+    split_vcf(
+        descriptor, subjects(names), build="GRCh38", sink=lambda _, *payloads: made.extend(payloads)
+    )
     os.close(descriptor)
     source = in_memory(made[0])
 
@@ -164,8 +193,13 @@ def test_reading_is_a_hundred_times_quicker_than_parsing() -> None:
     known: dict[bytes, Sites] = {}
     read_genotypes(made[1], known)
     parsed = seconds(parse, 3)
-    again, first = seconds(lambda: read_genotypes(made[1], known), 20), seconds(lambda: read_genotypes(made[1], {}), 20)
+    again, first = (
+        seconds(lambda: read_genotypes(made[1], known), 20),
+        seconds(lambda: read_genotypes(made[1], {}), 20),
+    )
     os.close(source)
-    print(f"parsed {parsed * 1e3:.1f} ms, read {again * 1e3:.3f} ms, with the list of variants {first * 1e3:.3f} ms")
+    print(
+        f"parsed {parsed * 1e3:.1f} ms, read {again * 1e3:.3f} ms, with the list of variants {first * 1e3:.3f} ms"
+    )
     assert parsed / again > 100
     assert parsed / first > 10

@@ -18,8 +18,14 @@ SUBJECT = "5e" * 32
 def test_198_people_35_events_among_189_known(gse_people: list[Person]) -> None:
     assert [person.ordinal for person in gse_people] == list(range(198))
     within = Outcome("distant-metastasis", 1825)
-    records = [Input(SUBJECT[:61] + f"{one.ordinal:03x}", 2, one.observations(SUBJECT[:61] + f"{one.ordinal:03x}"))
-               for one in gse_people]
+    records = [
+        Input(
+            SUBJECT[:61] + f"{one.ordinal:03x}",
+            2,
+            one.observations(SUBJECT[:61] + f"{one.ordinal:03x}"),
+        )
+        for one in gse_people
+    ]
     outcomes = [outcome_of(person, None, within) for person in read_people(records, "none")]
     assert outcomes.count(True) == 35
     assert outcomes.count(False) == 154

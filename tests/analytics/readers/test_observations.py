@@ -14,7 +14,9 @@ from analytics.readers.observations import (
 )
 
 SUBJECT = "ab" * 32
-FULL = Findings(age_years=57, size_mm=30, grade=3, er_positive=0, follow_up_days=723, metastasis=True)
+FULL = Findings(
+    age_years=57, size_mm=30, grade=3, er_positive=0, follow_up_days=723, metastasis=True
+)
 AGE, ER, GRADE, SIZE, FOLLOW_UP, EVENT = range(6)
 
 
@@ -30,7 +32,9 @@ BAD: dict[str, bytes] = {
     "not json": b"Canary",
     "a list": b"[]",
     "NaN": write_observations(FULL, SUBJECT).replace(b":57", b":NaN"),
-    "duplicate key": write_observations(FULL, SUBJECT).replace(b'"type":', b'"type":"collection","type":'),
+    "duplicate key": write_observations(FULL, SUBJECT).replace(
+        b'"type":', b'"type":"collection","type":'
+    ),
     "unlike bundle type": spoilt(lambda r, b: b.update(type="batch")),
     "patient instead of bundle": spoilt(lambda r, b: b.update(resourceType="Patient")),
     "no entries": spoilt(lambda r, b: b.update(entry=[])),
@@ -41,14 +45,26 @@ BAD: dict[str, bytes] = {
     "another resource": spoilt(lambda r, b: r[AGE].update(resourceType="Condition")),
     "entered in error": spoilt(lambda r, b: r[AGE].update(status="entered-in-error")),
     "no subject": spoilt(lambda r, b: r[AGE].pop("subject")),
-    "another subject": spoilt(lambda r, b: r[AGE]["subject"].update(reference="urn:volens:subject:" + "cd" * 32)),
-    "subject in capitals": spoilt(lambda r, b: r[AGE]["subject"].update(reference="urn:volens:subject:" + "AB" * 32)),
+    "another subject": spoilt(
+        lambda r, b: r[AGE]["subject"].update(reference="urn:volens:subject:" + "cd" * 32)
+    ),
+    "subject in capitals": spoilt(
+        lambda r, b: r[AGE]["subject"].update(reference="urn:volens:subject:" + "AB" * 32)
+    ),
     "subject by name": spoilt(lambda r, b: r[AGE]["subject"].update(reference="Patient/Canary")),
     "subject as number": spoilt(lambda r, b: r[AGE].update(subject=7)),
     "finding twice": spoilt(lambda r, b: b["entry"].append(copy.deepcopy(b["entry"][AGE]))),
-    "HIV test": spoilt(lambda r, b: r[ER]["code"].update(coding=[{"system": "http://loinc.org", "code": "75622-1"}])),
-    "unknown code system": spoilt(lambda r, b: r[AGE]["code"]["coding"][0].update(system="urn:Canary")),
-    "two codings": spoilt(lambda r, b: r[AGE]["code"]["coding"].append({"system": "urn:x", "code": "y"})),
+    "HIV test": spoilt(
+        lambda r, b: r[ER]["code"].update(
+            coding=[{"system": "http://loinc.org", "code": "75622-1"}]
+        )
+    ),
+    "unknown code system": spoilt(
+        lambda r, b: r[AGE]["code"]["coding"][0].update(system="urn:Canary")
+    ),
+    "two codings": spoilt(
+        lambda r, b: r[AGE]["code"]["coding"].append({"system": "urn:x", "code": "y"})
+    ),
     "no coding": spoilt(lambda r, b: r[AGE].update(code={"text": "Canary"})),
     "no value": spoilt(lambda r, b: r[AGE].pop("valueQuantity")),
     "two values": spoilt(lambda r, b: r[AGE].update(valueString="Canary")),
@@ -62,8 +78,12 @@ BAD: dict[str, bytes] = {
     "size zero": spoilt(lambda r, b: r[SIZE]["valueQuantity"].update(value=0)),
     "size of a metre and more": spoilt(lambda r, b: r[SIZE]["valueQuantity"].update(value=1001)),
     "negative days": spoilt(lambda r, b: r[FOLLOW_UP]["valueQuantity"].update(value=-1)),
-    "grade four": spoilt(lambda r, b: r[GRADE]["valueCodeableConcept"]["coding"][0].update(code="grade-4")),
-    "grade as integer": spoilt(lambda r, b: (r[GRADE].pop("valueCodeableConcept"), r[GRADE].update(valueInteger=3))),
+    "grade four": spoilt(
+        lambda r, b: r[GRADE]["valueCodeableConcept"]["coding"][0].update(code="grade-4")
+    ),
+    "grade as integer": spoilt(
+        lambda r, b: (r[GRADE].pop("valueCodeableConcept"), r[GRADE].update(valueInteger=3))
+    ),
     "event as text": spoilt(lambda r, b: r[EVENT].update(valueBoolean="true")),
 }
 # What only the FHIR models see.

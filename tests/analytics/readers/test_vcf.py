@@ -35,7 +35,9 @@ class Taken:
         return zlib.decompress(self.sources[subject], 31).decode()
 
 
-def split(data: bytes, people: Sequence[str] | Mapping[str, str] = TWO, build: str = "GRCh38") -> Taken:
+def split(
+    data: bytes, people: Sequence[str] | Mapping[str, str] = TWO, build: str = "GRCh38"
+) -> Taken:
     taken = Taken()
 
     def keep(subject: str, source: bytes, packed: bytes) -> None:
@@ -88,7 +90,9 @@ def test_every_person_gets_her_own_calls(pack: object) -> None:
         os.lseek(descriptor, 0, os.SEEK_SET)
         source = VCF(descriptor)
         assert source.samples == ["subject"]
-        for record, mine, depth, quality in zip(source, packed.dosage, packed.depth, packed.quality, strict=True):
+        for record, mine, depth, quality in zip(
+            source, packed.dosage, packed.depth, packed.quality, strict=True
+        ):
             call = record.genotype.array()[0, :2]
             assert mine == (-1 if min(call) < 0 else sum(call))
             assert (depth, quality) == (record.format("DP")[0, 0], record.format("GQ")[0, 0])
@@ -102,7 +106,9 @@ def test_a_large_file_is_read_in_several_passes(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(vcf, "MEMORY", 12_000)
     passes = []
     read = vcf._Reading.read
-    monkeypatch.setattr(vcf._Reading, "read", lambda self, *more: (passes.append(self), read(self, *more))[1])
+    monkeypatch.setattr(
+        vcf._Reading, "read", lambda self, *more: (passes.append(self), read(self, *more))[1]
+    )
     again = split(data, names)
     assert len(passes) == 3
     assert again.sources == whole.sources
@@ -123,8 +129,11 @@ def test_haploid_everywhere_is_missing_too() -> None:
 
 
 def test_several_alternatives_become_a_row_each() -> None:
-    taken = split_rows(row("1:5", "1/2", "0|2", alleles="a G,TT,*,<DEL>"), row("1:9", "1/1", "0/1", alleles="C <INS>"),
-                       row("2:1", "0/0", "./.", alleles="C ."))
+    taken = split_rows(
+        row("1:5", "1/2", "0|2", alleles="a G,TT,*,<DEL>"),
+        row("1:9", "1/1", "0/1", alleles="C <INS>"),
+        row("2:1", "0/0", "./.", alleles="C ."),
+    )
     assert dosages(taken) == {"1:5:A>G": 1, "1:5:A>TT": 1}
     assert dosages(taken, 1) == {"1:5:A>G": 0, "1:5:A>TT": 1}
     report = taken.report
@@ -133,39 +142,73 @@ def test_several_alternatives_become_a_row_each() -> None:
 
 
 def test_rows_outside_the_autosomes_are_counted_and_kept_in_the_source() -> None:
-    taken = split_rows(row("2:7", "0/1", "1/1"), row("1:5", "0/1", "0/0"), row("X:5", "1", "0/1"),
-                       row("MT:1", "1", "1"), row("Y:1", ".", "1"), row("HLA-A:1", "0/0/1", "0/1"))
+    taken = split_rows(
+        row("2:7", "0/1", "1/1"),
+        row("1:5", "0/1", "0/0"),
+        row("X:5", "1", "0/1"),
+        row("MT:1", "1", "1"),
+        row("Y:1", ".", "1"),
+        row("HLA-A:1", "0/0/1", "0/1"),
+    )
     assert taken.report.skipped == {"x": 1, "mt": 1, "y": 1, "other-contig": 1}
     assert list(dosages(taken)) == ["1:5:A>G", "2:7:A>G"]  # in order of the genome, not of the file
     assert len(re.findall("(?m)^[^#]", taken.text(f"{1:064x}"))) == 6
 
 
 def test_depth_and_quality_are_capped_and_absent_is_zero() -> None:
-    float_gq = [line.replace("ID=GQ,Number=1,Type=Integer", "ID=GQ,Number=1,Type=Float") for line in header(TWO)]
-    taken = split(text([*float_gq, row("1:5", "0/1:300:12.9", "0/1:.:.", format_="GT:DP:GQ"),
-                        row("1:6", "0/1", "0/0")]))
+    float_gq = [
+        line.replace("ID=GQ,Number=1,Type=Integer", "ID=GQ,Number=1,Type=Float")
+        for line in header(TWO)
+    ]
+    taken = split(
+        text(
+            [
+                *float_gq,
+                row("1:5", "0/1:300:12.9", "0/1:.:.", format_="GT:DP:GQ"),
+                row("1:6", "0/1", "0/0"),
+            ]
+        )
+    )
     ann, bob = taken.packed.values()
     assert (ann.depth.tolist(), ann.quality.tolist()) == ([255, 0], [12, 0])
     assert (bob.depth.tolist(), bob.quality.tolist()) == ([0, 0], [0, 0])
 
 
 def test_filters_are_remembered() -> None:
-    taken = split_rows(row("1:5", "0/1", "0/1"), row("1:6", "0/1", "0/1", filter_="q10"),
-                       row("1:7", "0/1", "0/1", filter_="."))
+    taken = split_rows(
+        row("1:5", "0/1", "0/1"),
+        row("1:6", "0/1", "0/1", filter_="q10"),
+        row("1:7", "0/1", "0/1", filter_="."),
+    )
     assert taken.packed[f"{1:064x}"].sites.passed.tolist() == [True, False, True]
     assert taken.report.not_passed == 1
 
 
 def test_nothing_that_names_people_stays() -> None:
     canary = "CANARY"
-    extra = [f"##SAMPLE=<ID={canary}>", f"##commandline=call --bam /home/{canary}.bam", f"##source=/home/{canary}",
-             f"##reference=file:///home/{canary}/GRCh38.fa", f"##contig=<ID=3,URL=/home/{canary}>",
-             f'##INFO=<ID=NC,Number=1,Type=Integer,Description="not in {canary}">', f"##PEDIGREE=<Child={canary}>",
-             "##INFO=<ID=UNUSED,Number=1,Type=Integer>",
-             f"##{canary}={canary}"]
-    taken = split_rows(row("1:5", "0/1", "0/0", name=canary, info=f"AC=1;DB;CARRIERS={canary};{canary}=1;NC={canary}"),
-                       row("1:6", "0/1", "0/0", name="rs12", info="CARRIERS=77", filter_="q10"),
-                       people=(canary, "bob"), extra=extra)
+    extra = [
+        f"##SAMPLE=<ID={canary}>",
+        f"##commandline=call --bam /home/{canary}.bam",
+        f"##source=/home/{canary}",
+        f"##reference=file:///home/{canary}/GRCh38.fa",
+        f"##contig=<ID=3,URL=/home/{canary}>",
+        f'##INFO=<ID=NC,Number=1,Type=Integer,Description="not in {canary}">',
+        f"##PEDIGREE=<Child={canary}>",
+        "##INFO=<ID=UNUSED,Number=1,Type=Integer>",
+        f"##{canary}={canary}",
+    ]
+    taken = split_rows(
+        row(
+            "1:5",
+            "0/1",
+            "0/0",
+            name=canary,
+            info=f"AC=1;DB;CARRIERS={canary};{canary}=1;NC={canary}",
+        ),
+        row("1:6", "0/1", "0/0", name="rs12", info="CARRIERS=77", filter_="q10"),
+        people=(canary, "bob"),
+        extra=extra,
+    )
     for subject in subjects(TWO).values():
         assert "CARRIERS" not in taken.text(subject)
         assert "UNUSED" not in taken.text(subject)
@@ -187,13 +230,16 @@ def test_the_report_holds_counts_only() -> None:
 ROW = row("1:5", "0/1", "0/0")
 
 
-@pytest.mark.parametrize(("extra", "lengths", "build"), [
-    (["##reference=file:///x/hg19.fa"], False, "GRCh38"),
-    (["##contig=<ID=5,assembly=b37>"], False, "GRCh38"),
-    (["##reference=GRCh38", "##reference=GRCh37"], False, "GRCh38"),
-    ([], True, "GRCh37"),
-    (["##reference=GRCh37"], True, "GRCh37"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("extra", "lengths", "build"),
+    [
+        (["##reference=file:///x/hg19.fa"], False, "GRCh38"),
+        (["##contig=<ID=5,assembly=b37>"], False, "GRCh38"),
+        (["##reference=GRCh38", "##reference=GRCh37"], False, "GRCh38"),
+        ([], True, "GRCh37"),
+        (["##reference=GRCh37"], True, "GRCh37"),
+    ],
+)
 def test_another_build_is_refused(extra: list[str], lengths: bool, build: str) -> None:
     refused("another genome build", text([*header(TWO, *extra, lengths=lengths), ROW]), build=build)
 
@@ -201,7 +247,12 @@ def test_another_build_is_refused(extra: list[str], lengths: bool, build: str) -
 def test_an_unknown_build_is_refused() -> None:
     refused("does not say its genome build", text([*header(TWO, lengths=False), ROW]))
     refused("neither GRCh37 nor GRCh38", text([*header(TWO), ROW]), build="hg38")
-    assert split(text([*header(TWO, "##reference=GCA_000001405.15_GRCh38", lengths=False), ROW])).report.records == 1
+    assert (
+        split(
+            text([*header(TWO, "##reference=GCA_000001405.15_GRCh38", lengths=False), ROW])
+        ).report.records
+        == 1
+    )
     assert split(text([*header(TWO, build="GRCh37"), ROW]), build="GRCh37").packed
 
 
@@ -210,12 +261,18 @@ def test_a_position_beyond_its_chromosome_is_refused() -> None:
     refused_rows("beyond the end", row("1:0", "0/1", "0/0"))
 
 
-@pytest.mark.parametrize(("mapping", "message"), [
-    ({"ann": "1" * 64}, "1 of its samples have no subject"),
-    ({"ann": "1" * 64, "bob": "2" * 64, "eve": "3" * 64}, "1 of the named samples are not in it"),
-    ({"ann": "1" * 64, "bob": "1" * 64}, "two samples are named as the same subject"),
-    ({"ann": "1" * 64, "bob": "X" * 64}, "not 64 lower-case"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("mapping", "message"),
+    [
+        ({"ann": "1" * 64}, "1 of its samples have no subject"),
+        (
+            {"ann": "1" * 64, "bob": "2" * 64, "eve": "3" * 64},
+            "1 of the named samples are not in it",
+        ),
+        ({"ann": "1" * 64, "bob": "1" * 64}, "two samples are named as the same subject"),
+        ({"ann": "1" * 64, "bob": "X" * 64}, "not 64 lower-case"),
+    ],
+)
 def test_samples_and_subjects_fit_exactly(mapping: dict[str, str], message: str) -> None:
     refused(message, text([*header(TWO), ROW]), people=mapping)
 
@@ -224,70 +281,121 @@ def test_two_samples_of_one_name_are_refused() -> None:
     refused("same name", text([*header(("ann", "ann")), ROW]), people={"ann": "1" * 64})
 
 
-@pytest.mark.parametrize(("rows", "message"), [
-    ([row("1:5", "0/1", "0/0"), row("chr2:5", "0/1", "0/0")], "some chromosomes 1 and others chr1"),
-    ([row("1:6", "0/1", "0/0"), row("1:5", "0/1", "0/0")], "not sorted"),
-    ([row("1:6", "0/1", "0/0"), row("2:5", "0/1", "0/0"), row("1:7", "0/1", "0/0")], "do not stand together"),
-    ([row("1:6", "0/1", "0/0"), row("1:6", "0/1", "0/0", alleles="A T,g")], "stands there twice"),
-    ([row("1:5", "0/1", "0/0", alleles="A T,T")], "the same variant stands there twice"),
-    ([ROW, row("X:5", "0/1", "0/0"), row("X:5", "0/1", "0/0")], "the same variant stands there twice"),
-    ([row("1:5", "0/2", "0/0")], "an allele that its row does not have"),
-    ([row("1:5", "0/1/1", "0/0")], "more than two alleles"),
-    ([row("1:5", "0/x", "0/0")], "a genotype is not written"),
-    ([row("1:5", "0/4294967297", "0/0")], "a genotype is not written"),  # htslib reads it as 0/1
-    ([row("1:5", "0/0", "16777217/1:3", format_="GT:DP").replace("\t0/0\t", "\t0/0:3\t")], "a genotype is not written"),
-    ([row("1:5", "+0/+1", "0/0")], "a genotype is not written"),
-    ([row("1:5", "0/1/", "0/0")], "a genotype is not written"),
-    ([row("1:x", "0/1", "0/0")], "a position is no number|cannot be parsed"),
-    ([row("1:5", "3", "4", format_="DP")], "GT is not first"),
-    ([row("1:5", "0/1:3", "0/0:4", format_="GT:XX")], "does not define"),
-    ([row("1:5", "0/1:1/1", "0/0:0/0", format_="GT:GT")], "or one twice"),
-    ([row("1:5", "0/1", "0/0", filter_="ANN")], "a filter that the header does not define"),
-    ([row("1:5", "0/1")], "one plain field for each column"),
-    ([row("1:5", "0/1", "0/0", "0/0")], "one plain field for each column"),
-    ([row("1:5", "0/1", "0/0"), "", row("1:6", "0/1", "0/0")], "an empty line"),
-    ([row("1:5", "0/1", "0/0"), "#" + row("1:6", "0/1", "0/0")], "one plain field for each column"),
-    ([row("1:5", "0/1", "0/0", info="ä")], "one plain field for each column"),
-    ([row("1:5", "0/1", "0/0", info=";".join(["DB"] * 1001))], "more than 1000 entries"),
-    ([row("1:5", "0/1", "0/0").replace("\t50\t", "\tann\t")], "a quality is no number"),
-    ([row("X:5", "0/1", "0/0")], "none of its variants"),
-    ([row("1:5", "0/1", "0/0", alleles="A A")], "what the reference has"),
-    ([row("1:5", "0/1", "0/0", alleles="ac G,AC")], "what the reference has"),
-    ([ROW, row("X:5", "0/1", "0/0", alleles="A A")], "what the reference has"),
-    ([row("1:5", "0/1:-5", "0/0:1", format_="GT:DP")], "depth or quality"),
-    ([row("1:5", "0/1:1:1", "0/0:1:-1", format_="GT:DP:GQ")], "depth or quality"),
-    ([row("1:5", "0/1:1", "0/0:99999999999", format_="GT:DP")], "depth or quality"),  # htslib reads it as missing
-    ([row("1:5", "0/1:1,2", "0/0:1", format_="GT:DP")], "depth or quality"),
-    ([ROW, row("X:5", "0" + "/0" * 16, "0/0")], "a genotype is not written"),
-    ([row("1:5", "0/1", "0/0", alleles="A " + ",".join(["C" * n for n in range(1, 1001)]))], "more than 999"),
-    ([row(f"1:{n + 1}", "0/1", "0/0", info=";".join(f"z{n}q{i}" for i in range(900))) for n in range(6)], "than 5000"),
-    ([row(f"1:{n + 1}", "0/1", "0/0", filter_=";".join(f"z{n}q{i}" for i in range(900))) for n in range(6)], "5000"),
-    ([row("1:5", "0/1", "0/0", format_="GT:" + ":".join(f"zq{i}" for i in range(5000)))], "more than 5000"),
-    ([row(f"zq{n}:5", "0/1", "0/0") for n in range(5_001)], "name more than 5000"),
-    ([], "does not have 1 to"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            [row("1:5", "0/1", "0/0"), row("chr2:5", "0/1", "0/0")],
+            "some chromosomes 1 and others chr1",
+        ),
+        ([row("1:6", "0/1", "0/0"), row("1:5", "0/1", "0/0")], "not sorted"),
+        (
+            [row("1:6", "0/1", "0/0"), row("2:5", "0/1", "0/0"), row("1:7", "0/1", "0/0")],
+            "do not stand together",
+        ),
+        (
+            [row("1:6", "0/1", "0/0"), row("1:6", "0/1", "0/0", alleles="A T,g")],
+            "stands there twice",
+        ),
+        ([row("1:5", "0/1", "0/0", alleles="A T,T")], "the same variant stands there twice"),
+        (
+            [ROW, row("X:5", "0/1", "0/0"), row("X:5", "0/1", "0/0")],
+            "the same variant stands there twice",
+        ),
+        ([row("1:5", "0/2", "0/0")], "an allele that its row does not have"),
+        ([row("1:5", "0/1/1", "0/0")], "more than two alleles"),
+        ([row("1:5", "0/x", "0/0")], "a genotype is not written"),
+        (
+            [row("1:5", "0/4294967297", "0/0")],
+            "a genotype is not written",
+        ),  # htslib reads it as 0/1
+        (
+            [row("1:5", "0/0", "16777217/1:3", format_="GT:DP").replace("\t0/0\t", "\t0/0:3\t")],
+            "a genotype is not written",
+        ),
+        ([row("1:5", "+0/+1", "0/0")], "a genotype is not written"),
+        ([row("1:5", "0/1/", "0/0")], "a genotype is not written"),
+        ([row("1:x", "0/1", "0/0")], "a position is no number|cannot be parsed"),
+        ([row("1:5", "3", "4", format_="DP")], "GT is not first"),
+        ([row("1:5", "0/1:3", "0/0:4", format_="GT:XX")], "does not define"),
+        ([row("1:5", "0/1:1/1", "0/0:0/0", format_="GT:GT")], "or one twice"),
+        ([row("1:5", "0/1", "0/0", filter_="ANN")], "a filter that the header does not define"),
+        ([row("1:5", "0/1")], "one plain field for each column"),
+        ([row("1:5", "0/1", "0/0", "0/0")], "one plain field for each column"),
+        ([row("1:5", "0/1", "0/0"), "", row("1:6", "0/1", "0/0")], "an empty line"),
+        (
+            [row("1:5", "0/1", "0/0"), "#" + row("1:6", "0/1", "0/0")],
+            "one plain field for each column",
+        ),
+        ([row("1:5", "0/1", "0/0", info="ä")], "one plain field for each column"),
+        ([row("1:5", "0/1", "0/0", info=";".join(["DB"] * 1001))], "more than 1000 entries"),
+        ([row("1:5", "0/1", "0/0").replace("\t50\t", "\tann\t")], "a quality is no number"),
+        ([row("X:5", "0/1", "0/0")], "none of its variants"),
+        ([row("1:5", "0/1", "0/0", alleles="A A")], "what the reference has"),
+        ([row("1:5", "0/1", "0/0", alleles="ac G,AC")], "what the reference has"),
+        ([ROW, row("X:5", "0/1", "0/0", alleles="A A")], "what the reference has"),
+        ([row("1:5", "0/1:-5", "0/0:1", format_="GT:DP")], "depth or quality"),
+        ([row("1:5", "0/1:1:1", "0/0:1:-1", format_="GT:DP:GQ")], "depth or quality"),
+        (
+            [row("1:5", "0/1:1", "0/0:99999999999", format_="GT:DP")],
+            "depth or quality",
+        ),  # htslib reads it as missing
+        ([row("1:5", "0/1:1,2", "0/0:1", format_="GT:DP")], "depth or quality"),
+        ([ROW, row("X:5", "0" + "/0" * 16, "0/0")], "a genotype is not written"),
+        (
+            [row("1:5", "0/1", "0/0", alleles="A " + ",".join(["C" * n for n in range(1, 1001)]))],
+            "more than 999",
+        ),
+        (
+            [
+                row(f"1:{n + 1}", "0/1", "0/0", info=";".join(f"z{n}q{i}" for i in range(900)))
+                for n in range(6)
+            ],
+            "than 5000",
+        ),
+        (
+            [
+                row(f"1:{n + 1}", "0/1", "0/0", filter_=";".join(f"z{n}q{i}" for i in range(900)))
+                for n in range(6)
+            ],
+            "5000",
+        ),
+        (
+            [row("1:5", "0/1", "0/0", format_="GT:" + ":".join(f"zq{i}" for i in range(5000)))],
+            "more than 5000",
+        ),
+        ([row(f"zq{n}:5", "0/1", "0/0") for n in range(5_001)], "name more than 5000"),
+        ([], "does not have 1 to"),
+    ],
+)
 def test_bad_rows_are_refused(rows: list[str], message: str) -> None:
     refused_rows(message, *rows)
 
 
-@pytest.mark.parametrize(("line", "message"), [
-    ("##INFO=<ID=x y,Number=1,Type=Integer>", "no proper ID"),
-    ("##INFO=nothing", "not written as"),
-    ("##INFO=<ID=ZZ,Number=1,Type=Thing>", "no proper Number or Type"),
-    ('##INFO=<ID=ZZ,Number=1,Type=Flag,Description="open>', "not written as"),
-    ("##FORMAT=<ID=GT,Number=1,Type=String>", "the same ID twice"),
-    ("##INFO=<ID=ZZ,Number=1,Type=Integer,IDX=100000000>", "has an IDX"),  # 2 GB of htslib's
-    ("##FILTER=<ID=zz,Description=x,IDX=7>", "has an IDX"),
-    ("##contig=<ID=9,IDX=100000000>", "has an IDX"),
-    ("##FORMAT=<ID=ZZ,Number=1,Type=Integer,IDX=100000000>", "has an IDX"),
-    ("##INFO=<ID=CARRIERS,Number=1,Type=Integer>", "the same ID twice"),
-    ("##contig=<ID=7,length=many>", "length of a contig"),
-    ('##INFO=<ID=ZZ,Number=1,Type=Flag,Description="' + "a" * 65_536 + '">', "definition of the header is too long"),
-    ("\n".join(["##zq=" + "a" * (2 << 20)] * 2), "no VCF header, or one that is too long"),
-    ("##zq=" + "," * 200_001, "no VCF header, or one that is too long"),
-    ("nothing", "no VCF header"),
-    ("#IFILTER=<ID=ok>", "does not begin with ##"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("##INFO=<ID=x y,Number=1,Type=Integer>", "no proper ID"),
+        ("##INFO=nothing", "not written as"),
+        ("##INFO=<ID=ZZ,Number=1,Type=Thing>", "no proper Number or Type"),
+        ('##INFO=<ID=ZZ,Number=1,Type=Flag,Description="open>', "not written as"),
+        ("##FORMAT=<ID=GT,Number=1,Type=String>", "the same ID twice"),
+        ("##INFO=<ID=ZZ,Number=1,Type=Integer,IDX=100000000>", "has an IDX"),  # 2 GB of htslib's
+        ("##FILTER=<ID=zz,Description=x,IDX=7>", "has an IDX"),
+        ("##contig=<ID=9,IDX=100000000>", "has an IDX"),
+        ("##FORMAT=<ID=ZZ,Number=1,Type=Integer,IDX=100000000>", "has an IDX"),
+        ("##INFO=<ID=CARRIERS,Number=1,Type=Integer>", "the same ID twice"),
+        ("##contig=<ID=7,length=many>", "length of a contig"),
+        (
+            '##INFO=<ID=ZZ,Number=1,Type=Flag,Description="' + "a" * 65_536 + '">',
+            "definition of the header is too long",
+        ),
+        ("\n".join(["##zq=" + "a" * (2 << 20)] * 2), "no VCF header, or one that is too long"),
+        ("##zq=" + "," * 200_001, "no VCF header, or one that is too long"),
+        ("nothing", "no VCF header"),
+        ("#IFILTER=<ID=ok>", "does not begin with ##"),
+    ],
+)
 def test_bad_headers_are_refused(line: str, message: str) -> None:
     refused_rows(message, ROW, extra=[line])
 
@@ -301,7 +409,14 @@ def test_the_fields_that_are_packed_are_what_vcf_says(name: str) -> None:
 
 
 def test_what_is_no_vcf_is_refused() -> None:
-    for data in (b"", b"\n", b"BCF\2\2" + bytes(50), gzip(b"{}\n"), b"##fileformat=VCFv4.2\n", b"x" * 100 + b"\n"):
+    for data in (
+        b"",
+        b"\n",
+        b"BCF\2\2" + bytes(50),
+        gzip(b"{}\n"),
+        b"##fileformat=VCFv4.2\n",
+        b"x" * 100 + b"\n",
+    ):
         refused("variant file", data)
     refused("VCF 4.1 to 4.5", text([line.replace("v4.2", "v3.3") for line in header(TWO)] + [ROW]))
     refused("zero byte or a carriage return", text([*header(TWO), ROW]).replace(b"\n", b"\r\n"))
@@ -337,7 +452,9 @@ def test_bombs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_limits_of_people_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     many = [f"P{i}" for i in range(2501)]
-    refused("more than 2500 samples", text([*header(many), row("1:5", *["0/0"] * 2501)]), people=many)
+    refused(
+        "more than 2500 samples", text([*header(many), row("1:5", *["0/0"] * 2501)]), people=many
+    )
     monkeypatch.setattr(vcfscan, "MAX_VARIANTS", 1)
     refused_rows("does not have 1 to 1 rows", ROW, row("1:6", "0/1", "0/0"))
     monkeypatch.setattr(vcfscan, "MAX_HEADER_LINES", 5)
@@ -346,36 +463,62 @@ def test_limits_of_people_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_header_as_long_as_real_ones_are_is_taken() -> None:
     many = [f"sample-{i:092d}" for i in range(2500)]
-    fields = [f'##INFO=<ID=I{i},Number=.,Type=Float,Description="{"d" * 300}">' for i in range(1_000)]
+    fields = [
+        f'##INFO=<ID=I{i},Number=.,Type=Float,Description="{"d" * 300}">' for i in range(1_000)
+    ]
     extra = ["##commandline=merge " + "x" * 500_000, *fields]
     contigs = ["1", "2", *[f"HLA-A*{i}" for i in range(3_400)]]
-    data = text([*header(many, *extra, contigs=contigs), row("1:5", *["0/1"] * 2500, info="I7=0.5")])
+    data = text(
+        [*header(many, *extra, contigs=contigs), row("1:5", *["0/1"] * 2500, info="I7=0.5")]
+    )
     taken = Taken()
     descriptor = in_memory(data)
-    report = split_vcf(descriptor, subjects(many), build="GRCh38",
-                       sink=lambda subject, source, _: taken.sources.update({subject: source}))
+    report = split_vcf(
+        descriptor,
+        subjects(many),
+        build="GRCh38",
+        sink=lambda subject, source, _: taken.sources.update({subject: source}),
+    )
     os.close(descriptor)
     assert report.people == 2500
     assert re.findall("ID=([^,>]+)", taken.text(f"{2500:064x}")) == ["1", "GT", "I7"]
 
 
-def test_a_call_that_all_others_would_be_as_long_as_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_all_others_would_be_as_long_as_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(vcfscan, "MAX_CALLS", 60)
-    extra = ['##FORMAT=<ID=AD,Number=.,Type=Integer,Description="">', '##FORMAT=<ID=AX,Number=.,Type=Integer>']
+    extra = [
+        '##FORMAT=<ID=AD,Number=.,Type=Integer,Description="">',
+        "##FORMAT=<ID=AX,Number=.,Type=Integer>",
+    ]
     long, short = "1," * 9 + "1", "1"
-    assert split_rows(row("1:5", f"0/1:{long}", "0/0:1", format_="GT:AD"), extra=extra).report.records == 1
-    refused_rows("too long for a row", row("1:5", f"0/1:{long * 2}", "0/0:1", format_="GT:AD"), extra=extra)
-    refused_rows("too long for a row", row("1:5", f"0/1:{long}:{short}", f"0/0:{short}:{long}", format_="GT:AD:AX"),
-                 extra=extra)
+    assert (
+        split_rows(row("1:5", f"0/1:{long}", "0/0:1", format_="GT:AD"), extra=extra).report.records
+        == 1
+    )
+    refused_rows(
+        "too long for a row", row("1:5", f"0/1:{long * 2}", "0/0:1", format_="GT:AD"), extra=extra
+    )
+    refused_rows(
+        "too long for a row",
+        row("1:5", f"0/1:{long}:{short}", f"0/0:{short}:{long}", format_="GT:AD:AX"),
+        extra=extra,
+    )
 
 
-def test_what_little_is_said_of_many_people_is_not_written_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_little_is_said_of_many_people_is_not_written_for_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(vcf, "_GROWTH_FROM", 1_000)
     monkeypatch.setattr(vcf, "MAX_GROWTH", 1)
     assert split_rows(ROW).report.records == 1
     refused_rows("too long to be written", row("1:5", "0/1", "0/0", alleles="A" * 2_000 + " G"))
     alts = ",".join(map("".join, list(product("CGT", repeat=3))[:20]))
-    refused_rows("too long to be written", *[row(f"1:{n}", "0/1", "0/0", alleles=f"A {alts}") for n in range(1, 5)])
+    refused_rows(
+        "too long to be written",
+        *[row(f"1:{n}", "0/1", "0/0", alleles=f"A {alts}") for n in range(1, 5)],
+    )
 
 
 def test_rows_that_wait_are_each_persons_whole_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,7 +529,9 @@ def test_rows_that_wait_are_each_persons_whole_file(monkeypatch: pytest.MonkeyPa
     for waiting in (1, 3_000):
         monkeypatch.setattr(vcfsource, "WAITING", waiting)
         again = split(gzip(data), names)
-        assert [again.text(subject) for subject in again.sources] == [whole.text(subject) for subject in whole.sources]
+        assert [again.text(subject) for subject in again.sources] == [
+            whole.text(subject) for subject in whole.sources
+        ]
         assert again.report == whole.report
         parts.append(len(again.sources[f"{1:064x}"]))
     assert parts[0] > parts[1] > len(whole.sources[f"{1:064x}"])
@@ -397,14 +542,20 @@ class Lossy:
 
     def __init__(self, descriptor: int, change: str) -> None:
         rows = list(VCF(descriptor))
-        self.rows = {"fewer": rows[:-1], "more": [*rows, rows[-1]], "other": [rows[1], rows[0], *rows[2:]]}[change]
+        self.rows = {
+            "fewer": rows[:-1],
+            "more": [*rows, rows[-1]],
+            "other": [rows[1], rows[0], *rows[2:]],
+        }[change]
 
     def __iter__(self) -> object:
         return iter(self.rows)
 
 
 @pytest.mark.parametrize("change", ["fewer", "more", "other"])
-def test_rows_that_only_one_reader_sees_are_an_error(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+def test_rows_that_only_one_reader_sees_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
     data, names, _ = cohort(3, 10)
     monkeypatch.setattr(vcf, "VCF", lambda descriptor: Lossy(descriptor, change))
     refused("not read the same twice", data, people=names)
@@ -451,7 +602,9 @@ def test_progress_rises_to_one() -> None:
     data, names, _ = cohort(3, 10)
     told: list[float] = []
     descriptor = in_memory(data)
-    split_vcf(descriptor, subjects(names), build="GRCh38", sink=lambda *_: None, progress=told.append)
+    split_vcf(
+        descriptor, subjects(names), build="GRCh38", sink=lambda *_: None, progress=told.append
+    )
     os.close(descriptor)
     assert told == sorted(told)
     assert told[-1] == 1.0
@@ -460,10 +613,22 @@ def test_progress_rises_to_one() -> None:
 def test_random_calls_are_what_the_text_says() -> None:
     rng = np.random.default_rng(3)
     alleles = ["0", "1", "2", "."]
-    calls = [[f"{a}{sign}{b}" for a, b, sign in zip(rng.choice(alleles, 9), rng.choice(alleles, 9),
-                                                    rng.choice(["/", "|"], 9), strict=True)] for _ in range(50)]
+    calls = [
+        [
+            f"{a}{sign}{b}"
+            for a, b, sign in zip(
+                rng.choice(alleles, 9),
+                rng.choice(alleles, 9),
+                rng.choice(["/", "|"], 9),
+                strict=True,
+            )
+        ]
+        for _ in range(50)
+    ]
     people = [f"P{i}" for i in range(9)]
-    taken = split_rows(*(row(f"1:{i + 1}", *line, alleles="A G,T") for i, line in enumerate(calls)), people=people)
+    taken = split_rows(
+        *(row(f"1:{i + 1}", *line, alleles="A G,T") for i, line in enumerate(calls)), people=people
+    )
     for i in range(9):
         found = dosages(taken, i)
         for j, line in enumerate(calls):

@@ -13,8 +13,14 @@ import pytest
 from analytics.readers.observations import Findings, write_observations
 from api.demo.stage import random32
 
-PARAMS = {"folds": 5, "models": {"logistic": ["genes"]}, "permutations": 19, "repeats": 10, "seed": 7,
-          "outcome": {"horizon_days": 1825, "kind": "distant-metastasis"}}
+PARAMS = {
+    "folds": 5,
+    "models": {"logistic": ["genes"]},
+    "permutations": 19,
+    "repeats": 10,
+    "seed": 7,
+    "outcome": {"horizon_days": 1825, "kind": "distant-metastasis"},
+}
 EXPRESSION = '{"type":"volens/expression/1","unit":"log2","values":{"zq-genes":"7.5"}}'
 
 
@@ -30,15 +36,22 @@ def test_a_patient_from_key_to_withdrawal(place, volens) -> None:
     assert "agreed to nothing" in volens("consent", "show", "--as", name).out
 
     granted = volens("consent", "grant", "--as", name, dataset, "--preset", "cancer", "--json")
-    receipt = json.loads((place.home / "receipts" / name / json.loads(granted.out)["receiptFile"]).read_text())
+    receipt = json.loads(
+        (place.home / "receipts" / name / json.loads(granted.out)["receiptFile"]).read_text()
+    )
     assert (receipt["subject"], receipt["version"]) == (made["subject"], 1)
     assert json.loads(receipt["terms"])["preset"] == "cancer"
     shown = json.loads(volens("consent", "show", "--as", name, "--json").out)
     assert (shown[0]["status"], "cancer-research" in shown[0]["purposes"]) == ("live", True)
     replaced = volens("consent", "grant", "--as", name, dataset, "--preset", "health")
-    said, done = replaced.out.index("It replaces your earlier consent"), replaced.out.index("You agreed to")
+    said, done = (
+        replaced.out.index("It replaces your earlier consent"),
+        replaced.out.index("You agreed to"),
+    )
     assert (replaced.code, said < done, "allows less" in replaced.out) == (0, True, False)
-    assert "allows less" in volens("consent", "grant", "--as", name, dataset, "--preset", "care").out
+    assert (
+        "allows less" in volens("consent", "grant", "--as", name, dataset, "--preset", "care").out
+    )
 
     other = random32()
     place.world.register_dataset(other)
@@ -47,11 +60,15 @@ def test_a_patient_from_key_to_withdrawal(place, volens) -> None:
     assert "You withdrew your consent for this dataset" in told.out
     assert "1 of your other consents" in told.out
     volens("consent", "revoke", "--as", name, other.hex())
-    assert json.loads(volens("consent", "show", "--as", name, "--json").out)[0]["status"] == "revoked"
+    assert (
+        json.loads(volens("consent", "show", "--as", name, "--json").out)[0]["status"] == "revoked"
+    )
     assert "Nobody has asked" in volens("access", "list", "--as", name).out
 
 
-def test_a_consent_for_a_dataset_that_does_not_exist_is_refused_before_it_is_signed(place, volens) -> None:
+def test_a_consent_for_a_dataset_that_does_not_exist_is_refused_before_it_is_signed(
+    place, volens
+) -> None:
     name, before = _enrolled(volens), place.head()
     for command in ("grant", "revoke"):
         told = volens("consent", command, "--as", name, "ab" * 32)
@@ -65,7 +82,9 @@ def test_only_a_registrar_invites(place, volens) -> None:
     assert volens("enrol", "invite", "--as", "noor", "--for", name).code == 5
     assert volens("enrol", "invite", "--as", name, "--for", name).code == 5
     assert not Path("invitation.json").exists()
-    told = volens("enrol", "invite", "--as", "rita", "--subject", "ab" * 32, "--address", "0x" + "ZZ" * 20)
+    told = volens(
+        "enrol", "invite", "--as", "rita", "--subject", "ab" * 32, "--address", "0x" + "ZZ" * 20
+    )
     assert (told.code, told.err.splitlines()[0]) == (2, "An address has 0x and 40 hex digits.")
 
 
@@ -85,8 +104,13 @@ def test_ids_stay_whole_on_a_narrow_screen(place, volens, monkeypatch) -> None:
 
 def test_a_receipt_of_the_command_line_anchors_the_exported_trail(place, volens, tmp_path) -> None:
     name = _enrolled(volens)
-    told = json.loads(volens("consent", "grant", "--as", name, place.world.dataset.hex(), "--json").out)
-    assert "python audit/verify.py audit/trail.json" in volens("trail", "export", "audit/trail.json").out
+    told = json.loads(
+        volens("consent", "grant", "--as", name, place.world.dataset.hex(), "--json").out
+    )
+    assert (
+        "python audit/verify.py audit/trail.json"
+        in volens("trail", "export", "audit/trail.json").out
+    )
     assert Path("audit/verify.py").is_file()
     Path("trail.json").write_bytes(Path("audit/trail.json").read_bytes())
     receipt = place.home / "receipts" / name / told["receiptFile"]
@@ -105,7 +129,9 @@ def test_committee_and_analyst_by_their_commands(place, volens, tmp_path) -> Non
     Path("plan.md").write_text("what and why")
     dataset = volens("dataset", "register", "--as", "omar", "--document", "plan.md").out.split()[0]
     assert dataset in volens("dataset", "list").out
-    permit = volens("permit", "request", "--as", "noor", dataset, "--document", "plan.md").out.split()[0]
+    permit = volens(
+        "permit", "request", "--as", "noor", dataset, "--document", "plan.md"
+    ).out.split()[0]
     assert volens("permit", "vote", "--as", "noor", permit).code == 3
     assert volens("permit", "vote", "--as", "pia", permit, "--yes").code == 0
     Path("params.json").write_text(json.dumps(PARAMS))
@@ -113,17 +139,23 @@ def test_committee_and_analyst_by_their_commands(place, volens, tmp_path) -> Non
     assert (refused.code, "[permit-not-approved]" in refused.err) == (3, True)
     assert "approved" in volens("permit", "vote", "--as", "quinn", permit, "--yes").out
     assert json.loads(volens("permit", "show", permit, "--json").out)["purposes"] == [
-        "outside-recipient", "cancer-research"]
+        "outside-recipient",
+        "cancer-research",
+    ]
     shown = volens("permit", "show", permit).out
     assert hashlib.sha256(b"what and why").hexdigest() in shown
     assert re.search(r"^outputs +metrics$", shown, re.M)
     assert re.search(r"^expiry +20[0-9]{2}-[0-9]{2}-[0-9]{2}$", shown, re.M)
     assert permit in volens("permit", "show").out
-    Path("scan.json").write_text(json.dumps({"analysis": "associate", "outcome": PARAMS["outcome"]}))
+    Path("scan.json").write_text(
+        json.dumps({"analysis": "associate", "outcome": PARAMS["outcome"]})
+    )
     steps = place.head()
     lacks = volens("run", "request", "--as", "noor", permit, "--params", "scan.json")
     assert lacks.code == 2
-    assert "data of the kind germline-variants, output of the class genomic" in " ".join(lacks.err.split())
+    assert "data of the kind germline-variants, output of the class genomic" in " ".join(
+        lacks.err.split()
+    )
     assert place.head() == steps
     run = volens("run", "request", "--as", "noor", permit, "--params", "params.json").out.split()[0]
     key = place.home / "keys" / "noor.results" / f"{run}.key"
@@ -133,7 +165,9 @@ def test_committee_and_analyst_by_their_commands(place, volens, tmp_path) -> Non
     assert (late.code, "still queued" in late.err) == (6, True)
     assert volens("run", "cancel", "--as", "noor", run).code == 0
     assert volens("run", "watch", run).out.split()[-1] == "withdrawn"
-    assert volens("run", "cancel", "--as", "noor", run).err.startswith("The run has ended [RunEnded].")
+    assert volens("run", "cancel", "--as", "noor", run).err.startswith(
+        "The run has ended [RunEnded]."
+    )
 
 
 def test_checkers_look_and_release_and_the_analyst_opens(place, volens, tmp_path) -> None:
@@ -145,7 +179,9 @@ def test_checkers_look_and_release_and_the_analyst_opens(place, volens, tmp_path
     assert sealed.run in volens("review", "list").out
     assert volens("review", "approve", "--as", "sol", sealed.run).code == 3
     assert volens("result", "open", "--as", "noor", sealed.run).code == 3
-    assert json.loads(volens("review", "open", "--as", "sol", sealed.run).out)["result"] == {"accuracy": "80"}
+    assert json.loads(volens("review", "open", "--as", "sol", sealed.run).out)["result"] == {
+        "accuracy": "80"
+    }
     assert volens("review", "open", "--as", "tess", sealed.run, "--out", "seen.json").code == 0
     assert "still missing" in volens("review", "approve", "--as", "sol", sealed.run).out
     assert "Released" in volens("review", "approve", "--as", "tess", sealed.run).out
@@ -158,7 +194,10 @@ def test_a_checkers_no_by_its_command(place, volens, tmp_path) -> None:
     sealed = place.sealed_output(tmp_path / "key")
     assert volens("review", "open", "--as", "tess", sealed.run).code == 0
     assert volens("review", "reject", "--as", "tess", sealed.run, "--reason", "nonsense").code == 2
-    assert volens("review", "reject", "--as", "tess", sealed.run, "--reason", "not-permitted").code == 0
+    assert (
+        volens("review", "reject", "--as", "tess", sealed.run, "--reason", "not-permitted").code
+        == 0
+    )
     ended = volens("run", "watch", sealed.run)
     assert (ended.code, "[not-permitted]" in ended.err) == (3, True)
 
@@ -174,14 +213,23 @@ def test_a_custodian_ingests_a_folder_twice_as_two_versions(place, volens, tmp_p
         told = volens("dataset", "ingest", "--as", "omar", dataset, "--from", "cohort", "--json")
         assert (told.code, json.loads(told.out)["records"]) == (0, 2)
     place.services.projection.sync()
-    mine = [leaf for leaf in place.services.projection.records_of(place.world.dataset) if leaf.subject == subject]
+    mine = [
+        leaf
+        for leaf in place.services.projection.records_of(place.world.dataset)
+        if leaf.subject == subject
+    ]
     assert {(record.category, record.version) for record in mine} == {(2, 2), (6, 2)}
-    assert not any(b"zq-genes" in place.services.bucket.get(f"o/{record.ciphertext.hex()}") for record in mine)
+    assert not any(
+        b"zq-genes" in place.services.bucket.get(f"o/{record.ciphertext.hex()}") for record in mine
+    )
     objects = len(list((place.home / "bucket").rglob("*")))
     assert objects > 4
     (folder / "observations.json").write_text("{}")
     bad = volens("dataset", "ingest", "--as", "omar", dataset, "--from", "cohort")
-    assert (bad.code, f"{subject.hex()}/observations.json" in bad.err.replace("\n", "")) == (2, True)
+    assert (bad.code, f"{subject.hex()}/observations.json" in bad.err.replace("\n", "")) == (
+        2,
+        True,
+    )
     (folder / "observations.json").unlink()
     stranger = random32().hex()
     folder.rename(folder.with_name(stranger))
@@ -203,7 +251,9 @@ def test_rebuild_compares_and_names_an_edited_row(place, volens) -> None:
     place.anybody().permits()
     assert volens("rebuild", "--compare").code == 0
     with place.services.engine.begin() as connection:
-        connection.execute(update(consents).where(consents.c.subject == subject.hex()).values(purposes=4))
+        connection.execute(
+            update(consents).where(consents.c.subject == subject.hex()).values(purposes=4)
+        )
     found = volens("rebuild", "--compare")
     assert (found.code, subject.hex() in found.out) == (7, True)
     assert volens("rebuild").code == 0
@@ -218,28 +268,33 @@ def test_doctor_says_how_things_are(place, volens) -> None:
     assert "holds no role" in told.out
 
 
-@pytest.mark.parametrize(("arguments", "code"), [
-    (("nonsense",), 2),
-    (("run", "show", "xyz"), 2),
-    (("run", "show", "ab" * 32), 4),
-    (("keys", "show", "../../etc/passwd"), 2),
-    (("keys", "show", "no-such-person"), 4),
-    (("consent", "show", "--as", "http://evil.example"), 2),
-    (("consent", "show", "--as", "a\x1b[31mb"), 2),
-    (("consent", "show", "--as", "noor"), 2),
-    (("consent", "grant", "--as", "noor", "ab" * 32, "--preset", "everything"), 2),
-    (("trail", "denials", "--as", "noor"), 5),
-    (("access", "list", "--as", "noor", "--subject", "ab" * 32), 5),
-    (("access", "list", "--as", "vera", "--subject", "ab" * 32), 4),
-    (("verify", "no-such-file.json"), 2),
-    (("verify", "/etc/hostname", "--receipt", "no-such-file.json"), 2),
-    (("verify", "/etc/hostname", "--head", "zz"), 2),
-    (("verify", "/etc/hostname"), 7),
-    (("dataset", "register", "--as", "omar", "--document", "no-such-file.md"), 2),
-    (("dataset", "ingest", "--as", "omar", "ab" * 32, "--from", "gse7390"), 2),
-    (("run", "request", "--as", "noor", "ab" * 32, "--params", "no-such-file.json"), 2),
-])
-def test_each_failure_has_its_code_and_a_plain_sentence(place, volens, arguments: tuple[str, ...], code: int) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("nonsense",), 2),
+        (("run", "show", "xyz"), 2),
+        (("run", "show", "ab" * 32), 4),
+        (("keys", "show", "../../etc/passwd"), 2),
+        (("keys", "show", "no-such-person"), 4),
+        (("consent", "show", "--as", "http://evil.example"), 2),
+        (("consent", "show", "--as", "a\x1b[31mb"), 2),
+        (("consent", "show", "--as", "noor"), 2),
+        (("consent", "grant", "--as", "noor", "ab" * 32, "--preset", "everything"), 2),
+        (("trail", "denials", "--as", "noor"), 5),
+        (("access", "list", "--as", "noor", "--subject", "ab" * 32), 5),
+        (("access", "list", "--as", "vera", "--subject", "ab" * 32), 4),
+        (("verify", "no-such-file.json"), 2),
+        (("verify", "/etc/hostname", "--receipt", "no-such-file.json"), 2),
+        (("verify", "/etc/hostname", "--head", "zz"), 2),
+        (("verify", "/etc/hostname"), 7),
+        (("dataset", "register", "--as", "omar", "--document", "no-such-file.md"), 2),
+        (("dataset", "ingest", "--as", "omar", "ab" * 32, "--from", "gse7390"), 2),
+        (("run", "request", "--as", "noor", "ab" * 32, "--params", "no-such-file.json"), 2),
+    ],
+)
+def test_each_failure_has_its_code_and_a_plain_sentence(
+    place, volens, arguments: tuple[str, ...], code: int
+) -> None:
     told = volens(*arguments)
     assert told.code == code, told
     assert str(place.home) not in told.out + told.err
@@ -247,11 +302,22 @@ def test_each_failure_has_its_code_and_a_plain_sentence(place, volens, arguments
 
 
 def test_a_missing_key_is_named(place, volens) -> None:
-    assert volens("keys", "show", "nobody-here").err.startswith("There is no key named nobody-here.")
+    assert volens("keys", "show", "nobody-here").err.startswith(
+        "There is no key named nobody-here."
+    )
 
 
-@pytest.mark.parametrize("text", ["nonsense", '{"a":1,"a":1}', '{"folds":NaN}', '{"model":"logistic"}', "[]",
-                                  json.dumps({**PARAMS, "folds": 99})])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nonsense",
+        '{"a":1,"a":1}',
+        '{"folds":NaN}',
+        '{"model":"logistic"}',
+        "[]",
+        json.dumps({**PARAMS, "folds": 99}),
+    ],
+)
 def test_bad_parameters_are_refused_before_they_are_signed(place, volens, text: str) -> None:
     permit = place.world.permit().hex()
     folder = place.home / "keys" / "noor.results"
@@ -273,11 +339,18 @@ def test_a_locked_key_asks_for_its_password(place, volens, monkeypatch) -> None:
     from chain.wallets import Wallet, save
 
     name = f"real-{os.urandom(3).hex()}"
-    save(Wallet.new(), place.home / "keys" / f"{name}.json", {"subject": random32().hex()}, "open sesame")
+    save(
+        Wallet.new(),
+        place.home / "keys" / f"{name}.json",
+        {"subject": random32().hex()},
+        "open sesame",
+    )
     monkeypatch.setattr("typer.prompt", lambda *_, **__: "wrong")
     assert volens("consent", "show", "--as", name).code == 2
     monkeypatch.setattr("typer.prompt", lambda *_, **__: "open sesame")
-    assert volens("consent", "show", "--as", name).code == 5  # the key opens; nobody is enrolled with it
+    assert (
+        volens("consent", "show", "--as", name).code == 5
+    )  # the key opens; nobody is enrolled with it
 
 
 def test_an_internal_failure_is_one_sentence(place, volens, monkeypatch) -> None:

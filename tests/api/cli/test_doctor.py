@@ -44,7 +44,9 @@ def told(place, volens) -> Callable[[], tuple[int, Found]]:
     def ask() -> tuple[int, Found]:
         place.services.projection.sync()
         said = volens("doctor", "--json")
-        return said.code, {one["name"]: one for one in json.loads(said.out.splitlines()[0])["checks"]}
+        return said.code, {
+            one["name"]: one for one in json.loads(said.out.splitlines()[0])["checks"]
+        }
 
     return ask
 
@@ -66,7 +68,11 @@ def test_each_line_has_a_state_and_what_to_do(place, told) -> None:
     place.settings.worker_beat.touch()
     code, found = told()
     assert code == 0
-    assert {name for name, one in found.items() if one["state"] == "warn"} == {"custody", "committee", "ledger nodes"}
+    assert {name for name, one in found.items() if one["state"] == "warn"} == {
+        "custody",
+        "committee",
+        "ledger nodes",
+    }
     assert all(one["state"] in ("ok", "warn") and one["means"] for one in found.values())
     assert all(bool(one["do"]) == (one["state"] != "ok") for one in found.values())
     assert "1 operator" in found["custody"]["means"]
@@ -96,7 +102,9 @@ def test_the_keys_of_todays_committee_are_counted(place, home, told) -> None:
         for name in ("first", "second"):
             save(world.people[name], home / "keys" / f"{name}.json")
             world.set_role(world.people[name].address, "committee")
-        world.set_role(world.people["pia"].address, "committee", start=1, end=2, by=("first", "quinn"))
+        world.set_role(
+            world.people["pia"].address, "committee", start=1, end=2, by=("first", "quinn")
+        )
         assert count() == ("warn", "2 of 4 committee members'")
         assert "whoever holds this machine is the committee" in told()[1]["committee"]["means"]
         assert count(None) == ("ok", "0 of 3 founders'")  # nobody says who is in it today
@@ -134,14 +142,19 @@ def stranger() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("body", [b"hello", b"{}", b'{"result": "hello"}'])
-def test_a_stranger_who_answers_everything_is_no_part(place, home, told, stranger, monkeypatch, body: bytes) -> None:
+def test_a_stranger_who_answers_everything_is_no_part(
+    place, home, told, stranger, monkeypatch, body: bytes
+) -> None:
     stranger.body = body
     for name in ("API", "BROKER_URL", "BUCKET_URL"):
         monkeypatch.setenv(f"VOLENS_{name}", stranger.url)
     code, found = told()
     assert code == 7
     for part in ("api", "broker", "bucket"):
-        assert (found[part]["state"], found[part]["means"][:27]) == ("bad", "something else answers ther"), part
+        assert (found[part]["state"], found[part]["means"][:27]) == (
+            "bad",
+            "something else answers ther",
+        ), part
     assert found["ledger"]["state"] == "ok"
     monkeypatch.setenv("VOLENS_CHAIN_URL", stranger.url)
     code, found = told()
@@ -159,14 +172,22 @@ def test_a_witness_is_the_pinned_brokers_and_of_now(place, stranger, monkeypatch
 
     def signed(by: Wallet, **change: object) -> dict[str, object]:
         shown = {name: real[name] for name in ("block", "count", "blockHash", "head")} | change
-        message = {**shown, "blockHash": bytes.fromhex(str(shown["blockHash"])), "head": bytes.fromhex(real["head"])}
-        signature = by.sign(ledger.domain, "Witness", {**message, "identity": identity_id(ledger.identity)})
+        message = {
+            **shown,
+            "blockHash": bytes.fromhex(str(shown["blockHash"])),
+            "head": bytes.fromhex(real["head"]),
+        }
+        signature = by.sign(
+            ledger.domain, "Witness", {**message, "identity": identity_id(ledger.identity)}
+        )
         return {**shown, "broker": place.world.people["bram"].address, "signature": signature.hex()}
 
     assert told(real) == told(signed(place.world.people["bram"])) != ""
     assert told(real).startswith("answers, and signed")
     assert "not signed by a broker" in told(signed(Wallet.new()))
-    assert "not signed by a broker" in told(signed(place.world.people["pia"]))  # a founder is no broker
+    assert "not signed by a broker" in told(
+        signed(place.world.people["pia"])
+    )  # a founder is no broker
     assert "of another ledger" in told(signed(place.world.people["bram"], blockHash="00" * 32))
     monkeypatch.setattr(checkup, "SKEW", -1)
     assert "an old one" in told(real)
@@ -187,7 +208,9 @@ def test_a_bucket_that_has_what_was_never_written_is_a_stranger(place, monkeypat
     settings = Settings(home=place.home)
     assert checkup._bucket(settings).state == "ok"
     place.services.bucket.put(b"written")
-    monkeypatch.setattr(checkup, "secrets", SimpleNamespace(token_hex=lambda _: sha256(b"written").hexdigest()))
+    monkeypatch.setattr(
+        checkup, "secrets", SimpleNamespace(token_hex=lambda _: sha256(b"written").hexdigest())
+    )
     found = checkup._bucket(settings)
     assert (found.state, "never written" in found.means) == ("bad", True)
 
@@ -200,8 +223,10 @@ def test_a_relay_that_holds_a_role_is_said(place, home) -> None:
     assert (found.state, "its key holds a role" in found.means) == ("warn", True)
 
 
-@pytest.mark.parametrize(("body", "state"), [(b'{"isolated": false}', "warn"), (b'{"isolated": true}', "ok"),
-                                             (b"{}", "ok"), (b"[]", "ok")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("body", "state"),
+    [(b'{"isolated": false}', "warn"), (b'{"isolated": true}', "ok"), (b"{}", "ok"), (b"[]", "ok")],
+)
 def test_a_dev_chain_that_is_not_shut_off_is_said(place, stranger, body: bytes, state: str) -> None:
     stranger.body = body
     assert checkup._isolation(Settings(home=place.home, chain_url=stranger.url)).state == state
@@ -231,7 +256,11 @@ def test_a_broker_whose_role_is_over_lets_no_key_out(place, told) -> None:
     with without_role(place, "bram", "broker"):
         code, found = told()
     assert code == 7
-    assert {name for name, one in found.items() if one["state"] == "bad"} == {"broker", "custody", "identity"}
+    assert {name for name, one in found.items() if one["state"] == "bad"} == {
+        "broker",
+        "custody",
+        "identity",
+    }
     assert all("no key can leave" in found[name]["means"] for name in ("broker", "custody"))
     assert "holds every share" not in found["custody"]["means"]
 
@@ -251,7 +280,9 @@ def test_the_identity_is_signed_by_a_quorum_and_the_ledgers_broker_only(place) -
     live = checkup._holders(place.world.ledger, BROKER_ROLE)
 
     def state(*signers: Wallet, live: set[bytes] | None = live) -> str:
-        return checkup._signatures({**identity, "signatures": sign_identity(identity, list(signers))}, live).state
+        return checkup._signatures(
+            {**identity, "signatures": sign_identity(identity, list(signers))}, live
+        ).state
 
     pia, quinn, rui, bram = (people[name] for name in ("pia", "quinn", "rui", "bram"))
     assert state(pia, quinn, bram) == state(pia, quinn, rui, bram) == "ok"
@@ -268,13 +299,19 @@ def test_the_identity_is_signed_by_a_quorum_and_the_ledgers_broker_only(place) -
         assert checkup._signatures({**identity, "signatures": signatures}, live).state == "bad"
 
 
-@pytest.mark.parametrize(("change", "name"), [
-    (lambda identity: identity["contracts"][3].update(codeHash="00" * 32), "contracts"),
-    (lambda identity: identity["signatures"].pop(identity["founders"][0]), "identity"),
-    (lambda identity: identity.pop("salt"), "identity"),
-    (lambda identity: identity["signatures"].update({identity["founders"][0]: "00" * 65}), "identity"),
-    (lambda identity: identity.update(genesisHash="00" * 32), "contracts"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        (lambda identity: identity["contracts"][3].update(codeHash="00" * 32), "contracts"),
+        (lambda identity: identity["signatures"].pop(identity["founders"][0]), "identity"),
+        (lambda identity: identity.pop("salt"), "identity"),
+        (
+            lambda identity: identity["signatures"].update({identity["founders"][0]: "00" * 65}),
+            "identity",
+        ),
+        (lambda identity: identity.update(genesisHash="00" * 32), "contracts"),
+    ],
+)
 def test_an_identity_that_was_altered_is_bad(home, told, change, name: str) -> None:
     identity = json.loads((home / "identity.json").read_text())
     change(identity)
@@ -289,9 +326,17 @@ def test_a_key_file_that_others_can_read_is_bad(home, told) -> None:
     assert (code, found["key files"]["state"]) == (7, "bad")
 
 
-@pytest.mark.parametrize(("name", "mode"), [
-    ("", 0o777), ("", 0o720), ("keys", 0o702), ("identity.json", 0o666), ("identity.json", 0o620), ("run.json", 0o602),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("", 0o777),
+        ("", 0o720),
+        ("keys", 0o702),
+        ("identity.json", 0o666),
+        ("identity.json", 0o620),
+        ("run.json", 0o602),
+    ],
+)
 def test_what_others_can_exchange_is_bad(home, name: str, mode: int) -> None:
     settings = Settings(home=home)
     assert checkup_files.key_files(settings).state == "ok"
@@ -300,7 +345,9 @@ def test_what_others_can_exchange_is_bad(home, name: str, mode: int) -> None:
     assert (found.state, (name or "the home folder") in found.means) == ("bad", True)
 
 
-@pytest.mark.parametrize(("name", "mode"), [("wallet", 0o644), ("exchange", 0o640), ("provider", 0o604), ("", 0o755)])
+@pytest.mark.parametrize(
+    ("name", "mode"), [("wallet", 0o644), ("exchange", 0o640), ("provider", 0o604), ("", 0o755)]
+)
 def test_the_brokers_keys_are_its_owners_only(place, home, name: str, mode: int) -> None:
     shutil.copytree(place.home / "broker", home / "broker")
     assert checkup_files.key_files(Settings(home=home)).state == "ok"
@@ -324,24 +371,34 @@ def broken(place, tmp_path_factory) -> Path:
     place.services.projection.sync()
     folder = tmp_path_factory.mktemp("broken")
     (folder / "garbage").write_bytes(b"\xff\x00nothing" * 1000)
-    with sqlite3.connect(place.home / "volens.db") as rows, sqlite3.connect(folder / "whole") as copy:
+    with (
+        sqlite3.connect(place.home / "volens.db") as rows,
+        sqlite3.connect(folder / "whole") as copy,
+    ):
         rows.backup(copy)
     whole = (folder / "whole").read_bytes()
     (folder / "cut").write_bytes(whole[: len(whole) // 3])
     (folder / "damaged").write_bytes(whole[:4096] + b"\x55" * (len(whole) - 4096))
     with sqlite3.connect(folder / "whole") as copy:
-        (size,), (page,) = copy.execute("pragma page_size").fetchone(), copy.execute(
-            "select rootpage from sqlite_master where name = 'blocks'").fetchone()
+        (size,), (page,) = (
+            copy.execute("pragma page_size").fetchone(),
+            copy.execute("select rootpage from sqlite_master where name = 'blocks'").fetchone(),
+        )
     start = size * (page - 1)
-    (folder / "table").write_bytes(whole[:start] + b"\x55" * size + whole[start + size:])
+    (folder / "table").write_bytes(whole[:start] + b"\x55" * size + whole[start + size :])
     (folder / "folder").mkdir()
     return folder
 
 
-@pytest.mark.parametrize("url", [
-    "nonsense", "postgresql://127.0.0.1:9/x", "mysql://x/y", *(f"sqlite:///FOLDER/{name}" for name in
-                                                                ("garbage", "cut", "damaged", "table", "folder")),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nonsense",
+        "postgresql://127.0.0.1:9/x",
+        "mysql://x/y",
+        *(f"sqlite:///FOLDER/{name}" for name in ("garbage", "cut", "damaged", "table", "folder")),
+    ],
+)
 def test_a_broken_database_is_said_plainly(place, broken: Path, url: str) -> None:
     settings = Settings(home=place.home, database_url=url.replace("FOLDER", str(broken)))
     found = list(checkup_files.rows(settings, place.world.ledger))
@@ -350,21 +407,35 @@ def test_a_broken_database_is_said_plainly(place, broken: Path, url: str) -> Non
     assert str(broken) not in str(found)
 
 
-def test_a_broken_database_and_addresses_hide_nothing_else(place, broken: Path, home, told, monkeypatch) -> None:
+def test_a_broken_database_and_addresses_hide_nothing_else(
+    place, broken: Path, home, told, monkeypatch
+) -> None:
     place.settings.worker_beat.touch()
     monkeypatch.setenv("VOLENS_DATABASE_URL", f"sqlite:///{broken / 'garbage'}")
     code, found = told()
     assert (code, [name for name, one in found.items() if one["state"] == "bad"]) == (7, ["rows"])
     assert {"ledger", "identity", "key files", "disk", "clock"} <= found.keys()
-    for name, url in (("bucket", "http://x:port"), ("broker", "http://["), ("api", "http://x:port")):
+    for name, url in (
+        ("bucket", "http://x:port"),
+        ("broker", "http://["),
+        ("api", "http://x:port"),
+    ):
         monkeypatch.setenv(checkup._SET_AS[name], url)
     code, found = told()
     assert (code, found["custody"]["state"], found["ledger"]["state"]) == (7, "warn", "ok")
-    assert {name for name, one in found.items() if one["state"] == "bad"} == {"bucket", "broker", "api", "rows"}
+    assert {name for name, one in found.items() if one["state"] == "bad"} == {
+        "bucket",
+        "broker",
+        "api",
+        "rows",
+    }
     monkeypatch.setenv(checkup._SET_AS["ledger"], "http://x:port")
     code, found = told()
     assert code == 6  # and the contracts were not compared
-    assert {name for name, one in found.items() if one["state"] == "bad"} == {*checkup._SET_AS, "rows"}
+    assert {name for name, one in found.items() if one["state"] == "bad"} == {
+        *checkup._SET_AS,
+        "rows",
+    }
     assert all(name in found[part]["do"] for part, name in checkup._SET_AS.items())
     assert {"contracts", "identity", "committee", "key files", "disk", "versions"} <= found.keys()
 
@@ -372,7 +443,15 @@ def test_a_broken_database_and_addresses_hide_nothing_else(place, broken: Path, 
 def test_what_is_an_address() -> None:
     for good in ("http://127.0.0.1:1", "https://a.example", "http://[::1]:8545/"):
         assert checkup._is_url(good)
-    for bad in ("http://[", "http://x:port", "http://x:99999", "nonsense", "ftp://127.0.0.1/", "http://", "http://a\nb"):
+    for bad in (
+        "http://[",
+        "http://x:port",
+        "http://x:99999",
+        "nonsense",
+        "ftp://127.0.0.1/",
+        "http://",
+        "http://a\nb",
+    ):
         assert not checkup._is_url(bad)
 
 
@@ -386,7 +465,9 @@ def test_a_check_that_fails_itself_hides_no_other(told, monkeypatch) -> None:
     assert code == 7
     bad = {name for name, one in found.items() if one["state"] == "bad"}
     assert bad == {"custody", "relay", "versions", "key files", "rows", "bucket", "committee"}
-    assert [found[name]["state"] for name in ("ledger", "broker", "api", "identity", "disk")] == ["ok"] * 5
+    assert [found[name]["state"] for name in ("ledger", "broker", "api", "identity", "disk")] == [
+        "ok"
+    ] * 5
     assert "somewhere" not in str(found)
 
 
@@ -410,23 +491,37 @@ def test_an_unfinished_birth_is_gone_on_with(home, told, volens) -> None:
     (home / "birth").mkdir()
     (home / "birth" / "state.json").write_text("{}")
     code, found = told()
-    assert (code, found["identity"]["state"], found["identity"]["do"]) == (7, "bad", "go on with it: volens init")
+    assert (code, found["identity"]["state"], found["identity"]["do"]) == (
+        7,
+        "bad",
+        "go on with it: volens init",
+    )
     said = volens("doctor")
     assert "volens serve" not in said.out + said.err
 
 
-@pytest.mark.parametrize("spoil", [
-    "delete from events where name = 'Head' and step = :step",
-    "update events set fields = replace(fields, :head, '00') where step = :step",
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "delete from events where name = 'Head' and step = :step",
+        "update events set fields = replace(fields, :head, '00') where step = :step",
+    ],
+)
 def test_a_newest_row_that_is_not_the_ledgers_is_found(place, tmp_path, spoil: str) -> None:
     place.services.projection.sync()
-    with sqlite3.connect(place.home / "volens.db") as rows, sqlite3.connect(tmp_path / "copy.db") as copy:
+    with (
+        sqlite3.connect(place.home / "volens.db") as rows,
+        sqlite3.connect(tmp_path / "copy.db") as copy,
+    ):
         rows.backup(copy)
     engine = open_database(f"sqlite:///{tmp_path / 'copy.db'}")
     fine = checkup_files.lag(engine, place.world.ledger)
     count, head = place.head()
-    assert (fine.state, f"step {count}" in fine.means, "volens rebuild --compare" in fine.means) == ("ok", True, True)
+    assert (
+        fine.state,
+        f"step {count}" in fine.means,
+        "volens rebuild --compare" in fine.means,
+    ) == ("ok", True, True)
     assert "older rows were not looked at" in fine.means
     with sqlite3.connect(tmp_path / "copy.db") as copy:
         assert copy.execute(spoil, {"step": count, "head": head.hex()}).rowcount
@@ -456,4 +551,8 @@ def test_relaxed_disk_clock_lag_and_queue_are_said(place, told, monkeypatch) -> 
 def test_no_finding_shows_a_path_or_a_key(place) -> None:
     text = str(examine(Settings(home=place.home)))
     assert str(place.home) not in text
-    assert not [wallet for wallet in place.world.people.values() if wallet.key.hex() in text or wallet.address in text]
+    assert not [
+        wallet
+        for wallet in place.world.people.values()
+        if wallet.key.hex() in text or wallet.address in text
+    ]

@@ -9,10 +9,32 @@ import time
 
 import pytest
 
-HEAVY = ("torch", "sklearn", "urllib3", "eth_abi", "fastapi", "sqlalchemy", "eth_account", "pydantic", "httpx", "numpy",
-         "cryptography")
-GROUPS = ("keys", "enrol", "consent", "access", "dataset", "permit", "run", "review", "result", "trail",
-          "init")
+HEAVY = (
+    "torch",
+    "sklearn",
+    "urllib3",
+    "eth_abi",
+    "fastapi",
+    "sqlalchemy",
+    "eth_account",
+    "pydantic",
+    "httpx",
+    "numpy",
+    "cryptography",
+)
+GROUPS = (
+    "keys",
+    "enrol",
+    "consent",
+    "access",
+    "dataset",
+    "permit",
+    "run",
+    "review",
+    "result",
+    "trail",
+    "init",
+)
 
 
 @pytest.mark.alone
@@ -23,9 +45,11 @@ def test_help_comes_within_300_ms_over_bare_python() -> None:
 
 
 def test_help_loads_nothing_heavy() -> None:
-    code = ("import sys; from api.cli.root import app\n"
-            "try:\n    app(['--help'])\nexcept SystemExit: pass\n"
-            f"print('LOADED', sorted({{name.split('.')[0] for name in sys.modules}} & set({HEAVY!r})))")
+    code = (
+        "import sys; from api.cli.root import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit: pass\n"
+        f"print('LOADED', sorted({{name.split('.')[0] for name in sys.modules}} & set({HEAVY!r})))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "LOADED []"
 
@@ -52,12 +76,22 @@ def test_every_command_of_the_protocol_is_there(volens) -> None:
     root = get_command(app)
     found = {name: set(getattr(command, "commands", {})) for name, command in root.commands.items()}  # type: ignore[attr-defined]
     assert found == {
-        "keys": {"new", "show"}, "demo": set(), "serve": set(), "worker": set(), "doctor": set(),
+        "keys": {"new", "show"},
+        "demo": set(),
+        "serve": set(),
+        "worker": set(),
+        "doctor": set(),
         "init": {"sign"},
-        "enrol": {"invite", "submit"}, "consent": {"grant", "show", "revoke", "withdrawals"},
-        "dataset": {"register", "ingest", "list"}, "permit": {"request", "vote", "show"},
-        "run": {"request", "rehearse", "show", "watch", "cancel"}, "review": {"list", "open", "approve", "reject"},
-        "result": {"open"}, "access": {"list"}, "trail": {"export", "head", "denials"}, "verify": set(),
+        "enrol": {"invite", "submit"},
+        "consent": {"grant", "show", "revoke", "withdrawals"},
+        "dataset": {"register", "ingest", "list"},
+        "permit": {"request", "vote", "show"},
+        "run": {"request", "rehearse", "show", "watch", "cancel"},
+        "review": {"list", "open", "approve", "reject"},
+        "result": {"open"},
+        "access": {"list"},
+        "trail": {"export", "head", "denials"},
+        "verify": set(),
         "rebuild": set(),
     }
 

@@ -50,10 +50,21 @@ class Cohort:
 
 def charts(people: Sequence[bytes]) -> list[bytes]:
     """A chart each; the first person's has HIV, the second's a code of a system that nobody knows here."""
-    told = {"text": {"status": "generated", "div": f"<div xmlns='http://www.w3.org/1999/xhtml'>{CANARY}</div>"}}
-    usual = [fhir.condition((fhir.CM, "C50.911")), fhir.observation(note=[{"text": CANARY}], **told)]
+    told = {
+        "text": {
+            "status": "generated",
+            "div": f"<div xmlns='http://www.w3.org/1999/xhtml'>{CANARY}</div>",
+        }
+    }
+    usual = [
+        fhir.condition((fhir.CM, "C50.911")),
+        fhir.observation(note=[{"text": CANARY}], **told),
+    ]
     first, second = fhir.condition((fhir.CM, "B20")), fhir.condition(("urn:hospital:own", CANARY))
-    return [fhir.bundle(*usual, *([first] if n == 0 else [second] if n == 1 else [])) for n, _ in enumerate(people)]
+    return [
+        fhir.bundle(*usual, *([first] if n == 0 else [second] if n == 1 else []))
+        for n, _ in enumerate(people)
+    ]
 
 
 @pytest.fixture
@@ -69,7 +80,11 @@ def cohort(place, tmp_path: Path) -> Cohort:
     Path("bundles").mkdir()
     for subject, chart in zip(people, charts(people), strict=True):
         Path("bundles", f"{subject.hex()}.json").write_bytes(chart)
-    return Cohort(dataset, people, ["--vcf", "cohort.vcf.gz", "--samples", "samples.json", "--fhir", "bundles"])
+    return Cohort(
+        dataset,
+        people,
+        ["--vcf", "cohort.vcf.gz", "--samples", "samples.json", "--fhir", "bundles"],
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +93,9 @@ def _here(volens) -> None:
 
 
 def write_samples(samples: dict[str, bytes]) -> None:
-    Path("samples.json").write_text(json.dumps({name: subject.hex() for name, subject in samples.items()}))
+    Path("samples.json").write_text(
+        json.dumps({name: subject.hex() for name, subject in samples.items()})
+    )
 
 
 def registered(place, cohort: Cohort) -> dict[bytes, dict[tuple[int, int], int]]:
@@ -99,10 +116,17 @@ def plaintext(place, before: set[Path]) -> list[str]:
     """Files of the home folder, or new among the temporary ones, that hold what only the inputs hold."""
     new = set(Path(tempfile.gettempdir()).iterdir()) - before
     found = []
-    for path in [*place.home.rglob("*"), *(inner for one in new for inner in [one, *one.rglob("*")])]:
+    for path in [
+        *place.home.rglob("*"),
+        *(inner for one in new for inner in [one, *one.rglob("*")]),
+    ]:
         if path.is_file():
             data = path.read_bytes()
-            found += [path.name for mark in (CANARY.encode(), b"##fileformat", b'"resourceType"') if mark in data]
+            found += [
+                path.name
+                for mark in (CANARY.encode(), b"##fileformat", b'"resourceType"')
+                if mark in data
+            ]
     return found
 
 
@@ -113,20 +137,36 @@ def test_six_people_come_in(place, volens, cohort) -> None:
     answer = json.loads(told.out)
     mine = registered(place, cohort)
     genome, usual = {(5, 1): 2}, {(0, 1): 1, (1, 1): 1, (2, 1): 1}
-    assert mine[cohort.people[0]] == genome | usual | {(19, 1): 1}  # what says HIV is in its own category
+    assert mine[cohort.people[0]] == genome | usual | {
+        (19, 1): 1
+    }  # what says HIV is in its own category
     assert all(mine[subject] == genome | usual for subject in cohort.people[1:])
     assert answer["records"] == 6 * 5 + 1
     report = answer["report"]
-    assert (report["vcf"]["people"], report["vcf"]["records"], report["vcf"]["packed_rows"]) == (6, 40, 40)
+    assert (report["vcf"]["people"], report["vcf"]["records"], report["vcf"]["packed_rows"]) == (
+        6,
+        40,
+        40,
+    )
     assert report["fhir"]["bundles"] == 6
-    assert report["fhir"]["kept"] == {"demographics": 6, "conditions": 6, "observations": 6, "hiv": 1}
+    assert report["fhir"]["kept"] == {
+        "demographics": 6,
+        "conditions": 6,
+        "observations": 6,
+        "hiv": 1,
+    }
     assert report["fhir"]["held back"] == {"unknown code system": 1}
     assert CANARY not in told.out + told.err
     assert plaintext(place, before) == []
 
     again = volens(*cohort.command())  # a second delivery: the same records in a second version
     assert again.code == 0
-    assert registered(place, cohort)[cohort.people[1]] == {(5, 2): 2, (0, 2): 1, (1, 2): 1, (2, 2): 1}
+    assert registered(place, cohort)[cohort.people[1]] == {
+        (5, 2): 2,
+        (0, 2): 1,
+        (1, 2): 1,
+        (2, 2): 1,
+    }
 
 
 def test_a_dictionary_of_the_charts_is_written(place, volens, tmp_path: Path) -> None:
@@ -150,7 +190,13 @@ def test_a_dictionary_of_the_charts_is_written(place, volens, tmp_path: Path) ->
     found = json.loads(text)
     assert (found["people"], found["genotyped"]) == (40, 20)
     (row,) = [row for row in found["variables"] if row["variable"] == "bmi"]
-    assert row == {"variable": "bmi", "unit": "kg/m2", "category": 2, "people": 15, "completeness": 40}
+    assert row == {
+        "variable": "bmi",
+        "unit": "kg/m2",
+        "category": 2,
+        "people": 15,
+        "completeness": 40,
+    }
     assert "31.5" not in text
     assert not any(subject.hex() in text for subject in people)
     again = volens(*command, *lanes, "--dictionary", "nowhere/dictionary.json")
@@ -169,7 +215,9 @@ def test_the_report_is_told_in_words(volens, cohort) -> None:
     assert "held back: 1 (unknown code system)" in told
 
 
-def refused(place, volens, cohort: Cohort, sentence: str, *more: str, records: bool = False) -> None:
+def refused(
+    place, volens, cohort: Cohort, sentence: str, *more: str, records: bool = False
+) -> None:
     head, had = place.head(), objects(place)
     told = volens(*cohort.command(*more))
     assert told.code == 2, told
@@ -195,7 +243,14 @@ def test_every_sample_is_a_person_and_every_person_a_sample(place, volens, cohor
     stranger = random32()
     write_samples(samples | {f"{CANARY}5": stranger})
     refused(place, volens, cohort, f"Nobody is enrolled under {stranger.hex()}")
-    for text in ("[]", "{}", '{"a": 7}', '{"a":"x"}', "zq", '{"a":"' + "0" * 64 + '","a":"' + "1" * 64 + '"}'):
+    for text in (
+        "[]",
+        "{}",
+        '{"a": 7}',
+        '{"a":"x"}',
+        "zq",
+        '{"a":"' + "0" * 64 + '","a":"' + "1" * 64 + '"}',
+    ):
         Path("samples.json").write_text(text)
         refused(place, volens, cohort, "no JSON object of patient ids")
 
@@ -211,10 +266,18 @@ def test_one_bad_chart_stops_everything(place, volens, cohort) -> None:
     """The genomes before it are encrypted by then; nothing of them is registered, and nobody gets their keys."""
     bad = Path("bundles", f"{cohort.people[3].hex()}.json")
     bad.write_bytes(bad.read_bytes().replace(b'"Patient/p"', f'"Patient/{CANARY}"'.encode()))
-    refused(place, volens, cohort, f"The bundle of {cohort.people[3].hex()} cannot be taken", records=True)
+    refused(
+        place,
+        volens,
+        cohort,
+        f"The bundle of {cohort.people[3].hex()} cannot be taken",
+        records=True,
+    )
 
 
-def test_a_reader_that_dies_half_way(place, volens, cohort, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reader_that_dies_half_way(
+    place, volens, cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
     dies = """
 import os, sys
 from api import lanechild
@@ -237,8 +300,13 @@ sys.exit(lanechild.main())
 
 def process(place, arguments: Sequence[str]) -> subprocess.Popen[str]:
     environment = {"PATH": "/usr/bin:/bin", "VOLENS_HOME": str(place.home)}
-    return subprocess.Popen([sys.executable, "-c", MEASURED, *arguments], env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        [sys.executable, "-c", MEASURED, *arguments],
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
 
 
 def large(place, people: int, variants: int) -> Cohort:
@@ -247,8 +315,10 @@ def large(place, people: int, variants: int) -> Cohort:
     place.world.register_dataset(dataset)
     data, names, _ = vcf.cohort(people, 500)
     top = vcf.header(names)
-    rows = [line.split("\t", 3) for line in data.decode().splitlines()[len(top):]]
-    lines = ["\t".join(("1", str(1000 + 100 * n), f"rs{n}", rows[n % 500][3])) for n in range(variants)]
+    rows = [line.split("\t", 3) for line in data.decode().splitlines()[len(top) :]]
+    lines = [
+        "\t".join(("1", str(1000 + 100 * n), f"rs{n}", rows[n % 500][3])) for n in range(variants)
+    ]
     Path("large.vcf.gz").write_bytes(vcf.bgzip(vcf.text([*top, *lines])))
     write_samples(dict(zip(names, subjects, strict=True)))
     return Cohort(dataset, subjects, ["--vcf", "large.vcf.gz", "--samples", "samples.json"])
@@ -281,7 +351,9 @@ def test_two_hundred_genomes(place, record_property: Any) -> None:
     assert json.loads(out)["records"] == 400
     assert {tuple(own) for own in registered(place, cohort).values()} == {((5, 1),)}
     assert float(seconds) <= 40
-    assert int(parent) <= 640  # eight batches of 8 MiB on their way, each a few times over, however long the file is
+    assert (
+        int(parent) <= 640
+    )  # eight batches of 8 MiB on their way, each a few times over, however long the file is
     assert int(child) <= 640
 
 
@@ -290,10 +362,15 @@ def test_a_house_names_more_codes_as_sensitive(place, volens, cohort) -> None:
     own = [{"category": 16, "system": "icd-10-cm", "source": "our house", "codes": ["C50", "C79"]}]
     Path("own.json").write_text(json.dumps(own))
     assert volens(*cohort.command(), "--value-sets", "own.json").code == 0
-    assert all((16, 1) in records and (1, 1) not in records for records in registered(place, cohort).values())
+    assert all(
+        (16, 1) in records and (1, 1) not in records
+        for records in registered(place, cohort).values()
+    )
 
 
-@pytest.mark.parametrize("text", ["[", '[{"category": 3, "system": "icd-10-cm", "source": "x", "codes": ["C50"]}]'])
+@pytest.mark.parametrize(
+    "text", ["[", '[{"category": 3, "system": "icd-10-cm", "source": "x", "codes": ["C50"]}]']
+)
 def test_a_bad_list_of_sensitive_codes_brings_nothing_in(place, volens, cohort, text: str) -> None:
     Path("own.json").write_text(text)
     refused(place, volens, cohort, "Value sets: ", "--value-sets", "own.json")

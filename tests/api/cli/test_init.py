@@ -45,7 +45,9 @@ def roles(founders: Founders) -> dict[str, int]:
     state = json.loads((founders.op / "birth" / "state.json").read_text())
     ledger = Ledger.connect(founders.chain, state["identity"])
     asked = json.loads((founders.op / "birth" / "roles-to-sign.json").read_text())["roles"]
-    return {one["name"]: ledger.read("PermitRegistry", "roleOf", one["account"])[0] for one in asked}
+    return {
+        one["name"]: ledger.read("PermitRegistry", "roleOf", one["account"])[0] for one in asked
+    }
 
 
 def refuse(founders: Founders, path: Path, words: str) -> None:
@@ -67,9 +69,16 @@ def altered(path: Path, **change: object) -> Path:
 def stranger(founders: Founders) -> Path:
     """Good signatures, by somebody who is no founder and says so."""
     request = Request.parse(json.loads((founders.op / "birth" / "roles-to-sign.json").read_text()))
-    noor, domain = load(founders.base / "noor" / "keys" / "noor.json")[0], domain_of(request.identity)
+    noor, domain = (
+        load(founders.base / "noor" / "keys" / "noor.json")[0],
+        domain_of(request.identity),
+    )
     path = founders.base / "stranger.json"
-    path.write_text(json.dumps(request.signed(noor.address, [noor.sign(domain, *one) for one in request.messages])))
+    path.write_text(
+        json.dumps(
+            request.signed(noor.address, [noor.sign(domain, *one) for one in request.messages])
+        )
+    )
     return path
 
 
@@ -78,32 +87,60 @@ def by_two(founders: Founders, signer: str) -> Path:
     files = [json.loads(founders.sign(name, "roles").read_text()) for name in ("pia", "quinn")]
     path = founders.base / f"two-{signer}.json"
     signatures = files[0]["signatures"][:1] + files[1]["signatures"][1:]
-    path.write_text(json.dumps(files[0] | {"signer": founders.addresses[signer], "signatures": signatures}))
+    path.write_text(
+        json.dumps(files[0] | {"signer": founders.addresses[signer], "signatures": signatures})
+    )
     return path
 
 
 def test_each_person_is_shown_what_she_signs(waiting: Founders) -> None:
     file = str(waiting.op / "birth" / "roles-to-sign.json")
-    said = waiting.run("pia", "init", "sign", file, "--as", "pia")  # she is asked, and nobody answers yes
+    said = waiting.run(
+        "pia", "init", "sign", file, "--as", "pia"
+    )  # she is asked, and nobody answers yes
     assert said.code != 0
-    for words in (f"rita, {waiting.addresses['rita']}, becomes registrar: enrols patients", "any 2 decide together",
-                  f"founder pia, {waiting.addresses['pia']}", "can be used until", "compared with your own node",
-                  "smallest cohort 10"):
+    for words in (
+        f"rita, {waiting.addresses['rita']}, becomes registrar: enrols patients",
+        "any 2 decide together",
+        f"founder pia, {waiting.addresses['pia']}",
+        "can be used until",
+        "compared with your own node",
+        "smallest cohort 10",
+    ):
         assert words in said.text, words
     assert not (waiting.base / "roles-pia.json").exists()
     refused = waiting.run("noor", "init", "sign", file, "--as", "noor", "--yes")
     assert (refused.code, "not asked" in refused.text) == (5, True)
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"quorum": 1}, "altered"), ({"extra": 1}, "altered"), ({"type": "volens/identity/1"}, "altered"),
-    ({"step": "identity"}, "altered"), ({"signers": {}}, "altered"), ({"roles": []}, "altered"),
-])  # fmt: skip
-def test_a_file_that_was_altered_is_not_signed(waiting: Founders, tmp_path: Path, change, words: str) -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"quorum": 1}, "altered"),
+        ({"extra": 1}, "altered"),
+        ({"type": "volens/identity/1"}, "altered"),
+        ({"step": "identity"}, "altered"),
+        ({"signers": {}}, "altered"),
+        ({"roles": []}, "altered"),
+    ],
+)
+def test_a_file_that_was_altered_is_not_signed(
+    waiting: Founders, tmp_path: Path, change, words: str
+) -> None:
     request = json.loads((waiting.op / "birth" / "roles-to-sign.json").read_text())
     file = tmp_path / "request.json"
     file.write_text(json.dumps(request | change))
-    said = waiting.run("pia", "init", "sign", str(file), "--as", "pia", "--yes", "--out", str(tmp_path / "out.json"))
+    said = waiting.run(
+        "pia",
+        "init",
+        "sign",
+        str(file),
+        "--as",
+        "pia",
+        "--yes",
+        "--out",
+        str(tmp_path / "out.json"),
+    )
     assert (said.code, words in said.text) == (2, True), said
     assert not (tmp_path / "out.json").exists()
 
@@ -121,14 +158,18 @@ def attempt(waiting: Founders, request: dict, folder: Path, who: str = "pia", *b
     """She is to sign an altered file; nothing is signed, whatever is said."""
     file, out = folder / "request.json", folder / "out.json"
     file.write_text(json.dumps(request))
-    said = waiting.run(who, "init", "sign", str(file), *(by or ("--as", who)), "--yes", "--out", str(out))
+    said = waiting.run(
+        who, "init", "sign", str(file), *(by or ("--as", who)), "--yes", "--out", str(out)
+    )
     assert not out.exists()
     assert said.code != 0
     return said
 
 
 def renamed(request: dict, old: str, new: str) -> None:
-    request["signers"] = {new if name == old else name: who for name, who in request["signers"].items()}
+    request["signers"] = {
+        new if name == old else name: who for name, who in request["signers"].items()
+    }
 
 
 def crowd(request: dict) -> None:
@@ -138,24 +179,43 @@ def crowd(request: dict) -> None:
     request["quorum"] = 300
 
 
-@pytest.mark.parametrize("change", [
-    lambda r: renamed(r, "pia", "\x1b[2J\x1b[Hpia"), lambda r: renamed(r, "pia", "pia\nNothing below is signed."),
-    lambda r: renamed(r, "pia", "\u202epia"), lambda r: renamed(r, "pia", "pia, and"),
-    lambda r: r["roles"][0].update(name="ri\x1b[8mta"), lambda r: r["roles"][0].update(name=7),
-    lambda r: renamed(r, "pia", "noor"), lambda r: r["roles"][1].update(name="rita"),
-    lambda r: r["roles"][1].update(account=r["roles"][0]["account"]),
-    lambda r: r["roles"][0].update(account=r["signers"]["pia"]),
-    lambda r: r["signers"].update(pia2=r["signers"]["pia"]), lambda r: r["roles"][0].update(name="broker"),
-    lambda r: r["roles"][-1].update(name="brooker"), lambda r: r["signers"].update(broker="0x" + "12" * 20),
-    lambda r: r["roles"][0].update(role=True), lambda r: r["roles"][0].update(start=True),
-    lambda r: r["roles"][0].update(start=20, end=10), lambda r: r["roles"][0].update(deadline=(1 << 37) - 1),
-    lambda r: r["roles"][0].update(deadline=-1), lambda r: r["roles"][0].update(nonce="-" + "0" * 62 + "1"),
-    lambda r: r["roles"][0].update(nonce="+" + "f" * 63), lambda r: r["roles"][0].update(nonce=1),
-    lambda r: r["roles"][0].update(nonce=r["roles"][1]["nonce"]), lambda r: r.update(smallestCohort=True),
-    lambda r: r.update(smallestCohort=0), lambda r: r.pop("smallestCohort"), lambda r: r.update(smallestCohort=1 << 32),
-    lambda r: [r["roles"].pop(), r["signers"].update(broker="0x" + "12" * 20)], lambda r: crowd(r),
-])  # fmt: skip
-def test_a_file_that_shows_something_else_is_refused_before_it_is_shown(waiting: Founders, tmp_path, change) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda r: renamed(r, "pia", "\x1b[2J\x1b[Hpia"),
+        lambda r: renamed(r, "pia", "pia\nNothing below is signed."),
+        lambda r: renamed(r, "pia", "\u202epia"),
+        lambda r: renamed(r, "pia", "pia, and"),
+        lambda r: r["roles"][0].update(name="ri\x1b[8mta"),
+        lambda r: r["roles"][0].update(name=7),
+        lambda r: renamed(r, "pia", "noor"),
+        lambda r: r["roles"][1].update(name="rita"),
+        lambda r: r["roles"][1].update(account=r["roles"][0]["account"]),
+        lambda r: r["roles"][0].update(account=r["signers"]["pia"]),
+        lambda r: r["signers"].update(pia2=r["signers"]["pia"]),
+        lambda r: r["roles"][0].update(name="broker"),
+        lambda r: r["roles"][-1].update(name="brooker"),
+        lambda r: r["signers"].update(broker="0x" + "12" * 20),
+        lambda r: r["roles"][0].update(role=True),
+        lambda r: r["roles"][0].update(start=True),
+        lambda r: r["roles"][0].update(start=20, end=10),
+        lambda r: r["roles"][0].update(deadline=(1 << 37) - 1),
+        lambda r: r["roles"][0].update(deadline=-1),
+        lambda r: r["roles"][0].update(nonce="-" + "0" * 62 + "1"),
+        lambda r: r["roles"][0].update(nonce="+" + "f" * 63),
+        lambda r: r["roles"][0].update(nonce=1),
+        lambda r: r["roles"][0].update(nonce=r["roles"][1]["nonce"]),
+        lambda r: r.update(smallestCohort=True),
+        lambda r: r.update(smallestCohort=0),
+        lambda r: r.pop("smallestCohort"),
+        lambda r: r.update(smallestCohort=1 << 32),
+        lambda r: [r["roles"].pop(), r["signers"].update(broker="0x" + "12" * 20)],
+        lambda r: crowd(r),
+    ],
+)
+def test_a_file_that_shows_something_else_is_refused_before_it_is_shown(
+    waiting: Founders, tmp_path, change
+) -> None:
     request = json.loads((waiting.op / "birth" / "roles-to-sign.json").read_text())
     change(request)
     said = attempt(waiting, request, tmp_path)
@@ -166,12 +226,18 @@ def test_a_file_that_shows_something_else_is_refused_before_it_is_shown(waiting:
 def test_no_line_that_is_shown_moves_a_cursor(waiting: Founders) -> None:
     request = Request.parse(json.loads((waiting.op / "birth" / "roles-to-sign.json").read_text()))
     places = [{**item, "address": "\x9b2J\u202e"} for item in request.identity["contracts"]]
-    for one in (replace(request, signers={"\x1b[2Jpia\n": "\r"}),
-                replace(request, changes=tuple((f"\u2028{name}", change) for name, change in request.changes))):
+    for one in (
+        replace(request, signers={"\x1b[2Jpia\n": "\r"}),
+        replace(
+            request, changes=tuple((f"\u2028{name}", change) for name, change in request.changes)
+        ),
+    ):
         assert all(line.isprintable() for line in one.describe())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("api.founding_files.identity_id", lambda _: b"")
-        shown = replace(request, step="identity", identity={**request.identity, "contracts": places}).describe()
+        shown = replace(
+            request, step="identity", identity={**request.identity, "contracts": places}
+        ).describe()
     assert all(line.isprintable() for line in shown)
 
 
@@ -184,24 +250,46 @@ def swap(request: dict) -> None:
 def other_founder(request: dict) -> None:
     pia, eve = request["signers"]["pia"], Wallet.new().address
     request["signers"]["quinn"], founders = eve, request["identity"]["founders"]
-    request["identity"]["founders"] = [who if who == pia else eve if n == 1 else who for n, who in enumerate(founders)]
+    request["identity"]["founders"] = [
+        who if who == pia else eve if n == 1 else who for n, who in enumerate(founders)
+    ]
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (lambda r: [c.update(address=Wallet.new().address, codeHash=sha256(b"").hexdigest())
-                for c in r["identity"]["contracts"]], "no contract where Trail is said to be"),
-    (lambda r: r.update(smallestCohort=9), "created with another smallest cohort"),
-    (lambda r: [r.update(quorum=3), r["identity"].update(quorum=3)], "created with another quorum"),
-    (other_founder, "created with other founders"),
-    (lambda r: r["identity"].update(salt="00" * 32), "created with another salt"),
-    (lambda r: r["identity"].update(deployBlock=r["identity"]["deployBlock"] + 1), "nothing created it"),
-    (swap, "not created from this release's code"),
-])  # fmt: skip
-def test_contracts_that_are_not_what_the_file_says_are_refused(waiting: Founders, tmp_path, change, words) -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda r: [
+                c.update(address=Wallet.new().address, codeHash=sha256(b"").hexdigest())
+                for c in r["identity"]["contracts"]
+            ],
+            "no contract where Trail is said to be",
+        ),
+        (lambda r: r.update(smallestCohort=9), "created with another smallest cohort"),
+        (
+            lambda r: [r.update(quorum=3), r["identity"].update(quorum=3)],
+            "created with another quorum",
+        ),
+        (other_founder, "created with other founders"),
+        (lambda r: r["identity"].update(salt="00" * 32), "created with another salt"),
+        (
+            lambda r: r["identity"].update(deployBlock=r["identity"]["deployBlock"] + 1),
+            "nothing created it",
+        ),
+        (swap, "not created from this release's code"),
+    ],
+)
+def test_contracts_that_are_not_what_the_file_says_are_refused(
+    waiting: Founders, tmp_path, change, words
+) -> None:
     request = json.loads((waiting.op / "birth" / "roles-to-sign.json").read_text())
     change(request)
     said = attempt(waiting, request, tmp_path)
-    assert (said.code, words in said.text.replace("\n", " "), "You sign" in said.text) == (7, True, False), said
+    assert (said.code, words in said.text.replace("\n", " "), "You sign" in said.text) == (
+        7,
+        True,
+        False,
+    ), said
 
 
 def test_a_broker_signs_no_roles(waiting: Founders, tmp_path: Path) -> None:
@@ -210,18 +298,26 @@ def test_a_broker_signs_no_roles(waiting: Founders, tmp_path: Path) -> None:
     assert (said.code, "broker signs no roles" in said.text) == (2, True), said
 
 
-def test_a_home_whose_people_are_played_has_no_complete_birth(waiting: Founders, tmp_path: Path) -> None:
+def test_a_home_whose_people_are_played_has_no_complete_birth(
+    waiting: Founders, tmp_path: Path
+) -> None:
     (tmp_path / "op" / "keys").mkdir(parents=True)
     identity = json.loads((waiting.op / "birth" / "state.json").read_text())["identity"]
     (tmp_path / "op" / "identity.json").write_text(json.dumps(identity))
     for name in FOUNDERS[:2]:
         shutil.copy(waiting.base / name / "keys" / f"{name}.json", tmp_path / "op" / "keys")
     said = Founders(tmp_path, waiting.chain).run("op", "init")
-    assert (said.code, "people are played" in said.text, "complete" in said.text) == (2, True, False), said
+    assert (said.code, "people are played" in said.text, "complete" in said.text) == (
+        2,
+        True,
+        False,
+    ), said
     assert "another VOLENS_HOME" in said.text
 
 
-def test_bad_stale_and_foreign_signature_files_are_refused(waiting: Founders, devchain, tmp_path: Path) -> None:
+def test_bad_stale_and_foreign_signature_files_are_refused(
+    waiting: Founders, devchain, tmp_path: Path
+) -> None:
     good = waiting.sign("pia", "roles")
     others = Founders(tmp_path, devchain.url)
     others.run("op", "init")
@@ -231,7 +327,10 @@ def test_bad_stale_and_foreign_signature_files_are_refused(waiting: Founders, de
     for path, words in (
         (others.sign("pia", "roles"), "signs another file than the one that is waited for"),
         (altered(good, signatures=content["signatures"][:-1]), "was altered"),
-        (altered(good, signatures=content["signatures"][::-1]), "not signed by somebody who was asked"),
+        (
+            altered(good, signatures=content["signatures"][::-1]),
+            "not signed by somebody who was asked",
+        ),
         (altered(good, signatures=["00" * 65] * len(content["signatures"])), "was altered"),
         (altered(good, signer=waiting.addresses["quinn"]), "not signed by somebody who was asked"),
         (altered(good, type="x"), "another file"),
@@ -254,7 +353,11 @@ def test_one_persons_signatures_are_no_quorum_and_nothing_is_half_done(waiting: 
     waiting.hand_in(good, again)
     said = waiting.run("op", "init", "--json")
     standing = json.loads(said.text)
-    assert (standing["signed"], standing["missing"], standing["lacking"]) == (["pia"], ["quinn", "rui"], 1)
+    assert (standing["signed"], standing["missing"], standing["lacking"]) == (
+        ["pia"],
+        ["quinn", "rui"],
+        1,
+    )
     assert set(roles(waiting).values()) == {0}
     with pytest.raises(NotServing, match="not finished"):
         Parts.start(waiting.settings)  # a played committee must not take its place
@@ -305,11 +408,15 @@ def test_the_birth_goes_on_after_an_interruption_and_ends(waiting: Founders, mon
     identity = json.loads((waiting.op / "identity.json").read_text())
     assert len(identity["signatures"]) == 4
     assert founders_here(waiting.op, identity) == []
-    keys = {load(waiting.base / name / "keys" / f"{name}.json")[0].key.hex() for name in (*FOUNDERS, "noor")}
+    keys = {
+        load(waiting.base / name / "keys" / f"{name}.json")[0].key.hex()
+        for name in (*FOUNDERS, "noor")
+    }
     written = b"".join(path.read_bytes() for path in waiting.op.rglob("*") if path.is_file())
     assert not [key for key in keys if key.encode() in written]
     assert canonical_json(identity["founders"]).decode() == json.dumps(
-        [waiting.addresses[name] for name in FOUNDERS], separators=(",", ":"))
+        [waiting.addresses[name] for name in FOUNDERS], separators=(",", ":")
+    )
 
 
 @pytest.fixture
@@ -330,19 +437,35 @@ def spoil(path: Path, change: Callable[[dict], object]) -> None:
 def sign_as(founders: Founders, document: dict, *names: str) -> None:
     """Its signatures are those of these people, good ones, and the broker's if it stands among them."""
     before = document["signatures"]
-    wallets = [Wallet.new() if name == "eve" else load(founders.base / name / "keys" / f"{name}.json")[0]
-               for name in names if name != "broker"]
-    broker = {who: one for who, one in before.items() if who not in document["founders"] and "broker" in names}
+    wallets = [
+        Wallet.new() if name == "eve" else load(founders.base / name / "keys" / f"{name}.json")[0]
+        for name in names
+        if name != "broker"
+    ]
+    broker = {
+        who: one
+        for who, one in before.items()
+        if who not in document["founders"] and "broker" in names
+    }
     document["signatures"] = sign_identity(document, wallets) | broker
 
 
-@pytest.mark.parametrize(("signers", "words"), [
-    (("pia", "quinn", "broker"), None), (("pia", "quinn", "rui", "broker"), None),
-    (("pia", "broker"), "1 of 2 founders' signatures"), ((), "0 of 2 founders' signatures"),
-    (("pia", "quinn"), "its broker did not sign it"), (("pia", "quinn", "eve"), "or somebody else did"),
-    (("pia", "quinn", "broker", "eve"), "or somebody else did"), (("pia", "quinn", "noor"), "or somebody else did"),
-])  # fmt: skip
-def test_a_birth_is_complete_with_its_own_people_only(waiting: Founders, ended: Path, signers, words) -> None:
+@pytest.mark.parametrize(
+    ("signers", "words"),
+    [
+        (("pia", "quinn", "broker"), None),
+        (("pia", "quinn", "rui", "broker"), None),
+        (("pia", "broker"), "1 of 2 founders' signatures"),
+        ((), "0 of 2 founders' signatures"),
+        (("pia", "quinn"), "its broker did not sign it"),
+        (("pia", "quinn", "eve"), "or somebody else did"),
+        (("pia", "quinn", "broker", "eve"), "or somebody else did"),
+        (("pia", "quinn", "noor"), "or somebody else did"),
+    ],
+)
+def test_a_birth_is_complete_with_its_own_people_only(
+    waiting: Founders, ended: Path, signers, words
+) -> None:
     spoil(ended / "identity.json", lambda identity: sign_as(waiting, identity, *signers))
     if words is None:
         assert Founding(ended).finished().step == DONE
@@ -351,20 +474,40 @@ def test_a_birth_is_complete_with_its_own_people_only(waiting: Founders, ended: 
         Founding(ended).finished()
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    (lambda one: one.clear(), "is no ledger identity"), (lambda one: one.update(quorum=1), "is no ledger identity"),
-    (lambda one: [one.clear(), one.update(founders=["0x1"], quorum=2)], "is no ledger identity"),
-    (lambda one: one.update(salt="00" * 32), "of another ledger"),
-    (lambda one: one["signatures"].update({one["founders"][2]: one["signatures"][one["founders"][0]]}), "1 are not"),
-])  # fmt: skip
-def test_an_identity_that_this_birth_did_not_make_ends_none(waiting: Founders, ended: Path, change, words) -> None:
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda one: one.clear(), "is no ledger identity"),
+        (lambda one: one.update(quorum=1), "is no ledger identity"),
+        (
+            lambda one: [one.clear(), one.update(founders=["0x1"], quorum=2)],
+            "is no ledger identity",
+        ),
+        (lambda one: one.update(salt="00" * 32), "of another ledger"),
+        (
+            lambda one: one["signatures"].update(
+                {one["founders"][2]: one["signatures"][one["founders"][0]]}
+            ),
+            "1 are not",
+        ),
+    ],
+)
+def test_an_identity_that_this_birth_did_not_make_ends_none(
+    waiting: Founders, ended: Path, change, words
+) -> None:
     spoil(ended / "identity.json", change)
     said = Founders(ended.parent, waiting.chain).run("op", "init")
-    assert (said.code, words in said.text.replace("\n", " "), "complete." in said.text) == (7, True, False), said
+    assert (said.code, words in said.text.replace("\n", " "), "complete." in said.text) == (
+        7,
+        True,
+        False,
+    ), said
     assert "then: volens init" in said.text
 
 
-def test_a_foreign_identity_in_an_unfinished_birth_ends_it_not(ended: Path, waiting: Founders) -> None:
+def test_a_foreign_identity_in_an_unfinished_birth_ends_it_not(
+    ended: Path, waiting: Founders
+) -> None:
     state = ended / "birth" / "state.json"
     spoil(state, lambda one: one.update(given=False))
     with pytest.raises(VerificationFailed, match="roles of this birth were not given"):
@@ -382,16 +525,24 @@ def test_a_foreign_identity_in_an_unfinished_birth_ends_it_not(ended: Path, wait
         Founding(ended).finished()
 
 
-@pytest.mark.parametrize("text", ["[]", "{}", '{"plan": 1}', "nonsense", "", "torn", "identity", "roles", "given"])
-def test_a_damaged_state_is_the_operators_own_to_restore(waiting: Founders, ended: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["[]", "{}", '{"plan": 1}', "nonsense", "", "torn", "identity", "roles", "given"]
+)
+def test_a_damaged_state_is_the_operators_own_to_restore(
+    waiting: Founders, ended: Path, text: str
+) -> None:
     (ended / "identity.json").unlink()
     path = ended / "birth" / "state.json"
     whole = path.read_text()
-    named = {name: json.dumps(json.loads(whole) | {name: []}) for name in ("identity", "roles", "given")}
+    named = {
+        name: json.dumps(json.loads(whole) | {name: []}) for name in ("identity", "roles", "given")
+    }
     path.write_text({"torn": whole[:-9], **named}.get(text, text))
     founders = Founders(ended.parent, waiting.chain)
     said = founders.run("op", "init")
-    assert (said.code, "state.json" in said.text, "Ask for it" in said.text) == (7, True, False), said
+    assert (said.code, "state.json" in said.text, "Ask for it" in said.text) == (7, True, False), (
+        said
+    )
     assert "Restore birth/state.json from a copy" in said.text
     (ended / "birth" / "plan.json").write_text("{")
     assert "Restore it from a copy, or move it away" in founders.run("op", "init").text
@@ -408,12 +559,22 @@ def test_the_first_call_makes_folders_for_the_operator_only(tmp_path: Path) -> N
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"quorum": 1}, "quorum of two or more"), ({"founders": {}}, "three founders"), ({"extra": 1}, "form"),
-    ({"roles": [{"name": "eve", "role": "analyst", "address": "here"}]}, "must not be made here"),
-    ({"roles": [{"name": "eve", "role": "broker", "address": "here"}]}, "cannot be given here"),
-    ({"broker": "0x" + "aB" * 20}, "mistyped"), ({"smallestCohort": 0}, "form"), ({"smallestCohort": 1 << 32}, "form"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"quorum": 1}, "quorum of two or more"),
+        ({"founders": {}}, "three founders"),
+        ({"extra": 1}, "form"),
+        (
+            {"roles": [{"name": "eve", "role": "analyst", "address": "here"}]},
+            "must not be made here",
+        ),
+        ({"roles": [{"name": "eve", "role": "broker", "address": "here"}]}, "cannot be given here"),
+        ({"broker": "0x" + "aB" * 20}, "mistyped"),
+        ({"smallestCohort": 0}, "form"),
+        ({"smallestCohort": 1 << 32}, "form"),
+    ],
+)
 def test_a_plan_that_cannot_be_meant_is_refused(tmp_path: Path, change, words: str) -> None:
     founders = Founders(tmp_path, "http://127.0.0.1:9")
     founders.run("op", "init")

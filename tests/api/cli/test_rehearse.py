@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 
-QUICK = {"outcome": {"kind": "distant-metastasis", "horizon_days": 1825}, "models": {"logistic": ["genes"]},
-         "folds": 2, "permutations": 19}
+QUICK = {
+    "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+    "models": {"logistic": ["genes"]},
+    "folds": 2,
+    "permutations": 19,
+}
 
 
 def write(document: object) -> list[str]:
@@ -40,10 +44,14 @@ def test_nothing_is_needed_and_nothing_is_asked(nowhere: Path, volens) -> None:
 
 def test_the_services_are_left_alone_where_they_run(place, volens) -> None:
     """The same people's data lie in the bucket next door: no object is fetched, no key asked for, nothing recorded."""
+
     def seen() -> tuple[object, ...]:
-        return (place.head(), (place.home / "broker" / "journal.jsonl").read_bytes(),
-                (place.home / "bucket" / "requests.log").read_bytes(),
-                sorted(path for path in place.home.rglob("*") if path.is_file()))
+        return (
+            place.head(),
+            (place.home / "broker" / "journal.jsonl").read_bytes(),
+            (place.home / "bucket" / "requests.log").read_bytes(),
+            sorted(path for path in place.home.rglob("*") if path.is_file()),
+        )
 
     before = seen()
     assert before[2]  # the bucket does write down who asks it
@@ -54,13 +62,21 @@ def test_the_services_are_left_alone_where_they_run(place, volens) -> None:
     assert "the figures mean nothing" in " ".join(volens("run", "rehearse", "--help").out.split())
 
 
-@pytest.mark.parametrize(("document", "sentence"), [
-    ("zq", "The file of parameters cannot be read"), ("[]", "not one JSON object"),
-    ('{"folds":2,"folds":3}', "The file of parameters cannot be read"), ('{"folds":NaN}', "cannot be read"),
-    ({**QUICK, "folds": 99}, "folds"), ({**QUICK, "models": {}}, "models"),
-    ({**QUICK, "models": {"oracle": ["genes"]}}, "models"), ({**QUICK, "permits": "all"}, "may have only"),
-    ({**QUICK, "repeats": 1}, "repeats"), ({"folds": 2}, "outcome"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("document", "sentence"),
+    [
+        ("zq", "The file of parameters cannot be read"),
+        ("[]", "not one JSON object"),
+        ('{"folds":2,"folds":3}', "The file of parameters cannot be read"),
+        ('{"folds":NaN}', "cannot be read"),
+        ({**QUICK, "folds": 99}, "folds"),
+        ({**QUICK, "models": {}}, "models"),
+        ({**QUICK, "models": {"oracle": ["genes"]}}, "models"),
+        ({**QUICK, "permits": "all"}, "may have only"),
+        ({**QUICK, "repeats": 1}, "repeats"),
+        ({"folds": 2}, "outcome"),
+    ],
+)
 def test_bad_parameters_are_refused_before_anything_starts(
     nowhere: Path, volens, document: object, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,4 +106,7 @@ def test_a_rehearsal_that_cannot_end_well_says_what_to_do(nowhere: Path, volens)
 
 
 def test_a_missing_file_is_named(nowhere: Path, volens) -> None:
-    assert "There is no such file of parameters" in volens("run", "rehearse", "--params", "none.json").err
+    assert (
+        "There is no such file of parameters"
+        in volens("run", "rehearse", "--params", "none.json").err
+    )

@@ -15,7 +15,11 @@ def test_the_receipt_of_a_withdrawal_holds(place, volens) -> None:
     """The command waits until uses have stopped; its file anchors the exported trail, where its transaction stands."""
     people = place.people(4)
     name = f"ada-{people[0].hex()[:6]}"
-    save(place.world.subjects[people[0]], place.home / "keys" / f"{name}.json", {"subject": people[0].hex()})
+    save(
+        place.world.subjects[people[0]],
+        place.home / "keys" / f"{name}.json",
+        {"subject": people[0].hex()},
+    )
     run = place.world.request_run(place.world.permit())
     place.world.authorise(run, people)
     worker = threading.Timer(1.0, mark, (place.services.engine, f"stopped:{run.hex()}:1"))
@@ -30,7 +34,10 @@ def test_the_receipt_of_a_withdrawal_holds(place, volens) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     receipt = json.loads(file.read_text())
     assert (receipt["type"], receipt["subject"], receipt["settled"]) == (
-        "volens/withdrawal-receipt/1", people[0].hex(), True)
+        "volens/withdrawal-receipt/1",
+        people[0].hex(),
+        True,
+    )
     assert receipt["identity"] == place.anybody().identity_id.hex()
     (effect,) = (one for one in receipt["effects"] if one["run"] == run.hex())
     assert (effect["was"], "stopped" in effect, effect["attempt"]) == ("computing", True, 1)
@@ -41,12 +48,17 @@ def test_the_receipt_of_a_withdrawal_holds(place, volens) -> None:
     assert volens("verify", "trail.json", "--head", head).code == 0
     said = volens("verify", "trail.json", "--receipt", str(file))
     assert (said.code, said.out.rstrip().splitlines()[-1]) == (0, "valid"), said
-    file.with_name("forged.json").write_text(json.dumps(receipt | {"effects": [effect | {"was": "released"}]}))
+    file.with_name("forged.json").write_text(
+        json.dumps(receipt | {"effects": [effect | {"was": "released"}]})
+    )
     assert volens("verify", "trail.json", "--receipt", str(file.with_name("forged.json"))).code == 7
     other = f"{mined['count']}:{'00' * 32}"
     assert volens("verify", "trail.json", "--head", other).code == 7
-    (transaction,) = (one for one in json.loads(Path("trail.json").read_text())["transactions"]
-                      if one["hash"].removeprefix("0x") == mined["tx"])
+    (transaction,) = (
+        one
+        for one in json.loads(Path("trail.json").read_text())["transactions"]
+        if one["hash"].removeprefix("0x") == mined["tx"]
+    )
     assert transaction["block"] == mined["block"]
     assert any(people[0].hex() in topic for log in transaction["logs"] for topic in log["topics"])
     shown = volens("consent", "withdrawals", "--as", name, "--json")

@@ -19,16 +19,29 @@ def test_it_leaves_no_core_file_whatever_it_was_started_under(world: World, tmp_
     create(tmp_path / "broker")
     (tmp_path / "identity.json").write_text(json.dumps(world.ledger.identity))
     process = subprocess.Popen(
-        [sys.executable, "-m", "governance.broker", "--folder", str(tmp_path / "broker"), "--node",
-         str(world.ledger.node.url), "--identity", str(tmp_path / "identity.json")],
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        [
+            sys.executable,
+            "-m",
+            "governance.broker",
+            "--folder",
+            str(tmp_path / "broker"),
+            "--node",
+            str(world.ledger.node.url),
+            "--identity",
+            str(tmp_path / "identity.json"),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (WHOLE, WHOLE)),
-    )  # fmt: skip
+    )
     try:
         assert process.stdout is not None
         assert process.stdout.readline()  # it serves
         limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
-        assert next(line for line in limits if line.startswith("Max core")).split()[4:6] == ["0", "0"]
+        assert next(line for line in limits if line.startswith("Max core")).split()[4:6] == [
+            "0",
+            "0",
+        ]
     finally:
         process.kill()
         process.wait()

@@ -30,7 +30,9 @@ class Liar(ThreadingHTTPServer):
     def __init__(self, url: str) -> None:
         super().__init__(("127.0.0.1", 0), Between)
         self.url, self.lie = url, honest
-        threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
 
     lie: Lie
 
@@ -41,7 +43,9 @@ class Between(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         request = json.loads(body)
-        forward = urllib.request.Request(self.server.url, body, {"Content-Type": "application/json"})
+        forward = urllib.request.Request(
+            self.server.url, body, {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(forward, timeout=10) as answer:
             found = json.loads(answer.read())
         if "result" in found:
@@ -70,15 +74,21 @@ def dropped_event(method: str, _params: list[Any], answer: Any) -> Any:
 
 def hidden_call(method: str, _params: list[Any], answer: Any) -> Any:
     """The newest transaction is not shown at all."""
-    return [log for log in answer if log["transactionHash"] != answer[-1]["transactionHash"]] \
-        if method == "eth_getLogs" and answer else answer
+    return (
+        [log for log in answer if log["transactionHash"] != answer[-1]["transactionHash"]]
+        if method == "eth_getLogs" and answer
+        else answer
+    )
 
 
 def edited_input(method: str, _params: list[Any], answer: Any) -> Any:
     if method == "eth_getTransactionByHash":
         place = len(answer["input"]) // 2  # the last bytes may be padding that nobody reads
-        answer["input"] = answer["input"][:place] + format(int(answer["input"][place], 16) ^ 1, "x") + \
-            answer["input"][place + 1:]
+        answer["input"] = (
+            answer["input"][:place]
+            + format(int(answer["input"][place], 16) ^ 1, "x")
+            + answer["input"][place + 1 :]
+        )
     return answer
 
 
@@ -107,14 +117,27 @@ def liar(devchain: DevChain) -> Iterator[Liar]:
 
 
 def broker_of(world: World, url: str, folder: Path, ahead: int = 0) -> Broker:
-    return Broker(folder / "broker", url, dict(world.ledger.identity), lambda: int(time.time()) + ahead)
+    return Broker(
+        folder / "broker", url, dict(world.ledger.identity), lambda: int(time.time()) + ahead
+    )
 
 
-@pytest.mark.parametrize(("lie", "reason"), [
-    (other_head, 65), (dropped_event, 65), (hidden_call, 65), (edited_input, 65), (other_chain, 65),
-    (other_genesis, 65), (old_head, 64),
-], ids=lambda value: getattr(value, "__name__", str(value)))
-def test_each_lie_of_a_node_is_refused(world: World, liar: Liar, tmp_path: Path, lie: Lie, reason: int) -> None:
+@pytest.mark.parametrize(
+    ("lie", "reason"),
+    [
+        (other_head, 65),
+        (dropped_event, 65),
+        (hidden_call, 65),
+        (edited_input, 65),
+        (other_chain, 65),
+        (other_genesis, 65),
+        (old_head, 64),
+    ],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
+def test_each_lie_of_a_node_is_refused(
+    world: World, liar: Liar, tmp_path: Path, lie: Lie, reason: int
+) -> None:
     world.grant(world.enrol(2))
     broker = broker_of(world, f"http://127.0.0.1:{liar.server_address[1]}", tmp_path)
     liar.lie = lie
@@ -125,7 +148,9 @@ def test_each_lie_of_a_node_is_refused(world: World, liar: Liar, tmp_path: Path,
     assert broker.witness()["count"] == world.ledger.head()[0]
 
 
-def test_a_node_that_steps_back_or_rewrites_is_refused(world: World, liar: Liar, tmp_path: Path) -> None:
+def test_a_node_that_steps_back_or_rewrites_is_refused(
+    world: World, liar: Liar, tmp_path: Path
+) -> None:
     broker = broker_of(world, f"http://127.0.0.1:{liar.server_address[1]}", tmp_path)
     seen = broker.witness()["block"]
 
@@ -139,7 +164,9 @@ def test_a_node_that_steps_back_or_rewrites_is_refused(world: World, liar: Liar,
             answer["hash"] = "0x" + "cd" * 32
         return answer
 
-    again = broker_of(world, f"http://127.0.0.1:{liar.server_address[1]}", tmp_path)  # started anew in the same folder
+    again = broker_of(
+        world, f"http://127.0.0.1:{liar.server_address[1]}", tmp_path
+    )  # started anew in the same folder
     for lie in (behind, rewritten):
         liar.lie = lie
         for one in (broker, again):
@@ -150,13 +177,17 @@ def test_a_node_that_steps_back_or_rewrites_is_refused(world: World, liar: Liar,
     assert again.witness()["block"] >= seen
 
 
-def test_a_clock_far_from_the_ledgers_lets_nothing_out(world: World, devchain: DevChain, tmp_path: Path) -> None:
+def test_a_clock_far_from_the_ledgers_lets_nothing_out(
+    world: World, devchain: DevChain, tmp_path: Path
+) -> None:
     with pytest.raises(Refusal) as refusal:
         broker_of(world, devchain.url, tmp_path, ahead=3600).witness()
     assert refusal.value.reason == 64
 
 
-def test_a_failure_in_between_is_not_another_ledger(world: World, liar: Liar, tmp_path: Path) -> None:
+def test_a_failure_in_between_is_not_another_ledger(
+    world: World, liar: Liar, tmp_path: Path
+) -> None:
     """The node dies while it is being read: said as what it is, and nothing is lost."""
     broker = broker_of(world, f"http://127.0.0.1:{liar.server_address[1]}", tmp_path)
     calls: list[str] = []
@@ -190,7 +221,11 @@ def test_a_journal_that_was_edited_does_not_open(tmp_path: Path) -> None:
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join(lines) + b'{"torn')
     assert Journal(path, lambda digest: digest).count == 3
-    for changed in (lines[0] + lines[2], lines[1] + lines[2], lines[0].replace(b"aa", b"ab") + lines[1]):
+    for changed in (
+        lines[0] + lines[2],
+        lines[1] + lines[2],
+        lines[0].replace(b"aa", b"ab") + lines[1],
+    ):
         path.write_bytes(changed)
         with pytest.raises(JournalBroken):
             Journal(path, lambda digest: digest)
