@@ -24,13 +24,14 @@ class Session(BaseModel):
 
 
 class Receipt(BaseModel):
-    """Where a message was mined; count and head are absent when it changed nothing."""
+    """Where a message was mined, and its step of the trail; `time` in seconds is the block's."""
 
     tx: str
     block: int
     blockHash: str
-    count: int | None
-    head: str | None
+    time: int
+    count: int
+    head: str
 
 
 class Written(BaseModel):
@@ -58,6 +59,7 @@ class Witness(BaseModel):
     broker: str
     block: int
     blockHash: str
+    time: int
     count: int
     head: str
     signature: str
@@ -110,11 +112,30 @@ class Dataset(BaseModel):
     records: int
 
 
+class Role(BaseModel):
+    """An account's role by its number (docs/ledger.md); it holds while start <= now < end, in seconds."""
+
+    account: str
+    role: int
+    start: int
+    end: int
+    version: int
+
+
+class Ingest(BaseModel):
+    """One registration of records. `missing`: its list was never handed over, and it blocks the dataset."""
+
+    ingest: str
+    records: int
+    state: Literal["readable", "missing", "void"]
+    relaxed: int
+
+
 class Permit(BaseModel):
     permit: str
     dataset: str
     applicant: str
-    status: Literal["requested", "approved", "suspended"]
+    status: Literal["requested", "approved", "suspended", "rejected"]
     expiry: int
     purposeNeed: int
     purposes: list[str]
@@ -243,11 +264,19 @@ class Effect(BaseModel):
     nextAttempt: int
     nextBlock: int
     state: str
+    over: bool = Field(description="A later attempt shows that this one has ended.")
     sentence: str
 
 
+class AsOf(BaseModel):
+    """A step of the trail."""
+
+    count: int
+    head: str
+
+
 class Withdrawal(BaseModel):
-    """`settled`: everything that can be stopped was."""
+    """`settled`: everything that can be stopped was. `asOf`: the step up to which the trail tells what followed."""
 
     dataset: str
     kind: Literal["revoked", "narrowed"]
@@ -255,6 +284,7 @@ class Withdrawal(BaseModel):
     block: int
     time: int
     settled: bool
+    asOf: AsOf
     effects: list[Effect]
 
 
@@ -276,6 +306,7 @@ class TrailHead(BaseModel):
     head: str
     block: int
     blockHash: str
+    time: int
     witness: Witness | None
 
 

@@ -37,8 +37,8 @@ from governance.errors import (
 )
 from governance.ingest import Leaf
 from governance.permits import missing
-from governance.runs import WORKER_REASONS, Claim, keep_record, mark, still_held, tell
-from governance.verify import identity_id
+from governance.runs import Claim, keep_record, mark, still_held, tell
+from governance.verify import WORKER_REASONS, identity_id, most_attempts
 
 if TYPE_CHECKING:
     from api.worker import Worker
@@ -174,6 +174,7 @@ class Attempt:
             "workerKey": bytes.fromhex(ready["workerKey"]),
             "codeHash": bytes.fromhex(ready["codeHash"]),
             "leaseSeconds": LEASE,
+            "relaxed": self.worker.children.relaxed,
             "deadline": ledger.now() + 300,
         }
         signature = self.worker.wallet.sign(ledger.domain, "WorkerBinding", binding)
@@ -186,8 +187,11 @@ class Attempt:
                 subjects,
             )
         except Refused as refusal:
-            if refusal.name == "AttemptOutOfOrder" and self.number > 16:
-                raise RunFailed("the run had its sixteen attempts") from None
+            used = self.worker.projection.fold.runs[self.run]
+            if refusal.name == "AttemptOutOfOrder" and self.number > most_attempts(used):
+                raise RunFailed(
+                    f"the run had its {most_attempts(used)} attempts; its analyst can give it more"
+                ) from None
             raise AttemptEnded(f"the contract refused: {refusal.name}") from None
         finally:
             self.worker.projection.sync()

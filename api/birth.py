@@ -25,6 +25,7 @@ from governance.verify import identity_id
 FOREVER = 2**40 - 1  # the last second the contracts know: no end, no deadline
 FLOOR = 10  # no cohort smaller than this, whatever a permit says
 QUORUM = 2
+ROLE_DELAY = 48 * 3600  # seconds before a worker or broker acts that comes after the founding
 ROLES = {
     "committee": 1,
     "custodian": 2,
@@ -57,7 +58,13 @@ def give_birth(home: Path, chain_url: str, outbox: Outbox) -> dict[str, Any]:
     broker = create(home / "broker")
     quorum = [keys[name] for name in FOUNDERS][:QUORUM]
     identity = deploy_contracts(
-        home, chain_url, outbox, [keys[name].address for name in FOUNDERS], QUORUM, FLOOR
+        home,
+        chain_url,
+        outbox,
+        [keys[name].address for name in FOUNDERS],
+        QUORUM,
+        FLOOR,
+        ROLE_DELAY,
     )
     ledger = connect(home, chain_url, outbox, identity)
     for account, role in [(keys[name].address, role) for name, role in STAFF.items()] + [
@@ -78,12 +85,17 @@ def give_birth(home: Path, chain_url: str, outbox: Outbox) -> dict[str, Any]:
 
 
 def deploy_contracts(
-    home: Path, chain_url: str, outbox: Outbox, founders: Sequence[str], quorum: int, floor: int
+    home: Path,
+    chain_url: str,
+    outbox: Outbox,
+    founders: Sequence[str],
+    quorum: int,
+    floor: int,
+    role_delay: int,
 ) -> dict[str, Any]:
     """Put new contracts on the ledger with this home's relay key; returns the unsigned identity."""
-    return deploy(
-        chain_url, key_of(home, RELAY), outbox, founders, quorum, secrets.token_bytes(32), floor
-    )
+    salt, relay = secrets.token_bytes(32), key_of(home, RELAY)
+    return deploy(chain_url, relay, outbox, founders, quorum, salt, floor, role_delay)
 
 
 def connect(home: Path, chain_url: str, outbox: Outbox, identity: Mapping[str, Any]) -> Ledger:
@@ -91,14 +103,19 @@ def connect(home: Path, chain_url: str, outbox: Outbox, identity: Mapping[str, A
     return Ledger.connect(chain_url, identity, key_of(home, RELAY), outbox)
 
 
-def role_change(account: str, role: int, deadline: int) -> dict[str, Any]:
-    """The message that a quorum signs to give a role, from now on and without an end; `deadline` in seconds."""
+def role_change(
+    account: str, role: int, deadline: int, replaces: int = 0, end: int = FOREVER
+) -> dict[str, Any]:
+    """The message that a quorum signs to give a role, from now on; `deadline` and `end` in seconds.
+
+    replaces: the version of the account's role that this takes the place of, 0 where it never had one.
+    """
     return {
         "account": account,
         "role": role,
         "start": 0,
-        "end": FOREVER,
-        "nonce": secrets.randbits(256),
+        "end": end,
+        "replaces": replaces,
         "deadline": deadline,
     }
 

@@ -248,6 +248,7 @@ def _broker(
             "block": number(part(said, "block")),
             "count": number(part(said, "count")),
             "blockHash": raw(part(said, "blockHash"), 32),
+            "time": number(part(said, "time")),
             "head": raw(part(said, "head"), 32),
         }
         signer = _signer(domain, "Witness", message, raw(part(said, "signature")))

@@ -19,6 +19,7 @@ from typing import Any
 from api.pipe import PipeClosed, read_frame, write_frame
 from chain.tether import tether
 
+NO_ISOLATION = 1  # the bit of VOLENS_RELAX=isolation
 SILENCE = 120.0  # seconds a child may say nothing where it must
 
 
@@ -41,6 +42,11 @@ class ForkServer:
         self.folder, self.isolated = folder, isolated
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
+
+    @property
+    def relaxed(self) -> int:
+        """The protections that this machine does not give, as bits (docs/ledger.md): it goes onto the ledger."""
+        return 0 if self.isolated else NO_ISOLATION
 
     def warm(self) -> None:
         """Start loading, without waiting for it."""

@@ -26,7 +26,7 @@ from api.errors import (
 )
 from chain.signatures import domain_of, typed_data
 from chain.wallets import Wallet
-from governance.verify import Malformed, identity_id, strict_json
+from governance.verify import COMMITTEE, FOREVER, Malformed, identity_id, strict_json
 
 LARGEST = 1 << 28  # bytes of an answer: a trail is one
 DEADLINE_SECONDS = 3600
@@ -189,19 +189,76 @@ class Client:
             },
         )
 
+    def roles(self) -> list[dict[str, Any]]:
+        """Who holds which role: the founders, whose roles no step gave, and every page of the others."""
+        found: list[dict[str, Any]] = []
+        page: list[dict[str, Any]] = self._ask("GET", "/roles")
+        while page:
+            found += page
+            page = self._ask("GET", f"/roles?after={found[-1]['account']}")
+        known = {one["account"] for one in found}
+        founders = [who for who in self.identity["founders"] if who not in known]
+        founding = {"role": COMMITTEE, "start": 0, "end": FOREVER, "version": 0}
+        return [{"account": who, **founding} for who in founders] + found
+
+    def cancel_role(self, account: str, version: int) -> dict[str, Any]:
+        """Stop a worker or broker that does not act yet."""
+        message = {"account": account, "version": version, "deadline": _until(None)}
+        return self._signed("/roles/cancellations", "cancel", "CancelRole", message)
+
+    def suspend(self, permit: str) -> dict[str, Any]:
+        message = {"permit": bytes.fromhex(permit), "deadline": _until(None)}
+        return self._signed(f"/permits/{permit}/suspension", "suspend", "Suspend", message)
+
+    def ingests(self, dataset: bytes) -> list[dict[str, Any]]:
+        """What was registered for a dataset, in order."""
+        found: list[dict[str, Any]] = self._ask("GET", f"/datasets/{dataset.hex()}/ingests")
+        return found
+
+    def dataset_of(self, ingest: bytes) -> bytes:
+        """The dataset that a registration is of. Raises NotThere."""
+        for one in self.datasets():
+            dataset = bytes.fromhex(one["dataset"])
+            if any(entry["ingest"] == ingest.hex() for entry in self.ingests(dataset)):
+                return dataset
+        raise NotThere(
+            404, "There is no such registration.", "Look at the list: volens dataset ingests"
+        )
+
+    def void_records(
+        self, dataset: bytes, order: Mapping[str, Any], signatures: Sequence[bytes]
+    ) -> dict[str, Any]:
+        """Take a registration back under these signatures."""
+        return self._post(
+            f"/datasets/{dataset.hex()}/voids",
+            {
+                "void": wire("VoidRecords", order),
+                "signatures": [signature.hex() for signature in signatures],
+            },
+        )
+
     def register_dataset(self, dataset: bytes, document_hash: bytes) -> dict[str, Any]:
         message = {"dataset": dataset, "documentHash": document_hash, "deadline": _until(None)}
         return self._signed("/datasets", "registration", "RegisterDataset", message)
 
     def register_records(
-        self, dataset: bytes, ingest: bytes, root: bytes, leaves: Sequence[Mapping[str, Any]]
+        self,
+        dataset: bytes,
+        ingest: bytes,
+        root: bytes,
+        leaves: Sequence[Mapping[str, Any]],
+        relaxed: int = 0,
     ) -> dict[str, Any]:
-        """Make the encrypted objects of `leaves` (JSON form) exist; their list goes to the bucket first."""
+        """Make the encrypted objects of `leaves` (JSON form) exist; their list goes to the bucket first.
+
+        relaxed: the protections that were missing where they were read, as bits (docs/ledger.md).
+        """
         message = {
             "ingest": ingest,
             "dataset": dataset,
             "leavesRoot": root,
             "count": len(leaves),
+            "relaxed": relaxed,
             "deadline": _until(None),
         }
         return self._signed(
@@ -254,6 +311,15 @@ class Client:
     def cancel(self, run: str) -> dict[str, Any]:
         message = {"run": bytes.fromhex(run), "deadline": _until(None)}
         return self._signed(f"/runs/{run}/cancel", "cancel", "Cancel", message)
+
+    def resume(self, run: str) -> dict[str, Any]:
+        """Give a run whose attempts are used up as many more."""
+        message = {
+            "run": bytes.fromhex(run),
+            "attempts": self.run(run)["attempt"],
+            "deadline": _until(None),
+        }
+        return self._signed(f"/runs/{run}/resume", "resume", "Resume", message)
 
     # -- checkers
 

@@ -51,6 +51,7 @@ EXAMPLE = {
     "founders": {"pia": "0x...", "quinn": "0x...", "rui": "0x..."},
     "quorum": 2,
     "smallestCohort": 10,
+    "roleDelayHours": 48,
     "broker": "here",
     "roles": [
         {"name": "rita", "role": "registrar", "address": "0x..."},
@@ -167,7 +168,13 @@ class Founding:
         people = self._people(plan)
         if not self.state:
             identity = deploy_contracts(
-                self.home, chain_url, outbox, list(plan.founders.values()), plan.quorum, plan.floor
+                self.home,
+                chain_url,
+                outbox,
+                list(plan.founders.values()),
+                plan.quorum,
+                plan.floor,
+                plan.role_delay,
             )
             self._keep(plan=plan.digest, identity=identity, roles=None, old=[], given=False)
         waits = (

@@ -1,8 +1,8 @@
 """The files of a birth: the plan, what is to be signed, and what was signed; read strictly, shown in plain words.
 
-To sign: {type, step, identity, quorum, smallestCohort, signers: {name: address}} and for the step "roles" also roles:
-[{name, account, role, start, end, nonce, deadline}], the nonce as hex; one deadline for all of them. Signed: {type,
-request, signer, signatures}: the sha256 of the canonical file, an address, and 65 bytes in hex for each message.
+To sign: {type, step, identity, signers: {name: address}} and for the step "roles" also roles: [{name, account, role,
+start, end, replaces, deadline}]; one deadline for all of them. Signed: {type, request, signer, signatures}: the sha256
+of the canonical file, an address, and 65 bytes in hex for each message.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from chain.signatures import domain_of, recover
 from governance.verify import Malformed, canonical_json, identity_id, parse_identity, strict_json
 
 ROLES_STEP, IDENTITY, BROKER = "roles", "identity", "broker"
-TO_SIGN, SIGNED = "volens/to-sign/1", "volens/signed/1"
+TO_SIGN, SIGNED = "volens/to-sign/2", "volens/signed/1"
 LONGEST = 1 << 20  # bytes of a file
 PEOPLE = 200  # at most in a plan
 MAY = {
@@ -45,17 +45,21 @@ MAY = {
 _NAMES = {number: name for name, number in ROLES.items()}
 _LAST = 1 << 37  # seconds since 1970 that can still be shown as a date
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
-_NONCE = re.compile(r"[0-9a-f]{64}")
-_CHANGE = {"account", "role", "start", "end", "nonce", "deadline"}
+_CHANGE = {"account", "role", "start", "end", "replaces", "deadline"}
+_LONGEST_DELAY = 24 * 365  # hours
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Who founds, and who gets which role: addresses by name; "here" is a key of the operator's own services."""
+    """Who founds, and who gets which role: addresses by name; "here" is a key of the operator's own services.
+
+    role_delay: seconds before a worker or broker acts that comes after the founding.
+    """
 
     founders: dict[str, str]
     quorum: int
     floor: int
+    role_delay: int
     broker: str
     roles: dict[str, tuple[str, int]]
     digest: str
@@ -67,8 +71,6 @@ class Request:
 
     step: str
     identity: dict[str, Any]
-    quorum: int
-    floor: int
     signers: dict[str, str]
     changes: tuple[tuple[str, dict[str, Any]], ...]
 
@@ -83,9 +85,11 @@ class Request:
         """The request of a step: with role changes, or over the identity, which the broker signs as well."""
         signers = plan.founders | ({BROKER: broker} if broker else {})
         step = ROLES_STEP if changes else IDENTITY
-        return cls(
-            step, {**identity, "signatures": {}}, plan.quorum, plan.floor, signers, tuple(changes)
-        )
+        return cls(step, {**identity, "signatures": {}}, signers, tuple(changes))
+
+    @property
+    def quorum(self) -> int:
+        return int(self.identity["quorum"])
 
     @classmethod
     def parse(cls, document: Any) -> Request:
@@ -112,22 +116,13 @@ class Request:
             names = [*named, *(name for name, _ in changes)]
             accounts = [*named.values(), *(change["account"] for _, change in changes)]
             once = len(set(names)) == len(names) == len(set(accounts))
-            together = len({change["deadline"] for _, change in changes}) <= 1 and len(
-                {change["nonce"] for _, change in changes}
-            ) == len(changes)
+            together = len({change["deadline"] for _, change in changes}) <= 1
             whole = (
                 {one for name, one in named.items() if name != BROKER} == founders
                 and not identity["signatures"]
                 and ledger.quorum <= PEOPLE
             )
-            found = cls(
-                step,
-                identity,
-                ledger.quorum,
-                checked_floor(document["smallestCohort"]),
-                named,
-                changes,
-            )
+            found = cls(step, identity, named, changes)
             same = canonical_json(found.document) == canonical_json(document)  # true is no 1 here
             if known and once and together and whole and same:
                 return found
@@ -144,14 +139,9 @@ class Request:
             "type": TO_SIGN,
             "step": self.step,
             "identity": self.identity,
-            "quorum": self.quorum,
-            "smallestCohort": self.floor,
             "signers": self.signers,
         }
-        roles = [
-            {"name": name, **change, "nonce": f"{change['nonce']:064x}"}
-            for name, change in self.changes
-        ]
+        roles = [{"name": name, **change} for name, change in self.changes]
         return shared | ({"roles": roles} if roles else {})
 
     @property
@@ -182,7 +172,10 @@ class Request:
             f"The ledger {identity_id(self.identity).hex()}",
             *founders,
             f"  of whom any {self.quorum} decide together",
-            f"  smallest cohort {self.floor}: no run over fewer people, whatever a permit says",
+            f"  smallest cohort {self.identity['cohortFloor']}: no run over fewer people, "
+            "whatever a permit says",
+            f"  a worker or broker that comes later acts after {_hours(self.identity['roleDelay'])}; "
+            "until then any founder can stop it",
         ]
         if self.step == IDENTITY:
             places = [
@@ -242,10 +235,14 @@ def parse_plan(document: Any) -> Plan:
         }
         roles = {checked_name(one["name"]): _role(one) for one in document["roles"]}
         quorum, floor, broker = document["quorum"], document["smallestCohort"], document["broker"]
+        hours = document["roleDelayHours"]
         whole = (
-            set(document) == {"founders", "quorum", "smallestCohort", "broker", "roles"}
+            set(document)
+            == {"founders", "quorum", "smallestCohort", "roleDelayHours", "broker", "roles"}
             and len(roles) == len(document["roles"]) <= PEOPLE
             and checked_floor(floor)
+            and type(hours) is int
+            and 0 <= hours <= _LONGEST_DELAY
             and type(quorum) is int
         )
     except (KeyError, TypeError, ValueError, AttributeError):
@@ -272,7 +269,7 @@ def parse_plan(document: Any) -> Plan:
     named = [*founders.values(), *(who for who, _ in roles.values()), broker]
     if len({one for one in named if one != "here"}) < len([one for one in named if one != "here"]):
         raise UsageError("two people of the plan have the same address", "one account has one role")
-    return Plan(founders, quorum, floor, broker, roles, digest_of(document))
+    return Plan(founders, quorum, floor, hours * 3600, broker, roles, digest_of(document))
 
 
 def read_file(path: Path, hint: str = "ask for it again") -> Any:
@@ -371,9 +368,9 @@ def _role(entry: Mapping[str, Any]) -> tuple[str, int]:
 
 
 def _change(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    if _NONCE.fullmatch(entry["nonce"]) is None or type(entry["role"]) is not int:
-        raise ValueError("not a role change")
-    change = {name: entry[name] for name in _CHANGE} | {"nonce": int(entry["nonce"], 16)}
+    if type(entry["role"]) is not int or type(entry["replaces"]) is not int or entry["replaces"]:
+        raise ValueError("not a role change of a founding")
+    change = {name: entry[name] for name in _CHANGE}
     times = (change["start"], change["deadline"], 0 if change["end"] == FOREVER else change["end"])
     if (
         set(entry) != _CHANGE | {"name"}
@@ -392,6 +389,10 @@ def _change(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 def _day(seconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%d %B %Y, %H:%M} UTC" if seconds else ""
+
+
+def _hours(seconds: int) -> str:
+    return f"{seconds / 3600:g} hours"
 
 
 def _until(end: int) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from api.errors import UsageError
-from chain.events import Enrolled, Event, RecordsSealed, parse
+from chain.events import Enrolled, Event, RecordsSealed, RecordsVoided, parse
 from governance.consent import CATEGORIES, bits, names_of
 from governance.ingest import Source, encrypt, leaves_root, load_leaves
 from governance.permits import missing
@@ -110,14 +110,17 @@ def bring_in(
     sources: Iterable[Source],
     versions: Mapping[bytes, int] | None = None,
     progress: Callable[[int], None] = lambda _: None,
+    relaxed: int = 0,
 ) -> dict[str, Any]:
     """Encrypt every source, register the ingest in the custodian's name, and hand its list to the broker.
 
-    The answer holds the receipt, the ingest's id, the number of records and their list.
+    The answer holds the receipt, the ingest's id, the number of records and their list. relaxed: the protections that
+    were missing where the sources were read, as bits (docs/ledger.md).
     """
     leaves = encrypt(sources, dataset, me.identity_id, broker, bucket, versions, progress)
     ingest, listed = secrets.token_bytes(32), [leaf.to_json() for leaf in leaves]
-    answer = me.register_records(dataset, ingest, leaves_root(ingest, dataset, leaves), listed)
+    root = leaves_root(ingest, dataset, leaves)
+    answer = me.register_records(dataset, ingest, root, listed, relaxed)
     broker.hand_over(ingest, listed)
     return answer | {"ingest": ingest.hex(), "records": len(leaves), "leaves": leaves}
 
@@ -178,8 +181,12 @@ def registered_versions(
 ) -> dict[bytes, int]:
     """The newest registered version of each record of a dataset, from the exported trail and the bucket's lists."""
     versions: dict[bytes, int] = {}
-    for event in _events(bundle):
-        if isinstance(event, RecordsSealed) and event.dataset == dataset:
+    events = list(_events(bundle))
+    void = {event.ingest for event in events if isinstance(event, RecordsVoided)}
+    for event in events:
+        if not isinstance(event, RecordsSealed) or event.ingest in void:
+            continue
+        if event.dataset == dataset:
             for leaf in load_leaves(bucket, event.ingest, dataset, event.leavesRoot):
                 versions[leaf.record] = max(leaf.version, versions.get(leaf.record, 0))
     return versions

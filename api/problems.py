@@ -66,13 +66,20 @@ REFUSALS = {
         "The consent has changed since this was signed.",
         "Look at the consent and sign again.",
     ),
+    "AttemptOutOfOrder": (
+        "The run has attempts left, or is at another one.",
+        "Look at the run: volens run show.",
+    ),
     "IngestExists": ("This ingest is registered already.", "Nothing is left to do."),
+    "IngestUnknown": (
+        "There is no such registration, or it is void already.",
+        "Look at the list: volens dataset ingests.",
+    ),
     "LastQuorum": ("The committee would be left without a quorum.", "Add a member first."),
     "MaskUnknown": (
         "A purpose or category is not one that exists.",
         "Choose among the documented ones.",
     ),
-    "NonceUsed": ("This message was used already.", "Sign a new one with another number."),
     "NotARegistrar": (
         "The enrolment is not signed by a live registrar.",
         "Ask a registrar for an invitation.",
@@ -85,6 +92,10 @@ REFUSALS = {
     "NotNewestAttempt": (
         "This is not the newest attempt of the run.",
         "Look at the run and sign again.",
+    ),
+    "NotPending": (
+        "No worker or broker of this account is waiting to act.",
+        "End a role that acts already: volens role end.",
     ),
     "NotSealed": ("The run has no sealed output.", "Wait until it is sealed."),
     "NotTheAnalyst": ("Only the analyst of a run may do this.", "Sign with the analyst's key."),
@@ -115,6 +126,14 @@ REFUSALS = {
     "PermitUnknown": ("There is no such permit.", "Look at the list of permits."),
     "QuorumMissing": ("Too few committee members signed.", "Collect the missing signatures."),
     "ReasonInvalid": ("The reason does not fit the decision.", "0 releases, 96 to 98 reject."),
+    "RevokeRepeated": (
+        "A newer consent stands, and this old withdrawal is recorded already.",
+        "Look at the consent and withdraw again.",
+    ),
+    "RoleVersionStale": (
+        "The role was changed since this was signed.",
+        "Look at the role (volens role list) and sign again.",
+    ),
     "RequestMismatch": (
         "The vote is on another request than the one stored.",
         "Look at the permit and sign again.",
@@ -148,7 +167,7 @@ REFUSALS = {
     ),
     "WindowInvalid": ("The consent would end before it begins, or has ended.", "Correct the days."),
 }
-_OTHER_REFUSAL = ("The ledger's rules do not allow this.", "Look at the state and sign again.")
+OTHER_REFUSAL = ("The ledger's rules do not allow this.", "Look at the state and sign again.")
 
 # by the kinds of a check: pydantic's own words may show names of ours
 _FIELDS = {
@@ -281,7 +300,7 @@ def problem_of(error: Exception) -> JSONResponse:
             reason="identity",
         )
     if isinstance(error, Refused):
-        detail, hint = REFUSALS.get(error.name, _OTHER_REFUSAL)
+        detail, hint = REFUSALS.get(error.name, OTHER_REFUSAL)
         return problem(409, detail, hint, reason=error.name)
     if isinstance(error, RequestRefused):
         return problem(

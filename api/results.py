@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 _MAX = 64 << 20  # bytes of an output
+WITHDRAWAL = "volens/withdrawal-receipt/2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ def run_receipt(
     sealed = run["outputs"][-1]
     authorised = next(one for one in run["attempts"] if one["attempt"] == sealed["attempt"])
     whole = {
-        "type": "volens/run-receipt/1",
+        "type": "volens/run-receipt/2",
         "identity": client.identity_id.hex(),
         "run": run["run"],
         "attempt": sealed["attempt"],
@@ -115,6 +116,7 @@ def run_receipt(
         "outputCommitment": sealed["outputCommitment"],
         "outputSalt": opened.salt.hex(),
         "releaseTx": sealed["release"]["tx"],
+        "time": sealed["release"]["time"],
         "count": sealed["release"]["count"],
         "head": sealed["release"]["head"],
         "codeHash": run["codeHash"],
@@ -140,17 +142,40 @@ def withdrawal_receipt(
     """A patient's receipt of a withdrawal, as canonical JSON: where it was mined and what became of each use."""
     return canonical_json(
         {
-            "type": "volens/withdrawal-receipt/1",
+            "type": WITHDRAWAL,
             "identity": client.identity_id.hex(),
             "subject": client.subject.hex() if client.subject else "",
             "receipt": dict(receipt),
             "dataset": followed["dataset"],
             "settled": followed["settled"],
+            "asOf": followed["asOf"],
             "effects": [
                 {k: v for k, v in one.items() if v is not None} for one in followed["effects"]
             ],
         }
     )
+
+
+def complete_receipts(client: Client, folder: Path) -> list[Path]:
+    """Write anew the withdrawal receipts in `folder` that were written before everything had stopped, if it has now.
+
+    The earlier file is taken away only when the complete one lies there. Returns the new files.
+    """
+    found: list[Path] = []
+    waiting = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            kept: Any = strict_json(path.read_bytes(), _MAX)
+        except (OSError, Malformed):
+            continue  # not one of ours
+        if isinstance(kept, dict) and kept.get("type") == WITHDRAWAL and not kept.get("settled"):
+            waiting[kept["receipt"]["tx"]] = (path, kept["receipt"])
+    for one in client.withdrawals() if waiting else ():
+        if one["settled"] and one["tx"] in waiting:
+            path, receipt = waiting[one["tx"]]
+            found.append(write_receipt(folder, withdrawal_receipt(client, receipt, one)))
+            path.unlink()
+    return found
 
 
 def write_receipt(folder: Path, receipt: bytes) -> Path:

@@ -96,7 +96,13 @@ class RoleChange(Incoming):
     role: Annotated[int, Field(ge=1, le=10)]
     start: Seconds
     end: Seconds
-    nonce: Number256
+    replaces: U32
+    deadline: Seconds
+
+
+class CancelRole(Incoming):
+    account: Address
+    version: U32
     deadline: Seconds
 
 
@@ -117,6 +123,11 @@ class PermitRequest(Incoming):
     outputClasses: U16
     expiry: Seconds
     documentHash: Hex32
+    deadline: Seconds
+
+
+class Suspend(Incoming):
+    permit: Hex32
     deadline: Seconds
 
 
@@ -159,6 +170,12 @@ class RecordsRegistered(Incoming):
     dataset: Hex32
     leavesRoot: Hex32
     count: U32
+    relaxed: U8
+    deadline: Seconds
+
+
+class VoidRecords(Incoming):
+    ingest: Hex32
     deadline: Seconds
 
 
@@ -190,6 +207,12 @@ class Cancel(Incoming):
     deadline: Seconds
 
 
+class Resume(Incoming):
+    run: Hex32
+    attempts: U32
+    deadline: Seconds
+
+
 # --- bodies ---------------------------------------------------------------------------------------------------
 
 
@@ -206,6 +229,11 @@ class SignInBody(Incoming):
 class RoleBody(Incoming):
     change: RoleChange
     signatures: Annotated[list[Signature], Field(min_length=1, max_length=32)]
+
+
+class CancelRoleBody(Incoming):
+    cancel: CancelRole
+    signature: Signature
 
 
 class DatasetBody(Incoming):
@@ -228,6 +256,11 @@ class IngestBody(Incoming):
     registered: RecordsRegistered
     signature: Signature
     leaves: Annotated[list[Leaf], Field(min_length=1, max_length=MAX_LEAVES)]
+
+
+class VoidBody(Incoming):
+    void: VoidRecords
+    signatures: Annotated[list[Signature], Field(min_length=1, max_length=32)]
 
 
 class EnrolmentItem(Incoming):
@@ -261,6 +294,11 @@ class PermitBody(Incoming):
     signature: Signature
 
 
+class SuspendBody(Incoming):
+    suspend: Suspend
+    signature: Signature
+
+
 class VoteBody(Incoming):
     vote: Vote
     signature: Signature
@@ -282,6 +320,11 @@ class RunBody(Incoming):
 
 class CancelBody(Incoming):
     cancel: Cancel
+    signature: Signature
+
+
+class ResumeBody(Incoming):
+    resume: Resume
     signature: Signature
 
 

@@ -14,9 +14,11 @@ import httpx
 from api.errors import NotServing
 from api.metrics import Metrics
 from api.settings import Settings
-from chain.events import Head, Receipt
+from chain.events import Receipt
 from chain.ledger import Ledger
 from chain.wallets import load
+from governance import aftermath, register
+from governance.aftermath import Withdrawal
 from governance.brokers import BrokerClient
 from governance.errors import BrokerRefused, BrokerUnavailable
 from governance.projection import Projection
@@ -50,19 +52,14 @@ class Services:
         return identity_id(self.identity).hex()
 
     def settle(self, receipt: Receipt) -> dict[str, Any]:
-        """Fold what was just mined, and say where it stands: {tx, block, blockHash, count, head}.
-
-        A call that changed nothing made no step on the trail: count and head are None then.
-        """
+        """Fold what was just mined, and say where it stands: {tx, block, blockHash, time, count, head}."""
         self.projection.sync()
-        heads = receipt.all(Head)
-        return {
-            "tx": receipt.tx.hex(),
-            "block": receipt.block,
-            "blockHash": receipt.block_hash.hex(),
-            "count": heads[-1].count if heads else None,
-            "head": heads[-1].head.hex() if heads else None,
-        }
+        return register.find_receipt(self.engine, receipt.tx.hex())
+
+    def withdrawals_of(self, subject: str) -> tuple[list[Withdrawal], dict[str, Any]]:
+        """Her withdrawals and what followed, and the step {count, head} up to which the trail tells it."""
+        newest = register.newest_step(self.engine)
+        return aftermath.withdrawals_of(self.engine, subject, newest["count"]), newest
 
     def witness(self) -> dict[str, Any] | None:
         """The trail's head under the broker's signature, or None while the broker cannot give one."""

@@ -63,8 +63,8 @@ def error_names() -> dict[bytes, str]:
     }
 
 
-def compile_all(library: Path, folder: Path = FOLDER) -> dict[str, dict[str, Any]]:
-    """Compile every contract of `folder` offline; `library` is the folder holding `@openzeppelin/contracts`.
+def compile_all(library: Path, folder: Path = FOLDER, only: str = "") -> dict[str, dict[str, Any]]:
+    """Compile every contract of `folder` offline, or `only` one of them; `library` holds `@openzeppelin/contracts`.
 
     Returns artifact JSON by contract name. Raises ChainError with the compiler's own words.
     """
@@ -76,10 +76,13 @@ def compile_all(library: Path, folder: Path = FOLDER) -> dict[str, dict[str, Any
     }
     source_hash = hashlib.sha256(json.dumps(sources, sort_keys=True).encode()).hexdigest()
     sources |= _imported(sources, library)
+    outputs = SETTINGS["outputSelection"]
+    if only:
+        outputs = {f"{only}.sol": {only: cast("dict[str, Any]", outputs)["*"]["*"]}}
     request = {
         "language": "Solidity",
         "sources": {name: {"content": text} for name, text in sources.items()},
-        "settings": SETTINGS,
+        "settings": SETTINGS | {"outputSelection": outputs},
     }
     try:
         output = solcx.compile_standard(request, solc_binary=SOLC)
@@ -95,7 +98,7 @@ def compile_all(library: Path, folder: Path = FOLDER) -> dict[str, dict[str, Any
             "run `make clean install`, which brings both",
         ) from error
     found = {}
-    for name in CONTRACTS:
+    for name in (only,) if only else CONTRACTS:
         compiled = output["contracts"][f"{name}.sol"][name]
         found[name] = {
             "name": name,

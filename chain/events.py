@@ -38,6 +38,14 @@ class RoleSet(Event):
     role: int
     start: int
     end: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoleCancelled(Event):
+    account: str
+    by: str
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +74,11 @@ class Voted(Event):
 class PermitApproved(Event):
     permit: bytes
     expiry: int
+
+
+@dataclass(frozen=True, slots=True)
+class PermitRejected(Event):
+    permit: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +133,13 @@ class RecordsSealed(Event):
     dataset: bytes
     leavesRoot: bytes
     count: int
+    relaxed: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsVoided(Event):
+    ingest: bytes
+    dataset: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +187,7 @@ class RunAuthorised(Event):
     leaseUntil: int
     workerKey: bytes
     listHash: bytes
+    relaxed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +237,12 @@ class RunCancelled(Event):
     run: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class RunResumed(Event):
+    run: bytes
+    attempts: int
+
+
 E_ = TypeVar("E_", bound=Event)
 
 
@@ -246,6 +273,11 @@ def _by_topic() -> dict[bytes, tuple[type[Event], Mapping[str, Any]]]:
         raise ChainError(f"the artifacts know no event {', '.join(missing)}", "run make fix")
     kinds = [(kind, known[kind.__name__]) for kind in Event.__subclasses__()]
     return {event_abi_to_log_topic(abi): (kind, abi) for kind, abi in kinds}
+
+
+def event_topic(kind: type[Event]) -> bytes:
+    """What the logs of an event begin with."""
+    return next(topic for topic, (known, _) in _by_topic().items() if known is kind)
 
 
 def parse(log: Mapping[str, Any]) -> Event | None:

@@ -20,9 +20,9 @@ from eth_utils.abi import function_abi_to_4byte_selector
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
-from chain.artifacts import CONTRACTS, load
+from chain.artifacts import CONTRACTS, error_names, load
 from chain.errors import ChainError, IdentityMismatch, LedgerDown, Refused
-from chain.events import Receipt
+from chain.events import Head, Receipt, event_topic, parse_all
 from chain.signatures import Domain, domain_of, typed_data
 from chain.transactor import Outbox, Transactor
 from chain.wallets import Wallet
@@ -37,6 +37,7 @@ MEANT = {
     "salt": "another salt",
     "cohortFloor_": "another smallest cohort",
     "maxLease_": "another longest lease",
+    "roleDelay_": "another delay before a new worker or broker acts",
 }
 
 
@@ -125,6 +126,18 @@ class Ledger:
         count, value = self.read("Trail", "head")
         return int(count), bytes(value)
 
+    def head_of(self, count: int) -> Head | None:
+        """The head after step `count` with its block; None where the node has no such step."""
+        topic = "0x" + event_topic(Head).hex()
+        where = {
+            "fromBlock": hex(int(self.identity["deployBlock"])),
+            "toBlock": "latest",
+            "address": self.domain.contracts["Trail"],
+            "topics": [topic, f"0x{count:064x}"],
+        }
+        found = parse_all(self.node.call("eth_getLogs", [where]))
+        return found[0] if found and isinstance(found[0], Head) else None
+
     def block(self, number: int | str = "latest") -> dict[str, Any]:
         """A raw block header with its transaction hashes."""
         tag = hex(number) if isinstance(number, int) else number
@@ -179,19 +192,18 @@ def check_identity(node: Node, identity: Mapping[str, Any]) -> None:
             )
 
 
-def check_creation(node: Node, identity: Mapping[str, Any], cohort_floor: int) -> None:
+def check_creation(node: Node, identity: Mapping[str, Any]) -> None:
     """Raise IdentityMismatch unless this release's code created the contracts with what the identity says.
 
     The code that creates a contract and its arguments fix the code that runs and all that it holds at first: the
-    founders and nobody else, the quorum, the smallest cohort, and which contracts call each other.
+    founders and nobody else, the quorum, the smallest cohort, the delays, and which contracts call each other.
     """
     places = {item["name"]: to_checksum_address(item["address"]) for item in identity["contracts"]}
     founders = [to_checksum_address(who) for who in identity["founders"]]
     salt = bytes.fromhex(identity["salt"].removeprefix("0x"))
     created = _creations(node, int(identity["deployBlock"]), set(places.values()))
-    for name, given in _arguments(
-        founders, int(identity["quorum"]), salt, places, cohort_floor
-    ).items():
+    values = [int(identity[name]) for name in ("quorum", "cohortFloor", "roleDelay", "maxLease")]
+    for name, given in _arguments(founders, salt, places, *values).items():
         what = _difference(name, given, created.get(places[name]))
         if what:
             raise IdentityMismatch(
@@ -242,10 +254,12 @@ def deploy(
     quorum: int,
     salt: bytes,
     cohort_floor: int,
+    role_delay: int,
 ) -> dict[str, Any]:
-    """Deploy the four contracts and return the unsigned ledger identity (protocol.md §1, JSON form).
+    """Deploy the four contracts and return the unsigned ledger identity (docs/ledger.md, JSON form).
 
-    `salt` is 32 random bytes, new for every deployment. The deployer keeps no power over any contract.
+    `salt` is 32 random bytes, new for every deployment; `role_delay`: seconds before a new worker or broker acts.
+    The deployer keeps no power over any contract.
     """
     node = Node(url)
     chain_id = int(node.call("eth_chainId", []), 16)
@@ -255,7 +269,8 @@ def deploy(
         name: created_at(wallet.address, nonce + number) for number, name in enumerate(CONTRACTS)
     }
     first = None
-    for name, given in _arguments(founders, quorum, salt, places, cohort_floor).items():
+    values = (quorum, cohort_floor, role_delay, MAX_LEASE)
+    for name, given in _arguments(founders, salt, places, *values).items():
         receipt = transactor.send(
             None, load(name).bytecode + encode(_types(_constructor(name)), given)
         )
@@ -267,13 +282,16 @@ def deploy(
             {"name": name, "address": address, "codeHash": hashlib.sha256(code).hexdigest()}
         )
     return {
-        "type": "volens/identity/1",
+        "type": "volens/identity/2",
         "chainId": chain_id,
         "genesisHash": node.call("eth_getBlockByNumber", ["0x0", False])["hash"][2:],
         "deployBlock": first,
         "salt": salt.hex(),
         "contracts": found,
         "quorum": quorum,
+        "cohortFloor": cohort_floor,
+        "maxLease": MAX_LEASE,
+        "roleDelay": role_delay,
         "founders": list(founders),
         "signatures": {},
     }
@@ -285,15 +303,21 @@ def message_tuple(kind: str, message: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _arguments(
-    founders: Sequence[str], quorum: int, salt: bytes, places: Mapping[str, str], cohort_floor: int
+    founders: Sequence[str],
+    salt: bytes,
+    places: Mapping[str, str],
+    quorum: int,
+    cohort_floor: int,
+    role_delay: int,
+    max_lease: int,
 ) -> dict[str, list[Any]]:
     """What each contract is created with, by name and in the order of creation; `places` are the four addresses."""
     trail, permits, consents, accesses = (places[name] for name in CONTRACTS)
     return {
         "Trail": [[permits, consents, accesses]],
-        "PermitRegistry": [list(founders), quorum, salt, trail],
+        "PermitRegistry": [list(founders), quorum, role_delay, salt, trail],
         "ConsentRegistry": [salt, permits, trail],
-        "AccessLedger": [salt, permits, consents, trail, cohort_floor, MAX_LEASE],
+        "AccessLedger": [salt, permits, consents, trail, cohort_floor, max_lease],
     }
 
 
@@ -345,6 +369,8 @@ def _refusal(error: Mapping[str, Any]) -> ChainError:
                     fields = {
                         i["name"]: _shown(v) for i, v in zip(entry["inputs"], values, strict=True)
                     }
+                    if entry["name"] == "NothingRecorded" and values[0] in error_names():
+                        return Refused(error_names()[values[0]], {}, "correct it and sign again")
                     return Refused(entry["name"], fields, "the ledger's rules do not allow this")
         return Refused("Reverted", {}, "the contract refused without a name")
     return ChainError(

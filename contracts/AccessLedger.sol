@@ -20,13 +20,13 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
     using Words for uint256;
 
     bytes32 private constant RECORDS_REGISTERED = keccak256(
-        "RecordsRegistered(bytes32 ingest,bytes32 dataset,bytes32 leavesRoot,uint32 count,uint40 deadline)"
+        "RecordsRegistered(bytes32 ingest,bytes32 dataset,bytes32 leavesRoot,uint32 count,uint8 relaxed,uint40 deadline)"
     );
     bytes32 private constant RUN_REQUEST = keccak256(
         "RunRequest(bytes32 permit,bytes32 paramsHash,bytes32 resultKey,uint256 nonce,uint40 deadline)"
     );
     bytes32 private constant WORKER_BINDING = keccak256(
-        "WorkerBinding(bytes32 run,uint32 attempt,bytes32 subjectsHash,bytes32 workerKey,bytes32 codeHash,uint32 leaseSeconds,uint40 deadline)"
+        "WorkerBinding(bytes32 run,uint32 attempt,bytes32 subjectsHash,bytes32 workerKey,bytes32 codeHash,uint32 leaseSeconds,uint8 relaxed,uint40 deadline)"
     );
     bytes32 private constant SEAL = keccak256(
         "Seal(bytes32 run,uint32 attempt,bytes32 outputCommitment,bytes32 ciphertextHash,bytes32 keyCommitment,bytes32 disclosureCommitment,uint8 outputClass,uint32 statistics,uint40 deadline)"
@@ -35,6 +35,8 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
     bytes32 private constant DECISION =
         keccak256("Decision(bytes32 run,uint32 attempt,bytes32 sealHash,uint8 reason,uint40 deadline)");
     bytes32 private constant CANCEL = keccak256("Cancel(bytes32 run,uint40 deadline)");
+    bytes32 private constant VOID_RECORDS = keccak256("VoidRecords(bytes32 ingest,uint40 deadline)");
+    bytes32 private constant RESUME = keccak256("Resume(bytes32 run,uint32 attempts,uint40 deadline)");
 
     uint16 private constant KIND_RECORDS = 32;
     uint16 private constant KIND_REQUEST = 33;
@@ -46,15 +48,17 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
     uint16 private constant KIND_RELEASE_REFUSED = 39;
     uint16 private constant KIND_REJECT = 40;
     uint16 private constant KIND_CANCEL = 41;
+    uint16 private constant KIND_VOID = 42;
+    uint16 private constant KIND_RESUME = 43;
 
     uint256 private constant MAX_SUBJECTS = 1000;
     uint256 private constant MAX_PARAMS = 2048;
-    uint32 private constant MAX_ATTEMPTS = 16;
+    uint32 private constant MAX_ATTEMPTS = 16; // until the analyst says that it shall go on
 
     enum Ended { No, Cancelled, Rejected, Released }
 
     struct Run {
-        address analyst; uint40 deadline; uint32 attempts; Ended ended;
+        address analyst; uint40 deadline; uint32 attempts; Ended ended; uint16 resumed;
         bytes32 permit;
     }
 
@@ -71,7 +75,8 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
     uint32 public immutable cohortFloor;
     uint32 public immutable maxLease;
 
-    mapping(bytes32 ingest => bool registered) private _ingests;
+    mapping(bytes32 ingest => bytes32 dataset) private _ingests;
+    mapping(bytes32 ingest => bool voided) private _voided;
     mapping(bytes32 run => Run stored) private _runs;
     mapping(bytes32 run => mapping(uint32 attempt => Attempt stored)) private _attempts;
     mapping(bytes32 run => mapping(uint32 attempt => mapping(address viewer => bool looked))) private _looks;
@@ -90,11 +95,29 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         address custodian = _signerOf(keccak256(abi.encode(RECORDS_REGISTERED, r)), custodianSignature);
         if (custodian != _permits.custodianOf(r.dataset)) revert NotTheCustodian(custodian);
         _requireLive(custodian, Role.Custodian);
-        if (_ingests[r.ingest]) revert IngestExists(r.ingest);
+        if (_ingests[r.ingest] != 0) revert IngestExists(r.ingest);
         if (r.count == 0) revert NothingRegistered();
-        _ingests[r.ingest] = true;
-        emit RecordsSealed(r.ingest, r.dataset, r.leavesRoot, r.count);
-        _trail.append(KIND_RECORDS, sha256(abi.encode(r.ingest, r.dataset, r.leavesRoot, r.count)));
+        _ingests[r.ingest] = r.dataset;
+        emit RecordsSealed(r.ingest, r.dataset, r.leavesRoot, r.count, r.relaxed);
+        _trail.append(KIND_RECORDS, sha256(abi.encode(r.ingest, r.dataset, r.leavesRoot, r.count, r.relaxed)));
+    }
+
+    /// @inheritdoc IAccessLedger
+    function voidRecords(VoidRecords calldata v, bytes[] calldata signatures) external direct {
+        _notAfter(v.deadline);
+        bytes32 dataset = _ingests[v.ingest];
+        if (dataset == 0 || _voided[v.ingest]) revert IngestUnknown(v.ingest);
+        address[] memory signers = new address[](signatures.length);
+        bytes32 structHash = keccak256(abi.encode(VOID_RECORDS, v));
+        for (uint256 i; i < signatures.length; ++i) signers[i] = _signerOf(structHash, signatures[i]);
+        bool own = signers.length == 1 && signers[0] == _permits.custodianOf(dataset);
+        if (own) _requireLive(signers[0], Role.Custodian);
+        else if (!_permits.isQuorum(signers)) {
+            revert IPermitRegistry.QuorumMissing(signers.length, _permits.quorum());
+        }
+        _voided[v.ingest] = true;
+        emit RecordsVoided(v.ingest, dataset);
+        _trail.append(KIND_VOID, sha256(abi.encode(v.ingest, dataset)));
     }
 
     /// @inheritdoc IAccessLedger
@@ -113,7 +136,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
             _refuse(run, 0, reason);
             return;
         }
-        _runs[run] = Run(analyst, r.deadline, 0, Ended.No, r.permit);
+        _runs[run] = Run(analyst, r.deadline, 0, Ended.No, 0, r.permit);
         emit RunRequested(run, r.permit, analyst, r.paramsHash, r.resultKey, r.deadline);
         _trail.append(
             KIND_REQUEST, sha256(abi.encode(run, r.permit, analyst, r.paramsHash, r.resultKey, r.deadline))
@@ -142,7 +165,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         (attempt.listHash, body) = _record(b, p, subjects, slots, tally.granted);
         emit RunAuthorised(
             b.run, b.attempt, uint32(tally.granted), uint32(subjects.length - tally.granted), attempt.leaseUntil,
-            b.workerKey, attempt.listHash
+            b.workerKey, attempt.listHash, b.relaxed
         );
         _trail.append(KIND_AUTHORISE, body);
         return true;
@@ -161,6 +184,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         IPermitRegistry.Permit memory p = _permits.permitOf(run.permit);
         if (
             s.outputClass == OutputClass.None || s.outputClass == OutputClass.Model
+                || s.outputClass == OutputClass.Individual
                 || p.outputClasses & (uint16(1) << uint16(s.outputClass)) == 0
                 || (s.outputClass == OutputClass.Genomic && s.statistics == 0)
         ) revert OutputClassRefused(s.outputClass);
@@ -194,7 +218,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         address b = _checker(d, run, structHash, checkerSignatures[1]);
         if (b <= a) revert IPermitRegistry.SignersNotAscending();
         _requireList(_attempts[d.run][d.attempt].listHash, subjects, epochs);
-        (bytes32 subject, uint8 reason) = _releaseReason(run.permit, subjects, epochs);
+        (bytes32 subject, uint8 reason) = _releaseReason(run, subjects, epochs);
         if (reason != 0) {
             emit ReleaseRefused(d.run, d.attempt, subject, reason);
             _trail.append(KIND_RELEASE_REFUSED, sha256(abi.encode(d.run, d.attempt, subject, reason)));
@@ -231,6 +255,22 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
     }
 
     /// @inheritdoc IAccessLedger
+    function resume(Resume calldata r, bytes calldata analystSignature) external direct {
+        _notAfter(r.deadline);
+        address analyst = _signerOf(keccak256(abi.encode(RESUME, r)), analystSignature);
+        Run storage run = _knownRun(r.run);
+        if (run.ended != Ended.No) revert RunEnded(r.run);
+        if (analyst != run.analyst) revert NotTheAnalyst(analyst);
+        _requireLive(analyst, Role.Analyst);
+        if (r.attempts != run.attempts || r.attempts != _mostAttempts(run)) {
+            revert AttemptOutOfOrder(r.attempts, run.attempts);
+        }
+        ++run.resumed;
+        emit RunResumed(r.run, r.attempts);
+        _trail.append(KIND_RESUME, sha256(abi.encode(r.run, r.attempts)));
+    }
+
+    /// @inheritdoc IAccessLedger
     function runOf(bytes32 run) external view returns (address analyst, bytes32 permit, uint32 attempts, bool ended) {
         Run storage stored = _runs[run];
         return (stored.analyst, stored.permit, stored.attempts, stored.ended != Ended.No);
@@ -252,7 +292,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         if (_permits.roleOf(worker).role != Role.Worker) revert IPermitRegistry.NotLive(worker, Role.Worker);
         Run storage run = _knownRun(b.run);
         if (run.ended == Ended.Rejected || run.ended == Ended.Released) revert RunEnded(b.run);
-        if (b.attempt != run.attempts + 1 || b.attempt > MAX_ATTEMPTS) {
+        if (b.attempt != run.attempts + 1 || b.attempt > _mostAttempts(run)) {
             revert AttemptOutOfOrder(b.attempt, run.attempts + 1);
         }
         if (subjects.length > MAX_SUBJECTS) revert TooManySubjects(subjects.length);
@@ -281,7 +321,12 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         if (p.status == PermitStatus.None) return Reasons.PERMIT_ABSENT;
         if (p.status == PermitStatus.Requested) return Reasons.PERMIT_NOT_APPROVED;
         if (p.status == PermitStatus.Suspended) return Reasons.PERMIT_SUSPENDED;
+        if (p.status == PermitStatus.Rejected) return Reasons.PERMIT_REJECTED;
         return block.timestamp < p.expiry ? 0 : Reasons.PERMIT_EXPIRED;
+    }
+
+    function _mostAttempts(Run storage run) private view returns (uint32) {
+        return MAX_ATTEMPTS * (uint32(run.resumed) + 1);
     }
 
     function _leaseEnd(uint32 leaseSeconds, uint40 expiry, uint256 lastDay) private view returns (uint40) {
@@ -302,7 +347,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         Cohort.Test memory test = Cohort.test(p);
         bytes32[] memory list = new bytes32[](2 * granted);
         bytes32[] memory words = new bytes32[](2 + 2 * subjects.length);
-        (words[0], words[1]) = (b.run, bytes32(uint256(b.attempt)));
+        (words[0], words[1]) = (b.run, bytes32(uint256(b.relaxed) << 32 | b.attempt));
         (uint256 inList, uint256 inGranted, uint256 inDenied) = (list.at(0), words.at(2), words.at(2 + 2 * granted));
         bytes32 run = b.run;
         uint256 attempt = uint256(b.attempt) << 56;
@@ -328,13 +373,15 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         return slot.whyNot(need, today);
     }
 
-    /// @dev The predicate again, and the epoch the receipt named: one unwilling person stops the release.
-    function _releaseReason(bytes32 permit, bytes32[] calldata subjects, uint32[] calldata epochs)
+    /// @dev The analyst's role, the permit, and the predicate again with the epoch that the receipt named: one
+    /// unwilling person stops the release.
+    function _releaseReason(Run storage run, bytes32[] calldata subjects, uint32[] calldata epochs)
         private
         view
         returns (bytes32, uint8)
     {
-        IPermitRegistry.Permit memory p = _permits.permitOf(permit);
+        if (!_permits.isLive(run.analyst, Role.Analyst)) return (0, Reasons.ANALYST_ROLE);
+        IPermitRegistry.Permit memory p = _permits.permitOf(run.permit);
         uint8 reason = _permitReason(p);
         if (reason != 0) return (0, reason);
         uint256[] memory slots = Cohort.slots(_consents, p.dataset, subjects);

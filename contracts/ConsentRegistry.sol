@@ -25,11 +25,26 @@ contract ConsentRegistry is IConsentRegistry, Typed {
     uint16 private constant KIND_ENROL = 16;
     uint16 private constant KIND_GRANT = 17;
     uint16 private constant KIND_REVOKE = 18;
+    uint16 private constant KIND_REVOKE_STALE = 19;
+
+    /// @dev What one batch leaves on the trail: `words` is the number of words of accepted items, then those words.
+    /// @param accepted Words in use, the first one included.
+    /// @param refused Item hash and reason of each refused item that is recorded, `pairs` words in use.
+    /// @param last Why the last item was not taken, for a call that leaves nothing.
+    struct Step {
+        bytes32[] words;
+        bytes32[] refused;
+        uint256 accepted;
+        uint256 pairs;
+        bytes4 last;
+    }
 
     IPermitRegistry private immutable _permits;
     ITrail private immutable _trail;
 
     mapping(bytes32 subject => bytes32 signerHash) public signerHashOf;
+    /// @dev Refused items, and stale revocations, that have their step: nobody makes the trail grow by repeating them.
+    mapping(bytes32 message => bool recorded) private _recorded;
     /// @dev Dataset first: authorise reads many people of one dataset and pays the outer hash once.
     mapping(bytes32 dataset => mapping(bytes32 subject => uint256 slot)) private _slots;
 
@@ -39,35 +54,38 @@ contract ConsentRegistry is IConsentRegistry, Typed {
 
     /// @inheritdoc IConsentRegistry
     function enrol(EnrolmentItem[] calldata items) external direct {
-        _notTooMany(items.length);
-        bytes32[] memory words = new bytes32[](2 * items.length);
-        uint256 n;
+        Step memory step = _begin(items.length, 2);
         for (uint256 i; i < items.length; ++i) {
             Enrolment calldata e = items[i].enrolment;
             (bytes4 refusal, address registrar) = _checkEnrolment(items[i]);
             if (refusal != 0) {
-                emit ItemRefused(i, refusal);
+                step.last = refusal;
+                if (registrar != address(0)) _refuse(step, i, _hashOf(e), refusal);
                 continue;
             }
             signerHashOf[e.subject] = keccak256(e.signer);
             emit Enrolled(e.subject, e.signer, e.assurance, registrar);
-            (words[n], words[n + 1]) = (e.subject, sha256(e.signer));
-            n += 2;
+            _accept(step, e.subject, sha256(e.signer));
         }
-        _close(KIND_ENROL, words, n);
+        _close(KIND_ENROL, step);
     }
 
     /// @inheritdoc IConsentRegistry
     function grant(GrantItem[] calldata items) external direct {
-        _notTooMany(items.length);
-        bytes32[] memory words = new bytes32[](3 * items.length);
-        uint256 n;
+        Step memory step = _begin(items.length, 3);
         for (uint256 i; i < items.length; ++i) {
             Grant calldata g = items[i].grant;
             uint256 old = _slots[g.dataset][g.subject];
-            bytes4 refusal = _checkGrant(items[i], old);
+            bytes32 structHash = keccak256(abi.encode(GRANT, g));
+            bytes4 refusal = _signatureRefusal(g.subject, items[i].signer, structHash, items[i].signature);
             if (refusal != 0) {
-                emit ItemRefused(i, refusal);
+                step.last = refusal;
+                continue;
+            }
+            refusal = _checkGrant(g, old);
+            if (refusal != 0) {
+                step.last = refusal;
+                _refuse(step, i, sha256(abi.encode(g)), refusal);
                 continue;
             }
             uint256 slot = _granted(g, old);
@@ -75,10 +93,10 @@ contract ConsentRegistry is IConsentRegistry, Typed {
             emit ConsentGranted(
                 g.subject, g.dataset, slot.epochOf(), slot.versionOf(), slot, g.termsCommitment, g.noticeHash
             );
-            (words[n], words[n + 1], words[n + 2]) = (g.subject, bytes32(slot), g.termsCommitment);
-            n += 3;
+            _accept(step, g.subject, bytes32(slot));
+            step.words[step.accepted++] = g.termsCommitment;
         }
-        _close(KIND_GRANT, words, n);
+        _close(KIND_GRANT, step);
     }
 
     /// @inheritdoc IConsentRegistry
@@ -95,7 +113,9 @@ contract ConsentRegistry is IConsentRegistry, Typed {
         current = slot.epochOf();
         if (r.epoch > current) revert EpochStale(r.epoch, current);
         if (r.epoch < current) {
+            if (!_first(sha256(abi.encode(r)))) revert RevokeRepeated(r.epoch, current);
             emit RevokeStale(r.subject, r.dataset, r.epoch, current);
+            _trail.append(KIND_REVOKE_STALE, sha256(abi.encode(r.subject, r.dataset, r.epoch, current)));
             return (false, current);
         }
         _slots[r.dataset][r.subject] = slot.revoked();
@@ -117,24 +137,24 @@ contract ConsentRegistry is IConsentRegistry, Typed {
         slots.answer();
     }
 
+    /// @dev What is wrong, or zero; the registrar is zero where no live one signed, and then nothing is recorded.
     function _checkEnrolment(EnrolmentItem calldata item) private view returns (bytes4, address registrar) {
         Enrolment calldata e = item.enrolment;
+        bytes calldata own = item.signerSignature; // read first: an item that cannot be read reverts the whole call
+        bytes32 structHash = keccak256(abi.encode(ENROLMENT, e.subject, keccak256(e.signer), e.assurance, e.deadline));
+        registrar = _recover(structHash, item.registrarSignature);
+        if (!_permits.isLive(registrar, Role.Registrar)) return (NotARegistrar.selector, address(0));
         if (block.timestamp > e.deadline) return (DeadlinePassed.selector, registrar);
         if (signerHashOf[e.subject] != 0) return (AlreadyEnrolled.selector, registrar);
         if (e.signer.length != 20 || e.subject == 0) return (SignerInvalid.selector, registrar);
-        bytes32 structHash = keccak256(abi.encode(ENROLMENT, e.subject, keccak256(e.signer), e.assurance, e.deadline));
-        registrar = _recover(structHash, item.registrarSignature);
-        if (!_permits.isLive(registrar, Role.Registrar)) return (NotARegistrar.selector, registrar);
-        address key = _recover(structHash, item.signerSignature);
+        address key = _recover(structHash, own);
         if (key == address(0) || key != address(bytes20(e.signer))) return (SignatureInvalid.selector, registrar);
         return (0, registrar);
     }
 
-    function _checkGrant(GrantItem calldata item, uint256 old) private view returns (bytes4) {
-        Grant calldata g = item.grant;
+    /// @dev What is wrong with a grant that her own key signed, or zero.
+    function _checkGrant(Grant calldata g, uint256 old) private view returns (bytes4) {
         if (block.timestamp > g.deadline) return DeadlinePassed.selector;
-        bytes4 refusal = _signatureRefusal(g.subject, item.signer, keccak256(abi.encode(GRANT, g)), item.signature);
-        if (refusal != 0) return refusal;
         if (g.epoch != old.epochOf()) return EpochStale.selector;
         if (g.replaces != old.versionOf()) return VersionStale.selector;
         if (g.fromDay > g.untilDay || g.untilDay < block.timestamp / 1 days) return WindowInvalid.selector;
@@ -170,15 +190,42 @@ contract ConsentRegistry is IConsentRegistry, Typed {
         return key != address(0) && key == address(bytes20(signer)) ? bytes4(0) : SignatureInvalid.selector;
     }
 
-    /// @dev One step on the trail for the accepted items; none when every item was skipped.
-    function _close(uint16 kind, bytes32[] memory words, uint256 n) private {
-        if (n == 0) return;
-        _trail.append(kind, words.hash(n));
+    /// @dev Refused items cost next to nothing here, but every reader has to look at each.
+    function _begin(uint256 items, uint256 wordsEach) private pure returns (Step memory step) {
+        if (items > MAX_ITEMS) revert TooManyItems(items);
+        (step.words, step.refused) = (new bytes32[](1 + wordsEach * items), new bytes32[](2 * items));
+        step.accepted = 1;
     }
 
-    /// @dev Refused items cost next to nothing here, but every reader has to look at each.
-    function _notTooMany(uint256 count) private pure {
-        if (count > MAX_ITEMS) revert TooManyItems(count);
+    function _accept(Step memory step, bytes32 first, bytes32 second) private pure {
+        (step.words[step.accepted], step.words[step.accepted + 1]) = (first, second);
+        step.accepted += 2;
+    }
+
+    function _refuse(Step memory step, uint256 index, bytes32 item, bytes4 reason) private {
+        if (!_first(item)) return;
+        emit ItemRefused(index, reason);
+        (step.refused[step.pairs], step.refused[step.pairs + 1]) = (item, reason);
+        step.pairs += 2;
+    }
+
+    /// @dev Whether this message is recorded for the first time.
+    function _first(bytes32 message) private returns (bool first) {
+        first = !_recorded[message];
+        if (first) _recorded[message] = true;
+    }
+
+    /// @dev One step on the trail: how many words the accepted items have, those words, then the refused items.
+    function _close(uint16 kind, Step memory step) private {
+        if (step.accepted == 1 && step.pairs == 0) revert NothingRecorded(step.last);
+        step.words[0] = bytes32(step.accepted - 1);
+        for (uint256 i; i < step.pairs; ++i) step.words[step.accepted + i] = step.refused[i];
+        _trail.append(kind, step.words.hash(step.accepted + step.pairs));
+    }
+
+    /// @dev Names an enrolment for readers that have no keccak256.
+    function _hashOf(Enrolment calldata e) private pure returns (bytes32) {
+        return sha256(abi.encode(e.subject, sha256(e.signer), e.assurance, e.deadline));
     }
 
     function _max(uint256 a, uint256 b) private pure returns (uint256) {

@@ -21,9 +21,9 @@ library Masks {
         return categories != 0 && categories & ~CATEGORIES == 0;
     }
 
-    /// @dev Clinical care is never asked together with another purpose.
+    /// @dev A permit is for research on a group: who allows her own care only has not allowed that.
     function needValid(uint32 need) internal pure returns (bool) {
-        return purposesValid(need) && (need & CARE == 0 || need == CARE);
+        return purposesValid(need) && need & CARE == 0;
     }
 
     function pack(uint32 epoch, uint24 version, uint24 fromDay, uint24 untilDay, uint32 purposes, uint32 categories)

@@ -9,8 +9,9 @@ import {Typed} from "./Typed.sol";
 /// @title Roles, datasets and permits, all by signature
 contract PermitRegistry is IPermitRegistry, Typed {
     bytes32 private constant ROLE_CHANGE = keccak256(
-        "RoleChange(address account,uint8 role,uint40 start,uint40 end,uint256 nonce,uint40 deadline)"
+        "RoleChange(address account,uint8 role,uint40 start,uint40 end,uint32 replaces,uint40 deadline)"
     );
+    bytes32 private constant CANCEL_ROLE = keccak256("CancelRole(address account,uint32 version,uint40 deadline)");
     bytes32 private constant REGISTER_DATASET =
         keccak256("RegisterDataset(bytes32 dataset,bytes32 documentHash,uint40 deadline)");
     bytes32 private constant PERMIT_REQUEST = keccak256(
@@ -24,47 +25,62 @@ contract PermitRegistry is IPermitRegistry, Typed {
     uint16 private constant KIND_PERMIT = 3;
     uint16 private constant KIND_VOTE = 4;
     uint16 private constant KIND_SUSPEND = 5;
+    uint16 private constant KIND_CANCEL_ROLE = 6;
 
     ITrail private immutable _trail;
     uint8 public immutable quorum;
+    uint32 public immutable roleDelay;
+    bool private _founded; // the first dataset ends the founding ceremony: until then there is nothing to read
 
     mapping(address account => Member member) private _members;
     address[] private _committee; // everybody who was ever a member of it
-    mapping(uint256 nonce => bool used) private _nonces;
     mapping(bytes32 dataset => address custodian) public custodianOf;
     mapping(bytes32 permit => Permit stored) private _permits;
-    mapping(bytes32 permit => address[] members) private _yes;
+    mapping(bytes32 permit => mapping(bool yes => address[] members)) private _votes;
     mapping(bytes32 permit => mapping(address member => bool voted)) private _voted;
 
     /// @param founders At least three distinct committee keys. They are in the ledger identity, not on the trail.
-    constructor(address[] memory founders, uint8 quorum_, bytes32 salt, ITrail trail) Typed(salt) {
+    /// @param roleDelay_ Seconds before a new worker or broker acts, within which any member can cancel it.
+    constructor(address[] memory founders, uint8 quorum_, uint32 roleDelay_, bytes32 salt, ITrail trail) Typed(salt) {
         if (founders.length < 3 || quorum_ < 2 || quorum_ > founders.length) revert QuorumMissing(founders.length, quorum_);
         for (uint256 i; i < founders.length; ++i) {
             address founder = founders[i];
             if (_members[founder].role != Role.None) revert RoleTaken(founder, Role.Committee);
-            _members[founder] = Member(Role.Committee, 0, type(uint40).max);
+            _members[founder] = Member(Role.Committee, 0, type(uint40).max, 0);
             _committee.push(founder);
         }
-        quorum = quorum_;
+        (quorum, roleDelay) = (quorum_, roleDelay_);
         _trail = trail;
     }
 
     /// @inheritdoc IPermitRegistry
     function setRole(RoleChange calldata c, bytes[] calldata signatures) external direct {
         _notAfter(c.deadline);
-        if (_nonces[c.nonce]) revert NonceUsed(c.nonce);
-        _nonces[c.nonce] = true;
-        _requireQuorum(
-            keccak256(abi.encode(ROLE_CHANGE, c.account, c.role, c.start, c.end, c.nonce, c.deadline)), signatures
-        );
-        if (c.account == address(0) || c.role == Role.None || c.start > c.end) revert RoleWindowInvalid(c.start, c.end);
+        _requireQuorum(keccak256(abi.encode(ROLE_CHANGE, c)), signatures);
         Member memory held = _members[c.account];
+        if (c.replaces != held.version) revert RoleVersionStale(c.replaces, held.version);
+        uint40 start = _begins(c);
+        if (c.account == address(0) || c.role == Role.None || start > c.end) revert RoleWindowInvalid(start, c.end);
         if (held.role != Role.None && held.role != c.role && block.timestamp < held.end) revert RoleTaken(c.account, held.role);
         if (c.role == Role.Committee && held.role != Role.Committee) _committee.push(c.account);
-        _members[c.account] = Member(c.role, c.start, c.end);
+        _members[c.account] = Member(c.role, start, c.end, held.version + 1);
         if (_liveCommittee() < quorum) revert LastQuorum();
-        emit RoleSet(c.account, c.role, c.start, c.end);
-        _trail.append(KIND_ROLE, sha256(abi.encode(c.account, c.role, c.start, c.end)));
+        emit RoleSet(c.account, c.role, start, c.end, held.version + 1);
+        _trail.append(KIND_ROLE, sha256(abi.encode(c.account, c.role, start, c.end, held.version + 1)));
+    }
+
+    /// @inheritdoc IPermitRegistry
+    function cancelRole(CancelRole calldata order, bytes calldata signature) external direct {
+        _notAfter(order.deadline);
+        address by = _signerOf(keccak256(abi.encode(CANCEL_ROLE, order)), signature);
+        _requireLive(by, Role.Committee);
+        Member storage m = _members[order.account];
+        if (order.version != m.version) revert RoleVersionStale(order.version, m.version);
+        if (!_acts(m.role) || m.start <= block.timestamp) revert NotPending(order.account);
+        uint40 ended = uint40(block.timestamp);
+        (m.start, m.end, m.version) = (ended, ended, order.version + 1);
+        emit RoleCancelled(order.account, by, order.version + 1);
+        _trail.append(KIND_CANCEL_ROLE, sha256(abi.encode(order.account, by, order.version + 1)));
     }
 
     /// @inheritdoc IPermitRegistry
@@ -74,7 +90,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
             _signerOf(keccak256(abi.encode(REGISTER_DATASET, r.dataset, r.documentHash, r.deadline)), custodianSignature);
         _requireLive(custodian, Role.Custodian);
         if (custodianOf[r.dataset] != address(0)) revert DatasetExists(r.dataset);
-        custodianOf[r.dataset] = custodian;
+        (custodianOf[r.dataset], _founded) = (custodian, true);
         emit DatasetRegistered(r.dataset, custodian, r.documentHash);
         _trail.append(KIND_DATASET, sha256(abi.encode(r.dataset, custodian, r.documentHash)));
     }
@@ -121,12 +137,11 @@ contract PermitRegistry is IPermitRegistry, Typed {
         if (_voted[v.permit][member]) revert AlreadyVoted(member);
         _voted[v.permit][member] = true;
         emit Voted(v.permit, member, v.yes);
-        if (v.yes) {
-            _yes[v.permit].push(member);
-            if (_liveYes(v.permit) >= quorum) {
-                stored.status = PermitStatus.Approved;
-                emit PermitApproved(v.permit, stored.expiry);
-            }
+        _votes[v.permit][v.yes].push(member);
+        if (_countLive(_votes[v.permit][v.yes]) >= quorum) {
+            stored.status = v.yes ? PermitStatus.Approved : PermitStatus.Rejected;
+            if (v.yes) emit PermitApproved(v.permit, stored.expiry);
+            else emit PermitRejected(v.permit);
         }
         _trail.append(KIND_VOTE, sha256(abi.encode(v.permit, member, v.yes)));
     }
@@ -155,8 +170,30 @@ contract PermitRegistry is IPermitRegistry, Typed {
     }
 
     /// @inheritdoc IPermitRegistry
+    function isQuorum(address[] calldata accounts) external view returns (bool) {
+        address previous;
+        for (uint256 i; i < accounts.length; ++i) {
+            if (accounts[i] <= previous || !isLive(accounts[i], Role.Committee)) return false;
+            previous = accounts[i];
+        }
+        return accounts.length >= quorum;
+    }
+
+    /// @inheritdoc IPermitRegistry
     function permitOf(bytes32 permit) external view returns (Permit memory) {
         return _permits[permit];
+    }
+
+    /// @dev Those that handle keys and plaintext.
+    function _acts(Role role) private pure returns (bool) {
+        return role == Role.Worker || role == Role.Broker;
+    }
+
+    /// @dev When the change begins to hold. What ends a role, or renews one that is live, waits for nothing.
+    function _begins(RoleChange calldata c) private view returns (uint40) {
+        if (!_founded || !_acts(c.role) || c.end <= block.timestamp || isLive(c.account, c.role)) return c.start;
+        uint40 earliest = uint40(block.timestamp) + roleDelay;
+        return c.start > earliest ? c.start : earliest;
     }
 
     function _requireLive(address account, Role role) private view {
@@ -177,10 +214,6 @@ contract PermitRegistry is IPermitRegistry, Typed {
 
     function _liveCommittee() private view returns (uint256 live) {
         return _countLive(_committee);
-    }
-
-    function _liveYes(bytes32 permit) private view returns (uint256 live) {
-        return _countLive(_yes[permit]);
     }
 
     /// @dev A person is listed once more each time she rejoins the committee, so repeats are skipped.

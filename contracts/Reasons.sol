@@ -17,6 +17,7 @@ library Reasons {
     uint8 internal constant ANALYST_ROLE = 36;
     uint8 internal constant WORKER_ROLE = 37;
     uint8 internal constant CODE = 38;
+    uint8 internal constant PERMIT_REJECTED = 39;
     uint8 internal constant COHORT = 40;
     uint8 internal constant DEADLINE = 41;
     uint8 internal constant CANCELLED = 43;

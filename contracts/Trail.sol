@@ -20,7 +20,7 @@ contract Trail is ITrail {
     /// @inheritdoc ITrail
     function append(uint16 kind, bytes32 body) external returns (uint64 count, bytes32 value) {
         if (msg.sender != _permits && msg.sender != _consents && msg.sender != _accesses) revert NotARegistry(msg.sender);
-        value = sha256(abi.encode(_head, msg.sender, kind, block.number, body));
+        value = sha256(abi.encode(_head, msg.sender, kind, block.number, block.timestamp, body));
         count = _count + 1;
         (_count, _head) = (count, value);
         emit Head(count, value, kind, body);

@@ -20,6 +20,7 @@ GROUPS = {
 _TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)(?:\[(.+)\])?")
 _ROWS_ELSEWHERE = (
     "api/demo/attacks",
+    "api/demo/tampers.py",
     "tests/removals.py",
 )  # tables whose rows are named by [what] too
 

@@ -32,12 +32,15 @@ DOMAIN = Domain(
     },
 )
 IDENTITY: dict[str, Any] = {
-    "type": "volens/identity/1",
+    "type": "volens/identity/2",
     "chainId": DOMAIN.chain_id,
     "genesisHash": "0x" + "11" * 32,
     "deployBlock": 5,
     "salt": DOMAIN.salt.hex(),
     "quorum": 2,
+    "cohortFloor": 10,
+    "maxLease": 86_400,
+    "roleDelay": 172_800,
     "founders": [f"0x{at:040x}" for at in (7, 8, 9)],
     "signatures": {},
     "contracts": [
@@ -73,12 +76,12 @@ def encodings() -> Mapping[str, bytes]:
     label = Label(filled(1), filled(2), filled(3), filled(4), 16, 1)
     leaf = record_leaf(filled(5), label, filled(6), filled(7))
     body = words(filled(3), filled(4), 2)
-    head = words(filled(0), ACCOUNT, 18, 77, sha256(body).digest())
+    head = words(filled(0), ACCOUNT, 18, 77, 1_700_000_000, sha256(body).digest())
     identity = identity_id(IDENTITY)
     return {
         "`words(1, A, 0xaabbccdd, [2])`": words(1, ACCOUNT, bytes.fromhex("aabbccdd"), filled(2)),
         "body of kind 18: `words([3], [4], 2)`, hashed": sha256(body).digest(),
-        "the first head: `sha256(words([0], A, 18, 77, that))`": sha256(head).digest(),
+        "the first head: `sha256(words([0], A, 18, 77, 1700000000, that))`": sha256(head).digest(),
         "slot: status 1, epoch 2, version 3, days 20000 to 20730, purposes 0x44, categories 0x3": words(
             slot_of(CONSENT)
         ),
@@ -123,7 +126,8 @@ def write() -> list[str]:
         "|---|---|",
         *(f"| {what} | `{value.hex()}` |" for what, value in encodings().items()),
         "",
-        "The identity: chain id 31337, genesis [0x11], block 5, salt [0xab], quorum 2, founders 0x…07 to 0x…09; Trail,",
+        "The identity: chain id 31337, genesis [0x11], block 5, salt [0xab], quorum 2, cohort floor 10, longest",
+        "lease 86400, role delay 172800, founders 0x…07 to 0x…09; Trail,",
         "PermitRegistry, ConsentRegistry and AccessLedger at 0x…01 to 0x…04, their code hashes the words 1 to 4.",
         "",
         f"Signed by the key [7] (`{address_of(KEY)}`) under that chain id, salt and those",

@@ -46,7 +46,7 @@ def export_bundle(ledger: Ledger, witnesses: Sequence[dict[str, Any]] = ()) -> d
         )
     count, head = ledger.head()
     return {
-        "type": "volens/trail/1",
+        "type": "volens/trail/2",
         "identity": dict(ledger.identity),
         "blocks": blocks,
         "transactions": transactions,

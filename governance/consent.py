@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from chain.artifacts import error_names
-from chain.events import ItemRefused, Receipt, RevokeStale
+from chain.events import ConsentGranted, Enrolled, ItemRefused, Receipt, RevokeStale
 from chain.ledger import Ledger, message_tuple
 from governance.errors import RequestInvalid
 from governance.verify import canonical, canonical_json
@@ -207,12 +208,32 @@ def revoke(
     return receipt, stale[0].current if stale else None
 
 
-def refusals(receipt: Receipt) -> dict[int, str]:
-    """Which items of a batch the contract skipped: the error's name by index."""
-    return {
+def outcomes(
+    receipt: Receipt, sent: Sequence[Mapping[str, Any]], expected: Sequence[str]
+) -> list[str]:
+    """What became of each item of a batch: "" where it was accepted, else the error's name.
+
+    An item that none of ours signed, or that was refused once before, leaves no event: `expected` is what was seen of
+    each before it was sent (`precheck`).
+    """
+    refused = {
         event.index_: error_names().get(event.reason, "Reverted")
         for event in receipt.all(ItemRefused)
     }
+    accepted = Counter(
+        (event.subject, event.dataset if isinstance(event, ConsentGranted) else b"")
+        for event in receipt.events
+        if isinstance(event, ConsentGranted | Enrolled)
+    )
+    found = []
+    for index, (message, seen) in enumerate(zip(sent, expected, strict=True)):
+        key = (message["subject"], message.get("dataset", b""))
+        reason = refused.get(index) or seen
+        if not reason and not accepted[key]:
+            reason = "NotTaken"  # what spoke against it came up between the look and the block
+        accepted[key] -= not reason
+        found.append(reason)
+    return found
 
 
 def patient_receipt(shared: Mapping[str, Any], terms: bytes, salt: bytes) -> bytes:

@@ -42,6 +42,13 @@ def set_role(ledger: Ledger, change: Message, signatures: Sequence[bytes]) -> Re
     )
 
 
+def cancel_role(ledger: Ledger, order: Message, signature: bytes) -> Receipt:
+    """Stop a new worker or broker before it acts, under one committee member's signature."""
+    return ledger.relay(
+        "PermitRegistry", "cancelRole", message_tuple("CancelRole", order), signature
+    )
+
+
 def register_dataset(ledger: Ledger, registration: Message, signature: bytes) -> Receipt:
     return ledger.relay(
         "PermitRegistry",
@@ -75,6 +82,16 @@ def register_records(ledger: Ledger, registered: Message, signature: bytes) -> R
     )
 
 
+def void_records(ledger: Ledger, order: Message, signatures: Sequence[bytes]) -> Receipt:
+    """Take a registration back, under its custodian's signature or a quorum's, in any order."""
+    return ledger.relay(
+        "AccessLedger",
+        "voidRecords",
+        message_tuple("VoidRecords", order),
+        ascending(ledger, "VoidRecords", order, signatures),
+    )
+
+
 def request_permit(ledger: Ledger, request: Message, signature: bytes) -> Receipt:
     return ledger.relay(
         "PermitRegistry", "requestPermit", message_tuple("PermitRequest", request), signature
@@ -83,6 +100,11 @@ def request_permit(ledger: Ledger, request: Message, signature: bytes) -> Receip
 
 def vote(ledger: Ledger, ballot: Message, signature: bytes) -> Receipt:
     return ledger.relay("PermitRegistry", "vote", message_tuple("Vote", ballot), signature)
+
+
+def suspend(ledger: Ledger, order: Message, signature: bytes) -> Receipt:
+    """Suspend an approved permit at once, under one committee member's or protection officer's signature."""
+    return ledger.relay("PermitRegistry", "suspend", message_tuple("Suspend", order), signature)
 
 
 def request_run(
@@ -105,6 +127,11 @@ def request_run(
 
 def cancel_run(ledger: Ledger, cancel: Message, signature: bytes) -> Receipt:
     return ledger.relay("AccessLedger", "cancel", message_tuple("Cancel", cancel), signature)
+
+
+def resume_run(ledger: Ledger, order: Message, signature: bytes) -> Receipt:
+    """Give a run whose attempts are used up as many more, under the analyst's signature."""
+    return ledger.relay("AccessLedger", "resume", message_tuple("Resume", order), signature)
 
 
 def check_params(params: str, params_hash: bytes) -> bytes:

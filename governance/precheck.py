@@ -11,7 +11,7 @@ from typing import Any
 
 from chain.errors import Refused, SignatureMalformed
 from chain.signatures import Domain, recover
-from governance.verify import NOBODY, REGISTRAR, Fold
+from governance.verify import NOBODY, REGISTRAR, Fold, sha256, words
 
 _HINT = "look at the state and sign again"
 
@@ -24,13 +24,13 @@ def skipped_enrolment(
     signer_signature: bytes,
 ) -> str:
     """The contract's word for why it would skip this enrolment, "" when nothing speaks against it."""
+    registrar = fold.members.get(_signer(domain, "Enrolment", message, registrar_signature), NOBODY)
+    if registrar.role != REGISTRAR or registrar.end <= fold.time:
+        return "NotARegistrar"
     if message["deadline"] < fold.time:
         return "DeadlinePassed"
     if message["subject"] in fold.signers:
         return "AlreadyEnrolled"
-    registrar = fold.members.get(_signer(domain, "Enrolment", message, registrar_signature), NOBODY)
-    if registrar.role != REGISTRAR or registrar.end <= fold.time:
-        return "NotARegistrar"
     own = _signer(domain, "Enrolment", message, signer_signature) == message["signer"]
     return "" if own else "SignatureInvalid"
 
@@ -52,11 +52,10 @@ def skipped_grant(
     domain: Domain, fold: Fold, message: Mapping[str, Any], signer: bytes, signature: bytes
 ) -> str:
     """The contract's word for why it would skip this consent, "" when nothing speaks against it."""
-    if message["deadline"] < fold.time:
-        return "DeadlinePassed"
     held = fold.consent(message["dataset"], message["subject"])
     return (
         _foreign(domain, fold, "Grant", message, signer, signature)
+        or ("DeadlinePassed" if message["deadline"] < fold.time else "")
         or ("EpochStale" if message["epoch"] != held.epoch else "")
         or ("VersionStale" if message["replaces"] != held.version else "")
     )
@@ -65,11 +64,18 @@ def skipped_grant(
 def revocation_acts(
     domain: Domain, fold: Fold, message: Mapping[str, Any], signer: bytes, signature: bytes
 ) -> bool:
-    """Whether a revocation is her own and ends what holds now; an older one changes nothing. Raises Refused."""
+    """Whether a revocation is her own and ends what holds now; an older one changes nothing.
+
+    Raises Refused for another's, and for an older one that is on the trail already.
+    """
     reason = _foreign(domain, fold, "Revoke", message, signer, signature)
     if reason:
         raise Refused(reason, {}, _HINT)
-    return bool(message["epoch"] == fold.consent(message["dataset"], message["subject"]).epoch)
+    current = fold.consent(message["dataset"], message["subject"]).epoch
+    name = sha256(words(message["subject"], message["dataset"], message["epoch"]))
+    if message["epoch"] < current and name in fold.recorded:
+        raise Refused("RevokeRepeated", {}, _HINT)
+    return bool(message["epoch"] == current)
 
 
 def refuse_all_skipped(reasons: list[str]) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields as fields_of
 from hashlib import sha256
@@ -31,7 +31,7 @@ from governance.errors import (
     ObjectMissing,
 )
 from governance.ingest import Leaf, load_leaves
-from governance.runs import State, next_state
+from governance.runs import State, next_state, try_again
 from governance.tables import PROJECTION, blocks, open_database, pinned, records
 from governance.tables import events as event_rows
 from governance.vault import Bucket
@@ -71,6 +71,7 @@ class Projection:
         self._newest = b""  # the hash of the newest block folded
         self._lists: dict[bytes, list[Leaf]] = {}  # by ingest
         self._waiting: set[bytes] = set()  # ingests whose leaf list the bucket did not hand out yet
+        self._voided: set[bytes] = set()  # ingests whose rows are to be taken out
 
     def _pin(self) -> None:
         """The database belongs to one ledger, for good."""
@@ -109,7 +110,7 @@ class Projection:
             except SQLAlchemyError:
                 self._start()  # the fold is ahead of the rows now
                 raise
-            if self._waiting:
+            if self._waiting or self._voided:
                 with self._engine.begin() as connection:
                     self._write_records(connection)
             self._newest = newest.hash
@@ -149,6 +150,9 @@ class Projection:
             written = connection.execute(select(func.max(blocks.c.number))).scalar() or 0
             new = [item for item in found if item[0].number > written]
             for block, happened, step in new:
+                for event in happened:
+                    if isinstance(event, ev.RunResumed):
+                        try_again(connection, event.run.hex())
                 rows.put(
                     connection,
                     blocks,
@@ -203,6 +207,10 @@ class Projection:
                 )
             if isinstance(event, ev.RecordsSealed):
                 self._waiting.add(event.ingest)
+            if isinstance(event, ev.RecordsVoided):
+                self._waiting.discard(event.ingest)
+                self._lists.pop(event.ingest, None)
+                self._voided.add(event.ingest)
             run = getattr(event, "run", None)
             if isinstance(run, bytes) and (
                 run in self.states or isinstance(event, ev.RunRequested)
@@ -229,11 +237,41 @@ class Projection:
                 if entry.dataset == dataset and ingest in self._lists
             }
 
+    def ingests_of(self, dataset: bytes) -> list[dict[str, Any]]:
+        """What was registered for a dataset, in the ledger's order: {ingest, records, state, relaxed}.
+
+        state: readable, void, or missing while the bucket does not hand out the list.
+        """
+        with self._lock:
+            return [
+                {
+                    "ingest": ingest.hex(),
+                    "records": entry.count,
+                    "relaxed": entry.relaxed,
+                    "state": "void"
+                    if entry.void
+                    else "missing"
+                    if ingest in self._waiting
+                    else "readable",
+                }
+                for ingest, entry in self.fold.ingests.items()
+                if entry.dataset == dataset
+            ]
+
     def unread(self, dataset: bytes) -> bool:
         """Whether an ingest of this dataset is on the ledger whose list of records could not be read yet."""
         return any(self.fold.ingests[ingest].dataset == dataset for ingest in self._waiting)
 
+    def _take_out_voided(self, connection: Connection) -> None:
+        """Without a void ingest, what a later one registered of the same record and version counts."""
+        for ingest in self._voided:
+            connection.execute(delete(records).where(records.c.ingest == ingest.hex()))
+            for other, leaves in self.lists_of(self.fold.ingests[ingest].dataset).items():
+                self._write_list(connection, other, leaves)
+        self._voided.clear()
+
     def _write_records(self, connection: Connection) -> None:
+        self._take_out_voided(connection)
         blocked: set[bytes] = (
             set()
         )  # datasets with an unread list: what was registered later must not come first
@@ -249,28 +287,27 @@ class Projection:
                 )  # nothing can be read of it either; asked again at the next sync
                 continue
             self._lists[ingest] = leaves
-            for (
-                leaf
-            ) in leaves:  # a (record, version) belongs to the ingest that was registered first
-                key = {
-                    "dataset": entry.dataset.hex(),
-                    "record": leaf.record.hex(),
-                    "version": leaf.version,
-                }
-                if not rows.exists(connection, records, key):
-                    rows.put(
-                        connection,
-                        records,
-                        {
-                            **key,
-                            "ingest": ingest.hex(),
-                            "subject": leaf.subject.hex(),
-                            "category": leaf.category,
-                            "ciphertext": leaf.ciphertext.hex(),
-                            "key_commitment": leaf.key_commitment.hex(),
-                        },
-                    )
+            self._write_list(connection, ingest, leaves)
             self._waiting.discard(ingest)
+
+    def _write_list(self, connection: Connection, ingest: bytes, leaves: Sequence[Leaf]) -> None:
+        """A (record, version) belongs to the ingest that was registered first."""
+        dataset = self.fold.ingests[ingest].dataset.hex()
+        for leaf in leaves:
+            key = {"dataset": dataset, "record": leaf.record.hex(), "version": leaf.version}
+            if not rows.exists(connection, records, key):
+                rows.put(
+                    connection,
+                    records,
+                    {
+                        **key,
+                        "ingest": ingest.hex(),
+                        "subject": leaf.subject.hex(),
+                        "category": leaf.category,
+                        "ciphertext": leaf.ciphertext.hex(),
+                        "key_commitment": leaf.key_commitment.hex(),
+                    },
+                )
 
     def rebuild(self) -> dict[str, int]:
         """Throw all derived rows away and derive them again; returns the rows of each table."""

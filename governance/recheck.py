@@ -166,6 +166,7 @@ class Recheck:
             "block": said["block"],
             "count": said["count"],
             "blockHash": bytes.fromhex(said["blockHash"]),
+            "time": said["time"],
             "head": bytes.fromhex(said["head"]),
         }
         signer = recover(self.ledger.domain, "Witness", message, bytes.fromhex(said["signature"]))

@@ -21,6 +21,7 @@ from governance.tables import (
     datasets,
     events,
     marks,
+    members,
     outputs,
     permits,
     progress,
@@ -46,6 +47,17 @@ class Consent:
     until_day: int
     purposes: int
     categories: int
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An account's role; times in seconds, `version` counts its changes."""
+
+    account: str
+    role: int
+    start: int
+    end: int
+    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +182,12 @@ def consents_of(engine: Engine, subject: str) -> list[Consent]:
         engine, select(*fields).where(consents.c.subject == subject).order_by(consents.c.dataset)
     )
     return [Consent(*row) for row in rows]
+
+
+def list_members(engine: Engine, after: str, limit: int) -> list[Member]:
+    """At most `limit` accounts with their roles, by account, from the one after `after` on."""
+    query = select(members).where(members.c.account > after).order_by(members.c.account)
+    return [Member(*row) for row in _rows(engine, query.limit(limit))]
 
 
 def list_datasets(engine: Engine) -> list[Dataset]:
@@ -340,21 +358,31 @@ def list_denials(engine: Engine) -> list[Denial]:
 
 
 def find_receipt(engine: Engine, tx: str) -> dict[str, Any]:
-    """Where a transaction of the trail stands: {tx, block, blockHash, count, head}. Raises NotFound."""
+    """Where a transaction of the trail stands: {tx, block, blockHash, time, count, head}. Raises NotFound."""
     query = (
-        select(events.c.block, blocks.c.hash, events.c.fields)
+        select(events.c.block, blocks.c.hash, blocks.c.timestamp, events.c.fields)
         .join(blocks, blocks.c.number == events.c.block)
         .where(events.c.tx == tx, events.c.name == "Head")
     )
-    block, block_hash, fields = _only(engine, query, "step of the trail")
+    block, block_hash, time, fields = _only(engine, query, "step of the trail")
     step: Any = strict_json(fields.encode())
     return {
         "tx": tx,
         "block": block,
         "blockHash": block_hash,
+        "time": time,
         "count": step["count"],
         "head": step["head"],
     }
+
+
+def newest_step(engine: Engine) -> dict[str, Any]:
+    """{count, head} of the newest step that the rows know; what is read up to it can be checked against a trail."""
+    query = select(events.c.fields).where(events.c.name == "Head")
+    with engine.connect() as connection:
+        found = connection.execute(query.order_by(events.c.step.desc()).limit(1)).scalar()
+    step: Any = strict_json(found.encode()) if found else {"count": 0, "head": "00" * 32}
+    return {"count": step["count"], "head": step["head"]}
 
 
 def _rows(engine: Engine, query: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:

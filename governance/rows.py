@@ -21,11 +21,17 @@ Key = tuple[Any, ...]
 def touched(event: ev.Event) -> Iterator[tuple[Table, Key]]:
     """The rows that must be derived anew after this event."""
     match event:
-        case ev.RoleSet():
+        case ev.RoleSet() | ev.RoleCancelled():
             yield t.members, (event.account,)
         case ev.DatasetRegistered():
             yield t.datasets, (event.dataset, event.documentHash)
-        case ev.PermitRequested() | ev.Voted() | ev.PermitApproved() | ev.PermitSuspended():
+        case (
+            ev.PermitRequested()
+            | ev.Voted()
+            | ev.PermitApproved()
+            | ev.PermitRejected()
+            | ev.PermitSuspended()
+        ):
             yield t.permits, (event.permit,)
         case ev.Enrolled():
             yield t.subjects, (event.subject, event.assurance, event.block)
@@ -55,7 +61,7 @@ def build(projection: Projection, table: Table, key: Key) -> Row:
 
 def _member(p: Projection, account: str) -> Row:
     member = p.fold.members[bytes.fromhex(account[2:])]
-    return {"account": account, "role": member.role, "start": member.start, "end": member.end}
+    return {"account": account, **member._asdict()}
 
 
 def _dataset(p: Projection, dataset: bytes, document: bytes) -> Row:

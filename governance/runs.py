@@ -12,26 +12,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from chain import events as ev
 from governance.tables import claims, events, marks, progress, run_records, runs
-from governance.verify import canonical_json
+from governance.verify import RUN_STATES, WORKER_REASONS, canonical_json
 
-WORKER_REASONS = (37, 38)  # the worker's own fault: another worker may still take the run
 ENDS = ("released", "denied", "withdrawn", "refused")
 
 # event -> state; docs/run-states.md is generated from this table
 TRANSITIONS: dict[type[ev.Event], str] = {
-    ev.RunRequested: "queued",
-    ev.RunRefused: "denied",
-    ev.RunAuthorised: "authorised",
-    ev.Sealed: "sealed",
-    ev.Released: "released",
-    ev.ReleaseRefused: "queued",
-    ev.Rejected: "refused",
-    ev.RunCancelled: "withdrawn",
+    getattr(ev, name): state for name, state in RUN_STATES.items()
 }
 
 
@@ -123,6 +115,11 @@ def fail(engine: Engine, held: Claim, sentence: str) -> None:
     with engine.begin() as connection:
         mine = (claims.c.run == held.run, claims.c.token == held.token)
         connection.execute(update(claims).where(*mine).values(until=0, failed=sentence))
+
+
+def try_again(connection: Connection, run: str) -> None:
+    """Workers may take the run again: its analyst said so on the ledger."""
+    connection.execute(update(claims).where(claims.c.run == run).values(failed=""))
 
 
 def waiting(engine: Engine, now: int | None = None) -> list[str]:

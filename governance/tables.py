@@ -72,6 +72,7 @@ members = Table(
     Column("role", Integer, nullable=False),
     Column("start", Integer, nullable=False),
     Column("end", Integer, nullable=False),
+    Column("version", Integer, nullable=False),  # how often the role was changed
 )
 subjects = Table(
     "subjects",

@@ -1,11 +1,22 @@
-"""The auditor's file: executes the ledger's law again, step by step, and says where the two part.
+"""The auditor's file: executes the ledger's rules again, step by step, and says where the two part.
 
-What a call must leave is compared byte for byte. Only `load_crypto` needs packages. Not done: block and transaction
-hashes are labels (no headers are read); only a head that somebody else holds shows a cut end. The caller MUST hand
-every log of a transaction to the fold, in order. `python verify.py BUNDLE` says consistent, signed, anchored.
+`python verify.py TRAIL --head COUNT:HEX` says consistent, signed, anchored. What a call must leave is compared byte for
+byte, and every head covers the block's number and time. Only `load_crypto` needs packages. Block and transaction hashes
+enter no head: they are labels, and are printed as such. Only a head that somebody else holds shows a cut end.
+The caller MUST hand every log of a transaction to the fold, in order.
 """
 
 from __future__ import annotations
+
+import os
+import sys
+
+# A file beside this one could be imported in place of the standard library and decide what is printed. So the program
+# starts itself again, isolated: without this folder, the environment's paths and the user's own packages (python -I).
+if __name__ == "__main__" and not sys.flags.isolated:
+    os.execv(  # noqa: S606 (this interpreter, with this file)
+        sys.executable, [sys.executable, "-I", os.path.abspath(__file__), *sys.argv[1:]]
+    )
 
 import argparse
 import base64
@@ -19,34 +30,19 @@ from itertools import accumulate, chain, pairwise, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-MAX_DEPTH, MAX_JSON, MAX_BUNDLE, MAX_INTEGER = (
-    32,
-    1 << 20,
-    1 << 28,
-    (1 << 53) - 1,
-)  # of JSON; numbers above are texts
+MAX_DEPTH, MAX_JSON, MAX_BUNDLE = 32, 1 << 20, 1 << 28  # of JSON: levels, bytes, bytes of a trail
+MAX_INTEGER = (1 << 53) - 1  # of JSON; numbers above are texts
 HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0  # of secp256k1
-PURPOSES, CATEGORIES, CARE = (
-    0xFFFF037F,
-    0x000F03FF,
-    1 << 6,
-)  # the bits that exist; clinical care stands alone
-COMMITTEE, CUSTODIAN, REGISTRAR, ANALYST, CHECKER, PROTECTION, BROKER, WORKER = (
-    1,
-    2,
-    3,
-    4,
-    5,
-    7,
-    9,
-    10,
-)
-LIVE, REVOKED, REQUESTED, APPROVED, SUSPENDED = 1, 2, 1, 2, 3  # of a consent; of a permit
-MAX_LEASE, DAY, FOREVER = 86_400, 86_400, (1 << 40) - 1
-GENOMIC, BUDGET = (
-    3,
-    128_000,
-)  # the output class; millionths of m / N that released statistics of a dataset may reach
+PURPOSES, CATEGORIES = 0xFFFF037F, 0x000F03FF  # the bits that exist
+CARE = 1 << 6  # her own care: no permit may ask for it
+COMMITTEE, CUSTODIAN, REGISTRAR, ANALYST, CHECKER = 1, 2, 3, 4, 5  # roles
+PROTECTION, BROKER, WORKER = 7, 9, 10
+LIVE, REVOKED = 1, 2  # of a consent
+REQUESTED, APPROVED, SUSPENDED, REJECTED = 1, 2, 3, 4  # of a permit
+DAY, FOREVER = 86_400, (1 << 40) - 1  # seconds
+MAX_ATTEMPTS, MAX_SUBJECTS, MAX_PARAMS, MAX_ITEMS = 16, 1000, 2048, 256
+OUTPUT_CLASSES, GENOMIC = (1, 2, 3), 3  # those that can be sealed; per-variant statistics
+BUDGET = 128_000  # millionths of m / N that released per-variant statistics of a dataset may reach
 _HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair: no character, and no UTF-8
 _DEEP = re.compile(
     r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]'
@@ -59,22 +55,20 @@ class VerifyError(Exception):
     hint = "ask whoever gave you this for a fresh copy, and compare it with another source"
 
 
-class Malformed(
-    VerifyError
-): ...  # bytes without the shape they must have, or a step that the law does not allow
+class Malformed(VerifyError):
+    """Bytes without the shape they must have, or a step that the rules do not allow."""
 
 
-class Finding(VerifyError): ...  # ledger and law part here: step, block, transaction, and the fact
+class Finding(VerifyError):
+    """Ledger and rules part here: step, block, transaction, and the fact."""
 
 
-class _Skip(
-    VerifyError
-): ...  # the contract skips this item of a batch: the error's name and selector
+class _Skip(VerifyError):
+    """The contract skips this item of a batch and records that: the error's name and selector."""
 
 
-def need(
-    holds: object, fact: str, error: type[VerifyError] = Malformed
-) -> None:  # raises error(fact) otherwise
+def need(holds: object, fact: str, error: type[VerifyError] = Malformed) -> None:
+    """Raise error(fact) unless it holds."""
     if not holds:
         raise error(fact)
 
@@ -164,45 +158,55 @@ def _table(text: str) -> dict[str, str]:
 STRUCTS = {
     name: re.sub(r"(^|,)(\w+)(?=,|$)", r"\1bytes32 \2", fields)
     for name, fields in _table("""
-RoleChange: address account, uint8 role, uint40 start, uint40 end, uint256 nonce, uint40 deadline;
+RoleChange: address account, uint8 role, uint40 start, uint40 end, uint32 replaces, uint40 deadline;
+CancelRole: address account, uint32 version, uint40 deadline;
 RegisterDataset: dataset, documentHash, uint40 deadline; Vote: permit, requestHash, bool yes, uint40 deadline;
 PermitRequest: permit, dataset, uint32 purposeNeed, uint32 categories, codeHash, paramsSchemaHash, uint32 minCohort,
     uint16 outputClasses, uint40 expiry, documentHash, uint40 deadline;
 Enrolment: subject, bytes signer, uint8 assurance, uint40 deadline;
 Grant: subject, dataset, uint32 epoch, uint24 replaces, uint24 fromDay, uint24 untilDay, uint32 purposes,
     uint32 categories, termsCommitment, noticeHash, uint40 deadline; Revoke: subject, dataset, uint32 epoch;
-RecordsRegistered: ingest, dataset, leavesRoot, uint32 count, uint40 deadline; Suspend: permit, uint40 deadline;
+RecordsRegistered: ingest, dataset, leavesRoot, uint32 count, uint8 relaxed, uint40 deadline;
+VoidRecords: ingest, uint40 deadline; Suspend: permit, uint40 deadline;
 RunRequest: permit, paramsHash, resultKey, uint256 nonce, uint40 deadline;
-WorkerBinding: run, uint32 attempt, subjectsHash, workerKey, codeHash, uint32 leaseSeconds, uint40 deadline;
+WorkerBinding: run, uint32 attempt, subjectsHash, workerKey, codeHash, uint32 leaseSeconds, uint8 relaxed,
+    uint40 deadline;
 Seal: run, uint32 attempt, outputCommitment, ciphertextHash, keyCommitment, disclosureCommitment, uint8 outputClass,
     uint32 statistics, uint40 deadline; Review: run, uint32 attempt, viewerKey, uint40 deadline;
-Decision: run, uint32 attempt, sealHash, uint8 reason, uint40 deadline; Cancel: run, uint40 deadline; Identity: id;
-Witness: identity, uint64 block, blockHash, uint64 count, head; GrantItem: Grant grant, bytes signer, bytes signature;
+Decision: run, uint32 attempt, sealHash, uint8 reason, uint40 deadline; Cancel: run, uint40 deadline;
+Resume: run, uint32 attempts, uint40 deadline; Identity: id;
+Witness: identity, uint64 block, blockHash, uint64 time, uint64 count, head;
+GrantItem: Grant grant, bytes signer, bytes signature;
 EnrolmentItem: Enrolment enrolment, bytes registrarSignature, bytes signerSignature
 """).items()
 }  # as in contracts/typed-data.json; a field without a type is bytes32
 CALLS = _table("""
-5a15f075: PermitRegistry setRole RoleChange m, bytes[] signatures;
+a1df0040: PermitRegistry setRole RoleChange m, bytes[] signatures;
+bef6b08a: PermitRegistry cancelRole CancelRole m;
 cce569d9: PermitRegistry registerDataset RegisterDataset m; 9e37263e: PermitRegistry requestPermit PermitRequest m;
 417f812d: PermitRegistry vote Vote m; 4e8a690d: PermitRegistry suspend Suspend m;
 edf3773c: ConsentRegistry enrol EnrolmentItem[] items; 5cb2fc01: ConsentRegistry grant GrantItem[] items;
-970d206c: ConsentRegistry revoke Revoke m, bytes signer; 5873651e: AccessLedger registerRecords RecordsRegistered m;
+970d206c: ConsentRegistry revoke Revoke m, bytes signer; 94da0170: AccessLedger registerRecords RecordsRegistered m;
+2e1c509e: AccessLedger voidRecords VoidRecords m, bytes[] signatures;
 45de6e7f: AccessLedger requestRun RunRequest m, bytes params;
-1513ef07: AccessLedger authorise WorkerBinding m, bytes signature, bytes32[] subjects;
+6eb5a8ae: AccessLedger authorise WorkerBinding m, bytes signature, bytes32[] subjects;
 95d8ea03: AccessLedger seal Seal m; e387bf03: AccessLedger viewOutput Review m;
 eaced72e: AccessLedger release Decision m, bytes32[] subjects, uint32[] epochs, bytes[2] signatures;
-ea19e3ba: AccessLedger reject Decision m; 489260de: AccessLedger cancel Cancel m
+ea19e3ba: AccessLedger reject Decision m; 489260de: AccessLedger cancel Cancel m;
+d70efbcd: AccessLedger resume Resume m
 """)  # by selector; `bytes signature` follows where nothing else is named so
 EVENTS = _table("""
-Head: H1yTEXR3g7w94iMvM3t1/RUgHfHKUDmJEibuU1D+R/Y; RoleSet: KeW7gkhAR+7it59d0HkljGcpro68sgY0gYOYnIXAcN8;
+Head: H1yTEXR3g7w94iMvM3t1/RUgHfHKUDmJEibuU1D+R/Y; RoleSet: ujoTcwL4ByurTz5/zenjn2eH0mPmb/X7QzxRzP3v8oE;
+RoleCancelled: a1T8slR/fCM6thfdVxerswasg+czioH3/UCuAl1oPfw; PermitRejected: mtZ+wyPqznbW8r1MXfXzSwajd3y4a/S0D98u75EP0hc;
 DatasetRegistered: irrnS+Is0gk3/7/4yj65jTDYyL7Y3VbyFxPxEx5QbHY; Voted: Fu/ZpXZq1DyhefXvWLh0jEjd7dLdKiKEYEZb+pDU0Gk;
 PermitRequested: gmhkCQsNXAgdaRoo0kqPyWJ2ex/E8TSFiE8GT1dSXbQ; Enrolled: rB+kv7qiayu97R47DIriYKH083TbJuc6+NUJpn1zKt4;
 PermitApproved: WG6N1Zq8Mfk/yCO/Ql1mONi1ILvNp2yM/hbaxXqXW7w; RevokeStale: sgoj1BVmbk6eFgErlAyD58dWxLBMWwBwTaCM2JaYClQ;
 PermitSuspended: cSXcMLwo+DWBj1HueHzY+AK7HUZdGU2sCbjLXS+UmuM; ItemRefused: B9qambPL1uJEoV5+yxgAotNaDc2aNSiDVNenlZaH11o;
 ConsentGranted: WGzcbJtQwMSuwmnFpHNYB9NJT639359E1y2K20jqsOU; RunRequested: QApyf6j+VtnUvV3VIABoIuKLKccVGFN0SojCayqpbkg;
 ConsentRevoked: 1dLL6PaNZn9CauEgwWJ0h9x6PjeoBKR2cNVxjPe1bAo; AccessDenied: bWTgjhd4UsR0sYk8UiEqKZZAIvec1ULrw2j1F5dtasE;
-RecordsSealed: YZQttkhePgiM2oMzNnXRE+9NSGIQ31guOv8NEug9dHY; AccessGranted: twJnsU91Q/5WUOjZc+CY5OCroZXobdk3G847Wg8S7zU;
-RunRefused: n8mhMKw8kVeQ/y6nuxaNCzBx9BwzIX5WDA6INIgItdw; RunAuthorised: yIS38SPuiFNoR/9iqw9992SaG4/sS5AGUqZmTeNEXb0;
+RecordsSealed: N5rAOXlWVrtLTsTrDrKfc/7F9HAJAiecY3JUtpYGBBw; AccessGranted: twJnsU91Q/5WUOjZc+CY5OCroZXobdk3G847Wg8S7zU;
+RunRefused: n8mhMKw8kVeQ/y6nuxaNCzBx9BwzIX5WDA6INIgItdw; RunAuthorised: UlegL1UTgOOPNmZkJaQ4w8703mA/qMsJTxNTJwWRFSc;
+RecordsVoided: Cz2etN6B4NyYEaYJ2EU0rOfKfv2bW6oBN3RO/ZcFooY; RunResumed: 2JusLKi/Rrhfmq/VVnnQSQUCWgIGmFR3EgfaGWKSxDI;
 Sealed: OzxLxFhFQ977TwWb/C0wZCdEupyUhj5TErzJZAVyKAE; OutputViewed: BsCjnAGowy5q23rWj8tLoODh4FnvrBwPfZEuFRDjnL4;
 Released: Fn0VQTQN/EF1NSPg2sSnqz8aeQQRHKHxHc6T4nJflC0; ReleaseRefused: NKFCLA3G/MXrtX3oXxdaEGPmZRGMoBClQxml5elu0Pw;
 Rejected: hq3QWBzkSFWx48XvshwmbGFiBcxINNQXhSRzylHBpQ0; RunCancelled: kbzau1BzQmI6MkfwdC2OogxICDPgn5N3y457q9BM58U
@@ -309,6 +313,9 @@ Identity = NamedTuple(
         ("deploy_block", int),
         ("salt", bytes),
         ("quorum", int),
+        ("cohort_floor", int),  # people; seconds the other two
+        ("max_lease", int),
+        ("role_delay", int),
         ("contracts", Mapping[str, tuple[bytes, bytes]]),
         ("founders", tuple[bytes, ...]),
         ("signatures", Mapping[bytes, bytes]),
@@ -372,7 +379,7 @@ def parse_log(rpc: Mapping[str, Any]) -> Log:  # one raw eth_getLogs answer
 
 def parse_identity(source: object) -> Identity:
     """The JSON form: the four contracts in order, three founders or more. Raises Malformed."""
-    need(part(source, "type") == "volens/identity/1", "this is not a ledger identity")
+    need(part(source, "type") == "volens/identity/2", "this is not a ledger identity")
     items = part(source, "contracts", list)
     need(
         [part(item, "name") for item in items] == list(CONTRACTS),
@@ -382,18 +389,17 @@ def parse_identity(source: object) -> Identity:
         item["name"]: (raw(part(item, "address"), 20), raw(part(item, "codeHash"), 32))
         for item in items
     }
-    founders, quorum = (
-        tuple(raw(who, 20) for who in part(source, "founders", list)),
-        number(part(source, "quorum")),
+    founders = tuple(raw(who, 20) for who in part(source, "founders", list))
+    quorum, floor, lease, delay = (
+        number(part(source, name)) for name in ("quorum", "cohortFloor", "maxLease", "roleDelay")
     )
-    need(
-        3 <= len(founders) == len(set(founders)) and 2 <= quorum <= len(founders),
-        "founders or quorum are too few",
-    )
+    need(3 <= len(founders) == len(set(founders)), "there are fewer than three different founders")
+    need(2 <= quorum <= len(founders), "the quorum is below two, or more than there are founders")
     signatures = {raw(who, 20): raw(by) for who, by in part(source, "signatures", dict).items()}
     genesis, salt = raw(part(source, "genesisHash"), 32), raw(part(source, "salt"), 32)
     first, chain_id = number(part(source, "deployBlock")), number(part(source, "chainId"))
-    return Identity(chain_id, genesis, first, salt, quorum, contracts, founders, signatures)
+    values = (chain_id, genesis, first, salt, quorum, floor, lease, delay)
+    return Identity(*values, contracts, founders, signatures)
 
 
 def identity_bytes(identity: object) -> bytes:
@@ -401,13 +407,16 @@ def identity_bytes(identity: object) -> bytes:
     i = parse_identity(identity)
     contracts: list[bytes] = [part for pair in i.contracts.values() for part in pair]
     return canonical(
-        b"volens/ledger/1",
+        b"volens/ledger/2",
         i.chain_id,
         i.genesis,
         i.deploy_block,
         i.salt,
         *contracts,
         i.quorum,
+        i.cohort_floor,
+        i.max_lease,
+        i.role_delay,
         len(i.founders),
         *i.founders,
     )
@@ -476,8 +485,8 @@ def load_crypto(identity: Identity) -> Crypto:
 
 # ---- 4 Fold ----
 Args = Mapping[str, Any]  # a message by the field names in STRUCTS, or a call's arguments
-Member = NamedTuple("Member", [("role", int), ("start", int), ("end", int)])
-NOBODY, NOTHING = Member(0, 0, 0), (0, 0, 0, 0, 0, 0, 0)
+Member = NamedTuple("Member", [("role", int), ("start", int), ("end", int), ("version", int)])
+NOBODY, NOTHING = Member(0, 0, 0, 0), (0, 0, 0, 0, 0, 0, 0)
 Permit = NamedTuple(
     "Permit",
     [
@@ -500,8 +509,20 @@ Consent = NamedTuple(
         ("categories", int),
     ],
 )
-Ingest = NamedTuple("Ingest", [("dataset", bytes), ("root", bytes), ("count", int)])
-Run = NamedTuple("Run", [("analyst", bytes), ("request", Args), ("attempts", int), ("ended", str)])
+Ingest = NamedTuple(
+    "Ingest",
+    [("dataset", bytes), ("root", bytes), ("count", int), ("relaxed", int), ("void", bool)],
+)
+Run = NamedTuple(  # resumed: how often it was given sixteen attempts more
+    "Run",
+    [
+        ("analyst", bytes),
+        ("request", Args),
+        ("attempts", int),
+        ("ended", str),
+        ("resumed", int),
+    ],
+)
 Attempt = NamedTuple(
     "Attempt",
     [  # granted: subject, epoch, version; denied: subject, reason; no worker without crypto
@@ -519,18 +540,14 @@ Attempt = NamedTuple(
     ],
 )  # who looked: newest viewer key
 Event = tuple[str, tuple[Any, ...], tuple[Any, ...]]  # name, indexed values, the others
-Effect = tuple[
-    int, bytes, list[Event]
-]  # kind (0: no step on the trail), body words, what the logs must say
+Effect = tuple[int, bytes, list[Event]]  # kind of the step, body words, what the logs must say
+_Item = tuple[bytes, bytes, Event, Callable[[], None]]  # of a batch: see Fold._batch
 
 
-def slot_of(
-    consent: Consent,
-) -> int:  # the word that the contract keeps (docs/ledger.md, Consent slot)
-    return sum(
-        value << shift
-        for value, shift in zip(consent, (248, 216, 192, 168, 144, 112, 80), strict=True)
-    )
+def slot_of(consent: Consent) -> int:
+    """The word that the contract keeps (docs/ledger.md, Consent slot)."""
+    places = (248, 216, 192, 168, 144, 112, 80)
+    return sum(value << place for value, place in zip(consent, places, strict=True))
 
 
 def _effect(
@@ -539,30 +556,33 @@ def _effect(
     return kind, body or words(*indexed, *plain), [(name, indexed, plain)]
 
 
+def _refused(name: bytes, refusal: _Skip) -> _Item:
+    """A refused item of a batch; its index is put in where it is known."""
+    selector = bytes.fromhex(str(refusal)[-8:])
+    return name, b"", ("ItemRefused", (0,), (selector,)), lambda: None
+
+
+def most_attempts(run: Run) -> int:
+    """How many attempts a run may have so far."""
+    return MAX_ATTEMPTS * (run.resumed + 1)
+
+
 class Fold:
     """The state that the law gives, one transaction after the other; after a Finding it MUST NOT be used on."""
 
     def __init__(self, identity: object) -> None:
         self.identity = parse_identity(identity)
-        self.members = {who: Member(COMMITTEE, 0, FOREVER) for who in self.identity.founders}
-        self.nonces, self.datasets = set[int](), dict[bytes, bytes]()  # dataset: custodian
-        self.spent = dict[
-            bytes, int
-        ]()  # dataset: what released per-variant statistics took of its BUDGET
-        self.permits, self.ingests = (
-            dict[bytes, Permit](),
-            dict[bytes, Ingest](),
-        )  # in the ledger's order
-        self.signers, self.consents = (
-            dict[bytes, bytes](),
-            dict[tuple[bytes, bytes], Consent](),
-        )  # (dataset, subject)
+        self.members = {who: Member(COMMITTEE, 0, FOREVER, 0) for who in self.identity.founders}
+        self.datasets = dict[bytes, bytes]()  # dataset: custodian
+        self.spent = dict[bytes, int]()  # dataset: what released statistics took of its BUDGET
+        self.permits = dict[bytes, Permit]()
+        self.ingests = dict[bytes, Ingest]()  # in the ledger's order
+        self.signers = dict[bytes, bytes]()
+        self.consents = dict[tuple[bytes, bytes], Consent]()  # (dataset, subject)
+        self.recorded = set[bytes]()  # refused items and stale revocations that have their step
         self.runs, self.attempts = dict[bytes, Run](), dict[tuple[bytes, int], Attempt]()
-        self.count, self.head, self.signatures = (
-            0,
-            bytes(32),
-            0,
-        )  # steps, the value after the last; signatures checked
+        self.count, self.head = 0, bytes(32)  # steps, and the value after the last
+        self.signatures = 0  # how many were checked
         self.place, self.time = (0, -1), 0  # (block, index) and seconds of the last transaction
 
     def apply(
@@ -580,26 +600,18 @@ class Fold:
             self.place, self.time = (tx.block, tx.index), block.timestamp
             self._tx, self._logs, self._crypto = tx, tuple(logs), crypto
             contract, function, arguments = decode_call(tx.input)
-            address, trail = (
-                self.identity.contracts[contract][0],
-                self.identity.contracts["Trail"][0],
-            )
+            address = self.identity.contracts[contract][0]
             need(tx.to == address, f"{function} was not sent to the {contract}")
-            law, m, items = (
-                getattr(self, f"_{function}"),
-                arguments.get("m"),
-                arguments.get("items", []),
+            rule, m = getattr(self, f"_{function}"), arguments.get("m")
+            kind, body, events = rule(m, arguments) if m else rule(arguments["items"])
+            self.count, digest = self.count + 1, sha256(body)
+            self.head = sha256(words(self.head, address, kind, tx.block, self.time, digest))
+            head: Event = ("Head", (self.count,), (self.head, kind, digest))
+            trail = self.identity.contracts["Trail"][0]
+            must = [(address, event) for event in events] + [(trail, head)]
+            self._compare(
+                [(name, who, [*map(words, at)], words(*rest)) for who, (name, at, rest) in must]
             )
-            kind, body, events = law(m, arguments) if m else self._batch(law, items)
-            must = [
-                (name, address, [*map(words, indexed)], words(*plain))
-                for name, indexed, plain in events
-            ]
-            if kind:
-                self.count, digest = self.count + 1, sha256(body)
-                self.head = sha256(words(self.head, address, kind, tx.block, digest))
-                must.append(("Head", trail, [words(self.count)], words(self.head, kind, digest)))
-            self._compare(must)
         except Malformed as error:
             raise Finding(
                 f"step {self.count}, block {tx.block}, transaction 0x{tx.hash.hex()}: {error}"
@@ -688,7 +700,7 @@ class Fold:
 
     # PermitRegistry: who holds which role, which datasets exist, what the committee allowed
     def _setRole(self, m: Args, a: Args) -> Effect:
-        held, quorum = self.members.get(m["account"]), self.identity.quorum
+        held, quorum = self.members.get(m["account"], NOBODY), self.identity.quorum
         signers = [
             self._by("RoleChange", m, signature, role=COMMITTEE) for signature in a["signatures"]
         ]
@@ -696,21 +708,36 @@ class Fold:
             len(set(signers) if self._crypto else signers) >= quorum,
             "no quorum of different members signed",
         )
-        need(
-            m["nonce"] not in self.nonces and m["role"] and m["start"] <= m["end"],
-            "the change is used, or senseless",
+        need(m["replaces"] == held.version, "the change replaces another version of the role")
+        start = self._begins(m)
+        need(any(m["account"]) and m["role"] and start <= m["end"], "the change is senseless")
+        taken = held.role not in (0, m["role"]) and self.time < held.end
+        need(not taken, "the account holds another role")
+        version = held.version + 1
+        self.members[m["account"]] = Member(m["role"], start, m["end"], version)
+        live = sum(self.member_live(who, COMMITTEE, self.time) for who in self.members)
+        need(live >= quorum, "no quorum is left")
+        return _effect(1, "RoleSet", (m["account"], m["role"]), (start, m["end"], version))
+
+    def _begins(self, m: Args) -> int:
+        """When a role begins to hold: a new worker or broker waits, once there is a dataset to read."""
+        waits = (
+            self.datasets
+            and m["role"] in (BROKER, WORKER)
+            and m["end"] > self.time
+            and not self.member_live(m["account"], m["role"], self.time)
         )
-        need(
-            not held or held.role == m["role"] or self.time >= held.end,
-            "the account holds another role",
-        )
-        self.nonces.add(m["nonce"])
-        self.members[m["account"]] = Member(m["role"], m["start"], m["end"])
-        need(
-            sum(self.member_live(who, COMMITTEE, self.time) for who in self.members) >= quorum,
-            "no quorum is left",
-        )
-        return _effect(1, "RoleSet", (m["account"], m["role"]), (m["start"], m["end"]))
+        return max(m["start"], self.time + self.identity.role_delay) if waits else int(m["start"])
+
+    def _cancelRole(self, m: Args, a: Args) -> Effect:
+        held = self.members.get(m["account"], NOBODY)
+        by = self._by("CancelRole", m, a["signature"], self._claim("RoleCancelled", 1), COMMITTEE)
+        need(m["version"] == held.version, "the order is about another version of the role")
+        pending = held.role in (BROKER, WORKER) and held.start > self.time
+        need(pending, "no worker or broker of this account is waiting")
+        version = held.version + 1
+        self.members[m["account"]] = Member(held.role, self.time, self.time, version)
+        return _effect(6, "RoleCancelled", (m["account"], by), (version,))
 
     def _registerDataset(self, m: Args, a: Args) -> Effect:
         need(m["dataset"] not in self.datasets, "the dataset is registered already")
@@ -730,7 +757,7 @@ class Fold:
             "a known permit, or an unknown dataset",
         )
         need(
-            asked and not asked & ~PURPOSES and (asked == CARE or not asked & CARE),
+            asked and not asked & ~(PURPOSES & ~CARE),
             "the purposes are not allowed",
         )
         need(
@@ -752,13 +779,17 @@ class Fold:
         need(fresh, "the applicant voted, somebody voted twice, or on another request")
         permit.votes[who] = bool(m["yes"])
         kind, body, events = _effect(4, "Voted", (m["permit"], who), (m["yes"],))
-        live = sum(
-            yes and self.member_live(member, COMMITTEE, self.time)
-            for member, yes in permit.votes.items()
-        )
-        if m["yes"] and live >= self.identity.quorum:
-            self.permits[m["permit"]] = permit._replace(status=APPROVED)
-            events.append(("PermitApproved", (m["permit"],), (permit.request["expiry"],)))
+        same = [member for member, said in permit.votes.items() if said == bool(m["yes"])]
+        live = sum(self.member_live(member, COMMITTEE, self.time) for member in same)
+        if live >= self.identity.quorum:
+            status = APPROVED if m["yes"] else REJECTED
+            self.permits[m["permit"]] = permit._replace(status=status)
+            expiry = (permit.request["expiry"],)
+            events.append(
+                ("PermitApproved", (m["permit"],), expiry)
+                if m["yes"]
+                else ("PermitRejected", (m["permit"],), ())
+            )
         return kind, body, events
 
     def _suspend(self, m: Args, a: Args) -> Effect:
@@ -775,85 +806,112 @@ class Fold:
 
     # ConsentRegistry: who is enrolled with which key, and what she allows
     def _batch(
-        self, law: Callable[[Args], tuple[bytes, Event]], items: list[Callable[[], Args]]
+        self, kind: int, rule: Callable[[Args], _Item | None], items: list[Callable[[], Args]]
     ) -> Effect:
-        """Each item by itself; a skip whose reason cannot be seen here (no crypto, unreadable item) is believed."""
-        body, events = b"", list[Event]()
-        said = {
-            log.topics[1]: log.data[:4]
-            for log in self._logs
-            if log.topics[:-1] == (TOPICS["ItemRefused"],)
-        }
-        for index, item in enumerate(items):
-            reason = said.get(words(index), b"")
-            try:
-                need(
-                    self._crypto or reason.hex() not in ("d72188c4", "37e8456b"),
-                    "NotARegistrar, SignatureInvalid",
-                )
-                added, event = law(item())
-                body += added
-            except _Skip as refusal:
-                event = ("ItemRefused", (index,), (bytes.fromhex(str(refusal)[-8:]),))
-            except Malformed:
-                need(
-                    len(reason) == 4,
-                    f"item {index} cannot be read, and the ledger does not say that it was skipped",
-                )
-                event = ("ItemRefused", (index,), (reason,))
+        """Each item by itself: accepted, refused with its own place on the trail, or without a trace.
+
+        A refused item is recorded once, and only where one of ours signed it: strangers cannot make the trail grow.
+        Without crypto nobody sees who signed, and what the ledger left of an item is believed.
+        """
+        need(len(items) <= MAX_ITEMS, "the batch is too long")
+        accepted, refused, events = b"", b"", list[Event]()
+        for index, read in enumerate(items):
+            found = rule(read())
+            if found is None:
+                continue
+            name, added, must, accept = found
+            event = must if self._crypto else self._believed(len(events), index, must)
+            if event is None:
+                continue
+            if event[0] == "ItemRefused":
+                event = (event[0], (index,), event[2])
+                if name in self.recorded:
+                    continue
+                self.recorded.add(name)
+                refused += words(name, *event[2])
+            else:
+                accept()
+                accepted += added
             events.append(event)
-        return (16 if law == self._enrol else 17) if body else 0, body, events
+        need(events, "the batch leaves nothing, and the contract refuses such a call")
+        return kind, words(len(accepted) // 32) + accepted + refused, events
 
-    def _enrol(self, item: Args) -> tuple[bytes, Event]:
-        e, subject, key = (
-            item["enrolment"],
-            item["enrolment"]["subject"],
-            item["enrolment"]["signer"],
+    def _believed(self, place: int, index: int, event: Event) -> Event | None:
+        """Without crypto: the event if the ledger has it there, a refusal that takes keys to see, or None."""
+        log = self._logs[place] if place < len(self._logs) else None
+        if log is None:
+            return None
+        if log.topics == (TOPICS["ItemRefused"], words(index)):
+            unsigned = bytes.fromhex("37e8456b")  # SignatureInvalid
+            said = log.data[:4] == unsigned and event[0] == "Enrolled"
+            return ("ItemRefused", (index,), (unsigned,)) if said else event
+        ours = event[0] != "ItemRefused" and log.topics[:2] == (
+            TOPICS[event[0]],
+            words(event[1][0]),
         )
-        need(self.time <= e["deadline"], "DeadlinePassed 6747c9fd", _Skip)
-        need(subject not in self.signers, "AlreadyEnrolled ea3cca5e", _Skip)
-        need(len(key) == 20 and any(subject), "SignerInvalid e0061160", _Skip)
-        claimed = b"" if self._crypto else self._claim("Enrolled", 1, subject)
-        registrar = self._signer("Enrolment", e, item["registrarSignature"], claimed)
-        need(self.member_live(registrar, REGISTRAR, self.time), "NotARegistrar d72188c4", _Skip)
-        need(
-            self._signer("Enrolment", e, item["signerSignature"], key) == key,
-            "SignatureInvalid 37e8456b",
-            _Skip,
-        )
-        self.signers[subject] = key
-        encoded = (
-            64,
-            e["assurance"],
-            20,
-            key.ljust(32, b"\0"),
-        )  # the signer is `bytes`: offset, length, content
-        return words(subject, sha256(key)), ("Enrolled", (subject, registrar), encoded)
+        return event if ours else None
 
-    def _grant(self, item: Args) -> tuple[bytes, Event]:
+    def _enrol(self, items: list[Callable[[], Args]]) -> Effect:
+        return self._batch(16, self._enrolment, items)
+
+    def _enrolment(self, item: Args) -> _Item | None:
+        e = item["enrolment"]
+        subject, key = e["subject"], e["signer"]
+        registrar = b""
+        if self._crypto:
+            registrar = self._signer("Enrolment", e, item["registrarSignature"], b"")
+            if not self.member_live(registrar, REGISTRAR, self.time):
+                return None
+        else:
+            said = [x for x in self._logs if x.topics[:2] == (TOPICS["Enrolled"], subject)]
+            registrar = said[0].topics[2][12:] if said and len(said[0].topics) == 3 else bytes(20)
+            live = self.member_live(registrar, REGISTRAR, self.time)
+            need(live or not said, f"0x{registrar.hex()} is no live registrar")
+        name = sha256(words(subject, sha256(key), e["assurance"], e["deadline"]))
+        try:
+            need(self.time <= e["deadline"], "DeadlinePassed 6747c9fd", _Skip)
+            need(subject not in self.signers, "AlreadyEnrolled ea3cca5e", _Skip)
+            need(len(key) == 20 and any(subject), "SignerInvalid e0061160", _Skip)
+            agreed = self._signer("Enrolment", e, item["signerSignature"], key) == key
+            need(agreed, "SignatureInvalid 37e8456b", _Skip)
+        except _Skip as refusal:
+            return _refused(name, refusal)
+        # The signer is `bytes`: offset, length, content.
+        encoded = (64, e["assurance"], 20, key.ljust(32, b"\0"))
+        event: Event = ("Enrolled", (subject, registrar), encoded)
+        accept = partial(self.signers.__setitem__, subject, key)
+        return name, words(subject, sha256(key)), event, accept
+
+    def _grant(self, items: list[Callable[[], Args]]) -> Effect:
+        return self._batch(17, self._consent, items)
+
+    def _consent(self, item: Args) -> _Item | None:
         g, today = item["grant"], self.time // DAY
         subject, dataset, start, end, purposes, categories = (
             g[name]
             for name in ("subject", "dataset", "fromDay", "untilDay", "purposes", "categories")
         )
-        old = self.consent(dataset, subject)
-        need(self.time <= g["deadline"], "DeadlinePassed 6747c9fd", _Skip)
-        need(subject in self.signers, "NotEnrolled af1f454a", _Skip)
-        need(item["signer"] == self.signers[subject], "SignerMismatch 10c74b03", _Skip)
-        need(self._own("Grant", g, item), "SignatureInvalid 37e8456b", _Skip)
-        need(g["epoch"] == old.epoch, "EpochStale ee07e7f9", _Skip)
-        need(g["replaces"] == old.version, "VersionStale 9b8d7ca1", _Skip)
-        need(start <= end >= today, "WindowInvalid b795c652", _Skip)
-        need(purposes and categories, "NothingGranted f1cc6308", _Skip)
-        need(not (purposes & ~PURPOSES or categories & ~CATEGORIES), "MaskUnknown 9cf1b05c", _Skip)
+        old, name = self.consent(dataset, subject), sha256(words(*g.values()))
+        if subject not in self.signers or not self._own("Grant", g, item):
+            return None
+        try:
+            need(self.time <= g["deadline"], "DeadlinePassed 6747c9fd", _Skip)
+            need(g["epoch"] == old.epoch, "EpochStale ee07e7f9", _Skip)
+            need(g["replaces"] == old.version, "VersionStale 9b8d7ca1", _Skip)
+            need(start <= end >= today, "WindowInvalid b795c652", _Skip)
+            need(purposes and categories, "NothingGranted f1cc6308", _Skip)
+            unknown = purposes & ~PURPOSES or categories & ~CATEGORIES
+            need(not unknown, "MaskUnknown 9cf1b05c", _Skip)
+        except _Skip as refusal:
+            return _refused(name, refusal)
         lost = old.purposes & ~purposes or old.categories & ~categories or end < old.until_day
         narrower = old.status == LIVE and (lost or max(start, today) > max(old.from_day, today))
-        new = Consent(
-            LIVE, old.epoch + bool(narrower), old.version + 1, start, end, purposes, categories
-        )
-        self.consents[dataset, subject] = new
-        plain = (new.epoch, new.version, slot_of(new), g["termsCommitment"], g["noticeHash"])
-        return words(subject, *plain[2:4]), ("ConsentGranted", (subject, dataset), plain)
+        epoch, version = old.epoch + bool(narrower), old.version + 1
+        new = Consent(LIVE, epoch, version, start, end, purposes, categories)
+        plain = (epoch, version, slot_of(new), g["termsCommitment"], g["noticeHash"])
+        event: Event = ("ConsentGranted", (subject, dataset), plain)
+        accept = partial(self.consents.__setitem__, (dataset, subject), new)
+        return name, words(subject, *plain[2:4]), event, accept
 
     def _revoke(self, m: Args, a: Args) -> Effect:
         who, old = (m["subject"], m["dataset"]), self.consent(m["dataset"], m["subject"])
@@ -862,7 +920,10 @@ class Fold:
             own and m["epoch"] <= old.epoch, "the revocation is not her own, or of an epoch to come"
         )
         if m["epoch"] < old.epoch:
-            return 0, b"", [("RevokeStale", who, (m["epoch"], old.epoch))]
+            name = sha256(words(*m.values()))
+            need(name not in self.recorded, "the same stale revocation is recorded already")
+            self.recorded.add(name)
+            return _effect(19, "RevokeStale", who, (m["epoch"], old.epoch))
         self.consents[m["dataset"], m["subject"]] = old._replace(
             status=REVOKED, epoch=old.epoch + 1
         )
@@ -881,15 +942,33 @@ class Fold:
             "no new ingest",
         )
         self._by("RecordsRegistered", m, a["signature"], self.datasets[m["dataset"]], CUSTODIAN)
-        self.ingests[m["ingest"]] = Ingest(m["dataset"], m["leavesRoot"], m["count"])
-        return _effect(
-            32, "RecordsSealed", (m["ingest"], m["dataset"]), (m["leavesRoot"], m["count"])
+        self.ingests[m["ingest"]] = Ingest(
+            m["dataset"], m["leavesRoot"], m["count"], m["relaxed"], False
         )
+        plain = (m["leavesRoot"], m["count"], m["relaxed"])
+        return _effect(32, "RecordsSealed", (m["ingest"], m["dataset"]), plain)
+
+    def _voidRecords(self, m: Args, a: Args) -> Effect:
+        ingest = self.ingests.get(m["ingest"])
+        need(ingest and not ingest.void, "there is no such registration, or it is void already")
+        ingest = self.ingests[m["ingest"]]
+        signers = [self._by("VoidRecords", m, signature) for signature in a["signatures"]]
+        custodian = self.datasets[ingest.dataset]
+        if len(signers) == 1 and signers[0] in (custodian, b""):
+            live = self.member_live(custodian, CUSTODIAN, self.time)
+            need(live, "the custodian's role is not live")
+        else:
+            members = [self.member_live(who, COMMITTEE, self.time) for who in signers if who]
+            ordered = not self._crypto or all(x < y for x, y in pairwise(signers))
+            quorum = len(signers) >= self.identity.quorum
+            need(quorum and ordered and all(members), "neither the custodian nor a quorum signed")
+        self.ingests[m["ingest"]] = ingest._replace(void=True)
+        return _effect(42, "RecordsVoided", (m["ingest"], ingest.dataset))
 
     def _requestRun(self, m: Args, a: Args) -> Effect:
         permit = self.permits.get(m["permit"])
         need(
-            sha256(a["params"]) == m["paramsHash"] and len(a["params"]) <= 2048,
+            sha256(a["params"]) == m["paramsHash"] and len(a["params"]) <= MAX_PARAMS,
             "the parameters are not as signed",
         )
         who = self._by("RunRequest", m, a["signature"], permit.applicant if permit else b"")
@@ -908,7 +987,7 @@ class Fold:
         )
         if reason:
             return _effect(35, "RunRefused", (run,), (0, reason))
-        self.runs[run] = Run(who, m, 0, "")
+        self.runs[run] = Run(who, m, 0, "", 0)
         return _effect(
             33,
             "RunRequested",
@@ -917,8 +996,10 @@ class Fold:
         )
 
     def _permit_reason(self, permit: Permit | None) -> int:
-        if permit is None or permit.status != APPROVED:
-            return 32 if permit is None else 33 if permit.status == REQUESTED else 34
+        if permit is None:
+            return 32
+        if permit.status != APPROVED:
+            return {REQUESTED: 33, SUSPENDED: 34, REJECTED: 39}[permit.status]
         return 35 if self.time >= permit.request["expiry"] else 0
 
     def _authorise(self, m: Args, a: Args) -> Effect:
@@ -932,11 +1013,11 @@ class Fold:
             "no worker signed the binding",
         )
         need(
-            run.ended in ("", "cancelled") and nth == run.attempts + 1 <= 16,
+            run.ended in ("", "cancelled") and nth == run.attempts + 1 <= most_attempts(run),
             "the run ended, or not the next attempt",
         )
         need(
-            len(subjects) <= 1000 and all(x < y for x, y in pairwise(subjects)),
+            len(subjects) <= MAX_SUBJECTS and all(x < y for x, y in pairwise(subjects)),
             "the list is too long or unsorted",
         )
         need(
@@ -957,14 +1038,15 @@ class Fold:
             if log.topics == (TOPICS["RunRefused"], name)
         ]
         ended = not self.member_live(worker, WORKER, self.time) if self._crypto else said == [37]
-        reasons = [  # the contract's order; 40 is believed above the permit's minimum: its own floor is in no log
+        least = max(1, permit.request["minCohort"], self.identity.cohort_floor)
+        reasons = [  # in the contract's order
             run.ended and 43,
             self.time > run.request["deadline"] and 41,
             ended and 37,
             m["codeHash"] != permit.request["codeHash"] and 38,
             not self.member_live(run.analyst, ANALYST, self.time) and 36,
             self._permit_reason(permit),
-            (len(live) < max(1, permit.request["minCohort"]) or said == [40]) and 40,
+            len(live) < least and 40,
         ]
         if any(reasons):
             return _effect(35, "RunRefused", (name,), (nth, next(filter(None, reasons))))
@@ -973,7 +1055,10 @@ class Fold:
         packed = {subject: nth << 56 | epoch << 24 | version for subject, epoch, version in granted}
         list_hash = sha256(b"".join(words(subject, epoch) for subject, epoch, _ in granted))
         ends = [permit.request["expiry"], *((consent.until_day + 1) * DAY for _, consent in live)]
-        lease, tx = min(self.time + min(m["leaseSeconds"], MAX_LEASE), *ends), self._tx
+        lease, tx = (
+            min(self.time + min(m["leaseSeconds"], self.identity.max_lease), *ends),
+            self._tx,
+        )
         self.runs[name] = run._replace(attempts=nth)
         self.attempts[name, nth] = Attempt(
             worker, m, granted, denied, lease, list_hash, tx.hash, tx.block, {}, b"", {}
@@ -984,10 +1069,10 @@ class Fold:
             else ("AccessGranted", (name, who), (packed[who],))
             for who, reason in judged
         ]
-        totals = (nth, len(granted), len(denied), lease, m["workerKey"], list_hash)
+        totals = (nth, len(granted), len(denied), lease, m["workerKey"], list_hash, m["relaxed"])
         return (
             34,
-            words(name, nth, *chain(*packed.items(), *denied)),
+            words(name, m["relaxed"] << 32 | nth, *chain(*packed.items(), *denied)),
             [*events, ("RunAuthorised", (name,), totals)],
         )
 
@@ -1014,7 +1099,7 @@ class Fold:
             self.permits[run.request["permit"]].request["outputClasses"] >> m["outputClass"] & 1
         )
         need(
-            allowed and m["outputClass"] in (1, 2, 3, 5),
+            allowed and m["outputClass"] in OUTPUT_CLASSES,
             "the permit does not allow this class of output",
         )
         need(m["outputClass"] != GENOMIC or m["statistics"], "a genomic output without statistics")
@@ -1081,8 +1166,9 @@ class Fold:
             *(permit.request[n] for n in ("dataset", "purposeNeed", "categories")),
             self.time // DAY,
         )
+        dismissed = not self.member_live(run.analyst, ANALYST, self.time)
         refusals = [
-            (bytes(32), self._permit_reason(permit)),
+            (bytes(32), 36 if dismissed else self._permit_reason(permit)),
             *(
                 (
                     who,
@@ -1095,7 +1181,7 @@ class Fold:
         for (
             subject,
             reason,
-        ) in refusals:  # the permit, then the first who is unwilling, or at another epoch
+        ) in refusals:  # analyst and permit, then the first who is unwilling, or at another epoch
             if reason:
                 return _effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
         self.spent |= self._cost(run, attempt, attempt.seal)
@@ -1116,24 +1202,145 @@ class Fold:
         self.runs[m["run"]] = run._replace(ended="cancelled")
         return _effect(41, "RunCancelled", (m["run"],))
 
+    def _resume(self, m: Args, a: Args) -> Effect:
+        run = self._run(m)
+        self._by("Resume", m, a["signature"], run.analyst, ANALYST)
+        used = m["attempts"] == run.attempts == most_attempts(run)
+        need(not run.ended and used, "the run has ended, or has attempts left")
+        self.runs[m["run"]] = run._replace(resumed=run.resumed + 1)
+        return _effect(43, "RunResumed", (m["run"],), (m["attempts"],))
 
-# ---- 5 Bundle ----
+
+# ---- 5 Withdrawals: what became of the uses that one met ----
+RUN_STATES = {  # the event that a run had last, and where it stands then
+    "RunRequested": "queued",
+    "RunRefused": "denied",
+    "RunAuthorised": "authorised",
+    "Sealed": "sealed",
+    "Released": "released",
+    "ReleaseRefused": "queued",
+    "Rejected": "refused",
+    "RunCancelled": "withdrawn",
+    "RunResumed": "queued",
+}
+WORKER_REASONS = (37, 38)  # the worker's own fault: the run stays as it was
+_ENDS = ("RunRefused", "Rejected", "RunCancelled")
+Past = NamedTuple("Past", [("name", str), ("block", int), ("attempt", int), ("reason", int)])
+Access = NamedTuple("Access", [("attempt", int), ("granted", bool), ("block", int)])
+Use = NamedTuple(
+    "Use",
+    [
+        ("run", bytes),
+        ("was", str),  # where it stood in that block: queued, computing, sealed, released
+        ("attempt", int),  # the one she was in; 0: none yet
+        ("sealed", bool),  # it finished all the same, and its output is held back
+        ("next_attempt", int),  # the first later attempt, if she is not in it, else 0
+        ("next_block", int),
+        ("state", str),  # of the run now
+        ("over", bool),  # a later attempt shows that this one has ended
+    ],
+)
+
+
+def run_state(history: Sequence[Past]) -> str:
+    """Where a run stands after these events, "" before its request."""
+    state = ""
+    for past in history:
+        if not (past.name == "RunRefused" and state and past.reason in WORKER_REASONS):
+            state = RUN_STATES.get(past.name, state)
+    return state
+
+
+def use_met(run: bytes, block: int, history: Sequence[Past], hers: Sequence[Access]) -> Use | None:
+    """Where the run stood when the withdrawal was mined in `block`; None when it does not concern her.
+
+    history: the run's events, hers: what was granted or denied of her, both in the ledger's order.
+    """
+    earlier = [
+        past
+        for past in history
+        if past.block < block and not (past.name == "RunRefused" and past.reason in WORKER_REASONS)
+    ]
+    names = [past.name for past in earlier]
+    if "RunRequested" not in names or any(end in names for end in _ENDS):
+        return None
+    attempts = [past.attempt for past in earlier if past.name == "RunAuthorised"]
+    newest = max(attempts, default=0)
+    in_it = max((one.attempt for one in hers if one.granted and one.block < block), default=0)
+    later = next((one for one in hers if one.block > block), None)
+    again, at = (later.attempt, later.block) if later and not later.granted else (0, 0)
+    state, over = run_state(history), later is not None
+    if newest == 0 or names[-1] == "ReleaseRefused":
+        return Use(run, "queued", 0, False, again, at, state, over)
+    if in_it != newest:
+        return None
+    seals = [x.block for x in history if x.name == "Sealed" and x.attempt == newest]
+    was = "computing"
+    if "Released" in names:
+        was = "released"
+    elif seals and seals[0] < block:
+        was = "sealed"
+    finished = bool(seals) and was == "computing"
+    return Use(run, was, newest, finished, again, at, state, over)
+
+
+def sentence_of(use: Use, stopped: float | None) -> str:
+    """What happened to one run, for the person herself; `stopped`: seconds until its process was dead, if known."""
+    again = (
+        f" It was started again without you (attempt {use.next_attempt}, block {use.next_block})."
+        if use.next_attempt
+        else ""
+    )
+    held = "the ledger refuses its release." + again
+    if use.was == "released":
+        return "A result with your data in it had been released before; it cannot be called back."
+    if use.was == "queued":
+        return "A use that was waiting leaves you out." + again
+    if use.was == "sealed" and use.state in ("withdrawn", "refused"):
+        return "A finished output with your data in it was never released; its run has ended."
+    if use.was == "sealed":
+        return f"A finished output with your data in it is held back: {held}"
+    if use.sealed:
+        return f"A use finished as you withdrew; its output is held back: {held}"
+    if stopped is not None or use.next_attempt:
+        after = "" if not stopped else f" after {stopped:.1f} s"
+        return (
+            f"A running use of your data was stopped{after}; what it had computed is gone.{again}"
+        )
+    if use.over:
+        return "A running use went on under what you allow now."
+    return "A running use of your data is being stopped."
+
+
+def use_ended(use: Use, stopped: float | None, state: str) -> bool:
+    """Whether all that can be stopped of this use was; `state`: the run's, or "failed" on its worker's machine."""
+    return bool(
+        use.was != "computing"
+        or use.sealed
+        or stopped is not None
+        or use.over
+        or state not in ("queued", "authorised")
+    )
+
+
+# ---- 6 Bundle ----
 RECEIPTS = {
-    "volens/receipt/1": "grants",
-    "volens/run-receipt/1": "releases",
-    "volens/withdrawal-receipt/1": "stops",
+    "volens/receipt/2": "grants",
+    "volens/run-receipt/2": "releases",
+    "volens/withdrawal-receipt/2": "stops",
 }
 Step = NamedTuple(
     "Step",
     [("count", int), ("head", bytes), ("block", Block), ("tx", Transaction), ("logs", list[Log])],
 )
+Found = dict[str, tuple[str, str]]  # word: ok, no, partly or not-checked, and a plain reason
 
 
 class Replay:
     """A bundle put through the fold: `steps[n - 1]` is step n of the trail. Raises Malformed, Finding."""
 
     def __init__(self, source: object, crypto: Crypto | None = None) -> None:
-        need(part(source, "type") == "volens/trail/1", "this is not a trail bundle")
+        need(part(source, "type") == "volens/trail/2", "this is not a trail of this release")
         self.fold, self.crypto, self.steps = Fold(part(source, "identity")), crypto, list[Step]()
         self.id, self.blocks = identity_id(part(source, "identity")), part(source, "blocks", dict)
         for item in part(source, "transactions", list):
@@ -1145,8 +1352,7 @@ class Replay:
                 parse_log({**place, "logIndex": part(entry, "index"), **entry}) for entry in entries
             ]
             self.fold.apply(block, tx, logs, crypto)
-            if self.fold.count > len(self.steps):
-                self.steps.append(Step(self.fold.count, self.fold.head, block, tx, logs))
+            self.steps.append(Step(self.fold.count, self.fold.head, block, tx, logs))
         end, last = part(source, "head"), (self.fold.count, self.fold.head)
         need(
             (number(part(end, "count")), raw(part(end, "head"), 32)) == last,
@@ -1163,12 +1369,15 @@ class Replay:
                 f"0x{who.hex()} did not sign it",
             )
 
-    def held(self, source: object) -> Step:
+    def held(self, source: Any) -> Step:
         """The step whose {count, head} somebody holds. Raises Malformed when the trail has another one, or none."""
         count, head = number(part(source, "count")), raw(part(source, "head"), 32)
+        ours = "identity" not in source or raw(source["identity"], 32) == self.id
+        need(ours, f"the head of step {count} is of another ledger")
         need(
             0 < count <= len(self.steps),
-            f"step {count} is held elsewhere, the bundle has {len(self.steps)} steps",
+            f"step {count} is held elsewhere, and the trail ends at step {len(self.steps)}: "
+            "it was cut, or exported earlier",
         )
         step = self.steps[count - 1]
         need(
@@ -1179,25 +1388,20 @@ class Replay:
 
     def witnessed(self, source: object) -> int:
         """The step up to which a broker, live then, vouches; without crypto 0. Raises Malformed."""
-        step, who, by = (
-            self.held(source),
-            raw(part(source, "broker"), 20),
-            raw(part(source, "signature")),
-        )
-        seen, hashed = number(part(source, "block")), raw(part(source, "blockHash"), 32)
-        mined = self.blocks.get(str(seen), {"hash": hashed.hex()})
-        need(
-            raw(part(mined, "hash")) == hashed and seen >= step.block.number,
-            "a witness saw another block",
-        )
-        need(
-            self.fold.member_live(who, BROKER, step.block.timestamp),
-            "a witness was not a live broker",
-        )
+        step, who = self.held(source), raw(part(source, "broker"), 20)
+        by, hashed = raw(part(source, "signature")), raw(part(source, "blockHash"), 32)
+        seen, time = number(part(source, "block")), number(part(source, "time"))
+        mined = self.blocks.get(str(seen), {"hash": hashed.hex(), "timestamp": time})
+        same = raw(part(mined, "hash")) == hashed and number(part(mined, "timestamp")) == time
+        late = seen >= step.block.number and time >= step.block.timestamp
+        need(same and late, "a witness saw another block")
+        live = self.fold.member_live(who, BROKER, step.block.timestamp)
+        need(live, "a witness was not a live broker")
         message = {
             "identity": self.id,
             "block": seen,
             "blockHash": hashed,
+            "time": time,
             "count": step.count,
             "head": step.head,
         }
@@ -1208,26 +1412,33 @@ class Replay:
         return step.count if self.crypto else 0
 
     def receipt(self, data: bytes) -> int:
-        """Check a receipt (protocol.md §1) against the trail, then its witness; a withdrawal's head is as a --head."""
+        """Check a receipt (docs/ledger.md, Receipts) against the trail; the step up to which it anchors it.
+
+        A withdrawal's `asOf` is as a held head; the others are anchored by their witness. Raises Malformed.
+        """
         r: Any = strict_json(data)
         kind = RECEIPTS.get(part(r, "type", str))
-        need(
-            kind and raw(part(r, "identity"), 32) == self.id,
-            "the receipt is of another ledger or kind",
-        )
+        ours = kind and raw(part(r, "identity"), 32) == self.id
+        need(ours, "the receipt is of another ledger or kind")
         r |= part(r, "receipt", dict) if kind == "stops" else {}
-        name, last = (
-            raw(part(r, "releaseTx" if kind == "releases" else "tx"), 32),
-            self.held(r).count,
-        )
-        found = [step for step in self.steps[:last] if step.tx.hash == name]
+        name = raw(part(r, "releaseTx" if kind == "releases" else "tx"), 32)
+        step = self.held(r)
+        found = [one for one in self.steps[: step.count] if one.tx.hash == name]
         need(found, "the receipt's transaction is not in the trail up to its head")
-        reached = last if kind == "stops" else self.witnessed(r | part(r, "witness", dict))
+        if kind == "stops":
+            reached = self.held(part(r, "asOf")).count
+        else:
+            reached = self.witnessed(r | part(r, "witness", dict))
+        same = number(part(r, "time")) == found[0].block.timestamp
+        need(same, "the receipt names another time than its block has")
         need(
             getattr(self, f"_{kind}")(r, found[0]),
             "the receipt is not what its transaction recorded",
         )
-        need(not self.crypto or reached >= last, "the receipt's witness is older than the receipt")
+        need(
+            not self.crypto or reached >= step.count,
+            "the receipt's witness is older than the receipt",
+        )
         return reached
 
     def _grants(self, r: Any, step: Step) -> bool:
@@ -1250,40 +1461,56 @@ class Replay:
         return said in events and place == (step.block.number, step.block.hash) and mine
 
     def _stops(self, r: Any, step: Step) -> bool:
-        """A revocation, or a grant that narrows; of each effect her attempt and its release, no more."""
-        key, ended = (
-            (raw(part(r, "subject"), 32), raw(part(r, "dataset"), 32)),
-            TOPICS["ConsentRevoked"],
-        )
-        f, grants = (
-            self.fold,
-            [item().get("grant", {}) for item in decode_call(step.tx.input)[2].get("items", [])],
-        )
+        """A revocation, or a grant that narrows, and every use that it met, as the trail up to `asOf` proves them.
+
+        Seconds, and a run that failed on its worker's machine, are that machine's word and in no head.
+        """
+        subject, dataset = raw(part(r, "subject"), 32), raw(part(r, "dataset"), 32)
+        ended = (TOPICS["ConsentRevoked"], subject, dataset)
+        narrowed = (TOPICS["ConsentGranted"], subject, dataset)
+        items = [item() for item in decode_call(step.tx.input)[2].get("items", [])]
+        grants = [item["grant"] for item in items if "grant" in item]
         less = [
-            words(g["epoch"] + 1) for g in grants if key == (g.get("subject"), g.get("dataset"))
+            words(g["epoch"] + 1)
+            for g in grants
+            if (g["subject"], g["dataset"]) == (subject, dataset)
         ]
         said = any(
-            x.topics[1:] == key and (x.topics[0] == ended or x.data[:32] in less) for x in step.logs
+            log.topics == ended or (log.topics == narrowed and log.data[:32] in less)
+            for log in step.logs
         )
-        own = [
-            n
-            for n, a in f.attempts.items()
-            if a.block < step.block.number and key[0] in [g[0] for g in a.granted]
-        ]
-        for one in part(r, "effects", list):
-            name, nth = raw(part(one, "run"), 32), number(part(one, "attempt"))
-            gone = bool(
-                (run := f.runs.get(name))
-                and run.ended == "released"
-                and (name, run.attempts) in own
-            )
-            said &= bool(run and (not nth or (name, nth) in own)) and gone == (
-                part(one, "was") == "released"
-            )
-        return said and step.block[::2] == (
-            number(part(r, "block")),
-            raw(part(r, "blockHash"), 32),
-        )  # number, hash
+        proven = self._met(subject, dataset, step, self.held(part(r, "asOf")).count)
+        told = {raw(part(one, "run"), 32): one for one in part(r, "effects", list)}
+        need(len(part(r, "effects")) == len(told), "the receipt names a run twice")
+        need(told.keys() == proven.keys(), "the receipt leaves out a run that it met, or adds one")
+        over = [_as_proven(told[run], use) for run, use in proven.items()]
+        need(part(r, "settled", bool) == all(over), "the receipt says otherwise whether all ended")
+        block = number(part(r, "block")), raw(part(r, "blockHash"), 32)
+        return said and block == (step.block.number, step.block.hash)
+
+    def _met(self, subject: bytes, dataset: bytes, step: Step, last: int) -> dict[bytes, Use]:
+        """The uses that a withdrawal met, by run, as the first `last` steps tell them."""
+        names = {topic: name for name, topic in TOPICS.items()}
+        history, hers = dict[bytes, list[Past]](), dict[bytes, list[Access]]()
+        for one in self.steps[:last]:
+            for log in one.logs:
+                name, block = names[log.topics[0]], one.block.number
+                run = log.topics[1] if len(log.topics) > 1 else b""
+                if name == "AccessGranted" and log.topics[2] == subject:
+                    hers.setdefault(run, []).append(Access(to_int(log.data) >> 56, True, block))
+                elif name == "AccessDenied" and log.topics[2] == subject:
+                    hers.setdefault(run, []).append(Access(to_int(log.data[:32]), False, block))
+                elif name in RUN_STATES:
+                    numbers = to_int(log.data[:32]), to_int(log.data[32:64])
+                    attempt, reason = numbers if name == "RunRefused" else (numbers[0], 0)
+                    history.setdefault(run, []).append(Past(name, block, attempt, reason))
+        found = dict[bytes, Use]()
+        for run, past in history.items():
+            asked = self.fold.runs.get(run)
+            if asked and self.fold.permits[asked.request["permit"]].request["dataset"] == dataset:
+                use = use_met(run, step.block.number, past, hers.get(run, []))
+                found |= {run: use} if use else {}
+        return found
 
     def _releases(self, r: Any, step: Step) -> bool:
         name, nth = raw(part(r, "run"), 32), number(part(r, "attempt"))
@@ -1306,91 +1533,140 @@ class Replay:
         )
 
 
-def examine(
-    data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] = ()
-) -> dict[str, tuple[str, str]]:
-    """The words consistent, signed, anchored, each with ok, no or not-checked and a plain reason."""
-    word, found = (
-        "consistent",
-        dict.fromkeys(("consistent", "signed", "anchored"), ("not-checked", "a check failed")),
-    )
+def _as_proven(told: Any, use: Use) -> bool:
+    """Whether all that can be stopped of the use was; raises Malformed unless it is told as the trail proves it."""
+    text, state = told.get("stopped"), use.state
+    shaped = text is None or (isinstance(text, str) and re.fullmatch(r"[0-9]{1,7}\.[0-9]{2}", text))
+    need(shaped, "the receipt names seconds that are no number")
+    stopped = None if text is None else float(text)
+    if state in ("queued", "authorised") and told.get("state") == "failed":
+        state = "failed"  # on its worker's machine: in no head
+    proven = {
+        "run": use.run.hex(),
+        "was": use.was,
+        "attempt": use.attempt,
+        "sealed": use.sealed,
+        "nextAttempt": use.next_attempt,
+        "nextBlock": use.next_block,
+        "state": state,
+        "over": use.over,
+        "sentence": sentence_of(use, stopped),
+    }
+    same = {name: value for name, value in told.items() if name != "stopped"} == proven
+    need(same, f"the receipt tells another end of run 0x{use.run.hex()} than the trail proves")
+    return use_ended(use, stopped, state)
+
+
+def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] = ()) -> Found:
+    """The words consistent, signed, anchored, each with ok, no, partly or not-checked and a plain reason.
+
+    Anchored is ok only where a held head is that of the last step: whatever stands behind it is nobody's word but
+    the exporter's.
+    """
+    word, found = "consistent", dict.fromkeys(WORDS, ("not-checked", "a check failed"))
     try:
         source: Any = strict_json(data, MAX_BUNDLE)
         replay = Replay(source)
-        found[word] = (
-            "ok",
-            f"{replay.fold.count} steps of 0x{replay.id.hex()}, head 0x{replay.fold.head.hex()}",
-        )
+        count, head = replay.fold.count, replay.fold.head.hex()
+        found[word] = ("ok", f"{count} steps of 0x{replay.id.hex()}, head 0x{head}")
         word = "signed"
         try:
             replay = Replay(source, load_crypto(replay.fold.identity))
             found[word] = ("ok", f"{replay.fold.signatures} signatures of people and workers")
         except ImportError:
             found[word] = ("not-checked", "signatures need a package: pip install eth-account")
-        for witness in part(
-            source, "witnesses", list
-        ):  # the bundle's maker chose them: true, but no anchor
+        # The bundle's maker chose these: they must be true, and they anchor nothing.
+        for witness in part(source, "witnesses", list):
             replay.witnessed(witness)
         word = "anchored"
-        upto = [*map(replay.receipt, receipts), *(replay.held(head).count for head in heads)]
-        found[word] = (
-            ("ok", f"up to step {max(upto)} of {replay.fold.count}")
-            if any(upto)
-            else (
-                "not-checked",
-                "give --head COUNT:HEX, or --receipt FILE (needs eth-account), from somebody else",
-            )
-        )
+        reached = [*map(replay.receipt, receipts), *(replay.held(one).count for one in heads)]
+        upto = max(reached, default=0)
+        if upto and upto == count:
+            found[word] = ("ok", f"up to the last step, {upto}")
+        elif upto:
+            found[word] = ("partly", partly(upto, count))
+        else:
+            found[word] = ("not-checked", "give --head, --heads or --receipt, from somebody else")
     except VerifyError as error:
         found[word] = ("no", str(error))
     return found
 
 
+def partly(upto: int, count: int) -> str:
+    return f"up to step {upto} of {count}; for the rest nobody vouches"
+
+
+WORDS = ("consistent", "signed", "anchored")
+VALID, FAILED, NOT_CHECKED, PARTLY = 0, 7, 8, 9  # exit codes
+SAYS = {
+    VALID: "valid",
+    FAILED: f"NOT VALID: {VerifyError.hint}",
+    NOT_CHECKED: "not proven: see what was not checked",
+    PARTLY: "not proven to its end: hold a newer head, from a node or broker of your own",
+}
+LABELS = "block and transaction hashes: no head covers them, they are the exporter's word"
+
+
+def code_of(found: Found) -> int:
+    """The exit code of what `examine` found."""
+    states = [state for state, _ in found.values()]
+    if "no" in states:
+        return FAILED
+    if "not-checked" in states:
+        return NOT_CHECKED
+    return PARTLY if "partly" in states else VALID
+
+
+def held_heads(data: bytes) -> list[Args]:
+    """The heads in a file that `volens trail hold` keeps: one JSON object on each line. Raises Malformed."""
+    found = list[Args]()
+    for line in data.splitlines():
+        head: Any = strict_json(line)
+        need(part(head, "type") == "volens/held-head/1", "this is not a file of held heads")
+        found.append({name: part(head, name) for name in ("identity", "count", "head")})
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the three words; 0 valid, 7 something failed, 8 nothing failed but not everything was checked."""
+    """Print the three words; 0 valid, 7 something failed, 8 something was not checked, 9 anchored only in part."""
     parser = argparse.ArgumentParser(
-        prog="verify", description="Check an exported trail: no network, no database."
+        prog="verify",
+        description="Check an exported trail: no network, no database.",
+        epilog="Exit code: 0 valid, 7 not valid, 8 something was not checked, 9 anchored up to an earlier step only.",
     )
-    parser.add_argument("bundle", type=Path)
+    parser.add_argument("bundle", type=Path, help="the trail, as volens trail export wrote it")
     parser.add_argument(
         "--head", metavar="COUNT:HEX", action="append", default=[], help="a head that you hold"
+    )
+    parser.add_argument(
+        "--heads",
+        type=Path,
+        action="append",
+        default=[],
+        help="a file that volens trail hold keeps",
     )
     parser.add_argument(
         "--receipt", type=Path, action="append", default=[], help="a receipt that somebody kept"
     )
     given = parser.parse_args(arguments)
     try:
-        heads = [
+        typed = [
             re.fullmatch(r"([0-9]{1,15}):((?:0x)?[0-9a-fA-F]{64})", head) for head in given.head
         ]
-        need(all(heads), "a --head is a count, a colon and 32 bytes in hex")
-        held = [{"count": int(head[1]), "head": head[2]} for head in heads if head]
-        found = examine(
-            given.bundle.read_bytes(), held, [path.read_bytes() for path in given.receipt]
-        )
-    except (OSError, Malformed) as error:
-        found = {
-            "consistent": (
-                "no",
-                "a file cannot be read" if isinstance(error, OSError) else str(error),
-            )
-        }
+        need(all(typed), "a --head is a count, a colon and 32 bytes in hex")
+        held: list[Args] = [{"count": int(head[1]), "head": head[2]} for head in typed if head]
+        held += [head for path in given.heads for head in held_heads(path.read_bytes())]
+        receipts = [path.read_bytes() for path in given.receipt]
+        found = examine(given.bundle.read_bytes(), held, receipts)
+    except OSError:
+        found = {"consistent": ("no", "a file cannot be read")}
+    except Malformed as error:
+        found = {"consistent": ("no", str(error))}
     for word, (state, reason) in found.items():
         print(f"{word:<12}{state:<13}{reason}")
-    code = (
-        7
-        if "no" in (states := [state for state, _ in found.values()])
-        else 8
-        if "not-checked" in states
-        else 0
-    )
-    print(
-        {
-            0: "valid",
-            7: f"NOT VALID: {VerifyError.hint}",
-            8: "not proven: see what was not checked",
-        }[code]
-    )
+    print(f"{'labels':<12}{'not proven':<13}{LABELS}")
+    code = code_of(found)
+    print(SAYS[code])
     return code
 
 

@@ -198,7 +198,7 @@ class Stage:
 
     def _build(self) -> None:
         self.launch("gateway")
-        world = World.create(self.url)
+        world = World.create(self.url, role_delay=0)
         self.identity = dict(world.ledger.identity)
         (self.folder / "identity.json").write_text(json.dumps(self.identity))
         address = governance.broker.__main__.create(self.folder / "broker")

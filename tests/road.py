@@ -60,7 +60,7 @@ class Road:
 
     @classmethod
     def build(cls, folder: Path, chain: DevChain, bucket: BucketProcess, people: int = 24) -> Road:
-        world = World.create(chain.url)
+        world = World.create(chain.url, role_delay=0)
         broker = Broker(
             folder / "broker", chain.url, dict(world.ledger.identity), lambda: int(time.time())
         )
@@ -100,20 +100,7 @@ class Road:
         ingest = secrets.token_bytes(32)
         root = leaves_root(ingest, self.world.dataset, leaves)
         store_leaves(self.bucket, root, leaves)
-        message = {
-            "ingest": ingest,
-            "dataset": self.world.dataset,
-            "leavesRoot": root,
-            "count": len(leaves),
-            "deadline": FOREVER,
-        }
-        self.world.relay(
-            "AccessLedger",
-            "registerRecords",
-            "RecordsRegistered",
-            message,
-            self.world.by("omar", "RecordsRegistered", message),
-        )
+        self.world.register_records(ingest=ingest, leavesRoot=root, count=len(leaves))
         self.client.hand_over(ingest, [leaf.to_json() for leaf in leaves])
         self.leaves += leaves
         return leaves

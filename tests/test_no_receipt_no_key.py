@@ -23,6 +23,8 @@ from governance import register
 from governance.broker.custody import Broker, Refusal
 from governance.brokers import BrokerAnswer, BrokerClient
 from governance.envelope import (
+    Header,
+    Label,
     WrapItem,
     decode_pieces,
     join_shares,
@@ -505,28 +507,84 @@ def test_a_look_at_an_output_with_somebody_who_withdrew(road: Road) -> None:
     assert refusal.value.reason.slug == "consent-changed"
 
 
+class Released:
+    """A run released to Noor, with an output whose key the broker wrapped."""
+
+    def __init__(self, road: Road) -> None:
+        world, self.road, self.key = road.world, road, random32()
+        self.private, self.public = new_pair()
+        run = self.run = road.request(result_key=self.public)
+        road.authorise(run, new_pair()[1])
+        items = [
+            WrapItem(run, world.dataset, run, 1, j, share)
+            for j, share in enumerate(split_key(self.key))
+        ]
+        label = Label(road.client_identity, run, run, world.dataset, 255, 1)
+        shares = tuple(road.client.wrap(items))
+        self.output = Header(label, shares, key_commitment(self.key))
+        seal = world.seal(run, keyCommitment=key_commitment(self.key))
+        for name in ("sol", "tess"):
+            world.look(run, name)
+        world.release(run, seal, road.subjects, [0] * len(road.subjects))
+
+    def ask(self, asker: Wallet) -> Any:
+        tx = self.road.broker._node.fold.attempts[self.run, 1].tx
+        return self.road.client.output_pieces(self.run, 1, tx, self.public, self.output, asker)
+
+
 def test_only_the_analyst_gets_the_released_output(road: Road) -> None:
     """The question for a released output is signed by her who asked for the run."""
-    question, world, key = authorised(road), road.world, random32()
-    private, public = new_pair()
-    run = road.request(result_key=public)
-    road.authorise(run, new_pair()[1])
-    items = [
-        WrapItem(run, world.dataset, run, 1, j, share) for j, share in enumerate(split_key(key))
-    ]
-    label = type(question.headers[0].label)(road.client_identity, run, run, world.dataset, 255, 1)
-    output = type(question.headers[0])(label, tuple(road.client.wrap(items)), key_commitment(key))
-    seal = world.seal(run, keyCommitment=key_commitment(key))
-    for name in ("sol", "tess"):
-        world.look(run, name)
-    world.release(run, seal, road.subjects, [0] * len(road.subjects))
-    tx = road.broker._node.fold.attempts[run, 1].tx
+    released = Released(road)
     with pytest.raises(BrokerRefused) as refusal:
-        road.client.output_pieces(run, 1, tx, public, output, Wallet.new())
+        released.ask(Wallet.new())
     assert refusal.value.reason.slug == "not-released"
-    answer = road.client.output_pieces(run, 1, tx, public, output, world.people["noor"])
-    pieces = decode_pieces(open_message(private, answer.info, answer.sealed), answer.broker)
-    assert join_shares([piece.share for piece in sorted(pieces, key=lambda p: p.j)]) == key
+    answer = released.ask(road.world.people["noor"])
+    pieces = decode_pieces(
+        open_message(released.private, answer.info, answer.sealed), answer.broker
+    )
+    shares = [piece.share for piece in sorted(pieces, key=lambda p: p.j)]
+    assert join_shares(shares) == released.key
+
+
+def test_a_dismissed_analyst_gets_no_key(road: Road) -> None:
+    """Also of a result that was released to her before."""
+    released, world = Released(road), road.world
+    noor = world.people["noor"]
+    released.ask(noor)
+    world.set_role(noor.address, "analyst", end=world.ledger.now())
+    lines = len(road.journal())
+    with pytest.raises(BrokerRefused) as refusal:
+        released.ask(noor)
+    assert refusal.value.reason.slug == "analyst-role"
+    assert len(road.journal()) == lines
+
+
+def test_no_key_leaves_for_a_registration_that_was_taken_back(road: Road) -> None:
+    """What it registered exists no more, and what stood there before counts again."""
+    world, before = road.world, list(road.leaves)
+    older = authorised(road)
+    subject = before[0].subject
+    source = next(leaf for leaf in before if leaf.subject == subject)
+    road.ingest(
+        [Source(subject, source.category, b"another record")], {source.record: source.version}
+    )
+    with pytest.raises(BrokerRefused) as refusal:
+        older.ask()
+    assert refusal.value.reason.slug == "older-version"
+    ingest = list(road.broker._node.fold.ingests)[-1]
+    world.void_records(ingest)
+    road.leaves = before
+    assert newest(road, older).ask().sealed
+
+
+def test_a_list_that_was_never_handed_over_blocks_until_it_is_taken_back(road: Road) -> None:
+    question = authorised(road)
+    ingest = road.world.register_records()
+    with pytest.raises(BrokerRefused) as refusal:
+        question.ask()
+    assert refusal.value.reason.slug == "older-version"
+    road.world.void_records(ingest, by=("pia", "quinn"))
+    assert newest(road, question).ask().sealed
 
 
 def test_a_custodian_cannot_void_anothers_records(road: Road) -> None:
@@ -538,20 +596,7 @@ def test_a_custodian_cannot_void_anothers_records(road: Road) -> None:
     stolen = type(leaf)(leaf.record, leaf.subject, leaf.category, 999, random32(), random32())
     ingest = random32()
     root = leaves_root(ingest, other, [stolen])
-    message = {
-        "ingest": ingest,
-        "dataset": other,
-        "leavesRoot": root,
-        "count": 1,
-        "deadline": FOREVER,
-    }
-    world.relay(
-        "AccessLedger",
-        "registerRecords",
-        "RecordsRegistered",
-        message,
-        world.by("omar", "RecordsRegistered", message),
-    )
+    world.register_records(ingest=ingest, dataset=other, leavesRoot=root, count=1)
     road.client.hand_over(ingest, [stolen.to_json()])
     assert authorised(road).ask().sealed
     assert len(road.journal()) == 1

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from api.demo.stage import World, random32
+from chain.wallets import Wallet
 from governance import verify
 from governance.verify import (
     Fold,
@@ -24,7 +25,7 @@ from governance.verify import (
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 IDENTITY = {
-    "type": "volens/identity/1",
+    "type": "volens/identity/2",
     "chainId": 31337,
     "genesisHash": "0x" + "11" * 32,
     "deployBlock": 5,
@@ -34,6 +35,9 @@ IDENTITY = {
         for i, name in enumerate(("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger"), 1)
     ],
     "quorum": 2,
+    "cohortFloor": 10,
+    "maxLease": 86_400,
+    "roleDelay": 172_800,
     "founders": [f"0x{i:040x}" for i in (7, 8, 9)],
     "signatures": {},
 }
@@ -61,26 +65,24 @@ def tell(world: World) -> dict[str, Any]:
             world.grant_item(world.grant_message(subjects[1]), world.subjects[subjects[2]]),
         ],
     )
-    records = {
-        "ingest": random32(),
-        "dataset": world.dataset,
-        "leavesRoot": random32(),
-        "count": 14,
-        "deadline": 2**40 - 1,
-    }
-    world.relay(
-        "AccessLedger",
-        "registerRecords",
-        "RecordsRegistered",
-        records,
-        world.by("omar", "RecordsRegistered", records),
-    )
+    world.void_records(world.register_records())
+    world.void_records(world.register_records(), by=("pia", "rui"))
+    world.register_records()
+    newcomer = Wallet.new().address
+    world.set_role(newcomer, "worker")  # acts after two days
+    world.cancel_role(newcomer)
+    world.permit(approve=())
+    world.vote(world.permit(approve=("pia",)), "quinn", yes=False)  # neither
+    refused = world.permit(approve=())
+    for name in ("pia", "rui"):
+        world.vote(refused, name, yes=False)
     permit = world.permit()
     run = world.request_run(permit)
     world.authorise(run, subjects)
     seal = world.seal(run)
     for name in ("sol", "tess"):
         world.look(run, name)
+    flapping = world.request_run(permit)
     world.revoke(subjects[0])
     world.revoke(subjects[0], epoch=0)
     world.release(run, seal, subjects[:6], [0] * 6)  # refused: the first has revoked
@@ -108,6 +110,10 @@ def tell(world: World) -> dict[str, Any]:
     world.request_run(random32())  # refused: no such permit
     world.grant([subjects[1]], purposes=0b10)  # narrower: a new epoch
     world.grant([subjects[0]])
+    for attempt in range(1, 17):
+        world.authorise(flapping, subjects, attempt=attempt)
+    world.resume(flapping)
+    world.authorise(flapping, subjects, attempt=17)
     order = {"permit": permit, "deadline": 2**40 - 1}
     world.relay("PermitRegistry", "suspend", "Suspend", order, world.by("dora", "Suspend", order))
     world.request_run(permit)  # refused: suspended
@@ -159,7 +165,7 @@ def bundle_of(world: World) -> dict[str, Any]:
         )
     count, head = ledger.head()
     return {
-        "type": "volens/trail/1",
+        "type": "volens/trail/2",
         "identity": identity,
         "blocks": blocks,
         "transactions": transactions,
@@ -183,6 +189,7 @@ class Told:
             "identity": identity_id(self.bundle["identity"]),
             "block": step.block.number,
             "blockHash": step.block.hash,
+            "time": step.block.timestamp,
             "count": count,
             "head": step.head,
         }
@@ -191,6 +198,7 @@ class Told:
             "broker": self.world.people[by].address,
             "block": step.block.number,
             "blockHash": step.block.hash.hex(),
+            "time": step.block.timestamp,
             "count": count,
             "head": step.head.hex(),
             "signature": signature.hex(),
@@ -224,14 +232,27 @@ def twisted(signature: bytes, how: str) -> bytes:
     }[how]
 
 
+class Forger(Fold):
+    """The fold of a careful forger: it takes whatever the rules allow, and `must` is what the logs have to say.
+
+    trusting: the items of a batch are taken as signed, whatever the logs say.
+    """
+
+    def __init__(self, bundle: dict[str, Any], trusting: bool = False) -> None:
+        super().__init__(bundle["identity"])
+        self.must: Any = []
+        self.trusting = trusting
+
+    def _compare(self, must: Any) -> None:
+        self.must = must
+
+    def _believed(self, place: int, index: int, event: Any) -> Any:
+        return event if self.trusting else super()._believed(place, index, event)
+
+
 def forge(bundle: dict[str, Any]) -> dict[str, Any]:
-    """What a careful forger does: writes every log and head anew as the law wants them."""
-
-    class Forger(Fold):
-        def _compare(self, law: Any) -> None:
-            self.law = law
-
-    fold = Forger(bundle["identity"])
+    """What a careful forger does: writes every log and head anew as the rules want them."""
+    fold = Forger(bundle)
     for item in bundle["transactions"]:
         tx = parse_transaction(
             item | {"blockNumber": item["block"], "transactionIndex": item["index"]}
@@ -248,7 +269,7 @@ def forge(bundle: dict[str, Any]) -> dict[str, Any]:
                 "data": "0x" + data.hex(),
                 "index": i,
             }
-            for i, (name, address, indexed, data) in enumerate(fold.law)
+            for i, (name, address, indexed, data) in enumerate(fold.must)
         ]
     bundle["head"] = {"count": fold.count, "head": fold.head.hex()}
     return bundle

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -11,7 +12,7 @@ import typer
 
 from api.cli import desk
 from api.cli.desk import As, AsJson
-from api.errors import NotThere, UsageError, VerificationFailed
+from api.errors import NotThere, UsageError
 
 review = typer.Typer(
     help="Check a sealed output before it leaves: two people look, two people sign."
@@ -128,7 +129,12 @@ def export_trail(
     out.write_bytes(verifier.canonical_json(bundle))
     program = out.with_name("verify.py")
     program.write_bytes(Path(verifier.__file__).read_bytes())
-    typer.echo(f"{bundle['head']['count']} steps are in {out}. Check them: python {program} {out}")
+    digest = hashlib.sha256(program.read_bytes()).hexdigest()
+    typer.echo(
+        f"{bundle['head']['count']} steps are in {out}. Hold the last from a node of your own, then check them:\n"
+        f"volens trail hold --node URL --trail {out}\npython {program} {out} --heads heads.jsonl\n"
+        f"sha256 of {program.name}: {digest} (compare it with the one in the README)"
+    )
 
 
 @trail.command("head")
@@ -136,6 +142,46 @@ def show_head(as_json: AsJson = False) -> None:
     """Show the newest head. Keep it somewhere else: it shows later whether the end was cut off."""
     head = desk.client().trail_head()
     desk.show(head, as_json, f"{head['count']}:{head['head']}")
+
+
+@trail.command("hold")
+def hold_head(
+    node: Annotated[str, typer.Option(help="The address of a node of your own.")] = "",
+    broker: Annotated[str, typer.Option(help="The address of a key broker of your own.")] = "",
+    trail_file: Annotated[
+        Path | None,
+        typer.Option("--trail", help="An exported trail: hold the head of its last step."),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="The file of heads that you keep.")] = Path(
+        "heads.jsonl"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Keep a head from a node or broker of your own, to hold an export against it later.
+
+    Trail and heads must come from different hands: whoever exports the trail could also rewrite it. What is kept is
+    compared with the ledger identity in your home folder, and with the heads in the file.
+
+    Example: `volens trail hold --node http://127.0.0.1:8545 --trail trail.json`, then
+    `python verify.py trail.json --heads heads.jsonl`
+    """
+    from api import held_heads
+    from api.services import read_identity
+
+    if bool(node) == bool(broker):
+        raise UsageError("it is not clear whom to ask", "name --node URL or --broker URL")
+    if broker and trail_file is not None:
+        raise UsageError("a broker tells its newest head only", "ask a node, or leave --trail away")
+    identity = read_identity(desk.settings())
+    count = held_heads.last_step(trail_file) if trail_file is not None else 0
+    head = (
+        held_heads.from_node(node, identity, count)
+        if node
+        else held_heads.from_broker(broker, identity)
+    )
+    new = held_heads.keep(out, head)
+    line = f"Step {head['count']} is {'kept' if new else 'kept already'} in {out.name}."
+    desk.show(head | {"file": out.name}, as_json, line)
 
 
 @trail.command("denials")
@@ -154,11 +200,17 @@ def verify(
     head: Annotated[
         list[str] | None, typer.Option(metavar="COUNT:HEX", help="A head that you hold yourself.")
     ] = None,
+    heads: Annotated[
+        list[Path] | None, typer.Option(help="A file that volens trail hold keeps.")
+    ] = None,
     receipt: Annotated[
         list[Path] | None, typer.Option(help="A receipt that somebody kept.")
     ] = None,
 ) -> None:
     """Check a bundle without network or database: *consistent*, *signed*, *anchored*. Valid needs all three.
+
+    Anchored to its end is a trail only where you hold the head of its last step, or a receipt that vouches for it. Exit
+    code: 0 valid, 7 not valid, 8 something was not checked, 9 anchored up to an earlier step only.
 
     Example: `volens verify trail.json --receipt my-receipt.json`
     """
@@ -166,6 +218,8 @@ def verify(
 
     if not bundle.is_file():
         raise UsageError("there is no such bundle", "export one: volens trail export")
+    if not all(one.is_file() for one in heads or []):
+        raise UsageError("there is no such file of heads", "keep some: volens trail hold")
     if not all(one.is_file() for one in receipt or []):
         raise UsageError(
             "there is no such receipt", "receipts lie in the home folder: receipts/NAME/"
@@ -177,10 +231,11 @@ def verify(
     arguments = [
         str(bundle),
         *(f"--head={one}" for one in head or []),
+        *(f"--heads={one}" for one in heads or []),
         *(f"--receipt={one}" for one in receipt or []),
     ]
-    if main(arguments):
-        raise VerificationFailed("the bundle is not shown to be valid", "read the lines above")
+    if code := main(arguments):
+        raise typer.Exit(code)
 
 
 def _checked(run: str) -> str:

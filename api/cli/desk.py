@@ -169,12 +169,7 @@ def progress() -> Iterator[Callable[[str, float | None], None]]:
 
 def mined(receipt: Mapping[str, Any]) -> str:
     """Where a message stands, for people."""
-    step = (
-        f", step {receipt['count']} of the trail"
-        if receipt["count"] is not None
-        else ", nothing changed"
-    )
-    return f"block {receipt['block']}{step}"
+    return f"block {receipt['block']}, step {receipt['count']} of the trail"
 
 
 def day(number: int) -> str:

@@ -85,7 +85,7 @@ def sign(
     if settings.chain_url:
         node = Node(settings.chain_url)
         check_identity(node, request.identity)
-        check_creation(node, request.identity, request.floor)
+        check_creation(node, request.identity)
     typer.echo("\n".join(request.describe()))
     typer.echo(
         "The contracts were compared with your own node's: this release's code created them with these "

@@ -164,7 +164,9 @@ def grant(
 @consent.command("show")
 def show_consents(as_: As, as_json: AsJson = False) -> None:
     """Show what you agreed to, and until when."""
-    rows = [one | {"until": desk.day(one["untilDay"])} for one in desk.client(as_).consents()]
+    me = desk.client(as_)
+    _complete_receipts(me, as_)
+    rows = [one | {"until": desk.day(one["untilDay"])} for one in me.consents()]
     desk.table(
         rows,
         ["dataset", "status", "until", "purposes", "categories"],
@@ -214,7 +216,8 @@ def revoke(dataset: Dataset, as_: As, as_json: AsJson = False) -> None:
     done = (
         "Nothing of yours in it is used any more."
         if followed["settled"]
-        else f"Not everything has stopped yet; look again: volens consent withdrawals --as {as_}"
+        else "Not everything has stopped yet; this receipt is completed when you look again: "
+        f"volens consent withdrawals --as {as_}"
     )
     said = f"You withdrew your consent for this dataset: {desk.mined(answer['receipt'])}. {done}{sentences}{others}"
     shown = answer | {"withdrawal": followed, "receiptFile": kept.name}
@@ -227,7 +230,9 @@ def show_withdrawals(as_: As, as_json: AsJson = False) -> None:
 
     Example: `volens consent withdrawals --as ada`
     """
-    found = desk.client(as_).withdrawals()
+    me = desk.client(as_)
+    _complete_receipts(me, as_)
+    found = me.withdrawals()
     nothing = [{"run": "-", "sentence": "No use of your data was open."}]
     rows = [
         {
@@ -277,6 +282,14 @@ def list_accesses(
         "block",
     ]
     desk.table(rows, columns, as_json, "Nobody has asked for these data.")
+
+
+def _complete_receipts(me: Client, as_: str) -> None:
+    """What was still being stopped when she withdrew has stopped by now: her receipts say so from now on."""
+    from api.results import complete_receipts
+
+    for path in complete_receipts(me, desk.settings().receipt_folder(as_)):
+        typer.echo(f"A receipt of a withdrawal of yours is complete now: {path.name}.", err=True)
 
 
 def _public(name: str) -> dict[str, Any]:

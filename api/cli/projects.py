@@ -10,7 +10,7 @@ import typer
 
 from api.cli import desk
 from api.cli.desk import As, AsJson
-from api.errors import NotServing, RefusedByPolicy, UsageError
+from api.errors import NotServing, NotThere, RefusedByPolicy, UsageError
 
 dataset = typer.Typer(help="Register a dataset and bring encrypted records in.")
 permit = typer.Typer(help="Ask the committee, vote, look.")
@@ -98,6 +98,7 @@ def ingest_records(
     Example: `volens dataset ingest --as omar DATASET --vcf cohort.vcf.gz --samples samples.json --fhir bundles`
     """
     from api import intake, lanes
+    from api.childprocess import NO_ISOLATION
     from governance.vault import Bucket
 
     me, into, settings = desk.client(as_), desk.bytes32(name), desk.settings()
@@ -129,7 +130,11 @@ def ingest_records(
         intake.check_enrolled(trail, map(bytes.fromhex, cohort.subjects))
         with desk.progress() as tell:
             answer = intake.bring_in(
-                *parts, cohort.sources(tell), known, lambda n: tell(f"{n} records sealed", None)
+                *parts,
+                cohort.sources(tell),
+                known,
+                lambda n: tell(f"{n} records sealed", None),
+                NO_ISOLATION if settings.relax else 0,
             )
         report = lanes.summarise(cohort.report)
         if dictionary is not None:
@@ -141,6 +146,56 @@ def ingest_records(
         as_json,
         "\n".join([done, *lanes.sentences(report)]),
     )
+
+
+@dataset.command("ingests")
+def list_ingests(name: DatasetId, as_json: AsJson = False) -> None:
+    """Show what was registered for a dataset. While one is `missing`, no run on the dataset begins.
+
+    Example: `volens dataset ingests DATASET`
+    """
+    me = desk.client()
+    desk.table(
+        me.ingests(desk.registered(me, name)),
+        ["ingest", "records", "state"],
+        as_json,
+        "Nothing was registered for this dataset yet.",
+    )
+
+
+@dataset.command("void")
+def void_records(
+    name: DatasetId,
+    ingest: Annotated[str, typer.Argument(metavar="INGEST", help="64 hex digits.")],
+    as_: As,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="For a committee: where the order goes.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take a registration back, for good: what it registered exists no more.
+
+    The dataset's custodian does it alone. Where he registered a list that he does not hand over, and so blocks the
+    dataset, a quorum of the committee does it: the first member begins an order, the others add their signatures with
+    `volens committee sign`.
+
+    Example: `volens dataset void DATASET INGEST --as omar`
+    """
+    from api.cli.committee import begin_void
+    from api.orders import void_order
+
+    me, into, which = desk.client(as_), desk.bytes32(name), desk.bytes32(ingest)
+    listed = {one["dataset"]: one["custodian"] for one in me.datasets()}
+    if all(one["ingest"] != ingest for one in me.ingests(desk.registered(me, name))):
+        raise NotThere(
+            404, "There is no such registration.", "Look at the list: volens dataset ingests"
+        )
+    if listed[name] != me.wallet.address:
+        begin_void(which, me, out or Path(f"void-{ingest[:8]}.json"))
+        return
+    order = void_order(which, int(time.time())).signed_by(me)
+    answer = me.void_records(into, order.message, list(order.signatures.values()))
+    desk.show(answer, as_json, f"Taken back in {desk.mined(answer['receipt'])}.")
 
 
 @permit.command("request")
@@ -218,6 +273,20 @@ def vote(
         as_json,
         f"Voted in {desk.mined(answer['receipt'])}. The permit is {me.permit(name)['status']}.",
     )
+
+
+@permit.command("suspend")
+def suspend(name: PermitId, as_: As, as_json: AsJson = False) -> None:
+    """Suspend an approved permit at once. One committee member or data-protection officer is enough.
+
+    No run begins under it any more, no key leaves and nothing is released. This is not taken back: for more, a new
+    permit is asked for.
+
+    Example: `volens permit suspend --as dora PERMIT`
+    """
+    desk.bytes32(name)
+    answer = desk.client(as_).suspend(name)
+    desk.show(answer, as_json, f"Suspended in {desk.mined(answer['receipt'])}.")
 
 
 @permit.command("show")
@@ -368,6 +437,19 @@ def cancel_run(name: RunId, as_: As, as_json: AsJson = False) -> None:
     desk.bytes32(name)
     answer = desk.client(as_).cancel(name)
     desk.show(answer, as_json, f"Cancelled in {desk.mined(answer['receipt'])}.")
+
+
+@run.command("resume")
+def resume_run(name: RunId, as_: As, as_json: AsJson = False) -> None:
+    """Give your run sixteen attempts more, after its sixteen are used up (a host that keeps failing, say).
+
+    It stands on the ledger that you wanted it. The deadline of the request stays.
+
+    Example: `volens run resume --as noor RUN`
+    """
+    desk.bytes32(name)
+    answer = desk.client(as_).resume(name)
+    desk.show(answer, as_json, f"It goes on: {desk.mined(answer['receipt'])}.")
 
 
 def _permit_facts(found: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from api.cli import checks, own, place, projects
+from api.cli import checks, committee, own, place, projects
 from api.cli.doctor import doctor
 from api.cli.init import init
 
@@ -26,6 +26,8 @@ for name, commands in {
     "enrol": own.enrol,
     "consent": own.consent,
     "access": own.access,
+    "role": committee.role,
+    "committee": committee.committee,
     "dataset": projects.dataset,
     "permit": projects.permit,
     "run": projects.run,

@@ -18,6 +18,8 @@ from governance.verify import (
     TOPICS,
     Args,
     Block,
+    Effect,
+    Finding,
     Fold,
     Log,
     decode_call,
@@ -29,6 +31,7 @@ from governance.verify import (
 )
 
 Bundle = dict[str, Any]
+KIND_REFUSED, COHORT_MINIMUM = 35, 40  # a kind of step, and a reason (docs/ledger.md)
 CURVE_ORDER = 2 * HALF_ORDER + 1
 
 
@@ -47,9 +50,23 @@ class Rewriter(Fold):
         self.written = written
 
 
-def rewrite(bundle: Bundle) -> Bundle:
+class Hider(Rewriter):
+    """Says of one attempt that too few people were willing, although enough were."""
+
+    def __init__(self, identity: object, hidden: bytes) -> None:
+        super().__init__(identity)
+        self._hidden = hidden  # the hash of the transaction
+
+    def _authorise(self, m: Args, a: Args) -> Effect:
+        if self._tx.hash != self._hidden:
+            return super()._authorise(m, a)
+        plain = (m["attempt"], COHORT_MINIMUM)
+        return KIND_REFUSED, words(m["run"], *plain), [("RunRefused", (m["run"],), plain)]
+
+
+def rewrite(bundle: Bundle, by: Rewriter | None = None) -> Bundle:
     """The bundle with logs and heads made to fit its transactions' inputs."""
-    fold = Rewriter(bundle["identity"])
+    fold = by or Rewriter(bundle["identity"])
     for item in bundle["transactions"]:
         transaction = parse_transaction(
             item
@@ -174,6 +191,67 @@ def reordered_and_rewritten(bundle: Bundle) -> Bundle:
     return rewrite(bundle)
 
 
+def hidden_as_too_few(bundle: Bundle) -> Bundle:
+    """The last access becomes a refusal for too few people, and what followed from it never was."""
+    place = _calls(bundle, "authorise")[-1]
+    found = bundle["transactions"]
+    hidden = found[place]
+    # The ledger's own floor is above every permit's: only the floor in the signed identity tells that this is a lie.
+    del found[place + 1 :]
+    return rewrite(bundle, Hider(bundle["identity"], raw(hidden["hash"], 32)))
+
+
+def redated_and_rewritten(bundle: Bundle) -> Bundle:
+    """A withdrawal, and all that came after it, happened later than it did."""
+    first = bundle["transactions"][_calls(bundle, "revoke")[0]]["block"]
+    for seconds in (7200, 600, 60, 1):
+        later = copy.deepcopy(bundle)
+        for number, block in later["blocks"].items():
+            block["timestamp"] += seconds if int(number) >= first else 0
+        try:
+            return rewrite(later)
+        except Finding:  # a deadline would have passed by then
+            continue
+    raise ValueError("nothing of this trail can be dated later")
+
+
+def stale_and_rewritten(bundle: Bundle) -> Bundle:
+    """Her own withdrawal, sent again as she never did: the signature is true, and it changes nothing."""
+    found = bundle["transactions"]
+    place = _calls(bundle, "revoke")[-1]
+    item = copy.deepcopy(found[place])
+    found.insert(place + 1, item | {"hash": "0x" + "ab" * 32, "index": item["index"] + 1})
+    return rewrite(bundle)
+
+
+def relaxed_and_rewritten(bundle: Bundle) -> Bundle:
+    """Another word of which protections the worker's machine had than the worker signed."""
+    item = bundle["transactions"][_calls(bundle, "authorise")[-1]]
+    message = decode_call(raw(item["input"]))[2]["m"]
+    changed = message | {"relaxed": message["relaxed"] ^ 1}
+    return rewrite(_replaced(bundle, words(*message.values()), words(*changed.values())))
+
+
+def role_again_and_rewritten(bundle: Bundle) -> Bundle:
+    """A role given once more: signed for the version before."""
+    found = bundle["transactions"]
+    place = _calls(bundle, "setRole")[0]
+    item = copy.deepcopy(found[place])
+    message = decode_call(raw(item["input"]))[2]["m"]
+    again = message | {"replaces": message["replaces"] + 1}
+    item["input"] = item["input"].replace(
+        words(*message.values()).hex(), words(*again.values()).hex()
+    )
+    found.insert(place + 1, item | {"hash": "0x" + "ab" * 32, "index": item["index"] + 1})
+    return rewrite(bundle)
+
+
+def lower_floor(bundle: Bundle) -> Bundle:
+    """A smaller cohort than the founders signed for."""
+    bundle["identity"]["cohortFloor"] = 1
+    return bundle
+
+
 def cut(bundle: Bundle) -> Bundle:
     """The last step is forgotten."""
     bundle["transactions"] = bundle["transactions"][:-1]
@@ -269,6 +347,7 @@ def witness(bundle: Bundle) -> Bundle:
             "broker": next((m["account"].hex() for m in roles if m["role"] == BROKER), "ab" * 20),
             "block": last,
             "blockHash": bundle["blocks"][str(last)]["hash"],
+            "time": bundle["blocks"][str(last)]["timestamp"],
             **bundle["head"],
             "signature": "11" * 64 + "1b",
         }

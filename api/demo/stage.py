@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.birth import FOREVER, ROLES, sign_identity
+from api.birth import FOREVER, ROLE_DELAY, ROLES, sign_identity
 from chain.events import Receipt
 from chain.ledger import Ledger, deploy, message_tuple
 from chain.wallets import Wallet
@@ -75,13 +75,14 @@ class World:
         relay: Wallet | None = None,
         people: dict[str, Wallet] | None = None,
         roles: bool = True,
+        role_delay: int = ROLE_DELAY,
     ) -> World:
         names = ["pia", "quinn", "rui", *CAST]
         people = people or {name: Wallet.new() for name in names}
         relay = relay or Wallet.new()
         outbox = MemoryOutbox()
         founders = [people[name].address for name in ("pia", "quinn", "rui")]
-        identity = deploy(url, relay, outbox, founders, 2, salt or random32(), floor)
+        identity = deploy(url, relay, outbox, founders, 2, salt or random32(), floor, role_delay)
         identity["signatures"] = sign_identity(identity, [people["pia"], people["quinn"]])
         world = cls(Ledger.connect(url, identity, relay, outbox), people, random32(), relay)
         if roles:
@@ -106,7 +107,7 @@ class World:
             "role": ROLES[role],
             "start": start,
             "end": end,
-            "nonce": secrets.randbits(256),
+            "replaces": self.ledger.read("PermitRegistry", "roleOf", account)[3],
             "deadline": FOREVER,
         } | change
         return self.relay(
@@ -134,6 +135,37 @@ class World:
             message,
             self.by("omar", "RegisterDataset", message),
         )
+
+    def cancel_role(self, account: str, by: str = "rui", **change: Any) -> Receipt:
+        """One member stops a worker or broker that does not act yet."""
+        version = self.ledger.read("PermitRegistry", "roleOf", account)[3]
+        message = {"account": account, "version": version, "deadline": FOREVER} | change
+        signature = self.by(by, "CancelRole", message)
+        return self.relay("PermitRegistry", "cancelRole", "CancelRole", message, signature)
+
+    def records(self, **change: Any) -> dict[str, Any]:
+        """The message that registers records that nobody has."""
+        return {
+            "ingest": random32(),
+            "dataset": self.dataset,
+            "leavesRoot": random32(),
+            "count": 14,
+            "relaxed": 0,
+            "deadline": FOREVER,
+        } | change
+
+    def register_records(self, by: str = "omar", **change: Any) -> bytes:
+        """Register records; returns the ingest."""
+        message = self.records(**change)
+        signature = self.by(by, "RecordsRegistered", message)
+        self.relay("AccessLedger", "registerRecords", "RecordsRegistered", message, signature)
+        ingest: bytes = message["ingest"]
+        return ingest
+
+    def void_records(self, ingest: bytes, by: Sequence[str] = ("omar",)) -> Receipt:
+        message = {"ingest": ingest, "deadline": FOREVER}
+        signatures = self.quorum("VoidRecords", message, by)
+        return self.relay("AccessLedger", "voidRecords", "VoidRecords", message, signatures)
 
     def permit(self, approve: Sequence[str] = ("pia", "quinn"), **change: Any) -> bytes:
         """A requested permit with the given yes votes; returns its id."""
@@ -297,6 +329,7 @@ class World:
             "workerKey": random32(),
             "codeHash": CODE,
             "leaseSeconds": 3600,
+            "relaxed": 0,
             "deadline": FOREVER,
         } | change
 
@@ -312,6 +345,11 @@ class World:
             self.by(by, "WorkerBinding", message),
             list(subjects),
         )
+
+    def resume(self, run: bytes, attempts: int = 16, by: str = "noor") -> Receipt:
+        message = {"run": run, "attempts": attempts, "deadline": FOREVER}
+        signature = self.by(by, "Resume", message)
+        return self.relay("AccessLedger", "resume", "Resume", message, signature)
 
     def seal_message(self, run: bytes, attempt: int = 1, **change: Any) -> dict[str, Any]:
         return {

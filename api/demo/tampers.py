@@ -25,6 +25,7 @@ from governance.verify import (
     examine,
     load_crypto,
     parse_identity,
+    partly,
 )
 
 Examine = Callable[..., dict[str, tuple[str, str]]]
@@ -40,13 +41,14 @@ class Tamper:
 
 
 def detected(bundle: Bundle, held: dict[str, Any] | None, by: Examine = examine) -> tuple[str, str]:
-    """The first word that says no, and its reason; ("", "") when all is well.
+    """The first word that is not ok, and its reason; ("", "") when all is well, or nothing is held and nothing wrong.
 
     `held` is a head that somebody else holds, if anybody does; `by` reads the bundle as `verify.examine` does.
     """
     found = by(canonical_json(bundle), [held] if held else [])
     return next(
-        ((word, reason) for word, (state, reason) in found.items() if state == "no"), ("", "")
+        ((word, reason) for word, (state, reason) in found.items() if state in ("no", "partly")),
+        ("", ""),
     )
 
 
@@ -67,7 +69,8 @@ class Reader:
             for witness in bundle["witnesses"]:
                 replay.witnessed(witness)
             word = "anchored"
-            replay.held(self._held)
+            if (upto := replay.held(self._held).count) < replay.fold.count:
+                return word, partly(upto, replay.fold.count)
         except VerifyError as error:
             return word, str(error)
         return "", ""
@@ -124,6 +127,24 @@ TABLE = (
     Tamper("a step dropped, all heads recomputed", "anchored", forgeries.dropped_and_rewritten),
     Tamper(
         "two votes exchanged, all heads recomputed", "anchored", forgeries.reordered_and_rewritten
+    ),
+    Tamper("an access told as too few people", "consistent", forgeries.hidden_as_too_few),
+    Tamper("a smaller cohort put into the identity", "signed", forgeries.lower_floor),
+    Tamper(
+        "a role given again, all heads recomputed", "signed", forgeries.role_again_and_rewritten
+    ),
+    Tamper(
+        "other protections of a worker, all heads recomputed",
+        "signed",
+        forgeries.relaxed_and_rewritten,
+    ),
+    Tamper(
+        "a withdrawal dated later, all heads recomputed",
+        "anchored",
+        forgeries.redated_and_rewritten,
+    ),
+    Tamper(
+        "a withdrawal sent again, all heads recomputed", "anchored", forgeries.stale_and_rewritten
     ),
     Tamper("the tail cut", "anchored", forgeries.cut),
 )

@@ -18,7 +18,7 @@ from api.pages.words import DAY
 from api.results import withdrawal_receipt
 from api.routes.shown import show_withdrawal
 from api.services import Services
-from governance import aftermath, register
+from governance import register
 from governance.consent import PRESETS, offer
 from governance.errors import NotFound, reason_of
 from governance.register import Access, Consent
@@ -173,7 +173,8 @@ def fetch_withdrawal_receipt(services: Parts, me: Patient, tx: str) -> Response:
 
 
 def _withdrawals(services: Services, subject: str, chosen: Sequence[str]) -> list[dict[str, Any]]:
-    found = [show_withdrawal(one) for one in aftermath.withdrawals_of(services.engine, subject)]
+    withdrawals, as_of = services.withdrawals_of(subject)
+    found = [show_withdrawal(one, as_of) for one in withdrawals]
     return [one for one in found if not chosen or one["tx"] in chosen]
 
 
@@ -204,10 +205,10 @@ def _uses(services: Services, subject: str) -> list[Use]:
     """Her accesses, one entry a run: a page of one row an object would hide what happened."""
     datasets = {permit.permit: permit.dataset for permit in register.list_permits(services.engine)}
     held = {
-        (effect.run, effect.attempt)
-        for one in aftermath.withdrawals_of(services.engine, subject)
+        (effect.use.run.hex(), effect.use.attempt)
+        for one in services.withdrawals_of(subject)[0]
         for effect in one.effects
-        if effect.was == "sealed" or effect.sealed
+        if effect.use.was == "sealed" or effect.use.sealed
     }
     by_run: dict[str, list[tuple[Access, str]]] = {}
     for access in register.accesses_of(services.engine, subject):

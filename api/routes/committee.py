@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Query
 
 from api import answers, schemas
 from api.auth import Parts
@@ -20,6 +20,8 @@ lists = APIRouter(route_class=LargeRoute, tags=["committee"])
 DatasetId = Annotated[
     str, Path(pattern=r"^[0-9a-f]{64}$", description="A dataset's id, 32 bytes in hex.")
 ]
+Account = Annotated[str, Query(pattern=r"^(0x[0-9a-fA-F]{40})?$", description="An address.")]
+Limit = Annotated[int, Query(ge=1, le=1000)]
 PermitId = Annotated[
     str, Path(pattern=r"^[0-9a-f]{64}$", description="A permit's id, 32 bytes in hex.")
 ]
@@ -32,6 +34,35 @@ def set_role(body: schemas.RoleBody, services: Parts) -> Any:
         services.ledger,
         schemas.message_of("RoleChange", body.change),
         [bytes.fromhex(signature) for signature in body.signatures],
+    )
+    return {"receipt": services.settle(receipt)}
+
+
+@router.get("/roles", response_model=list[answers.Role], responses=declared())
+def list_roles(services: Parts, after: Account = "", limit: Limit = 100) -> Any:
+    """Who holds which role, by account; `after` is the last account of the page before. For everybody."""
+    services.projection.sync()
+    return [
+        {
+            "account": one.account,
+            "role": one.role,
+            "start": one.start,
+            "end": one.end,
+            "version": one.version,
+        }
+        for one in register.list_members(services.engine, after, limit)
+    ]
+
+
+@router.post(
+    "/roles/cancellations", response_model=answers.Written, responses=declared(400, 409, 413)
+)
+def cancel_role(body: schemas.CancelRoleBody, services: Parts) -> Any:
+    """Stop a new worker or broker before it acts: one committee member is enough."""
+    receipt = permits.cancel_role(
+        services.ledger,
+        schemas.message_of("CancelRole", body.cancel),
+        bytes.fromhex(body.signature),
     )
     return {"receipt": services.settle(receipt)}
 
@@ -84,6 +115,35 @@ def register_records(dataset: DatasetId, body: schemas.IngestBody, services: Par
     return {"receipt": services.settle(receipt)}
 
 
+@router.get(
+    "/datasets/{dataset}/ingests", response_model=list[answers.Ingest], responses=declared(404)
+)
+def list_ingests(dataset: DatasetId, services: Parts) -> Any:
+    """What was registered for a dataset, in order, and whether each list of records can be read. For everybody.
+
+    While one cannot, no run begins: nobody can tell which version of a record is the newest.
+    """
+    services.projection.sync()
+    return services.projection.ingests_of(bytes.fromhex(dataset))
+
+
+@router.post(
+    "/datasets/{dataset}/voids", response_model=answers.Written, responses=declared(400, 409, 413)
+)
+def void_records(dataset: DatasetId, body: schemas.VoidBody, services: Parts) -> Any:
+    """Take a registration back for good: its custodian alone, or a quorum of the committee."""
+    services.projection.sync()
+    found = services.projection.fold.ingests.get(bytes.fromhex(body.void.ingest))
+    if found is not None and found.dataset.hex() != dataset:
+        raise RequestInvalid("the registration is of another dataset", "send it to that dataset")
+    receipt = permits.void_records(
+        services.ledger,
+        schemas.message_of("VoidRecords", body.void),
+        [bytes.fromhex(signature) for signature in body.signatures],
+    )
+    return {"receipt": services.settle(receipt)}
+
+
 @router.post("/permits", response_model=answers.Written, responses=declared(400, 409, 413))
 def request_permit(body: schemas.PermitBody, services: Parts) -> Any:
     """Ask the committee for a permit; the applicant is who signed."""
@@ -118,6 +178,21 @@ def vote(permit: PermitId, body: schemas.VoteBody, services: Parts) -> Any:
         raise RequestInvalid("the signed vote is on another permit", "send it to that permit")
     receipt = permits.vote(
         services.ledger, schemas.message_of("Vote", body.vote), bytes.fromhex(body.signature)
+    )
+    return {"receipt": services.settle(receipt)}
+
+
+@router.post(
+    "/permits/{permit}/suspension",
+    response_model=answers.Written,
+    responses=declared(400, 409, 413),
+)
+def suspend(permit: PermitId, body: schemas.SuspendBody, services: Parts) -> Any:
+    """Suspend an approved permit at once: one committee member or data-protection officer is enough."""
+    if body.suspend.permit != permit:
+        raise RequestInvalid("the signed order is on another permit", "send it to that permit")
+    receipt = permits.suspend(
+        services.ledger, schemas.message_of("Suspend", body.suspend), bytes.fromhex(body.signature)
     )
     return {"receipt": services.settle(receipt)}
 

@@ -10,12 +10,12 @@ from api import answers, schemas
 from api.allowance import check_allowance
 from api.auth import AUDITOR, Parts, SignedIn, require_self
 from api.doors import LargeRoute, StrictRoute
-from api.problems import REFUSALS, declared
+from api.problems import OTHER_REFUSAL, REFUSALS, declared
 from api.routes.shown import show_consent, show_reason, show_withdrawal
 from api.services import Services
 from chain.errors import Refused
-from chain.events import ConsentGranted, Receipt
-from governance import aftermath, consent, precheck, register, sessions
+from chain.events import ConsentGranted
+from governance import consent, precheck, register, sessions
 from governance.errors import NotFound
 from governance.runs import mark
 
@@ -71,9 +71,11 @@ def enrol(body: schemas.EnrolmentsBody, services: Parts) -> Any:
     ]
     services.projection.sync()
     domain, fold = services.ledger.domain, services.projection.fold
-    precheck.refuse_all_skipped([precheck.skipped_enrolment(domain, fold, *item) for item in items])
+    seen = [precheck.skipped_enrolment(domain, fold, *item) for item in items]
+    precheck.refuse_all_skipped(seen)
     receipt = consent.enrol(services.ledger, items)
-    return {"receipt": services.settle(receipt), "items": _items(len(body.items), receipt)}
+    ends = consent.outcomes(receipt, [message for message, *_ in items], seen)
+    return {"receipt": services.settle(receipt), "items": _items(ends)}
 
 
 @lists.post("/consents", response_model=answers.Consented, responses=declared(400, 409, 413))
@@ -92,14 +94,15 @@ def grant(body: schemas.ConsentsBody, services: Parts) -> Any:
         [precheck.forged(domain, fold, "Grant", *item) for item in sent]
     )  # asks no ledger
     services.projection.sync()
-    precheck.refuse_all_skipped([precheck.skipped_grant(domain, fold, *item) for item in sent])
+    seen = [precheck.skipped_grant(domain, fold, *item) for item in sent]
+    precheck.refuse_all_skipped(seen)
     receipt = consent.grant(services.ledger, sent)
     mark(
         services.engine, f"mined:{receipt.tx.hex()}"
     )  # a narrower consent stops running uses, as a withdrawal does
     place = services.settle(receipt)
     witness = services.witness()
-    items = _items(len(body.items), receipt)
+    items = _items(consent.outcomes(receipt, [message for message, *_ in sent], seen))
     granted = iter(receipt.all(ConsentGranted))
     for item, given in zip(items, body.items, strict=True):
         if item["accepted"]:
@@ -189,28 +192,25 @@ def show_withdrawals(subject: SubjectId, services: Parts, caller: SignedIn) -> A
     """What followed from each withdrawal of a person: for herself only."""
     require_self(caller, subject)
     services.projection.sync()
+    found, as_of = services.withdrawals_of(subject)
     return {
         "subject": subject,
-        "withdrawals": [
-            show_withdrawal(one) for one in aftermath.withdrawals_of(services.engine, subject)
-        ],
+        "withdrawals": [show_withdrawal(one, as_of) for one in found],
     }
 
 
-def _items(count: int, receipt: Receipt) -> list[dict[str, Any]]:
-    """What became of each item; a message of one refused item is refused as a whole."""
-    refused = consent.refusals(receipt)
-    if count == len(refused) == 1:
-        raise Refused(refused[0], {}, "look at the state and sign again")
+def _items(ends: list[str]) -> list[dict[str, Any]]:
+    """What became of each item, "" where it was accepted; a message of one refused item is refused as a whole."""
+    if len(ends) == 1 and ends[0]:
+        raise Refused(ends[0], {}, "look at the state and sign again")
     items: list[dict[str, Any]] = []
-    for index in range(count):
-        reason = refused.get(index)
-        detail, hint = REFUSALS.get(reason, (None, None)) if reason else (None, None)
+    for index, reason in enumerate(ends):
+        detail, hint = REFUSALS.get(reason, OTHER_REFUSAL) if reason else (None, None)
         items.append(
             {
                 "index": index,
-                "accepted": reason is None,
-                "reason": reason,
+                "accepted": not reason,
+                "reason": reason or None,
                 "detail": detail,
                 "hint": hint,
             }
@@ -226,7 +226,7 @@ def _proof(
     witness: dict[str, Any] | None,
 ) -> dict[str, Any]:
     return {
-        "type": "volens/receipt/1",
+        "type": "volens/receipt/2",
         "identity": services.identity_id,
         "subject": sent.grant.subject,
         "dataset": sent.grant.dataset,

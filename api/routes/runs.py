@@ -63,6 +63,18 @@ def cancel_run(run: RunId, body: schemas.CancelBody, services: Parts) -> Any:
 
 
 @router.post(
+    "/runs/{run}/resume", response_model=answers.Written, responses=declared(400, 409, 413)
+)
+def resume(run: RunId, body: schemas.ResumeBody, services: Parts) -> Any:
+    """Give a run whose attempts are used up as many more, in the analyst's name."""
+    _same(body.resume.run, run)
+    receipt = permits.resume_run(
+        services.ledger, schemas.message_of("Resume", body.resume), bytes.fromhex(body.signature)
+    )
+    return {"receipt": services.settle(receipt)}
+
+
+@router.post(
     "/runs/{run}/attempts/{attempt}/views",
     response_model=answers.Written,
     responses=declared(400, 409, 413),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from governance import register
@@ -10,7 +11,7 @@ from governance.consent import CATEGORIES, PURPOSES, names_of
 from governance.errors import reason_of
 
 _CONSENT = {0: "none", 1: "live", 2: "revoked"}
-_PERMIT = {1: "requested", 2: "approved", 3: "suspended"}
+_PERMIT = {1: "requested", 2: "approved", 3: "suspended", 4: "rejected"}
 
 
 def show_reason(code: int) -> dict[str, Any] | None:
@@ -68,7 +69,7 @@ def show_summary(run: register.Run) -> dict[str, Any]:
     }
 
 
-def show_withdrawal(one: Withdrawal) -> dict[str, Any]:
+def show_withdrawal(one: Withdrawal, as_of: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "dataset": one.dataset,
         "kind": one.kind,
@@ -76,56 +77,23 @@ def show_withdrawal(one: Withdrawal) -> dict[str, Any]:
         "block": one.block,
         "time": one.time,
         "settled": one.settled,
+        "asOf": dict(as_of),
         "effects": [show_effect(effect) for effect in one.effects],
     }
 
 
 def show_effect(one: Effect) -> dict[str, Any]:
     """An effect with a sentence for the person herself."""
+    use = one.use
     return {
-        "run": one.run,
-        "was": one.was,
-        "attempt": one.attempt,
+        "run": use.run.hex(),
+        "was": use.was,
+        "attempt": use.attempt,
         "stopped": None if one.stopped is None else f"{one.stopped:.2f}",
-        "sealed": one.sealed,
-        "nextAttempt": one.next_attempt,
-        "nextBlock": one.next_block,
+        "sealed": use.sealed,
+        "nextAttempt": use.next_attempt,
+        "nextBlock": use.next_block,
         "state": one.state,
-        "sentence": _sentence(one),
+        "over": use.over,
+        "sentence": one.sentence,
     }
-
-
-def _sentence(one: Effect) -> str:
-    """What happened to one run, in plain words; what cannot be undone is said as such."""
-    again = (
-        f" It was started again without you (attempt {one.next_attempt}, block {one.next_block})."
-        if one.next_attempt
-        else ""
-    )
-    match one.was:
-        case "released":
-            return (
-                "A result with your data in it had been released before; it cannot be called back."
-            )
-        case "queued":
-            return "A use that was waiting leaves you out." + again
-        case "sealed" if one.state in ("withdrawn", "refused"):
-            return "A finished output with your data in it was never released; its run has ended."
-        case "sealed":
-            return (
-                "A finished output with your data in it is held back: the ledger refuses its release."
-                + again
-            )
-    if one.sealed:
-        return (
-            "A use finished as you withdrew; its output is held back: the ledger refuses its release."
-            + again
-        )
-    if one.stopped is not None or one.next_attempt:
-        after = "" if one.stopped is None else f" after {one.stopped:.1f} s"
-        return (
-            f"A running use of your data was stopped{after}; what it had computed is gone." + again
-        )
-    if one.over:
-        return "A running use went on under what you allow now."
-    return "A running use of your data is being stopped."

@@ -41,6 +41,7 @@ def show_head(services: Parts) -> Any:
         "head": head.hex(),
         "block": int(block["number"], 16),
         "blockHash": block["hash"].removeprefix("0x"),
+        "time": int(block["timestamp"], 16),
         "witness": services.witness(),
     }
 

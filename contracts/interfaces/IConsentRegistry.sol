@@ -19,8 +19,10 @@ interface IConsentRegistry {
     );
     event ConsentRevoked(bytes32 indexed subject, bytes32 indexed dataset, uint32 endedEpoch);
     /// @notice The revocation named an epoch that is already over: nothing changed, and here is the present one.
+    /// Recorded once for each epoch.
     event RevokeStale(bytes32 indexed subject, bytes32 indexed dataset, uint32 named, uint32 current);
     /// @notice Item `index` of the batch was skipped; `reason` is the selector of the error it would have met alone.
+    /// Recorded once for each message, and only where an enrolled key or a live registrar signed it.
     event ItemRefused(uint256 indexed index, bytes4 reason);
 
     error AlreadyEnrolled(bytes32 subject);
@@ -34,14 +36,19 @@ interface IConsentRegistry {
     error SignerMismatch();
     error NotARegistrar();
     error TooManyItems(uint256 count);
+    /// @param reason Why the last item of the batch was not taken.
+    error NothingRecorded(bytes4 reason);
+    error RevokeRepeated(uint32 named, uint32 current);
 
     /// @notice Enrols people: a live registrar vouches, the key itself agrees. A bad item is skipped, never the batch.
+    /// An item that nobody of ours signed leaves no trace; a batch that would leave none at all reverts.
     function enrol(EnrolmentItem[] calldata items) external;
 
     /// @notice Records consents. Each names the epoch and the version it replaces; a bad item is skipped.
     function grant(GrantItem[] calldata items) external;
 
-    /// @notice Ends the consent at once. `acted` is false when an older epoch was named (nothing changed).
+    /// @notice Ends the consent at once. `acted` is false when an older epoch was named (nothing changed); the same
+    /// one a second time reverts.
     function revoke(Revoke calldata r, bytes calldata signer, bytes calldata signature)
         external
         returns (bool acted, uint32 current);

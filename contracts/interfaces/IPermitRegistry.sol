@@ -3,13 +3,15 @@ pragma solidity 0.8.37;
 
 enum Role { None, Committee, Custodian, Registrar, Analyst, Checker, Clinician, DataProtection, Auditor, Broker, Worker }
 
-enum PermitStatus { None, Requested, Approved, Suspended }
+enum PermitStatus { None, Requested, Approved, Suspended, Rejected }
 
 /// @notice Who holds which role, which datasets exist, and what the committee allowed.
 /// Nobody administers it: every role is set by a quorum of live committee signatures.
 interface IPermitRegistry {
-    struct Member { Role role; uint40 start; uint40 end; }
-    struct RoleChange { address account; Role role; uint40 start; uint40 end; uint256 nonce; uint40 deadline; }
+    /// @dev `version` counts the changes of this account's role; the next change names it.
+    struct Member { Role role; uint40 start; uint40 end; uint32 version; }
+    struct RoleChange { address account; Role role; uint40 start; uint40 end; uint32 replaces; uint40 deadline; }
+    struct CancelRole { address account; uint32 version; uint40 deadline; }
     struct RegisterDataset { bytes32 dataset; bytes32 documentHash; uint40 deadline; }
     struct PermitRequest {
         bytes32 permit; bytes32 dataset; uint32 purposeNeed; uint32 categories;
@@ -23,11 +25,14 @@ interface IPermitRegistry {
         bytes32 paramsSchemaHash; uint32 minCohort; uint32 purposeNeed; uint32 categories; uint16 outputClasses;
     }
 
-    event RoleSet(address indexed account, Role indexed role, uint40 start, uint40 end);
+    /// @param start When it begins to act: not before the delay is over, for a new worker or broker.
+    event RoleSet(address indexed account, Role indexed role, uint40 start, uint40 end, uint32 version);
+    event RoleCancelled(address indexed account, address indexed by, uint32 version);
     event DatasetRegistered(bytes32 indexed dataset, address indexed custodian, bytes32 documentHash);
     event PermitRequested(bytes32 indexed permit, bytes32 indexed dataset, address indexed applicant, PermitRequest request);
     event Voted(bytes32 indexed permit, address indexed member, bool yes);
     event PermitApproved(bytes32 indexed permit, uint40 expiry);
+    event PermitRejected(bytes32 indexed permit);
     event PermitSuspended(bytes32 indexed permit, address by);
 
     error QuorumMissing(uint256 have, uint256 need);
@@ -38,7 +43,8 @@ interface IPermitRegistry {
     error ApplicantVoted(address account);
     error AlreadyVoted(address member);
     error RequestMismatch(bytes32 given, bytes32 stored);
-    error NonceUsed(uint256 nonce);
+    error RoleVersionStale(uint32 named, uint32 current);
+    error NotPending(address account);
     error SignersNotAscending();
     error DatasetExists(bytes32 dataset);
     error DatasetUnknown(bytes32 dataset);
@@ -48,16 +54,22 @@ interface IPermitRegistry {
     error PermitInvalid();
 
     /// @notice Gives, moves or ends a role; `signatures` are a quorum of live committee members, by ascending signer.
-    /// A role is ended by setting its end to now or earlier. One address holds one role at a time.
+    /// A role is ended by setting its end to now or earlier. One address holds one role at a time. A change names the
+    /// version that it replaces, so one that was held back can never undo a later one. Once a dataset exists, a new
+    /// worker or broker acts only after `roleDelay` seconds.
     function setRole(RoleChange calldata change, bytes[] calldata signatures) external;
 
-    /// @notice A live custodian registers a dataset; it never changes hands.
+    /// @notice One live committee member stops a new worker or broker before it acts.
+    function cancelRole(CancelRole calldata order, bytes calldata signature) external;
+
+    /// @notice A live custodian registers a dataset; it never changes hands. The first one ends the founding ceremony.
     function registerDataset(RegisterDataset calldata r, bytes calldata custodianSignature) external;
 
     /// @notice A live analyst asks for a permit; the signer is the applicant.
     function requestPermit(PermitRequest calldata request, bytes calldata signature) external;
 
-    /// @notice A live committee member votes once; the applicant never; a quorum of live yes votes approves.
+    /// @notice A live committee member votes once; the applicant never; a quorum of live yes
+    /// votes approves, a quorum of live no votes rejects.
     function vote(Vote calldata ballot, bytes calldata signature) external;
 
     /// @notice One live committee member or data-protection officer suspends an approved permit at once.
@@ -68,4 +80,7 @@ interface IPermitRegistry {
     function permitOf(bytes32 permit) external view returns (Permit memory);
     function custodianOf(bytes32 dataset) external view returns (address);
     function quorum() external view returns (uint8);
+    function roleDelay() external view returns (uint32);
+    /// @notice Whether these accounts, ascending, are a quorum of live committee members.
+    function isQuorum(address[] calldata accounts) external view returns (bool);
 }

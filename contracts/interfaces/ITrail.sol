@@ -8,7 +8,8 @@ interface ITrail {
 
     error NotARegistry(address caller);
 
-    /// @notice Adds one step: head = sha256(head, caller, kind, block number, body). Only the three registries may.
+    /// @notice Adds one step: head = sha256(head, caller, kind, block number, block time, body).
+    /// Only the three registries may.
     function append(uint16 kind, bytes32 body) external returns (uint64 count, bytes32 head);
 
     /// @notice How many steps there are, and the value after the last.

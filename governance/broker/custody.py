@@ -156,6 +156,7 @@ class Broker:
                 "identity": self._node.identity_id,
                 "block": head.block.number,
                 "blockHash": head.block.hash,
+                "time": head.block.timestamp,
                 "count": head.count,
                 "head": head.value,
             }
@@ -164,6 +165,7 @@ class Broker:
             "broker": self.address,
             "block": head.block.number,
             "blockHash": head.block.hash.hex(),
+            "time": head.block.timestamp,
             "count": head.count,
             "head": head.value.hex(),
             "signature": signature.hex(),
@@ -260,7 +262,7 @@ class Broker:
             key = (
                 self._viewer_key(stored, receipt, head, viewer)
                 if viewer
-                else _result_key(stored, attempt)
+                else self._result_key(stored, attempt, head)
             )
             self._check_asker(
                 request, viewer or stored.analyst, NO_LOOK if viewer else NOT_RELEASED
@@ -348,7 +350,7 @@ class Broker:
         leaf = self._leaves.find(request["dataset"], wanted.record, wanted.version, fold.ingests)
         if leaf is None:
             raise Refusal(72)
-        newest = self._leaves.latest(request["dataset"], wanted.record)
+        newest = self._leaves.latest(request["dataset"], wanted.record, fold.ingests)
         if wanted.version != newest or self._leaves.lacks(request["dataset"], fold.ingests):
             raise Refusal(73)  # or nobody can tell yet
         epochs = {subject: epoch for subject, epoch, _ in receipt.granted}
@@ -389,6 +391,14 @@ class Broker:
         ):
             raise Refusal(75)
         return receipt.views[viewer]
+
+    def _result_key(self, run: Run, attempt: int, head: Head) -> bytes:
+        """The analyst's, once it is released and for as long as she holds her role."""
+        if run.ended != "released" or attempt != run.attempts:
+            raise Refusal(78)
+        if not self._node.fold.member_live(run.analyst, ANALYST, head.block.timestamp):
+            raise Refusal(36)
+        return bytes(run.request["resultKey"])
 
     # -- letting out
 
@@ -537,9 +547,3 @@ def _wanted(item: object) -> Wanted:
     if sorted(j for j, _ in shares) != list(range(SHARES)):
         raise Malformed("a record's question needs each of its shares once")
     return Wanted(raw(part(item, "record"), 32), number(part(item, "version")), shares)
-
-
-def _result_key(run: Run, attempt: int) -> bytes:
-    if run.ended != "released" or attempt != run.attempts:
-        raise Refusal(78)
-    return bytes(run.request["resultKey"])

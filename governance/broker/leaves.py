@@ -56,20 +56,26 @@ class LeafLists:
     def find(
         self, dataset: bytes, record: bytes, version: int, order: Mapping[bytes, Ingest]
     ) -> Leaf | None:
-        """The object of a record's version: of the ingest that the ledger registered first."""
-        found = self._by_record.get((dataset, record), {}).get(version, [])
+        """The object of a record's version: of the ingest that the ledger registered first and that is not void."""
+        named = self._by_record.get((dataset, record), {}).get(version, [])
+        found = [leaf for leaf in named if not order[leaf.ingest].void]
         places = {ingest: place for place, ingest in enumerate(order)} if len(found) > 1 else {}
         return min(found, key=lambda leaf: places.get(leaf.ingest, 0), default=None)
 
     def lacks(self, dataset: bytes, order: Mapping[bytes, Ingest]) -> bool:
         """Whether an ingest of this dataset is on the ledger whose list nobody handed over yet."""
         return any(
-            entry.dataset == dataset and ingest not in self._kept for ingest, entry in order.items()
+            entry.dataset == dataset and not entry.void and ingest not in self._kept
+            for ingest, entry in order.items()
         )
 
-    def latest(self, dataset: bytes, record: bytes) -> int:
-        """The highest registered version, 0 for an unknown record."""
-        return max(self._by_record.get((dataset, record), {}), default=0)
+    def latest(self, dataset: bytes, record: bytes, order: Mapping[bytes, Ingest]) -> int:
+        """The highest version that is registered and not void, 0 for an unknown record."""
+        versions = self._by_record.get((dataset, record), {})
+        return max(
+            (n for n, found in versions.items() if not all(order[x.ingest].void for x in found)),
+            default=0,
+        )
 
     def _index(self, leaves: list[Leaf]) -> None:
         self._kept.update(leaf.ingest for leaf in leaves)

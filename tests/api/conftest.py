@@ -132,7 +132,7 @@ def place(devchain: DevChain, tmp_path_factory: pytest.TempPathFactory) -> Itera
     home = tmp_path_factory.mktemp("home")
     people = {name: Wallet.new() for name in ("pia", "quinn", "rui", *CAST)}
     people["bram"] = Wallet.of(_make_broker(home / "broker"))
-    world = World.create(devchain.url, people=people)
+    world = World.create(devchain.url, people=people, role_delay=0)
     world.people["vera"] = Wallet.new()
     world.set_role(world.people["vera"].address, "auditor")
     identity = dict(world.ledger.identity)

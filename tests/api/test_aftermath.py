@@ -103,6 +103,21 @@ def test_a_use_that_computes_is_settled_when_its_process_is_dead(place) -> None:
     assert "what it had computed is gone" in effect["sentence"]
 
 
+def test_a_process_that_was_dead_before_the_mark_was_written_is_told_as_stopped(place) -> None:
+    """The worker saw the block, and stopped it, before the service had noted that the withdrawal was mined."""
+    people = place.people(4)
+    run = asked(place)
+    place.world.authorise(run, people)
+    mark(place.services.engine, f"stopped:{run.hex()}:1", "a person is no longer willing")
+    time.sleep(0.05)
+    shown = withdraw(place, people[0])
+    effect = effect_on(shown, run)
+    assert (shown["settled"], effect["was"], effect["stopped"]) == (True, "computing", "0.00")
+    assert effect["sentence"] == (
+        "A running use of your data was stopped; what it had computed is gone."
+    )
+
+
 def test_without_the_supervisors_word_the_next_attempt_shows_it(place) -> None:
     """The seconds are this machine's and may be lost; that an attempt is over stands on the ledger."""
     people = place.people(4)

@@ -203,8 +203,8 @@ def test_every_refusal_of_the_contracts_has_its_sentence() -> None:
     unseen = {
         "NotARegistry",
         "NotDirect",
+        "NothingRecorded",  # told as the reason inside it
         "SlotsUnavailable",
-        "AttemptOutOfOrder",
         "ListMismatch",
         "LeaseOver",
         "WorkerMismatch",

@@ -50,7 +50,11 @@ def test_a_person_enrols_agrees_reads_and_withdraws(place) -> None:
     ended = ada.revoke(place.world.dataset, 0)
     assert (ended["acted"], ended["current"], ended["state"]["status"]) == (True, 1, "revoked")
     again = ada.revoke(place.world.dataset, 0)
-    assert (again["acted"], again["current"], again["receipt"]["count"]) == (False, 1, None)
+    assert (again["acted"], again["current"]) == (False, 1)
+    assert again["receipt"]["count"] > ended["receipt"]["count"]  # it stands on the trail, once
+    with pytest.raises(RefusedByPolicy) as repeated:
+        ada.revoke(place.world.dataset, 0)
+    assert repeated.value.reason == "RevokeRepeated"
     assert again["state"]["epoch"] == 1
 
 
@@ -208,7 +212,7 @@ def test_a_role_needs_a_quorum(place) -> None:
         "role": 8,
         "start": 0,
         "end": FOREVER,
-        "nonce": secrets.randbits(256),
+        "replaces": 0,
         "deadline": FOREVER,
     }
     with pytest.raises(RefusedByPolicy) as alone:

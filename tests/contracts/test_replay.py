@@ -48,15 +48,14 @@ def lived(world: World) -> list[tuple[str, bytes]]:
         world.relay(
             "AccessLedger", "reject", "Decision", decision, world.by(name, "Decision", decision)
         )
-    records = {"ingest": random32(), "dataset": world.dataset, "leavesRoot": random32(), "count": 1}
-    records["deadline"] = FOREVER
-    world.relay(
-        "AccessLedger",
-        "registerRecords",
-        "RecordsRegistered",
-        records,
-        world.by("omar", "RecordsRegistered", records),
-    )
+    world.void_records(world.register_records())
+    newcomer = Wallet.new().address
+    world.set_role(newcomer, "worker")
+    world.cancel_role(newcomer)
+    flapping = world.request_run(world.permit())
+    for attempt in range(1, 17):
+        world.authorise(flapping, subjects, attempt=attempt)
+    world.resume(flapping)
     order = {"permit": world.permit(), "deadline": FOREVER}
     world.relay("PermitRegistry", "suspend", "Suspend", order, world.by("dora", "Suspend", order))
     return [

@@ -3,7 +3,7 @@
 The demo's Mallory, `tests/contracts/test_attacks.py` (TABLE) and `tests/api/test_door_attacks.py` (DOORS) run the same.
 """
 
-from api.demo.attacks import bodies, consent, outputs, roles, runs
+from api.demo.attacks import bodies, consent, governance, outputs, roles, runs
 from api.demo.attacks.doors import TABLE as DOORS
 from api.demo.attacks.doors import DoorAttack, Doors
 from api.demo.attacks.doors import outcome as answered
@@ -19,6 +19,7 @@ __all__ = [
     "answered",
     "bodies",
     "consent",
+    "governance",
     "high_s",
     "made",
     "outcome",

@@ -70,13 +70,7 @@ def other_type(world: World, forged: bool) -> Receipt:
 
 @attack("a signature for another contract", "operator", "NotTheCustodian")
 def other_contract(world: World, forged: bool) -> Receipt:
-    message = {
-        "ingest": random32(),
-        "dataset": world.dataset,
-        "leavesRoot": random32(),
-        "count": 1,
-        "deadline": FOREVER,
-    }
+    message = world.records()
     domain = world.ledger.domain
     if forged:
         swapped = dict(domain.contracts) | {"AccessLedger": domain.contracts["ConsentRegistry"]}

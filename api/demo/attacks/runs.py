@@ -76,13 +76,6 @@ def other_worker(world: World, forged: bool) -> Receipt:
     return world.relay("AccessLedger", "seal", "Seal", message, world.by(by, "Seal", message))
 
 
-@attack("a model file as output", "worker", "OutputClassRefused")
-def model_file(world: World, forged: bool) -> Receipt:
-    run, _ = authorised(world)
-    message = world.seal_message(run, outputClass=4 if forged else 1)
-    return world.relay("AccessLedger", "seal", "Seal", message, world.by("wanda", "Seal", message))
-
-
 @attack("the analyst looks before the release", "analyst", "CheckerConflict")
 def analyst_looks(world: World, forged: bool) -> Receipt:
     run, _ = authorised(world)

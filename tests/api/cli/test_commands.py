@@ -114,7 +114,7 @@ def test_a_receipt_of_the_command_line_anchors_the_exported_trail(place, volens,
     assert Path("audit/verify.py").is_file()
     Path("trail.json").write_bytes(Path("audit/trail.json").read_bytes())
     receipt = place.home / "receipts" / name / told["receiptFile"]
-    assert volens("verify", "trail.json").code == 7  # nobody else's head: not shown to be valid
+    assert volens("verify", "trail.json").code == 8  # nobody else's head: not shown to be valid
     whole = volens("verify", "trail.json", "--receipt", str(receipt))
     assert (whole.code, whole.out.splitlines()[-1]) == (0, "valid")
     head = volens("trail", "head").out.strip()

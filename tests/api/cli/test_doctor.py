@@ -171,7 +171,9 @@ def test_a_witness_is_the_pinned_brokers_and_of_now(place, stranger, monkeypatch
         return checkup._broker(settings, ledger.identity, ledger, live).means
 
     def signed(by: Wallet, **change: object) -> dict[str, object]:
-        shown = {name: real[name] for name in ("block", "count", "blockHash", "head")} | change
+        shown = {
+            name: real[name] for name in ("block", "count", "blockHash", "time", "head")
+        } | change
         message = {
             **shown,
             "blockHash": bytes.fromhex(str(shown["blockHash"])),

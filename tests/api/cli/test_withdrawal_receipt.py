@@ -7,6 +7,7 @@ import stat
 import threading
 from pathlib import Path
 
+import api.results
 from chain.wallets import save
 from governance.runs import mark
 
@@ -34,7 +35,7 @@ def test_the_receipt_of_a_withdrawal_holds(place, volens) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     receipt = json.loads(file.read_text())
     assert (receipt["type"], receipt["subject"], receipt["settled"]) == (
-        "volens/withdrawal-receipt/1",
+        "volens/withdrawal-receipt/2",
         people[0].hex(),
         True,
     )
@@ -63,3 +64,42 @@ def test_the_receipt_of_a_withdrawal_holds(place, volens) -> None:
     assert any(people[0].hex() in topic for log in transaction["logs"] for topic in log["topics"])
     shown = volens("consent", "withdrawals", "--as", name, "--json")
     assert (shown.code, effect["sentence"] in shown.out) == (0, True)
+
+
+def test_a_receipt_written_too_early_is_completed_by_itself(place, volens, monkeypatch) -> None:
+    """The process is stopped after the command has given up waiting: her next look completes the file."""
+    people = place.people(4)
+    name = f"bea-{people[0].hex()[:6]}"
+    save(
+        place.world.subjects[people[0]],
+        place.home / "keys" / f"{name}.json",
+        {"subject": people[0].hex()},
+    )
+    run = place.world.request_run(place.world.permit())
+    place.world.authorise(run, people)
+    real = api.results.await_settled
+    monkeypatch.setattr(api.results, "await_settled", lambda me, tx: real(me, tx, seconds=0))
+    told = volens("consent", "revoke", "--as", name, place.world.dataset.hex())
+    assert "Not everything has stopped yet" in told.out
+    folder = place.home / "receipts" / name
+    (early,) = folder.glob("*.json")
+    assert json.loads(early.read_text())["settled"] is False
+    volens("trail", "export", "early.json")
+    assert volens("verify", "early.json", "--receipt", str(early)).code == 0
+
+    assert volens("consent", "withdrawals", "--as", name).code == 0
+    assert list(folder.glob("*.json")) == [early]  # nothing has stopped yet
+    mark(place.services.engine, f"stopped:{run.hex()}:1", "a person is no longer willing")
+    said = volens("consent", "withdrawals", "--as", name)
+    (complete,) = folder.glob("*.json")
+    assert complete != early
+    assert complete.name in said.err
+    receipt = json.loads(complete.read_text())
+    assert receipt["settled"] is True
+    (effect,) = (one for one in receipt["effects"] if one["run"] == run.hex())
+    assert "stopped after" in effect["sentence"]
+    volens("trail", "export", "late.json")
+    assert volens("verify", "late.json", "--receipt", str(complete)).code == 0
+    forged = receipt | {"effects": []}
+    complete.write_text(json.dumps(forged))
+    assert volens("verify", "late.json", "--receipt", str(complete)).code == 7

@@ -1,0 +1,173 @@
+"""Roles, and the orders that several members of the committee sign."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.cli import desk
+from api.cli.desk import As, AsJson
+from api.errors import NotThere, UsageError
+
+if TYPE_CHECKING:
+    from api.client import Client
+    from api.orders import Order
+
+role = typer.Typer(help="Give and end roles: several members of the committee sign.")
+committee = typer.Typer(help="Sign what takes several members of the committee.")
+
+Account = Annotated[str, typer.Argument(metavar="ADDRESS", help="0x and 40 hex digits.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Where the order goes, for the others.")]
+
+
+@role.command("list")
+def list_roles(as_json: AsJson = False) -> None:
+    """Show who holds which role, and from when to when."""
+    rows = [_shown(one) for one in desk.client().roles()]
+    columns = ["role", "account", "from", "until", "version"]
+    desk.table(rows, columns, as_json, "Nobody has a role but the founders.")
+
+
+@role.command("give")
+def give_role(
+    account: Account,
+    name: Annotated[str, typer.Argument(metavar="ROLE", help="E.g. analyst, checker, worker.")],
+    as_: As,
+    days: Annotated[
+        int | None, typer.Option(min=1, max=36_600, help="For how long; else for ever.")
+    ] = None,
+    out: Out = None,
+) -> None:
+    """Begin an order that gives a role, with your signature as the first.
+
+    The others add theirs with `volens committee sign`; the last one that is needed sends it. Where data exist already,
+    a new worker or broker acts only after the ledger's delay; until then any member can stop it: `volens role cancel`.
+
+    Example: `volens role give 0x… analyst --as pia`
+    """
+    from api.birth import FOREVER, ROLES
+    from api.orders import role_order
+
+    if name not in ROLES:
+        raise UsageError("there is no such role", "choose: " + ", ".join(ROLES))
+    me, now = desk.client(as_), int(time.time())
+    end = now + days * 86_400 if days else FOREVER
+    order = role_order(me, _address(account), ROLES[name], now, end=end)
+    _begin(order, me, out or Path(f"give-{name}-{account[2:10]}.json"))
+
+
+@role.command("end")
+def end_role(account: Account, as_: As, out: Out = None) -> None:
+    """Begin an order that ends an account's role at once, with your signature as the first.
+
+    Example: `volens role end 0x… --as pia`
+    """
+    from api.orders import role_of, role_order
+
+    me, now = desk.client(as_), int(time.time())
+    held = role_of(me, _address(account))
+    if held is None:
+        raise NotThere(404, "This account has no role.", "Look at the list: volens role list")
+    order = role_order(
+        me, held["account"], held["role"], now, held["start"], max(now, held["start"])
+    )
+    _begin(order, me, out or Path(f"end-role-{account[2:10]}.json"))
+
+
+@role.command("cancel")
+def cancel_role(account: Account, as_: As, as_json: AsJson = False) -> None:
+    """Stop a new worker or broker before it acts. One member of the committee is enough.
+
+    Example: `volens role cancel 0x… --as rui`
+    """
+    from api.orders import role_of
+
+    me = desk.client(as_)
+    held = role_of(me, _address(account))
+    if held is None:
+        raise NotThere(404, "This account has no role.", "Look at the list: volens role list")
+    answer = me.cancel_role(held["account"], held["version"])
+    desk.show(answer, as_json, f"Stopped in {desk.mined(answer['receipt'])}.")
+
+
+@committee.command("sign")
+def sign_order(
+    file: Annotated[Path, typer.Argument(help="An order that another member began.")],
+    as_: As,
+    yes: Annotated[bool, typer.Option("--yes", help="Sign without being asked.")] = False,
+) -> None:
+    """Show what an order means, and add your signature. The last one that a quorum needs sends it.
+
+    Example: `volens committee sign give-analyst-5aAeb605.json --as quinn`
+    """
+    from api.orders import read_order
+
+    reader = desk.client()
+    order = read_order(file, reader)
+    typer.echo("\n".join(order.describe()))
+    typer.echo("Signed so far: " + (", ".join(order.signatures) or "by nobody"))
+    if not yes and not typer.confirm("Sign this?", err=True):
+        raise UsageError("nothing was signed", "ask whoever sent the order what you doubt")
+    _begin(order, desk.client(as_), file, said=True)
+
+
+def begin_void(ingest: bytes, me: Client, out: Path) -> None:
+    """The order of a committee that takes a registration of records back."""
+    from api.orders import void_order
+
+    _begin(void_order(ingest, int(time.time())), me, out)
+
+
+def _begin(order: Order, me: Client, path: Path, said: bool = False) -> None:
+    """Sign, and send where that makes a quorum; else leave the file for the next member."""
+    if not said:
+        typer.echo("\n".join(order.describe()))
+    signed = order.signed_by(me)
+    quorum = int(me.identity["quorum"])
+    if len(signed.signatures) < quorum:
+        signed.write(path, me)
+        missing = quorum - len(signed.signatures)
+        typer.echo(
+            f"Signed. {missing} more signature{'s are' if missing > 1 else ' is'} needed: send {path.name} to another "
+            f"member (volens committee sign {path.name} --as NAME)."
+        )
+        return
+    signatures = list(signed.signatures.values())
+    if signed.kind == "RoleChange":
+        answer = me.set_role(signed.message, signatures)
+    else:
+        answer = me.void_records(
+            me.dataset_of(signed.message["ingest"]), signed.message, signatures
+        )
+    path.unlink(missing_ok=True)
+    typer.echo(f"Done in {desk.mined(answer['receipt'])}.")
+
+
+def _shown(one: dict[str, Any]) -> dict[str, Any]:
+    from api.birth import FOREVER, ROLES
+
+    names = {number: name for name, number in ROLES.items()}
+    now = time.time()
+    state = (
+        "" if one["start"] <= now < one["end"] else " (over)" if one["end"] <= now else " (waits)"
+    )
+    return one | {
+        "role": names.get(one["role"], str(one["role"])) + state,
+        "from": _moment(one["start"]) if one["start"] else "always",
+        "until": "no end" if one["end"] == FOREVER else _moment(one["end"]),
+    }
+
+
+def _moment(seconds: int) -> str:
+    from datetime import UTC, datetime
+
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _address(text: str) -> str:
+    from api.founding_files import checked_address
+
+    return checked_address(text, "account")

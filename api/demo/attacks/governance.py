@@ -1,0 +1,146 @@
+"""Attacks on how roles end and begin, on what a permit is for, and on how a run or a registration comes back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from api.birth import FOREVER, ROLES
+from api.demo.attacks.frame import attack, authorised, looked_at, willing
+from api.demo.stage import CATEGORIES, World, random32
+from chain.events import Receipt
+from chain.wallets import Wallet
+
+CARE, INDIVIDUAL = 1 << 6, 5
+ATTEMPTS = 16
+
+
+def somebody(world: World, role: str, name: str) -> str:
+    """Somebody new in a role, so that no other attack meets her dismissal."""
+    world.people[name] = Wallet.new()
+    world.set_role(world.people[name].address, role)
+    return name
+
+
+def dismiss(world: World, name: str, role: str) -> Receipt:
+    return world.set_role(world.people[name].address, role, end=world.ledger.now())
+
+
+@attack("a withheld role change that revives a dismissed analyst", "analyst", "RoleVersionStale")
+def revived_analyst(world: World, forged: bool) -> Receipt:
+    """Two members signed that her role lasts longer; before anybody sent it, the committee dismissed her."""
+    account = world.people[somebody(world, "analyst", "nils")].address
+    held = {"account": account, "role": ROLES["analyst"], "start": 0, "end": FOREVER}
+    change = held | {"replaces": 1, "deadline": FOREVER}
+    signatures = world.quorum("RoleChange", change, ("pia", "quinn"))
+    if forged:
+        dismiss(world, "nils", "analyst")
+    return world.relay("PermitRegistry", "setRole", "RoleChange", change, signatures)
+
+
+@attack("a result released to an analyst who was dismissed", "analyst", "reason 36")
+def released_to_dismissed(world: World, forged: bool) -> Receipt:
+    name, subjects = somebody(world, "analyst", "nele"), willing(world)
+    request = world.permit_request()
+    signature = world.by(name, "PermitRequest", request)
+    world.relay("PermitRegistry", "requestPermit", "PermitRequest", request, signature)
+    for member in ("pia", "quinn"):
+        world.vote(request["permit"], member)
+    run = world.request_run(request["permit"], by=name)
+    world.authorise(run, subjects)
+    seal = world.seal(run)
+    for checker in ("sol", "tess"):
+        world.look(run, checker)
+    if forged:
+        dismiss(world, name, "analyst")
+    return world.release(run, seal, subjects, [0] * len(subjects))
+
+
+@attack("a new worker that computes at once", "committee", "reason 37")
+def hasty_worker(world: World, forged: bool) -> Receipt:
+    """A stolen quorum gives a machine of its own the role; the honest members have time to stop it."""
+    subjects = willing(world)
+    run = world.request_run(world.permit())
+    name = somebody(world, "worker", "wout") if forged else "wanda"
+    return world.authorise(run, subjects, by=name)
+
+
+@attack("a live worker stopped as if it were new", "committee member", "NotPending")
+def stopped_worker(world: World, forged: bool) -> Receipt:
+    name = "wanda" if forged else somebody(world, "worker", "wera")
+    return world.cancel_role(world.people[name].address)
+
+
+@attack("research under consents to her own care", "analyst", "PermitInvalid")
+def care_for_research(world: World, forged: bool) -> Receipt:
+    request = world.permit_request(purposeNeed=CARE if forged else 0b10)
+    signature = world.by("noor", "PermitRequest", request)
+    return world.relay("PermitRegistry", "requestPermit", "PermitRequest", request, signature)
+
+
+@attack("one person's result sealed as research", "analyst", "OutputClassRefused")
+def individual_output(world: World, forged: bool) -> Receipt:
+    """Also where a committee allowed it."""
+    subjects = willing(world)
+    run = world.request_run(world.permit(outputClasses=1 << 1 | 1 << INDIVIDUAL))
+    world.authorise(run, subjects)
+    message = world.seal_message(run, outputClass=INDIVIDUAL if forged else 1)
+    return world.relay("AccessLedger", "seal", "Seal", message, world.by("wanda", "Seal", message))
+
+
+@attack("a rejected permit voted through later", "committee", "PermitNotOpen")
+def rejected_permit(world: World, forged: bool) -> Receipt:
+    permit = world.permit(approve=())
+    if forged:
+        for name in ("pia", "quinn"):
+            world.vote(permit, name, yes=False)
+    return world.vote(permit, "rui")
+
+
+@attack("an old revocation sent twice to make the trail grow", "stranger", "RevokeRepeated")
+def repeated_revocation(world: World, forged: bool) -> Receipt:
+    (subject,) = willing(world, 1)
+    world.revoke(subject)
+    if forged:
+        world.revoke(subject, epoch=0)
+        return world.revoke(subject, epoch=0)
+    return world.revoke(subject)
+
+
+@attack("a refused consent sent again to make the trail grow", "stranger", "MaskUnknown")
+def repeated_refusal(world: World, forged: bool) -> Receipt:
+    (subject,) = world.enrol()
+    item = world.grant_item(
+        world.grant_message(subject, categories=1 << 30 if forged else CATEGORIES)
+    )
+    receipt = world.ledger.relay("ConsentRegistry", "grant", [item])
+    if not forged:
+        return receipt
+    receipt = world.ledger.relay("ConsentRegistry", "grant", [item])
+    return replace(receipt, events=())  # it made a step more: that is what the attack is for
+
+
+@attack("another custodian's registration taken back", "custodian", "QuorumMissing")
+def foreign_void(world: World, forged: bool) -> Receipt:
+    somebody(world, "custodian", "olga")
+    return world.void_records(world.register_records(), by=("olga",) if forged else ("omar",))
+
+
+@attack("a registration taken back that there never was", "custodian", "IngestUnknown")
+def unknown_void(world: World, forged: bool) -> Receipt:
+    return world.void_records(random32() if forged else world.register_records())
+
+
+@attack("a run given more attempts while it has some left", "analyst", "AttemptOutOfOrder")
+def early_resume(world: World, forged: bool) -> Receipt:
+    run, subjects = authorised(world)
+    for attempt in range(2, ATTEMPTS if forged else ATTEMPTS + 1):
+        world.authorise(run, subjects, attempt=attempt)
+    return world.resume(run, ATTEMPTS - 1 if forged else ATTEMPTS)
+
+
+@attack("a released run begun again", "analyst", "RunEnded")
+def released_again(world: World, forged: bool) -> Receipt:
+    run, subjects, seal = looked_at(world)
+    if forged:
+        world.release(run, seal, subjects, [0] * len(subjects))
+    return world.authorise(run, subjects, attempt=2)

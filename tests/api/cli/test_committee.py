@@ -1,0 +1,141 @@
+"""Roles, suspensions, registrations taken back and runs resumed, by their commands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from api.birth import ROLES
+from chain.wallets import Wallet
+
+ANALYST, WORKER = ROLES["analyst"], ROLES["worker"]
+
+
+def live(place, account: str, role: int) -> bool:
+    return bool(place.world.ledger.read("PermitRegistry", "isLive", account, role))
+
+
+def test_two_members_give_a_role_and_two_end_it(place, volens) -> None:
+    account = Wallet.new().address
+    begun = volens("role", "give", account, "analyst", "--as", "pia")
+    assert (begun.code, "1 more signature is needed" in begun.out) == (0, True)
+    assert not live(place, account, ANALYST)
+    file = f"give-analyst-{account[2:10]}.json"
+    assert "becomes" not in begun.out
+    assert "You sign the gift of a role" in begun.out
+    again = volens("committee", "sign", file, "--as", "pia", "--yes")
+    assert "1 more signature is needed" in again.out  # the same member twice is one
+    done = volens("committee", "sign", file, "--as", "quinn", "--yes")
+    assert (done.code, "Done in block" in done.out, Path(file).exists()) == (0, True, False)
+    assert live(place, account, ANALYST)
+    shown = json.loads(volens("role", "list", "--json").out)
+    assert [one["role"] for one in shown if one["account"] == account] == ["analyst"]
+    founders = [one for one in shown if one["version"] == 0]
+    assert {one["role"] for one in founders} == {"committee"}
+
+    assert volens("role", "end", account, "--as", "pia").code == 0
+    file = f"end-role-{account[2:10]}.json"
+    said = volens("committee", "sign", file, "--as", "quinn", "--yes")
+    assert "You sign the end of a role" in said.out
+    assert not live(place, account, ANALYST)
+
+
+def test_an_order_that_is_overtaken_altered_or_foreign_is_refused(place, volens) -> None:
+    account = Wallet.new().address
+    for _ in range(2):
+        volens("role", "give", account, "analyst", "--as", "pia", "--out", "held.json")
+    document = json.loads(Path("held.json").read_text())
+    volens("role", "give", account, "analyst", "--as", "pia", "--out", "first.json")
+    volens("committee", "sign", "first.json", "--as", "quinn", "--yes")
+    held = volens("committee", "sign", "held.json", "--as", "quinn", "--yes")
+    assert (held.code, "changed since" in held.err) == (3, True)
+
+    def tried(**change: object) -> tuple[int, str]:
+        Path("other.json").write_text(json.dumps(document | change))
+        said = volens("committee", "sign", "other.json", "--as", "quinn", "--yes")
+        return said.code, said.err
+
+    message = document["message"]
+    code, said = tried(message=message | {"role": ROLES["checker"]})
+    assert (code, "is not theirs" in said) == (7, True)
+    assert tried(identity="00" * 32)[0] == 2
+    assert tried(kind="Vote")[0] == 2
+    assert tried(message=message | {"more": 1})[0] == 2
+    assert tried(signatures=[])[0] == 2
+    assert volens("committee", "sign", "nothing.json", "--as", "quinn").code == 2
+    assert volens("role", "give", account, "king", "--as", "pia").code == 2
+    assert volens("role", "give", "0x12", "analyst", "--as", "pia").code == 2
+    assert volens("role", "end", Wallet.new().address, "--as", "pia").code == 4
+
+
+def test_without_a_yes_nothing_is_signed(place, volens) -> None:
+    account = Wallet.new().address
+    volens("role", "give", account, "analyst", "--as", "pia", "--out", "order.json")
+    before = Path("order.json").read_bytes()
+    assert volens("committee", "sign", "order.json", "--as", "quinn").code != 0
+    assert Path("order.json").read_bytes() == before
+
+
+def test_a_live_worker_cannot_be_cancelled(place, volens) -> None:
+    worker = place.world.people["wanda"].address
+    said = volens("role", "cancel", worker, "--as", "rui")
+    assert (said.code, "waiting to act" in said.err) == (3, True)
+    assert volens("role", "cancel", Wallet.new().address, "--as", "rui").code == 4
+
+
+def test_one_officer_suspends_a_permit(place, volens) -> None:
+    permit = place.world.permit().hex()
+    said = volens("permit", "suspend", permit, "--as", "dora")
+    assert (said.code, "Suspended in block" in said.out) == (0, True)
+    assert place.anybody().permit(permit)["status"] == "suspended"
+    assert volens("permit", "suspend", permit, "--as", "noor").code == 3
+
+
+def test_a_quorum_of_no_rejects_a_permit(place, volens) -> None:
+    permit = place.world.permit(approve=()).hex()
+    for name in ("pia", "rui"):
+        said = volens("permit", "vote", permit, "--no", "--as", name)
+    assert "The permit is rejected" in said.out
+    assert volens("permit", "vote", permit, "--yes", "--as", "quinn").code == 3
+
+
+@pytest.mark.parametrize("by", ["the custodian", "the committee"])
+def test_a_list_that_was_never_handed_over_is_taken_back(place, volens, by: str) -> None:
+    world, dataset = place.world, place.world.dataset.hex()
+    ingest = world.register_records().hex()
+
+    def state() -> str:
+        rows = json.loads(volens("dataset", "ingests", dataset, "--json").out)
+        return next(one["state"] for one in rows if one["ingest"] == ingest)
+
+    assert state() == "missing"
+    assert place.services.projection.unread(world.dataset)
+    if by == "the custodian":
+        assert volens("dataset", "void", dataset, ingest, "--as", "omar").code == 0
+    else:
+        begun = volens("dataset", "void", dataset, ingest, "--as", "pia")
+        assert "1 more signature is needed" in begun.out
+        done = volens("committee", "sign", f"void-{ingest[:8]}.json", "--as", "rui", "--yes")
+        assert (done.code, "taken back, for good" in done.out) == (0, True)
+    assert state() == "void"
+    assert not place.services.projection.unread(world.dataset)
+    again = volens("dataset", "void", dataset, ingest, "--as", "omar")
+    assert (again.code, "void already" in again.err) == (3, True)
+    assert volens("dataset", "void", dataset, "00" * 32, "--as", "omar").code == 4
+
+
+def test_a_run_with_all_its_attempts_used_goes_on_when_its_analyst_says_so(place, volens) -> None:
+    world, people = place.world, place.people(3)
+    run = world.request_run(world.permit())
+    early = volens("run", "resume", run.hex(), "--as", "noor")
+    assert (early.code, "attempts left" in early.err) == (3, True)
+    for attempt in range(1, 17):
+        world.authorise(run, people, attempt=attempt)
+    with pytest.raises(Exception, match="AttemptOutOfOrder"):
+        world.authorise(run, people, attempt=17)
+    said = volens("run", "resume", run.hex(), "--as", "noor")
+    assert (said.code, "It goes on" in said.out) == (0, True)
+    world.authorise(run, people, attempt=17)
+    assert volens("run", "resume", run.hex(), "--as", "sol").code == 3

@@ -1,0 +1,266 @@
+"""Forged trails: an exporter who writes every head anew is told by a signature, or by the head of the last step."""
+
+from __future__ import annotations
+
+import copy
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from told import ROOT, Told, as_bytes, calls, forge, replay
+
+from api.demo import forgeries
+from governance.verify import (
+    FAILED,
+    PARTLY,
+    VALID,
+    code_of,
+    decode_call,
+    examine,
+    words,
+)
+
+Bundle = dict[str, Any]
+PROGRAM = ROOT / "governance" / "verify.py"
+
+
+def arguments(item: dict[str, Any]) -> dict[str, Any]:
+    return decode_call(bytes.fromhex(item["input"][2:]))[2]
+
+
+def removed(function: str, which: int = 0, also: Callable[[Any], bool] = lambda item: False) -> Any:
+    """The step of that call never happened, nor those that stood on it."""
+
+    def change(bundle: Bundle) -> Bundle:
+        place = calls(bundle, function)[which]
+        found = bundle["transactions"]
+        kept = [item for at, item in enumerate(found) if at != place and not also(item)]
+        bundle["transactions"] = kept
+        return forge(bundle)
+
+    return change
+
+
+def is_attempt(number: int) -> Callable[[Any], bool]:
+    def asked(item: Any) -> bool:
+        return bool(item["input"][2:10] == "6eb5a8ae" and arguments(item)["m"]["attempt"] == number)
+
+    return asked
+
+
+def stale_dropped(bundle: Bundle) -> Bundle:
+    """She sent an old withdrawal again, and it was recorded: as if she never had."""
+    return removed("revoke", 1)(bundle)
+
+
+def stale_repeated(bundle: Bundle) -> Bundle:
+    """The stale withdrawal is told twice; the contract records it once."""
+    place = calls(bundle, "revoke")[1]
+    item = copy.deepcopy(bundle["transactions"][place])
+    bundle["transactions"].insert(place + 1, item | {"index": 1, "hash": "0x" + "77" * 32})
+    return bundle
+
+
+def refused_dropped(bundle: Bundle) -> Bundle:
+    """A batch of which every item was refused: as if nobody had sent it."""
+    return removed("grant", 1)(bundle)
+
+
+def refused_invented(bundle: Bundle) -> Bundle:
+    """Consents that were given are told as sent once more, and refused: every signature is true."""
+    place = calls(bundle, "grant")[0]
+    item = copy.deepcopy(bundle["transactions"][place])
+    item |= {"index": 1, "hash": "0x" + "77" * 32, "logs": []}
+    bundle["transactions"].insert(place + 1, item)
+    items = len(arguments(item)["items"])
+    item["logs"] = [
+        {
+            "address": item["to"],
+            "topics": [
+                "0x" + forgeries.TOPICS["ItemRefused"].hex(),
+                "0x" + words(index).hex(),
+            ],
+            "data": "0x" + words(bytes.fromhex("9b8d7ca1")).hex(),  # VersionStale
+            "index": index,
+        }
+        for index in range(items)
+    ]
+    return forge(bundle)
+
+
+def refused_for_another_reason(bundle: Bundle) -> Bundle:
+    log = bundle["transactions"][calls(bundle, "grant")[1]]["logs"][0]
+    log["data"] = "0x" + words(bytes.fromhex("6747c9fd")).hex()  # DeadlinePassed
+    return bundle
+
+
+def votes_turned(bundle: Bundle) -> Bundle:
+    """A permit that was rejected is told as approved."""
+    for place in calls(bundle, "vote"):
+        item = bundle["transactions"][place]
+        message = arguments(item)["m"]
+        if not message["yes"]:
+            before, after = words(*message.values()), words(*(message | {"yes": 1}).values())
+            item["input"] = item["input"].replace(before.hex(), after.hex())
+    return forge(bundle)
+
+
+def renumbered(bundle: Bundle) -> Bundle:
+    """Every block has the next number."""
+    bundle["blocks"] = {str(int(n) + 1): block for n, block in bundle["blocks"].items()}
+    for item in bundle["transactions"]:
+        item["block"] += 1
+    return forge(bundle)
+
+
+def dated_earlier(bundle: Bundle) -> Bundle:
+    """All of it happened an hour before: what stands between two moments is as long as it was."""
+    for block in bundle["blocks"].values():
+        block["timestamp"] -= 3600
+    return forge(bundle)
+
+
+def release_told_as_refused(bundle: Bundle) -> Bundle:
+    """A released result is told as one that was refused, since its analyst had been dismissed."""
+
+    class Liar(forgeries.Rewriter):
+        def _release(self, m: Any, a: Any) -> Any:
+            kind, body, events = super()._release(m, a)
+            if kind != 38:
+                return kind, body, events
+            plain = (m["attempt"], bytes(32), 36)
+            return 39, words(m["run"], *plain), [("ReleaseRefused", (m["run"],), plain)]
+
+    return forgeries.rewrite(bundle, Liar(bundle["identity"]))
+
+
+def identity_with(**change: Any) -> Callable[[Bundle], Bundle]:
+    def lie(bundle: Bundle) -> Bundle:
+        bundle["identity"] |= change
+        return forge(bundle)
+
+    return lie
+
+
+FORGED: dict[str, tuple[str, Callable[[Bundle], Bundle]]] = {
+    "a stale withdrawal dropped": ("anchored", stale_dropped),
+    "a stale withdrawal told twice": ("consistent", stale_repeated),
+    "refused messages dropped": ("anchored", refused_dropped),
+    "refused messages invented": ("anchored", refused_invented),
+    "a refusal told for another reason": ("consistent", refused_for_another_reason),
+    "the stop of a new worker dropped": ("anchored", removed("cancelRole")),
+    "a registration taken back, dropped": ("anchored", removed("voidRecords")),
+    "an analyst's resume dropped": ("anchored", removed("resume", 0, is_attempt(17))),
+    "a resume dropped, its attempt kept": ("consistent", removed("resume")),
+    "a member's no dropped": ("anchored", removed("vote", 3)),
+    "noes turned into yeses": ("signed", votes_turned),
+    "blocks renumbered": ("anchored", renumbered),
+    "everything dated an hour earlier": ("anchored", dated_earlier),
+    "an access told as too few people": ("consistent", forgeries.hidden_as_too_few),
+    "a withdrawal dated later": ("anchored", forgeries.redated_and_rewritten),
+    "a release told as a refusal": ("consistent", release_told_as_refused),
+    "a suspension dropped": ("anchored", removed("suspend", 0)),
+    "a smaller cohort floor": ("signed", identity_with(cohortFloor=1)),
+    "a shorter delay for workers": ("signed", identity_with(roleDelay=1000)),
+    "a longer lease": ("signed", identity_with(maxLease=10**6)),
+    "the last step cut": ("anchored", forgeries.cut),
+}
+
+
+def forged_by(told: Told, name: str) -> Bundle:
+    try:
+        return FORGED[name][1](told.copy())
+    except forgeries.Finding as error:  # even its own forger's fold refuses it
+        raise AssertionError(f"{name} cannot be forged: {error}") from None
+
+
+@pytest.mark.parametrize(
+    "name", [one for one in FORGED if one != "a resume dropped, its attempt kept"]
+)
+def test_each_forged_trail_is_told(told: Told, name: str) -> None:
+    """With the true last head: the word that must fail. Without one, or with any early one: never valid."""
+    word = FORGED[name][0]
+    forged = forged_by(told, name)
+    assert forged["transactions"] != told.bundle["transactions"] or forged != told.bundle
+    found = examine(as_bytes(forged), [told.bundle["head"]])
+    assert found[word][0] in ("no", "partly"), found
+    assert code_of(found) in (FAILED, PARTLY)
+    assert code_of(examine(as_bytes(forged))) != VALID
+    step = replay(told.bundle).steps[2]
+    early = {"count": step.count, "head": step.head.hex()}
+    assert code_of(examine(as_bytes(forged), [early])) != VALID
+
+
+def test_a_resume_cannot_be_dropped_alone(told: Told) -> None:
+    with pytest.raises(forgeries.Finding, match="not the next attempt"):
+        FORGED["a resume dropped, its attempt kept"][1](told.copy())
+
+
+def test_a_hidden_access_is_never_valid(told: Told) -> None:
+    """Whichever early head somebody holds: everything after it is nobody's word."""
+    assert code_of(examine(as_bytes(told.bundle), [told.bundle["head"]])) == VALID
+    steps = replay(told.bundle).steps
+    places = calls(told.bundle, "authorise")
+    hidden = told.copy()
+    del hidden["transactions"][places[0] :]
+    forge(hidden)
+    for step in steps[: places[0] - 1]:
+        head = {"count": step.count, "head": step.head.hex()}
+        found = examine(as_bytes(hidden), [head])
+        assert code_of(found) == PARTLY, found
+        assert found["anchored"] == (
+            "partly",
+            f"up to step {step.count} of {hidden['head']['count']}; for the rest nobody vouches",
+        )
+
+
+def test_a_changed_label_is_said_to_be_a_label(told: Told, tmp_path: Path) -> None:
+    """Nothing can prove a block's or a transaction's hash here, so nothing pretends to."""
+    changed = json.loads(
+        json.dumps(told.bundle).replace(told.bundle["transactions"][4]["hash"][2:], "ab" * 32)
+    )
+    assert changed != told.bundle
+    head = told.bundle["head"]
+    assert code_of(examine(as_bytes(changed), [head])) == VALID
+    trail = tmp_path / "trail.json"
+    trail.write_bytes(as_bytes(changed))
+    said = started(PROGRAM, trail, f"--head={head['count']}:{head['head']}").stdout
+    assert re.search(r"^labels +not proven +block and transaction hashes", said, re.MULTILINE)
+
+
+IMPOSTOR = """import sys
+print("valid"); sys.exit(0)
+"""
+
+
+def started(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(program), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("module", ["argparse", "json", "hashlib", "re", "pathlib", "typing"])
+def test_a_file_beside_the_verifier_decides_nothing(
+    told: Told, tmp_path: Path, module: str
+) -> None:
+    trail, program = tmp_path / "trail.json", tmp_path / "verify.py"
+    trail.write_bytes(as_bytes(told.bundle))
+    shutil.copyfile(PROGRAM, program)
+    (tmp_path / f"{module}.py").write_text(IMPOSTOR)
+    said = started(program, trail)
+    assert (said.returncode, "not proven" in said.stdout) == (8, True), said
+    source = program.read_text()
+    unprotected = source.replace('if __name__ == "__main__" and not sys.flags.isolated:', "if 0:")
+    assert unprotected != source
+    program.write_text(unprotected)
+    fooled = started(program, trail)
+    assert (fooled.returncode, fooled.stdout) == (0, "valid\n")
