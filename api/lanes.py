@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from api.confinement import Confinement
 from api.errors import UsageError
 from api.intake import is_id, open_file, read_file
 from api.lane import Kind, split
@@ -38,7 +39,7 @@ class Lanes:
     samples: Mapping[str, str]  # subject by sample name
     build: str
     bundles: Sequence[tuple[str, bytes]]  # (subject, FHIR bundle)
-    isolated: bool = True
+    confinement: Confinement = field(default_factory=Confinement)
     value_sets: str = ""  # JSON: more codes of sensitive categories than the shipped ones
     report: dict[str, Any] = field(default_factory=dict)
     dictionary: dict[str, Any] = field(default_factory=dict)
@@ -70,7 +71,7 @@ class Lanes:
     def _listen(
         self, kind: Kind, file: BinaryIO, request: dict[str, Any], progress: Tell
     ) -> Iterator[Source]:
-        for said, blobs in split(kind, file, request, self.isolated):
+        for said, blobs in split(kind, file, request, self.confinement):
             match said["say"]:
                 case "record":
                     yield Source(
@@ -89,7 +90,7 @@ def from_files(
     build: str,
     fhir: Path | None,
     value_sets: Path | None = None,
-    isolated: bool = True,
+    confinement: Confinement | None = None,
 ) -> Lanes:
     """A VCF with whose each sample is, and a folder of bundles SUBJECT.json; one may be absent. Raises UsageError.
 
@@ -105,7 +106,12 @@ def from_files(
         )
     sets = _value_sets(value_sets)
     return Lanes(
-        None if vcf is None else open_file(vcf, "VCF file"), named, build, bundles, isolated, sets
+        None if vcf is None else open_file(vcf, "VCF file"),
+        named,
+        build,
+        bundles,
+        confinement or Confinement(),
+        sets,
     )
 
 

@@ -17,6 +17,7 @@ import structlog
 from api import logs
 from api.attempt import Attempt, RunFailed
 from api.childprocess import AttemptEnded, ForkServer
+from api.confinement import Confinement
 from api.services import read_identity
 from api.settings import Settings
 from api.starting import START_FAULTS, not_started
@@ -180,7 +181,7 @@ def open_worker(settings: Settings) -> Worker:
         bucket,
         broker,
         beat=settings.worker_beat.touch,
-        children=ForkServer(isolated=settings.relax != "isolation"),
+        children=ForkServer(confinement=Confinement.of(settings.relax)),
         device=settings.device,
     )
 

@@ -10,6 +10,7 @@ import typer
 
 from api.cli import desk
 from api.cli.desk import As, AsJson
+from api.confinement import Confinement
 from api.errors import NotServing, RefusedByPolicy, UsageError
 
 dataset = typer.Typer(help="Register a dataset and bring encrypted records in.")
@@ -124,7 +125,7 @@ def ingest_records(
         answer = intake.bring_in(*parts, found, known)
     else:
         cohort = lanes.from_files(
-            vcf, samples, build, fhir, value_sets, settings.relax != "isolation"
+            vcf, samples, build, fhir, value_sets, Confinement.of(settings.relax)
         )
         intake.check_enrolled(trail, map(bytes.fromhex, cohort.subjects))
         with desk.progress() as tell:
@@ -299,7 +300,7 @@ def rehearse_run(
 
     settings = desk.settings()
     wanted = complete_params(desk.read_json(params, "file of parameters"))
-    children = ForkServer(isolated=settings.relax != "isolation")
+    children = ForkServer(confinement=Confinement.of(settings.relax))
     try:
         with desk.progress() as tell:
             done = rehearse(children, wanted, people, settings.device, tell)

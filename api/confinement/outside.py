@@ -1,0 +1,62 @@
+"""Looks at a child from outside: which layers of confinement are in force, by what the kernel says of its process.
+
+The child is not asked, with one exception: Landlock shows nothing of itself. Where a child has no root of its own,
+its word that Landlock is in force is believed; it gives it before it has read anything that it was not started with.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from api.confinement.layers import Layer
+from api.confinement.mounts import NAME
+
+FILTERED = "2"  # SECCOMP_MODE_FILTER
+
+
+def look(pid: int, landlock: int) -> Layer:
+    """The layers in force of a process by its pid here; `landlock` is the ABI that it says it uses, 0 for none.
+
+    A process that is gone, or that may not be looked at, has none.
+    """
+    place = Path("/proc") / str(pid)
+    found = Layer(0)
+    try:
+        if not _shares(place, "net"):
+            found |= Layer.NETWORK
+        if not _shares(place, "pid") and _numbers(place)[-1] == "1":
+            found |= Layer.PROCESSES
+        if landlock > 0 or (not _shares(place, "mnt") and _has_small_root(place)):
+            found |= Layer.FILES
+        if all(map(_is_filtered, (place / "task").iterdir())):
+            found |= Layer.CALLS
+    except (OSError, KeyError, ValueError):
+        return Layer(0)
+    return found
+
+
+def _shares(place: Path, kind: str) -> bool:
+    return os.readlink(place / "ns" / kind) == os.readlink(f"/proc/self/ns/{kind}")
+
+
+def _numbers(place: Path) -> list[str]:
+    """Its pid in each namespace that it is seen in, its own last."""
+    return _status(place)["NSpid"].split()
+
+
+def _has_small_root(place: Path) -> bool:
+    """Its root is the one that `mounts` makes, and nothing that is mounted in it can be written to."""
+    mounted = [line.split() for line in (place / "mountinfo").read_text().splitlines()]
+    roots = [fields[fields.index("-") + 2] for fields in mounted if fields[4] == "/"]
+    return roots == [NAME.decode()] and all("ro" in fields[5].split(",") for fields in mounted)
+
+
+def _is_filtered(task: Path) -> bool:
+    status = _status(task)
+    return (status["Seccomp"], status["NoNewPrivs"]) == (FILTERED, "1")
+
+
+def _status(place: Path) -> dict[str, str]:
+    lines = (line.partition(":") for line in (place / "status").read_text().splitlines())
+    return {name: value.strip() for name, _, value in lines}
