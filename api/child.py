@@ -51,6 +51,7 @@ from governance.verify import canonical_json
 MEMORY = 12 << 30  # bytes of address space
 CPU_SECONDS = 4 * 3600
 DESCRIPTORS = 256  # the most that a child may have open
+ANY_DESCRIPTOR = 1 << 16  # above every one that the server has
 PDEATHSIG, DUMPABLE = 1, 4  # prctl(2)
 
 
@@ -104,7 +105,7 @@ def _begin(server: int, descriptors: list[int], code: bytes, confinement: Confin
         return 1
     for number, one in enumerate(descriptors):
         os.dup2(one, number)
-    os.closerange(3, DESCRIPTORS)  # the server's socket and whatever else it holds
+    os.closerange(3, ANY_DESCRIPTOR)  # the server's socket and whatever else it holds
     limit()
     landlock = confine(confinement)
     with open(0, "rb", closefd=False) as source, open(1, "wb", closefd=False) as sink:

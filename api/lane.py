@@ -71,7 +71,9 @@ class _Parser:
         try:
             self._process = launch(command, confinement, pipes=True, descriptors=(descriptor,))
         except OSError:
-            raise _unsafe() from None
+            raise UsageError(
+                "no process can be started that could read the file", "see: volens doctor"
+            ) from None
         os.set_blocking(cast("BinaryIO", self._process.stdin).fileno(), False)
 
     def check(self) -> None:

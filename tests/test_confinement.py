@@ -19,18 +19,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from vcf_files import in_memory
+from fhir_files import bundle, observation, procedure
+from vcf_files import cohort, in_memory, subjects
 from ways_out import WAYS
 
 from analytics.catalogue import MODELS
 from analytics.params import complete
 from api import lane
 from api.childprocess import AttemptEnded, ForkServer
-from api.confinement import ALL, Confinement, Layer
+from api.confinement import ALL, Confinement, Layer, NotConfined
+from api.confinement.layers import MEANS
 from api.confinement.outside import look
-from api.errors import UsageError
+from api.errors import NotServing, UsageError
 from api.pipe import PipeClosed
 from api.rehearsal import rehearse
+from api.settings import Settings
+from api.worker import open_worker
 
 TESTS = Path(__file__).parent
 OPEN = Confinement(Layer(0), Layer(0))
@@ -307,6 +311,65 @@ def test_a_host_that_offers_nothing_is_refused_unless_relaxed() -> None:
     assert FULL.required == ALL
 
 
+WITHOUT = {
+    "no seccomp": (
+        FULL,
+        "from api.confinement import seccomp; seccomp.SET_MODE_FILTER = 99",
+        "CALLS",
+    ),
+    "no walls around files": (Confinement(landlock=0, mounts=False), "", "FILES"),
+    "no rights to mount and no Landlock": (
+        Confinement(landlock=0),
+        "from api.confinement import mounts; mounts.PLACES = ()",
+        "FILES",
+    ),
+}
+
+
+@pytest.mark.parametrize(("offered", "lines", "lacks"), WITHOUT.values(), ids=WITHOUT)
+def test_a_kernel_that_lacks_one_layer_is_refused_unless_relaxed(
+    monkeypatch: pytest.MonkeyPatch, offered: Confinement, lines: str, lacks: str
+) -> None:
+    """By a plain sentence for both children; relaxed, the others stay in force and the missing one is told."""
+    for confinement in (offered, replace(offered, required=Layer(0))):
+        server = Probed(confinement)
+        server.PROGRAM = server.PROGRAM.replace("child.limit", f"{lines}\nchild.limit")
+        program = PARSER.replace("lanechild.limit", f"{lines}\nlanechild.limit")
+        monkeypatch.setattr(lane, "PROGRAM", program)
+        parsed = lane.split(
+            "vcf", io.BytesIO(b"x"), {"scene": {"ways": []}, "subjects": {}}, confinement
+        )
+        if confinement.required:
+            with pytest.raises(AttemptEnded, match=f"would lack {MEANS[Layer[lacks]]}") as ended:
+                server.child()
+            assert "VOLENS_RELAX=isolation" in ended.value.hint
+            with pytest.raises(UsageError, match=f"would lack {MEANS[Layer[lacks]]}"):
+                list(parsed)
+        else:
+            child = server.child()
+            assert child.relaxed == Layer[lacks]
+            child.end()
+            with pytest.raises(UsageError, match=r"\{\}"):  # it was asked
+                list(parsed)
+        server.end()
+
+
+def test_a_worker_does_not_start_where_children_cannot_be_confined(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before it asks any other part: the home is empty, and it would say so."""
+    with pytest.raises(NotServing):
+        open_worker(Settings(home=tmp_path))
+    lacking = Confinement(ALL & ~Layer.CALLS)
+    monkeypatch.setattr(Confinement, "of", lambda relax: replace(lacking, required=required[relax]))
+    required = {"": ALL, "isolation": Layer(0)}
+    with pytest.raises(NotConfined, match="system calls filtered by seccomp") as refused:
+        open_worker(Settings(home=tmp_path))
+    assert "VOLENS_RELAX=isolation" in refused.value.hint
+    with pytest.raises(NotServing):
+        open_worker(Settings(home=tmp_path, relax="isolation"))
+
+
 def test_one_thread_that_is_not_filtered_is_seen() -> None:
     program = "import threading, time; from api.confinement import seccomp; from api.confinement.kernel import call"
     alone = "threading.Thread(target=time.sleep, args=(60,), daemon=True).start(); call(157, 38, 1, 0, 0, 0)"
@@ -372,17 +435,36 @@ def jobs() -> dict[str, dict[str, Any]]:
     return found
 
 
-def test_every_model_gives_the_same_bytes_within() -> None:
-    inside, outside = ForkServer(), ForkServer(confinement=OPEN)
-    try:
-        for name, job in jobs().items():
-            people = 200 if name == "associate" else 40
-            told = [
-                rehearse(server, complete(job), people, "cpu", lambda *_: None)
-                for server in (inside, outside)
-            ]
-            assert told[0]["result"] == told[1]["result"], name
-            assert told[0]["disclosure"] == told[1]["disclosure"], name
-    finally:
-        inside.end()
-        outside.end()
+@pytest.mark.parametrize("confinement", WAYS_TO_CONFINE.values(), ids=WAYS_TO_CONFINE)
+def test_models_and_parsers_work_within_each_wall(confinement: Confinement) -> None:
+    """What they load late is found, also where a kernel has only one of the walls around files."""
+    server, job = ForkServer(confinement=confinement), jobs()["frequencies"]
+    told = rehearse(server, complete(job), 40, "cpu", lambda *_: None)
+    server.end()
+    assert json.loads(told["result"])["analysis"] == "frequencies"
+    genomes, names, _ = cohort(4, 50)
+    asked = {"subjects": subjects(names), "build": "GRCh38"}
+    frames = list(lane.split("vcf", io.BytesIO(genomes), asked, confinement))
+    assert frames[-1][0]["report"]["people"] == 4
+    chart = bundle(observation(), procedure())
+    frames = list(lane.split("fhir", io.BytesIO(chart), {"subject": "a" * 64}, confinement))
+    assert frames[-1][0]["records"] >= 1
+
+
+@pytest.fixture(scope="module")
+def both() -> Iterator[tuple[ForkServer, ForkServer]]:
+    """A server whose children are confined, and one whose children are not."""
+    servers = ForkServer(), ForkServer(confinement=OPEN)
+    yield servers
+    for server in servers:
+        server.end()
+
+
+@pytest.mark.parametrize("name", jobs())
+def test_every_model_gives_the_same_bytes_within(
+    both: tuple[ForkServer, ForkServer], name: str
+) -> None:
+    job, people = complete(jobs()[name]), 200 if name == "associate" else 40
+    within, without = (rehearse(server, job, people, "cpu", lambda *_: None) for server in both)
+    assert within["result"] == without["result"]
+    assert within["disclosure"] == without["disclosure"]

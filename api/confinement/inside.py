@@ -23,22 +23,24 @@ CAPABILITY_VERSION = 0x20080522  # of linux/capability.h: two words for each of 
 def confine(confinement: Confinement) -> int:
     """Every wanted layer that the host offers; the Landlock ABI in force, 0 for none.
 
-    Whether that is enough is judged by who looks from outside. For a process of one thread. Raises OSError where
-    Landlock or seccomp fail half-way.
+    What the host refuses is left out: whether the rest is enough is judged by who looks from outside. For a process of
+    one thread.
     """
     used, readable, devices = 0, find_readable(), find_devices()
     files = Layer.FILES in confinement.wanted
     if files and confinement.mounts:
-        with suppress(OSError):  # a host may allow no mounts; then Landlock must do
+        with suppress(OSError):
             mounts.keep_only(readable, devices)
     call(Number.PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if files:
         present = [path for path in readable if os.path.exists(path)]
-        used = landlock.restrict(present, devices, confinement.landlock)
+        with suppress(OSError):
+            used = landlock.restrict(present, devices, confinement.landlock)
     if confinement.wanted:
         drop_capabilities()
     if Layer.CALLS in confinement.wanted:
-        seccomp.install(bool(devices))
+        with suppress(OSError):
+            seccomp.install(bool(devices))
     return used
 
 

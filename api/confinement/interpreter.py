@@ -12,7 +12,7 @@ ROOMS = ("contracts", "chain", "governance", "analytics", "api")
 LIBRARIES = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")
 LOADER_CACHE = "/etc/ld.so.cache"
 GPU_DEVICES = ("/dev/nvidia*", "/dev/nvidia-caps/*")
-GPU_FACTS = ("/sys/devices", "/sys/bus/pci", "/sys/module/nvidia")
+GPU_NEEDS = ("/usr/local/cuda", "/sys/devices", "/sys/bus/pci", "/sys/module/nvidia")
 
 
 def find_devices() -> list[str]:
@@ -29,9 +29,10 @@ def find_readable() -> list[str]:
         path for path in sys.path if os.path.basename(path) in ("site-packages", "lib-dynload")
     ]
     named += [folder for room in ROOMS for folder in _folders(room)]
+    named += [f"{prefix}/lib" for prefix in (sys.prefix, sys.base_prefix)]
     named += [*LIBRARIES, LOADER_CACHE]
     if find_devices():
-        named += GPU_FACTS
+        named += GPU_NEEDS
     kept: list[str] = []
     for path in sorted({os.path.abspath(path) for path in named if os.path.exists(path)}):
         if not any(path == one or path.startswith(f"{one}/") for one in kept):

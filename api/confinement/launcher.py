@@ -16,6 +16,7 @@ import resource
 import select
 import signal
 import sys
+from contextlib import suppress
 
 # The same numbers as in `layers` and `kernel`: this file runs without the package.
 NETWORK, PROCESSES, FILES = 1, 2, 4
@@ -67,13 +68,11 @@ def enter_namespaces(layers: int) -> bool:
     user, group = os.geteuid(), os.getegid()
     if not wanted or _libc.unshare(wanted) != 0:
         return False
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"0 {user} 1"),
-        ("gid_map", f"0 {group} 1"),
-    ):
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-            file.write(text)
+    maps = (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1"))
+    with suppress(OSError):  # a host may give the namespace and no rights in it
+        for name, text in maps:
+            with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+                file.write(text)
     return bool(wanted & CLONE_NEWPID)
 
 

@@ -27,13 +27,23 @@ def look(pid: int, landlock: int) -> Layer:
             found |= Layer.NETWORK
         if not _shares(place, "pid") and _numbers(place)[-1] == "1":
             found |= Layer.PROCESSES
-        if landlock > 0 or (not _shares(place, "mnt") and _has_small_root(place)):
+        if landlock > 0 or has_own_root(pid):
             found |= Layer.FILES
         if all(map(_is_filtered, (place / "task").iterdir())):
             found |= Layer.CALLS
     except (OSError, KeyError, ValueError):
         return Layer(0)
     return found
+
+
+def has_own_root(pid: int) -> bool:
+    """Whether its root is the one that `mounts` makes, with nothing in it that can be written to. Raises OSError."""
+    place = Path("/proc") / str(pid)
+    if _shares(place, "mnt"):
+        return False
+    mounted = [line.split() for line in (place / "mountinfo").read_text().splitlines()]
+    roots = [fields[fields.index("-") + 2] for fields in mounted if fields[4] == "/"]
+    return roots == [NAME.decode()] and all("ro" in fields[5].split(",") for fields in mounted)
 
 
 def _shares(place: Path, kind: str) -> bool:
@@ -43,13 +53,6 @@ def _shares(place: Path, kind: str) -> bool:
 def _numbers(place: Path) -> list[str]:
     """Its pid in each namespace that it is seen in, its own last."""
     return _status(place)["NSpid"].split()
-
-
-def _has_small_root(place: Path) -> bool:
-    """Its root is the one that `mounts` makes, and nothing that is mounted in it can be written to."""
-    mounted = [line.split() for line in (place / "mountinfo").read_text().splitlines()]
-    roots = [fields[fields.index("-") + 2] for fields in mounted if fields[4] == "/"]
-    return roots == [NAME.decode()] and all("ro" in fields[5].split(",") for fields in mounted)
 
 
 def _is_filtered(task: Path) -> bool:

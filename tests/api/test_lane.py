@@ -167,6 +167,7 @@ open({str(tmp_path / "leak")!r}, 'wb', 0).write(b'x')"""
     [
         "os.kill(os.getpid(), 11)",
         "os._exit(0)",
+        "os.abort()",
         "import ctypes; ctypes.string_at(0)",
         "raise KeyError('canary')",
         "os.write(1, b'garbage' * 9)",
