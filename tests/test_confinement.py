@@ -220,6 +220,28 @@ def test_every_way_is_refused(tried: Try, scene: dict[str, Any], confinement: Co
     assert {path: path.stat().st_mtime for path in Path(scene["home"]).rglob("*")} == before
 
 
+def test_devices_of_a_gpu_open_no_other_way(
+    tried: Try, scene: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a GPU is, its devices may be written to and controlled; here two harmless ones stand in for them."""
+    lines = "from api.confinement import interpreter\ninterpreter.GPU_DEVICES = ('/dev/null', '/dev/zero')"
+    monkeypatch.setattr(
+        lane, "PROGRAM", PARSER.replace("lanechild.limit", f"{lines}\nlanechild.limit")
+    )
+    monkeypatch.setattr(
+        Probed, "PROGRAM", Probed.PROGRAM.replace("child.limit", f"{lines}\nchild.limit")
+    )
+    assert tried(FULL, {**scene, "ways": ["open a GPU's device"]}) == {
+        "open a GPU's device": "through"
+    }
+    assert through(tried(FULL, scene)) == {
+        "open a GPU's device",
+        "carry data in the process's cores",
+        "send a descriptor to nowhere",
+        "read what is mounted",  # of its own namespace, as /proc shows it
+    }
+
+
 @pytest.mark.parametrize("layer", Layer, ids=[str(layer.name) for layer in Layer])
 def test_a_layer_taken_out_lets_through_what_only_it_refuses(
     tried: Try, scene: dict[str, Any], layer: Layer

@@ -423,6 +423,7 @@ def pivot(scene: Scene) -> Any:
     return apart(do)
 
 
+way("open a GPU's device", None)(lambda s: os.close(os.open("/dev/zero", os.O_RDWR)))
 way("open a terminal", None)(lambda s: [os.close(one) for one in os.openpty()])
 way("send a descriptor to nowhere", CALLS)(lambda s: call(293, (ctypes.c_uint32 * 2)(), 0))
 way("wait for events", CALLS)(lambda s: os.close(call(291, 0)))

@@ -30,7 +30,7 @@ def confine(confinement: Confinement) -> int:
     files = Layer.FILES in confinement.wanted
     if files and confinement.mounts:
         with suppress(OSError):
-            mounts.keep_only(readable, devices)
+            readable += mounts.keep_only(readable, devices)
     call(Number.PRCTL, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
     if files:
         present = [path for path in readable if os.path.exists(path)]

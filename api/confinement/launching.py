@@ -6,7 +6,7 @@ import os
 import select
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -107,14 +107,6 @@ def launch(
 
 
 def pid_of(descriptor: int) -> int:
-    """The pid, in this process's own namespace, of the process that a process descriptor is of; below 1 if gone."""
-    facts = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii")
-    return int(_field(facts, "Pid"))
-
-
-def _field(facts: str, name: str) -> str:
-    found: Mapping[str, str] = dict(
-        (key, value.strip())
-        for key, _, value in (line.partition(":") for line in facts.splitlines())
-    )
-    return found[name]
+    """The pid, as this process sees it, of the process that a process descriptor is of; below 1 when it is gone."""
+    lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("Pid:"))

@@ -21,8 +21,11 @@ KEPT = {2: NOSUID, 4: NODEV, 8: NOEXEC, 1024: NOATIME, 2048: NODIRATIME, 4096: R
 PLACES = ("/mnt", "/srv", "/media", "/opt", "/run", "/var", "/tmp", "/proc")  # noqa: S108
 
 
-def keep_only(readable: Sequence[str], devices: Sequence[str]) -> None:
-    """Enter a mount namespace whose root holds `readable` (folders and files) and `devices`. Raises OSError."""
+def keep_only(readable: Sequence[str], devices: Sequence[str]) -> list[str]:
+    """Enter a mount namespace whose root holds `readable` (folders and files) and `devices`.
+
+    Returns what it holds besides. Raises OSError.
+    """
     call(Number.UNSHARE, CLONE_NEWNS)
     call(Number.MOUNT, None, b"/", None, REC | PRIVATE, None)
     root = _free_place([*readable, *devices])
@@ -41,6 +44,7 @@ def keep_only(readable: Sequence[str], devices: Sequence[str]) -> None:
     call(Number.PIVOT_ROOT, b".", b".")  # the old root now lies above the new one
     call(Number.UMOUNT2, b".", DETACH)
     os.chdir("/")
+    return ["/proc"] if devices else []
 
 
 def _free_place(paths: Iterable[str]) -> str:

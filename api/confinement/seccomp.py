@@ -104,13 +104,19 @@ WRITES = MAKES | os.O_ACCMODE
 CLONE_VM, CLONE_SIGHAND, CLONE_THREAD = 0x100, 0x800, 0x10000
 CLONE_THREAD_OF_OURS = CLONE_VM | CLONE_SIGHAND | CLONE_THREAD
 CLONE_NAMESPACES = 0x7E020000
-TCGETS, FIONCLEX, FIOCLEX, FIONBIO = 0x5401, 0x5450, 0x5451, 0x5421
+# ioctl(2): TCGETS (is it a terminal?), FIONCLEX, FIOCLEX, FIONBIO.
+FILE_CONTROL = (0x5401, 0x5450, 0x5451, 0x5421)
 F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC = 0, 1, 2, 3, 1030
 # arch_prctl(2): asking for the matrix registers that linear algebra uses on newer processors.
 ARCH_XCOMP = (0x1021, 0x1022, 0x1023)
 # What a GPU's library needs besides: waiting for events, memory that stays, threads bound to cores.
 GPU_CALLS = {"mlock": 149, "munlock": 150, "sched_setaffinity": 203, "eventfd2": 290, "pipe2": 293}
-TERMINAL_CONTROL, EXT_CONTROL, XFS_CONTROL = 0x5400, 0x6600, 0x5800  # the type byte of ioctl(2)
+TYPE_BYTE, TERMINAL_CONTROL, EXT_CONTROL, XFS_CONTROL = (
+    0xFF00,
+    0x5400,
+    0x6600,
+    0x5800,
+)  # of ioctl(2)
 OPEN, OPENAT, IOCTL, CLONE, FCNTL = 2, 257, 16, 56, 72
 ARCH_PRCTL, TGKILL, PRLIMIT64 = 158, 234, 302
 
@@ -129,7 +135,7 @@ def rules(devices: bool) -> list[Rule]:
         Rule(ARCH_PRCTL, ((0, WORD, ARCH_XCOMP),)),
     ]
     if not devices:
-        found.append(Rule(IOCTL, ((1, WORD, (TCGETS, FIOCLEX, FIONCLEX, FIONBIO)),)))
+        found.append(Rule(IOCTL, ((1, WORD, FILE_CONTROL),)))
     return found
 
 
@@ -174,12 +180,12 @@ def _compile_rule(rule: Rule) -> list[Instruction]:
 
 
 def _compile_device_control() -> list[Instruction]:
-    """Control of anything but terminals and the flags of files."""
+    """What any file may be asked, and control of anything but terminals and the flags of files."""
     kinds = (TERMINAL_CONTROL, EXT_CONTROL, XFS_CONTROL)
-    body: list[Instruction] = [
-        (LOAD, 0, 0, ARGUMENTS_AT + 8),
-        (AND, 0, 0, 0xFF00),
-    ]
+    body: list[Instruction] = [(LOAD, 0, 0, ARGUMENTS_AT + 8)]
+    for asked in FILE_CONTROL:
+        body += [(JUMP_EQUAL, 0, 1, asked), (RETURN, 0, 0, ALLOW)]
+    body.append((AND, 0, 0, TYPE_BYTE))
     body += [(JUMP_EQUAL, len(kinds) - at, 0, kind) for at, kind in enumerate(kinds)]
     return [*body, (RETURN, 0, 0, ALLOW), (RETURN, 0, 0, RETURN_ERROR | errno.EPERM)]
 
