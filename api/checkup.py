@@ -21,7 +21,7 @@ import httpx
 from analytics.code import code_hash
 from api.birth import BROKER_ROLE, RELAY, ROLES
 from api.checkup_files import SERVE, Check, committee, disk, key_files, rows
-from api.confinement import Confinement
+from api.confinement import Confinement, NotConfined
 from api.confinement.layers import HINT, describe
 from api.confinement.probe import probe
 from api.errors import DoorError
@@ -474,7 +474,10 @@ def _versions(ledger: Ledger | None) -> Check:
 
 def _confinement(settings: Settings) -> Check:
     """Which layers of confinement a child here gets, by trying it with one that does nothing."""
-    confinement = Confinement.of(settings.relax)
+    try:
+        confinement = Confinement.of(settings.relax, settings.home)
+    except NotConfined as error:
+        return Check("confinement", "bad", str(error), error.hint)
     offer = probe(confinement)
     if not offer.relaxed:
         return Check("confinement", "ok", f"what reads plaintext has {offer}")

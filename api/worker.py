@@ -167,7 +167,7 @@ def open_worker(settings: Settings) -> Worker:
 
     A host that cannot confine a child is refused before anything else.
     """
-    confinement = Confinement.of(settings.relax)
+    confinement = Confinement.of(settings.relax, settings.home)
     if lacks := require(confinement).relaxed:
         log.warning("relaxed", lacks=describe(lacks))
     identity = read_identity(settings)

@@ -25,7 +25,7 @@ from ways_out import WAYS
 
 from analytics.catalogue import MODELS
 from analytics.params import complete
-from api import lane
+from api import checkup, lane
 from api.childprocess import AttemptEnded, ForkServer
 from api.confinement import ALL, Confinement, Layer, NotConfined
 from api.confinement.layers import MEANS
@@ -314,23 +314,40 @@ def test_a_child_in_our_own_namespace_is_given_nothing(
 
 def test_a_host_that_offers_nothing_is_refused_unless_relaxed() -> None:
     """With `isolation` a child is used all the same, and says which layers it lacks; what there is stays in force."""
-    nothing = Confinement(Layer(0), ALL)
+    nothing, home = Confinement(Layer(0), ALL), Path("/nonexistent")
     server = Probed(nothing)
     with pytest.raises(AttemptEnded, match="would lack a network namespace of its own, a process"):
         server.child()
     server.end()
     for confinement, lacks in (
         (OPEN, ALL),
-        (replace(Confinement.of("isolation"), wanted=ALL & ~Layer.PROCESSES), Layer.PROCESSES),
-        (Confinement.of("isolation"), Layer(0)),
+        (
+            replace(Confinement.of("isolation", home), wanted=ALL & ~Layer.PROCESSES),
+            Layer.PROCESSES,
+        ),
+        (Confinement.of("isolation", home), Layer(0)),
     ):
         server = Probed(confinement)
         child = server.child()
         assert child.relaxed == lacks
         child.end()
         server.end()
-    assert Confinement.of("") == FULL
+    assert Confinement.of("", home) == FULL
     assert FULL.required == ALL
+
+
+def test_a_home_that_a_child_could_read_is_refused(tmp_path: Path) -> None:
+    """Among the libraries, also by a link; only relaxed it is nobody's concern."""
+    among = Path(os.__file__).parent / "volens"
+    link = tmp_path / "link"
+    link.symlink_to(among.parent)
+    for home in (among, link / "volens"):
+        with pytest.raises(NotConfined, match="lies among the libraries"):
+            Confinement.of("", home)
+        with pytest.raises(NotConfined):
+            open_worker(Settings(home=home))
+        assert Confinement.of("isolation", home).required == Layer(0)
+        assert checkup._confinement(Settings(home=home)).state == "bad"
 
 
 WITHOUT = {
@@ -383,7 +400,9 @@ def test_a_worker_does_not_start_where_children_cannot_be_confined(
     with pytest.raises(NotServing):
         open_worker(Settings(home=tmp_path))
     lacking = Confinement(ALL & ~Layer.CALLS)
-    monkeypatch.setattr(Confinement, "of", lambda relax: replace(lacking, required=required[relax]))
+    monkeypatch.setattr(
+        Confinement, "of", lambda relax, _: replace(lacking, required=required[relax])
+    )
     required = {"": ALL, "isolation": Layer(0)}
     with pytest.raises(NotConfined, match="system calls filtered by seccomp") as refused:
         open_worker(Settings(home=tmp_path))

@@ -125,7 +125,7 @@ def ingest_records(
         answer = intake.bring_in(*parts, found, known)
     else:
         cohort = lanes.from_files(
-            vcf, samples, build, fhir, value_sets, Confinement.of(settings.relax)
+            vcf, samples, build, fhir, value_sets, Confinement.of(settings.relax, settings.home)
         )
         intake.check_enrolled(trail, map(bytes.fromhex, cohort.subjects))
         with desk.progress() as tell:
@@ -300,7 +300,7 @@ def rehearse_run(
 
     settings = desk.settings()
     wanted = complete_params(desk.read_json(params, "file of parameters"))
-    children = ForkServer(confinement=Confinement.of(settings.relax))
+    children = ForkServer(confinement=Confinement.of(settings.relax, settings.home))
     try:
         with desk.progress() as tell:
             done = rehearse(children, wanted, people, settings.device, tell)

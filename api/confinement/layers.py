@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntFlag
+from pathlib import Path
 from typing import Self
 
+from api.confinement.interpreter import find_readable
 from api.errors import DoorError
 
 NEWEST_LANDLOCK = 6  # the newest ABI whose rights are known here; newer kernels offer it too
@@ -46,9 +48,20 @@ class Confinement:
     mounts: bool = True
 
     @classmethod
-    def of(cls, relax: str) -> Self:
-        """By the setting VOLENS_RELAX: with `isolation` nothing is required, and what the host offers is used."""
-        return cls(required=Layer(0)) if relax == "isolation" else cls()
+    def of(cls, relax: str, home: Path) -> Self:
+        """By the setting VOLENS_RELAX: with `isolation` nothing is required, and what the host offers is used.
+
+        Raises NotConfined for a home folder that a child could read.
+        """
+        if relax == "isolation":
+            return cls(required=Layer(0))
+        place = home.resolve()
+        if any(place.is_relative_to(Path(path).resolve()) for path in find_readable()):
+            raise NotConfined(
+                "the home folder lies among the libraries that a child may read",
+                "move it to a folder of its own, and set VOLENS_HOME",
+            )
+        return cls()
 
     def encode(self) -> str:
         """For the command line of the child."""
