@@ -1,10 +1,12 @@
 """seccomp: the system calls that a confined child may make; every other one is refused.
 
 The list was traced (strace) over every model, analysis, selection, imputation and scaling of the catalogue, rehearsals,
-sealing, and both parsers, with all that they load late. Where the number of a call does not say enough, its arguments
-are looked at: files are opened for reading only, threads may be made and no processes, signals go to this process only.
-A refused call fails with EPERM, as if the user had no right to it; one for which the C library knows an older one
-fails with ENOSYS. A call of another architecture or of the x32 interface ends the process.
+sealing, and both parsers, with all that they load late; `tests/trace_calls.py` does it again. Beside what traces show
+stands what the C library may fall back to: time without a clock page, threads, giving memory back.
+Where the number of a call does not say enough, its arguments are looked at: files are opened for reading only, threads
+may be made and no processes, signals go to this process only. A refused call fails with EPERM, as if the user had no
+right to it; one for which the C library knows an older one fails with ENOSYS. A call of another architecture or of the
+x32 interface ends the process.
 
 By the kernel's documentation, userspace-api/seccomp_filter, and linux/filter.h.
 """
