@@ -384,6 +384,9 @@ def test_a_kernel_that_lacks_one_layer_is_refused_unless_relaxed(
             assert "VOLENS_RELAX=isolation" in ended.value.hint
             with pytest.raises(UsageError, match=f"would lack {MEANS[Layer[lacks]]}"):
                 list(parsed)
+            with pytest.raises(NotServing, match="would lack") as stopped:
+                rehearse(server, b"{}", 40, "cpu", lambda *_: None)
+            assert "VOLENS_RELAX=isolation" in stopped.value.hint
         else:
             child = server.child()
             assert child.relaxed == Layer[lacks]
