@@ -159,6 +159,9 @@ way("make a nameless file", None)(
     lambda s: os.write(os.open(s["home"], os.O_TMPFILE | os.O_RDWR), b"x")
 )
 way("make a file in memory", CALLS)(lambda s: os.memfd_create("leak"))
+way("open a file by the newest call, whose arguments lie in memory", CALLS)(
+    lambda s: os.close(call(437, (1 << 64) - 100, READABLE.encode(), (ctypes.c_uint32 * 6)(), 24))
+)
 way("cut a file", None)(lambda s: os.truncate(Path(s["home"], "cut"), 1))
 way("make a folder", None)(lambda s: os.mkdir(Path(s["home"], "folder")))
 way("rename a file", None)(
@@ -265,6 +268,16 @@ def vfork(scene: Scene) -> int:
     return os.waitpid(pid, 0)[0]
 
 
+@way("make a process by the newest call", CALLS)
+def clone3(scene: Scene) -> int:
+    asked = (ctypes.c_uint32 * 16)()
+    asked[8] = signal.SIGCHLD  # exit_signal of struct clone_args
+    pid = call(435, asked, 64)
+    if not pid:
+        os._exit(0)
+    return os.waitpid(pid, 0)[0]
+
+
 @way("run a program", None)
 def run(scene: Scene) -> Any:
     return apart(lambda: os.execv(PROGRAM, [PROGRAM, "--help"]))
@@ -312,6 +325,9 @@ way("limit what the broker may use", None)(
 )
 way("limit oneself, for others to see", CALLS)(
     lambda s: call(160, resource.RLIMIT_CORE, (ctypes.c_uint32 * 4)())
+)
+way("limit oneself by the newer call", CALLS)(
+    lambda s: call(302, 0, resource.RLIMIT_CORE, (ctypes.c_uint32 * 4)(), None)
 )
 way("see that another process runs", PROCESSES)(lambda s: os.sched_getaffinity(s["victims"][0]))
 way("see who the parent is", PROCESSES)(lambda s: os.getppid() or False)
