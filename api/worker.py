@@ -169,7 +169,7 @@ def open_worker(settings: Settings) -> Worker:
     """
     confinement = Confinement.of(settings.relax, settings.home)
     if lacks := require(confinement).relaxed:
-        log.warning("relaxed", lacks=describe(lacks))
+        log.warning("relaxed", why=f"children lack {describe(lacks)}")
     identity = read_identity(settings)
     wallet, _ = load(settings.key_file("worker"))
     engine = open_database(settings.database)
