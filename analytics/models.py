@@ -26,6 +26,8 @@ from analytics.catalogue import IMPUTERS, MODELS, SCALERS, SELECTORS
 from analytics.errors import ParamsError
 from analytics.features import SCORES, Components, build_imputer, build_scaler
 
+# People of each outcome and columns (the last a finding): above 15 columns neighbours are searched as in real runs.
+WARM_PEOPLE, WARM_COLUMNS, WARM_KEPT = 20, 24, 20
 # Whether `predict` is the model's estimate of a chance, or only orders people and says on which side of half they are.
 CALIBRATED: Mapping[str, bool] = {
     "boosting": True,
@@ -97,6 +99,20 @@ def predict(fitted: Pipeline, x: NDArray[np.float64]) -> NDArray[np.float64]:
     else:
         chance = expit(fitted.decision_function(x))
     return chance
+
+
+def warm_up() -> None:
+    """Fit each model once on next to nothing.
+
+    Libraries load parts of themselves, and look for one another, at the first fit, which a confined process cannot.
+    """
+    ordinary = np.arange(2 * WARM_PEOPLE * WARM_COLUMNS, dtype=np.float64) % 7
+    x, y = ordinary.reshape(-1, WARM_COLUMNS), np.arange(2 * WARM_PEOPLE) % 2
+    for number, name in enumerate(MODELS):
+        impute, scale = IMPUTERS[number % len(IMPUTERS)], SCALERS[number % len(SCALERS)]
+        genes = WARM_COLUMNS - 1
+        built = build_model(Blueprint(name, genes, 1, "f", WARM_KEPT, 1, impute, scale, 0))
+        predict(built.fit(x, y), x)
 
 
 class Neighbours(KNeighborsClassifier):  # type: ignore[misc]

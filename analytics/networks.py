@@ -73,11 +73,6 @@ class ConvolutionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         return (self.predict_proba(x)[:, 1] >= 0.5).astype(np.int64)
 
 
-def warm_up() -> None:
-    """One tiny fit. torch loads parts of itself at the first one, which a process that may write no file cannot."""
-    ConvolutionClassifier(1, seed=0).fit(np.array([[0.0], [1.0]]), np.array([0, 1]))
-
-
 def find_device(name: str) -> torch.device:
     """The device of a name of the catalogue; auto is cuda where there is one. Raises ParamsError, never falls back."""
     if name not in DEVICES:

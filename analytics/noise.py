@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import config_context
 from sklearn.feature_selection import SelectKBest
-from threadpoolctl import threadpool_limits
 
 from analytics.catalogue import MODELS
 from analytics.evaluate import evaluate_model, figures_of
 from analytics.features import SCORES
 from analytics.models import Blueprint, build_model
+from analytics.threads import one_thread
 
 PEOPLE = 120
 KEPT = 30
@@ -85,7 +85,7 @@ def _evaluate(model: str, x: Floats, y: Labels, *, seed: int, repeats: int) -> t
     """(accuracy, AUC) of cross-validation."""
     built = build_model(Blueprint(model, x.shape[1], 0, "f", KEPT, 0, "mean", "z-score", seed))
     with (
-        threadpool_limits(limits=1),
+        one_thread(),
         config_context(assume_finite=True, skip_parameter_validation=True),
     ):
         scores = evaluate_model(

@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import sklearn
-from threadpoolctl import threadpool_limits
 
 from analytics.association import associate, count_alleles
 from analytics.canonical import dump_canonical
@@ -22,6 +21,7 @@ from analytics.disclosure_difference import Earlier, refuse_small_differences
 from analytics.params import GENOMIC, Params, parse_params
 from analytics.people import Input, read_people
 from analytics.prediction import describe_prediction, evaluate_rows, gather_layers
+from analytics.threads import one_thread
 
 __all__ = ["Earlier", "Input", "Params", "Result", "parse_params", "run"]
 
@@ -64,7 +64,7 @@ def run(
     # One thread: a sum that is split differently ends in another last bit. Inputs are checked above, so
     # sklearn need not.
     with (
-        threadpool_limits(limits=1),
+        one_thread(),
         sklearn.config_context(assume_finite=True, skip_parameter_validation=True),
     ):
         cohort = select_people(people, parsed.cohort, parsed.outcome, source, minimum)

@@ -12,7 +12,6 @@ from typing import cast
 
 import numpy as np
 import sklearn
-from threadpoolctl import threadpool_limits
 
 from analytics.catalogue import LAYERS, MODELS
 from analytics.cohort import select_people
@@ -23,6 +22,7 @@ from analytics.params import Params, complete, parse_params
 from analytics.people import EXPRESSION, Input, read_people
 from analytics.prediction import Layers, Row, evaluate_rows, gather_layers
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
+from analytics.threads import one_thread
 
 OBSERVATIONS = 2
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": HORIZON_DAYS}
@@ -98,7 +98,7 @@ def gse7390_report(
     document = {"outcome": OUTCOME, "models": {name: list(LAYERS) for name in models}}
     params = replace(parse_params(complete(document)), repeats=repeats, permutations=permutations)
     with (
-        threadpool_limits(limits=1),
+        one_thread(),
         sklearn.config_context(assume_finite=True, skip_parameter_validation=True),
     ):
         cohort = select_people(
@@ -158,7 +158,7 @@ def _params(models: dict[str, list[str]], keep: int, repeats: int) -> Params:
 def _evaluate(cohort: Cohort, dosage: Floats, params: Params, device: str) -> list[Row]:
     layers = Layers(dosage, cohort.matrix(list(CLINICAL)), ())
     with (
-        threadpool_limits(limits=1),
+        one_thread(),
         sklearn.config_context(assume_finite=True, skip_parameter_validation=True),
     ):
         return evaluate_rows(cohort.event, layers, params, device, _ignore)

@@ -118,7 +118,7 @@ class Attempt:
                 )
             self._tell("asking the ledger", 0.0)
             with self._phase("consent"):
-                receipt = self._authorise(ready)
+                receipt = self._authorise(ready, int(child.relaxed))
             if receipt is None:
                 return
             self._tell("fetching", 0.0)
@@ -164,8 +164,11 @@ class Attempt:
                 worker.broker.hand_over(ingest, [leaf.to_json() for leaf in leaves])
                 worker.handed.add(ingest)
 
-    def _authorise(self, ready: dict[str, Any]) -> Receipt | None:
-        """The receipt, or None when the ledger refused the run (its reason is on the trail)."""
+    def _authorise(self, ready: dict[str, Any], relaxed: int) -> Receipt | None:
+        """The receipt, or None when the ledger refused the run (its reason is on the trail).
+
+        relaxed: the layers of confinement that the child lacks, as it was looked at from outside.
+        """
         ledger, subjects = self.worker.ledger, self._candidates()
         binding = {
             "run": self.run,
@@ -174,7 +177,7 @@ class Attempt:
             "workerKey": bytes.fromhex(ready["workerKey"]),
             "codeHash": bytes.fromhex(ready["codeHash"]),
             "leaseSeconds": LEASE,
-            "relaxed": self.worker.children.relaxed,
+            "relaxed": relaxed,
             "deadline": ledger.now() + 300,
         }
         signature = self.worker.wallet.sign(ledger.domain, "WorkerBinding", binding)

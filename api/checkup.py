@@ -21,6 +21,9 @@ import httpx
 from analytics.code import code_hash
 from api.birth import BROKER_ROLE, RELAY, ROLES
 from api.checkup_files import SERVE, Check, committee, disk, key_files, rows
+from api.confinement import Confinement, NotConfined
+from api.confinement.layers import HINT, describe
+from api.confinement.probe import probe
 from api.errors import DoorError
 from api.founding_files import proven_signers
 from api.metrics import newest_block
@@ -117,6 +120,7 @@ def examine(settings: Settings) -> list[Check]:
         "key files": partial(key_files, settings),
         "disk": partial(disk, settings),
         "versions": partial(_versions, ledger),
+        "confinement": partial(_confinement, settings),
         "relaxed": partial(_isolation, settings),
         "ledger nodes": _nodes,
     }
@@ -469,6 +473,26 @@ def _versions(ledger: Ledger | None) -> Check:
     )
 
 
+def _confinement(settings: Settings) -> Check:
+    """Which layers of confinement a child here gets, by trying it with one that does nothing."""
+    try:
+        confinement = Confinement.of(settings.relax, settings.home)
+    except NotConfined as error:
+        return Check("confinement", "bad", str(error), error.hint)
+    offer = probe(confinement)
+    if not offer.relaxed:
+        return Check("confinement", "ok", f"what reads plaintext has {offer}")
+    lacks = describe(offer.relaxed)
+    if not confinement.required & offer.relaxed:
+        return Check("confinement", "warn", f"what reads plaintext lacks {lacks}", HINT)
+    return Check(
+        "confinement",
+        "bad",
+        f"what reads plaintext would lack {lacks}: nothing can be computed, rehearsed or brought in here",
+        HINT,
+    )
+
+
 def _isolation(settings: Settings) -> Check:
     try:
         health = httpx.get(f"{settings.address('chain')}/health", timeout=1.0).json()
@@ -479,8 +503,8 @@ def _isolation(settings: Settings) -> Check:
         return Check(
             "relaxed",
             "warn",
-            "isolation: the dev chain and the computing processes are not shut off from "
-            "the network",
+            "isolation: the dev chain is not shut off from the network, and what reads plaintext lacks "
+            "what this host does not offer",
             "use a host with user namespaces, and take VOLENS_RELAX away",
         )
     return Check("relaxed", "ok", "nothing")

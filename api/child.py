@@ -1,8 +1,9 @@
 """The worker's child: one attempt, one process, the only place where plaintext exists.
 
-It has no network (its own namespace), an empty environment, limits on memory, time and files, and dies with its
-supervisor. It draws its own key, so what brokers send opens here only. The supervisor passes messages and ciphertext
-through pipes and never sees a key or plaintext.
+Before it reads anything it confines itself (`api.confinement`): no network, no other process, no file but the
+interpreter's own, no system call but those of computing. It has an empty environment, limits on memory, time and
+files, and dies with its supervisor. It draws its own key, so what brokers send opens here only. The supervisor passes
+messages and ciphertext through pipes and never sees a key or plaintext.
 1. Check the run's parameters; make the worker key, say its public half and the hash of the code that will compute.
 2. Open the pieces, then each object: hash and key commitment before decryption.
 3. Compute and filter; refuse a cohort below the minimum.
@@ -26,6 +27,8 @@ from typing import Any, BinaryIO
 
 from analytics.code import code_hash, params_schema_hash
 from analytics.errors import AnalyticsError, CohortTooSmall
+from api.confinement import Confinement
+from api.confinement.inside import Forks, confine
 from api.pipe import PipeClosed, read_frame, write_frame
 from governance.envelope import (
     OUTPUT,
@@ -47,37 +50,41 @@ from governance.verify import canonical_json
 
 MEMORY = 12 << 30  # bytes of address space
 CPU_SECONDS = 4 * 3600
+DESCRIPTORS = 256  # the most that a child may have open
+ANY_DESCRIPTOR = 1 << 16  # above every one that the server has
 PDEATHSIG, DUMPABLE = 1, 4  # prctl(2)
 
 
-def serve(descriptor: int) -> int:
+def serve(descriptor: int, confined_by: str) -> int:
     """Load what computing needs, then fork a child for each request on the socket until its other end closes.
 
-    A request is one byte with the child's two pipe ends; the answer is its pid with its process descriptor.
+    A request is one byte with the child's two pipe ends; the answer is one byte with its process descriptor. A child
+    is confined by `confined_by` (Confinement.encode); the first that it says is the frame "confined".
     """
+    confinement = Confinement.decode(confined_by)
     code = code_hash()  # before loading: what a child states is the code that it runs
-    from analytics import networks, run  # noqa: F401 (loaded here for every child; networks brings torch)
+    from analytics import models, run, threads  # noqa: F401 (run is loaded here for every child)
 
-    networks.warm_up()
+    models.warm_up()
+    threads.one_thread()
     if code != code_hash():
         return 1
-    server = os.getpid()
+    server, forks = os.getpid(), Forks()
     with socket.socket(fileno=descriptor) as requests:
         while True:
             said, descriptors, _, _ = socket.recv_fds(requests, 1, 2)
             _reap()
             if not said:
                 return 0
-            pid = os.fork()
+            pid = forks.fork()
             if pid == 0:
                 status = 1
                 try:
-                    requests.close()
-                    status = _begin(server, descriptors, code)
+                    status = _begin(server, descriptors, code, confinement)
                 finally:
                     os._exit(status)
             process = os.pidfd_open(pid)
-            socket.send_fds(requests, [str(pid).encode()], [process])
+            socket.send_fds(requests, [b"c"], [process])
             for one in (process, *descriptors):
                 os.close(one)
 
@@ -89,16 +96,20 @@ def _reap() -> None:
             pass
 
 
-def _begin(server: int, descriptors: list[int], code: bytes) -> int:
-    """Become a process of its own that dies with the server, its pipes as standard input and output."""
+def _begin(server: int, descriptors: list[int], code: bytes, confinement: Confinement) -> int:
+    """Become a process of its own that dies with the server, its pipes as standard input and output; confined."""
     os.setsid()
     ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != server:
+    # The first process of a namespace has no parent in it; the kernel ends it with the server's own namespace.
+    if os.getpid() != 1 and os.getppid() != server:
         return 1
     for number, one in enumerate(descriptors):
         os.dup2(one, number)
-        os.close(one)
+    os.closerange(3, ANY_DESCRIPTOR)  # the server's socket and whatever else it holds
+    limit()
+    landlock = confine(confinement)
     with open(0, "rb", closefd=False) as source, open(1, "wb", closefd=False) as sink:
+        write_frame(sink, {"say": "confined", "landlock": landlock})
         return attempt(source, sink, code)
 
 
@@ -111,13 +122,12 @@ def limit() -> None:
     ).exists():  # a GPU's driver reserves far more addresses than it uses
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (256, 256))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
     ctypes.CDLL(None).prctl(DUMPABLE, 0, 0, 0, 0)
 
 
 def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
     """Speak frames on the two pipes until the attempt is done."""
-    limit()
     private, public = new_pair()
     try:
         from analytics import run as analysis

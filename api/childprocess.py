@@ -1,7 +1,8 @@
-"""The supervisor's end of a child: forked without network, spoken to through two pipes, killed in the end.
+"""The supervisor's end of a child: forked, looked at, spoken to through two pipes, killed in the end.
 
 Loading the models' libraries takes seconds, so one process (`ForkServer`) loads them once, holds nothing else, and
-each attempt is a fork of it: a process of its own, with its own session, that dies with the server.
+each attempt is a fork of it: a process of its own, with its own session, that dies with the server. A child that says
+that it is confined is looked at from outside, and given nothing when it is not.
 """
 
 from __future__ import annotations
@@ -10,25 +11,26 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from api.confinement import ALL, Confinement, NotConfined
+from api.confinement.launching import Launched, launch, pid_of
+from api.confinement.outside import look
 from api.pipe import PipeClosed, read_frame, write_frame
-from chain.tether import tether
 
-NO_ISOLATION = 1  # the bit of VOLENS_RELAX=isolation
 SILENCE = 120.0  # seconds a child may say nothing where it must
 
 
 class AttemptEnded(Exception):
-    """This attempt is over; a new one may follow, after `pause` seconds."""
+    """This attempt is over; a new one may follow, after `pause` seconds. `hint`: what to do about it, if anything."""
 
-    def __init__(self, why: str, pause: int = 0) -> None:
+    def __init__(self, why: str, pause: int = 0, hint: str = "") -> None:
         super().__init__(why)
         self.pause = pause
+        self.hint = hint
 
 
 class ForkServer:
@@ -38,46 +40,35 @@ class ForkServer:
     live as long as the server should: it dies with the one that started it.
     """
 
-    def __init__(self, folder: Path | None = None, isolated: bool = True) -> None:
-        self.folder, self.isolated = folder, isolated
-        self._process: subprocess.Popen[bytes] | None = None
+    PROGRAM = "from api.child import serve; sys.exit(serve({descriptor}, {confinement!r}))"
+
+    def __init__(self, folder: Path | None = None, confinement: Confinement | None = None) -> None:
+        self.folder, self.confinement = folder, confinement or Confinement()
+        self._server: Launched | None = None
         self._socket: socket.socket | None = None
 
-    @property
-    def relaxed(self) -> int:
-        """The protections that this machine does not give, as bits (docs/ledger.md): it goes onto the ledger."""
-        return 0 if self.isolated else NO_ISOLATION
-
     def warm(self) -> None:
-        """Start loading, without waiting for it."""
-        if self._process is not None and self._process.poll() is None:
+        """Start loading, without waiting for it. Raises AttemptEnded when no process can be started."""
+        if self._server is not None and self._server.alive:
             return
         self.end()
         ours, theirs = socket.socketpair()
         path = f"sys.path.insert(0, {str(self.folder)!r}); " if self.folder else ""
-        code = f"import sys; {path}from api.child import serve; sys.exit(serve({theirs.fileno()}))"
-        environment = {
-            "PATH": "/usr/bin:/bin",
-            "LANG": "C.UTF-8",
-            "OMP_NUM_THREADS": "1",
-            "OPENBLAS_NUM_THREADS": "1",
-        }
+        code = self.PROGRAM.format(
+            descriptor=theirs.fileno(), confinement=self.confinement.encode()
+        )
+        command = [sys.executable, "-I", "-c", f"import sys; {path}{code}"]
         with theirs:
-            self._process = subprocess.Popen(
-                tether([sys.executable, "-I", "-c", code], isolated=self.isolated),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env=environment,
-                cwd="/",
-                start_new_session=True,
-                pass_fds=(theirs.fileno(),),
-            )
+            try:
+                self._server = launch(command, self.confinement, descriptors=(theirs.fileno(),))
+            except OSError:
+                ours.close()
+                raise AttemptEnded("no computing process can be started", pause=5) from None
         ours.settimeout(SILENCE)
         self._socket = ours
 
     def child(self) -> Child:
-        """A new child. Raises AttemptEnded when none can be had."""
+        """A new child, confined. Raises AttemptEnded when none can be had."""
         self.warm()
         connection = self._socket
         to_child, ours_out = os.pipe()
@@ -86,7 +77,7 @@ class ForkServer:
             if connection is None:
                 raise OSError("no server")
             socket.send_fds(connection, [b"f"], [to_child, from_child])
-            said, descriptors, _, _ = socket.recv_fds(connection, 32, 1)
+            _, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
             if len(descriptors) != 1:
                 raise OSError("the server is gone")
         except OSError:
@@ -97,25 +88,44 @@ class ForkServer:
         finally:
             os.close(to_child)
             os.close(from_child)
-        return Child(int(said), descriptors[0], ours_out, ours_in)
+        child = Child(pid_of(descriptors[0]), descriptors[0], ours_out, ours_in)
+        try:
+            child.check(self.confinement)
+        except BaseException:
+            child.end()
+            raise
+        return child
 
     def end(self) -> None:
         """Stop the server, and with it every child."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        if self._server is not None:
+            self._server.end()
         if self._socket is not None:
             self._socket.close()
-        self._process = self._socket = None
+        self._server = self._socket = None
 
 
 class Child:
-    """One attempt's process, by its pid and process descriptor, and the two pipes to it."""
+    """One attempt's process, by its pid and process descriptor, and the two pipes to it.
+
+    `relaxed`: the layers of confinement that it lacks, as a bit mask (0: none); known once it was checked.
+    """
 
     def __init__(self, pid: int, descriptor: int, stdin: int, stdout: int) -> None:
-        self.pid = pid
+        self.pid, self.relaxed = pid, ALL
         self._descriptor, self._stdin, self._stdout = descriptor, stdin, stdout
         os.set_blocking(stdin, False)
+
+    def check(self, confinement: Confinement) -> None:
+        """Hear that it is confined, and look whether it is. Raises AttemptEnded when it is not, or says nothing."""
+        said, _ = self.hear()
+        landlock = said.get("landlock")
+        try:
+            if said.get("say") != "confined" or type(landlock) is not int:
+                raise NotConfined("the child does not say how it is confined")
+            self.relaxed = confinement.check(look(self.pid, landlock))
+        except NotConfined as error:
+            raise AttemptEnded(str(error), pause=30, hint=error.hint) from None
 
     def say(self, header: dict[str, Any], *blobs: bytes) -> None:
         try:

@@ -110,17 +110,17 @@ def bring_in(
     sources: Iterable[Source],
     versions: Mapping[bytes, int] | None = None,
     progress: Callable[[int], None] = lambda _: None,
-    relaxed: int = 0,
+    relaxed: Callable[[], int] = lambda: 0,
 ) -> dict[str, Any]:
     """Encrypt every source, register the ingest in the custodian's name, and hand its list to the broker.
 
-    The answer holds the receipt, the ingest's id, the number of records and their list. relaxed: the protections that
-    were missing where the sources were read, as bits (docs/ledger.md).
+    The answer holds the receipt, the ingest's id, the number of records and their list. relaxed: asked at the end, the
+    protections that were missing where the sources were read, as bits (docs/ledger.md).
     """
     leaves = encrypt(sources, dataset, me.identity_id, broker, bucket, versions, progress)
     ingest, listed = secrets.token_bytes(32), [leaf.to_json() for leaf in leaves]
     root = leaves_root(ingest, dataset, leaves)
-    answer = me.register_records(dataset, ingest, root, listed, relaxed)
+    answer = me.register_records(dataset, ingest, root, listed, relaxed())
     broker.hand_over(ingest, listed)
     return answer | {"ingest": ingest.hex(), "records": len(leaves), "leaves": leaves}
 

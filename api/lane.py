@@ -1,25 +1,27 @@
-"""A custodian's files on their way in: parsed in a child that has no network and dies with us, never here.
+"""A custodian's files on their way in: parsed in a confined child that dies with us, never here.
 
-The child is not believed: it parses what strangers wrote. Every record it says is compared with what was asked for,
-and only the number it announces, all of it, makes a whole. Plaintext comes through a pipe and lies on no disk.
+The child is not believed: it parses what strangers wrote. It is looked at from outside, and gets no request unless it
+is confined (`api.confinement`). Every record it says is compared with what was asked for, and only the number it
+announces, all of it, makes a whole. Plaintext comes through a pipe and lies on no disk.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import stat
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from io import UnsupportedOperation
 from typing import Any, BinaryIO, Literal, cast
 
+from api.confinement import ALL, Confinement, NotConfined
+from api.confinement.launching import launch
+from api.confinement.outside import look
 from api.errors import UsageError
 from api.pipe import PipeClosed, read_frame, write_frame
-from chain.tether import tether
 
 Kind = Literal["vcf", "fhir"]
 Frame = tuple[dict[str, Any], list[bytes]]
@@ -34,7 +36,10 @@ _COPY = 1 << 20
 
 
 def split(
-    kind: Kind, file: BinaryIO | int, request: Mapping[str, Any], isolated: bool = True
+    kind: Kind,
+    file: BinaryIO | int,
+    request: Mapping[str, Any],
+    confinement: Confinement | None = None,
 ) -> Iterator[Frame]:
     """Frames of the child, checked: `progress`, `record` with its payload, and in the end `done` with the report.
 
@@ -44,10 +49,11 @@ def split(
     """
     descriptor, ours = _descriptor(file)
     try:
-        child = _Parser(descriptor, isolated)
+        child = _Parser(descriptor, confinement or Confinement())
         try:
+            child.check()
             yield from _listen(
-                child, {"kind": kind, "descriptor": descriptor, "request": dict(request)}, isolated
+                child, {"kind": kind, "descriptor": descriptor, "request": dict(request)}
             )
         finally:
             child.end()
@@ -59,26 +65,28 @@ def split(
 class _Parser:
     """Our end of the child: its two pipes, and how long it may be waited for."""
 
-    def __init__(self, descriptor: int, isolated: bool) -> None:
-        argv = tether([sys.executable, "-I", "-c", PROGRAM], isolated=isolated)
-        self._process = subprocess.Popen(
-            argv,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            cwd="/",
-            env={
-                "PATH": "/usr/bin:/bin",
-                "LANG": "C.UTF-8",
-                "OMP_NUM_THREADS": "1",
-                "OPENBLAS_NUM_THREADS": "1",
-            },
-            pass_fds=(descriptor,),
-            start_new_session=True,
-            bufsize=0,
-        )
+    def __init__(self, descriptor: int, confinement: Confinement) -> None:
+        self._confinement, self._left = confinement, WAIT
+        self.relaxed = int(ALL)  # until it was looked at
+        command = [sys.executable, "-I", "-c", PROGRAM, confinement.encode()]
+        try:
+            self._process = launch(command, confinement, pipes=True, descriptors=(descriptor,))
+        except OSError:
+            raise UsageError(
+                "no process can be started that could read the file", "see: volens doctor"
+            ) from None
         os.set_blocking(cast("BinaryIO", self._process.stdin).fileno(), False)
-        self._left = WAIT
+
+    def check(self) -> None:
+        """Hear that it is confined, and look whether it is; what it lacks is `relaxed`. Raises UsageError."""
+        said, _ = self.hear()
+        landlock = said.get("landlock")
+        if said.get("say") != "confined" or type(landlock) is not int:
+            raise _unsafe()
+        try:
+            self.relaxed = int(self._confinement.check(look(self._process.pid, landlock)))
+        except NotConfined as error:
+            raise UsageError(f"{error}; nothing of the file was read", error.hint) from None
 
     def say(self, header: Mapping[str, Any]) -> None:
         """Raises UsageError when the child is gone or does not take it."""
@@ -126,17 +134,10 @@ class _Parser:
 
     def end(self) -> None:
         """Kill it, and with it the plaintext it held."""
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            with suppress(OSError):
-                cast("BinaryIO", stream).close()
+        self._process.end()
 
 
-def _listen(child: _Parser, asked: dict[str, Any], isolated: bool) -> Iterator[Frame]:
-    ready, _ = child.hear()
-    if isolated and ready.get("network") in (None, os.readlink("/proc/self/ns/net")):
-        raise _unsafe()
+def _listen(child: _Parser, asked: dict[str, Any]) -> Iterator[Frame]:
     child.say(asked)
     subjects = _subjects(asked)
     seen: set[tuple[str, int, int]] = set()
@@ -158,6 +159,7 @@ def _listen(child: _Parser, asked: dict[str, Any], isolated: bool) -> Iterator[F
                 or not isinstance(header.get("report"), dict)
             ):
                 raise _unsafe()
+            header["relaxed"] = child.relaxed  # our own look at it, not its word
         elif said != "progress" or blobs:
             raise _unsafe()
         yield header, blobs
@@ -204,15 +206,26 @@ def _subjects(asked: Mapping[str, Any]) -> set[str]:
 
 
 def _descriptor(file: BinaryIO | int) -> tuple[int, bool]:
-    """A descriptor that can be read from its beginning, and whether it is ours to close. Raises UsageError."""
+    """A descriptor that can only be read, from its beginning, and whether it is ours to close. Raises UsageError."""
     descriptor = file if isinstance(file, int) else _descriptor_of(file)
     try:
         if descriptor is not None and stat.S_ISREG(os.fstat(descriptor).st_mode):
-            return descriptor, False
+            if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+                return descriptor, False
+            return _open_again(descriptor), True
         stream = os.fdopen(file, "rb", closefd=False) if isinstance(file, int) else file
-        return _copy(stream), True
+        memory = _copy(stream)
+        try:
+            return _open_again(memory), True
+        finally:
+            os.close(memory)
     except OSError:
         raise UsageError("the file cannot be read", "open it for reading") from None
+
+
+def _open_again(descriptor: int) -> int:
+    """The same file, for reading only: the child could otherwise write into it. Raises OSError."""
+    return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _descriptor_of(file: BinaryIO) -> int | None:

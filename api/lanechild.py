@@ -1,7 +1,8 @@
 """The child that parses what people bring in: one file, one process, without network, disk or keys.
 
-Its parent (api/lane.py) hands over an open descriptor and never a name. The whole file is checked before the first
-record is said; whatever then goes wrong is said as a sentence without a value of the file.
+It confines itself (`api.confinement`) before it is told what to read. Its parent (api/lane.py) hands over an open
+descriptor and never a name. The whole file is checked before the first record is said; whatever then goes wrong is
+said as a sentence without a value of the file.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 from analytics.errors import AnalyticsError, PayloadError
+from api.confinement import Confinement
+from api.confinement.inside import confine
 from api.pipe import PipeClosed, read_frame, write_frame
 
 GERMLINE_VARIANTS = 5
@@ -34,14 +37,18 @@ def limit() -> None:
     ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
 
 
-def main() -> int:
-    """Say in which network namespace this is, read one request, answer it."""
-    network = os.readlink("/proc/self/ns/net")
+def main(confined_by: str = "") -> int:
+    """Confine this process, say so, read one request, answer it.
+
+    confined_by: Confinement.encode; without it, what the command line's first argument says.
+    """
+    confinement = Confinement.decode(confined_by or sys.argv[1])
     limit()
+    landlock = confine(confinement)
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # a stray print must not end up between frames
     try:
-        write_frame(sink, {"say": "ready", "network": network})
+        write_frame(sink, {"say": "confined", "landlock": landlock})
         asked, _ = read_frame(source)
         answer = {"vcf": split_file, "fhir": split_bundles}[asked["kind"]]
         write_frame(sink, {"say": "done", **answer(sink, asked["descriptor"], asked["request"])})

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from api.confinement import Confinement
 from api.errors import UsageError
 from api.intake import is_id, open_file, read_file
 from api.lane import Kind, split
@@ -38,9 +39,10 @@ class Lanes:
     samples: Mapping[str, str]  # subject by sample name
     build: str
     bundles: Sequence[tuple[str, bytes]]  # (subject, FHIR bundle)
-    isolated: bool = True
+    confinement: Confinement = field(default_factory=Confinement)
     value_sets: str = ""  # JSON: more codes of sensitive categories than the shipped ones
     report: dict[str, Any] = field(default_factory=dict)
+    relaxed: int = 0  # the layers of confinement that a parser lacked, as bits
     dictionary: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -70,7 +72,7 @@ class Lanes:
     def _listen(
         self, kind: Kind, file: BinaryIO, request: dict[str, Any], progress: Tell
     ) -> Iterator[Source]:
-        for said, blobs in split(kind, file, request, self.isolated):
+        for said, blobs in split(kind, file, request, self.confinement):
             match said["say"]:
                 case "record":
                     yield Source(
@@ -80,6 +82,7 @@ class Lanes:
                     progress(f"reading {kind}", said["fraction"])
                 case _:
                     self.report[kind] = said["report"]
+                    self.relaxed |= said["relaxed"]
                     self.dictionary = said.get("dictionary", self.dictionary)
 
 
@@ -89,7 +92,7 @@ def from_files(
     build: str,
     fhir: Path | None,
     value_sets: Path | None = None,
-    isolated: bool = True,
+    confinement: Confinement | None = None,
 ) -> Lanes:
     """A VCF with whose each sample is, and a folder of bundles SUBJECT.json; one may be absent. Raises UsageError.
 
@@ -105,7 +108,12 @@ def from_files(
         )
     sets = _value_sets(value_sets)
     return Lanes(
-        None if vcf is None else open_file(vcf, "VCF file"), named, build, bundles, isolated, sets
+        None if vcf is None else open_file(vcf, "VCF file"),
+        named,
+        build,
+        bundles,
+        confinement or Confinement(),
+        sets,
     )
 
 

@@ -36,5 +36,6 @@ def rehearse(
             child.end()
     except AttemptEnded as ended:
         raise NotServing(
-            f"the rehearsal ended: {ended}", "try it with fewer people or a smaller model"
+            f"the rehearsal ended: {ended}",
+            ended.hint or "try it with fewer people or a smaller model",
         ) from None

@@ -9,6 +9,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,9 @@ import structlog
 from api import logs
 from api.attempt import Attempt, RunFailed
 from api.childprocess import AttemptEnded, ForkServer
+from api.confinement import Confinement
+from api.confinement.layers import describe
+from api.confinement.probe import require
 from api.services import read_identity
 from api.settings import Settings
 from api.starting import START_FAULTS, not_started
@@ -95,7 +99,7 @@ class Worker:
             Attempt(self, held).carry_out()
             give_up(self.engine, held)
         except AttemptEnded as ended:
-            log.info("attempt ended", run=held.run[:8], why=str(ended))
+            log.info("attempt ended", run=held.run[:8], why=str(ended), hint=ended.hint)
             wait_until = self.clock() + ended.pause
             beating.set()
             keeper.join()
@@ -159,7 +163,13 @@ def stop_on_signals(stop: threading.Event, children: ForkServer) -> Callable[[],
 
 
 def open_worker(settings: Settings) -> Worker:
-    """Connect to everything, and take up what a worker before left. Raises START_FAULTS."""
+    """Connect to everything, and take up what a worker before left. Raises START_FAULTS.
+
+    A host that cannot confine a child is refused before anything else.
+    """
+    confinement = Confinement.of(settings.relax, settings.home)
+    if lacks := require(confinement).relaxed:
+        log.warning("relaxed", why=f"children lack {describe(lacks)}")
     identity = read_identity(settings)
     wallet, _ = load(settings.key_file("worker"))
     engine = open_database(settings.database)
@@ -180,7 +190,7 @@ def open_worker(settings: Settings) -> Worker:
         bucket,
         broker,
         beat=settings.worker_beat.touch,
-        children=ForkServer(isolated=settings.relax != "isolation"),
+        children=ForkServer(confinement=confinement),
         device=settings.device,
     )
 
@@ -198,7 +208,8 @@ def main() -> int:
     stop = threading.Event()
     rest = stop_on_signals(stop, worker.children)
     print(f"ready {worker.wallet.address}", flush=True)
-    worker.children.warm()  # loads beside the first waiting, not before it
+    with suppress(AttemptEnded):  # then the first attempt says why
+        worker.children.warm()  # loads beside the first waiting, not before it
     worker.work(stop)
     rest()
     settings.worker_beat.unlink(missing_ok=True)  # nobody takes it for alive now

@@ -12,6 +12,7 @@ from typing import Any
 from api.demo.cast import Cast
 from api.processes import Parts
 from api.settings import Settings
+from bench.confinement import measure_confinement
 from bench.device import measure_device
 from bench.gas import measure_gas
 from bench.races import describe_machine
@@ -19,7 +20,7 @@ from bench.reads import measure_reads
 from bench.report import print_summary, write_report
 from bench.road import Road
 
-READ_PAIRS, TRAIN_PAIRS = 31, 3
+READ_PAIRS, TRAIN_PAIRS, CONFINED_PAIRS = 31, 3, 21
 
 
 def main() -> int:
@@ -48,6 +49,8 @@ def _measure(home: Path, parts: Parts, tell: Any) -> dict[str, Any]:
     road = Road(Cast(home, parts), tell)
     tell("reading one genome, governed and plain")
     ratios = measure_reads(road.bucket, READ_PAIRS)
+    tell("one training, confined and not")
+    ratios |= measure_confinement(CONFINED_PAIRS)
     tell("a network on a GPU, if there is one")
     machine["gpu"] = measure_device()
     training, phases = road.measure_training(TRAIN_PAIRS)

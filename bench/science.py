@@ -10,10 +10,14 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
-from analytics import science
+from analytics import models, science, threads
 from analytics.catalogue import MODELS
+from api.confinement import Confinement
+from api.confinement.inside import confine
+from api.confinement.launching import launch
 from api.settings import Settings
 
 COHORTS = 20  # five leave the share of the best gain uncertain by two per cent
@@ -28,27 +32,19 @@ def main() -> int:
     )
     asked.add_argument("--seeds", type=int, default=20, help="sets of pure noise (20)")
     asked.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    asked.add_argument(
+        "--confined",
+        action="store_true",
+        help="compute in a process that is confined as the child of a run is: the same bytes",
+    )
     given = asked.parse_args()
     began = time.monotonic()
 
     def tell(what: str) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {what}", file=sys.stderr, flush=True)
 
-    report: dict[str, Any] = {}
-    tell("published patients (GSE7390)")
-    report["gse7390"], report["gse7390_gains"] = science.gse7390_report(
-        given.permutations, device=given.device
-    )
-    tell("pure noise")
-    report["noise"] = science.noise_report(given.seeds)
-    tell("selection outside the fold, on pure noise")
-    report["leak"] = science.leak_report()
-    tell("known truth")
-    report["known_truth"] = science.known_truth_report(models=MODELS, device=given.device)
-    tell(f"known truth, logistic regression on {COHORTS} cohorts")
-    report["known_truth"]["logistic"] = science.known_truth_report(
-        seeds=COHORTS, layers=["combined"]
-    )
+    arguments = (given.permutations, given.seeds, given.device)
+    report = measure_within(*arguments) if given.confined else measure(*arguments, tell)
     folder = Settings().home.resolve() / "science"
     folder.mkdir(parents=True, exist_ok=True)
     folder.joinpath("report.json").write_text(
@@ -57,6 +53,52 @@ def main() -> int:
     _print(report)
     tell(f"done: {folder / 'report.json'}")
     return 0
+
+
+def measure(
+    permutations: int, seeds: int, device: str, tell: Callable[[str], None]
+) -> dict[str, Any]:
+    """Every table of the report."""
+    report: dict[str, Any] = {}
+    tell("published patients (GSE7390)")
+    report["gse7390"], report["gse7390_gains"] = science.gse7390_report(permutations, device=device)
+    tell("pure noise")
+    report["noise"] = science.noise_report(seeds)
+    tell("selection outside the fold, on pure noise")
+    report["leak"] = science.leak_report()
+    tell("known truth")
+    report["known_truth"] = science.known_truth_report(models=MODELS, device=device)
+    tell(f"known truth, logistic regression on {COHORTS} cohorts")
+    report["known_truth"]["logistic"] = science.known_truth_report(
+        seeds=COHORTS, layers=["combined"]
+    )
+    return report
+
+
+def measure_within(permutations: int, seeds: int, device: str) -> dict[str, Any]:
+    """The same, computed in a confined process. Raises OSError when it does not start or come to its end."""
+    confinement = Confinement()
+    program = (
+        "import sys; from bench.science import answer; "
+        f"answer({permutations}, {seeds}, {device!r}, {confinement.encode()!r})"
+    )
+    process = launch([sys.executable, "-I", "-c", program], confinement, pipes=True)
+    try:
+        text = b"" if process.stdout is None else process.stdout.read()
+    finally:
+        process.end()
+    if not text:
+        raise OSError("the confined process ended before its report")
+    report: dict[str, Any] = json.loads(text)
+    return report
+
+
+def answer(permutations: int, seeds: int, device: str, confined_by: str) -> None:
+    """In the confined process: the report, as JSON, on standard output."""
+    models.warm_up()
+    threads.one_thread()
+    confine(Confinement.decode(confined_by))
+    print(json.dumps(measure(permutations, seeds, device, lambda _: None)))
 
 
 def _print(report: dict[str, Any]) -> None:

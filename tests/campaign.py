@@ -127,10 +127,10 @@ class Children(ForkServer):
     def forget(self) -> None:
         """A killed actor may have asked for a child and not heard of it."""
         while self._socket is not None and select.select([self._socket], [], [], 0.05)[0]:
-            said, descriptors, _, _ = socket.recv_fds(self._socket, 32, 1)
-            with suppress(ProcessLookupError):
-                os.kill(int(said), signal.SIGKILL)
+            _, descriptors, _, _ = socket.recv_fds(self._socket, 1, 1)
             for descriptor in descriptors:
+                with suppress(ProcessLookupError):
+                    signal.pidfd_send_signal(descriptor, signal.SIGKILL)
                 os.close(descriptor)
 
 

@@ -294,6 +294,12 @@ def test_kinds_are_the_auditors() -> None:
         ):
             found |= {n.value for n in ast.walk(node.args[0]) if isinstance(n, ast.Constant)}
         elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "_batch"
+        ):
+            found |= {n.value for n in ast.walk(node.args[0]) if isinstance(n, ast.Constant)}
+        elif (
             isinstance(node, ast.Return)
             and isinstance(node.value, ast.Tuple)
             and len(node.value.elts) == 3

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from bench.confinement import measure_confinement
 from bench.device import measure_device
 from bench.reads import measure_reads
 from bench.report import print_summary, write_report
@@ -23,6 +24,8 @@ REPORT: dict[str, Any] = {
         "vcf_read": RACE,
         "vcf_parse_over_packed": RACE | {"ratio": 250.0, "interval": [230.0, 270.0]},
         "vcf_parse_over_first_packed": RACE | {"ratio": 41.0},
+        "confined_training": RACE
+        | {"ratio": 1.006, "interval": [0.99, 1.02], "cpu_seconds": 1.012, "same_bytes": True},
         "train_svm": RACE
         | {
             "ratio": 1.9,
@@ -67,6 +70,17 @@ def test_a_packed_record_reads_a_hundred_times_as_fast(
         )
 
 
+@pytest.mark.alone
+def test_confining_a_training_costs_next_to_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same bytes for at most 3 % more CPU time; a busy machine may blur the upper end of the interval."""
+    found = measure_confinement(pairs=7)["confined_training"]
+    assert found["same_bytes"]
+    assert found["pairs"] == 7
+    assert found["interval"][0] <= 1.03
+    with capsys.disabled():
+        print(f"\nconfined / not confined training {found['ratio']} {found['interval']}")
+
+
 def test_a_gpu_is_measured_or_said_not_to_be() -> None:
     found = measure_device()
     assert (found == "not measured") is not torch.cuda.is_available()
@@ -82,6 +96,8 @@ def test_the_report_keeps_its_keys_and_shows_every_figure(tmp_path: Path) -> Non
         "41 times",
         "GPU / CPU: not measured",
         "0.800",
+        "1.012 s of CPU",
+        "1.006",
         "<svg",
     ):
         assert said in page
@@ -90,7 +106,7 @@ def test_the_report_keeps_its_keys_and_shows_every_figure(tmp_path: Path) -> Non
 
 def test_a_missed_goal_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert print_summary(tmp_path, REPORT)
-    assert capsys.readouterr().out.count(": met") == 3
+    assert capsys.readouterr().out.count(": met") == 4
     unsure = copy.deepcopy(REPORT)
     unsure["ratios"]["vcf_read"]["interval"] = [0.6, 1.4]
     assert print_summary(tmp_path, unsure)

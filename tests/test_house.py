@@ -278,10 +278,10 @@ def test_a_threat_without_its_test_is_named(generate: ModuleType, tmp_path: Path
 def test_every_threat_is_in_the_index(generate: ModuleType) -> None:
     """The whole list: what stands against each, or why nothing does yet."""
     whole = (
-        {f"R{n}" for n in range(1, 13)}
-        | {f"L{n}" for n in range(1, 15)}
+        {f"R{n}" for n in range(1, 17)}
+        | {f"L{n}" for n in range(1, 19)}
         | {f"K{n}" for n in range(1, 8)}
-        | {f"I{n}" for n in range(1, 18)}
+        | {f"I{n}" for n in range(1, 20)}
     )
     rows = re.findall(
         r"^\| ([RLKI]\d+(?:, [RLKI]\d+)*) \|",
@@ -334,13 +334,16 @@ def by_other_means() -> list[bytes]:
         part for at in range(1, 5) for part in (at.to_bytes(20, "big"), at.to_bytes(32, "big"))
     ]
     identity = plain(
-        "volens/ledger/1",
+        "volens/ledger/2",
         31337,
         n32(0x11),
         5,
         n32(0xAB),
         *contracts,
         2,
+        10,
+        86_400,
+        172_800,
         3,
         *(at.to_bytes(20, "big") for at in (7, 8, 9)),
     )
@@ -353,8 +356,8 @@ def by_other_means() -> list[bytes]:
         body,
         hashed(
             encode(
-                ["bytes32", "address", "uint16", "uint256", "bytes32"],
-                [n32(0), account, 18, 77, body],
+                ["bytes32", "address", "uint16", "uint256", "uint256", "bytes32"],
+                [n32(0), account, 18, 77, 1_700_000_000, body],
             )
         ),
         slot.to_bytes(32, "big"),

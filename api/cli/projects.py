@@ -10,6 +10,7 @@ import typer
 
 from api.cli import desk
 from api.cli.desk import As, AsJson
+from api.confinement import Confinement
 from api.errors import NotServing, NotThere, RefusedByPolicy, UsageError
 
 dataset = typer.Typer(help="Register a dataset and bring encrypted records in.")
@@ -98,7 +99,6 @@ def ingest_records(
     Example: `volens dataset ingest --as omar DATASET --vcf cohort.vcf.gz --samples samples.json --fhir bundles`
     """
     from api import intake, lanes
-    from api.childprocess import NO_ISOLATION
     from governance.vault import Bucket
 
     me, into, settings = desk.client(as_), desk.bytes32(name), desk.settings()
@@ -125,7 +125,7 @@ def ingest_records(
         answer = intake.bring_in(*parts, found, known)
     else:
         cohort = lanes.from_files(
-            vcf, samples, build, fhir, value_sets, settings.relax != "isolation"
+            vcf, samples, build, fhir, value_sets, Confinement.of(settings.relax, settings.home)
         )
         intake.check_enrolled(trail, map(bytes.fromhex, cohort.subjects))
         with desk.progress() as tell:
@@ -134,7 +134,7 @@ def ingest_records(
                 cohort.sources(tell),
                 known,
                 lambda n: tell(f"{n} records sealed", None),
-                NO_ISOLATION if settings.relax else 0,
+                lambda: cohort.relaxed,
             )
         report = lanes.summarise(cohort.report)
         if dictionary is not None:
@@ -368,7 +368,7 @@ def rehearse_run(
 
     settings = desk.settings()
     wanted = complete_params(desk.read_json(params, "file of parameters"))
-    children = ForkServer(isolated=settings.relax != "isolation")
+    children = ForkServer(confinement=Confinement.of(settings.relax, settings.home))
     try:
         with desk.progress() as tell:
             done = rehearse(children, wanted, people, settings.device, tell)

@@ -2,7 +2,7 @@
 
 For each: the parent lives, nothing is reached over a network, no row is lost in silence, 2 s, 64 MB.
 A child is a fork of one process that has loaded the readers (a start of its own takes 0.4 s); it runs the lane's own
-`main` under its own limits, in the same kind of namespace.
+`main` under its own limits and confinement.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import json
 import os
 import random
 import re
+import signal
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,8 +28,9 @@ import pytest
 import vcf_files as vcf
 
 from api import lane
+from api.confinement import Confinement
+from api.confinement.launching import launch, pid_of
 from api.errors import UsageError
-from chain.tether import tether
 
 SUBJECT = "a" * 64
 SECONDS, GROWTH = 2.0, 64 << 20
@@ -40,10 +41,11 @@ import os, signal, socket, sys
 import analytics.readers.fhir, analytics.readers.vcf
 from analytics.readers.resources import PROFILES
 from api import lanechild
+from api.confinement.inside import Forks
 from fhir.resources.R4B import get_fhir_model_class
 for kind in ("Patient", *PROFILES):
     get_fhir_model_class(kind)
-requests = socket.socket(fileno=int(sys.argv[1]))
+requests, forks = socket.socket(fileno=int(sys.argv[1])), Forks()
 while True:
     said, received, _, _ = socket.recv_fds(requests, 16, 3)
     if not said:
@@ -53,15 +55,16 @@ while True:
         seconds = used.ru_utime + used.ru_stime
         requests.send(f"{os.waitstatus_to_exitcode(status)} {used.ru_maxrss} {seconds}".encode())
         continue
-    pid = os.fork()
+    pid = forks.fork()
     if not pid:
         requests.close()
         for source, target in zip(received, (0, 1, int(said))):
             os.dup2(source, target)
-        os._exit(lanechild.main())
-    for one in received:
+        os._exit(lanechild.main(sys.argv[2]))
+    process = os.pidfd_open(pid)
+    socket.send_fds(requests, [str(pid).encode()], [process])
+    for one in (process, *received):
         os.close(one)
-    requests.send(str(pid).encode())
 """
 
 
@@ -71,19 +74,26 @@ class Warm:
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs:
-            argv = tether([sys.executable, "-c", SERVER, str(theirs.fileno())], isolated=True)
-            self.process = subprocess.Popen(
-                argv,
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                cwd=Path(__file__).parents[2],
+            confinement = Confinement()
+            self.process = launch(
+                [
+                    sys.executable,
+                    "-I",
+                    "-c",
+                    SERVER,
+                    str(theirs.fileno()),
+                    confinement.encode(),
+                ],
+                confinement,
+                descriptors=(theirs.fileno(),),
             )
         self.used = (0, 0, 0.0)
 
-    def fork(self, *descriptors: int) -> int:
+    def fork(self, *descriptors: int) -> tuple[int, int]:
+        """Its pid in the server's namespace, and its process descriptor."""
         socket.send_fds(self._socket, [str(descriptors[-1]).encode()], descriptors)
-        return int(self._socket.recv(16))
+        said, received, _, _ = socket.recv_fds(self._socket, 16, 1)
+        return int(said), received[0]
 
     def bury(self, pid: int) -> None:
         self._socket.send(str(pid).encode())
@@ -98,7 +108,7 @@ class Warm:
 
     def end(self) -> None:
         self._socket.close()
-        self.process.wait(10)
+        self.process.end()
 
 
 @pytest.fixture(scope="module")
@@ -111,29 +121,38 @@ def warm() -> Iterator[Warm]:
 @pytest.fixture
 def forked(warm: Warm, monkeypatch: pytest.MonkeyPatch) -> Warm:
     """The lane with forks for children."""
+    monkeypatch.setattr(lane, "_Parser", parser_of(warm))
+    return warm
+
+
+def parser_of(warm: Warm) -> type[lane._Parser]:
+    """The lane's end of a child that is a fork of `warm`."""
 
     class Parser(lane._Parser):
-        def __init__(self, descriptor: int, isolated: bool) -> None:
-            assert isolated
+        def __init__(self, descriptor: int, confinement: Confinement) -> None:
+            assert confinement == Confinement()
             to_child, ours_out = os.pipe()
             ours_in, from_child = os.pipe()
-            self._pid = warm.fork(to_child, from_child, descriptor)
+            self._pid, self._descriptor = warm.fork(to_child, from_child, descriptor)
             os.close(to_child)
             os.close(from_child)
             os.set_blocking(ours_out, False)
-            self._left = lane.WAIT
+            self._confinement, self._left = confinement, lane.WAIT
             self._process: Any = SimpleNamespace(
-                stdin=io.FileIO(ours_out, "w"), stdout=io.FileIO(ours_in, "r")
+                pid=pid_of(self._descriptor),
+                stdin=io.FileIO(ours_out, "w"),
+                stdout=io.FileIO(ours_in, "r"),
             )
 
         def end(self) -> None:
-            os.kill(self._pid, 9)
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
+            os.close(self._descriptor)
             warm.bury(self._pid)
             self._process.stdin.close()
             self._process.stdout.close()
 
-    monkeypatch.setattr(lane, "_Parser", Parser)
-    return warm
+    return Parser
 
 
 @dataclass
@@ -284,7 +303,7 @@ def finish(table: Table, warm: Warm, record_property: Any, inputs: int) -> None:
     assert len(table.refused) >= 200
     # No refusal is the answer for a reader that met a fault of its own.
     assert [name for name, said in table.refused.items() if "read safely" in said] == []
-    assert warm.process.poll() is None
+    assert warm.process.alive
     assert (warm.counted("Tcp", "ActiveOpens"), warm.counted("Udp", "OutDatagrams")) == (0, 0)
     assert warm.counted("Ip", "OutNoRoutes") == 0, "somebody tried to reach an address"
 
@@ -320,9 +339,10 @@ def test_a_reader_that_connects_is_seen(monkeypatch: pytest.MonkeyPatch) -> None
         globals(), "SERVER", tries + "socket.create_connection(('192.0.2.1', 9), 1)\n" + SERVER
     )
     started = Warm()
-    pid = started.fork(
+    pid, process = started.fork(
         *(os.open("/dev/null", os.O_RDWR) for _ in range(3))
     )  # answers: what comes before has happened
+    os.close(process)
     started.bury(pid)
     assert started.counted("Ip", "OutNoRoutes") == 1
     interfaces = Path(f"/proc/{started.process.pid}/net/dev").read_text().splitlines()[2:]
@@ -362,9 +382,13 @@ def test_a_reader_that_crashes_or_grows_is_seen(
     assert [word in table.wrong["large and slow"] for word in ("said", "took", "grew")] == [
         True
     ] * 3
-    monkeypatch.setattr(
-        lane, "_listen", lambda child, *_: os.kill(child._pid, 11) or time.sleep(0.2) or iter(())
+    crash = "import ctypes\nlanechild.read_frame = lambda source: ctypes.string_at(0)\n"
+    monkeypatch.setitem(
+        globals(), "SERVER", SERVER.replace("requests, forks", crash + "requests, forks")
     )
-    with pytest.raises(IndexError):
-        table.add("crash", "vcf", GENOMES, ASKED, None)
-    assert forked.used[0] == -11
+    crashing = Warm()
+    monkeypatch.setattr(lane, "_Parser", parser_of(crashing))
+    table = Table(crashing, forked.used[1])
+    table.add("crash", "vcf", GENOMES, ASKED, None)
+    assert "its reader ended by signal 11" in table.wrong["crash"]
+    crashing.end()

@@ -17,11 +17,13 @@ from vcf_files import cohort, gzip, header, in_memory, row, subjects, text
 
 from analytics.readers.genotypes import is_genotypes
 from api import lane
+from api.confinement import Confinement, Layer
 from api.errors import UsageError
 
 DATA, NAMES, DOSAGE = cohort(4, 50)
 REQUEST = {"subjects": subjects(NAMES), "build": "GRCh38"}
 ADA, BEN = "a" * 64, "b" * 64
+OPEN = Confinement(Layer(0), Layer(0))  # no layer at all: the twin of each attack
 
 
 def program(lines: str) -> str:
@@ -121,24 +123,15 @@ try:
     reached = True
 except OSError:
     reached = False
-raise lanechild.PayloadError(f"reached {{reached}}, network {{os.readlink('/proc/self/ns/net')}}")"""
+raise lanechild.PayloadError(f"reached {{reached}}")"""
     monkeypatch.setattr(lane, "PROGRAM", answering(tries))
-    with pytest.raises(UsageError, match="reached False") as caught:
-        list(lane.split("vcf", memory_file, REQUEST))
-    assert os.readlink("/proc/self/ns/net") not in str(caught.value)
-    with pytest.raises(
-        UsageError, match="reached True"
-    ):  # the twin: without isolation it gets there
-        list(lane.split("vcf", memory_file, REQUEST, isolated=False))
+    network = Layer.NETWORK  # alone: the namespace, without the filter of system calls
+    for confinement in (Confinement(), Confinement(network, network)):
+        with pytest.raises(UsageError, match="reached False"):
+            list(lane.split("vcf", memory_file, REQUEST, confinement))
+    with pytest.raises(UsageError, match="reached True"):
+        list(lane.split("vcf", memory_file, REQUEST, OPEN))
     listening.close()
-
-
-def test_a_child_in_our_own_network_is_given_nothing(
-    memory_file: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    tether = lane.tether
-    monkeypatch.setattr(lane, "tether", lambda argv, isolated: tether(argv, isolated=False))
-    unsafe(memory_file)
 
 
 def test_the_child_has_no_environment_of_ours(
@@ -163,6 +156,9 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 open({str(tmp_path / "leak")!r}, 'wb', 0).write(b'x')"""
     monkeypatch.setattr(lane, "PROGRAM", answering(lines))
     unsafe(memory_file)
+    assert not (tmp_path / "leak").exists()
+    with pytest.raises(UsageError, match="could not be read safely"):  # its limit of 0 bytes alone
+        list(lane.split("vcf", memory_file, REQUEST, OPEN))
     assert (tmp_path / "leak").read_bytes() == b""
 
 
@@ -171,6 +167,7 @@ open({str(tmp_path / "leak")!r}, 'wb', 0).write(b'x')"""
     [
         "os.kill(os.getpid(), 11)",
         "os._exit(0)",
+        "os.abort()",
         "import ctypes; ctypes.string_at(0)",
         "raise KeyError('canary')",
         "os.write(1, b'garbage' * 9)",
@@ -306,12 +303,22 @@ def test_a_child_has_bounds_and_no_debugger(
     memory_file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = """
-import ctypes, resource
 limits = [resource.getrlimit(one) for one in (resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_FSIZE)]
-bound = limits == [(1800, 1800), (3 << 30, 3 << 30), (0, 0)] and ctypes.CDLL(None).prctl(3, 0, 0, 0, 0) == 0
+bound = limits == [(1800, 1800), (3 << 30, 3 << 30), (0, 0)] and dumpable == [0]
+"""
+    # Whether it may be debugged is asked before its confinement, which refuses to ask.
+    asked = """
+import ctypes, resource
+dumpable, confine = [], lanechild.confine
+def asking(confinement):
+    dumpable.append(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))
+    return confine(confinement)
+lanechild.confine = asking
 """
     ended = "return {'records': 8 * bound, 'report': {}}"
-    monkeypatch.setattr(lane, "PROGRAM", answering(f"{held}\n{EVERYTHING}\n{ended}"))
+    answer = answering(f"{held}\n{EVERYTHING}\n{ended}")
+    program_of_it = answer.replace("\ndef answer", f"\n{asked}\ndef answer")
+    monkeypatch.setattr(lane, "PROGRAM", program_of_it)
     assert len(records(list(lane.split("vcf", memory_file, REQUEST)))) == 8
 
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +22,8 @@ import pytest
 from api import checkup, checkup_files
 from api.birth import BROKER_ROLE, sign_identity
 from api.checkup import examine
+from api.confinement import ALL, Layer
+from api.confinement.probe import probe
 from api.services import Health
 from api.settings import Settings
 from chain.ledger import Ledger
@@ -548,6 +551,27 @@ def test_relaxed_disk_clock_lag_and_queue_are_said(place, told, monkeypatch) -> 
     place.world.set_role(place.world.people["dora"].address, "protection")
     assert "lack 1 of the ledger's blocks" in checkup_files.lag(engine, place.world.ledger).means
     engine.dispose()
+
+
+@pytest.mark.parametrize(
+    ("relax", "state", "code"),
+    [("", "bad", 7), ("isolation", "warn", 0)],
+    ids=["strict", "relaxed"],
+)
+def test_a_host_that_cannot_confine_is_said(
+    place, told, monkeypatch, relax: str, state: str, code: int
+) -> None:
+    """A real child without a process namespace: what it lacks is named, and nothing is computed unless relaxed."""
+    fine = told()[1]["confinement"]
+    assert (fine["state"], "filtered by seccomp" in fine["means"]) == ("ok", True)
+    assert "Landlock (ABI" in fine["means"]
+    lacking = ALL & ~Layer.PROCESSES
+    monkeypatch.setattr(checkup, "probe", lambda given: probe(replace(given, wanted=lacking)))
+    monkeypatch.setenv("VOLENS_RELAX", relax)
+    exit_code, found = told()
+    assert (exit_code, found["confinement"]["state"]) == (code, state)
+    assert "lack a process namespace" in found["confinement"]["means"].replace("lacks", "lack")
+    assert "VOLENS_RELAX=isolation" in found["confinement"]["do"]
 
 
 def test_no_finding_shows_a_path_or_a_key(place) -> None:

@@ -1,0 +1,67 @@
+"""What confining a child costs: CPU seconds of one training, in a confined child and in one that is not, by turns."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from analytics.params import complete
+from api.childprocess import Child, ForkServer
+from api.confinement import Confinement, Layer
+from bench.races import summarise
+
+PEOPLE = 200
+TRAINING = {
+    "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+    "models": {"logistic": ["combined"]},
+    "permutations": 19,
+}
+NONE = Confinement(Layer(0), Layer(0))
+NANOSECONDS = 1e9
+
+
+def measure_confinement(pairs: int) -> dict[str, Any]:
+    """{"confined_training": confined / not confined}, CPU seconds of the child from its fork to its result.
+
+    Confining itself is in it. Raises AssertionError where the two results differ in one byte.
+    """
+    within, without = ForkServer(), ForkServer(confinement=NONE)
+    try:
+        _train(within)
+        _train(without)
+        turns = []
+        for pair in range(pairs):
+            # Whoever is second finds a warmer or a busier machine, so each is first by turns.
+            order = (within, without) if pair % 2 else (without, within)
+            found = {server: _train(server) for server in order}
+            if found[within][1] != found[without][1]:
+                raise AssertionError("a confined training gave other bytes than one that is not")
+            turns.append((found[within][0], found[without][0]))
+    finally:
+        within.end()
+        without.end()
+    spent = sorted(plain for _, plain in turns)
+    return {
+        "confined_training": summarise([confined / plain for confined, plain in turns])
+        | {"cpu_seconds": round(spent[len(spent) // 2], 3), "same_bytes": True}
+    }
+
+
+def _train(server: ForkServer) -> tuple[float, str]:
+    """(CPU seconds, result) of one rehearsal."""
+    child = server.child()
+    try:
+        asked = {"params": complete(TRAINING).decode(), "rehearse": PEOPLE, "device": "cpu"}
+        child.say(asked)
+        said, _ = child.hear()
+        while said["say"] == "progress":
+            said, _ = child.hear()
+        return _cpu_seconds(child), str(said["result"])
+    finally:
+        child.end()
+
+
+def _cpu_seconds(child: Child) -> float:
+    """What its one thread has run so far, by the scheduler's own count (proc(5), schedstat)."""
+    text = Path(f"/proc/{child.pid}/schedstat").read_text(encoding="ascii")
+    return int(text.split()[0]) / NANOSECONDS
