@@ -6,6 +6,7 @@ import json
 import signal
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -14,7 +15,13 @@ from governance.errors import GovernanceError
 from governance.verify import Malformed, strict_json
 
 MAX_BODY = 16 << 20
-LEDGER_DOWN = 64
+PASSING = frozenset(
+    {64, 79}
+)  # reasons that go away by themselves: the ledger is away, or being read
+BREATH, PAUSE = (
+    0.01,
+    1.0,
+)  # seconds between two parts of the ledger, and after one that could not be read
 
 
 class Door(BaseHTTPRequestHandler):
@@ -33,7 +40,7 @@ class Door(BaseHTTPRequestHandler):
             "/witness": broker.witness,
         }
         if self.path == "/health":
-            self._answer(200, {"ok": True, "broker": broker.address})
+            self._answer(200, broker.health())
         elif self.path in doors:
             self._serve(doors[self.path])
         else:
@@ -60,7 +67,7 @@ class Door(BaseHTTPRequestHandler):
         try:
             self._answer(200, work())
         except Refusal as refusal:
-            self._answer(503 if refusal.reason == LEDGER_DOWN else 403, {"reason": refusal.reason})
+            self._answer(503 if refusal.reason in PASSING else 403, {"reason": refusal.reason})
         except (Malformed, GovernanceError) as error:
             self._answer(400, {"detail": str(error)})
         except ConnectionError:
@@ -110,7 +117,14 @@ def serve(broker: Broker, port: int) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    threading.Thread(target=keep_up, args=(broker,), daemon=True).start()
     print(f"ready http://127.0.0.1:{server.server_address[1]}", flush=True)
     server.serve_forever(poll_interval=0.05)
     server.server_close()
     sys.stdout.flush()
+
+
+def keep_up(broker: Broker) -> None:
+    """Fold the ledger whenever the broker is behind, a part at a time, so that questions are answered in between."""
+    while broker.behind.wait():
+        time.sleep(BREATH if broker.catch_up() else PAUSE)
