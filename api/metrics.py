@@ -222,7 +222,13 @@ def lag_of(engine: Database, ledger: Ledger, newest: int | None = None) -> tuple
     head = newest_block(ledger.node.url)[0] if newest is None else newest
     last = figures.newest_row(engine) or int(ledger.identity["deployBlock"]) - 1
     missing = (
-        sorted({int(entry["blockNumber"], 16) for entry in ledger.logs(last + 1, head)})
+        sorted(
+            {
+                int(entry["blockNumber"], 16)
+                for page in ledger.all_logs(last + 1, head)
+                for entry in page
+            }
+        )
         if last < head
         else []
     )

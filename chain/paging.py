@@ -6,10 +6,24 @@ whose answer came too late, or was too large to take, is asked for again with ha
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 TARGET = 2_000  # events of a page: about 1.5 MB of JSON, and a fifth of a second of checking
 FIRST = 8  # blocks of the first page: nobody knows yet how full they are
 LARGEST = 2_000  # blocks of a page of empty ones
 TOO_LARGE = -32005  # JSON-RPC's code for an answer that a node does not give because of its size
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a reader of the ledger is: the newest block it has taken in, and the newest that the node has shown."""
+
+    block: int
+    newest: int
+
+    @property
+    def complete(self) -> bool:
+        return self.block >= self.newest
 
 
 class Pages:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from chain.paging import TOO_LARGE, Pages
+from chain.paging import TOO_LARGE, Pages, Progress
 from governance.keys import replace_private
 from governance.verify import (
     Block,
@@ -75,18 +75,6 @@ class Head:
     block: Block
     count: int
     value: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a fold is: the newest block in it, and the newest that the node has shown."""
-
-    block: int
-    newest: int
-
-    @property
-    def complete(self) -> bool:
-        return self.block >= self.newest
 
 
 class Node:
