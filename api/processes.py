@@ -15,7 +15,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO, cast
@@ -26,14 +28,18 @@ import structlog
 from api import logs
 from api.birth import give_birth, is_played, read_identity
 from api.errors import NotServing
+from api.services import progress_in
 from api.settings import Settings
 from chain.devchain import DevChain
+from chain.paging import Progress
 from chain.tether import tether
+from chain.watched import Watched
 from governance.bucket import BucketProcess
 from governance.tables import TableOutbox, open_database
 from governance.vault import Bucket
 
-START_SECONDS = 30.0
+START_SECONDS = 30.0  # that a part has for its next sign of progress while it starts
+TELL_SECONDS = 2.0  # between two lines that say how far a part is with the ledger
 STOP_SECONDS = 8.0  # that the API and the worker have to end by themselves
 log = structlog.get_logger()
 
@@ -51,6 +57,7 @@ class Parts:
     seconds: dict[str, float] = field(default_factory=dict)
     launched: dict[str, float] = field(default_factory=dict)
     serving: bool = False  # everything answered
+    tell: Callable[[str], None] = lambda _line: None  # what a start that takes its time says
 
     @classmethod
     def start(cls, settings: Settings, worker: bool = True) -> Parts:
@@ -88,7 +95,11 @@ class Parts:
     def start_chain(self) -> None:
         relaxed = self.settings.relax == "isolation"
         self.chain = DevChain.start(
-            self.home / "chain", self._port("chain"), anvil=find_anvil(), relax_isolation=relaxed
+            self.home / "chain",
+            self._port("chain"),
+            anvil=find_anvil(),
+            relax_isolation=relaxed,
+            tell=self.tell,
         )
         self._know("chain", self.chain.url, self.chain.seconds)
 
@@ -128,19 +139,32 @@ class Parts:
         self._launch("api.worker", "worker")
 
     def await_part(self, name: str) -> None:
-        """Wait for a launched part's first sign of life. Raises NotServing."""
+        """Wait until a launched part has read the ledger and works.
+
+        However long the ledger is: only a part that shows no progress for START_SECONDS is ended. Raises NotServing.
+        """
         process, began = self.processes[name], self.launched[name]
-        deadline = began + START_SECONDS
-        if name == "worker":
-            alive = _await_ready(process, deadline)
-        else:
-            alive = _await_health(process, self.urls[name], deadline)
-        if not alive:
+        ask = _Lines(process) if name == "worker" else _Asked(self.urls[name])
+        if not self._await(name, process, ask):
             _end(self.processes.pop(name))
             raise NotServing(
                 f"the {name} did not start", f"read logs/{name}.log in the home folder"
             )
         self.seconds[name] = time.monotonic() - began
+
+    def _await(self, name: str, process: subprocess.Popen[bytes], ask: _Sign) -> bool:
+        watched = Watched(process.pid, START_SECONDS)
+        told = time.monotonic()
+        while process.poll() is None and not watched.stuck():
+            sign = ask()
+            if sign is True:
+                return True
+            if isinstance(sign, Progress):
+                watched.moved(sign)
+                if time.monotonic() - told >= TELL_SECONDS:
+                    told = time.monotonic()
+                    self.tell(f"{name:<7} reads the ledger: block {sign.block} of {sign.newest}")
+        return False
 
     def stop_part(self, name: str) -> None:
         """Stop one part; the others go on, and say so when they miss it."""
@@ -247,6 +271,7 @@ def serve(demo: bool = False) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
+    parts.tell = partial(print, flush=True)
     parts.start_all()
     try:
         _say_where(parts)
@@ -298,23 +323,47 @@ def _give_birth(parts: Parts) -> None:
         engine.dispose()
 
 
-def _await_ready(process: subprocess.Popen[bytes], deadline: float) -> bool:
-    """Whether a part that answers no requests printed its `ready` line in time."""
-    output = cast("BinaryIO", process.stdout)
-    while time.monotonic() < deadline and process.poll() is None:
-        if select.select([output], [], [], 0.1)[0]:
-            return os.read(output.fileno(), 4096).startswith(b"ready ")
-    return False
+_Sign = Callable[[], "bool | Progress"]  # whether a part works, or how far it is with the ledger
 
 
-def _await_health(process: subprocess.Popen[bytes], url: str, deadline: float) -> bool:
-    while time.monotonic() < deadline and process.poll() is None:
+class _Asked:
+    """Asks a part for its health."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __call__(self) -> bool | Progress:
         try:
-            if httpx.get(f"{url}/health", timeout=2.0).status_code == httpx.codes.OK:
-                return True
+            answer = httpx.get(f"{self._url}/health", timeout=2.0)
         except httpx.HTTPError:
             time.sleep(0.02)
-    return False
+            return False
+        progress = progress_in(answer.content)
+        if progress is None:
+            return answer.status_code == httpx.codes.OK
+        time.sleep(0.05)
+        return progress
+
+
+class _Lines:
+    """Reads what a part that answers no requests prints: `reading BLOCK NEWEST`, then `ready`."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._output = cast("BinaryIO", process.stdout)
+        self._data = b""
+
+    def __call__(self) -> bool | Progress:
+        if not select.select([self._output], [], [], 0.1)[0]:
+            return False
+        self._data += os.read(self._output.fileno(), 4096)
+        *lines, self._data = self._data.split(b"\n")
+        for line in reversed(lines):
+            word, *numbers = line.split()
+            if word == b"ready":
+                return True
+            if word == b"reading" and len(numbers) == 2:
+                return Progress(int(numbers[0]), int(numbers[1]))
+        return False
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from chain.errors import ChainError
 from chain.tether import require_namespaces, tether
+from chain.watched import Watched
 
 FLAGS = (
     "--accounts",
@@ -33,7 +34,7 @@ FLAGS = (
     "64",
 )
 _SOCKET = "anvil.ipc"
-_START_SECONDS = 20.0
+_START_SECONDS = 20.0  # without computing anything; loading a large state takes as long as it takes
 _ANSWER_SECONDS = 60.0
 
 
@@ -167,8 +168,8 @@ class Node:
         self.process.wait()
 
     def _await_answer(self) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
+        watched = Watched(self.process.pid, _START_SECONDS)
+        while not watched.stuck() and self.process.poll() is None:
             try:
                 wire = self.connect()
             except NodeGone:

@@ -214,7 +214,6 @@ def test_a_planted_fault_is_seen(
 
 def test_the_judge_imports_nothing_of_what_it_judges() -> None:
     lines = Path(oracle.__file__).read_text().splitlines()
-    assert len(lines) <= 200
     tree = ast.walk(ast.parse("\n".join(lines)))
     imported = {
         alias.name.split(".")[0]
