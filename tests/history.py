@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -61,3 +62,71 @@ class Crowd:
             epochs = [0] * len(self.people)
             world.release(run, seal, self.people, epochs)
         return run
+
+
+def multiply_runs(source: str, target: str, runs: int, people: int) -> str:
+    """A copy of a SQLite database with so many more runs of so many people each; returns one person who is in all.
+
+    Of three runs two are released and one waits in the queue. The rows have the forms that the ledger's events give;
+    for measuring what reads them.
+    """
+    import sqlite3
+
+    with sqlite3.connect(source) as old, sqlite3.connect(target) as new:
+        old.backup(new)
+        (permit,) = new.execute("SELECT permit FROM permits LIMIT 1").fetchone()
+        subjects = [
+            one for (one,) in new.execute("SELECT subject FROM subjects LIMIT ?", (people,))
+        ]
+        (block,) = new.execute("SELECT max(number) FROM blocks").fetchone()
+        (step,) = new.execute("SELECT max(step) FROM events").fetchone()
+        rows: dict[str, list[tuple[object, ...]]] = {name: [] for name in _INSERTS}
+        for number in range(runs):
+            run, tx = random32().hex(), random32().hex()
+            block, step = block + 1, step + 1
+            queued = number % 3 == 2
+            rows["blocks"].append((block, random32().hex(), 1_790_000_000 + number))
+            state = "queued" if queued else "released"
+            asked = (run, permit, "0x" + "ab" * 20, '{"model":"logistic"}', "cd" * 32, "ef" * 32)
+            rows["runs"].append((*asked, 2**40 - 1, 0 if queued else 1, state, 0, block))
+            names = ["RunRequested"] if queued else _RELEASED
+            said = [(name, run, None, _FIELDS.format(run=run)) for name in names]
+            said += [
+                ("AccessGranted", run, one, _FIELDS.format(run=run))
+                for one in subjects
+                if not queued
+            ]
+            head = json.dumps({"count": step, "head": "12" * 32})
+            said.append(("Head", None, None, head))
+            rows["events"] += [
+                (block, position, tx, name, run, subject, step, fields)
+                for position, (name, run, subject, fields) in enumerate(said)
+            ]
+            if not queued:
+                rows["accesses"] += [(run, 1, one, 1, 0, 1, 0, block, tx) for one in subjects]
+                rows["outputs"].append((run, 1, *["34" * 32] * 3, 1, 0, block, tx))
+                rows["run_records"].append((run, 1, '{"seconds":{"consent":"0.5","keys":"0.7"}}'))
+                rows["progress"] += [
+                    (run, 1, name, 500, 1_790_000_000) for name in ("keys", "sealed")
+                ]
+            rows["marks"].append((f"mined:{tx}", 1_790_000_000_000, ""))
+        for name, found in rows.items():
+            new.executemany(_INSERTS[name], found)
+    return subjects[0]
+
+
+_RELEASED = ["RunRequested", "RunAuthorised", "Sealed", "OutputViewed", "OutputViewed", "Released"]
+_FIELDS = (
+    '{{"analyst":"0x00","attempt":1,"attemptEpochVersion":"72057594037927937","checkerA":"0x01","checkerB":"0x02",'
+    '"granted":9,"outputClass":1,"permit":"ab","reason":0,"run":"{run}","viewer":"0x01","worker":"0x03"}}'
+)
+_INSERTS = {
+    "blocks": "INSERT INTO blocks VALUES (?,?,?)",
+    "events": "INSERT INTO events VALUES (?,?,?,?,?,?,?,?)",
+    "runs": "INSERT INTO runs VALUES (?,?,?,?,?,?,?,?,?,?,?)",
+    "accesses": "INSERT INTO accesses VALUES (?,?,?,?,?,?,?,?,?)",
+    "outputs": "INSERT INTO outputs VALUES (?,?,?,?,?,?,?,?,?)",
+    "run_records": "INSERT INTO run_records VALUES (?,?,?)",
+    "progress": "INSERT INTO progress (run, attempt, step, fraction, at) VALUES (?,?,?,?,?)",
+    "marks": "INSERT INTO marks VALUES (?,?,?)",
+}

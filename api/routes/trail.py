@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 
 from api import answers
 from api.auth import AUDITOR, PROTECTION, Parts, PartsAnyway, SignedIn, require_role
-from api.doors import StrictRoute
+from api.doors import MOST, Limit, Offset, StrictRoute
 from api.problems import declared
 from api.routes.shown import show_reason
 from governance import audit, register
@@ -47,8 +47,11 @@ def show_head(services: PartsAnyway) -> Any:
 
 
 @router.get("/trail/denials", response_model=list[answers.Denial], responses=declared(401, 403))
-def list_denials(services: Parts, caller: SignedIn) -> Any:
-    """Every refusal on the ledger: for auditors and the data-protection officer."""
+def list_denials(services: Parts, caller: SignedIn, limit: Limit = MOST, offset: Offset = 0) -> Any:
+    """The refusals on the ledger, oldest first: for auditors and the data-protection officer.
+
+    At most `limit` of them after the first `offset`.
+    """
     require_role(caller, AUDITOR, PROTECTION)
     services.projection.sync()
     return [
@@ -59,7 +62,7 @@ def list_denials(services: Parts, caller: SignedIn) -> Any:
             "reason": show_reason(one.reason),
             "block": one.block,
         }
-        for one in register.list_denials(services.engine)
+        for one in register.list_denials(services.engine, limit, offset)
     ]
 
 
