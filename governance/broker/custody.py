@@ -321,9 +321,9 @@ class Broker:
 
     # -- checks
 
-    def _follow(self, seconds: float = FOLLOW_SECONDS) -> Head:
+    def _follow(self, seconds: float | None = None) -> Head:
         try:
-            return self._node.follow(seconds)
+            return self._node.follow(FOLLOW_SECONDS if seconds is None else seconds)
         except CatchingUp:
             self.behind.set()
             raise Refusal(CATCHING_UP) from None
