@@ -17,7 +17,6 @@ import structlog
 from api.errors import NotServing
 from api.metrics import Metrics
 from api.settings import Settings
-from chain.errors import ChainError
 from chain.events import Head, Receipt
 from chain.ledger import Ledger
 from chain.paging import Progress
@@ -25,9 +24,9 @@ from chain.wallets import load
 from governance import aftermath, register
 from governance.aftermath import Withdrawal
 from governance.brokers import BrokerClient
-from governance.errors import BrokerRefused, BrokerUnavailable, CatchingUp, GovernanceError
+from governance.errors import BrokerRefused, BrokerUnavailable, CatchingUp
 from governance.projection import BOUND_SECONDS, Projection
-from governance.tables import OUTAGES, Database, TableOutbox, open_database
+from governance.tables import Database, TableOutbox, open_database
 from governance.vault import Bucket
 from governance.verify import identity_id, strict_json
 
@@ -83,7 +82,7 @@ class Services:
                 self.projection.catch_up()
                 self.fault = None
                 time.sleep(BREATH)
-            except (ChainError, GovernanceError, *OUTAGES) as error:
+            except Exception as error:  # whatever it is: requests are told, and it is tried again
                 self.fault = error
                 log.warning("the ledger cannot be read on", kind=type(error).__name__)
                 time.sleep(PAUSE)
