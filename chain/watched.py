@@ -24,13 +24,13 @@ class Watched:
             self._state, self._at = state, time.monotonic()
 
     def stuck(self) -> bool:
-        now, computed = time.monotonic(), _cpu_seconds(self._pid)
+        now, computed = time.monotonic(), cpu_seconds(self._pid)
         if abs(computed - self._computed) >= _WORKING:  # less: a child has ended
             self._computed, self._at = computed, now
         return now - self._at > self._patience
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
     """What a process and its living descendants computed so far; 0 for those that are gone (proc(5), fields 14, 15)."""
     folder = Path(f"/proc/{pid}")
     try:
@@ -41,4 +41,4 @@ def _cpu_seconds(pid: int) -> float:
     except OSError:
         return 0.0
     own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return own + sum(map(_cpu_seconds, children))
+    return own + sum(map(cpu_seconds, children))

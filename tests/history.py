@@ -6,15 +6,24 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from api.birth import FOUNDERS, STAFF, read_identity
+import httpx
+
+from api.birth import FOREVER, FOUNDERS, STAFF, read_identity
+from api.client import Client
 from api.demo.stage import MemoryOutbox, World, random32
+from api.processes import Parts, _give_birth
+from api.settings import Settings
 from chain.ledger import Ledger
 from chain.wallets import load
+from chain.watched import cpu_seconds
 
-ENDINGS = ("released", "sealed", "authorised", "queued")  # of the runs, in turn
+ENDINGS = ("released", "sealed", "released", "cancelled")  # of the runs, in turn
 
 
 @dataclass
@@ -50,10 +59,11 @@ class Crowd:
         """One run of everybody, as far as `ending`."""
         world = self.world
         run = world.request_run(self.permit)
-        if ending == "queued":
-            return run
         world.authorise(run, self.people)
-        if ending == "authorised":
+        if ending == "cancelled":
+            message = {"run": run, "deadline": FOREVER}
+            signature = world.by("noor", "Cancel", message)
+            world.relay("AccessLedger", "cancel", "Cancel", message, signature)
             return run
         seal = world.seal(run)
         for checker in ("sol", "tess"):
@@ -62,6 +72,64 @@ class Crowd:
             epochs = [0] * len(self.people)
             world.release(run, seal, self.people, epochs)
         return run
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One start of every part on a history: seconds until each worked, and what was said meanwhile."""
+
+    seconds: dict[str, float]
+    said: list[str]
+    page_cpu: float  # seconds of computing for the first page
+    runs: int
+    steps: int
+
+
+def build(home: Path, people: int, runs: int) -> Crowd:
+    """A new played deployment in `home` with so many runs of so many people; nothing of it runs afterwards."""
+    parts = Parts(home.resolve(), Settings(home=home))
+    parts.make_home()
+    try:
+        parts.start_chain()
+        parts.start_bucket()
+        _give_birth(parts)
+        crowd = Crowd.of(home, parts.urls["chain"], people)
+        crowd.live(runs)
+    finally:
+        parts.stop()
+    return crowd
+
+
+def start_all(home: Path, busy: int = 0) -> Start:
+    """Start every part on the home, beside so many programs that only compute, look at what it says, and stop."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while 1: pass"]) for _ in range(busy)]
+    said: list[str] = []
+    parts = Parts(home.resolve(), Settings(home=home), tell=said.append)
+    try:
+        parts.start_all()
+        url = parts.urls["api"]
+        states = {name: one["state"] for name, one in httpx.get(f"{url}/health").json().items()}
+        assert set(states.values()) == {"ok"}, states
+        runs = len(Client(url, read_identity(home) or {}).runs())
+        steps = httpx.get(f"{url}/trail/head").json()
+        assert steps["witness"]["count"] == steps["count"]  # the broker's own fold, as far
+        page_cpu = _cpu_of_page(url, parts.processes["api"].pid)
+        return Start(dict(parts.seconds), said, page_cpu, runs, steps["count"])
+    finally:
+        parts.stop()
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+def _cpu_of_page(url: str, pid: int, times: int = 20) -> float:
+    """Seconds that the web process computes for its first page, on average."""
+    get = partial(httpx.get, f"{url}/", headers={"Accept": "text/html"})
+    assert get().status_code == 200
+    before = cpu_seconds(pid)
+    for _ in range(times):
+        get()
+    return (cpu_seconds(pid) - before) / times
 
 
 def multiply_runs(source: str, target: str, runs: int, people: int) -> str:

@@ -39,6 +39,7 @@ from governance.envelope import (
     SHARES,
     Piece,
     WrapItem,
+    canonical_list,
     decode_wrap_request,
     encode_pieces,
     join_shares,
@@ -222,8 +223,9 @@ class Broker:
         with self._lock:
             if not all(self._owned(item) for item in items):
                 self._follow()  # a newcomer, perhaps; for those known already no fresh head is needed to take a key in
-            wrapped = [self._wrap(item) for item in items]
-        said = canonical(
+            seeds: dict[bytes, bytes] = {}
+            wrapped = [self._wrap(item, seeds) for item in items]
+        said = canonical_list(
             b"volens/wrapped/1", self._node.identity_id, sha256(message).digest(), *wrapped
         )
         digest = sha256(said).digest()
@@ -471,15 +473,18 @@ class Broker:
             for j, wrapped in item.shares
             for part in (item.record, j, wrapped)
         ]
-        again = sha256(canonical(b"volens/again/1", kind, run, attempt, tx, key, *shares)).digest()
+        again = sha256(
+            canonical_list(b"volens/again/1", kind, run, attempt, tx, key, *shares)
+        ).digest()
         if (
             again in self._answered
         ):  # the same question by the same worker: the same answer, no second line
             return self._answered[again]
+        seeds: dict[bytes, bytes] = {}
         pieces = [
             piece
             for item, owner in owners
-            for piece in self._unwrap(item, owner, dataset, commitments[item.record])
+            for piece in self._unwrap(item, owner, dataset, commitments[item.record], seeds)
         ]
         head = check()
         info = pieces_info(
@@ -529,9 +534,21 @@ class Broker:
             oldest = self._answered.pop(next(iter(self._answered)))
             self._answered_bytes -= len(oldest["sealed"])
 
-    def _unwrap(self, item: Wanted, owner: bytes, dataset: bytes, commitment: bytes) -> list[Piece]:
-        """The shares of the very key that the ledger commits to; anybody may have had another one wrapped."""
-        seed = self._seed(owner, new=False)
+    def _unwrap(
+        self,
+        item: Wanted,
+        owner: bytes,
+        dataset: bytes,
+        commitment: bytes,
+        seeds: dict[bytes, bytes],
+    ) -> list[Piece]:
+        """The shares of the very key that the ledger commits to; anybody may have had another one wrapped.
+
+        seeds: those that this question needed so far, by owner.
+        """
+        if owner not in seeds:
+            seeds[owner] = self._seed(owner, new=False)
+        seed = seeds[owner]
         found = []
         for j, wrapped in item.shares:
             context = wrap_context(
@@ -563,9 +580,12 @@ class Broker:
         )
         return item.subject in self._node.fold.signers or is_output
 
-    def _wrap(self, item: WrapItem) -> bytes:
+    def _wrap(self, item: WrapItem, seeds: dict[bytes, bytes]) -> bytes:
+        """seeds: those that this question needed so far, by owner."""
         if not self._owned(item):
             raise Refusal(1)
+        if item.subject not in seeds:
+            seeds[item.subject] = self._seed(item.subject, new=True)
         context = wrap_context(
             identity=self._node.identity_id,
             broker=self._me,
@@ -575,7 +595,7 @@ class Broker:
             version=item.version,
             j=item.j,
         )
-        return wrap_share(self._seed(item.subject, new=True), context, item.share)
+        return wrap_share(seeds[item.subject], context, item.share)
 
     def _seed(self, owner: bytes, new: bool) -> bytes:
         """The owner's seed, drawn at the first wrap. Destroying the file is erasure."""
