@@ -26,18 +26,21 @@ import httpx
 import structlog
 
 from api import logs
-from api.birth import give_birth, is_played, read_identity
+from api.birth import RELAY, give_birth, is_played, read_identity
 from api.errors import NotServing
 from api.services import progress_in
 from api.settings import Settings
 from chain.devchain import DevChain
+from chain.gateway import SENDERS
 from chain.paging import Progress
 from chain.tether import tether
 from chain.watched import Watched
 from governance.bucket import BucketProcess
+from governance.keys import replace_private
 from governance.tables import TableOutbox, open_database
 from governance.vault import Bucket
 
+WORKER = "worker"  # the name of its key
 START_SECONDS = 30.0  # that a part has for its next sign of progress while it starts
 TELL_SECONDS = 2.0  # between two lines that say how far a part is with the ledger
 STOP_SECONDS = 8.0  # that the API and the worker have to end by themselves
@@ -74,9 +77,11 @@ class Parts:
         """As `start` does."""
         self.make_home()
         try:
+            self.name_senders()
             self.start_chain()
             self.start_bucket()
             _give_birth(self)
+            self.name_senders()  # a birth has made the keys
             self.launch_broker()
             self.launch_api()
             if worker:
@@ -92,6 +97,17 @@ class Parts:
         os.umask(0o077)  # whose data was used when is nobody else's business on this machine
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
+    def name_senders(self, *others: str) -> None:
+        """Tell the ledger whose transactions it takes without a look: of the relay and the worker here, and `others`.
+
+        The settings may name more, e.g. the worker of another machine. No key is opened.
+        """
+        own = [_address_in(self.settings.key_file(name)) for name in (RELAY, WORKER)]
+        named = self.settings.senders.replace(",", " ").split()
+        (self.home / "chain").mkdir(mode=0o700, parents=True, exist_ok=True)
+        lines = "".join(f"{one}\n" for one in (*own, *named, *others) if one)
+        replace_private(self.home / "chain" / SENDERS, lines.encode())
+
     def start_chain(self) -> None:
         relaxed = self.settings.relax == "isolation"
         self.chain = DevChain.start(
@@ -99,6 +115,7 @@ class Parts:
             self._port("chain"),
             anvil=find_anvil(),
             relax_isolation=relaxed,
+            identity=self.home / "identity.json",
             tell=self.tell,
         )
         self._know("chain", self.chain.url, self.chain.seconds)
@@ -308,6 +325,14 @@ def _demo_settings(settings: Settings) -> Settings:
     if not (home / MARK).is_file():
         raise NotServing("there is no home that the demo made", "run it first: volens demo")
     return settings.model_copy(update={"home": home, "demo": True})
+
+
+def _address_in(path: Path) -> str:
+    """The address that a key file names, "" where there is none."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["address"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _give_birth(parts: Parts) -> None:

@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     api: str = ""  # where clients find the API
     api_host: str = "127.0.0.1"
     api_port: int = 0
+    senders: str = ""  # addresses by commas whose transactions the ledger here takes, beside relay and worker here
     allowance: int = (
         500  # refused requests that one address may send at once; five a second come back
     )

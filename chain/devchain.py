@@ -49,13 +49,16 @@ class DevChain:
         relax_isolation: bool = False,
         timeout: float = 120.0,
         snapshot_seconds: float | None = None,
+        identity: Path | None = None,
         tell: Callable[[str], None] = lambda _line: None,
     ) -> DevChain:
         """Starts on `folder` (a new ledger if it is empty, else the one in it) and waits until it is healthy.
 
         Port 0 takes a free one. `timeout` is for the next sign of progress, however long the ledger is; `tell` is
-        given a line now and then about how far it is. Times in seconds. Call from a thread that lives as long as the
-        chain should: the gateway ends with it. Raises DevChainNotStarted.
+        given a line now and then about how far it is. With `identity` only the senders named in the folder's file
+        `senders` are taken without a look (chain/strangers.py). Times in seconds.
+
+        Call from a thread that lives as long as the chain should: the gateway ends with it. Raises DevChainNotStarted.
         """
         began = time.monotonic()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,6 +69,7 @@ class DevChain:
         argv += (
             ["--snapshot-seconds", str(snapshot_seconds)] if snapshot_seconds is not None else []
         )
+        argv += ["--identity", str(identity)] if identity is not None else []
         with (folder / _LOG).open("wb") as log:
             process = subprocess.Popen(
                 tether(argv, number=signal.SIGTERM),

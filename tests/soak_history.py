@@ -1,4 +1,4 @@
-"""A year of a busy deployment: 200 runs of 1,000 people, and every part starts on it, alone and beside two busy programs.
+"""A long history: 200 runs of 1,000 people, and every part starts on it, alone and beside two busy programs.
 
 `python tests/soak_history.py [RUNS [PEOPLE]]` prints what it took, and leaves it in `.volens/fault/history.json`; exit
 code 1 when something did not hold.

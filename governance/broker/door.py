@@ -7,9 +7,9 @@ import signal
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from chain.bounded_http import IDLE, BoundedHandler, BoundedServer
 from governance.broker.custody import Broker, Refusal
 from governance.errors import GovernanceError
 from governance.verify import Malformed, strict_json
@@ -24,12 +24,10 @@ BREATH, PAUSE = (
 )  # seconds between two parts of the ledger, and after one that could not be read
 
 
-class Door(BaseHTTPRequestHandler):
-    """One request; the broker is the server's."""
+class Door(BoundedHandler):
+    """One connection; the broker is the server's."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    timeout = 60  # seconds for the rest of a request that was begun
+    max_body = MAX_BODY
     server: Server
 
     def do_GET(self) -> None:
@@ -54,14 +52,16 @@ class Door(BaseHTTPRequestHandler):
             "/pieces": broker.pieces,
             "/output-pieces": broker.output_pieces,
         }
-        length = self.headers.get("Content-Length", "")
         if self.path not in doors:
-            self._answer(404, {"detail": "There is no such door."}, close=True)
-        elif not length.isdecimal() or len(length) > 9 or int(length) > MAX_BODY:
-            self._answer(413, {"detail": "The body is missing or too large."}, close=True)
-        else:
-            body = self.rfile.read(int(length))
+            self.refuse(404, "there is no such door")
+            return
+        body = self.read_body()
+        if body is not None:
             self._serve(lambda: doors[self.path](strict_json(body, MAX_BODY)))
+
+    def refuse(self, status: int, message: str) -> None:
+        self.close_connection = True  # an unread body would be taken for the next request
+        self._answer(status, {"detail": f"{message[:1].upper()}{message[1:]}."})
 
     def _serve(self, work: Any) -> None:
         try:
@@ -79,33 +79,18 @@ class Door(BaseHTTPRequestHandler):
         ):  # no trace leaves; what went wrong is found by asking again with the log of the caller
             self._answer(500, {"detail": "The broker met a fault of its own; no key left."})
 
-    def _answer(self, status: int, body: dict[str, Any], close: bool = False) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.send_header("Cache-Control", "no-store")
-        if close:  # an unread body would be taken for the next request
-            self.send_header("Connection", "close")
-            self.close_connection = True
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        """No request log: what matters is in the journal."""
+    def _answer(self, status: int, body: dict[str, Any]) -> None:
+        self.send_json(status, json.dumps(body).encode(), Cache_Control="no-store")
 
 
-class Server(ThreadingHTTPServer):
+class Server(BoundedServer):
     """Serves one broker on the loopback address."""
 
-    daemon_threads = True
+    limits = BoundedServer.limits | {IDLE: 60.0}
 
     def __init__(self, port: int, broker: Broker) -> None:
-        super().__init__(("127.0.0.1", port), Door)
         self.broker = broker
-
-    def handle_error(self, *_: object) -> None:
-        """Whoever asked is gone, in the middle of an answer: no trace leaves, and nobody is left to tell."""
+        super().__init__(port, Door)
 
 
 def serve(broker: Broker, port: int) -> None:
