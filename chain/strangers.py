@@ -23,6 +23,7 @@ import rlp
 from eth_account import Account
 from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from eth_utils.abi import function_abi_to_4byte_selector
+from hexbytes import HexBytes
 
 from chain.artifacts import load
 from chain.node import NodeRefused
@@ -162,7 +163,7 @@ def read_transaction(raw: bytes) -> Sent:
             nonce, _, gas, to, value, data, *_ = rlp.decode(raw)
             numbers = [int.from_bytes(one, "big") for one in (nonce, value, gas)]
         elif raw[0] in _KINDS:
-            fields = TypedTransaction.from_bytes(cast("Any", raw)).as_dict()
+            fields = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
             to, data = fields["to"], fields["data"]
             numbers = [int(fields[name]) for name in ("nonce", "value", "gas")]
         else:
