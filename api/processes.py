@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import select
 import signal
 import socket
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO, cast
@@ -60,6 +62,7 @@ class Parts:
     seconds: dict[str, float] = field(default_factory=dict)
     launched: dict[str, float] = field(default_factory=dict)
     serving: bool = False  # everything answered
+    demo_token: str = field(default="", repr=False)  # opens the played people to one browser, once
     tell: Callable[[str], None] = lambda _line: None  # what a start that takes its time says
 
     @classmethod
@@ -148,9 +151,17 @@ class Parts:
         self._know("api", f"http://{self.settings.api_host}:{port}", 0.0)
         figures = self.settings.metrics_port or self._port("metrics")
         self._know("metrics", f"http://{self.settings.metrics_host}:{figures}", 0.0)
-        self._launch(
-            "api.serving", "api", VOLENS_API_PORT=str(port), VOLENS_METRICS_PORT=str(figures)
-        )
+        environment = {"VOLENS_API_PORT": str(port), "VOLENS_METRICS_PORT": str(figures)}
+        if self.settings.demo:  # the token itself is in the printed address only
+            self.demo_token = secrets.token_urlsafe(32)
+            environment["VOLENS_DEMO_TOKEN"] = sha256(self.demo_token.encode()).hexdigest()
+        self._launch("api.serving", "api", **environment)
+
+    @property
+    def address(self) -> str:
+        """What to open in a browser; where people are played, once."""
+        url = self.urls["api"]
+        return f"{url}/pages/played/enter?token={self.demo_token}" if self.demo_token else url
 
     def launch_worker(self) -> None:
         self._launch("api.worker", "worker")
@@ -315,7 +326,11 @@ def _say_where(parts: Parts) -> None:
     )
     if is_played(parts.home):
         print("Everybody's key lies in this home: people are played.", flush=True)
-    print(f"Open {parts.urls['api']} in a browser.", flush=True)
+    print(f"Open {parts.address} in a browser.", flush=True)
+    if parts.demo_token:
+        print(
+            "This address is good once, and for one browser: it gets the played keys.", flush=True
+        )
 
 
 def _demo_settings(settings: Settings) -> Settings:

@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     demo: bool = (
         False  # the pages offer the demo's played people; only for a home that the demo made
     )
+    demo_token: str = (
+        ""  # sha256 of the token in the address that `serve --demo` prints; it sets this by itself
+    )
     chromium: str = ""  # the browser of the tests; found by name when it is not set
     pictures: str = (
         ""  # the folder where the tests leave pictures of the pages; none are taken without it

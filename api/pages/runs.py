@@ -75,7 +75,7 @@ def show_live(
 def show_result(run: RunId, request: Request, services: Parts, me: SignedIn) -> Response:
     """The released result, opened with the played analyst's key where the demo runs; nowhere else has the server it."""
     found = _released(services, run, me)
-    if not services.settings.demo:
+    if not _played_here(request, services):
         raise NotFound(
             "the key of this result is not here", "open it on your machine: volens result open"
         )
@@ -92,6 +92,15 @@ async def check_result(run: RunId, request: Request, services: Parts, me: Signed
     opened = outcome.check_opened(found, await request.body())
     shown = await run_in_threadpool(figures.describe, *opened)
     return render(request, "part-result.html", found=found, **shown)
+
+
+def _played_here(request: Request, services: Services) -> bool:
+    """Whether the keys of played people are for this browser."""
+    if not services.settings.demo:
+        return False
+    from api.pages.played import entered
+
+    return entered(request)
 
 
 def _released(services: Services, run: str, me: Caller) -> dict[str, Any]:
