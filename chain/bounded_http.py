@@ -8,6 +8,7 @@ CONNECTIONS of them; when one more comes, the connection that has waited longest
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -119,7 +120,7 @@ def _end(place: _Place) -> None:
 
 
 class BoundedHandler(BaseHTTPRequestHandler):
-    """One connection. A subclass answers in `do_GET` and `do_POST`, and says in `refuse` how it refuses."""
+    """One connection. A subclass answers in `do_GET` and `do_POST`, by `read_body` and `send_json`."""
 
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "volens", ""
@@ -130,8 +131,11 @@ class BoundedHandler(BaseHTTPRequestHandler):
     server: BoundedServer
 
     def refuse(self, status: int, message: str) -> None:
-        """Answer without having read the body, and close. To be overridden by the form of the server's answers."""
-        raise NotImplementedError
+        """Answer without having read the body, and close: an unread body would be taken for the next request."""
+        self.close_connection = True
+        self.send_json(
+            status, json.dumps({"detail": f"{message[:1].upper()}{message[1:]}."}).encode()
+        )
 
     def handle_one_request(self) -> None:
         self.server.now_doing(self.connection, IDLE)
@@ -151,9 +155,7 @@ class BoundedHandler(BaseHTTPRequestHandler):
             return False
         fault = self._fault()
         if fault:
-            self.close_connection = True
             self.refuse(400, fault)
-            self.wfile.flush()
             return False
         if self.command != "POST":
             self.server.now_doing(self.connection, WORKING)

@@ -281,7 +281,7 @@ def test_every_threat_is_in_the_index(generate: ModuleType) -> None:
         {f"R{n}" for n in range(1, 13)}
         | {f"L{n}" for n in range(1, 15)}
         | {f"K{n}" for n in range(1, 8)}
-        | {f"I{n}" for n in range(1, 18)}
+        | {f"I{n}" for n in (*range(1, 18), *range(41, 46))}
     )
     rows = re.findall(
         r"^\| ([RLKI]\d+(?:, [RLKI]\d+)*) \|",

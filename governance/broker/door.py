@@ -59,10 +59,6 @@ class Door(BoundedHandler):
         if body is not None:
             self._serve(lambda: doors[self.path](strict_json(body, MAX_BODY)))
 
-    def refuse(self, status: int, message: str) -> None:
-        self.close_connection = True  # an unread body would be taken for the next request
-        self._answer(status, {"detail": f"{message[:1].upper()}{message[1:]}."})
-
     def _serve(self, work: Any) -> None:
         try:
             self._answer(200, work())

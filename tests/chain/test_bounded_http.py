@@ -153,10 +153,6 @@ class Slow(BoundedHandler):
         if body is not None:
             self.send_json(200, body)
 
-    def refuse(self, status: int, message: str) -> None:
-        self.close_connection = True
-        self.send_json(status, message.encode())
-
 
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[BoundedServer]:
