@@ -258,3 +258,16 @@ def test_a_start_believes_no_file_more_than_the_ledger(world: World, tmp_path: P
     assert again.health()["block"] == 0
     assert again.witness()["head"] == head
     assert again._node.fold.signatures == broker._node.fold.signatures > DATASETS
+
+
+def test_answers_that_are_kept_for_a_second_question_are_bounded(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each was kept for ever: six megabytes for 1,000 people with 14 records each."""
+    monkeypatch.setattr(custody, "KEPT_ANSWERS", 3_000)
+    broker = broker_of(world, str(world.ledger.node.url), tmp_path)
+    for number in range(10):
+        broker._keep(bytes([number]), {"sealed": "00" * 500})
+    assert list(broker._answered) == [b"\x07", b"\x08", b"\x09"]
+    broker._keep(b"large", {"sealed": "00" * 9_000})
+    assert list(broker._answered) == [b"large"]
