@@ -46,6 +46,7 @@ science: install ## what the models find on real data, in noise and where the tr
 
 soak: install ## kill, fail and hang every part at every boundary, try every door (an hour); report in .volens/fault
 	@$(BIN)/python tests/soak.py
+	@PYTHONPATH=tests:. $(BIN)/python tests/soak_history.py
 	@$(BIN)/python -m pytest -s tests/api/soak_schema.py
 
 serve: install ## ledger, bucket, broker, API and worker, until Ctrl-C

@@ -311,8 +311,12 @@ class TrailHead(BaseModel):
 
 
 class Part(BaseModel):
-    state: Literal["ok", "down"]
+    """`catching-up`: it lives and reads the ledger; `block` of `newest` says how far it is."""
+
+    state: Literal["ok", "catching-up", "down"]
     since: int
+    block: int | None = None
+    newest: int | None = None
 
 
 class Health(BaseModel):
@@ -320,3 +324,4 @@ class Health(BaseModel):
     bucket: Part
     broker: Part
     worker: Part
+    api: Part

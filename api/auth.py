@@ -20,7 +20,17 @@ def services_of(request: Request) -> Services:
     return services
 
 
-Parts = Annotated[Services, Depends(services_of)]
+def _read_services(request: Request) -> Services:
+    """For whatever is decided by the ledger's state. Raises CatchingUp while this process has not read all of it."""
+    services = services_of(request)
+    services.check_read()
+    return services
+
+
+Parts = Annotated[Services, Depends(_read_services)]
+PartsAnyway = Annotated[
+    Services, Depends(services_of)
+]  # for the few that need no state of the ledger
 
 
 def _caller(

@@ -169,6 +169,13 @@ def _parts(settings: Settings, questions: Mapping[str, Callable[[], Check]]) -> 
                 "its address is none that could be asked",
                 f"correct it: {_SET_AS[name]}, or run.json in the home folder",
             )
+        elif said["state"] == "catching-up":
+            yield Check(
+                name,
+                "warn",
+                f"reads the ledger: block {said['block']} of {said['newest']}; it decides nothing before it has",
+                "wait; the number rises by itself",
+            )
         elif said["state"] == "ok" and name in questions:
             yield from _each(name, questions[name])
         elif said["state"] == "ok":

@@ -8,9 +8,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import httpx
 
@@ -29,6 +31,7 @@ from chain.wallets import Wallet
 from governance.verify import COMMITTEE, FOREVER, Malformed, identity_id, strict_json
 
 LARGEST = 1 << 28  # bytes of an answer: a trail is one
+LISTED = 1000  # entries of a list in one answer
 DEADLINE_SECONDS = 3600
 _KINDS: dict[int, type[Answered]] = {
     401: NotAuthorised,
@@ -84,8 +87,8 @@ class Client:
         return self._get(f"/permits/{permit}")
 
     def runs(self, state: str = "") -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._ask("GET", f"/runs?state={state}" if state else "/runs")
-        return found
+        """Every run, newest first, in `state` only when one is named."""
+        return self._all("/runs", {"state": state} if state else {})
 
     def run(self, run: str) -> dict[str, Any]:
         return self._get(f"/runs/{run}")
@@ -280,8 +283,8 @@ class Client:
         return self._signed(f"/permits/{permit}/votes", "vote", "Vote", message)
 
     def denials(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._ask("GET", "/trail/denials", signed_in=True)
-        return found
+        """Every refusal on the ledger, oldest first."""
+        return self._all("/trail/denials", {}, signed_in=True)
 
     # -- analyst
 
@@ -428,6 +431,20 @@ class Client:
     def _get(self, path: str, signed_in: bool = False) -> dict[str, Any]:
         found: dict[str, Any] = self._ask("GET", path, signed_in=signed_in)
         return found
+
+    def _all(
+        self, path: str, wanted: Mapping[str, str], signed_in: bool = False
+    ) -> list[dict[str, Any]]:
+        """A list that the service gives in pieces, whole. What is added meanwhile may shift it by an entry."""
+        found: dict[str, dict[str, Any]] = {}
+        offset = 0
+        while True:
+            query = urlencode({**wanted, "limit": LISTED, "offset": offset})
+            page = self._ask("GET", f"{path}?{query}", signed_in=signed_in)
+            found |= {json.dumps(one, sort_keys=True): one for one in page}
+            if len(page) < LISTED:
+                return list(found.values())
+            offset += LISTED
 
     def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         found: dict[str, Any] = self._ask("POST", path, body)

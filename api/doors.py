@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from fastapi.routing import APIRoute
 
 from api.problems import BodyTooLarge, problem_of
 from governance.verify import strict_json
 
+MOST = 1000  # entries of a list in one answer
+Limit = Annotated[int, Query(ge=1, le=MOST, description="At most so many entries.")]
+Offset = Annotated[int, Query(ge=0, le=1 << 40, description="After so many.")]
 _SMALL, _LARGE = 1 << 20, 4 << 20  # bytes; the larger for lists of people or records
 
 

@@ -38,6 +38,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 GATE_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STOP_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 STATIC = "/pages/static/"
+READERS = ("broker", "worker", "api")  # parts that read the whole ledger at their start
 BROKEN_ROWS = (
     *DATABASE_FAULTS,
     VerifyError,
@@ -128,9 +129,17 @@ class Figures(Collector):
         up = GaugeMetricFamily("volens_part_up", "1 while the part answers.", labels=["part"])
         up.add_metric(["ledger"], float(bool(ledger)))
         up.add_metric(["database"], float(None not in rows))
-        for part, state in self._health.report(now).items():
-            up.add_metric([part], float(state["state"] == "ok"))
+        left = GaugeMetricFamily(
+            "volens_part_blocks_to_read",
+            "Blocks of the ledger that the part has still to read; until then it refuses.",
+            labels=["part"],
+        )
+        for part, said in self._health.report(now).items():
+            up.add_metric([part], float(said["state"] != "down"))
+            if part in READERS:
+                left.add_metric([part], float(said.get("newest", 0) - said.get("block", 0)))
         yield up
+        yield left
 
     def _read(self, read: Callable[[Database], Any]) -> Any:
         with suppress(*BROKEN_ROWS):
@@ -222,7 +231,13 @@ def lag_of(engine: Database, ledger: Ledger, newest: int | None = None) -> tuple
     head = newest_block(ledger.node.url)[0] if newest is None else newest
     last = figures.newest_row(engine) or int(ledger.identity["deployBlock"]) - 1
     missing = (
-        sorted({int(entry["blockNumber"], 16) for entry in ledger.logs(last + 1, head)})
+        sorted(
+            {
+                int(entry["blockNumber"], 16)
+                for page in ledger.all_logs(last + 1, head)
+                for entry in page
+            }
+        )
         if last < head
         else []
     )

@@ -21,6 +21,7 @@ from chain.errors import ChainError, LedgerDown, Refused, SignatureMalformed
 from governance.errors import (
     BrokerUnavailable,
     BucketUnavailable,
+    CatchingUp,
     DatabaseBroken,
     DecisionPending,
     GovernanceError,
@@ -37,6 +38,7 @@ from governance.errors import (
 )
 from governance.verify import Finding, Malformed
 
+READ_AGAIN = 5  # seconds after which somebody who was told to wait may ask again
 log = structlog.get_logger()
 
 # What each refusal of the contracts means, and what to do. The names are the contracts' own (docs/ledger.md).
@@ -290,6 +292,10 @@ def problem_of(error: Exception) -> JSONResponse:
         return problem(
             400, _sentence(str(error)), "Send strict JSON: UTF-8, whole numbers, no key twice."
         )
+    if isinstance(error, CatchingUp):
+        answer = problem(503, _sentence(str(error)), _sentence(error.hint), reason="catching-up")
+        answer.headers["Retry-After"] = str(READ_AGAIN)
+        return answer
     if isinstance(error, LedgerBehind):
         return problem(503, _sentence(str(error)), _sentence(error.hint), reason="ledger-behind")
     if isinstance(error, Finding | LedgerInconsistent):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import select
 import signal
 import socket
@@ -15,7 +16,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from types import FrameType
 from typing import Any, BinaryIO, cast
@@ -24,16 +28,23 @@ import httpx
 import structlog
 
 from api import logs
-from api.birth import give_birth, is_played, read_identity
+from api.birth import RELAY, give_birth, is_played, read_identity
 from api.errors import NotServing
+from api.services import progress_in
 from api.settings import Settings
 from chain.devchain import DevChain
+from chain.gateway import SENDERS
+from chain.paging import Progress
 from chain.tether import tether
+from chain.watched import Watched
 from governance.bucket import BucketProcess
+from governance.keys import replace_private
 from governance.tables import TableOutbox, open_database
 from governance.vault import Bucket
 
-START_SECONDS = 30.0
+WORKER = "worker"  # the name of its key
+START_SECONDS = 30.0  # that a part has for its next sign of progress while it starts
+TELL_SECONDS = 2.0  # between two lines that say how far a part is with the ledger
 STOP_SECONDS = 8.0  # that the API and the worker have to end by themselves
 log = structlog.get_logger()
 
@@ -51,6 +62,8 @@ class Parts:
     seconds: dict[str, float] = field(default_factory=dict)
     launched: dict[str, float] = field(default_factory=dict)
     serving: bool = False  # everything answered
+    demo_token: str = field(default="", repr=False)  # opens the played people to one browser, once
+    tell: Callable[[str], None] = lambda _line: None  # what a start that takes its time says
 
     @classmethod
     def start(cls, settings: Settings, worker: bool = True) -> Parts:
@@ -67,9 +80,11 @@ class Parts:
         """As `start` does."""
         self.make_home()
         try:
+            self.name_senders()
             self.start_chain()
             self.start_bucket()
             _give_birth(self)
+            self.name_senders()  # a birth has made the keys
             self.launch_broker()
             self.launch_api()
             if worker:
@@ -85,10 +100,26 @@ class Parts:
         os.umask(0o077)  # whose data was used when is nobody else's business on this machine
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
+    def name_senders(self, *others: str) -> None:
+        """Tell the ledger whose transactions it takes without a look: of the relay and the worker here, and `others`.
+
+        The settings may name more, e.g. the worker of another machine. No key is opened.
+        """
+        own = [_address_in(self.settings.key_file(name)) for name in (RELAY, WORKER)]
+        named = self.settings.senders.replace(",", " ").split()
+        (self.home / "chain").mkdir(mode=0o700, parents=True, exist_ok=True)
+        lines = "".join(f"{one}\n" for one in (*own, *named, *others) if one)
+        replace_private(self.home / "chain" / SENDERS, lines.encode())
+
     def start_chain(self) -> None:
         relaxed = self.settings.relax == "isolation"
         self.chain = DevChain.start(
-            self.home / "chain", self._port("chain"), anvil=find_anvil(), relax_isolation=relaxed
+            self.home / "chain",
+            self._port("chain"),
+            anvil=find_anvil(),
+            relax_isolation=relaxed,
+            identity=self.home / "identity.json",
+            tell=self.tell,
         )
         self._know("chain", self.chain.url, self.chain.seconds)
 
@@ -120,27 +151,48 @@ class Parts:
         self._know("api", f"http://{self.settings.api_host}:{port}", 0.0)
         figures = self.settings.metrics_port or self._port("metrics")
         self._know("metrics", f"http://{self.settings.metrics_host}:{figures}", 0.0)
-        self._launch(
-            "api.serving", "api", VOLENS_API_PORT=str(port), VOLENS_METRICS_PORT=str(figures)
-        )
+        environment = {"VOLENS_API_PORT": str(port), "VOLENS_METRICS_PORT": str(figures)}
+        if self.settings.demo:  # the token itself is in the printed address only
+            self.demo_token = secrets.token_urlsafe(32)
+            environment["VOLENS_DEMO_TOKEN"] = sha256(self.demo_token.encode()).hexdigest()
+        self._launch("api.serving", "api", **environment)
+
+    @property
+    def address(self) -> str:
+        """What to open in a browser; where people are played, once."""
+        url = self.urls["api"]
+        return f"{url}/pages/played/enter?token={self.demo_token}" if self.demo_token else url
 
     def launch_worker(self) -> None:
         self._launch("api.worker", "worker")
 
     def await_part(self, name: str) -> None:
-        """Wait for a launched part's first sign of life. Raises NotServing."""
+        """Wait until a launched part has read the ledger and works.
+
+        However long the ledger is: only a part that shows no progress for START_SECONDS is ended. Raises NotServing.
+        """
         process, began = self.processes[name], self.launched[name]
-        deadline = began + START_SECONDS
-        if name == "worker":
-            alive = _await_ready(process, deadline)
-        else:
-            alive = _await_health(process, self.urls[name], deadline)
-        if not alive:
+        ask = _Lines(process) if name == "worker" else _Asked(self.urls[name])
+        if not self._await(name, process, ask):
             _end(self.processes.pop(name))
             raise NotServing(
                 f"the {name} did not start", f"read logs/{name}.log in the home folder"
             )
         self.seconds[name] = time.monotonic() - began
+
+    def _await(self, name: str, process: subprocess.Popen[bytes], ask: _Sign) -> bool:
+        watched = Watched(process.pid, START_SECONDS)
+        told = time.monotonic()
+        while process.poll() is None and not watched.stuck():
+            sign = ask()
+            if sign is True:
+                return True
+            if isinstance(sign, Progress):
+                watched.moved(sign)
+                if time.monotonic() - told >= TELL_SECONDS:
+                    told = time.monotonic()
+                    self.tell(f"{name:<7} reads the ledger: block {sign.block} of {sign.newest}")
+        return False
 
     def stop_part(self, name: str) -> None:
         """Stop one part; the others go on, and say so when they miss it."""
@@ -247,6 +299,7 @@ def serve(demo: bool = False) -> int:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
+    parts.tell = partial(print, flush=True)
     parts.start_all()
     try:
         _say_where(parts)
@@ -273,7 +326,11 @@ def _say_where(parts: Parts) -> None:
     )
     if is_played(parts.home):
         print("Everybody's key lies in this home: people are played.", flush=True)
-    print(f"Open {parts.urls['api']} in a browser.", flush=True)
+    print(f"Open {parts.address} in a browser.", flush=True)
+    if parts.demo_token:
+        print(
+            "This address is good once, and for one browser: it gets the played keys.", flush=True
+        )
 
 
 def _demo_settings(settings: Settings) -> Settings:
@@ -283,6 +340,14 @@ def _demo_settings(settings: Settings) -> Settings:
     if not (home / MARK).is_file():
         raise NotServing("there is no home that the demo made", "run it first: volens demo")
     return settings.model_copy(update={"home": home, "demo": True})
+
+
+def _address_in(path: Path) -> str:
+    """The address that a key file names, "" where there is none."""
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["address"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
 
 
 def _give_birth(parts: Parts) -> None:
@@ -298,23 +363,47 @@ def _give_birth(parts: Parts) -> None:
         engine.dispose()
 
 
-def _await_ready(process: subprocess.Popen[bytes], deadline: float) -> bool:
-    """Whether a part that answers no requests printed its `ready` line in time."""
-    output = cast("BinaryIO", process.stdout)
-    while time.monotonic() < deadline and process.poll() is None:
-        if select.select([output], [], [], 0.1)[0]:
-            return os.read(output.fileno(), 4096).startswith(b"ready ")
-    return False
+_Sign = Callable[[], "bool | Progress"]  # whether a part works, or how far it is with the ledger
 
 
-def _await_health(process: subprocess.Popen[bytes], url: str, deadline: float) -> bool:
-    while time.monotonic() < deadline and process.poll() is None:
+class _Asked:
+    """Asks a part for its health."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __call__(self) -> bool | Progress:
         try:
-            if httpx.get(f"{url}/health", timeout=2.0).status_code == httpx.codes.OK:
-                return True
+            answer = httpx.get(f"{self._url}/health", timeout=2.0)
         except httpx.HTTPError:
             time.sleep(0.02)
-    return False
+            return False
+        progress = progress_in(answer.content)
+        if progress is None:
+            return answer.status_code == httpx.codes.OK
+        time.sleep(0.05)
+        return progress
+
+
+class _Lines:
+    """Reads what a part that answers no requests prints: `reading BLOCK NEWEST`, then `ready`."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._output = cast("BinaryIO", process.stdout)
+        self._data = b""
+
+    def __call__(self) -> bool | Progress:
+        if not select.select([self._output], [], [], 0.1)[0]:
+            return False
+        self._data += os.read(self._output.fileno(), 4096)
+        *lines, self._data = self._data.split(b"\n")
+        for line in reversed(lines):
+            word, *numbers = line.split()
+            if word == b"ready":
+                return True
+            if word == b"reading" and len(numbers) == 2:
+                return Progress(int(numbers[0]), int(numbers[1]))
+        return False
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

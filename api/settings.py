@@ -32,6 +32,7 @@ class Settings(BaseSettings):
     api: str = ""  # where clients find the API
     api_host: str = "127.0.0.1"
     api_port: int = 0
+    senders: str = ""  # addresses by commas whose transactions the ledger here takes, beside relay and worker here
     allowance: int = (
         500  # refused requests that one address may send at once; five a second come back
     )
@@ -40,6 +41,9 @@ class Settings(BaseSettings):
     relax: Literal["", "isolation"] = ""
     demo: bool = (
         False  # the pages offer the demo's played people; only for a home that the demo made
+    )
+    demo_token: str = (
+        ""  # sha256 of the token in the address that `serve --demo` prints; it sets this by itself
     )
     chromium: str = ""  # the browser of the tests; found by name when it is not set
     pictures: str = (

@@ -21,7 +21,7 @@ from api.childprocess import AttemptEnded, ForkServer
 from api.confinement import Confinement
 from api.confinement.layers import describe
 from api.confinement.probe import require
-from api.services import read_identity
+from api.services import read_identity, write_beat
 from api.settings import Settings
 from api.starting import START_FAULTS, not_started
 from chain.errors import ChainError
@@ -30,7 +30,7 @@ from chain.tether import leave_no_core
 from chain.wallets import Wallet, load
 from governance.brokers import BrokerClient
 from governance.errors import GovernanceError
-from governance.projection import Projection
+from governance.projection import BOUND_SECONDS, Projection
 from governance.runs import Claim, claim, fail, give_up, give_up_all, hold_on, waiting
 from governance.tables import OUTAGES, Database, TableOutbox, open_database
 from governance.vault import Bucket
@@ -38,6 +38,7 @@ from governance.verify import identity_id
 
 HOLD = 60  # seconds a claim lasts without a sign of life
 FINISH = 2.0  # seconds that an attempt has to end by itself once the worker is told to stop
+TELL = 1.0  # seconds between two lines that say how far the ledger is read
 BOUND = 7.0  # seconds after which the worker ends whatever it waits for; a restart finds everything as after a kill
 log = structlog.get_logger()
 
@@ -81,7 +82,9 @@ class Worker:
                 stop.wait(1.0)
 
     def step(self) -> bool:
-        """Take one run and see it through; False when none waits."""
+        """Take one run and see it through; False when none waits. Reads on first where the ledger is far ahead."""
+        if self.projection.behind.is_set() and not self.projection.catch_up():
+            return True
         self.projection.sync()
         for run in waiting(self.engine, self.clock()):
             held = claim(self.engine, run, self.wallet.address, self.clock(), HOLD)
@@ -178,8 +181,7 @@ def open_worker(settings: Settings) -> Worker:
         settings.address("chain"), identity, wallet, TableOutbox(engine), resend=False
     )
     bucket = Bucket(settings.bucket_name, settings.address("bucket"))
-    projection = Projection(engine, ledger, bucket)
-    projection.sync()
+    projection = Projection(engine, ledger, bucket, BOUND_SECONDS)
     give_up_all(engine, wallet.address)
     broker = BrokerClient(settings.address("broker"), ledger.domain, identity_id(identity))
     return Worker(
@@ -189,24 +191,43 @@ def open_worker(settings: Settings) -> Worker:
         projection,
         bucket,
         broker,
-        beat=settings.worker_beat.touch,
+        beat=lambda: beat(settings.worker_beat, projection),
         children=ForkServer(confinement=confinement),
         device=settings.device,
     )
 
 
+def beat(path: Path, projection: Projection) -> None:
+    """Show that the worker lives, and how far it is while it reads the ledger."""
+    write_beat(path, projection.progress if projection.behind.is_set() else None)
+
+
+def read_ledger(worker: Worker, stop: threading.Event) -> None:
+    """Read the whole ledger before the first run is taken; prints `reading BLOCK NEWEST` now and then.
+
+    Raises START_FAULTS.
+    """
+    told = time.monotonic()
+    while not worker.projection.catch_up() and not stop.is_set():
+        if time.monotonic() - told >= TELL:
+            told, progress = time.monotonic(), worker.projection.progress
+            print(f"reading {progress.block} {progress.newest}", flush=True)
+            worker.beat()
+    worker.beat()
+
+
 def main() -> int:
-    """Work until SIGTERM; prints `ready <address>` once every part was reached, or logs one line why it cannot."""
+    """Work until SIGTERM; prints `ready <address>` once the ledger is read, or logs one line why it cannot."""
     leave_no_core()
     settings = Settings()
     logs.configure("worker", settings.log)
     try:
         worker = open_worker(settings)
-        settings.worker_beat.touch()
+        stop = threading.Event()
+        rest = stop_on_signals(stop, worker.children)
+        read_ledger(worker, stop)
     except START_FAULTS as error:
         return not_started(error)
-    stop = threading.Event()
-    rest = stop_on_signals(stop, worker.children)
     print(f"ready {worker.wallet.address}", flush=True)
     with suppress(AttemptEnded):  # then the first attempt says why
         worker.children.warm()  # loads beside the first waiting, not before it

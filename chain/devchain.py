@@ -9,15 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from chain.errors import ChainError
 from chain.tether import tether
+from chain.watched import Watched
 
 _LOG = "gateway.log"
 _READ_LOG = f"read {_LOG} in the ledger's folder"
+_LOOK_SECONDS = 0.25  # between two looks at a chain that starts
 
 
 class DevChainNotStarted(ChainError):
@@ -46,11 +49,16 @@ class DevChain:
         relax_isolation: bool = False,
         timeout: float = 120.0,
         snapshot_seconds: float | None = None,
+        identity: Path | None = None,
+        tell: Callable[[str], None] = lambda _line: None,
     ) -> DevChain:
         """Starts on `folder` (a new ledger if it is empty, else the one in it) and waits until it is healthy.
 
-        Port 0 takes a free one. Times in seconds. Call from a thread that lives as long as the chain should:
-        the gateway ends with it. Raises DevChainNotStarted.
+        Port 0 takes a free one. `timeout` is for the next sign of progress, however long the ledger is; `tell` is
+        given a line now and then about how far it is. With `identity` only the senders named in the folder's file
+        `senders` are taken without a look (chain/strangers.py). Times in seconds.
+
+        Call from a thread that lives as long as the chain should: the gateway ends with it. Raises DevChainNotStarted.
         """
         began = time.monotonic()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -61,6 +69,7 @@ class DevChain:
         argv += (
             ["--snapshot-seconds", str(snapshot_seconds)] if snapshot_seconds is not None else []
         )
+        argv += ["--identity", str(identity)] if identity is not None else []
         with (folder / _LOG).open("wb") as log:
             process = subprocess.Popen(
                 tether(argv, number=signal.SIGTERM),
@@ -69,7 +78,7 @@ class DevChain:
                 stderr=log,
             )
         try:
-            url = _await_ready(process, folder, timeout)
+            url = _await_ready(process, folder, timeout, tell)
             health = _read_health(url)
         except DevChainNotStarted:
             process.kill()
@@ -107,19 +116,35 @@ class DevChain:
         self.stop()
 
 
-def _await_ready(process: subprocess.Popen[bytes], folder: Path, timeout: float) -> str:
+def _await_ready(
+    process: subprocess.Popen[bytes], folder: Path, timeout: float, tell: Callable[[str], None]
+) -> str:
     """The address the gateway prints once it has replayed its journal and serves."""
-    if process.stdout is None or not select.select([process.stdout], [], [], timeout)[0]:
-        raise DevChainNotStarted("the chain did not start in time", _READ_LOG)
-    word, _, url = process.stdout.readline().decode().strip().partition(" ")
-    if word == "ready":
-        return url
-    process.wait()
+    if process.stdout is None:
+        raise DevChainNotStarted("the chain did not start", _READ_LOG)
+    watched = Watched(process.pid, timeout)
+    while not watched.stuck():
+        if not select.select([process.stdout], [], [], _LOOK_SECONDS)[0]:
+            continue
+        word, _, rest = process.stdout.readline().decode().strip().partition(" ")
+        if word == "ready":
+            return rest
+        if word != "replaying":
+            process.wait()
+            raise _refused(folder)
+        watched.moved(rest)
+        done, _, total = rest.partition(" ")
+        tell(f"chain   makes its blocks again: {done} of {total}")
+    raise DevChainNotStarted("the chain did not start in time", _READ_LOG)
+
+
+def _refused(folder: Path) -> DevChainNotStarted:
+    """What the gateway said when it could not start; its other lines are a log."""
     lines = (folder / _LOG).read_text(errors="replace").strip().splitlines()
     sentence, _, hint = "\n".join(line for line in lines if not line.startswith("{")).partition(
         "\n"
-    )  # not log lines
-    raise DevChainNotStarted(sentence or "the chain did not start", hint or _READ_LOG)
+    )
+    return DevChainNotStarted(sentence or "the chain did not start", hint or _READ_LOG)
 
 
 def _read_health(url: str) -> dict[str, object]:

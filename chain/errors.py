@@ -18,6 +18,10 @@ class LedgerDown(ChainError):
     """The node cannot be reached or does not answer in time; nothing was read or written."""
 
 
+class LedgerSlow(LedgerDown):
+    """The node did not give this answer in time, or it is too large: a question about fewer blocks may be answered."""
+
+
 class IdentityMismatch(ChainError):
     """The node answers, but it is not the ledger that was pinned."""
 

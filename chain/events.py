@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from eth_abi.abi import decode
 from eth_utils.abi import event_abi_to_log_topic
@@ -265,41 +265,59 @@ class Receipt:
         return found
 
 
+class _Shape(NamedTuple):
+    """How a kind of event is read: names of its values (indexed first), types of both, and which are addresses."""
+
+    kind: type[Event]
+    names: list[str]
+    indexed: list[str]
+    others: list[str]
+    addresses: list[str]
+
+
 @cache
-def _by_topic() -> dict[bytes, tuple[type[Event], Mapping[str, Any]]]:
+def _by_topic() -> dict[bytes, _Shape]:
     entries = [entry for name in CONTRACTS for entry in load(name).abi if entry["type"] == "event"]
     known: dict[str, Any] = {entry["name"]: entry for entry in entries}
     if missing := [kind.__name__ for kind in Event.__subclasses__() if kind.__name__ not in known]:
         raise ChainError(f"the artifacts know no event {', '.join(missing)}", "run make fix")
     kinds = [(kind, known[kind.__name__]) for kind in Event.__subclasses__()]
-    return {event_abi_to_log_topic(abi): (kind, abi) for kind, abi in kinds}
+    return {event_abi_to_log_topic(abi): _shape(kind, abi) for kind, abi in kinds}
+
+
+def _shape(kind: type[Event], abi: Mapping[str, Any]) -> _Shape:
+    indexed = [entry for entry in abi["inputs"] if entry["indexed"]]
+    others = [entry for entry in abi["inputs"] if not entry["indexed"]]
+    return _Shape(
+        kind,
+        [entry["name"] for entry in (*indexed, *others)],
+        [_type(entry) for entry in indexed],
+        [_type(entry) for entry in others],
+        [entry["name"] for entry in abi["inputs"] if entry["type"] == "address"],
+    )
 
 
 def event_topic(kind: type[Event]) -> bytes:
     """What the logs of an event begin with."""
-    return next(topic for topic, (known, _) in _by_topic().items() if known is kind)
+    return next(topic for topic, shape in _by_topic().items() if shape.kind is kind)
 
 
 def parse(log: Mapping[str, Any]) -> Event | None:
     """One raw log as its dataclass, or None when the topic is not ours."""
     topics = [_bytes(topic) for topic in log["topics"]]
-    found = _by_topic().get(topics[0]) if topics else None
-    if found is None:
+    shape = _by_topic().get(topics[0]) if topics else None
+    if shape is None:
         return None
-    kind, abi = found
-    indexed = [entry for entry in abi["inputs"] if entry["indexed"]]
-    others = [entry for entry in abi["inputs"] if not entry["indexed"]]
-    plain = decode([_type(e) for e in others], _bytes(log["data"]))
-    values = dict(zip((e["name"] for e in others), plain, strict=True))
-    for entry, topic in zip(indexed, topics[1:], strict=True):
-        values[entry["name"]] = decode([_type(entry)], topic)[0]
-    if kind is ItemRefused:
-        values["index_"] = values.pop("index")  # `index` is the log's own place
-    fields = {
-        name: to_checksum_address(value) if _is_address(abi, name) else value
-        for name, value in values.items()
-    }
-    return kind(
+    if len(topics) != 1 + len(shape.indexed):
+        raise ValueError("an event has another number of indexed values than its kind")
+    # No indexed value of ours is longer than its topic.
+    said = *decode(shape.indexed, b"".join(topics[1:])), *decode(shape.others, _bytes(log["data"]))
+    fields = dict(zip(shape.names, said, strict=True))
+    if shape.kind is ItemRefused:
+        fields["index_"] = fields.pop("index")  # `index` is the log's own place
+    for name in shape.addresses:
+        fields[name] = to_checksum_address(fields[name])
+    return shape.kind(
         int(log["blockNumber"], 16),
         _bytes(log["transactionHash"]),
         int(log["logIndex"], 16),
@@ -320,7 +338,3 @@ def _type(entry: Mapping[str, Any]) -> str:
     if entry["type"].startswith("tuple"):
         return f"({','.join(_type(inner) for inner in entry['components'])}){entry['type'].removeprefix('tuple')}"
     return str(entry["type"])
-
-
-def _is_address(abi: Mapping[str, Any], name: str) -> bool:
-    return any(entry["name"] == name and entry["type"] == "address" for entry in abi["inputs"])

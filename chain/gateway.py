@@ -1,9 +1,9 @@
 """The only door to the dev chain: an allow-list of read methods, and one journaled write at a time.
 
     python -m chain.gateway --folder DIR --port P [--genesis-time T] [--anvil PATH] [--relax-isolation]
-        [--snapshot-seconds S]
+        [--snapshot-seconds S] [--identity FILE --senders FILE]
 
-Standard library only. JSON-RPC 2.0 over HTTP on 127.0.0.1; anvil itself has no network (chain/node.py).
+JSON-RPC 2.0 over HTTP on 127.0.0.1; anvil itself has no network (chain/node.py).
 Prints `ready http://127.0.0.1:PORT` once it serves; a refusal to start is a plain sentence on stderr, code 1.
 """
 
@@ -17,11 +17,12 @@ import signal
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from chain.bounded_http import BoundedHandler, BoundedServer
 from chain.errors import ChainError
 from chain.node import Node, NodeGone, NodeRefused, Wire, find_anvil
+from chain.strangers import RATE, Strangers
 from chain.writer import SERVER_ERROR, SNAPSHOT_SECONDS, Writer, open_chain, tell
 
 READS = frozenset(
@@ -54,6 +55,7 @@ _BLOCK_PARAMETER = {
     "eth_call": 1,
     "eth_estimateGas": 1,
 }
+SENDERS = "senders"  # in the ledger's folder: the addresses of the deployment's own senders
 MAX_BODY = 4 << 20  # bytes; the largest transaction we send is below 200 kB
 MAX_BATCH = 1000  # calls
 MAX_DEPTH = 64  # brackets within brackets
@@ -65,8 +67,8 @@ PARSE_ERROR, INVALID_REQUEST, NO_METHOD, BAD_PARAMS = -32700, -32600, -32601, -3
 class Rpc:
     """JSON-RPC 2.0 for one connection: checks a request's form, lets through what is on the list."""
 
-    def __init__(self, node: Node, writer: Writer) -> None:
-        self._node, self._writer = node, writer
+    def __init__(self, node: Node, writer: Writer, strangers: Strangers | None = None) -> None:
+        self._node, self._writer, self._strangers = node, writer, strangers
         self._wire: Wire | None = None
 
     def answer(self, body: bytes) -> object:
@@ -91,7 +93,7 @@ class Rpc:
         self._wire = self._wire or self._node.connect()
         try:
             return self._wire.exchange(method, params)
-        except NodeGone:
+        except (NodeGone, NodeRefused):  # the latter: an answer that was too large to be read
             self._wire = None
             raise
 
@@ -138,6 +140,9 @@ class Rpc:
             return {
                 "error": {"code": BAD_PARAMS, "message": "the transaction is 0x and hex digits"}
             }
+        if self._strangers is not None:
+            self._writer.freshen()  # a simulation is of now
+            self._strangers.admit(raw, self._exchange)
         sent = self._writer.send(raw)
         return (
             {"result": sent}
@@ -160,33 +165,25 @@ def _bounded(params: list[object]) -> list[object]:
     return params[:2]
 
 
-class GatewayServer(ThreadingHTTPServer):
+class GatewayServer(BoundedServer):
     """HTTP/1.1 with keep-alive, one thread and one socket to anvil per connection."""
 
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, port: int, node: Node, writer: Writer) -> None:
-        super().__init__(("127.0.0.1", port), Connection)
-        self.node, self.writer = node, writer
-
-    def handle_error(self, *_: object) -> None:
-        """Whoever asked is gone, in the middle of an answer: nobody is left to tell."""
+    def __init__(
+        self, port: int, node: Node, writer: Writer, strangers: Strangers | None = None
+    ) -> None:
+        self.node, self.writer, self.strangers = node, writer, strangers
+        super().__init__(port, Connection)
 
 
-class Connection(BaseHTTPRequestHandler):
+class Connection(BoundedHandler):
     """One client's connection: POST / is JSON-RPC, GET /health says how the chain is."""
 
-    protocol_version = "HTTP/1.1"
-    server_version, sys_version = "volens", ""
-    disable_nagle_algorithm = True
-    wbufsize = -1  # head and body leave in one packet
-    timeout = 300  # seconds without a request before a kept connection is closed
+    max_body = MAX_BODY
     server: GatewayServer
 
     def setup(self) -> None:
         super().setup()
-        self._rpc = Rpc(self.server.node, self.server.writer)
+        self._rpc = Rpc(self.server.node, self.server.writer, self.server.strangers)
 
     def finish(self) -> None:
         self._rpc.close()
@@ -206,33 +203,20 @@ class Connection(BaseHTTPRequestHandler):
         )
 
     def do_POST(self) -> None:
-        length = self.headers.get("Content-Length", "")
-        if "Transfer-Encoding" in self.headers or not (length.isascii() and length.isdigit()):
-            return self._refuse(411, "the body's length is missing")
-        if len(length) > 9 or int(length) > MAX_BODY:
-            return self._refuse(413, f"a body has at most {MAX_BODY} bytes")
-        body = self.rfile.read(int(length))
+        body = self.read_body()
+        if body is None:
+            return None
         if self.path != "/":
             return self._reply(404, {"error": "not found"})
-        self._reply(200, self._rpc.answer(body))
+        return self._reply(200, self._rpc.answer(body))
 
-    def _refuse(self, status: int, message: str) -> None:
+    def refuse(self, status: int, message: str) -> None:
         """Answers without having read the body, so the connection cannot be used again."""
         self.close_connection = True
         self._reply(status, _error(None, INVALID_REQUEST, message))
 
     def _reply(self, status: int, content: object) -> None:
-        body = json.dumps(content, separators=(",", ":")).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(body)))
-        if self.close_connection:
-            self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Quiet: what happened is on the chain."""
+        self.send_json(status, json.dumps(content, separators=(",", ":")).encode())
 
 
 def _error(number: object, code: int, message: str) -> dict[str, object]:
@@ -261,10 +245,10 @@ def _now() -> int:
     return int(time.time())
 
 
-def serve(node: Node, writer: Writer, port: int) -> int:
+def serve(node: Node, writer: Writer, port: int, strangers: Strangers | None = None) -> int:
     """Answers until SIGTERM (returns 0) or until anvil is gone (returns 1)."""
     try:
-        server = GatewayServer(port, node, writer)
+        server = GatewayServer(port, node, writer, strangers)
     except OSError:
         raise ChainError(
             f"port {port} is taken", "name another port, or 0 for a free one"
@@ -297,6 +281,12 @@ def serve(node: Node, writer: Writer, port: int) -> int:
     return 1 if ended else 0
 
 
+def _strangers(chosen: argparse.Namespace) -> Strangers | None:
+    if chosen.identity is None:
+        return None
+    return Strangers(chosen.identity, chosen.senders or chosen.folder / SENDERS, chosen.strangers)
+
+
 def leave_foreground() -> None:
     """Where another program started us, its terminal's Ctrl-C is for it: it ends us last, and anvil after that."""
     if (sys.stdin is None or not sys.stdin.isatty()) and os.getpgrp() != os.getpid():
@@ -317,6 +307,23 @@ def main(arguments: list[str] | None = None) -> int:
         default=SNAPSHOT_SECONDS,
         help="time spent on blocks until the state is saved again",
     )
+    parser.add_argument(
+        "--identity",
+        type=Path,
+        help="the identity of the one deployment whose calls are taken; without it any transaction is",
+    )
+    parser.add_argument(
+        "--senders",
+        type=Path,
+        help="a file of that deployment's own senders, one address a line (default: senders in the folder)",
+    )
+    parser.add_argument(
+        "--strangers",
+        type=float,
+        default=RATE,
+        metavar="BYTES",
+        help="a second that all other senders together may add to the ledger",
+    )
     chosen = parser.parse_args(arguments)
     os.umask(0o077)
     leave_foreground()
@@ -331,7 +338,7 @@ def main(arguments: list[str] | None = None) -> int:
             chosen.snapshot_seconds,
         )
         try:
-            return serve(node, writer, chosen.port)
+            return serve(node, writer, chosen.port, _strangers(chosen))
         finally:
             node.stop()
     except ChainError as error:

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, cast
 
@@ -21,8 +21,9 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from chain.artifacts import CONTRACTS, error_names, load
-from chain.errors import ChainError, IdentityMismatch, LedgerDown, Refused
+from chain.errors import ChainError, IdentityMismatch, LedgerDown, LedgerSlow, Refused
 from chain.events import Head, Receipt, event_topic, parse_all
+from chain.paging import TOO_LARGE, Pages
 from chain.signatures import Domain, domain_of, typed_data
 from chain.transactor import Outbox, Transactor
 from chain.wallets import Wallet
@@ -49,11 +50,15 @@ class Node:
         self._pool = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=4)
 
     def call(self, method: str, params: list[Any]) -> Any:
-        """The result of one request; raises LedgerDown, Refused (a revert) or ChainError."""
+        """The result of one request; raises LedgerDown (LedgerSlow), Refused (a revert) or ChainError."""
         request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         try:
             response = self._pool.request("POST", self.url, json=request)
             answer = response.json() if response.status == 200 else {}
+        except urllib3.exceptions.ReadTimeoutError:
+            raise LedgerSlow(
+                "the ledger did not answer in time", "try again when it has less to do"
+            ) from None
         except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
             raise _down(type(error).__name__) from None
         if "error" in answer:
@@ -158,6 +163,30 @@ class Ledger:
             "address": list(self.domain.contracts.values()),
         }
         return list(self.node.call("eth_getLogs", [where]))
+
+    def page_of_logs(self, first: int, last: int, pages: Pages) -> tuple[int, list[dict[str, Any]]]:
+        """The next page of raw logs from `first` on, and the block where it ends, at most `last`.
+
+        A page that the node cannot give in time, or at all, is asked for again in halves. Raises ChainError.
+        """
+        while True:
+            end = pages.end(first, last)
+            try:
+                found = self.logs(first, end)
+            except LedgerSlow:
+                if not pages.halve():
+                    raise
+                continue
+            pages.took(end - first + 1, len(found))
+            return end, found
+
+    def all_logs(self, first: int, last: int) -> Iterator[list[dict[str, Any]]]:
+        """Raw logs of the four contracts in blocks first..last, page by page; a transaction is whole in its page."""
+        pages = Pages()
+        while first <= last:
+            end, found = self.page_of_logs(first, last, pages)
+            yield found
+            first = end + 1
 
     def transaction(self, tx: str) -> dict[str, Any]:
         return dict(self.node.call("eth_getTransactionByHash", [tx]))
@@ -357,6 +386,10 @@ def _down(what: str) -> LedgerDown:
 
 def _refusal(error: Mapping[str, Any]) -> ChainError:
     """A JSON-RPC error as ours: a known selector becomes Refused with the fields of the contract's error."""
+    if error.get("code") == TOO_LARGE:
+        return LedgerSlow(
+            "the ledger's answer is larger than it gives", "ask about fewer blocks at once"
+        )
     data = error.get("data")
     if isinstance(data, str) and len(data) >= 10:
         for name in CONTRACTS:

@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 
 from chain.errors import ChainError
+from chain.paging import TOO_LARGE
 from chain.tether import require_namespaces, tether
+from chain.watched import Watched
 
 FLAGS = (
     "--accounts",
@@ -33,8 +35,11 @@ FLAGS = (
     "64",
 )
 _SOCKET = "anvil.ipc"
-_START_SECONDS = 20.0
+_START_SECONDS = 20.0  # without computing anything; loading a large state takes as long as it takes
 _ANSWER_SECONDS = 60.0
+MAX_ANSWER = (
+    64 << 20
+)  # bytes of an answer that are read; a question that gives more is to be asked in parts
 
 
 class AnvilNotFound(ChainError):
@@ -102,12 +107,19 @@ class Wire:
         call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         request = json.dumps(call, ensure_ascii=False).encode()
         parts: list[bytes] = []
+        size = 0
         try:
             self._socket.sendall(request)
             while not parts or not parts[-1].endswith(b"\n"):  # one answer is one line
                 parts.append(self._socket.recv(1 << 16))
+                size += len(parts[-1])
                 if not parts[-1]:
                     raise _gone()
+                if size > MAX_ANSWER:
+                    self._socket.close()  # the rest must not become the next call's answer
+                    raise NodeRefused(
+                        {"code": TOO_LARGE, "message": "the answer is too large: ask for less"}
+                    )
             answer = json.loads(b"".join(parts))
         except (OSError, ValueError, NodeGone):
             self._socket.close()  # a late answer must not become the next call's
@@ -167,8 +179,8 @@ class Node:
         self.process.wait()
 
     def _await_answer(self) -> None:
-        deadline = time.monotonic() + _START_SECONDS
-        while time.monotonic() < deadline and self.process.poll() is None:
+        watched = Watched(self.process.pid, _START_SECONDS)
+        while not watched.stuck() and self.process.poll() is None:
             try:
                 wire = self.connect()
             except NodeGone:

@@ -21,6 +21,7 @@ from chain.snapshots import Snapshots
 SNAPSHOT_SECONDS = 1.0  # of mining between two snapshots, about what a restart then takes
 DUMP_SHARE = 10  # ... and at least so many times what the last snapshot took
 STILL_SECONDS = 5.0  # more than any block takes
+TELL_SECONDS = 1.0  # between two lines that say how far a replay is
 CLOSE_SECONDS = 5.0  # a write in progress may take at the end
 IDLE_SECONDS = 10  # a head older than this is renewed by an empty block: leases run on block time
 SERVER_ERROR = -32000  # JSON-RPC's code for what the server itself refuses
@@ -71,14 +72,17 @@ class Writer:
         self._wire.call("evm_setAutomine", False)
         self.head = self._read_head()[0]
 
-    def replay(self, done: int = 0) -> None:
-        """Makes the journaled blocks again; the node holds the first `done` writes already.
+    def replay(self, done: int, total: int) -> None:
+        """Makes the journaled blocks again; the node holds the first `done` of `total` writes already.
 
         Raises HistoryDiffers at the first block that is not as recorded.
         """
-        recorded = self.head.hash
+        recorded, told = self.head.hash, time.monotonic()
         with self._lock:
             for entry in self._journal.entries():
+                if time.monotonic() - told >= TELL_SECONDS:
+                    told = time.monotonic()
+                    tell_progress(self._writes, total)
                 self._writes += 1
                 if self._writes > done:
                     if recorded != self.head.hash:
@@ -225,6 +229,11 @@ class Writer:
         )
 
 
+def tell_progress(done: int, total: int) -> None:
+    """For whoever waits for the start: how many of the journal's writes are on the chain again."""
+    print(f"replaying {done} {total}", flush=True)
+
+
 def tell(event: str, fact: str) -> None:
     """One line of the log, in the form of the other parts' logs; ours are the only texts in it."""
     at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
@@ -254,7 +263,7 @@ def open_chain(
         node = Node(folder, anvil, journal.genesis_time, isolated, path)
         try:
             writer = Writer(node, journal, snapshots, clock, snapshot_seconds)
-            writer.replay(done)
+            writer.replay(done, total)
         except ChainError:
             node.stop()
             raise
@@ -267,12 +276,11 @@ def open_chain(
                 "leave the genesis time out, or name an empty folder",
             )
         # Only a block of the journal proves the state that it was made from.
-        blocks = (
-            n
-            for n, entry in enumerate(journal.entries(), 1)
-            if entry.outcome not in (None, REFUSED)
-        )
-        for found in snapshots.before(max(blocks, default=0)):
+        total = proving = 0
+        for total, entry in enumerate(journal.entries(), 1):
+            if entry.outcome not in (None, REFUSED):
+                proving = total
+        for found in snapshots.before(proving):
             try:
                 return start(found.path, found.writes)
             except ChainError as error:

@@ -6,11 +6,12 @@ whole; only the seconds, and a run that failed on its worker's machine, come fro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Engine, select
 
 from governance.tables import accesses, blocks, claims, events, marks, permits, runs
 from governance.verify import (
@@ -25,6 +26,7 @@ from governance.verify import (
 )
 
 Kind = Literal["revoked", "narrowed"]
+_AT_ONCE = 500  # names in one question to the database
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,9 @@ def withdrawals_of(engine: Engine, subject: str, upto: int) -> list[Withdrawal]:
         )
         found = list(connection.execute(query).all())
     epochs: dict[str, int] = {}
+    stories: dict[
+        str, dict[str, _Story]
+    ] = {}  # by dataset: read once, however often she changed her mind
     changes: list[Withdrawal] = []
     for name, block, tx, text, time in found:
         fields: Any = strict_json(text.encode())
@@ -91,64 +96,88 @@ def withdrawals_of(engine: Engine, subject: str, upto: int) -> list[Withdrawal]:
         epochs[dataset] = fields["endedEpoch"] + 1 if name == "ConsentRevoked" else fields["epoch"]
         if epochs[dataset] > before:
             kind: Kind = "revoked" if name == "ConsentRevoked" else "narrowed"
-            effects = tuple(_effects(engine, subject, dataset, tx, block, upto))
+            if dataset not in stories:
+                stories[dataset] = _read_stories(engine, subject, dataset, upto)
+            effects = tuple(_effects(engine, stories[dataset], tx, block))
             changes.append(Withdrawal(dataset, kind, tx, block, time, effects))
     return changes[::-1]
 
 
-def _effects(
-    engine: Engine, subject: str, dataset: str, tx: str, block: int, upto: int
-) -> list[Effect]:
+@dataclass(slots=True)
+class _Story:
+    """What the rows say of a run: whether no worker tries it again, its events, and her accesses in it."""
+
+    failed: str
+    history: list[Past] = field(default_factory=list)
+    hers: list[Access] = field(default_factory=list)
+
+
+def _read_stories(engine: Engine, subject: str, dataset: str, upto: int) -> dict[str, _Story]:
+    """Every run of a dataset up to that step, by its id and in that order: in four questions to the database."""
+    asked = select(runs.c.run, claims.c.failed).join(permits, permits.c.permit == runs.c.permit)
+    asked = asked.outerjoin(claims, claims.c.run == runs.c.run).order_by(runs.c.run)
+    told = (
+        select(events.c.run, events.c.name, events.c.block, events.c.fields)
+        .join(runs, runs.c.run == events.c.run)
+        .join(permits, permits.c.permit == runs.c.permit)
+        .where(permits.c.dataset == dataset, events.c.name.in_(RUN_STATES), events.c.step <= upto)
+        .order_by(events.c.block, events.c.position)
+    )
     with engine.connect() as connection:
-        asked = select(runs.c.run, claims.c.failed).join(permits, permits.c.permit == runs.c.permit)
-        asked = asked.outerjoin(claims, claims.c.run == runs.c.run).order_by(runs.c.run)
-        candidates = list(connection.execute(asked.where(permits.c.dataset == dataset)).all())
         last = connection.execute(
             select(events.c.block).where(events.c.step == upto, events.c.name == "Head")
         ).scalar_one_or_none()
-        began = _marked(connection, f"mined:{tx}")
-    found = []
-    for run, failed in candidates:
-        with engine.connect() as connection:
-            history = connection.execute(
-                select(events.c.name, events.c.block, events.c.fields)
-                .where(
-                    events.c.run == run,
-                    events.c.name.in_(RUN_STATES),
-                    events.c.step <= upto,
-                )
-                .order_by(events.c.block, events.c.position)
-            ).all()
-            hers = connection.execute(
-                select(accesses.c.attempt, accesses.c.granted, accesses.c.block)
-                .where(
-                    accesses.c.run == run,
-                    accesses.c.subject == subject,
-                    accesses.c.block <= (last or 0),
-                )
-                .order_by(accesses.c.attempt)
-            ).all()
-            use = use_met(bytes.fromhex(run), block, [*map(_past, history)], [*map(_access, hers)])
-            if use is None:
-                continue
-            ended = _marked(connection, f"stopped:{run}:{use.attempt}")
-        stopped = None
-        if use.was == "computing" and began is not None and ended is not None:
-            # Its process may be dead before the withdrawal's own mark is written: the worker saw the block first.
-            stopped = round(max(0, ended - began) / 1000, 2)  # as it is told in receipts
-        state = "failed" if failed and use.state in ("queued", "authorised") else use.state
-        found.append(Effect(use, stopped, state))
+        own = (
+            select(accesses.c.run, accesses.c.attempt, accesses.c.granted, accesses.c.block)
+            .where(accesses.c.subject == subject, accesses.c.block <= (last or 0))
+            .order_by(accesses.c.attempt)
+        )
+        candidates = connection.execute(asked.where(permits.c.dataset == dataset))
+        found = {run: _Story(failed or "") for run, failed in candidates}
+        for run, *row in connection.execute(told):
+            found[run].history.append(_past(row))
+        for run, *row in connection.execute(own):
+            if run in found:  # else of another dataset
+                found[run].hers.append(_access(row))
     return found
 
 
-def _marked(connection: Connection, name: str) -> int | None:
-    """When something was marked, in milliseconds."""
-    return connection.execute(select(marks.c.at).where(marks.c.name == name)).scalar_one_or_none()
+def _effects(engine: Engine, stories: Mapping[str, _Story], tx: str, block: int) -> list[Effect]:
+    met = [
+        (run, story, use)
+        for run, story in stories.items()
+        if (use := use_met(bytes.fromhex(run), block, story.history, story.hers)) is not None
+    ]
+    stops = {run: f"stopped:{run}:{use.attempt}" for run, _, use in met if use.was == "computing"}
+    marked = _marked(engine, [f"mined:{tx}", *stops.values()]) if stops else {}
+    began = marked.get(f"mined:{tx}")
+    found = []
+    for run, story, use in met:
+        ended = marked.get(stops.get(run, ""))
+        stopped = None
+        if began is not None and ended is not None:
+            # Its process may be dead before the withdrawal's own mark is written: the worker saw the block first.
+            stopped = round(max(0, ended - began) / 1000, 2)  # as it is told in receipts
+        waits = use.state in ("queued", "authorised")
+        found.append(Effect(use, stopped, "failed" if story.failed and waits else use.state))
+    return found
+
+
+def _marked(engine: Engine, names: Sequence[str]) -> dict[str, int]:
+    """When these were marked, in milliseconds, of those that were."""
+    found: dict[str, int] = {}
+    with engine.connect() as connection:
+        for first in range(0, len(names), _AT_ONCE):
+            query = select(marks.c.name, marks.c.at).where(
+                marks.c.name.in_(names[first : first + _AT_ONCE])
+            )
+            found |= {name: at for name, at in connection.execute(query)}
+    return found
 
 
 def _past(row: Sequence[Any]) -> Past:
     name, block, text = row
-    fields: Any = strict_json(text.encode())
+    fields: Any = json.loads(text)  # a row of ours, in canonical JSON: there are very many
     return Past(name, block, int(fields.get("attempt", 0)), int(fields.get("reason", 0)))
 
 

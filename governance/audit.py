@@ -7,16 +7,14 @@ from typing import Any
 
 from chain.ledger import Ledger
 
-_PAGE = 2000  # blocks of one request
-
 
 def export_bundle(ledger: Ledger, witnesses: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     """Identity, blocks, transactions with their logs, head and broker witnesses, as `governance/verify.py` reads it."""
     last = int(ledger.block("latest")["number"], 16)
     first = int(ledger.identity["deployBlock"])
     logs: dict[str, list[dict[str, Any]]] = {}
-    for start in range(first, last + 1, _PAGE):
-        for log in ledger.logs(start, min(last, start + _PAGE - 1)):
+    for page in ledger.all_logs(first, last):
+        for log in page:
             logs.setdefault(log["transactionHash"], []).append(log)
     blocks: dict[str, Any] = {}
     transactions = []

@@ -20,6 +20,7 @@ from governance.envelope import (
     Header,
     WrapItem,
     WrappedShare,
+    canonical_list,
     encode_wrap_request,
     pieces_info,
     question_digest,
@@ -28,6 +29,11 @@ from governance.envelope import (
 )
 from governance.errors import BrokerRefused, BrokerUnavailable
 from governance.verify import canonical
+
+TIMEOUT = 30.0  # seconds for an answer
+RECORD_SECONDS = (
+    0.01  # more for each record whose key is asked for: on a busy machine, ten times what it takes
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,7 @@ class BrokerClient:
     """One broker; `identity_id` is the ledger it must serve."""
 
     def __init__(self, url: str, domain: Domain, identity_id: bytes) -> None:
-        self._http = httpx.Client(base_url=url, timeout=30.0)
+        self._http = httpx.Client(base_url=url, timeout=TIMEOUT)
         self._domain = domain
         self._identity = identity_id
         self._who: tuple[bytes, bytes] | None = None
@@ -70,7 +76,7 @@ class BrokerClient:
         answer = self._ask("POST", "/wrap", {"sealed": message.hex()})
         wrapped = [bytes.fromhex(share) for share in answer["wrapped"]]
         digest = sha256(
-            canonical(b"volens/wrapped/1", self._identity, sha256(message).digest(), *wrapped)
+            canonical_list(b"volens/wrapped/1", self._identity, sha256(message).digest(), *wrapped)
         ).digest()
         self._check(digest, answer["signature"], broker)
         return [WrappedShare(broker, j, share) for j, share in zip(numbers, wrapped, strict=True)]
@@ -96,7 +102,8 @@ class BrokerClient:
             "workerKey": worker_key.hex(),
             "records": [self._record(header) for header in headers],
         }
-        answer = self._ask("POST", "/pieces", self._signed(question, asker))
+        seconds = TIMEOUT + RECORD_SECONDS * len(headers)
+        answer = self._ask("POST", "/pieces", self._signed(question, asker), seconds)
         return self._answer(
             answer, run, attempt, tx, worker_key, [header.label.record for header in headers]
         )
@@ -197,9 +204,15 @@ class BrokerClient:
                 "check that broker and ledger belong together: volens doctor",
             )
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        seconds: float = TIMEOUT,
+    ) -> dict[str, Any]:
         try:
-            answer = self._http.request(method, path, json=body)
+            answer = self._http.request(method, path, json=body, timeout=seconds)
             found: dict[str, Any] = answer.json()
         except (httpx.HTTPError, ValueError):
             raise BrokerUnavailable(

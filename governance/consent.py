@@ -21,6 +21,10 @@ from governance.verify import canonical, canonical_json
 
 DAY = 86_400
 NOTICE = Path(__file__).resolve().parent.parent / "docs" / "terms" / "notice-1.md"
+_EPOCH_AT, _EPOCH_BITS = (
+    216,
+    0xFFFFFFFF,
+)  # in the word that the contract keeps (docs/ledger.md, Consent slot)
 BATCH = 60  # items of one transaction: all of them fit under the gas cap of EIP-7825
 
 # protocol.md §2; 16 is the first branch local to a dataset, which its document names
@@ -206,6 +210,12 @@ def revoke(
     )
     stale = receipt.all(RevokeStale)
     return receipt, stale[0].current if stale else None
+
+
+def is_newest(ledger: Ledger, message: Mapping[str, Any]) -> bool:
+    """Whether a revocation is of the epoch that holds now, as the contract itself says."""
+    slot = int(ledger.read("ConsentRegistry", "slotOf", message["subject"], message["dataset"]))
+    return slot >> _EPOCH_AT & _EPOCH_BITS == int(message["epoch"])
 
 
 def outcomes(

@@ -169,6 +169,17 @@ class LedgerBehind(LedgerInconsistent):
     """The node has lost a block that it showed before: restored from an older copy, or rewritten."""
 
 
+class CatchingUp(GovernanceError):
+    """This process has not read the whole ledger yet; it reads on by itself. `progress` says how far it is."""
+
+    def __init__(self, block: int, newest: int) -> None:
+        super().__init__(
+            f"the ledger is still being read: block {block} of {newest}",
+            "wait until it has been read; how far it is: volens doctor",
+        )
+        self.block, self.newest = block, newest
+
+
 class DatabaseOfAnotherLedger(GovernanceError):
     """The database's rows were derived from another ledger."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Connection, Engine, func, select
 
 from governance.runs import waiting
 from governance.tables import accesses, blocks, events, marks, run_records
@@ -16,6 +16,7 @@ _GATE = (
     "fetch",
     "keys",
 )  # phases of an attempt between asking the ledger and holding the keys
+_AT_ONCE = 500  # runs in one question to the database
 _RUN_REFUSALS = ("RunRefused", "ReleaseRefused", "Rejected")
 
 
@@ -61,16 +62,25 @@ def stop_seconds(engine: Engine) -> list[float]:
 
     Both by this machine's clock; an attempt that was over before the revocation does not count.
     """
-    revoked = select(accesses.c.run, accesses.c.attempt, events.c.tx).join(
-        events, (events.c.subject == accesses.c.subject) & (events.c.block > accesses.c.block)
-    )
-    revoked = revoked.where(events.c.name == "ConsentRevoked", accesses.c.granted)
     with engine.connect() as connection:
-        marked = {name: at for name, at in connection.execute(select(marks.c.name, marks.c.at))}
-        pairs = [
-            (f"stopped:{run}:{attempt}", f"mined:{tx}")
-            for run, attempt, tx in connection.execute(revoked)
-        ]
+        ended = dict(_marked(connection, "stopped:"))
+        runs = sorted({name.split(":")[1] for name in ended})
+        pairs: list[tuple[str, str]] = []
+        for first in range(0, len(runs), _AT_ONCE):
+            revoked = select(accesses.c.run, accesses.c.attempt, events.c.tx).join(
+                events,
+                (events.c.subject == accesses.c.subject) & (events.c.block > accesses.c.block),
+            )
+            met = revoked.where(
+                events.c.name == "ConsentRevoked",
+                accesses.c.granted,
+                accesses.c.run.in_(runs[first : first + _AT_ONCE]),
+            )
+            pairs += [
+                (f"stopped:{run}:{attempt}", f"mined:{tx}")
+                for run, attempt, tx in connection.execute(met)
+            ]
+        marked = ended | (dict(_marked(connection, "mined:")) if pairs else {})
     spent: dict[str, float] = {}
     for stopped, mined in pairs:
         if stopped in marked and mined in marked and marked[stopped] >= marked[mined]:
@@ -79,3 +89,9 @@ def stop_seconds(engine: Engine) -> list[float]:
                 took, spent.get(stopped, 0.0)
             )  # of several, the one that waited longest
     return list(spent.values())
+
+
+def _marked(connection: Connection, prefix: str) -> list[tuple[str, int]]:
+    """The marks whose names begin so, with their milliseconds."""
+    query = select(marks.c.name, marks.c.at).where(marks.c.name.startswith(prefix, autoescape=True))
+    return [(name, at) for name, at in connection.execute(query)]

@@ -21,9 +21,11 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from chain import events as ev
 from chain.ledger import Ledger
+from chain.paging import Pages, Progress
 from governance import rows
 from governance.errors import (
     BucketUnavailable,
+    CatchingUp,
     DatabaseOfAnotherLedger,
     LedgerBehind,
     LedgerInconsistent,
@@ -50,14 +52,22 @@ from governance.verify import (
     parse_transaction,
 )
 
-_PAGE = 2000  # blocks of one request
+BOUND_SECONDS = 2.0  # that one request may take for what is new on the ledger
+SLICE_SECONDS = (
+    0.25  # of reading at once in the background; whoever waits for the lock waits for no longer
+)
 
 
 class Projection:
     """One database's rows, and the fold they come from. Safe for threads."""
 
-    def __init__(self, engine: Engine, ledger: Ledger, bucket: Bucket) -> None:
+    def __init__(
+        self, engine: Engine, ledger: Ledger, bucket: Bucket, bound: float | None = None
+    ) -> None:
+        """bound: seconds that one `sync` may take; with it somebody MUST call `catch_up` whenever `behind` is set."""
         self._engine, self._ledger, self._bucket = engine, ledger, bucket
+        self._bound, self._pages = bound, Pages()
+        self.behind = threading.Event()  # set while there is more to read than one `sync` reads
         self._crypto = load_crypto(Fold(ledger.identity).identity)
         self._lock = threading.RLock()
         self._start()
@@ -68,6 +78,7 @@ class Projection:
         self.states: dict[bytes, State] = {}
         self.params: dict[bytes, str] = {}
         self._next = self.fold.identity.deploy_block
+        self.progress = Progress(self._next - 1, 0)
         self._newest = b""  # the hash of the newest block folded
         self._lists: dict[bytes, list[Leaf]] = {}  # by ingest
         self._waiting: set[bytes] = set()  # ingests whose leaf list the bucket did not hand out yet
@@ -92,16 +103,38 @@ class Projection:
     def sync(self) -> int:
         """Fold and write everything up to the newest block, and return its number.
 
-        Raises LedgerDown, LedgerInconsistent, LedgerBehind; the rows stay at the last whole block.
+        Raises CatchingUp when that takes longer than the bound, and at once while others read on in the background;
+        LedgerDown, LedgerInconsistent, LedgerBehind. The rows stay at the last whole block.
         """
+        if self._bound is not None and self.behind.is_set():
+            raise CatchingUp(self.progress.block, self.progress.newest)
+        return self._sync(self._bound)
+
+    def catch_up(self) -> bool:
+        """Read on for SLICE_SECONDS; whether everything has been read. Raises as `sync` does, but for CatchingUp."""
+        self.behind.set()
+        try:
+            self._sync(SLICE_SECONDS)
+        except CatchingUp:
+            return False
+        self.behind.clear()
+        return True
+
+    def _sync(self, seconds: float | None) -> int:
+        until = None if seconds is None else time.monotonic() + seconds
         with self._lock:
             newest = parse_block(self._ledger.block("latest"))
             last = newest.number
             if newest.hash != self._newest:
                 self._check_continuity(last)
+            self.progress = Progress(self._next - 1, last)
             try:
                 while self._next <= last:
-                    self._take(self._next, min(last, self._next + _PAGE - 1))
+                    self._take(last)
+                    self.progress = Progress(self._next - 1, last)
+                    if until is not None and self._next <= last and time.monotonic() > until:
+                        self.behind.set()
+                        raise CatchingUp(self._next - 1, last)
             except (Finding, Malformed) as error:
                 self._start()  # after a Finding a fold must not be used on
                 raise LedgerInconsistent(
@@ -134,9 +167,9 @@ class Projection:
                 "were edited: volens rebuild --compare",
             )
 
-    def _take(self, first: int, last: int) -> None:
-        """One page of blocks: fold all of it, then write what it touched."""
-        fetched, known = self._fetch(first, last)
+    def _take(self, newest: int) -> None:
+        """The next page of blocks: fold all of it, then write what it touched."""
+        last, fetched, known = self._fetch(newest)
         found: list[tuple[Block, list[ev.Event], int]] = []
         for transaction, own in fetched:
             block = known[transaction.block]
@@ -149,49 +182,44 @@ class Projection:
             connection.execute(update(pinned).values(identity=pinned.c.identity))
             written = connection.execute(select(func.max(blocks.c.number))).scalar() or 0
             new = [item for item in found if item[0].number > written]
-            for block, happened, step in new:
+            rows.put(connection, blocks, [_block_row(block) for block, _, _ in new])
+            if new:
+                said = [event_row(event, step) for _, happened, step in new for event in happened]
+                connection.execute(insert(event_rows), said)
+            for _, happened, _ in new:
                 for event in happened:
                     if isinstance(event, ev.RunResumed):
                         try_again(connection, event.run.hex())
-                rows.put(
-                    connection,
-                    blocks,
-                    {
-                        "number": block.number,
-                        "hash": block.hash.hex(),
-                        "timestamp": block.timestamp,
-                    },
-                )
-                connection.execute(
-                    insert(event_rows), [event_row(event, step) for event in happened]
-                )
-            for table, key in dict.fromkeys(
-                t for _, happened, _ in new for e in happened for t in rows.touched(e)
-            ):
-                rows.put(connection, table, rows.build(self, table, key))
+            touched: dict[Table, dict[Any, None]] = {}
+            for _, happened, _ in new:
+                for event in happened:
+                    for table, key in rows.touched(event):
+                        touched.setdefault(table, {})[key] = None
+            for table, keys in touched.items():
+                rows.put(connection, table, [rows.build(self, table, key) for key in keys])
             self._write_records(connection)
         self._next = last + 1
 
     def _fetch(
-        self, first: int, last: int
-    ) -> tuple[list[tuple[Transaction, list[dict[str, Any]]]], dict[int, Block]]:
-        """Transactions with their logs, and their blocks: all of it before any of it is folded.
+        self, newest: int
+    ) -> tuple[int, list[tuple[Transaction, list[dict[str, Any]]]], dict[int, Block]]:
+        """The page's last block, its transactions with their logs, and their blocks: all before any of it is folded.
 
         A node that fails in between leaves the fold where it was. One may show a log a moment before it says in which
         block the transaction is: it is asked twice.
         """
         for pause in (0.1, 0.0):
             logs: dict[str, list[dict[str, Any]]] = {}
-            for log in self._ledger.logs(first, last):
+            last, found = self._ledger.page_of_logs(self._next, newest, self._pages)
+            for log in found:
                 logs.setdefault(log["transactionHash"], []).append(log)
             try:
                 fetched = [
                     (parse_transaction(self._ledger.transaction(tx)), own)
                     for tx, own in logs.items()
                 ]
-                return fetched, {
-                    tx.block: parse_block(self._ledger.block(tx.block)) for tx, _ in fetched
-                }
+                own_blocks = {tx.block for tx, _ in fetched}
+                return last, fetched, {n: parse_block(self._ledger.block(n)) for n in own_blocks}
             except Malformed:
                 if not pause:
                     raise
@@ -292,22 +320,15 @@ class Projection:
 
     def _write_list(self, connection: Connection, ingest: bytes, leaves: Sequence[Leaf]) -> None:
         """A (record, version) belongs to the ingest that was registered first."""
-        dataset = self.fold.ingests[ingest].dataset.hex()
-        for leaf in leaves:
-            key = {"dataset": dataset, "record": leaf.record.hex(), "version": leaf.version}
-            if not rows.exists(connection, records, key):
-                rows.put(
-                    connection,
-                    records,
-                    {
-                        **key,
-                        "ingest": ingest.hex(),
-                        "subject": leaf.subject.hex(),
-                        "category": leaf.category,
-                        "ciphertext": leaf.ciphertext.hex(),
-                        "key_commitment": leaf.key_commitment.hex(),
-                    },
-                )
+        dataset = self.fold.ingests[ingest].dataset
+        known = rows.records_in(connection, dataset.hex())
+        new = {
+            (leaf.record.hex(), leaf.version): leaf
+            for leaf in reversed(leaves)
+            if (leaf.record.hex(), leaf.version) not in known
+        }
+        found = [_record_row(ingest, dataset, leaf) for leaf in new.values()]
+        rows.put(connection, records, found)
 
     def rebuild(self) -> dict[str, int]:
         """Throw all derived rows away and derive them again; returns the rows of each table."""
@@ -370,6 +391,23 @@ def _fingerprint(found: list[dict[str, Any]]) -> tuple[int, str]:
         canonical_json({name: str(value) for name, value in row.items()}) for row in found
     )
     return len(lines), sha256(b"\n".join(lines)).hexdigest()
+
+
+def _block_row(block: Block) -> dict[str, Any]:
+    return {"number": block.number, "hash": block.hash.hex(), "timestamp": block.timestamp}
+
+
+def _record_row(ingest: bytes, dataset: bytes, leaf: Leaf) -> dict[str, Any]:
+    return {
+        "dataset": dataset.hex(),
+        "record": leaf.record.hex(),
+        "version": leaf.version,
+        "ingest": ingest.hex(),
+        "subject": leaf.subject.hex(),
+        "category": leaf.category,
+        "ciphertext": leaf.ciphertext.hex(),
+        "key_commitment": leaf.key_commitment.hex(),
+    }
 
 
 def event_row(event: ev.Event, step: int) -> dict[str, Any]:

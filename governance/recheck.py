@@ -35,7 +35,6 @@ from governance.verify import (
     parse_transaction,
 )
 
-_PAGE = 2000  # blocks of one request
 _MOST = 40  # objects of one list that are fetched
 State = Literal["ok", "no", "not-checked"]
 
@@ -151,9 +150,9 @@ class Recheck:
 
     def _transactions(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         first = int(self.ledger.identity["deployBlock"])
-        for start in range(first, self.step.block + 1, _PAGE):
+        for page in self.ledger.all_logs(first, self.step.block):
             found: dict[str, list[dict[str, Any]]] = {}
-            for log in self.ledger.logs(start, min(self.step.block, start + _PAGE - 1)):
+            for log in page:
                 found.setdefault(log["transactionHash"].removeprefix("0x"), []).append(log)
             yield from found.items()
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Row, Select, case, func, select
+from sqlalchemy import Engine, Row, Select, case, func, literal, select, union_all
 
 from governance.errors import NotFound
 from governance.runs import waiting
@@ -209,12 +209,26 @@ def find_permit(engine: Engine, permit: str) -> Permit:
     return Permit(*_only(engine, select(permits).where(permits.c.permit == permit), "permit"))
 
 
-def list_runs(engine: Engine, state: str = "") -> list[Run]:
-    """Newest first; in `state` only, when one is named."""
-    query = select(runs).order_by(runs.c.block.desc(), runs.c.run)
+def list_runs(
+    engine: Engine, state: str = "", limit: int | None = None, offset: int = 0
+) -> list[Run]:
+    """Newest first, at most `limit` after the first `offset`; in `state` only, when one is named."""
+    query = select(runs).order_by(runs.c.block.desc(), runs.c.run).limit(limit).offset(offset)
     return [
         Run(*row) for row in _rows(engine, query.where(runs.c.state == state) if state else query)
     ]
+
+
+def count_runs(engine: Engine) -> int:
+    with engine.connect() as connection:
+        return int(connection.execute(select(func.count()).select_from(runs)).scalar_one())
+
+
+def params_of_uses(engine: Engine, subject: str) -> dict[str, str]:
+    """The parameters of every run that asked for this person's data."""
+    own = select(accesses.c.run).where(accesses.c.subject == subject)
+    query = select(runs.c.run, runs.c.params).where(runs.c.run.in_(own))
+    return {run: params for run, params in _rows(engine, query)}
 
 
 def find_run(engine: Engine, run: str) -> Run:
@@ -267,8 +281,11 @@ def failure_of(engine: Engine, run: str) -> str:
         )
 
 
-def why_waiting(engine: Engine, run: Run) -> str | None:
-    """Why a queued or authorised run is not being computed, None when it is or has ended."""
+def why_waiting(engine: Engine, run: Run, queue: Sequence[str] | None = None) -> str | None:
+    """Why a queued or authorised run is not being computed, None when it is or has ended.
+
+    queue: what `waiting` says, where it was asked already.
+    """
     if run.state not in ("queued", "authorised"):
         return None
     with engine.connect() as connection:
@@ -276,7 +293,9 @@ def why_waiting(engine: Engine, run: Run) -> str | None:
         last = connection.execute(newest.order_by(progress.c.id.desc()).limit(1)).one_or_none()
         if last is not None and last.step != "stopped":
             return None
-        queue = waiting(engine)  # whoever is computed before it counts too
+        queue = (
+            waiting(engine) if queue is None else queue
+        )  # whoever is computed before it counts too
         ahead = queue.index(run.run) if run.run in queue else 0
         place = f"{ahead} before it" if ahead else "next in the queue"
         if last is None:
@@ -341,20 +360,24 @@ def accesses_of(engine: Engine, subject: str) -> list[Access]:
     return [Access(*row) for row in _rows(engine, query)]
 
 
-def list_denials(engine: Engine) -> list[Denial]:
-    """People denied in an authorised attempt, and runs whose newest answer was a refusal, by block."""
+def list_denials(engine: Engine, limit: int | None = None, offset: int = 0) -> list[Denial]:
+    """People denied in an authorised attempt, and runs whose newest answer was a refusal, by block.
+
+    At most `limit` after the first `offset`.
+    """
     people = select(
-        accesses.c.run, accesses.c.attempt, accesses.c.subject, accesses.c.reason, accesses.c.block
-    )
-    found = [Denial(*row) for row in _rows(engine, people.where(accesses.c.granted.is_(False)))]
-    refused = select(runs.c.run, runs.c.attempt, runs.c.reason, runs.c.block).where(
-        runs.c.reason != 0
-    )
-    found += [
-        Denial(run, attempt, "", reason, block)
-        for run, attempt, reason, block in _rows(engine, refused)
-    ]
-    return sorted(found, key=lambda denial: (denial.block, denial.run, denial.subject))
+        accesses.c.run,
+        accesses.c.attempt,
+        accesses.c.subject,
+        accesses.c.reason,
+        accesses.c.block,
+    ).where(accesses.c.granted.is_(False))
+    refused = select(
+        runs.c.run, runs.c.attempt, literal("").label("subject"), runs.c.reason, runs.c.block
+    ).where(runs.c.reason != 0)
+    both = union_all(people, refused).subquery()
+    query = select(both).order_by(both.c.block, both.c.run, both.c.subject)
+    return [Denial(*row) for row in _rows(engine, query.limit(limit).offset(offset))]
 
 
 def find_receipt(engine: Engine, tx: str) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from eth_utils.address import to_checksum_address
-from sqlalchemy import Connection, Table, delete, insert, select
+from sqlalchemy import Connection, Table, bindparam, delete, insert, select
 
 from chain import events as ev
 from governance import tables as t
@@ -174,17 +174,22 @@ def address(raw: bytes) -> str:
     return to_checksum_address(raw)
 
 
-def put(connection: Connection, table: Table, row: Row) -> None:
-    """Write a row in place of the one with its key."""
-    connection.execute(
-        delete(table).where(*(column == row[column.name] for column in table.primary_key))
-    )
-    connection.execute(insert(table).values(row))
+def put(connection: Connection, table: Table, found: Sequence[Row]) -> None:
+    """Write rows in place of those with their keys, in two statements; of several with one key the last counts."""
+    names = [column.name for column in table.primary_key]
+    newest = {tuple(row[name] for name in names): row for row in found}
+    if not newest:
+        return
+    where = [table.c[name] == bindparam(f"key_{name}") for name in names]
+    keys = [{f"key_{name}": row[name] for name in names} for row in newest.values()]
+    connection.execute(delete(table).where(*where), keys)
+    connection.execute(insert(table), list(newest.values()))
 
 
-def exists(connection: Connection, table: Table, key: Row) -> bool:
-    query = select(table).where(*(table.c[name] == value for name, value in key.items()))
-    return connection.execute(query).first() is not None
+def records_in(connection: Connection, dataset: str) -> set[tuple[str, int]]:
+    """The (record, version) of every record row of a dataset."""
+    query = select(t.records.c.record, t.records.c.version).where(t.records.c.dataset == dataset)
+    return {(record, version) for record, version in connection.execute(query)}
 
 
 def all_of(connection: Connection, table: Table) -> list[Row]:

@@ -54,10 +54,12 @@ def list_steps(engine: Engine, wanted: Wanted, before: int = 0, limit: int = 20)
     query = (
         select(events.c.tx, events.c.step, events.c.block, blocks.c.timestamp, events.c.fields)
         .join(blocks, blocks.c.number == events.c.block)
-        .where(events.c.name == "Head", events.c.tx.in_(_matching(wanted)))
+        .where(events.c.name == "Head")
         .order_by(events.c.step.desc())
         .limit(limit)
     )
+    if any((wanted.names, wanted.subject, wanted.run, wanted.actor, wanted.reason)):
+        query = query.where(events.c.tx.in_(_matching(wanted)))
     if before:
         query = query.where(events.c.step < before)
     bounds = (

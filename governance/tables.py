@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
+from sqlalchemy.schema import CreateIndex
 
 from governance.errors import DatabaseBroken
 
@@ -65,6 +66,7 @@ events = Table(
     Column("step", Integer),  # the trail's count after this call
     Column("fields", Text, nullable=False),  # canonical JSON
 )
+STEPS = Index("events_by_name_and_step", events.c.name, events.c.step)  # the newest steps of a kind
 members = Table(
     "members",
     metadata,
@@ -163,6 +165,12 @@ accesses = Table(
     Column("reason", Integer, nullable=False),
     Column("block", Integer, nullable=False),
     Column("tx", String(64), nullable=False),
+)
+REFUSED = Index(  # people who were left out: few among very many accesses
+    "accesses_refused",
+    accesses.c.reason,
+    sqlite_where=accesses.c.granted.is_(False),
+    postgresql_where=accesses.c.granted.is_(False),
 )
 outputs = Table(
     "outputs",
@@ -302,6 +310,9 @@ def open_database(url: str) -> Engine:
         event.listen(engine, "connect", _durable)
     try:
         metadata.create_all(engine)
+        with engine.begin() as connection:  # also in a database that is older than they are
+            for index in (REFUSED, STEPS):
+                connection.execute(CreateIndex(index, if_not_exists=True))
     except (*DATABASE_FAULTS, OSError):
         engine.dispose()
         raise DatabaseBroken(

@@ -150,13 +150,16 @@ def accesses(
             if (run, attempt, person) in recorded:
                 found.append("I4: an access stands twice")
             recorded[run, attempt, person] = e.block
-    logged = Counter()
+    logged: Counter[tuple[int, int, tuple[int, ...]]] = Counter()
+    whole: list[int] = []  # the people of an answer that takes several lines, so far
     for line in journal:
         run, attempt = int(line["run"], 16), line["attempt"]
         people = [int(one, 16) for one in line["subjects"]]
         if line["kind"] != "pieces":
             continue
-        logged[run, attempt, tuple(sorted(people))] += 1
+        whole = (whole if line.get("part", 0) else []) + people
+        if line.get("part", 0) == line.get("parts", 1) - 1:
+            logged[run, attempt, tuple(sorted(whole))] += 1
         for person in people:
             at = recorded.get((run, attempt, person))
             if at is None or at > line["block"]:

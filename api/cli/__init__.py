@@ -79,6 +79,7 @@ def code_of(error: Exception) -> int:
                 governed.BucketUnavailable,
                 governed.BrokerUnavailable,
                 governed.DatabaseBroken,
+                governed.CatchingUp,
             ),
         ),
         (

@@ -20,12 +20,11 @@ _RECENT = 5
 @router.get("/")
 def show_home(request: Request, services: Parts, visitor: Visitor) -> Response:
     """What this is, and the newest runs of the public register."""
-    runs = list_runs(services)
     return render(
         request,
         "home.html",
-        runs=runs[:_RECENT],
-        count=len(runs),
+        runs=list_runs(services, _RECENT),
+        count=register.count_runs(services.engine),
         datasets=register.list_datasets(services.engine),
     )
 

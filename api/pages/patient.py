@@ -216,9 +216,10 @@ def _uses(services: Services, subject: str) -> list[Use]:
             access = replace(access, state="held back")
         why = reason_of(access.reason).sentence if access.reason else ""
         by_run.setdefault(access.run, []).append((access, _SAID[access.state].format(why)))
-    asked = {run.run: words.question(run.params) for run in register.list_runs(services.engine)}
+    asked = register.params_of_uses(services.engine, subject)
     return [
-        Use(run, datasets[tries[0][0].permit], asked[run], tries) for run, tries in by_run.items()
+        Use(run, datasets[tries[0][0].permit], words.question(asked[run]), tries)
+        for run, tries in by_run.items()
     ]
 
 

@@ -1,15 +1,24 @@
-"""Only with `volens serve --demo`: the played people of a home that the demo made, whose keys lie in files here."""
+"""Only with `volens serve --demo`: the played people of a home that the demo made, whose keys lie in files here.
+
+Their keys go to one browser: the first that opens the address which `serve --demo` printed. The token in it is good
+once; it is exchanged for a cookie that no script reads. Other programs of this machine, who can reach the port, get
+nothing. The web process knows the token's hash only.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import json
+import secrets
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
 
 from api.auth import Parts
 from api.errors import DoorError, NotServing
@@ -18,10 +27,12 @@ from api.pages.visitor import OwnOrigin
 from api.services import Services
 from api.settings import NAME, Settings
 from chain.wallets import Wallet, load
-from governance.errors import BrokerRefused, NotFound
+from governance.errors import BrokerRefused, NotAllowed, NotFound
 
 router = APIRouter(route_class=PageRoute)
 HERE_ONLY = "127.0.0.1"
+COOKIE = "volens-demo"
+ENTER = "/pages/played/enter"
 _CAST = {
     "ada": "a patient",
     "noor": "the analyst",
@@ -43,6 +54,52 @@ class Played:
 
     name: str
     part: str
+
+
+class Entrance:
+    """Lets the first browser in that shows the token whose sha256 (hex) this is; without one, nobody."""
+
+    def __init__(self, token_hash: str) -> None:
+        self._lock = threading.Lock()
+        self._token_hash, self._cookie_hash = token_hash, ""
+
+    def exchange(self, token: str) -> str:
+        """The cookie's value, for the first who shows the token. Raises NotAllowed."""
+        with self._lock:
+            if not self._token_hash or not hmac.compare_digest(hash_of(token), self._token_hash):
+                raise NotAllowed(
+                    "this address was opened already, or is not the one that was printed",
+                    "start again: volens serve --demo; then open the address that it prints",
+                )
+            self._token_hash, cookie = "", secrets.token_urlsafe(32)
+            self._cookie_hash = hash_of(cookie)
+            return cookie
+
+    def admits(self, cookie: str) -> bool:
+        known = self._cookie_hash
+        return bool(known) and hmac.compare_digest(hash_of(cookie), known)
+
+
+def hash_of(secret: str) -> str:
+    """sha256 in hex of a token or a cookie."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def entered(request: Request) -> bool:
+    """Whether this browser opened the printed address first."""
+    entrance: Entrance | None = getattr(request.app.state, "entrance", None)
+    return entrance is not None and entrance.admits(request.cookies.get(COOKIE, ""))
+
+
+def _must_have_entered(request: Request) -> None:
+    if not entered(request):
+        raise NotAllowed(
+            "the demo's people are played in one browser only",
+            "open the address that `volens serve --demo` printed",
+        )
+
+
+Entered = Depends(_must_have_entered)
 
 
 def check_home(settings: Settings) -> None:
@@ -74,7 +131,17 @@ def list_people(services: Services) -> list[Played]:
     return cast + [Played(name, "") for name in sorted(names - set(_CAST))]
 
 
-@router.post("/pages/played/{name}", dependencies=[OwnOrigin])
+@router.get(ENTER)
+def enter(request: Request, token: str = "") -> Response:
+    """Exchange the printed token for a cookie, and leave the address behind. Raises NotAllowed."""
+    entrance: Entrance = request.app.state.entrance
+    cookie = entrance.exchange(token)
+    answer = RedirectResponse("/", 303)
+    answer.set_cookie(COOKIE, cookie, path="/", httponly=True, samesite="strict")
+    return answer
+
+
+@router.post("/pages/played/{name}", dependencies=[OwnOrigin, Entered])
 def hand_out_key(name: str, services: Parts) -> Response:
     """The key file of a played person, for the tab that acts as her. Raises NotFound."""
     path = _folder(services) / f"{name}.json"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.auth import Parts
@@ -16,30 +17,43 @@ from api.routes.shown import show_summary
 from api.services import Services
 from governance import register
 from governance.errors import NotAllowed, NotFound
-from governance.runs import ENDS
+from governance.runs import ENDS, waiting
 from governance.sessions import Caller
 from governance.steps import milestones
 
 router = APIRouter(route_class=PageRoute)
+PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 DEADLINE_SECONDS = 3600
 LINES = 200  # of the log on a page
+PAGE = 50  # runs
 
 
 @router.get("/runs")
-def show_runs(request: Request, services: Parts, visitor: Visitor) -> Response:
-    """Every run that was ever asked for, newest first: who, in which state, and why."""
-    runs = list_runs(services)
+def show_runs(
+    request: Request, services: Parts, visitor: Visitor, page: PageNumber = 1
+) -> Response:
+    """Every run that was ever asked for, newest first, a page of them at a time: who, in which state, and why."""
+    runs = list_runs(services, PAGE + 1, PAGE * (page - 1))
     mine = [run for run in runs if visitor and run["analyst"] == visitor.account]
-    return render(request, "runs.html", runs=runs, mine={run["run"] for run in mine})
+    return render(
+        request,
+        "runs.html",
+        runs=runs[:PAGE],
+        mine={run["run"] for run in mine},
+        page=page,
+        more=len(runs) > PAGE,
+    )
 
 
-def list_runs(services: Services) -> list[dict[str, Any]]:
-    """Every run, newest first, with its question and a line that says why it stands where it stands."""
-    return [_listed(services, run) for run in register.list_runs(services.engine)]
+def list_runs(services: Services, limit: int, offset: int = 0) -> list[dict[str, Any]]:
+    """The newest runs, each with its question and a line that says why it stands where it stands."""
+    queue = waiting(services.engine)
+    found = register.list_runs(services.engine, "", limit, offset)
+    return [_listed(services, run, queue) for run in found]
 
 
-def _listed(services: Services, run: register.Run) -> dict[str, Any]:
-    found = show_summary(run) if run.state in ENDS else describe_run(services, run)
+def _listed(services: Services, run: register.Run, queue: Sequence[str]) -> dict[str, Any]:
+    found = show_summary(run) if run.state in ENDS else describe_run(services, run, queue)
     return found | {"question": words.question(run.params), "line": _line(found)}
 
 
@@ -61,7 +75,7 @@ def show_live(
 def show_result(run: RunId, request: Request, services: Parts, me: SignedIn) -> Response:
     """The released result, opened with the played analyst's key where the demo runs; nowhere else has the server it."""
     found = _released(services, run, me)
-    if not services.settings.demo:
+    if not _played_here(request, services):
         raise NotFound(
             "the key of this result is not here", "open it on your machine: volens result open"
         )
@@ -78,6 +92,15 @@ async def check_result(run: RunId, request: Request, services: Parts, me: Signed
     opened = outcome.check_opened(found, await request.body())
     shown = await run_in_threadpool(figures.describe, *opened)
     return render(request, "part-result.html", found=found, **shown)
+
+
+def _played_here(request: Request, services: Services) -> bool:
+    """Whether the keys of played people are for this browser."""
+    if not services.settings.demo:
+        return False
+    from api.pages.played import entered
+
+    return entered(request)
 
 
 def _released(services: Services, run: str, me: Caller) -> dict[str, Any]:

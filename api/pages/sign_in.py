@@ -31,12 +31,18 @@ class SessionBody(Incoming):
 def show_sign_in(request: Request, services: Parts, next: str = "") -> Response:
     """Choose a key; where the demo's people are played, choose one of them."""
     people: list[Any] = []
+    shut = False
     if services.settings.demo:
-        from api.pages.played import list_people
+        from api.pages.played import entered, list_people
 
-        people = list_people(services)
+        shut = not entered(request)
+        people = [] if shut else list_people(services)
     return render(
-        request, "sign-in.html", people=people, after=next if _AFTER.fullmatch(next) else ""
+        request,
+        "sign-in.html",
+        people=people,
+        shut=shut,
+        after=next if _AFTER.fullmatch(next) else "",
     )
 
 

@@ -35,6 +35,7 @@ def create_pages(services: Services) -> FastAPI:
         from api.pages import played
 
         played.check_home(services.settings)
+        pages.state.entrance = played.Entrance(services.settings.demo_token)
         pages.include_router(played.router)
     pages.mount("/pages/static", StaticFiles(directory=STATIC))
     pages.add_exception_handler(HTTPException, answer_page)

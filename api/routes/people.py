@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request
 
 from api import answers, schemas
 from api.allowance import check_allowance
-from api.auth import AUDITOR, Parts, SignedIn, require_self
+from api.auth import AUDITOR, Parts, PartsAnyway, SignedIn, require_self
 from api.doors import LargeRoute, StrictRoute
 from api.problems import OTHER_REFUSAL, REFUSALS, declared
 from api.routes.shown import show_consent, show_reason, show_withdrawal
@@ -16,7 +17,7 @@ from api.services import Services
 from chain.errors import Refused
 from chain.events import ConsentGranted
 from governance import consent, precheck, register, sessions
-from governance.errors import NotFound
+from governance.errors import CatchingUp, NotFound
 from governance.runs import mark
 
 router = APIRouter(route_class=StrictRoute, tags=["people"])
@@ -114,8 +115,11 @@ def grant(body: schemas.ConsentsBody, services: Parts) -> Any:
 @router.post(
     "/consents/revocations", response_model=answers.Revoked, responses=declared(400, 409, 413)
 )
-def revoke(body: schemas.RevocationBody, services: Parts, request: Request) -> Any:
-    """Withdraw. A revocation of an older consent changes nothing; the answer then shows what holds now."""
+def revoke(body: schemas.RevocationBody, services: PartsAnyway, request: Request) -> Any:
+    """Withdraw. A revocation of an older consent changes nothing; the answer then shows what holds now.
+
+    It is taken while this service still reads the ledger too: then the contract itself is asked what holds.
+    """
     call = (
         schemas.message_of("Revoke", body.revoke),
         bytes.fromhex(body.signer),
@@ -123,15 +127,23 @@ def revoke(body: schemas.RevocationBody, services: Parts, request: Request) -> A
     )
     domain, projection = services.ledger.domain, services.projection
     precheck.refuse_all_skipped([precheck.forged(domain, projection.fold, "Revoke", *call)])
-    projection.sync()
-    acts = precheck.revocation_acts(domain, projection.fold, *call)
+    try:
+        projection.sync()
+        acts = precheck.revocation_acts(domain, projection.fold, *call)
+    except CatchingUp:  # a forged one is refused by the contract before anything is spent on it
+        acts = consent.is_newest(services.ledger, call[0])
     if not acts:  # a genuine withdrawal is never turned away; an old one sent again is, and costs
         check_allowance(request)
     receipt, stale = consent.revoke(services.ledger, *call)
     mark(services.engine, f"mined:{receipt.tx.hex()}")
     place = services.settle(receipt)
-    found = register.consents_of(services.engine, body.revoke.subject)
-    state = next((show_consent(one) for one in found if one.dataset == body.revoke.dataset), None)
+    state = None
+    with suppress(NotFound):  # the rows may not have her yet
+        found = register.consents_of(services.engine, body.revoke.subject)
+        own = (show_consent(one) for one in found if one.dataset == body.revoke.dataset)
+        state = next(own, None)
+    if services.projection.behind.is_set():
+        state = None  # the rows may be older than this withdrawal
     current = body.revoke.epoch + 1 if stale is None else stale
     return {"acted": stale is None, "current": current, "receipt": place, "state": state}
 

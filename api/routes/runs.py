@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Response
 
 from api import answers, schemas
 from api.auth import CHECKER, Parts, SignedIn
-from api.doors import StrictRoute
+from api.doors import MOST, Limit, Offset, StrictRoute
 from api.problems import declared
 from api.routes.shown import show_summary
 from api.services import Services
@@ -37,10 +38,13 @@ def request_run(body: schemas.RunBody, services: Parts) -> Any:
 
 
 @router.get("/runs", response_model=list[answers.RunSummary], responses=declared())
-def list_runs(services: Parts, state: State | None = None) -> Any:
-    """The public register of runs, newest first."""
+def list_runs(
+    services: Parts, state: State | None = None, limit: Limit = MOST, offset: Offset = 0
+) -> Any:
+    """The public register of runs, newest first: at most `limit` of them after the first `offset`."""
     services.projection.sync()
-    return [show_summary(run) for run in register.list_runs(services.engine, state or "")]
+    found = register.list_runs(services.engine, state or "", limit, offset)
+    return [show_summary(run) for run in found]
 
 
 @router.get("/runs/{run}", response_model=answers.Run, responses=declared(404))
@@ -175,8 +179,13 @@ def _same(signed_run: str, run: str, signed_attempt: int = 0, attempt: int = 0) 
         )
 
 
-def describe_run(services: Services, run: register.Run) -> dict[str, Any]:
-    """How a run stands, as `answers.Run`; the database is at the newest block."""
+def describe_run(
+    services: Services, run: register.Run, queue: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """How a run stands, as `answers.Run`; the database is at the newest block.
+
+    queue: the runs that wait, where they were asked for already.
+    """
     permit = register.find_permit(services.engine, run.permit)
     waiting = release.pending(services.engine, run.run, run.attempt, services.clock())
     steps, failure = (
@@ -186,7 +195,7 @@ def describe_run(services: Services, run: register.Run) -> dict[str, Any]:
     return show_summary(run) | {
         "state": _doing(run, steps, failure),
         "failure": failure or None,
-        "waiting": None if failure else register.why_waiting(services.engine, run),
+        "waiting": None if failure else register.why_waiting(services.engine, run, queue),
         "dataset": permit.dataset,
         "codeHash": permit.code,
         "params": run.params,

@@ -7,8 +7,8 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from api import answers
-from api.auth import AUDITOR, PROTECTION, Parts, SignedIn, require_role
-from api.doors import StrictRoute
+from api.auth import AUDITOR, PROTECTION, Parts, PartsAnyway, SignedIn, require_role
+from api.doors import MOST, Limit, Offset, StrictRoute
 from api.problems import declared
 from api.routes.shown import show_reason
 from governance import audit, register
@@ -24,7 +24,7 @@ _JSON: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/trail", response_class=Response, responses={**_JSON, **declared()})
-def export_trail(services: Parts) -> Response:
+def export_trail(services: PartsAnyway) -> Response:
     """Everything that an auditor needs to check the ledger without us: `python verify.py BUNDLE`."""
     witness = services.witness()
     bundle = audit.export_bundle(services.ledger, [witness] if witness else [])
@@ -32,7 +32,7 @@ def export_trail(services: Parts) -> Response:
 
 
 @router.get("/trail/head", response_model=answers.TrailHead, responses=declared())
-def show_head(services: Parts) -> Any:
+def show_head(services: PartsAnyway) -> Any:
     """The trail's newest head, with a broker's signature over what its own node says."""
     count, head = services.ledger.head()
     block = services.ledger.block()
@@ -47,8 +47,11 @@ def show_head(services: Parts) -> Any:
 
 
 @router.get("/trail/denials", response_model=list[answers.Denial], responses=declared(401, 403))
-def list_denials(services: Parts, caller: SignedIn) -> Any:
-    """Every refusal on the ledger: for auditors and the data-protection officer."""
+def list_denials(services: Parts, caller: SignedIn, limit: Limit = MOST, offset: Offset = 0) -> Any:
+    """The refusals on the ledger, oldest first: for auditors and the data-protection officer.
+
+    At most `limit` of them after the first `offset`.
+    """
     require_role(caller, AUDITOR, PROTECTION)
     services.projection.sync()
     return [
@@ -59,17 +62,19 @@ def list_denials(services: Parts, caller: SignedIn) -> Any:
             "reason": show_reason(one.reason),
             "block": one.block,
         }
-        for one in register.list_denials(services.engine)
+        for one in register.list_denials(services.engine, limit, offset)
     ]
 
 
 @router.get("/identity", response_class=Response, responses={**_JSON, **declared()})
-def show_identity(services: Parts) -> Response:
+def show_identity(services: PartsAnyway) -> Response:
     """The ledger identity, signed by the founding quorum and the broker: pin it before you sign anything."""
     return Response(canonical_json(dict(services.identity)), media_type="application/json")
 
 
-@router.get("/health", response_model=answers.Health, responses=declared())
-def show_health(services: Parts) -> Any:
+@router.get(
+    "/health", response_model=answers.Health, response_model_exclude_none=True, responses=declared()
+)
+def show_health(services: PartsAnyway) -> Any:
     """Which parts live, and since when they have said so. Never fails because a part does."""
     return services.health.report(services.clock())

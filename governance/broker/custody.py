@@ -1,8 +1,8 @@
 """Custody: wraps key shares for whoever brings them, lets them out only against a mined, still valid receipt.
 
 For `/pieces`, in this order, all of it read from the broker's own fold at its newest head:
-1. the ledger is the pinned one and its record adds up (65), it answers (64), and it has lost no block that an earlier
-   answer stood on (71);
+1. the ledger is the pinned one and its record adds up (65), it answers (64), it has lost no block that an earlier
+   answer stood on (71), and the broker has executed all of it (79);
 2. the receipt is mined (66), of this run (67), the newest attempt (68), for this worker key (69), its lease running and
    its output not yet sealed (70), permit (33-35), analyst (36) and worker (37) still live, the run not cancelled (43);
 3. every record is registered in the permit's dataset (72), in its latest version (73), its person granted in this
@@ -26,11 +26,20 @@ from chain.errors import SignatureMalformed
 from chain.signatures import address_of, domain_of, recover, sign
 from governance.broker.journal import Journal
 from governance.broker.leaves import Leaf, LeafLists
-from governance.broker.node import Head, LedgerBehind, Node, NodeDown, OtherLedger
+from governance.broker.node import (
+    FOLLOW_SECONDS,
+    CatchingUp,
+    Head,
+    LedgerBehind,
+    Node,
+    NodeDown,
+    OtherLedger,
+)
 from governance.envelope import (
     SHARES,
     Piece,
     WrapItem,
+    canonical_list,
     decode_wrap_request,
     encode_pieces,
     join_shares,
@@ -59,7 +68,9 @@ from governance.verify import (
 
 ANALYST, CHECKER, WORKER, DAY = 4, 5, 10, 86_400
 APPROVED, SUSPENDED = 2, 3
-OTHER_WORKER, NO_LOOK, NOT_RELEASED = 69, 77, 78  # reasons
+OTHER_WORKER, NO_LOOK, NOT_RELEASED, CATCHING_UP = 69, 77, 78, 79  # reasons
+SLICE_SECONDS = 0.25  # of folding at once in the background: a question waits for no longer
+KEPT_ANSWERS = 64 << 20  # bytes of answers that are given again to the same question
 
 
 class Refusal(Exception):
@@ -112,8 +123,13 @@ class Broker:
         self._me = bytes.fromhex(self.address[2:])
         self._journal = Journal(folder / "journal.jsonl", self._statement)
         self._leaves = LeafLists(folder / "leaves")
-        self._answered: dict[bytes, dict[str, Any]] = {}
+        self._answered: dict[bytes, dict[str, Any]] = {}  # oldest first
+        self._answered_bytes = 0
         self._lock = threading.RLock()
+        self.behind = (
+            threading.Event()
+        )  # set while there is more of the ledger to fold than a question folds
+        self.behind.set()
 
     # -- open doors
 
@@ -128,6 +144,30 @@ class Broker:
             "ledger": self._node.identity_id.hex(),
             "signature": self._statement(digest).hex(),
         }
+
+    def health(self) -> dict[str, Any]:
+        """That this broker lives, and how far it is with the ledger: blocks folded, of those the node has shown."""
+        progress = self._node.progress
+        return {
+            "ok": True,
+            "broker": self.address,
+            "catchingUp": not progress.newest or not progress.complete,
+            "block": max(0, progress.block),
+            "newest": progress.newest,
+        }
+
+    def catch_up(self) -> bool:
+        """Fold the next part of the ledger, and say whether it went well; `behind` is cleared once all of it is folded.
+
+        Never raises: what is wrong with the ledger, the next question is told.
+        """
+        with self._lock:
+            try:
+                self._follow(SLICE_SECONDS)
+            except Refusal as refusal:
+                return refusal.reason == CATCHING_UP
+            self.behind.clear()
+        return True
 
     def journal_head(self) -> dict[str, Any]:
         """How many lines the journal has, and the hash of the last, signed."""
@@ -183,8 +223,9 @@ class Broker:
         with self._lock:
             if not all(self._owned(item) for item in items):
                 self._follow()  # a newcomer, perhaps; for those known already no fresh head is needed to take a key in
-            wrapped = [self._wrap(item) for item in items]
-        said = canonical(
+            seeds: dict[bytes, bytes] = {}
+            wrapped = [self._wrap(item, seeds) for item in items]
+        said = canonical_list(
             b"volens/wrapped/1", self._node.identity_id, sha256(message).digest(), *wrapped
         )
         digest = sha256(said).digest()
@@ -221,11 +262,7 @@ class Broker:
             receipt = self._attempt_of(run, attempt, tx)
             self._check_attempt(self._node.fold.runs[run], receipt, head, run, attempt, worker_key)
             self._check_asker(request, receipt.worker, OTHER_WORKER)
-            return (
-                head,
-                receipt,
-                {item.record: self._check_record(run, receipt, head, item) for item in wanted},
-            )
+            return head, receipt, self._check_records(run, receipt, head, wanted)
 
         with self._lock:
             _, receipt, leaves = check()
@@ -286,9 +323,12 @@ class Broker:
 
     # -- checks
 
-    def _follow(self) -> Head:
+    def _follow(self, seconds: float | None = None) -> Head:
         try:
-            return self._node.follow()
+            return self._node.follow(FOLLOW_SECONDS if seconds is None else seconds)
+        except CatchingUp:
+            self.behind.set()
+            raise Refusal(CATCHING_UP) from None
         except NodeDown:
             raise Refusal(64) from None
         except OtherLedger:
@@ -298,16 +338,13 @@ class Broker:
 
     def _attempt_of(self, run: bytes, attempt: int, tx: bytes | None) -> Attempt:
         attempts = self._node.fold.attempts
-        if tx is not None:
-            named = [key for key, found in attempts.items() if found.tx == tx]
-            if not named:
-                raise Refusal(66)
-            if named[0][0] != run:
-                raise Refusal(67)
         found = attempts.get((run, attempt))
-        if found is None or (tx is not None and found.tx != tx):
-            raise Refusal(66)
-        return found
+        if found is not None and tx in (None, found.tx):
+            return found
+        named = next(
+            (key for key, one in attempts.items() if tx is not None and one.tx == tx), None
+        )
+        raise Refusal(67 if named is not None and named[0] != run else 66)
 
     def _check_attempt(
         self, run: Run, receipt: Attempt, head: Head, name: bytes, attempt: int, worker_key: bytes
@@ -343,24 +380,35 @@ class Broker:
         if bytes.fromhex(signer[2:]) != asker:
             raise Refusal(reason)
 
-    def _check_record(self, run: bytes, receipt: Attempt, head: Head, wanted: Wanted) -> Leaf:
-        """The leaf of a record that this attempt may read."""
+    def _check_records(
+        self, run: bytes, receipt: Attempt, head: Head, wanted: list[Wanted]
+    ) -> dict[bytes, Leaf]:
+        """The leaf of each record that this attempt may read; the work is linear in records and people."""
         fold = self._node.fold
         request = fold.permits[fold.runs[run].request["permit"]].request
-        leaf = self._leaves.find(request["dataset"], wanted.record, wanted.version, fold.ingests)
-        if leaf is None:
-            raise Refusal(72)
-        newest = self._leaves.latest(request["dataset"], wanted.record, fold.ingests)
-        if wanted.version != newest or self._leaves.lacks(request["dataset"], fold.ingests):
-            raise Refusal(73)  # or nobody can tell yet
+        # Whether a newer version exists nobody can tell while a list is missing.
+        unknown = self._leaves.lacks(request["dataset"], fold.ingests)
         epochs = {subject: epoch for subject, epoch, _ in receipt.granted}
-        if leaf.subject not in epochs:
-            raise Refusal(74)
-        if not self._still_willing(leaf.subject, epochs[leaf.subject], request, head):
-            raise Refusal(75)
-        if not request["categories"] >> leaf.category & 1:
-            raise Refusal(76)
-        return leaf
+        willing: dict[bytes, bool] = {}
+        found = {}
+        for item in wanted:
+            leaf = self._leaves.find(request["dataset"], item.record, item.version, fold.ingests)
+            if leaf is None:
+                raise Refusal(72)
+            newest = self._leaves.latest(request["dataset"], item.record, fold.ingests)
+            if unknown or item.version != newest:
+                raise Refusal(73)
+            subject = leaf.subject
+            if subject not in epochs:
+                raise Refusal(74)
+            if subject not in willing:
+                willing[subject] = self._still_willing(subject, epochs[subject], request, head)
+            if not willing[subject]:
+                raise Refusal(75)
+            if not request["categories"] >> leaf.category & 1:
+                raise Refusal(76)
+            found[item.record] = leaf
+        return found
 
     def _still_willing(
         self, subject: bytes, epoch: int, request: Mapping[str, Any], head: Head
@@ -425,15 +473,18 @@ class Broker:
             for j, wrapped in item.shares
             for part in (item.record, j, wrapped)
         ]
-        again = sha256(canonical(b"volens/again/1", kind, run, attempt, tx, key, *shares)).digest()
+        again = sha256(
+            canonical_list(b"volens/again/1", kind, run, attempt, tx, key, *shares)
+        ).digest()
         if (
             again in self._answered
         ):  # the same question by the same worker: the same answer, no second line
             return self._answered[again]
+        seeds: dict[bytes, bytes] = {}
         pieces = [
             piece
             for item, owner in owners
-            for piece in self._unwrap(item, owner, dataset, commitments[item.record])
+            for piece in self._unwrap(item, owner, dataset, commitments[item.record], seeds)
         ]
         head = check()
         info = pieces_info(
@@ -472,12 +523,32 @@ class Broker:
             "leaseUntil": receipt.lease_until,
             "signature": self._statement(digest).hex(),
         }
-        self._answered[again] = answer
+        self._keep(again, answer)
         return answer
 
-    def _unwrap(self, item: Wanted, owner: bytes, dataset: bytes, commitment: bytes) -> list[Piece]:
-        """The shares of the very key that the ledger commits to; anybody may have had another one wrapped."""
-        seed = self._seed(owner, new=False)
+    def _keep(self, question: bytes, answer: dict[str, Any]) -> None:
+        """For the same question asked again; the oldest answers go first, so that memory is bounded."""
+        self._answered[question] = answer
+        self._answered_bytes += len(answer["sealed"])
+        while self._answered_bytes > KEPT_ANSWERS and len(self._answered) > 1:
+            oldest = self._answered.pop(next(iter(self._answered)))
+            self._answered_bytes -= len(oldest["sealed"])
+
+    def _unwrap(
+        self,
+        item: Wanted,
+        owner: bytes,
+        dataset: bytes,
+        commitment: bytes,
+        seeds: dict[bytes, bytes],
+    ) -> list[Piece]:
+        """The shares of the very key that the ledger commits to; anybody may have had another one wrapped.
+
+        seeds: those that this question needed so far, by owner.
+        """
+        if owner not in seeds:
+            seeds[owner] = self._seed(owner, new=False)
+        seed = seeds[owner]
         found = []
         for j, wrapped in item.shares:
             context = wrap_context(
@@ -509,9 +580,12 @@ class Broker:
         )
         return item.subject in self._node.fold.signers or is_output
 
-    def _wrap(self, item: WrapItem) -> bytes:
+    def _wrap(self, item: WrapItem, seeds: dict[bytes, bytes]) -> bytes:
+        """seeds: those that this question needed so far, by owner."""
         if not self._owned(item):
             raise Refusal(1)
+        if item.subject not in seeds:
+            seeds[item.subject] = self._seed(item.subject, new=True)
         context = wrap_context(
             identity=self._node.identity_id,
             broker=self._me,
@@ -521,7 +595,7 @@ class Broker:
             version=item.version,
             j=item.j,
         )
-        return wrap_share(self._seed(item.subject, new=True), context, item.share)
+        return wrap_share(seeds[item.subject], context, item.share)
 
     def _seed(self, owner: bytes, new: bool) -> bytes:
         """The owner's seed, drawn at the first wrap. Destroying the file is erasure."""

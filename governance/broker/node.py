@@ -5,18 +5,23 @@
 3. Every transaction since is executed again by the fold, with every signature that leads to an access checked.
 4. The fold's own head must be what `Trail.head()` says.
 5. The newest block must be young: an idle or stuck node cannot show that a consent is still live.
+
+A long history is folded in pages, each kept. One call folds for FOLLOW_SECONDS at most: a broker that is further behind
+lets out nothing until it has caught up, and says how far it is.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from chain.paging import TOO_LARGE, Pages, Progress
 from governance.keys import replace_private
 from governance.verify import (
     Block,
@@ -36,12 +41,23 @@ from governance.verify import (
 )
 
 MAX_AGE = 60  # seconds between the newest block and the broker's clock, either way
-PAGE = 500  # blocks fetched and folded at once
+FOLLOW_SECONDS = 2.0  # that one question may take for folding what is new
+MAX_ANSWER = (
+    32 << 20
+)  # bytes of one answer that are read; a page that gives more is asked for in halves
 HEAD_CALL = "0x8f7dcfa3"  # Trail.head()
 
 
 class NodeDown(Exception):
     """The node does not answer, is behind, or its clock is off."""
+
+
+class NodeSlow(NodeDown):
+    """The node did not give this answer in time, or it is too large: for fewer blocks it may."""
+
+
+class CatchingUp(Exception):
+    """The broker has not folded the whole ledger yet; each question and each moment brings it further."""
 
 
 class OtherLedger(Exception):
@@ -74,8 +90,10 @@ class Node:
     ) -> None:
         """seen: where the newest block that an answer stood on is kept, whatever becomes of this process."""
         parts = urlsplit(url)
-        self._address = (parts.hostname or "127.0.0.1", parts.port or 80)
-        self._timeout = timeout
+        self._line = http.client.HTTPConnection(
+            parts.hostname or "127.0.0.1", parts.port or 80, timeout=timeout
+        )
+        self._pages = Pages()
         self._clock = clock
         self.identity = identity
         self.identity_id = identity_id(identity)
@@ -88,13 +106,19 @@ class Node:
         self._path = seen
         self._seen = self._read_seen()  # number and hash; outlives a fold that is begun anew
         self._known = False
+        # Read without a lock by whoever asks how far the broker is; before the first question nobody knows.
+        self.progress = Progress(0, 0)
 
-    def follow(self) -> Head:
-        """Fold everything up to the newest block. Raises NodeDown, OtherLedger, LedgerBehind."""
+    def follow(self, seconds: float = FOLLOW_SECONDS) -> Head:
+        """Fold everything up to the newest block, for so long at most.
+
+        Raises CatchingUp (then ask again), NodeDown, OtherLedger, LedgerBehind.
+        """
+        until = time.monotonic() + seconds
         try:
-            return self._follow_or_reset()
+            return self._follow_or_reset(until)
         except OtherLedger:  # a node may show a block a moment before its logs: only what stays wrong is another ledger
-            return self._follow_or_reset()
+            return self._follow_or_reset(until)
 
     def stand_for(self, head: Head) -> None:
         """Keep the block that an answer stands on, on disk before the answer leaves."""
@@ -108,14 +132,14 @@ class Node:
         kept = strict_json(self._path.read_bytes())
         return number(part(kept, "block")), raw(part(kept, "hash"), 32)
 
-    def _follow_or_reset(self) -> Head:
+    def _follow_or_reset(self, until: float) -> Head:
         try:
-            return self._follow()
+            return self._follow(until)
         except (Finding, Malformed) as error:
             self._reset()  # after a Finding a fold must not be used on: start over from the identity
             raise OtherLedger(str(error)) from None
 
-    def _follow(self) -> Head:
+    def _follow(self, until: float) -> Head:
         newest = parse_block(self._call("eth_getBlockByNumber", ["latest", False]))
         if abs(self._clock() - newest.timestamp) > MAX_AGE:
             raise NodeDown("the newest block and the broker's clock differ by more than a minute")
@@ -125,23 +149,44 @@ class Node:
             there, as_it_was = self._seen
             if newest.number < there or self._block(there).hash != as_it_was:
                 raise LedgerBehind(f"block {there} is not there as it was")
-        first = self._last.number + 1 if self._last else self.fold.identity.deploy_block
-        for start in range(first, newest.number + 1, PAGE):
-            end = min(newest.number, start + PAGE - 1)
-            self._fold_page(start, end)
-            self._last = newest if end == newest.number else self._block(end)
+        self._progress(newest)
+        while not self.progress.complete:
+            self._take_page(newest)
+            self._progress(newest)
+            if not self.progress.complete and time.monotonic() > until:
+                raise CatchingUp(f"block {self.progress.block} of {newest.number}")
         count, value = self._trail_head(newest.number)
         if (count, value) != (self.fold.count, self.fold.head):
             raise Malformed("the trail's head is not the one its steps lead to")
         self._seen = (newest.number, newest.hash)
         return Head(newest, count, value)
 
-    def _fold_page(self, first: int, last: int) -> None:
-        """All of it is fetched before any of it is folded: a node that fails in between leaves the fold as it was."""
+    def _progress(self, newest: Block) -> None:
+        folded = self._last.number if self._last else self.fold.identity.deploy_block - 1
+        self.progress = Progress(folded, newest.number)
+
+    def _take_page(self, newest: Block) -> None:
+        """Fetch and fold the next page; one that the node cannot give in time is asked for in halves."""
+        first = self.progress.block + 1
+        while True:
+            end = self._pages.end(first, newest.number)
+            try:
+                events = self._fold_page(first, end)
+                break
+            except NodeSlow:
+                if not self._pages.halve():
+                    raise
+        self._pages.took(end - first + 1, events)
+        self._last = newest if end == newest.number else self._block(end)
+
+    def _fold_page(self, first: int, last: int) -> int:
+        """The number of events. All of it is fetched before any of it is folded: a node that fails in between leaves
+        the fold as it was."""
         logs: dict[bytes, list[Any]] = {}
         where = {"fromBlock": hex(first), "toBlock": hex(last), "address": self._addresses}
-        for found in self._call("eth_getLogs", [where]):
-            log = parse_log(found)
+        found = self._call("eth_getLogs", [where])
+        for entry in found:
+            log = parse_log(entry)
             logs.setdefault(log.tx, []).append(log)
         transactions = [
             parse_transaction(self._call("eth_getTransactionByHash", ["0x" + tx.hex()]))
@@ -152,6 +197,7 @@ class Node:
             self.fold.apply(
                 blocks[transaction.block], transaction, logs[transaction.hash], self._crypto
             )
+        return len(found)
 
     def _check_ledger(self) -> None:
         pinned = self.fold.identity
@@ -173,19 +219,41 @@ class Node:
         return parse_block(self._call("eth_getBlockByNumber", [hex(wanted), False]))
 
     def _call(self, method: str, params: list[Any]) -> Any:
-        """One JSON-RPC answer. Raises NodeDown for anything else."""
+        """One JSON-RPC answer. Raises NodeSlow where fewer blocks may help, NodeDown for anything else."""
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
-        connection = http.client.HTTPConnection(*self._address, timeout=self._timeout)
         try:
-            connection.request("POST", "/", body, {"Content-Type": "application/json"})
-            answer = json.loads(connection.getresponse().read())
+            answer = json.loads(self._exchange(body))
+        except TimeoutError:
+            raise NodeSlow("the node does not answer in time") from None
         except (OSError, http.client.HTTPException, ValueError):
             raise NodeDown("the node does not answer") from None
-        finally:
-            connection.close()
         if not isinstance(answer, dict) or answer.get("result") is None:
-            raise NodeDown(f"the node refuses {method}")
+            error = answer.get("error") if isinstance(answer, dict) else None
+            slow = isinstance(error, dict) and error.get("code") == TOO_LARGE
+            raise (NodeSlow if slow else NodeDown)(f"the node refuses {method}")
         return answer["result"]
+
+    def _exchange(self, body: str) -> bytes:
+        """The node's answer on a line that is kept; one that the node has closed meanwhile is opened again, once."""
+        kept = self._line.sock is not None
+        try:
+            return self._ask(body)
+        except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
+            if not kept:
+                raise
+            return self._ask(body)
+
+    def _ask(self, body: str) -> bytes:
+        try:
+            self._line.request("POST", "/", body, {"Content-Type": "application/json"})
+            data = self._line.getresponse().read(MAX_ANSWER + 1)
+        except BaseException:
+            self._line.close()  # a late answer must not become the next question's
+            raise
+        if len(data) > MAX_ANSWER:
+            self._line.close()
+            raise NodeSlow("the answer is too large")
+        return data
 
     def _reset(self) -> None:
         self.fold = Fold(self.identity)

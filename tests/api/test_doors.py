@@ -297,6 +297,7 @@ def test_health_names_what_is_down(place) -> None:
         "bucket": "ok",
         "broker": "ok",
         "worker": "down",
+        "api": "ok",
     }
     place.settings.worker_beat.touch()
     assert place.anybody().health()["worker"]["state"] == "ok"

@@ -17,9 +17,10 @@ import pytest
 from eth_account import Account
 
 from chain.devchain import DevChain
-from chain.gateway import MAX_BATCH, MAX_BODY, READS, GatewayServer
+from chain.gateway import MAX_BATCH, MAX_BODY, READS, GatewayServer, Rpc
 from chain.journal import JournalDamaged, JournalInUse
 from chain.node import Node, find_anvil
+from chain.paging import TOO_LARGE
 from chain.writer import IDLE_SECONDS, GenesisDiffers, HistoryDiffers, open_chain
 
 ROOT = Path(__file__).parents[2]
@@ -567,15 +568,15 @@ def test_a_body_too_long_or_of_unknown_length_is_not_read(shared: Door) -> None:
     with socket.create_connection(("127.0.0.1", shared.server.server_port)) as raw:
         raw.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY + 1))
         assert raw.recv(100).startswith(b"HTTP/1.1 413")
-    for head in (
-        b"",
-        b"Content-Length: -1\r\n",
-        b"Content-Length: 1e3\r\n",
-        b"Transfer-Encoding: chunked\r\n",
+    for head, status in (
+        (b"", b"411"),
+        (b"Content-Length: -1\r\n", b"400"),
+        (b"Content-Length: 1e3\r\n", b"400"),
+        (b"Transfer-Encoding: chunked\r\n", b"400"),
     ):
         with socket.create_connection(("127.0.0.1", shared.server.server_port)) as raw:
             raw.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n")
-            assert raw.recv(100).startswith(b"HTTP/1.1 411")
+            assert raw.recv(100).startswith(b"HTTP/1.1 " + status)
     assert shared.post(b"{}", path="/admin")[0] == 404
 
 
@@ -606,3 +607,19 @@ def test_a_call_runs_on_no_more_gas_than_a_transaction_may_have(devchain: DevCha
         assert int(node.call("eth_call", [{"data": code, **extra}, "latest"]), 16) < cap
     forged = {"0x" + "11" * 20: {"code": "0x60ff60005260206000f3"}}
     assert node.call("eth_call", [{"to": "0x" + "11" * 20, "data": "0x"}, "latest", forged]) == "0x"
+
+
+def test_an_answer_that_is_too_large_is_refused_and_the_line_goes_on(
+    shared: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks for everything at once is told to ask for less; nobody else's answer is mixed up with it."""
+    rpc = Rpc(shared.node, shared.writer)
+    ask = {"jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber", "params": ["0x0", False]}
+    monkeypatch.setattr("chain.node.MAX_ANSWER", 100)
+    said = rpc.answer(json.dumps(ask).encode())
+    assert isinstance(said, dict)
+    assert said["error"]["code"] == TOO_LARGE
+    monkeypatch.undo()
+    said = rpc.answer(json.dumps(ask | {"id": 2, "method": "eth_chainId", "params": []}).encode())
+    assert said == {"jsonrpc": "2.0", "id": 2, "result": "0x7a69"}
+    rpc.close()

@@ -7,10 +7,12 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
@@ -20,6 +22,7 @@ from analytics.synthetic import simulate_people
 from api.birth import read_identity
 from api.client import Client, wire
 from api.demo.story import MARK
+from api.pages.played import COOKIE
 from api.processes import Parts
 from api.results import keep_pair
 from api.settings import Settings
@@ -85,6 +88,19 @@ class House:
     @property
     def url(self) -> str:
         return self.parts.urls["api"]
+
+    @cached_property
+    def entrance(self) -> dict[str, Any]:
+        """The cookie of the one browser that may play people; every visit of the tests is in that browser."""
+        answer = httpx.get(self.parts.address, follow_redirects=False)
+        assert answer.status_code == 303
+        return {
+            "name": COOKIE,
+            "value": answer.cookies[COOKIE],
+            "url": self.url,
+            "httpOnly": True,
+            "sameSite": "Strict",
+        }
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -276,6 +292,7 @@ class Visit:
 @pytest.fixture
 def visit(browser: Browser, house: House) -> Iterator[Visit]:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    context.add_cookies([house.entrance])
     page = context.new_page()
     visit = Visit(context, page, house.url)
     context.on("request", lambda request: visit.asked.append(request.url))

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import html
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from fastapi import FastAPI
 from test_report import MATERIAL
 
 from api.demo.report import write
+from api.pages.played import Entrance, hash_of
+from api.pages.played import router as played_router
 from api.pages.site import STATIC
 from api.settings import Settings
 from governance.consent import NOTICE
+from governance.errors import NotAllowed
 
 HTML = {"Accept": "text/html"}
 
@@ -165,11 +171,103 @@ def released(house) -> str:
     return house.runs["third"]
 
 
+def inside(house) -> dict[str, str]:
+    """The headers of the one browser that may play people."""
+    return {"Origin": house.url, "Cookie": f"volens-demo={house.entrance['value']}"}
+
+
 def test_who_is_not_played_has_no_key_here(house) -> None:
     for name in ("relay", "worker", "nobody", "..%2Fidentity", "noor.results"):
-        answer = httpx.post(f"{house.url}/pages/played/{name}", headers={"Origin": house.url})
+        answer = httpx.post(f"{house.url}/pages/played/{name}", headers=inside(house))
         assert answer.status_code == 404
     assert httpx.get(f"{house.url}/pages/played/ada").status_code == 405
+
+
+def test_other_programs_of_the_machine_get_no_played_key(house) -> None:
+    """Whoever reached the port got every key of the demo: now only the browser that opened the printed address does."""
+    key = json.loads(house.key_file("ada").read_text())["key"]
+    door, own = f"{house.url}/pages/played/ada", inside(house)
+    assert httpx.post(door, headers=own).json()["key"] == key  # the twin
+    for cookie in (
+        "",
+        "volens-demo=",
+        "volens-demo=guess",
+        f"volens-session={house.entrance['value']}",
+    ):
+        answer = httpx.post(door, headers={"Origin": house.url, "Cookie": cookie})
+        assert answer.status_code == 403
+        assert key not in answer.text
+    assert "Act as Ada" in httpx.get(f"{house.url}/sign-in", headers=own | HTML).text
+    outside = httpx.get(f"{house.url}/sign-in", headers=HTML).text
+    assert "Act as" not in outside
+    assert "in one browser only" in outside
+
+
+def test_a_result_is_not_opened_with_a_played_key_for_others(house, tokens) -> None:
+    """With Noor's session alone, e.g. of the command line, the server does not open it with her key."""
+    page = f"{house.url}/runs/{released(house)}/result"
+    signed_in = as_(tokens["noor"])["Cookie"]
+    answer = httpx.get(page, headers=HTML | {"Cookie": signed_in})
+    assert answer.status_code == 404
+    both = f"{signed_in}; volens-demo={house.entrance['value']}"
+    assert httpx.get(page, headers=HTML | {"Cookie": both}).status_code == 200
+
+
+def test_the_printed_address_is_good_once(house) -> None:
+    """Its cookie is closed to scripts and other sites, and the address does not stay in the bar."""
+    assert house.entrance["value"]
+    again = httpx.get(house.parts.address, headers=HTML, follow_redirects=False)
+    assert again.status_code == 403
+    assert "set-cookie" not in again.headers
+    for token in ("", "wrong", house.entrance["value"]):
+        answer = httpx.get(f"{house.url}/pages/played/enter", params={"token": token})
+        assert answer.status_code == 403
+    entrance = Entrance(hash_of("word"))
+    with pytest.raises(NotAllowed):
+        entrance.exchange("other")
+    cookie = entrance.exchange("word")  # a wrong guess used nothing up
+    assert (entrance.admits(cookie), entrance.admits(""), entrance.admits("word")) == (
+        True,
+        False,
+        False,
+    )
+    with pytest.raises(NotAllowed):
+        entrance.exchange("word")
+    for shut in (Entrance(""), Entrance(hash_of(""))):
+        assert not shut.admits("")
+    with pytest.raises(NotAllowed):
+        Entrance("").exchange("")
+
+
+def test_the_cookie_of_the_entrance_is_closed_too(house) -> None:
+    app = FastAPI()
+    app.state.entrance = Entrance(hash_of("word"))
+    app.include_router(played_router)
+
+    async def open_it() -> httpx.Response:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://volens") as client:
+            return await client.get("/pages/played/enter?token=word")
+
+    with ThreadPoolExecutor(1) as pool:  # the browser's loop runs in this thread
+        answer = pool.submit(asyncio.run, open_it()).result()
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    cookie = answer.headers["set-cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=strict" in cookie
+
+
+def test_the_token_is_in_no_log_and_no_environment(house) -> None:
+    """The web process knows its hash; what it logs of a request is the template of its route."""
+    token = house.parts.demo_token
+    assert len(token) > 40
+    for path in [*(house.home / "logs").glob("*"), house.home / "run.json"]:
+        assert token not in path.read_text(errors="replace")
+    process = house.parts.processes["api"].pid
+    environment = Path(f"/proc/{process}/environ").read_bytes()
+    assert token.encode() not in environment
+    assert hash_of(token).encode() in environment
+    assert token not in repr(house.parts)
 
 
 def test_played_people_need_a_home_of_the_demo_on_this_machine(tmp_path: Path) -> None:
@@ -323,6 +421,7 @@ def test_pages_are_readable_without_script(house, browser, tokens) -> None:
     if not her.withdrawals():
         her.revoke(house.dataset, 0)
     context = browser.new_context(java_script_enabled=False, base_url=house.url)
+    context.add_cookies([house.entrance])
     page = context.new_page()
 
     def look(name: str, path: str) -> str:

@@ -9,7 +9,6 @@ from api.demo.stage import CODE, MemoryOutbox, World, random32
 from chain.events import Receipt
 from chain.ledger import created_at
 from chain.transactor import Transactor
-from chain.wallets import Wallet
 
 
 def _list_attack(world: World, alter: Callable[[list[bytes]], list[bytes]] | None) -> Receipt:
@@ -145,11 +144,11 @@ def through_contract(world: World, forged: bool) -> Receipt:
     item = world.grant_item(world.grant_message(subject))
     if not forged:
         return world.ledger.relay("ConsentRegistry", "grant", [item])
-    sender = Transactor(
-        world.ledger.node.call, Wallet.new(), MemoryOutbox(), world.ledger.domain.chain_id
-    )
+    call = world.ledger.node.call  # as the relay: a ledger takes contracts of no stranger
+    sender = Transactor(call, world.relayer, MemoryOutbox(), world.ledger.domain.chain_id)
+    nonce = int(call("eth_getTransactionCount", [sender.address, "latest"]), 16)
     sender.send(None, FORWARDER)
-    forwarder = created_at(sender.address, 0)
+    forwarder = created_at(sender.address, nonce)
     target = bytes.fromhex(world.ledger.domain.contracts["ConsentRegistry"][2:]).rjust(32, b"\0")
     return sender.send(forwarder, target + world.ledger.encode("ConsentRegistry", "grant", [item]))
 

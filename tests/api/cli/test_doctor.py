@@ -243,7 +243,7 @@ def test_a_beat_to_come_is_no_sign_of_life(home) -> None:
     settings.worker_beat.touch()
     for at, alive in ((now, True), (now + 3600, False), (now + 60, False), (now - 3600, False)):
         os.utime(settings.worker_beat, (at, at))
-        assert Health(settings, {})._worker_lives(now) is alive
+        assert (Health(settings, {})._worker(now)["state"] == "ok") is alive
 
 
 @contextmanager

@@ -1,0 +1,213 @@
+"""The standard library's HTTP server with its limits: strict framing, a bounded number of threads, no slow clients.
+
+For the servers that must stay small, the ledger's gateway and the key broker. What two programs could read in two ways
+(request smuggling) is refused with 400 and the connection closed: a length beside a transfer coding, two lengths, any
+transfer coding, a body that no answer is for, a header line that is none. Each connection has a thread, at most
+CONNECTIONS of them; when one more comes, the connection that has waited longest for its caller gives way.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+CONNECTIONS = 128  # threads, one for each connection
+IDLE_SECONDS = 300.0  # that a kept connection may wait for its next request
+REQUEST_SECONDS = 15.0  # for the whole of a request, head and body, from its first byte on
+ANSWER_SECONDS = 60.0  # for taking the whole of an answer
+PLACE_SECONDS = 1.0  # that a new connection waits for the place of another one
+_LOOK_SECONDS = 0.25  # between two looks for those that are too slow
+
+IDLE, READING, WRITING, WORKING = range(
+    4
+)  # in the order in which they give way; who is worked for does not
+_LIMITS = {IDLE: IDLE_SECONDS, READING: REQUEST_SECONDS, WRITING: ANSWER_SECONDS}
+
+
+@dataclass(slots=True)
+class _Place:
+    """One connection: its socket, what it does, and since when (monotonic seconds)."""
+
+    socket: socket.socket
+    doing: int
+    since: float
+
+
+class BoundedServer(ThreadingHTTPServer):
+    """On the loopback address; `connections` at most at a time."""
+
+    daemon_threads = True
+    request_queue_size = 128
+    limits = _LIMITS
+
+    def __init__(
+        self, port: int, handler: type[BoundedHandler], connections: int = CONNECTIONS
+    ) -> None:
+        self._connections = connections
+        self._places: dict[int, _Place] = {}
+        self._changed = threading.Condition()
+        self._closing = threading.Event()
+        super().__init__(("127.0.0.1", port), handler)
+        threading.Thread(target=self._end_slow, daemon=True).start()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Give the new connection a thread, if need be the place of the one that has waited longest."""
+        with self._changed:
+            self._make_place()
+            if len(self._places) >= self._connections:  # everybody is being worked for
+                self.shutdown_request(request)
+                return
+            self._places[id(request)] = _Place(request, IDLE, time.monotonic())
+        try:
+            super().process_request(request, client_address)
+        except BaseException:  # no thread could be made
+            with self._changed:
+                self._places.pop(id(request), None)
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self._changed:
+                self._places.pop(id(request), None)
+                self._changed.notify_all()
+
+    def server_close(self) -> None:
+        self._closing.set()
+        super().server_close()
+
+    def handle_error(self, *_: object) -> None:
+        """Whoever asked is gone, in the middle of an answer: no trace leaves, and nobody is left to tell."""
+
+    def now_doing(self, request: Any, doing: int) -> None:
+        """What a connection does from now on; called by its own thread."""
+        with self._changed:
+            place = self._places.get(id(request))
+            if place is not None:
+                place.doing, place.since = doing, time.monotonic()
+
+    def _make_place(self) -> None:
+        """End the connection that waits longest, and wait until its thread is gone; the caller holds the lock."""
+        if len(self._places) < self._connections:
+            return
+        waiting = [place for place in self._places.values() if place.doing != WORKING]
+        if waiting:
+            _end(min(waiting, key=lambda place: (place.doing, place.since)))
+        self._changed.wait_for(lambda: len(self._places) < self._connections, PLACE_SECONDS)
+
+    def _end_slow(self) -> None:
+        """End every connection that takes longer for something than it may."""
+        while not self._closing.wait(_LOOK_SECONDS):
+            now = time.monotonic()
+            with self._changed:
+                for place in self._places.values():
+                    if now - place.since > self.limits.get(place.doing, float("inf")):
+                        _end(place)
+
+
+def _end(place: _Place) -> None:
+    """Wake the connection's thread, which finds that its caller is gone."""
+    try:
+        place.socket.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass  # it is gone already
+
+
+class BoundedHandler(BaseHTTPRequestHandler):
+    """One connection. A subclass answers in `do_GET` and `do_POST`, by `read_body` and `send_json`."""
+
+    protocol_version = "HTTP/1.1"
+    server_version, sys_version = "volens", ""
+    disable_nagle_algorithm = True
+    wbufsize = -1  # head and body leave in one packet
+    timeout = IDLE_SECONDS
+    max_body = 1 << 20  # bytes
+    server: BoundedServer
+
+    def refuse(self, status: int, message: str) -> None:
+        """Answer without having read the body, and close: an unread body would be taken for the next request."""
+        self.close_connection = True
+        self.send_json(
+            status, json.dumps({"detail": f"{message[:1].upper()}{message[1:]}."}).encode()
+        )
+
+    def handle_one_request(self) -> None:
+        self.server.now_doing(self.connection, IDLE)
+        try:
+            if not self.rfile.peek(1):  # type: ignore[attr-defined]  # the caller has closed
+                self.close_connection = True
+                return
+        except OSError:  # among them a time-out
+            self.close_connection = True
+            return
+        self.server.now_doing(self.connection, READING)
+        super().handle_one_request()
+
+    def parse_request(self) -> bool:
+        """Whether the head is one that can be read in one way only; another one is refused here."""
+        if not super().parse_request():
+            return False
+        fault = self._fault()
+        if fault:
+            self.refuse(400, fault)
+            return False
+        if self.command != "POST":
+            self.server.now_doing(self.connection, WORKING)
+        return True
+
+    def _fault(self) -> str:
+        """What is wrong with the framing of the request, "" for nothing."""
+        lengths = self.headers.get_all("Content-Length", [])
+        if self.headers.defects or any(
+            name != name.strip() or "\n" in value or "\r" in value
+            for name, value in self.headers.items()
+        ):
+            return "a header line is none, or goes on in the next one"
+        if "Transfer-Encoding" in self.headers:
+            return "a body comes with its length, not in another coding"
+        if len(lengths) > 1:
+            return "the body's length stands twice"
+        if lengths and not (lengths[0].isascii() and lengths[0].isdigit()):
+            return "the body's length is no number"
+        if self.command != "POST" and lengths and int(lengths[0][:10]) != 0:
+            return "a body stands where none belongs"
+        return ""
+
+    def read_body(self) -> bytes | None:
+        """The body of a POST; None when it was refused, or its sender left in the middle of it."""
+        length = self.headers.get("Content-Length")
+        if length is None:
+            self.refuse(411, "the body's length is missing")
+            return None
+        if len(length) > 9 or int(length) > self.max_body:
+            self.refuse(413, f"a body has at most {self.max_body} bytes")
+            return None
+        body = self.rfile.read(int(length))
+        if len(body) != int(length):
+            self.close_connection = True
+            return None
+        self.server.now_doing(self.connection, WORKING)
+        return body
+
+    def send_json(self, status: int, data: bytes, **headers: str) -> None:
+        """Send a whole answer, in which the caller may take so long."""
+        self.server.now_doing(self.connection, WRITING)
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(data)
+        self.wfile.flush()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet: what matters is on the chain, or in the journal."""

@@ -1,0 +1,240 @@
+"""What the gateway and the key broker take from the line: one reading of a request, and no crowd of waiters."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+import pytest
+
+from api.demo.stage import World
+from chain import bounded_http
+from chain.bounded_http import CONNECTIONS, IDLE, READING, WRITING, BoundedHandler, BoundedServer
+from chain.devchain import DevChain
+from governance.broker.custody import Broker
+from governance.broker.door import Server
+
+BODY = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}'
+HALF_OPEN = 400
+
+
+@dataclass
+class Doors:
+    """The port of a server, the path that takes a POST, and the process in which its threads are."""
+
+    port: int
+    path: str
+    pid: int
+
+    def send(self, data: bytes) -> bytes:
+        """All that comes back until the other side closes, or has nothing to say for two seconds."""
+        with closing(socket.create_connection(("127.0.0.1", self.port), 10)) as line:
+            line.sendall(data)
+            line.settimeout(2)
+            found = b""
+            try:
+                while part := line.recv(65_536):
+                    found += part
+            except TimeoutError:
+                return found + b"(open)"
+            return found
+
+    def threads(self) -> int:
+        with open(f"/proc/{self.pid}/status") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("Threads:"))
+
+
+@pytest.fixture(scope="module", params=["gateway", "broker"])
+def doors(
+    request: pytest.FixtureRequest, devchain: DevChain, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Doors]:
+    if request.param == "gateway":
+        yield Doors(devchain.port, "/", devchain.process.pid)
+        return
+    folder, identity = tmp_path_factory.mktemp("broker"), World.create(devchain.url).ledger.identity
+    server = Server(0, Broker(folder, devchain.url, dict(identity), lambda: int(time.time())))
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield Doors(server.server_address[1], "/wrap", os.getpid())
+    server.shutdown()
+    server.server_close()
+
+
+FRAMINGS: dict[str, Callable[[bytes], bytes]] = {
+    "length and transfer coding": lambda _: (
+        b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    ),
+    "transfer coding alone": lambda _: b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "transfer coding of another name": lambda _: b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "bad chunks": lambda _: b"Transfer-Encoding: chunked\r\n\r\nzz\r\n" + BODY + b"\r\n0\r\n\r\n",
+    "two lengths": lambda _: b"Content-Length: 0\r\nContent-Length: 59\r\n\r\n" + BODY,
+    "two equal lengths": lambda _: b"Content-Length: 59\r\nContent-Length: 59\r\n\r\n" + BODY,
+    "a list of lengths": lambda _: b"Content-Length: 59, 59\r\n\r\n" + BODY,
+    "a length with a sign": lambda _: b"Content-Length: +59\r\n\r\n" + BODY,
+    "a negative length": lambda _: b"Content-Length: -1\r\n\r\n" + BODY,
+    "a length that is no number": lambda _: b"Content-Length: 1e3\r\n\r\n" + BODY,
+    "a folded header": lambda _: (
+        b"X-A: b\r\n Content-Length: 59\r\nContent-Length: 59\r\n\r\n" + BODY
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FRAMINGS)
+def test_a_body_that_can_be_read_in_two_ways_is_refused(doors: Doors, name: str) -> None:
+    """400, closed, and nothing behind it is taken for a request of its own (request smuggling)."""
+    head = f"POST {doors.path} HTTP/1.1\r\nHost: x\r\n".encode()
+    answer = doors.send(head + FRAMINGS[name](b""))
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert b"Connection: close" in answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert not answer.endswith(b"(open)")
+
+
+@pytest.mark.parametrize("space", [b"Content-Length : 59\r\n", b"Content-Length\t: 59\r\n"])
+def test_a_name_with_a_space_behind_it_is_no_length(doors: Doors, space: bytes) -> None:
+    head = f"POST {doors.path} HTTP/1.1\r\nHost: x\r\n".encode()
+    answer = doors.send(head + space + b"\r\n" + BODY)
+    assert answer.startswith(b"HTTP/1.1 4"), answer
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert not answer.endswith(b"(open)")
+
+
+@pytest.mark.parametrize(
+    "more", [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]
+)
+def test_a_body_where_none_belongs_is_refused(doors: Doors, more: bytes) -> None:
+    answer = doors.send(b"GET /health HTTP/1.1\r\nHost: x\r\n" + more)
+    assert answer.startswith(b"HTTP/1.1 400 "), answer
+    assert not answer.endswith(b"(open)")
+    fine = doors.send(b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    assert fine.startswith(b"HTTP/1.1 200 ")
+    assert fine.endswith(b"(open)")  # kept for the next request
+
+
+def test_four_hundred_half_open_posts_do_not_shut_others_out(doors: Doors) -> None:
+    """Each had a thread of its own for as long as it liked; now there are so many, and the oldest waiter gives way."""
+    before, lines = doors.threads(), []
+    begun = f"POST {doors.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 59\r\n\r\n{{".encode()
+    try:
+        for _ in range(HALF_OPEN):
+            lines.append(socket.create_connection(("127.0.0.1", doors.port), 10))
+            lines[-1].sendall(begun)
+        assert doors.threads() <= before + CONNECTIONS + 2
+        for _ in range(3):  # a newcomer is served at once
+            began = time.monotonic()
+            asked = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=10)
+            asked.request("GET", "/health")
+            assert json.loads(asked.getresponse().read())["ok"] is True
+            asked.close()
+            assert time.monotonic() - began < 5
+    finally:
+        for line in lines:
+            line.close()
+
+
+class Slow(BoundedHandler):
+    """Answers a GET with as much as the path says; `hold` keeps it working."""
+
+    hold = threading.Event()
+
+    def do_GET(self) -> None:
+        if self.path == "/hold":
+            self.hold.wait(10)
+        self.send_json(200, b"x" * (int(self.path[1:]) if self.path[1:].isdigit() else 1))
+
+    def do_POST(self) -> None:
+        body = self.read_body()
+        if body is not None:
+            self.send_json(200, body)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[BoundedServer]:
+    """Three connections at most, and half a second for everything."""
+    monkeypatch.setattr(BoundedServer, "limits", {IDLE: 1.5, READING: 0.5, WRITING: 0.5})
+    monkeypatch.setattr(bounded_http, "PLACE_SECONDS", 0.5)
+    monkeypatch.setattr(bounded_http, "_LOOK_SECONDS", 0.05)
+    server = BoundedServer(0, Slow, connections=3)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    Slow.hold.clear()
+    yield server
+    Slow.hold.set()
+    server.shutdown()
+    server.server_close()
+
+
+def line_to(server: BoundedServer) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", server.server_address[1]), 10)
+
+
+def ended_after(line: socket.socket, seconds: float = 5.0) -> float:
+    began = time.monotonic()
+    line.settimeout(seconds)
+    try:
+        while line.recv(1 << 20):
+            pass
+    except ConnectionError:
+        pass
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("begun", [b"GET", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nab"])
+def test_a_request_that_trickles_in_has_a_time_as_a_whole(
+    slow: BoundedServer, begun: bytes
+) -> None:
+    """A byte now and then renews nothing."""
+    with closing(line_to(slow)) as line:
+        began = time.monotonic()
+        try:
+            for byte in [begun, *[b"x"] * 60]:
+                line.sendall(byte)
+                time.sleep(0.1)
+        except OSError:
+            pass
+        assert 0.3 < time.monotonic() - began < 3
+
+
+def test_an_answer_that_nobody_takes_has_one_too(slow: BoundedServer) -> None:
+    with closing(line_to(slow)) as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        line.sendall(b"GET /50000000 HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert line.recv(100).startswith(b"HTTP/1.1 200")
+        deadline = time.monotonic() + 5
+        while slow._places and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert not slow._places
+
+
+def test_a_kept_connection_waits_longer(slow: BoundedServer) -> None:
+    with closing(line_to(slow)) as line:
+        for _ in range(2):
+            line.sendall(b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert line.recv(1000).startswith(b"HTTP/1.1 200")
+            time.sleep(0.9)
+        assert ended_after(line) < 3
+
+
+def test_who_is_worked_for_keeps_its_place(slow: BoundedServer) -> None:
+    """Of three, two are being answered: the third, which waits, gives way; when all are, the newcomer does."""
+    busy = [line_to(slow) for _ in range(2)]
+    for one in busy:
+        one.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+    waiter = line_to(slow)
+    time.sleep(0.2)
+    third = line_to(slow)
+    third.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert ended_after(waiter) < 2
+    time.sleep(0.2)
+    late = line_to(slow)
+    assert ended_after(late) < 3
+    Slow.hold.set()
+    for one in (*busy, third):
+        assert one.recv(1000).startswith(b"HTTP/1.1 200")
+    for one in (*busy, third, waiter, late):
+        one.close()
