@@ -51,7 +51,7 @@ class CohortTooSmall(AnalyticsError):
 class PredictionError(AnalyticsError):
     """A model predicted something that is not a number."""
 
-    hint = "Leave the model out, or choose other parameters for it; no metric can be computed from what is not a number."
+    hint = "Leave the model out, or choose other parameters for it: what is not a number has no metrics."
 
 
 class SourceError(AnalyticsError):

@@ -82,7 +82,7 @@ class Chart:
 
 
 def read_chart(payloads: Mapping[int, bytes], subject: str) -> Chart:
-    """The chart of `subject` (64 hex) from her records by category (0-4, 9, 16-19; any may be missing).
+    """The chart of `subject` (64 hex) from her records by category (0-5, 9, 16-19; any may be missing).
 
     Raises PayloadError for a record that is not a reduced bundle, of another category or about somebody else.
     """
@@ -119,6 +119,11 @@ def read_chart(payloads: Mapping[int, bytes], subject: str) -> Chart:
         ),
         max(days, default=None),
     )
+
+
+def is_record(payload: bytes) -> bool:
+    """Whether a payload is a clinical record: JSON, which neither a VCF nor packed genotypes begin like."""
+    return payload[:1] == b"{"
 
 
 def value_at(

@@ -86,7 +86,7 @@ class Genotypes:
 
 
 def is_genotypes(payload: bytes) -> bool:
-    """Whether a category-5 payload is packed genotypes (and not a VCF)."""
+    """Whether a category-5 payload is packed genotypes (and neither a VCF nor a FHIR bundle)."""
     return payload[:4] == MAGIC
 
 

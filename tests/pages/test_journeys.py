@@ -28,7 +28,7 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(
     expect(page.get_by_role("heading", level=1)).to_have_text(
         "You are about to agree to cancer research, not for profit, two years."
     )
-    expect(page.locator("main")).to_contain_text("your genome")
+    expect(page.locator("main")).to_contain_text("your genome and genetic test results")
     page.get_by_role("button", name="Sign", exact=True).click()
     expect(page.locator("#done")).to_be_visible()
     with page.expect_download() as saved:

@@ -19,6 +19,7 @@ import vcf_files as vcf
 
 from api import lane
 from api.demo.stage import random32
+from governance.envelope import record_id
 
 CANARY = "Kanarie"
 MEASURED = """
@@ -167,6 +168,34 @@ def test_six_people_come_in(place, volens, cohort) -> None:
         (1, 2): 1,
         (2, 2): 1,
     }
+
+
+def test_genetic_results_come_in_as_genomes_do(place, volens, cohort) -> None:
+    """Beside the VCF and the packed genotypes, in their category: who withholds her genome withholds her BRCA1 status.
+
+    Somebody without a genome in the file has the same place for them.
+    """
+    genetic = [
+        fhir.condition((fhir.CM, "Z15.01")),
+        fhir.observation(
+            (fhir.LOINC, "21636-6"), valueCodeableConcept=fhir.concept((fhir.LOINC, "LA9633-4"))
+        ),
+    ]
+    (alone,) = place.people(1, agree=False)
+    for subject in (cohort.people[0], alone):
+        Path("bundles", f"{subject.hex()}.json").write_bytes(fhir.bundle(*genetic))
+    told = volens(*cohort.command())
+    assert told.code == 0, told
+    mine = registered(place, cohort)
+    assert mine[cohort.people[0]] == {(5, 1): 3, (0, 1): 1}
+    assert mine[alone] == {(5, 1): 1, (0, 1): 1}
+    leaves = place.services.projection.records_of(cohort.dataset)
+    places = {leaf.record for leaf in leaves if leaf.subject == cohort.people[0]}
+    assert places == {
+        record_id(cohort.dataset, cohort.people[0], category, ordinal)
+        for category, ordinal in ((0, 0), (5, 0), (5, 1), (5, 2))
+    }
+    assert json.loads(told.out)["report"]["fhir"]["kept"]["germline-variants"] == 4
 
 
 def test_a_dictionary_of_the_charts_is_written(place, volens, tmp_path: Path) -> None:
