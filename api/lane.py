@@ -38,9 +38,9 @@ def split(
 ) -> Iterator[Frame]:
     """Frames of the child, checked: `progress`, `record` with its payload, and in the end `done` with the report.
 
-    vcf: request {"subjects": subject by sample name, "build"}. fhir: {"subject"} for one bundle, or {"bundles":
-    [[subject, offset, length], …]} for several in one file. A pipe is copied into memory first. What was yielded
-    before an error must be thrown away. Closing the iterator ends the child. Raises UsageError.
+    vcf: request {"subjects": subject by sample name, "build", "leaveOutUnlisted"}. fhir: {"subject"} for one bundle,
+    or {"bundles": [[subject, offset, length], …]} for several in one file. A pipe is copied into memory first. What
+    was yielded before an error must be thrown away. Closing the iterator ends the child. Raises UsageError.
     """
     descriptor, ours = _descriptor(file)
     try:

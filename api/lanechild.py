@@ -74,7 +74,12 @@ def split_file(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> d
             said += 1
 
     report = split_vcf(
-        descriptor, request["subjects"], build=request["build"], sink=say, progress=_teller(sink)
+        descriptor,
+        request["subjects"],
+        build=request["build"],
+        sink=say,
+        progress=_teller(sink),
+        leave_out_unlisted=request.get("leaveOutUnlisted", False),
     )
     return {"records": said, "report": report.to_json()}
 

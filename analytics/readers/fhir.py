@@ -86,7 +86,7 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
     """Records by category of the one person in a transaction, collection or searchset Bundle.
 
     subject: 64 hex characters, written instead of every reference to the person. The same input gives the same
-    bytes. Raises PayloadError when the file as a whole cannot be trusted: not strict JSON, not R4, about two
+    bytes. Raises PayloadError when the file as a whole cannot be trusted: not strict JSON, no R4 Bundle, about two
     people, incomplete, or with an id twice.
     """
     source = read_source(payload, subject)
@@ -96,11 +96,14 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
     left: dict[str, int] = {}
     size = 0
     for resource in source.resources:
-        kind = str(resource["resourceType"])
-        if kind != "Patient" and kind not in PROFILES:
+        kind = str(resource.get("resourceType"))
+        unfit = source.unfit.get(id(resource))
+        if unfit is None and kind != "Patient" and kind not in PROFILES:
             left[kind] = left.get(kind, 0) + 1
             continue
         try:
+            if unfit is not None:
+                raise HeldBack(unfit)
             category, reduced = _route(resource, source, subject, marks)
         except HeldBack as why:
             held[str(why)] = held.get(str(why), 0) + 1

@@ -71,6 +71,13 @@ def ingest_records(
     samples: Annotated[
         Path | None, typer.Option(help='For --vcf: JSON {"SAMPLE": "PATIENT ID"}.')
     ] = None,
+    leave_out_unlisted: Annotated[
+        bool,
+        typer.Option(
+            "--leave-out-unlisted",
+            help="For --vcf: leave out samples that --samples does not name; otherwise they are an error.",
+        ),
+    ] = False,
     build: Annotated[
         str, typer.Option(help="For --vcf: the genome build, GRCh38 or GRCh37.")
     ] = "GRCh38",
@@ -125,7 +132,13 @@ def ingest_records(
         answer = intake.bring_in(*parts, found, known)
     else:
         cohort = lanes.from_files(
-            vcf, samples, build, fhir, value_sets, settings.relax != "isolation"
+            vcf,
+            samples,
+            build,
+            fhir,
+            value_sets,
+            settings.relax != "isolation",
+            leave_out_unlisted,
         )
         intake.check_enrolled(trail, map(bytes.fromhex, cohort.subjects))
         with desk.progress() as tell:

@@ -261,6 +261,33 @@ def test_another_build_is_refused(place, volens, cohort) -> None:
     refused(place, volens, cohort, "neither GRCh37 nor GRCh38", "--build", "hg19")
 
 
+def test_people_who_are_not_enrolled_are_left_out_when_that_is_asked_for(
+    place, volens, cohort
+) -> None:
+    """A file of many, of whom two have enrolled, and which has no depth and says no build: all of it is counted."""
+    mine = cohort.people[2:4]
+    data, names, _ = vcf.cohort(6, 40)
+    data = re.sub(rb"(:[0-9]+){2}(?=[\t\n])", b"", data).replace(b"GT:DP:GQ", b"GT")
+    kept = [
+        line for line in data.split(b"\n") if not re.match(rb"##(contig|FORMAT=<ID=(DP|GQ),)", line)
+    ]
+    Path("cohort.vcf.gz").write_bytes(vcf.bgzip(b"\n".join(kept)))
+    write_samples(dict(zip(names[2:4], mine, strict=True)))
+    refused(place, volens, cohort, "--leave-out-unlisted", records=True)
+    told = volens(*cohort.command("--leave-out-unlisted", fhir=False))
+    assert told.code == 0, told
+    assert registered(place, cohort) == {subject: {(5, 1): 2} for subject in mine}
+    report = json.loads(told.out)["report"]["vcf"]
+    assert (report["people"], report["left_out"], report["build_unsaid"]) == (2, 4, 1)
+    called = 2 * 40 - report["missing"]
+    assert (report["without_depth"], report["without_quality"]) == (called, called)
+    words = [w for w in cohort.command("--leave-out-unlisted", fhir=False) if w != "--json"]
+    said = " ".join(volens(*words).out.split())
+    assert "left out: 4 samples that the list does not name" in said
+    assert f"without read depth (DP): {called} calls; no minimum leaves them out" in said
+    assert "it is what you named with --build" in said
+
+
 def test_every_sample_is_a_person_and_every_person_a_sample(place, volens, cohort) -> None:
     samples = {f"{CANARY}{n}": subject for n, subject in enumerate(cohort.people)}
     write_samples(dict(list(samples.items())[:5]))
