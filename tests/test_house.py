@@ -282,7 +282,7 @@ def test_every_threat_is_in_the_index(generate: ModuleType) -> None:
         | {f"L{n}" for n in range(1, 15)}
         | {f"K{n}" for n in range(1, 8)}
         | {f"I{n}" for n in range(1, 18)}
-        | {"I20", "I21", "I22", "I23"}
+        | {"I20", "I21", "I22", "I23", "I24"}
     )
     rows = re.findall(
         r"^\| ([RLKI]\d+(?:, [RLKI]\d+)*) \|",

@@ -25,7 +25,7 @@ def test_the_receipt_of_a_withdrawal_holds(place, volens) -> None:
     place.world.authorise(run, people)
     worker = threading.Timer(1.0, mark, (place.services.engine, f"stopped:{run.hex()}:1"))
     worker.start()
-    told = volens("consent", "revoke", "--as", name, place.world.dataset.hex())
+    told = volens("consent", "revoke", "--as", name, place.world.dataset.hex(), "--yes")
     worker.join()
     text = told.out
     assert told.code == 0, told
