@@ -83,6 +83,8 @@ _NAMES = {
         r"grch38|hg38|\bb38|hs38|gca_000001405\.(?:1[5-9]|2[0-9])\b", re.IGNORECASE
     ),
 }
+# Human assemblies that are read nowhere here: older ones, and T2T.
+_FOREIGN = re.compile(r"ncbi_?3[0-6]|hg1[0-8]\b|b3[0-6](?![0-9])|t2t|chm13|\bhs1\b", re.IGNORECASE)
 _COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t"
 _VERSION = re.compile(r"VCFv4\.[0-5]")
 # Possessive: what was read is never given back, since a quote may stay open for as long as a line may be.
@@ -124,7 +126,7 @@ class Header:
         lines = []
         for name in sorted(filters - self.filters):
             lines.append(f'##FILTER=<ID={_named(name, _FILTER_ID)},Description="">')
-        for name in sorted(formats - self.formats):
+        for name in sorted(formats - self.formats - {b"."}):  # a dot: the row has no fields at all
             number, kind = RESERVED.get(name, (".", "String"))
             lines.append(
                 f'##FORMAT=<ID={_named(name, _ID)},Number={number},Type={kind},Description="">'
@@ -201,6 +203,11 @@ def _check_build(told: Sequence[str], lengths: Mapping[int, int], build: str) ->
     Both are optional in VCF: where they are missing the custodian's word stands alone, and the report says so.
     """
     (other,) = set(LENGTHS) - {build}
+    if any(_FOREIGN.search(text) for text in told):
+        raise PayloadError(
+            "variant file: the header names a genome build that is not read here",
+            "Only GRCh37 and GRCh38 are read; positions are never converted.",
+        )
     if any(_NAMES[other].search(text) for text in told) or any(
         LENGTHS[build][chromosome - 1] != length for chromosome, length in lengths.items()
     ):

@@ -237,9 +237,11 @@ def test_fields_and_filters_that_no_header_defines_are_kept_and_counted() -> Non
 
 def test_rows_without_genotypes_are_counted_and_kept_in_the_source() -> None:
     taken = split_rows(ROW, row("1:6", "3", "4", format_="DP"), row("1:7", ".", "x", format_="GTX"))
-    assert taken.report.skipped == {"no-genotypes": 2}
+    assert (taken.report.skipped, taken.report.undefined) == ({"no-genotypes": 2}, 1)
     assert list(dosages(taken)) == ["1:5:A>G"]
     assert "\tDP\t4\n" in taken.text(f"{2:064x}")
+    nothing = split_rows(ROW, row("1:6", ".", ".", format_="."))
+    assert (nothing.report.skipped, nothing.report.undefined) == ({"no-genotypes": 1}, 0)
     refused_rows("not first", row("1:5", "3:0/1", "4:0/0", format_="DP:GT"))
     refused_rows("none of its variants", row("1:5", "3", "4", format_="DP"))
 
@@ -359,6 +361,22 @@ ROW = row("1:5", "0/1", "0/0")
 )
 def test_another_build_is_refused(extra: list[str], lengths: bool, build: str) -> None:
     refused("another genome build", text([*header(TWO, *extra, lengths=lengths), ROW]), build=build)
+
+
+@pytest.mark.parametrize("build", ["GRCh37", "GRCh38"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "##reference=1000GenomesPilot-NCBI36",
+        "##reference=file:///x/hg18.fa",
+        "##reference=human_b36_male.fa",
+        "##contig=<ID=5,assembly=B36>",
+        "##reference=T2T-CHM13v2.0",
+    ],
+)
+def test_a_build_that_nobody_here_reads_is_refused_whatever_is_named(line: str, build: str) -> None:
+    data = text([*header(TWO, line, lengths=False), ROW])
+    refused("names a genome build that is not read here", data, build=build)
 
 
 def test_a_header_may_leave_the_build_to_the_custodian() -> None:
