@@ -59,9 +59,9 @@ _RESTRICTED = frozenset({Coding(_CONFIDENTIALITY, "R"), Coding(_CONFIDENTIALITY,
 _HARMLESS = frozenset(
     {Coding(_CONFIDENTIALITY, code) for code in "ULMN"} | {Coding(_HL7 + "v3-ActReason", "HTEST")}
 )
-# What a resource was made from, asked for by, or is evidence for tells what the resource says (R4 Observation,
-# Procedure, Condition); what a panel or report lists is told by the panel's own code.
-_MADE_FROM = ("basedOn", "derivedFrom", "hasMember", "partOf")
+# What a resource was made from, asked for by or given for, is about, or has as its evidence tells what it says (R4
+# Observation, Procedure, Condition, medications); what a panel or report lists is told by the panel's own code.
+_MADE_FROM = ("basedOn", "derivedFrom", "focus", "hasMember", "partOf", "reasonReference")
 _LISTS = ("hasMember", "result")
 _MARKED = "marked restricted by its source"
 _LABEL = "a security label that this reader does not know"

@@ -100,7 +100,8 @@ def ingest_records(
 
     Everything is read first as a run would read it; when one record is bad, nothing is registered. Genomes and charts
     are parsed in a process without network. What a chart holds of mental health, substance use, sexual health or HIV
-    goes into categories of its own; what is coded in an unknown system is held back, and counted.
+    goes into categories of its own, and genetic results into the genome's; what is coded in an unknown system is held
+    back, and counted.
 
     Example: `volens dataset ingest --as omar DATASET --vcf cohort.vcf.gz --samples samples.json --fhir bundles`
     """

@@ -197,6 +197,16 @@ REQUEST = {
         ([FOUND, observation(GLUCOSE, **linked("hasMember", "Observation/v"))], 2),
         ([REQUEST, observation(GLUCOSE, **linked("basedOn", "ServiceRequest/s"))], 1),
         ([FOUND, procedure(**linked("partOf", "Observation/v"))], 2),
+        ([FOUND, procedure(**linked("reasonReference", "Observation/v"))], 2),
+        ([condition((CM, "Z15.01"), id="c"), {**MEMBER, **linked("focus", "Condition/c")}], 2),
+        (
+            [
+                FOUND,
+                condition((CM, "C50.911"), id="c", evidence=[linked("detail", "Observation/v")]),
+                procedure(**linked("reasonReference", "Condition/c")),
+            ],
+            3,
+        ),
         (
             [
                 FOUND,
