@@ -17,6 +17,7 @@ from analytics.errors import InputsError, JsonRefused, PayloadError
 from analytics.readers.codes import (
     HIERARCHIES,
     SENSITIVE,
+    SHIPPED,
     SYSTEMS,
     URIS,
     VARIABLE_OF,
@@ -25,6 +26,7 @@ from analytics.readers.codes import (
     codings_of,
     measure,
     normal_code,
+    sensitive_categories,
 )
 from analytics.readers.resources import PROFILES, SUBJECT_PREFIX
 
@@ -291,10 +293,18 @@ def _readings(observation: Mapping[str, object], day: int | None) -> Iterator[Re
 
 
 def _facts(category: int, resource: Mapping[str, object], day: int | None) -> Iterator[Fact]:
+    """What a resource says, but for codes that belong to another category than its record's.
+
+    A record may be older than the list that names such a code: whoever has consent for diagnoses alone does not learn
+    from it that a mutation was found.
+    """
     for coding in _codings(resource):
         system = SYSTEMS.get(coding.system or "")
         if system is None or coding.code is None:
             raise PayloadError("clinical record: a code is of no known system")
+        belongs = sensitive_categories(coding, SHIPPED)
+        if belongs and category not in belongs:
+            continue
         yield Fact(category, system, coding.code, day)
 
 

@@ -33,7 +33,7 @@ from analytics.readers.codes import (
     sensitive_categories,
     why_unroutable,
 )
-from analytics.readers.fhir import Split, has_sensitive_codes, split_bundle
+from analytics.readers.fhir import Split, has_sensitive_codes, split_bundle, write_record
 from analytics.readers.genotypes import is_genotypes
 
 SUBJECT = "ab" * 32
@@ -297,3 +297,25 @@ def test_codes_are_seen_where_nobody_reads() -> None:
     assert not has_sensitive_codes(json.dumps({"entry": [concept(GLUCOSE)]}).encode(), SHIPPED)
     with pytest.raises(PayloadError):
         has_sensitive_codes(b"{", SHIPPED)
+
+
+@pytest.mark.parametrize(
+    "codes", [[(CM, "Z15.01")], [(CM, "B20")], [(CM, "C50.911"), (CM, "Z14.1")]]
+)
+def test_a_record_older_than_the_list_tells_nothing_of_it(codes: list[tuple[str, str]]) -> None:
+    """Records of diagnoses that were ingested before may hold such codes; consent for diagnoses does not show them."""
+    resource = {
+        "resourceType": "Condition",
+        "code": concept(*codes),
+        "subject": {"reference": f"urn:volens:subject:{SUBJECT}"},
+        "onsetDateTime": "2011-02-03",
+    }
+    old = write_record([resource])
+    shown = [fact.code for fact in read_chart({1: old}, SUBJECT).facts]
+    assert shown == [code for _, code in codes if code == "C50.911"]
+    (belongs, *_) = (
+        category
+        for _, code in codes
+        for category in sensitive_categories(Coding(CM, code), SHIPPED)
+    )
+    assert codes[-1][1] in [fact.code for fact in read_chart({belongs: old}, SUBJECT).facts]
