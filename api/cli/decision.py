@@ -104,7 +104,7 @@ def confirm(question: str, yes: bool) -> None:
 def _answered(ask: Any) -> Any:
     try:
         return ask()
-    except typer.Abort:
+    except (typer.Abort, OSError, RuntimeError):  # nobody is there, or no standard input at all
         raise UsageError(
             "nobody answered the question, so nothing was signed",
             "answer it on a terminal; a program adds --yes to a command that names every choice",

@@ -148,8 +148,9 @@ def test_a_program_that_signs_for_her_names_every_choice(
         (grant(ada), "nobody answered"),
         (revoke(ada), "nobody answered"),
     ):
-        monkeypatch.setattr(sys, "stdin", io.StringIO(""))
-        told = volens(*arguments)
+        for silent in (io.StringIO(""), None):
+            monkeypatch.setattr(sys, "stdin", silent)
+            told = volens(*arguments)
         assert (told.code, said in " ".join(told.err.lower().split())) == (2, True), told
     assert place.head() == before
 
