@@ -99,7 +99,7 @@ def test_the_change_of_mind(told: Told) -> None:
     }
     assert kept == {
         "volens/receipt/1",
-        "volens/withdrawal-receipt/1",
+        "volens/withdrawal-receipt/2",
     }  # both are among those that Vera verifies
 
 

@@ -79,7 +79,7 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(
     with page.expect_download() as saved:
         page.get_by_role("link", name="Download the receipt").click()
     kept = json.loads(Path(saved.value.path()).read_bytes())
-    assert kept["type"] == "volens/withdrawal-receipt/1"
+    assert kept["type"] == "volens/withdrawal-receipt/2"
     assert kept["settled"] is True
     assert len(kept["effects"]) == 2
     assert kept["receipt"] == house.receipt_of(kept["receipt"]["tx"])
