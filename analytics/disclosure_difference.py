@@ -105,9 +105,7 @@ def _read_otherwise(people: Iterable[Genotypes], ours: VariantRules, theirs: Var
         return False
     known = (
         [
-            (one.dosage != MISSING)
-            & (one.depth >= rules.min_depth)
-            & (one.quality >= rules.min_quality)
+            (one.dosage != MISSING) & one.is_trusted(rules.min_depth, rules.min_quality)
             for rules in (ours, theirs)
         ]
         for one in people

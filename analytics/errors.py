@@ -48,6 +48,12 @@ class CohortTooSmall(AnalyticsError):
     )
 
 
+class PredictionError(AnalyticsError):
+    """A model predicted something that is not a number."""
+
+    hint = "Leave the model out, or choose other parameters for it: what is not a number has no metrics."
+
+
 class SourceError(AnalyticsError):
     """A data file of published research data is absent or not the expected one."""
 

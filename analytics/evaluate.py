@@ -16,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 
+from analytics.errors import PredictionError
 from analytics.models import predict
 
 Floats = NDArray[np.float64]
@@ -86,12 +87,18 @@ def evaluate_model(
 def predict_once(
     model: Pipeline, x: Floats, y: Labels, *, folds: int, seed: int
 ) -> tuple[Floats, Floats]:
-    """One pass of stratified k-fold: (chance of the event, placement) of each person while held out."""
+    """One pass of stratified k-fold: (chance of the event, placement) of each person while held out.
+
+    Raises PredictionError for a prediction that is not a finite number: every comparison with NaN is false, so it would
+    be ordered below everybody and read as an AUC of 0.
+    """
     chance, placements = np.zeros(len(y)), np.zeros(len(y))
     splitter = StratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
     for train, test in splitter.split(x, y):
         fitted = clone(model).fit(x[train], y[train])
         chance[test] = predict(fitted, x[test])
+        if not np.isfinite(chance[test]).all():
+            raise PredictionError("a model predicted something that is not a number")
         placements[test] = place(chance[test], y[test])
     return chance, placements
 

@@ -100,7 +100,7 @@ class GeneRules:
 class VariantRules:
     """What a variant needs to be used: min_maf (frequency of the rarer allele), min_call_rate and min_hwe (exact p)
     between 0 and 1; passed_only: FILTER passed in every file. A call below min_depth (DP) or min_quality (GQ) is
-    missing; a call without a value there has 0."""
+    missing; a call without a value there is not below it and stays."""
 
     min_maf: float
     min_call_rate: float

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from analytics.cohort import Person
 from analytics.errors import InputsError
 from analytics.params import GENE_RECORDS
-from analytics.readers.chart import read_chart
+from analytics.readers.chart import is_record, read_chart
+from analytics.readers.codes import SENSITIVE
 from analytics.readers.expression import read_expression
 from analytics.readers.genotypes import Genotypes, Sites, is_genotypes, read_genotypes
 
 VARIANTS, EXPRESSION = GENE_RECORDS["variants"], GENE_RECORDS["expression"]
-# Demographics, conditions, observations, medications, procedures, lifestyle, and the four sensitive ones.
-CHART = (0, 1, 2, 3, 4, 9, 16, 17, 18, 19)
+# Demographics, conditions, observations, medications, procedures, lifestyle, and those that a code decides: genetic
+# results have the category of the genome, and a record of their own beside it.
+CHART = tuple(sorted({0, 1, 2, 3, 4, 9} | SENSITIVE))
 _SUBJECT = re.compile(r"[0-9a-f]{64}")
 
 
@@ -50,7 +52,7 @@ def _read_person(
     expression: bytes | None = None
     variants: list[bytes] = []
     for item in items:
-        if item.category == VARIANTS:
+        if item.category == VARIANTS and not is_record(item.payload):
             variants.append(item.payload)
         elif item.category == EXPRESSION and expression is None:
             expression = item.payload

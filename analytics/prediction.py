@@ -26,6 +26,7 @@ from analytics.disclosure import (
 )
 from analytics.disclosure_curves import calibration_groups, roc_grid
 from analytics.disclosure_record import describe_metrics
+from analytics.errors import PredictionError
 from analytics.evaluate import Scores, calibration, compare_auc, evaluate_model, permutation_p
 from analytics.models import CALIBRATED, Blueprint, build_model
 from analytics.params import Params
@@ -98,15 +99,22 @@ def gather_layers(cohort: Cohort, params: Params) -> Layers:
 def evaluate_rows(
     event: NDArray[np.int64], layers: Layers, params: Params, device: str, progress: Progress
 ) -> list[Row]:
-    """Every model on every layer, against event (n,) of 0 and 1; progress rises from 0 to 1 over all of them."""
+    """Every model on every layer, against event (n,) of 0 and 1; progress rises from 0 to 1 over all of them.
+
+    Raises PredictionError, which names the model and the layer.
+    """
     asked = [(model, layer) for model, chosen in params.models for layer in chosen]
     whole = sum(COST[model] for model, _ in asked)
     done, rows = 0.0, []
     for model, layer in asked:
         share = COST[model] / whole
-        rows.append(
-            _evaluate(model, layer, event, layers, params, device, _part_of(progress, done, share))
-        )
+        part = _part_of(progress, done, share)
+        try:
+            rows.append(_evaluate(model, layer, event, layers, params, device, part))
+        except PredictionError:
+            raise PredictionError(
+                f"the model {model} on {layer} predicted something that is not a number"
+            ) from None
         done += share
     return rows
 

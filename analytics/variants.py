@@ -105,9 +105,9 @@ def _join(files: Sequence[Sites]) -> tuple[dict[bytes, NDArray[np.intp]], int]:
 
 
 def _trusted(person: Genotypes, rules: VariantRules) -> NDArray[np.int8]:
-    """Dosages (n,), missing where depth or quality are too low."""
-    low = (person.depth < rules.min_depth) | (person.quality < rules.min_quality)
-    return np.where(low, np.int8(MISSING), person.dosage)
+    """Dosages (n,), missing where depth or quality are given and too low."""
+    trusted = person.is_trusted(rules.min_depth, rules.min_quality)
+    return np.where(trusted, person.dosage, np.int8(MISSING))
 
 
 def _filter(

@@ -82,7 +82,9 @@ def check_records(sources: Sequence[Source]) -> None:
     """
     from analytics.errors import PayloadError
     from analytics.readers.chart import read_chart
+    from analytics.readers.codes import SHIPPED
     from analytics.readers.expression import read_expression
+    from analytics.readers.fhir import has_sensitive_codes
     from analytics.readers.observations import validate_observations
 
     for source in sources:
@@ -91,6 +93,10 @@ def check_records(sources: Sequence[Source]) -> None:
                 read_expression(source.payload)
             elif source.category == CATEGORIES["observations"]:
                 validate_observations(source.payload)
+                if has_sensitive_codes(source.payload, SHIPPED):
+                    raise PayloadError(
+                        "it holds a code of a sensitive category, which no observation record may"
+                    )
                 read_chart({source.category: source.payload}, source.subject.hex())
             else:
                 raise PayloadError("a folder brings in expression and observations only")

@@ -21,6 +21,7 @@ from api.confinement import ALL, Confinement, NotConfined
 from api.confinement.launching import launch
 from api.confinement.outside import look
 from api.errors import UsageError
+from api.lanechild import GENETIC_RESULTS, GERMLINE_VARIANTS
 from api.pipe import PipeClosed, read_frame, write_frame
 
 Kind = Literal["vcf", "fhir"]
@@ -29,7 +30,6 @@ Frame = tuple[dict[str, Any], list[bytes]]
 MAX_FILE = 4 << 30  # bytes
 SILENCE = 120.0  # seconds the child may say nothing
 WAIT = 3600.0  # seconds it may be waited for in all
-GERMLINE_VARIANTS = 5
 CATEGORIES = 32
 PROGRAM = "import sys; from api.lanechild import main; sys.exit(main())"
 _COPY = 1 << 20
@@ -43,9 +43,9 @@ def split(
 ) -> Iterator[Frame]:
     """Frames of the child, checked: `progress`, `record` with its payload, and in the end `done` with the report.
 
-    vcf: request {"subjects": subject by sample name, "build"}. fhir: {"subject"} for one bundle, or {"bundles":
-    [[subject, offset, length], …]} for several in one file. A pipe is copied into memory first. What was yielded
-    before an error must be thrown away. Closing the iterator ends the child. Raises UsageError.
+    vcf: request {"subjects": subject by sample name, "build", "leaveOutUnlisted"}. fhir: {"subject"} for one bundle,
+    or {"bundles": [[subject, offset, length], …]} for several in one file. A pipe is copied into memory first. What
+    was yielded before an error must be thrown away. Closing the iterator ends the child. Raises UsageError.
     """
     descriptor, ours = _descriptor(file)
     try:
@@ -184,12 +184,12 @@ def _check_record(
     ):
         raise _unsafe()
     place = (subject, category, ordinal)
-    fits = (
-        category == GERMLINE_VARIANTS and ordinal in (0, 1)
-        if kind == "vcf"
-        else category in range(CATEGORIES)
-    )
-    if subject not in subjects or not fits or (kind == "fhir" and ordinal != 0) or place in seen:
+    if kind == "vcf":
+        fits = category == GERMLINE_VARIANTS and ordinal in (0, 1)
+    else:
+        wanted = GENETIC_RESULTS if category == GERMLINE_VARIANTS else 0
+        fits = category in range(CATEGORIES) and ordinal == wanted
+    if subject not in subjects or not fits or place in seen:
         raise _unsafe()
     seen.add(place)
 

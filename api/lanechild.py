@@ -19,6 +19,9 @@ from api.confinement.inside import confine
 from api.pipe import PipeClosed, read_frame, write_frame
 
 GERMLINE_VARIANTS = 5
+# Ordinal of a record of genetic results from FHIR: the same category as the VCF (0) and the packed genotypes (1) of the
+# person, so the same consent, and an object of its own.
+GENETIC_RESULTS = 2
 MEMORY = 3 << 30  # bytes of address space
 CPU_SECONDS = 1800
 MAX_BUNDLES = (
@@ -78,7 +81,12 @@ def split_file(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> d
             said += 1
 
     report = split_vcf(
-        descriptor, request["subjects"], build=request["build"], sink=say, progress=_teller(sink)
+        descriptor,
+        request["subjects"],
+        build=request["build"],
+        sink=say,
+        progress=_teller(sink),
+        leave_out_unlisted=request.get("leaveOutUnlisted", False),
     )
     return {"records": said, "report": report.to_json()}
 
@@ -116,7 +124,8 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
         tell((done + 1) / len(bundles))
     for subject, split in splits:
         for category, payload in sorted(split.records.items()):
-            _say_record(sink, subject, category, 0, payload)
+            ordinal = GENETIC_RESULTS if category == GERMLINE_VARIANTS else 0
+            _say_record(sink, subject, category, ordinal, payload)
     reports = {subject: dict(split.report) for subject, split in splits}
     return {
         "records": sum(len(split.records) for _, split in splits),

@@ -40,6 +40,7 @@ class Lanes:
     build: str
     bundles: Sequence[tuple[str, bytes]]  # (subject, FHIR bundle)
     confinement: Confinement = field(default_factory=Confinement)
+    leave_out_unlisted: bool = False  # samples of the VCF that `samples` does not name
     value_sets: str = ""  # JSON: more codes of sensitive categories than the shipped ones
     report: dict[str, Any] = field(default_factory=dict)
     relaxed: int = 0  # the layers of confinement that a parser lacked, as bits
@@ -52,7 +53,11 @@ class Lanes:
     def sources(self, progress: Tell = _quiet) -> Iterator[Source]:
         """Every record, in the order in which the child says them. Raises UsageError; then throw away what came."""
         if self.vcf is not None:
-            request = {"subjects": dict(self.samples), "build": self.build}
+            request = {
+                "subjects": dict(self.samples),
+                "build": self.build,
+                "leaveOutUnlisted": self.leave_out_unlisted,
+            }
             yield from self._listen("vcf", self.vcf, request, progress)
         if self.bundles:
             places, start = [], 0
@@ -93,10 +98,12 @@ def from_files(
     fhir: Path | None,
     value_sets: Path | None = None,
     confinement: Confinement | None = None,
+    leave_out_unlisted: bool = False,
 ) -> Lanes:
     """A VCF with whose each sample is, and a folder of bundles SUBJECT.json; one may be absent. Raises UsageError.
 
-    value_sets: a hospital's own codes of sensitive categories, added to the shipped ones.
+    value_sets: a hospital's own codes of sensitive categories, added to the shipped ones. leave_out_unlisted: samples
+    that the list does not name are left out of the records instead of being an error.
     """
     named: Mapping[str, str] = {}
     if vcf is not None:
@@ -113,6 +120,7 @@ def from_files(
         build,
         bundles,
         confinement or Confinement(),
+        leave_out_unlisted,
         sets,
     )
 
@@ -206,6 +214,7 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
             f"as {vcf['packed_rows']} variants; {vcf['missing']} calls missing."
         )
         lines += [f"  not packed: {n} ({why})" for why, n in vcf["skipped"].items()]
+        lines += [f"  {said}" for said in _lacking(vcf)]
     if "fhir" in summary:
         fhir = summary["fhir"]
         kept = ", ".join(f"{n} {name}" for name, n in sorted(fhir["kept"].items()))
@@ -213,3 +222,16 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
         lines += [f"  held back: {n} ({why})" for why, n in sorted(fhir["held back"].items())]
         lines += [f"  not taken: {n} ({kind})" for kind, n in sorted(fhir["not taken"].items())]
     return lines
+
+
+def _lacking(vcf: Mapping[str, Any]) -> Iterator[str]:
+    """What a VCF may leave out, where this one does; nothing of it is filled in."""
+    if vcf["left_out"]:
+        yield f"left out: {vcf['left_out']} samples that the list does not name, and INFO, which counts them"
+    for name, what in (("without_depth", "read depth (DP)"), ("without_quality", "quality (GQ)")):
+        if vcf[name]:
+            yield f"without {what}: {vcf[name]} calls; no minimum leaves them out"
+    if vcf["undefined"]:
+        yield f"not defined in the header: {vcf['undefined']} filters or FORMAT fields; kept as they are"
+    if vcf["build_unsaid"]:
+        yield "the header does not say its genome build: it is what you named with --build"

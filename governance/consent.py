@@ -6,6 +6,7 @@ The full terms and their salt never leave her client: the ledger holds a commitm
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -132,6 +133,17 @@ def names_of(mask: int, table: Mapping[str, int]) -> list[str]:
 def notice_hash() -> bytes:
     """sha256 of the notice that everybody is shown."""
     return hashlib.sha256(NOTICE.read_bytes()).digest()
+
+
+def notice_points() -> list[tuple[str, str]]:
+    """The notice as (what, sentence), for showing; the words are those of the file."""
+    text = NOTICE.read_text(encoding="utf-8")
+    return [
+        (what, " ".join(rest.split()))
+        for what, rest in re.findall(
+            r"^- \*\*(.+?)\*\*:? (.+?)(?=^- |\Z)", text, re.MULTILINE | re.DOTALL
+        )
+    ]
 
 
 def offer(

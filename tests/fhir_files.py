@@ -242,12 +242,13 @@ def searched(total: object, *modes: str) -> bytes:
 
 
 def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
-    """Bundles by what is wrong with them, with what a refusal must say; None: it may also be taken whole."""
+    """Bundles by what is wrong with them, with what a refusal must say, or the report of what is held back where only
+    one resource is wrong; None: it may also be taken whole."""
     DEEP, MANY, JSON, R4 = (
         "nested deeper",
         "more values than",
         "not well-formed|not UTF-8",
-        "not valid FHIR R4",
+        "not valid FHIR R4|not a type of FHIR R4",
     )
     return {
         "empty": (b"", JSON),

@@ -99,7 +99,7 @@ def test_the_change_of_mind(told: Told) -> None:
     }
     assert kept == {
         "volens/receipt/1",
-        "volens/withdrawal-receipt/1",
+        "volens/withdrawal-receipt/2",
     }  # both are among those that Vera verifies
 
 
@@ -121,7 +121,16 @@ def test_the_science_is_honest(told: Told) -> None:
         assert one.get("accuracy", 0) < 88
     assert 78 <= told.report["baseline"] <= 85
     assert "genes only -> genes + clinical" in told.text
-    assert "expected of the best rule 6" in told.text
+    known = told.report["known_truth"]["enough"]
+    # Where there are enough people the rule is found: both kinds of data are worth more than either alone.
+    ours, best = (
+        {on: float(share) for on, share in known[what].items()} for what in ("accuracy", "optimum")
+    )
+    assert all(abs(ours[on] - best[on]) <= 0.05 for on in ours)
+    assert min(ours["combined"] - ours[on] for on in ("genes", "clinical")) > 0.05
+    shown = ", ".join(f"{on} {100 * ours[on]:.0f}" for on in ("genes", "clinical"))
+    assert f"2000 of that kind, the same code, not governed: {shown}" in told.text
+    assert "200 simulated people, as governed: genes" in told.text
 
 
 def test_the_proof(told: Told) -> None:

@@ -244,7 +244,7 @@ def malformed() -> dict[str, tuple[bytes, str | None]]:
         "no header": (text(rows[len(top) : -1]), "no VCF header"),
         "header alone": (text(top), "1 to .* rows"),
         "no column line": (file(at("1:5"), top=top[:-1]), "no VCF header"),
-        "version 9": (changed("VCFv4.2", "VCFv9.9"), "VCF 4.1 to 4.5"),
+        "version 9": (changed("VCFv4.2", "VCFv9.9"), "VCF 4.0 to 4.5"),
         "GRCh37 lengths": (
             file(at("1:5"), top=header(names, build="GRCh37")),
             "another genome build",
@@ -253,9 +253,9 @@ def malformed() -> dict[str, tuple[bytes, str | None]]:
             file(at("1:5"), top=header(names, "##reference=hg19.fa")),
             "another genome build",
         ),
-        "no build": (
-            file(at("1:5"), top=header(names, lengths=False)),
-            "does not say its genome build",
+        "no build, and beyond its end": (
+            file(at("1:248956423"), top=header(names, lengths=False)),
+            "beyond the end",
         ),
         "duplicate samples": (
             changed("P0\tP1\tP2", "P0\tP1\tP1"),
@@ -347,15 +347,16 @@ def malformed() -> dict[str, tuple[bytes, str | None]]:
         ),
         "a column more": (file(at("1:5") + "\t0/0"), "one plain field"),
         "a column less": (file(at("1:5", "0/0", "0/0")), "one plain field"),
-        "no GT": (file(at("1:5", "3", "4", "5", format_="DP")), "GT is not first"),
+        "no GT": (file(at("1:5", "3", "4", "5", format_="DP")), "none of its variants"),
+        "GT second": (
+            file(at("1:5", "3:0/0", "4:0/0", "5:0/0", format_="DP:GT")),
+            "GT. is not first",
+        ),
         "undefined FORMAT": (
-            file(at("1:5", "0/0:zq", "0/0:1", "0/0:1", format_="GT:ZQ")),
-            "does not define",
+            file(at("1:5", "0/0:zq", "0/0:1", "0/0:1", format_="GT:Z/Q")),
+            "no proper name",
         ),
-        "undefined FILTER": (
-            file(at("1:5", filter_="zq")),
-            "filter that the header does not define",
-        ),
+        "undefined FILTER": (file(at("1:5", filter_="z/q")), "no proper name"),
         "GT as a number": (
             changed("ID=GT,Number=1,Type=String", "ID=GT,Number=1,Type=Integer"),
             "not defined as VCF",

@@ -1,6 +1,7 @@
 """One person's FHIR R4 Bundle as a hospital exports it: read strictly, checked whole, before anything is taken.
 
-Here the file as a whole is refused: not strict JSON, not R4, about two people, one page of several, an id twice.
+Here the file as a whole is refused: not strict JSON, no R4 Bundle, about two people, one page of several, an id twice.
+A single resource that is not valid R4 is held back alone, named by its type and element.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from analytics.canonical import load_strict
 from analytics.errors import JsonRefused, PayloadError
-from analytics.readers.resources import PROFILES, SUBJECT, SUBJECT_PREFIX
+from analytics.readers.resources import PROFILES, SUBJECT, SUBJECT_PREFIX, invalid
 
 # Any chart is read within 2 s and 64 MB. The largest of the fixture: 2.6 MB, 3,200 entries, 39,000 objects, 113,000
 # values.
@@ -33,6 +34,7 @@ BUNDLE_TYPES = ("transaction", "collection", "searchset")
 PAGES = ("next", "previous", "prev")  # relations of links from one page of an answer to another
 _ASTRAL = re.compile(rb"[\xf0-\xff]|\\u[dD]")
 _BEYOND_LATIN_1 = re.compile(rb"[\xc4-\xff]|\\u(?!00)")
+_ELEMENT = re.compile(r"_?[A-Za-z]{1,64}")
 _HISTORY = re.compile(r"/_history/([A-Za-z0-9.-]{1,64})\Z")
 _ADDRESS = re.compile(r"https?://[^?#]+/([A-Za-z]+/[A-Za-z0-9.-]{1,64})\Z")
 
@@ -42,7 +44,8 @@ class Source:
     """The resources of one file, the references that may mean the person, and what references mean.
 
     anywhere: by Type/id, the resources of which the file does not say at what address they lie. labelled: the file
-    and its Patient, their meta only: what is written there holds for every resource.
+    and its Patient, their meta only: what is written there holds for every resource. unfit: by identity of a resource,
+    why it must be held back; what it says of its neighbours counts all the same.
     """
 
     resources: Sequence[Mapping[str, object]]
@@ -50,6 +53,7 @@ class Source:
     by_reference: Mapping[str, Mapping[str, object]]
     anywhere: Mapping[str, Mapping[str, object]]
     labelled: tuple[Mapping[str, object], ...]
+    unfit: Mapping[int, str]
 
 
 def read_source(payload: bytes, subject: str) -> Source:
@@ -70,7 +74,7 @@ def read_source(payload: bytes, subject: str) -> Source:
         raise PayloadError(f"FHIR bundle: it must have 1 to {MAX_ENTRIES} entries")
     _check_whole(document, entries)
     meta = {"meta": document["meta"]} if "meta" in document else {}
-    _check_model("Meta", meta.get("meta", {}))
+    _check_labels(meta)
     return _index(entries, subject, meta)
 
 
@@ -184,6 +188,7 @@ def _index(entries: Sequence[object], subject: str, meta: Mapping[str, object]) 
                 )
             person = {*names, SUBJECT_PREFIX + subject}
             labelled.append({"meta": resource.get("meta")})
+            _check_labels(resource)
         if not str(entry.get("fullUrl", "")).startswith(("http:", "https:")):
             anywhere.update((name, resource) for name in names)
         resources.append(resource)
@@ -191,16 +196,23 @@ def _index(entries: Sequence[object], subject: str, meta: Mapping[str, object]) 
         raise PayloadError(
             "FHIR bundle: it holds no Patient", "Export the patient with the records."
         )
+    unfit = {}
     for resource in resources:
-        kind = resource.get("resourceType")
-        taken = isinstance(kind, str) and (kind == "Patient" or kind in PROFILES)
-        if taken and _is_long(resource):
-            raise PayloadError(
-                "FHIR bundle: a resource has more values than a statement about a person"
-            )
-        _check_model(kind, resource if taken else None)
-        _check_subject(resource, person)
-    return Source(resources, frozenset(person), by_reference, anywhere, tuple(labelled))
+        anonymous = _check_subject(
+            resource, person
+        )  # first: who is in a file decides about all of it
+        why = _why_unfit(resource) or anonymous
+        if why is not None:
+            unfit[id(resource)] = why
+    return Source(resources, frozenset(person), by_reference, anywhere, tuple(labelled), unfit)
+
+
+def _why_unfit(resource: Mapping[str, object]) -> str | None:
+    kind = resource.get("resourceType")
+    taken = isinstance(kind, str) and (kind == "Patient" or kind in PROFILES)
+    if taken and _is_long(resource):
+        return "more values than a statement about a person has"
+    return _why_invalid(kind, resource if taken else None)
 
 
 def _is_long(resource: Mapping[str, object]) -> bool:
@@ -222,32 +234,60 @@ def _names(entry: Mapping[str, object], resource: Mapping[str, object]) -> set[s
     return names
 
 
-def _check_model(kind: object, element: object) -> None:
-    """R4 by the library's models for what is taken; of the rest (None) only that R4 has such a type: it never leaves.
+def _check_labels(holder: Mapping[str, object]) -> None:
+    """The meta of the file or its Patient, which speaks for every resource, can be read. Raises PayloadError."""
+    if "meta" in holder and _why_invalid("Meta", holder["meta"]):
+        raise PayloadError("FHIR bundle: the meta of the file or its Patient is not valid FHIR R4")
 
-    The library lets TypeError, KeyError and RecursionError escape, and its messages quote the input.
+
+def _why_invalid(kind: object, element: object) -> str | None:
+    """Why this is not R4 by the library's models, for what is taken; of the rest (None) only that R4 has such a type,
+    since it never leaves. None where it is valid.
+
+    The library lets TypeError, KeyError and RecursionError escape, and its messages quote the input: only names of
+    elements are taken from them.
     """
     from fhir.resources.R4B import get_fhir_model_class
 
     try:
         model = get_fhir_model_class(str(kind))
+    except Exception:
+        return "not a type of FHIR R4"
+    try:
         if element is not None:
             model.model_validate(element)
-    except Exception:
-        raise PayloadError("FHIR bundle: a resource is not valid FHIR R4") from None
+    except Exception as refused:
+        return invalid(str(kind), _element_of(refused, model))
+    return None
 
 
-def _check_subject(resource: Mapping[str, object], person: set[str]) -> None:
-    """What is taken must name the person; nothing in the file may name another patient."""
+def _element_of(refused: Any, model: Any) -> str:
+    """The path of the first fault, such as code.coding; a name that R4 does not have is not repeated.
+
+    refused: the library's error, which lists its faults, or one of Python's that it lets escape.
+    """
+    if not hasattr(refused, "errors"):
+        return ""
+    error = refused.errors()[0]
+    # "root" is where the library keeps what should have been an object.
+    path = [part for part in error["loc"] if isinstance(part, str) and part != "root"]
+    if error["type"] == "extra_forbidden":
+        path = path[:-1]
+    known = {field.alias for field in model.model_fields.values()} | set(model.model_fields)
+    fits = path and path[0] in known and all(_ELEMENT.fullmatch(part) for part in path)
+    return ".".join(path) if fits else ""
+
+
+def _check_subject(resource: Mapping[str, object], person: set[str]) -> str | None:
+    """Why a resource that must name the person does not. Raises PayloadError for one that names another patient."""
+    named = resource.get("resourceType")
+    kind = named if isinstance(named, str) else ""
     for element in ("subject", "patient", "beneficiary"):
         target = resource.get(element)
         reference = target.get("reference") if isinstance(target, dict) else None
         if isinstance(reference, str) and reference not in person:
-            if (
-                resource["resourceType"] in PROFILES
-                or "Patient/" in reference
-                or reference.startswith(SUBJECT_PREFIX)
-            ):
+            if kind in PROFILES or "Patient/" in reference or reference.startswith(SUBJECT_PREFIX):
                 raise PayloadError("FHIR bundle: a resource is about another subject")
-        elif reference is None and element == "subject" and resource["resourceType"] in PROFILES:
-            raise PayloadError("FHIR bundle: a resource does not say whom it is about")
+        elif reference is None and element == "subject" and kind in PROFILES:
+            return f"does not say whom it is about: {kind}"
+    return None

@@ -17,6 +17,7 @@ from analytics.errors import InputsError, JsonRefused, PayloadError
 from analytics.readers.codes import (
     HIERARCHIES,
     SENSITIVE,
+    SHIPPED,
     SYSTEMS,
     URIS,
     VARIABLE_OF,
@@ -25,6 +26,7 @@ from analytics.readers.codes import (
     codings_of,
     measure,
     normal_code,
+    sensitive_categories,
 )
 from analytics.readers.resources import PROFILES, SUBJECT_PREFIX
 
@@ -82,7 +84,7 @@ class Chart:
 
 
 def read_chart(payloads: Mapping[int, bytes], subject: str) -> Chart:
-    """The chart of `subject` (64 hex) from her records by category (0-4, 9, 16-19; any may be missing).
+    """The chart of `subject` (64 hex) from her records by category (0-5, 9, 16-19; any may be missing).
 
     Raises PayloadError for a record that is not a reduced bundle, of another category or about somebody else.
     """
@@ -119,6 +121,11 @@ def read_chart(payloads: Mapping[int, bytes], subject: str) -> Chart:
         ),
         max(days, default=None),
     )
+
+
+def is_record(payload: bytes) -> bool:
+    """Whether a payload is a clinical record: JSON, which neither a VCF nor packed genotypes begin like."""
+    return payload[:1] == b"{"
 
 
 def value_at(
@@ -286,10 +293,18 @@ def _readings(observation: Mapping[str, object], day: int | None) -> Iterator[Re
 
 
 def _facts(category: int, resource: Mapping[str, object], day: int | None) -> Iterator[Fact]:
+    """What a resource says, but for codes that belong to another category than its record's.
+
+    A record may be older than the list that names such a code: whoever has consent for diagnoses alone does not learn
+    from it that a mutation was found.
+    """
     for coding in _codings(resource):
         system = SYSTEMS.get(coding.system or "")
         if system is None or coding.code is None:
             raise PayloadError("clinical record: a code is of no known system")
+        belongs = sensitive_categories(coding, SHIPPED)
+        if belongs and category not in belongs:
+            continue
         yield Fact(category, system, coding.code, day)
 
 

@@ -1,6 +1,7 @@
 """Code systems, the value sets of the sensitive categories, and the variables a code stands for.
 
-All three are data: `codes/sensitive.json` (category, system, codes, source) and `codes/variables.json`. ICD-10,
+All three are data: `codes/sensitive.json` and `codes/genetic.json` (category, system, codes, source) and
+`codes/variables.json`. Genetic results belong to the category of the genome, whatever resource holds them. ICD-10,
 ICD-10-PCS and ATC are hierarchies: a listed code stands for everything below it, and a code *above* a listed one
 is too broad to be routed. Self-harm in ICD-10-CM is a character inside other codes and stands here, in no list.
 LOINC and RxNorm have no hierarchy: only listed codes are recognised, so a hospital adds its full lists with
@@ -20,8 +21,11 @@ from pathlib import Path
 from analytics.canonical import load_strict
 from analytics.errors import JsonRefused, PayloadError
 
+# germline-variants: who withholds her genome withholds what was read from it, too.
+GENETIC = 5
 MENTAL_HEALTH, SUBSTANCE_USE, SEXUAL_HEALTH, HIV = 16, 17, 18, 19
-SENSITIVE = frozenset({MENTAL_HEALTH, SUBSTANCE_USE, SEXUAL_HEALTH, HIV})
+# Categories that a code decides, whatever the type of the resource.
+SENSITIVE = frozenset({GENETIC, MENTAL_HEALTH, SUBSTANCE_USE, SEXUAL_HEALTH, HIV})
 
 LOCAL = "urn:volens:code"
 UCUM = "http://unitsofmeasure.org"
@@ -98,11 +102,11 @@ def normal_code(system: str, code: str) -> str:
 
 
 def load_value_sets(payload: bytes, base: ValueSets | None = None) -> ValueSets:
-    """`base` and the sets of a JSON list of {"category": 16-19, "system", "source", "codes": […]} added to it.
+    """`base` and the sets of a JSON list of {"category": 5 or 16-19, "system", "source", "codes": […]} added to it.
 
     system: a short name of SYSTEMS or a URI. Nothing can be taken out. Raises PayloadError.
     """
-    hint = "Give a JSON list of objects with category (16 to 19), system, source and codes."
+    hint = "Give a JSON list of objects with category (5, or 16 to 19), system, source and codes."
     try:
         document = load_strict(payload, max_bytes=_MAX_BYTES, max_depth=4)
     except JsonRefused as refused:
@@ -261,4 +265,7 @@ LOCAL_CODES = frozenset(
     ]
     if coding.system == LOCAL
 )
-SHIPPED = load_value_sets((_FOLDER / "sensitive.json").read_bytes())
+SHIPPED = load_value_sets(
+    (_FOLDER / "genetic.json").read_bytes(),
+    load_value_sets((_FOLDER / "sensitive.json").read_bytes()),
+)

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from analytics.errors import PayloadError
-from analytics.readers.bundle import Source, contained, read_source, resolve
+from analytics.canonical import load_strict
+from analytics.errors import JsonRefused, PayloadError
+from analytics.readers.bundle import MAX_BYTES, MAX_DEPTH, Source, contained, read_source, resolve
 from analytics.readers.codes import (
     SHIPPED,
     UCUM,
@@ -49,6 +50,8 @@ _SPELLINGS = {
     "urn:oid:2.16.840.1.113883.5.25": _CONFIDENTIALITY,
     "http://hl7.org/fhir/v3/ActReason": _HL7 + "v3-ActReason",
     "urn:oid:2.16.840.1.113883.5.8": _HL7 + "v3-ActReason",
+    "http://hl7.org/fhir/v2/0074": _HL7 + "v2-0074",
+    "urn:oid:2.16.840.1.113883.12.74": _HL7 + "v2-0074",
 }
 _RESTRICTED = frozenset({Coding(_CONFIDENTIALITY, "R"), Coding(_CONFIDENTIALITY, "V")})
 # HL7 orders V > R > N > M > L > U, and N is what a health record usually is: no label up to N asks for more than
@@ -56,6 +59,10 @@ _RESTRICTED = frozenset({Coding(_CONFIDENTIALITY, "R"), Coding(_CONFIDENTIALITY,
 _HARMLESS = frozenset(
     {Coding(_CONFIDENTIALITY, code) for code in "ULMN"} | {Coding(_HL7 + "v3-ActReason", "HTEST")}
 )
+# What a resource was made from, asked for by or given for, is about, or has as its evidence tells what it says (R4
+# Observation, Procedure, Condition, medications); what a panel or report lists is told by the panel's own code.
+_MADE_FROM = ("basedOn", "derivedFrom", "focus", "hasMember", "partOf", "reasonReference")
+_LISTS = ("hasMember", "result")
 _MARKED = "marked restricted by its source"
 _LABEL = "a security label that this reader does not know"
 # A medication that many orders name is written with each of them: what comes out is bounded on its own.
@@ -79,7 +86,7 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
     """Records by category of the one person in a transaction, collection or searchset Bundle.
 
     subject: 64 hex characters, written instead of every reference to the person. The same input gives the same
-    bytes. Raises PayloadError when the file as a whole cannot be trusted: not strict JSON, not R4, about two
+    bytes. Raises PayloadError when the file as a whole cannot be trusted: not strict JSON, no R4 Bundle, about two
     people, incomplete, or with an id twice.
     """
     source = read_source(payload, subject)
@@ -89,11 +96,14 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
     left: dict[str, int] = {}
     size = 0
     for resource in source.resources:
-        kind = str(resource["resourceType"])
-        if kind != "Patient" and kind not in PROFILES:
+        kind = str(resource.get("resourceType"))
+        unfit = source.unfit.get(id(resource))
+        if unfit is None and kind != "Patient" and kind not in PROFILES:
             left[kind] = left.get(kind, 0) + 1
             continue
         try:
+            if unfit is not None:
+                raise HeldBack(unfit)
             category, reduced = _route(resource, source, subject, marks)
         except HeldBack as why:
             held[str(why)] = held.get(str(why), 0) + 1
@@ -117,6 +127,18 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
         "notes": list(NOTES),
     }
     return Split({category: write_record(kept[category]) for category in sorted(kept)}, report)
+
+
+def has_sensitive_codes(payload: bytes, sets: ValueSets) -> bool:
+    """Whether a coding anywhere in a JSON document falls in a sensitive category, also in elements nobody reads.
+
+    Raises PayloadError for what is not strict JSON.
+    """
+    try:
+        document = load_strict(payload, max_bytes=MAX_BYTES, max_depth=MAX_DEPTH)
+    except JsonRefused as refused:
+        raise PayloadError(f"FHIR bundle: {refused}") from None
+    return any(sensitive_categories(coding, sets) for coding in _walk(document))
 
 
 def write_record(resources: Sequence[Mapping[str, object]]) -> bytes:
@@ -149,6 +171,11 @@ class _Marks:
         ] = {}  # by identity: the source keeps every part alive
         self._unread: dict[int, bool] = {}
         self.file = frozenset[int | str]().union(*map(self.of, source.labelled))
+        self._linked = _linked_categories(source, self)
+
+    def linked(self, resource: Mapping[str, object]) -> frozenset[int]:
+        """Categories of what this one was made from, and of the panels and reports that list it."""
+        return frozenset(self._linked.get(id(resource), ()))
 
     def of(self, part: Mapping[str, object]) -> frozenset[int | str]:
         if id(part) not in self._found:
@@ -174,6 +201,64 @@ class _Marks:
             named & (_HARMLESS | _RESTRICTED)
             or any(sensitive_categories(one, self.sets) for one in named)
         )
+
+
+def _linked_categories(source: Source, marks: _Marks) -> dict[int, set[int]]:
+    """By identity of a resource: the sensitive categories that reach it through references of the file.
+
+    Two ways, each followed to its end and never one after the other: up, from what a resource was made from; and down,
+    from a panel or report to what it lists. A panel with one genetic member is genetic, its other members are not.
+    """
+    up: dict[int, list[int]] = {}
+    down: dict[int, list[int]] = {}
+    parts: dict[int, Mapping[str, object]] = {}
+    for resource in source.resources:
+        inside = contained(resource)
+        for elements, forward in ((_MADE_FROM, False), (_LISTS, True)):
+            for reference in _references(resource, elements):
+                target = resolve(reference, inside, source)
+                if target is None:
+                    continue
+                parts[id(resource)], parts[id(target)] = resource, target
+                if forward:
+                    down.setdefault(id(resource), []).append(id(target))
+                else:
+                    up.setdefault(id(target), []).append(id(resource))
+    own = {
+        key: [mark for mark in marks.of(part) if isinstance(mark, int)]
+        for key, part in parts.items()
+    }
+    found: dict[int, set[int]] = {}
+    for following in (up, down):
+        for key, categories in _spread(own, following).items():
+            found.setdefault(key, set()).update(categories)
+    return found
+
+
+def _spread(
+    own: Mapping[int, Sequence[int]], following: Mapping[int, Sequence[int]]
+) -> dict[int, set[int]]:
+    """What reaches each key along `following`; each category passes a key once, so loops of references end."""
+    found: dict[int, set[int]] = {}
+    waiting = [(key, category) for key, categories in own.items() for category in categories]
+    while waiting:
+        key, category = waiting.pop()
+        for other in following.get(key, ()):
+            if category not in found.setdefault(other, set()):
+                found[other].add(category)
+                waiting.append((other, category))
+    return found
+
+
+def _references(resource: Mapping[str, object], elements: Sequence[str]) -> Iterator[object]:
+    """The references of these elements, one or a list each; a Condition's evidence holds them one level deeper."""
+    for element in elements:
+        value = resource.get(element)
+        yield from value if isinstance(value, list) else [value]
+    evidence = resource.get("evidence") if "derivedFrom" in elements else None
+    for item in evidence if isinstance(evidence, list) else []:
+        detail = item.get("detail") if isinstance(item, dict) else None
+        yield from detail if isinstance(detail, list) else []
 
 
 def _sensitive(marks: frozenset[int | str]) -> int | None:
@@ -212,7 +297,7 @@ def _route(
     why = {why_unroutable(coding, marks.sets) for coding in _deciding(resource, concept)} - {None}
     if why:
         raise HeldBack(min(map(str, why)))
-    everywhere = marks.file | marks.of(resource) | marks.of(medication)
+    everywhere = marks.file | marks.of(resource) | marks.of(medication) | marks.linked(resource)
     for reason in _related(resource, "reasonReference", inside, source):
         if reason is None:
             raise HeldBack("a reason that is not in the file")

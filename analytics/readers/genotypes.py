@@ -1,12 +1,13 @@
 """Packed germline genotypes of one person (category 5, ordinal 1), for runs that cannot parse text again and again.
 
-Format `volens/genotypes/1`, stable, little-endian:
+Format `volens/genotypes/2`, stable, little-endian:
 
     "VOLG" ‖ u32 header length ‖ header ‖ sites ‖ calls
 
 header: canonical JSON {"type", "build", "variants": n, "alleles": length of the allele text, "sites": sha256, "source":
 sha256 of the person's single-sample VCF}. sites: chromosome u8[n] ‖ passed u8[n] ‖ position u32[n] ‖ "REF>ALT\\n" × n,
 in order of chromosome and position, one row for each ALT. calls: dosage i8[n] ‖ depth u8[n] ‖ quality u8[n].
+In depth and quality 255 is "not given" and 254 stands for 254 or more (version 1 wrote 0 for what was not given).
 `sites` is hashed together with build and n, so equal digests are equal sites and one person's parsed list serves all.
 """
 
@@ -23,13 +24,16 @@ from numpy.typing import ArrayLike, NDArray
 from analytics.canonical import dump_canonical, load_strict
 from analytics.errors import JsonRefused, PayloadError
 
-FORMAT = "volens/genotypes/1"
+FORMAT = "volens/genotypes/2"
 MAGIC = b"VOLG"
 BUILDS = ("GRCh37", "GRCh38")
 AUTOSOMES = 22
 MAX_VARIANTS = 1_000_000
 MAX_ALLELE_TEXT = 64 << 20  # bytes
 MISSING = -1
+# Of depth and quality: many files have none (arrays, imputed data), and that is neither zero nor low, so its mark lies
+# above every minimum that can be asked for.
+LARGEST, NOT_GIVEN = 254, 255
 
 _MAX_HEADER = 4096  # bytes
 _PER_SITE, _PER_CALL = 6, 3  # bytes
@@ -75,7 +79,7 @@ class Genotypes:
     """One person's calls at `sites`.
 
     source: sha256 of the source payload; dosage (n,): copies of ALT 0, 1, 2, or -1 for missing; depth and quality
-    (n,): DP and GQ rounded down, 255 for 255 or more, 0 for zero or not given.
+    (n,): DP and GQ rounded down, LARGEST for as much or more, NOT_GIVEN where the file has none.
     """
 
     sites: Sites
@@ -84,9 +88,17 @@ class Genotypes:
     depth: NDArray[np.uint8]
     quality: NDArray[np.uint8]
 
+    def is_trusted(self, min_depth: int, min_quality: int) -> NDArray[np.bool_]:
+        """(n,) whether no value that is there is below its minimum; one that is not given is not below anything.
+
+        As PLINK's --vcf-min-dp and --vcf-min-gq, which ask for values "when present".
+        """
+        trusted: NDArray[np.bool_] = (self.depth >= min_depth) & (self.quality >= min_quality)
+        return trusted
+
 
 def is_genotypes(payload: bytes) -> bool:
-    """Whether a category-5 payload is packed genotypes (and not a VCF)."""
+    """Whether a category-5 payload is packed genotypes (and neither a VCF nor a FHIR bundle)."""
     return payload[:4] == MAGIC
 
 
@@ -176,7 +188,7 @@ def read_genotypes(payload: bytes, known: dict[bytes, Sites]) -> Genotypes:
 def _read_header(payload: bytes) -> tuple[_Header, int]:
     size = int.from_bytes(payload[4:8], "little")
     if not is_genotypes(payload) or not 0 < size <= _MAX_HEADER or len(payload) < 8 + size:
-        raise PayloadError("genotypes: this is not volens/genotypes/1")
+        raise PayloadError(f"genotypes: this is not {FORMAT}")
     try:
         header = load_strict(payload[8 : 8 + size], max_bytes=_MAX_HEADER, max_depth=1)
     except JsonRefused as refused:
@@ -186,7 +198,7 @@ def _read_header(payload: bytes) -> tuple[_Header, int]:
         or set(header) != set(_Header.__slots__)
         or header["type"] != FORMAT
     ):
-        raise PayloadError("genotypes: the header has not exactly what volens/genotypes/1 has")
+        raise PayloadError(f"genotypes: the header has not exactly what {FORMAT} has")
     if header["build"] not in BUILDS:
         raise PayloadError("genotypes: the genome build is neither GRCh37 nor GRCh38")
     for name, most in (("variants", MAX_VARIANTS), ("alleles", MAX_ALLELE_TEXT)):

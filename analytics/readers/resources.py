@@ -2,7 +2,8 @@
 
 Ids, narrative, notes, display texts, extensions, performers, encounters and places are in no list and so never
 kept. A resource that is not a plain statement about the person (refuted, entered in error, not done, a plan, or
-with a modifier this reader does not know) is held back: read as a fact it would say the opposite.
+with a modifier this reader does not know) is held back: read as a fact it would say the opposite. So is one that is no
+valid R4, by its type and element.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from analytics.errors import PayloadError
 from analytics.readers.codes import UCUM, Coding, codings_of
 
 SUBJECT = re.compile(r"[0-9a-f]{64}")
@@ -54,7 +54,12 @@ _DAY = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 
 
 class HeldBack(Exception):
-    """This resource goes into no record; the argument is the reason, one of a fixed list of sentences."""
+    """This resource goes into no record; the argument is the reason: a sentence with no word of the resource."""
+
+
+def invalid(kind: str, element: str = "") -> str:
+    """The reason of a resource that is not valid R4; both names must be R4's own, never an unknown key of the file."""
+    return f"not valid FHIR R4: {kind}.{element}" if element else f"not valid FHIR R4: {kind}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,18 +134,18 @@ PROFILES = {
 
 
 def reduce_patient(patient: Mapping[str, object], subject: str) -> dict[str, object]:
-    """Sex, year of birth, and whether or in which year the person died. Raises PayloadError."""
+    """Sex, year of birth, and whether or in which year the person died. Raises HeldBack."""
     reduced: dict[str, object] = {
         "resourceType": "Patient",
         "identifier": [{"system": URI_SYSTEM, "value": SUBJECT_PREFIX + subject}],
     }
     if "gender" in patient:
         if patient["gender"] not in GENDERS:
-            raise PayloadError("FHIR bundle: a gender is not of its value set")
+            raise HeldBack(invalid("Patient", "gender"))
         reduced["gender"] = patient["gender"]
     for source in ("birthDate", "deceasedDateTime"):
         if source in patient:
-            reduced[source] = day_text(patient[source])[:4]
+            reduced[source] = _day("Patient", source, patient[source])[:4]
     if isinstance(patient.get("deceasedBoolean"), bool):
         reduced["deceasedBoolean"] = patient["deceasedBoolean"]
     return reduced
@@ -151,7 +156,7 @@ def reduce_resource(
 ) -> dict[str, object]:
     """The allowed elements of a resource of PROFILES; `concept` is its code, or its medication's.
 
-    Raises HeldBack, and PayloadError for a status outside its value set.
+    Raises HeldBack, also for a status outside its value set.
     """
     kind = str(resource["resourceType"])
     profile = PROFILES[kind]
@@ -187,11 +192,11 @@ def codings_or_none(concept: object) -> list[Coding]:
     return list(codings_of(concept)) or [Coding(None, None)]
 
 
-def day_text(value: object) -> str:
-    """YYYY, YYYY-MM or YYYY-MM-DD of a FHIR date, dateTime or instant, as it is written there."""
+def _day(kind: str, element: str, value: object) -> str:
+    """YYYY, YYYY-MM or YYYY-MM-DD of a FHIR date, dateTime or instant, as it is written there. Raises HeldBack."""
     found = _DAY.match(value) if isinstance(value, str) else None
     if found is None:
-        raise PayloadError("FHIR bundle: a date is not a FHIR date")
+        raise HeldBack(invalid(kind, element))
     return found.group()
 
 
@@ -203,25 +208,27 @@ def _states(resource: Mapping[str, object], profile: Profile) -> dict[str, objec
     if profile.statuses:
         status = resource.get("status")
         if not isinstance(status, str) or status not in profile.statuses:
-            raise PayloadError("FHIR bundle: a status is not of its R4 value set")
+            raise HeldBack(invalid(str(resource["resourceType"]), "status"))
         if not profile.statuses[status]:
             raise HeldBack("not a fact by its status")
         return {"status": status, **_intent(resource)}
     states: dict[str, object] = {}
     for name, (system, allowed) in _CONDITION_STATES.items():
         if name in resource:
-            states[name] = _concept(iter([Coding(system, _state(resource[name], system, allowed))]))
+            code = _state(resource[name], system, allowed)
+            if code is None:
+                raise HeldBack(invalid(str(resource["resourceType"]), name))
+            states[name] = _concept(iter([Coding(system, code)]))
     if states.get("verificationStatus", _CONFIRMED) != _CONFIRMED:
         raise HeldBack("not a fact by its status")
     return states
 
 
-def _state(concept: object, system: str, allowed: frozenset[str]) -> str:
+def _state(concept: object, system: str, allowed: frozenset[str]) -> str | None:
+    """The one code of the R4 value set; None where there is another, or several."""
     codes = {coding.code for coding in codings_of(concept) if coding.system == system}
     code = codes.pop() if len(codes) == 1 else None
-    if code not in allowed:
-        raise PayloadError("FHIR bundle: a status is not of its R4 value set")
-    return str(code)
+    return code if code in allowed else None
 
 
 def _intent(resource: Mapping[str, object]) -> dict[str, object]:
@@ -231,7 +238,7 @@ def _intent(resource: Mapping[str, object]) -> dict[str, object]:
     if intent in _OTHER_INTENTS:
         raise HeldBack("not a fact by its status")
     if intent not in _INTENTS:
-        raise PayloadError("FHIR bundle: an intent is not of its R4 value set")
+        raise HeldBack(invalid("MedicationRequest", "intent"))
     return {"intent": intent}
 
 
@@ -246,7 +253,7 @@ def _time(resource: Mapping[str, object], profile: Profile) -> dict[str, object]
             )
             value = next((value[end] for end in order if end in value), None)
         if value is not None:
-            return {target: day_text(value)}
+            return {target: _day(str(resource["resourceType"]), source, value)}
     if resource["resourceType"] == "MedicationAdministration":
         raise HeldBack("no date where R4 wants one")
     return {}
@@ -257,7 +264,8 @@ def _abatement(resource: Mapping[str, object]) -> dict[str, object]:
     value = resource.get(
         "abatementDateTime", period.get("end") if isinstance(period, dict) else None
     )
-    return {} if value is None else {"abatementDateTime": day_text(value)}
+    element = "abatementDateTime" if "abatementDateTime" in resource else "abatementPeriod"
+    return {} if value is None else {"abatementDateTime": _day("Condition", element, value)}
 
 
 def _values(resource: Mapping[str, object]) -> dict[str, object]:
@@ -302,7 +310,7 @@ def _quantity(quantity: Mapping[str, object]) -> dict[str, object]:
     reduced: dict[str, object] = {"value": value, "system": UCUM, "code": unit}
     if "comparator" in quantity:
         if quantity["comparator"] not in ("<", "<=", ">=", ">"):
-            raise PayloadError("FHIR bundle: a comparator is not of its R4 value set")
+            raise HeldBack(invalid("Observation", "valueQuantity.comparator"))
         reduced["comparator"] = quantity["comparator"]
     return reduced
 

@@ -36,6 +36,7 @@ MAX_GROWTH = (
 SUBJECT_COLUMN = "subject"
 
 _GROWTH_FROM = 64 << 20  # bytes: what less is made of a file harms nobody
+_FIRST_CALL = 9  # columns of a row before the samples'
 _PER_VARIANT = 8  # bytes of a packed call while it is made
 _SUBJECT = re.compile(r"[0-9a-f]{64}")
 _BASES = re.compile(r"[ACGTN]+")
@@ -52,24 +53,29 @@ def split_vcf(
     build: str,
     sink: Callable[[str, bytes, bytes], None],
     progress: Callable[[float], None] = lambda fraction: None,
+    leave_out_unlisted: bool = False,
 ) -> VcfReport:
     """Hand (subject, source payload, packed payload) of each person to `sink`, after the whole file was checked.
 
     fd: an open, seekable descriptor of a VCF, plain, gzip or bgzip; it stays open. subjects: subject (64 hex) by
-    sample name, everybody in the file and nobody else. build: GRCh37 or GRCh38. progress: called with the fraction
-    that is done. Raises PayloadError.
+    sample name, nobody who is not in the file. build: GRCh37 or GRCh38. progress: called with the fraction that is
+    done. leave_out_unlisted: samples without a subject are left out and counted, and with them INFO, whose numbers
+    count them; otherwise they are an error. Raises PayloadError.
     """
     file = FileIO(fd, closefd=False)
     scan = scan_text(file)
     header = read_header(scan.header, build)
-    people = _match(header.people, subjects)
+    people = _match(header.people, subjects, leave_out_unlisted)
+    columns = np.array([at for at, name in enumerate(header.people) if name in subjects], np.intp)
     step = max(
-        1, MEMORY // (2 * (scan.shared + scan.length // len(people)) + _PER_VARIANT * scan.alts)
+        1,
+        MEMORY
+        // (2 * (scan.shared + scan.length // len(header.people)) + _PER_VARIANT * scan.alts),
     )
     report = None
     for start in range(0, len(people), step):
         batch = people[start : start + step]
-        reading = _Reading(header, build, scan, start, len(batch))
+        reading = _Reading(header, build, scan, columns, slice(start, start + len(batch)))
         reading.read(file, progress)
         report = report or reading.report
         sites = reading.sites()
@@ -80,12 +86,15 @@ def split_vcf(
     return report
 
 
-def _match(people: Sequence[str], subjects: Mapping[str, str]) -> tuple[str, ...]:
-    """Subjects in the order of the columns; sample names and mapping must be the same set. Raises PayloadError."""
-    if missing := len(set(people) - set(subjects)):
+def _match(
+    people: Sequence[str], subjects: Mapping[str, str], leave_out_unlisted: bool
+) -> tuple[str, ...]:
+    """Subjects in the order of the columns. Raises PayloadError where names of samples and mapping do not fit."""
+    missing = len(set(people) - set(subjects))
+    if missing and not leave_out_unlisted:
         raise PayloadError(
             f"variant file: {missing} of its samples have no subject",
-            "Name a subject for each sample, or take the others out of the file.",
+            "Name a subject for each sample, or leave the others out: --leave-out-unlisted.",
         )
     if absent := len(set(subjects) - set(people)):
         raise PayloadError(
@@ -99,13 +108,19 @@ def _match(people: Sequence[str], subjects: Mapping[str, str]) -> tuple[str, ...
             "variant file: two samples are named as the same subject",
             "A person is in the file once: keep one of the samples.",
         )
-    return tuple(subjects[name] for name in people)
+    return tuple(subjects[name] for name in people if name in subjects)
 
 
-def _records(fd: int) -> Iterator[Variant]:
-    """htslib's rows from the descriptor's position. Given a name it would open connections, so it gets none."""
+def _records(fd: int, added: Sequence[str]) -> Iterator[Variant]:
+    """htslib's rows from the descriptor's position. Given a name it would open connections, so it gets none.
+
+    added: definitions that the header leaves out; htslib would take such fields for text.
+    """
     try:
-        yield from VCF(fd)
+        file = VCF(fd)
+        for line in added:
+            file.add_to_header(line)
+        yield from file
     except Exception:  # cyvcf2 raises bare exceptions, which quote the row
         raise PayloadError("variant file: a row cannot be parsed") from None
 
@@ -118,13 +133,26 @@ def _differs() -> PayloadError:
 
 
 class _Reading:
-    """One pass over the whole file for the people of the columns start … start + size - 1."""
+    """One pass over the whole file for some of the people whose columns are `columns`."""
 
-    def __init__(self, header: Header, build: str, scan: Scan, start: int, size: int) -> None:
-        self.report = VcfReport(people=len(header.people))
+    def __init__(
+        self, header: Header, build: str, scan: Scan, columns: NDArray[np.intp], people: slice
+    ) -> None:
+        self._samples = len(header.people)
+        self._added = header.undefined(scan.filters, scan.formats)
+        self.report = VcfReport(
+            people=len(columns),
+            left_out=self._samples - len(columns),
+            undefined=len(self._added),
+            build_unsaid=int(not header.says_build),
+        )
         self._header, self._build, self._scan = header, build, scan
-        self._start, self._size = start, size
-        self._sources = Sources(size, header.text(scan.names, SUBJECT_COLUMN))
+        self._columns, self._people = columns, people
+        # As texts of a row's fields: columns of the people of this pass.
+        self._places = (columns[people] + _FIRST_CALL).tolist()
+        self._together = self._places[-1] - self._places[0] + 1 == len(self._places)
+        text = header.text(scan.names, self._added, SUBJECT_COLUMN)
+        self._sources = Sources(len(self._places), text)
         self._grown = 0  # bytes of everybody's rows without the calls, and of their packed calls
         self._contig, self._position = "", 0
         self._contigs: dict[str, int | None] = {}
@@ -141,14 +169,14 @@ class _Reading:
         """Both readings of every row. Raises PayloadError."""
         digest = hashlib.sha256()
         file.seek(0)
-        records = _records(file.fileno())
+        records = _records(file.fileno(), self._added)
         header = len(self._scan.header)
         for lines in read_lines(file):
             digest.update(b"\n".join(lines))
             rows, header = lines[header:], max(0, header - len(lines))
             self._take(rows, records)
             progress(
-                (self._start + self._size * self.report.records / self._scan.rows)
+                (self._people.start + len(self._places) * self.report.records / self._scan.rows)
                 / self.report.people
             )
         report = self.report
@@ -163,14 +191,18 @@ class _Reading:
 
     def _take(self, rows: Sequence[bytes], records: Iterator[Variant]) -> None:
         shared, samples = [], []
-        calls = Calls(self.report.people)
+        calls = Calls(self._samples)
         for row in rows:
             fields = row.split(b"\t")
             record = next(records, None)
-            if record is None or len(fields) != 9 + self.report.people or not row.isascii():
+            if record is None or len(fields) != _FIRST_CALL + self._samples or not row.isascii():
                 raise _differs()
             shared.append(self._shared(fields))
-            samples.append(fields[9 + self._start : 9 + self._start + self._size])
+            samples.append(
+                fields[self._places[0] : self._places[-1] + 1]
+                if self._together
+                else [fields[place] for place in self._places]
+            )
             self._grown += self.report.people * (
                 len(shared[-1]) + _PER_VARIANT * self._site(fields, record, calls)
             )
@@ -183,16 +215,12 @@ class _Reading:
         if rows:
             self._sources.add(shared, samples)
         if calls.packed:
-            self._planes.append(
-                calls.pack(self.report, slice(self._start, self._start + self._size))
-            )
+            self._planes.append(calls.pack(self.report, self._columns, self._people))
 
     def _shared(self, fields: Sequence[bytes]) -> bytes:
         """The nine columns that everybody's file repeats, without free text. Raises PayloadError."""
         if not _QUAL.fullmatch(fields[5]):
             raise PayloadError("variant file: a quality is no number")
-        if not self._header.filters.issuperset(fields[6].split(b";")):
-            raise PayloadError("variant file: a row names a filter that the header does not define")
         if fields[8] not in self._formats:
             self._add_format(fields[8])
         name = fields[2]
@@ -212,17 +240,17 @@ class _Reading:
             name, _, value = entry.partition(b"=")
             if name in self._header.numbers and _INFO_NUMBERS.fullmatch(value):
                 kept.append(entry)
+        # Counts of alleles and carriers are about those who were left out as well.
+        kept = [] if self.report.left_out else kept
         self.report.info_removed += len(entries) - len(kept)
         return b";".join(kept) or b"."
 
     def _add_format(self, text: bytes) -> None:
         keys = text.split(b":")
-        if keys[0] != b"GT":
-            raise PayloadError("variant file: a row has no genotypes (GT is not first in FORMAT)")
-        if len(set(keys)) != len(keys) or not self._header.formats.issuperset(keys):
-            raise PayloadError(
-                "variant file: a row has a FORMAT field that the header does not define, or one twice"
-            )
+        if len(set(keys)) != len(keys):
+            raise PayloadError("variant file: a row has a FORMAT field twice")
+        if b"GT" in keys[1:]:
+            raise PayloadError("variant file: the genotype (GT) is not first in FORMAT")
         self._formats.add(text)
 
     def _site(self, fields: Sequence[bytes], record: Variant, calls: Calls) -> int:
@@ -261,6 +289,8 @@ class _Reading:
                 "variant file: a position lies beyond the end of its chromosome in the named build"
             )
         self.report.multiallelic += len(alts) > 1
+        if fields[8].partition(b":")[0] != b"GT":
+            return self._skip("no-genotypes")
         rows = self._rows(ref.upper(), alts)
         if not rows:
             return self._skip("alleles")

@@ -7,7 +7,7 @@ from it: a new one is written, of the definitions that the rows need (VCF 4.2 to
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from analytics.errors import PayloadError
@@ -83,34 +83,65 @@ _NAMES = {
         r"grch38|hg38|\bb38|hs38|gca_000001405\.(?:1[5-9]|2[0-9])\b", re.IGNORECASE
     ),
 }
+# Human assemblies that are read nowhere here: older ones, and T2T.
+_FOREIGN = re.compile(r"ncbi_?3[0-6]|hg1[0-8]\b|b3[0-6](?![0-9])|t2t|chm13|\bhs1\b", re.IGNORECASE)
 _COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t"
-_VERSION = re.compile(r"VCFv4\.[1-5]")
+_VERSION = re.compile(r"VCFv4\.[0-5]")
 # Possessive: what was read is never given back, since a quote may stay open for as long as a line may be.
 _FIELD = re.compile(r'([A-Za-z0-9_.]++)=("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^,"]*+)(?:,|$)')
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}|1000G")
 _FILTER_ID = re.compile(r"[A-Za-z0-9_.+:<>=-]{1,64}")
 _CONTIG = re.compile(r"[0-9A-Za-z_.|:*-]{1,64}")
 _NUMBER = re.compile(r"[0-9]{1,3}|[ARG.]|L[ARG]|[PM]")
+# Number and Type of the FORMAT fields that are packed (VCF 4.2 §1.4.2).
+RESERVED = {b"GT": ("1", "String"), b"DP": ("1", "Integer"), b"GQ": ("1", "Integer")}
 _TYPES = ("Integer", "Float", "Flag", "Character", "String")
 _AUTOSOME = re.compile(r"(?:chr)?([1-9]|1[0-9]|2[0-2])")
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """people: sample names in column order. numbers: INFO fields that are numbers or flags. filters, formats: what the
-    rows may use."""
+    """people: sample names in column order. numbers: INFO fields that are numbers or flags. filters, formats: what is
+    defined. says_build: whether the header names the genome build, or contigs with their lengths."""
 
     people: tuple[str, ...]
     numbers: frozenset[bytes]
     filters: frozenset[bytes]
     formats: frozenset[bytes]
+    says_build: bool
     _first: tuple[str, ...]
     _definitions: Mapping[tuple[str, bytes], str]  # by kind and ID
 
-    def text(self, used: Container[bytes], column: str) -> bytes:
-        """The header of one person's file: the definitions of what is used, and the line of columns."""
+    def text(self, used: Container[bytes], added: Sequence[str], column: str) -> bytes:
+        """The header of one person's file: the definitions of what is used, those added, and the line of columns."""
         defined = [line for (_, name), line in self._definitions.items() if name in used]
-        return "\n".join((*self._first, *defined, f"{_COLUMNS}{column}\n")).encode()
+        return "\n".join((*self._first, *defined, *added, f"{_COLUMNS}{column}\n")).encode()
+
+    def undefined(self, filters: Set[bytes], formats: Set[bytes]) -> list[str]:
+        """Definitions of the filters and FORMAT fields that the rows use and the header leaves out, in order.
+
+        VCF (4.2 §1.2) asks for definitions and does not require them. GT, DP and GQ are what VCF reserves the names
+        for; of another field it is not known what it is, so it is text. Raises PayloadError for a name that is none.
+        """
+        lines = []
+        for name in sorted(filters - self.filters):
+            lines.append(f'##FILTER=<ID={_named(name, _FILTER_ID)},Description="">')
+        for name in sorted(formats - self.formats - {b"."}):  # a dot: the row has no fields at all
+            number, kind = RESERVED.get(name, (".", "String"))
+            lines.append(
+                f'##FORMAT=<ID={_named(name, _ID)},Number={number},Type={kind},Description="">'
+            )
+        return lines
+
+
+def _named(name: bytes, pattern: re.Pattern[str]) -> str:
+    text = name.decode("ascii", "replace")
+    if not pattern.fullmatch(text):
+        raise PayloadError(
+            "variant file: a filter or FORMAT field that the header does not define has no proper name",
+            "Define it in the header, or take it out.",
+        )
+    return text
 
 
 def autosome(contig: str) -> int | None:
@@ -126,7 +157,7 @@ def read_header(lines: Sequence[bytes], build: str) -> Header:
     version = _text(lines[0]) if lines else ""
     if not version.startswith("##fileformat=") or not _VERSION.fullmatch(version[13:]):
         raise PayloadError(
-            "variant file: it does not begin as VCF 4.1 to 4.5",
+            "variant file: it does not begin as VCF 4.0 to 4.5",
             "Hand in VCF text, plain or compressed with gzip or bgzip; BCF is not read.",
         )
     people = _read_people(_text(lines[-1]))
@@ -140,8 +171,8 @@ def read_header(lines: Sequence[bytes], build: str) -> Header:
                 defined.add(key, text[len(key) + 3 :])
         if text.startswith(("##reference=", "##assembly=")):
             defined.told.append(text[12:])
-    _check_build(defined.told, defined.lengths, build)
-    return defined.header(people, version)
+    said = _check_build(defined.told, defined.lengths, build)
+    return defined.header(people, version, said)
 
 
 def _text(line: bytes) -> str:
@@ -166,9 +197,17 @@ def _read_people(columns: str) -> tuple[str, ...]:
     return people
 
 
-def _check_build(told: Sequence[str], lengths: Mapping[int, int], build: str) -> None:
-    """The header must say the build, in words or in lengths, and nowhere another."""
+def _check_build(told: Sequence[str], lengths: Mapping[int, int], build: str) -> bool:
+    """Whether the header says the build, in words or in lengths; it may nowhere say another. Raises PayloadError.
+
+    Both are optional in VCF: where they are missing the custodian's word stands alone, and the report says so.
+    """
     (other,) = set(LENGTHS) - {build}
+    if any(_FOREIGN.search(text) for text in told):
+        raise PayloadError(
+            "variant file: the header names a genome build that is not read here",
+            "Only GRCh37 and GRCh38 are read; positions are never converted.",
+        )
     if any(_NAMES[other].search(text) for text in told) or any(
         LENGTHS[build][chromosome - 1] != length for chromosome, length in lengths.items()
     ):
@@ -176,11 +215,7 @@ def _check_build(told: Sequence[str], lengths: Mapping[int, int], build: str) ->
             "variant file: the header speaks of another genome build than the one named",
             "Name the build that the file was called on; positions are never converted.",
         )
-    if not lengths and not any(_NAMES[build].search(text) for text in told):
-        raise PayloadError(
-            "variant file: the header does not say its genome build",
-            "Add ##reference or the lengths of the contigs, for example with bcftools reheader.",
-        )
+    return bool(lengths) or any(_NAMES[build].search(text) for text in told)
 
 
 def _read_fields(value: str) -> dict[str, str]:
@@ -248,9 +283,12 @@ class _Definitions:
         return f"##contig=<ID={name},length={int(length)},assembly={self.build}>"
 
     def _field(self, key: str, name: str, fields: Mapping[str, str]) -> str | None:
-        """The definition to keep; None for INFO that is text."""
+        """The definition to keep; None for INFO that is text, or of which is not known what it is."""
         number, kind = fields.get("Number", ""), fields.get("Type", "")
+        number = "." if number == "-1" else number  # as VCF 3.3 said that it varies
         if not _NUMBER.fullmatch(number) or kind not in _TYPES:
+            if key == "INFO":
+                return None
             raise PayloadError(
                 "variant file: a definition of the header has no proper Number or Type"
             )
@@ -261,19 +299,18 @@ class _Definitions:
             return None
         return f'##{key}=<ID={name},Number={number},Type={kind},Description="">'
 
-    def header(self, people: tuple[str, ...], version: str) -> Header:
-        """Everything gathered. Raises PayloadError where GT is not defined."""
+    def header(self, people: tuple[str, ...], version: str, says_build: bool) -> Header:
+        """Everything gathered."""
 
         def named(key: str) -> frozenset[bytes]:
             return frozenset(name for kind, name in self._kept if kind == key)
 
-        if b"GT" not in named("FORMAT"):
-            raise PayloadError("variant file: the header does not define the genotype (FORMAT GT)")
         return Header(
             people,
             named("INFO"),
             named("FILTER") | {b"PASS", b"."},
             named("FORMAT"),
+            says_build,
             (version, f"##reference={self.build}"),
             self._kept,
         )

@@ -41,6 +41,8 @@ class Scan:
     shared: int  # bytes of the columns that everybody's file repeats
     digest: bytes
     names: frozenset[bytes]  # contigs, filters, INFO and FORMAT fields that the rows use
+    filters: frozenset[bytes]  # of the names
+    formats: frozenset[bytes]
 
 
 def scan_text(file: FileIO) -> Scan:
@@ -64,7 +66,7 @@ def scan_text(file: FileIO) -> Scan:
             if tabs >= 9:
                 alts += _count_alts(fields[4])
                 names.add(fields)
-                _check_calls(fields[8].count(b":") + 1, fields[9], tabs - 8)
+                _check_calls(fields[8], fields[9], tabs - 8)
             rows += 1
             if alts > ALTS_FROM + MEAN_ALTS * rows:
                 raise PayloadError(
@@ -79,7 +81,15 @@ def scan_text(file: FileIO) -> Scan:
             "Split the file by chromosome.",
         )
     return Scan(
-        tuple(header.lines), rows, alts, length, shared, digest.digest(), frozenset(names.found)
+        tuple(header.lines),
+        rows,
+        alts,
+        length,
+        shared,
+        digest.digest(),
+        frozenset(names.found),
+        frozenset(names.filters),
+        frozenset(names.formats),
     )
 
 
@@ -95,6 +105,11 @@ class _HeaderLines:
         self.lines.append(line)
         self._size += len(line)
         self._commas += line.count(b",")
+        if line.startswith(b"#CHROM") and not line.startswith(b"#CHROM\t"):
+            raise PayloadError(
+                "variant file: its columns are not separated by tabs",
+                "Convert it, for example with bcftools view.",
+            )
         many = (
             self._size > MAX_HEADER
             or self._commas > MAX_HEADER_COMMAS
@@ -110,7 +125,9 @@ class _Names:
 
     def __init__(self) -> None:
         self.found: set[bytes] = set()
-        self._texts: set[bytes] = set()  # of FILTER and FORMAT, as they stand in rows
+        self.filters: set[bytes] = set()
+        self.formats: set[bytes] = set()
+        self._texts: set[tuple[bytes, bytes]] = set()  # of FILTER and FORMAT, as they stand in rows
 
     def add(self, fields: list[bytes]) -> None:
         """The columns of one row. Raises PayloadError."""
@@ -119,10 +136,14 @@ class _Names:
             raise PayloadError(f"variant file: a row has more than {MAX_INFO} entries of INFO")
         self.found.add(fields[0])
         self.found.update([entry.partition(b"=")[0] for entry in info])
-        for text, sign in ((fields[6], b";"), (fields[8], b":")):
-            if text not in self._texts:
-                self._texts.add(text)
-                self.found.update(text.split(sign, MAX_NAMES + 1))
+        for text, sign, kind in (
+            (fields[6], b";", self.filters),
+            (fields[8], b":", self.formats),
+        ):
+            if (text, sign) not in self._texts:
+                self._texts.add((text, sign))
+                kind.update(text.split(sign, MAX_NAMES + 1))
+                self.found.update(kind)
         if len(self.found) > MAX_NAMES:
             raise PayloadError(
                 f"variant file: its rows name more than {MAX_NAMES} contigs, filters and fields"
@@ -136,9 +157,10 @@ def _count_alts(text: bytes) -> int:
     return alts
 
 
-def _check_calls(kinds: int, calls: bytes, people: int) -> None:
-    """The calls of one row, of `kinds` fields each. Raises PayloadError."""
-    if _NO_CALL.search(calls):
+def _check_calls(form: bytes, calls: bytes, people: int) -> None:
+    """The calls of one row, each with the fields of FORMAT (`form`). Raises PayloadError."""
+    kinds = form.count(b":") + 1
+    if (form == b"GT" or form.startswith(b"GT:")) and _NO_CALL.search(calls):
         raise PayloadError("variant file: a genotype is not written as VCF has it")
     if (
         kinds * people * (len(calls) - 2 * people) <= MAX_CALLS

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli import desk
+from api.cli import decision, desk
+from api.cli.decision import Yes
 from api.cli.desk import As, AsJson
 from api.errors import NotAuthorised, NotServing, NotThere, RefusedByPolicy, UsageError
 
@@ -116,13 +116,17 @@ def submit(
 def grant(
     dataset: Dataset,
     as_: As,
-    preset: Annotated[str, typer.Option(help="health, cancer or care.")] = "cancer",
+    preset: Annotated[
+        str, typer.Option(help="health, cancer or care; you are asked if you name none.")
+    ] = "",
+    yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Agree to a use of your data, and keep the receipt.
+    """Agree to a use of your data, and keep the receipt. You read what you sign, then you are asked, then it is signed.
 
     Presets: `health` (all health research, five years), `cancer` (cancer research, not for profit, two years), `care`
-    (your own care only). None of them covers mental health, substance use, sexual health or HIV.
+    (your own care only). None of them covers mental health, substance use, sexual health or HIV. None is chosen for
+    you.
 
     Example: `volens consent grant --as ada DATASET --preset cancer`
     """
@@ -131,29 +135,35 @@ def grant(
     from api.results import write_receipt
     from governance import consent as consents
 
-    if preset not in consents.PRESETS:
-        raise UsageError("there is no such preset", "choose among: " + ", ".join(consents.PRESETS))
-    me = desk.client(as_)
-    if me.subject is None:
+    subject = _public(as_).get("subject")
+    if subject is None:
         raise UsageError("this key belongs to no patient", "use the key of an enrolled person")
-    name = desk.registered(me, dataset)
+    name = desk.registered(desk.client(), dataset)
+    chosen, now = decision.choose_preset(preset, yes), int(time.time())
+    read = consents.offer(chosen, desk.bytes32(subject), name, 0, 0, now, now)
+    terms = json.loads(read.terms)
+    typer.echo(decision.describe_terms(terms), err=as_json)
+    decision.confirm("Sign this?", yes)
+    me = desk.client(as_)  # asks for the password of a locked key
     before = me.consent_to(name)
-    now = int(time.time())
+    replaces = decision.describe_replacement(terms, before)
+    if replaces:
+        typer.echo(replaces, err=as_json)
+        decision.confirm("Replace it?", yes)
     offered = consents.offer(
-        consents.PRESETS[preset],
-        me.subject,
+        chosen,
+        desk.bytes32(subject),
         name,
         before["epoch"] if before else 0,
         before["version"] if before else 0,
-        now,
-        now + 3600,
+        now,  # as it was read, also after midnight
+        int(time.time()) + 3600,
     )
-    typer.echo(_agreement(json.loads(offered.terms), before), err=as_json)
     answer = me.grant([me.signed_grant(offered.message)])
     receipt = consents.patient_receipt(answer["items"][0]["proof"], offered.terms, offered.salt)
     kept = write_receipt(desk.settings().receipt_folder(as_), receipt)
     line = (
-        f"You agreed to {consents.PRESETS[preset].sentence}, until {desk.day(offered.message['untilDay'])}: "
+        f"You agreed to {chosen.sentence}, until {desk.day(offered.message['untilDay'])}: "
         f"{desk.mined(answer['receipt'])}.\nYour receipt: {kept.name}. Keep it: it alone holds the terms' salt."
     )
     desk.show(answer | {"receiptFile": kept.name}, as_json, line)
@@ -176,10 +186,11 @@ def show_consents(as_: As, as_json: AsJson = False) -> None:
 
 
 @consent.command("revoke")
-def revoke(dataset: Dataset, as_: As, as_json: AsJson = False) -> None:
+def revoke(dataset: Dataset, as_: As, yes: Yes = False, as_json: AsJson = False) -> None:
     """Withdraw. It takes effect in the block that records it; what was released before stays released.
 
-    Waits until running uses have stopped, says what became of each, and keeps that as a receipt.
+    You read what follows, then you are asked, then it is signed: never more steps than agreeing took. Waits until
+    running uses have stopped, says what became of each, and keeps that as a receipt.
 
     Example: `volens consent revoke --as ada DATASET`
     """
@@ -187,8 +198,10 @@ def revoke(dataset: Dataset, as_: As, as_json: AsJson = False) -> None:
 
     from api.results import await_settled, withdrawal_receipt, write_receipt
 
-    me = desk.client(as_)
-    name = desk.registered(me, dataset)
+    name = desk.registered(desk.client(), dataset)
+    typer.echo(decision.WITHDRAWAL, err=as_json)
+    decision.confirm("Withdraw?", yes)
+    me = desk.client(as_)  # asks for the password of a locked key
     before = me.consent_to(name) or {"epoch": 0}
     answer = me.revoke(name, before["epoch"])
     if not answer["acted"]:
@@ -314,31 +327,6 @@ def _check_registrar(me: Client) -> None:
         raise NotAuthorised(
             403, "Only a registrar invites.", "Sign with a registrar's key, or ask the committee."
         )
-
-
-def _agreement(terms: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
-    """What is about to be signed, and what it does to the consent that stands."""
-    recipients = [name for name in terms["purposes"] if name.endswith("-recipient")]
-    purposes = [name for name in terms["purposes"] if name not in recipients]
-    lines = [
-        f"You are about to agree to {terms['sentence']}:",
-        f"  purposes    {', '.join(purposes)}",
-        f"  categories  {', '.join(terms['categories'])}",
-        f"  recipients  {', '.join(recipients) or 'nobody outside the place that holds the data'}",
-        f"  from        {desk.day(terms['fromDay'])}",
-        f"  until       {desk.day(terms['untilDay'])} (included)",
-    ]
-    if before is not None and before["status"] == "live":
-        lines.append("It replaces your earlier consent for this dataset.")
-        lost = [
-            name
-            for kind in ("purposes", "categories")
-            for name in before[kind]
-            if name not in terms[kind]
-        ]
-        if lost or terms["untilDay"] < before["untilDay"]:
-            lines.append("It allows less than that one, so uses that are running stop.")
-    return "\n".join(lines)
 
 
 def _read(path: Path) -> dict[str, Any]:

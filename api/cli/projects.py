@@ -72,6 +72,13 @@ def ingest_records(
     samples: Annotated[
         Path | None, typer.Option(help='For --vcf: JSON {"SAMPLE": "PATIENT ID"}.')
     ] = None,
+    leave_out_unlisted: Annotated[
+        bool,
+        typer.Option(
+            "--leave-out-unlisted",
+            help="For --vcf: leave out samples that --samples does not name; otherwise they are an error.",
+        ),
+    ] = False,
     build: Annotated[
         str, typer.Option(help="For --vcf: the genome build, GRCh38 or GRCh37.")
     ] = "GRCh38",
@@ -94,7 +101,8 @@ def ingest_records(
 
     Everything is read first as a run would read it; when one record is bad, nothing is registered. Genomes and charts
     are parsed in a process without network. What a chart holds of mental health, substance use, sexual health or HIV
-    goes into categories of its own; what is coded in an unknown system is held back, and counted.
+    goes into categories of its own, and genetic results into the genome's; what is coded in an unknown system is held
+    back, and counted.
 
     Example: `volens dataset ingest --as omar DATASET --vcf cohort.vcf.gz --samples samples.json --fhir bundles`
     """
@@ -125,7 +133,13 @@ def ingest_records(
         answer = intake.bring_in(*parts, found, known)
     else:
         cohort = lanes.from_files(
-            vcf, samples, build, fhir, value_sets, Confinement.of(settings.relax, settings.home)
+            vcf,
+            samples,
+            build,
+            fhir,
+            value_sets,
+            Confinement.of(settings.relax, settings.home),
+            leave_out_unlisted,
         )
         intake.check_enrolled(trail, map(bytes.fromhex, cohort.subjects))
         with desk.progress() as tell:

@@ -18,14 +18,18 @@ from api.client import Client
 from api.demo import attacks, spoils, tampers
 from api.demo.cast import Cast
 from api.demo.science import (
+    ENOUGH,
     FULL,
     SEED,
     SHORT,
     SIMULATED,
     TRUTH,
     VARIANTS,
-    Noise,
+    Controls,
+    accuracies,
+    enough_sentence,
     gain_sentence,
+    is_near_best,
     noise_figures,
     noise_sentence,
     print_table,
@@ -72,7 +76,7 @@ def gate(cast: Cast, teller: Teller) -> None:
         enrolled == everybody,
     )
     records, found = ingest_all(cast, people, cohort)
-    cast.facts |= {"noise": Noise(), "optimum": cohort.optimum}
+    cast.facts |= {"controls": Controls(), "optimum": cohort.optimum}
     what = f"encrypts {records} records, {SIMULATED} genomes and charts among them"
     teller.tell(3, "Omar", what, f"{found} plaintext fragments in the bucket", found == 0)
     permits, votes, own = ask_permits(cast)
@@ -185,12 +189,13 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     )
     print_table(teller, result)
     teller.note(gain_sentence(result))
-    noise = cast.facts["noise"].found()
-    teller.note(noise_sentence(noise))
+    controls = cast.facts["controls"].found()
+    teller.note(noise_sentence(controls))
     cast.await_run(third, lambda r: r["state"] == "sealed")
     truth = [look_and_open(cast, name, third) for name in ("sol", "tess")]
     known = json.loads(truth[0].result)
-    teller.note(f"{SIMULATED} simulated people: {truth_sentence(known, cast.facts['optimum'])}")
+    teller.note(truth_sentence(known))
+    teller.note(enough_sentence(controls["truth"]))
     released = release(cast, second)
     release(cast, third)
     run = cast.client("noor").run(second)
@@ -200,14 +205,16 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     cast.facts["opened"] = mine
     same = {one.result for one in opened} == {mine.result}
     nothing = (
-        abs(noise["noise"]["accuracy"] - 0.5) <= 0.05 < noise["leak"]["outside"]["accuracy"] - 0.5
+        abs(controls["noise"]["accuracy"] - 0.5)
+        <= 0.05
+        < controls["leak"]["outside"]["accuracy"] - 0.5
     )
     teller.tell(
         13,
         "Sol, Tess",
         "check the outputs; the SVM file is withheld",
         withheld(mine),
-        same and nothing,
+        same and nothing and is_near_best(controls["truth"]),
     )
     what = f"released to Noor, {'bytes equal' if same else 'ALTERED'}; its hash is on the ledger"
     teller.note(f"{'':<11}{what:<59} block {released}")
@@ -222,11 +229,17 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
         "people": SIMULATED,
         "rows": known["rows"],
         "optimum": shares(cast.facts["optimum"]),
+        "enough": {
+            "people": ENOUGH,
+            "accuracy": shares(accuracies(controls["truth"])),
+            "auc": shares({row["layer"]: row["auc"] for row in controls["truth"]["models"]}),
+            "optimum": shares(controls["truth"]["optimum"]),
+        },
     }
     return {
         "models": result["rows"],
         "gain": gain,
-        "noise": noise_figures(noise),
+        "noise": noise_figures(controls),
         "known_truth": known_truth,
         "device": record["device"],
         "overhead": {"train_ratio": f"{sum(spent) / float(compute):.2f}"},

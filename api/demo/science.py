@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from api.results import Opened
 
 SEED = 7390
-SIMULATED, VARIANTS = 200, 2000  # people and variants of the known truth
+SIMULATED, VARIANTS = (
+    200,
+    400,
+)  # people and variants of the known truth, as many as the ledger can be shown with
+ENOUGH = 2000  # people of the same kind whom the same code is shown on beside it, with no gate: it takes so many
+NEAR = 0.05  # how far from the best possible accuracy it may be there
 _RELAPSE = {"kind": "distant-metastasis", "horizon_days": 1825}
 SHORT = complete(
     {"outcome": _RELAPSE, "models": {"logistic": ["clinical"]}, "permutations": 19, "seed": SEED}
@@ -61,25 +66,30 @@ ORDER = (
     "forest/combined",
     "cnn/combined",
 )
-_NOISE = """import json, os
+_CONTROLS = """import json, os
 os.nice(10)
 from analytics.noise import leak_demonstration, noise_control
+from analytics.science import known_truth_report
 print(json.dumps({"noise": noise_control(models=["logistic"])[0],
-                  "leak": leak_demonstration(seeds=1)}))
+                  "leak": leak_demonstration(seeds=1),
+                  "truth": known_truth_report(%d, %d, seeds=1, repeats=1)}))
 """
 
 
-class Noise:
-    """The same code where there is nothing to find, in a process of its own beside the demo."""
+class Controls:
+    """The same code where the answer is known (nothing in noise, a rule in many simulated people), in a process of its
+    own beside the demo: no ledger, no consent, no key."""
 
     def __init__(self) -> None:
         environment = {"PATH": os.defpath, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _NOISE], stdout=subprocess.PIPE, env=environment
+            [sys.executable, "-c", _CONTROLS % (ENOUGH, VARIANTS)],
+            stdout=subprocess.PIPE,
+            env=environment,
         )
 
     def found(self) -> dict[str, Any]:
-        """{noise, leak} as analytics.noise says them."""
+        """{noise, leak} as analytics.noise says them, {truth} as analytics.science does."""
         said, _ = self._process.communicate(timeout=120)
         answer: dict[str, Any] = json.loads(said)
         return answer
@@ -126,14 +136,39 @@ def noise_sentence(found: dict[str, Any]) -> str:
     )
 
 
-def truth_sentence(result: dict[str, Any], optimum: dict[str, float]) -> str:
-    """How near the models come to the best possible, an expectation: this sample's rounded figure may lie above it."""
+def truth_sentence(result: dict[str, Any]) -> str:
+    """What the models reach of a rule that is known, among so few people that they cannot find the genes' part."""
     ours = {row["layer"]: row.get("accuracy", "-") for row in result["rows"]}
-    best = {layer: round(100 * value) for layer, value in optimum.items()}
     return (
-        f"genes {ours['genes']}, clinical {ours['clinical']}, both {ours['combined']}, rounded; expected of the "
-        f"best rule {best['genes']}, {best['clinical']}, {best['combined']}"
+        f"{SIMULATED} simulated people, as governed: genes {ours['genes']}, clinical {ours['clinical']}, "
+        f"both {ours['combined']}, rounded; too few for the genes' part"
     )
+
+
+def enough_sentence(truth: dict[str, Any]) -> str:
+    """The same among as many as it takes, beside the best possible, which is an expectation."""
+    ours, best = (_percents(values) for values in (accuracies(truth), truth["optimum"]))
+    return (
+        f"{ENOUGH} of that kind, the same code, not governed: genes {ours['genes']}, clinical {ours['clinical']}, "
+        f"both {ours['combined']}; best possible {best['genes']}, {best['clinical']}, {best['combined']}"
+    )
+
+
+def accuracies(truth: dict[str, Any]) -> dict[str, float]:
+    """By feature set, as fractions."""
+    return {row["layer"]: row["accuracy"] for row in truth["models"]}
+
+
+def is_near_best(truth: dict[str, Any]) -> bool:
+    """Whether every accuracy is near the best possible, and both kinds of data together are worth more than each."""
+    ours = accuracies(truth)
+    return all(abs(ours[layer] - truth["optimum"][layer]) <= NEAR for layer in ours) and ours[
+        "combined"
+    ] > max(ours["genes"], ours["clinical"])
+
+
+def _percents(fractions: dict[str, float]) -> dict[str, int]:
+    return {name: round(100 * value) for name, value in fractions.items()}
 
 
 def withheld(opened: Opened) -> str:

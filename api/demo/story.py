@@ -179,7 +179,7 @@ def _close(home: Path, report: dict[str, Any], say: Callable[[str], None] = prin
         and report["phi"]["hits"] == 0
     )
     say(
-        f"\n {'DONE' if good else 'NOT PROVEN'} in {report['seconds']} s.  unlogged decryptions "
+        f" {'DONE' if good else 'NOT PROVEN'} in {report['seconds']} s.  unlogged decryptions "
         f"{keys['released'] - keys['logged']}   keys after withdrawal {after['keys']}   "
         f"plaintext in ledger, bucket, database, logs {report['phi']['hits']}"
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from fastapi import APIRouter, Request, Response
 
 from api.auth import Parts
@@ -11,7 +9,7 @@ from api.pages.rendering import PageRoute, render
 from api.pages.runs import list_runs
 from api.pages.visitor import Visitor
 from governance import register
-from governance.consent import NOTICE, notice_hash
+from governance.consent import NOTICE, notice_hash, notice_points
 
 router = APIRouter(route_class=PageRoute)
 _RECENT = 5
@@ -43,14 +41,3 @@ def show_notice(request: Request) -> Response:
         text=raw.decode(),
         digest=notice_hash().hex(),
     )
-
-
-def notice_points() -> list[tuple[str, str]]:
-    """The notice as (what, sentence), for showing; the words are those of the file."""
-    text = NOTICE.read_text(encoding="utf-8")
-    return [
-        (what, " ".join(rest.split()))
-        for what, rest in re.findall(
-            r"^- \*\*(.+?)\*\*:? (.+?)(?=^- |\Z)", text, re.MULTILINE | re.DOTALL
-        )
-    ]

@@ -11,7 +11,6 @@ from fastapi import APIRouter, Query, Request, Response
 from api.auth import Parts
 from api.client import Client, wire
 from api.pages import words
-from api.pages.home import notice_points
 from api.pages.rendering import PageRoute, render
 from api.pages.visitor import Patient
 from api.pages.words import DAY
@@ -19,7 +18,7 @@ from api.results import withdrawal_receipt
 from api.routes.shown import show_withdrawal
 from api.services import Services
 from governance import register
-from governance.consent import PRESETS, offer
+from governance.consent import PRESETS, notice_points, offer
 from governance.errors import NotFound, reason_of
 from governance.register import Access, Consent
 

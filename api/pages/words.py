@@ -42,7 +42,7 @@ _CATEGORIES = {
     "observations": "findings and lab values",
     "medications": "medicines",
     "procedures": "operations and treatments",
-    "germline-variants": "your genome",
+    "germline-variants": "your genome and genetic test results",
     "expression": "gene activity of the tumour",
     "imaging": "images",
     "wearables": "data of wearables",

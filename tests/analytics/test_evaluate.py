@@ -1,10 +1,14 @@
+from typing import Self
+
 import numpy as np
 import pytest
 from scipy.special import expit, logit
 from sklearn import metrics
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 
+from analytics.errors import PredictionError
 from analytics.evaluate import (
     ENOUGH_REACHED,
     Cells,
@@ -216,3 +220,32 @@ def test_recalibration_of_empty_or_certain_chances_is_a_number() -> None:
     y = np.array([0, 1, 1] * 20)
     assert calibration(np.full((2, 60), 0.4), y) == pytest.approx((0, np.log(2)), abs=1e-3)
     assert np.isfinite(calibration(np.stack([y, y]).astype(float), y)).all()
+
+
+class Undecided(ClassifierMixin, BaseEstimator):
+    """An estimator whose probabilities are not numbers for some of those whom it is asked about."""
+
+    def __init__(self, what: float) -> None:
+        self.what = what
+
+    def fit(self, x: np.ndarray, y: np.ndarray) -> Self:
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        chances = np.full((len(x), 2), 0.5)
+        chances[-1] = self.what
+        return chances
+
+
+@pytest.mark.parametrize("what", [np.nan, np.inf, -np.inf])
+def test_a_prediction_that_is_not_a_number_is_refused(what: float) -> None:
+    """Every comparison with NaN is false: it would be ordered below everybody, and all of them make an AUC of 0."""
+    x, y = np.zeros((40, 1)), np.arange(40) % 2
+    model = Pipeline([("classify", Undecided(what))])
+    with pytest.raises(PredictionError, match="not a number"):
+        evaluate(model, x, y)
+    with pytest.raises(PredictionError, match="not a number"):
+        permutation_p(model, x, y, 0.5, folds=5, permutations=3, seed=1, tick=silent)
+    finite = Pipeline([("classify", Undecided(0.5))])
+    assert evaluate(finite, x, y).auc == 0.5

@@ -24,7 +24,7 @@ from analytics.known_truth_files import BUILD, genome_order, name_of, write_bund
 from analytics.params import complete
 from analytics.people import VARIANTS, Input, read_people
 from analytics.readers.chart import value_at
-from analytics.readers.fhir import split_bundle
+from analytics.readers.fhir import bundle_of, split_bundle
 from analytics.readers.vcf import split_vcf
 from analytics.run import Result, run
 
@@ -185,6 +185,28 @@ def test_frequencies_from_files(truth: Cohort, records: list[Input]) -> None:
         assert abs(row["frequency"] - 50 * np.nanmean(truth.dosage[:, column])) <= 0.5
     with pytest.raises(InputsError):
         run_on(records, {"analysis": "frequencies", "sites": ["9:9:A>T"]})
+
+
+def test_genetic_results_beside_the_genomes_change_no_analysis_of_variants(
+    records: list[Input],
+) -> None:
+    """They come under the same category, so every run on variants is given them."""
+    results = [
+        Input(subject_of(at), VARIANTS, split_bundle(genetic(at), subject_of(at)).records[VARIANTS])
+        for at in range(0, PEOPLE, 3)
+    ]
+    for document in (
+        {"analysis": "associate", "outcome": OUTCOME, "statistics": 5},
+        {"analysis": "frequencies", "sites": ["1:1000000:A>C"]},
+    ):
+        params = complete(document)
+        assert run(params, records + results, 50) == run(params, records, 50)
+
+
+def genetic(at: int) -> bytes:
+    """A chart that says only that a mutation of BRCA1 was found."""
+    status = [(("loinc", "21636-6"), True, "2012-01-01")]
+    return bundle_of(subject_of(at), gender="female", birth_year=1960, observations=status)
 
 
 def test_a_cohort_of_few_people_bears_no_scan(records: list[Input]) -> None:

@@ -125,3 +125,35 @@ def test_sensitive_records_are_part_of_the_chart() -> None:
     )
     assert person.chart is not None
     assert [fact.category for fact in person.chart.facts] == [16]
+
+
+def genetic_record(subject: str = SUBJECT) -> Input:
+    """What a laboratory found in her genome, as FHIR: the same category as the VCF, and a record of its own."""
+    bundle = bundle_of(
+        subject,
+        gender="female",
+        birth_year=1960,
+        conditions=[("icd-10-cm", "Z15.01", "2011-02-03")],
+    )
+    records = split_bundle(bundle, subject).records
+    assert set(records) == {0, VARIANTS}
+    return Input(subject, VARIANTS, records[VARIANTS])
+
+
+@pytest.mark.parametrize("source", ["variants", "expression", "none"])
+def test_a_genome_and_genetic_results_are_one_person(source: str) -> None:
+    (person,) = read_people([*records(), genetic_record()], source)
+    assert person.chart is not None
+    assert [(fact.category, fact.code) for fact in person.chart.facts] == [
+        (1, "C50.9"),
+        (VARIANTS, "Z15.01"),
+    ]
+    assert (person.genotypes is not None) == (source == "variants")
+
+
+def test_genetic_results_alone_are_no_genome() -> None:
+    (person,) = read_people([genetic_record()], "variants")
+    assert person.genotypes is None
+    assert person.chart is not None
+    with pytest.raises(InputsError, match="two records of one category"):
+        read_people([*records(), genetic_record(), genetic_record()], "variants")

@@ -3,16 +3,20 @@
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import numpy as np
 import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.pipeline import Pipeline
 
-from analytics import disclosure_curves
+from analytics import disclosure_curves, prediction
 from analytics.catalogue import MODELS, SELECTORS
 from analytics.cohort import Cohort, Member, Person
 from analytics.disclosure import FIGURES
+from analytics.errors import PredictionError
 from analytics.evaluate import compare_auc, figures_of
+from analytics.models import Blueprint, build_model
 from analytics.params import Params, parse_params
 from analytics.prediction import Layers, Row, describe_prediction, evaluate_rows, gather_layers
 from analytics.readers.genotypes import Genotypes, build_sites
@@ -257,3 +261,33 @@ def test_with_a_small_outcome_only_coarse_ranks_are_printed(
     (row,) = shown["rows"]
     assert row.keys() == {"model", "layer", "auc", "auc_interval", "p", "permutations"}
     assert row["auc"] % 5 == 0
+
+
+def test_a_model_that_predicts_no_number_is_named(
+    cohort: Cohort, layers: Layers, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole run is refused: a row that is left out would look like a model nobody asked for."""
+
+    def broken(blueprint: Blueprint) -> Pipeline:
+        built = build_model(blueprint)
+        if blueprint.model == "svm":
+            built.steps[-1] = ("classify", NotANumber())
+        return built
+
+    monkeypatch.setattr(prediction, "build_model", broken)
+    with pytest.raises(PredictionError, match="the model svm on genes predicted") as caught:
+        evaluate_rows(cohort.event, layers, params, "cpu", silent)
+    assert "Leave the model out" in caught.value.hint
+    sound = replace(params, models=(("logistic", ("genes",)),))
+    assert len(evaluate_rows(cohort.event, layers, sound, "cpu", silent)) == 1
+
+
+class NotANumber(ClassifierMixin, BaseEstimator):
+    """Fits nothing and predicts NaN, as a network does whose weights have run away."""
+
+    def fit(self, x: np.ndarray, y: np.ndarray) -> Self:
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict_proba(self, x: np.ndarray) -> np.ndarray:
+        return np.full((len(x), 2), np.nan)

@@ -83,7 +83,9 @@ def test_files_may_share_no_variant() -> None:
 
 
 def test_low_calls_are_missing() -> None:
-    people = [person(THREE, 1, 1, 1, depth=[9, 10, 11], quality=[20, 19, 20])]
+    people = [
+        person(THREE, 1, 1, 1, depth=[9, 10, 11], quality=[20, 19, 20])
+    ]  # 0 would be low, too
     found = stack(people, replace(ALL, min_depth=10, min_quality=20))
     assert found.names == ("2:7:C>G",)
     assert dict(found.flow)["call-rate"] == 2
@@ -170,3 +172,12 @@ def random_people(n: int, m: int) -> np.ndarray:
     dosage = rng.binomial(2, rng.uniform(0.1, 0.9, m), (n, m)).astype(float)
     dosage[rng.random((n, m)) < 0.03] = np.nan
     return dosage
+
+
+def test_what_is_not_given_is_not_low() -> None:
+    """Arrays and imputed data have no depth: a minimum leaves them in, as PLINK's --vcf-min-dp does."""
+    strict = replace(ALL, min_depth=254, min_quality=254)
+    absent = [person(THREE, 1, 1, 1, depth=[255, 255, 0], quality=[255, 20, 255])]
+    assert stack(absent, strict).names == ("1:5:A>G",)
+    assert stack([person(THREE, 1, 1, 1, depth=254, quality=254)], strict).names == THREE.names()
+    assert stack([person(THREE, 1, 1, 1, depth=253, quality=254)], strict).names == ()

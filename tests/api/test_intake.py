@@ -44,6 +44,13 @@ def _altered(bundle: bytes, subject: str, kind: str) -> bytes:
         return bundle.replace(subject.encode(), b"cd" * 32)
     if kind == "no FHIR":  # our own profile takes it, FHIR R4 does not
         document["entry"][0]["resource"]["issued"] = "some day"
+    if kind == "a genetic result beside it":  # in an element that nobody reads
+        document["entry"][0]["resource"]["component"] = [
+            {
+                "code": {"coding": [{"system": "http://loinc.org", "code": "21636-6"}]},
+                "valueBoolean": True,
+            }
+        ]
     if kind == "another unit":
         quantity = next(
             one["resource"] for one in document["entry"] if "valueQuantity" in one["resource"]
@@ -52,7 +59,9 @@ def _altered(bundle: bytes, subject: str, kind: str) -> bytes:
     return json.dumps(document).encode()
 
 
-@pytest.mark.parametrize("kind", ["of somebody else", "no FHIR", "another unit"])
+@pytest.mark.parametrize(
+    "kind", ["of somebody else", "no FHIR", "a genetic result beside it", "another unit"]
+)
 def test_a_bad_bundle_is_named_and_never_quoted(tmp_path: Path, kind: str) -> None:
     subject = "ab" * 32
     (tmp_path / "people.json").write_text(json.dumps([subject]))

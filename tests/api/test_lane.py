@@ -359,6 +359,32 @@ def test_bundles_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     assert frames[-1][0]["dictionary"]["type"] == "volens/dictionary/1"
 
 
+TOLD = """
+def answer(sink, descriptor, request):
+    pipe.write_frame(
+        sink, {{"say": "record", "subject": request["subject"], "category": {0}, "ordinal": {1}}}, b"x"
+    )
+    return {{"records": 1, "report": {{}}}}
+lanechild.split_bundles = answer
+"""
+
+
+@pytest.mark.parametrize("category", [0, 1, 5, 19])
+@pytest.mark.parametrize("ordinal", [0, 1, 2, 3])
+def test_genetic_results_have_a_place_of_their_own_beside_the_genome(
+    monkeypatch: pytest.MonkeyPatch, category: int, ordinal: int
+) -> None:
+    """A chart's record could otherwise be registered as a newer version of the person's VCF."""
+    monkeypatch.setattr(lane, "PROGRAM", program(TOLD.format(category, ordinal)))
+    asked = {"subject": ADA}
+    if ordinal == (2 if category == 5 else 0):
+        frames = list(lane.split("fhir", io.BytesIO(b"one"), asked))
+        assert set(records(frames)) == {(ADA, category, ordinal)}
+    else:
+        with pytest.raises(UsageError, match="could not be read safely"):
+            list(lane.split("fhir", io.BytesIO(b"one"), asked))
+
+
 def test_a_bad_bundle_is_named_and_stops_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane, "PROGRAM", READER)
     said = []

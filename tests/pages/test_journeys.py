@@ -23,13 +23,20 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(
     expect(page.locator("main")).to_contain_text("Nobody has used your data.")
 
     page.get_by_role("link", name="Give permission").click()
+    expect(page.locator("input:checked")).to_have_count(0)  # nothing is chosen for her
+    page.get_by_role("button", name="Show what I would agree to").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Give permission")  # and it stays so
     page.get_by_label("Cancer research, not for profit, two years").check()
     page.get_by_role("button", name="Show what I would agree to").click()
     expect(page.get_by_role("heading", level=1)).to_have_text(
         "You are about to agree to cancer research, not for profit, two years."
     )
-    expect(page.locator("main")).to_contain_text("your genome")
-    page.get_by_role("button", name="Sign", exact=True).click()
+    expect(page.locator("main")).to_contain_text("your genome and genetic test results")
+    expect(
+        page.get_by_text("a result that was released before you stopped stays released")
+    ).to_be_visible()  # the notice, unasked
+    expect(page.get_by_role("heading", name="Sign this?")).to_be_visible()
+    page.get_by_role("button", name="Yes, sign", exact=True).click()
     expect(page.locator("#done")).to_be_visible()
     with page.expect_download() as saved:
         page.get_by_role("link", name="Download my receipt").click()
@@ -60,7 +67,8 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(
     house.await_run(house.runs["second"], "computing")
     page.get_by_role("link", name="Stop all").click()
     expect(page.locator(".effects")).to_contain_text("cannot be called back")
-    page.get_by_role("button", name="Sign, and stop all").click()
+    expect(page.get_by_role("heading", name="Stop all of it?")).to_be_visible()
+    page.get_by_role("button", name="Yes, sign and stop all").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("You stopped it")
     expect(page.locator("#stopped h2")).to_contain_text(
         "everything that can be stopped has stopped", timeout=15_000
@@ -71,7 +79,7 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(
     with page.expect_download() as saved:
         page.get_by_role("link", name="Download the receipt").click()
     kept = json.loads(Path(saved.value.path()).read_bytes())
-    assert kept["type"] == "volens/withdrawal-receipt/1"
+    assert kept["type"] == "volens/withdrawal-receipt/2"
     assert kept["settled"] is True
     assert len(kept["effects"]) == 2
     assert kept["receipt"] == house.receipt_of(kept["receipt"]["tx"])

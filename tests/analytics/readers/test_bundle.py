@@ -64,10 +64,6 @@ BAD: dict[str, bytes] = {
     "no entries": spoilt(lambda b: b.update(entry=[])),
     "entry without resource": spoilt(lambda b: b["entry"].append({"fullUrl": "urn:uuid:1"})),
     "entry as text": spoilt(lambda b: b["entry"].append("Canary")),
-    "unknown type": spoilt(lambda b: b["entry"].append({"resource": {"resourceType": "Canary"}})),
-    "type as list": spoilt(
-        lambda b: b["entry"].append({"resource": {"resourceType": ["Patient"]}})
-    ),
     "no patient": spoilt(lambda b: b.update(entry=[{"resource": {"resourceType": "Encounter"}}])),
     "two patients": bundle({"resourceType": "Patient", "id": "q"}),
     "another subject": spoilt(lambda b: resource_of(b, 1)["subject"].update(reference="Patient/q")),
@@ -79,29 +75,129 @@ BAD: dict[str, bytes] = {
             {"resource": {"resourceType": "Claim", "patient": {"reference": "Patient/q"}}}
         )
     ),
-    "no subject": spoilt(lambda b: resource_of(b, 2).pop("subject")),
-    "subject by name": spoilt(lambda b: resource_of(b, 2).update(subject={"display": "Canary"})),
     "same id": spoilt(lambda b: b["entry"].append(b["entry"][1])),
     "same fullUrl": spoilt(lambda b: [entry.update(fullUrl="urn:uuid:1") for entry in b["entry"]]),
-    "status unknown to R4": spoilt(lambda b: resource_of(b, 2).update(status="Canary")),
-    "no status": spoilt(lambda b: resource_of(b, 2).pop("status")),
-    "verification unknown to R4": spoilt(
-        lambda b: resource_of(b, 1).update(verificationStatus=concept((VERIFICATION, "Canary")))
-    ),
-    "gender unknown to R4": spoilt(lambda b: resource_of(b, 0).update(gender="Canary")),
-    "intent unknown to R4": bundle(order((ATC, "L01EX02"), intent="Canary")),
-    "comparator unknown to R4": bundle(
-        observation(valueQuantity={"value": 1, "comparator": "Canary", "system": UCUM, "code": "%"})
-    ),
-    "R5 medication": bundle({**order(), "medication": {"concept": concept((RXNORM, "36437"))}}),
-    "unknown element": spoilt(lambda b: resource_of(b, 1).update(canary="Canary")),
-    "impossible date": spoilt(lambda b: resource_of(b, 1).update(onsetDateTime="2019-02-30")),
-    "two values": spoilt(lambda b: resource_of(b, 2).update(valueBoolean=True)),
-    "code as number": spoilt(lambda b: resource_of(b, 1).update(code=7)),
     "its meta as text": bundle(meta="Canary"),
     "its labels as text": bundle(meta={"security": "Canary"}),
-    "subject as number": spoilt(lambda b: resource_of(b, 1).update(subject=7)),
+    "the patient's meta as text": spoilt(lambda b: resource_of(b, 0).update(meta="Canary")),
 }
+
+# One resource is wrong, and only that one is held back: its type and element are R4's own words.
+UNFIT: dict[str, tuple[bytes, str]] = {
+    "unknown type": (
+        spoilt(lambda b: b["entry"].append({"resource": {"resourceType": "Canary"}})),
+        "not a type of FHIR R4",
+    ),
+    "type as list": (
+        spoilt(lambda b: b["entry"].append({"resource": {"resourceType": ["Patient"]}})),
+        "not a type of FHIR R4",
+    ),
+    "no subject": (
+        spoilt(lambda b: resource_of(b, 2).pop("subject")),
+        "does not say whom it is about: Observation",
+    ),
+    "subject by name": (
+        spoilt(lambda b: resource_of(b, 2).update(subject={"display": "Canary"})),
+        "does not say whom it is about: Observation",
+    ),
+    "status unknown to R4": (
+        spoilt(lambda b: resource_of(b, 2).update(status="Canary")),
+        "not valid FHIR R4: Observation.status",
+    ),
+    "no status": (
+        spoilt(lambda b: resource_of(b, 2).pop("status")),
+        "not valid FHIR R4: Observation.status",
+    ),
+    "verification unknown to R4": (
+        spoilt(
+            lambda b: resource_of(b, 1).update(verificationStatus=concept((VERIFICATION, "Canary")))
+        ),
+        "not valid FHIR R4: Condition.verificationStatus",
+    ),
+    "gender unknown to R4": (
+        spoilt(lambda b: resource_of(b, 0).update(gender="Canary")),
+        "not valid FHIR R4: Patient.gender",
+    ),
+    "intent unknown to R4": (
+        bundle(order((ATC, "L01EX02"), intent="Canary")),
+        "not valid FHIR R4: MedicationRequest.intent",
+    ),
+    "comparator unknown to R4": (
+        bundle(
+            observation(
+                valueQuantity={"value": 1, "comparator": "Canary", "system": UCUM, "code": "%"}
+            )
+        ),
+        "not valid FHIR R4: Observation.valueQuantity.comparator",
+    ),
+    "R5 medication": (
+        bundle({**order(), "medication": {"concept": concept((RXNORM, "36437"))}}),
+        "not valid FHIR R4: MedicationRequest",
+    ),
+    "unknown element": (
+        spoilt(lambda b: resource_of(b, 1).update(canary="Canary")),
+        "not valid FHIR R4: Condition",
+    ),
+    "impossible date": (
+        spoilt(lambda b: resource_of(b, 1).update(onsetDateTime="2019-02-30")),
+        "not valid FHIR R4: Condition.onsetDateTime",
+    ),
+    "two values": (
+        spoilt(lambda b: resource_of(b, 2).update(valueBoolean=True)),
+        "not valid FHIR R4: Observation",
+    ),
+    "code as number": (
+        spoilt(lambda b: resource_of(b, 1).update(code=7)),
+        "not valid FHIR R4: Condition.code",
+    ),
+    "subject as number": (
+        spoilt(lambda b: resource_of(b, 1).update(subject=7)),
+        "not valid FHIR R4: Condition.subject",
+    ),
+    "impossible day": (
+        spoilt(lambda b: resource_of(b, 2).update(effectiveDateTime="2019-02-31T08:00:00Z")),
+        "not valid FHIR R4: Observation.effectiveDateTime",
+    ),
+    "a word in a list": (
+        spoilt(lambda b: resource_of(b, 2)["code"]["coding"][0].update(code=["Canary"])),
+        "not valid FHIR R4: Observation.code.coding.code",
+    ),
+    "unknown element below": (
+        spoilt(lambda b: resource_of(b, 2)["code"]["coding"][0].update(Canary="Canary")),
+        "not valid FHIR R4: Observation.code.coding",
+    ),
+    "birth date of words": (
+        spoilt(lambda b: resource_of(b, 0).update(birthDate="Canary")),
+        "not valid FHIR R4: Patient.birthDate",
+    ),
+    "a contained type of its own": (
+        spoilt(lambda b: resource_of(b, 2).update(contained=[{"resourceType": "Canary"}])),
+        "not valid FHIR R4: Observation",
+    ),
+}
+
+
+@pytest.mark.parametrize(("payload", "why"), UNFIT.values(), ids=UNFIT.keys())
+def test_one_unfit_resource_is_held_back_alone_and_named(payload: bytes, why: str) -> None:
+    """It refused the whole person, and said of nothing that it was the cause."""
+    found = split_bundle(payload, SUBJECT)
+    report: Any = found.report
+    assert report["held back"] == {why: 1}
+    assert sum(report["kept"].values()) == report["seen"] - 1 > 0
+    everything = b"".join(found.records.values()) + json.dumps(report).encode()
+    assert b"Canary" not in everything
+    read_chart(found.records, SUBJECT)
+
+
+def test_what_is_held_back_still_tells_of_its_neighbours() -> None:
+    """A diagnosis that is no R4 is in no record, and what was given for it is as sensitive as before."""
+    spoilt_reason = condition((CM, "B20"), id="c", canary="Canary")
+    given = order((ATC, "L01EX02"), reasonReference=[{"reference": "Condition/c"}])
+    found = split_bundle(bundle(spoilt_reason, given), SUBJECT)
+    assert set(found.records) == {0, 19}
+    stranger = {**observation(canary="Canary"), "subject": {"reference": "Patient/q"}}
+    with pytest.raises(PayloadError, match="another subject"):
+        split_bundle(bundle(stranger), SUBJECT)
 
 
 @pytest.mark.parametrize("payload", BAD.values(), ids=BAD.keys())
@@ -172,14 +268,6 @@ TOO_MUCH: dict[str, tuple[bytes, str]] = {
     ),
     "an escaped wide letter": (bundle(zq="x" * 4_000_000 + "\U0001f600"), "more memory than"),
     "a letter of two bytes": (bundle(zq="x" * 7_500_000 + "\u20ac"), "more memory than"),
-    "extensions": (
-        bundle(observation(extension=[EXTENSION] * 2_500)),
-        "more values than a statement",
-    ),
-    "a patient's": (
-        spoilt(lambda b: resource_of(b, 0).update(extension=[EXTENSION] * 2_500)),
-        "than a statement",
-    ),
 }
 
 
@@ -187,6 +275,14 @@ TOO_MUCH: dict[str, tuple[bytes, str]] = {
 def test_what_no_persons_chart_needs_is_refused(payload: bytes, why: str) -> None:
     with pytest.raises(PayloadError, match=why):
         split_bundle(payload, SUBJECT)
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_resource_of_more_values_than_a_statement_has_is_held_back(at: int) -> None:
+    long = spoilt(lambda b: resource_of(b, at).update(extension=[EXTENSION] * 2_500))
+    report: Any = split_bundle(long, SUBJECT).report
+    assert report["held back"] == {"more values than a statement about a person has": 1}
+    assert sum(report["kept"].values()) == 2
 
 
 def test_just_below_its_limits_a_file_is_taken() -> None:

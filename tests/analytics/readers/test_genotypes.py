@@ -72,7 +72,7 @@ def test_the_bytes_are_stable() -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"type": "volens/genotypes/2"},
+        {"type": "volens/genotypes/1"},
         {"build": "GRCh36"},
         {"variants": 0},
         {"variants": True},

@@ -35,7 +35,9 @@ def test_a_patient_from_key_to_withdrawal(place, volens) -> None:
     assert volens("enrol", "submit", "--as", name, "invitation.json").code == 3
     assert "agreed to nothing" in volens("consent", "show", "--as", name).out
 
-    granted = volens("consent", "grant", "--as", name, dataset, "--preset", "cancer", "--json")
+    granted = volens(
+        "consent", "grant", "--as", name, dataset, "--preset", "cancer", "--yes", "--json"
+    )
     receipt = json.loads(
         (place.home / "receipts" / name / json.loads(granted.out)["receiptFile"]).read_text()
     )
@@ -43,23 +45,24 @@ def test_a_patient_from_key_to_withdrawal(place, volens) -> None:
     assert json.loads(receipt["terms"])["preset"] == "cancer"
     shown = json.loads(volens("consent", "show", "--as", name, "--json").out)
     assert (shown[0]["status"], "cancer-research" in shown[0]["purposes"]) == ("live", True)
-    replaced = volens("consent", "grant", "--as", name, dataset, "--preset", "health")
+    replaced = volens("consent", "grant", "--as", name, dataset, "--preset", "health", "--yes")
     said, done = (
         replaced.out.index("It replaces your earlier consent"),
         replaced.out.index("You agreed to"),
     )
     assert (replaced.code, said < done, "allows less" in replaced.out) == (0, True, False)
     assert (
-        "allows less" in volens("consent", "grant", "--as", name, dataset, "--preset", "care").out
+        "allows less"
+        in volens("consent", "grant", "--as", name, dataset, "--preset", "care", "--yes").out
     )
 
     other = random32()
     place.world.register_dataset(other)
-    volens("consent", "grant", "--as", name, other.hex())
-    told = volens("consent", "revoke", "--as", name, dataset)
+    volens("consent", "grant", "--as", name, other.hex(), "--preset", "cancer", "--yes")
+    told = volens("consent", "revoke", "--as", name, dataset, "--yes")
     assert "You withdrew your consent for this dataset" in told.out
     assert "1 of your other consents" in told.out
-    volens("consent", "revoke", "--as", name, other.hex())
+    volens("consent", "revoke", "--as", name, other.hex(), "--yes")
     assert (
         json.loads(volens("consent", "show", "--as", name, "--json").out)[0]["status"] == "revoked"
     )
@@ -105,7 +108,14 @@ def test_ids_stay_whole_on_a_narrow_screen(place, volens, monkeypatch) -> None:
 def test_a_receipt_of_the_command_line_anchors_the_exported_trail(place, volens, tmp_path) -> None:
     name = _enrolled(volens)
     told = json.loads(
-        volens("consent", "grant", "--as", name, place.world.dataset.hex(), "--json").out
+        volens(
+            "consent",
+            "grant",
+            "--as",
+            name,
+            place.world.dataset.hex(),
+            *("--preset", "cancer", "--yes", "--json"),
+        ).out
     )
     assert (
         "python audit/verify.py audit/trail.json"

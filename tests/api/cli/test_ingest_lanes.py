@@ -19,6 +19,7 @@ import vcf_files as vcf
 
 from api import lane
 from api.demo.stage import random32
+from governance.envelope import record_id
 
 CANARY = "Kanarie"
 MEASURED = """
@@ -169,6 +170,34 @@ def test_six_people_come_in(place, volens, cohort) -> None:
     }
 
 
+def test_genetic_results_come_in_as_genomes_do(place, volens, cohort) -> None:
+    """Beside the VCF and the packed genotypes, in their category: who withholds her genome withholds her BRCA1 status.
+
+    Somebody without a genome in the file has the same place for them.
+    """
+    genetic = [
+        fhir.condition((fhir.CM, "Z15.01")),
+        fhir.observation(
+            (fhir.LOINC, "21636-6"), valueCodeableConcept=fhir.concept((fhir.LOINC, "LA9633-4"))
+        ),
+    ]
+    (alone,) = place.people(1, agree=False)
+    for subject in (cohort.people[0], alone):
+        Path("bundles", f"{subject.hex()}.json").write_bytes(fhir.bundle(*genetic))
+    told = volens(*cohort.command())
+    assert told.code == 0, told
+    mine = registered(place, cohort)
+    assert mine[cohort.people[0]] == {(5, 1): 3, (0, 1): 1}
+    assert mine[alone] == {(5, 1): 1, (0, 1): 1}
+    leaves = place.services.projection.records_of(cohort.dataset)
+    places = {leaf.record for leaf in leaves if leaf.subject == cohort.people[0]}
+    assert places == {
+        record_id(cohort.dataset, cohort.people[0], category, ordinal)
+        for category, ordinal in ((0, 0), (5, 0), (5, 1), (5, 2))
+    }
+    assert json.loads(told.out)["report"]["fhir"]["kept"]["germline-variants"] == 4
+
+
 def test_a_dictionary_of_the_charts_is_written(place, volens, tmp_path: Path) -> None:
     """Which variables, in which units, for about how many: a plan can be written from it before anything is asked."""
     dataset, people = random32(), place.people(40, agree=False)
@@ -230,6 +259,33 @@ def refused(
 def test_another_build_is_refused(place, volens, cohort) -> None:
     refused(place, volens, cohort, "another genome build", "--build", "GRCh37")
     refused(place, volens, cohort, "neither GRCh37 nor GRCh38", "--build", "hg19")
+
+
+def test_people_who_are_not_enrolled_are_left_out_when_that_is_asked_for(
+    place, volens, cohort
+) -> None:
+    """A file of many, of whom two have enrolled, and which has no depth and says no build: all of it is counted."""
+    mine = cohort.people[2:4]
+    data, names, _ = vcf.cohort(6, 40)
+    data = re.sub(rb"(:[0-9]+){2}(?=[\t\n])", b"", data).replace(b"GT:DP:GQ", b"GT")
+    kept = [
+        line for line in data.split(b"\n") if not re.match(rb"##(contig|FORMAT=<ID=(DP|GQ),)", line)
+    ]
+    Path("cohort.vcf.gz").write_bytes(vcf.bgzip(b"\n".join(kept)))
+    write_samples(dict(zip(names[2:4], mine, strict=True)))
+    refused(place, volens, cohort, "--leave-out-unlisted", records=True)
+    told = volens(*cohort.command("--leave-out-unlisted", fhir=False))
+    assert told.code == 0, told
+    assert registered(place, cohort) == {subject: {(5, 1): 2} for subject in mine}
+    report = json.loads(told.out)["report"]["vcf"]
+    assert (report["people"], report["left_out"], report["build_unsaid"]) == (2, 4, 1)
+    called = 2 * 40 - report["missing"]
+    assert (report["without_depth"], report["without_quality"]) == (called, called)
+    words = [w for w in cohort.command("--leave-out-unlisted", fhir=False) if w != "--json"]
+    said = " ".join(volens(*words).out.split())
+    assert "left out: 4 samples that the list does not name" in said
+    assert f"without read depth (DP): {called} calls; no minimum leaves them out" in said
+    assert "it is what you named with --build" in said
 
 
 def test_every_sample_is_a_person_and_every_person_a_sample(place, volens, cohort) -> None:

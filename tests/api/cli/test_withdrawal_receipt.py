@@ -25,7 +25,7 @@ def test_the_receipt_of_a_withdrawal_holds(place, volens) -> None:
     place.world.authorise(run, people)
     worker = threading.Timer(1.0, mark, (place.services.engine, f"stopped:{run.hex()}:1"))
     worker.start()
-    told = volens("consent", "revoke", "--as", name, place.world.dataset.hex())
+    told = volens("consent", "revoke", "--as", name, place.world.dataset.hex(), "--yes")
     worker.join()
     text = told.out
     assert told.code == 0, told
@@ -79,7 +79,7 @@ def test_a_receipt_written_too_early_is_completed_by_itself(place, volens, monke
     place.world.authorise(run, people)
     real = api.results.await_settled
     monkeypatch.setattr(api.results, "await_settled", lambda me, tx: real(me, tx, seconds=0))
-    told = volens("consent", "revoke", "--as", name, place.world.dataset.hex())
+    told = volens("consent", "revoke", "--as", name, place.world.dataset.hex(), "--yes")
     assert "Not everything has stopped yet" in told.out
     folder = place.home / "receipts" / name
     (early,) = folder.glob("*.json")

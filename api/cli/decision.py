@@ -1,0 +1,111 @@
+"""A person's decision on the command line: what it means is said first, then she is asked; nothing is chosen for her.
+
+Her key is opened only after she has agreed to what she read. A program that answers for her says so with --yes, and
+must have named everything that a person would have chosen.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.cli import desk
+from api.errors import UsageError
+
+if TYPE_CHECKING:
+    from governance.consent import Preset
+
+Yes = Annotated[
+    bool,
+    typer.Option("--yes", help="Sign without being asked: for programs. Everything must be named."),
+]
+DECLINED = 1  # exit code: the answer was no
+WITHDRAWAL = """You are about to withdraw. You need no reason, and it has no disadvantage for your care. What follows:
+  - From the block that records it on, nobody gets a key to your data: every new use is refused.
+  - Uses that wait leave you out. Uses that are running are stopped, and what they had computed is thrown away.
+  - Finished results that nobody has seen stay shut: the ledger refuses to release them with you in them.
+  - What cannot be undone: results that were released before."""
+
+
+def choose_preset(name: str, yes: bool) -> Preset:
+    """The permission of this name, or the one she chooses from all of them. Raises UsageError."""
+    from governance.consent import PRESETS
+
+    if name and name not in PRESETS:
+        raise UsageError("there is no such preset", "choose among: " + ", ".join(PRESETS))
+    if not name and yes:
+        raise UsageError(
+            "--yes signs what you chose, and you chose nothing",
+            "name purposes and kinds of data with --preset: " + ", ".join(PRESETS),
+        )
+    if not name:
+        typer.echo("What may your data be used for? You can agree to:", err=True)
+        for preset in PRESETS.values():
+            typer.echo(f"  {preset.name:<8}{preset.sentence}", err=True)
+        name = _answered(lambda: typer.prompt("Your choice", err=True).strip())
+        if name not in PRESETS:
+            raise UsageError(
+                "that is none of the choices, so nothing was signed",
+                "choose among: " + ", ".join(PRESETS),
+            )
+    return PRESETS[name]
+
+
+def describe_terms(terms: Mapping[str, Any]) -> str:
+    """What is about to be signed, whole."""
+    from governance.consent import NOTICE
+
+    notice = NOTICE.read_text(encoding="utf-8").partition("\n- ")[2].replace("**", "")
+    recipients = [name for name in terms["purposes"] if name.endswith("-recipient")]
+    purposes = [name for name in terms["purposes"] if name not in recipients]
+    return "\n".join(
+        [
+            f"You are about to agree to {terms['sentence']}:",
+            f"  dataset     {terms['dataset']}",
+            f"  purposes    {', '.join(purposes)}",
+            f"  categories  {', '.join(terms['categories'])}",
+            f"  recipients  {', '.join(recipients) or 'nobody outside the place that holds the data'}",
+            f"  from        {desk.day(terms['fromDay'])}",
+            f"  until       {desk.day(terms['untilDay'])} (included); you can withdraw earlier, at any time",
+            "What always holds (the notice, whose hash is signed as well):",
+            *(f"  {line.removeprefix('- ').strip()}" for line in notice.splitlines()),
+        ]
+    )
+
+
+def describe_replacement(terms: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
+    """What these terms do to the consent that stands; "" where none does."""
+    today = int(time.time()) // 86_400
+    if before is None or before["status"] != "live" or before["untilDay"] < today:
+        return ""
+    lost = [
+        name
+        for kind in ("purposes", "categories")
+        for name in before[kind]
+        if name not in terms[kind]
+    ]
+    narrows = lost or terms["untilDay"] < before["untilDay"]
+    return "It replaces your earlier consent for this dataset." + (
+        "\nIt allows less than that one, so uses that are running stop." if narrows else ""
+    )
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Go on only when the answer is yes; no answer is no. Raises typer.Exit, UsageError."""
+    if yes or _answered(lambda: typer.confirm(question, default=False, err=True)):
+        return
+    typer.echo("Nothing was signed.", err=True)
+    raise typer.Exit(DECLINED)
+
+
+def _answered(ask: Any) -> Any:
+    try:
+        return ask()
+    except (typer.Abort, OSError, RuntimeError):  # nobody is there, or no standard input at all
+        raise UsageError(
+            "nobody answered the question, so nothing was signed",
+            "answer it on a terminal; a program adds --yes to a command that names every choice",
+        ) from None

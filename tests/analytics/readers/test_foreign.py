@@ -1,0 +1,140 @@
+"""Files that nobody here wrote, from packages of others: read, or refused for a reason that is theirs.
+
+Where they come from, and what else was tried, stands in tests/data/foreign/SOURCES.md.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analytics.errors import PayloadError
+from analytics.readers.chart import read_chart
+from analytics.readers.fhir import split_bundle
+from analytics.readers.genotypes import read_genotypes
+from analytics.readers.vcf import VcfReport, split_vcf
+
+FOREIGN = Path(__file__).parents[2] / "data" / "foreign"
+SUBJECT = "ab" * 32
+OTHER_BUILD = "names a genome build that is not read here"  # NCBI36, in the header's own words
+
+# By file: what is counted of it (people, rows, packed rows, calls without depth, without quality).
+READ: dict[str, tuple[int, int, int, int, int]] = {
+    "pyvcf3-1kg-first-4-rows.vcf.gz": (629, 4, 4, 0, 0),
+    "pyvcf3-issue-140-file1.vcf": (1, 17, 11, 0, 11),
+    "pyvcf3-parse-meta-line.vcf": (1, 1, 1, 1, 1),
+    "pyvcf3-samtools.vcf": (1, 11, 9, 9, 0),
+    "pyvcf3-string_as_flag.vcf": (1, 4, 4, 0, 0),
+    "scikit-allel-test1.vcf": (4, 3, 3, 0, 0),
+}
+REFUSED = {
+    "pyvcf3-example-4.0.vcf": OTHER_BUILD,
+    "pyvcf3-example-4.1-bnd.vcf": "columns are not separated by tabs",
+    "pyvcf3-example-4.1-sv.vcf": OTHER_BUILD,
+    "pyvcf3-example-4.1.vcf": OTHER_BUILD,
+    "pyvcf3-issue-16.vcf": "an empty line",
+    "pyvcf3-strelka.vcf": "ends in the middle",  # no line end at its end: it may have been cut
+    "pyvcf3-uncalled_genotypes.vcf": "more than two alleles",
+    "scikit-allel-sample.utf8.vcf": "not one plain field for each column",  # letters beyond ASCII
+    "scikit-allel-sample.vcf": OTHER_BUILD,
+    "scikit-allel-test14.vcf": OTHER_BUILD,
+    "scikit-allel-test63.vcf": OTHER_BUILD,
+    "scikit-allel-unsorted.vcf": OTHER_BUILD,
+}
+# Those again without the line that names NCBI36, as files without that optional line are.
+WITHOUT_BUILD: dict[str, tuple[int, int, int, int, int] | str] = {
+    "pyvcf3-example-4.0.vcf": (3, 6, 7, 0, 0),
+    "pyvcf3-example-4.1-sv.vcf": (1, 6, 1, 1, 0),
+    "scikit-allel-sample.vcf": (3, 9, 8, 6, 8),
+    "scikit-allel-test14.vcf": (3, 9, 8, 6, 8),
+    "scikit-allel-test63.vcf": "more than two alleles",
+    "scikit-allel-unsorted.vcf": "not sorted",
+}
+
+
+def content(name: str) -> bytes:
+    data = (FOREIGN / name).read_bytes()
+    return gzip.decompress(data) if name.endswith(".gz") else data
+
+
+def split(data: bytes) -> tuple[VcfReport, int]:
+    """The report on everybody of a file, and for how many people records came out of it."""
+    (columns,) = re.findall(rb"^#CHROM.*$", data, re.MULTILINE) or [b""]
+    names = columns.decode().split("\t")[9:]
+    taken: list[str] = []
+
+    def keep(subject: str, _source: bytes, packed: bytes) -> None:
+        read_genotypes(packed, {})
+        taken.append(subject)
+
+    descriptor = os.memfd_create("foreign")
+    try:
+        os.write(descriptor, data)
+        subjects = {name: f"{at + 1:064x}" for at, name in enumerate(names)}
+        report = split_vcf(descriptor, subjects, build="GRCh37", sink=keep)
+    finally:
+        os.close(descriptor)
+    return report, len(taken)
+
+
+def counted(report: VcfReport) -> tuple[int, int, int, int, int]:
+    rows = report.records, report.packed_rows
+    return (report.people, *rows, report.without_depth, report.without_quality)
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_foreign_vcf_is_read(name: str) -> None:
+    report, people = split(content(name))
+    assert counted(report) == READ[name]
+    assert people == report.people
+    assert report.build_unsaid == 1  # not one of them says its build in words that mean one
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_foreign_vcf_is_refused_for_what_it_says(name: str) -> None:
+    with pytest.raises(PayloadError, match=REFUSED[name]):
+        split(content(name))
+
+
+@pytest.mark.parametrize("name", WITHOUT_BUILD)
+def test_a_foreign_vcf_that_names_no_build_is_not_refused_for_that(name: str) -> None:
+    data = re.sub(rb"(?m)^##reference=.*\n", b"", content(name))
+    expected = WITHOUT_BUILD[name]
+    if isinstance(expected, str):
+        with pytest.raises(PayloadError, match=expected):
+            split(data)
+    else:
+        assert counted(split(data)[0]) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "kept", "unfit"),
+    [
+        # Its infusions have an element that R4 does not have there: they are held back, and nothing else of hers.
+        ("clinosim-p1.json.gz", {"1", "3"}, {"not valid FHIR R4: MedicationAdministration.dosage"}),
+        ("clinosim-p2.json.gz", {"1", "2", "3", "17"}, set()),
+    ],
+)
+def test_a_foreign_chart_is_read(name: str, kept: set[str], unfit: set[str]) -> None:
+    found = split_bundle(content(name), SUBJECT)
+    report: Any = found.report
+    assert {"0", *kept} <= set(report["kept"])
+    assert {why for why in report["held back"] if why.startswith("not valid")} == unfit
+    parts = ("kept", "held back", "not taken")
+    assert sum(sum(report[part].values()) for part in parts) == report["seen"]
+    assert read_chart(found.records, SUBJECT).birth_year is not None
+
+
+def test_every_file_has_its_source() -> None:
+    text = (FOREIGN / "SOURCES.md").read_text()
+    listed = set(re.findall(r"^\| `([\w.-]+)` \|", text, re.MULTILINE))
+    files = {path.name for path in FOREIGN.iterdir()} - {"SOURCES.md"}
+    assert listed == {name for name in files if not name.startswith("LICENSE-")}
+    assert {*READ, *REFUSED} <= listed
+    assert {name.split("-")[0] for name in listed} == {"clinosim", "pyvcf3", "scikit"}
+    assert all(path.stat().st_size < 40_000 for path in FOREIGN.iterdir())

@@ -1,0 +1,321 @@
+"""Genetic results in FHIR: whoever withheld her genome hands out nothing that was read from it.
+
+The codes are those of the HL7 Genomics Reporting guide and of what hospitals send: panels, components, reports.
+"""
+
+import json
+import time
+from typing import Any
+
+import pytest
+from fhir_files import (
+    ABOUT,
+    ACT_CODE,
+    CM,
+    LOINC,
+    bundle,
+    concept,
+    condition,
+    observation,
+    order,
+    procedure,
+)
+
+from analytics.errors import PayloadError
+from analytics.readers.chart import is_record, read_chart
+from analytics.readers.codes import (
+    GENETIC,
+    HIV,
+    SENSITIVE,
+    SHIPPED,
+    Coding,
+    load_value_sets,
+    sensitive_categories,
+    why_unroutable,
+)
+from analytics.readers.fhir import Split, has_sensitive_codes, split_bundle, write_record
+from analytics.readers.genotypes import is_genotypes
+
+SUBJECT = "ab" * 32
+DIAGNOSTIC_SERVICE = "http://terminology.hl7.org/CodeSystem/v2-0074"
+VARIANT, BRCA1, GENE = (LOINC, "69548-6"), (LOINC, "21636-6"), (LOINC, "48018-6")
+GLUCOSE = (LOINC, "2339-0")
+PRESENT = {"valueCodeableConcept": concept((LOINC, "LA9633-4"))}
+GE = {"category": [concept((DIAGNOSTIC_SERVICE, "GE"))]}
+
+
+def split(*resources: dict[str, Any]) -> Split:
+    return split_bundle(bundle(*resources), SUBJECT)
+
+
+def kept(*resources: dict[str, Any]) -> Any:
+    return split(*resources).report["kept"]
+
+
+def report(*results: str, code: tuple[str, str] = (LOINC, "51969-4"), **more: Any) -> Any:
+    """A DiagnosticReport, which is not taken itself, about the observations of these ids."""
+    listed = [{"reference": f"Observation/{name}"} for name in results]
+    stated = {"resourceType": "DiagnosticReport", "id": "r", "status": "final"}
+    return {**stated, "code": concept(code), **ABOUT, "result": listed, **more}
+
+
+@pytest.mark.parametrize(
+    ("system", "code"),
+    [
+        # What the attack handed out.
+        (LOINC, "69548-6"),
+        (LOINC, "21636-6"),
+        (CM, "Z13.71"),
+        (CM, "Z13.79"),
+        (CM, "Z14.1"),
+        (CM, "Z15.01"),
+        (CM, "Z1501"),
+        (CM, "Z31.430"),
+        (CM, "Z31.440"),
+        (CM, "Z31.5"),
+        (CM, "Z84.81"),
+        (ACT_CODE, "GDIS"),
+        # Single genes, whole genomes, karyotypes, tissue types, pharmacogenetics, and answers only genetics has.
+        (LOINC, "38530-2"),
+        (LOINC, "50995-0"),
+        (LOINC, "94191-4"),
+        (LOINC, "21667-1"),
+        (LOINC, "94231-8"),
+        (LOINC, "86206-0"),
+        (LOINC, "86205-2"),
+        (LOINC, "29770-5"),
+        (LOINC, "57979-7"),
+        (LOINC, "53040-2"),
+        (LOINC, "81247-9"),
+        (LOINC, "LA6668-3"),
+        (LOINC, "LA6706-1"),
+        (DIAGNOSTIC_SERVICE, "GE"),
+    ],
+)
+def test_what_was_read_from_a_genome_has_the_genomes_category(system: str, code: str) -> None:
+    assert sensitive_categories(Coding(system, code), SHIPPED) == {GENETIC}
+
+
+@pytest.mark.parametrize(
+    ("system", "code"),
+    [
+        (LOINC, "2339-0"),
+        (LOINC, "85337-4"),
+        (LOINC, "LA9633-4"),
+        (CM, "Z12.31"),
+        (CM, "Z80.3"),
+        (CM, "C50.911"),
+        (CM, "D68.51"),
+        (DIAGNOSTIC_SERVICE, "CH"),
+    ],
+)
+def test_what_was_not_stays_where_it_was(system: str, code: str) -> None:
+    assert GENETIC not in sensitive_categories(Coding(system, code), SHIPPED)
+
+
+def test_a_code_above_genetic_ones_is_too_broad() -> None:
+    assert why_unroutable(Coding(CM, "Z13"), SHIPPED) == "code too broad"
+    assert why_unroutable(Coding(CM, "Z84.8"), SHIPPED) == "code too broad"
+
+
+GENETIC_RESOURCES = {
+    "code": observation(VARIANT, **PRESENT),
+    "second code": {**observation(), "code": concept(GLUCOSE, BRCA1)},
+    "value": observation(GLUCOSE, valueCodeableConcept=concept((LOINC, "LA6668-3"))),
+    "component": observation(GLUCOSE, component=[{"code": concept(GENE), **PRESENT}]),
+    "component's value": observation(
+        GLUCOSE,
+        component=[
+            {"code": concept(GLUCOSE), "valueCodeableConcept": concept((LOINC, "LA6683-2"))}
+        ],
+    ),
+    "category": observation(GLUCOSE, **GE),
+    "category of v2": observation(
+        GLUCOSE, category=[concept(("urn:oid:2.16.840.1.113883.12.74", "GE"))]
+    ),
+    "label": observation(GLUCOSE, meta={"security": [{"system": ACT_CODE, "code": "GDIS"}]}),
+    "method": observation(GLUCOSE, method=concept(VARIANT)),
+    "extension": observation(
+        GLUCOSE, extension=[{"url": "urn:x", "valueCodeableConcept": concept(BRCA1)}]
+    ),
+    "diagnosis": condition((CM, "Z15.01")),
+    "evidence's code": condition((CM, "C50.911"), evidence=[{"code": [concept(BRCA1)]}]),
+    "reason of a drug": order(
+        ("http://www.whocc.no/atc", "L02BA01"), reasonCode=[concept((CM, "Z15.01"))]
+    ),
+    "reason of a procedure": procedure(reasonCode=[concept((CM, "Z14.8"))]),
+    "contained": observation(
+        GLUCOSE,
+        contained=[
+            {"resourceType": "Observation", "id": "o", "status": "final", "code": concept(VARIANT)}
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("where", GENETIC_RESOURCES)
+def test_a_genetic_code_anywhere_in_a_resource_decides(where: str) -> None:
+    found = split(GENETIC_RESOURCES[where])
+    assert found.report["kept"] == {"0": 1, str(GENETIC): 1}, found.report
+    chart = read_chart({GENETIC: found.records[GENETIC]}, SUBJECT)
+    assert all(fact.category == GENETIC for fact in chart.facts)
+
+
+def linked(name: str, target: str) -> Any:
+    return {name: [{"reference": target}]}
+
+
+MEMBER = observation(GLUCOSE, id="m")
+FOUND = observation(VARIANT, id="v", **PRESENT)
+REQUEST = {
+    "resourceType": "ServiceRequest",
+    "id": "s",
+    "status": "completed",
+    "intent": "order",
+    "code": concept(BRCA1),
+    **ABOUT,
+}
+
+
+@pytest.mark.parametrize(
+    ("resources", "genetic"),
+    [
+        # A panel or a report tells what it lists, also through a second panel or report.
+        ([MEMBER, {**FOUND, **linked("hasMember", "Observation/m")}], 2),
+        ([MEMBER, report("m")], 1),
+        ([MEMBER, report("m", code=(LOINC, "11502-2"), **GE)], 1),
+        (
+            [
+                MEMBER,
+                observation(GLUCOSE, id="p", **linked("hasMember", "Observation/m")),
+                report("p"),
+            ],
+            2,
+        ),
+        # What was made from a genetic finding, asked for by a genetic test, or is evidenced by one.
+        ([FOUND, observation(GLUCOSE, **linked("derivedFrom", "Observation/v"))], 2),
+        ([FOUND, observation(GLUCOSE, **linked("hasMember", "Observation/v"))], 2),
+        ([REQUEST, observation(GLUCOSE, **linked("basedOn", "ServiceRequest/s"))], 1),
+        ([FOUND, procedure(**linked("partOf", "Observation/v"))], 2),
+        ([FOUND, procedure(**linked("reasonReference", "Observation/v"))], 2),
+        ([condition((CM, "Z15.01"), id="c"), {**MEMBER, **linked("focus", "Condition/c")}], 2),
+        (
+            [
+                FOUND,
+                condition((CM, "C50.911"), id="c", evidence=[linked("detail", "Observation/v")]),
+                procedure(**linked("reasonReference", "Condition/c")),
+            ],
+            3,
+        ),
+        (
+            [
+                FOUND,
+                condition((CM, "C50.911"), evidence=[linked("detail", "Observation/v")]),
+            ],
+            2,
+        ),
+        (
+            [
+                FOUND,
+                observation(GLUCOSE, id="d", **linked("derivedFrom", "Observation/v")),
+                observation(GLUCOSE, id="e", **linked("derivedFrom", "Observation/d")),
+            ],
+            3,
+        ),
+    ],
+)
+def test_what_hangs_on_a_genetic_finding_goes_with_it(resources: list[Any], genetic: int) -> None:
+    found = kept(*resources)
+    assert found == {"0": 1, str(GENETIC): genetic}
+    assert kept(*reversed(resources)) == found, "the order of a file decides nothing"
+
+
+def test_one_genetic_result_of_a_report_leaves_the_others_alone() -> None:
+    both = report("m", "v", code=(LOINC, "11502-2"))
+    assert kept(MEMBER, FOUND, both) == {"0": 1, "2": 1, "5": 1}
+    panel = observation(
+        GLUCOSE,
+        id="p",
+        hasMember=[{"reference": "Observation/m"}, {"reference": "Observation/v"}],
+    )
+    assert kept(MEMBER, FOUND, panel) == {"0": 1, "2": 1, "5": 2}
+
+
+def test_panels_that_name_each_other_end() -> None:
+    around = [
+        observation(
+            VARIANT if n == 0 else GLUCOSE,
+            id=f"o{n}",
+            **linked("hasMember", f"Observation/o{(n + 1) % 3000}"),
+        )
+        for n in range(3000)
+    ]
+    began = time.monotonic()
+    assert kept(*around) == {"0": 1, "5": 3000}
+    assert time.monotonic() - began < 30
+
+
+def test_genetic_and_another_sensitive_category_is_held_back() -> None:
+    two = split(
+        observation(VARIANT, component=[{"code": concept((LOINC, "75622-1")), **PRESENT}]),
+        observation((LOINC, "20447-9"), **linked("derivedFrom", "Observation/v")),
+        FOUND,
+    )
+    assert two.report["kept"] == {"0": 1, "5": 1}
+    assert two.report["held back"] == {"in two sensitive categories": 2}
+    both = load_value_sets(
+        json.dumps(
+            [{"category": HIV, "system": "loinc", "source": "x", "codes": ["69548-6"]}]
+        ).encode(),
+        SHIPPED,
+    )
+    held = split_bundle(bundle(FOUND), SUBJECT, both)
+    assert held.report["held back"] == {"in two sensitive categories": 1}
+
+
+def test_a_hospital_adds_its_own_genetic_codes() -> None:
+    listed = {"category": GENETIC, "system": "loinc", "source": "ours", "codes": ["2339-0"]}
+    more = load_value_sets(json.dumps([listed]).encode(), SHIPPED)
+    assert set(split_bundle(bundle(MEMBER), SUBJECT, more).records) == {0, GENETIC}
+
+
+def test_a_genetic_record_is_neither_a_vcf_nor_packed() -> None:
+    record = split(FOUND).records[GENETIC]
+    assert is_record(record)
+    assert not is_genotypes(record)
+    assert not is_record(b"\x1f\x8b")
+    assert not is_record(b"##fileformat=VCFv4.2\n")
+    assert not is_record(b"VOLG")
+    with pytest.raises(PayloadError):
+        read_chart({GENETIC: record}, "cd" * 32)
+
+
+def test_codes_are_seen_where_nobody_reads() -> None:
+    assert GENETIC in SENSITIVE
+    hidden = {"entry": [{"resource": {"component": [{"code": concept(BRCA1)}]}}]}
+    assert has_sensitive_codes(json.dumps(hidden).encode(), SHIPPED)
+    assert not has_sensitive_codes(json.dumps({"entry": [concept(GLUCOSE)]}).encode(), SHIPPED)
+    with pytest.raises(PayloadError):
+        has_sensitive_codes(b"{", SHIPPED)
+
+
+@pytest.mark.parametrize(
+    "codes", [[(CM, "Z15.01")], [(CM, "B20")], [(CM, "C50.911"), (CM, "Z14.1")]]
+)
+def test_a_record_older_than_the_list_tells_nothing_of_it(codes: list[tuple[str, str]]) -> None:
+    """Records of diagnoses that were ingested before may hold such codes; consent for diagnoses does not show them."""
+    resource = {
+        "resourceType": "Condition",
+        "code": concept(*codes),
+        "subject": {"reference": f"urn:volens:subject:{SUBJECT}"},
+        "onsetDateTime": "2011-02-03",
+    }
+    old = write_record([resource])
+    shown = [fact.code for fact in read_chart({1: old}, SUBJECT).facts]
+    assert shown == [code for _, code in codes if code == "C50.911"]
+    (belongs, *_) = (
+        category
+        for _, code in codes
+        for category in sensitive_categories(Coding(CM, code), SHIPPED)
+    )
+    assert codes[-1][1] in [fact.code for fact in read_chart({belongs: old}, SUBJECT).facts]

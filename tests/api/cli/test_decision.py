@@ -1,0 +1,215 @@
+"""Consent is a decision: the terms are read before the key is opened, nothing is chosen for anybody, and no is no."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chain.wallets import save
+from governance.consent import PRESETS
+from governance.register import consents_of
+
+PASSWORD = "a password of hers"
+# With its blank: what is typed before the terminal hides it is thrown away.
+SIGN, REPLACE, WITHDRAW, OPEN = "Sign this?", "Replace it?", "Withdraw?", "Password: "
+
+
+@dataclass(frozen=True)
+class Person:
+    name: str
+    subject: bytes
+    dataset: str
+
+
+@pytest.fixture
+def ada(place) -> Person:
+    """Somebody enrolled who has agreed to nothing; her key is locked with a password."""
+    (subject,) = place.people(1, agree=False)
+    name = f"ada-{subject.hex()[:6]}"
+    path = place.home / "keys" / f"{name}.json"
+    save(place.world.subjects[subject], path, {"subject": subject.hex()}, PASSWORD)
+    return Person(name, subject, place.world.dataset.hex())
+
+
+def on_terminal(place, *arguments: str, answers: list[tuple[str, str]]) -> tuple[int, str]:
+    """(exit code, what the screen showed) of a command in a terminal of its own, each question with its answer."""
+    ours, theirs = pty.openpty()
+    command = [str(Path(sys.executable).with_name("volens")), *arguments]
+    environment = {"PATH": os.defpath, "VOLENS_HOME": str(place.home), "COLUMNS": "200"}
+    process = subprocess.Popen(
+        command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env=environment,
+        preexec_fn=lambda: os.login_tty(theirs),
+    )
+    os.close(theirs)
+    shown, asked, until = "", 0, time.monotonic() + 40
+    try:
+        while select.select([ours], [], [], max(0.0, until - time.monotonic()))[0]:
+            try:
+                shown += os.read(ours, 4096).decode()
+            except OSError:  # it has ended
+                break
+            if answers and answers[0][0] in shown[asked:]:
+                asked = len(shown)
+                os.write(ours, f"{answers.pop(0)[1]}\n".encode())
+    finally:
+        if time.monotonic() >= until:
+            process.kill()
+        code = process.wait(30)
+        os.close(ours)
+    return code, shown
+
+
+def grant(ada: Person, *more: str) -> tuple[str, ...]:
+    return ("consent", "grant", "--as", ada.name, ada.dataset, *more)
+
+
+def revoke(ada: Person, *more: str) -> tuple[str, ...]:
+    return ("consent", "revoke", "--as", ada.name, ada.dataset, *more)
+
+
+def status(place, ada: Person) -> str:
+    """As the ledger's rows have it: the newest consent for the dataset."""
+    place.services.projection.sync()
+    found = consents_of(place.services.engine, ada.subject.hex())
+    (newest,) = [one.status for one in found if one.dataset == ada.dataset] or [0]
+    return ("none", "live", "revoked")[newest]
+
+
+def test_the_terms_are_read_before_the_key_is_opened(place, ada: Person) -> None:
+    answers = [(SIGN, "y"), (OPEN, PASSWORD)]
+    code, shown = on_terminal(place, *grant(ada, "--preset", "cancer"), answers=answers)
+    assert code == 0, shown
+    told = [
+        "cancer research, not for profit, two years",
+        "demographics, conditions",
+        "outside-recipient",
+        "until",
+        "a committee of at least two people",
+        "a result that was released before you stopped stays released",
+        SIGN,
+        OPEN,
+        "You agreed to cancer research",
+    ]
+    places = [shown.index(one) for one in told]
+    assert places == sorted(places), shown
+    assert status(place, ada) == "live"
+
+
+@pytest.mark.parametrize("answer", ["n", ""])
+def test_no_is_no_and_opens_no_key(place, ada: Person, answer: str) -> None:
+    before = place.head()
+    code, shown = on_terminal(
+        place, *grant(ada, "--preset", "health"), answers=[(SIGN, answer), (OPEN, PASSWORD)]
+    )
+    assert code == 1
+    assert "Nothing was signed." in shown
+    assert OPEN not in shown
+    assert (place.head(), status(place, ada)) == (before, "none")
+
+
+def test_nothing_is_chosen_for_her(place, ada: Person) -> None:
+    before = place.head()
+    code, shown = on_terminal(place, *grant(ada), answers=[("Your choice:", "everything")])
+    assert code == 2
+    assert all(preset.sentence in shown for preset in PRESETS.values())
+    assert re.search(r"Your choice: *\r?\n?everything", shown), "something stood there as a default"
+    assert SIGN not in shown
+    assert place.head() == before
+    code, shown = on_terminal(
+        place, *grant(ada), answers=[("Your choice:", "health"), (SIGN, "y"), (OPEN, PASSWORD)]
+    )
+    assert code == 0, shown
+    assert "You agreed to all health research" in shown
+
+
+def test_a_program_that_signs_for_her_names_every_choice(
+    place, ada: Person, volens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = place.head()
+    for arguments, said in (
+        (grant(ada, "--yes"), "you chose nothing"),
+        (grant(ada, "--preset", "cancer"), "nobody answered"),
+        (grant(ada), "nobody answered"),
+        (revoke(ada), "nobody answered"),
+    ):
+        for silent in (io.StringIO(""), None):
+            monkeypatch.setattr(sys, "stdin", silent)
+            told = volens(*arguments)
+        assert (told.code, said in " ".join(told.err.lower().split())) == (2, True), told
+    assert place.head() == before
+
+
+def test_a_consent_that_would_be_replaced_is_a_question_of_its_own(place, ada: Person) -> None:
+    first = on_terminal(
+        place, *grant(ada, "--preset", "health"), answers=[(SIGN, "y"), (OPEN, PASSWORD)]
+    )
+    assert first[0] == 0, first[1]
+    before = place.head()
+    narrower = grant(ada, "--preset", "cancer")
+    code, shown = on_terminal(
+        place, *narrower, answers=[(SIGN, "y"), (OPEN, PASSWORD), (REPLACE, "n")]
+    )
+    assert (code, place.head()) == (1, before)
+    assert "It allows less than that one, so uses that are running stop." in shown
+    code, shown = on_terminal(
+        place, *narrower, answers=[(SIGN, "y"), (OPEN, PASSWORD), (REPLACE, "y")]
+    )
+    assert code == 0, shown
+    assert shown.index(REPLACE) < shown.index("You agreed to cancer research")
+
+
+def test_stopping_is_as_easy_as_agreeing(place, ada: Person) -> None:
+    """What follows is said, then it is asked; not one question more than agreeing takes."""
+    _, agreed = on_terminal(
+        place, *grant(ada, "--preset", "cancer"), answers=[(SIGN, "y"), (OPEN, PASSWORD)]
+    )
+    code, kept = on_terminal(place, *revoke(ada), answers=[(WITHDRAW, "n")])
+    assert (code, OPEN in kept, status(place, ada)) == (1, False, "live")
+    code, stopped = on_terminal(place, *revoke(ada), answers=[(WITHDRAW, "y"), (OPEN, PASSWORD)])
+    assert code == 0, stopped
+    told = [
+        "nobody gets a key",
+        "Uses that wait",
+        "stay shut",
+        "cannot be undone",
+        WITHDRAW,
+        OPEN,
+        "You withdrew",
+    ]
+    places = [stopped.index(one) for one in told]
+    assert places == sorted(places), stopped
+    assert status(place, ada) == "revoked"
+
+    def questions(text: str) -> int:
+        return len(re.findall(r"\?|Password:", re.sub(r"https?://\S+", "", text)))
+
+    assert questions(stopped) <= questions(agreed) == 2
+
+
+def test_what_a_program_reads_is_json_alone(place, volens, ada: Person) -> None:
+    name, facts = f"{ada.name}-plain", {"subject": ada.subject.hex()}
+    save(place.world.subjects[ada.subject], place.home / "keys" / f"{name}.json", facts)
+    mine = Person(name, ada.subject, ada.dataset)
+    told = volens(*grant(mine, "--preset", "cancer", "--yes", "--json"))
+    answer: dict[str, Any] = json.loads(told.out)
+    assert (told.code, "receiptFile" in answer) == (0, True)
+    assert "You are about to agree" in told.err
+    told = volens(*revoke(mine, "--yes", "--json"))
+    assert json.loads(told.out)["acted"] is True
+    assert "You are about to withdraw" in told.err
