@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import json
+import re
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from clocked import Door
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from told import tell
 
+from api.birth import FOREVER
 from api.demo.stage import CATEGORIES, World
+from chain.artifacts import FOLDER, error_names
 from chain.devchain import DevChain
 from chain.errors import ChainError
+from chain.ledger import message_tuple
 from chain.wallets import Wallet
 from governance.audit import export_bundle
-from governance.verify import Replay, load_crypto, parse_identity, slot_of
+from governance.verify import (
+    CALLS,
+    EVENTS,
+    TOPICS,
+    Replay,
+    decode_call,
+    load_crypto,
+    parse_identity,
+    slot_of,
+    to_int,
+)
 
 PEOPLE = 4
 who = st.integers(0, PEOPLE - 1)
@@ -148,3 +167,158 @@ def test_a_withdrawal_before_the_first_consent_is_a_withdrawal(
     world.authorise(run, [first, second])
     fold = Replay(export_bundle(world.ledger)).fold
     assert fold.attempts[run, 1].denied == [(second, 3)]
+
+
+# -- nothing of the rules is left out of the examples
+
+PEOPLE_REASONS = {1, 2, 3, 4, 5, 6, 7}
+RUN_REASONS = {32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 43}
+RELEASE_REASONS = {3, 34, 36, 75}
+SKIPPED = {
+    "DeadlinePassed",
+    "AlreadyEnrolled",
+    "SignerInvalid",
+    "SignatureInvalid",
+    "EpochStale",
+    "VersionStale",
+    "WindowInvalid",
+    "NothingGranted",
+    "MaskUnknown",
+}
+
+
+def agree(world: World) -> Replay:
+    """The fold after everything that happened, equal to the contracts' own head."""
+    bundle = export_bundle(world.ledger)
+    replayed = Replay(bundle, load_crypto(parse_identity(bundle["identity"])))
+    assert (replayed.fold.count, replayed.fold.head) == world.ledger.head()
+    return replayed
+
+
+def everything(world: World, pass_time: Callable[[int], None]) -> None:
+    """Every call of the contracts, every reason that they give, and every item that they skip."""
+    tell(world)
+    today = world.ledger.now() // 86_400
+    people = world.enrol(9)
+    world.grant(people[:3])
+    short = {
+        "subject": secrets.token_bytes(32),
+        "signer": b"short",
+        "assurance": 1,
+        "deadline": FOREVER,
+    }
+    wallet = Wallet.new()
+    enrolments = [
+        world.enrolment(secrets.token_bytes(32), wallet, deadline=1),
+        world.enrolment(people[0], world.subjects[people[0]]),
+        (message_tuple("Enrolment", short), world.by("rita", "Enrolment", short), bytes(65)),
+        (*world.enrolment(secrets.token_bytes(32), wallet)[:2], bytes(65)),
+    ]
+    world.ledger.relay("ConsentRegistry", "enrol", enrolments)
+    changes: list[dict[str, object]] = [
+        {"deadline": 1},
+        {"epoch": 1},
+        {"replaces": 9},
+        {"fromDay": today + 9, "untilDay": today},
+        {"purposes": 0},
+        {"purposes": 1 << 7},
+    ]
+    grants = [world.grant_item(world.grant_message(people[0], **change)) for change in changes]
+    world.ledger.relay("ConsentRegistry", "grant", grants)
+    for person, change in zip(
+        people[3:7],
+        ({"fromDay": today + 9}, {"purposes": 1 << 3}, {"categories": 1}, {}),
+        strict=True,
+    ):
+        world.grant([person], **change)
+    world.revoke(people[6])
+    permit = world.permit()
+    run, small = world.request_run(permit), world.request_run(permit)
+    world.authorise(run, sorted([*people, secrets.token_bytes(32)]))  # 1, 2, 3, 4, 6, 7
+    world.authorise(small, people[:2])  # 40
+    world.authorise(run, people, attempt=2, codeHash=secrets.token_bytes(32))  # 38
+    late = world.request_run(permit, deadline=world.ledger.now())
+    pass_time(2)
+    world.authorise(late, people)  # 41
+    cancelled = world.request_run(permit)
+    order = {"run": cancelled, "deadline": FOREVER}
+    world.relay("AccessLedger", "cancel", "Cancel", order, world.by("noor", "Cancel", order))
+    world.authorise(cancelled, people)  # 43
+    world.request_run(secrets.token_bytes(32))  # 32
+    world.request_run(world.permit(approve=("pia",)))  # 33
+    rejected = world.permit(approve=())
+    for name in ("pia", "quinn"):
+        world.vote(rejected, name, yes=False)
+    world.request_run(rejected)  # 39
+    over = world.permit(expiry=world.ledger.now() + 60)
+    lapsing = world.grant_message(people[7], untilDay=today)
+    world.ledger.relay("ConsentRegistry", "grant", [world.grant_item(lapsing)])
+    pass_time(2 * 86_400)
+    world.request_run(over)  # 35
+    world.authorise(run, people, attempt=2)  # 5
+    ready = []
+    for _ in range(4):
+        one = world.permit()
+        released = world.request_run(one)
+        world.authorise(released, people[:3])
+        seal = world.seal(released)
+        for name in ("sol", "tess"):
+            world.look(released, name)
+        ready.append((one, released, seal))
+    world.release(ready[3][1], ready[3][2], people[:3], [0] * 3)
+    world.revoke(people[0])
+    world.release(ready[0][1], ready[0][2], people[:3], [0] * 3)  # 3
+    world.grant([people[0]])
+    world.release(ready[0][1], ready[0][2], people[:3], [0] * 3)  # 75
+    stop = {"permit": ready[1][0], "deadline": FOREVER}
+    world.relay("PermitRegistry", "suspend", "Suspend", stop, world.by("rui", "Suspend", stop))
+    world.release(ready[1][1], ready[1][2], people[:3], [0] * 3)  # 34
+    world.request_run(ready[1][0])  # 34
+    dismissed = world.people["noor"].address
+    world.set_role(dismissed, "analyst", end=world.ledger.now())
+    world.release(ready[2][1], ready[2][2], people[:3], [0] * 3)  # 36
+    world.authorise(run, people, attempt=3)  # 36
+    world.set_role(world.people["wanda"].address, "worker", end=world.ledger.now())
+    world.authorise(run, people, attempt=3)  # 37
+
+
+def test_every_call_reason_and_refusal_occurs(tmp_path: Path) -> None:
+    """Counted over one life in which contracts and fold agree: a rule that is missing on one side shows."""
+    chain = Door(tmp_path / "chain")
+
+    def pass_time(seconds: int) -> None:
+        chain.now += seconds
+
+    try:
+        world = World.create(f"http://127.0.0.1:{chain.server.server_port}")
+        everything(world, pass_time)
+        replayed = agree(world)
+    finally:
+        chain.close()
+    seen: dict[str, Counter[Any]] = {
+        name: Counter() for name in ("calls", "people", "runs", "releases", "skipped", "events")
+    }
+    names = {topic: name for name, topic in TOPICS.items()}
+    for step in replayed.steps:
+        seen["calls"][decode_call(step.tx.input)[1]] += 1
+        for log in step.logs:
+            name = names[log.topics[0]]
+            seen["events"][name] += 1
+            if name == "AccessDenied":
+                seen["people"][to_int(log.data[32:64])] += 1
+            elif name == "RunRefused":
+                seen["runs"][to_int(log.data[32:64])] += 1
+            elif name == "ReleaseRefused":
+                seen["releases"][to_int(log.data[64:96])] += 1
+            elif name == "ItemRefused":
+                seen["skipped"][error_names()[log.data[:4]]] += 1
+    assert set(seen["calls"]) == {call.split()[1] for call in CALLS.values()}
+    assert set(seen["events"]) == set(EVENTS)
+    assert set(seen["people"]) == PEOPLE_REASONS
+    assert set(seen["runs"]) == RUN_REASONS
+    assert set(seen["releases"]) >= RELEASE_REASONS
+    assert set(seen["skipped"]) == SKIPPED
+    table = json.loads((FOLDER / "reasons.json").read_text())
+    given = {int(code) for code in re.findall(r"= (\d+);", (FOLDER / "Reasons.sol").read_text())}
+    assert given == PEOPLE_REASONS | RUN_REASONS | {75}
+    assert given <= {int(code) for codes in table.values() for code in codes}

@@ -16,7 +16,7 @@ from governance.steps import Happening, Step
 # What the filter offers: plain name and the ledger's events.
 KINDS = {
     "permission": ("Permission given", ("ConsentGranted",)),
-    "stop": ("Permission withdrawn", ("ConsentRevoked",)),
+    "stop": ("Permission withdrawn", ("ConsentRevoked", "RevokeStale")),
     "access": ("Data used", ("RunAuthorised",)),
     "refusal": ("Refused", ("AccessDenied", "RunRefused", "ReleaseRefused", "Rejected")),
     "request": ("Run asked for", ("RunRequested",)),
@@ -24,16 +24,22 @@ KINDS = {
     "look": ("Checker looked", ("OutputViewed",)),
     "release": ("Result released", ("Released",)),
     "cancel": ("Run cancelled", ("RunCancelled",)),
+    "resume": ("Run resumed", ("RunResumed",)),
     "enrolment": ("Person enrolled", ("Enrolled",)),
     "records": ("Records brought in", ("RecordsSealed",)),
+    "void": ("Records taken back", ("RecordsVoided",)),
     "dataset": ("Dataset registered", ("DatasetRegistered",)),
-    "permit": ("Permit", ("PermitRequested", "Voted", "PermitApproved", "PermitSuspended")),
-    "role": ("Role set", ("RoleSet",)),
+    "permit": (
+        "Permit",
+        ("PermitRequested", "Voted", "PermitApproved", "PermitRejected", "PermitSuspended"),
+    ),
+    "role": ("Role set", ("RoleSet", "RoleCancelled")),
 }
 PERSONAL = (
     "Enrolled",
     "ConsentGranted",
     "ConsentRevoked",
+    "RevokeStale",
     "AccessGranted",
     "AccessDenied",
     "ReleaseRefused",
@@ -42,6 +48,7 @@ _MANY = {
     "Enrolled": ("One person was enrolled", "{} people were enrolled"),
     "ConsentGranted": ("One person gave permission", "{} people gave permission"),
     "ConsentRevoked": ("One person withdrew permission", "{} people withdrew permission"),
+    "RevokeStale": ("an old withdrawal was sent again and changed nothing", "{} old withdrawals"),
     "ItemRefused": ("one message was refused", "{} messages were refused"),
 }
 
@@ -106,6 +113,8 @@ def _named(fields: Mapping[str, Any], people: Mapping[str, str]) -> dict[str, st
         given, left = int(fields["granted"]), int(fields["denied"])
         named["granted"] = "one person's" if given == 1 else f"{given} people's"
         named["denied"] = f"; {left} {'was' if left == 1 else 'were'} left out" if left else ""
+    if "relaxed" in fields:
+        named["relaxed"] = ", on a machine that lacked protections" if fields["relaxed"] else ""
     if isinstance(fields.get("yes"), bool):
         named["yes"] = "yes" if fields["yes"] else "no"
     return named
@@ -113,14 +122,17 @@ def _named(fields: Mapping[str, Any], people: Mapping[str, str]) -> dict[str, st
 
 _SAID = {
     "RoleSet": "the committee set the role of {account}: {role}",
+    "RoleCancelled": "committee member {by} stopped the new role of {account} before it began",
     "DatasetRegistered": "custodian {custodian} registered a dataset",
     "PermitRequested": "analyst {applicant} asked for a permit",
     "Voted": "committee member {member} voted {yes}",
     "PermitApproved": "the permit is approved",
+    "PermitRejected": "the permit is rejected",
     "PermitSuspended": "the permit was suspended by {by}",
-    "RecordsSealed": "{count} encrypted records were brought in",
+    "RecordsSealed": "{count} encrypted records were brought in{relaxed}",
+    "RecordsVoided": "a registration of records was taken back",
     "RunRequested": "analyst {analyst} asked for a run",
-    "RunAuthorised": "{granted} data was opened for a run, attempt {attempt}{denied}",
+    "RunAuthorised": "{granted} data was opened for a run, attempt {attempt}{denied}{relaxed}",
     "RunRefused": "a run was refused: {reason}",
     "Sealed": "the output of attempt {attempt} was sealed",
     "OutputViewed": "checker {viewer} looked at an output",
@@ -128,4 +140,5 @@ _SAID = {
     "ReleaseRefused": "a release was refused: {reason}",
     "Rejected": "checker {checker} held an output back: {reason}",
     "RunCancelled": "the analyst cancelled a run",
+    "RunResumed": "the analyst gave a run more attempts",
 }

@@ -14,89 +14,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clocked import GENESIS, ROOT, Door
 from eth_account import Account
 
 from chain.devchain import DevChain
-from chain.gateway import MAX_BATCH, MAX_BODY, READS, GatewayServer, Rpc
+from chain.gateway import MAX_BATCH, MAX_BODY, READS, Rpc
 from chain.journal import JournalDamaged, JournalInUse
 from chain.node import Node, find_anvil
 from chain.paging import TOO_LARGE
 from chain.writer import IDLE_SECONDS, GenesisDiffers, HistoryDiffers, open_chain
 
-ROOT = Path(__file__).parents[2]
-GENESIS = 1_790_000_000
 # Answers one more than its storage holds, and stores it.
 COUNTER = "0x6d5f54600101805f555f5260205ff35f52600e6012f3"
 ADDRESS = "0x" + "11" * 20
-
-
-class Door:
-    """A chain on `folder` served in this process, on a clock the test moves."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.now, self.open = folder, GENESIS + 100, False
-        self._open(GENESIS)
-
-    def _open(self, genesis: int | None) -> None:
-        self.node, self.writer = open_chain(
-            self.folder, find_anvil(None, ROOT), genesis, True, lambda: self.now
-        )
-        self.server = GatewayServer(0, self.node, self.writer)
-        self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
-        self._thread.start()
-        self.open = True
-
-    def reopen(self) -> Door:
-        self.close()
-        self._open(None)
-        return self
-
-    def close(self) -> None:
-        if not self.open:
-            return
-        self.open = False
-        self.server.shutdown()
-        self._thread.join()
-        self.server.server_close()
-        self.node.process.send_signal(signal.SIGCONT)
-        self.writer.close()
-        self.node.stop()
-
-    def post(
-        self, body: bytes, headers: dict[str, str] | None = None, path: str = "/"
-    ) -> tuple[int, object]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=20)
-        connection.request("POST", path, body, headers or {})
-        answer = connection.getresponse()
-        content = json.loads(answer.read())
-        connection.close()
-        return answer.status, content
-
-    def ask(self, method: str, *params: object) -> dict[str, object]:
-        _, answer = self.post(
-            json.dumps({"jsonrpc": "2.0", "id": 7, "method": method, "params": params}).encode()
-        )
-        assert isinstance(answer, dict)
-        assert answer["id"] == 7
-        return answer
-
-    def result(self, method: str, *params: object) -> object:
-        answer = self.ask(method, *params)
-        assert "error" not in answer, answer
-        return answer["result"]
-
-    def refusal(self, method: str, *params: object) -> tuple[int, str]:
-        error = self.ask(method, *params)["error"]
-        return error["code"], error["message"]
-
-    def height(self) -> int:
-        return self.writer.head.number
-
-    def hashes(self) -> list[str]:
-        return [
-            self.result("eth_getBlockByNumber", hex(n), False)["hash"]
-            for n in range(self.height() + 1)
-        ]
 
 
 def sign(account, nonce: int, **changed: object) -> str:
