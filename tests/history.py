@@ -93,6 +93,7 @@ def build(home: Path, people: int, runs: int) -> Crowd:
         parts.start_chain()
         parts.start_bucket()
         _give_birth(parts)
+        parts.name_senders()
         crowd = Crowd.of(home, parts.urls["chain"], people)
         crowd.live(runs)
     finally:

@@ -20,7 +20,7 @@ from api.app import create_app
 from api.pages import patient
 from api.pages.runs import PAGE
 from api.services import Services
-from governance import aftermath, figures, register, runs
+from governance import figures, register, runs
 from governance.tables import open_database
 
 RUNS, PEOPLE, WITHDRAWALS = 3_000, 20, 5
@@ -76,13 +76,19 @@ def _withdraw(path: str, her: str) -> None:
             "SELECT p.dataset FROM runs r JOIN permits p ON p.permit = r.permit ORDER BY r.block DESC"
         ).fetchone()
         (block,) = rows.execute("SELECT max(number) FROM blocks").fetchone()
+        (step,) = rows.execute("SELECT max(step) FROM events").fetchone()
         for number in range(WITHDRAWALS):
             tx, place = f"{number:064x}", block + 1 + number
             fields = json.dumps({"dataset": dataset, "endedEpoch": number, "subject": her})
             rows.execute("INSERT INTO blocks VALUES (?,?,?)", (place, "aa" * 32, 1_790_010_000))
-            rows.execute(
+            step += 1
+            head = json.dumps({"count": step, "head": "12" * 32})
+            rows.executemany(
                 "INSERT INTO events VALUES (?,?,?,?,?,?,?,?)",
-                (place, 0, tx, "ConsentRevoked", None, her, place, fields),
+                [
+                    (place, 0, tx, "ConsentRevoked", None, her, step, fields),
+                    (place, 1, tx, "Head", None, None, step, head),
+                ],
             )
             rows.execute("INSERT INTO marks VALUES (?,?,?)", (f"mined:{tx}", 1_790_010_000_000, ""))
 
@@ -160,14 +166,14 @@ def test_the_command_line_still_sees_all_of_them(place, monkeypatch: pytest.Monk
 def test_what_followed_from_a_withdrawal_is_read_in_a_few_questions(long: Long) -> None:
     """It asked twice for each run of the dataset, at each withdrawal."""
     with long.statements() as found:
-        told = aftermath.withdrawals_of(long.services.engine, long.her)
-    assert len(found) <= 5 + WITHDRAWALS
+        told, _ = long.services.withdrawals_of(long.her)
+    assert len(found) <= 7 + WITHDRAWALS
     assert len(told) >= WITHDRAWALS
-    released = [effect for effect in told[0].effects if effect.was == "released"]
+    released = [effect for effect in told[0].effects if effect.use.was == "released"]
     assert len(released) == RUNS * 2 // 3
     with long.statements() as found:
         uses = patient._uses(long.services, long.her)
-    assert len(found) <= 12 + WITHDRAWALS
+    assert len(found) <= 14 + WITHDRAWALS
     assert len(uses) == RUNS * 2 // 3
 
 
