@@ -1574,7 +1574,10 @@ def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] =
             replay = Replay(source, load_crypto(replay.fold.identity))
             found[word] = ("ok", f"{replay.fold.signatures} signatures of people and workers")
         except ImportError:
-            found[word] = ("not-checked", "signatures need a package: pip install eth-account")
+            found[word] = (
+                "not-checked",
+                "signatures need a package: pip install eth-account (not --user)",
+            )
         # The bundle's maker chose these: they must be true, and they anchor nothing.
         for witness in part(source, "witnesses", list):
             replay.witnessed(witness)
