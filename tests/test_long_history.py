@@ -181,6 +181,7 @@ def _register(crowd: Crowd, client: BrokerClient, leaves: list[Leaf]) -> None:
         "dataset": world.dataset,
         "leavesRoot": root,
         "count": len(leaves),
+        "relaxed": 0,
         "deadline": FOREVER,
     }
     signature = world.by("omar", "RecordsRegistered", message)
