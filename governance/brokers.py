@@ -20,7 +20,6 @@ from governance.envelope import (
     Header,
     WrapItem,
     WrappedShare,
-    canonical_list,
     encode_wrap_request,
     pieces_info,
     question_digest,
@@ -76,7 +75,7 @@ class BrokerClient:
         answer = self._ask("POST", "/wrap", {"sealed": message.hex()})
         wrapped = [bytes.fromhex(share) for share in answer["wrapped"]]
         digest = sha256(
-            canonical_list(b"volens/wrapped/1", self._identity, sha256(message).digest(), *wrapped)
+            canonical(b"volens/wrapped/1", self._identity, sha256(message).digest(), *wrapped)
         ).digest()
         self._check(digest, answer["signature"], broker)
         return [WrappedShare(broker, j, share) for j, share in zip(numbers, wrapped, strict=True)]

@@ -34,7 +34,6 @@ from governance.verify import canonical, canonical_json
 MAGIC, FORMAT = b"VOLN", 1
 CHUNK = 1 << 16  # plaintext bytes of every chunk but the last
 TAG = 16  # bytes AES-GCM adds
-_RUN = 64  # fields that are encoded at once
 SHARES = 3  # an object key is the XOR of so many shares
 OUTPUT = 255  # the category of a run's output: it is stored as a record of its own
 WRAPPED = 12 + 32 + TAG  # bytes of a wrapped share
@@ -291,24 +290,13 @@ class Piece:
     share: bytes = field(repr=False)
 
 
-def canonical_list(tag: bytes, *fields: bytes | str | int) -> bytes:
-    """The bytes of `canonical(tag, *fields)`, in time linear in the number of fields.
-
-    Each field is encoded by itself, so that a long list can be encoded in short runs and put together once;
-    `canonical` copies all it has at each field, which 42,000 shares of 1,000 people made half a minute.
-    """
-    every = (tag, *fields)
-    runs = (every[first : first + _RUN] for first in range(0, len(every), _RUN))
-    return b"".join(canonical(b"", *run)[4:] for run in runs)  # without the empty tag's length
-
-
 def encode_pieces(broker: bytes, pieces: Iterable[Piece]) -> bytes:
     """canonical("volens/pieces/1", broker, n, n x (record, version, j, share)), ascending."""
     ordered = sorted(pieces, key=lambda piece: (piece.record, piece.version, piece.j))
     fields = [
         part for piece in ordered for part in (piece.record, piece.version, piece.j, piece.share)
     ]
-    return canonical_list(_PIECES, broker, len(ordered), *fields)
+    return canonical(_PIECES, broker, len(ordered), *fields)
 
 
 def decode_pieces(data: bytes, broker: bytes) -> tuple[Piece, ...]:
@@ -345,7 +333,7 @@ def pieces_info(
 ) -> bytes:
     """HPKE's info: what a message with pieces is bound to. `records` in any order, without duplicates."""
     ordered = sorted(set(records))
-    listed = sha256(canonical_list(b"volens/records/1", len(ordered), *ordered)).digest()
+    listed = sha256(canonical(b"volens/records/1", len(ordered), *ordered)).digest()
     return sha256(
         canonical(
             b"volens/info/1",
@@ -416,7 +404,7 @@ def encode_wrap_request(items: Sequence[WrapItem]) -> bytes:
         for item in items
         for part in (item.subject, item.dataset, item.record, item.version, item.j, item.share)
     ]
-    return canonical_list(_ASKED, len(items), *fields)
+    return canonical(_ASKED, len(items), *fields)
 
 
 def decode_wrap_request(data: bytes) -> tuple[WrapItem, ...]:

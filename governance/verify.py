@@ -76,7 +76,7 @@ def need(holds: object, fact: str, error: type[VerifyError] = Malformed) -> None
 # ---- 1 Bytes ----
 def canonical(tag: bytes, *fields: bytes | str | int) -> bytes:
     """Each length as u32be, then the bytes; an int as u64be, a str as UTF-8 in NFC. Raises Malformed."""
-    out = b""
+    parts = list[bytes]()
     for value in (tag, *fields):
         if isinstance(value, str) and not _HALF.search(value):
             value = unicodedata.normalize("NFC", value).encode()
@@ -84,8 +84,8 @@ def canonical(tag: bytes, *fields: bytes | str | int) -> bytes:
             value = value.to_bytes(8, "big")
         if not isinstance(value, bytes):
             raise Malformed("a field is neither bytes, a text nor a whole number of 8 bytes")
-        out += len(value).to_bytes(4, "big") + value
-    return out
+        parts += (len(value).to_bytes(4, "big"), value)
+    return b"".join(parts)
 
 
 def _plain(value: object, null: bool, depth: int = 0) -> None:

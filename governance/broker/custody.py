@@ -39,7 +39,6 @@ from governance.envelope import (
     SHARES,
     Piece,
     WrapItem,
-    canonical_list,
     decode_wrap_request,
     encode_pieces,
     join_shares,
@@ -225,7 +224,7 @@ class Broker:
                 self._follow()  # a newcomer, perhaps; for those known already no fresh head is needed to take a key in
             seeds: dict[bytes, bytes] = {}
             wrapped = [self._wrap(item, seeds) for item in items]
-        said = canonical_list(
+        said = canonical(
             b"volens/wrapped/1", self._node.identity_id, sha256(message).digest(), *wrapped
         )
         digest = sha256(said).digest()
@@ -473,9 +472,7 @@ class Broker:
             for j, wrapped in item.shares
             for part in (item.record, j, wrapped)
         ]
-        again = sha256(
-            canonical_list(b"volens/again/1", kind, run, attempt, tx, key, *shares)
-        ).digest()
+        again = sha256(canonical(b"volens/again/1", kind, run, attempt, tx, key, *shares)).digest()
         if (
             again in self._answered
         ):  # the same question by the same worker: the same answer, no second line

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from governance import envelope
-from governance.envelope import CHUNK, TAG, Header, Label, Piece, WrappedShare, canonical_list
+from governance.envelope import CHUNK, TAG, Header, Label, Piece, WrappedShare
 from governance.errors import (
     ChunkRefused,
     GovernanceError,
@@ -30,7 +30,7 @@ from governance.errors import (
     WrongObject,
 )
 from governance.keys import new_pair
-from governance.verify import Malformed, canonical
+from governance.verify import canonical
 
 KEY = bytes(range(32))
 LABEL = Label(b"i" * 32, b"r" * 32, b"s" * 32, b"d" * 32, 6, 1)
@@ -494,14 +494,6 @@ def test_gcm_alone_would_not_notice_the_wrong_flag() -> None:
         AESGCM(KEY).decrypt(envelope._nonce(3, False), chunk(3), header)
 
 
-@pytest.mark.parametrize("count", [0, 1, 62, 63, 64, 65, 200])
-def test_a_long_list_has_the_bytes_of_the_one_encoding(count: int) -> None:
-    fields = [value for n in range(count) for value in (n.to_bytes(3, "big"), n, f"é{n}")]
-    assert canonical_list(b"tag", *fields) == canonical(b"tag", *fields)
-    with pytest.raises(Malformed):
-        canonical_list(b"tag", *fields, -1)
-
-
 @pytest.mark.alone
 def test_a_long_list_is_encoded_in_linear_time() -> None:
     """Ten times the fields in less than thirty times the time; copying all at each field took a hundred."""
@@ -511,7 +503,7 @@ def test_a_long_list_is_encoded_in_linear_time() -> None:
         found = []
         for _ in range(3):
             began = time.process_time()
-            canonical_list(b"tag", *fields)
+            canonical(b"tag", *fields)
             found.append(time.process_time() - began)
         return min(found)
 
