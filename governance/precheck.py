@@ -64,18 +64,18 @@ def skipped_grant(
 def revocation_acts(
     domain: Domain, fold: Fold, message: Mapping[str, Any], signer: bytes, signature: bytes
 ) -> bool:
-    """Whether a revocation is her own and ends what holds now; an older one changes nothing.
-
-    Raises Refused for another's, and for an older one that is on the trail already.
-    """
+    """Whether a revocation is her own and ends what holds now; an older one changes nothing. Raises Refused."""
     reason = _foreign(domain, fold, "Revoke", message, signer, signature)
     if reason:
         raise Refused(reason, {}, _HINT)
-    current = fold.consent(message["dataset"], message["subject"]).epoch
+    return bool(message["epoch"] == fold.consent(message["dataset"], message["subject"]).epoch)
+
+
+def refuse_repeated(fold: Fold, message: Mapping[str, Any]) -> None:
+    """Raise Refused for an old revocation that is on the trail already."""
     name = sha256(words(message["subject"], message["dataset"], message["epoch"]))
-    if message["epoch"] < current and name in fold.recorded:
+    if name in fold.recorded:
         raise Refused("RevokeRepeated", {}, _HINT)
-    return bool(message["epoch"] == current)
 
 
 def refuse_all_skipped(reasons: list[str]) -> None:

@@ -187,7 +187,7 @@ def multiply_runs(source: str, target: str, runs: int, people: int) -> str:
 _RELEASED = ["RunRequested", "RunAuthorised", "Sealed", "OutputViewed", "OutputViewed", "Released"]
 _FIELDS = (
     '{{"analyst":"0x00","attempt":1,"attemptEpochVersion":"72057594037927937","checkerA":"0x01","checkerB":"0x02","denied":0,'
-    '"granted":9,"outputClass":1,"permit":"ab","reason":0,"run":"{run}","viewer":"0x01","worker":"0x03"}}'
+    '"granted":9,"outputClass":1,"permit":"ab","reason":0,"relaxed":0,"run":"{run}","viewer":"0x01","worker":"0x03"}}'
 )
 _INSERTS = {
     "blocks": "INSERT INTO blocks VALUES (?,?,?)",

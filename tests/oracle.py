@@ -48,11 +48,11 @@ def topic(signature: str) -> str:
 
 
 GRANTED = topic("AccessGranted(bytes32,bytes32,uint256)")
-AUTHORISED = topic("RunAuthorised(bytes32,uint32,uint32,uint32,uint40,bytes32,bytes32)")
+AUTHORISED = topic("RunAuthorised(bytes32,uint32,uint32,uint32,uint40,bytes32,bytes32,uint8)")
 SEALED = topic(
     "Sealed(bytes32,uint32,bytes32,(bytes32,uint32,bytes32,bytes32,bytes32,bytes32,uint8,uint32,uint40))"
 )
-RECORDS = topic("RecordsSealed(bytes32,bytes32,bytes32,uint32)")
+RECORDS = topic("RecordsSealed(bytes32,bytes32,bytes32,uint32,uint8)")
 WILLING = topic("ConsentGranted(bytes32,bytes32,uint32,uint24,uint256,bytes32,bytes32)")
 REVOKED = topic("ConsentRevoked(bytes32,bytes32,uint32)")
 REQUESTED = topic("RunRequested(bytes32,bytes32,address,bytes32,bytes32,uint40)")

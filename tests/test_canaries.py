@@ -337,6 +337,7 @@ def found_again(house: House, leaves: list[Any], sources: list[Source]) -> bool:
         "workerKey": public,
         "codeHash": code_hash(),
         "leaseSeconds": 600,
+        "relaxed": 0,
         "deadline": ledger.now() + 60,
     }
     mined = ledger.relay(

@@ -31,7 +31,7 @@ from chain.devchain import DevChain
 from chain.errors import LedgerDown, Refused
 from chain.events import ReleaseRefused
 from governance import register
-from governance.aftermath import withdrawals_of
+from governance.aftermath import Withdrawal, withdrawals_of
 from governance.brokers import BrokerClient
 from governance.bucket import BucketProcess
 from governance.keys import new_pair
@@ -177,6 +177,11 @@ class Scene:
         )
 
 
+def told(engine: Any, subject: bytes) -> list[Withdrawal]:
+    """What she is told of her withdrawals, by all that the ledger says so far."""
+    return withdrawals_of(engine, subject.hex(), register.newest_step(engine)["count"])
+
+
 def gone(pid: int) -> bool:
     """No such process, or one whose memory is given back and whose number its parent has not asked for yet."""
     status = Path(f"/proc/{pid}/status")
@@ -301,13 +306,13 @@ def test_allowing_less_stops_a_run_and_allowing_more_does_not(crowd: Road) -> No
         assert not select.select([scene.children.processes[-1][1]], [], [], 0)[0]
         scene.worker.projection.sync()
         for who, again in ((ana, 2), (bea, 3), (cis, 0)):  # where it was started again without them
-            (change,) = withdrawals_of(scene.worker.engine, who.hex())
+            (change,) = told(scene.worker.engine, who)
             (effect,) = change.effects
-            assert (change.kind, change.settled, effect.was) == ("narrowed", True, "computing")
-            assert effect.next_attempt == again
+            assert (change.kind, change.settled, effect.use.was) == ("narrowed", True, "computing")
+            assert effect.use.next_attempt == again
             assert effect.stopped is not None
             assert effect.stopped <= SECONDS
-        assert withdrawals_of(scene.worker.engine, dea.hex()) == []
+        assert told(scene.worker.engine, dea) == []
 
 
 def test_a_cohort_that_becomes_too_small_ends_the_run(road: Road) -> None:
@@ -326,9 +331,9 @@ def test_a_cohort_that_becomes_too_small_ends_the_run(road: Road) -> None:
             1,
         )  # cohort below minimum
         assert scene.faults() == []
-        (change,) = withdrawals_of(scene.worker.engine, road.subjects[0].hex())
+        (change,) = told(scene.worker.engine, road.subjects[0])
         (effect,) = change.effects
-        assert (change.settled, effect.was, effect.state, effect.next_attempt) == (
+        assert (change.settled, effect.use.was, effect.state, effect.use.next_attempt) == (
             True,
             "computing",
             "denied",
@@ -353,14 +358,14 @@ def test_a_waiting_run_leaves_her_out_and_a_finished_one_is_held_back(road: Road
     assert any(sealed.seal_hash)
 
     road.world.revoke(second)
-    told = refused_release(road, run, sealed)
-    assert (told.subject, told.reason) == (second, 3)
+    refused = refused_release(road, run, sealed)
+    assert (refused.subject, refused.reason) == (second, 3)
     assert worker.step()  # queued again, and computed without her
     granted.sync()
     assert second not in {who for who, *_ in granted.fold.granted(run, 2)}
     for who, was, again in ((first, "queued", 1), (second, "sealed", 2)):
-        ((effect,),) = (change.effects for change in withdrawals_of(worker.engine, who.hex()))
-        assert (effect.was, effect.next_attempt, effect.stopped) == (was, again, None)
+        ((effect,),) = (change.effects for change in told(worker.engine, who))
+        assert (effect.use.was, effect.use.next_attempt, effect.stopped) == (was, again, None)
 
 
 # -- after the last look at the ledger: while the output is sealed, uploaded, signed

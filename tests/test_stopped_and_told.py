@@ -53,14 +53,14 @@ def test_a_slow_part_delays_no_withdrawal(
 
 
 def told(engine: Any, subject: bytes) -> tuple[Withdrawal, tuple[Effect, ...]]:
-    (change,) = withdrawals_of(engine, subject.hex())
+    (change,) = withdrawals_of(engine, subject.hex(), register.newest_step(engine)["count"])
     return change, change.effects
 
 
 def test_a_run_that_failed_is_over_for_everybody_in_it(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its state on the ledger stays `authorised`; nobody is told that it goes on, and a withdrawal meets nothing."""
+    """Its state on the ledger stays `authorised`; nobody is told that it goes on, and a withdrawal finds it ended."""
     CHILDREN.warm()
     run, worker, who = road.request(), road.worker(), road.subjects[0]
 
@@ -74,8 +74,9 @@ def test_a_run_that_failed_is_over_for_everybody_in_it(
     receipt = road.world.revoke(who)
     mark(worker.engine, f"mined:{receipt.tx.hex()}")
     worker.projection.sync()
-    change, effects = told(worker.engine, who)
-    assert (change.settled, effects) == (True, ())
+    change, (effect,) = told(worker.engine, who)
+    assert (change.settled, effect.state, effect.stopped) == (True, "failed", 0.0)
+    assert "was stopped; what it had computed is gone" in effect.sentence
 
 
 @pytest.mark.parametrize("error", [LookupError("a fault"), KeyboardInterrupt()])
@@ -117,7 +118,7 @@ def test_an_attempt_of_another_worker_is_not_said_to_be_stopped(
         mark(scene.worker.engine, f"mined:{receipt.tx.hex()}")
         scene.worker.projection.sync()
         change, (effect,) = told(scene.worker.engine, who)
-        assert (effect.attempt, effect.was, effect.stopped, change.settled) == (
+        assert (effect.use.attempt, effect.use.was, effect.stopped, change.settled) == (
             2,
             "computing",
             None,
@@ -140,4 +141,4 @@ def test_a_refused_worker_does_not_hide_the_run(road: Road) -> None:
     road.world.revoke(who)
     projection.sync()
     change, (effect,) = told(projection._engine, who)
-    assert (effect.was, change.settled) == ("computing", False)
+    assert (effect.use.was, change.settled) == ("computing", False)

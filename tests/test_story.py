@@ -98,7 +98,7 @@ def test_the_change_of_mind(told: Told) -> None:
         json.loads(path.read_text())["type"] for path in (told.home / "receipts" / "ada").iterdir()
     }
     assert kept == {
-        "volens/receipt/1",
+        "volens/receipt/2",
         "volens/withdrawal-receipt/2",
     }  # both are among those that Vera verifies
 

@@ -134,6 +134,7 @@ def revoke(body: schemas.RevocationBody, services: PartsAnyway, request: Request
         acts = consent.is_newest(services.ledger, call[0])
     if not acts:  # a genuine withdrawal is never turned away; an old one sent again is, and costs
         check_allowance(request)
+        precheck.refuse_repeated(projection.fold, call[0])
     receipt, stale = consent.revoke(services.ledger, *call)
     mark(services.engine, f"mined:{receipt.tx.hex()}")
     place = services.settle(receipt)
