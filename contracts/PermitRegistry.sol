@@ -89,6 +89,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
         address custodian =
             _signerOf(keccak256(abi.encode(REGISTER_DATASET, r.dataset, r.documentHash, r.deadline)), custodianSignature);
         _requireLive(custodian, Role.Custodian);
+        if (r.dataset == 0) revert DatasetUnknown(r.dataset); // elsewhere 0 stands for none
         if (custodianOf[r.dataset] != address(0)) revert DatasetExists(r.dataset);
         (custodianOf[r.dataset], _founded) = (custodian, true);
         emit DatasetRegistered(r.dataset, custodian, r.documentHash);

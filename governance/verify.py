@@ -6,13 +6,12 @@ enter no head: they are labels, and are printed as such. Only a head that somebo
 The caller MUST hand every log of a transaction to the fold, in order.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 
 # A file beside this one could be imported in place of the standard library and decide what is printed. So the program
 # starts itself again, isolated: without this folder, the environment's paths and the user's own packages (python -I).
+# Nothing is imported before that but what Python has loaded already: `from __future__` would be a file, too.
 if __name__ == "__main__" and not sys.flags.isolated:
     os.execv(  # noqa: S606 (this interpreter, with this file)
         sys.executable, [sys.executable, "-I", os.path.abspath(__file__), *sys.argv[1:]]
@@ -427,6 +426,7 @@ def identity_id(identity: object) -> bytes:  # the 32 bytes that everybody pins
 
 
 # ---- 3 Crypto ----
+Args = Mapping[str, Any]  # a message by the field names in STRUCTS, or a call's arguments
 SIGNED_FOR = {
     call.split(" ")[2].removesuffix("Item[]"): call.split(" ")[0] for call in CALLS.values()
 } | {
@@ -484,7 +484,6 @@ def load_crypto(identity: Identity) -> Crypto:
 
 
 # ---- 4 Fold ----
-Args = Mapping[str, Any]  # a message by the field names in STRUCTS, or a call's arguments
 Member = NamedTuple("Member", [("role", int), ("start", int), ("end", int), ("version", int)])
 NOBODY, NOTHING = Member(0, 0, 0, 0), (0, 0, 0, 0, 0, 0, 0)
 Permit = NamedTuple(
@@ -740,6 +739,7 @@ class Fold:
         return _effect(6, "RoleCancelled", (m["account"], by), (version,))
 
     def _registerDataset(self, m: Args, a: Args) -> Effect:
+        need(any(m["dataset"]), "a dataset has no id")
         need(m["dataset"] not in self.datasets, "the dataset is registered already")
         who = self._by(
             "RegisterDataset", m, a["signature"], self._claim("DatasetRegistered", 1), CUSTODIAN
@@ -845,11 +845,9 @@ class Fold:
             unsigned = bytes.fromhex("37e8456b")  # SignatureInvalid
             said = log.data[:4] == unsigned and event[0] == "Enrolled"
             return ("ItemRefused", (index,), (unsigned,)) if said else event
-        ours = event[0] != "ItemRefused" and log.topics[:2] == (
-            TOPICS[event[0]],
-            words(event[1][0]),
-        )
-        return event if ours else None
+        name, indexed, plain = event
+        whole = (TOPICS[name], *map(words, indexed)), words(*plain)
+        return event if name != "ItemRefused" and (log.topics, log.data) == whole else None
 
     def _enrol(self, items: list[Callable[[], Args]]) -> Effect:
         return self._batch(16, self._enrolment, items)
@@ -1468,15 +1466,9 @@ class Replay:
         subject, dataset = raw(part(r, "subject"), 32), raw(part(r, "dataset"), 32)
         ended = (TOPICS["ConsentRevoked"], subject, dataset)
         narrowed = (TOPICS["ConsentGranted"], subject, dataset)
-        items = [item() for item in decode_call(step.tx.input)[2].get("items", [])]
-        grants = [item["grant"] for item in items if "grant" in item]
-        less = [
-            words(g["epoch"] + 1)
-            for g in grants
-            if (g["subject"], g["dataset"]) == (subject, dataset)
-        ]
+        before = self._epoch(subject, dataset, step.count - 1)
         said = any(
-            log.topics == ended or (log.topics == narrowed and log.data[:32] in less)
+            log.topics == ended or (log.topics == narrowed and to_int(log.data[:32]) > before)
             for log in step.logs
         )
         proven = self._met(subject, dataset, step, self.held(part(r, "asOf")).count)
@@ -1487,6 +1479,18 @@ class Replay:
         need(part(r, "settled", bool) == all(over), "the receipt says otherwise whether all ended")
         block = number(part(r, "block")), raw(part(r, "blockHash"), 32)
         return said and block == (step.block.number, step.block.hash)
+
+    def _epoch(self, subject: bytes, dataset: bytes, last: int) -> int:
+        """The epoch of her consent after the first `last` steps."""
+        epoch = 0
+        for step in self.steps[:last]:
+            for log in step.logs:
+                if log.topics[1:] == (subject, dataset):
+                    if log.topics[0] == TOPICS["ConsentGranted"]:
+                        epoch = to_int(log.data[:32])
+                    elif log.topics[0] == TOPICS["ConsentRevoked"]:
+                        epoch = to_int(log.data[:32]) + 1
+        return epoch
 
     def _met(self, subject: bytes, dataset: bytes, step: Step, last: int) -> dict[bytes, Use]:
         """The uses that a withdrawal met, by run, as the first `last` steps tell them."""

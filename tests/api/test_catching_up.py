@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -11,12 +10,11 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
+from in_process import ask
 
-from api.app import create_app
 from api.checkup import examine
 from api.client import wire
 from api.errors import NotServing
@@ -52,15 +50,6 @@ def behind(place, tmp_path: Path, slow: None) -> Iterator[Services]:
     assert services.projection.behind.is_set()
     yield services
     services.engine.dispose()
-
-
-def ask(services: Services, method: str, path: str, **more: Any) -> httpx.Response:
-    async def call() -> httpx.Response:
-        transport = httpx.ASGITransport(app=create_app(services))
-        async with httpx.AsyncClient(transport=transport, base_url="http://volens") as client:
-            return await client.request(method, path, **more)
-
-    return asyncio.run(call())
 
 
 def test_nothing_is_decided_by_a_part_of_the_ledger(behind: Services) -> None:

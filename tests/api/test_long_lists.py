@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
 import time
@@ -14,9 +13,9 @@ from pathlib import Path
 import httpx
 import pytest
 from history import multiply_runs
+from in_process import ask
 from sqlalchemy import event
 
-from api.app import create_app
 from api.pages import patient
 from api.pages.runs import PAGE
 from api.services import Services
@@ -37,12 +36,7 @@ class Long:
     her: str
 
     def get(self, path: str, headers: dict[str, str] | None = None) -> httpx.Response:
-        async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(app=create_app(self.services))
-            async with httpx.AsyncClient(transport=transport, base_url="http://volens") as client:
-                return await client.get(path, headers=headers)
-
-        return asyncio.run(ask())
+        return ask(self.services, "GET", path, headers=headers)
 
     @contextmanager
     def statements(self) -> Iterator[list[str]]:

@@ -13,9 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from told import ROOT, Told, as_bytes, calls, forge, replay
+from told import ROOT, Told, as_bytes, bundle_of, calls, forge, replay
 
 from api.demo import forgeries
+from api.demo.stage import World, random32
+from chain.devchain import DevChain
+from chain.errors import Refused
+from chain.wallets import Wallet
 from governance.verify import (
     FAILED,
     PARTLY,
@@ -23,6 +27,7 @@ from governance.verify import (
     code_of,
     decode_call,
     examine,
+    identity_id,
     words,
 )
 
@@ -248,6 +253,18 @@ def started(program: Path, *arguments: object) -> subprocess.CompletedProcess[st
     )
 
 
+def test_no_file_of_any_name_beside_the_verifier_decides_anything(
+    told: Told, tmp_path: Path
+) -> None:
+    trail, program = tmp_path / "trail.json", tmp_path / "verify.py"
+    trail.write_bytes(as_bytes(told.bundle))
+    shutil.copyfile(PROGRAM, program)
+    for module in {*sys.stdlib_module_names, "__future__", "eth_keys", "eth_utils"}:
+        (tmp_path / f"{module}.py").write_text(IMPOSTOR)
+    said = started(program, trail)
+    assert (said.returncode, "not proven" in said.stdout) == (8, True), said
+
+
 @pytest.mark.parametrize("module", ["argparse", "json", "hashlib", "re", "pathlib", "typing"])
 def test_a_file_beside_the_verifier_decides_nothing(
     told: Told, tmp_path: Path, module: str
@@ -264,3 +281,64 @@ def test_a_file_beside_the_verifier_decides_nothing(
     program.write_text(unprotected)
     fooled = started(program, trail)
     assert (fooled.returncode, fooled.stdout) == (0, "valid\n")
+
+
+def test_a_traceless_item_before_a_good_one_of_the_same_person_confuses_nobody(
+    devchain: DevChain,
+) -> None:
+    """Without crypto only what the ledger left tells which of the two was taken: the whole event, not the person."""
+    world = World.create(devchain.url)
+    (subject,) = world.enrol()
+    good = world.grant_item(world.grant_message(subject))
+    other = world.grant_item(world.grant_message(subject), Wallet.new())
+    world.ledger.relay("ConsentRegistry", "grant", [other, good])
+    newcomer, wallet = random32(), Wallet.new()
+    world.ledger.relay(
+        "ConsentRegistry",
+        "enrol",
+        [
+            world.enrolment(newcomer, Wallet.new(), registrar="noor"),
+            world.enrolment(newcomer, wallet),
+        ],
+    )
+    bundle = bundle_of(world)
+    assert code_of(examine(as_bytes(bundle), [bundle["head"]])) == VALID
+
+
+def test_a_dataset_without_an_id_is_none(devchain: DevChain) -> None:
+    """0 stands for none: a registration under it could be sent again and again, and would stop every reader."""
+    world = World.create(devchain.url)
+    with pytest.raises(Refused, match="DatasetUnknown"):
+        world.register_dataset(bytes(32))
+
+
+def test_junk_beside_a_wider_consent_makes_no_withdrawal_of_it(devchain: DevChain) -> None:
+    world = World.create(devchain.url)
+    (subject,) = world.enrol()
+    world.grant([subject])
+    world.revoke(subject)
+    wider = world.grant_item(world.grant_message(subject))
+    junk = world.grant_item(world.grant_message(subject, epoch=0), Wallet.new())
+    world.ledger.relay("ConsentRegistry", "grant", [junk, wider])
+    bundle = bundle_of(world)
+    last, (count, head) = bundle["transactions"][-1], world.ledger.head()
+    block = bundle["blocks"][str(last["block"])]
+    place = {"count": count, "head": head.hex()}
+    receipt = {
+        "type": "volens/withdrawal-receipt/2",
+        "identity": identity_id(bundle["identity"]).hex(),
+        "subject": subject.hex(),
+        "dataset": world.dataset.hex(),
+        "receipt": {
+            "tx": last["hash"],
+            "block": last["block"],
+            "blockHash": block["hash"],
+            "time": block["timestamp"],
+            **place,
+        },
+        "asOf": place,
+        "settled": True,
+        "effects": [],
+    }
+    found = examine(as_bytes(bundle), receipts=[as_bytes(receipt)])
+    assert found["anchored"][0] == "no", found

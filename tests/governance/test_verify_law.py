@@ -93,7 +93,7 @@ class Open:
     def lets_through(self, lie: Callable[[Open], str]) -> bool:
         """Whether nothing but the absent logs speaks against the lie."""
         try:
-            return bool(re.search(r"event 1 \((?!ItemRefused)", lie(self)))
+            return bool(re.search(r"event [12] \((?!ItemRefused)", lie(self)))
         except (KeyError, AttributeError, IndexError):  # the rule kept it from falling over
             return True
 
@@ -217,7 +217,7 @@ ROWS = {
         "PermitRegistry",
         "registerDataset",
         "RegisterDataset",
-        lambda o: {"dataset": bytes(32), "documentHash": bytes(32)},
+        lambda o: {"dataset": words(77), "documentHash": bytes(32)},
         ("DatasetRegistered",),
     ),
     "requestPermit": Row(
@@ -357,6 +357,7 @@ LIES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("cancelRole", "rui", "is waiting", {"account": "wanda"}),
     ("registerDataset", "noor", "not live", {}),
     ("registerDataset", "omar", "already", {"dataset": "known"}),
+    ("registerDataset", "omar", "no id", {"dataset": bytes(32)}),
     ("requestPermit", "sol", "not live", {}),
     ("requestPermit", "noor", "known permit", {"permit": "known"}),
     ("requestPermit", "noor", "known permit", {"dataset": bytes(32)}),
@@ -451,8 +452,10 @@ def enrolled_by_no_registrar(o: Open) -> str:
     """Where nobody checks signatures, the ledger's own word is checked against the roles."""
     item = o.enrolment()
     noor = words(bytes.fromhex(o.world.people["noor"].address[2:]))
-    log = (verify.TOPICS["Enrolled"], item[0][0], noor)
-    return o.batch("enrol", [item], logs=[(log, b"")], signed=False)
+    subject, key, assurance, _ = item[0]
+    log = (verify.TOPICS["Enrolled"], subject, noor)
+    said = words(64, assurance, 20, key.ljust(32, b"\0"))
+    return o.batch("enrol", [item], logs=[(log, said)], signed=False)
 
 
 TODAY = int(time.time()) // 86_400
