@@ -7,20 +7,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+from api.demo.forgeries import Rewriter
 from api.demo.stage import World, random32
 from chain.wallets import Wallet
 from governance import verify
 from governance.verify import (
-    Fold,
     decode_call,
     examine,
     identity_id,
     load_crypto,
-    parse_block,
     parse_identity,
-    parse_log,
-    parse_transaction,
-    words,
 )
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -233,51 +229,15 @@ def twisted(signature: bytes, how: str) -> bytes:
     }[how]
 
 
-class Forger(Fold):
-    """The fold of a careful forger: it takes whatever the rules allow, and `must` is what the logs have to say.
-
-    trusting: the items of a batch are taken as signed, whatever the logs say.
-    """
+class Forger(Rewriter):
+    """As the demo's forger; `trusting`: the items of a batch are taken as signed, whatever the logs say."""
 
     def __init__(self, bundle: dict[str, Any], trusting: bool = False) -> None:
         super().__init__(bundle["identity"])
-        self.must: Any = []
         self.trusting = trusting
 
-    def _compare(self, must: Any) -> None:
-        self.must = must
-
     def _believed(self, place: int, index: int, event: Any) -> Any:
-        log = self._logs[place] if place < len(self._logs) else None
-        kind = (verify.TOPICS[event[0]], words(event[1][0]))
-        taken = event[0] != "ItemRefused" and log is not None and log.topics[:2] == kind
-        # A forger knows which items were taken, also where he writes what they say anew.
-        return event if self.trusting or taken else super()._believed(place, index, event)
-
-
-def forge(bundle: dict[str, Any]) -> dict[str, Any]:
-    """What a careful forger does: writes every log and head anew as the rules want them."""
-    fold = Forger(bundle)
-    for item in bundle["transactions"]:
-        tx = parse_transaction(
-            item | {"blockNumber": item["block"], "transactionIndex": item["index"]}
-        )
-        block = parse_block(bundle["blocks"][str(tx.block)] | {"number": tx.block})
-        place = {"blockNumber": tx.block, "transactionHash": item["hash"]}
-        fold.apply(
-            block, tx, [parse_log(log | place | {"logIndex": log["index"]}) for log in item["logs"]]
-        )
-        item["logs"] = [
-            {
-                "address": "0x" + address.hex(),
-                "topics": ["0x" + topic.hex() for topic in (verify.TOPICS[name], *indexed)],
-                "data": "0x" + data.hex(),
-                "index": i,
-            }
-            for i, (name, address, indexed, data) in enumerate(fold.must)
-        ]
-    bundle["head"] = {"count": fold.count, "head": fold.head.hex()}
-    return bundle
+        return event if self.trusting else super()._believed(place, index, event)
 
 
 def calls(bundle: dict[str, Any], function: str) -> list[int]:

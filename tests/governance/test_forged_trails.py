@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from told import ROOT, Told, as_bytes, bundle_of, calls, forge, replay
+from told import ROOT, Told, as_bytes, bundle_of, calls, replay
 
 from api.demo import forgeries
+from api.demo.forgeries import rewrite
 from api.demo.stage import World, random32
 from chain.devchain import DevChain
 from chain.errors import Refused
@@ -47,7 +48,7 @@ def removed(function: str, which: int = 0, also: Callable[[Any], bool] = lambda 
         found = bundle["transactions"]
         kept = [item for at, item in enumerate(found) if at != place and not also(item)]
         bundle["transactions"] = kept
-        return forge(bundle)
+        return rewrite(bundle)
 
     return change
 
@@ -96,7 +97,7 @@ def refused_invented(bundle: Bundle) -> Bundle:
         }
         for index in range(items)
     ]
-    return forge(bundle)
+    return rewrite(bundle)
 
 
 def refused_for_another_reason(bundle: Bundle) -> Bundle:
@@ -113,7 +114,7 @@ def votes_turned(bundle: Bundle) -> Bundle:
         if not message["yes"]:
             before, after = words(*message.values()), words(*(message | {"yes": 1}).values())
             item["input"] = item["input"].replace(before.hex(), after.hex())
-    return forge(bundle)
+    return rewrite(bundle)
 
 
 def renumbered(bundle: Bundle) -> Bundle:
@@ -121,14 +122,14 @@ def renumbered(bundle: Bundle) -> Bundle:
     bundle["blocks"] = {str(int(n) + 1): block for n, block in bundle["blocks"].items()}
     for item in bundle["transactions"]:
         item["block"] += 1
-    return forge(bundle)
+    return rewrite(bundle)
 
 
 def dated_earlier(bundle: Bundle) -> Bundle:
     """All of it happened an hour before: what stands between two moments is as long as it was."""
     for block in bundle["blocks"].values():
         block["timestamp"] -= 3600
-    return forge(bundle)
+    return rewrite(bundle)
 
 
 def release_told_as_refused(bundle: Bundle) -> Bundle:
@@ -148,7 +149,7 @@ def release_told_as_refused(bundle: Bundle) -> Bundle:
 def identity_with(**change: Any) -> Callable[[Bundle], Bundle]:
     def lie(bundle: Bundle) -> Bundle:
         bundle["identity"] |= change
-        return forge(bundle)
+        return rewrite(bundle)
 
     return lie
 
@@ -214,7 +215,7 @@ def test_a_hidden_access_is_never_valid(told: Told) -> None:
     places = calls(told.bundle, "authorise")
     hidden = told.copy()
     del hidden["transactions"][places[0] :]
-    forge(hidden)
+    rewrite(hidden)
     for step in steps[: places[0] - 1]:
         head = {"count": step.count, "head": step.head.hex()}
         found = examine(as_bytes(hidden), [head])

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 from eth_abi.abi import encode
-from told import ROOT, Forger, Told, as_bytes, calls, forge, reasons, replay, states, twisted
+from told import ROOT, Forger, Told, as_bytes, calls, reasons, replay, states, twisted
 
+from api.demo.forgeries import rewrite
 from api.demo.stage import CATEGORIES, random32
 from governance import verify
 from governance.verify import (
@@ -119,7 +120,7 @@ def test_a_good_bundle_is_not_anchored_until_somebody_holds_a_head(told: Told) -
 def test_a_cut_tail_is_found_with_a_head_only(told: Told) -> None:
     cut = told.copy()
     cut["transactions"] = cut["transactions"][:-6]
-    forge(cut)
+    rewrite(cut)
     assert states(cut) == ["ok", "ok", "not-checked"]
     assert states(cut, heads=[told.bundle["head"]]) == ["ok", "ok", "no"]
     assert "the trail ends at step" in reasons(cut, heads=[told.bundle["head"]])
@@ -211,7 +212,7 @@ def test_a_careful_forgery_is_found_by_signatures_or_by_a_held_head(
             r"step \d+, block \d+, transaction 0x[0-9a-f]{64}: event \d+|carries|leave|step",
             reasons(forged),
         )
-    assert states(forge(forged), heads=held) == verdict
+    assert states(rewrite(forged), heads=held) == verdict
     if verdict[1] == "ok":
         assert states(forged) == ["ok", "ok", "not-checked"]
 

@@ -12,17 +12,20 @@ from chain.wallets import save
 from governance.runs import mark
 
 
+def in_a_run(place, people: list[bytes]) -> tuple[str, bytes]:
+    """The name of the first one's key file, and a run that computes on all of them."""
+    name = f"ada-{people[0].hex()[:6]}"
+    path = place.home / "keys" / f"{name}.json"
+    save(place.world.subjects[people[0]], path, {"subject": people[0].hex()})
+    run = place.world.request_run(place.world.permit())
+    place.world.authorise(run, people)
+    return name, run
+
+
 def test_the_receipt_of_a_withdrawal_holds(place, volens) -> None:
     """The command waits until uses have stopped; its file anchors the exported trail, where its transaction stands."""
     people = place.people(4)
-    name = f"ada-{people[0].hex()[:6]}"
-    save(
-        place.world.subjects[people[0]],
-        place.home / "keys" / f"{name}.json",
-        {"subject": people[0].hex()},
-    )
-    run = place.world.request_run(place.world.permit())
-    place.world.authorise(run, people)
+    name, run = in_a_run(place, people)
     worker = threading.Timer(1.0, mark, (place.services.engine, f"stopped:{run.hex()}:1"))
     worker.start()
     told = volens("consent", "revoke", "--as", name, place.world.dataset.hex(), "--yes")
@@ -69,14 +72,7 @@ def test_the_receipt_of_a_withdrawal_holds(place, volens) -> None:
 def test_a_receipt_written_too_early_is_completed_by_itself(place, volens, monkeypatch) -> None:
     """The process is stopped after the command has given up waiting: her next look completes the file."""
     people = place.people(4)
-    name = f"bea-{people[0].hex()[:6]}"
-    save(
-        place.world.subjects[people[0]],
-        place.home / "keys" / f"{name}.json",
-        {"subject": people[0].hex()},
-    )
-    run = place.world.request_run(place.world.permit())
-    place.world.authorise(run, people)
+    name, run = in_a_run(place, people)
     real = api.results.await_settled
     monkeypatch.setattr(api.results, "await_settled", lambda me, tx: real(me, tx, seconds=0))
     told = volens("consent", "revoke", "--as", name, place.world.dataset.hex(), "--yes")
