@@ -44,9 +44,9 @@ log = structlog.get_logger()
 # What each refusal of the contracts means, and what to do. The names are the contracts' own (docs/ledger.md).
 REFUSALS = {
     "AlreadyEnrolled": ("This person is enrolled already.", "Use the key of that enrolment."),
-    "AlreadyViewed": (
-        "This look is recorded already.",
-        "Look with a new key: volens review open RUN.",
+    "AlreadyRecorded": (
+        "This message is on the ledger already, and changes nothing a second time.",
+        "Look at what it is about; if you mean it again, sign a new one.",
     ),
     "AlreadyVoted": ("This member has voted on the permit already.", "A vote cannot be changed."),
     "ApplicantVoted": (
@@ -128,10 +128,6 @@ REFUSALS = {
     "PermitUnknown": ("There is no such permit.", "Look at the list of permits."),
     "QuorumMissing": ("Too few committee members signed.", "Collect the missing signatures."),
     "ReasonInvalid": ("The reason does not fit the decision.", "0 releases, 96 to 98 reject."),
-    "RevokeRepeated": (
-        "A newer consent stands, and this old withdrawal is recorded already.",
-        "Look at the consent and withdraw again.",
-    ),
     "RoleVersionStale": (
         "The role was changed since this was signed.",
         "Look at the role (volens role list) and sign again.",

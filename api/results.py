@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from api.client import Client
-from api.errors import NotThere, VerificationFailed
+from api.errors import NotThere, RefusedByPolicy, VerificationFailed
 from governance.brokers import BrokerClient
 from governance.envelope import (
     OUTPUT,
@@ -53,6 +53,15 @@ def keep_pair(path: Path) -> bytes:
         private, _ = new_pair()
         create_private(path, private.private_bytes_raw())
     return load_pair(read_private(path, 32))[1]
+
+
+def look_once(client: Client, run: str, attempt: int, viewer_key: bytes) -> None:
+    """Record a look, unless this very one is on the ledger already: then the key may be opened again."""
+    try:
+        client.look(run, attempt, viewer_key)
+    except RefusedByPolicy as refusal:
+        if refusal.reason != "AlreadyRecorded":
+            raise
 
 
 def open_output(
@@ -137,23 +146,28 @@ def await_settled(client: Client, tx: str, seconds: float = 10.0) -> dict[str, A
 
 
 def withdrawal_receipt(
-    client: Client, receipt: Mapping[str, Any], followed: Mapping[str, Any]
+    client: Client,
+    receipt: Mapping[str, Any],
+    followed: Mapping[str, Any],
+    witness: Mapping[str, Any] | None,
 ) -> bytes:
-    """A patient's receipt of a withdrawal, as canonical JSON: where it was mined and what became of each use."""
-    return canonical_json(
-        {
-            "type": WITHDRAWAL,
-            "identity": client.identity_id.hex(),
-            "subject": client.subject.hex() if client.subject else "",
-            "receipt": dict(receipt),
-            "dataset": followed["dataset"],
-            "settled": followed["settled"],
-            "asOf": followed["asOf"],
-            "effects": [
-                {k: v for k, v in one.items() if v is not None} for one in followed["effects"]
-            ],
-        }
-    )
+    """A patient's receipt of a withdrawal, as canonical JSON: where it was mined and what became of each use.
+
+    witness: of a head at or after `asOf`; the receipt is compared without it, and anchors no trail.
+    """
+    told = {
+        "type": WITHDRAWAL,
+        "identity": client.identity_id.hex(),
+        "subject": client.subject.hex() if client.subject else "",
+        "receipt": dict(receipt),
+        "dataset": followed["dataset"],
+        "settled": followed["settled"],
+        "asOf": followed["asOf"],
+        "effects": [{k: v for k, v in one.items() if v is not None} for one in followed["effects"]],
+    }
+    if witness is not None and witness["count"] >= followed["asOf"]["count"]:
+        told["witness"] = dict(witness)
+    return canonical_json(told)
 
 
 def complete_receipts(client: Client, folder: Path) -> list[Path]:
@@ -173,7 +187,8 @@ def complete_receipts(client: Client, folder: Path) -> list[Path]:
     for one in client.withdrawals() if waiting else ():
         if one["settled"] and one["tx"] in waiting:
             path, receipt = waiting[one["tx"]]
-            found.append(write_receipt(folder, withdrawal_receipt(client, receipt, one)))
+            witness = client.trail_head()["witness"]
+            found.append(write_receipt(folder, withdrawal_receipt(client, receipt, one, witness)))
             path.unlink()
     return found
 

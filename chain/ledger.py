@@ -232,7 +232,8 @@ def check_creation(node: Node, identity: Mapping[str, Any]) -> None:
     salt = bytes.fromhex(identity["salt"].removeprefix("0x"))
     created = _creations(node, int(identity["deployBlock"]), set(places.values()))
     values = [int(identity[name]) for name in ("quorum", "cohortFloor", "roleDelay", "maxLease")]
-    for name, given in _arguments(founders, salt, places, *values).items():
+    chain = (int(identity["chainId"]), bytes.fromhex(identity["genesisHash"].removeprefix("0x")))
+    for name, given in _arguments(chain, founders, salt, places, *values).items():
         what = _difference(name, given, created.get(places[name]))
         if what:
             raise IdentityMismatch(
@@ -298,8 +299,10 @@ def deploy(
         name: created_at(wallet.address, nonce + number) for number, name in enumerate(CONTRACTS)
     }
     first = None
+    genesis = node.call("eth_getBlockByNumber", ["0x0", False])["hash"]
     values = (quorum, cohort_floor, role_delay, MAX_LEASE)
-    for name, given in _arguments(founders, salt, places, *values).items():
+    chain = (chain_id, bytes.fromhex(genesis[2:]))
+    for name, given in _arguments(chain, founders, salt, places, *values).items():
         receipt = transactor.send(
             None, load(name).bytecode + encode(_types(_constructor(name)), given)
         )
@@ -313,7 +316,7 @@ def deploy(
     return {
         "type": "volens/identity/2",
         "chainId": chain_id,
-        "genesisHash": node.call("eth_getBlockByNumber", ["0x0", False])["hash"][2:],
+        "genesisHash": genesis[2:],
         "deployBlock": first,
         "salt": salt.hex(),
         "contracts": found,
@@ -332,6 +335,7 @@ def message_tuple(kind: str, message: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _arguments(
+    chain: tuple[int, bytes],
     founders: Sequence[str],
     salt: bytes,
     places: Mapping[str, str],
@@ -340,10 +344,18 @@ def _arguments(
     role_delay: int,
     max_lease: int,
 ) -> dict[str, list[Any]]:
-    """What each contract is created with, by name and in the order of creation; `places` are the four addresses."""
+    """What each contract is created with, by name and in the order of creation; `places` are the four addresses.
+
+    chain: its id and the hash of its first block.
+    """
     trail, permits, consents, accesses = (places[name] for name in CONTRACTS)
+    numbers = [quorum, cohort_floor, max_lease, role_delay]
+    kinds = ["uint256", "bytes32", "bytes32", *["address"] * 4, *["uint256"] * 4]
+    kinds += ["address"] * len(founders)
+    agreed = [*chain, salt, trail, permits, consents, accesses, *numbers, *founders]
+    origin = hashlib.sha256(encode(kinds, agreed)).digest()  # docs/ledger.md, Trail
     return {
-        "Trail": [[permits, consents, accesses]],
+        "Trail": [[permits, consents, accesses], origin],
         "PermitRegistry": [list(founders), quorum, role_delay, salt, trail],
         "ConsentRegistry": [salt, permits, trail],
         "AccessLedger": [salt, permits, consents, trail, cohort_floor, max_lease],

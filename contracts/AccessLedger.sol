@@ -71,7 +71,6 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
 
     IPermitRegistry private immutable _permits;
     IConsentRegistry private immutable _consents;
-    ITrail private immutable _trail;
     uint32 public immutable cohortFloor;
     uint32 public immutable maxLease;
 
@@ -84,8 +83,8 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
     constructor(
         bytes32 salt, IPermitRegistry permits, IConsentRegistry consents, ITrail trail,
         uint32 cohortFloor_, uint32 maxLease_
-    ) Typed(salt) {
-        (_permits, _consents, _trail) = (permits, consents, trail);
+    ) Typed(salt, trail) {
+        (_permits, _consents) = (permits, consents);
         (cohortFloor, maxLease) = (cohortFloor_, maxLease_);
     }
 
@@ -99,7 +98,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         if (r.count == 0) revert NothingRegistered();
         _ingests[r.ingest] = r.dataset;
         emit RecordsSealed(r.ingest, r.dataset, r.leavesRoot, r.count, r.relaxed);
-        _trail.append(KIND_RECORDS, sha256(abi.encode(r.ingest, r.dataset, r.leavesRoot, r.count, r.relaxed)));
+        _append(KIND_RECORDS, sha256(abi.encode(r.ingest, r.dataset, r.leavesRoot, r.count, r.relaxed)));
     }
 
     /// @inheritdoc IAccessLedger
@@ -117,7 +116,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         }
         _voided[v.ingest] = true;
         emit RecordsVoided(v.ingest, dataset);
-        _trail.append(KIND_VOID, sha256(abi.encode(v.ingest, dataset)));
+        _append(KIND_VOID, sha256(abi.encode(v.ingest, dataset)));
     }
 
     /// @inheritdoc IAccessLedger
@@ -133,12 +132,12 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         if (p.status != PermitStatus.None && p.applicant != analyst) revert NotTheApplicant(analyst);
         uint8 reason = _permits.isLive(analyst, Role.Analyst) ? _permitReason(p) : Reasons.ANALYST_ROLE;
         if (reason != 0) {
-            _refuse(run, 0, reason);
+            _refuse(run, 0, reason, sha256(abi.encode(r)));
             return;
         }
         _runs[run] = Run(analyst, r.deadline, 0, Ended.No, 0, r.permit);
         emit RunRequested(run, r.permit, analyst, r.paramsHash, r.resultKey, r.deadline);
-        _trail.append(
+        _append(
             KIND_REQUEST, sha256(abi.encode(run, r.permit, analyst, r.paramsHash, r.resultKey, r.deadline))
         );
     }
@@ -153,10 +152,12 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         Run storage run = _runs[b.run];
         IPermitRegistry.Permit memory p = _permits.permitOf(run.permit);
         uint8 reason = _authoriseReason(b, run, p, worker);
-        if (reason != 0) return _refuse(b.run, b.attempt, reason);
+        if (reason != 0) return _refuse(b.run, b.attempt, reason, sha256(abi.encode(b)));
         uint256[] memory slots = Cohort.slots(_consents, p.dataset, subjects);
         Cohort.Tally memory tally = Cohort.count(slots, Cohort.test(p));
-        if (tally.granted == 0 || tally.granted < p.minCohort || tally.granted < cohortFloor) return _refuse(b.run, b.attempt, Reasons.COHORT);
+        if (tally.granted == 0 || tally.granted < p.minCohort || tally.granted < cohortFloor) {
+            return _refuse(b.run, b.attempt, Reasons.COHORT, sha256(abi.encode(b)));
+        }
         run.attempts = b.attempt;
         Attempt storage attempt = _attempts[b.run][b.attempt];
         (attempt.worker, attempt.leaseUntil, attempt.granted) =
@@ -167,7 +168,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
             b.run, b.attempt, uint32(tally.granted), uint32(subjects.length - tally.granted), attempt.leaseUntil,
             b.workerKey, attempt.listHash, b.relaxed
         );
-        _trail.append(KIND_AUTHORISE, body);
+        _append(KIND_AUTHORISE, body);
         return true;
     }
 
@@ -191,7 +192,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         attempt.spends = _cost(p.dataset, s.statistics, attempt.granted);
         attempt.sealHash = sha256(abi.encode(s));
         emit Sealed(s.run, s.attempt, attempt.sealHash, s);
-        _trail.append(KIND_SEAL, sha256(abi.encode(s.run, s.attempt, attempt.sealHash)));
+        _append(KIND_SEAL, sha256(abi.encode(s.run, s.attempt, attempt.sealHash)));
     }
 
     /// @inheritdoc IAccessLedger
@@ -202,9 +203,11 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         if (viewer == run.analyst) revert CheckerConflict(viewer);
         _requireLive(viewer, Role.Checker);
         if (_attempts[v.run][v.attempt].sealHash == 0) revert NotSealed(v.run);
+        bytes32 body = sha256(abi.encode(v.run, v.attempt, viewer, v.viewerKey));
+        _once(body); // an earlier look, sent again, would put the earlier key back
         _looks[v.run][v.attempt][viewer] = true;
         emit OutputViewed(v.run, v.attempt, viewer, v.viewerKey);
-        _trail.append(KIND_VIEW, sha256(abi.encode(v.run, v.attempt, viewer, v.viewerKey)));
+        _append(KIND_VIEW, body);
     }
 
     /// @inheritdoc IAccessLedger
@@ -220,15 +223,16 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         _requireList(_attempts[d.run][d.attempt].listHash, subjects, epochs);
         (bytes32 subject, uint8 reason) = _releaseReason(run, subjects, epochs);
         if (reason != 0) {
+            _once(sha256(abi.encode(d)));
             emit ReleaseRefused(d.run, d.attempt, subject, reason);
-            _trail.append(KIND_RELEASE_REFUSED, sha256(abi.encode(d.run, d.attempt, subject, reason)));
+            _append(KIND_RELEASE_REFUSED, sha256(abi.encode(d.run, d.attempt, subject, reason)));
             return false;
         }
         uint256 spends = _attempts[d.run][d.attempt].spends;
         if (spends != 0) _spend(_permits.permitOf(run.permit).dataset, spends);
         run.ended = Ended.Released;
         emit Released(d.run, d.attempt, d.sealHash, a, b);
-        _trail.append(KIND_RELEASE, sha256(abi.encode(d.run, d.attempt, d.sealHash, a, b)));
+        _append(KIND_RELEASE, sha256(abi.encode(d.run, d.attempt, d.sealHash, a, b)));
         return true;
     }
 
@@ -239,7 +243,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         address checker = _checker(d, run, _decisionHash(d), checkerSignature);
         run.ended = Ended.Rejected;
         emit Rejected(d.run, d.attempt, d.sealHash, checker, d.reason);
-        _trail.append(KIND_REJECT, sha256(abi.encode(d.run, d.attempt, d.sealHash, checker, d.reason)));
+        _append(KIND_REJECT, sha256(abi.encode(d.run, d.attempt, d.sealHash, checker, d.reason)));
     }
 
     /// @inheritdoc IAccessLedger
@@ -251,7 +255,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         if (analyst != run.analyst) revert NotTheAnalyst(analyst);
         run.ended = Ended.Cancelled;
         emit RunCancelled(c.run);
-        _trail.append(KIND_CANCEL, sha256(abi.encode(c.run)));
+        _append(KIND_CANCEL, sha256(abi.encode(c.run)));
     }
 
     /// @inheritdoc IAccessLedger
@@ -267,7 +271,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         }
         ++run.resumed;
         emit RunResumed(r.run, r.attempts);
-        _trail.append(KIND_RESUME, sha256(abi.encode(r.run, r.attempts)));
+        _append(KIND_RESUME, sha256(abi.encode(r.run, r.attempts)));
     }
 
     /// @inheritdoc IAccessLedger
@@ -439,9 +443,11 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         if (!_permits.isLive(account, role)) revert IPermitRegistry.NotLive(account, role);
     }
 
-    function _refuse(bytes32 run, uint32 attempt, uint8 reason) private returns (bool) {
+    /// @param message The refused one: whoever holds it may send it again.
+    function _refuse(bytes32 run, uint32 attempt, uint8 reason, bytes32 message) private returns (bool) {
+        _once(message);
         emit RunRefused(run, attempt, reason);
-        _trail.append(KIND_REFUSED, sha256(abi.encode(run, attempt, reason)));
+        _append(KIND_REFUSED, sha256(abi.encode(run, attempt, reason)));
         return false;
     }
 }

@@ -40,16 +40,13 @@ contract ConsentRegistry is IConsentRegistry, Typed {
     }
 
     IPermitRegistry private immutable _permits;
-    ITrail private immutable _trail;
 
     mapping(bytes32 subject => bytes32 signerHash) public signerHashOf;
-    /// @dev Refused items, and stale revocations, that have their step: nobody makes the trail grow by repeating them.
-    mapping(bytes32 message => bool recorded) private _recorded;
     /// @dev Dataset first: authorise reads many people of one dataset and pays the outer hash once.
     mapping(bytes32 dataset => mapping(bytes32 subject => uint256 slot)) private _slots;
 
-    constructor(bytes32 salt, IPermitRegistry permits, ITrail trail) Typed(salt) {
-        (_permits, _trail) = (permits, trail);
+    constructor(bytes32 salt, IPermitRegistry permits, ITrail trail) Typed(salt, trail) {
+        _permits = permits;
     }
 
     /// @inheritdoc IConsentRegistry
@@ -113,14 +110,14 @@ contract ConsentRegistry is IConsentRegistry, Typed {
         current = slot.epochOf();
         if (r.epoch > current) revert EpochStale(r.epoch, current);
         if (r.epoch < current) {
-            if (!_first(sha256(abi.encode(r)))) revert RevokeRepeated(r.epoch, current);
+            _once(sha256(abi.encode(r)));
             emit RevokeStale(r.subject, r.dataset, r.epoch, current);
-            _trail.append(KIND_REVOKE_STALE, sha256(abi.encode(r.subject, r.dataset, r.epoch, current)));
+            _append(KIND_REVOKE_STALE, sha256(abi.encode(r.subject, r.dataset, r.epoch, current)));
             return (false, current);
         }
         _slots[r.dataset][r.subject] = slot.revoked();
         emit ConsentRevoked(r.subject, r.dataset, current);
-        _trail.append(KIND_REVOKE, sha256(abi.encode(r.subject, r.dataset, current)));
+        _append(KIND_REVOKE, sha256(abi.encode(r.subject, r.dataset, current)));
         return (true, current + 1);
     }
 
@@ -209,18 +206,12 @@ contract ConsentRegistry is IConsentRegistry, Typed {
         step.pairs += 2;
     }
 
-    /// @dev Whether this message is recorded for the first time.
-    function _first(bytes32 message) private returns (bool first) {
-        first = !_recorded[message];
-        if (first) _recorded[message] = true;
-    }
-
     /// @dev One step on the trail: how many words the accepted items have, those words, then the refused items.
     function _close(uint16 kind, Step memory step) private {
         if (step.accepted == 1 && step.pairs == 0) revert NothingRecorded(step.last);
         step.words[0] = bytes32(step.accepted - 1);
         for (uint256 i; i < step.pairs; ++i) step.words[step.accepted + i] = step.refused[i];
-        _trail.append(kind, step.words.hash(step.accepted + step.pairs));
+        _append(kind, step.words.hash(step.accepted + step.pairs));
     }
 
     /// @dev Names an enrolment for readers that have no keccak256.

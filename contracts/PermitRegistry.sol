@@ -27,7 +27,6 @@ contract PermitRegistry is IPermitRegistry, Typed {
     uint16 private constant KIND_SUSPEND = 5;
     uint16 private constant KIND_CANCEL_ROLE = 6;
 
-    ITrail private immutable _trail;
     uint8 public immutable quorum;
     uint32 public immutable roleDelay;
     bool private _founded; // the first dataset ends the founding ceremony: until then there is nothing to read
@@ -41,7 +40,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
 
     /// @param founders At least three distinct committee keys. They are in the ledger identity, not on the trail.
     /// @param roleDelay_ Seconds before a new worker or broker acts, within which any member can cancel it.
-    constructor(address[] memory founders, uint8 quorum_, uint32 roleDelay_, bytes32 salt, ITrail trail) Typed(salt) {
+    constructor(address[] memory founders, uint8 quorum_, uint32 roleDelay_, bytes32 salt, ITrail trail) Typed(salt, trail) {
         if (founders.length < 3 || quorum_ < 2 || quorum_ > founders.length) revert QuorumMissing(founders.length, quorum_);
         for (uint256 i; i < founders.length; ++i) {
             address founder = founders[i];
@@ -50,7 +49,6 @@ contract PermitRegistry is IPermitRegistry, Typed {
             _committee.push(founder);
         }
         (quorum, roleDelay) = (quorum_, roleDelay_);
-        _trail = trail;
     }
 
     /// @inheritdoc IPermitRegistry
@@ -66,7 +64,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
         _members[c.account] = Member(c.role, start, c.end, held.version + 1);
         if (_liveCommittee() < quorum) revert LastQuorum();
         emit RoleSet(c.account, c.role, start, c.end, held.version + 1);
-        _trail.append(KIND_ROLE, sha256(abi.encode(c.account, c.role, start, c.end, held.version + 1)));
+        _append(KIND_ROLE, sha256(abi.encode(c.account, c.role, start, c.end, held.version + 1)));
     }
 
     /// @inheritdoc IPermitRegistry
@@ -80,7 +78,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
         uint40 ended = uint40(block.timestamp);
         (m.start, m.end, m.version) = (ended, ended, order.version + 1);
         emit RoleCancelled(order.account, by, order.version + 1);
-        _trail.append(KIND_CANCEL_ROLE, sha256(abi.encode(order.account, by, order.version + 1)));
+        _append(KIND_CANCEL_ROLE, sha256(abi.encode(order.account, by, order.version + 1)));
     }
 
     /// @inheritdoc IPermitRegistry
@@ -93,7 +91,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
         if (custodianOf[r.dataset] != address(0)) revert DatasetExists(r.dataset);
         (custodianOf[r.dataset], _founded) = (custodian, true);
         emit DatasetRegistered(r.dataset, custodian, r.documentHash);
-        _trail.append(KIND_DATASET, sha256(abi.encode(r.dataset, custodian, r.documentHash)));
+        _append(KIND_DATASET, sha256(abi.encode(r.dataset, custodian, r.documentHash)));
     }
 
     /// @inheritdoc IPermitRegistry
@@ -121,7 +119,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
             outputClasses: r.outputClasses
         });
         emit PermitRequested(r.permit, r.dataset, applicant, r);
-        _trail.append(KIND_PERMIT, sha256(abi.encode(applicant, r)));
+        _append(KIND_PERMIT, sha256(abi.encode(applicant, r)));
     }
 
     /// @inheritdoc IPermitRegistry
@@ -144,7 +142,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
             if (v.yes) emit PermitApproved(v.permit, stored.expiry);
             else emit PermitRejected(v.permit);
         }
-        _trail.append(KIND_VOTE, sha256(abi.encode(v.permit, member, v.yes)));
+        _append(KIND_VOTE, sha256(abi.encode(v.permit, member, v.yes)));
     }
 
     /// @inheritdoc IPermitRegistry
@@ -156,7 +154,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
         if (stored.status != PermitStatus.Approved) revert PermitNotOpen(order.permit, stored.status);
         stored.status = PermitStatus.Suspended;
         emit PermitSuspended(order.permit, by);
-        _trail.append(KIND_SUSPEND, sha256(abi.encode(order.permit, by)));
+        _append(KIND_SUSPEND, sha256(abi.encode(order.permit, by)));
     }
 
     /// @inheritdoc IPermitRegistry

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {ECDSA} from "@openzeppelin/contracts/utils/cryptography/ECDSA.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/MessageHashUtils.sol";
+import {ITrail} from "./interfaces/ITrail.sol";
 
 /// @title Typed data of one deployment
 /// @notice EIP-712 with a random salt for each deployment: on a dev chain that is created anew, chain id and addresses
@@ -11,13 +12,17 @@ import {MessageHashUtils} from "@openzeppelin/contracts/utils/cryptography/Messa
 /// virtual functions are overridden. The separator is built at each call: a fork changes the chain id.
 abstract contract Typed is EIP712 {
     bytes32 private immutable _salt;
+    ITrail private immutable _trail;
+    /// @dev Messages that have their step already: nobody makes the trail grow by sending them again.
+    mapping(bytes32 message => bool recorded) private _recorded;
 
     error SignatureInvalid();
     error NotDirect(address caller);
     error DeadlinePassed(uint40 deadline);
+    error AlreadyRecorded(bytes32 message);
 
-    constructor(bytes32 salt) EIP712("volens", "1") {
-        _salt = salt;
+    constructor(bytes32 salt, ITrail trail) EIP712("volens", "1") {
+        (_salt, _trail) = (salt, trail);
     }
 
     /// @dev The evidence of every step is its transaction's own calldata, and a transaction makes one step: so no
@@ -56,6 +61,22 @@ abstract contract Typed is EIP712 {
     function _signerOf(bytes32 structHash, bytes calldata signature) internal view returns (address signer) {
         signer = _recover(structHash, signature);
         if (signer == address(0)) revert SignatureInvalid();
+    }
+
+    /// @dev One step of the trail: the whole call with its signatures, and what it did.
+    function _append(uint16 kind, bytes32 body) internal {
+        _trail.append(kind, sha256(msg.data), body);
+    }
+
+    /// @dev Whether this message is recorded for the first time.
+    function _first(bytes32 message) internal returns (bool first) {
+        first = !_recorded[message];
+        if (first) _recorded[message] = true;
+    }
+
+    /// @dev For a message that changes nothing which would keep it from being sent again.
+    function _once(bytes32 message) internal {
+        if (!_first(message)) revert AlreadyRecorded(message);
     }
 
     function _notAfter(uint40 deadline) internal view {

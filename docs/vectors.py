@@ -19,7 +19,16 @@ from governance.envelope import (
     record_id,
     record_leaf,
 )
-from governance.verify import Consent, canonical, canonical_json, identity_id, slot_of, words
+from governance.verify import (
+    Consent,
+    canonical,
+    canonical_json,
+    identity_id,
+    origin_of,
+    parse_identity,
+    slot_of,
+    words,
+)
 
 ACCOUNT = bytes(range(1, 21))
 KEY = bytes([7]) * 32  # a signing key that everybody knows: for vectors only
@@ -76,12 +85,17 @@ def encodings() -> Mapping[str, bytes]:
     label = Label(filled(1), filled(2), filled(3), filled(4), 16, 1)
     leaf = record_leaf(filled(5), label, filled(6), filled(7))
     body = words(filled(3), filled(4), 2)
-    head = words(filled(0), ACCOUNT, 18, 77, 1_700_000_000, sha256(body).digest())
+    origin = origin_of(parse_identity(IDENTITY))
+    call = sha256(b"{}").digest()
+    head = words(origin, ACCOUNT, 18, 77, 1_700_000_000, call, sha256(body).digest())
     identity = identity_id(IDENTITY)
     return {
         "`words(1, A, 0xaabbccdd, [2])`": words(1, ACCOUNT, bytes.fromhex("aabbccdd"), filled(2)),
         "body of kind 18: `words([3], [4], 2)`, hashed": sha256(body).digest(),
-        "the first head: `sha256(words([0], A, 18, 77, 1700000000, that))`": sha256(head).digest(),
+        "the head before the first step, of the identity below": origin,
+        "the first head: `sha256(words(that, A, 18, 77, 1700000000, sha256({}), the body))`": sha256(
+            head
+        ).digest(),
         "slot: status 1, epoch 2, version 3, days 20000 to 20730, purposes 0x44, categories 0x3": words(
             slot_of(CONSENT)
         ),

@@ -13,12 +13,13 @@ from typing import Any, Literal
 
 from sqlalchemy import Engine, select
 
-from governance.tables import accesses, blocks, claims, events, marks, permits, runs
+from governance.tables import blocks, claims, events, marks, permits, runs
 from governance.verify import (
     RUN_STATES,
     Access,
     Past,
     Use,
+    may_stop,
     sentence_of,
     strict_json,
     use_ended,
@@ -74,7 +75,14 @@ def withdrawals_of(engine: Engine, subject: str, upto: int) -> list[Withdrawal]:
     """
     with engine.connect() as connection:
         query = (
-            select(events.c.name, events.c.block, events.c.tx, events.c.fields, blocks.c.timestamp)
+            select(
+                events.c.name,
+                events.c.block,
+                events.c.step,
+                events.c.tx,
+                events.c.fields,
+                blocks.c.timestamp,
+            )
             .join(blocks, blocks.c.number == events.c.block)
             .where(
                 events.c.subject == subject,
@@ -89,7 +97,7 @@ def withdrawals_of(engine: Engine, subject: str, upto: int) -> list[Withdrawal]:
         str, dict[str, _Story]
     ] = {}  # by dataset: read once, however often she changed her mind
     changes: list[Withdrawal] = []
-    for name, block, tx, text, time in found:
+    for name, block, step, tx, text, time in found:
         fields: Any = strict_json(text.encode())
         dataset = fields["dataset"]
         before = epochs.get(dataset, 0)
@@ -98,7 +106,7 @@ def withdrawals_of(engine: Engine, subject: str, upto: int) -> list[Withdrawal]:
             kind: Kind = "revoked" if name == "ConsentRevoked" else "narrowed"
             if dataset not in stories:
                 stories[dataset] = _read_stories(engine, subject, dataset, upto)
-            effects = tuple(_effects(engine, stories[dataset], tx, block))
+            effects = tuple(_effects(engine, stories[dataset], tx, step))
             changes.append(Withdrawal(dataset, kind, tx, block, time, effects))
     return changes[::-1]
 
@@ -117,21 +125,22 @@ def _read_stories(engine: Engine, subject: str, dataset: str, upto: int) -> dict
     asked = select(runs.c.run, claims.c.failed).join(permits, permits.c.permit == runs.c.permit)
     asked = asked.outerjoin(claims, claims.c.run == runs.c.run).order_by(runs.c.run)
     told = (
-        select(events.c.run, events.c.name, events.c.block, events.c.fields)
+        select(events.c.run, events.c.name, events.c.step, events.c.fields)
         .join(runs, runs.c.run == events.c.run)
         .join(permits, permits.c.permit == runs.c.permit)
         .where(permits.c.dataset == dataset, events.c.name.in_(RUN_STATES), events.c.step <= upto)
         .order_by(events.c.block, events.c.position)
     )
-    with engine.connect() as connection:
-        last = connection.execute(
-            select(events.c.block).where(events.c.step == upto, events.c.name == "Head")
-        ).scalar_one_or_none()
-        own = (
-            select(accesses.c.run, accesses.c.attempt, accesses.c.granted, accesses.c.block)
-            .where(accesses.c.subject == subject, accesses.c.block <= (last or 0))
-            .order_by(accesses.c.attempt)
+    own = (
+        select(events.c.run, events.c.name, events.c.step, events.c.block, events.c.fields)
+        .where(
+            events.c.subject == subject,
+            events.c.name.in_(("AccessGranted", "AccessDenied")),
+            events.c.step <= upto,
         )
+        .order_by(events.c.block, events.c.position)
+    )
+    with engine.connect() as connection:
         candidates = connection.execute(asked.where(permits.c.dataset == dataset))
         found = {run: _Story(failed or "") for run, failed in candidates}
         for run, *row in connection.execute(told):
@@ -142,13 +151,13 @@ def _read_stories(engine: Engine, subject: str, dataset: str, upto: int) -> dict
     return found
 
 
-def _effects(engine: Engine, stories: Mapping[str, _Story], tx: str, block: int) -> list[Effect]:
+def _effects(engine: Engine, stories: Mapping[str, _Story], tx: str, step: int) -> list[Effect]:
     met = [
         (run, story, use)
         for run, story in stories.items()
-        if (use := use_met(bytes.fromhex(run), block, story.history, story.hers)) is not None
+        if (use := use_met(bytes.fromhex(run), step, story.history, story.hers)) is not None
     ]
-    stops = {run: f"stopped:{run}:{use.attempt}" for run, _, use in met if use.was == "computing"}
+    stops = {run: f"stopped:{run}:{use.attempt}" for run, _, use in met if may_stop(use)}
     marked = _marked(engine, [f"mined:{tx}", *stops.values()]) if stops else {}
     began = marked.get(f"mined:{tx}")
     found = []
@@ -176,11 +185,14 @@ def _marked(engine: Engine, names: Sequence[str]) -> dict[str, int]:
 
 
 def _past(row: Sequence[Any]) -> Past:
-    name, block, text = row
+    name, step, text = row
     fields: Any = json.loads(text)  # a row of ours, in canonical JSON: there are very many
-    return Past(name, block, int(fields.get("attempt", 0)), int(fields.get("reason", 0)))
+    return Past(name, step, int(fields.get("attempt", 0)), int(fields.get("reason", 0)))
 
 
 def _access(row: Sequence[Any]) -> Access:
-    attempt, granted, block = row
-    return Access(attempt, bool(granted), block)
+    name, step, block, text = row
+    fields: Any = json.loads(text)
+    granted = name == "AccessGranted"
+    attempt = int(fields["attemptEpochVersion"]) >> 56 if granted else int(fields["attempt"])
+    return Access(attempt, granted, step, block)

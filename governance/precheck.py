@@ -75,7 +75,7 @@ def refuse_repeated(fold: Fold, message: Mapping[str, Any]) -> None:
     """Raise Refused for an old revocation that is on the trail already."""
     name = sha256(words(message["subject"], message["dataset"], message["epoch"]))
     if name in fold.recorded:
-        raise Refused("RevokeRepeated", {}, _HINT)
+        raise Refused("AlreadyRecorded", {}, _HINT)
 
 
 def refuse_all_skipped(reasons: list[str]) -> None:

@@ -425,6 +425,14 @@ def identity_id(identity: object) -> bytes:  # the 32 bytes that everybody pins
     return sha256(identity_bytes(identity))
 
 
+def origin_of(identity: Identity) -> bytes:
+    """The head before the first step: whoever holds any head holds the rules that it was made under."""
+    contracts = (address for address, _ in identity.contracts.values())
+    rules = (identity.quorum, identity.cohort_floor, identity.max_lease, identity.role_delay)
+    place = (identity.chain_id, identity.genesis, identity.salt)
+    return sha256(words(*place, *contracts, *rules, *identity.founders))
+
+
 # ---- 3 Crypto ----
 Args = Mapping[str, Any]  # a message by the field names in STRUCTS, or a call's arguments
 SIGNED_FOR = {
@@ -578,9 +586,10 @@ class Fold:
         self.ingests = dict[bytes, Ingest]()  # in the ledger's order
         self.signers = dict[bytes, bytes]()
         self.consents = dict[tuple[bytes, bytes], Consent]()  # (dataset, subject)
-        self.recorded = set[bytes]()  # refused items and stale revocations that have their step
+        self.recorded = set[bytes]()  # messages that changed nothing, and have their step
         self.runs, self.attempts = dict[bytes, Run](), dict[tuple[bytes, int], Attempt]()
-        self.count, self.head = 0, bytes(32)  # steps, and the value after the last
+        # How many steps, and the value after the last.
+        self.count, self.head = 0, origin_of(self.identity)
         self.signatures = 0  # how many were checked
         self.place, self.time = (0, -1), 0  # (block, index) and seconds of the last transaction
 
@@ -603,8 +612,9 @@ class Fold:
             need(tx.to == address, f"{function} was not sent to the {contract}")
             rule, m = getattr(self, f"_{function}"), arguments.get("m")
             kind, body, events = rule(m, arguments) if m else rule(arguments["items"])
-            self.count, digest = self.count + 1, sha256(body)
-            self.head = sha256(words(self.head, address, kind, tx.block, self.time, digest))
+            self.count, call, digest = self.count + 1, sha256(tx.input), sha256(body)
+            place = (address, kind, tx.block, self.time)
+            self.head = sha256(words(self.head, *place, call, digest))
             head: Event = ("Head", (self.count,), (self.head, kind, digest))
             trail = self.identity.contracts["Trail"][0]
             must = [(address, event) for event in events] + [(trail, head)]
@@ -918,14 +928,18 @@ class Fold:
             own and m["epoch"] <= old.epoch, "the revocation is not her own, or of an epoch to come"
         )
         if m["epoch"] < old.epoch:
-            name = sha256(words(*m.values()))
-            need(name not in self.recorded, "the same stale revocation is recorded already")
-            self.recorded.add(name)
+            self._once(words(*m.values()))
             return _effect(19, "RevokeStale", who, (m["epoch"], old.epoch))
         self.consents[m["dataset"], m["subject"]] = old._replace(
             status=REVOKED, epoch=old.epoch + 1
         )
         return _effect(18, "ConsentRevoked", who, (old.epoch,))
+
+    def _once(self, message: bytes) -> None:
+        """What changes nothing has one step for each message: nobody makes the trail grow by sending it again."""
+        name = sha256(message)
+        need(name not in self.recorded, "the same message is recorded already")
+        self.recorded.add(name)
 
     def _own(self, kind: str, message: Args, given: Args) -> bool:
         signer = self.signers[message["subject"]]
@@ -984,6 +998,7 @@ class Fold:
             "stranger or old run",
         )
         if reason:
+            self._once(words(*m.values()))
             return _effect(35, "RunRefused", (run,), (0, reason))
         self.runs[run] = Run(who, m, 0, "", 0)
         return _effect(
@@ -1047,6 +1062,7 @@ class Fold:
             len(live) < least and 40,
         ]
         if any(reasons):
+            self._once(words(*m.values()))
             return _effect(35, "RunRefused", (name,), (nth, next(filter(None, reasons))))
         denied = [(subject, reason) for subject, reason in judged if reason]
         granted = [(subject, consent.epoch, consent.version) for subject, consent in live]
@@ -1117,10 +1133,9 @@ class Fold:
         run, attempt = self._open(m)
         who = self._by("Review", m, a["signature"], self._claim("OutputViewed", 1), CHECKER)
         need(who != run.analyst and attempt.seal, "the analyst looked, or nothing is sealed")
-        attempt.views[who], body = (
-            m["viewerKey"],
-            words(m["run"], m["attempt"], who, m["viewerKey"]),
-        )
+        body = words(m["run"], m["attempt"], who, m["viewerKey"])
+        self._once(body)
+        attempt.views[who] = m["viewerKey"]
         return _effect(37, "OutputViewed", (m["run"], who), (m["attempt"], m["viewerKey"]), body)
 
     def _checker(
@@ -1181,6 +1196,7 @@ class Fold:
             reason,
         ) in refusals:  # analyst and permit, then the first who is unwilling, or at another epoch
             if reason:
+                self._once(words(*m.values()))
                 return _effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
         self.spent |= self._cost(run, attempt, attempt.seal)
         self.runs[m["run"]] = run._replace(ended="released")
@@ -1223,13 +1239,13 @@ RUN_STATES = {  # the event that a run had last, and where it stands then
 }
 WORKER_REASONS = (37, 38)  # the worker's own fault: the run stays as it was
 _ENDS = ("RunRefused", "Rejected", "RunCancelled")
-Past = NamedTuple("Past", [("name", str), ("block", int), ("attempt", int), ("reason", int)])
-Access = NamedTuple("Access", [("attempt", int), ("granted", bool), ("block", int)])
+Past = NamedTuple("Past", [("name", str), ("step", int), ("attempt", int), ("reason", int)])
+Access = NamedTuple("Access", [("attempt", int), ("granted", bool), ("step", int), ("block", int)])
 Use = NamedTuple(
     "Use",
     [
         ("run", bytes),
-        ("was", str),  # where it stood in that block: queued, computing, sealed, released
+        ("was", str),  # where it stood at that step: queued, computing, sealed, released
         ("attempt", int),  # the one she was in; 0: none yet
         ("sealed", bool),  # it finished all the same, and its output is held back
         ("next_attempt", int),  # the first later attempt, if she is not in it, else 0
@@ -1249,37 +1265,42 @@ def run_state(history: Sequence[Past]) -> str:
     return state
 
 
-def use_met(run: bytes, block: int, history: Sequence[Past], hers: Sequence[Access]) -> Use | None:
-    """Where the run stood when the withdrawal was mined in `block`; None when it does not concern her.
+def use_met(run: bytes, step: int, history: Sequence[Past], hers: Sequence[Access]) -> Use | None:
+    """Where the run stood when the withdrawal became step `step`; None when it does not concern her.
 
     history: the run's events, hers: what was granted or denied of her, both in the ledger's order.
     """
     earlier = [
         past
         for past in history
-        if past.block < block and not (past.name == "RunRefused" and past.reason in WORKER_REASONS)
+        if past.step < step and not (past.name == "RunRefused" and past.reason in WORKER_REASONS)
     ]
     names = [past.name for past in earlier]
     if "RunRequested" not in names or any(end in names for end in _ENDS):
         return None
     attempts = [past.attempt for past in earlier if past.name == "RunAuthorised"]
     newest = max(attempts, default=0)
-    in_it = max((one.attempt for one in hers if one.granted and one.block < block), default=0)
-    later = next((one for one in hers if one.block > block), None)
+    in_it = max((one.attempt for one in hers if one.granted and one.step < step), default=0)
+    later = next((one for one in hers if one.step > step), None)
     again, at = (later.attempt, later.block) if later and not later.granted else (0, 0)
     state, over = run_state(history), later is not None
     if newest == 0 or names[-1] == "ReleaseRefused":
         return Use(run, "queued", 0, False, again, at, state, over)
     if in_it != newest:
         return None
-    seals = [x.block for x in history if x.name == "Sealed" and x.attempt == newest]
+    seals = [x.step for x in history if x.name == "Sealed" and x.attempt == newest]
     was = "computing"
     if "Released" in names:
         was = "released"
-    elif seals and seals[0] < block:
+    elif seals and seals[0] < step:
         was = "sealed"
     finished = bool(seals) and was == "computing"
     return Use(run, was, newest, finished, again, at, state, over)
+
+
+def may_stop(use: Use) -> bool:
+    """Whether there was a computation to stop."""
+    return use.was == "computing" and not use.sealed
 
 
 def sentence_of(use: Use, stopped: float | None) -> str:
@@ -1410,9 +1431,10 @@ class Replay:
         return step.count if self.crypto else 0
 
     def receipt(self, data: bytes) -> int:
-        """Check a receipt (docs/ledger.md, Receipts) against the trail; the step up to which it anchors it.
+        """Check a receipt (docs/ledger.md, Receipts) against the trail; the step up to which its witness anchors it.
 
-        A withdrawal's `asOf` is as a held head; the others are anchored by their witness. Raises Malformed.
+        Whoever keeps a receipt may have written it: without a witness it can contradict the trail, and anchors
+        nothing. Raises Malformed.
         """
         r: Any = strict_json(data)
         kind = RECEIPTS.get(part(r, "type", str))
@@ -1421,20 +1443,19 @@ class Replay:
         r |= part(r, "receipt", dict) if kind == "stops" else {}
         name = raw(part(r, "releaseTx" if kind == "releases" else "tx"), 32)
         step = self.held(r)
-        found = [one for one in self.steps[: step.count] if one.tx.hash == name]
-        need(found, "the receipt's transaction is not in the trail up to its head")
-        if kind == "stops":
-            reached = self.held(part(r, "asOf")).count
-        else:
-            reached = self.witnessed(r | part(r, "witness", dict))
-        same = number(part(r, "time")) == found[0].block.timestamp
+        need(step.tx.hash == name, "the trail has another transaction at the receipt's step")
+        same = number(part(r, "time")) == step.block.timestamp
         need(same, "the receipt names another time than its block has")
         need(
-            getattr(self, f"_{kind}")(r, found[0]),
+            getattr(self, f"_{kind}")(r, step),
             "the receipt is not what its transaction recorded",
         )
+        if kind == "stops" and "witness" not in r:
+            return 0
+        reached = self.witnessed(r | part(r, "witness", dict))
+        told = self.held(r["asOf"] if kind == "stops" else r).count
         need(
-            not self.crypto or reached >= step.count,
+            not self.crypto or reached >= told,
             "the receipt's witness is older than the receipt",
         )
         return reached
@@ -1498,21 +1519,21 @@ class Replay:
         history, hers = dict[bytes, list[Past]](), dict[bytes, list[Access]]()
         for one in self.steps[:last]:
             for log in one.logs:
-                name, block = names[log.topics[0]], one.block.number
+                name, place = names[log.topics[0]], (one.count, one.block.number)
                 run = log.topics[1] if len(log.topics) > 1 else b""
                 if name == "AccessGranted" and log.topics[2] == subject:
-                    hers.setdefault(run, []).append(Access(to_int(log.data) >> 56, True, block))
+                    hers.setdefault(run, []).append(Access(to_int(log.data) >> 56, True, *place))
                 elif name == "AccessDenied" and log.topics[2] == subject:
-                    hers.setdefault(run, []).append(Access(to_int(log.data[:32]), False, block))
+                    hers.setdefault(run, []).append(Access(to_int(log.data[:32]), False, *place))
                 elif name in RUN_STATES:
                     numbers = to_int(log.data[:32]), to_int(log.data[32:64])
                     attempt, reason = numbers if name == "RunRefused" else (numbers[0], 0)
-                    history.setdefault(run, []).append(Past(name, block, attempt, reason))
+                    history.setdefault(run, []).append(Past(name, one.count, attempt, reason))
         found = dict[bytes, Use]()
         for run, past in history.items():
             asked = self.fold.runs.get(run)
             if asked and self.fold.permits[asked.request["permit"]].request["dataset"] == dataset:
-                use = use_met(run, step.block.number, past, hers.get(run, []))
+                use = use_met(run, step.count, past, hers.get(run, []))
                 found |= {run: use} if use else {}
         return found
 
@@ -1542,6 +1563,7 @@ def _as_proven(told: Any, use: Use) -> bool:
     text, state = told.get("stopped"), use.state
     shaped = text is None or (isinstance(text, str) and re.fullmatch(r"[0-9]{1,7}\.[0-9]{2}", text))
     need(shaped, "the receipt names seconds that are no number")
+    need(text is None or may_stop(use), "the receipt tells a stop where there was none to make")
     stopped = None if text is None else float(text)
     if state in ("queued", "authorised") and told.get("state") == "failed":
         state = "failed"  # on its worker's machine: in no head

@@ -155,10 +155,14 @@ REMOVALS += [
         ("one person's result sealed as research",),
     ),
     Removal(
-        "a refused message is recorded once",
-        "ConsentRegistry.sol",
+        "what changes nothing is recorded once",
+        "Typed.sol",
         (("first = !_recorded[message];", "first = true;"),),
-        ("a refused consent sent again to make the trail grow",),
+        (
+            "a refused consent sent again to make the trail grow",
+            "a refused request, attempt or release sent again to make the trail grow",
+            "an earlier look sent again, so that the key goes to its holder",
+        ),
     ),
     Removal(
         "who takes a registration back",
@@ -199,12 +203,6 @@ VERIFIER = [
         "verify.py",
         (("need(tx.to == address,", "need(True,"),),
         ("a call sent to another contract",),
-    ),
-    Removal(
-        "parameters as signed",
-        "verify.py",
-        (('sha256(a["params"]) == m["paramsHash"] and ', ""),),
-        ("a run's parameters exchanged",),
     ),
     Removal(
         "the last step has the head",

@@ -347,6 +347,10 @@ def by_other_means() -> list[bytes]:
         3,
         *(at.to_bytes(20, "big") for at in (7, 8, 9)),
     )
+    agreed = [31337, n32(0x11), n32(0xAB), *(f"0x{at:040x}" for at in range(1, 5))]
+    agreed += [2, 10, 86_400, 172_800, *(f"0x{at:040x}" for at in (7, 8, 9))]
+    kinds = ["uint256", "bytes32", "bytes32", *["address"] * 4, *["uint256"] * 4, *["address"] * 3]
+    origin = hashed(encode(kinds, agreed))
     leaf = hashed(plain("volens/leaf/1", n32(5), n32(2), n32(3), n32(4), 16, 1, n32(6), n32(7)))
     return [
         encode(
@@ -354,10 +358,11 @@ def by_other_means() -> list[bytes]:
             [1, account, bytes.fromhex("aabbccdd"), n32(2)],
         ),
         body,
+        origin,
         hashed(
             encode(
-                ["bytes32", "address", "uint16", "uint256", "uint256", "bytes32"],
-                [n32(0), account, 18, 77, 1_700_000_000, body],
+                ["bytes32", "address", "uint16", "uint256", "uint256", "bytes32", "bytes32"],
+                [origin, account, 18, 77, 1_700_000_000, hashed(b"{}"), body],
             )
         ),
         slot.to_bytes(32, "big"),

@@ -269,7 +269,8 @@ def everything(world: World, pass_time: Callable[[int], None]) -> None:
     world.revoke(people[0])
     world.release(ready[0][1], ready[0][2], people[:3], [0] * 3)  # 3
     world.grant([people[0]])
-    world.release(ready[0][1], ready[0][2], people[:3], [0] * 3)  # 75
+    anew = FOREVER - 1  # the very same decision is recorded once
+    world.release(ready[0][1], ready[0][2], people[:3], [0] * 3, deadline=anew)  # 75
     stop = {"permit": ready[1][0], "deadline": FOREVER}
     world.relay("PermitRegistry", "suspend", "Suspend", stop, world.by("rui", "Suspend", stop))
     world.release(ready[1][1], ready[1][2], people[:3], [0] * 3)  # 34

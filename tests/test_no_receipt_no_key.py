@@ -167,13 +167,14 @@ def narrowed(question: Question) -> None:
     world.grant([question.road.subjects[0]], categories=CATEGORIES & ~(1 << 2))
 
 
+def suspend_permit_of(road: Road, run: bytes) -> None:
+    message = {"permit": road.broker._node.fold.runs[run].request["permit"], "deadline": FOREVER}
+    signature = road.world.by("dora", "Suspend", message)
+    road.world.relay("PermitRegistry", "suspend", "Suspend", message, signature)
+
+
 def suspended(question: Question) -> None:
-    world = question.road.world
-    permit = bytes(question.road.broker._node.fold.runs[question.run].request["permit"])
-    message = {"permit": permit, "deadline": FOREVER}
-    world.relay(
-        "PermitRegistry", "suspend", "Suspend", message, world.by("dora", "Suspend", message)
-    )
+    suspend_permit_of(question.road, question.run)
 
 
 def cancelled(question: Question) -> None:
@@ -482,8 +483,8 @@ def test_nobody_wraps_for_a_stranger(road: Road) -> None:
     assert refusal.value.reason.slug == "not-enrolled"
 
 
-def test_a_look_at_an_output_with_somebody_who_withdrew(road: Road) -> None:
-    """She left after it was sealed: the checker's look is recorded, but its key stays."""
+def looked(road: Road) -> list[Any]:
+    """A sealed output that Sol has looked at; the arguments of his question."""
     question = authorised(road)
     world, run, key = road.world, question.run, random32()
     world.seal(run, keyCommitment=key_commitment(key))
@@ -495,16 +496,51 @@ def test_a_look_at_an_output_with_somebody_who_withdrew(road: Road) -> None:
     ]
     output = type(question.headers[0])(label, tuple(road.client.wrap(items)), key_commitment(key))
     sol = road.world.people["sol"]
-    ask = [question.run, 1, question.tx, question.worker_key, output, sol, sol.address[2:].lower()]
+    return [run, 1, question.tx, question.worker_key, output, sol, sol.address[2:].lower()]
+
+
+def dismiss_analyst(road: Road, run: bytes) -> None:
+    world = road.world
+    world.set_role(world.people["noor"].address, "analyst", end=world.ledger.now())
+
+
+@pytest.mark.parametrize(
+    ("reason", "change"),
+    [
+        ("consent-changed", lambda road, run: road.world.revoke(road.subjects[0])),
+        ("permit-suspended", suspend_permit_of),
+        ("analyst-role", dismiss_analyst),
+    ],
+)
+def test_a_look_at_an_output_that_cannot_be_released_any_more(
+    road: Road, reason: str, change: Callable[[Road, bytes], object]
+) -> None:
+    """She left after it was sealed, or the committee stopped it: the look is recorded, but its key stays."""
+    ask = looked(road)
     road.client.output_pieces(*ask)
     stranger = [*ask[:5], Wallet.new(), ask[6]]
     with pytest.raises(BrokerRefused) as refusal:
         road.client.output_pieces(*stranger)
     assert refusal.value.reason.slug == "no-look"
-    road.world.revoke(road.subjects[0])
+    change(road, ask[0])
     with pytest.raises(BrokerRefused) as refusal:
         road.client.output_pieces(*ask)
-    assert refusal.value.reason.slug == "consent-changed"
+    assert refusal.value.reason.slug == reason
+
+
+def test_a_role_that_ends_while_no_block_is_mined(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest block's time stands still where nobody calls; the broker reads its own clock too."""
+    world = road.world
+    ends = world.ledger.now() + 600
+    world.set_role(world.people["noor"].address, "analyst", end=ends)
+    question = authorised(road)
+    assert question.ask().sealed
+    monkeypatch.setattr(road.broker, "_clock", lambda: ends)
+    with pytest.raises(BrokerRefused) as refusal:
+        question.ask()
+    assert refusal.value.reason.slug == "analyst-role"
 
 
 class Released:
@@ -557,6 +593,15 @@ def test_a_dismissed_analyst_gets_no_key(road: Road) -> None:
         released.ask(noor)
     assert refusal.value.reason.slug == "analyst-role"
     assert len(road.journal()) == lines
+
+
+def test_a_result_of_a_suspended_permit_stays_shut(road: Road) -> None:
+    released, noor = Released(road), road.world.people["noor"]
+    released.ask(noor)
+    suspend_permit_of(road, released.run)
+    with pytest.raises(BrokerRefused) as refusal:
+        released.ask(noor)
+    assert refusal.value.reason.slug == "permit-suspended"
 
 
 def test_no_key_leaves_for_a_registration_that_was_taken_back(road: Road) -> None:

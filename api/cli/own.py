@@ -222,9 +222,8 @@ def revoke(dataset: Dataset, as_: As, yes: Yes = False, as_json: AsJson = False)
         else ""
     )
     followed = await_settled(me, answer["receipt"]["tx"])
-    kept = write_receipt(
-        desk.settings().receipt_folder(as_), withdrawal_receipt(me, answer["receipt"], followed)
-    )
+    receipt = withdrawal_receipt(me, answer["receipt"], followed, me.trail_head()["witness"])
+    kept = write_receipt(desk.settings().receipt_folder(as_), receipt)
     sentences = "".join(f"\n- {effect['sentence']}" for effect in followed["effects"])
     done = (
         "Nothing of yours in it is used any more."

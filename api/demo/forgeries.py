@@ -257,7 +257,7 @@ def role_again_and_rewritten(bundle: Bundle) -> Bundle:
 def lower_floor(bundle: Bundle) -> Bundle:
     """A smaller cohort than the founders signed for."""
     bundle["identity"]["cohortFloor"] = 1
-    return bundle
+    return rewrite(bundle)
 
 
 def cut(bundle: Bundle) -> Bundle:
@@ -317,15 +317,15 @@ def other_founder(bundle: Bundle) -> Bundle:
         n for n, who in enumerate(identity["founders"]) if who not in identity["signatures"]
     )
     identity["founders"][place] = "0x" + "ab" * 20
-    return bundle
+    return rewrite(bundle)
 
 
 def exchanged_signatures(bundle: Bundle) -> Bundle:
-    """Heads do not cover signatures, so every head still fits."""
+    """No event tells a signature, so with the heads recomputed everything fits."""
     item = bundle["transactions"][_calls(bundle, "grant")[0]]
     first, second = (one["signature"].hex() for one in _items(item)[:2])
     item["input"] = item["input"].replace(first, "-").replace(second, first).replace("-", second)
-    return bundle
+    return rewrite(bundle)
 
 
 def signed_twice(bundle: Bundle) -> Bundle:
@@ -333,14 +333,14 @@ def signed_twice(bundle: Bundle) -> Bundle:
     item = bundle["transactions"][_calls(bundle, "setRole")[0]]
     first, second = decode_call(raw(item["input"]))[2]["signatures"][:2]
     item["input"] = item["input"].replace(second.hex(), first.hex())
-    return bundle
+    return rewrite(bundle)
 
 
 def high(bundle: Bundle) -> Bundle:
     item = bundle["transactions"][_calls(bundle, "vote")[0]]
     signature = decode_call(raw(item["input"]))[2]["signature"]
     item["input"] = item["input"].replace(signature.hex(), high_s(signature).hex())
-    return bundle
+    return rewrite(bundle)
 
 
 def witness(bundle: Bundle) -> Bundle:

@@ -143,7 +143,7 @@ def change_of_mind(cast: Cast, teller: Teller) -> dict[str, Any]:
     answer = ada.revoke(cast.dataset, 0)
     mined, block = time.monotonic(), answer["receipt"]["block"]
     followed = await_settled(ada, answer["receipt"]["tx"])
-    kept = withdrawal_receipt(ada, answer["receipt"], followed)
+    kept = withdrawal_receipt(ada, answer["receipt"], followed, ada.trail_head()["witness"])
     cast.facts["stop_receipt"] = write_receipt(cast.home / "receipts" / "ada", kept)
     stopped = next(one["stopped"] for one in followed["effects"] if one["run"] == second)
     said = f"signed, mined in {mined - began:.2f} s, block {block}"

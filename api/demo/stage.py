@@ -372,8 +372,13 @@ class World:
         receipt = self.relay("AccessLedger", "seal", "Seal", message, self.by(by, "Seal", message))
         return receipt.one(Sealed).sealHash
 
-    def look(self, run: bytes, by: str, attempt: int = 1) -> Receipt:
-        message = {"run": run, "attempt": attempt, "viewerKey": random32(), "deadline": FOREVER}
+    def look(self, run: bytes, by: str, attempt: int = 1, **change: Any) -> Receipt:
+        message = {
+            "run": run,
+            "attempt": attempt,
+            "viewerKey": random32(),
+            "deadline": FOREVER,
+        } | change
         return self.relay(
             "AccessLedger", "viewOutput", "Review", message, self.by(by, "Review", message)
         )

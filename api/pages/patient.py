@@ -162,7 +162,8 @@ def fetch_withdrawal_receipt(services: Parts, me: Patient, tx: str) -> Response:
     if not found:
         raise NotFound("you have no such withdrawal", "look at your own list")
     reader = Client(services.audience, services.identity, subject=bytes.fromhex(me.subject))
-    receipt = withdrawal_receipt(reader, register.find_receipt(services.engine, tx), found[0])
+    mined = register.find_receipt(services.engine, tx)
+    receipt = withdrawal_receipt(reader, mined, found[0], services.witness())
     reader.close()
     return Response(
         receipt,

@@ -38,7 +38,6 @@ interface IConsentRegistry {
     error TooManyItems(uint256 count);
     /// @param reason Why the last item of the batch was not taken.
     error NothingRecorded(bytes4 reason);
-    error RevokeRepeated(uint32 named, uint32 current);
 
     /// @notice Enrols people: a live registrar vouches, the key itself agrees. A bad item is skipped, never the batch.
     /// An item that nobody of ours signed leaves no trace; a batch that would leave none at all reverts.

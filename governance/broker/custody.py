@@ -348,24 +348,32 @@ class Broker:
     def _check_attempt(
         self, run: Run, receipt: Attempt, head: Head, name: bytes, attempt: int, worker_key: bytes
     ) -> None:
-        fold, now = self._node.fold, head.block.timestamp
+        fold, now = self._node.fold, self._now(head)
         if run.ended == "cancelled":
             raise Refusal(43)
         if attempt != fold.newest_attempt(name):
             raise Refusal(68)
         if worker_key != receipt.binding["workerKey"]:
             raise Refusal(69)
-        if max(now, self._clock()) > receipt.lease_until or receipt.seal_hash or run.ended:
+        if now > receipt.lease_until or receipt.seal_hash or run.ended:
             raise Refusal(70)
-        permit = fold.permits[run.request["permit"]]
-        if permit.status != APPROVED:
-            raise Refusal(34 if permit.status == SUSPENDED else 33)
-        if now >= permit.request["expiry"]:
+        self._check_permit(run)
+        if now >= fold.permits[run.request["permit"]].request["expiry"]:
             raise Refusal(35)
         if not fold.member_live(run.analyst, ANALYST, now):
             raise Refusal(36)
         if not fold.member_live(receipt.worker, WORKER, now):
             raise Refusal(37)
+
+    def _check_permit(self, run: Run) -> None:
+        """What the committee has suspended lets no key out any more, also of what was computed before."""
+        status = self._node.fold.permits[run.request["permit"]].status
+        if status != APPROVED:
+            raise Refusal(34 if status == SUSPENDED else 33)
+
+    def _now(self, head: Head) -> int:
+        """Seconds. A ledger without calls may have no new block, and what ends meanwhile has ended all the same."""
+        return max(head.block.timestamp, self._clock())
 
     def _check_asker(self, request: object, asker: bytes, reason: int) -> None:
         """The question itself is signed by whom the receipt names: nobody else fills the journal or gets an answer."""
@@ -415,7 +423,7 @@ class Broker:
         where = (
             request["purposeNeed"],
             request["categories"],
-            max(head.block.timestamp, self._clock()) // DAY,
+            self._now(head) // DAY,
         )
         consent = self._node.fold.consent(request["dataset"], subject)
         return consent.epoch == epoch and self._node.fold.consent_live(
@@ -423,14 +431,14 @@ class Broker:
         )
 
     def _viewer_key(self, run: Run, receipt: Attempt, head: Head, viewer: bytes) -> bytes:
-        """A checker's, while the output is sealed and everybody in it is still willing."""
-        fold = self._node.fold
-        if (
-            run.ended
-            or viewer not in receipt.views
-            or not fold.member_live(viewer, CHECKER, head.block.timestamp)
-        ):
+        """A checker's, while the output is sealed and could be released: permit, analyst, everybody still willing."""
+        fold, now = self._node.fold, self._now(head)
+        looked = viewer in receipt.views and fold.member_live(viewer, CHECKER, now)
+        if run.ended or not looked:
             raise Refusal(77)
+        self._check_permit(run)
+        if not fold.member_live(run.analyst, ANALYST, now):
+            raise Refusal(36)
         request = fold.permits[run.request["permit"]].request
         if not all(
             self._still_willing(subject, epoch, request, head)
@@ -440,10 +448,11 @@ class Broker:
         return receipt.views[viewer]
 
     def _result_key(self, run: Run, attempt: int, head: Head) -> bytes:
-        """The analyst's, once it is released and for as long as she holds her role."""
+        """The analyst's, once it is released, while she holds her role and her permit is not suspended."""
         if run.ended != "released" or attempt != run.attempts:
             raise Refusal(78)
-        if not self._node.fold.member_live(run.analyst, ANALYST, head.block.timestamp):
+        self._check_permit(run)
+        if not self._node.fold.member_live(run.analyst, ANALYST, self._now(head)):
             raise Refusal(36)
         return bytes(run.request["resultKey"])
 

@@ -54,7 +54,7 @@ def test_a_person_enrols_agrees_reads_and_withdraws(place) -> None:
     assert again["receipt"]["count"] > ended["receipt"]["count"]  # it stands on the trail, once
     with pytest.raises(RefusedByPolicy) as repeated:
         ada.revoke(place.world.dataset, 0)
-    assert repeated.value.reason == "RevokeRepeated"
+    assert repeated.value.reason == "AlreadyRecorded"
     assert again["state"]["epoch"] == 1
 
 

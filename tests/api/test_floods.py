@@ -212,7 +212,7 @@ def test_a_look_that_is_recorded_is_not_recorded_again(place, tmp_path) -> None:
     before = place.world.ledger.head()
     answers = [httpx.post(path, json=body) for body in (*bodies, *bodies)]
     assert {(answer.status_code, answer.json()["reason"]) for answer in answers} == {
-        (409, "AlreadyViewed")
+        (409, "AlreadyRecorded")
     }
     assert place.world.ledger.head() == before
 

@@ -44,7 +44,7 @@ def shelf(place, tmp_path_factory) -> Shelf:
     receipts = {
         "grant": consent.patient_receipt(proof, offered.terms, offered.salt),
         "run": run_receipt(noor, run, opened, sealed.broker.witness()),
-        "stop": withdrawal_receipt(ada, ended, followed),
+        "stop": withdrawal_receipt(ada, ended, followed, sealed.broker.witness()),
     }
     files = [
         next((place.home / "bucket").rglob(f"*{noor.run(one.run)['outputs'][-1]['ciphertext']}"))

@@ -22,6 +22,7 @@ from chain.devchain import DevChain
 from chain.errors import Refused
 from chain.wallets import Wallet
 from governance.verify import (
+    CALLS,
     FAILED,
     PARTLY,
     VALID,
@@ -29,6 +30,8 @@ from governance.verify import (
     decode_call,
     examine,
     identity_id,
+    origin_of,
+    parse_identity,
     words,
 )
 
@@ -224,6 +227,68 @@ def test_a_hidden_access_is_never_valid(told: Told) -> None:
             "partly",
             f"up to step {step.count} of {hidden['head']['count']}; for the rest nobody vouches",
         )
+
+
+def first_calls(bundle: Bundle) -> dict[str, int]:
+    """Where the first call of each function stands."""
+    found = {function: calls(bundle, function) for _, function, _ in map(split, CALLS.values())}
+    assert all(found.values()), "the story lacks a call"
+    return {function: places[0] for function, places in found.items()}
+
+
+def split(call: str) -> list[str]:
+    return call.split(" ", 2)
+
+
+def test_whatever_was_signed_is_in_the_head(told: Told) -> None:
+    """One bit of any word of any call changed, as if it had been signed so: another head, or refused.
+
+    Deadlines, a refused worker's key and the registrar's assurance were in no head: several histories shared it.
+    """
+    true, taken = rewrite(told.copy())["head"]["head"], dict[str, int]()
+    assert true == told.bundle["head"]["head"]
+    for function, place in first_calls(told.bundle).items():
+        words_of = (len(told.bundle["transactions"][place]["input"]) - 10) // 64
+        for word in range(min(words_of, 40)):
+            changed = told.copy()
+            item = changed["transactions"][place]
+            data = bytearray.fromhex(item["input"][2:])
+            data[4 + 32 * word + 31] ^= 1
+            item["input"] = "0x" + data.hex()
+            try:
+                forged = rewrite(changed)
+            except forgeries.Finding:
+                continue
+            taken[function] = taken.get(function, 0) + 1
+            assert forged["head"]["head"] != true, (function, word)
+    assert len(taken) > 15, (
+        taken
+    )  # the rules alone allowed these, each with a word that no event tells
+
+
+def test_a_head_is_held_under_its_own_rules_only(told: Told) -> None:
+    """`--head COUNT:HEX` alone names founders, quorum and floor: under other ones no step has that head."""
+    identity = told.bundle["identity"]
+    others: dict[str, Any] = {
+        "chainId": identity["chainId"] + 1,
+        "genesisHash": "11" * 32,
+        "salt": "22" * 32,
+        "quorum": 3,
+        "cohortFloor": identity["cohortFloor"] - 1,
+        "maxLease": identity["maxLease"] + 1,
+        "roleDelay": identity["roleDelay"] - 1,
+        "founders": identity["founders"][::-1],
+    }
+    steps = replay(told.bundle).steps
+    for name, value in others.items():
+        changed = {**identity, name: value}
+        assert origin_of(parse_identity(changed)) != origin_of(parse_identity(identity)), name
+        try:
+            forged = rewrite(told.copy() | {"identity": changed})
+        except forgeries.Finding:
+            continue  # such rules would have refused a step
+        heads = {step.head for step in replay(forged).steps}
+        assert not heads & {step.head for step in steps}, name
 
 
 def test_a_changed_label_is_said_to_be_a_label(told: Told, tmp_path: Path) -> None:

@@ -81,13 +81,28 @@ def test_a_trail_step_by_hand(told: Told) -> None:
         + (1).to_bytes(32, "big")  # the version that this change makes
     ).digest()
     time = told.bundle["blocks"][str(first["block"])]["timestamp"]
+    agreed = told.bundle["identity"]
+    rules = [agreed[name] for name in ("quorum", "cohortFloor", "maxLease", "roleDelay")]
+    accounts = [item["address"] for item in agreed["contracts"]], agreed["founders"]
+    contracts, founders = (
+        b"".join(bytes(12) + bytes.fromhex(who[2:]) for who in some) for some in accounts
+    )
+    origin = hashlib.sha256(
+        agreed["chainId"].to_bytes(32, "big")
+        + bytes.fromhex(agreed["genesisHash"].removeprefix("0x"))
+        + bytes.fromhex(agreed["salt"].removeprefix("0x"))
+        + contracts
+        + b"".join(rule.to_bytes(32, "big") for rule in rules)
+        + founders
+    ).digest()
     head = hashlib.sha256(
-        bytes(32)
+        origin
         + bytes(12)
         + registry
         + (1).to_bytes(32, "big")
         + first["block"].to_bytes(32, "big")
         + time.to_bytes(32, "big")
+        + hashlib.sha256(bytes.fromhex(first["input"][2:])).digest()
         + body
     )
     assert first["logs"][-1]["data"][2:66] == head.hexdigest()

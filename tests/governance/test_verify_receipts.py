@@ -150,7 +150,10 @@ def withdrawal_receipts(told: Told, bucket: BucketProcess, who: int) -> list[dic
     return [
         json.loads(
             withdrawal_receipt(
-                me, register.find_receipt(engine, one.tx), show_withdrawal(one, newest)
+                me,
+                register.find_receipt(engine, one.tx),
+                show_withdrawal(one, newest),
+                told.witness(newest["count"]),
             )
         )
         for one in aftermath.withdrawals_of(engine, subject.hex(), newest["count"])
@@ -181,7 +184,9 @@ def test_a_receipt_of_a_withdrawal_is_compared_whole(
     ]
     forged += [
         receipt | {"asOf": receipt["asOf"] | {"count": receipt["asOf"]["count"] - 1}},
-        receipt | {"asOf": {"count": mined["count"], "head": mined["head"]}},  # then true, and old
+        receipt | {"asOf": {"count": mined["count"], "head": mined["head"]}},
+        receipt | {"witness": told.witness(mined["count"] + 1)},  # older than what is told
+        receipt | {"witness": told.witness(receipt["asOf"]["count"], by="sol")},
         receipt | {"settled": not receipt["settled"]},
         receipt | {"effects": []},
         receipt | {"effects": effects[1:]},
@@ -211,10 +216,41 @@ def test_a_receipt_of_a_withdrawal_is_compared_whole(
             changed = [*effects]
             changed[place] = effect | {"stopped": seconds}
             forged.append(receipt | {"effects": changed})
-    forged += [{n: v for n, v in receipt.items() if n != name} for name in receipt]
+        if effect["was"] != "computing":
+            changed = [*effects]
+            changed[place] = effect | {"stopped": "1.00"}
+            forged.append(receipt | {"effects": changed})
+    forged += [
+        {n: v for n, v in receipt.items() if n != name} for name in receipt if name != "witness"
+    ]
     for one in forged:
-        assert states(told.bundle, receipts=[as_bytes(one)])[2] in ("no", "partly"), one
+        assert states(told.bundle, receipts=[as_bytes(one)])[2] == "no", one
     assert len(forged) > 40
+
+
+def test_a_withdrawal_receipt_without_a_witness_anchors_nothing(
+    told: Told, withdrawn: dict[str, dict[str, Any]]
+) -> None:
+    """Who keeps it may have written it, for a trail that ends where that suits the exporter."""
+    receipt = {n: v for n, v in withdrawn["revoked"].items() if n != "witness"}
+    assert states(told.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "not-checked"]
+    forged = receipt | {"settled": not receipt["settled"]}
+    assert states(told.bundle, receipts=[as_bytes(forged)]) == ["ok", "ok", "no"]
+
+
+def test_before_and_after_are_told_by_steps_not_by_blocks() -> None:
+    """One block may hold an access and, behind it, the withdrawal that meets it."""
+    history = [
+        verify.Past("RunRequested", 1, 0, 0),
+        verify.Past("RunAuthorised", 2, 1, 0),
+    ]
+    hers = [verify.Access(attempt=1, granted=True, step=2, block=9)]
+    use = verify.use_met(bytes(32), 3, history, hers)
+    assert use is not None
+    assert (use.was, use.attempt) == ("computing", 1)
+    earlier = verify.use_met(bytes(32), 2, history, hers)
+    assert earlier is not None
+    assert earlier.was == "queued"
 
 
 def test_what_only_a_machine_knows_is_its_word(

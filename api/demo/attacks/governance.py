@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from api.birth import FOREVER, ROLES
 from api.demo.attacks.frame import attack, authorised, looked_at, willing
-from api.demo.stage import CATEGORIES, World, random32
+from api.demo.stage import CATEGORIES, PARAMS, PARAMS_HASH, World, random32
+from chain.errors import Refused
 from chain.events import Receipt
 from chain.wallets import Wallet
 
@@ -96,7 +97,7 @@ def rejected_permit(world: World, forged: bool) -> Receipt:
     return world.vote(permit, "rui")
 
 
-@attack("an old revocation sent twice to make the trail grow", "stranger", "RevokeRepeated")
+@attack("an old revocation sent twice to make the trail grow", "stranger", "AlreadyRecorded")
 def repeated_revocation(world: World, forged: bool) -> Receipt:
     (subject,) = willing(world, 1)
     world.revoke(subject)
@@ -117,6 +118,59 @@ def repeated_refusal(world: World, forged: bool) -> Receipt:
         return receipt
     receipt = world.ledger.relay("ConsentRegistry", "grant", [item])
     return replace(receipt, events=())  # it made a step more: that is what the attack is for
+
+
+@attack(
+    "a refused request, attempt or release sent again to make the trail grow",
+    "stranger",
+    "AlreadyRecorded",
+)
+def repeated_refusals(world: World, forged: bool) -> Receipt:
+    """Each of the three is refused, and sent again: the very same, or a new one of its kind."""
+    open_permit = world.permit(approve=())  # nobody has voted on it
+    run, subjects, seal = looked_at(world)
+    world.revoke(subjects[0])
+    small = world.request_run(world.permit())  # two people are left
+
+    def request(mark: int) -> Receipt:
+        message = {
+            "permit": open_permit,
+            "paramsHash": PARAMS_HASH,
+            "resultKey": bytes(32),
+            "nonce": mark,
+            "deadline": FOREVER,
+        }
+        signature = world.by("noor", "RunRequest", message)
+        return world.relay("AccessLedger", "requestRun", "RunRequest", message, PARAMS, signature)
+
+    def attempt(mark: int) -> Receipt:
+        return world.authorise(small, subjects, workerKey=bytes([mark]) * 32)
+
+    def release(mark: int) -> Receipt:
+        return world.release(run, seal, subjects, [0] * 3, deadline=FOREVER - mark)
+
+    refused: list[Refused] = []
+    calls = (request, attempt, release)
+    for send in calls:
+        first = send(1)
+        try:
+            send(1 if forged else 2)
+        except Refused as error:
+            refused.append(error)
+    if len(refused) == len(calls):
+        raise refused[0]
+    return replace(first, events=())  # a step more: that is what the attack is for
+
+
+@attack(
+    "an earlier look sent again, so that the key goes to its holder", "stranger", "AlreadyRecorded"
+)
+def repeated_look(world: World, forged: bool) -> Receipt:
+    run, _ = authorised(world)
+    world.seal(run)
+    world.look(run, "sol", viewerKey=bytes([1]) * 32)
+    world.look(run, "sol", viewerKey=bytes([2]) * 32)
+    return world.look(run, "sol", viewerKey=bytes([1 if forged else 3]) * 32)
 
 
 @attack("another custodian's registration taken back", "custodian", "QuorumMissing")

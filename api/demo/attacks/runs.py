@@ -156,5 +156,5 @@ def through_contract(world: World, forged: bool) -> Receipt:
 @attack("a step on the trail by a stranger", "operator", "NotARegistry")
 def stranger_step(world: World, forged: bool) -> Receipt:
     if forged:
-        return world.ledger.relay("Trail", "append", 17, random32())
+        return world.ledger.relay("Trail", "append", 17, random32(), random32())
     return world.grant(world.enrol())
