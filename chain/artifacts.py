@@ -9,7 +9,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -63,9 +63,15 @@ def error_names() -> dict[bytes, str]:
     }
 
 
-def compile_all(library: Path, folder: Path = FOLDER, only: str = "") -> dict[str, dict[str, Any]]:
+def compile_all(
+    library: Path,
+    folder: Path = FOLDER,
+    only: str = "",
+    optimizer: Mapping[str, Any] | None = None,
+) -> dict[str, dict[str, Any]]:
     """Compile every contract of `folder` offline, or `only` one of them; `library` holds `@openzeppelin/contracts`.
 
+    optimizer: other settings than those of the committed artifacts, for contracts that nobody deploys.
     Returns artifact JSON by contract name. Raises ChainError with the compiler's own words.
     """
     import solcx
@@ -79,10 +85,11 @@ def compile_all(library: Path, folder: Path = FOLDER, only: str = "") -> dict[st
     outputs = SETTINGS["outputSelection"]
     if only:
         outputs = {f"{only}.sol": {only: cast("dict[str, Any]", outputs)["*"]["*"]}}
+    settings = SETTINGS | ({"optimizer": dict(optimizer)} if optimizer else {})
     request = {
         "language": "Solidity",
         "sources": {name: {"content": text} for name, text in sources.items()},
-        "settings": SETTINGS | {"outputSelection": outputs},
+        "settings": settings | {"outputSelection": outputs},
     }
     try:
         output = solcx.compile_standard(request, solc_binary=SOLC)
@@ -103,7 +110,7 @@ def compile_all(library: Path, folder: Path = FOLDER, only: str = "") -> dict[st
         found[name] = {
             "name": name,
             "compiler": "0.8.37",
-            "settings": {key: value for key, value in SETTINGS.items() if key != "outputSelection"},
+            "settings": {key: value for key, value in settings.items() if key != "outputSelection"},
             "sourceHash": source_hash,
             "abi": compiled["abi"],
             "bytecode": compiled["evm"]["bytecode"]["object"],

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from bench.__main__ import CONFINED_PAIRS
 from bench.confinement import measure_confinement
 from bench.device import measure_device
 from bench.reads import measure_reads
@@ -72,10 +73,11 @@ def test_a_packed_record_reads_a_hundred_times_as_fast(
 
 @pytest.mark.alone
 def test_confining_a_training_costs_next_to_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    """The same bytes for at most 3 % more CPU time; a busy machine may blur the upper end of the interval."""
-    found = measure_confinement(pairs=7)["confined_training"]
+    """The same bytes for at most 3 % more CPU time. `make bench` takes more turns, and says where it is missed."""
+    found = measure_confinement(pairs=3)["confined_training"]
+    assert CONFINED_PAIRS >= 7
     assert found["same_bytes"]
-    assert found["pairs"] == 7
+    assert found["pairs"] == 3
     assert found["interval"][0] <= 1.03
     with capsys.disabled():
         print(f"\nconfined / not confined training {found['ratio']} {found['interval']}")

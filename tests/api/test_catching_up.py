@@ -31,11 +31,17 @@ from governance.projection import BOUND_SECONDS, Projection
 ANYWAY = {"/health", "/identity", "/trail", "/trail/head", "/openapi.json"}  # they need no state
 
 
+PARTS = 20  # in which the ledger is read here, however much other tests have written to it
+
+
 @pytest.fixture
-def slow(monkeypatch: pytest.MonkeyPatch) -> None:
+def slow(place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading takes one small page at a time, and nobody reads on by itself."""
-    monkeypatch.setattr("chain.paging.FIRST", 4)
-    monkeypatch.setattr("chain.paging.LARGEST", 4)
+    ledger = place.world.ledger
+    blocks = int(ledger.block()["number"], 16) - int(ledger.identity["deployBlock"])
+    page = max(4, blocks // PARTS)
+    monkeypatch.setattr("chain.paging.FIRST", page)
+    monkeypatch.setattr("chain.paging.LARGEST", page)
     monkeypatch.setattr("governance.projection.SLICE_SECONDS", -1.0)
     monkeypatch.setattr("api.services.FIRST_SECONDS", -1.0)
     monkeypatch.setattr(Services, "keep_up", lambda _self: None)
