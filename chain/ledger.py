@@ -126,9 +126,9 @@ class Ledger:
         values = decode(_types(_function(contract, function)["outputs"]), bytes.fromhex(raw[2:]))
         return values[0] if len(values) == 1 else values
 
-    def head(self) -> tuple[int, bytes]:
-        """How many steps the trail has, and the value after the last."""
-        count, value = self.read("Trail", "head")
+    def head(self, block: int | None = None) -> tuple[int, bytes]:
+        """How many steps the trail has, and the value after the last; as of a block, or of the newest."""
+        count, value = self.read("Trail", "head", block="latest" if block is None else hex(block))
         return int(count), bytes(value)
 
     def head_of(self, count: int) -> Head | None:

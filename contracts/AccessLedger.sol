@@ -125,6 +125,8 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         address analyst = _signerOf(keccak256(abi.encode(RUN_REQUEST, r)), analystSignature);
         bytes32 given = sha256(params);
         if (given != r.paramsHash || params.length > MAX_PARAMS) revert ParamsMismatch(given, r.paramsHash);
+        bytes32 message = sha256(abi.encode(r));
+        _requireUnused(message);
         bytes32 run = sha256(abi.encode(analyst, r.nonce));
         if (_runs[run].analyst != address(0)) revert RunExists(run);
         if (_permits.roleOf(analyst).role != Role.Analyst) revert IPermitRegistry.NotLive(analyst, Role.Analyst);
@@ -132,7 +134,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         if (p.status != PermitStatus.None && p.applicant != analyst) revert NotTheApplicant(analyst);
         uint8 reason = _permits.isLive(analyst, Role.Analyst) ? _permitReason(p) : Reasons.ANALYST_ROLE;
         if (reason != 0) {
-            _refuse(run, 0, reason, sha256(abi.encode(r)));
+            _refuse(run, 0, reason, message);
             return;
         }
         _runs[run] = Run(analyst, r.deadline, 0, Ended.No, 0, r.permit);
@@ -149,14 +151,16 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         returns (bool effective)
     {
         address worker = _checkBinding(b, workerSignature, subjects);
+        bytes32 message = sha256(abi.encode(b));
+        _requireUnused(message);
         Run storage run = _runs[b.run];
         IPermitRegistry.Permit memory p = _permits.permitOf(run.permit);
         uint8 reason = _authoriseReason(b, run, p, worker);
-        if (reason != 0) return _refuse(b.run, b.attempt, reason, sha256(abi.encode(b)));
+        if (reason != 0) return _refuse(b.run, b.attempt, reason, message);
         uint256[] memory slots = Cohort.slots(_consents, p.dataset, subjects);
         Cohort.Tally memory tally = Cohort.count(slots, Cohort.test(p));
         if (tally.granted == 0 || tally.granted < p.minCohort || tally.granted < cohortFloor) {
-            return _refuse(b.run, b.attempt, Reasons.COHORT, sha256(abi.encode(b)));
+            return _refuse(b.run, b.attempt, Reasons.COHORT, message);
         }
         run.attempts = b.attempt;
         Attempt storage attempt = _attempts[b.run][b.attempt];
@@ -204,7 +208,8 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         _requireLive(viewer, Role.Checker);
         if (_attempts[v.run][v.attempt].sealHash == 0) revert NotSealed(v.run);
         bytes32 body = sha256(abi.encode(v.run, v.attempt, viewer, v.viewerKey));
-        _once(body); // an earlier look, sent again, would put the earlier key back
+        _requireUnused(body); // an earlier look, sent again, would put the earlier key back
+        _use(body);
         _looks[v.run][v.attempt][viewer] = true;
         emit OutputViewed(v.run, v.attempt, viewer, v.viewerKey);
         _append(KIND_VIEW, body);
@@ -222,8 +227,10 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         if (b <= a) revert IPermitRegistry.SignersNotAscending();
         _requireList(_attempts[d.run][d.attempt].listHash, subjects, epochs);
         (bytes32 subject, uint8 reason) = _releaseReason(run, subjects, epochs);
+        bytes32 message = sha256(abi.encode(d));
+        _requireUnused(message);
         if (reason != 0) {
-            _once(sha256(abi.encode(d)));
+            _use(message);
             emit ReleaseRefused(d.run, d.attempt, subject, reason);
             _append(KIND_RELEASE_REFUSED, sha256(abi.encode(d.run, d.attempt, subject, reason)));
             return false;
@@ -443,9 +450,9 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         if (!_permits.isLive(account, role)) revert IPermitRegistry.NotLive(account, role);
     }
 
-    /// @param message The refused one: whoever holds it may send it again.
+    /// @param message The refused one, which anybody may send again.
     function _refuse(bytes32 run, uint32 attempt, uint8 reason, bytes32 message) private returns (bool) {
-        _once(message);
+        _use(message);
         emit RunRefused(run, attempt, reason);
         _append(KIND_REFUSED, sha256(abi.encode(run, attempt, reason)));
         return false;

@@ -51,25 +51,30 @@ contract ConsentRegistry is IConsentRegistry, Typed {
 
     /// @inheritdoc IConsentRegistry
     function enrol(EnrolmentItem[] calldata items) external direct {
-        Step memory step = _begin(items.length, 2);
+        Step memory step = _begin(items.length);
         for (uint256 i; i < items.length; ++i) {
             Enrolment calldata e = items[i].enrolment;
             (bytes4 refusal, address registrar) = _checkEnrolment(items[i]);
+            bytes32 item = _hashOf(e);
+            bool used = _isUsed(item);
+            if (used && refusal == 0) refusal = AlreadyRecorded.selector;
             if (refusal != 0) {
                 step.last = refusal;
-                if (registrar != address(0)) _refuse(step, i, _hashOf(e), refusal);
+                // Without a trace: what no registrar signed, what was accepted before, what was refused before.
+                bool accepted = signerHashOf[e.subject] == keccak256(e.signer);
+                if (registrar != address(0) && !accepted && !used) _refuse(step, i, item, refusal);
                 continue;
             }
             signerHashOf[e.subject] = keccak256(e.signer);
             emit Enrolled(e.subject, e.signer, e.assurance, registrar);
-            _accept(step, e.subject, sha256(e.signer));
+            _accept(step, e.subject, sha256(e.signer), bytes32(uint256(uint160(registrar))));
         }
         _close(KIND_ENROL, step);
     }
 
     /// @inheritdoc IConsentRegistry
     function grant(GrantItem[] calldata items) external direct {
-        Step memory step = _begin(items.length, 3);
+        Step memory step = _begin(items.length);
         for (uint256 i; i < items.length; ++i) {
             Grant calldata g = items[i].grant;
             uint256 old = _slots[g.dataset][g.subject];
@@ -80,9 +85,15 @@ contract ConsentRegistry is IConsentRegistry, Typed {
                 continue;
             }
             refusal = _checkGrant(g, old);
+            bytes32 item = sha256(abi.encode(g));
+            bool known = _permits.custodianOf(g.dataset) != address(0);
+            bool used = _isUsed(item);
+            if (!known) refusal = IPermitRegistry.DatasetUnknown.selector;
+            else if (used && refusal == 0) refusal = AlreadyRecorded.selector;
             if (refusal != 0) {
                 step.last = refusal;
-                _refuse(step, i, sha256(abi.encode(g)), refusal);
+                // Without a trace: what is about no dataset, what a later consent has replaced, what was refused before.
+                if (known && !used && g.replaces >= old.versionOf()) _refuse(step, i, item, refusal);
                 continue;
             }
             uint256 slot = _granted(g, old);
@@ -90,8 +101,7 @@ contract ConsentRegistry is IConsentRegistry, Typed {
             emit ConsentGranted(
                 g.subject, g.dataset, slot.epochOf(), slot.versionOf(), slot, g.termsCommitment, g.noticeHash
             );
-            _accept(step, g.subject, bytes32(slot));
-            step.words[step.accepted++] = g.termsCommitment;
+            _accept(step, g.subject, bytes32(slot), g.termsCommitment);
         }
         _close(KIND_GRANT, step);
     }
@@ -106,11 +116,14 @@ contract ConsentRegistry is IConsentRegistry, Typed {
         if (refusal == NotEnrolled.selector) revert NotEnrolled(r.subject);
         if (refusal == SignerMismatch.selector) revert SignerMismatch();
         if (refusal != 0) revert SignatureInvalid();
+        if (_permits.custodianOf(r.dataset) == address(0)) revert IPermitRegistry.DatasetUnknown(r.dataset);
         uint256 slot = _slots[r.dataset][r.subject];
         current = slot.epochOf();
         if (r.epoch > current) revert EpochStale(r.epoch, current);
         if (r.epoch < current) {
-            _once(sha256(abi.encode(r)));
+            bytes32 message = sha256(abi.encode(r));
+            _requireUnused(message);
+            _use(message);
             emit RevokeStale(r.subject, r.dataset, r.epoch, current);
             _append(KIND_REVOKE_STALE, sha256(abi.encode(r.subject, r.dataset, r.epoch, current)));
             return (false, current);
@@ -188,19 +201,20 @@ contract ConsentRegistry is IConsentRegistry, Typed {
     }
 
     /// @dev Refused items cost next to nothing here, but every reader has to look at each.
-    function _begin(uint256 items, uint256 wordsEach) private pure returns (Step memory step) {
+    function _begin(uint256 items) private pure returns (Step memory step) {
         if (items > MAX_ITEMS) revert TooManyItems(items);
-        (step.words, step.refused) = (new bytes32[](1 + wordsEach * items), new bytes32[](2 * items));
+        (step.words, step.refused) = (new bytes32[](1 + 3 * items), new bytes32[](2 * items));
         step.accepted = 1;
     }
 
-    function _accept(Step memory step, bytes32 first, bytes32 second) private pure {
+    function _accept(Step memory step, bytes32 first, bytes32 second, bytes32 third) private pure {
         (step.words[step.accepted], step.words[step.accepted + 1]) = (first, second);
-        step.accepted += 2;
+        step.words[step.accepted + 2] = third;
+        step.accepted += 3;
     }
 
     function _refuse(Step memory step, uint256 index, bytes32 item, bytes4 reason) private {
-        if (!_first(item)) return;
+        _use(item);
         emit ItemRefused(index, reason);
         (step.refused[step.pairs], step.refused[step.pairs + 1]) = (item, reason);
         step.pairs += 2;

@@ -57,14 +57,17 @@ contract PermitRegistry is IPermitRegistry, Typed {
         _requireQuorum(keccak256(abi.encode(ROLE_CHANGE, c)), signatures);
         Member memory held = _members[c.account];
         if (c.replaces != held.version) revert RoleVersionStale(c.replaces, held.version);
-        uint40 start = _begins(c);
-        if (c.account == address(0) || c.role == Role.None || start > c.end) revert RoleWindowInvalid(start, c.end);
+        (uint40 start, uint40 end) = _window(c, held);
+        if (c.account == address(0) || c.role == Role.None || start > end) revert RoleWindowInvalid(start, end);
         if (held.role != Role.None && held.role != c.role && block.timestamp < held.end) revert RoleTaken(c.account, held.role);
         if (c.role == Role.Committee && held.role != Role.Committee) _committee.push(c.account);
-        _members[c.account] = Member(c.role, start, c.end, held.version + 1);
-        if (_liveCommittee() < quorum) revert LastQuorum();
-        emit RoleSet(c.account, c.role, start, c.end, held.version + 1);
-        _append(KIND_ROLE, sha256(abi.encode(c.account, c.role, start, c.end, held.version + 1)));
+        _members[c.account] = Member(c.role, start, end, held.version + 1);
+        if (_countLive(_committee, block.timestamp) < quorum) revert LastQuorum();
+        // Those whose end is only waiting are no quorum for long.
+        bool committee = held.role == Role.Committee || c.role == Role.Committee;
+        if (_founded && committee && _countLive(_committee, block.timestamp + roleDelay) < quorum) revert LastQuorum();
+        emit RoleSet(c.account, c.role, start, end, held.version + 1);
+        _append(KIND_ROLE, sha256(abi.encode(c.account, c.role, start, end, held.version + 1)));
     }
 
     /// @inheritdoc IPermitRegistry
@@ -137,7 +140,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
         _voted[v.permit][member] = true;
         emit Voted(v.permit, member, v.yes);
         _votes[v.permit][v.yes].push(member);
-        if (_countLive(_votes[v.permit][v.yes]) >= quorum) {
+        if (_countLive(_votes[v.permit][v.yes], block.timestamp) >= quorum) {
             stored.status = v.yes ? PermitStatus.Approved : PermitStatus.Rejected;
             if (v.yes) emit PermitApproved(v.permit, stored.expiry);
             else emit PermitRejected(v.permit);
@@ -164,8 +167,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
 
     /// @inheritdoc IPermitRegistry
     function isLive(address account, Role role) public view returns (bool) {
-        Member storage m = _members[account];
-        return m.role == role && m.start <= block.timestamp && block.timestamp < m.end;
+        return _isLiveAt(account, role, block.timestamp);
     }
 
     /// @inheritdoc IPermitRegistry
@@ -188,11 +190,23 @@ contract PermitRegistry is IPermitRegistry, Typed {
         return role == Role.Worker || role == Role.Broker;
     }
 
-    /// @dev When the change begins to hold. What ends a role, or renews one that is live, waits for nothing.
-    function _begins(RoleChange calldata c) private view returns (uint40) {
-        if (!_founded || !_acts(c.role) || c.end <= block.timestamp || isLive(c.account, c.role)) return c.start;
+    /// @dev From when and until when the change holds. A new worker or broker begins after the delay; what ends such a
+    /// role, or renews one that is live, waits for nothing. A live member of the committee stays one until the delay is
+    /// over: a quorum that was stolen cannot first end who could cancel what it does next.
+    function _window(RoleChange calldata c, Member memory held) private view returns (uint40 start, uint40 end) {
+        (start, end) = (c.start, c.end);
+        if (!_founded) return (start, end);
         uint40 earliest = uint40(block.timestamp) + roleDelay;
-        return c.start > earliest ? c.start : earliest;
+        if (isLive(c.account, Role.Committee)) {
+            uint40 least = earliest < held.end ? earliest : held.end;
+            return (held.start, end > least ? end : least);
+        }
+        if (_acts(c.role) && end > block.timestamp && !isLive(c.account, c.role) && start < earliest) start = earliest;
+    }
+
+    function _isLiveAt(address account, Role role, uint256 time) private view returns (bool) {
+        Member storage m = _members[account];
+        return m.role == role && m.start <= time && time < m.end;
     }
 
     function _requireLive(address account, Role role) private view {
@@ -211,16 +225,12 @@ contract PermitRegistry is IPermitRegistry, Typed {
         if (signatures.length < quorum) revert QuorumMissing(signatures.length, quorum);
     }
 
-    function _liveCommittee() private view returns (uint256 live) {
-        return _countLive(_committee);
-    }
-
     /// @dev A person is listed once more each time she rejoins the committee, so repeats are skipped.
-    function _countLive(address[] storage accounts) private view returns (uint256 live) {
+    function _countLive(address[] storage accounts, uint256 time) private view returns (uint256 live) {
         for (uint256 i; i < accounts.length; ++i) {
             bool repeated;
             for (uint256 j; j < i; ++j) if (accounts[j] == accounts[i]) repeated = true;
-            if (!repeated && isLive(accounts[i], Role.Committee)) ++live;
+            if (!repeated && _isLiveAt(accounts[i], Role.Committee, time)) ++live;
         }
     }
 }

@@ -13,7 +13,7 @@ import {ITrail} from "./interfaces/ITrail.sol";
 abstract contract Typed is EIP712 {
     bytes32 private immutable _salt;
     ITrail private immutable _trail;
-    /// @dev Messages that have their step already: nobody makes the trail grow by sending them again.
+    /// @dev Messages that changed nothing and have their step: sent again, they neither make the trail grow nor act.
     mapping(bytes32 message => bool recorded) private _recorded;
 
     error SignatureInvalid();
@@ -68,15 +68,17 @@ abstract contract Typed is EIP712 {
         _trail.append(kind, sha256(msg.data), body);
     }
 
-    /// @dev Whether this message is recorded for the first time.
-    function _first(bytes32 message) internal returns (bool first) {
-        first = !_recorded[message];
-        if (first) _recorded[message] = true;
+    function _isUsed(bytes32 message) internal view returns (bool) {
+        return _recorded[message];
     }
 
-    /// @dev For a message that changes nothing which would keep it from being sent again.
-    function _once(bytes32 message) internal {
-        if (!_first(message)) revert AlreadyRecorded(message);
+    /// @dev A refused message is used up: it must not act later, when nobody means it any more.
+    function _requireUnused(bytes32 message) internal view {
+        if (_isUsed(message)) revert AlreadyRecorded(message);
+    }
+
+    function _use(bytes32 message) internal {
+        _recorded[message] = true;
     }
 
     function _notAfter(uint40 deadline) internal view {

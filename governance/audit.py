@@ -42,7 +42,7 @@ def export_bundle(ledger: Ledger, witnesses: Sequence[dict[str, Any]] = ()) -> d
                 ],
             }
         )
-    count, head = ledger.head()
+    count, head = ledger.head(last)  # calls may be mined meanwhile
     return {
         "type": "volens/trail/2",
         "identity": dict(ledger.identity),

@@ -580,6 +580,9 @@ class Fold:
     def __init__(self, identity: object) -> None:
         self.identity = parse_identity(identity)
         self.members = {who: Member(COMMITTEE, 0, FOREVER, 0) for who in self.identity.founders}
+        self.terms = dict[
+            bytes, list[tuple[int, Member]]
+        ]()  # account: from which step on it was what
         self.datasets = dict[bytes, bytes]()  # dataset: custodian
         self.spent = dict[bytes, int]()  # dataset: what released statistics took of its BUDGET
         self.permits = dict[bytes, Permit]()
@@ -675,6 +678,16 @@ class Fold:
         member = self.members.get(account, NOBODY)
         return member.role == role and member.start <= time < member.end
 
+    def member_then(self, account: bytes, role: int, step: int, time: int) -> bool:
+        """Whether the account was live in the role at that step and time, whatever became of it since."""
+        told = [member for count, member in self.terms.get(account, []) if count <= step]
+        member = told[-1] if told else NOBODY
+        return member.role == role and member.start <= time < member.end
+
+    def _become(self, account: bytes, member: Member) -> None:
+        self.members[account] = member
+        self.terms.setdefault(account, []).append((self.count + 1, member))
+
     def _claim(
         self, event: str, place: int, subject: bytes = b""
     ) -> bytes:  # what it says there, indexed words first
@@ -718,25 +731,34 @@ class Fold:
             "no quorum of different members signed",
         )
         need(m["replaces"] == held.version, "the change replaces another version of the role")
-        start = self._begins(m)
-        need(any(m["account"]) and m["role"] and start <= m["end"], "the change is senseless")
+        start, end = self._window(m, held)
+        need(any(m["account"]) and m["role"] and start <= end, "the change is senseless")
         taken = held.role not in (0, m["role"]) and self.time < held.end
         need(not taken, "the account holds another role")
         version = held.version + 1
-        self.members[m["account"]] = Member(m["role"], start, m["end"], version)
-        live = sum(self.member_live(who, COMMITTEE, self.time) for who in self.members)
-        need(live >= quorum, "no quorum is left")
-        return _effect(1, "RoleSet", (m["account"], m["role"]), (start, m["end"], version))
+        self._become(m["account"], Member(m["role"], start, end, version))
+        need(self._committee_at(self.time) >= quorum, "no quorum is left")
+        if self.datasets and COMMITTEE in (held.role, m["role"]):
+            later = self.time + self.identity.role_delay
+            need(self._committee_at(later) >= quorum, "no quorum is left after the delay")
+        return _effect(1, "RoleSet", (m["account"], m["role"]), (start, end, version))
 
-    def _begins(self, m: Args) -> int:
-        """When a role begins to hold: a new worker or broker waits, once there is a dataset to read."""
-        waits = (
-            self.datasets
-            and m["role"] in (BROKER, WORKER)
-            and m["end"] > self.time
-            and not self.member_live(m["account"], m["role"], self.time)
-        )
-        return max(m["start"], self.time + self.identity.role_delay) if waits else int(m["start"])
+    def _committee_at(self, time: int) -> int:
+        return sum(self.member_live(who, COMMITTEE, time) for who in self.members)
+
+    def _window(self, m: Args, held: Member) -> tuple[int, int]:
+        """From when and until when a change of a role holds, once there is a dataset to read.
+
+        A new worker or broker begins after the delay, and a member of the committee stays one until it is over.
+        """
+        start, end, earliest = m["start"], m["end"], self.time + self.identity.role_delay
+        if not self.datasets:
+            return start, end
+        if self.member_live(m["account"], COMMITTEE, self.time):
+            return held.start, max(end, min(earliest, held.end))
+        live = self.member_live(m["account"], m["role"], self.time)
+        waits = m["role"] in (BROKER, WORKER) and end > self.time and not live
+        return (max(start, earliest) if waits else start), end
 
     def _cancelRole(self, m: Args, a: Args) -> Effect:
         held = self.members.get(m["account"], NOBODY)
@@ -745,7 +767,7 @@ class Fold:
         pending = held.role in (BROKER, WORKER) and held.start > self.time
         need(pending, "no worker or broker of this account is waiting")
         version = held.version + 1
-        self.members[m["account"]] = Member(held.role, self.time, self.time, version)
+        self._become(m["account"], Member(held.role, self.time, self.time, version))
         return _effect(6, "RoleCancelled", (m["account"], by), (version,))
 
     def _registerDataset(self, m: Args, a: Args) -> Effect:
@@ -820,14 +842,15 @@ class Fold:
     ) -> Effect:
         """Each item by itself: accepted, refused with its own place on the trail, or without a trace.
 
-        A refused item is recorded once, and only where one of ours signed it: strangers cannot make the trail grow.
+        A refused item is recorded once, and only where one of ours signed it and it is not superseded: strangers
+        cannot make the trail grow.
         Without crypto nobody sees who signed, and what the ledger left of an item is believed.
         """
         need(len(items) <= MAX_ITEMS, "the batch is too long")
         accepted, refused, events = b"", b"", list[Event]()
         for index, read in enumerate(items):
             found = rule(read())
-            if found is None:
+            if found is None or found[0] in self.recorded:
                 continue
             name, added, must, accept = found
             event = must if self._crypto else self._believed(len(events), index, must)
@@ -835,8 +858,6 @@ class Fold:
                 continue
             if event[0] == "ItemRefused":
                 event = (event[0], (index,), event[2])
-                if name in self.recorded:
-                    continue
                 self.recorded.add(name)
                 refused += words(name, *event[2])
             else:
@@ -875,6 +896,8 @@ class Fold:
             registrar = said[0].topics[2][12:] if said and len(said[0].topics) == 3 else bytes(20)
             live = self.member_live(registrar, REGISTRAR, self.time)
             need(live or not said, f"0x{registrar.hex()} is no live registrar")
+        if self.signers.get(subject) == key:
+            return None
         name = sha256(words(subject, sha256(key), e["assurance"], e["deadline"]))
         try:
             need(self.time <= e["deadline"], "DeadlinePassed 6747c9fd", _Skip)
@@ -888,7 +911,7 @@ class Fold:
         encoded = (64, e["assurance"], 20, key.ljust(32, b"\0"))
         event: Event = ("Enrolled", (subject, registrar), encoded)
         accept = partial(self.signers.__setitem__, subject, key)
-        return name, words(subject, sha256(key)), event, accept
+        return name, words(subject, sha256(key), registrar), event, accept
 
     def _grant(self, items: list[Callable[[], Args]]) -> Effect:
         return self._batch(17, self._consent, items)
@@ -901,6 +924,8 @@ class Fold:
         )
         old, name = self.consent(dataset, subject), sha256(words(*g.values()))
         if subject not in self.signers or not self._own("Grant", g, item):
+            return None
+        if g["replaces"] < old.version or dataset not in self.datasets:
             return None
         try:
             need(self.time <= g["deadline"], "DeadlinePassed 6747c9fd", _Skip)
@@ -923,23 +948,24 @@ class Fold:
 
     def _revoke(self, m: Args, a: Args) -> Effect:
         who, old = (m["subject"], m["dataset"]), self.consent(m["dataset"], m["subject"])
+        need(m["dataset"] in self.datasets, "there is no such dataset")
         own = m["subject"] in self.signers and self._own("Revoke", m, a)
         need(
             own and m["epoch"] <= old.epoch, "the revocation is not her own, or of an epoch to come"
         )
         if m["epoch"] < old.epoch:
-            self._once(words(*m.values()))
+            self.recorded.add(self._unused(words(*m.values())))
             return _effect(19, "RevokeStale", who, (m["epoch"], old.epoch))
         self.consents[m["dataset"], m["subject"]] = old._replace(
             status=REVOKED, epoch=old.epoch + 1
         )
         return _effect(18, "ConsentRevoked", who, (old.epoch,))
 
-    def _once(self, message: bytes) -> None:
-        """What changes nothing has one step for each message: nobody makes the trail grow by sending it again."""
+    def _unused(self, message: bytes) -> bytes:
+        """The message's hash. One that changed nothing is recorded, and neither repeated nor acted on later."""
         name = sha256(message)
         need(name not in self.recorded, "the same message is recorded already")
-        self.recorded.add(name)
+        return name
 
     def _own(self, kind: str, message: Args, given: Args) -> bool:
         signer = self.signers[message["subject"]]
@@ -997,8 +1023,9 @@ class Fold:
             (not who or self.members.get(who, NOBODY).role == ANALYST) and run not in self.runs,
             "stranger or old run",
         )
+        message = self._unused(words(*m.values()))
         if reason:
-            self._once(words(*m.values()))
+            self.recorded.add(message)
             return _effect(35, "RunRefused", (run,), (0, reason))
         self.runs[run] = Run(who, m, 0, "", 0)
         return _effect(
@@ -1061,8 +1088,9 @@ class Fold:
             self._permit_reason(permit),
             len(live) < least and 40,
         ]
+        message = self._unused(words(*m.values()))
         if any(reasons):
-            self._once(words(*m.values()))
+            self.recorded.add(message)
             return _effect(35, "RunRefused", (name,), (nth, next(filter(None, reasons))))
         denied = [(subject, reason) for subject, reason in judged if reason]
         granted = [(subject, consent.epoch, consent.version) for subject, consent in live]
@@ -1134,7 +1162,7 @@ class Fold:
         who = self._by("Review", m, a["signature"], self._claim("OutputViewed", 1), CHECKER)
         need(who != run.analyst and attempt.seal, "the analyst looked, or nothing is sealed")
         body = words(m["run"], m["attempt"], who, m["viewerKey"])
-        self._once(body)
+        self.recorded.add(self._unused(body))
         attempt.views[who] = m["viewerKey"]
         return _effect(37, "OutputViewed", (m["run"], who), (m["attempt"], m["viewerKey"]), body)
 
@@ -1191,12 +1219,13 @@ class Fold:
                 for who, epoch in granted
             ),
         ]
+        message = self._unused(words(*m.values()))
         for (
             subject,
             reason,
         ) in refusals:  # analyst and permit, then the first who is unwilling, or at another epoch
             if reason:
-                self._once(words(*m.values()))
+                self.recorded.add(message)
                 return _effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
         self.spent |= self._cost(run, attempt, attempt.seal)
         self.runs[m["run"]] = run._replace(ended="released")
@@ -1238,7 +1267,7 @@ RUN_STATES = {  # the event that a run had last, and where it stands then
     "RunResumed": "queued",
 }
 WORKER_REASONS = (37, 38)  # the worker's own fault: the run stays as it was
-_ENDS = ("RunRefused", "Rejected", "RunCancelled")
+_ENDS = ("Rejected", "RunCancelled")  # a refusal ends nothing: a later attempt may be granted
 Past = NamedTuple("Past", [("name", str), ("step", int), ("attempt", int), ("reason", int)])
 Access = NamedTuple("Access", [("attempt", int), ("granted", bool), ("step", int), ("block", int)])
 Use = NamedTuple(
@@ -1270,11 +1299,7 @@ def use_met(run: bytes, step: int, history: Sequence[Past], hers: Sequence[Acces
 
     history: the run's events, hers: what was granted or denied of her, both in the ledger's order.
     """
-    earlier = [
-        past
-        for past in history
-        if past.step < step and not (past.name == "RunRefused" and past.reason in WORKER_REASONS)
-    ]
+    earlier = [past for past in history if past.step < step]
     names = [past.name for past in earlier]
     if "RunRequested" not in names or any(end in names for end in _ENDS):
         return None
@@ -1284,7 +1309,9 @@ def use_met(run: bytes, step: int, history: Sequence[Past], hers: Sequence[Acces
     later = next((one for one in hers if one.step > step), None)
     again, at = (later.attempt, later.block) if later and not later.granted else (0, 0)
     state, over = run_state(history), later is not None
-    if newest == 0 or names[-1] == "ReleaseRefused":
+    if newest == 0 and run_state(earlier) == "denied":
+        return None  # refused, and nothing of hers was read: a later attempt leaves her out
+    if newest == 0 or (in_it != newest and run_state(earlier) == "queued"):
         return Use(run, "queued", 0, False, again, at, state, over)
     if in_it != newest:
         return None
@@ -1338,7 +1365,7 @@ def use_ended(use: Use, stopped: float | None, state: str) -> bool:
         or use.sealed
         or stopped is not None
         or use.over
-        or state not in ("queued", "authorised")
+        or state not in ("queued", "authorised", "denied")
     )
 
 
@@ -1347,6 +1374,13 @@ RECEIPTS = {
     "volens/receipt/2": "grants",
     "volens/run-receipt/2": "releases",
     "volens/withdrawal-receipt/2": "stops",
+}
+PLACE = "tx block blockHash time count head"
+RECEIPT_FIELDS = {
+    "grants": f"subject dataset epoch version terms termsSalt signedMessage signature {PLACE}",
+    "releases": "run attempt permit listHash granted sealHash outputCommitment outputSalt releaseTx time count head "
+    "codeHash paramsHash",
+    "stops": "subject dataset receipt asOf settled effects",
 }
 Step = NamedTuple(
     "Step",
@@ -1414,7 +1448,7 @@ class Replay:
         same = raw(part(mined, "hash")) == hashed and number(part(mined, "timestamp")) == time
         late = seen >= step.block.number and time >= step.block.timestamp
         need(same and late, "a witness saw another block")
-        live = self.fold.member_live(who, BROKER, step.block.timestamp)
+        live = self.fold.member_then(who, BROKER, step.count, step.block.timestamp)
         need(live, "a witness was not a live broker")
         message = {
             "identity": self.id,
@@ -1437,23 +1471,27 @@ class Replay:
         nothing. Raises Malformed.
         """
         r: Any = strict_json(data)
-        kind = RECEIPTS.get(part(r, "type", str))
+        kind = RECEIPTS.get(part(r, "type", str), "")
         ours = kind and raw(part(r, "identity"), 32) == self.id
         need(ours, "the receipt is of another ledger or kind")
-        r |= part(r, "receipt", dict) if kind == "stops" else {}
-        name = raw(part(r, "releaseTx" if kind == "releases" else "tx"), 32)
-        step = self.held(r)
+        # What nobody checks must not be read as checked.
+        extra = r.keys() - {"type", "identity", "witness", *RECEIPT_FIELDS[kind].split()}
+        need(not extra, "the receipt has fields that no receipt of its kind has")
+        place = part(r, "receipt", dict) if kind == "stops" else r
+        need(kind != "stops" or place.keys() == set(PLACE.split()), "its place has other fields")
+        step = self.held(place)
+        name = raw(part(place, "releaseTx" if kind == "releases" else "tx"), 32)
         need(step.tx.hash == name, "the trail has another transaction at the receipt's step")
-        same = number(part(r, "time")) == step.block.timestamp
+        same = number(part(place, "time")) == step.block.timestamp
         need(same, "the receipt names another time than its block has")
         need(
             getattr(self, f"_{kind}")(r, step),
             "the receipt is not what its transaction recorded",
         )
-        if kind == "stops" and "witness" not in r:
+        if "witness" not in r:
             return 0
-        reached = self.witnessed(r | part(r, "witness", dict))
-        told = self.held(r["asOf"] if kind == "stops" else r).count
+        reached = self.witnessed(part(r, "witness", dict))
+        told = max(step.count, self.held(r["asOf"]).count if kind == "stops" else 0)
         need(
             not self.crypto or reached >= told,
             "the receipt's witness is older than the receipt",
@@ -1461,23 +1499,41 @@ class Replay:
         return reached
 
     def _grants(self, r: Any, step: Step) -> bool:
-        key = (TOPICS["ConsentGranted"], raw(part(r, "subject"), 32), raw(part(r, "dataset"), 32))
+        subject, dataset = raw(part(r, "subject"), 32), raw(part(r, "dataset"), 32)
+        key = (TOPICS["ConsentGranted"], subject, dataset)
         terms = canonical(
             b"volens/terms/1", raw(part(r, "termsSalt"), 32), sha256(part(r, "terms", str).encode())
         )
-        said = words(number(part(r, "epoch")), number(part(r, "version"))), sha256(terms)
+        epoch, version = number(part(r, "epoch")), number(part(r, "version"))
         place = number(part(r, "block")), raw(part(r, "blockHash"), 32)
-        events = [(log.data[:64], log.data[96:128]) for log in step.logs if log.topics == key]
-        signed = {
+        g: Any = {
             n: raw(v) if isinstance(v, str) else number(v)
             for n, v in part(r, "signedMessage", dict).items()
         }
-        items = [item() for item in decode_call(step.tx.input)[2].get("items", [])]
-        mine = any(
-            (item.get("signature"), item.get("grant")) == (raw(part(r, "signature")), signed)
-            for item in items
+        sent = any(
+            (item.get("signature"), item.get("grant")) == (raw(part(r, "signature")), g)
+            for item in (read() for read in decode_call(step.tx.input)[2].get("items", []))
         )
-        return said in events and place == (step.block.number, step.block.hash) and mine
+        need(sent, "the transaction holds no such signed message")
+        # A batch may hold other messages in her name, which the contract skips: this one made the very event.
+        given = (g[n] for n in ("fromDay", "untilDay", "purposes", "categories"))
+        slot = slot_of(Consent(LIVE, epoch, version, *given))
+        event = words(epoch, version, slot, sha256(terms), g["noticeHash"])
+        same = (g["subject"], g["dataset"], g["termsCommitment"]) == (
+            subject,
+            dataset,
+            sha256(terms),
+        )
+        signer = self._grantor(g, raw(part(r, "signature")))
+        own = signer == self.fold.signers.get(subject) and g["replaces"] + 1 == version
+        made = any((log.topics, log.data) == (key, event) for log in step.logs)
+        return made and same and own and place == (step.block.number, step.block.hash)
+
+    def _grantor(self, grant: Args, signature: bytes) -> bytes:
+        """Who signed a consent; without crypto, whose it is."""
+        if self.crypto:
+            return self.crypto.signer("Grant", grant, signature)
+        return self.fold.signers.get(grant["subject"], b"")
 
     def _stops(self, r: Any, step: Step) -> bool:
         """A revocation, or a grant that narrows, and every use that it met, as the trail up to `asOf` proves them.
@@ -1492,13 +1548,23 @@ class Replay:
             log.topics == ended or (log.topics == narrowed and to_int(log.data[:32]) > before)
             for log in step.logs
         )
-        proven = self._met(subject, dataset, step, self.held(part(r, "asOf")).count)
+        as_of = self.held(part(r, "asOf")).count
+        need(as_of >= step.count, "the receipt tells what followed as of a step before its own")
+        proven = self._met(subject, dataset, step, as_of)
+        final = self._met(subject, dataset, step, len(self.steps))
         told = {raw(part(one, "run"), 32): one for one in part(r, "effects", list)}
         need(len(part(r, "effects")) == len(told), "the receipt names a run twice")
         need(told.keys() == proven.keys(), "the receipt leaves out a run that it met, or adds one")
+        for run, one in told.items():
+            stopped = part(one, "run") and one.get("stopped") is not None
+            need(
+                not stopped or may_stop(final[run]),
+                "what is told as stopped was sealed all the same",
+            )
         over = [_as_proven(told[run], use) for run, use in proven.items()]
         need(part(r, "settled", bool) == all(over), "the receipt says otherwise whether all ended")
-        block = number(part(r, "block")), raw(part(r, "blockHash"), 32)
+        place = part(r, "receipt", dict)
+        block = number(part(place, "block")), raw(part(place, "blockHash"), 32)
         return said and block == (step.block.number, step.block.hash)
 
     def _epoch(self, subject: bytes, dataset: bytes, last: int) -> int:
@@ -1590,6 +1656,9 @@ def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] =
     the exporter's.
     """
     word, found = "consistent", dict.fromkeys(WORDS, ("not-checked", "a check failed"))
+    if len(data) > MAX_BUNDLE:
+        too_large = f"the trail has more than the {MAX_BUNDLE >> 20} MiB that this program reads"
+        return dict.fromkeys(WORDS, ("not-checked", too_large))
     try:
         source: Any = strict_json(data, MAX_BUNDLE)
         replay = Replay(source)

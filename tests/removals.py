@@ -157,7 +157,7 @@ REMOVALS += [
     Removal(
         "what changes nothing is recorded once",
         "Typed.sol",
-        (("first = !_recorded[message];", "first = true;"),),
+        (("return _recorded[message];", "return false;"),),
         (
             "a refused consent sent again to make the trail grow",
             "a refused request, attempt or release sent again to make the trail grow",

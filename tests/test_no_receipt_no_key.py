@@ -528,6 +528,30 @@ def test_a_look_at_an_output_that_cannot_be_released_any_more(
     assert refusal.value.reason.slug == reason
 
 
+def test_a_look_at_an_attempt_that_another_has_followed(road: Road) -> None:
+    ask = looked(road)
+    road.client.output_pieces(*ask)
+    road.authorise(ask[0], new_pair()[1], attempt=2)
+    with pytest.raises(BrokerRefused) as refusal:
+        road.client.output_pieces(*ask)
+    assert refusal.value.reason.slug == "older-attempt"
+
+
+def test_a_look_under_a_permit_that_has_expired(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = looked(road)
+    road.client.output_pieces(*ask)
+    permit = road.broker._node.fold.runs[ask[0]].request["permit"]
+    expiry = road.broker._node.fold.permits[permit].request["expiry"]
+    monkeypatch.setattr(road.broker, "_still_willing", lambda *_: True)
+    monkeypatch.setattr(road.broker._node.fold, "member_live", lambda *_: True)
+    monkeypatch.setattr(road.broker, "_clock", lambda: expiry)
+    with pytest.raises(BrokerRefused) as refusal:
+        road.client.output_pieces(*ask)
+    assert refusal.value.reason.slug == "permit-expired"
+
+
 def test_a_role_that_ends_while_no_block_is_mined(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:

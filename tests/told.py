@@ -48,7 +48,7 @@ def tell(world: World) -> dict[str, Any]:
         "ConsentRegistry",
         "enrol",
         [
-            world.enrolment(subjects[0], world.subjects[subjects[0]]),
+            world.enrolment(subjects[0], Wallet.new()),  # she is enrolled with another key
             world.enrolment(random32(), world.people["pia"], registrar="noor"),
         ],
     )

@@ -296,7 +296,7 @@ class Broker:
             receipt = self._attempt_of(run, attempt, None)
             stored = self._node.fold.runs[run]
             key = (
-                self._viewer_key(stored, receipt, head, viewer)
+                self._viewer_key(stored, receipt, head, viewer, attempt)
                 if viewer
                 else self._result_key(stored, attempt, head)
             )
@@ -358,8 +358,7 @@ class Broker:
         if now > receipt.lease_until or receipt.seal_hash or run.ended:
             raise Refusal(70)
         self._check_permit(run)
-        if now >= fold.permits[run.request["permit"]].request["expiry"]:
-            raise Refusal(35)
+        self._check_expiry(run, now)
         if not fold.member_live(run.analyst, ANALYST, now):
             raise Refusal(36)
         if not fold.member_live(receipt.worker, WORKER, now):
@@ -370,6 +369,10 @@ class Broker:
         status = self._node.fold.permits[run.request["permit"]].status
         if status != APPROVED:
             raise Refusal(34 if status == SUSPENDED else 33)
+
+    def _check_expiry(self, run: Run, now: int) -> None:
+        if now >= self._node.fold.permits[run.request["permit"]].request["expiry"]:
+            raise Refusal(35)
 
     def _now(self, head: Head) -> int:
         """Seconds. A ledger without calls may have no new block, and what ends meanwhile has ended all the same."""
@@ -430,13 +433,18 @@ class Broker:
             request["dataset"], subject, *where
         )
 
-    def _viewer_key(self, run: Run, receipt: Attempt, head: Head, viewer: bytes) -> bytes:
+    def _viewer_key(
+        self, run: Run, receipt: Attempt, head: Head, viewer: bytes, attempt: int
+    ) -> bytes:
         """A checker's, while the output is sealed and could be released: permit, analyst, everybody still willing."""
         fold, now = self._node.fold, self._now(head)
         looked = viewer in receipt.views and fold.member_live(viewer, CHECKER, now)
         if run.ended or not looked:
             raise Refusal(77)
+        if attempt != run.attempts:
+            raise Refusal(68)
         self._check_permit(run)
+        self._check_expiry(run, now)
         if not fold.member_live(run.analyst, ANALYST, now):
             raise Refusal(36)
         request = fold.permits[run.request["permit"]].request

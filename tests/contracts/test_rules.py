@@ -12,7 +12,7 @@ from api.demo.attacks import outcome
 from api.demo.attacks.frame import authorised, looked_at, willing
 from api.demo.stage import PARAMS, World, random32
 from chain.devchain import DevChain
-from chain.events import Receipt, RunAuthorised
+from chain.events import Receipt, RoleSet, RunAuthorised
 from chain.wallets import Wallet
 
 Rule = Callable[[World], Receipt]
@@ -164,9 +164,62 @@ def long_parameters(world: World) -> Receipt:
     )
 
 
+def a_refused_release_used_later(world: World) -> Receipt:
+    """The analyst was dismissed when two checkers signed; she is back, and nobody has signed anew."""
+    world = World.create(world.ledger.node.url)
+    run, subjects, seal = looked_at(world)
+    retire(world, "noor", "analyst")
+    assert outcome(lambda: world.release(run, seal, subjects, [0] * 3)) == "reason 36"
+    world.set_role(world.people["noor"].address, "analyst")
+    return world.release(run, seal, subjects, [0] * 3)
+
+
+def a_refused_attempt_used_later(world: World) -> Receipt:
+    subjects, key = willing(world, 2), random32()
+    run = world.request_run(world.permit())
+    (third,) = world.enrol(1)
+    everybody = sorted([*subjects, third])
+    assert outcome(lambda: world.authorise(run, everybody, workerKey=key)) == "reason 40"
+    world.grant([third])
+    return world.authorise(run, everybody, workerKey=key)
+
+
+def an_accepted_consent_again(world: World) -> Receipt:
+    (subject,) = world.enrol(1)
+    item = world.grant_item(world.grant_message(subject))
+    world.ledger.relay("ConsentRegistry", "grant", [item])
+    return world.ledger.relay("ConsentRegistry", "grant", [item])
+
+
+def an_accepted_enrolment_again(world: World) -> Receipt:
+    item = world.enrolment(random32(), Wallet.new())
+    world.ledger.relay("ConsentRegistry", "enrol", [item])
+    return world.ledger.relay("ConsentRegistry", "enrol", [item])
+
+
+def a_consent_for_no_dataset(world: World) -> Receipt:
+    (subject,) = world.enrol(1)
+    item = world.grant_item(world.grant_message(subject, dataset=random32()))
+    return world.ledger.relay("ConsentRegistry", "grant", [item])
+
+
+def a_withdrawal_for_no_dataset(world: World) -> Receipt:
+    (subject,) = world.enrol(1)
+    message = {"subject": subject, "dataset": random32(), "epoch": 0}
+    wallet = world.subjects[subject]
+    signature = wallet.sign(world.ledger.domain, "Revoke", message)
+    return world.relay("ConsentRegistry", "revoke", "Revoke", message, wallet.signer, signature)
+
+
 @pytest.mark.parametrize(
     ("rule", "word"),
     [
+        (a_refused_release_used_later, "AlreadyRecorded"),
+        (a_refused_attempt_used_later, "AlreadyRecorded"),
+        (an_accepted_consent_again, "VersionStale"),
+        (an_accepted_enrolment_again, "AlreadyEnrolled"),
+        (a_consent_for_no_dataset, "DatasetUnknown"),
+        (a_withdrawal_for_no_dataset, "DatasetUnknown"),
         (sealed_late, "LeaseOver"),
         (sealed_twice, "AlreadySealed"),
         (sealed_by_a_former_worker, "NotLive"),
@@ -190,6 +243,24 @@ def long_parameters(world: World) -> Receipt:
 )
 def test_each_rule_has_its_word(stage: World, rule: Rule, word: str) -> None:
     assert outcome(lambda: rule(stage)) == word
+
+
+def test_a_member_who_is_ended_can_still_stop_a_worker(devchain: DevChain) -> None:
+    """Two stolen keys of three would end the third member first, and then bring a machine of their own."""
+    world = World.create(devchain.url)
+    account, now = world.people["rui"].address, world.ledger.now()
+    ended = world.set_role(account, "committee", end=now).one(RoleSet)
+    delay = int(world.ledger.identity["roleDelay"])
+    assert ended.end >= now + delay
+    machine = Wallet.new().address
+    begins = world.set_role(machine, "worker").one(RoleSet).start
+    world.cancel_role(machine, by="rui")
+    assert world.ledger.read("PermitRegistry", "isLive", account, 1)
+    assert begins >= ended.end  # whoever waits for the worker has waited for the member too
+    sooner = world.set_role(account, "committee", end=now).one(RoleSet)
+    assert sooner.end == ended.end  # once more changes nothing
+    other = world.people["quinn"].address
+    assert outcome(lambda: world.set_role(other, "committee", end=now)) == "LastQuorum"
 
 
 def test_a_lease_ends_with_the_permit(stage: World) -> None:

@@ -373,6 +373,7 @@ LIES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("suspend", "sol", "not live", {}),
     ("suspend", "rui", "not at that point", {"permit": "known"}),
     ("revoke", "1", "her own", {}),
+    ("revoke", "0", "no such dataset", {"dataset": bytes(32)}),
     ("revoke", "0", "to come", {"epoch": 1}),
     ("registerRecords", "noor", "signed by", {}),
     ("registerRecords", "omar", "ingest", {"count": 0}),
@@ -429,6 +430,14 @@ def with_the_last_quorum(o: Open) -> str:
     return other.verdict(ROWS["setRole"], "pia quinn", **ended)
 
 
+def with_the_last_quorum_of_founders(o: Open) -> str:
+    """Before there is a dataset nobody waits, and nobody may be too few at once."""
+    other = copy.copy(o)
+    other.fold = copy.deepcopy(o.fold)
+    other.fold.datasets = {}
+    return with_the_last_quorum(other)
+
+
 def void_by_a_former_custodian(o: Open) -> str:
     other = copy.copy(o)
     other.fold = copy.deepcopy(o.fold)
@@ -462,6 +471,7 @@ TODAY = int(time.time()) // 86_400
 MORE_LIES: dict[str, Callable[[Open], str]] = {
     "a signature by nobody": by_a_twin,
     "the last quorum": with_the_last_quorum,
+    "the last quorum of founders": with_the_last_quorum_of_founders,
     "a former custodian": void_by_a_former_custodian,
     "a shorter list": released_without_everybody,
     "a revocation repeated": revoked_again,

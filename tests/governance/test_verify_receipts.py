@@ -8,12 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from told import Told, as_bytes, bundle_of, replay, states
+from told import Told, as_bytes, bundle_of, reasons, replay, states
 
 from api.client import Client
 from api.demo.stage import random32
 from api.results import withdrawal_receipt
 from api.routes.shown import show_withdrawal
+from chain.ledger import message_tuple
 from governance import aftermath, register, verify
 from governance.bucket import BucketProcess
 from governance.projection import Projection
@@ -238,6 +239,139 @@ def test_a_withdrawal_receipt_without_a_witness_anchors_nothing(
     assert states(told.bundle, receipts=[as_bytes(forged)]) == ["ok", "ok", "no"]
 
 
+def test_a_withdrawal_receipt_tells_what_followed_it(
+    told: Told, withdrawn: dict[str, dict[str, Any]]
+) -> None:
+    """Emptied and told as of a step before the withdrawal, when nothing had followed yet."""
+    receipt = withdrawn["revoked"]
+    mined = receipt["receipt"]["count"]
+    for count in (25, mined - 1):
+        step = replay(told.bundle).steps[count - 1]
+        as_of = {"count": count, "head": step.head.hex()}
+        emptied = receipt | {"effects": [], "settled": True, "asOf": as_of}
+        for witness in (told.witness(25), told.witness(mined), receipt["witness"]):
+            forged = emptied | {"witness": witness}
+            assert states(told.bundle, receipts=[as_bytes(forged)])[2] == "no"
+
+
+def test_nothing_in_a_receipt_is_read_twice_or_not_at_all(
+    told: Told, withdrawn: dict[str, dict[str, Any]]
+) -> None:
+    """A field inside `receipt` took the place of the outer one, which was shown and not checked."""
+    receipt = withdrawn["revoked"]
+    hidden = {name: receipt[name] for name in ("subject", "dataset", "effects", "settled")}
+    shown = {"subject": "00" * 32, "dataset": "00" * 32, "effects": [], "settled": True}
+    forged = receipt | shown | {"receipt": receipt["receipt"] | hidden}
+    assert states(told.bundle, receipts=[as_bytes(forged)])[2] == "no"
+    for make in (patient_receipt, run_receipt):
+        forged = make(told) | {"sentence": "Nothing of yours was ever used."}
+        assert states(told.bundle, receipts=[as_bytes(forged)])[2] == "no"
+    forged = receipt | {"sentence": "Nothing of yours was ever used."}
+    assert states(told.bundle, receipts=[as_bytes(forged)])[2] == "no"
+
+
+def test_a_consent_receipt_is_of_the_message_that_the_ledger_took(told: Told) -> None:
+    """Beside hers in the batch: a wider one in her name that nobody signed, which the contract skips."""
+    world, (one, other) = told.world, told.world.enrol(2)
+    terms, salt = '{"type":"volens/terms/1"}', random32()
+    bound = canonical(b"volens/terms/1", salt, hashlib.sha256(terms.encode()).digest())
+    commitment = hashlib.sha256(bound).digest()
+    message = world.grant_message(one, termsCommitment=commitment)
+    item = world.grant_item(message)
+    wide = message | {"purposes": verify.PURPOSES, "untilDay": message["untilDay"] + 3650}
+    junk = (message_tuple("Grant", wide), item[1], b"\x11" * 65)
+    neighbour = world.grant_message(other, termsCommitment=commitment)
+    others = world.grant_item(neighbour)
+    world.ledger.relay("ConsentRegistry", "grant", [item, junk, others])
+    told.bundle = bundle_of(world)
+    count, head = world.ledger.head()
+    step = replay(told.bundle).steps[count - 1]
+
+    def kept(signed: dict[str, Any], signature: bytes) -> bytes:
+        return as_bytes(
+            {
+                "type": "volens/receipt/2",
+                "identity": identity_id(told.bundle["identity"]).hex(),
+                "subject": one.hex(),
+                "dataset": world.dataset.hex(),
+                "epoch": 0,
+                "version": 1,
+                "tx": step.tx.hash.hex(),
+                "block": step.block.number,
+                "blockHash": step.block.hash.hex(),
+                "time": step.block.timestamp,
+                "count": count,
+                "head": head.hex(),
+                "terms": terms,
+                "termsSalt": salt.hex(),
+                "signedMessage": {
+                    n: v.hex() if isinstance(v, bytes) else v for n, v in signed.items()
+                },
+                "signature": signature.hex(),
+                "witness": told.witness(count),
+            }
+        )
+
+    assert states(told.bundle, receipts=[kept(message, item[2])]) == ["ok", "ok", "ok"]
+    for signed, signature in ((wide, junk[2]), (neighbour, others[2])):
+        assert states(told.bundle, receipts=[kept(signed, signature)])[2] == "no"
+
+
+def test_a_broker_is_judged_as_it_was_then(told: Told) -> None:
+    """Its role ends, and it is given again later: what it witnessed in between stays witnessed."""
+    receipt, world = run_receipt(told), told.world
+    broker = world.people["bram"].address
+    world.set_role(broker, "broker", end=world.ledger.now())
+    told.bundle = bundle_of(world)
+    assert states(told.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "partly"]
+    world.set_role(broker, "broker", start=world.ledger.now() + 10)
+    told.bundle = bundle_of(world)
+    assert states(told.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "partly"]
+    count = told.bundle["head"]["count"]
+    assert states(told.bundle | {"witnesses": [told.witness(count)]})[1] == "no"
+
+
+@pytest.mark.parametrize(
+    ("history", "was"),
+    [
+        # A request that was refused while the permit was voted on, and taken afterwards.
+        (["0 RunRefused 33", "0 RunRequested", "1 RunAuthorised"], "computing"),
+        # Too few people at first.
+        (["0 RunRequested", "1 RunRefused 40", "1 RunAuthorised"], "computing"),
+        # Another worker's attempt is refused while this one's output is sealed, and then released.
+        (["0 RunRequested", "1 RunAuthorised", "1 Sealed", "2 RunRefused 40"], "sealed"),
+        (
+            ["0 RunRequested", "1 RunAuthorised", "1 Sealed", "2 RunRefused 40", "1 Released"],
+            "released",
+        ),
+        # Its release was refused once, and can be signed anew.
+        (["0 RunRequested", "1 RunAuthorised", "1 Sealed", "1 ReleaseRefused 36"], "sealed"),
+        (["0 RunRequested", "1 RunRefused 40"], None),
+        (["0 RunRequested", "1 RunAuthorised", "1 RunCancelled"], None),
+    ],
+)
+def test_a_refusal_ends_no_run(history: list[str], was: str | None) -> None:
+    """A withdrawal meets whatever was granted, also where something was refused before or after it."""
+    past = []
+    for step, one in enumerate(history, 1):
+        attempt, name, *reason = one.split()
+        past.append(verify.Past(name, step, int(attempt), int(reason[0]) if reason else 0))
+    granted = [p.step for p in past if p.name == "RunAuthorised"]
+    hers = [verify.Access(1, True, step, 9) for step in granted]
+    met = verify.use_met(bytes(32), len(past) + 1, past, hers)
+    assert (met.was if met else None) == was
+
+
+def test_a_trail_that_is_too_large_is_not_called_forged(
+    told: Told, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = as_bytes(told.bundle)
+    monkeypatch.setattr(verify, "MAX_BUNDLE", len(data) - 1)
+    found = verify.examine(data, [told.bundle["head"]])
+    assert verify.code_of(found) == verify.NOT_CHECKED
+    assert "MiB that this program reads" in found["consistent"][1]
+
+
 def test_before_and_after_are_told_by_steps_not_by_blocks() -> None:
     """One block may hold an access and, behind it, the withdrawal that meets it."""
     history = [
@@ -262,7 +396,8 @@ def test_what_only_a_machine_knows_is_its_word(
     open_one = next(one for one in effects if one["state"] in ("queued", "authorised"))
     open_one["state"] = "failed"
     failed = receipt | {"effects": effects}
-    assert states(told.bundle, receipts=[as_bytes(failed)]) == ["ok", "ok", "ok"]
+    said = reasons(told.bundle, receipts=[as_bytes(failed)])
+    assert states(told.bundle, receipts=[as_bytes(failed)]) == ["ok", "ok", "ok"], said
     ended = next(one for one in effects if one["state"] not in ("queued", "authorised", "failed"))
     ended["state"] = "failed"
     assert states(told.bundle, receipts=[as_bytes(receipt | {"effects": effects})])[2] == "no"
@@ -307,9 +442,11 @@ def test_a_receipt_that_names_another_kind_of_call_is_answered(told: Told) -> No
 
 
 def test_witnesses_in_the_bundle_are_checked_but_anchor_nothing(told: Told) -> None:
-    bundle = told.copy() | {"witnesses": [told.witness(3)]}
+    bundle = told.copy() | {"witnesses": [told.witness(25)]}
     assert states(bundle) == ["ok", "ok", "not-checked"]
-    bundle["witnesses"] = [told.witness(3) | {"head": told.witness(4)["head"]}]
+    bundle["witnesses"] = [told.witness(25) | {"head": told.witness(26)["head"]}]
+    assert states(bundle)[1] == "no"
+    bundle["witnesses"] = [told.witness(3)]  # true, and before he was a broker
     assert states(bundle)[1] == "no"
 
 

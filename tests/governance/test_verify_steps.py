@@ -165,7 +165,7 @@ def test_every_skipped_item_is_skipped_for_the_contract_s_reason(world: World) -
         "enrol",
         [
             world.enrolment(stranger, wallet, deadline=1),
-            world.enrolment(known, wallet),
+            world.enrolment(known, mine[other]),
             world.enrolment(bytes(32), wallet),
             (message_tuple("Enrolment", short), bytes(65), bytes(65)),
             world.enrolment(stranger, wallet, registrar="omar"),
