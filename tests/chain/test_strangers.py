@@ -212,6 +212,8 @@ def rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Strangers, li
     contracts = [
         {"name": "Trail", "address": TRAIL},
         {"name": "ConsentRegistry", "address": CONSENTS},
+        {"name": "PermitRegistry", "address": "0x" + "44" * 20},
+        {"name": "AccessLedger", "address": "0x" + "55" * 20},
     ]
     (tmp_path / "identity.json").write_text(json.dumps({"contracts": contracts}))
     (tmp_path / "senders").write_text("")
