@@ -13,14 +13,18 @@ import argparse
 import json
 import os
 import re
+import select
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from chain.bounded_http import BoundedHandler, BoundedServer
 from chain.errors import ChainError
+from chain.executions import METHODS as EXECUTING
+from chain.executions import Executions, is_hex
 from chain.node import Node, NodeGone, NodeRefused, Wire, find_anvil
 from chain.strangers import RATE, Strangers
 from chain.writer import SERVER_ERROR, SNAPSHOT_SECONDS, Writer, open_chain, tell
@@ -48,7 +52,6 @@ READS = frozenset(
 )
 WRITES = frozenset({"eth_sendRawTransaction", "eth_sendRawTransactionSync"})
 # Where each time-dependent read names its block; None: it always means the newest.
-GAS_CAP = 16_777_216  # EIP-7825, a transaction
 _BLOCK_PARAMETER = {
     "eth_blockNumber": None,
     "eth_getBlockByNumber": 0,
@@ -58,21 +61,47 @@ _BLOCK_PARAMETER = {
 SENDERS = "senders"  # in the ledger's folder: the addresses of the deployment's own senders
 MAX_BODY = 4 << 20  # bytes; the largest transaction we send is below 200 kB
 MAX_BATCH = 1000  # calls
+BATCHES = 8  # answered at a time; none of our own parts sends any
+BATCH_SECONDS = 3.0  # for one batch; what is left of it then is refused
 MAX_DEPTH = 64  # brackets within brackets
 _NESTING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]', re.DOTALL)
 
 PARSE_ERROR, INVALID_REQUEST, NO_METHOD, BAD_PARAMS = -32700, -32600, -32601, -32602
 
 
+class Shared:
+    """What all connections share out among them."""
+
+    def __init__(self, executions: Executions) -> None:
+        self.executions = executions
+        self.batches = threading.BoundedSemaphore(BATCHES)
+
+
+class CallerGone(Exception):
+    """Nobody waits for the answer: whoever asked has closed the connection."""
+
+
 class Rpc:
     """JSON-RPC 2.0 for one connection: checks a request's form, lets through what is on the list."""
 
-    def __init__(self, node: Node, writer: Writer, strangers: Strangers | None = None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        writer: Writer,
+        strangers: Strangers | None = None,
+        shared: Shared | None = None,
+        check_caller: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`check_caller` raises when nobody waits for the answer any more; `shared` is of all connections."""
         self._node, self._writer, self._strangers = node, writer, strangers
+        self._shared, self._check_caller = shared or Shared(Executions()), check_caller
         self._wire: Wire | None = None
 
     def answer(self, body: bytes) -> object:
-        """The response object, or list of them for a batch. Never raises for what is in `body`."""
+        """The response object, or list of them for a batch.
+
+        Raises what `check_caller` does, and nothing for what is in `body`.
+        """
         try:
             text = body.decode("utf-8")
             _refuse_depth(text)
@@ -83,11 +112,37 @@ class Rpc:
             return self._answer_one(request)
         if not 1 <= len(request) <= MAX_BATCH:
             return _error(None, INVALID_REQUEST, f"a batch has 1 to {MAX_BATCH} calls")
-        return [self._answer_one(item) for item in request]
+        if not self._shared.batches.acquire(blocking=False):
+            return _error(None, SERVER_ERROR, "too many batches are being answered: ask one by one")
+        try:
+            return self._answer_batch(request)
+        finally:
+            self._shared.batches.release()
 
     def close(self) -> None:
         if self._wire is not None:
             self._wire.close()
+
+    def _answer_batch(self, calls: list[object]) -> list[dict[str, object]]:
+        deadline, answers = time.monotonic() + BATCH_SECONDS, []
+        for call in calls:
+            self._check_caller()
+            if time.monotonic() < deadline:
+                answers.append(self._answer_one(call))
+            else:
+                number = call.get("id") if isinstance(call, dict) else None
+                number = number if isinstance(number, int | str) else None
+                answers.append(
+                    _error(number, SERVER_ERROR, "the batch took too long: ask for less")
+                )
+        return answers
+
+    def _execute(self, method: str, params: list[object]) -> dict[str, object]:
+        """As `_exchange`, for what may make the node execute code."""
+        if method not in EXECUTING:
+            return self._exchange(method, params)
+        with self._shared.executions.turn(params, self._check_caller):
+            return self._exchange(method, params)
 
     def _exchange(self, method: str, params: list[object]) -> dict[str, object]:
         self._wire = self._wire or self._node.connect()
@@ -130,39 +185,25 @@ class Rpc:
             if named in ("latest", "pending", None):
                 self._writer.freshen()
         self._writer.await_still()
-        return self._exchange(
-            method, _bounded(params) if method in ("eth_call", "eth_estimateGas") else params
+        return self._execute(
+            method, self._shared.executions.bounded(params) if method in EXECUTING else params
         )
 
     def _send(self, method: str, params: list[object]) -> dict[str, object]:
         raw = params[0] if params else None
-        if not isinstance(raw, str) or not _is_hex(raw):
+        if not isinstance(raw, str) or not is_hex(raw):
             return {
                 "error": {"code": BAD_PARAMS, "message": "the transaction is 0x and hex digits"}
             }
         if self._strangers is not None:
             self._writer.freshen()  # a simulation is of now
-            self._strangers.admit(raw, self._exchange)
+            self._strangers.admit(raw, self._execute)
         sent = self._writer.send(raw)
         return (
             {"result": sent}
             if method == "eth_sendRawTransaction"
             else self._exchange("eth_getTransactionReceipt", [sent])
         )
-
-
-def _bounded(params: list[object]) -> list[object]:
-    """A call without state overrides and with no more gas than a transaction may have: anvil would run any amount."""
-    call = params[0] if params else None
-    if isinstance(call, dict):
-        gas = call.get("gas")
-        named = isinstance(gas, str) and _is_hex(gas) and 2 < len(gas) <= 18
-        call = {name: value for name, value in call.items() if name != "gasLimit"}
-        return [
-            call | {"gas": hex(min(int(str(gas), 16), GAS_CAP) if named else GAS_CAP)},
-            *params[1:2],
-        ]
-    return params[:2]
 
 
 class GatewayServer(BoundedServer):
@@ -172,6 +213,7 @@ class GatewayServer(BoundedServer):
         self, port: int, node: Node, writer: Writer, strangers: Strangers | None = None
     ) -> None:
         self.node, self.writer, self.strangers = node, writer, strangers
+        self.shared = Shared(Executions(strangers.contracts) if strangers else Executions())
         super().__init__(port, Connection)
 
 
@@ -183,7 +225,14 @@ class Connection(BoundedHandler):
 
     def setup(self) -> None:
         super().setup()
-        self._rpc = Rpc(self.server.node, self.server.writer, self.server.strangers)
+        of = self.server
+        self._rpc = Rpc(of.node, of.writer, of.strangers, of.shared, self._check_caller)
+        self._left = select.poll()  # says so whatever else the caller sent before it closed
+        self._left.register(self.connection, select.POLLRDHUP)
+
+    def _check_caller(self) -> None:
+        if self._left.poll(0):
+            raise CallerGone
 
     def finish(self) -> None:
         self._rpc.close()
@@ -235,10 +284,6 @@ def _refuse_depth(text: str) -> None:
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token.group()[0], 0)
         if depth > MAX_DEPTH:
             raise ValueError("nested too deeply")
-
-
-def _is_hex(text: str) -> bool:
-    return text[:2] == "0x" and len(text) > 2 and set(text[2:]) <= set("0123456789abcdefABCDEF")
 
 
 def _now() -> int:

@@ -5,8 +5,8 @@ for ever. So a transaction of an address that is no sender of this deployment is
 address does not revert and leaves a step on the trail; and all strangers together may add so many bytes a second. A
 withdrawal has a share of its own, and the common one when that is used up, so that nobody can shut it out.
 
-Only what is mined is counted: whoever sends what is refused uses up nobody's share. A simulation costs what a reading
-of the ledger (`eth_call`) costs, which anybody may do as well.
+Only what is mined is counted: whoever sends what is refused uses up nobody's share. A simulation waits its turn as
+every execution that anybody may ask for (chain/executions.py).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from eth_utils.abi import function_abi_to_4byte_selector
 from hexbytes import HexBytes
 
-from chain.artifacts import load
+from chain.artifacts import CONTRACTS, load
 from chain.node import NodeRefused
 
 SERVER_ERROR = -32000  # JSON-RPC's code for what the server itself refuses
@@ -94,6 +94,11 @@ class Strangers:
         self._common = Share(BURST, rate, clock)
         self._withdrawals = Share(REVOKE_BURST, REVOKE_RATE, clock)
         self._revoke = _selector("ConsentRegistry", "revoke")
+
+    def contracts(self) -> frozenset[str] | None:
+        """The addresses of the deployment's contracts, None without an identity. Raises NodeRefused."""
+        identity = self._identity.read()
+        return None if identity is None else frozenset(_contracts(identity).values())
 
     def admit(self, raw: str, exchange: Exchange) -> None:
         """Return for a transaction that may be mined; raise NodeRefused for another one. `exchange` asks the node."""
@@ -182,7 +187,7 @@ def _contracts(identity: bytes) -> dict[str, str]:
     try:
         items = json.loads(identity)["contracts"]
         found = {str(item["name"]): "0x" + str(item["address"])[-40:].lower() for item in items}
-        return {name: found[name] for name in ("Trail", "ConsentRegistry")}
+        return {name: found[name] for name in CONTRACTS}
     except (ValueError, KeyError, TypeError):
         raise _refused("the deployment's identity cannot be read") from None
 

@@ -7,6 +7,7 @@ import { addressOf, digest, sign } from "./typed.js";
 export { addressOf, canonical, commitment, digest, sign };
 
 const KEPT = "volens-key";
+const WORD = "volens-demo";  // admits to the keys of the demo's played people (api/pages/played.py)
 const one = (selector, within = document) => within.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
@@ -43,11 +44,11 @@ function kept() {
 
 // ---- talking to the doors
 
-async function send(method, path, text) {
+async function send(method, path, text, more = {}) {
   let answer;
   try {
     answer = await fetch(path, { method, body: text,
-      headers: { Accept: "application/json", "Content-Type": "application/json" } });
+      headers: { Accept: "application/json", "Content-Type": "application/json", ...more } });
   } catch {
     throw new Told("The service does not answer. Nothing was sent twice; try again in a minute.");
   }
@@ -56,8 +57,8 @@ async function send(method, path, text) {
   throw new Told([problem.detail ?? "It did not work.", problem.hint ?? ""].join(" ").trim());
 }
 
-async function ask(method, path, body) {
-  return (await send(method, path, body === undefined ? undefined : JSON.stringify(body))).json();
+async function ask(method, path, body, more) {
+  return (await send(method, path, body === undefined ? undefined : JSON.stringify(body), more)).json();
 }
 
 let kinds;
@@ -172,10 +173,16 @@ const ACTS = {
   "key-file": async (form) => signIn(keyOf(await one("input[type=file]", form).files[0].text())),
   "act-as": async (form, button) => {
     const name = button.value || one("select", form).value;
-    await signIn(keyOf(JSON.stringify(await ask("POST", `/pages/played/${encodeURIComponent(name)}`))));
+    const word = { "Volens-Demo": localStorage.getItem(WORD) ?? "" };
+    const file = await ask("POST", `/pages/played/${encodeURIComponent(name)}`, undefined, word);
+    await signIn(keyOf(JSON.stringify(file)));
   },
   give, stop, cancel, "open-result": openResult,
 };
+if (location.hash.startsWith(`#${WORD}=`)) {  // bound to this port, as no cookie is; for every tab of this browser
+  localStorage.setItem(WORD, location.hash.slice(WORD.length + 2));
+  history.replaceState(null, "", location.pathname);
+}
 for (const form of all("form")) {
   const act = ACTS[form.dataset.act];
   if (act) onSubmit(form, act);

@@ -1,8 +1,11 @@
 """Only with `volens serve --demo`: the played people of a home that the demo made, whose keys lie in files here.
 
 Their keys go to one browser: the first that opens the address which `serve --demo` printed. The token in it is good
-once; it is exchanged for a cookie that no script reads. Other programs of this machine, who can reach the port, get
-nothing. The web process knows the token's hash only.
+once; it is exchanged for a cookie that no script reads, and for a word that our pages keep in the browser's storage.
+The cookie lets the browser see who is played. A key needs the word, in a header: browsers send the cookies of
+127.0.0.1 to every port of it, so any other local server that the browser visits learns the cookie; storage is bound to
+the port as well. Other programs of this machine, who can reach the port, get no key. The web process knows the
+token's hash only.
 """
 
 from __future__ import annotations
@@ -32,6 +35,7 @@ from governance.errors import BrokerRefused, NotAllowed, NotFound
 router = APIRouter(route_class=PageRoute)
 HERE_ONLY = "127.0.0.1"
 COOKIE = "volens-demo"
+HEADER = "Volens-Demo"  # the word, sent by web/sign.js
 ENTER = "/pages/played/enter"
 _CAST = {
     "ada": "a patient",
@@ -61,27 +65,34 @@ class Entrance:
 
     def __init__(self, token_hash: str) -> None:
         self._lock = threading.Lock()
-        self._token_hash, self._cookie_hash = token_hash, ""
+        self._token_hash, self._cookie_hash, self._word_hash = token_hash, "", ""
 
-    def exchange(self, token: str) -> str:
-        """The cookie's value, for the first who shows the token. Raises NotAllowed."""
+    def exchange(self, token: str) -> tuple[str, str]:
+        """(the cookie's value, the word), for the first who shows the token. Raises NotAllowed."""
         with self._lock:
             if not self._token_hash or not hmac.compare_digest(hash_of(token), self._token_hash):
                 raise NotAllowed(
                     "this address was opened already, or is not the one that was printed",
                     "start again: volens serve --demo; then open the address that it prints",
                 )
-            self._token_hash, cookie = "", secrets.token_urlsafe(32)
-            self._cookie_hash = hash_of(cookie)
-            return cookie
+            cookie, word = secrets.token_urlsafe(32), secrets.token_urlsafe(32)
+            self._token_hash = ""
+            self._cookie_hash, self._word_hash = hash_of(cookie), hash_of(word)
+            return cookie, word
 
     def admits(self, cookie: str) -> bool:
-        known = self._cookie_hash
-        return bool(known) and hmac.compare_digest(hash_of(cookie), known)
+        return _fits(cookie, self._cookie_hash)
+
+    def hands_out(self, word: str) -> bool:
+        return _fits(word, self._word_hash)
+
+
+def _fits(secret: str, known: str) -> bool:
+    return bool(known) and hmac.compare_digest(hash_of(secret), known)
 
 
 def hash_of(secret: str) -> str:
-    """sha256 in hex of a token or a cookie."""
+    """sha256 in hex of a token, a cookie or a word."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -91,15 +102,16 @@ def entered(request: Request) -> bool:
     return entrance is not None and entrance.admits(request.cookies.get(COOKIE, ""))
 
 
-def _must_have_entered(request: Request) -> None:
-    if not entered(request):
+def _must_know_the_word(request: Request) -> None:
+    entrance: Entrance = request.app.state.entrance
+    if not entrance.hands_out(request.headers.get(HEADER, "")):
         raise NotAllowed(
             "the demo's people are played in one browser only",
             "open the address that `volens serve --demo` printed",
         )
 
 
-Entered = Depends(_must_have_entered)
+KnowsTheWord = Depends(_must_know_the_word)
 
 
 def check_home(settings: Settings) -> None:
@@ -133,15 +145,16 @@ def list_people(services: Services) -> list[Played]:
 
 @router.get(ENTER)
 def enter(request: Request, token: str = "") -> Response:
-    """Exchange the printed token for a cookie, and leave the address behind. Raises NotAllowed."""
+    """Exchange the printed token for cookie and word, and leave the address behind. Raises NotAllowed."""
     entrance: Entrance = request.app.state.entrance
-    cookie = entrance.exchange(token)
-    answer = RedirectResponse("/", 303)
+    cookie, word = entrance.exchange(token)
+    # No browser sends what stands behind "#"; web/sign.js stores it and takes it out of the address.
+    answer = RedirectResponse(f"/#{COOKIE}={word}", 303)
     answer.set_cookie(COOKIE, cookie, path="/", httponly=True, samesite="strict")
     return answer
 
 
-@router.post("/pages/played/{name}", dependencies=[OwnOrigin, Entered])
+@router.post("/pages/played/{name}", dependencies=[OwnOrigin, KnowsTheWord])
 def hand_out_key(name: str, services: Parts) -> Response:
     """The key file of a played person, for the tab that acts as her. Raises NotFound."""
     path = _folder(services) / f"{name}.json"

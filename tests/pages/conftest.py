@@ -90,10 +90,21 @@ class House:
         return self.parts.urls["api"]
 
     @cached_property
-    def entrance(self) -> dict[str, Any]:
-        """The cookie of the one browser that may play people; every visit of the tests is in that browser."""
+    def _entered(self) -> httpx.Response:
+        """The one opening of the printed address; every visit of the tests is in the browser that it admits."""
         answer = httpx.get(self.parts.address, follow_redirects=False)
         assert answer.status_code == 303
+        return answer
+
+    @property
+    def word(self) -> str:
+        """What admits to the played people's keys."""
+        return self._entered.headers["location"].removeprefix(f"/#{COOKIE}=")
+
+    @property
+    def entrance(self) -> dict[str, Any]:
+        """The cookie that shows who is played."""
+        answer = self._entered
         return {
             "name": COOKIE,
             "value": answer.cookies[COOKIE],
@@ -293,6 +304,7 @@ class Visit:
 def visit(browser: Browser, house: House) -> Iterator[Visit]:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     context.add_cookies([house.entrance])
+    context.add_init_script(f"localStorage.setItem('{COOKIE}', '{house.word}')")
     page = context.new_page()
     visit = Visit(context, page, house.url)
     context.on("request", lambda request: visit.asked.append(request.url))

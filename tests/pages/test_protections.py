@@ -173,7 +173,8 @@ def released(house) -> str:
 
 def inside(house) -> dict[str, str]:
     """The headers of the one browser that may play people."""
-    return {"Origin": house.url, "Cookie": f"volens-demo={house.entrance['value']}"}
+    cookie = f"volens-demo={house.entrance['value']}"
+    return {"Origin": house.url, "Cookie": cookie, "Volens-Demo": house.word}
 
 
 def test_who_is_not_played_has_no_key_here(house) -> None:
@@ -188,19 +189,32 @@ def test_other_programs_of_the_machine_get_no_played_key(house) -> None:
     key = json.loads(house.key_file("ada").read_text())["key"]
     door, own = f"{house.url}/pages/played/ada", inside(house)
     assert httpx.post(door, headers=own).json()["key"] == key  # the twin
-    for cookie in (
-        "",
-        "volens-demo=",
-        "volens-demo=guess",
-        f"volens-session={house.entrance['value']}",
+    cookie = house.entrance["value"]
+    for less in (
+        {},
+        {"Volens-Demo": ""},
+        {"Volens-Demo": "guess"},
+        {"Volens-Demo": cookie},
+        {"Cookie": f"volens-demo={house.word}"},
+        {"Cookie": own["Cookie"]},  # browsers send it to every other port of 127.0.0.1, too
     ):
-        answer = httpx.post(door, headers={"Origin": house.url, "Cookie": cookie})
+        answer = httpx.post(door, headers={"Origin": house.url} | less)
         assert answer.status_code == 403
         assert key not in answer.text
     assert "Act as Ada" in httpx.get(f"{house.url}/sign-in", headers=own | HTML).text
     outside = httpx.get(f"{house.url}/sign-in", headers=HTML).text
     assert "Act as" not in outside
     assert "in one browser only" in outside
+
+
+def test_the_word_is_kept_for_this_port_and_leaves_the_address(house, browser) -> None:
+    context = browser.new_context(base_url=house.url)
+    page = context.new_page()
+    page.goto("/#volens-demo=abc")
+    page.wait_for_url(lambda url: "#" not in url)
+    assert page.evaluate("localStorage.getItem('volens-demo')") == "abc"
+    assert "abc" not in json.dumps(context.cookies())
+    context.close()
 
 
 def test_a_result_is_not_opened_with_a_played_key_for_others(house, tokens) -> None:
@@ -222,19 +236,17 @@ def test_the_printed_address_is_good_once(house) -> None:
     for token in ("", "wrong", house.entrance["value"]):
         answer = httpx.get(f"{house.url}/pages/played/enter", params={"token": token})
         assert answer.status_code == 403
-    entrance = Entrance(hash_of("word"))
+    entrance = Entrance(hash_of("token"))
     with pytest.raises(NotAllowed):
         entrance.exchange("other")
-    cookie = entrance.exchange("word")  # a wrong guess used nothing up
-    assert (entrance.admits(cookie), entrance.admits(""), entrance.admits("word")) == (
-        True,
-        False,
-        False,
-    )
+    cookie, word = entrance.exchange("token")  # a wrong guess used nothing up
+    assert [entrance.admits(one) for one in (cookie, word, "", "token")] == [True, *[False] * 3]
+    assert [entrance.hands_out(one) for one in (word, cookie, "", "token")] == [True, *[False] * 3]
     with pytest.raises(NotAllowed):
-        entrance.exchange("word")
+        entrance.exchange("token")
     for shut in (Entrance(""), Entrance(hash_of(""))):
         assert not shut.admits("")
+        assert not shut.hands_out("")
     with pytest.raises(NotAllowed):
         Entrance("").exchange("")
 
@@ -251,7 +263,9 @@ def test_the_cookie_of_the_entrance_is_closed_too(house) -> None:
 
     with ThreadPoolExecutor(1) as pool:  # the browser's loop runs in this thread
         answer = pool.submit(asyncio.run, open_it()).result()
-    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert answer.status_code == 303
+    assert answer.headers["location"].startswith("/#volens-demo=")  # no browser sends that on
+    assert answer.headers["location"].partition("=")[2] not in answer.headers["set-cookie"]
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert "SameSite=strict" in cookie
