@@ -134,6 +134,14 @@ def _records(texts: list[bytes]) -> Iterator[Variant]:
         raise PayloadError("variant file: a row cannot be parsed") from None
 
 
+def _place(fields: Sequence[bytes]) -> tuple[str, int, str, list[str]]:
+    """Contig, position, REF and ALTs of a row. Raises PayloadError."""
+    number = fields[1]
+    if not number.isdigit() or len(number) > 10:
+        raise PayloadError("variant file: a position is no number")
+    return fields[0].decode(), int(number), fields[3].decode(), fields[4].decode().split(",")
+
+
 def _differs() -> PayloadError:
     return PayloadError(
         "variant file: its rows are not read the same twice",
@@ -205,7 +213,8 @@ class _Reading:
             if len(fields) != _FIRST_CALL + self._samples:
                 raise _differs()
             shared = self._shared(fields)
-            packed = self._site(fields)
+            place = _place(fields)
+            packed = self._site(place, fields)
             self._grown += self.report.people * (len(shared) + _PER_VARIANT * len(packed))
             if self._grown > max(_GROWTH_FROM, MAX_GROWTH * self._scan.length):
                 raise PayloadError(
@@ -214,13 +223,11 @@ class _Reading:
                 )
             self.report.records += 1
             people = (
-                [fields[place] for place in self._places]
+                [fields[at] for at in self._places]
                 if self.report.left_out
                 else fields[_FIRST_CALL:]
             )
-            rows.append(
-                Row(shared, fields[8].split(b":"), people, fields[4].count(b",") + 1, packed)
-            )
+            rows.append(Row(place, shared, fields[8].split(b":"), people, packed))
         if not rows:
             return
         try:
@@ -251,12 +258,9 @@ class _Reading:
         records = _records(texts)
         for row in rows:
             record = next(records, None)
-            contig, position, _, ref, alts, _ = row.shared.decode().split("\t", 5)
-            if record is None or (record.CHROM, record.POS, record.REF, record.ALT or ["."]) != (
-                contig,
-                int(position),
-                ref,
-                alts.split(","),
+            if (
+                record is None
+                or (record.CHROM, record.POS, record.REF, record.ALT or ["."]) != row.place
             ):
                 raise _differs()
             if row.packed:
@@ -313,12 +317,9 @@ class _Reading:
             raise PayloadError("variant file: the genotype (GT) is not first in FORMAT")
         self._formats.add(text)
 
-    def _site(self, fields: Sequence[bytes]) -> list[int]:
+    def _site(self, place: tuple[str, int, str, list[str]], fields: Sequence[bytes]) -> list[int]:
         """Check a row's place and alleles: numbers of the ALTs that are packed. Raises PayloadError."""
-        contig, number, ref, alt = (fields[at].decode() for at in (0, 1, 3, 4))
-        if not number.isdigit() or len(number) > 10:
-            raise PayloadError("variant file: a position is no number")
-        position, alts = int(number), alt.split(",")
+        contig, position, ref, alts = place
         self._follow(contig, position)
         self.report.not_passed += fields[6] not in (b"PASS", b".")
         chromosome = self._contigs[contig]

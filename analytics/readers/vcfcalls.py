@@ -86,13 +86,14 @@ class VcfReport:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """shared: the nine columns that everybody's file repeats; keys: the fields of FORMAT; calls: of all whose records
-    are written, as text, and what is no number in them becomes a dot; alts: how many; packed: the numbers of which."""
+    """place: contig, position, REF and ALTs; shared: the nine columns that everybody's file repeats; keys: the fields
+    of FORMAT; calls: of all whose records are written, as text, and what is no number in them becomes a dot; packed:
+    numbers of the ALTs that are."""
 
+    place: tuple[str, int, str, list[str]]
     shared: bytes
     keys: list[bytes]
     calls: list[bytes]
-    alts: int
     packed: list[int]
 
 
@@ -124,13 +125,15 @@ class Calls:
             raise PayloadError("variant file: the genotypes of a row cannot be read") from None
         if genotypes.shape[0] != self._people:
             raise PayloadError("variant file: the genotypes of a row cannot be read")
-        if genotypes.max() > row.alts:
+        if genotypes.max() > len(row.place[3]):
             raise PayloadError("variant file: a call names an allele that its row does not have")
-        two = np.full((self._people, 2), _END, np.int16)
-        two[:, : genotypes.shape[1]] = genotypes[:, :2]
-        more = (genotypes[:, 2:] != _END).any(axis=1)
-        two[more] = MISSING
-        self._polyploid += int(more.sum())
+        two = genotypes
+        if genotypes.shape[1] != 2:
+            two = np.full((self._people, 2), _END, np.int16)
+            two[:, : genotypes.shape[1]] = genotypes[:, :2]
+            more = (genotypes[:, 2:] != _END).any(axis=1)
+            two[more] = MISSING
+            self._polyploid += int(more.sum())
         self.packed += [(len(self._genotypes), number) for number in row.packed]
         self._genotypes.append(two)
         self._depth.append(self._numbers(depth, row, b"DP", False))
@@ -148,6 +151,8 @@ class Calls:
             return self._none
         if values.dtype.kind not in "if":
             raise PayloadError("variant file: the genotypes of a row cannot be read")
+        if values.shape[1] == 1 and values.min() >= 0 and values.max() < np.inf:  # most rows
+            return values.astype(np.float32)
         first = values[:, 0]
         found = first.astype(np.float32)
         if first.dtype.kind == "i":
