@@ -77,7 +77,11 @@ def scan_text(file: FileIO) -> Scan:
                 no_call = _NO_CALL_4_4 if LEADING_PHASE.match(header.lines[0]) else _NO_CALL
                 continue
             fields = line.split(b"\t", 9)
-            if line.count(b"\t") != tabs or line.startswith(b"#") or not _is_plain(line, fields):
+            if (
+                line.count(b"\t") != tabs
+                or line.startswith(b"#")
+                or not (line.isascii() or _is_plain(fields))
+            ):
                 raise PayloadError("variant file: a row has not one plain field for each column")
             if tabs >= 9:
                 alts += _count_alts(fields[4])
@@ -111,11 +115,9 @@ def scan_text(file: FileIO) -> Scan:
     )
 
 
-def _is_plain(line: bytes, fields: Sequence[bytes]) -> bool:
+def _is_plain(fields: Sequence[bytes]) -> bool:
     """ID and INFO may have letters beyond ASCII: of both only what is ASCII is kept."""
-    return line.isascii() or all(
-        field.isascii() for at, field in enumerate(fields) if at not in (2, 7)
-    )
+    return all(field.isascii() for at, field in enumerate(fields) if at not in (2, 7))
 
 
 class _HeaderLines:
@@ -188,7 +190,12 @@ class _Repeated:
     def add(self, fields: list[bytes]) -> None:
         """The columns of one row. Raises PayloadError."""
         if fields[1] != self._position or fields[0] != self._contig:
-            self._contig, self._position, self._first, self._length = *fields[:2], fields[:9], 0
+            self._contig, self._position, self._first, self._length = (
+                fields[0],
+                fields[1],
+                fields,
+                0,
+            )
             if self._here:
                 self._here.clear()
             if b"," in fields[4]:
