@@ -231,6 +231,12 @@ def _lacking(vcf: Mapping[str, Any]) -> Iterator[str]:
     for name, what in (("without_depth", "read depth (DP)"), ("without_quality", "quality (GQ)")):
         if vcf[name]:
             yield f"without {what}: {vcf[name]} calls; no minimum leaves them out"
+    if vcf["unreadable"]:
+        yield f"no number, or below zero: {vcf['unreadable']} of QUAL, DP and GQ; taken for absent"
+    if vcf["polyploid_calls"]:
+        yield f"more than two alleles: {vcf['polyploid_calls']} calls; taken for missing"
+    if vcf["repeated"]:
+        yield f"the same variant several times: {vcf['repeated']} copies; none of them is packed"
     if vcf["undefined"]:
         yield f"not defined in the header: {vcf['undefined']} filters or FORMAT fields; kept as they are"
     if vcf["build_unsaid"]:

@@ -1,8 +1,9 @@
 """A cohort's VCF, split into one single-sample VCF and one packed list of genotypes for each person (category 5).
 
 Every row is read twice, side by side: as text, which becomes the person's own file, and by htslib (through cyvcf2),
-which says the genotypes. A row in which the two differ, or which only one of them sees, is an error: htslib alone
-reads a damaged file with fewer rows and says nothing. Nothing is handed out before the whole file was read so.
+which says the genotypes. A row in which the two differ, or which only one of them sees, is an error. Nothing is handed
+out before the whole file was read so. htslib is given a block of rows at a time, as they are written out and under the
+header that is written out: what is odd in a definition or a field that nobody keeps reaches no parser.
 
 A person's file holds her calls and nothing about others: text in INFO (carrier lists), sample lines and paths of the
 header are left out, numbers and flags stay. Columns as in VCF 4.2 to 4.5, §1.6.
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import FileIO
 
@@ -21,9 +23,9 @@ from numpy.typing import NDArray
 
 from analytics.errors import PayloadError
 from analytics.readers.genotypes import Sites, build_sites, write_genotypes
-from analytics.readers.vcfcalls import Calls, VcfReport
-from analytics.readers.vcfheader import LENGTHS, Header, autosome, read_header
-from analytics.readers.vcfscan import Scan, scan_text
+from analytics.readers.vcfcalls import Calls, Row, VcfReport
+from analytics.readers.vcfheader import LENGTHS, MAX_PEOPLE, Header, autosome, read_header
+from analytics.readers.vcfscan import BASES, Scan, scan_text
 from analytics.readers.vcfsource import Sources
 from analytics.readers.vcftext import read_lines
 
@@ -39,10 +41,9 @@ _GROWTH_FROM = 64 << 20  # bytes: what less is made of a file harms nobody
 _FIRST_CALL = 9  # columns of a row before the samples'
 _PER_VARIANT = 8  # bytes of a packed call while it is made
 _SUBJECT = re.compile(r"[0-9a-f]{64}")
-_BASES = re.compile(r"[ACGTN]+")
 _RS = re.compile(rb"rs[0-9]{1,12}(?:;rs[0-9]{1,12})*")
 _QUAL = re.compile(rb"\.|[0-9]{1,20}(?:\.[0-9]{1,20})?(?:[eE][+-]?[0-9]{1,2})?")
-_INFO_NUMBERS = re.compile(rb"[0-9eE+.,infa-]*", re.IGNORECASE)
+_LEADING_PHASE = re.compile(rb"(^|\t)[/|]")
 _SEX = {"X": "x", "Y": "y", "M": "mt", "MT": "mt"}
 
 
@@ -103,6 +104,11 @@ def _match(
         )
     if not all(_SUBJECT.fullmatch(subject) for subject in subjects.values()):
         raise PayloadError("variant file: a subject is not 64 lower-case hexadecimal characters")
+    if len(subjects) > MAX_PEOPLE:
+        raise PayloadError(
+            f"variant file: more than {MAX_PEOPLE} of its samples are to be written",
+            "Split the file by people.",
+        )
     if len(set(subjects.values())) != len(subjects):
         raise PayloadError(
             "variant file: two samples are named as the same subject",
@@ -111,18 +117,29 @@ def _match(
     return tuple(subjects[name] for name in people if name in subjects)
 
 
-def _records(fd: int, added: Sequence[str]) -> Iterator[Variant]:
-    """htslib's rows from the descriptor's position. Given a name it would open connections, so it gets none.
+def _records(texts: list[bytes]) -> Iterator[Variant]:
+    """htslib's rows of texts, which are taken out of the list: a block of long rows is held as seldom as can be.
 
-    added: definitions that the header leaves out; htslib would take such fields for text.
+    The text stands in the address itself. The name or address of a file is never given: htslib would open connections.
     """
+    text = b"".join(texts)
+    texts.clear()
+    encoded = b64encode(text)
+    del text
     try:
-        file = VCF(fd)
-        for line in added:
-            file.add_to_header(line)
+        file = VCF("data:;base64," + encoded.decode())
+        del encoded
         yield from file
     except Exception:  # cyvcf2 raises bare exceptions, which quote the row
         raise PayloadError("variant file: a row cannot be parsed") from None
+
+
+def _place(fields: Sequence[bytes]) -> tuple[str, int, str, list[str]]:
+    """Contig, position, REF and ALTs of a row. Raises PayloadError."""
+    number = fields[1]
+    if not number.isdigit() or len(number) > 10:
+        raise PayloadError("variant file: a position is no number")
+    return fields[0].decode(), int(number), fields[3].decode(), fields[4].decode().split(",")
 
 
 def _differs() -> PayloadError:
@@ -148,16 +165,17 @@ class _Reading:
         )
         self._header, self._build, self._scan = header, build, scan
         self._columns, self._people = columns, people
-        # As texts of a row's fields: columns of the people of this pass.
-        self._places = (columns[people] + _FIRST_CALL).tolist()
-        self._together = self._places[-1] - self._places[0] + 1 == len(self._places)
+        # As texts of a row's fields: columns of all whose records are written.
+        self._places = (columns + _FIRST_CALL).tolist()
+        self._size = len(columns[people])  # people of this pass
         text = header.text(scan.names, self._added, SUBJECT_COLUMN)
-        self._sources = Sources(len(self._places), text)
+        self._sources = Sources(self._size, text)
+        places = "\t".join(f"S{place}" for place in self._places)
+        self._head = header.text(scan.names, self._added, places)  # of htslib's blocks
         self._grown = 0  # bytes of everybody's rows without the calls, and of their packed calls
         self._contig, self._position = "", 0
         self._contigs: dict[str, int | None] = {}
         self._prefixed: bool | None = None
-        self._here: set[tuple[str, str]] = set()  # (REF, ALT) at this position
         self._formats: set[bytes] = set()
         self._chromosomes: list[int] = []
         self._positions: list[int] = []
@@ -169,18 +187,17 @@ class _Reading:
         """Both readings of every row. Raises PayloadError."""
         digest = hashlib.sha256()
         file.seek(0)
-        records = _records(file.fileno(), self._added)
         header = len(self._scan.header)
         for lines in read_lines(file):
             digest.update(b"\n".join(lines))
             rows, header = lines[header:], max(0, header - len(lines))
-            self._take(rows, records)
+            self._take(rows)
             progress(
-                (self._people.start + len(self._places) * self.report.records / self._scan.rows)
+                (self._people.start + self._size * self.report.records / self._scan.rows)
                 / self.report.people
             )
         report = self.report
-        if next(records, None) is not None or digest.digest() != self._scan.digest:
+        if digest.digest() != self._scan.digest:
             raise _differs()
         if (
             not report.records
@@ -189,38 +206,75 @@ class _Reading:
         ):
             raise _differs()
 
-    def _take(self, rows: Sequence[bytes], records: Iterator[Variant]) -> None:
-        shared, samples = [], []
-        calls = Calls(self._samples)
-        for row in rows:
-            fields = row.split(b"\t")
-            record = next(records, None)
-            if record is None or len(fields) != _FIRST_CALL + self._samples or not row.isascii():
+    def _take(self, lines: Sequence[bytes]) -> None:
+        rows = []
+        for line in lines:
+            fields = line.split(b"\t")
+            if len(fields) != _FIRST_CALL + self._samples:
                 raise _differs()
-            shared.append(self._shared(fields))
-            samples.append(
-                fields[self._places[0] : self._places[-1] + 1]
-                if self._together
-                else [fields[place] for place in self._places]
-            )
-            self._grown += self.report.people * (
-                len(shared[-1]) + _PER_VARIANT * self._site(fields, record, calls)
-            )
+            shared = self._shared(fields)
+            place = _place(fields)
+            packed = self._site(place, fields)
+            self._grown += self.report.people * (len(shared) + _PER_VARIANT * len(packed))
             if self._grown > max(_GROWTH_FROM, MAX_GROWTH * self._scan.length):
                 raise PayloadError(
                     "variant file: what its people share is too long to be written for each",
                     "Split the file by people.",
                 )
             self.report.records += 1
-        if rows:
-            self._sources.add(shared, samples)
+            people = (
+                [fields[at] for at in self._places]
+                if self.report.left_out
+                else fields[_FIRST_CALL:]
+            )
+            rows.append(Row(place, shared, fields[8].split(b":"), people, packed))
+        if not rows:
+            return
+        try:
+            calls = self._calls(rows)
+        except PayloadError:
+            # htslib ends at the first DP or GQ that is no number of its kind, and so does a damaged row: the values
+            # are taken for absent, and whatever is wrong besides is refused.
+            before = self.report.unreadable
+            for row in rows:
+                self.report.clear(row, b"DP", False)
+                self.report.clear(row, b"GQ", self._header.float_quality)
+            if self.report.unreadable == before:
+                raise
+            calls = self._calls(rows)
+        self._sources.add([row.shared for row in rows], [row.calls[self._people] for row in rows])
         if calls.packed:
-            self._planes.append(calls.pack(self.report, self._columns, self._people))
+            self._planes.append(calls.pack(self._people))
+
+    def _calls(self, rows: Sequence[Row]) -> Calls:
+        """What htslib reads of the rows of a block. Raises PayloadError."""
+        calls = Calls(len(self._places), self._header.float_quality, self.report)
+        texts = [self._head]
+        for row in rows:
+            people = b"\t".join(row.calls)
+            if row.keys[0] == b"GT" and self._header.leading_phase:  # htslib here knows none
+                people = _LEADING_PHASE.sub(rb"\1", people)
+            texts.append(row.shared + people + b"\n")
+        records = _records(texts)
+        for row in rows:
+            record = next(records, None)
+            if (
+                record is None
+                or (record.CHROM, record.POS, record.REF, record.ALT or ["."]) != row.place
+            ):
+                raise _differs()
+            if row.packed:
+                calls.add(record, row)
+        if next(records, None) is not None:
+            raise _differs()
+        return calls
 
     def _shared(self, fields: Sequence[bytes]) -> bytes:
         """The nine columns that everybody's file repeats, without free text. Raises PayloadError."""
-        if not _QUAL.fullmatch(fields[5]):
-            raise PayloadError("variant file: a quality is no number")
+        quality = fields[5]
+        if not _QUAL.fullmatch(quality):
+            quality = b"."
+            self.report.unreadable += 1
         if fields[8] not in self._formats:
             self._add_format(fields[8])
         name = fields[2]
@@ -228,7 +282,16 @@ class _Reading:
             name = b"."
             self.report.ids_removed += 1
         return b"\t".join(
-            (fields[0], fields[1], name, *fields[3:7], self._info(fields[7]), fields[8], b"")
+            (
+                *fields[:2],
+                name,
+                *fields[3:5],
+                quality,
+                fields[6],
+                self._info(fields[7]),
+                fields[8],
+                b"",
+            )
         )
 
     def _info(self, info: bytes) -> bytes:
@@ -237,8 +300,9 @@ class _Reading:
         entries = info.split(b";")
         kept = []
         for entry in entries:
-            name, _, value = entry.partition(b"=")
-            if name in self._header.numbers and _INFO_NUMBERS.fullmatch(value):
+            name, sign, value = entry.partition(b"=")
+            pattern = self._header.numbers.get(name)
+            if pattern and pattern.fullmatch(sign + value):
                 kept.append(entry)
         # Counts of alleles and carriers are about those who were left out as well.
         kept = [] if self.report.left_out else kept
@@ -253,65 +317,55 @@ class _Reading:
             raise PayloadError("variant file: the genotype (GT) is not first in FORMAT")
         self._formats.add(text)
 
-    def _site(self, fields: Sequence[bytes], record: Variant, calls: Calls) -> int:
-        """Check a row's place and alleles, and note its calls if they are packed: how often. Raises PayloadError."""
-        contig, number, _, ref, alt = (part.decode() for part in fields[:5])
-        if not number.isdigit() or len(number) > 10:
-            raise PayloadError("variant file: a position is no number")
-        position, alts = int(number), alt.split(",")
-        if (record.CHROM, record.POS, record.REF, record.ALT or ["."]) != (
-            contig,
-            position,
-            ref,
-            alts,
-        ):
-            raise _differs()
+    def _site(self, place: tuple[str, int, str, list[str]], fields: Sequence[bytes]) -> list[int]:
+        """Check a row's place and alleles: numbers of the ALTs that are packed. Raises PayloadError."""
+        contig, position, ref, alts = place
         self._follow(contig, position)
-        for other in alts:
-            pair = (ref.upper(), other.upper())
-            if pair[0] == pair[1]:
-                raise PayloadError(
-                    "variant file: an alternative is what the reference has",
-                    "Take such rows out, for example with bcftools view -e 'REF=ALT'.",
-                )
-            if pair in self._here:
-                raise PayloadError(
-                    "variant file: the same variant stands there twice",
-                    "Remove duplicates, for example with bcftools norm --rm-dup exact.",
-                )
-            self._here.add(pair)
         self.report.not_passed += fields[6] not in (b"PASS", b".")
         chromosome = self._contigs[contig]
         if chromosome is None:
             return self._skip(_SEX.get(contig.removeprefix("chr"), "other-contig"))
-        if not 0 < position <= LENGTHS[self._build][chromosome - 1]:
+        if not position:  # VCF's place before the first base
+            return self._skip("position-0")
+        if position > LENGTHS[self._build][chromosome - 1]:
             raise PayloadError(
                 "variant file: a position lies beyond the end of its chromosome in the named build"
             )
         self.report.multiallelic += len(alts) > 1
         if fields[8].partition(b":")[0] != b"GT":
             return self._skip("no-genotypes")
-        rows = self._rows(ref.upper(), alts)
-        if not rows:
-            return self._skip("alleles")
-        self.report.packed_records += 1
-        self._chromosomes += [chromosome] * len(rows)
-        self._positions += [position] * len(rows)
-        self._passed += [fields[6] in (b"PASS", b".")] * len(rows)
-        calls.add(record, len(alts), list(rows), fields)
-        return len(rows)
-
-    def _rows(self, ref: str, alts: Sequence[str]) -> dict[int, str]:
-        """Number of the ALT and "REF>ALT" of each that is written in bases; they are noted as packed rows."""
-        rows = {
-            number: f"{ref}>{alt.upper()}"
-            for number, alt in enumerate(alts, 1)
-            if _BASES.fullmatch(alt.upper()) and _BASES.fullmatch(ref)
-        }
-        self.report.alleles_skipped += len(alts) - len(rows)
-        self.report.packed_rows += len(rows)
-        self._alleles += rows.values()
+        if any(other.upper() == ref.upper() for other in alts):
+            raise PayloadError(
+                "variant file: an alternative is what the reference has",
+                "Take such rows out, for example with bcftools view -e 'REF=ALT'.",
+            )
+        rows = self._rows((contig, position), ref.upper(), alts)
+        if rows:
+            self.report.packed_records += 1
+            self._chromosomes += [chromosome] * len(rows)
+            self._positions += [position] * len(rows)
+            self._passed += [fields[6] in (b"PASS", b".")] * len(rows)
         return rows
+
+    def _rows(self, place: tuple[str, int], ref: str, alts: Sequence[str]) -> list[int]:
+        """Numbers of the ALTs that are written in bases and stand there once; they are noted as packed rows.
+
+        Of a variant that stands there several times no copy is packed: their calls may differ (two probes of an
+        array), and which of them is right nothing here can say. Their rows stay in each person's own file.
+        """
+        rows = [
+            number
+            for number, alt in enumerate(alts, 1)
+            if BASES.fullmatch(alt.upper()) and BASES.fullmatch(ref)
+        ]
+        self.report.alleles_skipped += len(alts) - len(rows)
+        once = [n for n in rows if (*place, ref, alts[n - 1].upper()) not in self._scan.repeated]
+        self.report.repeated += len(rows) - len(once)
+        if not once:
+            return self._skip("repeated" if rows else "alleles")
+        self.report.packed_rows += len(once)
+        self._alleles += [f"{ref}>{alts[n - 1].upper()}" for n in once]
+        return once
 
     def _follow(self, contig: str, position: int) -> None:
         """The row stands after the one before it. Raises PayloadError."""
@@ -329,18 +383,15 @@ class _Reading:
                     )
                 self._prefixed = contig.startswith("chr")
             self._contig = contig
-            self._here.clear()
         elif position < self._position:
             raise PayloadError(
                 "variant file: the rows are not sorted by position", "Sort the file."
             )
-        elif position > self._position:
-            self._here.clear()
         self._position = position
 
-    def _skip(self, reason: str) -> int:
+    def _skip(self, reason: str) -> list[int]:
         self.report.skipped[reason] = self.report.skipped.get(reason, 0) + 1
-        return 0
+        return []
 
     def sites(self) -> Sites:
         """The packed variants in order of chromosome and position; the calls are put in the same order."""

@@ -1,12 +1,12 @@
 """Calls as htslib gives them, made into packed dosages; and the counts of a whole file.
 
-A call that is not two alleles is missing, never homozygous reference: `./.`, `./1`, and one allele on an autosome.
-A depth or quality that is not given stays so: it is neither zero nor low.
+A call that is not two alleles is missing, never homozygous reference: `./.`, `./1`, and one allele or three on an
+autosome. A depth or quality that is not given, or not to be read as one, stays so: it is neither zero nor low.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -18,6 +18,9 @@ from analytics.readers.genotypes import LARGEST, MISSING, NOT_GIVEN
 
 _END = -2  # cyvcf2's mark that a call has no more alleles
 _LEAST = -(1 << 31) + 8  # htslib's smallest number; those below are marks
+_WHOLE = re.compile(rb"[+-]?[0-9]{1,10}")
+_FLOAT = re.compile(rb"-?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,2})?")
+_LARGEST_FLOAT = 3e38  # of 32 bits, about
 
 
 @dataclass(slots=True)
@@ -25,11 +28,14 @@ class VcfReport:
     """Counts of one file, never a name or a value.
 
     people: those whose records are written; left_out: samples of the file that nobody was named for.
-    skipped: rows that are in nobody's packed genotypes, by reason (x, y, mt, other-contig, alleles, no-genotypes);
-    alleles_skipped: ALTs of autosomes that are symbolic, `*` or not written in bases; missing: calls packed as missing,
-    among them half_calls and haploid_calls; without_depth and without_quality: the other packed calls without DP or GQ;
-    info_removed and ids_removed: entries and ids left out since they are free text; undefined: FORMAT fields and
-    filters that rows use and the header does not define; build_unsaid: 1 where the header says no genome build.
+    skipped: rows that are in nobody's packed genotypes, by reason (x, y, mt, other-contig, position-0, alleles,
+    repeated, no-genotypes); alleles_skipped: ALTs of autosomes that are symbolic, `*` or not written in bases;
+    repeated: ALTs that are not packed since the same variant stands there several times; missing: calls packed as
+    missing, among them half_calls, haploid_calls and polyploid_calls (more than two alleles); without_depth and
+    without_quality: the other packed calls without DP or GQ; unreadable: QUAL, DP and GQ that are no number or below
+    zero, taken for absent; info_removed and ids_removed: entries and ids left out since they are free text;
+    undefined: FORMAT fields and filters that rows use and the header does not define, or not so that it can be used;
+    build_unsaid: 1 where the header says no genome build.
     """
 
     people: int = 0
@@ -39,11 +45,14 @@ class VcfReport:
     packed_rows: int = 0
     multiallelic: int = 0
     alleles_skipped: int = 0
+    repeated: int = 0
     half_calls: int = 0
     haploid_calls: int = 0
+    polyploid_calls: int = 0
     missing: int = 0
     without_depth: int = 0
     without_quality: int = 0
+    unreadable: int = 0
     not_passed: int = 0
     info_removed: int = 0
     ids_removed: int = 0
@@ -55,67 +64,122 @@ class VcfReport:
         """Integers, and one object of integers."""
         return asdict(self)
 
+    def clear(self, row: Row, name: bytes, is_float: bool) -> list[int]:
+        """Write a dot for each value of a field that is no number, and count them: the columns of those calls."""
+        if name not in row.keys:
+            return []
+        place = row.keys.index(name)
+        cleared = []
+        for i, call in enumerate(row.calls):
+            given = call.split(b":")
+            if (
+                len(given) > place
+                and given[place] != b"."
+                and not _is_number(given[place], is_float)
+            ):
+                given[place] = b"."
+                row.calls[i] = b":".join(given)
+                cleared.append(i)
+        self.unreadable += len(cleared)
+        return cleared
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """place: contig, position, REF and ALTs; shared: the nine columns that everybody's file repeats; keys: the fields
+    of FORMAT; calls: of all whose records are written, as text, and what is no number in them becomes a dot; packed:
+    numbers of the ALTs that are."""
+
+    place: tuple[str, int, str, list[str]]
+    shared: bytes
+    keys: list[bytes]
+    calls: list[bytes]
+    packed: list[int]
+
 
 class Calls:
-    """htslib's calls of the packed rows of one block, for all samples of the file, still as it gave them."""
+    """htslib's calls of the packed rows of one block, for all whose records are written, still as it gave them."""
 
-    def __init__(self, samples: int) -> None:
-        self._samples = samples
-        self._none = np.full((samples, 1), np.nan, np.float32)
+    def __init__(self, people: int, float_quality: bool, report: VcfReport) -> None:
+        """report: its count of what is unreadable grows as rows are added, the others in `pack`."""
+        self._people = people
+        self._float_quality = float_quality
+        self._report = report
+        self._none = np.full((people, 1), np.nan, np.float32)
         self._genotypes: list[NDArray[np.int16]] = []
         self._depth: list[NDArray[np.float32]] = []
         self._quality: list[NDArray[np.float32]] = []
-        self._alts: list[int] = []
+        self._polyploid = self._below = 0
         self.packed: list[tuple[int, int]] = []  # (row, number of the ALT) of each packed row
 
-    def add(self, record: Variant, alts: int, rows: Sequence[int], fields: Sequence[bytes]) -> None:
-        """One record with `alts` alternatives, of which `rows` are packed; fields: its columns as text. Raises
-        PayloadError."""
-        keys = fields[8].split(b":")
+    def add(self, record: Variant, row: Row) -> None:
+        """One record of which something is packed. Raises PayloadError."""
         try:
-            genotypes = record.genotype.array()
+            genotypes = record.genotype.array()[:, :-1]  # the last says whether it is phased
             # htslib is asked for what the row has and for nothing else: what no header defines is an error there.
             depth, quality = (
-                record.format(name.decode()) if name in keys else None for name in (b"DP", b"GQ")
+                record.format(name.decode()) if name in row.keys else None
+                for name in (b"DP", b"GQ")
             )
         except Exception:  # cyvcf2 raises bare exceptions
             raise PayloadError("variant file: the genotypes of a row cannot be read") from None
-        ploidy = genotypes.shape[1] - 1
-        if genotypes.shape[0] != self._samples or ploidy > 2:
-            raise PayloadError("variant file: a call on an autosome has more than two alleles")
-        if ploidy == 1:
-            genotypes = np.insert(genotypes, 1, _END, axis=1)
-        self.packed += [(len(self._alts), number) for number in rows]
-        for name, values in ((b"DP", depth), (b"GQ", quality)):
-            if values is not None:
-                _check_values(values, keys.index(name), fields[9:])
-        self._genotypes.append(genotypes[:, :2])
-        self._depth.append(self._none if depth is None else _numbers(depth))
-        self._quality.append(self._none if quality is None else _numbers(quality))
-        self._alts.append(alts)
-
-    def pack(
-        self, report: VcfReport, everybody: NDArray[np.intp], people: slice
-    ) -> NDArray[np.uint8]:
-        """(3, packed rows, people): dosage + 1, depth, quality. Raises PayloadError.
-
-        everybody: the columns of those whose records are written, all of whom are counted; people: which of them.
-        """
-        genotypes = np.stack(self._genotypes)
-        if np.any(genotypes.max(axis=(1, 2)) > np.array(self._alts)):
+        if genotypes.shape[0] != self._people:
+            raise PayloadError("variant file: the genotypes of a row cannot be read")
+        if genotypes.max() > len(row.place[3]):
             raise PayloadError("variant file: a call names an allele that its row does not have")
-        genotypes = genotypes[:, everybody]
+        two = genotypes
+        if genotypes.shape[1] != 2:
+            two = np.full((self._people, 2), _END, np.int16)
+            two[:, : genotypes.shape[1]] = genotypes[:, :2]
+            more = (genotypes[:, 2:] != _END).any(axis=1)
+            two[more] = MISSING
+            self._polyploid += int(more.sum())
+        self.packed += [(len(self._genotypes), number) for number in row.packed]
+        self._genotypes.append(two)
+        self._depth.append(self._numbers(depth, row, b"DP", False))
+        self._quality.append(self._numbers(quality, row, b"GQ", self._float_quality))
+
+    def _numbers(
+        self, values: NDArray[np.int32 | np.float32] | None, row: Row, name: bytes, is_float: bool
+    ) -> NDArray[np.float32]:
+        """Depths or qualities of one row, NaN where there is none.
+
+        htslib reads what is too large a number as missing and several numbers as the first of them, so where it
+        says so the text is asked.
+        """
+        if values is None:
+            return self._none
+        if values.dtype.kind not in "if":
+            raise PayloadError("variant file: the genotypes of a row cannot be read")
+        if values.shape[1] == 1 and values.min() >= 0 and values.max() < np.inf:  # most rows
+            return values.astype(np.float32)
+        first = values[:, 0]
+        found = first.astype(np.float32)
+        if first.dtype.kind == "i":
+            found[first < _LEAST] = np.nan
+        if values.shape[1] > 1 or not np.isfinite(found).all():
+            found[self._report.clear(row, name, is_float)] = np.nan
+        below = found < 0
+        found[below] = np.nan
+        self._below += int(below.sum())
+        return found[:, None]
+
+    def pack(self, people: slice) -> NDArray[np.uint8]:
+        """(3, packed rows, people): dosage + 1, depth, quality; everybody is counted, `people` are packed."""
+        report = self._report
+        genotypes = np.stack(self._genotypes)
         first, second = genotypes[..., 0], genotypes[..., 1]
         missing = (first < 0) | (second < 0)
         row, number = np.array(self.packed).T
+        report.polyploid_calls += self._polyploid
+        report.unreadable += self._below
         report.haploid_calls += int(((first >= 0) & (second == _END)).sum())
         report.half_calls += int(
             (((first >= 0) & (second == MISSING)) | ((first == MISSING) & (second >= 0))).sum()
         )
         report.missing += int(missing[row].sum())
         depth, quality = (
-            _bytes(np.stack(values)[row][:, everybody, 0])
-            for values in (self._depth, self._quality)
+            _bytes(np.stack(values)[row][..., 0]) for values in (self._depth, self._quality)
         )
         called = ~missing[row]
         report.without_depth += int((called & (depth == NOT_GIVEN)).sum())
@@ -126,40 +190,10 @@ class Calls:
         return np.stack([(dosage + 1).astype(np.uint8), depth[:, people], quality[:, people]])
 
 
-def _check_values(
-    values: NDArray[np.int32 | np.float32], place: int, calls: Sequence[bytes]
-) -> None:
-    """Depths or qualities of one row, and the calls as text, in which they stand at `place`. Raises PayloadError.
-
-    htslib reads what is no number, or too large a one, as missing; and below zero it would be packed as not given.
-    """
-    if values.dtype.kind not in "if":
-        raise _no_number()
-    if values.shape[1] == 1 and values.min() >= 0:
-        return
-    first = values[:, 0]
-    absent = np.isnan(first) if first.dtype.kind == "f" else first < _LEAST
-    wrong = values.shape[1] > 1 or bool((first[~absent] < 0).any())
-    for i in np.flatnonzero(absent).tolist():
-        given = calls[i].split(b":", place + 1)
-        wrong = wrong or (len(given) > place and given[place] != b".")
-    if wrong:
-        raise _no_number()
-
-
-def _no_number() -> PayloadError:
-    return PayloadError(
-        "variant file: a depth or quality is no number that can be one",
-        "Write a dot where there is none.",
-    )
-
-
-def _numbers(values: NDArray[np.int32 | np.float32]) -> NDArray[np.float32]:
-    """As numbers that can be absent: htslib marks a missing whole number with a very negative one."""
-    found = values.astype(np.float32)
-    if values.dtype.kind == "i":
-        found[values < _LEAST] = np.nan
-    return found
+def _is_number(text: bytes, is_float: bool) -> bool:
+    if is_float:
+        return _FLOAT.fullmatch(text) is not None and abs(float(text)) <= _LARGEST_FLOAT
+    return _WHOLE.fullmatch(text) is not None and _LEAST <= int(text) < 1 << 31
 
 
 def _bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -20,7 +20,8 @@ MAX_HEADER_COMMAS = 200_000  # htslib makes an entry of each; 20,000 definitions
 MAX_DEFINITION = (
     64 << 10
 )  # letters of one definition; lines of commands name thousands of files and are longer
-MAX_PEOPLE = 2_500
+MAX_PEOPLE = 2_500  # whose records are written
+MAX_COLUMNS = 10_000  # samples of a file, those that are left out among them
 
 # Lengths of the chromosomes 1 to 22 (NCBI assemblies GCF_000001405.13 and .26).
 LENGTHS = {
@@ -87,28 +88,41 @@ _NAMES = {
 _FOREIGN = re.compile(r"ncbi_?3[0-6]|hg1[0-8]\b|b3[0-6](?![0-9])|t2t|chm13|\bhs1\b", re.IGNORECASE)
 _COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t"
 _VERSION = re.compile(r"VCFv4\.[0-5]")
+LEADING_PHASE = re.compile(rb"##fileformat=VCFv4\.[45]$")  # a genotype may begin with / or |
 # Possessive: what was read is never given back, since a quote may stay open for as long as a line may be.
-_FIELD = re.compile(r'([A-Za-z0-9_.]++)=("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^,"]*+)(?:,|$)')
+_FIELD = re.compile(r' *+([A-Za-z0-9_.]++)=("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^,"]*+)(?:,|$)')
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}|1000G")
 _FILTER_ID = re.compile(r"[A-Za-z0-9_.+:<>=-]{1,64}")
 _CONTIG = re.compile(r"[0-9A-Za-z_.|:*-]{1,64}")
 _NUMBER = re.compile(r"[0-9]{1,3}|[ARG.]|L[ARG]|[PM]")
 # Number and Type of the FORMAT fields that are packed (VCF 4.2 §1.4.2).
 RESERVED = {b"GT": ("1", "String"), b"DP": ("1", "Integer"), b"GQ": ("1", "Integer")}
-_TYPES = ("Integer", "Float", "Flag", "Character", "String")
+_TYPES = ("Integer", "Float", "Character", "String")  # of FORMAT
+# What an entry of INFO has after its name, by Type; what has none of these is text, or is not kept.
+_WHOLE = rb"(?:[+-]?[0-9]{1,9}|\.)"
+_REAL = rb"(?:[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,3})?|nan|inf|-inf|\.)"
+_ENTRIES = {
+    "Integer": re.compile(rb"=" + _WHOLE + rb"(?:," + _WHOLE + rb")*+"),
+    "Float": re.compile(rb"=" + _REAL + rb"(?:," + _REAL + rb")*+", re.IGNORECASE),
+    "Flag": re.compile(rb""),
+}
+_RESERVED_TYPES = {"GT": ("String",), "DP": ("Integer",), "GQ": ("Integer", "Float")}
 _AUTOSOME = re.compile(r"(?:chr)?([1-9]|1[0-9]|2[0-2])")
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """people: sample names in column order. numbers: INFO fields that are numbers or flags. filters, formats: what is
-    defined. says_build: whether the header names the genome build, or contigs with their lengths."""
+    """people: sample names in column order. numbers: INFO fields that are numbers or flags, with what stands after the
+    name in a row. filters, formats: what is defined. float_quality: GQ is. leading_phase: whether a genotype may begin
+    with its phase. says_build: whether the header names the genome build, or contigs with their lengths."""
 
     people: tuple[str, ...]
-    numbers: frozenset[bytes]
+    numbers: Mapping[bytes, re.Pattern[bytes]]
     filters: frozenset[bytes]
     formats: frozenset[bytes]
     says_build: bool
+    float_quality: bool
+    leading_phase: bool
     _first: tuple[str, ...]
     _definitions: Mapping[tuple[str, bytes], str]  # by kind and ID
 
@@ -163,16 +177,23 @@ def read_header(lines: Sequence[bytes], build: str) -> Header:
     people = _read_people(_text(lines[-1]))
     defined = _Definitions(build)
     for line in lines[1:-1]:
-        text = _text(line)
+        text = line.decode(errors="replace")  # descriptions are not kept
         if not text.startswith("##"):
             raise PayloadError("variant file: a line of the header does not begin with ##")
         for key in ("contig", "FILTER", "INFO", "FORMAT"):
             if text.startswith(f"##{key}="):
                 defined.add(key, text[len(key) + 3 :])
         if text.startswith(("##reference=", "##assembly=")):
-            defined.told.append(text[12:])
+            defined.told.append(_file_names(text[12:]))
     said = _check_build(defined.told, defined.lengths, build)
     return defined.header(people, version, said)
+
+
+def _file_names(text: str) -> str:
+    """A text without the folders of the files that it names: a folder is called after whatever its owner likes."""
+    return " ".join(
+        part.split("/")[-1] for part in re.split(r"[\s,=\"<>]", text.replace("\\", "/"))
+    )
 
 
 def _text(line: bytes) -> str:
@@ -188,9 +209,9 @@ def _read_people(columns: str) -> tuple[str, ...]:
         raise PayloadError(
             "variant file: the line of columns does not name FORMAT and at least one sample"
         )
-    if len(people) > MAX_PEOPLE:
+    if len(people) > MAX_COLUMNS:
         raise PayloadError(
-            f"variant file: it has more than {MAX_PEOPLE} samples", "Split the file by people."
+            f"variant file: it has more than {MAX_COLUMNS} samples", "Split the file by people."
         )
     if len(set(people)) != len(people):
         raise PayloadError("variant file: two samples have the same name")
@@ -218,27 +239,32 @@ def _check_build(told: Sequence[str], lengths: Mapping[int, int], build: str) ->
     return bool(lengths) or any(_NAMES[build].search(text) for text in told)
 
 
-def _read_fields(value: str) -> dict[str, str]:
-    """The parts of <ID=…,Description="…">. Raises PayloadError."""
+def _read_fields(value: str) -> tuple[dict[str, str], bool]:
+    """The parts of <ID=…,Description="…"> up to the first that is not written so, and whether that was all."""
     found: dict[str, str] = {}
     inner, place = value[1:-1], 0
+    if value[:1] != "<" or value[-1:] != ">":
+        return found, False
     while place < len(inner) and (field := _FIELD.match(inner, place)):
-        found[field.group(1)] = field.group(2)
+        found[field.group(1)] = field.group(2).rstrip(" ")
         place = field.end()
-    if value[:1] != "<" or value[-1:] != ">" or place != len(inner):
-        raise PayloadError("variant file: a definition of the header is not written as <ID=…>")
-    return found
+    return found, place == len(inner)
 
 
 class _Definitions:
-    """What the definition lines say, gathered line by line. Descriptions are not kept: they are free text."""
+    """What the definition lines say, gathered line by line. Descriptions are not kept: they are free text.
+
+    A definition of FILTER, INFO or FORMAT that is not usable is as if it were not there: the file is refused for
+    none. Contigs say the build, so theirs must be right. An IDX, for which htslib would make room, is not kept.
+    """
 
     def __init__(self, build: str) -> None:
         self.build = build
         self.told: list[str] = []
         self.lengths: dict[int, int] = {}
         self._kept: dict[tuple[str, bytes], str] = {}
-        self._texts: set[tuple[str, bytes]] = set()  # fields that are text: defined, not kept
+        self._types: dict[tuple[str, bytes], str] = {}
+        self._unusable: set[tuple[str, bytes]] = set()  # not kept, whatever a later line says
 
     def add(self, key: str, value: str) -> None:
         """One line ##key=value. Raises PayloadError."""
@@ -247,32 +273,37 @@ class _Definitions:
                 "variant file: a definition of the header is too long",
                 f"The longest allowed has {MAX_DEFINITION} letters.",
             )
-        fields = _read_fields(value)
+        fields, whole = _read_fields(value)
         name = fields.get("ID", "")
-        if (
-            "IDX" in fields
-        ):  # htslib makes room for as many definitions as the largest of these numbers says
-            raise PayloadError(
-                "variant file: a definition of the header has an IDX, which is BCF's own",
-                "Take it out, for example with bcftools view.",
-            )
-        pattern = {"contig": _CONTIG, "FILTER": _FILTER_ID}.get(key, _ID)
-        if not pattern.fullmatch(name):
-            raise PayloadError("variant file: a definition of the header has no proper ID")
         place = key, name.encode()
-        if place in self._kept or place in self._texts:
-            raise PayloadError("variant file: the header defines the same ID twice")
         if key == "contig":
+            if not whole:
+                raise PayloadError(
+                    "variant file: a definition of the header is not written as <ID=…>"
+                )
+            if not _CONTIG.fullmatch(name):
+                raise PayloadError("variant file: a definition of the header has no proper ID")
+            if place in self._kept:
+                raise PayloadError("variant file: the header defines the same contig twice")
             self._kept[place] = self._contig(name, fields)
-        elif key == "FILTER":
-            self._kept[place] = f'##FILTER=<ID={name},Description="">'
-        elif line := self._field(key, name, fields):
-            self._kept[place] = line
+            return
+        if not (_FILTER_ID if key == "FILTER" else _ID).fullmatch(name):
+            return
+        line = f'##FILTER=<ID={name},Description="">'
+        if key != "FILTER":
+            line = self._field(key, name, fields)
+        if (
+            not line or self._kept.get(place, line) != line
+        ):  # of two that differ neither is known to be right
+            self._unusable.add(place)
+        if place in self._unusable:
+            self._kept.pop(place, None)
         else:
-            self._texts.add(place)
+            self._kept[place] = line
+            self._types[place] = fields.get("Type", "")
 
     def _contig(self, name: str, fields: Mapping[str, str]) -> str:
-        self.told.append(fields.get("assembly", ""))
+        self.told.append(_file_names(fields.get("assembly", "")))
         length = fields.get("length", "")
         if not length:
             return f"##contig=<ID={name},assembly={self.build}>"
@@ -282,21 +313,15 @@ class _Definitions:
             self.lengths[chromosome] = int(length)
         return f"##contig=<ID={name},length={int(length)},assembly={self.build}>"
 
-    def _field(self, key: str, name: str, fields: Mapping[str, str]) -> str | None:
-        """The definition to keep; None for INFO that is text, or of which is not known what it is."""
+    def _field(self, key: str, name: str, fields: Mapping[str, str]) -> str:
+        """The definition to keep; empty for INFO that is text, and for what is not defined as VCF has it."""
         number, kind = fields.get("Number", ""), fields.get("Type", "")
         number = "." if number == "-1" else number  # as VCF 3.3 said that it varies
-        if not _NUMBER.fullmatch(number) or kind not in _TYPES:
-            if key == "INFO":
-                return None
-            raise PayloadError(
-                "variant file: a definition of the header has no proper Number or Type"
-            )
-        wanted = {"GT": ("String",), "DP": ("Integer",), "GQ": ("Integer", "Float")}.get(name)
+        if not _NUMBER.fullmatch(number) or kind not in (_ENTRIES if key == "INFO" else _TYPES):
+            return ""
+        wanted = _RESERVED_TYPES.get(name)
         if key == "FORMAT" and wanted and (kind not in wanted or number != "1"):
-            raise PayloadError("variant file: GT, DP or GQ is not defined as VCF has it")
-        if key == "INFO" and kind in ("String", "Character"):
-            return None
+            return ""
         return f'##{key}=<ID={name},Number={number},Type={kind},Description="">'
 
     def header(self, people: tuple[str, ...], version: str, says_build: bool) -> Header:
@@ -307,10 +332,12 @@ class _Definitions:
 
         return Header(
             people,
-            named("INFO"),
+            {name: _ENTRIES[self._types["INFO", name]] for name in named("INFO")},
             named("FILTER") | {b"PASS", b"."},
             named("FORMAT"),
             says_build,
+            self._types.get(("FORMAT", b"GQ")) == "Float" and b"GQ" in named("FORMAT"),
+            LEADING_PHASE.match(version.encode()) is not None,
             (version, f"##reference={self.build}"),
             self._kept,
         )

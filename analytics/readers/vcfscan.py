@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from io import FileIO
 
 from analytics.errors import PayloadError
 from analytics.readers.genotypes import MAX_VARIANTS
-from analytics.readers.vcfheader import MAX_HEADER, MAX_HEADER_COMMAS, MAX_HEADER_LINES
+from analytics.readers.vcfheader import (
+    LEADING_PHASE,
+    MAX_HEADER,
+    MAX_HEADER_COMMAS,
+    MAX_HEADER_LINES,
+    autosome,
+)
 from analytics.readers.vcftext import read_lines
 
 MAX_INFO = 1_000  # entries of one row
@@ -27,7 +34,12 @@ MAX_CALLS = (
 
 # A column whose GT is not up to 16 alleles of up to three digits: htslib reads larger ones modulo its own width.
 _ALLELE = rb"(?:[0-9]{1,3}|\.)"
-_NO_CALL = re.compile(rb"(?:^|\t)(?!" + _ALLELE + rb"(?:[/|]" + _ALLELE + rb"){0,15}(?:[:\t]|$))")
+_CALL = _ALLELE + rb"(?:[/|]" + _ALLELE + rb"){0,15}(?:[:\t]|$)"
+_NO_CALL = re.compile(rb"(?:^|\t)(?!" + _CALL + rb")")
+_NO_CALL_4_4 = re.compile(rb"(?:^|\t)(?![/|]?" + _CALL + rb")")  # it may begin with its phase
+BASES = re.compile(r"[ACGTN]+")  # alleles that are packed
+MAX_REPEATED = 200_000  # variants that stand there several times
+MAX_REPEATED_TEXT = 16 << 20  # letters of those, or of all at one position
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +55,8 @@ class Scan:
     names: frozenset[bytes]  # contigs, filters, INFO and FORMAT fields that the rows use
     filters: frozenset[bytes]  # of the names
     formats: frozenset[bytes]
+    # (contig, position, REF, ALT) that can be packed and stand there several times.
+    repeated: frozenset[tuple[str, int, str, str]]
 
 
 def scan_text(file: FileIO) -> Scan:
@@ -50,7 +64,8 @@ def scan_text(file: FileIO) -> Scan:
     header = _HeaderLines()
     digest = hashlib.sha256()
     rows = alts = length = shared = 0
-    names = _Names()
+    no_call = _NO_CALL
+    names, repeated = _Names(), _Repeated()
     for lines in read_lines(file):
         if rows > MAX_VARIANTS:
             break
@@ -59,14 +74,20 @@ def scan_text(file: FileIO) -> Scan:
             tabs = header.tabs
             if not tabs:
                 header.add(line)
+                no_call = _NO_CALL_4_4 if LEADING_PHASE.match(header.lines[0]) else _NO_CALL
                 continue
-            if line.count(b"\t") != tabs or line.startswith(b"#") or not line.isascii():
-                raise PayloadError("variant file: a row has not one plain field for each column")
             fields = line.split(b"\t", 9)
+            if (
+                line.count(b"\t") != tabs
+                or line.startswith(b"#")
+                or not (line.isascii() or _is_plain(fields))
+            ):
+                raise PayloadError("variant file: a row has not one plain field for each column")
             if tabs >= 9:
                 alts += _count_alts(fields[4])
                 names.add(fields)
-                _check_calls(fields[8], fields[9], tabs - 8)
+                _check_calls(fields[8], fields[9], tabs - 8, no_call)
+                repeated.add(fields)
             rows += 1
             if alts > ALTS_FROM + MEAN_ALTS * rows:
                 raise PayloadError(
@@ -90,7 +111,13 @@ def scan_text(file: FileIO) -> Scan:
         frozenset(names.found),
         frozenset(names.filters),
         frozenset(names.formats),
+        frozenset(repeated.found),
     )
+
+
+def _is_plain(fields: Sequence[bytes]) -> bool:
+    """ID and INFO may have letters beyond ASCII: of both only what is ASCII is kept."""
+    return all(field.isascii() for at, field in enumerate(fields) if at not in (2, 7))
 
 
 class _HeaderLines:
@@ -150,6 +177,62 @@ class _Names:
             )
 
 
+class _Repeated:
+    """Variants that stand there several times, in one row or in rows one after another, where they can be packed."""
+
+    def __init__(self) -> None:
+        self.found: set[tuple[str, int, str, str]] = set()
+        self._contig = self._position = b""
+        self._first: list[bytes] = []  # the first row at this place, until there is a second
+        self._here: set[tuple[str, str]] = set()
+        self._length = self._found_length = 0
+
+    def add(self, fields: list[bytes]) -> None:
+        """The columns of one row. Raises PayloadError."""
+        if fields[1] != self._position or fields[0] != self._contig:
+            self._contig, self._position, self._first, self._length = (
+                fields[0],
+                fields[1],
+                fields,
+                0,
+            )
+            if self._here:
+                self._here.clear()
+            if b"," in fields[4]:
+                self._note(fields)
+                self._first = []
+            return
+        if self._first:
+            self._note(self._first)
+            self._first = []
+        self._note(fields)
+
+    def _note(self, fields: list[bytes]) -> None:
+        contig, number, ref = fields[0].decode(), fields[1], fields[3].decode().upper()
+        gt = fields[8].partition(b":")[0] == b"GT"
+        if not gt or not autosome(contig) or not number.isdigit() or len(number) > 10:
+            return
+        if not BASES.fullmatch(ref):
+            return
+        for alt in fields[4].decode().upper().split(","):
+            if not BASES.fullmatch(alt):
+                continue
+            if (ref, alt) in self._here:
+                self.found.add((contig, int(number), ref, alt))
+                self._found_length += len(ref) + len(alt)
+            else:
+                self._here.add((ref, alt))
+                self._length += len(ref) + len(alt)
+        if (
+            len(self.found) > MAX_REPEATED
+            or max(self._length, self._found_length) > MAX_REPEATED_TEXT
+        ):
+            raise PayloadError(
+                "variant file: too many of its variants stand there several times",
+                "Remove duplicates, for example with bcftools norm --rm-dup exact.",
+            )
+
+
 def _count_alts(text: bytes) -> int:
     alts = text.count(b",") + 1
     if alts > MAX_ALTS:
@@ -157,10 +240,10 @@ def _count_alts(text: bytes) -> int:
     return alts
 
 
-def _check_calls(form: bytes, calls: bytes, people: int) -> None:
+def _check_calls(form: bytes, calls: bytes, people: int, no_call: re.Pattern[bytes]) -> None:
     """The calls of one row, each with the fields of FORMAT (`form`). Raises PayloadError."""
     kinds = form.count(b":") + 1
-    if (form == b"GT" or form.startswith(b"GT:")) and _NO_CALL.search(calls):
+    if (form == b"GT" or form.startswith(b"GT:")) and no_call.search(calls):
         raise PayloadError("variant file: a genotype is not written as VCF has it")
     if (
         kinds * people * (len(calls) - 2 * people) <= MAX_CALLS
