@@ -124,7 +124,7 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
     source = read_source(payload, subject)
     marks = _Marks(sets, source)
     kept: dict[int, list[Mapping[str, object]]] = {}
-    held: dict[str, int] = {}
+    held: dict[str, int] = dict(source.dropped)
     left: dict[str, int] = {}
     size = 0
     for resource in source.resources:
@@ -144,7 +144,7 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
             size += len(_encode(reduced))
             if size > MAX_RECORDS:
                 raise PayloadError("FHIR bundle: its records are larger than a bundle may be")
-    seen = len(source.resources)
+    seen = len(source.resources) + sum(source.dropped.values())
     if seen != sum(map(len, kept.values())) + sum(held.values()) + sum(left.values()):
         raise PayloadError("FHIR bundle: the resources kept, held back and not taken do not add up")
     report = {
