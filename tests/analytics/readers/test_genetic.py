@@ -175,6 +175,16 @@ GENETIC_RESOURCES = {
     ),
     "profile of the guide": observation(GLUCOSE, meta={"profile": [GUIDE + "variant|2.0.0"]}),
     "profile of R4": observation(GLUCOSE, meta={"profile": [R4_PROFILE + "observation-genetics"]}),
+    "profile of mCODE": observation(
+        GLUCOSE,
+        meta={
+            "profile": ["http://hl7.org/fhir/us/mcode/StructureDefinition/mcode-genomic-variant"]
+        },
+    ),
+    "a report of tissue types inside": observation(
+        GLUCOSE,
+        contained=[{**report(code=GLUCOSE), "meta": {"profile": [R4_PROFILE + "hlaresult"]}}],
+    ),
     "extension of R4": observation(
         GLUCOSE,
         extension=[
@@ -472,6 +482,7 @@ def test_what_was_made_from_something_that_is_not_here_is_held_back(gone: Any) -
         condition((CM, "C50.911"), stage=[{"assessment": [gone]}]),
         order(DRUG, supportingInformation=[gone]),
         procedure(complicationDetail=[gone]),
+        observation(GLUCOSE, contained=[{**MEMBER, "id": "in", "derivedFrom": [gone]}]),
     ):
         found = split(MEMBER, resource).report
         assert found["kept"] == {"0": 1, "2": 1}
