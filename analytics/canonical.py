@@ -9,20 +9,22 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from analytics.errors import JsonRefused
 
 MAX_NUMBER_CHARACTERS = 40
+_INFINITE = Decimal("Infinity")
 _STRING_OR_BRACKET = re.compile(r'"[^"]*"|[\[\]{}]')
 
 
-def load_strict(data: bytes, *, max_bytes: int, max_depth: int) -> object:
+def load_strict(data: bytes, *, max_bytes: int, max_depth: int, any_range: bool = False) -> object:
     """Parse one JSON document (RFC 8259), refusing what two parsers could read differently.
 
     data: UTF-8 bytes without byte order mark, at most `max_bytes`. Nesting at most `max_depth` containers.
     Returns dict, list, str, int, Decimal (numbers with a fraction or exponent), bool or None.
-    Raises JsonRefused; its message never quotes the document.
+    any_range: a number out of range is Decimal("Infinity"), which JSON itself cannot say, so that the caller can tell
+    where it stands. Raises JsonRefused; its message never quotes the document.
     """
     if len(data) > max_bytes:
         raise JsonRefused(f"the document is larger than {max_bytes} bytes")
@@ -33,7 +35,7 @@ def load_strict(data: bytes, *, max_bytes: int, max_depth: int) -> object:
             text,
             object_pairs_hook=_object_of_unique_keys,
             parse_constant=_refuse_constant,
-            parse_float=_decimal,
+            parse_float=_decimal_or_infinite if any_range else _decimal,
             parse_int=_integer,
         )
     except UnicodeDecodeError:
@@ -76,12 +78,20 @@ def _integer(text: str) -> int:
 
 
 def _decimal(text: str) -> Decimal:
-    if len(text) > MAX_NUMBER_CHARACTERS:
-        raise JsonRefused("a number is too long")
-    number = Decimal(text)
-    if number and not -300 < number.adjusted() < 300:
+    number = _decimal_or_infinite(text)
+    if number.is_infinite():
         raise JsonRefused("a number is out of range")
     return number
+
+
+def _decimal_or_infinite(text: str) -> Decimal:
+    if len(text) > MAX_NUMBER_CHARACTERS:
+        raise JsonRefused("a number is too long")
+    try:
+        number = Decimal(text)
+    except InvalidOperation:  # an exponent beyond those that decimal itself has
+        return _INFINITE
+    return number if not number or -300 < number.adjusted() < 300 else _INFINITE
 
 
 def check_depth(text: str, max_depth: int) -> None:

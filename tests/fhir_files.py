@@ -305,7 +305,7 @@ def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
         "a million empty entries": (entries([{}] * 1_000_000), MANY),
         "100,001 entries": (entries(["zq"] * 100_001), "20000 entries"),
         "90,000 empty entries": (entries([{}] * 90_000), "more objects than"),
-        "20,000 empty entries": (entries([{}] * 20_000), "has no resource"),
+        "20,000 empty entries": (entries([{}] * 20_000), "no Patient"),
         "9 MB of spaces": (good[:-1] + b" " * 9_000_000 + b"}", "larger than"),
         "4 MB in wide letters": (bundle(zq="x" * 4_000_000 + "\U0001f600"), "more memory than"),
         "2,500 extensions": (
@@ -346,7 +346,7 @@ def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
         "total in words": (bundle(total="zq"), "its total"),
         "total as true": (bundle(total=True), "its total"),
         "a deletion": (asked("DELETE"), "not POST or PUT"),
-        "a patch": (asked("PATCH"), "not POST or PUT"),
+        "a patch": (asked("PATCH"), "PATCH"),
         "a question": (asked("GET", "collection"), "not POST or PUT"),
         "a list as method": (asked(["zq"]), "not POST or PUT"),
         "no method": (asked(None), "not POST or PUT"),
@@ -368,9 +368,31 @@ def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
         "somebody else": (bundle({**observation(), **ABOUT_ZQ}), "another subject"),
         "somebody else elsewhere": (
             bundle({**observation(), "subject": {"reference": "http://zq.example/Patient/p"}}),
-            "another subject",
+            "at an address",
         ),
-        "an id twice": (bundle(observation(id="zq"), observation(id="zq")), "same id"),
+        "a resource twice": (bundle(observation(id="zq"), observation(id="zq")), "a copy"),
+        "an id twice": (
+            bundle(observation(id="zq"), observation(id="zq", valueInteger=8)),
+            "same id",
+        ),
+        "about a device": (
+            bundle({**observation(), "subject": {"reference": "Device/zq"}}),
+            "something else than a patient: Observation.subject",
+        ),
+        "deep and not taken": (
+            bundle({"resourceType": "Basic", "extension": [nested(50)]}),
+            "nested deeper than 32: Basic.extension",
+        ),
+        "a huge number that is not taken": (
+            bundle(
+                {"resourceType": "Basic", "extension": [{"url": "zq", "valueDecimal": 5.25}]}
+            ).replace(b"5.25", b"1e400"),
+            "out of range: Basic.extension",
+        ),
+        "150,000 empty lists in one": (
+            bundle({"resourceType": "Basic", "zq": [[]] * 150_000}),
+            None,
+        ),
         "script in narrative": (bundle(observation(**SCRIPT)), None),
         "script in a patient": (
             chart_with({"resource": {"resourceType": "Basic", **SCRIPT}}),

@@ -1,7 +1,8 @@
 """One person's FHIR R4 Bundle as a hospital exports it: read strictly, checked whole, before anything is taken.
 
-Here the file as a whole is refused: not strict JSON, no R4 Bundle, about two people, one page of several, an id twice.
-A single resource that is not valid R4 is held back alone, named by its type and element.
+Here the file as a whole is refused: not strict JSON, no R4 Bundle, about two people, one page of several, an id of two
+different resources. A single resource that is not valid R4, or says too little, is held back alone, named by its type
+and element.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from analytics.canonical import load_strict
@@ -18,7 +20,8 @@ from analytics.readers.resources import PROFILES, SUBJECT, SUBJECT_PREFIX, inval
 # Any chart is read within 2 s and 64 MB. The largest of the fixture: 2.6 MB, 3,200 entries, 39,000 objects, 113,000
 # values.
 MAX_BYTES = 8 * 1024 * 1024
-MAX_DEPTH = 32
+MAX_DEPTH = 32  # of a record, and of what is read of a file; one resource beyond it is held back
+MAX_FILE_DEPTH = 128  # beyond it the file is refused before it is parsed
 MAX_ENTRIES = 20_000
 MAX_VALUES = 200_000  # commas and opening brackets
 MAX_OBJECTS = 50_000  # opening braces: what takes time is the R4 models, up to 33 µs an object
@@ -31,11 +34,18 @@ OBJECT_BYTES, VALUE_BYTES = (
     72,
 )  # of a parsed object with its first key, of any other value (CPython 3.11)
 BUNDLE_TYPES = ("transaction", "collection", "searchset")
+# R4 Observation, Procedure, Condition, medications: what a subject may be that is no patient.
+NO_PATIENT = ("Device", "Group", "Location")
+NO_RESOURCE = "an entry that has no resource"
+COPY = "a copy of another resource of the file"
+PATCH = "a change (PATCH), not a resource"
+PATCHED = "a change to it (PATCH) is in the file"
 PAGES = ("next", "previous", "prev")  # relations of links from one page of an answer to another
 _ASTRAL = re.compile(rb"[\xf0-\xff]|\\u[dD]")
 _BEYOND_LATIN_1 = re.compile(rb"[\xc4-\xff]|\\u(?!00)")
 _ELEMENT = re.compile(r"_?[A-Za-z]{1,64}")
 _HISTORY = re.compile(r"/_history/([A-Za-z0-9.-]{1,64})\Z")
+_NO_PATIENT = re.compile(rf"(?:\A|/)(?:{'|'.join(NO_PATIENT)})/[A-Za-z0-9.-]{{1,64}}\Z")
 _ADDRESS = re.compile(r"https?://[^?#]+/([A-Za-z]+/[A-Za-z0-9.-]{1,64})\Z")
 
 
@@ -45,7 +55,8 @@ class Source:
 
     anywhere: by Type/id, the resources of which the file does not say at what address they lie. labelled: the file
     and its Patient, their meta only: what is written there holds for every resource. unfit: by identity of a resource,
-    why it must be held back; what it says of its neighbours counts all the same.
+    why it must be held back; what it says of its neighbours counts all the same. dropped: by reason, how many entries
+    are held back before anything is read of them.
     """
 
     resources: Sequence[Mapping[str, object]]
@@ -54,6 +65,7 @@ class Source:
     anywhere: Mapping[str, Mapping[str, object]]
     labelled: tuple[Mapping[str, object], ...]
     unfit: Mapping[int, str]
+    dropped: Mapping[str, int]
 
 
 def read_source(payload: bytes, subject: str) -> Source:
@@ -62,7 +74,9 @@ def read_source(payload: bytes, subject: str) -> Source:
         raise PayloadError("FHIR bundle: the subject is not 64 lower-case hexadecimal characters")
     _check_size(payload)
     try:
-        document = load_strict(payload, max_bytes=MAX_BYTES, max_depth=MAX_DEPTH)
+        document = load_strict(
+            payload, max_bytes=MAX_BYTES, max_depth=MAX_FILE_DEPTH, any_range=True
+        )
     except JsonRefused as refused:
         raise PayloadError(f"FHIR bundle: {refused}") from None
     if not isinstance(document, dict) or document.get("resourceType") != "Bundle":
@@ -75,13 +89,14 @@ def read_source(payload: bytes, subject: str) -> Source:
     _check_whole(document, entries)
     meta = {"meta": document["meta"]} if "meta" in document else {}
     _check_labels(meta)
-    return _index(entries, subject, meta)
+    source = _index(entries, subject, meta)
+    _check_total(document, entries, source.dropped.get(COPY, 0))
+    return source
 
 
 def _check_whole(document: Mapping[str, object], entries: Sequence[object]) -> None:
-    """It is not a part of a longer answer, and says of each entry that it is there, not that it goes.
+    """It is not one page of several, and says of each entry that it is there or changed, not that it goes.
 
-    R4 bundle.html: `total` counts the matches of a search on all its pages, not what else was included with them.
     Raises PayloadError.
     """
     links = document.get("link", [])
@@ -91,20 +106,38 @@ def _check_whole(document: Mapping[str, object], entries: Sequence[object]) -> N
         raise PayloadError(
             "FHIR bundle: it is one page of several", "Join all pages into one bundle."
         )
-    total, matches = document.get("total", 0), 0
     for entry in entries:
         request, search = (
             entry.get(name, {}) if isinstance(entry, dict) else {} for name in ("request", "search")
         )
         if not isinstance(request, dict) or not isinstance(search, dict):
             raise PayloadError("FHIR bundle: an entry's request or search is not as R4 has it")
-        if request.get("method", "PUT") not in ("POST", "PUT"):
+        if request.get("method", "PUT") not in ("POST", "PUT", "PATCH"):
             raise PayloadError(
                 "FHIR bundle: an entry's request is not POST or PUT",
                 "Hand in resources as they are: no deletions, changes or searches.",
             )
-        matches += search.get("mode", "match") == "match"
-    if type(total) is not int or total > matches:
+        if _is_patch(entry) and "?" in str(request.get("url", "?")):
+            raise PayloadError(
+                "FHIR bundle: a PATCH does not name the resource that it changes",
+                "Hand in resources as they are: no deletions, changes or searches.",
+            )
+
+
+def _is_patch(entry: object) -> bool:
+    request = entry.get("request") if isinstance(entry, dict) else None
+    return isinstance(request, dict) and request.get("method") == "PATCH"
+
+
+def _check_total(document: Mapping[str, object], entries: Sequence[Any], copies: int) -> None:
+    """R4 bundle.html: `total` counts the matches of a search on all its pages, not what else was included with them.
+
+    Raises PayloadError.
+    """
+    total = document.get("total", 0)
+    searches = [entry.get("search", {}) if isinstance(entry, dict) else {} for entry in entries]
+    matches = sum(search.get("mode", "match") == "match" for search in searches) - copies
+    if type(total) is not int or total > max(matches, 0):
         raise PayloadError(
             "FHIR bundle: its total says more entries than it has",
             "Join all pages into one bundle.",
@@ -173,11 +206,19 @@ def _index(entries: Sequence[object], subject: str, meta: Mapping[str, object]) 
     anywhere: dict[str, Mapping[str, object]] = {}
     labelled = [meta]
     person: set[str] = set()
+    dropped: dict[str, int] = {}
+    changes: list[tuple[Mapping[str, object], object]] = []
     for entry in entries:
         resource = entry.get("resource") if isinstance(entry, dict) else None
         if not isinstance(entry, dict) or not isinstance(resource, dict):
-            raise PayloadError("FHIR bundle: an entry has no resource")
-        names = _names(entry, resource)
+            dropped[NO_RESOURCE] = dropped.get(NO_RESOURCE, 0) + 1
+            continue
+        if _is_patch(entry):
+            changes.append((resource, entry["request"].get("url")))
+        names = set() if _is_patch(entry) else _names(entry, resource)
+        if names and all(_is_copy(resource, by_reference.get(name)) for name in names):
+            dropped[COPY] = dropped.get(COPY, 0) + 1
+            continue
         if any(name in by_reference for name in names):
             raise PayloadError("FHIR bundle: two resources have the same id")
         by_reference.update(dict.fromkeys(names, resource))
@@ -196,15 +237,27 @@ def _index(entries: Sequence[object], subject: str, meta: Mapping[str, object]) 
         raise PayloadError(
             "FHIR bundle: it holds no Patient", "Export the patient with the records."
         )
-    unfit = {}
+    unfit: dict[int, str] = {}
+    source = Source(
+        resources, frozenset(person), by_reference, anywhere, tuple(labelled), unfit, dropped
+    )
     for resource in resources:
-        anonymous = _check_subject(
-            resource, person
-        )  # first: who is in a file decides about all of it
+        # First: who is in a file decides about all of it.
+        anonymous = _check_subject(resource, source)
         why = _why_unfit(resource) or anonymous
         if why is not None:
             unfit[id(resource)] = why
-    return Source(resources, frozenset(person), by_reference, anywhere, tuple(labelled), unfit)
+    for change, url in changes:
+        unfit[id(change)] = PATCH
+        changed = resolve({"reference": url}, {}, source)
+        if changed is not None:  # as it stands here it is not as it is
+            unfit[id(changed)] = PATCHED
+    return source
+
+
+def _is_copy(resource: Mapping[str, object], known: Mapping[str, object] | None) -> bool:
+    """Whether both are written alike, numbers and order included: 1, 1.0 and true are equal to Python."""
+    return known is not None and repr(known) == repr(resource)
 
 
 def _why_unfit(resource: Mapping[str, object]) -> str | None:
@@ -212,7 +265,53 @@ def _why_unfit(resource: Mapping[str, object]) -> str | None:
     taken = isinstance(kind, str) and (kind == "Patient" or kind in PROFILES)
     if taken and _is_long(resource):
         return "more values than a statement about a person has"
-    return _why_invalid(kind, resource if taken else None)
+    return _why_unreadable(resource) or _why_invalid(kind, resource if taken else None)
+
+
+def _why_unreadable(resource: Mapping[str, object]) -> str | None:
+    """Why nothing must go on with a resource: its R4 model may recurse as deep as it is nested, and an integer of
+    1e999999999 has as many digits."""
+    for name, value in resource.items():
+        fault = _fault(value)
+        if fault is not None:
+            return _named(fault, resource.get("resourceType"), name)
+    return None
+
+
+def _fault(value: object) -> str | None:
+    """What is wrong with the value of a resource's element, level by level; it lies at the fifth of its file."""
+    level = [value]
+    for depth in range(5, MAX_FILE_DEPTH + 1):
+        level = [item for item in level if isinstance(item, dict | list) or _is_out_of_range(item)]
+        if any(map(_is_out_of_range, level)):
+            return "a number out of range"
+        if not level:
+            return None
+        if depth > MAX_DEPTH:
+            return f"nested deeper than {MAX_DEPTH}"
+        level = [
+            item
+            for holder in level
+            if isinstance(holder, dict | list)
+            for item in (holder.values() if isinstance(holder, dict) else holder)
+        ]
+    return None
+
+
+def _is_out_of_range(value: object) -> bool:
+    return isinstance(value, Decimal) and value.is_infinite()
+
+
+def _named(fault: str, kind: object, element: str) -> str:
+    """The fault with type and element, as far as both are R4's own words."""
+    from fhir.resources.R4B import get_fhir_model_class
+
+    try:
+        model = get_fhir_model_class(str(kind))
+    except Exception:
+        return fault
+    own = {field.alias for field in model.model_fields.values()}
+    return f"{fault}: {kind}.{element}" if element in own else f"{fault}: {kind}"
 
 
 def _is_long(resource: Mapping[str, object]) -> bool:
@@ -235,8 +334,13 @@ def _names(entry: Mapping[str, object], resource: Mapping[str, object]) -> set[s
 
 
 def _check_labels(holder: Mapping[str, object]) -> None:
-    """The meta of the file or its Patient, which speaks for every resource, can be read. Raises PayloadError."""
-    if "meta" in holder and _why_invalid("Meta", holder["meta"]):
+    """The labels of the file or its Patient, which speak for every resource, can be read. Raises PayloadError.
+
+    What else its meta says speaks for nothing here.
+    """
+    meta = holder.get("meta", {})
+    labels = {"security": meta["security"]} if isinstance(meta, dict) and "security" in meta else {}
+    if not isinstance(meta, dict) or _why_invalid("Meta", labels):
         raise PayloadError("FHIR bundle: the meta of the file or its Patient is not valid FHIR R4")
 
 
@@ -278,16 +382,43 @@ def _element_of(refused: Any, model: Any) -> str:
     return ".".join(path) if fits else ""
 
 
-def _check_subject(resource: Mapping[str, object], person: set[str]) -> str | None:
+def _check_subject(resource: Mapping[str, object], source: Source) -> str | None:
     """Why a resource that must name the person does not. Raises PayloadError for one that names another patient."""
     named = resource.get("resourceType")
     kind = named if isinstance(named, str) else ""
     for element in ("subject", "patient", "beneficiary"):
         target = resource.get(element)
         reference = target.get("reference") if isinstance(target, dict) else None
-        if isinstance(reference, str) and reference not in person:
-            if kind in PROFILES or "Patient/" in reference or reference.startswith(SUBJECT_PREFIX):
-                raise PayloadError("FHIR bundle: a resource is about another subject")
+        if isinstance(reference, str):
+            why = _why_not_the_person(reference, resource, source)
+            if why is not None and kind in PROFILES:
+                return f"{why}: {kind}.{element}"
         elif reference is None and element == "subject" and kind in PROFILES:
             return f"does not say whom it is about: {kind}"
+    return None
+
+
+def _why_not_the_person(
+    reference: str, resource: Mapping[str, object], source: Source
+) -> str | None:
+    """Why what a resource is about is not the person; None: it is. Raises PayloadError when it is another patient.
+
+    A version of the person is the person. Where the file does not say at what address its Patient lies, the same id
+    at some address may be the same person: nobody here can say.
+    """
+    version = _HISTORY.search(reference)
+    name = reference[: version.start()] if version else reference
+    if name in source.person:
+        return None
+    address = _ADDRESS.match(name)
+    if address and address[1] in source.person and address[1] in source.anywhere:
+        return "about a patient at an address that the file does not give hers"
+    other = "FHIR bundle: a resource is about another subject"
+    if "Patient/" in reference or reference.startswith(SUBJECT_PREFIX):
+        raise PayloadError(other, "Export one patient a bundle.")
+    thing = resolve({"reference": name}, contained(resource), source)
+    if _NO_PATIENT.search(name) or (thing and thing.get("resourceType") in NO_PATIENT):
+        return "about something else than a patient"
+    if str(resource.get("resourceType")) in PROFILES:
+        raise PayloadError(other, "Export one patient a bundle.")
     return None

@@ -55,6 +55,17 @@ _SHAPES = {
 # effect or asphyxiation says its intent itself, as 6th character or, before a placeholder X, as 5th: 2 is self-harm.
 _WITH_INTENT = re.compile(r"T(?:3[6-9]|[45][0-9]|6[0-5]|71)")
 _SELF_HARM = re.compile(_WITH_INTENT.pattern + r"[0-9A-Z](?:[0-9A-Z]2|2X)")
+# Whatever code these systems have was read from a genome. HL7 FHIR R4, "Code Systems for Genetics"; HL7 Genomics
+# Reporting, "Codings"; OIDs of HL7 v2 LRI: RefSeq, HGNC, HGVS, LRG, dbSNP, ISCN, cytogenetic location, IMGT/HLA,
+# COSMIC, PharmGKB. Senders write them with and without https, www and a path (genenames.org/geneId).
+_GENETIC_SYSTEM = re.compile(
+    r"(?:https?://)?(?:[a-z0-9-]+\.)*(?:genenames\.org|hgvs\.org|sequenceontology\.org|ensembl\.org"
+    r"|lrg-sequence\.org|pharmgkb\.org|pharmvar\.org|iscn\.karger\.com|ebi\.ac\.uk/ipd/imgt/hla"
+    r"|cancer\.sanger\.ac\.uk/cancergenome|hl7\.org/fhir/uv/genomics-reporting"
+    r"|ncbi\.nlm\.nih\.gov/(?:projects/snp|snp|clinvar|gene|refseq|dbvar|nuccore|variation))(?:[/#?|]|\Z)"
+    r"|urn:oid:2\.16\.840\.1\.113883\.(?:6\.(?:28[0-4]|299|335|341)|3\.91[23])\Z",
+    re.IGNORECASE,
+)
 _FOLDER = Path(__file__).parent / "codes"
 _MAX_BYTES = 64 * 1024 * 1024
 
@@ -142,6 +153,14 @@ def load_value_sets(payload: bytes, base: ValueSets | None = None) -> ValueSets:
 
 def sensitive_categories(coding: Coding, sets: ValueSets) -> frozenset[int]:
     """The sensitive categories this code falls in, also when its system is not among SYSTEMS."""
+    if coding.system is None:
+        return frozenset()
+    if _GENETIC_SYSTEM.match(coding.system):
+        return frozenset({GENETIC}) | _listed_categories(coding, sets)
+    return _listed_categories(coding, sets)
+
+
+def _listed_categories(coding: Coding, sets: ValueSets) -> frozenset[int]:
     if coding.system is None or coding.code is None:
         return frozenset()
     system = SYSTEMS.get(coding.system, coding.system)

@@ -9,7 +9,8 @@ to ship it. Every resource of the file is kept, held back or not taken, and the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -52,7 +53,14 @@ _SPELLINGS = {
     "urn:oid:2.16.840.1.113883.5.8": _HL7 + "v3-ActReason",
     "http://hl7.org/fhir/v2/0074": _HL7 + "v2-0074",
     "urn:oid:2.16.840.1.113883.12.74": _HL7 + "v2-0074",
+    "http://hl7.org/fhir/v3/ObservationInterpretation": _HL7 + "v3-ObservationInterpretation",
+    "urn:oid:2.16.840.1.113883.5.83": _HL7 + "v3-ObservationInterpretation",
 }
+# A genetic profile, extension or type says what the label "genetic disease information" says. Profiles: HL7 Genomics
+# Reporting, those of R4 itself (observation-genetics, DiagnosticReport-genetics, hlaresult), mCODE's genomic ones.
+_GENETIC_LABEL = Coding(_HL7 + "v3-ActCode", "GDIS")
+_GENETIC_STRUCTURE = re.compile(r"genomics-reporting|-genetic|-genomic|hlaresult", re.IGNORECASE)
+_GENETIC_TYPE = "MolecularSequence"
 _RESTRICTED = frozenset({Coding(_CONFIDENTIALITY, "R"), Coding(_CONFIDENTIALITY, "V")})
 # HL7 orders V > R > N > M > L > U, and N is what a health record usually is: no label up to N asks for more than
 # the consent that every record needs. HTEST says that it is test data. Every other label holds back.
@@ -60,9 +68,33 @@ _HARMLESS = frozenset(
     {Coding(_CONFIDENTIALITY, code) for code in "ULMN"} | {Coding(_HL7 + "v3-ActReason", "HTEST")}
 )
 # What a resource was made from, asked for by or given for, is about, or has as its evidence tells what it says (R4
-# Observation, Procedure, Condition, medications); what a panel or report lists is told by the panel's own code.
-_MADE_FROM = ("basedOn", "derivedFrom", "focus", "hasMember", "partOf", "reasonReference")
-_LISTS = ("hasMember", "result")
+# Observation, Procedure, Condition, medications; what stands between them and a finding: DetectedIssue,
+# RiskAssessment); what a panel, report or list holds is told by its own code. Encounter, subject and performer are
+# in neither: a visit to one clinic does not make its blood count genetic.
+_MADE_FROM = (
+    "basedOn",
+    "basis",
+    "complicationDetail",
+    "derivedFrom",
+    "detectedIssue",
+    "evidence.detail",
+    "focus",
+    "partOf",
+    "reasonReference",
+    "request",
+    "stage.assessment",
+    "supportingInformation",
+)
+_LISTS = ("entry.item", "hasMember", "implicated", "report", "result")
+# Of these, what the resource itself says cannot be told without the other. An order (basedOn, request) may be absent:
+# most exports leave orders out, and what came of one has a code of its own.
+_NEEDED = (
+    "complicationDetail",
+    "derivedFrom",
+    "evidence.detail",
+    "stage.assessment",
+    "supportingInformation",
+)
 _MARKED = "marked restricted by its source"
 _LABEL = "a security label that this reader does not know"
 # A medication that many orders name is written with each of them: what comes out is bounded on its own.
@@ -92,7 +124,7 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
     source = read_source(payload, subject)
     marks = _Marks(sets, source)
     kept: dict[int, list[Mapping[str, object]]] = {}
-    held: dict[str, int] = {}
+    held: dict[str, int] = dict(source.dropped)
     left: dict[str, int] = {}
     size = 0
     for resource in source.resources:
@@ -112,7 +144,7 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
             size += len(_encode(reduced))
             if size > MAX_RECORDS:
                 raise PayloadError("FHIR bundle: its records are larger than a bundle may be")
-    seen = len(source.resources)
+    seen = len(source.resources) + sum(source.dropped.values())
     if seen != sum(map(len, kept.values())) + sum(held.values()) + sum(left.values()):
         raise PayloadError("FHIR bundle: the resources kept, held back and not taken do not add up")
     report = {
@@ -179,14 +211,18 @@ class _Marks:
 
     def of(self, part: Mapping[str, object]) -> frozenset[int | str]:
         if id(part) not in self._found:
-            codings = set(_walk(part))
-            found: set[int | str] = {
-                name for coding in codings for name in sensitive_categories(coding, self.sets)
-            }
-            found |= {_MARKED} if codings & _RESTRICTED else set()
-            found |= {_LABEL} if any(map(self._is_strange, _labels(part))) else set()
-            self._found[id(part)] = frozenset(found)
+            self._found[id(part)] = self.read(part)
         return self._found[id(part)]
+
+    def read(self, part: Mapping[str, object]) -> frozenset[int | str]:
+        """As `of`, of a part that may go away: its identity is not kept."""
+        codings = set(_walk(part))
+        found: set[int | str] = {
+            name for coding in codings for name in sensitive_categories(coding, self.sets)
+        }
+        found |= {_MARKED} if codings & _RESTRICTED else set()
+        found |= {_LABEL} if any(map(self._is_strange, _labels(part))) else set()
+        return frozenset(found)
 
     def is_unread(self, reason: Mapping[str, object]) -> bool:
         """Whether nobody here can say what a reason is: what was given for it would tell it all the same."""
@@ -204,61 +240,113 @@ class _Marks:
 
 
 def _linked_categories(source: Source, marks: _Marks) -> dict[int, set[int]]:
-    """By identity of a resource: the sensitive categories that reach it through references of the file.
-
-    Two ways, each followed to its end and never one after the other: up, from what a resource was made from; and down,
-    from a panel or report to what it lists. A panel with one genetic member is genetic, its other members are not.
-    """
-    up: dict[int, list[int]] = {}
-    down: dict[int, list[int]] = {}
+    """By identity of a resource: the sensitive categories that reach it through references of the file."""
+    links = _Links()
     parts: dict[int, Mapping[str, object]] = {}
-    for resource in source.resources:
-        inside = contained(resource)
-        for elements, forward in ((_MADE_FROM, False), (_LISTS, True)):
-            for reference in _references(resource, elements):
-                target = resolve(reference, inside, source)
-                if target is None:
-                    continue
+    for outer in source.resources:
+        inside = contained(outer)
+        for resource in (outer, *inside.values()):
+            if resource is not outer:
+                links.make(resource, outer)
+            for target in _targets(resource, _MADE_FROM, inside, source):
+                links.make(target, resource)
                 parts[id(resource)], parts[id(target)] = resource, target
-                if forward:
-                    down.setdefault(id(resource), []).append(id(target))
-                else:
-                    up.setdefault(id(target), []).append(id(resource))
-    own = {
-        key: [mark for mark in marks.of(part) if isinstance(mark, int)]
-        for key, part in parts.items()
-    }
-    found: dict[int, set[int]] = {}
-    for following in (up, down):
-        for key, categories in _spread(own, following).items():
-            found.setdefault(key, set()).update(categories)
-    return found
+            for target in _targets(resource, _LISTS, inside, source):
+                links.list(resource, target)
+                parts[id(resource)], parts[id(target)] = resource, target
+            for holder, section in _sections(resource):
+                links.list(holder, section)
+                parts[id(holder)], parts[id(section)] = holder, section
+                for target in _targets(section, ("entry",), inside, source):
+                    links.list(section, target)
+                    parts[id(target)] = target
+    own = {key: _own(part, marks) for key, part in parts.items()}
+    return links.spread(own)
 
 
-def _spread(
-    own: Mapping[int, Sequence[int]], following: Mapping[int, Sequence[int]]
-) -> dict[int, set[int]]:
-    """What reaches each key along `following`; each category passes a key once, so loops of references end."""
-    found: dict[int, set[int]] = {}
-    waiting = [(key, category) for key, categories in own.items() for category in categories]
-    while waiting:
-        key, category = waiting.pop()
-        for other in following.get(key, ()):
-            if category not in found.setdefault(other, set()):
-                found[other].add(category)
-                waiting.append((other, category))
-    return found
+def _own(part: Mapping[str, object], marks: _Marks) -> list[int]:
+    """The sensitive categories of a part's own codes; of a document, those outside its sections."""
+    if "section" in part:
+        found = marks.read({name: value for name, value in part.items() if name != "section"})
+    else:
+        found = marks.of(part)
+    return [mark for mark in found if isinstance(mark, int)]
 
 
-def _references(resource: Mapping[str, object], elements: Sequence[str]) -> Iterator[object]:
-    """The references of these elements, one or a list each; a Condition's evidence holds them one level deeper."""
-    for element in elements:
-        value = resource.get(element)
-        yield from value if isinstance(value, list) else [value]
-    evidence = resource.get("evidence") if "derivedFrom" in elements else None
-    for item in evidence if isinstance(evidence, list) else []:
-        detail = item.get("detail") if isinstance(item, dict) else None
-        yield from detail if isinstance(detail, list) else []
+class _Links:
+    """Which resource was made from which, and which lists which; by identity.
+
+    What is sensitive as a whole (its own code, or what it was made from, or the panel it stands in) makes so what was
+    made from it and what it lists. A panel or report is told by one member as well, but not as a whole: that goes on to
+    what was made from it, never to its other members.
+    """
+
+    def __init__(self) -> None:
+        self._makes: dict[int, list[int]] = {}
+        self._lists: dict[int, list[int]] = {}
+        self._listed: dict[int, list[int]] = {}
+
+    def make(self, origin: object, made: object) -> None:
+        self._makes.setdefault(id(origin), []).append(id(made))
+
+    def list(self, panel: object, member: object) -> None:
+        self._lists.setdefault(id(panel), []).append(id(member))
+        self._listed.setdefault(id(member), []).append(id(panel))
+
+    def spread(self, own: Mapping[int, Iterable[int]]) -> dict[int, set[int]]:
+        """The categories that reach each; each passes it once as a whole and once not, so loops of references end."""
+        waiting = [(key, category, True) for key, found in own.items() for category in found]
+        seen = set(waiting)
+        while waiting:
+            key, category, whole = waiting.pop()
+            reached = [(other, whole) for other in self._makes.get(key, ())]
+            reached += [(other, False) for other in self._listed.get(key, ())]
+            reached += [(other, True) for other in self._lists.get(key, ()) if whole]
+            for other, as_whole in reached:
+                step = (other, category, as_whole)
+                if step not in seen:
+                    seen.add(step)
+                    waiting.append(step)
+        found: dict[int, set[int]] = {}
+        for key, category, _ in seen:
+            found.setdefault(key, set()).add(category)
+        return found
+
+
+def _sections(
+    holder: Mapping[str, object],
+) -> Iterator[tuple[Mapping[str, object], Mapping[str, object]]]:
+    """Every section of a document with what holds it: the code of each speaks for what stands in it."""
+    listed = holder.get("section")
+    for section in listed if isinstance(listed, list) else []:
+        if isinstance(section, dict):
+            yield holder, section
+            yield from _sections(section)
+
+
+def _targets(
+    resource: Mapping[str, object],
+    paths: Sequence[str],
+    inside: Mapping[str, Mapping[str, object]],
+    source: Source,
+) -> Iterator[Mapping[str, object]]:
+    """What the references at these paths mean, as far as it is in the file."""
+    for path in paths:
+        for reference in _at(resource, path):
+            target = resolve(reference, inside, source)
+            if target is not None:
+                yield target
+
+
+def _at(resource: Mapping[str, object], path: str) -> Iterator[object]:
+    """What stands at a path such as evidence.detail, where each element is one or a list."""
+    name, _, rest = path.partition(".")
+    value = resource.get(name)
+    for item in value if isinstance(value, list) else [] if value is None else [value]:
+        if not rest:
+            yield item
+        elif isinstance(item, dict):
+            yield from _at(item, rest)
 
 
 def _sensitive(marks: frozenset[int | str]) -> int | None:
@@ -297,6 +385,13 @@ def _route(
     why = {why_unroutable(coding, marks.sets) for coding in _deciding(resource, concept)} - {None}
     if why:
         raise HeldBack(min(map(str, why)))
+    if any(
+        resolve(reference, inside, source) is None
+        for part in (resource, *inside.values())
+        for path in _NEEDED
+        for reference in _at(part, path)
+    ):
+        raise HeldBack("made from something that is not in the file")
     everywhere = marks.file | marks.of(resource) | marks.of(medication) | marks.linked(resource)
     for reason in _related(resource, "reasonReference", inside, source):
         if reason is None:
@@ -361,13 +456,25 @@ def _spellings(coding: Coding) -> Iterator[Coding]:
 def _walk(value: object) -> Iterator[Coding]:
     """Every coding anywhere inside, also in elements that are not kept: a reason or a label tells as much."""
     if isinstance(value, dict):
-        if isinstance(value.get("system"), str) and isinstance(value.get("code"), str):
-            yield from _spellings(Coding(value["system"], value["code"]))
+        system, code = value.get("system"), value.get("code")
+        if isinstance(system, str):  # some systems say enough without a code
+            yield from _spellings(Coding(system, code if isinstance(code, str) else None))
+        if _is_genetic(value):
+            yield _GENETIC_LABEL
         for item in value.values():
             yield from _walk(item)
     elif isinstance(value, list):
         for item in value:
             yield from _walk(item)
+
+
+def _is_genetic(value: Mapping[str, object]) -> bool:
+    """Whether its type, a profile in its meta or, of an extension, its url says that it holds a genetic result."""
+    profiles = value.get("profile")
+    named = [value.get("url"), *(profiles if isinstance(profiles, list) else [profiles])]
+    return value.get("resourceType") == _GENETIC_TYPE or any(
+        isinstance(name, str) and _GENETIC_STRUCTURE.search(name) for name in named
+    )
 
 
 def _count_values(resources: Sequence[Mapping[str, object]]) -> dict[str, int]:

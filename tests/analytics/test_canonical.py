@@ -1,6 +1,7 @@
 import contextlib
 import time
 import tracemalloc
+from decimal import Decimal
 
 import pytest
 
@@ -26,6 +27,7 @@ BAD_DOCUMENTS = {
     "half a surrogate pair as key": b'{"\\udfff":1}',
     "huge integer": b"9" * 41,
     "huge exponent": b"1e999999999",
+    "exponent that decimal does not have": b"1e9999999999999999999",
     "long fraction": b"0." + b"1" * 50,
     "single quotes": b"{'a':1}",
     "trailing comma": b"[1,]",
@@ -42,6 +44,12 @@ def test_a_document_two_parsers_could_read_differently_is_refused(data: bytes) -
     assert "secret" not in str(refused.value)
     assert refused.value.__cause__ is None
     assert refused.value.hint
+
+
+@pytest.mark.parametrize("text", [b"1e400", b"-1e-400", b"1e9999999999999999999"])
+def test_a_number_out_of_range_is_told_to_who_asks_for_it(text: bytes) -> None:
+    document = load_strict(b"[1.5," + text + b"]", max_bytes=100, max_depth=1, any_range=True)
+    assert document == [Decimal("1.5"), Decimal("Infinity")]
 
 
 def test_nesting_up_to_the_limit_is_read() -> None:

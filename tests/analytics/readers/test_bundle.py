@@ -14,6 +14,7 @@ from fhir_files import (
     concept,
     condition,
     mutated,
+    nested,
     observation,
     order,
     searched,
@@ -47,7 +48,7 @@ BAD: dict[str, bytes] = {
     "a list": b"[]",
     "NaN": bundle(observation()).replace(b": 7", b": NaN"),
     "duplicate key": bundle().replace(b'"type":', b'"type": "collection", "type":'),
-    "deep": bundle().replace(b'"p"', b"[" * 40 + b"]" * 40),
+    "deep": bundle().replace(b'"p"', b"[" * 400 + b"]" * 400),
     "R5 bundle type": bundle(kind="subscription-notification"),
     "a document": bundle(kind="document"),
     "one page": bundle(link=[{"relation": "next", "url": "https://Canary"}]),
@@ -56,14 +57,16 @@ BAD: dict[str, bytes] = {
     "a total of more without modes": bundle(observation(), kind="searchset", total=500),
     "a total as text": bundle(total="Canary"),
     "a deletion": asked("DELETE"),
-    "a patch": asked("PATCH"),
+    "a patch of whatever fits": asked("PATCH").replace(b'"zq"', b'"Observation?code=Canary"'),
+    "a patch of nothing": asked("PATCH").replace(b', "url": "zq"', b""),
+    "a total that only copies reach": spoilt(
+        lambda b: (b["entry"].append(b["entry"][1]), b.update(type="searchset", total=4))
+    ),
     "a read": asked("GET"),
     "a request without a method": asked(None),
     "a request as text": spoilt(lambda b: b["entry"][1].update(request="Canary")),
     "a search as text": spoilt(lambda b: b["entry"][1].update(search="Canary")),
     "no entries": spoilt(lambda b: b.update(entry=[])),
-    "entry without resource": spoilt(lambda b: b["entry"].append({"fullUrl": "urn:uuid:1"})),
-    "entry as text": spoilt(lambda b: b["entry"].append("Canary")),
     "no patient": spoilt(lambda b: b.update(entry=[{"resource": {"resourceType": "Encounter"}}])),
     "two patients": bundle({"resourceType": "Patient", "id": "q"}),
     "another subject": spoilt(lambda b: resource_of(b, 1)["subject"].update(reference="Patient/q")),
@@ -75,12 +78,43 @@ BAD: dict[str, bytes] = {
             {"resource": {"resourceType": "Claim", "patient": {"reference": "Patient/q"}}}
         )
     ),
-    "same id": spoilt(lambda b: b["entry"].append(b["entry"][1])),
+    "another patient at an address": spoilt(
+        lambda b: resource_of(b, 1)["subject"].update(reference="http://host/Patient/q")
+    ),
+    "her id at another address than hers": spoilt(
+        lambda b: (
+            b["entry"][0].update(fullUrl="http://host/Patient/p"),
+            resource_of(b, 1)["subject"].update(reference="http://other/Patient/p"),
+        )
+    ),
+    "another patient's version": spoilt(
+        lambda b: resource_of(b, 1)["subject"].update(reference="Patient/q/_history/2")
+    ),
+    "a subject that is nowhere": spoilt(
+        lambda b: resource_of(b, 1)["subject"].update(reference="urn:uuid:1")
+    ),
+    "a second patient as a device": spoilt(
+        lambda b: resource_of(b, 1)["subject"].update(reference="Patient/q/Device/1")
+    ),
+    "same id": spoilt(
+        lambda b: b["entry"].append({"resource": {**resource_of(b, 1), "recordedDate": "2011"}})
+    ),
+    "same id, a number written otherwise": bundle(
+        observation(id="o", valueInteger=1), observation(id="o", valueInteger=True)
+    ),
     "same fullUrl": spoilt(lambda b: [entry.update(fullUrl="urn:uuid:1") for entry in b["entry"]]),
     "its meta as text": bundle(meta="Canary"),
     "its labels as text": bundle(meta={"security": "Canary"}),
     "the patient's meta as text": spoilt(lambda b: resource_of(b, 0).update(meta="Canary")),
 }
+
+ABSENT: Any = ({"fullUrl": "urn:uuid:1"}, {"response": {"status": "201"}}, None, "Canary")
+DEVICE = {"resourceType": "Device", "id": "d"}
+
+
+def about(reference: str) -> bytes:
+    return bundle({**observation(), "subject": {"reference": reference}}, condition((CM, "I10")))
+
 
 # One resource is wrong, and only that one is held back: its type and element are R4's own words.
 UNFIT: dict[str, tuple[bytes, str]] = {
@@ -170,6 +204,76 @@ UNFIT: dict[str, tuple[bytes, str]] = {
         spoilt(lambda b: resource_of(b, 0).update(birthDate="Canary")),
         "not valid FHIR R4: Patient.birthDate",
     ),
+    "about a device": (
+        about("Device/d"),
+        "about something else than a patient: Observation.subject",
+    ),
+    "about a place": (
+        about("http://host/fhir/Location/d/_history/1"),
+        "about something else than a patient: Observation.subject",
+    ),
+    "about a group": (
+        about("Group/d"),
+        "about something else than a patient: Observation.subject",
+    ),
+    "about a device inside": (
+        bundle(
+            {**observation(contained=[DEVICE]), "subject": {"reference": "#d"}},
+        ),
+        "about something else than a patient: Observation.subject",
+    ),
+    "about her id at some address": (
+        about("http://host/fhir/Patient/p"),
+        "about a patient at an address that the file does not give hers: Observation.subject",
+    ),
+    "a number out of range": (
+        bundle(observation(valueQuantity={"value": 5.25, "system": UCUM, "code": "%"})).replace(
+            b"5.25", b"1e400"
+        ),
+        "a number out of range: Observation.valueQuantity",
+    ),
+    "a number out of all range": (
+        bundle(
+            {"resourceType": "Basic", "extension": [{"url": "x", "valueDecimal": 5.25}]}
+        ).replace(b"5.25", b"1e9999999999999999999"),
+        "a number out of range: Basic.extension",
+    ),
+    "a number out of range in an element that R4 does not have": (
+        bundle(observation(Canary=5.25)).replace(b"5.25", b"1e400"),
+        "a number out of range: Observation",
+    ),
+    "a number out of range in a type that R4 does not have": (
+        bundle({"resourceType": "Canary", "x": 5.25}).replace(b"5.25", b"1e400"),
+        "a number out of range",
+    ),
+    "deep and not taken": (
+        bundle({"resourceType": "Basic", "extension": [nested(50)]}),
+        "nested deeper than 32: Basic.extension",
+    ),
+    "deep and taken": (
+        bundle(observation(extension=[nested(50)])),
+        "nested deeper than 32: Observation.extension",
+    ),
+    "the patient's date of change": (
+        spoilt(lambda b: resource_of(b, 0).update(meta={"lastUpdated": "2019-02-03"})),
+        "not valid FHIR R4: Patient.meta.lastUpdated",
+    ),
+    "a copy": (
+        spoilt(lambda b: b["entry"].append(b["entry"][1])),
+        "a copy of another resource of the file",
+    ),
+    "a copy of the patient": (
+        spoilt(lambda b: b["entry"].append(b["entry"][0])),
+        "a copy of another resource of the file",
+    ),
+    "a patch": (asked("PATCH"), "a change (PATCH), not a resource"),
+    **{
+        f"an entry that is {json.dumps(entry)}": (
+            spoilt(lambda b, entry=entry: b["entry"].append(entry)),
+            "an entry that has no resource",
+        )
+        for entry in ABSENT
+    },
     "a contained type of its own": (
         spoilt(lambda b: resource_of(b, 2).update(contained=[{"resourceType": "Canary"}])),
         "not valid FHIR R4: Observation",
@@ -187,6 +291,55 @@ def test_one_unfit_resource_is_held_back_alone_and_named(payload: bytes, why: st
     everything = b"".join(found.records.values()) + json.dumps(report).encode()
     assert b"Canary" not in everything
     read_chart(found.records, SUBJECT)
+
+
+def test_a_copy_is_held_back_and_the_resource_is_kept_once() -> None:
+    report: Any = split_bundle(UNFIT["a copy"][0], SUBJECT).report
+    assert report["kept"] == {"0": 1, "1": 1, "2": 1}
+    person: Any = split_bundle(UNFIT["a copy of the patient"][0], SUBJECT).report
+    assert person["kept"] == {"0": 1, "1": 1, "2": 1}
+
+
+def test_a_resource_that_a_patch_changes_is_held_back_as_well() -> None:
+    whole = json.loads(bundle(observation(id="o"), condition((CM, "I10"), id="c")))
+    change = {"resource": {"resourceType": "Parameters"}}
+    change["request"] = {"method": "PATCH", "url": "Observation/o"}
+    whole["entry"].append(change)
+    report: Any = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    assert report["kept"] == {"0": 1, "1": 1}
+    assert report["held back"] == {
+        "a change (PATCH), not a resource": 1,
+        "a change to it (PATCH) is in the file": 1,
+    }
+
+
+def test_a_device_of_the_file_is_no_patient_by_whatever_name() -> None:
+    whole = json.loads(about("urn:uuid:7"))
+    whole["entry"].append({"fullUrl": "urn:uuid:7", "resource": DEVICE})
+    report: Any = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    assert report["held back"] == {"about something else than a patient: Observation.subject": 1}
+
+
+@pytest.mark.parametrize(
+    "reference",
+    ["Patient/p/_history/2", "http://host/fhir/Patient/p", "http://host/fhir/Patient/p/_history/2"],
+)
+def test_what_is_not_taken_may_name_her_in_any_way(reference: str) -> None:
+    for element in ("subject", "patient", "beneficiary"):
+        other = {"resourceType": "Claim", element: {"reference": reference}}
+        report: Any = split_bundle(bundle(other, observation()), SUBJECT).report
+        assert report["kept"] == {"0": 1, "2": 1}
+        assert report["not taken"] == {"Claim": 1}
+
+
+def test_a_version_of_the_person_is_the_person() -> None:
+    report: Any = split_bundle(about("Patient/p/_history/2"), SUBJECT).report
+    assert report["kept"] == {"0": 1, "1": 1, "2": 1}
+
+
+def test_a_date_of_change_of_the_file_says_nothing_of_its_resources() -> None:
+    report: Any = split_bundle(bundle(observation(), meta={"lastUpdated": "2019-02-03"}), SUBJECT)
+    assert report.report["kept"] == {"0": 1, "2": 1}
 
 
 def test_what_is_held_back_still_tells_of_its_neighbours() -> None:

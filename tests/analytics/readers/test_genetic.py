@@ -37,6 +37,11 @@ from analytics.readers.fhir import Split, has_sensitive_codes, split_bundle, wri
 from analytics.readers.genotypes import is_genotypes
 
 SUBJECT = "ab" * 32
+ICD = "http://hl7.org/fhir/sid/icd-10"
+INTERPRETATION = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation"
+HGNC, HGVS = "http://www.genenames.org/geneId", "http://varnomen.hgvs.org"
+GUIDE = "http://hl7.org/fhir/uv/genomics-reporting/StructureDefinition/"
+R4_PROFILE = "http://hl7.org/fhir/StructureDefinition/"
 DIAGNOSTIC_SERVICE = "http://terminology.hl7.org/CodeSystem/v2-0074"
 VARIANT, BRCA1, GENE = (LOINC, "69548-6"), (LOINC, "21636-6"), (LOINC, "48018-6")
 GLUCOSE = (LOINC, "2339-0")
@@ -90,6 +95,31 @@ def report(*results: str, code: tuple[str, str] = (LOINC, "51969-4"), **more: An
         (LOINC, "LA6668-3"),
         (LOINC, "LA6706-1"),
         (DIAGNOSTIC_SERVICE, "GE"),
+        # Chromosomes, and mutations that have a diagnosis of their own.
+        (CM, "Q90.9"),
+        (CM, "Q99.2"),
+        (ICD, "Q96"),
+        (CM, "O28.5"),
+        (ICD, "O28.5"),
+        (CM, "Z36.0"),
+        (ICD, "Z36.0"),
+        (CM, "D68.51"),
+        (ICD, "D68.51"),
+        # Systems that hold nothing else, as their senders spell them.
+        ("http://www.genenames.org", "HGNC:1100"),
+        ("http://www.genenames.org/geneId", "HGNC:1100"),
+        ("https://genenames.org/", "BRCA1"),
+        ("http://varnomen.hgvs.org", "NM_007294.3:c.68_69del"),
+        ("http://www.ncbi.nlm.nih.gov/projects/SNP", "rs6025"),
+        ("https://www.ncbi.nlm.nih.gov/snp/", "rs6025"),
+        ("http://www.ncbi.nlm.nih.gov/clinvar", "17662"),
+        ("http://www.sequenceontology.org", "SO:0000159"),
+        ("http://sequenceontology.org", "SO:0000159"),
+        ("urn:oid:2.16.840.1.113883.6.335", "17q21.31"),
+        ("urn:oid:2.16.840.1.113883.6.281", "1100"),
+        ("http://hl7.org/fhir/uv/genomics-reporting/CodeSystem/tbd-codes-cs", "x"),
+        (INTERPRETATION, "CAR"),
+        (INTERPRETATION, "CARRIER"),
     ],
 )
 def test_what_was_read_from_a_genome_has_the_genomes_category(system: str, code: str) -> None:
@@ -105,7 +135,12 @@ def test_what_was_read_from_a_genome_has_the_genomes_category(system: str, code:
         (CM, "Z12.31"),
         (CM, "Z80.3"),
         (CM, "C50.911"),
-        (CM, "D68.51"),
+        (CM, "D50.9"),
+        (CM, "Q89.9"),
+        (CM, "Z36.3"),
+        (ICD, "O28.8"),
+        (INTERPRETATION, "POS"),
+        ("http://hospital.example/genenames.org", "1"),
         (DIAGNOSTIC_SERVICE, "CH"),
     ],
 )
@@ -137,6 +172,41 @@ GENETIC_RESOURCES = {
     "method": observation(GLUCOSE, method=concept(VARIANT)),
     "extension": observation(
         GLUCOSE, extension=[{"url": "urn:x", "valueCodeableConcept": concept(BRCA1)}]
+    ),
+    "profile of the guide": observation(GLUCOSE, meta={"profile": [GUIDE + "variant|2.0.0"]}),
+    "profile of R4": observation(GLUCOSE, meta={"profile": [R4_PROFILE + "observation-genetics"]}),
+    "profile of mCODE": observation(
+        GLUCOSE,
+        meta={
+            "profile": ["http://hl7.org/fhir/us/mcode/StructureDefinition/mcode-genomic-variant"]
+        },
+    ),
+    "a report of tissue types inside": observation(
+        GLUCOSE,
+        contained=[{**report(code=GLUCOSE), "meta": {"profile": [R4_PROFILE + "hlaresult"]}}],
+    ),
+    "extension of R4": observation(
+        GLUCOSE,
+        extension=[
+            {
+                "url": R4_PROFILE + "observation-geneticsGene",
+                "valueCodeableConcept": {"text": "BRCA1"},
+            }
+        ],
+    ),
+    "gene as method": observation(GLUCOSE, method=concept((HGNC, "HGNC:1100"))),
+    "variant as interpretation": observation(
+        GLUCOSE, interpretation=[concept((HGVS, "NM_007294.3:c.68_69del"))]
+    ),
+    "a gene's system without a code": observation(GLUCOSE, method=concept((HGNC, None))),
+    "carrier": observation(GLUCOSE, interpretation=[concept((INTERPRETATION, "CAR"))]),
+    "carrier of STU3": observation(
+        GLUCOSE,
+        interpretation=[concept(("http://hl7.org/fhir/v3/ObservationInterpretation", "CAR"))],
+    ),
+    "a sequence inside": observation(
+        GLUCOSE,
+        contained=[{"resourceType": "MolecularSequence", "id": "s", "coordinateSystem": 0}],
     ),
     "diagnosis": condition((CM, "Z15.01")),
     "evidence's code": condition((CM, "C50.911"), evidence=[{"code": [concept(BRCA1)]}]),
@@ -177,9 +247,144 @@ REQUEST = {
 }
 
 
+PLAIN = (LOINC, "11502-2")
+DRUG = ("http://www.whocc.no/atc", "L02BA01")
+SEQUENCE = {"resourceType": "MolecularSequence", "id": "q", "coordinateSystem": 0}
+ISSUE = {"resourceType": "DetectedIssue", "id": "i", "status": "final"}
+
+
+def composition(*sections: Any, **more: Any) -> Any:
+    stated = {"resourceType": "Composition", "id": "n", "status": "final", **ABOUT}
+    return {**stated, "type": concept(PLAIN), "title": "x", "section": list(sections), **more}
+
+
+def listing(code: tuple[str, str], *targets: str) -> Any:
+    items = [{"item": {"reference": target}} for target in targets]
+    stated = {"resourceType": "List", "id": "l", "status": "current", "mode": "working"}
+    return {**stated, "code": concept(code), "entry": items}
+
+
 @pytest.mark.parametrize(
     ("resources", "genetic"),
     [
+        # A sequence is genetic by its type.
+        ([SEQUENCE, observation(GLUCOSE, **linked("derivedFrom", "MolecularSequence/q"))], 1),
+        # An order reaches the results of the report that was made for it, and what was made from those.
+        ([REQUEST, report("m", code=PLAIN, **linked("basedOn", "ServiceRequest/s")), MEMBER], 1),
+        (
+            [
+                REQUEST,
+                report("m", code=PLAIN, **linked("basedOn", "ServiceRequest/s")),
+                MEMBER,
+                observation(GLUCOSE, id="e", **linked("derivedFrom", "Observation/m")),
+            ],
+            2,
+        ),
+        ([report("m"), MEMBER, procedure(**linked("reasonReference", "Observation/m"))], 2),
+        # A report tells what was made from it, by its code or by one of its results.
+        ([report(), procedure(**linked("report", "DiagnosticReport/r"))], 1),
+        (
+            [FOUND, report("v", code=PLAIN), procedure(**linked("report", "DiagnosticReport/r"))],
+            2,
+        ),
+        (
+            [
+                FOUND,
+                report("v", code=PLAIN),
+                condition((CM, "C50.911"), evidence=[linked("detail", "DiagnosticReport/r")]),
+            ],
+            2,
+        ),
+        (
+            [
+                procedure(
+                    reasonCode=[concept((CM, "Z14.8"))], **linked("report", "DiagnosticReport/r")
+                ),
+                report("m", code=PLAIN),
+                MEMBER,
+            ],
+            2,
+        ),
+        (
+            [
+                condition((CM, "Z15.01"), id="c"),
+                procedure(**linked("complicationDetail", "Condition/c")),
+            ],
+            2,
+        ),
+        (
+            [FOUND, condition((CM, "C50.911"), stage=[linked("assessment", "Observation/v")])],
+            2,
+        ),
+        # A drug chosen by what a genome says, also through the issue or the risk that names it.
+        ([FOUND, order(DRUG, **linked("supportingInformation", "Observation/v"))], 2),
+        (
+            [
+                FOUND,
+                {**ISSUE, **linked("implicated", "Observation/v")},
+                order(DRUG, **linked("supportingInformation", "DetectedIssue/i")),
+            ],
+            2,
+        ),
+        (
+            [
+                FOUND,
+                {**ISSUE, "evidence": [linked("detail", "Observation/v")]},
+                order(DRUG, **linked("detectedIssue", "DetectedIssue/i")),
+            ],
+            2,
+        ),
+        ([MEMBER, {**ISSUE, "code": concept(BRCA1), **linked("implicated", "Observation/m")}], 1),
+        (
+            [
+                FOUND,
+                {"resourceType": "RiskAssessment", "id": "k", "status": "final", **ABOUT}
+                | linked("basis", "Observation/v"),
+                order(DRUG, **linked("supportingInformation", "RiskAssessment/k")),
+            ],
+            2,
+        ),
+        (
+            [
+                order(DRUG, id="d", reasonCode=[concept((CM, "Z15.01"))]),
+                {
+                    "resourceType": "MedicationAdministration",
+                    "status": "completed",
+                    "medicationCodeableConcept": concept(DRUG),
+                    **ABOUT,
+                    "effectiveDateTime": "2012-03-04",
+                    "request": {"reference": "MedicationRequest/d"},
+                },
+            ],
+            2,
+        ),
+        # A document by its section, a list by its code.
+        ([MEMBER, composition({"code": concept(BRCA1), **linked("entry", "Observation/m")})], 1),
+        ([MEMBER, composition(linked("entry", "Observation/m"), type=concept(BRCA1))], 1),
+        (
+            [
+                MEMBER,
+                composition(
+                    {"code": concept(BRCA1), "section": [linked("entry", "Observation/m")]}
+                ),
+            ],
+            1,
+        ),
+        ([MEMBER, listing(BRCA1, "Observation/m")], 1),
+        # What stands inside a resource refers out of it.
+        (
+            [
+                REQUEST,
+                observation(
+                    GLUCOSE,
+                    contained=[
+                        {**report(), "id": "in", "code": concept(PLAIN)}
+                        | linked("basedOn", "ServiceRequest/s")
+                    ],
+                ),
+            ],
+            1,
+        ),
         # A panel or a report tells what it lists, also through a second panel or report.
         ([MEMBER, {**FOUND, **linked("hasMember", "Observation/m")}], 2),
         ([MEMBER, report("m")], 1),
@@ -239,6 +444,53 @@ def test_one_genetic_result_of_a_report_leaves_the_others_alone() -> None:
         hasMember=[{"reference": "Observation/m"}, {"reference": "Observation/v"}],
     )
     assert kept(MEMBER, FOUND, panel) == {"0": 1, "2": 1, "5": 2}
+
+
+def test_what_shares_a_visit_a_document_or_a_list_with_a_genetic_finding_stays() -> None:
+    visit = {"resourceType": "Encounter", "id": "e", "status": "finished", "class": {"code": "AMB"}}
+    visit |= {"reasonCode": [concept((CM, "Z15.01"))]}
+    here = {
+        "encounter": {"reference": "Encounter/e"},
+        "performer": [{"reference": "Organization/g"}],
+    }
+    lab = {"resourceType": "Organization", "id": "g", "type": [concept((DIAGNOSTIC_SERVICE, "GE"))]}
+    apart = {"0": 1, "2": 1, "5": 1}
+    assert kept(visit, lab, {**MEMBER, **here}, {**FOUND, **here}) == apart
+    sections = (
+        {"code": concept(BRCA1), **linked("entry", "Observation/v")},
+        {"code": concept(PLAIN), **linked("entry", "Observation/m")},
+    )
+    assert kept(MEMBER, FOUND, composition(*sections)) == apart
+    assert kept(MEMBER, FOUND, listing(PLAIN, "Observation/v", "Observation/m")) == apart
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [
+        {"reference": "Observation/elsewhere"},
+        {"reference": "MolecularSequence/elsewhere", "type": "MolecularSequence"},
+        {"reference": "#gone"},
+        {"identifier": {"system": "urn:x", "value": "Canary"}},
+        {"display": "Canary"},
+    ],
+)
+def test_what_was_made_from_something_that_is_not_here_is_held_back(gone: Any) -> None:
+    for resource in (
+        observation(GLUCOSE, derivedFrom=[gone]),
+        observation(GLUCOSE, derivedFrom=[{"reference": "Observation/m"}, gone]),
+        condition((CM, "C50.911"), evidence=[{"detail": [gone]}]),
+        condition((CM, "C50.911"), stage=[{"assessment": [gone]}]),
+        order(DRUG, supportingInformation=[gone]),
+        procedure(complicationDetail=[gone]),
+        observation(GLUCOSE, contained=[{**MEMBER, "id": "in", "derivedFrom": [gone]}]),
+    ):
+        found = split(MEMBER, resource).report
+        assert found["kept"] == {"0": 1, "2": 1}
+        assert found["held back"] == {"made from something that is not in the file": 1}
+
+
+def test_an_order_that_is_not_here_holds_nothing_back() -> None:
+    assert kept({**MEMBER, **linked("basedOn", "ServiceRequest/elsewhere")}) == {"0": 1, "2": 1}
 
 
 def test_panels_that_name_each_other_end() -> None:
