@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,10 +106,15 @@ class Services:
                 "head": head.head.hex(),
             }
 
-    def withdrawals_of(self, subject: str) -> tuple[list[Withdrawal], dict[str, Any]]:
-        """Her withdrawals and what followed, and the step {count, head} up to which the trail tells it."""
+    def withdrawals_of(
+        self, subject: str, names: Sequence[str] | None = None
+    ) -> tuple[list[Withdrawal], dict[str, Any]]:
+        """Her withdrawals and what followed, and the step {count, head} up to which the trail tells it.
+
+        names: of these runs only.
+        """
         newest = register.newest_step(self.engine)
-        return aftermath.withdrawals_of(self.engine, subject, newest["count"]), newest
+        return aftermath.withdrawals_of(self.engine, subject, newest["count"], names), newest
 
     def witness(self) -> dict[str, Any] | None:
         """The trail's head under the broker's signature, or None while the broker cannot give one."""

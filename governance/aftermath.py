@@ -68,10 +68,13 @@ class Withdrawal:
         return all(one.ended for one in self.effects)
 
 
-def withdrawals_of(engine: Engine, subject: str, upto: int) -> list[Withdrawal]:
+def withdrawals_of(
+    engine: Engine, subject: str, upto: int, names: Sequence[str] | None = None
+) -> list[Withdrawal]:
     """Every restrictive change of a person's consents, newest first, with what became of the runs it met.
 
     upto: the step of the trail up to which the ledger is read; what is told can be checked against that trail.
+    names: tell of these runs only.
     """
     with engine.connect() as connection:
         query = (
@@ -105,7 +108,7 @@ def withdrawals_of(engine: Engine, subject: str, upto: int) -> list[Withdrawal]:
         if epochs[dataset] > before:
             kind: Kind = "revoked" if name == "ConsentRevoked" else "narrowed"
             if dataset not in stories:
-                stories[dataset] = _read_stories(engine, subject, dataset, upto)
+                stories[dataset] = _read_stories(engine, subject, dataset, upto, names)
             effects = tuple(_effects(engine, stories[dataset], tx, step))
             changes.append(Withdrawal(dataset, kind, tx, block, time, effects))
     return changes[::-1]
@@ -120,8 +123,10 @@ class _Story:
     hers: list[Access] = field(default_factory=list)
 
 
-def _read_stories(engine: Engine, subject: str, dataset: str, upto: int) -> dict[str, _Story]:
-    """Every run of a dataset up to that step, by its id and in that order: in four questions to the database."""
+def _read_stories(
+    engine: Engine, subject: str, dataset: str, upto: int, names: Sequence[str] | None
+) -> dict[str, _Story]:
+    """The runs of a dataset up to that step, by their ids and in that order: in three questions to the database."""
     asked = select(runs.c.run, claims.c.failed).join(permits, permits.c.permit == runs.c.permit)
     asked = asked.outerjoin(claims, claims.c.run == runs.c.run).order_by(runs.c.run)
     told = (
@@ -140,6 +145,9 @@ def _read_stories(engine: Engine, subject: str, dataset: str, upto: int) -> dict
         )
         .order_by(events.c.block, events.c.position)
     )
+    if names is not None:
+        asked, told = asked.where(runs.c.run.in_(names)), told.where(runs.c.run.in_(names))
+        own = own.where(events.c.run.in_(names))
     with engine.connect() as connection:
         candidates = connection.execute(asked.where(permits.c.dataset == dataset))
         found = {run: _Story(failed or "") for run, failed in candidates}

@@ -224,10 +224,9 @@ def count_runs(engine: Engine) -> int:
         return int(connection.execute(select(func.count()).select_from(runs)).scalar_one())
 
 
-def params_of_uses(engine: Engine, subject: str) -> dict[str, str]:
-    """The parameters of every run that asked for this person's data."""
-    own = select(accesses.c.run).where(accesses.c.subject == subject)
-    query = select(runs.c.run, runs.c.params).where(runs.c.run.in_(own))
+def params_of(engine: Engine, names: Sequence[str]) -> dict[str, str]:
+    """The parameters of these runs, by run."""
+    query = select(runs.c.run, runs.c.params).where(runs.c.run.in_(names))
     return {run: params for run, params in _rows(engine, query)}
 
 
@@ -317,20 +316,71 @@ def record_of(engine: Engine, run: str, attempt: int) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def accesses_of(engine: Engine, subject: str) -> list[Access]:
-    """Every time the ledger decided on this person's data, newest first. Raises NotFound."""
+# What became of one access. A run that was released says nothing about its earlier attempts: a person may be in
+# those only.
+_CAME_OF_IT = case(
+    (accesses.c.granted.is_(False), "denied"),
+    (outputs.c.released > 0, "released"),
+    (runs.c.attempt > accesses.c.attempt, "superseded"),
+    (runs.c.state == "sealed", "sealed"),
+    (claims.c.failed != "", "ended"),
+    (runs.c.state == "authorised", "in progress"),
+    else_="ended",
+)
+
+
+def runs_with(engine: Engine, subject: str, limit: int, offset: int = 0) -> list[str]:
+    """So many of the runs that asked for this person's data, that with the newest access first."""
+    query = select(accesses.c.run).where(accesses.c.subject == subject).group_by(accesses.c.run)
+    query = query.order_by(func.max(accesses.c.block).desc(), accesses.c.run)
+    return [run for (run,) in _rows(engine, query.limit(limit).offset(offset))]
+
+
+def last_uses(engine: Engine, subject: str) -> dict[str, int]:
+    """When this person's data was last used, in seconds, by dataset."""
+    query = (
+        select(permits.c.dataset, func.max(blocks.c.timestamp))
+        .select_from(accesses)
+        .join(blocks, blocks.c.number == accesses.c.block)
+        .join(runs, runs.c.run == accesses.c.run)
+        .join(permits, permits.c.permit == runs.c.permit)
+        .where(accesses.c.subject == subject, accesses.c.granted)
+        .group_by(permits.c.dataset)
+    )
+    return {dataset: time for dataset, time in _rows(engine, query)}
+
+
+def count_uses(engine: Engine, subject: str) -> dict[tuple[str, str], int]:
+    """How many runs stand where with this person's data, by (dataset, what came of her newest access)."""
+    newest = (
+        select(accesses.c.run, func.max(accesses.c.attempt).label("attempt"))
+        .where(accesses.c.subject == subject)
+        .group_by(accesses.c.run)
+        .subquery()
+    )
+    query = (
+        select(permits.c.dataset, _CAME_OF_IT, func.count())
+        .select_from(accesses)
+        .join(newest, (newest.c.run == accesses.c.run) & (newest.c.attempt == accesses.c.attempt))
+        .outerjoin(
+            outputs, (outputs.c.run == accesses.c.run) & (outputs.c.attempt == accesses.c.attempt)
+        )
+        .join(runs, runs.c.run == accesses.c.run)
+        .join(permits, permits.c.permit == runs.c.permit)
+        .outerjoin(claims, claims.c.run == runs.c.run)
+        .where(accesses.c.subject == subject)
+        .group_by(permits.c.dataset, _CAME_OF_IT)
+    )
+    return {(dataset, state): count for dataset, state, count in _rows(engine, query)}
+
+
+def accesses_of(engine: Engine, subject: str, names: Sequence[str] | None = None) -> list[Access]:
+    """Every time the ledger decided on this person's data, newest first; of these runs only, if named.
+
+    Raises NotFound.
+    """
     if not signer_of(engine, subject):
         raise NotFound("nobody is enrolled under this id", _LOOK_AGAIN)
-    # A run that was released says nothing about its earlier attempts: a person may be in those only.
-    state = case(
-        (accesses.c.granted.is_(False), "denied"),
-        (outputs.c.released > 0, "released"),
-        (runs.c.attempt > accesses.c.attempt, "superseded"),
-        (runs.c.state == "sealed", "sealed"),
-        (claims.c.failed != "", "ended"),
-        (runs.c.state == "authorised", "in progress"),
-        else_="ended",
-    )
     query = (
         select(
             accesses.c.run,
@@ -344,7 +394,7 @@ def accesses_of(engine: Engine, subject: str) -> list[Access]:
             runs.c.permit,
             permits.c.need,
             permits.c.categories,
-            state,
+            _CAME_OF_IT,
         )
         .select_from(accesses)
         .outerjoin(
@@ -357,6 +407,8 @@ def accesses_of(engine: Engine, subject: str) -> list[Access]:
         .where(accesses.c.subject == subject)
         .order_by(accesses.c.block.desc(), accesses.c.attempt.desc())
     )
+    if names is not None:
+        query = query.where(accesses.c.run.in_(names))
     return [Access(*row) for row in _rows(engine, query)]
 
 

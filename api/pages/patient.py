@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request, Response
 from api.auth import Parts
 from api.client import Client, wire
 from api.pages import words
-from api.pages.rendering import PageRoute, render
+from api.pages.rendering import PageNumber, PageRoute, render
 from api.pages.visitor import Patient
 from api.pages.words import DAY
 from api.results import withdrawal_receipt
@@ -24,6 +24,7 @@ from governance.register import Access, Consent
 
 router = APIRouter(route_class=PageRoute)
 DEADLINE_SECONDS = 3600
+PAGE = 20  # runs that used her data
 Hex32 = Annotated[str, Query(pattern=r"^([0-9a-f]{64})?$")]
 _SAID = {
     "released": "A result with your data in it was released.",
@@ -59,11 +60,16 @@ class Permission:
 
 
 @router.get("/me")
-def show_me(request: Request, services: Parts, me: Patient) -> Response:
-    """Who can use her data now, and who did."""
-    uses = _uses(services, me.subject)
+def show_me(request: Request, services: Parts, me: Patient, page: PageNumber = 1) -> Response:
+    """Who can use her data now, and who did: a page of runs at a time, newest first."""
+    names = register.runs_with(services.engine, me.subject, PAGE + 1, PAGE * (page - 1))
     return render(
-        request, "me.html", permissions=_permissions(services, me.subject, uses), uses=uses
+        request,
+        "me.html",
+        permissions=_permissions(services, me.subject),
+        uses=_uses(services, me.subject, names[:PAGE]),
+        page=page,
+        more=len(names) > PAGE,
     )
 
 
@@ -72,7 +78,7 @@ def show_permission(
     request: Request, services: Parts, me: Patient, dataset: Hex32 = "", preset: str = ""
 ) -> Response:
     """Choose a dataset and one of the ready-made permissions; then exactly what is signed."""
-    permissions = _permissions(services, me.subject, [])
+    permissions = _permissions(services, me.subject)
     chosen = next((one for one in permissions if one.dataset == dataset), None)
     if chosen is None or preset not in PRESETS:
         return render(
@@ -112,7 +118,7 @@ def show_stop(request: Request, services: Parts, me: Patient, dataset: Hex32 = "
     """What stopping will do, for one dataset or all that are live."""
     found = [
         one
-        for one in _permissions(services, me.subject, [])
+        for one in _permissions(services, me.subject)
         if one.consent and one.live and dataset in ("", one.dataset)
     ]
     messages = [
@@ -178,13 +184,10 @@ def _withdrawals(services: Services, subject: str, chosen: Sequence[str]) -> lis
     return [one for one in found if not chosen or one["tx"] in chosen]
 
 
-def _permissions(services: Services, subject: str, uses: Sequence[Use]) -> list[Permission]:
+def _permissions(services: Services, subject: str) -> list[Permission]:
     today = services.clock() // DAY
     consents = {one.dataset: one for one in register.consents_of(services.engine, subject)}
-    last: dict[str, int] = {}
-    for use in uses:
-        times = [access.time for access, _ in use.tries if access.granted]
-        last[use.dataset] = max([last.get(use.dataset, 0), *times])
+    last = register.last_uses(services.engine, subject)
     found = []
     for one in register.list_datasets(services.engine):
         consent = consents.get(one.dataset)
@@ -201,22 +204,22 @@ def _permissions(services: Services, subject: str, uses: Sequence[Use]) -> list[
     return sorted(found, key=lambda one: (not one.live, not one.records))
 
 
-def _uses(services: Services, subject: str) -> list[Use]:
-    """Her accesses, one entry a run: a page of one row an object would hide what happened."""
+def _uses(services: Services, subject: str, names: Sequence[str]) -> list[Use]:
+    """Her accesses in these runs, one entry a run: a page of one row an object would hide what happened."""
     datasets = {permit.permit: permit.dataset for permit in register.list_permits(services.engine)}
     held = {
         (effect.use.run.hex(), effect.use.attempt)
-        for one in services.withdrawals_of(subject)[0]
+        for one in services.withdrawals_of(subject, names)[0]
         for effect in one.effects
         if effect.use.was == "sealed" or effect.use.sealed
     }
     by_run: dict[str, list[tuple[Access, str]]] = {}
-    for access in register.accesses_of(services.engine, subject):
+    for access in register.accesses_of(services.engine, subject, names):
         if access.state == "sealed" and (access.run, access.attempt) in held:
             access = replace(access, state="held back")
         why = reason_of(access.reason).sentence if access.reason else ""
         by_run.setdefault(access.run, []).append((access, _SAID[access.state].format(why)))
-    asked = register.params_of_uses(services.engine, subject)
+    asked = register.params_of(services.engine, names)
     return [
         Use(run, datasets[tries[0][0].permit], words.question(asked[run]), tries)
         for run, tries in by_run.items()
@@ -225,12 +228,11 @@ def _uses(services: Services, subject: str) -> list[Use]:
 
 def _open_runs(services: Services, subject: str, datasets: set[str]) -> dict[str, int]:
     """How many of her uses are computed, sealed or released now: what stopping meets."""
-    found = {"in progress": 0, "sealed": 0, "released": 0}
-    for use in _uses(services, subject):
-        state = use.tries[0][0].state
-        if use.dataset in datasets and state in found:
-            found[state] += 1
-    return found
+    counted = register.count_uses(services.engine, subject)
+    return {
+        state: sum(counted.get((dataset, state), 0) for dataset in datasets)
+        for state in ("in progress", "sealed", "released")
+    }
 
 
 def _narrows(before: Consent | None, message: Mapping[str, Any], live: bool) -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import Request, Response
+from fastapi import Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 from fastapi.routing import APIRoute
@@ -20,6 +20,7 @@ from api.pages import visitor, words
 from api.problems import problem_of
 from api.services import Services
 
+PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]  # of a long list
 _TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).resolve().parent / "templates"),
     autoescape=True,

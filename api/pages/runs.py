@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from api.auth import Parts
 from api.pages import figures, outcome, words
-from api.pages.rendering import PageRoute, render
+from api.pages.rendering import PageNumber, PageRoute, render
 from api.pages.visitor import OwnOrigin, SignedIn, Visitor
 from api.routes.runs import RunId, describe_run
 from api.routes.shown import show_summary
@@ -22,7 +22,6 @@ from governance.sessions import Caller
 from governance.steps import milestones
 
 router = APIRouter(route_class=PageRoute)
-PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]
 DEADLINE_SECONDS = 3600
 LINES = 200  # of the log on a page
 PAGE = 50  # runs
