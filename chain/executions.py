@@ -40,7 +40,9 @@ class Executions:
         if not isinstance(call, dict):
             return params[:2]
         known = self._contracts()
-        cap = GAS_CAP if known is None or _place(call) in known else FOREIGN_GAS
+        creates = call.get("to") is None  # a contract: a second deployment on this chain, for one
+        own = known is None or _place(call) in known
+        cap = GAS_CAP if own or creates else FOREIGN_GAS
         gas = call.get("gas")
         named = isinstance(gas, str) and is_hex(gas) and 2 < len(gas) <= 18
         call = {name: value for name, value in call.items() if name != "gasLimit"}

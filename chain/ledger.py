@@ -33,6 +33,7 @@ LOOKED_THROUGH = (
     256  # blocks from the deploy block on in which the four contracts must have been created
 )
 MEANT = {
+    "origin": "other rules",
     "founders": "other founders",
     "quorum_": "another quorum",
     "salt": "another salt",
@@ -233,13 +234,19 @@ def check_creation(node: Node, identity: Mapping[str, Any]) -> None:
     created = _creations(node, int(identity["deployBlock"]), set(places.values()))
     values = [int(identity[name]) for name in ("quorum", "cohortFloor", "roleDelay", "maxLease")]
     chain = (int(identity["chainId"]), bytes.fromhex(identity["genesisHash"].removeprefix("0x")))
-    for name, given in _arguments(chain, founders, salt, places, *values).items():
-        what = _difference(name, given, created.get(places[name]))
-        if what:
-            raise IdentityMismatch(
-                f"{name} is not what the file says: {what}",
-                "do not sign; ask whoever sent the file to you",
-            )
+    found = [
+        (name, what)
+        for name, given in _arguments(chain, founders, salt, places, *values).items()
+        if (what := _difference(name, given, created.get(places[name])))
+    ]
+    # The trail's origin is a hash of all the rules: the contract that holds what differs names it better.
+    found.sort(key=lambda one: one[1].endswith(MEANT["origin"]))
+    if found:
+        name, what = found[0]
+        raise IdentityMismatch(
+            f"{name} is not what the file says: {what}",
+            "do not sign; ask whoever sent the file to you",
+        )
 
 
 def _creations(node: Node, first: int, places: set[str]) -> dict[str, bytes]:

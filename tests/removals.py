@@ -111,7 +111,7 @@ REMOVALS += [
     Removal(
         "the delay of a new worker",
         "PermitRegistry.sol",
-        (("return c.start > earliest ? c.start : earliest;", "return c.start;"),),
+        (("&& start < earliest) start = earliest;", "&& start < earliest) {}"),),
         ("a new worker that computes at once",),
     ),
     Removal(
@@ -119,8 +119,8 @@ REMOVALS += [
         "PermitRegistry.sol",
         (
             (
-                "if (_countLive(_votes[v.permit][v.yes]) >= quorum) {",
-                "if (v.yes && _countLive(_votes[v.permit][v.yes]) >= quorum) {",
+                "if (_countLive(_votes[v.permit][v.yes], block.timestamp) >= quorum) {",
+                "if (v.yes && _countLive(_votes[v.permit][v.yes], block.timestamp) >= quorum) {",
             ),
         ),
         ("a rejected permit voted through later",),

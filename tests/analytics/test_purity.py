@@ -29,7 +29,7 @@ FILES = {
     "code.py": {"importlib.metadata", "platform"},
     "networks.py": {"torch"},
     "readers/gse7390.py": {"importlib.metadata"},
-    "readers/vcf.py": {"io", "cyvcf2"},
+    "readers/vcf.py": {"base64", "io", "cyvcf2"},
     "readers/vcfcalls.py": {"cyvcf2"},
     "readers/vcfscan.py": {"io"},
     "readers/vcftext.py": {"io"},

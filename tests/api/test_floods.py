@@ -176,10 +176,10 @@ def test_forged_and_stale_items_are_never_written(place) -> None:
 
 
 def test_without_the_look_before_every_forgery_would_be_written(place, monkeypatch) -> None:
-    """A forgery is refused by the contract as well; an old message of her own would be written, once."""
+    """A forgery is refused by the contract as well; a message of her own that can never hold is written, once."""
     (subject,) = place.people()
     me, made = place.patient(subject), dict(forgeries(place, place.url))
-    old = me.signed_grant(place.world.grant_message(subject, replaces=0))
+    old = me.signed_grant(place.world.grant_message(subject, epoch=7))
     monkeypatch.setattr(precheck, "refuse_all_skipped", lambda _: None)
 
     def steps(body: object) -> int:

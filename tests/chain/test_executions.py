@@ -177,7 +177,7 @@ def rule() -> Executions:
         ({"to": OWN}, GAS_CAP),
         ({"to": OWN, "gas": hex(1 << 60)}, GAS_CAP),
         ({"to": OTHER}, FOREIGN_GAS),
-        ({"data": "0x00", "gas": hex(GAS_CAP)}, FOREIGN_GAS),
+        ({"data": "0x00", "gas": hex(1 << 60)}, GAS_CAP),  # creates a contract, one at a time
         ({"to": OTHER, "gasLimit": hex(GAS_CAP)}, FOREIGN_GAS),
     ],
 )

@@ -11,9 +11,10 @@ import pytest
 from told import Told, as_bytes, bundle_of, reasons, replay, states
 
 from api.client import Client
-from api.demo.stage import random32
+from api.demo.stage import World, random32
 from api.results import withdrawal_receipt
 from api.routes.shown import show_withdrawal
+from chain.devchain import DevChain
 from chain.ledger import message_tuple
 from governance import aftermath, register, verify
 from governance.bucket import BucketProcess
@@ -317,8 +318,9 @@ def test_a_consent_receipt_is_of_the_message_that_the_ledger_took(told: Told) ->
         assert states(told.bundle, receipts=[kept(signed, signature)])[2] == "no"
 
 
-def test_a_broker_is_judged_as_it_was_then(told: Told) -> None:
+def test_a_broker_is_judged_as_it_was_then(devchain: DevChain) -> None:
     """Its role ends, and it is given again later: what it witnessed in between stays witnessed."""
+    told = Told(World.create(devchain.url))
     receipt, world = run_receipt(told), told.world
     broker = world.people["bram"].address
     world.set_role(broker, "broker", end=world.ledger.now())
