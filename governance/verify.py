@@ -580,9 +580,8 @@ class Fold:
     def __init__(self, identity: object) -> None:
         self.identity = parse_identity(identity)
         self.members = {who: Member(COMMITTEE, 0, FOREVER, 0) for who in self.identity.founders}
-        self.terms = dict[
-            bytes, list[tuple[int, Member]]
-        ]()  # account: from which step on it was what
+        # What each account was, with the step from which on it was that.
+        self.terms = dict[bytes, list[tuple[int, Member]]]()
         self.datasets = dict[bytes, bytes]()  # dataset: custodian
         self.spent = dict[bytes, int]()  # dataset: what released statistics took of its BUDGET
         self.permits = dict[bytes, Permit]()
@@ -842,9 +841,9 @@ class Fold:
     ) -> Effect:
         """Each item by itself: accepted, refused with its own place on the trail, or without a trace.
 
-        A refused item is recorded once, and only where one of ours signed it and it is not superseded: strangers
-        cannot make the trail grow.
-        Without crypto nobody sees who signed, and what the ledger left of an item is believed.
+        A refused item is recorded once, and only where an enrolled key or a live registrar signed it and no later
+        message has replaced it: strangers cannot make the trail grow. Without crypto nobody sees who signed, and what
+        the ledger left of an item is believed.
         """
         need(len(items) <= MAX_ITEMS, "the batch is too long")
         accepted, refused, events = b"", b"", list[Event]()
@@ -1556,11 +1555,8 @@ class Replay:
         need(len(part(r, "effects")) == len(told), "the receipt names a run twice")
         need(told.keys() == proven.keys(), "the receipt leaves out a run that it met, or adds one")
         for run, one in told.items():
-            stopped = part(one, "run") and one.get("stopped") is not None
-            need(
-                not stopped or may_stop(final[run]),
-                "what is told as stopped was sealed all the same",
-            )
+            stoppable = one.get("stopped") is None or may_stop(final[run])
+            need(stoppable, "what is told as stopped was sealed all the same")
         over = [_as_proven(told[run], use) for run, use in proven.items()]
         need(part(r, "settled", bool) == all(over), "the receipt says otherwise whether all ended")
         place = part(r, "receipt", dict)

@@ -13,7 +13,7 @@ from told import Told, as_bytes, bundle_of, reasons, replay, states
 from api.client import Client
 from api.demo.stage import World, random32
 from api.results import withdrawal_receipt
-from api.routes.shown import show_withdrawal
+from api.routes.shown import show_effect, show_withdrawal
 from chain.devchain import DevChain
 from chain.ledger import message_tuple
 from governance import aftermath, register, verify
@@ -372,6 +372,48 @@ def test_a_trail_that_is_too_large_is_not_called_forged(
     found = verify.examine(data, [told.bundle["head"]])
     assert verify.code_of(found) == verify.NOT_CHECKED
     assert "MiB that this program reads" in found["consistent"][1]
+
+
+def test_a_stop_is_not_believed_where_the_output_was_sealed(devchain: DevChain) -> None:
+    """The receipt tells it as of her withdrawal; a later step of the trail shows the contrary."""
+    told = Told(World.create(devchain.url))
+    world, subjects = told.world, told.world.enrol(4)
+    world.grant(subjects)
+    run = world.request_run(world.permit())
+    world.authorise(run, subjects)
+    world.revoke(subjects[0])
+    told.bundle = bundle_of(world)
+    count, head = world.ledger.head()
+    whole = replay(told.bundle)
+    step = whole.steps[count - 1]
+    met = whole._met(subjects[0], world.dataset, step, count)
+    effects = [
+        show_effect(aftermath.Effect(use, 1.0 if verify.may_stop(use) else None, use.state))
+        for use in met.values()
+    ]
+    receipt = {
+        "type": "volens/withdrawal-receipt/2",
+        "identity": identity_id(told.bundle["identity"]).hex(),
+        "subject": subjects[0].hex(),
+        "dataset": world.dataset.hex(),
+        "receipt": {
+            "tx": step.tx.hash.hex(),
+            "block": step.block.number,
+            "blockHash": step.block.hash.hex(),
+            "time": step.block.timestamp,
+            "count": count,
+            "head": head.hex(),
+        },
+        "asOf": {"count": count, "head": head.hex()},
+        "settled": True,
+        "effects": [{n: v for n, v in one.items() if v is not None} for one in effects],
+        "witness": told.witness(count),
+    }
+    assert met[run].was == "computing"
+    assert states(told.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "ok"]
+    world.seal(run)
+    told.bundle = bundle_of(world)
+    assert "sealed all the same" in reasons(told.bundle, receipts=[as_bytes(receipt)])
 
 
 def test_before_and_after_are_told_by_steps_not_by_blocks() -> None:
