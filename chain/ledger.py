@@ -100,8 +100,15 @@ class Ledger:
             transactor = Transactor(
                 node.call, wallet, outbox, int(identity["chainId"]), resend=resend
             )
-            transactor.resume()
-        return cls(node, identity, transactor)
+        ledger = cls(node, identity, transactor)
+        ledger.resume()
+        return ledger
+
+    def resume(self) -> list[Receipt]:
+        """Finish what was on its way when the ledger went down. `relay` does so first, with what it is given signed
+        before: who signs by what the ledger says (the version that a grant replaces) calls this before reading it.
+        """
+        return self._transactor.resume() if self._transactor else []
 
     def relay(self, contract: str, function: str, *arguments: Any) -> Receipt:
         """Send one call and wait until it is mined; a struct is a tuple in ABI order (`message_tuple`)."""

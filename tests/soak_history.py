@@ -15,6 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from history import build, start_all
+from speed import allowed
 
 RUNS, PEOPLE = 200, 1_000
 HOME_CPU = 0.050  # seconds of computing for the first page
@@ -46,7 +47,8 @@ def main() -> int:
         shutil.rmtree(folder)
     REPORT.parent.mkdir(parents=True, exist_ok=True)
     REPORT.write_text(json.dumps(found, indent=1) + "\n")
-    held = all(one["runs"] == runs and one["page_cpu"] <= HOME_CPU for one in found.values())
+    limit = allowed(HOME_CPU, time.process_time)
+    held = all(one["runs"] == runs and one["page_cpu"] <= limit for one in found.values())
     print("everything held" if held else "SOMETHING DID NOT HOLD")
     return 0 if held else 1
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 from road import CHILDREN, Road
+from speed import allowed
 
 from analytics.params import complete
 from api.attempt import Attempt
@@ -311,7 +312,7 @@ def test_allowing_less_stops_a_run_and_allowing_more_does_not(crowd: Road) -> No
             assert (change.kind, change.settled, effect.use.was) == ("narrowed", True, "computing")
             assert effect.use.next_attempt == again
             assert effect.stopped is not None
-            assert effect.stopped <= SECONDS
+            assert effect.stopped <= allowed(SECONDS)
         assert told(scene.worker.engine, dea) == []
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from history import Crowd, build, start_all
+from speed import allowed
 
 from api.birth import FOREVER
 from api.demo import counts
@@ -68,7 +69,7 @@ def test_every_part_starts_again_on_a_long_history(old: Old) -> None:
     assert start.runs == RUNS
     assert start.steps > 5 * RUNS
     assert set(start.seconds) >= {"chain", "bucket", "broker", "api", "worker"}
-    assert start.page_cpu <= HOME_CPU
+    assert start.page_cpu <= allowed(HOME_CPU, time.process_time)
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +104,7 @@ def test_fourteen_records_of_a_thousand_people_and_a_broker_that_starts_again(
     receipt = world.authorise(run, crowd.people, workerKey=public)
     began = time.monotonic()
     answer = client.pieces(run, 1, receipt.tx, public, headers, world.people["wanda"])
-    assert time.monotonic() - began < PIECES_SECONDS
+    assert time.monotonic() - began < allowed(PIECES_SECONDS)
     pieces = decode_pieces(open_message(private, answer.info, answer.sealed), answer.broker)
     shares: dict[bytes, list[bytes]] = {}
     for piece in pieces:

@@ -116,6 +116,8 @@ def _kills(folder: Path, say: Say) -> bool:
                 )
             if turn == KILLS:
                 break
+            for receipt in ledger.resume():
+                told[receipt.block] = receipt.block_hash
             killer = threading.Timer(chance.uniform(0.1, 0.6), chain.process.kill)
             killer.start()
             with contextlib.suppress(LedgerDown):
