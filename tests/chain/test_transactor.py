@@ -38,3 +38,24 @@ def test_a_call_without_an_answer(world: World, resend: bool, arrived: bool) -> 
     sender.send(target, data)
     used = int(node.call("eth_getTransactionCount", [wallet.address, "latest"]), 16)
     assert used == len(found) + 1
+
+
+def test_who_signs_by_what_the_ledger_says_finishes_what_was_on_its_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the lost grant is mined first, and the next, signed before, replaces a version that is no longer there."""
+    subjects = world.enrol(1)
+    transactor = world.ledger._transactor
+    call = transactor._call
+
+    def away(method: str, params: list[Any]) -> Any:
+        if method == "eth_sendRawTransaction":
+            raise LedgerDown("it does not answer", "wait")
+        return call(method, params)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(transactor, "_call", away)
+        with pytest.raises(LedgerDown):
+            world.grant(subjects)
+    assert len(world.ledger.resume()) == 1
+    world.grant(subjects)
