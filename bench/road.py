@@ -1,6 +1,6 @@
 """The whole road with real parts: what governance adds to a training, an ingest and a database.
 
-The people are those of the demo: 198 of GSE7390 and 200 simulated ones.
+The people are 198 of GSE7390 and 200 simulated ones.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from analytics.people import Input
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
 from analytics.run import run as compute
 from api.demo.cast import Cast
-from api.demo.science import SEED, SIMULATED, VARIANTS
+from api.demo.science import SEED, VARIANTS
 from api.demo.steps import ask_permits, ingest_all, look_and_open, request
 from api.intake import bring_in
 from api.lanes import Lanes
@@ -33,6 +33,7 @@ from governance.projection import Projection
 from governance.tables import events, open_database
 from governance.vault import Bucket
 
+SIMULATED = 200  # people with a genome and a chart
 MINIMUM, LARGE = 20, 20_000  # people a permit asks for; variants of the large file
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": 1825}
 Tell = Callable[[str], None]

@@ -24,7 +24,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from itertools import accumulate, chain, pairwise, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -43,6 +43,7 @@ MAX_ATTEMPTS, MAX_SUBJECTS, MAX_PARAMS, MAX_ITEMS = 16, 1000, 2048, 256
 OUTPUT_CLASSES, GENOMIC = (1, 2, 3), 3  # those that can be sealed; per-variant statistics
 BUDGET = 128_000  # millionths of m / N that released per-variant statistics of a dataset may reach
 _HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair: no character, and no UTF-8
+_HEX = re.compile("(?:0x)?[0-9a-fA-F]*")
 _DEEP = re.compile(
     r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]'
 )  # a text (whole, or to the end), or a bracket
@@ -139,9 +140,15 @@ def sha256(data: bytes) -> bytes:
 
 def words(*values: bytes | int) -> bytes:
     """Each value in 32 bytes: numbers, bools, addresses right-aligned, bytes4 left-aligned, bytes32 as it is."""
-    parts = (value.to_bytes(32, "big") if isinstance(value, int) else value for value in values)
     return b"".join(
-        part.ljust(32, b"\0") if len(part) == 4 else part.rjust(32, b"\0") for part in parts
+        [
+            value.to_bytes(32, "big")
+            if isinstance(value, int)
+            else value.ljust(32, b"\0")
+            if len(value) == 4
+            else value.rjust(32, b"\0")
+            for value in values
+        ]
     )
 
 
@@ -213,18 +220,21 @@ Rejected: hq3QWBzkSFWx48XvshwmbGFiBcxINNQXhSRzylHBpQ0; RunCancelled: kbzau1BzQmI
 TOPICS = {name: base64.b64decode(topic + "=") for name, topic in EVENTS.items()}
 
 
+@cache
 def _split(fields: str) -> tuple[tuple[str, str], ...]:
     return tuple(
         (kind, name) for kind, _, name in (part.partition(" ") for part in fields.split(","))
     )
 
 
+@cache
 def _dynamic(kind: str) -> bool:
     return kind.endswith(("bytes", "]")) or (
         kind in STRUCTS and any(_dynamic(k) for k, _ in _split(STRUCTS[kind]))
     )
 
 
+@cache
 def _size(kind: str) -> int:  # where the value stands: a dynamic one has only its offset there
     return 32 if _dynamic(kind) or kind not in STRUCTS else 32 * len(_split(STRUCTS[kind]))
 
@@ -324,12 +334,13 @@ Identity = NamedTuple(
 
 def raw(value: object, size: int | None = None) -> bytes:
     """Hex text, with or without 0x, as bytes (`size` of them). Raises Malformed."""
-    shaped = isinstance(value, str) and re.fullmatch(r"(0x)?([0-9a-fA-F]{2})*", value)
+    shaped = isinstance(value, str) and _HEX.fullmatch(value)
+    digits = str(value).removeprefix("0x")
     need(
-        shaped and size in (None, len(str(value).removeprefix("0x")) // 2),
+        shaped and len(digits) % 2 == 0 and size in (None, len(digits) // 2),
         "a value is not hex of the right length",
     )
-    return bytes.fromhex(str(value).removeprefix("0x"))
+    return bytes.fromhex(digits)
 
 
 def number(value: object) -> int:

@@ -79,12 +79,12 @@ def test_the_report_has_the_promised_shape(told: Told) -> None:
 
 
 def test_the_gate(told: Told) -> None:
-    """398 people, 384 willing: nobody else's data is touched, and nothing before they agreed or without the ledger."""
-    assert line(told, 2)["ledger"] == "398 Enrolled"
+    """298 people, 284 willing: nobody else's data is touched, and nothing before they agreed or without the ledger."""
+    assert line(told, 2)["ledger"] == "298 Enrolled"
     assert line(told, 3)["ledger"].startswith("0 plaintext")
     assert line(told, 4)["ledger"] == "2 of 3 yes   REFUSED ApplicantVoted"
     assert line(told, 5)["ledger"] == "REFUSED cohort-minimum    keys 0"
-    assert line(told, 6)["ledger"] == "384 ConsentGranted"
+    assert line(told, 6)["ledger"] == "284 ConsentGranted"
     assert line(told, 7)["ledger"].startswith("184 granted  14 denied")
     assert line(told, 8)["ledger"] == "keys for 184 people = 184 logged"
     assert line(told, 9)["ledger"] == "REFUSED ledger-down    keys 0"
@@ -131,7 +131,7 @@ def test_the_science_is_honest(told: Told) -> None:
     assert min(ours["combined"] - ours[on] for on in ("genes", "clinical")) > 0.05
     shown = ", ".join(f"{on} {100 * ours[on]:.0f}" for on in ("genes", "clinical"))
     assert f"2000 of that kind, the same code, not governed: {shown}" in told.text
-    assert "200 simulated people, as governed: genes" in told.text
+    assert "100 simulated people, as governed: genes" in told.text
 
 
 def test_the_proof(told: Told) -> None:

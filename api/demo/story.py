@@ -78,8 +78,8 @@ def main(home: Path | None = None) -> int:
     _clear(home)
     teller.say("volens demo   ledger: anvil, one node (not decentralised)   custody: 1 broker")
     teller.say(
-        "The people are played. 198 records are published research data (GSE7390), 200 are simulated; all "
-        "consents are invented."
+        "The people are played. 198 records are published research data (GSE7390), the rest are simulated; "
+        "all consents are invented."
     )
     parts = Parts.start(settings.model_copy(update={"home": home}))
     try:
