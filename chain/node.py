@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from chain.errors import ChainError
@@ -40,6 +41,7 @@ _ANSWER_SECONDS = 60.0
 MAX_ANSWER = (
     64 << 20
 )  # bytes of an answer that are read; a question that gives more is to be asked in parts
+_HEX_RESULT, _MAX_START = b'"result":"0x', 1024  # how an answer in hex begins, within so many bytes
 
 
 class AnvilNotFound(ChainError):
@@ -104,17 +106,13 @@ class Wire:
 
         Raises NodeGone; UnicodeEncodeError when a text holds half a surrogate pair.
         """
-        call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        request = json.dumps(call, ensure_ascii=False).encode()
         parts: list[bytes] = []
         size = 0
         try:
-            self._socket.sendall(request)
+            self._ask(method, params)
             while not parts or not parts[-1].endswith(b"\n"):  # one answer is one line
-                parts.append(self._socket.recv(1 << 16))
+                parts.append(self._receive())
                 size += len(parts[-1])
-                if not parts[-1]:
-                    raise _gone()
                 if size > MAX_ANSWER:
                     self._socket.close()  # the rest must not become the next call's answer
                     raise NodeRefused(
@@ -126,6 +124,31 @@ class Wire:
             raise _gone() from None
         return {"error": answer["error"]} if "error" in answer else {"result": answer.get("result")}
 
+    def stream(self, method: str) -> Iterator[bytes]:
+        """The bytes of an answer that is one hex text, in parts as they come: it may be as large as it likes.
+
+        The node has made all of it when the first part is there. Raises NodeGone, also for an answer of another form.
+        """
+        try:
+            self._ask(method, [])
+            start = b""
+            while _HEX_RESULT not in start:
+                start += self._receive()
+                if len(start) > _MAX_START or start.endswith(b"\n"):
+                    break
+            before, found, digits = start.partition(_HEX_RESULT)
+            if not found:
+                raise ValueError(before)
+            ended = b""
+            while not ended:
+                digits, ended, _ = digits.partition(b'"')
+                even = len(digits) - len(digits) % 2
+                yield bytes.fromhex(digits[:even].decode("ascii"))
+                digits = digits[even:] + (b"" if ended else self._receive())
+        except (OSError, ValueError, NodeGone):
+            self._socket.close()
+            raise _gone() from None
+
     def call(self, method: str, *params: object) -> object:
         """The result. Raises NodeRefused for a JSON-RPC error, NodeGone."""
         answer = self.exchange(method, list(params))
@@ -136,6 +159,16 @@ class Wire:
 
     def close(self) -> None:
         self._socket.close()
+
+    def _ask(self, method: str, params: list[object]) -> None:
+        call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+        self._socket.sendall(json.dumps(call, ensure_ascii=False).encode())
+
+    def _receive(self) -> bytes:
+        received = self._socket.recv(1 << 16)
+        if not received:
+            raise _gone()
+        return received
 
 
 class Node:

@@ -11,10 +11,12 @@ import hashlib
 import os
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+PART = 1 << 20  # bytes of a state that are unpacked at once
+_GZIP = 31  # zlib's window bits for gzip
 GENERATIONS = 2  # the newest may lack a later write, or be damaged
 _NAME = re.compile(r"state-(\d{10})-([0-9a-f]{64})\.json")
 
@@ -34,19 +36,27 @@ class Snapshots:
         self._folder = folder
         self._unfinished.unlink(missing_ok=True)
 
-    def save(self, writes: int, dump: str) -> None:
-        """Keeps what `anvil_dumpState` gave (0x-hex of gzip) after so many journaled writes. Raises OSError."""
-        try:
-            state = zlib.decompress(bytes.fromhex(dump[2:]), wbits=31)
-        except (ValueError, zlib.error):
-            raise OSError("the node's dump cannot be read") from None
+    def save(self, writes: int, dump: Iterable[bytes]) -> None:
+        """Keeps what `anvil_dumpState` gave (gzip, in parts) after so many journaled writes, none of it in memory.
+
+        Raises OSError.
+        """
+        unpacking, digest = zlib.decompressobj(wbits=_GZIP), hashlib.sha256()
         with self._unfinished.open("wb") as file:
-            file.write(state)
+            try:
+                for packed in dump:
+                    while packed:
+                        part = unpacking.decompress(packed, PART)
+                        packed = unpacking.unconsumed_tail
+                        digest.update(part)
+                        file.write(part)
+            except zlib.error:
+                raise OSError("the node's dump cannot be read") from None
+            if not unpacking.eof:
+                raise OSError("the node's dump ends too early")
             file.flush()
             os.fsync(file.fileno())
-        self._unfinished.rename(
-            self._folder / f"state-{writes:010}-{hashlib.sha256(state).hexdigest()}.json"
-        )
+        self._unfinished.rename(self._folder / f"state-{writes:010}-{digest.hexdigest()}.json")
         folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         os.fsync(folder)
         os.close(folder)

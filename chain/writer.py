@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -181,15 +182,20 @@ class Writer:
             threading.Thread(target=self._snapshot, daemon=True).start()
 
     def _snapshot(self) -> None:
-        """Dumps between two writes, and saves while others go on. One that fails costs time at a restart only."""
+        """Dumps between two writes, and saves while others go on. One that fails costs time at a restart only.
+
+        On a connection of its own: where the dump ends early, the one for writes must not be closed with it.
+        """
         try:
-            with self._lock:
-                if self._unsettled:
-                    return
-                began, writes = time.monotonic(), self._writes
-                dump = str(self._wire.call("anvil_dumpState"))
-                self._mining, self._dumping = 0.0, time.monotonic() - began
-            self._snapshots.save(writes, dump)
+            with closing(self._node.connect()) as wire:
+                with self._lock:
+                    if self._unsettled:
+                        return
+                    began, writes = time.monotonic(), self._writes
+                    dump = wire.stream("anvil_dumpState")
+                    first = next(dump, b"")
+                    self._mining, self._dumping = 0.0, time.monotonic() - began
+                self._snapshots.save(writes, itertools.chain([first], dump))
         except (ChainError, OSError) as error:
             tell("no snapshot", str(error))
         finally:

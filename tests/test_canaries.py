@@ -43,8 +43,11 @@ PARAMS = complete(
 )
 
 
+BIRD = "Kanarie-"  # how every token begins
+
+
 def canary() -> str:
-    return "Kanarie-" + secrets.token_hex(12)
+    return BIRD + secrets.token_hex(12)
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +125,14 @@ def forms(token: str) -> Iterator[bytes]:
 
 
 def hits(tokens: list[str], places: dict[str, bytes]) -> list[str]:
+    """Looked for in two steps, since there are thousands of forms: the common beginning, then the tokens there."""
+    begins = list(forms(BIRD))
+    suspicious = {
+        name: data for name, data in places.items() if any(begin in data for begin in begins)
+    }
     return [
         f"{name}: a form of token {number}"
-        for name, data in places.items()
+        for name, data in suspicious.items()
         for number, token in enumerate(tokens)
         for form in forms(token)
         if form in data

@@ -7,8 +7,8 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,16 @@ from typing import Any
 import pytest
 from eth_account import Account
 from speed import allowed
+from told import ROOT
 
 from api.demo.stage import World
 from chain.devchain import DevChain
 from chain.errors import LedgerDown
 from chain.ledger import Ledger, Node
+from chain.node import NodeGone, NodeRefused, Wire, find_anvil
 from chain.snapshots import GENERATIONS, Snapshots
 from chain.wallets import Wallet
+from chain.writer import Writer, open_chain
 
 
 def snapshots(folder: Path) -> list[Path]:
@@ -174,6 +177,10 @@ SENDER = Account.from_key(b"\1" * 32)
 
 
 def transfer(node: Node, nonce: int) -> str:
+    return str(node.call("eth_sendRawTransaction", [signed(nonce)]))
+
+
+def signed(nonce: int) -> str:
     fields = {
         "to": SENDER.address,
         "nonce": nonce,
@@ -182,11 +189,7 @@ def transfer(node: Node, nonce: int) -> str:
         "chainId": 31337,
         "value": 0,
     }
-    return str(
-        node.call(
-            "eth_sendRawTransaction", ["0x" + SENDER.sign_transaction(fields).raw_transaction.hex()]
-        )
-    )
+    return "0x" + SENDER.sign_transaction(fields).raw_transaction.hex()
 
 
 def test_a_snapshot_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +199,7 @@ def test_a_snapshot_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.Monke
         raise KeyboardInterrupt
 
     found = Snapshots(tmp_path)
-    dump = "0x" + gzip.compress(b'{"state":1}').hex()
+    dump = [gzip.compress(b'{"state":1}')]
     with monkeypatch.context() as patched:
         patched.setattr(Path, "rename", ends)
         with pytest.raises(KeyboardInterrupt):
@@ -209,6 +212,68 @@ def test_a_snapshot_is_whole_or_absent(tmp_path: Path, monkeypatch: pytest.Monke
         again.save(writes, dump)
     assert [one.writes for one in again.before(4)] == [3, 2]
     assert [one.writes for one in again.before(3)] == [2]
+
+
+@pytest.mark.parametrize("damage", [b"", b"no gzip", gzip.compress(b"state" * 1_000)[:-4]])
+def test_a_dump_that_broke_is_no_snapshot(tmp_path: Path, damage: bytes) -> None:
+    with pytest.raises(OSError, match="dump"):
+        Snapshots(tmp_path).save(1, [damage])
+    assert snapshots(tmp_path) == []
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Iterator[tuple[Path, Writer]]:
+    """A ledger in this process that dumps its state after every write."""
+    folder = tmp_path / "chain"
+    node, writer = open_chain(
+        folder, find_anvil(None, ROOT), None, True, lambda: int(time.time()), snapshot_seconds=0
+    )
+    yield folder, writer
+    writer.close()
+    node.stop()
+
+
+def test_a_state_that_is_larger_than_any_answer_is_kept(
+    opened: tuple[Path, Writer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the ledger goes on, as it does when no snapshot could be made."""
+    folder, writer = opened
+    writer.send(signed(0))
+    until(lambda: len(snapshots(folder)) == 1)
+    monkeypatch.setattr("chain.node.MAX_ANSWER", 4_000)
+    for nonce in range(1, 20):
+        writer.send(signed(nonce))
+    with closing(writer._node.connect()) as wire, pytest.raises(NodeRefused, match="too large"):
+        wire.call("anvil_dumpState")
+    before = snapshots(folder)[-1]
+
+    def later() -> bool:
+        writer.send(signed(len(sent)))
+        sent.append(0)
+        return snapshots(folder)[-1] > before
+
+    sent = [0] * 20
+    until(later)
+
+
+def test_without_a_snapshot_the_ledger_goes_on(
+    opened: tuple[Path, Writer], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, writer = opened
+    dumped = []
+
+    def ends(wire: Wire, method: str) -> Iterator[bytes]:
+        dumped.append(method)
+        yield b"a part"
+        wire.close()
+        raise NodeGone("it went away", "wait")
+
+    monkeypatch.setattr(Wire, "stream", ends)
+    for nonce in range(3):
+        writer.send(signed(nonce))
+        until(lambda: len(dumped) > nonce and not writer._saving.locked())  # noqa: B023
+    assert snapshots(folder) == []
+    assert "no snapshot" in capsys.readouterr().err
 
 
 def kill(chain: DevChain, after: float) -> None:

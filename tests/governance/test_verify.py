@@ -246,7 +246,7 @@ def test_one_changed_event_field_is_named(told: Told) -> None:
 
 def test_every_changed_byte_is_found_or_changes_nothing(told: Told) -> None:
     """Data and topics: always found. Input: found, or slack that no contract reads (padding, a refused item): the
-    state and the head are then the same. A seventh of the bytes, over each kind of call and event."""
+    state and the head are then the same. A thirteenth of the bytes, over each kind of call and event."""
     fold, crypto = (
         Fold(told.bundle["identity"]),
         load_crypto(parse_identity(told.bundle["identity"])),
@@ -277,13 +277,13 @@ def test_every_changed_byte_is_found_or_changes_nothing(told: Told) -> None:
             assert changed_tx.input != tx.input
             assert facts(other) == facts(fold)
             slack += 1
-    assert tried > 1500
+    assert tried > 800
     assert slack < tried // 3
 
 
 def changes(tx: Any, logs: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
     def flips(data: bytes) -> Iterator[bytes]:
-        for at in range(0, len(data), 7):
+        for at in range(0, len(data), 13):
             yield data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
 
     for data in flips(tx.input):
