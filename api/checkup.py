@@ -36,6 +36,7 @@ from chain.ledger import Ledger
 from chain.signatures import Domain, domain_of, recover
 from chain.wallets import load as load_wallet
 from governance.brokers import BrokerClient
+from governance.certificates import trusted
 from governance.errors import BrokerRefused, GovernanceError, ObjectMissing
 from governance.vault import Bucket
 from governance.verify import (
@@ -158,7 +159,7 @@ def _parts(settings: Settings, questions: Mapping[str, Callable[[], Check]]) -> 
     except DoorError as error:
         yield Check("parts", "down", str(error), error.hint)
         return
-    probes |= {"api": lambda: httpx.get(f"{api}/health", timeout=3.0)}
+    probes |= {"api": lambda: httpx.get(f"{api}/health", timeout=3.0, verify=trusted())}
     wrong = {name for name, url in addresses.items() if not _is_url(url)}
     probes |= dict.fromkeys(wrong, _unreachable)
     for name, said in Health(settings, probes).report(int(time.time())).items():
@@ -238,7 +239,7 @@ def _bucket(settings: Settings) -> Check:
 def _api(settings: Settings, identity: Mapping[str, Any]) -> Check:
     """It serves the ledger that is pinned here; the signatures over it have a line of their own."""
     try:
-        answer = httpx.get(f"{settings.address('api')}/identity", timeout=3.0)
+        answer = httpx.get(f"{settings.address('api')}/identity", timeout=3.0, verify=trusted())
         same = identity_id(strict_json(answer.content)) == identity_id(identity)
     except (httpx.HTTPError, VerifyError):
         return _stranger("api", "it does not say which ledger it serves")
@@ -502,7 +503,9 @@ def _confinement(settings: Settings) -> Check:
 
 def _isolation(settings: Settings) -> Check:
     try:
-        health = httpx.get(f"{settings.address('chain')}/health", timeout=1.0).json()
+        health = httpx.get(
+            f"{settings.address('chain')}/health", timeout=1.0, verify=trusted()
+        ).json()
         open_node = isinstance(health, dict) and health.get("isolated") is False
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, DoorError):
         open_node = False  # no dev chain, or none that answers; its part says so

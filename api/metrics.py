@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from chain.errors import ChainError
 from chain.ledger import Ledger, Node
 from governance import figures
+from governance.certificates import trusted
 from governance.errors import reasons
 from governance.tables import DATABASE_FAULTS, Database
 from governance.verify import VerifyError
@@ -249,7 +250,9 @@ def lag_of(engine: Database, ledger: Ledger, newest: int | None = None) -> tuple
 
 def _head_of_gateway(url: str) -> int | None:
     try:
-        said = httpx.get(f"{url}/health", timeout=ANSWER_SECONDS, trust_env=False).json()
+        said = httpx.get(
+            f"{url}/health", timeout=ANSWER_SECONDS, trust_env=False, verify=trusted()
+        ).json()
     except (httpx.HTTPError, ValueError):
         return None
     head = said.get("head") if isinstance(said, dict) else None

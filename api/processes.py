@@ -38,6 +38,7 @@ from chain.paging import Progress
 from chain.tether import tether
 from chain.watched import Watched
 from governance.bucket import BucketProcess
+from governance.certificates import trusted
 from governance.keys import replace_private
 from governance.tables import TableOutbox, open_database
 from governance.vault import Bucket
@@ -374,7 +375,7 @@ class _Asked:
 
     def __call__(self) -> bool | Progress:
         try:
-            answer = httpx.get(f"{self._url}/health", timeout=2.0)
+            answer = httpx.get(f"{self._url}/health", timeout=2.0, verify=trusted())
         except httpx.HTTPError:
             time.sleep(0.02)
             return False

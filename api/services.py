@@ -24,6 +24,7 @@ from chain.wallets import load
 from governance import aftermath, register
 from governance.aftermath import Withdrawal
 from governance.brokers import BrokerClient
+from governance.certificates import trusted
 from governance.errors import BrokerRefused, BrokerUnavailable, CatchingUp
 from governance.projection import BOUND_SECONDS, Projection
 from governance.tables import Database, TableOutbox, open_database
@@ -164,11 +165,15 @@ def probes_of(settings: Settings) -> dict[str, Callable[[], httpx.Response]]:
         settings.address(part) for part in ("chain", "bucket", "broker")
     )
     return {
-        "ledger": lambda: httpx.post(chain_url, json=_HEAD_QUESTION, timeout=_PROBE_SECONDS),
-        "bucket": lambda: httpx.get(
-            f"{bucket_url}/storage/v1/b?project=volens", timeout=_PROBE_SECONDS
+        "ledger": lambda: httpx.post(
+            chain_url, json=_HEAD_QUESTION, timeout=_PROBE_SECONDS, verify=trusted()
         ),
-        "broker": lambda: httpx.get(f"{broker_url}/health", timeout=_PROBE_SECONDS),
+        "bucket": lambda: httpx.get(
+            f"{bucket_url}/storage/v1/b?project=volens", timeout=_PROBE_SECONDS, verify=trusted()
+        ),
+        "broker": lambda: httpx.get(
+            f"{broker_url}/health", timeout=_PROBE_SECONDS, verify=trusted()
+        ),
     }
 
 

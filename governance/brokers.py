@@ -16,6 +16,7 @@ import httpx
 from chain.errors import SignatureMalformed
 from chain.signatures import Domain, recover
 from chain.wallets import Wallet
+from governance.certificates import trusted
 from governance.envelope import (
     Header,
     WrapItem,
@@ -48,7 +49,7 @@ class BrokerClient:
     """One broker; `identity_id` is the ledger it must serve."""
 
     def __init__(self, url: str, domain: Domain, identity_id: bytes) -> None:
-        self._http = httpx.Client(base_url=url, timeout=TIMEOUT)
+        self._http = httpx.Client(base_url=url, timeout=TIMEOUT, verify=trusted())
         self._domain = domain
         self._identity = identity_id
         self._who: tuple[bytes, bytes] | None = None

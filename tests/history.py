@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from chain.ledger import Ledger
 from chain.wallets import load
 from chain.watched import cpu_seconds
 
+TOLD = 20  # runs between two words about how far it is
 ENDINGS = ("released", "sealed", "released", "cancelled")  # of the runs, in turn
 
 
@@ -50,10 +52,12 @@ class Crowd:
         world.grant(subjects)
         return cls(world, subjects, world.permit())
 
-    def live(self, runs: int) -> None:
+    def live(self, runs: int, tell: Callable[[str], None] = lambda _: None) -> None:
         """So many more runs of everybody, each with its requests, looks and ends."""
         for number in range(len(self.runs), len(self.runs) + runs):
             self.runs.append(self.run(ENDINGS[number % len(ENDINGS)]))
+            if len(self.runs) % TOLD == 0:
+                tell(f"{len(self.runs)} runs")
 
     def run(self, ending: str) -> bytes:
         """One run of everybody, as far as `ending`."""
@@ -85,7 +89,9 @@ class Start:
     steps: int
 
 
-def build(home: Path, people: int, runs: int) -> Crowd:
+def build(
+    home: Path, people: int, runs: int, tell: Callable[[str], None] = lambda _: None
+) -> Crowd:
     """A new played deployment in `home` with so many runs of so many people; nothing of it runs afterwards."""
     parts = Parts(home.resolve(), Settings(home=home))
     parts.make_home()
@@ -95,7 +101,7 @@ def build(home: Path, people: int, runs: int) -> Crowd:
         _give_birth(parts)
         parts.name_senders()
         crowd = Crowd.of(home, parts.urls["chain"], people)
-        crowd.live(runs)
+        crowd.live(runs, tell)
     finally:
         parts.stop()
     return crowd

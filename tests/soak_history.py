@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from history import build, start_all
@@ -28,7 +29,7 @@ def main() -> int:
     home, found = folder / "home", {}
     try:
         began = time.monotonic()
-        build(home, people, runs)
+        build(home, people, runs, partial(print, flush=True))
         print(
             f"{runs} runs of {people} people made in {time.monotonic() - began:.0f} s", flush=True
         )

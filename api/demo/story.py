@@ -24,6 +24,7 @@ import httpx
 from api.errors import DoorError
 from api.processes import Parts
 from api.settings import Settings
+from governance.certificates import trusted
 
 MARK = "volens-demo"  # names a home that the demo made and may throw away
 PARTS = {1: "THE GATE", 10: "THE CHANGE OF MIND", 12: "THE SCIENCE", 14: "THE PROOF"}
@@ -144,7 +145,10 @@ def _clear(home: Path) -> None:
 def _is_running(home: Path) -> bool:
     try:
         urls = json.loads((home / "run.json").read_text(encoding="utf-8"))
-        return httpx.get(urls["chain"] + "/health", timeout=2.0).status_code == httpx.codes.OK
+        return (
+            httpx.get(urls["chain"] + "/health", timeout=2.0, verify=trusted()).status_code
+            == httpx.codes.OK
+        )
     except (OSError, ValueError, KeyError, TypeError, httpx.HTTPError):
         return False
 

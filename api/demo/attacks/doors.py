@@ -19,6 +19,7 @@ import httpx
 
 from api.client import Client, wire
 from chain.wallets import Wallet
+from governance.certificates import trusted
 from governance.consent import PRESETS, offer
 
 FAR = 1 << 39  # a deadline in seconds since 1970
@@ -48,7 +49,7 @@ class Doors:
     open_run: Callable[[], str]
     old_challenge: Callable[[], str] = str
     demote: Callable[[bool], Client] = _nobody
-    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60.0))
+    http: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=60.0, verify=trusted()))
     _tokens: dict[str, str] = field(default_factory=dict)
 
     def get(self, path: str, token: str | None = None, **headers: str) -> httpx.Response:
