@@ -11,6 +11,7 @@ import time
 
 import httpx
 import pytest
+from speed import allowed
 from sqlalchemy import func, select
 from structlog.testing import capture_logs
 
@@ -131,13 +132,26 @@ def p95(times: list[float]) -> float:
     return statistics.quantiles(times, n=20)[-1]
 
 
+def newest(place) -> int:
+    return int(place.world.ledger.block()["number"], 16)
+
+
+def written_since(place, block: int) -> int:
+    """Transactions in later blocks; the ledger renews its head by an empty one when it was idle."""
+    node = place.world.ledger.node
+    later = range(block + 1, newest(place) + 1)
+    return sum(
+        len(node.call("eth_getBlockByNumber", [hex(n), False])["transactions"]) for n in later
+    )
+
+
 def test_a_thousand_forgeries_are_refused_and_others_are_served(place, another_door) -> None:
     url = another_door(allowance=MOST)
     honest(place, url, 0.3)
     alone = p95(honest(place, url, 1.0))
     kept = rows(place, challenges)
     sends, during = flood(place, url, FLOOD), []
-    block = place.world.ledger.block()["number"]
+    block = newest(place)
     while sends.poll() is None:
         during += honest(place, url, 0.3)
     found = {int(status): count for status, count in json.loads(sends.stdout.read()).items()}
@@ -145,15 +159,15 @@ def test_a_thousand_forgeries_are_refused_and_others_are_served(place, another_d
     assert sum(found.values()) == FLOOD
     assert not [status for status in found if status < 400 or status >= 500]
     assert found[429] > FLOOD / 2
-    assert p95(during) < max(2 * alone, alone + 0.1)  # others may keep this machine busy
-    assert place.world.ledger.block()["number"] == block
+    assert p95(during) < max(2 * alone, alone + allowed(0.1))  # others may keep this machine busy
+    assert written_since(place, block) == 0
     assert rows(place, challenges) - kept < MOST
 
 
 def test_forged_and_stale_items_are_never_written(place) -> None:
     """The contract would skip them, in a transaction that the relay pays for."""
     made = forgeries(place, place.url)
-    block = place.world.ledger.block()["number"]
+    block = newest(place)
     for path, body in made:
         assert httpx.post(place.url + path, json=body).status_code in (401, 409)
     (subject,) = place.people(1, agree=False)
@@ -164,7 +178,7 @@ def test_forged_and_stale_items_are_never_written(place) -> None:
     forged = place.as_("noor").invite(random32(), Wallet.new().signer) | {
         "signerSignature": old["signerSignature"]
     }
-    block = place.world.ledger.block()["number"]
+    block = newest(place)
     for path, again, reason in (
         ("/consents", item, "VersionStale"),
         ("/enrolments", old, "AlreadyEnrolled"),
@@ -172,7 +186,7 @@ def test_forged_and_stale_items_are_never_written(place) -> None:
     ):
         answer = httpx.post(place.url + path, json={"items": [again, again]})
         assert (answer.status_code, answer.json()["reason"]) == (409, reason)
-    assert place.world.ledger.block()["number"] == block
+    assert written_since(place, block) == 0
 
 
 def test_without_the_look_before_every_forgery_would_be_written(place, monkeypatch) -> None:
