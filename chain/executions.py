@@ -26,13 +26,35 @@ WAIT_SECONDS = 10.0
 Contracts = Callable[[], frozenset[str] | None]
 
 
+class Turn:
+    """One at a time; a few wait, further ones are refused."""
+
+    def __init__(self) -> None:
+        self._places = threading.BoundedSemaphore(1 + WAITING)
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def taken(self, check_caller: Callable[[], None]) -> Iterator[None]:
+        """Raises NodeRefused, and what `check_caller` raises after the wait."""
+        if not self._places.acquire(blocking=False):
+            raise _busy()
+        try:
+            if not self._turn.acquire(timeout=WAIT_SECONDS):
+                raise _busy()
+            try:
+                check_caller()
+                yield
+            finally:
+                self._turn.release()
+        finally:
+            self._places.release()
+
+
 class Executions:
     """The rule for one node. `contracts` gives the deployment's addresses, None while there is no deployment yet."""
 
     def __init__(self, contracts: Contracts = lambda: None) -> None:
-        self._contracts = contracts
-        self._places = threading.BoundedSemaphore(1 + WAITING)
-        self._turn = threading.Lock()
+        self._contracts, self._large = contracts, Turn()
 
     def bounded(self, params: list[object]) -> list[object]:
         """A call without state overrides and with no more gas than it may have: anvil would run any amount."""
@@ -54,18 +76,8 @@ class Executions:
         if self._is_small(params):
             yield
             return
-        if not self._places.acquire(blocking=False):
-            raise _busy()
-        try:
-            if not self._turn.acquire(timeout=WAIT_SECONDS):
-                raise _busy()
-            try:
-                check_caller()
-                yield
-            finally:
-                self._turn.release()
-        finally:
-            self._places.release()
+        with self._large.taken(check_caller):
+            yield
 
     def _is_small(self, params: list[object]) -> bool:
         call = params[0] if params else None
@@ -86,5 +98,5 @@ def _place(call: dict[str, object]) -> str:
 
 
 def _busy() -> NodeRefused:
-    message = "too many large calls are being answered: try again in a moment"
+    message = "too many large questions are being answered: try again in a moment"
     return NodeRefused({"code": SERVER_ERROR, "message": message})

@@ -24,7 +24,7 @@ from pathlib import Path
 from chain.bounded_http import BoundedHandler, BoundedServer
 from chain.errors import ChainError
 from chain.executions import METHODS as EXECUTING
-from chain.executions import Executions, is_hex
+from chain.executions import Executions, Turn, is_hex
 from chain.node import Node, NodeGone, NodeRefused, Wire, find_anvil
 from chain.strangers import RATE, Strangers
 from chain.writer import SERVER_ERROR, SNAPSHOT_SECONDS, Writer, open_chain, tell
@@ -58,6 +58,8 @@ _BLOCK_PARAMETER = {
     "eth_call": 1,
     "eth_estimateGas": 1,
 }
+LARGE = frozenset({"eth_getLogs", "eth_feeHistory"})  # reads that may give megabytes: in turn
+MAX_PERCENTILES = 16  # of fees, which are 0 here; wallets ask for three
 SENDERS = "senders"  # in the ledger's folder: the addresses of the deployment's own senders
 MAX_BODY = 4 << 20  # bytes; the largest transaction we send is below 200 kB
 MAX_BATCH = 1000  # calls
@@ -74,6 +76,7 @@ class Shared:
 
     def __init__(self, executions: Executions) -> None:
         self.executions = executions
+        self.readings = Turn()
         self.batches = threading.BoundedSemaphore(BATCHES)
 
 
@@ -138,7 +141,10 @@ class Rpc:
         return answers
 
     def _execute(self, method: str, params: list[object]) -> dict[str, object]:
-        """As `_exchange`, for what may make the node execute code."""
+        """As `_exchange`, in turn where it may make the node execute code or give much of the ledger at once."""
+        if method in LARGE:
+            with self._shared.readings.taken(self._check_caller):
+                return self._exchange(method, params)
         if method not in EXECUTING:
             return self._exchange(method, params)
         with self._shared.executions.turn(params, self._check_caller):
@@ -166,6 +172,8 @@ class Rpc:
             return _error(number, NO_METHOD, "this method is not available")
         if not isinstance(params, list):
             return _error(number, BAD_PARAMS, "params is a list")
+        if method == "eth_feeHistory" and not _is_short_history(params):
+            return _error(number, BAD_PARAMS, f"at most {MAX_PERCENTILES} percentiles are given")
         try:
             outcome = self._send(method, params) if method in WRITES else self._read(method, params)
         except NodeRefused as refusal:
@@ -270,6 +278,12 @@ class Connection(BoundedHandler):
 
 def _error(number: object, code: int, message: str) -> dict[str, object]:
     return {"jsonrpc": "2.0", "id": number, "error": {"code": code, "message": message}}
+
+
+def _is_short_history(params: list[object]) -> bool:
+    """The node gives so many numbers for each block: it would fill its memory with them."""
+    asked = params[2:3]
+    return not asked or (isinstance(asked[0], list) and len(asked[0]) <= MAX_PERCENTILES)
 
 
 def _refuse_constant(name: str) -> object:
