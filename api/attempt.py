@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from api.childprocess import AttemptEnded, Child
+from api.childwords import UNKNOWN, UnknownWords, failure_of, output_of, progress_of
 from api.earlier import COHORTS, list_earlier, spends_too_many_cohorts
 from chain.errors import Refused
 from chain.events import AccessGranted, RunAuthorised, RunRefused
@@ -123,7 +124,10 @@ class Attempt:
                 return
             self._tell("fetching", 0.0)
             self._hand_over(child, receipt, bytes.fromhex(ready["workerKey"]), params)
-            done, blob = self._follow(child, receipt)
+            try:
+                done, blob = self._follow(child, receipt)
+            except UnknownWords:
+                raise RunFailed(UNKNOWN) from None
             child.end()  # what it sealed is all that is left; nobody's data waits for the bucket and the ledger
             if not still_held(worker.engine, self.held):
                 raise AttemptEnded("another worker took the run")
@@ -305,20 +309,23 @@ class Attempt:
             if not heard:
                 continue
             said, blobs = child.hear()
-            match said["say"]:
-                case "progress":
-                    if said["step"] != last or time.monotonic() - told >= FOLLOW:
-                        self._tell(said["step"], said["fraction"])
-                        last, told = said["step"], time.monotonic()
-                case "wrap":
+            match said.get("say"), len(blobs):
+                case "progress", 0:
+                    step, fraction = progress_of(said)
+                    if step != last or time.monotonic() - told >= FOLLOW:
+                        self._tell(step, fraction)
+                        last, told = step, time.monotonic()
+                case "wrap", 1:
                     shares = self._while_willing(
                         receipt, partial(worker.broker.wrap_sealed, blobs[0], [0, 1, 2])
                     )
                     child.say({"say": "wrapped"}, *(share.wrapped for share in shares))
-                case "done":
-                    return said, blobs[0]
+                case "done", 1:
+                    return output_of(said, blobs[0]), blobs[0]
+                case "failed", 0:
+                    raise RunFailed(failure_of(said))
                 case _:
-                    raise RunFailed(str(said["message"]))
+                    raise UnknownWords
 
     def _check_still_willing(self, receipt: Receipt) -> None:
         projection = self.worker.projection

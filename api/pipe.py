@@ -52,11 +52,16 @@ def read_frame(stream: Readable) -> tuple[dict[str, Any], list[bytes]]:
     try:
         text = _exactly(stream, size).decode()
         check_depth(text, MAX_DEPTH)
-    except (JsonRefused, UnicodeDecodeError):
+        header = json.loads(text)
+    except (JsonRefused, ValueError):
         raise PipeClosed("this is no frame") from None
-    header: dict[str, Any] = json.loads(text)
-    sizes = header.pop("blobs")
-    if sum(sizes) > MAX_BLOB:
+    sizes = header.pop("blobs", None) if isinstance(header, dict) else None
+    # A negative size would read to the end of the stream, however much or late that comes.
+    if (
+        not isinstance(sizes, list)
+        or not all(type(one) is int and one >= 0 for one in sizes)
+        or sum(sizes) > MAX_BLOB
+    ):
         raise PipeClosed("this is no frame")
     return header, [_exactly(stream, length) for length in sizes]
 

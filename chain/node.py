@@ -106,10 +106,11 @@ class Wire:
 
         Raises NodeGone; UnicodeEncodeError when a text holds half a surrogate pair.
         """
+        request = _request(method, params)
         parts: list[bytes] = []
         size = 0
         try:
-            self._ask(method, params)
+            self._socket.sendall(request)
             while not parts or not parts[-1].endswith(b"\n"):  # one answer is one line
                 parts.append(self._receive())
                 size += len(parts[-1])
@@ -130,7 +131,7 @@ class Wire:
         The node has made all of it when the first part is there. Raises NodeGone, also for an answer of another form.
         """
         try:
-            self._ask(method, [])
+            self._socket.sendall(_request(method, []))
             start = b""
             while _HEX_RESULT not in start:
                 start += self._receive()
@@ -159,10 +160,6 @@ class Wire:
 
     def close(self) -> None:
         self._socket.close()
-
-    def _ask(self, method: str, params: list[object]) -> None:
-        call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-        self._socket.sendall(json.dumps(call, ensure_ascii=False).encode())
 
     def _receive(self) -> bytes:
         received = self._socket.recv(1 << 16)
@@ -227,6 +224,12 @@ class Node:
         raise NodeNotStarted(
             "the chain node did not start", "read anvil.log in the ledger's folder"
         )
+
+
+def _request(method: str, params: list[object]) -> bytes:
+    """Raises UnicodeEncodeError when a text holds half a surrogate pair."""
+    call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    return json.dumps(call, ensure_ascii=False).encode()
 
 
 def _gone() -> NodeGone:

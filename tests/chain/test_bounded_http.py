@@ -166,7 +166,12 @@ def test_a_name_with_a_space_behind_it_is_no_length(doors: Doors, space: bytes) 
 
 
 @pytest.mark.parametrize(
-    "more", [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]
+    "more",
+    [
+        b"Content-Length: 5\r\n\r\nhello",
+        b"Content-Length: 00000000000005\r\n\r\nhello",
+        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ],
 )
 def test_a_body_where_none_belongs_is_refused(doors: Doors, more: bytes) -> None:
     answer = doors.send(b"GET /health HTTP/1.1\r\nHost: x\r\n" + more)

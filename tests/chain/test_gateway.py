@@ -18,7 +18,7 @@ from clocked import GENESIS, ROOT, Door
 from eth_account import Account
 
 from chain.devchain import DevChain
-from chain.gateway import MAX_BATCH, MAX_BODY, READS, Rpc
+from chain.gateway import BAD_PARAMS, LARGE, MAX_BATCH, MAX_BODY, MAX_PERCENTILES, READS, Rpc
 from chain.journal import JournalDamaged, JournalInUse
 from chain.node import Node, find_anvil
 from chain.paging import TOO_LARGE
@@ -553,3 +553,26 @@ def test_an_answer_that_is_too_large_is_refused_and_the_line_goes_on(
     said = rpc.answer(json.dumps(ask | {"id": 2, "method": "eth_chainId", "params": []}).encode())
     assert said == {"jsonrpc": "2.0", "id": 2, "result": "0x7a69"}
     rpc.close()
+
+
+def test_a_history_of_fees_is_short(shared: Door) -> None:
+    """The node gives a number for each percentile of each block: millions of them filled its memory and ended it."""
+    asked = [50.0] * MAX_PERCENTILES
+    assert shared.result("eth_feeHistory", "0x400", "latest", asked)
+    assert shared.result("eth_feeHistory", "0x1", "latest")
+    for percentiles in ([*asked, 50.0], [0] * 100_000, "0x", {"50": 1}):
+        code, _ = shared.refusal("eth_feeHistory", "0x1", "latest", percentiles)
+        assert code == BAD_PARAMS
+
+
+@pytest.mark.parametrize("method", sorted(LARGE))
+def test_what_may_give_megabytes_is_asked_in_turn(
+    shared: Door, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """While one is answered another waits, and what is small does not."""
+    monkeypatch.setattr("chain.executions.WAIT_SECONDS", 0.1)
+    params = [{"fromBlock": "0x0"}] if method == "eth_getLogs" else ["0x1", "latest"]
+    with shared.server.shared.readings.taken(lambda: None):
+        assert "too many large questions" in shared.refusal(method, *params)[1]
+        assert shared.result("eth_blockNumber")
+    shared.result(method, *params)

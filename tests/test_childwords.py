@@ -1,0 +1,191 @@
+"""What a computing child says in clear: nothing of its own choosing reaches a page, the database or a log."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+from road import Road
+from sqlalchemy import text
+
+import analytics
+from api import child, childwords
+from api.childprocess import ForkServer
+from api.childwords import UNKNOWN, UnknownWords, failure_of, output_of, progress_of
+from api.pipe import PipeClosed, read_frame
+from governance import register
+
+
+class Hostile(ForkServer):
+    """Children whose models are somebody else's: what they decrypted stands in their words."""
+
+    PROGRAM = """
+import json
+from analytics.errors import AnalyticsError
+from api import child
+import analytics.run
+def run(params, inputs, minimum, tell, device, earlier):
+    plain = b"".join(one.payload for one in inputs)[:100_000].decode("latin-1")
+    WORDS
+analytics.run.run = run
+sys.exit(child.serve({descriptor}, {confinement!r}))
+"""
+
+    def __init__(self, words: str) -> None:
+        super().__init__()
+        self.PROGRAM = type(self).PROGRAM.replace("WORDS", words)
+
+
+@pytest.mark.parametrize(
+    "words", ["tell(plain, 0.5)", "tell('read', plain)", "raise AnalyticsError(plain)"]
+)
+def test_a_hostile_child_says_nothing_of_anybody(
+    road: Road, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    children = Hostile(words)
+    worker, asked = road.worker(children=children), road.request()
+    worker.step()
+    children.end()
+    found = register.find_run(worker.engine, asked.hex())
+    assert found.state == "authorised"
+    assert register.failure_of(worker.engine, asked.hex()) == UNKNOWN
+    canary = "volens/expression/1"
+    with worker.engine.connect() as connection:
+        for table in ("progress", "claims", "marks"):
+            rows = connection.execute(text(f"SELECT * FROM {table}")).all()
+            assert canary not in str(rows)
+    assert canary not in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"step": "evaluate:svm/hers", "fraction": 0.5},
+        {"step": "Read", "fraction": 0.5},
+        {"step": ["read"], "fraction": 0.5},
+        {"step": "read", "fraction": 1.5},
+        {"step": "read", "fraction": float("nan")},
+        {"step": "read", "fraction": "0.5"},
+        {"step": "read"},
+        {},
+    ],
+)
+def test_other_progress_is_not_believed(said: dict[str, Any]) -> None:
+    assert progress_of({"step": "permute:svm/genes", "fraction": 0.123456}) == (
+        "permute:svm/genes",
+        0.12,
+    )
+    with pytest.raises(UnknownWords):
+        progress_of(said)
+
+
+def test_a_run_says_steps_that_are_known() -> None:
+    """Every step that stands in the code of a computation: an honest child is never stopped for its words."""
+    said = set()
+    for file in [Path(child.__file__), *Path(str(analytics.__file__)).parent.glob("*.py")]:
+        said.update(re.findall(r'(?:progress\(|"step": )"([a-z]+)"', file.read_text()))
+    assert said == {step for step in childwords.STEPS if ":" not in step}
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "fewer people than the minimum remain after filtering",
+        "a subject has two records of one category",
+        "the model svm on genes predicted something that is not a number",
+        "the computation met a fault of its own",
+        "the run needs more memory than a worker has",
+        "a field of an object does not have its 32 bytes",
+    ],
+)
+def test_sentences_of_the_code_pass(message: str) -> None:
+    assert failure_of({"message": message}) == message
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "volens/expression/1",
+        "her glucose was 7.1",
+        "the model " + "7" * 25 + " on genes predicted something that is not a number",
+        "fewer people than the minimum remain after filtering; 7.1",
+        "fewer people than the minimum remain after filtering\n",
+        "7.1 7.2",
+        None,
+        ["fewer people than the minimum remain after filtering"],
+    ],
+)
+def test_other_sentences_do_not(message: object) -> None:
+    with pytest.raises(UnknownWords):
+        failure_of({"message": message})
+
+
+HONEST = {
+    "say": "done",
+    "outputCommitment": "a" * 64,
+    "ciphertextHash": sha256(b"blob").hexdigest(),
+    "keyCommitment": "b" * 64,
+    "disclosureCommitment": "c" * 64,
+    "outputClass": 1,
+    "statistics": 0,
+    "record": {
+        "device": "cpu",
+        "name": "AVX2",
+        "peakMemory": 1 << 30,
+        "seconds": {"decrypt": "0.1234", "compute": "12.0000"},
+    },
+}
+
+
+def changed(**fields: Any) -> dict[str, Any]:
+    return HONEST | fields
+
+
+def recorded(**fields: Any) -> dict[str, Any]:
+    record: Any = HONEST["record"]
+    return HONEST | {"record": record | fields}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        changed(note="hers"),
+        changed(outputCommitment="A" * 64),
+        changed(keyCommitment="hers"),
+        changed(ciphertextHash="0" * 64),
+        changed(outputClass=True),
+        changed(statistics=-1),
+        changed(statistics=1 << 40),
+        changed(record="hers"),
+        recorded(device="hers"),
+        recorded(name="HER GLUCOSE IS 7"),
+        recorded(note="hers"),
+        recorded(peakMemory="hers"),
+        recorded(peakMemory=1 << 60),
+        recorded(seconds="hers"),
+        recorded(seconds={"hers": "1.0000"}),
+        recorded(seconds={"compute": "7.1"}),
+        recorded(seconds={"compute": "123456789012.0000"}),
+    ],
+)
+def test_another_word_about_the_output_is_not_believed(said: dict[str, Any]) -> None:
+    assert output_of(HONEST, b"blob") == HONEST
+    with pytest.raises(UnknownWords):
+        output_of(said, b"blob")
+
+
+@pytest.mark.parametrize(
+    "header", [{"blobs": [-1]}, {"blobs": [True]}, {"blobs": 1}, {"blobs": ["1"]}, {}, [1], "blobs"]
+)
+def test_a_frame_says_how_long_its_blobs_are(header: object) -> None:
+    """With a size below nothing its reader took all that came, and waited for the end."""
+    data = json.dumps(header).encode()
+    stream = io.BytesIO(len(data).to_bytes(4, "big") + data + b"x" * 100)
+    with pytest.raises(PipeClosed):
+        read_frame(stream)
+    assert stream.read() == b"x" * 100
