@@ -50,6 +50,7 @@ FOLLOW = 0.5  # seconds between two looks at the ledger while a child computes
 MAX_SUBJECTS = 1000
 BROKER = 9  # the role
 # What the contract says of a seal that no further attempt would change.
+WORKER_FAULT = "this worker's role or code is not what the permit allows"
 FINAL_REFUSALS = {
     "OutputClassRefused": "the permit does not allow an output of this class",
     "BudgetSpent": "the dataset's budget of per-variant statistics does not bear this output",
@@ -199,6 +200,8 @@ class Attempt:
                 raise RunFailed(
                     f"the run had its {most_attempts(used)} attempts; its analyst can give it more"
                 ) from None
+            if refusal.name == "NotLive":
+                raise RunFailed(WORKER_FAULT) from None
             raise AttemptEnded(f"the contract refused: {refusal.name}") from None
         finally:
             self.worker.projection.sync()
@@ -206,7 +209,7 @@ class Attempt:
             reason = mined.one(RunRefused).reason
             log.info("run refused", run=self.run.hex()[:8], reason=reason)
             if reason in WORKER_REASONS:
-                raise RunFailed("this worker's role or code is not what the permit allows")
+                raise RunFailed(WORKER_FAULT)
             return None
         self.authorised = True
         epochs = {event.subject: event.epoch for event in mined.all(AccessGranted)}

@@ -125,14 +125,14 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         address analyst = _signerOf(keccak256(abi.encode(RUN_REQUEST, r)), analystSignature);
         bytes32 given = sha256(params);
         if (given != r.paramsHash || params.length > MAX_PARAMS) revert ParamsMismatch(given, r.paramsHash);
-        bytes32 message = sha256(abi.encode(r));
-        _requireUnused(message);
+        _requireLive(analyst, Role.Analyst);
         bytes32 run = sha256(abi.encode(analyst, r.nonce));
         if (_runs[run].analyst != address(0)) revert RunExists(run);
-        if (_permits.roleOf(analyst).role != Role.Analyst) revert IPermitRegistry.NotLive(analyst, Role.Analyst);
+        bytes32 message = sha256(abi.encode(run, r)); // of this analyst: nobody else uses it up
+        _requireUnused(message);
         IPermitRegistry.Permit memory p = _permits.permitOf(r.permit);
         if (p.status != PermitStatus.None && p.applicant != analyst) revert NotTheApplicant(analyst);
-        uint8 reason = _permits.isLive(analyst, Role.Analyst) ? _permitReason(p) : Reasons.ANALYST_ROLE;
+        uint8 reason = _permitReason(p);
         if (reason != 0) {
             _refuse(run, 0, reason, message);
             return;
@@ -151,11 +151,11 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         returns (bool effective)
     {
         address worker = _checkBinding(b, workerSignature, subjects);
-        bytes32 message = sha256(abi.encode(b));
+        bytes32 message = sha256(abi.encode(worker, b)); // of this worker: nobody else uses it up
         _requireUnused(message);
         Run storage run = _runs[b.run];
         IPermitRegistry.Permit memory p = _permits.permitOf(run.permit);
-        uint8 reason = _authoriseReason(b, run, p, worker);
+        uint8 reason = _authoriseReason(b, run, p);
         if (reason != 0) return _refuse(b.run, b.attempt, reason, message);
         uint256[] memory slots = Cohort.slots(_consents, p.dataset, subjects);
         Cohort.Tally memory tally = Cohort.count(slots, Cohort.test(p));
@@ -300,7 +300,7 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
     {
         _notAfter(b.deadline);
         worker = _signerOf(keccak256(abi.encode(WORKER_BINDING, b)), signature);
-        if (_permits.roleOf(worker).role != Role.Worker) revert IPermitRegistry.NotLive(worker, Role.Worker);
+        _requireLive(worker, Role.Worker);
         Run storage run = _knownRun(b.run);
         if (run.ended == Ended.Rejected || run.ended == Ended.Released) revert RunEnded(b.run);
         if (b.attempt != run.attempts + 1 || b.attempt > _mostAttempts(run)) {
@@ -317,12 +317,13 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         }
     }
 
-    function _authoriseReason(
-        WorkerBinding calldata b, Run storage run, IPermitRegistry.Permit memory p, address worker
-    ) private view returns (uint8) {
+    function _authoriseReason(WorkerBinding calldata b, Run storage run, IPermitRegistry.Permit memory p)
+        private
+        view
+        returns (uint8)
+    {
         if (run.ended == Ended.Cancelled) return Reasons.CANCELLED;
         if (block.timestamp > run.deadline) return Reasons.DEADLINE;
-        if (!_permits.isLive(worker, Role.Worker)) return Reasons.WORKER_ROLE;
         if (b.codeHash != p.codeHash) return Reasons.CODE;
         if (!_permits.isLive(run.analyst, Role.Analyst)) return Reasons.ANALYST_ROLE;
         return _permitReason(p);

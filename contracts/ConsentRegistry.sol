@@ -60,9 +60,11 @@ contract ConsentRegistry is IConsentRegistry, Typed {
             if (used && refusal == 0) refusal = AlreadyRecorded.selector;
             if (refusal != 0) {
                 step.last = refusal;
-                // Without a trace: what no registrar signed, what was accepted before, what was refused before.
+                // Without a trace: what no registrar signed, what was accepted before, what was refused before, and
+                // what lacks her signature: whoever sees it on its way must not use up what she signed.
                 bool accepted = signerHashOf[e.subject] == keccak256(e.signer);
-                if (registrar != address(0) && !accepted && !used) _refuse(step, i, item, refusal);
+                bool unsigned = refusal == SignatureInvalid.selector;
+                if (registrar != address(0) && !accepted && !used && !unsigned) _refuse(step, i, item, refusal);
                 continue;
             }
             signerHashOf[e.subject] = keccak256(e.signer);

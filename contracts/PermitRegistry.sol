@@ -26,6 +26,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
     uint16 private constant KIND_VOTE = 4;
     uint16 private constant KIND_SUSPEND = 5;
     uint16 private constant KIND_CANCEL_ROLE = 6;
+    uint40 private constant FOREVER = type(uint40).max; // an end that is none
 
     uint8 public immutable quorum;
     uint32 public immutable roleDelay;
@@ -33,6 +34,8 @@ contract PermitRegistry is IPermitRegistry, Typed {
 
     mapping(address account => Member member) private _members;
     address[] private _committee; // everybody who was ever a member of it
+    mapping(address account => uint40 end) private _committeeUntil; // of the newest term in the committee
+    mapping(address account => uint40 time) private _setAt; // when the newest role was given
     mapping(bytes32 dataset => address custodian) public custodianOf;
     mapping(bytes32 permit => Permit stored) private _permits;
     mapping(bytes32 permit => mapping(bool yes => address[] members)) private _votes;
@@ -45,7 +48,8 @@ contract PermitRegistry is IPermitRegistry, Typed {
         for (uint256 i; i < founders.length; ++i) {
             address founder = founders[i];
             if (_members[founder].role != Role.None) revert RoleTaken(founder, Role.Committee);
-            _members[founder] = Member(Role.Committee, 0, type(uint40).max, 0);
+            _members[founder] = Member(Role.Committee, 0, FOREVER, 0);
+            _committeeUntil[founder] = FOREVER;
             _committee.push(founder);
         }
         (quorum, roleDelay) = (quorum_, roleDelay_);
@@ -62,10 +66,12 @@ contract PermitRegistry is IPermitRegistry, Typed {
         if (held.role != Role.None && held.role != c.role && block.timestamp < held.end) revert RoleTaken(c.account, held.role);
         if (c.role == Role.Committee && held.role != Role.Committee) _committee.push(c.account);
         _members[c.account] = Member(c.role, start, end, held.version + 1);
-        if (_countLive(_committee, block.timestamp) < quorum) revert LastQuorum();
-        // Those whose end is only waiting are no quorum for long.
+        _setAt[c.account] = uint40(block.timestamp);
+        if (c.role == Role.Committee) _committeeUntil[c.account] = end;
+        if (_countLive(_committee, block.timestamp, false) < quorum) revert LastQuorum();
+        // A quorum must last: those whose end is set are none some day, and then nobody could give a role any more.
         bool committee = held.role == Role.Committee || c.role == Role.Committee;
-        if (_founded && committee && _countLive(_committee, block.timestamp + roleDelay) < quorum) revert LastQuorum();
+        if (_founded && committee && _countLive(_committee, block.timestamp + roleDelay, true) < quorum) revert LastQuorum();
         emit RoleSet(c.account, c.role, start, end, held.version + 1);
         _append(KIND_ROLE, sha256(abi.encode(c.account, c.role, start, end, held.version + 1)));
     }
@@ -74,7 +80,8 @@ contract PermitRegistry is IPermitRegistry, Typed {
     function cancelRole(CancelRole calldata order, bytes calldata signature) external direct {
         _notAfter(order.deadline);
         address by = _signerOf(keccak256(abi.encode(CANCEL_ROLE, order)), signature);
-        _requireLive(by, Role.Committee);
+        // A member whose end came meanwhile as well: else a stolen quorum would only have to wait for it.
+        if (_committeeUntil[by] <= _setAt[order.account]) _requireLive(by, Role.Committee);
         Member storage m = _members[order.account];
         if (order.version != m.version) revert RoleVersionStale(order.version, m.version);
         if (!_acts(m.role) || m.start <= block.timestamp) revert NotPending(order.account);
@@ -140,7 +147,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
         _voted[v.permit][member] = true;
         emit Voted(v.permit, member, v.yes);
         _votes[v.permit][v.yes].push(member);
-        if (_countLive(_votes[v.permit][v.yes], block.timestamp) >= quorum) {
+        if (_countLive(_votes[v.permit][v.yes], block.timestamp, false) >= quorum) {
             stored.status = v.yes ? PermitStatus.Approved : PermitStatus.Rejected;
             if (v.yes) emit PermitApproved(v.permit, stored.expiry);
             else emit PermitRejected(v.permit);
@@ -225,12 +232,14 @@ contract PermitRegistry is IPermitRegistry, Typed {
         if (signatures.length < quorum) revert QuorumMissing(signatures.length, quorum);
     }
 
-    /// @dev A person is listed once more each time she rejoins the committee, so repeats are skipped.
-    function _countLive(address[] storage accounts, uint256 time) private view returns (uint256 live) {
+    /// @dev `lasting`: only those without an end. A person is listed once more each time she rejoins the committee, so
+    /// repeats are skipped.
+    function _countLive(address[] storage accounts, uint256 time, bool lasting) private view returns (uint256 live) {
         for (uint256 i; i < accounts.length; ++i) {
             bool repeated;
             for (uint256 j; j < i; ++j) if (accounts[j] == accounts[i]) repeated = true;
-            if (!repeated && _isLiveAt(accounts[i], Role.Committee, time)) ++live;
+            if (repeated || (lasting && _members[accounts[i]].end != FOREVER)) continue;
+            if (_isLiveAt(accounts[i], Role.Committee, time)) ++live;
         }
     }
 }

@@ -15,7 +15,6 @@ library Reasons {
     uint8 internal constant PERMIT_SUSPENDED = 34;
     uint8 internal constant PERMIT_EXPIRED = 35;
     uint8 internal constant ANALYST_ROLE = 36;
-    uint8 internal constant WORKER_ROLE = 37;
     uint8 internal constant CODE = 38;
     uint8 internal constant PERMIT_REJECTED = 39;
     uint8 internal constant COHORT = 40;

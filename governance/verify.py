@@ -593,6 +593,8 @@ class Fold:
         self.members = {who: Member(COMMITTEE, 0, FOREVER, 0) for who in self.identity.founders}
         # What each account was, with the step from which on it was that.
         self.terms = dict[bytes, list[tuple[int, Member]]]()
+        self.set_at = dict[bytes, int]()  # when an account's newest role was given
+        self.committee_until = dict.fromkeys(self.identity.founders, FOREVER)
         self.datasets = dict[bytes, bytes]()  # dataset: custodian
         self.spent = dict[bytes, int]()  # dataset: what released statistics took of its BUDGET
         self.permits = dict[bytes, Permit]()
@@ -747,14 +749,21 @@ class Fold:
         need(not taken, "the account holds another role")
         version = held.version + 1
         self._become(m["account"], Member(m["role"], start, end, version))
+        self.set_at[m["account"]] = self.time
+        if m["role"] == COMMITTEE:
+            self.committee_until[m["account"]] = end
         need(self._committee_at(self.time) >= quorum, "no quorum is left")
         if self.datasets and COMMITTEE in (held.role, m["role"]):
             later = self.time + self.identity.role_delay
-            need(self._committee_at(later) >= quorum, "no quorum is left after the delay")
+            left = self._committee_at(later, lasting=True)
+            need(left >= quorum, "no quorum without an end is left after the delay")
         return _effect(1, "RoleSet", (m["account"], m["role"]), (start, end, version))
 
-    def _committee_at(self, time: int) -> int:
-        return sum(self.member_live(who, COMMITTEE, time) for who in self.members)
+    def _committee_at(self, time: int, lasting: bool = False) -> int:
+        return sum(
+            self.member_live(who, COMMITTEE, time) and not (lasting and held.end != FOREVER)
+            for who, held in self.members.items()
+        )
 
     def _window(self, m: Args, held: Member) -> tuple[int, int]:
         """From when and until when a change of a role holds, once there is a dataset to read.
@@ -772,7 +781,10 @@ class Fold:
 
     def _cancelRole(self, m: Args, a: Args) -> Effect:
         held = self.members.get(m["account"], NOBODY)
-        by = self._by("CancelRole", m, a["signature"], self._claim("RoleCancelled", 1), COMMITTEE)
+        by = self._by("CancelRole", m, a["signature"], self._claim("RoleCancelled", 1))
+        was = self.committee_until.get(by, 0) > self.set_at.get(m["account"], 0)
+        live = self.member_live(by, COMMITTEE, self.time)
+        need(was or live, f"0x{by.hex()} is no member of the committee, and was none then")
         need(m["version"] == held.version, "the order is about another version of the role")
         pending = held.role in (BROKER, WORKER) and held.start > self.time
         need(pending, "no worker or broker of this account is waiting")
@@ -883,9 +895,7 @@ class Fold:
         if log is None:
             return None
         if log.topics == (TOPICS["ItemRefused"], words(index)):
-            unsigned = bytes.fromhex("37e8456b")  # SignatureInvalid
-            said = log.data[:4] == unsigned and event[0] == "Enrolled"
-            return ("ItemRefused", (index,), (unsigned,)) if said else event
+            return event
         name, indexed, plain = event
         whole = (TOPICS[name], *map(words, indexed)), words(*plain)
         return event if name != "ItemRefused" and (log.topics, log.data) == whole else None
@@ -913,10 +923,10 @@ class Fold:
             need(self.time <= e["deadline"], "DeadlinePassed 6747c9fd", _Skip)
             need(subject not in self.signers, "AlreadyEnrolled ea3cca5e", _Skip)
             need(len(key) == 20 and any(subject), "SignerInvalid e0061160", _Skip)
-            agreed = self._signer("Enrolment", e, item["signerSignature"], key) == key
-            need(agreed, "SignatureInvalid 37e8456b", _Skip)
         except _Skip as refusal:
             return _refused(name, refusal)
+        if self._signer("Enrolment", e, item["signerSignature"], key) != key:
+            return None  # whoever sees it on its way must not use up what she signed
         # The signer is `bytes`: offset, length, content.
         encoded = (64, e["assurance"], 20, key.ljust(32, b"\0"))
         event: Event = ("Enrolled", (subject, registrar), encoded)
@@ -1019,21 +1029,15 @@ class Fold:
             sha256(a["params"]) == m["paramsHash"] and len(a["params"]) <= MAX_PARAMS,
             "the parameters are not as signed",
         )
-        who = self._by("RunRequest", m, a["signature"], permit.applicant if permit else b"")
+        who = self._by(
+            "RunRequest", m, a["signature"], permit.applicant if permit else b"", ANALYST
+        )
         run = (
             sha256(words(who, m["nonce"])) if who else self._claim("RunRefused", 0)
         )  # unknown permit, and no crypto
-        ended = (
-            not self.member_live(who, ANALYST, self.time)
-            if who
-            else to_int(self._claim("RunRefused", 2)) == 36
-        )
-        reason = 36 if ended else self._permit_reason(permit)
-        need(
-            (not who or self.members.get(who, NOBODY).role == ANALYST) and run not in self.runs,
-            "stranger or old run",
-        )
-        message = self._unused(words(*m.values()))
+        reason = self._permit_reason(permit)
+        need(run not in self.runs, "the run exists already")
+        message = self._unused(words(run, *m.values()))
         if reason:
             self.recorded.add(message)
             return _effect(35, "RunRefused", (run,), (0, reason))
@@ -1056,11 +1060,7 @@ class Fold:
         subjects, name, nth, run = a["subjects"], m["run"], m["attempt"], self._run(m)
         permit, worker = (
             self.permits[run.request["permit"]],
-            self._by("WorkerBinding", m, a["signature"]),
-        )
-        need(
-            not worker or self.members.get(worker, NOBODY).role == WORKER,
-            "no worker signed the binding",
+            self._by("WorkerBinding", m, a["signature"], role=WORKER),
         )
         need(
             run.ended in ("", "cancelled") and nth == run.attempts + 1 <= most_attempts(run),
@@ -1082,23 +1082,17 @@ class Fold:
         live = [
             (subject, self.consent(dataset, subject)) for subject, reason in judged if not reason
         ]
-        said = [
-            to_int(log.data[32:64])
-            for log in self._logs
-            if log.topics == (TOPICS["RunRefused"], name)
-        ]
-        ended = not self.member_live(worker, WORKER, self.time) if self._crypto else said == [37]
         least = max(1, permit.request["minCohort"], self.identity.cohort_floor)
         reasons = [  # in the contract's order
             run.ended and 43,
             self.time > run.request["deadline"] and 41,
-            ended and 37,
             m["codeHash"] != permit.request["codeHash"] and 38,
             not self.member_live(run.analyst, ANALYST, self.time) and 36,
             self._permit_reason(permit),
             len(live) < least and 40,
         ]
-        message = self._unused(words(*m.values()))
+        # Without crypto nobody sees which worker signed, and two may send the same.
+        message = self._unused(words(worker, *m.values())) if self._crypto else b""
         if any(reasons):
             self.recorded.add(message)
             return _effect(35, "RunRefused", (name,), (nth, next(filter(None, reasons))))
@@ -1276,7 +1270,7 @@ RUN_STATES = {  # the event that a run had last, and where it stands then
     "RunCancelled": "withdrawn",
     "RunResumed": "queued",
 }
-WORKER_REASONS = (37, 38)  # the worker's own fault: the run stays as it was
+WORKER_REASONS = (38,)  # the worker's own fault: the run stays as it was
 _ENDS = ("Rejected", "RunCancelled")  # a refusal ends nothing: a later attempt may be granted
 Past = NamedTuple("Past", [("name", str), ("step", int), ("attempt", int), ("reason", int)])
 Access = NamedTuple("Access", [("attempt", int), ("granted", bool), ("step", int), ("block", int)])

@@ -26,10 +26,9 @@ REMOVALS = [
         "AccessLedger.sol",
         (
             (
-                "if (_permits.roleOf(worker).role != Role.Worker) revert IPermitRegistry.NotLive(worker, Role.Worker);",
-                "",
+                "_requireLive(worker, Role.Worker);\n        Run storage run = _knownRun",
+                "Run storage run = _knownRun",
             ),
-            ("if (!_permits.isLive(worker, Role.Worker)) return Reasons.WORKER_ROLE;", ""),
         ),
         ("a worker key of the relay's own under a live permit",),
     ),
@@ -115,12 +114,23 @@ REMOVALS += [
         ("a new worker that computes at once",),
     ),
     Removal(
+        "a quorum without an end",
+        "PermitRegistry.sol",
+        (
+            (
+                "_countLive(_committee, block.timestamp + roleDelay, true) < quorum",
+                "false",
+            ),
+        ),
+        ("a committee whose last quorum has an end",),
+    ),
+    Removal(
         "a quorum of no rejects",
         "PermitRegistry.sol",
         (
             (
-                "if (_countLive(_votes[v.permit][v.yes], block.timestamp) >= quorum) {",
-                "if (v.yes && _countLive(_votes[v.permit][v.yes], block.timestamp) >= quorum) {",
+                "if (_countLive(_votes[v.permit][v.yes], block.timestamp, false) >= quorum) {",
+                "if (v.yes && _countLive(_votes[v.permit][v.yes], block.timestamp, false) >= quorum) {",
             ),
         ),
         ("a rejected permit voted through later",),

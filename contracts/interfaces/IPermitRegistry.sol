@@ -56,10 +56,12 @@ interface IPermitRegistry {
     /// @notice Gives, moves or ends a role; `signatures` are a quorum of live committee members, by ascending signer.
     /// A role is ended by setting its end to now or earlier. One address holds one role at a time. A change names the
     /// version that it replaces, so one that was held back can never undo a later one. Once a dataset exists, a new
-    /// worker or broker acts only after `roleDelay` seconds.
+    /// worker or broker acts only after `roleDelay` seconds, a live committee member stays one for as long, and a quorum
+    /// of members has no end at all.
     function setRole(RoleChange calldata change, bytes[] calldata signatures) external;
 
-    /// @notice One live committee member stops a new worker or broker before it acts.
+    /// @notice One committee member stops a new worker or broker before it acts: a live one, or one who still was when
+    /// the role was given.
     function cancelRole(CancelRole calldata order, bytes calldata signature) external;
 
     /// @notice A live custodian registers a dataset; it never changes hands. The first one ends the founding ceremony.

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from clocked import Door
 
 from api.birth import FOREVER
 from api.demo.attacks import outcome
 from api.demo.attacks.frame import authorised, looked_at, willing
-from api.demo.stage import PARAMS, World, random32
+from api.demo.stage import PARAMS, ROLES, World, random32
 from chain.devchain import DevChain
-from chain.events import Receipt, RoleSet, RunAuthorised
+from chain.events import Enrolled, Receipt, RoleSet, RunAuthorised, RunRefused
 from chain.wallets import Wallet
+from chain.writer import IDLE_SECONDS
+from governance.audit import export_bundle
+from governance.verify import Replay, load_crypto, parse_identity
 
 Rule = Callable[[World], Receipt]
 
@@ -253,14 +258,153 @@ def test_a_member_who_is_ended_can_still_stop_a_worker(devchain: DevChain) -> No
     delay = int(world.ledger.identity["roleDelay"])
     assert ended.end >= now + delay
     machine = Wallet.new().address
-    begins = world.set_role(machine, "worker").one(RoleSet).start
+    world.set_role(machine, "worker")
     world.cancel_role(machine, by="rui")
     assert world.ledger.read("PermitRegistry", "isLive", account, 1)
-    assert begins >= ended.end  # whoever waits for the worker has waited for the member too
     sooner = world.set_role(account, "committee", end=now).one(RoleSet)
     assert sooner.end == ended.end  # once more changes nothing
     other = world.people["quinn"].address
     assert outcome(lambda: world.set_role(other, "committee", end=now)) == "LastQuorum"
+
+
+@pytest.fixture
+def clocked(tmp_path: Path) -> Iterator[tuple[World, Door]]:
+    """A world on a clock that the test moves."""
+    door = Door(tmp_path / "chain")
+    yield World.create(f"http://127.0.0.1:{door.server.server_port}"), door
+    door.close()
+
+
+def replayed(world: World) -> None:
+    """The auditor's rules come to the same head."""
+    bundle = export_bundle(world.ledger)
+    fold = Replay(bundle, load_crypto(parse_identity(bundle["identity"]))).fold
+    assert (fold.count, fold.head) == world.ledger.head()
+
+
+def test_a_member_stops_what_was_given_while_she_still_was_one(
+    clocked: tuple[World, Door],
+) -> None:
+    """Two stolen keys end the third member, wait until a second before, and bring their machine: it is still stopped.
+
+    Also when she was given another role meanwhile; what was given after her end she does not stop.
+    """
+    world, door = clocked
+    rui, now = world.people["rui"].address, world.ledger.now()
+    ends = world.set_role(rui, "committee", end=now).one(RoleSet).end
+    early, late = Wallet.new().address, Wallet.new().address
+    door.now += ends - now - 1
+    world.set_role(early, "worker")
+    door.now += IDLE_SECONDS + 2
+    world.set_role(rui, "auditor")
+    world.set_role(late, "worker")
+    assert not world.ledger.read("PermitRegistry", "isLive", rui, ROLES["committee"])
+    assert outcome(lambda: world.cancel_role(late, by="rui")) == "NotLive"
+    assert outcome(lambda: world.cancel_role(early, by="sol")) == "NotLive"
+    world.cancel_role(early, by="rui")
+    world.cancel_role(late, by="quinn")
+    replayed(world)
+
+
+def test_a_quorum_of_the_committee_has_no_end(clocked: tuple[World, Door]) -> None:
+    """All of them with an end, or to begin one day: nobody could ever give a role again."""
+    world, _ = clocked
+    far = world.ledger.now() + 10 * 365 * 86_400
+    pia, quinn = (world.people[name].address for name in ("pia", "quinn"))
+    world.set_role(pia, "committee", end=far)
+    zoe = Wallet.new().address
+    world.set_role(zoe, "committee", start=far)
+    assert outcome(lambda: world.set_role(quinn, "committee", end=far)) == "LastQuorum"
+    world.set_role(Wallet.new().address, "committee")
+    world.set_role(quinn, "committee", end=far)
+    replayed(world)
+
+
+def test_a_live_member_begins_no_later_by_a_change(clocked: tuple[World, Door]) -> None:
+    """Else a change with a later start would end her at once, before the delay."""
+    world, _ = clocked
+    rui, later = world.people["rui"].address, world.ledger.now() + 365 * 86_400
+    assert world.set_role(rui, "committee", start=later).one(RoleSet).start == 0
+    assert world.ledger.read("PermitRegistry", "isLive", rui, ROLES["committee"])
+    replayed(world)
+
+
+def test_nobody_else_uses_up_an_enrolment(stage: World) -> None:
+    """Who sees it on its way sends it with another signature in place of the patient's: that leaves nothing."""
+    subject, wallet = random32(), Wallet.new()
+    honest = stage.enrolment(subject, wallet)
+    for junk in (bytes(65), b"", Wallet.new().sign(stage.ledger.domain, "Revoke", REVOKE)):
+        burnt = (*honest[:2], junk)
+        assert outcome(lambda: stage.ledger.relay("ConsentRegistry", "enrol", [burnt])) == (  # noqa: B023
+            "SignatureInvalid"
+        )
+    receipt = stage.ledger.relay("ConsentRegistry", "enrol", [honest])
+    assert receipt.one(Enrolled).subject == subject
+    replayed(stage)
+
+
+REVOKE = {"subject": bytes(32), "dataset": bytes(32), "epoch": 0}
+
+
+def test_nobody_else_uses_up_a_worker_s_binding(clocked: tuple[World, Door]) -> None:
+    """Another worker sends the same content, is refused, and the first one's own is still good."""
+    world, door = clocked
+    people = world.enrol(3)
+    run = world.request_run(world.permit())
+    somebody(world, "worker", "wilma")
+    door.now += int(world.ledger.identity["roleDelay"]) + 1
+    binding = world.binding(run, people)
+
+    def sent(by: str) -> Receipt:
+        signature = world.by(by, "WorkerBinding", binding)
+        return world.relay(
+            "AccessLedger", "authorise", "WorkerBinding", binding, signature, sorted(people)
+        )
+
+    assert sent("wilma").one(RunRefused).reason == 40  # nobody is willing yet
+    world.grant(people)
+    assert outcome(lambda: sent("wilma")) == "AlreadyRecorded"
+    assert sent("wanda").one(RunAuthorised).granted == 3
+    replayed(world)
+
+
+def test_who_is_dismissed_makes_no_step(stage: World) -> None:
+    """However many different messages an analyst, a worker or a custodian signs when the role has ended."""
+    world = World.create(stage.ledger.node.url, role_delay=0)
+    people = willing(world)
+    permit, (run, _) = world.permit(), authorised(world)
+    ingest = world.register_records()
+    waiting = world.request_run(permit)
+    for name, role in (("noor", "analyst"), ("wanda", "worker"), ("omar", "custodian")):
+        retire(world, name, role)
+    before = world.ledger.head()
+    for rule in (
+        lambda: world.request_run(permit),
+        lambda: world.request_run(random32()),
+        lambda: world.authorise(waiting, people),
+        lambda: world.resume(run, 1),
+        lambda: world.void_records(ingest),
+    ):
+        assert outcome(rule) == "NotLive"
+    assert world.ledger.head() == before
+
+
+def test_one_member_twice_is_no_quorum(stage: World) -> None:
+    ingest = stage.register_records()
+    for by in (("pia", "pia"), ("pia",)):
+        assert outcome(lambda: stage.void_records(ingest, by)) == "QuorumMissing"  # noqa: B023
+    stage.void_records(ingest, ("pia", "quinn"))
+
+
+def test_a_replaced_consent_leaves_no_trace(stage: World) -> None:
+    (subject,) = stage.enrol(1)
+    first = stage.grant_item(stage.grant_message(subject, untilDay=stage.ledger.now() // 86_400))
+    stage.grant([subject])
+    before = stage.ledger.head()
+    assert outcome(lambda: stage.ledger.relay("ConsentRegistry", "grant", [first])) == (
+        "VersionStale"
+    )
+    assert stage.ledger.head() == before
 
 
 def test_a_lease_ends_with_the_permit(stage: World) -> None:

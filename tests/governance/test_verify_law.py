@@ -353,7 +353,7 @@ LIES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("setRole", "pia quinn", "senseless", {"start": 10}),
     ("setRole", "pia quinn", "another role", {"account": "sol", "replaces": 1}),
     ("setRole", "pia quinn", "another version", {"replaces": 1}),
-    ("cancelRole", "sol", "not live", {}),
+    ("cancelRole", "sol", "no member of the committee", {}),
     ("cancelRole", "rui", "another version", {"version": 0}),
     ("cancelRole", "rui", "is waiting", {"account": "wanda"}),
     ("registerDataset", "noor", "not live", {}),
@@ -387,7 +387,7 @@ LIES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("resume", "noor", "attempts left", {"attempts": 15}),
     ("requestRun", "sol", "signed by", {}),
     ("requestRun", "noor", "not as signed", {"paramsHash": bytes(32)}),
-    ("authorise", "sol", "no worker", {}),
+    ("authorise", "sol", "not live", {}),
     ("authorise", "wanda", "next attempt", {"attempt": 2}),
     ("authorise", "wanda", "worker signed", {"subjectsHash": bytes(32)}),
     ("unsorted", "wanda", "unsorted", {}),
@@ -547,7 +547,7 @@ def test_the_lease_and_the_last_quorum_are_kept(opened: Open) -> None:
     people = opened.world.people
     opened.fold.members[bytes.fromhex(people["rui"].address[2:])] = verify.Member(1, 0, 1, 1)
     ended = {"account": people["quinn"].address, "role": 1, "start": 0, "end": 1, "replaces": 0}
-    assert "no quorum is left" in opened.verdict(ROWS["setRole"], "pia quinn", **ended)
+    assert "no quorum" in opened.verdict(ROWS["setRole"], "pia quinn", **ended)
 
 
 def test_an_applicant_on_the_committee_does_not_vote_on_her_own_request(opened: Open) -> None:
@@ -570,12 +570,23 @@ def test_a_signature_of_nobody_never_counts(opened: Open, name: str, signer: str
 
 def test_a_run_id_is_used_once_and_only_by_an_analyst(opened: Open) -> None:
     used = opened.fold.runs[opened.fresh].request["nonce"]
-    assert "old run" in opened.verdict(ROWS["requestRun"], "noor", nonce=used)
-    assert "stranger" in opened.verdict(ROWS["requestRun"], "sol", permit=bytes(32))
+    assert "exists already" in opened.verdict(ROWS["requestRun"], "noor", nonce=used)
+    assert "not live" in opened.verdict(ROWS["requestRun"], "sol", permit=bytes(32))
     run, before = opened.fresh, opened.fold.runs[opened.fresh]
     opened.fold.runs[run] = before._replace(ended="cancelled")
     assert "has ended" in opened.verdict(ROWS["cancel"], "noor")
     opened.fold.runs[run] = before
+
+
+def test_who_was_dismissed_resumes_no_run(opened: Open) -> None:
+    noor, run = bytes.fromhex(opened.world.people["noor"].address[2:]), opened.fresh
+    before, member = opened.fold.runs[run], opened.fold.members[noor]
+    opened.fold.runs[run] = before._replace(attempts=verify.MAX_ATTEMPTS)
+    resumed = {"run": run, "attempts": verify.MAX_ATTEMPTS}
+    assert "event 1 (RunResumed)" in opened.verdict(ROWS["resume"], "noor", **resumed)
+    opened.fold.members[noor] = member._replace(end=1)
+    assert "not live" in opened.verdict(ROWS["resume"], "noor", **resumed)
+    opened.fold.runs[run], opened.fold.members[noor] = before, member
 
 
 def test_a_release_names_everybody_who_was_granted(opened: Open) -> None:

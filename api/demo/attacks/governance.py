@@ -56,13 +56,25 @@ def released_to_dismissed(world: World, forged: bool) -> Receipt:
     return world.release(run, seal, subjects, [0] * len(subjects))
 
 
-@attack("a new worker that computes at once", "committee", "reason 37")
+@attack("a new worker that computes at once", "committee", "NotLive")
 def hasty_worker(world: World, forged: bool) -> Receipt:
     """A stolen quorum gives a machine of its own the role; the honest members have time to stop it."""
     subjects = willing(world)
     run = world.request_run(world.permit())
     name = somebody(world, "worker", "wout") if forged else "wanda"
     return world.authorise(run, subjects, by=name)
+
+
+@attack("a committee whose last quorum has an end", "committee", "LastQuorum")
+def ending_committee(world: World, forged: bool) -> Receipt:
+    """On that day nobody could give or end a role any more, for good. The twin ends a member whom others outlast."""
+    far = world.ledger.now() + 10 * 365 * 86_400
+    member = world.people[somebody(world, "committee", "zoe")].address
+    if forged:
+        for name in ("pia", "quinn"):
+            world.set_role(world.people[name].address, "committee", end=far)
+        member = world.people["rui"].address
+    return world.set_role(member, "committee", end=far)
 
 
 @attack("a live worker stopped as if it were new", "committee member", "NotPending")
