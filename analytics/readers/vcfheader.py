@@ -111,7 +111,8 @@ LEADING_PHASE = re.compile(rb"##fileformat=VCFv4\.[45]$")  # a genotype may begi
 # Possessive: what was read is never given back, since a quote may stay open for as long as a line may be.
 _FIELD = re.compile(r' *+([A-Za-z0-9_.]++)=("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^,"]*+)(?:,|$)')
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}|1000G")
-_FILTER_ID = re.compile(r"[A-Za-z0-9_.+:<>=-]{1,64}")
+# What htslib reads as one name: commas, quotes, brackets, < and > end a definition there.
+_FILTER_ID = re.compile(r"[A-Za-z0-9_.+:=/%()*|&!?@#~^$'-]{1,64}")
 _CONTIG = re.compile(r"[0-9A-Za-z_.|:*-]{1,64}")
 _NUMBER = re.compile(r"[0-9]{1,3}|[ARG.]|L[ARG]|[PM]")
 # Number and Type of the FORMAT fields that are packed (VCF 4.2 §1.4.2).
@@ -171,8 +172,8 @@ def _named(name: bytes, pattern: re.Pattern[str]) -> str:
     text = name.decode("ascii", "replace")
     if not pattern.fullmatch(text):
         raise PayloadError(
-            "variant file: a filter or FORMAT field that the header does not define has no proper name",
-            "Define it in the header, or take it out.",
+            "variant file: a filter or FORMAT field has no proper name",
+            "Rename it in rows and header: letters, digits, _ and dots; of a filter also / % : - +, but no < and >.",
         )
     return text
 
