@@ -46,6 +46,7 @@ _BEYOND_LATIN_1 = re.compile(rb"[\xc4-\xff]|\\u(?!00)")
 _ELEMENT = re.compile(r"_?[A-Za-z]{1,64}")
 _HISTORY = re.compile(r"/_history/([A-Za-z0-9.-]{1,64})\Z")
 _NO_PATIENT = re.compile(rf"(?:\A|/)(?:{'|'.join(NO_PATIENT)})/[A-Za-z0-9.-]{{1,64}}\Z")
+_PATIENT = re.compile(r"(?:https?://[^?#]+/)?Patient/[A-Za-z0-9.-]{1,64}\Z")
 _ADDRESS = re.compile(r"https?://[^?#]+/([A-Za-z]+/[A-Za-z0-9.-]{1,64})\Z")
 
 
@@ -383,17 +384,19 @@ def _element_of(refused: Any, model: Any) -> str:
 
 
 def _check_subject(resource: Mapping[str, object], source: Source) -> str | None:
-    """Why a resource that must name the person does not. Raises PayloadError for one that names another patient."""
-    named = resource.get("resourceType")
-    kind = named if isinstance(named, str) else ""
-    for element in ("subject", "patient", "beneficiary"):
+    """Why a resource that must name the person does not. Raises PayloadError for one that names another patient.
+
+    A resource of a type that is not taken may be about anybody (her father's insurance): nothing of it goes anywhere.
+    """
+    kind = str(resource.get("resourceType"))
+    for element in ("subject", "patient", "beneficiary") if kind in PROFILES else ():
         target = resource.get(element)
         reference = target.get("reference") if isinstance(target, dict) else None
         if isinstance(reference, str):
             why = _why_not_the_person(reference, resource, source)
-            if why is not None and kind in PROFILES:
+            if why is not None:
                 return f"{why}: {kind}.{element}"
-        elif reference is None and element == "subject" and kind in PROFILES:
+        elif reference is None and element == "subject":
             return f"does not say whom it is about: {kind}"
     return None
 
@@ -404,7 +407,8 @@ def _why_not_the_person(
     """Why what a resource is about is not the person; None: it is. Raises PayloadError when it is another patient.
 
     A version of the person is the person. Where the file does not say at what address its Patient lies, the same id
-    at some address may be the same person: nobody here can say.
+    at some address may be the same person: nobody here can say. A patient is named as R4 references.html has it, or
+    as volens does; whatever else stands there names nobody, and may be a mistake of one resource.
     """
     version = _HISTORY.search(reference)
     name = reference[: version.start()] if version else reference
@@ -413,12 +417,11 @@ def _why_not_the_person(
     address = _ADDRESS.match(name)
     if address and address[1] in source.person and address[1] in source.anywhere:
         return "about a patient at an address that the file does not give hers"
-    other = "FHIR bundle: a resource is about another subject"
-    if "Patient/" in reference or reference.startswith(SUBJECT_PREFIX):
-        raise PayloadError(other, "Export one patient a bundle.")
+    if _PATIENT.match(name) or name.startswith(SUBJECT_PREFIX):
+        raise PayloadError(
+            "FHIR bundle: a resource is about another subject", "Export one patient a bundle."
+        )
     thing = resolve({"reference": name}, contained(resource), source)
     if _NO_PATIENT.search(name) or (thing and thing.get("resourceType") in NO_PATIENT):
         return "about something else than a patient"
-    if str(resource.get("resourceType")) in PROFILES:
-        raise PayloadError(other, "Export one patient a bundle.")
-    return None
+    return "does not clearly say whom it is about"

@@ -73,11 +73,6 @@ BAD: dict[str, bytes] = {
     "another volens subject": spoilt(
         lambda b: resource_of(b, 1)["subject"].update(reference=STRANGER)
     ),
-    "another patient's claim": spoilt(
-        lambda b: b["entry"].append(
-            {"resource": {"resourceType": "Claim", "patient": {"reference": "Patient/q"}}}
-        )
-    ),
     "another patient at an address": spoilt(
         lambda b: resource_of(b, 1)["subject"].update(reference="http://host/Patient/q")
     ),
@@ -89,12 +84,6 @@ BAD: dict[str, bytes] = {
     ),
     "another patient's version": spoilt(
         lambda b: resource_of(b, 1)["subject"].update(reference="Patient/q/_history/2")
-    ),
-    "a subject that is nowhere": spoilt(
-        lambda b: resource_of(b, 1)["subject"].update(reference="urn:uuid:1")
-    ),
-    "a second patient as a device": spoilt(
-        lambda b: resource_of(b, 1)["subject"].update(reference="Patient/q/Device/1")
     ),
     "same id": spoilt(
         lambda b: b["entry"].append({"resource": {**resource_of(b, 1), "recordedDate": "2011"}})
@@ -110,6 +99,20 @@ BAD: dict[str, bytes] = {
 
 ABSENT: Any = ({"fullUrl": "urn:uuid:1"}, {"response": {"status": "201"}}, None, "Canary")
 DEVICE = {"resourceType": "Device", "id": "d"}
+
+
+NOBODY = (
+    "Canary",
+    "patient/q",
+    "/Patient/q",
+    "Patient/",
+    "Patient/q/",
+    "Patient?identifier=urn:x|1",
+    "Patient/q/Observation/1",
+    "Practitioner/q",
+    "RelatedPerson/q",
+    "urn:uuid:53fefa32-fcbb-4ff8-8a92-55ee120877b7",
+)
 
 
 def about(reference: str) -> bytes:
@@ -222,6 +225,23 @@ UNFIT: dict[str, tuple[bytes, str]] = {
         ),
         "about something else than a patient: Observation.subject",
     ),
+    **{
+        f"about {reference}": (
+            about(reference),
+            "does not clearly say whom it is about: Observation.subject",
+        )
+        for reference in NOBODY
+    },
+    "about nothing": (about(""), "not valid FHIR R4: Observation.subject.reference"),
+    "about a patient inside": (
+        bundle(
+            {
+                **observation(contained=[{"resourceType": "Patient", "id": "x"}]),
+                "subject": {"reference": "#x"},
+            }
+        ),
+        "does not clearly say whom it is about: Observation.subject",
+    ),
     "about her id at some address": (
         about("http://host/fhir/Patient/p"),
         "about a patient at an address that the file does not give hers: Observation.subject",
@@ -330,6 +350,18 @@ def test_what_is_not_taken_may_name_her_in_any_way(reference: str) -> None:
         report: Any = split_bundle(bundle(other, observation()), SUBJECT).report
         assert report["kept"] == {"0": 1, "2": 1}
         assert report["not taken"] == {"Claim": 1}
+
+
+@pytest.mark.parametrize("element", ["subject", "patient", "beneficiary"])
+def test_what_is_not_taken_may_be_about_anybody(element: str) -> None:
+    """Her father's insurance and her mother's own entry refused her."""
+    others = [
+        {"resourceType": "Coverage", element: {"reference": reference}}
+        for reference in ("Patient/father", *NOBODY)
+    ]
+    report: Any = split_bundle(bundle(*others, observation()), SUBJECT).report
+    assert report["kept"] == {"0": 1, "2": 1}
+    assert report["not taken"] == {"Coverage": len(others)}
 
 
 def test_a_version_of_the_person_is_the_person() -> None:
