@@ -53,7 +53,7 @@ BAD: dict[str, bytes] = {
     "a document": bundle(kind="document"),
     "one page": bundle(link=[{"relation": "next", "url": "https://Canary"}]),
     "the last page": bundle(link=[{"relation": "previous", "url": "https://Canary"}]),
-    "a total of more": searched(3, "match", "match", "include"),
+    "a total of more": searched(4, "match", "match", "include"),
     "a total of more without modes": bundle(observation(), kind="searchset", total=500),
     "a total as text": bundle(total="Canary"),
     "a deletion": asked("DELETE"),
@@ -63,9 +63,7 @@ BAD: dict[str, bytes] = {
         lambda b: (b["entry"].append(b["entry"][1]), b.update(type="searchset", total=4))
     ),
     "a read": asked("GET"),
-    "a request without a method": asked(None),
-    "a request as text": spoilt(lambda b: b["entry"][1].update(request="Canary")),
-    "a search as text": spoilt(lambda b: b["entry"][1].update(search="Canary")),
+    "a deletion in small letters": asked("delete"),
     "no entries": spoilt(lambda b: b.update(entry=[])),
     "no patient": spoilt(lambda b: b.update(entry=[{"resource": {"resourceType": "Encounter"}}])),
     "two patients": bundle({"resourceType": "Patient", "id": "q"}),
@@ -398,12 +396,22 @@ def test_a_whole_answer_and_what_is_put_are_taken() -> None:
     for payload in (
         searched(2, "match", "match", "include"),
         searched(3, "match", "match", "match"),
+        searched(3, "match", "match", "include"),  # a server that counts all it sends
         asked("PUT"),
         bundle(
             observation(), kind="searchset", total=2, link=[{"relation": "self", "url": "urn:x"}]
         ),
     ):
         assert split_bundle(payload, SUBJECT).report["kept"]
+
+
+@pytest.mark.parametrize("broken", [None, [], "Canary", 7, {}, {"method": None}, {"mode": ["x"]}])
+@pytest.mark.parametrize("element", ["request", "search", "response"])
+def test_how_an_entry_was_sent_may_be_broken(element: str, broken: object) -> None:
+    payload = spoilt(
+        lambda b: (b.update(type="searchset", total=3), b["entry"][1].update({element: broken}))
+    )
+    assert split_bundle(payload, SUBJECT).report["kept"] == {"0": 1, "1": 1, "2": 1}
 
 
 def test_a_subject_is_64_hex_characters() -> None:

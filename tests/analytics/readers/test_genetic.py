@@ -104,6 +104,9 @@ def report(*results: str, code: tuple[str, str] = (LOINC, "51969-4"), **more: An
         (CM, "Z36.0"),
         (ICD, "Z36.0"),
         (CM, "D68.51"),
+        # Carriers of sickle-cell disease and of thalassaemia.
+        *[(system, code) for system in (CM, ICD) for code in ("D57.3", "D56.3", "O35.1")],
+        (CM, "O35.10X0"),
         (ICD, "D68.51"),
         # Systems that hold nothing else, as their senders spell them.
         ("http://www.genenames.org", "HGNC:1100"),
