@@ -69,8 +69,9 @@ _HARMLESS = frozenset(
 )
 # What a resource was made from, asked for by or given for, is about, or has as its evidence tells what it says (R4
 # Observation, Procedure, Condition, medications; what stands between them and a finding: DetectedIssue,
-# RiskAssessment); what a panel, report or list holds is told by its own code. Encounter, subject and performer are
-# in neither: a visit to one clinic does not make its blood count genetic.
+# RiskAssessment); a specimen stands between an order and what was found in it. What a panel, report or list holds is
+# told by its own code. Encounter, subject and performer are in neither: a visit to one clinic does not make its blood
+# count genetic.
 _MADE_FROM = (
     "basedOn",
     "basis",
@@ -82,6 +83,7 @@ _MADE_FROM = (
     "partOf",
     "reasonReference",
     "request",
+    "specimen",
     "stage.assessment",
     "supportingInformation",
 )
@@ -95,6 +97,8 @@ _NEEDED = (
     "stage.assessment",
     "supportingInformation",
 )
+_Name = tuple[str, str, str]  # of a thing: type or "", system or "", and value of an identifier
+_SEARCHED = re.compile(r"([A-Za-z]+)\?identifier=([^|&]*)\|([^|&]+)\Z")  # in a transaction
 _MARKED = "marked restricted by its source"
 _LABEL = "a security label that this reader does not know"
 # A medication that many orders name is written with each of them: what comes out is bounded on its own.
@@ -243,6 +247,9 @@ def _linked_categories(source: Source, marks: _Marks) -> dict[int, set[int]]:
     """By identity of a resource: the sensitive categories that reach it through references of the file."""
     links = _Links()
     parts: dict[int, Mapping[str, object]] = {}
+    # By identifier, a part of its own between those who name it and those who bear it: a link each, however many.
+    origins: dict[_Name, Mapping[str, object]] = {}
+    members: dict[_Name, Mapping[str, object]] = {}
     for outer in source.resources:
         inside = contained(outer)
         for resource in (outer, *inside.values()):
@@ -251,15 +258,29 @@ def _linked_categories(source: Source, marks: _Marks) -> dict[int, set[int]]:
             for target in _targets(resource, _MADE_FROM, inside, source):
                 links.make(target, resource)
                 parts[id(resource)], parts[id(target)] = resource, target
+            for name in _named_things(resource, _MADE_FROM):
+                links.make(origins.setdefault(name, {}), resource)
             for target in _targets(resource, _LISTS, inside, source):
                 links.list(resource, target)
                 parts[id(resource)], parts[id(target)] = resource, target
+            for name in _named_things(resource, _LISTS):
+                links.list(resource, members.setdefault(name, {}))
+                parts[id(resource)] = resource
             for holder, section in _sections(resource):
                 links.list(holder, section)
                 parts[id(holder)], parts[id(section)] = holder, section
                 for target in _targets(section, ("entry",), inside, source):
                     links.list(section, target)
                     parts[id(target)] = target
+    for outer in source.resources:
+        for resource in (outer, *contained(outer).values()):
+            for name in _identifiers(resource):
+                if name in origins:
+                    links.make(resource, origins[name])
+                    parts[id(resource)] = resource
+                if name in members:
+                    links.list(members[name], resource)
+                    parts[id(resource)] = resource
     own = {key: _own(part, marks) for key, part in parts.items()}
     return links.spread(own)
 
@@ -336,6 +357,32 @@ def _targets(
             target = resolve(reference, inside, source)
             if target is not None:
                 yield target
+
+
+def _named_things(resource: Mapping[str, object], paths: Sequence[str]) -> Iterator[_Name]:
+    """What the references at these paths name by an identifier instead of an id (R4 references.html#logical)."""
+    for path in paths:
+        for reference in _at(resource, path):
+            if not isinstance(reference, dict):
+                continue
+            kind = reference.get("type")
+            for _, system, value in _identifiers({"identifier": reference.get("identifier")}):
+                yield kind if isinstance(kind, str) else "", system, value
+            found = _SEARCHED.match(str(reference.get("reference")))
+            if found:
+                yield found[1], found[2], found[3]
+
+
+def _identifiers(resource: Mapping[str, object]) -> Iterator[_Name]:
+    """The names that an identifier of a resource gives it, with and without its type."""
+    listed = resource.get("identifier")
+    for one in listed if isinstance(listed, list) else [listed]:
+        system, value = (one.get("system"), one.get("value")) if isinstance(one, dict) else (0, 0)
+        if isinstance(value, str):
+            name = system if isinstance(system, str) else "", value
+            yield "", *name
+            if isinstance(resource.get("resourceType"), str):
+                yield str(resource["resourceType"]), *name
 
 
 def _at(resource: Mapping[str, object], path: str) -> Iterator[object]:
