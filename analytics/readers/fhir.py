@@ -99,6 +99,9 @@ _NEEDED = (
 )
 _Name = tuple[str, str, str]  # of a thing: type or "", system or "", and value of an identifier
 _SEARCHED = re.compile(r"([A-Za-z]+)\?identifier=([^|&]*)\|([^|&]+)\Z")  # in a transaction
+# Nobody here can say what these were about, so what came of them would tell it all the same, as of a reason.
+_ASKING = frozenset({"ServiceRequest", "DiagnosticReport"})
+_UNREAD = "of an order or report whose code is not known here"
 _MARKED = "marked restricted by its source"
 _LABEL = "a security label that this reader does not know"
 # A medication that many orders name is written with each of them: what comes out is bounded on its own.
@@ -209,8 +212,8 @@ class _Marks:
         self.file = frozenset[int | str]().union(*map(self.of, source.labelled))
         self._linked = _linked_categories(source, self)
 
-    def linked(self, resource: Mapping[str, object]) -> frozenset[int]:
-        """Categories of what this one was made from, and of the panels and reports that list it."""
+    def linked(self, resource: Mapping[str, object]) -> frozenset[int | str]:
+        """What is said of what this one was made from, and of the panels and reports that list it."""
         return frozenset(self._linked.get(id(resource), ()))
 
     def of(self, part: Mapping[str, object]) -> frozenset[int | str]:
@@ -229,7 +232,7 @@ class _Marks:
         return frozenset(found)
 
     def is_unread(self, reason: Mapping[str, object]) -> bool:
-        """Whether nobody here can say what a reason is: what was given for it would tell it all the same."""
+        """Whether nobody here can say what a reason, order or report is: what came of it would tell it all the same."""
         if id(reason) not in self._unread:
             codings = codings_or_none(reason.get("code"))
             self._unread[id(reason)] = any(why_unroutable(coding, self.sets) for coding in codings)
@@ -243,8 +246,8 @@ class _Marks:
         )
 
 
-def _linked_categories(source: Source, marks: _Marks) -> dict[int, set[int]]:
-    """By identity of a resource: the sensitive categories that reach it through references of the file."""
+def _linked_categories(source: Source, marks: _Marks) -> dict[int, set[int | str]]:
+    """By identity of a resource: the sensitive categories that reach it through references of the file, and _UNREAD."""
     links = _Links()
     parts: dict[int, Mapping[str, object]] = {}
     # By identifier, a part of its own between those who name it and those who bear it: a link each, however many.
@@ -285,13 +288,16 @@ def _linked_categories(source: Source, marks: _Marks) -> dict[int, set[int]]:
     return links.spread(own)
 
 
-def _own(part: Mapping[str, object], marks: _Marks) -> list[int]:
-    """The sensitive categories of a part's own codes; of a document, those outside its sections."""
+def _own(part: Mapping[str, object], marks: _Marks) -> list[int | str]:
+    """The sensitive categories of a part's own codes, or _UNREAD; of a document, those outside its sections."""
     if "section" in part:
         found = marks.read({name: value for name, value in part.items() if name != "section"})
     else:
         found = marks.of(part)
-    return [mark for mark in found if isinstance(mark, int)]
+    own: list[int | str] = [mark for mark in found if isinstance(mark, int)]
+    if part.get("resourceType") in _ASKING and marks.is_unread(part):
+        own.append(_UNREAD)
+    return own
 
 
 class _Links:
@@ -299,7 +305,8 @@ class _Links:
 
     What is sensitive as a whole (its own code, or what it was made from, or the panel it stands in) makes so what was
     made from it and what it lists. A panel or report is told by one member as well, but not as a whole: that goes on to
-    what was made from it, never to its other members.
+    what was made from it, never to its other members. That an order or report cannot be read is told to what came of
+    it, never to what lists it.
     """
 
     def __init__(self) -> None:
@@ -314,21 +321,22 @@ class _Links:
         self._lists.setdefault(id(panel), []).append(id(member))
         self._listed.setdefault(id(member), []).append(id(panel))
 
-    def spread(self, own: Mapping[int, Iterable[int]]) -> dict[int, set[int]]:
+    def spread(self, own: Mapping[int, Iterable[int | str]]) -> dict[int, set[int | str]]:
         """The categories that reach each; each passes it once as a whole and once not, so loops of references end."""
         waiting = [(key, category, True) for key, found in own.items() for category in found]
         seen = set(waiting)
         while waiting:
             key, category, whole = waiting.pop()
             reached = [(other, whole) for other in self._makes.get(key, ())]
-            reached += [(other, False) for other in self._listed.get(key, ())]
+            if category != _UNREAD:
+                reached += [(other, False) for other in self._listed.get(key, ())]
             reached += [(other, True) for other in self._lists.get(key, ()) if whole]
             for other, as_whole in reached:
                 step = (other, category, as_whole)
                 if step not in seen:
                     seen.add(step)
                     waiting.append(step)
-        found: dict[int, set[int]] = {}
+        found: dict[int, set[int | str]] = {}
         for key, category, _ in seen:
             found.setdefault(key, set()).add(category)
         return found
@@ -401,6 +409,8 @@ def _sensitive(marks: frozenset[int | str]) -> int | None:
     if _LABEL in marks:
         raise HeldBack(_LABEL)
     categories = [mark for mark in marks if isinstance(mark, int)]
+    if _UNREAD in marks:
+        raise HeldBack(_UNREAD)
     if len(categories) > 1:
         raise HeldBack("in two sensitive categories")
     if not categories and _MARKED in marks:

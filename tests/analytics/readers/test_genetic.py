@@ -129,6 +129,39 @@ def test_a_report_lists_its_results_by_identifier_too() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "unread",
+    [
+        {"code": concept(("http://www.ama-assn.org/go/cpt", "81162"))},
+        {"code": concept(("http://snomed.info/sct", "405825005"))},
+        {"code": concept(BRCA1, ("http://www.ama-assn.org/go/cpt", "81162"))},
+        {"code": {"text": "BRCA1 sequencing"}},
+        {"code": 7},
+    ],
+)
+def test_what_came_of_an_order_or_report_that_cannot_be_read_is_held_back(unread: Any) -> None:
+    """As what was given for such a reason is; what lists it, and the other results of a visit, are not."""
+    why = "of an order or report whose code is not known here"
+    asked = {**ORDER, **unread}
+    based = observation(GLUCOSE, id="o", basedOn=[{"reference": "ServiceRequest/sr"}])
+    other = observation((LOINC, "4548-4"))
+    named = observation(GLUCOSE, basedOn=[{"identifier": ORDERED}])
+    listed = observation(GLUCOSE, id="o")
+    ordered = report("o", code=GLUCOSE, basedOn=[{"reference": "ServiceRequest/sr"}])
+    for resources in (
+        (asked, based, other),
+        (asked, named, other),
+        (asked, ordered, listed, other),
+        ({**report("o"), **unread}, listed, other),
+    ):
+        found: Any = split(*resources).report
+        assert (found["held back"], found["kept"]) == ({why: 1}, {"0": 1, "2": 1})
+    done = procedure(report=[{"reference": "DiagnosticReport/r"}])
+    assert not split({**report(), **unread}, done).report["held back"]
+    derived = observation(GLUCOSE, derivedFrom=[{"reference": "Observation/o"}])
+    assert split(asked, based, derived).report["held back"] == {why: 2}
+
+
 def test_many_names_of_one_identifier_are_linked_once_each() -> None:
     orders = [{**ORDER, "id": f"s{n}"} for n in range(4_000)]
     results = [
