@@ -235,6 +235,8 @@ def _lacking(vcf: Mapping[str, Any]) -> Iterator[str]:
         yield f"no number, or below zero: {vcf['unreadable']} of QUAL, DP and GQ; taken for absent"
     if vcf["polyploid_calls"]:
         yield f"more than two alleles: {vcf['polyploid_calls']} calls; taken for missing"
+    if vcf["failed_calls"]:
+        yield f"marked as failed by their caller (FT): {vcf['failed_calls']} calls; taken for missing"
     if vcf["repeated"]:
         yield f"the same variant several times: {vcf['repeated']} copies; none of them is packed"
     if vcf["undefined"]:

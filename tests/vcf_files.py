@@ -236,7 +236,7 @@ def malformed() -> dict[str, tuple[bytes, str | None]]:
         "one byte": (b"#", "ends in the middle"),
         "text": (b"zq\n" * 99, "no VCF header"),
         "BCF": (b"BCF\2\2" + bytes(99), "zero byte"),
-        "BOM": (b"\xef\xbb\xbf" + good, "no VCF header"),
+        "BOM": (b"\xef\xbb\xbf" + good, "byte order mark"),
         "CRLF": (good.replace(b"\n", b"\r\n"), "carriage return"),
         "old Mac ends": (good.replace(b"\n", b"\r"), "carriage return"),
         "UTF-16": (good.decode().encode("utf-16"), "zero byte"),
@@ -356,7 +356,7 @@ def malformed() -> dict[str, tuple[bytes, str | None]]:
             file(at("1:5", "0/0:zq", "0/0:1", "0/0:1", format_="GT:Z/Q")),
             "no proper name",
         ),
-        "undefined FILTER": (file(at("1:5", filter_="z/q")), "no proper name"),
+        "undefined FILTER": (file(at("1:5", filter_="z<q")), "no proper name"),
         "GT as a number": (
             changed("ID=GT,Number=1,Type=String", "ID=GT,Number=1,Type=Integer"),
             None,

@@ -69,8 +69,9 @@ _HARMLESS = frozenset(
 )
 # What a resource was made from, asked for by or given for, is about, or has as its evidence tells what it says (R4
 # Observation, Procedure, Condition, medications; what stands between them and a finding: DetectedIssue,
-# RiskAssessment); what a panel, report or list holds is told by its own code. Encounter, subject and performer are
-# in neither: a visit to one clinic does not make its blood count genetic.
+# RiskAssessment); a specimen stands between an order and what was found in it. What a panel, report or list holds is
+# told by its own code. Encounter, subject and performer are in neither: a visit to one clinic does not make its blood
+# count genetic.
 _MADE_FROM = (
     "basedOn",
     "basis",
@@ -82,6 +83,7 @@ _MADE_FROM = (
     "partOf",
     "reasonReference",
     "request",
+    "specimen",
     "stage.assessment",
     "supportingInformation",
 )
@@ -95,6 +97,11 @@ _NEEDED = (
     "stage.assessment",
     "supportingInformation",
 )
+_Name = tuple[str, str, str]  # of a thing: type or "", system or "", and value of an identifier
+_SEARCHED = re.compile(r"([A-Za-z]+)\?identifier=([^|&]*)\|([^|&]+)\Z")  # in a transaction
+# Nobody here can say what these were about, so what came of them would tell it all the same, as of a reason.
+_ASKING = frozenset({"ServiceRequest", "DiagnosticReport"})
+_UNREAD = "of an order or report whose code is not known here"
 _MARKED = "marked restricted by its source"
 _LABEL = "a security label that this reader does not know"
 # A medication that many orders name is written with each of them: what comes out is bounded on its own.
@@ -205,8 +212,8 @@ class _Marks:
         self.file = frozenset[int | str]().union(*map(self.of, source.labelled))
         self._linked = _linked_categories(source, self)
 
-    def linked(self, resource: Mapping[str, object]) -> frozenset[int]:
-        """Categories of what this one was made from, and of the panels and reports that list it."""
+    def linked(self, resource: Mapping[str, object]) -> frozenset[int | str]:
+        """What is said of what this one was made from, and of the panels and reports that list it."""
         return frozenset(self._linked.get(id(resource), ()))
 
     def of(self, part: Mapping[str, object]) -> frozenset[int | str]:
@@ -225,7 +232,7 @@ class _Marks:
         return frozenset(found)
 
     def is_unread(self, reason: Mapping[str, object]) -> bool:
-        """Whether nobody here can say what a reason is: what was given for it would tell it all the same."""
+        """Whether nobody here can say what a reason, order or report is: what came of it would tell it all the same."""
         if id(reason) not in self._unread:
             codings = codings_or_none(reason.get("code"))
             self._unread[id(reason)] = any(why_unroutable(coding, self.sets) for coding in codings)
@@ -239,10 +246,13 @@ class _Marks:
         )
 
 
-def _linked_categories(source: Source, marks: _Marks) -> dict[int, set[int]]:
-    """By identity of a resource: the sensitive categories that reach it through references of the file."""
+def _linked_categories(source: Source, marks: _Marks) -> dict[int, set[int | str]]:
+    """By identity of a resource: the sensitive categories that reach it through references of the file, and _UNREAD."""
     links = _Links()
     parts: dict[int, Mapping[str, object]] = {}
+    # By identifier, a part of its own between those who name it and those who bear it: a link each, however many.
+    origins: dict[_Name, Mapping[str, object]] = {}
+    members: dict[_Name, Mapping[str, object]] = {}
     for outer in source.resources:
         inside = contained(outer)
         for resource in (outer, *inside.values()):
@@ -251,26 +261,43 @@ def _linked_categories(source: Source, marks: _Marks) -> dict[int, set[int]]:
             for target in _targets(resource, _MADE_FROM, inside, source):
                 links.make(target, resource)
                 parts[id(resource)], parts[id(target)] = resource, target
+            for name in _named_things(resource, _MADE_FROM):
+                links.make(origins.setdefault(name, {}), resource)
             for target in _targets(resource, _LISTS, inside, source):
                 links.list(resource, target)
                 parts[id(resource)], parts[id(target)] = resource, target
+            for name in _named_things(resource, _LISTS):
+                links.list(resource, members.setdefault(name, {}))
+                parts[id(resource)] = resource
             for holder, section in _sections(resource):
                 links.list(holder, section)
                 parts[id(holder)], parts[id(section)] = holder, section
                 for target in _targets(section, ("entry",), inside, source):
                     links.list(section, target)
                     parts[id(target)] = target
+    for outer in source.resources:
+        for resource in (outer, *contained(outer).values()):
+            for name in _identifiers(resource):
+                if name in origins:
+                    links.make(resource, origins[name])
+                    parts[id(resource)] = resource
+                if name in members:
+                    links.list(members[name], resource)
+                    parts[id(resource)] = resource
     own = {key: _own(part, marks) for key, part in parts.items()}
     return links.spread(own)
 
 
-def _own(part: Mapping[str, object], marks: _Marks) -> list[int]:
-    """The sensitive categories of a part's own codes; of a document, those outside its sections."""
+def _own(part: Mapping[str, object], marks: _Marks) -> list[int | str]:
+    """The sensitive categories of a part's own codes, or _UNREAD; of a document, those outside its sections."""
     if "section" in part:
         found = marks.read({name: value for name, value in part.items() if name != "section"})
     else:
         found = marks.of(part)
-    return [mark for mark in found if isinstance(mark, int)]
+    own: list[int | str] = [mark for mark in found if isinstance(mark, int)]
+    if part.get("resourceType") in _ASKING and marks.is_unread(part):
+        own.append(_UNREAD)
+    return own
 
 
 class _Links:
@@ -278,7 +305,8 @@ class _Links:
 
     What is sensitive as a whole (its own code, or what it was made from, or the panel it stands in) makes so what was
     made from it and what it lists. A panel or report is told by one member as well, but not as a whole: that goes on to
-    what was made from it, never to its other members.
+    what was made from it, never to its other members. That an order or report cannot be read is told to what came of
+    it, never to what lists it.
     """
 
     def __init__(self) -> None:
@@ -293,21 +321,22 @@ class _Links:
         self._lists.setdefault(id(panel), []).append(id(member))
         self._listed.setdefault(id(member), []).append(id(panel))
 
-    def spread(self, own: Mapping[int, Iterable[int]]) -> dict[int, set[int]]:
+    def spread(self, own: Mapping[int, Iterable[int | str]]) -> dict[int, set[int | str]]:
         """The categories that reach each; each passes it once as a whole and once not, so loops of references end."""
         waiting = [(key, category, True) for key, found in own.items() for category in found]
         seen = set(waiting)
         while waiting:
             key, category, whole = waiting.pop()
             reached = [(other, whole) for other in self._makes.get(key, ())]
-            reached += [(other, False) for other in self._listed.get(key, ())]
+            if category != _UNREAD:
+                reached += [(other, False) for other in self._listed.get(key, ())]
             reached += [(other, True) for other in self._lists.get(key, ()) if whole]
             for other, as_whole in reached:
                 step = (other, category, as_whole)
                 if step not in seen:
                     seen.add(step)
                     waiting.append(step)
-        found: dict[int, set[int]] = {}
+        found: dict[int, set[int | str]] = {}
         for key, category, _ in seen:
             found.setdefault(key, set()).add(category)
         return found
@@ -338,6 +367,32 @@ def _targets(
                 yield target
 
 
+def _named_things(resource: Mapping[str, object], paths: Sequence[str]) -> Iterator[_Name]:
+    """What the references at these paths name by an identifier instead of an id (R4 references.html#logical)."""
+    for path in paths:
+        for reference in _at(resource, path):
+            if not isinstance(reference, dict):
+                continue
+            kind = reference.get("type")
+            for _, system, value in _identifiers({"identifier": reference.get("identifier")}):
+                yield kind if isinstance(kind, str) else "", system, value
+            found = _SEARCHED.match(str(reference.get("reference")))
+            if found:
+                yield found[1], found[2], found[3]
+
+
+def _identifiers(resource: Mapping[str, object]) -> Iterator[_Name]:
+    """The names that an identifier of a resource gives it, with and without its type."""
+    listed = resource.get("identifier")
+    for one in listed if isinstance(listed, list) else [listed]:
+        system, value = (one.get("system"), one.get("value")) if isinstance(one, dict) else (0, 0)
+        if isinstance(value, str):
+            name = system if isinstance(system, str) else "", value
+            yield "", *name
+            if isinstance(resource.get("resourceType"), str):
+                yield str(resource["resourceType"]), *name
+
+
 def _at(resource: Mapping[str, object], path: str) -> Iterator[object]:
     """What stands at a path such as evidence.detail, where each element is one or a list."""
     name, _, rest = path.partition(".")
@@ -354,6 +409,8 @@ def _sensitive(marks: frozenset[int | str]) -> int | None:
     if _LABEL in marks:
         raise HeldBack(_LABEL)
     categories = [mark for mark in marks if isinstance(mark, int)]
+    if _UNREAD in marks:
+        raise HeldBack(_UNREAD)
     if len(categories) > 1:
         raise HeldBack("in two sensitive categories")
     if not categories and _MARKED in marks:

@@ -1,7 +1,8 @@
 """Calls as htslib gives them, made into packed dosages; and the counts of a whole file.
 
 A call that is not two alleles is missing, never homozygous reference: `./.`, `./1`, and one allele or three on an
-autosome. A depth or quality that is not given, or not to be read as one, stays so: it is neither zero nor low.
+autosome. So is one of which FT says that it failed (VCF 4.2 §1.4.2). A depth or quality that is not given, or not to be
+read as one, stays so: it is neither zero nor low.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from analytics.readers.genotypes import LARGEST, MISSING, NOT_GIVEN
 
 _END = -2  # cyvcf2's mark that a call has no more alleles
 _LEAST = -(1 << 31) + 8  # htslib's smallest number; those below are marks
+_PASSED = frozenset(
+    {b"PASS", b".", b""}
+)  # what FT says of a call that no filter was applied to, or that passed all
 _WHOLE = re.compile(rb"[+-]?[0-9]{1,10}")
 _FLOAT = re.compile(rb"-?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,2})?")
 _LARGEST_FLOAT = 3e38  # of 32 bits, about
@@ -31,10 +35,11 @@ class VcfReport:
     skipped: rows that are in nobody's packed genotypes, by reason (x, y, mt, other-contig, position-0, alleles,
     repeated, no-genotypes); alleles_skipped: ALTs of autosomes that are symbolic, `*` or not written in bases;
     repeated: ALTs that are not packed since the same variant stands there several times; missing: calls packed as
-    missing, among them half_calls, haploid_calls and polyploid_calls (more than two alleles); without_depth and
-    without_quality: the other packed calls without DP or GQ; unreadable: QUAL, DP and GQ that are no number or below
-    zero, taken for absent; info_removed and ids_removed: entries and ids left out since they are free text;
-    undefined: FORMAT fields and filters that rows use and the header does not define, or not so that it can be used;
+    missing, among them half_calls, haploid_calls, polyploid_calls (more than two alleles) and failed_calls (two
+    alleles, and FT names a filter that the call did not pass); without_depth and without_quality: the other packed
+    calls without DP or GQ; unreadable: QUAL, DP and GQ that are no number or below zero, taken for absent;
+    info_removed and ids_removed: entries and ids left out since they are free text; undefined: FORMAT fields and
+    filters that rows use and the header does not define, or not so that it can be used;
     build_unsaid: 1 where the header says no genome build.
     """
 
@@ -49,6 +54,7 @@ class VcfReport:
     half_calls: int = 0
     haploid_calls: int = 0
     polyploid_calls: int = 0
+    failed_calls: int = 0
     missing: int = 0
     without_depth: int = 0
     without_quality: int = 0
@@ -109,7 +115,7 @@ class Calls:
         self._genotypes: list[NDArray[np.int16]] = []
         self._depth: list[NDArray[np.float32]] = []
         self._quality: list[NDArray[np.float32]] = []
-        self._polyploid = self._below = 0
+        self._polyploid = self._failed = self._below = 0
         self.packed: list[tuple[int, int]] = []  # (row, number of the ALT) of each packed row
 
     def add(self, record: Variant, row: Row) -> None:
@@ -134,6 +140,10 @@ class Calls:
             more = (genotypes[:, 2:] != _END).any(axis=1)
             two[more] = MISSING
             self._polyploid += int(more.sum())
+        if b"FT" in row.keys:
+            failed = _failed(row) & (two >= 0).all(axis=1)
+            two = np.where(failed[:, None], np.int16(MISSING), two)
+            self._failed += int(failed.sum())
         self.packed += [(len(self._genotypes), number) for number in row.packed]
         self._genotypes.append(two)
         self._depth.append(self._numbers(depth, row, b"DP", False))
@@ -172,6 +182,7 @@ class Calls:
         missing = (first < 0) | (second < 0)
         row, number = np.array(self.packed).T
         report.polyploid_calls += self._polyploid
+        report.failed_calls += self._failed
         report.unreadable += self._below
         report.haploid_calls += int(((first >= 0) & (second == _END)).sum())
         report.half_calls += int(
@@ -188,6 +199,17 @@ class Calls:
         wanted = number[:, None]
         dosage = np.where(missing, MISSING, (first == wanted).astype(np.int8) + (second == wanted))
         return np.stack([(dosage + 1).astype(np.uint8), depth[:, people], quality[:, people]])
+
+
+def _failed(row: Row) -> NDArray[np.bool_]:
+    """Of which calls FT names a filter. htslib is not asked: whatever the header says, it is text."""
+    place = row.keys.index(b"FT")
+    return np.array(
+        [
+            len(given) > place and given[place] not in _PASSED
+            for given in (call.split(b":", place + 1) for call in row.calls)
+        ]
+    )
 
 
 def _is_number(text: bytes, is_float: bool) -> bool:

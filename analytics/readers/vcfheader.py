@@ -75,6 +75,21 @@ LENGTHS = {
     ),
 }
 
+# Lengths of the chromosomes 1 to 22 in human assemblies that are read nowhere here: NCBI36 (GCF_000001405.12) and
+# T2T-CHM13v2.0 (GCF_009914755.1).
+_FOREIGN_LENGTHS = tuple(
+    tuple(map(int, text.split()))
+    for text in (
+        "247249719 242951149 199501827 191273063 180857866 170899992 158821424 146274826 140273252 "
+        "135374737 134452384 132349534 114142980 106368585 100338915 88827254 78774742 76117153 "
+        "63811651 62435964 46944323 49691432",
+        "248387328 242696752 201105948 193574945 182045439 172126628 160567428 146259331 150617247 "
+        "134758134 135127769 133324548 113566686 101161492 99753195 96330374 84276897 80542538 "
+        "61707364 66210255 45090682 51324926",
+    )
+)
+
+
 # How reference files are called, GenBank's numbers among them.
 _NAMES = {
     "GRCh37": re.compile(
@@ -84,15 +99,20 @@ _NAMES = {
         r"grch38|hg38|\bb38|hs38|gca_000001405\.(?:1[5-9]|2[0-9])\b", re.IGNORECASE
     ),
 }
-# Human assemblies that are read nowhere here: older ones, and T2T.
-_FOREIGN = re.compile(r"ncbi_?3[0-6]|hg1[0-8]\b|b3[0-6](?![0-9])|t2t|chm13|\bhs1\b", re.IGNORECASE)
+# Human assemblies that are read nowhere here, older ones and T2T, as whole words: a checksum in a name may hold b36.
+_FOREIGN = re.compile(
+    r"(?<![a-z0-9])(?:ncbi[-_]?(?:build[-_]?)?3[0-6]|hg1[0-8]|b3[0-6]|(?:t2t[-_]?)?chm13(?:v[0-9]+)?|t2t|hs1)"
+    r"(?![a-z0-9])",
+    re.IGNORECASE,
+)
 _COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t"
 _VERSION = re.compile(r"VCFv4\.[0-5]")
 LEADING_PHASE = re.compile(rb"##fileformat=VCFv4\.[45]$")  # a genotype may begin with / or |
 # Possessive: what was read is never given back, since a quote may stay open for as long as a line may be.
 _FIELD = re.compile(r' *+([A-Za-z0-9_.]++)=("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^,"]*+)(?:,|$)')
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}|1000G")
-_FILTER_ID = re.compile(r"[A-Za-z0-9_.+:<>=-]{1,64}")
+# What htslib reads as one name: commas, quotes, brackets, < and > end a definition there.
+_FILTER_ID = re.compile(r"[A-Za-z0-9_.+:=/%()*|&!?@#~^$'-]{1,64}")
 _CONTIG = re.compile(r"[0-9A-Za-z_.|:*-]{1,64}")
 _NUMBER = re.compile(r"[0-9]{1,3}|[ARG.]|L[ARG]|[PM]")
 # Number and Type of the FORMAT fields that are packed (VCF 4.2 §1.4.2).
@@ -152,8 +172,8 @@ def _named(name: bytes, pattern: re.Pattern[str]) -> str:
     text = name.decode("ascii", "replace")
     if not pattern.fullmatch(text):
         raise PayloadError(
-            "variant file: a filter or FORMAT field that the header does not define has no proper name",
-            "Define it in the header, or take it out.",
+            "variant file: a filter or FORMAT field has no proper name",
+            "Rename it in rows and header: letters, digits, _ and dots; of a filter also / % : - +, but no < and >.",
         )
     return text
 
@@ -184,16 +204,14 @@ def read_header(lines: Sequence[bytes], build: str) -> Header:
             if text.startswith(f"##{key}="):
                 defined.add(key, text[len(key) + 3 :])
         if text.startswith(("##reference=", "##assembly=")):
-            defined.told.append(_file_names(text[12:]))
+            defined.told += _file_names(text[12:])
     said = _check_build(defined.told, defined.lengths, build)
     return defined.header(people, version, said)
 
 
-def _file_names(text: str) -> str:
-    """A text without the folders of the files that it names: a folder is called after whatever its owner likes."""
-    return " ".join(
-        part.split("/")[-1] for part in re.split(r"[\s,=\"<>]", text.replace("\\", "/"))
-    )
+def _file_names(text: str) -> list[str]:
+    """The words of a text without folders of files: a folder is called after whatever its owner likes."""
+    return [part.split("/")[-1] for part in re.split(r"[\s,=\"<>]", text.replace("\\", "/"))]
 
 
 def _text(line: bytes) -> str:
@@ -221,22 +239,27 @@ def _read_people(columns: str) -> tuple[str, ...]:
 def _check_build(told: Sequence[str], lengths: Mapping[int, int], build: str) -> bool:
     """Whether the header says the build, in words or in lengths; it may nowhere say another. Raises PayloadError.
 
-    Both are optional in VCF: where they are missing the custodian's word stands alone, and the report says so.
+    Both are optional in VCF: where they are missing the custodian's word stands alone, and the report says so. A file
+    named after this build is of this build, whatever else its name tells (what was masked in it, for example).
     """
     (other,) = set(LENGTHS) - {build}
-    if any(_FOREIGN.search(text) for text in told):
+    if any(_FOREIGN.search(word) and not _NAMES[build].search(word) for word in told) or any(
+        _has_length(assembly, lengths) for assembly in _FOREIGN_LENGTHS
+    ):
         raise PayloadError(
             "variant file: the header names a genome build that is not read here",
             "Only GRCh37 and GRCh38 are read; positions are never converted.",
         )
-    if any(_NAMES[other].search(text) for text in told) or any(
-        LENGTHS[build][chromosome - 1] != length for chromosome, length in lengths.items()
-    ):
+    if any(_NAMES[other].search(word) for word in told) or _has_length(LENGTHS[other], lengths):
         raise PayloadError(
             "variant file: the header speaks of another genome build than the one named",
             "Name the build that the file was called on; positions are never converted.",
         )
-    return bool(lengths) or any(_NAMES[build].search(text) for text in told)
+    return _has_length(LENGTHS[build], lengths) or any(_NAMES[build].search(word) for word in told)
+
+
+def _has_length(assembly: Sequence[int], lengths: Mapping[int, int]) -> bool:
+    return any(assembly[chromosome - 1] == length for chromosome, length in lengths.items())
 
 
 def _read_fields(value: str) -> tuple[dict[str, str], bool]:
@@ -255,7 +278,7 @@ class _Definitions:
     """What the definition lines say, gathered line by line. Descriptions are not kept: they are free text.
 
     A definition of FILTER, INFO or FORMAT that is not usable is as if it were not there: the file is refused for
-    none. Contigs say the build, so theirs must be right. An IDX, for which htslib would make room, is not kept.
+    none. Contigs say the build, so theirs must be written right. An IDX, for which htslib would make room, is not kept.
     """
 
     def __init__(self, build: str) -> None:
@@ -303,15 +326,16 @@ class _Definitions:
             self._types[place] = fields.get("Type", "")
 
     def _contig(self, name: str, fields: Mapping[str, str]) -> str:
-        self.told.append(_file_names(fields.get("assembly", "")))
-        length = fields.get("length", "")
-        if not length:
-            return f"##contig=<ID={name},assembly={self.build}>"
-        if not (length.isascii() and length.isdigit() and len(length) <= 10):
-            raise PayloadError("variant file: the length of a contig is no number")
-        if (chromosome := autosome(name)) is not None:
-            self.lengths[chromosome] = int(length)
-        return f"##contig=<ID={name},length={int(length)},assembly={self.build}>"
+        """The definition to keep. A length that is no number, or that no assembly gives the chromosome, is not: tools
+        write 0, -1, their largest number or the last position where they do not know it."""
+        self.told += _file_names(fields.get("assembly", ""))
+        text, chromosome = fields.get("length", ""), autosome(name)
+        length = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else 0
+        if chromosome is not None:
+            self.lengths[chromosome] = length
+            length = length if length == LENGTHS[self.build][chromosome - 1] else 0
+        said = f"length={length}," if length else ""
+        return f"##contig=<ID={name},{said}assembly={self.build}>"
 
     def _field(self, key: str, name: str, fields: Mapping[str, str]) -> str:
         """The definition to keep; empty for INFO that is text, and for what is not defined as VCF has it."""

@@ -99,7 +99,8 @@ def scan_text(file: FileIO) -> Scan:
     if not header.tabs or not 0 < rows <= MAX_VARIANTS:
         raise PayloadError(
             f"variant file: it does not have 1 to {MAX_VARIANTS} rows",
-            "Split the file by chromosome.",
+            "Split the file by region (for example with bcftools view -r chr22:1-30000000), or by chromosome where it "
+            "has several.",
         )
     return Scan(
         tuple(header.lines),
@@ -142,6 +143,11 @@ class _HeaderLines:
             or self._commas > MAX_HEADER_COMMAS
             or len(self.lines) > MAX_HEADER_LINES
         )
+        if line.startswith(b"\xef\xbb\xbf"):
+            raise PayloadError(
+                "variant file: it begins with a byte order mark",
+                "Save it as UTF-8 without one.",
+            )
         if many or not line.startswith(b"#"):
             raise PayloadError("variant file: it has no VCF header, or one that is too long")
         self.tabs = line.count(b"\t") if line.startswith(b"#CHROM\t") else 0

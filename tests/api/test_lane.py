@@ -16,7 +16,7 @@ import pytest
 from vcf_files import cohort, gzip, header, in_memory, row, subjects, text
 
 from analytics.readers.genotypes import is_genotypes
-from api import lane
+from api import lane, lanes
 from api.confinement import Confinement, Layer
 from api.errors import UsageError
 
@@ -96,6 +96,15 @@ def test_an_endless_pipe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane, "MAX_FILE", 100)
     with pytest.raises(UsageError, match="larger than is allowed"):
         list(lane.split("vcf", io.BytesIO(DATA), REQUEST))
+
+
+def test_calls_that_their_caller_marked_as_failed_are_said() -> None:
+    calls = ["0/1:LowGQ", "0/1:PASS", "0/0:.", "1/1:LowGQ"]
+    data = text([*header(NAMES), row("1:5", *calls, format_="GT:FT")])
+    frames = list(lane.split("vcf", io.BytesIO(data), REQUEST))
+    (report,) = (said["report"] for said, _ in frames if "report" in said)
+    told = "\n".join(lanes.sentences({"vcf": report}))
+    assert "marked as failed by their caller (FT): 2 calls; taken for missing" in told
 
 
 def test_what_the_reader_refuses_is_said(memory_file: int) -> None:

@@ -53,7 +53,7 @@ BAD: dict[str, bytes] = {
     "a document": bundle(kind="document"),
     "one page": bundle(link=[{"relation": "next", "url": "https://Canary"}]),
     "the last page": bundle(link=[{"relation": "previous", "url": "https://Canary"}]),
-    "a total of more": searched(3, "match", "match", "include"),
+    "a total of more": searched(4, "match", "match", "include"),
     "a total of more without modes": bundle(observation(), kind="searchset", total=500),
     "a total as text": bundle(total="Canary"),
     "a deletion": asked("DELETE"),
@@ -63,20 +63,13 @@ BAD: dict[str, bytes] = {
         lambda b: (b["entry"].append(b["entry"][1]), b.update(type="searchset", total=4))
     ),
     "a read": asked("GET"),
-    "a request without a method": asked(None),
-    "a request as text": spoilt(lambda b: b["entry"][1].update(request="Canary")),
-    "a search as text": spoilt(lambda b: b["entry"][1].update(search="Canary")),
+    "a deletion in small letters": asked("delete"),
     "no entries": spoilt(lambda b: b.update(entry=[])),
     "no patient": spoilt(lambda b: b.update(entry=[{"resource": {"resourceType": "Encounter"}}])),
     "two patients": bundle({"resourceType": "Patient", "id": "q"}),
     "another subject": spoilt(lambda b: resource_of(b, 1)["subject"].update(reference="Patient/q")),
     "another volens subject": spoilt(
         lambda b: resource_of(b, 1)["subject"].update(reference=STRANGER)
-    ),
-    "another patient's claim": spoilt(
-        lambda b: b["entry"].append(
-            {"resource": {"resourceType": "Claim", "patient": {"reference": "Patient/q"}}}
-        )
     ),
     "another patient at an address": spoilt(
         lambda b: resource_of(b, 1)["subject"].update(reference="http://host/Patient/q")
@@ -89,12 +82,6 @@ BAD: dict[str, bytes] = {
     ),
     "another patient's version": spoilt(
         lambda b: resource_of(b, 1)["subject"].update(reference="Patient/q/_history/2")
-    ),
-    "a subject that is nowhere": spoilt(
-        lambda b: resource_of(b, 1)["subject"].update(reference="urn:uuid:1")
-    ),
-    "a second patient as a device": spoilt(
-        lambda b: resource_of(b, 1)["subject"].update(reference="Patient/q/Device/1")
     ),
     "same id": spoilt(
         lambda b: b["entry"].append({"resource": {**resource_of(b, 1), "recordedDate": "2011"}})
@@ -110,6 +97,20 @@ BAD: dict[str, bytes] = {
 
 ABSENT: Any = ({"fullUrl": "urn:uuid:1"}, {"response": {"status": "201"}}, None, "Canary")
 DEVICE = {"resourceType": "Device", "id": "d"}
+
+
+NOBODY = (
+    "Canary",
+    "patient/q",
+    "/Patient/q",
+    "Patient/",
+    "Patient/q/",
+    "Patient?identifier=urn:x|1",
+    "Patient/q/Observation/1",
+    "Practitioner/q",
+    "RelatedPerson/q",
+    "urn:uuid:53fefa32-fcbb-4ff8-8a92-55ee120877b7",
+)
 
 
 def about(reference: str) -> bytes:
@@ -222,6 +223,23 @@ UNFIT: dict[str, tuple[bytes, str]] = {
         ),
         "about something else than a patient: Observation.subject",
     ),
+    **{
+        f"about {reference}": (
+            about(reference),
+            "does not clearly say whom it is about: Observation.subject",
+        )
+        for reference in NOBODY
+    },
+    "about nothing": (about(""), "not valid FHIR R4: Observation.subject.reference"),
+    "about a patient inside": (
+        bundle(
+            {
+                **observation(contained=[{"resourceType": "Patient", "id": "x"}]),
+                "subject": {"reference": "#x"},
+            }
+        ),
+        "does not clearly say whom it is about: Observation.subject",
+    ),
     "about her id at some address": (
         about("http://host/fhir/Patient/p"),
         "about a patient at an address that the file does not give hers: Observation.subject",
@@ -332,6 +350,18 @@ def test_what_is_not_taken_may_name_her_in_any_way(reference: str) -> None:
         assert report["not taken"] == {"Claim": 1}
 
 
+@pytest.mark.parametrize("element", ["subject", "patient", "beneficiary"])
+def test_what_is_not_taken_may_be_about_anybody(element: str) -> None:
+    """Her father's insurance and her mother's own entry refused her."""
+    others = [
+        {"resourceType": "Coverage", element: {"reference": reference}}
+        for reference in ("Patient/father", *NOBODY)
+    ]
+    report: Any = split_bundle(bundle(*others, observation()), SUBJECT).report
+    assert report["kept"] == {"0": 1, "2": 1}
+    assert report["not taken"] == {"Coverage": len(others)}
+
+
 def test_a_version_of_the_person_is_the_person() -> None:
     report: Any = split_bundle(about("Patient/p/_history/2"), SUBJECT).report
     assert report["kept"] == {"0": 1, "1": 1, "2": 1}
@@ -366,12 +396,22 @@ def test_a_whole_answer_and_what_is_put_are_taken() -> None:
     for payload in (
         searched(2, "match", "match", "include"),
         searched(3, "match", "match", "match"),
+        searched(3, "match", "match", "include"),  # a server that counts all it sends
         asked("PUT"),
         bundle(
             observation(), kind="searchset", total=2, link=[{"relation": "self", "url": "urn:x"}]
         ),
     ):
         assert split_bundle(payload, SUBJECT).report["kept"]
+
+
+@pytest.mark.parametrize("broken", [None, [], "Canary", 7, {}, {"method": None}, {"mode": ["x"]}])
+@pytest.mark.parametrize("element", ["request", "search", "response"])
+def test_how_an_entry_was_sent_may_be_broken(element: str, broken: object) -> None:
+    payload = spoilt(
+        lambda b: (b.update(type="searchset", total=3), b["entry"][1].update({element: broken}))
+    )
+    assert split_bundle(payload, SUBJECT).report["kept"] == {"0": 1, "1": 1, "2": 1}
 
 
 def test_a_subject_is_64_hex_characters() -> None:

@@ -213,6 +213,41 @@ def test_a_header_without_optional_definitions_is_taken(gone: tuple[str, ...]) -
     assert plain.report.undefined == ("GT" in gone)
 
 
+FT = '##FORMAT=<ID=FT,Number=1,Type=String,Description="Genotype filter">'
+
+
+@pytest.mark.parametrize("defined", [[FT], []])
+def test_a_call_that_its_caller_marked_as_failed_is_missing_and_counted(defined: list[str]) -> None:
+    taken = split_rows(
+        row("1:5", "1/1:LowGQ;AB", "0/1:PASS", format_="GT:FT"),
+        row("1:6", "1/1:.:9", "0/1:LowDP:9", format_="GT:FT:DP"),
+        row("1:7", "1/1", "0/1:", format_="GT:FT"),
+        row("1:8", "./1:LowGQ", "1:LowGQ", format_="GT:FT"),
+        row("1:9", "0/0:3", "0/1/1:q10", format_="GT:FT", alleles="A G,T"),
+        extra=defined,
+    )
+    assert list(dosages(taken).values()) == [-1, 2, 2, -1, -1, -1]
+    assert list(dosages(taken, 1).values()) == [1, -1, 1, -1, -1, -1]
+    report = taken.report
+    assert (report.failed_calls, report.half_calls, report.haploid_calls) == (3, 1, 1)
+    assert report.polyploid_calls == 1
+    assert (report.missing, report.undefined) == (8, not defined)
+    assert "\t1/1:LowGQ;AB\n" in taken.text(
+        f"{1:064x}"
+    )  # her own file keeps what was called, and the mark
+    read_again(taken)
+
+
+@pytest.mark.parametrize("name", ["Miss/5%", "a|b", "(x)", "q#1", "a&b*", "q=1"])
+@pytest.mark.parametrize("defined", [True, False])
+def test_a_filter_may_have_signs_in_its_name(name: str, defined: bool) -> None:
+    extra = [f'##FILTER=<ID={name},Description="x">'] if defined else []
+    taken = split_rows(row("1:4", "0/1", "0/0", filter_=f"q10;{name}"), ROW, extra=extra)
+    assert (taken.report.not_passed, taken.report.undefined) == (1, not defined)
+    assert f'##FILTER=<ID={name},Description="">' in taken.text(f"{1:064x}")
+    read_again(taken)
+
+
 @pytest.mark.parametrize("gone", [("DP",), ("GQ",), ("GT", "DP", "GQ")])
 def test_what_rows_have_is_read_also_where_the_header_forgot_it(gone: tuple[str, ...]) -> None:
     """Its definition is the one that VCF reserves the name for, and stands in each person's own file."""
@@ -244,7 +279,9 @@ def test_fields_and_filters_that_no_header_defines_are_kept_and_counted() -> Non
     assert '##FORMAT=<ID=XX,Number=.,Type=String,Description="">' in mine
     assert '##FILTER=<ID=strange,Description="">' in mine
     refused_rows("no proper name", row("1:5", "0/1:3", "0/0:4", format_="GT:X X"))
-    refused_rows("no proper name", row("1:5", "0/1", "0/0", filter_="a,b"))
+    for name in ("a,b", "QD<2.0", "SB>60"):  # htslib takes < and > for the ends of a definition
+        defined = f'##FILTER=<ID={name},Description="x">'
+        refused_rows("no proper name", row("1:5", "0/1", "0/0", filter_=name), extra=[defined])
 
 
 def test_rows_without_genotypes_are_counted_and_kept_in_the_source() -> None:
@@ -610,6 +647,48 @@ def test_a_build_that_nobody_here_reads_is_refused_whatever_is_named(line: str, 
     refused("names a genome build that is not read here", data, build=build)
 
 
+@pytest.mark.parametrize(("place", "length"), [("1", 247249719), ("chr22", 51324926)])
+@pytest.mark.parametrize("build", ["GRCh37", "GRCh38"])
+def test_a_length_of_a_build_that_nobody_here_reads_is_refused(
+    place: str, length: int, build: str
+) -> None:
+    line = f"##contig=<ID={place},length={length}>"
+    data = text([*header(TWO, line, contigs=(), lengths=False), ROW])
+    refused("names a genome build that is not read here", data, build=build)
+
+
+@pytest.mark.parametrize(
+    "length", ["2147483647", "536870911", "0", "-1", "6", "248387497", "99999999999", "many", '"7"']
+)
+def test_a_length_that_no_build_has_says_nothing(length: str) -> None:
+    """htslib, PLINK, tskit and others write these where they do not know it: the file was refused as another build."""
+    for name in ("1", "X"):
+        line = f"##contig=<ID={name},length={length}>"
+        taken = split(text([*header(TWO, line, contigs=(), lengths=False), ROW]))
+        assert taken.report.build_unsaid == 1
+        read_again(taken)
+    assert f"length={length}" not in taken.text(f"{1:064x}")
+    beside = header(TWO, f"##contig=<ID=2,length={length}>", contigs=("1",))
+    assert split(text([*beside, ROW])).report.build_unsaid == 0
+    refused("another genome build", text([*beside, ROW]), build="GRCh37")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "3fb36a9c_GRCh38.fa",
+        "GRCh38_full_analysis_set_plus_decoy_hla_t2t_masked.fa",
+        "chm13_masked_hg38.fa",
+    ],
+)
+def test_a_reference_that_is_named_after_the_build_is_of_that_build(name: str) -> None:
+    data = text([*header(TWO, f"##reference=file:///refs/{name}", lengths=False), ROW])
+    assert split(data).report.build_unsaid == 0
+    refused("genome build", data, build="GRCh37")
+    checksum = text([*header(TWO, "##reference=3fb36a9cchs12.fa", lengths=False), ROW])
+    assert split(checksum).report.build_unsaid == 1
+
+
 def test_a_header_may_leave_the_build_to_the_custodian() -> None:
     """##reference and the lengths of contigs are optional; that only the custodian's word says it is reported."""
     unsaid = split(text([*header(TWO, lengths=False), ROW]))
@@ -735,7 +814,6 @@ def test_bad_rows_are_refused(rows: list[str], message: str) -> None:
         ("##contig=<ID=x y>", "no proper ID"),
         ("##contig=nothing", "not written as"),
         ("##contig=<ID=1>", "the same contig twice"),
-        ("##contig=<ID=7,length=many>", "length of a contig"),
         (
             '##INFO=<ID=ZZ,Number=1,Type=Flag,Description="' + "a" * 65_536 + '">',
             "definition of the header is too long",
@@ -788,6 +866,7 @@ def test_what_is_no_vcf_is_refused() -> None:
     ):
         refused("variant file", data)
     refused("VCF 4.0 to 4.5", text([line.replace("v4.2", "v3.3") for line in header(TWO)] + [ROW]))
+    refused("a byte order mark", b"\xef\xbb\xbf" + text([*header(TWO), ROW]))
     refused("zero byte or a carriage return", text([*header(TWO), ROW]).replace(b"\n", b"\r\n"))
 
 
@@ -847,7 +926,8 @@ def test_limits_of_people_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     data = text([*header(more), row("1:5", *["0/0"] * 10_001)])
     refused("more than 10000 samples", data, people=few, leave_out_unlisted=True)
     monkeypatch.setattr(vcfscan, "MAX_VARIANTS", 1)
-    refused_rows("does not have 1 to 1 rows", ROW, row("1:6", "0/1", "0/0"))
+    many_rows = refused("does not have 1 to 1 rows", text([*header(TWO), ROW, ROW]))
+    assert "bcftools view -r" in many_rows.hint  # of one chromosome too many: only a region helps
     monkeypatch.setattr(vcfscan, "MAX_HEADER_LINES", 5)
     refused_rows("too long", ROW)
 
