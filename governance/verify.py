@@ -1449,17 +1449,24 @@ class Replay:
         )
         return step
 
-    def witnessed(self, source: object) -> int:
-        """The step up to which a broker, live then, vouches; without crypto 0. Raises Malformed."""
+    def witnessed(self, source: Any) -> tuple[int, bool]:
+        """The step that a witness is of, and whether its signer was a live broker when it signed.
+
+        Judged by the block and the time that it signed, as far as the trail tells, not by its step: on a quiet
+        ledger a term begins or ends long after the last one. Raises Malformed for a forged witness, or one of
+        another trail.
+        """
         step, who = self.held(source), raw(part(source, "broker"), 20)
         by, hashed = raw(part(source, "signature")), raw(part(source, "blockHash"), 32)
         seen, time = number(part(source, "block")), number(part(source, "time"))
         mined = self.blocks.get(str(seen), {"hash": hashed.hex(), "timestamp": time})
         same = raw(part(mined, "hash")) == hashed and number(part(mined, "timestamp")) == time
-        late = seen >= step.block.number and time >= step.block.timestamp
-        need(same and late, "a witness saw another block")
-        live = self.fold.member_then(who, BROKER, step.count, step.block.timestamp)
-        need(live, "a witness was not a live broker")
+        earlier = [one for one in self.steps if one.block.number <= seen]
+        later = self.steps[len(earlier) : len(earlier) + 1]
+        between = all(one.block.timestamp <= time for one in earlier[-1:]) and all(
+            time <= one.block.timestamp for one in later
+        )
+        need(same and between and seen >= step.block.number, "a witness saw another block")
         message = {
             "identity": self.id,
             "block": seen,
@@ -1472,7 +1479,7 @@ class Replay:
             not self.crypto or self.crypto.signer("Witness", message, by) == who,
             "a witness did not sign this head",
         )
-        return step.count if self.crypto else 0
+        return step.count, self.fold.member_then(who, BROKER, len(earlier), time)
 
     def receipt(self, data: bytes) -> int:
         """Check a receipt (docs/ledger.md, Receipts) against the trail; the step up to which its witness anchors it.
@@ -1500,13 +1507,11 @@ class Replay:
         )
         if "witness" not in r:
             return 0
-        reached = self.witnessed(part(r, "witness", dict))
+        reached, live = self.witnessed(part(r, "witness", dict))
+        need(live, "the receipt's witness was no live broker when it signed")
         told = max(step.count, self.held(r["asOf"]).count if kind == "stops" else 0)
-        need(
-            not self.crypto or reached >= told,
-            "the receipt's witness is older than the receipt",
-        )
-        return reached
+        need(reached >= told, "the receipt's witness is older than the receipt")
+        return reached if self.crypto else 0
 
     def _grants(self, r: Any, step: Step) -> bool:
         subject, dataset = raw(part(r, "subject"), 32), raw(part(r, "dataset"), 32)
@@ -1680,9 +1685,11 @@ def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] =
                 "not-checked",
                 "signatures need a package: pip install eth-account (not --user)",
             )
-        # The bundle's maker chose these: they must be true, and they anchor nothing.
-        for witness in part(source, "witnesses", list):
-            replay.witnessed(witness)
+        # The bundle's maker chose these: they must be true, and they anchor nothing. A service goes on asking a
+        # broker whose term is over: that makes no sound trail a bad one, and is said.
+        live = [replay.witnessed(witness)[1] for witness in part(source, "witnesses", list)]
+        if not all(live):
+            found[word] = (found[word][0], f"{found[word][1]}; {unheard(live)}")
         word = "anchored"
         reached = [*map(replay.receipt, receipts), *(replay.held(one).count for one in heads)]
         upto = max(reached, default=0)
@@ -1695,6 +1702,11 @@ def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] =
     except VerifyError as error:
         found[word] = ("no", str(error))
     return found
+
+
+def unheard(live: Sequence[bool]) -> str:
+    who = "whoever signed was no live broker then"
+    return f"{live.count(False)} of {len(live)} witnesses in the trail's file say nothing: {who}"
 
 
 def partly(upto: int, count: int) -> str:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from road import Road
 from told import Told, as_bytes, bundle_of, reasons, replay, states
 
 from api.client import Client
-from api.demo.stage import World, random32
+from api.demo.forgeries import rewrite
+from api.demo.stage import ROLE_DELAY, World, random32
 from api.results import withdrawal_receipt
 from api.routes.shown import show_effect, show_withdrawal
 from chain.devchain import DevChain
 from chain.ledger import message_tuple
-from governance import aftermath, register, verify
+from chain.wallets import Wallet
+from governance import aftermath, audit, register, verify
 from governance.bucket import BucketProcess
 from governance.projection import Projection
 from governance.tables import open_database
@@ -319,7 +323,7 @@ def test_a_consent_receipt_is_of_the_message_that_the_ledger_took(told: Told) ->
 
 
 def test_a_broker_is_judged_as_it_was_then(devchain: DevChain) -> None:
-    """Its role ends, and it is given again later: what it witnessed in between stays witnessed."""
+    """Its role ends, and it is given again later: what it witnessed before stays witnessed, and nothing else."""
     told = Told(World.create(devchain.url))
     receipt, world = run_receipt(told), told.world
     broker = world.people["bram"].address
@@ -329,8 +333,85 @@ def test_a_broker_is_judged_as_it_was_then(devchain: DevChain) -> None:
     world.set_role(broker, "broker", start=world.ledger.now() + 10)
     told.bundle = bundle_of(world)
     assert states(told.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "partly"]
-    count = told.bundle["head"]["count"]
-    assert states(told.bundle | {"witnesses": [told.witness(count)]})[1] == "no"
+    late = told.bundle | {"witnesses": [told.witness(told.bundle["head"]["count"])]}
+    assert states(late) == ["ok", "ok", "not-checked"]
+    assert "say nothing" in reasons(late)
+    anchoring = receipt | {"witness": late["witnesses"][0]}
+    assert states(told.bundle, receipts=[as_bytes(anchoring)]) == ["ok", "ok", "no"]
+
+
+def test_a_broker_is_judged_by_the_time_that_it_signed(told: Told) -> None:
+    """On a quiet ledger terms begin and end by time: long after the last step, and without a step of their own."""
+    world, broker = told.world, Wallet.new()
+    world.people["later"] = broker
+    world.set_role(broker.address, "broker", end=world.ledger.now() + 3 * ROLE_DELAY)
+    told.bundle, receipt = bundle_of(world), run_receipt(told)
+    whole, last = replay(told.bundle), told.bundle["head"]
+    _, start, end, _ = whole.fold.members[bytes.fromhex(broker.address[2:])]
+    assert whole.steps[-1].block.timestamp < start < end  # a new one begins after the delay
+    block = whole.steps[-1].block.number + 1
+    for time, live in ((start - 1, False), (start, True), (end - 1, True), (end, False)):
+        seen = {"block": block, "blockHash": bytes(32), "time": time}
+        said = told.witness(last["count"], by="later", **seen)
+        bundle = told.bundle | {"witnesses": [said]}
+        assert states(bundle, heads=[last]) == ["ok", "ok", "ok"], "a sound trail stays valid"
+        assert ("1 of 1 witnesses in the trail's file say nothing" in reasons(bundle)) != live
+        anchored = states(told.bundle, receipts=[as_bytes(receipt | {"witness": said})])
+        assert anchored == ["ok", "ok", "ok" if live else "no"], time
+
+
+def test_an_export_stays_valid_when_its_brokers_term_is_over(road: Road) -> None:
+    """The service goes on asking it for a witness, and puts what it says into every export."""
+    ledger, broker = road.world.ledger, road.broker.address
+    for ended in (False, True):
+        if ended:
+            road.world.set_role(broker, "broker", end=ledger.now())
+            road.world.enrol(1)
+        said = road.broker.witness()
+        assert said["broker"] == broker
+        bundle = audit.export_bundle(ledger, [said])
+        assert states(bundle, heads=[bundle["head"]]) == ["ok", "ok", "ok"]
+        assert ("say nothing" in reasons(bundle)) == ended
+
+
+def test_a_role_counts_from_the_block_that_gave_or_ended_it(devchain: DevChain) -> None:
+    """Two blocks may have one second: what the witness saw is told by its block's number."""
+    told = Told(World.create(devchain.url))
+    world, receipt = told.world, run_receipt(told)
+    before = told.bundle["head"]["count"]
+    world.set_role(world.people["bram"].address, "broker", end=0)
+    told.bundle = bundle_of(world)
+    step, ended = replay(told.bundle).steps[before - 1 : before + 1]
+    assert ended.block.number > step.block.number
+    told.bundle["blocks"][str(ended.block.number)]["timestamp"] = step.block.timestamp
+    told.bundle = rewrite(told.bundle)
+    seen = {"block": ended.block.number, "blockHash": ended.block.hash}
+    for said, live in ((told.witness(before), True), (told.witness(before, **seen), False)):
+        anchored = states(told.bundle, receipts=[as_bytes(receipt | {"witness": said})])
+        assert anchored == ["ok", "ok", "partly" if live else "no"]
+
+
+def test_a_witness_fits_between_the_steps_beside_it(told: Told) -> None:
+    """Whose block is of another time than the trail leaves it saw another ledger: that is no honest export."""
+    other = copy.copy(told)
+    other.bundle = told.copy()
+    last = other.bundle["transactions"][-1]
+    block = other.bundle["blocks"].pop(str(last["block"]))
+    last["block"] += 2  # so that two blocks without a step stand before it
+    other.bundle["blocks"][str(last["block"])] = block | {"timestamp": block["timestamp"] + 9}
+    other.bundle = rewrite(other.bundle)
+    *_, step, end = replay(other.bundle).steps
+    empty, time = end.block.number - 1, step.block.timestamp
+    for seen, true in (
+        ({"block": empty}, True),
+        ({"block": empty, "time": end.block.timestamp}, True),
+        ({"block": empty, "time": end.block.timestamp + 1}, False),
+        ({"block": empty, "time": time - 1}, False),
+        ({"block": step.block.number - 1}, False),
+        ({"time": time + 1}, False),
+    ):
+        said = other.witness(step.count, **seen)
+        assert states(other.bundle | {"witnesses": [said]})[1] == ("ok" if true else "no"), seen
 
 
 @pytest.mark.parametrize(
@@ -490,8 +571,14 @@ def test_witnesses_in_the_bundle_are_checked_but_anchor_nothing(told: Told) -> N
     assert states(bundle) == ["ok", "ok", "not-checked"]
     bundle["witnesses"] = [told.witness(25) | {"head": told.witness(26)["head"]}]
     assert states(bundle)[1] == "no"
-    bundle["witnesses"] = [told.witness(3)]  # true, and before he was a broker
+    bundle["witnesses"] = [told.witness(25) | {"signature": told.witness(26)["signature"]}]
     assert states(bundle)[1] == "no"
+    bundle["witnesses"] = [told.witness(25, by="sol") | {"broker": told.witness(25)["broker"]}]
+    assert states(bundle)[1] == "no"
+    # True, and before he was a broker, or of somebody who never was one: nobody's word, and no forgery.
+    bundle["witnesses"] = [told.witness(25), told.witness(3), told.witness(25, by="sol")]
+    assert states(bundle) == ["ok", "ok", "not-checked"]
+    assert "2 of 3 witnesses in the trail's file say nothing" in reasons(bundle)
 
 
 def test_the_identity_needs_a_quorum_of_founders(told: Told) -> None:
