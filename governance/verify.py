@@ -1291,6 +1291,7 @@ Use = NamedTuple(
         ("next_block", int),
         ("state", str),  # of the run now
         ("over", bool),  # a later attempt shows that this one has ended
+        ("taken_in", bool),  # she is in a later attempt, under what she allowed by then
     ],
 )
 
@@ -1319,10 +1320,11 @@ def use_met(run: bytes, step: int, history: Sequence[Past], hers: Sequence[Acces
     later = next((one for one in hers if one.step > step), None)
     again, at = (later.attempt, later.block) if later and not later.granted else (0, 0)
     state, over = run_state(history), later is not None
+    taken_in = any(one.granted and one.step > step for one in hers)
     if newest == 0 and run_state(earlier) == "denied":
         return None  # refused, and nothing of hers was read: a later attempt leaves her out
     if newest == 0 or (in_it != newest and run_state(earlier) == "queued"):
-        return Use(run, "queued", 0, False, again, at, state, over)
+        return Use(run, "queued", 0, False, again, at, state, over, taken_in)
     if in_it != newest:
         return None
     seals = [x.step for x in history if x.name == "Sealed" and x.attempt == newest]
@@ -1332,7 +1334,7 @@ def use_met(run: bytes, step: int, history: Sequence[Past], hers: Sequence[Acces
     elif seals and seals[0] < step:
         was = "sealed"
     finished = bool(seals) and was == "computing"
-    return Use(run, was, newest, finished, again, at, state, over)
+    return Use(run, was, newest, finished, again, at, state, over, taken_in)
 
 
 def may_stop(use: Use) -> bool:
@@ -1350,6 +1352,8 @@ def sentence_of(use: Use, stopped: float | None) -> str:
     held = "the ledger refuses its release." + again
     if use.was == "released":
         return "A result with your data in it had been released before; it cannot be called back."
+    if use.was == "queued" and use.taken_in:
+        return "A use that was waiting took you in later, under what you allowed by then."
     if use.was == "queued":
         return "A use that was waiting leaves you out." + again
     if use.was == "sealed" and use.state in ("withdrawn", "refused"):
