@@ -1577,11 +1577,28 @@ class Replay:
         for run, one in told.items():
             stoppable = one.get("stopped") is None or may_stop(final[run])
             need(stoppable, "what is told as stopped was sealed all the same")
+            failed = one.get("state") == "failed"
+            went_on = failed and self._went_on(run, subject, as_of)
+            need(not went_on, "a run that is told as failed went on, and nobody had resumed it")
         over = [_as_proven(told[run], use) for run, use in proven.items()]
         need(part(r, "settled", bool) == all(over), "the receipt says otherwise whether all ended")
         place = part(r, "receipt", dict)
         block = number(part(place, "block")), raw(part(place, "blockHash"), 32)
         return said and block == (step.block.number, step.block.hash)
+
+    def _went_on(self, run: bytes, subject: bytes, as_of: int) -> bool:
+        """Whether the run was sealed, or took her in, after that step: a failed one is not tried again.
+
+        Unless its analyst resumes it: what follows then is no contradiction.
+        """
+        for log in (log for step in self.steps[as_of:] for log in step.logs):
+            if log.topics[1:2] == (run,):
+                if log.topics[0] == TOPICS["RunResumed"]:
+                    return False
+                hers = log.topics == (TOPICS["AccessGranted"], run, subject)
+                if hers or log.topics[0] == TOPICS["Sealed"]:
+                    return True
+        return False
 
     def _epoch(self, subject: bytes, dataset: bytes, last: int) -> int:
         """The epoch of her consent after the first `last` steps."""

@@ -455,27 +455,24 @@ def test_a_trail_that_is_too_large_is_not_called_forged(
     assert "MiB that this program reads" in found["consistent"][1]
 
 
-def test_a_stop_is_not_believed_where_the_output_was_sealed(devchain: DevChain) -> None:
-    """The receipt tells it as of her withdrawal; a later step of the trail shows the contrary."""
-    told = Told(World.create(devchain.url))
-    world, subjects = told.world, told.world.enrol(4)
-    world.grant(subjects)
-    run = world.request_run(world.permit())
-    world.authorise(run, subjects)
-    world.revoke(subjects[0])
+def told_at_once(
+    told: Told, subject: bytes, stopped: float | None = None, state: str = ""
+) -> dict[str, Any]:
+    """A receipt of her withdrawal, the last step, as of that step; stopped, state: what its machine says of a run."""
+    world = told.world
     told.bundle = bundle_of(world)
     count, head = world.ledger.head()
     whole = replay(told.bundle)
     step = whole.steps[count - 1]
-    met = whole._met(subjects[0], world.dataset, step, count)
     effects = [
-        show_effect(aftermath.Effect(use, 1.0 if verify.may_stop(use) else None, use.state))
-        for use in met.values()
+        aftermath.Effect(use, stopped if verify.may_stop(use) else None, state or use.state)
+        for use in whole._met(subject, world.dataset, step, count).values()
     ]
-    receipt = {
+    shown = [show_effect(one) for one in effects]
+    return {
         "type": "volens/withdrawal-receipt/2",
         "identity": identity_id(told.bundle["identity"]).hex(),
-        "subject": subjects[0].hex(),
+        "subject": subject.hex(),
         "dataset": world.dataset.hex(),
         "receipt": {
             "tx": step.tx.hash.hex(),
@@ -486,15 +483,58 @@ def test_a_stop_is_not_believed_where_the_output_was_sealed(devchain: DevChain) 
             "head": head.hex(),
         },
         "asOf": {"count": count, "head": head.hex()},
-        "settled": True,
-        "effects": [{n: v for n, v in one.items() if v is not None} for one in effects],
+        "settled": all(one.ended for one in effects),
+        "effects": [{n: v for n, v in one.items() if v is not None} for one in shown],
         "witness": told.witness(count),
     }
-    assert met[run].was == "computing"
+
+
+def test_a_stop_is_not_believed_where_the_output_was_sealed(devchain: DevChain) -> None:
+    """The receipt tells it as of her withdrawal; a later step of the trail shows the contrary."""
+    told = Told(World.create(devchain.url))
+    world, subjects = told.world, told.world.enrol(4)
+    world.grant(subjects)
+    run = world.request_run(world.permit())
+    world.authorise(run, subjects)
+    world.revoke(subjects[0])
+    receipt = told_at_once(told, subjects[0], stopped=1.0)
+    assert [one["was"] for one in receipt["effects"]] == ["computing"]
+    assert receipt["settled"]
     assert states(told.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "ok"]
     world.seal(run)
     told.bundle = bundle_of(world)
     assert "sealed all the same" in reasons(told.bundle, receipts=[as_bytes(receipt)])
+
+
+@pytest.mark.parametrize("how", ["sealed", "sealed without her", "took her in", "resumed"])
+def test_a_failed_run_is_not_believed_where_the_trail_goes_on(devchain: DevChain, how: str) -> None:
+    """That it failed is its machine's word, and settles her receipt; only its analyst can have it tried again."""
+    told = Told(World.create(devchain.url))
+    world, subjects = told.world, told.world.enrol(4)
+    world.grant(subjects)
+    run, other = world.request_run(world.permit()), world.request_run(world.permit())
+    tries = 16 if how == "resumed" else 1
+    for attempt in range(1, tries + 1):
+        world.authorise(run, subjects, attempt=attempt)
+    if how == "sealed without her":
+        world.revoke(subjects[0])
+    else:
+        world.grant([subjects[0]], purposes=0b10)  # narrower, and enough
+    receipt = told_at_once(told, subjects[0], state="failed")
+    assert receipt["settled"]
+    assert states(told.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "ok"]
+    if how == "resumed":
+        world.resume(run)
+    if how != "sealed":
+        world.authorise(run, subjects, attempt=tries + 1)
+    if how != "took her in":
+        world.seal(run, attempt=tries + (how != "sealed"))
+    told.bundle = bundle_of(world)
+    said = reasons(told.bundle, receipts=[as_bytes(receipt)])
+    assert ("told as failed went on" in said) == (how != "resumed"), said
+    anchored = states(told.bundle, receipts=[as_bytes(receipt)])[2]
+    assert anchored == ("partly" if how == "resumed" else "no")
+    assert {one["run"] for one in receipt["effects"]} == {run.hex(), other.hex()}
 
 
 def test_before_and_after_are_told_by_steps_not_by_blocks() -> None:
