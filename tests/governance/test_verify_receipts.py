@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,9 +73,9 @@ def patient_receipt(told: Told) -> dict[str, Any]:
     }
 
 
-def run_receipt(told: Told) -> dict[str, Any]:
+def run_receipt(told: Told, nth: int = 2) -> dict[str, Any]:
     fold = replay(told.bundle).fold
-    run, attempt = told.names["run"], fold.attempts[told.names["run"], 2]
+    run, attempt = told.names["run"], fold.attempts[told.names["run"], nth]
     steps = replay(told.bundle).steps
     count = 1 + next(
         i
@@ -86,10 +87,10 @@ def run_receipt(told: Told) -> dict[str, Any]:
         "type": "volens/run-receipt/2",
         "identity": identity_id(told.bundle["identity"]).hex(),
         "run": run.hex(),
-        "attempt": 2,
+        "attempt": nth,
         "permit": request["permit"].hex(),
         "listHash": attempt.list_hash.hex(),
-        "granted": 5,
+        "granted": len(attempt.granted),
         "sealHash": told.names["seal"].hex(),
         "outputCommitment": attempt.seal["outputCommitment"].hex(),
         "outputSalt": "00" * 32,
@@ -132,7 +133,14 @@ def test_a_receipt_anchors_and_each_of_its_facts_is_checked(
             )[2]
             == "no"
         ), name
+    for name in ("outputSalt", "granted", "attempt"):
+        for other in (True, "00" * 31, "zz" * 32, {}):
+            if name in receipt:
+                forged = receipt | {name: other}
+                assert states(told.bundle, receipts=[as_bytes(forged)])[2] == "no", (name, other)
     for change in (
+        {"note": "Nothing of yours was ever used."},
+        {"identity": receipt["identity"]},
         {"broker": told.world.people["sol"].address},
         told.witness(receipt["count"], by="sol"),
         {"count": 1},
@@ -191,6 +199,9 @@ def test_a_receipt_of_a_withdrawal_is_compared_whole(
     forged += [
         receipt | {"asOf": receipt["asOf"] | {"count": receipt["asOf"]["count"] - 1}},
         receipt | {"asOf": {"count": mined["count"], "head": mined["head"]}},
+        receipt | {"asOf": receipt["asOf"] | {"note": "All her data was deleted."}},
+        receipt | {"asOf": receipt["asOf"] | {"identity": receipt["identity"]}},
+        receipt | {"witness": receipt["witness"] | {"note": "All her data was deleted."}},
         receipt | {"witness": told.witness(mined["count"] + 1)},  # older than what is told
         receipt | {"witness": told.witness(receipt["asOf"]["count"], by="sol")},
         receipt | {"settled": not receipt["settled"]},
@@ -218,6 +229,12 @@ def test_a_receipt_of_a_withdrawal_is_compared_whole(
             changed = [*effects]
             changed[place] = {n: v for n, v in effect.items() if n != name}
             forged.append(receipt | {"effects": changed})
+            if value in (0, 1):  # the same to Python, and not to who reads the receipt
+                changed = [*effects]
+                changed[place] = effect | {
+                    name: int(value) if isinstance(value, bool) else bool(value)
+                }
+                forged.append(receipt | {"effects": changed})
         for seconds in ("soon", "-1.00", "1e9", 3):
             changed = [*effects]
             changed[place] = effect | {"stopped": seconds}
@@ -594,6 +611,38 @@ def test_only_a_step_that_takes_something_back_is_a_withdrawal(
             ]
             refused += 1
     assert refused >= 4
+
+
+def test_what_no_trail_tells_is_said_to_be_unproven(
+    told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trail, receipt = tmp_path / "trail.json", tmp_path / "receipt.json"
+    trail.write_bytes(as_bytes(told.bundle))
+    receipt.write_bytes(as_bytes(run_receipt(told)))
+    for given in ([], ["--receipt", str(receipt)]):
+        verify.main([str(trail), *given])
+        line = "receipts    not proven   an output's salt, seconds, and that a run failed: "
+        assert (line in capsys.readouterr().out) == bool(given)
+
+
+def test_a_group_of_one_is_a_number(devchain: DevChain) -> None:
+    """`granted`: true is no number of people, also where it was one."""
+    world, told = World.create(devchain.url, floor=1), Told.__new__(Told)
+    subjects = world.enrol()
+    world.grant(subjects)
+    run = world.request_run(world.permit(minCohort=1))
+    world.authorise(run, subjects)
+    seal = world.seal(run)
+    for name in ("sol", "tess"):
+        world.look(run, name)
+    world.release(run, seal, subjects, [0])
+    told.world, told.bundle, told.names = world, bundle_of(world), {"run": run, "seal": seal}
+    receipt = run_receipt(told, 1)
+    assert states(told.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "ok"]
+    for name in ("granted", "attempt"):
+        assert receipt[name] == 1
+        forged = receipt | {name: True}
+        assert states(told.bundle, receipts=[as_bytes(forged)])[2] == "no", name
 
 
 def test_a_receipt_that_names_another_kind_of_call_is_answered(told: Told) -> None:
