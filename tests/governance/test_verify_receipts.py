@@ -304,7 +304,9 @@ def test_a_consent_receipt_is_of_the_message_that_the_ledger_took(told: Told) ->
     junk = (message_tuple("Grant", wide), item[1], b"\x11" * 65)
     neighbour = world.grant_message(other, termsCommitment=commitment)
     others = world.grant_item(neighbour)
-    world.ledger.relay("ConsentRegistry", "grant", [item, junk, others])
+    unborn = message | {"replaces": 7}  # hers too, of a version that she never had: refused
+    ahead = world.grant_item(unborn)
+    world.ledger.relay("ConsentRegistry", "grant", [item, junk, others, ahead])
     told.bundle = bundle_of(world)
     count, head = world.ledger.head()
     step = replay(told.bundle).steps[count - 1]
@@ -335,7 +337,7 @@ def test_a_consent_receipt_is_of_the_message_that_the_ledger_took(told: Told) ->
         )
 
     assert states(told.bundle, receipts=[kept(message, item[2])]) == ["ok", "ok", "ok"]
-    for signed, signature in ((wide, junk[2]), (neighbour, others[2])):
+    for signed, signature in ((wide, junk[2]), (neighbour, others[2]), (unborn, ahead[2])):
         assert states(told.bundle, receipts=[kept(signed, signature)])[2] == "no"
 
 
@@ -668,6 +670,18 @@ def test_witnesses_in_the_bundle_are_checked_but_anchor_nothing(told: Told) -> N
     bundle["witnesses"] = [told.witness(25), told.witness(3), told.witness(25, by="sol")]
     assert states(bundle) == ["ok", "ok", "not-checked"]
     assert "2 of 3 witnesses in the trail's file say nothing" in reasons(bundle)
+
+
+def test_a_held_head_is_of_its_own_ledger(told: Told) -> None:
+    """A file of held heads names the ledger of each: one of another ledger vouches for nothing here."""
+    head = told.bundle["head"]
+    ours = {**head, "identity": identity_id(told.bundle["identity"]).hex()}
+    assert states(told.bundle, heads=[ours]) == ["ok", "ok", "ok"]
+    other = ours | {"identity": "00" * 32}
+    assert states(told.bundle, heads=[other]) == ["ok", "ok", "no"]
+    assert f"the head of step {head['count']} is of another ledger" in reasons(
+        told.bundle, heads=[other]
+    )
 
 
 def test_the_identity_needs_a_quorum_of_founders(told: Told) -> None:
