@@ -1285,6 +1285,7 @@ Use = NamedTuple(
         ("next_block", int),
         ("state", str),  # of the run now
         ("over", bool),  # a later attempt shows that this one has ended
+        ("taken_in", bool),  # she is in a later attempt, under what she allowed by then
     ],
 )
 
@@ -1313,10 +1314,11 @@ def use_met(run: bytes, step: int, history: Sequence[Past], hers: Sequence[Acces
     later = next((one for one in hers if one.step > step), None)
     again, at = (later.attempt, later.block) if later and not later.granted else (0, 0)
     state, over = run_state(history), later is not None
+    taken_in = any(one.granted and one.step > step for one in hers)
     if newest == 0 and run_state(earlier) == "denied":
         return None  # refused, and nothing of hers was read: a later attempt leaves her out
     if newest == 0 or (in_it != newest and run_state(earlier) == "queued"):
-        return Use(run, "queued", 0, False, again, at, state, over)
+        return Use(run, "queued", 0, False, again, at, state, over, taken_in)
     if in_it != newest:
         return None
     seals = [x.step for x in history if x.name == "Sealed" and x.attempt == newest]
@@ -1326,7 +1328,7 @@ def use_met(run: bytes, step: int, history: Sequence[Past], hers: Sequence[Acces
     elif seals and seals[0] < step:
         was = "sealed"
     finished = bool(seals) and was == "computing"
-    return Use(run, was, newest, finished, again, at, state, over)
+    return Use(run, was, newest, finished, again, at, state, over, taken_in)
 
 
 def may_stop(use: Use) -> bool:
@@ -1344,6 +1346,8 @@ def sentence_of(use: Use, stopped: float | None) -> str:
     held = "the ledger refuses its release." + again
     if use.was == "released":
         return "A result with your data in it had been released before; it cannot be called back."
+    if use.was == "queued" and use.taken_in:
+        return "A use that was waiting took you in later, under what you allowed by then."
     if use.was == "queued":
         return "A use that was waiting leaves you out." + again
     if use.was == "sealed" and use.state in ("withdrawn", "refused"):
@@ -1380,6 +1384,7 @@ RECEIPTS = {
     "volens/withdrawal-receipt/2": "stops",
 }
 PLACE = "tx block blockHash time count head"
+WITNESS = "broker block blockHash time count head signature"
 RECEIPT_FIELDS = {
     "grants": f"subject dataset epoch version terms termsSalt signedMessage signature {PLACE}",
     "releases": "run attempt permit listHash granted sealHash outputCommitment outputSalt releaseTx time count head "
@@ -1443,17 +1448,25 @@ class Replay:
         )
         return step
 
-    def witnessed(self, source: object) -> int:
-        """The step up to which a broker, live then, vouches; without crypto 0. Raises Malformed."""
+    def witnessed(self, source: Any) -> tuple[int, bool]:
+        """The step that a witness is of, and whether its signer was a live broker when it signed.
+
+        Judged by the block and the time that it signed, as far as the trail tells, not by its step: on a quiet
+        ledger a term begins or ends long after the last one. Raises Malformed for a forged witness, or one of
+        another trail.
+        """
         step, who = self.held(source), raw(part(source, "broker"), 20)
+        need(source.keys() == set(WITNESS.split()), "a witness has other fields")
         by, hashed = raw(part(source, "signature")), raw(part(source, "blockHash"), 32)
         seen, time = number(part(source, "block")), number(part(source, "time"))
         mined = self.blocks.get(str(seen), {"hash": hashed.hex(), "timestamp": time})
         same = raw(part(mined, "hash")) == hashed and number(part(mined, "timestamp")) == time
-        late = seen >= step.block.number and time >= step.block.timestamp
-        need(same and late, "a witness saw another block")
-        live = self.fold.member_then(who, BROKER, step.count, step.block.timestamp)
-        need(live, "a witness was not a live broker")
+        earlier = [one for one in self.steps if one.block.number <= seen]
+        later = self.steps[len(earlier) : len(earlier) + 1]
+        between = all(one.block.timestamp <= time for one in earlier[-1:]) and all(
+            time <= one.block.timestamp for one in later
+        )
+        need(same and between and seen >= step.block.number, "a witness saw another block")
         message = {
             "identity": self.id,
             "block": seen,
@@ -1466,7 +1479,7 @@ class Replay:
             not self.crypto or self.crypto.signer("Witness", message, by) == who,
             "a witness did not sign this head",
         )
-        return step.count if self.crypto else 0
+        return step.count, self.fold.member_then(who, BROKER, len(earlier), time)
 
     def receipt(self, data: bytes) -> int:
         """Check a receipt (docs/ledger.md, Receipts) against the trail; the step up to which its witness anchors it.
@@ -1494,13 +1507,11 @@ class Replay:
         )
         if "witness" not in r:
             return 0
-        reached = self.witnessed(part(r, "witness", dict))
+        reached, live = self.witnessed(part(r, "witness", dict))
+        need(live, "the receipt's witness was no live broker when it signed")
         told = max(step.count, self.held(r["asOf"]).count if kind == "stops" else 0)
-        need(
-            not self.crypto or reached >= told,
-            "the receipt's witness is older than the receipt",
-        )
-        return reached
+        need(reached >= told, "the receipt's witness is older than the receipt")
+        return reached if self.crypto else 0
 
     def _grants(self, r: Any, step: Step) -> bool:
         subject, dataset = raw(part(r, "subject"), 32), raw(part(r, "dataset"), 32)
@@ -1552,7 +1563,8 @@ class Replay:
             log.topics == ended or (log.topics == narrowed and to_int(log.data[:32]) > before)
             for log in step.logs
         )
-        as_of = self.held(part(r, "asOf")).count
+        as_of = self.held(part(r, "asOf", dict)).count
+        need(r["asOf"].keys() == {"count", "head"}, "what it is told as of has other fields")
         need(as_of >= step.count, "the receipt tells what followed as of a step before its own")
         proven = self._met(subject, dataset, step, as_of)
         final = self._met(subject, dataset, step, len(self.steps))
@@ -1562,11 +1574,28 @@ class Replay:
         for run, one in told.items():
             stoppable = one.get("stopped") is None or may_stop(final[run])
             need(stoppable, "what is told as stopped was sealed all the same")
+            failed = one.get("state") == "failed"
+            went_on = failed and self._went_on(run, subject, as_of)
+            need(not went_on, "a run that is told as failed went on, and nobody had resumed it")
         over = [_as_proven(told[run], use) for run, use in proven.items()]
         need(part(r, "settled", bool) == all(over), "the receipt says otherwise whether all ended")
         place = part(r, "receipt", dict)
         block = number(part(place, "block")), raw(part(place, "blockHash"), 32)
         return said and block == (step.block.number, step.block.hash)
+
+    def _went_on(self, run: bytes, subject: bytes, as_of: int) -> bool:
+        """Whether the run was sealed, or took her in, after that step: a failed one is not tried again.
+
+        Unless its analyst resumes it: what follows then is no contradiction.
+        """
+        for log in (log for step in self.steps[as_of:] for log in step.logs):
+            if log.topics[1:2] == (run,):
+                if log.topics[0] == TOPICS["RunResumed"]:
+                    return False
+                hers = log.topics == (TOPICS["AccessGranted"], run, subject)
+                if hers or log.topics[0] == TOPICS["Sealed"]:
+                    return True
+        return False
 
     def _epoch(self, subject: bytes, dataset: bytes, last: int) -> int:
         """The epoch of her consent after the first `last` steps."""
@@ -1611,6 +1640,7 @@ class Replay:
         ]
         need(done == [nth], "the receipt's transaction released something else")
         run, attempt = self.fold.runs[name], self.fold.attempts[name, nth]
+        raw(part(r, "outputSalt"), 32)  # its shape: the output, which it opens, is not here
         facts = {
             **attempt.binding,
             **run.request,
@@ -1620,7 +1650,7 @@ class Replay:
             "granted": len(attempt.granted),
         }
         hashes = "permit paramsHash codeHash outputCommitment listHash sealHash".split()
-        return part(r, "granted") == facts["granted"] and all(
+        return canonical_json(part(r, "granted")) == canonical_json(facts["granted"]) and all(
             raw(part(r, n), 32) == facts[n] for n in hashes
         )
 
@@ -1645,8 +1675,12 @@ def _as_proven(told: Any, use: Use) -> bool:
         "over": use.over,
         "sentence": sentence_of(use, stopped),
     }
-    same = {name: value for name, value in told.items() if name != "stopped"} == proven
-    need(same, f"the receipt tells another end of run 0x{use.run.hex()} than the trail proves")
+    # Compared as JSON: in Python true is 1, and a receipt that says one is not one that says the other.
+    same = {name: value for name, value in told.items() if name != "stopped"}
+    need(
+        canonical_json(same) == canonical_json(proven),
+        f"the receipt tells another end of run 0x{use.run.hex()} than the trail proves",
+    )
     return use_ended(use, stopped, state)
 
 
@@ -1674,9 +1708,11 @@ def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] =
                 "not-checked",
                 "signatures need a package: pip install eth-account (not --user)",
             )
-        # The bundle's maker chose these: they must be true, and they anchor nothing.
-        for witness in part(source, "witnesses", list):
-            replay.witnessed(witness)
+        # The bundle's maker chose these: they must be true, and they anchor nothing. A service goes on asking a
+        # broker whose term is over: that makes no sound trail a bad one, and is said.
+        live = [replay.witnessed(witness)[1] for witness in part(source, "witnesses", list)]
+        if not all(live):
+            found[word] = (found[word][0], f"{found[word][1]}; {unheard(live)}")
         word = "anchored"
         reached = [*map(replay.receipt, receipts), *(replay.held(one).count for one in heads)]
         upto = max(reached, default=0)
@@ -1691,6 +1727,11 @@ def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] =
     return found
 
 
+def unheard(live: Sequence[bool]) -> str:
+    who = "whoever signed was no live broker then"
+    return f"{live.count(False)} of {len(live)} witnesses in the trail's file say nothing: {who}"
+
+
 def partly(upto: int, count: int) -> str:
     return f"up to step {upto} of {count}; for the rest nobody vouches"
 
@@ -1703,6 +1744,7 @@ SAYS = {
     NOT_CHECKED: "not proven: see what was not checked",
     PARTLY: "not proven to its end: hold a newer head, from a node or broker of your own",
 }
+UNCHECKED = "an output's salt, seconds, and that a run failed: nothing on the trail tells them"
 LABELS = "block and transaction hashes: no head covers them, they are the exporter's word"
 
 
@@ -1764,6 +1806,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for word, (state, reason) in found.items():
         print(f"{word:<12}{state:<13}{reason}")
     print(f"{'labels':<12}{'not proven':<13}{LABELS}")
+    if given.receipt:
+        print(f"{'receipts':<12}{'not proven':<13}{UNCHECKED}")
     code = code_of(found)
     print(SAYS[code])
     return code

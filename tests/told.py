@@ -179,27 +179,21 @@ class Told:
     def copy(self) -> dict[str, Any]:
         return copy.deepcopy(self.bundle)
 
-    def witness(self, count: int, by: str = "bram") -> dict[str, Any]:
-        """What a broker gives for step `count`."""
+    def witness(self, count: int, by: str = "bram", **seen: Any) -> dict[str, Any]:
+        """What a broker gives for step `count`; `seen`: another block, blockHash and time than the step's, signed."""
         step = replay(self.bundle).steps[count - 1]
         message = {
-            "identity": identity_id(self.bundle["identity"]),
             "block": step.block.number,
             "blockHash": step.block.hash,
             "time": step.block.timestamp,
             "count": count,
             "head": step.head,
-        }
-        signature = self.world.by(by, "Witness", message)
-        return {
-            "broker": self.world.people[by].address,
-            "block": step.block.number,
-            "blockHash": step.block.hash.hex(),
-            "time": step.block.timestamp,
-            "count": count,
-            "head": step.head.hex(),
-            "signature": signature.hex(),
-        }
+        } | seen
+        identity = identity_id(self.bundle["identity"])
+        signature = self.world.by(by, "Witness", {"identity": identity, **message})
+        texts = {n: v.hex() if isinstance(v, bytes) else v for n, v in message.items()}
+        broker = self.world.people[by].address
+        return {"broker": broker, **texts, "signature": signature.hex()}
 
 
 def replay(bundle: dict[str, Any], signed: bool = False) -> verify.Replay:

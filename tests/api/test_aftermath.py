@@ -10,7 +10,10 @@ import httpx
 import pytest
 
 from api.errors import NotAuthorised, NotThere
+from api.results import withdrawal_receipt
+from governance import audit, register
 from governance.runs import mark
+from governance.verify import canonical_json, examine
 
 
 def withdraw(place, subject: bytes) -> dict[str, Any]:
@@ -76,6 +79,41 @@ def test_a_use_that_waits(place) -> None:
         f"started again without you (attempt 1, block {effect['nextBlock']})."
     )
     assert people[0] not in {who for who, *_ in place.services.projection.fold.granted(run, 1)}
+
+
+@pytest.mark.parametrize("how", ["narrowed", "given anew", "given anew after an attempt"])
+def test_a_use_that_waited_and_took_her_in_is_not_said_to_leave_her_out(place, how: str) -> None:
+    """She allowed less, or nothing for a while; when it began, what she allowed was enough."""
+    people, world = place.people(4), place.world
+    run, me, attempt = asked(place), place.patient(people[0]), 1
+    if how == "narrowed":
+        world.grant([people[0]], untilDay=world.ledger.now() // 86_400 + 20)
+    else:
+        withdraw(place, people[0])
+        if how == "given anew after an attempt":
+            world.authorise(run, people)
+            attempt = 2
+            (shown,) = me.withdrawals()
+            assert "leaves you out. It was started again" in effect_on(shown, run)["sentence"]
+        world.grant([people[0]])
+    (shown,) = me.withdrawals()
+    assert "leaves you out" in effect_on(shown, run)["sentence"]
+    world.authorise(run, people, attempt=attempt)
+    (shown,) = me.withdrawals()
+    effect = effect_on(shown, run)
+    assert (shown["settled"], effect["was"], effect["over"]) == (True, "queued", True)
+    assert people[0] in {who for who, *_ in place.services.projection.fold.granted(run, attempt)}
+    assert effect["sentence"] == (
+        "A use that was waiting took you in later, under what you allowed by then."
+    )
+    mined = register.find_receipt(place.services.engine, shown["tx"])
+    receipt = withdrawal_receipt(me, mined, shown, place.services.witness())
+    bundle = audit.export_bundle(world.ledger)
+    found = examine(canonical_json(bundle), [bundle["head"]], [receipt])
+    assert found["anchored"][0] == "ok", found
+    was = receipt.replace(effect["sentence"].encode(), b"A use that was waiting leaves you out.")
+    assert was != receipt
+    assert examine(canonical_json(bundle), receipts=[was])["anchored"][0] == "no"
 
 
 def test_a_use_that_computes_is_settled_when_its_process_is_dead(place) -> None:

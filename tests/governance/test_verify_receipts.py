@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from road import Road
 from told import Told, as_bytes, bundle_of, reasons, replay, states
 
 from api.client import Client
-from api.demo.stage import World, random32
+from api.demo.forgeries import rewrite
+from api.demo.stage import ROLE_DELAY, World, random32
 from api.results import withdrawal_receipt
 from api.routes.shown import show_effect, show_withdrawal
 from chain.devchain import DevChain
 from chain.ledger import message_tuple
-from governance import aftermath, register, verify
+from chain.wallets import Wallet
+from governance import aftermath, audit, register, verify
 from governance.bucket import BucketProcess
 from governance.projection import Projection
 from governance.tables import open_database
@@ -68,9 +73,9 @@ def patient_receipt(told: Told) -> dict[str, Any]:
     }
 
 
-def run_receipt(told: Told) -> dict[str, Any]:
+def run_receipt(told: Told, nth: int = 2) -> dict[str, Any]:
     fold = replay(told.bundle).fold
-    run, attempt = told.names["run"], fold.attempts[told.names["run"], 2]
+    run, attempt = told.names["run"], fold.attempts[told.names["run"], nth]
     steps = replay(told.bundle).steps
     count = 1 + next(
         i
@@ -82,10 +87,10 @@ def run_receipt(told: Told) -> dict[str, Any]:
         "type": "volens/run-receipt/2",
         "identity": identity_id(told.bundle["identity"]).hex(),
         "run": run.hex(),
-        "attempt": 2,
+        "attempt": nth,
         "permit": request["permit"].hex(),
         "listHash": attempt.list_hash.hex(),
-        "granted": 5,
+        "granted": len(attempt.granted),
         "sealHash": told.names["seal"].hex(),
         "outputCommitment": attempt.seal["outputCommitment"].hex(),
         "outputSalt": "00" * 32,
@@ -128,7 +133,14 @@ def test_a_receipt_anchors_and_each_of_its_facts_is_checked(
             )[2]
             == "no"
         ), name
+    for name in ("outputSalt", "granted", "attempt"):
+        for other in (True, "00" * 31, "zz" * 32, {}):
+            if name in receipt:
+                forged = receipt | {name: other}
+                assert states(told.bundle, receipts=[as_bytes(forged)])[2] == "no", (name, other)
     for change in (
+        {"note": "Nothing of yours was ever used."},
+        {"identity": receipt["identity"]},
         {"broker": told.world.people["sol"].address},
         told.witness(receipt["count"], by="sol"),
         {"count": 1},
@@ -187,6 +199,9 @@ def test_a_receipt_of_a_withdrawal_is_compared_whole(
     forged += [
         receipt | {"asOf": receipt["asOf"] | {"count": receipt["asOf"]["count"] - 1}},
         receipt | {"asOf": {"count": mined["count"], "head": mined["head"]}},
+        receipt | {"asOf": receipt["asOf"] | {"note": "All her data was deleted."}},
+        receipt | {"asOf": receipt["asOf"] | {"identity": receipt["identity"]}},
+        receipt | {"witness": receipt["witness"] | {"note": "All her data was deleted."}},
         receipt | {"witness": told.witness(mined["count"] + 1)},  # older than what is told
         receipt | {"witness": told.witness(receipt["asOf"]["count"], by="sol")},
         receipt | {"settled": not receipt["settled"]},
@@ -214,6 +229,12 @@ def test_a_receipt_of_a_withdrawal_is_compared_whole(
             changed = [*effects]
             changed[place] = {n: v for n, v in effect.items() if n != name}
             forged.append(receipt | {"effects": changed})
+            if value in (0, 1):  # the same to Python, and not to who reads the receipt
+                changed = [*effects]
+                changed[place] = effect | {
+                    name: int(value) if isinstance(value, bool) else bool(value)
+                }
+                forged.append(receipt | {"effects": changed})
         for seconds in ("soon", "-1.00", "1e9", 3):
             changed = [*effects]
             changed[place] = effect | {"stopped": seconds}
@@ -283,7 +304,9 @@ def test_a_consent_receipt_is_of_the_message_that_the_ledger_took(told: Told) ->
     junk = (message_tuple("Grant", wide), item[1], b"\x11" * 65)
     neighbour = world.grant_message(other, termsCommitment=commitment)
     others = world.grant_item(neighbour)
-    world.ledger.relay("ConsentRegistry", "grant", [item, junk, others])
+    unborn = message | {"replaces": 7}  # hers too, of a version that she never had: refused
+    ahead = world.grant_item(unborn)
+    world.ledger.relay("ConsentRegistry", "grant", [item, junk, others, ahead])
     told.bundle = bundle_of(world)
     count, head = world.ledger.head()
     step = replay(told.bundle).steps[count - 1]
@@ -314,12 +337,12 @@ def test_a_consent_receipt_is_of_the_message_that_the_ledger_took(told: Told) ->
         )
 
     assert states(told.bundle, receipts=[kept(message, item[2])]) == ["ok", "ok", "ok"]
-    for signed, signature in ((wide, junk[2]), (neighbour, others[2])):
+    for signed, signature in ((wide, junk[2]), (neighbour, others[2]), (unborn, ahead[2])):
         assert states(told.bundle, receipts=[kept(signed, signature)])[2] == "no"
 
 
 def test_a_broker_is_judged_as_it_was_then(devchain: DevChain) -> None:
-    """Its role ends, and it is given again later: what it witnessed in between stays witnessed."""
+    """Its role ends, and it is given again later: what it witnessed before stays witnessed, and nothing else."""
     told = Told(World.create(devchain.url))
     receipt, world = run_receipt(told), told.world
     broker = world.people["bram"].address
@@ -329,8 +352,85 @@ def test_a_broker_is_judged_as_it_was_then(devchain: DevChain) -> None:
     world.set_role(broker, "broker", start=world.ledger.now() + 10)
     told.bundle = bundle_of(world)
     assert states(told.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "partly"]
-    count = told.bundle["head"]["count"]
-    assert states(told.bundle | {"witnesses": [told.witness(count)]})[1] == "no"
+    late = told.bundle | {"witnesses": [told.witness(told.bundle["head"]["count"])]}
+    assert states(late) == ["ok", "ok", "not-checked"]
+    assert "say nothing" in reasons(late)
+    anchoring = receipt | {"witness": late["witnesses"][0]}
+    assert states(told.bundle, receipts=[as_bytes(anchoring)]) == ["ok", "ok", "no"]
+
+
+def test_a_broker_is_judged_by_the_time_that_it_signed(told: Told) -> None:
+    """On a quiet ledger terms begin and end by time: long after the last step, and without a step of their own."""
+    world, broker = told.world, Wallet.new()
+    world.people["later"] = broker
+    world.set_role(broker.address, "broker", end=world.ledger.now() + 3 * ROLE_DELAY)
+    told.bundle, receipt = bundle_of(world), run_receipt(told)
+    whole, last = replay(told.bundle), told.bundle["head"]
+    _, start, end, _ = whole.fold.members[bytes.fromhex(broker.address[2:])]
+    assert whole.steps[-1].block.timestamp < start < end  # a new one begins after the delay
+    block = whole.steps[-1].block.number + 1
+    for time, live in ((start - 1, False), (start, True), (end - 1, True), (end, False)):
+        seen = {"block": block, "blockHash": bytes(32), "time": time}
+        said = told.witness(last["count"], by="later", **seen)
+        bundle = told.bundle | {"witnesses": [said]}
+        assert states(bundle, heads=[last]) == ["ok", "ok", "ok"], "a sound trail stays valid"
+        assert ("1 of 1 witnesses in the trail's file say nothing" in reasons(bundle)) != live
+        anchored = states(told.bundle, receipts=[as_bytes(receipt | {"witness": said})])
+        assert anchored == ["ok", "ok", "ok" if live else "no"], time
+
+
+def test_an_export_stays_valid_when_its_brokers_term_is_over(road: Road) -> None:
+    """The service goes on asking it for a witness, and puts what it says into every export."""
+    ledger, broker = road.world.ledger, road.broker.address
+    for ended in (False, True):
+        if ended:
+            road.world.set_role(broker, "broker", end=ledger.now())
+            road.world.enrol(1)
+        said = road.broker.witness()
+        assert said["broker"] == broker
+        bundle = audit.export_bundle(ledger, [said])
+        assert states(bundle, heads=[bundle["head"]]) == ["ok", "ok", "ok"]
+        assert ("say nothing" in reasons(bundle)) == ended
+
+
+def test_a_role_counts_from_the_block_that_gave_or_ended_it(devchain: DevChain) -> None:
+    """Two blocks may have one second: what the witness saw is told by its block's number."""
+    told = Told(World.create(devchain.url))
+    world, receipt = told.world, run_receipt(told)
+    before = told.bundle["head"]["count"]
+    world.set_role(world.people["bram"].address, "broker", end=0)
+    told.bundle = bundle_of(world)
+    step, ended = replay(told.bundle).steps[before - 1 : before + 1]
+    assert ended.block.number > step.block.number
+    told.bundle["blocks"][str(ended.block.number)]["timestamp"] = step.block.timestamp
+    told.bundle = rewrite(told.bundle)
+    seen = {"block": ended.block.number, "blockHash": ended.block.hash}
+    for said, live in ((told.witness(before), True), (told.witness(before, **seen), False)):
+        anchored = states(told.bundle, receipts=[as_bytes(receipt | {"witness": said})])
+        assert anchored == ["ok", "ok", "partly" if live else "no"]
+
+
+def test_a_witness_fits_between_the_steps_beside_it(told: Told) -> None:
+    """Whose block is of another time than the trail leaves it saw another ledger: that is no honest export."""
+    other = copy.copy(told)
+    other.bundle = told.copy()
+    last = other.bundle["transactions"][-1]
+    block = other.bundle["blocks"].pop(str(last["block"]))
+    last["block"] += 2  # so that two blocks without a step stand before it
+    other.bundle["blocks"][str(last["block"])] = block | {"timestamp": block["timestamp"] + 9}
+    other.bundle = rewrite(other.bundle)
+    *_, step, end = replay(other.bundle).steps
+    empty, time = end.block.number - 1, step.block.timestamp
+    for seen, true in (
+        ({"block": empty}, True),
+        ({"block": empty, "time": end.block.timestamp}, True),
+        ({"block": empty, "time": end.block.timestamp + 1}, False),
+        ({"block": empty, "time": time - 1}, False),
+        ({"block": step.block.number - 1}, False),
+        ({"time": time + 1}, False),
+    ):
+        said = other.witness(step.count, **seen)
+        assert states(other.bundle | {"witnesses": [said]})[1] == ("ok" if true else "no"), seen
 
 
 @pytest.mark.parametrize(
@@ -374,27 +474,24 @@ def test_a_trail_that_is_too_large_is_not_called_forged(
     assert "MiB that this program reads" in found["consistent"][1]
 
 
-def test_a_stop_is_not_believed_where_the_output_was_sealed(devchain: DevChain) -> None:
-    """The receipt tells it as of her withdrawal; a later step of the trail shows the contrary."""
-    told = Told(World.create(devchain.url))
-    world, subjects = told.world, told.world.enrol(4)
-    world.grant(subjects)
-    run = world.request_run(world.permit())
-    world.authorise(run, subjects)
-    world.revoke(subjects[0])
+def told_at_once(
+    told: Told, subject: bytes, stopped: float | None = None, state: str = ""
+) -> dict[str, Any]:
+    """A receipt of her withdrawal, the last step, as of that step; stopped, state: what its machine says of a run."""
+    world = told.world
     told.bundle = bundle_of(world)
     count, head = world.ledger.head()
     whole = replay(told.bundle)
     step = whole.steps[count - 1]
-    met = whole._met(subjects[0], world.dataset, step, count)
     effects = [
-        show_effect(aftermath.Effect(use, 1.0 if verify.may_stop(use) else None, use.state))
-        for use in met.values()
+        aftermath.Effect(use, stopped if verify.may_stop(use) else None, state or use.state)
+        for use in whole._met(subject, world.dataset, step, count).values()
     ]
-    receipt = {
+    shown = [show_effect(one) for one in effects]
+    return {
         "type": "volens/withdrawal-receipt/2",
         "identity": identity_id(told.bundle["identity"]).hex(),
-        "subject": subjects[0].hex(),
+        "subject": subject.hex(),
         "dataset": world.dataset.hex(),
         "receipt": {
             "tx": step.tx.hash.hex(),
@@ -405,15 +502,58 @@ def test_a_stop_is_not_believed_where_the_output_was_sealed(devchain: DevChain) 
             "head": head.hex(),
         },
         "asOf": {"count": count, "head": head.hex()},
-        "settled": True,
-        "effects": [{n: v for n, v in one.items() if v is not None} for one in effects],
+        "settled": all(one.ended for one in effects),
+        "effects": [{n: v for n, v in one.items() if v is not None} for one in shown],
         "witness": told.witness(count),
     }
-    assert met[run].was == "computing"
+
+
+def test_a_stop_is_not_believed_where_the_output_was_sealed(devchain: DevChain) -> None:
+    """The receipt tells it as of her withdrawal; a later step of the trail shows the contrary."""
+    told = Told(World.create(devchain.url))
+    world, subjects = told.world, told.world.enrol(4)
+    world.grant(subjects)
+    run = world.request_run(world.permit())
+    world.authorise(run, subjects)
+    world.revoke(subjects[0])
+    receipt = told_at_once(told, subjects[0], stopped=1.0)
+    assert [one["was"] for one in receipt["effects"]] == ["computing"]
+    assert receipt["settled"]
     assert states(told.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "ok"]
     world.seal(run)
     told.bundle = bundle_of(world)
     assert "sealed all the same" in reasons(told.bundle, receipts=[as_bytes(receipt)])
+
+
+@pytest.mark.parametrize("how", ["sealed", "sealed without her", "took her in", "resumed"])
+def test_a_failed_run_is_not_believed_where_the_trail_goes_on(devchain: DevChain, how: str) -> None:
+    """That it failed is its machine's word, and settles her receipt; only its analyst can have it tried again."""
+    told = Told(World.create(devchain.url))
+    world, subjects = told.world, told.world.enrol(4)
+    world.grant(subjects)
+    run, other = world.request_run(world.permit()), world.request_run(world.permit())
+    tries = 16 if how == "resumed" else 1
+    for attempt in range(1, tries + 1):
+        world.authorise(run, subjects, attempt=attempt)
+    if how == "sealed without her":
+        world.revoke(subjects[0])
+    else:
+        world.grant([subjects[0]], purposes=0b10)  # narrower, and enough
+    receipt = told_at_once(told, subjects[0], state="failed")
+    assert receipt["settled"]
+    assert states(told.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "ok"]
+    if how == "resumed":
+        world.resume(run)
+    if how != "sealed":
+        world.authorise(run, subjects, attempt=tries + 1)
+    if how != "took her in":
+        world.seal(run, attempt=tries + (how != "sealed"))
+    told.bundle = bundle_of(world)
+    said = reasons(told.bundle, receipts=[as_bytes(receipt)])
+    assert ("told as failed went on" in said) == (how != "resumed"), said
+    anchored = states(told.bundle, receipts=[as_bytes(receipt)])[2]
+    assert anchored == ("partly" if how == "resumed" else "no")
+    assert {one["run"] for one in receipt["effects"]} == {run.hex(), other.hex()}
 
 
 def test_before_and_after_are_told_by_steps_not_by_blocks() -> None:
@@ -475,6 +615,38 @@ def test_only_a_step_that_takes_something_back_is_a_withdrawal(
     assert refused >= 4
 
 
+def test_what_no_trail_tells_is_said_to_be_unproven(
+    told: Told, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trail, receipt = tmp_path / "trail.json", tmp_path / "receipt.json"
+    trail.write_bytes(as_bytes(told.bundle))
+    receipt.write_bytes(as_bytes(run_receipt(told)))
+    for given in ([], ["--receipt", str(receipt)]):
+        verify.main([str(trail), *given])
+        line = "receipts    not proven   an output's salt, seconds, and that a run failed: "
+        assert (line in capsys.readouterr().out) == bool(given)
+
+
+def test_a_group_of_one_is_a_number(devchain: DevChain) -> None:
+    """`granted`: true is no number of people, also where it was one."""
+    world, told = World.create(devchain.url, floor=1), Told.__new__(Told)
+    subjects = world.enrol()
+    world.grant(subjects)
+    run = world.request_run(world.permit(minCohort=1))
+    world.authorise(run, subjects)
+    seal = world.seal(run)
+    for name in ("sol", "tess"):
+        world.look(run, name)
+    world.release(run, seal, subjects, [0])
+    told.world, told.bundle, told.names = world, bundle_of(world), {"run": run, "seal": seal}
+    receipt = run_receipt(told, 1)
+    assert states(told.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "ok"]
+    for name in ("granted", "attempt"):
+        assert receipt[name] == 1
+        forged = receipt | {name: True}
+        assert states(told.bundle, receipts=[as_bytes(forged)])[2] == "no", name
+
+
 def test_a_receipt_that_names_another_kind_of_call_is_answered(told: Told) -> None:
     receipt = patient_receipt(told)
     steps = replay(told.bundle).steps
@@ -490,8 +662,26 @@ def test_witnesses_in_the_bundle_are_checked_but_anchor_nothing(told: Told) -> N
     assert states(bundle) == ["ok", "ok", "not-checked"]
     bundle["witnesses"] = [told.witness(25) | {"head": told.witness(26)["head"]}]
     assert states(bundle)[1] == "no"
-    bundle["witnesses"] = [told.witness(3)]  # true, and before he was a broker
+    bundle["witnesses"] = [told.witness(25) | {"signature": told.witness(26)["signature"]}]
     assert states(bundle)[1] == "no"
+    bundle["witnesses"] = [told.witness(25, by="sol") | {"broker": told.witness(25)["broker"]}]
+    assert states(bundle)[1] == "no"
+    # True, and before he was a broker, or of somebody who never was one: nobody's word, and no forgery.
+    bundle["witnesses"] = [told.witness(25), told.witness(3), told.witness(25, by="sol")]
+    assert states(bundle) == ["ok", "ok", "not-checked"]
+    assert "2 of 3 witnesses in the trail's file say nothing" in reasons(bundle)
+
+
+def test_a_held_head_is_of_its_own_ledger(told: Told) -> None:
+    """A file of held heads names the ledger of each: one of another ledger vouches for nothing here."""
+    head = told.bundle["head"]
+    ours = {**head, "identity": identity_id(told.bundle["identity"]).hex()}
+    assert states(told.bundle, heads=[ours]) == ["ok", "ok", "ok"]
+    other = ours | {"identity": "00" * 32}
+    assert states(told.bundle, heads=[other]) == ["ok", "ok", "no"]
+    assert f"the head of step {head['count']} is of another ledger" in reasons(
+        told.bundle, heads=[other]
+    )
 
 
 def test_the_identity_needs_a_quorum_of_founders(told: Told) -> None:
