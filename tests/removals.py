@@ -306,7 +306,12 @@ VERIFIER = [
     Removal(
         "the floor is the founders'",
         "verify.py",
-        (("len(live) < least and 40,", "(len(live) < least or said == [40]) and 40,"),),
+        (
+            (
+                "len(live) < least and 40,",
+                "(len(live) < least or len(self._logs) == 1) and 40,  # what the ledger shows is believed",
+            ),
+        ),
         ("an access told as too few people",),
     ),
 ]
