@@ -309,7 +309,7 @@ VERIFIER = [
         (
             (
                 "len(live) < least and 40,",
-                "(len(live) < least or len(self._logs) == 1) and 40,  # what the ledger shows is believed",
+                "(len(live) < least or any(TOPICS['RunRefused'] in log.topics for log in self._logs)) and 40,",
             ),
         ),
         ("an access told as too few people",),
