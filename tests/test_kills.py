@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -154,8 +154,8 @@ def journal_after_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
 def snapshot_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """A state is written under its name from the beginning."""
 
-    def save(self: Snapshots, writes: int, dump: str) -> None:
-        state = zlib.decompress(bytes.fromhex(dump[2:]), wbits=31)
+    def save(self: Snapshots, writes: int, dump: Iterable[bytes]) -> None:
+        state = zlib.decompress(b"".join(dump), wbits=31)
         path = self._folder / f"state-{writes:010}-{sha256(state).hexdigest()}.json"
         with path.open("wb") as file:
             file.write(state[: len(state) // 2])
