@@ -191,6 +191,9 @@ class _Repeated:
         self._contig = self._position = b""
         self._first: list[bytes] = []  # the first row at this place, until there is a second
         self._here: set[tuple[str, str]] = set()
+        self._twice: set[tuple[bytes, bytes]] = (
+            set()
+        )  # REF and ALT of rows here that tell nothing new
         self._length = self._found_length = 0
 
     def add(self, fields: list[bytes]) -> None:
@@ -204,6 +207,7 @@ class _Repeated:
             )
             if self._here:
                 self._here.clear()
+                self._twice.clear()
             if b"," in fields[4]:
                 self._note(fields)
                 self._first = []
@@ -211,7 +215,8 @@ class _Repeated:
         if self._first:
             self._note(self._first)
             self._first = []
-        self._note(fields)
+        if (fields[3], fields[4]) not in self._twice:
+            self._note(fields)
 
     def _note(self, fields: list[bytes]) -> None:
         contig, number, ref = fields[0].decode(), fields[1], fields[3].decode().upper()
@@ -220,6 +225,7 @@ class _Repeated:
             return
         if not BASES.fullmatch(ref):
             return
+        new = False
         for alt in fields[4].decode().upper().split(","):
             if not BASES.fullmatch(alt):
                 continue
@@ -227,8 +233,11 @@ class _Repeated:
                 self.found.add((contig, int(number), ref, alt))
                 self._found_length += len(ref) + len(alt)
             else:
+                new = True
                 self._here.add((ref, alt))
                 self._length += len(ref) + len(alt)
+        if not new:
+            self._twice.add((fields[3], fields[4]))
         if (
             len(self.found) > MAX_REPEATED
             or max(self._length, self._found_length) > MAX_REPEATED_TEXT

@@ -36,7 +36,7 @@ from api.confinement.launching import launch, pid_of
 from api.errors import UsageError
 
 SUBJECT = "a" * 64
-SECONDS, GROWTH = 2.0, 64 << 20
+SECONDS, GROWTH = 4.0, 64 << 20
 SYNTHEA = Path(__file__).parents[1] / "data" / "synthea"
 CANARY = "zq"  # stands in what the hostile inputs hold, and in no message
 SERVER = """
