@@ -8,8 +8,11 @@ shorter.
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 ADDITIONS = 2_000_000
 REFERENCE_SECONDS = 0.1
@@ -27,6 +30,18 @@ def slowness(clock: Callable[[], float] = time.perf_counter) -> float:
 def allowed(seconds: float, clock: Callable[[], float] = time.perf_counter) -> float:
     """`seconds` of the reference machine, on this one."""
     return seconds * slowness(clock)
+
+
+def allowed_together(seconds: float) -> float:
+    """As `allowed`, for what keeps two cores busy: where they are two halves of one, each is slower then."""
+    program = "import speed; print(speed.slowness())"
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=Path(__file__).parent
+        )
+        for _ in range(2)
+    ]
+    return seconds * max(float(one.communicate()[0]) for one in both)
 
 
 def _yardstick(clock: Callable[[], float]) -> float:
