@@ -8,15 +8,14 @@ shorter.
 from __future__ import annotations
 
 import statistics
-import subprocess
-import sys
+import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 ADDITIONS = 2_000_000
-REFERENCE_SECONDS = 0.1
+REFERENCE_SECONDS = 0.06
 TRIES = 5
+WATCH_SECONDS = 3.0  # between two looks of a watch
 
 
 def slowness(clock: Callable[[], float] = time.perf_counter) -> float:
@@ -32,16 +31,32 @@ def allowed(seconds: float, clock: Callable[[], float] = time.perf_counter) -> f
     return seconds * slowness(clock)
 
 
-def allowed_together(seconds: float) -> float:
-    """As `allowed`, for what keeps two cores busy: where they are two halves of one, each is slower then."""
-    program = "import speed; print(speed.slowness())"
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=Path(__file__).parent
-        )
-        for _ in range(2)
-    ]
-    return seconds * max(float(one.communicate()[0]) for one in both)
+class Watch:
+    """How slow the machine is while something else runs: the yardstick now and then, in a thread.
+
+    It is taken in CPU time of that thread, so that waiting for a core does not count: what runs may use all of them.
+    """
+
+    def __init__(self) -> None:
+        self._ended = threading.Event()
+        self._found: list[float] = []
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def allowed(self, seconds: float) -> float:
+        """`seconds` of the reference machine, on this one as it was meanwhile."""
+        return seconds * max(1.0, statistics.mean(self._found) / REFERENCE_SECONDS)
+
+    def _look(self) -> None:
+        while not self._found or not self._ended.wait(WATCH_SECONDS):
+            self._found.append(_yardstick(time.thread_time))
 
 
 def _yardstick(clock: Callable[[], float]) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from speed import allowed_together
+from speed import Watch
 from test_report import check_page
 
 from api.demo.recording import shape
@@ -32,6 +32,11 @@ class Told:
     text: str
     home: Path
     report: dict[str, Any]
+    watch: Watch
+
+    def allowed(self, seconds: float) -> float:
+        """On this machine, and a quarter more: others share the host."""
+        return 1.25 * self.watch.allowed(seconds)
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +48,19 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
     (home / "volens-demo").touch()
     (home / "old").write_text("left by an earlier demo")
     program = "from api.cli import main; main()"
-    done = subprocess.run(
-        [sys.executable, "-c", program, "demo"],
-        capture_output=True,
-        text=True,
-        timeout=170,
-        cwd=base,
-        env={"VOLENS_HOME": str(base), "PATH": "/usr/bin:/bin"},
-        check=False,
-    )
+    with Watch() as watch:
+        done = subprocess.run(
+            [sys.executable, "-c", program, "demo"],
+            capture_output=True,
+            text=True,
+            timeout=170,
+            cwd=base,
+            env={"VOLENS_HOME": str(base), "PATH": "/usr/bin:/bin"},
+            check=False,
+        )
     assert done.returncode == 0, done.stdout + done.stderr
-    return Told(done.returncode, done.stdout, home, json.loads((home / "report.json").read_text()))
+    report = json.loads((home / "report.json").read_text())
+    return Told(done.returncode, done.stdout, home, report, watch)
 
 
 def line(told: Told, n: int) -> dict[str, Any]:
@@ -64,8 +71,8 @@ def test_it_fits_a_screen_and_a_minute(told: Told) -> None:
     lines = told.text.splitlines()
     assert len(lines) <= 45
     assert max(map(len, lines)) <= 120
-    assert float(told.report["seconds"]) <= allowed_together(60)
-    assert float(line(told, 1)["seconds"]) <= allowed_together(8)  # 5 where nothing else runs
+    assert float(told.report["seconds"]) <= told.allowed(60)
+    assert float(line(told, 1)["seconds"]) <= told.allowed(8)  # 5 where nothing else runs
     assert [one["n"] for one in told.report["story"]] == list(range(1, 18))
     assert not (told.home / "old").exists()
     assert all(one["holds"] for one in told.report["story"])
@@ -93,7 +100,7 @@ def test_the_gate(told: Told) -> None:
 def test_the_change_of_mind(told: Told) -> None:
     assert line(told, 11)["ledger"] == "REFUSED revoked"
     assert told.report["after_revocation"] == {"accesses": 0, "keys": 0}
-    assert float(told.report["revocation"]["stop_seconds"]) <= allowed_together(2)
+    assert float(told.report["revocation"]["stop_seconds"]) <= told.allowed(2)
     assert line(told, 14)["ledger"] == "released with her in it: 0"
     kept = {
         json.loads(path.read_text())["type"] for path in (told.home / "receipts" / "ada").iterdir()
