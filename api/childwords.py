@@ -37,6 +37,7 @@ _NAMES = {  # of a device, as torch gives it
     "cuda": re.compile(r"[A-Za-z0-9 ._-]{2,40}"),
 }
 _BLANK = "[A-Za-z0-9.,:/_-]{0,24}"  # what a sentence of the code leaves open: a model, a number
+LEAST_FIXED = 24  # letters of a sentence that are not left open: mere blanks are none
 
 
 class UnknownWords(Exception):
@@ -121,7 +122,7 @@ def _texts(tree: ast.AST) -> Iterator[str]:
                 for part in node.values
             ]
             fixed = sum(len(part) for part in parts if part != _BLANK)
-            if fixed > len(_BLANK):  # more than blanks
+            if fixed >= LEAST_FIXED:
                 yield "".join(parts)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
             yield re.escape(node.value)

@@ -15,10 +15,8 @@ if TYPE_CHECKING:
     from api.results import Opened
 
 SEED = 7390
-SIMULATED, VARIANTS = (
-    100,
-    400,
-)  # people and variants of the known truth, as many as fit into a minute
+# People and variants of the known truth, as many as fit into a minute.
+SIMULATED, VARIANTS = 100, 400
 ENOUGH = 2000  # people of the same kind whom the same code is shown on beside it, with no gate: it takes so many
 NEAR = 0.05  # how far from the best possible accuracy it may be there
 _RELAPSE = {"kind": "distant-metastasis", "horizon_days": 1825}
