@@ -320,12 +320,7 @@ def test_a_consent_receipt_is_of_the_message_that_the_ledger_took(told: Told) ->
                 "dataset": world.dataset.hex(),
                 "epoch": 0,
                 "version": 1,
-                "tx": step.tx.hash.hex(),
-                "block": step.block.number,
-                "blockHash": step.block.hash.hex(),
-                "time": step.block.timestamp,
-                "count": count,
-                "head": head.hex(),
+                **place_of(step, count, head),
                 "terms": terms,
                 "termsSalt": salt.hex(),
                 "signedMessage": {
@@ -474,6 +469,18 @@ def test_a_trail_that_is_too_large_is_not_called_forged(
     assert "MiB that this program reads" in found["consistent"][1]
 
 
+def place_of(step: verify.Step, count: int, head: bytes) -> dict[str, Any]:
+    """Where a receipt says that its step stands."""
+    return {
+        "tx": step.tx.hash.hex(),
+        "block": step.block.number,
+        "blockHash": step.block.hash.hex(),
+        "time": step.block.timestamp,
+        "count": count,
+        "head": head.hex(),
+    }
+
+
 def told_at_once(
     told: Told, subject: bytes, stopped: float | None = None, state: str = ""
 ) -> dict[str, Any]:
@@ -493,14 +500,7 @@ def told_at_once(
         "identity": identity_id(told.bundle["identity"]).hex(),
         "subject": subject.hex(),
         "dataset": world.dataset.hex(),
-        "receipt": {
-            "tx": step.tx.hash.hex(),
-            "block": step.block.number,
-            "blockHash": step.block.hash.hex(),
-            "time": step.block.timestamp,
-            "count": count,
-            "head": head.hex(),
-        },
+        "receipt": place_of(step, count, head),
         "asOf": {"count": count, "head": head.hex()},
         "settled": all(one.ended for one in effects),
         "effects": [{n: v for n, v in one.items() if v is not None} for one in shown],
