@@ -236,8 +236,8 @@ def everything(world: World, pass_time: Callable[[int], None]) -> None:
     world.authorise(run, sorted([*people, secrets.token_bytes(32)]))  # 1, 2, 3, 4, 6, 7
     world.authorise(small, people[:2])  # 40
     world.authorise(run, people, attempt=2, codeHash=secrets.token_bytes(32))  # 38
-    late = world.request_run(permit, deadline=world.ledger.now())
-    pass_time(2)
+    late = world.request_run(permit, deadline=world.ledger.now() + 60)
+    pass_time(61)
     world.authorise(late, people)  # 41
     cancelled = world.request_run(permit)
     order = {"run": cancelled, "deadline": FOREVER}
