@@ -17,7 +17,7 @@ from told import ROOT, Told, as_bytes, bundle_of, calls, replay
 
 from api.demo import forgeries
 from api.demo.forgeries import rewrite
-from api.demo.stage import World, random32
+from api.demo.stage import DAY, World, random32
 from chain.devchain import DevChain
 from chain.errors import Refused
 from chain.wallets import Wallet
@@ -131,10 +131,12 @@ def renumbered(bundle: Bundle) -> Bundle:
     return rewrite(bundle)
 
 
-def dated_earlier(bundle: Bundle) -> Bundle:
-    """All of it happened an hour before: what stands between two moments is as long as it was."""
-    for block in bundle["blocks"].values():
-        block["timestamp"] -= 3600
+def dated_anew(bundle: Bundle) -> Bundle:
+    """All of it happened an hour away, on the same day: what stands between two moments is as long as it was."""
+    blocks = bundle["blocks"].values()
+    morning = min(block["timestamp"] for block in blocks) % DAY < DAY // 2
+    for block in blocks:
+        block["timestamp"] += 3600 if morning else -3600
     return rewrite(bundle)
 
 
@@ -173,7 +175,7 @@ FORGED: dict[str, tuple[str, Callable[[Bundle], Bundle]]] = {
     "a member's no dropped": ("anchored", removed("vote", 3)),
     "noes turned into yeses": ("signed", votes_turned),
     "blocks renumbered": ("anchored", renumbered),
-    "everything dated an hour earlier": ("anchored", dated_earlier),
+    "everything dated an hour away": ("anchored", dated_anew),
     "an access told as too few people": ("consistent", forgeries.hidden_as_too_few),
     "a withdrawal dated later": ("anchored", forgeries.redated_and_rewritten),
     "a release told as a refusal": ("consistent", release_told_as_refused),
