@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +18,13 @@ from road import Road
 from api.demo.stage import World
 from chain.devchain import DevChain
 from governance.bucket import BucketProcess
+
+# The fixture `gse_result`, a run on real patients, takes half a minute.
+RUN_ON_GSE7390 = {
+    "tests/analytics/test_disclosure.py",
+    "tests/analytics/test_disclosure_curves.py",
+    "tests/analytics/test_run.py",
+}
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -34,6 +42,19 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
             if not alone:
                 leave_door()
             return (yield)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests run in one process, and files that share what takes long to make do so too."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Together(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "gse7390" if file in RUN_ON_GSE7390 else file
+
+    return Together(config, log)
 
 
 @contextmanager
@@ -90,8 +111,16 @@ def bucket_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BucketP
 
 
 @pytest.fixture
-def road(devchain: DevChain, bucket_process: BucketProcess, tmp_path: Path) -> Iterator[Road]:
-    """Everything in one process: 24 willing people with two encrypted records each."""
-    road = Road.build(tmp_path, devchain, bucket_process)
+def people_on_the_road() -> int:
+    """A file whose tests train nothing needs fewer, and says so with a fixture of this name."""
+    return 24
+
+
+@pytest.fixture
+def road(
+    devchain: DevChain, bucket_process: BucketProcess, tmp_path: Path, people_on_the_road: int
+) -> Iterator[Road]:
+    """Everything in one process: willing people with two encrypted records each."""
+    road = Road.build(tmp_path, devchain, bucket_process, people_on_the_road)
     yield road
     road.close()

@@ -71,7 +71,6 @@ def test_a_packed_record_reads_a_hundred_times_as_fast(
         )
 
 
-@pytest.mark.alone
 def test_confining_a_training_costs_next_to_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """The same bytes for at most 3 % more CPU time. `make bench` takes more turns, and says where it is missed."""
     found = measure_confinement(pairs=3)["confined_training"]

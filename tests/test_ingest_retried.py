@@ -20,6 +20,12 @@ FIRST, SECOND = (
 )  # as long as each other: their XOR would tell both
 
 
+@pytest.fixture
+def people_on_the_road() -> int:
+    """Enough where nothing is trained."""
+    return 6
+
+
 def objects(road: Road) -> dict[str, bytes]:
     """The bucket's own files, by name."""
     found = {}

@@ -61,7 +61,6 @@ def old(tmp_path_factory: pytest.TempPathFactory) -> Old:
     return Old(home, build(home, PEOPLE, RUNS))
 
 
-@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_every_part_starts_again_on_a_long_history(old: Old) -> None:
     """Broker, API and worker read all of it, and the first page is as fast as ever."""
@@ -90,7 +89,6 @@ def served(old: Old) -> Iterator[tuple[Crowd, Broker, BrokerClient]]:
         door.server_close()
 
 
-@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_fourteen_records_of_a_thousand_people_and_a_broker_that_starts_again(
     old: Old, served: tuple[Crowd, Broker, BrokerClient]
@@ -121,7 +119,6 @@ def test_fourteen_records_of_a_thousand_people_and_a_broker_that_starts_again(
     assert again.journal_head()["count"] > 1
 
 
-@pytest.mark.alone
 def test_the_check_of_records_is_linear(
     served: tuple[Crowd, Broker, BrokerClient], monkeypatch: pytest.MonkeyPatch
 ) -> None:

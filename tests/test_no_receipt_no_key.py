@@ -40,6 +40,12 @@ from governance.vault import open_record
 from governance.verify import Malformed
 
 
+@pytest.fixture
+def people_on_the_road() -> int:
+    """Enough where nothing is trained."""
+    return 6
+
+
 @dataclass
 class Question:
     """What a worker asks the broker; a test changes one thing of it."""
@@ -392,6 +398,7 @@ def test_journal_first_removed(road: Road, monkeypatch: pytest.MonkeyPatch) -> N
     assert counted("keys", str(road.folder / "broker" / "journal.jsonl")) == {}
 
 
+@pytest.mark.parametrize("people_on_the_road", [24])
 def test_keys_and_accesses_counted_by_programs_that_are_not_ours(road: Road) -> None:
     """Released is within granted at every moment, and equal for an attempt that was sealed."""
     worker, run = road.worker(), road.request()
@@ -690,6 +697,7 @@ def test_an_outage_costs_no_attempt(road: Road) -> None:
     assert worker.projection.fold.newest_attempt(run) == 0
 
 
+@pytest.mark.parametrize("people_on_the_road", [24])
 def test_odd_parameters_on_the_ledger_stop_nobody_else(road: Road) -> None:
     """Any bytes with the right hash may be signed: they fail their own run only."""
     odd, even = road.request(params=b"\xff\xfe"), road.request()

@@ -172,8 +172,10 @@ def bundle_of(world: World) -> dict[str, Any]:
 
 
 class Told:
-    def __init__(self, world: World) -> None:
-        self.world, self.names = world, tell(world)
+    """A world and its trail; with `history`, after everything that `tell` makes happen in it."""
+
+    def __init__(self, world: World, history: bool = True) -> None:
+        self.world, self.names = world, tell(world) if history else {}
         self.bundle = bundle_of(world)
 
     def copy(self) -> dict[str, Any]:
@@ -207,6 +209,20 @@ def states(bundle: object, **held: Any) -> list[str]:
 
 def reasons(bundle: object, **held: Any) -> str:
     return " ".join(reason for _, reason in examine(as_bytes(bundle), **held).values())
+
+
+class Judge:
+    """What the auditor's program says of many receipts, one after the other, of a trail that it replays once."""
+
+    def __init__(self, bundle: dict[str, Any]) -> None:
+        self._replay = replay(bundle, signed=True)
+
+    def refuses(self, receipt: dict[str, Any]) -> bool:
+        try:
+            self._replay.receipt(as_bytes(receipt))
+        except verify.VerifyError:
+            return True
+        return False
 
 
 def as_bytes(bundle: object) -> bytes:

@@ -9,6 +9,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from itertools import accumulate
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -626,26 +627,38 @@ def rules() -> dict[str, ast.Call]:
     return found
 
 
-def without(rule: ast.Call) -> ModuleType:
-    """The auditor's file with that rule taken out."""
+def with_switches(kept: dict[str, ast.Call]) -> ModuleType:
+    """The auditor's file with each rule's test behind a switch: the one whose place is in OFF is taken out."""
     lines = SOURCE.read_text().splitlines(keepends=True)
-    test = rule.args[0]
-    start = sum(map(len, lines[: test.lineno - 1])) + test.col_offset
-    end = sum(map(len, lines[: (test.end_lineno or 0) - 1])) + (test.end_col_offset or 0)
+    begins = list(accumulate(map(len, lines), initial=0))
     text = "".join(lines)
-    module = ModuleType("verify_without")
+    for place, rule in sorted(kept.items(), key=lambda one: -one[1].lineno):
+        test = rule.args[0]
+        start = begins[test.lineno - 1] + test.col_offset
+        end = begins[(test.end_lineno or 0) - 1] + (test.end_col_offset or 0)
+        text = f"{text[:start]}(OFF == {place!r} or ({text[start:end]})){text[end:]}"
+    module = ModuleType("verify_with_switches")
     sys.modules[module.__name__] = module
-    exec(compile(text[:start] + "True" + text[end:], "verify", "exec"), module.__dict__)
+    module.__dict__["OFF"] = ""
+    exec(compile(text, "verify", "exec"), module.__dict__)
     return module
 
 
 def test_every_rule_taken_out_lets_a_lie_through(opened: Open) -> None:
     """Counted: no rule of the fold stands there untried."""
-    kept, lies = rules(), [*MORE_LIES.values(), *map(told_by, LIES)]
+    kept, useless = rules(), []
+    lies = [("", lie) for lie in MORE_LIES.values()]
+    lies += [(f"_{ROWS[row[0]].function}", told_by(row)) for row in LIES]
     assert len(kept) > 50
-    useless = []
+    switched = with_switches(kept)
+    loose = opened.read_by(switched)
+    assert not any(loose.lets_through(lie) for _, lie in lies)
     for place, rule in kept.items():
-        loose = opened.read_by(without(rule))
-        if not any(map(loose.lets_through, lies)):
+        switched.__dict__["OFF"] = place
+        # Calls of the rule's own function first: the others mostly fail for what they always fail for.
+        own = place.split()[0]
+        ordered = [lie for name, lie in lies if name == own]
+        ordered += [lie for name, lie in lies if name != own]
+        if not any(map(loose.lets_through, ordered)):
             useless.append(f"{place}: {ast.unparse(rule.args[1])}")
     assert not useless, "\n".join(useless)

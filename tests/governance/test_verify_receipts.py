@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from road import Road
-from told import Told, as_bytes, bundle_of, reasons, replay, states
+from told import Judge, Told, as_bytes, bundle_of, reasons, replay, states
 
 from api.client import Client
 from api.demo.forgeries import rewrite
@@ -112,6 +112,7 @@ def test_a_receipt_anchors_and_each_of_its_facts_is_checked(
     # A run's receipt is older than the last step: it vouches for no more than it knows.
     anchored = "ok" if receipt["count"] == told.bundle["head"]["count"] else "partly"
     assert states(told.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", anchored]
+    judge = Judge(told.bundle)
     for name, value in receipt.items():
         if name in ("witness", "outputSalt"):  # the salt opens the output, not the trail
             continue
@@ -122,22 +123,12 @@ def test_a_receipt_anchors_and_each_of_its_facts_is_checked(
             if isinstance(value, dict)
             else "00" * 31 + "01"
         )
-        assert states(told.bundle, receipts=[as_bytes(receipt | {name: other})]) == [
-            "ok",
-            "ok",
-            "no",
-        ], name
-        assert (
-            states(
-                told.bundle, receipts=[as_bytes({n: v for n, v in receipt.items() if n != name})]
-            )[2]
-            == "no"
-        ), name
+        assert judge.refuses(receipt | {name: other}), name
+        assert judge.refuses({n: v for n, v in receipt.items() if n != name}), name
     for name in ("outputSalt", "granted", "attempt"):
         for other in (True, "00" * 31, "zz" * 32, {}):
             if name in receipt:
-                forged = receipt | {name: other}
-                assert states(told.bundle, receipts=[as_bytes(forged)])[2] == "no", (name, other)
+                assert judge.refuses(receipt | {name: other}), (name, other)
     for change in (
         {"note": "Nothing of yours was ever used."},
         {"identity": receipt["identity"]},
@@ -149,7 +140,8 @@ def test_a_receipt_anchors_and_each_of_its_facts_is_checked(
         {"blockHash": "00" * 32},
     ):
         forged = receipt | {"witness": receipt["witness"] | change}
-        assert states(told.bundle, receipts=[as_bytes(forged)]) == ["ok", "ok", "no"], change
+        assert judge.refuses(forged), change
+    assert states(told.bundle, receipts=[as_bytes(forged)]) == ["ok", "ok", "no"]
 
 
 def withdrawal_receipts(told: Told, bucket: BucketProcess, who: int) -> list[dict[str, Any]]:
@@ -246,8 +238,10 @@ def test_a_receipt_of_a_withdrawal_is_compared_whole(
     forged += [
         {n: v for n, v in receipt.items() if n != name} for name in receipt if name != "witness"
     ]
+    judge = Judge(told.bundle)
     for one in forged:
-        assert states(told.bundle, receipts=[as_bytes(one)])[2] == "no", one
+        assert judge.refuses(one), one
+    assert states(told.bundle, receipts=[as_bytes(forged[0])])[2] == "no"
     assert len(forged) > 40
 
 
@@ -510,7 +504,7 @@ def told_at_once(
 
 def test_a_stop_is_not_believed_where_the_output_was_sealed(devchain: DevChain) -> None:
     """The receipt tells it as of her withdrawal; a later step of the trail shows the contrary."""
-    told = Told(World.create(devchain.url))
+    told = Told(World.create(devchain.url), history=False)
     world, subjects = told.world, told.world.enrol(4)
     world.grant(subjects)
     run = world.request_run(world.permit())
@@ -528,7 +522,7 @@ def test_a_stop_is_not_believed_where_the_output_was_sealed(devchain: DevChain) 
 @pytest.mark.parametrize("how", ["sealed", "sealed without her", "took her in", "resumed"])
 def test_a_failed_run_is_not_believed_where_the_trail_goes_on(devchain: DevChain, how: str) -> None:
     """That it failed is its machine's word, and settles her receipt; only its analyst can have it tried again."""
-    told = Told(World.create(devchain.url))
+    told = Told(World.create(devchain.url), history=False)
     world, subjects = told.world, told.world.enrol(4)
     world.grant(subjects)
     run, other = world.request_run(world.permit()), world.request_run(world.permit())
@@ -591,26 +585,15 @@ def test_only_a_step_that_takes_something_back_is_a_withdrawal(
     told: Told, withdrawn: dict[str, dict[str, Any]]
 ) -> None:
     """Her first grant, her grant after the withdrawal, and the enrolment are hers too, and take nothing back."""
-    receipt = withdrawn["revoked"]
+    receipt, judge = withdrawn["revoked"], Judge(told.bundle)
     subject, refused = bytes.fromhex(receipt["subject"]), 0
     for step in replay(told.bundle).steps:
         if (
             any(subject in log.topics for log in step.logs)
             and step.tx.hash.hex() != receipt["receipt"]["tx"]
         ):
-            mined = {
-                "tx": step.tx.hash.hex(),
-                "block": step.block.number,
-                "blockHash": step.block.hash.hex(),
-                "time": step.block.timestamp,
-                "count": step.count,
-                "head": step.head.hex(),
-            }
-            assert states(told.bundle, receipts=[as_bytes(receipt | {"receipt": mined})]) == [
-                "ok",
-                "ok",
-                "no",
-            ]
+            mined = place_of(step, step.count, step.head)
+            assert judge.refuses(receipt | {"receipt": mined})
             refused += 1
     assert refused >= 4
 
@@ -629,8 +612,8 @@ def test_what_no_trail_tells_is_said_to_be_unproven(
 
 def test_a_group_of_one_is_a_number(devchain: DevChain) -> None:
     """`granted`: true is no number of people, also where it was one."""
-    world, told = World.create(devchain.url, floor=1), Told.__new__(Told)
-    subjects = world.enrol()
+    told = Told(World.create(devchain.url, floor=1), history=False)
+    world, subjects = told.world, told.world.enrol()
     world.grant(subjects)
     run = world.request_run(world.permit(minCohort=1))
     world.authorise(run, subjects)
@@ -638,7 +621,7 @@ def test_a_group_of_one_is_a_number(devchain: DevChain) -> None:
     for name in ("sol", "tess"):
         world.look(run, name)
     world.release(run, seal, subjects, [0])
-    told.world, told.bundle, told.names = world, bundle_of(world), {"run": run, "seal": seal}
+    told.bundle, told.names = bundle_of(world), {"run": run, "seal": seal}
     receipt = run_receipt(told, 1)
     assert states(told.bundle, receipts=[as_bytes(receipt)]) == ["ok", "ok", "ok"]
     for name in ("granted", "attempt"):

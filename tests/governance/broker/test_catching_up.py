@@ -31,6 +31,12 @@ DATASETS = 40  # blocks that a world gets beside those of its creation
 WIDEST = 4  # blocks of which a narrow node gives the logs at once
 
 
+@pytest.fixture
+def people_on_the_road() -> int:
+    """Enough where nothing is trained."""
+    return 6
+
+
 class Narrow(ThreadingHTTPServer):
     """A node that cannot give the logs of more than WIDEST blocks: `fail` answers in its place."""
 
