@@ -6,12 +6,14 @@ import ast
 import importlib.metadata
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,19 +34,23 @@ NOT_OURS = {"node_modules", "dist", "build", "artifacts", "__pycache__"}
 def files(*folders: str, suffixes: set[str] = TEXTS) -> Iterator[Path]:
     """Our text files, without what was installed, generated or hidden (.ci is ours)."""
     for folder in folders or (".",):
-        for path in sorted((ROOT / folder).rglob("*")):
-            parts = path.relative_to(ROOT).parts
-            hidden = any(part.startswith(".") for part in parts) and parts[0] not in {
-                ".ci",
-                ".dockerignore",
-            }
-            if (
-                path.is_file()
-                and path.suffix in suffixes
-                and not hidden
-                and not NOT_OURS & set(parts)
-            ):
+        for path in everything():
+            if path.suffix in suffixes and path.is_relative_to(ROOT / folder):
                 yield path
+
+
+@cache
+def everything() -> tuple[Path, ...]:
+    found = []
+    for place, folders, names in os.walk(ROOT):
+        # Not entered: what was installed has a hundred times as many files.
+        folders[:] = [one for one in folders if one not in NOT_OURS and ours(one)]
+        found += [Path(place) / name for name in names if ours(name) and name not in NOT_OURS]
+    return tuple(sorted(found))
+
+
+def ours(name: str) -> bool:
+    return not name.startswith(".") or name in {".ci", ".dockerignore"}
 
 
 def named(path: Path) -> str:
@@ -53,7 +59,12 @@ def named(path: Path) -> str:
 
 def python(*folders: str) -> Iterator[tuple[str, ast.Module]]:
     for path in files(*folders, suffixes={".py"}):
-        yield named(path), ast.parse(path.read_text())
+        yield named(path), parsed(path)
+
+
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
 
 
 def strip(source: str) -> str:
