@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-from road import Road
+from road import PARAMS, Road
 from sqlalchemy import text
 
 import analytics
+from analytics.canonical import dump_canonical
 from api import child, childwords
 from api.childprocess import ForkServer
 from api.childwords import UNKNOWN, UnknownWords, failure_of, output_of, progress_of
@@ -22,7 +24,7 @@ from governance import register
 
 
 class Hostile(ForkServer):
-    """Children whose models are somebody else's: what they decrypted stands in their words."""
+    """Children whose models are somebody else's: what they decrypted stands in their words, by the run's seed."""
 
     PROGRAM = """
 import json
@@ -31,26 +33,29 @@ from api import child
 import analytics.run
 def run(params, inputs, minimum, tell, device, earlier):
     plain = b"".join(one.payload for one in inputs)[:100_000].decode("latin-1")
-    WORDS
+    match json.loads(params)["seed"]:
+        case 1: tell(plain, 0.5)
+        case 2: tell('read', plain)
+        case 3: raise AnalyticsError(plain)
 analytics.run.run = run
 sys.exit(child.serve({descriptor}, {confinement!r}))
 """
 
-    def __init__(self, words: str) -> None:
-        super().__init__()
-        self.PROGRAM = type(self).PROGRAM.replace("WORDS", words)
 
-
-@pytest.mark.parametrize(
-    "words", ["tell(plain, 0.5)", "tell('read', plain)", "raise AnalyticsError(plain)"]
-)
-def test_a_hostile_child_says_nothing_of_anybody(
-    road: Road, words: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    children = Hostile(words)
-    worker, asked = road.worker(children=children), road.request()
-    worker.step()
+@pytest.fixture(scope="module")
+def hostile() -> Iterator[Hostile]:
+    children = Hostile()
+    yield children
     children.end()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_a_hostile_child_says_nothing_of_anybody(
+    road: Road, hostile: Hostile, seed: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    params = dump_canonical(json.loads(PARAMS) | {"seed": seed})
+    worker, asked = road.worker(children=hostile), road.request(params=params)
+    worker.step()
     found = register.find_run(worker.engine, asked.hex())
     assert found.state == "authorised"
     assert register.failure_of(worker.engine, asked.hex()) == UNKNOWN
