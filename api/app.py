@@ -12,10 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.allowance import Allowance, Limits
-from api.metrics import Watch
 from api.pages.site import Front, create_pages
 from api.patience import Patience
 from api.problems import Problem, answer_problem, declared
+from api.request_log import Watch
 from api.routes import committee, people, runs, trail
 from api.services import Services
 

@@ -17,12 +17,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 
 from api.childprocess import AttemptEnded, Child
 from api.childwords import UNKNOWN, UnknownWords, failure_of, output_of, progress_of
+from api.context import Context
 from api.earlier import COHORTS, list_earlier, spends_too_many_cohorts
 from chain.errors import Refused
 from chain.events import AccessGranted, RunAuthorised, RunRefused
@@ -40,9 +41,6 @@ from governance.ingest import Leaf
 from governance.permits import missing
 from governance.runs import Claim, keep_record, mark, still_held, tell
 from governance.verify import WORKER_REASONS, identity_id, most_attempts
-
-if TYPE_CHECKING:
-    from api.worker import Worker
 
 T = TypeVar("T")
 LEASE = 3600  # seconds asked for
@@ -75,7 +73,7 @@ class Receipt:
 class Attempt:
     """The next attempt at the run of a claim; `seconds` is how long each phase outside the child took."""
 
-    worker: Worker
+    worker: Context
     held: Claim
     run: bytes = field(init=False)
     number: int = field(init=False)

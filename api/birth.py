@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from api.errors import DoorError
+from api.errors import DoorError, NotServing
 from chain.ledger import Ledger, deploy, message_tuple
 from chain.signatures import domain_of
 from chain.transactor import Outbox
@@ -49,6 +49,7 @@ STAFF = {
     "vera": "auditor",
     "worker": "worker",
 }
+DEMO_HOME = "volens-demo"  # the file that names a home which the demo made and may throw away
 RELAY = "relay"
 
 
@@ -130,6 +131,12 @@ def finish(home: Path, identity: dict[str, Any], signatures: Mapping[str, str]) 
     """Write identity.json, whole or not at all, with the signatures by address; every part starts only with it."""
     identity["signatures"] = dict(signatures)
     replace_private(home / "identity.json", (json.dumps(identity, indent=1) + "\n").encode())
+
+
+def check_demo_home(home: Path) -> None:
+    """Raise NotServing unless the demo made this home: everybody's key may lie in it."""
+    if not (home / DEMO_HOME).is_file():
+        raise NotServing("there is no home that the demo made", "run it first: volens demo")
 
 
 def is_played(home: Path) -> bool:

@@ -7,22 +7,18 @@ reasons of fixed lists only.
 
 from __future__ import annotations
 
-import secrets
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import httpx
-import structlog
-from prometheus_client import CollectorRegistry, Counter, disable_created_metrics, start_http_server
+from prometheus_client import start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.services import Services
 from chain.errors import ChainError
 from chain.ledger import Ledger, Node
 from governance import figures
@@ -31,14 +27,9 @@ from governance.errors import reasons
 from governance.tables import DATABASE_FAULTS, Database
 from governance.verify import VerifyError
 
-if TYPE_CHECKING:
-    from api.services import Services
-
 ANSWER_SECONDS = 1.0  # the ledger may take for a reading
-METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 GATE_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STOP_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-STATIC = "/pages/static/"
 READERS = ("broker", "worker", "api")  # parts that read the whole ledger at their start
 BROKEN_ROWS = (
     *DATABASE_FAULTS,
@@ -46,67 +37,13 @@ BROKEN_ROWS = (
     LookupError,
     ValueError,
 )  # a table that is away, or is not what it was
-disable_created_metrics()  # type: ignore[no-untyped-call]  # when a series began: nobody needs it
-log = structlog.get_logger()
 
 
-class Metrics:
-    """The registry of one process, and the count of its requests."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.requests = Counter(
-            "volens_requests",
-            "Answered HTTP requests.",
-            ["route", "status"],
-            registry=self.registry,
-        )
-
-    def serve(self, services: Services, host: str, port: int) -> None:
-        """Answer every reader of host:port from now on, in threads of its own. Raises OSError."""
-        self.registry.register(Figures(services))
-        start_http_server(port, host, self.registry)
-
-
-class Watch:
-    """Outermost around the application: gives each request an id, counts it, and logs one line for it."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        number, began, status = secrets.token_hex(8), time.monotonic(), 500
-
-        async def send_numbered(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = number
-            await send(message)
-
-        with structlog.contextvars.bound_contextvars(request_id=number):
-            try:
-                await self._app(scope, receive, send_numbered)
-            finally:
-                route = route_of(scope)
-                self._metrics.requests.labels(route, str(status)).inc()
-                if (
-                    structlog.is_configured()
-                ):  # not where a test holds the application in its own process
-                    method = scope["method"] if scope["method"] in METHODS else "other"
-                    spent = round(1000 * (time.monotonic() - began), 1)
-                    log.info("request", method=method, route=route, status=status, ms=spent)
-
-
-def route_of(scope: Scope) -> str:
-    """The template of the route that took a request: never its path, which may hold ids."""
-    path = getattr(scope.get("route"), "path", None)
-    if isinstance(path, str):
-        return path
-    return f"{STATIC}*" if scope["path"].startswith(STATIC) else "none"
+def serve(services: Services, host: str, port: int) -> None:
+    """Answer every reader of host:port from now on, in threads of its own. Raises OSError."""
+    registry = services.metrics.registry
+    registry.register(Figures(services))
+    start_http_server(port, host, registry)
 
 
 class Figures(Collector):

@@ -28,7 +28,7 @@ import httpx
 import structlog
 
 from api import logs
-from api.birth import RELAY, give_birth, is_played, read_identity
+from api.birth import RELAY, check_demo_home, give_birth, is_played, read_identity
 from api.errors import NotServing
 from api.services import progress_in
 from api.settings import Settings
@@ -335,11 +335,8 @@ def _say_where(parts: Parts) -> None:
 
 
 def _demo_settings(settings: Settings) -> Settings:
-    from api.demo.story import MARK
-
     home = settings.home / "demo"
-    if not (home / MARK).is_file():
-        raise NotServing("there is no home that the demo made", "run it first: volens demo")
+    check_demo_home(home)
     return settings.model_copy(update={"home": home, "demo": True})
 
 

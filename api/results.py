@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from api.client import Client
 from api.errors import NotThere, RefusedByPolicy, VerificationFailed
@@ -27,12 +27,9 @@ from governance.envelope import (
     read_header,
 )
 from governance.errors import GovernanceError, KeyFileUnreadable
-from governance.keys import create_private, load_pair, new_pair, read_private
+from governance.keys import PrivateKey, create_private, load_pair, new_pair, read_private
 from governance.vault import open_record
 from governance.verify import Malformed, canonical_json, part, raw, strict_json
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 _MAX = 64 << 20  # bytes of an output
 WITHDRAWAL = "volens/withdrawal-receipt/2"
@@ -201,7 +198,7 @@ def write_receipt(folder: Path, receipt: bytes) -> Path:
     return path
 
 
-def _load(key_file: Path) -> tuple[X25519PrivateKey, bytes]:
+def _load(key_file: Path) -> tuple[PrivateKey, bytes]:
     try:
         return load_pair(read_private(key_file, 32))
     except KeyFileUnreadable:

@@ -15,7 +15,7 @@ import httpx
 import structlog
 
 from api.errors import NotServing
-from api.metrics import Metrics
+from api.request_log import Metrics
 from api.settings import Settings
 from chain.events import Head, Receipt
 from chain.ledger import Ledger

@@ -2,7 +2,7 @@
 
 `python -m api.serving` serves on the configured host and port. Told to stop, it takes no new connection, gives those
 that are being answered FINISH seconds, and ends with code 0; told twice, it ends at once. The server's own request log
-is off, since paths hold ids: api/metrics.py writes one line a request.
+is off, since paths hold ids: api/request_log.py writes one line a request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 import uvicorn
 
-from api import logs
+from api import logs, metrics
 from api.app import create_app
 from api.patience import CONNECTIONS, open_as_many_files_as_allowed, patient_protocol
 from api.services import open_services
@@ -71,7 +71,7 @@ def main() -> int:
         return not_started(error)
     try:
         if settings.metrics_port:
-            services.metrics.serve(services, settings.metrics_host, settings.metrics_port)
+            metrics.serve(services, settings.metrics_host, settings.metrics_port)
     except OSError as error:
         log.error(
             "not started",

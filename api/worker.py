@@ -10,7 +10,6 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
@@ -21,18 +20,19 @@ from api.childprocess import AttemptEnded, ForkServer
 from api.confinement import Confinement
 from api.confinement.layers import describe
 from api.confinement.probe import require
+from api.context import Context
 from api.services import read_identity, write_beat
 from api.settings import Settings
 from api.starting import START_FAULTS, not_started
 from chain.errors import ChainError
 from chain.ledger import Ledger
 from chain.tether import leave_no_core
-from chain.wallets import Wallet, load
+from chain.wallets import load
 from governance.brokers import BrokerClient
 from governance.errors import GovernanceError
 from governance.projection import BOUND_SECONDS, Projection
 from governance.runs import Claim, claim, fail, give_up, give_up_all, hold_on, waiting
-from governance.tables import OUTAGES, Database, TableOutbox, open_database
+from governance.tables import OUTAGES, TableOutbox, open_database
 from governance.vault import Bucket
 from governance.verify import identity_id
 
@@ -43,21 +43,8 @@ BOUND = 7.0  # seconds after which the worker ends whatever it waits for; a rest
 log = structlog.get_logger()
 
 
-@dataclass(slots=True)
-class Worker:
-    """One worker identity; `children` fork the processes that compute, on `device` (cpu, cuda or auto)."""
-
-    wallet: Wallet
-    ledger: Ledger
-    engine: Database
-    projection: Projection
-    bucket: Bucket
-    broker: BrokerClient
-    clock: Callable[[], int] = lambda: int(time.time())
-    beat: Callable[[], None] = lambda: None  # called every few seconds while the worker lives
-    children: ForkServer = field(default_factory=ForkServer)
-    device: str = "auto"
-    handed: set[bytes] = field(default_factory=set)  # ingests whose list the broker has from us
+class Worker(Context):
+    """Takes runs one at a time and sees each through its attempts."""
 
     def work(self, stop: threading.Event, pause: float = 0.2) -> None:
         """Take runs until told to stop; a part that is down is waited for."""

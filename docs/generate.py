@@ -19,7 +19,7 @@ import threats
 import vectors
 
 from api.demo.recording import shape
-from governance.runs import ENDS, TRANSITIONS
+from governance.run_states import ENDS, TRANSITIONS
 from governance.verify import WORKER_REASONS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -83,7 +83,7 @@ def write_run_states() -> str:
         "Which event may follow which is the contracts' law (docs/ledger.md, Runs). "
         "While a worker computes, the run is authorised on the ledger; how far it has come is progress, not state.",
     ]
-    return _finish(lines, "governance/runs.py")
+    return _finish(lines, "governance/run_states.py")
 
 
 def write_ledger() -> str:

@@ -13,6 +13,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from governance.errors import KeyFileExposed, KeyFileUnreadable, SecretRefused
 from governance.verify import canonical
 
+PrivateKey = X25519PrivateKey  # opens what is sealed for its holder
+
 
 class FileKeyProvider:
     """Seals secrets of a few bytes (seeds, private keys) under 32 random bytes in one file of mode 0600."""
@@ -75,13 +77,13 @@ def read_private(path: Path, size: int) -> bytes:
     return data
 
 
-def new_pair() -> tuple[X25519PrivateKey, bytes]:
+def new_pair() -> tuple[PrivateKey, bytes]:
     """A fresh X25519 private key and its 32-byte public key."""
     private = X25519PrivateKey.generate()
     return private, private.public_key().public_bytes_raw()
 
 
-def load_pair(raw: bytes) -> tuple[X25519PrivateKey, bytes]:
+def load_pair(raw: bytes) -> tuple[PrivateKey, bytes]:
     """The pair of the 32 private bytes that `private_bytes_raw()` gave."""
     private = X25519PrivateKey.from_private_bytes(raw)
     return private, private.public_key().public_bytes_raw()

@@ -33,7 +33,8 @@ from governance.errors import (
     ObjectMissing,
 )
 from governance.ingest import Leaf, load_leaves
-from governance.runs import State, next_state, try_again
+from governance.run_states import State, next_state
+from governance.runs import try_again
 from governance.tables import PROJECTION, blocks, open_database, pinned, records
 from governance.tables import events as event_rows
 from governance.vault import Bucket

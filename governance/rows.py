@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from eth_utils.address import to_checksum_address
 from sqlalchemy import Connection, Table, bindparam, delete, insert, select
 
 from chain import events as ev
 from governance import tables as t
-
-if TYPE_CHECKING:
-    from governance.projection import Projection
+from governance.run_states import State
+from governance.verify import Fold
 
 Row = dict[str, Any]
 Key = tuple[Any, ...]
@@ -54,17 +53,25 @@ def touched(event: ev.Event) -> Iterator[tuple[Table, Key]]:
         yield t.runs, (run,)
 
 
-def build(projection: Projection, table: Table, key: Key) -> Row:
+class Derived(Protocol):
+    """What rows are made of: the fold, and by run where it stands and its parameters."""
+
+    fold: Fold
+    states: dict[bytes, State]
+    params: dict[bytes, str]
+
+
+def build(derived: Derived, table: Table, key: Key) -> Row:
     """The row of that table and key as the fold has it now."""
-    return _BUILDERS[table.name](projection, *key)
+    return _BUILDERS[table.name](derived, *key)
 
 
-def _member(p: Projection, account: str) -> Row:
+def _member(p: Derived, account: str) -> Row:
     member = p.fold.members[bytes.fromhex(account[2:])]
     return {"account": account, **member._asdict()}
 
 
-def _dataset(p: Projection, dataset: bytes, document: bytes) -> Row:
+def _dataset(p: Derived, dataset: bytes, document: bytes) -> Row:
     return {
         "dataset": dataset.hex(),
         "custodian": address(p.fold.datasets[dataset]),
@@ -72,7 +79,7 @@ def _dataset(p: Projection, dataset: bytes, document: bytes) -> Row:
     }
 
 
-def _permit(p: Projection, permit: bytes) -> Row:
+def _permit(p: Derived, permit: bytes) -> Row:
     found = p.fold.permits[permit]
     request = found.request
     return {
@@ -93,7 +100,7 @@ def _permit(p: Projection, permit: bytes) -> Row:
     }
 
 
-def _subject(p: Projection, subject: bytes, assurance: int, block: int) -> Row:
+def _subject(p: Derived, subject: bytes, assurance: int, block: int) -> Row:
     return {
         "subject": subject.hex(),
         "signer": p.fold.signers[subject].hex(),
@@ -102,12 +109,12 @@ def _subject(p: Projection, subject: bytes, assurance: int, block: int) -> Row:
     }
 
 
-def _consent(p: Projection, dataset: bytes, subject: bytes) -> Row:
+def _consent(p: Derived, dataset: bytes, subject: bytes) -> Row:
     consent = p.fold.consent(dataset, subject)
     return {"dataset": dataset.hex(), "subject": subject.hex(), **consent._asdict()}
 
 
-def _access(p: Projection, run: bytes, attempt: int, subject: bytes, block: int, tx: bytes) -> Row:
+def _access(p: Derived, run: bytes, attempt: int, subject: bytes, block: int, tx: bytes) -> Row:
     found = p.fold.attempts[run, attempt]
     epoch, version = next(((e, v) for s, e, v in found.granted if s == subject), (0, 0))
     reason = next((r for s, r in found.denied if s == subject), 0)
@@ -124,7 +131,7 @@ def _access(p: Projection, run: bytes, attempt: int, subject: bytes, block: int,
     }
 
 
-def _output(p: Projection, run: bytes, attempt: int, block: int, tx: bytes) -> Row:
+def _output(p: Derived, run: bytes, attempt: int, block: int, tx: bytes) -> Row:
     found = p.fold.attempts[run, attempt]
     seal = found.seal
     return {
@@ -140,7 +147,7 @@ def _output(p: Projection, run: bytes, attempt: int, block: int, tx: bytes) -> R
     }
 
 
-def _run(p: Projection, run: bytes) -> Row:
+def _run(p: Derived, run: bytes) -> Row:
     found, state = p.fold.runs[run], p.states[run]
     request = found.request
     return {

@@ -1,8 +1,4 @@
-"""What becomes of a run: one transition table over ledger events, and the claims of workers.
-
-States on the ledger: queued, authorised, sealed, released; ends: denied, withdrawn, refused. A run that is being
-computed, or whose worker failed, is authorised on the ledger; the worker's progress says the rest (`doing`).
-"""
+"""Runs that wait for a worker: who holds which, until when, and what a worker said of it."""
 
 from __future__ import annotations
 
@@ -15,37 +11,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from chain import events as ev
 from governance.tables import claims, events, marks, progress, run_records, runs
-from governance.verify import RUN_STATES, WORKER_REASONS, canonical_json
-
-ENDS = ("released", "denied", "withdrawn", "refused")
-
-# event -> state; docs/run-states.md is generated from this table
-TRANSITIONS: dict[type[ev.Event], str] = {
-    getattr(ev, name): state for name, state in RUN_STATES.items()
-}
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Where a run stands on the ledger, the reason code of its newest refusal (0: none), and since which block."""
-
-    name: str
-    reason: int
-    since: int
-
-
-def next_state(state: State | None, event: ev.Event) -> State:
-    """The state after an event of the run."""
-    if isinstance(event, ev.RunRefused) and state is not None and event.reason in WORKER_REASONS:
-        return State(state.name, event.reason, state.since)
-    name = TRANSITIONS.get(type(event))
-    if name is None:
-        if state is None:
-            raise ValueError("a run begins with its request")
-        return state
-    return State(name, int(getattr(event, "reason", 0)), event.block)
+from governance.verify import canonical_json
 
 
 @dataclass(frozen=True, slots=True)

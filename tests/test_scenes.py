@@ -8,7 +8,7 @@ import pytest
 
 from api.demo import attacks, others
 from api.demo.others import SCENES, play_scene
-from api.demo.report import rule
+from api.demo.wording import rule
 
 
 @pytest.mark.parametrize("name", SCENES)

@@ -1,5 +1,7 @@
 """The command line: each command asks the API or its own files; nothing heavy is imported before it runs.
 
+It does not know rules, and not how pages look.
+
 Exit codes: 0 ok, 1 the answer to a question was no, 2 usage, 3 refused by policy, 4 not found, 5 not authorised,
 6 ledger, bucket or broker unavailable, 7 verification failed, 70 internal; of `verify` also 8 (something was not
 checked) and 9 (anchored in part).

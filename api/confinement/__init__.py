@@ -8,8 +8,8 @@ Four layers, each enough against what it is for:
 - CALLS: a seccomp list of the system calls that the models and the parsers make; every other one is refused.
 
 `launching` starts a program in namespaces, `inside` is what a child does to itself, `outside` is how its supervisor
-looks at the result: a child that says it is confined and is not gets nothing. Only the standard library is used, and
-nothing here knows runs, files of people, keys or the ledger.
+looks at the result: a child that says it is confined and is not gets nothing. Only the standard library is used. Does
+not know runs, files of people, keys or the ledger.
 """
 
 from api.confinement.layers import ALL, Confinement, Layer, NotConfined

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from api.demo.stage import World
+from api.demo.wording import rule, without_hex
 from chain.devchain import DevChain
 from chain.errors import LedgerDown
 
@@ -47,7 +48,6 @@ def play_scene(name: str, say: Say = tell) -> bool:
 
 def _attacks(folder: Path, say: Say) -> bool:
     from api.demo import attacks
-    from api.demo.report import rule
 
     with DevChain.start(folder) as chain:
         world, wrong = World.create(chain.url), 0
@@ -72,7 +72,6 @@ def _attacks(folder: Path, say: Say) -> bool:
 
 def _tampers(folder: Path, say: Say) -> bool:
     from api.demo import tampers
-    from api.demo.report import without_hex
     from governance.audit import export_bundle
     from governance.verify import canonical_json, examine
 

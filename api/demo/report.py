@@ -8,7 +8,6 @@ has a name.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -20,9 +19,9 @@ from markupsafe import Markup
 from api import plots
 from api.demo import attacks, science
 from api.demo.others import SCENES
+from api.demo.wording import rule, without_hex
 from api.pages import sentences, words
 from chain.ledger import Node
-from governance.errors import reason_of
 from governance.steps import Step, Wanted, list_steps
 from governance.tables import open_database
 
@@ -40,7 +39,6 @@ MODELS = {
     "boosting": "gradient boosting",
     "knn": "nearest neighbours",
 }
-HEX = re.compile(r"(, transaction )?(0x)?[0-9a-f]{16,}")
 WORDS = {
     "consistent": "the events do not follow from the calls",
     "signed": "a signature does not hold",
@@ -239,12 +237,6 @@ def _gas(steps: Iterable[Step], node: Node) -> list[dict[str, Any]]:
     ]
 
 
-def rule(expected: str) -> str:
-    """The refusal that an attack meets: the contract's word, or the sentence of its reason."""
-    _, _, code = expected.partition("reason ")
-    return reason_of(int(code)).sentence.rstrip(".") if code.isdecimal() else expected
-
-
 def _verdict(report: Mapping[str, Any]) -> list[tuple[str, str, bool, str]]:
     """(what, figure, whether it is as it must be, the test that proves it)."""
     keys, after, accesses = report["keys"], report["after_revocation"], report["accesses"]
@@ -320,11 +312,6 @@ def _kept_back(withheld: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
         (f"{kind}: {', '.join(which)}" if which else kind, why)
         for (kind, why), which in found.items()
     ]
-
-
-def without_hex(text: str) -> str:
-    """A verifier's sentence for readers: its hashes stand behind the toggle."""
-    return HEX.sub(lambda found: "" if found[1] else "…", text)
 
 
 def _phases(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:

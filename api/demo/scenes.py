@@ -58,7 +58,7 @@ from governance import verify
 from governance.vault import Bucket
 
 if TYPE_CHECKING:
-    from api.demo.story import Teller
+    from api.demo.narrator import Teller
 
 REFUSING = 14
 

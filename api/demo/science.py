@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from analytics.params import complete
 
 if TYPE_CHECKING:
-    from api.demo.story import Teller
+    from api.demo.narrator import Teller
     from api.results import Opened
 
 SEED = 7390

@@ -12,63 +12,19 @@ import os
 import platform
 import shutil
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from api.birth import DEMO_HOME
+from api.demo.narrator import Teller
 from api.errors import DoorError
 from api.processes import Parts
 from api.settings import Settings
 from governance.certificates import trusted
-
-MARK = "volens-demo"  # names a home that the demo made and may throw away
-PARTS = {1: "THE GATE", 10: "THE CHANGE OF MIND", 12: "THE SCIENCE", 14: "THE PROOF"}
-
-
-@dataclass(slots=True)
-class Teller:
-    """Prints the story and keeps it for the report; its clock starts with the process."""
-
-    began: float = field(default_factory=lambda: time.monotonic() - _age())
-    lines: list[dict[str, Any]] = field(default_factory=list)
-    printed: list[str] = field(default_factory=list)
-    part: str = ""
-
-    def say(self, text: str) -> None:
-        """Print, and keep for the recording."""
-        print(text, flush=True)
-        self.printed.append(text)
-
-    def tell(self, n: int, who: str, what: str, ledger: str = "", holds: bool = True) -> None:
-        """One numbered line: who did what, what the ledger says of it, and whether that is what it must say."""
-        if n in PARTS and PARTS[n] != self.part:
-            self.part = PARTS[n]
-            self.say(f"\n {self.part}")
-        seconds = round(self.seconds, 1)
-        self.say(f" {n:>2} {seconds:>5.1f} s  {who:<11}{what:<59} {ledger}".rstrip())
-        self.lines.append(
-            {
-                "n": n,
-                "seconds": str(seconds),
-                "part": self.part,
-                "who": who,
-                "what": what,
-                "ledger": ledger,
-                "holds": holds,
-            }
-        )
-
-    def note(self, text: str) -> None:
-        self.say(f"             {text}".rstrip())
-
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self.began
 
 
 def main(home: Path | None = None) -> int:
@@ -126,7 +82,7 @@ def _play(home: Path, parts: Parts, teller: Teller) -> dict[str, Any]:
 def _clear(home: Path) -> None:
     """An empty home. Raises DoorError for one that the demo did not make, or in which a deployment runs."""
     if home.exists() and any(home.iterdir()):
-        if not (home / MARK).exists():
+        if not (home / DEMO_HOME).exists():
             raise DoorError(
                 "the demo's folder holds something else", "name another with VOLENS_HOME"
             )
@@ -136,10 +92,10 @@ def _clear(home: Path) -> None:
                 "stop it, or name another with VOLENS_HOME",
             )
         for path in home.iterdir():  # the mark stays until everything else is gone
-            if path.name != MARK:
+            if path.name != DEMO_HOME:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
     home.mkdir(parents=True, mode=0o700, exist_ok=True)
-    (home / MARK).touch()
+    (home / DEMO_HOME).touch()
 
 
 def _is_running(home: Path) -> bool:
@@ -151,12 +107,6 @@ def _is_running(home: Path) -> bool:
         )
     except (OSError, ValueError, KeyError, TypeError, httpx.HTTPError):
         return False
-
-
-def _age() -> float:
-    """Seconds since this process was started, by the kernel's count (proc(5), field 22)."""
-    started = int(Path("/proc/self/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[19])
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - started / os.sysconf("SC_CLK_TCK")
 
 
 def _versions() -> dict[str, str]:

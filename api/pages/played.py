@@ -24,7 +24,9 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
 from api.auth import Parts
+from api.birth import check_demo_home
 from api.errors import DoorError, NotServing
+from api.pages.personas import CAST
 from api.pages.rendering import PageRoute
 from api.pages.visitor import OwnOrigin
 from api.services import Services
@@ -37,18 +39,6 @@ HERE_ONLY = "127.0.0.1"
 COOKIE = "volens-demo"
 HEADER = "Volens-Demo"  # the word, sent by web/sign.js
 ENTER = "/pages/played/enter"
-_CAST = {
-    "ada": "a patient",
-    "noor": "the analyst",
-    "vera": "the auditor",
-    "sol": "an output checker",
-    "tess": "an output checker",
-    "pia": "of the committee",
-    "quinn": "of the committee",
-    "rui": "of the committee",
-    "rita": "the registrar",
-    "omar": "the custodian",
-}
 _PARTS = ("relay", "worker")  # keys of programs: nobody plays them
 
 
@@ -116,31 +106,18 @@ KnowsTheWord = Depends(_must_know_the_word)
 
 def check_home(settings: Settings) -> None:
     """Raise NotServing unless this is a home that the demo made, served to this machine only."""
-    from api.demo.story import MARK
-
-    if not (settings.home / MARK).is_file():
-        raise NotServing("there is no home that the demo made", "run it first: volens demo")
+    check_demo_home(settings.home)
     if settings.api_host != HERE_ONLY:
         raise NotServing(
             "the demo's keys are served to this machine only", f"set VOLENS_API_HOST to {HERE_ONLY}"
         )
 
 
-def names_of(home: Path) -> dict[str, str]:
-    """The name of everybody in the story by address: the ledger itself knows no names."""
-    found = {}
-    for name in _CAST:
-        path = home / "keys" / f"{name}.json"
-        if path.is_file():
-            found[json.loads(path.read_text(encoding="utf-8"))["address"]] = name.capitalize()
-    return found
-
-
 def list_people(services: Services) -> list[Played]:
     """Everybody who can be played: those of the story first, then the other patients."""
     names = {path.stem for path in _folder(services).glob("*.json")} - set(_PARTS)
-    cast = [Played(name, part) for name, part in _CAST.items() if name in names]
-    return cast + [Played(name, "") for name in sorted(names - set(_CAST))]
+    cast = [Played(name, part) for name, part in CAST.items() if name in names]
+    return cast + [Played(name, "") for name in sorted(names - set(CAST))]
 
 
 @router.get(ENTER)
@@ -192,7 +169,7 @@ def open_result(
 
 
 def _wallet_of(services: Services, account: str) -> tuple[str, Wallet]:
-    for name in _CAST:
+    for name in CAST:
         path = _folder(services) / f"{name}.json"
         if path.is_file() and (wallet := load(path)[0]).address == account:
             return name, wallet

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from api.doors import LargeRequest
 from api.pages import visitor, words
+from api.pages.personas import names_of
 from api.problems import problem_of
 from api.services import Services
 
@@ -103,8 +104,6 @@ def names_here(services: Services) -> Mapping[str, str]:
     """Names by address: of the demo's played people; nobody else's are known."""
     if not services.settings.demo:
         return {}
-    from api.pages.played import names_of
-
     return names_of(services.settings.home)
 
 

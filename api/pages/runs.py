@@ -17,7 +17,8 @@ from api.routes.shown import show_summary
 from api.services import Services
 from governance import register
 from governance.errors import NotAllowed, NotFound
-from governance.runs import ENDS, waiting
+from governance.run_states import ENDS
+from governance.runs import waiting
 from governance.sessions import Caller
 from governance.steps import milestones
 

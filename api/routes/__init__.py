@@ -1,1 +1,4 @@
-"""One module a noun: routes parse, hand on to governance and answer; no rule stands here."""
+"""One module a noun: routes parse, hand on to governance and answer.
+
+A route does not know rules or pages.
+"""

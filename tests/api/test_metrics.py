@@ -21,9 +21,10 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
-from api import logs
+from api import logs, metrics
 from api.demo.stage import random32
-from api.metrics import Figures, Metrics, newest_block
+from api.metrics import Figures, newest_block
+from api.request_log import Metrics
 from api.settings import Settings
 from chain.errors import ChainError
 from chain.gateway import GatewayServer
@@ -59,7 +60,7 @@ def figures(place) -> Callable[[], str]:
     """What a reader gets from the port of its own."""
     with closing(socket.create_server(("127.0.0.1", 0))) as probe:
         port = probe.getsockname()[1]
-    place.services.metrics.serve(place.services, Settings().metrics_host, port)
+    metrics.serve(place.services, Settings().metrics_host, port)
     read = lambda: httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text  # noqa: E731
     read.port = port  # type: ignore[attr-defined]
     return read
@@ -176,7 +177,7 @@ def test_only_this_machine_reads_them_and_the_api_has_no_such_door(place, figure
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.2:{figures.port}/metrics")
     with pytest.raises(OSError, match="in use"):
-        Metrics().serve(place.services, "127.0.0.1", figures.port)
+        metrics.serve(replace(place.services, metrics=Metrics()), "127.0.0.1", figures.port)
 
 
 def test_a_reading_makes_no_block_and_a_ledger_that_is_away_is_said_to_be(tmp_path) -> None:

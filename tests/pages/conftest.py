@@ -19,9 +19,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 from analytics.code import code_hash, params_schema_hash
 from analytics.params import complete
 from analytics.synthetic import simulate_people
-from api.birth import read_identity
+from api.birth import DEMO_HOME, read_identity
 from api.client import Client, wire
-from api.demo.story import MARK
 from api.pages.played import COOKIE
 from api.processes import Parts
 from api.results import keep_pair
@@ -253,7 +252,7 @@ class House:
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     home = tmp_path_factory.mktemp("pages")
-    (home / MARK).touch()
+    (home / DEMO_HOME).touch()
     parts = Parts.start(Settings(home=home, demo=True, api_host="127.0.0.1"))
     try:
         house = House(parts, pictures=Settings().pictures)

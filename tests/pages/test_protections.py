@@ -285,13 +285,13 @@ def test_the_token_is_in_no_log_and_no_environment(house) -> None:
 
 
 def test_played_people_need_a_home_of_the_demo_on_this_machine(tmp_path: Path) -> None:
-    from api.demo.story import MARK
+    from api.birth import DEMO_HOME
     from api.errors import NotServing
     from api.pages.played import check_home
 
     with pytest.raises(NotServing, match="no home"):
         check_home(Settings(home=tmp_path, demo=True))
-    (tmp_path / MARK).touch()
+    (tmp_path / DEMO_HOME).touch()
     check_home(Settings(home=tmp_path, demo=True))
     with pytest.raises(NotServing, match="this machine only"):
         check_home(Settings(home=tmp_path, demo=True, api_host="0.0.0.0"))

@@ -1,6 +1,7 @@
 """Attacks on the contracts and on the doors: each is one action, tried once forged and once with only that put right.
 
 The demo's Mallory, `tests/contracts/test_attacks.py` (TABLE) and `tests/api/test_door_attacks.py` (DOORS) run the same.
+An attack does not know who runs it, nor what else was tried.
 """
 
 from api.demo.attacks import bodies, consent, governance, outputs, roles, runs
