@@ -41,6 +41,7 @@ def create_app(services: Services) -> FastAPI:
     for router in (
         people.router,
         people.lists,
+        people.withdrawals,
         committee.router,
         committee.lists,
         runs.router,

@@ -27,10 +27,14 @@ def _read_services(request: Request) -> Services:
     return services
 
 
+async def _services_anyway(request: Request) -> Services:
+    """`async`, so that it takes no thread: those may all be waiting for something."""
+    return services_of(request)
+
+
 Parts = Annotated[Services, Depends(_read_services)]
-PartsAnyway = Annotated[
-    Services, Depends(services_of)
-]  # for the few that need no state of the ledger
+# For the few that need no state of the ledger.
+PartsAnyway = Annotated[Services, Depends(_services_anyway)]
 
 
 def _caller(

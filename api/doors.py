@@ -14,7 +14,8 @@ from governance.verify import strict_json
 MOST = 1000  # entries of a list in one answer
 Limit = Annotated[int, Query(ge=1, le=MOST, description="At most so many entries.")]
 Offset = Annotated[int, Query(ge=0, le=1 << 40, description="After so many.")]
-_SMALL, _LARGE = 1 << 20, 4 << 20  # bytes; the larger for lists of people or records
+# Bytes: of one signed message, of most, and of lists of people or records.
+_ONE_MESSAGE, _SMALL, _LARGE = 8 << 10, 1 << 20, 4 << 20
 
 
 class StrictRequest(Request):
@@ -39,6 +40,10 @@ class StrictRequest(Request):
         return strict_json(await self.body(), self.limit)
 
 
+class ShortRequest(StrictRequest):
+    limit = _ONE_MESSAGE
+
+
 class LargeRequest(StrictRequest):
     limit = _LARGE
 
@@ -58,6 +63,12 @@ class StrictRoute(APIRoute):
                 return problem_of(error)
 
         return answer
+
+
+class ShortRoute(StrictRoute):
+    """For an endpoint that is never closed: parsing what anybody sends there must cost next to nothing."""
+
+    request_class = ShortRequest
 
 
 class LargeRoute(StrictRoute):

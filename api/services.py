@@ -59,6 +59,7 @@ class Services:
     health: Health
     metrics: Metrics = field(default_factory=Metrics)
     fault: Exception | None = None  # why the ledger cannot be read on, while that lasts
+    export: tuple[tuple[int, bytes], bytes] | None = None  # the newest trail's head, and its bundle
     clock: Callable[[], int] = lambda: int(time.time())
 
     @property

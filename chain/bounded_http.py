@@ -5,6 +5,10 @@ For the servers that must stay small, the ledger's gateway and the key broker. W
 transfer coding, a body that no answer is for, a header line that is none. The bytes of the head are checked before the
 library's parser sees them: it takes a lone CR for the end of a line. Each connection has a thread, at most
 CONNECTIONS of them; when one more comes, the connection that has waited longest for its caller gives way.
+
+Parsing costs many times a body's bytes, in memory and in the one interpreter that all threads share, and it comes
+before anybody can know who asks. So bodies above SMALL_BODY are read and worked on LARGE_AT_ONCE at a time: whoever
+sends many of them waits or is turned away, and a small message, such as a withdrawal, is not.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ ANSWER_SECONDS = 60.0  # for taking the whole of an answer
 PLACE_SECONDS = 1.0  # that a new connection waits for the place of another one
 _LOOK_SECONDS = 0.25  # between two looks for those that are too slow
 MAX_HEAD = 64 << 10  # bytes of all header lines
+SMALL_BODY = 16 << 10  # bytes; a withdrawal has one thousand
+LARGE_AT_ONCE, LARGE_WAITING = 2, 16  # bodies above it that are worked on, and that wait for it
 MAX_LINES = 100  # header lines
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, 5.6.2
 _REQUEST_LINE = re.compile(_TOKEN + rb" [!-~]+ HTTP/1\.[01]\r\n")
@@ -44,6 +50,7 @@ class _Place:
     socket: socket.socket
     doing: int
     since: float
+    ended: bool = False
 
 
 class BoundedServer(ThreadingHTTPServer):
@@ -60,6 +67,8 @@ class BoundedServer(ThreadingHTTPServer):
         self._places: dict[int, _Place] = {}
         self._changed = threading.Condition()
         self._closing = threading.Event()
+        self.large = threading.BoundedSemaphore(LARGE_AT_ONCE)
+        self.large_waiting = threading.BoundedSemaphore(LARGE_WAITING)
         super().__init__(("127.0.0.1", port), handler)
         threading.Thread(target=self._end_slow, daemon=True).start()
 
@@ -100,6 +109,12 @@ class BoundedServer(ThreadingHTTPServer):
             if place is not None:
                 place.doing, place.since = doing, time.monotonic()
 
+    def was_ended(self, request: Any) -> bool:
+        """Whether this connection has given way, or took too long."""
+        with self._changed:
+            place = self._places.get(id(request))
+            return place is None or place.ended
+
     def _make_place(self) -> None:
         """End the connection that waits longest, and wait until its thread is gone; the caller holds the lock."""
         if len(self._places) < self._connections:
@@ -121,6 +136,7 @@ class BoundedServer(ThreadingHTTPServer):
 
 def _end(place: _Place) -> None:
     """Wake the connection's thread, which finds that its caller is gone."""
+    place.ended = True
     try:
         place.socket.shutdown(socket.SHUT_RDWR)
     except OSError:
@@ -138,6 +154,7 @@ class BoundedHandler(BaseHTTPRequestHandler):
     max_body = 1 << 20  # bytes
     raw_requestline: bytes  # set by the library
     server: BoundedServer
+    _has_turn = False  # whether this connection is one of those with a large body
 
     def refuse(self, status: int, message: str) -> None:
         """Answer without having read the body, and close: an unread body would be taken for the next request."""
@@ -156,7 +173,10 @@ class BoundedHandler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.server.now_doing(self.connection, READING)
-        super().handle_one_request()
+        try:
+            super().handle_one_request()
+        finally:
+            self._end_turn()
 
     def parse_request(self) -> bool:
         """Whether the head is one that can be read in one way only; another one is refused here."""
@@ -227,6 +247,9 @@ class BoundedHandler(BaseHTTPRequestHandler):
         if len(length) > 9 or int(length) > self.max_body:
             self.refuse(413, f"a body has at most {self.max_body} bytes")
             return None
+        if int(length) > SMALL_BODY and not self._take_turn():
+            self.refuse(503, "too many large messages are being sent: try again in some seconds")
+            return None
         body = self.rfile.read(int(length))
         if len(body) != int(length):
             self.close_connection = True
@@ -234,8 +257,25 @@ class BoundedHandler(BaseHTTPRequestHandler):
         self.server.now_doing(self.connection, WORKING)
         return body
 
+    def _take_turn(self) -> bool:
+        """Wait until this large body may be read; False when too many wait, or the connection has given way."""
+        if not self.server.large_waiting.acquire(blocking=False):
+            return False
+        try:
+            while not self._has_turn and not self.server.was_ended(self.connection):
+                self._has_turn = self.server.large.acquire(timeout=_LOOK_SECONDS)
+        finally:
+            self.server.large_waiting.release()
+        return self._has_turn
+
+    def _end_turn(self) -> None:
+        if self._has_turn:
+            self._has_turn = False
+            self.server.large.release()
+
     def send_json(self, status: int, data: bytes, **headers: str) -> None:
         """Send a whole answer, in which the caller may take so long."""
+        self._end_turn()
         self.server.now_doing(self.connection, WRITING)
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

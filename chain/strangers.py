@@ -26,10 +26,13 @@ from eth_utils.abi import function_abi_to_4byte_selector
 from hexbytes import HexBytes
 
 from chain.artifacts import CONTRACTS, load
+from chain.encoding import is_canonical
+from chain.events import ConsentRevoked, event_topic
 from chain.node import NodeRefused
 
 SERVER_ERROR = -32000  # JSON-RPC's code for what the server itself refuses
 GAS_CAP = 16_777_216  # EIP-7825, a transaction
+MAX_OWN = 256 << 10  # bytes of any transaction; the largest that we send has below 200 kB
 MAX_RAW = 128 << 10  # bytes of a stranger's transaction; a batch of 60 consents has 40 kB
 STEP_BYTES = (
     1_000  # that a block, and each event of it, takes on disk beside the transaction itself
@@ -93,7 +96,7 @@ class Strangers:
         self._lock = threading.Lock()
         self._common = Share(BURST, rate, clock)
         self._withdrawals = Share(REVOKE_BURST, REVOKE_RATE, clock)
-        self._revoke = _selector("ConsentRegistry", "revoke")
+        self._revoked = "0x" + event_topic(ConsentRevoked).hex()
 
     def contracts(self) -> frozenset[str] | None:
         """The addresses of the deployment's contracts, None without an identity. Raises NodeRefused."""
@@ -105,6 +108,8 @@ class Strangers:
         identity = self._identity.read()
         if identity is None:
             return
+        if len(raw) > 2 * MAX_OWN:  # before anything of it is decoded
+            raise _refused(f"a transaction has at most {MAX_OWN} bytes")
         sent = read_transaction(bytes.fromhex(raw[2:]))
         count = _result(exchange("eth_getTransactionCount", [sent.sender, "latest"]))
         if int(str(count), 16) != sent.nonce:  # an old one sent again would be kept as well
@@ -117,6 +122,9 @@ class Strangers:
     def _admit_stranger(self, sent: Sent, contracts: dict[str, str], exchange: Exchange) -> None:
         if sent.size > MAX_RAW:
             raise _refused(f"a transaction of a stranger has at most {MAX_RAW} bytes")
+        names = {address: name for name, address in contracts.items()}
+        if not _is_canonical(names.get(sent.to, ""), sent.data):
+            raise _refused("strangers' calls are taken in their one shortest encoding only")
         call: dict[str, object] = {
             "from": sent.sender,
             "data": "0x" + sent.data.hex(),
@@ -128,10 +136,12 @@ class Strangers:
         _result(exchange("eth_call", [call, "latest"]))  # raises what the contract says
         tracer = {"tracer": "callTracer", "tracerConfig": {"withLog": True}}
         events = _events(_result(exchange("debug_traceCall", [call, "latest", tracer])))
-        if contracts["Trail"] not in events:
+        if contracts["Trail"] not in [address for address, _ in events]:
             raise _refused("the call would change nothing on the ledger")
-        cost = sent.size + STEP_BYTES * (1 + len(events))
-        withdraws = sent.to == contracts["ConsentRegistry"] and sent.data[:4] == self._revoke
+        # In the journal in hex, in the node's state, and in every block's frame.
+        cost = 3 * sent.size + STEP_BYTES * (1 + len(events))
+        # One that takes something back now: a copy of an old one is recorded too, as stale.
+        withdraws = (contracts["ConsentRegistry"], self._revoked) in events
         with self._lock:
             taken = (withdraws and self._withdrawals.take(cost)) or self._common.take(cost)
         if not taken:
@@ -168,6 +178,8 @@ def read_transaction(raw: bytes) -> Sent:
             nonce, _, gas, to, value, data, *_ = rlp.decode(raw)
             numbers = [int.from_bytes(one, "big") for one in (nonce, value, gas)]
         elif raw[0] in _KINDS:
+            if rlp.decode(raw[1:])[-4]:
+                raise _refused("a transaction with an access list is not taken")
             fields = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
             to, data = fields["to"], fields["data"]
             numbers = [int(fields[name]) for name in ("nonce", "value", "gas")]
@@ -192,11 +204,26 @@ def _contracts(identity: bytes) -> dict[str, str]:
         raise _refused("the deployment's identity cannot be read") from None
 
 
-def _events(frame: object) -> list[str]:
-    """Which contract each event of a traced call is of; those of reverted frames did not happen."""
+def _is_canonical(contract: str, data: bytes) -> bool:
+    """Whether this calls one of the contract's functions in the one encoding that every library writes.
+
+    A stranger's slack between arguments would be kept for ever, in the journal and in every export.
+    """
+    functions = [one for one in load(contract).abi if one["type"] == "function"] if contract else []
+    for entry in functions:
+        if bytes(function_abi_to_4byte_selector(cast("Any", entry))) == data[:4]:
+            return is_canonical(entry["inputs"], data[4:])
+    return False
+
+
+def _events(frame: object) -> list[tuple[str, str]]:
+    """(contract, topic) of each event of a traced call; those of reverted frames did not happen."""
     if not isinstance(frame, dict) or frame.get("error"):
         return []
-    own = [str(log["address"]).lower() for log in frame.get("logs", [])]
+    own = [
+        (str(log["address"]).lower(), str((log.get("topics") or [""])[0]))
+        for log in frame.get("logs", [])
+    ]
     return own + [one for inner in frame.get("calls", []) for one in _events(inner)]
 
 
@@ -205,12 +232,6 @@ def _result(answer: dict[str, object]) -> object:
     if isinstance(error, dict):
         raise NodeRefused(error)
     return answer["result"]
-
-
-def _selector(contract: str, function: str) -> bytes:
-    entries = [one for one in load(contract).abi if one["type"] == "function"]
-    entry = next(one for one in entries if one["name"] == function)
-    return bytes(function_abi_to_4byte_selector(cast("Any", entry)))
 
 
 def _refused(message: str) -> NodeRefused:

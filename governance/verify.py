@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 MAX_DEPTH, MAX_JSON, MAX_BUNDLE = 32, 1 << 20, 1 << 28  # of JSON: levels, bytes, bytes of a trail
+MIN_VALUES, VALUE_BYTES = 10_000, 16  # values that any JSON may have; bytes of the limit for each one more
 MAX_INTEGER = (1 << 53) - 1  # of JSON; numbers above are texts
 HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0  # of secp256k1
 PURPOSES, CATEGORIES = 0xFFFF037F, 0x000F03FF  # the bits that exist
@@ -108,7 +109,10 @@ def _plain(value: object, null: bool, depth: int = 0) -> None:
 
 
 def strict_json(data: bytes, limit: int = MAX_JSON) -> object:
-    """Parse UTF-8 JSON; refuses (Malformed) duplicate keys, NaN, Infinity, floats, depth > 32, size > limit."""
+    """Parse UTF-8 JSON; refuses (Malformed) duplicate keys, NaN, Infinity, floats, depth > 32, size > limit.
+
+    Also far more values than a document of ours has: parsed, each takes many times its bytes.
+    """
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
         need(len(dict(pairs)) == len(pairs), "a JSON object names the same key twice")
@@ -117,7 +121,10 @@ def strict_json(data: bytes, limit: int = MAX_JSON) -> object:
     need(len(data) <= limit, "the JSON is larger than allowed")
     try:
         text = data.decode()
-        depths = accumulate((sign in "[{") - (sign in "]}") for sign in _DEEP.findall(text))
+        values = text.count(",") + text.count("[") + text.count("{")
+        need(values <= max(MIN_VALUES, limit // VALUE_BYTES), "the JSON has too many values")
+        signs = (found[0] for found in _DEEP.finditer(text))
+        depths = accumulate((sign in "[{") - (sign in "]}") for sign in signs)
         need(
             max(depths, default=0) <= MAX_DEPTH, "the JSON is nested too deeply"
         )  # json itself can crash on that

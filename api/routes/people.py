@@ -5,12 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Path, Request
 
 from api import answers, schemas
 from api.allowance import check_allowance
 from api.auth import AUDITOR, Parts, PartsAnyway, SignedIn, require_self
-from api.doors import LargeRoute, StrictRoute
+from api.doors import LargeRoute, ShortRoute, StrictRoute
 from api.problems import OTHER_REFUSAL, REFUSALS, declared
 from api.routes.shown import show_consent, show_reason, show_withdrawal
 from api.services import Services
@@ -22,6 +23,8 @@ from governance.runs import mark
 
 router = APIRouter(route_class=StrictRoute, tags=["people"])
 lists = APIRouter(route_class=LargeRoute, tags=["people"])
+withdrawals = APIRouter(route_class=ShortRoute, tags=["people"])
+WITHDRAWING = CapacityLimiter(8)  # withdrawals at a time
 SubjectId = Annotated[
     str, Path(pattern=r"^[0-9a-f]{64}$", description="A person's id, 32 bytes in hex.")
 ]
@@ -112,14 +115,19 @@ def grant(body: schemas.ConsentsBody, services: Parts) -> Any:
     return {"receipt": place, "items": items, "note": note}
 
 
-@router.post(
+@withdrawals.post(
     "/consents/revocations", response_model=answers.Revoked, responses=declared(400, 409, 413)
 )
-def revoke(body: schemas.RevocationBody, services: PartsAnyway, request: Request) -> Any:
+async def revoke(body: schemas.RevocationBody, services: PartsAnyway, request: Request) -> Any:
     """Withdraw. A revocation of an older consent changes nothing; the answer then shows what holds now.
 
     It is taken while this service still reads the ledger too: then the contract itself is asked what holds.
     """
+    # In threads of their own: others may have taken all that the other endpoints share.
+    return await to_thread.run_sync(_revoke, body, services, request, limiter=WITHDRAWING)
+
+
+def _revoke(body: schemas.RevocationBody, services: Services, request: Request) -> dict[str, Any]:
     call = (
         schemas.message_of("Revoke", body.revoke),
         bytes.fromhex(body.signer),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Response
 
 from api import answers
@@ -11,9 +12,12 @@ from api.auth import AUDITOR, PROTECTION, Parts, PartsAnyway, SignedIn, require_
 from api.doors import MOST, Limit, Offset, StrictRoute
 from api.problems import declared
 from api.routes.shown import show_reason
+from api.services import Services
 from governance import audit, register
 from governance.verify import canonical_json
 
+EXPORTING = CapacityLimiter(1)  # exports at a time
+KEPT_EXPORT = 16 << 20  # bytes of one that is kept for whoever asks next
 router = APIRouter(route_class=StrictRoute, tags=["record"])
 _JSON: dict[int | str, dict[str, Any]] = {
     200: {
@@ -24,11 +28,23 @@ _JSON: dict[int | str, dict[str, Any]] = {
 
 
 @router.get("/trail", response_class=Response, responses={**_JSON, **declared()})
-def export_trail(services: PartsAnyway) -> Response:
+async def export_trail(services: PartsAnyway) -> Response:
     """Everything that an auditor needs to check the ledger without us: `python verify.py BUNDLE`."""
-    witness = services.witness()
-    bundle = audit.export_bundle(services.ledger, [witness] if witness else [])
-    return Response(canonical_json(bundle), media_type="application/json")
+    # Anybody may ask, and it takes seconds: one at a time, and whoever waits keeps no thread from others.
+    bundle = await to_thread.run_sync(_export, services, limiter=EXPORTING)
+    return Response(bundle, media_type="application/json")
+
+
+def _export(services: Services) -> bytes:
+    """The bundle as of the newest step; the last one again where nothing has happened since."""
+    newest = services.ledger.head()
+    kept = services.export
+    if kept is None or kept[0] != newest:
+        witness = services.witness()
+        bundle = canonical_json(audit.export_bundle(services.ledger, [witness] if witness else []))
+        kept = newest, bundle
+        services.export = kept if witness and len(bundle) <= KEPT_EXPORT else None
+    return kept[1]
 
 
 @router.get("/trail/head", response_model=answers.TrailHead, responses=declared())

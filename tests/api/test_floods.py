@@ -7,7 +7,11 @@ import socket
 import statistics
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import httpx
 import pytest
@@ -19,7 +23,7 @@ from api.allowance import CLIENTS, DEEPEST, REFILL, Allowance, client_of
 from api.client import Client, wire
 from api.demo.stage import random32
 from chain.wallets import Wallet
-from governance import precheck, sessions
+from governance import audit, precheck, register, sessions
 from governance.errors import NotSignedIn
 from governance.tables import challenges
 
@@ -415,3 +419,62 @@ def test_challenges_and_sessions_are_bounded(place, monkeypatch) -> None:
     assert sessions.open_challenge(services.engine, now)
     assert sessions.open_challenge(services.engine, now)
     assert rows(place, challenges) > 20
+
+
+CALLERS = 45  # more than the threads that all endpoints share
+
+
+@pytest.fixture
+def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Every export and every look at the permits takes until the event is set."""
+    ended = threading.Event()
+
+    def wait(*_: Any, **__: Any) -> Any:
+        ended.wait(60)
+        return {}
+
+    monkeypatch.setattr(audit, "export_bundle", wait)
+    monkeypatch.setattr(register, "list_permits", wait)
+    yield ended
+    ended.set()
+
+
+@pytest.mark.parametrize("path", ["/trail", "/permits"])
+def test_a_withdrawal_waits_for_nobody_elses_answer(
+    place, stuck: threading.Event, path: str
+) -> None:
+    """60 callers of /trail, who need not sign in, kept a withdrawal waiting for 48 seconds."""
+    (subject,) = place.people()
+    ada = place.patient(subject)
+    place.services.export = None
+    with ThreadPoolExecutor(CALLERS) as pool:
+        asked = [pool.submit(httpx.get, place.url + path, timeout=90) for _ in range(CALLERS)]
+        time.sleep(1)
+        assert ada.revoke(place.world.dataset, 0)["acted"]
+        assert not any(one.done() for one in asked)
+        stuck.set()
+
+
+def test_what_is_no_withdrawal_is_not_parsed_for_long(place) -> None:
+    """The endpoint is never closed, and parsing a megabyte kept everybody waiting for most of a second."""
+    answer = httpx.post(f"{place.url}/consents/revocations", content=b"[" + b"1," * 5_000 + b"1]")
+    assert answer.status_code == 413
+
+
+def test_an_export_is_made_once_for_everybody_who_asks_of_the_same_trail(
+    place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    export = audit.export_bundle
+
+    def count(*given: Any) -> Any:
+        made.append(1)
+        return export(*given)
+
+    monkeypatch.setattr(audit, "export_bundle", count)
+    place.people(1)
+    first = [httpx.get(f"{place.url}/trail").content for _ in range(3)]
+    assert (len(made), len(set(first))) == (1, 1)
+    place.people(1)
+    assert httpx.get(f"{place.url}/trail").content != first[0]
+    assert len(made) == 2

@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 
 import pytest
+from speed import allowed
 
 from api.demo.stage import World
 from chain import bounded_http
@@ -201,6 +202,41 @@ def test_four_hundred_half_open_posts_do_not_shut_others_out(doors: Doors) -> No
     finally:
         for line in lines:
             line.close()
+
+
+def test_large_bodies_wait_for_each_other_and_small_messages_do_not(doors: Doors) -> None:
+    """Parsing comes before anybody is known: 128 bodies of 1 MB kept every place and every newcomer's answer."""
+    body = b"[" + b"[]," * 300_000 + b"[]]"
+    ended = threading.Event()
+
+    def flood() -> None:
+        while not ended.is_set():
+            try:
+                line = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=30)
+                with closing(line):
+                    line.request("POST", doors.path, body)
+                    line.getresponse().read()
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.01)
+
+    callers = [threading.Thread(target=flood, daemon=True) for _ in range(CONNECTIONS)]
+    for one in callers:
+        one.start()
+    time.sleep(1)
+    waited = []
+    try:
+        for _ in range(5):
+            began = time.monotonic()
+            with closing(http.client.HTTPConnection("127.0.0.1", doors.port, timeout=10)) as line:
+                line.request("POST", doors.path, BODY)
+                assert line.getresponse().status < 500
+            waited.append(time.monotonic() - began)
+    finally:
+        ended.set()
+    for one in callers:
+        one.join(60)
+        assert not one.is_alive()
+    assert max(waited) < allowed(4), waited
 
 
 class Slow(BoundedHandler):

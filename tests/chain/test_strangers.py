@@ -10,15 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_abi.abi import encode
 from eth_account import Account
+from eth_utils.crypto import keccak
 
 from api.demo.stage import MemoryOutbox, World, random32
 from chain.devchain import DevChain
 from chain.errors import Refused
+from chain.events import ConsentRevoked, RevokeStale, event_topic
 from chain.gateway import SENDERS
 from chain.ledger import Ledger, message_tuple
 from chain.node import NodeRefused
-from chain.strangers import BURST, MAX_RAW, Share, Strangers, read_transaction
+from chain.strangers import BURST, MAX_OWN, MAX_RAW, Share, Strangers, read_transaction
 from chain.wallets import Wallet
 
 CALLS = 20  # of a stranger: they once added 29 MB
@@ -196,14 +199,34 @@ class Ledgerlike:
 
     trail: str
     events: int = 3
+    topic: str = ""  # of one more event, of the consents
 
     def __call__(self, method: str, params: list[object]) -> dict[str, object]:
         if method == "debug_traceCall":
-            return {"result": {"logs": [{"address": self.trail}] * self.events, "calls": []}}
+            told = [{"address": CONSENTS, "topics": [self.topic]}] if self.topic else []
+            return {"result": {"logs": [{"address": self.trail}] * self.events + told, "calls": []}}
         return {"result": "0x0"}
 
 
 TRAIL, CONSENTS = "0x" + "22" * 20, "0x" + "33" * 20
+REVOKED, STALE = ("0x" + event_topic(kind).hex() for kind in (ConsentRevoked, RevokeStale))
+
+
+def call_of(function: str, kinds: list[str], *values: object) -> bytes:
+    """The call's data; the kinds are eth_abi's names of its arguments."""
+    signature = f"{function}({','.join(kinds)})"
+    return keccak(text=signature)[:4] + encode(kinds, values)
+
+
+REVOKE = call_of(
+    "revoke",
+    ["(bytes32,bytes32,uint32)", "bytes", "bytes"],
+    (bytes(32), bytes(32), 0),
+    bytes(20),
+    bytes(65),
+)
+ITEM = "((bytes32,bytes,uint8,uint40),bytes,bytes)"
+ENROL = call_of("enrol", [f"{ITEM}[]"], [((bytes(32), bytes(20), 1, 9), bytes(65), bytes(65))])
 
 
 @pytest.fixture
@@ -234,9 +257,9 @@ def raw_of(data: bytes, to: str = CONSENTS) -> str:
     return "0x" + bytes(Account.sign_transaction(fields, Wallet.new().key).raw_transaction).hex()
 
 
-def taken(rule: Strangers, raw: str) -> bool:
+def taken(rule: Strangers, raw: str, topic: str = "") -> bool:
     try:
-        rule.admit(raw, Ledgerlike(TRAIL))
+        rule.admit(raw, Ledgerlike(TRAIL, topic=topic))
     except NodeRefused as refusal:
         if "strangers have sent much lately" not in str(refusal):
             raise
@@ -249,26 +272,56 @@ def test_all_strangers_share_one_limit_and_withdrawals_have_their_own(
 ) -> None:
     """Each comes from another address; when they have used it up, a withdrawal is still taken."""
     strangers_, now = rule
-    grant, revoke = raw_of(b"\x01\x02\x03\x04" + bytes(600)), strangers_._revoke + bytes(400)
+    grant, revoke = raw_of(ENROL), raw_of(REVOKE)
     count = 0
     while taken(strangers_, grant):
         count += 1
         assert count < 1_000
     assert 50 < count <= BURST // 4_000
-    assert not taken(strangers_, raw_of(b"\x05" * 4))
-    assert not taken(strangers_, raw_of(revoke, to=TRAIL))  # the selector alone is no withdrawal
-    assert all(taken(strangers_, raw_of(revoke)) for _ in range(10))
-    while taken(strangers_, raw_of(revoke)):
+    # One that was withdrawn long ago, copied from the ledger: recorded as stale, and nobody's withdrawal.
+    assert not taken(strangers_, revoke, STALE)
+    assert all(taken(strangers_, revoke, REVOKED) for _ in range(10))
+    while taken(strangers_, revoke, REVOKED):
         pass
     now[0] += 60.0
-    assert taken(strangers_, raw_of(revoke))
+    assert taken(strangers_, revoke, REVOKED)
     assert taken(strangers_, grant)
+
+
+def test_a_strangers_call_has_no_room_for_anything_else(
+    rule: tuple[Strangers, list[float]],
+) -> None:
+    """One person's own withdrawals with 124,000 zero bytes in each would make the trail unreadable in ten hours."""
+    strangers_, _ = rule
+    for padded in (REVOKE + bytes(124_000), b"\x01\x02\x03\x04" + bytes(600), REVOKE[:-1]):
+        with pytest.raises(NodeRefused, match="one shortest encoding"):
+            strangers_.admit(raw_of(padded), Ledgerlike(TRAIL, topic=REVOKED))
+    with pytest.raises(NodeRefused, match="one shortest encoding"):
+        strangers_.admit(raw_of(REVOKE, to=TRAIL), Ledgerlike(TRAIL))
+
+
+def test_an_access_list_is_not_taken() -> None:
+    """Read by the library, one of 36,000 entries takes seven seconds."""
+    entry = {"address": "0x" + "11" * 20, "storageKeys": []}
+    fields = {"type": 2, "nonce": 0, "gas": 90_000, "value": 0, "data": b"", "chainId": 1}
+    fields |= {"maxFeePerGas": 0, "maxPriorityFeePerGas": 0, "to": CONSENTS, "accessList": [entry]}
+    raw = bytes(Account.sign_transaction(fields, Wallet.new().key).raw_transaction)
+    with pytest.raises(NodeRefused, match="access list"):
+        read_transaction(raw)
+
+
+def test_the_size_is_looked_at_before_anything_is_decoded(
+    rule: tuple[Strangers, list[float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chain.strangers.read_transaction", None)
+    with pytest.raises(NodeRefused, match="at most"):
+        rule[0].admit("0x" + "00" * (MAX_OWN + 1), Ledgerlike(TRAIL))
 
 
 def test_who_is_refused_uses_up_nobodys_share(rule: tuple[Strangers, list[float]]) -> None:
     """Else whoever sends forged withdrawals would shut out the true ones."""
     strangers_, _ = rule
-    raw = raw_of(strangers_._revoke + bytes(400))
+    raw = raw_of(REVOKE)
     refuses: dict[str, object] = {"error": {"code": 3, "message": "execution reverted"}}
 
     def node(method: str, params: list[object]) -> dict[str, object]:
@@ -292,7 +345,7 @@ def test_an_event_in_a_reverted_frame_is_none(rule: tuple[Strangers, list[float]
         return {"result": traced if method == "debug_traceCall" else "0x0"}
 
     with pytest.raises(NodeRefused, match="change nothing"):
-        strangers_.admit(raw_of(b"abcd"), node)
+        strangers_.admit(raw_of(REVOKE), node)
 
 
 def test_a_large_one_is_refused_before_it_is_simulated(rule: tuple[Strangers, list[float]]) -> None:

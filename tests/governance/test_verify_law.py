@@ -35,6 +35,8 @@ def test_deep_and_broken_texts_are_refused_quickly() -> None:
     for text in ('"' + '\\"' * 400_000, "[" * 900_000, '{"a":' * 100_000, '"' * 1_000_000):
         with pytest.raises(Malformed):
             strict_json(text.encode())
+    with pytest.raises(Malformed, match="too many values"):  # 16 MiB of these took 470 MB
+        strict_json(b"[" + b"[]," * 5_000_000 + b"[]]", 16 << 20)
     assert time.monotonic() - started < allowed(3)
 
 
