@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Annotated, Any
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Query, Request, Response
 from fastapi.routing import APIRoute
 
@@ -15,7 +16,8 @@ MOST = 1000  # entries of a list in one answer
 Limit = Annotated[int, Query(ge=1, le=MOST, description="At most so many entries.")]
 Offset = Annotated[int, Query(ge=0, le=1 << 40, description="After so many.")]
 # Bytes: of one signed message, of most, and of lists of people or records.
-_ONE_MESSAGE, _SMALL, _LARGE = 8 << 10, 1 << 20, 4 << 20
+_ONE_MESSAGE, _SMALL, _LARGE = 8 << 10, 1 << 20, 8 << 20
+_PARSING = CapacityLimiter(2)  # larger bodies at a time
 
 
 class StrictRequest(Request):
@@ -37,7 +39,11 @@ class StrictRequest(Request):
         return self._body
 
     async def json(self) -> Any:
-        return strict_json(await self.body(), self.limit)
+        body = await self.body()
+        if len(body) <= _ONE_MESSAGE:
+            return strict_json(body, self.limit)
+        # A megabyte takes most of a second, in which nobody else would be answered.
+        return await to_thread.run_sync(strict_json, body, self.limit, limiter=_PARSING)
 
 
 class ShortRequest(StrictRequest):

@@ -13,8 +13,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from chain.errors import SignatureMalformed
 from chain.signatures import check_shape, typed_data
+from governance.ingest import MAX_RECORDS
 
-MAX_LEAVES = 4000
 MAX_ITEMS = 60  # of one transaction
 
 
@@ -255,7 +255,7 @@ class Leaf(Incoming):
 class IngestBody(Incoming):
     registered: RecordsRegistered
     signature: Signature
-    leaves: Annotated[list[Leaf], Field(min_length=1, max_length=MAX_LEAVES)]
+    leaves: Annotated[list[Leaf], Field(min_length=1, max_length=MAX_RECORDS)]
 
 
 class VoidBody(Incoming):

@@ -28,6 +28,10 @@ class ObjectMalformed(GovernanceError):
     """The bytes are not an encrypted object of this format."""
 
 
+class TooManyRecords(GovernanceError):
+    """More than one ingest's list may name."""
+
+
 class WrongObject(GovernanceError):
     """A whole and valid object, but of another record, person, version or ledger than the one asked for."""
 

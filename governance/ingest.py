@@ -15,11 +15,14 @@ from typing import Any
 
 from governance.brokers import BrokerClient
 from governance.envelope import Label, WrapItem, WrappedShare, list_root, record_id, record_leaf
-from governance.errors import ObjectAltered, ObjectMalformed
+from governance.errors import ObjectAltered, ObjectMalformed, TooManyRecords
 from governance.vault import Bucket, Shares, seal_records
 from governance.verify import Malformed, canonical_json, number, part, raw, strict_json
 
 MAX_LIST = 64 << 20  # bytes of one leaf list
+MAX_RECORDS = (
+    20_000  # of one ingest: their list fits into one message to the service and to the broker
+)
 _AT_ONCE = 4
 _BATCH, _BATCH_BYTES = 32, 8 << 20  # records, bytes of plaintext
 
@@ -88,8 +91,11 @@ def encrypt(
 ) -> list[Leaf]:
     """Encrypt every source under a key of its own and put it in the bucket; returns the leaves in order.
 
-    `versions` holds the newest registered version by record id; a new record starts at 1.
+    `versions` holds the newest registered version by record id; a new record starts at 1. Raises TooManyRecords, before
+    the first one where `sources` says how many it has.
     """
+    if isinstance(sources, Sequence) and len(sources) > MAX_RECORDS:
+        raise _too_many()
 
     def seal(batch: Sequence[Source]) -> list[Leaf]:
         labels = [_label(source, dataset, identity_id, versions or {}) for source in batch]
@@ -148,10 +154,19 @@ def _label(
     return Label(identity_id, record, source.subject, dataset, source.category, version)
 
 
+def _too_many() -> TooManyRecords:
+    return TooManyRecords(
+        f"one ingest has at most {MAX_RECORDS:,} records",
+        "bring the people in in several ingests; nothing of this one was registered",
+    )
+
+
 def _batches(sources: Iterable[Source]) -> Iterator[list[Source]]:
     """A few sources at a time: one question to the broker wraps the keys of all of them."""
     batch: list[Source] = []
-    for source in sources:
+    for count, source in enumerate(sources, 1):
+        if count > MAX_RECORDS:
+            raise _too_many()
         batch.append(source)
         if len(batch) == _BATCH or sum(len(one.payload) for one in batch) >= _BATCH_BYTES:
             yield batch

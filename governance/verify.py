@@ -30,7 +30,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 MAX_DEPTH, MAX_JSON, MAX_BUNDLE = 32, 1 << 20, 1 << 28  # of JSON: levels, bytes, bytes of a trail
-MIN_VALUES, VALUE_BYTES = 10_000, 16  # values that any JSON may have; bytes of the limit for each one more
+# Values that any JSON may have; bytes of its limit for each one more.
+MIN_VALUES, VALUE_BYTES = 10_000, 16
 MAX_INTEGER = (1 << 53) - 1  # of JSON; numbers above are texts
 HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0  # of secp256k1
 PURPOSES, CATEGORIES = 0xFFFF037F, 0x000F03FF  # the bits that exist

@@ -69,7 +69,7 @@ def code_of(error: Exception) -> int:
     from governance.verify import VerifyError
 
     kinds: list[tuple[int, tuple[type[Exception], ...]]] = [
-        (USAGE, (UsageError, Unclear, governed.RequestInvalid)),
+        (USAGE, (UsageError, Unclear, governed.RequestInvalid, governed.TooManyRecords)),
         (REFUSED, (RefusedByPolicy, Refused, governed.BrokerRefused, governed.RequestRefused)),
         (NOT_FOUND, (NotThere, governed.NotFound, governed.ObjectMissing)),
         (NOT_AUTHORISED, (NotAuthorised, governed.NotAllowed, governed.NotSignedIn)),

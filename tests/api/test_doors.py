@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +17,9 @@ from api.errors import NotAuthorised, NotThere, NotUnderstood, RefusedByPolicy
 from api.services import Health
 from chain.wallets import Wallet
 from governance import consent
-from governance.ingest import Leaf, leaves_root
+from governance.brokers import BrokerClient
+from governance.errors import TooManyRecords
+from governance.ingest import MAX_RECORDS, Leaf, Source, _batches, encrypt, leaves_root
 from governance.permits import run_id
 from governance.verify import canonical_json, strict_json
 
@@ -203,6 +206,33 @@ def test_ingest_needs_the_signed_list_and_its_custodian(place) -> None:
     assert answer["receipt"]["count"] == place.head()[0]
     assert _records(place) == before + 1
     assert canonical_json([leaf.to_json()]) == place.services.bucket.get_list(root)
+
+
+def test_an_ingest_takes_fourteen_records_of_a_thousand_people(place) -> None:
+    """Each was encrypted and uploaded, and their list then refused: it had a limit of 4,000 of its own."""
+    leaves = [
+        Leaf(random32(), subject, 6, 1, random32(), random32())
+        for subject in [random32() for _ in range(1_000)]
+        for _ in range(14)
+    ]
+    ingest, dataset, omar = random32(), random32(), place.as_("omar")
+    place.world.register_dataset(dataset)
+    root, listed = leaves_root(ingest, dataset, leaves), [leaf.to_json() for leaf in leaves]
+    assert omar.register_records(dataset, ingest, root, listed)["receipt"]["count"]
+    broker = BrokerClient(
+        place.settings.address("broker"), place.world.ledger.domain, omar.identity_id
+    )
+    broker.hand_over(ingest, listed)
+
+
+def test_what_one_ingest_cannot_hold_is_refused_before_anything_is_encrypted(place) -> None:
+    sources = [Source(random32(), 6, b"{}")] * (MAX_RECORDS + 1)
+    nothing: Any = None  # neither broker nor bucket is asked
+    with pytest.raises(TooManyRecords, match="at most 20,000 records"):
+        encrypt(sources, random32(), random32(), nothing, nothing)
+    assert sum(map(len, _batches(iter(sources[1:])))) == MAX_RECORDS
+    with pytest.raises(TooManyRecords):
+        list(_batches(iter(sources)))
 
 
 def test_a_role_needs_a_quorum(place) -> None:
