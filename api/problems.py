@@ -65,8 +65,8 @@ REFUSALS = {
     "DatasetUnknown": ("There is no such dataset.", "Look at the list of datasets."),
     "DeadlinePassed": ("The signed deadline has passed.", "Sign again with a later deadline."),
     "EpochStale": (
-        "The consent has changed since this was signed.",
-        "Look at the consent and sign again.",
+        "The consent has changed since this was signed, or what this follows is not recorded yet.",
+        "Look at the consent: sign again if it changed, send this again if it comes first.",
     ),
     "AttemptOutOfOrder": (
         "The run has attempts left, or is at another one.",
@@ -125,6 +125,10 @@ REFUSALS = {
         "Correct the request.",
     ),
     "PermitNotOpen": ("The permit is not in a state that allows this.", "Look at the permit."),
+    "PermitUndecided": (
+        "The committee has not decided on the permit yet.",
+        "Wait for the votes (volens permit show), then ask again.",
+    ),
     "PermitUnknown": ("There is no such permit.", "Look at the list of permits."),
     "QuorumMissing": ("Too few committee members signed.", "Collect the missing signatures."),
     "ReasonInvalid": ("The reason does not fit the decision.", "0 releases, 96 to 98 reject."),
@@ -160,8 +164,8 @@ REFUSALS = {
         "Send fewer at once.",
     ),
     "VersionStale": (
-        "A newer consent stands where this one wants to.",
-        "Look at the consent and sign again.",
+        "A newer consent stands where this one wants to, or what this follows is not recorded yet.",
+        "Look at the consent: sign again if it changed, send this again if it comes first.",
     ),
     "WindowInvalid": ("The consent would end before it begins, or has ended.", "Correct the days."),
 }

@@ -864,9 +864,9 @@ class Fold:
     ) -> Effect:
         """Each item by itself: accepted, refused with its own place on the trail, or without a trace.
 
-        A refused item is recorded once, and only where an enrolled key or a live registrar signed it and no later
-        message has replaced it: strangers cannot make the trail grow. Without crypto nobody sees who signed, and what
-        the ledger left of an item is believed.
+        A refused item is recorded once, and only where an enrolled key or a live registrar signed it, no later message
+        has replaced it, and it does not wait for an earlier one: strangers cannot make the trail grow. Without crypto
+        nobody sees who signed, and what the ledger left of an item is believed.
         """
         need(len(items) <= MAX_ITEMS, "the batch is too long")
         accepted, refused, events = b"", b"", list[Event]()
@@ -945,12 +945,12 @@ class Fold:
         old, name = self.consent(dataset, subject), sha256(words(*g.values()))
         if subject not in self.signers or not self._own("Grant", g, item):
             return None
-        if g["replaces"] < old.version or dataset not in self.datasets:
+        # Neither replaced by a later consent, nor ahead of what it follows: nobody uses that up by sending it first.
+        if dataset not in self.datasets or g["replaces"] != old.version or g["epoch"] > old.epoch:
             return None
         try:
             need(self.time <= g["deadline"], "DeadlinePassed 6747c9fd", _Skip)
             need(g["epoch"] == old.epoch, "EpochStale ee07e7f9", _Skip)
-            need(g["replaces"] == old.version, "VersionStale 9b8d7ca1", _Skip)
             need(start <= end >= today, "WindowInvalid b795c652", _Skip)
             need(purposes and categories, "NothingGranted f1cc6308", _Skip)
             unknown = purposes & ~PURPOSES or categories & ~CATEGORIES
@@ -1024,18 +1024,15 @@ class Fold:
         return _effect(42, "RecordsVoided", (m["ingest"], ingest.dataset))
 
     def _requestRun(self, m: Args, a: Args) -> Effect:
-        permit = self.permits.get(m["permit"])
+        need(m["permit"] in self.permits, "there is no such permit")
+        permit = self.permits[m["permit"]]
+        need(permit.status != REQUESTED, "the committee has not decided on the permit")
         need(
             sha256(a["params"]) == m["paramsHash"] and len(a["params"]) <= MAX_PARAMS,
             "the parameters are not as signed",
         )
-        who = self._by(
-            "RunRequest", m, a["signature"], permit.applicant if permit else b"", ANALYST
-        )
-        run = (
-            sha256(words(who, m["nonce"])) if who else self._claim("RunRefused", 0)
-        )  # unknown permit, and no crypto
-        reason = self._permit_reason(permit)
+        who = self._by("RunRequest", m, a["signature"], permit.applicant, ANALYST)
+        run, reason = sha256(words(who, m["nonce"])), self._permit_reason(permit)
         need(run not in self.runs, "the run exists already")
         message = self._unused(words(run, *m.values()))
         if reason:
@@ -1049,11 +1046,9 @@ class Fold:
             (m["paramsHash"], m["resultKey"], m["deadline"]),
         )
 
-    def _permit_reason(self, permit: Permit | None) -> int:
-        if permit is None:
-            return 32
+    def _permit_reason(self, permit: Permit) -> int:
         if permit.status != APPROVED:
-            return {REQUESTED: 33, SUSPENDED: 34, REJECTED: 39}[permit.status]
+            return {SUSPENDED: 34, REJECTED: 39}[permit.status]
         return 35 if self.time >= permit.request["expiry"] else 0
 
     def _authorise(self, m: Args, a: Args) -> Effect:

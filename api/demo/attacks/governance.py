@@ -139,14 +139,16 @@ def repeated_refusal(world: World, forged: bool) -> Receipt:
 )
 def repeated_refusals(world: World, forged: bool) -> Receipt:
     """Each of the three is refused, and sent again: the very same, or a new one of its kind."""
-    open_permit = world.permit(approve=())  # nobody has voted on it
+    rejected = world.permit(approve=())
+    for name in ("pia", "quinn"):
+        world.vote(rejected, name, yes=False)
     run, subjects, seal = looked_at(world)
     world.revoke(subjects[0])
     small = world.request_run(world.permit())  # two people are left
 
     def request(mark: int) -> Receipt:
         message = {
-            "permit": open_permit,
+            "permit": rejected,
             "paramsHash": PARAMS_HASH,
             "resultKey": bytes(32),
             "nonce": mark,
