@@ -77,7 +77,10 @@ REFUSALS = {
         "There is no such registration, or it is void already.",
         "Look at the list: volens dataset ingests.",
     ),
-    "LastQuorum": ("The committee would be left without a quorum.", "Add a member first."),
+    "LastQuorum": (
+        "The committee would be left without a quorum that lasts.",
+        "Add a member without an end first.",
+    ),
     "MaskUnknown": (
         "A purpose or category is not one that exists.",
         "Choose among the documented ones.",

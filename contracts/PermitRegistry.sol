@@ -69,9 +69,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
         _setAt[c.account] = uint40(block.timestamp);
         if (c.role == Role.Committee) _committeeUntil[c.account] = end;
         if (_countLive(_committee, block.timestamp, false) < quorum) revert LastQuorum();
-        // A quorum must last: those whose end is set are none some day, and then nobody could give a role any more.
-        bool committee = held.role == Role.Committee || c.role == Role.Committee;
-        if (_founded && committee && _countLive(_committee, block.timestamp + roleDelay, true) < quorum) revert LastQuorum();
+        if (_founded && (held.role == Role.Committee || c.role == Role.Committee)) _requireLastingQuorum();
         emit RoleSet(c.account, c.role, start, end, held.version + 1);
         _append(KIND_ROLE, sha256(abi.encode(c.account, c.role, start, end, held.version + 1)));
     }
@@ -99,6 +97,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
         _requireLive(custodian, Role.Custodian);
         if (r.dataset == 0) revert DatasetUnknown(r.dataset); // elsewhere 0 stands for none
         if (custodianOf[r.dataset] != address(0)) revert DatasetExists(r.dataset);
+        if (!_founded) _requireLastingQuorum(); // in the ceremony a member's end may come at once
         (custodianOf[r.dataset], _founded) = (custodian, true);
         emit DatasetRegistered(r.dataset, custodian, r.documentHash);
         _append(KIND_DATASET, sha256(abi.encode(r.dataset, custodian, r.documentHash)));
@@ -230,6 +229,11 @@ contract PermitRegistry is IPermitRegistry, Typed {
             previous = signer;
         }
         if (signatures.length < quorum) revert QuorumMissing(signatures.length, quorum);
+    }
+
+    /// @dev A quorum must last: those whose end is set are none some day, and then nobody could give a role any more.
+    function _requireLastingQuorum() private view {
+        if (_countLive(_committee, block.timestamp + roleDelay, true) < quorum) revert LastQuorum();
     }
 
     /// @dev `lasting`: only those without an end. A person is listed once more each time she rejoins the committee, so

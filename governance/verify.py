@@ -754,10 +754,13 @@ class Fold:
             self.committee_until[m["account"]] = end
         need(self._committee_at(self.time) >= quorum, "no quorum is left")
         if self.datasets and COMMITTEE in (held.role, m["role"]):
-            later = self.time + self.identity.role_delay
-            left = self._committee_at(later, lasting=True)
-            need(left >= quorum, "no quorum without an end is left after the delay")
+            self._need_lasting_quorum()
         return _effect(1, "RoleSet", (m["account"], m["role"]), (start, end, version))
+
+    def _need_lasting_quorum(self) -> None:
+        left = self._committee_at(self.time + self.identity.role_delay, lasting=True)
+        fact = "no quorum without an end is left after the delay"
+        need(left >= self.identity.quorum, fact)
 
     def _committee_at(self, time: int, lasting: bool = False) -> int:
         return sum(
@@ -798,6 +801,8 @@ class Fold:
         who = self._by(
             "RegisterDataset", m, a["signature"], self._claim("DatasetRegistered", 1), CUSTODIAN
         )
+        if not self.datasets:
+            self._need_lasting_quorum()
         self.datasets[m["dataset"]] = who
         return _effect(2, "DatasetRegistered", (m["dataset"], who), (m["documentHash"],))
 

@@ -150,6 +150,12 @@ REMOVALS += [
         ("a committee whose last quorum has an end",),
     ),
     Removal(
+        "a quorum without an end at the founding",
+        "PermitRegistry.sol",
+        (("if (!_founded) _requireLastingQuorum();", ""),),
+        ("a ledger founded by a committee that ends",),
+    ),
+    Removal(
         "a quorum of no rejects",
         "PermitRegistry.sol",
         (

@@ -64,7 +64,8 @@ interface IPermitRegistry {
     /// the role was given.
     function cancelRole(CancelRole calldata order, bytes calldata signature) external;
 
-    /// @notice A live custodian registers a dataset; it never changes hands. The first one ends the founding ceremony.
+    /// @notice A live custodian registers a dataset; it never changes hands. The first one ends the founding ceremony, and
+    /// needs a quorum of members without an end.
     function registerDataset(RegisterDataset calldata r, bytes calldata custodianSignature) external;
 
     /// @notice A live analyst asks for a permit; the signer is the applicant.

@@ -336,6 +336,26 @@ def test_a_quorum_of_the_committee_has_no_end(clocked: tuple[World, Door]) -> No
     replayed(world)
 
 
+def test_the_ceremony_ends_with_a_quorum_that_lasts(clocked: tuple[World, Door]) -> None:
+    """With two of three members about to end, one would be left for good, and none could be added."""
+    old, door = clocked
+    world = World.create(old.ledger.node.url, roles=False)
+    pia, quinn = (world.people[name].address for name in ("pia", "quinn"))
+    world.set_role(world.people["omar"].address, "custodian")
+    soon = world.ledger.now() + 3600
+    for account in (pia, quinn):
+        world.set_role(account, "committee", end=soon)
+    assert outcome(world.register_dataset) == "LastQuorum"
+    later = Wallet.new().address
+    world.set_role(later, "committee", start=soon + 365 * 86_400)
+    assert outcome(world.register_dataset) == "LastQuorum"
+    world.set_role(quinn, "committee")
+    world.register_dataset()
+    door.now += 3601
+    world.set_role(Wallet.new().address, "analyst", by=("quinn", "rui"))
+    replayed(world)
+
+
 def test_a_live_member_begins_no_later_by_a_change(clocked: tuple[World, Door]) -> None:
     """Else a change with a later start would end her at once, before the delay."""
     world, _ = clocked

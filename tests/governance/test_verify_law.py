@@ -443,6 +443,16 @@ def with_the_last_quorum_of_founders(o: Open) -> str:
     return with_the_last_quorum(other)
 
 
+def founded_by_few(o: Open) -> str:
+    other = copy.copy(o)
+    other.fold = copy.deepcopy(o.fold)
+    other.fold.datasets = {}
+    for name in ("pia", "quinn"):
+        account = bytes.fromhex(o.world.people[name].address[2:])
+        other.fold.members[account] = verify.Member(1, 0, verify.FOREVER - 1, 1)
+    return other.verdict(ROWS["registerDataset"], "omar")
+
+
 def void_by_a_former_custodian(o: Open) -> str:
     other = copy.copy(o)
     other.fold = copy.deepcopy(o.fold)
@@ -477,6 +487,7 @@ MORE_LIES: dict[str, Callable[[Open], str]] = {
     "a signature by nobody": by_a_twin,
     "the last quorum": with_the_last_quorum,
     "the last quorum of founders": with_the_last_quorum_of_founders,
+    "founded by a committee that ends": founded_by_few,
     "a former custodian": void_by_a_former_custodian,
     "a shorter list": released_without_everybody,
     "a revocation repeated": revoked_again,

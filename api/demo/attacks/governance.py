@@ -77,6 +77,18 @@ def ending_committee(world: World, forged: bool) -> Receipt:
     return world.set_role(member, "committee", end=far)
 
 
+@attack("a ledger founded by a committee that ends", "committee", "LastQuorum")
+def founded_by_few(world: World, forged: bool) -> Receipt:
+    """In the ceremony a member's end may come at once; after the first dataset nobody could add one."""
+    url, people = world.ledger.node.url, dict(world.people)
+    fresh = World.create(url, relay=world.relayer, people=people, roles=False)
+    fresh.set_role(people["omar"].address, "custodian")
+    soon = fresh.ledger.now() + 3600
+    for name in ("pia", "quinn") if forged else ("pia",):
+        fresh.set_role(people[name].address, "committee", end=soon)
+    return fresh.register_dataset()
+
+
 @attack("a live worker stopped as if it were new", "committee member", "NotPending")
 def stopped_worker(world: World, forged: bool) -> Receipt:
     name = "wanda" if forged else somebody(world, "worker", "wera")
