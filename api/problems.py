@@ -85,6 +85,10 @@ REFUSALS = {
         "A purpose or category is not one that exists.",
         "Choose among the documented ones.",
     ),
+    "NotAMember": (
+        "The signer is no member of the committee, and was none after the role was given.",
+        "Let a member sign: volens role list.",
+    ),
     "NotARegistrar": (
         "The enrolment is not signed by a live registrar.",
         "Ask a registrar for an invitation.",

@@ -594,7 +594,7 @@ class Fold:
         # What each account was, with the step from which on it was that.
         self.terms = dict[bytes, list[tuple[int, Member]]]()
         self.set_at = dict[bytes, int]()  # when an account's newest role was given
-        self.committee_until = dict.fromkeys(self.identity.founders, FOREVER)
+        self.committee_until = dict[bytes, int]()  # how far terms went that a change has replaced
         self.datasets = dict[bytes, bytes]()  # dataset: custodian
         self.spent = dict[bytes, int]()  # dataset: what released statistics took of its BUDGET
         self.permits = dict[bytes, Permit]()
@@ -748,10 +748,9 @@ class Fold:
         taken = held.role not in (0, m["role"]) and self.time < held.end
         need(not taken, "the account holds another role")
         version = held.version + 1
+        self.committee_until[m["account"]] = self._member_until(m["account"])
         self._become(m["account"], Member(m["role"], start, end, version))
         self.set_at[m["account"]] = self.time
-        if m["role"] == COMMITTEE:
-            self.committee_until[m["account"]] = end
         need(self._committee_at(self.time) >= quorum, "no quorum is left")
         if self.datasets and COMMITTEE in (held.role, m["role"]):
             self._need_lasting_quorum()
@@ -767,6 +766,14 @@ class Fold:
             self.member_live(who, COMMITTEE, time) and not (lasting and held.end != FOREVER)
             for who, held in self.members.items()
         )
+
+    def _member_until(self, who: bytes) -> int:
+        """Until when the account was in the committee, now at the latest; 0 if never."""
+        member, before = self.members.get(who, NOBODY), self.committee_until.get(who, 0)
+        begun = member.start < member.end and member.start <= self.time
+        if member.role != COMMITTEE or not begun:
+            return before
+        return max(before, min(member.end, self.time))
 
     def _window(self, m: Args, held: Member) -> tuple[int, int]:
         """From when and until when a change of a role holds, once there is a dataset to read.
@@ -785,7 +792,7 @@ class Fold:
     def _cancelRole(self, m: Args, a: Args) -> Effect:
         held = self.members.get(m["account"], NOBODY)
         by = self._by("CancelRole", m, a["signature"], self._claim("RoleCancelled", 1))
-        was = self.committee_until.get(by, 0) > self.set_at.get(m["account"], 0)
+        was = self._member_until(by) > self.set_at.get(m["account"], 0)
         live = self.member_live(by, COMMITTEE, self.time)
         need(was or live, f"0x{by.hex()} is no member of the committee, and was none then")
         need(m["version"] == held.version, "the order is about another version of the role")

@@ -156,6 +156,15 @@ REMOVALS += [
         ("a ledger founded by a committee that ends",),
     ),
     Removal(
+        "a term in the committee has begun",
+        "PermitRegistry.sol",
+        (
+            ("&& m.start < m.end && m.start <= block.timestamp;", ";"),
+            ("= m.end < block.timestamp ? m.end : uint40(block.timestamp);", "= m.end;"),
+        ),
+        ("a new worker stopped by a member to come",),
+    ),
+    Removal(
         "a quorum of no rejects",
         "PermitRegistry.sol",
         (

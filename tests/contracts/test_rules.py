@@ -315,10 +315,50 @@ def test_a_member_stops_what_was_given_while_she_still_was_one(
     world.set_role(rui, "auditor")
     world.set_role(late, "worker")
     assert not world.ledger.read("PermitRegistry", "isLive", rui, ROLES["committee"])
-    assert outcome(lambda: world.cancel_role(late, by="rui")) == "NotLive"
-    assert outcome(lambda: world.cancel_role(early, by="sol")) == "NotLive"
+    assert outcome(lambda: world.cancel_role(late, by="rui")) == "NotAMember"
+    assert outcome(lambda: world.cancel_role(early, by="sol")) == "NotAMember"
     world.cancel_role(early, by="rui")
     world.cancel_role(late, by="quinn")
+    replayed(world)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"start": 0, "end": 1}, {"start": FOREVER - 1}],
+    ids=["a term long over", "a term to come"],
+)
+def test_no_later_change_takes_from_a_member_what_she_may_stop(
+    clocked: tuple[World, Door], change: dict[str, int]
+) -> None:
+    """Two stolen keys give her another term in the committee, which she is not in either."""
+    world, door = clocked
+    rui, now = world.people["rui"].address, world.ledger.now()
+    ends = world.set_role(rui, "committee", end=now).one(RoleSet).end
+    machine = Wallet.new().address
+    door.now += ends - now - 1
+    world.set_role(machine, "worker")
+    door.now += IDLE_SECONDS + 2
+    world.set_role(rui, "committee", **change)
+    assert not world.ledger.read("PermitRegistry", "isLive", rui, ROLES["committee"])
+    world.cancel_role(machine, by="rui")
+    replayed(world)
+
+
+def test_whose_term_has_not_begun_stops_nobody(clocked: tuple[World, Door]) -> None:
+    """Nor when it is taken away again before it began: nobody was a member for no time."""
+    world, door = clocked
+    start = world.ledger.now() + 86_400
+    for name in ("yola", "zoe"):
+        world.people[name] = Wallet.new()
+        world.set_role(world.people[name].address, "committee", start=start)
+    machine = Wallet.new().address
+    world.set_role(machine, "worker")
+    retire(world, "zoe", "committee")
+    for name in ("yola", "zoe"):
+        assert outcome(lambda: world.cancel_role(machine, by=name)) == "NotAMember"  # noqa: B023
+    door.now += 86_401
+    assert outcome(lambda: world.cancel_role(machine, by="zoe")) == "NotAMember"
+    world.cancel_role(machine, by="yola")
     replayed(world)
 
 

@@ -80,7 +80,7 @@ def early_narrow(world: World, forged: bool) -> Receipt:
     if not forged:
         world.ledger.relay("ConsentRegistry", "grant", [wide])
     receipt = world.ledger.relay("ConsentRegistry", "grant", [narrow])
-    return replace(receipt, events=())  # it is recorded: that is what the attack is for
+    return replace(receipt, events=()) if forged else receipt  # recorded: what the attack is for
 
 
 @attack("a new grant used up before her withdrawal is sent", "stranger", "EpochStale")
@@ -90,7 +90,7 @@ def early_return(world: World, forged: bool) -> Receipt:
     if not forged:
         world.revoke(subject)
     receipt = world.ledger.relay("ConsentRegistry", "grant", [anew])
-    return replace(receipt, events=())  # as above
+    return replace(receipt, events=()) if forged else receipt  # as above
 
 
 @attack("a withheld wide grant after a narrow one", "operator", "VersionStale")

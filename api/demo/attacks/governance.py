@@ -89,6 +89,17 @@ def founded_by_few(world: World, forged: bool) -> Receipt:
     return fresh.register_dataset()
 
 
+@attack("a new worker stopped by a member to come", "committee member", "NotAMember")
+def stopped_too_early(world: World, forged: bool) -> Receipt:
+    """Her term has an end, so that she counts for no lasting quorum of the other attacks."""
+    machine = world.people[somebody(world, "worker", "walt")].address
+    year, now = 365 * 86_400, world.ledger.now()
+    start = now + 30 * year if forged else 0
+    world.people["yola"] = Wallet.new()
+    world.set_role(world.people["yola"].address, "committee", start=start, end=now + 31 * year)
+    return world.cancel_role(machine, by="yola")
+
+
 @attack("a live worker stopped as if it were new", "committee member", "NotPending")
 def stopped_worker(world: World, forged: bool) -> Receipt:
     name = "wanda" if forged else somebody(world, "worker", "wera")
