@@ -65,8 +65,8 @@ REFUSALS = {
     "DatasetUnknown": ("There is no such dataset.", "Look at the list of datasets."),
     "DeadlinePassed": ("The signed deadline has passed.", "Sign again with a later deadline."),
     "EpochStale": (
-        "The consent has changed since this was signed.",
-        "Look at the consent and sign again.",
+        "The consent has changed since this was signed, or what this follows is not recorded yet.",
+        "Look at the consent: sign again if it changed, send this again if it comes first.",
     ),
     "AttemptOutOfOrder": (
         "The run has attempts left, or is at another one.",
@@ -77,10 +77,17 @@ REFUSALS = {
         "There is no such registration, or it is void already.",
         "Look at the list: volens dataset ingests.",
     ),
-    "LastQuorum": ("The committee would be left without a quorum.", "Add a member first."),
+    "LastQuorum": (
+        "The committee would be left without a quorum that lasts.",
+        "Add a member without an end first.",
+    ),
     "MaskUnknown": (
         "A purpose or category is not one that exists.",
         "Choose among the documented ones.",
+    ),
+    "NotAMember": (
+        "The signer is no member of the committee, and was none after the role was given.",
+        "Let a member sign: volens role list.",
     ),
     "NotARegistrar": (
         "The enrolment is not signed by a live registrar.",
@@ -125,6 +132,10 @@ REFUSALS = {
         "Correct the request.",
     ),
     "PermitNotOpen": ("The permit is not in a state that allows this.", "Look at the permit."),
+    "PermitUndecided": (
+        "The committee has not decided on the permit yet.",
+        "Wait for the votes (volens permit show), then ask again.",
+    ),
     "PermitUnknown": ("There is no such permit.", "Look at the list of permits."),
     "QuorumMissing": ("Too few committee members signed.", "Collect the missing signatures."),
     "ReasonInvalid": ("The reason does not fit the decision.", "0 releases, 96 to 98 reject."),
@@ -160,8 +171,8 @@ REFUSALS = {
         "Send fewer at once.",
     ),
     "VersionStale": (
-        "A newer consent stands where this one wants to.",
-        "Look at the consent and sign again.",
+        "A newer consent stands where this one wants to, or what this follows is not recorded yet.",
+        "Look at the consent: sign again if it changed, send this again if it comes first.",
     ),
     "WindowInvalid": ("The consent would end before it begins, or has ended.", "Correct the days."),
 }

@@ -131,7 +131,10 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         bytes32 message = sha256(abi.encode(run, r)); // of this analyst: nobody else uses it up
         _requireUnused(message);
         IPermitRegistry.Permit memory p = _permits.permitOf(r.permit);
-        if (p.status != PermitStatus.None && p.applicant != analyst) revert NotTheApplicant(analyst);
+        // Not yet decided: a refusal would use the request up, and whoever sees it could send it before the last vote.
+        if (p.status == PermitStatus.None) revert IPermitRegistry.PermitUnknown(r.permit);
+        if (p.status == PermitStatus.Requested) revert PermitUndecided(r.permit);
+        if (p.applicant != analyst) revert NotTheApplicant(analyst);
         uint8 reason = _permitReason(p);
         if (reason != 0) {
             _refuse(run, 0, reason, message);
@@ -329,9 +332,8 @@ contract AccessLedger is IAccessLedger, Typed, Budget {
         return _permitReason(p);
     }
 
+    /// @dev Of a permit that was decided on; before that there is no run.
     function _permitReason(IPermitRegistry.Permit memory p) private view returns (uint8) {
-        if (p.status == PermitStatus.None) return Reasons.PERMIT_ABSENT;
-        if (p.status == PermitStatus.Requested) return Reasons.PERMIT_NOT_APPROVED;
         if (p.status == PermitStatus.Suspended) return Reasons.PERMIT_SUSPENDED;
         if (p.status == PermitStatus.Rejected) return Reasons.PERMIT_REJECTED;
         return block.timestamp < p.expiry ? 0 : Reasons.PERMIT_EXPIRED;

@@ -94,8 +94,10 @@ contract ConsentRegistry is IConsentRegistry, Typed {
             else if (used && refusal == 0) refusal = AlreadyRecorded.selector;
             if (refusal != 0) {
                 step.last = refusal;
-                // Without a trace: what is about no dataset, what a later consent has replaced, what was refused before.
-                if (known && !used && g.replaces >= old.versionOf()) _refuse(step, i, item, refusal);
+                // Without a trace: what is about no dataset, what a later consent has replaced, what was refused before,
+                // and what follows a message that is not here yet: whoever sends it first must not use it up.
+                bool present = g.replaces == old.versionOf() && g.epoch <= old.epochOf();
+                if (known && !used && present) _refuse(step, i, item, refusal);
                 continue;
             }
             uint256 slot = _granted(g, old);

@@ -34,7 +34,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
 
     mapping(address account => Member member) private _members;
     address[] private _committee; // everybody who was ever a member of it
-    mapping(address account => uint40 end) private _committeeUntil; // of the newest term in the committee
+    mapping(address account => uint40 time) private _committeeUntil; // how far terms went that a change has replaced
     mapping(address account => uint40 time) private _setAt; // when the newest role was given
     mapping(bytes32 dataset => address custodian) public custodianOf;
     mapping(bytes32 permit => Permit stored) private _permits;
@@ -49,7 +49,6 @@ contract PermitRegistry is IPermitRegistry, Typed {
             address founder = founders[i];
             if (_members[founder].role != Role.None) revert RoleTaken(founder, Role.Committee);
             _members[founder] = Member(Role.Committee, 0, FOREVER, 0);
-            _committeeUntil[founder] = FOREVER;
             _committee.push(founder);
         }
         (quorum, roleDelay) = (quorum_, roleDelay_);
@@ -65,13 +64,11 @@ contract PermitRegistry is IPermitRegistry, Typed {
         if (c.account == address(0) || c.role == Role.None || start > end) revert RoleWindowInvalid(start, end);
         if (held.role != Role.None && held.role != c.role && block.timestamp < held.end) revert RoleTaken(c.account, held.role);
         if (c.role == Role.Committee && held.role != Role.Committee) _committee.push(c.account);
+        _committeeUntil[c.account] = _memberUntil(c.account);
         _members[c.account] = Member(c.role, start, end, held.version + 1);
         _setAt[c.account] = uint40(block.timestamp);
-        if (c.role == Role.Committee) _committeeUntil[c.account] = end;
         if (_countLive(_committee, block.timestamp, false) < quorum) revert LastQuorum();
-        // A quorum must last: those whose end is set are none some day, and then nobody could give a role any more.
-        bool committee = held.role == Role.Committee || c.role == Role.Committee;
-        if (_founded && committee && _countLive(_committee, block.timestamp + roleDelay, true) < quorum) revert LastQuorum();
+        if (_founded && (held.role == Role.Committee || c.role == Role.Committee)) _requireLastingQuorum();
         emit RoleSet(c.account, c.role, start, end, held.version + 1);
         _append(KIND_ROLE, sha256(abi.encode(c.account, c.role, start, end, held.version + 1)));
     }
@@ -81,7 +78,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
         _notAfter(order.deadline);
         address by = _signerOf(keccak256(abi.encode(CANCEL_ROLE, order)), signature);
         // A member whose end came meanwhile as well: else a stolen quorum would only have to wait for it.
-        if (_committeeUntil[by] <= _setAt[order.account]) _requireLive(by, Role.Committee);
+        if (!isLive(by, Role.Committee) && _memberUntil(by) <= _setAt[order.account]) revert NotAMember(by);
         Member storage m = _members[order.account];
         if (order.version != m.version) revert RoleVersionStale(order.version, m.version);
         if (!_acts(m.role) || m.start <= block.timestamp) revert NotPending(order.account);
@@ -99,6 +96,7 @@ contract PermitRegistry is IPermitRegistry, Typed {
         _requireLive(custodian, Role.Custodian);
         if (r.dataset == 0) revert DatasetUnknown(r.dataset); // elsewhere 0 stands for none
         if (custodianOf[r.dataset] != address(0)) revert DatasetExists(r.dataset);
+        if (!_founded) _requireLastingQuorum(); // in the ceremony a member's end may come at once
         (custodianOf[r.dataset], _founded) = (custodian, true);
         emit DatasetRegistered(r.dataset, custodian, r.documentHash);
         _append(KIND_DATASET, sha256(abi.encode(r.dataset, custodian, r.documentHash)));
@@ -211,6 +209,16 @@ contract PermitRegistry is IPermitRegistry, Typed {
         if (_acts(c.role) && end > block.timestamp && !isLive(c.account, c.role) && start < earliest) start = earliest;
     }
 
+    /// @dev Until when the account was in the committee, now at the latest; 0 if never. A term that has not begun adds
+    /// nothing, and a later one takes nothing away.
+    function _memberUntil(address account) private view returns (uint40 until) {
+        Member storage m = _members[account];
+        until = _committeeUntil[account];
+        bool begun = m.role == Role.Committee && m.start < m.end && m.start <= block.timestamp;
+        uint40 end = m.end < block.timestamp ? m.end : uint40(block.timestamp);
+        if (begun && end > until) until = end;
+    }
+
     function _isLiveAt(address account, Role role, uint256 time) private view returns (bool) {
         Member storage m = _members[account];
         return m.role == role && m.start <= time && time < m.end;
@@ -230,6 +238,11 @@ contract PermitRegistry is IPermitRegistry, Typed {
             previous = signer;
         }
         if (signatures.length < quorum) revert QuorumMissing(signatures.length, quorum);
+    }
+
+    /// @dev A quorum must last: those whose end is set are none some day, and then nobody could give a role any more.
+    function _requireLastingQuorum() private view {
+        if (_countLive(_committee, block.timestamp + roleDelay, true) < quorum) revert LastQuorum();
     }
 
     /// @dev `lasting`: only those without an end. A person is listed once more each time she rejoins the committee, so

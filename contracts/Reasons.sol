@@ -10,8 +10,6 @@ library Reasons {
     uint8 internal constant EXPIRED = 5;
     uint8 internal constant PURPOSE = 6;
     uint8 internal constant CATEGORY = 7;
-    uint8 internal constant PERMIT_ABSENT = 32;
-    uint8 internal constant PERMIT_NOT_APPROVED = 33;
     uint8 internal constant PERMIT_SUSPENDED = 34;
     uint8 internal constant PERMIT_EXPIRED = 35;
     uint8 internal constant ANALYST_ROLE = 36;

@@ -602,7 +602,7 @@ class Fold:
         # What each account was, with the step from which on it was that.
         self.terms = dict[bytes, list[tuple[int, Member]]]()
         self.set_at = dict[bytes, int]()  # when an account's newest role was given
-        self.committee_until = dict.fromkeys(self.identity.founders, FOREVER)
+        self.committee_until = dict[bytes, int]()  # how far terms went that a change has replaced
         self.datasets = dict[bytes, bytes]()  # dataset: custodian
         self.spent = dict[bytes, int]()  # dataset: what released statistics took of its BUDGET
         self.permits = dict[bytes, Permit]()
@@ -756,22 +756,32 @@ class Fold:
         taken = held.role not in (0, m["role"]) and self.time < held.end
         need(not taken, "the account holds another role")
         version = held.version + 1
+        self.committee_until[m["account"]] = self._member_until(m["account"])
         self._become(m["account"], Member(m["role"], start, end, version))
         self.set_at[m["account"]] = self.time
-        if m["role"] == COMMITTEE:
-            self.committee_until[m["account"]] = end
         need(self._committee_at(self.time) >= quorum, "no quorum is left")
         if self.datasets and COMMITTEE in (held.role, m["role"]):
-            later = self.time + self.identity.role_delay
-            left = self._committee_at(later, lasting=True)
-            need(left >= quorum, "no quorum without an end is left after the delay")
+            self._need_lasting_quorum()
         return _effect(1, "RoleSet", (m["account"], m["role"]), (start, end, version))
+
+    def _need_lasting_quorum(self) -> None:
+        left = self._committee_at(self.time + self.identity.role_delay, lasting=True)
+        fact = "no quorum without an end is left after the delay"
+        need(left >= self.identity.quorum, fact)
 
     def _committee_at(self, time: int, lasting: bool = False) -> int:
         return sum(
             self.member_live(who, COMMITTEE, time) and not (lasting and held.end != FOREVER)
             for who, held in self.members.items()
         )
+
+    def _member_until(self, who: bytes) -> int:
+        """Until when the account was in the committee, now at the latest; 0 if never."""
+        member, before = self.members.get(who, NOBODY), self.committee_until.get(who, 0)
+        begun = member.start < member.end and member.start <= self.time
+        if member.role != COMMITTEE or not begun:
+            return before
+        return max(before, min(member.end, self.time))
 
     def _window(self, m: Args, held: Member) -> tuple[int, int]:
         """From when and until when a change of a role holds, once there is a dataset to read.
@@ -790,7 +800,7 @@ class Fold:
     def _cancelRole(self, m: Args, a: Args) -> Effect:
         held = self.members.get(m["account"], NOBODY)
         by = self._by("CancelRole", m, a["signature"], self._claim("RoleCancelled", 1))
-        was = self.committee_until.get(by, 0) > self.set_at.get(m["account"], 0)
+        was = self._member_until(by) > self.set_at.get(m["account"], 0)
         live = self.member_live(by, COMMITTEE, self.time)
         need(was or live, f"0x{by.hex()} is no member of the committee, and was none then")
         need(m["version"] == held.version, "the order is about another version of the role")
@@ -806,6 +816,8 @@ class Fold:
         who = self._by(
             "RegisterDataset", m, a["signature"], self._claim("DatasetRegistered", 1), CUSTODIAN
         )
+        if not self.datasets:
+            self._need_lasting_quorum()
         self.datasets[m["dataset"]] = who
         return _effect(2, "DatasetRegistered", (m["dataset"], who), (m["documentHash"],))
 
@@ -872,9 +884,9 @@ class Fold:
     ) -> Effect:
         """Each item by itself: accepted, refused with its own place on the trail, or without a trace.
 
-        A refused item is recorded once, and only where an enrolled key or a live registrar signed it and no later
-        message has replaced it: strangers cannot make the trail grow. Without crypto nobody sees who signed, and what
-        the ledger left of an item is believed.
+        A refused item is recorded once, and only where an enrolled key or a live registrar signed it, no later message
+        has replaced it, and it does not wait for an earlier one: strangers cannot make the trail grow. Without crypto
+        nobody sees who signed, and what the ledger left of an item is believed.
         """
         need(len(items) <= MAX_ITEMS, "the batch is too long")
         accepted, refused, events = b"", b"", list[Event]()
@@ -953,12 +965,12 @@ class Fold:
         old, name = self.consent(dataset, subject), sha256(words(*g.values()))
         if subject not in self.signers or not self._own("Grant", g, item):
             return None
-        if g["replaces"] < old.version or dataset not in self.datasets:
+        # Neither replaced by a later consent, nor ahead of what it follows: nobody uses that up by sending it first.
+        if dataset not in self.datasets or g["replaces"] != old.version or g["epoch"] > old.epoch:
             return None
         try:
             need(self.time <= g["deadline"], "DeadlinePassed 6747c9fd", _Skip)
             need(g["epoch"] == old.epoch, "EpochStale ee07e7f9", _Skip)
-            need(g["replaces"] == old.version, "VersionStale 9b8d7ca1", _Skip)
             need(start <= end >= today, "WindowInvalid b795c652", _Skip)
             need(purposes and categories, "NothingGranted f1cc6308", _Skip)
             unknown = purposes & ~PURPOSES or categories & ~CATEGORIES
@@ -1032,18 +1044,15 @@ class Fold:
         return _effect(42, "RecordsVoided", (m["ingest"], ingest.dataset))
 
     def _requestRun(self, m: Args, a: Args) -> Effect:
-        permit = self.permits.get(m["permit"])
+        need(m["permit"] in self.permits, "there is no such permit")
+        permit = self.permits[m["permit"]]
+        need(permit.status != REQUESTED, "the committee has not decided on the permit")
         need(
             sha256(a["params"]) == m["paramsHash"] and len(a["params"]) <= MAX_PARAMS,
             "the parameters are not as signed",
         )
-        who = self._by(
-            "RunRequest", m, a["signature"], permit.applicant if permit else b"", ANALYST
-        )
-        run = (
-            sha256(words(who, m["nonce"])) if who else self._claim("RunRefused", 0)
-        )  # unknown permit, and no crypto
-        reason = self._permit_reason(permit)
+        who = self._by("RunRequest", m, a["signature"], permit.applicant, ANALYST)
+        run, reason = sha256(words(who, m["nonce"])), self._permit_reason(permit)
         need(run not in self.runs, "the run exists already")
         message = self._unused(words(run, *m.values()))
         if reason:
@@ -1057,11 +1066,9 @@ class Fold:
             (m["paramsHash"], m["resultKey"], m["deadline"]),
         )
 
-    def _permit_reason(self, permit: Permit | None) -> int:
-        if permit is None:
-            return 32
+    def _permit_reason(self, permit: Permit) -> int:
         if permit.status != APPROVED:
-            return {REQUESTED: 33, SUSPENDED: 34, REJECTED: 39}[permit.status]
+            return {SUSPENDED: 34, REJECTED: 39}[permit.status]
         return 35 if self.time >= permit.request["expiry"] else 0
 
     def _authorise(self, m: Args, a: Args) -> Effect:

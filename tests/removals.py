@@ -53,6 +53,31 @@ REMOVALS = [
         ),
     ),
     Removal(
+        "what is ahead is not used up",
+        "ConsentRegistry.sol",
+        (
+            (
+                "g.replaces == old.versionOf() && g.epoch <= old.epochOf();",
+                "g.replaces >= old.versionOf();",
+            ),
+        ),
+        (
+            "a narrower grant used up before the wider one is sent",
+            "a new grant used up before her withdrawal is sent",
+        ),
+    ),
+    Removal(
+        "a run waits for the vote",
+        "AccessLedger.sol",
+        (
+            (
+                "if (p.status == PermitStatus.Requested) revert PermitUndecided(r.permit);",
+                "",
+            ),
+        ),
+        ("a run request used up before the last vote",),
+    ),
+    Removal(
         "release re-read",
         "AccessLedger.sol",
         (("= _releaseReason(run, subjects, epochs);", "= (bytes32(0), uint8(0));"),),
@@ -123,6 +148,21 @@ REMOVALS += [
             ),
         ),
         ("a committee whose last quorum has an end",),
+    ),
+    Removal(
+        "a quorum without an end at the founding",
+        "PermitRegistry.sol",
+        (("if (!_founded) _requireLastingQuorum();", ""),),
+        ("a ledger founded by a committee that ends",),
+    ),
+    Removal(
+        "a term in the committee has begun",
+        "PermitRegistry.sol",
+        (
+            ("&& m.start < m.end && m.start <= block.timestamp;", ";"),
+            ("= m.end < block.timestamp ? m.end : uint40(block.timestamp);", "= m.end;"),
+        ),
+        ("a new worker stopped by a member to come",),
     ),
     Removal(
         "a quorum of no rejects",

@@ -53,12 +53,12 @@ def tell(world: World) -> dict[str, Any]:
         ],
     )
     world.grant(subjects[:6])
-    stale = world.grant_message(subjects[0], replaces=7)
+    unknown = world.grant_message(subjects[0], categories=1 << 30)
     world.ledger.relay(
         "ConsentRegistry",
         "grant",
         [
-            world.grant_item(stale),
+            world.grant_item(unknown),
             world.grant_item(world.grant_message(subjects[1]), world.subjects[subjects[2]]),
         ],
     )
@@ -104,7 +104,7 @@ def tell(world: World) -> dict[str, Any]:
     }
     world.look(third, "sol")
     world.relay("AccessLedger", "reject", "Decision", no, world.by("sol", "Decision", no))
-    world.request_run(random32())  # refused: no such permit
+    world.request_run(refused)  # refused: rejected
     world.grant([subjects[1]], purposes=0b10)  # narrower: a new epoch
     world.grant([subjects[0]])
     for attempt in range(1, 17):

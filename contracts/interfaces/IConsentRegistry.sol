@@ -22,7 +22,8 @@ interface IConsentRegistry {
     /// Recorded once for each epoch.
     event RevokeStale(bytes32 indexed subject, bytes32 indexed dataset, uint32 named, uint32 current);
     /// @notice Item `index` of the batch was skipped; `reason` is the selector of the error it would have met alone.
-    /// Recorded once for each message, and only where an enrolled key or a live registrar signed it.
+    /// Recorded once for each message, and only where an enrolled key or a live registrar signed it and it can never be
+    /// accepted any more.
     event ItemRefused(uint256 indexed index, bytes4 reason);
 
     error AlreadyEnrolled(bytes32 subject);
@@ -43,7 +44,8 @@ interface IConsentRegistry {
     /// An item that nobody of ours signed leaves no trace; a batch that would leave none at all reverts.
     function enrol(EnrolmentItem[] calldata items) external;
 
-    /// @notice Records consents. Each names the epoch and the version it replaces; a bad item is skipped.
+    /// @notice Records consents. Each names the epoch and the version it replaces; a bad item is skipped. One that comes
+    /// before what it follows leaves no trace, and is good when that has come.
     function grant(GrantItem[] calldata items) external;
 
     /// @notice Ends the consent at once. `acted` is false when an older epoch was named (nothing changed); the same

@@ -45,6 +45,7 @@ interface IPermitRegistry {
     error RequestMismatch(bytes32 given, bytes32 stored);
     error RoleVersionStale(uint32 named, uint32 current);
     error NotPending(address account);
+    error NotAMember(address account);
     error SignersNotAscending();
     error DatasetExists(bytes32 dataset);
     error DatasetUnknown(bytes32 dataset);
@@ -60,11 +61,12 @@ interface IPermitRegistry {
     /// of members has no end at all.
     function setRole(RoleChange calldata change, bytes[] calldata signatures) external;
 
-    /// @notice One committee member stops a new worker or broker before it acts: a live one, or one who still was when
-    /// the role was given.
+    /// @notice One committee member stops a new worker or broker before it acts: a live one, or one who still was after
+    /// the role was given. Whose term has not begun is none.
     function cancelRole(CancelRole calldata order, bytes calldata signature) external;
 
-    /// @notice A live custodian registers a dataset; it never changes hands. The first one ends the founding ceremony.
+    /// @notice A live custodian registers a dataset; it never changes hands. The first one ends the founding ceremony, and
+    /// needs a quorum of members without an end.
     function registerDataset(RegisterDataset calldata r, bytes calldata custodianSignature) external;
 
     /// @notice A live analyst asks for a permit; the signer is the applicant.

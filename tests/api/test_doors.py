@@ -113,10 +113,22 @@ def test_permit_is_requested_voted_and_refuses_the_applicant(place) -> None:
 def test_a_refused_run_is_a_conflict_with_its_reason(place) -> None:
     noor = place.as_("noor")
     permit = _request_permit(place, noor)
+
+    def refused(permit: str) -> RefusedByPolicy:
+        with pytest.raises(RefusedByPolicy) as refusal:
+            noor.request_run(bytes.fromhex(permit), b"{}", random32(), secrets.randbits(256))
+        return refusal.value
+
     steps = place.head()[0]
-    with pytest.raises(RefusedByPolicy) as refusal:
-        noor.request_run(bytes.fromhex(permit), b"{}", random32(), secrets.randbits(256))
-    assert refusal.value.reason == "permit-not-approved"
+    undecided, absent = refused(permit), refused(random32().hex())
+    assert undecided.reason == "PermitUndecided"
+    assert "has not decided on the permit yet" in str(undecided)
+    assert absent.reason == "PermitUnknown"
+    assert place.head()[0] == steps  # not yet decided: nothing is used up
+    for name in ("pia", "quinn"):
+        place.as_(name).vote(permit, False)
+    steps = place.head()[0]
+    assert refused(permit).reason == "permit-rejected"
     assert place.head()[0] == steps + 1  # the refusal itself is on the trail
 
 

@@ -197,7 +197,7 @@ def test_without_the_look_before_every_forgery_would_be_written(place, monkeypat
     """A forgery is refused by the contract as well; a message of her own that can never hold is written, once."""
     (subject,) = place.people()
     me, made = place.patient(subject), dict(forgeries(place, place.url))
-    old = me.signed_grant(place.world.grant_message(subject, epoch=7))
+    old = me.signed_grant(place.world.grant_message(subject, deadline=1))
     monkeypatch.setattr(precheck, "refuse_all_skipped", lambda _: None)
 
     def steps(body: object) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,15 @@ from api.demo.attacks import outcome
 from api.demo.attacks.frame import authorised, looked_at, willing
 from api.demo.stage import PARAMS, ROLES, World, random32
 from chain.devchain import DevChain
-from chain.events import Enrolled, Receipt, RoleSet, RunAuthorised, RunRefused
+from chain.events import (
+    ConsentGranted,
+    Enrolled,
+    ItemRefused,
+    Receipt,
+    RoleSet,
+    RunAuthorised,
+    RunRefused,
+)
 from chain.wallets import Wallet
 from chain.writer import IDLE_SECONDS
 from governance.audit import export_bundle
@@ -148,15 +157,13 @@ def a_role_for_nobody(world: World) -> Receipt:
     return world.set_role("0x" + "00" * 20, "registrar")
 
 
-def long_parameters(world: World) -> Receipt:
-    from hashlib import sha256
-
-    params = PARAMS.ljust(2049)
+def request(world: World, permit: bytes, params: bytes = PARAMS) -> Receipt:
+    """The run request of that permit which noor signed: the very same one each time."""
     message = {
-        "permit": world.permit(),
+        "permit": permit,
         "paramsHash": sha256(params).digest(),
-        "resultKey": random32(),
-        "nonce": 5,
+        "resultKey": bytes(32),
+        "nonce": int.from_bytes(permit),
         "deadline": FOREVER,
     }
     return world.relay(
@@ -167,6 +174,14 @@ def long_parameters(world: World) -> Receipt:
         params,
         world.by("noor", "RunRequest", message),
     )
+
+
+def long_parameters(world: World) -> Receipt:
+    return request(world, world.permit(), PARAMS.ljust(2049))
+
+
+def a_permit_there_never_was(world: World) -> Receipt:
+    return request(world, random32())
 
 
 def a_refused_release_used_later(world: World) -> Receipt:
@@ -243,6 +258,7 @@ def a_withdrawal_for_no_dataset(world: World) -> Receipt:
         (a_batch_without_end, "TooManyItems"),
         (a_role_for_nobody, "RoleWindowInvalid"),
         (long_parameters, "ParamsMismatch"),
+        (a_permit_there_never_was, "PermitUnknown"),
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
@@ -299,10 +315,50 @@ def test_a_member_stops_what_was_given_while_she_still_was_one(
     world.set_role(rui, "auditor")
     world.set_role(late, "worker")
     assert not world.ledger.read("PermitRegistry", "isLive", rui, ROLES["committee"])
-    assert outcome(lambda: world.cancel_role(late, by="rui")) == "NotLive"
-    assert outcome(lambda: world.cancel_role(early, by="sol")) == "NotLive"
+    assert outcome(lambda: world.cancel_role(late, by="rui")) == "NotAMember"
+    assert outcome(lambda: world.cancel_role(early, by="sol")) == "NotAMember"
     world.cancel_role(early, by="rui")
     world.cancel_role(late, by="quinn")
+    replayed(world)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"start": 0, "end": 1}, {"start": FOREVER - 1}],
+    ids=["a term long over", "a term to come"],
+)
+def test_no_later_change_takes_from_a_member_what_she_may_stop(
+    clocked: tuple[World, Door], change: dict[str, int]
+) -> None:
+    """Two stolen keys give her another term in the committee, which she is not in either."""
+    world, door = clocked
+    rui, now = world.people["rui"].address, world.ledger.now()
+    ends = world.set_role(rui, "committee", end=now).one(RoleSet).end
+    machine = Wallet.new().address
+    door.now += ends - now - 1
+    world.set_role(machine, "worker")
+    door.now += IDLE_SECONDS + 2
+    world.set_role(rui, "committee", **change)
+    assert not world.ledger.read("PermitRegistry", "isLive", rui, ROLES["committee"])
+    world.cancel_role(machine, by="rui")
+    replayed(world)
+
+
+def test_whose_term_has_not_begun_stops_nobody(clocked: tuple[World, Door]) -> None:
+    """Nor when it is taken away again before it began: nobody was a member for no time."""
+    world, door = clocked
+    start = world.ledger.now() + 86_400
+    for name in ("yola", "zoe"):
+        world.people[name] = Wallet.new()
+        world.set_role(world.people[name].address, "committee", start=start)
+    machine = Wallet.new().address
+    world.set_role(machine, "worker")
+    retire(world, "zoe", "committee")
+    for name in ("yola", "zoe"):
+        assert outcome(lambda: world.cancel_role(machine, by=name)) == "NotAMember"  # noqa: B023
+    door.now += 86_401
+    assert outcome(lambda: world.cancel_role(machine, by="zoe")) == "NotAMember"
+    world.cancel_role(machine, by="yola")
     replayed(world)
 
 
@@ -317,6 +373,26 @@ def test_a_quorum_of_the_committee_has_no_end(clocked: tuple[World, Door]) -> No
     assert outcome(lambda: world.set_role(quinn, "committee", end=far)) == "LastQuorum"
     world.set_role(Wallet.new().address, "committee")
     world.set_role(quinn, "committee", end=far)
+    replayed(world)
+
+
+def test_the_ceremony_ends_with_a_quorum_that_lasts(clocked: tuple[World, Door]) -> None:
+    """With two of three members about to end, one would be left for good, and none could be added."""
+    old, door = clocked
+    world = World.create(old.ledger.node.url, roles=False)
+    pia, quinn = (world.people[name].address for name in ("pia", "quinn"))
+    world.set_role(world.people["omar"].address, "custodian")
+    soon = world.ledger.now() + 3600
+    for account in (pia, quinn):
+        world.set_role(account, "committee", end=soon)
+    assert outcome(world.register_dataset) == "LastQuorum"
+    later = Wallet.new().address
+    world.set_role(later, "committee", start=soon + 365 * 86_400)
+    assert outcome(world.register_dataset) == "LastQuorum"
+    world.set_role(quinn, "committee")
+    world.register_dataset()
+    door.now += 3601
+    world.set_role(Wallet.new().address, "analyst", by=("quinn", "rui"))
     replayed(world)
 
 
@@ -366,6 +442,43 @@ def test_nobody_else_uses_up_a_worker_s_binding(clocked: tuple[World, Door]) -> 
     assert outcome(lambda: sent("wilma")) == "AlreadyRecorded"
     assert sent("wanda").one(RunAuthorised).granted == 3
     replayed(world)
+
+
+def test_nobody_else_uses_up_what_is_ahead_of_the_ledger(stage: World) -> None:
+    """Somebody who saw two messages sends the second one first: both are still good afterwards."""
+    widened, returned = willing(stage, 2)
+
+    def grant(item: tuple[object, ...]) -> Receipt:
+        return stage.ledger.relay("ConsentRegistry", "grant", [item])
+
+    wide = stage.grant_item(stage.grant_message(widened, purposes=0x7F))
+    narrow = stage.grant_item(stage.grant_message(widened, replaces=2, categories=4))
+    anew = stage.grant_item(stage.grant_message(returned, epoch=1))
+    permit = stage.permit(approve=("pia",))
+    before = stage.ledger.head()
+    assert outcome(lambda: grant(narrow)) == "VersionStale"
+    assert outcome(lambda: grant(anew)) == "EpochStale"
+    assert outcome(lambda: request(stage, permit)) == "PermitUndecided"
+    assert stage.ledger.head() == before
+    grant(wide)
+    grant(narrow)
+    assert stage.slot(widened) >> 80 & 0xFFFFFFFF == 4
+    stage.revoke(returned)
+    assert grant(anew).one(ConsentGranted).epoch == 1
+    stage.vote(permit, "quinn")
+    request(stage, permit)
+    replayed(stage)
+
+
+def test_a_consent_ahead_is_left_out_of_a_batch_that_does_something(stage: World) -> None:
+    first, second = stage.enrol(2)
+    ahead = stage.grant_item(stage.grant_message(first, replaces=1, categories=4))
+    item = stage.grant_item(stage.grant_message(second))
+    receipt = stage.ledger.relay("ConsentRegistry", "grant", [ahead, item])
+    assert not receipt.all(ItemRefused)
+    stage.grant([first])
+    assert stage.ledger.relay("ConsentRegistry", "grant", [ahead]).one(ConsentGranted).version == 2
+    replayed(stage)
 
 
 def test_who_is_dismissed_makes_no_step(stage: World) -> None:

@@ -173,8 +173,9 @@ class Open:
     def enrolment(self, **change: Any) -> tuple[Any, ...]:
         return self.world.enrolment(change.pop("subject", random32()), Wallet.new(), **change)
 
-    def consent(self, **change: Any) -> tuple[Any, ...]:
-        return self.world.grant_item(self.world.grant_message(self.subjects[0], **change))
+    def consent(self, subject: bytes = b"", **change: Any) -> tuple[Any, ...]:
+        message = self.world.grant_message(subject or self.subjects[0], **change)
+        return self.world.grant_item(message)
 
 
 class Row(NamedTuple):
@@ -389,6 +390,8 @@ LIES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("resume", "noor", "attempts left", {"run": "unsealed", "attempts": 1}),
     ("resume", "noor", "attempts left", {"attempts": 15}),
     ("requestRun", "sol", "signed by", {}),
+    ("requestRun", "noor", "no such permit", {"permit": bytes(32)}),
+    ("requestRun", "noor", "not decided", {"permit": "known"}),
     ("requestRun", "noor", "not as signed", {"paramsHash": bytes(32)}),
     ("authorise", "sol", "not live", {}),
     ("authorise", "wanda", "next attempt", {"attempt": 2}),
@@ -442,6 +445,16 @@ def with_the_last_quorum_of_founders(o: Open) -> str:
     return with_the_last_quorum(other)
 
 
+def founded_by_few(o: Open) -> str:
+    other = copy.copy(o)
+    other.fold = copy.deepcopy(o.fold)
+    other.fold.datasets = {}
+    for name in ("pia", "quinn"):
+        account = bytes.fromhex(o.world.people[name].address[2:])
+        other.fold.members[account] = verify.Member(1, 0, verify.FOREVER - 1, 1)
+    return other.verdict(ROWS["registerDataset"], "omar")
+
+
 def void_by_a_former_custodian(o: Open) -> str:
     other = copy.copy(o)
     other.fold = copy.deepcopy(o.fold)
@@ -476,6 +489,7 @@ MORE_LIES: dict[str, Callable[[Open], str]] = {
     "a signature by nobody": by_a_twin,
     "the last quorum": with_the_last_quorum,
     "the last quorum of founders": with_the_last_quorum_of_founders,
+    "founded by a committee that ends": founded_by_few,
     "a former custodian": void_by_a_former_custodian,
     "a shorter list": released_without_everybody,
     "a revocation repeated": revoked_again,
@@ -493,8 +507,9 @@ MORE_LIES: dict[str, Callable[[Open], str]] = {
     "enrolled as nobody": lambda o: o.batch("enrol", [o.enrolment(subject=bytes(32))]),
     "enrolled unasked": lambda o: o.batch("enrol", [(*o.enrolment()[:2], bytes(65))]),
     "a grant too late": lambda o: o.batch("grant", [o.consent(deadline=1)]),
-    "a grant of another epoch": lambda o: o.batch("grant", [o.consent(epoch=7)]),
-    "a grant over another version": lambda o: o.batch("grant", [o.consent(replaces=7)]),
+    "a grant of an epoch that is over": lambda o: o.batch("grant", [o.consent(o.left, epoch=0)]),
+    "a grant of an epoch to come": lambda o: o.batch("grant", [o.consent(epoch=7)]),
+    "a grant over a version to come": lambda o: o.batch("grant", [o.consent(replaces=7)]),
     "a grant of the past": lambda o: o.batch("grant", [o.consent(fromDay=1, untilDay=2)]),
     "a grant of nothing": lambda o: o.batch("grant", [o.consent(purposes=0)]),
     "a grant of what is not": lambda o: o.batch("grant", [o.consent(purposes=1 << 7)]),
@@ -571,17 +586,16 @@ def test_a_signature_of_nobody_never_counts(opened: Open, name: str, signer: str
     assert "nobody's signature" in opened.verdict(bad, signer)
 
 
-def test_a_run_id_is_used_once_and_only_by_an_analyst(opened: Open) -> None:
+def test_a_run_id_is_used_once(opened: Open) -> None:
     used = opened.fold.runs[opened.fresh].request["nonce"]
     assert "exists already" in opened.verdict(ROWS["requestRun"], "noor", nonce=used)
-    assert "not live" in opened.verdict(ROWS["requestRun"], "sol", permit=bytes(32))
     run, before = opened.fresh, opened.fold.runs[opened.fresh]
     opened.fold.runs[run] = before._replace(ended="cancelled")
     assert "has ended" in opened.verdict(ROWS["cancel"], "noor")
     opened.fold.runs[run] = before
 
 
-def test_who_was_dismissed_resumes_no_run(opened: Open) -> None:
+def test_who_was_dismissed_requests_and_resumes_no_run(opened: Open) -> None:
     noor, run = bytes.fromhex(opened.world.people["noor"].address[2:]), opened.fresh
     before, member = opened.fold.runs[run], opened.fold.members[noor]
     opened.fold.runs[run] = before._replace(attempts=verify.MAX_ATTEMPTS)
@@ -589,6 +603,7 @@ def test_who_was_dismissed_resumes_no_run(opened: Open) -> None:
     assert "event 1 (RunResumed)" in opened.verdict(ROWS["resume"], "noor", **resumed)
     opened.fold.members[noor] = member._replace(end=1)
     assert "not live" in opened.verdict(ROWS["resume"], "noor", **resumed)
+    assert "not live" in opened.verdict(ROWS["requestRun"], "noor")
     opened.fold.runs[run], opened.fold.members[noor] = before, member
 
 

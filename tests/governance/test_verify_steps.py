@@ -61,7 +61,10 @@ def test_every_reason_of_the_contracts_is_the_fold_s(world: World) -> None:
     late = world.request_run(permit, deadline=world.ledger.now() + 3)
     time.sleep(5)  # until the deadline has passed, on a slow machine too
     world.authorise(late, subjects)  # 41
-    world.request_run(world.permit(approve=["pia"]))  # 33
+    rejected = world.permit(approve=())
+    for name in ("pia", "quinn"):
+        world.vote(rejected, name, yes=False)
+    world.request_run(rejected)  # 39
     world.set_role(world.people["noor"].address, "analyst", end=world.ledger.now())
     world.authorise(run, subjects, attempt=2, by="wilma")  # 36
     world.set_role(world.people["wanda"].address, "worker", end=world.ledger.now())
@@ -78,7 +81,7 @@ def test_every_reason_of_the_contracts_is_the_fold_s(world: World) -> None:
         for log in tx["logs"]
         if log["topics"][0] == "0x" + verify.TOPICS["RunRefused"].hex()
     ]
-    assert {int(data[-64:], 16) for data in told} >= {33, 36, 38}
+    assert {int(data[-64:], 16) for data in told} >= {36, 38, 39}
 
 
 def test_a_step_through_another_contract_or_out_of_order_is_refused(told: Told) -> None:
@@ -179,9 +182,11 @@ def test_every_skipped_item_is_skipped_for_the_contract_s_reason(world: World) -
             (*world.enrolment(stranger, wallet)[:2], bytes(65)),
         ],
     )
+    world.revoke(known)
     changes: list[dict[str, Any]] = [
         {"deadline": 1},
-        {"epoch": 1},
+        {"epoch": 0},
+        {"epoch": 2},  # ahead of the ledger, as the next: without a trace
         {"replaces": 1},
         {"fromDay": today + 9, "untilDay": today},
         {"untilDay": today - 1, "fromDay": 0},

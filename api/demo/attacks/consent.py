@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from api.birth import FOREVER
 from api.demo.attacks.frame import attack, willing
 from api.demo.forgeries import high_s
@@ -67,6 +69,28 @@ def future_epoch(world: World, forged: bool) -> Receipt:
 @attack("a grant that replaces a version there never was", "operator", "VersionStale")
 def wrong_version(world: World, forged: bool) -> Receipt:
     return world.grant(world.enrol(), replaces=1 if forged else 0)
+
+
+@attack("a narrower grant used up before the wider one is sent", "stranger", "VersionStale")
+def early_narrow(world: World, forged: bool) -> Receipt:
+    """She signs wide, then narrow: recorded as refused before the wide one is there, her last word would be lost."""
+    (subject,) = world.enrol()
+    wide = world.grant_item(world.grant_message(subject))
+    narrow = world.grant_item(world.grant_message(subject, replaces=1, categories=1 << 2))
+    if not forged:
+        world.ledger.relay("ConsentRegistry", "grant", [wide])
+    receipt = world.ledger.relay("ConsentRegistry", "grant", [narrow])
+    return replace(receipt, events=()) if forged else receipt  # recorded: what the attack is for
+
+
+@attack("a new grant used up before her withdrawal is sent", "stranger", "EpochStale")
+def early_return(world: World, forged: bool) -> Receipt:
+    (subject,) = willing(world, 1)
+    anew = world.grant_item(world.grant_message(subject, epoch=1))
+    if not forged:
+        world.revoke(subject)
+    receipt = world.ledger.relay("ConsentRegistry", "grant", [anew])
+    return replace(receipt, events=()) if forged else receipt  # as above
 
 
 @attack("a withheld wide grant after a narrow one", "operator", "VersionStale")

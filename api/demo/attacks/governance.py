@@ -77,6 +77,29 @@ def ending_committee(world: World, forged: bool) -> Receipt:
     return world.set_role(member, "committee", end=far)
 
 
+@attack("a ledger founded by a committee that ends", "committee", "LastQuorum")
+def founded_by_few(world: World, forged: bool) -> Receipt:
+    """In the ceremony a member's end may come at once; after the first dataset nobody could add one."""
+    url, people = world.ledger.node.url, dict(world.people)
+    fresh = World.create(url, relay=world.relayer, people=people, roles=False)
+    fresh.set_role(people["omar"].address, "custodian")
+    soon = fresh.ledger.now() + 3600
+    for name in ("pia", "quinn") if forged else ("pia",):
+        fresh.set_role(people[name].address, "committee", end=soon)
+    return fresh.register_dataset()
+
+
+@attack("a new worker stopped by a member to come", "committee member", "NotAMember")
+def stopped_too_early(world: World, forged: bool) -> Receipt:
+    """Her term has an end, so that she counts for no lasting quorum of the other attacks."""
+    machine = world.people[somebody(world, "worker", "walt")].address
+    year, now = 365 * 86_400, world.ledger.now()
+    start = now + 30 * year if forged else 0
+    world.people["yola"] = Wallet.new()
+    world.set_role(world.people["yola"].address, "committee", start=start, end=now + 31 * year)
+    return world.cancel_role(machine, by="yola")
+
+
 @attack("a live worker stopped as if it were new", "committee member", "NotPending")
 def stopped_worker(world: World, forged: bool) -> Receipt:
     name = "wanda" if forged else somebody(world, "worker", "wera")
@@ -139,14 +162,16 @@ def repeated_refusal(world: World, forged: bool) -> Receipt:
 )
 def repeated_refusals(world: World, forged: bool) -> Receipt:
     """Each of the three is refused, and sent again: the very same, or a new one of its kind."""
-    open_permit = world.permit(approve=())  # nobody has voted on it
+    rejected = world.permit(approve=())
+    for name in ("pia", "quinn"):
+        world.vote(rejected, name, yes=False)
     run, subjects, seal = looked_at(world)
     world.revoke(subjects[0])
     small = world.request_run(world.permit())  # two people are left
 
     def request(mark: int) -> Receipt:
         message = {
-            "permit": open_permit,
+            "permit": rejected,
             "paramsHash": PARAMS_HASH,
             "resultKey": bytes(32),
             "nonce": mark,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+
 from api.birth import FOREVER
 from api.demo.attacks.frame import attack, willing
 from api.demo.stage import PARAMS, PARAMS_HASH, World, random32
@@ -100,6 +102,20 @@ def other_analyst(world: World, forged: bool) -> Receipt:
         PARAMS,
         world.by(by, "RunRequest", message),
     )
+
+
+@attack("a run request used up before the last vote", "stranger", "PermitUndecided")
+def early_request(world: World, forged: bool) -> Receipt:
+    """Its analyst signed it already; refused and recorded, it would be lost when the last vote comes."""
+    message = {
+        "permit": world.permit(approve=("pia",) if forged else ("pia", "quinn")),
+        "paramsHash": PARAMS_HASH,
+        "resultKey": random32(),
+        "nonce": secrets.randbits(256),
+        "deadline": FOREVER,
+    }
+    signature = world.by("noor", "RunRequest", message)
+    return world.relay("AccessLedger", "requestRun", "RunRequest", message, PARAMS, signature)
 
 
 @attack("other parameters than were signed", "operator", "ParamsMismatch")

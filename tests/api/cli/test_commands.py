@@ -146,7 +146,7 @@ def test_committee_and_analyst_by_their_commands(place, volens, tmp_path) -> Non
     assert volens("permit", "vote", "--as", "pia", permit, "--yes").code == 0
     Path("params.json").write_text(json.dumps(PARAMS))
     refused = volens("run", "request", "--as", "noor", permit, "--params", "params.json")
-    assert (refused.code, "[permit-not-approved]" in refused.err) == (3, True)
+    assert (refused.code, "[PermitUndecided]" in refused.err) == (3, True)
     assert "approved" in volens("permit", "vote", "--as", "quinn", permit, "--yes").out
     assert json.loads(volens("permit", "show", permit, "--json").out)["purposes"] == [
         "outside-recipient",
