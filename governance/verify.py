@@ -24,6 +24,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cache, partial
 from itertools import accumulate, chain, pairwise, zip_longest
 from pathlib import Path
@@ -38,6 +39,7 @@ PURPOSES, CATEGORIES = 0xFFFF037F, 0x000F03FF  # the bits that exist
 CARE = 1 << 6  # her own care: no permit may ask for it
 COMMITTEE, CUSTODIAN, REGISTRAR, ANALYST, CHECKER = 1, 2, 3, 4, 5  # roles
 PROTECTION, BROKER, WORKER = 7, 9, 10
+LAST_ROLE = WORKER
 LIVE, REVOKED = 1, 2  # of a consent
 REQUESTED, APPROVED, SUSPENDED, REJECTED = 1, 2, 3, 4  # of a permit
 DAY, FOREVER = 86_400, (1 << 40) - 1  # seconds
@@ -746,10 +748,9 @@ class Fold:
         signers = [
             self._by("RoleChange", m, signature, role=COMMITTEE) for signature in a["signatures"]
         ]
-        need(
-            len(set(signers) if self._crypto else signers) >= quorum,
-            "no quorum of different members signed",
-        )
+        ordered = self._crypto is None or all(x < y for x, y in pairwise(signers))
+        need(len(signers) >= quorum and ordered, "no quorum of different members signed, in order")
+        need(m["role"] <= LAST_ROLE, "there is no such role")
         need(m["replaces"] == held.version, "the change replaces another version of the role")
         start, end = self._window(m, held)
         need(any(m["account"]) and m["role"] and start <= end, "the change is senseless")
@@ -1188,10 +1189,7 @@ class Fold:
     def _checker(
         self, m: Args, run: Run, attempt: Attempt, signature: bytes, claimed: bytes
     ) -> bytes:
-        need(
-            attempt.seal and m["sealHash"] == attempt.seal_hash,
-            "the decision is not on what was sealed",
-        )
+        need(m["sealHash"] == attempt.seal_hash, "the decision is not on what was sealed")
         who = self._by("Decision", m, signature, claimed, CHECKER)
         need(
             not who or (who != run.analyst and who in attempt.views),
@@ -1732,7 +1730,7 @@ def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] =
         reached = [*map(replay.receipt, receipts), *(replay.held(one).count for one in heads)]
         upto = max(reached, default=0)
         if upto and upto == count:
-            found[word] = ("ok", f"up to the last step, {upto}")
+            found[word] = ("ok", f"up to the last step, {upto}, of {moment(replay.fold.time)}")
         elif upto:
             found[word] = ("partly", partly(upto, count))
         else:
@@ -1745,6 +1743,11 @@ def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] =
 def unheard(live: Sequence[bool]) -> str:
     who = "whoever signed was no live broker then"
     return f"{live.count(False)} of {len(live)} witnesses in the trail's file say nothing: {who}"
+
+
+def moment(seconds: int) -> str:
+    """An exporter may end a trail where somebody holds a head: its reader sees how old the end is."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def partly(upto: int, count: int) -> str:
@@ -1760,7 +1763,7 @@ SAYS = {
     PARTLY: "not proven to its end: hold a newer head, from a node or broker of your own",
 }
 UNCHECKED = "an output's salt, seconds, and that a run failed: nothing on the trail tells them"
-LABELS = "block and transaction hashes: no head covers them, they are the exporter's word"
+LABELS = "block and transaction hashes, and places within a block: no head covers them, they are the exporter's word"
 
 
 def code_of(found: Found) -> int:
