@@ -102,7 +102,7 @@ class Links:
     ) -> None:
         """The part was made from what a reference in it, or in an extension of it, may mean."""
         named = self._extended if extension else self._origins
-        for name in _meant(reference, place.base):
+        for name in _meant(reference):
             self.make(named.setdefault(name, object()), part)
             self.parts[id(part)] = part
         inner = place.inside.get(_text(reference))
@@ -114,7 +114,7 @@ class Links:
 
     def hold(self, part: Mapping[str, object], reference: object, place: Place) -> None:
         """The part lists what a reference in it may mean; where that cannot be read, everything of that type."""
-        names = list(_meant(reference, place.base))
+        names = list(_meant(reference))
         if is_unreadable(reference):
             names.append(("any", _searched(reference)[0]))
         for name in names:
@@ -253,7 +253,7 @@ def _text(reference: object) -> str:
     return text if isinstance(text, str) else ""
 
 
-def _meant(reference: object, base: str | None) -> Iterator[_Name]:
+def _meant(reference: object) -> Iterator[_Name]:
     """The names of all that a reference may mean in the file; none for what is inside the resource."""
     if not isinstance(reference, dict):
         return
@@ -270,8 +270,6 @@ def _meant(reference: object, base: str | None) -> Iterator[_Name]:
         yield "address", address
         if "://" in address:
             yield "anywhere", _last_two(address)
-        elif base is not None:  # R4 bundle.html#references: relative to the address of its entry
-            yield "address", _address(f"{base}/{text}")
 
 
 def _addresses(resource: Mapping[str, object], full_url: str) -> Iterator[_Name]:
