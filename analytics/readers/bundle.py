@@ -8,7 +8,7 @@ and element.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -36,6 +36,9 @@ OBJECT_BYTES, VALUE_BYTES = (
 BUNDLE_TYPES = ("transaction", "collection", "searchset")
 # R4 Observation, Procedure, Condition, medications: what a subject may be that is no patient.
 NO_PATIENT = ("Device", "Group", "Location")
+ELSEWHERE = "about a patient at an address that the file does not give hers"
+UNCLEAR = "does not clearly say whom it is about"
+ANOTHER = "about another patient"
 NO_RESOURCE = "an entry that has no resource"
 COPY = "a copy of another resource of the file"
 PATCH = "a change (PATCH), not a resource"
@@ -48,6 +51,21 @@ _HISTORY = re.compile(r"/_history/([A-Za-z0-9.-]{1,64})\Z")
 _NO_PATIENT = re.compile(rf"(?:\A|/)(?:{'|'.join(NO_PATIENT)})/[A-Za-z0-9.-]{{1,64}}\Z")
 _PATIENT = re.compile(r"(?:https?://[^?#]+/)?Patient/[A-Za-z0-9.-]{1,64}\Z")
 _ADDRESS = re.compile(r"https?://[^?#]+/([A-Za-z]+/[A-Za-z0-9.-]{1,64})\Z")
+_RELATIVE = re.compile(r"[A-Za-z]+/[A-Za-z0-9.-]{1,64}\Z")
+# The address of a resource on a server; what stands before its type and id is the server's base.
+_RESTFUL = re.compile(r"((?i:https?)://[^?#]+)/[A-Z][A-Za-z]*/[^/?#]+/?(?:[?#]|\Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the references of a resource stand. inside: the resources in it, by the reference that means them there.
+    full_url: of its entry, "" where it has none. base: what a relative reference is added to, None where the entry has
+    no address on a server.
+    """
+
+    inside: Mapping[str, Mapping[str, object]]
+    full_url: str = ""
+    base: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +75,8 @@ class Source:
     anywhere: by Type/id, the resources of which the file does not say at what address they lie. labelled: the file
     and its Patient, their meta only: what is written there holds for every resource. unfit: by identity of a resource,
     why it must be held back; what it says of its neighbours counts all the same. dropped: by reason, how many entries
-    are held back before anything is read of them.
+    are held back before anything is read of them. places: by identity of a resource. others: by identity, what is not
+    taken itself, such as a specimen, and says that it is about somebody else.
     """
 
     resources: Sequence[Mapping[str, object]]
@@ -67,6 +86,8 @@ class Source:
     labelled: tuple[Mapping[str, object], ...]
     unfit: Mapping[int, str]
     dropped: Mapping[str, int]
+    places: Mapping[int, Place]
+    others: Set[int]
 
 
 def read_source(payload: bytes, subject: str) -> Source:
@@ -156,27 +177,40 @@ def contained(resource: Mapping[str, object]) -> dict[str, Mapping[str, object]]
     return found
 
 
-def resolve(
-    reference: object, inside: Mapping[str, Mapping[str, object]], source: Source
-) -> Mapping[str, object] | None:
-    """The resource of this file that a reference means; None: it is not here. inside: `contained` of its resource.
+def resolve(reference: object, place: Place, source: Source) -> Mapping[str, object] | None:
+    """The resource of this file that a reference means; None: it is not here.
 
     R4 bundle.html#references: without its version, the reference is the target's fullUrl or Type/id, and a version
-    is the target's meta.versionId. Another server's address means a target only if the file gives it no address.
+    is the target's meta.versionId. A relative one is of the server that its entry's fullUrl names. Another server's
+    address means a target only if the file gives it no address.
     """
     name = reference.get("reference") if isinstance(reference, dict) else None
     if not isinstance(name, str):
         return None
     if name.startswith("#"):
-        return inside.get(name)
+        return place.inside.get(name)
     version = _HISTORY.search(name)
-    name = name[: version.start()] if version else name
+    name = _absolute(_without_version(name), place.base)
     address = _ADDRESS.match(name)
     target = source.by_reference.get(name) or (source.anywhere.get(address[1]) if address else None)
     meta = target.get("meta") if target else None
     if version and isinstance(meta, dict) and meta.get("versionId", version[1]) != version[1]:
         return None
     return target
+
+
+def _without_version(name: str) -> str:
+    version = _HISTORY.search(name)
+    return name[: version.start()] if version else name
+
+
+def _base(full_url: str) -> str | None:
+    found = _RESTFUL.match(_without_version(full_url))
+    return found[1] if found else None
+
+
+def _absolute(name: str, base: str | None) -> str:
+    return name if base is None or not _RELATIVE.match(name) else f"{base}/{name}"
 
 
 def _check_size(payload: bytes) -> None:
@@ -210,6 +244,7 @@ def _index(entries: Sequence[object], subject: str, meta: Mapping[str, object]) 
     person: set[str] = set()
     dropped: dict[str, int] = {}
     changes: list[tuple[Mapping[str, object], object]] = []
+    places: dict[int, Place] = {}
     for entry in entries:
         resource = entry.get("resource") if isinstance(entry, dict) else None
         if not isinstance(entry, dict) or not isinstance(resource, dict):
@@ -232,29 +267,41 @@ def _index(entries: Sequence[object], subject: str, meta: Mapping[str, object]) 
             person = {*names, SUBJECT_PREFIX + subject}
             labelled.append({"meta": resource.get("meta")})
             _check_labels(resource)
-        if not str(entry.get("fullUrl", "")).startswith(("http:", "https:")):
+        full_url = str(entry.get("fullUrl", ""))
+        places[id(resource)] = Place(contained(resource), full_url, _base(full_url))
+        if not full_url.lower().startswith(("http:", "https:")):
             anywhere.update((name, resource) for name in names)
         resources.append(resource)
     if not person:
         raise PayloadError(
             "FHIR bundle: it holds no Patient", "Export the patient with the records."
         )
+    bases = {place.base for place in places.values()} - {None}
+    if len(bases) == 1:  # the one server of a file that gives her no address is hers
+        person |= {_absolute(name, *bases) for name in person if name in anywhere}
     unfit: dict[int, str] = {}
-    source = Source(
-        resources, frozenset(person), by_reference, anywhere, tuple(labelled), unfit, dropped
-    )
+    others: set[int] = set()
+    named = frozenset(person), by_reference, anywhere
+    source = Source(resources, *named, tuple(labelled), unfit, dropped, places, others)
     for resource in resources:
         # First: who is in a file decides about all of it.
         anonymous = _check_subject(resource, source)
         why = _why_unfit(resource) or anonymous
         if why is not None:
             unfit[id(resource)] = why
-    for change, url in changes:
-        unfit[id(change)] = PATCH
-        changed = resolve({"reference": url}, {}, source)
-        if changed is not None:  # as it stands here it is not as it is
-            unfit[id(changed)] = PATCHED
+        others |= _about_others(resource, source)
+    unfit |= _why_changed(changes, source)
     return source
+
+
+def _why_changed(
+    changes: Sequence[tuple[Mapping[str, object], object]], source: Source
+) -> dict[int, str]:
+    """By identity, the changes themselves and what they change: as it stands here it is not as it is."""
+    changed = [resolve({"reference": url}, Place({}), source) for _, url in changes]
+    return {id(change): PATCH for change, _ in changes} | {
+        id(resource): PATCHED for resource in changed if resource is not None
+    }
 
 
 def _is_copy(resource: Mapping[str, object], known: Mapping[str, object] | None) -> bool:
@@ -331,7 +378,7 @@ def _names(entry: Mapping[str, object], resource: Mapping[str, object]) -> set[s
     if isinstance(resource.get("id"), str):
         names.add(f"{resource.get('resourceType')}/{resource['id']}")
     if isinstance(entry.get("fullUrl"), str):
-        names.add(str(entry["fullUrl"]))
+        names.add(_without_version(str(entry["fullUrl"])))
     return names
 
 
@@ -390,11 +437,17 @@ def _check_subject(resource: Mapping[str, object], source: Source) -> str | None
     A resource of a type that is not taken may be about anybody (her father's insurance): nothing of it goes anywhere.
     """
     kind = str(resource.get("resourceType"))
+    place = source.places[id(resource)]
     for element in ("subject", "patient", "beneficiary") if kind in PROFILES else ():
         target = resource.get(element)
         reference = target.get("reference") if isinstance(target, dict) else None
-        if isinstance(reference, str):
-            why = _why_not_the_person(reference, resource, source)
+        if isinstance(target, dict) and isinstance(reference, str):
+            why = _why_not_the_person(target, place, source)
+            if why == ANOTHER:
+                raise PayloadError(
+                    "FHIR bundle: a resource is about another subject",
+                    "Export one patient a bundle.",
+                )
             if why is not None:
                 return f"{why}: {kind}.{element}"
         elif reference is None and element == "subject":
@@ -402,27 +455,51 @@ def _check_subject(resource: Mapping[str, object], source: Source) -> str | None
     return None
 
 
-def _why_not_the_person(
-    reference: str, resource: Mapping[str, object], source: Source
-) -> str | None:
-    """Why what a resource is about is not the person; None: it is. Raises PayloadError when it is another patient.
+def _about_others(resource: Mapping[str, object], source: Source) -> set[int]:
+    """By identity, the resource and those inside it, as far as they are not taken and name somebody else.
+
+    Nothing of a specimen, report or order goes anywhere, but what was found in it, is listed in it or was asked for by
+    it is about whom it is about.
+    """
+    place = source.places[id(resource)]
+    parts = [*place.inside.values()]
+    if str(resource.get("resourceType")) not in PROFILES:
+        parts.append(resource)
+    return {
+        id(part)
+        for part in parts
+        for element in ("subject", "patient", "for")
+        for target in _listed(part.get(element))
+        if isinstance(target, dict) and isinstance(target.get("reference"), str)
+        if _why_not_the_person(target, place, source) is not None
+    }
+
+
+def _listed(value: object) -> Sequence[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _why_not_the_person(target: Mapping[str, object], place: Place, source: Source) -> str | None:
+    """Why what a resource is about is not the person; None: it is.
 
     A version of the person is the person. Where the file does not say at what address its Patient lies, the same id
-    at some address may be the same person: nobody here can say. A patient is named as R4 references.html has it, or
-    as volens does; whatever else stands there names nobody, and may be a mistake of one resource.
+    at some address may be the same person: nobody here can say. Nor can anybody where only type and id are hers, and
+    the entry is of another server. A patient is named as R4 references.html has it, or as volens does; whatever else
+    stands there names nobody, and may be a mistake of one resource.
     """
-    version = _HISTORY.search(reference)
-    name = reference[: version.start()] if version else reference
-    if name in source.person:
-        return None
-    address = _ADDRESS.match(name)
-    if address and address[1] in source.person and address[1] in source.anywhere:
-        return "about a patient at an address that the file does not give hers"
+    name = _without_version(str(target["reference"]))
+    absolute = _absolute(name, place.base)
+    if absolute in source.person:
+        kind = str(target.get("type", "Patient"))  # or the address of its definition
+        return None if kind.rpartition("/")[2] == "Patient" else UNCLEAR
+    address = _ADDRESS.match(absolute)
+    if name in source.person or (
+        address and address[1] in source.person and address[1] in source.anywhere
+    ):
+        return ELSEWHERE
     if _PATIENT.match(name) or name.startswith(SUBJECT_PREFIX):
-        raise PayloadError(
-            "FHIR bundle: a resource is about another subject", "Export one patient a bundle."
-        )
-    thing = resolve({"reference": name}, contained(resource), source)
+        return ANOTHER
+    thing = resolve({"reference": name}, place, source)
     if _NO_PATIENT.search(name) or (thing and thing.get("resourceType") in NO_PATIENT):
         return "about something else than a patient"
-    return "does not clearly say whom it is about"
+    return UNCLEAR

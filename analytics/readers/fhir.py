@@ -10,13 +10,21 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
 from analytics.canonical import load_strict
 from analytics.errors import JsonRefused, PayloadError
-from analytics.readers.bundle import MAX_BYTES, MAX_DEPTH, Source, contained, read_source, resolve
+from analytics.readers.bundle import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    Place,
+    Source,
+    contained,
+    read_source,
+    resolve,
+)
 from analytics.readers.codes import (
     SHIPPED,
     UCUM,
@@ -30,6 +38,7 @@ from analytics.readers.codes import (
     sensitive_categories,
     why_unroutable,
 )
+from analytics.readers.links import at, read_links
 from analytics.readers.resources import (
     CLINICAL,
     PROFILES,
@@ -67,29 +76,8 @@ _RESTRICTED = frozenset({Coding(_CONFIDENTIALITY, "R"), Coding(_CONFIDENTIALITY,
 _HARMLESS = frozenset(
     {Coding(_CONFIDENTIALITY, code) for code in "ULMN"} | {Coding(_HL7 + "v3-ActReason", "HTEST")}
 )
-# What a resource was made from, asked for by or given for, is about, or has as its evidence tells what it says (R4
-# Observation, Procedure, Condition, medications; what stands between them and a finding: DetectedIssue,
-# RiskAssessment); a specimen stands between an order and what was found in it. What a panel, report or list holds is
-# told by its own code. Encounter, subject and performer are in neither: a visit to one clinic does not make its blood
-# count genetic.
-_MADE_FROM = (
-    "basedOn",
-    "basis",
-    "complicationDetail",
-    "derivedFrom",
-    "detectedIssue",
-    "evidence.detail",
-    "focus",
-    "partOf",
-    "reasonReference",
-    "request",
-    "specimen",
-    "stage.assessment",
-    "supportingInformation",
-)
-_LISTS = ("entry.item", "hasMember", "implicated", "report", "result")
-# Of these, what the resource itself says cannot be told without the other. An order (basedOn, request) may be absent:
-# most exports leave orders out, and what came of one has a code of its own.
+# Of what a resource was made from, what it says itself cannot be told without the other. An order (basedOn, request)
+# may be absent: most exports leave orders out, and what came of one has a code of its own.
 _NEEDED = (
     "complicationDetail",
     "derivedFrom",
@@ -97,11 +85,16 @@ _NEEDED = (
     "stage.assessment",
     "supportingInformation",
 )
-_Name = tuple[str, str, str]  # of a thing: type or "", system or "", and value of an identifier
-_SEARCHED = re.compile(r"([A-Za-z]+)\?identifier=([^|&]*)\|([^|&]+)\Z")  # in a transaction
+# Codes or addresses of somebody or something that an Observation is about instead of its subject, by its extensions
+# (focusCode; focal-subject of STU3; R5's own focus, sent as R4).
+_OTHER_FOCUS = re.compile(r"observation[-.]foc(us|al)", re.IGNORECASE)
+_FOCUS = "about somebody or something else than the person"
 # Nobody here can say what these were about, so what came of them would tell it all the same, as of a reason.
 _ASKING = frozenset({"ServiceRequest", "DiagnosticReport"})
 _UNREAD = "of an order or report whose code is not known here"
+_SEARCH = "of a conditional reference that cannot be read"
+_OTHERS = "of something that is about somebody else"
+_DOWNWARDS = frozenset({_UNREAD, _SEARCH})
 _MARKED = "marked restricted by its source"
 _LABEL = "a security label that this reader does not know"
 # A medication that many orders name is written with each of them: what comes out is bounded on its own.
@@ -210,6 +203,7 @@ class _Marks:
         ] = {}  # by identity: the source keeps every part alive
         self._unread: dict[int, bool] = {}
         self.file = frozenset[int | str]().union(*map(self.of, source.labelled))
+        self.links = read_links(source)
         self._linked = _linked_categories(source, self)
 
     def linked(self, resource: Mapping[str, object]) -> frozenset[int | str]:
@@ -247,45 +241,15 @@ class _Marks:
 
 
 def _linked_categories(source: Source, marks: _Marks) -> dict[int, set[int | str]]:
-    """By identity of a resource: the sensitive categories that reach it through references of the file, and _UNREAD."""
-    links = _Links()
-    parts: dict[int, Mapping[str, object]] = {}
-    # By identifier, a part of its own between those who name it and those who bear it: a link each, however many.
-    origins: dict[_Name, Mapping[str, object]] = {}
-    members: dict[_Name, Mapping[str, object]] = {}
-    for outer in source.resources:
-        inside = contained(outer)
-        for resource in (outer, *inside.values()):
-            if resource is not outer:
-                links.make(resource, outer)
-            for target in _targets(resource, _MADE_FROM, inside, source):
-                links.make(target, resource)
-                parts[id(resource)], parts[id(target)] = resource, target
-            for name in _named_things(resource, _MADE_FROM):
-                links.make(origins.setdefault(name, {}), resource)
-            for target in _targets(resource, _LISTS, inside, source):
-                links.list(resource, target)
-                parts[id(resource)], parts[id(target)] = resource, target
-            for name in _named_things(resource, _LISTS):
-                links.list(resource, members.setdefault(name, {}))
-                parts[id(resource)] = resource
-            for holder, section in _sections(resource):
-                links.list(holder, section)
-                parts[id(holder)], parts[id(section)] = holder, section
-                for target in _targets(section, ("entry",), inside, source):
-                    links.list(section, target)
-                    parts[id(target)] = target
-    for outer in source.resources:
-        for resource in (outer, *contained(outer).values()):
-            for name in _identifiers(resource):
-                if name in origins:
-                    links.make(resource, origins[name])
-                    parts[id(resource)] = resource
-                if name in members:
-                    links.list(members[name], resource)
-                    parts[id(resource)] = resource
-    own = {key: _own(part, marks) for key, part in parts.items()}
-    return links.spread(own)
+    """By identity of a resource: the sensitive categories that reach it through references of the file, and sentences
+    that hold it back. What came of an order or report, or of a conditional reference, that cannot be read is told so,
+    never what lists it.
+    """
+    own = {key: _own(part, marks) for key, part in marks.links.parts.items()}
+    for sentence, keys in ((_SEARCH, marks.links.unread), (_OTHERS, source.others)):
+        for key in keys:
+            own.setdefault(key, []).append(sentence)
+    return marks.links.spread(own, _DOWNWARDS)
 
 
 def _own(part: Mapping[str, object], marks: _Marks) -> list[int | str]:
@@ -300,117 +264,14 @@ def _own(part: Mapping[str, object], marks: _Marks) -> list[int | str]:
     return own
 
 
-class _Links:
-    """Which resource was made from which, and which lists which; by identity.
-
-    What is sensitive as a whole (its own code, or what it was made from, or the panel it stands in) makes so what was
-    made from it and what it lists. A panel or report is told by one member as well, but not as a whole: that goes on to
-    what was made from it, never to its other members. That an order or report cannot be read is told to what came of
-    it, never to what lists it.
-    """
-
-    def __init__(self) -> None:
-        self._makes: dict[int, list[int]] = {}
-        self._lists: dict[int, list[int]] = {}
-        self._listed: dict[int, list[int]] = {}
-
-    def make(self, origin: object, made: object) -> None:
-        self._makes.setdefault(id(origin), []).append(id(made))
-
-    def list(self, panel: object, member: object) -> None:
-        self._lists.setdefault(id(panel), []).append(id(member))
-        self._listed.setdefault(id(member), []).append(id(panel))
-
-    def spread(self, own: Mapping[int, Iterable[int | str]]) -> dict[int, set[int | str]]:
-        """The categories that reach each; each passes it once as a whole and once not, so loops of references end."""
-        waiting = [(key, category, True) for key, found in own.items() for category in found]
-        seen = set(waiting)
-        while waiting:
-            key, category, whole = waiting.pop()
-            reached = [(other, whole) for other in self._makes.get(key, ())]
-            if category != _UNREAD:
-                reached += [(other, False) for other in self._listed.get(key, ())]
-            reached += [(other, True) for other in self._lists.get(key, ()) if whole]
-            for other, as_whole in reached:
-                step = (other, category, as_whole)
-                if step not in seen:
-                    seen.add(step)
-                    waiting.append(step)
-        found: dict[int, set[int | str]] = {}
-        for key, category, _ in seen:
-            found.setdefault(key, set()).add(category)
-        return found
-
-
-def _sections(
-    holder: Mapping[str, object],
-) -> Iterator[tuple[Mapping[str, object], Mapping[str, object]]]:
-    """Every section of a document with what holds it: the code of each speaks for what stands in it."""
-    listed = holder.get("section")
-    for section in listed if isinstance(listed, list) else []:
-        if isinstance(section, dict):
-            yield holder, section
-            yield from _sections(section)
-
-
-def _targets(
-    resource: Mapping[str, object],
-    paths: Sequence[str],
-    inside: Mapping[str, Mapping[str, object]],
-    source: Source,
-) -> Iterator[Mapping[str, object]]:
-    """What the references at these paths mean, as far as it is in the file."""
-    for path in paths:
-        for reference in _at(resource, path):
-            target = resolve(reference, inside, source)
-            if target is not None:
-                yield target
-
-
-def _named_things(resource: Mapping[str, object], paths: Sequence[str]) -> Iterator[_Name]:
-    """What the references at these paths name by an identifier instead of an id (R4 references.html#logical)."""
-    for path in paths:
-        for reference in _at(resource, path):
-            if not isinstance(reference, dict):
-                continue
-            kind = reference.get("type")
-            for _, system, value in _identifiers({"identifier": reference.get("identifier")}):
-                yield kind if isinstance(kind, str) else "", system, value
-            found = _SEARCHED.match(str(reference.get("reference")))
-            if found:
-                yield found[1], found[2], found[3]
-
-
-def _identifiers(resource: Mapping[str, object]) -> Iterator[_Name]:
-    """The names that an identifier of a resource gives it, with and without its type."""
-    listed = resource.get("identifier")
-    for one in listed if isinstance(listed, list) else [listed]:
-        system, value = (one.get("system"), one.get("value")) if isinstance(one, dict) else (0, 0)
-        if isinstance(value, str):
-            name = system if isinstance(system, str) else "", value
-            yield "", *name
-            if isinstance(resource.get("resourceType"), str):
-                yield str(resource["resourceType"]), *name
-
-
-def _at(resource: Mapping[str, object], path: str) -> Iterator[object]:
-    """What stands at a path such as evidence.detail, where each element is one or a list."""
-    name, _, rest = path.partition(".")
-    value = resource.get(name)
-    for item in value if isinstance(value, list) else [] if value is None else [value]:
-        if not rest:
-            yield item
-        elif isinstance(item, dict):
-            yield from _at(item, rest)
-
-
 def _sensitive(marks: frozenset[int | str]) -> int | None:
     """The one sensitive category. Raises HeldBack."""
     if _LABEL in marks:
         raise HeldBack(_LABEL)
     categories = [mark for mark in marks if isinstance(mark, int)]
-    if _UNREAD in marks:
-        raise HeldBack(_UNREAD)
+    for sentence in (_UNREAD, _SEARCH):
+        if sentence in marks:
+            raise HeldBack(sentence)
     if len(categories) > 1:
         raise HeldBack("in two sensitive categories")
     if not categories and _MARKED in marks:
@@ -428,12 +289,17 @@ def _route(
             raise HeldBack(_MARKED)
         return 0, reduced
     profile = PROFILES[str(resource["resourceType"])]
-    inside = contained(resource)
-    medication = resolve(resource.get("medicationReference"), inside, source) or {}
+    place = source.places[id(resource)]
+    medication = resolve(resource.get("medicationReference"), place, source) or {}
     # mCODE: a staging's focus is the person's own cancer. Any other focus is a fetus, a donor, a relative, a device.
-    focuses = _related(resource, "focus", inside, source)
+    focuses = _related(resource, "focus", place, source)
     if any(focus is None or focus.get("resourceType") not in PROFILES for focus in focuses):
-        raise HeldBack("about somebody or something else than the person")
+        raise HeldBack(_FOCUS)
+    if any(
+        _OTHER_FOCUS.search(str(extension.get("url")))
+        for extension in marks.links.extensions.get(id(resource), ())
+    ):
+        raise HeldBack(f"{_FOCUS}: {resource['resourceType']}.extension")
     concept = resource.get(profile.concept, medication.get("code", {}))
     codings = concept.get("coding") if isinstance(concept, dict) else None
     if isinstance(codings, list) and len(codings) > MAX_CODINGS:
@@ -443,19 +309,24 @@ def _route(
     if why:
         raise HeldBack(min(map(str, why)))
     if any(
-        resolve(reference, inside, source) is None
-        for part in (resource, *inside.values())
+        resolve(reference, place, source) is None
+        for part in (resource, *place.inside.values())
         for path in _NEEDED
-        for reference in _at(part, path)
+        for reference in at(part, path)
     ):
         raise HeldBack("made from something that is not in the file")
     everywhere = marks.file | marks.of(resource) | marks.of(medication) | marks.linked(resource)
-    for reason in _related(resource, "reasonReference", inside, source):
+    for reason in _related(resource, "reasonReference", place, source):
         if reason is None:
             raise HeldBack("a reason that is not in the file")
         if marks.is_unread(reason):
             raise HeldBack("a reason whose code is not known here")
         everywhere |= marks.of(reason)
+    if _OTHERS in everywhere:
+        raise HeldBack(f"{_OTHERS}: {resource['resourceType']}")
+    if id(resource) in marks.links.unreadable:
+        element = marks.links.unreadable[id(resource)]
+        raise HeldBack(f"{_SEARCH}: {resource['resourceType']}.{element}")
     category = _sensitive(everywhere)
     return _ordinary(profile.category, reduced) if category is None else category, reduced
 
@@ -482,15 +353,12 @@ def _deciding(resource: Mapping[str, object], concept: object) -> Iterator[Codin
 
 
 def _related(
-    resource: Mapping[str, object],
-    element: str,
-    inside: Mapping[str, Mapping[str, object]],
-    source: Source,
+    resource: Mapping[str, object], element: str, place: Place, source: Source
 ) -> list[Mapping[str, object] | None]:
     """What the references of an element mean; None for one that is not in the file."""
     references = resource.get(element)
     return [
-        resolve(item, inside, source)
+        resolve(item, place, source)
         for item in (references if isinstance(references, list) else [])
     ]
 

@@ -17,6 +17,7 @@ from fhir_files import (
     nested,
     observation,
     order,
+    procedure,
     searched,
 )
 from hypothesis import given, settings
@@ -365,6 +366,163 @@ def test_what_is_not_taken_may_be_about_anybody(element: str) -> None:
 def test_a_version_of_the_person_is_the_person() -> None:
     report: Any = split_bundle(about("Patient/p/_history/2"), SUBJECT).report
     assert report["kept"] == {"0": 1, "1": 1, "2": 1}
+
+
+ELSEWHERE = "about a patient at an address that the file does not give hers"
+OTHERS = "of something that is about somebody else"
+
+
+def placed(*full_urls: str | None) -> Any:
+    """What becomes of a patient and observations about Patient/p; their fullUrls, the patient's first."""
+    whole = json.loads(bundle(*[observation(id=f"o{n}") for n, _ in enumerate(full_urls[1:])]))
+    for entry, full_url in zip(whole["entry"], full_urls, strict=True):
+        entry |= {} if full_url is None else {"fullUrl": full_url}
+    report: Any = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    return report["kept"], report["held back"]
+
+
+@pytest.mark.parametrize(
+    ("patient", "observed"),
+    [
+        ("http://a.org/fhir/Patient/p", "http://b.org/fhir/Observation/o0"),
+        ("http://a.org/fhir/Patient/p", "https://a.org/fhir/Observation/o0"),
+        ("http://a.org/fhir/Patient/p", "HTTP://b.org/fhir/Observation/o_0/_history/1"),
+        ("http://a.org/fhir/Patient/p", "http://a.org/other/fhir/Observation/o0?x"),
+    ],
+)
+def test_a_relative_reference_is_of_the_server_of_its_entry(patient: str, observed: str) -> None:
+    """R4 bundle.html#references: Patient/p of another server is somebody else, and came in as hers."""
+    kept, held = placed(patient, observed, "http://a.org/fhir/Observation/o1", "urn:uuid:1", None)
+    assert kept == {"0": 1, "2": 3}
+    assert held == {f"{ELSEWHERE}: Observation.subject": 1}
+
+
+def test_the_one_server_of_a_file_is_hers() -> None:
+    one, two = "http://a.org/fhir/Observation/o0", "http://b.org/fhir/Observation/o1"
+    for patient in (None, "urn:uuid:1"):
+        assert placed(patient, one, None) == ({"0": 1, "2": 2}, {})
+        assert placed(patient, one, two) == ({"0": 1}, {f"{ELSEWHERE}: Observation.subject": 2})
+
+
+def test_a_patient_without_an_id_is_known_by_her_address() -> None:
+    whole = json.loads(bundle(observation()))
+    del whole["entry"][0]["resource"]["id"]
+    for entry, name in zip(whole["entry"], ("Patient/p/_history/4", "Observation/o"), strict=True):
+        entry["fullUrl"] = f"http://a.org/fhir/{name}"
+    assert split_bundle(json.dumps(whole).encode(), SUBJECT).report["kept"] == {"0": 1, "2": 1}
+
+
+def test_a_reason_of_another_server_is_not_in_the_file() -> None:
+    whole = json.loads(
+        bundle(
+            condition((CM, "I10"), id="c"),
+            {
+                **order((ATC, "L01EX02"), reasonReference=[{"reference": "Condition/c"}]),
+                "subject": {"reference": "http://a.org/fhir/Patient/p"},
+            },
+        )
+    )
+    for entry, name in zip(
+        whole["entry"],
+        ("a.org/fhir/Patient/p", "a.org/fhir/Condition/c", "b.org/fhir/MedicationRequest/m"),
+        strict=True,
+    ):
+        entry["fullUrl"] = f"http://{name}"
+    report: Any = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    assert report["held back"] == {"a reason that is not in the file": 1}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://hl7.org/fhir/StructureDefinition/observation-focusCode",
+        "http://hl7.org/fhir/StructureDefinition/observation-focal-subject",
+        "http://hl7.org/fhir/5.0/StructureDefinition/extension-Observation.focus",
+    ],
+)
+def test_an_observation_of_somebody_else_by_an_extension_is_held_back(url: str) -> None:
+    mother = {"extension": [{"url": url, "valueCodeableConcept": {"text": "mother"}}]}
+    why = "about somebody or something else than the person: Observation.extension"
+    part = {"code": concept((LOINC, "8480-6")), "valueInteger": 1, **mother}
+    for resource in (observation(**mother), observation(component=[part])):
+        report: Any = split_bundle(bundle(resource, observation()), SUBJECT).report
+        assert (report["kept"], report["held back"]) == ({"0": 1, "2": 1}, {why: 1})
+
+
+@pytest.mark.parametrize(
+    ("kind", "taken"),
+    [
+        ("Patient", True),
+        ("http://hl7.org/fhir/StructureDefinition/Patient", True),
+        ("RelatedPerson", False),
+        ("http://hl7.org/fhir/StructureDefinition/RelatedPerson", False),
+        ("Group", False),
+    ],
+)
+def test_a_subject_of_another_type_is_not_the_person(kind: str, taken: bool) -> None:
+    typed = {**observation(), "subject": {"reference": "Patient/p", "type": kind}}
+    report: Any = split_bundle(bundle(typed), SUBJECT).report
+    why = {"does not clearly say whom it is about: Observation.subject": 1}
+    assert report["held back"] == ({} if taken else why)
+
+
+SOMEBODY_ELSE: tuple[dict[str, Any], ...] = (
+    {"reference": "Patient/9"},
+    {"reference": "http://b.org/fhir/Patient/9"},
+    {"reference": "http://b.org/fhir/Patient/p"},
+    {"reference": "Group/donors"},
+    {"reference": "urn:uuid:53fefa32-fcbb-4ff8-8a92-55ee120877b7"},
+    {"reference": "Patient/p", "type": "RelatedPerson"},
+)
+TO_O, TO_S = {"reference": "Observation/o"}, {"reference": "Specimen/s"}
+REPORT = {"resourceType": "DiagnosticReport", "id": "r", "status": "final"}
+SPECIMEN = {"resourceType": "Specimen", "id": "s"}
+ASKED = {"resourceType": "ServiceRequest", "id": "g", "code": concept((LOINC, "58410-2"))}
+# What is about whoever its subject is, and what of hers hangs on it.
+HANGS: dict[str, tuple[dict[str, Any], tuple[dict[str, Any], ...]]] = {
+    "specimen": (SPECIMEN, (observation(specimen=TO_S),)),
+    "specimen of a specimen": (
+        SPECIMEN,
+        (
+            {"resourceType": "Specimen", "id": "t", "parent": [TO_S]},
+            observation(specimen={"reference": "Specimen/t"}),
+        ),
+    ),
+    "report": (
+        {**REPORT, "code": concept((LOINC, "58410-2")), "result": [TO_O]},
+        (observation(id="o"),),
+    ),
+    "order": (ASKED, (observation(basedOn=[{"reference": "ServiceRequest/g"}]),)),
+    "report of a procedure": (
+        {**REPORT, "code": concept((LOINC, "58410-2"))},
+        (procedure(report=[{"reference": "DiagnosticReport/r"}]),),
+    ),
+}
+
+
+@pytest.mark.parametrize("somebody", SOMEBODY_ELSE, ids=str)
+@pytest.mark.parametrize("what", HANGS)
+def test_what_hangs_on_something_about_somebody_else_is_held_back(
+    what: str, somebody: dict[str, Any]
+) -> None:
+    """One resource, and never the person: her other results are kept."""
+    origin, hangs = HANGS[what]
+    kind = hangs[-1]["resourceType"]
+    other = observation((LOINC, "718-7"))
+    full = json.loads(bundle({**origin, "subject": somebody}, *hangs, other))
+    full["entry"][0]["fullUrl"] = "http://a.org/fhir/Patient/p"
+    report: Any = split_bundle(json.dumps(full).encode(), SUBJECT).report
+    assert (report["kept"], report["held back"]) == ({"0": 1, "2": 1}, {f"{OTHERS}: {kind}": 1})
+    for hers in ({"subject": {"reference": "Patient/p"}}, {}):
+        assert not split_bundle(bundle({**origin, **hers}, *hangs), SUBJECT).report["held back"]
+
+
+def test_a_specimen_inside_that_is_of_somebody_else_is_seen() -> None:
+    inside = {**SPECIMEN, "subject": {"reference": "Patient/9"}}
+    found = split_bundle(
+        bundle(observation(contained=[inside], specimen={"reference": "#s"})), SUBJECT
+    )
+    assert found.report["held back"] == {f"{OTHERS}: Observation": 1}
 
 
 def test_a_date_of_change_of_the_file_says_nothing_of_its_resources() -> None:
