@@ -279,7 +279,7 @@ def test_every_threat_is_in_the_index(generate: ModuleType) -> None:
     """The whole list: what stands against each, or why nothing does yet."""
     whole = (
         {f"R{n}" for n in range(1, 17)}
-        | {f"L{n}" for n in range(1, 19)}
+        | {f"L{n}" for n in range(1, 20)}
         | {f"K{n}" for n in range(1, 8)}
         | {f"I{n}" for n in range(1, 31)}
     )

@@ -104,7 +104,6 @@ def tell(world: World) -> dict[str, Any]:
     }
     world.look(third, "sol")
     world.relay("AccessLedger", "reject", "Decision", no, world.by("sol", "Decision", no))
-    world.request_run(refused)  # refused: rejected
     world.grant([subjects[1]], purposes=0b10)  # narrower: a new epoch
     world.grant([subjects[0]])
     for attempt in range(1, 17):
