@@ -277,8 +277,8 @@ VERIFIER = [
         "verify.py",
         (
             (
-                "len(set(signers) if self._crypto else signers) >= quorum,",
-                "len(signers) >= quorum,",
+                'need(len(signers) >= quorum and ordered, "no quorum of different',
+                'need(len(signers) >= quorum, "no quorum of different',
             ),
         ),
         ("one member's signature in two places",),
