@@ -277,7 +277,7 @@ class Attempt:
                 for leaf in wanted
             ],
         }
-        child.say(job, answer.sealed, *blobs)
+        child.say(job, answer.sealed, *blobs, watch=self._follower(receipt))
 
     def _fetch(self, wanted: list[Leaf]) -> list[bytes]:
         with ThreadPoolExecutor(8) as pool:
@@ -300,16 +300,10 @@ class Attempt:
 
     def _follow(self, child: Child, receipt: Receipt) -> tuple[dict[str, Any], bytes]:
         """Listen until the output is sealed; a consent that changes meanwhile ends the attempt."""
-        worker, last = self.worker, ""
-        looked = told = time.monotonic()
+        worker, last, follow = self.worker, "", self._follower(receipt)
+        told = time.monotonic()
         while True:
-            heard = child.has_something(FOLLOW)
-            if time.monotonic() - looked >= FOLLOW:
-                self._check_still_willing(receipt)
-                looked = time.monotonic()
-            if not heard:
-                continue
-            said, blobs = child.hear()
+            said, blobs = child.hear(follow)
             match said.get("say"), len(blobs):
                 case "progress", 0:
                     step, fraction = progress_of(said)
@@ -320,13 +314,27 @@ class Attempt:
                     shares = self._while_willing(
                         receipt, partial(worker.broker.wrap_sealed, blobs[0], [0, 1, 2])
                     )
-                    child.say({"say": "wrapped"}, *(share.wrapped for share in shares))
+                    child.say(
+                        {"say": "wrapped"}, *(share.wrapped for share in shares), watch=follow
+                    )
                 case "done", 1:
                     return output_of(said, blobs[0]), blobs[0]
                 case "failed", 0:
                     raise RunFailed(failure_of(said))
                 case _:
                     raise UnknownWords
+
+    def _follower(self, receipt: Receipt) -> Callable[[], None]:
+        """Looks at ledger and lease when that was last done FOLLOW seconds ago, however often it is called."""
+        looked = time.monotonic()
+
+        def follow() -> None:
+            nonlocal looked
+            if time.monotonic() - looked >= FOLLOW:
+                self._check_still_willing(receipt)
+                looked = time.monotonic()
+
+        return follow
 
     def _check_still_willing(self, receipt: Receipt) -> None:
         projection = self.worker.projection

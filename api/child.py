@@ -242,10 +242,10 @@ def _rehearse(sink: BinaryIO, asked: dict[str, Any], parsed: Any) -> None:
         sink,
         {
             "say": "rehearsed",
-            "result": result.result.decode(),
             "record": _record(asked["device"], clock),
-            "disclosure": result.disclosure.decode(),
         },
+        result.result,
+        result.disclosure,
     )
 
 

@@ -24,12 +24,13 @@ def rehearse(
         try:
             child.say({"params": params.decode(), "rehearse": people, "device": device})
             while True:
-                said, _ = child.hear()
+                said, blobs = child.hear()
                 match said["say"]:
                     case "progress":
                         tell(said["step"], said["fraction"])
                     case "rehearsed":
-                        return said | {"note": NOTE}
+                        result, disclosure = (blob.decode() for blob in blobs)
+                        return said | {"result": result, "disclosure": disclosure, "note": NOTE}
                     case _:
                         raise UsageError(str(said["message"]), str(said["hint"]))
         finally:

@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 from road import PARAMS, Road
+from speed import allowed
 from sqlalchemy import text
+from test_change_of_mind import SECONDS
+from test_worker import wait_until
 
 import analytics
 from analytics.canonical import dump_canonical
-from api import child, childwords
-from api.childprocess import ForkServer
+from api import child, childprocess, childwords
+from api.childprocess import AttemptEnded, Child, ForkServer
 from api.childwords import UNKNOWN, UnknownWords, failure_of, output_of, progress_of
 from api.pipe import PipeClosed, read_frame
+from api.worker import Worker
 from governance import register
 
 
@@ -27,16 +34,21 @@ class Hostile(ForkServer):
     """Children whose models are somebody else's: what they decrypted stands in their words, by the run's seed."""
 
     PROGRAM = """
-import json
+import json, os, time
 from analytics.errors import AnalyticsError
 from api import child
 import analytics.run
 def run(params, inputs, minimum, tell, device, earlier):
-    plain = b"".join(one.payload for one in inputs)[:100_000].decode("latin-1")
+    plain = b"".join(one.payload for one in inputs)[:10_000].decode("latin-1")
     match json.loads(params)["seed"]:
         case 1: tell(plain, 0.5)
         case 2: tell('read', plain)
         case 3: raise AnalyticsError(plain)
+        case 4:
+            os.write(1, (1 << 15).to_bytes(4, "big"))
+            while True:
+                os.write(1, b" ")
+                time.sleep(0.2)
 analytics.run.run = run
 sys.exit(child.serve({descriptor}, {confinement!r}))
 """
@@ -65,6 +77,72 @@ def test_a_hostile_child_says_nothing_of_anybody(
             rows = connection.execute(text(f"SELECT * FROM {table}")).all()
             assert canary not in str(rows)
     assert canary not in "".join(capfd.readouterr())
+
+
+def test_half_a_frame_delays_no_withdrawal(road: Road, hostile: Hostile) -> None:
+    """A child that says a frame byte by byte holds the plaintext for no longer than one that is silent."""
+    params = dump_canonical(json.loads(PARAMS) | {"seed": 4})
+    worker, asked = road.worker(children=hostile), road.request(params=params)
+    hostile.warm()  # in the thread that lives longest: children die with it
+    working = threading.Thread(target=worker.step)
+    working.start()
+    try:
+        assert wait_until(lambda: "decrypted" in steps_of(worker, asked), 30)
+        time.sleep(0.5)  # it is in the middle of its frame
+        assert "stopped" not in steps_of(worker, asked)
+        road.world.revoke(road.subjects[0])
+        working.join(allowed(SECONDS))
+        assert not working.is_alive()
+        assert steps_of(worker, asked)[-1] == "stopped"
+    finally:
+        hostile.end()  # and with it the child, if it still goes on
+        working.join()
+
+
+def steps_of(worker: Worker, asked: bytes) -> list[str]:
+    return [step.step for step in register.progress_of(worker.engine, asked.hex())]
+
+
+def saying(said: bytes, monkeypatch: pytest.MonkeyPatch) -> Child:
+    """A child that said so much and goes on no more; it has little time for a frame."""
+    monkeypatch.setattr(childprocess, "FRAME", 0.3)
+    source, sink = os.pipe()
+    os.write(sink, said)
+    return Child(os.getpid(), -1, sink, source)
+
+
+@pytest.mark.parametrize("watched", [None, lambda: None])
+def test_a_frame_has_its_time_and_its_size(
+    monkeypatch: pytest.MonkeyPatch, watched: Callable[[], None] | None
+) -> None:
+    begun = (1 << 15).to_bytes(4, "big") + b"{"
+    with pytest.raises(AttemptEnded, match="says nothing"):
+        saying(begun, monkeypatch).hear(watched)
+    large = ((1 << 16) + 1).to_bytes(4, "big") + b"{"
+    with pytest.raises(AttemptEnded, match="is gone"):
+        saying(large, monkeypatch).hear(watched)
+    whole = b'{"say": "x", "blobs": []}'
+    said, _ = saying(len(whole).to_bytes(4, "big") + whole, monkeypatch).hear(watched)
+    assert said == {"say": "x"}
+
+
+def test_who_does_not_take_a_frame_is_watched_too() -> None:
+    """A child could read half of its job, and have plaintext while it is still being told the rest."""
+
+    class Changed(Exception): ...
+
+    calls = 0
+
+    def watch() -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 20:
+            raise Changed
+
+    source, sink = os.pipe()
+    child = Child(os.getpid(), -1, sink, source)
+    with pytest.raises(Changed):
+        child.say({}, bytes(1 << 20), watch=watch)
 
 
 @pytest.mark.parametrize(
