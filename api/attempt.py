@@ -22,7 +22,15 @@ from typing import Any, TypeVar
 import structlog
 
 from api.childprocess import AttemptEnded, Child
-from api.childwords import UNKNOWN, UnknownWords, failure_of, output_of, progress_of
+from api.childwords import (
+    BEGINS,
+    UNKNOWN,
+    Phases,
+    Progress,
+    UnknownWords,
+    failure_of,
+    output_of,
+)
 from api.context import Context
 from api.earlier import COHORTS, list_earlier, spends_too_many_cohorts
 from chain.errors import Refused
@@ -124,7 +132,7 @@ class Attempt:
             self._tell("fetching", 0.0)
             self._hand_over(child, receipt, bytes.fromhex(ready["workerKey"]), params)
             try:
-                done, blob = self._follow(child, receipt)
+                done, blob = self._follow(child, receipt, params, ready["outputClass"])
             except UnknownWords:
                 raise RunFailed(UNKNOWN) from None
             child.end()  # what it sealed is all that is left; nobody's data waits for the bucket and the ledger
@@ -277,7 +285,7 @@ class Attempt:
                 for leaf in wanted
             ],
         }
-        child.say(job, answer.sealed, *blobs)
+        child.say(job, answer.sealed, *blobs, watch=self._follower(receipt))
 
     def _fetch(self, wanted: list[Leaf]) -> list[bytes]:
         with ThreadPoolExecutor(8) as pool:
@@ -298,35 +306,48 @@ class Attempt:
         finally:
             pool.shutdown(wait=False)  # who gave up does not wait for the answer
 
-    def _follow(self, child: Child, receipt: Receipt) -> tuple[dict[str, Any], bytes]:
+    def _follow(
+        self, child: Child, receipt: Receipt, params: str, output_class: int
+    ) -> tuple[dict[str, Any], bytes]:
         """Listen until the output is sealed; a consent that changes meanwhile ends the attempt."""
-        worker, last = self.worker, ""
-        looked = told = time.monotonic()
+        worker, follow = self.worker, self._follower(receipt)
+        progress, clock = Progress(params), Phases()
         while True:
-            heard = child.has_something(FOLLOW)
-            if time.monotonic() - looked >= FOLLOW:
-                self._check_still_willing(receipt)
-                looked = time.monotonic()
-            if not heard:
-                continue
-            said, blobs = child.hear()
+            said, blobs = child.hear(follow)
             match said.get("say"), len(blobs):
                 case "progress", 0:
-                    step, fraction = progress_of(said)
-                    if step != last or time.monotonic() - told >= FOLLOW:
-                        self._tell(step, fraction)
-                        last, told = step, time.monotonic()
+                    if new := progress.advance(said):
+                        self._tell(*new)
+                        if new[0] in BEGINS:
+                            clock.enter(BEGINS[new[0]])
                 case "wrap", 1:
+                    clock.enter(BEGINS["wrap"])
                     shares = self._while_willing(
                         receipt, partial(worker.broker.wrap_sealed, blobs[0], [0, 1, 2])
                     )
-                    child.say({"say": "wrapped"}, *(share.wrapped for share in shares))
+                    child.say(
+                        {"say": "wrapped"}, *(share.wrapped for share in shares), watch=follow
+                    )
                 case "done", 1:
-                    return output_of(said, blobs[0]), blobs[0]
+                    done = output_of(said, blobs[0], output_class, worker.device)
+                    done["record"] |= clock.end(child.pid)
+                    return done, blobs[0]
                 case "failed", 0:
                     raise RunFailed(failure_of(said))
                 case _:
                     raise UnknownWords
+
+    def _follower(self, receipt: Receipt) -> Callable[[], None]:
+        """Looks at ledger and lease when that was last done FOLLOW seconds ago, however often it is called."""
+        looked = time.monotonic()
+
+        def follow() -> None:
+            nonlocal looked
+            if time.monotonic() - looked >= FOLLOW:
+                self._check_still_willing(receipt)
+                looked = time.monotonic()
+
+        return follow
 
     def _check_still_willing(self, receipt: Receipt) -> None:
         projection = self.worker.projection
@@ -371,7 +392,7 @@ class Attempt:
         tell(self.worker.engine, self.held.run, self.number, step, fraction, self.worker.clock())
 
     def _keep_record(self, record: dict[str, Any]) -> None:
-        """The run record: what the child says of device and memory, and the seconds of every phase."""
+        """The run record: device and memory, and the seconds of every phase."""
         outside = {phase: f"{spent:.4f}" for phase, spent in self.seconds.items()}
         keep_record(
             self.worker.engine,

@@ -7,8 +7,8 @@ messages and ciphertext through pipes and never sees a key or plaintext.
 1. Check the run's parameters; make the worker key, say its public half and the hash of the code that will compute.
 2. Open the pieces, then each object: hash and key commitment before decryption.
 3. Compute and filter; refuse a cohort below the minimum.
-4. Draw the output's key, have its shares wrapped, seal the output; say what the ledger will commit to, and the run
-   record: device, memory and seconds of each phase.
+4. Draw the output's key, have its shares wrapped, seal the output; say what the ledger will commit to, and on which
+   device it was computed. Memory and seconds are measured from outside.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import resource
 import secrets
 import signal
 import socket
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -136,6 +135,7 @@ def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
         parsed = analysis.parse_params(asked["params"].encode())
         if "rehearse" in asked:
             _rehearse(sink, asked, parsed)
+            source.read()
             return 0
         write_frame(
             sink,
@@ -149,7 +149,6 @@ def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
             },
         )
         job, blobs = read_frame(source)
-        clock = Phases()
         pieces = decode_pieces(
             open_message(private, bytes.fromhex(job["info"]), blobs[0]),
             bytes.fromhex(job["broker"]),
@@ -166,9 +165,8 @@ def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
                 shares.get(bytes.fromhex(item["record"]), []),
             )
             inputs.append(analysis.Input(item["subject"], item["category"], plaintext))
-        clock.enter("parse")
         write_frame(sink, {"say": "progress", "step": "decrypted", "fraction": 0.0})
-        tell = _teller(sink, clock)
+        tell = _teller(sink)
         earlier = [
             analysis.Earlier(
                 one["params"].encode(), one["categories"], frozenset(one["people"]), one["readable"]
@@ -178,8 +176,8 @@ def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
         result = analysis.run(
             job["params"].encode(), inputs, job["minimum"], tell, job["device"], earlier
         )
-        clock.enter("seal")
-        _seal(source, sink, job, result, clock)
+        _seal(source, sink, job, result)
+        source.read()  # stay until ended: what it used is looked at from outside
     except CohortTooSmall as error:
         write_frame(
             sink, {"say": "failed", "kind": "cohort", "message": str(error), "hint": error.hint}
@@ -215,37 +213,21 @@ def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
     return 0
 
 
-class Phases:
-    """Seconds spent in each phase of an attempt, from decrypting on."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._phase, self._since = "decrypt", time.monotonic()
-
-    def enter(self, phase: str) -> None:
-        now = time.monotonic()
-        self.seconds[self._phase] = self.seconds.get(self._phase, 0.0) + now - self._since
-        self._phase, self._since = phase, now
-
-
 def _rehearse(sink: BinaryIO, asked: dict[str, Any], parsed: Any) -> None:
     """The same computation on invented people: nobody's data, so nothing is sealed."""
     from analytics.run import run
     from analytics.twin import invent
 
-    clock = Phases()
     inputs = invent(parsed, asked["rehearse"], 1)
-    clock.enter("parse")
-    result = run(asked["params"].encode(), inputs, 1, _teller(sink, clock), asked["device"])
-    clock.enter("end")
+    result = run(asked["params"].encode(), inputs, 1, _teller(sink), asked["device"])
     write_frame(
         sink,
         {
             "say": "rehearsed",
-            "result": result.result.decode(),
-            "record": _record(asked["device"], clock),
-            "disclosure": result.disclosure.decode(),
+            "record": _device(asked["device"]),
         },
+        result.result,
+        result.disclosure,
     )
 
 
@@ -260,9 +242,7 @@ def _label(job: dict[str, Any], item: dict[str, Any]) -> Label:
     )
 
 
-def _seal(
-    source: BinaryIO, sink: BinaryIO, job: dict[str, Any], result: Any, clock: Phases
-) -> None:
+def _seal(source: BinaryIO, sink: BinaryIO, job: dict[str, Any], result: Any) -> None:
     """Encrypt the filtered result and say what it is; its salt lies inside."""
     run, attempt = bytes.fromhex(job["run"]), int(job["attempt"])
     identity, dataset = bytes.fromhex(job["identity"]), bytes.fromhex(job["dataset"])
@@ -293,7 +273,6 @@ def _seal(
     sealed = seal_records([(Label(identity, run, run, dataset, OUTPUT, attempt), plaintext)], wrap)[
         0
     ]
-    clock.enter("end")
     write_frame(
         sink,
         {
@@ -306,26 +285,21 @@ def _seal(
             "keyCommitment": sealed.key_commitment.hex(),
             "outputClass": result.output_class,
             "statistics": result.statistics,
-            "record": _record(job["device"], clock),
+            "record": _device(job["device"]),
         },
         sealed.blob,
     )
 
 
-def _record(device: str, clock: Phases) -> dict[str, Any]:
-    """The run record: where it was computed, the most memory it had, seconds by phase. Not part of the result."""
+def _device(name: str) -> dict[str, Any]:
+    """Of the run record: where it was computed. Not part of the result."""
     from analytics.networks import describe_device
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    seconds = {phase: f"{spent:.4f}" for phase, spent in clock.seconds.items()}
-    known = {name: value for name, value in describe_device(device).items() if value is not None}
-    return {**known, "peakMemory": peak, "seconds": seconds}
+    return {key: value for key, value in describe_device(name).items() if value is not None}
 
 
-def _teller(sink: BinaryIO, clock: Phases) -> Callable[[str, float], None]:
+def _teller(sink: BinaryIO) -> Callable[[str, float], None]:
     def tell(step: str, fraction: float) -> None:
-        if step in ("compute", "filter"):
-            clock.enter({"filter": "disclosure"}.get(step, step))
         write_frame(sink, {"say": "progress", "step": step, "fraction": fraction})
 
     return tell

@@ -12,6 +12,8 @@ import select
 import signal
 import socket
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,11 @@ from api.confinement.launching import Launched, launch, pid_of
 from api.confinement.outside import look
 from api.pipe import PipeClosed, read_frame, write_frame
 
-SILENCE = 120.0  # seconds a child may say nothing where it must
+SILENCE = 120.0  # seconds a child may say nothing where it must, or take nothing
+FRAME = 60.0  # seconds from the first byte of what a child says to the last
+PULSE = 0.1  # seconds between two calls of who watches, at most
+MAX_SAID = 1 << 16  # bytes of a frame's header; beside it stand blobs
+Watch = Callable[[], None]
 
 
 class AttemptEnded(Exception):
@@ -127,35 +133,23 @@ class Child:
         except NotConfined as error:
             raise AttemptEnded(str(error), pause=30, hint=error.hint) from None
 
-    def say(self, header: dict[str, Any], *blobs: bytes) -> None:
+    def say(self, header: dict[str, Any], *blobs: bytes, watch: Watch | None = None) -> None:
+        """Say a frame; `watch` is called while the child takes it, and may end the attempt. Raises AttemptEnded."""
         try:
-            write_frame(self, header, *blobs)
+            write_frame(_Outgoing(self._stdin, watch), header, *blobs)
         except PipeClosed:
             raise AttemptEnded("the child is gone") from None
 
-    def hear(self) -> tuple[dict[str, Any], list[bytes]]:
+    def hear(self, watch: Watch | None = None) -> tuple[dict[str, Any], list[bytes]]:
+        """The next frame, begun within SILENCE seconds and ended within FRAME. Raises AttemptEnded.
+
+        With `watch` a child may be silent for as long as that allows: it is called every PULSE seconds, also in the
+        middle of a frame, and what it raises ends the waiting.
+        """
         try:
-            return read_frame(self)
+            return read_frame(_Incoming(self._stdout, watch), MAX_SAID)
         except PipeClosed:
             raise AttemptEnded("the child is gone", pause=2) from None
-
-    def read(self, size: int) -> bytes:
-        """Some bytes of a frame; a child that stops in the middle of one is given up."""
-        if not self.has_something(SILENCE):
-            raise AttemptEnded("the child says nothing", pause=2)
-        return os.read(self._stdout, size)
-
-    def write(self, data: memoryview) -> int:
-        """Some bytes of a frame; a child that does not take them is given up."""
-        if not select.select([], [self._stdin], [], SILENCE)[1]:
-            raise AttemptEnded("the child takes nothing", pause=2)
-        return os.write(self._stdin, data)
-
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def has_something(self, seconds: float) -> bool:
-        return bool(select.select([self._stdout], [], [], seconds)[0])
 
     @property
     def alive(self) -> bool:
@@ -174,3 +168,48 @@ class Child:
         for descriptor in (self._descriptor, self._stdin, self._stdout):
             os.close(descriptor)
         self._descriptor = -1
+
+
+class _Incoming:
+    """One frame that a child says, however slowly its bytes come."""
+
+    def __init__(self, descriptor: int, watch: Watch | None) -> None:
+        self._descriptor, self._watch = descriptor, watch
+        self._until = float("inf") if watch else time.monotonic() + SILENCE
+        self._begun = False
+
+    def read(self, size: int) -> bytes:
+        """Some bytes. Raises AttemptEnded for a child that is too slow."""
+        ready = False
+        while not ready:
+            if time.monotonic() >= self._until:
+                raise AttemptEnded("the child says nothing", pause=2)
+            ready = _wait([self._descriptor], [], self._watch)
+        if not self._begun:
+            self._begun, self._until = True, time.monotonic() + FRAME
+        return os.read(self._descriptor, size)
+
+
+class _Outgoing:
+    """One frame that is said to a child, however slowly it takes the bytes."""
+
+    def __init__(self, descriptor: int, watch: Watch | None) -> None:
+        self._descriptor, self._watch = descriptor, watch
+
+    def write(self, data: memoryview) -> int:
+        """Some bytes. Raises AttemptEnded for a child that takes none for SILENCE seconds."""
+        until = time.monotonic() + SILENCE
+        while not _wait([], [self._descriptor], self._watch):
+            if time.monotonic() >= until:
+                raise AttemptEnded("the child takes nothing", pause=2)
+        return os.write(self._descriptor, data)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
+
+
+def _wait(readable: list[int], writable: list[int], watch: Watch | None) -> bool:
+    """Whether one is ready within PULSE seconds; whoever watches is called before."""
+    if watch:
+        watch()
+    return any(select.select(readable, writable, [], PULSE))

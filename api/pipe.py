@@ -44,10 +44,12 @@ def write_frame(stream: Writable, header: Mapping[str, Any], *blobs: bytes) -> N
         raise PipeClosed("the other side of the pipe is gone") from None
 
 
-def read_frame(stream: Readable) -> tuple[dict[str, Any], list[bytes]]:
-    """The next header and its blobs. Raises PipeClosed at the end of the stream."""
+def read_frame(
+    stream: Readable, max_header: int = MAX_HEADER
+) -> tuple[dict[str, Any], list[bytes]]:
+    """The next header and its blobs. Raises PipeClosed at the end of the stream and for a header above `max_header`."""
     size = int.from_bytes(_exactly(stream, 4), "big")
-    if size > MAX_HEADER:
+    if size > max_header:
         raise PipeClosed("this is no frame")
     try:
         text = _exactly(stream, size).decode()

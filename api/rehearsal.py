@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from api.childprocess import AttemptEnded, ForkServer
+from api.childwords import BEGINS, Phases
 from api.errors import NotServing, UsageError
 
 NOTE = "The people are invented: the figures mean nothing, only their shape and the seconds do."
@@ -22,14 +23,20 @@ def rehearse(
     try:
         child = children.child()
         try:
+            clock = Phases()
             child.say({"params": params.decode(), "rehearse": people, "device": device})
             while True:
-                said, _ = child.hear()
+                said, blobs = child.hear()
                 match said["say"]:
                     case "progress":
                         tell(said["step"], said["fraction"])
+                        if said["step"] in BEGINS:
+                            clock.enter(BEGINS[said["step"]])
                     case "rehearsed":
-                        return said | {"note": NOTE}
+                        result, disclosure = (blob.decode() for blob in blobs)
+                        record = said["record"] | clock.end(child.pid)
+                        told = {"record": record, "result": result, "disclosure": disclosure}
+                        return said | told | {"note": NOTE}
                     case _:
                         raise UsageError(str(said["message"]), str(said["hint"]))
         finally:

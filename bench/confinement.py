@@ -53,10 +53,10 @@ def _train(server: ForkServer) -> tuple[float, str]:
     try:
         asked = {"params": complete(TRAINING).decode(), "rehearse": PEOPLE, "device": "cpu"}
         child.say(asked)
-        said, _ = child.hear()
+        said, blobs = child.hear()
         while said["say"] == "progress":
-            said, _ = child.hear()
-        return _cpu_seconds(child), str(said["result"])
+            said, blobs = child.hear()
+        return _cpu_seconds(child), blobs[0].decode()
     finally:
         child.end()
 

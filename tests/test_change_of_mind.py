@@ -389,8 +389,8 @@ def test_a_withdrawal_while_the_output_is_sealed(
         if now == moment and not left:
             left.append(road.world.revoke(who).block)
 
-    def hearing(child: Child) -> Any:
-        said, blobs = hear(child)
+    def hearing(child: Child, *watch: Any) -> Any:
+        said, blobs = hear(child, *watch)
         leave(str(said["say"]))
         return said, blobs
 

@@ -4,39 +4,67 @@ from __future__ import annotations
 
 import io
 import json
-import re
-from collections.abc import Iterator
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
-from road import PARAMS, Road
+from road import CHILDREN, PARAMS, Road
+from speed import allowed
 from sqlalchemy import text
+from test_change_of_mind import SECONDS
+from test_worker import wait_until
 
-import analytics
 from analytics.canonical import dump_canonical
-from api import child, childwords
-from api.childprocess import ForkServer
-from api.childwords import UNKNOWN, UnknownWords, failure_of, output_of, progress_of
+from analytics.errors import PayloadError
+from analytics.params import complete
+from api import childprocess, childwords
+from api.childprocess import AttemptEnded, Child, ForkServer
+from api.childwords import (
+    UNKNOWN,
+    Phases,
+    Progress,
+    UnknownWords,
+    failure_of,
+    output_of,
+    record_of,
+    rounded,
+    steps_of,
+)
 from api.pipe import PipeClosed, read_frame
+from api.rehearsal import rehearse
+from api.worker import Worker
 from governance import register
+from governance.errors import ChunkRefused, ObjectMalformed
 
 
 class Hostile(ForkServer):
     """Children whose models are somebody else's: what they decrypted stands in their words, by the run's seed."""
 
     PROGRAM = """
-import json
+import json, os, time
 from analytics.errors import AnalyticsError
 from api import child
 import analytics.run
 def run(params, inputs, minimum, tell, device, earlier):
-    plain = b"".join(one.payload for one in inputs)[:100_000].decode("latin-1")
+    plain = b"".join(one.payload for one in inputs)[:10_000].decode("latin-1")
     match json.loads(params)["seed"]:
         case 1: tell(plain, 0.5)
-        case 2: tell('read', plain)
+        case 2: tell(["read", plain], 0.5)
         case 3: raise AnalyticsError(plain)
+        case 5: raise AnalyticsError("part " + plain[:24] + " of the object is not the one that was written")
+        case 6:
+            for _ in range(50): tell("read", ord(plain[0]) / 256), tell("compute", 0.0)
+        case 7: tell("filter", 1.0)
+        case 4:
+            os.write(1, (1 << 15).to_bytes(4, "big"))
+            while True:
+                os.write(1, b" ")
+                time.sleep(0.2)
 analytics.run.run = run
 sys.exit(child.serve({descriptor}, {confinement!r}))
 """
@@ -49,7 +77,7 @@ def hostile() -> Iterator[Hostile]:
     children.end()
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2, 3, 6, 7])
 def test_a_hostile_child_says_nothing_of_anybody(
     road: Road, hostile: Hostile, seed: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -67,34 +95,148 @@ def test_a_hostile_child_says_nothing_of_anybody(
     assert canary not in "".join(capfd.readouterr())
 
 
+def test_half_a_frame_delays_no_withdrawal(road: Road, hostile: Hostile) -> None:
+    """A child that says a frame byte by byte holds the plaintext for no longer than one that is silent."""
+    params = dump_canonical(json.loads(PARAMS) | {"seed": 4})
+    worker, asked = road.worker(children=hostile), road.request(params=params)
+    hostile.warm()  # in the thread that lives longest: children die with it
+    working = threading.Thread(target=worker.step)
+    working.start()
+    try:
+        assert wait_until(lambda: "decrypted" in told_of(worker, asked), 30)
+        time.sleep(0.5)  # it is in the middle of its frame
+        assert "stopped" not in told_of(worker, asked)
+        road.world.revoke(road.subjects[0])
+        working.join(allowed(SECONDS))
+        assert not working.is_alive()
+        assert told_of(worker, asked)[-1] == "stopped"
+    finally:
+        hostile.end()  # and with it the child, if it still goes on
+        working.join()
+
+
+def told_of(worker: Worker, asked: bytes) -> list[str]:
+    return [step.step for step in register.progress_of(worker.engine, asked.hex())]
+
+
+def saying(said: bytes, monkeypatch: pytest.MonkeyPatch) -> Child:
+    """A child that said so much and goes on no more; it has little time for a frame."""
+    monkeypatch.setattr(childprocess, "FRAME", 0.3)
+    source, sink = os.pipe()
+    os.write(sink, said)
+    return Child(os.getpid(), -1, sink, source)
+
+
+@pytest.mark.parametrize("watched", [None, lambda: None])
+def test_a_frame_has_its_time_and_its_size(
+    monkeypatch: pytest.MonkeyPatch, watched: Callable[[], None] | None
+) -> None:
+    begun = (1 << 15).to_bytes(4, "big") + b"{"
+    with pytest.raises(AttemptEnded, match="says nothing"):
+        saying(begun, monkeypatch).hear(watched)
+    large = ((1 << 16) + 1).to_bytes(4, "big") + b"{"
+    with pytest.raises(AttemptEnded, match="is gone"):
+        saying(large, monkeypatch).hear(watched)
+    whole = b'{"say": "x", "blobs": []}'
+    said, _ = saying(len(whole).to_bytes(4, "big") + whole, monkeypatch).hear(watched)
+    assert said == {"say": "x"}
+
+
+def test_who_does_not_take_a_frame_is_watched_too() -> None:
+    """A child could read half of its job, and have plaintext while it is still being told the rest."""
+
+    class Changed(Exception): ...
+
+    calls = 0
+
+    def watch() -> None:
+        nonlocal calls
+        calls += 1
+        if calls > 20:
+            raise Changed
+
+    source, sink = os.pipe()
+    child = Child(os.getpid(), -1, sink, source)
+    with pytest.raises(Changed):
+        child.say({}, bytes(1 << 20), watch=watch)
+
+
+def test_a_hostile_child_fills_no_blank(road: Road, hostile: Hostile) -> None:
+    """A sentence of the code with a value in it: 72 bytes of a record had fitted into one."""
+    params = dump_canonical(json.loads(PARAMS) | {"seed": 5})
+    worker, asked = road.worker(children=hostile), road.request(params=params)
+    worker.step()
+    kept = register.failure_of(worker.engine, asked.hex())
+    assert kept == "part … of the object is not the one that was written"
+
+
+TWO_MODELS = complete(
+    {
+        "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+        "models": {"svm": ["genes", "clinical"], "knn": ["genes"]},
+    }
+).decode()
+SCAN = {
+    "analysis": "associate",
+    "statistics": 1,
+    "components": 2,
+    "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
+}
+
+
+def test_steps_are_said_in_their_order_and_once() -> None:
+    progress, told = Progress(TWO_MODELS), []
+    for step in steps_of(TWO_MODELS):
+        for fraction in (0.1234, 0.5):  # as often as it likes, and with any fraction
+            if new := progress.advance({"step": step, "fraction": fraction}):
+                told.append(new)
+    assert told[:4] == [
+        ("decrypted", 0.0),
+        ("read", 0.0),
+        ("compute", 0.0),
+        ("evaluate:knn/genes", 0.12),
+    ]
+    assert told[-1] == ("disclose", 1.0)
+    assert len(told) == len({step for step, _ in told}) == len(steps_of(TWO_MODELS))
+
+
 @pytest.mark.parametrize(
-    "said",
+    "steps",
     [
-        {"step": "evaluate:svm/hers", "fraction": 0.5},
-        {"step": "Read", "fraction": 0.5},
-        {"step": ["read"], "fraction": 0.5},
-        {"step": "read", "fraction": 1.5},
-        {"step": "read", "fraction": float("nan")},
-        {"step": "read", "fraction": "0.5"},
-        {"step": "read"},
-        {},
+        ["decrypted", "read", "compute", "evaluate:svm/hers"],
+        ["decrypted", "read", "compute", "evaluate:svm/combined"],
+        ["decrypted", "read", "decrypted"],
+        ["decrypted", "compute"],
+        ["Read"],
+        [["decrypted"]],
+        [None],
+        [*steps_of(TWO_MODELS), "decrypted"],
     ],
 )
-def test_other_progress_is_not_believed(said: dict[str, Any]) -> None:
-    assert progress_of({"step": "permute:svm/genes", "fraction": 0.123456}) == (
-        "permute:svm/genes",
-        0.12,
-    )
+def test_other_progress_is_not_believed(steps: list[Any]) -> None:
+    progress, (*honest, other) = Progress(TWO_MODELS), steps
+    for step in honest:
+        assert progress.advance({"step": step, "fraction": 0.5})
     with pytest.raises(UnknownWords):
-        progress_of(said)
+        progress.advance({"step": other, "fraction": 0.5})
 
 
-def test_a_run_says_steps_that_are_known() -> None:
-    """Every step that stands in the code of a computation: an honest child is never stopped for its words."""
-    said = set()
-    for file in [Path(child.__file__), *Path(str(analytics.__file__)).parent.glob("*.py")]:
-        said.update(re.findall(r'(?:progress\(|"step": )"([a-z]+)"', file.read_text()))
-    assert said == {step for step in childwords.STEPS if ":" not in step}
+@pytest.mark.parametrize(
+    "params",
+    [
+        TWO_MODELS,
+        complete(SCAN).decode(),
+        complete({"analysis": "frequencies", "sites": ["1:1000000:A>C"]}).decode(),
+    ],
+)
+def test_a_run_says_its_steps_in_this_order(params: str) -> None:
+    """An honest child is never stopped for its words: what a computation says, on invented people."""
+    people = 40 if params == TWO_MODELS else 200
+    told: list[str] = []
+    rehearse(CHILDREN, params.encode(), people, "cpu", lambda step, _: told.append(step))
+    said = ["decrypted", *(step for at, step in enumerate(told) if step not in told[:at])]
+    assert said == steps_of(params)
+    assert told == sorted(told, key=said.index)
 
 
 @pytest.mark.parametrize(
@@ -103,9 +245,12 @@ def test_a_run_says_steps_that_are_known() -> None:
         "fewer people than the minimum remain after filtering",
         "a subject has two records of one category",
         "the model svm on genes predicted something that is not a number",
+        "expression record: the document is not UTF-8",
+        "a variant chosen among so many for its size may count as 7 statistics, more "
+        "than those who are surely in the cohort bear (0.128 each); named sites count once each",
         "the computation met a fault of its own",
         "the run needs more memory than a worker has",
-        "a field of an object does not have its 32 bytes",
+        "the object is not the one the ledger names",
     ],
 )
 def test_sentences_of_the_code_pass(message: str) -> None:
@@ -113,13 +258,35 @@ def test_sentences_of_the_code_pass(message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("raised", "kept"),
+    [
+        (ChunkRefused(7), "part … of the object is not the one that was written"),
+        (
+            ObjectMalformed("a field of an object does not have its 32 bytes"),
+            "a field of an object does not have its … bytes",
+        ),
+        (
+            PayloadError("clinical record: the document is larger than 4096 bytes"),
+            "clinical record: the document is larger than … bytes",
+        ),
+    ],
+)
+def test_a_value_in_a_sentence_is_left_out(raised: Exception, kept: str) -> None:
+    assert failure_of({"message": str(raised)}) == kept
+
+
+@pytest.mark.parametrize(
     "message",
     [
         "volens/expression/1",
         "her glucose was 7.1",
-        "the model " + "7" * 25 + " on genes predicted something that is not a number",
+        "the model hers on genes predicted something that is not a number",
+        "a variant chosen among so many for its size may count as 7111 statistics, more "
+        "than those who are surely in the cohort bear (0.128 each); named sites count once each",
         "fewer people than the minimum remain after filtering; 7.1",
         "fewer people than the minimum remain after filtering\n",
+        "event hers (was) must say 0x7 where it says 0x1",  # governance/verify.py
+        "not a number, of the auditor's file",
         "7.1 7.2",
         None,
         ["fewer people than the minimum remain after filtering"],
@@ -138,12 +305,7 @@ HONEST = {
     "disclosureCommitment": "c" * 64,
     "outputClass": 1,
     "statistics": 0,
-    "record": {
-        "device": "cpu",
-        "name": "AVX2",
-        "peakMemory": 1 << 30,
-        "seconds": {"decrypt": "0.1234", "compute": "12.0000"},
-    },
+    "record": {"device": "cpu", "name": "AVX2"},
 }
 
 
@@ -164,24 +326,56 @@ def recorded(**fields: Any) -> dict[str, Any]:
         changed(keyCommitment="hers"),
         changed(ciphertextHash="0" * 64),
         changed(outputClass=True),
+        changed(outputClass=2),
         changed(statistics=-1),
         changed(statistics=1 << 40),
         changed(record="hers"),
         recorded(device="hers"),
         recorded(name="HER GLUCOSE IS 7"),
         recorded(note="hers"),
-        recorded(peakMemory="hers"),
-        recorded(peakMemory=1 << 60),
-        recorded(seconds="hers"),
-        recorded(seconds={"hers": "1.0000"}),
-        recorded(seconds={"compute": "7.1"}),
-        recorded(seconds={"compute": "123456789012.0000"}),
+        recorded(name="HERS"),
+        recorded(name=7),
+        recorded(peakMemory=1 << 30),
+        recorded(peak_bytes=1),
+        recorded(seconds={"compute": "7.1000"}),
+        recorded(device="cuda", name="her glucose", peak_bytes=1),  # there is no GPU
     ],
 )
 def test_another_word_about_the_output_is_not_believed(said: dict[str, Any]) -> None:
-    assert output_of(HONEST, b"blob") == HONEST
+    assert output_of(HONEST, b"blob", 1, "auto") == HONEST
     with pytest.raises(UnknownWords):
-        output_of(said, b"blob")
+        output_of(said, b"blob", 1, "auto")
+
+
+def test_a_gpu_is_named_by_its_driver(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    said = {"device": "cuda", "name": "her glucose is 7.1", "peak_bytes": 123_456_789}
+    monkeypatch.setattr(childwords, "find_devices", lambda: ["/dev/nvidia0"])
+    monkeypatch.setattr(childwords, "GPU_INFORMATION", str(tmp_path))
+    assert record_of(said, "auto")["name"] == "GPU"
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "information").write_text("Model: \t\t NVIDIA H100 80GB HBM3\nIRQ: 1\n")
+    known = {"device": "cuda", "name": "NVIDIA H100 80GB HBM3", "peak_bytes": 120_000_000}
+    assert record_of(said, "auto") == record_of(said, "cuda") == known
+    for wrong, device in (
+        (said, "cpu"),  # whatever the job says
+        (said | {"peak_bytes": 1 << 60}, "cuda"),
+        (said | {"peak_bytes": True}, "cuda"),
+        (said | {"note": "hers"}, "cuda"),
+    ):
+        with pytest.raises(UnknownWords):
+            record_of(wrong, device)
+
+
+def test_seconds_and_memory_are_measured_here_and_rounded() -> None:
+    clock = Phases()
+    time.sleep(0.12)
+    clock.enter("compute")
+    measured = clock.end(os.getpid())
+    assert set(measured["seconds"]) == {"decrypt", "compute"}
+    assert 0.12 <= float(measured["seconds"]["decrypt"]) < 1.2
+    figures = [*map(float, measured["seconds"].values()), measured["peakMemory"]]
+    assert figures == [rounded(one) for one in figures]
+    assert (rounded(123.456), rounded(0.098765), rounded(0)) == (120.0, 0.099, 0.0)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,9 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from typing import Any
 import pytest
 from fhir_files import bundle, observation, procedure
 from vcf_files import cohort, in_memory, subjects
-from ways_out import WAYS
+from ways_out import WAYS, mark
 
 from analytics.catalogue import MODELS
 from analytics.params import complete
@@ -125,7 +127,42 @@ def by_parsing(confinement: Confinement, scene: dict[str, Any]) -> dict[str, str
 def tried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Try:
     monkeypatch.setattr(lane, "PROGRAM", PARSER)
     chosen: Try = request.param
-    return chosen
+
+    def looked_at(confinement: Confinement, scene: dict[str, Any]) -> dict[str, str]:
+        with Onlooker(scene) as onlooker:
+            found = chosen(confinement, scene)
+        unseen = {one for one in found if WAYS[one].shown} - onlooker.seen
+        return found | dict.fromkeys(unseen, "refused: nobody sees it")
+
+    return looked_at
+
+
+class Onlooker:
+    """Reads what /proc shows of every process, as anybody on the host may; `seen`: the ways whose mark stood there."""
+
+    def __init__(self, scene: dict[str, Any]) -> None:
+        self.seen: set[str] = set()
+        self._marks = {
+            what: (way.shown, mark(scene, way.shown)) for what, way in WAYS.items() if way.shown
+        }
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> Onlooker:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(0.05):
+            for process in Path("/proc").glob("[0-9]*"):
+                for what, (file, marked) in self._marks.items():
+                    with suppress(OSError):
+                        if marked in (process / file).read_bytes():
+                            self.seen.add(what)
 
 
 @pytest.fixture
@@ -353,6 +390,11 @@ def test_a_home_that_a_child_could_read_is_refused(tmp_path: Path) -> None:
 
 
 WITHOUT = {
+    "no hidden command line": (
+        FULL,
+        "from api.confinement import commandline; commandline.PR_SET_MM_MAP = 99",
+        "CALLS",
+    ),
     "no seccomp": (
         FULL,
         "from api.confinement import seccomp; seccomp.SET_MODE_FILTER = 99",
@@ -417,10 +459,20 @@ def test_a_worker_does_not_start_where_children_cannot_be_confined(
 
 
 def test_one_thread_that_is_not_filtered_is_seen() -> None:
-    program = "import threading, time; from api.confinement import seccomp; from api.confinement.kernel import call"
+    """And a command line that is not hidden: whoever filters no call may show it again."""
+    program = (
+        "import threading, time; from api.confinement import commandline, seccomp\n"
+        "from api.confinement.kernel import call"
+    )
     alone = "threading.Thread(target=time.sleep, args=(60,), daemon=True).start(); call(157, 38, 1, 0, 0, 0)"
-    install = "{change}seccomp.install(False); print('x', flush=True); time.sleep(60)"
-    for change, seen in (("", Layer.CALLS), ("seccomp.FLAG_TSYNC = 0; ", Layer(0))):
+    install = (
+        "{change}commandline.hide(); seccomp.install(False); print('x', flush=True); time.sleep(60)"
+    )
+    for change, seen in (
+        ("", Layer.CALLS),
+        ("seccomp.FLAG_TSYNC = 0; ", Layer(0)),
+        ("commandline.hide = lambda: None; ", Layer(0)),
+    ):
         code = f"{program}\n{alone}\n{install.format(change=change)}"
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None

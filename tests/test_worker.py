@@ -191,9 +191,10 @@ def test_the_child_reaches_nobody_and_keeps_nothing() -> None:
         assert os.readlink(place / "ns" / "net") != os.readlink("/proc/self/ns/net")
         routes = (place / "net" / "route").read_text().splitlines()
         assert len(routes) <= 1, routes  # at most the heading
-        names = {
-            entry.split(b"=")[0] for entry in (place / "environ").read_bytes().split(b"\0") if entry
-        }
+        assert (place / "environ").read_bytes() == b""  # hidden; it is a fork of its server
+        assert CHILDREN._server is not None
+        environment = Path("/proc", str(CHILDREN._server.pid), "environ").read_bytes()
+        names = {entry.split(b"=")[0] for entry in environment.split(b"\0") if entry}
         assert names == {b"PATH", b"LANG", b"OMP_NUM_THREADS", b"OPENBLAS_NUM_THREADS"}
         limits = (place / "limits").read_text()
         for name in ("Max core file size", "Max file size"):

@@ -3,7 +3,8 @@
 Each way is a function that does it and returns something, or raises OSError. `only` names the one layer that stands
 against it; None: at least two do, so that it is refused also with any one layer taken out. `fatal`: trying it may end
 the process. `root`: without confinement it works for the superuser only. `rooted`: of the layer FILES it takes the root
-of its own, Landlock does not stand against it.
+of its own, Landlock does not stand against it. `shown`: it is a way out only where somebody outside reads it, in the
+file of this name in the process's folder in /proc; the test looks there.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import signal
 import socket
 import struct
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +44,7 @@ class Way:
     fatal: bool = False
     root: bool = False
     rooted: bool = False
+    shown: str = ""
 
 
 WAYS: dict[str, Way] = {}
@@ -53,10 +56,11 @@ def way(
     fatal: bool = False,
     root: bool = False,
     rooted: bool = False,
+    shown: str = "",
 ) -> Callable[[Callable[[Scene], Any]], Callable[[Scene], Any]]:
     def add(go: Callable[[Scene], Any]) -> Callable[[Scene], Any]:
         assert what not in WAYS
-        WAYS[what] = Way(what, go, only, fatal, root, rooted)
+        WAYS[what] = Way(what, go, only, fatal, root, rooted, shown)
         return go
 
     return add
@@ -334,6 +338,14 @@ way("see who the parent is", PROCESSES)(lambda s: os.getppid() or False)
 way("trace the broker", None)(lambda s: call(101, 16, s["victims"][0], None, None))
 way("be traced", CALLS)(lambda s: apart(lambda: call(101, 0, 0, None, None)))
 way("carry data in the process's name", CALLS)(lambda s: call(157, 15, b"leak", 0, 0, 0))
+way("carry data in the memory of the command line", CALLS, shown="cmdline")(
+    lambda s: overwrite(pointer("program_invocation_name"), mark(s, "cmdline"))
+)
+way("carry data in the memory of the environment", CALLS, shown="environ")(
+    lambda s: overwrite(
+        ctypes.c_void_p.from_address(pointer("environ")).value or 0, mark(s, "environ")
+    )
+)
 way("let oneself be debugged again", CALLS)(lambda s: apart(lambda: call(157, 4, 1, 0, 0, 0)))
 way("outlive the parent", CALLS)(lambda s: apart(lambda: call(157, 1, 0, 0, 0, 0)))
 way("carry data in the process's priority", CALLS)(lambda s: apart(lambda: os.nice(1)))
@@ -341,6 +353,26 @@ way("carry data in the process's cores", CALLS)(
     lambda s: os.sched_setaffinity(0, os.sched_getaffinity(0))
 )
 way("change the session", CALLS)(lambda s: apart(os.setsid))
+
+
+SHOWN = 1.0  # seconds for which somebody outside may look
+
+
+def mark(scene: Scene, shown: str) -> bytes:
+    """What is looked for in that file; short, since it is written over the first word there."""
+    return f"{scene['abstract']}{shown[:3]}".encode()
+
+
+def pointer(symbol: str) -> int:
+    return ctypes.c_void_p.in_dll(ctypes.CDLL(None), symbol).value or 0
+
+
+def overwrite(address: int, data: bytes) -> None:
+    """For a while, without any system call that says so."""
+    before = ctypes.string_at(address, len(data))
+    ctypes.memmove(address, data, len(data))
+    time.sleep(SHOWN)
+    ctypes.memmove(address, before, len(before))
 
 
 def queued(pid: int) -> ctypes.Array[ctypes.c_uint32]:

@@ -1,4 +1,4 @@
-"""What a child does to itself before it is given anything: files, privileges, system calls, in this order."""
+"""What a child does to itself before it is given anything: memory, files, privileges, system calls, in order."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ctypes
 import os
 from contextlib import suppress
 
-from api.confinement import landlock, mounts, seccomp
+from api.confinement import commandline, landlock, mounts, seccomp
 from api.confinement.interpreter import find_devices, find_readable
 from api.confinement.kernel import (
     CLONE_NEWPID,
@@ -27,6 +27,9 @@ def confine(confinement: Confinement) -> int:
     one thread.
     """
     used, readable, devices = 0, find_readable(), find_devices()
+    if Layer.CALLS in confinement.wanted:
+        with suppress(OSError):
+            commandline.hide()  # first: it reads /proc, which the child then has no more
     files = Layer.FILES in confinement.wanted
     if files and confinement.mounts:
         with suppress(OSError):

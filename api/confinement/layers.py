@@ -27,7 +27,7 @@ MEANS = {
     Layer.NETWORK: "a network namespace of its own",
     Layer.PROCESSES: "a process namespace of its own",
     Layer.FILES: "files shut off by Landlock or a mount namespace",
-    Layer.CALLS: "system calls filtered by seccomp",
+    Layer.CALLS: "system calls filtered by seccomp and the command line hidden",
 }
 
 
@@ -80,7 +80,7 @@ class Confinement:
 
 
 HINT = (
-    "use a host with user namespaces, seccomp, and Landlock or mount namespaces; or set "
+    "use a host with user namespaces, seccomp, checkpoint/restore, and Landlock or mount namespaces; or set "
     "VOLENS_RELAX=isolation, which every report will show"
 )
 

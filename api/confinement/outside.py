@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from api.confinement.commandline import is_hidden
 from api.confinement.layers import Layer
 from api.confinement.mounts import NAME
 
@@ -29,7 +30,8 @@ def look(pid: int, landlock: int) -> Layer:
             found |= Layer.PROCESSES
         if landlock > 0 or has_own_root(pid):
             found |= Layer.FILES
-        if all(map(_is_filtered, (place / "task").iterdir())):
+        # Only while its calls are filtered does a command line that is hidden stay so.
+        if all(map(_is_filtered, (place / "task").iterdir())) and is_hidden(place):
             found |= Layer.CALLS
     except (OSError, KeyError, ValueError):
         return Layer(0)
