@@ -40,7 +40,6 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     for router in (
         people.router,
-        people.lists,
         people.withdrawals,
         committee.router,
         committee.lists,

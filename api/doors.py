@@ -15,7 +15,7 @@ from governance.verify import strict_json
 MOST = 1000  # entries of a list in one answer
 Limit = Annotated[int, Query(ge=1, le=MOST, description="At most so many entries.")]
 Offset = Annotated[int, Query(ge=0, le=1 << 40, description="After so many.")]
-# Bytes: of one signed message, of most, and of lists of people or records.
+# Bytes: of one signed message, of most, and of the list of an ingest.
 _ONE_MESSAGE, _SMALL, _LARGE = 8 << 10, 1 << 20, 8 << 20
 _PARSING = CapacityLimiter(2)  # larger bodies at a time
 

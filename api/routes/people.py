@@ -11,7 +11,7 @@ from fastapi import APIRouter, Path, Request
 from api import answers, schemas
 from api.allowance import check_allowance
 from api.auth import AUDITOR, Parts, PartsAnyway, SignedIn, require_self
-from api.doors import LargeRoute, ShortRoute, StrictRoute
+from api.doors import ShortRoute, StrictRoute
 from api.problems import OTHER_REFUSAL, REFUSALS, declared
 from api.routes.shown import show_consent, show_reason, show_withdrawal
 from api.services import Services
@@ -22,7 +22,6 @@ from governance.errors import CatchingUp, NotFound
 from governance.runs import mark
 
 router = APIRouter(route_class=StrictRoute, tags=["people"])
-lists = APIRouter(route_class=LargeRoute, tags=["people"])
 withdrawals = APIRouter(route_class=ShortRoute, tags=["people"])
 WITHDRAWING = CapacityLimiter(8)  # withdrawals at a time
 SubjectId = Annotated[
@@ -62,7 +61,7 @@ def sign_in(body: schemas.SignInBody, services: Parts) -> Any:
     return {"token": token, "expires": expires, "role": caller.role}
 
 
-@lists.post("/enrolments", response_model=answers.Enrolled, responses=declared(400, 409, 413))
+@router.post("/enrolments", response_model=answers.Enrolled, responses=declared(400, 409, 413))
 def enrol(body: schemas.EnrolmentsBody, services: Parts) -> Any:
     """Enrol people whom a registrar and their own keys signed for; a bad item is skipped and named."""
     items = [
@@ -82,7 +81,7 @@ def enrol(body: schemas.EnrolmentsBody, services: Parts) -> Any:
     return {"receipt": services.settle(receipt), "items": _items(ends)}
 
 
-@lists.post("/consents", response_model=answers.Consented, responses=declared(400, 409, 413))
+@router.post("/consents", response_model=answers.Consented, responses=declared(400, 409, 413))
 def grant(body: schemas.ConsentsBody, services: Parts) -> Any:
     """Put signed consents on the ledger. Each accepted one is answered with what its receipt is made of."""
     sent = [

@@ -132,11 +132,12 @@ def test_a_body_of_another_type_is_a_problem(place) -> None:
     _check(httpx.post(f"{place.url}/permits", data={"request": CANARY}))
 
 
-def test_a_body_may_be_larger_only_where_lists_are_sent(place) -> None:
+def test_a_body_may_be_larger_only_where_the_list_of_an_ingest_is_sent(place) -> None:
     large = b'{"items":["' + b"a" * (2 << 20) + b'"]}'
     headers = {"Content-Type": "application/json"}
     assert httpx.post(f"{place.url}/permits", content=large, headers=headers).status_code == 413
-    assert httpx.post(f"{place.url}/enrolments", content=large, headers=headers).status_code == 422
+    for path, status in (("/enrolments", 413), (f"/datasets/{'0' * 64}/ingests", 422)):
+        assert httpx.post(place.url + path, content=large, headers=headers).status_code == status
 
 
 def test_a_message_for_another_path_is_refused(place) -> None:

@@ -13,7 +13,7 @@ from removals import GATE, Gate, module_without
 
 from api.client import Client
 from api.demo.attacks import DOORS, DoorAttack, Doors, answered
-from api.doors import LargeRequest
+from api.doors import StrictRequest
 from api.pages.visitor import own_origin
 from chain.wallets import Wallet
 from governance.sessions import CHALLENGE_SECONDS, open_challenge
@@ -87,7 +87,7 @@ def test_without_the_check_of_origin_every_sites_forms_are_taken(doors: Doors, m
 
 
 def test_without_a_limit_a_body_of_any_size_is_taken(doors: Doors, monkeypatch) -> None:
-    monkeypatch.setattr(LargeRequest, "limit", 1 << 30)
+    monkeypatch.setattr(StrictRequest, "limit", 1 << 30)
     attack = next(one for one in DOORS if one.name == "a body that is larger than the door takes")
     assert answered(attack.action(doors, True)) == "accepted"
 
