@@ -33,7 +33,7 @@ _CLOSED = {"model": MODELS, "layer": LAYERS, "ceil(most)": tuple(map(str, range(
 
 
 class Sentences:
-    """What may be said: every sentence that is raised in `files` or handed to the other side of a child's pipe."""
+    """What may be said: every sentence of an error that `files` make, or handed to the other side of a child's pipe."""
 
     def __init__(self, files: Iterable[Path], hints: bool = False, numbers: bool = False) -> None:
         """hints: what stands beside the sentences, what to do next, instead of themselves.
@@ -93,7 +93,7 @@ def _imports(file: Path) -> Iterator[str]:
 def _texts_of(
     file: Path, closed: Mapping[str, tuple[str, ...]], hints: bool = False
 ) -> Iterator[str]:
-    """Every sentence of a file: of the errors it raises or defines, and of the frames by which a child fails."""
+    """Every sentence of a file: of the errors it makes or defines, and of the frames by which a child fails."""
     tree = _parse(file)
     errors = _error_names() | {
         node.name
@@ -102,7 +102,7 @@ def _texts_of(
         and any(isinstance(base, ast.Name) and base.id in _error_names() for base in node.bases)
     }
     for node in ast.walk(tree):
-        for said in _hints_of(node) if hints else _said_by(node, errors):
+        for said in _hints_of(node, errors) if hints else _said_by(node, errors):
             for text in _texts(said, closed):
                 fixed = len(text.replace(OPEN, ""))
                 if fixed and (OPEN not in text or fixed >= LEAST_FIXED):
@@ -111,7 +111,7 @@ def _texts_of(
 
 def _said_by(node: ast.AST, errors: set[str]) -> Iterator[ast.expr]:
     match node:
-        case ast.Raise(exc=ast.Call(func=ast.Name(id=name), args=[said, *_])) if name in errors:
+        case ast.Call(func=ast.Name(id=name), args=[said, *_]) if name in errors:
             yield said
         case ast.Call(func=ast.Attribute(value=ast.Call(), attr="__init__"), args=[said, *_]):
             yield said  # of super()
@@ -123,9 +123,9 @@ def _said_by(node: ast.AST, errors: set[str]) -> Iterator[ast.expr]:
                     yield value
 
 
-def _hints_of(node: ast.AST) -> Iterator[ast.expr]:
+def _hints_of(node: ast.AST, errors: set[str]) -> Iterator[ast.expr]:
     match node:
-        case ast.Raise(exc=ast.Call(args=[_, said, *_])):
+        case ast.Call(func=ast.Name(id=name), args=[_, said, *_]) if name in errors:
             yield said
         case ast.Call(func=ast.Name(id="_fail"), args=[_, _, said]):
             yield said
