@@ -5,13 +5,19 @@ A plan can then be written before anything is asked for. No value, date or code 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
 
 from analytics.disclosure import SMALLEST_COUNT, round_count, share
 from analytics.readers.chart import Chart, value_at
 from analytics.readers.codes import VARIABLES
 
 COMPLETENESS_STEP = 5  # percent
+_COLUMNS = (
+    ("female", "0 or 1", 0),
+    *((name, variable.unit, variable.category) for name, variable in VARIABLES.items()),
+)
 
 
 def describe(charts: Sequence[Chart], genotyped: int) -> dict[str, object]:
@@ -22,35 +28,52 @@ def describe(charts: Sequence[Chart], genotyped: int) -> dict[str, object]:
     whole percents in steps of 5, from the rounded counts alone.
     """
     total = len(charts)
-    rows: list[object] = []
-    for name, unit, category in [
-        ("female", "0 or 1", 0),
-        *((name, variable.unit, variable.category) for name, variable in VARIABLES.items()),
-    ]:
-        people, completeness = _shown(
-            sum(value_at(chart, name, None) is not None for chart in charts), total
-        )
-        rows.append(
-            {
-                "variable": name,
-                "unit": unit,
-                "category": category,
-                "people": people,
-                "completeness": completeness,
-            }
-        )
+    counts = [
+        sum(value_at(chart, name, None) is not None for chart in charts) for name, _, _ in _COLUMNS
+    ]
+    return _dictionary([_shown(count, total) for count in counts], total, genotyped)
+
+
+def could_describe(found: object, total: int, genotyped: int) -> bool:
+    """Whether `describe` could say this of so many people, whatever they have: all but its rounded counts follows."""
+    rows = found.get("variables") if isinstance(found, dict) else None
+    if not isinstance(rows, list) or len(rows) != len(_COLUMNS):
+        return False
+    counts: list[Any] = [row.get("people") if isinstance(row, dict) else "" for row in rows]
+    possible = {_shown(count, total) for count in range(total + 1)}
+    # As text: to Python true is 1, and 10.0 is 10.
+    return all(count is None or type(count) is int for count in counts) and (
+        set(counts) <= possible
+        and json.dumps(found, sort_keys=True)
+        == json.dumps(_dictionary(counts, total, genotyped), sort_keys=True)
+    )
+
+
+def _dictionary(shown: Sequence[int | None], total: int, genotyped: int) -> dict[str, object]:
+    """shown: the rounded count of each variable, None below 10."""
+    everybody = round_count(total)
+    rows: list[object] = [
+        {
+            "variable": name,
+            "unit": unit,
+            "category": category,
+            "people": people,
+            "completeness": None
+            if people is None or everybody is None
+            else share(people, everybody, COMPLETENESS_STEP),
+        }
+        for (name, unit, category), people in zip(_COLUMNS, shown, strict=True)
+    ]
     return {
         "type": "volens/dictionary/1",
-        "people": round_count(total),
-        "genotyped": _shown(genotyped, total)[0],
+        "people": everybody,
+        "genotyped": _shown(genotyped, total),
         "variables": rows,
     }
 
 
-def _shown(count: int, total: int) -> tuple[int | None, int | None]:
-    """Rounded count and completeness, or twice None below 10 people."""
-    shown = round_count(total if total - count < SMALLEST_COUNT else count)
-    everybody = round_count(total)
-    if count < SMALLEST_COUNT or shown is None or everybody is None:
-        return None, None
-    return shown, share(shown, everybody, COMPLETENESS_STEP)
+def _shown(count: int, total: int) -> int | None:
+    """Rounded count, or None below 10 people."""
+    if count < SMALLEST_COUNT:
+        return None
+    return round_count(total if total - count < SMALLEST_COUNT else count)

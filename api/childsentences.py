@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from itertools import product
+from itertools import product, zip_longest
 from pathlib import Path
 
 import analytics
@@ -20,7 +20,8 @@ import governance.errors
 from analytics.catalogue import LAYERS, MODELS
 
 OPEN = "\0"  # where a value stood that is left out
-MAX_VALUE = 80  # characters of one
+MAX_VALUE = 400  # characters of one
+MAX_MESSAGE = 1000
 LEAST_FIXED = 16  # letters that a sentence with a value must have besides
 _ROOMS = {
     "analytics": Path(str(analytics.__file__)).parent,
@@ -32,22 +33,30 @@ _CLOSED = {"model": MODELS, "layer": LAYERS, "ceil(most)": tuple(map(str, range(
 
 
 class Sentences:
-    """What may be said: every sentence that is raised in `files` or handed to the other side of a child's pipe."""
+    """What may be said: every sentence of an error that `files` make, or handed to the other side of a child's pipe."""
 
-    def __init__(self, files: Iterable[Path]) -> None:
-        texts = {text for file in files for text in _texts_of(file, _closed_values())}
+    def __init__(self, files: Iterable[Path], hints: bool = False, numbers: bool = False) -> None:
+        """hints: what stands beside the sentences, what to do next, instead of themselves.
+
+        numbers: counts of at most five digits stay; for somebody who has what was read.
+        """
+        self._kept = re.compile("[0-9]{1,5}" if numbers else "(?!)")
+        texts = {text for file in files for text in _texts_of(file, _closed_values(), hints)}
         self._said = [
-            (re.compile(f".{{1,{MAX_VALUE}}}".join(map(re.escape, text.split(OPEN)))), text)
+            (re.compile(f"(.{{1,{MAX_VALUE}}})".join(map(re.escape, text.split(OPEN)))), text)
             for text in sorted(texts, key=lambda text: (text.count(OPEN), text))
         ]
 
     def find(self, message: object) -> str | None:
         """The code's own sentence, values left out; None for what it does not say."""
-        if not isinstance(message, str):
+        if not isinstance(message, str) or len(message) > MAX_MESSAGE:
             return None
-        matching = (text for pattern, text in self._said if pattern.fullmatch(message))
-        found = next(matching, None)
-        return None if found is None else found.replace(OPEN, "…")
+        for pattern, text in self._said:
+            if found := pattern.fullmatch(message):
+                values = [one if self._kept.fullmatch(one) else "…" for one in found.groups()]
+                fixed = text.split(OPEN)
+                return "".join(map("".join, zip_longest(fixed, values, fillvalue="")))
+        return None
 
 
 def reachable(program: Path) -> set[Path]:
@@ -81,8 +90,10 @@ def _imports(file: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
 
 
-def _texts_of(file: Path, closed: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
-    """Every sentence of a file: of the errors it raises or defines, and of the frames by which a child fails."""
+def _texts_of(
+    file: Path, closed: Mapping[str, tuple[str, ...]], hints: bool = False
+) -> Iterator[str]:
+    """Every sentence of a file: of the errors it makes or defines, and of the frames by which a child fails."""
     tree = _parse(file)
     errors = _error_names() | {
         node.name
@@ -91,7 +102,7 @@ def _texts_of(file: Path, closed: Mapping[str, tuple[str, ...]]) -> Iterator[str
         and any(isinstance(base, ast.Name) and base.id in _error_names() for base in node.bases)
     }
     for node in ast.walk(tree):
-        for said in _said_by(node, errors):
+        for said in _hints_of(node, errors) if hints else _said_by(node, errors):
             for text in _texts(said, closed):
                 fixed = len(text.replace(OPEN, ""))
                 if fixed and (OPEN not in text or fixed >= LEAST_FIXED):
@@ -100,7 +111,7 @@ def _texts_of(file: Path, closed: Mapping[str, tuple[str, ...]]) -> Iterator[str
 
 def _said_by(node: ast.AST, errors: set[str]) -> Iterator[ast.expr]:
     match node:
-        case ast.Raise(exc=ast.Call(func=ast.Name(id=name), args=[said, *_])) if name in errors:
+        case ast.Call(func=ast.Name(id=name), args=[said, *_]) if name in errors:
             yield said
         case ast.Call(func=ast.Attribute(value=ast.Call(), attr="__init__"), args=[said, *_]):
             yield said  # of super()
@@ -110,6 +121,16 @@ def _said_by(node: ast.AST, errors: set[str]) -> Iterator[ast.expr]:
             for key, value in zip(keys, values, strict=True):
                 if isinstance(key, ast.Constant) and key.value == "message":
                     yield value
+
+
+def _hints_of(node: ast.AST, errors: set[str]) -> Iterator[ast.expr]:
+    match node:
+        case ast.Call(func=ast.Name(id=name), args=[_, said, *_]) if name in errors:
+            yield said
+        case ast.Call(func=ast.Name(id="_fail"), args=[_, _, said]):
+            yield said
+        case ast.Assign(targets=[ast.Name(id="hint")], value=said):
+            yield said
 
 
 def _texts(node: ast.expr, closed: Mapping[str, tuple[str, ...]]) -> list[str]:

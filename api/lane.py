@@ -2,7 +2,8 @@
 
 The child is not believed: it parses what strangers wrote. It is looked at from outside, and gets no request unless it
 is confined (`api.confinement`). Every record it says is compared with what was asked for, and only the number it
-announces, all of it, makes a whole. Plaintext comes through a pipe and lies on no disk.
+announces, all of it, makes a whole. Beside records it says only what `api.lanewords` knows. Plaintext comes through a
+pipe and lies on no disk.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from collections.abc import Iterator, Mapping
 from io import UnsupportedOperation
 from typing import Any, BinaryIO, Literal, cast
 
+from analytics.dictionary import could_describe
 from api.confinement import ALL, Confinement, NotConfined
 from api.confinement.launching import launch
 from api.confinement.outside import look
 from api.errors import UsageError
 from api.lanechild import GENETIC_RESULTS, GERMLINE_VARIANTS
+from api.lanewords import are_fhir_reports, failure_of, is_vcf_report
 from api.pipe import PipeClosed, read_frame, write_frame
 
 Kind = Literal["vcf", "fhir"]
@@ -145,7 +148,7 @@ def _listen(child: _Parser, asked: dict[str, Any]) -> Iterator[Frame]:
         header, blobs = child.hear()
         said = header.get("say")
         if said == "failed":
-            raise UsageError(str(header.get("message")), str(header.get("hint")))
+            raise _failure(header, subjects)
         if said == "record":
             _check_record(asked["kind"], subjects, seen, header, blobs)
         elif said == "done":
@@ -156,7 +159,7 @@ def _listen(child: _Parser, asked: dict[str, Any]) -> Iterator[Frame]:
                 blobs
                 or not whole
                 or header.get("records") != len(seen)
-                or not isinstance(header.get("report"), dict)
+                or not _is_known(asked, subjects, header)
             ):
                 raise _unsafe()
             header["relaxed"] = child.relaxed  # our own look at it, not its word
@@ -165,6 +168,24 @@ def _listen(child: _Parser, asked: dict[str, Any]) -> Iterator[Frame]:
         yield header, blobs
         if said == "done":
             return
+
+
+def _failure(header: Mapping[str, Any], subjects: set[str]) -> UsageError:
+    """In the reader's own words; a child that says others is not believed that either."""
+    found = failure_of(header, subjects)
+    return UsageError(*found) if found is not None else _unsafe()
+
+
+def _is_known(asked: Mapping[str, Any], subjects: set[str], done: Mapping[str, Any]) -> bool:
+    """Whether report and dictionary are such as the reader writes: one is published, the other may be passed on."""
+    if asked["kind"] == "vcf":
+        return set(done) == {"say", "records", "report"} and is_vcf_report(done["report"])
+    genotyped = asked["request"].get("genotyped", 0)
+    return (
+        set(done) == {"say", "records", "report", "dictionary"}
+        and are_fhir_reports(done["report"], subjects)
+        and could_describe(done["dictionary"], len(subjects), genotyped)
+    )
 
 
 def _check_record(

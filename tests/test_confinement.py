@@ -123,9 +123,15 @@ def by_parsing(confinement: Confinement, scene: dict[str, Any]) -> dict[str, str
     return found
 
 
+def hear_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a parser fail in its own words, which is how these tests hear from it."""
+    monkeypatch.setattr(lane, "failure_of", lambda said, _: (said["message"], said["hint"]))
+
+
 @pytest.fixture(params=[by_computing, by_parsing], ids=["computing", "parsing"])
 def tried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Try:
     monkeypatch.setattr(lane, "PROGRAM", PARSER)
+    hear_all(monkeypatch)
     chosen: Try = request.param
 
     def looked_at(confinement: Confinement, scene: dict[str, Any]) -> dict[str, str]:
@@ -414,6 +420,7 @@ def test_a_kernel_that_lacks_one_layer_is_refused_unless_relaxed(
     monkeypatch: pytest.MonkeyPatch, offered: Confinement, lines: str, lacks: str
 ) -> None:
     """By a plain sentence for both children; relaxed, the others stay in force and the missing one is told."""
+    hear_all(monkeypatch)
     for confinement in (offered, replace(offered, required=Layer(0))):
         server = Probed(confinement)
         server.PROGRAM = server.PROGRAM.replace("child.limit", f"{lines}\nchild.limit")
@@ -489,6 +496,7 @@ def test_a_process_that_is_gone_has_no_layer() -> None:
 
 def test_the_parser_can_only_read_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also a file that its custodian opened for writing, and one that was copied from a pipe."""
+    hear_all(monkeypatch)
     said = (
         "raise lanechild.PayloadError(str(__import__('fcntl').fcntl(descriptor, 3) & os.O_ACCMODE))"
     )

@@ -15,7 +15,11 @@ from typing import Any
 import pytest
 from vcf_files import cohort, gzip, header, in_memory, row, subjects, text
 
+from analytics.dictionary import describe
+from analytics.readers.chart import Chart
+from analytics.readers.fhir import NOTES
 from analytics.readers.genotypes import is_genotypes
+from analytics.readers.vcfcalls import VcfReport
 from api import lane, lanes
 from api.confinement import Confinement, Layer
 from api.errors import UsageError
@@ -123,6 +127,13 @@ def test_nothing_is_said_before_the_whole_file_was_checked() -> None:
     assert all(header["say"] != "record" for header, _ in said)
 
 
+@pytest.fixture
+def any_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failed child's sentence as it is: how these tests hear from it."""
+    monkeypatch.setattr(lane, "failure_of", lambda said, _: (said["message"], said["hint"]))
+
+
+@pytest.mark.usefixtures("any_words")
 def test_the_child_reaches_no_network(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
@@ -143,6 +154,7 @@ raise lanechild.PayloadError(f"reached {{reached}}")"""
     listening.close()
 
 
+@pytest.mark.usefixtures("any_words")
 def test_the_child_has_no_environment_of_ours(
     memory_file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -277,6 +289,16 @@ def record(**change: Any) -> str:
     return f"pipe.write_frame(sink, {said!r}, b'x')"
 
 
+COUNTS: dict[str, Any] = VcfReport().to_json()
+CHART: dict[str, Any] = {
+    "type": "volens/split/1",
+    "seen": 1,
+    "kept": {"0": 1},
+    "held back": {"no code": 2, "not valid FHIR R4: Observation.code.coding": 1},
+    "not taken": {"Encounter": 1},
+    "values": {"read": 3, "unknown unit": 1},
+    "notes": list(NOTES),
+}
 EVERYTHING = "\n".join(record(subject=f"{i:064x}", ordinal=n) for i in range(1, 5) for n in (0, 1))
 
 
@@ -292,7 +314,20 @@ EVERYTHING = "\n".join(record(subject=f"{i:064x}", ordinal=n) for i in range(1, 
         "pipe.write_frame(sink, {'say': 'more'})",
         record().replace(", b'x')", ")"),
         record().replace(", b'x')", ", b'x', b'y')"),
-        EVERYTHING + "\nreturn {'records': 7, 'report': {}}",
+        EVERYTHING + f"\nreturn {{'records': 7, 'report': {COUNTS!r}}}",
+        *(
+            EVERYTHING + f"\nreturn {{'records': 8, 'report': {report!r}}}"
+            for report in (
+                {},
+                COUNTS | {"people": "hers"},
+                COUNTS | {"people": -1},
+                COUNTS | {"people": True},
+                COUNTS | {"hers": 1},
+                COUNTS | {"skipped": {"hers": 1}},
+            )
+        ),
+        EVERYTHING
+        + f"\nreturn {{'records': 8, 'report': {COUNTS!r}, 'dictionary': {{'x': 'hers'}}}}",
         EVERYTHING + "\nreturn {'records': 8}",
         record() + "\nreturn {'records': 1, 'report': {}}",
     ],
@@ -324,7 +359,7 @@ def asking(confinement):
     return confine(confinement)
 lanechild.confine = asking
 """
-    ended = "return {'records': 8 * bound, 'report': {}}"
+    ended = f"return {{'records': 8 * bound, 'report': {COUNTS!r}}}"
     answer = answering(f"{held}\n{EVERYTHING}\n{ended}")
     program_of_it = answer.replace("\ndef answer", f"\n{asked}\ndef answer")
     monkeypatch.setattr(lane, "PROGRAM", program_of_it)
@@ -334,33 +369,37 @@ lanechild.confine = asking
 def test_the_twin_of_a_false_child_is_believed(
     memory_file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        lane, "PROGRAM", answering(EVERYTHING + "\nreturn {'records': 8, 'report': {}}")
-    )
+    ended = f"\nreturn {{'records': 8, 'report': {COUNTS!r}}}"
+    monkeypatch.setattr(lane, "PROGRAM", answering(EVERYTHING + ended))
     assert len(records(list(lane.split("vcf", memory_file, REQUEST)))) == 8
 
 
 # -- FHIR bundles; the reader is tested where it is, so a small one stands in for it here
 
-READER = program("""
+READER = program(
+    """
 import types
 from analytics.errors import PayloadError
+CHART = """
+    + repr(CHART)
+    + """
 def split_bundle(payload, subject, sets):
     if payload == b"bad":
-        raise PayloadError("it is bad", "mend it")
-    return types.SimpleNamespace(records={2: payload, 0: subject.encode()}, report={"length": len(payload)})
+        raise PayloadError("FHIR bundle: it holds no Patient", "Export the patient with the records.")
+    return types.SimpleNamespace(records={2: payload, 0: subject.encode()}, report=dict(CHART, seen=len(payload)))
 sys.modules["analytics.readers.fhir"] = types.ModuleType("fhir")
 sys.modules["analytics.readers.fhir"].split_bundle = split_bundle
 from analytics.readers import chart
 chart.read_chart = lambda records, subject: chart.Chart(1960, True, (), (), None)
-""")
+"""
+)
 
 
 def test_bundles_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane, "PROGRAM", READER)
     frames = list(lane.split("fhir", io.BytesIO(b"one"), {"subject": ADA}))
     assert records(frames) == {(ADA, 0, 0): ADA.encode(), (ADA, 2, 0): b"one"}
-    assert frames[-1][0]["report"] == {ADA: {"length": 3}}
+    assert frames[-1][0]["report"] == {ADA: CHART | {"seen": 3}}
     request = {"bundles": [[ADA, 0, 3], [BEN, 3, 4]]}
     frames = list(lane.split("fhir", io.BytesIO(b"onefour"), request))
     assert records(frames)[BEN, 2, 0] == b"four"
@@ -368,12 +407,14 @@ def test_bundles_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     assert frames[-1][0]["dictionary"]["type"] == "volens/dictionary/1"
 
 
+DICTIONARY: dict[str, Any] = describe([Chart(1960, True, (), (), None)], 0)
 TOLD = """
 def answer(sink, descriptor, request):
     pipe.write_frame(
         sink, {{"say": "record", "subject": request["subject"], "category": {0}, "ordinal": {1}}}, b"x"
     )
-    return {{"records": 1, "report": {{}}}}
+    report, dictionary = {2}
+    return {{"records": 1, "report": report, "dictionary": dictionary}}
 lanechild.split_bundles = answer
 """
 
@@ -384,7 +425,9 @@ def test_genetic_results_have_a_place_of_their_own_beside_the_genome(
     monkeypatch: pytest.MonkeyPatch, category: int, ordinal: int
 ) -> None:
     """A chart's record could otherwise be registered as a newer version of the person's VCF."""
-    monkeypatch.setattr(lane, "PROGRAM", program(TOLD.format(category, ordinal)))
+    monkeypatch.setattr(
+        lane, "PROGRAM", program(TOLD.format(category, ordinal, ({ADA: CHART}, DICTIONARY)))
+    )
     asked = {"subject": ADA}
     if ordinal == (2 if category == 5 else 0):
         frames = list(lane.split("fhir", io.BytesIO(b"one"), asked))
@@ -394,10 +437,78 @@ def test_genetic_results_have_a_place_of_their_own_beside_the_genome(
             list(lane.split("fhir", io.BytesIO(b"one"), asked))
 
 
+def variable(**change: Any) -> dict[str, Any]:
+    first, *others = DICTIONARY["variables"]
+    return DICTIONARY | {"variables": [first | change, *others]}
+
+
+HERS = "7.1 mmol/l, BRCA1 c.68_69del"
+
+
+@pytest.mark.parametrize(
+    ("report", "dictionary"),
+    [
+        ({HERS: CHART}, DICTIONARY),
+        ({}, DICTIONARY),
+        ({ADA: CHART | {"type": HERS}}, DICTIONARY),
+        ({ADA: CHART | {"hers": 1}}, DICTIONARY),
+        ({ADA: CHART | {"seen": HERS}}, DICTIONARY),
+        ({ADA: CHART | {"seen": 1 << 50}}, DICTIONARY),
+        ({ADA: CHART | {"kept": {HERS: 1}}}, DICTIONARY),
+        ({ADA: CHART | {"held back": {HERS: 1}}}, DICTIONARY),
+        ({ADA: CHART | {"held back": {f"no code: {HERS}": 1}}}, DICTIONARY),
+        ({ADA: CHART | {"held back": {"not valid FHIR R4: Observation.hers": 1}}}, DICTIONARY),
+        ({ADA: CHART | {"held back": {"no code": HERS}}}, DICTIONARY),
+        ({ADA: CHART | {"not taken": {"Hers": 1}}}, DICTIONARY),
+        ({ADA: CHART | {"values": {HERS: 1}}}, DICTIONARY),
+        ({ADA: CHART | {"notes": [HERS]}}, DICTIONARY),
+        ({ADA: CHART}, {"type": "volens/dictionary/1", "people": HERS}),
+        ({ADA: CHART}, HERS),
+        ({ADA: CHART}, DICTIONARY | {"note": HERS}),
+        ({ADA: CHART}, DICTIONARY | {"people": 10}),
+        ({ADA: CHART}, DICTIONARY | {"genotyped": 10}),
+        ({ADA: CHART}, variable(people=10)),
+        ({ADA: CHART}, variable(people=HERS)),
+        ({ADA: CHART}, variable(unit=HERS)),
+        ({ADA: CHART}, variable(variable=HERS)),
+        ({ADA: CHART}, variable(completeness=55)),
+        ({ADA: CHART}, variable(category=False)),
+    ],
+)
+def test_report_and_dictionary_hold_known_words_only(
+    monkeypatch: pytest.MonkeyPatch, report: Any, dictionary: Any
+) -> None:
+    """The custodian publishes the dictionary: a child that was taken over had put the chart into it."""
+    monkeypatch.setattr(lane, "PROGRAM", program(TOLD.format(0, 0, (report, dictionary))))
+    with pytest.raises(UsageError, match="could not be read safely"):
+        list(lane.split("fhir", io.BytesIO(b"one"), {"subject": ADA}))
+
+
+def test_a_failed_child_says_the_readers_sentences_only(
+    memory_file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fails = "raise lanechild.PayloadError({0!r}, {0!r})"
+    monkeypatch.setattr(lane, "PROGRAM", answering(fails.format(HERS)))
+    with pytest.raises(UsageError, match="could not be read safely") as refused:
+        list(lane.split("vcf", memory_file, REQUEST))
+    assert HERS not in refused.value.hint
+    whose = f"the bundle of {BEN} cannot be taken: FHIR bundle: it holds no Patient"
+    monkeypatch.setattr(lane, "PROGRAM", answering(fails.format(whose)))
+    with pytest.raises(UsageError, match=r"^the bundle of … cannot"):  # Ben was not asked for
+        list(lane.split("vcf", memory_file, REQUEST))
+    known = f"raise lanechild.PayloadError('FHIR bundle: it has more values than {HERS}', {HERS!r})"
+    monkeypatch.setattr(lane, "PROGRAM", answering(known))
+    with pytest.raises(UsageError, match=r"^FHIR bundle: it has more values than …$") as refused:
+        list(lane.split("vcf", memory_file, REQUEST))
+    assert refused.value.hint == ""
+
+
 def test_a_bad_bundle_is_named_and_stops_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane, "PROGRAM", READER)
     said = []
-    with pytest.raises(UsageError, match=f"the bundle of {BEN} cannot be taken: it is bad"):
+    with pytest.raises(
+        UsageError, match=f"the bundle of {BEN} cannot be taken: FHIR bundle: it holds no Patient"
+    ):
         said.extend(
             lane.split("fhir", io.BytesIO(b"onebad"), {"bundles": [[ADA, 0, 3], [BEN, 3, 3]]})
         )
