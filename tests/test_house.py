@@ -281,7 +281,7 @@ def test_every_threat_is_in_the_index(generate: ModuleType) -> None:
         {f"R{n}" for n in range(1, 17)}
         | {f"L{n}" for n in range(1, 19)}
         | {f"K{n}" for n in range(1, 8)}
-        | {f"I{n}" for n in range(1, 30)}
+        | {f"I{n}" for n in range(1, 34)}
     )
     rows = re.findall(
         r"^\| ([RLKI]\d+(?:, [RLKI]\d+)*) \|",
