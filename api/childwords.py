@@ -23,8 +23,9 @@ from api.confinement.interpreter import find_devices
 UNKNOWN = "the computation said something that it may not say; tell whoever keeps the models"
 MAX_BYTES = 1 << 50  # of memory
 MAX_CLASS = 1 << 32  # the ledger's width of a class, and of a number of statistics
-# What torch calls a processor by what it can do.
-PROCESSORS = frozenset({"DEFAULT", "AVX2", "AVX512"})
+# What torch calls a processor by what it can do (ATen, get_cpu_capability); any other name is told as OTHER.
+PROCESSORS = frozenset({"DEFAULT", "NO AVX", "AVX2", "AVX512", "SVE256", "VSX", "Z VECTOR"})
+OTHER = "other"
 # Which phase begins with a step of the computation, and with the request to wrap the output's key.
 BEGINS = {"read": "parse", "compute": "compute", "filter": "disclosure", "wrap": "seal"}
 PREPARING = 2  # steps before "compute", at which nothing is done yet
@@ -133,8 +134,8 @@ def output_of(
 def record_of(record: object, device: str) -> dict[str, Any]:
     """Where it was computed, by a name that is known here, and the GPU's memory, rounded. Raises UnknownWords."""
     match record:
-        case {"device": "cpu", "name": str(name), **rest} if name in PROCESSORS and not rest:
-            return {"device": "cpu", "name": name}
+        case {"device": "cpu", "name": str(name), **rest} if not rest:
+            return {"device": "cpu", "name": name if name in PROCESSORS else OTHER}
         case {"device": "cuda", "name": str(), "peak_bytes": int(peak), **rest} if not rest:
             if device != "cpu" and find_devices() and type(peak) is int and 0 <= peak < MAX_BYTES:
                 return {"device": "cuda", "name": find_gpu(), "peak_bytes": int(rounded(peak))}

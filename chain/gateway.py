@@ -66,6 +66,7 @@ MAX_BATCH = 1000  # calls
 BATCHES = 8  # answered at a time; none of our own parts sends any
 BATCH_SECONDS = 3.0  # for one batch; what is left of it then is refused
 MAX_DEPTH = 64  # brackets within brackets
+MAX_VALUES = 20_000  # of one body; a thousand calls have ten thousand
 _NESTING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[{\]}]', re.DOTALL)
 
 PARSE_ERROR, INVALID_REQUEST, NO_METHOD, BAD_PARAMS = -32700, -32600, -32601, -32602
@@ -107,6 +108,8 @@ class Rpc:
         """
         try:
             text = body.decode("utf-8")
+            if text.count(",") + text.count("[") + text.count("{") > MAX_VALUES:
+                return _error(None, INVALID_REQUEST, f"a body has at most {MAX_VALUES} values")
             _refuse_depth(text)
             request = json.loads(text, parse_constant=_refuse_constant)
         except ValueError:
