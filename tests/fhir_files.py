@@ -283,9 +283,9 @@ def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
             ),
             "same key twice",
         ),
-        "95,000 keys twice": (
-            bundle({"resourceType": "Basic", "x": 5}).replace(
-                b'"x": 5', b",".join(b'"%d":[]' % (n // 2) for n in range(95_000))
+        "95,000 keys twice beside 5 MB": (
+            bundle({"resourceType": "Basic", "x": 5}, zq="x" * 5_000_000).replace(
+                b'"x": 5', b",".join(b'"%d":1' % (n // 2) for n in range(190_000))
             ),
             "same key twice",
         ),

@@ -491,6 +491,17 @@ def test_a_name_of_two_resources_means_neither() -> None:
         assert report["held back"]["a reason that is not in the file"] == 1
 
 
+def test_an_address_of_the_patient_and_of_a_device_is_not_hers() -> None:
+    whole = json.loads(bundle(DEVICE, observation(), condition((CM, "I10"))))
+    for at in (0, 1):
+        whole["entry"][at]["fullUrl"] = "urn:uuid:1"
+    resource_of(whole, 2)["subject"] = {"reference": "urn:uuid:1"}
+    report: Any = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    assert report["kept"] == {"1": 1}
+    why = "does not clearly say whom it is about: Observation.subject"
+    assert report["held back"] == {f"{SAME}: Patient.id": 1, f"{SAME}: Device.id": 1, why: 1}
+
+
 def test_who_has_no_valid_id_may_be_any_patient() -> None:
     """Held back is what may be hers; somebody else's file is no longer told from hers by an id that is none."""
     whole = json.loads(bundle(observation(), {**condition((CM, "I10"))}))
@@ -817,9 +828,15 @@ SAID_TWICE: dict[str, tuple[dict[str, Any], tuple[dict[str, Any], ...]]] = {
     ),
     "coding": (
         {
-            **REPORT,
+            **observation(hasMember=[{"reference": "Observation/a"}]),
             "code": {"coding": [{"system": LOINC, "code": "69548-6", "code~": "718-7"}]},
-            "result": [{"reference": "Observation/a"}],
+        },
+        (observation(id="a"),),
+    ),
+    "system": (
+        {
+            **observation(hasMember=[{"reference": "Observation/a"}]),
+            "code": {"coding": [{"system~": "urn:x", "system": LOINC, "code": "69548-6"}]},
         },
         (observation(id="a"),),
     ),
