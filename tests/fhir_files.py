@@ -272,6 +272,33 @@ def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
         "a hex number": (numbered("0x10"), JSON),
         "a number of 10^6 digits": (numbered("9" * 1_000_000), "too long"),
         "a number as text": (numbered('"zq"'), R4),
+        "NaN around": (bundle(zq=5).replace(b": 5", b": NaN"), "not JSON"),
+        "Infinity 3,000 times": (
+            bundle(*[observation()] * 3_000).replace(b": 7", b": -Infinity"),
+            "not JSON",
+        ),
+        "95,000 keys that are one": (
+            bundle({"resourceType": "Basic", "x": 5}).replace(
+                b'"x": 5', b",".join([b'"zq":[]'] * 95_000)
+            ),
+            "same key twice",
+        ),
+        "95,000 keys twice beside 5 MB": (
+            bundle({"resourceType": "Basic", "x": 5}, zq="x" * 5_000_000).replace(
+                b'"x": 5', b",".join(b'"%d":1' % (n // 2) for n in range(190_000))
+            ),
+            "same key twice",
+        ),
+        "keys twice at every depth": (
+            bundle({"resourceType": "Basic", "x": 5}).replace(
+                b'"x": 5', b'"zq":{},"zq":{' * 120 + b'"a":1' + b"}" * 120
+            ),
+            "same key twice|nested",
+        ),
+        "an id 3,000 times": (
+            bundle(*[observation(id="zq", valueInteger=n) for n in range(3_000)]),
+            "the same id",
+        ),
         "duplicate key": (
             bundle().replace(b'"type":', b'"type": "collection", "type":'),
             "same key twice",
@@ -343,11 +370,11 @@ def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
         ),
         "2 of 500": (bundle(observation(), kind="searchset", total=500), "its total"),
         "2 of 4, one included": (searched(4, "match", "match", "include"), "its total"),
-        "total in words": (bundle(total="zq"), "its total"),
-        "total as true": (bundle(total=True), "its total"),
-        "a deletion": (asked("DELETE"), "not POST or PUT"),
+        "total in words": (bundle(total="zq"), None),
+        "total as true": (bundle(total=True), None),
+        "a deletion": (asked("DELETE"), None),
         "a patch": (asked("PATCH"), "PATCH"),
-        "a question": (asked("GET", "collection"), "not POST or PUT"),
+        "a question": (asked("GET", "collection"), None),
         "a list as method": (asked(["zq"]), None),
         "no method": (asked(None), None),
         "a request in words": (

@@ -1,19 +1,19 @@
 """One person's FHIR R4 Bundle as a hospital exports it: read strictly, checked whole, before anything is taken.
 
-Here the file as a whole is refused: not strict JSON, no R4 Bundle, about two people, one page of several, an id of two
-different resources. A single resource that is not valid R4, or says too little, is held back alone, named by its type
-and element.
+Here the file as a whole is refused: not well-formed JSON, or not strict JSON around its entries, no R4 Bundle, about
+two people, one page of several, nothing by which a resource could be the person's. A single resource that is not valid
+R4 or not strict JSON, says too little, or shares its id with another one, is held back alone, named by its type and
+element.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
-from analytics.canonical import load_strict
+from analytics.canonical import OUT_OF_RANGE, TWICE, Fault, load_strict, paired, readings
 from analytics.errors import JsonRefused, PayloadError
 from analytics.readers.resources import PROFILES, SUBJECT, SUBJECT_PREFIX, invalid
 
@@ -43,9 +43,19 @@ NO_RESOURCE = "an entry that has no resource"
 COPY = "a copy of another resource of the file"
 PATCH = "a change (PATCH), not a resource"
 PATCHED = "a change to it (PATCH) is in the file"
+DELETED = "a deletion of it (DELETE) is in the file"
+SAME_NAME = "another resource of the file has the same id or fullUrl"
+# Requests by which nothing comes in.
+REQUESTS = {
+    "DELETE": "a deletion (DELETE), not a resource",
+    "GET": "a search or read (GET), not a resource",
+    "HEAD": "a search or read (HEAD), not a resource",
+}
+NO_TOTAL = "Bundle.total is no number: it does not say whether the file is whole."
 PAGES = ("next", "previous", "prev")  # relations of links from one page of an answer to another
 _ASTRAL = re.compile(rb"[\xf0-\xff]|\\u[dD]")
 _BEYOND_LATIN_1 = re.compile(rb"[\xc4-\xff]|\\u(?!00)")
+_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _ELEMENT = re.compile(r"_?[A-Za-z]{1,64}")
 _HISTORY = re.compile(r"/_history/([A-Za-z0-9.-]{1,64})\Z")
 _NO_PATIENT = re.compile(rf"(?:\A|/)(?:{'|'.join(NO_PATIENT)})/[A-Za-z0-9.-]{{1,64}}\Z")
@@ -59,12 +69,12 @@ _RESTFUL = re.compile(r"((?i:https?)://[^?#]+)/[A-Z][A-Za-z]*/[^/?#]+/?(?:[?#]|\
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where the references of a resource stand. inside: the resources in it, by the reference that means them there.
-    full_url: of its entry, "" where it has none. base: what a relative reference is added to, None where the entry has
-    no address on a server.
+    full_urls: of its entry, which has one or none, or several where that key stands twice. base: what a relative
+    reference is added to, None where the entry has no address on a server.
     """
 
     inside: Mapping[str, Mapping[str, object]]
-    full_url: str = ""
+    full_urls: Sequence[str] = ()
     base: str | None = None
 
 
@@ -75,8 +85,10 @@ class Source:
     anywhere: by Type/id, the resources of which the file does not say at what address they lie. labelled: the file
     and its Patient, their meta only: what is written there holds for every resource. unfit: by identity of a resource,
     why it must be held back; what it says of its neighbours counts all the same. dropped: by reason, how many entries
-    are held back before anything is read of them. places: by identity of a resource. others: by identity, what is not
-    taken itself, such as a specimen, and says that it is about somebody else.
+    are held back before anything is read of them. left: by kind, how many entries are requests by which nothing comes
+    in. places: by identity of a resource. others: by identity, what is not taken itself, such as a specimen, and says
+    that it is about somebody else. unsure: whether her Patient's id is no id, so that any Patient/id may be hers.
+    notes: sentences about the file.
     """
 
     resources: Sequence[Mapping[str, object]]
@@ -86,8 +98,11 @@ class Source:
     labelled: tuple[Mapping[str, object], ...]
     unfit: Mapping[int, str]
     dropped: Mapping[str, int]
+    left: Mapping[str, int]
     places: Mapping[int, Place]
     others: Set[int]
+    unsure: bool
+    notes: tuple[str, ...]
 
 
 def read_source(payload: bytes, subject: str) -> Source:
@@ -95,13 +110,18 @@ def read_source(payload: bytes, subject: str) -> Source:
     if not SUBJECT.fullmatch(subject):
         raise PayloadError("FHIR bundle: the subject is not 64 lower-case hexadecimal characters")
     _check_size(payload)
+    faults: set[Fault] = set()
     try:
         document = load_strict(
-            payload, max_bytes=MAX_BYTES, max_depth=MAX_FILE_DEPTH, any_range=True
+            payload, max_bytes=MAX_BYTES, max_depth=MAX_FILE_DEPTH, faults=faults
         )
     except JsonRefused as refused:
         raise PayloadError(f"FHIR bundle: {refused}") from None
-    if not isinstance(document, dict) or document.get("resourceType") != "Bundle":
+    if not isinstance(document, dict):
+        raise PayloadError("FHIR bundle: it is not a FHIR Bundle")
+    if faults:
+        _check_around(document)
+    if document.get("resourceType") != "Bundle":
         raise PayloadError("FHIR bundle: it is not a FHIR Bundle")
     if document.get("type") not in BUNDLE_TYPES:
         raise PayloadError("FHIR bundle: its type is not transaction, collection or searchset")
@@ -109,62 +129,80 @@ def read_source(payload: bytes, subject: str) -> Source:
     if not isinstance(entries, list) or not 0 < len(entries) <= MAX_ENTRIES:
         raise PayloadError(f"FHIR bundle: it must have 1 to {MAX_ENTRIES} entries")
     _check_whole(document, entries)
-    meta = {"meta": document["meta"]} if "meta" in document else {}
+    meta = {"meta": document.get("meta")}
     _check_labels(meta)
-    source = _index(entries, subject, meta)
-    _check_total(document, entries, source.dropped.get(COPY, 0))
-    return source
+    read = _Entries()
+    for entry in entries:
+        read.add(entry)
+    notes = _check_total(document, entries, read.dropped.get(COPY, 0))
+    return _check_resources(read, subject, meta, notes)
+
+
+def _check_around(document: Mapping[str, object]) -> None:
+    """What stands around the entries is strict JSON: it speaks for all of them. Raises PayloadError."""
+    entries = document.get("entry")
+    around = [value for name, value in document.items() if name != "entry"]
+    around += entries[-1:] if isinstance(entries, list) and entries[-1:] == [TWICE] else []
+    fault = next(_faults(around), None)
+    if fault is not None:
+        raise PayloadError(f"FHIR bundle: {fault.why}")
+
+
+def _faults(value: object) -> Iterator[Fault]:
+    """What is not strict JSON anywhere in a value. A number out of range is JSON, only no use."""
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, Fault):
+            yield from () if item is OUT_OF_RANGE else (item,)
+        elif isinstance(item, dict | list):
+            waiting += item.values() if isinstance(item, dict) else item
 
 
 def _check_whole(document: Mapping[str, object], entries: Sequence[object]) -> None:
-    """It is not one page of several, and says of each entry that it is there or changed, not that it goes.
-
-    Raises PayloadError.
-    """
-    links = document.get("link", [])
+    """It is not one page of several, and each change names what it changes. Raises PayloadError."""
+    links = document.get("link") or []
     if not isinstance(links, list) or any(
         not isinstance(link, dict) or link.get("relation") in PAGES for link in links
     ):
         raise PayloadError(
             "FHIR bundle: it is one page of several", "Join all pages into one bundle."
         )
-    for entry in entries:
-        if _method(entry) in ("GET", "HEAD", "DELETE"):
-            raise PayloadError(
-                "FHIR bundle: an entry's request is not POST or PUT",
-                "Hand in resources as they are: no deletions, changes or searches.",
-            )
-        if _is_patch(entry) and "?" in str(_part(entry, "request").get("url", "?")):
+    for method, url in (request for entry in entries for request in _requests(entry)):
+        if method == "PATCH" and (not isinstance(url, str) or "?" in url):
             raise PayloadError(
                 "FHIR bundle: a PATCH does not name the resource that it changes",
                 "Hand in resources as they are: no deletions, changes or searches.",
             )
 
 
-def _part(entry: object, name: str) -> Mapping[str, object]:
-    """An entry's request or search, empty where it is broken: both are about how it was sent, not about a person."""
-    part = entry.get(name) if isinstance(entry, dict) else None
-    return part if isinstance(part, dict) else {}
+def _requests(entry: object) -> Iterator[tuple[str, object]]:
+    """The method and url by which an entry was sent, of a key that stands twice each. A request that is broken is none:
+    it is about how the entry was sent, not about a person.
+    """
+    for request in readings(entry.get("request")) if isinstance(entry, dict) else ():
+        if isinstance(request, dict):
+            for method, url in paired(request.get("method"), request.get("url")):
+                yield str(method).upper(), url
 
 
-def _method(entry: object) -> str:
-    return str(_part(entry, "request").get("method")).upper()
-
-
-def _is_patch(entry: object) -> bool:
-    return _method(entry) == "PATCH"
-
-
-def _check_total(document: Mapping[str, object], entries: Sequence[object], copies: int) -> None:
+def _check_total(
+    document: Mapping[str, object], entries: Sequence[object], copies: int
+) -> tuple[str, ...]:
     """R4 bundle.html: `total` counts the matches of a search on all its pages. Servers count what was included with
     them, too, so what is missing beyond doubt is what not even all entries make up. Raises PayloadError.
+
+    A total that is no number counts nothing: returned is a note about it.
     """
     total = document.get("total", 0)
-    if type(total) is not int or total > len(entries) - copies:
+    if type(total) is not int:
+        return (NO_TOTAL,)
+    if total > len(entries) - copies:
         raise PayloadError(
             "FHIR bundle: its total says more entries than it has",
             "Join all pages into one bundle.",
         )
+    return ()
 
 
 def contained(resource: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
@@ -173,7 +211,8 @@ def contained(resource: Mapping[str, object]) -> dict[str, Mapping[str, object]]
     listed = resource.get("contained")
     for inner in listed if isinstance(listed, list) else []:
         if isinstance(inner, dict):
-            found.setdefault(f"#{inner.get('id')}", inner)
+            for name in readings(inner.get("id")):
+                found.setdefault(f"#{name}", inner)
     return found
 
 
@@ -236,77 +275,164 @@ def _memory(payload: bytes) -> int:
     return len(payload) * (1 + 3 * width) + objects * OBJECT_BYTES + others * VALUE_BYTES
 
 
-def _index(entries: Sequence[object], subject: str, meta: Mapping[str, object]) -> Source:
-    resources: list[Mapping[str, object]] = []
-    by_reference: dict[str, Mapping[str, object]] = {}
-    anywhere: dict[str, Mapping[str, object]] = {}
-    labelled = [meta]
-    person: set[str] = set()
-    dropped: dict[str, int] = {}
-    changes: list[tuple[Mapping[str, object], object]] = []
-    places: dict[int, Place] = {}
-    for entry in entries:
-        resource = entry.get("resource") if isinstance(entry, dict) else None
-        if not isinstance(entry, dict) or not isinstance(resource, dict):
-            dropped[NO_RESOURCE] = dropped.get(NO_RESOURCE, 0) + 1
-            continue
-        if _is_patch(entry):
-            changes.append((resource, _part(entry, "request").get("url")))
-        names = set() if _is_patch(entry) else _names(entry, resource)
-        if names and all(_is_copy(resource, by_reference.get(name)) for name in names):
-            dropped[COPY] = dropped.get(COPY, 0) + 1
-            continue
-        if any(name in by_reference for name in names):
-            raise PayloadError("FHIR bundle: two resources have the same id")
-        by_reference.update(dict.fromkeys(names, resource))
+class _Entries:
+    """The resources of a file and their names, entry by entry, before it is known whom the file is about.
+
+    shared: names that two different resources have; such a name means neither. Else as of Source.
+    """
+
+    def __init__(self) -> None:
+        self.resources: list[Mapping[str, object]] = []
+        self.patient: Mapping[str, object] | None = None
+        self.by_reference: dict[str, Mapping[str, object]] = {}
+        self.anywhere: dict[str, Mapping[str, object]] = {}
+        self.shared: set[str] = set()
+        self.unfit: dict[int, str] = {}
+        self.dropped: dict[str, int] = {}
+        self.left: dict[str, int] = {}
+        self.places: dict[int, Place] = {}
+        self.names: dict[int, set[str]] = {}
+        self.changed: list[tuple[object, str]] = []  # what a request names, and what becomes of it
+
+    def add(self, entry: object) -> None:
+        """Raises PayloadError for a second Patient."""
+        requests = list(_requests(entry))
+        methods = {method for method, _ in requests}
+        if methods and methods <= REQUESTS.keys():
+            self.changed += [(url, DELETED) for method, url in requests if method == "DELETE"]
+            kind = REQUESTS[min(methods)]
+            self.left[kind] = self.left.get(kind, 0) + 1
+            return
+        self.changed += [(url, PATCHED) for method, url in requests if method == "PATCH"]
+        resources = _resources_in(entry)
+        fault = _fault_around(entry)
+        if not resources:
+            why = NO_RESOURCE if fault is None else f"JSON: {fault.why}"
+            self.dropped[why] = self.dropped.get(why, 0) + 1
+        for resource in resources:
+            names = _names(entry, resource)
+            if fault is not None:
+                self.unfit[id(resource)] = _named(
+                    f"JSON: {fault.why}", resource.get("resourceType")
+                )
+            if "PATCH" in methods:
+                self.unfit[id(resource)] = PATCH
+                names = set()
+            self._add_resource(resource, names, _texts(entry, "fullUrl"))
+
+    def _add_resource(
+        self, resource: Mapping[str, object], names: set[str], full_urls: Sequence[str]
+    ) -> None:
+        if names and all(_is_copy(resource, self.by_reference.get(name)) for name in names):
+            self.dropped[COPY] = self.dropped.get(COPY, 0) + 1
+            return
         if resource.get("resourceType") == "Patient":
-            if person:
+            if self.patient is not None:
                 raise PayloadError(
                     "FHIR bundle: it is about more than one patient", "Export one patient a bundle."
                 )
-            person = {*names, SUBJECT_PREFIX + subject}
-            labelled.append({"meta": resource.get("meta")})
-            _check_labels(resource)
-        full_url = str(entry.get("fullUrl", ""))
-        places[id(resource)] = Place(contained(resource), full_url, _base(full_url))
-        if not full_url.lower().startswith(("http:", "https:")):
-            anywhere.update((name, resource) for name in names)
-        resources.append(resource)
-    if not person:
+            self.patient = resource
+        for name in names:
+            self.shared |= {name} if name in self.by_reference else set()
+            self.by_reference.setdefault(name, resource)
+        base = _base(full_urls[0]) if full_urls else None
+        self.places[id(resource)] = Place(contained(resource), full_urls, base)
+        if not any(url.lower().startswith(("http:", "https:")) for url in full_urls):
+            self.anywhere.update((name, resource) for name in names)
+        self.names[id(resource)] = names
+        self.resources.append(resource)
+
+    def end(self) -> None:
+        """After the last entry: a name that two resources share means neither, and both are held back."""
+        for resource in self.resources:
+            if self.names[id(resource)] & self.shared:
+                why = _named(SAME_NAME, resource.get("resourceType"), "id")
+                self.unfit.setdefault(id(resource), why)
+        for name in self.shared:
+            del self.by_reference[name]
+            self.anywhere.pop(name, None)
+
+
+def _resources_in(entry: object) -> list[Mapping[str, object]]:
+    """The resource of an entry; several where that key stands twice, none where there is no object."""
+    found = readings(entry.get("resource")) if isinstance(entry, dict) else []
+    return [resource for resource in found if isinstance(resource, dict)]
+
+
+def _fault_around(entry: object) -> Fault | None:
+    """What is not strict JSON in an entry, but for its resource: it may be about the resource."""
+    if not isinstance(entry, dict):
+        return next(_faults(entry), None)
+    around = [
+        value for name, value in entry.items() if name != "resource" or not isinstance(value, dict)
+    ]
+    return next(_faults(around), None)
+
+
+def _texts(holder: object, name: str) -> list[str]:
+    """The text under a key: one or none, or several where the key stands twice. Blank text is none."""
+    found = readings(holder.get(name)) if isinstance(holder, dict) else []
+    return [text for text in found if isinstance(text, str) and text.strip()]
+
+
+def _check_resources(
+    read: _Entries, subject: str, meta: Mapping[str, object], notes: tuple[str, ...]
+) -> Source:
+    """Who the file is about, and which of its resources must be held back. Raises PayloadError."""
+    patient = read.patient
+    if patient is None:
         raise PayloadError(
             "FHIR bundle: it holds no Patient", "Export the patient with the records."
         )
-    bases = {place.base for place in places.values()} - {None}
+    _check_labels(patient)
+    read.end()
+    person = {SUBJECT_PREFIX + subject, *_her_names(patient, read)}
+    bases = {place.base for place in read.places.values()} - {None}
     if len(bases) == 1:  # the one server of a file that gives her no address is hers
-        person |= {_absolute(name, *bases) for name in person if name in anywhere}
-    unfit: dict[int, str] = {}
+        person |= {_absolute(name, *bases) for name in person if name in read.anywhere}
     others: set[int] = set()
-    named = frozenset(person), by_reference, anywhere
-    source = Source(resources, *named, tuple(labelled), unfit, dropped, places, others)
-    for resource in resources:
+    source = Source(
+        read.resources,
+        frozenset(person),
+        read.by_reference,
+        read.anywhere,
+        (meta, {"meta": patient.get("meta")}),
+        read.unfit,
+        read.dropped,
+        read.left,
+        read.places,
+        others,
+        "id" in patient and not any(name.startswith("Patient/") for name in person),
+        notes,
+    )
+    for resource in source.resources:
         # First: who is in a file decides about all of it.
         anonymous = _check_subject(resource, source)
         why = _why_unfit(resource) or anonymous
         if why is not None:
-            unfit[id(resource)] = why
+            read.unfit.setdefault(id(resource), why)
         others |= _about_others(resource, source)
-    unfit |= _why_changed(changes, source)
+    for url, why in read.changed:
+        # As it stands here it is not as it is.
+        changed = resolve({"reference": url}, Place({}), source)
+        read.unfit |= {} if changed is None else {id(changed): why}
     return source
 
 
-def _why_changed(
-    changes: Sequence[tuple[Mapping[str, object], object]], source: Source
-) -> dict[int, str]:
-    """By identity, the changes themselves and what they change: as it stands here it is not as it is."""
-    changed = [resolve({"reference": url}, Place({}), source) for _, url in changes]
-    return {id(change): PATCH for change, _ in changes} | {
-        id(resource): PATCHED for resource in changed if resource is not None
-    }
+def _her_names(patient: Mapping[str, object], read: _Entries) -> set[str]:
+    """What the file calls the person; nothing where it gives her two ids or addresses: one of them is not hers."""
+    full_urls = read.places[id(patient)].full_urls
+    if len(set(_texts(patient, "id"))) > 1 or len(set(full_urls)) > 1:
+        return set()
+    return read.names[id(patient)] - read.shared
 
 
 def _is_copy(resource: Mapping[str, object], known: Mapping[str, object] | None) -> bool:
-    """Whether both are written alike, numbers and order included: 1, 1.0 and true are equal to Python."""
-    return known is not None and repr(known) == repr(resource)
+    """Whether both are written alike, numbers and order included: 1, 1.0 and true are equal to Python.
+
+    Equal first: a large resource is not written out for each small one that has its id.
+    """
+    return known == resource and repr(known) == repr(resource)
 
 
 def _why_unfit(resource: Mapping[str, object]) -> str | None:
@@ -314,12 +440,24 @@ def _why_unfit(resource: Mapping[str, object]) -> str | None:
     taken = isinstance(kind, str) and (kind == "Patient" or kind in PROFILES)
     if taken and _is_long(resource):
         return "more values than a statement about a person has"
-    return _why_unreadable(resource) or _why_invalid(kind, resource if taken else None)
+    why = _why_unreadable(resource)
+    if why is None and taken:
+        why = _why_no_element(kind, resource)
+    return why or _why_invalid(kind, resource if taken else None)
+
+
+def _why_no_element(kind: object, resource: Mapping[str, object]) -> str | None:
+    """What the library lets pass and R4 does not: null for absent (json.html), and an id of more than 64 characters."""
+    for name, value in resource.items():
+        is_id = name != "id" or (isinstance(value, str) and _ID.fullmatch(value))
+        if not is_id or _holds_null(value):
+            return _named("not valid FHIR R4", kind, name)
+    return None
 
 
 def _why_unreadable(resource: Mapping[str, object]) -> str | None:
-    """Why nothing must go on with a resource: its R4 model may recurse as deep as it is nested, and an integer of
-    1e999999999 has as many digits."""
+    """Why nothing must go on with a resource: it is not strict JSON, its R4 model may recurse as deep as it is nested,
+    and an integer of 1e999999999 has as many digits."""
     for name, value in resource.items():
         fault = _fault(value)
         if fault is not None:
@@ -331,9 +469,10 @@ def _fault(value: object) -> str | None:
     """What is wrong with the value of a resource's element, level by level; it lies at the fifth of its file."""
     level = [value]
     for depth in range(5, MAX_FILE_DEPTH + 1):
-        level = [item for item in level if isinstance(item, dict | list) or _is_out_of_range(item)]
-        if any(map(_is_out_of_range, level)):
-            return "a number out of range"
+        level = [item for item in level if isinstance(item, dict | list | Fault)]
+        fault = next((item for item in level if isinstance(item, Fault)), None)
+        if fault is not None:
+            return "a number out of range" if fault is OUT_OF_RANGE else f"JSON: {fault.why}"
         if not level:
             return None
         if depth > MAX_DEPTH:
@@ -347,11 +486,23 @@ def _fault(value: object) -> str | None:
     return None
 
 
-def _is_out_of_range(value: object) -> bool:
-    return isinstance(value, Decimal) and value.is_infinite()
+def _holds_null(value: object) -> bool:
+    """Whether it is null, or an element in it is. In a list null may stand for one that has an extension only."""
+    if value is None:
+        return True
+    waiting = [value]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if None in item.values():
+                return True
+            waiting += item.values()
+        elif isinstance(item, list):
+            waiting += item
+    return False
 
 
-def _named(fault: str, kind: object, element: str) -> str:
+def _named(fault: str, kind: object, element: str = "") -> str:
     """The fault with type and element, as far as both are R4's own words."""
     from fhir.resources.R4B import get_fhir_model_class
 
@@ -373,13 +524,13 @@ def _is_long(resource: Mapping[str, object]) -> bool:
     return seen > MAX_RESOURCE_VALUES
 
 
-def _names(entry: Mapping[str, object], resource: Mapping[str, object]) -> set[str]:
-    names = set()
-    if isinstance(resource.get("id"), str):
-        names.add(f"{resource.get('resourceType')}/{resource['id']}")
-    if isinstance(entry.get("fullUrl"), str):
-        names.add(_without_version(str(entry["fullUrl"])))
-    return names
+def _names(entry: object, resource: Mapping[str, object]) -> set[str]:
+    """Type/id and the fullUrl: what references mean the resource by. An id that is no R4 id names nothing."""
+    return {
+        f"{kind}/{one}"
+        for kind, one in paired(resource.get("resourceType"), resource.get("id"))
+        if isinstance(one, str) and _ID.fullmatch(one)
+    } | {_without_version(url) for url in _texts(entry, "fullUrl")}
 
 
 def _check_labels(holder: Mapping[str, object]) -> None:
@@ -387,10 +538,16 @@ def _check_labels(holder: Mapping[str, object]) -> None:
 
     What else its meta says speaks for nothing here.
     """
-    meta = holder.get("meta", {})
-    labels = {"security": meta["security"]} if isinstance(meta, dict) and "security" in meta else {}
-    if not isinstance(meta, dict) or _why_invalid("Meta", labels):
-        raise PayloadError("FHIR bundle: the meta of the file or its Patient is not valid FHIR R4")
+    for meta in readings(holder.get("meta")):
+        if meta is None:  # it says nothing
+            continue
+        labels = (
+            {"security": meta["security"]} if isinstance(meta, dict) and "security" in meta else {}
+        )
+        if not isinstance(meta, dict) or _why_invalid("Meta", labels):
+            raise PayloadError(
+                "FHIR bundle: the meta of the file or its Patient is not valid FHIR R4"
+            )
 
 
 def _why_invalid(kind: object, element: object) -> str | None:
@@ -442,17 +599,28 @@ def _check_subject(resource: Mapping[str, object], source: Source) -> str | None
         target = resource.get(element)
         reference = target.get("reference") if isinstance(target, dict) else None
         if isinstance(target, dict) and isinstance(reference, str):
-            why = _why_not_the_person(target, place, source)
+            why = _why_not_the_person(reference, target.get("type"), place, source)
             if why == ANOTHER:
-                raise PayloadError(
-                    "FHIR bundle: a resource is about another subject",
-                    "Export one patient a bundle.",
-                )
+                why = _check_another(source)
             if why is not None:
                 return f"{why}: {kind}.{element}"
         elif reference is None and element == "subject":
             return f"does not say whom it is about: {kind}"
     return None
+
+
+def _check_another(source: Source) -> str:
+    """Why a resource about a patient who is not the person by any name may still be about her. Raises PayloadError."""
+    if len(source.person) == 1:  # only the name that volens gives her
+        raise PayloadError(
+            "FHIR bundle: its Patient has no valid id and no fullUrl, so no resource is about her for certain",
+            "Give the Patient an id of letters, digits, - and . (at most 64), as its resources name it.",
+        )
+    if not source.unsure:
+        raise PayloadError(
+            "FHIR bundle: a resource is about another subject", "Export one patient a bundle."
+        )
+    return UNCLEAR
 
 
 def _about_others(resource: Mapping[str, object], source: Source) -> set[int]:
@@ -470,8 +638,10 @@ def _about_others(resource: Mapping[str, object], source: Source) -> set[int]:
         for part in parts
         for element in ("subject", "patient", "for")
         for target in _listed(part.get(element))
-        if isinstance(target, dict) and isinstance(target.get("reference"), str)
-        if _why_not_the_person(target, place, source) is not None
+        if isinstance(target, dict)
+        for reference in readings(target.get("reference"))
+        if isinstance(reference, str)
+        if _why_not_the_person(reference, target.get("type"), place, source) is not None
     }
 
 
@@ -479,7 +649,7 @@ def _listed(value: object) -> Sequence[object]:
     return value if isinstance(value, list) else [value]
 
 
-def _why_not_the_person(target: Mapping[str, object], place: Place, source: Source) -> str | None:
+def _why_not_the_person(reference: str, kind: object, place: Place, source: Source) -> str | None:
     """Why what a resource is about is not the person; None: it is.
 
     A version of the person is the person. Where the file does not say at what address its Patient lies, the same id
@@ -487,11 +657,12 @@ def _why_not_the_person(target: Mapping[str, object], place: Place, source: Sour
     the entry is of another server. A patient is named as R4 references.html has it, or as volens does; whatever else
     stands there names nobody, and may be a mistake of one resource.
     """
-    name = _without_version(str(target["reference"]))
+    name = _without_version(reference)
     absolute = _absolute(name, place.base)
     if absolute in source.person:
-        kind = str(target.get("type", "Patient"))  # or the address of its definition
-        return None if kind.rpartition("/")[2] == "Patient" else UNCLEAR
+        # Or the address of its definition.
+        typed = "Patient" if kind is None else str(kind).rpartition("/")[2]
+        return None if typed == "Patient" else UNCLEAR
     address = _ADDRESS.match(absolute)
     if name in source.person or (
         address and address[1] in source.person and address[1] in source.anywhere

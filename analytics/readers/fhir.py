@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from analytics.canonical import load_strict
+from analytics.canonical import load_strict, paired, readings
 from analytics.errors import JsonRefused, PayloadError
 from analytics.readers.bundle import (
     MAX_BYTES,
@@ -118,14 +118,14 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
     """Records by category of the one person in a transaction, collection or searchset Bundle.
 
     subject: 64 hex characters, written instead of every reference to the person. The same input gives the same
-    bytes. Raises PayloadError when the file as a whole cannot be trusted: not strict JSON, no R4 Bundle, about two
-    people, incomplete, or with an id twice.
+    bytes. Raises PayloadError when the file as a whole cannot be trusted: not well-formed JSON, no R4 Bundle, about two
+    people, incomplete, or nobody's for certain.
     """
     source = read_source(payload, subject)
     marks = _Marks(sets, source)
     kept: dict[int, list[Mapping[str, object]]] = {}
     held: dict[str, int] = dict(source.dropped)
-    left: dict[str, int] = {}
+    left: dict[str, int] = dict(source.left)
     size = 0
     for resource in source.resources:
         kind = str(resource.get("resourceType"))
@@ -144,7 +144,7 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
             size += len(_encode(reduced))
             if size > MAX_RECORDS:
                 raise PayloadError("FHIR bundle: its records are larger than a bundle may be")
-    seen = len(source.resources) + sum(source.dropped.values())
+    seen = len(source.resources) + sum(source.dropped.values()) + sum(source.left.values())
     if seen != sum(map(len, kept.values())) + sum(held.values()) + sum(left.values()):
         raise PayloadError("FHIR bundle: the resources kept, held back and not taken do not add up")
     report = {
@@ -156,7 +156,7 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
         "values": _count_values(
             [resource for resources in kept.values() for resource in resources]
         ),
-        "notes": list(NOTES),
+        "notes": [*NOTES, *source.notes],
     }
     return Split({category: write_record(kept[category]) for category in sorted(kept)}, report)
 
@@ -259,7 +259,8 @@ def _own(part: Mapping[str, object], marks: _Marks) -> list[int | str]:
     else:
         found = marks.of(part)
     own: list[int | str] = [mark for mark in found if isinstance(mark, int)]
-    if part.get("resourceType") in _ASKING and marks.is_unread(part):
+    asking = any(str(kind) in _ASKING for kind in readings(part.get("resourceType")))
+    if asking and marks.is_unread(part):
         own.append(_UNREAD)
     return own
 
@@ -291,9 +292,11 @@ def _route(
     profile = PROFILES[str(resource["resourceType"])]
     place = source.places[id(resource)]
     medication = resolve(resource.get("medicationReference"), place, source) or {}
+    if id(medication) in source.unfit:
+        raise HeldBack("its medication is held back")
     # mCODE: a staging's focus is the person's own cancer. Any other focus is a fetus, a donor, a relative, a device.
     focuses = _related(resource, "focus", place, source)
-    if any(focus is None or focus.get("resourceType") not in PROFILES for focus in focuses):
+    if any(focus is None or str(focus.get("resourceType")) not in PROFILES for focus in focuses):
         raise HeldBack(_FOCUS)
     if any(
         _OTHER_FOCUS.search(str(extension.get("url")))
@@ -366,10 +369,10 @@ def _related(
 def _labels(part: Mapping[str, object]) -> Iterator[Coding]:
     """The security labels of a resource and of those inside it; one that is no coding has neither system nor code."""
     for one in (part, *contained(part).values()):
-        meta = one.get("meta")
-        security = meta.get("security", []) if isinstance(meta, dict) else []
-        for label in security if isinstance(security, list) else [security]:
-            yield next(codings_of({"coding": [label]}), Coding(None, None))
+        for meta in readings(one.get("meta")):
+            security = meta.get("security", []) if isinstance(meta, dict) else []
+            for label in security if isinstance(security, list) else [security]:
+                yield next(codings_of({"coding": [label]}), Coding(None, None))
 
 
 def _spellings(coding: Coding) -> Iterator[Coding]:
@@ -381,9 +384,9 @@ def _spellings(coding: Coding) -> Iterator[Coding]:
 def _walk(value: object) -> Iterator[Coding]:
     """Every coding anywhere inside, also in elements that are not kept: a reason or a label tells as much."""
     if isinstance(value, dict):
-        system, code = value.get("system"), value.get("code")
-        if isinstance(system, str):  # some systems say enough without a code
-            yield from _spellings(Coding(system, code if isinstance(code, str) else None))
+        for system, code in paired(value.get("system"), value.get("code")):
+            if isinstance(system, str):  # some systems say enough without a code
+                yield from _spellings(Coding(system, code if isinstance(code, str) else None))
         if _is_genetic(value):
             yield _GENETIC_LABEL
         for item in value.values():
@@ -396,8 +399,8 @@ def _walk(value: object) -> Iterator[Coding]:
 def _is_genetic(value: Mapping[str, object]) -> bool:
     """Whether its type, a profile in its meta or, of an extension, its url says that it holds a genetic result."""
     profiles = value.get("profile")
-    named = [value.get("url"), *(profiles if isinstance(profiles, list) else [profiles])]
-    return value.get("resourceType") == _GENETIC_TYPE or any(
+    named = [*readings(value.get("url")), *(profiles if isinstance(profiles, list) else [profiles])]
+    return _GENETIC_TYPE in readings(value.get("resourceType")) or any(
         isinstance(name, str) and _GENETIC_STRUCTURE.search(name) for name in named
     )
 

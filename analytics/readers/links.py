@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from analytics.canonical import paired, readings
 from analytics.readers.bundle import Place, Source
 
 # What a resource was made from, asked for by or given for, is about, or has as its evidence tells what it says (R4
@@ -130,7 +131,7 @@ class Links:
         if name in self._origins:
             self.make(part, self._origins[name])
             self.parts[id(part)] = part
-        if name in self._extended and part.get("resourceType") not in _SHARED:
+        if name in self._extended and str(part.get("resourceType")) not in _SHARED:
             self.make(part, self._extended[name])
             self.parts[id(part)] = part
         if name in self._members:
@@ -173,15 +174,15 @@ def read_links(source: Source) -> Links:
             links.make(inner, outer)
             unreadable += ["contained" for _ in _read_part(inner, place, links)]
         for extension in _extensions(outer):
-            reference = extension.get("valueReference")
             links.extensions.setdefault(id(outer), []).append(extension)
-            links.make_from(outer, reference, place, extension=True)
-            unreadable += ["extension"] if is_unreadable(reference) else []
+            for reference in _references(extension, "valueReference"):
+                links.make_from(outer, reference, place, extension=True)
+                unreadable += ["extension"] if is_unreadable(reference) else []
         if unreadable:
             links.unreadable[id(outer)] = unreadable[0]
     for outer in source.resources:
         place = source.places[id(outer)]
-        for name in _addresses(outer, place.full_url):
+        for name in _addresses(outer, place.full_urls):
             links.bear(outer, name)
         for part in (outer, *place.inside.values()):
             for name in _identifiers(part):
@@ -195,13 +196,13 @@ def _read_part(part: Mapping[str, object], place: Place, links: Links) -> list[s
     for paths, link in ((_MADE_FROM, links.make_from), (_LISTS, links.hold)):
         for path in paths:
             element = path.partition(".")[0]
-            for reference in at(part, path) if element in part else ():
+            for reference in _references(part, path) if element in part else ():
                 link(part, reference, place)
                 unreadable += [element] if is_unreadable(reference) else []
     for holder, section in _sections(part):
         links.list(holder, section)
         links.parts[id(holder)], links.parts[id(section)] = holder, section
-        for reference in at(section, "entry"):
+        for reference in _references(section, "entry"):
             links.hold(section, reference, place)
     return unreadable
 
@@ -215,6 +216,14 @@ def at(resource: Mapping[str, object], path: str) -> Iterator[object]:
             yield item
         elif isinstance(item, dict):
             yield from at(item, rest)
+
+
+def _references(part: Mapping[str, object], path: str) -> Iterator[object]:
+    """The References at a path; of one whose `reference` stands twice in the file, one for each of them."""
+    for reference in at(part, path):
+        yield reference
+        texts = readings(reference.get("reference")) if isinstance(reference, dict) else []
+        yield from ({"reference": text} for text in texts if len(texts) > 1)
 
 
 def _extensions(resource: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
@@ -272,32 +281,35 @@ def _meant(reference: object) -> Iterator[_Name]:
             yield "anywhere", _last_two(address)
 
 
-def _addresses(resource: Mapping[str, object], full_url: str) -> Iterator[_Name]:
+def _addresses(resource: Mapping[str, object], full_urls: Iterable[str]) -> Iterator[_Name]:
     """The names by which references to a type and id or to an address mean a resource of the file."""
-    address = _address(full_url)
-    names = {address, _last_two(address)} if address else set()
-    if isinstance(resource.get("id"), str):
-        names.add(_address(f"{resource.get('resourceType')}/{resource['id']}"))
+    addresses = [_address(full_url) for full_url in full_urls]
+    names = {name for address in addresses if address for name in (address, _last_two(address))}
+    for kind, name in paired(resource.get("resourceType"), resource.get("id")):
+        if isinstance(name, str):
+            names.add(_address(f"{kind}/{name}"))
+        yield "any", _folded(kind)
     for name in names:
         yield "address", name
-        if not address.startswith("http:"):
+        if not any(address.startswith("http:") for address in addresses):
             yield "anywhere", name
-    yield "any", _folded(resource.get("resourceType"))
 
 
 def _identifiers(resource: Mapping[str, object]) -> Iterator[_Name]:
     """The names that an identifier of a resource gives it, with and without its type, and whatever its system."""
-    kind = _folded(resource.get("resourceType"))
     for system, value in _systems_and_values(resource):
         yield "identifier", "", system, value
-        yield "identifier", kind, system, value
-        yield "identifier", kind, None, value
+        for kind in map(_folded, readings(resource.get("resourceType"))):
+            yield "identifier", kind, system, value
+            yield "identifier", kind, None, value
 
 
 def _systems_and_values(holder: Mapping[str, object]) -> Iterator[tuple[str, str]]:
     for one in at(holder, "identifier"):
-        if isinstance(one, dict) and isinstance(one.get("value"), str):
-            yield _folded(one.get("system")), _folded(one["value"])
+        if isinstance(one, dict):
+            for system, value in paired(one.get("system"), one.get("value")):
+                if isinstance(value, str):
+                    yield _folded(system), _folded(value)
 
 
 def _is_conditional(reference: object) -> bool:

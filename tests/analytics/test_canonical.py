@@ -2,11 +2,24 @@ import contextlib
 import time
 import tracemalloc
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from speed import allowed
 
-from analytics.canonical import check_depth, dump_canonical, load_strict
+from analytics.canonical import (
+    CONSTANT,
+    HALF,
+    OUT_OF_RANGE,
+    TOO_LONG,
+    TWICE,
+    Fault,
+    check_depth,
+    dump_canonical,
+    load_strict,
+    paired,
+    readings,
+)
 from analytics.errors import JsonRefused
 
 BAD_DOCUMENTS = {
@@ -47,10 +60,48 @@ def test_a_document_two_parsers_could_read_differently_is_refused(data: bytes) -
     assert refused.value.hint
 
 
-@pytest.mark.parametrize("text", [b"1e400", b"-1e-400", b"1e9999999999999999999"])
-def test_a_number_out_of_range_is_told_to_who_asks_for_it(text: bytes) -> None:
-    document = load_strict(b"[1.5," + text + b"]", max_bytes=100, max_depth=1, any_range=True)
-    assert document == [Decimal("1.5"), Decimal("Infinity")]
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        (b"1e400", OUT_OF_RANGE),
+        (b"-1e-400", OUT_OF_RANGE),
+        (b"1e9999999999999999999", OUT_OF_RANGE),
+        (b"-Infinity", CONSTANT),
+        (b"9" * 5000, TOO_LONG),
+        (b"0." + b"3" * 5000, TOO_LONG),
+        (b'"\\ud800"', HALF),
+    ],
+)
+def test_a_fault_stands_where_it_is_for_who_asks_for_it(text: bytes, fault: Fault) -> None:
+    faults: set[Fault] = set()
+    document = load_strict(b"[1.5," + text + b"]", max_bytes=9999, max_depth=1, faults=faults)
+    assert document == [Decimal("1.5"), fault]
+    assert faults == {fault}
+
+
+def test_a_key_that_stands_twice_has_every_value() -> None:
+    faults: set[Fault] = set()
+    text = b'{"a":1,"b":[1,[2]],"a":{"c":3},"b":4,"a":1,"d":[TWICE],"\\ud800":7}'
+    text = text.replace(b"TWICE", b'{"e":0,"e":0}')
+    document: Any = load_strict(text, max_bytes=9999, max_depth=4, faults=faults)
+    assert document == {
+        "a": [1, {"c": 3}, 1, TWICE],
+        "b": [1, [2], 4, TWICE],
+        "d": [{"e": [0, 0, TWICE]}],
+        "\ufffd": [7, HALF],
+    }
+    assert faults == {TWICE, HALF}
+    assert readings(document["a"]) == [1, {"c": 3}, 1]
+    assert readings(document["d"]) == [document["d"]]
+    assert list(paired(document["a"], "x")) == [(1, "x"), ({"c": 3}, "x"), (1, "x")]
+
+
+def test_keys_that_stand_twice_take_no_long_time() -> None:
+    """What copies all values of a key at each of them takes minutes."""
+    for text in (b'"a":[1],' * 100_000, b"".join(b'"%d":1,' % (n // 2) for n in range(100_000))):
+        began = time.process_time()
+        load_strict(b"{" + text[:-1] + b"}", max_bytes=2 << 20, max_depth=8, faults=set())
+        assert time.process_time() - began < allowed(2, time.process_time)
 
 
 def test_nesting_up_to_the_limit_is_read() -> None:
