@@ -22,10 +22,14 @@ MAX_COUNT = 1 << 40
 MAX_REASON = 80  # characters of a reason, without its path
 READERS = Path(str(analytics.__file__)).parent / "readers"
 VCF, VCF_REPORT = READERS / "vcf.py", READERS / "vcfcalls.py"
-FHIR = tuple(READERS / f"{name}.py" for name in ("bundle", "codes", "fhir", "resources"))
+FHIR = tuple(READERS / f"{name}.py" for name in ("bundle", "codes", "fhir", "links", "resources"))
+JSON = (READERS.parent / "canonical.py",)
 FHIR_REPORT = {"type", "seen", "kept", "held back", "not taken", "values", "notes"}
-# "not valid FHIR R4: Observation.code.coding", "nested deeper than 32: Observation.code", "no code"
-_REASON = re.compile(rf"([^:]{{1,{MAX_REASON}}}?)(?: [0-9]{{1,3}})?(?:: (\w+(?:\.\w+){{0,8}}))?")
+# "not valid FHIR R4: Observation.code.coding", "nested deeper than 32: Observation.code", "no code", and of what is
+# not strict JSON "JSON: an object has the same key twice: Observation.valueInteger"
+_REASON = re.compile(
+    rf"(JSON: )?([^:]{{1,{MAX_REASON}}}?)(?: [0-9]{{1,3}})?(?:: (\w+(?:\.\w+){{0,8}}))?"
+)
 _DEFINED = re.compile(r"^class (\w+)\(|^    (\w+): |\balias=\"(\w+)\"", re.MULTILINE)
 _BUNDLE = re.compile("(the bundle of ([0-9a-f]{64}) cannot be taken: )(.*)")
 
@@ -86,8 +90,8 @@ def _is_reason(text: str) -> bool:
     """A sentence of the readers; with a number, or with a type and element that are R4's own."""
     found = _REASON.fullmatch(text)
     return found is not None and (
-        found[1] in _texts(FHIR)
-        and (found[2] is None or set(found[2].split(".")) <= _names_of_r4())
+        found[2] in _texts(JSON if found[1] else FHIR)
+        and (found[3] is None or set(found[3].split(".")) <= _names_of_r4())
     )
 
 
