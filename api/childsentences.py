@@ -76,9 +76,16 @@ def reachable(program: Path) -> set[Path]:
 
 @cache
 def _closed_values() -> Mapping[str, tuple[str, ...]]:
-    """With what the reader of JSON says, which other sentences quote."""
-    refused = tuple(_texts_of(_ROOMS["analytics"] / "canonical.py", {}))
-    return {**_CLOSED, "refused": refused}
+    """With what the reader of JSON says, which other sentences quote: why it refuses, and where a fault is."""
+    reader = _ROOMS["analytics"] / "canonical.py"
+    faults = tuple(
+        str(why.value)
+        for node in ast.walk(_parse(reader))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Fault"
+        for why in node.args
+        if isinstance(why, ast.Constant)
+    )
+    return {**_CLOSED, "refused": (*_texts_of(reader, {}), *faults), "fault.why": faults}
 
 
 def _imports(file: Path) -> Iterator[str]:

@@ -78,7 +78,7 @@ def _is_fhir_report(report: object) -> bool:
         and all(map(_are_counts, parts))
         and all(category in map(str, range(32)) for category in report["kept"])
         and all(map(_is_reason, report["held back"]))
-        and set(report["not taken"]) <= _names_of_r4()
+        and set(report["not taken"]) <= _names_of_r4() | known
         and set(report["values"]) <= known
         and isinstance(report["notes"], list)
         and all(isinstance(note, str) and note in known for note in report["notes"])
