@@ -33,6 +33,7 @@ from governance.broker.door import Server
 
 BODY = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}'
 HALF_OPEN = 400
+FLOODING = 40  # callers; more than are worked for and wait
 
 
 @dataclass
@@ -229,7 +230,7 @@ def test_large_bodies_wait_for_each_other_and_small_messages_do_not(doors: Doors
             except (OSError, http.client.HTTPException):
                 time.sleep(0.01)
 
-    callers = [threading.Thread(target=flood, daemon=True) for _ in range(CONNECTIONS)]
+    callers = [threading.Thread(target=flood, daemon=True) for _ in range(FLOODING)]
     for one in callers:
         one.start()
     time.sleep(1)
@@ -246,7 +247,7 @@ def test_large_bodies_wait_for_each_other_and_small_messages_do_not(doors: Doors
     for one in callers:
         one.join(60)
         assert not one.is_alive()
-    assert max(waited) < allowed(4), waited
+    assert max(waited) < allowed(2), waited
     deadline = time.monotonic() + 60
     while True:  # large messages are taken again
         with closing(http.client.HTTPConnection("127.0.0.1", doors.port, timeout=30)) as line:
