@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import secrets
 from typing import Any
@@ -13,13 +14,15 @@ import pytest
 from api.birth import FOREVER
 from api.client import Client
 from api.demo.stage import CODE, SCHEMA, random32
+from api.doors import LargeRequest
 from api.errors import NotAuthorised, NotThere, NotUnderstood, RefusedByPolicy
 from api.services import Health
 from chain.wallets import Wallet
 from governance import consent
+from governance.broker.door import MAX_BODY
 from governance.brokers import BrokerClient
 from governance.errors import TooManyRecords
-from governance.ingest import MAX_RECORDS, Leaf, Source, _batches, encrypt, leaves_root
+from governance.ingest import MAX_LIST, MAX_RECORDS, Leaf, Source, _batches, encrypt, leaves_root
 from governance.permits import run_id
 from governance.verify import canonical_json, strict_json
 
@@ -235,6 +238,13 @@ def test_an_ingest_takes_fourteen_records_of_a_thousand_people(place) -> None:
         place.settings.address("broker"), place.world.ledger.domain, omar.identity_id
     )
     broker.hand_over(ingest, listed)
+
+
+def test_the_longest_list_of_an_ingest_fits_into_every_message_that_carries_it() -> None:
+    """To the service and to the broker; with every number as long as it gets."""
+    longest = Leaf(bytes(32), bytes(32), 31, 2**32 - 1, bytes(32), bytes(32))
+    size = MAX_RECORDS * (len(json.dumps(longest.to_json())) + len(", "))
+    assert size + 10_000 < min(LargeRequest.limit, MAX_BODY, MAX_LIST)
 
 
 def test_what_one_ingest_cannot_hold_is_refused_before_anything_is_encrypted(place) -> None:
