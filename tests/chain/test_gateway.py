@@ -18,7 +18,16 @@ from clocked import GENESIS, ROOT, Door
 from eth_account import Account
 
 from chain.devchain import DevChain
-from chain.gateway import BAD_PARAMS, LARGE, MAX_BATCH, MAX_BODY, MAX_PERCENTILES, READS, Rpc
+from chain.gateway import (
+    BAD_PARAMS,
+    LARGE,
+    MAX_BATCH,
+    MAX_BODY,
+    MAX_PERCENTILES,
+    MAX_VALUES,
+    READS,
+    Rpc,
+)
 from chain.journal import JournalDamaged, JournalInUse
 from chain.node import Node, find_anvil
 from chain.paging import TOO_LARGE
@@ -444,7 +453,8 @@ MALFORMED = {
     "not a number": (b'{"id":NaN}', -32700),
     "not UTF-8": (b"\xff\xfe{}", -32700),
     "UTF-16": (json.dumps(CALL).encode("utf-16"), -32700),
-    "nested": (b"[" * 200_000, -32700),
+    "nested": (b"[" * (MAX_VALUES // 2), -32700),
+    "too many values": (b"[" * (MAX_VALUES + 1), -32600),
     "endless digits": (b'{"id":' + b"9" * 5000 + b"}", -32700),
     "number": (b"1", -32600),
     "text": (b'"eth_chainId"', -32600),
@@ -560,7 +570,7 @@ def test_a_history_of_fees_is_short(shared: Door) -> None:
     asked = [50.0] * MAX_PERCENTILES
     assert shared.result("eth_feeHistory", "0x400", "latest", asked)
     assert shared.result("eth_feeHistory", "0x1", "latest")
-    for percentiles in ([*asked, 50.0], [0] * 100_000, "0x", {"50": 1}):
+    for percentiles in ([*asked, 50.0], [0] * (MAX_VALUES // 2), "0x", {"50": 1}):
         code, _ = shared.refusal("eth_feeHistory", "0x1", "latest", percentiles)
         assert code == BAD_PARAMS
 
