@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
+import json
 import shutil
 import sys
 from collections.abc import Sequence
@@ -468,8 +471,12 @@ QUICK = {
 }
 
 
-def compile_without(removal: Removal, copy: Path) -> dict[str, Artifact]:
-    """The contracts as they are without the control."""
+def compile_without(removal: Removal, copy: Path, kept: Path) -> dict[str, Artifact]:
+    """The contracts as they are without the control.
+
+    copy: an absent folder for the changed sources; kept: where compiled contracts stay for the next run of the tests.
+    One process compiles at a time, so that two that want the same do not both do it.
+    """
     shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("artifacts", "__pycache__"))
     source = (copy / removal.file).read_text()
     for before, after in removal.edits:
@@ -479,8 +486,23 @@ def compile_without(removal: Removal, copy: Path) -> dict[str, Artifact]:
     # The other contracts stay as they are, unless the control stands in what several of them use.
     own = Path(removal.file).stem
     only = own if own in CONTRACTS else ""
+    path = kept / f"{_sources_hash(copy)}.json"
+    with (kept / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            compiled = compile_all(FOLDER.parent / "node_modules", copy, only, QUICK)
+            unfinished = path.with_suffix(".part")
+            unfinished.write_text(json.dumps(compiled))
+            unfinished.replace(path)
     changed = {
         name: Artifact(name, raw["abi"], bytes.fromhex(raw["bytecode"]), raw["sourceHash"])
-        for name, raw in compile_all(FOLDER.parent / "node_modules", copy, only, QUICK).items()
+        for name, raw in json.loads(path.read_text()).items()
     }
     return {name: load(name) for name in CONTRACTS} | changed
+
+
+def _sources_hash(folder: Path) -> str:
+    """Of everything that the compiled contracts depend on: their sources, the libraries and how they are compiled."""
+    rest = [FOLDER.parent / "package-lock.json", FOLDER.parent / "chain" / "artifacts.py"]
+    texts = [path.read_text() for path in [*sorted(folder.rglob("*.sol")), *rest]]
+    return hashlib.sha256(json.dumps([texts, QUICK]).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Compiles the contracts without their controls while other tests run: a hundred seconds of one core."""
+"""Compiles the contracts without their controls while other tests run: a hundred seconds of one core, once a source."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ POOL = ThreadPoolExecutor(1)
 COMPILED: dict[str, Future[dict[str, Artifact]]] = {}
 
 
-def _compile(control: str) -> dict[str, Artifact]:
+def _compile(control: str, kept: Path) -> dict[str, Artifact]:
     removal = next(one for one in REMOVALS if one.control == control)
     with tempfile.TemporaryDirectory() as folder:
-        return compile_without(removal, Path(folder) / "contracts")
+        return compile_without(removal, Path(folder) / "contracts", kept)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -28,7 +28,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         for one in REMOVALS
         if any(item.name.endswith(f"[{one.control}]") for item in session.items)
     ]
-    COMPILED.update({control: POOL.submit(_compile, control) for control in asked})
+    kept = session.config.cache.mkdir("contracts-without-a-control")
+    COMPILED.update({control: POOL.submit(_compile, control, kept) for control in asked})
 
 
 def pytest_sessionfinish() -> None:
