@@ -20,7 +20,8 @@ demo: install ## one fixed story on a dev chain of your own
 	@$(BIN)/volens demo
 
 test: install ## every test, against real parts
-	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
+		$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: install ## style, types, arrows between rooms, and that everything generated is fresh
 	@$(BIN)/ruff check .
@@ -48,6 +49,7 @@ soak: install ## kill, fail and hang every part at every boundary, try every doo
 	@$(BIN)/python tests/soak.py
 	@PYTHONPATH=tests:. $(BIN)/python tests/soak_history.py
 	@$(BIN)/python -m pytest -s tests/api/soak_schema.py
+	@$(BIN)/python -m pytest -s -m campaign --whole --timeout 3600
 
 serve: install ## ledger, bucket, broker, API and worker, until Ctrl-C
 	@$(BIN)/volens serve

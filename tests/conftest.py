@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import extent
 import httpx
 import pytest
 from road import Road
@@ -25,6 +26,14 @@ RUN_ON_GSE7390 = {
     "tests/analytics/test_disclosure_curves.py",
     "tests/analytics/test_run.py",
 }
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--whole", action="store_true", help="campaigns in full, as in `make soak`")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    extent.choose(config.getoption("--whole"))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -42,6 +51,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
             if not alone:
                 leave_door()
             return (yield)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One process more than cores: parts wait for each other, and so do tests for what they started."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -16,14 +16,23 @@ ADDITIONS = 2_000_000
 REFERENCE_SECONDS = 0.06
 TRIES = 5
 WATCH_SECONDS = 3.0  # between two looks of a watch
+GOOD_SECONDS = 10.0
+_found: dict[Callable[[], float], tuple[float, float]] = {}  # by clock: when, how slow
 
 
 def slowness(clock: Callable[[], float] = time.perf_counter) -> float:
     """How many times slower than the reference this machine is now; 1 where it is faster.
 
     clock: what the limit is measured by; `time.process_time` where it is CPU time, so that others do not count.
+    What was found is good for GOOD_SECONDS: it takes half a second to find.
     """
-    return max(1.0, statistics.median(_yardstick(clock) for _ in range(TRIES)) / REFERENCE_SECONDS)
+    when, found = _found.get(clock, (float("-inf"), 1.0))
+    if time.monotonic() - when > GOOD_SECONDS:
+        found = max(
+            1.0, statistics.median(_yardstick(clock) for _ in range(TRIES)) / REFERENCE_SECONDS
+        )
+        _found[clock] = (time.monotonic(), found)
+    return found
 
 
 def allowed(seconds: float, clock: Callable[[], float] = time.perf_counter) -> float:

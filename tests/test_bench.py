@@ -73,10 +73,10 @@ def test_a_packed_record_reads_a_hundred_times_as_fast(
 
 def test_confining_a_training_costs_next_to_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """The same bytes for at most 3 % more CPU time. `make bench` takes more turns, and says where it is missed."""
-    found = measure_confinement(pairs=3)["confined_training"]
+    found = measure_confinement(pairs=2)["confined_training"]
     assert CONFINED_PAIRS >= 7
     assert found["same_bytes"]
-    assert found["pairs"] == 3
+    assert found["pairs"] == 2
     assert found["interval"][0] <= 1.03
     with capsys.disabled():
         print(f"\nconfined / not confined training {found['ratio']} {found['interval']}")

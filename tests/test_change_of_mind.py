@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from extent import extent
 from road import CHILDREN, Road
 from speed import allowed
 
@@ -244,12 +245,13 @@ def crowd(devchain: DevChain, bucket_process: BucketProcess, tmp_path: Path) -> 
     road.close()
 
 
+@pytest.mark.campaign
 def test_a_withdrawal_at_any_moment(crowd: Road, record_property: Any) -> None:
     rng, leaving = random.Random(8), list(crowd.subjects)
     rng.shuffle(leaving)
     before = set(Path(tempfile.gettempdir()).iterdir())
     said = []
-    for _ in range(2):
+    for _ in range(extent(1, 2)):
         with playing(crowd) as scene:
             for _ in range(11):
                 scene.change(leaving.pop(), rng.uniform(0.0, 1.2))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from clocked import Door
+from extent import extent
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from told import tell
@@ -132,8 +133,9 @@ class Life:
         )
 
 
+@pytest.mark.campaign
 @settings(
-    max_examples=12,
+    max_examples=extent(5, 60),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     derandomize=True,

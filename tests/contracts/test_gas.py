@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import pytest
+from extent import extent
+
 from api.demo.stage import World
 from chain.devchain import DevChain
 from chain.events import AccessGranted, RunAuthorised
 
+PEOPLE, FEWER = extent(400, 1000), extent(200, 400)
 
+
+@pytest.mark.campaign
 def test_authorise_costs_at_most_6000_gas_a_person(devchain: DevChain) -> None:
     world = World.create(devchain.url)
-    subjects = world.enrol(1000)
+    subjects = world.enrol(PEOPLE)
     world.grant(subjects)
     run = world.request_run(world.permit())
     receipt = world.authorise(run, subjects)
-    assert receipt.one(RunAuthorised).granted == 1000
-    assert len(receipt.all(AccessGranted)) == 1000
-    assert receipt.gas / 1000 <= 6000
+    assert receipt.one(RunAuthorised).granted == PEOPLE
+    assert len(receipt.all(AccessGranted)) == PEOPLE
+    assert receipt.gas / PEOPLE <= 6000
 
 
+@pytest.mark.campaign
 def test_the_denied_cost_no_more_than_the_granted(devchain: DevChain) -> None:
     """An eighth withdrew: longer events, no further reading. (Who never answered costs about 8,600.)"""
     world = World.create(devchain.url)
-    subjects = world.enrol(400)
+    subjects = world.enrol(FEWER)
     world.grant(subjects)
     for subject in subjects[::8]:
         world.revoke(subject)
     run = world.request_run(world.permit())
     receipt = world.authorise(run, subjects)
-    assert receipt.one(RunAuthorised).denied == 50
-    assert receipt.gas / 400 <= 6500
+    assert receipt.one(RunAuthorised).denied == FEWER // 8
+    assert receipt.gas / FEWER <= 6500
