@@ -19,11 +19,15 @@ from analytics.canonical import dump_canonical, load_strict
 from analytics.catalogue import LAYERS
 from analytics.errors import JsonRefused, ParamsError
 from analytics.readers.codes import VARIABLES
+from analytics.vocabulary import Category, OutputClass
 
 MAX_BYTES = 2048
 ANALYSES = ("evaluate", "associate", "frequencies")
-METRICS, GENOMIC = 1, 3
-GENE_RECORDS = {"variants": 5, "expression": 6}  # the category of each source of gene columns
+# The category of each source of gene columns.
+GENE_RECORDS: dict[str, int] = {
+    "variants": Category.GERMLINE_VARIANTS,
+    "expression": Category.EXPRESSION,
+}
 
 _COHORT = {"age": [0, 130], "with": [], "without": []}
 _VARIANTS = {
@@ -148,7 +152,7 @@ class Params:
     @property
     def output_class(self) -> int:
         """What is sealed: 1 metrics, 3 genomic (the contract's OutputClass)."""
-        return METRICS if self.analysis == "evaluate" else GENOMIC
+        return OutputClass.METRICS if self.analysis == "evaluate" else OutputClass.GENOMIC
 
     @property
     def categories(self) -> tuple[int, ...]:

@@ -9,22 +9,33 @@ from dataclasses import dataclass
 
 from analytics.cohort import Person
 from analytics.errors import InputsError
-from analytics.params import GENE_RECORDS
 from analytics.readers.chart import is_record, read_chart
 from analytics.readers.codes import SENSITIVE
 from analytics.readers.expression import read_expression
 from analytics.readers.genotypes import Genotypes, Sites, is_genotypes, read_genotypes
+from analytics.vocabulary import Category
 
-VARIANTS, EXPRESSION = GENE_RECORDS["variants"], GENE_RECORDS["expression"]
 # Demographics, conditions, observations, medications, procedures, lifestyle, and those that a code decides: genetic
 # results have the category of the genome, and a record of their own beside it.
-CHART = tuple(sorted({0, 1, 2, 3, 4, 9} | SENSITIVE))
+CHART = tuple(
+    sorted(
+        {
+            Category.DEMOGRAPHICS,
+            Category.CONDITIONS,
+            Category.OBSERVATIONS,
+            Category.MEDICATIONS,
+            Category.PROCEDURES,
+            Category.LIFESTYLE,
+        }
+        | SENSITIVE
+    )
+)
 _SUBJECT = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One decrypted record: subject (64 lower-case hex), category (protocol.md section 2), payload."""
+    """One decrypted record: subject (64 lower-case hex), category, payload."""
 
     subject: str
     category: int
@@ -52,13 +63,13 @@ def _read_person(
     expression: bytes | None = None
     variants: list[bytes] = []
     for item in items:
-        if item.category == VARIANTS and not is_record(item.payload):
+        if item.category == Category.GERMLINE_VARIANTS and not is_record(item.payload):
             variants.append(item.payload)
-        elif item.category == EXPRESSION and expression is None:
+        elif item.category == Category.EXPRESSION and expression is None:
             expression = item.payload
         elif item.category in CHART and item.category not in charts:
             charts[item.category] = item.payload
-        elif item.category in CHART or item.category == EXPRESSION:
+        elif item.category in CHART or item.category == Category.EXPRESSION:
             raise InputsError("a subject has two records of one category")
         else:
             raise InputsError("a record is of a category that this room cannot read")

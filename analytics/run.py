@@ -18,10 +18,11 @@ from analytics.association import associate, count_alleles
 from analytics.canonical import dump_canonical
 from analytics.cohort import select_people
 from analytics.disclosure_difference import Earlier, refuse_small_differences
-from analytics.params import GENOMIC, Params, parse_params
+from analytics.params import Params, parse_params
 from analytics.people import Input, read_people
 from analytics.prediction import describe_prediction, evaluate_rows, gather_layers
 from analytics.threads import one_thread
+from analytics.vocabulary import OutputClass
 
 __all__ = ["Earlier", "Input", "Params", "Result", "parse_params", "run"]
 
@@ -68,7 +69,7 @@ def run(
         sklearn.config_context(assume_finite=True, skip_parameter_validation=True),
     ):
         cohort = select_people(people, parsed.cohort, parsed.outcome, source, minimum)
-        if parsed.output_class == GENOMIC:
+        if parsed.output_class == OutputClass.GENOMIC:
             refuse_small_differences(cohort, parsed, inputs, people, earlier)
         progress("compute", 0.0)
         match parsed.analysis:

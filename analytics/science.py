@@ -19,10 +19,11 @@ from analytics.evaluate import Z_95, Floats, Labels, auc_with_error, figures_of
 from analytics.known_truth import CLINICAL, HORIZON_DAYS, Cohort, gain_fraction, simulate_cohort
 from analytics.noise import leak_demonstration, noise_control
 from analytics.params import Params, complete, parse_params
-from analytics.people import EXPRESSION, Input, read_people
+from analytics.people import Input, read_people
 from analytics.prediction import Layers, Row, evaluate_rows, gather_layers
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
 from analytics.threads import one_thread
+from analytics.vocabulary import Category
 
 OBSERVATIONS = 2
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": HORIZON_DAYS}
@@ -93,7 +94,7 @@ def gse7390_report(
     inputs = []
     for person in load_gse7390(locate_gse7390()):
         subject = f"{person.ordinal:064x}"
-        inputs.append(Input(subject, EXPRESSION, person.expression(subject)))
+        inputs.append(Input(subject, Category.EXPRESSION, person.expression(subject)))
         inputs.append(Input(subject, OBSERVATIONS, person.observations(subject)))
     document = {"outcome": OUTCOME, "models": {name: list(LAYERS) for name in models}}
     params = replace(parse_params(complete(document)), repeats=repeats, permutations=permutations)

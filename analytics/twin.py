@@ -9,11 +9,12 @@ from __future__ import annotations
 import numpy as np
 
 from analytics.params import Params
-from analytics.people import EXPRESSION, VARIANTS, Input
+from analytics.people import Input
 from analytics.readers.codes import VARIABLES
 from analytics.readers.expression import write_expression
 from analytics.readers.fhir import bundle_of, split_bundle
 from analytics.readers.genotypes import Sites, build_sites, write_genotypes
+from analytics.vocabulary import Category
 
 PROBES, SITES = 80, 2000
 INDEX_DAY = 16_000  # days since 1970
@@ -31,9 +32,9 @@ def invent(params: Params, people: int, seed: int) -> list[Input]:
         charts = split_bundle(_bundle(params, subject, number, draw), subject).records
         inputs += [Input(subject, category, payload) for category, payload in charts.items()]
         if sites is not None:
-            inputs.append(Input(subject, VARIANTS, _genotypes(sites, draw)))
+            inputs.append(Input(subject, Category.GERMLINE_VARIANTS, _genotypes(sites, draw)))
         if source == "expression":
-            inputs.append(Input(subject, EXPRESSION, _expression(draw)))
+            inputs.append(Input(subject, Category.EXPRESSION, _expression(draw)))
     return inputs
 
 

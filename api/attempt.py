@@ -36,6 +36,7 @@ from api.earlier import COHORTS, list_earlier, spends_too_many_cohorts
 from chain.errors import Refused
 from chain.events import AccessGranted, RunAuthorised, RunRefused
 from chain.ledger import message_tuple
+from chain.vocabulary import Role
 from governance.envelope import read_header
 from governance.errors import (
     BrokerRefused,
@@ -54,7 +55,6 @@ T = TypeVar("T")
 LEASE = 3600  # seconds asked for
 FOLLOW = 0.5  # seconds between two looks at the ledger while a child computes
 MAX_SUBJECTS = 1000
-BROKER = 9  # the role
 # What the contract says of a seal that no further attempt would change.
 WORKER_FAULT = "this worker's role or code is not what the permit allows"
 FINAL_REFUSALS = {
@@ -234,7 +234,7 @@ class Attempt:
         """Fetch the ciphertext of every granted person's records, ask the broker, and pass both on."""
         worker = self.worker
         if not worker.projection.fold.member_live(
-            worker.broker.address, BROKER, worker.ledger.now()
+            worker.broker.address, Role.BROKER, worker.ledger.now()
         ):
             raise AttemptEnded("the key broker does not hold its role", pause=10)
         wanted = [

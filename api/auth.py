@@ -11,7 +11,6 @@ from api.services import Services
 from governance.errors import NotAllowed, NotSignedIn
 from governance.sessions import Caller, caller_of
 
-CHECKER, PROTECTION, AUDITOR = 5, 7, 8  # roles of protocol.md §2
 _bearer = HTTPBearer(auto_error=False, description="The token of POST /sign-in, for 15 minutes.")
 
 

@@ -17,6 +17,7 @@ from api.errors import DoorError, NotServing
 from chain.ledger import Ledger, deploy, message_tuple
 from chain.signatures import domain_of
 from chain.transactor import Outbox
+from chain.vocabulary import Role
 from chain.wallets import Wallet, load, save
 from governance.broker.custody import create, endorse
 from governance.keys import replace_private
@@ -26,19 +27,7 @@ FOREVER = 2**40 - 1  # the last second the contracts know: no end, no deadline
 FLOOR = 10  # no cohort smaller than this, whatever a permit says
 QUORUM = 2
 ROLE_DELAY = 48 * 3600  # seconds before a worker or broker acts that comes after the founding
-ROLES = {
-    "committee": 1,
-    "custodian": 2,
-    "registrar": 3,
-    "analyst": 4,
-    "checker": 5,
-    "clinician": 6,
-    "protection": 7,
-    "auditor": 8,
-    "broker": 9,
-    "worker": 10,
-}
-BROKER_ROLE = ROLES["broker"]
+ROLES = {role.slug: role for role in Role}
 FOUNDERS = ("pia", "quinn", "rui")
 STAFF = {
     "rita": "registrar",

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from analytics.code import code_hash
-from api.birth import BROKER_ROLE, RELAY, ROLES
+from api.birth import RELAY
 from api.checkup_files import SERVE, Check, committee, disk, key_files, rows
 from api.confinement import Confinement, NotConfined
 from api.confinement.layers import HINT, describe
@@ -34,6 +34,7 @@ from chain.errors import ChainError, IdentityMismatch, SignatureMalformed
 from chain.events import RoleSet, parse_all
 from chain.ledger import Ledger
 from chain.signatures import Domain, domain_of, recover
+from chain.vocabulary import Role
 from chain.wallets import load as load_wallet
 from governance.brokers import BrokerClient
 from governance.certificates import trusted
@@ -55,7 +56,6 @@ AGAIN = "start the ledger, then ask again"
 RESTORE = "restore identity.json from another part"
 GIVE = "let a quorum of the committee give the role to a broker"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_COMMITTEE = ROLES["committee"]
 _SET_AS = {
     "ledger": "VOLENS_CHAIN_URL",
     "bucket": "VOLENS_BUCKET_URL",
@@ -96,7 +96,7 @@ def examine(settings: Settings) -> list[Check]:
             *_each("disk", partial(disk, settings)),
         ]
     ledger, connection = _connect(settings, identity)
-    live = _holders(ledger, BROKER_ROLE)
+    live = _holders(ledger, Role.BROKER)
     points: dict[str, Callable[[], Check | Iterable[Check]]] = {
         "parts": lambda: _parts(
             settings,
@@ -117,7 +117,7 @@ def examine(settings: Settings) -> list[Check]:
             "relay": partial(_relay, settings, ledger),
         }
     points |= {
-        "committee": lambda: committee(settings, identity, _holders(ledger, _COMMITTEE)),
+        "committee": lambda: committee(settings, identity, _holders(ledger, Role.COMMITTEE)),
         "key files": partial(key_files, settings),
         "disk": partial(disk, settings),
         "versions": partial(_versions, ledger),
@@ -382,7 +382,7 @@ def _holders(ledger: Ledger | None, role: int) -> set[bytes] | None:
     try:
         given = parse_all(ledger.node.call("eth_getLogs", [where | {"toBlock": "latest"}]))
         candidates = {one.account for one in given if isinstance(one, RoleSet) and one.role == role}
-        if role == _COMMITTEE:  # its first members have it from the contract's creation
+        if role == Role.COMMITTEE:  # its first members have it from the contract's creation
             candidates |= set(ledger.identity["founders"])
         found = {raw(who, 20) for who in candidates}
         return {
@@ -423,7 +423,7 @@ def _worker_role(settings: Settings, ledger: Ledger) -> Check:
     path = settings.key_file("worker")
     try:
         live = path.exists() and ledger.read(
-            "PermitRegistry", "isLive", load_wallet(path)[0].address, ROLES["worker"]
+            "PermitRegistry", "isLive", load_wallet(path)[0].address, Role.WORKER
         )
     except ChainError as error:
         return Check("worker role", "warn", str(error), error.hint)

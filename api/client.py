@@ -27,9 +27,10 @@ from api.errors import (
     UsageError,
 )
 from chain.signatures import domain_of, typed_data
+from chain.vocabulary import Role
 from chain.wallets import Wallet
 from governance.certificates import trusted
-from governance.verify import COMMITTEE, FOREVER, Malformed, identity_id, strict_json
+from governance.verify import FOREVER, Malformed, identity_id, strict_json
 
 LARGEST = 1 << 28  # bytes of an answer: a trail is one
 LISTED = 1000  # entries of a list in one answer
@@ -202,7 +203,7 @@ class Client:
             page = self._ask("GET", f"/roles?after={found[-1]['account']}")
         known = {one["account"] for one in found}
         founders = [who for who in self.identity["founders"] if who not in known]
-        founding = {"role": COMMITTEE, "start": 0, "end": FOREVER, "version": 0}
+        founding = {"role": Role.COMMITTEE, "start": 0, "end": FOREVER, "version": 0}
         return [{"account": who, **founding} for who in founders] + found
 
     def cancel_role(self, account: str, version: int) -> dict[str, Any]:

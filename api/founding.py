@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from api.birth import (
-    BROKER_ROLE,
     RELAY,
     connect,
     deploy_contracts,
@@ -41,6 +40,7 @@ from api.founding_files import (
 )
 from chain.ledger import Ledger
 from chain.transactor import Outbox
+from chain.vocabulary import Role
 from governance.broker.custody import create, endorse
 from governance.keys import replace_private
 from governance.verify import Malformed, canonical_json, identity_id, parse_identity
@@ -196,7 +196,7 @@ class Founding:
         return found | {
             BROKER: (
                 create(self.home / BROKER) if plan.broker == "here" else plan.broker,
-                BROKER_ROLE,
+                Role.BROKER,
             )
         }
 

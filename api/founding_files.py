@@ -18,12 +18,13 @@ from typing import Any
 
 from eth_utils.address import is_checksum_address, to_checksum_address
 
-from api.birth import BROKER_ROLE, FOREVER, RELAY, ROLES
+from api.birth import FOREVER, RELAY, ROLES
 from api.errors import UsageError, VerificationFailed
 from api.logs import escape
 from api.settings import checked_name
 from chain.errors import SignatureMalformed
 from chain.signatures import domain_of, recover
+from chain.vocabulary import Role
 from governance.verify import Malformed, canonical_json, identity_id, parse_identity, strict_json
 
 ROLES_STEP, IDENTITY, BROKER = "roles", "identity", "broker"
@@ -42,7 +43,6 @@ MAY = {
     9: "lets keys out against receipts",
     10: "computes on opened data",
 }
-_NAMES = {number: name for name, number in ROLES.items()}
 _LAST = 1 << 37  # seconds since 1970 that can still be shown as a date
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _CHANGE = {"account", "role", "start", "end", "replaces", "deadline"}
@@ -183,7 +183,7 @@ class Request:
             ]
             return ["You sign that this is the ledger that everybody is to pin.", *about, *places]
         roles = [
-            f"  {name}, {change['account']}, becomes {_NAMES[change['role']]}: {MAY[change['role']]}; "
+            f"  {name}, {change['account']}, becomes {Role(change['role']).slug}: {MAY[change['role']]}; "
             f"from {_day(change['start']) or 'now'} on, {_until(change['end'])}"
             for name, change in self.changes
         ]
@@ -352,7 +352,7 @@ def refused(path: Path, what: str, hint: str) -> VerificationFailed:
 
 def _role(entry: Mapping[str, Any]) -> tuple[str, int]:
     name, role = entry["name"], ROLES.get(entry["role"], 0)
-    if role in (0, BROKER_ROLE):
+    if role in (0, Role.BROKER):
         raise UsageError(
             f"{checked_name(name)} has a role that cannot be given here",
             "choose: " + ", ".join(ROLES),
@@ -374,11 +374,11 @@ def _change(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     times = (change["start"], change["deadline"], 0 if change["end"] == FOREVER else change["end"])
     if (
         set(entry) != _CHANGE | {"name"}
-        or change["role"] not in _NAMES
+        or change["role"] not in ROLES.values()
         or any(type(one) is not int or not 0 <= one < _LAST for one in times)
     ):
         raise ValueError("not a role change")
-    if (entry["name"] == BROKER) != (change["role"] == BROKER_ROLE) or change["start"] > change[
+    if (entry["name"] == BROKER) != (change["role"] == Role.BROKER) or change["start"] > change[
         "end"
     ]:
         raise ValueError("not a role change")

@@ -23,9 +23,10 @@ from api.confinement import ALL, Confinement, NotConfined
 from api.confinement.launching import launch
 from api.confinement.outside import look
 from api.errors import UsageError
-from api.lanechild import GENETIC_RESULTS, GERMLINE_VARIANTS
+from api.lanechild import GENETIC_RESULTS
 from api.lanewords import are_fhir_reports, failure_of, is_vcf_report
 from api.pipe import PipeClosed, read_frame, write_frame
+from chain.vocabulary import Category
 
 Kind = Literal["vcf", "fhir"]
 Frame = tuple[dict[str, Any], list[bytes]]
@@ -206,9 +207,9 @@ def _check_record(
         raise _unsafe()
     place = (subject, category, ordinal)
     if kind == "vcf":
-        fits = category == GERMLINE_VARIANTS and ordinal in (0, 1)
+        fits = category == Category.GERMLINE_VARIANTS and ordinal in (0, 1)
     else:
-        wanted = GENETIC_RESULTS if category == GERMLINE_VARIANTS else 0
+        wanted = GENETIC_RESULTS if category == Category.GERMLINE_VARIANTS else 0
         fits = category in range(CATEGORIES) and ordinal == wanted
     if subject not in subjects or not fits or place in seen:
         raise _unsafe()

@@ -17,8 +17,8 @@ from analytics.errors import AnalyticsError, PayloadError
 from api.confinement import Confinement
 from api.confinement.inside import confine
 from api.pipe import PipeClosed, read_frame, write_frame
+from chain.vocabulary import Category
 
-GERMLINE_VARIANTS = 5
 # Ordinal of a record of genetic results from FHIR: the same category as the VCF (0) and the packed genotypes (1) of the
 # person, so the same consent, and an object of its own.
 GENETIC_RESULTS = 2
@@ -77,7 +77,7 @@ def split_file(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> d
     def say(subject: str, *payloads: bytes) -> None:
         nonlocal said
         for ordinal, payload in enumerate(payloads):
-            _say_record(sink, subject, GERMLINE_VARIANTS, ordinal, payload)
+            _say_record(sink, subject, Category.GERMLINE_VARIANTS, ordinal, payload)
             said += 1
 
     report = split_vcf(
@@ -124,7 +124,7 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
         tell((done + 1) / len(bundles))
     for subject, split in splits:
         for category, payload in sorted(split.records.items()):
-            ordinal = GENETIC_RESULTS if category == GERMLINE_VARIANTS else 0
+            ordinal = GENETIC_RESULTS if category == Category.GERMLINE_VARIANTS else 0
             _say_record(sink, subject, category, ordinal, payload)
     reports = {subject: dict(split.report) for subject, split in splits}
     return {

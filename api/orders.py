@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from api.birth import FOREVER, ROLES
+from api.birth import FOREVER
 from api.client import Client, unwire, wire
 from api.errors import UsageError, VerificationFailed
 from api.logs import escape
 from chain.errors import SignatureMalformed
 from chain.signatures import recover
+from chain.vocabulary import Role
 from governance.keys import replace_private
 from governance.verify import Malformed, canonical_json, strict_json
 
@@ -26,7 +27,6 @@ TYPE = "volens/order/1"
 KINDS = ("RoleChange", "VoidRecords")
 LONGEST = 1 << 16  # bytes of a file
 DAYS = 14  # that the members have to sign
-_NAMES = {number: name for name, number in ROLES.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +73,10 @@ class Order:
         lines = [
             f"You sign the {'end' if ends else 'gift'} of a role:",
             f"  account {escape(str(m['account']))}",
-            f"  role {_NAMES[m['role']]}, change number {m['replaces'] + 1} of this account",
+            f"  role {Role(m['role']).slug}, change number {m['replaces'] + 1} of this account",
             holds,
         ]
-        if not ends and m["role"] in (ROLES["broker"], ROLES["worker"]):
+        if not ends and m["role"] in (Role.BROKER, Role.WORKER):
             lines.append("  a new worker or broker acts only after the ledger's delay")
         return [*lines, until]
 

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 
 from chain.errors import SignatureMalformed
 from chain.signatures import check_shape, typed_data
+from chain.vocabulary import Role
 from governance.ingest import MAX_RECORDS
 
 MAX_ITEMS = 60  # of one transaction
@@ -93,7 +94,7 @@ def _typed(type_: str, value: Any) -> Any:
 
 class RoleChange(Incoming):
     account: Address
-    role: Annotated[int, Field(ge=1, le=10)]
+    role: Annotated[int, Field(ge=min(Role), le=max(Role))]
     start: Seconds
     end: Seconds
     replaces: U32

@@ -17,6 +17,7 @@ from pathlib import Path
 import third_party
 import threats
 import vectors
+import vocabulary
 
 from api.demo.recording import shape
 from governance.run_states import ENDS, TRANSITIONS
@@ -136,6 +137,8 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/ledger.md": write_ledger,
     "docs/threats.md": write_threats,
     "THIRD_PARTY.md": write_third_party,
+    "chain/vocabulary.py": vocabulary.chain_module,
+    "analytics/vocabulary.py": vocabulary.analytics_module,
     "README.md": with_digest("README.md"),
     "CHANGELOG.md": with_digest("CHANGELOG.md"),
 }

@@ -17,6 +17,7 @@ from typing import Any
 from chain.artifacts import error_names
 from chain.events import ConsentGranted, Enrolled, ItemRefused, Receipt, RevokeStale
 from chain.ledger import Ledger, message_tuple
+from chain.vocabulary import Category, Purpose
 from governance.errors import RequestInvalid
 from governance.verify import canonical, canonical_json
 
@@ -28,35 +29,8 @@ _EPOCH_AT, _EPOCH_BITS = (
 )  # in the word that the contract keeps (docs/ledger.md, Consent slot)
 BATCH = 60  # items of one transaction: all of them fit under the gas cap of EIP-7825
 
-# protocol.md §2; 16 is the first branch local to a dataset, which its document names
-PURPOSES = {
-    "any-research": 0,
-    "general-research": 1,
-    "health-research": 2,
-    "ancestry": 3,
-    "for-profit": 4,
-    "methods": 5,
-    "care": 6,
-    "outside-recipient": 8,
-    "company-recipient": 9,
-    "cancer-research": 16,
-}
-CATEGORIES = {
-    "demographics": 0,
-    "conditions": 1,
-    "observations": 2,
-    "medications": 3,
-    "procedures": 4,
-    "germline-variants": 5,
-    "expression": 6,
-    "imaging": 7,
-    "wearables": 8,
-    "lifestyle": 9,
-    "mental-health": 16,
-    "substance-use": 17,
-    "sexual-health": 18,
-    "hiv": 19,
-}
+PURPOSES = {one.slug: one for one in Purpose}
+CATEGORIES = {one.slug: one for one in Category}
 _ORDINARY = (
     "demographics",
     "conditions",

@@ -104,7 +104,7 @@ class ObjectMissing(GovernanceError):
 
 
 @dataclass(frozen=True, slots=True)
-class Reason:
+class ReasonEntry:
     """One entry of contracts/reasons.json: why a person, a run, a key or an output was refused."""
 
     code: int
@@ -113,16 +113,18 @@ class Reason:
 
 
 @cache
-def reasons() -> dict[int, Reason]:
-    """Every reason by its code, as the contracts and brokers use them (protocol.md §2)."""
+def reasons() -> dict[int, ReasonEntry]:
+    """Every reason by its code, as the contracts and brokers use them (docs/reasons.md)."""
     groups = json.loads(_REASONS.read_text(encoding="utf-8"))
     found = {int(code): entry for group in groups.values() for code, entry in group.items()}
-    return {code: Reason(code, slug, sentence) for code, (slug, sentence) in found.items()}
+    return {code: ReasonEntry(code, slug, sentence) for code, (slug, sentence) in found.items()}
 
 
-def reason_of(code: int) -> Reason:
+def reason_of(code: int) -> ReasonEntry:
     """The reason with this code; one that the table does not know is named by its number."""
-    return reasons().get(code, Reason(code, f"reason-{code}", "The reason is not in the table."))
+    return reasons().get(
+        code, ReasonEntry(code, f"reason-{code}", "The reason is not in the table.")
+    )
 
 
 class NotSignedIn(GovernanceError):

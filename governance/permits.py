@@ -13,13 +13,15 @@ from chain.errors import Refused
 from chain.events import Receipt, RunRefused, RunRequested
 from chain.ledger import Ledger, message_tuple
 from chain.signatures import Domain, recover
+from chain.vocabulary import OutputClass
 from governance.consent import CATEGORIES, names_of
 from governance.errors import RequestInvalid, RequestRefused
 from governance.ingest import Leaf, leaves_root
 from governance.verify import Fold, canonical_json, strict_json, words
 
 MAX_PARAMS = 2048  # bytes
-OUTPUTS = {"metrics": 1, "table": 2, "genomic": 3}
+# What can be released; a model or one person's result never is.
+OUTPUTS = {one.slug: one for one in (OutputClass.METRICS, OutputClass.TABLE, OutputClass.GENOMIC)}
 Message = Mapping[str, Any]
 
 

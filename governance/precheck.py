@@ -11,7 +11,8 @@ from typing import Any
 
 from chain.errors import Refused, SignatureMalformed
 from chain.signatures import Domain, recover
-from governance.verify import NOBODY, REGISTRAR, Fold, sha256, words
+from chain.vocabulary import Role
+from governance.verify import NOBODY, Fold, sha256, words
 
 _HINT = "look at the state and sign again"
 
@@ -25,7 +26,7 @@ def skipped_enrolment(
 ) -> str:
     """The contract's word for why it would skip this enrolment, "" when nothing speaks against it."""
     registrar = fold.members.get(_signer(domain, "Enrolment", message, registrar_signature), NOBODY)
-    if registrar.role != REGISTRAR or registrar.end <= fold.time:
+    if registrar.role != Role.REGISTRAR or registrar.end <= fold.time:
         return "NotARegistrar"
     if message["deadline"] < fold.time:
         return "DeadlinePassed"

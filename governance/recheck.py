@@ -18,6 +18,7 @@ from chain import events as ev
 from chain.errors import ChainError, LedgerDown, SignatureMalformed
 from chain.ledger import Ledger
 from chain.signatures import recover
+from chain.vocabulary import Role
 from governance.errors import BrokerRefused, BrokerUnavailable, BucketUnavailable, GovernanceError
 from governance.ingest import load_leaves
 from governance.projection import Projection, event_row
@@ -25,7 +26,6 @@ from governance.steps import Step, find_step
 from governance.tables import events
 from governance.vault import Bucket
 from governance.verify import (
-    BROKER,
     Fold,
     VerifyError,
     identity_id,
@@ -171,7 +171,7 @@ class Recheck:
         signer = recover(self.ledger.domain, "Witness", message, bytes.fromhex(said["signature"]))
         self.projection.sync()
         if not self.projection.fold.member_live(
-            bytes.fromhex(signer[2:]), BROKER, self.ledger.now()
+            bytes.fromhex(signer[2:]), Role.BROKER, self.ledger.now()
         ):
             raise _Differs("The witness is not signed by a live key broker.")
         if (

@@ -21,9 +21,10 @@ from chain.errors import Refused
 from chain.events import Receipt, Released, ReleaseRefused
 from chain.ledger import Ledger, message_tuple
 from chain.signatures import recover, typed_data
+from chain.vocabulary import Role
 from governance.errors import DecisionPending, NotFound, RequestRefused
 from governance.tables import approvals
-from governance.verify import CHECKER, Fold, canonical_json
+from governance.verify import Fold, canonical_json
 
 _ONE_AT_A_TIME = threading.Lock()  # two yeses at once must not both find the other one missing
 
@@ -130,7 +131,7 @@ def _check_may_sign(fold: Fold, decision: Mapping[str, Any], checker: bytes, now
         "RunEnded": not run.ended,
         "NotNewestAttempt": decision["attempt"] == run.attempts,
         "CheckerConflict": checker != run.analyst,
-        "NotLive": fold.member_live(checker, CHECKER, now),
+        "NotLive": fold.member_live(checker, Role.CHECKER, now),
         "NotSealed": attempt is not None and attempt.seal_hash,
         "SealMismatch": attempt is not None and attempt.seal_hash == decision["sealHash"],
         "NotViewed": attempt is not None and checker in attempt.views,

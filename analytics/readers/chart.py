@@ -29,6 +29,7 @@ from analytics.readers.codes import (
     sensitive_categories,
 )
 from analytics.readers.resources import PROFILES, SUBJECT_PREFIX
+from analytics.vocabulary import Category
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 12
@@ -36,13 +37,13 @@ MAX_ENTRIES = 100_000
 ANY_TIME = 400 * 366  # days: no limit in a human life
 
 _MEDICATIONS = frozenset({"MedicationRequest", "MedicationStatement", "MedicationAdministration"})
-_TYPES = {
-    0: frozenset({"Patient"}),
-    1: frozenset({"Condition"}),
-    2: frozenset({"Observation"}),
-    3: _MEDICATIONS,
-    4: frozenset({"Procedure"}),
-    9: frozenset({"Observation"}),
+_TYPES: dict[int, frozenset[str]] = {
+    Category.DEMOGRAPHICS: frozenset({"Patient"}),
+    Category.CONDITIONS: frozenset({"Condition"}),
+    Category.OBSERVATIONS: frozenset({"Observation"}),
+    Category.MEDICATIONS: _MEDICATIONS,
+    Category.PROCEDURES: frozenset({"Procedure"}),
+    Category.LIFESTYLE: frozenset({"Observation"}),
     **dict.fromkeys(SENSITIVE, frozenset(PROFILES)),
 }
 _TIMES = {
@@ -234,7 +235,7 @@ def _resources(category: int, payload: bytes) -> Iterator[Mapping[str, object]]:
         or not 0 < len(entries) <= MAX_ENTRIES
     ):
         raise PayloadError(f"clinical record: it is not a collection of 1 to {MAX_ENTRIES} entries")
-    if category == 0 and len(entries) != 1:
+    if category == Category.DEMOGRAPHICS and len(entries) != 1:
         raise PayloadError("clinical record: it holds more than one patient")
     for entry in entries:
         resource = entry.get("resource") if isinstance(entry, dict) else None

@@ -20,12 +20,19 @@ from pathlib import Path
 
 from analytics.canonical import load_strict
 from analytics.errors import JsonRefused, PayloadError
+from analytics.vocabulary import Category
 
-# germline-variants: who withholds her genome withholds what was read from it, too.
-GENETIC = 5
-MENTAL_HEALTH, SUBSTANCE_USE, SEXUAL_HEALTH, HIV = 16, 17, 18, 19
-# Categories that a code decides, whatever the type of the resource.
-SENSITIVE = frozenset({GENETIC, MENTAL_HEALTH, SUBSTANCE_USE, SEXUAL_HEALTH, HIV})
+# Categories that a code decides, whatever the type of the resource. Among them is germline-variants: who withholds her
+# genome withholds what was read from it, too.
+SENSITIVE = frozenset(
+    {
+        Category.GERMLINE_VARIANTS,
+        Category.MENTAL_HEALTH,
+        Category.SUBSTANCE_USE,
+        Category.SEXUAL_HEALTH,
+        Category.HIV,
+    }
+)
 
 LOCAL = "urn:volens:code"
 UCUM = "http://unitsofmeasure.org"
@@ -156,7 +163,7 @@ def sensitive_categories(coding: Coding, sets: ValueSets) -> frozenset[int]:
     if coding.system is None:
         return frozenset()
     if _GENETIC_SYSTEM.match(coding.system):
-        return frozenset({GENETIC}) | _listed_categories(coding, sets)
+        return frozenset({Category.GERMLINE_VARIANTS}) | _listed_categories(coding, sets)
     return _listed_categories(coding, sets)
 
 
@@ -168,7 +175,7 @@ def _listed_categories(coding: Coding, sets: ValueSets) -> frozenset[int]:
     code = normal_code(system, coding.code)
     if system not in HIERARCHIES:
         return codes.get(code, frozenset())
-    self_harm = {MENTAL_HEALTH} if system == "icd-10-cm" and _SELF_HARM.match(code) else ()
+    self_harm = {Category.MENTAL_HEALTH} if system == "icd-10-cm" and _SELF_HARM.match(code) else ()
     return frozenset(self_harm).union(
         *(codes.get(code[:end], ()) for end in range(1, len(code) + 1))
     )

@@ -49,6 +49,7 @@ from analytics.readers.resources import (
     reduce_resource,
     value_codings,
 )
+from analytics.vocabulary import Category
 
 _HL7 = "http://terminology.hl7.org/CodeSystem/"
 _CONFIDENTIALITY = _HL7 + "v3-Confidentiality"
@@ -288,7 +289,7 @@ def _route(
         reduced = reduce_patient(resource, subject)
         if _sensitive(marks.file) is not None:  # a sensitive record holds statements, and no person
             raise HeldBack(_MARKED)
-        return 0, reduced
+        return Category.DEMOGRAPHICS, reduced
     profile = PROFILES[str(resource["resourceType"])]
     place = source.places[id(resource)]
     medication = resolve(resource.get("medicationReference"), place, source) or {}

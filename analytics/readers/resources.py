@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from analytics.readers.codes import UCUM, Coding, codings_of
+from analytics.vocabulary import Category
 
 SUBJECT = re.compile(r"[0-9a-f]{64}")
 SUBJECT_PREFIX = "urn:volens:subject:"
@@ -85,7 +86,7 @@ _MEDICATION = "medicationCodeableConcept"
 # medication-admin-status, event-status.
 PROFILES = {
     "Condition": Profile(
-        1,
+        Category.CONDITIONS,
         "code",
         {},
         (
@@ -95,7 +96,7 @@ PROFILES = {
         ),
     ),
     "Observation": Profile(
-        2,
+        Category.OBSERVATIONS,
         "code",
         _statuses(
             "final amended corrected", "registered preliminary cancelled entered-in-error unknown"
@@ -103,13 +104,13 @@ PROFILES = {
         (*_EFFECTIVE, ("effectiveInstant", "effectiveDateTime"), ("issued", "effectiveDateTime")),
     ),
     "MedicationRequest": Profile(
-        3,
+        Category.MEDICATIONS,
         _MEDICATION,
         _statuses("active on-hold completed stopped", "cancelled entered-in-error draft unknown"),
         (("authoredOn", "authoredOn"),),
     ),
     "MedicationStatement": Profile(
-        3,
+        Category.MEDICATIONS,
         _MEDICATION,
         _statuses(
             "active completed stopped on-hold", "entered-in-error intended unknown not-taken"
@@ -117,13 +118,13 @@ PROFILES = {
         (*_EFFECTIVE, ("dateAsserted", "effectiveDateTime")),
     ),
     "MedicationAdministration": Profile(
-        3,
+        Category.MEDICATIONS,
         _MEDICATION,
         _statuses("in-progress completed stopped on-hold", "not-done entered-in-error unknown"),
         _EFFECTIVE,
     ),
     "Procedure": Profile(
-        4,
+        Category.PROCEDURES,
         "code",
         _statuses(
             "completed in-progress", "preparation not-done on-hold stopped entered-in-error unknown"

@@ -11,8 +11,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from chain.vocabulary import Role
 from governance.verify import (
-    BROKER,
     CALLS,
     HALF_ORDER,
     TOPICS,
@@ -352,7 +352,9 @@ def witness(bundle: Bundle) -> Bundle:
     last = bundle["transactions"][-1]["block"]
     bundle["witnesses"] = [
         {
-            "broker": next((m["account"].hex() for m in roles if m["role"] == BROKER), "ab" * 20),
+            "broker": next(
+                (m["account"].hex() for m in roles if m["role"] == Role.BROKER), "ab" * 20
+            ),
             "block": last,
             "blockHash": bundle["blocks"][str(last)]["hash"],
             "time": bundle["blocks"][str(last)]["timestamp"],

@@ -14,6 +14,7 @@ from typing import Any
 from api.birth import FOREVER, ROLE_DELAY, ROLES, sign_identity
 from chain.events import Receipt
 from chain.ledger import Ledger, deploy, message_tuple
+from chain.vocabulary import Category, OutputClass, Purpose
 from chain.wallets import Wallet
 
 DAY = 86_400
@@ -32,8 +33,8 @@ CODE = hashlib.sha256(b"code").digest()
 SCHEMA = hashlib.sha256(b"schema").digest()
 PARAMS = b'{"model":"logistic"}'
 PARAMS_HASH = hashlib.sha256(PARAMS).digest()
-RESEARCH = 0b110  # general and health research
-CATEGORIES = 1 << 2 | 1 << 6
+RESEARCH = 1 << Purpose.GENERAL_RESEARCH | 1 << Purpose.HEALTH_RESEARCH
+CATEGORIES = 1 << Category.OBSERVATIONS | 1 << Category.EXPRESSION
 
 
 def random32() -> bytes:
@@ -185,12 +186,12 @@ class World:
         return {
             "permit": random32(),
             "dataset": self.dataset,
-            "purposeNeed": 0b10,
+            "purposeNeed": 1 << Purpose.GENERAL_RESEARCH,
             "categories": CATEGORIES,
             "codeHash": CODE,
             "paramsSchemaHash": SCHEMA,
             "minCohort": 3,
-            "outputClasses": 1 << 1,
+            "outputClasses": 1 << OutputClass.METRICS,
             "expiry": FOREVER,
             "documentHash": random32(),
             "deadline": FOREVER,
@@ -359,7 +360,7 @@ class World:
             "ciphertextHash": random32(),
             "keyCommitment": random32(),
             "disclosureCommitment": random32(),
-            "outputClass": 1,
+            "outputClass": OutputClass.METRICS,
             "statistics": 0,
             "deadline": FOREVER,
         } | change

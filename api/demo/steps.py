@@ -23,6 +23,7 @@ from api.errors import NotAvailable, RefusedByPolicy
 from api.intake import bring_in
 from api.lanes import Lanes
 from api.results import Opened, keep_pair, open_output, write_receipt
+from chain.vocabulary import Category, OutputClass
 from chain.wallets import Wallet
 from governance import verify
 from governance.consent import CATEGORIES, PURPOSES, Offer, bits
@@ -49,8 +50,8 @@ def ingest_all(cast: Cast, people: list[Person], cohort: Cohort) -> tuple[int, i
         Source(p.subject, category, payload)
         for p, person in zip(cast.patients, people, strict=True)
         for category, payload in (
-            (2, person.observations(p.subject.hex())),
-            (6, person.expression(p.subject.hex())),
+            (Category.OBSERVATIONS, person.observations(p.subject.hex())),
+            (Category.EXPRESSION, person.expression(p.subject.hex())),
         )
     ]
     parts = (omar, cast.broker(), Bucket("volens", cast.parts.urls["bucket"]))
@@ -102,7 +103,7 @@ def ask_permits(cast: Cast) -> tuple[dict[str, bytes], set[int], str]:
                 "codeHash": code_hash(),
                 "paramsSchemaHash": params_schema_hash(),
                 "minCohort": 20,
-                "outputClasses": 1 << 1,
+                "outputClasses": 1 << OutputClass.METRICS,
                 "expiry": int(time.time()) + 30 * 86_400,
                 "documentHash": sha256(b"Relapse of breast cancer from genes").digest(),
             }

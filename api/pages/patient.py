@@ -17,6 +17,7 @@ from api.pages.words import DAY
 from api.results import withdrawal_receipt
 from api.routes.shown import show_withdrawal
 from api.services import Services
+from chain.vocabulary import ConsentStatus
 from governance import register
 from governance.consent import PRESETS, notice_points, offer
 from governance.errors import NotFound, reason_of
@@ -193,7 +194,7 @@ def _permissions(services: Services, subject: str) -> list[Permission]:
         consent = consents.get(one.dataset)
         live = (
             consent is not None
-            and consent.status == 1
+            and consent.status == ConsentStatus.LIVE
             and consent.from_day <= today <= consent.until_day
         )
         listed = services.projection.records_of(bytes.fromhex(one.dataset))

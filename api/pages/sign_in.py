@@ -9,17 +9,17 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from pydantic import Field
 
-from api.auth import AUDITOR, Parts
+from api.auth import Parts
 from api.pages.rendering import PageRoute, render
 from api.pages.visitor import COOKIE, OwnOrigin
 from api.schemas import Incoming
 from chain.signatures import typed_data
+from chain.vocabulary import Role
 from governance import sessions
 from governance.sessions import SESSION_SECONDS, Caller
 
 router = APIRouter(route_class=PageRoute)
 SIGNED_HERE = ("SignIn", "Grant", "Revoke", "Cancel")
-ANALYST = 4
 _AFTER = re.compile(r"/(me|runs|trail)([/?][A-Za-z0-9/?=&_-]*)?")
 
 
@@ -94,4 +94,5 @@ def sign_out(request: Request, services: Parts) -> Response:
 def _first_page(caller: Caller) -> str:
     if caller.subject:
         return "/me"
-    return {ANALYST: "/runs", AUDITOR: "/trail"}.get(caller.role, "/")
+    homes: dict[int, str] = {Role.ANALYST: "/runs", Role.AUDITOR: "/trail"}
+    return homes.get(caller.role, "/")

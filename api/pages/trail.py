@@ -13,10 +13,11 @@ from urllib.parse import urlencode
 from eth_utils.address import is_address, to_checksum_address
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api.auth import AUDITOR, PROTECTION, Parts
+from api.auth import Parts
 from api.pages import sentences
 from api.pages.rendering import PageRoute, names_here, render
 from api.pages.visitor import OwnOrigin, SignedIn, Visitor
+from chain.vocabulary import Role
 from governance.errors import NotAllowed, RequestInvalid, reasons
 from governance.recheck import Recheck
 from governance.sessions import Caller
@@ -127,7 +128,7 @@ def verify_step(count: Count, request: Request, services: Parts, me: SignedIn) -
 
 
 def _sees_everything(visitor: Caller | None) -> bool:
-    return visitor is not None and visitor.role in (AUDITOR, PROTECTION)
+    return visitor is not None and visitor.role in (Role.AUDITOR, Role.PROTECTION)
 
 
 def _row(step: Step, names: Mapping[str, str], everything: bool, subject: str) -> Row:

@@ -6,21 +6,22 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from chain.vocabulary import Role
 from governance.consent import CATEGORIES, PURPOSES, names_of
 from governance.verify import Malformed, strict_json
 
 DAY = 86_400
-ROLES = {
-    1: "committee member",
-    2: "custodian",
-    3: "registrar",
-    4: "analyst",
-    5: "output checker",
-    6: "clinician",
-    7: "data-protection officer",
-    8: "auditor",
-    9: "key broker",
-    10: "worker",
+ROLES: dict[int, str] = {
+    Role.COMMITTEE: "committee member",
+    Role.CUSTODIAN: "custodian",
+    Role.REGISTRAR: "registrar",
+    Role.ANALYST: "analyst",
+    Role.CHECKER: "output checker",
+    Role.CLINICIAN: "clinician",
+    Role.PROTECTION: "data-protection officer",
+    Role.AUDITOR: "auditor",
+    Role.BROKER: "key broker",
+    Role.WORKER: "worker",
 }
 _PURPOSES = {
     "any-research": "any research",

@@ -10,13 +10,14 @@ from fastapi import APIRouter, Path, Request
 
 from api import answers, schemas
 from api.allowance import check_allowance
-from api.auth import AUDITOR, Parts, PartsAnyway, SignedIn, require_self
+from api.auth import Parts, PartsAnyway, SignedIn, require_self
 from api.doors import ShortRoute, StrictRoute
 from api.problems import OTHER_REFUSAL, REFUSALS, declared
 from api.routes.shown import show_consent, show_reason, show_withdrawal
 from api.services import Services
 from chain.errors import Refused
 from chain.events import ConsentGranted
+from chain.vocabulary import Role
 from governance import consent, precheck, register, sessions
 from governance.errors import CatchingUp, NotFound
 from governance.runs import mark
@@ -176,7 +177,7 @@ def show_consents(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
 )
 def show_accesses(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
     """Every time the ledger decided on a person's data: for herself, or an auditor."""
-    require_self(caller, subject, AUDITOR)
+    require_self(caller, subject, Role.AUDITOR)
     services.projection.sync()
     if bytes.fromhex(subject) not in services.projection.fold.signers:
         raise NotFound("nobody is enrolled under this id", "check the id")

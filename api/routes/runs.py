@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Response
 
 from api import answers, schemas
-from api.auth import CHECKER, Parts, SignedIn
+from api.auth import Parts, SignedIn
 from api.doors import MOST, Limit, Offset, StrictRoute
 from api.problems import declared
 from api.routes.shown import show_summary
 from api.services import Services
+from chain.vocabulary import Role
 from governance import permits, register, release
 from governance.errors import NotAllowed, NotFound, RequestInvalid
 
@@ -157,7 +158,7 @@ def fetch_output(run: RunId, services: Parts, caller: SignedIn) -> Response:
     """The newest sealed output as ciphertext: for the analyst of the run and for checkers. Keys come from brokers."""
     services.projection.sync()
     found = register.find_run(services.engine, run)
-    if caller.account != found.analyst and caller.role != CHECKER:
+    if caller.account != found.analyst and caller.role != Role.CHECKER:
         raise NotAllowed(
             "only the analyst of the run and checkers may fetch its output",
             "sign in as one of them",

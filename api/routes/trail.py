@@ -8,11 +8,12 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Response
 
 from api import answers
-from api.auth import AUDITOR, PROTECTION, Parts, PartsAnyway, SignedIn, require_role
+from api.auth import Parts, PartsAnyway, SignedIn, require_role
 from api.doors import MOST, Limit, Offset, StrictRoute
 from api.problems import declared
 from api.routes.shown import show_reason
 from api.services import Services
+from chain.vocabulary import Role
 from governance import audit, register
 from governance.verify import canonical_json
 
@@ -68,7 +69,7 @@ def list_denials(services: Parts, caller: SignedIn, limit: Limit = MOST, offset:
 
     At most `limit` of them after the first `offset`.
     """
-    require_role(caller, AUDITOR, PROTECTION)
+    require_role(caller, Role.AUDITOR, Role.PROTECTION)
     services.projection.sync()
     return [
         {

@@ -24,6 +24,7 @@ from typing import Any
 
 from chain.errors import SignatureMalformed
 from chain.signatures import address_of, domain_of, recover, sign
+from chain.vocabulary import PermitStatus, Reason, Role
 from governance.broker.journal import Journal
 from governance.broker.leaves import Leaf, LeafLists
 from governance.broker.node import (
@@ -65,9 +66,7 @@ from governance.verify import (
     raw,
 )
 
-ANALYST, CHECKER, WORKER, DAY = 4, 5, 10, 86_400
-APPROVED, SUSPENDED = 2, 3
-OTHER_WORKER, NO_LOOK, NOT_RELEASED, CATCHING_UP = 69, 77, 78, 79  # reasons
+DAY = 86_400  # seconds
 SLICE_SECONDS = 0.25  # of folding at once in the background: a question waits for no longer
 KEPT_ANSWERS = 64 << 20  # bytes of answers that are given again to the same question
 
@@ -164,7 +163,7 @@ class Broker:
             try:
                 self._follow(SLICE_SECONDS)
             except Refusal as refusal:
-                return refusal.reason == CATCHING_UP
+                return refusal.reason == Reason.CATCHING_UP
             self.behind.clear()
         return True
 
@@ -241,7 +240,7 @@ class Broker:
             self._follow()
             mined = self._node.fold.ingests.get(ingest)
             if mined is None:
-                raise Refusal(72)
+                raise Refusal(Reason.NOT_REGISTERED)
             count = self._leaves.add(ingest, mined, part(request, "leaves", list))
         return {"ingest": ingest.hex(), "count": count}
 
@@ -260,7 +259,7 @@ class Broker:
             head = self._follow()
             receipt = self._attempt_of(run, attempt, tx)
             self._check_attempt(self._node.fold.runs[run], receipt, head, run, attempt, worker_key)
-            self._check_asker(request, receipt.worker, OTHER_WORKER)
+            self._check_asker(request, receipt.worker, Reason.OTHER_WORKER)
             return head, receipt, self._check_records(run, receipt, head, wanted)
 
         with self._lock:
@@ -301,7 +300,7 @@ class Broker:
                 else self._result_key(stored, attempt, head)
             )
             self._check_asker(
-                request, viewer or stored.analyst, NO_LOOK if viewer else NOT_RELEASED
+                request, viewer or stored.analyst, Reason.NO_LOOK if viewer else Reason.NOT_RELEASED
             )
             return head, receipt, key
 
@@ -327,13 +326,13 @@ class Broker:
             return self._node.follow(FOLLOW_SECONDS if seconds is None else seconds)
         except CatchingUp:
             self.behind.set()
-            raise Refusal(CATCHING_UP) from None
+            raise Refusal(Reason.CATCHING_UP) from None
         except NodeDown:
-            raise Refusal(64) from None
+            raise Refusal(Reason.LEDGER_DOWN) from None
         except OtherLedger:
-            raise Refusal(65) from None
+            raise Refusal(Reason.IDENTITY) from None
         except LedgerBehind:
-            raise Refusal(71) from None
+            raise Refusal(Reason.LEDGER_BEHIND) from None
 
     def _attempt_of(self, run: bytes, attempt: int, tx: bytes | None) -> Attempt:
         attempts = self._node.fold.attempts
@@ -343,36 +342,40 @@ class Broker:
         named = next(
             (key for key, one in attempts.items() if tx is not None and one.tx == tx), None
         )
-        raise Refusal(67 if named is not None and named[0] != run else 66)
+        raise Refusal(
+            Reason.OTHER_RUN if named is not None and named[0] != run else Reason.RECEIPT_UNKNOWN
+        )
 
     def _check_attempt(
         self, run: Run, receipt: Attempt, head: Head, name: bytes, attempt: int, worker_key: bytes
     ) -> None:
         fold, now = self._node.fold, self._now(head)
         if run.ended == "cancelled":
-            raise Refusal(43)
+            raise Refusal(Reason.CANCELLED)
         if attempt != fold.newest_attempt(name):
-            raise Refusal(68)
+            raise Refusal(Reason.OLDER_ATTEMPT)
         if worker_key != receipt.binding["workerKey"]:
-            raise Refusal(69)
+            raise Refusal(Reason.OTHER_WORKER)
         if now > receipt.lease_until or receipt.seal_hash or run.ended:
-            raise Refusal(70)
+            raise Refusal(Reason.LEASE_OVER)
         self._check_permit(run)
         self._check_expiry(run, now)
-        if not fold.member_live(run.analyst, ANALYST, now):
-            raise Refusal(36)
-        if not fold.member_live(receipt.worker, WORKER, now):
-            raise Refusal(37)
+        if not fold.member_live(run.analyst, Role.ANALYST, now):
+            raise Refusal(Reason.ANALYST_ROLE)
+        if not fold.member_live(receipt.worker, Role.WORKER, now):
+            raise Refusal(Reason.WORKER_ROLE)
 
     def _check_permit(self, run: Run) -> None:
         """What the committee has suspended lets no key out any more, also of what was computed before."""
         status = self._node.fold.permits[run.request["permit"]].status
-        if status != APPROVED:
-            raise Refusal(34 if status == SUSPENDED else 33)
+        if status == PermitStatus.SUSPENDED:
+            raise Refusal(Reason.PERMIT_SUSPENDED)
+        if status != PermitStatus.APPROVED:
+            raise Refusal(Reason.PERMIT_REJECTED)
 
     def _check_expiry(self, run: Run, now: int) -> None:
         if now >= self._node.fold.permits[run.request["permit"]].request["expiry"]:
-            raise Refusal(35)
+            raise Refusal(Reason.PERMIT_EXPIRED)
 
     def _now(self, head: Head) -> int:
         """Seconds. A ledger without calls may have no new block, and what ends meanwhile has ended all the same."""
@@ -404,19 +407,19 @@ class Broker:
         for item in wanted:
             leaf = self._leaves.find(request["dataset"], item.record, item.version, fold.ingests)
             if leaf is None:
-                raise Refusal(72)
+                raise Refusal(Reason.NOT_REGISTERED)
             newest = self._leaves.latest(request["dataset"], item.record, fold.ingests)
             if unknown or item.version != newest:
-                raise Refusal(73)
+                raise Refusal(Reason.OLDER_VERSION)
             subject = leaf.subject
             if subject not in epochs:
-                raise Refusal(74)
+                raise Refusal(Reason.NOT_GRANTED)
             if subject not in willing:
                 willing[subject] = self._still_willing(subject, epochs[subject], request, head)
             if not willing[subject]:
-                raise Refusal(75)
+                raise Refusal(Reason.CONSENT_CHANGED)
             if not request["categories"] >> leaf.category & 1:
-                raise Refusal(76)
+                raise Refusal(Reason.BROKERS_CATEGORY)
             found[item.record] = leaf
         return found
 
@@ -438,30 +441,30 @@ class Broker:
     ) -> bytes:
         """A checker's, while the output is sealed and could be released: permit, analyst, everybody still willing."""
         fold, now = self._node.fold, self._now(head)
-        looked = viewer in receipt.views and fold.member_live(viewer, CHECKER, now)
+        looked = viewer in receipt.views and fold.member_live(viewer, Role.CHECKER, now)
         if run.ended or not looked:
-            raise Refusal(77)
+            raise Refusal(Reason.NO_LOOK)
         if attempt != run.attempts:
-            raise Refusal(68)
+            raise Refusal(Reason.OLDER_ATTEMPT)
         self._check_permit(run)
         self._check_expiry(run, now)
-        if not fold.member_live(run.analyst, ANALYST, now):
-            raise Refusal(36)
+        if not fold.member_live(run.analyst, Role.ANALYST, now):
+            raise Refusal(Reason.ANALYST_ROLE)
         request = fold.permits[run.request["permit"]].request
         if not all(
             self._still_willing(subject, epoch, request, head)
             for subject, epoch, _ in receipt.granted
         ):
-            raise Refusal(75)
+            raise Refusal(Reason.CONSENT_CHANGED)
         return receipt.views[viewer]
 
     def _result_key(self, run: Run, attempt: int, head: Head) -> bytes:
         """The analyst's, once it is released, while she holds her role and her permit is not suspended."""
         if run.ended != "released" or attempt != run.attempts:
-            raise Refusal(78)
+            raise Refusal(Reason.NOT_RELEASED)
         self._check_permit(run)
-        if not self._node.fold.member_live(run.analyst, ANALYST, self._now(head)):
-            raise Refusal(36)
+        if not self._node.fold.member_live(run.analyst, Role.ANALYST, self._now(head)):
+            raise Refusal(Reason.ANALYST_ROLE)
         return bytes(run.request["resultKey"])
 
     # -- letting out
@@ -579,12 +582,14 @@ class Broker:
                     Piece(item.record, item.version, j, unwrap_share(seed, context, wrapped))
                 )
             except GovernanceError:
-                raise Refusal(72) from None  # wrapped for another record, version, run or attempt
+                raise Refusal(
+                    Reason.NOT_REGISTERED
+                ) from None  # wrapped for another record, version, run or attempt
         if (
             key_commitment(join_shares([piece.share for piece in sorted(found, key=lambda p: p.j)]))
             != commitment
         ):
-            raise Refusal(72)
+            raise Refusal(Reason.NOT_REGISTERED)
         return found
 
     def _owned(self, item: WrapItem) -> bool:
@@ -597,7 +602,7 @@ class Broker:
     def _wrap(self, item: WrapItem, seeds: dict[bytes, bytes]) -> bytes:
         """seeds: those that this question needed so far, by owner."""
         if not self._owned(item):
-            raise Refusal(1)
+            raise Refusal(Reason.NOT_ENROLLED)
         if item.subject not in seeds:
             seeds[item.subject] = self._seed(item.subject, new=True)
         context = wrap_context(
@@ -618,7 +623,7 @@ class Broker:
         if path.exists():
             return self._provider.open(path.read_bytes(), purpose)
         if not new:
-            raise Refusal(72)
+            raise Refusal(Reason.NOT_REGISTERED)
         seed = secrets.token_bytes(32)
         create_private(path, self._provider.seal(seed, purpose))
         return seed

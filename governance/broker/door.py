@@ -10,14 +10,14 @@ import time
 from typing import Any
 
 from chain.bounded_http import IDLE, BoundedHandler, BoundedServer
+from chain.vocabulary import Reason
 from governance.broker.custody import Broker, Refusal
 from governance.errors import GovernanceError
 from governance.verify import Malformed, strict_json
 
 MAX_BODY = 16 << 20
-PASSING = frozenset(
-    {64, 79}
-)  # reasons that go away by themselves: the ledger is away, or being read
+# Reasons that go away by themselves: the ledger is away, or being read.
+PASSING = frozenset({Reason.LEDGER_DOWN, Reason.CATCHING_UP})
 BREATH, PAUSE = (
     0.01,
     1.0,

@@ -9,6 +9,7 @@ from api.demo.attacks.frame import attack, willing
 from api.demo.forgeries import high_s
 from api.demo.stage import World, random32
 from chain.events import Receipt
+from chain.vocabulary import Category
 from chain.wallets import Wallet
 
 
@@ -76,7 +77,9 @@ def early_narrow(world: World, forged: bool) -> Receipt:
     """She signs wide, then narrow: recorded as refused before the wide one is there, her last word would be lost."""
     (subject,) = world.enrol()
     wide = world.grant_item(world.grant_message(subject))
-    narrow = world.grant_item(world.grant_message(subject, replaces=1, categories=1 << 2))
+    narrow = world.grant_item(
+        world.grant_message(subject, replaces=1, categories=1 << Category.OBSERVATIONS)
+    )
     if not forged:
         world.ledger.relay("ConsentRegistry", "grant", [wide])
     receipt = world.ledger.relay("ConsentRegistry", "grant", [narrow])
@@ -98,7 +101,7 @@ def withheld_wide(world: World, forged: bool) -> Receipt:
     """She signs wide, changes her mind before it is sent, and signs narrow: only one of them can ever count."""
     (subject,) = world.enrol()
     wide = world.grant_item(world.grant_message(subject))
-    narrow = world.grant_item(world.grant_message(subject, categories=1 << 2))
+    narrow = world.grant_item(world.grant_message(subject, categories=1 << Category.OBSERVATIONS))
     if forged:
         world.ledger.relay("ConsentRegistry", "grant", [narrow])
         return world.ledger.relay("ConsentRegistry", "grant", [wide])

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from api.birth import FOREVER, ROLES
+from api.birth import FOREVER
 from api.demo.attacks.frame import attack, authorised, looked_at, willing
 from api.demo.stage import CATEGORIES, PARAMS, PARAMS_HASH, World, random32
 from chain.errors import Refused
 from chain.events import Receipt
+from chain.vocabulary import OutputClass, Purpose, Role
 from chain.wallets import Wallet
 
-CARE, INDIVIDUAL = 1 << 6, 5
 ATTEMPTS = 16
 
 
@@ -30,7 +30,7 @@ def dismiss(world: World, name: str, role: str) -> Receipt:
 def revived_analyst(world: World, forged: bool) -> Receipt:
     """Two members signed that her role lasts longer; before anybody sent it, the committee dismissed her."""
     account = world.people[somebody(world, "analyst", "nils")].address
-    held = {"account": account, "role": ROLES["analyst"], "start": 0, "end": FOREVER}
+    held = {"account": account, "role": Role.ANALYST, "start": 0, "end": FOREVER}
     change = held | {"replaces": 1, "deadline": FOREVER}
     signatures = world.quorum("RoleChange", change, ("pia", "quinn"))
     if forged:
@@ -108,7 +108,9 @@ def stopped_worker(world: World, forged: bool) -> Receipt:
 
 @attack("research under consents to her own care", "analyst", "PermitInvalid")
 def care_for_research(world: World, forged: bool) -> Receipt:
-    request = world.permit_request(purposeNeed=CARE if forged else 0b10)
+    request = world.permit_request(
+        purposeNeed=1 << (Purpose.CARE if forged else Purpose.GENERAL_RESEARCH)
+    )
     signature = world.by("noor", "PermitRequest", request)
     return world.relay("PermitRegistry", "requestPermit", "PermitRequest", request, signature)
 
@@ -117,9 +119,13 @@ def care_for_research(world: World, forged: bool) -> Receipt:
 def individual_output(world: World, forged: bool) -> Receipt:
     """Also where a committee allowed it."""
     subjects = willing(world)
-    run = world.request_run(world.permit(outputClasses=1 << 1 | 1 << INDIVIDUAL))
+    run = world.request_run(
+        world.permit(outputClasses=1 << OutputClass.METRICS | 1 << OutputClass.INDIVIDUAL)
+    )
     world.authorise(run, subjects)
-    message = world.seal_message(run, outputClass=INDIVIDUAL if forged else 1)
+    message = world.seal_message(
+        run, outputClass=OutputClass.INDIVIDUAL if forged else OutputClass.METRICS
+    )
     return world.relay("AccessLedger", "seal", "Seal", message, world.by("wanda", "Seal", message))
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from api.demo.attacks.frame import attack
 from api.demo.stage import World, random32
 from chain.events import Receipt
+from chain.vocabulary import OutputClass
 
 PEOPLE = 20
-GENOMIC, MODEL = 3, 4
 
 
 def _authorised(world: World, dataset: bytes, output_class: int) -> tuple[bytes, list[bytes]]:
     """A run on a dataset of its own, so that no other attack's statistics count."""
     subjects = world.enrol(PEOPLE)
     world.grant(subjects, dataset=dataset)
-    run = world.request_run(world.permit(dataset=dataset, outputClasses=1 << 1 | 1 << output_class))
+    run = world.request_run(
+        world.permit(dataset=dataset, outputClasses=1 << OutputClass.METRICS | 1 << output_class)
+    )
     world.authorise(run, subjects)
     return run, subjects
 
@@ -28,24 +30,28 @@ def _dataset(world: World) -> bytes:
 @attack("a model file sealed for release", "analyst", "OutputClassRefused")
 def model_file(world: World, forged: bool) -> Receipt:
     """Also where a committee allowed it: support vectors and neighbours are patients' rows."""
-    run, _ = _authorised(world, _dataset(world), MODEL)
-    message = world.seal_message(run, outputClass=MODEL if forged else 1)
+    run, _ = _authorised(world, _dataset(world), OutputClass.MODEL)
+    message = world.seal_message(
+        run, outputClass=OutputClass.MODEL if forged else OutputClass.METRICS
+    )
     return world.relay("AccessLedger", "seal", "Seal", message, world.by("wanda", "Seal", message))
 
 
 @attack("per-variant statistics beyond what the people bear", "worker", "BudgetSpent")
 def too_many_variants(world: World, forged: bool) -> Receipt:
-    run, _ = _authorised(world, _dataset(world), GENOMIC)
+    run, _ = _authorised(world, _dataset(world), OutputClass.GENOMIC)
     message = world.seal_message(
-        run, outputClass=GENOMIC, statistics=3 if forged else 2
+        run, outputClass=OutputClass.GENOMIC, statistics=3 if forged else 2
     )  # 0.128 x 20 = 2.56
     return world.relay("AccessLedger", "seal", "Seal", message, world.by("wanda", "Seal", message))
 
 
 @attack("a genomic output that says it reports on no variant", "worker", "OutputClassRefused")
 def no_variants(world: World, forged: bool) -> Receipt:
-    run, _ = _authorised(world, _dataset(world), GENOMIC)
-    message = world.seal_message(run, outputClass=GENOMIC, statistics=0 if forged else 1)
+    run, _ = _authorised(world, _dataset(world), OutputClass.GENOMIC)
+    message = world.seal_message(
+        run, outputClass=OutputClass.GENOMIC, statistics=0 if forged else 1
+    )
     return world.relay("AccessLedger", "seal", "Seal", message, world.by("wanda", "Seal", message))
 
 
@@ -54,8 +60,8 @@ def spent_twice(world: World, forged: bool) -> Receipt:
     dataset, receipts = _dataset(world), []
     sealed = []
     for _ in range(2):
-        run, subjects = _authorised(world, dataset, GENOMIC)
-        seal = world.seal(run, outputClass=GENOMIC, statistics=2 if forged else 1)
+        run, subjects = _authorised(world, dataset, OutputClass.GENOMIC)
+        seal = world.seal(run, outputClass=OutputClass.GENOMIC, statistics=2 if forged else 1)
         world.look(run, "sol")
         world.look(run, "tess")
         sealed.append((run, seal, subjects))

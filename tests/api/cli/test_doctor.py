@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from api import checkup, checkup_files
-from api.birth import BROKER_ROLE, sign_identity
+from api.birth import sign_identity
 from api.checkup import examine
 from api.confinement import ALL, Layer
 from api.confinement.probe import probe
@@ -28,6 +28,7 @@ from api.services import Health
 from api.settings import Settings
 from chain.ledger import Ledger
 from chain.signatures import domain_of
+from chain.vocabulary import Role
 from chain.wallets import Wallet, save
 from governance.tables import open_database
 from governance.verify import identity_id
@@ -166,7 +167,7 @@ def test_a_stranger_who_answers_everything_is_no_part(
 
 def test_a_witness_is_the_pinned_brokers_and_of_now(place, stranger, monkeypatch) -> None:
     settings, ledger = Settings(home=place.home, broker_url=stranger.url), place.world.ledger
-    live = checkup._holders(ledger, BROKER_ROLE)
+    live = checkup._holders(ledger, Role.BROKER)
     real = place.services.broker.witness()
 
     def told(said: object) -> str:
@@ -282,7 +283,7 @@ def test_a_worker_whose_role_is_over_computes_nothing(place, home, told) -> None
 
 def test_the_identity_is_signed_by_a_quorum_and_the_ledgers_broker_only(place) -> None:
     people, identity = place.world.people, place.world.ledger.identity
-    live = checkup._holders(place.world.ledger, BROKER_ROLE)
+    live = checkup._holders(place.world.ledger, Role.BROKER)
 
     def state(*signers: Wallet, live: set[bytes] | None = live) -> str:
         return checkup._signatures(

@@ -1,0 +1,155 @@
+"""Numbers with names are the contracts' own, the auditor's file has the same, and product code uses the names."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from analytics import vocabulary as computed
+from chain import vocabulary
+from chain.artifacts import FOLDER
+from chain.vocabulary import (
+    Category,
+    ConsentStatus,
+    OutputClass,
+    PermitStatus,
+    Purpose,
+    Reason,
+    Role,
+)
+from governance import verify
+
+ROOT = FOLDER.parent
+ENUMS = {
+    Role: ("interfaces/IPermitRegistry.sol", "Role"),
+    PermitStatus: ("interfaces/IPermitRegistry.sol", "PermitStatus"),
+    OutputClass: ("interfaces/IAccessLedger.sol", "OutputClass"),
+}
+# What holds one of these numbers, by the last word of its name. 0 is "nobody", "none" or "not refused" in all of them.
+NAMED = {"role", "reason", "status", "category", "output_class", "outputClass"}
+# The auditor's file has no import, so its own names stand in it.
+ITS_OWN = {"governance/verify.py"}
+
+
+@pytest.mark.parametrize("kind", ENUMS, ids=lambda kind: str(kind.__name__))
+def test_an_enum_is_the_contracts(kind: type[Role]) -> None:
+    file, name = ENUMS[kind]
+    found = re.search(rf"enum {name} {{([^}}]*)}}", (FOLDER / file).read_text())
+    assert found is not None
+    words = [word.strip() for word in found[1].split(",")]
+    assert words[0] == "None"
+    renamed = {"DataProtection": "Protection"}
+    assert [one.name for one in kind] == [renamed.get(word, word).upper() for word in words[1:]]
+    assert [int(one) for one in kind] == list(range(1, len(words)))
+
+
+def test_reasons_are_the_contracts() -> None:
+    source = (FOLDER / "Reasons.sol").read_text()
+    codes = dict(re.findall(r"uint8 internal constant (\w+) = (\d+);", source))
+    shorter = {"COHORT": "COHORT_MINIMUM"}
+    assert codes
+    assert {shorter.get(name, name): int(code) for name, code in codes.items()} == {
+        Reason(int(code)).name: int(code) for code in codes.values()
+    }
+
+
+def test_masks_are_the_contracts() -> None:
+    """Every named bit is one that the contracts allow; from 16 on purposes are a dataset's own."""
+    source = (FOLDER / "Masks.sol").read_text()
+    masks = {
+        name: int(value, 16)
+        for name, value in re.findall(r"constant (PURPOSES|CATEGORIES) = (0x[0-9a-f]+);", source)
+    }
+    assert masks["CATEGORIES"] == sum(1 << one for one in Category)
+    local = sum(1 << bit for bit in range(16, 32))
+    assert masks["PURPOSES"] == sum(1 << one for one in Purpose if one < 16) | local
+    assert masks == {"PURPOSES": verify.PURPOSES, "CATEGORIES": verify.CATEGORIES}
+    assert f"LIVE = uint256({int(ConsentStatus.LIVE)}) << 248" in source
+    assert f"REVOKED = uint256({int(ConsentStatus.REVOKED)}) << 248" in source
+
+
+def test_the_auditors_file_has_the_same_numbers() -> None:
+    for kind in (Role, PermitStatus):
+        for one in kind:
+            assert getattr(verify, one.name, int(one)) == one
+    assert (verify.LIVE, verify.REVOKED) == (ConsentStatus.LIVE, ConsentStatus.REVOKED)
+    assert max(Role) == verify.LAST_ROLE
+    assert verify.CARE == 1 << Purpose.CARE
+    assert verify.GENOMIC == OutputClass.GENOMIC
+    assert verify.OUTPUT_CLASSES == (OutputClass.METRICS, OutputClass.TABLE, OutputClass.GENOMIC)
+
+
+def test_a_computation_sees_the_same_numbers() -> None:
+    for name in ("Category", "OutputClass"):
+        both = (getattr(room, name) for room in (vocabulary, computed))
+        one, other = ({item.name: int(item) for item in kind} for kind in both)
+        assert one == other
+
+
+def bare(source: str) -> list[int]:
+    """Lines on which a number stands where a name belongs."""
+    lines = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+            named = any(word_of(side) in NAMED for side in sides)
+            if named and any(is_number(one) for side in sides for one in parts(side)):
+                lines.append(node.lineno)
+        elif isinstance(node, ast.keyword) and node.arg in NAMED and is_number(node.value):
+            lines.append(node.value.lineno)
+        elif isinstance(node, ast.Dict):
+            lines += [
+                value.lineno
+                for key, value in zip(node.keys, node.values, strict=True)
+                if isinstance(key, ast.Constant) and key.value in NAMED and is_number(value)
+            ]
+        elif isinstance(node, ast.Call) and word_of(node.func) in ("Refusal", "BrokerRefused"):
+            lines += [node.lineno for one in node.args if is_number(one)]
+    return lines
+
+
+def word_of(node: ast.expr) -> str:
+    if isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Constant):
+        return str(node.slice.value)
+    return getattr(node, "attr", getattr(node, "id", ""))
+
+
+def parts(node: ast.expr) -> list[ast.expr]:
+    return node.elts if isinstance(node, ast.Tuple | ast.List | ast.Set) else [node]
+
+
+def is_number(node: ast.expr) -> bool:
+    """From 100 on a status is one of HTTP."""
+    return isinstance(node, ast.Constant) and type(node.value) is int and 0 < abs(node.value) < 100
+
+
+def product_files() -> list[Path]:
+    rooms = ("analytics", "api", "bench", "chain", "governance")
+    return [path for room in rooms for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+def test_no_bare_number_of_the_contracts_in_product_code() -> None:
+    found = {
+        str(path.relative_to(ROOT)): lines
+        for path in product_files()
+        if str(path.relative_to(ROOT)) not in ITS_OWN and (lines := bare(path.read_text()))
+    }
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "if caller.role == 8: pass",
+        "if member['role'] in (7, 8): pass",
+        "raise Refusal(70)",
+        "world.seal(outputClass=3)",
+        "message = {'role': 4}",
+        "if 2 != permit.status: pass",
+    ],
+)
+def test_a_bare_number_is_seen(planted: str) -> None:
+    assert bare(planted) == [1]
