@@ -98,7 +98,7 @@ def test_the_keys_of_todays_committee_are_counted(place, home, told) -> None:
     world.people |= {"first": added[0], "second": added[1]}
 
     def count(ledger: Ledger | None = world.ledger) -> tuple[str, str]:
-        members = checkup._holders(ledger, checkup._COMMITTEE)
+        members = checkup._holders(ledger, Role.COMMITTEE)
         found = checkup_files.committee(Settings(home=home), world.ledger.identity, members)
         return found.state, found.means.split(" keys lie")[0]
 
