@@ -102,7 +102,7 @@ def role_change(
     """
     return {
         "account": account,
-        "role": role,
+        "role": int(role),  # a plain number, as one that was read from a file
         "start": 0,
         "end": end,
         "replaces": replaces,

@@ -11,10 +11,11 @@ import pytest
 from road import CHILDREN, Road
 
 from analytics.params import complete, parse_params
-from analytics.people import VARIANTS, Input, read_people
+from analytics.people import Input, read_people
 from analytics.readers.chart import value_at
 from analytics.readers.genotypes import read_genotypes
 from analytics.twin import invent
+from analytics.vocabulary import Category
 from api.earlier import list_earlier
 from chain.devchain import DevChain
 from chain.events import Released
@@ -23,7 +24,7 @@ from governance.bucket import BucketProcess
 from governance.ingest import Source
 
 PEOPLE = 60
-READ = 1 << 0 | 1 << 2 | 1 << VARIANTS
+READ = 1 << 0 | 1 << 2 | 1 << Category.GERMLINE_VARIANTS
 EVERYBODY: dict[str, Any] = {
     "analysis": "associate",
     "statistics": 1,
@@ -93,7 +94,7 @@ def release(road: Road, run: bytes) -> None:
 
 
 def frequencies(made: list[Input]) -> dict[str, Any]:
-    packed = next(one.payload for one in made if one.category == VARIANTS)
+    packed = next(one.payload for one in made if one.category == Category.GERMLINE_VARIANTS)
     return {"analysis": "frequencies", "sites": [read_genotypes(packed, {}).sites.names()[0]]}
 
 
@@ -121,7 +122,7 @@ def test_a_scan_without_one_person_of_another_is_refused(genomes: Road, made: li
     assert earlier(genomes, run) == 1
     # A permit that cannot read what the first one read does not make it forgotten.
     sites = frequencies(made)
-    assert TOO_FEW in carry_out(genomes, sites, categories=1 << VARIANTS)[1]
+    assert TOO_FEW in carry_out(genomes, sites, categories=1 << Category.GERMLINE_VARIANTS)[1]
     # The same people again: that is for the dataset's budget to say.
     assert TOO_FEW not in carry_out(genomes, sites)[1]
 

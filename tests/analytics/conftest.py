@@ -9,11 +9,12 @@ from threadpoolctl import threadpool_limits
 
 from analytics.canonical import dump_canonical
 from analytics.params import complete
-from analytics.people import EXPRESSION, Input
+from analytics.people import Input
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
 from analytics.readers.person import Person
 from analytics.run import Result, run
 from analytics.synthetic import simulate_people
+from analytics.vocabulary import Category
 
 OBSERVATIONS = 2
 LAYERS = ["genes", "clinical", "combined"]
@@ -38,7 +39,7 @@ def records_of(people: Sequence[Person]) -> list[Input]:
     inputs = []
     for person in people:
         subject = subject_of(person.ordinal)
-        inputs.append(Input(subject, EXPRESSION, person.expression(subject)))
+        inputs.append(Input(subject, Category.EXPRESSION, person.expression(subject)))
         inputs.append(Input(subject, OBSERVATIONS, person.observations(subject)))
     return inputs
 

@@ -14,11 +14,12 @@ from analytics.association import associate
 from analytics.cohort import Cohort, Person, select_people
 from analytics.disclosure_difference import Earlier, TooFewDiffer, refuse_small_differences
 from analytics.params import complete, parse_params
-from analytics.people import VARIANTS, Input
+from analytics.people import Input
 from analytics.readers.chart import Chart, Reading
 from analytics.readers.genotypes import Genotypes
 from analytics.run import run
 from analytics.twin import invent
+from analytics.vocabulary import Category
 
 ALL = (1 << 20) - 1  # every category
 ANY = (0, 130)
@@ -263,7 +264,7 @@ def test_an_earlier_cohort_is_that_of_the_records_it_could_read(records: list[In
     with_chart = complete(
         {"analysis": "frequencies", "sites": [site], "cohort": {"without": ["icd-10-cm:Z99"]}}
     )
-    had = [item for item in records if item.category in (0, 2, VARIANTS)]
+    had = [item for item in records if item.category in (0, 2, Category.GERMLINE_VARIANTS)]
     had = [item for item in had if item.category != 0 or item.subject not in subjects[:3]]
     assert (
         run(
@@ -276,7 +277,9 @@ def test_an_earlier_cohort_is_that_of_the_records_it_could_read(records: list[In
             with_chart,
             had,
             10,
-            earlier=[Earlier(with_chart, 1 << VARIANTS | 1, frozenset(subjects), True)],
+            earlier=[
+                Earlier(with_chart, 1 << Category.GERMLINE_VARIANTS | 1, frozenset(subjects), True)
+            ],
         )
 
 
@@ -288,5 +291,5 @@ def site_in(records: Sequence[Input]) -> str:
     from analytics.readers.genotypes import read_genotypes
 
     return read_genotypes(
-        next(item.payload for item in records if item.category == VARIANTS), {}
+        next(item.payload for item in records if item.category == Category.GERMLINE_VARIANTS), {}
     ).sites.names()[0]

@@ -22,11 +22,12 @@ from analytics.known_truth import (
 )
 from analytics.known_truth_files import BUILD, genome_order, name_of, write_bundle, write_vcf
 from analytics.params import complete
-from analytics.people import VARIANTS, Input, read_people
+from analytics.people import Input, read_people
 from analytics.readers.chart import value_at
 from analytics.readers.fhir import bundle_of, split_bundle
 from analytics.readers.vcf import split_vcf
 from analytics.run import Result, run
+from analytics.vocabulary import Category
 
 PEOPLE, COLUMNS = 120, 200
 OUTCOME = {
@@ -55,7 +56,12 @@ def records(truth: Cohort) -> list[Input]:
     inputs: list[Input] = []
 
     def keep(subject: str, source: bytes, packed: bytes) -> None:
-        inputs.extend([Input(subject, VARIANTS, source), Input(subject, VARIANTS, packed)])
+        inputs.extend(
+            [
+                Input(subject, Category.GERMLINE_VARIANTS, source),
+                Input(subject, Category.GERMLINE_VARIANTS, packed),
+            ]
+        )
 
     descriptor = os.memfd_create("cohort")
     try:
@@ -192,7 +198,11 @@ def test_genetic_results_beside_the_genomes_change_no_analysis_of_variants(
 ) -> None:
     """They come under the same category, so every run on variants is given them."""
     results = [
-        Input(subject_of(at), VARIANTS, split_bundle(genetic(at), subject_of(at)).records[VARIANTS])
+        Input(
+            subject_of(at),
+            Category.GERMLINE_VARIANTS,
+            split_bundle(genetic(at), subject_of(at)).records[Category.GERMLINE_VARIANTS],
+        )
         for at in range(0, PEOPLE, 3)
     ]
     for document in (

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from analytics.errors import InputsError, PayloadError
-from analytics.people import CHART, EXPRESSION, VARIANTS, Input, read_people
+from analytics.people import CHART, Input, read_people
 from analytics.readers.expression import write_expression
 from analytics.readers.fhir import bundle_of, split_bundle
 from analytics.readers.genotypes import build_sites, write_genotypes
+from analytics.vocabulary import Category
 
 SUBJECT, OTHER = "ab" * 32, "cd" * 32
 SOURCE = b"##fileformat=VCFv4.2\n"
@@ -33,12 +34,12 @@ def records(subject: str = SUBJECT) -> list[Input]:
         Input(subject, category, payload)
         for category, payload in split_bundle(bundle, subject).records.items()
     ]
-    expression = Input(subject, EXPRESSION, write_expression({"P1": "7.5"}))
+    expression = Input(subject, Category.EXPRESSION, write_expression({"P1": "7.5"}))
     return [
         *charts,
         expression,
-        Input(subject, VARIANTS, SOURCE),
-        Input(subject, VARIANTS, genotypes()),
+        Input(subject, Category.GERMLINE_VARIANTS, SOURCE),
+        Input(subject, Category.GERMLINE_VARIANTS, genotypes()),
     ]
 
 
@@ -55,8 +56,8 @@ def test_records_are_joined_by_subject() -> None:
 
 @pytest.mark.parametrize("source", ["expression", "none"])
 def test_a_gene_record_that_is_not_used_is_not_read(source: str) -> None:
-    spoilt = [item for item in records() if item.category != VARIANTS] + [
-        Input(SUBJECT, VARIANTS, b"spoilt")
+    spoilt = [item for item in records() if item.category != Category.GERMLINE_VARIANTS] + [
+        Input(SUBJECT, Category.GERMLINE_VARIANTS, b"spoilt")
     ]
     (person,) = read_people(spoilt, source)
     assert person.genotypes is None
@@ -71,19 +72,19 @@ def test_people_of_one_file_share_their_list_of_sites() -> None:
 
 
 def test_packed_genotypes_alone_are_enough_and_a_vcf_alone_is_not() -> None:
-    (person,) = read_people([Input(SUBJECT, VARIANTS, genotypes())], "variants")
+    (person,) = read_people([Input(SUBJECT, Category.GERMLINE_VARIANTS, genotypes())], "variants")
     assert person.chart is None
     assert person.genotypes is not None
     with pytest.raises(InputsError):
-        read_people([Input(SUBJECT, VARIANTS, SOURCE)], "variants")
+        read_people([Input(SUBJECT, Category.GERMLINE_VARIANTS, SOURCE)], "variants")
 
 
 @pytest.mark.parametrize(
     ("more", "error"),
     [
-        ([Input(SUBJECT, VARIANTS, genotypes(dosage=2))], InputsError),
-        ([Input(SUBJECT, VARIANTS, SOURCE + b"x")], InputsError),
-        ([Input(SUBJECT, EXPRESSION, write_expression({"P1": "7.5"}))], InputsError),
+        ([Input(SUBJECT, Category.GERMLINE_VARIANTS, genotypes(dosage=2))], InputsError),
+        ([Input(SUBJECT, Category.GERMLINE_VARIANTS, SOURCE + b"x")], InputsError),
+        ([Input(SUBJECT, Category.EXPRESSION, write_expression({"P1": "7.5"}))], InputsError),
         ([records()[0]], InputsError),
         ([Input(SUBJECT, 7, b"{}")], InputsError),
         ([Input(SUBJECT, -1, b"{}")], InputsError),
@@ -93,7 +94,7 @@ def test_packed_genotypes_alone_are_enough_and_a_vcf_alone_is_not() -> None:
         ([Input(OTHER, 1, records()[1].payload)], PayloadError),
         ([Input(OTHER, 2, records()[1].payload)], PayloadError),
         ([Input(OTHER, 2, b"Canary")], PayloadError),
-        ([Input(OTHER, VARIANTS, b"VOLGCanary")], PayloadError),
+        ([Input(OTHER, Category.GERMLINE_VARIANTS, b"VOLGCanary")], PayloadError),
     ],
     ids="packed-twice vcf-twice expression-twice chart-twice category negative capitals newline path somebody-else "
     "wrong-category text packed-text".split(),
@@ -107,8 +108,8 @@ def test_records_that_do_not_fit_are_refused(more: list[Input], error: type[Exce
 
 def test_genotypes_of_another_vcf_are_refused() -> None:
     swapped = [
-        Input(SUBJECT, VARIANTS, SOURCE),
-        Input(SUBJECT, VARIANTS, genotypes(b"another person's file")),
+        Input(SUBJECT, Category.GERMLINE_VARIANTS, SOURCE),
+        Input(SUBJECT, Category.GERMLINE_VARIANTS, genotypes(b"another person's file")),
     ]
     with pytest.raises(InputsError, match="another VCF"):
         read_people(swapped, "variants")
@@ -136,8 +137,8 @@ def genetic_record(subject: str = SUBJECT) -> Input:
         conditions=[("icd-10-cm", "Z15.01", "2011-02-03")],
     )
     records = split_bundle(bundle, subject).records
-    assert set(records) == {0, VARIANTS}
-    return Input(subject, VARIANTS, records[VARIANTS])
+    assert set(records) == {0, Category.GERMLINE_VARIANTS}
+    return Input(subject, Category.GERMLINE_VARIANTS, records[Category.GERMLINE_VARIANTS])
 
 
 @pytest.mark.parametrize("source", ["variants", "expression", "none"])
@@ -146,7 +147,7 @@ def test_a_genome_and_genetic_results_are_one_person(source: str) -> None:
     assert person.chart is not None
     assert [(fact.category, fact.code) for fact in person.chart.facts] == [
         (1, "C50.9"),
-        (VARIANTS, "Z15.01"),
+        (Category.GERMLINE_VARIANTS, "Z15.01"),
     ]
     assert (person.genotypes is not None) == (source == "variants")
 

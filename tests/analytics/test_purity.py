@@ -31,6 +31,7 @@ FILES = {
     "readers/gse7390.py": {"importlib.metadata"},
     "readers/vcf.py": {"base64", "io", "cyvcf2"},
     "readers/vcfcalls.py": {"cyvcf2"},
+    "vocabulary.py": {"enum"},
     "readers/vcfscan.py": {"io"},
     "readers/vcftext.py": {"io"},
 }

@@ -7,13 +7,9 @@ from hypothesis import strategies as st
 from analytics.errors import PayloadError
 from analytics.readers.codes import (
     HIERARCHIES,
-    HIV,
     LOCAL,
-    MENTAL_HEALTH,
     SENSITIVE,
-    SEXUAL_HEALTH,
     SHIPPED,
-    SUBSTANCE_USE,
     SYSTEMS,
     UCUM,
     URIS,
@@ -26,6 +22,7 @@ from analytics.readers.codes import (
     why_unroutable,
 )
 from analytics.readers.observations import ANSWERS, CODES, QUANTITIES
+from analytics.vocabulary import Category
 
 CM, ICD, ATC = URIS["icd-10-cm"], URIS["icd-10"], URIS["atc"]
 LOINC, RXNORM, PCS = URIS["loinc"], URIS["rxnorm"], URIS["icd-10-pcs"]
@@ -34,24 +31,24 @@ LOINC, RXNORM, PCS = URIS["loinc"], URIS["rxnorm"], URIS["icd-10-pcs"]
 @pytest.mark.parametrize(
     ("system", "code", "categories"),
     [
-        (CM, "F32.9", {MENTAL_HEALTH}),
-        (CM, "f329", {MENTAL_HEALTH}),  # as some hospitals spell it
-        (CM, "F10.20", {SUBSTANCE_USE}),
-        (CM, "A54.9", {SEXUAL_HEALTH}),
-        (CM, "B20", {HIV}),
-        (CM, "Z21", {HIV}),
-        (ICD, "F02.4", {MENTAL_HEALTH, HIV}),  # dementia in HIV disease
+        (CM, "F32.9", {Category.MENTAL_HEALTH}),
+        (CM, "f329", {Category.MENTAL_HEALTH}),  # as some hospitals spell it
+        (CM, "F10.20", {Category.SUBSTANCE_USE}),
+        (CM, "A54.9", {Category.SEXUAL_HEALTH}),
+        (CM, "B20", {Category.HIV}),
+        (CM, "Z21", {Category.HIV}),
+        (ICD, "F02.4", {Category.MENTAL_HEALTH, Category.HIV}),  # dementia in HIV disease
         (
             CM,
             "T39.012A",
-            {MENTAL_HEALTH},
+            {Category.MENTAL_HEALTH},
         ),  # poisoning by aspirin, intentional self-harm: 6th character 2
-        (CM, "t50902a", {MENTAL_HEALTH}),
-        (CM, "T42.4X2A", {MENTAL_HEALTH}),
-        (CM, "T71.162A", {MENTAL_HEALTH}),
-        (CM, "T58.02XA", {MENTAL_HEALTH}),  # the intent comes 5th, before a placeholder
-        (CM, "T65.92XS", {MENTAL_HEALTH}),
-        (CM, "T40.1X2A", {MENTAL_HEALTH, SUBSTANCE_USE}),
+        (CM, "t50902a", {Category.MENTAL_HEALTH}),
+        (CM, "T42.4X2A", {Category.MENTAL_HEALTH}),
+        (CM, "T71.162A", {Category.MENTAL_HEALTH}),
+        (CM, "T58.02XA", {Category.MENTAL_HEALTH}),  # the intent comes 5th, before a placeholder
+        (CM, "T65.92XS", {Category.MENTAL_HEALTH}),
+        (CM, "T40.1X2A", {Category.MENTAL_HEALTH, Category.SUBSTANCE_USE}),
         (CM, "T39.011A", set()),  # accidental
         (CM, "T39.2X1A", set()),
         (CM, "T50.905A", set()),  # adverse effect
@@ -61,19 +58,19 @@ LOINC, RXNORM, PCS = URIS["loinc"], URIS["rxnorm"], URIS["icd-10-pcs"]
         (CM, "T35.0X2A", set()),
         (CM, "S72.012A", set()),
         (ICD, "T39.012", set()),  # the WHO edition says intent by X60-X84 alone
-        (CM, "Y87.0", {MENTAL_HEALTH}),  # sequelae of self-harm
-        (ICD, "Y87.0", {MENTAL_HEALTH}),
-        (ATC, "J05AR10", {HIV}),
-        (ATC, "N06AB04", {MENTAL_HEALTH}),
-        (ATC, "N07BC01", {SUBSTANCE_USE}),
-        (PCS, "HZ2ZZZZ", {SUBSTANCE_USE}),
-        (LOINC, "56888-1", {HIV}),
-        (LOINC, "44261-6", {MENTAL_HEALTH}),
-        (LOINC, "75626-2", {SUBSTANCE_USE}),
-        (RXNORM, "36437", {MENTAL_HEALTH}),
-        (RXNORM, "1819", {SUBSTANCE_USE}),
-        (RXNORM, "1999667", {HIV}),
-        ("http://terminology.hl7.org/CodeSystem/v3-ActCode", "HIV", {HIV}),
+        (CM, "Y87.0", {Category.MENTAL_HEALTH}),  # sequelae of self-harm
+        (ICD, "Y87.0", {Category.MENTAL_HEALTH}),
+        (ATC, "J05AR10", {Category.HIV}),
+        (ATC, "N06AB04", {Category.MENTAL_HEALTH}),
+        (ATC, "N07BC01", {Category.SUBSTANCE_USE}),
+        (PCS, "HZ2ZZZZ", {Category.SUBSTANCE_USE}),
+        (LOINC, "56888-1", {Category.HIV}),
+        (LOINC, "44261-6", {Category.MENTAL_HEALTH}),
+        (LOINC, "75626-2", {Category.SUBSTANCE_USE}),
+        (RXNORM, "36437", {Category.MENTAL_HEALTH}),
+        (RXNORM, "1819", {Category.SUBSTANCE_USE}),
+        (RXNORM, "1999667", {Category.HIV}),
+        ("http://terminology.hl7.org/CodeSystem/v3-ActCode", "HIV", {Category.HIV}),
         (CM, "C50.911", set()),
         (CM, "I10", set()),
         (LOINC, "4548-4", set()),
@@ -155,8 +152,11 @@ def entry(**changes: object) -> bytes:
 
 def test_a_hospitals_list_adds_and_takes_nothing_out() -> None:
     more = load_value_sets(entry(codes=["718-7", "44261-6"]), SHIPPED)
-    assert sensitive_categories(Coding(LOINC, "718-7"), more) == {HIV}
-    assert sensitive_categories(Coding(LOINC, "44261-6"), more) == {HIV, MENTAL_HEALTH}
+    assert sensitive_categories(Coding(LOINC, "718-7"), more) == {Category.HIV}
+    assert sensitive_categories(Coding(LOINC, "44261-6"), more) == {
+        Category.HIV,
+        Category.MENTAL_HEALTH,
+    }
     assert (
         sensitive_categories(Coding(LOINC, "718-7"), SHIPPED) == frozenset()
     )  # the shipped sets did not change
@@ -168,10 +168,12 @@ def test_a_hospitals_list_adds_and_takes_nothing_out() -> None:
 
 def test_a_list_may_name_a_system_by_its_uri_or_one_that_is_not_known() -> None:
     by_uri = load_value_sets(entry(system=CM, codes=["d50.1"]), SHIPPED)
-    assert sensitive_categories(Coding(CM, "D50.1"), by_uri) == {HIV}
+    assert sensitive_categories(Coding(CM, "D50.1"), by_uri) == {Category.HIV}
     assert why_unroutable(Coding(CM, "D50"), by_uri) == "code too broad"
     snomed = load_value_sets(entry(system="http://snomed.info/sct", codes=["86406008"]), SHIPPED)
-    assert sensitive_categories(Coding("http://snomed.info/sct", "86406008"), snomed) == {HIV}
+    assert sensitive_categories(Coding("http://snomed.info/sct", "86406008"), snomed) == {
+        Category.HIV
+    }
 
 
 @pytest.mark.parametrize(

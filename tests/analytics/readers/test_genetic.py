@@ -24,8 +24,6 @@ from fhir_files import (
 from analytics.errors import PayloadError
 from analytics.readers.chart import is_record, read_chart
 from analytics.readers.codes import (
-    GENETIC,
-    HIV,
     SENSITIVE,
     SHIPPED,
     Coding,
@@ -35,6 +33,7 @@ from analytics.readers.codes import (
 )
 from analytics.readers.fhir import Split, has_sensitive_codes, split_bundle, write_record
 from analytics.readers.genotypes import is_genotypes
+from analytics.vocabulary import Category
 
 SUBJECT = "ab" * 32
 ICD = "http://hl7.org/fhir/sid/icd-10"
@@ -234,7 +233,7 @@ def test_many_names_of_one_identifier_are_linked_once_each() -> None:
     ],
 )
 def test_what_was_read_from_a_genome_has_the_genomes_category(system: str, code: str) -> None:
-    assert sensitive_categories(Coding(system, code), SHIPPED) == {GENETIC}
+    assert sensitive_categories(Coding(system, code), SHIPPED) == {Category.GERMLINE_VARIANTS}
 
 
 @pytest.mark.parametrize(
@@ -256,7 +255,7 @@ def test_what_was_read_from_a_genome_has_the_genomes_category(system: str, code:
     ],
 )
 def test_what_was_not_stays_where_it_was(system: str, code: str) -> None:
-    assert GENETIC not in sensitive_categories(Coding(system, code), SHIPPED)
+    assert Category.GERMLINE_VARIANTS not in sensitive_categories(Coding(system, code), SHIPPED)
 
 
 def test_a_code_above_genetic_ones_is_too_broad() -> None:
@@ -337,9 +336,11 @@ GENETIC_RESOURCES = {
 @pytest.mark.parametrize("where", GENETIC_RESOURCES)
 def test_a_genetic_code_anywhere_in_a_resource_decides(where: str) -> None:
     found = split(GENETIC_RESOURCES[where])
-    assert found.report["kept"] == {"0": 1, str(GENETIC): 1}, found.report
-    chart = read_chart({GENETIC: found.records[GENETIC]}, SUBJECT)
-    assert all(fact.category == GENETIC for fact in chart.facts)
+    assert found.report["kept"] == {"0": 1, str(Category.GERMLINE_VARIANTS): 1}, found.report
+    chart = read_chart(
+        {Category.GERMLINE_VARIANTS: found.records[Category.GERMLINE_VARIANTS]}, SUBJECT
+    )
+    assert all(fact.category == Category.GERMLINE_VARIANTS for fact in chart.facts)
 
 
 def linked(name: str, target: str) -> Any:
@@ -542,7 +543,7 @@ def listing(code: tuple[str, str], *targets: str) -> Any:
 )
 def test_what_hangs_on_a_genetic_finding_goes_with_it(resources: list[Any], genetic: int) -> None:
     found = kept(*resources)
-    assert found == {"0": 1, str(GENETIC): genetic}
+    assert found == {"0": 1, str(Category.GERMLINE_VARIANTS): genetic}
     assert kept(*reversed(resources)) == found, "the order of a file decides nothing"
 
 
@@ -628,7 +629,7 @@ def test_genetic_and_another_sensitive_category_is_held_back() -> None:
     assert two.report["held back"] == {"in two sensitive categories": 2}
     both = load_value_sets(
         json.dumps(
-            [{"category": HIV, "system": "loinc", "source": "x", "codes": ["69548-6"]}]
+            [{"category": Category.HIV, "system": "loinc", "source": "x", "codes": ["69548-6"]}]
         ).encode(),
         SHIPPED,
     )
@@ -637,24 +638,32 @@ def test_genetic_and_another_sensitive_category_is_held_back() -> None:
 
 
 def test_a_hospital_adds_its_own_genetic_codes() -> None:
-    listed = {"category": GENETIC, "system": "loinc", "source": "ours", "codes": ["2339-0"]}
+    listed = {
+        "category": Category.GERMLINE_VARIANTS,
+        "system": "loinc",
+        "source": "ours",
+        "codes": ["2339-0"],
+    }
     more = load_value_sets(json.dumps([listed]).encode(), SHIPPED)
-    assert set(split_bundle(bundle(MEMBER), SUBJECT, more).records) == {0, GENETIC}
+    assert set(split_bundle(bundle(MEMBER), SUBJECT, more).records) == {
+        0,
+        Category.GERMLINE_VARIANTS,
+    }
 
 
 def test_a_genetic_record_is_neither_a_vcf_nor_packed() -> None:
-    record = split(FOUND).records[GENETIC]
+    record = split(FOUND).records[Category.GERMLINE_VARIANTS]
     assert is_record(record)
     assert not is_genotypes(record)
     assert not is_record(b"\x1f\x8b")
     assert not is_record(b"##fileformat=VCFv4.2\n")
     assert not is_record(b"VOLG")
     with pytest.raises(PayloadError):
-        read_chart({GENETIC: record}, "cd" * 32)
+        read_chart({Category.GERMLINE_VARIANTS: record}, "cd" * 32)
 
 
 def test_codes_are_seen_where_nobody_reads() -> None:
-    assert GENETIC in SENSITIVE
+    assert Category.GERMLINE_VARIANTS in SENSITIVE
     hidden = {"entry": [{"resource": {"component": [{"code": concept(BRCA1)}]}}]}
     assert has_sensitive_codes(json.dumps(hidden).encode(), SHIPPED)
     assert not has_sensitive_codes(json.dumps({"entry": [concept(GLUCOSE)]}).encode(), SHIPPED)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from fhir_files import ABOUT, CM, LOINC, bundle, concept, condition, observation, procedure
 
-from analytics.readers.codes import GENETIC
 from analytics.readers.fhir import split_bundle
+from analytics.vocabulary import Category
 
 SUBJECT = "ab" * 32
 GENE, PLAIN = (LOINC, "69548-6"), (LOINC, "58410-2")
@@ -48,7 +48,7 @@ def without_id(resource: dict[str, Any]) -> dict[str, Any]:
 def is_genetic(report: Any) -> bool:
     """Whether nothing is among the ordinary records."""
     assert not report["held back"]
-    return set(report["kept"]) == {"0", str(GENETIC)}
+    return set(report["kept"]) == {"0", str(Category.GERMLINE_VARIANTS)}
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def told_by(target: str, url: str = "workflow-reasonReference") -> dict[str, Any
 def test_what_an_extension_names_tells_as_much(resource: dict[str, Any]) -> None:
     assert is_genetic(report_of(INHERITED, resource))
     plain = condition((CM, "I10"), id="c")
-    assert str(GENETIC) not in report_of(plain, resource)["kept"]
+    assert str(Category.GERMLINE_VARIANTS) not in report_of(plain, resource)["kept"]
 
 
 def test_a_visit_or_place_that_an_extension_names_does_not() -> None:
