@@ -16,7 +16,7 @@ from scipy.special import expit
 from scipy.stats import chi2, norm
 
 from analytics.cohort import Cohort, clinical_matrix
-from analytics.disclosure import (
+from analytics.disclosure.counts import (
     SMALLEST_COUNT,
     Counts,
     charge,
@@ -26,9 +26,9 @@ from analytics.disclosure import (
     genomic_bound,
     least_people,
 )
-from analytics.disclosure_record import describe_genomic
-from analytics.disclosure_scan import LEAST_TESTED, Z_STEPS, choose_step, tabulate, tenths
-from analytics.disclosure_sites import show_site
+from analytics.disclosure.record import describe_genomic
+from analytics.disclosure.scan import LEAST_TESTED, Z_STEPS, choose_step, tabulate, tenths
+from analytics.disclosure.sites import show_site
 from analytics.errors import CohortTooSmall, InputsError
 from analytics.params import Params
 from analytics.variants import Variants, stack

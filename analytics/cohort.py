@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.disclosure import SMALLEST_COUNT
+from analytics.disclosure.counts import SMALLEST_COUNT
 from analytics.errors import CohortTooSmall, InputsError
 from analytics.params import CohortRules, Outcome
 from analytics.readers.chart import Chart, Fact, matches, value_at

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from analytics.disclosure import SMALLEST_COUNT, round_count, share
+from analytics.disclosure.counts import SMALLEST_COUNT, round_count, share
 from analytics.readers.chart import Chart, value_at
 from analytics.readers.codes import VARIABLES
 

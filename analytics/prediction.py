@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from analytics.cohort import Cohort, clinical_matrix, expression_matrix
-from analytics.disclosure import (
+from analytics.disclosure.counts import (
     KINDS_NEEDED,
     STEPS,
     Counts,
@@ -24,8 +24,8 @@ from analytics.disclosure import (
     percent,
     possible_sizes,
 )
-from analytics.disclosure_curves import calibration_groups, roc_grid
-from analytics.disclosure_record import describe_metrics
+from analytics.disclosure.curves import calibration_groups, roc_grid
+from analytics.disclosure.record import describe_metrics
 from analytics.errors import PredictionError
 from analytics.evaluate import Scores, calibration, compare_auc, evaluate_model, permutation_p
 from analytics.models import CALIBRATED, Blueprint, build_model

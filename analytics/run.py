@@ -17,7 +17,7 @@ import sklearn
 from analytics.association import associate, count_alleles
 from analytics.canonical import dump_canonical
 from analytics.cohort import select_people
-from analytics.disclosure_difference import Earlier, refuse_small_differences
+from analytics.disclosure.differencing import Earlier, refuse_small_differences
 from analytics.params import Params, parse_params
 from analytics.people import Input, read_people
 from analytics.prediction import describe_prediction, evaluate_rows, gather_layers

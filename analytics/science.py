@@ -16,12 +16,18 @@ import sklearn
 from analytics.catalogue import LAYERS, MODELS
 from analytics.cohort import select_people
 from analytics.evaluate import Z_95, Floats, Labels, auc_with_error, figures_of
-from analytics.known_truth import CLINICAL, HORIZON_DAYS, Cohort, gain_fraction, simulate_cohort
-from analytics.noise import leak_demonstration, noise_control
 from analytics.params import Params, complete, parse_params
 from analytics.people import Input, read_people
 from analytics.prediction import Layers, Row, evaluate_rows, gather_layers
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
+from analytics.simulate.known_truth import (
+    CLINICAL,
+    HORIZON_DAYS,
+    Cohort,
+    gain_fraction,
+    simulate_cohort,
+)
+from analytics.simulate.noise import leak_demonstration, noise_control
 from analytics.threads import one_thread
 from analytics.vocabulary import Category
 

@@ -11,13 +11,13 @@ from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.allowance import Allowance, Limits
+from api.http.problems import Problem, answer_problem, declared
+from api.http.rate_limit import Allowance, Limits
+from api.http.request_log import Watch
+from api.http.routes import committee, people, runs, trail
+from api.http.services import Services
+from api.http.timeouts import Patience
 from api.pages.site import Front, create_pages
-from api.patience import Patience
-from api.problems import Problem, answer_problem, declared
-from api.request_log import Watch
-from api.routes import committee, people, runs, trail
-from api.services import Services
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -89,7 +89,7 @@ def _document(app: FastAPI) -> dict[str, Any]:
         )
         for path in document[
             "paths"
-        ].values():  # whatever is sent in may be too much (api.allowance)
+        ].values():  # whatever is sent in may be too much (api.http.rate_limit)
             for response in (
                 operation["responses"] for method, operation in path.items() if method == "post"
             ):

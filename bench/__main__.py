@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from api.demo.cast import Cast
-from api.processes import Parts
-from api.settings import Settings
+from api.operate.processes import Parts
+from api.operate.settings import Settings
 from bench.confinement import measure_confinement
 from bench.device import measure_device
 from bench.gas import measure_gas

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from analytics.params import complete
-from api.childprocess import Child, ForkServer
 from api.confinement import Confinement, Layer
+from api.worker.sandbox import Child, ForkServer
 from bench.races import summarise
 
 PEOPLE = 200

@@ -13,14 +13,14 @@ from typing import Any
 
 from cyvcf2 import VCF
 
-from analytics.known_truth import simulate_cohort
-from analytics.known_truth_files import BUILD, write_vcf
 from analytics.readers.genotypes import Genotypes, Sites, read_genotypes
-from analytics.readers.vcf import split_vcf
+from analytics.readers.vcf.split import split_vcf
+from analytics.simulate.known_truth import simulate_cohort
+from analytics.simulate.known_truth_files import BUILD, write_vcf
 from bench.races import race
 from governance.consent import CATEGORIES
-from governance.envelope import Label, WrappedShare
-from governance.vault import Bucket, Shares, open_record, seal_records
+from governance.objects.envelope import Label, WrappedShare
+from governance.objects.vault import Bucket, Shares, open_record, seal_records
 
 VARIANTS = 20_000
 PARSED, PACKED = 5, 50  # people, read one after another, as a run does

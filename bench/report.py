@@ -8,7 +8,7 @@ from typing import Any
 
 from jinja2 import Environment
 
-from api import plots
+from api.pages import plots
 
 GOALS = {  # from benchmarks.md: what each ratio should at most be (parse / packed: at least)
     "vcf_read": ("at most", 1.05),

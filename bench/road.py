@@ -16,22 +16,22 @@ from typing import Any
 from sqlalchemy import insert, select
 
 from analytics.catalogue import MODELS
-from analytics.known_truth import simulate_cohort
-from analytics.known_truth_files import BUILD, write_vcf
 from analytics.params import complete
 from analytics.people import Input
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
 from analytics.run import run as compute
+from analytics.simulate.known_truth import simulate_cohort
+from analytics.simulate.known_truth_files import BUILD, write_vcf
 from api.demo.cast import Cast
 from api.demo.science import SEED, VARIANTS
 from api.demo.steps import ask_permits, ingest_all, look_and_open, request
-from api.intake import bring_in
-from api.lanes import Lanes
+from api.ingest.cohort_files import Lanes
+from api.ingest.sources import bring_in
 from bench.races import seconds, summarise
 from chain.ledger import Ledger
-from governance.projection import Projection
-from governance.tables import events, open_database
-from governance.vault import Bucket
+from governance.objects.vault import Bucket
+from governance.readmodel.projection import Projection
+from governance.readmodel.tables import events, open_database
 
 SIMULATED = 200  # people with a genome and a chart
 MINIMUM, LARGE = 20, 20_000  # people a permit asks for; variants of the large file

@@ -18,7 +18,7 @@ from analytics.catalogue import MODELS
 from api.confinement import Confinement
 from api.confinement.inside import confine
 from api.confinement.launching import launch
-from api.settings import Settings
+from api.operate.settings import Settings
 
 COHORTS = 20  # five leave the share of the best gain uncertain by two per cent
 

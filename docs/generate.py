@@ -20,7 +20,7 @@ import vectors
 import vocabulary
 
 from api.demo.recording import shape
-from governance.run_states import ENDS, TRANSITIONS
+from governance.readmodel.run_states import ENDS, TRANSITIONS
 from governance.verify import WORKER_REASONS
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -84,7 +84,7 @@ def write_run_states() -> str:
         "Which event may follow which is the contracts' law (docs/ledger.md, Runs). "
         "While a worker computes, the run is authorised on the ledger; how far it has come is progress, not state.",
     ]
-    return _finish(lines, "governance/run_states.py")
+    return _finish(lines, "governance/readmodel/run_states.py")
 
 
 def write_ledger() -> str:

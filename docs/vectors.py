@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import Any
 
 from chain.signatures import Domain, address_of, contract_of, sign, typed_data
-from governance.envelope import (
+from governance.objects.envelope import (
     Label,
     disclosure_commitment,
     key_commitment,
@@ -134,7 +134,7 @@ def write() -> list[str]:
         "",
         "`[n]` is the byte n 32 times, `A` the account 0x0102…14, texts are UTF-8 in NFC. `canonical(tag, …)` writes",
         "each part after its length in 4 bytes, numbers in 8 bytes; the parts of records, leaves and outputs stand in",
-        "`governance/envelope.py`.",
+        "`governance/objects/envelope.py`.",
         "",
         "| value | bytes |",
         "|---|---|",

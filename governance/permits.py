@@ -16,7 +16,7 @@ from chain.signatures import Domain, recover
 from chain.vocabulary import OutputClass
 from governance.consent import CATEGORIES, names_of
 from governance.errors import RequestInvalid, RequestRefused
-from governance.ingest import Leaf, leaves_root
+from governance.objects.ingest import Leaf, leaves_root
 from governance.verify import Fold, canonical_json, strict_json, words
 
 MAX_PARAMS = 2048  # bytes

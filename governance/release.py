@@ -23,7 +23,7 @@ from chain.ledger import Ledger, message_tuple
 from chain.signatures import recover, typed_data
 from chain.vocabulary import Role
 from governance.errors import DecisionPending, NotFound, RequestRefused
-from governance.tables import approvals
+from governance.readmodel.tables import approvals
 from governance.verify import Fold, canonical_json
 
 _ONE_AT_A_TIME = threading.Lock()  # two yeses at once must not both find the other one missing

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from governance.tables import claims, events, marks, progress, run_records, runs
+from governance.readmodel.tables import claims, events, marks, progress, run_records, runs
 from governance.verify import canonical_json
 
 

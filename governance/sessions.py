@@ -33,7 +33,7 @@ from sqlalchemy import (
 from chain.errors import SignatureMalformed
 from chain.signatures import Domain, recover
 from governance.errors import NotSignedIn
-from governance.tables import challenges, sessions
+from governance.readmodel.tables import challenges, sessions
 from governance.verify import Fold
 
 CHALLENGE_SECONDS = 300

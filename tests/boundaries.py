@@ -20,15 +20,15 @@ from typing import Any
 from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.exc import OperationalError
 
+import chain.devnode.anvil
 import chain.ledger
-import chain.node
 import governance.broker.door
 import governance.broker.node
-import governance.brokers
-import governance.vault
-from chain import gateway
+import governance.objects.broker_client
+import governance.objects.vault
+from chain.devnode import gateway
+from chain.devnode.anvil import NodeGone
 from chain.errors import LedgerDown
-from chain.node import NodeGone
 from governance.broker.node import NodeDown
 from governance.errors import BrokerUnavailable, BucketUnavailable
 
@@ -73,16 +73,20 @@ def _failures() -> list[tuple[Any, str, Callable[[], Exception]]]:
 
     return [
         (chain.ledger.Node, "call", lambda: LedgerDown("the ledger does not answer (test)")),
-        (chain.node.Wire, "exchange", lambda: NodeGone("the chain node has stopped")),
+        (chain.devnode.anvil.Wire, "exchange", lambda: NodeGone("the chain node has stopped")),
         (DefaultDialect, "do_commit", lambda: OperationalError("commit", {}, disk())),
         (
-            governance.vault.Bucket,
+            governance.objects.vault.Bucket,
             "_write",
             lambda: BucketUnavailable("the bucket does not answer"),
         ),
-        (governance.vault.Bucket, "_read", lambda: BucketUnavailable("the bucket does not answer")),
         (
-            governance.brokers.BrokerClient,
+            governance.objects.vault.Bucket,
+            "_read",
+            lambda: BucketUnavailable("the bucket does not answer"),
+        ),
+        (
+            governance.objects.broker_client.BrokerClient,
             "_ask",
             lambda: BrokerUnavailable("the broker does not answer"),
         ),
@@ -110,13 +114,13 @@ def be_impatient(seconds: float = 1.0) -> None:
     chain.ledger.Node.__init__.__defaults__ = (seconds,)
     *others, _ = governance.broker.node.Node.__init__.__defaults__ or ()
     governance.broker.node.Node.__init__.__defaults__ = (*others, seconds)
-    ask = governance.brokers.BrokerClient._ask
+    ask = governance.objects.broker_client.BrokerClient._ask
 
     def asked(client: Any, *arguments: Any) -> Any:
         client._http.timeout = seconds
         return ask(client, *arguments)
 
-    governance.brokers.BrokerClient._ask = asked  # type: ignore[method-assign]
+    governance.objects.broker_client.BrokerClient._ask = asked  # type: ignore[method-assign]
 
 
 def _wrapped(

@@ -30,21 +30,21 @@ from operations import Operation
 from outside import Outcome, judge
 from road import Road
 
-import chain.gateway
+import chain.devnode.gateway
 import governance.broker.__main__
-from analytics.synthetic import simulate_people
-from api.childprocess import ForkServer
+from analytics.simulate.synthetic import simulate_people
 from api.demo.stage import World
-from api.worker import Worker
+from api.worker.sandbox import ForkServer
+from api.worker.supervisor import Worker
 from chain import events
+from chain.devnode.anvil import find_anvil
 from chain.ledger import Ledger, domain_of
-from chain.node import find_anvil
-from governance.brokers import BrokerClient
-from governance.bucket import BucketProcess
-from governance.ingest import Source
-from governance.projection import Projection
-from governance.tables import TableOutbox, open_database
-from governance.vault import Bucket
+from governance.objects.broker_client import BrokerClient
+from governance.objects.bucket_emulator import BucketProcess
+from governance.objects.ingest import Source
+from governance.objects.vault import Bucket
+from governance.readmodel.projection import Projection
+from governance.readmodel.tables import TableOutbox, open_database
 from governance.verify import identity_id
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -244,7 +244,7 @@ class Stage:
         self.parts[name].await_ready()
 
     def _serve_gateway(self) -> int:
-        return chain.gateway.main(
+        return chain.devnode.gateway.main(
             [
                 "--folder",
                 str(self.folder / "chain"),

@@ -8,9 +8,9 @@ import signal
 import threading
 from pathlib import Path
 
-from chain.gateway import GatewayServer
-from chain.node import find_anvil
-from chain.writer import open_chain
+from chain.devnode.anvil import find_anvil
+from chain.devnode.gateway import GatewayServer
+from chain.devnode.writer import open_chain
 
 ROOT = Path(__file__).resolve().parents[1]
 GENESIS = 1_790_000_000

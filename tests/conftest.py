@@ -17,8 +17,8 @@ import pytest
 from road import Road
 
 from api.demo.stage import World
-from chain.devchain import DevChain
-from governance.bucket import BucketProcess
+from chain.devnode.process import DevChain
+from governance.objects.bucket_emulator import BucketProcess
 
 # The fixture `gse_result`, a run on real patients, takes half a minute.
 RUN_ON_GSE7390 = {

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from api.cli import main
-from api.settings import Settings
+from api.operate.settings import Settings
 from chain.wallets import Wallet, save
 
 FOUNDERS = ("pia", "quinn", "rui")

@@ -1,6 +1,7 @@
 """A worker that tells the judge of each answer that reached it, before anything can be opened with it.
 
-`python -m handed` (with tests/ on the path) is `python -m api.worker` with this told in `handed.jsonl` of the home.
+`python -m handed` (with tests/ on the path) is `python -m api.worker.supervisor` with this told in `handed.jsonl` of
+the home.
 """
 
 from __future__ import annotations
@@ -10,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from api import worker
-from governance.brokers import BrokerClient
+from api.worker import supervisor as worker
+from governance.objects.broker_client import BrokerClient
 
 
 def tell(client: BrokerClient, file: Path) -> None:

@@ -1,6 +1,7 @@
 """A long history on a served deployment's ledger: many people, many runs, by signed calls, without any computing.
 
-`Crowd.of(parts)` signs for everybody of a played deployment (api/birth.py); `live(runs)` adds runs of everybody.
+`Crowd.of(parts)` signs for everybody of a played deployment (api/operate/bootstrap.py); `live(runs)` adds runs of
+everybody.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from pathlib import Path
 
 import httpx
 
-from api.birth import FOREVER, FOUNDERS, STAFF, read_identity
-from api.client import Client
+from api.client.client import Client
 from api.demo.stage import MemoryOutbox, World, random32
-from api.processes import Parts, _give_birth
-from api.settings import Settings
+from api.operate.bootstrap import FOREVER, FOUNDERS, STAFF, read_identity
+from api.operate.processes import Parts, _give_birth
+from api.operate.settings import Settings
+from chain.devnode.watched import cpu_seconds
 from chain.ledger import Ledger
 from chain.wallets import load
-from chain.watched import cpu_seconds
 
 TOLD = 20  # runs between two words about how far it is
 ENDINGS = ("released", "sealed", "released", "cancelled")  # of the runs, in turn

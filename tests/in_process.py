@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from api.app import create_app
-from api.services import Services
+from api.http.services import Services
 
 
 def ask(services: Services, method: str, path: str, **more: Any) -> httpx.Response:

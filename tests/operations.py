@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from analytics.params import complete
 from chain import events
 from chain.ledger import message_tuple
-from governance.envelope import record_id
+from governance.objects.envelope import record_id
 
 if TYPE_CHECKING:
     from campaign import Actor, Stage

@@ -21,22 +21,22 @@ import oracle
 from operations import PARAMS
 
 from analytics.code import code_hash, params_schema_hash
-from analytics.synthetic import simulate_people
-from api.client import Client
+from analytics.simulate.synthetic import simulate_people
+from api.client.client import Client
 from api.demo.cast import CONSENT, Cast, Patient
 from api.demo.steps import request
 from api.errors import Answered, NotServing
-from api.intake import bring_in
-from api.processes import Parts
-from api.settings import Settings
+from api.ingest.sources import bring_in
+from api.operate.processes import Parts
+from api.operate.settings import Settings
 from chain.errors import ChainError
 from chain.ledger import Ledger
 from governance.consent import PURPOSES, bits, offer
 from governance.errors import GovernanceError
-from governance.ingest import Source
-from governance.projection import Projection
-from governance.tables import open_database
-from governance.vault import Bucket
+from governance.objects.ingest import Source
+from governance.objects.vault import Bucket
+from governance.readmodel.projection import Projection
+from governance.readmodel.tables import open_database
 
 PARTS = ("chain", "anvil", "api", "worker", "broker", "bucket")
 PEOPLE = 24

@@ -416,9 +416,9 @@ GATE = [
     ),
     Gate(
         "only she herself",
-        "api/auth.py",
+        "api/http/auth.py",
         (("if caller.subject != subject and caller.role not in roles:", "if False:"),),
-        ("api.routes.people:require_self",),
+        ("api.http.routes.people:require_self",),
         (
             "another patient's accesses",
             "another patient's consents",
@@ -428,9 +428,9 @@ GATE = [
     ),
     Gate(
         "the role that is held now",
-        "api/auth.py",
+        "api/http/auth.py",
         (("    if caller.role not in roles:", "    if False:"),),
-        ("api.routes.trail:require_role",),
+        ("api.http.routes.trail:require_role",),
         (
             "everybody's refusals without an auditor's role",
             "a session of a role that was withdrawn",
@@ -440,7 +440,7 @@ GATE = [
         "no key twice",
         "governance/verify.py",
         (("need(len(dict(pairs)) == len(pairs),", "need(True,"),),
-        ("api.doors:strict_json",),
+        ("api.http.strict_route:strict_json",),
         ("a key named twice in a signed message",),
     ),
 ]

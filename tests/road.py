@@ -12,24 +12,24 @@ from typing import Any
 
 from analytics.code import code_hash, params_schema_hash
 from analytics.params import complete
-from analytics.synthetic import simulate_people
-from api.birth import FOREVER
-from api.childprocess import ForkServer
+from analytics.simulate.synthetic import simulate_people
 from api.demo.stage import World
-from api.worker import Worker
-from chain.devchain import DevChain
+from api.operate.bootstrap import FOREVER
+from api.worker.sandbox import ForkServer
+from api.worker.supervisor import Worker
+from chain.devnode.process import DevChain
 from chain.events import Receipt
 from chain.ledger import Ledger
 from governance.broker.custody import Broker
 from governance.broker.door import Server
-from governance.brokers import BrokerClient
-from governance.bucket import BucketProcess
-from governance.envelope import Header, read_header
-from governance.ingest import Leaf, Source, encrypt, leaves_root, store_leaves
-from governance.keys import new_pair
-from governance.projection import Projection
-from governance.tables import TableOutbox, open_database
-from governance.vault import Bucket
+from governance.objects.broker_client import BrokerClient
+from governance.objects.bucket_emulator import BucketProcess
+from governance.objects.envelope import Header, read_header
+from governance.objects.ingest import Leaf, Source, encrypt, leaves_root, store_leaves
+from governance.objects.keys import new_pair
+from governance.objects.vault import Bucket
+from governance.readmodel.projection import Projection
+from governance.readmodel.tables import TableOutbox, open_database
 from governance.verify import identity_id
 
 PARAMS = complete(

@@ -22,7 +22,7 @@ import grimp
 import pytest
 import yaml
 
-from api.settings import Settings
+from api.operate.settings import Settings
 from governance import verify
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -211,7 +211,9 @@ def reads_environment(tree: ast.AST) -> bool:
 
 
 def test_only_settings_reads_the_environment() -> None:
-    assert {name for name, tree in python(*ROOMS) if reads_environment(tree)} <= {"api/settings.py"}
+    assert {name for name, tree in python(*ROOMS) if reads_environment(tree)} <= {
+        "api/operate/settings.py"
+    }
     assert reads_environment(ast.parse("import os\nos.getenv('X')"))
     assert reads_environment(ast.parse("from os import environ"))
 
@@ -245,7 +247,7 @@ def test_only_the_vault_opens_and_seals_objects() -> None:
         used |= {module.rsplit(".")[-1] for module in modules_imported(tree)}
         if secret & used:
             found.add(name)
-    assert found == {"governance/vault.py"}
+    assert found == {"governance/objects/vault.py"}
 
 
 # -- one table, several languages
@@ -348,15 +350,15 @@ BREAKS = {
     "layers": ("chain/errors.py", "import governance.verify"),
     "analytics": ("analytics/cohort.py", "import socket"),
     "only-chain": ("governance/policy_of_a_day.py", "import urllib3"),
-    "only-governance": ("api/auth.py", "from sqlalchemy import select"),
+    "only-governance": ("api/http/auth.py", "from sqlalchemy import select"),
     "only-analytics": ("governance/runs.py", "import sklearn"),
     "only-api": ("governance/consent.py", "from fastapi import Request"),
-    "envelopes": ("api/services.py", "from governance.envelope import open_object"),
-    "broker": ("governance/keys.py", "import governance.tables"),
-    "law": ("governance/rows.py", "import time"),
+    "envelopes": ("api/http/services.py", "from governance.objects.envelope import open_object"),
+    "broker": ("governance/objects/keys.py", "import governance.readmodel.tables"),
+    "law": ("governance/readmodel/projectors.py", "import time"),
     "auditor": ("governance/verify.py", "from chain.signatures import recover"),
-    "demo": ("api/checkup.py", "import api.demo.cast"),
-    "worker": ("api/services.py", "import analytics.run"),
+    "demo": ("api/operate/doctor.py", "import api.demo.cast"),
+    "worker": ("api/http/services.py", "import analytics.run"),
 }
 CONTRACTS = PYPROJECT["tool"]["importlinter"]["contracts"]
 

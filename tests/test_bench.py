@@ -15,8 +15,8 @@ from bench.confinement import measure_confinement
 from bench.device import measure_device
 from bench.reads import measure_reads
 from bench.report import print_summary, write_report
-from governance.bucket import BucketProcess
-from governance.vault import Bucket
+from governance.objects.bucket_emulator import BucketProcess
+from governance.objects.vault import Bucket
 
 RACE = {"ratio": 1.01, "interval": [0.99, 1.03], "low": 0.98, "high": 1.04, "pairs": 31}
 REPORT: dict[str, Any] = {

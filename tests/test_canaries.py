@@ -15,21 +15,21 @@ import pytest
 
 from analytics.code import code_hash, params_schema_hash
 from analytics.params import complete
-from analytics.synthetic import simulate_people
-from api.birth import read_identity
-from api.client import Client, wire
+from analytics.simulate.synthetic import simulate_people
+from api.client.client import Client, wire
+from api.client.results import keep_pair, open_output
 from api.errors import Answered
-from api.intake import check_records
-from api.processes import Parts
-from api.results import keep_pair, open_output
-from api.settings import Settings
+from api.ingest.sources import check_records
+from api.operate.bootstrap import read_identity
+from api.operate.processes import Parts
+from api.operate.settings import Settings
 from chain.wallets import Wallet, load
-from governance.brokers import BrokerClient
 from governance.consent import CATEGORIES, PRESETS, PURPOSES, bits, offer
-from governance.envelope import decode_pieces, open_message, read_header
-from governance.ingest import Source, encrypt, leaves_root, store_leaves
-from governance.keys import new_pair
-from governance.vault import Bucket, open_record
+from governance.objects.broker_client import BrokerClient
+from governance.objects.envelope import decode_pieces, open_message, read_header
+from governance.objects.ingest import Source, encrypt, leaves_root, store_leaves
+from governance.objects.keys import new_pair
+from governance.objects.vault import Bucket, open_record
 from governance.verify import canonical_json, identity_id
 
 PEOPLE = 24
@@ -334,7 +334,7 @@ def found_again(house: House, leaves: list[Any], sources: list[Source]) -> bool:
     subjects = sorted({source.subject for source in sources})
     from chain.events import RunAuthorised
     from chain.ledger import Ledger, message_tuple
-    from governance.tables import TableOutbox, open_database
+    from governance.readmodel.tables import TableOutbox, open_database
 
     engine = open_database(f"sqlite:///{house.home / 'other.db'}")
     ledger = Ledger.connect(house.parts.urls["chain"], house.identity, wanda, TableOutbox(engine))

@@ -26,20 +26,20 @@ from road import CHILDREN, Road
 from speed import allowed
 
 from analytics.params import complete
-from api.attempt import Attempt
-from api.childprocess import Child, ForkServer
-from api.worker import Worker
-from chain.devchain import DevChain
+from api.worker.attempt import Attempt
+from api.worker.sandbox import Child, ForkServer
+from api.worker.supervisor import Worker
+from chain.devnode.process import DevChain
 from chain.errors import LedgerDown, Refused
 from chain.events import ReleaseRefused
-from governance import register
-from governance.aftermath import Withdrawal, withdrawals_of
-from governance.brokers import BrokerClient
-from governance.bucket import BucketProcess
-from governance.keys import new_pair
-from governance.projection import Projection
+from governance.objects.broker_client import BrokerClient
+from governance.objects.bucket_emulator import BucketProcess
+from governance.objects.keys import new_pair
+from governance.objects.vault import Bucket
+from governance.readmodel import queries as register
+from governance.readmodel.projection import Projection
 from governance.runs import mark
-from governance.vault import Bucket
+from governance.withdrawal_effects import Withdrawal, withdrawals_of
 
 SECONDS = 2.0  # from sending the withdrawal until the child is dead: a block and a look at the ledger lie in it
 PATIENCE = 15.0  # seconds after which a child is said to go on
@@ -480,7 +480,7 @@ def test_an_attempt_that_another_one_overtook_stops_computing(road: Road) -> Non
 
 def test_a_lease_that_ends_while_it_computes(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     CHILDREN.warm()
-    monkeypatch.setattr("api.attempt.LEASE", 2)
+    monkeypatch.setattr("api.worker.attempt.LEASE", 2)
     with playing(road) as scene:
         process = scene.wait_until_it_computes()
         time.sleep(3.5)  # blocks count whole seconds

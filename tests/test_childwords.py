@@ -22,9 +22,9 @@ from test_worker import wait_until
 from analytics.canonical import dump_canonical
 from analytics.errors import PayloadError
 from analytics.params import complete
-from api import childprocess, childwords
-from api.childprocess import AttemptEnded, Child, ForkServer
-from api.childwords import (
+from api.worker import child_messages as childwords
+from api.worker import sandbox as childprocess
+from api.worker.child_messages import (
     UNKNOWN,
     Phases,
     Progress,
@@ -35,11 +35,12 @@ from api.childwords import (
     rounded,
     steps_of,
 )
-from api.pipe import PipeClosed, read_frame
-from api.rehearsal import rehearse
-from api.worker import Worker
-from governance import register
+from api.worker.frames import PipeClosed, read_frame
+from api.worker.rehearsal import rehearse
+from api.worker.sandbox import AttemptEnded, Child, ForkServer
+from api.worker.supervisor import Worker
 from governance.errors import ChunkRefused, ObjectMalformed
+from governance.readmodel import queries as register
 
 
 class Hostile(ForkServer):
@@ -48,7 +49,7 @@ class Hostile(ForkServer):
     PROGRAM = """
 import json, os, time
 from analytics.errors import AnalyticsError
-from api import child
+from api.worker import compute as child
 import analytics.run
 def run(params, inputs, minimum, tell, device, earlier):
     plain = b"".join(one.payload for one in inputs)[:10_000].decode("latin-1")

@@ -9,8 +9,8 @@ import pytest
 from road import PARAMS, Road
 
 from analytics.canonical import dump_canonical
-from api import earlier
-from governance import register
+from api.worker import prior_results as earlier
+from governance.readmodel import queries as register
 
 
 def asked(road: Road, permit: bytes, **changes: Any) -> tuple[str, str]:
@@ -49,7 +49,7 @@ def test_without_the_rule_a_permit_is_good_for_any_number(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(earlier, "COHORTS", 1)
-    monkeypatch.setattr("api.attempt.spends_too_many_cohorts", lambda *_: False)
+    monkeypatch.setattr("api.worker.attempt.spends_too_many_cohorts", lambda *_: False)
     permit, outcome = road.permit(), json.loads(PARAMS)["outcome"]
     found = [asked(road, permit, outcome=outcome | {"horizon_days": 1825 - n})[0] for n in range(3)]
     assert found == ["sealed"] * 3

@@ -28,16 +28,17 @@ from ways_out import WAYS, mark
 
 from analytics.catalogue import MODELS
 from analytics.params import complete
-from api import checkup, lane
-from api.childprocess import AttemptEnded, ForkServer
 from api.confinement import ALL, Confinement, Layer, NotConfined
 from api.confinement.layers import MEANS
 from api.confinement.outside import look
 from api.errors import NotServing, UsageError
-from api.pipe import PipeClosed
-from api.rehearsal import rehearse
-from api.settings import Settings
-from api.worker import open_worker
+from api.ingest import parser_sandbox as lane
+from api.operate import doctor as checkup
+from api.operate.settings import Settings
+from api.worker.frames import PipeClosed
+from api.worker.rehearsal import rehearse
+from api.worker.sandbox import AttemptEnded, ForkServer
+from api.worker.supervisor import open_worker
 
 TESTS = Path(__file__).parent
 OPEN = Confinement(Layer(0), Layer(0))
@@ -61,7 +62,7 @@ sys.path.insert(0, {str(TESTS)!r})
 import ways_out
 sys.path.pop(0)
 LIGHT
-from api import child
+from api.worker import compute as child
 child.limit = lambda: None
 child.attempt = ways_out.answer
 sys.exit(child.serve({{descriptor}}, {{confinement!r}}))
@@ -77,7 +78,7 @@ import sys
 sys.path.insert(0, {str(TESTS)!r})
 import ways_out
 sys.path.pop(0)
-from api import lanechild
+from api.ingest import parser as lanechild
 lanechild.limit = lambda: None
 lanechild.split_file = ways_out.parse
 sys.exit(lanechild.main())
@@ -500,7 +501,10 @@ def test_the_parser_can_only_read_its_file(tmp_path: Path, monkeypatch: pytest.M
     said = (
         "raise lanechild.PayloadError(str(__import__('fcntl').fcntl(descriptor, 3) & os.O_ACCMODE))"
     )
-    program = f"import os, sys\nfrom api import lanechild\ndef answer(sink, descriptor, request):\n    {said}\n"
+    program = (
+        "import os, sys\nfrom api.ingest import parser as lanechild\n"
+        f"def answer(sink, descriptor, request):\n    {said}\n"
+    )
     monkeypatch.setattr(
         lane, "PROGRAM", program + "lanechild.split_file = answer\nsys.exit(lanechild.main())"
     )

@@ -14,14 +14,14 @@ from analytics.params import complete, parse_params
 from analytics.people import Input, read_people
 from analytics.readers.chart import value_at
 from analytics.readers.genotypes import read_genotypes
-from analytics.twin import invent
+from analytics.simulate.twin import invent
 from analytics.vocabulary import Category
-from api.earlier import list_earlier
-from chain.devchain import DevChain
+from api.worker.prior_results import list_earlier
+from chain.devnode.process import DevChain
 from chain.events import Released
-from governance import register
-from governance.bucket import BucketProcess
-from governance.ingest import Source
+from governance.objects.bucket_emulator import BucketProcess
+from governance.objects.ingest import Source
+from governance.readmodel import queries as register
 
 PEOPLE = 60
 READ = 1 << 0 | 1 << 2 | 1 << Category.GERMLINE_VARIANTS
@@ -155,7 +155,8 @@ def test_a_result_that_came_while_another_was_computed_is_compared_too(
         itertools.count()
     )  # the first of an attempt is for its child, the second before the seal
     monkeypatch.setattr(
-        "api.attempt.list_earlier", lambda *where: list_earlier(*where) if next(calls) % 2 else []
+        "api.worker.attempt.list_earlier",
+        lambda *where: list_earlier(*where) if next(calls) % 2 else [],
     )
     assert carry_out(genomes, frequencies(made))[1] == ""
     run, worker = (

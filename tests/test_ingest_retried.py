@@ -10,9 +10,9 @@ from hashlib import sha256
 import pytest
 from road import Road
 
-from governance.envelope import Header, read_header, record_id
-from governance.ingest import Source, encrypt
-from governance.vault import Bucket
+from governance.objects.envelope import Header, read_header, record_id
+from governance.objects.ingest import Source, encrypt
+from governance.objects.vault import Bucket
 
 FIRST, SECOND = (
     b'{"glucose":"5.1"}',
@@ -121,7 +121,7 @@ def test_a_key_made_of_the_records_name_would_be_seen(
 ) -> None:
     """The judge is awake: with keys drawn from what stays the same, both plaintexts lie under one key and nonce."""
     drawn: Callable[[int], bytes] = lambda size: sha256(b"the record's name").digest()[:size]  # noqa: E731
-    monkeypatch.setattr("governance.vault.secrets.token_bytes", drawn)
+    monkeypatch.setattr("governance.objects.vault.secrets.token_bytes", drawn)
     orphan = killed_after_upload(road, source(road, FIRST))
     (leaf,) = encrypt(
         [source(road, SECOND)], road.world.dataset, road.client_identity, road.client, road.bucket

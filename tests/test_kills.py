@@ -26,7 +26,7 @@ from eth_utils.address import to_checksum_address
 from operations import Grant, Ingest, Operation, Release, Revoke, Run
 from outside import Town, kill_from_outside
 
-from chain.snapshots import Snapshots
+from chain.devnode.snapshots import Snapshots
 from chain.transactor import Transactor
 from governance.broker.journal import Journal
 

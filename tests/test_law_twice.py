@@ -17,10 +17,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from told import tell
 
-from api.birth import FOREVER
 from api.demo.stage import CATEGORIES, World
+from api.operate.bootstrap import FOREVER
 from chain.artifacts import FOLDER, error_names
-from chain.devchain import DevChain
+from chain.devnode.process import DevChain
 from chain.errors import ChainError, Refused
 from chain.ledger import message_tuple
 from chain.wallets import Wallet

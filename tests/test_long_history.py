@@ -16,16 +16,16 @@ import pytest
 from history import Crowd, build, start_all
 from speed import allowed
 
-from api.birth import FOREVER
 from api.demo import counts
 from api.demo.stage import MemoryOutbox, random32
-from chain.devchain import DevChain
+from api.operate.bootstrap import FOREVER
+from chain.devnode.process import DevChain
 from chain.ledger import Ledger
 from governance.broker.custody import Broker
 from governance.broker.door import Server
 from governance.broker.journal import MAX_LINE
-from governance.brokers import BrokerClient
-from governance.envelope import (
+from governance.objects.broker_client import BrokerClient
+from governance.objects.envelope import (
     Header,
     Label,
     WrapItem,
@@ -35,8 +35,8 @@ from governance.envelope import (
     open_message,
     split_key,
 )
-from governance.ingest import Leaf, leaves_root
-from governance.keys import new_pair
+from governance.objects.ingest import Leaf, leaves_root
+from governance.objects.keys import new_pair
 from governance.verify import identity_id
 
 PEOPLE, RUNS, RECORDS = 1_000, 20, 14

@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 from road import Road
 
-from api.birth import FOREVER
 from api.demo import counts
 from api.demo.stage import CATEGORIES, World, random32
-from chain.devchain import DevChain
+from api.operate.bootstrap import FOREVER
+from chain.devnode.process import DevChain
 from chain.wallets import Wallet
-from governance import register
 from governance.broker.custody import Broker, Refusal
-from governance.brokers import BrokerAnswer, BrokerClient
-from governance.envelope import (
+from governance.errors import BrokerRefused, BrokerUnavailable, LedgerBehind
+from governance.objects.broker_client import BrokerAnswer, BrokerClient
+from governance.objects.envelope import (
     Header,
     Label,
     WrapItem,
@@ -33,10 +33,10 @@ from governance.envelope import (
     read_header,
     split_key,
 )
-from governance.errors import BrokerRefused, BrokerUnavailable, LedgerBehind
-from governance.ingest import Source, encrypt, leaves_root
-from governance.keys import new_pair
-from governance.vault import open_record
+from governance.objects.ingest import Source, encrypt, leaves_root
+from governance.objects.keys import new_pair
+from governance.objects.vault import open_record
+from governance.readmodel import queries as register
 from governance.verify import Malformed
 
 

@@ -23,7 +23,7 @@ from speed import allowed
 
 from analytics.params import complete
 from api.demo.steps import request
-from api.processes import STOP_SECONDS
+from api.operate.processes import STOP_SECONDS
 
 # Long enough to be met while it computes; nobody waits for its end.
 PARAMS = complete(
@@ -163,7 +163,7 @@ def test_told_to_stop_in_a_run_it_leaves_nobody_and_goes_on(
     ours = [pid for pid in before if os.getpgid(pid) == os.getpgid(served.process.pid)]
     in_front = " ".join(Path(f"/proc/{pid}/cmdline").read_text() for pid in ours)
     assert not [
-        name for name in ("chain.gateway", "anvil", "api.") if name in in_front
+        name for name in ("chain.devnode.gateway", "anvil", "api.") if name in in_front
     ]  # for whom Ctrl-C is not
     asked = half_a_request(served.urls["api"])
     code, seconds, log = served.end(signal.SIGTERM, meanwhile=lambda: asked.sendall(b"{}"))

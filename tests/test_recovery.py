@@ -19,12 +19,12 @@ from sqlalchemy.exc import OperationalError
 import analytics
 from analytics.code import code_hash
 from analytics.params import complete
-from api.attempt import Attempt
-from api.childprocess import Child, ForkServer
-from api.worker import Worker
-from governance import register
+from api.worker.attempt import Attempt
+from api.worker.sandbox import Child, ForkServer
+from api.worker.supervisor import Worker
 from governance.errors import LedgerBehind, LedgerInconsistent
-from governance.tables import PROJECTION, blocks, consents, runs
+from governance.readmodel import queries as register
+from governance.readmodel.tables import PROJECTION, blocks, consents, runs
 from governance.verify import canonical_json
 
 LONG = complete({**json.loads(PARAMS), "permutations": 1000, "repeats": 50})
@@ -249,7 +249,7 @@ def test_too_few_records_fail_plainly(road: Road) -> None:
 
 
 def _without_outcome(road: Road):  # type: ignore[no-untyped-def]
-    from governance.ingest import Source
+    from governance.objects.ingest import Source
 
     bundle = canonical_json({"resourceType": "Bundle", "type": "collection", "entry": []})
     return [

@@ -12,14 +12,14 @@ from road import CHILDREN, Road
 from speed import allowed
 from test_change_of_mind import SECONDS, Watched, playing
 
-from api.attempt import Attempt, RunFailed
+from api.worker.attempt import Attempt, RunFailed
 from chain.errors import Refused
-from governance import register
-from governance.aftermath import Effect, Withdrawal, withdrawals_of
-from governance.brokers import BrokerClient
-from governance.keys import new_pair
+from governance.objects.broker_client import BrokerClient
+from governance.objects.keys import new_pair
+from governance.objects.vault import Bucket
+from governance.readmodel import queries as register
 from governance.runs import mark
-from governance.vault import Bucket
+from governance.withdrawal_effects import Effect, Withdrawal, withdrawals_of
 
 SLOW = SECONDS + 0.5  # that the other part takes
 
@@ -111,7 +111,7 @@ def test_an_attempt_of_another_worker_is_not_said_to_be_stopped(
     who = road.subjects[0]
     with playing(road) as scene:
         process = scene.wait_until_it_computes()
-        monkeypatch.setattr("api.worker.waiting", lambda *_: [])
+        monkeypatch.setattr("api.worker.supervisor.waiting", lambda *_: [])
         road.authorise(scene.run, new_pair()[1], attempt=2)
         assert select.select([process], [], [], SECONDS)[0]
         time.sleep(0.3)

@@ -18,7 +18,7 @@ from test_report import check_page
 from api.demo.recording import shape
 from api.demo.story import _clear, _close
 from api.errors import DoorError
-from chain.devchain import DevChain
+from chain.devnode.process import DevChain
 
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.alone

@@ -12,11 +12,11 @@ from road import Road
 
 from api.demo.stage import World
 from api.demo.tampers import TABLE, Reader, Tamper, detected, tamper
-from chain.devchain import DevChain
+from chain.devnode.process import DevChain
 from governance.audit import export_bundle
-from governance.envelope import CHUNK, TAG, Label, WrappedShare
 from governance.errors import GovernanceError
-from governance.vault import open_record, seal_records
+from governance.objects.envelope import CHUNK, TAG, Label, WrappedShare
+from governance.objects.vault import open_record, seal_records
 from governance.verify import canonical_json, examine
 
 Bundle = dict[str, Any]

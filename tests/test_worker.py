@@ -17,11 +17,11 @@ from sqlalchemy import delete, update
 
 from analytics.code import code_hash
 from analytics.params import complete
-from api.childprocess import Child, ForkServer
+from api.worker.sandbox import Child, ForkServer
 from chain.errors import LedgerDown
-from governance import register
+from governance.readmodel import queries as register
+from governance.readmodel.tables import records
 from governance.runs import waiting
-from governance.tables import records
 
 SITES = complete({"analysis": "frequencies", "sites": ["1:100:A>G"]})
 
@@ -82,8 +82,8 @@ def test_a_key_that_the_ledger_does_not_name_is_not_let_out(road: Road) -> None:
     """Anybody may have a key of her own wrapped for a record; the broker compares it with the leaf."""
     from test_no_receipt_no_key import authorised
 
-    from governance.envelope import WrapItem
     from governance.errors import BrokerRefused
+    from governance.objects.envelope import WrapItem
 
     question = authorised(road)
     header = question.headers[0]
@@ -159,7 +159,7 @@ def test_a_newer_version_that_nobody_handed_over(road: Road) -> None:
     from test_no_receipt_no_key import authorised
 
     from governance.errors import BrokerRefused
-    from governance.ingest import Source
+    from governance.objects.ingest import Source
 
     question, leaf, hand_over = authorised(road), road.leaves[0], road.client.hand_over
     road.client.hand_over = lambda *_: None  # type: ignore[method-assign]

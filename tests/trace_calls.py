@@ -31,9 +31,9 @@ def work() -> None:
     from vcf_files import cohort, gzip, subjects
 
     from analytics.params import complete
-    from api import lane
-    from api.childprocess import ForkServer
-    from api.rehearsal import rehearse
+    from api.ingest import parser_sandbox as lane
+    from api.worker.rehearsal import rehearse
+    from api.worker.sandbox import ForkServer
 
     server = ForkServer()
     for name, job in jobs().items():

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analytics.readers.vcfheader import LENGTHS
+from analytics.readers.vcf.header import LENGTHS
 
 BUILD = "GRCh38"
 BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")

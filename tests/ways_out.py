@@ -503,7 +503,7 @@ def as_32_bit(scene: Scene) -> bool:
 
 def answer(source: Any, sink: Any, code: bytes) -> int:
     """In place of an attempt of the computing child: hear a scene, say what became of its ways."""
-    from api.pipe import read_frame, write_frame
+    from api.worker.frames import read_frame, write_frame
 
     scene, _ = read_frame(source)
     write_frame(sink, {"say": "ways", "found": attempt(scene)})

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli import desk
-from api.cli.desk import As, AsJson
+from api.cli import context as desk
+from api.cli.context import As, AsJson
 from api.errors import NotThere, UsageError
 
 review = typer.Typer(
@@ -44,7 +44,7 @@ def open_for_review(run: RunId, as_: As, out: Out = None) -> None:
 
     Example: `volens review open --as sol RUN`
     """
-    from api.results import keep_pair, look_once, open_output, shown
+    from api.client.results import keep_pair, look_once, open_output, shown
 
     me = desk.client(as_)
     found = me.run(_checked(run))
@@ -96,7 +96,7 @@ def open_result(run: RunId, as_: As, out: Out = None) -> None:
 
     Example: `volens result open --as noor RUN --out result.json`
     """
-    from api.results import open_output, run_receipt, shown, write_receipt
+    from api.client.results import open_output, run_receipt, shown, write_receipt
     from governance.errors import BrokerRefused, BrokerUnavailable
 
     me = desk.client(as_)
@@ -165,8 +165,8 @@ def hold_head(
     Example: `volens trail hold --node http://127.0.0.1:8545 --trail trail.json`, then
     `python verify.py trail.json --heads heads.jsonl`
     """
-    from api import held_heads
-    from api.services import read_identity
+    from api.client import held_heads
+    from api.http.services import read_identity
 
     if bool(node) == bool(broker):
         raise UsageError("it is not clear whom to ask", "name --node URL or --broker URL")

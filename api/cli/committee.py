@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli import desk
-from api.cli.desk import As, AsJson
+from api.cli import context as desk
+from api.cli.context import As, AsJson
 from api.errors import NotThere, UsageError
 
 if TYPE_CHECKING:
-    from api.client import Client
-    from api.orders import Order
+    from api.client.client import Client
+    from api.client.orders import Order
 
 role = typer.Typer(help="Give and end roles: several members of the committee sign.")
 committee = typer.Typer(help="Sign what takes several members of the committee.")
@@ -48,8 +48,8 @@ def give_role(
 
     Example: `volens role give 0x… analyst --as pia`
     """
-    from api.birth import FOREVER, ROLES
-    from api.orders import role_order
+    from api.client.orders import role_order
+    from api.operate.bootstrap import FOREVER, ROLES
 
     if name not in ROLES:
         raise UsageError("there is no such role", "choose: " + ", ".join(ROLES))
@@ -65,7 +65,7 @@ def end_role(account: Account, as_: As, out: Out = None) -> None:
 
     Example: `volens role end 0x… --as pia`
     """
-    from api.orders import role_of, role_order
+    from api.client.orders import role_of, role_order
 
     me, now = desk.client(as_), int(time.time())
     held = role_of(me, _address(account))
@@ -83,7 +83,7 @@ def cancel_role(account: Account, as_: As, as_json: AsJson = False) -> None:
 
     Example: `volens role cancel 0x… --as rui`
     """
-    from api.orders import role_of
+    from api.client.orders import role_of
 
     me = desk.client(as_)
     held = role_of(me, _address(account))
@@ -103,7 +103,7 @@ def sign_order(
 
     Example: `volens committee sign give-analyst-5aAeb605.json --as quinn`
     """
-    from api.orders import read_order
+    from api.client.orders import read_order
 
     reader = desk.client()
     order = read_order(file, reader)
@@ -116,7 +116,7 @@ def sign_order(
 
 def begin_void(ingest: bytes, me: Client, out: Path) -> None:
     """The order of a committee that takes a registration of records back."""
-    from api.orders import void_order
+    from api.client.orders import void_order
 
     _begin(void_order(ingest, int(time.time())), me, out)
 
@@ -147,7 +147,7 @@ def _begin(order: Order, me: Client, path: Path, said: bool = False) -> None:
 
 
 def _shown(one: dict[str, Any]) -> dict[str, Any]:
-    from api.birth import FOREVER, ROLES
+    from api.operate.bootstrap import FOREVER, ROLES
 
     names = {number: name for name, number in ROLES.items()}
     now = time.time()
@@ -168,6 +168,6 @@ def _moment(seconds: int) -> str:
 
 
 def _address(text: str) -> str:
-    from api.founding_files import checked_address
+    from api.operate.ceremony_files import checked_address
 
     return checked_address(text, "account")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from api.cli import desk
+from api.cli import context as desk
 from api.errors import UsageError
 
 if TYPE_CHECKING:

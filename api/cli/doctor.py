@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from api.cli import desk
-from api.cli.desk import AsJson
+from api.cli import context as desk
+from api.cli.context import AsJson
 from api.errors import NotServing, VerificationFailed
 
 if TYPE_CHECKING:
-    from api.checkup_files import Check
+    from api.operate.doctor_files import Check
 
 _COLOURS = {"ok": "green", "warn": "yellow", "down": "red", "bad": "red"}
 
@@ -24,7 +24,7 @@ def doctor(as_json: AsJson = False) -> None:
     """
     from dataclasses import asdict
 
-    from api.checkup import examine
+    from api.operate.doctor import examine
 
     checks = examine(desk.settings())
     if as_json:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli import desk
-from api.cli.desk import AsJson
+from api.cli import context as desk
+from api.cli.context import AsJson
 from api.errors import NotAuthorised, UsageError
 
 if TYPE_CHECKING:
-    from api.founding import Standing
-    from api.founding_files import Request
-    from api.settings import Settings
+    from api.operate.ceremony import Standing
+    from api.operate.ceremony_files import Request
+    from api.operate.settings import Settings
 
 init = typer.Typer(invoke_without_command=True)
 
@@ -32,8 +32,8 @@ def go_on(context: typer.Context, as_json: AsJson = False) -> None:
         return
     from dataclasses import asdict
 
-    from api.founding import Founding
-    from governance.tables import TableOutbox, open_database
+    from api.operate.ceremony import Founding
+    from governance.readmodel.tables import TableOutbox, open_database
 
     settings = desk.settings()
     founding = Founding(settings.home.resolve())
@@ -66,7 +66,7 @@ def sign(
 
     Example: `volens init sign roles-to-sign.json --as pia`
     """
-    from api.founding_files import ROLES_STEP, Request, read_file
+    from api.operate.ceremony_files import ROLES_STEP, Request, read_file
     from chain.ledger import Node, check_creation, check_identity
     from governance.broker.custody import create
 
@@ -127,7 +127,7 @@ def _signatures(request: Request, name: str, broker: Path | None) -> list[bytes]
 @contextmanager
 def _chain(settings: Settings) -> Iterator[str]:
     """The ledger to deploy on: the one that is set, or this home's dev chain for as long as it is needed."""
-    from api.processes import Parts
+    from api.operate.processes import Parts
 
     parts = Parts(settings.home.resolve(), settings)
     parts.make_home()

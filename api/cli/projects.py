@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli import desk
-from api.cli.desk import As, AsJson
+from api.cli import context as desk
+from api.cli.context import As, AsJson
 from api.confinement import Confinement
 from api.errors import NotServing, NotThere, RefusedByPolicy, UsageError
 
@@ -106,8 +106,9 @@ def ingest_records(
 
     Example: `volens dataset ingest --as omar DATASET --vcf cohort.vcf.gz --samples samples.json --fhir bundles`
     """
-    from api import intake, lanes
-    from governance.vault import Bucket
+    from api.ingest import cohort_files as lanes
+    from api.ingest import sources as intake
+    from governance.objects.vault import Bucket
 
     me, into, settings = desk.client(as_), desk.bytes32(name), desk.settings()
     trail, report = me.trail(), {}
@@ -196,7 +197,7 @@ def void_records(
     Example: `volens dataset void DATASET INGEST --as omar`
     """
     from api.cli.committee import begin_void
-    from api.orders import void_order
+    from api.client.orders import void_order
 
     me, into, which = desk.client(as_), desk.bytes32(name), desk.bytes32(ingest)
     listed = {one["dataset"]: one["custodian"] for one in me.datasets()}
@@ -343,8 +344,8 @@ def request_run(
     """
     import secrets
 
-    from api.intake import check_permit, complete_params
-    from api.results import keep_pair
+    from api.client.results import keep_pair
+    from api.ingest.sources import check_permit, complete_params
     from governance.permits import run_id
 
     permit_id = desk.bytes32(name)
@@ -376,9 +377,9 @@ def rehearse_run(
     """
     import json
 
-    from api.childprocess import ForkServer
-    from api.intake import complete_params
-    from api.rehearsal import rehearse
+    from api.ingest.sources import complete_params
+    from api.worker.rehearsal import rehearse
+    from api.worker.sandbox import ForkServer
 
     settings = desk.settings()
     wanted = complete_params(desk.read_json(params, "file of parameters"))

@@ -7,7 +7,9 @@ from typing import Any
 
 import typer
 
-from api.cli import checks, committee, own, place, projects
+from api.cli import checks, committee, projects
+from api.cli import patient as own
+from api.cli import serve as place
 from api.cli.doctor import doctor
 from api.cli.init import init
 

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from api.birth import read_identity
-from api.client import Client, wire
+from api.client.client import Client, wire
 from api.demo import counts
 from api.errors import NotServing
-from api.processes import Parts
+from api.operate.bootstrap import read_identity
+from api.operate.processes import Parts
 from chain.signatures import Domain, domain_of
 from chain.wallets import Wallet, load, save
-from governance.brokers import BrokerClient
 from governance.consent import PRESETS, Offer, offer
+from governance.objects.broker_client import BrokerClient
 from governance.verify import identity_id
 
 BATCH = 60  # items of one transaction

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from api.demo.stage import World
 from api.demo.wording import rule, without_hex
-from chain.devchain import DevChain
+from chain.devnode.process import DevChain
 from chain.errors import LedgerDown
 
 Say = Callable[[str], None]

@@ -16,14 +16,15 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from api import plots
 from api.demo import attacks, science
 from api.demo.others import SCENES
 from api.demo.wording import rule, without_hex
-from api.pages import sentences, words
+from api.pages import event_text as sentences
+from api.pages import labels as words
+from api.pages import plots
 from chain.ledger import Node
-from governance.steps import Step, Wanted, list_steps
-from governance.tables import open_database
+from governance.readmodel.tables import open_database
+from governance.readmodel.trail_queries import Step, Wanted, list_steps
 
 if TYPE_CHECKING:
     from api.demo.cast import Cast

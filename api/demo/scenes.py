@@ -12,9 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analytics.known_truth import simulate_cohort
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
-from api.client import Client
+from analytics.simulate.known_truth import simulate_cohort
+from api.client.client import Client
+from api.client.results import (
+    await_settled,
+    open_output,
+    run_receipt,
+    withdrawal_receipt,
+    write_receipt,
+)
 from api.demo import attacks, spoils, tampers
 from api.demo.cast import Cast
 from api.demo.science import (
@@ -52,10 +59,9 @@ from api.demo.steps import (
     try_release,
     without_ledger,
 )
-from api.results import await_settled, open_output, run_receipt, withdrawal_receipt, write_receipt
 from chain.wallets import Wallet
 from governance import verify
-from governance.vault import Bucket
+from governance.objects.vault import Bucket
 
 if TYPE_CHECKING:
     from api.demo.narrator import Teller

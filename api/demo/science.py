@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from analytics.params import complete
 
 if TYPE_CHECKING:
+    from api.client.results import Opened
     from api.demo.narrator import Teller
-    from api.results import Opened
 
 SEED = 7390
 # People and variants of the known truth, as many as fit into a minute.
@@ -66,7 +66,7 @@ ORDER = (
 )
 _CONTROLS = """import json, os
 os.nice(10)
-from analytics.noise import leak_demonstration, noise_control
+from analytics.simulate.noise import leak_demonstration, noise_control
 from analytics.science import known_truth_report
 print(json.dumps({"noise": noise_control(models=["logistic"])[0],
                   "leak": leak_demonstration(seeds=1),
@@ -87,7 +87,7 @@ class Controls:
         )
 
     def found(self) -> dict[str, Any]:
-        """{noise, leak} as analytics.noise says them, {truth} as analytics.science does."""
+        """{noise, leak} as analytics.simulate.noise says them, {truth} as analytics.science does."""
         said, _ = self._process.communicate(timeout=120)
         answer: dict[str, Any] = json.loads(said)
         return answer

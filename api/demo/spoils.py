@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from api.client.results import Opened, check_output
 from api.errors import VerificationFailed
-from api.results import Opened, check_output
 from governance.broker.journal import Journal, JournalBroken
 from governance.errors import ObjectAltered, ObjectMissing
 from governance.verify import Replay, VerifyError, canonical_json, strict_json

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from api.birth import FOREVER, ROLE_DELAY, ROLES, sign_identity
+from api.operate.bootstrap import FOREVER, ROLE_DELAY, ROLES, sign_identity
 from chain.events import Receipt
 from chain.ledger import Ledger, deploy, message_tuple
 from chain.vocabulary import Category, OutputClass, Purpose

@@ -14,24 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from analytics.code import code_hash, params_schema_hash
-from analytics.known_truth import Cohort
-from analytics.known_truth_files import BUILD, write_bundle, write_vcf
 from analytics.readers.person import Person
+from analytics.simulate.known_truth import Cohort
+from analytics.simulate.known_truth_files import BUILD, write_bundle, write_vcf
+from api.client.results import Opened, keep_pair, open_output, write_receipt
 from api.demo.cast import Cast
 from api.demo.science import SHORT
 from api.errors import NotAvailable, RefusedByPolicy
-from api.intake import bring_in
-from api.lanes import Lanes
-from api.results import Opened, keep_pair, open_output, write_receipt
+from api.ingest.cohort_files import Lanes
+from api.ingest.sources import bring_in
 from chain.vocabulary import Category, OutputClass
 from chain.wallets import Wallet
 from governance import verify
 from governance.consent import CATEGORIES, PURPOSES, Offer, bits
 from governance.errors import BrokerRefused
-from governance.ingest import Source
-from governance.keys import new_pair
+from governance.objects.ingest import Source
+from governance.objects.keys import new_pair
+from governance.objects.vault import Bucket
 from governance.permits import run_id
-from governance.vault import Bucket
 
 PERMITTED = {  # dataset: the categories that Noor asks for
     "research": ("observations", "expression"),

@@ -19,11 +19,11 @@ from typing import Any
 
 import httpx
 
-from api.birth import DEMO_HOME
 from api.demo.narrator import Teller
 from api.errors import DoorError
-from api.processes import Parts
-from api.settings import Settings
+from api.operate.bootstrap import DEMO_HOME
+from api.operate.processes import Parts
+from api.operate.settings import Settings
 from governance.certificates import trusted
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
-from api.auth import Parts
+from api.http.auth import Parts
 from api.pages.rendering import PageRoute, render
 from api.pages.runs import list_runs
-from api.pages.visitor import Visitor
-from governance import register
+from api.pages.session import Visitor
 from governance.consent import NOTICE, notice_hash, notice_points
+from governance.readmodel import queries as register
 
 router = APIRouter(route_class=PageRoute)
 _RECENT = 5

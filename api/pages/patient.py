@@ -8,20 +8,20 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from api.auth import Parts
-from api.client import Client, wire
-from api.pages import words
+from api.client.client import Client, wire
+from api.client.results import withdrawal_receipt
+from api.http.auth import Parts
+from api.http.routes.serializers import show_withdrawal
+from api.http.services import Services
+from api.pages import labels as words
+from api.pages.labels import DAY
 from api.pages.rendering import PageNumber, PageRoute, render
-from api.pages.visitor import Patient
-from api.pages.words import DAY
-from api.results import withdrawal_receipt
-from api.routes.shown import show_withdrawal
-from api.services import Services
+from api.pages.session import Patient
 from chain.vocabulary import ConsentStatus
-from governance import register
 from governance.consent import PRESETS, notice_points, offer
 from governance.errors import NotFound, reason_of
-from governance.register import Access, Consent
+from governance.readmodel import queries as register
+from governance.readmodel.queries import Access, Consent
 
 router = APIRouter(route_class=PageRoute)
 DEADLINE_SECONDS = 3600

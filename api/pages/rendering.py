@@ -15,11 +15,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.exceptions import HTTPException
 
-from api.doors import LargeRequest
-from api.pages import visitor, words
+from api.http.problems import problem_of
+from api.http.services import Services
+from api.http.strict_route import LargeRequest
+from api.pages import labels as words
+from api.pages import session as visitor
 from api.pages.personas import names_of
-from api.problems import problem_of
-from api.services import Services
 
 PageNumber = Annotated[int, Query(ge=1, le=1_000_000)]  # of a long list
 _TEMPLATES = Environment(
@@ -55,7 +56,7 @@ class PageRoute(APIRoute):
                 return await serve(LargeRequest(request.scope, request.receive))
             except (
                 Exception
-            ) as error:  # every kind of failure has its row in the table of api.problems
+            ) as error:  # every kind of failure has its row in the table of api.http.problems
                 return page_of(request, error)
 
         return answer

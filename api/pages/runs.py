@@ -8,19 +8,21 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
-from api.auth import Parts
-from api.pages import figures, outcome, words
+from api.http.auth import Parts
+from api.http.routes.runs import RunId, describe_run
+from api.http.routes.serializers import show_summary
+from api.http.services import Services
+from api.pages import labels as words
+from api.pages import result_check as outcome
+from api.pages import result_view as figures
 from api.pages.rendering import PageNumber, PageRoute, render
-from api.pages.visitor import OwnOrigin, SignedIn, Visitor
-from api.routes.runs import RunId, describe_run
-from api.routes.shown import show_summary
-from api.services import Services
-from governance import register
+from api.pages.session import OwnOrigin, SignedIn, Visitor
 from governance.errors import NotAllowed, NotFound
-from governance.run_states import ENDS
+from governance.readmodel import queries as register
+from governance.readmodel.run_states import ENDS
+from governance.readmodel.trail_queries import milestones
 from governance.runs import waiting
 from governance.sessions import Caller
-from governance.steps import milestones
 
 router = APIRouter(route_class=PageRoute)
 DEADLINE_SECONDS = 3600
@@ -79,7 +81,7 @@ def show_result(run: RunId, request: Request, services: Parts, me: SignedIn) -> 
         raise NotFound(
             "the key of this result is not here", "open it on your machine: volens result open"
         )
-    from api.pages.played import open_result
+    from api.pages.demo_accounts import open_result
 
     shown = figures.describe(*open_result(services, found, me.account))
     return render(request, "result.html", found=found, **shown)
@@ -98,7 +100,7 @@ def _played_here(request: Request, services: Services) -> bool:
     """Whether the keys of played people are for this browser."""
     if not services.settings.demo:
         return False
-    from api.pages.played import entered
+    from api.pages.demo_accounts import entered
 
     return entered(request)
 

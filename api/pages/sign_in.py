@@ -9,10 +9,10 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 from pydantic import Field
 
-from api.auth import Parts
+from api.http.auth import Parts
+from api.http.requests import Incoming
 from api.pages.rendering import PageRoute, render
-from api.pages.visitor import COOKIE, OwnOrigin
-from api.schemas import Incoming
+from api.pages.session import COOKIE, OwnOrigin
 from chain.signatures import typed_data
 from chain.vocabulary import Role
 from governance import sessions
@@ -33,7 +33,7 @@ def show_sign_in(request: Request, services: Parts, next: str = "") -> Response:
     people: list[Any] = []
     shut = False
     if services.settings.demo:
-        from api.pages.played import entered, list_people
+        from api.pages.demo_accounts import entered, list_people
 
         shut = not entered(request)
         people = [] if shut else list_people(services)

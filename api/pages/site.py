@@ -17,9 +17,9 @@ from starlette.routing import BaseRoute, Match
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.http.services import Services
 from api.pages import home, patient, runs, sign_in, trail
 from api.pages.rendering import answer_page
-from api.services import Services
 
 STATIC = Path(__file__).resolve().parent / "static"
 CSP = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -32,7 +32,7 @@ def create_pages(services: Services) -> FastAPI:
     for router in (home.router, sign_in.router, patient.router, runs.router, trail.router):
         pages.include_router(router)
     if services.settings.demo:
-        from api.pages import played
+        from api.pages import demo_accounts as played
 
         played.check_home(services.settings)
         pages.state.entrance = played.Entrance(services.settings.demo_token)

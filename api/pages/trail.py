@@ -13,15 +13,15 @@ from urllib.parse import urlencode
 from eth_utils.address import is_address, to_checksum_address
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from api.auth import Parts
-from api.pages import sentences
+from api.http.auth import Parts
+from api.pages import event_text as sentences
 from api.pages.rendering import PageRoute, names_here, render
-from api.pages.visitor import OwnOrigin, SignedIn, Visitor
+from api.pages.session import OwnOrigin, SignedIn, Visitor
 from chain.vocabulary import Role
 from governance.errors import NotAllowed, RequestInvalid, reasons
-from governance.recheck import Recheck
+from governance.readmodel.trail_queries import Step, Wanted, find_step, list_steps
 from governance.sessions import Caller
-from governance.steps import Step, Wanted, find_step, list_steps
+from governance.step_verification import Recheck
 
 router = APIRouter(route_class=PageRoute)
 PAGE = 20

@@ -36,7 +36,8 @@ from governance.broker.node import (
     NodeDown,
     OtherLedger,
 )
-from governance.envelope import (
+from governance.errors import GovernanceError
+from governance.objects.envelope import (
     SHARES,
     Piece,
     WrapItem,
@@ -53,8 +54,13 @@ from governance.envelope import (
     wrap_info,
     wrap_share,
 )
-from governance.errors import GovernanceError
-from governance.keys import FileKeyProvider, create_private, load_pair, new_pair, read_private
+from governance.objects.keys import (
+    FileKeyProvider,
+    create_private,
+    load_pair,
+    new_pair,
+    read_private,
+)
 from governance.verify import (
     Attempt,
     Malformed,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from governance.envelope import Label, list_root, record_leaf
-from governance.keys import replace_private
+from governance.objects.envelope import Label, list_root, record_leaf
+from governance.objects.keys import replace_private
 from governance.verify import Ingest, Malformed, canonical_json, number, part, raw, strict_json
 
 MAX_LIST = 64 << 20  # bytes of one list

@@ -22,7 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chain.paging import TOO_LARGE, Pages, Progress
-from governance.keys import replace_private
+from governance.objects.keys import replace_private
 from governance.verify import (
     Block,
     Finding,

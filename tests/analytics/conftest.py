@@ -13,7 +13,7 @@ from analytics.people import Input
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
 from analytics.readers.person import Person
 from analytics.run import Result, run
-from analytics.synthetic import simulate_people
+from analytics.simulate.synthetic import simulate_people
 from analytics.vocabulary import Category
 
 OBSERVATIONS = 2

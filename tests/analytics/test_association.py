@@ -23,9 +23,9 @@ from analytics.association import (
     selection_costs,
 )
 from analytics.cohort import Cohort
-from analytics.disclosure import genomic_bound
+from analytics.disclosure.counts import genomic_bound
 from analytics.errors import CohortTooSmall, InputsError
-from analytics.known_truth import BLOCK, CLINICAL, simulate_cohort
+from analytics.simulate.known_truth import BLOCK, CLINICAL, simulate_cohort
 
 
 def naive_z(column: np.ndarray, event: np.ndarray, covariates: np.ndarray) -> float:

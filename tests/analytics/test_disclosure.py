@@ -17,8 +17,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from analytics import disclosure
-from analytics.disclosure import (
+from analytics.disclosure import counts as disclosure
+from analytics.disclosure.counts import (
     CANDIDATES_NEEDED,
     Counts,
     build_table,
@@ -33,7 +33,7 @@ from analytics.disclosure import (
     round_count,
     share,
 )
-from analytics.disclosure_record import describe_genomic, describe_metrics
+from analytics.disclosure.record import describe_genomic, describe_metrics
 from analytics.evaluate import Cells, figures_of
 from analytics.run import Result
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from analytics import disclosure
-from analytics.disclosure import build_table
+from analytics.disclosure import counts as disclosure
+from analytics.disclosure.counts import build_table
 from analytics.evaluate import Cells
 
 

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analytics import disclosure_curves
-from analytics.disclosure import (
+from analytics.disclosure import curves as disclosure_curves
+from analytics.disclosure.counts import (
     Counts,
     build_table,
     filter_counts,
@@ -24,7 +24,7 @@ from analytics.disclosure import (
     percent,
     possible_sizes,
 )
-from analytics.disclosure_curves import calibration_groups, roc_grid
+from analytics.disclosure.curves import calibration_groups, roc_grid
 from analytics.evaluate import Cells
 
 Cut = tuple[tuple[int, ...], ...]  # the fifths of each group

@@ -12,13 +12,13 @@ from scan_cohorts import silent, sites_of
 
 from analytics.association import associate
 from analytics.cohort import Cohort, Person, select_people
-from analytics.disclosure_difference import Earlier, TooFewDiffer, refuse_small_differences
+from analytics.disclosure.differencing import Earlier, TooFewDiffer, refuse_small_differences
 from analytics.params import complete, parse_params
 from analytics.people import Input
 from analytics.readers.chart import Chart, Reading
 from analytics.readers.genotypes import Genotypes
 from analytics.run import run
-from analytics.twin import invent
+from analytics.simulate.twin import invent
 from analytics.vocabulary import Category
 
 ALL = (1 << 20) - 1  # every category

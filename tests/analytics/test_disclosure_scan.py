@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from scan_cohorts import asking, cohort_of, silent
 
-from analytics import association, disclosure_scan
+from analytics import association
 from analytics.association import associate, count_alleles, score_test
-from analytics.disclosure_scan import Table, choose_step, tabulate
+from analytics.disclosure import scan as disclosure_scan
+from analytics.disclosure.scan import Table, choose_step, tabulate
 from analytics.errors import CohortTooSmall
 
 Counts = tuple[int, int, int]  # reference, heterozygous and homozygous people

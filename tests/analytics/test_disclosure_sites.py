@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analytics import disclosure_sites
-from analytics.disclosure_sites import show_site
+from analytics.disclosure import sites as disclosure_sites
+from analytics.disclosure.sites import show_site
 
 LEVELS = [
     (1, True),

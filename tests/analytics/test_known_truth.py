@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from analytics.errors import CohortTooSmall, InputsError
-from analytics.known_truth import (
+from analytics.params import complete
+from analytics.people import Input, read_people
+from analytics.readers.chart import value_at
+from analytics.readers.fhir import bundle_of, split_bundle
+from analytics.readers.vcf.split import split_vcf
+from analytics.run import Result, run
+from analytics.simulate.known_truth import (
     BLOCK,
     CLINICAL,
     HORIZON_DAYS,
@@ -20,13 +26,13 @@ from analytics.known_truth import (
     gain_fraction,
     simulate_cohort,
 )
-from analytics.known_truth_files import BUILD, genome_order, name_of, write_bundle, write_vcf
-from analytics.params import complete
-from analytics.people import Input, read_people
-from analytics.readers.chart import value_at
-from analytics.readers.fhir import bundle_of, split_bundle
-from analytics.readers.vcf import split_vcf
-from analytics.run import Result, run
+from analytics.simulate.known_truth_files import (
+    BUILD,
+    genome_order,
+    name_of,
+    write_bundle,
+    write_vcf,
+)
 from analytics.vocabulary import Category
 
 PEOPLE, COLUMNS = 120, 200

@@ -9,7 +9,7 @@ from analytics.catalogue import MODELS, SELECTORS
 from analytics.evaluate import predict_once
 from analytics.features import SCORES
 from analytics.models import Blueprint, build_model
-from analytics.noise import leak_demonstration, noise_control
+from analytics.simulate.noise import leak_demonstration, noise_control
 
 PEOPLE, COLUMNS, KEPT, SEEDS = 80, 300, 10, 6
 # Three to four standard errors of a mean of SEEDS AUCs of PEOPLE.

@@ -10,10 +10,11 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.pipeline import Pipeline
 
-from analytics import disclosure_curves, prediction
+from analytics import prediction
 from analytics.catalogue import MODELS, SELECTORS
 from analytics.cohort import Cohort, Member, Person
-from analytics.disclosure import FIGURES
+from analytics.disclosure import curves as disclosure_curves
+from analytics.disclosure.counts import FIGURES
 from analytics.errors import PredictionError
 from analytics.evaluate import compare_auc, figures_of
 from analytics.models import Blueprint, build_model

@@ -10,7 +10,7 @@ import pytest
 from analytics.errors import CohortTooSmall, InputsError, ParamsError, PayloadError
 from analytics.readers.person import Person
 from analytics.run import Input, Result, run
-from analytics.synthetic import simulate_people
+from analytics.simulate.synthetic import simulate_people
 
 SUBJECT = "ab" * 32
 CLINICAL = {"logistic": ["clinical"]}
@@ -188,7 +188,7 @@ def test_real_patients_give_honest_figures(gse_result: Result, gse_figures: dict
 CHILD = """
 import sys
 from analytics.run import run, Input
-from analytics.synthetic import simulate_people
+from analytics.simulate.synthetic import simulate_people
 
 inputs = []
 for person in simulate_people(20, 3):

@@ -2,7 +2,7 @@ import numpy as np
 
 from analytics.readers.expression import read_expression
 from analytics.readers.observations import read_observations, validate_observations
-from analytics.synthetic import HORIZON_DAYS, SIGNAL, simulate_people
+from analytics.simulate.synthetic import HORIZON_DAYS, SIGNAL, simulate_people
 
 SUBJECT = "0a" * 32
 

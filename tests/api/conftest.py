@@ -18,20 +18,26 @@ import structlog
 import uvicorn
 
 from api.app import create_app
-from api.birth import sign_identity
-from api.client import Client
+from api.client.client import Client
+from api.client.results import keep_pair
 from api.demo.stage import CAST, World, random32
-from api.results import keep_pair
-from api.services import Services, open_services
-from api.serving import caller_options
-from api.settings import Settings
-from chain.devchain import DevChain
-from chain.tether import tether
+from api.http.services import Services, open_services
+from api.operate.bootstrap import sign_identity
+from api.operate.settings import Settings
+from api.serve import caller_options
+from chain.devnode.process import DevChain
+from chain.devnode.tether import tether
 from chain.wallets import Wallet, save
-from governance.brokers import BrokerClient
-from governance.bucket import BucketProcess
-from governance.envelope import OUTPUT, Label, WrapItem, disclosure_commitment, output_commitment
-from governance.vault import Bucket, seal_records
+from governance.objects.broker_client import BrokerClient
+from governance.objects.bucket_emulator import BucketProcess
+from governance.objects.envelope import (
+    OUTPUT,
+    Label,
+    WrapItem,
+    disclosure_commitment,
+    output_commitment,
+)
+from governance.objects.vault import Bucket, seal_records
 from governance.verify import canonical_json
 
 RESULT, DISCLOSURE = b'{"accuracy":"80"}', b'{"suppressed":3}'

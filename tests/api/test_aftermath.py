@@ -9,9 +9,10 @@ from typing import Any
 import httpx
 import pytest
 
+from api.client.results import withdrawal_receipt
 from api.errors import NotAuthorised, NotThere
-from api.results import withdrawal_receipt
-from governance import audit, register
+from governance import audit
+from governance.readmodel import queries as register
 from governance.runs import mark
 from governance.verify import canonical_json, examine
 

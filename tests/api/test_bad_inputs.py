@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from api.birth import FOREVER
 from api.demo.attacks import high_s
-from api.problems import REFUSALS
+from api.http.problems import REFUSALS
+from api.operate.bootstrap import FOREVER
 from chain.artifacts import CONTRACTS, load
 
 CANARY = "zqcanaryzq"

@@ -15,18 +15,18 @@ import httpx
 import pytest
 from in_process import ask
 
-from api.checkup import examine
-from api.client import wire
+from api.client.client import wire
 from api.errors import NotServing
-from api.processes import Parts
-from api.services import Health, Services, open_services, probes_of, read_beat, write_beat
-from api.worker import open_worker, read_ledger
+from api.http.services import Health, Services, open_services, probes_of, read_beat, write_beat
+from api.operate.doctor import examine
+from api.operate.processes import Parts
+from api.worker.supervisor import open_worker, read_ledger
+from chain.devnode.watched import Watched
 from chain.errors import LedgerDown
 from chain.paging import Progress
 from chain.wallets import Wallet, save
-from chain.watched import Watched
 from governance.errors import CatchingUp
-from governance.projection import BOUND_SECONDS, Projection
+from governance.readmodel.projection import BOUND_SECONDS, Projection
 
 ANYWAY = {"/health", "/identity", "/trail", "/trail/head", "/openapi.json"}  # they need no state
 
@@ -42,8 +42,8 @@ def slow(place, monkeypatch: pytest.MonkeyPatch) -> None:
     page = max(4, blocks // PARTS)
     monkeypatch.setattr("chain.paging.FIRST", page)
     monkeypatch.setattr("chain.paging.LARGEST", page)
-    monkeypatch.setattr("governance.projection.SLICE_SECONDS", -1.0)
-    monkeypatch.setattr("api.services.FIRST_SECONDS", -1.0)
+    monkeypatch.setattr("governance.readmodel.projection.SLICE_SECONDS", -1.0)
+    monkeypatch.setattr("api.http.services.FIRST_SECONDS", -1.0)
     monkeypatch.setattr(Services, "keep_up", lambda _self: None)
 
 
@@ -152,7 +152,7 @@ def test_a_request_reads_for_a_bounded_time(place, tmp_path: Path, slow: None) -
 def test_a_worker_authorises_nothing_before_it_has_read_everything(
     place, tmp_path: Path, slow: None, capfd: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
-    monkeypatch.setattr("api.worker.TELL", 0.0)
+    monkeypatch.setattr("api.worker.supervisor.TELL", 0.0)
     for name in ("identity.json", "run.json"):
         (tmp_path / name).write_bytes((place.home / name).read_bytes())
     save(place.world.people["wanda"], tmp_path / "keys" / "worker.json")
@@ -208,9 +208,11 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Health).serve_forever()
 
 def _waited_for(place, tmp_path: Path, moves: int, monkeypatch) -> list[str]:
     """What a start says of a part that reads for three seconds, where one without progress is ended after one."""
-    monkeypatch.setattr("api.processes.START_SECONDS", 1.0)
-    monkeypatch.setattr("api.processes.TELL_SECONDS", 0.5)
-    monkeypatch.setattr("chain.watched._WORKING", 10.0)  # the part's own web server computes, too
+    monkeypatch.setattr("api.operate.processes.START_SECONDS", 1.0)
+    monkeypatch.setattr("api.operate.processes.TELL_SECONDS", 0.5)
+    monkeypatch.setattr(
+        "chain.devnode.watched._WORKING", 10.0
+    )  # the part's own web server computes, too
     said: list[str] = []
     parts = Parts(tmp_path, place.settings, tell=said.append)
     port = parts._port("broker")

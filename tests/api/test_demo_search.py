@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from analytics.known_truth import simulate_cohort
-from analytics.known_truth_files import BUILD, write_bundle, write_vcf
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
+from analytics.simulate.known_truth import simulate_cohort
+from analytics.simulate.known_truth_files import BUILD, write_bundle, write_vcf
 from api.demo.steps import fragment, hits, keys_after, sampled
-from api.lanes import Lanes
-from governance.ingest import Source
+from api.ingest.cohort_files import Lanes
+from governance.objects.ingest import Source
 
 IDS = [format(number, "064x") for number in range(1, 7)]
 

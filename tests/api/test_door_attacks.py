@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from removals import GATE, Gate, module_without
 
-from api.client import Client
+from api.client.client import Client
 from api.demo.attacks import DOORS, DoorAttack, Doors, answered
-from api.doors import StrictRequest
-from api.pages.visitor import own_origin
+from api.http.strict_route import StrictRequest
+from api.pages.session import own_origin
 from chain.wallets import Wallet
 from governance.sessions import CHALLENGE_SECONDS, open_challenge
 

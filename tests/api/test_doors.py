@@ -11,18 +11,26 @@ from typing import Any
 import httpx
 import pytest
 
-from api.birth import FOREVER
-from api.client import Client
+from api.client.client import Client
 from api.demo.stage import CODE, SCHEMA, random32
-from api.doors import LargeRequest
 from api.errors import NotAuthorised, NotThere, NotUnderstood, RefusedByPolicy
-from api.services import Health
+from api.http.services import Health
+from api.http.strict_route import LargeRequest
+from api.operate.bootstrap import FOREVER
 from chain.wallets import Wallet
 from governance import consent
 from governance.broker.door import MAX_BODY
-from governance.brokers import BrokerClient
 from governance.errors import TooManyRecords
-from governance.ingest import MAX_LIST, MAX_RECORDS, Leaf, Source, _batches, encrypt, leaves_root
+from governance.objects.broker_client import BrokerClient
+from governance.objects.ingest import (
+    MAX_LIST,
+    MAX_RECORDS,
+    Leaf,
+    Source,
+    _batches,
+    encrypt,
+    leaves_root,
+)
 from governance.permits import run_id
 from governance.verify import canonical_json, strict_json
 

@@ -19,13 +19,14 @@ from speed import allowed
 from sqlalchemy import func, select
 from structlog.testing import capture_logs
 
-from api.allowance import CLIENTS, DEEPEST, REFILL, Allowance, client_of
-from api.client import Client, wire
+from api.client.client import Client, wire
 from api.demo.stage import random32
+from api.http.rate_limit import CLIENTS, DEEPEST, REFILL, Allowance, client_of
 from chain.wallets import Wallet
-from governance import audit, precheck, register, sessions
+from governance import audit, precheck, sessions
 from governance.errors import NotSignedIn
-from governance.tables import challenges
+from governance.readmodel import queries as register
+from governance.readmodel.tables import challenges
 
 MOST = 500  # refusals at once, as set by default
 FLOOD = 1000
@@ -35,7 +36,7 @@ JSON = {"Content-Type": "application/json"}
 @pytest.fixture
 def no_refill(monkeypatch) -> None:
     """Nothing comes back, however slow this machine is."""
-    monkeypatch.setattr("api.allowance.REFILL", 1e-6)
+    monkeypatch.setattr("api.http.rate_limit.REFILL", 1e-6)
 
 
 def rows(place, table) -> int:

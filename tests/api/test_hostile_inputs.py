@@ -31,10 +31,10 @@ import vcf_files as vcf
 from extent import extent
 from speed import allowed
 
-from api import lane
 from api.confinement import Confinement
 from api.confinement.launching import launch, pid_of
 from api.errors import UsageError
+from api.ingest import parser_sandbox as lane
 
 SUBJECT = "a" * 64
 SECONDS, GROWTH = 4.0, 64 << 20
@@ -43,9 +43,9 @@ SYNTHEA = Path(__file__).parents[1] / "data" / "synthea"
 CANARY = "zq"  # stands in what the hostile inputs hold, and in no message
 SERVER = """
 import os, signal, socket, sys
-import analytics.readers.fhir, analytics.readers.vcf
+import analytics.readers.fhir, analytics.readers.vcf.split
 from analytics.readers.resources import PROFILES
-from api import lanechild
+from api.ingest import parser as lanechild
 from api.confinement.inside import Forks
 from fhir.resources.R4B import get_fhir_model_class
 for kind in ("Patient", *PROFILES):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from api import lanes
 from api.demo.stage import random32
 from api.errors import UsageError
-from api.intake import check_records, complete_params, from_folder, from_gse7390
-from api.lanes import from_files
+from api.ingest import cohort_files as lanes
+from api.ingest.cohort_files import from_files
+from api.ingest.sources import check_records, complete_params, from_folder, from_gse7390
 
 
 def test_the_published_cohort_becomes_two_records_a_person(tmp_path: Path) -> None:

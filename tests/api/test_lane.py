@@ -19,10 +19,11 @@ from analytics.dictionary import describe
 from analytics.readers.chart import Chart
 from analytics.readers.fhir import NOTES
 from analytics.readers.genotypes import is_genotypes
-from analytics.readers.vcfcalls import VcfReport
-from api import lane, lanes
+from analytics.readers.vcf.calls import VcfReport
 from api.confinement import Confinement, Layer
 from api.errors import UsageError
+from api.ingest import cohort_files as lanes
+from api.ingest import parser_sandbox as lane
 
 DATA, NAMES, DOSAGE = cohort(4, 50)
 REQUEST = {"subjects": subjects(NAMES), "build": "GRCh38"}
@@ -34,7 +35,7 @@ def program(lines: str) -> str:
     """A child with `lines` put between its imports and its work."""
     return f"""
 import os, socket, sys, time
-from api import lanechild, pipe
+from api.ingest import parser as lanechild, pipe
 {lines}
 sys.exit(lanechild.main())
 """

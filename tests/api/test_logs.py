@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from api import logs
+from api.operate import logs
 
 HEX = "ab" * 32
 UUID = "5f0c2f6e-8a57-4a57-9f3e-0123456789ab"

@@ -17,11 +17,13 @@ from in_process import ask
 from speed import allowed
 from sqlalchemy import event
 
+from api.http.services import Services
 from api.pages import patient
 from api.pages.runs import PAGE
-from api.services import Services
-from governance import figures, register, runs
-from governance.tables import open_database
+from governance import runs
+from governance.readmodel import queries as register
+from governance.readmodel import statistics as figures
+from governance.readmodel.tables import open_database
 
 RUNS, PEOPLE, WITHDRAWALS = 3_000, 20, 5
 HOME_CPU = 0.050  # seconds of computing for the first page
@@ -165,7 +167,7 @@ def test_the_command_line_still_sees_all_of_them(place, monkeypatch: pytest.Monk
     asked = {place.world.request_run(permit).hex() for _ in range(5)}
     client = place.anybody()
     whole = client.runs()
-    monkeypatch.setattr("api.client.LISTED", 2)
+    monkeypatch.setattr("api.client.client.LISTED", 2)
     assert client.runs() == whole
     assert asked <= {one["run"] for one in whole}
     client.close()

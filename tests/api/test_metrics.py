@@ -21,18 +21,18 @@ import pytest
 import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
-from api import logs, metrics
 from api.demo.stage import random32
-from api.metrics import Figures, newest_block
-from api.request_log import Metrics
-from api.settings import Settings
+from api.http.request_log import Metrics
+from api.operate import logs, metrics
+from api.operate.metrics import Figures, newest_block
+from api.operate.settings import Settings
+from chain.devnode.anvil import find_anvil
+from chain.devnode.gateway import GatewayServer
+from chain.devnode.writer import open_chain
 from chain.errors import ChainError
-from chain.gateway import GatewayServer
-from chain.node import find_anvil
-from chain.writer import open_chain
 from governance.errors import reasons
+from governance.readmodel.tables import open_database
 from governance.runs import keep_record, mark
-from governance.tables import open_database
 
 ROOT = Path(__file__).parents[2]
 

@@ -17,10 +17,11 @@ import httpx
 import pytest
 import uvicorn
 
-from api import patience, serving
+from api import serve as serving
 from api.app import create_app
-from api.client import wire
-from api.patience import Patience
+from api.client.client import wire
+from api.http import timeouts as patience
+from api.http.timeouts import Patience
 
 SHORT = 0.25  # seconds that a caller has in these tests
 SOON = 3.0  # within which it has happened, also on a busy machine

@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from api import plots
+from api.pages import plots
 
 ROWS = [
     {"model": "logistic", "layer": "genes", "auc": 63, "auc_interval": [54, 72]},
@@ -143,7 +143,7 @@ def test_labels_are_text_whatever_they_hold() -> None:
 
 def test_no_plotting_library_is_loaded_before_the_first_figure() -> None:
     code = (
-        "import sys, api.plots; print('matplotlib' in sys.modules); api.plots.qq([], 'q'); "
+        "import sys, api.pages.plots; print('matplotlib' in sys.modules); api.pages.plots.qq([], 'q'); "
         "print('matplotlib.pyplot' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

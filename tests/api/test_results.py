@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from api.client.results import keep_pair, open_output, run_receipt, write_receipt
 from api.errors import NotThere, VerificationFailed
-from api.results import keep_pair, open_output, run_receipt, write_receipt
 from governance.errors import BrokerRefused
 from governance.verify import Replay
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields
 
-from api.pages.sentences import _MANY, _SAID, KINDS, PERSONAL
+from api.pages.event_text import _MANY, _SAID, KINDS, PERSONAL
 from chain.events import Event
-from governance.steps import Happening, Step
+from governance.readmodel.trail_queries import Happening, Step
 
 WITHIN_ANOTHER = {"Head", "AccessGranted", "AccessDenied"}  # RunAuthorised says how many
 
@@ -26,7 +26,7 @@ def test_an_event_that_names_a_person_is_shown_to_her_only() -> None:
 
 
 def test_a_missing_protection_is_said_where_data_was_opened() -> None:
-    from api.pages.sentences import sentence
+    from api.pages.event_text import sentence
 
     def said(relaxed: int) -> str:
         opened = {"granted": 3, "denied": 0, "attempt": 1, "relaxed": relaxed}

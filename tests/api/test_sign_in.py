@@ -12,6 +12,7 @@ from sqlalchemy import select
 from api.errors import NotAuthorised, NotServing
 from chain.wallets import Wallet
 from governance.errors import NotSignedIn
+from governance.readmodel.tables import sessions
 from governance.sessions import (
     CHALLENGE_SECONDS,
     SESSION_SECONDS,
@@ -21,7 +22,6 @@ from governance.sessions import (
     open_session,
     prove,
 )
-from governance.tables import sessions
 
 
 def test_a_challenge_is_used_once(place) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from api.client.results import keep_pair, open_output, run_receipt, withdrawal_receipt
 from api.demo.spoils import TABLE, Shelf, Spoil, inside, noticed, untouched
-from api.results import keep_pair, open_output, run_receipt, withdrawal_receipt
 from governance import consent
 from governance.verify import Replay, load_crypto, parse_identity
 
@@ -78,7 +78,9 @@ def test_a_bucket_that_did_not_hash_again_would_hand_out_anything(
     shelf: Shelf, monkeypatch
 ) -> None:
     blob = shelf.objects[0].read_bytes()
-    monkeypatch.setattr("governance.vault.object_name", lambda _: f"o/{shelf.objects[0].name}")
+    monkeypatch.setattr(
+        "governance.objects.vault.object_name", lambda _: f"o/{shelf.objects[0].name}"
+    )
     for name in (
         "an object's bit flipped",
         "an object cut short",

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy.exc import DatabaseError
 
-from api.problems import problem_of
-from api.settings import Settings
+from api.http.problems import problem_of
+from api.operate.settings import Settings
 from chain.wallets import Wallet, save
 from governance.errors import DatabaseBroken
-from governance.tables import open_database
+from governance.readmodel.tables import open_database
 
 WHOLE = resource.getrlimit(resource.RLIMIT_CORE)[1]
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -23,7 +23,8 @@ ID = "ab" * 32
 
 BOTH = """
 import os, resource, sys
-from api import serving, worker
+from api import serve as serving
+from api.worker import supervisor as worker
 for main in (serving.main, worker.main):
     if os.fork() == 0:
         status = main()

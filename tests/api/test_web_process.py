@@ -8,7 +8,7 @@ import sys
 
 def test_the_web_process_loads_no_models() -> None:
     code = (
-        "import sys, api.app, api.services; "
+        "import sys, api.app, api.http.services; "
         "print(sorted({name.split('.')[0] for name in sys.modules} & "
         "{'torch', 'sklearn', 'scipy', 'numpy', 'cyvcf2', 'fhir', 'analytics'}))"
     )

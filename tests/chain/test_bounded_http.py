@@ -27,7 +27,7 @@ from chain.bounded_http import (
     BoundedHandler,
     BoundedServer,
 )
-from chain.devchain import DevChain
+from chain.devnode.process import DevChain
 from governance.broker.custody import Broker
 from governance.broker.door import Server
 

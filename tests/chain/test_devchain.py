@@ -19,10 +19,10 @@ import pytest
 from eth_account import Account
 from speed import allowed
 
-from chain.devchain import DevChain, DevChainNotStarted
+from chain.devnode.anvil import find_anvil
+from chain.devnode.process import DevChain, DevChainNotStarted
+from chain.devnode.tether import tether
 from chain.ledger import Node
-from chain.node import find_anvil
-from chain.tether import tether
 
 ROOT = Path(__file__).parents[2]
 ANVIL = find_anvil(None, ROOT)
@@ -131,7 +131,7 @@ def test_a_request_to_a_dead_anvil_is_answered_with_an_error(chain: DevChain) ->
 
 def test_a_killed_launcher_takes_the_chain_along(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from chain.devchain import DevChain\n"
+        "import sys, time; from pathlib import Path; from chain.devnode.process import DevChain\n"
         "chain = DevChain.start(Path(sys.argv[1]), anvil=sys.argv[2])\n"
         "print(chain.process.pid, flush=True); time.sleep(60)"
     )

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chain.artifacts import CONTRACTS, load
-from chain.encoding import is_canonical
+from chain.devnode.encoding import is_canonical
 
 FUNCTIONS = [
     entry

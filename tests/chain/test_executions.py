@@ -18,13 +18,13 @@ from clocked import Door
 from speed import allowed
 
 from api.demo.stage import World, random32
-from chain import executions, gateway
 from chain.bounded_http import CONNECTIONS
-from chain.devchain import DevChain
-from chain.executions import FOREIGN_GAS, GAS_CAP, SMALL, WAITING, Executions
-from chain.gateway import BATCHES, SENDERS, Rpc, Shared
+from chain.devnode import executions, gateway
+from chain.devnode.anvil import NodeRefused
+from chain.devnode.executions import FOREIGN_GAS, GAS_CAP, SMALL, WAITING, Executions
+from chain.devnode.gateway import BATCHES, SENDERS, Rpc, Shared
+from chain.devnode.process import DevChain
 from chain.ledger import message_tuple
-from chain.node import NodeRefused
 from chain.wallets import Wallet
 
 LOOP = {

@@ -17,8 +17,8 @@ import pytest
 from clocked import GENESIS, ROOT, Door
 from eth_account import Account
 
-from chain.devchain import DevChain
-from chain.gateway import (
+from chain.devnode.anvil import Node, find_anvil
+from chain.devnode.gateway import (
     BAD_PARAMS,
     LARGE,
     MAX_BATCH,
@@ -28,10 +28,10 @@ from chain.gateway import (
     READS,
     Rpc,
 )
-from chain.journal import JournalDamaged, JournalInUse
-from chain.node import Node, find_anvil
+from chain.devnode.journal import JournalDamaged, JournalInUse
+from chain.devnode.process import DevChain
+from chain.devnode.writer import IDLE_SECONDS, GenesisDiffers, HistoryDiffers, open_chain
 from chain.paging import TOO_LARGE
-from chain.writer import IDLE_SECONDS, GenesisDiffers, HistoryDiffers, open_chain
 
 # Answers one more than its storage holds, and stores it.
 COUNTER = "0x6d5f54600101805f555f5260205ff35f52600e6012f3"
@@ -555,7 +555,7 @@ def test_an_answer_that_is_too_large_is_refused_and_the_line_goes_on(
     """Whoever asks for everything at once is told to ask for less; nobody else's answer is mixed up with it."""
     rpc = Rpc(shared.node, shared.writer)
     ask = {"jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber", "params": ["0x0", False]}
-    monkeypatch.setattr("chain.node.MAX_ANSWER", 100)
+    monkeypatch.setattr("chain.devnode.anvil.MAX_ANSWER", 100)
     said = rpc.answer(json.dumps(ask).encode())
     assert isinstance(said, dict)
     assert said["error"]["code"] == TOO_LARGE
@@ -580,7 +580,7 @@ def test_what_may_give_megabytes_is_asked_in_turn(
     shared: Door, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """While one is answered another waits, and what is small does not."""
-    monkeypatch.setattr("chain.executions.WAIT_SECONDS", 0.1)
+    monkeypatch.setattr("chain.devnode.executions.WAIT_SECONDS", 0.1)
     params = [{"fromBlock": "0x0"}] if method == "eth_getLogs" else ["0x1", "latest"]
     with shared.server.shared.readings.taken(lambda: None):
         assert "too many large questions" in shared.refusal(method, *params)[1]

@@ -20,13 +20,13 @@ from speed import allowed
 from told import ROOT
 
 from api.demo.stage import World
-from chain.devchain import DevChain
+from chain.devnode.anvil import NodeGone, NodeRefused, Wire, find_anvil
+from chain.devnode.process import DevChain
+from chain.devnode.snapshots import GENERATIONS, Snapshots
+from chain.devnode.writer import Writer, open_chain
 from chain.errors import LedgerDown
 from chain.ledger import Ledger, Node
-from chain.node import NodeGone, NodeRefused, Wire, find_anvil
-from chain.snapshots import GENERATIONS, Snapshots
 from chain.wallets import Wallet
-from chain.writer import Writer, open_chain
 
 
 def snapshots(folder: Path) -> list[Path]:
@@ -244,7 +244,7 @@ def test_a_state_that_is_larger_than_any_answer_is_kept(
     folder, writer = opened
     writer.send(signed(0))
     until(lambda: len(snapshots(folder)) == 1)
-    monkeypatch.setattr("chain.node.MAX_ANSWER", 4_000)
+    monkeypatch.setattr("chain.devnode.anvil.MAX_ANSWER", 4_000)
     for nonce in range(1, 20):
         writer.send(signed(nonce))
     with closing(writer._node.connect()) as wire, pytest.raises(NodeRefused, match="too large"):

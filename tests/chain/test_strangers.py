@@ -15,13 +15,13 @@ from eth_account import Account
 from eth_utils.crypto import keccak
 
 from api.demo.stage import MemoryOutbox, World, random32
-from chain.devchain import DevChain
+from chain.devnode.anvil import NodeRefused
+from chain.devnode.gateway import SENDERS
+from chain.devnode.process import DevChain
+from chain.devnode.strangers import BURST, MAX_OWN, MAX_RAW, Share, Strangers, read_transaction
 from chain.errors import Refused
 from chain.events import ConsentRevoked, RevokeStale, event_topic
-from chain.gateway import SENDERS
 from chain.ledger import Ledger, message_tuple
-from chain.node import NodeRefused
-from chain.strangers import BURST, MAX_OWN, MAX_RAW, Share, Strangers, read_transaction
 from chain.wallets import Wallet
 
 CALLS = 20  # of a stranger: they once added 29 MB
@@ -313,7 +313,7 @@ def test_an_access_list_is_not_taken() -> None:
 def test_the_size_is_looked_at_before_anything_is_decoded(
     rule: tuple[Strangers, list[float]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chain.strangers.read_transaction", None)
+    monkeypatch.setattr("chain.devnode.strangers.read_transaction", None)
     with pytest.raises(NodeRefused, match="at most"):
         rule[0].admit("0x" + "00" * (MAX_OWN + 1), Ledgerlike(TRAIL))
 

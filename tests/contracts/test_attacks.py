@@ -8,7 +8,7 @@ import pytest
 
 from api.demo.attacks import TABLE, Attack, outcome
 from api.demo.stage import World
-from chain.devchain import DevChain
+from chain.devnode.process import DevChain
 
 
 @pytest.fixture(scope="module")

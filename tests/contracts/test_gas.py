@@ -6,7 +6,7 @@ import pytest
 from extent import extent
 
 from api.demo.stage import World
-from chain.devchain import DevChain
+from chain.devnode.process import DevChain
 from chain.events import AccessGranted, RunAuthorised
 
 PEOPLE, FEWER = extent(400, 1000), extent(200, 400)

@@ -12,7 +12,7 @@ import chain.ledger
 from api.demo.attacks import TABLE, high_s, outcome
 from api.demo.stage import World
 from chain.artifacts import Artifact, load
-from chain.devchain import DevChain
+from chain.devnode.process import DevChain
 
 ATTACKS = {attack.name: attack for attack in TABLE}
 

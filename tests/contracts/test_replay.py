@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from eth_utils.address import to_checksum_address
 
-from api.birth import FOREVER
 from api.demo.stage import MemoryOutbox, World, random32
-from chain.devchain import DevChain
+from api.operate.bootstrap import FOREVER
+from chain.devnode.process import DevChain
 from chain.errors import ChainError
 from chain.transactor import Transactor
 from chain.wallets import Wallet

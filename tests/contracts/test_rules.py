@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from clocked import Door
 
-from api.birth import FOREVER
 from api.demo.attacks import outcome
 from api.demo.attacks.frame import authorised, looked_at, willing
 from api.demo.stage import PARAMS, ROLES, World, random32
-from chain.devchain import DevChain
+from api.operate.bootstrap import FOREVER
+from chain.devnode.process import DevChain
+from chain.devnode.writer import IDLE_SECONDS
 from chain.events import (
     ConsentGranted,
     Enrolled,
@@ -25,7 +26,6 @@ from chain.events import (
     RunRefused,
 )
 from chain.wallets import Wallet
-from chain.writer import IDLE_SECONDS
 from governance.audit import export_bundle
 from governance.verify import Replay, load_crypto, parse_identity
 

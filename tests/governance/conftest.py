@@ -4,7 +4,7 @@ import pytest
 from told import Told
 
 from api.demo.stage import World
-from chain.devchain import DevChain
+from chain.devnode.process import DevChain
 
 
 @pytest.fixture(scope="module")

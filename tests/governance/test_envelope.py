@@ -16,8 +16,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from governance import envelope
-from governance.envelope import CHUNK, TAG, Header, Label, Piece, WrappedShare
 from governance.errors import (
     ChunkRefused,
     GovernanceError,
@@ -29,7 +27,9 @@ from governance.errors import (
     ShareRefused,
     WrongObject,
 )
-from governance.keys import new_pair
+from governance.objects import envelope
+from governance.objects.envelope import CHUNK, TAG, Header, Label, Piece, WrappedShare
+from governance.objects.keys import new_pair
 from governance.verify import canonical
 
 KEY = bytes(range(32))

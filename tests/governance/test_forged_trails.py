@@ -18,7 +18,7 @@ from told import ROOT, Told, as_bytes, bundle_of, calls, replay
 from api.demo import forgeries
 from api.demo.forgeries import rewrite
 from api.demo.stage import DAY, World, random32
-from chain.devchain import DevChain
+from chain.devnode.process import DevChain
 from chain.errors import Refused
 from chain.wallets import Wallet
 from governance.verify import (

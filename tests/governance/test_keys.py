@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from governance.errors import KeyFileExposed, KeyFileUnreadable, SecretRefused
-from governance.keys import (
+from governance.objects.keys import (
     FileKeyProvider,
     create_private,
     load_pair,

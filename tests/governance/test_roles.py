@@ -6,7 +6,7 @@ import pytest
 from told import bundle_of, replay
 
 from api.demo.stage import World
-from chain.devchain import DevChain
+from chain.devnode.process import DevChain
 from chain.errors import Refused
 from chain.events import RoleSet
 from chain.wallets import Wallet

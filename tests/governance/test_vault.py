@@ -14,9 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from governance import envelope
-from governance.bucket import BucketProcess
-from governance.envelope import Label, WrappedShare
 from governance.errors import (
     BucketNotStarted,
     BucketUnavailable,
@@ -26,7 +23,10 @@ from governance.errors import (
     ShareRefused,
     WrongObject,
 )
-from governance.vault import MAX_OBJECT, Bucket, open_record, seal_records
+from governance.objects import envelope
+from governance.objects.bucket_emulator import BucketProcess
+from governance.objects.envelope import Label, WrappedShare
+from governance.objects.vault import MAX_OBJECT, Bucket, open_record, seal_records
 
 ROOT = Path(__file__).parents[2]
 LABEL = Label(b"i" * 32, b"r" * 32, b"s" * 32, b"d" * 32, 6, 1)
@@ -194,7 +194,7 @@ def test_a_taken_port_is_a_typed_error(emulator: BucketProcess, tmp_path: Path) 
 
 def test_a_killed_launcher_takes_the_bucket_along(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from pathlib import Path; from governance.bucket import BucketProcess\n"
+        "import sys, time; from pathlib import Path; from governance.objects.bucket_emulator import BucketProcess\n"
         "print(BucketProcess.start(Path(sys.argv[1])).url, flush=True); time.sleep(60)"
     )
     launcher = subprocess.Popen(

@@ -17,7 +17,7 @@ from speed import allowed
 from told import ROOT, bundle_of, replay, twisted
 
 from api.demo.stage import World, random32
-from chain.devchain import DevChain
+from chain.devnode.process import DevChain
 from chain.ledger import message_tuple
 from chain.wallets import Wallet
 from governance import verify

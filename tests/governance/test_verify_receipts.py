@@ -13,19 +13,21 @@ import pytest
 from road import Road
 from told import Judge, Told, as_bytes, bundle_of, reasons, replay, states
 
-from api.client import Client
+from api.client.client import Client
+from api.client.results import withdrawal_receipt
 from api.demo.forgeries import rewrite
 from api.demo.stage import ROLE_DELAY, World, random32
-from api.results import withdrawal_receipt
-from api.routes.shown import show_effect, show_withdrawal
-from chain.devchain import DevChain
+from api.http.routes.serializers import show_effect, show_withdrawal
+from chain.devnode.process import DevChain
 from chain.ledger import message_tuple
 from chain.wallets import Wallet
-from governance import aftermath, audit, register, verify
-from governance.bucket import BucketProcess
-from governance.projection import Projection
-from governance.tables import open_database
-from governance.vault import Bucket
+from governance import audit, verify
+from governance import withdrawal_effects as aftermath
+from governance.objects.bucket_emulator import BucketProcess
+from governance.objects.vault import Bucket
+from governance.readmodel import queries as register
+from governance.readmodel.projection import Projection
+from governance.readmodel.tables import open_database
 from governance.verify import (
     canonical,
     identity_id,

@@ -18,22 +18,22 @@ from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from analytics.code import code_hash, params_schema_hash
 from analytics.params import complete
-from analytics.synthetic import simulate_people
-from api.birth import DEMO_HOME, read_identity
-from api.client import Client, wire
-from api.pages.played import COOKIE
-from api.processes import Parts
-from api.results import keep_pair
-from api.settings import Settings
+from analytics.simulate.synthetic import simulate_people
+from api.client.client import Client, wire
+from api.client.results import keep_pair
+from api.operate.bootstrap import DEMO_HOME, read_identity
+from api.operate.processes import Parts
+from api.operate.settings import Settings
+from api.pages.demo_accounts import COOKIE
 from chain.wallets import Wallet, load, save
-from governance.brokers import BrokerClient
 from governance.consent import BATCH, CATEGORIES, PRESETS, PURPOSES, bits, offer
-from governance.ingest import Source, encrypt, leaves_root, store_leaves
-from governance.keys import new_pair
+from governance.objects.broker_client import BrokerClient
+from governance.objects.ingest import Source, encrypt, leaves_root, store_leaves
+from governance.objects.keys import new_pair
+from governance.objects.vault import Bucket
 from governance.permits import run_id
-from governance.register import find_receipt
-from governance.tables import open_database
-from governance.vault import Bucket
+from governance.readmodel.queries import find_receipt
+from governance.readmodel.tables import open_database
 from governance.verify import identity_id
 
 PEOPLE = 120  # enough for curves: a step of theirs holds ten people

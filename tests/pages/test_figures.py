@@ -11,9 +11,9 @@ import pytest
 
 from analytics.params import complete
 from analytics.run import parse_params, run
-from analytics.twin import invent
-from api.pages import words
-from api.pages.figures import describe
+from analytics.simulate.twin import invent
+from api.pages import labels as words
+from api.pages.result_view import describe
 
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": 1825}
 SITE = "1:1000:A>G"

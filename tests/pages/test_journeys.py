@@ -10,7 +10,7 @@ from pathlib import Path
 
 from playwright.sync_api import expect
 
-from api.results import open_output, shown
+from api.client.results import open_output, shown
 from governance import verify
 from governance.verify import canonical_json
 

@@ -17,10 +17,10 @@ from fastapi import FastAPI
 from test_report import MATERIAL
 
 from api.demo.report import write
-from api.pages.played import Entrance, hash_of
-from api.pages.played import router as played_router
+from api.operate.settings import Settings
+from api.pages.demo_accounts import Entrance, hash_of
+from api.pages.demo_accounts import router as played_router
 from api.pages.site import STATIC
-from api.settings import Settings
 from governance.consent import NOTICE
 from governance.errors import NotAllowed
 
@@ -285,9 +285,9 @@ def test_the_token_is_in_no_log_and_no_environment(house) -> None:
 
 
 def test_played_people_need_a_home_of_the_demo_on_this_machine(tmp_path: Path) -> None:
-    from api.birth import DEMO_HOME
     from api.errors import NotServing
-    from api.pages.played import check_home
+    from api.operate.bootstrap import DEMO_HOME
+    from api.pages.demo_accounts import check_home
 
     with pytest.raises(NotServing, match="no home"):
         check_home(Settings(home=tmp_path, demo=True))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from api.birth import FOREVER
 from api.demo.attacks.frame import attack, willing
 from api.demo.forgeries import high_s
 from api.demo.stage import World, random32
+from api.operate.bootstrap import FOREVER
 from chain.events import Receipt
 from chain.vocabulary import Category
 from chain.wallets import Wallet

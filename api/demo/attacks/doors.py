@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 
-from api.client import Client, wire
+from api.client.client import Client, wire
 from chain.wallets import Wallet
 from governance.certificates import trusted
 from governance.consent import PRESETS, offer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from api.birth import FOREVER
 from api.demo.attacks.frame import attack, authorised, looked_at, willing
 from api.demo.stage import CATEGORIES, PARAMS, PARAMS_HASH, World, random32
+from api.operate.bootstrap import FOREVER
 from chain.errors import Refused
 from chain.events import Receipt
 from chain.vocabulary import OutputClass, Purpose, Role

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 
-from api.birth import FOREVER
 from api.demo.attacks.frame import attack, willing
 from api.demo.stage import PARAMS, PARAMS_HASH, World, random32
+from api.operate.bootstrap import FOREVER
 from chain.events import Receipt
 from chain.wallets import Wallet
 

@@ -17,7 +17,7 @@ from analytics.errors import PayloadError
 from analytics.readers.chart import read_chart
 from analytics.readers.fhir import split_bundle
 from analytics.readers.genotypes import read_genotypes
-from analytics.readers.vcf import VcfReport, split_vcf
+from analytics.readers.vcf.split import VcfReport, split_vcf
 
 FOREIGN = Path(__file__).parents[2] / "data" / "foreign"
 SUBJECT = "ab" * 32

@@ -22,7 +22,7 @@ from analytics.readers.genotypes import (
     read_genotypes,
     write_genotypes,
 )
-from analytics.readers.vcf import split_vcf
+from analytics.readers.vcf.split import split_vcf
 
 SOURCE = bytes(range(32))
 

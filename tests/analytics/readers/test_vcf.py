@@ -18,9 +18,12 @@ from hypothesis import strategies as st
 from vcf_files import bgzip, cohort, gzip, header, in_memory, row, subjects, text
 
 from analytics.errors import PayloadError
-from analytics.readers import vcf, vcfscan, vcfsource, vcftext
 from analytics.readers.genotypes import Genotypes, read_genotypes
-from analytics.readers.vcf import VcfReport, split_vcf
+from analytics.readers.vcf import scan as vcfscan
+from analytics.readers.vcf import split as vcf
+from analytics.readers.vcf import text as vcftext
+from analytics.readers.vcf import writer as vcfsource
+from analytics.readers.vcf.split import VcfReport, split_vcf
 
 TWO = ("ann", "bob")
 

@@ -255,7 +255,7 @@ def test_a_custodian_ingests_a_folder_twice_as_two_versions(place, volens, tmp_p
 def test_rebuild_compares_and_names_an_edited_row(place, volens) -> None:
     from sqlalchemy import update
 
-    from governance.tables import consents
+    from governance.readmodel.tables import consents
 
     (subject,) = place.people()
     place.anybody().permits()
@@ -364,7 +364,7 @@ def test_a_locked_key_asks_for_its_password(place, volens, monkeypatch) -> None:
 
 
 def test_an_internal_failure_is_one_sentence(place, volens, monkeypatch) -> None:
-    from api.client import Client
+    from api.client.client import Client
 
     def fail(_: Client) -> None:
         raise KeyError("secret-value")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from api.birth import ROLES
+from api.operate.bootstrap import ROLES
 from chain.wallets import Wallet
 
 ANALYST, WORKER = ROLES["analyst"], ROLES["worker"]

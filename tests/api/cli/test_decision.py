@@ -19,7 +19,7 @@ import pytest
 
 from chain.wallets import save
 from governance.consent import PRESETS
-from governance.register import consents_of
+from governance.readmodel.queries import consents_of
 
 PASSWORD = "a password of hers"
 # With its blank: what is typed before the terminal hides it is thrown away.

@@ -19,18 +19,19 @@ from typing import Any
 
 import pytest
 
-from api import checkup, checkup_files
-from api.birth import sign_identity
-from api.checkup import examine
 from api.confinement import ALL, Layer
 from api.confinement.probe import probe
-from api.services import Health
-from api.settings import Settings
+from api.http.services import Health
+from api.operate import doctor as checkup
+from api.operate import doctor_files as checkup_files
+from api.operate.bootstrap import sign_identity
+from api.operate.doctor import examine
+from api.operate.settings import Settings
 from chain.ledger import Ledger
 from chain.signatures import domain_of
 from chain.vocabulary import Role
 from chain.wallets import Wallet, save
-from governance.tables import open_database
+from governance.readmodel.tables import open_database
 from governance.verify import identity_id
 
 Found = dict[str, dict[str, Any]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from api import held_heads
+from api.client import held_heads
 
 
 def lines(path: str = "heads.jsonl") -> list[dict[str, object]]:

@@ -18,9 +18,9 @@ import pytest
 import vcf_files as vcf
 from speed import allowed
 
-from api import lane
 from api.demo.stage import random32
-from governance.envelope import record_id
+from api.ingest import parser_sandbox as lane
+from governance.objects.envelope import record_id
 
 CANARY = "Kanarie"
 MEASURED = """
@@ -337,7 +337,7 @@ def test_a_reader_that_dies_half_way(
 ) -> None:
     dies = """
 import os, sys
-from api import lanechild
+from api.ingest import parser as lanechild
 say, said = lanechild._say_record, []
 def some(*record):
     say(*record)

@@ -15,11 +15,11 @@ import pytest
 from eth_utils.address import to_checksum_address
 from founders import FOUNDERS, Founders, Said
 
-from api.birth import founders_here, sign_identity
 from api.errors import NotServing, UsageError, VerificationFailed
-from api.founding import DAYS, DONE, Founding
-from api.founding_files import Request
-from api.processes import Parts
+from api.operate.bootstrap import founders_here, sign_identity
+from api.operate.ceremony import DAYS, DONE, Founding
+from api.operate.ceremony_files import Request
+from api.operate.processes import Parts
 from chain.ledger import Ledger
 from chain.signatures import domain_of
 from chain.wallets import Wallet, load
@@ -234,7 +234,7 @@ def test_no_line_that_is_shown_moves_a_cursor(waiting: Founders) -> None:
     ):
         assert all(line.isprintable() for line in one.describe())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("api.founding_files.identity_id", lambda _: b"")
+        patch.setattr("api.operate.ceremony_files.identity_id", lambda _: b"")
         shown = replace(
             request, step="identity", identity={**request.identity, "contracts": places}
         ).describe()
@@ -371,7 +371,7 @@ def test_one_persons_signatures_are_no_quorum_and_nothing_is_half_done(waiting: 
 
 
 def test_a_request_whose_time_is_over_is_written_anew(waiting: Founders, monkeypatch) -> None:
-    from api import founding
+    from api.operate import ceremony as founding
 
     stale = waiting.sign("quinn", "roles")
     now = founding.Ledger.now
@@ -385,7 +385,7 @@ def test_a_request_whose_time_is_over_is_written_anew(waiting: Founders, monkeyp
 
 
 def test_the_birth_goes_on_after_an_interruption_and_ends(waiting: Founders, monkeypatch) -> None:
-    from api import founding
+    from api.operate import ceremony as founding
 
     waiting.run("op", "init")
     waiting.hand_in(waiting.sign("quinn", "roles"), waiting.sign("rui", "roles"))

@@ -80,7 +80,7 @@ def test_the_services_are_left_alone_where_they_run(place, volens) -> None:
 def test_bad_parameters_are_refused_before_anything_starts(
     nowhere: Path, volens, document: object, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from api.childprocess import ForkServer
+    from api.worker.sandbox import ForkServer
 
     def start(_: ForkServer) -> None:
         raise AssertionError("a process was started for it")

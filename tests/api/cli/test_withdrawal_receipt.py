@@ -7,7 +7,7 @@ import stat
 import threading
 from pathlib import Path
 
-import api.results
+import api.client.results
 from chain.wallets import save
 from governance.runs import mark
 
@@ -73,8 +73,8 @@ def test_a_receipt_written_too_early_is_completed_by_itself(place, volens, monke
     """The process is stopped after the command has given up waiting: her next look completes the file."""
     people = place.people(4)
     name, run = in_a_run(place, people)
-    real = api.results.await_settled
-    monkeypatch.setattr(api.results, "await_settled", lambda me, tx: real(me, tx, seconds=0))
+    real = api.client.results.await_settled
+    monkeypatch.setattr(api.client.results, "await_settled", lambda me, tx: real(me, tx, seconds=0))
     told = volens("consent", "revoke", "--as", name, place.world.dataset.hex(), "--yes")
     assert "Not everything has stopped yet" in told.out
     folder = place.home / "receipts" / name

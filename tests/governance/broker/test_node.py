@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from api.demo.stage import World
-from chain.devchain import DevChain
+from chain.devnode.process import DevChain
 from governance.broker.custody import Broker, Refusal
 from governance.broker.journal import Journal, JournalBroken
 from governance.verify import Malformed

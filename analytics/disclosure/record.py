@@ -1,0 +1,182 @@
+"""The machine-readable disclosure record (SATRE 3.3.09): the rules, what was coarsened or withheld, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from analytics.disclosure.counts import (
+    CANDIDATES_NEEDED,
+    COUNT_GRID,
+    FIGURES,
+    KINDS_NEEDED,
+    SMALLEST_COUNT,
+    STEPS,
+    Counts,
+    Shown,
+)
+from analytics.disclosure.curves import CURVE_STEPS
+from analytics.models import CALIBRATED, RELEASABLE
+
+_PEOPLE = {
+    "what": "people",
+    "why": "fewer than 10 were left out; beside granted it would tell how many",
+}
+_COUNTS = (
+    {"rule": "small counts", "below": SMALLEST_COUNT, "source": "ACRO"},
+    {"rule": "rounded counts", "to": COUNT_GRID},
+)
+
+
+def describe_metrics(
+    counts: Counts,
+    table: Mapping[str, Shown],
+    rows: Sequence[str],
+    curves: Sequence[Mapping[str, Any]],
+    repeats: int,
+    few: Sequence[str] = (),
+) -> dict[str, object]:
+    """The record of model metrics; rows: "model/layer" of everything that was evaluated; curves: as they are printed;
+    few: the rows whose layer tells too few kinds of people apart."""
+    small = "an outcome has fewer than 10 people, or fewer than 5 sizes would fit"
+    too_few = "fewer than 5 confusion matrices would fit"
+    withheld: list[object] = []
+    coarsened: list[object] = []
+    for name in rows:
+        shown = table.get(name)
+        missing = [figure for figure in FIGURES if shown is None or figure not in shown.figures]
+        if missing:
+            why = small if counts.events is None else too_few
+            withheld.append({"what": f"{', '.join(missing)}: {name}", "why": why})
+        if shown is not None and shown.step > STEPS[0]:
+            finer = too_few + " at finer steps"
+            coarsened.append(
+                {"what": f"threshold figures: {name}", "step": shown.step, "why": finer}
+            )
+    for name in few:
+        why = f"its layer tells fewer than {KINDS_NEEDED} kinds of people apart"
+        withheld.append({"what": f"AUC interval, gain: {name}", "why": why})
+        coarsened.append(
+            {"what": f"AUC: {name}", "step": STEPS[-1], "why": f"{why}; without 5 tables, withheld"}
+        )
+    if counts.events is not None:
+        _describe_curves(rows, curves, coarsened, withheld)
+    if counts.people is None:
+        withheld.append(_PEOPLE)
+    if counts.events is not None and counts.baseline is None:
+        withheld.append({"what": "baseline", "why": "fewer than 5 sizes of the cohort would fit"})
+    if counts.events is None:
+        withheld.append({"what": "events, baseline, threshold figures, curves", "why": small})
+        coarsened.append({"what": "auc, interval, gains", "step": STEPS[-1], "why": small})
+    for model in sorted({name.partition("/")[0] for name in rows}):
+        withheld.append(
+            {"what": f"model file: {model}", "why": RELEASABLE[model] or "model release is off"}
+        )
+    rules: list[object] = [
+        *_COUNTS,
+        {"rule": "means over repeats", "repeats": repeats},
+        # How many fit is not said: it would tell the size that was rounded.
+        {"rule": "matrix count", "at_least": CANDIDATES_NEEDED},
+        {"rule": "kinds of people", "at_least": KINDS_NEEDED},
+        {"rule": "curves", "people_a_step": SMALLEST_COUNT, "tables_at_least": CANDIDATES_NEEDED},
+        {
+            "rule": "never leaves",
+            "what": ["per-person values", "coefficients", "fold membership", "model files"],
+        },
+    ]
+    return _record("metrics", 0, counts, rules, coarsened, withheld)
+
+
+def describe_genomic(
+    counts: Counts,
+    statistics: int,
+    missing: int,
+    allowed: int,
+    sites: Sequence[Mapping[str, Any]] = (),
+    scan: Mapping[str, Any] | None = None,
+) -> dict[str, object]:
+    """The record of per-variant statistics, which count as `statistics` towards the bound. missing: variants that were
+    asked for and are not there; allowed: genomic_bound of the fewest people that `counts` admits; sites: the rows of
+    frequencies, scan: the association, as they are printed."""
+    withheld: list[object] = [_PEOPLE] if counts.people is None else []
+    if missing:
+        told = "more would tell who was in the cohort, or fewer than 5 tables would fit"
+        withheld.append({"what": f"{missing} variants", "why": told})
+    why = "fewer than 5 genotype counts would fit"
+    coarsened: list[object] = [
+        {
+            "what": f"frequency: {site['variant']}",
+            "step": site["step"],
+            "why": why + " at finer steps",
+        }
+        for site in sites
+        if site.get("step", 1) > 1
+    ]
+    for site in sites:
+        missed = ", ".join(name for name in ("frequency", "carriers") if name not in site)
+        if missed:
+            small = why if "frequency" in site else "fewer than 10 carriers or others, or " + why
+            withheld.append({"what": f"{missed}: {site['variant']}", "why": small})
+    if scan is not None:
+        coarsened += [
+            {
+                "what": f"z: {row['variant']}",
+                "step": row["step"],
+                "why": "fewer than 5 tables of genotypes and outcomes would fit at finer steps",
+            }
+            for row in scan["rows"]
+            if row["step"] != "0.1"
+        ]
+        if "inflation" not in scan:
+            withheld.append(
+                {"what": "inflation", "why": "of so few variants it would tell the z of one"}
+            )
+    rules: list[object] = [
+        *_COUNTS,
+        {"rule": "table count", "at_least": CANDIDATES_NEEDED},
+        {"rule": "genomic bound", "at_most": allowed, "inference_auc_at_most": "0.60"},
+        {
+            "rule": "never leaves",
+            "what": ["genotypes", "per-person values", "statistics of other variants"],
+        },
+    ]
+    return _record("genomic", statistics, counts, rules, coarsened, withheld)
+
+
+def _describe_curves(
+    rows: Sequence[str],
+    curves: Sequence[Mapping[str, Any]],
+    coarsened: list[object],
+    withheld: list[object],
+) -> None:
+    """Adds what was coarsened or withheld of the curves of a cohort whose events are printed."""
+    by_name = {f"{curve['model']}/{curve['layer']}": curve for curve in curves}
+    few = "fewer than 10 people a step or kinds of people, or 5 tables would fit"
+    for name in rows:
+        curve = by_name.get(name, {})
+        due = ("roc", "calibration") if CALIBRATED[name.partition("/")[0]] else ("roc",)
+        withheld += [{"what": f"{kind}: {name}", "why": few} for kind in due if kind not in curve]
+        step = curve.get("calibration", {}).get("step", CURVE_STEPS[0])
+        if step > CURVE_STEPS[0]:
+            coarsened.append(
+                {"what": f"calibration: {name}", "step": step, "why": few + " at finer steps"}
+            )
+
+
+def _record(
+    kind: str,
+    statistics: int,
+    counts: Counts,
+    rules: list[object],
+    coarsened: list[object],
+    withheld: list[object],
+) -> dict[str, object]:
+    return {
+        "type": "volens/disclosure/1",
+        "statistic_class": kind,
+        "statistics": statistics,
+        "people": counts.granted,
+        "rules": rules,
+        "coarsened": coarsened,
+        "withheld": withheld,
+    }

@@ -1,0 +1,4 @@
+"""A cohort's VCF, checked and split by person.
+
+Does not know other formats.
+"""

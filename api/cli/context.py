@@ -1,0 +1,189 @@
+"""What a command has at hand: options with one meaning everywhere, keys, a client, and how answers are printed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.errors import NotThere, UsageError
+
+if TYPE_CHECKING:
+    from api.client.client import Client
+    from api.operate.settings import Settings
+    from chain.wallets import Wallet
+    from governance.objects.broker_client import BrokerClient
+
+As = Annotated[str, typer.Option("--as", metavar="NAME", help="Whose key signs.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+_HEX32 = re.compile(r"[0-9a-f]{64}")
+
+
+def settings() -> Settings:
+    from pydantic import ValidationError
+
+    from api.operate.settings import Settings
+
+    try:
+        return Settings()
+    except ValidationError:
+        raise UsageError(
+            "a VOLENS_… setting has a value that it cannot have", "look at the README's list"
+        ) from None
+
+
+def open_key(name: str) -> tuple[Wallet, dict[str, str]]:
+    """The wallet of a name and its public facts; a locked one asks for its password."""
+    from chain.wallets import load
+
+    path = settings().key_file(name)
+    locked = path.exists() and '"keystore"' in path.read_text(encoding="utf-8")
+    return load(path, typer.prompt("Password", hide_input=True, err=True) if locked else None)
+
+
+def client(name: str = "") -> Client:
+    """A client that signs as `name`, or reads public doors without one."""
+    from api.client.client import Client
+    from api.http.services import read_identity
+
+    if not name:
+        return Client(settings().address("api"), read_identity(settings()))
+    wallet, facts = open_key(name)
+    subject = bytes32(facts["subject"]) if "subject" in facts else None
+    return Client(settings().address("api"), read_identity(settings()), wallet, subject)
+
+
+def broker(of: Client) -> BrokerClient:
+    from governance.objects.broker_client import BrokerClient
+
+    return BrokerClient(settings().address("broker"), of.domain, of.identity_id)
+
+
+def bytes32(text: str) -> bytes:
+    """An id of 64 hex digits. Raises UsageError."""
+    if _HEX32.fullmatch(text) is None:
+        raise UsageError(
+            "an id has 64 hex digits, lowercase", "copy it from a list, e.g. volens dataset list"
+        )
+    return bytes.fromhex(text)
+
+
+def registered(of: Client, dataset: str) -> bytes:
+    """The id of a dataset that exists: a signature for another one would be for nothing. Raises NotThere."""
+    name = bytes32(dataset)
+    if all(one["dataset"] != dataset for one in of.datasets()):
+        raise NotThere(404, "There is no such dataset.", "Look at the list: volens dataset list")
+    return name
+
+
+def read_json(path: Path, what: str) -> Any:
+    """A file's strict JSON; `what` names it in the failure. Raises UsageError, whatever is wrong with it."""
+    from governance.verify import Malformed, strict_json
+
+    if not path.is_file():
+        raise UsageError(f"there is no such {what}", "check its name")
+    try:
+        return strict_json(path.read_bytes())
+    except Malformed as error:
+        raise UsageError(
+            f"the {what} cannot be read: {error}", "write strict JSON: UTF-8, no key twice"
+        ) from None
+
+
+def write_json(path: Path, document: Any, before: str) -> None:
+    """A file for people to read; `before` says what was done already if it cannot be written. Raises UsageError."""
+    try:
+        path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError:
+        raise UsageError(
+            f"{path.name} cannot be written; {before}", "name a file in a folder that exists"
+        ) from None
+
+
+def show(answer: Any, as_json: bool, line: str = "") -> None:
+    """Print an answer: JSON for programs, `line` or its fields for people."""
+    if as_json:
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+    elif line:
+        typer.echo(line)
+    else:
+        for name, value in dict(answer).items():
+            typer.echo(f"{name:<18}{_plain(value)}")
+
+
+def table(
+    rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bool, empty: str
+) -> None:
+    """Print rows, one block each where the screen is too narrow; `empty` says what it means that there are none."""
+    if as_json:
+        typer.echo(json.dumps(list(rows), ensure_ascii=False))
+        return
+    if not rows:
+        typer.echo(empty)
+        return
+    from rich import box
+    from rich.console import Console
+    from rich.measure import Measurement
+    from rich.table import Table
+
+    shown = Table(*columns, box=box.SIMPLE_HEAD)
+    for row in rows:
+        shown.add_row(*(_plain(row[column]) for column in columns))
+    console = Console(markup=False, highlight=False)
+    # ids are copied from here: never cut or fold one because the screen is narrow or the output goes to a file
+    needed = Measurement.get(console, console.options.update(width=10_000), shown).maximum
+    if console.is_terminal and needed > console.width:
+        typer.echo(
+            "\n\n".join(
+                "\n".join(f"{column:<12}{_plain(row[column])}" for column in columns)
+                for row in rows
+            )
+        )
+        return
+    console.width = max(console.width, needed)
+    console.print(shown)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str, float | None], None]]:
+    """Show, where somebody watches, what is being done and which part of it is; on standard error."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), console=Console(stderr=True), transient=True
+    ) as shown:
+        task = shown.add_task("starting", total=None)
+
+        def tell(step: str, fraction: float | None) -> None:
+            known = None if fraction is None else 1.0
+            shown.update(task, description=step, total=known, completed=fraction)
+
+        yield tell
+
+
+def mined(receipt: Mapping[str, Any]) -> str:
+    """Where a message stands, for people."""
+    return f"block {receipt['block']}, step {receipt['count']} of the trail"
+
+
+def day(number: int) -> str:
+    """A day since 1970 as a date."""
+    from datetime import UTC, datetime
+
+    return datetime.fromtimestamp(number * 86_400, UTC).date().isoformat()
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return ", ".join(value)
+    if isinstance(value, dict) and "sentence" in value:
+        return str(value["sentence"])
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)

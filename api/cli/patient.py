@@ -1,0 +1,343 @@
+"""What a person does for herself: keys, enrolment, consent, and who used her data."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from api.cli import context as desk
+from api.cli import decision
+from api.cli.context import As, AsJson
+from api.cli.decision import Yes
+from api.errors import NotAuthorised, NotServing, NotThere, RefusedByPolicy, UsageError
+
+if TYPE_CHECKING:
+    from api.client.client import Client
+
+keys = typer.Typer(help="Make a key and show its public half.")
+enrol = typer.Typer(help="Enrol: a registrar invites, the person accepts with her own key.")
+consent = typer.Typer(help="Agree, look and withdraw.")
+access = typer.Typer(help="Who used the data, why and when.")
+
+_REGISTRAR = 3  # protocol.md §2
+Dataset = Annotated[
+    str, typer.Argument(metavar="DATASET", help="64 hex digits, as `volens dataset list` shows it.")
+]
+
+
+@keys.command("new")
+def new_key(
+    name: Annotated[str, typer.Argument(help="Letters, digits, - and _.")],
+    patient: Annotated[
+        bool, typer.Option("--patient", help="Draw a random patient id as well.")
+    ] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="Without a password: for played people only.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key of your own. It is kept encrypted under a password.
+
+    Example: `volens keys new ada --patient`
+    """
+    import secrets
+
+    from chain.wallets import Wallet, save
+
+    path = desk.settings().key_file(name)
+    password = (
+        None
+        if plain
+        else typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
+    )
+    wallet = Wallet.new()
+    facts = {"subject": secrets.token_hex(32)} if patient else {}
+    save(wallet, path, facts, password)
+    desk.show({"name": name, "address": wallet.address, **facts}, as_json)
+
+
+@keys.command("show")
+def show_key(name: str, as_json: AsJson = False) -> None:
+    """Show the public half of a key: what a registrar or the committee needs from you."""
+    desk.show({"name": name} | _public(name), as_json)
+
+
+@enrol.command("invite")
+def invite(
+    as_: As,
+    name: Annotated[str, typer.Option("--for", help="A key in this home folder.")] = "",
+    subject: Annotated[
+        str, typer.Option(help="The person's id, from her `volens keys show`.")
+    ] = "",
+    address: Annotated[str, typer.Option(help="Her address, from the same place.")] = "",
+    out: Annotated[Path, typer.Option(help="Where the invitation goes.")] = Path("invitation.json"),
+) -> None:
+    """Sign, as a registrar, that a key belongs to a person you have seen.
+
+    Example: `volens enrol invite --as rita --for ada`
+    """
+    facts = _public(name) if name else {"subject": subject, "address": address}
+    if "subject" not in facts:
+        raise UsageError(
+            "this key belongs to no patient", "make one with: volens keys new NAME --patient"
+        )
+    if re.fullmatch(r"0x[0-9a-fA-F]{40}", facts["address"]) is None:
+        raise UsageError(
+            "an address has 0x and 40 hex digits", "copy it from her `volens keys show`"
+        )
+    person, me = desk.bytes32(facts["subject"]), desk.client(as_)
+    _check_registrar(me)
+    invitation = me.invite(person, bytes.fromhex(facts["address"][2:]))
+    out.write_text(json.dumps(invitation), encoding="utf-8")
+    typer.echo(f"The invitation is in {out.name}; it is valid for an hour. Hand it to her.")
+
+
+@enrol.command("submit")
+def submit(
+    as_: As,
+    invitation: Annotated[Path, typer.Argument(help="The registrar's file.")] = Path(
+        "invitation.json"
+    ),
+    as_json: AsJson = False,
+) -> None:
+    """Accept an invitation with your own key: from then on only that key can agree for you.
+
+    Example: `volens enrol submit --as ada invitation.json`
+    """
+    me = desk.client(as_)
+    answer = me.enrol([me.accept(_read(invitation))])
+    desk.show(answer, as_json, f"Enrolled in {desk.mined(answer['receipt'])}.")
+
+
+@consent.command("grant")
+def grant(
+    dataset: Dataset,
+    as_: As,
+    preset: Annotated[
+        str, typer.Option(help="health, cancer or care; you are asked if you name none.")
+    ] = "",
+    yes: Yes = False,
+    as_json: AsJson = False,
+) -> None:
+    """Agree to a use of your data, and keep the receipt. You read what you sign, then you are asked, then it is signed.
+
+    Presets: `health` (all health research, five years), `cancer` (cancer research, not for profit, two years), `care`
+    (your own care only). None of them covers mental health, substance use, sexual health or HIV. None is chosen for
+    you.
+
+    Example: `volens consent grant --as ada DATASET --preset cancer`
+    """
+    import time
+
+    from api.client.results import write_receipt
+    from governance import consent as consents
+
+    subject = _public(as_).get("subject")
+    if subject is None:
+        raise UsageError("this key belongs to no patient", "use the key of an enrolled person")
+    name = desk.registered(desk.client(), dataset)
+    chosen, now = decision.choose_preset(preset, yes), int(time.time())
+    read = consents.offer(chosen, desk.bytes32(subject), name, 0, 0, now, now)
+    terms = json.loads(read.terms)
+    typer.echo(decision.describe_terms(terms), err=as_json)
+    decision.confirm("Sign this?", yes)
+    me = desk.client(as_)  # asks for the password of a locked key
+    before = me.consent_to(name)
+    replaces = decision.describe_replacement(terms, before)
+    if replaces:
+        typer.echo(replaces, err=as_json)
+        decision.confirm("Replace it?", yes)
+    offered = consents.offer(
+        chosen,
+        desk.bytes32(subject),
+        name,
+        before["epoch"] if before else 0,
+        before["version"] if before else 0,
+        now,  # as it was read, also after midnight
+        int(time.time()) + 3600,
+    )
+    answer = me.grant([me.signed_grant(offered.message)])
+    receipt = consents.patient_receipt(answer["items"][0]["proof"], offered.terms, offered.salt)
+    kept = write_receipt(desk.settings().receipt_folder(as_), receipt)
+    line = (
+        f"You agreed to {chosen.sentence}, until {desk.day(offered.message['untilDay'])}: "
+        f"{desk.mined(answer['receipt'])}.\nYour receipt: {kept.name}. Keep it: it alone holds the terms' salt."
+    )
+    desk.show(answer | {"receiptFile": kept.name}, as_json, line)
+    if answer["note"]:
+        typer.echo(answer["note"], err=True)
+
+
+@consent.command("show")
+def show_consents(as_: As, as_json: AsJson = False) -> None:
+    """Show what you agreed to, and until when."""
+    me = desk.client(as_)
+    _complete_receipts(me, as_)
+    rows = [one | {"until": desk.day(one["untilDay"])} for one in me.consents()]
+    desk.table(
+        rows,
+        ["dataset", "status", "until", "purposes", "categories"],
+        as_json,
+        "You have agreed to nothing: nobody may use your data.",
+    )
+
+
+@consent.command("revoke")
+def revoke(dataset: Dataset, as_: As, yes: Yes = False, as_json: AsJson = False) -> None:
+    """Withdraw. It takes effect in the block that records it; what was released before stays released.
+
+    You read what follows, then you are asked, then it is signed: never more steps than agreeing took. Waits until
+    running uses have stopped, says what became of each, and keeps that as a receipt.
+
+    Example: `volens consent revoke --as ada DATASET`
+    """
+    import time
+
+    from api.client.results import await_settled, withdrawal_receipt, write_receipt
+
+    name = desk.registered(desk.client(), dataset)
+    typer.echo(decision.WITHDRAWAL, err=as_json)
+    decision.confirm("Withdraw?", yes)
+    me = desk.client(as_)  # asks for the password of a locked key
+    before = me.consent_to(name) or {"epoch": 0}
+    answer = me.revoke(name, before["epoch"])
+    if not answer["acted"]:
+        raise RefusedByPolicy(
+            409,
+            "A newer consent stands, so this changed nothing.",
+            "Look at it (volens consent show) and withdraw again.",
+            "RevokeStale",
+        )
+    live = [
+        one
+        for one in me.consents()
+        if one["status"] == "live" and one["untilDay"] >= int(time.time()) // 86_400
+    ]
+    others = (
+        f"\n{len(live)} of your other consents stay live: volens consent show --as {as_}"
+        if live
+        else ""
+    )
+    followed = await_settled(me, answer["receipt"]["tx"])
+    receipt = withdrawal_receipt(me, answer["receipt"], followed, me.trail_head()["witness"])
+    kept = write_receipt(desk.settings().receipt_folder(as_), receipt)
+    sentences = "".join(f"\n- {effect['sentence']}" for effect in followed["effects"])
+    done = (
+        "Nothing of yours in it is used any more."
+        if followed["settled"]
+        else "Not everything has stopped yet; this receipt is completed when you look again: "
+        f"volens consent withdrawals --as {as_}"
+    )
+    said = f"You withdrew your consent for this dataset: {desk.mined(answer['receipt'])}. {done}{sentences}{others}"
+    shown = answer | {"withdrawal": followed, "receiptFile": kept.name}
+    desk.show(shown, as_json, f"{said}\nYour receipt: {kept.name}.")
+
+
+@consent.command("withdrawals")
+def show_withdrawals(as_: As, as_json: AsJson = False) -> None:
+    """Show what followed from each of your withdrawals: what stopped, how fast, and what cannot be undone.
+
+    Example: `volens consent withdrawals --as ada`
+    """
+    me = desk.client(as_)
+    _complete_receipts(me, as_)
+    found = me.withdrawals()
+    nothing = [{"run": "-", "sentence": "No use of your data was open."}]
+    rows = [
+        {
+            "block": one["block"],
+            "kind": one["kind"],
+            "run": effect["run"],
+            "what followed": effect["sentence"],
+        }
+        for one in found
+        for effect in one["effects"] or nothing
+    ]
+    desk.table(
+        rows, ["block", "kind", "run", "what followed"], as_json, "You have withdrawn nothing."
+    )
+
+
+@access.command("list")
+def list_accesses(
+    as_: As,
+    subject: Annotated[str, typer.Option(help="Another person's id: for auditors.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show every time somebody asked for your data, what the ledger decided, and what became of that attempt.
+
+    A run may need several attempts; only those that say `released` let a result out with your data in it.
+
+    Example: `volens access list --as ada`
+    """
+    found = desk.client(as_).accesses(desk.bytes32(subject) if subject else None)
+    rows = [
+        one
+        | {
+            "decision": "granted" if one["granted"] else one["reason"]["slug"],
+            "when": desk.day(one["time"] // 86_400),
+        }
+        for one in found
+    ]
+    columns = [
+        "when",
+        "decision",
+        "state",
+        "run",
+        "attempt",
+        "analyst",
+        "purposes",
+        "categories",
+        "block",
+    ]
+    desk.table(rows, columns, as_json, "Nobody has asked for these data.")
+
+
+def _complete_receipts(me: Client, as_: str) -> None:
+    """What was still being stopped when she withdrew has stopped by now: her receipts say so from now on."""
+    from api.client.results import complete_receipts
+
+    for path in complete_receipts(me, desk.settings().receipt_folder(as_)):
+        typer.echo(f"A receipt of a withdrawal of yours is complete now: {path.name}.", err=True)
+
+
+def _public(name: str) -> dict[str, Any]:
+    """A key file's public facts, without opening the key."""
+    path = desk.settings().key_file(name)
+    if not path.is_file():
+        raise NotThere(404, f"There is no key named {name}.", "Make one: volens keys new NAME")
+    body = _read(path)
+    return {fact: body[fact] for fact in ("address", "subject") if fact in body}
+
+
+def _check_registrar(me: Client) -> None:
+    """An invitation of anybody else is refused by the ledger, but only after the person has signed as well.
+
+    Where the service does not answer, this cannot be known, and the ledger still refuses. Raises NotAuthorised.
+    """
+    try:
+        role = me.sign_in()
+    except NotServing:
+        return
+    if role != _REGISTRAR:
+        raise NotAuthorised(
+            403, "Only a registrar invites.", "Sign with a registrar's key, or ask the committee."
+        )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from governance.verify import Malformed, strict_json
+
+    try:
+        found = strict_json(path.read_bytes())
+    except FileNotFoundError:
+        raise NotThere(404, "There is no such file.", "Check its name.") from None
+    except Malformed:
+        found = None
+    if not isinstance(found, dict):
+        raise UsageError("the file is not one of ours", "use the file as it was made")
+    return found

@@ -1,0 +1,95 @@
+"""The place itself: start its parts, rebuild what is derived."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from api.cli import context as desk
+from api.cli.context import AsJson
+from api.errors import UsageError, VerificationFailed
+
+
+def serve(
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Serve the demo's home; its pages offer its people.")
+    ] = False,
+) -> None:
+    """Start ledger, bucket, broker, API, pages and worker on this machine, until Ctrl-C. People and keys are played."""
+    from api.operate.processes import serve as start
+
+    raise typer.Exit(start(demo))
+
+
+def worker() -> None:
+    """Run one worker on a home folder whose other parts run already."""
+    from api.worker.supervisor import main
+
+    raise typer.Exit(main())
+
+
+def demo(
+    scene: Annotated[
+        str | None, typer.Argument(help="attacks, tampers or kills; without one the story.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="The story, then every scene.")] = False,
+) -> None:
+    """Play the whole story on real data with played people, and say what was measured.
+
+    A scene shows one thing in full, on a ledger that is thrown away: `volens demo attacks` tries every attack on the
+    contracts, `tampers` changes an exported trail in two dozen ways, `kills` ends the ledger in the middle of writing.
+
+    Exit code 7 when something did not hold.
+    """
+    from api.demo.others import SCENES, play_scene
+    from api.demo.story import main
+
+    if scene is not None and every:
+        raise UsageError("a scene and --all were both asked for", "leave one of them out")
+    if scene is not None and scene not in SCENES:
+        raise UsageError("there is no such scene", "choose among: " + ", ".join(SCENES))
+    failed = main() if scene is None else 0
+    for name in SCENES if every else [scene] if scene else []:
+        failed = failed or (0 if play_scene(name) else 7)
+    raise typer.Exit(failed)
+
+
+def rebuild(
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Change nothing: name every row that differs.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Derive the database from ledger and bucket again. With --compare, find rows that somebody edited or deleted.
+
+    Exit code 7 when --compare finds a difference.
+    """
+    from api.http.services import read_identity
+    from chain.ledger import Ledger
+    from governance.objects.vault import Bucket
+    from governance.readmodel.projection import Projection
+    from governance.readmodel.tables import open_database
+
+    settings = desk.settings()
+    ledger = Ledger.connect(settings.address("chain"), read_identity(settings))
+    projection = Projection(
+        open_database(settings.database),
+        ledger,
+        Bucket(settings.bucket_name, settings.address("bucket")),
+    )
+    if not compare:
+        counts = projection.rebuild()
+        desk.show(counts, as_json)
+        return
+    differences = projection.compare()
+    desk.show(
+        {"differences": differences},
+        as_json,
+        "\n".join(differences) or "Every row follows from the ledger.",
+    )
+    if differences:
+        raise VerificationFailed(
+            "rows of the database do not follow from the ledger",
+            "derive them again: volens rebuild",
+        )

@@ -1,0 +1,99 @@
+"""Heads of the trail that an auditor keeps, from a node or a broker of her own: what an export is held against later.
+
+A file of JSON lines, one head each: {type, identity, count, head, block, blockHash, time, from}. A line is added, never
+changed. A head that contradicts one that is kept is not added: then somebody's ledger was rewritten.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from api.errors import UsageError, VerificationFailed
+from chain.ledger import Ledger
+from chain.signatures import domain_of, recover
+from governance.objects.broker_client import BrokerClient
+from governance.verify import Malformed, canonical_json, held_heads, identity_id, strict_json
+
+TYPE = "volens/held-head/1"
+
+
+def from_node(url: str, identity: Mapping[str, Any], count: int = 0) -> dict[str, Any]:
+    """The head of step `count`, or of the newest, as a node says it that holds this very ledger.
+
+    Raises IdentityMismatch, LedgerDown, ChainError, UsageError for a step that the node does not have.
+    """
+    ledger = Ledger.connect(url, identity)
+    found = ledger.head_of(count or ledger.head()[0])
+    if found is None:
+        raise UsageError(
+            "the node has no such step",
+            "let it catch up; if it has, the trail is of another ledger",
+        )
+    block = ledger.block(found.block)
+    return _line(identity, found.count, found.head.hex(), "node") | {
+        "block": found.block,
+        "blockHash": block["hash"].removeprefix("0x"),
+        "time": int(block["timestamp"], 16),
+    }
+
+
+def from_broker(url: str, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The newest head under the signature of a broker that signed this ledger's identity. Raises VerificationFailed."""
+    domain, pinned = domain_of(identity), identity_id(identity)
+    said = BrokerClient(url, domain, pinned).witness()
+    message = {
+        "identity": pinned,
+        "block": said["block"],
+        "blockHash": bytes.fromhex(said["blockHash"]),
+        "time": said["time"],
+        "count": said["count"],
+        "head": bytes.fromhex(said["head"]),
+    }
+    signer = recover(domain, "Witness", message, bytes.fromhex(said["signature"]))
+    if signer.lower() not in {who.lower() for who in identity["signatures"]}:
+        raise VerificationFailed(
+            "this broker did not sign the ledger's identity", "ask for the address of one that did"
+        )
+    places = {name: said[name] for name in ("block", "blockHash", "time")}
+    return _line(identity, said["count"], said["head"], "broker") | places
+
+
+def keep(path: Path, head: Mapping[str, Any]) -> bool:
+    """Add a head to the file; False where it is there already. Raises VerificationFailed where it contradicts one."""
+    held = held_heads(path.read_bytes()) if path.exists() else []
+    for one in held:
+        if one["count"] != head["count"] or one["identity"] != head["identity"]:
+            continue
+        if one["head"] != head["head"]:
+            raise VerificationFailed(
+                f"step {head['count']} has another head than the one that you keep",
+                "the ledger was rewritten, or this is another one: keep the file, and ask why",
+            )
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        file.write(canonical_json(dict(head)) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    return True
+
+
+def last_step(trail: Path) -> int:
+    """How many steps an exported trail has. Raises UsageError."""
+    try:
+        document: Any = strict_json(trail.read_bytes(), 1 << 28)
+        return int(document["head"]["count"])
+    except OSError:
+        raise UsageError("there is no such trail", "export one: volens trail export") from None
+    except (Malformed, KeyError, TypeError, ValueError):
+        raise UsageError(
+            "this is no exported trail", "name a file of volens trail export"
+        ) from None
+
+
+def _line(identity: Mapping[str, Any], count: int, head: str, source: str) -> dict[str, Any]:
+    pinned = identity_id(identity).hex()
+    return {"type": TYPE, "identity": pinned, "count": count, "head": head, "from": source}

@@ -1,0 +1,144 @@
+"""Orders of the committee that take several signatures: a file that goes from member to member.
+
+{type, identity, kind, message, signatures: {address: hex}}: a typed message of kind RoleChange or VoidRecords as it is
+sent, and who signed it so far. Whoever brings the last signature that a quorum needs sends it to the service.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from api.client.client import Client, unwire, wire
+from api.errors import UsageError, VerificationFailed
+from api.operate.bootstrap import FOREVER
+from api.operate.logs import escape
+from chain.errors import SignatureMalformed
+from chain.signatures import recover
+from chain.vocabulary import Role
+from governance.objects.keys import replace_private
+from governance.verify import Malformed, canonical_json, strict_json
+
+TYPE = "volens/order/1"
+KINDS = ("RoleChange", "VoidRecords")
+LONGEST = 1 << 16  # bytes of a file
+DAYS = 14  # that the members have to sign
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A message that a quorum has to sign; `signatures` by checksummed address, each of them checked."""
+
+    kind: str
+    message: dict[str, Any]
+    signatures: dict[str, bytes]
+
+    def signed_by(self, client: Client) -> Order:
+        """With the caller's signature added."""
+        signature = client.sign(self.kind, self.message)
+        return Order(self.kind, self.message, {**self.signatures, client.wallet.address: signature})
+
+    def write(self, path: Path, client: Client) -> None:
+        document = {
+            "type": TYPE,
+            "identity": client.identity_id.hex(),
+            "kind": self.kind,
+            "message": wire(self.kind, self.message),
+            "signatures": {who: signature.hex() for who, signature in self.signatures.items()},
+        }
+        replace_private(path, canonical_json(document) + b"\n")
+
+    def describe(self) -> list[str]:
+        """What a signature under this means, a line each."""
+        m = self.message
+        until = f"The signatures can be used until {_time(m['deadline'])}."
+        if self.kind == "VoidRecords":
+            return [
+                "You sign that a registration of records is taken back, for good:",
+                f"  ingest {m['ingest'].hex()}",
+                "  what it registered exists no more; earlier versions of the same records count again",
+                until,
+            ]
+        ends = m["end"] <= time.time()
+        holds = (
+            f"  it ends at {_time(m['end'])}"
+            if ends
+            else f"  from {_time(m['start']) if m['start'] else 'now'} on, "
+            f"{'without an end' if m['end'] == FOREVER else 'until ' + _time(m['end'])}"
+        )
+        lines = [
+            f"You sign the {'end' if ends else 'gift'} of a role:",
+            f"  account {escape(str(m['account']))}",
+            f"  role {Role(m['role']).slug}, change number {m['replaces'] + 1} of this account",
+            holds,
+        ]
+        if not ends and m["role"] in (Role.BROKER, Role.WORKER):
+            lines.append("  a new worker or broker acts only after the ledger's delay")
+        return [*lines, until]
+
+
+def read_order(path: Path, client: Client) -> Order:
+    """An order from its file. Raises UsageError, or VerificationFailed for a signature that is not whose it says."""
+    try:
+        if path.stat().st_size > LONGEST:
+            raise Malformed("too long")
+        document: Any = strict_json(path.read_bytes(), LONGEST)
+        kind, signatures = document["kind"], document["signatures"]
+        if document["type"] != TYPE or kind not in KINDS or len(document) != 5:
+            raise Malformed("another type")
+        message = unwire(kind, document["message"])
+        if wire(kind, message) != document["message"] or not isinstance(signatures, dict):
+            raise Malformed("another message")
+        found = {who: bytes.fromhex(one) for who, one in signatures.items()}
+    except OSError:
+        raise UsageError("there is no such order", "check the file's name") from None
+    except (Malformed, KeyError, TypeError, ValueError, UsageError):
+        raise UsageError(
+            "this is not an order of the committee, or it was altered", "ask for the file again"
+        ) from None
+    if document["identity"] != client.identity_id.hex():
+        raise UsageError("the order is for another ledger", "ask for one for this ledger")
+    for who, signature in found.items():
+        try:
+            good = recover(client.domain, kind, message, signature) == who
+        except SignatureMalformed:
+            good = False
+        if not good:
+            raise VerificationFailed(
+                f"the signature of {escape(who)} in the order is not theirs", "ask them to sign it"
+            )
+    return Order(kind, message, found)
+
+
+def role_order(
+    client: Client, account: str, role: int, now: int, start: int = 0, end: int = FOREVER
+) -> Order:
+    """A change of an account's role over the version that the ledger has now; times in seconds."""
+    held = role_of(client, account)
+    message = {
+        "account": account,
+        "role": role,
+        "start": start,
+        "end": end,
+        "replaces": held["version"] if held else 0,
+        "deadline": now + DAYS * 86_400,
+    }
+    return Order("RoleChange", message, {})
+
+
+def void_order(ingest: bytes, now: int) -> Order:
+    """A registration of records taken back."""
+    return Order("VoidRecords", {"ingest": ingest, "deadline": now + DAYS * 86_400}, {})
+
+
+def role_of(client: Client, account: str) -> Mapping[str, Any] | None:
+    """What the ledger has of an account, None where it never had a role."""
+    return next((one for one in client.roles() if one["account"] == account), None)
+
+
+def _time(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%d %B %Y, %H:%M} UTC"

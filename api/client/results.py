@@ -1,0 +1,238 @@
+"""Opening an output on the reader's own machine: ciphertext from the API, key pieces from the broker.
+
+1. A fresh X25519 pair lies in a file of mode 0600 before its public half is signed.
+2. Hash and key commitment hold before anything is decrypted; the output commitment on the ledger after.
+3. The result is returned only when the ledger's commitment opens with the salt inside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from api.client.client import Client
+from api.errors import NotThere, RefusedByPolicy, VerificationFailed
+from governance.errors import GovernanceError, KeyFileUnreadable
+from governance.objects.broker_client import BrokerClient
+from governance.objects.envelope import (
+    OUTPUT,
+    Label,
+    decode_pieces,
+    open_message,
+    output_commitment,
+    read_header,
+)
+from governance.objects.keys import PrivateKey, create_private, load_pair, new_pair, read_private
+from governance.objects.vault import open_record
+from governance.verify import Malformed, canonical_json, part, raw, strict_json
+
+_MAX = 64 << 20  # bytes of an output
+WITHDRAWAL = "volens/withdrawal-receipt/2"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An output: result and disclosure record (JSON bytes) and the salt that its commitment hides."""
+
+    result: bytes
+    disclosure: bytes
+    salt: bytes
+
+
+def keep_pair(path: Path) -> bytes:
+    """The public half of the pair at `path`, drawn there when there is none."""
+    if not path.exists():
+        private, _ = new_pair()
+        create_private(path, private.private_bytes_raw())
+    return load_pair(read_private(path, 32))[1]
+
+
+def look_once(client: Client, run: str, attempt: int, viewer_key: bytes) -> None:
+    """Record a look, unless this very one is on the ledger already: then the key may be opened again."""
+    try:
+        client.look(run, attempt, viewer_key)
+    except RefusedByPolicy as refusal:
+        if refusal.reason != "AlreadyRecorded":
+            raise
+
+
+def open_output(
+    client: Client,
+    broker: BrokerClient,
+    run: Mapping[str, Any],
+    key_file: Path,
+    viewer: str | None = None,
+) -> Opened:
+    """The newest sealed output of a run (as `Client.run` gives it): a viewer's after her look, else the analyst's.
+
+    Raises NotThere, BrokerRefused, BrokerUnavailable, VerificationFailed.
+    """
+    if not run["outputs"]:
+        raise NotThere(
+            404, "The run has no sealed output.", "Wait until it is sealed: volens run watch."
+        )
+    sealed = run["outputs"][-1]
+    name, attempt = bytes.fromhex(run["run"]), int(sealed["attempt"])
+    private, public = _load(key_file)
+    blob = client.output(run["run"])
+    authorised = next(one for one in run["attempts"] if one["attempt"] == attempt)
+    answer = broker.output_pieces(
+        name,
+        attempt,
+        bytes.fromhex(authorised["tx"]),
+        public,
+        read_header(blob),
+        client.wallet,
+        viewer,
+    )
+    label = Label(client.identity_id, name, name, bytes.fromhex(run["dataset"]), OUTPUT, attempt)
+    try:
+        pieces = sorted(
+            decode_pieces(open_message(private, answer.info, answer.sealed), answer.broker),
+            key=lambda piece: piece.j,
+        )
+        plaintext = open_record(
+            blob, bytes.fromhex(sealed["ciphertext"]), label, [piece.share for piece in pieces]
+        )
+    except GovernanceError as error:
+        raise VerificationFailed(f"the output does not open: {error}", error.hint) from None
+    return check_output(plaintext, name, attempt, bytes.fromhex(sealed["outputCommitment"]))
+
+
+def run_receipt(
+    client: Client, run: Mapping[str, Any], opened: Opened, witness: Mapping[str, Any] | None
+) -> bytes:
+    """The analyst's receipt of a released run (protocol.md §1) as canonical JSON, without a field that is absent."""
+    sealed = run["outputs"][-1]
+    authorised = next(one for one in run["attempts"] if one["attempt"] == sealed["attempt"])
+    whole = {
+        "type": "volens/run-receipt/2",
+        "identity": client.identity_id.hex(),
+        "run": run["run"],
+        "attempt": sealed["attempt"],
+        "permit": run["permit"],
+        "listHash": authorised["listHash"],
+        "granted": authorised["granted"],
+        "sealHash": sealed["sealHash"],
+        "outputCommitment": sealed["outputCommitment"],
+        "outputSalt": opened.salt.hex(),
+        "releaseTx": sealed["release"]["tx"],
+        "time": sealed["release"]["time"],
+        "count": sealed["release"]["count"],
+        "head": sealed["release"]["head"],
+        "codeHash": run["codeHash"],
+        "paramsHash": run["paramsHash"],
+        "witness": witness,
+    }
+    return canonical_json({name: value for name, value in whole.items() if value is not None})
+
+
+def await_settled(client: Client, tx: str, seconds: float = 10.0) -> dict[str, Any]:
+    """What followed from the withdrawal mined in `tx`, once all that can be stopped was, or after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = next(one for one in client.withdrawals() if one["tx"] == tx)
+        if found["settled"] or time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
+
+
+def withdrawal_receipt(
+    client: Client,
+    receipt: Mapping[str, Any],
+    followed: Mapping[str, Any],
+    witness: Mapping[str, Any] | None,
+) -> bytes:
+    """A patient's receipt of a withdrawal, as canonical JSON: where it was mined and what became of each use.
+
+    witness: of a head at or after `asOf`; the receipt is compared without it, and anchors no trail.
+    """
+    told = {
+        "type": WITHDRAWAL,
+        "identity": client.identity_id.hex(),
+        "subject": client.subject.hex() if client.subject else "",
+        "receipt": dict(receipt),
+        "dataset": followed["dataset"],
+        "settled": followed["settled"],
+        "asOf": followed["asOf"],
+        "effects": [{k: v for k, v in one.items() if v is not None} for one in followed["effects"]],
+    }
+    if witness is not None and witness["count"] >= followed["asOf"]["count"]:
+        told["witness"] = dict(witness)
+    return canonical_json(told)
+
+
+def complete_receipts(client: Client, folder: Path) -> list[Path]:
+    """Write anew the withdrawal receipts in `folder` that were written before everything had stopped, if it has now.
+
+    The earlier file is taken away only when the complete one lies there. Returns the new files.
+    """
+    found: list[Path] = []
+    waiting = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            kept: Any = strict_json(path.read_bytes(), _MAX)
+        except (OSError, Malformed):
+            continue  # not one of ours
+        if isinstance(kept, dict) and kept.get("type") == WITHDRAWAL and not kept.get("settled"):
+            waiting[kept["receipt"]["tx"]] = (path, kept["receipt"])
+    for one in client.withdrawals() if waiting else ():
+        if one["settled"] and one["tx"] in waiting:
+            path, receipt = waiting[one["tx"]]
+            witness = client.trail_head()["witness"]
+            found.append(write_receipt(folder, withdrawal_receipt(client, receipt, one, witness)))
+            path.unlink()
+    return found
+
+
+def write_receipt(folder: Path, receipt: bytes) -> Path:
+    """Keep a receipt under its own hash, mode 0600: a patient's holds the salt of her terms."""
+    path = folder / f"{hashlib.sha256(receipt).hexdigest()[:16]}.json"
+    if not path.exists():
+        create_private(path, receipt)
+    return path
+
+
+def _load(key_file: Path) -> tuple[PrivateKey, bytes]:
+    try:
+        return load_pair(read_private(key_file, 32))
+    except KeyFileUnreadable:
+        raise NotThere(
+            404,
+            "The key that opens this output is not here.",
+            "Open it where the run was requested, or look first: volens review open.",
+        ) from None
+
+
+def check_output(plaintext: bytes, run: bytes, attempt: int, commitment: bytes) -> Opened:
+    """An output's parts, once the commitment on the ledger opens with the salt inside. Raises VerificationFailed."""
+    try:
+        inside = strict_json(plaintext, _MAX)
+        opened = Opened(
+            part(inside, "result", str).encode(),
+            part(inside, "disclosure", str).encode(),
+            raw(part(inside, "salt"), 32),
+        )
+    except Malformed as error:
+        raise VerificationFailed(
+            f"the output is not of this format: {error}", "tell the operator"
+        ) from None
+    if output_commitment(run, attempt, opened.result, opened.salt) != commitment:
+        raise VerificationFailed(
+            "the output is not the one that was sealed", "tell the operator and an auditor"
+        )
+    return opened
+
+
+def shown(opened: Opened) -> dict[str, Any]:
+    """Result and disclosure as values, for printing, with the salt that proves them against the ledger."""
+    return {
+        "result": json.loads(opened.result),
+        "disclosure": json.loads(opened.disclosure),
+        "salt": opened.salt.hex(),
+    }

@@ -1,0 +1,4 @@
+"""The HTTP service: sessions, requests and responses, problems, rate limits, timeouts, routes.
+
+Does not know pages, command line or demo.
+"""

@@ -1,0 +1,327 @@
+"""What the doors answer: plain models, in the same forms as what is sent in (api/http/requests.py)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from api.http import requests as schemas
+
+
+class Challenge(BaseModel):
+    nonce: str
+    audience: str
+    expires: int
+
+
+class Session(BaseModel):
+    token: str
+    expires: int
+    role: int = Field(
+        description="The role that the account holds now (protocol.md section 2); 0 for none."
+    )
+
+
+class Receipt(BaseModel):
+    """Where a message was mined, and its step of the trail; `time` in seconds is the block's."""
+
+    tx: str
+    block: int
+    blockHash: str
+    time: int
+    count: int
+    head: str
+
+
+class Written(BaseModel):
+    receipt: Receipt
+
+
+class Item(BaseModel):
+    """What became of one item of a batch: the contract's refusal, or none."""
+
+    index: int
+    accepted: bool
+    reason: str | None = None
+    detail: str | None = None
+    hint: str | None = None
+
+
+class Enrolled(BaseModel):
+    receipt: Receipt
+    items: list[Item]
+
+
+class Witness(BaseModel):
+    """The trail's head under a broker's EIP-712 signature."""
+
+    broker: str
+    block: int
+    blockHash: str
+    time: int
+    count: int
+    head: str
+    signature: str
+
+
+class ConsentItem(Item):
+    proof: dict[str, Any] | None = Field(
+        None,
+        description="Her receipt (protocol.md section 1) but for the terms and their salt, which only she holds.",
+    )
+
+
+class Consented(BaseModel):
+    receipt: Receipt
+    items: list[ConsentItem]
+    note: str | None = None
+
+
+class ConsentState(BaseModel):
+    """Status 1 live, 2 revoked; both days are included."""
+
+    dataset: str
+    status: Literal["live", "revoked", "none"]
+    epoch: int
+    version: int
+    fromDay: int
+    untilDay: int
+    purposes: list[str]
+    categories: list[str]
+
+
+class Revoked(BaseModel):
+    """`acted` is false when a newer consent stands: then nothing changed, and `state` is what holds now."""
+
+    acted: bool
+    current: int
+    receipt: Receipt
+    state: ConsentState | None
+
+
+class Consents(BaseModel):
+    subject: str
+    consents: list[ConsentState]
+
+
+class Dataset(BaseModel):
+    dataset: str
+    custodian: str
+    document: str = Field(description="sha256 of the document that describes it")
+    records: int
+
+
+class Role(BaseModel):
+    """An account's role by its number (docs/ledger.md); it holds while start <= now < end, in seconds."""
+
+    account: str
+    role: int
+    start: int
+    end: int
+    version: int
+
+
+class Ingest(BaseModel):
+    """One registration of records. `missing`: its list was never handed over, and it blocks the dataset."""
+
+    ingest: str
+    records: int
+    state: Literal["readable", "missing", "void"]
+    relaxed: int
+
+
+class Permit(BaseModel):
+    permit: str
+    dataset: str
+    applicant: str
+    status: Literal["requested", "approved", "suspended", "rejected"]
+    expiry: int
+    purposeNeed: int
+    purposes: list[str]
+    categories: list[str]
+    codeHash: str
+    paramsSchemaHash: str
+    minCohort: int
+    outputClasses: int
+    documentHash: str = Field(description="sha256 of the document that describes the project")
+    requestHash: str
+    yes: int
+    no: int
+
+
+class Reason(BaseModel):
+    code: int
+    slug: str
+    sentence: str
+
+
+class Attempt(BaseModel):
+    attempt: int
+    granted: int
+    denied: int
+    block: int
+    tx: str
+    leaseUntil: int
+    listHash: str
+    checkers: list[str] = Field(description="Who looked at its output.")
+    record: dict[str, Any] | None = Field(
+        None, description="Device, peak memory in bytes and seconds by phase, once it is sealed."
+    )
+
+
+class Output(BaseModel):
+    attempt: int
+    sealHash: str
+    ciphertext: str
+    outputCommitment: str
+    outputClass: int
+    statistics: int
+    release: Receipt | None
+
+
+class PendingDecision(BaseModel):
+    decision: schemas.Decision
+    checkers: list[str]
+
+
+class Step(BaseModel):
+    attempt: int
+    step: str
+    fraction: int = Field(description="per mille")
+    at: int
+
+
+class RunSummary(BaseModel):
+    run: str
+    permit: str
+    analyst: str
+    state: str
+    reason: Reason | None
+    attempt: int
+    block: int
+
+
+class Run(RunSummary):
+    failure: str | None = Field(description="Why no worker will try again.")
+    waiting: str | None = Field(description="Why it is not being computed right now.")
+    dataset: str
+    codeHash: str
+    params: str
+    paramsHash: str
+    resultKey: str
+    deadline: int
+    attempts: list[Attempt]
+    outputs: list[Output]
+    decision: PendingDecision | None
+    progress: list[Step]
+
+
+class RunRequested(Written):
+    run: str
+
+
+class Approved(BaseModel):
+    """`released` is false while the second checker's signature over the same decision is missing."""
+
+    released: bool
+    checkers: list[str]
+    receipt: Receipt | None
+
+
+class Access(BaseModel):
+    run: str
+    attempt: int
+    granted: bool
+    reason: Reason | None
+    block: int
+    time: int
+    tx: str
+    analyst: str
+    permit: str
+    purposes: list[str]
+    categories: list[str]
+    state: Literal["denied", "released", "superseded", "sealed", "in progress", "ended"] = Field(
+        description="Of this attempt: `superseded` when a newer one exists, `ended` when nothing of it left or will."
+    )
+
+
+class Accesses(BaseModel):
+    subject: str
+    accesses: list[Access]
+
+
+class Effect(BaseModel):
+    """A run that a withdrawal met; `stopped` is seconds until its process was dead."""
+
+    run: str
+    was: Literal["queued", "computing", "sealed", "released"]
+    attempt: int
+    stopped: str | None
+    sealed: bool = Field(
+        description="It finished all the same; the ledger refuses the release of its output."
+    )
+    nextAttempt: int
+    nextBlock: int
+    state: str
+    over: bool = Field(description="A later attempt shows that this one has ended.")
+    sentence: str
+
+
+class AsOf(BaseModel):
+    """A step of the trail."""
+
+    count: int
+    head: str
+
+
+class Withdrawal(BaseModel):
+    """`settled`: everything that can be stopped was. `asOf`: the step up to which the trail tells what followed."""
+
+    dataset: str
+    kind: Literal["revoked", "narrowed"]
+    tx: str
+    block: int
+    time: int
+    settled: bool
+    asOf: AsOf
+    effects: list[Effect]
+
+
+class Withdrawals(BaseModel):
+    subject: str
+    withdrawals: list[Withdrawal]
+
+
+class Denial(BaseModel):
+    run: str
+    attempt: int
+    subject: str | None
+    reason: Reason
+    block: int
+
+
+class TrailHead(BaseModel):
+    count: int
+    head: str
+    block: int
+    blockHash: str
+    time: int
+    witness: Witness | None
+
+
+class Part(BaseModel):
+    """`catching-up`: it lives and reads the ledger; `block` of `newest` says how far it is."""
+
+    state: Literal["ok", "catching-up", "down"]
+    since: int
+    block: int | None = None
+    newest: int | None = None
+
+
+class Health(BaseModel):
+    ledger: Part
+    bucket: Part
+    broker: Part
+    worker: Part
+    api: Part

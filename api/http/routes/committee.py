@@ -1,0 +1,205 @@
+"""Roles, datasets, ingests and permits."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+
+from api.http import requests as schemas
+from api.http import responses as answers
+from api.http.auth import Parts
+from api.http.problems import declared
+from api.http.routes.serializers import show_permit
+from api.http.services import Services
+from api.http.strict_route import LargeRoute, StrictRoute
+from governance import permits
+from governance.errors import RequestInvalid
+from governance.objects import ingest
+from governance.readmodel import queries as register
+
+router = APIRouter(route_class=StrictRoute, tags=["committee"])
+lists = APIRouter(route_class=LargeRoute, tags=["committee"])
+DatasetId = Annotated[
+    str, Path(pattern=r"^[0-9a-f]{64}$", description="A dataset's id, 32 bytes in hex.")
+]
+Account = Annotated[str, Query(pattern=r"^(0x[0-9a-fA-F]{40})?$", description="An address.")]
+Limit = Annotated[int, Query(ge=1, le=1000)]
+PermitId = Annotated[
+    str, Path(pattern=r"^[0-9a-f]{64}$", description="A permit's id, 32 bytes in hex.")
+]
+
+
+@router.post("/roles", response_model=answers.Written, responses=declared(400, 409, 413))
+def set_role(body: schemas.RoleBody, services: Parts) -> Any:
+    """Give or end a role, under the signatures of a quorum of the committee."""
+    receipt = permits.set_role(
+        services.ledger,
+        schemas.message_of("RoleChange", body.change),
+        [bytes.fromhex(signature) for signature in body.signatures],
+    )
+    return {"receipt": services.settle(receipt)}
+
+
+@router.get("/roles", response_model=list[answers.Role], responses=declared())
+def list_roles(services: Parts, after: Account = "", limit: Limit = 100) -> Any:
+    """Who holds which role, by account; `after` is the last account of the page before. For everybody."""
+    services.projection.sync()
+    return [
+        {
+            "account": one.account,
+            "role": one.role,
+            "start": one.start,
+            "end": one.end,
+            "version": one.version,
+        }
+        for one in register.list_members(services.engine, after, limit)
+    ]
+
+
+@router.post(
+    "/roles/cancellations", response_model=answers.Written, responses=declared(400, 409, 413)
+)
+def cancel_role(body: schemas.CancelRoleBody, services: Parts) -> Any:
+    """Stop a new worker or broker before it acts: one committee member is enough."""
+    receipt = permits.cancel_role(
+        services.ledger,
+        schemas.message_of("CancelRole", body.cancel),
+        bytes.fromhex(body.signature),
+    )
+    return {"receipt": services.settle(receipt)}
+
+
+@router.post("/datasets", response_model=answers.Written, responses=declared(400, 409, 413))
+def register_dataset(body: schemas.DatasetBody, services: Parts) -> Any:
+    """Register a dataset in its custodian's name, for good."""
+    receipt = permits.register_dataset(
+        services.ledger,
+        schemas.message_of("RegisterDataset", body.registration),
+        bytes.fromhex(body.signature),
+    )
+    return {"receipt": services.settle(receipt)}
+
+
+@router.get("/datasets", response_model=list[answers.Dataset], responses=declared())
+def list_datasets(services: Parts) -> Any:
+    """The register of datasets, with how many encrypted objects each holds. For everybody."""
+    services.projection.sync()
+    return [
+        {
+            "dataset": one.dataset,
+            "custodian": one.custodian,
+            "document": one.document,
+            "records": one.records,
+        }
+        for one in register.list_datasets(services.engine)
+    ]
+
+
+@lists.post(
+    "/datasets/{dataset}/ingests", response_model=answers.Written, responses=declared(400, 409, 413)
+)
+def register_records(dataset: DatasetId, body: schemas.IngestBody, services: Parts) -> Any:
+    """Make encrypted objects exist: the list goes into the bucket, then its root onto the ledger."""
+    if body.registered.dataset != dataset:
+        raise RequestInvalid("the signed message is for another dataset", "send it to that dataset")
+    registered = schemas.message_of("RecordsRegistered", body.registered)
+    leaves = [ingest.leaf_of(leaf.model_dump()) for leaf in body.leaves]
+    services.projection.sync()
+    permits.check_ingest(
+        services.ledger.domain,
+        services.projection.fold,
+        registered,
+        bytes.fromhex(body.signature),
+        leaves,
+    )
+    ingest.store_leaves(services.bucket, registered["leavesRoot"], leaves)
+    receipt = permits.register_records(services.ledger, registered, bytes.fromhex(body.signature))
+    return {"receipt": services.settle(receipt)}
+
+
+@router.get(
+    "/datasets/{dataset}/ingests", response_model=list[answers.Ingest], responses=declared(404)
+)
+def list_ingests(dataset: DatasetId, services: Parts) -> Any:
+    """What was registered for a dataset, in order, and whether each list of records can be read. For everybody.
+
+    While one cannot, no run begins: nobody can tell which version of a record is the newest.
+    """
+    services.projection.sync()
+    return services.projection.ingests_of(bytes.fromhex(dataset))
+
+
+@router.post(
+    "/datasets/{dataset}/voids", response_model=answers.Written, responses=declared(400, 409, 413)
+)
+def void_records(dataset: DatasetId, body: schemas.VoidBody, services: Parts) -> Any:
+    """Take a registration back for good: its custodian alone, or a quorum of the committee."""
+    services.projection.sync()
+    found = services.projection.fold.ingests.get(bytes.fromhex(body.void.ingest))
+    if found is not None and found.dataset.hex() != dataset:
+        raise RequestInvalid("the registration is of another dataset", "send it to that dataset")
+    receipt = permits.void_records(
+        services.ledger,
+        schemas.message_of("VoidRecords", body.void),
+        [bytes.fromhex(signature) for signature in body.signatures],
+    )
+    return {"receipt": services.settle(receipt)}
+
+
+@router.post("/permits", response_model=answers.Written, responses=declared(400, 409, 413))
+def request_permit(body: schemas.PermitBody, services: Parts) -> Any:
+    """Ask the committee for a permit; the applicant is who signed."""
+    receipt = permits.request_permit(
+        services.ledger,
+        schemas.message_of("PermitRequest", body.request),
+        bytes.fromhex(body.signature),
+    )
+    return {"receipt": services.settle(receipt)}
+
+
+@router.get("/permits", response_model=list[answers.Permit], responses=declared())
+def list_permits(services: Parts) -> Any:
+    """The public register of permits."""
+    services.projection.sync()
+    return [_show(services, permit) for permit in register.list_permits(services.engine)]
+
+
+@router.get("/permits/{permit}", response_model=answers.Permit, responses=declared(404))
+def show_one_permit(permit: PermitId, services: Parts) -> Any:
+    """One permit of the public register."""
+    services.projection.sync()
+    return _show(services, register.find_permit(services.engine, permit))
+
+
+@router.post(
+    "/permits/{permit}/votes", response_model=answers.Written, responses=declared(400, 409, 413)
+)
+def vote(permit: PermitId, body: schemas.VoteBody, services: Parts) -> Any:
+    """One committee member's yes or no."""
+    if body.vote.permit != permit:
+        raise RequestInvalid("the signed vote is on another permit", "send it to that permit")
+    receipt = permits.vote(
+        services.ledger, schemas.message_of("Vote", body.vote), bytes.fromhex(body.signature)
+    )
+    return {"receipt": services.settle(receipt)}
+
+
+@router.post(
+    "/permits/{permit}/suspension",
+    response_model=answers.Written,
+    responses=declared(400, 409, 413),
+)
+def suspend(permit: PermitId, body: schemas.SuspendBody, services: Parts) -> Any:
+    """Suspend an approved permit at once: one committee member or data-protection officer is enough."""
+    if body.suspend.permit != permit:
+        raise RequestInvalid("the signed order is on another permit", "send it to that permit")
+    receipt = permits.suspend(
+        services.ledger, schemas.message_of("Suspend", body.suspend), bytes.fromhex(body.signature)
+    )
+    return {"receipt": services.settle(receipt)}
+
+
+def _show(services: Services, permit: register.Permit) -> dict[str, Any]:
+    request = services.projection.fold.permits[bytes.fromhex(permit.permit)].request
+    return show_permit(permit, request["documentHash"])

@@ -1,0 +1,262 @@
+"""Signing in, enrolment, and what a person decides and sees."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Annotated, Any
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Path, Request
+
+from api.http import requests as schemas
+from api.http import responses as answers
+from api.http.auth import Parts, PartsAnyway, SignedIn, require_self
+from api.http.problems import OTHER_REFUSAL, REFUSALS, declared
+from api.http.rate_limit import check_allowance
+from api.http.routes.serializers import show_consent, show_reason, show_withdrawal
+from api.http.services import Services
+from api.http.strict_route import ShortRoute, StrictRoute
+from chain.errors import Refused
+from chain.events import ConsentGranted
+from chain.vocabulary import Role
+from governance import consent, precheck, sessions
+from governance.errors import CatchingUp, NotFound
+from governance.readmodel import queries as register
+from governance.runs import mark
+
+router = APIRouter(route_class=StrictRoute, tags=["people"])
+withdrawals = APIRouter(route_class=ShortRoute, tags=["people"])
+WITHDRAWING = CapacityLimiter(8)  # withdrawals at a time
+SubjectId = Annotated[
+    str, Path(pattern=r"^[0-9a-f]{64}$", description="A person's id, 32 bytes in hex.")
+]
+
+
+@router.post("/sign-in/challenge", response_model=answers.Challenge, responses=declared())
+def open_challenge(services: Parts) -> Any:
+    """A challenge for one sign-in within five minutes. Sign it only for the address you called."""
+    nonce, expires = sessions.open_challenge(services.engine, services.clock())
+    return {"nonce": nonce, "audience": services.audience, "expires": expires}
+
+
+@router.post("/sign-in", response_model=answers.Session, responses=declared(400, 401, 413))
+def sign_in(body: schemas.SignInBody, services: Parts) -> Any:
+    """A bearer token for 15 minutes: a patient's by her id and key, anyone else's by a live role."""
+    message = {
+        "account": body.account,
+        "subject": body.subject or "",
+        "nonce": body.nonce,
+        "issuedAt": body.issuedAt,
+    }
+    sessions.prove(
+        services.engine,
+        services.ledger.domain,
+        services.audience,
+        message,
+        bytes.fromhex(body.signature),
+        services.clock(),
+    )
+    services.projection.sync()
+    token, expires = sessions.open_session(
+        services.engine, services.projection.fold, message, services.clock()
+    )
+    caller = sessions.caller_of(services.engine, services.projection.fold, token, services.clock())
+    return {"token": token, "expires": expires, "role": caller.role}
+
+
+@router.post("/enrolments", response_model=answers.Enrolled, responses=declared(400, 409, 413))
+def enrol(body: schemas.EnrolmentsBody, services: Parts) -> Any:
+    """Enrol people whom a registrar and their own keys signed for; a bad item is skipped and named."""
+    items = [
+        (
+            schemas.message_of("Enrolment", item.enrolment),
+            bytes.fromhex(item.registrarSignature),
+            bytes.fromhex(item.signerSignature),
+        )
+        for item in body.items
+    ]
+    services.projection.sync()
+    domain, fold = services.ledger.domain, services.projection.fold
+    seen = [precheck.skipped_enrolment(domain, fold, *item) for item in items]
+    precheck.refuse_all_skipped(seen)
+    receipt = consent.enrol(services.ledger, items)
+    ends = consent.outcomes(receipt, [message for message, *_ in items], seen)
+    return {"receipt": services.settle(receipt), "items": _items(ends)}
+
+
+@router.post("/consents", response_model=answers.Consented, responses=declared(400, 409, 413))
+def grant(body: schemas.ConsentsBody, services: Parts) -> Any:
+    """Put signed consents on the ledger. Each accepted one is answered with what its receipt is made of."""
+    sent = [
+        (
+            schemas.message_of("Grant", item.grant),
+            bytes.fromhex(item.signer),
+            bytes.fromhex(item.signature),
+        )
+        for item in body.items
+    ]
+    domain, fold = services.ledger.domain, services.projection.fold
+    precheck.refuse_all_skipped(
+        [precheck.forged(domain, fold, "Grant", *item) for item in sent]
+    )  # asks no ledger
+    services.projection.sync()
+    seen = [precheck.skipped_grant(domain, fold, *item) for item in sent]
+    precheck.refuse_all_skipped(seen)
+    receipt = consent.grant(services.ledger, sent)
+    mark(
+        services.engine, f"mined:{receipt.tx.hex()}"
+    )  # a narrower consent stops running uses, as a withdrawal does
+    place = services.settle(receipt)
+    witness = services.witness()
+    items = _items(consent.outcomes(receipt, [message for message, *_ in sent], seen))
+    granted = iter(receipt.all(ConsentGranted))
+    for item, given in zip(items, body.items, strict=True):
+        if item["accepted"]:
+            item["proof"] = _proof(services, given, next(granted), place, witness)
+    note = None if witness else "The key broker did not answer: the receipt has no witness."
+    return {"receipt": place, "items": items, "note": note}
+
+
+@withdrawals.post(
+    "/consents/revocations", response_model=answers.Revoked, responses=declared(400, 409, 413)
+)
+async def revoke(body: schemas.RevocationBody, services: PartsAnyway, request: Request) -> Any:
+    """Withdraw. A revocation of an older consent changes nothing; the answer then shows what holds now.
+
+    It is taken while this service still reads the ledger too: then the contract itself is asked what holds.
+    """
+    # In threads of their own: others may have taken all that the other endpoints share.
+    return await to_thread.run_sync(_revoke, body, services, request, limiter=WITHDRAWING)
+
+
+def _revoke(body: schemas.RevocationBody, services: Services, request: Request) -> dict[str, Any]:
+    call = (
+        schemas.message_of("Revoke", body.revoke),
+        bytes.fromhex(body.signer),
+        bytes.fromhex(body.signature),
+    )
+    domain, projection = services.ledger.domain, services.projection
+    precheck.refuse_all_skipped([precheck.forged(domain, projection.fold, "Revoke", *call)])
+    try:
+        projection.sync()
+        acts = precheck.revocation_acts(domain, projection.fold, *call)
+    except CatchingUp:  # a forged one is refused by the contract before anything is spent on it
+        acts = consent.is_newest(services.ledger, call[0])
+    if not acts:  # a genuine withdrawal is never turned away; an old one sent again is, and costs
+        check_allowance(request)
+        precheck.refuse_repeated(projection.fold, call[0])
+    receipt, stale = consent.revoke(services.ledger, *call)
+    mark(services.engine, f"mined:{receipt.tx.hex()}")
+    place = services.settle(receipt)
+    state = None
+    with suppress(NotFound):  # the rows may not have her yet
+        found = register.consents_of(services.engine, body.revoke.subject)
+        own = (show_consent(one) for one in found if one.dataset == body.revoke.dataset)
+        state = next(own, None)
+    if services.projection.behind.is_set():
+        state = None  # the rows may be older than this withdrawal
+    current = body.revoke.epoch + 1 if stale is None else stale
+    return {"acted": stale is None, "current": current, "receipt": place, "state": state}
+
+
+@router.get(
+    "/consents/{subject}", response_model=answers.Consents, responses=declared(401, 403, 404)
+)
+def show_consents(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
+    """What a person has agreed to: for herself only."""
+    require_self(caller, subject)
+    services.projection.sync()
+    return {
+        "subject": subject,
+        "consents": [show_consent(one) for one in register.consents_of(services.engine, subject)],
+    }
+
+
+@router.get(
+    "/subjects/{subject}/accesses",
+    response_model=answers.Accesses,
+    responses=declared(401, 403, 404),
+)
+def show_accesses(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
+    """Every time the ledger decided on a person's data: for herself, or an auditor."""
+    require_self(caller, subject, Role.AUDITOR)
+    services.projection.sync()
+    if bytes.fromhex(subject) not in services.projection.fold.signers:
+        raise NotFound("nobody is enrolled under this id", "check the id")
+    found = register.accesses_of(services.engine, subject)
+    return {
+        "subject": subject,
+        "accesses": [
+            {
+                "run": access.run,
+                "attempt": access.attempt,
+                "granted": access.granted,
+                "reason": show_reason(access.reason),
+                "block": access.block,
+                "time": access.time,
+                "tx": access.tx,
+                "analyst": access.analyst,
+                "permit": access.permit,
+                "purposes": consent.names_of(access.need, consent.PURPOSES),
+                "categories": consent.names_of(access.categories, consent.CATEGORIES),
+                "state": access.state,
+            }
+            for access in found
+        ],
+    }
+
+
+@router.get(
+    "/subjects/{subject}/withdrawals",
+    response_model=answers.Withdrawals,
+    responses=declared(401, 403, 404),
+)
+def show_withdrawals(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
+    """What followed from each withdrawal of a person: for herself only."""
+    require_self(caller, subject)
+    services.projection.sync()
+    found, as_of = services.withdrawals_of(subject)
+    return {
+        "subject": subject,
+        "withdrawals": [show_withdrawal(one, as_of) for one in found],
+    }
+
+
+def _items(ends: list[str]) -> list[dict[str, Any]]:
+    """What became of each item, "" where it was accepted; a message of one refused item is refused as a whole."""
+    if len(ends) == 1 and ends[0]:
+        raise Refused(ends[0], {}, "look at the state and sign again")
+    items: list[dict[str, Any]] = []
+    for index, reason in enumerate(ends):
+        detail, hint = REFUSALS.get(reason, OTHER_REFUSAL) if reason else (None, None)
+        items.append(
+            {
+                "index": index,
+                "accepted": not reason,
+                "reason": reason or None,
+                "detail": detail,
+                "hint": hint,
+            }
+        )
+    return items
+
+
+def _proof(
+    services: Services,
+    sent: schemas.GrantItem,
+    event: ConsentGranted,
+    place: dict[str, Any],
+    witness: dict[str, Any] | None,
+) -> dict[str, Any]:
+    return {
+        "type": "volens/receipt/2",
+        "identity": services.identity_id,
+        "subject": sent.grant.subject,
+        "dataset": sent.grant.dataset,
+        "epoch": event.epoch,
+        "version": event.version,
+        **place,
+        "signedMessage": sent.grant.model_dump(),
+        "signature": sent.signature,
+        "witness": witness,
+    }

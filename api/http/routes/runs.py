@@ -1,0 +1,260 @@
+"""Runs: requested, watched, cancelled, looked at, released or rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Path, Response
+
+from api.http import requests as schemas
+from api.http import responses as answers
+from api.http.auth import Parts, SignedIn
+from api.http.problems import declared
+from api.http.routes.serializers import show_summary
+from api.http.services import Services
+from api.http.strict_route import MOST, Limit, Offset, StrictRoute
+from chain.vocabulary import Role
+from governance import permits, release
+from governance.errors import NotAllowed, NotFound, RequestInvalid
+from governance.readmodel import queries as register
+
+router = APIRouter(route_class=StrictRoute, tags=["runs"])
+RunId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="A run's id, 32 bytes in hex.")]
+AttemptNumber = Annotated[int, Path(ge=1, le=16)]
+State = Literal["queued", "authorised", "sealed", "released", "denied", "withdrawn", "refused"]
+
+
+@router.post("/runs", response_model=answers.RunRequested, responses=declared(400, 409, 413))
+def request_run(body: schemas.RunBody, services: Parts) -> Any:
+    """Ask for a run under an approved permit. A refusal of the ledger is a 409 with its reason."""
+    try:
+        run, receipt = permits.request_run(
+            services.ledger,
+            schemas.message_of("RunRequest", body.request),
+            body.params,
+            bytes.fromhex(body.signature),
+        )
+    finally:
+        services.projection.sync()  # a refusal is on the ledger as well
+    return {"run": run.hex(), "receipt": services.settle(receipt)}
+
+
+@router.get("/runs", response_model=list[answers.RunSummary], responses=declared())
+def list_runs(
+    services: Parts, state: State | None = None, limit: Limit = MOST, offset: Offset = 0
+) -> Any:
+    """The public register of runs, newest first: at most `limit` of them after the first `offset`."""
+    services.projection.sync()
+    found = register.list_runs(services.engine, state or "", limit, offset)
+    return [show_summary(run) for run in found]
+
+
+@router.get("/runs/{run}", response_model=answers.Run, responses=declared(404))
+def show_run(run: RunId, services: Parts) -> Any:
+    """How a run stands: attempts, outputs, who looked, and the decision that waits for a second signature."""
+    services.projection.sync()
+    return describe_run(services, register.find_run(services.engine, run))
+
+
+@router.post(
+    "/runs/{run}/cancel", response_model=answers.Written, responses=declared(400, 409, 413)
+)
+def cancel_run(run: RunId, body: schemas.CancelBody, services: Parts) -> Any:
+    """The analyst withdraws the request."""
+    _same(body.cancel.run, run)
+    receipt = permits.cancel_run(
+        services.ledger, schemas.message_of("Cancel", body.cancel), bytes.fromhex(body.signature)
+    )
+    return {"receipt": services.settle(receipt)}
+
+
+@router.post(
+    "/runs/{run}/resume", response_model=answers.Written, responses=declared(400, 409, 413)
+)
+def resume(run: RunId, body: schemas.ResumeBody, services: Parts) -> Any:
+    """Give a run whose attempts are used up as many more, in the analyst's name."""
+    _same(body.resume.run, run)
+    receipt = permits.resume_run(
+        services.ledger, schemas.message_of("Resume", body.resume), bytes.fromhex(body.signature)
+    )
+    return {"receipt": services.settle(receipt)}
+
+
+@router.post(
+    "/runs/{run}/attempts/{attempt}/views",
+    response_model=answers.Written,
+    responses=declared(400, 409, 413),
+)
+def look(run: RunId, attempt: AttemptNumber, body: schemas.ReviewBody, services: Parts) -> Any:
+    """A checker looks: recorded first, then the broker gives pieces to the viewer key."""
+    _same(body.review.run, run, body.review.attempt, attempt)
+    receipt = release.look(
+        services.ledger,
+        schemas.message_of("Review", body.review),
+        bytes.fromhex(body.signature),
+    )
+    return {"receipt": services.settle(receipt)}
+
+
+@router.post(
+    "/runs/{run}/attempts/{attempt}/release",
+    response_model=answers.Approved,
+    responses=declared(400, 404, 409, 413),
+)
+def approve(run: RunId, attempt: AttemptNumber, body: schemas.DecisionBody, services: Parts) -> Any:
+    """One checker's yes. The second over the identical decision releases, if everybody in it is still willing."""
+    _same(body.decision.run, run, body.decision.attempt, attempt)
+    decision = schemas.message_of("Decision", body.decision)
+    services.projection.sync()
+    try:
+        receipt = release.approve(
+            services.ledger,
+            services.engine,
+            services.projection.fold,
+            decision,
+            bytes.fromhex(body.signature),
+            services.clock(),
+        )
+    finally:
+        services.projection.sync()
+    if receipt is None:
+        waiting = release.pending(services.engine, run, attempt, services.clock())
+        return {
+            "released": False,
+            "checkers": list(waiting.checkers) if waiting else [],
+            "receipt": None,
+        }
+    return {
+        "released": True,
+        "checkers": release.checkers_of(receipt),
+        "receipt": services.settle(receipt),
+    }
+
+
+@router.post(
+    "/runs/{run}/attempts/{attempt}/reject",
+    response_model=answers.Written,
+    responses=declared(400, 409, 413),
+)
+def reject(run: RunId, attempt: AttemptNumber, body: schemas.DecisionBody, services: Parts) -> Any:
+    """One checker's no, with its reason; the run ends."""
+    _same(body.decision.run, run, body.decision.attempt, attempt)
+    receipt = release.reject(
+        services.ledger,
+        schemas.message_of("Decision", body.decision),
+        bytes.fromhex(body.signature),
+    )
+    return {"receipt": services.settle(receipt)}
+
+
+@router.get(
+    "/runs/{run}/output",
+    response_class=Response,
+    responses={
+        200: {"description": "The encrypted object.", "content": {"application/octet-stream": {}}},
+        **declared(401, 403, 404),
+    },
+)
+def fetch_output(run: RunId, services: Parts, caller: SignedIn) -> Response:
+    """The newest sealed output as ciphertext: for the analyst of the run and for checkers. Keys come from brokers."""
+    services.projection.sync()
+    found = register.find_run(services.engine, run)
+    if caller.account != found.analyst and caller.role != Role.CHECKER:
+        raise NotAllowed(
+            "only the analyst of the run and checkers may fetch its output",
+            "sign in as one of them",
+        )
+    outputs = register.outputs_of(services.engine, run)
+    if not outputs:
+        raise NotFound("the run has no sealed output", "wait until it is sealed")
+    return Response(
+        services.bucket.get(f"o/{outputs[-1].ciphertext}"), media_type="application/octet-stream"
+    )
+
+
+def _same(signed_run: str, run: str, signed_attempt: int = 0, attempt: int = 0) -> None:
+    if signed_run != run or signed_attempt != attempt:
+        raise RequestInvalid(
+            "the signed message is for another run or attempt", "send it to that one"
+        )
+
+
+def describe_run(
+    services: Services, run: register.Run, queue: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """How a run stands, as `answers.Run`; the database is at the newest block.
+
+    queue: the runs that wait, where they were asked for already.
+    """
+    permit = register.find_permit(services.engine, run.permit)
+    waiting = release.pending(services.engine, run.run, run.attempt, services.clock())
+    steps, failure = (
+        register.progress_of(services.engine, run.run),
+        register.failure_of(services.engine, run.run),
+    )
+    return show_summary(run) | {
+        "state": _doing(run, steps, failure),
+        "failure": failure or None,
+        "waiting": None if failure else register.why_waiting(services.engine, run, queue),
+        "dataset": permit.dataset,
+        "codeHash": permit.code,
+        "params": run.params,
+        "paramsHash": run.params_hash,
+        "resultKey": run.result_key,
+        "deadline": run.deadline,
+        "attempts": [
+            _show_attempt(services, run.run, one)
+            for one in register.attempts_of(services.engine, run.run)
+        ],
+        "outputs": [
+            _show_output(services, one) for one in register.outputs_of(services.engine, run.run)
+        ],
+        "decision": {"decision": waiting.decision, "checkers": list(waiting.checkers)}
+        if waiting and run.state == "sealed"
+        else None,
+        "progress": [
+            {"attempt": step.attempt, "step": step.step, "fraction": step.fraction, "at": step.at}
+            for step in steps
+        ],
+    }
+
+
+def _doing(run: register.Run, steps: list[register.Step], failure: str) -> str:
+    """The ledger's state, or what the worker says beyond it: computing, failed."""
+    if run.state not in ("queued", "authorised"):
+        return run.state
+    if failure:
+        return "failed"
+    computing = run.state == "authorised" and any(
+        step.attempt == run.attempt and step.fraction for step in steps
+    )
+    return "computing" if computing else run.state
+
+
+def _show_attempt(services: Services, run: str, one: register.Attempt) -> dict[str, Any]:
+    known = services.projection.fold.attempts[bytes.fromhex(run), one.attempt]
+    return {
+        "attempt": one.attempt,
+        "granted": one.granted,
+        "denied": one.denied,
+        "block": one.block,
+        "tx": one.tx,
+        "leaseUntil": known.lease_until,
+        "listHash": known.list_hash.hex(),
+        "checkers": [release.account_of(viewer) for viewer in known.views],
+        "record": register.record_of(services.engine, run, one.attempt),
+    }
+
+
+def _show_output(services: Services, one: register.Output) -> dict[str, Any]:
+    mined = register.find_receipt(services.engine, one.release_tx) if one.released else None
+    return {
+        "attempt": one.attempt,
+        "sealHash": one.seal_hash,
+        "ciphertext": one.ciphertext,
+        "outputCommitment": one.commitment,
+        "outputClass": one.output_class,
+        "statistics": one.statistics,
+        "release": mined,
+    }

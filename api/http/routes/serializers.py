@@ -1,0 +1,99 @@
+"""How rows are shown on the wire: bits by their names, reasons by their sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from governance.consent import CATEGORIES, PURPOSES, names_of
+from governance.errors import reason_of
+from governance.readmodel import queries as register
+from governance.withdrawal_effects import Effect, Withdrawal
+
+_CONSENT = {0: "none", 1: "live", 2: "revoked"}
+_PERMIT = {1: "requested", 2: "approved", 3: "suspended", 4: "rejected"}
+
+
+def show_reason(code: int) -> dict[str, Any] | None:
+    """A reason by its code; None for 0."""
+    if not code:
+        return None
+    reason = reason_of(code)
+    return {"code": reason.code, "slug": reason.slug, "sentence": reason.sentence}
+
+
+def show_consent(consent: register.Consent) -> dict[str, Any]:
+    return {
+        "dataset": consent.dataset,
+        "status": _CONSENT[consent.status],
+        "epoch": consent.epoch,
+        "version": consent.version,
+        "fromDay": consent.from_day,
+        "untilDay": consent.until_day,
+        "purposes": names_of(consent.purposes, PURPOSES),
+        "categories": names_of(consent.categories, CATEGORIES),
+    }
+
+
+def show_permit(permit: register.Permit, document: bytes) -> dict[str, Any]:
+    """`document` is the hash of the project's text, as it was signed."""
+    return {
+        "permit": permit.permit,
+        "dataset": permit.dataset,
+        "applicant": permit.applicant,
+        "status": _PERMIT[permit.status],
+        "expiry": permit.expiry,
+        "purposeNeed": permit.need,
+        "purposes": names_of(permit.need, PURPOSES),
+        "categories": names_of(permit.categories, CATEGORIES),
+        "codeHash": permit.code,
+        "paramsSchemaHash": permit.params_schema,
+        "minCohort": permit.minimum,
+        "outputClasses": permit.output_classes,
+        "documentHash": document.hex(),
+        "requestHash": permit.request_hash,
+        "yes": permit.yes,
+        "no": permit.no,
+    }
+
+
+def show_summary(run: register.Run) -> dict[str, Any]:
+    return {
+        "run": run.run,
+        "permit": run.permit,
+        "analyst": run.analyst,
+        "state": run.state,
+        "reason": show_reason(run.reason),
+        "attempt": run.attempt,
+        "block": run.block,
+    }
+
+
+def show_withdrawal(one: Withdrawal, as_of: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "dataset": one.dataset,
+        "kind": one.kind,
+        "tx": one.tx,
+        "block": one.block,
+        "time": one.time,
+        "settled": one.settled,
+        "asOf": dict(as_of),
+        "effects": [show_effect(effect) for effect in one.effects],
+    }
+
+
+def show_effect(one: Effect) -> dict[str, Any]:
+    """An effect with a sentence for the person herself."""
+    use = one.use
+    return {
+        "run": use.run.hex(),
+        "was": use.was,
+        "attempt": use.attempt,
+        "stopped": None if one.stopped is None else f"{one.stopped:.2f}",
+        "sealed": use.sealed,
+        "nextAttempt": use.next_attempt,
+        "nextBlock": use.next_block,
+        "state": one.state,
+        "over": use.over,
+        "sentence": one.sentence,
+    }

@@ -1,0 +1,98 @@
+"""The record itself: the trail for auditors, its head, the identity, and whether every part lives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Response
+
+from api.http import responses as answers
+from api.http.auth import Parts, PartsAnyway, SignedIn, require_role
+from api.http.problems import declared
+from api.http.routes.serializers import show_reason
+from api.http.services import Services
+from api.http.strict_route import MOST, Limit, Offset, StrictRoute
+from chain.vocabulary import Role
+from governance import audit
+from governance.readmodel import queries as register
+from governance.verify import canonical_json
+
+EXPORTING = CapacityLimiter(1)  # exports at a time
+KEPT_EXPORT = 16 << 20  # bytes of one that is kept for whoever asks next
+router = APIRouter(route_class=StrictRoute, tags=["record"])
+_JSON: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "As JSON.",
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+}
+
+
+@router.get("/trail", response_class=Response, responses={**_JSON, **declared()})
+async def export_trail(services: PartsAnyway) -> Response:
+    """Everything that an auditor needs to check the ledger without us: `python verify.py BUNDLE`."""
+    # Anybody may ask, and it takes seconds: one at a time, and whoever waits keeps no thread from others.
+    bundle = await to_thread.run_sync(_export, services, limiter=EXPORTING)
+    return Response(bundle, media_type="application/json")
+
+
+def _export(services: Services) -> bytes:
+    """The bundle as of the newest step; the last one again where nothing has happened since."""
+    newest = services.ledger.head()
+    kept = services.export
+    if kept is None or kept[0] != newest:
+        witness = services.witness()
+        bundle = canonical_json(audit.export_bundle(services.ledger, [witness] if witness else []))
+        kept = newest, bundle
+        services.export = kept if witness and len(bundle) <= KEPT_EXPORT else None
+    return kept[1]
+
+
+@router.get("/trail/head", response_model=answers.TrailHead, responses=declared())
+def show_head(services: PartsAnyway) -> Any:
+    """The trail's newest head, with a broker's signature over what its own node says."""
+    count, head = services.ledger.head()
+    block = services.ledger.block()
+    return {
+        "count": count,
+        "head": head.hex(),
+        "block": int(block["number"], 16),
+        "blockHash": block["hash"].removeprefix("0x"),
+        "time": int(block["timestamp"], 16),
+        "witness": services.witness(),
+    }
+
+
+@router.get("/trail/denials", response_model=list[answers.Denial], responses=declared(401, 403))
+def list_denials(services: Parts, caller: SignedIn, limit: Limit = MOST, offset: Offset = 0) -> Any:
+    """The refusals on the ledger, oldest first: for auditors and the data-protection officer.
+
+    At most `limit` of them after the first `offset`.
+    """
+    require_role(caller, Role.AUDITOR, Role.PROTECTION)
+    services.projection.sync()
+    return [
+        {
+            "run": one.run,
+            "attempt": one.attempt,
+            "subject": one.subject or None,
+            "reason": show_reason(one.reason),
+            "block": one.block,
+        }
+        for one in register.list_denials(services.engine, limit, offset)
+    ]
+
+
+@router.get("/identity", response_class=Response, responses={**_JSON, **declared()})
+def show_identity(services: PartsAnyway) -> Response:
+    """The ledger identity, signed by the founding quorum and the broker: pin it before you sign anything."""
+    return Response(canonical_json(dict(services.identity)), media_type="application/json")
+
+
+@router.get(
+    "/health", response_model=answers.Health, response_model_exclude_none=True, responses=declared()
+)
+def show_health(services: PartsAnyway) -> Any:
+    """Which parts live, and since when they have said so. Never fails because a part does."""
+    return services.health.report(services.clock())

@@ -1,0 +1,81 @@
+"""How every route reads and fails: strict JSON in, problems out, nothing parsed before it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import Query, Request, Response
+from fastapi.routing import APIRoute
+
+from api.http.problems import BodyTooLarge, problem_of
+from governance.verify import strict_json
+
+MOST = 1000  # entries of a list in one answer
+Limit = Annotated[int, Query(ge=1, le=MOST, description="At most so many entries.")]
+Offset = Annotated[int, Query(ge=0, le=1 << 40, description="After so many.")]
+# Bytes: of one signed message, of most, and of the list of an ingest.
+_ONE_MESSAGE, _SMALL, _LARGE = 8 << 10, 1 << 20, 8 << 20
+_PARSING = CapacityLimiter(2)  # larger bodies at a time
+
+
+class StrictRequest(Request):
+    """A request whose body is bounded while it arrives and parsed by `strict_json` only."""
+
+    limit = _SMALL
+
+    async def body(self) -> bytes:
+        if not hasattr(self, "_body"):
+            chunks, size = [], 0
+            async for chunk in self.stream():
+                size += len(chunk)
+                if size > self.limit:
+                    raise BodyTooLarge(
+                        "the body is larger than this door takes", "send less in one message"
+                    )
+                chunks.append(chunk)
+            self._body = b"".join(chunks)
+        return self._body
+
+    async def json(self) -> Any:
+        body = await self.body()
+        if len(body) <= _ONE_MESSAGE:
+            return strict_json(body, self.limit)
+        # A megabyte takes most of a second, in which nobody else would be answered.
+        return await to_thread.run_sync(strict_json, body, self.limit, limiter=_PARSING)
+
+
+class ShortRequest(StrictRequest):
+    limit = _ONE_MESSAGE
+
+
+class LargeRequest(StrictRequest):
+    limit = _LARGE
+
+
+class StrictRoute(APIRoute):
+    """Every failure inside a route becomes a problem here, before anything outside sees it."""
+
+    request_class: type[StrictRequest] = StrictRequest
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        serve = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await serve(self.request_class(request.scope, request.receive))
+            except Exception as error:  # every kind of failure has its row in the table
+                return problem_of(error)
+
+        return answer
+
+
+class ShortRoute(StrictRoute):
+    """For an endpoint that is never closed: parsing what anybody sends there must cost next to nothing."""
+
+    request_class = ShortRequest
+
+
+class LargeRoute(StrictRoute):
+    request_class = LargeRequest

@@ -1,0 +1,130 @@
+"""How long a caller may take to say what it wants: whoever begins and does not go on shuts nobody else out.
+
+1. A connection on which nothing is being answered has HEAD_SECONDS, from its opening or from the next byte after an
+   answer, to send a whole request's head; then it is cut.
+2. A request's body has BODY_SECONDS in all; then it counts as ended, and the door answers that it cannot be read.
+3. One address has at most CONNECTIONS open, unless a proxy is named: then all of them come from there.
+4. Whatever is cut off by the stop of the service is answered that it may have taken effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections import Counter
+from typing import Any, ClassVar
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from api.http.problems import problem
+from api.http.rate_limit import client_of
+
+HEAD_SECONDS = 20.0
+BODY_SECONDS = 60.0
+CONNECTIONS = 256
+
+
+class PatientProtocol(H11Protocol):
+    """Cuts a connection that does not go on; `open_from` counts those of each address, of which `most` may be open."""
+
+    most: ClassVar[int] = 0  # any number
+    open_from: ClassVar[Counter[str]]
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._cut: asyncio.TimerHandle | None = None
+        self._from = ""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._from = client_of({"client": self.client})
+        self.open_from[self._from] += 1
+        if 0 < self.most < self.open_from[self._from]:
+            transport.abort()
+            return
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_watching()
+        self.open_from[self._from] -= 1
+        if not self.open_from[self._from]:
+            del self.open_from[self._from]
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        """Something came in: either a request is being answered now, or the rest of its head is waited for.
+
+        What is left of a body whose answer is out is waited for no longer than that.
+        """
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_watching()
+        elif self._cut is None:
+            self._cut = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _stop_watching(self) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+            self._cut = None
+
+
+def patient_protocol(connections: int) -> type[PatientProtocol]:
+    """For one server's uvicorn.Config(http=…): at most so many connections of one address, 0 for any number."""
+
+    class Counted(PatientProtocol):
+        most: ClassVar[int] = connections
+        open_from: ClassVar[Counter[str]] = Counter()
+
+    return Counted
+
+
+class Patience:
+    """Around all that reads a body: bounds its time, and answers what is cancelled before its answer has begun."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        until, whole, begun = asyncio.get_running_loop().time() + BODY_SECONDS, False, False
+
+        async def receive_in_time() -> Message:
+            nonlocal whole
+            if whole:  # whoever waits for the caller to go away may wait
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                return {"type": "http.disconnect"}
+            whole = not message.get("more_body", False)
+            return message
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive_in_time, send_and_note)
+        except asyncio.CancelledError:
+            if begun:
+                raise
+            answer = problem(
+                503,
+                "The service stopped while this was being answered.",
+                "It may have taken effect: look before you send it again.",
+            )
+            await answer(scope, receive, send)
+
+
+def open_as_many_files_as_allowed() -> None:
+    """Each connection is one: the soft limit of this process becomes its hard one."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

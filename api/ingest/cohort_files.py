@@ -1,0 +1,245 @@
+"""How genomes and charts come in: parsed in a child (api/ingest/parser_sandbox.py), encrypted as they come out."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from api.confinement import Confinement
+from api.errors import UsageError
+from api.ingest.parser import MAX_BUNDLES
+from api.ingest.parser_sandbox import Kind, split
+from api.ingest.sources import is_id, open_file, read_file
+from governance.consent import CATEGORIES
+from governance.objects.ingest import Source
+from governance.verify import MAX_JSON, Malformed, strict_json
+
+MAX_VALUE_SETS = 4 << 20  # bytes
+
+Tell = Callable[[str, float | None], None]
+
+
+def _quiet(_step: str, _fraction: float | None) -> None:
+    """Nobody watches."""
+
+
+@dataclass(slots=True)
+class Lanes:
+    """A cohort's VCF and FHIR bundles as records.
+
+    `report` and `dictionary` (which variables the charts have, for about how many people) fill as they are read: counts
+    only, complete at the end.
+    """
+
+    vcf: BinaryIO | None
+    samples: Mapping[str, str]  # subject by sample name
+    build: str
+    bundles: Sequence[tuple[str, bytes]]  # (subject, FHIR bundle)
+    confinement: Confinement = field(default_factory=Confinement)
+    leave_out_unlisted: bool = False  # samples of the VCF that `samples` does not name
+    value_sets: str = ""  # JSON: more codes of sensitive categories than the shipped ones
+    report: dict[str, Any] = field(default_factory=dict)
+    relaxed: int = 0  # the layers of confinement that a parser lacked, as bits
+    dictionary: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def subjects(self) -> set[str]:
+        return {*self.samples.values(), *(subject for subject, _ in self.bundles)}
+
+    def sources(self, progress: Tell = _quiet) -> Iterator[Source]:
+        """Every record, in the order in which the child says them. Raises UsageError; then throw away what came."""
+        if self.vcf is not None:
+            request = {
+                "subjects": dict(self.samples),
+                "build": self.build,
+                "leaveOutUnlisted": self.leave_out_unlisted,
+            }
+            yield from self._listen("vcf", self.vcf, request, progress)
+        if self.bundles:
+            places, start = [], 0
+            with os.fdopen(
+                os.memfd_create("bundles", os.MFD_CLOEXEC), "wb"
+            ) as joined:  # on no disk
+                for subject, bundle in self.bundles:
+                    places.append([subject, start, joined.write(bundle)])
+                    start += len(bundle)
+                joined.flush()
+                genotyped = len(
+                    {subject for subject, _ in self.bundles}.intersection(self.samples.values())
+                )
+                asked = {"bundles": places, "valueSets": self.value_sets, "genotyped": genotyped}
+                yield from self._listen("fhir", joined, asked, progress)
+
+    def _listen(
+        self, kind: Kind, file: BinaryIO, request: dict[str, Any], progress: Tell
+    ) -> Iterator[Source]:
+        for said, blobs in split(kind, file, request, self.confinement):
+            match said["say"]:
+                case "record":
+                    yield Source(
+                        bytes.fromhex(said["subject"]), said["category"], blobs[0], said["ordinal"]
+                    )
+                case "progress":
+                    progress(f"reading {kind}", said["fraction"])
+                case _:
+                    self.report[kind] = said["report"]
+                    self.relaxed |= said["relaxed"]
+                    self.dictionary = said.get("dictionary", self.dictionary)
+
+
+def from_files(
+    vcf: Path | None,
+    samples: Path | None,
+    build: str,
+    fhir: Path | None,
+    value_sets: Path | None = None,
+    confinement: Confinement | None = None,
+    leave_out_unlisted: bool = False,
+) -> Lanes:
+    """A VCF with whose each sample is, and a folder of bundles SUBJECT.json; one may be absent. Raises UsageError.
+
+    value_sets: a hospital's own codes of sensitive categories, added to the shipped ones. leave_out_unlisted: samples
+    that the list does not name are left out of the records instead of being an error.
+    """
+    named: Mapping[str, str] = {}
+    if vcf is not None:
+        named = _samples(samples)
+    bundles = [] if fhir is None else _bundles(fhir)
+    if vcf is None and not bundles:
+        raise UsageError(
+            "there is nothing to ingest", "name --vcf and --samples, or --fhir, or --from"
+        )
+    sets = _value_sets(value_sets)
+    return Lanes(
+        None if vcf is None else open_file(vcf, "VCF file"),
+        named,
+        build,
+        bundles,
+        confinement or Confinement(),
+        leave_out_unlisted,
+        sets,
+    )
+
+
+def _value_sets(path: Path | None) -> str:
+    """The file's text, read once as the child will, before anything else is."""
+    from analytics.errors import PayloadError
+    from analytics.readers.codes import load_value_sets
+
+    found = b"" if path is None else read_file(path, MAX_VALUE_SETS, "file of value sets")
+    try:
+        if found:
+            load_value_sets(found)
+    except PayloadError as error:
+        raise UsageError(str(error), error.hint) from None
+    return found.decode()
+
+
+def _samples(path: Path | None) -> Mapping[str, str]:
+    if path is None:
+        raise UsageError(
+            "a VCF names samples, not people",
+            'say whose they are: --samples FILE with {"SAMPLE": "ID"}',
+        )
+    try:
+        found = strict_json(read_file(path, MAX_JSON, "list of samples"))
+    except Malformed:
+        found = None
+    if (
+        not isinstance(found, dict)
+        or not found
+        or not all(is_id(subject) for subject in found.values())
+    ):
+        raise UsageError(
+            "the list of samples is no JSON object of patient ids",
+            'write {"SAMPLE": "64 hex digits"} for every sample of the file',
+        )
+    return found
+
+
+def _bundles(folder: Path) -> list[tuple[str, bytes]]:
+    from analytics.readers.bundle import MAX_BYTES
+
+    found = sorted(folder.glob("*")) if folder.is_dir() else []
+    if not found or any(not is_id(path.stem) or path.suffix != ".json" for path in found):
+        raise UsageError(
+            "the folder of bundles does not hold SUBJECT.json files alone",
+            "subjects are 64 hex digits",
+        )
+    bundles, size = [], 0
+    for path in found:
+        bundles.append((path.stem, read_file(path, MAX_BYTES, f"bundle {path.name}", follow=False)))
+        size += len(bundles[-1][1])
+        if size > MAX_BUNDLES:
+            raise UsageError(
+                "the bundles are larger than is allowed", "hand in fewer people at once"
+            )
+    return bundles
+
+
+def summarise(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A report of many people as one: the counts of all bundles added up."""
+    found: dict[str, Any] = {}
+    if "vcf" in report:
+        found["vcf"] = report["vcf"]
+    if "fhir" in report:
+        parts: dict[str, Counter[str]] = {
+            name: Counter() for name in ("kept", "held back", "not taken")
+        }
+        for own in report["fhir"].values():
+            for name, counts in parts.items():
+                counts.update(own[name])
+        numbers = {str(number): name for name, number in CATEGORIES.items()}
+        parts["kept"] = Counter(
+            {numbers.get(number, number): n for number, n in parts["kept"].items()}
+        )
+        found["fhir"] = {
+            "bundles": len(report["fhir"]),
+            **{name: dict(counts) for name, counts in parts.items()},
+        }
+    return found
+
+
+def sentences(summary: Mapping[str, Any]) -> list[str]:
+    """A summary for people: what was taken, held back and not taken, and why."""
+    lines = []
+    if "vcf" in summary:
+        vcf = summary["vcf"]
+        lines.append(
+            f"Genomes: {vcf['people']} people, {vcf['records']} rows, {vcf['packed_records']} of them packed "
+            f"as {vcf['packed_rows']} variants; {vcf['missing']} calls missing."
+        )
+        lines += [f"  not packed: {n} ({why})" for why, n in vcf["skipped"].items()]
+        lines += [f"  {said}" for said in _lacking(vcf)]
+    if "fhir" in summary:
+        fhir = summary["fhir"]
+        kept = ", ".join(f"{n} {name}" for name, n in sorted(fhir["kept"].items()))
+        lines.append(f"Charts: {fhir['bundles']} people; taken: {kept}.")
+        lines += [f"  held back: {n} ({why})" for why, n in sorted(fhir["held back"].items())]
+        lines += [f"  not taken: {n} ({kind})" for kind, n in sorted(fhir["not taken"].items())]
+    return lines
+
+
+def _lacking(vcf: Mapping[str, Any]) -> Iterator[str]:
+    """What a VCF may leave out, where this one does; nothing of it is filled in."""
+    if vcf["left_out"]:
+        yield f"left out: {vcf['left_out']} samples that the list does not name, and INFO, which counts them"
+    for name, what in (("without_depth", "read depth (DP)"), ("without_quality", "quality (GQ)")):
+        if vcf[name]:
+            yield f"without {what}: {vcf[name]} calls; no minimum leaves them out"
+    if vcf["unreadable"]:
+        yield f"no number, or below zero: {vcf['unreadable']} of QUAL, DP and GQ; taken for absent"
+    if vcf["polyploid_calls"]:
+        yield f"more than two alleles: {vcf['polyploid_calls']} calls; taken for missing"
+    if vcf["failed_calls"]:
+        yield f"marked as failed by their caller (FT): {vcf['failed_calls']} calls; taken for missing"
+    if vcf["repeated"]:
+        yield f"the same variant several times: {vcf['repeated']} copies; none of them is packed"
+    if vcf["undefined"]:
+        yield f"not defined in the header: {vcf['undefined']} filters or FORMAT fields; kept as they are"
+    if vcf["build_unsaid"]:
+        yield "the header does not say its genome build: it is what you named with --build"

@@ -1,0 +1,163 @@
+"""The child that parses what people bring in: one file, one process, without network, disk or keys.
+
+It confines itself (`api.confinement`) before it is told what to read. Its parent (api/ingest/parser_sandbox.py) hands
+over an open descriptor and never a name. The whole file is checked before the first record is said; whatever then goes
+wrong is said as a sentence without a value of the file.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO
+
+from analytics.errors import AnalyticsError, PayloadError
+from api.confinement import Confinement
+from api.confinement.inside import confine
+from api.worker.frames import PipeClosed, read_frame, write_frame
+from chain.vocabulary import Category
+
+# Ordinal of a record of genetic results from FHIR: the same category as the VCF (0) and the packed genotypes (1) of the
+# person, so the same consent, and an object of its own.
+GENETIC_RESULTS = 2
+MEMORY = 3 << 30  # bytes of address space
+CPU_SECONDS = 1800
+MAX_BUNDLES = (
+    512 << 20
+)  # bytes of all bundles of one child: their records are held until all are read
+
+
+def limit() -> None:
+    """No core file, no byte written to a file, bounded memory and time, no debugger."""
+    import ctypes
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)  # PR_SET_DUMPABLE
+
+
+def main(confined_by: str = "") -> int:
+    """Confine this process, say so, read one request, answer it.
+
+    confined_by: Confinement.encode; without it, what the command line's first argument says.
+    """
+    confinement = Confinement.decode(confined_by or sys.argv[1])
+    limit()
+    landlock = confine(confinement)
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
+    sys.stdout = sys.stderr  # a stray print must not end up between frames
+    try:
+        write_frame(sink, {"say": "confined", "landlock": landlock})
+        asked, _ = read_frame(source)
+        answer = {"vcf": split_file, "fhir": split_bundles}[asked["kind"]]
+        write_frame(sink, {"say": "done", **answer(sink, asked["descriptor"], asked["request"])})
+    except PipeClosed:
+        return 1
+    except MemoryError:
+        _fail(sink, "the file needs more memory than its reader may use", "split it")
+    except AnalyticsError as error:
+        _fail(sink, str(error), error.hint)
+    except (
+        Exception
+    ):  # a fault of the reader; no value of the file leaves this process in its message
+        _fail(sink, "the file could not be read safely", "check the file with another program")
+    return 0
+
+
+def split_file(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> dict[str, Any]:
+    """A cohort's VCF: two records for each person, her own VCF (ordinal 0) and packed genotypes (ordinal 1)."""
+    from analytics.readers.vcf.split import split_vcf  # heavy: only what is read is loaded
+
+    said = 0
+
+    def say(subject: str, *payloads: bytes) -> None:
+        nonlocal said
+        for ordinal, payload in enumerate(payloads):
+            _say_record(sink, subject, Category.GERMLINE_VARIANTS, ordinal, payload)
+            said += 1
+
+    report = split_vcf(
+        descriptor,
+        request["subjects"],
+        build=request["build"],
+        sink=say,
+        progress=_teller(sink),
+        leave_out_unlisted=request.get("leaveOutUnlisted", False),
+    )
+    return {"records": said, "report": report.to_json()}
+
+
+def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> dict[str, Any]:
+    """FHIR bundles, one for each person, lying one after another: a record for each category of each bundle.
+
+    Each is read again as a run will read it; beside the records stands the dictionary of them all.
+    """
+    from analytics.dictionary import describe
+    from analytics.readers.bundle import MAX_BYTES
+    from analytics.readers.chart import read_chart
+    from analytics.readers.codes import SHIPPED, load_value_sets
+    from analytics.readers.fhir import split_bundle
+
+    more = request.get("valueSets", "")
+    sets = load_value_sets(more.encode(), SHIPPED) if more else SHIPPED
+    bundles = request.get("bundles") or [[request["subject"], 0, os.fstat(descriptor).st_size]]
+    if sum(length for _, _, length in bundles) > MAX_BUNDLES or any(
+        b[2] > MAX_BYTES for b in bundles
+    ):
+        raise PayloadError("the bundles are larger than is allowed", "hand in fewer people at once")
+    tell, splits, charts = _teller(sink), [], []
+    for done, (subject, offset, length) in enumerate(bundles):
+        payload = os.pread(descriptor, length, offset)
+        if len(payload) != length:
+            raise PayloadError("the file of bundles is shorter than was said", "hand it in again")
+        try:
+            splits.append((subject, split_bundle(payload, subject, sets)))
+            charts.append(read_chart(splits[-1][1].records, subject))
+        except AnalyticsError as error:
+            raise PayloadError(
+                f"the bundle of {subject} cannot be taken: {error}", error.hint
+            ) from None
+        tell((done + 1) / len(bundles))
+    for subject, split in splits:
+        for category, payload in sorted(split.records.items()):
+            ordinal = GENETIC_RESULTS if category == Category.GERMLINE_VARIANTS else 0
+            _say_record(sink, subject, category, ordinal, payload)
+    reports = {subject: dict(split.report) for subject, split in splits}
+    return {
+        "records": sum(len(split.records) for _, split in splits),
+        "report": reports,
+        "dictionary": describe(charts, request.get("genotyped", 0)),
+    }
+
+
+def _say_record(sink: BinaryIO, subject: str, category: int, ordinal: int, payload: bytes) -> None:
+    write_frame(
+        sink,
+        {"say": "record", "subject": subject, "category": category, "ordinal": ordinal},
+        payload,
+    )
+
+
+def _teller(sink: BinaryIO) -> Callable[[float], None]:
+    """Says a fraction whenever it has grown by a hundredth: its parent hears that the child lives."""
+    said = 0.0
+
+    def tell(fraction: float) -> None:
+        nonlocal said
+        if fraction >= said + 0.01:
+            said = fraction
+            write_frame(sink, {"say": "progress", "fraction": fraction})
+
+    return tell
+
+
+def _fail(sink: BinaryIO, message: str, hint: str) -> None:
+    write_frame(sink, {"say": "failed", "message": message, "hint": hint})
+
+
+if __name__ == "__main__":
+    sys.exit(main())

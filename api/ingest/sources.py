@@ -1,0 +1,261 @@
+"""What people bring in by hand: records of a cohort and parameters of a run, checked before anything is done with them.
+
+Genomes and charts come in by lanes of their own (api/ingest/cohort_files.py).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import stat
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from api.errors import UsageError
+from chain.events import Enrolled, Event, RecordsSealed, RecordsVoided, parse
+from governance.consent import CATEGORIES, bits, names_of
+from governance.objects.ingest import Source, encrypt, leaves_root, load_leaves
+from governance.objects.vault import Bucket
+from governance.permits import missing
+from governance.verify import MAX_JSON, Malformed, strict_json
+
+if TYPE_CHECKING:
+    from api.client.client import Client
+    from governance.objects.broker_client import BrokerClient
+
+_SUBJECT = re.compile(r"[0-9a-f]{64}")
+_MAX_RECORD = 64 << 20  # bytes
+
+
+def from_gse7390(people: Path | None) -> list[Source]:
+    """Two records for each of the first published people (198 in all), under the ids of a JSON list in that order."""
+    from analytics.readers.gse7390 import PEOPLE, load_gse7390, locate_gse7390
+
+    if people is None:
+        raise UsageError(
+            "these data name nobody",
+            "say whose they are: --people FILE with a JSON list of patient ids",
+        )
+    try:
+        ids = strict_json(read_file(people, MAX_JSON, "list of people"))
+    except Malformed:
+        ids = None
+    if (
+        not isinstance(ids, list)
+        or not 0 < len(ids) <= PEOPLE
+        or not all(is_id(name) for name in ids)
+    ):
+        raise UsageError(
+            f"the list does not hold 1 to {PEOPLE} patient ids", "the first gets the first record"
+        )
+    if len(set(ids)) != len(ids):
+        raise UsageError("the list of people names somebody twice", "one record is one person's")
+    found = []
+    for person, subject in zip(load_gse7390(locate_gse7390()), ids, strict=False):
+        found.append(
+            Source(bytes.fromhex(subject), CATEGORIES["observations"], person.observations(subject))
+        )
+        found.append(
+            Source(bytes.fromhex(subject), CATEGORIES["expression"], person.expression(subject))
+        )
+    return found
+
+
+def from_folder(folder: Path) -> list[Source]:
+    """One record for each file SUBJECT/CATEGORY.json; nothing else may lie there. Raises UsageError."""
+    found = list(_records(folder)) if folder.is_dir() else []
+    if not found:
+        raise UsageError(
+            "the folder holds no records",
+            "lay them out as SUBJECT/CATEGORY.json, e.g. …/expression.json",
+        )
+    return found
+
+
+def check_records(sources: Sequence[Source]) -> None:
+    """Read every record as a run will, before anything is encrypted: a bad one would stop every run it is in.
+
+    Expression and observations only, the latter against FHIR R4 as well: whatever else there is comes in by a lane that
+    routes it by its codes. Raises UsageError, which names the record and no value of it.
+    """
+    from analytics.errors import PayloadError
+    from analytics.readers.chart import read_chart
+    from analytics.readers.codes import SHIPPED
+    from analytics.readers.expression import read_expression
+    from analytics.readers.fhir import has_sensitive_codes
+    from analytics.readers.observations import validate_observations
+
+    for source in sources:
+        try:
+            if source.category == CATEGORIES["expression"]:
+                read_expression(source.payload)
+            elif source.category == CATEGORIES["observations"]:
+                validate_observations(source.payload)
+                if has_sensitive_codes(source.payload, SHIPPED):
+                    raise PayloadError(
+                        "it holds a code of a sensitive category, which no observation record may"
+                    )
+                read_chart({source.category: source.payload}, source.subject.hex())
+            else:
+                raise PayloadError("a folder brings in expression and observations only")
+        except PayloadError as error:
+            name = f"{source.subject.hex()}/{names_of(1 << source.category, CATEGORIES)[0]}.json"
+            raise UsageError(
+                f"the record {name} cannot be taken: {error}",
+                "correct it, then ingest again; genomes come in with --vcf, charts with --fhir",
+            ) from None
+
+
+def bring_in(
+    me: Client,
+    broker: BrokerClient,
+    bucket: Bucket,
+    dataset: bytes,
+    sources: Iterable[Source],
+    versions: Mapping[bytes, int] | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+    relaxed: Callable[[], int] = lambda: 0,
+) -> dict[str, Any]:
+    """Encrypt every source, register the ingest in the custodian's name, and hand its list to the broker.
+
+    The answer holds the receipt, the ingest's id, the number of records and their list. relaxed: asked at the end, the
+    protections that were missing where the sources were read, as bits (docs/ledger.md).
+    """
+    leaves = encrypt(sources, dataset, me.identity_id, broker, bucket, versions, progress)
+    ingest, listed = secrets.token_bytes(32), [leaf.to_json() for leaf in leaves]
+    root = leaves_root(ingest, dataset, leaves)
+    answer = me.register_records(dataset, ingest, root, listed, relaxed())
+    broker.hand_over(ingest, listed)
+    return answer | {"ingest": ingest.hex(), "records": len(leaves), "leaves": leaves}
+
+
+def check_enrolled(bundle: Mapping[str, Any], subjects: Iterable[bytes]) -> None:
+    """Everybody is enrolled, as the exported trail has it: custody wraps no key for anybody else.
+
+    Raises UsageError.
+    """
+    enrolled = {event.subject for event in _events(bundle) if isinstance(event, Enrolled)}
+    strangers = sorted({subject.hex() for subject in subjects if subject not in enrolled})
+    if strangers:
+        others = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""
+        raise UsageError(
+            f"nobody is enrolled under {strangers[0]}{others}",
+            "people enrol first: volens enrol invite, then volens enrol submit; nothing was encrypted",
+        )
+
+
+def complete_params(document: object) -> bytes:
+    """Canonical parameters from what somebody wrote down; what is left out gets its default. Raises UsageError."""
+    from analytics.errors import ParamsError
+    from analytics.params import complete
+
+    try:
+        if not isinstance(document, dict):
+            raise ParamsError("parameters: they are not one JSON object")
+        return complete(document)
+    except ParamsError as error:
+        hint = (
+            error.hint
+            if error.hint != ParamsError.hint
+            else "compare them with analytics/params-schema.json"
+        )
+        raise UsageError(str(error), f"{hint}; nothing was signed") from None
+
+
+def check_permit(permit: Mapping[str, Any], params: bytes) -> None:
+    """The permit allows what these parameters cannot do without. Raises UsageError."""
+    from analytics.params import parse_params
+
+    wanted = parse_params(params)
+    lacks = missing(
+        bits(permit["categories"], CATEGORIES),
+        permit["outputClasses"],
+        wanted.categories,
+        wanted.output_class,
+    )
+    if lacks:
+        raise UsageError(
+            f"the permit does not allow what these parameters need: {lacks}",
+            "ask for another permit (--categories, --output), or change the parameters",
+        )
+
+
+def registered_versions(
+    bundle: Mapping[str, Any], dataset: bytes, bucket: Bucket
+) -> dict[bytes, int]:
+    """The newest registered version of each record of a dataset, from the exported trail and the bucket's lists."""
+    versions: dict[bytes, int] = {}
+    events = list(_events(bundle))
+    void = {event.ingest for event in events if isinstance(event, RecordsVoided)}
+    for event in events:
+        if not isinstance(event, RecordsSealed) or event.ingest in void:
+            continue
+        if event.dataset == dataset:
+            for leaf in load_leaves(bucket, event.ingest, dataset, event.leavesRoot):
+                versions[leaf.record] = max(leaf.version, versions.get(leaf.record, 0))
+    return versions
+
+
+def _events(bundle: Mapping[str, Any]) -> Iterator[Event | None]:
+    for transaction in bundle["transactions"]:
+        place = {"blockNumber": hex(transaction["block"]), "transactionHash": transaction["hash"]}
+        for log in transaction["logs"]:
+            yield parse({**log, **place, "logIndex": hex(log["index"])})
+
+
+def _records(folder: Path) -> Iterator[Source]:
+    if not all(path.is_dir() and not path.is_symlink() for path in folder.iterdir()):
+        raise UsageError(
+            "the folder holds a file or a link beside its folders",
+            "lay them out as SUBJECT/CATEGORY.json; a link is not followed",
+        )
+    for path in sorted(folder.glob("*/*")):
+        if not is_id(path.parent.name) or path.suffix != ".json" or path.stem not in CATEGORIES:
+            raise UsageError(
+                "the folder holds a file that is not SUBJECT/CATEGORY.json",
+                "subjects are 64 hex digits; categories: " + ", ".join(CATEGORIES),
+            )
+        payload = read_file(
+            path, _MAX_RECORD, f"record {path.parent.name}/{path.name}", follow=False
+        )
+        yield Source(bytes.fromhex(path.parent.name), CATEGORIES[path.stem], payload)
+
+
+def open_file(path: Path, what: str, follow: bool = True) -> BinaryIO:
+    """A file to read: a pipe would be waited for, and a device has no end. Raises UsageError, which says `what`.
+
+    follow: also where a symbolic link leads.
+    """
+    more = os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+    try:
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | more))
+    except FileNotFoundError:
+        raise UsageError(f"there is no such {what}", "check its name") from None
+    except OSError:  # a folder, too, or a link that is not followed
+        raise UsageError(
+            f"the {what} cannot be read", "name a file, no folder or link, and check its rights"
+        ) from None
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise UsageError(f"the {what} is not a file", "name one: no folder, pipe or device")
+    return file
+
+
+def read_file(path: Path, limit: int, what: str, follow: bool = True) -> bytes:
+    """The whole of a file of at most `limit` bytes. Raises UsageError, which says `what`."""
+    with open_file(path, what, follow) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > limit:
+            raise UsageError(
+                f"the {what} is larger than is allowed", f"split it: {limit} bytes are the most"
+            )
+        found = file.read(size + 1)
+    if len(found) != size:
+        raise UsageError(f"the {what} was written to while it was read", "wait until it is whole")
+    return found
+
+
+def is_id(name: object) -> bool:
+    return isinstance(name, str) and _SUBJECT.fullmatch(name) is not None

@@ -1,0 +1,4 @@
+"""How a deployment is set up and kept: settings, logs, metrics, processes, bootstrap, key ceremony, doctor.
+
+Does not know pages, the command line or the demo.
+"""

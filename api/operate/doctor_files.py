@@ -1,0 +1,177 @@
+"""What the doctor finds in files: who can read keys or exchange what is pinned, the committee's keys, disk, rows."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from api.operate.bootstrap import founders_here
+from api.operate.metrics import lag_of
+from api.operate.settings import Settings
+from chain.errors import ChainError
+from chain.ledger import Ledger
+from governance.errors import GovernanceError, NotFound
+from governance.readmodel import statistics as figures
+from governance.readmodel.tables import DATABASE_FAULTS, OUTAGES, Database, open_database
+from governance.readmodel.trail_queries import find_step
+
+State = Literal["ok", "warn", "down", "bad"]
+LOW_DISK = 2 << 30  # bytes; a journal that cannot be written stops every access
+LONG_QUEUE = 20  # runs
+BROKER_FILES = ("wallet", "exchange", "provider")
+SERVE = "volens serve"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One point: what was found (`means`, in plain words), and what to do; nothing when all is well."""
+
+    name: str
+    state: State
+    means: str
+    do: str = ""
+
+
+def committee(settings: Settings, identity: Mapping[str, Any], members: set[bytes] | None) -> Check:
+    """How many of the committee's keys lie here: a quorum of them can give anybody any role.
+
+    `members`: who holds its role on the ledger now; None when it could not be read, then the founders are looked for.
+    """
+    who = identity["founders"] if members is None else ["0x" + one.hex() for one in members]
+    here, quorum = founders_here(settings.home, {"founders": who}), int(identity["quorum"])
+    whose = "founders'" if members is None else "committee members'"
+    said = f"{len(here)} of {len(who)} {whose} keys lie on this machine; {quorum} decide together"
+    if len(here) >= quorum:
+        return Check(
+            "committee",
+            "warn",
+            f"{said}: whoever holds this machine is the committee",
+            "played people only; for a real deployment: volens init",
+        )
+    return Check("committee", "ok", said)
+
+
+def key_files(settings: Settings) -> Check:
+    """Keys that others can read, people's and the broker's where it lies in this home; and what others can write.
+
+    Whoever can write the home or keys/ exchanges the pinned identity or a key, even where the file itself is closed.
+    """
+    home, broker = settings.home, settings.home / "broker"
+    private = [*(home / "keys").glob("*.json"), *(broker / name for name in BROKER_FILES), broker]
+    exposed = sum(bool(path.stat().st_mode & 0o077) for path in private if path.exists())
+    pinned = {
+        "the home folder": home,
+        "keys/": home / "keys",
+        "identity.json": settings.identity_file,
+        "run.json": settings.run_file,
+    }
+    open_to_all = [
+        name for name, path in pinned.items() if path.exists() and path.stat().st_mode & 0o022
+    ]
+    means, do = [], []
+    if exposed:
+        means.append(f"other accounts of this machine can read {exposed} of keys/ and broker/")
+        do.append("chmod 600 the files, 700 the folder broker/, and replace those keys")
+    if open_to_all:
+        means.append(
+            f"other accounts of this machine can write {', '.join(open_to_all)}, and so exchange a key or "
+            "what is pinned"
+        )
+        do.append(
+            "chmod 700 the folders, 600 the files, then compare identity.json with another part's"
+        )
+    if means:
+        return Check("key files", "bad", "; ".join(means), "; ".join(do))
+    return Check(
+        "key files", "ok", "only their owner can read them, and nobody else can exchange them"
+    )
+
+
+def disk(settings: Settings) -> Check:
+    folder = settings.home if settings.home.exists() else Path()
+    free = shutil.disk_usage(folder).free
+    low = free < LOW_DISK
+    return Check(
+        "disk",
+        "warn" if low else "ok",
+        f"{free / (1 << 30):.1f} GB free where the home folder lies",
+        "make room: when the journal cannot be written, nobody's data can be used" if low else "",
+    )
+
+
+def rows(settings: Settings, ledger: Ledger | None) -> Iterator[Check]:
+    """How far the rows are behind the ledger, and how much waits."""
+    here = settings.database.removeprefix("sqlite:///")
+    if here != settings.database and not Path(here).exists():
+        yield Check(
+            "rows", "warn", "there is no database on this machine", f"it is made by: {SERVE}"
+        )
+        return
+    try:
+        engine = open_database(settings.database)
+        try:
+            yield queue(engine)
+            if ledger is not None:
+                yield lag(engine, ledger)
+        finally:
+            engine.dispose()
+    except GovernanceError as error:
+        yield Check("rows", "bad", str(error), error.hint)
+    except (*DATABASE_FAULTS, *OUTAGES):
+        yield Check(
+            "rows",
+            "bad",
+            "the database cannot be read",
+            "see its disk; put a damaged file aside, then derive the rows anew: volens rebuild",
+        )
+
+
+def queue(engine: Database) -> Check:
+    depth = figures.queue_depth(engine)
+    if depth > LONG_QUEUE:
+        return Check(
+            "queue",
+            "warn",
+            f"{depth} runs wait or are computed",
+            "see how they get on: volens run show",
+        )
+    return Check("queue", "ok", f"{depth} runs wait or are computed")
+
+
+def lag(engine: Database, ledger: Ledger) -> Check:
+    """The newest row beside the newest block, and the ledger's head beside the row of that step; no other row."""
+    try:
+        count, head = (
+            ledger.head()
+        )  # first: a step that is mined meanwhile may be in the rows or not
+        blocks, seconds = lag_of(engine, ledger)
+    except ChainError as error:
+        return Check("chain lag", "down", "the ledger was not compared with the rows", error.hint)
+    if blocks:
+        return Check(
+            "chain lag",
+            "warn",
+            f"the rows lack {blocks} of the ledger's blocks, and are {seconds} s behind",
+            "they catch up by themselves; if they do not: volens rebuild",
+        )
+    try:
+        same = count == 0 or find_step(engine, count).head == head.hex()
+    except NotFound:
+        same = False
+    if not same:
+        return Check(
+            "chain lag",
+            "bad",
+            f"the rows lack step {count}, the ledger's newest, or have another one",
+            "see which rows differ: volens rebuild --compare; then: volens rebuild",
+        )
+    return Check(
+        "chain lag",
+        "ok",
+        f"no block with steps is newer than the newest row, and step {count}, the ledger's "
+        "newest, is in the rows with the same head; older rows were not looked at (volens rebuild --compare "
+        "looks at every one)",
+    )

@@ -1,0 +1,30 @@
+"""What can stand against the start of a part, and the one plain line that its log says of it."""
+
+from __future__ import annotations
+
+import structlog
+
+from api.errors import DoorError
+from chain.errors import ChainError
+from governance.errors import GovernanceError
+from governance.readmodel.tables import DATABASE_FAULTS
+from governance.verify import VerifyError
+
+START_FAULTS = (DoorError, ChainError, GovernanceError, VerifyError, OSError, *DATABASE_FAULTS)
+log = structlog.get_logger()
+
+
+def not_started(error: Exception) -> int:
+    """Say why, without a value of a statement or a trace; the exit status."""
+    if isinstance(error, DATABASE_FAULTS):
+        fact, hint = (
+            "the database failed",
+            "see its free space; a damaged one is derived anew: volens rebuild",
+        )
+    elif isinstance(error, OSError):
+        fact = f"a file or a port cannot be used: {error.strerror or 'the system does not say why'}"
+        hint = "see who may read and write in the home folder"
+    else:
+        fact, hint = str(error), str(getattr(error, "hint", ""))
+    log.error("not started", fact=fact, hint=hint)
+    return 1

@@ -1,0 +1,144 @@
+"""A step of the trail in words: the sentence first, who and what behind it.
+
+Several events of one kind are one sentence with a count. Whose data is named nowhere in it: a person's id stands in the
+details, and only for auditors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from api.pages import labels as words
+from governance.errors import reason_of
+from governance.readmodel.trail_queries import Happening, Step
+
+# What the filter offers: plain name and the ledger's events.
+KINDS = {
+    "permission": ("Permission given", ("ConsentGranted",)),
+    "stop": ("Permission withdrawn", ("ConsentRevoked", "RevokeStale")),
+    "access": ("Data used", ("RunAuthorised",)),
+    "refusal": ("Refused", ("AccessDenied", "RunRefused", "ReleaseRefused", "Rejected")),
+    "request": ("Run asked for", ("RunRequested",)),
+    "seal": ("Output sealed", ("Sealed",)),
+    "look": ("Checker looked", ("OutputViewed",)),
+    "release": ("Result released", ("Released",)),
+    "cancel": ("Run cancelled", ("RunCancelled",)),
+    "resume": ("Run resumed", ("RunResumed",)),
+    "enrolment": ("Person enrolled", ("Enrolled",)),
+    "records": ("Records brought in", ("RecordsSealed",)),
+    "void": ("Records taken back", ("RecordsVoided",)),
+    "dataset": ("Dataset registered", ("DatasetRegistered",)),
+    "permit": (
+        "Permit",
+        ("PermitRequested", "Voted", "PermitApproved", "PermitRejected", "PermitSuspended"),
+    ),
+    "role": ("Role set", ("RoleSet", "RoleCancelled")),
+}
+PERSONAL = (
+    "Enrolled",
+    "ConsentGranted",
+    "ConsentRevoked",
+    "RevokeStale",
+    "AccessGranted",
+    "AccessDenied",
+    "ReleaseRefused",
+)
+_MANY = {
+    "Enrolled": ("One person was enrolled", "{} people were enrolled"),
+    "ConsentGranted": ("One person gave permission", "{} people gave permission"),
+    "ConsentRevoked": ("One person withdrew permission", "{} people withdrew permission"),
+    "RevokeStale": ("an old withdrawal was sent again and changed nothing", "{} old withdrawals"),
+    "ItemRefused": ("one message was refused", "{} messages were refused"),
+}
+
+
+def sentence(step: Step, people: Mapping[str, str]) -> str:
+    """What the step recorded, e.g. "Analyst Noor asked for a run."; people: names by address, where they are known."""
+    names = [event.name for event in step.events]
+    said = [_one(event, people) for event in step.events if event.name in _SAID]
+    said += [
+        one if (count := names.count(name)) == 1 else many.format(count)
+        for name, (one, many) in _MANY.items()
+        if name in names
+    ]
+    text = "; ".join(part for part in said if part)
+    return f"{text[:1].upper()}{text[1:]}." if text else "Nothing that pages know."
+
+
+def kind_of(step: Step) -> str:
+    """The plain name of the step's kind, as the filter calls it."""
+    names = {event.name for event in step.events}
+    found = (
+        said for key, (said, events) in KINDS.items() if names & set(events) and key != "refusal"
+    )
+    return next(found, "Refused")
+
+
+def is_refusal(step: Step) -> bool:
+    """Whether the whole step is a refusal."""
+    return bool(
+        {event.name for event in step.events} & {"RunRefused", "ReleaseRefused", "Rejected"}
+    )
+
+
+def details(
+    events: Sequence[Happening], everything: bool, subject: str
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    """(event, its fields as texts) behind the sentence: no single person's unless `everything`; hers first."""
+    chosen = [event for event in events if everything or event.name not in PERSONAL]
+    chosen.sort(key=lambda event: event.subject != subject)
+    return [
+        (event.name, [(name, _text(value)) for name, value in event.fields.items()])
+        for event in chosen
+    ]
+
+
+def _text(value: Any) -> str:
+    return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
+
+
+def _one(event: Happening, people: Mapping[str, str]) -> str:
+    return _SAID[event.name].format(**_named(event.fields, people))
+
+
+def _named(fields: Mapping[str, Any], people: Mapping[str, str]) -> dict[str, str]:
+    texts = {name: _text(value) for name, value in fields.items()}
+    named = {name: people.get(text, words.short(text)) for name, text in texts.items()}
+    if "reason" in fields and isinstance(fields["reason"], int):
+        named["reason"] = reason_of(fields["reason"]).sentence.rstrip(".")
+    if isinstance(fields.get("role"), int):
+        named["role"] = words.role(fields["role"])
+    if "denied" in fields and "granted" in fields:
+        given, left = int(fields["granted"]), int(fields["denied"])
+        named["granted"] = "one person's" if given == 1 else f"{given} people's"
+        named["denied"] = f"; {left} {'was' if left == 1 else 'were'} left out" if left else ""
+    if "relaxed" in fields:
+        named["relaxed"] = ", on a machine that lacked protections" if fields["relaxed"] else ""
+    if isinstance(fields.get("yes"), bool):
+        named["yes"] = "yes" if fields["yes"] else "no"
+    return named
+
+
+_SAID = {
+    "RoleSet": "the committee set the role of {account}: {role}",
+    "RoleCancelled": "committee member {by} stopped the new role of {account} before it began",
+    "DatasetRegistered": "custodian {custodian} registered a dataset",
+    "PermitRequested": "analyst {applicant} asked for a permit",
+    "Voted": "committee member {member} voted {yes}",
+    "PermitApproved": "the permit is approved",
+    "PermitRejected": "the permit is rejected",
+    "PermitSuspended": "the permit was suspended by {by}",
+    "RecordsSealed": "{count} encrypted records were brought in{relaxed}",
+    "RecordsVoided": "a registration of records was taken back",
+    "RunRequested": "analyst {analyst} asked for a run",
+    "RunAuthorised": "{granted} data was opened for a run, attempt {attempt}{denied}{relaxed}",
+    "RunRefused": "a run was refused: {reason}",
+    "Sealed": "the output of attempt {attempt} was sealed",
+    "OutputViewed": "checker {viewer} looked at an output",
+    "Released": "checkers {checkerA} and {checkerB} released a result",
+    "ReleaseRefused": "a release was refused: {reason}",
+    "Rejected": "checker {checker} held an output back: {reason}",
+    "RunCancelled": "the analyst cancelled a run",
+    "RunResumed": "the analyst gave a run more attempts",
+}

@@ -1,0 +1,71 @@
+"""Who looks at a page: a session's token in a cookie that no script can read, set only from our own pages."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.http.auth import Parts
+from api.http.services import Services
+from governance.errors import NotAllowed, NotSignedIn
+from governance.sessions import Caller, caller_of
+
+COOKIE = "volens-session"
+
+
+def who_looks(request: Request, services: Services) -> Caller | None:
+    """The signed-in visitor, or None; looked up once a request."""
+    if not hasattr(request.state, "visitor"):
+        token = request.cookies.get(COOKIE, "")
+        try:
+            request.state.visitor = (
+                caller_of(services.engine, services.projection.fold, token, services.clock())
+                if token
+                else None
+            )
+        except NotSignedIn:
+            request.state.visitor = None
+    visitor: Caller | None = request.state.visitor
+    return visitor
+
+
+def _visitor(request: Request, services: Parts) -> Caller | None:
+    services.projection.sync()  # roles as they are now
+    return who_looks(request, services)
+
+
+Visitor = Annotated[Caller | None, Depends(_visitor)]
+
+
+def _signed_in(request: Request, visitor: Visitor) -> Caller:
+    if visitor is None:
+        ended = COOKIE in request.cookies
+        raise NotSignedIn(
+            "your session has ended: it lasts 15 minutes" if ended else "nobody is signed in",
+            "sign in with your key",
+        )
+    return visitor
+
+
+SignedIn = Annotated[Caller, Depends(_signed_in)]
+
+
+def _patient(visitor: SignedIn) -> Caller:
+    if not visitor.subject:
+        raise NotAllowed("this page is a patient's own", "sign in with a patient's key")
+    return visitor
+
+
+Patient = Annotated[Caller, Depends(_patient)]
+
+
+def own_origin(request: Request, services: Parts) -> None:
+    """Raise NotAllowed unless one of our own pages sent this: for everything that changes something."""
+    if request.headers.get("origin") != services.audience:
+        raise NotAllowed(
+            "this was not sent from our own page", "open the page itself and try again there"
+        )
+
+
+OwnOrigin = Depends(own_origin)

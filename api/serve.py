@@ -1,0 +1,102 @@
+"""The web process as `volens serve` starts it: logs, figures, and an end that lets requests finish.
+
+`python -m api.serve` serves on the configured host and port. Told to stop, it takes no new connection, gives those
+that are being answered FINISH seconds, and ends with code 0; told twice, it ends at once. The server's own request log
+is off, since paths hold ids: api/http/request_log.py writes one line a request.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+import uvicorn
+
+from api.app import create_app
+from api.http.services import open_services
+from api.http.timeouts import CONNECTIONS, open_as_many_files_as_allowed, patient_protocol
+from api.operate import logs, metrics
+from api.operate.settings import Settings
+from api.operate.startup import START_FAULTS, not_started
+from chain.devnode.tether import leave_no_core
+
+FINISH = 5  # seconds that requests in progress have
+log = structlog.get_logger()
+
+
+class Server(uvicorn.Server):
+    """Ends with code 0 when it is told to, where the library would end as if killed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+        yield
+
+    def _end(self, *_: object) -> None:
+        if self.should_exit:
+            os._exit(1)
+        self.should_exit = True
+
+
+def caller_options(settings: Settings) -> dict[str, Any]:
+    """For the server: how it meets callers, and whose word for their address it takes.
+
+    Nobody's, unless the settings name a proxy; all callers come from its address then.
+    """
+    proxied = bool(settings.proxies)
+    protocol = patient_protocol(0 if proxied else CONNECTIONS)
+    return {
+        "http": protocol,
+        "ws": "none",
+        "proxy_headers": proxied,
+        "forwarded_allow_ips": settings.proxies,
+    }
+
+
+def main() -> int:
+    """Serve until stopped; one line says what is missing when it cannot."""
+    leave_no_core()
+    open_as_many_files_as_allowed()
+    settings = Settings()
+    logs.configure("api", settings.log)
+    try:
+        services = open_services(settings)
+    except START_FAULTS as error:
+        return not_started(error)
+    try:
+        if settings.metrics_port:
+            metrics.serve(services, settings.metrics_host, settings.metrics_port)
+    except OSError as error:
+        log.error(
+            "not started",
+            fact=f"the port for metrics: {error.strerror}",
+            hint="set another VOLENS_METRICS_PORT",
+        )
+        return 1
+    server = Server(
+        uvicorn.Config(
+            create_app(services),
+            host=settings.api_host,
+            port=settings.api_port,
+            access_log=False,
+            log_config=None,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=FINISH,
+            **caller_options(settings),
+        )
+    )
+    log.info("started")
+    server.run()
+    log.info("stopped")
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

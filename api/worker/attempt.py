@@ -1,0 +1,408 @@
+"""One attempt at a run: asked of the ledger, fed with ciphertext, watched while it computes, sealed.
+
+1. The child is started before anything is asked; it names its key and its code.
+2. Every candidate goes to `authorise`: the check and the record are one transaction, and its receipt is the credential.
+3. Only then are objects fetched and brokers asked.
+4. From then on the ledger is followed, whatever is waited for: one person who is no longer willing ends the attempt.
+5. What the child sealed is put in the bucket; the ledger is looked at once more; then it is signed there.
+Each step that others can see is taken only while the claim is still held.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from typing import Any, TypeVar
+
+import structlog
+
+from api.worker.child_messages import (
+    BEGINS,
+    UNKNOWN,
+    Phases,
+    Progress,
+    UnknownWords,
+    failure_of,
+    output_of,
+)
+from api.worker.context import Context
+from api.worker.prior_results import COHORTS, list_earlier, spends_too_many_cohorts
+from api.worker.sandbox import AttemptEnded, Child
+from chain.errors import Refused
+from chain.events import AccessGranted, RunAuthorised, RunRefused
+from chain.ledger import message_tuple
+from chain.vocabulary import Role
+from governance.errors import (
+    BrokerRefused,
+    BrokerUnavailable,
+    BucketUnavailable,
+    ObjectAltered,
+    ObjectMalformed,
+    ObjectMissing,
+)
+from governance.objects.envelope import read_header
+from governance.objects.ingest import Leaf
+from governance.permits import missing
+from governance.runs import Claim, keep_record, mark, still_held, tell
+from governance.verify import WORKER_REASONS, identity_id, most_attempts
+
+T = TypeVar("T")
+LEASE = 3600  # seconds asked for
+FOLLOW = 0.5  # seconds between two looks at the ledger while a child computes
+MAX_SUBJECTS = 1000
+# What the contract says of a seal that no further attempt would change.
+WORKER_FAULT = "this worker's role or code is not what the permit allows"
+FINAL_REFUSALS = {
+    "OutputClassRefused": "the permit does not allow an output of this class",
+    "BudgetSpent": "the dataset's budget of per-variant statistics does not bear this output",
+}
+log = structlog.get_logger()
+
+
+class RunFailed(Exception):
+    """The run cannot be computed; another attempt would end the same way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What `authorise` recorded: the granted people with their epochs, and where."""
+
+    tx: bytes
+    epochs: dict[bytes, int]
+    lease_until: int
+
+
+@dataclass(slots=True)
+class Attempt:
+    """The next attempt at the run of a claim; `seconds` is how long each phase outside the child took."""
+
+    worker: Context
+    held: Claim
+    run: bytes = field(init=False)
+    number: int = field(init=False)
+    permit: Mapping[str, Any] = field(init=False)
+    seconds: dict[str, float] = field(default_factory=dict)
+    authorised: bool = False
+    earlier: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # what the child compares its cohort with
+
+    def __post_init__(self) -> None:
+        fold = self.worker.projection.fold
+        self.run = bytes.fromhex(self.held.run)
+        self.number = fold.newest_attempt(self.run) + 1
+        self.permit = fold.permits[fold.runs[self.run].request["permit"]].request
+
+    def carry_out(self) -> None:
+        """See the attempt through to a sealed output. Raises AttemptEnded, RunFailed, ChainError, GovernanceError."""
+        worker, params = self.worker, self.worker.projection.params[self.run]
+        self._check_parts()
+        child = worker.children.child()
+        try:
+            child.say({"params": params})
+            ready, _ = child.hear()
+            if (
+                ready["say"] == "failed"
+            ):  # before anything is asked: nobody's data was opened for it
+                raise RunFailed(str(ready["message"]))
+            if bytes.fromhex(ready["paramsSchema"]) != self.permit["paramsSchemaHash"]:
+                raise RunFailed("the permit is for another schema of parameters than this worker's")
+            if lacks := missing(
+                self.permit["categories"],
+                self.permit["outputClasses"],
+                ready["categories"],
+                ready["outputClass"],
+            ):
+                raise RunFailed(f"the permit does not allow what these parameters need: {lacks}")
+            if spends_too_many_cohorts(worker.projection, self.run):
+                raise RunFailed(
+                    f"runs of this permit have asked about {COHORTS} cohorts: whether a run fails tells of "
+                    "the people in it. Ask about one of them again, or ask the committee for a permit"
+                )
+            self._tell("asking the ledger", 0.0)
+            with self._phase("consent"):
+                receipt = self._authorise(ready, int(child.relaxed))
+            if receipt is None:
+                return
+            self._tell("fetching", 0.0)
+            self._hand_over(child, receipt, bytes.fromhex(ready["workerKey"]), params)
+            try:
+                done, blob = self._follow(child, receipt, params, ready["outputClass"])
+            except UnknownWords:
+                raise RunFailed(UNKNOWN) from None
+            child.end()  # what it sealed is all that is left; nobody's data waits for the bucket and the ledger
+            if not still_held(worker.engine, self.held):
+                raise AttemptEnded("another worker took the run")
+            with self._phase("upload"):
+                worker.bucket.put(blob)
+                self._check_still_willing(receipt)
+                self._seal(done)
+            self._keep_record(done["record"])
+            self._tell("sealed", 1.0)
+        except BaseException as error:
+            child.end()
+            self._note_end(error)
+            raise
+        finally:
+            child.end()
+
+    def _note_end(self, error: BaseException) -> None:
+        """Say that the attempt is over and its child dead: a patient who withdrew is told how long that took."""
+        if (
+            self.authorised
+        ):  # nobody's data was open before, and the number may still be another one's
+            mark(self.worker.engine, f"stopped:{self.held.run}:{self.number}", str(error))
+        self._tell("stopped", 0.0)
+
+    def _check_parts(self) -> None:
+        """Nothing is put on the ledger that could not be followed by a reading. Raises GovernanceError."""
+        worker, dataset = self.worker, self.permit["dataset"]
+        if worker.projection.unread(dataset):
+            raise AttemptEnded(
+                "a list of the dataset's records cannot be read from the bucket", pause=10
+            )
+        worker.bucket.probe()
+        worker.broker.witness()
+        for ingest, leaves in worker.projection.lists_of(dataset).items():
+            if (
+                ingest not in worker.handed
+            ):  # a custodian's crash between mining and handing over ends here
+                worker.broker.hand_over(ingest, [leaf.to_json() for leaf in leaves])
+                worker.handed.add(ingest)
+
+    def _authorise(self, ready: dict[str, Any], relaxed: int) -> Receipt | None:
+        """The receipt, or None when the ledger refused the run (its reason is on the trail).
+
+        relaxed: the layers of confinement that the child lacks, as it was looked at from outside.
+        """
+        ledger, subjects = self.worker.ledger, self._candidates()
+        binding = {
+            "run": self.run,
+            "attempt": self.number,
+            "subjectsHash": sha256(b"".join(subjects)).digest(),
+            "workerKey": bytes.fromhex(ready["workerKey"]),
+            "codeHash": bytes.fromhex(ready["codeHash"]),
+            "leaseSeconds": LEASE,
+            "relaxed": relaxed,
+            "deadline": ledger.now() + 300,
+        }
+        signature = self.worker.wallet.sign(ledger.domain, "WorkerBinding", binding)
+        try:
+            mined = ledger.relay(
+                "AccessLedger",
+                "authorise",
+                message_tuple("WorkerBinding", binding),
+                signature,
+                subjects,
+            )
+        except Refused as refusal:
+            used = self.worker.projection.fold.runs[self.run]
+            if refusal.name == "AttemptOutOfOrder" and self.number > most_attempts(used):
+                raise RunFailed(
+                    f"the run had its {most_attempts(used)} attempts; its analyst can give it more"
+                ) from None
+            if refusal.name == "NotLive":
+                raise RunFailed(WORKER_FAULT) from None
+            raise AttemptEnded(f"the contract refused: {refusal.name}") from None
+        finally:
+            self.worker.projection.sync()
+        if mined.all(RunRefused):
+            reason = mined.one(RunRefused).reason
+            log.info("run refused", run=self.run.hex()[:8], reason=reason)
+            if reason in WORKER_REASONS:
+                raise RunFailed(WORKER_FAULT)
+            return None
+        self.authorised = True
+        epochs = {event.subject: event.epoch for event in mined.all(AccessGranted)}
+        return Receipt(mined.tx, epochs, mined.one(RunAuthorised).leaseUntil)
+
+    def _candidates(self) -> list[bytes]:
+        """Everybody enrolled who has a registered record: who fits is known only after decryption."""
+        projection = self.worker.projection
+        known = {leaf.subject for leaf in projection.records_of(self.permit["dataset"])}
+        subjects = sorted(known & projection.fold.signers.keys())
+        if len(subjects) > MAX_SUBJECTS:
+            raise RunFailed("the dataset has more people than one transaction can record")
+        return subjects
+
+    def _hand_over(self, child: Child, receipt: Receipt, worker_key: bytes, params: str) -> None:
+        """Fetch the ciphertext of every granted person's records, ask the broker, and pass both on."""
+        worker = self.worker
+        if not worker.projection.fold.member_live(
+            worker.broker.address, Role.BROKER, worker.ledger.now()
+        ):
+            raise AttemptEnded("the key broker does not hold its role", pause=10)
+        wanted = [
+            leaf
+            for leaf in worker.projection.records_of(self.permit["dataset"])
+            if leaf.subject in receipt.epochs and self.permit["categories"] >> leaf.category & 1
+        ]
+        if not wanted:
+            raise RunFailed("nobody who agreed has a record of the permitted categories")
+        try:
+            with self._phase("fetch"):
+                blobs = self._while_willing(receipt, lambda: self._fetch(wanted))
+            with self._phase("keys"):
+                headers = [read_header(blob) for blob in blobs]
+                answer = self._while_willing(
+                    receipt,
+                    lambda: worker.broker.pieces(
+                        self.run, self.number, receipt.tx, worker_key, headers, worker.wallet
+                    ),
+                )
+        except BrokerRefused as refusal:
+            raise AttemptEnded(f"the broker refused: {refusal.reason.slug}", pause=5) from None
+        except (ObjectMissing, ObjectAltered, ObjectMalformed) as lost:
+            raise RunFailed(f"an object of the dataset cannot be read: {lost}") from None
+        except (BucketUnavailable, BrokerUnavailable) as away:
+            raise AttemptEnded(str(away), pause=30) from None
+        self.earlier = list_earlier(worker.projection, self.run)
+        job = {
+            "identity": identity_id(worker.ledger.identity).hex(),
+            "run": self.run.hex(),
+            "attempt": self.number,
+            "dataset": self.permit["dataset"].hex(),
+            "params": params,
+            "device": worker.device,
+            "minimum": self.permit["minCohort"],
+            "broker": answer.broker.hex(),
+            "exchangeKey": worker.broker.exchange_key.hex(),
+            "info": answer.info.hex(),
+            "earlier": self.earlier,
+            "records": [
+                {
+                    "record": leaf.record.hex(),
+                    "subject": leaf.subject.hex(),
+                    "category": leaf.category,
+                    "version": leaf.version,
+                    "ciphertext": leaf.ciphertext.hex(),
+                }
+                for leaf in wanted
+            ],
+        }
+        child.say(job, answer.sealed, *blobs, watch=self._follower(receipt))
+
+    def _fetch(self, wanted: list[Leaf]) -> list[bytes]:
+        with ThreadPoolExecutor(8) as pool:
+            return list(
+                pool.map(lambda leaf: self.worker.bucket.get(f"o/{leaf.ciphertext.hex()}"), wanted)
+            )
+
+    def _while_willing(self, receipt: Receipt, work: Callable[[], T]) -> T:
+        """What another part answers; before, while it takes its time and afterwards the ledger is looked at."""
+        self._check_still_willing(receipt)
+        pool = ThreadPoolExecutor(1)
+        try:
+            asked = pool.submit(work)
+            while not wait([asked], FOLLOW).done:
+                self._check_still_willing(receipt)
+            self._check_still_willing(receipt)
+            return asked.result()
+        finally:
+            pool.shutdown(wait=False)  # who gave up does not wait for the answer
+
+    def _follow(
+        self, child: Child, receipt: Receipt, params: str, output_class: int
+    ) -> tuple[dict[str, Any], bytes]:
+        """Listen until the output is sealed; a consent that changes meanwhile ends the attempt."""
+        worker, follow = self.worker, self._follower(receipt)
+        progress, clock = Progress(params), Phases()
+        while True:
+            said, blobs = child.hear(follow)
+            match said.get("say"), len(blobs):
+                case "progress", 0:
+                    if new := progress.advance(said):
+                        self._tell(*new)
+                        if new[0] in BEGINS:
+                            clock.enter(BEGINS[new[0]])
+                case "wrap", 1:
+                    clock.enter(BEGINS["wrap"])
+                    shares = self._while_willing(
+                        receipt, partial(worker.broker.wrap_sealed, blobs[0], [0, 1, 2])
+                    )
+                    child.say(
+                        {"say": "wrapped"}, *(share.wrapped for share in shares), watch=follow
+                    )
+                case "done", 1:
+                    done = output_of(said, blobs[0], output_class, worker.device)
+                    done["record"] |= clock.end(child.pid)
+                    return done, blobs[0]
+                case "failed", 0:
+                    raise RunFailed(failure_of(said))
+                case _:
+                    raise UnknownWords
+
+    def _follower(self, receipt: Receipt) -> Callable[[], None]:
+        """Looks at ledger and lease when that was last done FOLLOW seconds ago, however often it is called."""
+        looked = time.monotonic()
+
+        def follow() -> None:
+            nonlocal looked
+            if time.monotonic() - looked >= FOLLOW:
+                self._check_still_willing(receipt)
+                looked = time.monotonic()
+
+        return follow
+
+    def _check_still_willing(self, receipt: Receipt) -> None:
+        projection = self.worker.projection
+        projection.sync()
+        fold, dataset = projection.fold, self.permit["dataset"]
+        if fold.runs[self.run].ended or fold.newest_attempt(self.run) != self.number:
+            raise AttemptEnded("the run ended on the ledger")
+        if any(
+            fold.consent(dataset, subject).epoch != epoch
+            for subject, epoch in receipt.epochs.items()
+        ):
+            raise AttemptEnded("a person is no longer willing")
+        if self.worker.ledger.now() > receipt.lease_until:
+            raise AttemptEnded("the lease is over")
+
+    def _seal(self, done: dict[str, Any]) -> None:
+        ledger = self.worker.ledger
+        now = list_earlier(self.worker.projection, self.run) if done["statistics"] else []
+        if any(one not in self.earlier for one in now):
+            raise AttemptEnded(
+                "another result of the dataset came meanwhile, and this one was not compared with it"
+            )
+        hashes = ("outputCommitment", "ciphertextHash", "keyCommitment", "disclosureCommitment")
+        message = {
+            "run": self.run,
+            "attempt": self.number,
+            **{name: bytes.fromhex(done[name]) for name in hashes},
+            "outputClass": done["outputClass"],
+            "statistics": done["statistics"],
+            "deadline": ledger.now() + 300,
+        }
+        signature = self.worker.wallet.sign(ledger.domain, "Seal", message)
+        try:
+            ledger.relay("AccessLedger", "seal", message_tuple("Seal", message), signature)
+        except Refused as refusal:
+            if refusal.name in FINAL_REFUSALS:
+                raise RunFailed(FINAL_REFUSALS[refusal.name]) from None
+            raise AttemptEnded(f"the contract refused the seal: {refusal.name}") from None
+        self.worker.projection.sync()
+
+    def _tell(self, step: str, fraction: float) -> None:
+        tell(self.worker.engine, self.held.run, self.number, step, fraction, self.worker.clock())
+
+    def _keep_record(self, record: dict[str, Any]) -> None:
+        """The run record: device and memory, and the seconds of every phase."""
+        outside = {phase: f"{spent:.4f}" for phase, spent in self.seconds.items()}
+        keep_record(
+            self.worker.engine,
+            self.held.run,
+            self.number,
+            record | {"seconds": outside | record["seconds"]},
+        )
+
+    @contextmanager
+    def _phase(self, name: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self.seconds[name] = time.monotonic() - began

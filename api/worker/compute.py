@@ -1,0 +1,305 @@
+"""The worker's child: one attempt, one process, the only place where plaintext exists.
+
+Before it reads anything it confines itself (`api.confinement`): no network, no other process, no file but the
+interpreter's own, no system call but those of computing. It has an empty environment, limits on memory, time and
+files, and dies with its supervisor. It draws its own key, so what brokers send opens here only. The supervisor passes
+messages and ciphertext through pipes and never sees a key or plaintext.
+1. Check the run's parameters; make the worker key, say its public half and the hash of the code that will compute.
+2. Open the pieces, then each object: hash and key commitment before decryption.
+3. Compute and filter; refuse a cohort below the minimum.
+4. Draw the output's key, have its shares wrapped, seal the output; say what the ledger will commit to, and on which
+   device it was computed. Memory and seconds are measured from outside.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import secrets
+import signal
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from analytics.code import code_hash, params_schema_hash
+from analytics.errors import AnalyticsError, CohortTooSmall
+from api.confinement import Confinement
+from api.confinement.inside import Forks, confine
+from api.worker.frames import PipeClosed, read_frame, write_frame
+from governance.errors import GovernanceError
+from governance.objects.envelope import (
+    OUTPUT,
+    Label,
+    WrapItem,
+    WrappedShare,
+    decode_pieces,
+    disclosure_commitment,
+    encode_wrap_request,
+    open_message,
+    output_commitment,
+    seal_message,
+    wrap_info,
+)
+from governance.objects.keys import new_pair
+from governance.objects.vault import Shares, open_record, seal_records
+from governance.verify import canonical_json
+
+MEMORY = 12 << 30  # bytes of address space
+CPU_SECONDS = 4 * 3600
+DESCRIPTORS = 256  # the most that a child may have open
+ANY_DESCRIPTOR = 1 << 16  # above every one that the server has
+PDEATHSIG, DUMPABLE = 1, 4  # prctl(2)
+
+
+def serve(descriptor: int, confined_by: str) -> int:
+    """Load what computing needs, then fork a child for each request on the socket until its other end closes.
+
+    A request is one byte with the child's two pipe ends; the answer is one byte with its process descriptor. A child
+    is confined by `confined_by` (Confinement.encode); the first that it says is the frame "confined".
+    """
+    confinement = Confinement.decode(confined_by)
+    code = code_hash()  # before loading: what a child states is the code that it runs
+    from analytics import models, run, threads  # noqa: F401 (run is loaded here for every child)
+
+    models.warm_up()
+    threads.one_thread()
+    if code != code_hash():
+        return 1
+    server, forks = os.getpid(), Forks()
+    with socket.socket(fileno=descriptor) as requests:
+        while True:
+            said, descriptors, _, _ = socket.recv_fds(requests, 1, 2)
+            _reap()
+            if not said:
+                return 0
+            pid = forks.fork()
+            if pid == 0:
+                status = 1
+                try:
+                    status = _begin(server, descriptors, code, confinement)
+                finally:
+                    os._exit(status)
+            process = os.pidfd_open(pid)
+            socket.send_fds(requests, [b"c"], [process])
+            for one in (process, *descriptors):
+                os.close(one)
+
+
+def _reap() -> None:
+    """Forget children that ended; until then their pid is nobody else's."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _begin(server: int, descriptors: list[int], code: bytes, confinement: Confinement) -> int:
+    """Become a process of its own that dies with the server, its pipes as standard input and output; confined."""
+    os.setsid()
+    ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    # The first process of a namespace has no parent in it; the kernel ends it with the server's own namespace.
+    if os.getpid() != 1 and os.getppid() != server:
+        return 1
+    for number, one in enumerate(descriptors):
+        os.dup2(one, number)
+    os.closerange(3, ANY_DESCRIPTOR)  # the server's socket and whatever else it holds
+    limit()
+    landlock = confine(confinement)
+    with open(0, "rb", closefd=False) as source, open(1, "wb", closefd=False) as sink:
+        write_frame(sink, {"say": "confined", "landlock": landlock})
+        return attempt(source, sink, code)
+
+
+def limit() -> None:
+    """No core file, no file larger than nothing, bounded memory and time, no debugger."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    if not Path(
+        "/dev/nvidiactl"
+    ).exists():  # a GPU's driver reserves far more addresses than it uses
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
+    ctypes.CDLL(None).prctl(DUMPABLE, 0, 0, 0, 0)
+
+
+def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
+    """Speak frames on the two pipes until the attempt is done."""
+    private, public = new_pair()
+    try:
+        from analytics import run as analysis
+
+        asked, _ = read_frame(source)
+        parsed = analysis.parse_params(asked["params"].encode())
+        if "rehearse" in asked:
+            _rehearse(sink, asked, parsed)
+            source.read()
+            return 0
+        write_frame(
+            sink,
+            {
+                "say": "ready",
+                "workerKey": public.hex(),
+                "codeHash": code.hex(),
+                "paramsSchema": params_schema_hash().hex(),
+                "outputClass": parsed.output_class,
+                "categories": parsed.categories,
+            },
+        )
+        job, blobs = read_frame(source)
+        pieces = decode_pieces(
+            open_message(private, bytes.fromhex(job["info"]), blobs[0]),
+            bytes.fromhex(job["broker"]),
+        )
+        shares: dict[bytes, list[bytes]] = {}
+        for piece in sorted(pieces, key=lambda p: p.j):
+            shares.setdefault(piece.record, []).append(piece.share)
+        inputs = []
+        for item, blob in zip(job["records"], blobs[1:], strict=True):
+            plaintext = open_record(
+                blob,
+                bytes.fromhex(item["ciphertext"]),
+                _label(job, item),
+                shares.get(bytes.fromhex(item["record"]), []),
+            )
+            inputs.append(analysis.Input(item["subject"], item["category"], plaintext))
+        write_frame(sink, {"say": "progress", "step": "decrypted", "fraction": 0.0})
+        tell = _teller(sink)
+        earlier = [
+            analysis.Earlier(
+                one["params"].encode(), one["categories"], frozenset(one["people"]), one["readable"]
+            )
+            for one in job["earlier"]
+        ]
+        result = analysis.run(
+            job["params"].encode(), inputs, job["minimum"], tell, job["device"], earlier
+        )
+        _seal(source, sink, job, result)
+        source.read()  # stay until ended: what it used is looked at from outside
+    except CohortTooSmall as error:
+        write_frame(
+            sink, {"say": "failed", "kind": "cohort", "message": str(error), "hint": error.hint}
+        )
+    except (AnalyticsError, GovernanceError) as error:
+        write_frame(
+            sink, {"say": "failed", "kind": "refused", "message": str(error), "hint": error.hint}
+        )
+    except MemoryError:
+        write_frame(
+            sink,
+            {
+                "say": "failed",
+                "kind": "memory",
+                "message": "the run needs more memory than a worker has",
+                "hint": "ask for fewer repeats or a smaller model",
+            },
+        )
+    except PipeClosed:
+        return 1
+    except (
+        Exception
+    ):  # a fault of the code would be the same at every attempt; no value of it leaves this process
+        write_frame(
+            sink,
+            {
+                "say": "failed",
+                "kind": "fault",
+                "message": "the computation met a fault of its own",
+                "hint": "tell whoever keeps the models",
+            },
+        )
+    return 0
+
+
+def _rehearse(sink: BinaryIO, asked: dict[str, Any], parsed: Any) -> None:
+    """The same computation on invented people: nobody's data, so nothing is sealed."""
+    from analytics.run import run
+    from analytics.simulate.twin import invent
+
+    inputs = invent(parsed, asked["rehearse"], 1)
+    result = run(asked["params"].encode(), inputs, 1, _teller(sink), asked["device"])
+    write_frame(
+        sink,
+        {
+            "say": "rehearsed",
+            "record": _device(asked["device"]),
+        },
+        result.result,
+        result.disclosure,
+    )
+
+
+def _label(job: dict[str, Any], item: dict[str, Any]) -> Label:
+    return Label(
+        bytes.fromhex(job["identity"]),
+        bytes.fromhex(item["record"]),
+        bytes.fromhex(item["subject"]),
+        bytes.fromhex(job["dataset"]),
+        item["category"],
+        item["version"],
+    )
+
+
+def _seal(source: BinaryIO, sink: BinaryIO, job: dict[str, Any], result: Any) -> None:
+    """Encrypt the filtered result and say what it is; its salt lies inside."""
+    run, attempt = bytes.fromhex(job["run"]), int(job["attempt"])
+    identity, dataset = bytes.fromhex(job["identity"]), bytes.fromhex(job["dataset"])
+    salt = secrets.token_bytes(32)
+    plaintext = canonical_json(
+        {
+            "type": "volens/output/1",
+            "salt": salt.hex(),
+            "result": result.result.decode(),
+            "disclosure": result.disclosure.decode(),
+        }
+    )
+
+    def wrap(shares: list[Shares]) -> list[list[WrappedShare]]:
+        broker = bytes.fromhex(job["broker"])
+        items = [
+            WrapItem(run, dataset, run, attempt, j, share) for j, share in enumerate(shares[0])
+        ]
+        sealed = seal_message(
+            bytes.fromhex(job["exchangeKey"]),
+            wrap_info(identity, broker),
+            encode_wrap_request(items),
+        )
+        write_frame(sink, {"say": "wrap"}, sealed)
+        _, wrapped = read_frame(source)
+        return [[WrappedShare(broker, j, share) for j, share in enumerate(wrapped)]]
+
+    sealed = seal_records([(Label(identity, run, run, dataset, OUTPUT, attempt), plaintext)], wrap)[
+        0
+    ]
+    write_frame(
+        sink,
+        {
+            "say": "done",
+            "outputCommitment": output_commitment(run, attempt, result.result, salt).hex(),
+            "disclosureCommitment": disclosure_commitment(
+                run, attempt, result.disclosure, salt
+            ).hex(),
+            "ciphertextHash": sealed.ciphertext_hash.hex(),
+            "keyCommitment": sealed.key_commitment.hex(),
+            "outputClass": result.output_class,
+            "statistics": result.statistics,
+            "record": _device(job["device"]),
+        },
+        sealed.blob,
+    )
+
+
+def _device(name: str) -> dict[str, Any]:
+    """Of the run record: where it was computed. Not part of the result."""
+    from analytics.networks import describe_device
+
+    return {key: value for key, value in describe_device(name).items() if value is not None}
+
+
+def _teller(sink: BinaryIO) -> Callable[[str, float], None]:
+    def tell(step: str, fraction: float) -> None:
+        write_frame(sink, {"say": "progress", "step": step, "fraction": fraction})
+
+    return tell

@@ -1,0 +1,32 @@
+"""What a worker has at hand: its key, its clients of ledger, bucket and broker, its rows, and children that compute."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from api.worker.sandbox import ForkServer
+from chain.ledger import Ledger
+from chain.wallets import Wallet
+from governance.objects.broker_client import BrokerClient
+from governance.objects.vault import Bucket
+from governance.readmodel.projection import Projection
+from governance.readmodel.tables import Database
+
+
+@dataclass(slots=True)
+class Context:
+    """One worker identity; `children` fork the processes that compute, on `device` (cpu, cuda or auto)."""
+
+    wallet: Wallet
+    ledger: Ledger
+    engine: Database
+    projection: Projection
+    bucket: Bucket
+    broker: BrokerClient
+    clock: Callable[[], int] = lambda: int(time.time())
+    beat: Callable[[], None] = lambda: None  # called every few seconds while the worker lives
+    children: ForkServer = field(default_factory=ForkServer)
+    device: str = "auto"
+    handed: set[bytes] = field(default_factory=set)  # ingests whose list the broker has from us

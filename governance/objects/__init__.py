@@ -1,0 +1,4 @@
+"""Encrypted objects: envelopes, keys, the vault, ingest, the broker's client, the bucket emulator.
+
+Does not know the read model or who asks.
+"""

@@ -1,0 +1,204 @@
+"""Ingest, in the custodian's own process: no plaintext passes a door, and no key leaves custody.
+
+Bytes first, then the ledger: every object is in the bucket under the hash of its bytes, and so is the list of leaves,
+before the custodian signs the root that makes them exist. A crashed ingest is simply run again with new keys and new
+objects; what no ledger entry names stays in the bucket, and nobody gets a key for it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from governance.errors import ObjectAltered, ObjectMalformed, TooManyRecords
+from governance.objects.broker_client import BrokerClient
+from governance.objects.envelope import (
+    Label,
+    WrapItem,
+    WrappedShare,
+    list_root,
+    record_id,
+    record_leaf,
+)
+from governance.objects.vault import Bucket, Shares, seal_records
+from governance.verify import Malformed, canonical_json, number, part, raw, strict_json
+
+MAX_LIST = 64 << 20  # bytes of one leaf list
+MAX_RECORDS = (
+    20_000  # of one ingest: their list fits into one message to the service and to the broker
+)
+_AT_ONCE = 4
+_BATCH, _BATCH_BYTES = 32, 8 << 20  # records, bytes of plaintext
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One record to encrypt: the plaintext of a subject's category; `ordinal` tells records of one category apart."""
+
+    subject: bytes
+    category: int
+    payload: bytes
+    ordinal: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One encrypted object, as the ledger's root will commit to it."""
+
+    record: bytes
+    subject: bytes
+    category: int
+    version: int
+    ciphertext: bytes
+    key_commitment: bytes
+
+    def encode(self, ingest: bytes, dataset: bytes) -> bytes:
+        label = Label(bytes(32), self.record, self.subject, dataset, self.category, self.version)
+        return record_leaf(ingest, label, self.ciphertext, self.key_commitment)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "record": self.record.hex(),
+            "subject": self.subject.hex(),
+            "category": self.category,
+            "version": self.version,
+            "ciphertext": self.ciphertext.hex(),
+            "keyCommitment": self.key_commitment.hex(),
+        }
+
+
+def leaf_of(item: object) -> Leaf:
+    """A leaf from its JSON form. Raises Malformed."""
+    return Leaf(
+        raw(part(item, "record"), 32),
+        raw(part(item, "subject"), 32),
+        number(part(item, "category")),
+        number(part(item, "version")),
+        raw(part(item, "ciphertext"), 32),
+        raw(part(item, "keyCommitment"), 32),
+    )
+
+
+def leaves_root(ingest: bytes, dataset: bytes, leaves: Sequence[Leaf]) -> bytes:
+    """The root the custodian signs (protocol.md section 1); raises ObjectMalformed for none or duplicates."""
+    return list_root([leaf.encode(ingest, dataset) for leaf in leaves])
+
+
+def encrypt(
+    sources: Iterable[Source],
+    dataset: bytes,
+    identity_id: bytes,
+    broker: BrokerClient,
+    bucket: Bucket,
+    versions: Mapping[bytes, int] | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> list[Leaf]:
+    """Encrypt every source under a key of its own and put it in the bucket; returns the leaves in order.
+
+    `versions` holds the newest registered version by record id; a new record starts at 1. Raises TooManyRecords, before
+    the first one where `sources` says how many it has.
+    """
+    if isinstance(sources, Sequence) and len(sources) > MAX_RECORDS:
+        raise _too_many()
+
+    def seal(batch: Sequence[Source]) -> list[Leaf]:
+        labels = [_label(source, dataset, identity_id, versions or {}) for source in batch]
+
+        def wrap(shares: list[Shares]) -> list[list[WrappedShare]]:
+            items = [
+                WrapItem(label.subject, dataset, label.record, label.version, j, share)
+                for label, triple in zip(labels, shares, strict=True)
+                for j, share in enumerate(triple)
+            ]
+            wrapped = broker.wrap(items)
+            return [wrapped[first : first + 3] for first in range(0, len(wrapped), 3)]
+
+        sealed = seal_records(
+            [(label, one.payload) for label, one in zip(labels, batch, strict=True)], wrap
+        )
+        for one in sealed:
+            bucket.put(one.blob)
+        pairs = zip(labels, sealed, strict=True)
+        return [
+            Leaf(
+                it.record,
+                it.subject,
+                it.category,
+                it.version,
+                one.ciphertext_hash,
+                one.key_commitment,
+            )
+            for it, one in pairs
+        ]
+
+    leaves: list[Leaf] = []
+    waiting: deque[Future[list[Leaf]]] = deque()
+
+    def take() -> None:
+        leaves.extend(waiting.popleft().result())
+        progress(len(leaves))
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        for batch in _batches(sources):
+            waiting.append(pool.submit(seal, batch))
+            if (
+                len(waiting) >= 2 * _AT_ONCE
+            ):  # sources may be made as they are taken: only so many lie in memory
+                take()
+        while waiting:
+            take()
+    return leaves
+
+
+def _label(
+    source: Source, dataset: bytes, identity_id: bytes, versions: Mapping[bytes, int]
+) -> Label:
+    record = record_id(dataset, source.subject, source.category, source.ordinal)
+    version = versions.get(record, 0) + 1
+    return Label(identity_id, record, source.subject, dataset, source.category, version)
+
+
+def _too_many() -> TooManyRecords:
+    return TooManyRecords(
+        f"one ingest has at most {MAX_RECORDS:,} records",
+        "bring the people in in several ingests; nothing of this one was registered",
+    )
+
+
+def _batches(sources: Iterable[Source]) -> Iterator[list[Source]]:
+    """A few sources at a time: one question to the broker wraps the keys of all of them."""
+    batch: list[Source] = []
+    for count, source in enumerate(sources, 1):
+        if count > MAX_RECORDS:
+            raise _too_many()
+        batch.append(source)
+        if len(batch) == _BATCH or sum(len(one.payload) for one in batch) >= _BATCH_BYTES:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def store_leaves(bucket: Bucket, root: bytes, leaves: Sequence[Leaf]) -> None:
+    """Put the leaf list beside the objects, so that bucket and ledger alone rebuild every row."""
+    bucket.put_list(root, canonical_json([leaf.to_json() for leaf in leaves]))
+
+
+def load_leaves(bucket: Bucket, ingest: bytes, dataset: bytes, root: bytes) -> list[Leaf]:
+    """The leaf list of a mined ingest. Raises ObjectMissing, ObjectAltered, BucketUnavailable."""
+    try:
+        items = strict_json(bucket.get_list(root), MAX_LIST)
+        leaves = [leaf_of(item) for item in items] if isinstance(items, list) else []
+        if leaves and leaves_root(ingest, dataset, leaves) == root:
+            return leaves
+    except (
+        Malformed,
+        ObjectMalformed,
+    ):  # altered, or a custodian signed something that is no list of records
+        leaves = []
+    raise ObjectAltered(
+        "the bucket's list of an ingest is not the one on the ledger", "restore it from a copy"
+    )

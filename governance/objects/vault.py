@@ -1,0 +1,206 @@
+"""The bucket of encrypted objects, and the only two functions that seal and open them (seal_records, open_record)."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TypeVar
+
+from governance.errors import BucketUnavailable, ObjectAltered, ObjectMissing
+from governance.objects.envelope import (
+    Header,
+    Label,
+    WrappedShare,
+    join_shares,
+    key_commitment,
+    object_name,
+    open_object,
+    read_header,
+    seal_object,
+    split_key,
+)
+
+MAX_OBJECT = 64 << 20  # bytes read of one object; ours stay below 8 MiB
+_ATTEMPT_SECONDS = 1.5  # one request waits so long for the bucket's next bytes
+_RETRY_SECONDS = 2.0  # no new attempt after this
+Answer = TypeVar("Answer")
+Shares = tuple[bytes, bytes, bytes]
+_NAME = re.compile(r"o/[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class SealedObject:
+    """An object ready for the bucket, with what the ledger will say of it (32 bytes each)."""
+
+    blob: bytes
+    ciphertext_hash: bytes
+    key_commitment: bytes
+
+
+def seal_records(
+    records: Sequence[tuple[Label, bytes]],
+    wrap: Callable[[list[Shares]], Sequence[Sequence[WrappedShare]]],
+) -> list[SealedObject]:
+    """Encrypts each (label, plaintext) under a key of its own, drawn here, used once and forgotten on return.
+
+    `wrap` has the brokers wrap the three shares of every key, in order. A retry is a new call: new keys, new objects.
+    """
+    keys = [secrets.token_bytes(32) for _ in records]
+    wrapped = wrap([split_key(key) for key in keys])
+    sealed = []
+    for key, (label, plaintext), shares in zip(keys, records, wrapped, strict=True):
+        blob = seal_object(key, label, shares, plaintext)
+        sealed.append(SealedObject(blob, sha256(blob).digest(), key_commitment(key)))
+    return sealed
+
+
+def open_record(
+    blob: bytes, ciphertext_hash: bytes, label: Label, shares: Sequence[bytes]
+) -> bytes:
+    """The plaintext of the object the ledger names: `ciphertext_hash` is from its leaf (or its Seal).
+
+    Raises ObjectAltered, ShareRefused and what `open_object` raises; nothing is decrypted before the hash and the
+    key commitment hold.
+    """
+    if sha256(blob).digest() != ciphertext_hash:
+        raise ObjectAltered(
+            "the object is not the one the ledger names", "fetch it again or restore the bucket"
+        )
+    return open_object(join_shares(shares), blob, label)
+
+
+class Bucket:
+    """Write-once objects under the hash of their bytes, in Google Cloud Storage or its emulator."""
+
+    def __init__(self, name: str, url: str | None = None) -> None:
+        """`url` is the emulator's address, which needs no account; without it, Google's with the host's own."""
+        # Imported here: the worker's child opens objects and has no network to fetch them with.
+        from google.api_core.client_options import ClientOptions
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud.storage import Client  # type: ignore[import-untyped]
+        from google.cloud.storage.retry import DEFAULT_RETRY  # type: ignore[import-untyped]
+
+        client = (
+            Client(
+                project="volens",
+                credentials=AnonymousCredentials(),  # type: ignore[no-untyped-call]
+                client_options=ClientOptions(api_endpoint=url),
+            )
+            if url
+            else Client()
+        )
+        self._client, self._bucket = client, client.bucket(name)
+        self._limits = {
+            "timeout": _ATTEMPT_SECONDS,
+            "retry": DEFAULT_RETRY.with_timeout(_RETRY_SECONDS).with_delay(0.1, 1.0),
+        }
+
+    def create(self) -> None:
+        """Makes the bucket, if it is not there. Raises BucketUnavailable."""
+        from google.api_core.exceptions import Conflict
+
+        try:
+            _reach(lambda: self._client.create_bucket(self._bucket, **self._limits))
+        except Conflict:
+            return
+
+    def probe(self) -> None:
+        """Raises BucketUnavailable unless the bucket is there and answers."""
+        if not _reach(lambda: self._bucket.exists(**self._limits)):
+            raise BucketUnavailable(
+                "the bucket does not exist", "make it, or name the one that does"
+            )
+
+    def put(self, blob: bytes) -> str:
+        """Writes an object and returns its name. One of this name holds these bytes already: it is left alone.
+
+        Raises BucketUnavailable.
+        """
+        return self._write(object_name(blob), blob)
+
+    def put_list(self, root: bytes, data: bytes) -> str:
+        """Writes the leaf list of the ingest with this root (32 bytes), under l/<root>."""
+        return self._write(f"l/{root.hex()}", data)
+
+    def _write(self, name: str, blob: bytes) -> str:
+        from google.api_core.exceptions import NotFound, PreconditionFailed
+
+        try:
+            _reach(
+                lambda: self._bucket.blob(name).upload_from_string(
+                    blob,
+                    content_type="application/octet-stream",
+                    if_generation_match=0,
+                    **self._limits,
+                )
+            )
+        except PreconditionFailed:
+            return name
+        except NotFound:
+            raise BucketUnavailable(
+                "the bucket does not exist", "make it, or name the one that does"
+            ) from None
+        return name
+
+    def get(self, name: str) -> bytes:
+        """The object's bytes, hashed again. Raises ObjectMissing, ObjectAltered, BucketUnavailable."""
+        if _NAME.fullmatch(name) is None:
+            raise ObjectMissing("no object can have this name", "use the hash the ledger names")
+        blob = self._read(name)
+        if object_name(blob) != name:
+            raise ObjectAltered(
+                "the bucket holds other bytes than it was given", "restore the object from a copy"
+            )
+        return blob
+
+    def get_header(self, name: str) -> Header:
+        """The object's header, which is not secret. Raises as `get`, and Malformed."""
+        return read_header(self.get(name))
+
+    def get_list(self, root: bytes) -> bytes:
+        """The leaf list of that root; the caller MUST compute the root again."""
+        return self._read(f"l/{root.hex()}")
+
+    def _read(self, name: str) -> bytes:
+        from google.api_core.exceptions import NotFound, RequestRangeNotSatisfiable
+
+        try:
+            # No checksum of the client's: it would compare with what the bucket says, we compare with the name.
+            blob: bytes = _reach(
+                lambda: self._bucket.blob(name).download_as_bytes(
+                    end=MAX_OBJECT, checksum=None, **self._limits
+                )
+            )
+        except NotFound:
+            raise ObjectMissing(
+                "the bucket has lost an object", "restore the bucket or ingest the record again"
+            ) from None
+        except RequestRangeNotSatisfiable:  # an object of no bytes
+            blob = b""
+        return blob
+
+
+def _reach(call: Callable[[], Answer]) -> Answer:
+    """What the bucket answers; its refusals pass, everything else that can go wrong is BucketUnavailable."""
+    from google.api_core.exceptions import (
+        Conflict,
+        GoogleAPIError,
+        NotFound,
+        PreconditionFailed,
+        RequestRangeNotSatisfiable,
+    )
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse  # type: ignore[import-untyped]
+    from requests.exceptions import RequestException
+
+    try:
+        return call()
+    except (Conflict, NotFound, PreconditionFailed, RequestRangeNotSatisfiable):
+        raise
+    except (GoogleAPIError, GoogleAuthError, RequestException, InvalidResponse, DataCorruption):
+        raise BucketUnavailable(
+            "the bucket does not answer as it should", "start it, or try again in a minute"
+        ) from None

@@ -1,0 +1,148 @@
+"""The trail as a list of steps, newest first: one step is one call that the ledger recorded, with all its events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, Select, or_, select
+
+from governance.errors import NotFound
+from governance.readmodel.tables import blocks, events
+from governance.verify import strict_json
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One event of a step; `run` and `subject` are "" where it names none."""
+
+    name: str
+    run: str
+    subject: str
+    fields: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`count` is the trail's after this call and `head` its value then; `time` in seconds."""
+
+    count: int
+    head: str
+    block: int
+    time: int
+    tx: str
+    events: tuple[Happening, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A filter: what is empty or 0 asks for nothing. Times are seconds, `until` is excluded; blocks are included."""
+
+    names: tuple[str, ...] = ()
+    subject: str = ""
+    run: str = ""
+    actor: str = ""  # a checksummed address, wherever the event names it
+    reason: int = 0
+    first_block: int = 0
+    last_block: int = 0
+    since: int = 0
+    until: int = 0
+
+
+def list_steps(engine: Engine, wanted: Wanted, before: int = 0, limit: int = 20) -> list[Step]:
+    """At most `limit` steps in which one event is as wanted, newest first; `before` is the cursor, a step's count."""
+    query = (
+        select(events.c.tx, events.c.step, events.c.block, blocks.c.timestamp, events.c.fields)
+        .join(blocks, blocks.c.number == events.c.block)
+        .where(events.c.name == "Head")
+        .order_by(events.c.step.desc())
+        .limit(limit)
+    )
+    if any((wanted.names, wanted.subject, wanted.run, wanted.actor, wanted.reason)):
+        query = query.where(events.c.tx.in_(_matching(wanted)))
+    if before:
+        query = query.where(events.c.step < before)
+    bounds = (
+        (wanted.first_block, events.c.block >= wanted.first_block),
+        (wanted.last_block, events.c.block <= wanted.last_block),
+        (wanted.since, blocks.c.timestamp >= wanted.since),
+        (wanted.until, blocks.c.timestamp < wanted.until),
+    )
+    for given, bound in bounds:
+        query = query.where(bound) if given else query
+    return _read(engine, query)
+
+
+def find_step(engine: Engine, count: int) -> Step:
+    """Raises NotFound."""
+    query = (
+        select(events.c.tx, events.c.step, events.c.block, blocks.c.timestamp, events.c.fields)
+        .join(blocks, blocks.c.number == events.c.block)
+        .where(events.c.name == "Head", events.c.step == count)
+    )
+    found = _read(engine, query)
+    if not found:
+        raise NotFound("there is no such step of the trail", "look at the newest ones")
+    return found[0]
+
+
+def milestones(engine: Engine, run: str) -> dict[str, tuple[int, int]]:
+    """(block, seconds) of the newest event of each name that a run has."""
+    query = (
+        select(events.c.name, events.c.block, blocks.c.timestamp)
+        .join(blocks, blocks.c.number == events.c.block)
+        .where(events.c.run == run, events.c.name.not_in(("AccessGranted", "AccessDenied")))
+        .order_by(events.c.block, events.c.position)
+    )
+    with engine.connect() as connection:
+        return {name: (block, time) for name, block, time in connection.execute(query)}
+
+
+def _matching(wanted: Wanted) -> Select[Any]:
+    """The transactions in which one event is as wanted."""
+    query = select(events.c.tx)
+    if wanted.names:
+        query = query.where(events.c.name.in_(wanted.names))
+    if wanted.subject:
+        query = query.where(events.c.subject == wanted.subject)
+    if wanted.run:
+        query = query.where(events.c.run == wanted.run)
+    if wanted.actor:
+        query = query.where(events.c.fields.contains(f'"{wanted.actor}"', autoescape=True))
+    if (
+        wanted.reason
+    ):  # the fields are canonical JSON: a number ends at a comma or at the object's end
+        ends = (f'"reason":{wanted.reason},', f'"reason":{wanted.reason}}}')
+        query = query.where(or_(*(events.c.fields.contains(end, autoescape=True) for end in ends)))
+    return query
+
+
+def _read(engine: Engine, query: Select[Any]) -> list[Step]:
+    with engine.connect() as connection:
+        heads = connection.execute(query).all()
+        rows = connection.execute(
+            select(events.c.tx, events.c.name, events.c.run, events.c.subject, events.c.fields)
+            .where(events.c.tx.in_([head.tx for head in heads]), events.c.name != "Head")
+            .order_by(events.c.block, events.c.position)
+        ).all()
+    own: dict[str, list[Happening]] = {}
+    for row in rows:
+        own.setdefault(row.tx, []).append(
+            Happening(row.name, row.run or "", row.subject or "", _object(row.fields))
+        )
+    return [
+        Step(
+            head.step,
+            str(_object(head.fields)["head"]),
+            head.block,
+            head.timestamp,
+            head.tx,
+            tuple(own.get(head.tx, ())),
+        )
+        for head in heads
+    ]
+
+
+def _object(text: str) -> dict[str, Any]:
+    found: Any = strict_json(text.encode())
+    return dict(found)
