@@ -7,8 +7,9 @@ library's parser sees them: it takes a lone CR for the end of a line. Each conne
 CONNECTIONS of them; when one more comes, the connection that has waited longest for its caller gives way.
 
 Parsing costs many times a body's bytes, in memory and in the one interpreter that all threads share, and it comes
-before anybody can know who asks. So bodies above SMALL_BODY are read and worked on LARGE_AT_ONCE at a time: whoever
-sends many of them waits or is turned away, and a small message, such as a withdrawal, is not.
+before anybody can know who asks. So bodies above SMALL_BODY are worked on LARGE_AT_ONCE at a time: whoever sends many
+of them waits or is turned away, and a small message, such as a withdrawal, is not. A body takes its turn when all of it
+has come, and lies in a temporary file until then: whoever sends slowly keeps nobody else waiting, and fills no memory.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import io
 import json
 import re
 import socket
+import tempfile
 import threading
 import time
 from dataclasses import dataclass
@@ -31,7 +33,8 @@ PLACE_SECONDS = 1.0  # that a new connection waits for the place of another one
 _LOOK_SECONDS = 0.25  # between two looks for those that are too slow
 MAX_HEAD = 64 << 10  # bytes of all header lines
 SMALL_BODY = 16 << 10  # bytes; a withdrawal has one thousand
-LARGE_AT_ONCE, LARGE_WAITING = 2, 16  # bodies above it that are worked on, and that wait for it
+LARGE_AT_ONCE, LARGE_WAITING = 2, 64  # bodies above it that are worked on, and that wait for it
+_PIECE = 64 << 10  # bytes of a body that are read at once
 MAX_LINES = 100  # header lines
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, 5.6.2
 _REQUEST_LINE = re.compile(_TOKEN + rb" [!-~]+ HTTP/1\.[01]\r\n")
@@ -247,15 +250,32 @@ class BoundedHandler(BaseHTTPRequestHandler):
         if len(length) > 9 or int(length) > self.max_body:
             self.refuse(413, f"a body has at most {self.max_body} bytes")
             return None
-        if int(length) > SMALL_BODY and not self._take_turn():
-            self.refuse(503, "too many large messages are being sent: try again in some seconds")
-            return None
+        if int(length) > SMALL_BODY:
+            return self._read_large(int(length))
         body = self.rfile.read(int(length))
         if len(body) != int(length):
             self.close_connection = True
             return None
         self.server.now_doing(self.connection, WORKING)
         return body
+
+    def _read_large(self, length: int) -> bytes | None:
+        """A body that waits in a file until it is whole and it is its turn; None as `read_body`."""
+        with tempfile.TemporaryFile() as file:
+            while length > file.tell():
+                piece = self.rfile.read(min(_PIECE, length - file.tell()))
+                if not piece:
+                    self.close_connection = True
+                    return None
+                file.write(piece)
+            if not self._take_turn():
+                self.refuse(
+                    503, "too many large messages are being sent: try again in some seconds"
+                )
+                return None
+            self.server.now_doing(self.connection, WORKING)
+            file.seek(0)
+            return file.read()
 
     def _take_turn(self) -> bool:
         """Wait until this large body may be read; False when too many wait, or the connection has given way."""

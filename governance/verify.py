@@ -1083,7 +1083,8 @@ class Fold:
             "the run ended, or not the next attempt",
         )
         need(
-            len(subjects) <= MAX_SUBJECTS and all(x < y for x, y in pairwise(subjects)),
+            len(subjects) <= MAX_SUBJECTS
+            and all(x < y for x, y in pairwise((bytes(32), *subjects))),
             "the list is too long or unsorted",
         )
         need(

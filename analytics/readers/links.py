@@ -14,12 +14,13 @@ from analytics.canonical import paired, readings
 from analytics.readers.bundle import Place, Source
 
 # What a resource was made from, asked for by or given for, is about, or has as its evidence tells what it says (R4
-# Observation, Procedure, Condition, medications; what stands between them and a finding: DetectedIssue,
-# RiskAssessment, Task); a specimen, or one that another was taken from, stands between an order and what was found in
-# it. What a panel, report or list holds is told by its own code, and so is what came of a Task or was looked at in a
-# ClinicalImpression. Encounter, subject and performer are in neither: a visit to one clinic does not make its blood
-# count genetic.
+# Observation, Procedure, Condition, medications; what stands between them and a finding: CarePlan, Goal,
+# DetectedIssue, RiskAssessment, Task); a specimen, or one that another was taken from, stands between an order and what
+# was found in it. What a panel, report or list holds is told by its own code, and so is what came of a Task or a
+# CarePlan, or was looked at in a ClinicalImpression. Encounter, subject and performer are in neither: a visit to one
+# clinic does not make its blood count genetic.
 _MADE_FROM = (
+    "addresses",
     "basedOn",
     "basis",
     "complicationDetail",
@@ -27,9 +28,11 @@ _MADE_FROM = (
     "detectedIssue",
     "evidence.detail",
     "focus",
+    "goal",
     "input.valueReference",
     "parent",
     "partOf",
+    "priorPrescription",
     "reasonReference",
     "request",
     "specimen",
@@ -37,6 +40,7 @@ _MADE_FROM = (
     "supportingInformation",
 )
 _LISTS = (
+    "activity.reference",
     "entry.item",
     "finding.itemReference",
     "hasMember",

@@ -32,6 +32,7 @@ _FREE = ("GET", "HEAD", "OPTIONS")
 _WITHDRAWAL = "/consents/revocations"  # decides by itself, with `check_allowance`
 _BEING_ANSWERED = 1  # token
 _ASKED_THE_LEDGER = 5  # tokens: the dearest kind of refusal
+WITHDREW_NOTHING = 60  # tokens: one in twelve seconds, each 1.8 kB of the trail
 
 log = structlog.get_logger()
 
@@ -101,11 +102,11 @@ class Limits:
             )
 
 
-def check_allowance(request: Request) -> None:
-    """For a message that will change nothing, at a door that is never closed: it costs. Raises TooMany."""
+def check_allowance(request: Request, tokens: float = _ASKED_THE_LEDGER) -> None:
+    """For a message that takes nothing back, at a door that is never closed: it costs. Raises TooMany."""
     if request.state.spent:
         raise _too_many()
-    request.state.idle = _ASKED_THE_LEDGER
+    request.state.idle = tokens
 
 
 def _too_many() -> TooMany:

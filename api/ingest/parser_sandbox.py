@@ -164,11 +164,22 @@ def _listen(child: _Parser, asked: dict[str, Any]) -> Iterator[Frame]:
             ):
                 raise _unsafe()
             header["relaxed"] = child.relaxed  # our own look at it, not its word
-        elif said != "progress" or blobs:
+        elif said != "progress" or blobs or not _is_progress(header):
             raise _unsafe()
         yield header, blobs
         if said == "done":
             return
+
+
+def _is_progress(header: Mapping[str, Any]) -> bool:
+    """Whether it is a share of the file and nothing else; any other value there could be a record's own text."""
+    share = header.get("fraction")
+    return (
+        set(header) == {"say", "fraction"}
+        and isinstance(share, int | float)
+        and not isinstance(share, bool)
+        and 0 <= share <= 1
+    )
 
 
 def _failure(header: Mapping[str, Any], subjects: set[str]) -> UsageError:

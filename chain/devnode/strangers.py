@@ -3,7 +3,8 @@
 Anybody may send a transaction to the gateway: a patient can withdraw without asking the service. But each one is kept
 for ever. So a transaction of an address that is no sender of this deployment is mined only if a simulation from that
 address does not revert and leaves a step on the trail; and all strangers together may add so many bytes a second. A
-withdrawal has a share of its own, and the common one when that is used up, so that nobody can shut it out.
+withdrawal that takes something back has a share of its own, and the common one when that is used up. It comes back
+faster than consents can be made from the common one, so that nobody can shut it out.
 
 Only what is mined is counted: whoever sends what is refused uses up nobody's share. A simulation waits its turn as
 every execution that anybody may ask for (chain/devnode/executions.py).
@@ -29,6 +30,7 @@ from chain.artifacts import CONTRACTS, load
 from chain.devnode.anvil import NodeRefused
 from chain.devnode.encoding import is_canonical
 from chain.events import ConsentRevoked, event_topic
+from chain.vocabulary import ConsentStatus
 
 SERVER_ERROR = -32000  # JSON-RPC's code for what the server itself refuses
 GAS_CAP = 16_777_216  # EIP-7825, a transaction
@@ -41,7 +43,8 @@ BURST, RATE = (
     512 << 10,
     2 << 10,
 )  # bytes that all strangers may add at once; bytes a second that come back
-REVOKE_BURST, REVOKE_RATE = 128 << 10, 2 << 10  # the same of withdrawals alone
+REVOKE_BURST, REVOKE_RATE = 128 << 10, 4 << 10  # the same of withdrawals alone
+_STATUS_AT, _EPOCH_AT, _EPOCH_BITS = 248, 216, 0xFFFFFFFF  # of a consent slot (docs/ledger.md)
 _LEGACY, _KINDS = (
     0xC0,
     (1, 2),
@@ -140,8 +143,11 @@ class Strangers:
             raise _refused("the call would change nothing on the ledger")
         # In the journal in hex, in the node's state, and in every block's frame.
         cost = 3 * sent.size + STEP_BYTES * (1 + len(events))
-        # One that takes something back now: a copy of an old one is recorded too, as stale.
-        withdraws = (contracts["ConsentRegistry"], self._revoked) in events
+        # A copy of an old one is recorded too, as stale; and one of nothing makes a later consent worthless.
+        registry = contracts["ConsentRegistry"]
+        withdraws = (registry, self._revoked) in events and _takes_back(
+            sent.data, registry, exchange
+        )
         with self._lock:
             taken = (withdraws and self._withdrawals.take(cost)) or self._common.take(cost)
         if not taken:
@@ -192,6 +198,22 @@ def read_transaction(raw: bytes) -> Sent:
         raise
     except Exception:  # the libraries raise a dozen kinds for bytes that are none
         raise _refused("this is no signed transaction") from None
+
+
+def _takes_back(data: bytes, registry: str, exchange: Exchange) -> bool:
+    """Whether a consent is live that this call of `revoke` ends, or it is her first word on this dataset."""
+    selector, subject, dataset = data[:4], data[4:36], data[36:68]
+    if selector != _selector("ConsentRegistry", "revoke"):
+        return False
+    asked = _selector("ConsentRegistry", "slotOf") + subject + dataset
+    call = {"to": registry, "data": "0x" + asked.hex()}
+    slot = int(str(_result(exchange("eth_call", [call, "latest"]))), 16)
+    return slot >> _STATUS_AT == ConsentStatus.LIVE or slot >> _EPOCH_AT & _EPOCH_BITS == 0
+
+
+def _selector(contract: str, function: str) -> bytes:
+    entry = next(one for one in load(contract).abi if one.get("name") == function)
+    return bytes(function_abi_to_4byte_selector(cast("Any", entry)))
 
 
 def _contracts(identity: bytes) -> dict[str, str]:

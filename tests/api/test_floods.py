@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 
 from api.client.client import Client, wire
 from api.demo.stage import random32
-from api.http.rate_limit import CLIENTS, DEEPEST, REFILL, Allowance, client_of
+from api.http.rate_limit import CLIENTS, DEEPEST, REFILL, WITHDREW_NOTHING, Allowance, client_of
 from chain.wallets import Wallet
 from governance import audit, precheck, sessions
 from governance.errors import NotSignedIn
@@ -82,10 +82,10 @@ def forgeries(place, url: str) -> list[tuple[str, dict]]:
     ]
 
 
-def withdrawal(place, url: str, subject: bytes) -> dict:
-    """A person's own, of her first consent."""
+def withdrawal(place, url: str, subject: bytes, epoch: int = 0) -> dict:
+    """A person's own, of her first consent or a later one."""
     ada = Client(url, place.world.ledger.identity, place.world.subjects[subject], subject)
-    message = {"subject": subject, "dataset": place.world.dataset, "epoch": 0}
+    message = {"subject": subject, "dataset": place.world.dataset, "epoch": epoch}
     return {
         "revoke": wire("Revoke", message),
         "signer": ada.wallet.signer.hex(),
@@ -281,6 +281,23 @@ def test_an_old_withdrawal_sent_again_costs(place, another_door, no_refill) -> N
     found = [httpx.post(f"{url}/consents/revocations", json=body).status_code for _ in range(20)]
     turned = found.index(429)
     assert found == [200] + [409] * (turned - 1) + [429] * (20 - turned)
+
+
+def test_withdrawals_of_nothing_cost_and_one_of_something_is_always_taken(
+    place, another_door, no_refill
+) -> None:
+    """Each is a step for ever: one person who never agreed had filled the trail to its limit in an hour and a half."""
+    url = another_door(allowance=2 * WITHDREW_NOTHING + 1)
+    ((eve,), (ada,)) = place.people(agree=False), place.people()
+
+    def send(who: bytes, epoch: int) -> int:
+        body = withdrawal(place, url, who, epoch)
+        return httpx.post(f"{url}/consents/revocations", json=body).status_code
+
+    found = [send(eve, epoch) for epoch in range(5)]
+    assert found == [200, 200, 200, 429, 429]  # the first is free
+    assert send(ada, 0) == 200
+    assert httpx.post(f"{url}/sign-in/challenge").status_code == 429
 
 
 def test_whoever_signs_in_gets_the_challenge_back(place, another_door, no_refill) -> None:

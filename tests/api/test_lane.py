@@ -35,7 +35,8 @@ def program(lines: str) -> str:
     """A child with `lines` put between its imports and its work."""
     return f"""
 import os, socket, sys, time
-from api.ingest import parser as lanechild, pipe
+from api.ingest import parser as lanechild
+from api.worker import frames as pipe
 {lines}
 sys.exit(lanechild.main())
 """
@@ -233,6 +234,25 @@ def test_a_child_that_hangs_is_ended(
     while children() - before and time.monotonic() < until:
         time.sleep(0.01)
     assert children() <= before
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "'fraction': 'BRCA1 c.68_69delAG, Ada Lovelace'",
+        "'fraction': ['BRCA1']",
+        "'fraction': True",
+        "'fraction': 68.69",
+        "'fraction': 0.5, 'of': 'Ada Lovelace'",
+        "'of': 'Ada Lovelace'",
+    ],
+)
+def test_progress_is_a_share_of_the_file_and_nothing_else(
+    memory_file: int, monkeypatch: pytest.MonkeyPatch, frame: str
+) -> None:
+    said = f"pipe.write_frame(sink, {{'say': 'progress', {frame}}})\ntime.sleep(600)"
+    monkeypatch.setattr(lane, "PROGRAM", answering(said))
+    unsafe(memory_file)
 
 
 def test_a_child_that_drips_is_ended(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 
 import httpx
@@ -256,6 +256,22 @@ def test_large_bodies_wait_for_each_other_and_small_messages_do_not(doors: Doors
                 break
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+def test_half_a_large_body_keeps_nobody_waiting(doors: Doors) -> None:
+    """A body takes its turn when all of it has come: 18 idle callers had shut out every other large one."""
+    began = f"POST {doors.path} HTTP/1.1\r\nHost: x\r\nContent-Length: {SMALL_BODY + 9}\r\n\r\n[".encode()
+    with ExitStack() as lines:
+        for _ in range(40):
+            line = lines.enter_context(socket.create_connection(("127.0.0.1", doors.port), 10))
+            line.sendall(began)
+        time.sleep(0.5)
+        for _ in range(3):
+            start = time.monotonic()
+            with closing(http.client.HTTPConnection("127.0.0.1", doors.port, timeout=30)) as asking:
+                asking.request("POST", doors.path, BODY + b" " * SMALL_BODY)
+                assert asking.getresponse().status < 500
+            assert time.monotonic() - start < allowed(2)
 
 
 def test_a_body_of_very_many_values_is_refused_before_it_is_parsed(devchain: DevChain) -> None:

@@ -454,6 +454,8 @@ MALFORMED = {
     "not UTF-8": (b"\xff\xfe{}", -32700),
     "UTF-16": (json.dumps(CALL).encode("utf-16"), -32700),
     "nested": (b"[" * (MAX_VALUES // 2), -32700),
+    "an open text": (b'"' + b'\\"' * 400_000, -32700),
+    "an open object": (b'{"method":"' + b'\\"' * 400_000 + b"}", -32700),
     "too many values": (b"[" * (MAX_VALUES + 1), -32600),
     "endless digits": (b'{"id":' + b"9" * 5000 + b"}", -32700),
     "number": (b"1", -32600),

@@ -200,15 +200,19 @@ class Ledgerlike:
     trail: str
     events: int = 3
     topic: str = ""  # of one more event, of the consents
+    slot: int = 1 << 248  # of whose consent it is: live
 
     def __call__(self, method: str, params: list[object]) -> dict[str, object]:
         if method == "debug_traceCall":
             told = [{"address": CONSENTS, "topics": [self.topic]}] if self.topic else []
             return {"result": {"logs": [{"address": self.trail}] * self.events + told, "calls": []}}
-        return {"result": "0x0"}
+        is_question = method == "eth_call" and params[0].get("data", "").startswith(SLOT_OF)
+        return {"result": hex(self.slot) if is_question else "0x0"}
 
 
 TRAIL, CONSENTS = "0x" + "22" * 20, "0x" + "33" * 20
+SLOT_OF = "0x" + keccak(text="slotOf(bytes32,bytes32)")[:4].hex()
+WITHDRAWN = 2 << 248 | 1 << 216  # and nothing was agreed to since
 REVOKED, STALE = ("0x" + event_topic(kind).hex() for kind in (ConsentRevoked, RevokeStale))
 
 
@@ -257,9 +261,9 @@ def raw_of(data: bytes, to: str = CONSENTS) -> str:
     return "0x" + bytes(Account.sign_transaction(fields, Wallet.new().key).raw_transaction).hex()
 
 
-def taken(rule: Strangers, raw: str, topic: str = "") -> bool:
+def taken(rule: Strangers, raw: str, topic: str = "", slot: int = 1 << 248) -> bool:
     try:
-        rule.admit(raw, Ledgerlike(TRAIL, topic=topic))
+        rule.admit(raw, Ledgerlike(TRAIL, topic=topic, slot=slot))
     except NodeRefused as refusal:
         if "strangers have sent much lately" not in str(refusal):
             raise
@@ -280,6 +284,9 @@ def test_all_strangers_share_one_limit_and_withdrawals_have_their_own(
     assert 50 < count <= BURST // 4_000
     # One that was withdrawn long ago, copied from the ledger: recorded as stale, and nobody's withdrawal.
     assert not taken(strangers_, revoke, STALE)
+    # One of nothing, by somebody who withdraws again and again.
+    assert not taken(strangers_, revoke, REVOKED, WITHDRAWN)
+    assert taken(strangers_, revoke, REVOKED, 0)  # her first word on this dataset
     assert all(taken(strangers_, revoke, REVOKED) for _ in range(10))
     while taken(strangers_, revoke, REVOKED):
         pass

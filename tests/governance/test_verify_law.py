@@ -349,6 +349,14 @@ ROWS = {
         (),
         lambda o, signed: [signed[0], o.subjects[::-1]],
     ),
+    "nobody": Row(
+        "AccessLedger",
+        "authorise",
+        "WorkerBinding",
+        lambda o: o.world.binding(o.fresh, [bytes(32), *o.subjects]),
+        (),
+        lambda o, signed: [signed[0], [bytes(32), *o.subjects]],
+    ),
     "seal": Row("AccessLedger", "seal", "Seal", lambda o: o.world.seal_message(o.unsealed)),
     "viewOutput": Row(
         "AccessLedger",
@@ -464,6 +472,7 @@ LIES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("authorise", "wanda", "next attempt", {"attempt": 2}),
     ("authorise", "wanda", "worker signed", {"subjectsHash": bytes(32)}),
     ("unsorted", "wanda", "unsorted", {}),
+    ("nobody", "wanda", "unsorted", {}),
     ("authorise", "wanda", "unknown", {"run": bytes(32)}),
     ("authorise", "wanda", "run ended", {"run": "released", "attempt": 2}),
     ("seventeenth", "wanda", "next attempt", {"attempt": 17}),

@@ -12,7 +12,7 @@ from api.http import requests as schemas
 from api.http import responses as answers
 from api.http.auth import Parts, PartsAnyway, SignedIn, require_self
 from api.http.problems import OTHER_REFUSAL, REFUSALS, declared
-from api.http.rate_limit import check_allowance
+from api.http.rate_limit import WITHDREW_NOTHING, check_allowance
 from api.http.routes.serializers import show_consent, show_reason, show_withdrawal
 from api.http.services import Services
 from api.http.strict_route import ShortRoute, StrictRoute
@@ -140,11 +140,16 @@ def _revoke(body: schemas.RevocationBody, services: Services, request: Request) 
     try:
         projection.sync()
         acts = precheck.revocation_acts(domain, projection.fold, *call)
+        takes_back = precheck.takes_back(projection.fold, call[0])
     except CatchingUp:  # a forged one is refused by the contract before anything is spent on it
-        acts = consent.is_newest(services.ledger, call[0])
-    if not acts:  # a genuine withdrawal is never turned away; an old one sent again is, and costs
+        acts, takes_back = consent.acts_and_takes_back(services.ledger, call[0])
+    # Who takes something back is never turned away. An old withdrawal that is sent again costs, and one of nothing
+    # costs more: each is a step for ever.
+    if not acts:
         check_allowance(request)
         precheck.refuse_repeated(projection.fold, call[0])
+    elif not takes_back:
+        check_allowance(request, WITHDREW_NOTHING)
     receipt, stale = consent.revoke(services.ledger, *call)
     mark(services.engine, f"mined:{receipt.tx.hex()}")
     place = services.settle(receipt)

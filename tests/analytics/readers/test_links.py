@@ -5,7 +5,18 @@ import time
 from typing import Any
 
 import pytest
-from fhir_files import ABOUT, CM, LOINC, bundle, concept, condition, observation, procedure
+from fhir_files import (
+    ABOUT,
+    ATC,
+    CM,
+    LOINC,
+    bundle,
+    concept,
+    condition,
+    observation,
+    order,
+    procedure,
+)
 
 from analytics.readers.fhir import split_bundle
 from analytics.vocabulary import Category
@@ -97,6 +108,29 @@ def test_what_came_of_a_conditional_reference_that_cannot_be_read_is_held_back(q
     specimen = {"resourceType": "Specimen", "id": "s", "request": [{"reference": query}]}
     drawn = observation(specimen={"reference": "Specimen/s"})
     assert report_of(specimen, drawn, observation())["held back"] == {HELD: 1}
+
+
+@pytest.mark.parametrize("through", ["addresses", "goal", "activity", "priorPrescription"])
+def test_what_is_done_because_of_a_finding_is_told_by_it(through: str) -> None:
+    """A plan of care, its goal and an earlier prescription stand between a diagnosis and what was done."""
+    carrier = condition((CM, "Z15.01"), id="c")
+    plan = {"resourceType": "CarePlan", "id": "p", "status": "active", "intent": "plan", **ABOUT}
+    goal = {"resourceType": "Goal", "id": "g", "lifecycleStatus": "active", **ABOUT}
+    why, given = {"reference": "Condition/c"}, order((ATC, "L01XK01"), id="m")
+    match through:
+        case "addresses":
+            more = [{**plan, "addresses": [why]}]
+            given["basedOn"] = [{"reference": "CarePlan/p"}]
+        case "goal":
+            more = [{**plan, "goal": [{"reference": "Goal/g"}]}, {**goal, "addresses": [why]}]
+            given["basedOn"] = [{"reference": "CarePlan/p"}]
+        case "activity":
+            activity = [{"reference": {"reference": "MedicationRequest/m"}}]
+            more = [{**plan, "addresses": [why], "activity": activity}]
+        case _:
+            more = [order((ATC, "L01XK01"), id="m0", reasonReference=[why])]
+            given["priorPrescription"] = {"reference": "MedicationRequest/m0"}
+    assert is_genetic(report_of(carrier, *more, given))
 
 
 def test_a_genetic_report_that_may_list_anything_lists_everything_of_that_type() -> None:
