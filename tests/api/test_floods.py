@@ -287,7 +287,7 @@ def test_withdrawals_of_nothing_cost_and_one_of_something_is_always_taken(
     place, another_door, no_refill
 ) -> None:
     """Each is a step for ever: one person who never agreed had filled the trail to its limit in an hour and a half."""
-    url = another_door(allowance=2 * WITHDREW_NOTHING + 1)
+    url = another_door(allowance=2 * WITHDREW_NOTHING)
     ((eve,), (ada,)) = place.people(agree=False), place.people()
 
     def send(who: bytes, epoch: int) -> int:
