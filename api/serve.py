@@ -18,9 +18,10 @@ import structlog
 import uvicorn
 
 from api.app import create_app
+from api.http import metrics
 from api.http.services import open_services
 from api.http.timeouts import CONNECTIONS, open_as_many_files_as_allowed, patient_protocol
-from api.operate import logs, metrics
+from api.operate import logs
 from api.operate.settings import Settings
 from api.operate.startup import START_FAULTS, not_started
 from chain.devnode.tether import leave_no_core

@@ -166,7 +166,7 @@ def hold_head(
     `python verify.py trail.json --heads heads.jsonl`
     """
     from api.client import held_heads
-    from api.http.services import read_identity
+    from api.operate.identity import read_identity
 
     if bool(node) == bool(broker):
         raise UsageError("it is not clear whom to ask", "name --node URL or --broker URL")

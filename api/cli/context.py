@@ -49,7 +49,7 @@ def open_key(name: str) -> tuple[Wallet, dict[str, str]]:
 def client(name: str = "") -> Client:
     """A client that signs as `name`, or reads public doors without one."""
     from api.client.client import Client
-    from api.http.services import read_identity
+    from api.operate.identity import read_identity
 
     if not name:
         return Client(settings().address("api"), read_identity(settings()))

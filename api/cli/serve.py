@@ -65,7 +65,7 @@ def rebuild(
 
     Exit code 7 when --compare finds a difference.
     """
-    from api.http.services import read_identity
+    from api.operate.identity import read_identity
     from chain.ledger import Ledger
     from governance.objects.vault import Bucket
     from governance.readmodel.projection import Projection

@@ -23,11 +23,12 @@ from api.confinement import Confinement, NotConfined
 from api.confinement.layers import HINT, describe
 from api.confinement.probe import probe
 from api.errors import DoorError
-from api.http.services import Health, probes_of, read_identity
 from api.operate.bootstrap import RELAY
 from api.operate.ceremony_files import proven_signers
 from api.operate.doctor_files import SERVE, Check, committee, disk, key_files, rows
-from api.operate.metrics import newest_block
+from api.operate.health import Health, probes_of
+from api.operate.identity import read_identity
+from api.operate.ledger_lag import newest_block
 from api.operate.settings import Settings
 from chain.artifacts import CONTRACTS, load
 from chain.errors import ChainError, IdentityMismatch, SignatureMalformed

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from api.operate.bootstrap import founders_here
-from api.operate.metrics import lag_of
+from api.operate.ledger_lag import lag_of
 from api.operate.settings import Settings
 from chain.errors import ChainError
 from chain.ledger import Ledger

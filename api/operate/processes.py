@@ -28,9 +28,9 @@ import httpx
 import structlog
 
 from api.errors import NotServing
-from api.http.services import progress_in
 from api.operate import logs
 from api.operate.bootstrap import RELAY, check_demo_home, give_birth, is_played, read_identity
+from api.operate.health import progress_in
 from api.operate.settings import Settings
 from chain.devnode.gateway import SENDERS
 from chain.devnode.process import DevChain

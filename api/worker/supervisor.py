@@ -17,8 +17,9 @@ import structlog
 from api.confinement import Confinement
 from api.confinement.layers import describe
 from api.confinement.probe import require
-from api.http.services import read_identity, write_beat
 from api.operate import logs
+from api.operate.health import write_beat
+from api.operate.identity import read_identity
 from api.operate.settings import Settings
 from api.operate.startup import START_FAULTS, not_started
 from api.worker.attempt import Attempt, RunFailed

@@ -17,8 +17,9 @@ from in_process import ask
 
 from api.client.client import wire
 from api.errors import NotServing
-from api.http.services import Health, Services, open_services, probes_of, read_beat, write_beat
+from api.http.services import Services, open_services
 from api.operate.doctor import examine
+from api.operate.health import Health, probes_of, read_beat, write_beat
 from api.operate.processes import Parts
 from api.worker.supervisor import open_worker, read_ledger
 from chain.devnode.watched import Watched

@@ -14,9 +14,9 @@ import pytest
 from api.client.client import Client
 from api.demo.stage import CODE, SCHEMA, random32
 from api.errors import NotAuthorised, NotThere, NotUnderstood, RefusedByPolicy
-from api.http.services import Health
 from api.http.strict_route import LargeRequest
 from api.operate.bootstrap import FOREVER
+from api.operate.health import Health
 from chain.wallets import Wallet
 from governance import consent
 from governance.broker.door import MAX_BODY

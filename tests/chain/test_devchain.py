@@ -61,7 +61,10 @@ def ends(pid: int, seconds: float = 3.0) -> bool:
         try:
             if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
                 return True
-        except FileNotFoundError:
+        except (
+            FileNotFoundError,
+            ProcessLookupError,
+        ):  # gone before it was opened, or before it was read
             return True
         time.sleep(0.02)
     return False

@@ -21,11 +21,11 @@ import pytest
 
 from api.confinement import ALL, Layer
 from api.confinement.probe import probe
-from api.http.services import Health
 from api.operate import doctor as checkup
 from api.operate import doctor_files as checkup_files
 from api.operate.bootstrap import sign_identity
 from api.operate.doctor import examine
+from api.operate.health import Health
 from api.operate.settings import Settings
 from chain.ledger import Ledger
 from chain.signatures import domain_of

@@ -13,21 +13,18 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 
-import httpx
 from prometheus_client import start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from api.http.services import Services
+from api.operate.ledger_lag import lag_of
 from chain.errors import ChainError
-from chain.ledger import Ledger, Node
-from governance.certificates import trusted
 from governance.errors import reasons
 from governance.readmodel import statistics as figures
 from governance.readmodel.tables import DATABASE_FAULTS, Database
 from governance.verify import VerifyError
 
-ANSWER_SECONDS = 1.0  # the ledger may take for a reading
 GATE_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STOP_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 READERS = ("broker", "worker", "api")  # parts that read the whole ledger at their start
@@ -145,55 +142,6 @@ def _stops(engine: Database) -> Any:
         figures.stop_seconds(engine),
         STOP_BUCKETS,
     )
-
-
-def newest_block(url: str, renew: bool = False) -> tuple[int, int]:
-    """Number and time of the ledger's newest block. Raises ChainError within about two seconds.
-
-    The dev chain's gateway is asked for its own count first: asked for the newest block it mines one when it was idle,
-    and a reading every few seconds must not fill the ledger. `renew`: let it.
-    """
-    node = Node(url, timeout=ANSWER_SECONDS)
-    number = None if renew else _head_of_gateway(url)
-    block = node.call("eth_getBlockByNumber", ["latest" if number is None else hex(number), False])
-    if not isinstance(block, dict):
-        raise ChainError("the node does not have its newest block", "look at the ledger's log")
-    return int(block["number"], 16), int(block["timestamp"], 16)
-
-
-def lag_of(engine: Database, ledger: Ledger, newest: int | None = None) -> tuple[int, int]:
-    """Blocks with events after the newest that the rows hold, and how long the oldest of them waits (seconds).
-
-    Raises ChainError.
-    """
-    head = newest_block(ledger.node.url)[0] if newest is None else newest
-    last = figures.newest_row(engine) or int(ledger.identity["deployBlock"]) - 1
-    missing = (
-        sorted(
-            {
-                int(entry["blockNumber"], 16)
-                for page in ledger.all_logs(last + 1, head)
-                for entry in page
-            }
-        )
-        if last < head
-        else []
-    )
-    if not missing:
-        return 0, 0
-    at = [int(ledger.block(number)["timestamp"], 16) for number in (missing[0], head)]
-    return len(missing), at[1] - at[0]
-
-
-def _head_of_gateway(url: str) -> int | None:
-    try:
-        said = httpx.get(
-            f"{url}/health", timeout=ANSWER_SECONDS, trust_env=False, verify=trusted()
-        ).json()
-    except (httpx.HTTPError, ValueError):
-        return None
-    head = said.get("head") if isinstance(said, dict) else None
-    return head if type(head) is int else None
 
 
 def _histogram(name: str, about: str, seconds: list[float], buckets: tuple[float, ...]) -> Any:
