@@ -281,9 +281,9 @@ def test_every_threat_is_in_the_index(generate: ModuleType) -> None:
     """The whole list: what stands against each, or why nothing does yet."""
     whole = (
         {f"R{n}" for n in range(1, 17)}
-        | {f"L{n}" for n in range(1, 20)}
+        | {f"L{n}" for n in range(1, 21)}
         | {f"K{n}" for n in range(1, 8)}
-        | {f"I{n}" for n in range(1, 35)}
+        | {f"I{n}" for n in range(1, 36)}
     )
     rows = re.findall(
         r"^\| ([RLKI]\d+(?:, [RLKI]\d+)*) \|",

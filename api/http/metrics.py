@@ -18,7 +18,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from api.http.services import Services
-from api.operate.ledger_lag import lag_of
+from api.operate.ledger_lag import lag_of, newest_block
 from chain.errors import ChainError
 from governance.errors import reasons
 from governance.readmodel import statistics as figures

@@ -22,9 +22,10 @@ import structlog
 from prometheus_client import CollectorRegistry, generate_latest
 
 from api.demo.stage import random32
+from api.http import metrics
 from api.http.metrics import Figures
 from api.http.request_log import Metrics
-from api.operate import logs, metrics
+from api.operate import logs
 from api.operate.ledger_lag import newest_block
 from api.operate.settings import Settings
 from chain.devnode.anvil import find_anvil
