@@ -1,6 +1,6 @@
 """Honest figures of one model: repeated stratified cross-validation, DeLong interval, permutation p.
 
-Knows nothing of disclosure: its figures are exact and must pass disclosure.py before anything leaves.
+Knows nothing of disclosure: its figures are exact and must pass analytics/disclosure before anything leaves.
 """
 
 from __future__ import annotations

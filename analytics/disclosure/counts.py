@@ -8,8 +8,8 @@ Metrics betray cells: with 35 events among 189 people, four figures at three dig
 row is printed at a level (LEVELS) only where at least 5 matrices of one pass would have been printed exactly so, for an
 attacker who knows this file and the numbers of people and events: a matrix that would have been printed at a finer
 level is none of the 5. Rows are judged one by one against the exact size, so no row can spoil another. A row without
-such a level is withheld. The same holds of curves (disclosure_curves.py), of sites (disclosure_sites.py) and of the z
-of a variant (disclosure_scan.py).
+such a level is withheld. The same holds of curves (curves.py), of sites (sites.py) and of the z
+of a variant (scan.py).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What may leave the room of a curve: ROC points and calibration groups, coarsened until counts are hidden.
 
-As for rows (disclosure.py), the attacker knows this file and the exact numbers of people and of events, and a table
+As for rows (counts.py), the attacker knows this file and the exact numbers of people and of events, and a table
 that would have been printed at a finer level is none of the 5 that must fit.
 
 ROC: a table is one pass's true positives at every false positive rate of the grid; at least 5 of them fit the curve as

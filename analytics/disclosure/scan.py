@@ -1,8 +1,8 @@
 """What may leave the room of one variant's z: it is rounded until at least 5 tables of genotypes and outcomes fit.
 
-As for rows (disclosure.py), the attacker knows this file and the exact numbers of people and of events, and a table
+As for rows (counts.py), the attacker knows this file and the exact numbers of people and of events, and a table
 that a finer step prints is none of the 5. She also knows how many people have which genotype, from frequencies of the
-same people (disclosure_sites.py) or from filters that let the variant pass: only how those of the event divide is open.
+same people (sites.py) or from filters that let the variant pass: only how those of the event divide is open.
 
 A table's z is the score test's without covariates and components: with them z hangs on more than the table, and more
 tables fit.

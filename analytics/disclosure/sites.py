@@ -1,6 +1,6 @@
 """What may leave the room of one variant: how many carry it and how common it is.
 
-As for rows (disclosure.py), the attacker knows this file and how many people's genotype is known: carriers and
+As for rows (counts.py), the attacker knows this file and how many people's genotype is known: carriers and
 frequency are printed at a level only where at least 5 (reference, heterozygous, homozygous) counts would have been
 printed exactly so, and counts that a finer level prints are none of the 5.
 """
