@@ -45,6 +45,7 @@ PATCH = "a change (PATCH), not a resource"
 PATCHED = "a change to it (PATCH) is in the file"
 DELETED = "a deletion of it (DELETE) is in the file"
 SAME_NAME = "another resource of the file has the same id or fullUrl"
+TWO_PEOPLE = "its reference names her, and its identifier somebody else"
 # Requests by which nothing comes in.
 REQUESTS = {
     "DELETE": "a deletion (DELETE), not a resource",
@@ -602,11 +603,30 @@ def _check_subject(resource: Mapping[str, object], source: Source) -> str | None
             why = _why_not_the_person(reference, target.get("type"), place, source)
             if why == ANOTHER:
                 why = _check_another(source)
+            if why is None and _is_of_another(target, resolve(target, place, source)):
+                why = TWO_PEOPLE
             if why is not None:
                 return f"{why}: {kind}.{element}"
         elif reference is None and element == "subject":
             return f"does not say whom it is about: {kind}"
     return None
+
+
+def _is_of_another(reference: Mapping[str, object], patient: Mapping[str, object] | None) -> bool:
+    """Whether a reference has an identifier too that is not the patient's, who has others of its system.
+
+    R4 references.html#logical: both name the same thing. Of a system that she has no identifier of nobody can say.
+    """
+    said = reference.get("identifier")
+    if not isinstance(said, dict) or patient is None:
+        return False
+    hers = {
+        one.get("value")
+        for one in _listed(patient.get("identifier"))
+        if isinstance(one, dict) and one.get("system") == said.get("system")
+        if isinstance(one.get("value"), str)
+    }
+    return bool(hers) and isinstance(said.get("value"), str) and said["value"] not in hers
 
 
 def _check_another(source: Source) -> str:

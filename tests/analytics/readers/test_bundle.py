@@ -30,6 +30,7 @@ from analytics.readers.bundle import MAX_BYTES, MAX_ENTRIES, MAX_OBJECTS, MAX_VA
 from analytics.readers.chart import read_chart
 from analytics.readers.codes import UCUM
 from analytics.readers.fhir import split_bundle
+from api.ingest import parser_messages as lanewords
 
 SUBJECT = "ab" * 32
 STRANGER = "urn:volens:subject:" + "cd" * 32
@@ -947,6 +948,32 @@ def test_how_an_entry_was_sent_may_be_broken(element: str, broken: object) -> No
         lambda b: (b.update(type="searchset", total=3), b["entry"][1].update({element: broken}))
     )
     assert split_bundle(payload, SUBJECT).report["kept"] == {"0": 1, "1": 1, "2": 1}
+
+
+@pytest.mark.parametrize(
+    ("identifier", "taken"),
+    [
+        ({"system": "urn:mrn", "value": "1"}, True),
+        ({"system": "urn:mrn", "value": "1b"}, True),  # she has two of it
+        ({"system": "urn:mrn", "value": "2"}, False),
+        ({"system": "urn:insurance", "value": "2"}, True),  # nobody can say
+        ({"value": "2"}, True),
+        ({"system": "urn:mrn"}, True),
+    ],
+)
+def test_a_reference_to_her_with_somebody_elses_identifier_is_held_back(
+    identifier: dict[str, str], taken: bool
+) -> None:
+    whole = json.loads(
+        bundle(observation(subject={"reference": "Patient/p", "identifier": identifier}))
+    )
+    whole["entry"][0]["resource"]["identifier"] = [
+        {"system": "urn:mrn", "value": value} for value in ("1", "1b")
+    ]
+    report = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    why = "its reference names her, and its identifier somebody else: Observation.subject"
+    assert report["held back"] == ({} if taken else {why: 1})
+    assert lanewords.are_fhir_reports({SUBJECT: report}, {SUBJECT})
 
 
 def test_a_subject_is_64_hex_characters() -> None:
