@@ -17,7 +17,7 @@ help: ## say what each target does
 install: .venv/.done node_modules/.done ## install what is missing into .venv and node_modules
 
 demo: install ## one fixed story on a dev chain of your own
-	@$(BIN)/volens demo
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/volens demo
 
 test: install ## every test, against real parts
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \

@@ -40,7 +40,7 @@ from governance.readmodel.tables import open_database
 
 PARTS = ("chain", "anvil", "api", "worker", "broker", "bucket")
 PEOPLE = 24
-PATIENCE = 20.0  # seconds until all parts answer again
+PATIENCE = 60.0  # seconds until all parts answer again
 AWAY = (
     Answered,
     NotServing,
