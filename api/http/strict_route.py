@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from tempfile import SpooledTemporaryFile
 from typing import Annotated, Any
 
 from anyio import CapacityLimiter, to_thread
@@ -17,25 +18,29 @@ Limit = Annotated[int, Query(ge=1, le=MOST, description="At most so many entries
 Offset = Annotated[int, Query(ge=0, le=1 << 40, description="After so many.")]
 # Bytes: of one signed message, of most, and of the list of an ingest.
 _ONE_MESSAGE, _SMALL, _LARGE = 8 << 10, 1 << 20, 8 << 20
+_IN_MEMORY = 64 << 10  # bytes of a body that has not come whole yet
 _PARSING = CapacityLimiter(2)  # larger bodies at a time
 
 
 class StrictRequest(Request):
-    """A request whose body is bounded while it arrives and parsed by `strict_json` only."""
+    """A request whose body is bounded while it arrives and parsed by `strict_json` only.
+
+    Until all of it has come it lies in a file: whoever begins many large bodies and ends none fills no memory.
+    """
 
     limit = _SMALL
 
     async def body(self) -> bytes:
         if not hasattr(self, "_body"):
-            chunks, size = [], 0
-            async for chunk in self.stream():
-                size += len(chunk)
-                if size > self.limit:
-                    raise BodyTooLarge(
-                        "the body is larger than this door takes", "send less in one message"
-                    )
-                chunks.append(chunk)
-            self._body = b"".join(chunks)
+            with SpooledTemporaryFile(_IN_MEMORY) as file:
+                async for chunk in self.stream():
+                    if file.tell() + len(chunk) > self.limit:
+                        raise BodyTooLarge(
+                            "the body is larger than this door takes", "send less in one message"
+                        )
+                    file.write(chunk)
+                file.seek(0)
+                self._body = file.read()
         return self._body
 
     async def json(self) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import statistics
 import subprocess
@@ -11,6 +12,8 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -496,3 +499,24 @@ def test_an_export_is_made_once_for_everybody_who_asks_of_the_same_trail(
     place.people(1)
     assert httpx.get(f"{place.url}/trail").content != first[0]
     assert len(made) == 2
+
+
+def test_half_of_many_large_bodies_fills_no_memory(place, another_door) -> None:
+    """Nobody has signed in, and each may have up to 8 MB: 40 of them had taken 310 MB."""
+    host, port = another_door().removeprefix("http://").split(":")
+    head = (
+        f"POST /datasets/{'ab' * 32}/ingests HTTP/1.1\r\nHost: {host}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {8 << 20}\r\n\r\n["
+    ).encode()
+    part, before = b"1," * (3 << 20), resident()
+    with ExitStack() as lines:
+        for _ in range(20):
+            line = lines.enter_context(socket.create_connection((host, int(port))))
+            line.sendall(head + part)
+        time.sleep(1)
+        assert resident() - before < 60 << 20
+
+
+def resident() -> int:
+    """Bytes of this process, in which the door is too."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
