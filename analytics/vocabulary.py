@@ -8,14 +8,7 @@ from __future__ import annotations
 from enum import IntEnum
 
 
-class _Named(IntEnum):
-    @property
-    def slug(self) -> str:
-        """The name on the command line and in JSON."""
-        return self.name.lower().replace("_", "-")
-
-
-class Category(_Named):
+class Category(IntEnum):
     """Bits of a category mask; from 16 on the sensitive ones, which no ready-made choice contains."""
 
     DEMOGRAPHICS = 0
@@ -34,7 +27,7 @@ class Category(_Named):
     HIV = 19
 
 
-class OutputClass(_Named):
+class OutputClass(IntEnum):
     """Kinds of an output (enum OutputClass of IAccessLedger.sol); a model and one person's result are never sealed."""
 
     METRICS = 1

@@ -20,15 +20,15 @@ BASE = '''class _Named(IntEnum):
 
 def chain_module() -> str:
     """chain/vocabulary.py: every name."""
-    classes = [_class(name) for name in _vocabulary()]
-    return _module("The numbers of the contracts, by name.", [*classes, _reasons()])
+    classes = [_class(name, "_Named") for name in _vocabulary()]
+    return _module("The numbers of the contracts, by name.", [BASE, *classes, _reasons()])
 
 
 def analytics_module() -> str:
     """analytics/vocabulary.py."""
     return _module(
         "The numbers of the contracts that a computation sees, by name; chain/vocabulary.py has all of them.",
-        [_class(name) for name in ANALYTICS],
+        [_class(name, "IntEnum") for name in ANALYTICS],
     )
 
 
@@ -37,10 +37,10 @@ def _vocabulary() -> dict[str, Any]:
     return found
 
 
-def _class(name: str) -> str:
+def _class(name: str, base: str) -> str:
     entry = _vocabulary()[name]
     lines = [f"    {_member(slug)} = {number}" for slug, number in entry["names"].items()]
-    return "\n".join([f"class {name}(_Named):", f'    """{entry["says"]}"""', "", *lines, ""])
+    return "\n".join([f"class {name}({base}):", f'    """{entry["says"]}"""', "", *lines, ""])
 
 
 def _reasons() -> str:
@@ -63,4 +63,4 @@ def _member(slug: str) -> str:
 
 def _module(says: str, classes: list[str]) -> str:
     head = [f'"""{says}', "", SOURCE, '"""', "", "from __future__ import annotations", ""]
-    return "\n".join([*head, "from enum import IntEnum", "", "", "\n\n".join([BASE, *classes])])
+    return "\n".join([*head, "from enum import IntEnum", "", "", "\n\n".join(classes)])

@@ -15,16 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from chain.artifacts import error_names
+from chain.consent_slot import epoch_of, status_of, takes_back
 from chain.events import ConsentGranted, Enrolled, ItemRefused, Receipt, RevokeStale
 from chain.ledger import Ledger, message_tuple
-from chain.vocabulary import Category, ConsentStatus, Purpose
+from chain.vocabulary import Category, Purpose
 from governance.errors import RequestInvalid
 from governance.verify import canonical, canonical_json
 
 DAY = 86_400
 NOTICE = Path(__file__).resolve().parent.parent / "docs" / "terms" / "notice-1.md"
-# In the word that the contract keeps (docs/ledger.md, Consent slot).
-_STATUS_AT, _EPOCH_AT, _EPOCH_BITS = 248, 216, 0xFFFFFFFF
 BATCH = 60  # items of one transaction: all of them fit under the gas cap of EIP-7825
 
 PURPOSES = {one.slug: one for one in Purpose}
@@ -197,14 +196,13 @@ def revoke(
 
 
 def acts_and_takes_back(ledger: Ledger, message: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Whether a revocation is of the epoch that holds now, and takes something back (`precheck.takes_back`).
+    """Whether a revocation is of the epoch that holds now, and takes something back (`chain.consent_slot`).
 
     The contract itself is asked.
     """
     slot = int(ledger.read("ConsentRegistry", "slotOf", message["subject"], message["dataset"]))
-    epoch = slot >> _EPOCH_AT & _EPOCH_BITS
-    takes_back = slot >> _STATUS_AT == ConsentStatus.LIVE or epoch == 0
-    return epoch == int(message["epoch"]), takes_back
+    epoch = epoch_of(slot)
+    return epoch == int(message["epoch"]), takes_back(status_of(slot), epoch)
 
 
 def outcomes(

@@ -11,7 +11,7 @@ from typing import Any
 
 from chain.errors import Refused, SignatureMalformed
 from chain.signatures import Domain, recover
-from chain.vocabulary import ConsentStatus, Role
+from chain.vocabulary import Role
 from governance.verify import NOBODY, Fold, sha256, words
 
 _HINT = "look at the state and sign again"
@@ -70,16 +70,6 @@ def revocation_acts(
     if reason:
         raise Refused(reason, {}, _HINT)
     return bool(message["epoch"] == fold.consent(message["dataset"], message["subject"]).epoch)
-
-
-def takes_back(fold: Fold, message: Mapping[str, Any]) -> bool:
-    """Whether something holds that this revocation ends, or it is her first word on this dataset.
-
-    A further one of nothing counts too, for it makes a consent that is not mined yet worthless. But it is kept for
-    ever, as every step, so nobody may send it as often as she likes.
-    """
-    held = fold.consent(message["dataset"], message["subject"])
-    return bool(held.status == ConsentStatus.LIVE or held.epoch == 0)
 
 
 def refuse_repeated(fold: Fold, message: Mapping[str, Any]) -> None:

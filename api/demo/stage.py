@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from api.operate.bootstrap import FOREVER, ROLE_DELAY, ROLES, sign_identity
+from chain.consent_slot import epoch_of
 from chain.events import Receipt
 from chain.ledger import Ledger, deploy, message_tuple
 from chain.vocabulary import Category, OutputClass, Purpose
@@ -239,7 +240,7 @@ class World:
         return {
             "subject": subject,
             "dataset": self.dataset,
-            "epoch": slot >> 216 & 0xFFFFFFFF,
+            "epoch": epoch_of(slot),
             "replaces": slot >> 192 & 0xFFFFFF,
             "fromDay": today,
             "untilDay": today + 730,
@@ -272,7 +273,7 @@ class World:
     def revoke(
         self, subject: bytes, epoch: int | None = None, wallet: Wallet | None = None
     ) -> Receipt:
-        current = self.slot(subject) >> 216 & 0xFFFFFFFF
+        current = epoch_of(self.slot(subject))
         message = {
             "subject": subject,
             "dataset": self.dataset,

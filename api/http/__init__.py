@@ -1,4 +1,4 @@
-"""The HTTP service: sessions, requests and responses, problems, rate limits, timeouts, routes.
+"""The HTTP service: sessions, requests and responses, problems, rate limits, timeouts, metrics, routes.
 
 Does not know pages, command line or demo.
 """

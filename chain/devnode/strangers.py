@@ -4,7 +4,8 @@ Anybody may send a transaction to the gateway: a patient can withdraw without as
 for ever. So a transaction of an address that is no sender of this deployment is mined only if a simulation from that
 address does not revert and leaves a step on the trail; and all strangers together may add so many bytes a second. A
 withdrawal that takes something back has a share of its own, and the common one when that is used up. It comes back
-faster than consents can be made from the common one, so that nobody can shut it out.
+faster than consents can be made from the common one. Consents that were made through the service are not bounded here:
+whoever makes many of them to withdraw them at the gateway can still use the share up.
 
 Only what is mined is counted: whoever sends what is refused uses up nobody's share. A simulation waits its turn as
 every execution that anybody may ask for (chain/devnode/executions.py).
@@ -27,10 +28,10 @@ from eth_utils.abi import function_abi_to_4byte_selector
 from hexbytes import HexBytes
 
 from chain.artifacts import CONTRACTS, load
+from chain.consent_slot import epoch_of, status_of, takes_back
 from chain.devnode.anvil import NodeRefused
 from chain.devnode.encoding import is_canonical
 from chain.events import ConsentRevoked, event_topic
-from chain.vocabulary import ConsentStatus
 
 SERVER_ERROR = -32000  # JSON-RPC's code for what the server itself refuses
 GAS_CAP = 16_777_216  # EIP-7825, a transaction
@@ -44,7 +45,6 @@ BURST, RATE = (
     2 << 10,
 )  # bytes that all strangers may add at once; bytes a second that come back
 REVOKE_BURST, REVOKE_RATE = 128 << 10, 4 << 10  # the same of withdrawals alone
-_STATUS_AT, _EPOCH_AT, _EPOCH_BITS = 248, 216, 0xFFFFFFFF  # of a consent slot (docs/ledger.md)
 _LEGACY, _KINDS = (
     0xC0,
     (1, 2),
@@ -208,7 +208,7 @@ def _takes_back(data: bytes, registry: str, exchange: Exchange) -> bool:
     asked = _selector("ConsentRegistry", "slotOf") + subject + dataset
     call = {"to": registry, "data": "0x" + asked.hex()}
     slot = int(str(_result(exchange("eth_call", [call, "latest"]))), 16)
-    return slot >> _STATUS_AT == ConsentStatus.LIVE or slot >> _EPOCH_AT & _EPOCH_BITS == 0
+    return takes_back(status_of(slot), epoch_of(slot))
 
 
 def _selector(contract: str, function: str) -> bytes:

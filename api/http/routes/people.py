@@ -16,6 +16,7 @@ from api.http.rate_limit import WITHDREW_NOTHING, check_allowance
 from api.http.routes.serializers import show_consent, show_reason, show_withdrawal
 from api.http.services import Services
 from api.http.strict_route import ShortRoute, StrictRoute
+from chain import consent_slot
 from chain.errors import Refused
 from chain.events import ConsentGranted
 from chain.vocabulary import Role
@@ -140,7 +141,8 @@ def _revoke(body: schemas.RevocationBody, services: Services, request: Request) 
     try:
         projection.sync()
         acts = precheck.revocation_acts(domain, projection.fold, *call)
-        takes_back = precheck.takes_back(projection.fold, call[0])
+        held = projection.fold.consent(call[0]["dataset"], call[0]["subject"])
+        takes_back = consent_slot.takes_back(held.status, held.epoch)
     except CatchingUp:  # a forged one is refused by the contract before anything is spent on it
         acts, takes_back = consent.acts_and_takes_back(services.ledger, call[0])
     # Who takes something back is never turned away. An old withdrawal that is sent again costs, and one of nothing
