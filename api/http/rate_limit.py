@@ -8,15 +8,18 @@
 3. A client is an address (of IPv6 the /64), and behind a proxy the one that the proxy names, if the settings name the
    proxy. Otherwise all of its clients would share one allowance: the log says so, once.
 4. Memory is bounded: of more clients than are kept, those that were charged longest ago are forgotten.
+5. What a person agrees to costs an allowance of her own (`Decisions`), whatever address it comes from: it is a step
+   for ever, and so is the withdrawal that may follow and is never refused.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import math
+import threading
 import time
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable
 
 import structlog
 from starlette.datastructures import Headers
@@ -33,20 +36,28 @@ _WITHDRAWAL = "/consents/revocations"  # decides by itself, with `check_allowanc
 _BEING_ANSWERED = 1  # token
 _ASKED_THE_LEDGER = 5  # tokens: the dearest kind of refusal
 WITHDREW_NOTHING = 60  # tokens: one in twelve seconds, each 1.8 kB of the trail
+DECISIONS = 60  # consents of one person, on all datasets, that are taken at once
+DECISION_SECONDS = 600  # until one of them is there again: with its withdrawal, half a megabyte a day
 
 log = structlog.get_logger()
 
 
 class Allowance:
-    """Tokens by client; whoever has all of them takes no memory. For one event loop."""
+    """Tokens by client, `refill` a second come back; whoever has all of them takes no memory. For one thread."""
 
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        most: int,
+        clock: Callable[[], float] = time.monotonic,
+        refill: float | None = None,
+    ) -> None:
         self._most, self._clock = float(most), clock
+        self._refill = REFILL if refill is None else refill
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, at this second
 
     def left(self, client: str) -> float:
         tokens, at = self._left.get(client, (self._most, 0.0))
-        return min(self._most, tokens + (self._clock() - at) * REFILL)
+        return min(self._most, tokens + (self._clock() - at) * self._refill)
 
     def charge(self, client: str, tokens: float) -> None:
         """Take tokens, or give them back."""
@@ -61,6 +72,27 @@ class Allowance:
 
     def __len__(self) -> int:
         return len(self._left)
+
+
+class Decisions:
+    """How often one person's consents are taken: a person who changes her mind without end fills the ledger."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._allowance = Allowance(DECISIONS, clock, refill=1 / DECISION_SECONDS)
+        self._lock = threading.Lock()
+
+    def take(self, subjects: Iterable[str]) -> None:
+        """Count one consent for each of these people (one entry an item). Raises TooMany, and then counts none."""
+        asked = Counter(subjects)
+        with self._lock:
+            short = [one for one, items in asked.items() if self._allowance.left(one) < items]
+            if short:
+                raise TooMany(
+                    f"{len(short)} of these people agreed too often lately, the first one is {short[0]}",
+                    f"a consent is possible again {DECISION_SECONDS // 60} minutes from now; to withdraw always is",
+                )
+            for one, items in asked.items():
+                self._allowance.charge(one, items)
 
 
 class Limits:

@@ -10,6 +10,7 @@ from typing import Any
 
 import structlog
 
+from api.http.rate_limit import Decisions
 from api.http.request_log import Metrics
 from api.operate.health import Health, probes_of
 from api.operate.identity import read_identity
@@ -52,6 +53,7 @@ class Services:
     audience: str  # the URL that a sign-in must name
     health: Health
     metrics: Metrics = field(default_factory=Metrics)
+    decisions: Decisions = field(default_factory=Decisions)
     fault: Exception | None = None  # why the ledger cannot be read on, while that lasts
     export: tuple[tuple[int, bytes], bytes] | None = None  # the newest trail's head, and its bundle
     clock: Callable[[], int] = lambda: int(time.time())

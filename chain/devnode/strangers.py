@@ -4,8 +4,8 @@ Anybody may send a transaction to the gateway: a patient can withdraw without as
 for ever. So a transaction of an address that is no sender of this deployment is mined only if a simulation from that
 address does not revert and leaves a step on the trail; and all strangers together may add so many bytes a second. A
 withdrawal that takes something back has a share of its own, and the common one when that is used up. It comes back
-faster than consents can be made from the common one. Consents that were made through the service are not bounded here:
-whoever makes many of them to withdraw them at the gateway can still use the share up.
+faster than consents can be made from the common one; those that are made through the service are bounded there, by
+person (api/http/rate_limit.py).
 
 Only what is mined is counted: whoever sends what is refused uses up nobody's share. A simulation waits its turn as
 every execution that anybody may ask for (chain/devnode/executions.py).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import resource
 import socket
@@ -24,7 +25,18 @@ from structlog.testing import capture_logs
 
 from api.client.client import Client, wire
 from api.demo.stage import random32
-from api.http.rate_limit import CLIENTS, DEEPEST, REFILL, WITHDREW_NOTHING, Allowance, client_of
+from api.http.problems import TooMany
+from api.http.rate_limit import (
+    CLIENTS,
+    DECISION_SECONDS,
+    DECISIONS,
+    DEEPEST,
+    REFILL,
+    WITHDREW_NOTHING,
+    Allowance,
+    Decisions,
+    client_of,
+)
 from chain.wallets import Wallet
 from governance import audit, precheck, sessions
 from governance.errors import NotSignedIn
@@ -301,6 +313,51 @@ def test_withdrawals_of_nothing_cost_and_one_of_something_is_always_taken(
     assert found == [200, 200, 200, 429, 429]  # the first is free
     assert send(ada, 0) == 200
     assert httpx.post(f"{url}/sign-in/challenge").status_code == 429
+
+
+def test_who_changes_her_mind_without_end_is_stopped_and_can_always_withdraw(
+    place, another_door, monkeypatch
+) -> None:
+    """Agreeing and withdrawing in turn grew the trail without a limit, from whatever address it came."""
+    monkeypatch.setattr("api.http.rate_limit.DECISIONS", 3)
+    monkeypatch.setattr(place.services, "decisions", Decisions())
+    eve, ada = place.people(2, agree=False)
+    doors = itertools.cycle([another_door(), another_door(proxies="127.0.0.1")])
+
+    def agree(who: bytes) -> int:
+        own = place.patient(who)
+        body = {"items": [own.signed_grant(place.world.grant_message(who))]}
+        return httpx.post(f"{next(doors)}/consents", json=body).status_code
+
+    def withdraw(who: bytes, epoch: int) -> int:
+        url = next(doors)
+        body = withdrawal(place, url, who, epoch)
+        return httpx.post(f"{url}/consents/revocations", json=body).status_code
+
+    for epoch in range(2):
+        assert (agree(eve), withdraw(eve, epoch)) == (200, 200)
+    forged = {"items": [place.patient(ada).signed_grant(place.world.grant_message(eve))]}
+    assert httpx.post(f"{next(doors)}/consents", json=forged).status_code == 400  # costs her nothing
+    assert (agree(eve), agree(eve), withdraw(eve, 2)) == (200, 429, 200)
+    before = place.head()
+    assert agree(eve) == 429
+    assert place.head() == before
+    assert agree(ada) == 200
+
+
+def test_a_consent_comes_back_in_time_and_a_batch_is_counted_whole() -> None:
+    now = 0.0
+    decisions = Decisions(lambda: now)
+    decisions.take(["eve"] * (DECISIONS - 1))
+    with pytest.raises(TooMany, match="1 of these people"):
+        decisions.take(["ada", "eve", "eve"])
+    decisions.take(["ada"] * DECISIONS)  # the batch that was refused has cost her nothing
+    decisions.take(["eve"])
+    for _ in range(3):
+        with pytest.raises(TooMany, match="eve"):
+            decisions.take(["eve"])
+        now += DECISION_SECONDS
+        decisions.take(["eve"])
 
 
 def test_whoever_signs_in_gets_the_challenge_back(place, another_door, no_refill) -> None:

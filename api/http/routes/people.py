@@ -103,6 +103,11 @@ def grant(body: schemas.ConsentsBody, services: Parts) -> Any:
     services.projection.sync()
     seen = [precheck.skipped_grant(domain, fold, *item) for item in sent]
     precheck.refuse_all_skipped(seen)
+    services.decisions.take(
+        message["subject"].hex()
+        for (message, *_), skipped in zip(sent, seen, strict=True)
+        if not skipped
+    )
     receipt = consent.grant(services.ledger, sent)
     mark(
         services.engine, f"mined:{receipt.tx.hex()}"
