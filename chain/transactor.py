@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from eth_account import Account
 from eth_utils.crypto import keccak
 
+from chain.accounts import Account
 from chain.errors import ChainError, LedgerDown
 from chain.events import Receipt, parse_all
 from chain.wallets import Wallet

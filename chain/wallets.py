@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from eth_account import Account
-
+from chain.accounts import Account
 from chain.errors import ChainError
 from chain.signatures import Domain, address_of, sign
 

@@ -37,7 +37,9 @@ _BEING_ANSWERED = 1  # token
 _ASKED_THE_LEDGER = 5  # tokens: the dearest kind of refusal
 WITHDREW_NOTHING = 60  # tokens: one in twelve seconds, each 1.8 kB of the trail
 DECISIONS = 60  # consents of one person, on all datasets, that are taken at once
-DECISION_SECONDS = 600  # until one of them is there again: with its withdrawal, half a megabyte a day
+DECISION_SECONDS = (
+    600  # until one of them is there again: with its withdrawal, half a megabyte a day
+)
 
 log = structlog.get_logger()
 

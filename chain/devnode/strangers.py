@@ -22,11 +22,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import rlp
-from eth_account import Account
-from eth_account.typed_transactions.typed_transaction import TypedTransaction
 from eth_utils.abi import function_abi_to_4byte_selector
 from hexbytes import HexBytes
 
+from chain.accounts import Account, TypedTransaction
 from chain.artifacts import CONTRACTS, load
 from chain.consent_slot import epoch_of, status_of, takes_back
 from chain.devnode.anvil import NodeRefused

@@ -337,7 +337,9 @@ def test_who_changes_her_mind_without_end_is_stopped_and_can_always_withdraw(
     for epoch in range(2):
         assert (agree(eve), withdraw(eve, epoch)) == (200, 200)
     forged = {"items": [place.patient(ada).signed_grant(place.world.grant_message(eve))]}
-    assert httpx.post(f"{next(doors)}/consents", json=forged).status_code == 400  # costs her nothing
+    assert (
+        httpx.post(f"{next(doors)}/consents", json=forged).status_code == 409
+    )  # costs her nothing
     assert (agree(eve), agree(eve), withdraw(eve, 2)) == (200, 429, 200)
     before = place.head()
     assert agree(eve) == 429
