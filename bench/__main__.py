@@ -12,7 +12,7 @@ from typing import Any
 from api.demo.cast import Cast
 from api.operate.processes import Parts
 from api.operate.settings import Settings
-from bench.confinement import measure_confinement
+from bench.confinement import Trainings
 from bench.device import measure_device
 from bench.gas import measure_gas
 from bench.races import describe_machine
@@ -50,7 +50,8 @@ def _measure(home: Path, parts: Parts, tell: Any) -> dict[str, Any]:
     tell("reading one genome, governed and plain")
     ratios = measure_reads(road.bucket, READ_PAIRS)
     tell("one training, confined and not")
-    ratios |= measure_confinement(CONFINED_PAIRS)
+    with Trainings() as trainings:
+        ratios["confined_training"] = trainings.measure(CONFINED_PAIRS)
     tell("a network on a GPU, if there is one")
     machine["gpu"] = measure_device()
     training, phases = road.measure_training(TRAIN_PAIRS)

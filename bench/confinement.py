@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from analytics.params import complete
 from api.confinement import Confinement, Layer
@@ -20,31 +20,40 @@ NONE = Confinement(Layer(0), Layer(0))
 NANOSECONDS = 1e9
 
 
-def measure_confinement(pairs: int) -> dict[str, Any]:
-    """{"confined_training": confined / not confined}, CPU seconds of the child from its fork to its result.
+class Trainings:
+    """A server whose children are confined and one whose children are not, for as many measurements as one likes."""
 
-    Confining itself is in it. Raises AssertionError where the two results differ in one byte.
-    """
-    within, without = ForkServer(), ForkServer(confinement=NONE)
-    try:
-        _train(within)
-        _train(without)
+    def __init__(self) -> None:
+        self._within, self._without = ForkServer(), ForkServer(confinement=NONE)
+
+    def __enter__(self) -> Self:
+        _train(self._within)
+        _train(self._without)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._within.end()
+        self._without.end()
+
+    def measure(self, pairs: int) -> dict[str, Any]:
+        """The ratio of CPU seconds, confined / not confined, of the child from its fork to its result.
+
+        Confining itself is in it. Raises AssertionError where the two results differ in one byte.
+        """
         turns = []
         for pair in range(pairs):
             # Whoever is second finds a warmer or a busier machine, so each is first by turns.
-            order = (within, without) if pair % 2 else (without, within)
+            order = (self._within, self._without) if pair % 2 else (self._without, self._within)
             found = {server: _train(server) for server in order}
-            if found[within][1] != found[without][1]:
+            confined, plain = found[self._within], found[self._without]
+            if confined[1] != plain[1]:
                 raise AssertionError("a confined training gave other bytes than one that is not")
-            turns.append((found[within][0], found[without][0]))
-    finally:
-        within.end()
-        without.end()
-    spent = sorted(plain for _, plain in turns)
-    return {
-        "confined_training": summarise([confined / plain for confined, plain in turns])
-        | {"cpu_seconds": round(spent[len(spent) // 2], 3), "same_bytes": True}
-    }
+            turns.append((confined[0], plain[0]))
+        spent = sorted(plain for _, plain in turns)
+        return summarise([confined / plain for confined, plain in turns]) | {
+            "cpu_seconds": round(spent[len(spent) // 2], 3),
+            "same_bytes": True,
+        }
 
 
 def _train(server: ForkServer) -> tuple[float, str]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from bench.__main__ import CONFINED_PAIRS
-from bench.confinement import measure_confinement
+from bench.confinement import Trainings
 from bench.device import measure_device
 from bench.reads import measure_reads
 from bench.report import print_summary, write_report
@@ -74,8 +74,9 @@ def test_a_packed_record_reads_a_hundred_times_as_fast(
 def test_confining_a_training_costs_next_to_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """The same bytes for at most 3 % more CPU time. `make bench` takes more turns, and says where it is missed."""
     # The machine may be busy: its best of a few turns.
-    turns = (measure_confinement(pairs=2)["confined_training"] for _ in range(4))
-    found = next((one for one in turns if one["interval"][0] <= 1.03), None)
+    with Trainings() as trainings:
+        turns = (trainings.measure(pairs=2) for _ in range(4))
+        found = next((one for one in turns if one["interval"][0] <= 1.03), None)
     assert found is not None
     assert CONFINED_PAIRS >= 7
     assert found["same_bytes"]

@@ -11,6 +11,7 @@ import os
 import random
 import select
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -496,6 +497,7 @@ def test_a_supervisor_that_does_not_follow_the_ledger_is_seen(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     CHILDREN.warm()
+    monkeypatch.setattr(sys.modules[__name__], "PATIENCE", 2 * SECONDS)
     monkeypatch.setattr(Attempt, "_check_still_willing", lambda *_: None)
     with playing(road) as scene:
         scene.change(road.subjects[0], 0.5)

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from extent import extent
 from fhir_files import bundle, observation, procedure
 from vcf_files import cohort, in_memory, subjects
 from ways_out import WAYS, mark
@@ -545,7 +546,11 @@ def jobs() -> dict[str, dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize("confinement", WAYS_TO_CONFINE.values(), ids=WAYS_TO_CONFINE)
+WALLS = dict(list(WAYS_TO_CONFINE.items())[-extent(2, len(WAYS_TO_CONFINE)) :])
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("confinement", WALLS.values(), ids=WALLS)
 def test_models_and_parsers_work_within_each_wall(confinement: Confinement) -> None:
     """What they load late is found, also where a kernel has only one of the walls around files."""
     server, job = ForkServer(confinement=confinement), jobs()["frequencies"]
@@ -570,7 +575,12 @@ def both() -> Iterator[tuple[ForkServer, ForkServer]]:
         server.end()
 
 
-@pytest.mark.parametrize("name", jobs())
+# `make science` compares the results of all of them too.
+NAMES = sorted(jobs()) if extent(False, True) else ["boosting", "cnn", "logistic", "frequencies"]
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("name", NAMES)
 def test_every_model_gives_the_same_bytes_within(
     both: tuple[ForkServer, ForkServer], name: str
 ) -> None:

@@ -43,12 +43,12 @@ def make() -> Iterator[Callable[[], Stage]]:
 @pytest.mark.parametrize(
     ("operation", "target", "mode", "first", "step"),
     [
-        (Grant, "gateway", "kill", 2, 7),
+        (Grant, "gateway", "kill", 2, 11),
         (Revoke, "actor", "fail", 5, 11),
         (Ingest, "actor", "kill", 4, 15),
-        (Run, "actor", "kill", 11, 70),
+        (Run, "actor", "kill", 11, 120),
         (Run, "broker", "kill", 9, 200),
-        (Release, "actor", "kill", 30, 30),
+        (Release, "actor", "kill", 30, 60),
     ],
 )
 def test_whatever_ends_it_nothing_is_lost_doubled_or_read_unrecorded(

@@ -236,7 +236,7 @@ class World:
 
     def grant_message(self, subject: bytes, **change: Any) -> dict[str, Any]:
         slot = self.slot(subject, change.get("dataset", self.dataset))
-        today = self.ledger.now() // DAY
+        today = change["fromDay"] if "fromDay" in change else self.ledger.now() // DAY
         return {
             "subject": subject,
             "dataset": self.dataset,
@@ -263,6 +263,7 @@ class World:
         )
 
     def grant(self, subjects: Sequence[bytes], **change: Any) -> Receipt:
+        change = {"fromDay": self.ledger.now() // DAY} | change
         items = [self.grant_item(self.grant_message(subject, **change)) for subject in subjects]
         receipts = [
             self.ledger.relay("ConsentRegistry", "grant", items[i : i + 60])

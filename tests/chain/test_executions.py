@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from clocked import Door
+from extent import extent
 from speed import allowed
 
 from api.demo.stage import World, random32
@@ -96,8 +97,12 @@ def logs(own: Own) -> object:
     return call("eth_getLogs", {"fromBlock": "0x0", "toBlock": "latest"})
 
 
+FLOODS = [logs, loops, small_calls, estimates, large_calls][: extent(3, 5)]
+
+
 @pytest.mark.alone
-@pytest.mark.parametrize("what", [logs, loops, estimates, large_calls, small_calls])
+@pytest.mark.campaign
+@pytest.mark.parametrize("what", FLOODS)
 def test_a_withdrawal_is_done_during_a_flood_of_questions_and_right_after(
     own: Own, what: Any
 ) -> None:
