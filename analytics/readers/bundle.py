@@ -33,7 +33,9 @@ OBJECT_BYTES, VALUE_BYTES = (
     264,
     72,
 )  # of a parsed object with its first key, of any other value (CPython 3.11)
-BUNDLE_TYPES = ("transaction", "collection", "searchset")
+BUNDLE_TYPES = ("transaction", "batch", "collection", "searchset", "document")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 # R4 Observation, Procedure, Condition, medications: what a subject may be that is no patient.
 NO_PATIENT = ("Device", "Group", "Location")
 ELSEWHERE = "about a patient at an address that the file does not give hers"
@@ -59,6 +61,9 @@ _BEYOND_LATIN_1 = re.compile(rb"[\xc4-\xff]|\\u(?!00)")
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 _ELEMENT = re.compile(r"_?[A-Za-z]{1,64}")
 _HISTORY = re.compile(r"/_history/([A-Za-z0-9.-]{1,64})\Z")
+_ORIGIN = re.compile(r"(https?)://([^/?#]*)", re.IGNORECASE)
+_OWN_PORTS = {"http": ":80", "https": ":443"}
+_UUID = re.compile(r"(?:urn:uuid:|Patient/)([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z")
 _NO_PATIENT = re.compile(rf"(?:\A|/)(?:{'|'.join(NO_PATIENT)})/[A-Za-z0-9.-]{{1,64}}\Z")
 _PATIENT = re.compile(r"(?:https?://[^?#]+/)?Patient/[A-Za-z0-9.-]{1,64}\Z")
 _ADDRESS = re.compile(r"https?://[^?#]+/([A-Za-z]+/[A-Za-z0-9.-]{1,64})\Z")
@@ -83,13 +88,13 @@ class Place:
 class Source:
     """The resources of one file, the references that may mean the person, and what references mean.
 
-    anywhere: by Type/id, the resources of which the file does not say at what address they lie. labelled: the file
-    and its Patient, their meta only: what is written there holds for every resource. unfit: by identity of a resource,
-    why it must be held back; what it says of its neighbours counts all the same. dropped: by reason, how many entries
-    are held back before anything is read of them. left: by kind, how many entries are requests by which nothing comes
-    in. places: by identity of a resource. others: by identity, what is not taken itself, such as a specimen, and says
-    that it is about somebody else. unsure: whether her Patient's id is no id, so that any Patient/id may be hers.
-    notes: sentences about the file.
+    anywhere: by Type/id, the resources of which the file does not say at what address they lie. labelled: the file,
+    its Patient and its documents, their labels only: what is written there holds for every resource. unfit: by
+    identity of a resource, why it must be held back; what it says of its neighbours counts all the same. dropped: by
+    reason, how many entries are held back before anything is read of them. left: by kind, how many entries are requests
+    by which nothing comes in. places: by identity of a resource. others: by identity, what is not taken itself, such as
+    a specimen, and says that it is about somebody else. unsure: whether her Patient's id is no id, so that any
+    Patient/id may be hers. notes: sentences about the file.
     """
 
     resources: Sequence[Mapping[str, object]]
@@ -110,6 +115,9 @@ def read_source(payload: bytes, subject: str) -> Source:
     """The checked resources of the one person's bundle. subject: 64 hex characters. Raises PayloadError."""
     if not SUBJECT.fullmatch(subject):
         raise PayloadError("FHIR bundle: the subject is not 64 lower-case hexadecimal characters")
+    payload = payload.removeprefix(
+        BYTE_ORDER_MARK
+    )  # RFC 8259 section 8.1 lets a reader pass over it
     _check_size(payload)
     faults: set[Fault] = set()
     try:
@@ -125,7 +133,9 @@ def read_source(payload: bytes, subject: str) -> Source:
     if document.get("resourceType") != "Bundle":
         raise PayloadError("FHIR bundle: it is not a FHIR Bundle")
     if document.get("type") not in BUNDLE_TYPES:
-        raise PayloadError("FHIR bundle: its type is not transaction, collection or searchset")
+        raise PayloadError(
+            "FHIR bundle: its type is not transaction, batch, collection, searchset or document"
+        )
     entries = document.get("entry")
     if not isinstance(entries, list) or not 0 < len(entries) <= MAX_ENTRIES:
         raise PayloadError(f"FHIR bundle: it must have 1 to {MAX_ENTRIES} entries")
@@ -230,7 +240,7 @@ def resolve(reference: object, place: Place, source: Source) -> Mapping[str, obj
     if name.startswith("#"):
         return place.inside.get(name)
     version = _HISTORY.search(name)
-    name = _absolute(_without_version(name), place.base)
+    name = _absolute(identity(name), place.base)
     address = _ADDRESS.match(name)
     target = source.by_reference.get(name) or (source.anywhere.get(address[1]) if address else None)
     meta = target.get("meta") if target else None
@@ -239,13 +249,21 @@ def resolve(reference: object, place: Place, source: Source) -> Mapping[str, obj
     return target
 
 
-def _without_version(name: str) -> str:
+def identity(name: str) -> str:
+    """An address, or type and id, as it is compared: without its version, and http as https (R4 http.html), scheme and
+    host in small letters, without the port that the scheme has anyway (RFC 3986 section 6.2).
+    """
     version = _HISTORY.search(name)
-    return name[: version.start()] if version else name
+    plain = name[: version.start()] if version else name
+    origin = _ORIGIN.match(plain)
+    if not origin:
+        return plain
+    host = origin[2].lower().removesuffix(_OWN_PORTS[origin[1].lower()])
+    return f"http://{host}{plain[origin.end() :]}"
 
 
 def _base(full_url: str) -> str | None:
-    found = _RESTFUL.match(_without_version(full_url))
+    found = _RESTFUL.match(identity(full_url))
     return found[1] if found else None
 
 
@@ -285,6 +303,7 @@ class _Entries:
     def __init__(self) -> None:
         self.resources: list[Mapping[str, object]] = []
         self.patient: Mapping[str, object] | None = None
+        self.labelled: list[Mapping[str, object]] = []
         self.by_reference: dict[str, Mapping[str, object]] = {}
         self.anywhere: dict[str, Mapping[str, object]] = {}
         self.shared: set[str] = set()
@@ -328,6 +347,10 @@ class _Entries:
             self.dropped[COPY] = self.dropped.get(COPY, 0) + 1
             return
         if resource.get("resourceType") == "Patient":
+            self.labelled.append({"meta": resource.get("meta")})
+            if self._is_the_patient(resource, names):
+                self.dropped[COPY] = self.dropped.get(COPY, 0) + 1
+                return
             if self.patient is not None:
                 raise PayloadError(
                     "FHIR bundle: it is about more than one patient", "Export one patient a bundle."
@@ -342,6 +365,16 @@ class _Entries:
             self.anywhere.update((name, resource) for name in names)
         self.names[id(resource)] = names
         self.resources.append(resource)
+
+    def _is_the_patient(self, resource: Mapping[str, object], names: set[str]) -> bool:
+        """Whether this is the Patient once more, with another meta, as exports of several queries have it."""
+        if self.patient is None or not names or names != self.names[id(self.patient)]:
+            return False
+        first, second = (
+            {name: value for name, value in one.items() if name != "meta"}
+            for one in (self.patient, resource)
+        )
+        return _is_copy(second, first)
 
     def end(self) -> None:
         """After the last entry: a name that two resources share means neither, and both are held back."""
@@ -385,7 +418,8 @@ def _check_resources(
         raise PayloadError(
             "FHIR bundle: it holds no Patient", "Export the patient with the records."
         )
-    _check_labels(patient)
+    for labelled in read.labelled:
+        _check_labels(labelled)
     read.end()
     person = {SUBJECT_PREFIX + subject, *_her_names(patient, read)}
     bases = {place.base for place in read.places.values()} - {None}
@@ -397,7 +431,7 @@ def _check_resources(
         frozenset(person),
         read.by_reference,
         read.anywhere,
-        (meta, {"meta": patient.get("meta")}),
+        (meta, *read.labelled, *map(_label_of_document, read.resources)),
         read.unfit,
         read.dropped,
         read.left,
@@ -425,7 +459,18 @@ def _her_names(patient: Mapping[str, object], read: _Entries) -> set[str]:
     full_urls = read.places[id(patient)].full_urls
     if len(set(_texts(patient, "id"))) > 1 or len(set(full_urls)) > 1:
         return set()
-    return read.names[id(patient)] - read.shared
+    names = read.names[id(patient)] - read.shared
+    # A UUID is one thing's, however it is written.
+    uuids = {found[1] for name in names if (found := _UUID.match(name))}
+    return names | {f"{kind}{uuid}" for uuid in uuids for kind in ("urn:uuid:", "Patient/")}
+
+
+def _label_of_document(resource: Mapping[str, object]) -> Mapping[str, object]:
+    """R4 composition.html: the confidentiality of a document is that of all its entries, whatever it lists."""
+    if "Composition" not in readings(resource.get("resourceType")):
+        return {}
+    said = [one for one in readings(resource.get("confidentiality")) if one is not None]
+    return {"meta": {"security": [{"system": CONFIDENTIALITY, "code": one} for one in said]}}
 
 
 def _is_copy(resource: Mapping[str, object], known: Mapping[str, object] | None) -> bool:
@@ -531,7 +576,7 @@ def _names(entry: object, resource: Mapping[str, object]) -> set[str]:
         f"{kind}/{one}"
         for kind, one in paired(resource.get("resourceType"), resource.get("id"))
         if isinstance(one, str) and _ID.fullmatch(one)
-    } | {_without_version(url) for url in _texts(entry, "fullUrl")}
+    } | {identity(url) for url in _texts(entry, "fullUrl")}
 
 
 def _check_labels(holder: Mapping[str, object]) -> None:
@@ -584,6 +629,8 @@ def _element_of(refused: Any, model: Any) -> str:
     path = [part for part in error["loc"] if isinstance(part, str) and part != "root"]
     if error["type"] == "extra_forbidden":
         path = path[:-1]
+    if "contained" in path:  # of which type that is, R4's path does not say
+        path = path[: path.index("contained") + 1]
     known = {field.alias for field in model.model_fields.values()} | set(model.model_fields)
     fits = path and path[0] in known and all(_ELEMENT.fullmatch(part) for part in path)
     return ".".join(path) if fits else ""
@@ -677,7 +724,7 @@ def _why_not_the_person(reference: str, kind: object, place: Place, source: Sour
     the entry is of another server. A patient is named as R4 references.html has it, or as volens does; whatever else
     stands there names nobody, and may be a mistake of one resource.
     """
-    name = _without_version(reference)
+    name = identity(reference)
     absolute = _absolute(name, place.base)
     if absolute in source.person:
         # Or the address of its definition.

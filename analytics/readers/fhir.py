@@ -17,6 +17,7 @@ from decimal import Decimal
 from analytics.canonical import load_strict, paired, readings
 from analytics.errors import JsonRefused, PayloadError
 from analytics.readers.bundle import (
+    CONFIDENTIALITY,
     MAX_BYTES,
     MAX_DEPTH,
     Place,
@@ -52,7 +53,7 @@ from analytics.readers.resources import (
 from analytics.vocabulary import Category
 
 _HL7 = "http://terminology.hl7.org/CodeSystem/"
-_CONFIDENTIALITY = _HL7 + "v3-Confidentiality"
+_CONFIDENTIALITY = CONFIDENTIALITY
 # The same code systems as FHIR STU3 and as HL7 v3 itself name them.
 _SPELLINGS = {
     "http://hl7.org/fhir/v3/ActCode": _HL7 + "v3-ActCode",
@@ -116,7 +117,7 @@ class Split:
 
 
 def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Split:
-    """Records by category of the one person in a transaction, collection or searchset Bundle.
+    """Records by category of the one person in a Bundle of a type that holds a chart (`BUNDLE_TYPES`).
 
     subject: 64 hex characters, written instead of every reference to the person. The same input gives the same
     bytes. Raises PayloadError when the file as a whole cannot be trusted: not well-formed JSON, no R4 Bundle, about two
@@ -371,7 +372,9 @@ def _labels(part: Mapping[str, object]) -> Iterator[Coding]:
     """The security labels of a resource and of those inside it; one that is no coding has neither system nor code."""
     for one in (part, *contained(part).values()):
         for meta in readings(one.get("meta")):
-            security = meta.get("security", []) if isinstance(meta, dict) else []
+            security = (
+                (meta.get("security") or []) if isinstance(meta, dict) else []
+            )  # null is none
             for label in security if isinstance(security, list) else [security]:
                 yield next(codings_of({"coding": [label]}), Coding(None, None))
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from analytics.canonical import paired, readings
-from analytics.readers.bundle import Place, Source
+from analytics.readers.bundle import Place, Source, identity
 
 # What a resource was made from, asked for by or given for, is about, or has as its evidence tells what it says (R4
 # Observation, Procedure, Condition, medications; what stands between them and a finding: CarePlan, Goal,
@@ -29,7 +29,9 @@ _MADE_FROM = (
     "evidence.detail",
     "focus",
     "goal",
+    "ingredient.itemReference",
     "input.valueReference",
+    "medicationReference",
     "parent",
     "partOf",
     "priorPrescription",
@@ -343,9 +345,10 @@ def _searched(reference: object) -> tuple[str, _Name | None]:
 
 
 def _address(text: str) -> str:
-    """An address, or type and id, as it is compared: without version, fragment and the difference of http and https."""
-    plain = _folded(_unescaped(text)).partition("#")[0].partition("/_history")[0].strip("/")
-    return plain.replace("https:", "http:", 1)
+    """An address, or type and id, as it is compared: whatever its letter case, without fragment, and by `identity`."""
+    return identity(
+        _folded(_unescaped(text)).partition("#")[0].partition("/_history")[0].strip("/")
+    )
 
 
 def _last_two(address: str) -> str:

@@ -30,7 +30,14 @@ FHIR_REPORT = {"type", "seen", "kept", "held back", "not taken", "values", "note
 _REASON = re.compile(
     rf"(JSON: )?([^:]{{1,{MAX_REASON}}}?)(?: [0-9]{{1,3}})?(?:: (\w+(?:\.\w+){{0,8}}))?"
 )
-_DEFINED = re.compile(r"^class (\w+)\(|^    (\w+): |\balias=\"(\w+)\"", re.MULTILINE)
+# "class Observation(domainresource.DomainResource):", and "    code: fhirtypes.CodeableConceptType = Field(" with the
+# name that JSON has for it.
+_DEFINED = re.compile(
+    r"^class (?P<kind>\w+)\((?:\w+\.)?(?P<base>\w+)"
+    r"|^    (?P<element>\w+): (?P<type>[^=]*?) = Field\(|\balias=\"(?P<alias>\w+)\"",
+    re.MULTILINE,
+)
+_TYPE = re.compile(r"fhirtypes\.(\w+)Type\b")
 _BUNDLE = re.compile("(the bundle of ([0-9a-f]{64}) cannot be taken: )(.*)")
 
 
@@ -76,9 +83,10 @@ def _is_fhir_report(report: object) -> bool:
         report["type"] == "volens/split/1"
         and _are_counts({"seen": report["seen"]})
         and all(map(_are_counts, parts))
+        and report["seen"] == sum(sum(counts.values()) for counts in parts[:3])
         and all(category in map(str, range(32)) for category in report["kept"])
         and all(map(_is_reason, report["held back"]))
-        and set(report["not taken"]) <= _names_of_r4() | known
+        and set(report["not taken"]) <= set(_elements_of_r4()) | known
         and set(report["values"]) <= known
         and isinstance(report["notes"], list)
         and all(isinstance(note, str) and note in known for note in report["notes"])
@@ -91,8 +99,29 @@ def _is_reason(text: str) -> bool:
     found = _REASON.fullmatch(text)
     return found is not None and (
         found[2] in _texts(JSON if found[1] else FHIR)
-        and (found[3] is None or set(found[3].split(".")) <= _names_of_r4())
+        and (found[3] is None or _is_path(*found[3].split(".")))
     )
+
+
+def _is_path(kind: str, *elements: str) -> bool:
+    """Whether R4 has such a type, with such an element, with such an element in it, and so on."""
+    here: str | None = kind
+    for element in elements:
+        here = _type_of(here, element)
+        if here is None:
+            return False
+    return kind in _elements_of_r4()
+
+
+def _type_of(kind: str | None, element: str) -> str | None:
+    """The type of an element of a type or of what it extends; None where it has none of this name."""
+    types = _elements_of_r4()
+    while kind is not None and kind in types:
+        base, elements = types[kind]
+        if element in elements:
+            return elements[element]
+        kind = base
+    return None
 
 
 def _are_counts(counts: object) -> bool:
@@ -138,13 +167,26 @@ def _fields(file: Path, name: str) -> frozenset[str]:
 
 
 @cache
-def _names_of_r4() -> frozenset[str]:
-    """Types and elements of FHIR R4, out of the library's files: its models are not loaded here."""
+def _elements_of_r4() -> Mapping[str, tuple[str, dict[str, str]]]:
+    """By type of FHIR R4, what it extends and the type of each of its elements, by Python's name and JSON's.
+
+    Read from the library's files: its models are not loaded here.
+    """
     library = find_spec("fhir")
     places = library.submodule_search_locations if library else None
-    names: set[str] = set()
+    types: dict[str, tuple[str, dict[str, str]]] = {}
     for place in places or ():
         for file in Path(place, "resources", "R4B").glob("*.py"):
-            text = file.read_text()
-            names.update(name for found in _DEFINED.findall(text) for name in found if name)
-    return frozenset(names)
+            elements: dict[str, str] = {}
+            kind = ""
+            for found in _DEFINED.finditer(file.read_text()):
+                if found["kind"]:
+                    elements = {}
+                    types[found["kind"]] = found["base"], elements
+                elif found["element"]:
+                    named = _TYPE.search(found["type"])
+                    kind = named[1] if named else found["type"]
+                    elements[found["element"]] = kind
+                else:
+                    elements[found["alias"]] = kind
+    return types

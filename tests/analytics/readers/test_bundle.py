@@ -1,3 +1,4 @@
+import copy
 import json
 import time
 from collections.abc import Callable
@@ -26,7 +27,14 @@ from hypothesis import strategies as st
 from speed import allowed
 
 from analytics.errors import PayloadError
-from analytics.readers.bundle import MAX_BYTES, MAX_ENTRIES, MAX_OBJECTS, MAX_VALUES, NO_TOTAL
+from analytics.readers.bundle import (
+    CONFIDENTIALITY,
+    MAX_BYTES,
+    MAX_ENTRIES,
+    MAX_OBJECTS,
+    MAX_VALUES,
+    NO_TOTAL,
+)
 from analytics.readers.chart import read_chart
 from analytics.readers.codes import UCUM
 from analytics.readers.fhir import split_bundle
@@ -58,7 +66,7 @@ BAD: dict[str, bytes] = {
     "duplicate key": bundle().replace(b'"type":', b'"type": "collection", "type":'),
     "deep": bundle().replace(b'"p"', b"[" * 400 + b"]" * 400),
     "R5 bundle type": bundle(kind="subscription-notification"),
-    "a document": bundle(kind="document"),
+    "a history": bundle(kind="history"),
     "one page": bundle(link=[{"relation": "next", "url": "https://Canary"}]),
     "the last page": bundle(link=[{"relation": "previous", "url": "https://Canary"}]),
     "a total of more": searched(4, "match", "match", "include"),
@@ -643,7 +651,7 @@ def placed(*full_urls: str | None) -> Any:
     ("patient", "observed"),
     [
         ("http://a.org/fhir/Patient/p", "http://b.org/fhir/Observation/o0"),
-        ("http://a.org/fhir/Patient/p", "https://a.org/fhir/Observation/o0"),
+        ("http://a.org/fhir/Patient/p", "https://a.org:8443/fhir/Observation/o0"),
         ("http://a.org/fhir/Patient/p", "HTTP://b.org/fhir/Observation/o_0/_history/1"),
         ("http://a.org/fhir/Patient/p", "http://a.org/other/fhir/Observation/o0?x"),
     ],
@@ -660,6 +668,102 @@ def test_the_one_server_of_a_file_is_hers() -> None:
     for patient in (None, "urn:uuid:1"):
         assert placed(patient, one, None) == ({"0": 1, "2": 2}, {})
         assert placed(patient, one, two) == ({"0": 1}, {f"{ELSEWHERE}: Observation.subject": 2})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "https://a.org/fhir/Patient/p",
+        "HTTP://A.Org/fhir/Patient/p",
+        "https://a.org:443/fhir/Patient/p",
+        "http://a.org:80/fhir/Patient/p/_history/3",
+    ],
+)
+def test_an_address_is_one_however_it_is_written(name: str) -> None:
+    """It was another person's, and all of her chart was refused (R4 http.html; RFC 3986 section 6.2)."""
+    about_her = {**observation(), "subject": {"reference": name}}
+    whole = json.loads(bundle(about_her))
+    whole["entry"][0]["fullUrl"] = "http://a.org/fhir/Patient/p"
+    assert split_bundle(json.dumps(whole).encode(), SUBJECT).report["kept"] == {"0": 1, "2": 1}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "https://a.org:80/fhir/Patient/p",
+        "http://a.org/FHIR/Patient/p",
+        "http://a.org.evil/fhir/Patient/p",
+    ],
+)
+def test_another_address_stays_another_ones(name: str) -> None:
+    about_her = {**observation(), "subject": {"reference": name}}
+    whole = json.loads(bundle(about_her))
+    whole["entry"][0]["fullUrl"] = "http://a.org/fhir/Patient/p"
+    with pytest.raises(PayloadError, match="another subject"):
+        split_bundle(json.dumps(whole).encode(), SUBJECT)
+
+
+UUID = "0a8bd7e2-8d5c-4b7e-9d3b-2f1c5a7e9b10"
+
+
+@pytest.mark.parametrize(
+    ("own", "said"),
+    [
+        ({"id": UUID}, f"urn:uuid:{UUID}"),
+        ({"fullUrl": f"urn:uuid:{UUID}"}, f"Patient/{UUID}"),
+        ({"fullUrl": f"urn:uuid:{UUID}", "id": UUID}, f"Patient/{UUID}"),
+    ],
+)
+def test_a_uuid_is_one_persons_however_it_is_written(own: dict[str, str], said: str) -> None:
+    whole = json.loads(bundle({**observation(), "subject": {"reference": said}}))
+    entry = whole["entry"][0]
+    del entry["resource"]["id"]
+    entry |= {name: value for name, value in own.items() if name == "fullUrl"}
+    entry["resource"] |= {name: value for name, value in own.items() if name == "id"}
+    assert split_bundle(json.dumps(whole).encode(), SUBJECT).report["kept"] == {"0": 1, "2": 1}
+
+
+def test_the_patient_twice_with_another_meta_is_one() -> None:
+    """As an export that joins several queries has it; what either is labelled counts."""
+    whole = json.loads(bundle(observation()))
+    again = copy.deepcopy(whole["entry"][0])
+    again["resource"]["meta"] = {"versionId": "2", "lastUpdated": "2026-01-01T00:00:00Z"}
+    whole["entry"].append(again)
+    report: Any = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    assert report["kept"] == {"0": 1, "2": 1}
+    assert report["held back"] == {"a copy of another resource of the file": 1}
+    again["resource"]["meta"]["security"] = [{"system": CONFIDENTIALITY, "code": "R"}]
+    report = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    assert report["kept"] == {}
+    again["resource"]["gender"] = "male"
+    with pytest.raises(PayloadError, match="more than one patient"):
+        split_bundle(json.dumps(whole).encode(), SUBJECT)
+
+
+@pytest.mark.parametrize("kind", ["batch", "document"])
+def test_other_bundles_that_hold_a_chart_are_read(kind: str) -> None:
+    composition = {"resourceType": "Composition", "id": "c"}
+    payload = bundle(composition, observation(), kind=kind)
+    assert split_bundle(payload, SUBJECT).report["kept"] == {"0": 1, "2": 1}
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"), [("N", {"0": 1, "2": 1}), (None, {"0": 1, "2": 1}), ("R", {}), (["V"], {})]
+)
+def test_the_confidentiality_of_a_document_is_everythings(said: object, kept: object) -> None:
+    composition = {"resourceType": "Composition", "id": "c", "confidentiality": said}
+    payload = bundle(composition, observation(), kind="document")
+    assert split_bundle(payload, SUBJECT).report["kept"] == kept
+
+
+def test_null_is_no_label() -> None:
+    whole = json.loads(bundle(observation())) | {"meta": {"security": None}}
+    assert split_bundle(json.dumps(whole).encode(), SUBJECT).report["kept"] == {"0": 1, "2": 1}
+
+
+def test_a_byte_order_mark_is_passed_over() -> None:
+    plain = bundle(observation())
+    assert split_bundle(b"\xef\xbb\xbf" + plain, SUBJECT) == split_bundle(plain, SUBJECT)
 
 
 def test_a_patient_without_an_id_is_known_by_her_address() -> None:

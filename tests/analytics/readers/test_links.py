@@ -133,6 +133,23 @@ def test_what_is_done_because_of_a_finding_is_told_by_it(through: str) -> None:
     assert is_genetic(report_of(carrier, *more, given))
 
 
+@pytest.mark.parametrize("within", [False, True])
+def test_a_medicine_is_told_by_what_it_is_made_of(within: bool) -> None:
+    """An ingredient is named by a code or by a reference; only the code was looked at."""
+    part = {"resourceType": "Substance", "id": "s", "code": concept(GENE)}
+    made = {"reference": "#s" if within else "Substance/s"}
+    medicine = {"resourceType": "Medication", "id": "m", "code": concept((ATC, "L01XK01"))}
+    medicine |= {"ingredient": [{"itemReference": made}]}
+    given = order((ATC, "L01XK01"), id="o")
+    del given["medicationCodeableConcept"]
+    given["medicationReference"] = {"reference": "#m" if within else "Medication/m"}
+    if within:
+        given["contained"] = [part, medicine]
+        assert is_genetic(report_of(given))
+    else:
+        assert is_genetic(report_of(part, medicine, given))
+
+
 def test_a_genetic_report_that_may_list_anything_lists_everything_of_that_type() -> None:
     told = {"resourceType": "DiagnosticReport", "id": "r", "status": "final", **ABOUT}
     told |= {"code": concept(GENE), "result": [{"reference": "Observation?date=2020"}]}
