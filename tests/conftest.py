@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import gc
 import os
+import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,11 +16,13 @@ import extent
 import httpx
 import pytest
 from road import Road
+from speed import Watch
 
 from api.demo.stage import World
 from chain.devnode.process import DevChain
 from governance.objects.bucket_emulator import BucketProcess
 
+_WATCH = pytest.StashKey[tuple[Watch, float]]()
 # The fixture `gse_result`, a run on real patients, takes half a minute.
 RUN_ON_GSE7390 = {
     "tests/analytics/test_disclosure.py",
@@ -34,6 +37,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     extent.choose(config.getoption("--whole"))
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        config.stash[_WATCH] = Watch(every=20.0).__enter__(), time.monotonic()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """How long the tests would have taken on the reference machine: the goal is said for that one."""
+    if _WATCH in config.stash:
+        watch, began = config.stash[_WATCH]
+        minutes, slowness = (time.monotonic() - began) / 60, watch.slowness()
+        terminalreporter.write_line(
+            f"{minutes:.1f} minutes on a machine {slowness:.2f} times slower than the reference (tests/speed.py): "
+            f"{minutes / slowness:.1f} minutes there"
+        )
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -46,8 +46,8 @@ class Watch:
     It is taken in CPU time of that thread, so that waiting for a core does not count: what runs may use all of them.
     """
 
-    def __init__(self) -> None:
-        self._ended = threading.Event()
+    def __init__(self, every: float = WATCH_SECONDS) -> None:
+        self._every, self._ended = every, threading.Event()
         self._found: list[float] = []
         self._thread = threading.Thread(target=self._look, daemon=True)
 
@@ -61,10 +61,14 @@ class Watch:
 
     def allowed(self, seconds: float) -> float:
         """`seconds` of the reference machine, on this one as it was meanwhile."""
-        return seconds * max(1.0, statistics.mean(self._found) / REFERENCE_SECONDS)
+        return seconds * self.slowness()
+
+    def slowness(self) -> float:
+        """How many times slower than the reference the machine was meanwhile, 1 where it was faster."""
+        return max(1.0, statistics.mean(self._found or [0.0]) / REFERENCE_SECONDS)
 
     def _look(self) -> None:
-        while not self._found or not self._ended.wait(WATCH_SECONDS):
+        while not self._found or not self._ended.wait(self._every):
             self._found.append(_yardstick(time.thread_time))
 
 
