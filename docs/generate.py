@@ -17,6 +17,7 @@ from pathlib import Path
 import third_party
 import threats
 import vectors
+import verifier
 import vocabulary
 
 from api.demo.recording import shape
@@ -137,6 +138,8 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/ledger.md": write_ledger,
     "docs/threats.md": write_threats,
     "THIRD_PARTY.md": write_third_party,
+    "governance/rules/tables.py": verifier.tables,
+    "governance/verify.py": verifier.joined,
     "chain/vocabulary.py": vocabulary.chain_module,
     "analytics/vocabulary.py": vocabulary.analytics_module,
     "README.md": with_digest("README.md"),

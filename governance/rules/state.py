@@ -1,0 +1,95 @@
+"""What the rules keep of members, permits, consents, records, runs and attempts."""
+
+from typing import Any, NamedTuple
+
+from governance.rules.signatures import Args
+from governance.rules.vocabulary import MAX_ATTEMPTS
+
+
+class Member(NamedTuple):
+    """A role of an account between two times (seconds); version counts its changes."""
+
+    role: int
+    start: int
+    end: int
+    version: int
+
+
+NOBODY, NOTHING = Member(0, 0, 0, 0), (0, 0, 0, 0, 0, 0, 0)
+
+
+class Permit(NamedTuple):
+    """A permit as requested, and the votes on it by account."""
+
+    applicant: bytes
+    request: Args
+    request_hash: bytes
+    status: int
+    votes: dict[bytes, bool]
+
+
+class Consent(NamedTuple):
+    """What one person allows with one dataset; days since 1970, purposes and categories as bits."""
+
+    status: int
+    epoch: int
+    version: int
+    from_day: int
+    until_day: int
+    purposes: int
+    categories: int
+
+
+class Ingest(NamedTuple):
+    """A registered list of records: Merkle root and count of its leaves."""
+
+    dataset: bytes
+    root: bytes
+    count: int  # type: ignore[assignment]  # hides a tuple's own method
+    relaxed: int
+    void: bool
+
+
+class Run(NamedTuple):
+    """A requested run. resumed: how often it was given sixteen attempts more. ended: why, "" while it goes on."""
+
+    analyst: bytes
+    request: Args
+    attempts: int
+    ended: str
+    resumed: int
+
+
+class Attempt(NamedTuple):
+    """One attempt of a run.
+
+    worker: empty where no signature was checked. granted: subject, epoch, version. denied: subject, reason. views: by
+    the account of who viewed the output, the newest key it was encrypted to.
+    """
+
+    worker: bytes
+    binding: Args
+    granted: list[tuple[bytes, int, int]]
+    denied: list[tuple[bytes, int]]
+    lease_until: int
+    list_hash: bytes
+    tx: bytes
+    block: int
+    seal: Args
+    seal_hash: bytes
+    views: dict[bytes, bytes]
+
+
+Event = tuple[str, tuple[Any, ...], tuple[Any, ...]]  # name, indexed values, the others
+Effect = tuple[int, bytes, list[Event]]  # kind of the step, body words, what the logs must say
+
+
+def slot_of(consent: Consent) -> int:
+    """The word that the contract keeps (docs/ledger.md, Consent slot)."""
+    places = (248, 216, 192, 168, 144, 112, 80)
+    return sum(value << place for value, place in zip(consent, places, strict=True))
+
+
+def most_attempts(run: Run) -> int:
+    """How many attempts a run may have so far."""
+    return MAX_ATTEMPTS * (run.resumed + 1)
