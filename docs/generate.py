@@ -22,7 +22,7 @@ import vocabulary
 
 from api.demo.recording import shape
 from governance.readmodel.run_states import ENDS, TRANSITIONS
-from governance.verify import WORKER_REASONS
+from governance.rules.withdrawals import WORKER_REASONS
 
 ROOT = Path(__file__).resolve().parent.parent
 SAYS = {

@@ -19,16 +19,9 @@ from governance.objects.envelope import (
     record_id,
     record_leaf,
 )
-from governance.verify import (
-    Consent,
-    canonical,
-    canonical_json,
-    identity_id,
-    origin_of,
-    parse_identity,
-    slot_of,
-    words,
-)
+from governance.rules.encoding import canonical, canonical_json, words
+from governance.rules.ledger_data import identity_id, origin_of, parse_identity
+from governance.rules.state import Consent, slot_of
 
 ACCOUNT = bytes(range(1, 21))
 KEY = bytes([7]) * 32  # a signing key that everybody knows: for vectors only

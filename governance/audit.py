@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from chain.ledger import Ledger
+
+# What lies beside each export: the rules joined into one file (docs/verifier.py). It is never imported here.
+PROGRAM = Path(__file__).with_name("verify.py")
 
 
 def export_bundle(ledger: Ledger, witnesses: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:

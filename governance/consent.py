@@ -20,7 +20,7 @@ from chain.events import ConsentGranted, Enrolled, ItemRefused, Receipt, RevokeS
 from chain.ledger import Ledger, message_tuple
 from chain.vocabulary import Category, Purpose
 from governance.errors import RequestInvalid
-from governance.verify import canonical, canonical_json
+from governance.rules.encoding import canonical, canonical_json
 
 DAY = 86_400
 NOTICE = Path(__file__).resolve().parent.parent / "docs" / "terms" / "notice-1.md"

@@ -17,7 +17,8 @@ from chain.vocabulary import OutputClass
 from governance.consent import CATEGORIES, names_of
 from governance.errors import RequestInvalid, RequestRefused
 from governance.objects.ingest import Leaf, leaves_root
-from governance.verify import Fold, canonical_json, strict_json, words
+from governance.rules.encoding import canonical_json, strict_json, words
+from governance.rules.replayed import Fold
 
 MAX_PARAMS = 2048  # bytes
 # What can be released; a model or one person's result never is.

@@ -12,7 +12,9 @@ from typing import Any
 from chain.errors import Refused, SignatureMalformed
 from chain.signatures import Domain, recover
 from chain.vocabulary import Role
-from governance.verify import NOBODY, Fold, sha256, words
+from governance.rules.encoding import sha256, words
+from governance.rules.replayed import Fold
+from governance.rules.state import NOBODY
 
 _HINT = "look at the state and sign again"
 

@@ -24,7 +24,8 @@ from chain.signatures import recover, typed_data
 from chain.vocabulary import Role
 from governance.errors import DecisionPending, NotFound, RequestRefused
 from governance.readmodel.tables import approvals
-from governance.verify import Fold, canonical_json
+from governance.rules.encoding import canonical_json
+from governance.rules.replayed import Fold
 
 _ONE_AT_A_TIME = threading.Lock()  # two yeses at once must not both find the other one missing
 

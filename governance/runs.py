@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from governance.readmodel.tables import claims, events, marks, progress, run_records, runs
-from governance.verify import canonical_json
+from governance.rules.encoding import canonical_json
 
 
 @dataclass(frozen=True, slots=True)

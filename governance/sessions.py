@@ -34,7 +34,7 @@ from chain.errors import SignatureMalformed
 from chain.signatures import Domain, recover
 from governance.errors import NotSignedIn
 from governance.readmodel.tables import challenges, sessions
-from governance.verify import Fold
+from governance.rules.replayed import Fold
 
 CHALLENGE_SECONDS = 300
 SESSION_SECONDS = 900

@@ -25,15 +25,10 @@ from governance.objects.vault import Bucket
 from governance.readmodel.projection import Projection, event_row
 from governance.readmodel.tables import events
 from governance.readmodel.trail_queries import Step, find_step
-from governance.verify import (
-    Fold,
-    VerifyError,
-    identity_id,
-    load_crypto,
-    parse_block,
-    parse_log,
-    parse_transaction,
-)
+from governance.rules.encoding import VerifyError
+from governance.rules.ledger_data import identity_id, parse_block, parse_log, parse_transaction
+from governance.rules.replayed import Fold
+from governance.rules.signatures import load_crypto
 
 _MOST = 40  # objects of one list that are fetched
 State = Literal["ok", "no", "not-checked"]

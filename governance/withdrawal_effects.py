@@ -14,14 +14,14 @@ from typing import Any, Literal
 from sqlalchemy import Engine, select
 
 from governance.readmodel.tables import blocks, claims, events, marks, permits, runs
-from governance.verify import (
+from governance.rules.encoding import strict_json
+from governance.rules.withdrawals import (
     RUN_STATES,
     Access,
     Past,
     Use,
     may_stop,
     sentence_of,
-    strict_json,
     use_ended,
     use_met,
 )

@@ -45,7 +45,7 @@ from governance.objects.ingest import Source
 from governance.objects.vault import Bucket
 from governance.readmodel.projection import Projection
 from governance.readmodel.tables import TableOutbox, open_database
-from governance.verify import identity_id
+from governance.rules.ledger_data import identity_id
 
 ROOT = Path(__file__).resolve().parent.parent
 PEOPLE = 24  # ten of each outcome, the least that a run takes

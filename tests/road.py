@@ -30,7 +30,7 @@ from governance.objects.keys import new_pair
 from governance.objects.vault import Bucket
 from governance.readmodel.projection import Projection
 from governance.readmodel.tables import TableOutbox, open_database
-from governance.verify import identity_id
+from governance.rules.ledger_data import identity_id
 
 PARAMS = complete(
     {

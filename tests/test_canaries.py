@@ -30,7 +30,8 @@ from governance.objects.envelope import decode_pieces, open_message, read_header
 from governance.objects.ingest import Source, encrypt, leaves_root, store_leaves
 from governance.objects.keys import new_pair
 from governance.objects.vault import Bucket, open_record
-from governance.verify import canonical_json, identity_id
+from governance.rules.encoding import canonical_json
+from governance.rules.ledger_data import identity_id
 
 PEOPLE = 24
 PARAMS = complete(

@@ -37,7 +37,7 @@ from governance.objects.envelope import (
 )
 from governance.objects.ingest import Leaf, leaves_root
 from governance.objects.keys import new_pair
-from governance.verify import identity_id
+from governance.rules.ledger_data import identity_id
 
 PEOPLE, RUNS, RECORDS = 1_000, 20, 14
 HOME_CPU = 0.050  # seconds of computing for the first page

@@ -37,7 +37,7 @@ from governance.objects.ingest import Source, encrypt, leaves_root
 from governance.objects.keys import new_pair
 from governance.objects.vault import open_record
 from governance.readmodel import queries as register
-from governance.verify import Malformed
+from governance.rules.encoding import Malformed
 
 
 @pytest.fixture

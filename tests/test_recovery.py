@@ -25,7 +25,7 @@ from api.worker.supervisor import Worker
 from governance.errors import LedgerBehind, LedgerInconsistent
 from governance.readmodel import queries as register
 from governance.readmodel.tables import PROJECTION, blocks, consents, runs
-from governance.verify import canonical_json
+from governance.rules.encoding import canonical_json
 
 LONG = complete({**json.loads(PARAMS), "permutations": 1000, "repeats": 50})
 

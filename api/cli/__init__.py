@@ -37,7 +37,7 @@ def _report(error: Exception) -> int:
     from api.errors import Answered, DoorError
     from chain.errors import ChainError
     from governance.errors import GovernanceError
-    from governance.verify import VerifyError
+    from governance.rules.encoding import VerifyError
 
     if not isinstance(
         error, DoorError | ChainError | GovernanceError | VerifyError | AnalyticsError | OSError
@@ -66,7 +66,7 @@ def code_of(error: Exception) -> int:
     from api.errors import VerificationFailed as Failed
     from chain.errors import IdentityMismatch, LedgerDown, Refused
     from governance import errors as governed
-    from governance.verify import VerifyError
+    from governance.rules.encoding import VerifyError
 
     kinds: list[tuple[int, tuple[type[Exception], ...]]] = [
         (USAGE, (UsageError, Unclear, governed.RequestInvalid, governed.TooManyRecords)),

@@ -122,13 +122,14 @@ def export_trail(
 
     Example: `volens trail export trail.json`, then `python verify.py trail.json`
     """
-    from governance import verify as verifier
+    from governance.audit import PROGRAM
+    from governance.rules.encoding import canonical_json
 
     bundle = desk.client().trail()
     out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_bytes(verifier.canonical_json(bundle))
+    out.write_bytes(canonical_json(bundle))
     program = out.with_name("verify.py")
-    program.write_bytes(Path(verifier.__file__).read_bytes())
+    program.write_bytes(PROGRAM.read_bytes())
     digest = hashlib.sha256(program.read_bytes()).hexdigest()
     typer.echo(
         f"{bundle['head']['count']} steps are in {out}. Hold the last from a node of your own, then check them:\n"
@@ -214,7 +215,7 @@ def verify(
 
     Example: `volens verify trail.json --receipt my-receipt.json`
     """
-    from governance.verify import main
+    from governance.rules.cli import main
 
     if not bundle.is_file():
         raise UsageError("there is no such bundle", "export one: volens trail export")

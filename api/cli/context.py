@@ -83,7 +83,7 @@ def registered(of: Client, dataset: str) -> bytes:
 
 def read_json(path: Path, what: str) -> Any:
     """A file's strict JSON; `what` names it in the failure. Raises UsageError, whatever is wrong with it."""
-    from governance.verify import Malformed, strict_json
+    from governance.rules.encoding import Malformed, strict_json
 
     if not path.is_file():
         raise UsageError(f"there is no such {what}", "check its name")

@@ -330,7 +330,7 @@ def _check_registrar(me: Client) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    from governance.verify import Malformed, strict_json
+    from governance.rules.encoding import Malformed, strict_json
 
     try:
         found = strict_json(path.read_bytes())

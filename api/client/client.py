@@ -30,7 +30,9 @@ from chain.signatures import domain_of, typed_data
 from chain.vocabulary import Role
 from chain.wallets import Wallet
 from governance.certificates import trusted
-from governance.verify import FOREVER, Malformed, identity_id, strict_json
+from governance.rules.encoding import Malformed, strict_json
+from governance.rules.ledger_data import identity_id
+from governance.rules.vocabulary import FOREVER
 
 LARGEST = 1 << 28  # bytes of an answer: a trail is one
 LISTED = 1000  # entries of a list in one answer

@@ -15,7 +15,9 @@ from api.errors import UsageError, VerificationFailed
 from chain.ledger import Ledger
 from chain.signatures import domain_of, recover
 from governance.objects.broker_client import BrokerClient
-from governance.verify import Malformed, canonical_json, held_heads, identity_id, strict_json
+from governance.rules.cli import held_heads
+from governance.rules.encoding import Malformed, canonical_json, strict_json
+from governance.rules.ledger_data import identity_id
 
 TYPE = "volens/held-head/1"
 

@@ -21,7 +21,7 @@ from chain.errors import SignatureMalformed
 from chain.signatures import recover
 from chain.vocabulary import Role
 from governance.objects.keys import replace_private
-from governance.verify import Malformed, canonical_json, strict_json
+from governance.rules.encoding import Malformed, canonical_json, strict_json
 
 TYPE = "volens/order/1"
 KINDS = ("RoleChange", "VoidRecords")

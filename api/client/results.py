@@ -29,7 +29,7 @@ from governance.objects.envelope import (
 )
 from governance.objects.keys import PrivateKey, create_private, load_pair, new_pair, read_private
 from governance.objects.vault import open_record
-from governance.verify import Malformed, canonical_json, part, raw, strict_json
+from governance.rules.encoding import Malformed, canonical_json, part, raw, strict_json
 
 _MAX = 64 << 20  # bytes of an output
 WITHDRAWAL = "volens/withdrawal-receipt/2"

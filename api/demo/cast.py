@@ -21,7 +21,7 @@ from chain.signatures import Domain, domain_of
 from chain.wallets import Wallet, load, save
 from governance.consent import PRESETS, Offer, offer
 from governance.objects.broker_client import BrokerClient
-from governance.verify import identity_id
+from governance.rules.ledger_data import identity_id
 
 BATCH = 60  # items of one transaction
 CONSENT = PRESETS["cancer"]

@@ -12,24 +12,13 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from chain.vocabulary import Role
-from governance.verify import (
-    CALLS,
-    HALF_ORDER,
-    TOPICS,
-    Args,
-    Block,
-    Effect,
-    Event,
-    Finding,
-    Fold,
-    Log,
-    decode_call,
-    parse_block,
-    parse_transaction,
-    raw,
-    sha256,
-    words,
-)
+from governance.rules.abi import TOPICS, decode_call
+from governance.rules.encoding import Finding, raw, sha256, words
+from governance.rules.ledger_data import Block, Log, parse_block, parse_transaction
+from governance.rules.replayed import Fold
+from governance.rules.signatures import HALF_ORDER, Args
+from governance.rules.state import Effect, Event
+from governance.rules.tables import CALLS
 
 Bundle = dict[str, Any]
 KIND_REFUSED, COHORT_MINIMUM = 35, 40  # a kind of step, and a reason (docs/ledger.md)

@@ -73,7 +73,8 @@ def _attacks(folder: Path, say: Say) -> bool:
 def _tampers(folder: Path, say: Say) -> bool:
     from api.demo import tampers
     from governance.audit import export_bundle
-    from governance.verify import canonical_json, examine
+    from governance.rules.cli import examine
+    from governance.rules.encoding import canonical_json
 
     with DevChain.start(folder) as chain:
         world = World.create(chain.url)

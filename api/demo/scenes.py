@@ -60,8 +60,11 @@ from api.demo.steps import (
     without_ledger,
 )
 from chain.wallets import Wallet
-from governance import verify
+from governance import audit
 from governance.objects.vault import Bucket
+from governance.rules.ledger_data import parse_identity
+from governance.rules.signatures import load_crypto
+from governance.rules.trail import Replay
 
 if TYPE_CHECKING:
     from api.demo.narrator import Teller
@@ -288,7 +291,7 @@ def _audit(cast: Cast, teller: Teller) -> dict[str, Any]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    shutil.copy(verify.__file__, cast.home / "verify.py")
+    shutil.copy(audit.PROGRAM, cast.home / "verify.py")
     shutil.copy(cast.facts["run_receipt"], cast.home / "receipt.json")
     receipts = [str(cast.facts[name]) for name in ("receipt", "stop_receipt", "run_receipt")]
     command = [sys.executable, "-I", str(cast.home / "verify.py"), str(trail)]
@@ -296,9 +299,7 @@ def _audit(cast: Cast, teller: Teller) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     verdict = done.stdout.strip().splitlines()[-1] if done.stdout else "no answer"
     recorded = count(cast.logged())
-    explained = sum(
-        len(attempt.granted) for attempt in verify.Replay(bundle).fold.attempts.values()
-    )
+    explained = sum(len(attempt.granted) for attempt in Replay(bundle).fold.attempts.values())
     what = f"verifies offline, without our database: {verdict}"
     right = verdict == "valid" and explained == recorded
     teller.tell(15, "Vera", what, f"{explained} of {recorded} accesses explained", right)
@@ -344,7 +345,7 @@ def _shelf(cast: Cast, bundle: dict[str, Any]) -> spoils.Shelf:
         Bucket("volens", cast.parts.urls["bucket"]).get,
         (cast.home / "broker" / "journal.jsonl").read_bytes(),
         {kind: Path(cast.facts[name]).read_bytes() for kind, name in receipts.items()},
-        verify.Replay(bundle, verify.load_crypto(verify.parse_identity(bundle["identity"]))),
+        Replay(bundle, load_crypto(parse_identity(bundle["identity"]))),
         spoils.inside(opened),
         bytes.fromhex(run["run"]),
         sealed["attempt"],

@@ -15,7 +15,8 @@ from api.client.results import Opened, check_output
 from api.errors import VerificationFailed
 from governance.broker.journal import Journal, JournalBroken
 from governance.errors import ObjectAltered, ObjectMissing
-from governance.verify import Replay, VerifyError, canonical_json, strict_json
+from governance.rules.encoding import VerifyError, canonical_json, strict_json
+from governance.rules.trail import Replay
 
 Parts = list[bytes]
 

@@ -25,13 +25,13 @@ from api.ingest.cohort_files import Lanes
 from api.ingest.sources import bring_in
 from chain.vocabulary import Category, OutputClass
 from chain.wallets import Wallet
-from governance import verify
 from governance.consent import CATEGORIES, PURPOSES, Offer, bits
 from governance.errors import BrokerRefused
 from governance.objects.ingest import Source
 from governance.objects.keys import new_pair
 from governance.objects.vault import Bucket
 from governance.permits import run_id
+from governance.rules.encoding import canonical_json
 
 PERMITTED = {  # dataset: the categories that Noor asks for
     "research": ("observations", "expression"),
@@ -134,7 +134,7 @@ def keep_receipt(cast: Cast, proof: dict[str, Any], offered: Offer) -> Path:
     whole = {**proof, "terms": offered.terms.decode(), "termsSalt": offered.salt.hex()}
     return write_receipt(
         cast.home / "receipts" / "ada",
-        verify.canonical_json({name: value for name, value in whole.items() if value is not None}),
+        canonical_json({name: value for name, value in whole.items() if value is not None}),
     )
 
 

@@ -16,17 +16,11 @@ from typing import Any
 
 from api.demo import forgeries
 from api.demo.forgeries import Bundle
-from governance.verify import (
-    Args,
-    Crypto,
-    Replay,
-    VerifyError,
-    canonical_json,
-    examine,
-    load_crypto,
-    parse_identity,
-    partly,
-)
+from governance.rules.cli import examine, partly
+from governance.rules.encoding import VerifyError, canonical_json
+from governance.rules.ledger_data import parse_identity
+from governance.rules.signatures import Args, Crypto, load_crypto
+from governance.rules.trail import Replay
 
 Examine = Callable[..., dict[str, tuple[str, str]]]
 

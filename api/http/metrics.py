@@ -23,7 +23,7 @@ from chain.errors import ChainError
 from governance.errors import reasons
 from governance.readmodel import statistics as figures
 from governance.readmodel.tables import DATABASE_FAULTS, Database
-from governance.verify import VerifyError
+from governance.rules.encoding import VerifyError
 
 GATE_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STOP_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)

@@ -36,7 +36,7 @@ from governance.errors import (
     RequestInvalid,
     RequestRefused,
 )
-from governance.verify import Finding, Malformed
+from governance.rules.encoding import Finding, Malformed
 
 READ_AGAIN = 5  # seconds after which somebody who was told to wait may ask again
 log = structlog.get_logger()

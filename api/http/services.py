@@ -26,7 +26,7 @@ from governance.objects.vault import Bucket
 from governance.readmodel import queries as register
 from governance.readmodel.projection import BOUND_SECONDS, Projection
 from governance.readmodel.tables import Database, TableOutbox, open_database
-from governance.verify import identity_id
+from governance.rules.ledger_data import identity_id
 from governance.withdrawal_effects import Withdrawal
 
 FIRST_SECONDS = (

@@ -11,7 +11,7 @@ from fastapi import Query, Request, Response
 from fastapi.routing import APIRoute
 
 from api.http.problems import BodyTooLarge, problem_of
-from governance.verify import strict_json
+from governance.rules.encoding import strict_json
 
 MOST = 1000  # entries of a list in one answer
 Limit = Annotated[int, Query(ge=1, le=MOST, description="At most so many entries.")]

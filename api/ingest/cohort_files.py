@@ -16,7 +16,7 @@ from api.ingest.parser_sandbox import Kind, split
 from api.ingest.sources import is_id, open_file, read_file
 from governance.consent import CATEGORIES
 from governance.objects.ingest import Source
-from governance.verify import MAX_JSON, Malformed, strict_json
+from governance.rules.encoding import MAX_JSON, Malformed, strict_json
 
 MAX_VALUE_SETS = 4 << 20  # bytes
 

@@ -19,7 +19,7 @@ from governance.consent import CATEGORIES, bits, names_of
 from governance.objects.ingest import Source, encrypt, leaves_root, load_leaves
 from governance.objects.vault import Bucket
 from governance.permits import missing
-from governance.verify import MAX_JSON, Malformed, strict_json
+from governance.rules.encoding import MAX_JSON, Malformed, strict_json
 
 if TYPE_CHECKING:
     from api.client.client import Client

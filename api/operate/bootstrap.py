@@ -21,7 +21,7 @@ from chain.vocabulary import Role
 from chain.wallets import Wallet, load, save
 from governance.broker.custody import create, endorse
 from governance.objects.keys import replace_private
-from governance.verify import identity_id
+from governance.rules.ledger_data import identity_id
 
 FOREVER = 2**40 - 1  # the last second the contracts know: no end, no deadline
 FLOOR = 10  # no cohort smaller than this, whatever a permit says

@@ -43,7 +43,8 @@ from chain.transactor import Outbox
 from chain.vocabulary import Role
 from governance.broker.custody import create, endorse
 from governance.objects.keys import replace_private
-from governance.verify import Malformed, canonical_json, identity_id, parse_identity
+from governance.rules.encoding import Malformed, canonical_json
+from governance.rules.ledger_data import identity_id, parse_identity
 
 DAYS = 14  # that people have to sign the roles
 DONE = "done"

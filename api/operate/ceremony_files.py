@@ -25,7 +25,8 @@ from api.operate.settings import checked_name
 from chain.errors import SignatureMalformed
 from chain.signatures import domain_of, recover
 from chain.vocabulary import Role
-from governance.verify import Malformed, canonical_json, identity_id, parse_identity, strict_json
+from governance.rules.encoding import Malformed, canonical_json, strict_json
+from governance.rules.ledger_data import identity_id, parse_identity
 
 ROLES_STEP, IDENTITY, BROKER = "roles", "identity", "broker"
 TO_SIGN, SIGNED = "volens/to-sign/2", "volens/signed/1"

@@ -41,16 +41,8 @@ from governance.certificates import trusted
 from governance.errors import BrokerRefused, GovernanceError, ObjectMissing
 from governance.objects.broker_client import BrokerClient
 from governance.objects.vault import Bucket
-from governance.verify import (
-    Malformed,
-    VerifyError,
-    identity_id,
-    number,
-    parse_identity,
-    part,
-    raw,
-    strict_json,
-)
+from governance.rules.encoding import Malformed, VerifyError, number, part, raw, strict_json
+from governance.rules.ledger_data import identity_id, parse_identity
 
 SKEW = 60  # seconds between clock and newest block, after which brokers let out no key
 AGAIN = "start the ledger, then ask again"

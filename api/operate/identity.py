@@ -7,7 +7,7 @@ from typing import Any
 
 from api.errors import NotServing
 from api.operate.settings import Settings
-from governance.verify import strict_json
+from governance.rules.encoding import strict_json
 
 
 def read_identity(settings: Settings) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from api.errors import DoorError
 from chain.errors import ChainError
 from governance.errors import GovernanceError
 from governance.readmodel.tables import DATABASE_FAULTS
-from governance.verify import VerifyError
+from governance.rules.encoding import VerifyError
 
 START_FAULTS = (DoorError, ChainError, GovernanceError, VerifyError, OSError, *DATABASE_FAULTS)
 log = structlog.get_logger()

@@ -8,7 +8,7 @@ from typing import Any
 
 from chain.vocabulary import Role
 from governance.consent import CATEGORIES, PURPOSES, names_of
-from governance.verify import Malformed, strict_json
+from governance.rules.encoding import Malformed, strict_json
 
 DAY = 86_400
 ROLES: dict[int, str] = {

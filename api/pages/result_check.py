@@ -8,7 +8,7 @@ from typing import Any
 from api.client.results import check_output, shown
 from api.errors import VerificationFailed
 from governance.errors import RequestInvalid
-from governance.verify import Malformed, canonical_json, part, raw, strict_json
+from governance.rules.encoding import Malformed, canonical_json, part, raw, strict_json
 
 _LARGEST = 4 << 20  # bytes of an opened result
 

@@ -48,8 +48,10 @@ from governance.errors import (
 from governance.objects.envelope import read_header
 from governance.objects.ingest import Leaf
 from governance.permits import missing
+from governance.rules.ledger_data import identity_id
+from governance.rules.state import most_attempts
+from governance.rules.withdrawals import WORKER_REASONS
 from governance.runs import Claim, keep_record, mark, still_held, tell
-from governance.verify import WORKER_REASONS, identity_id, most_attempts
 
 T = TypeVar("T")
 LEASE = 3600  # seconds asked for

@@ -45,7 +45,7 @@ from governance.objects.envelope import (
 )
 from governance.objects.keys import new_pair
 from governance.objects.vault import Shares, open_record, seal_records
-from governance.verify import canonical_json
+from governance.rules.encoding import canonical_json
 
 MEMORY = 12 << 30  # bytes of address space
 CPU_SECONDS = 4 * 3600

@@ -20,7 +20,7 @@ from governance.broker.custody import Broker, create
 from governance.broker.door import serve
 from governance.broker.journal import JournalBroken
 from governance.errors import GovernanceError
-from governance.verify import VerifyError, strict_json
+from governance.rules.encoding import VerifyError, strict_json
 
 
 def main() -> int:

@@ -61,16 +61,9 @@ from governance.objects.keys import (
     new_pair,
     read_private,
 )
-from governance.verify import (
-    Attempt,
-    Malformed,
-    Run,
-    canonical,
-    identity_id,
-    number,
-    part,
-    raw,
-)
+from governance.rules.encoding import Malformed, canonical, number, part, raw
+from governance.rules.ledger_data import identity_id
+from governance.rules.state import Attempt, Run
 
 DAY = 86_400  # seconds
 SLICE_SECONDS = 0.25  # of folding at once in the background: a question waits for no longer

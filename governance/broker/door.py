@@ -13,7 +13,7 @@ from chain.bounded_http import IDLE, BoundedHandler, BoundedServer
 from chain.vocabulary import Reason
 from governance.broker.custody import Broker, Refusal
 from governance.errors import GovernanceError
-from governance.verify import Malformed, strict_json
+from governance.rules.encoding import Malformed, strict_json
 
 MAX_BODY = 16 << 20
 # Reasons that go away by themselves: the ledger is away, or being read.

@@ -16,7 +16,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from governance.verify import Malformed, canonical_json, strict_json
+from governance.rules.encoding import Malformed, canonical_json, strict_json
 
 MAX_LINE = 1 << 20  # bytes of a line that is written
 # Earlier releases wrote an answer as one line, whatever its length, and could not read it again. No question is longer

@@ -9,7 +9,8 @@ from typing import Any
 
 from governance.objects.envelope import Label, list_root, record_leaf
 from governance.objects.keys import replace_private
-from governance.verify import Ingest, Malformed, canonical_json, number, part, raw, strict_json
+from governance.rules.encoding import Malformed, canonical_json, number, part, raw, strict_json
+from governance.rules.state import Ingest
 
 MAX_LIST = 64 << 20  # bytes of one list
 

@@ -23,22 +23,24 @@ from urllib.parse import urlsplit
 
 from chain.paging import TOO_LARGE, Pages, Progress
 from governance.objects.keys import replace_private
-from governance.verify import (
-    Block,
+from governance.rules.encoding import (
     Finding,
-    Fold,
     Malformed,
     canonical_json,
-    identity_id,
-    load_crypto,
     number,
-    parse_block,
-    parse_log,
-    parse_transaction,
     part,
     raw,
     strict_json,
 )
+from governance.rules.ledger_data import (
+    Block,
+    identity_id,
+    parse_block,
+    parse_log,
+    parse_transaction,
+)
+from governance.rules.replayed import Fold
+from governance.rules.signatures import load_crypto
 
 MAX_AGE = 60  # seconds between the newest block and the broker's clock, either way
 FOLLOW_SECONDS = 2.0  # that one question may take for folding what is new

@@ -28,7 +28,7 @@ from governance.objects.envelope import (
     seal_message,
     wrap_info,
 )
-from governance.verify import canonical
+from governance.rules.encoding import canonical
 
 TIMEOUT = 30.0  # seconds for an answer
 RECORD_SECONDS = (

@@ -29,7 +29,7 @@ from governance.errors import (
     ShareRefused,
     WrongObject,
 )
-from governance.verify import canonical, canonical_json
+from governance.rules.encoding import canonical, canonical_json
 
 MAGIC, FORMAT = b"VOLN", 1
 CHUNK = 1 << 16  # plaintext bytes of every chunk but the last

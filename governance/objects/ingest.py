@@ -24,7 +24,7 @@ from governance.objects.envelope import (
     record_leaf,
 )
 from governance.objects.vault import Bucket, Shares, seal_records
-from governance.verify import Malformed, canonical_json, number, part, raw, strict_json
+from governance.rules.encoding import Malformed, canonical_json, number, part, raw, strict_json
 
 MAX_LIST = 64 << 20  # bytes of one leaf list
 MAX_RECORDS = (

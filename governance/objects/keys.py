@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from governance.errors import KeyFileExposed, KeyFileUnreadable, SecretRefused
-from governance.verify import canonical
+from governance.rules.encoding import canonical
 
 PrivateKey = X25519PrivateKey  # opens what is sealed for its holder
 

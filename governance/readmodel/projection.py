@@ -37,21 +37,19 @@ from governance.readmodel import projectors as rows
 from governance.readmodel.run_states import State, next_state
 from governance.readmodel.tables import PROJECTION, blocks, open_database, pinned, records
 from governance.readmodel.tables import events as event_rows
-from governance.runs import try_again
-from governance.verify import (
+from governance.rules.abi import decode_call
+from governance.rules.encoding import Finding, Malformed, canonical_json
+from governance.rules.ledger_data import (
     Block,
-    Finding,
-    Fold,
-    Malformed,
     Transaction,
-    canonical_json,
-    decode_call,
     identity_id,
-    load_crypto,
     parse_block,
     parse_log,
     parse_transaction,
 )
+from governance.rules.replayed import Fold
+from governance.rules.signatures import load_crypto
+from governance.runs import try_again
 
 BOUND_SECONDS = 2.0  # that one request may take for what is new on the ledger
 SLICE_SECONDS = (

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Table, bindparam, delete, insert, select
 from chain import events as ev
 from governance.readmodel import tables as t
 from governance.readmodel.run_states import State
-from governance.verify import Fold
+from governance.rules.replayed import Fold
 
 Row = dict[str, Any]
 Key = tuple[Any, ...]

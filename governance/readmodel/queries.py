@@ -29,8 +29,8 @@ from governance.readmodel.tables import (
     runs,
     subjects,
 )
+from governance.rules.encoding import strict_json
 from governance.runs import waiting
-from governance.verify import strict_json
 
 _LOOK_AGAIN = "check the id; a new entry shows up once it is mined"
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chain import events as ev
-from governance.verify import RUN_STATES, WORKER_REASONS
+from governance.rules.withdrawals import RUN_STATES, WORKER_REASONS
 
 ENDS = ("released", "denied", "withdrawn", "refused")
 

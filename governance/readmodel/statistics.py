@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, func, select
 
 from governance.readmodel.tables import accesses, blocks, events, marks, run_records
+from governance.rules.encoding import strict_json
 from governance.runs import waiting
-from governance.verify import strict_json
 
 _GATE = (
     "consent",

@@ -9,7 +9,7 @@ from sqlalchemy import Engine, Select, or_, select
 
 from governance.errors import NotFound
 from governance.readmodel.tables import blocks, events
-from governance.verify import strict_json
+from governance.rules.encoding import strict_json
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ from governance.objects.envelope import (
     output_commitment,
 )
 from governance.objects.vault import Bucket, seal_records
-from governance.verify import canonical_json
+from governance.rules.encoding import canonical_json
 
 RESULT, DISCLOSURE = b'{"accuracy":"80"}', b'{"suppressed":3}'
 

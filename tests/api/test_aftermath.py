@@ -13,8 +13,9 @@ from api.client.results import withdrawal_receipt
 from api.errors import NotAuthorised, NotThere
 from governance import audit
 from governance.readmodel import queries as register
+from governance.rules.cli import examine
+from governance.rules.encoding import canonical_json
 from governance.runs import mark
-from governance.verify import canonical_json, examine
 
 
 def withdraw(place, subject: bytes) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from governance.objects.ingest import (
     leaves_root,
 )
 from governance.permits import run_id
-from governance.verify import canonical_json, strict_json
+from governance.rules.encoding import canonical_json, strict_json
 
 
 def test_a_person_enrols_agrees_reads_and_withdraws(place) -> None:
@@ -73,7 +73,7 @@ def test_a_person_enrols_agrees_reads_and_withdraws(place) -> None:
 
 
 def test_patient_receipt_verifies_against_the_exported_trail(place) -> None:
-    from governance.verify import Replay
+    from governance.rules.trail import Replay
 
     (subject,) = place.people(1, agree=False)
     ada = place.patient(subject)

@@ -7,7 +7,7 @@ import pytest
 from api.client.results import keep_pair, open_output, run_receipt, write_receipt
 from api.errors import NotThere, VerificationFailed
 from governance.errors import BrokerRefused
-from governance.verify import Replay
+from governance.rules.trail import Replay
 
 RESULT, DISCLOSURE = b'{"accuracy":"80"}', b'{"suppressed":3}'  # what the place seals
 

@@ -7,7 +7,9 @@ import pytest
 from api.client.results import keep_pair, open_output, run_receipt, withdrawal_receipt
 from api.demo.spoils import TABLE, Shelf, Spoil, inside, noticed, untouched
 from governance import consent
-from governance.verify import Replay, load_crypto, parse_identity
+from governance.rules.ledger_data import parse_identity
+from governance.rules.signatures import load_crypto
+from governance.rules.trail import Replay
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from chain.errors import ChainError
 from chain.transactor import Transactor
 from chain.wallets import Wallet
 from governance.audit import export_bundle
-from governance.verify import CALLS
+from governance.rules.tables import CALLS
 
 
 def lived(world: World) -> list[tuple[str, bytes]]:

@@ -27,7 +27,9 @@ from chain.events import (
 )
 from chain.wallets import Wallet
 from governance.audit import export_bundle
-from governance.verify import Replay, load_crypto, parse_identity
+from governance.rules.ledger_data import parse_identity
+from governance.rules.signatures import load_crypto
+from governance.rules.trail import Replay
 
 Rule = Callable[[World], Receipt]
 

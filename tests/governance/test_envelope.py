@@ -30,7 +30,7 @@ from governance.errors import (
 from governance.objects import envelope
 from governance.objects.envelope import CHUNK, TAG, Header, Label, Piece, WrappedShare
 from governance.objects.keys import new_pair
-from governance.verify import canonical
+from governance.rules.encoding import canonical
 
 KEY = bytes(range(32))
 LABEL = Label(b"i" * 32, b"r" * 32, b"s" * 32, b"d" * 32, 6, 1)

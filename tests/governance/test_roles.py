@@ -10,7 +10,8 @@ from chain.devnode.process import DevChain
 from chain.errors import Refused
 from chain.events import RoleSet
 from chain.wallets import Wallet
-from governance.verify import WORKER, Member
+from governance.rules.state import Member
+from governance.rules.vocabulary import WORKER
 
 FOREVER = 2**40 - 1
 

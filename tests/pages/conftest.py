@@ -34,7 +34,7 @@ from governance.objects.vault import Bucket
 from governance.permits import run_id
 from governance.readmodel.queries import find_receipt
 from governance.readmodel.tables import open_database
-from governance.verify import identity_id
+from governance.rules.ledger_data import identity_id
 
 PEOPLE = 120  # enough for curves: a step of theirs holds ten people
 FLAGS = [

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 
 from api.client.results import open_output, shown
 from governance import verify
-from governance.verify import canonical_json
+from governance.rules.encoding import canonical_json
 
 
 def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(

@@ -12,7 +12,7 @@ from eth_account.messages import _hash_eip191_message
 
 from chain.signatures import Domain, _encode, recover, sign, typed_data
 from chain.wallets import Wallet
-from governance.verify import canonical, canonical_json
+from governance.rules.encoding import canonical, canonical_json
 
 KEY = sha256(b"a key that everybody knows").digest()
 DOMAIN = Domain(

@@ -16,7 +16,7 @@ from api.http.strict_route import MOST, Limit, Offset, StrictRoute
 from chain.vocabulary import Role
 from governance import audit
 from governance.readmodel import queries as register
-from governance.verify import canonical_json
+from governance.rules.encoding import canonical_json
 
 EXPORTING = CapacityLimiter(1)  # exports at a time
 KEPT_EXPORT = 16 << 20  # bytes of one that is kept for whoever asks next

@@ -32,7 +32,7 @@ from chain.signatures import domain_of
 from chain.vocabulary import Role
 from chain.wallets import Wallet, save
 from governance.readmodel.tables import open_database
-from governance.verify import identity_id
+from governance.rules.ledger_data import identity_id
 
 Found = dict[str, dict[str, Any]]
 

@@ -23,7 +23,7 @@ from api.operate.processes import Parts
 from chain.ledger import Ledger
 from chain.signatures import domain_of
 from chain.wallets import Wallet, load
-from governance.verify import canonical_json
+from governance.rules.encoding import canonical_json
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from governance.broker.door import keep_up
 from governance.errors import BrokerRefused
 from governance.readmodel.projection import Projection
 from governance.readmodel.tables import open_database
-from governance.verify import canonical_json
+from governance.rules.encoding import canonical_json
 
 DATASETS = 40  # blocks that a world gets beside those of its creation
 WIDEST = 4  # blocks of which a narrow node gives the logs at once

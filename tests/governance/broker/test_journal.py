@@ -15,7 +15,7 @@ import pytest
 from api.demo import counts
 from governance.broker import journal as journals
 from governance.broker.journal import MAX_LINE, MAX_OLD_LINE, Journal, JournalBroken
-from governance.verify import canonical_json
+from governance.rules.encoding import canonical_json
 
 PEOPLE, RECORDS = 1_000, 14  # of the answer that once locked its broker out for good
 

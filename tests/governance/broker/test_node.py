@@ -17,7 +17,7 @@ from api.demo.stage import World
 from chain.devnode.process import DevChain
 from governance.broker.custody import Broker, Refusal
 from governance.broker.journal import Journal, JournalBroken
-from governance.verify import Malformed
+from governance.rules.encoding import Malformed
 
 Lie = Callable[[str, list[Any], Any], Any]
 
