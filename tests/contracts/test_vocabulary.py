@@ -30,8 +30,8 @@ ENUMS = {
 }
 # What holds one of these numbers, by the last word of its name. 0 is "nobody", "none" or "not refused" in all of them.
 NAMED = {"role", "reason", "status", "category", "output_class", "outputClass"}
-# The auditor's file has no import, so its own names stand in it.
-ITS_OWN = {"governance/verify.py"}
+# The auditor's program imports nothing else, so its own names stand in it.
+ITS_OWN = ("governance/verify.py", "governance/rules/")
 
 
 @pytest.mark.parametrize("kind", ENUMS, ids=lambda kind: str(kind.__name__))
@@ -135,7 +135,7 @@ def test_no_bare_number_of_the_contracts_in_product_code() -> None:
     found = {
         str(path.relative_to(ROOT)): lines
         for path in product_files()
-        if str(path.relative_to(ROOT)) not in ITS_OWN and (lines := bare(path.read_text()))
+        if not str(path.relative_to(ROOT)).startswith(ITS_OWN) and (lines := bare(path.read_text()))
     }
     assert found == {}
 
