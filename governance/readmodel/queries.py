@@ -5,9 +5,9 @@ Nothing here decides: the tables can be thrown away, and the contracts never rea
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine, Row, Select, case, func, literal, select, union_all
 
@@ -32,6 +32,7 @@ from governance.readmodel.tables import (
 from governance.rules.encoding import strict_json
 from governance.runs import waiting
 
+Noun = TypeVar("Noun")
 _LOOK_AGAIN = "check the id; a new entry shows up once it is mined"
 
 
@@ -178,35 +179,30 @@ def consents_of(engine: Engine, subject: str) -> list[Consent]:
     if not signer_of(engine, subject):
         raise NotFound("nobody is enrolled under this id", _LOOK_AGAIN)
     fields = [column for column in consents.c if column.name != "subject"]
-    rows = _rows(
-        engine, select(*fields).where(consents.c.subject == subject).order_by(consents.c.dataset)
-    )
-    return [Consent(*row) for row in rows]
+    query = select(*fields).where(consents.c.subject == subject).order_by(consents.c.dataset)
+    return _all(engine, Consent, query)
 
 
 def list_members(engine: Engine, after: str, limit: int) -> list[Member]:
     """At most `limit` accounts with their roles, by account, from the one after `after` on."""
     query = select(members).where(members.c.account > after).order_by(members.c.account)
-    return [Member(*row) for row in _rows(engine, query.limit(limit))]
+    return _all(engine, Member, query.limit(limit))
 
 
 def list_datasets(engine: Engine) -> list[Dataset]:
     counted = select(func.count()).where(records.c.dataset == datasets.c.dataset).scalar_subquery()
-    query = select(datasets.c.dataset, datasets.c.custodian, datasets.c.document, counted)
-    rows = _rows(engine, query.order_by(datasets.c.dataset))
-    return [Dataset(*row) for row in rows]
+    query = select(datasets, counted.label("records")).order_by(datasets.c.dataset)
+    return _all(engine, Dataset, query)
 
 
 def list_permits(engine: Engine) -> list[Permit]:
-    return [
-        Permit(*row)
-        for row in _rows(engine, select(permits).order_by(permits.c.expiry, permits.c.permit))
-    ]
+    return _all(engine, Permit, select(permits).order_by(permits.c.expiry, permits.c.permit))
 
 
 def find_permit(engine: Engine, permit: str) -> Permit:
     """Raises NotFound."""
-    return Permit(*_only(engine, select(permits).where(permits.c.permit == permit), "permit"))
+    found = _only(engine, select(permits).where(permits.c.permit == permit), "permit")
+    return Permit(**found._mapping)
 
 
 def list_runs(
@@ -214,9 +210,7 @@ def list_runs(
 ) -> list[Run]:
     """Newest first, at most `limit` after the first `offset`; in `state` only, when one is named."""
     query = select(runs).order_by(runs.c.block.desc(), runs.c.run).limit(limit).offset(offset)
-    return [
-        Run(*row) for row in _rows(engine, query.where(runs.c.state == state) if state else query)
-    ]
+    return _all(engine, Run, query.where(runs.c.state == state) if state else query)
 
 
 def count_runs(engine: Engine) -> int:
@@ -232,7 +226,7 @@ def params_of(engine: Engine, names: Sequence[str]) -> dict[str, str]:
 
 def find_run(engine: Engine, run: str) -> Run:
     """Raises NotFound."""
-    return Run(*_only(engine, select(runs).where(runs.c.run == run), "run"))
+    return Run(**_only(engine, select(runs).where(runs.c.run == run), "run")._mapping)
 
 
 def attempts_of(engine: Engine, run: str) -> list[Attempt]:
@@ -240,33 +234,25 @@ def attempts_of(engine: Engine, run: str) -> list[Attempt]:
     given = func.sum(case((accesses.c.granted, 1), else_=0))
     query = select(
         accesses.c.attempt,
-        given,
-        func.count() - given,
-        func.min(accesses.c.block),
-        func.min(accesses.c.tx),
-    )
-    rows = _rows(
-        engine,
-        query.where(accesses.c.run == run)
-        .group_by(accesses.c.attempt)
-        .order_by(accesses.c.attempt),
-    )
-    return [Attempt(*row) for row in rows]
+        given.label("granted"),
+        (func.count() - given).label("denied"),
+        func.min(accesses.c.block).label("block"),
+        func.min(accesses.c.tx).label("tx"),
+    ).where(accesses.c.run == run)
+    query = query.group_by(accesses.c.attempt).order_by(accesses.c.attempt)
+    return _all(engine, Attempt, query)
 
 
 def outputs_of(engine: Engine, run: str) -> list[Output]:
     """What was sealed for a run, by attempt."""
     query = select(outputs).where(outputs.c.run == run).order_by(outputs.c.attempt)
-    return [Output(*row) for row in _rows(engine, query)]
+    return _all(engine, Output, query)
 
 
 def progress_of(engine: Engine, run: str) -> list[Step]:
     """What the worker reported of a run, oldest first."""
     query = select(progress.c.attempt, progress.c.step, progress.c.fraction, progress.c.at)
-    return [
-        Step(*row)
-        for row in _rows(engine, query.where(progress.c.run == run).order_by(progress.c.id))
-    ]
+    return _all(engine, Step, query.where(progress.c.run == run).order_by(progress.c.id))
 
 
 def failure_of(engine: Engine, run: str) -> str:
@@ -388,13 +374,13 @@ def accesses_of(engine: Engine, subject: str, names: Sequence[str] | None = None
             accesses.c.granted,
             accesses.c.reason,
             accesses.c.block,
-            blocks.c.timestamp,
+            blocks.c.timestamp.label("time"),
             accesses.c.tx,
             runs.c.analyst,
             runs.c.permit,
             permits.c.need,
             permits.c.categories,
-            _CAME_OF_IT,
+            _CAME_OF_IT.label("state"),
         )
         .select_from(accesses)
         .outerjoin(
@@ -409,7 +395,7 @@ def accesses_of(engine: Engine, subject: str, names: Sequence[str] | None = None
     )
     if names is not None:
         query = query.where(accesses.c.run.in_(names))
-    return [Access(*row) for row in _rows(engine, query)]
+    return _all(engine, Access, query)
 
 
 def list_denials(engine: Engine, limit: int | None = None, offset: int = 0) -> list[Denial]:
@@ -429,7 +415,7 @@ def list_denials(engine: Engine, limit: int | None = None, offset: int = 0) -> l
     ).where(runs.c.reason != 0)
     both = union_all(people, refused).subquery()
     query = select(both).order_by(both.c.block, both.c.run, both.c.subject)
-    return [Denial(*row) for row in _rows(engine, query.limit(limit).offset(offset))]
+    return _all(engine, Denial, query.limit(limit).offset(offset))
 
 
 def find_receipt(engine: Engine, tx: str) -> dict[str, Any]:
@@ -439,13 +425,13 @@ def find_receipt(engine: Engine, tx: str) -> dict[str, Any]:
         .join(blocks, blocks.c.number == events.c.block)
         .where(events.c.tx == tx, events.c.name == "Head")
     )
-    block, block_hash, time, fields = _only(engine, query, "step of the trail")
-    step: Any = strict_json(fields.encode())
+    found = _only(engine, query, "step of the trail")
+    step: Any = strict_json(found.fields.encode())
     return {
         "tx": tx,
-        "block": block,
-        "blockHash": block_hash,
-        "time": time,
+        "block": found.block,
+        "blockHash": found.hash,
+        "time": found.timestamp,
         "count": step["count"],
         "head": step["head"],
     }
@@ -458,6 +444,11 @@ def newest_step(engine: Engine) -> dict[str, Any]:
         found = connection.execute(query.order_by(events.c.step.desc()).limit(1)).scalar()
     step: Any = strict_json(found.encode()) if found else {"count": 0, "head": "00" * 32}
     return {"count": step["count"], "head": step["head"]}
+
+
+def _all(engine: Engine, noun: Callable[..., Noun], query: Select[*tuple[Any, ...]]) -> list[Noun]:
+    """A noun for each row, by the names of its columns: two of one type cannot change places unseen."""
+    return [noun(**row._mapping) for row in _rows(engine, query)]
 
 
 def _rows(engine: Engine, query: Select[*tuple[Any, ...]]) -> Sequence[Row[*tuple[Any, ...]]]:
