@@ -231,6 +231,8 @@ def test_a_stale_document_is_named(
         "docs/ledger.md": ("| `Vote` | PermitRegistry | `92", "| `Vote` | PermitRegistry | `93"),
         "docs/threats.md": ("the law itself", "nothing"),
         "THIRD_PARTY.md": ("| `rich` | MIT |", "| `rich` | GPL |"),
+        "governance/rules/tables.py": ("uint32 epoch", "uint64 epoch"),
+        "governance/verify.py": ("PARTLY = 0, 7", "PARTLY = 0, 8"),
         "chain/vocabulary.py": ("AUDITOR = 8", "AUDITOR = 7"),
         "analytics/vocabulary.py": ("GENOMIC = 3", "GENOMIC = 4"),
         "README.md": ("of `verify.py`: `", "of `verify.py`: `" + "0" * 64 + "` not `"),
