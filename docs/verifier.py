@@ -164,7 +164,9 @@ def joined() -> str:
         heading = f"# ---- {name} ----\n" + "".join(
             f"# {line}".rstrip() + "\n" for line in says.split("\n")
         )
-        bodies.append(f"{heading}\n{body}")
+        # As the formatter has it: two empty lines before a class or function, one before anything else.
+        gap = "\n\n" if body.startswith(("class ", "def ", "@")) else "\n"
+        bodies.append(f"{heading}{gap}{body}")
     plain = [f"import {module}" for module, names in sorted(imports.items()) if not names]
     named = [
         f"from {module} import {', '.join(sorted(names, key=_as_the_linter_sorts))}"

@@ -597,6 +597,7 @@ def load_crypto(identity: Identity) -> Crypto:
 # ---- state ----
 # What the rules keep of members, permits, consents, records, runs and attempts.
 
+
 class Member(NamedTuple):
     """A role of an account between two times (seconds); version counts its changes."""
 
@@ -1843,6 +1844,7 @@ def _as_proven(told: Any, use: Use) -> bool:
 
 # ---- cli ----
 # What an auditor calls: three words about a trail, and an exit code.
+
 
 def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] = ()) -> Found:
     """The words consistent, signed, anchored, each with ok, no, partly or not-checked and a plain reason.
