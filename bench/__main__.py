@@ -19,6 +19,7 @@ from bench.races import describe_machine
 from bench.reads import measure_reads
 from bench.report import print_summary, write_report
 from bench.road import Road
+from chain.devnode.process import DevChain
 
 READ_PAIRS, TRAIN_PAIRS, CONFINED_PAIRS = 31, 3, 21
 
@@ -57,7 +58,8 @@ def _measure(home: Path, parts: Parts, tell: Any) -> dict[str, Any]:
     training, phases = road.measure_training(TRAIN_PAIRS)
     found = {"training": phases} | road.measure_ingests() | {"rebuild": road.measure_rebuild(home)}
     tell("gas of every call")
-    gas = measure_gas(parts.urls["chain"])
+    with DevChain.start(home / "gas") as chain:
+        gas = measure_gas(chain.url)
     return {"gas": gas, "ratios": ratios | training, "phases": found, "machine": machine}
 
 

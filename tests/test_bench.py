@@ -13,8 +13,10 @@ import torch
 from bench.__main__ import CONFINED_PAIRS
 from bench.confinement import Trainings
 from bench.device import measure_device
+from bench.gas import measure_gas
 from bench.reads import measure_reads
 from bench.report import print_summary, write_report
+from chain.devnode.process import DevChain
 from governance.objects.bucket_emulator import BucketProcess
 from governance.objects.vault import Bucket
 
@@ -83,6 +85,13 @@ def test_confining_a_training_costs_next_to_nothing(capsys: pytest.CaptureFixtur
     assert found["pairs"] == 2
     with capsys.disabled():
         print(f"\nconfined / not confined training {found['ratio']} {found['interval']}")
+
+
+def test_gas_of_every_call_is_measured(devchain: DevChain) -> None:
+    """The gateway of a deployment had stopped taking contracts of strangers, and nobody had measured since."""
+    found = measure_gas(devchain.url, people=12, few=6)
+    assert found["authorise_per_person_of_12"] < found["authorise_per_person_of_6"]
+    assert all(value > 0 for value in found.values())
 
 
 def test_a_gpu_is_measured_or_said_not_to_be() -> None:
