@@ -687,26 +687,23 @@ def most_attempts(run: Run) -> int:
     return MAX_ATTEMPTS * (run.resumed + 1)
 
 
-# ---- replayed ----
-# The contracts' rules executed again: one method a call, each with what the call must leave on the trail.
-
-_Item = tuple[bytes, bytes, Event, Callable[[], None]]  # of a batch: see Fold._batch
+# ---- steps ----
+# What every rule stands on: the state so far, the step that is read, and who signed it.
 
 
-def _effect(
+def effect(
     kind: int, name: str, indexed: tuple[Any, ...], plain: tuple[Any, ...] = (), body: bytes = b""
 ) -> Effect:
+    """What a call with one event leaves: the step's kind, the words of its body, and the event."""
     return kind, body or words(*indexed, *plain), [(name, indexed, plain)]
 
 
-def _refused(name: bytes, refusal: Skipped) -> _Item:
-    """A refused item of a batch; its index is put in where it is known."""
-    selector = bytes.fromhex(str(refusal)[-8:])
-    return name, b"", ("ItemRefused", (0,), (selector,)), lambda: None
+class Steps:
+    """The state that the rules give, and the transaction that is executed now."""
 
-
-class Fold:
-    """The state that the law gives, one transaction after the other; after a Finding it MUST NOT be used on."""
+    _tx: Transaction
+    _logs: tuple[Log, ...]
+    _crypto: Crypto | None
 
     def __init__(self, identity: object) -> None:
         self.identity = parse_identity(identity)
@@ -727,57 +724,6 @@ class Fold:
         self.count, self.head = 0, origin_of(self.identity)
         self.signatures = 0  # how many were checked
         self.place, self.time = (0, -1), 0  # (block, index) and seconds of the last transaction
-
-    def apply(
-        self, block: Block, tx: Transaction, logs: Sequence[Log], crypto: Crypto | None = None
-    ) -> None:
-        """Execute one mined transaction; `logs` are all that it left at the four contracts. Raises Finding.
-        With crypto every signature that leads to an access is checked; without it, the ledger's word is taken."""
-        try:
-            need(
-                block.number == tx.block and self.place < (tx.block, tx.index),
-                "it does not follow the one before",
-            )
-            need(self.time <= block.timestamp, "its time is before the time of the block before")
-            need(all(x.index < y.index for x, y in pairwise(logs)), "its events are not in order")
-            self.place, self.time = (tx.block, tx.index), block.timestamp
-            self._tx, self._logs, self._crypto = tx, tuple(logs), crypto
-            contract, function, arguments = decode_call(tx.input)
-            address = self.identity.contracts[contract][0]
-            need(tx.to == address, f"{function} was not sent to the {contract}")
-            rule, m = getattr(self, f"_{function}"), arguments.get("m")
-            kind, body, events = rule(m, arguments) if m else rule(arguments["items"])
-            self.count, call, digest = self.count + 1, sha256(tx.input), sha256(body)
-            place = (address, kind, tx.block, self.time)
-            self.head = sha256(words(self.head, *place, call, digest))
-            head: Event = ("Head", (self.count,), (self.head, kind, digest))
-            trail = self.identity.contracts["Trail"][0]
-            must = [(address, event) for event in events] + [(trail, head)]
-            self._compare(
-                [(name, who, [*map(words, at)], words(*rest)) for who, (name, at, rest) in must]
-            )
-        except Malformed as error:
-            raise Finding(
-                f"step {self.count}, block {tx.block}, transaction 0x{tx.hash.hex()}: {error}"
-            ) from None
-
-    def _compare(self, must: Sequence[tuple[str, bytes, Sequence[bytes], bytes]]) -> None:
-        for i, (name, address, indexed, data) in enumerate(must, 1):
-            need(len(self._logs) >= i, f"event {i} ({name}) is missing")
-            log, law = self._logs[i - 1], (TOPICS[name], *indexed, data)
-            ours = (log.address, log.tx, log.block, log.topics[:1]) == (
-                address,
-                self._tx.hash,
-                self._tx.block,
-                law[:1],
-            )
-            need(ours, f"event {i} ({name}) is another one, or not of this call")
-            for want, said in zip_longest(law, (*log.topics, log.data), fillvalue=b""):
-                need(
-                    said == want,
-                    f"event {i} ({name}) must say 0x{want.hex()} where it says 0x{said.hex()}",
-                )
-        need(len(self._logs) == len(must), f"event {len(must) + 1} should not be there")
 
     def consent(self, dataset: bytes, subject: bytes) -> Consent:
         return self.consents.get((dataset, subject), Consent(*NOTHING))
@@ -852,7 +798,20 @@ class Fold:
         )
         return who
 
-    # PermitRegistry: who holds which role, which datasets exist, what the committee allowed
+    def _unused(self, message: bytes) -> bytes:
+        """The message's hash. One that changed nothing is recorded, and neither repeated nor acted on later."""
+        name = sha256(message)
+        need(name not in self.recorded, "the same message is recorded already")
+        return name
+
+
+# ---- permits ----
+# PermitRegistry: who holds which role, which datasets exist, what the committee allowed.
+
+
+class PermitRules(Steps):
+    """One method for each call of the contract."""
+
     def _setRole(self, m: Args, a: Args) -> Effect:
         held, quorum = self.members.get(m["account"], NOBODY), self.identity.quorum
         signers = [
@@ -873,7 +832,7 @@ class Fold:
         need(self._committee_at(self.time) >= quorum, "no quorum is left")
         if self.datasets and COMMITTEE in (held.role, m["role"]):
             self._need_lasting_quorum()
-        return _effect(1, "RoleSet", (m["account"], m["role"]), (start, end, version))
+        return effect(1, "RoleSet", (m["account"], m["role"]), (start, end, version))
 
     def _need_lasting_quorum(self) -> None:
         left = self._committee_at(self.time + self.identity.role_delay, lasting=True)
@@ -919,7 +878,7 @@ class Fold:
         need(pending, "no worker or broker of this account is waiting")
         version = held.version + 1
         self._become(m["account"], Member(held.role, self.time, self.time, version))
-        return _effect(6, "RoleCancelled", (m["account"], by), (version,))
+        return effect(6, "RoleCancelled", (m["account"], by), (version,))
 
     def _registerDataset(self, m: Args, a: Args) -> Effect:
         need(any(m["dataset"]), "a dataset has no id")
@@ -930,7 +889,7 @@ class Fold:
         if not self.datasets:
             self._need_lasting_quorum()
         self.datasets[m["dataset"]] = who
-        return _effect(2, "DatasetRegistered", (m["dataset"], who), (m["documentHash"],))
+        return effect(2, "DatasetRegistered", (m["dataset"], who), (m["documentHash"],))
 
     def _requestPermit(self, m: Args, a: Args) -> Effect:
         values, asked, categories = tuple(m.values()), m["purposeNeed"], m["categories"]
@@ -951,7 +910,7 @@ class Fold:
         )
         need(m["expiry"] > self.time, "the permit would have ended already")
         self.permits[m["permit"]] = Permit(who, m, sha256(words(*values)), REQUESTED, {})
-        return _effect(
+        return effect(
             3, "PermitRequested", (m["permit"], m["dataset"], who), values, words(who, *values)
         )
 
@@ -963,7 +922,7 @@ class Fold:
         )
         need(fresh, "the applicant voted, somebody voted twice, or on another request")
         permit.votes[who] = bool(m["yes"])
-        kind, body, events = _effect(4, "Voted", (m["permit"], who), (m["yes"],))
+        kind, body, events = effect(4, "Voted", (m["permit"], who), (m["yes"],))
         same = [member for member, said in permit.votes.items() if said == bool(m["yes"])]
         live = sum(self.member_live(member, COMMITTEE, self.time) for member in same)
         if live >= self.identity.quorum:
@@ -982,14 +941,29 @@ class Fold:
         role = PROTECTION if self.members.get(said[-20:], NOBODY).role == PROTECTION else COMMITTEE
         by = self._by("Suspend", m, a["signature"], said, role)
         self.permits[m["permit"]] = self._permit(m["permit"], APPROVED)._replace(status=SUSPENDED)
-        return _effect(5, "PermitSuspended", (m["permit"],), (by,))
+        return effect(5, "PermitSuspended", (m["permit"],), (by,))
 
     def _permit(self, permit: bytes, status: int) -> Permit:
         found = self.permits.get(permit)
         need(found and found.status == status, "the permit is unknown, or not at that point")
         return self.permits[permit]
 
-    # ConsentRegistry: who is enrolled with which key, and what she allows
+
+# ---- consents ----
+# ConsentRegistry: who is enrolled, and what each person allows. Batches are read item by item.
+
+_Item = tuple[bytes, bytes, Event, Callable[[], None]]  # of a batch: see Fold._batch
+
+
+def _refused(name: bytes, refusal: Skipped) -> _Item:
+    """A refused item of a batch; its index is put in where it is known."""
+    selector = bytes.fromhex(str(refusal)[-8:])
+    return name, b"", ("ItemRefused", (0,), (selector,)), lambda: None
+
+
+class ConsentRules(Steps):
+    """One method for each call of the contract."""
+
     def _batch(
         self, kind: int, rule: Callable[[Args], _Item | None], items: list[Callable[[], Args]]
     ) -> Effect:
@@ -1106,17 +1080,11 @@ class Fold:
         )
         if m["epoch"] < old.epoch:
             self.recorded.add(self._unused(words(*m.values())))
-            return _effect(19, "RevokeStale", who, (m["epoch"], old.epoch))
+            return effect(19, "RevokeStale", who, (m["epoch"], old.epoch))
         self.consents[m["dataset"], m["subject"]] = old._replace(
             status=REVOKED, epoch=old.epoch + 1
         )
-        return _effect(18, "ConsentRevoked", who, (old.epoch,))
-
-    def _unused(self, message: bytes) -> bytes:
-        """The message's hash. One that changed nothing is recorded, and neither repeated nor acted on later."""
-        name = sha256(message)
-        need(name not in self.recorded, "the same message is recorded already")
-        return name
+        return effect(18, "ConsentRevoked", who, (old.epoch,))
 
     def _own(self, kind: str, message: Args, given: Args) -> bool:
         signer = self.signers[message["subject"]]
@@ -1124,7 +1092,14 @@ class Fold:
             given["signer"] == signer == self._signer(kind, message, given["signature"], signer)
         )
 
-    # AccessLedger: records, runs, accesses, releases
+
+# ---- accesses ----
+# AccessLedger: records, runs, accesses and releases.
+
+
+class AccessRules(Steps):
+    """One method for each call of the contract."""
+
     def _registerRecords(self, m: Args, a: Args) -> Effect:
         need(
             m["dataset"] in self.datasets and m["ingest"] not in self.ingests and m["count"],
@@ -1135,7 +1110,7 @@ class Fold:
             m["dataset"], m["leavesRoot"], m["count"], m["relaxed"], False
         )
         plain = (m["leavesRoot"], m["count"], m["relaxed"])
-        return _effect(32, "RecordsSealed", (m["ingest"], m["dataset"]), plain)
+        return effect(32, "RecordsSealed", (m["ingest"], m["dataset"]), plain)
 
     def _voidRecords(self, m: Args, a: Args) -> Effect:
         ingest = self.ingests.get(m["ingest"])
@@ -1152,7 +1127,7 @@ class Fold:
             quorum = len(signers) >= self.identity.quorum
             need(quorum and ordered and all(members), "neither the custodian nor a quorum signed")
         self.ingests[m["ingest"]] = ingest._replace(void=True)
-        return _effect(42, "RecordsVoided", (m["ingest"], ingest.dataset))
+        return effect(42, "RecordsVoided", (m["ingest"], ingest.dataset))
 
     def _requestRun(self, m: Args, a: Args) -> Effect:
         need(m["permit"] in self.permits, "there is no such permit")
@@ -1168,9 +1143,9 @@ class Fold:
         message = self._unused(words(run, *m.values()))
         if reason:
             self.recorded.add(message)
-            return _effect(35, "RunRefused", (run,), (0, reason))
+            return effect(35, "RunRefused", (run,), (0, reason))
         self.runs[run] = Run(who, m, 0, "", 0)
-        return _effect(
+        return effect(
             33,
             "RunRequested",
             (run, m["permit"], who),
@@ -1222,7 +1197,7 @@ class Fold:
         message = self._unused(words(worker, *m.values())) if self._crypto else b""
         if any(reasons):
             self.recorded.add(message)
-            return _effect(35, "RunRefused", (name,), (nth, next(filter(None, reasons))))
+            return effect(35, "RunRefused", (name,), (nth, next(filter(None, reasons))))
         denied = [(subject, reason) for subject, reason in judged if reason]
         granted = [(subject, consent.epoch, consent.version) for subject, consent in live]
         packed = {subject: nth << 56 | epoch << 24 | version for subject, epoch, version in granted}
@@ -1279,7 +1254,7 @@ class Fold:
         self._cost(run, attempt, m)
         plain = (m["attempt"], sha256(words(*m.values())), *m.values())
         self.attempts[m["run"], m["attempt"]] = attempt._replace(seal=m, seal_hash=plain[1])
-        return _effect(36, "Sealed", (m["run"],), plain, words(m["run"], *plain[:2]))
+        return effect(36, "Sealed", (m["run"],), plain, words(m["run"], *plain[:2]))
 
     def _cost(self, run: Run, attempt: Attempt, seal: Args) -> dict[bytes, int]:
         """What the dataset has spent with this seal: m statistics of N people, in millionths of m / N, rounded up."""
@@ -1295,7 +1270,7 @@ class Fold:
         body = words(m["run"], m["attempt"], who, m["viewerKey"])
         self.recorded.add(self._unused(body))
         attempt.views[who] = m["viewerKey"]
-        return _effect(37, "OutputViewed", (m["run"], who), (m["attempt"], m["viewerKey"]), body)
+        return effect(37, "OutputViewed", (m["run"], who), (m["attempt"], m["viewerKey"]), body)
 
     def _checker(
         self, m: Args, run: Run, attempt: Attempt, signature: bytes, claimed: bytes
@@ -1354,24 +1329,24 @@ class Fold:
         ) in refusals:  # analyst and permit, then the first who is unwilling, or at another epoch
             if reason:
                 self.recorded.add(message)
-                return _effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
+                return effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
         self.spent |= self._cost(run, attempt, attempt.seal)
         self.runs[m["run"]] = run._replace(ended="released")
-        return _effect(38, "Released", (m["run"],), (m["attempt"], m["sealHash"], *pair))
+        return effect(38, "Released", (m["run"],), (m["attempt"], m["sealHash"], *pair))
 
     def _reject(self, m: Args, a: Args) -> Effect:
         run, attempt = self._open(m)
         who = self._checker(m, run, attempt, a["signature"], self._claim("Rejected", 3))
         need(m["reason"], "a rejection names its reason")
         self.runs[m["run"]] = run._replace(ended="rejected")
-        return _effect(40, "Rejected", (m["run"],), (m["attempt"], m["sealHash"], who, m["reason"]))
+        return effect(40, "Rejected", (m["run"],), (m["attempt"], m["sealHash"], who, m["reason"]))
 
     def _cancel(self, m: Args, a: Args) -> Effect:
         run = self._run(m)
         self._by("Cancel", m, a["signature"], run.analyst)
         need(not run.ended, "the run has ended")
         self.runs[m["run"]] = run._replace(ended="cancelled")
-        return _effect(41, "RunCancelled", (m["run"],))
+        return effect(41, "RunCancelled", (m["run"],))
 
     def _resume(self, m: Args, a: Args) -> Effect:
         run = self._run(m)
@@ -1379,7 +1354,66 @@ class Fold:
         used = m["attempts"] == run.attempts == most_attempts(run)
         need(not run.ended and used, "the run has ended, or has attempts left")
         self.runs[m["run"]] = run._replace(resumed=run.resumed + 1)
-        return _effect(43, "RunResumed", (m["run"],), (m["attempts"],))
+        return effect(43, "RunResumed", (m["run"],), (m["attempts"],))
+
+
+# ---- replayed ----
+# The contracts' rules executed again: a mined transaction, and what it must have left on the trail.
+
+
+class Fold(PermitRules, ConsentRules, AccessRules):
+    """The state that the rules give, one transaction after the other; after a Finding it MUST NOT be used on."""
+
+    def apply(
+        self, block: Block, tx: Transaction, logs: Sequence[Log], crypto: Crypto | None = None
+    ) -> None:
+        """Execute one mined transaction; `logs` are all that it left at the four contracts. Raises Finding.
+        With crypto every signature that leads to an access is checked; without it, the ledger's word is taken."""
+        try:
+            need(
+                block.number == tx.block and self.place < (tx.block, tx.index),
+                "it does not follow the one before",
+            )
+            need(self.time <= block.timestamp, "its time is before the time of the block before")
+            need(all(x.index < y.index for x, y in pairwise(logs)), "its events are not in order")
+            self.place, self.time = (tx.block, tx.index), block.timestamp
+            self._tx, self._logs, self._crypto = tx, tuple(logs), crypto
+            contract, function, arguments = decode_call(tx.input)
+            address = self.identity.contracts[contract][0]
+            need(tx.to == address, f"{function} was not sent to the {contract}")
+            rule, m = getattr(self, f"_{function}"), arguments.get("m")
+            kind, body, events = rule(m, arguments) if m else rule(arguments["items"])
+            self.count, call, digest = self.count + 1, sha256(tx.input), sha256(body)
+            place = (address, kind, tx.block, self.time)
+            self.head = sha256(words(self.head, *place, call, digest))
+            head: Event = ("Head", (self.count,), (self.head, kind, digest))
+            trail = self.identity.contracts["Trail"][0]
+            must = [(address, event) for event in events] + [(trail, head)]
+            self._compare(
+                [(name, who, [*map(words, at)], words(*rest)) for who, (name, at, rest) in must]
+            )
+        except Malformed as error:
+            raise Finding(
+                f"step {self.count}, block {tx.block}, transaction 0x{tx.hash.hex()}: {error}"
+            ) from None
+
+    def _compare(self, must: Sequence[tuple[str, bytes, Sequence[bytes], bytes]]) -> None:
+        for i, (name, address, indexed, data) in enumerate(must, 1):
+            need(len(self._logs) >= i, f"event {i} ({name}) is missing")
+            log, law = self._logs[i - 1], (TOPICS[name], *indexed, data)
+            ours = (log.address, log.tx, log.block, log.topics[:1]) == (
+                address,
+                self._tx.hash,
+                self._tx.block,
+                law[:1],
+            )
+            need(ours, f"event {i} ({name}) is another one, or not of this call")
+            for want, said in zip_longest(law, (*log.topics, log.data), fillvalue=b""):
+                need(
+                    said == want,
+                    f"event {i} ({name}) must say 0x{want.hex()} where it says 0x{said.hex()}",
+                )
+        need(len(self._logs) == len(must), f"event {len(must) + 1} should not be there")
 
 
 # ---- withdrawals ----

@@ -325,7 +325,7 @@ def test_kinds_are_the_auditors() -> None:
         if (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
-            and node.func.id == "_effect"
+            and node.func.id == "effect"
         ):
             found |= {n.value for n in ast.walk(node.args[0]) if isinstance(n, ast.Constant)}
         elif (

@@ -773,6 +773,7 @@ def test_a_release_names_everybody_who_was_granted(opened: Open) -> None:
 # -- every rule is missed by somebody
 
 SOURCE = ROOT / "governance" / "verify.py"
+RULES = ("Steps", "PermitRules", "ConsentRules", "AccessRules", "Fold")
 # Of the whole trail, not of one call: their forgeries stand in test_verify.py and test_verify_steps.py.
 OF_THE_TRAIL = {"apply", "_compare", "_claim"}
 # Of one item of a batch: a refusal of it is recorded, or it leaves nothing.
@@ -792,7 +793,7 @@ class Switches(ast.NodeTransformer):
 
     def visit_Module(self, node: ast.Module) -> ast.Module:
         for one in node.body:
-            if isinstance(one, ast.ClassDef) and one.name == "Fold":
+            if isinstance(one, ast.ClassDef) and one.name in RULES:
                 one.body = [self._method(inner) for inner in one.body]
         return node
 
