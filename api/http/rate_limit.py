@@ -9,7 +9,8 @@
    proxy. Otherwise all of its clients would share one allowance: the log says so, once.
 4. Memory is bounded: of more clients than are kept, those that were charged longest ago are forgotten.
 5. What a person agrees to costs an allowance of her own (`Decisions`), whatever address it comes from: it is a step
-   for ever, and so is the withdrawal that may follow and is never refused.
+   for ever, and so is the withdrawal that may follow and is never refused. Only steps are counted, after they are
+   mined: a copy of what she signed leaves none, so nobody else can use her allowance up.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import ipaddress
 import math
 import threading
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 import structlog
@@ -83,18 +84,22 @@ class Decisions:
         self._allowance = Allowance(DECISIONS, clock, refill=1 / DECISION_SECONDS)
         self._lock = threading.Lock()
 
-    def take(self, subjects: Iterable[str]) -> None:
-        """Count one consent for each of these people (one entry an item). Raises TooMany, and then counts none."""
-        asked = Counter(subjects)
+    def check(self, subjects: Iterable[str], request: Request) -> None:
+        """Raises TooMany where one of these people has none left; that costs the caller, as any refusal does."""
         with self._lock:
-            short = [one for one, items in asked.items() if self._allowance.left(one) < items]
-            if short:
-                raise TooMany(
-                    f"{len(short)} of these people agreed too often lately, the first one is {short[0]}",
-                    f"a consent is possible again {DECISION_SECONDS // 60} minutes from now; to withdraw always is",
-                )
-            for one, items in asked.items():
-                self._allowance.charge(one, items)
+            short = sorted(one for one in set(subjects) if self._allowance.left(one) < 1)
+        if short:
+            request.state.idle = _ASKED_THE_LEDGER
+            raise TooMany(
+                f"{len(short)} of these people agreed too often lately, the first one is {short[0]}",
+                f"a consent is possible again {DECISION_SECONDS // 60} minutes from now; to withdraw always is",
+            )
+
+    def count(self, subjects: Iterable[str]) -> None:
+        """One step of the ledger for each entry."""
+        with self._lock:
+            for one in subjects:
+                self._allowance.charge(one, 1)
 
 
 class Limits:

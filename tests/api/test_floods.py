@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -349,17 +350,50 @@ def test_who_changes_her_mind_without_end_is_stopped_and_can_always_withdraw(
 
 def test_a_consent_comes_back_in_time_and_a_batch_is_counted_whole() -> None:
     now = 0.0
-    decisions = Decisions(lambda: now)
-    decisions.take(["eve"] * (DECISIONS - 1))
-    with pytest.raises(TooMany, match="1 of these people"):
-        decisions.take(["ada", "eve", "eve"])
-    decisions.take(["ada"] * DECISIONS)  # the batch that was refused has cost her nothing
-    decisions.take(["eve"])
+    decisions, request = (
+        Decisions(lambda: now),
+        cast("Any", SimpleNamespace(state=SimpleNamespace())),
+    )
+    decisions.count(["eve"] * DECISIONS)
+    with pytest.raises(TooMany, match=r"1 of these people .* eve"):
+        decisions.check(["ada", "eve", "eve"], request)
+    assert request.state.idle > 0  # who asks in vain pays for it
+    decisions.check(["ada"], request)
     for _ in range(3):
         with pytest.raises(TooMany, match="eve"):
-            decisions.take(["eve"])
+            decisions.check(["eve"], request)
         now += DECISION_SECONDS
-        decisions.take(["eve"])
+        decisions.check(["eve"], request)
+        decisions.count(["eve"])
+
+
+def test_nobody_uses_up_what_another_one_may_decide(place, another_door, monkeypatch) -> None:
+    """Whatever she signed can be read on the ledger and sent again, in one batch or many; it is no step."""
+    monkeypatch.setattr("api.http.rate_limit.DECISIONS", 2)
+    monkeypatch.setattr(place.services, "decisions", Decisions())
+    (ada,) = place.people()
+    url, own = another_door(), place.patient(ada)
+    ended = own.signed_grant(place.world.grant_message(ada, fromDay=1, untilDay=2))
+    first = httpx.post(f"{url}/consents", json={"items": [ended, ended]})
+    assert not first.json().get("items", [{}])[0].get("accepted")
+    before = place.head()
+    for _ in range(4):
+        assert httpx.post(f"{url}/consents", json={"items": [ended] * 20}).status_code in (400, 409)
+    assert place.head() == before
+    narrower = own.signed_grant(place.world.grant_message(ada))
+    assert httpx.post(f"{url}/consents", json={"items": [narrower] * 9}).status_code == 200
+
+
+def test_asking_for_who_may_decide_no_more_is_not_free(
+    place, another_door, monkeypatch, no_refill
+) -> None:
+    monkeypatch.setattr("api.http.rate_limit.DECISIONS", 0)
+    monkeypatch.setattr(place.services, "decisions", Decisions())
+    (ada,) = place.people()
+    url, own = another_door(allowance=20), place.patient(ada)
+    body = {"items": [own.signed_grant(place.world.grant_message(ada))]}
+    found = [httpx.post(f"{url}/consents", json=body).json()["detail"] for _ in range(6)]
+    assert [text.startswith("1 of these") for text in found] == [True] * 4 + [False] * 2
 
 
 def test_whoever_signs_in_gets_the_challenge_back(place, another_door, no_refill) -> None:

@@ -18,7 +18,7 @@ from api.http.services import Services
 from api.http.strict_route import ShortRoute, StrictRoute
 from chain import consent_slot
 from chain.errors import Refused
-from chain.events import ConsentGranted
+from chain.events import ConsentGranted, ItemRefused
 from chain.vocabulary import Role
 from governance import consent, precheck, sessions
 from governance.errors import CatchingUp, NotFound
@@ -86,7 +86,7 @@ def enrol(body: schemas.EnrolmentsBody, services: Parts) -> Any:
 
 
 @router.post("/consents", response_model=answers.Consented, responses=declared(400, 409, 413))
-def grant(body: schemas.ConsentsBody, services: Parts) -> Any:
+def grant(body: schemas.ConsentsBody, services: Parts, request: Request) -> Any:
     """Put signed consents on the ledger. Each accepted one is answered with what its receipt is made of."""
     sent = [
         (
@@ -103,12 +103,12 @@ def grant(body: schemas.ConsentsBody, services: Parts) -> Any:
     services.projection.sync()
     seen = [precheck.skipped_grant(domain, fold, *item) for item in sent]
     precheck.refuse_all_skipped(seen)
-    services.decisions.take(
-        message["subject"].hex()
-        for (message, *_), skipped in zip(sent, seen, strict=True)
-        if not skipped
-    )
+    people = [message["subject"].hex() for message, *_ in sent]
+    taken = (one for one, skipped in zip(people, seen, strict=True) if not skipped)
+    services.decisions.check(taken, request)
     receipt = consent.grant(services.ledger, sent)
+    services.decisions.count(one.subject.hex() for one in receipt.all(ConsentGranted))
+    services.decisions.count(people[one.index_] for one in receipt.all(ItemRefused))
     mark(
         services.engine, f"mined:{receipt.tx.hex()}"
     )  # a narrower consent stops running uses, as a withdrawal does
