@@ -1930,7 +1930,10 @@ def unheard(live: Sequence[bool]) -> str:
 
 def moment(seconds: int) -> str:
     """An exporter may end a trail where somebody holds a head: its reader sees how old the end is."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (OverflowError, OSError, ValueError):  # no date of a calendar
+        return f"{seconds} seconds after 1970"
 
 
 def partly(upto: int, count: int) -> str:

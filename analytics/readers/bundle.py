@@ -59,11 +59,15 @@ PAGES = ("next", "previous", "prev")  # relations of links from one page of an a
 _ASTRAL = re.compile(rb"[\xf0-\xff]|\\u[dD]")
 _BEYOND_LATIN_1 = re.compile(rb"[\xc4-\xff]|\\u(?!00)")
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
+MAX_PATH = 8  # elements of R4 that a reason names, one within the other
+_OF_THE_LIBRARY = "fhir_comments"  # an element that its models have and R4 has not
 _ELEMENT = re.compile(r"_?[A-Za-z]{1,64}")
 _HISTORY = re.compile(r"/_history/([A-Za-z0-9.-]{1,64})\Z")
 _ORIGIN = re.compile(r"(https?)://([^/?#]*)", re.IGNORECASE)
 _OWN_PORTS = {"http": ":80", "https": ":443"}
-_UUID = re.compile(r"(?:urn:uuid:|Patient/)([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z")
+_UUID = re.compile(
+    r"(?:urn:uuid:|Patient/)([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z", re.IGNORECASE
+)
 _NO_PATIENT = re.compile(rf"(?:\A|/)(?:{'|'.join(NO_PATIENT)})/[A-Za-z0-9.-]{{1,64}}\Z")
 _PATIENT = re.compile(r"(?:https?://[^?#]+/)?Patient/[A-Za-z0-9.-]{1,64}\Z")
 _ADDRESS = re.compile(r"https?://[^?#]+/([A-Za-z]+/[A-Za-z0-9.-]{1,64})\Z")
@@ -98,6 +102,7 @@ class Source:
     """
 
     resources: Sequence[Mapping[str, object]]
+    patient: Mapping[str, object]
     person: frozenset[str]
     by_reference: Mapping[str, Mapping[str, object]]
     anywhere: Mapping[str, Mapping[str, object]]
@@ -180,11 +185,20 @@ def _check_whole(document: Mapping[str, object], entries: Sequence[object]) -> N
             "FHIR bundle: it is one page of several", "Join all pages into one bundle."
         )
     for method, url in (request for entry in entries for request in _requests(entry)):
-        if method == "PATCH" and (not isinstance(url, str) or "?" in url):
+        if isinstance(url, str):
+            unnamed = "?" in url and "/" not in _changed(url)
+        else:
+            unnamed = method == "PATCH"
+        if method in ("PATCH", "DELETE") and unnamed:
             raise PayloadError(
-                "FHIR bundle: a PATCH does not name the resource that it changes",
+                f"FHIR bundle: a {method} does not name the resource that it changes",
                 "Hand in resources as they are: no deletions, changes or searches.",
             )
+
+
+def _changed(url: str) -> str:
+    """What a request names (R4 http.html): an address, or type and id, without the parameters that say how."""
+    return url.partition("?")[0].strip("/")
 
 
 def _requests(entry: object) -> Iterator[tuple[str, object]]:
@@ -259,7 +273,7 @@ def identity(name: str) -> str:
     if not origin:
         return plain
     host = origin[2].lower().removesuffix(_OWN_PORTS[origin[1].lower()])
-    return f"http://{host}{plain[origin.end() :]}"
+    return f"http://{host}{plain[origin.end() :].removesuffix('/')}"
 
 
 def _base(full_url: str) -> str | None:
@@ -368,7 +382,10 @@ class _Entries:
 
     def _is_the_patient(self, resource: Mapping[str, object], names: set[str]) -> bool:
         """Whether this is the Patient once more, with another meta, as exports of several queries have it."""
-        if self.patient is None or not names or names != self.names[id(self.patient)]:
+        if self.patient is None or not names:
+            return False
+        known = self.names[id(self.patient)]
+        if not (names <= known or known <= names):  # two servers may each have a Patient of this id
             return False
         first, second = (
             {name: value for name, value in one.items() if name != "meta"}
@@ -428,6 +445,7 @@ def _check_resources(
     others: set[int] = set()
     source = Source(
         read.resources,
+        patient,
         frozenset(person),
         read.by_reference,
         read.anywhere,
@@ -449,7 +467,8 @@ def _check_resources(
         others |= _about_others(resource, source)
     for url, why in read.changed:
         # As it stands here it is not as it is.
-        changed = resolve({"reference": url}, Place({}), source)
+        name = _changed(url) if isinstance(url, str) else url
+        changed = resolve({"reference": name}, Place({}), source)
         read.unfit |= {} if changed is None else {id(changed): why}
     return source
 
@@ -466,11 +485,15 @@ def _her_names(patient: Mapping[str, object], read: _Entries) -> set[str]:
 
 
 def _label_of_document(resource: Mapping[str, object]) -> Mapping[str, object]:
-    """R4 composition.html: the confidentiality of a document is that of all its entries, whatever it lists."""
+    """R4 composition.html: the confidentiality of a document is that of all its entries, whatever it lists. So is what
+    its own meta is labelled."""
     if "Composition" not in readings(resource.get("resourceType")):
         return {}
     said = [one for one in readings(resource.get("confidentiality")) if one is not None]
-    return {"meta": {"security": [{"system": CONFIDENTIALITY, "code": one} for one in said]}}
+    labels: list[object] = [{"system": CONFIDENTIALITY, "code": one} for one in said]
+    for meta in readings(resource.get("meta")):
+        labels += _listed(meta.get("security") or []) if isinstance(meta, dict) else []
+    return {"meta": {"security": labels}}
 
 
 def _is_copy(resource: Mapping[str, object], known: Mapping[str, object] | None) -> bool:
@@ -556,7 +579,7 @@ def _named(fault: str, kind: object, element: str = "") -> str:
         model = get_fhir_model_class(str(kind))
     except Exception:
         return fault
-    own = {field.alias for field in model.model_fields.values()}
+    own = {field.alias for field in model.model_fields.values()} - {_OF_THE_LIBRARY}
     return f"{fault}: {kind}.{element}" if element in own else f"{fault}: {kind}"
 
 
@@ -631,7 +654,9 @@ def _element_of(refused: Any, model: Any) -> str:
         path = path[:-1]
     if "contained" in path:  # of which type that is, R4's path does not say
         path = path[: path.index("contained") + 1]
+    path = path[:MAX_PATH]
     known = {field.alias for field in model.model_fields.values()} | set(model.model_fields)
+    known.discard(_OF_THE_LIBRARY)
     fits = path and path[0] in known and all(_ELEMENT.fullmatch(part) for part in path)
     return ".".join(path) if fits else ""
 
@@ -650,7 +675,7 @@ def _check_subject(resource: Mapping[str, object], source: Source) -> str | None
             why = _why_not_the_person(reference, target.get("type"), place, source)
             if why == ANOTHER:
                 why = _check_another(source)
-            if why is None and _is_of_another(target, resolve(target, place, source)):
+            if why is None and _is_of_another(target, source.patient):
                 why = TWO_PEOPLE
             if why is not None:
                 return f"{why}: {kind}.{element}"
@@ -659,13 +684,13 @@ def _check_subject(resource: Mapping[str, object], source: Source) -> str | None
     return None
 
 
-def _is_of_another(reference: Mapping[str, object], patient: Mapping[str, object] | None) -> bool:
+def _is_of_another(reference: Mapping[str, object], patient: Mapping[str, object]) -> bool:
     """Whether a reference has an identifier too that is not the patient's, who has others of its system.
 
     R4 references.html#logical: both name the same thing. Of a system that she has no identifier of nobody can say.
     """
     said = reference.get("identifier")
-    if not isinstance(said, dict) or patient is None:
+    if not isinstance(said, dict):
         return False
     hers = {
         one.get("value")
@@ -706,9 +731,12 @@ def _about_others(resource: Mapping[str, object], source: Source) -> set[int]:
         for element in ("subject", "patient", "for")
         for target in _listed(part.get(element))
         if isinstance(target, dict)
-        for reference in readings(target.get("reference"))
-        if isinstance(reference, str)
-        if _why_not_the_person(reference, target.get("type"), place, source) is not None
+        if _is_of_another(target, source.patient)
+        or any(
+            _why_not_the_person(reference, target.get("type"), place, source) is not None
+            for reference in readings(target.get("reference"))
+            if isinstance(reference, str)
+        )
     }
 
 

@@ -96,9 +96,10 @@ _ASKING = frozenset({"ServiceRequest", "DiagnosticReport"})
 _UNREAD = "of an order or report whose code is not known here"
 _SEARCH = "of a conditional reference that cannot be read"
 _OTHERS = "of something that is about somebody else"
-_DOWNWARDS = frozenset({_UNREAD, _SEARCH})
 _MARKED = "marked restricted by its source"
 _LABEL = "a security label that this reader does not know"
+# Told to what came of a part, and to what it lists; never to what lists it.
+_DOWNWARDS = frozenset({_UNREAD, _SEARCH, _MARKED, _LABEL})
 # A medication that many orders name is written with each of them: what comes out is bounded on its own.
 MAX_CODINGS = 64  # of one concept
 MAX_RECORDS = 4 * 1024 * 1024  # bytes of all records of one bundle
@@ -255,12 +256,12 @@ def _linked_categories(source: Source, marks: _Marks) -> dict[int, set[int | str
 
 
 def _own(part: Mapping[str, object], marks: _Marks) -> list[int | str]:
-    """The sensitive categories of a part's own codes, or _UNREAD; of a document, those outside its sections."""
+    """What a part's own codes and labels say, or _UNREAD; of a document, those outside its sections."""
     if "section" in part:
         found = marks.read({name: value for name, value in part.items() if name != "section"})
     else:
         found = marks.of(part)
-    own: list[int | str] = [mark for mark in found if isinstance(mark, int)]
+    own: list[int | str] = list(found)
     asking = any(str(kind) in _ASKING for kind in readings(part.get("resourceType")))
     if asking and marks.is_unread(part):
         own.append(_UNREAD)
@@ -288,7 +289,10 @@ def _route(
     """Category and reduced resource. Raises HeldBack."""
     if resource["resourceType"] == "Patient":
         reduced = reduce_patient(resource, subject)
-        if _sensitive(marks.file) is not None:  # a sensitive record holds statements, and no person
+        inside = marks.of(resource) & {_MARKED}  # a label of one element of hers
+        if (
+            _sensitive(marks.file | inside) is not None
+        ):  # a sensitive record holds statements, and no person
             raise HeldBack(_MARKED)
         return Category.DEMOGRAPHICS, reduced
     profile = PROFILES[str(resource["resourceType"])]

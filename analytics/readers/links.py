@@ -30,6 +30,7 @@ _MADE_FROM = (
     "focus",
     "goal",
     "ingredient.itemReference",
+    "ingredient.substanceReference",
     "input.valueReference",
     "medicationReference",
     "parent",
@@ -40,6 +41,7 @@ _MADE_FROM = (
     "specimen",
     "stage.assessment",
     "supportingInformation",
+    "usedReference",
 )
 _LISTS = (
     "activity.reference",

@@ -19,6 +19,8 @@ import analytics
 from api.worker.known_sentences import Sentences, reachable
 
 MAX_COUNT = 1 << 40
+# Of one bundle: its entries, each of which may say its resource twice, and its values (analytics/readers/bundle.py).
+MAX_SEEN, MAX_VALUES = 200_000, 200_000
 MAX_REASON = 80  # characters of a reason, without its path
 READERS = Path(str(analytics.__file__)).parent / "readers"
 VCF, VCF_REPORT = READERS / "vcf" / "split.py", READERS / "vcf" / "calls.py"
@@ -81,8 +83,9 @@ def _is_fhir_report(report: object) -> bool:
     known = _texts(FHIR)
     return (
         report["type"] == "volens/split/1"
-        and _are_counts({"seen": report["seen"]})
-        and all(map(_are_counts, parts))
+        and _are_counts({"seen": report["seen"]}, MAX_SEEN)
+        and all(_are_counts(counts, MAX_SEEN) for counts in parts[:3])
+        and _are_counts(report["values"], MAX_VALUES)
         and report["seen"] == sum(sum(counts.values()) for counts in parts[:3])
         and all(category in map(str, range(32)) for category in report["kept"])
         and all(map(_is_reason, report["held back"]))
@@ -124,9 +127,9 @@ def _type_of(kind: str | None, element: str) -> str | None:
     return None
 
 
-def _are_counts(counts: object) -> bool:
+def _are_counts(counts: object, most: int = MAX_COUNT) -> bool:
     return isinstance(counts, dict) and all(
-        type(count) is int and 0 <= count < MAX_COUNT for count in counts.values()
+        type(count) is int and 0 <= count <= most for count in counts.values()
     )
 
 

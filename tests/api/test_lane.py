@@ -477,6 +477,8 @@ HERS = "7.1 mmol/l, BRCA1 c.68_69del"
         ({ADA: CHART | {"hers": 1}}, DICTIONARY),
         ({ADA: CHART | {"seen": HERS}}, DICTIONARY),
         ({ADA: CHART | {"seen": 6}}, DICTIONARY),
+        ({ADA: CHART | {"values": {"read": 200_001}}}, DICTIONARY),
+        ({ADA: CHART | {"seen": 300_004, "kept": {"0": 300_000}}}, DICTIONARY),
         ({ADA: CHART | {"seen": 1 << 50, "kept": {"0": (1 << 50) - 4}}}, DICTIONARY),
         ({ADA: CHART | {"kept": {HERS: 1}}}, DICTIONARY),
         ({ADA: CHART | {"held back": {HERS: 3}}}, DICTIONARY),
