@@ -18,6 +18,10 @@ class LedgerDown(ChainError):
     """The node cannot be reached or does not answer in time; nothing was read or written."""
 
 
+class LedgerUnsure(LedgerDown):
+    """The node stopped answering after a transaction was sent: it may be mined, now or when the node is back."""
+
+
 class LedgerSlow(LedgerDown):
     """The node did not give this answer in time, or it is too large: a question about fewer blocks may be answered."""
 

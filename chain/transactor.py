@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from eth_utils.crypto import keccak
 
 from chain.accounts import Account
-from chain.errors import ChainError, LedgerDown
+from chain.errors import ChainError, LedgerDown, LedgerUnsure
 from chain.events import Receipt, parse_all
 from chain.wallets import Wallet
 
@@ -58,8 +58,8 @@ class Transactor:
     def send(self, to: str | None, data: bytes) -> Receipt:
         """Send one call (or, with `to` None, a deployment) and wait until it is mined.
 
-        Raises Refused when a contract refuses, LedgerDown when the node does not answer; after LedgerDown the bytes
-        are in the outbox and `resume` finds out what became of them.
+        Raises Refused when a contract refuses, LedgerDown when the node does not answer; after LedgerUnsure, a kind of
+        it, the bytes are in the outbox and `resume` finds out what became of them.
         """
         with self._lock:
             if self._outbox.pending(self.address):
@@ -80,8 +80,11 @@ class Transactor:
             raw = bytes(Account.sign_transaction(fields, self._wallet.key).raw_transaction)
             tx = keccak(raw)
             self._outbox.put(self.address, nonce, tx, raw)
-            self._call("eth_sendRawTransaction", ["0x" + raw.hex()])
-            return self._settle(tx, request)
+            try:
+                self._call("eth_sendRawTransaction", ["0x" + raw.hex()])
+                return self._settle(tx, request)
+            except LedgerDown as error:
+                raise LedgerUnsure(str(error), error.hint) from None
 
     def resume(self) -> list[Receipt]:
         """Finish what was signed before a crash: ask for its receipt; without one send it again, or forget it."""

@@ -2003,8 +2003,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         held += [head for path in given.heads for head in held_heads(path.read_bytes())]
         receipts = [path.read_bytes() for path in given.receipt]
         found = examine(given.bundle.read_bytes(), held, receipts)
-    except OSError:
-        found = {"consistent": ("no", "a file cannot be read")}
+    except OSError as error:
+        found = {"consistent": ("not-checked", f"{error.filename} cannot be read")}
     except Malformed as error:
         found = {"consistent": ("no", str(error))}
     for word, (state, reason) in found.items():

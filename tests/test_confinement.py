@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -588,3 +589,27 @@ def test_every_model_gives_the_same_bytes_within(
     within, without = (rehearse(server, job, people, "cpu", lambda *_: None) for server in both)
     assert within["result"] == without["result"]
     assert within["disclosure"] == without["disclosure"]
+
+
+def test_two_may_end_it_and_none_closes_what_is_somebody_elses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The server's end and a watcher's came together, and one closed a descriptor that had a new owner."""
+    server = Probed(FULL)
+    child, closed = server.child(), list[int]()
+    child.end()
+    launched, close = server._server, os.close
+
+    def slowly(descriptor: int) -> None:
+        closed.append(descriptor)
+        time.sleep(0.05)
+        close(descriptor)
+
+    monkeypatch.setattr("api.confinement.launching.os.close", slowly)
+    own = launched._descriptor
+    threads = [threading.Thread(target=launched.end) for _ in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert closed.count(own) == 1

@@ -6,6 +6,7 @@ import os
 import select
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -31,6 +32,7 @@ class Launched:
     def __init__(self, process: subprocess.Popen[bytes], pid: int, descriptor: int) -> None:
         self.pid = pid
         self._process, self._descriptor = process, descriptor
+        self._ending = threading.Lock()
 
     @property
     def stdin(self) -> IO[bytes] | None:
@@ -52,10 +54,11 @@ class Launched:
             if stream is not None:
                 with suppress(OSError):
                     stream.close()
-        if self._descriptor >= 0:
-            select.select([self._descriptor], [], [], GONE)
-            os.close(self._descriptor)
-            self._descriptor = -1
+        with self._ending:  # whoever comes second waits too, and closes no descriptor that is somebody else's by then
+            if self._descriptor >= 0:
+                select.select([self._descriptor], [], [], GONE)
+                os.close(self._descriptor)
+                self._descriptor = -1
 
 
 def launch(

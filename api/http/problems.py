@@ -17,7 +17,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from chain.errors import ChainError, LedgerDown, Refused, SignatureMalformed
+from chain.errors import ChainError, LedgerDown, LedgerUnsure, Refused, SignatureMalformed
 from governance.errors import (
     BrokerUnavailable,
     BucketUnavailable,
@@ -364,6 +364,13 @@ def _of_http(status: int) -> JSONResponse:
 def _of_chain(error: ChainError) -> JSONResponse:
     if isinstance(error, SignatureMalformed):
         return problem(422, _sentence(str(error)), _sentence(error.hint), reason="SignatureInvalid")
+    if isinstance(error, LedgerUnsure):
+        return problem(
+            503,
+            "The ledger stopped answering after the message was sent: it may have taken effect.",
+            "Look at the state before you send it again; it is not sent twice.",
+            reason="ledger-down",
+        )
     if isinstance(error, LedgerDown):
         return problem(
             503,

@@ -3,8 +3,9 @@
 1. A connection on which nothing is being answered has HEAD_SECONDS, from its opening or from the next byte after an
    answer, to send a whole request's head; then it is cut.
 2. A request's body has BODY_SECONDS in all; then it counts as ended, and the door answers that it cannot be read.
-3. One address has at most CONNECTIONS open, unless a proxy is named: then all of them come from there.
-4. Whatever is cut off by the stop of the service is answered that it may have taken effect.
+3. Who does not take an answer for ANSWER_SECONDS is cut: what is not taken yet lies in memory.
+4. One address has at most CONNECTIONS open, unless a proxy is named: then all of them come from there.
+5. Whatever is cut off by the stop of the service is answered that it may have taken effect.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from api.http.rate_limit import client_of
 
 HEAD_SECONDS = 20.0
 BODY_SECONDS = 60.0
+ANSWER_SECONDS = 30.0
 CONNECTIONS = 256
 
 
@@ -34,6 +36,7 @@ class PatientProtocol(H11Protocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._cut: asyncio.TimerHandle | None = None
+        self._not_taken: asyncio.TimerHandle | None = None
         self._from = ""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -49,8 +52,23 @@ class PatientProtocol(H11Protocol):
         super().data_received(data)
         self._watch()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._not_taken is None:
+            self._not_taken = self.loop.call_later(ANSWER_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._taken()
+
+    def _taken(self) -> None:
+        if self._not_taken is not None:
+            self._not_taken.cancel()
+            self._not_taken = None
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_watching()
+        self._taken()
         self.open_from[self._from] -= 1
         if not self.open_from[self._from]:
             del self.open_from[self._from]

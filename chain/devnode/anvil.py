@@ -91,6 +91,7 @@ class Wire:
         """Raises NodeGone when nobody listens."""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(_ANSWER_SECONDS)
+        self.received = 0  # bytes of answers so far
         # A socket's path may have 107 bytes only; through the open folder it is short wherever that lies.
         opened = os.open(folder, os.O_PATH | os.O_DIRECTORY)
         try:
@@ -114,6 +115,7 @@ class Wire:
             while not parts or not parts[-1].endswith(b"\n"):  # one answer is one line
                 parts.append(self._receive())
                 size += len(parts[-1])
+                self.received += len(parts[-1])
                 if size > MAX_ANSWER:
                     self._socket.close()  # the rest must not become the next call's answer
                     raise NodeRefused(

@@ -65,6 +65,7 @@ MAX_BODY = 1 << 20  # bytes; the largest transaction we send is below 200 kB
 MAX_BATCH = 1000  # calls
 BATCHES = 8  # answered at a time; none of our own parts sends any
 BATCH_SECONDS = 3.0  # for one batch; what is left of it then is refused
+BATCH_BYTES = 4 << 20  # of its answers, as the node gives them; the same
 MAX_DEPTH = 64  # brackets within brackets
 MAX_VALUES = 20_000  # of one body; a thousand calls have ten thousand
 # A text, whole or to the end of the body, or a bracket. An unclosed text that matched nothing was tried again at each
@@ -133,17 +134,22 @@ class Rpc:
 
     def _answer_batch(self, calls: list[object]) -> list[dict[str, object]]:
         deadline, answers = time.monotonic() + BATCH_SECONDS, []
+        before = self._received()
         for call in calls:
             self._check_caller()
-            if time.monotonic() < deadline:
+            late = time.monotonic() >= deadline
+            if not late and self._received() - before <= BATCH_BYTES:
                 answers.append(self._answer_one(call))
-            else:
-                number = call.get("id") if isinstance(call, dict) else None
-                number = number if isinstance(number, int | str) else None
-                answers.append(
-                    _error(number, SERVER_ERROR, "the batch took too long: ask for less")
-                )
+                continue
+            number = call.get("id") if isinstance(call, dict) else None
+            number = number if isinstance(number, int | str) else None
+            why = "the batch took too long" if late else "the answers of a batch are too large"
+            answers.append(_error(number, SERVER_ERROR, f"{why}: ask for less"))
         return answers
+
+    def _received(self) -> int:
+        """Bytes of the node's answers on this connection."""
+        return 0 if self._wire is None else self._wire.received
 
     def _execute(self, method: str, params: list[object]) -> dict[str, object]:
         """As `_exchange`, in turn where it may make the node execute code or give much of the ledger at once."""

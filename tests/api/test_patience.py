@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from http.client import HTTPException, HTTPResponse
 from typing import Any
 
@@ -21,7 +21,9 @@ from api import serve as serving
 from api.app import create_app
 from api.client.client import wire
 from api.http import timeouts as patience
+from api.http.problems import problem_of
 from api.http.timeouts import Patience
+from chain.errors import LedgerDown, LedgerUnsure
 
 SHORT = 0.25  # seconds that a caller has in these tests
 SOON = 3.0  # within which it has happened, also on a busy machine
@@ -240,3 +242,29 @@ def test_what_is_sent_in_reaches_its_door(place) -> None:
 def test_a_page_is_shown_where_there_is_one(place, path: str, kind: str, status: int) -> None:
     answer = httpx.get(place.url + path, headers=JAVA)
     assert (answer.headers["content-type"].split(";")[0], answer.status_code) == (kind, status)
+
+
+def test_who_does_not_take_an_answer_is_cut(
+    place, connect: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """200 exports that nobody read stayed in memory for as long as their callers liked."""
+    monkeypatch.setattr(patience, "ANSWER_SECONDS", SHORT)
+    large = b"x" * (32 << 20)
+    monkeypatch.setattr(place.services, "export", (place.head(), large))
+    slow = connect(place.url)
+    slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    slow.sendall(b"GET /trail HTTP/1.1\r\nHost: x\r\n\r\n")
+    time.sleep(SOON)
+    taken = 0
+    with suppress(OSError):
+        while part := slow.recv(1 << 20):
+            taken += len(part)
+    assert taken < len(large)
+    assert len(httpx.get(f"{place.url}/trail").content) == len(large)  # who reads gets all of it
+
+
+def test_a_message_that_was_sent_is_not_said_to_have_changed_nothing() -> None:
+    sent, down = problem_of(LedgerUnsure("gone")), problem_of(LedgerDown("gone"))
+    assert b"may have taken effect" in sent.body
+    assert b"nothing was read or changed" in down.body
+    assert (sent.status_code, down.status_code) == (503, 503)

@@ -588,3 +588,16 @@ def test_what_may_give_megabytes_is_asked_in_turn(
         assert "too many large questions" in shared.refusal(method, *params)[1]
         assert shared.result("eth_blockNumber")
     shared.result(method, *params)
+
+
+def test_the_answers_of_a_batch_are_bounded(shared: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """150 readings of the whole ledger in one body took 40 MB each, until their caller chose to read."""
+    monkeypatch.setattr("chain.devnode.gateway.BATCH_BYTES", 2000)
+    asked = [
+        {"jsonrpc": "2.0", "id": n, "method": "eth_getBlockByNumber", "params": ["0x0", False]}
+        for n in range(9)
+    ]
+    _, answers = shared.post(json.dumps(asked).encode())
+    refused = [one for one in answers if "too large" in one.get("error", {}).get("message", "")]
+    assert 0 < len(refused) < len(answers)
+    assert [one["id"] for one in answers] == list(range(9))
