@@ -27,7 +27,7 @@ from road import CHILDREN, Road
 from speed import allowed
 
 from analytics.params import complete
-from api.worker.attempt import Attempt
+from api.worker.attempt import Attempt, rest_before
 from api.worker.sandbox import Child, ForkServer
 from api.worker.supervisor import Worker
 from chain.devnode.process import DevChain
@@ -236,6 +236,12 @@ def refused_release(road: Road, run: bytes, sealed: Any) -> ReleaseRefused:
         road.world.look(run, name)
     everybody, epochs = zip(*((who, epoch) for who, epoch, _ in sealed.granted), strict=True)
     return road.world.release(run, sealed.seal_hash, everybody, epochs).one(ReleaseRefused)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every attempt follows the one before at once: one scene ends more of them than a run does in months."""
+    monkeypatch.setattr("api.worker.attempt.AT_ONCE", 99)
 
 
 @pytest.fixture
@@ -520,3 +526,23 @@ def test_an_attempt_that_is_sealed_after_its_end_is_seen(
         scene.change(road.subjects[0], 0.4)
         time.sleep(0.5)
         assert "attempt 1: it was sealed" in scene.faults()
+
+
+def test_a_run_rests_before_the_attempts_that_withdrawals_end_one_after_the_other(
+    road: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One person who agreed and withdrew in turn used up the sixteen attempts of any run within seconds."""
+    monkeypatch.setattr("api.worker.attempt.AT_ONCE", 3)
+    rests = [rest_before(number) for number in range(1, 18)]
+    assert rests[:6] == [0, 0, 0, 15, 30, 60]
+    assert (sum(rests[:16]) > 3600, max(rests), rests[16]) == (
+        True,
+        600,
+        0,
+    )  # sixteen more begin anew
+    monkeypatch.setattr("api.worker.attempt.AT_ONCE", 1)
+    CHILDREN.warm()
+    with playing(road) as scene:
+        scene.change(road.subjects[0], 0.5)
+        time.sleep(2 * SECONDS)
+        assert road.world.ledger.read("AccessLedger", "runOf", scene.run)[2] == 1

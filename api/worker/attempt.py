@@ -50,6 +50,7 @@ from governance.objects.ingest import Leaf
 from governance.permits import missing
 from governance.rules.ledger_data import identity_id
 from governance.rules.state import most_attempts
+from governance.rules.vocabulary import MAX_ATTEMPTS
 from governance.rules.withdrawals import WORKER_REASONS
 from governance.runs import Claim, keep_record, mark, still_held, tell
 
@@ -57,6 +58,8 @@ T = TypeVar("T")
 LEASE = 3600  # seconds asked for
 FOLLOW = 0.5  # seconds between two looks at the ledger while a child computes
 MAX_SUBJECTS = 1000
+AT_ONCE = 3  # attempts that follow one another without a rest, whatever ended them
+FIRST_REST, LONGEST_REST = 15, 600  # seconds
 # What the contract says of a seal that no further attempt would change.
 WORKER_FAULT = "this worker's role or code is not what the permit allows"
 FINAL_REFUSALS = {
@@ -77,6 +80,15 @@ class Receipt:
     tx: bytes
     epochs: dict[bytes, int]
     lease_until: int
+
+
+def rest_before(number: int) -> int:
+    """Seconds before an attempt whose forerunner a withdrawal ended.
+
+    Whoever agrees and withdraws in turn would use up a run's attempts within seconds. The first few follow at once.
+    """
+    later = (number - 1) % MAX_ATTEMPTS - AT_ONCE
+    return 0 if later < 0 else int(min(FIRST_REST << later, LONGEST_REST))
 
 
 @dataclass(slots=True)
@@ -361,7 +373,7 @@ class Attempt:
             fold.consent(dataset, subject).epoch != epoch
             for subject, epoch in receipt.epochs.items()
         ):
-            raise AttemptEnded("a person is no longer willing")
+            raise AttemptEnded("a person is no longer willing", pause=rest_before(self.number + 1))
         if self.worker.ledger.now() > receipt.lease_until:
             raise AttemptEnded("the lease is over")
 
