@@ -100,16 +100,16 @@ def test_a_bucket_that_did_not_hash_again_would_hand_out_anything(
             [one.name for one in TABLE if one.word == "journal"],
         ),
         (
-            "governance.verify:Replay._grants",
+            "governance.rules.trail:Replay._grants",
             [
                 "other terms in a patient's receipt",
                 "another consent in a patient's receipt",
                 "another person's signature in a patient's receipt",
             ],
         ),
-        ("governance.verify:Replay._stops", ["what became of her uses, told otherwise"]),
+        ("governance.rules.trail:Replay._stops", ["what became of her uses, told otherwise"]),
         (
-            "governance.verify:Replay._releases",
+            "governance.rules.trail:Replay._releases",
             [
                 "fewer people in a run's receipt",
                 "another output in a run's receipt",

@@ -341,7 +341,9 @@ def test_the_command_stands_alone_and_says_what_it_could_not_check(
     assert main([str(path)]) == 8
     assert main([str(path), "--head", "1:" + "00" * 32]) == 7
     assert main([str(path), "--head", "one"]) == 7
-    assert main([str(tmp_path / "nothing.json")]) == 7
+    capsys.readouterr()
+    assert main([str(tmp_path / "nothing.json")]) == 8  # it says nothing of any trail
+    assert "nothing.json cannot be read" in capsys.readouterr().out
 
 
 def test_two_thousand_people_take_seconds(told: Told) -> None:
