@@ -438,7 +438,7 @@ GATE = [
     ),
     Gate(
         "no key twice",
-        "governance/verify.py",
+        "governance/rules/encoding.py",
         (("need(len(dict(pairs)) == len(pairs),", "need(True,"),),
         ("api.http.strict_route:strict_json",),
         ("a key named twice in a signed message",),
