@@ -132,5 +132,4 @@ def _settle(place: torch.device) -> None:
     # One thread: faster on networks this small, the same sums every time, and no thread pool that a fork would break.
     torch.set_num_threads(1)
     # cuBLAS is deterministic only with a workspace set outside this process, so a GPU gets the best effort.
-    # `use_deterministic_algorithms` sets the same, and loads torch's compiler for it: two seconds of every start.
-    torch.set_deterministic_debug_mode("warn" if place.type == "cuda" else "error")
+    torch.use_deterministic_algorithms(True, warn_only=place.type == "cuda")

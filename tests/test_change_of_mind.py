@@ -541,6 +541,7 @@ def test_a_run_rests_before_the_attempts_that_withdrawals_end_one_after_the_othe
         0,
     )  # sixteen more begin anew
     monkeypatch.setattr("api.worker.attempt.AT_ONCE", 1)
+    monkeypatch.setattr("api.worker.attempt.FIRST_REST", 600)  # the scene's clock runs ahead
     CHILDREN.warm()
     with playing(road) as scene:
         scene.change(road.subjects[0], 0.5)

@@ -120,9 +120,8 @@ def read_source(payload: bytes, subject: str) -> Source:
     """The checked resources of the one person's bundle. subject: 64 hex characters. Raises PayloadError."""
     if not SUBJECT.fullmatch(subject):
         raise PayloadError("FHIR bundle: the subject is not 64 lower-case hexadecimal characters")
-    payload = payload.removeprefix(
-        BYTE_ORDER_MARK
-    )  # RFC 8259 section 8.1 lets a reader pass over it
+    # RFC 8259 section 8.1 lets a reader pass over it.
+    payload = payload.removeprefix(BYTE_ORDER_MARK)
     _check_size(payload)
     faults: set[Fault] = set()
     try:

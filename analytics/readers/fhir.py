@@ -290,9 +290,8 @@ def _route(
     if resource["resourceType"] == "Patient":
         reduced = reduce_patient(resource, subject)
         inside = marks.of(resource) & {_MARKED}  # a label of one element of hers
-        if (
-            _sensitive(marks.file | inside) is not None
-        ):  # a sensitive record holds statements, and no person
+        # A sensitive record holds statements, and no person.
+        if _sensitive(marks.file | inside) is not None:
             raise HeldBack(_MARKED)
         return Category.DEMOGRAPHICS, reduced
     profile = PROFILES[str(resource["resourceType"])]

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import analytics
+from analytics.readers.bundle import MAX_OBJECTS, MAX_VALUES
 from api.worker.known_sentences import Sentences, reachable
 
-MAX_COUNT = 1 << 40
-# Of one bundle: its entries, each of which may say its resource twice, and its values (analytics/readers/bundle.py).
-MAX_SEEN, MAX_VALUES = 200_000, 200_000
+MAX_COUNT = 1 << 40  # of a cohort's report
 MAX_REASON = 80  # characters of a reason, without its path
 READERS = Path(str(analytics.__file__)).parent / "readers"
 VCF, VCF_REPORT = READERS / "vcf" / "split.py", READERS / "vcf" / "calls.py"
@@ -83,8 +82,8 @@ def _is_fhir_report(report: object) -> bool:
     known = _texts(FHIR)
     return (
         report["type"] == "volens/split/1"
-        and _are_counts({"seen": report["seen"]}, MAX_SEEN)
-        and all(_are_counts(counts, MAX_SEEN) for counts in parts[:3])
+        and _are_counts({"seen": report["seen"]}, MAX_OBJECTS)
+        and all(_are_counts(counts, MAX_OBJECTS) for counts in parts[:3])
         and _are_counts(report["values"], MAX_VALUES)
         and report["seen"] == sum(sum(counts.values()) for counts in parts[:3])
         and all(category in map(str, range(32)) for category in report["kept"])
