@@ -30,8 +30,9 @@ from api.ingest.sources import bring_in
 from bench.races import seconds, summarise
 from chain.ledger import Ledger
 from governance.objects.vault import Bucket
+from governance.readmodel.database import open_database
 from governance.readmodel.projection import Projection
-from governance.readmodel.tables import events, open_database
+from governance.readmodel.tables import Event
 
 SIMULATED = 200  # people with a genome and a chart
 MINIMUM, LARGE = 20, 20_000  # people a permit asks for; variants of the large file
@@ -140,11 +141,11 @@ class Road:
         )
         spent = seconds(lambda: Projection(engine, ledger, self.bucket).sync())
         with engine.connect() as connection:
-            rows = [dict(row._mapping) for row in connection.execute(select(events))]
+            rows = [dict(row._mapping) for row in connection.execute(select(Event))]
 
         def write() -> None:
             with copy.begin() as connection:
-                connection.execute(insert(events), rows)
+                connection.execute(insert(Event), rows)
 
         bare = seconds(write)
         engine.dispose()

@@ -23,7 +23,7 @@ from chain.ledger import Ledger, message_tuple
 from chain.signatures import recover, typed_data
 from chain.vocabulary import Role
 from governance.errors import DecisionPending, NotFound, RequestRefused
-from governance.readmodel.tables import approvals
+from governance.readmodel.tables import Approval
 from governance.rules.encoding import canonical_json
 from governance.rules.replayed import Fold
 
@@ -163,14 +163,14 @@ def _keep(
                 "sign exactly that one: it is shown with the run",
             )
         connection.execute(
-            delete(approvals).where(
-                approvals.c.run == run,
-                approvals.c.attempt == attempt,
-                (approvals.c.checker == checker) | (approvals.c.deadline < now),
+            delete(Approval).where(
+                Approval.run == run,
+                Approval.attempt == attempt,
+                (Approval.checker == checker) | (Approval.deadline < now),
             )
         )
         connection.execute(
-            insert(approvals).values(
+            insert(Approval).values(
                 run=run,
                 attempt=attempt,
                 checker=checker,
@@ -184,13 +184,11 @@ def _keep(
 
 def _forget(engine: Engine, run: str, attempt: int) -> None:
     with engine.begin() as connection:
-        connection.execute(
-            delete(approvals).where(approvals.c.run == run, approvals.c.attempt == attempt)
-        )
+        connection.execute(delete(Approval).where(Approval.run == run, Approval.attempt == attempt))
 
 
 def _waiting(connection: Connection, run: str, attempt: int, now: int) -> list[Any]:
-    query = select(approvals).where(
-        approvals.c.run == run, approvals.c.attempt == attempt, approvals.c.deadline >= now
+    query = select(Approval).where(
+        Approval.run == run, Approval.attempt == attempt, Approval.deadline >= now
     )
-    return list(connection.execute(query.order_by(approvals.c.checker)))
+    return list(connection.execute(query.order_by(Approval.checker)))

@@ -5,24 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from governance.readmodel.tables import claims, events, marks, progress, run_records, runs
+from governance.readmodel.tables import Claim, Event, Mark, Progress, Run, RunRecord
 from governance.rules.encoding import canonical_json
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A worker's hold on a run until `until` (seconds); a newer claim has a higher token, and ends this one."""
-
-    run: str
-    worker: str
-    token: int
-    until: int
 
 
 def claim(engine: Engine, run: str, worker: str, now: int, seconds: int) -> Claim | None:
@@ -32,30 +21,32 @@ def claim(engine: Engine, run: str, worker: str, now: int, seconds: int) -> Clai
         engine.begin() as connection,
     ):  # another worker may be the first as well
         connection.execute(
-            insert(claims).values(run=run, worker=worker, token=1, until=now + seconds, failed="")
+            insert(Claim).values(run=run, worker=worker, token=1, until=now + seconds, failed="")
         )
-        return Claim(run, worker, 1, now + seconds)
+        return Claim(run=run, worker=worker, token=1, until=now + seconds)
     with engine.begin() as connection:
-        held = connection.execute(select(claims).where(claims.c.run == run)).one()
+        held = connection.execute(select(Claim).where(Claim.run == run)).one()
         if held.failed or (held.until > now and held.worker != worker):
             return None
         taken = connection.execute(
-            update(claims)
-            .where(claims.c.run == run, claims.c.token == held.token)
+            update(Claim)
+            .where(Claim.run == run, Claim.token == held.token)
             .values(worker=worker, token=held.token + 1, until=now + seconds)
         )
-        return Claim(run, worker, held.token + 1, now + seconds) if taken.rowcount == 1 else None
+        if taken.rowcount != 1:
+            return None
+        return Claim(run=run, worker=worker, token=held.token + 1, until=now + seconds)
 
 
 def give_up_all(engine: Engine, worker: str) -> None:
     """Let go of what an earlier process of this worker held: it was killed. One process works under one key."""
     with engine.begin() as connection:
-        connection.execute(update(claims).where(claims.c.worker == worker).values(until=0))
+        connection.execute(update(Claim).where(Claim.worker == worker).values(until=0))
 
 
 def still_held(engine: Engine, held: Claim) -> bool:
     """Whether no newer claim exists; the caller MUST ask before each step that others can see."""
-    query = select(claims.c.token).where(claims.c.run == held.run)
+    query = select(Claim.token).where(Claim.run == held.run)
     with engine.connect() as connection:
         return connection.execute(query).scalar() == held.token
 
@@ -64,29 +55,27 @@ def give_up(engine: Engine, held: Claim) -> None:
     """Let another worker take the run at once."""
     with engine.begin() as connection:
         connection.execute(
-            update(claims)
-            .where(claims.c.run == held.run, claims.c.token == held.token)
-            .values(until=0)
+            update(Claim).where(Claim.run == held.run, Claim.token == held.token).values(until=0)
         )
 
 
 def hold_on(engine: Engine, held: Claim, until: int) -> None:
     """Keep a claim for longer; a newer one stays untouched."""
     with engine.begin() as connection:
-        mine = (claims.c.run == held.run, claims.c.token == held.token)
-        connection.execute(update(claims).where(*mine).values(until=until))
+        mine = (Claim.run == held.run, Claim.token == held.token)
+        connection.execute(update(Claim).where(*mine).values(until=until))
 
 
 def fail(engine: Engine, held: Claim, sentence: str) -> None:
     """No worker shall try this run again; `sentence` says why, without values."""
     with engine.begin() as connection:
-        mine = (claims.c.run == held.run, claims.c.token == held.token)
-        connection.execute(update(claims).where(*mine).values(until=0, failed=sentence))
+        mine = (Claim.run == held.run, Claim.token == held.token)
+        connection.execute(update(Claim).where(*mine).values(until=0, failed=sentence))
 
 
 def try_again(connection: Connection, run: str) -> None:
     """Workers may take the run again: its analyst said so on the ledger."""
-    connection.execute(update(claims).where(claims.c.run == run).values(failed=""))
+    connection.execute(update(Claim).where(Claim.run == run).values(failed=""))
 
 
 def waiting(engine: Engine, now: int | None = None) -> list[str]:
@@ -94,18 +83,18 @@ def waiting(engine: Engine, now: int | None = None) -> list[str]:
 
     Without a time also those that somebody holds: the whole queue.
     """
-    out = claims.c.failed != ""
-    held = select(claims.c.run).where(out if now is None else out | (claims.c.until > now))
-    asked = (events.c.run == runs.c.run) & (
-        events.c.name == "RunRequested"
+    out = Claim.failed != ""
+    held = select(Claim.run).where(out if now is None else out | (Claim.until > now))
+    asked = (Event.run == Run.run) & (
+        Event.name == "RunRequested"
     )  # a stopped attempt costs no place
     query = (
-        select(runs.c.run)
-        .join(events, asked)
-        .where(runs.c.state.in_(("queued", "authorised")), runs.c.run.not_in(held))
+        select(Run.run)
+        .join(Event, asked)
+        .where(Run.state.in_(("queued", "authorised")), Run.run.not_in(held))
     )
     with engine.connect() as connection:
-        return list(connection.execute(query.order_by(events.c.block, events.c.position)).scalars())
+        return list(connection.execute(query.order_by(Event.block, Event.position)).scalars())
 
 
 def tell(engine: Engine, run: str, attempt: int, step: str, fraction: float, now: int) -> None:
@@ -118,14 +107,14 @@ def tell(engine: Engine, run: str, attempt: int, step: str, fraction: float, now
             "fraction": int(1000 * fraction),
             "at": now,
         }
-        connection.execute(insert(progress).values(row))
+        connection.execute(insert(Progress).values(row))
 
 
 def mark(engine: Engine, name: str, note: str = "") -> None:
     """Remember that something happened now, to the millisecond, and why; the first time counts."""
     with suppress(IntegrityError), engine.begin() as connection:
         connection.execute(
-            insert(marks).values(name=name, at=time.time_ns() // 1_000_000, note=note)
+            insert(Mark).values(name=name, at=time.time_ns() // 1_000_000, note=note)
         )
 
 
@@ -133,4 +122,4 @@ def keep_record(engine: Engine, run: str, attempt: int, record: Mapping[str, Any
     """Keep the run record of a sealed attempt: device, memory and seconds."""
     with suppress(IntegrityError), engine.begin() as connection:
         row = {"run": run, "attempt": attempt, "record": canonical_json(dict(record)).decode()}
-        connection.execute(insert(run_records).values(row))
+        connection.execute(insert(RunRecord).values(row))

@@ -18,22 +18,21 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
     Connection,
     Engine,
-    Table,
     delete,
     func,
     insert,
     select,
     true,
 )
+from sqlalchemy.orm import InstrumentedAttribute
 
 from chain.errors import SignatureMalformed
 from chain.signatures import Domain, recover
 from governance.errors import NotSignedIn
-from governance.readmodel.tables import challenges, sessions
+from governance.readmodel.tables import Challenge, Session
 from governance.rules.replayed import Fold
 
 CHALLENGE_SECONDS = 300
@@ -59,9 +58,9 @@ def open_challenge(engine: Engine, now: int) -> tuple[str, int]:
     """A new nonce (64 hex) and the second it expires at; expired ones and those too many are swept."""
     nonce, expires = secrets.token_hex(32), now + CHALLENGE_SECONDS
     with engine.begin() as connection:
-        connection.execute(delete(challenges).where(challenges.c.expires <= now))
-        connection.execute(insert(challenges).values(nonce=nonce, expires=expires))
-        _sweep(connection, challenges, challenges.c.nonce, true(), MOST_CHALLENGES)
+        connection.execute(delete(Challenge).where(Challenge.expires <= now))
+        connection.execute(insert(Challenge).values(nonce=nonce, expires=expires))
+        _sweep(connection, Challenge, Challenge.nonce, true(), MOST_CHALLENGES)
     return nonce, expires
 
 
@@ -106,21 +105,19 @@ def open_session(
     _check_somebody(fold, signer, subject, now)
     token, expires = secrets.token_urlsafe(32), now + SESSION_SECONDS
     with engine.begin() as connection:
-        connection.execute(delete(sessions).where(sessions.c.expires <= now))
+        connection.execute(delete(Session).where(Session.expires <= now))
         connection.execute(
-            insert(sessions).values(
+            insert(Session).values(
                 token_hash=_hash(token), account=signer, subject=subject, expires=expires
             )
         )
-        _sweep(
-            connection, sessions, sessions.c.token_hash, sessions.c.account == signer, MOST_SESSIONS
-        )
+        _sweep(connection, Session, Session.token_hash, Session.account == signer, MOST_SESSIONS)
     return token, expires
 
 
 def caller_of(engine: Engine, fold: Fold, token: str, now: int) -> Caller:
     """Who holds this token. Raises NotSignedIn."""
-    query = select(sessions).where(sessions.c.token_hash == _hash(token), sessions.c.expires > now)
+    query = select(Session).where(Session.token_hash == _hash(token), Session.expires > now)
     with engine.connect() as connection:
         row = connection.execute(query).one_or_none()
     if row is None:
@@ -131,26 +128,30 @@ def caller_of(engine: Engine, fold: Fold, token: str, now: int) -> Caller:
 def end(engine: Engine, token: str) -> None:
     """Forget the session of this token, if there is one."""
     with engine.begin() as connection:
-        connection.execute(delete(sessions).where(sessions.c.token_hash == _hash(token)))
+        connection.execute(delete(Session).where(Session.token_hash == _hash(token)))
 
 
 def _sweep(
-    connection: Connection, table: Table, key: Column[str], whose: ColumnElement[bool], most: int
+    connection: Connection,
+    noun: type[Challenge] | type[Session],
+    key: InstrumentedAttribute[str],
+    whose: ColumnElement[bool],
+    most: int,
 ) -> None:
     """Keep the newest `most` rows."""
-    count = connection.execute(select(func.count()).select_from(table).where(whose)).scalar_one()
+    count = connection.execute(select(func.count()).select_from(noun).where(whose)).scalar_one()
     if count > most:
-        oldest = select(key).where(whose).order_by(table.c.expires).limit(count - most)
-        connection.execute(delete(table).where(key.in_(oldest)))
+        oldest = select(key).where(whose).order_by(noun.expires).limit(count - most)
+        connection.execute(delete(noun).where(key.in_(oldest)))
 
 
 def _use_challenge(engine: Engine, nonce: str, now: int) -> None:
-    live = challenges.c.nonce == nonce, challenges.c.expires > now
+    live = Challenge.nonce == nonce, Challenge.expires > now
     with engine.connect() as connection:  # a made-up one never takes the lock of those who write
-        found = len(connection.execute(select(challenges.c.nonce).where(*live)).all())
+        found = len(connection.execute(select(Challenge.nonce).where(*live)).all())
     if found:
         with engine.begin() as connection:
-            found = connection.execute(delete(challenges).where(*live)).rowcount
+            found = connection.execute(delete(Challenge).where(*live)).rowcount
     if found != 1:
         raise NotSignedIn("the challenge is unknown, used or expired", "ask for a new challenge")
 

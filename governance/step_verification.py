@@ -23,7 +23,7 @@ from governance.errors import BrokerRefused, BrokerUnavailable, BucketUnavailabl
 from governance.objects.ingest import load_leaves
 from governance.objects.vault import Bucket
 from governance.readmodel.projection import Projection, event_row
-from governance.readmodel.tables import events
+from governance.readmodel.tables import Event
 from governance.readmodel.trail_queries import Step, find_step
 from governance.rules.encoding import VerifyError
 from governance.rules.ledger_data import identity_id, parse_block, parse_log, parse_transaction
@@ -100,8 +100,8 @@ class Recheck:
         ]
         said = [event_row(event, self.step.count) for event in ev.parse_all(logs)]
         with self.engine.connect() as connection:
-            query = select(events).where(events.c.tx == self.step.tx).order_by(events.c.position)
-            ours = [dict(row._mapping) for row in connection.execute(query)]
+            query = select(Event).where(Event.tx == self.step.tx).order_by(Event.position)
+            ours = [Event(**row._mapping) for row in connection.execute(query)]
         if not said or ours != said:
             raise _Differs(
                 "A row of ours is not what the ledger says: derive them again with volens rebuild."

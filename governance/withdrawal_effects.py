@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, Row, select
 
-from governance.readmodel.tables import blocks, claims, events, marks, permits, runs
+from governance.readmodel.tables import Block, Claim, Event, Mark, Permit, Run
 from governance.rules.encoding import strict_json
 from governance.rules.withdrawals import (
     RUN_STATES,
@@ -79,20 +79,20 @@ def withdrawals_of(
     with engine.connect() as connection:
         query = (
             select(
-                events.c.name,
-                events.c.block,
-                events.c.step,
-                events.c.tx,
-                events.c.fields,
-                blocks.c.timestamp,
+                Event.name,
+                Event.block,
+                Event.step,
+                Event.tx,
+                Event.fields,
+                Block.timestamp,
             )
-            .join(blocks, blocks.c.number == events.c.block)
+            .join(Block, Block.number == Event.block)
             .where(
-                events.c.subject == subject,
-                events.c.name.in_(("ConsentGranted", "ConsentRevoked")),
-                events.c.step <= upto,
+                Event.subject == subject,
+                Event.name.in_(("ConsentGranted", "ConsentRevoked")),
+                Event.step <= upto,
             )
-            .order_by(events.c.block, events.c.position)
+            .order_by(Event.block, Event.position)
         )
         found = list(connection.execute(query).all())
     epochs: dict[str, int] = {}
@@ -127,35 +127,36 @@ def _read_stories(
     engine: Engine, subject: str, dataset: str, upto: int, names: Sequence[str] | None
 ) -> dict[str, _Story]:
     """The runs of a dataset up to that step, by their ids and in that order: in three questions to the database."""
-    asked = select(runs.c.run, claims.c.failed).join(permits, permits.c.permit == runs.c.permit)
-    asked = asked.outerjoin(claims, claims.c.run == runs.c.run).order_by(runs.c.run)
+    asked = select(Run.run, Claim.failed).join(Permit, Permit.permit == Run.permit)
+    asked = asked.outerjoin(Claim, Claim.run == Run.run).order_by(Run.run)
     told = (
-        select(events.c.run, events.c.name, events.c.step, events.c.fields)
-        .join(runs, runs.c.run == events.c.run)
-        .join(permits, permits.c.permit == runs.c.permit)
-        .where(permits.c.dataset == dataset, events.c.name.in_(RUN_STATES), events.c.step <= upto)
-        .order_by(events.c.block, events.c.position)
+        select(Run.run, Event.name, Event.step, Event.fields)
+        .select_from(Event)
+        .join(Run, Run.run == Event.run)
+        .join(Permit, Permit.permit == Run.permit)
+        .where(Permit.dataset == dataset, Event.name.in_(RUN_STATES), Event.step <= upto)
+        .order_by(Event.block, Event.position)
     )
     own = (
-        select(events.c.run, events.c.name, events.c.step, events.c.block, events.c.fields)
+        select(Event.run, Event.name, Event.step, Event.block, Event.fields)
         .where(
-            events.c.subject == subject,
-            events.c.name.in_(("AccessGranted", "AccessDenied")),
-            events.c.step <= upto,
+            Event.subject == subject,
+            Event.name.in_(("AccessGranted", "AccessDenied")),
+            Event.step <= upto,
         )
-        .order_by(events.c.block, events.c.position)
+        .order_by(Event.block, Event.position)
     )
     if names is not None:
-        asked, told = asked.where(runs.c.run.in_(names)), told.where(runs.c.run.in_(names))
-        own = own.where(events.c.run.in_(names))
+        asked, told = asked.where(Run.run.in_(names)), told.where(Run.run.in_(names))
+        own = own.where(Event.run.in_(names))
     with engine.connect() as connection:
-        candidates = connection.execute(asked.where(permits.c.dataset == dataset))
+        candidates = connection.execute(asked.where(Permit.dataset == dataset))
         found = {run: _Story(failed or "") for run, failed in candidates}
-        for run, *row in connection.execute(told):
-            found[run].history.append(_past(row))
-        for run, *row in connection.execute(own):
-            if run in found:  # else of another dataset
-                found[run].hers.append(_access(row))
+        for past in connection.execute(told):
+            found[past.run].history.append(_past(past))
+        for access in connection.execute(own):
+            if access.run in found:  # else of another dataset
+                found[access.run].hers.append(_access(access))
     return found
 
 
@@ -185,22 +186,18 @@ def _marked(engine: Engine, names: Sequence[str]) -> dict[str, int]:
     found: dict[str, int] = {}
     with engine.connect() as connection:
         for first in range(0, len(names), _AT_ONCE):
-            query = select(marks.c.name, marks.c.at).where(
-                marks.c.name.in_(names[first : first + _AT_ONCE])
-            )
+            query = select(Mark.name, Mark.at).where(Mark.name.in_(names[first : first + _AT_ONCE]))
             found |= {name: at for name, at in connection.execute(query)}
     return found
 
 
-def _past(row: Sequence[Any]) -> Past:
-    name, step, text = row
-    fields: Any = json.loads(text)  # a row of ours, in canonical JSON: there are very many
-    return Past(name, step, int(fields.get("attempt", 0)), int(fields.get("reason", 0)))
+def _past(row: Row[*tuple[Any, ...]]) -> Past:
+    fields: Any = json.loads(row.fields)  # a row of ours, in canonical JSON: there are very many
+    return Past(row.name, row.step, int(fields.get("attempt", 0)), int(fields.get("reason", 0)))
 
 
-def _access(row: Sequence[Any]) -> Access:
-    name, step, block, text = row
-    fields: Any = json.loads(text)
-    granted = name == "AccessGranted"
+def _access(row: Row[*tuple[Any, ...]]) -> Access:
+    fields: Any = json.loads(row.fields)
+    granted = row.name == "AccessGranted"
     attempt = int(fields["attemptEpochVersion"]) >> 56 if granted else int(fields["attempt"])
-    return Access(attempt, granted, step, block)
+    return Access(attempt, granted, row.step, row.block)

@@ -43,8 +43,8 @@ from governance.objects.broker_client import BrokerClient
 from governance.objects.bucket_emulator import BucketProcess
 from governance.objects.ingest import Source
 from governance.objects.vault import Bucket
+from governance.readmodel.database import TableOutbox, open_database
 from governance.readmodel.projection import Projection
-from governance.readmodel.tables import TableOutbox, open_database
 from governance.rules.ledger_data import identity_id
 
 ROOT = Path(__file__).resolve().parent.parent

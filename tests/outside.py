@@ -35,8 +35,8 @@ from governance.consent import PURPOSES, bits, offer
 from governance.errors import GovernanceError
 from governance.objects.ingest import Source
 from governance.objects.vault import Bucket
+from governance.readmodel.database import open_database
 from governance.readmodel.projection import Projection
-from governance.readmodel.tables import open_database
 
 PARTS = ("chain", "anvil", "api", "worker", "broker", "bucket")
 PEOPLE = 24

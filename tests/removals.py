@@ -386,8 +386,8 @@ GATE = [
         _SESSIONS,
         (
             (
-                "live = challenges.c.nonce == nonce, challenges.c.expires > now",
-                "live = (challenges.c.nonce == nonce,)",
+                "live = Challenge.nonce == nonce, Challenge.expires > now",
+                "live = (Challenge.nonce == nonce,)",
             ),
         ),
         ("governance.sessions:prove",),

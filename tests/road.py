@@ -28,8 +28,8 @@ from governance.objects.envelope import Header, read_header
 from governance.objects.ingest import Leaf, Source, encrypt, leaves_root, store_leaves
 from governance.objects.keys import new_pair
 from governance.objects.vault import Bucket
+from governance.readmodel.database import TableOutbox, open_database
 from governance.readmodel.projection import Projection
-from governance.readmodel.tables import TableOutbox, open_database
 from governance.rules.ledger_data import identity_id
 
 PARAMS = complete(

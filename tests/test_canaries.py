@@ -335,7 +335,7 @@ def found_again(house: House, leaves: list[Any], sources: list[Source]) -> bool:
     subjects = sorted({source.subject for source in sources})
     from chain.events import RunAuthorised
     from chain.ledger import Ledger, message_tuple
-    from governance.readmodel.tables import TableOutbox, open_database
+    from governance.readmodel.database import TableOutbox, open_database
 
     engine = open_database(f"sqlite:///{house.home / 'other.db'}")
     ledger = Ledger.connect(house.parts.urls["chain"], house.identity, wanda, TableOutbox(engine))

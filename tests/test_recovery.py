@@ -24,13 +24,13 @@ from api.worker.sandbox import Child, ForkServer
 from api.worker.supervisor import Worker
 from governance.errors import LedgerBehind, LedgerInconsistent
 from governance.readmodel import queries as register
-from governance.readmodel.tables import PROJECTION, blocks, consents, runs
+from governance.readmodel.tables import PROJECTION, Block, Consent, Run
 from governance.rules.encoding import canonical_json
 
 LONG = complete({**json.loads(PARAMS), "permutations": 1000, "repeats": 50})
 
 
-def work(worker: Worker, run: bytes, wanted: str, seconds: float = 60) -> register.Run:
+def work(worker: Worker, run: bytes, wanted: str, seconds: float = 60) -> Run:
     """Let the worker go on until the run is as wanted."""
     deadline = time.monotonic() + seconds
     while (found := register.find_run(worker.engine, run.hex())).state != wanted:
@@ -64,7 +64,7 @@ def test_the_whole_road_and_every_row_again(road: Road) -> None:
     assert again.projection.fingerprints() == before
     assert min(counts.values()) > 0
     assert {name: count for name, (count, _) in before.items() if not count} == {}
-    assert set(before) == {table.name for table in PROJECTION}
+    assert set(before) == {noun.__tablename__ for noun in PROJECTION}
     assert again.projection.compare() == []
     work(again, queued, "sealed")
 
@@ -75,10 +75,8 @@ def test_rebuild_compares_every_row(road: Road) -> None:
     projection.sync()
     victim = road.subjects[0].hex()
     with projection._engine.begin() as connection:
-        connection.execute(
-            update(consents).where(consents.c.subject == victim).values(purposes=0xFFFF)
-        )
-        connection.execute(delete(runs))
+        connection.execute(update(Consent).where(Consent.subject == victim).values(purposes=0xFFFF))
+        connection.execute(delete(Run))
     found = projection.compare()
     assert len(found) == 2
     assert any(victim in line and "purposes edited" in line for line in found)
@@ -92,7 +90,7 @@ def test_an_edited_block_is_named_and_derived_again(road: Road) -> None:
     projection = road.projection()
     projection.sync()
     with projection._engine.begin() as connection:
-        connection.execute(update(blocks).values(hash="00" * 32))
+        connection.execute(update(Block).values(hash="00" * 32))
     again = road.projection()
     with pytest.raises(LedgerBehind, match="lost blocks"):
         again.sync()

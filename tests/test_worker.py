@@ -20,7 +20,7 @@ from analytics.params import complete
 from api.worker.sandbox import Child, ForkServer
 from chain.errors import LedgerDown
 from governance.readmodel import queries as register
-from governance.readmodel.tables import records
+from governance.readmodel.tables import Record
 from governance.runs import waiting
 
 SITES = complete({"analysis": "frequencies", "sites": ["1:100:A>G"]})
@@ -69,9 +69,9 @@ def test_edited_rows_change_neither_who_is_asked_nor_what_is_read(road: Road) ->
     run, worker = road.request(), road.worker()
     worker.projection.sync()
     with worker.engine.begin() as connection:
-        connection.execute(delete(records).where(records.c.subject == road.subjects[0].hex()))
-        hers = records.c.subject == road.subjects[1].hex()
-        connection.execute(update(records).where(hers).values(ciphertext="00" * 32))
+        connection.execute(delete(Record).where(Record.subject == road.subjects[0].hex()))
+        hers = Record.subject == road.subjects[1].hex()
+        connection.execute(update(Record).where(hers).values(ciphertext="00" * 32))
     worker.step()
     assert register.find_run(worker.engine, run.hex()).state == "sealed"
     assert len(worker.projection.fold.granted(run, 1)) == len(road.subjects)

@@ -33,7 +33,7 @@ def go_on(context: typer.Context, as_json: AsJson = False) -> None:
     from dataclasses import asdict
 
     from api.operate.ceremony import Founding
-    from governance.readmodel.tables import TableOutbox, open_database
+    from governance.readmodel.database import TableOutbox, open_database
 
     settings = desk.settings()
     founding = Founding(settings.home.resolve())

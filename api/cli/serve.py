@@ -68,8 +68,8 @@ def rebuild(
     from api.operate.identity import read_identity
     from chain.ledger import Ledger
     from governance.objects.vault import Bucket
+    from governance.readmodel.database import open_database
     from governance.readmodel.projection import Projection
-    from governance.readmodel.tables import open_database
 
     settings = desk.settings()
     ledger = Ledger.connect(settings.address("chain"), read_identity(settings))

@@ -23,7 +23,7 @@ from api.pages import event_text as sentences
 from api.pages import labels as words
 from api.pages import plots
 from chain.ledger import Node
-from governance.readmodel.tables import open_database
+from governance.readmodel.database import open_database
 from governance.readmodel.trail_queries import Step, Wanted, list_steps
 
 if TYPE_CHECKING:

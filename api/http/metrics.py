@@ -22,7 +22,7 @@ from api.operate.ledger_lag import lag_of, newest_block
 from chain.errors import ChainError
 from governance.errors import reasons
 from governance.readmodel import statistics as figures
-from governance.readmodel.tables import DATABASE_FAULTS, Database
+from governance.readmodel.database import DATABASE_FAULTS, Database
 from governance.rules.encoding import VerifyError
 
 GATE_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)

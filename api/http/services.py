@@ -24,8 +24,8 @@ from governance.errors import BrokerRefused, BrokerUnavailable, CatchingUp
 from governance.objects.broker_client import BrokerClient
 from governance.objects.vault import Bucket
 from governance.readmodel import queries as register
+from governance.readmodel.database import Database, TableOutbox, open_database
 from governance.readmodel.projection import BOUND_SECONDS, Projection
-from governance.readmodel.tables import Database, TableOutbox, open_database
 from governance.rules.ledger_data import identity_id
 from governance.withdrawal_effects import Withdrawal
 

@@ -15,7 +15,7 @@ from chain.errors import ChainError
 from chain.ledger import Ledger
 from governance.errors import GovernanceError, NotFound
 from governance.readmodel import statistics as figures
-from governance.readmodel.tables import DATABASE_FAULTS, OUTAGES, Database, open_database
+from governance.readmodel.database import DATABASE_FAULTS, OUTAGES, Database, open_database
 from governance.readmodel.trail_queries import find_step
 
 State = Literal["ok", "warn", "down", "bad"]

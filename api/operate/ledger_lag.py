@@ -8,7 +8,7 @@ from chain.errors import ChainError
 from chain.ledger import Ledger, Node
 from governance.certificates import trusted
 from governance.readmodel import statistics as figures
-from governance.readmodel.tables import Database
+from governance.readmodel.database import Database
 
 ANSWER_SECONDS = 1.0  # the ledger may take for a reading
 

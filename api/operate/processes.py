@@ -41,7 +41,7 @@ from governance.certificates import trusted
 from governance.objects.bucket_emulator import BucketProcess
 from governance.objects.keys import replace_private
 from governance.objects.vault import Bucket
-from governance.readmodel.tables import TableOutbox, open_database
+from governance.readmodel.database import TableOutbox, open_database
 
 WORKER = "worker"  # the name of its key
 START_SECONDS = 30.0  # that a part has for its next sign of progress while it starts

@@ -7,7 +7,7 @@ import structlog
 from api.errors import DoorError
 from chain.errors import ChainError
 from governance.errors import GovernanceError
-from governance.readmodel.tables import DATABASE_FAULTS
+from governance.readmodel.database import DATABASE_FAULTS
 from governance.rules.encoding import VerifyError
 
 START_FAULTS = (DoorError, ChainError, GovernanceError, VerifyError, OSError, *DATABASE_FAULTS)

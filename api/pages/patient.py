@@ -21,7 +21,8 @@ from chain.vocabulary import ConsentStatus
 from governance.consent import PRESETS, notice_points, offer
 from governance.errors import NotFound, reason_of
 from governance.readmodel import queries as register
-from governance.readmodel.queries import Access, Consent
+from governance.readmodel.queries import AccessDetail
+from governance.readmodel.tables import Consent
 
 router = APIRouter(route_class=PageRoute)
 DEADLINE_SECONDS = 3600
@@ -45,7 +46,7 @@ class Use:
     run: str
     dataset: str
     question: str
-    tries: list[tuple[Access, str]]
+    tries: list[tuple[AccessDetail, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +215,7 @@ def _uses(services: Services, subject: str, names: Sequence[str]) -> list[Use]:
         for effect in one.effects
         if effect.use.was == "sealed" or effect.use.sealed
     }
-    by_run: dict[str, list[tuple[Access, str]]] = {}
+    by_run: dict[str, list[tuple[AccessDetail, str]]] = {}
     for access in register.accesses_of(services.engine, subject, names):
         if access.state == "sealed" and (access.run, access.attempt) in held:
             access = replace(access, state="held back")

@@ -20,6 +20,7 @@ from api.pages.session import OwnOrigin, SignedIn, Visitor
 from governance.errors import NotAllowed, NotFound
 from governance.readmodel import queries as register
 from governance.readmodel.run_states import ENDS
+from governance.readmodel.tables import Run
 from governance.readmodel.trail_queries import milestones
 from governance.runs import waiting
 from governance.sessions import Caller
@@ -54,7 +55,7 @@ def list_runs(services: Services, limit: int, offset: int = 0) -> list[dict[str,
     return [_listed(services, run, queue) for run in found]
 
 
-def _listed(services: Services, run: register.Run, queue: Sequence[str]) -> dict[str, Any]:
+def _listed(services: Services, run: Run, queue: Sequence[str]) -> dict[str, Any]:
     found = show_summary(run) if run.state in ENDS else describe_run(services, run, queue)
     return found | {"question": words.question(run.params), "line": _line(found)}
 

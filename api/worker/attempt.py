@@ -48,11 +48,12 @@ from governance.errors import (
 from governance.objects.envelope import read_header
 from governance.objects.ingest import Leaf
 from governance.permits import missing
+from governance.readmodel.tables import Claim
 from governance.rules.ledger_data import identity_id
 from governance.rules.state import most_attempts
 from governance.rules.vocabulary import MAX_ATTEMPTS
 from governance.rules.withdrawals import WORKER_REASONS
-from governance.runs import Claim, keep_record, mark, still_held, tell
+from governance.runs import keep_record, mark, still_held, tell
 
 T = TypeVar("T")
 LEASE = 3600  # seconds asked for

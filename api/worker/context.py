@@ -11,8 +11,8 @@ from chain.ledger import Ledger
 from chain.wallets import Wallet
 from governance.objects.broker_client import BrokerClient
 from governance.objects.vault import Bucket
+from governance.readmodel.database import Database
 from governance.readmodel.projection import Projection
-from governance.readmodel.tables import Database
 
 
 @dataclass(slots=True)

@@ -32,10 +32,11 @@ from chain.wallets import load
 from governance.errors import GovernanceError
 from governance.objects.broker_client import BrokerClient
 from governance.objects.vault import Bucket
+from governance.readmodel.database import OUTAGES, TableOutbox, open_database
 from governance.readmodel.projection import BOUND_SECONDS, Projection
-from governance.readmodel.tables import OUTAGES, TableOutbox, open_database
+from governance.readmodel.tables import Claim
 from governance.rules.ledger_data import identity_id
-from governance.runs import Claim, claim, fail, give_up, give_up_all, hold_on, waiting
+from governance.runs import claim, fail, give_up, give_up_all, hold_on, waiting
 
 HOLD = 60  # seconds a claim lasts without a sign of life
 FINISH = 2.0  # seconds that an attempt has to end by itself once the worker is told to stop

@@ -33,10 +33,10 @@ from governance.errors import (
 )
 from governance.objects.ingest import Leaf, load_leaves
 from governance.objects.vault import Bucket
-from governance.readmodel import projectors as rows
+from governance.readmodel import projectors, tables
+from governance.readmodel.database import open_database, upsert, values_of
 from governance.readmodel.run_states import State, next_state
-from governance.readmodel.tables import PROJECTION, blocks, open_database, pinned, records
-from governance.readmodel.tables import events as event_rows
+from governance.readmodel.tables import PROJECTION, Row, table_of
 from governance.rules.abi import decode_call
 from governance.rules.encoding import Finding, Malformed, canonical_json
 from governance.rules.ledger_data import (
@@ -90,10 +90,10 @@ class Projection:
             suppress(IntegrityError),
             self._engine.begin() as connection,
         ):  # another process may pin it as well
-            if connection.execute(select(pinned.c.identity)).scalar() is None:
-                connection.execute(insert(pinned).values(identity=own))
+            if connection.execute(select(tables.PinnedLedger.identity)).scalar() is None:
+                connection.execute(insert(tables.PinnedLedger).values(identity=own))
         with self._engine.connect() as connection:
-            if connection.execute(select(pinned.c.identity)).scalar() != own:
+            if connection.execute(select(tables.PinnedLedger.identity)).scalar() != own:
                 raise DatabaseOfAnotherLedger(
                     "the database belongs to another ledger",
                     "name another database, or the ledger it was made with",
@@ -152,7 +152,7 @@ class Projection:
         """The newest block that rows stand on is still there, as it was."""
         with self._engine.connect() as connection:
             newest = connection.execute(
-                select(blocks).order_by(blocks.c.number.desc()).limit(1)
+                select(tables.Block).order_by(tables.Block.number.desc()).limit(1)
             ).first()
         gone = newest is not None and (
             newest.number > last
@@ -178,24 +178,30 @@ class Projection:
             found.append((block, happened, self.fold.count))
         with self._engine.begin() as connection:
             # A write first: it takes the lock, so nobody projects between our reading and our writing.
-            connection.execute(update(pinned).values(identity=pinned.c.identity))
-            written = connection.execute(select(func.max(blocks.c.number))).scalar() or 0
+            connection.execute(
+                update(tables.PinnedLedger).values(identity=tables.PinnedLedger.identity)
+            )
+            written = connection.execute(select(func.max(tables.Block.number))).scalar() or 0
             new = [item for item in found if item[0].number > written]
-            rows.put(connection, blocks, [_block_row(block) for block, _, _ in new])
+            upsert(connection, tables.Block, [_block_row(block) for block, _, _ in new])
             if new:
-                said = [event_row(event, step) for _, happened, step in new for event in happened]
-                connection.execute(insert(event_rows), said)
+                said = [
+                    values_of(event_row(event, step))
+                    for _, happened, step in new
+                    for event in happened
+                ]
+                connection.execute(insert(tables.Event), said)
             for _, happened, _ in new:
                 for event in happened:
                     if isinstance(event, ev.RunResumed):
                         try_again(connection, event.run.hex())
-            touched: dict[Table, dict[Any, None]] = {}
+            touched: dict[type[Row], dict[Any, None]] = {}
             for _, happened, _ in new:
                 for event in happened:
-                    for table, key in rows.touched(event):
-                        touched.setdefault(table, {})[key] = None
-            for table, keys in touched.items():
-                rows.put(connection, table, [rows.build(self, table, key) for key in keys])
+                    for noun, key in projectors.touched(event):
+                        touched.setdefault(noun, {})[key] = None
+            for noun, keys in touched.items():
+                upsert(connection, noun, [projectors.build(self, noun, key) for key in keys])
             self._write_records(connection)
         self._next = last + 1
 
@@ -292,7 +298,7 @@ class Projection:
     def _take_out_voided(self, connection: Connection) -> None:
         """Without a void ingest, what a later one registered of the same record and version counts."""
         for ingest in self._voided:
-            connection.execute(delete(records).where(records.c.ingest == ingest.hex()))
+            connection.execute(delete(tables.Record).where(tables.Record.ingest == ingest.hex()))
             for other, leaves in self.lists_of(self.fold.ingests[ingest].dataset).items():
                 self._write_list(connection, other, leaves)
         self._voided.clear()
@@ -320,21 +326,21 @@ class Projection:
     def _write_list(self, connection: Connection, ingest: bytes, leaves: Sequence[Leaf]) -> None:
         """A (record, version) belongs to the ingest that was registered first."""
         dataset = self.fold.ingests[ingest].dataset
-        known = rows.records_in(connection, dataset.hex())
+        known = projectors.records_in(connection, dataset.hex())
         new = {
             (leaf.record.hex(), leaf.version): leaf
             for leaf in reversed(leaves)
             if (leaf.record.hex(), leaf.version) not in known
         }
         found = [_record_row(ingest, dataset, leaf) for leaf in new.values()]
-        rows.put(connection, records, found)
+        upsert(connection, tables.Record, found)
 
     def rebuild(self) -> dict[str, int]:
         """Throw all derived rows away and derive them again; returns the rows of each table."""
         with self._lock:
             with self._engine.begin() as connection:
-                for table in PROJECTION:
-                    connection.execute(delete(table))
+                for noun in PROJECTION:
+                    connection.execute(delete(noun))
             self._start()
             self.sync()
             return {name: count for name, (count, _) in self.fingerprints().items()}
@@ -343,7 +349,7 @@ class Projection:
         """Rows and sha256 over the sorted rows of each derived table."""
         with self._engine.connect() as connection:
             return {
-                table.name: _fingerprint(rows.all_of(connection, table)) for table in PROJECTION
+                noun.__tablename__: _fingerprint(_all_of(connection, noun)) for noun in PROJECTION
             }
 
     def compare(self) -> list[str]:
@@ -354,8 +360,8 @@ class Projection:
         fresh.sync()
         found = []
         with self._engine.connect() as ours, fresh._engine.connect() as theirs:
-            for table in PROJECTION:
-                found += _differences(table, rows.all_of(ours, table), rows.all_of(theirs, table))
+            for noun in PROJECTION:
+                found += _differences(table_of(noun), _all_of(ours, noun), _all_of(theirs, noun))
         return found
 
 
@@ -385,6 +391,10 @@ def _differences(
     )
 
 
+def _all_of(connection: Connection, noun: type[Row]) -> list[dict[str, Any]]:
+    return [dict(row._mapping) for row in connection.execute(select(noun))]
+
+
 def _fingerprint(found: list[dict[str, Any]]) -> tuple[int, str]:
     lines = sorted(
         canonical_json({name: str(value) for name, value in row.items()}) for row in found
@@ -392,40 +402,40 @@ def _fingerprint(found: list[dict[str, Any]]) -> tuple[int, str]:
     return len(lines), sha256(b"\n".join(lines)).hexdigest()
 
 
-def _block_row(block: Block) -> dict[str, Any]:
-    return {"number": block.number, "hash": block.hash.hex(), "timestamp": block.timestamp}
+def _block_row(block: Block) -> tables.Block:
+    return tables.Block(number=block.number, hash=block.hash.hex(), timestamp=block.timestamp)
 
 
-def _record_row(ingest: bytes, dataset: bytes, leaf: Leaf) -> dict[str, Any]:
-    return {
-        "dataset": dataset.hex(),
-        "record": leaf.record.hex(),
-        "version": leaf.version,
-        "ingest": ingest.hex(),
-        "subject": leaf.subject.hex(),
-        "category": leaf.category,
-        "ciphertext": leaf.ciphertext.hex(),
-        "key_commitment": leaf.key_commitment.hex(),
-    }
+def _record_row(ingest: bytes, dataset: bytes, leaf: Leaf) -> tables.Record:
+    return tables.Record(
+        dataset=dataset.hex(),
+        record=leaf.record.hex(),
+        version=leaf.version,
+        ingest=ingest.hex(),
+        subject=leaf.subject.hex(),
+        category=leaf.category,
+        ciphertext=leaf.ciphertext.hex(),
+        key_commitment=leaf.key_commitment.hex(),
+    )
 
 
-def event_row(event: ev.Event, step: int) -> dict[str, Any]:
+def event_row(event: ev.Event, step: int) -> tables.Event:
     """The row of an event after which the trail has `step` steps."""
     own = {
         f.name: _plain(getattr(event, f.name))
         for f in fields_of(event)
         if f.name not in ("block", "tx", "index")
     }
-    return {
-        "block": event.block,
-        "position": event.index,
-        "tx": event.tx.hex(),
-        "name": type(event).__name__,
-        "run": own.get("run"),
-        "subject": own.get("subject"),
-        "step": step,
-        "fields": canonical_json(own).decode(),
-    }
+    return tables.Event(
+        block=event.block,
+        position=event.index,
+        tx=event.tx.hex(),
+        name=type(event).__name__,
+        run=own.get("run"),
+        subject=own.get("subject"),
+        step=step,
+        fields=canonical_json(own).decode(),
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -13,21 +13,21 @@ from sqlalchemy import Engine, Row, Select, case, func, literal, select, union_a
 
 from governance.errors import NotFound
 from governance.readmodel.tables import (
-    accesses,
-    blocks,
-    claims,
-    consents,
-    datasets,
-    events,
-    marks,
-    members,
-    outputs,
-    permits,
-    progress,
-    records,
-    run_records,
-    runs,
-    subjects,
+    Access,
+    Block,
+    Claim,
+    Consent,
+    Dataset,
+    Event,
+    Mark,
+    Member,
+    Output,
+    Permit,
+    Progress,
+    Record,
+    Run,
+    RunRecord,
+    Subject,
 )
 from governance.rules.encoding import strict_json
 from governance.runs import waiting
@@ -37,69 +37,13 @@ _LOOK_AGAIN = "check the id; a new entry shows up once it is mined"
 
 
 @dataclass(frozen=True, slots=True)
-class Consent:
-    """The newest consent of one person for one dataset; days are whole UTC days since 1970."""
+class DatasetSize:
+    """A dataset and how many records it has."""
 
-    dataset: str
-    status: int
-    epoch: int
-    version: int
-    from_day: int
-    until_day: int
-    purposes: int
-    categories: int
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """An account's role; times in seconds, `version` counts its changes."""
-
-    account: str
-    role: int
-    start: int
-    end: int
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Dataset:
     dataset: str
     custodian: str
     document: str
     records: int
-
-
-@dataclass(frozen=True, slots=True)
-class Permit:
-    permit: str
-    dataset: str
-    applicant: str
-    status: int
-    expiry: int
-    need: int
-    categories: int
-    code: str
-    params_schema: str
-    minimum: int
-    output_classes: int
-    request_hash: str
-    yes: int
-    no: int
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    run: str
-    permit: str
-    analyst: str
-    params: str
-    params_hash: str
-    result_key: str
-    deadline: int
-    attempt: int
-    state: str
-    reason: int
-    block: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +53,6 @@ class Attempt:
     denied: int
     block: int
     tx: str
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    run: str
-    attempt: int
-    seal_hash: str
-    ciphertext: str
-    commitment: str
-    output_class: int
-    statistics: int
-    released: int
-    release_tx: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +66,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class AccessDetail:
     """One person in one attempt: who asked for what, and what the ledger decided. `time` in seconds.
 
     `state` is that attempt's, not the run's: denied (she was left out), released (its output left), superseded (a newer
@@ -170,7 +101,7 @@ class Denial:
 def signer_of(engine: Engine, subject: str) -> str:
     """The enrolled signer (hex) of a person, "" for nobody."""
     with engine.connect() as connection:
-        query = select(subjects.c.signer).where(subjects.c.subject == subject)
+        query = select(Subject.signer).where(Subject.subject == subject)
         return str(connection.execute(query).scalar_one_or_none() or "")
 
 
@@ -178,30 +109,29 @@ def consents_of(engine: Engine, subject: str) -> list[Consent]:
     """Her newest consent for each dataset. Raises NotFound for a person who is not enrolled."""
     if not signer_of(engine, subject):
         raise NotFound("nobody is enrolled under this id", _LOOK_AGAIN)
-    fields = [column for column in consents.c if column.name != "subject"]
-    query = select(*fields).where(consents.c.subject == subject).order_by(consents.c.dataset)
+    query = select(Consent).where(Consent.subject == subject).order_by(Consent.dataset)
     return _all(engine, Consent, query)
 
 
 def list_members(engine: Engine, after: str, limit: int) -> list[Member]:
     """At most `limit` accounts with their roles, by account, from the one after `after` on."""
-    query = select(members).where(members.c.account > after).order_by(members.c.account)
+    query = select(Member).where(Member.account > after).order_by(Member.account)
     return _all(engine, Member, query.limit(limit))
 
 
-def list_datasets(engine: Engine) -> list[Dataset]:
-    counted = select(func.count()).where(records.c.dataset == datasets.c.dataset).scalar_subquery()
-    query = select(datasets, counted.label("records")).order_by(datasets.c.dataset)
-    return _all(engine, Dataset, query)
+def list_datasets(engine: Engine) -> list[DatasetSize]:
+    counted = select(func.count()).where(Record.dataset == Dataset.dataset).scalar_subquery()
+    query = select(Dataset, counted.label("records")).order_by(Dataset.dataset)
+    return _all(engine, DatasetSize, query)
 
 
 def list_permits(engine: Engine) -> list[Permit]:
-    return _all(engine, Permit, select(permits).order_by(permits.c.expiry, permits.c.permit))
+    return _all(engine, Permit, select(Permit).order_by(Permit.expiry, Permit.permit))
 
 
 def find_permit(engine: Engine, permit: str) -> Permit:
     """Raises NotFound."""
-    found = _only(engine, select(permits).where(permits.c.permit == permit), "permit")
+    found = _only(engine, select(Permit).where(Permit.permit == permit), "permit")
     return Permit(**found._mapping)
 
 
@@ -209,59 +139,57 @@ def list_runs(
     engine: Engine, state: str = "", limit: int | None = None, offset: int = 0
 ) -> list[Run]:
     """Newest first, at most `limit` after the first `offset`; in `state` only, when one is named."""
-    query = select(runs).order_by(runs.c.block.desc(), runs.c.run).limit(limit).offset(offset)
-    return _all(engine, Run, query.where(runs.c.state == state) if state else query)
+    query = select(Run).order_by(Run.block.desc(), Run.run).limit(limit).offset(offset)
+    return _all(engine, Run, query.where(Run.state == state) if state else query)
 
 
 def count_runs(engine: Engine) -> int:
     with engine.connect() as connection:
-        return int(connection.execute(select(func.count()).select_from(runs)).scalar_one())
+        return int(connection.execute(select(func.count()).select_from(Run)).scalar_one())
 
 
 def params_of(engine: Engine, names: Sequence[str]) -> dict[str, str]:
     """The parameters of these runs, by run."""
-    query = select(runs.c.run, runs.c.params).where(runs.c.run.in_(names))
+    query = select(Run.run, Run.params).where(Run.run.in_(names))
     return {run: params for run, params in _rows(engine, query)}
 
 
 def find_run(engine: Engine, run: str) -> Run:
     """Raises NotFound."""
-    return Run(**_only(engine, select(runs).where(runs.c.run == run), "run")._mapping)
+    return Run(**_only(engine, select(Run).where(Run.run == run), "run")._mapping)
 
 
 def attempts_of(engine: Engine, run: str) -> list[Attempt]:
     """The authorised attempts of a run with how many people were granted and denied, in order."""
-    given = func.sum(case((accesses.c.granted, 1), else_=0))
+    given = func.sum(case((Access.granted, 1), else_=0))
     query = select(
-        accesses.c.attempt,
+        Access.attempt,
         given.label("granted"),
         (func.count() - given).label("denied"),
-        func.min(accesses.c.block).label("block"),
-        func.min(accesses.c.tx).label("tx"),
-    ).where(accesses.c.run == run)
-    query = query.group_by(accesses.c.attempt).order_by(accesses.c.attempt)
+        func.min(Access.block).label("block"),
+        func.min(Access.tx).label("tx"),
+    ).where(Access.run == run)
+    query = query.group_by(Access.attempt).order_by(Access.attempt)
     return _all(engine, Attempt, query)
 
 
 def outputs_of(engine: Engine, run: str) -> list[Output]:
     """What was sealed for a run, by attempt."""
-    query = select(outputs).where(outputs.c.run == run).order_by(outputs.c.attempt)
+    query = select(Output).where(Output.run == run).order_by(Output.attempt)
     return _all(engine, Output, query)
 
 
 def progress_of(engine: Engine, run: str) -> list[Step]:
     """What the worker reported of a run, oldest first."""
-    query = select(progress.c.attempt, progress.c.step, progress.c.fraction, progress.c.at)
-    return _all(engine, Step, query.where(progress.c.run == run).order_by(progress.c.id))
+    query = select(Progress.attempt, Progress.step, Progress.fraction, Progress.at)
+    return _all(engine, Step, query.where(Progress.run == run).order_by(Progress.id))
 
 
 def failure_of(engine: Engine, run: str) -> str:
     """Why no worker will try this run again, "" while one may."""
     with engine.connect() as connection:
         return str(
-            connection.execute(
-                select(claims.c.failed).where(claims.c.run == run)
-            ).scalar_one_or_none()
+            connection.execute(select(Claim.failed).where(Claim.run == run)).scalar_one_or_none()
             or ""
         )
 
@@ -274,8 +202,8 @@ def why_waiting(engine: Engine, run: Run, queue: Sequence[str] | None = None) ->
     if run.state not in ("queued", "authorised"):
         return None
     with engine.connect() as connection:
-        newest = select(progress.c.attempt, progress.c.step).where(progress.c.run == run.run)
-        last = connection.execute(newest.order_by(progress.c.id.desc()).limit(1)).one_or_none()
+        newest = select(Progress.attempt, Progress.step).where(Progress.run == run.run)
+        last = connection.execute(newest.order_by(Progress.id.desc()).limit(1)).one_or_none()
         if last is not None and last.step != "stopped":
             return None
         queue = (
@@ -286,16 +214,14 @@ def why_waiting(engine: Engine, run: Run, queue: Sequence[str] | None = None) ->
         if last is None:
             return f"waiting for a worker: {place}"
         note = connection.execute(
-            select(marks.c.note).where(marks.c.name == f"stopped:{run.run}:{last.attempt}")
+            select(Mark.note).where(Mark.name == f"stopped:{run.run}:{last.attempt}")
         ).scalar_one_or_none()
         return f"attempt {last.attempt} ended{f': {note}' if note else ''}; {place}"
 
 
 def record_of(engine: Engine, run: str, attempt: int) -> dict[str, Any] | None:
     """The run record of a sealed attempt: device, peak memory, seconds by phase; None after a loss."""
-    query = select(run_records.c.record).where(
-        run_records.c.run == run, run_records.c.attempt == attempt
-    )
+    query = select(RunRecord.record).where(RunRecord.run == run, RunRecord.attempt == attempt)
     with engine.connect() as connection:
         text = connection.execute(query).scalar_one_or_none()
     found: Any = None if text is None else strict_json(text.encode())
@@ -305,33 +231,33 @@ def record_of(engine: Engine, run: str, attempt: int) -> dict[str, Any] | None:
 # What became of one access. A run that was released says nothing about its earlier attempts: a person may be in
 # those only.
 _CAME_OF_IT = case(
-    (accesses.c.granted.is_(False), "denied"),
-    (outputs.c.released > 0, "released"),
-    (runs.c.attempt > accesses.c.attempt, "superseded"),
-    (runs.c.state == "sealed", "sealed"),
-    (claims.c.failed != "", "ended"),
-    (runs.c.state == "authorised", "in progress"),
+    (Access.granted.is_(False), "denied"),
+    (Output.released > 0, "released"),
+    (Run.attempt > Access.attempt, "superseded"),
+    (Run.state == "sealed", "sealed"),
+    (Claim.failed != "", "ended"),
+    (Run.state == "authorised", "in progress"),
     else_="ended",
 )
 
 
 def runs_with(engine: Engine, subject: str, limit: int, offset: int = 0) -> list[str]:
     """So many of the runs that asked for this person's data, that with the newest access first."""
-    query = select(accesses.c.run).where(accesses.c.subject == subject).group_by(accesses.c.run)
-    query = query.order_by(func.max(accesses.c.block).desc(), accesses.c.run)
+    query = select(Access.run).where(Access.subject == subject).group_by(Access.run)
+    query = query.order_by(func.max(Access.block).desc(), Access.run)
     return [run for (run,) in _rows(engine, query.limit(limit).offset(offset))]
 
 
 def last_uses(engine: Engine, subject: str) -> dict[str, int]:
     """When this person's data was last used, in seconds, by dataset."""
     query = (
-        select(permits.c.dataset, func.max(blocks.c.timestamp))
-        .select_from(accesses)
-        .join(blocks, blocks.c.number == accesses.c.block)
-        .join(runs, runs.c.run == accesses.c.run)
-        .join(permits, permits.c.permit == runs.c.permit)
-        .where(accesses.c.subject == subject, accesses.c.granted)
-        .group_by(permits.c.dataset)
+        select(Permit.dataset, func.max(Block.timestamp))
+        .select_from(Access)
+        .join(Block, Block.number == Access.block)
+        .join(Run, Run.run == Access.run)
+        .join(Permit, Permit.permit == Run.permit)
+        .where(Access.subject == subject, Access.granted)
+        .group_by(Permit.dataset)
     )
     return {dataset: time for dataset, time in _rows(engine, query)}
 
@@ -339,28 +265,28 @@ def last_uses(engine: Engine, subject: str) -> dict[str, int]:
 def count_uses(engine: Engine, subject: str) -> dict[tuple[str, str], int]:
     """How many runs stand where with this person's data, by (dataset, what came of her newest access)."""
     newest = (
-        select(accesses.c.run, func.max(accesses.c.attempt).label("attempt"))
-        .where(accesses.c.subject == subject)
-        .group_by(accesses.c.run)
+        select(Access.run, func.max(Access.attempt).label("attempt"))
+        .where(Access.subject == subject)
+        .group_by(Access.run)
         .subquery()
     )
     query = (
-        select(permits.c.dataset, _CAME_OF_IT, func.count())
-        .select_from(accesses)
-        .join(newest, (newest.c.run == accesses.c.run) & (newest.c.attempt == accesses.c.attempt))
-        .outerjoin(
-            outputs, (outputs.c.run == accesses.c.run) & (outputs.c.attempt == accesses.c.attempt)
-        )
-        .join(runs, runs.c.run == accesses.c.run)
-        .join(permits, permits.c.permit == runs.c.permit)
-        .outerjoin(claims, claims.c.run == runs.c.run)
-        .where(accesses.c.subject == subject)
-        .group_by(permits.c.dataset, _CAME_OF_IT)
+        select(Permit.dataset, _CAME_OF_IT, func.count())
+        .select_from(Access)
+        .join(newest, (newest.c.run == Access.run) & (newest.c.attempt == Access.attempt))
+        .outerjoin(Output, (Output.run == Access.run) & (Output.attempt == Access.attempt))
+        .join(Run, Run.run == Access.run)
+        .join(Permit, Permit.permit == Run.permit)
+        .outerjoin(Claim, Claim.run == Run.run)
+        .where(Access.subject == subject)
+        .group_by(Permit.dataset, _CAME_OF_IT)
     )
     return {(dataset, state): count for dataset, state, count in _rows(engine, query)}
 
 
-def accesses_of(engine: Engine, subject: str, names: Sequence[str] | None = None) -> list[Access]:
+def accesses_of(
+    engine: Engine, subject: str, names: Sequence[str] | None = None
+) -> list[AccessDetail]:
     """Every time the ledger decided on this person's data, newest first; of these runs only, if named.
 
     Raises NotFound.
@@ -369,33 +295,31 @@ def accesses_of(engine: Engine, subject: str, names: Sequence[str] | None = None
         raise NotFound("nobody is enrolled under this id", _LOOK_AGAIN)
     query = (
         select(
-            accesses.c.run,
-            accesses.c.attempt,
-            accesses.c.granted,
-            accesses.c.reason,
-            accesses.c.block,
-            blocks.c.timestamp.label("time"),
-            accesses.c.tx,
-            runs.c.analyst,
-            runs.c.permit,
-            permits.c.need,
-            permits.c.categories,
+            Access.run,
+            Access.attempt,
+            Access.granted,
+            Access.reason,
+            Access.block,
+            Block.timestamp.label("time"),
+            Access.tx,
+            Run.analyst,
+            Run.permit,
+            Permit.need,
+            Permit.categories,
             _CAME_OF_IT.label("state"),
         )
-        .select_from(accesses)
-        .outerjoin(
-            outputs, (outputs.c.run == accesses.c.run) & (outputs.c.attempt == accesses.c.attempt)
-        )
-        .join(blocks, blocks.c.number == accesses.c.block)
-        .join(runs, runs.c.run == accesses.c.run)
-        .join(permits, permits.c.permit == runs.c.permit)
-        .outerjoin(claims, claims.c.run == runs.c.run)
-        .where(accesses.c.subject == subject)
-        .order_by(accesses.c.block.desc(), accesses.c.attempt.desc())
+        .select_from(Access)
+        .outerjoin(Output, (Output.run == Access.run) & (Output.attempt == Access.attempt))
+        .join(Block, Block.number == Access.block)
+        .join(Run, Run.run == Access.run)
+        .join(Permit, Permit.permit == Run.permit)
+        .outerjoin(Claim, Claim.run == Run.run)
+        .where(Access.subject == subject)
+        .order_by(Access.block.desc(), Access.attempt.desc())
     )
     if names is not None:
-        query = query.where(accesses.c.run.in_(names))
-    return _all(engine, Access, query)
+        query = query.where(Access.run.in_(names))
+    return _all(engine, AccessDetail, query)
 
 
 def list_denials(engine: Engine, limit: int | None = None, offset: int = 0) -> list[Denial]:
@@ -404,15 +328,15 @@ def list_denials(engine: Engine, limit: int | None = None, offset: int = 0) -> l
     At most `limit` after the first `offset`.
     """
     people = select(
-        accesses.c.run,
-        accesses.c.attempt,
-        accesses.c.subject,
-        accesses.c.reason,
-        accesses.c.block,
-    ).where(accesses.c.granted.is_(False))
+        Access.run,
+        Access.attempt,
+        Access.subject,
+        Access.reason,
+        Access.block,
+    ).where(Access.granted.is_(False))
     refused = select(
-        runs.c.run, runs.c.attempt, literal("").label("subject"), runs.c.reason, runs.c.block
-    ).where(runs.c.reason != 0)
+        Run.run, Run.attempt, literal("").label("subject"), Run.reason, Run.block
+    ).where(Run.reason != 0)
     both = union_all(people, refused).subquery()
     query = select(both).order_by(both.c.block, both.c.run, both.c.subject)
     return _all(engine, Denial, query.limit(limit).offset(offset))
@@ -421,9 +345,9 @@ def list_denials(engine: Engine, limit: int | None = None, offset: int = 0) -> l
 def find_receipt(engine: Engine, tx: str) -> dict[str, Any]:
     """Where a transaction of the trail stands: {tx, block, blockHash, time, count, head}. Raises NotFound."""
     query = (
-        select(events.c.block, blocks.c.hash, blocks.c.timestamp, events.c.fields)
-        .join(blocks, blocks.c.number == events.c.block)
-        .where(events.c.tx == tx, events.c.name == "Head")
+        select(Event.block, Block.hash, Block.timestamp, Event.fields)
+        .join(Block, Block.number == Event.block)
+        .where(Event.tx == tx, Event.name == "Head")
     )
     found = _only(engine, query, "step of the trail")
     step: Any = strict_json(found.fields.encode())
@@ -439,9 +363,9 @@ def find_receipt(engine: Engine, tx: str) -> dict[str, Any]:
 
 def newest_step(engine: Engine) -> dict[str, Any]:
     """{count, head} of the newest step that the rows know; what is read up to it can be checked against a trail."""
-    query = select(events.c.fields).where(events.c.name == "Head")
+    query = select(Event.fields).where(Event.name == "Head")
     with engine.connect() as connection:
-        found = connection.execute(query.order_by(events.c.step.desc()).limit(1)).scalar()
+        found = connection.execute(query.order_by(Event.step.desc()).limit(1)).scalar()
     step: Any = strict_json(found.encode()) if found else {"count": 0, "head": "00" * 32}
     return {"count": step["count"], "head": step["head"]}
 

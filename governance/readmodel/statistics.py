@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select
 
-from governance.readmodel.tables import accesses, blocks, events, marks, run_records
+from governance.readmodel.tables import Access, Block, Event, Mark, RunRecord
 from governance.rules.encoding import strict_json
 from governance.runs import waiting
 
@@ -29,11 +29,9 @@ def refusals(engine: Engine) -> Counter[int]:
     """How often each reason refused a person, a run or an output on the ledger."""
     found: Counter[int] = Counter()
     people = (
-        select(accesses.c.reason, func.count())
-        .where(accesses.c.granted.is_(False))
-        .group_by(accesses.c.reason)
+        select(Access.reason, func.count()).where(Access.granted.is_(False)).group_by(Access.reason)
     )
-    others = select(events.c.fields).where(events.c.name.in_(_RUN_REFUSALS))
+    others = select(Event.fields).where(Event.name.in_(_RUN_REFUSALS))
     with engine.connect() as connection:
         for reason, count in connection.execute(people):
             found[reason] += count
@@ -46,13 +44,13 @@ def refusals(engine: Engine) -> Counter[int]:
 def newest_row(engine: Engine) -> int | None:
     """The newest block that rows were made from; a block without events makes none."""
     with engine.connect() as connection:
-        return connection.execute(select(func.max(blocks.c.number))).scalar()
+        return connection.execute(select(func.max(Block.number))).scalar()
 
 
 def gate_seconds(engine: Engine) -> list[float]:
     """Of each sealed attempt: seconds from asking the ledger until the keys were there."""
     with engine.connect() as connection:
-        texts = list(connection.execute(select(run_records.c.record)).scalars())
+        texts = list(connection.execute(select(RunRecord.record)).scalars())
     records: list[Any] = [strict_json(text.encode()) for text in texts]
     return [sum(float(one["seconds"].get(phase, 0)) for phase in _GATE) for one in records]
 
@@ -67,14 +65,14 @@ def stop_seconds(engine: Engine) -> list[float]:
         runs = sorted({name.split(":")[1] for name in ended})
         pairs: list[tuple[str, str]] = []
         for first in range(0, len(runs), _AT_ONCE):
-            revoked = select(accesses.c.run, accesses.c.attempt, events.c.tx).join(
-                events,
-                (events.c.subject == accesses.c.subject) & (events.c.block > accesses.c.block),
+            revoked = select(Access.run, Access.attempt, Event.tx).join(
+                Event,
+                (Event.subject == Access.subject) & (Event.block > Access.block),
             )
             met = revoked.where(
-                events.c.name == "ConsentRevoked",
-                accesses.c.granted,
-                accesses.c.run.in_(runs[first : first + _AT_ONCE]),
+                Event.name == "ConsentRevoked",
+                Access.granted,
+                Access.run.in_(runs[first : first + _AT_ONCE]),
             )
             pairs += [
                 (f"stopped:{run}:{attempt}", f"mined:{tx}")
@@ -93,5 +91,5 @@ def stop_seconds(engine: Engine) -> list[float]:
 
 def _marked(connection: Connection, prefix: str) -> list[tuple[str, int]]:
     """The marks whose names begin so, with their milliseconds."""
-    query = select(marks.c.name, marks.c.at).where(marks.c.name.startswith(prefix, autoescape=True))
+    query = select(Mark.name, Mark.at).where(Mark.name.startswith(prefix, autoescape=True))
     return [(name, at) for name, at in connection.execute(query)]

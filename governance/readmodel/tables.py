@@ -1,352 +1,313 @@
-"""The tables: rows derived from ledger events, and the little state that cannot be derived.
+"""The nouns of the read model, each defined once: rows derived from ledger events, and what cannot be derived.
 
-Projection tables can be thrown away and rebuilt (`volens rebuild`); state tables start empty after a loss.
+Derived rows can be thrown away and rebuilt (`volens rebuild`); state starts empty after a loss. Ids and hashes are
+hex, accounts checksummed addresses, times seconds since 1970 unless they say otherwise.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Engine,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-    create_engine,
-    delete,
-    event,
-    insert,
-    select,
-)
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
-from sqlalchemy.pool import StaticPool
-from sqlalchemy.schema import CreateIndex
+from sqlalchemy import BigInteger, Index, LargeBinary, String, Table, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
-from governance.errors import DatabaseBroken
+Hash = Annotated[str, mapped_column(String(64))]  # 32 bytes
+Account = Annotated[str, mapped_column(String(42))]
+LongText = Annotated[str, mapped_column(Text)]
 
-OUTAGES = (
-    OSError,
-    OperationalError,
-)  # of disk or database: they pass, and what they interrupted is tried again
-DATABASE_FAULTS = (
-    SQLAlchemyError,
-    sqlite3.Error,
-)  # every kind: also a damaged file, which does not pass
-metadata = MetaData()
-Database = Engine  # by this name the doors hold it
-_ADDRESS = "set VOLENS_DATABASE_URL to one like sqlite:////folder/volens.db, or leave it away"
+
+class Row(MappedAsDataclass, DeclarativeBase, kw_only=True):
+    """A row, made and read by the names of its columns only: two of one type cannot change places unseen."""
+
+
+def table_of(noun: type[Row]) -> Table:
+    """The table of a noun, for what is said of tables and not of rows."""
+    table = noun.__table__
+    if not isinstance(table, Table):
+        raise TypeError(f"{noun.__name__} is not one table")
+    return table
+
 
 # --- derived from events -------------------------------------------------------------------------------------------
 
-blocks = Table(
-    "blocks",
-    metadata,
-    Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("hash", String(64), nullable=False),
-    Column("timestamp", Integer, nullable=False),
-)
-events = Table(
-    "events",
-    metadata,
-    Column("block", Integer, primary_key=True),
-    Column("position", Integer, primary_key=True),  # of the log in its block
-    Column("tx", String(64), nullable=False, index=True),
-    Column("name", String(32), nullable=False, index=True),
-    Column("run", String(64), index=True),
-    Column("subject", String(64), index=True),
-    Column("step", Integer),  # the trail's count after this call
-    Column("fields", Text, nullable=False),  # canonical JSON
-)
-STEPS = Index("events_by_name_and_step", events.c.name, events.c.step)  # the newest steps of a kind
-members = Table(
-    "members",
-    metadata,
-    Column("account", String(42), primary_key=True),
-    Column("role", Integer, nullable=False),
-    Column("start", Integer, nullable=False),
-    Column("end", Integer, nullable=False),
-    Column("version", Integer, nullable=False),  # how often the role was changed
-)
-subjects = Table(
-    "subjects",
-    metadata,
-    Column("subject", String(64), primary_key=True),
-    Column("signer", String(132), nullable=False, index=True),
-    Column("assurance", Integer, nullable=False),
-    Column("block", Integer, nullable=False),
-)
-datasets = Table(
-    "datasets",
-    metadata,
-    Column("dataset", String(64), primary_key=True),
-    Column("custodian", String(42), nullable=False),
-    Column("document", String(64), nullable=False),
-)
-consents = Table(
-    "consents",
-    metadata,
-    Column("dataset", String(64), primary_key=True),
-    Column("subject", String(64), primary_key=True),
-    Column("status", Integer, nullable=False),
-    Column("epoch", Integer, nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("from_day", Integer, nullable=False),
-    Column("until_day", Integer, nullable=False),
-    Column("purposes", Integer, nullable=False),
-    Column("categories", Integer, nullable=False),
-)
-permits = Table(
-    "permits",
-    metadata,
-    Column("permit", String(64), primary_key=True),
-    Column("dataset", String(64), nullable=False),
-    Column("applicant", String(42), nullable=False),
-    Column("status", Integer, nullable=False),
-    Column("expiry", Integer, nullable=False),
-    Column("need", Integer, nullable=False),
-    Column("categories", Integer, nullable=False),
-    Column("code", String(64), nullable=False),
-    Column("params_schema", String(64), nullable=False),
-    Column("minimum", Integer, nullable=False),
-    Column("output_classes", Integer, nullable=False),
-    Column("request_hash", String(64), nullable=False),
-    Column("yes", Integer, nullable=False),
-    Column("no", Integer, nullable=False),
-)
-records = Table(
-    "records",
-    metadata,
-    Column(
-        "dataset", String(64), primary_key=True
-    ),  # a custodian's records are no other custodian's
-    Column("record", String(64), primary_key=True),
-    Column("version", Integer, primary_key=True),
-    Column("ingest", String(64), nullable=False),
-    Column("subject", String(64), nullable=False),
-    Column("category", Integer, nullable=False),
-    Column(
-        "ciphertext", String(64), nullable=False
-    ),  # sha256 of the object, which is its name in the bucket
-    Column("key_commitment", String(64), nullable=False),
-)
-runs = Table(
-    "runs",
-    metadata,
-    Column("run", String(64), primary_key=True),
-    Column("permit", String(64), nullable=False),
-    Column("analyst", String(42), nullable=False),
-    Column("params", Text, nullable=False),
-    Column("params_hash", String(64), nullable=False),
-    Column("result_key", String(64), nullable=False),
-    Column("deadline", Integer, nullable=False),
-    Column("attempt", Integer, nullable=False),  # newest authorised, 0 before the first
-    Column("state", String(12), nullable=False),
-    Column("reason", Integer, nullable=False),  # of the newest refusal, 0 when there is none
-    Column("block", Integer, nullable=False),
-)
-accesses = Table(
-    "accesses",
-    metadata,
-    Column("run", String(64), primary_key=True),
-    Column("attempt", Integer, primary_key=True),
-    Column("subject", String(64), primary_key=True, index=True),
-    Column("granted", Boolean, nullable=False),
-    Column("epoch", Integer, nullable=False),
-    Column("version", Integer, nullable=False),
-    Column("reason", Integer, nullable=False),
-    Column("block", Integer, nullable=False),
-    Column("tx", String(64), nullable=False),
-)
-REFUSED = Index(  # people who were left out: few among very many accesses
+
+class Block(Row):
+    __tablename__ = "blocks"
+
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    hash: Mapped[Hash]
+    timestamp: Mapped[int]
+
+
+class Event(Row):
+    __tablename__ = "events"
+
+    block: Mapped[int] = mapped_column(primary_key=True)
+    position: Mapped[int] = mapped_column(primary_key=True)  # of the log in its block
+    tx: Mapped[Hash] = mapped_column(index=True)
+    name: Mapped[str] = mapped_column(String(32), index=True)
+    run: Mapped[Hash | None] = mapped_column(index=True)
+    subject: Mapped[Hash | None] = mapped_column(index=True)
+    step: Mapped[int] = mapped_column(nullable=True)  # the trail's count after this call
+    fields: Mapped[LongText]  # canonical JSON
+
+
+# The newest steps of a kind.
+STEPS = Index("events_by_name_and_step", Event.name, Event.step)
+
+
+class Member(Row):
+    """An account's role; `version` counts its changes."""
+
+    __tablename__ = "members"
+
+    account: Mapped[Account] = mapped_column(primary_key=True)
+    role: Mapped[int]
+    start: Mapped[int]
+    end: Mapped[int]
+    version: Mapped[int]
+
+
+class Subject(Row):
+    """An enrolled person; `signer` is who signs for her."""
+
+    __tablename__ = "subjects"
+
+    subject: Mapped[Hash] = mapped_column(primary_key=True)
+    signer: Mapped[str] = mapped_column(String(132), index=True)
+    assurance: Mapped[int]
+    block: Mapped[int]
+
+
+class Dataset(Row):
+    __tablename__ = "datasets"
+
+    dataset: Mapped[Hash] = mapped_column(primary_key=True)
+    custodian: Mapped[Account]
+    document: Mapped[Hash]
+
+
+class Consent(Row):
+    """The newest consent of one person for one dataset; days are whole UTC days since 1970."""
+
+    __tablename__ = "consents"
+
+    dataset: Mapped[Hash] = mapped_column(primary_key=True)
+    subject: Mapped[Hash] = mapped_column(primary_key=True)
+    status: Mapped[int]
+    epoch: Mapped[int]
+    version: Mapped[int]
+    from_day: Mapped[int]
+    until_day: Mapped[int]
+    purposes: Mapped[int]
+    categories: Mapped[int]
+
+
+class Permit(Row):
+    __tablename__ = "permits"
+
+    permit: Mapped[Hash] = mapped_column(primary_key=True)
+    dataset: Mapped[Hash]
+    applicant: Mapped[Account]
+    status: Mapped[int]
+    expiry: Mapped[int]
+    need: Mapped[int]
+    categories: Mapped[int]
+    code: Mapped[Hash]
+    params_schema: Mapped[Hash]
+    minimum: Mapped[int]
+    output_classes: Mapped[int]
+    request_hash: Mapped[Hash]
+    yes: Mapped[int]
+    no: Mapped[int]
+
+
+class Record(Row):
+    """One sealed object of a dataset; a custodian's records are no other custodian's."""
+
+    __tablename__ = "records"
+
+    dataset: Mapped[Hash] = mapped_column(primary_key=True)
+    record: Mapped[Hash] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True)
+    ingest: Mapped[Hash]
+    subject: Mapped[Hash]
+    category: Mapped[int]
+    ciphertext: Mapped[Hash]  # sha256 of the object, which is its name in the bucket
+    key_commitment: Mapped[Hash]
+
+
+class Run(Row):
+    __tablename__ = "runs"
+
+    run: Mapped[Hash] = mapped_column(primary_key=True)
+    permit: Mapped[Hash]
+    analyst: Mapped[Account]
+    params: Mapped[LongText]
+    params_hash: Mapped[Hash]
+    result_key: Mapped[Hash]
+    deadline: Mapped[int]
+    attempt: Mapped[int]  # newest authorised, 0 before the first
+    state: Mapped[str] = mapped_column(String(12))
+    reason: Mapped[int]  # of the newest refusal, 0 when there is none
+    block: Mapped[int]
+
+
+class Access(Row):
+    """What the ledger decided on one person in one attempt."""
+
+    __tablename__ = "accesses"
+
+    run: Mapped[Hash] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    subject: Mapped[Hash] = mapped_column(primary_key=True, index=True)
+    granted: Mapped[bool]
+    epoch: Mapped[int]
+    version: Mapped[int]
+    reason: Mapped[int]
+    block: Mapped[int]
+    tx: Mapped[Hash]
+
+
+# People who were left out: few among very many accesses.
+REFUSED = Index(
     "accesses_refused",
-    accesses.c.reason,
-    sqlite_where=accesses.c.granted.is_(False),
-    postgresql_where=accesses.c.granted.is_(False),
-)
-outputs = Table(
-    "outputs",
-    metadata,
-    Column("run", String(64), primary_key=True),
-    Column("attempt", Integer, primary_key=True),
-    Column("seal_hash", String(64), nullable=False),
-    Column("ciphertext", String(64), nullable=False),
-    Column("commitment", String(64), nullable=False),
-    Column("output_class", Integer, nullable=False),
-    Column("statistics", Integer, nullable=False),
-    Column("released", Integer, nullable=False),  # block, 0 when it is not
-    Column("release_tx", String(64), nullable=False),
+    Access.reason,
+    sqlite_where=Access.granted.is_(False),
+    postgresql_where=Access.granted.is_(False),
 )
 
-PROJECTION = (
-    blocks,
-    events,
-    members,
-    subjects,
-    consents,
-    datasets,
-    permits,
-    records,
-    runs,
-    accesses,
-    outputs,
+
+class Output(Row):
+    __tablename__ = "outputs"
+
+    run: Mapped[Hash] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    seal_hash: Mapped[Hash]
+    ciphertext: Mapped[Hash]
+    commitment: Mapped[Hash]
+    output_class: Mapped[int]
+    statistics: Mapped[int]
+    released: Mapped[int]  # block, 0 when it is not
+    release_tx: Mapped[Hash]
+
+
+PROJECTION: tuple[type[Row], ...] = (
+    Block,
+    Event,
+    Member,
+    Subject,
+    Consent,
+    Dataset,
+    Permit,
+    Record,
+    Run,
+    Access,
+    Output,
 )
 
 # --- state ---------------------------------------------------------------------------------------------------------
 
-pinned = Table(
-    "pinned",
-    metadata,
-    Column("identity", String(64), primary_key=True),  # of the ledger these rows come from
-)
-outbox = Table(
-    "outbox",
-    metadata,
-    Column("tx", String(64), primary_key=True),
-    Column("sender", String(42), nullable=False),
-    Column("nonce", Integer, nullable=False),
-    Column("raw", LargeBinary, nullable=False),
-    Index("outbox_by_sender", "sender", "nonce"),
-)
-claims = Table(
-    "claims",
-    metadata,
-    Column("run", String(64), primary_key=True),
-    Column("worker", String(64), nullable=False),
-    Column(
-        "token", Integer, nullable=False
-    ),  # fencing: rises at each claim, an older holder can write nothing
-    Column("until", Integer, nullable=False),
-    Column(
-        "failed", Text, nullable=False, default=""
-    ),  # why no worker will try again, in a plain sentence
-)
-challenges = Table(
-    "challenges",
-    metadata,
-    Column("nonce", String(64), primary_key=True),
-    Column("expires", Integer, nullable=False),
-)
-sessions = Table(
-    "sessions",
-    metadata,
-    Column("token_hash", String(64), primary_key=True),
-    Column("account", String(42), nullable=False),
-    Column("subject", String(64), nullable=False),
-    Column("expires", Integer, nullable=False),
-)
-approvals = Table(  # a checker's yes that waits for a second one over the identical decision
-    "approvals",
-    metadata,
-    Column("run", String(64), primary_key=True),
-    Column("attempt", Integer, primary_key=True),
-    Column("checker", String(42), primary_key=True),
-    Column("decision", Text, nullable=False),  # canonical JSON, bytes in hex
-    Column("signature", String(130), nullable=False),
-    Column("deadline", Integer, nullable=False),
-)
-progress = Table(
-    "progress",
-    metadata,
-    Column("id", Integer, primary_key=True),
-    Column("run", String(64), nullable=False, index=True),
-    Column("attempt", Integer, nullable=False),
-    Column("step", String(40), nullable=False),
-    Column("fraction", Integer, nullable=False),  # per mille
-    Column("at", Integer, nullable=False),
-)
-marks = Table(  # when something happened by this machine's clock; the ledger's blocks know whole seconds only
-    "marks",
-    metadata,
-    Column(
-        "name", String(160), primary_key=True
-    ),  # mined:<tx> of a consent, stopped:<run>:<attempt>
-    Column("at", BigInteger, nullable=False),  # milliseconds since 1970
-    Column("note", Text, nullable=False),
-)
-run_records = Table(  # device, memory and seconds of an attempt: facts about the machine, not about the result
-    "run_records",
-    metadata,
-    Column("run", String(64), primary_key=True),
-    Column("attempt", Integer, primary_key=True),
-    Column("record", Text, nullable=False),  # canonical JSON
-)
+
+class PinnedLedger(Row):
+    """The ledger that the rows come from, by its identity."""
+
+    __tablename__ = "pinned"
+
+    identity: Mapped[Hash] = mapped_column(primary_key=True)
 
 
-def open_database(url: str) -> Engine:
-    """An engine on `url` with every table present; SQLite in WAL mode, durable at each commit. Raises DatabaseBroken.
+class OutboxEntry(Row):
+    """A signed transaction that is not settled yet."""
 
-    No error of the engine names the values of a statement: they are ids.
+    __tablename__ = "outbox"
+    __table_args__ = (Index("outbox_by_sender", "sender", "nonce"),)
+
+    tx: Mapped[Hash] = mapped_column(primary_key=True)
+    sender: Mapped[Account]
+    nonce: Mapped[int]
+    raw: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class Claim(Row):
+    """A worker's hold on a run until `until`; a newer claim has a higher token, and ends this one (fencing).
+
+    failed: why no worker will try the run again, in a plain sentence, "" while one may.
     """
-    try:
-        if url.startswith("sqlite:///"):
-            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-        # One in-memory database is one connection; on disk every thread has its own.
-        memory = (
-            {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
-            if url == "sqlite://"
-            else {}
-        )
-        engine = create_engine(url, hide_parameters=True, **memory)
-    except (ArgumentError, NoSuchModuleError, ValueError):
-        raise DatabaseBroken("the address of the database is none", _ADDRESS) from None
-    except ImportError:
-        raise DatabaseBroken(
-            "the driver of this kind of database is not installed", _ADDRESS
-        ) from None
-    except OSError:
-        raise DatabaseBroken(
-            "the folder of the database cannot be made", "see who may write there"
-        ) from None
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _durable)
-    try:
-        metadata.create_all(engine)
-        with engine.begin() as connection:  # also in a database that is older than they are
-            for index in (REFUSED, STEPS):
-                connection.execute(CreateIndex(index, if_not_exists=True))
-    except (*DATABASE_FAULTS, OSError):
-        engine.dispose()
-        raise DatabaseBroken(
-            "the database does not answer, is damaged, or is none",
-            "see VOLENS_DATABASE_URL, who may write there, and the free space; put a damaged file aside, then derive "
-            "the rows anew: volens rebuild",
-        ) from None
-    return engine
+
+    __tablename__ = "claims"
+
+    run: Mapped[Hash] = mapped_column(primary_key=True)
+    worker: Mapped[Hash]
+    token: Mapped[int]
+    until: Mapped[int]
+    failed: Mapped[LongText] = mapped_column(default="")
 
 
-def _durable(connection: Any, _record: Any) -> None:
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
+class Challenge(Row):
+    """A nonce to sign in with."""
+
+    __tablename__ = "challenges"
+
+    nonce: Mapped[Hash] = mapped_column(primary_key=True)
+    expires: Mapped[int]
 
 
-class TableOutbox:
-    """Signed transactions that are not settled yet, committed before they are sent (chain.transactor.Outbox)."""
+class Session(Row):
+    """Somebody signed in, by the hash of her token."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    __tablename__ = "sessions"
 
-    def put(self, sender: str, nonce: int, tx: bytes, raw: bytes) -> None:
-        with self._engine.begin() as connection:
-            connection.execute(
-                insert(outbox).values(tx=tx.hex(), sender=sender, nonce=nonce, raw=raw)
-            )
+    token_hash: Mapped[Hash] = mapped_column(primary_key=True)
+    account: Mapped[Account]
+    subject: Mapped[Hash]
+    expires: Mapped[int]
 
-    def settle(self, tx: bytes) -> None:
-        with self._engine.begin() as connection:
-            connection.execute(delete(outbox).where(outbox.c.tx == tx.hex()))
 
-    def pending(self, sender: str) -> list[tuple[int, bytes, bytes]]:
-        query = select(outbox).where(outbox.c.sender == sender).order_by(outbox.c.nonce)
-        with self._engine.connect() as connection:
-            return [
-                (row.nonce, bytes.fromhex(row.tx), row.raw) for row in connection.execute(query)
-            ]
+class Approval(Row):
+    """A checker's yes that waits for a second one over the identical decision (canonical JSON, bytes in hex)."""
+
+    __tablename__ = "approvals"
+
+    run: Mapped[Hash] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    checker: Mapped[Account] = mapped_column(primary_key=True)
+    decision: Mapped[LongText]
+    signature: Mapped[str] = mapped_column(String(130))
+    deadline: Mapped[int]
+
+
+class Progress(Row):
+    """How far an attempt was at a time; `fraction` per mille."""
+
+    __tablename__ = "progress"
+
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    run: Mapped[Hash] = mapped_column(index=True)
+    attempt: Mapped[int]
+    step: Mapped[str] = mapped_column(String(40))
+    fraction: Mapped[int]
+    at: Mapped[int]
+
+
+class Mark(Row):
+    """When something happened by this machine's clock, in milliseconds: the ledger's blocks know whole seconds only.
+
+    name: mined:<tx> of a consent, stopped:<run>:<attempt>.
+    """
+
+    __tablename__ = "marks"
+
+    name: Mapped[str] = mapped_column(String(160), primary_key=True)
+    at: Mapped[int] = mapped_column(BigInteger)
+    note: Mapped[LongText]
+
+
+class RunRecord(Row):
+    """Device, memory and seconds of an attempt: facts about the machine, not about the result (canonical JSON)."""
+
+    __tablename__ = "run_records"
+
+    run: Mapped[Hash] = mapped_column(primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True)
+    record: Mapped[LongText]

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, Select, or_, select
 
 from governance.errors import NotFound
-from governance.readmodel.tables import blocks, events
+from governance.readmodel.tables import Block, Event
 from governance.rules.encoding import strict_json
 
 
@@ -52,21 +52,21 @@ class Wanted:
 def list_steps(engine: Engine, wanted: Wanted, before: int = 0, limit: int = 20) -> list[Step]:
     """At most `limit` steps in which one event is as wanted, newest first; `before` is the cursor, a step's count."""
     query = (
-        select(events.c.tx, events.c.step, events.c.block, blocks.c.timestamp, events.c.fields)
-        .join(blocks, blocks.c.number == events.c.block)
-        .where(events.c.name == "Head")
-        .order_by(events.c.step.desc())
+        select(Event.tx, Event.step, Event.block, Block.timestamp, Event.fields)
+        .join(Block, Block.number == Event.block)
+        .where(Event.name == "Head")
+        .order_by(Event.step.desc())
         .limit(limit)
     )
     if any((wanted.names, wanted.subject, wanted.run, wanted.actor, wanted.reason)):
-        query = query.where(events.c.tx.in_(_matching(wanted)))
+        query = query.where(Event.tx.in_(_matching(wanted)))
     if before:
-        query = query.where(events.c.step < before)
+        query = query.where(Event.step < before)
     bounds = (
-        (wanted.first_block, events.c.block >= wanted.first_block),
-        (wanted.last_block, events.c.block <= wanted.last_block),
-        (wanted.since, blocks.c.timestamp >= wanted.since),
-        (wanted.until, blocks.c.timestamp < wanted.until),
+        (wanted.first_block, Event.block >= wanted.first_block),
+        (wanted.last_block, Event.block <= wanted.last_block),
+        (wanted.since, Block.timestamp >= wanted.since),
+        (wanted.until, Block.timestamp < wanted.until),
     )
     for given, bound in bounds:
         query = query.where(bound) if given else query
@@ -76,9 +76,9 @@ def list_steps(engine: Engine, wanted: Wanted, before: int = 0, limit: int = 20)
 def find_step(engine: Engine, count: int) -> Step:
     """Raises NotFound."""
     query = (
-        select(events.c.tx, events.c.step, events.c.block, blocks.c.timestamp, events.c.fields)
-        .join(blocks, blocks.c.number == events.c.block)
-        .where(events.c.name == "Head", events.c.step == count)
+        select(Event.tx, Event.step, Event.block, Block.timestamp, Event.fields)
+        .join(Block, Block.number == Event.block)
+        .where(Event.name == "Head", Event.step == count)
     )
     found = _read(engine, query)
     if not found:
@@ -89,10 +89,10 @@ def find_step(engine: Engine, count: int) -> Step:
 def milestones(engine: Engine, run: str) -> dict[str, tuple[int, int]]:
     """(block, seconds) of the newest event of each name that a run has."""
     query = (
-        select(events.c.name, events.c.block, blocks.c.timestamp)
-        .join(blocks, blocks.c.number == events.c.block)
-        .where(events.c.run == run, events.c.name.not_in(("AccessGranted", "AccessDenied")))
-        .order_by(events.c.block, events.c.position)
+        select(Event.name, Event.block, Block.timestamp)
+        .join(Block, Block.number == Event.block)
+        .where(Event.run == run, Event.name.not_in(("AccessGranted", "AccessDenied")))
+        .order_by(Event.block, Event.position)
     )
     with engine.connect() as connection:
         return {name: (block, time) for name, block, time in connection.execute(query)}
@@ -100,30 +100,30 @@ def milestones(engine: Engine, run: str) -> dict[str, tuple[int, int]]:
 
 def _matching(wanted: Wanted) -> Select[Any]:
     """The transactions in which one event is as wanted."""
-    query = select(events.c.tx)
+    query = select(Event.tx)
     if wanted.names:
-        query = query.where(events.c.name.in_(wanted.names))
+        query = query.where(Event.name.in_(wanted.names))
     if wanted.subject:
-        query = query.where(events.c.subject == wanted.subject)
+        query = query.where(Event.subject == wanted.subject)
     if wanted.run:
-        query = query.where(events.c.run == wanted.run)
+        query = query.where(Event.run == wanted.run)
     if wanted.actor:
-        query = query.where(events.c.fields.contains(f'"{wanted.actor}"', autoescape=True))
+        query = query.where(Event.fields.contains(f'"{wanted.actor}"', autoescape=True))
     if (
         wanted.reason
     ):  # the fields are canonical JSON: a number ends at a comma or at the object's end
         ends = (f'"reason":{wanted.reason},', f'"reason":{wanted.reason}}}')
-        query = query.where(or_(*(events.c.fields.contains(end, autoescape=True) for end in ends)))
+        query = query.where(or_(*(Event.fields.contains(end, autoescape=True) for end in ends)))
     return query
 
 
-def _read(engine: Engine, query: Select[Any]) -> list[Step]:
+def _read(engine: Engine, query: Select[*tuple[Any, ...]]) -> list[Step]:
     with engine.connect() as connection:
         heads = connection.execute(query).all()
         rows = connection.execute(
-            select(events.c.tx, events.c.name, events.c.run, events.c.subject, events.c.fields)
-            .where(events.c.tx.in_([head.tx for head in heads]), events.c.name != "Head")
-            .order_by(events.c.block, events.c.position)
+            select(Event.tx, Event.name, Event.run, Event.subject, Event.fields)
+            .where(Event.tx.in_([head.tx for head in heads]), Event.name != "Head")
+            .order_by(Event.block, Event.position)
         ).all()
     own: dict[str, list[Happening]] = {}
     for row in rows:

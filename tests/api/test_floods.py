@@ -42,7 +42,7 @@ from chain.wallets import Wallet
 from governance import audit, precheck, sessions
 from governance.errors import NotSignedIn
 from governance.readmodel import queries as register
-from governance.readmodel.tables import challenges
+from governance.readmodel.tables import Challenge
 
 MOST = 500  # refusals at once, as set by default
 FLOOD = 1000
@@ -170,7 +170,7 @@ def test_a_thousand_forgeries_are_refused_and_others_are_served(place, another_d
     url = another_door(allowance=MOST)
     honest(place, url, 0.3)
     alone = p95(honest(place, url, 1.0))
-    kept = rows(place, challenges)
+    kept = rows(place, Challenge)
     sends, during = flood(place, url, FLOOD), []
     block = newest(place)
     while sends.poll() is None:
@@ -182,7 +182,7 @@ def test_a_thousand_forgeries_are_refused_and_others_are_served(place, another_d
     assert found[429] > FLOOD / 2
     assert p95(during) < max(2 * alone, alone + allowed(0.1))  # others may keep this machine busy
     assert written_since(place, block) == 0
-    assert rows(place, challenges) - kept < MOST
+    assert rows(place, Challenge) - kept < MOST
 
 
 def test_forged_and_stale_items_are_never_written(place) -> None:
@@ -515,7 +515,7 @@ def test_challenges_and_sessions_are_bounded(place, monkeypatch) -> None:
     monkeypatch.setattr(sessions, "MOST_CHALLENGES", 20)
     monkeypatch.setattr(sessions, "MOST_SESSIONS", 3)
     newest = [sessions.open_challenge(services.engine, now + n)[0] for n in range(30)][-1]
-    assert rows(place, challenges) == 20
+    assert rows(place, Challenge) == 20
     sessions._use_challenge(services.engine, newest, now)
     place.world.people["mo"] = Wallet.new()
     place.world.set_role(place.world.people["mo"].address, "auditor")
@@ -532,7 +532,7 @@ def test_challenges_and_sessions_are_bounded(place, monkeypatch) -> None:
     monkeypatch.setattr(sessions, "_sweep", lambda *_: None)
     assert sessions.open_challenge(services.engine, now)
     assert sessions.open_challenge(services.engine, now)
-    assert rows(place, challenges) > 20
+    assert rows(place, Challenge) > 20
 
 
 CALLERS = 45  # more than the threads that all endpoints share

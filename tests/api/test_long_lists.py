@@ -23,7 +23,7 @@ from api.pages.runs import PAGE
 from governance import runs
 from governance.readmodel import queries as register
 from governance.readmodel import statistics as figures
-from governance.readmodel.tables import open_database
+from governance.readmodel.database import open_database
 
 RUNS, PEOPLE, WITHDRAWALS = 3_000, 20, 5
 HOME_CPU = 0.050  # seconds of computing for the first page

@@ -33,7 +33,7 @@ from chain.devnode.gateway import GatewayServer
 from chain.devnode.writer import open_chain
 from chain.errors import ChainError
 from governance.errors import reasons
-from governance.readmodel.tables import open_database
+from governance.readmodel.database import open_database
 from governance.runs import keep_record, mark
 
 ROOT = Path(__file__).parents[2]

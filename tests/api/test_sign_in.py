@@ -12,7 +12,7 @@ from sqlalchemy import select
 from api.errors import NotAuthorised, NotServing
 from chain.wallets import Wallet
 from governance.errors import NotSignedIn
-from governance.readmodel.tables import sessions
+from governance.readmodel.tables import Session
 from governance.sessions import (
     CHALLENGE_SECONDS,
     SESSION_SECONDS,
@@ -87,7 +87,7 @@ def test_a_session_ends_and_only_its_hash_is_kept(place) -> None:
     with pytest.raises(NotSignedIn):
         caller_of(services.engine, fold, token, expires)
     with services.engine.connect() as connection:
-        kept = [row.token_hash for row in connection.execute(select(sessions))]
+        kept = [row.token_hash for row in connection.execute(select(Session))]
     assert hashlib.sha256(token.encode()).hexdigest() in kept
     assert token not in kept
 

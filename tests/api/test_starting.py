@@ -15,7 +15,7 @@ from api.http.problems import problem_of
 from api.operate.settings import Settings
 from chain.wallets import Wallet, save
 from governance.errors import DatabaseBroken
-from governance.readmodel.tables import open_database
+from governance.readmodel.database import open_database
 
 WHOLE = resource.getrlimit(resource.RLIMIT_CORE)[1]
 FILES = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

@@ -26,8 +26,8 @@ from governance import withdrawal_effects as aftermath
 from governance.objects.bucket_emulator import BucketProcess
 from governance.objects.vault import Bucket
 from governance.readmodel import queries as register
+from governance.readmodel.database import open_database
 from governance.readmodel.projection import Projection
-from governance.readmodel.tables import open_database
 from governance.verify import (
     canonical,
     identity_id,

@@ -32,8 +32,8 @@ from governance.objects.ingest import Source, encrypt, leaves_root, store_leaves
 from governance.objects.keys import new_pair
 from governance.objects.vault import Bucket
 from governance.permits import run_id
+from governance.readmodel.database import open_database
 from governance.readmodel.queries import find_receipt
-from governance.readmodel.tables import open_database
 from governance.rules.ledger_data import identity_id
 
 PEOPLE = 120  # enough for curves: a step of theirs holds ten people

@@ -17,6 +17,7 @@ from governance import permits
 from governance.errors import RequestInvalid
 from governance.objects import ingest
 from governance.readmodel import queries as register
+from governance.readmodel.tables import Permit
 
 router = APIRouter(route_class=StrictRoute, tags=["committee"])
 lists = APIRouter(route_class=LargeRoute, tags=["committee"])
@@ -200,6 +201,6 @@ def suspend(permit: PermitId, body: schemas.SuspendBody, services: Parts) -> Any
     return {"receipt": services.settle(receipt)}
 
 
-def _show(services: Services, permit: register.Permit) -> dict[str, Any]:
+def _show(services: Services, permit: Permit) -> dict[str, Any]:
     request = services.projection.fold.permits[bytes.fromhex(permit.permit)].request
     return show_permit(permit, request["documentHash"])

@@ -18,6 +18,7 @@ from chain.vocabulary import Role
 from governance import permits, release
 from governance.errors import NotAllowed, NotFound, RequestInvalid
 from governance.readmodel import queries as register
+from governance.readmodel.tables import Output, Run
 
 router = APIRouter(route_class=StrictRoute, tags=["runs"])
 RunId = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$", description="A run's id, 32 bytes in hex.")]
@@ -181,7 +182,7 @@ def _same(signed_run: str, run: str, signed_attempt: int = 0, attempt: int = 0) 
 
 
 def describe_run(
-    services: Services, run: register.Run, queue: Sequence[str] | None = None
+    services: Services, run: Run, queue: Sequence[str] | None = None
 ) -> dict[str, Any]:
     """How a run stands, as `answers.Run`; the database is at the newest block.
 
@@ -220,7 +221,7 @@ def describe_run(
     }
 
 
-def _doing(run: register.Run, steps: list[register.Step], failure: str) -> str:
+def _doing(run: Run, steps: list[register.Step], failure: str) -> str:
     """The ledger's state, or what the worker says beyond it: computing, failed."""
     if run.state not in ("queued", "authorised"):
         return run.state
@@ -247,7 +248,7 @@ def _show_attempt(services: Services, run: str, one: register.Attempt) -> dict[s
     }
 
 
-def _show_output(services: Services, one: register.Output) -> dict[str, Any]:
+def _show_output(services: Services, one: Output) -> dict[str, Any]:
     mined = register.find_receipt(services.engine, one.release_tx) if one.released else None
     return {
         "attempt": one.attempt,

@@ -7,7 +7,7 @@ from typing import Any
 
 from governance.consent import CATEGORIES, PURPOSES, names_of
 from governance.errors import reason_of
-from governance.readmodel import queries as register
+from governance.readmodel.tables import Consent, Permit, Run
 from governance.withdrawal_effects import Effect, Withdrawal
 
 _CONSENT = {0: "none", 1: "live", 2: "revoked"}
@@ -22,7 +22,7 @@ def show_reason(code: int) -> dict[str, Any] | None:
     return {"code": reason.code, "slug": reason.slug, "sentence": reason.sentence}
 
 
-def show_consent(consent: register.Consent) -> dict[str, Any]:
+def show_consent(consent: Consent) -> dict[str, Any]:
     return {
         "dataset": consent.dataset,
         "status": _CONSENT[consent.status],
@@ -35,7 +35,7 @@ def show_consent(consent: register.Consent) -> dict[str, Any]:
     }
 
 
-def show_permit(permit: register.Permit, document: bytes) -> dict[str, Any]:
+def show_permit(permit: Permit, document: bytes) -> dict[str, Any]:
     """`document` is the hash of the project's text, as it was signed."""
     return {
         "permit": permit.permit,
@@ -57,7 +57,7 @@ def show_permit(permit: register.Permit, document: bytes) -> dict[str, Any]:
     }
 
 
-def show_summary(run: register.Run) -> dict[str, Any]:
+def show_summary(run: Run) -> dict[str, Any]:
     return {
         "run": run.run,
         "permit": run.permit,

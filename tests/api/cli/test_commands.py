@@ -255,14 +255,14 @@ def test_a_custodian_ingests_a_folder_twice_as_two_versions(place, volens, tmp_p
 def test_rebuild_compares_and_names_an_edited_row(place, volens) -> None:
     from sqlalchemy import update
 
-    from governance.readmodel.tables import consents
+    from governance.readmodel.tables import Consent
 
     (subject,) = place.people()
     place.anybody().permits()
     assert volens("rebuild", "--compare").code == 0
     with place.services.engine.begin() as connection:
         connection.execute(
-            update(consents).where(consents.c.subject == subject.hex()).values(purposes=4)
+            update(Consent).where(Consent.subject == subject.hex()).values(purposes=4)
         )
     found = volens("rebuild", "--compare")
     assert (found.code, subject.hex() in found.out) == (7, True)

@@ -31,7 +31,7 @@ from chain.ledger import Ledger
 from chain.signatures import domain_of
 from chain.vocabulary import Role
 from chain.wallets import Wallet, save
-from governance.readmodel.tables import open_database
+from governance.readmodel.database import open_database
 from governance.rules.ledger_data import identity_id
 
 Found = dict[str, dict[str, Any]]

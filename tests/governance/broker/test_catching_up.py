@@ -23,8 +23,8 @@ from governance.broker import node as nodes
 from governance.broker.custody import Broker, Refusal
 from governance.broker.door import keep_up
 from governance.errors import BrokerRefused
+from governance.readmodel.database import open_database
 from governance.readmodel.projection import Projection
-from governance.readmodel.tables import open_database
 from governance.rules.encoding import canonical_json
 
 DATASETS = 40  # blocks that a world gets beside those of its creation

@@ -1,0 +1,122 @@
+"""The database of the rows: how it is opened, which faults pass, and the transactor's outbox in it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, delete, event, insert, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+from sqlalchemy.schema import CreateIndex
+
+from governance.errors import DatabaseBroken
+from governance.readmodel.tables import REFUSED, STEPS, OutboxEntry, Row, table_of
+
+# Outages of disk or database: they pass, and what they interrupted is tried again.
+OUTAGES = (OSError, OperationalError)
+# Every fault: also a damaged file, which does not pass.
+DATABASE_FAULTS = (SQLAlchemyError, sqlite3.Error)
+Database = Engine  # by this name the doors hold it
+_ADDRESS = "set VOLENS_DATABASE_URL to one like sqlite:////folder/volens.db, or leave it away"
+_INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
+    "sqlite": sqlite.insert,
+    "postgresql": postgresql.insert,
+}
+
+
+def open_database(url: str) -> Engine:
+    """An engine on `url` with every table present; SQLite in WAL mode, durable at each commit. Raises DatabaseBroken.
+
+    No error of the engine names the values of a statement: they are ids.
+    """
+    try:
+        if url.startswith("sqlite:///"):
+            Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        # One in-memory database is one connection; on disk every thread has its own.
+        memory = (
+            {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+            if url == "sqlite://"
+            else {}
+        )
+        engine = create_engine(url, hide_parameters=True, **memory)
+    except (ArgumentError, NoSuchModuleError, ValueError):
+        raise DatabaseBroken("the address of the database is none", _ADDRESS) from None
+    except ImportError:
+        raise DatabaseBroken(
+            "the driver of this kind of database is not installed", _ADDRESS
+        ) from None
+    except OSError:
+        raise DatabaseBroken(
+            "the folder of the database cannot be made", "see who may write there"
+        ) from None
+    if engine.dialect.name == "sqlite":
+        event.listen(engine, "connect", _durable)
+    try:
+        Row.metadata.create_all(engine)
+        with engine.begin() as connection:  # also in a database that is older than they are
+            for index in (REFUSED, STEPS):
+                connection.execute(CreateIndex(index, if_not_exists=True))
+    except (*DATABASE_FAULTS, OSError):
+        engine.dispose()
+        raise DatabaseBroken(
+            "the database does not answer, is damaged, or is none",
+            "see VOLENS_DATABASE_URL, who may write there, and the free space; put a damaged file aside, then derive "
+            "the rows anew: volens rebuild",
+        ) from None
+    return engine
+
+
+def _durable(connection: Any, _record: Any) -> None:
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=10000", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+class TableOutbox:
+    """Signed transactions that are not settled yet, committed before they are sent (chain.transactor.Outbox)."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def put(self, sender: str, nonce: int, tx: bytes, raw: bytes) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(OutboxEntry).values(tx=tx.hex(), sender=sender, nonce=nonce, raw=raw)
+            )
+
+    def settle(self, tx: bytes) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(delete(OutboxEntry).where(OutboxEntry.tx == tx.hex()))
+
+    def pending(self, sender: str) -> list[tuple[int, bytes, bytes]]:
+        query = select(OutboxEntry).where(OutboxEntry.sender == sender).order_by(OutboxEntry.nonce)
+        with self._engine.connect() as connection:
+            return [
+                (row.nonce, bytes.fromhex(row.tx), row.raw) for row in connection.execute(query)
+            ]
+
+
+def upsert(connection: Connection, noun: type[Row], found: Sequence[Row]) -> None:
+    """Write rows in place of those with their keys, in one statement; of several with one key the last counts."""
+    table = table_of(noun)
+    keys = [column.name for column in table.primary_key]
+    newest = {tuple(getattr(row, key) for key in keys): values_of(row) for row in found}
+    if not newest:
+        return
+    statement = _INSERTS[connection.dialect.name](table)
+    others = {
+        column.name: statement.excluded[column.name]
+        for column in table.columns
+        if not column.primary_key
+    }
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=keys, set_=others), list(newest.values())
+    )
+
+
+def values_of(row: Row) -> dict[str, Any]:
+    """What a row says, by the names of its columns."""
+    return {column.name: getattr(row, column.name) for column in table_of(type(row)).columns}
