@@ -153,9 +153,9 @@ def score_test(dosage: Floats, event: NDArray[np.int64], covariates: Floats) -> 
     1989, section 4; the null model is fitted once, for all columns.
     """
     design = np.column_stack([np.ones(len(event)), covariates])
-    chance = expit(design @ _fit_logistic(design, event))
-    weight = chance * (1 - chance)
-    score = dosage.T @ (event - chance)
+    probability = expit(design @ _fit_logistic(design, event))
+    weight = probability * (1 - probability)
+    score = dosage.T @ (event - probability)
     cross = design.T @ (weight[:, None] * dosage)
     inverse = np.linalg.pinv(design.T @ (weight[:, None] * design))
     information = weight @ dosage**2 - np.einsum("ij,ij->j", cross, inverse @ cross)
@@ -248,9 +248,9 @@ def _fit_logistic(design: Floats, event: NDArray[np.int64]) -> Floats:
     ridge = 1e-6 * np.eye(design.shape[1])
     beta: Floats = np.zeros(design.shape[1])
     for _ in range(NEWTON_STEPS):
-        chance = expit(design @ beta)
-        hessian = design.T @ ((chance * (1 - chance))[:, None] * design) + ridge
-        step = np.linalg.solve(hessian, design.T @ (event - chance) - ridge @ beta)
+        probability = expit(design @ beta)
+        hessian = design.T @ ((probability * (1 - probability))[:, None] * design) + ridge
+        step = np.linalg.solve(hessian, design.T @ (event - probability) - ridge @ beta)
         beta = beta + step
         if np.abs(step).max() < 1e-10:
             break

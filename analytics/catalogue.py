@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-LAYERS = ("genes", "clinical", "combined")
+FEATURE_SETS = ("genes", "clinical", "combined")
 MODELS = ("boosting", "cnn", "forest", "knn", "logistic", "svm")
 SELECTORS = ("chi2", "f", "mutual-information", "score")
 IMPUTERS = ("knn", "mean", "median")

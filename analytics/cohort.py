@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from analytics.disclosure.counts import SMALLEST_COUNT
 from analytics.errors import CohortTooSmall, InputsError
 from analytics.params import CohortRules, Outcome
-from analytics.readers.chart import Chart, Fact, matches, value_at
+from analytics.readers.clinical import ClinicalRecord, Fact, matches, value_at
 from analytics.readers.genotypes import Genotypes
 
 # A probe measured in fewer people than this is left out; in the others a gap is imputed inside the fold.
@@ -29,7 +29,7 @@ class Person:
     """One subject's parsed records; None where no record of that kind was given."""
 
     subject: str
-    chart: Chart | None
+    clinical: ClinicalRecord | None
     expression: Mapping[str, float] | None = None
     genotypes: Genotypes | None = None
 
@@ -130,18 +130,21 @@ def outcome_of(person: Person, index: int | None, outcome: Outcome) -> bool | No
 
     Leaving censored people out biases the estimate if they differ from the others: a survival model comes later.
     """
-    chart = person.chart
-    if chart is None:
+    clinical = person.clinical
+    if clinical is None:
         return None
     if outcome.kind == "distant-metastasis":
-        came, days = value_at(chart, "metastasis", None), value_at(chart, "follow_up_days", None)
+        came, days = (
+            value_at(clinical, "metastasis", None),
+            value_at(clinical, "follow_up_days", None),
+        )
         if came is None or days is None:
             return None
         if came and days <= outcome.horizon_days:
             return True
         ended = days < outcome.horizon_days
     else:
-        if index is None or chart.last_day is None:
+        if index is None or clinical.last_day is None:
             return None
         first = _first_day(person, outcome.event)
         if first is not None and first <= index:
@@ -149,10 +152,12 @@ def outcome_of(person: Person, index: int | None, outcome: Outcome) -> bool | No
         if first is not None and first - index <= outcome.horizon_days:
             return True
         if any(
-            fact.day is None and matches(fact, one) for fact in chart.facts for one in outcome.event
+            fact.day is None and matches(fact, one)
+            for fact in clinical.facts
+            for one in outcome.event
         ):
             return None  # it came, nobody knows when
-        ended = chart.last_day - index < outcome.horizon_days
+        ended = clinical.last_day - index < outcome.horizon_days
     return None if ended and outcome.excludes else False
 
 
@@ -163,7 +168,7 @@ def clinical_matrix(cohort: Cohort, variables: Sequence[str]) -> NDArray[np.floa
     """
     rows = [
         [
-            _number(m.person.chart, name, BEFORE_ALL if m.index is None else m.index)
+            _number(m.person.clinical, name, BEFORE_ALL if m.index is None else m.index)
             for name in variables
         ]
         for m in cohort.members
@@ -189,8 +194,8 @@ def expression_matrix(cohort: Cohort) -> tuple[NDArray[np.float64], tuple[str, .
     return np.array(rows, dtype=np.float64), probes
 
 
-def _has_records(person: Person, source: str, needs_chart: bool) -> bool:
-    if needs_chart and person.chart is None:
+def _has_records(person: Person, source: str, needs_clinical_record: bool) -> bool:
+    if needs_clinical_record and person.clinical is None:
         return False
     return (
         source == "none"
@@ -199,7 +204,7 @@ def _has_records(person: Person, source: str, needs_chart: bool) -> bool:
 
 
 def _first_day(person: Person, patterns: Sequence[str]) -> int | None:
-    facts = person.chart.facts if person.chart else ()
+    facts = person.clinical.facts if person.clinical else ()
     days = [
         fact.day
         for fact in facts
@@ -210,13 +215,13 @@ def _first_day(person: Person, patterns: Sequence[str]) -> int | None:
 
 def _in_age_band(member: Member, band: tuple[int, int]) -> bool:
     """Somebody of unknown age is in only when the band leaves nobody out."""
-    age = _number(member.person.chart, "age_years", member.index)
+    age = _number(member.person.clinical, "age_years", member.index)
     return band == ANY_AGE if np.isnan(age) else band[0] <= age < band[1] + 1
 
 
 def _fits_codes(member: Member, rules: CohortRules) -> bool:
     """What is known only after day 0 cannot decide who is in; an undated fact counts against her in both ways."""
-    facts = member.person.chart.facts if member.person.chart else ()
+    facts = member.person.clinical.facts if member.person.clinical else ()
     undated: tuple[Fact, ...] = ()
     if member.index is not None:
         undated = tuple(fact for fact in facts if fact.day is None)
@@ -228,6 +233,6 @@ def _fits_codes(member: Member, rules: CohortRules) -> bool:
     return all(has) and all(lacks)
 
 
-def _number(chart: Chart | None, variable: str, day: int | None) -> float:
-    value = None if chart is None else value_at(chart, variable, day)
+def _number(clinical: ClinicalRecord | None, variable: str, day: int | None) -> float:
+    value = None if clinical is None else value_at(clinical, variable, day)
     return np.nan if value is None else float(value)

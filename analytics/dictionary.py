@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from analytics.disclosure.counts import SMALLEST_COUNT, round_count, share
-from analytics.readers.chart import Chart, value_at
+from analytics.readers.clinical import ClinicalRecord, value_at
 from analytics.readers.codes import VARIABLES
 
 COMPLETENESS_STEP = 5  # percent
@@ -20,7 +20,7 @@ _COLUMNS = (
 )
 
 
-def describe(charts: Sequence[Chart], genotyped: int) -> dict[str, object]:
+def describe(charts: Sequence[ClinicalRecord], genotyped: int) -> dict[str, object]:
     """{"type", "people", "genotyped", "variables": [{"variable", "unit", "category", "people", "completeness"}]}.
 
     genotyped: how many of these people have germline variants. Counts are rounded to 5; None is fewer than 10.
@@ -29,7 +29,8 @@ def describe(charts: Sequence[Chart], genotyped: int) -> dict[str, object]:
     """
     total = len(charts)
     counts = [
-        sum(value_at(chart, name, None) is not None for chart in charts) for name, _, _ in _COLUMNS
+        sum(value_at(clinical, name, None) is not None for clinical in charts)
+        for name, _, _ in _COLUMNS
     ]
     return _dictionary([_shown(count, total) for count in counts], total, genotyped)
 

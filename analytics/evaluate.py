@@ -54,7 +54,7 @@ class Scores:
     auc_interval: tuple[float, float]
     placements: Floats
     first_auc: float
-    chances: Floats
+    probabilities: Floats
 
 
 def evaluate_model(
@@ -71,17 +71,17 @@ def evaluate_model(
 
     Repeat r shuffles with seed + r, so every model meets the same folds.
     """
-    chances, placements = np.zeros((2, repeats, len(y)))
+    probabilities, placements = np.zeros((2, repeats, len(y)))
     for repeat in range(repeats):
-        chances[repeat], placements[repeat] = predict_once(
+        probabilities[repeat], placements[repeat] = predict_once(
             model, x, y, folds=folds, seed=seed + repeat
         )
         tick((repeat + 1) / repeats)
     mean = placements.mean(axis=0)
     auc, error = auc_with_error(mean, y)
     interval = (max(0.0, auc - Z_95 * error), min(1.0, auc + Z_95 * error))
-    cells = count_cells(y, chances >= THRESHOLD)
-    return Scores(cells, auc, interval, mean, float(placements[0][y == 1].mean()), chances)
+    cells = count_cells(y, probabilities >= THRESHOLD)
+    return Scores(cells, auc, interval, mean, float(placements[0][y == 1].mean()), probabilities)
 
 
 def predict_once(
@@ -92,21 +92,21 @@ def predict_once(
     Raises PredictionError for a prediction that is not a finite number: every comparison with NaN is false, so it would
     be ordered below everybody and read as an AUC of 0.
     """
-    chance, placements = np.zeros(len(y)), np.zeros(len(y))
+    probability, placements = np.zeros(len(y)), np.zeros(len(y))
     splitter = StratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
     for train, test in splitter.split(x, y):
         fitted = clone(model).fit(x[train], y[train])
-        chance[test] = predict(fitted, x[test])
-        if not np.isfinite(chance[test]).all():
+        probability[test] = predict(fitted, x[test])
+        if not np.isfinite(probability[test]).all():
             raise PredictionError("a model predicted something that is not a number")
-        placements[test] = place(chance[test], y[test])
-    return chance, placements
+        placements[test] = place(probability[test], y[test])
+    return probability, placements
 
 
-def place(chance: Floats, y: Labels) -> Floats:
+def place(probability: Floats, y: Labels) -> Floats:
     """Share of people of the other outcome that each person is ordered correctly against; ties count half."""
     ones, zeros = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
-    above = chance[ones][:, None] - chance[zeros][None, :]
+    above = probability[ones][:, None] - probability[zeros][None, :]
     wins = (above > 0) + 0.5 * (above == 0)
     placed = np.zeros(len(y))
     placed[ones], placed[zeros] = wins.mean(axis=1), wins.mean(axis=0)
@@ -159,7 +159,7 @@ def permutation_p(
     return (reached + 1) / (permutations + 1), permutations
 
 
-def calibration(chances: Floats, y: Labels) -> tuple[float, float]:
+def calibration(probabilities: Floats, y: Labels) -> tuple[float, float]:
     """(slope, intercept) of logistic recalibration (Cox 1958), mean over the repeats; 1 and 0 are perfect.
 
     chances: (repeats, n) held-out chances; y: (n,). A slope below 1 says that they are too extreme; 0, that they say
@@ -167,7 +167,7 @@ def calibration(chances: Floats, y: Labels) -> tuple[float, float]:
     tell them apart.
     """
     edge = 0.25 / len(y)
-    odds = logit(np.clip(chances, edge, 1 - edge))
+    odds = logit(np.clip(probabilities, edge, 1 - edge))
     # A penalty this weak changes no digit that is printed and keeps a perfectly separated repeat finite.
     fits = [
         LogisticRegression(C=1e6, solver="newton-cholesky").fit(row[:, None], y) for row in odds
@@ -178,11 +178,13 @@ def calibration(chances: Floats, y: Labels) -> tuple[float, float]:
 
 def count_cells(y: Labels, positive: NDArray[np.bool_]) -> Cells:
     """Confusion matrix of (repeats, n) predictions against (n,) outcomes, summed over the repeats."""
-    sick, well = positive[:, y == 1], positive[:, y == 0]
-    return Cells(int(sick.sum()), int(well.sum()), int((~sick).sum()), int((~well).sum()))
+    positives, negatives = positive[:, y == 1], positive[:, y == 0]
+    return Cells(
+        int(positives.sum()), int(negatives.sum()), int((~positives).sum()), int((~negatives).sum())
+    )
 
 
-def figures_of(cells: Cells) -> tuple[float, float, float, float, float]:
+def metrics_of(cells: Cells) -> tuple[float, float, float, float, float]:
     """(accuracy, precision, recall, F1, balanced accuracy) of a confusion matrix in which both outcomes
     occur.
 

@@ -144,12 +144,12 @@ def _squared_correlation(x: Floats, y: Labels) -> Floats:
 
 def _count_classes(classes: Classes, y: Labels) -> tuple[Floats, Floats]:
     """People, and people with the event, in each class: two of (CLASSES, columns)."""
-    sick = np.flatnonzero(y == 1)
+    positives = np.flatnonzero(y == 1)
     total, cases = np.empty((2, CLASSES, classes.shape[1]))
     for number in range(CLASSES):
         member = classes == number
         total[number] = np.count_nonzero(member, axis=0)
-        cases[number] = np.count_nonzero(member[sick], axis=0)
+        cases[number] = np.count_nonzero(member[positives], axis=0)
     return total, cases
 
 

@@ -87,7 +87,7 @@ def build_model(blueprint: Blueprint) -> Pipeline:
         columns = slice(blueprint.genes, blueprint.genes + blueprint.clinical)
         parts.append(("clinical", Pipeline(steps), columns))
     return Pipeline(
-        [("layers", ColumnTransformer(parts)), ("classify", _build_classifier(blueprint))]
+        [("columns", ColumnTransformer(parts)), ("classify", _build_classifier(blueprint))]
     )
 
 
@@ -95,10 +95,10 @@ def predict(fitted: Pipeline, x: NDArray[np.float64]) -> NDArray[np.float64]:
     """(n,) in [0, 1], "event" from one half: the chance of the event, or for a model without chances (svm) the logistic
     function of its margin, so that one half is margin 0 (see CALIBRATED)."""
     if hasattr(fitted, "predict_proba"):
-        chance: NDArray[np.float64] = fitted.predict_proba(x)[:, 1]
+        probability: NDArray[np.float64] = fitted.predict_proba(x)[:, 1]
     else:
-        chance = expit(fitted.decision_function(x))
-    return chance
+        probability = expit(fitted.decision_function(x))
+    return probability
 
 
 def warm_up() -> None:

@@ -65,8 +65,8 @@ class ConvolutionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         _settle(place)
         with torch.no_grad():
             margin = self.network_(torch.from_numpy(x.astype(np.float32)).to(place))
-            chance = torch.sigmoid(margin).cpu().numpy().astype(np.float64)
-        return np.column_stack([1 - chance, chance])
+            probability = torch.sigmoid(margin).cpu().numpy().astype(np.float64)
+        return np.column_stack([1 - probability, probability])
 
     def predict(self, x: Floats) -> NDArray[np.int64]:
         """(n,) of 0 and 1: 1 from a chance of one half."""

@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.exceptions import ValidationError, best_match
 
 from analytics.canonical import dump_canonical, load_strict
-from analytics.catalogue import LAYERS
+from analytics.catalogue import FEATURE_SETS
 from analytics.errors import JsonRefused, ParamsError
 from analytics.readers.codes import VARIABLES
 from analytics.vocabulary import Category, OutputClass
@@ -47,7 +47,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
         "variants": _VARIANTS,
         "impute": "median",
         "scale": "z-score",
-        "models": {"logistic": list(LAYERS)},
+        "models": {"logistic": list(FEATURE_SETS)},
         "folds": 5,
         "repeats": 10,
         "permutations": 99,
@@ -145,7 +145,7 @@ class Params:
             return "variants"
         return (
             "none"
-            if all(layers == ("clinical",) for _, layers in self.models)
+            if all(feature_sets == ("clinical",) for _, feature_sets in self.models)
             else self.genes.source
         )
 
@@ -259,8 +259,11 @@ def _build(document: Mapping[str, Any]) -> Params:
         fields["genes"] = GeneRules(**given["genes"])
     if "models" in given:
         fields["models"] = tuple(
-            (model, tuple(layer for layer in LAYERS if layer in layers))
-            for model, layers in sorted(given["models"].items())
+            (
+                model,
+                tuple(feature_set for feature_set in FEATURE_SETS if feature_set in feature_sets),
+            )
+            for model, feature_sets in sorted(given["models"].items())
         )
     for name in ("clinical", "sites"):
         if name in given:
@@ -283,11 +286,11 @@ def _check_sense(params: Params) -> None:
             "parameters: clinical names what tells the outcome (metastasis, follow_up_days)",
             "Predict from what is known before it.",
         )
-    layers = {layer for _, chosen in params.models for layer in chosen}
+    feature_sets = {feature_set for _, chosen in params.models for feature_set in chosen}
     if (
         params.genes is not None
         and params.genes.source == "none"
-        and layers & {"genes", "combined"}
+        and feature_sets & {"genes", "combined"}
     ):
         raise ParamsError("parameters: a layer needs genes, but genes.source is none")
     if params.genes is not None and (params.genes.source, params.genes.select) == (
@@ -295,5 +298,5 @@ def _check_sense(params: Params) -> None:
         "chi2",
     ):
         raise ParamsError("parameters: genes.select chi2 counts genotypes, and expression has none")
-    if not params.clinical and layers & {"clinical", "combined"}:
+    if not params.clinical and feature_sets & {"clinical", "combined"}:
         raise ParamsError("parameters: a layer needs clinical variables, but clinical is empty")

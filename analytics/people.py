@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from analytics.cohort import Person
 from analytics.errors import InputsError
-from analytics.readers.chart import is_record, read_chart
+from analytics.readers.clinical import is_record, read_clinical_record
 from analytics.readers.codes import SENSITIVE
 from analytics.readers.expression import read_expression
 from analytics.readers.genotypes import Genotypes, Sites, is_genotypes, read_genotypes
@@ -17,7 +17,7 @@ from analytics.vocabulary import Category
 
 # Demographics, conditions, observations, medications, procedures, lifestyle, and those that a code decides: genetic
 # results have the category of the genome, and a record of their own beside it.
-CHART = tuple(
+CLINICAL_RECORD = tuple(
     sorted(
         {
             Category.DEMOGRAPHICS,
@@ -67,15 +67,15 @@ def _read_person(
             variants.append(item.payload)
         elif item.category == Category.EXPRESSION and expression is None:
             expression = item.payload
-        elif item.category in CHART and item.category not in charts:
+        elif item.category in CLINICAL_RECORD and item.category not in charts:
             charts[item.category] = item.payload
-        elif item.category in CHART or item.category == Category.EXPRESSION:
+        elif item.category in CLINICAL_RECORD or item.category == Category.EXPRESSION:
             raise InputsError("a subject has two records of one category")
         else:
             raise InputsError("a record is of a category that this room cannot read")
     return Person(
         subject,
-        read_chart(charts, subject) if charts else None,
+        read_clinical_record(charts, subject) if charts else None,
         read_expression(expression) if expression is not None and source == "expression" else None,
         _read_variants(variants, known) if variants and source == "variants" else None,
     )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from analytics.cohort import Cohort, clinical_matrix, expression_matrix
 from analytics.disclosure.counts import (
-    KINDS_NEEDED,
+    PROFILES_NEEDED,
     STEPS,
     Counts,
     Shown,
@@ -38,7 +38,7 @@ COST = {"boosting": 10, "cnn": 8, "forest": 12, "knn": 2, "logistic": 2, "svm": 
 
 
 @dataclass(frozen=True, slots=True)
-class Layers:
+class FeatureSets:
     """What all models share: n people, gene columns and clinical columns, NaN where missing.
 
     flow: variants left out by each rule, exact; empty for other gene sources.
@@ -48,12 +48,12 @@ class Layers:
     clinical: NDArray[np.float64]
     flow: tuple[tuple[str, int], ...]
 
-    def matrix(self, layer: str) -> tuple[NDArray[np.float64], int, int]:
+    def matrix(self, feature_set: str) -> tuple[NDArray[np.float64], int, int]:
         """((n, columns), gene columns, clinical columns) of a layer, genes first."""
         genes, clinical = self.genes.shape[1], self.clinical.shape[1]
-        if layer == "genes":
+        if feature_set == "genes":
             return self.genes, genes, 0
-        if layer == "clinical":
+        if feature_set == "clinical":
             return self.clinical, 0, clinical
         return np.hstack([self.genes, self.clinical]), genes, clinical
 
@@ -64,23 +64,23 @@ class Row:
     the layer tells them apart."""
 
     model: str
-    layer: str
+    feature_set: str
     scores: Scores
     p: float
     permutations: int
-    kinds: int
+    profiles: int
 
     @property
     def name(self) -> str:
-        return f"{self.model}/{self.layer}"
+        return f"{self.model}/{self.feature_set}"
 
     @property
     def few(self) -> bool:
         """Whether what it reached is a function of a few cells."""
-        return self.kinds < KINDS_NEEDED
+        return self.profiles < PROFILES_NEEDED
 
 
-def gather_layers(cohort: Cohort, params: Params) -> Layers:
+def gather_feature_sets(cohort: Cohort, params: Params) -> FeatureSets:
     """The matrices of a cohort. Raises InputsError when its people share no probe.
 
     Where no variant meets the rules, one that says nothing stands for them. Were the run to fail instead, it would
@@ -88,32 +88,36 @@ def gather_layers(cohort: Cohort, params: Params) -> Layers:
     """
     clinical = clinical_matrix(cohort, params.clinical)
     if params.gene_source == "expression":
-        return Layers(expression_matrix(cohort)[0], clinical, ())
+        return FeatureSets(expression_matrix(cohort)[0], clinical, ())
     if params.gene_source == "variants":
         variants = stack(cohort.genotypes, params.variants)
         dosage = variants.dosage if variants.names else np.zeros((cohort.people, 1))
-        return Layers(dosage, clinical, variants.flow)
-    return Layers(np.empty((cohort.people, 0)), clinical, ())
+        return FeatureSets(dosage, clinical, variants.flow)
+    return FeatureSets(np.empty((cohort.people, 0)), clinical, ())
 
 
 def evaluate_rows(
-    event: NDArray[np.int64], layers: Layers, params: Params, device: str, progress: Progress
+    event: NDArray[np.int64],
+    feature_sets: FeatureSets,
+    params: Params,
+    device: str,
+    progress: Progress,
 ) -> list[Row]:
     """Every model on every layer, against event (n,) of 0 and 1; progress rises from 0 to 1 over all of them.
 
     Raises PredictionError, which names the model and the layer.
     """
-    asked = [(model, layer) for model, chosen in params.models for layer in chosen]
+    asked = [(model, feature_set) for model, chosen in params.models for feature_set in chosen]
     whole = sum(COST[model] for model, _ in asked)
     done, rows = 0.0, []
-    for model, layer in asked:
+    for model, feature_set in asked:
         share = COST[model] / whole
         part = _part_of(progress, done, share)
         try:
-            rows.append(_evaluate(model, layer, event, layers, params, device, part))
+            rows.append(_evaluate(model, feature_set, event, feature_sets, params, device, part))
         except PredictionError:
             raise PredictionError(
-                f"the model {model} on {layer} predicted something that is not a number"
+                f"the model {model} on {feature_set} predicted something that is not a number"
             ) from None
         done += share
     return rows
@@ -126,14 +130,14 @@ def _part_of(progress: Progress, start: float, share: float) -> Progress:
 
 def _evaluate(
     model: str,
-    layer: str,
+    feature_set: str,
     event: NDArray[np.int64],
-    layers: Layers,
+    feature_sets: FeatureSets,
     params: Params,
     device: str,
     progress: Progress,
 ) -> Row:
-    x, genes, clinical = layers.matrix(layer)
+    x, genes, clinical = feature_sets.matrix(feature_set)
     built = build_model(_blueprint(model, genes, clinical, params, device))
     how = {"folds": params.folds, "seed": params.seed}
     share = params.repeats / (params.repeats + params.permutations)
@@ -143,7 +147,7 @@ def _evaluate(
         event,
         repeats=params.repeats,
         **how,
-        tick=lambda part: progress(f"evaluate:{model}/{layer}", share * part),
+        tick=lambda part: progress(f"evaluate:{model}/{feature_set}", share * part),
     )
     p, performed = permutation_p(
         built,
@@ -152,10 +156,10 @@ def _evaluate(
         scores.first_auc,
         permutations=params.permutations,
         **how,
-        tick=lambda part: progress(f"permute:{model}/{layer}", share + (1 - share) * part),
+        tick=lambda part: progress(f"permute:{model}/{feature_set}", share + (1 - share) * part),
     )
-    kinds = len(np.unique(np.where(np.isnan(x), np.inf, x), axis=0))
-    return Row(model, layer, scores, p, performed, kinds)
+    profiles = len(np.unique(np.where(np.isnan(x), np.inf, x), axis=0))
+    return Row(model, feature_set, scores, p, performed, profiles)
 
 
 def _blueprint(model: str, genes: int, clinical: int, params: Params, device: str) -> Blueprint:
@@ -180,7 +184,7 @@ def _blueprint(model: str, genes: int, clinical: int, params: Params, device: st
 
 
 def describe_prediction(
-    cohort: Cohort, layers: Layers, rows: list[Row], params: Params
+    cohort: Cohort, feature_sets: FeatureSets, rows: list[Row], params: Params
 ) -> tuple[dict[str, object], dict[str, object]]:
     """(result, disclosure record) as printed: a figure that was withheld is absent, the record says why."""
     people, events = cohort.people, int(cohort.event.sum())
@@ -201,8 +205,8 @@ def describe_prediction(
         "gains": _describe_gains(rows, cohort, step),
         "curves": curves,
     }
-    if layers.flow:
-        result["variants"] = filter_variants(layers.genes.shape[1], layers.flow)
+    if feature_sets.flow:
+        result["variants"] = filter_variants(feature_sets.genes.shape[1], feature_sets.flow)
     shown = {"people": counts.people, "events": counts.events, "baseline": counts.baseline}
     result |= {name: value for name, value in shown.items() if value is not None}
     few = [row.name for row in rows if row.few]
@@ -214,7 +218,7 @@ def describe_prediction(
 def _describe_row(row: Row, shown: Shown | None, step: int, cohort: Cohort) -> dict[str, object]:
     entry: dict[str, object] = {
         "model": row.model,
-        "layer": row.layer,
+        "feature_set": row.feature_set,
         "p": f"{row.p:.4f}",
         "permutations": row.permutations,
     }
@@ -225,7 +229,7 @@ def _describe_row(row: Row, shown: Shown | None, step: int, cohort: Cohort) -> d
         auc := percent(row.scores.auc, STEPS[-1]), shown, cohort.people, int(cohort.event.sum())
     ):
         entry["auc"] = auc
-    return entry if shown is None else {**entry, **shown.figures, "step": shown.step}
+    return entry if shown is None else {**entry, **shown.metrics, "step": shown.step}
 
 
 def _describe_gains(rows: list[Row], cohort: Cohort, step: int) -> list[object]:
@@ -234,7 +238,10 @@ def _describe_gains(rows: list[Row], cohort: Cohort, step: int) -> list[object]:
     gains: list[object] = []
     for row in rows:
         for over in ("genes", "clinical"):
-            if row.layer == "combined" and {row.name, f"{row.model}/{over}"} <= by_name.keys():
+            if (
+                row.feature_set == "combined"
+                and {row.name, f"{row.model}/{over}"} <= by_name.keys()
+            ):
                 gap, interval = compare_auc(
                     row.scores, by_name[f"{row.model}/{over}"], cohort.event
                 )
@@ -256,24 +263,24 @@ def _describe_curves(
     curves: list[dict[str, Any]] = []
     sizes = possible_sizes(counts, table)
     for row in (row for row in rows if not row.few):
-        entry: dict[str, Any] = {"model": row.model, "layer": row.layer}
+        entry: dict[str, Any] = {"model": row.model, "feature_set": row.feature_set}
         shown = table.get(row.name)
         matrices = (
             None
             if shown is None
             else list_candidates(shown, cohort.people, int(cohort.event.sum()))
         )
-        roc = roc_grid(row.scores.chances, cohort.event, sizes, matrices)
+        roc = roc_grid(row.scores.probabilities, cohort.event, sizes, matrices)
         if roc:
             entry["roc"] = [list(point) for point in roc]
         calibrated = (
-            calibration_groups(row.scores.chances, cohort.event, counts)
+            calibration_groups(row.scores.probabilities, cohort.event, counts)
             if CALIBRATED[row.model]
             else None
         )
         if calibrated is not None:
             step, groups = calibrated
-            slope, intercept = calibration(row.scores.chances, cohort.event)
+            slope, intercept = calibration(row.scores.probabilities, cohort.event)
             entry["calibration"] = {
                 "slope": f"{slope:.1f}",
                 "intercept": f"{intercept:.1f}",

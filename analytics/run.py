@@ -20,7 +20,8 @@ from analytics.cohort import select_people
 from analytics.disclosure.differencing import Earlier, refuse_small_differences
 from analytics.params import Params, parse_params
 from analytics.people import Input, read_people
-from analytics.prediction import describe_prediction, evaluate_rows, gather_layers
+from analytics.prediction import describe_prediction, evaluate_rows, gather_feature_sets
+from analytics.renamed import RESULT
 from analytics.threads import one_thread
 from analytics.vocabulary import OutputClass
 
@@ -74,10 +75,10 @@ def run(
         progress("compute", 0.0)
         match parsed.analysis:
             case "evaluate":
-                layers = gather_layers(cohort, parsed)
-                rows = evaluate_rows(cohort.event, layers, parsed, device, progress)
+                feature_sets = gather_feature_sets(cohort, parsed)
+                rows = evaluate_rows(cohort.event, feature_sets, parsed, device, progress)
                 progress("filter", 1.0)
-                result, disclosure = describe_prediction(cohort, layers, rows, parsed)
+                result, disclosure = describe_prediction(cohort, feature_sets, rows, parsed)
                 statistics = 0
             case "associate":
                 result, disclosure, statistics = associate(cohort, parsed, progress)
@@ -86,7 +87,7 @@ def run(
     progress("disclose", 1.0)
     digest = hashlib.sha256(params).hexdigest()
     head: dict[str, object] = {
-        "type": "volens/result/2",
+        "type": RESULT,
         "analysis": parsed.analysis,
         "params": digest,
     }

@@ -13,12 +13,12 @@ from typing import cast
 import numpy as np
 import sklearn
 
-from analytics.catalogue import LAYERS, MODELS
+from analytics.catalogue import FEATURE_SETS, MODELS
 from analytics.cohort import select_people
-from analytics.evaluate import Z_95, Floats, Labels, auc_with_error, figures_of
+from analytics.evaluate import Z_95, Floats, Labels, auc_with_error, metrics_of
 from analytics.params import Params, complete, parse_params
 from analytics.people import Input, read_people
-from analytics.prediction import Layers, Row, evaluate_rows, gather_layers
+from analytics.prediction import FeatureSets, Row, evaluate_rows, gather_feature_sets
 from analytics.readers.gse7390 import load_gse7390, locate_gse7390
 from analytics.simulate.known_truth import (
     CLINICAL,
@@ -44,7 +44,7 @@ def known_truth_report(
     keep: int = 20,
     repeats: int = 3,
     device: str = "cpu",
-    layers: Sequence[str] = LAYERS,
+    feature_sets: Sequence[str] = FEATURE_SETS,
 ) -> dict[str, object]:
     """Every model on every layer of `seeds` simulated cohorts, beside the best possible rule; means over the cohorts.
 
@@ -52,7 +52,7 @@ def known_truth_report(
     gain_fraction: of the optimum's gain over the majority; gain_fraction_best_rule: of the best rule's, which chance
     dealt the same outcomes. interval: 95 % (DeLong), of the mean AUC. gains: AUC of combined minus genes, paired.
     """
-    params = _params({name: list(layers) for name in models}, keep, repeats)
+    params = _params({name: list(feature_sets) for name in models}, keep, repeats)
     cohorts = [simulate_cohort(people, seed, variants, causal) for seed in range(seeds)]
     found = [_evaluate(c, c.dosage, params, device) for c in cohorts]
     by_name = {row.name: [rows[at] for rows in found] for at, row in enumerate(found[0])}
@@ -65,27 +65,28 @@ def known_truth_report(
         "kept": keep,
         "majority": float(np.mean([_majority(c.event) for c in cohorts])),
         "optimum": {
-            layer: float(np.mean([c.optimum[layer] for c in cohorts])) for layer in (*LAYERS, "all")
+            feature_set: float(np.mean([c.optimum[feature_set] for c in cohorts]))
+            for feature_set in (*FEATURE_SETS, "all")
         },
         "best_rule": {
-            layer: float(np.mean([c.best_rule[layer] for c in cohorts]))
-            for layer in (*LAYERS, "all")
+            feature_set: float(np.mean([c.best_rule[feature_set] for c in cohorts]))
+            for feature_set in (*FEATURE_SETS, "all")
         },
         f"gain_fraction_{causal}": {
             str(row["model"]): row["gain_fraction"]
             for row in described
-            if row["layer"] == "combined"
+            if row["feature_set"] == "combined"
         },
         f"gain_fraction_{causal}_best_rule": {
             str(row["model"]): row["gain_fraction_best_rule"]
             for row in described
-            if row["layer"] == "combined"
+            if row["feature_set"] == "combined"
         },
         "models": described,
         "gains": [
             _describe_gain(model, by_name, [cohort.event for cohort in cohorts])
             for model in models
-            if {"genes", "combined"} <= set(layers)
+            if {"genes", "combined"} <= set(feature_sets)
         ],
     }
 
@@ -102,7 +103,7 @@ def gse7390_report(
         subject = f"{person.ordinal:064x}"
         inputs.append(Input(subject, Category.EXPRESSION, person.expression(subject)))
         inputs.append(Input(subject, OBSERVATIONS, person.observations(subject)))
-    document = {"outcome": OUTCOME, "models": {name: list(LAYERS) for name in models}}
+    document = {"outcome": OUTCOME, "models": {name: list(FEATURE_SETS) for name in models}}
     params = replace(parse_params(complete(document)), repeats=repeats, permutations=permutations)
     with (
         one_thread(),
@@ -111,13 +112,15 @@ def gse7390_report(
         cohort = select_people(
             read_people(inputs, "expression"), params.cohort, params.outcome, "expression", 1
         )
-        rows = evaluate_rows(cohort.event, gather_layers(cohort, params), params, device, _ignore)
+        rows = evaluate_rows(
+            cohort.event, gather_feature_sets(cohort, params), params, device, _ignore
+        )
     by_name = {row.name: [row] for row in rows}
     shown: list[dict[str, object]] = [
         {
-            "layer": row.layer,
+            "feature_set": row.feature_set,
             "model": row.model,
-            "accuracy": figures_of(row.scores.cells)[0],
+            "accuracy": metrics_of(row.scores.cells)[0],
             "auc": row.scores.auc,
             "interval": list(row.scores.auc_interval),
             "baseline": _majority(cohort.event),
@@ -163,19 +166,19 @@ def _params(models: dict[str, list[str]], keep: int, repeats: int) -> Params:
 
 
 def _evaluate(cohort: Cohort, dosage: Floats, params: Params, device: str) -> list[Row]:
-    layers = Layers(dosage, cohort.matrix(list(CLINICAL)), ())
+    feature_sets = FeatureSets(dosage, cohort.matrix(list(CLINICAL)), ())
     with (
         one_thread(),
         sklearn.config_context(assume_finite=True, skip_parameter_validation=True),
     ):
-        return evaluate_rows(cohort.event, layers, params, device, _ignore)
+        return evaluate_rows(cohort.event, feature_sets, params, device, _ignore)
 
 
 def _describe(rows: Sequence[Row], cohorts: Sequence[Cohort]) -> dict[str, object]:
     """One model on one layer, means over the cohorts."""
-    accuracy = float(np.mean([figures_of(row.scores.cells)[0] for row in rows]))
+    accuracy = float(np.mean([metrics_of(row.scores.cells)[0] for row in rows]))
     best, dealt = (
-        float(np.mean([of[rows[0].layer] for of in given]))
+        float(np.mean([of[rows[0].feature_set] for of in given]))
         for given in ([c.optimum for c in cohorts], [c.best_rule for c in cohorts])
     )
     majority = float(np.mean([_majority(cohort.event) for cohort in cohorts]))
@@ -184,7 +187,7 @@ def _describe(rows: Sequence[Row], cohorts: Sequence[Cohort]) -> dict[str, objec
     )
     return {
         "model": rows[0].model,
-        "layer": rows[0].layer,
+        "feature_set": rows[0].feature_set,
         "accuracy": accuracy,
         "auc": auc,
         "interval": interval,
@@ -218,10 +221,10 @@ def _majority(event: Labels) -> float:
 
 
 def _noise_row(
-    layer: str, model: str, accuracy: object, auc: object, interval: object
+    feature_set: str, model: str, accuracy: object, auc: object, interval: object
 ) -> dict[str, object]:
     return {
-        "layer": layer,
+        "feature_set": feature_set,
         "model": model,
         "accuracy": accuracy,
         "auc": auc,

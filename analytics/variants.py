@@ -82,11 +82,11 @@ def hardy_weinberg_p(
     rare = 2 * np.minimum(homozygous, other) + heterozygous
     cases, where = np.unique(np.stack([people, rare, heterozygous]), axis=1, return_inverse=True)
     p = np.ones(cases.shape[1])
-    before, chances = (-1, -1), np.ones(1)
+    before, probabilities = (-1, -1), np.ones(1)
     for i, (n, a, h) in enumerate(cases.T.tolist()):  # sorted: equal (n, a) follow each other
         if (n, a) != before:
-            before, chances = (n, a), _chances(n, a)
-        p[i] = chances[chances <= chances[(h - a % 2) // 2] * (1 + 1e-9)].sum()
+            before, probabilities = (n, a), _probabilities(n, a)
+        p[i] = probabilities[probabilities <= probabilities[(h - a % 2) // 2] * (1 + 1e-9)].sum()
     return np.asarray(np.minimum(p, 1.0)[where.ravel()])
 
 
@@ -130,7 +130,7 @@ def _filter(
     return kept, frequency, tuple(flow)
 
 
-def _chances(n: int, rare: int) -> NDArray[np.float64]:
+def _probabilities(n: int, rare: int) -> NDArray[np.float64]:
     """Probability of each possible number of heterozygotes (of the parity of `rare`, rising) among n people."""
     heterozygous = np.arange(rare % 2, rare + 1, 2)
     logs = heterozygous * np.log(2.0) - (
@@ -138,5 +138,5 @@ def _chances(n: int, rare: int) -> NDArray[np.float64]:
         + gammaln((rare - heterozygous) / 2 + 1)
         + gammaln((2 * n - rare - heterozygous) / 2 + 1)
     )
-    chances = np.exp(logs - logs.max())
-    return np.asarray(chances / chances.sum())
+    probabilities = np.exp(logs - logs.max())
+    return np.asarray(probabilities / probabilities.sum())

@@ -12,11 +12,11 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.http.problems import Problem, answer_problem, declared
-from api.http.rate_limit import Allowance, Limits
+from api.http.rate_limit import Limits, RateLimit
 from api.http.request_log import Watch
 from api.http.routes import committee, people, runs, trail
 from api.http.services import Services
-from api.http.timeouts import Patience
+from api.http.timeouts import Timeouts
 from api.pages.site import Front, create_pages
 
 _HEADERS = {
@@ -48,12 +48,12 @@ def create_app(services: Services) -> FastAPI:
     ):
         app.include_router(router)
     app.add_exception_handler(HTTPException, answer_problem)
-    app.add_middleware(Front, pages=create_pages(services), doors=app.routes)
+    app.add_middleware(Front, pages=create_pages(services), endpoints=app.routes)
     settings = services.settings
     app.add_middleware(
-        Limits, allowance=Allowance(settings.allowance), behind_proxy=bool(settings.proxies)
+        Limits, rate_limit=RateLimit(settings.rate_limit), behind_proxy=bool(settings.proxies)
     )
-    app.add_middleware(Patience)
+    app.add_middleware(Timeouts)
     app.add_middleware(Headers)  # around it: what Patience answers has them too
     app.add_middleware(Watch, metrics=services.metrics)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class DoorError(Exception):
+class ApiError(Exception):
     """Base: `str(error)` is the fact, `hint` what to do next."""
 
     def __init__(self, message: str, hint: str = "") -> None:
@@ -11,15 +11,15 @@ class DoorError(Exception):
         self.hint = hint
 
 
-class UsageError(DoorError):
+class UsageError(ApiError):
     """The caller's input cannot be meant."""
 
 
-class NotServing(DoorError):
+class NotServing(ApiError):
     """A process that is needed does not run, or does not answer."""
 
 
-class Answered(DoorError):
+class Answered(ApiError):
     """The API answered with a problem (RFC 9457): `status`, and `reason` where a rule refused."""
 
     def __init__(self, status: int, message: str, hint: str = "", reason: str = "") -> None:
@@ -48,5 +48,5 @@ class NotAvailable(Answered):
     """503: ledger, bucket or broker does not answer."""
 
 
-class VerificationFailed(DoorError):
+class VerificationFailed(ApiError):
     """Something is not what the ledger says it is."""

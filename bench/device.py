@@ -7,7 +7,7 @@ from typing import Any
 from analytics.networks import describe_device, find_device
 from analytics.params import complete, parse_params
 from analytics.run import run
-from analytics.simulate.twin import invent
+from analytics.simulate.rehearsal import invent
 from bench.races import race
 
 PEOPLE, PAIRS = 500, 3

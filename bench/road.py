@@ -24,8 +24,8 @@ from analytics.simulate.known_truth import simulate_cohort
 from analytics.simulate.known_truth_files import BUILD, write_vcf
 from api.demo.cast import Cast
 from api.demo.science import SEED, VARIANTS
-from api.demo.steps import ask_permits, ingest_all, look_and_open, request
-from api.ingest.cohort_files import Lanes
+from api.demo.steps import ask_permits, ingest_all, request, view_and_open
+from api.ingest.cohort_files import CohortFiles
 from api.ingest.sources import bring_in
 from bench.races import seconds, summarise
 from chain.ledger import Ledger
@@ -97,7 +97,7 @@ class Road:
         run = request(self.cast, self.permit, params)
         self.cast.await_run(run, lambda r: r["state"] == "sealed")
         ended = time.perf_counter()
-        found = look_and_open(self.cast, "sol", run)
+        found = view_and_open(self.cast, "sol", run)
         if found.result != plain.result:
             raise AssertionError(
                 f"a governed run of {model} gave other bytes than the same code without us"
@@ -158,5 +158,5 @@ class Road:
         }
 
 
-def _lanes(vcf: bytes, samples: dict[str, str]) -> Lanes:
-    return Lanes(BytesIO(vcf), samples, BUILD, [])
+def _lanes(vcf: bytes, samples: dict[str, str]) -> CohortFiles:
+    return CohortFiles(BytesIO(vcf), samples, BUILD, [])

@@ -70,7 +70,7 @@ def measure(
     report["known_truth"] = science.known_truth_report(models=MODELS, device=device)
     tell(f"known truth, logistic regression on {COHORTS} cohorts")
     report["known_truth"]["logistic"] = science.known_truth_report(
-        seeds=COHORTS, layers=["combined"]
+        seeds=COHORTS, feature_sets=["combined"]
     )
     return report
 
@@ -107,16 +107,22 @@ def _print(report: dict[str, Any]) -> None:
     )
     truth = report["known_truth"]
     known = [
-        {**row, "layer": f"known truth, {row['layer']}", "baseline": truth["majority"], "p": None}
+        {
+            **row,
+            "feature_set": f"known truth, {row['feature_set']}",
+            "baseline": truth["majority"],
+            "p": None,
+        }
         for row in truth["models"]
     ]
     for row in [*report["gse7390"], *report["noise"], *report["leak"], *known]:
         low, high = row["interval"] or (None, None)
-        of = "accuracy" if row["layer"] == "noise" else "AUC"
+        of = "accuracy" if row["feature_set"] == "noise" else "AUC"
         interval = "" if low is None else f"[{low:.2f}, {high:.2f}] {of}"
         p = "" if row["p"] is None else f"{row['p']:.3f}"
         print(
-            f"{row['layer']:<34}{row['model']:<10}{row['accuracy']:>9.3f}{row['baseline']:>9.3f}{row['auc']:>6.2f}  "
+            f"{row['feature_set']:<34}{row['model']:<10}{row['accuracy']:>9.3f}"
+            f"{row['baseline']:>9.3f}{row['auc']:>6.2f}  "
             f"{interval:<21}{p}"
         )
     print("AUC that clinical findings add to genes, with the paired 95 % interval:")

@@ -29,7 +29,7 @@ CONNECTIONS = 128  # threads, one for each connection
 IDLE_SECONDS = 300.0  # that a kept connection may wait for its next request
 REQUEST_SECONDS = 15.0  # for the whole of a request, head and body, from its first byte on
 ANSWER_SECONDS = 60.0  # for taking the whole of an answer
-PLACE_SECONDS = 1.0  # that a new connection waits for the place of another one
+SLOT_SECONDS = 1.0  # that a new connection waits for the place of another one
 _LOOK_SECONDS = 0.25  # between two looks for those that are too slow
 MAX_HEAD = 64 << 10  # bytes of all header lines
 SMALL_BODY = 16 << 10  # bytes; a withdrawal has one thousand
@@ -47,7 +47,7 @@ _LIMITS = {IDLE: IDLE_SECONDS, READING: REQUEST_SECONDS, WRITING: ANSWER_SECONDS
 
 
 @dataclass(slots=True)
-class _Place:
+class _Slot:
     """One connection: its socket, what it does, and since when (monotonic seconds)."""
 
     socket: socket.socket
@@ -67,7 +67,7 @@ class BoundedServer(ThreadingHTTPServer):
         self, port: int, handler: type[BoundedHandler], connections: int = CONNECTIONS
     ) -> None:
         self._connections = connections
-        self._places: dict[int, _Place] = {}
+        self._places: dict[int, _Slot] = {}
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self.large = threading.BoundedSemaphore(LARGE_AT_ONCE)
@@ -78,11 +78,11 @@ class BoundedServer(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Give the new connection a thread, if need be the place of the one that has waited longest."""
         with self._changed:
-            self._make_place()
+            self._make_slot()
             if len(self._places) >= self._connections:  # everybody is being worked for
                 self.shutdown_request(request)
                 return
-            self._places[id(request)] = _Place(request, IDLE, time.monotonic())
+            self._places[id(request)] = _Slot(request, IDLE, time.monotonic())
         try:
             super().process_request(request, client_address)
         except BaseException:  # no thread could be made
@@ -118,14 +118,14 @@ class BoundedServer(ThreadingHTTPServer):
             place = self._places.get(id(request))
             return place is None or place.ended
 
-    def _make_place(self) -> None:
+    def _make_slot(self) -> None:
         """End the connection that waits longest, and wait until its thread is gone; the caller holds the lock."""
         if len(self._places) < self._connections:
             return
         waiting = [place for place in self._places.values() if place.doing != WORKING]
         if waiting:
             _end(min(waiting, key=lambda place: (place.doing, place.since)))
-        self._changed.wait_for(lambda: len(self._places) < self._connections, PLACE_SECONDS)
+        self._changed.wait_for(lambda: len(self._places) < self._connections, SLOT_SECONDS)
 
     def _end_slow(self) -> None:
         """End every connection that takes longer for something than it may."""
@@ -137,7 +137,7 @@ class BoundedServer(ThreadingHTTPServer):
                         _end(place)
 
 
-def _end(place: _Place) -> None:
+def _end(place: _Slot) -> None:
     """Wake the connection's thread, which finds that its caller is gone."""
     place.ended = True
     try:

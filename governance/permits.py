@@ -18,7 +18,7 @@ from governance.consent import CATEGORIES, names_of
 from governance.errors import RequestInvalid, RequestRefused
 from governance.objects.ingest import Leaf, leaves_root
 from governance.rules.encoding import canonical_json, strict_json, words
-from governance.rules.replayed import Fold
+from governance.rules.replayed import ReplayedState
 
 MAX_PARAMS = 2048  # bytes
 # What can be released; a model or one person's result never is.
@@ -62,7 +62,11 @@ def register_dataset(ledger: Ledger, registration: Message, signature: bytes) ->
 
 
 def check_ingest(
-    domain: Domain, fold: Fold, registered: Message, signature: bytes, leaves: Sequence[Leaf]
+    domain: Domain,
+    replayed: ReplayedState,
+    registered: Message,
+    signature: bytes,
+    leaves: Sequence[Leaf],
 ) -> None:
     """Before anything is written: the list is the signed one, and the dataset's custodian signed it.
 
@@ -74,7 +78,7 @@ def check_ingest(
             "the list is not the one whose root was signed", "sign the root of exactly this list"
         )
     signer = recover(domain, "RecordsRegistered", registered, signature)
-    if fold.datasets.get(registered["dataset"]) != bytes.fromhex(signer[2:]):
+    if replayed.datasets.get(registered["dataset"]) != bytes.fromhex(signer[2:]):
         raise Refused("NotTheCustodian", {}, "let the custodian of the dataset sign")
 
 

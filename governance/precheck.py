@@ -13,7 +13,7 @@ from chain.errors import Refused, SignatureMalformed
 from chain.signatures import Domain, recover
 from chain.vocabulary import Role
 from governance.rules.encoding import sha256, words
-from governance.rules.replayed import Fold
+from governance.rules.replayed import ReplayedState
 from governance.rules.state import NOBODY
 
 _HINT = "look at the state and sign again"
@@ -21,18 +21,20 @@ _HINT = "look at the state and sign again"
 
 def skipped_enrolment(
     domain: Domain,
-    fold: Fold,
+    replayed: ReplayedState,
     message: Mapping[str, Any],
     registrar_signature: bytes,
     signer_signature: bytes,
 ) -> str:
     """The contract's word for why it would skip this enrolment, "" when nothing speaks against it."""
-    registrar = fold.members.get(_signer(domain, "Enrolment", message, registrar_signature), NOBODY)
-    if registrar.role != Role.REGISTRAR or registrar.end <= fold.time:
+    registrar = replayed.members.get(
+        _signer(domain, "Enrolment", message, registrar_signature), NOBODY
+    )
+    if registrar.role != Role.REGISTRAR or registrar.end <= replayed.time:
         return "NotARegistrar"
-    if message["deadline"] < fold.time:
+    if message["deadline"] < replayed.time:
         return "DeadlinePassed"
-    if message["subject"] in fold.signers:
+    if message["subject"] in replayed.signers:
         return "AlreadyEnrolled"
     own = _signer(domain, "Enrolment", message, signer_signature) == message["signer"]
     return "" if own else "SignatureInvalid"
@@ -40,44 +42,52 @@ def skipped_enrolment(
 
 def forged(
     domain: Domain,
-    fold: Fold,
+    replayed: ReplayedState,
     kind: str,
     message: Mapping[str, Any],
     signer: bytes,
     signature: bytes,
 ) -> str:
     """Why this is surely not the person's own, "" otherwise; keys never change, so an older fold will do."""
-    reason = _foreign(domain, fold, kind, message, signer, signature)
+    reason = _foreign(domain, replayed, kind, message, signer, signature)
     return "" if reason == "NotEnrolled" else reason
 
 
 def skipped_grant(
-    domain: Domain, fold: Fold, message: Mapping[str, Any], signer: bytes, signature: bytes
+    domain: Domain,
+    replayed: ReplayedState,
+    message: Mapping[str, Any],
+    signer: bytes,
+    signature: bytes,
 ) -> str:
     """The contract's word for why it would skip this consent, "" when nothing speaks against it."""
-    held = fold.consent(message["dataset"], message["subject"])
+    held = replayed.consent(message["dataset"], message["subject"])
     return (
-        _foreign(domain, fold, "Grant", message, signer, signature)
-        or ("DeadlinePassed" if message["deadline"] < fold.time else "")
+        _foreign(domain, replayed, "Grant", message, signer, signature)
+        or ("DeadlinePassed" if message["deadline"] < replayed.time else "")
         or ("EpochStale" if message["epoch"] != held.epoch else "")
         or ("VersionStale" if message["replaces"] != held.version else "")
     )
 
 
 def revocation_acts(
-    domain: Domain, fold: Fold, message: Mapping[str, Any], signer: bytes, signature: bytes
+    domain: Domain,
+    replayed: ReplayedState,
+    message: Mapping[str, Any],
+    signer: bytes,
+    signature: bytes,
 ) -> bool:
     """Whether a revocation is her own and ends what holds now; an older one changes nothing. Raises Refused."""
-    reason = _foreign(domain, fold, "Revoke", message, signer, signature)
+    reason = _foreign(domain, replayed, "Revoke", message, signer, signature)
     if reason:
         raise Refused(reason, {}, _HINT)
-    return bool(message["epoch"] == fold.consent(message["dataset"], message["subject"]).epoch)
+    return bool(message["epoch"] == replayed.consent(message["dataset"], message["subject"]).epoch)
 
 
-def refuse_repeated(fold: Fold, message: Mapping[str, Any]) -> None:
+def refuse_repeated(replayed: ReplayedState, message: Mapping[str, Any]) -> None:
     """Raise Refused for an old revocation that is on the trail already."""
     name = sha256(words(message["subject"], message["dataset"], message["epoch"]))
-    if name in fold.recorded:
+    if name in replayed.recorded:
         raise Refused("AlreadyRecorded", {}, _HINT)
 
 
@@ -89,14 +99,14 @@ def refuse_all_skipped(reasons: list[str]) -> None:
 
 def _foreign(
     domain: Domain,
-    fold: Fold,
+    replayed: ReplayedState,
     kind: str,
     message: Mapping[str, Any],
     signer: bytes,
     signature: bytes,
 ) -> str:
     """Why a message is not this person's own, "" when it is."""
-    enrolled = fold.signers.get(message["subject"])
+    enrolled = replayed.signers.get(message["subject"])
     if enrolled is None:
         return "NotEnrolled"
     if signer != enrolled:

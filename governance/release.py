@@ -25,7 +25,7 @@ from chain.vocabulary import Role
 from governance.errors import DecisionPending, NotFound, RequestRefused
 from governance.readmodel.tables import Approval
 from governance.rules.encoding import canonical_json
-from governance.rules.replayed import Fold
+from governance.rules.replayed import ReplayedState
 
 _ONE_AT_A_TIME = threading.Lock()  # two yeses at once must not both find the other one missing
 
@@ -71,7 +71,7 @@ def pending(engine: Engine, run: str, attempt: int, now: int) -> Pending | None:
 def approve(
     ledger: Ledger,
     engine: Engine,
-    fold: Fold,
+    replayed: ReplayedState,
     decision: Mapping[str, Any],
     signature: bytes,
     now: int,
@@ -84,12 +84,12 @@ def approve(
     checker = recover(ledger.domain, "Decision", decision, signature)
     run, attempt = bytes(decision["run"]), int(decision["attempt"])
     with _ONE_AT_A_TIME:
-        _check_may_sign(fold, decision, bytes.fromhex(checker[2:]), now)
+        _check_may_sign(replayed, decision, bytes.fromhex(checker[2:]), now)
         signatures = _keep(engine, decision, checker, signature, now)
         if len(signatures) < 2:
             return None
         subjects, epochs = zip(
-            *((subject, epoch) for subject, epoch, _ in fold.granted(run, attempt)), strict=True
+            *((subject, epoch) for subject, epoch, _ in replayed.granted(run, attempt)), strict=True
         )
         two = [
             signatures[checker]
@@ -118,11 +118,13 @@ def approve(
     return receipt
 
 
-def _check_may_sign(fold: Fold, decision: Mapping[str, Any], checker: bytes, now: int) -> None:
+def _check_may_sign(
+    replayed: ReplayedState, decision: Mapping[str, Any], checker: bytes, now: int
+) -> None:
     """What the contract would say to this signature, in its order; each refusal has the contract's name."""
     run, attempt = (
-        fold.runs.get(decision["run"]),
-        fold.attempts.get((decision["run"], decision["attempt"])),
+        replayed.runs.get(decision["run"]),
+        replayed.attempts.get((decision["run"], decision["attempt"])),
     )
     if run is None:
         raise NotFound("there is no such run", "check the id; a new run shows up once it is mined")
@@ -132,7 +134,7 @@ def _check_may_sign(fold: Fold, decision: Mapping[str, Any], checker: bytes, now
         "RunEnded": not run.ended,
         "NotNewestAttempt": decision["attempt"] == run.attempts,
         "CheckerConflict": checker != run.analyst,
-        "NotLive": fold.member_live(checker, Role.CHECKER, now),
+        "NotLive": replayed.member_live(checker, Role.CHECKER, now),
         "NotSealed": attempt is not None and attempt.seal_hash,
         "SealMismatch": attempt is not None and attempt.seal_hash == decision["sealHash"],
         "NotViewed": attempt is not None and checker in attempt.views,

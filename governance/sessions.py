@@ -33,7 +33,7 @@ from chain.errors import SignatureMalformed
 from chain.signatures import Domain, recover
 from governance.errors import NotSignedIn
 from governance.readmodel.tables import Challenge, Session
-from governance.rules.replayed import Fold
+from governance.rules.replayed import ReplayedState
 
 CHALLENGE_SECONDS = 300
 SESSION_SECONDS = 900
@@ -98,11 +98,11 @@ def prove(
 
 
 def open_session(
-    engine: Engine, fold: Fold, message: Mapping[str, Any], now: int
+    engine: Engine, replayed: ReplayedState, message: Mapping[str, Any], now: int
 ) -> tuple[str, int]:
     """A bearer token and the second it expires at, once `prove` held for this message. Raises NotSignedIn."""
     signer, subject = str(message["account"]), str(message["subject"])
-    _check_somebody(fold, signer, subject, now)
+    _check_somebody(replayed, signer, subject, now)
     token, expires = secrets.token_urlsafe(32), now + SESSION_SECONDS
     with engine.begin() as connection:
         connection.execute(delete(Session).where(Session.expires <= now))
@@ -115,14 +115,14 @@ def open_session(
     return token, expires
 
 
-def caller_of(engine: Engine, fold: Fold, token: str, now: int) -> Caller:
+def caller_of(engine: Engine, replayed: ReplayedState, token: str, now: int) -> Caller:
     """Who holds this token. Raises NotSignedIn."""
     query = select(Session).where(Session.token_hash == _hash(token), Session.expires > now)
     with engine.connect() as connection:
         row = connection.execute(query).one_or_none()
     if row is None:
         raise NotSignedIn("there is no such session, or it has ended", _AGAIN)
-    return Caller(row.account, row.subject, _live_role(fold, row.account, now))
+    return Caller(row.account, row.subject, _live_role(replayed, row.account, now))
 
 
 def end(engine: Engine, token: str) -> None:
@@ -156,20 +156,20 @@ def _use_challenge(engine: Engine, nonce: str, now: int) -> None:
         raise NotSignedIn("the challenge is unknown, used or expired", "ask for a new challenge")
 
 
-def _check_somebody(fold: Fold, signer: str, subject: str, now: int) -> None:
+def _check_somebody(replayed: ReplayedState, signer: str, subject: str, now: int) -> None:
     if subject:
-        if fold.signers.get(bytes.fromhex(subject)) != bytes.fromhex(signer[2:]):
+        if replayed.signers.get(bytes.fromhex(subject)) != bytes.fromhex(signer[2:]):
             raise NotSignedIn(
                 "nobody is enrolled under this id with this key", "use the key of your enrolment"
             )
-    elif not _live_role(fold, signer, now):
+    elif not _live_role(replayed, signer, now):
         raise NotSignedIn(
             "this account holds no role now", "ask for a role; patients name their id"
         )
 
 
-def _live_role(fold: Fold, account: str, now: int) -> int:
-    member = fold.members.get(bytes.fromhex(account[2:]))
+def _live_role(replayed: ReplayedState, account: str, now: int) -> int:
+    member = replayed.members.get(bytes.fromhex(account[2:]))
     return member.role if member and member.start <= now < member.end else 0
 
 

@@ -27,7 +27,7 @@ from governance.readmodel.tables import Event
 from governance.readmodel.trail_queries import Step, find_step
 from governance.rules.encoding import VerifyError
 from governance.rules.ledger_data import identity_id, parse_block, parse_log, parse_transaction
-from governance.rules.replayed import Fold
+from governance.rules.replayed import ReplayedState
 from governance.rules.signatures import load_crypto
 
 _MOST = 40  # objects of one list that are fetched
@@ -58,7 +58,7 @@ class Recheck:
     bucket: Bucket
     witness: Callable[[], Mapping[str, Any] | None]
     step: Step
-    before: Fold | None = field(
+    before: ReplayedState | None = field(
         default=None, init=False
     )  # the state before this step, once it was computed
 
@@ -109,37 +109,37 @@ class Recheck:
         return f"{len(said)} events were read from the ledger again; all rows are equal."
 
     def _before(self) -> str:
-        fold = Fold(self.ledger.identity)
-        self._replay(fold, lambda tx: tx != self.step.tx)
-        if fold.count != self.step.count - 1:
+        replayed = ReplayedState(self.ledger.identity)
+        self._replay(replayed, lambda tx: tx != self.step.tx)
+        if replayed.count != self.step.count - 1:
             raise _Differs(
-                f"The ledger has {fold.count} steps before it, not {self.step.count - 1}."
+                f"The ledger has {replayed.count} steps before it, not {self.step.count - 1}."
             )
-        self.before = fold
-        return f"{fold.count} steps before it follow from the law, with {fold.signatures} signatures checked."
+        self.before = replayed
+        return f"{replayed.count} steps before it follow from the law, with {replayed.signatures} signatures checked."
 
     def _this(self) -> str:
-        fold = self.before
-        if fold is None:
+        replayed = self.before
+        if replayed is None:
             raise _Differs("The steps before it could not be executed.")
-        before = fold.signatures
-        self._replay(fold, lambda tx: tx == self.step.tx)
-        if (fold.count, fold.head.hex()) != (self.step.count, self.step.head):
+        before = replayed.signatures
+        self._replay(replayed, lambda tx: tx == self.step.tx)
+        if (replayed.count, replayed.head.hex()) != (self.step.count, self.step.head):
             raise _Differs("The step leads to another value than the recorded one.")
-        held = fold.signatures - before
+        held = replayed.signatures - before
         return (
             f"{held} signature{'s hold' if held != 1 else ' holds'}, every event follows, and the value is the "
             "recorded one."
         )
 
-    def _replay(self, fold: Fold, take: Callable[[str], bool]) -> None:
+    def _replay(self, replayed: ReplayedState, take: Callable[[str], bool]) -> None:
         """Execute the transactions up to this step's block that are to be taken, and none after this step's."""
-        crypto = load_crypto(fold.identity)
+        crypto = load_crypto(replayed.identity)
         for tx, logs in self._transactions():
             if take(tx):
                 found = parse_transaction(self.ledger.transaction(f"0x{tx}"))
                 block = parse_block(self.ledger.block(found.block))
-                fold.apply(block, found, [parse_log(log) for log in logs], crypto)
+                replayed.apply(block, found, [parse_log(log) for log in logs], crypto)
             if tx == self.step.tx:
                 return
 
@@ -165,7 +165,7 @@ class Recheck:
         }
         signer = recover(self.ledger.domain, "Witness", message, bytes.fromhex(said["signature"]))
         self.projection.sync()
-        if not self.projection.fold.member_live(
+        if not self.projection.replayed.member_live(
             bytes.fromhex(signer[2:]), Role.BROKER, self.ledger.now()
         ):
             raise _Differs("The witness is not signed by a live key broker.")
@@ -191,7 +191,7 @@ class Recheck:
 
     def _output(self, fields: Mapping[str, Any]) -> str:
         self.projection.sync()
-        attempt = self.projection.fold.attempts[
+        attempt = self.projection.replayed.attempts[
             bytes.fromhex(fields["run"]), int(fields["attempt"])
         ]
         blob = self.bucket.get(f"o/{attempt.seal['ciphertextHash'].hex()}")

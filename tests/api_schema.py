@@ -88,13 +88,13 @@ def attack(
     return statuses, list(wrong)
 
 
-def campaign(place: Any, folder: Path, examples: int, number: int) -> Counter[int]:
+def campaign(deployment: Any, folder: Path, examples: int, number: int) -> Counter[int]:
     """Every operation with and without sessions of several roles; so many right and wrong requests of each."""
-    sealed = place.sealed_output(folder / "key")
-    (subject,) = place.people()
+    sealed = deployment.sealed_output(folder / "key")
+    (subject,) = deployment.people()
     clients = [
-        place.patient(subject),
-        *(place.as_(name) for name in ("noor", "sol", "vera", "omar")),
+        deployment.patient(subject),
+        *(deployment.as_(name) for name in ("noor", "sol", "vera", "omar")),
     ]
     for client in clients:
         client.sign_in()
@@ -102,13 +102,13 @@ def campaign(place: Any, folder: Path, examples: int, number: int) -> Counter[in
     ids = {
         "run": sealed.run,
         "subject": subject.hex(),
-        "dataset": place.world.dataset.hex(),
+        "dataset": deployment.world.dataset.hex(),
         "attempt": 1,
-        "permit": place.anybody().permits()[-1]["permit"],
+        "permit": deployment.anybody().permits()[-1]["permit"],
     }
     statuses, wrong, tried = Counter[int](), list[str](), 0
-    for operation in operations(httpx.get(f"{place.url}/openapi.json").json()):
-        found, failures = attack(place.url, operation, tokens, examples, number, ids)
+    for operation in operations(httpx.get(f"{deployment.url}/openapi.json").json()):
+        found, failures = attack(deployment.url, operation, tokens, examples, number, ids)
         statuses, wrong, tried = statuses + found, wrong + failures, tried + 1
     print(
         f"{tried} operations, {sum(statuses.values())} requests: {dict(sorted(statuses.items()))}"

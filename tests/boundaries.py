@@ -22,7 +22,7 @@ from sqlalchemy.exc import OperationalError
 
 import chain.devnode.anvil
 import chain.ledger
-import governance.broker.door
+import governance.broker.endpoint
 import governance.broker.node
 import governance.objects.broker_client
 import governance.objects.vault
@@ -53,12 +53,12 @@ class Counter:
     def begin(self, *_: object) -> None:
         self.counts = True
 
-    def tick(self, place: str, failure: Callable[[], Exception]) -> None:
+    def tick(self, deployment: str, failure: Callable[[], Exception]) -> None:
         with self._lock:
-            self.count += self.counts and self.only in ("", place)
+            self.count += self.counts and self.only in ("", deployment)
             if self.count != self.at or self.reached.exists():
                 return
-            self.reached.write_text(place)
+            self.reached.write_text(deployment)
         if self.mode == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.mode == "hang":
@@ -91,7 +91,7 @@ def _failures() -> list[tuple[Any, str, Callable[[], Exception]]]:
             lambda: BrokerUnavailable("the broker does not answer"),
         ),
         (governance.broker.node.Node, "_call", lambda: NodeDown("the node does not answer")),
-        (governance.broker.door.Door, "_answer", lambda: OSError(32, "Broken pipe")),
+        (governance.broker.endpoint.Endpoint, "_answer", lambda: OSError(32, "Broken pipe")),
         (os, "fsync", disk),
         (os, "rename", disk),
         (os, "replace", disk),

@@ -49,7 +49,7 @@ from governance.rules.ledger_data import identity_id
 
 ROOT = Path(__file__).resolve().parent.parent
 PEOPLE = 24  # ten of each outcome, the least that a run takes
-PATIENCE = 60.0  # seconds for an operation, injured or not: others may compute beside it
+TIMEOUT = 60.0  # seconds for an operation, injured or not: others may compute beside it
 
 
 class Violated(AssertionError):
@@ -83,7 +83,7 @@ class Part:
 
     def await_ready(self) -> None:
         """A server's first line. Raises Violated: a part that does not come back is a violation."""
-        if not select.select([self._read], [], [], PATIENCE)[0] or not os.read(
+        if not select.select([self._read], [], [], TIMEOUT)[0] or not os.read(
             self._read, 4096
         ).startswith(b"ready"):
             raise Violated("a part did not come back")
@@ -107,7 +107,7 @@ class Part:
     def kill(self) -> None:
         if not self.ended():
             os.kill(self.pid, signal.SIGKILL)
-            self.ended(PATIENCE)
+            self.ended(TIMEOUT)
         if self._read >= 0:
             os.close(self._read)
         self._read = -1
@@ -279,7 +279,7 @@ class Stage:
                 self.launch(name)
         for worker in (False, True):
             actor = Part(lambda worker=worker: Actor(self, worker) and 0, None)
-            if not actor.ended(PATIENCE) or not actor.did_it:
+            if not actor.ended(TIMEOUT) or not actor.did_it:
                 actor.kill()
                 raise Violated("what was left could not be finished")
             actor.kill()
@@ -305,7 +305,7 @@ class Stage:
             return 0
 
         actor = Part(work, counter, hangs)
-        actor.ended(PATIENCE)
+        actor.ended(TIMEOUT)
         actor.kill()
         self.children.forget()
 
@@ -338,7 +338,7 @@ class Stage:
                 self.parts[target].kill()
         if not self.reached.exists():
             return None
-        place = self.reached.read_text()
+        deployment = self.reached.read_text()
         seconds = self.mend()
         self.later += 100
         if not operation.is_done(self):
@@ -346,7 +346,7 @@ class Stage:
         found = self.judge()
         if not operation.is_done(self):
             found.append("the operation could not be done afterwards")
-        return Outcome(operation.name, target, mode, place, seconds, found)
+        return Outcome(operation.name, target, mode, deployment, seconds, found)
 
     def somebody(self) -> bytes:
         self._turn += 1
@@ -381,8 +381,8 @@ def stages() -> Iterator[Callable[[], Stage]]:
     def make() -> Stage:
         for stage in made:
             stage.close()
-        place = Path(tempfile.mkdtemp(prefix="stage-", dir=folder))
-        made.append(Stage(place, bucket, children))
+        deployment = Path(tempfile.mkdtemp(prefix="stage-", dir=folder))
+        made.append(Stage(deployment, bucket, children))
         return made[-1]
 
     try:

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 GENESIS = 1_790_000_000
 
 
-class Door:
+class Gateway:
     """A chain on `folder` served in this process, on a clock the test moves."""
 
     def __init__(self, folder: Path) -> None:
@@ -32,7 +32,7 @@ class Door:
         self._thread.start()
         self.open = True
 
-    def reopen(self) -> Door:
+    def reopen(self) -> Gateway:
         self.close()
         self._open(None)
         return self

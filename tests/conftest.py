@@ -64,10 +64,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     if not hasattr(item.config, "workerinput"):  # one process
         return (yield)
     alone = item.get_closest_marker("alone") is not None
-    with _locked(Path(__file__).parent.parent, fcntl.LOCK_EX) as leave_door:
+    with _locked(Path(__file__).parent.parent, fcntl.LOCK_EX) as leave_endpoint:
         with _locked(Path(__file__).parent, fcntl.LOCK_EX if alone else fcntl.LOCK_SH):
             if not alone:
-                leave_door()
+                leave_endpoint()
             return (yield)
 
 

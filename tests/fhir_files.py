@@ -132,8 +132,8 @@ def mutant(seed: int, original: bytes) -> bytes:
     if rng.random() < 0.25:
         whole = bytearray(original)
         for _ in range(rng.randint(1, 3)):
-            place = rng.randrange(len(whole))
-            whole[place : place + rng.choice((0, 1, 1, 40))] = rng.randbytes(
+            deployment = rng.randrange(len(whole))
+            whole[deployment : deployment + rng.choice((0, 1, 1, 40))] = rng.randbytes(
                 rng.choice((0, 1, 1, 8))
             )
         return bytes(whole[: rng.randrange(len(whole))] if rng.random() < 0.3 else whole)

@@ -69,7 +69,7 @@ class Founders:
 
     def plan(self, **change: Any) -> None:
         """Fill in the example that the first call wrote."""
-        path = self.op / "birth" / "plan.json"
+        path = self.op / "ceremony" / "plan.json"
         plan = json.loads(path.read_text())
         plan["founders"] = {name: self.addresses[name] for name in FOUNDERS}
         for one in plan["roles"]:
@@ -83,7 +83,7 @@ class Founders:
             who,
             "init",
             "sign",
-            str(self.op / "birth" / f"{step}-to-sign.json"),
+            str(self.op / "ceremony" / f"{step}-to-sign.json"),
             "--as",
             who,
             "--yes",
@@ -95,7 +95,7 @@ class Founders:
 
     def hand_in(self, *files: Path) -> None:
         for path in files:
-            shutil.copy(path, self.op / "birth" / "signed")
+            shutil.copy(path, self.op / "ceremony" / "signed")
 
     def found(self) -> None:
         """All of it."""

@@ -19,7 +19,7 @@ import httpx
 from api.client.client import Client
 from api.demo.stage import MemoryOutbox, World, random32
 from api.operate.bootstrap import FOREVER, FOUNDERS, STAFF, read_identity
-from api.operate.processes import Parts, _give_birth
+from api.operate.processes import Parts, _bootstrap
 from api.operate.settings import Settings
 from chain.devnode.watched import cpu_seconds
 from chain.ledger import Ledger
@@ -99,7 +99,7 @@ def build(
     try:
         parts.start_chain()
         parts.start_bucket()
-        _give_birth(parts)
+        _bootstrap(parts)
         parts.name_senders()
         crowd = Crowd.of(home, parts.urls["chain"], people)
         crowd.live(runs, tell)

@@ -120,7 +120,7 @@ class Release(Operation):
 
     def act(self, actor: Actor) -> None:
         run, attempt, world = self.sealed.run, self.sealed.attempt, actor.road.world
-        looked = actor.projection.fold.attempts[run, attempt].views
+        looked = actor.projection.replayed.attempts[run, attempt].views
         for name in ("sol", "tess"):
             if bytes.fromhex(world.people[name].address[2:]) not in looked:
                 world.look(run, name, attempt)

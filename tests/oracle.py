@@ -13,7 +13,7 @@ I3  no access on the ledger for a person who was not willing at that epoch
 I4  exactly once: no call twice, no event twice, nothing that still waits to be sent
 I6  rows derived anew are the rows; every object that the ledger names is in the bucket
 and what is said to be a whole state of the ledger is one.
-(I5, how soon a computation stops, is measured elsewhere: tests/test_change_of_mind.py.)
+(I5, how soon a computation stops, is measured elsewhere: tests/test_withdrawal.py.)
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ from governance.readmodel.projection import Projection
 
 PARTS = ("chain", "anvil", "api", "worker", "broker", "bucket")
 PEOPLE = 24
-PATIENCE = 60.0  # seconds until all parts answer again
+TIMEOUT = 60.0  # seconds until all parts answer again
 AWAY = (
     Answered,
     NotServing,
@@ -58,7 +58,7 @@ class Outcome:
     operation: str
     target: str
     mode: str
-    place: str
+    deployment: str
     seconds: float
     violations: list[str]
 
@@ -189,11 +189,11 @@ class Town:
                 self.parts.stop_part(part)
                 getattr(self.parts, f"launch_{part}")()
                 self.parts.await_part(part)
-        self._insist(self._all_answer, began + PATIENCE)
+        self._insist(self._all_answer, began + TIMEOUT)
         return time.monotonic() - began
 
     def _all_answer(self) -> bool:
-        said = httpx.get(f"{self.parts.urls['api']}/health", timeout=PATIENCE).json()
+        said = httpx.get(f"{self.parts.urls['api']}/health", timeout=TIMEOUT).json()
         return self.parts.broken() is None and all(one["state"] == "ok" for one in said.values())
 
     def judge(self, folder: Path) -> list[str]:
@@ -241,7 +241,7 @@ def judge(
 
 def kill_from_outside(times: int, seed: int = 4, parts: Sequence[str] = PARTS) -> list[Outcome]:
     """Each of the parts in turn, at a random moment of what people do meanwhile."""
-    chance, folder, found = (
+    probability, folder, found = (
         random.Random(seed),
         Path(tempfile.mkdtemp(prefix="volens-outside-")),
         [],
@@ -249,7 +249,7 @@ def kill_from_outside(times: int, seed: int = 4, parts: Sequence[str] = PARTS) -
     town = Town(folder / "home")
     try:
         for turn in range(times):
-            part, after = parts[turn % len(parts)], chance.uniform(0.0, 1.5)
+            part, after = parts[turn % len(parts)], probability.uniform(0.0, 1.5)
             with ThreadPoolExecutor(1) as pool:
                 life = pool.submit(
                     town.go_on, town.cast.patients[turn % PEOPLE], time.monotonic() + 60

@@ -266,7 +266,7 @@ VERIFIER = [
     Removal(
         "a quorum of founders",
         "verify.py",
-        (("len(signed.keys() & founders) >= self.fold.identity.quorum,", "True,"),),
+        (("len(signed.keys() & founders) >= self.replayed.identity.quorum,", "True,"),),
         ("the founders' signatures taken off",),
     ),
     Removal(
@@ -372,7 +372,7 @@ class Gate:
 
 
 _SESSIONS = "governance/sessions.py"
-# Of the web process; `attacks` are those of api.demo.attacks.DOORS.
+# Of the web process; `attacks` are those of api.demo.attacks.ENDPOINT_ATTACKS.
 GATE = [
     Gate(
         "a challenge is known and used once",
@@ -410,7 +410,7 @@ GATE = [
     Gate(
         "somebody signs in",
         _SESSIONS,
-        (("    _check_somebody(fold, signer, subject, now)\n", ""),),
+        (("    _check_somebody(replayed, signer, subject, now)\n", ""),),
         ("governance.sessions:open_session",),
         ("a sign-in of a key without a role", "a patient's id with another person's key"),
     ),

@@ -21,7 +21,7 @@ from chain.devnode.process import DevChain
 from chain.events import Receipt
 from chain.ledger import Ledger
 from governance.broker.custody import Broker
-from governance.broker.door import Server
+from governance.broker.endpoint import Server
 from governance.objects.broker_client import BrokerClient
 from governance.objects.bucket_emulator import BucketProcess
 from governance.objects.envelope import Header, read_header
@@ -52,7 +52,7 @@ class Road:
     world: World
     bucket: Bucket
     bucket_log: Path
-    door: Server
+    endpoint: Server
     broker: Broker
     client: BrokerClient
     subjects: list[bytes] = field(default_factory=list)
@@ -65,18 +65,18 @@ class Road:
             folder / "broker", chain.url, dict(world.ledger.identity), lambda: int(time.time())
         )
         world.set_role(broker.address, "broker")
-        door = Server(0, broker)
+        endpoint = Server(0, broker)
         threading.Thread(
-            target=door.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+            target=endpoint.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
         ).start()
         store = Bucket(f"b{secrets.token_hex(8)}", bucket.url)
         store.create()
         client = BrokerClient(
-            f"http://127.0.0.1:{door.server_address[1]}",
+            f"http://127.0.0.1:{endpoint.server_address[1]}",
             world.ledger.domain,
             identity_id(world.ledger.identity),
         )
-        road = cls(folder, world, store, bucket.log, door, broker, client)
+        road = cls(folder, world, store, bucket.log, endpoint, broker, client)
         road.subjects = world.enrol(people)
         road.ingest(
             [
@@ -183,5 +183,5 @@ class Road:
         )
 
     def close(self) -> None:
-        self.door.shutdown()
-        self.door.server_close()
+        self.endpoint.shutdown()
+        self.endpoint.server_close()

@@ -9,7 +9,7 @@ import numpy as np
 
 from analytics.cohort import Cohort, Member, Person
 from analytics.params import Params, complete, parse_params
-from analytics.readers.chart import Chart, Reading
+from analytics.readers.clinical import ClinicalRecord, Reading
 from analytics.readers.genotypes import MISSING, Genotypes, Sites, build_sites
 
 OUTCOME = {
@@ -45,10 +45,10 @@ def cohort_of(
             if values is None
             else [(n, v) for n, v in zip(names, values[at], strict=True) if not np.isnan(v)]
         )
-        chart = Chart(
+        clinical = ClinicalRecord(
             None, None, (), tuple(Reading(name, float(value), 0) for name, value in known), 100
         )
-        person = Person(f"{at:064x}", chart, None, Genotypes(sites, bytes(32), row, full, full))
+        person = Person(f"{at:064x}", clinical, None, Genotypes(sites, bytes(32), row, full, full))
         members.append(Member(person, 0, bool(event[at])))
     return Cohort(tuple(members), (("has the records", len(members)),), granted or len(members))
 

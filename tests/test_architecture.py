@@ -43,10 +43,10 @@ def files(*folders: str, suffixes: set[str] = TEXTS) -> Iterator[Path]:
 @cache
 def everything() -> tuple[Path, ...]:
     found = []
-    for place, folders, names in os.walk(ROOT):
+    for deployment, folders, names in os.walk(ROOT):
         # Not entered: what was installed has a hundred times as many files.
         folders[:] = [one for one in folders if one not in NOT_OURS and ours(one)]
-        found += [Path(place) / name for name in names if ours(name) and name not in NOT_OURS]
+        found += [Path(deployment) / name for name in names if ours(name) and name not in NOT_OURS]
     return tuple(sorted(found))
 
 

@@ -58,7 +58,7 @@ def parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
     running.stop()
 
 
-class House:
+class Deployment:
     """Clients of everybody in a running home."""
 
     def __init__(self, parts: Parts) -> None:
@@ -163,8 +163,12 @@ def surfaces(home: Path) -> dict[str, bytes]:
 
 
 def test_personal_data_is_in_the_record_and_nowhere_else(parts: Parts) -> None:
-    house = House(parts)
-    rita, omar, noor = house.client("rita"), house.client("omar"), house.client("noor")
+    deployment = Deployment(parts)
+    rita, omar, noor = (
+        deployment.client("rita"),
+        deployment.client("omar"),
+        deployment.client("noor"),
+    )
     people = {secrets.token_bytes(32): Wallet.new() for _ in range(PEOPLE)}
     items = []
     for subject, wallet in people.items():
@@ -182,7 +186,7 @@ def test_personal_data_is_in_the_record_and_nowhere_else(parts: Parts) -> None:
             }
         )
     rita.enrol(items)
-    omar.register_dataset(house.dataset, sha256(b"document").digest())
+    omar.register_dataset(deployment.dataset, sha256(b"document").digest())
 
     tokens: list[str] = []
     sources = [
@@ -193,18 +197,20 @@ def test_personal_data_is_in_the_record_and_nowhere_else(parts: Parts) -> None:
             (6, person.expression(subject.hex())),
         )
     ]
-    leaves = encrypt(sources, house.dataset, omar.identity_id, house.broker(), house.bucket)
+    leaves = encrypt(
+        sources, deployment.dataset, omar.identity_id, deployment.broker(), deployment.bucket
+    )
     ingest = secrets.token_bytes(32)
-    root = leaves_root(ingest, house.dataset, leaves)
-    store_leaves(house.bucket, root, leaves)
-    omar.register_records(house.dataset, ingest, root, [leaf.to_json() for leaf in leaves])
-    house.broker().hand_over(ingest, [leaf.to_json() for leaf in leaves])
+    root = leaves_root(ingest, deployment.dataset, leaves)
+    store_leaves(deployment.bucket, root, leaves)
+    omar.register_records(deployment.dataset, ingest, root, [leaf.to_json() for leaf in leaves])
+    deployment.broker().hand_over(ingest, [leaf.to_json() for leaf in leaves])
 
     offers = [
         offer(
             PRESETS["cancer"],
             subject,
-            house.dataset,
+            deployment.dataset,
             0,
             0,
             int(time.time()),
@@ -222,10 +228,10 @@ def test_personal_data_is_in_the_record_and_nowhere_else(parts: Parts) -> None:
             for one, wallet in zip(offers, people.values(), strict=True)
         ]
     )
-    run = requested(house, noor)
+    run = requested(deployment, noor)
     await_state(noor, run, "sealed")
-    opened = looked_at(house, run)
-    bodies = refused_requests(house, tokens)
+    opened = looked_at(deployment, run)
+    bodies = refused_requests(deployment, tokens)
 
     for source in sources[:2]:  # a refused record is named by its place, never by what stands in it
         tokens.append(canary())
@@ -246,15 +252,15 @@ def test_personal_data_is_in_the_record_and_nowhere_else(parts: Parts) -> None:
         "trail": canonical_json(noor.trail()),
     }
     assert hits(tokens, places) == []
-    assert found_again(house, leaves, sources)
+    assert found_again(deployment, leaves, sources)
 
 
-def requested(house: House, noor: Client) -> str:
+def requested(deployment: Deployment, noor: Client) -> str:
     permit = secrets.token_bytes(32)
     noor.request_permit(
         {
             "permit": permit,
-            "dataset": house.dataset,
+            "dataset": deployment.dataset,
             "purposeNeed": bits(("cancer-research", "outside-recipient"), PURPOSES),
             "categories": bits(("observations", "expression"), CATEGORIES),
             "codeHash": code_hash(),
@@ -266,8 +272,8 @@ def requested(house: House, noor: Client) -> str:
         }
     )
     for name in ("pia", "quinn"):
-        house.client(name).vote(permit.hex(), True)
-    key = keep_pair(house.home / "keys" / "noor.results" / "canary")
+        deployment.client(name).vote(permit.hex(), True)
+    key = keep_pair(deployment.home / "keys" / "noor.results" / "canary")
     return str(noor.request_run(permit, PARAMS, key, secrets.randbits(256))["run"])
 
 
@@ -278,18 +284,18 @@ def await_state(client: Client, run: str, state: str) -> None:
         time.sleep(0.1)
 
 
-def looked_at(house: House, run: str) -> Any:
-    sol = house.client("sol")
-    key = house.home / "keys" / "sol.results" / run
+def looked_at(deployment: Deployment, run: str) -> Any:
+    sol = deployment.client("sol")
+    key = deployment.home / "keys" / "sol.results" / run
     sol.look(run, 1, keep_pair(key))
-    return open_output(sol, house.broker(), sol.run(run), key, sol.wallet.address[2:].lower())
+    return open_output(sol, deployment.broker(), sol.run(run), key, sol.wallet.address[2:].lower())
 
 
-def refused_requests(house: House, tokens: list[str]) -> list[bytes]:
+def refused_requests(deployment: Deployment, tokens: list[str]) -> list[bytes]:
     """What the doors answer to requests that carry tokens where they do not belong: each is refused."""
     import httpx
 
-    url, answers = house.parts.urls["api"], []
+    url, answers = deployment.parts.urls["api"], []
     for method, path in (
         ("POST", "/consents"),
         ("POST", "/runs"),
@@ -311,25 +317,26 @@ def refused_requests(house: House, tokens: list[str]) -> list[bytes]:
     for path in ("/runs/{}", "/permits/{}", "/subjects/{}/accesses", "/consents/{}", "/nowhere/{}"):
         tokens.append(canary())
         answers.append(httpx.get(url + path.format(tokens[-1])))
-    for door in ("/pieces", "/wrap", "/records", "/output-pieces"):
+    for endpoint in ("/pieces", "/wrap", "/records", "/output-pieces"):
         tokens.append(canary())
         answers.append(
             httpx.post(
-                house.parts.urls["broker"] + door, json={"run": tokens[-1], "ingest": tokens[-1]}
+                deployment.parts.urls["broker"] + endpoint,
+                json={"run": tokens[-1], "ingest": tokens[-1]},
             )
         )
     assert all(400 <= answer.status_code < 500 for answer in answers)
     with pytest.raises(Answered):
-        house.client("noor").run("00" * 32)
+        deployment.client("noor").run("00" * 32)
     return [answer.content for answer in answers]
 
 
-def found_again(house: House, leaves: list[Any], sources: list[Source]) -> bool:
+def found_again(deployment: Deployment, leaves: list[Any], sources: list[Source]) -> bool:
     """The tokens are where they belong: a worker's question opens each record to the bytes that went in."""
-    permit_run = requested(house, house.client("noor"))
-    house.parts.stop_part("worker")
-    wanda = load(house.home / "keys" / "worker.json")[0]
-    client = house.client("noor")
+    permit_run = requested(deployment, deployment.client("noor"))
+    deployment.parts.stop_part("worker")
+    wanda = load(deployment.home / "keys" / "worker.json")[0]
+    client = deployment.client("noor")
     private, public = new_pair()
     attempt = client.run(permit_run)["attempt"] + 1
     subjects = sorted({source.subject for source in sources})
@@ -337,8 +344,10 @@ def found_again(house: House, leaves: list[Any], sources: list[Source]) -> bool:
     from chain.ledger import Ledger, message_tuple
     from governance.readmodel.database import TableOutbox, open_database
 
-    engine = open_database(f"sqlite:///{house.home / 'other.db'}")
-    ledger = Ledger.connect(house.parts.urls["chain"], house.identity, wanda, TableOutbox(engine))
+    engine = open_database(f"sqlite:///{deployment.home / 'other.db'}")
+    ledger = Ledger.connect(
+        deployment.parts.urls["chain"], deployment.identity, wanda, TableOutbox(engine)
+    )
     binding = {
         "run": bytes.fromhex(permit_run),
         "attempt": attempt,
@@ -357,9 +366,9 @@ def found_again(house: House, leaves: list[Any], sources: list[Source]) -> bool:
         subjects,
     )
     assert mined.one(RunAuthorised).granted == PEOPLE
-    blobs = [house.bucket.get(f"o/{leaf.ciphertext.hex()}") for leaf in leaves]
+    blobs = [deployment.bucket.get(f"o/{leaf.ciphertext.hex()}") for leaf in leaves]
     headers = [read_header(blob) for blob in blobs]
-    answer = house.broker().pieces(
+    answer = deployment.broker().pieces(
         bytes.fromhex(permit_run), attempt, mined.tx, public, headers, wanda
     )
     pieces = decode_pieces(open_message(private, answer.info, answer.sealed), answer.broker)

@@ -12,9 +12,9 @@ from road import CHILDREN, Road
 
 from analytics.params import complete, parse_params
 from analytics.people import Input, read_people
-from analytics.readers.chart import value_at
+from analytics.readers.clinical import value_at
 from analytics.readers.genotypes import read_genotypes
-from analytics.simulate.twin import invent
+from analytics.simulate.rehearsal import invent
 from analytics.vocabulary import Category
 from api.worker.prior_results import list_earlier
 from chain.devnode.process import DevChain
@@ -76,7 +76,7 @@ def carry_out(road: Road, params: dict[str, Any], **permit: Any) -> tuple[bytes,
     worker.projection.sync()
     assert worker.step()
     sealed, failure = (
-        bool(worker.projection.fold.attempts[run, 1].seal),
+        bool(worker.projection.replayed.attempts[run, 1].seal),
         register.failure_of(worker.engine, run.hex()),
     )
     assert sealed != bool(failure)
@@ -86,7 +86,7 @@ def carry_out(road: Road, params: dict[str, Any], **permit: Any) -> tuple[bytes,
 def release(road: Road, run: bytes) -> None:
     projection = road.projection()
     projection.sync()
-    sealed = projection.fold.attempts[run, 1]
+    sealed = projection.replayed.attempts[run, 1]
     for name in ("sol", "tess"):
         road.world.look(run, name)
     everybody, epochs = zip(*((who, epoch) for who, epoch, _ in sealed.granted), strict=True)
@@ -168,5 +168,5 @@ def test_a_result_that_came_while_another_was_computed_is_compared_too(
     )
     worker.projection.sync()
     assert worker.step()
-    assert not worker.projection.fold.attempts[run, 1].seal
+    assert not worker.projection.replayed.attempts[run, 1].seal
     assert register.failure_of(worker.engine, run.hex()) == ""

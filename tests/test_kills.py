@@ -61,7 +61,7 @@ def test_whatever_ends_it_nothing_is_lost_doubled_or_read_unrecorded(
 ) -> None:
     outcomes = list(sweep(make, operation, target, mode, first, step))
     assert outcomes
-    assert [(one.place, said) for one in outcomes for said in one.violations] == []
+    assert [(one.deployment, said) for one in outcomes for said in one.violations] == []
     assert max(one.seconds for one in outcomes) <= RECOVERY
 
 
@@ -167,14 +167,14 @@ def snapshot_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("plant", "operation", "target", "place", "turns", "said"),
+    ("plant", "operation", "target", "where", "turns", "said"),
     [
         (sign_again, Grant, "actor", "Node.call done", range(2, 7), "I4: a call was mined twice"),
         (
             journal_after_the_answer,
             Run,
             "broker",
-            "Door._answer done",
+            "Endpoint._answer done",
             range(1, 5),
             "I1: keys reached a worker and the journal does not know",
         ),
@@ -194,15 +194,15 @@ def test_a_planted_fault_is_seen(
     plant: Callable[[pytest.MonkeyPatch], None],
     operation: type[Operation],
     target: str,
-    place: str,
+    where: str,
     turns: range,
     said: str,
 ) -> None:
     plant(monkeypatch)
     stage, found = make(), list[str]()
     for turn in turns:
-        outcome = stage.injure(operation(), target, "kill", turn, place)
-        assert outcome is not None, f"{place} was not reached {turn} times; before: {found}"
+        outcome = stage.injure(operation(), target, "kill", turn, where)
+        assert outcome is not None, f"{where} was not reached {turn} times; before: {found}"
         found += outcome.violations
         if said in found:
             return

@@ -24,9 +24,9 @@ def third_party() -> Iterator[ModuleType]:
 
 def install(folder: Path, name: str, *lines: str) -> None:
     """A distribution of the smallest kind: metadata and nothing else."""
-    place = folder / f"{name.replace('-', '_')}-9.9.dist-info"
-    place.mkdir(parents=True)
-    (place / "METADATA").write_text(
+    deployment = folder / f"{name.replace('-', '_')}-9.9.dist-info"
+    deployment.mkdir(parents=True)
+    (deployment / "METADATA").write_text(
         "\n".join(["Metadata-Version: 2.1", f"Name: {name}", "Version: 9.9", *lines, ""])
     )
 

@@ -22,7 +22,7 @@ from api.operate.bootstrap import FOREVER
 from chain.devnode.process import DevChain
 from chain.ledger import Ledger
 from governance.broker.custody import Broker
-from governance.broker.door import Server
+from governance.broker.endpoint import Server
 from governance.broker.journal import MAX_LINE
 from governance.objects.broker_client import BrokerClient
 from governance.objects.envelope import (
@@ -81,12 +81,12 @@ def served(old: Old) -> Iterator[tuple[Crowd, Broker, BrokerClient]]:
         broker = Broker(old.home / "broker", chain.url, identity, lambda: int(time.time()))
         while broker.behind.is_set():
             broker.catch_up()
-        door = Server(0, broker)
-        threading.Thread(target=door.serve_forever, args=(0.02,), daemon=True).start()
-        url = f"http://127.0.0.1:{door.server_address[1]}"
+        endpoint = Server(0, broker)
+        threading.Thread(target=endpoint.serve_forever, args=(0.02,), daemon=True).start()
+        url = f"http://127.0.0.1:{endpoint.server_address[1]}"
         yield old.crowd, broker, BrokerClient(url, world.ledger.domain, identity_id(identity))
-        door.shutdown()
-        door.server_close()
+        endpoint.shutdown()
+        endpoint.server_close()
 
 
 @pytest.mark.timeout(300)

@@ -174,7 +174,10 @@ def narrowed(question: Question) -> None:
 
 
 def suspend_permit_of(road: Road, run: bytes) -> None:
-    message = {"permit": road.broker._node.fold.runs[run].request["permit"], "deadline": FOREVER}
+    message = {
+        "permit": road.broker._node.replayed.runs[run].request["permit"],
+        "deadline": FOREVER,
+    }
     signature = road.world.by("dora", "Suspend", message)
     road.world.relay("PermitRegistry", "suspend", "Suspend", message, signature)
 
@@ -443,7 +446,7 @@ def test_a_signature_by_another_broker_is_not_believed(
     )
     question = authorised(road)
     question.ask()
-    road.door.broker = other  # the address stays, the broker behind it is another
+    road.endpoint.broker = other  # the address stays, the broker behind it is another
     with pytest.raises((BrokerUnavailable, BrokerRefused)):
         question.ask()
 
@@ -549,10 +552,10 @@ def test_a_look_under_a_permit_that_has_expired(
 ) -> None:
     ask = looked(road)
     road.client.output_pieces(*ask)
-    permit = road.broker._node.fold.runs[ask[0]].request["permit"]
-    expiry = road.broker._node.fold.permits[permit].request["expiry"]
+    permit = road.broker._node.replayed.runs[ask[0]].request["permit"]
+    expiry = road.broker._node.replayed.permits[permit].request["expiry"]
     monkeypatch.setattr(road.broker, "_still_willing", lambda *_: True)
-    monkeypatch.setattr(road.broker._node.fold, "member_live", lambda *_: True)
+    monkeypatch.setattr(road.broker._node.replayed, "member_live", lambda *_: True)
     monkeypatch.setattr(road.broker, "_clock", lambda: expiry)
     with pytest.raises(BrokerRefused) as refusal:
         road.client.output_pieces(*ask)
@@ -595,7 +598,7 @@ class Released:
         world.release(run, seal, road.subjects, [0] * len(road.subjects))
 
     def ask(self, asker: Wallet) -> Any:
-        tx = self.road.broker._node.fold.attempts[self.run, 1].tx
+        tx = self.road.broker._node.replayed.attempts[self.run, 1].tx
         return self.road.client.output_pieces(self.run, 1, tx, self.public, self.output, asker)
 
 
@@ -647,7 +650,7 @@ def test_no_key_leaves_for_a_registration_that_was_taken_back(road: Road) -> Non
     with pytest.raises(BrokerRefused) as refusal:
         older.ask()
     assert refusal.value.reason.slug == "older-version"
-    ingest = list(road.broker._node.fold.ingests)[-1]
+    ingest = list(road.broker._node.replayed.ingests)[-1]
     world.void_records(ingest)
     road.leaves = before
     assert newest(road, older).ask().sealed
@@ -680,7 +683,7 @@ def test_a_custodian_cannot_void_anothers_records(road: Road) -> None:
 
 def test_a_list_that_is_not_the_roots_is_not_kept(road: Road) -> None:
     leaf = road.leaves[0]
-    ingest = next(iter(road.broker._node.fold.ingests))
+    ingest = next(iter(road.broker._node.replayed.ingests))
     with pytest.raises(BrokerUnavailable, match="root"):
         road.client.hand_over(ingest, [leaf.to_json()])
 
@@ -694,7 +697,7 @@ def test_an_outage_costs_no_attempt(road: Road) -> None:
     )
     with pytest.raises(BrokerUnavailable):
         worker.step()
-    assert worker.projection.fold.newest_attempt(run) == 0
+    assert worker.projection.replayed.newest_attempt(run) == 0
 
 
 @pytest.mark.parametrize("people_on_the_road", [24])

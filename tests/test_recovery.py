@@ -46,9 +46,9 @@ def test_the_whole_road_and_every_row_again(road: Road) -> None:
     assert work(worker, run, "sealed").attempt == 1
     road.world.look(run, "sol")
     road.world.look(run, "tess")
-    seal = worker.projection.fold.attempts[run, 1].seal_hash
+    seal = worker.projection.replayed.attempts[run, 1].seal_hash
     worker.projection.sync()
-    epochs = [epoch for _, epoch, _ in worker.projection.fold.granted(run, 1)]
+    epochs = [epoch for _, epoch, _ in worker.projection.replayed.granted(run, 1)]
     road.world.release(run, seal, road.subjects, epochs)
     queued = road.request()
     worker.projection.sync()
@@ -129,7 +129,8 @@ def test_a_killed_child_means_a_new_attempt_with_a_new_receipt(
     assert [one.attempt for one in attempts] == [1, 2]
     assert attempts[0].tx != attempts[1].tx
     keys = {
-        worker.projection.fold.attempts[run, one.attempt].binding["workerKey"] for one in attempts
+        worker.projection.replayed.attempts[run, one.attempt].binding["workerKey"]
+        for one in attempts
     }
     assert len(keys) == 2  # what was sealed to the first attempt's key opens for nobody now
     assert [line.count('"kind":"pieces"') for line in road.journal()] == [1, 1]
@@ -176,10 +177,10 @@ def test_a_withdrawal_stops_the_training_and_the_next_attempt_is_without_her(roa
     await_step(road, run, "evaluate", attempt=2)
     road.world.revoke(road.subjects[5])
     stepping.join(20)
-    second = worker.projection.fold.attempts[run, 2]
+    second = worker.projection.replayed.attempts[run, 2]
     assert road.subjects[4] not in [subject for subject, _, _ in second.granted]
     assert road.subjects[4].hex() not in road.journal()[lines]
-    assert not worker.projection.fold.attempts[run, 1].seal
+    assert not worker.projection.replayed.attempts[run, 1].seal
 
 
 def take(worker: Worker) -> None:
@@ -294,7 +295,7 @@ def test_a_claim_ends_with_the_attempt(road: Road) -> None:
         road.world.look(run, name)
     worker.projection.sync()
     road.world.revoke(road.subjects[0])
-    seal = worker.projection.fold.attempts[run, 1].seal_hash
+    seal = worker.projection.replayed.attempts[run, 1].seal_hash
     road.world.release(run, seal, road.subjects, [0] * len(road.subjects))
     assert worker.step() is True
     assert register.find_run(worker.engine, run.hex()).attempt == 2
@@ -316,7 +317,7 @@ def test_a_node_that_is_a_moment_behind_itself_is_asked_again(
     monkeypatch.setattr(projection._ledger, "transaction", behind)
     late = 1
     projection.sync()
-    assert not projection.fold.consent_live(road.world.dataset, road.subjects[0], 0, 0, 20_000)
+    assert not projection.replayed.consent_live(road.world.dataset, road.subjects[0], 0, 0, 20_000)
     road.world.grant([road.subjects[0]])
     late = 100
     with pytest.raises(LedgerInconsistent):

@@ -20,7 +20,7 @@ IDS = [format(number, "064x").replace("0", "a") for number in range(1, 9)]
 VOID = {"meta", "br", "link", "img", "input", "hr", "wbr"}
 SVG_VOID = {"rect", "line", "path", "use"}
 ROW = {"auc": 63, "auc_interval": [54, 72], "p": "0.0250", "permutations": 39}
-FIGURES = {
+METRICS = {
     "accuracy": 80,
     "precision": 20,
     "recall": 10,
@@ -49,7 +49,7 @@ REPORT: dict[str, Any] = {
     "after_revocation": {"accesses": 0, "keys": 0},
     "revocation": {"refusal_blocks": 1, "stop_seconds": "0.41", "mined_seconds": "0.08"},
     "phi": {"canaries": 64, "surfaces": 7, "hits": 0},
-    "models": [{"model": "logistic", "layer": "genes", **ROW, **FIGURES}],
+    "models": [{"model": "logistic", "feature_set": "genes", **ROW, **METRICS}],
     "gain": {"model": "logistic", "over": "genes", "auc": -1, "interval": [-4, 1]},
     "noise": {
         "accuracy": "0.513",
@@ -60,7 +60,7 @@ REPORT: dict[str, Any] = {
     },
     "known_truth": {
         "people": 200,
-        "rows": [{"model": "logistic", "layer": "clinical", **ROW, **FIGURES}],
+        "rows": [{"model": "logistic", "feature_set": "clinical", **ROW, **METRICS}],
         "optimum": {"genes": "0.683", "clinical": "0.692", "combined": "0.795"},
         "enough": {
             "people": 2000,
@@ -86,13 +86,13 @@ RESEARCH: dict[str, Any] = {
     "flow": [],
     "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
     "rows": [
-        {"model": "cnn", "layer": "combined", **ROW, "accuracy": 75, "step": 5},
-        {"model": "logistic", "layer": "genes", **ROW, **FIGURES},
+        {"model": "cnn", "feature_set": "combined", **ROW, "accuracy": 75, "step": 5},
+        {"model": "logistic", "feature_set": "genes", **ROW, **METRICS},
     ],
     "curves": [
         {
             "model": "cnn",
-            "layer": "combined",
+            "feature_set": "combined",
             "roc": [[0, 0], [10, 20], [50, 80], [100, 100]],
             "calibration": {
                 "slope": "0.5",

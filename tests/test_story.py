@@ -17,7 +17,7 @@ from test_report import check_page
 
 from api.demo.recording import shape
 from api.demo.story import _clear, _close
-from api.errors import DoorError
+from api.errors import ApiError
 from chain.devnode.process import DevChain
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,7 +113,7 @@ def test_the_change_of_mind(told: Told) -> None:
 
 def test_the_science_is_honest(told: Told) -> None:
     """Beside the majority, with interval and permutation; near it on real data, and no better."""
-    rows = {f"{one['model']}/{one['layer']}" for one in told.report["models"]}
+    rows = {f"{one['model']}/{one['feature_set']}" for one in told.report["models"]}
     assert rows == {
         "logistic/genes",
         "logistic/clinical",
@@ -164,7 +164,7 @@ def test_a_line_that_does_not_hold_fails_the_demo(
 
 def test_a_folder_that_is_not_the_demos_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("mine")
-    with pytest.raises(DoorError, match="holds something else"):
+    with pytest.raises(ApiError, match="holds something else"):
         _clear(tmp_path)
     assert (tmp_path / "mine").exists()
 
@@ -176,7 +176,7 @@ def test_a_running_deployment_is_not_thrown_away(devchain: DevChain, tmp_path: P
         ("keys", "precious"),
     ):
         (tmp_path / name).write_text(text)
-    with pytest.raises(DoorError, match="runs in the demo's folder"):
+    with pytest.raises(ApiError, match="runs in the demo's folder"):
         _clear(tmp_path)
     assert (tmp_path / "keys").read_text() == "precious"
 

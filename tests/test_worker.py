@@ -60,8 +60,8 @@ def test_everybody_with_a_record_is_asked_about(road: Road) -> None:
     road.world.revoke(road.subjects[3])
     run = road.request()
     worker = see_through(road, run)
-    assert worker.projection.fold.attempts[run, 1].denied == [(road.subjects[3], 3)]
-    assert len(worker.projection.fold.granted(run, 1)) == len(road.subjects) - 1
+    assert worker.projection.replayed.attempts[run, 1].denied == [(road.subjects[3], 3)]
+    assert len(worker.projection.replayed.granted(run, 1)) == len(road.subjects) - 1
 
 
 def test_edited_rows_change_neither_who_is_asked_nor_what_is_read(road: Road) -> None:
@@ -74,7 +74,7 @@ def test_edited_rows_change_neither_who_is_asked_nor_what_is_read(road: Road) ->
         connection.execute(update(Record).where(hers).values(ciphertext="00" * 32))
     worker.step()
     assert register.find_run(worker.engine, run.hex()).state == "sealed"
-    assert len(worker.projection.fold.granted(run, 1)) == len(road.subjects)
+    assert len(worker.projection.replayed.granted(run, 1)) == len(road.subjects)
     assert worker.projection.compare()
 
 
@@ -119,7 +119,7 @@ def test_a_list_that_cannot_be_read_is_waited_for(road: Road) -> None:
     worker = road.worker()
     worker.projection.sync()
     assert worker.step() is True
-    assert worker.projection.fold.newest_attempt(run) == 0
+    assert worker.projection.replayed.newest_attempt(run) == 0
     assert (
         worker.step() is False
     )  # it is held for a while, so that another dataset's run is taken first
@@ -139,7 +139,7 @@ def test_what_its_permit_does_not_allow_opens_nobody_s_data(
 ) -> None:
     run, worker = road.request(road.permit(**permit), params=params), road.worker()
     assert worker.step()
-    assert (worker.projection.fold.newest_attempt(run), road.journal()) == (0, [])
+    assert (worker.projection.replayed.newest_attempt(run), road.journal()) == (0, [])
     assert lacks in register.failure_of(worker.engine, run.hex())
 
 
@@ -149,7 +149,7 @@ def test_a_lost_object_ends_the_run_at_once(road: Road) -> None:
     for path in road.bucket_log.parent.rglob(f"*{road.leaves[0].ciphertext.hex()}*"):
         path.unlink()
     worker = see_through(road, run)
-    assert worker.projection.fold.newest_attempt(run) == 1
+    assert worker.projection.replayed.newest_attempt(run) == 1
     assert "object" in register.failure_of(worker.engine, run.hex())
     assert road.journal() == []
 
@@ -172,7 +172,7 @@ def test_a_newer_version_that_nobody_handed_over(road: Road) -> None:
     worker.projection.sync()
     road.request()
     assert worker.step() is True
-    assert not road.broker._leaves.lacks(road.world.dataset, road.broker._node.fold.ingests)
+    assert not road.broker._leaves.lacks(road.world.dataset, road.broker._node.replayed.ingests)
 
 
 def test_the_child_reaches_nobody_and_keeps_nothing() -> None:
@@ -186,21 +186,21 @@ def test_the_child_reaches_nobody_and_keeps_nothing() -> None:
         child.end()
     child = CHILDREN.child()
     try:
-        place = Path("/proc") / str(child.pid)
-        wait_for_limits(place)
-        assert os.readlink(place / "ns" / "net") != os.readlink("/proc/self/ns/net")
-        routes = (place / "net" / "route").read_text().splitlines()
+        deployment = Path("/proc") / str(child.pid)
+        wait_for_limits(deployment)
+        assert os.readlink(deployment / "ns" / "net") != os.readlink("/proc/self/ns/net")
+        routes = (deployment / "net" / "route").read_text().splitlines()
         assert len(routes) <= 1, routes  # at most the heading
-        assert (place / "environ").read_bytes() == b""  # hidden; it is a fork of its server
+        assert (deployment / "environ").read_bytes() == b""  # hidden; it is a fork of its server
         assert CHILDREN._server is not None
         environment = Path("/proc", str(CHILDREN._server.pid), "environ").read_bytes()
         names = {entry.split(b"=")[0] for entry in environment.split(b"\0") if entry}
         assert names == {b"PATH", b"LANG", b"OMP_NUM_THREADS", b"OPENBLAS_NUM_THREADS"}
-        limits = (place / "limits").read_text()
+        limits = (deployment / "limits").read_text()
         for name in ("Max core file size", "Max file size"):
             line = next(line for line in limits.splitlines() if line.startswith(name))
             assert line.split(name)[1].split()[:2] == ["0", "0"]
-        assert len(list((place / "fd").iterdir())) <= 4, (
+        assert len(list((deployment / "fd").iterdir())) <= 4, (
             "the server's socket, or another child's pipe, came along"
         )
     finally:
@@ -274,8 +274,8 @@ def wait_until(fact: Callable[[], bool], seconds: float = 5.0) -> bool:
     return fact()
 
 
-def wait_for_limits(place: Path) -> None:
+def wait_for_limits(deployment: Path) -> None:
     deadline = time.monotonic() + 30
-    while "Max file size             0" not in (place / "limits").read_text():
+    while "Max file size             0" not in (deployment / "limits").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -48,7 +48,7 @@ def header(
 
 
 def row(
-    place: str,
+    deployment: str,
     *calls: str,
     alleles: str = "A G",
     name: str = ".",
@@ -58,7 +58,7 @@ def row(
 ) -> str:
     """place: "1:100"."""
     return "\t".join(
-        [*place.split(":"), name, *alleles.split(), "50", filter_, info, format_, *calls]
+        [*deployment.split(":"), name, *alleles.split(), "50", filter_, info, format_, *calls]
     )
 
 
@@ -166,9 +166,9 @@ def mutant(seed: int) -> bytes:
     packed = rng.choice((bytes, bytes, gzip, bgzip))(bytes(whole))
     if packed[:2] == b"\x1f\x8b" and rng.random() < 0.7:
         spoilt = bytearray(packed)
-        place = rng.randrange(len(spoilt))
-        spoilt[place:] = (
-            b"" if rng.random() < 0.4 else bytes([rng.randrange(256)]) + spoilt[place + 1 :]
+        deployment = rng.randrange(len(spoilt))
+        spoilt[deployment:] = (
+            b"" if rng.random() < 0.4 else bytes([rng.randrange(256)]) + spoilt[deployment + 1 :]
         )
         return bytes(spoilt)
     return packed
@@ -178,17 +178,17 @@ def _spoil(whole: bytearray, rng: random.Random) -> None:
     """One fault: in bytes, in the order of lines, or in a field."""
     match rng.randrange(8):
         case 0:
-            place = rng.randrange(len(whole))
-            whole[place] ^= 1 << rng.randrange(8)
+            deployment = rng.randrange(len(whole))
+            whole[deployment] ^= 1 << rng.randrange(8)
         case 1:
-            place = rng.randrange(len(whole))
-            del whole[place : place + rng.randint(1, 200)]
+            deployment = rng.randrange(len(whole))
+            del whole[deployment : deployment + rng.randint(1, 200)]
         case 2:
-            place = rng.randrange(len(whole))
-            whole[place:place] = whole[place : place + rng.randint(1, 200)]
+            deployment = rng.randrange(len(whole))
+            whole[deployment:deployment] = whole[deployment : deployment + rng.randint(1, 200)]
         case 3:
-            place = rng.randrange(len(whole))
-            whole[place:place] = rng.randbytes(rng.randint(1, 20))
+            deployment = rng.randrange(len(whole))
+            whole[deployment:deployment] = rng.randbytes(rng.randint(1, 20))
         case 4:
             del whole[rng.randrange(1, len(whole)) :]
         case kind:
@@ -199,8 +199,10 @@ def _spoil(whole: bytearray, rng: random.Random) -> None:
                 lines[n], lines[m] = lines[m], lines[n]
             else:
                 fields = lines[n].split(b"\t")
-                place = rng.randrange(len(fields))
-                fields[place : place + 1] = [] if kind == 6 else [rng.choice(HOSTILE).encode()]
+                deployment = rng.randrange(len(fields))
+                fields[deployment : deployment + 1] = (
+                    [] if kind == 6 else [rng.choice(HOSTILE).encode()]
+                )
                 lines[n] = b"\t".join(fields)
             whole[:] = b"\n".join(lines)
     whole += b"" if whole else b"x"
@@ -224,8 +226,8 @@ def malformed() -> dict[str, tuple[bytes, str | None]]:
         assert old.encode() in good
         return good.replace(old.encode(), new.encode(), 1)
 
-    def at(place: str, *calls: str, **more: str) -> str:
-        return row(place, *(calls or ("0/1", "0/0", "1/1")), **more)
+    def at(deployment: str, *calls: str, **more: str) -> str:
+        return row(deployment, *(calls or ("0/1", "0/0", "1/1")), **more)
 
     def many_alts(rows: int, alts: int) -> list[str]:
         bases = ["".join("ACGT"[n >> 2 * i & 3] for i in range(8)) for n in range(alts)]

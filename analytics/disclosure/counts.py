@@ -31,11 +31,11 @@ COUNT_GRID = 5
 STEPS = (1, 2, 5)
 CANDIDATES_NEEDED = 5
 # Of fewer kinds of people (distinct rows of a layer) AUC, interval, gain and curve are functions of a few cells.
-KINDS_NEEDED = 10
-FIGURES = ("accuracy", "precision", "recall", "f1", "balanced_accuracy")
+PROFILES_NEEDED = 10
+METRICS = ("accuracy", "precision", "recall", "f1", "balanced_accuracy")
 # From fine to coarse: (step in percent, figures printed).
 LEVELS = (
-    *((step, FIGURES) for step in STEPS),
+    *((step, METRICS) for step in STEPS),
     (5, ("accuracy", "balanced_accuracy")),
     (1, ("accuracy",)),
 )
@@ -57,7 +57,7 @@ class Shown:
     """What is printed of one row: whole percents in steps of `step`, by figure."""
 
     step: int
-    figures: Mapping[str, int]
+    metrics: Mapping[str, int]
 
 
 def percent(fraction: float, step: int = 1) -> int:
@@ -134,15 +134,15 @@ def build_table(summed: Mapping[str, Cells], *, people: int, events: int) -> dic
     return table
 
 
-def count_candidates(figures: Mapping[str, int], step: int, people: int, events: int) -> int:
+def count_candidates(metrics: Mapping[str, int], step: int, people: int, events: int) -> int:
     """Integer confusion matrices of `people` with `events` for which every one of `figures` prints as it did."""
-    return int(_candidates(figures, step, people, events).shape[1])
+    return int(_candidates(metrics, step, people, events).shape[1])
 
 
 def list_candidates(shown: Shown, people: int, events: int) -> Whole:
     """(4, n) true and false positives, false and true negatives that were printed as `shown`, and at no finer level."""
-    found = _candidates(shown.figures, shown.step, people, events)
-    at = LEVELS.index((shown.step, tuple(name for name in FIGURES if name in shown.figures)))
+    found = _candidates(shown.metrics, shown.step, people, events)
+    at = LEVELS.index((shown.step, tuple(name for name in METRICS if name in shown.metrics)))
     for (step, names), good in zip(
         LEVELS[:at], _printable(people, events) if at else (), strict=False
     ):
@@ -159,7 +159,7 @@ def hides_auc(auc: int, shown: Shown | None, people: int, events: int) -> bool:
     if shown is None:
         return False
     tables = _percents(list_candidates(shown, people, events), STEPS[-1])
-    return int((tables[FIGURES.index("balanced_accuracy")] == auc).sum()) >= CANDIDATES_NEEDED
+    return int((tables[METRICS.index("balanced_accuracy")] == auc).sum()) >= CANDIDATES_NEEDED
 
 
 def possible_sizes(counts: Counts, table: Mapping[str, Shown]) -> list[tuple[int, int]]:
@@ -167,7 +167,7 @@ def possible_sizes(counts: Counts, table: Mapping[str, Shown]) -> list[tuple[int
     return [
         size
         for size in plausible_sizes(counts)
-        if all(count_candidates(shown.figures, shown.step, *size) for shown in table.values())
+        if all(count_candidates(shown.metrics, shown.step, *size) for shown in table.values())
     ]
 
 
@@ -247,7 +247,7 @@ def _prints_as(whole: Counts, counts: Counts) -> bool:
 def _print(cells: Cells, level: int) -> dict[str, int]:
     """What a level prints of a row."""
     step, names = LEVELS[level]
-    printed = dict(zip(FIGURES, _percents(_column(cells), step)[:, 0].tolist(), strict=True))
+    printed = dict(zip(METRICS, _percents(_column(cells), step)[:, 0].tolist(), strict=True))
     return {name: printed[name] for name in names}
 
 
@@ -259,32 +259,32 @@ def _percents(matrices: Whole, step: int) -> Whole:
     """(figures, n): figures_of each of (4, n) matrices as nearest multiples of `step` percent, in whole numbers, since
     a tie must fall alike wherever it is printed or counted."""
     tp, fp, fn, tn = matrices
-    sick, well = tp + fn, tn + fp
+    positives, negatives = tp + fn, tn + fp
     parts = (
-        (tp + tn, sick + well),
+        (tp + tn, positives + negatives),
         (tp, np.maximum(tp + fp, 1)),  # tp is 0 where nobody is predicted: precision 0
-        (tp, sick),
+        (tp, positives),
         (2 * tp, 2 * tp + fp + fn),
-        (tp * well + tn * sick, 2 * sick * well),
+        (tp * negatives + tn * positives, 2 * positives * negatives),
     )
     return np.stack(
         [step * ((200 * part + step * whole) // (2 * step * whole)) for part, whole in parts]
     )
 
 
-def _candidates(figures: Mapping[str, int], step: int, people: int, events: int) -> Whole:
+def _candidates(metrics: Mapping[str, int], step: int, people: int, events: int) -> Whole:
     """(4, n) matrices for which every one of `figures` prints as it did."""
     found = [np.zeros((4, 0), np.int64)]
-    low, high = _window(figures["accuracy"], step, people)
+    low, high = _window(metrics["accuracy"], step, people)
     for tp in range(
-        *(_window(figures["recall"], step, events) if "recall" in figures else (0, events + 1))
+        *(_window(metrics["recall"], step, events) if "recall" in metrics else (0, events + 1))
     ):
         tn = np.arange(max(0, low - tp), min(people - events, high - 1 - tp) + 1)
         matrices = np.stack(
             [np.full_like(tn, tp), people - events - tn, np.full_like(tn, events - tp), tn]
         )
         printed = _percents(matrices, step)
-        fits = [printed[at] == figures[name] for at, name in enumerate(FIGURES) if name in figures]
+        fits = [printed[at] == metrics[name] for at, name in enumerate(METRICS) if name in metrics]
         found.append(matrices[:, np.logical_and.reduce(fits)])
     return np.concatenate(found, axis=1)
 
@@ -292,7 +292,7 @@ def _candidates(figures: Mapping[str, int], step: int, people: int, events: int)
 def _keys(printed: Whole, names: Sequence[str]) -> Whole:
     """One number for each combination of the named figures."""
     key = np.zeros(printed.shape[1], np.int64)
-    for at, name in enumerate(FIGURES):
+    for at, name in enumerate(METRICS):
         if name in names:
             key = key * 101 + printed[at]
     return key

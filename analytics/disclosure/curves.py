@@ -44,7 +44,7 @@ Runs = tuple[tuple[int, ...], ...]
 
 
 def roc_grid(
-    chances: NDArray[np.float64], event: Whole, sizes: Sizes, matrices: Whole | None = None
+    probabilities: NDArray[np.float64], event: Whole, sizes: Sizes, matrices: Whole | None = None
 ) -> list[tuple[int, int]]:
     """(false positive rate, true positive rate) in percent at a grid of false positive rates; [] when withheld.
 
@@ -53,12 +53,14 @@ def roc_grid(
     the event at every possible size; true positive rates are rounded until at least 5 counts of the possible sizes fit
     each, and 5 tables of the exact size fit all.
     """
-    well = min((people - events for people, events in sizes), default=0)
-    wide = next((step for step in (10, 20, 25, 50) if step * well >= 100 * SMALLEST_COUNT), None)
+    negatives = min((people - events for people, events in sizes), default=0)
+    wide = next(
+        (step for step in (10, 20, 25, 50) if step * negatives >= 100 * SMALLEST_COUNT), None
+    )
     if wide is None:
         return []
     grid = np.arange(wide, 100, wide)
-    curves = [np.interp(grid / 100, *roc_curve(event, one)[:2]) for one in chances]
+    curves = [np.interp(grid / 100, *roc_curve(event, one)[:2]) for one in probabilities]
     drawn = _round_rates(np.mean(curves, axis=0), int(event.sum()), {events for _, events in sizes})
     if drawn is None or (matrices is not None and not _hides_row(drawn, grid, matrices)):
         return []
@@ -118,7 +120,7 @@ def _hides_row(drawn: _Drawn, grid: Whole, matrices: Whole) -> bool:
 
 
 def calibration_groups(
-    chances: NDArray[np.float64], event: Whole, counts: Counts
+    probabilities: NDArray[np.float64], event: Whole, counts: Counts
 ) -> tuple[int, list[tuple[int, int]]] | None:
     """(step, [(mean predicted in steps of 5 %, observed in steps of `step` %), ...]) by groups of rising predicted
     chance; None when withheld.
@@ -128,7 +130,7 @@ def calibration_groups(
     """
     if counts.events is None:
         return None
-    predicted = chances.mean(axis=0)
+    predicted = probabilities.mean(axis=0)
     fifths = np.array_split(np.argsort(predicted, kind="stable"), 5)
     events, people = [int(event[fifth].sum()) for fifth in fifths], [len(fifth) for fifth in fifths]
     runs, step = _choose_groups(events, people)

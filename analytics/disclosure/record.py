@@ -8,8 +8,8 @@ from typing import Any
 from analytics.disclosure.counts import (
     CANDIDATES_NEEDED,
     COUNT_GRID,
-    FIGURES,
-    KINDS_NEEDED,
+    METRICS,
+    PROFILES_NEEDED,
     SMALLEST_COUNT,
     STEPS,
     Counts,
@@ -44,7 +44,7 @@ def describe_metrics(
     coarsened: list[object] = []
     for name in rows:
         shown = table.get(name)
-        missing = [figure for figure in FIGURES if shown is None or figure not in shown.figures]
+        missing = [metric for metric in METRICS if shown is None or metric not in shown.metrics]
         if missing:
             why = small if counts.events is None else too_few
             withheld.append({"what": f"{', '.join(missing)}: {name}", "why": why})
@@ -54,7 +54,7 @@ def describe_metrics(
                 {"what": f"threshold figures: {name}", "step": shown.step, "why": finer}
             )
     for name in few:
-        why = f"its layer tells fewer than {KINDS_NEEDED} kinds of people apart"
+        why = f"its layer tells fewer than {PROFILES_NEEDED} kinds of people apart"
         withheld.append({"what": f"AUC interval, gain: {name}", "why": why})
         coarsened.append(
             {"what": f"AUC: {name}", "step": STEPS[-1], "why": f"{why}; without 5 tables, withheld"}
@@ -77,7 +77,7 @@ def describe_metrics(
         {"rule": "means over repeats", "repeats": repeats},
         # How many fit is not said: it would tell the size that was rounded.
         {"rule": "matrix count", "at_least": CANDIDATES_NEEDED},
-        {"rule": "kinds of people", "at_least": KINDS_NEEDED},
+        {"rule": "kinds of people", "at_least": PROFILES_NEEDED},
         {"rule": "curves", "people_a_step": SMALLEST_COUNT, "tables_at_least": CANDIDATES_NEEDED},
         {
             "rule": "never leaves",
@@ -150,7 +150,7 @@ def _describe_curves(
     withheld: list[object],
 ) -> None:
     """Adds what was coarsened or withheld of the curves of a cohort whose events are printed."""
-    by_name = {f"{curve['model']}/{curve['layer']}": curve for curve in curves}
+    by_name = {f"{curve['model']}/{curve['feature_set']}": curve for curve in curves}
     few = "fewer than 10 people a step or kinds of people, or 5 tables would fit"
     for name in rows:
         curve = by_name.get(name, {})

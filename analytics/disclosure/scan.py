@@ -26,7 +26,7 @@ LEAST_TESTED = 100  # variants from which their median is printed
 class Table:
     """(reference, heterozygous, homozygous) people of known genotype: those with the event, and all."""
 
-    sick: tuple[int, int, int]
+    positives: tuple[int, int, int]
     every: tuple[int, int, int]
 
 
@@ -37,11 +37,11 @@ def tenths(z: Floats | float, step: int) -> Whole:
 
 def tabulate(dosage: Floats, event: Whole) -> Table:
     """The table of a column of genotypes (n,); NaN is unknown and counts nowhere. event: (n,) 0 or 1."""
-    kinds = [dosage == copies for copies in (0, 1, 2)]
-    sick, every = (
-        [int((kind & among).sum()) for kind in kinds] for among in (event == 1, event >= 0)
+    profiles = [dosage == copies for copies in (0, 1, 2)]
+    positives, every = (
+        [int((kind & among).sum()) for kind in profiles] for among in (event == 1, event >= 0)
     )
-    return Table((sick[0], sick[1], sick[2]), (every[0], every[1], every[2]))
+    return Table((positives[0], positives[1], positives[2]), (every[0], every[1], every[2]))
 
 
 def choose_step(table: Table, share: float) -> int:
@@ -52,12 +52,12 @@ def choose_step(table: Table, share: float) -> int:
     if _alike(table) >= CANDIDATES_NEEDED:
         return Z_STEPS[0]
     # Only small cohorts come here, and variants of few homozygous or few other people.
-    (ref, het, hom), events = table.every, sum(table.sick)
-    sick = np.indices((het + 1, hom + 1)).reshape(2, -1)
-    others = events - sick.sum(axis=0)
-    sick = sick[:, (others >= 0) & (others <= ref)]
-    truth = (sick == np.array(table.sick[1:])[:, None]).all(axis=0)
-    z = _z_of(sick, table, share)
+    (ref, het, hom), events = table.every, sum(table.positives)
+    positives = np.indices((het + 1, hom + 1)).reshape(2, -1)
+    others = events - positives.sum(axis=0)
+    positives = positives[:, (others >= 0) & (others <= ref)]
+    truth = (positives == np.array(table.positives[1:])[:, None]).all(axis=0)
+    z = _z_of(positives, table, share)
     for step in Z_STEPS:
         _, which, found = np.unique(tenths(z, step), return_inverse=True, return_counts=True)
         good = found[which] >= CANDIDATES_NEEDED
@@ -71,19 +71,19 @@ def _alike(table: Table) -> int:
     """Tables in which those with the event carry as many copies: they have the very same z."""
     (ref, het, hom), events, copies = (
         table.every,
-        sum(table.sick),
-        table.sick[1] + 2 * table.sick[2],
+        sum(table.positives),
+        table.positives[1] + 2 * table.positives[2],
     )
     fewest = max(0, copies - events, -((het - copies) // 2))  # homozygous people with the event
     return min(hom, copies // 2, ref - events + copies) - fewest + 1
 
 
-def _z_of(sick: Whole, table: Table, share: float) -> Floats:
+def _z_of(positives: Whole, table: Table, share: float) -> Floats:
     """(n,) the score test's z without covariates where of the site's people `sick` (2, n), heterozygous and homozygous,
     have the event. Unknown genotypes take the mean."""
     (_, het, hom), known = table.every, sum(table.every)
     mean = (het + 2 * hom) / known
     information = share * (1 - share) * (het + 4 * hom - known * mean**2)
-    score = sick[0] + 2 * sick[1] - mean * sum(table.sick)
+    score = positives[0] + 2 * positives[1] - mean * sum(table.positives)
     z: Floats = score / np.sqrt(max(information, 1e-9))
     return z

@@ -241,13 +241,13 @@ def _parse_alleles(text: bytes, n: int) -> tuple[str, ...]:
     """n times REF>ALT and an end of line; checked on the whole text at once, a row at a time is 10 times slower."""
     letters = np.frombuffer(text, np.uint8)
     marks = np.flatnonzero(letters < ord("A"))  # the signs > and end of line
-    kinds = letters[marks]
+    profiles = letters[marks]
     if (
         text.translate(None, _LETTERS)
         or len(marks) != 2 * n
         or marks[-1] != len(text) - 1
-        or np.any(kinds[0::2] != ord(">"))
-        or np.any(kinds[1::2] != ord("\n"))
+        or np.any(profiles[0::2] != ord(">"))
+        or np.any(profiles[1::2] != ord("\n"))
         or np.any(np.diff(marks, prepend=-1) < 2)
     ):
         raise PayloadError("genotypes: the alleles are not written as REF>ALT")

@@ -185,24 +185,24 @@ def _finding_of(observation: dict[str, object]) -> str:
 
 
 def _value_of(finding: str, observation: dict[str, object]) -> float | int | bool | None:
-    kinds = [key for key in observation if key.startswith("value")]
+    profiles = [key for key in observation if key.startswith("value")]
     if "dataAbsentReason" in observation:
-        if kinds:
+        if profiles:
             raise PayloadError("observation record: a value stands beside a reason for its absence")
         return None
-    if len(kinds) != 1:
+    if len(profiles) != 1:
         raise PayloadError(
             "observation record: an Observation must have one value or a reason for its absence"
         )
-    value = observation[kinds[0]]
-    if finding in QUANTITIES and kinds[0] == "valueQuantity":
+    value = observation[profiles[0]]
+    if finding in QUANTITIES and profiles[0] == "valueQuantity":
         return _quantity(finding, value)
-    if finding in ANSWERS and kinds[0] == "valueCodeableConcept":
+    if finding in ANSWERS and profiles[0] == "valueCodeableConcept":
         answer = ANSWERS[finding].get(_coding(value))
         if answer is None:
             raise PayloadError("observation record: an answer code is not expected here")
         return answer
-    if finding == "metastasis" and kinds[0] == "valueBoolean" and isinstance(value, bool):
+    if finding == "metastasis" and profiles[0] == "valueBoolean" and isinstance(value, bool):
         return value
     raise PayloadError("observation record: a value has the wrong type for its code")
 

@@ -288,10 +288,10 @@ def _value(element: Mapping[str, object]) -> dict[str, object]:
     """The value[x] of an Observation or component, if it is a kind that can hold no free text."""
     if "modifierExtension" in element:
         raise HeldBack("a modifier that this reader does not know")
-    kinds = [key for key in element if key.startswith("value")]
-    if not kinds:
+    profiles = [key for key in element if key.startswith("value")]
+    if not profiles:
         return {}
-    kind, value = kinds[0], element[kinds[0]]
+    kind, value = profiles[0], element[profiles[0]]
     if kind in ("valueBoolean", "valueInteger"):
         return {kind: value}
     if kind == "valueCodeableConcept":

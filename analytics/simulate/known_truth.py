@@ -109,7 +109,9 @@ def simulate_cohort(people: int, seed: int, variants: int = 400, causal: int = 8
         "combined": _best_accuracy(draw, genes + clinical, lifestyle, event),
         "all": _best_accuracy(draw, genes + clinical + lifestyle, np.zeros(people), event),
     }
-    optimum, best_rule = ({layer: both[at] for layer, both in best.items()} for at in (0, 1))
+    optimum, best_rule = (
+        {feature_set: both[at] for feature_set, both in best.items()} for at in (0, 1)
+    )
     _add_third_alleles(draw, haplotypes, chosen)
     event_day, last_day = _follow_up(draw, event)
     values = _written_down(draw, latent, smokes)
@@ -154,8 +156,10 @@ def _best_accuracy(
 ) -> tuple[float, float]:
     """(expected, reached) accuracy of deciding by P(event | seen), hidden scores integrated over their distribution."""
     drawn = draw.choice(hidden, HIDDEN_DRAWS)
-    chance = expit(seen[:, None] + drawn[None, :]).mean(axis=1)
-    return float(np.maximum(chance, 1 - chance).mean()), float(((chance >= 0.5) == event).mean())
+    probability = expit(seen[:, None] + drawn[None, :]).mean(axis=1)
+    return float(np.maximum(probability, 1 - probability).mean()), float(
+        ((probability >= 0.5) == event).mean()
+    )
 
 
 def _add_third_alleles(

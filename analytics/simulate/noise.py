@@ -13,7 +13,7 @@ from sklearn import config_context
 from sklearn.feature_selection import SelectKBest
 
 from analytics.catalogue import MODELS
-from analytics.evaluate import evaluate_model, figures_of
+from analytics.evaluate import evaluate_model, metrics_of
 from analytics.features import SCORES
 from analytics.models import Blueprint, build_model
 from analytics.threads import one_thread
@@ -91,7 +91,7 @@ def _evaluate(model: str, x: Floats, y: Labels, *, seed: int, repeats: int) -> t
         scores = evaluate_model(
             built, x, y, folds=FOLDS, repeats=repeats, seed=seed, tick=lambda _part: None
         )
-    return figures_of(scores.cells)[0], scores.auc
+    return metrics_of(scores.cells)[0], scores.auc
 
 
 def _name(found: list[tuple[float, float]]) -> dict[str, float]:

@@ -34,13 +34,13 @@ def main() -> None:
 
 def _report(error: Exception) -> int:
     from analytics.errors import AnalyticsError
-    from api.errors import Answered, DoorError
+    from api.errors import Answered, ApiError
     from chain.errors import ChainError
     from governance.errors import GovernanceError
     from governance.rules.encoding import VerifyError
 
     if not isinstance(
-        error, DoorError | ChainError | GovernanceError | VerifyError | AnalyticsError | OSError
+        error, ApiError | ChainError | GovernanceError | VerifyError | AnalyticsError | OSError
     ):
         return _internal(error)
     if isinstance(error, OSError):

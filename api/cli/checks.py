@@ -44,7 +44,7 @@ def open_for_review(run: RunId, as_: As, out: Out = None) -> None:
 
     Example: `volens review open --as sol RUN`
     """
-    from api.client.results import keep_pair, look_once, open_output, shown
+    from api.client.results import keep_pair, open_output, shown, view_once
 
     me = desk.client(as_)
     found = me.run(_checked(run))
@@ -54,7 +54,7 @@ def open_for_review(run: RunId, as_: As, out: Out = None) -> None:
         )
     attempt = found["outputs"][-1]["attempt"]
     key_file = desk.settings().result_folder(as_) / f"{run}.{attempt}.key"
-    look_once(me, run, attempt, keep_pair(key_file))
+    view_once(me, run, attempt, keep_pair(key_file))
     _write(shown(open_output(me, desk.broker(me), found, key_file, me.wallet.address)), out)
 
 

@@ -25,26 +25,26 @@ init = typer.Typer(invoke_without_command=True)
 def go_on(context: typer.Context, as_json: AsJson = False) -> None:
     """Set up a deployment of several people, step by step; call it again whenever signatures came back.
 
-    It asks for a plan, deploys the contracts, writes what the founders have to sign as files under birth/ in the home
-    folder, collects what they send back from birth/signed/, and says what is still missing from whom.
+    It asks for a plan, deploys the contracts, writes what the founders have to sign as files under ceremony/ in
+    the home folder, collects what they send back from ceremony/signed/, and says what is still missing from whom.
     """
     if context.invoked_subcommand is not None:
         return
     from dataclasses import asdict
 
-    from api.operate.ceremony import Founding
+    from api.operate.ceremony import Ceremony
     from governance.readmodel.database import TableOutbox, open_database
 
     settings = desk.settings()
-    founding = Founding(settings.home.resolve())
+    ceremony = Ceremony(settings.home.resolve())
     if settings.identity_file.exists():
-        standing = founding.finished()
+        standing = ceremony.finished()
     else:
-        plan = founding.prepare()
+        plan = ceremony.prepare()
         with _chain(settings) as url:
             engine = open_database(settings.database)
             try:
-                standing = founding.advance(plan, url, TableOutbox(engine))
+                standing = ceremony.advance(plan, url, TableOutbox(engine))
             finally:
                 engine.dispose()
     desk.show(asdict(standing), as_json, "\n".join(_lines(standing)))
@@ -161,7 +161,7 @@ def _lines(standing: Standing) -> list[str]:
         lines.append("Missing: the broker.")
     return [
         *lines,
-        f"Send birth/{standing.file} to them. Each looks and signs: volens init sign {standing.file} --as "
+        f"Send ceremony/{standing.file} to them. Each looks and signs: volens init sign {standing.file} --as "
         "NAME",
-        "Put what comes back into birth/signed/, then: volens init",
+        "Put what comes back into ceremony/signed/, then: volens init",
     ]

@@ -205,8 +205,8 @@ class Client:
             page = self._ask("GET", f"/roles?after={found[-1]['account']}")
         known = {one["account"] for one in found}
         founders = [who for who in self.identity["founders"] if who not in known]
-        founding = {"role": Role.COMMITTEE, "start": 0, "end": FOREVER, "version": 0}
-        return [{"account": who, **founding} for who in founders] + found
+        ceremony = {"role": Role.COMMITTEE, "start": 0, "end": FOREVER, "version": 0}
+        return [{"account": who, **ceremony} for who in founders] + found
 
     def cancel_role(self, account: str, version: int) -> dict[str, Any]:
         """Stop a worker or broker that does not act yet."""

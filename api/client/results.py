@@ -52,7 +52,7 @@ def keep_pair(path: Path) -> bytes:
     return load_pair(read_private(path, 32))[1]
 
 
-def look_once(client: Client, run: str, attempt: int, viewer_key: bytes) -> None:
+def view_once(client: Client, run: str, attempt: int, viewer_key: bytes) -> None:
     """Record a look, unless this very one is on the ledger already: then the key may be opened again."""
     try:
         client.look(run, attempt, viewer_key)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from api.confinement.interpreter import find_readable
-from api.errors import DoorError
+from api.errors import ApiError
 
 NEWEST_LANDLOCK = 6  # the newest ABI whose rights are known here; newer kernels offer it too
 
@@ -31,7 +31,7 @@ MEANS = {
 }
 
 
-class NotConfined(DoorError):
+class NotConfined(ApiError):
     """This host cannot confine a child as it must be; the message names the missing layers."""
 
 

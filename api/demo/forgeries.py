@@ -15,7 +15,7 @@ from chain.vocabulary import Role
 from governance.rules.abi import TOPICS, decode_call
 from governance.rules.encoding import Finding, raw, sha256, words
 from governance.rules.ledger_data import Block, Log, parse_block, parse_transaction
-from governance.rules.replayed import Fold
+from governance.rules.replayed import ReplayedState
 from governance.rules.signatures import HALF_ORDER, Args
 from governance.rules.state import Effect, Event
 from governance.rules.tables import CALLS
@@ -31,7 +31,7 @@ def high_s(signature: bytes) -> bytes:
     return signature[:32] + s.to_bytes(32, "big") + bytes([55 - signature[64]])
 
 
-class Rewriter(Fold):
+class Rewriter(ReplayedState):
     """A fold that writes the logs the law demands instead of comparing them."""
 
     written: Sequence[tuple[str, bytes, Iterable[bytes], bytes]] = ()
@@ -63,7 +63,7 @@ class Hider(Rewriter):
 
 def rewrite(bundle: Bundle, by: Rewriter | None = None) -> Bundle:
     """The bundle with logs and heads made to fit its transactions' inputs."""
-    fold = by or Rewriter(bundle["identity"])
+    replayed = by or Rewriter(bundle["identity"])
     for item in bundle["transactions"]:
         transaction = parse_transaction(
             item
@@ -87,7 +87,7 @@ def rewrite(bundle: Bundle, by: Rewriter | None = None) -> Bundle:
             )
             for log in item["logs"]
         ]
-        fold.apply(block, transaction, logs)
+        replayed.apply(block, transaction, logs)
         item["logs"] = [
             {
                 "address": "0x" + address.hex(),
@@ -95,9 +95,9 @@ def rewrite(bundle: Bundle, by: Rewriter | None = None) -> Bundle:
                 "data": "0x" + data.hex(),
                 "index": index,
             }
-            for index, (name, address, indexed, data) in enumerate(fold.written)
+            for index, (name, address, indexed, data) in enumerate(replayed.written)
         ]
-    bundle["head"] = {"count": fold.count, "head": fold.head.hex()}
+    bundle["head"] = {"count": replayed.count, "head": replayed.head.hex()}
     bundle["witnesses"] = []
     return bundle
 

@@ -95,7 +95,7 @@ def _tampers(folder: Path, say: Say) -> bool:
 
 def _kills(folder: Path, say: Say) -> bool:
     """kill -9 of the ledger while consents are written: what was answered must stand, block by block."""
-    chance, told, sound, port = random.Random(), dict[int, bytes](), True, 0  # noqa: S311 (when to kill)
+    probability, told, sound, port = random.Random(), dict[int, bytes](), True, 0  # noqa: S311 (when to kill)
     world: World | None = None
     subjects: list[bytes] = []
     for turn in range(KILLS + 1):
@@ -118,7 +118,7 @@ def _kills(folder: Path, say: Say) -> bool:
                 break
             for receipt in ledger.resume():
                 told[receipt.block] = receipt.block_hash
-            killer = threading.Timer(chance.uniform(0.1, 0.6), chain.process.kill)
+            killer = threading.Timer(probability.uniform(0.1, 0.6), chain.process.kill)
             killer.start()
             with contextlib.suppress(LedgerDown):
                 while True:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).resolve().parent / "templates"
 STAFF = ("noor", "pia", "quinn", "rui", "sol", "tess", "rita", "omar", "vera", "worker")
-LAYERS = {"genes": "genes", "clinical": "findings", "combined": "genes and findings"}
+FEATURE_SETS = {"genes": "genes", "clinical": "findings", "combined": "genes and findings"}
 MODELS = {
     "logistic": "logistic regression",
     "svm": "support vector machine",
@@ -95,7 +95,7 @@ def gather(cast: Cast, report: Mapping[str, Any]) -> dict[str, Any]:
                 "attacker": one.attacker,
                 "expected": rule(one.expected),
                 "refused": one.name in tried,
-                "at": "contracts" if isinstance(one, attacks.Attack) else "doors",
+                "at": "contracts" if isinstance(one, attacks.Attack) else "endpoints",
             }
             for one in attacks.made()
         ],
@@ -123,7 +123,7 @@ def render(material: Mapping[str, Any]) -> str:
     templates.filters.update(
         clock=words.clock,
         moment=words.moment,
-        layer=lambda name: LAYERS.get(name, name),
+        feature_set=lambda name: FEATURE_SETS.get(name, name),
         model=lambda name: MODELS.get(name, name),
         word=lambda name: WORDS.get(name, name),
         kind=lambda name: name.replace("-", " ").replace("_", " "),
@@ -148,7 +148,7 @@ def render(material: Mapping[str, Any]) -> str:
         scenes=SCENES,
         curves=_curves(research),
         plot=_plots(material, research),
-        figures=science.FIGURES,
+        figures=science.METRICS,
         withheld=[
             (name, _kept_back(one["disclosure"]["withheld"])) for name, one in results.items()
         ],
@@ -332,7 +332,7 @@ def _ordered(result: Mapping[str, Any]) -> dict[str, Any]:
     places = {name: place for place, name in enumerate(science.ORDER)}
 
     def place(one: Mapping[str, Any]) -> int:
-        return places.get(f"{one['model']}/{one['layer']}", len(places))
+        return places.get(f"{one['model']}/{one['feature_set']}", len(places))
 
     return {
         **result,
@@ -343,7 +343,10 @@ def _ordered(result: Mapping[str, Any]) -> dict[str, Any]:
 
 def _beside_the_paper(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return [
-        {**row, "paper": science.PAPER.get(row["model"]) if row["layer"] == "combined" else None}
+        {
+            **row,
+            "paper": science.PAPER.get(row["model"]) if row["feature_set"] == "combined" else None,
+        }
         for row in rows
     ]
 
@@ -392,7 +395,7 @@ def _claims(result: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[list[
 
 def _curves(result: Mapping[str, Any]) -> dict[str, Any]:
     """The curves by model on genes and findings, and the one that is drawn: the first of the result, not the best."""
-    chosen = [one for one in result["curves"] if one["layer"] == "combined"]
+    chosen = [one for one in result["curves"] if one["feature_set"] == "combined"]
     roc = [one for one in chosen if "roc" in one]
     grouped = [one for one in chosen if "calibration" in one]
     return {
@@ -411,7 +414,8 @@ def _plots(material: Mapping[str, Any], research: Mapping[str, Any]) -> dict[str
     mined = float(revocation.get("mined_seconds", "0"))
     found = {
         "auc": plots.auc_intervals(
-            [{**row, "layer": LAYERS[row["layer"]]} for row in research["rows"]], "auc"
+            [{**row, "feature_set": FEATURE_SETS[row["feature_set"]]} for row in research["rows"]],
+            "auc",
         ),
         "withdrawal": plots.timeline(
             [

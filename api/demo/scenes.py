@@ -22,7 +22,7 @@ from api.client.results import (
     withdrawal_receipt,
     write_receipt,
 )
-from api.demo import attacks, spoils, tampers
+from api.demo import attacks, evidence_tampers, tampers
 from api.demo.cast import Cast
 from api.demo.science import (
     ENOUGH,
@@ -37,8 +37,8 @@ from api.demo.science import (
     enough_sentence,
     gain_sentence,
     is_near_best,
-    noise_figures,
     noise_sentence,
+    permutation_control,
     print_table,
     shares,
     truth_sentence,
@@ -51,12 +51,12 @@ from api.demo.steps import (
     ingest_all,
     keep_receipt,
     keys_after,
-    look_and_open,
     release,
     request,
     result_key,
     search_plaintext,
     try_release,
+    view_and_open,
     without_ledger,
 )
 from chain.wallets import Wallet
@@ -184,7 +184,7 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     second, third = cast.facts["second"], cast.facts["third"]
     cast.facts["attacks"] = ThreadPoolExecutor(1).submit(_attack, cast)
     cast.await_run(second, lambda r: r["state"] == "sealed" and r["attempt"] == 2)
-    opened = [look_and_open(cast, name, second) for name in ("sol", "tess")]
+    opened = [view_and_open(cast, name, second) for name in ("sol", "tess")]
     result = json.loads(opened[0].result)
     said = f'"nobody relapses" is right for {result["baseline"]} %' if "baseline" in result else ""
     how = json.loads(FULL)
@@ -201,7 +201,7 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     controls = cast.facts["controls"].found()
     teller.note(noise_sentence(controls))
     cast.await_run(third, lambda r: r["state"] == "sealed")
-    truth = [look_and_open(cast, name, third) for name in ("sol", "tess")]
+    truth = [view_and_open(cast, name, third) for name in ("sol", "tess")]
     known = json.loads(truth[0].result)
     teller.note(truth_sentence(known))
     teller.note(enough_sentence(controls["truth"]))
@@ -241,14 +241,14 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
         "enough": {
             "people": ENOUGH,
             "accuracy": shares(accuracies(controls["truth"])),
-            "auc": shares({row["layer"]: row["auc"] for row in controls["truth"]["models"]}),
+            "auc": shares({row["feature_set"]: row["auc"] for row in controls["truth"]["models"]}),
             "optimum": shares(controls["truth"]["optimum"]),
         },
     }
     return {
         "models": result["rows"],
         "gain": gain,
-        "noise": noise_figures(controls),
+        "noise": permutation_control(controls),
         "known_truth": known_truth,
         "device": record["device"],
         "overhead": {"train_ratio": f"{sum(spent) / float(compute):.2f}"},
@@ -299,7 +299,7 @@ def _audit(cast: Cast, teller: Teller) -> dict[str, Any]:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     verdict = done.stdout.strip().splitlines()[-1] if done.stdout else "no answer"
     recorded = count(cast.logged())
-    explained = sum(len(attempt.granted) for attempt in Replay(bundle).fold.attempts.values())
+    explained = sum(len(attempt.granted) for attempt in Replay(bundle).replayed.attempts.values())
     what = f"verifies offline, without our database: {verdict}"
     right = verdict == "valid" and explained == recorded
     teller.tell(15, "Vera", what, f"{explained} of {recorded} accesses explained", right)
@@ -319,11 +319,14 @@ def _tampers(
     """What Otto changes, and what noticed it: in the trail (half of it in a process beside this one), and beside it."""
     said = tampers.noticed(bundle, 1)
     shelf = _shelf(cast, bundle)
-    beside = {one.name: spoils.noticed(shelf, one) for one in spoils.TABLE}
+    beside = {one.name: evidence_tampers.noticed(shelf, one) for one in evidence_tampers.TABLE}
     said |= {
         name: (word, why) for name, (word, why) in json.loads(helper.communicate()[0]).items()
     } | beside
-    table: list[tampers.Tamper | spoils.Spoil] = [*tampers.TABLE, *spoils.TABLE]
+    table: list[tampers.Tamper | evidence_tampers.EvidenceTamper] = [
+        *tampers.TABLE,
+        *evidence_tampers.TABLE,
+    ]
     cast.facts["tampers"] = [
         {"name": one.name, "word": said[one.name][0], "reason": said[one.name][1]} for one in table
     ]
@@ -334,19 +337,19 @@ def _tampers(
     return {"tampers": {"tried": len(table), "detected": len(found), "names": found}}
 
 
-def _shelf(cast: Cast, bundle: dict[str, Any]) -> spoils.Shelf:
+def _shelf(cast: Cast, bundle: dict[str, Any]) -> evidence_tampers.Shelf:
     """What the demo left beside the trail."""
     first, second, *_ = sorted((cast.home / "bucket" / "objects" / "volens" / "o").iterdir())
     receipts = {"grant": "receipt", "stop": "stop_receipt", "run": "run_receipt"}
     opened, run = cast.facts["opened"], cast.client("noor").run(cast.facts["second"])
     sealed = run["outputs"][-1]
-    return spoils.Shelf(
+    return evidence_tampers.Shelf(
         (first, second),
         Bucket("volens", cast.parts.urls["bucket"]).get,
         (cast.home / "broker" / "journal.jsonl").read_bytes(),
         {kind: Path(cast.facts[name]).read_bytes() for kind, name in receipts.items()},
         Replay(bundle, load_crypto(parse_identity(bundle["identity"]))),
-        spoils.inside(opened),
+        evidence_tampers.inside(opened),
         bytes.fromhex(run["run"]),
         sealed["attempt"],
         bytes.fromhex(sealed["outputCommitment"]),
@@ -367,7 +370,7 @@ def _attack(cast: Cast) -> list[str]:
     where nothing comes of them."""
     url, other = cast.parts.urls["api"], cast.patients[1]
     ada = cast.client("ada")
-    doors = attacks.Doors(
+    endpoints = attacks.Endpoints(
         url,
         cast.client,
         ada,
@@ -379,8 +382,8 @@ def _attack(cast: Cast) -> list[str]:
     )
     refused = [
         one.name
-        for one in attacks.DOORS
-        if not one.alone and attacks.answered(one.action(doors, True)) == one.expected
+        for one in attacks.ENDPOINT_ATTACKS
+        if not one.alone and attacks.answered(one.action(endpoints, True)) == one.expected
     ]
     relay = Wallet.new()
     cast.parts.name_senders(relay.address)  # the ledger takes contracts of no stranger

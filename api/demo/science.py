@@ -55,7 +55,7 @@ TRUTH = complete(
 # The source paper's accuracy, precision, recall and F1; and its genes alone, and genes with findings.
 PAPER = {"svm": (85, 82, 87, 84), "forest": (88, 86, 89, 87), "cnn": (91, 90, 92, 91)}
 PAPER_GENES, PAPER_COMBINED = 85, 91
-FIGURES = ("accuracy", "precision", "recall", "f1")
+METRICS = ("accuracy", "precision", "recall", "f1")
 ORDER = (
     "logistic/genes",
     "logistic/clinical",
@@ -99,15 +99,15 @@ def print_table(teller: Teller, result: dict[str, Any]) -> None:
         "model    layer       paper: acc prec rec F1  here: acc prec rec F1  AUC [95 %]     p (shuffled) "
         "-: withheld"
     )
-    rows = {f"{row['model']}/{row['layer']}": row for row in result["rows"]}
+    rows = {f"{row['model']}/{row['feature_set']}": row for row in result["rows"]}
     for name in ORDER:
         row = rows[name]
-        paper = "".join(f"{figure:>5}" for figure in PAPER.get(row["model"], ())) or f"{'-':>5}"
-        ours = "".join(f"{row.get(figure, '-'):>5}" for figure in FIGURES)
+        paper = "".join(f"{metric:>5}" for metric in PAPER.get(row["model"], ())) or f"{'-':>5}"
+        ours = "".join(f"{row.get(metric, '-'):>5}" for metric in METRICS)
         low, high = row["auc_interval"]
         auc = f"{row['auc']} [{low}, {high}]"
         teller.note(
-            f"{row['model']:<9}{row['layer']:<11}      {paper:<20}     {ours}  {auc:<14} {row['p'][:5]}"
+            f"{row['model']:<9}{row['feature_set']:<11}      {paper:<20}     {ours}  {auc:<14} {row['p'][:5]}"
         )
 
 
@@ -136,7 +136,7 @@ def noise_sentence(found: dict[str, Any]) -> str:
 
 def truth_sentence(result: dict[str, Any]) -> str:
     """What the models reach of a rule that is known, among so few people that they cannot find the genes' part."""
-    ours = {row["layer"]: row.get("accuracy", "-") for row in result["rows"]}
+    ours = {row["feature_set"]: row.get("accuracy", "-") for row in result["rows"]}
     return (
         f"{SIMULATED} simulated people, as governed: genes {ours['genes']}, clinical {ours['clinical']}, "
         f"both {ours['combined']}, rounded; too few for the genes' part"
@@ -154,15 +154,15 @@ def enough_sentence(truth: dict[str, Any]) -> str:
 
 def accuracies(truth: dict[str, Any]) -> dict[str, float]:
     """By feature set, as fractions."""
-    return {row["layer"]: row["accuracy"] for row in truth["models"]}
+    return {row["feature_set"]: row["accuracy"] for row in truth["models"]}
 
 
 def is_near_best(truth: dict[str, Any]) -> bool:
     """Whether every accuracy is near the best possible, and both kinds of data together are worth more than each."""
     ours = accuracies(truth)
-    return all(abs(ours[layer] - truth["optimum"][layer]) <= NEAR for layer in ours) and ours[
-        "combined"
-    ] > max(ours["genes"], ours["clinical"])
+    return all(
+        abs(ours[feature_set] - truth["optimum"][feature_set]) <= NEAR for feature_set in ours
+    ) and ours["combined"] > max(ours["genes"], ours["clinical"])
 
 
 def _percents(fractions: dict[str, float]) -> dict[str, int]:
@@ -176,7 +176,7 @@ def withheld(opened: Opened) -> str:
     return f"BLOCKED {svm.partition(' (')[0]}"
 
 
-def noise_figures(found: dict[str, Any]) -> dict[str, Any]:
+def permutation_control(found: dict[str, Any]) -> dict[str, Any]:
     """For the report: fractions as decimal texts."""
     noise, leak = found["noise"], found["leak"]
     return {

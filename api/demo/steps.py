@@ -21,7 +21,7 @@ from api.client.results import Opened, keep_pair, open_output, write_receipt
 from api.demo.cast import Cast
 from api.demo.science import SHORT
 from api.errors import NotAvailable, RefusedByPolicy
-from api.ingest.cohort_files import Lanes
+from api.ingest.cohort_files import CohortFiles
 from api.ingest.sources import bring_in
 from chain.vocabulary import Category, OutputClass
 from chain.wallets import Wallet
@@ -63,7 +63,7 @@ def ingest_all(cast: Cast, people: list[Person], cohort: Cohort) -> tuple[int, i
         (p.subject.hex(), write_bundle(cohort, at, p.subject.hex()))
         for at, p in enumerate(cast.invented)
     ]
-    cast.facts["lanes"] = lanes = Lanes(BytesIO(vcf), samples, BUILD, bundles)
+    cast.facts["lanes"] = lanes = CohortFiles(BytesIO(vcf), samples, BUILD, bundles)
     canaries = cast.facts["canaries"] = [
         fragment(source) for source in sources[:: len(sources) // 20]
     ]
@@ -162,7 +162,7 @@ def without_ledger(cast: Cast, permit: bytes, tx: str) -> str:
     return f"{' '.join(sorted(said))}    keys {new}"
 
 
-def look_and_open(cast: Cast, name: str, run: str) -> Opened:
+def view_and_open(cast: Cast, name: str, run: str) -> Opened:
     """A checker's recorded look, and the opened output."""
     checker = cast.client(name)
     key_file = cast.home / "keys" / f"{name}.results" / run

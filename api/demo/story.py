@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 
 from api.demo.narrator import Teller
-from api.errors import DoorError
+from api.errors import ApiError
 from api.operate.bootstrap import DEMO_HOME
 from api.operate.processes import Parts
 from api.operate.settings import Settings
@@ -83,11 +83,11 @@ def _clear(home: Path) -> None:
     """An empty home. Raises DoorError for one that the demo did not make, or in which a deployment runs."""
     if home.exists() and any(home.iterdir()):
         if not (home / DEMO_HOME).exists():
-            raise DoorError(
+            raise ApiError(
                 "the demo's folder holds something else", "name another with VOLENS_HOME"
             )
         if _is_running(home):
-            raise DoorError(
+            raise ApiError(
                 "a deployment runs in the demo's folder",
                 "stop it, or name another with VOLENS_HOME",
             )

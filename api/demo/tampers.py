@@ -1,6 +1,7 @@
 """Tampering with an exported trail: what an operator could try (`api.demo.forgeries`), and what must notice it.
 
-What lies beside the trail (objects, receipts, the broker's journal, results) has its table in `api.demo.spoils`.
+What lies beside the trail (objects, receipts, the broker's journal, results) has its table in
+`api.demo.evidence_tampers`.
 `python -m api.demo.tampers TRAIL 0` tries every second one, so that two processes share the work.
 """
 
@@ -63,8 +64,8 @@ class Reader:
             for witness in bundle["witnesses"]:
                 replay.witnessed(witness)
             word = "anchored"
-            if (upto := replay.held(self._held).count) < replay.fold.count:
-                return word, partly(upto, replay.fold.count)
+            if (upto := replay.held(self._held).count) < replay.replayed.count:
+                return word, partly(upto, replay.replayed.count)
         except VerifyError as error:
             return word, str(error)
         return "", ""

@@ -44,7 +44,7 @@ def _caller(
             "nobody is signed in", "sign in: POST /sign-in/challenge, then POST /sign-in"
         )
     return caller_of(
-        services.engine, services.projection.fold, credentials.credentials, services.clock()
+        services.engine, services.projection.replayed, credentials.credentials, services.clock()
     )
 
 

@@ -45,7 +45,7 @@ DECISION_SECONDS = (
 log = structlog.get_logger()
 
 
-class Allowance:
+class RateLimit:
     """Tokens by client, `refill` a second come back; whoever has all of them takes no memory. For one thread."""
 
     def __init__(
@@ -81,13 +81,13 @@ class Decisions:
     """How often one person's consents are taken: a person who changes her mind without end fills the ledger."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._allowance = Allowance(DECISIONS, clock, refill=1 / DECISION_SECONDS)
+        self._rate_limit = RateLimit(DECISIONS, clock, refill=1 / DECISION_SECONDS)
         self._lock = threading.Lock()
 
     def check(self, subjects: Iterable[str], request: Request) -> None:
         """Raises TooMany where one of these people has none left; that costs the caller, as any refusal does."""
         with self._lock:
-            short = sorted(one for one in set(subjects) if self._allowance.left(one) < 1)
+            short = sorted(one for one in set(subjects) if self._rate_limit.left(one) < 1)
         if short:
             request.state.idle = _ASKED_THE_LEDGER
             raise TooMany(
@@ -99,14 +99,14 @@ class Decisions:
         """One step of the ledger for each entry."""
         with self._lock:
             for one in subjects:
-                self._allowance.charge(one, 1)
+                self._rate_limit.charge(one, 1)
 
 
 class Limits:
     """Turns away who has nothing left, and charges what was refused."""
 
-    def __init__(self, app: ASGIApp, allowance: Allowance, behind_proxy: bool) -> None:
-        self._app, self._allowance, self._told = app, allowance, behind_proxy
+    def __init__(self, app: ASGIApp, rate_limit: RateLimit, behind_proxy: bool) -> None:
+        self._app, self._rate_limit, self._told = app, rate_limit, behind_proxy
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] in _FREE:
@@ -114,7 +114,7 @@ class Limits:
             return
         self._look_for_proxy(scope)
         client, path = client_of(scope), scope["path"]
-        left = self._allowance.left(client)
+        left = self._rate_limit.left(client)
         scope.setdefault("state", {})["spent"] = left < 1
         if left < 1 and path != _WITHDRAWAL:
             answer = problem_of(_too_many())
@@ -125,10 +125,10 @@ class Limits:
         async def send_and_charge(message: Message) -> None:
             if message["type"] == "http.response.start":
                 cost = _cost(path, message["status"]) + scope["state"].get("idle", 0)
-                self._allowance.charge(client, cost - _BEING_ANSWERED)
+                self._rate_limit.charge(client, cost - _BEING_ANSWERED)
             await send(message)
 
-        self._allowance.charge(client, _BEING_ANSWERED)
+        self._rate_limit.charge(client, _BEING_ANSWERED)
         await self._app(
             scope, receive, send_and_charge
         )  # whoever goes away before the answer gets nothing back
@@ -141,7 +141,7 @@ class Limits:
             )
 
 
-def check_allowance(request: Request, tokens: float = _ASKED_THE_LEDGER) -> None:
+def check_rate_limit(request: Request, tokens: float = _ASKED_THE_LEDGER) -> None:
     """For a message that takes nothing back, at a door that is never closed: it costs. Raises TooMany."""
     if request.state.spent:
         raise _too_many()

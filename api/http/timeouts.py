@@ -27,7 +27,7 @@ ANSWER_SECONDS = 30.0
 CONNECTIONS = 256
 
 
-class PatientProtocol(H11Protocol):
+class TimedProtocol(H11Protocol):
     """Cuts a connection that does not go on; `open_from` counts those of each address, of which `most` may be open."""
 
     most: ClassVar[int] = 0  # any number
@@ -90,17 +90,17 @@ class PatientProtocol(H11Protocol):
             self._cut = None
 
 
-def patient_protocol(connections: int) -> type[PatientProtocol]:
+def patient_protocol(connections: int) -> type[TimedProtocol]:
     """For one server's uvicorn.Config(http=…): at most so many connections of one address, 0 for any number."""
 
-    class Counted(PatientProtocol):
+    class Counted(TimedProtocol):
         most: ClassVar[int] = connections
         open_from: ClassVar[Counter[str]] = Counter()
 
     return Counted
 
 
-class Patience:
+class Timeouts:
     """Around all that reads a body: bounds its time, and answers what is cancelled before its answer has begun."""
 
     def __init__(self, app: ASGIApp) -> None:

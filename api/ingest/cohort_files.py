@@ -28,7 +28,7 @@ def _quiet(_step: str, _fraction: float | None) -> None:
 
 
 @dataclass(slots=True)
-class Lanes:
+class CohortFiles:
     """A cohort's VCF and FHIR bundles as records.
 
     `report` and `dictionary` (which variables the charts have, for about how many people) fill as they are read: counts
@@ -99,7 +99,7 @@ def from_files(
     value_sets: Path | None = None,
     confinement: Confinement | None = None,
     leave_out_unlisted: bool = False,
-) -> Lanes:
+) -> CohortFiles:
     """A VCF with whose each sample is, and a folder of bundles SUBJECT.json; one may be absent. Raises UsageError.
 
     value_sets: a hospital's own codes of sensitive categories, added to the shipped ones. leave_out_unlisted: samples
@@ -114,7 +114,7 @@ def from_files(
             "there is nothing to ingest", "name --vcf and --samples, or --fhir, or --from"
         )
     sets = _value_sets(value_sets)
-    return Lanes(
+    return CohortFiles(
         None if vcf is None else open_file(vcf, "VCF file"),
         named,
         build,

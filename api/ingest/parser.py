@@ -98,7 +98,7 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
     """
     from analytics.dictionary import describe
     from analytics.readers.bundle import MAX_BYTES
-    from analytics.readers.chart import read_chart
+    from analytics.readers.clinical import read_clinical_record
     from analytics.readers.codes import SHIPPED, load_value_sets
     from analytics.readers.fhir import split_bundle
 
@@ -116,7 +116,7 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
             raise PayloadError("the file of bundles is shorter than was said", "hand it in again")
         try:
             splits.append((subject, split_bundle(payload, subject, sets)))
-            charts.append(read_chart(splits[-1][1].records, subject))
+            charts.append(read_clinical_record(splits[-1][1].records, subject))
         except AnalyticsError as error:
             raise PayloadError(
                 f"the bundle of {subject} cannot be taken: {error}", error.hint

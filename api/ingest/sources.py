@@ -81,7 +81,7 @@ def check_records(sources: Sequence[Source]) -> None:
     routes it by its codes. Raises UsageError, which names the record and no value of it.
     """
     from analytics.errors import PayloadError
-    from analytics.readers.chart import read_chart
+    from analytics.readers.clinical import read_clinical_record
     from analytics.readers.codes import SHIPPED
     from analytics.readers.expression import read_expression
     from analytics.readers.fhir import has_sensitive_codes
@@ -97,7 +97,7 @@ def check_records(sources: Sequence[Source]) -> None:
                     raise PayloadError(
                         "it holds a code of a sensitive category, which no observation record may"
                     )
-                read_chart({source.category: source.payload}, source.subject.hex())
+                read_clinical_record({source.category: source.payload}, source.subject.hex())
             else:
                 raise PayloadError("a folder brings in expression and observations only")
         except PayloadError as error:

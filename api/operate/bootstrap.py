@@ -1,7 +1,7 @@
-"""The birth of a deployment: keys, contracts, roles, and the identity that everything else pins.
+"""The bootstrap of a deployment: keys, contracts, roles, and the identity that everything else pins.
 
 Order: keys for the founders and the broker → deploy → a quorum signs the roles → a quorum and the broker sign the
-identity → the others start. `give_birth` plays all of it with every key in a file here; api/operate/ceremony.py takes
+identity → the others start. `bootstrap` does all of it with every key in a file here; api/operate/ceremony.py takes
 the same steps with the signatures of several people on several machines.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from api.errors import DoorError, NotServing
+from api.errors import ApiError, NotServing
 from chain.ledger import Ledger, deploy, message_tuple
 from chain.signatures import domain_of
 from chain.transactor import Outbox
@@ -42,7 +42,7 @@ DEMO_HOME = "volens-demo"  # the file that names a home which the demo made and 
 RELAY = "relay"
 
 
-def give_birth(home: Path, chain_url: str, outbox: Outbox) -> dict[str, Any]:
+def bootstrap(home: Path, chain_url: str, outbox: Outbox) -> dict[str, Any]:
     """Deploy for a played cast and write identity.json; returns the identity. Keys that exist are kept."""
     keys = {name: key_of(home, name) for name in [*FOUNDERS, *STAFF]}
     broker = create(home / "broker")
@@ -128,7 +128,7 @@ def check_demo_home(home: Path) -> None:
         raise NotServing("there is no home that the demo made", "run it first: volens demo")
 
 
-def is_played(home: Path) -> bool:
+def has_demo_accounts(home: Path) -> bool:
     """Whether a quorum's keys lie in this home: then one person could sign for the committee."""
     identity = read_identity(home)
     return identity is not None and len(founders_here(home, identity)) >= int(identity["quorum"])
@@ -155,7 +155,7 @@ def sign_identity(identity: dict[str, Any], members: list[Wallet]) -> dict[str, 
 
 
 def read_identity(home: Path) -> dict[str, Any] | None:
-    """The pinned identity, or None before birth. Raises DoorError when the file is damaged."""
+    """The pinned identity, or None before the ceremony. Raises DoorError when the file is damaged."""
     path = home / "identity.json"
     if not path.exists():
         return None
@@ -164,7 +164,7 @@ def read_identity(home: Path) -> dict[str, Any] | None:
     except ValueError:
         found = None
     if not isinstance(found, dict):
-        raise DoorError(
+        raise ApiError(
             "identity.json cannot be read",
             "restore it from another part, or start with an empty home",
         )

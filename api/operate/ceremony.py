@@ -1,4 +1,4 @@
-"""The birth of a real deployment: what each person signs lies in a file, and so do the signatures that come back.
+"""The bootstrap of a real deployment: what each person signs lies in a file, and so do the signatures that come back.
 
 1. A plan names the founders (addresses only), the quorum, and who gets which role. Keys never leave their machines.
 2. `advance` takes one step after the other: deploy, roles, identity. Where signatures are missing it writes the file
@@ -15,13 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from api.errors import DoorError, UsageError, VerificationFailed
+from api.errors import ApiError, UsageError, VerificationFailed
 from api.operate.bootstrap import (
     RELAY,
     connect,
     deploy_contracts,
     finish,
-    is_played,
+    has_demo_accounts,
     key_of,
     read_identity,
     relay_role,
@@ -68,7 +68,7 @@ EXAMPLE = {
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where the birth stands: the step, who signed it, who may still, how many founders' signatures lack, the file.
+    """Where the ceremony stands: the step, who signed it, who may still, how many founders' signatures lack, the file.
 
     `renewed`: the file replaces one whose time is over.
     """
@@ -82,15 +82,15 @@ class Standing:
 
 
 @dataclass(slots=True)
-class Founding:
-    """The birth that goes on in a home folder; everything of it lies in birth/."""
+class Ceremony:
+    """The ceremony that goes on in a home folder; everything of it lies in ceremony/."""
 
     home: Path
     state: dict[str, Any] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
-        return self.home / "birth"
+        return self.home / "ceremony"
 
     def prepare(self) -> Plan:
         """The plan, and what is kept of earlier steps. Raises UsageError when the plan is missing, changed or wrong."""
@@ -100,7 +100,7 @@ class Founding:
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             replace_private(path, (json.dumps(EXAMPLE, indent=1) + "\n").encode())
             raise UsageError(
-                "there was no plan yet; an example is now in birth/plan.json of the home folder",
+                "there was no plan yet; an example is now in ceremony/plan.json of the home folder",
                 "put in everybody's address (each: volens keys new NAME, then volens keys show NAME), "
                 "then volens init again",
             )
@@ -114,21 +114,21 @@ class Founding:
             if self.state["plan"] != plan.digest:
                 raise UsageError(
                     "the plan was changed after the contracts were deployed",
-                    "restore birth/plan.json; later changes are made by the committee",
+                    "restore ceremony/plan.json; later changes are made by the committee",
                 )
         return plan
 
     def finished(self) -> Standing:
-        """The end of the birth whose identity.json lies in this home.
+        """The end of the ceremony whose identity.json lies in this home.
 
-        Raises VerificationFailed unless it is this birth's and a quorum of its founders and its broker signed it.
+        Raises VerificationFailed unless it is this ceremony's and a quorum of its founders and its broker signed it.
         """
         try:
             identity = read_identity(self.home)
             pinned = parse_identity(identity)
-        except (DoorError, Malformed, OSError):
+        except (ApiError, Malformed, OSError):
             raise _not_complete("it cannot be read, or is no ledger identity") from None
-        if is_played(self.home) and not (self.folder / "state.json").exists():
+        if has_demo_accounts(self.home) and not (self.folder / "state.json").exists():
             raise UsageError(
                 "this home's people are played: `volens serve` made its committee, all keys lie here",
                 "choose another VOLENS_HOME for a deployment of several people",
@@ -138,10 +138,10 @@ class Founding:
             state = read_state(self.folder / "state.json")
             if identity_id(identity) != identity_id(state["identity"]):
                 raise _not_complete(
-                    "it is of another ledger than the one that was deployed here (birth/state.json)"
+                    "it is of another ledger than the one that was deployed here (ceremony/state.json)"
                 )
             if not state["given"] or state["roles"] is None:
-                raise _not_complete("the roles of this birth were not given yet")
+                raise _not_complete("the roles of this ceremony were not given yet")
             roles = Request.parse(state["roles"]).changes
             brokers = {
                 bytes.fromhex(change["account"][2:]) for name, change in roles if name == BROKER
@@ -247,7 +247,7 @@ class Founding:
         return Standing(DONE)
 
     def _collect(self, request: Request) -> dict[str, list[bytes]]:
-        """Signatures by address, from every file of birth/signed. Raises VerificationFailed at the first bad one."""
+        """Signatures by address, from every file of ceremony/signed. Raises VerificationFailed at the first bad one."""
         over = set(self.state["old"])
         done = (
             {Request.parse(self.state["roles"]).digest} | over
@@ -264,7 +264,7 @@ class Founding:
                 raise refused(
                     path,
                     "signs an earlier file, whose time is over",
-                    "take it away, and send them birth/roles-to-sign.json",
+                    "take it away, and send them ceremony/roles-to-sign.json",
                 )
             address, found_here = request.check(document, path)
             found[address] = found_here
@@ -287,6 +287,6 @@ class Founding:
 
 def _not_complete(why: str) -> VerificationFailed:
     return VerificationFailed(
-        f"identity.json in the home folder does not end a birth: {why}",
+        f"identity.json in the home folder does not end a ceremony: {why}",
         "restore it from somebody who pinned it, or take it away; then: volens init",
     )

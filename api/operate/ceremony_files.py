@@ -1,4 +1,4 @@
-"""The files of a birth: the plan, what is to be signed, and what was signed; read strictly, shown in plain words.
+"""The files of a ceremony: the plan, what is to be signed, and what was signed; read strictly, shown in plain words.
 
 To sign: {type, step, identity, signers: {name: address}} and for the step "roles" also roles: [{name, account, role,
 start, end, replaces, deadline}]; one deadline for all of them. Signed: {type, request, signer, signatures}: the sha256
@@ -251,7 +251,7 @@ def parse_plan(document: Any) -> Plan:
     if not whole:
         raise UsageError(
             "the plan has not the form that it needs",
-            "compare it with the example: move birth/plan.json away, then volens init writes one",
+            "compare it with the example: move ceremony/plan.json away, then volens init writes one",
         )
     if (
         len(set(founders.values())) < 3
@@ -284,9 +284,12 @@ def read_file(path: Path, hint: str = "ask for it again") -> Any:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """What the operator's machine keeps of a birth: {plan, identity, roles, old, given}. Raises VerificationFailed."""
+    """What the operator's machine keeps of a ceremony: {plan, identity, roles, old, given}.
+
+    Raises VerificationFailed.
+    """
     hint = (
-        "restore birth/state.json from a copy: it says which contracts were deployed. Without a copy begin anew "
+        "restore ceremony/state.json from a copy: it says which contracts were deployed. Without a copy begin anew "
         "with another VOLENS_HOME"
     )
     found = read_file(path, hint)

@@ -22,7 +22,7 @@ from analytics.code import code_hash
 from api.confinement import Confinement, NotConfined
 from api.confinement.layers import HINT, describe
 from api.confinement.probe import probe
-from api.errors import DoorError
+from api.errors import ApiError
 from api.operate.bootstrap import RELAY
 from api.operate.ceremony_files import proven_signers
 from api.operate.doctor_files import SERVE, Check, committee, disk, key_files, rows
@@ -61,12 +61,12 @@ def examine(settings: Settings) -> list[Check]:
     """Every check, in the order in which they are read."""
     try:
         if (
-            settings.birth_folder.exists() and not settings.identity_file.exists()
+            settings.ceremony_folder.exists() and not settings.identity_file.exists()
         ):  # nothing can be served before it
             unfinished = Check(
                 "identity",
                 "bad",
-                "the birth of this deployment is not finished",
+                "the key ceremony of this deployment is not finished",
                 "go on with it: volens init",
             )
             return [
@@ -77,7 +77,7 @@ def examine(settings: Settings) -> list[Check]:
         identity = read_identity(settings)
         identity_id(identity)
         problem = None
-    except DoorError as error:
+    except ApiError as error:
         problem = Check("identity", "bad", str(error), error.hint)
     except (Malformed, OSError) as error:
         said = str(error) if isinstance(error, Malformed) else "the ledger identity cannot be read"
@@ -149,7 +149,7 @@ def _parts(settings: Settings, questions: Mapping[str, Callable[[], Check]]) -> 
             "broker": settings.address("broker"),
             "api": api,
         }
-    except DoorError as error:
+    except ApiError as error:
         yield Check("parts", "down", str(error), error.hint)
         return
     probes |= {"api": lambda: httpx.get(f"{api}/health", timeout=3.0, verify=trusted())}
@@ -301,7 +301,7 @@ def _connect(settings: Settings, identity: Mapping[str, Any]) -> tuple[Ledger | 
         ledger = Ledger.connect(settings.address("chain"), identity)
     except IdentityMismatch as error:
         return None, Check("contracts", "bad", str(error), error.hint)
-    except (ChainError, DoorError) as error:
+    except (ChainError, ApiError) as error:
         return None, Check(
             "contracts", "down", "the ledger was not compared with its identity", error.hint
         )
@@ -397,7 +397,7 @@ def _custody(settings: Settings, live: set[bytes] | None) -> Check:
         )
     try:
         host = urlsplit(settings.address("broker")).hostname or ""
-    except (DoorError, ValueError):
+    except (ApiError, ValueError):
         live = None
     if live is None:
         return Check("custody", "warn", "who holds the keys could not be read", AGAIN)
@@ -500,7 +500,7 @@ def _isolation(settings: Settings) -> Check:
             f"{settings.address('chain')}/health", timeout=1.0, verify=trusted()
         ).json()
         open_node = isinstance(health, dict) and health.get("isolated") is False
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError, DoorError):
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError, ApiError):
         open_node = False  # no dev chain, or none that answers; its part says so
     if settings.relax or open_node:
         return Check(

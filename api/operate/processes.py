@@ -29,7 +29,13 @@ import structlog
 
 from api.errors import NotServing
 from api.operate import logs
-from api.operate.bootstrap import RELAY, check_demo_home, give_birth, is_played, read_identity
+from api.operate.bootstrap import (
+    RELAY,
+    bootstrap,
+    check_demo_home,
+    has_demo_accounts,
+    read_identity,
+)
 from api.operate.health import progress_in
 from api.operate.settings import Settings
 from chain.devnode.gateway import SENDERS
@@ -84,8 +90,8 @@ class Parts:
             self.name_senders()
             self.start_chain()
             self.start_bucket()
-            _give_birth(self)
-            self.name_senders()  # a birth has made the keys
+            _bootstrap(self)
+            self.name_senders()  # a ceremony has made the keys
             self.launch_broker()
             self.launch_api()
             if worker:
@@ -325,7 +331,7 @@ def _say_where(parts: Parts) -> None:
         f"worker  ready   {parts.seconds['worker']:.1f} s\nmetrics {parts.urls['metrics']}/metrics",
         flush=True,
     )
-    if is_played(parts.home):
+    if has_demo_accounts(parts.home):
         print("Everybody's key lies in this home: people are played.", flush=True)
     print(f"Open {parts.address} in a browser.", flush=True)
     if parts.demo_token:
@@ -348,16 +354,16 @@ def _address_in(path: Path) -> str:
         return ""
 
 
-def _give_birth(parts: Parts) -> None:
+def _bootstrap(parts: Parts) -> None:
     if read_identity(parts.home) is None:
         if (
-            parts.settings.birth_folder.exists()
+            parts.settings.ceremony_folder.exists()
         ):  # a played committee would take the place of the one that was named
             raise NotServing(
-                "the birth of this deployment is not finished", "go on with it: volens init"
+                "the key ceremony of this deployment is not finished", "go on with it: volens init"
             )
         engine = open_database(f"sqlite:///{parts.home / 'volens.db'}")
-        give_birth(parts.home, parts.urls["chain"], TableOutbox(engine))
+        bootstrap(parts.home, parts.urls["chain"], TableOutbox(engine))
         engine.dispose()
 
 

@@ -33,7 +33,7 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: int = 0
     senders: str = ""  # addresses by commas whose transactions the ledger here takes, beside relay and worker here
-    allowance: int = (
+    rate_limit: int = (
         500  # refused requests that one address may send at once; five a second come back
     )
     proxies: str = ""  # addresses of the proxies before the API, by commas: their word for who calls is believed
@@ -73,9 +73,9 @@ class Settings(BaseSettings):
         return self.home / "run.json"
 
     @property
-    def birth_folder(self) -> Path:
+    def ceremony_folder(self) -> Path:
         """What the people of a new deployment are to sign, and what came back."""
-        return self.home / "birth"
+        return self.home / "ceremony"
 
     @property
     def worker_beat(self) -> Path:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import structlog
 
-from api.errors import DoorError
+from api.errors import ApiError
 from chain.errors import ChainError
 from governance.errors import GovernanceError
 from governance.readmodel.database import DATABASE_FAULTS
 from governance.rules.encoding import VerifyError
 
-START_FAULTS = (DoorError, ChainError, GovernanceError, VerifyError, OSError, *DATABASE_FAULTS)
+START_FAULTS = (ApiError, ChainError, GovernanceError, VerifyError, OSError, *DATABASE_FAULTS)
 log = structlog.get_logger()
 
 

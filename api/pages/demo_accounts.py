@@ -23,7 +23,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
-from api.errors import DoorError, NotServing
+from api.errors import ApiError, NotServing
 from api.http.auth import Parts
 from api.http.services import Services
 from api.operate.bootstrap import check_demo_home
@@ -43,7 +43,7 @@ _PARTS = ("relay", "worker")  # keys of programs: nobody plays them
 
 
 @dataclass(frozen=True, slots=True)
-class Played:
+class DemoAccounts:
     """`part` is what the person is in the story, "" for one of the many patients."""
 
     name: str
@@ -113,11 +113,11 @@ def check_home(settings: Settings) -> None:
         )
 
 
-def list_people(services: Services) -> list[Played]:
+def list_people(services: Services) -> list[DemoAccounts]:
     """Everybody who can be played: those of the story first, then the other patients."""
     names = {path.stem for path in _folder(services).glob("*.json")} - set(_PARTS)
-    cast = [Played(name, part) for name, part in CAST.items() if name in names]
-    return cast + [Played(name, "") for name in sorted(names - set(CAST))]
+    cast = [DemoAccounts(name, part) for name, part in CAST.items() if name in names]
+    return cast + [DemoAccounts(name, "") for name in sorted(names - set(CAST))]
 
 
 @router.get(ENTER)
@@ -161,7 +161,7 @@ def open_result(
                 services.settings.result_folder(name) / f"{run['run']}.key",
             )
         )
-    except (DoorError, BrokerRefused) as error:
+    except (ApiError, BrokerRefused) as error:
         raise NotFound(str(error), error.hint) from None
     finally:
         analyst.close()

@@ -81,7 +81,7 @@ _STEPS = {
     "stopped": "stopped",
 }
 _MODELS = {"svm": "SVM", "knn": "kNN", "cnn": "CNN"}
-_LAYERS = {"clinical": "clinical data", "combined": "genes + clinical"}
+_FEATURE_SETS = {"clinical": "clinical data", "combined": "genes + clinical"}
 
 
 def purposes(mask: int) -> str:
@@ -112,16 +112,16 @@ def step(name: str) -> str:
     what, _, which = name.partition(":")
     said = _STEPS.get(what, what)
     named, _, data = which.partition("/")
-    return f"{said}: {model(named)} on {layer(data)}" if which else said
+    return f"{said}: {model(named)} on {feature_set(data)}" if which else said
 
 
 def model(name: str) -> str:
     return _MODELS.get(name, name)
 
 
-def layer(name: str) -> str:
+def feature_set(name: str) -> str:
     """The data that a model looks at."""
-    return _LAYERS.get(name, name)
+    return _FEATURE_SETS.get(name, name)
 
 
 def question(params: str) -> str:

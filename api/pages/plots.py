@@ -39,7 +39,7 @@ _XLINK = "{http://www.w3.org/1999/xlink}href"
 def auc_intervals(rows: Sequence[Mapping[str, Any]], name: str) -> str:
     """AUC of each model and layer with its 95 % interval, in percent; the line at 50 is chance."""
     shown = list(reversed(rows))
-    labels = [_plain(f"{row['model']}, {row['layer']}") for row in shown]
+    labels = [_plain(f"{row['model']}, {row['feature_set']}") for row in shown]
     figure, axes = _axes(0.9 + 0.3 * len(shown))
     axes.axvline(50, color=GREY, linestyle="--", linewidth=1)
     for at, row in enumerate(shown):
@@ -56,9 +56,9 @@ def auc_intervals(rows: Sequence[Mapping[str, Any]], name: str) -> str:
     )
     axes.set_xlabel("AUC in percent, with 95 % interval; dashed: chance")
     said = [
-        f"{row['model']} {row['layer']} {row['auc']}"
+        f"{row['model']} {row['feature_set']} {row['auc']}"
         if "auc" in row
-        else f"{row['model']} {row['layer']} withheld"
+        else f"{row['model']} {row['feature_set']} withheld"
         for row in rows
     ]
     return _svg(figure, name, "AUC of each model in percent: " + ", ".join(said))

@@ -91,7 +91,7 @@ def render(request: Request, name: str, status: int = 200, **context: Any) -> HT
     services: Services = request.app.state.services
     now, names = services.clock(), names_here(services)
     common = {
-        "me": visitor.who_looks(request, services),
+        "me": visitor.who_views(request, services),
         "path": request.url.path,
         "demo": services.settings.demo,
         "identity": services.identity_id,

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analytics.renamed import with_current_keys
 from api.pages import labels as words
 from api.pages import plots
 
 # Names of columns, in the order in which they are shown; others follow.
 _COLUMNS = {
     "model": "model",
-    "layer": "data",
+    "feature_set": "data",
     "variant": "variant",
     "auc": "AUC",
     "auc_interval": "AUC, 95 % interval",
@@ -64,7 +65,8 @@ class Shown:
 
 
 def describe(result: Mapping[str, Any], disclosure: Mapping[str, Any]) -> dict[str, Any]:
-    """What the template lays out of a result (volens/result/2) and its disclosure record."""
+    """What the template lays out of a result of any version, and its disclosure record."""
+    result = with_current_keys(result)
     with _DRAWING:
         shown = list(_SHOWN[result["analysis"]](result))
     return {
@@ -92,11 +94,14 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 def _prediction(result: Mapping[str, Any]) -> Iterable[Shown]:
     rows = [
-        row | {"model": words.model(row["model"]), "layer": words.layer(row["layer"])}
+        row
+        | {"model": words.model(row["model"]), "feature_set": words.feature_set(row["feature_set"])}
         for row in result["rows"]
     ]
     better = [
-        f"{row['model']} on {row['layer']}" for row in rows if words.is_better_than_chance(row)
+        f"{row['model']} on {row['feature_set']}"
+        for row in rows
+        if words.is_better_than_chance(row)
     ]
     said = (
         f"Better than guessing (interval above 50, p at most 0.05): {', '.join(better)}."
@@ -110,7 +115,7 @@ def _prediction(result: Mapping[str, Any]) -> Iterable[Shown]:
         _table("Figures, in percent where they are rates", rows),
     )
     for number, curve in enumerate(result["curves"]):
-        name = f"{words.model(curve['model'])} on {words.layer(curve['layer'])}"
+        name = f"{words.model(curve['model'])} on {words.feature_set(curve['feature_set'])}"
         if "roc" in curve:
             yield _roc(name, curve["roc"], number)
         if "calibration" in curve:

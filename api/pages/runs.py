@@ -78,7 +78,7 @@ def show_live(
 def show_result(run: RunId, request: Request, services: Parts, me: SignedIn) -> Response:
     """The released result, opened with the played analyst's key where the demo runs; nowhere else has the server it."""
     found = _released(services, run, me)
-    if not _played_here(request, services):
+    if not _demo_accounts_here(request, services):
         raise NotFound(
             "the key of this result is not here", "open it on your machine: volens result open"
         )
@@ -97,7 +97,7 @@ async def check_result(run: RunId, request: Request, services: Parts, me: Signed
     return render(request, "part-result.html", found=found, **shown)
 
 
-def _played_here(request: Request, services: Services) -> bool:
+def _demo_accounts_here(request: Request, services: Services) -> bool:
     """Whether the keys of played people are for this browser."""
     if not services.settings.demo:
         return False

@@ -14,13 +14,13 @@ from governance.sessions import Caller, caller_of
 COOKIE = "volens-session"
 
 
-def who_looks(request: Request, services: Services) -> Caller | None:
+def who_views(request: Request, services: Services) -> Caller | None:
     """The signed-in visitor, or None; looked up once a request."""
     if not hasattr(request.state, "visitor"):
         token = request.cookies.get(COOKIE, "")
         try:
             request.state.visitor = (
-                caller_of(services.engine, services.projection.fold, token, services.clock())
+                caller_of(services.engine, services.projection.replayed, token, services.clock())
                 if token
                 else None
             )
@@ -32,7 +32,7 @@ def who_looks(request: Request, services: Services) -> Caller | None:
 
 def _visitor(request: Request, services: Parts) -> Caller | None:
     services.projection.sync()  # roles as they are now
-    return who_looks(request, services)
+    return who_views(request, services)
 
 
 Visitor = Annotated[Caller | None, Depends(_visitor)]

@@ -67,7 +67,7 @@ def keep_session(body: SessionBody, services: Parts) -> Response:
     """Put a session's token into the cookie. Raises NotSignedIn for a token that opens nothing."""
     services.projection.sync()
     caller = sessions.caller_of(
-        services.engine, services.projection.fold, body.token, services.clock()
+        services.engine, services.projection.replayed, body.token, services.clock()
     )
     answer = JSONResponse({"next": _first_page(caller)})
     answer.set_cookie(

@@ -45,8 +45,8 @@ def create_pages(services: Services) -> FastAPI:
 class Front:
     """Sends each request to the pages or past them, and gives what the pages answer their headers."""
 
-    def __init__(self, app: ASGIApp, pages: FastAPI, doors: Sequence[BaseRoute]) -> None:
-        self._app, self._pages, self._doors = app, pages, doors
+    def __init__(self, app: ASGIApp, pages: FastAPI, endpoints: Sequence[BaseRoute]) -> None:
+        self._app, self._pages, self._doors = app, pages, endpoints
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not self._is_page(scope):

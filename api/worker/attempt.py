@@ -108,10 +108,10 @@ class Attempt:
     )  # what the child compares its cohort with
 
     def __post_init__(self) -> None:
-        fold = self.worker.projection.fold
+        replayed = self.worker.projection.replayed
         self.run = bytes.fromhex(self.held.run)
-        self.number = fold.newest_attempt(self.run) + 1
-        self.permit = fold.permits[fold.runs[self.run].request["permit"]].request
+        self.number = replayed.newest_attempt(self.run) + 1
+        self.permit = replayed.permits[replayed.runs[self.run].request["permit"]].request
 
     def carry_out(self) -> None:
         """See the attempt through to a sealed output. Raises AttemptEnded, RunFailed, ChainError, GovernanceError."""
@@ -216,7 +216,7 @@ class Attempt:
                 subjects,
             )
         except Refused as refusal:
-            used = self.worker.projection.fold.runs[self.run]
+            used = self.worker.projection.replayed.runs[self.run]
             if refusal.name == "AttemptOutOfOrder" and self.number > most_attempts(used):
                 raise RunFailed(
                     f"the run had its {most_attempts(used)} attempts; its analyst can give it more"
@@ -240,7 +240,7 @@ class Attempt:
         """Everybody enrolled who has a registered record: who fits is known only after decryption."""
         projection = self.worker.projection
         known = {leaf.subject for leaf in projection.records_of(self.permit["dataset"])}
-        subjects = sorted(known & projection.fold.signers.keys())
+        subjects = sorted(known & projection.replayed.signers.keys())
         if len(subjects) > MAX_SUBJECTS:
             raise RunFailed("the dataset has more people than one transaction can record")
         return subjects
@@ -248,7 +248,7 @@ class Attempt:
     def _hand_over(self, child: Child, receipt: Receipt, worker_key: bytes, params: str) -> None:
         """Fetch the ciphertext of every granted person's records, ask the broker, and pass both on."""
         worker = self.worker
-        if not worker.projection.fold.member_live(
+        if not worker.projection.replayed.member_live(
             worker.broker.address, Role.BROKER, worker.ledger.now()
         ):
             raise AttemptEnded("the key broker does not hold its role", pause=10)
@@ -367,11 +367,11 @@ class Attempt:
     def _check_still_willing(self, receipt: Receipt) -> None:
         projection = self.worker.projection
         projection.sync()
-        fold, dataset = projection.fold, self.permit["dataset"]
-        if fold.runs[self.run].ended or fold.newest_attempt(self.run) != self.number:
+        replayed, dataset = projection.replayed, self.permit["dataset"]
+        if replayed.runs[self.run].ended or replayed.newest_attempt(self.run) != self.number:
             raise AttemptEnded("the run ended on the ledger")
         if any(
-            fold.consent(dataset, subject).epoch != epoch
+            replayed.consent(dataset, subject).epoch != epoch
             for subject, epoch in receipt.epochs.items()
         ):
             raise AttemptEnded("a person is no longer willing", pause=rest_before(self.number + 1))

@@ -60,9 +60,9 @@ def steps_of(params: str) -> list[str]:
     parsed = parse_params(params.encode())
     computing = {
         "evaluate": [
-            f"{phase}:{model}/{layer}"
-            for model, layers in parsed.models
-            for layer in layers
+            f"{phase}:{model}/{feature_set}"
+            for model, feature_sets in parsed.models
+            for feature_set in feature_sets
             for phase in ("evaluate", "permute")
         ]
         + ["filter"],

@@ -216,7 +216,7 @@ def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
 def _rehearse(sink: BinaryIO, asked: dict[str, Any], parsed: Any) -> None:
     """The same computation on invented people: nobody's data, so nothing is sealed."""
     from analytics.run import run
-    from analytics.simulate.twin import invent
+    from analytics.simulate.rehearsal import invent
 
     inputs = invent(parsed, asked["rehearse"], 1)
     result = run(asked["params"].encode(), inputs, 1, _teller(sink), asked["device"])

@@ -17,7 +17,7 @@ import analytics
 import analytics.errors
 import governance
 import governance.errors
-from analytics.catalogue import LAYERS, MODELS
+from analytics.catalogue import FEATURE_SETS, MODELS
 
 OPEN = "\0"  # where a value stood that is left out
 MAX_VALUE = 400  # characters of one
@@ -29,7 +29,11 @@ _ROOMS = {
 }
 # What the code writes into its sentences, by the expression that stands there: models, layers, and how many statistics
 # one of a million variants may count as.
-_CLOSED = {"model": MODELS, "layer": LAYERS, "ceil(most)": tuple(map(str, range(1, 100)))}
+_CLOSED = {
+    "model": MODELS,
+    "feature_set": FEATURE_SETS,
+    "ceil(most)": tuple(map(str, range(1, 100))),
+}
 
 
 class Sentences:

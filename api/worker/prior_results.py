@@ -17,13 +17,13 @@ def list_earlier(projection: Projection, run: bytes) -> list[dict[str, Any]]:
 
     From the ledger alone. What nobody can release any more (rejected, cancelled, a consent changed) is left out.
     """
-    fold = projection.fold
-    asked = fold.permits[fold.runs[run].request["permit"]].request
+    replayed = projection.replayed
+    asked = replayed.permits[replayed.runs[run].request["permit"]].request
     found: list[dict[str, Any]] = []
-    for other, entry in fold.runs.items():
+    for other, entry in replayed.runs.items():
         permit, attempt = (
-            fold.permits[entry.request["permit"]].request,
-            fold.attempts.get((other, entry.attempts)),
+            replayed.permits[entry.request["permit"]].request,
+            replayed.attempts.get((other, entry.attempts)),
         )
         if other == run or permit["dataset"] != asked["dataset"] or attempt is None:
             continue
@@ -34,7 +34,7 @@ def list_earlier(projection: Projection, run: bytes) -> list[dict[str, Any]]:
         ):
             continue
         if not entry.ended and any(
-            fold.consent(asked["dataset"], subject).epoch != epoch
+            replayed.consent(asked["dataset"], subject).epoch != epoch
             for subject, epoch, _ in attempt.granted
         ):
             continue
@@ -56,11 +56,11 @@ def spends_too_many_cohorts(projection: Projection, run: bytes) -> bool:
     answers about cohorts that are chosen for it single a person out; so a permit has few, and the committee gives the
     next. A cohort: who is in it, by which outcome, and which of their variants count; other models ask nothing new.
     """
-    fold = projection.fold
-    permit = fold.runs[run].request["permit"]
+    replayed = projection.replayed
+    permit = replayed.runs[run].request["permit"]
     asked = {
         _cohort(projection.params[other])
-        for other, entry in fold.runs.items()
+        for other, entry in replayed.runs.items()
         if other != run and entry.request["permit"] == permit and entry.attempts
     }
     return _cohort(projection.params[run]) not in asked and len(asked) >= COHORTS

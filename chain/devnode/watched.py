@@ -12,8 +12,8 @@ _WORKING = 0.05  # seconds of computing that show that a process gets on
 class Watched:
     """Whether a process that starts still gets on: it moved, or it computed, within `patience` seconds."""
 
-    def __init__(self, pid: int, patience: float) -> None:
-        self._pid, self._patience = pid, patience
+    def __init__(self, pid: int, timeout: float) -> None:
+        self._pid, self._timeout = pid, timeout
         self._state: object = None
         self._computed = 0.0
         self._at = time.monotonic()
@@ -27,7 +27,7 @@ class Watched:
         now, computed = time.monotonic(), cpu_seconds(self._pid)
         if abs(computed - self._computed) >= _WORKING:  # less: a child has ended
             self._computed, self._at = computed, now
-        return now - self._at > self._patience
+        return now - self._at > self._timeout
 
 
 def cpu_seconds(pid: int) -> float:

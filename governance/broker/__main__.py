@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from governance.broker.custody import Broker, create
-from governance.broker.door import serve
+from governance.broker.endpoint import serve
 from governance.broker.journal import JournalBroken
 from governance.errors import GovernanceError
 from governance.rules.encoding import VerifyError, strict_json

@@ -237,7 +237,7 @@ class Broker:
         ingest = raw(part(request, "ingest"), 32)
         with self._lock:
             self._follow()
-            mined = self._node.fold.ingests.get(ingest)
+            mined = self._node.replayed.ingests.get(ingest)
             if mined is None:
                 raise Refusal(Reason.NOT_REGISTERED)
             count = self._leaves.add(ingest, mined, part(request, "leaves", list))
@@ -257,7 +257,9 @@ class Broker:
         def check() -> tuple[Head, Attempt, dict[bytes, Leaf]]:
             head = self._follow()
             receipt = self._attempt_of(run, attempt, tx)
-            self._check_attempt(self._node.fold.runs[run], receipt, head, run, attempt, worker_key)
+            self._check_attempt(
+                self._node.replayed.runs[run], receipt, head, run, attempt, worker_key
+            )
             self._check_asker(request, receipt.worker, Reason.OTHER_WORKER)
             return head, receipt, self._check_records(run, receipt, head, wanted)
 
@@ -292,7 +294,7 @@ class Broker:
         def check() -> tuple[Head, Attempt, bytes]:
             head = self._follow()
             receipt = self._attempt_of(run, attempt, None)
-            stored = self._node.fold.runs[run]
+            stored = self._node.replayed.runs[run]
             key = (
                 self._viewer_key(stored, receipt, head, viewer, attempt)
                 if viewer
@@ -334,7 +336,7 @@ class Broker:
             raise Refusal(Reason.LEDGER_BEHIND) from None
 
     def _attempt_of(self, run: bytes, attempt: int, tx: bytes | None) -> Attempt:
-        attempts = self._node.fold.attempts
+        attempts = self._node.replayed.attempts
         found = attempts.get((run, attempt))
         if found is not None and tx in (None, found.tx):
             return found
@@ -348,10 +350,10 @@ class Broker:
     def _check_attempt(
         self, run: Run, receipt: Attempt, head: Head, name: bytes, attempt: int, worker_key: bytes
     ) -> None:
-        fold, now = self._node.fold, self._now(head)
+        replayed, now = self._node.replayed, self._now(head)
         if run.ended == "cancelled":
             raise Refusal(Reason.CANCELLED)
-        if attempt != fold.newest_attempt(name):
+        if attempt != replayed.newest_attempt(name):
             raise Refusal(Reason.OLDER_ATTEMPT)
         if worker_key != receipt.binding["workerKey"]:
             raise Refusal(Reason.OTHER_WORKER)
@@ -359,21 +361,21 @@ class Broker:
             raise Refusal(Reason.LEASE_OVER)
         self._check_permit(run)
         self._check_expiry(run, now)
-        if not fold.member_live(run.analyst, Role.ANALYST, now):
+        if not replayed.member_live(run.analyst, Role.ANALYST, now):
             raise Refusal(Reason.ANALYST_ROLE)
-        if not fold.member_live(receipt.worker, Role.WORKER, now):
+        if not replayed.member_live(receipt.worker, Role.WORKER, now):
             raise Refusal(Reason.WORKER_ROLE)
 
     def _check_permit(self, run: Run) -> None:
         """What the committee has suspended lets no key out any more, also of what was computed before."""
-        status = self._node.fold.permits[run.request["permit"]].status
+        status = self._node.replayed.permits[run.request["permit"]].status
         if status == PermitStatus.SUSPENDED:
             raise Refusal(Reason.PERMIT_SUSPENDED)
         if status != PermitStatus.APPROVED:
             raise Refusal(Reason.PERMIT_REJECTED)
 
     def _check_expiry(self, run: Run, now: int) -> None:
-        if now >= self._node.fold.permits[run.request["permit"]].request["expiry"]:
+        if now >= self._node.replayed.permits[run.request["permit"]].request["expiry"]:
             raise Refusal(Reason.PERMIT_EXPIRED)
 
     def _now(self, head: Head) -> int:
@@ -396,18 +398,20 @@ class Broker:
         self, run: bytes, receipt: Attempt, head: Head, wanted: list[Wanted]
     ) -> dict[bytes, Leaf]:
         """The leaf of each record that this attempt may read; the work is linear in records and people."""
-        fold = self._node.fold
-        request = fold.permits[fold.runs[run].request["permit"]].request
+        replayed = self._node.replayed
+        request = replayed.permits[replayed.runs[run].request["permit"]].request
         # Whether a newer version exists nobody can tell while a list is missing.
-        unknown = self._leaves.lacks(request["dataset"], fold.ingests)
+        unknown = self._leaves.lacks(request["dataset"], replayed.ingests)
         epochs = {subject: epoch for subject, epoch, _ in receipt.granted}
         willing: dict[bytes, bool] = {}
         found = {}
         for item in wanted:
-            leaf = self._leaves.find(request["dataset"], item.record, item.version, fold.ingests)
+            leaf = self._leaves.find(
+                request["dataset"], item.record, item.version, replayed.ingests
+            )
             if leaf is None:
                 raise Refusal(Reason.NOT_REGISTERED)
-            newest = self._leaves.latest(request["dataset"], item.record, fold.ingests)
+            newest = self._leaves.latest(request["dataset"], item.record, replayed.ingests)
             if unknown or item.version != newest:
                 raise Refusal(Reason.OLDER_VERSION)
             subject = leaf.subject
@@ -430,8 +434,8 @@ class Broker:
             request["categories"],
             self._now(head) // DAY,
         )
-        consent = self._node.fold.consent(request["dataset"], subject)
-        return consent.epoch == epoch and self._node.fold.consent_live(
+        consent = self._node.replayed.consent(request["dataset"], subject)
+        return consent.epoch == epoch and self._node.replayed.consent_live(
             request["dataset"], subject, *where
         )
 
@@ -439,17 +443,17 @@ class Broker:
         self, run: Run, receipt: Attempt, head: Head, viewer: bytes, attempt: int
     ) -> bytes:
         """A checker's, while the output is sealed and could be released: permit, analyst, everybody still willing."""
-        fold, now = self._node.fold, self._now(head)
-        looked = viewer in receipt.views and fold.member_live(viewer, Role.CHECKER, now)
+        replayed, now = self._node.replayed, self._now(head)
+        looked = viewer in receipt.views and replayed.member_live(viewer, Role.CHECKER, now)
         if run.ended or not looked:
             raise Refusal(Reason.NO_LOOK)
         if attempt != run.attempts:
             raise Refusal(Reason.OLDER_ATTEMPT)
         self._check_permit(run)
         self._check_expiry(run, now)
-        if not fold.member_live(run.analyst, Role.ANALYST, now):
+        if not replayed.member_live(run.analyst, Role.ANALYST, now):
             raise Refusal(Reason.ANALYST_ROLE)
-        request = fold.permits[run.request["permit"]].request
+        request = replayed.permits[run.request["permit"]].request
         if not all(
             self._still_willing(subject, epoch, request, head)
             for subject, epoch, _ in receipt.granted
@@ -462,7 +466,7 @@ class Broker:
         if run.ended != "released" or attempt != run.attempts:
             raise Refusal(Reason.NOT_RELEASED)
         self._check_permit(run)
-        if not self._node.fold.member_live(run.analyst, Role.ANALYST, self._now(head)):
+        if not self._node.replayed.member_live(run.analyst, Role.ANALYST, self._now(head)):
             raise Refusal(Reason.ANALYST_ROLE)
         return bytes(run.request["resultKey"])
 
@@ -482,9 +486,9 @@ class Broker:
     ) -> dict[str, Any]:
         """check: all that was checked before, at the newest head: unwrapping took time."""
         records = sorted((item.record, item.version) for item, _ in owners)
-        dataset = self._node.fold.permits[self._node.fold.runs[run].request["permit"]].request[
-            "dataset"
-        ]
+        dataset = self._node.replayed.permits[
+            self._node.replayed.runs[run].request["permit"]
+        ].request["dataset"]
         shares = [
             part
             for item, _ in owners
@@ -594,9 +598,10 @@ class Broker:
     def _owned(self, item: WrapItem) -> bool:
         """Whether the share's owner is an enrolled subject, or an authorised attempt with its output."""
         is_output = (
-            item.subject == item.record and (item.record, item.version) in self._node.fold.attempts
+            item.subject == item.record
+            and (item.record, item.version) in self._node.replayed.attempts
         )
-        return item.subject in self._node.fold.signers or is_output
+        return item.subject in self._node.replayed.signers or is_output
 
     def _wrap(self, item: WrapItem, seeds: dict[bytes, bytes]) -> bytes:
         """seeds: those that this question needed so far, by owner."""

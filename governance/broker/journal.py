@@ -20,7 +20,7 @@ from governance.rules.encoding import Malformed, canonical_json, strict_json
 
 MAX_LINE = 1 << 20  # bytes of a line that is written
 # Earlier releases wrote an answer as one line, whatever its length, and could not read it again. No question is longer
-# than 16 MiB (governance/broker/door.py), and a question is longer than the line that it leaves.
+# than 16 MiB (governance/broker/endpoint.py), and a question is longer than the line that it leaves.
 MAX_OLD_LINE = 16 << 20
 ROOM = 1 << 12  # bytes of a line beside its lists: ids, hashes and the signature
 _SHARED = ("subjects", "records")  # the lists that are divided among the lines of an answer

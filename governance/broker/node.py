@@ -39,7 +39,7 @@ from governance.rules.ledger_data import (
     parse_log,
     parse_transaction,
 )
-from governance.rules.replayed import Fold
+from governance.rules.replayed import ReplayedState
 from governance.rules.signatures import load_crypto
 
 MAX_AGE = 60  # seconds between the newest block and the broker's clock, either way
@@ -99,10 +99,10 @@ class Node:
         self._clock = clock
         self.identity = identity
         self.identity_id = identity_id(identity)
-        self.fold = Fold(identity)
-        self._crypto = load_crypto(self.fold.identity)
+        self.replayed = ReplayedState(identity)
+        self._crypto = load_crypto(self.replayed.identity)
         self._addresses = [
-            "0x" + address.hex() for address, _ in self.fold.identity.contracts.values()
+            "0x" + address.hex() for address, _ in self.replayed.identity.contracts.values()
         ]
         self._last: Block | None = None  # folded up to here
         self._path = seen
@@ -158,13 +158,13 @@ class Node:
             if not self.progress.complete and time.monotonic() > until:
                 raise CatchingUp(f"block {self.progress.block} of {newest.number}")
         count, value = self._trail_head(newest.number)
-        if (count, value) != (self.fold.count, self.fold.head):
+        if (count, value) != (self.replayed.count, self.replayed.head):
             raise Malformed("the trail's head is not the one its steps lead to")
         self._seen = (newest.number, newest.hash)
         return Head(newest, count, value)
 
     def _progress(self, newest: Block) -> None:
-        folded = self._last.number if self._last else self.fold.identity.deploy_block - 1
+        folded = self._last.number if self._last else self.replayed.identity.deploy_block - 1
         self.progress = Progress(folded, newest.number)
 
     def _take_page(self, newest: Block) -> None:
@@ -173,7 +173,7 @@ class Node:
         while True:
             end = self._pages.end(first, newest.number)
             try:
-                events = self._fold_page(first, end)
+                events = self._replay_page(first, end)
                 break
             except NodeSlow:
                 if not self._pages.halve():
@@ -181,7 +181,7 @@ class Node:
         self._pages.took(end - first + 1, events)
         self._last = newest if end == newest.number else self._block(end)
 
-    def _fold_page(self, first: int, last: int) -> int:
+    def _replay_page(self, first: int, last: int) -> int:
         """The number of events. All of it is fetched before any of it is folded: a node that fails in between leaves
         the fold as it was."""
         logs: dict[bytes, list[Any]] = {}
@@ -196,13 +196,13 @@ class Node:
         ]
         blocks = {number: self._block(number) for number in {tx.block for tx in transactions}}
         for transaction in transactions:
-            self.fold.apply(
+            self.replayed.apply(
                 blocks[transaction.block], transaction, logs[transaction.hash], self._crypto
             )
         return len(found)
 
     def _check_ledger(self) -> None:
-        pinned = self.fold.identity
+        pinned = self.replayed.identity
         if (
             number(self._call("eth_chainId", [])) != pinned.chain_id
             or self._block(0).hash != pinned.genesis
@@ -258,6 +258,6 @@ class Node:
         return data
 
     def _reset(self) -> None:
-        self.fold = Fold(self.identity)
+        self.replayed = ReplayedState(self.identity)
         self._last = None
         self._known = False

@@ -47,7 +47,7 @@ from governance.rules.ledger_data import (
     parse_log,
     parse_transaction,
 )
-from governance.rules.replayed import Fold
+from governance.rules.replayed import ReplayedState
 from governance.rules.signatures import load_crypto
 from governance.runs import try_again
 
@@ -67,16 +67,16 @@ class Projection:
         self._engine, self._ledger, self._bucket = engine, ledger, bucket
         self._bound, self._pages = bound, Pages()
         self.behind = threading.Event()  # set while there is more to read than one `sync` reads
-        self._crypto = load_crypto(Fold(ledger.identity).identity)
+        self._crypto = load_crypto(ReplayedState(ledger.identity).identity)
         self._lock = threading.RLock()
         self._start()
         self._pin()
 
     def _start(self) -> None:
-        self.fold = Fold(self._ledger.identity)
+        self.replayed = ReplayedState(self._ledger.identity)
         self.states: dict[bytes, State] = {}
         self.params: dict[bytes, str] = {}
-        self._next = self.fold.identity.deploy_block
+        self._next = self.replayed.identity.deploy_block
         self.progress = Progress(self._next - 1, 0)
         self._newest = b""  # the hash of the newest block folded
         self._lists: dict[bytes, list[Leaf]] = {}  # by ingest
@@ -172,10 +172,10 @@ class Projection:
         found: list[tuple[Block, list[ev.Event], int]] = []
         for transaction, own in fetched:
             block = known[transaction.block]
-            self.fold.apply(block, transaction, [parse_log(log) for log in own], self._crypto)
+            self.replayed.apply(block, transaction, [parse_log(log) for log in own], self._crypto)
             happened = ev.parse_all(own)
             self._remember(happened, transaction.input)
-            found.append((block, happened, self.fold.count))
+            found.append((block, happened, self.replayed.count))
         with self._engine.begin() as connection:
             # A write first: it takes the lock, so nobody projects between our reading and our writing.
             connection.execute(
@@ -266,7 +266,7 @@ class Projection:
         with self._lock:
             return {
                 ingest: self._lists[ingest]
-                for ingest, entry in self.fold.ingests.items()
+                for ingest, entry in self.replayed.ingests.items()
                 if entry.dataset == dataset and ingest in self._lists
             }
 
@@ -287,19 +287,19 @@ class Projection:
                     if ingest in self._waiting
                     else "readable",
                 }
-                for ingest, entry in self.fold.ingests.items()
+                for ingest, entry in self.replayed.ingests.items()
                 if entry.dataset == dataset
             ]
 
     def unread(self, dataset: bytes) -> bool:
         """Whether an ingest of this dataset is on the ledger whose list of records could not be read yet."""
-        return any(self.fold.ingests[ingest].dataset == dataset for ingest in self._waiting)
+        return any(self.replayed.ingests[ingest].dataset == dataset for ingest in self._waiting)
 
     def _take_out_voided(self, connection: Connection) -> None:
         """Without a void ingest, what a later one registered of the same record and version counts."""
         for ingest in self._voided:
             connection.execute(delete(tables.Record).where(tables.Record.ingest == ingest.hex()))
-            for other, leaves in self.lists_of(self.fold.ingests[ingest].dataset).items():
+            for other, leaves in self.lists_of(self.replayed.ingests[ingest].dataset).items():
                 self._write_list(connection, other, leaves)
         self._voided.clear()
 
@@ -308,8 +308,8 @@ class Projection:
         blocked: set[bytes] = (
             set()
         )  # datasets with an unread list: what was registered later must not come first
-        for ingest in sorted(self._waiting, key=list(self.fold.ingests).index):
-            entry = self.fold.ingests[ingest]
+        for ingest in sorted(self._waiting, key=list(self.replayed.ingests).index):
+            entry = self.replayed.ingests[ingest]
             if entry.dataset in blocked:
                 continue
             try:
@@ -325,7 +325,7 @@ class Projection:
 
     def _write_list(self, connection: Connection, ingest: bytes, leaves: Sequence[Leaf]) -> None:
         """A (record, version) belongs to the ingest that was registered first."""
-        dataset = self.fold.ingests[ingest].dataset
+        dataset = self.replayed.ingests[ingest].dataset
         known = projectors.records_in(connection, dataset.hex())
         new = {
             (leaf.record.hex(), leaf.version): leaf

@@ -12,7 +12,7 @@ from chain import events as ev
 from governance.readmodel import tables
 from governance.readmodel.run_states import State
 from governance.readmodel.tables import Row
-from governance.rules.replayed import Fold
+from governance.rules.replayed import ReplayedState
 
 Key = tuple[Any, ...]
 
@@ -56,7 +56,7 @@ def touched(event: ev.Event) -> Iterator[tuple[type[Row], Key]]:
 class Derived(Protocol):
     """What rows are made of: the fold, and by run where it stands and its parameters."""
 
-    fold: Fold
+    replayed: ReplayedState
     states: dict[bytes, State]
     params: dict[bytes, str]
 
@@ -67,20 +67,20 @@ def build(derived: Derived, noun: type[Row], key: Key) -> Row:
 
 
 def _member(p: Derived, account: str) -> tables.Member:
-    member = p.fold.members[bytes.fromhex(account[2:])]
+    member = p.replayed.members[bytes.fromhex(account[2:])]
     return tables.Member(account=account, **member._asdict())
 
 
 def _dataset(p: Derived, dataset: bytes, document: bytes) -> tables.Dataset:
     return tables.Dataset(
         dataset=dataset.hex(),
-        custodian=address(p.fold.datasets[dataset]),
+        custodian=address(p.replayed.datasets[dataset]),
         document=document.hex(),
     )
 
 
 def _permit(p: Derived, permit: bytes) -> tables.Permit:
-    found = p.fold.permits[permit]
+    found = p.replayed.permits[permit]
     request = found.request
     return tables.Permit(
         permit=permit.hex(),
@@ -103,21 +103,21 @@ def _permit(p: Derived, permit: bytes) -> tables.Permit:
 def _subject(p: Derived, subject: bytes, assurance: int, block: int) -> tables.Subject:
     return tables.Subject(
         subject=subject.hex(),
-        signer=p.fold.signers[subject].hex(),
+        signer=p.replayed.signers[subject].hex(),
         assurance=assurance,
         block=block,
     )
 
 
 def _consent(p: Derived, dataset: bytes, subject: bytes) -> tables.Consent:
-    consent = p.fold.consent(dataset, subject)
+    consent = p.replayed.consent(dataset, subject)
     return tables.Consent(dataset=dataset.hex(), subject=subject.hex(), **consent._asdict())
 
 
 def _access(
     p: Derived, run: bytes, attempt: int, subject: bytes, block: int, tx: bytes
 ) -> tables.Access:
-    found = p.fold.attempts[run, attempt]
+    found = p.replayed.attempts[run, attempt]
     epoch, version = next(((e, v) for s, e, v in found.granted if s == subject), (0, 0))
     reason = next((r for s, r in found.denied if s == subject), 0)
     return tables.Access(
@@ -134,7 +134,7 @@ def _access(
 
 
 def _output(p: Derived, run: bytes, attempt: int, block: int, tx: bytes) -> tables.Output:
-    found = p.fold.attempts[run, attempt]
+    found = p.replayed.attempts[run, attempt]
     seal = found.seal
     return tables.Output(
         run=run.hex(),
@@ -150,7 +150,7 @@ def _output(p: Derived, run: bytes, attempt: int, block: int, tx: bytes) -> tabl
 
 
 def _run(p: Derived, run: bytes) -> tables.Run:
-    found, state = p.fold.runs[run], p.states[run]
+    found, state = p.replayed.runs[run], p.states[run]
     request = found.request
     return tables.Run(
         run=run.hex(),

@@ -25,12 +25,12 @@ def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] =
     try:
         source: Any = strict_json(data, MAX_BUNDLE)
         replay = Replay(source)
-        count, head = replay.fold.count, replay.fold.head.hex()
+        count, head = replay.replayed.count, replay.replayed.head.hex()
         found[word] = ("ok", f"{count} steps of 0x{replay.id.hex()}, head 0x{head}")
         word = "signed"
         try:
-            replay = Replay(source, load_crypto(replay.fold.identity))
-            found[word] = ("ok", f"{replay.fold.signatures} signatures of people and workers")
+            replay = Replay(source, load_crypto(replay.replayed.identity))
+            found[word] = ("ok", f"{replay.replayed.signatures} signatures of people and workers")
         except ImportError:
             found[word] = (
                 "not-checked",
@@ -45,7 +45,7 @@ def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] =
         reached = [*map(replay.receipt, receipts), *(replay.held(one).count for one in heads)]
         upto = max(reached, default=0)
         if upto and upto == count:
-            found[word] = ("ok", f"up to the last step, {upto}, of {moment(replay.fold.time)}")
+            found[word] = ("ok", f"up to the last step, {upto}, of {moment(replay.replayed.time)}")
         elif upto:
             found[word] = ("partly", partly(upto, count))
         else:

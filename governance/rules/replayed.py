@@ -13,7 +13,7 @@ from governance.rules.signatures import Crypto
 from governance.rules.state import Event
 
 
-class Fold(PermitRules, ConsentRules, AccessRules):
+class ReplayedState(PermitRules, ConsentRules, AccessRules):
     """The state that the rules give, one transaction after the other; after a Finding it MUST NOT be used on."""
 
     def apply(

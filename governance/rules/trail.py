@@ -25,7 +25,7 @@ from governance.rules.ledger_data import (
     parse_log,
     parse_transaction,
 )
-from governance.rules.replayed import Fold
+from governance.rules.replayed import ReplayedState
 from governance.rules.signatures import Args, Crypto
 from governance.rules.state import Consent, slot_of
 from governance.rules.vocabulary import BROKER, LIVE
@@ -73,7 +73,11 @@ class Replay:
 
     def __init__(self, source: object, crypto: Crypto | None = None) -> None:
         need(part(source, "type") == "volens/trail/2", "this is not a trail of this release")
-        self.fold, self.crypto, self.steps = Fold(part(source, "identity")), crypto, list[Step]()
+        self.replayed, self.crypto, self.steps = (
+            ReplayedState(part(source, "identity")),
+            crypto,
+            list[Step](),
+        )
         self.id, self.blocks = identity_id(part(source, "identity")), part(source, "blocks", dict)
         for item in part(source, "transactions", list):
             names = {"blockNumber": "block", "transactionIndex": "index", "transactionHash": "hash"}
@@ -83,16 +87,16 @@ class Replay:
             logs = [
                 parse_log({**place, "logIndex": part(entry, "index"), **entry}) for entry in entries
             ]
-            self.fold.apply(block, tx, logs, crypto)
-            self.steps.append(Step(self.fold.count, self.fold.head, block, tx, logs))
-        end, last = part(source, "head"), (self.fold.count, self.fold.head)
+            self.replayed.apply(block, tx, logs, crypto)
+            self.steps.append(Step(self.replayed.count, self.replayed.head, block, tx, logs))
+        end, last = part(source, "head"), (self.replayed.count, self.replayed.head)
         need(
             (number(part(end, "count")), raw(part(end, "head"), 32)) == last,
             "the last step has another head",
         )
-        signed, founders = self.fold.identity.signatures, set(self.fold.identity.founders)
+        signed, founders = self.replayed.identity.signatures, set(self.replayed.identity.founders)
         need(
-            len(signed.keys() & founders) >= self.fold.identity.quorum,
+            len(signed.keys() & founders) >= self.replayed.identity.quorum,
             "too few founders signed the identity",
         )
         for who, by in signed.items() if crypto else ():
@@ -149,7 +153,7 @@ class Replay:
             not self.crypto or self.crypto.signer("Witness", message, by) == who,
             "a witness did not sign this head",
         )
-        return step.count, self.fold.member_then(who, BROKER, len(earlier), time)
+        return step.count, self.replayed.member_then(who, BROKER, len(earlier), time)
 
     def receipt(self, data: bytes) -> int:
         """Check a receipt (docs/ledger.md, Receipts) against the trail; the step up to which its witness anchors it.
@@ -210,7 +214,7 @@ class Replay:
             sha256(terms),
         )
         signer = self._grantor(g, raw(part(r, "signature")))
-        own = signer == self.fold.signers.get(subject) and g["replaces"] + 1 == version
+        own = signer == self.replayed.signers.get(subject) and g["replaces"] + 1 == version
         made = any((log.topics, log.data) == (key, event) for log in step.logs)
         return made and same and own and place == (step.block.number, step.block.hash)
 
@@ -218,7 +222,7 @@ class Replay:
         """Who signed a consent; without crypto, whose it is."""
         if self.crypto:
             return self.crypto.signer("Grant", grant, signature)
-        return self.fold.signers.get(grant["subject"], b"")
+        return self.replayed.signers.get(grant["subject"], b"")
 
     def _stops(self, r: Any, step: Step) -> bool:
         """A revocation, or a grant that narrows, and every use that it met, as the trail up to `asOf` proves them.
@@ -297,8 +301,11 @@ class Replay:
                     history.setdefault(run, []).append(Past(name, one.count, attempt, reason))
         found = dict[bytes, Use]()
         for run, past in history.items():
-            asked = self.fold.runs.get(run)
-            if asked and self.fold.permits[asked.request["permit"]].request["dataset"] == dataset:
+            asked = self.replayed.runs.get(run)
+            if (
+                asked
+                and self.replayed.permits[asked.request["permit"]].request["dataset"] == dataset
+            ):
                 use = use_met(run, step.count, past, hers.get(run, []))
                 found |= {run: use} if use else {}
         return found
@@ -309,7 +316,7 @@ class Replay:
             to_int(log.data[:32]) for log in step.logs if log.topics == (TOPICS["Released"], name)
         ]
         need(done == [nth], "the receipt's transaction released something else")
-        run, attempt = self.fold.runs[name], self.fold.attempts[name, nth]
+        run, attempt = self.replayed.runs[name], self.replayed.attempts[name, nth]
         raw(part(r, "outputSalt"), 32)  # its shape: the output, which it opens, is not here
         facts = {
             **attempt.binding,

@@ -17,11 +17,11 @@ from analytics.simulate.synthetic import simulate_people
 from analytics.vocabulary import Category
 
 OBSERVATIONS = 2
-LAYERS = ["genes", "clinical", "combined"]
+FEATURE_SETS = ["genes", "clinical", "combined"]
 PARAMS: dict[str, Any] = json.loads(
     complete(
         {
-            "models": {"logistic": LAYERS},
+            "models": {"logistic": FEATURE_SETS},
             "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
             "folds": 2,
             "permutations": 19,
@@ -77,11 +77,11 @@ def gse_people() -> list[Person]:
 
 @pytest.fixture(scope="session")
 def gse_result(gse_people: list[Person]) -> Result:
-    params = params_with(models=dict.fromkeys(("knn", "logistic", "svm"), LAYERS), folds=5)
+    params = params_with(models=dict.fromkeys(("knn", "logistic", "svm"), FEATURE_SETS), folds=5)
     return run(params, records_of(gse_people), 10)
 
 
 @pytest.fixture(scope="session")
 def gse_figures(gse_result: Result) -> dict[str, Any]:
-    figures: dict[str, Any] = json.loads(gse_result.result)
-    return figures
+    metrics: dict[str, Any] = json.loads(gse_result.result)
+    return metrics

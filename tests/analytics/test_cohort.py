@@ -18,7 +18,7 @@ from analytics.cohort import (
 )
 from analytics.errors import CohortTooSmall, InputsError
 from analytics.params import CohortRules, Outcome
-from analytics.readers.chart import Chart, Fact, Reading
+from analytics.readers.clinical import ClinicalRecord, Fact, Reading
 from analytics.readers.genotypes import Genotypes, build_sites
 
 METASTASIS = Outcome("distant-metastasis", 1825)
@@ -26,15 +26,15 @@ DIAGNOSIS = Outcome("diagnosis", 1825, ("icd-10-cm:C50",), ("icd-10-cm:C79",))
 EVERYBODY = CohortRules((0, 130), (), ())
 
 
-def chart(
+def clinical(
     *facts: tuple[str, int | None],
     last: int | None = 9000,
     born: int | None = None,
     **values: float | None,
-) -> Chart:
+) -> ClinicalRecord:
     """facts: ICD-10-CM code and day; values: undated readings."""
     readings = [Reading(name, value, None) for name, value in values.items() if value is not None]
-    return Chart(
+    return ClinicalRecord(
         born,
         None,
         tuple(Fact(1, "icd-10-cm", code, day) for code, day in facts),
@@ -52,7 +52,7 @@ def person(
     **values: float,
 ) -> Person:
     genes = {"a": 1.0, "b": 2.0} if genes is None else genes
-    return Person(f"{n:064x}", chart(metastasis=event, follow_up_days=days, **values), genes)
+    return Person(f"{n:064x}", clinical(metastasis=event, follow_up_days=days, **values), genes)
 
 
 def six() -> list[Person]:
@@ -102,16 +102,16 @@ def test_outcome_of_a_diagnosis(
     event: int | None, last: int, excluded: bool | None, free: bool | None
 ) -> None:
     facts = [("C50.9", 100)] + ([] if event is None else [("C79.3", event)])
-    one = Person("0" * 64, chart(*facts, last=last))
+    one = Person("0" * 64, clinical(*facts, last=last))
     assert outcome_of(one, 100, DIAGNOSIS) is excluded
     assert outcome_of(one, 100, replace(DIAGNOSIS, excludes=False)) is free
 
 
 def test_an_outcome_without_a_chart_or_an_index_is_unknown() -> None:
     assert outcome_of(Person("0" * 64, None), None, METASTASIS) is None
-    assert outcome_of(Person("0" * 64, chart(("C79", 5))), None, DIAGNOSIS) is None
+    assert outcome_of(Person("0" * 64, clinical(("C79", 5))), None, DIAGNOSIS) is None
     assert (
-        outcome_of(Person("0" * 64, chart(("C50", 5), ("C79", None))), 5, DIAGNOSIS) is None
+        outcome_of(Person("0" * 64, clinical(("C50", 5), ("C79", None))), 5, DIAGNOSIS) is None
     )  # it came, but when?
 
 
@@ -125,7 +125,7 @@ def test_minimum_counts_after_filtering_and_the_number_is_not_said() -> None:
     people = [
         *six(),
         person(6, days=100),
-        Person(f"{7:064x}", chart(metastasis=0, follow_up_days=9000)),
+        Person(f"{7:064x}", clinical(metastasis=0, follow_up_days=9000)),
     ]
     assert select(people, 6).people == 6
     with pytest.raises(CohortTooSmall) as refused:
@@ -208,7 +208,7 @@ def test_the_age_band_has_both_ends_and_an_unknown_age_is_out() -> None:
 def test_codes_that_a_person_must_and_must_not_have() -> None:
     facts = ([("C50.1", 5)], [("C50.1", 5), ("E11", 7)], [("E11", 7)], [])
     people = [
-        Person(f"{n:064x}", chart(*some, metastasis=0, follow_up_days=2000), {"a": 1.0})
+        Person(f"{n:064x}", clinical(*some, metastasis=0, follow_up_days=2000), {"a": 1.0})
         for n, some in enumerate(facts)
     ]
     for present, absent, left in (
@@ -222,7 +222,7 @@ def test_codes_that_a_person_must_and_must_not_have() -> None:
 
 def test_what_is_known_only_after_the_index_decides_neither_who_is_in_nor_a_value() -> None:
     dated = (Reading("bmi", 20.0, 90), Reading("bmi", 30.0, 110))
-    later = replace(chart(("C50", 100), ("E11", 101), born=1950), readings=dated)
+    later = replace(clinical(("C50", 100), ("E11", 101), born=1950), readings=dated)
     rules = CohortRules((0, 130), (), ("icd-10-cm:E11",))
     cohort = select([Person("0" * 64, later)], 1, rules=rules, outcome=DIAGNOSIS, source="none")
     assert clinical_matrix(cohort, ["bmi", "age_years"]).tolist() == [[20.0, 20.0]]
@@ -239,7 +239,7 @@ def test_without_an_index_no_dated_value_is_a_feature() -> None:
         Reading("bmi", 30.0, 9000),
         Reading("age_years", 55.0, 9000),
     )
-    both = [chart(born=1950, metastasis=n, follow_up_days=2000.0, size_mm=7.0) for n in range(2)]
+    both = [clinical(born=1950, metastasis=n, follow_up_days=2000.0, size_mm=7.0) for n in range(2)]
     both = [replace(one, readings=(*one.readings, *dated)) for one in both]
     cohort = select([Person(f"{n:064x}", one) for n, one in enumerate(both)], source="none")
     assert np.array_equal(

@@ -3,14 +3,15 @@ from typing import Any
 import pytest
 
 from analytics.dictionary import describe
-from analytics.readers.chart import Chart, Reading
+from analytics.readers.clinical import ClinicalRecord, Reading
 from analytics.readers.codes import VARIABLES
 
 
-def people(total: int, with_bmi: int) -> list[Chart]:
+def people(total: int, with_bmi: int) -> list[ClinicalRecord]:
     readings = (Reading("bmi", 31.4159, 12_345),)
     return [
-        Chart(1960, n % 2 == 0, (), readings if n < with_bmi else (), 15_000) for n in range(total)
+        ClinicalRecord(1960, n % 2 == 0, (), readings if n < with_bmi else (), 15_000)
+        for n in range(total)
     ]
 
 

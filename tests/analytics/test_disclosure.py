@@ -34,7 +34,7 @@ from analytics.disclosure.counts import (
     share,
 )
 from analytics.disclosure.record import describe_genomic, describe_metrics
-from analytics.evaluate import Cells, figures_of
+from analytics.evaluate import Cells, metrics_of
 from analytics.run import Result
 
 NAMES = ("accuracy", "precision", "recall", "f1", "balanced_accuracy")
@@ -55,13 +55,15 @@ def nearest(part: int, whole: int, step: int) -> int:
 
 def print_figures(matrix: Matrix, step: int) -> dict[str, int]:
     tp, fp, fn, tn = matrix
-    sick, well = tp + fn, tn + fp
+    positives, negatives = tp + fn, tn + fp
     return {
-        "accuracy": nearest(tp + tn, sick + well, step),
+        "accuracy": nearest(tp + tn, positives + negatives, step),
         "precision": nearest(tp, tp + fp, step) if tp + fp else 0,
-        "recall": nearest(tp, sick, step),
+        "recall": nearest(tp, positives, step),
         "f1": nearest(2 * tp, 2 * tp + fp + fn, step),
-        "balanced_accuracy": nearest(tp * well + tn * sick, 2 * sick * well, step),
+        "balanced_accuracy": nearest(
+            tp * negatives + tn * positives, 2 * positives * negatives, step
+        ),
     }
 
 
@@ -71,16 +73,16 @@ def matrices(people: int, events: int) -> Iterator[Matrix]:
             yield tp, fp, events - tp, people - events - fp
 
 
-def attack(figures: Mapping[str, int], step: int, people: int, events: int) -> list[Matrix]:
+def attack(metrics: Mapping[str, int], step: int, people: int, events: int) -> list[Matrix]:
     """Every matrix whose figures print as these do."""
     found = []
     for matrix in matrices(people, events):
-        if "recall" in figures and nearest(matrix[0], events, step) != figures["recall"]:
+        if "recall" in metrics and nearest(matrix[0], events, step) != metrics["recall"]:
             continue
-        if nearest(matrix[0] + matrix[3], people, step) != figures["accuracy"]:
+        if nearest(matrix[0] + matrix[3], people, step) != metrics["accuracy"]:
             continue
         printed = print_figures(matrix, step)
-        if all(printed[name] == value for name, value in figures.items()):
+        if all(printed[name] == value for name, value in metrics.items()):
             found.append(matrix)
     return found
 
@@ -111,10 +113,10 @@ def what_is_printed(
             m: tuple((name, print_figures(m, step)[name]) for name in names) for m in everything
         }
         every = Counter(shown.values())
-        unstruck = Counter(figures for m, figures in shown.items() if m not in printed)
-        for m, figures in shown.items():
-            if m not in printed and rule(every[figures], unstruck[figures]) >= needed:
-                printed[m] = (level, figures)
+        unstruck = Counter(metrics for m, metrics in shown.items() if m not in printed)
+        for m, metrics in shown.items():
+            if m not in printed and rule(every[metrics], unstruck[metrics]) >= needed:
+                printed[m] = (level, metrics)
     return printed
 
 
@@ -122,7 +124,7 @@ def insider(
     shown: Any, people: int, events: int, needed: int = 5, rule: Rule = strict
 ) -> list[Matrix]:
     """Every matrix that would have been printed exactly as this row was."""
-    told = {name: shown.figures[name] for name in NAMES if name in shown.figures}
+    told = {name: shown.metrics[name] for name in NAMES if name in shown.metrics}
     level = LEVELS.index((shown.step, tuple(told)))
     wanted = (level, tuple(told.items()))
     return [
@@ -214,7 +216,7 @@ def test_the_product_counts_what_the_attacker_finds(
     cells: Matrix, step: int, names: tuple[str, ...]
 ) -> None:
     row = {name: print_figures(cells, step)[name] for name in names}
-    assert row["accuracy"] == percent(figures_of(Cells(*cells))[0], step)
+    assert row["accuracy"] == percent(metrics_of(Cells(*cells))[0], step)
     found = attack(row, step, 189, 35)
     assert cells in found
     assert count_candidates(row, step, 189, 35) == len(found)
@@ -228,14 +230,14 @@ def test_whole_percents_of_one_pass_betray_the_cells() -> None:
 def test_a_row_is_printed_at_the_finest_level_that_five_matrices_share() -> None:
     summed = {"a": Cells(80, 140, 270, 1400), "b": Cells(0, 10, 350, 1530)}
     table = build_table(summed, people=189, events=35)
-    assert {name: (row.step, tuple(row.figures)) for name, row in table.items()} == {
+    assert {name: (row.step, tuple(row.metrics)) for name, row in table.items()} == {
         "a": LEVELS[3],
         "b": LEVELS[2],
     }
     assert all(len(insider(row, 189, 35)) >= CANDIDATES_NEEDED for row in table.values())
     large = build_table({"a": Cells(5400, 1300, 1600, 6700)}, people=1500, events=700)
-    assert (large["a"].step, tuple(large["a"].figures)) == LEVELS[0]
-    assert len(attack(large["a"].figures, 1, 1500, 700)) >= CANDIDATES_NEEDED
+    assert (large["a"].step, tuple(large["a"].metrics)) == LEVELS[0]
+    assert len(attack(large["a"].metrics, 1, 1500, 700)) >= CANDIDATES_NEEDED
 
 
 def test_a_row_is_printed_alike_whatever_stands_beside_it() -> None:
@@ -279,7 +281,7 @@ def test_no_row_is_ever_printed_that_fewer_than_five_matrices_share(data: st.Dat
     for name, shown in table.items():
         cells = summed[name]
         printed = print_figures((cells.tp, cells.fp, cells.fn, cells.tn), shown.step)
-        assert shown.figures == {figure: printed[figure] for figure in shown.figures}
+        assert shown.metrics == {metric: printed[metric] for metric in shown.metrics}
         assert len(insider(shown, people, events)) >= 5
 
 
@@ -325,7 +327,7 @@ def test_without_the_thought_for_finer_levels_the_attack_succeeds(
     assert (
         len(left[betrayed])
         < 5
-        <= len(attack(table[betrayed].figures, table[betrayed].step, 100, 30))
+        <= len(attack(table[betrayed].metrics, table[betrayed].step, 100, 30))
     )
 
 
@@ -340,7 +342,7 @@ def test_every_printed_row_of_the_real_run_survives_the_outsider(
     assert len(rows) == 9
     sizes = outsiders_sizes(gse_figures)
     assert (189, 35) in sizes
-    found = {size: [attack(figures, step, *size) for figures, step in rows] for size in sizes}
+    found = {size: [attack(metrics, step, *size) for metrics, step in rows] for size in sizes}
     possible = [size for size in sizes if all(found[size])]
     assert len(possible) >= 5
     for at in range(len(rows)):
@@ -449,13 +451,13 @@ def test_the_record_says_what_was_done_and_not_how_many_would_fit(
         "at_least": 5,
     }
     coarsened = [item["what"] for item in record["coarsened"]]
-    printed = {f"{row['model']}/{row['layer']}": row for row in gse_figures["rows"]}
+    printed = {f"{row['model']}/{row['feature_set']}": row for row in gse_figures["rows"]}
     for name, row in printed.items():
-        missing = [figure for figure in NAMES if figure not in row]
+        missing = [metric for metric in NAMES if metric not in row]
         assert bool(missing) == any(what == f"{', '.join(missing)}: {name}" for what in withheld)
         assert (row["step"] > 1) == (f"threshold figures: {name}" in coarsened)
     for curve in gse_figures["curves"]:
-        name, found = f"{curve['model']}/{curve['layer']}", curve.get("calibration")
+        name, found = f"{curve['model']}/{curve['feature_set']}", curve.get("calibration")
         assert (f"roc: {name}" in withheld) == ("roc" not in curve)
         assert (f"calibration: {name}" in withheld) == (
             found is None and curve["model"] == "logistic"

@@ -33,7 +33,7 @@ def aucs_of_a_finding(people: int, events: int) -> Counter[tuple[Any, int]]:
             shown = build_table({"a": row}, people=people, events=events).get("a")
             if disclosure.hides_auc(auc, shown, people, events):
                 found[
-                    shown and (shown.step, *shown.figures.items(), row.tp == row.fp == 0), auc
+                    shown and (shown.step, *shown.metrics.items(), row.tp == row.fp == 0), auc
                 ] += 1
     return found
 

@@ -53,8 +53,8 @@ def spreads(sizes: list[int], events: int) -> Iterator[Table]:
 
 def cut_of(spread: Table, sizes: list[int]) -> Cut:
     def small(run: list[int]) -> bool:
-        sick = sum(spread[at] for at in run)
-        return min(sick, sum(sizes[at] for at in run) - sick) < 10
+        positives = sum(spread[at] for at in run)
+        return min(positives, sum(sizes[at] for at in run) - positives) < 10
 
     runs: list[list[int]] = []
     for at in range(5):
@@ -109,11 +109,14 @@ def what_is_printed(people: int, events: int, needed: int = 5) -> dict[Cut, dict
 def told_of(spread: Table, people: int) -> Any:
     """What the product prints of a cohort with so many events in each fifth of the predicted chances."""
     event = np.concatenate(
-        [np.arange(size) < sick for sick, size in zip(spread, fifths_of(people), strict=True)]
+        [
+            np.arange(size) < positives
+            for positives, size in zip(spread, fifths_of(people), strict=True)
+        ]
     )
-    chances = np.linspace(0.1, 0.9, people)[None, :]
+    probabilities = np.linspace(0.1, 0.9, people)[None, :]
     found = calibration_groups(
-        chances, event.astype(np.int64), Counts(people + 20, None, sum(spread), None)
+        probabilities, event.astype(np.int64), Counts(people + 20, None, sum(spread), None)
     )
     return None if found is None else (found[0], tuple(observed for _, observed in found[1]))
 
@@ -147,11 +150,11 @@ def test_no_calibration_is_printed_that_fewer_than_five_tables_share(
 def test_the_events_that_a_group_can_have_are_those_of_its_making() -> None:
     sizes = [20] * 5
     first, last = set(), set()
-    for sick in product(range(21), repeat=3):
-        if cut_of((*sick, 10, 10), sizes)[0] == (0, 1, 2):
-            first.add(sum(sick))
-        if cut_of((10, 10, *sick), sizes)[-1] == (2, 3, 4):
-            last.add(sum(sick))
+    for positives in product(range(21), repeat=3):
+        if cut_of((*positives, 10, 10), sizes)[0] == (0, 1, 2):
+            first.add(sum(positives))
+        if cut_of((10, 10, *positives), sizes)[-1] == (2, 3, 4):
+            last.add(sum(positives))
     assert set(np.flatnonzero(disclosure_curves._totals([20] * 3, False))) == first
     assert set(np.flatnonzero(disclosure_curves._totals([20] * 3, True))) == last
     assert first < last
@@ -220,18 +223,18 @@ def test_without_the_count_of_passes_a_curve_betrays_them(monkeypatch: pytest.Mo
     assert min(len(passes) for shown, passes in curves_of(35, 2).items() if shown) < 5
 
 
-def matrices_behind(events: int, well: int) -> list[int]:
+def matrices_behind(events: int, negatives: int) -> list[int]:
     """Of every row and curve that are printed together: how many matrices of the row lie on a pass that is printed as
     the curve. All passes are the same, and she knows it."""
-    grid, people = np.arange(25, 100, 25), events + well
+    grid, people = np.arange(25, 100, 25), events + negatives
     rows, printed = defaultdict(list), {}
-    for tp, fp in product(range(events + 1), range(well + 1)):
+    for tp, fp in product(range(events + 1), range(negatives + 1)):
         table = build_table(
-            {"a": Cells(tp, fp, events - tp, well - fp)}, people=people, events=events
+            {"a": Cells(tp, fp, events - tp, negatives - fp)}, people=people, events=events
         )
         if table:
-            rows[table["a"].step, *table["a"].figures.items()].append((tp, fp))
-            printed[table["a"].step, *table["a"].figures.items()] = table["a"]
+            rows[table["a"].step, *table["a"].metrics.items()].append((tp, fp))
+            printed[table["a"].step, *table["a"].metrics.items()] = table["a"]
     fitting = []
     for curve, passes in curves_of(events, len(grid)).items():
         drawn = curve and disclosure_curves._round_rates(
@@ -242,7 +245,7 @@ def matrices_behind(events: int, well: int) -> list[int]:
                 drawn, grid, list_candidates(printed[name], people, events)
             ):
                 fitting.append(
-                    sum(any(lies_on(one, tp, fp / well) for one in passes) for tp, fp in row)
+                    sum(any(lies_on(one, tp, fp / negatives) for one in passes) for tp, fp in row)
                 )
     return fitting
 
@@ -268,27 +271,27 @@ def test_a_row_and_the_curve_beside_it_leave_five_matrices(monkeypatch: pytest.M
 def test_a_curve_has_at_least_ten_people_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(1)
     event = np.array([1] * 40 + [0] * 30)
-    chances = generator.random((10, 70)) + 0.3 * event
+    probabilities = generator.random((10, 70)) + 0.3 * event
     sizes = [(70 + n, 40 + n) for n in range(-2, 3)]
-    roc = roc_grid(chances, event, sizes)
+    roc = roc_grid(probabilities, event, sizes)
     assert [x for x, _ in roc] == [0, 50, 100]
-    assert roc_grid(chances, event, []) == []
-    assert roc_grid(chances, event, [(50, 41), *sizes]) == []
+    assert roc_grid(probabilities, event, []) == []
+    assert roc_grid(probabilities, event, [(50, 41), *sizes]) == []
     monkeypatch.setattr(disclosure_curves, "SMALLEST_COUNT", 1)
-    assert (roc_grid(chances, event, sizes)[1][0] - 0) * 30 < 10 * 100
+    assert (roc_grid(probabilities, event, sizes)[1][0] - 0) * 30 < 10 * 100
 
 
 def test_without_their_rule_the_points_of_a_curve_betray_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     event = np.array([1] * 12 + [0] * 120)
-    chances = np.random.default_rng(3).random((10, 132)) + 0.2 * event
+    probabilities = np.random.default_rng(3).random((10, 132)) + 0.2 * event
     sizes = [(132, 12)]
     assert (
-        roc_grid(chances, event, sizes) == []
+        roc_grid(probabilities, event, sizes) == []
     )  # no step of 5, 10 or 20 % leaves five of 13 possible counts
     monkeypatch.setattr(disclosure_curves, "CANDIDATES_NEEDED", 1)
-    told = roc_grid(chances, event, sizes)
+    told = roc_grid(probabilities, event, sizes)
     assert any(sum(nearest(tp, 12, 20) == y for tp in range(13)) < 5 for _, y in told[1:-1])
 
 
@@ -313,29 +316,29 @@ def test_the_grid_of_a_curve_depends_on_what_is_printed_alone() -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.integers(10, 60), st.integers(10, 120), st.floats(0, 3), st.integers(0, 2**32 - 1))
 def test_calibration_groups_hold_ten_people_of_both_outcomes(
-    events: int, well: int, signal: float, seed: int
+    events: int, negatives: int, signal: float, seed: int
 ) -> None:
-    event = np.array([1] * events + [0] * well)
-    noise = np.random.default_rng(seed).normal(size=(2, events + well))
-    chances = 1 / (1 + np.exp(-(noise + signal * event)))
-    found = calibration_groups(chances, event, Counts(200, None, events, None))
+    event = np.array([1] * events + [0] * negatives)
+    noise = np.random.default_rng(seed).normal(size=(2, events + negatives))
+    probabilities = 1 / (1 + np.exp(-(noise + signal * event)))
+    found = calibration_groups(probabilities, event, Counts(200, None, events, None))
     if found is not None:
         step, groups = found
         smallest = [
             min(min(event[part].sum(), (1 - event[part]).sum()) for part in parts)
-            for parts in cuts_that_fit(groups, step, chances, event)
+            for parts in cuts_that_fit(groups, step, probabilities, event)
         ]
         assert len(groups) > 1
         assert max(smallest) >= 10
-    assert calibration_groups(chances, event, Counts(200, None, None, None)) is None
+    assert calibration_groups(probabilities, event, Counts(200, None, None, None)) is None
 
 
 def cuts_that_fit(
-    groups: list[tuple[int, int]], step: int, chances: np.ndarray, event: np.ndarray
+    groups: list[tuple[int, int]], step: int, probabilities: np.ndarray, event: np.ndarray
 ) -> list[list[np.ndarray]]:
     """Every way of joining fifths of the people that would be printed as these groups."""
-    fifths = np.array_split(np.argsort(chances.mean(axis=0), kind="stable"), 5)
-    mean, fitting = chances.mean(axis=0), []
+    fifths = np.array_split(np.argsort(probabilities.mean(axis=0), kind="stable"), 5)
+    mean, fitting = probabilities.mean(axis=0), []
     for choice in range(2**4):
         parts = [fifths[0]]
         for at, fifth in enumerate(fifths[1:]):
@@ -355,7 +358,7 @@ def cuts_that_fit(
 
 def test_without_their_rule_calibration_groups_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
     event = (np.arange(100) % 8 == 0).astype(np.int64)
-    chances = np.linspace(0.9, 0.1, 100)[None, :]
-    assert calibration_groups(chances, event, Counts(200, 100, 10, 88)) is None
+    probabilities = np.linspace(0.9, 0.1, 100)[None, :]
+    assert calibration_groups(probabilities, event, Counts(200, 100, 10, 88)) is None
     monkeypatch.setattr(disclosure_curves, "SMALLEST_COUNT", 1)
-    assert calibration_groups(chances, event, Counts(200, 100, 10, 88)) is not None
+    assert calibration_groups(probabilities, event, Counts(200, 100, 10, 88)) is not None

@@ -15,10 +15,10 @@ from analytics.cohort import Cohort, Person, select_people
 from analytics.disclosure.differencing import Earlier, TooFewDiffer, refuse_small_differences
 from analytics.params import complete, parse_params
 from analytics.people import Input
-from analytics.readers.chart import Chart, Reading
+from analytics.readers.clinical import ClinicalRecord, Reading
 from analytics.readers.genotypes import Genotypes
 from analytics.run import run
-from analytics.simulate.twin import invent
+from analytics.simulate.rehearsal import invent
 from analytics.vocabulary import Category
 
 ALL = (1 << 20) - 1  # every category
@@ -35,13 +35,13 @@ def people_of(dosage: np.ndarray, event: np.ndarray) -> list[Person]:
             "metastasis": float(event[at]),
             "follow_up_days": 800 if event[at] else 4000,
         }
-        chart = Chart(
+        clinical = ClinicalRecord(
             None, None, (), tuple(Reading(name, float(v), None) for name, v in values.items()), None
         )
         found.append(
             Person(
                 f"{at:064x}",
-                chart,
+                clinical,
                 None,
                 Genotypes(sites, bytes(32), row.astype(np.int8), known, known),
             )
@@ -121,8 +121,8 @@ def test_another_outcome_of_few_is_a_difference(sixty: list[Person]) -> None:
     """The same people, and a horizon after which three relapses more have come."""
     when = Reading("follow_up_days", 2000.0, None)
     late = [
-        replace(p, chart=replace(p.chart, readings=(*p.chart.readings[:2], when)))
-        if at in (1, 3, 5) and p.chart
+        replace(p, clinical=replace(p.clinical, readings=(*p.clinical.readings[:2], when)))
+        if at in (1, 3, 5) and p.clinical
         else p
         for at, p in enumerate(sixty)
     ]
@@ -183,10 +183,15 @@ def test_genotypes_of_few_that_another_rule_would_read_are_a_difference(
 
 def tables(people: int, events: int) -> Iterator[tuple[int, ...]]:
     """Reference, heterozygous and homozygous people with the event, then those without."""
-    for sick in product(range(events + 1), repeat=2):
-        for well in product(range(people - events + 1), repeat=2):
-            if sum(sick) <= events and sum(well) <= people - events:
-                yield (events - sum(sick), *sick, people - events - sum(well), *well)
+    for positives in product(range(events + 1), repeat=2):
+        for negatives in product(range(people - events + 1), repeat=2):
+            if sum(positives) <= events and sum(negatives) <= people - events:
+                yield (
+                    events - sum(positives),
+                    *positives,
+                    people - events - sum(negatives),
+                    *negatives,
+                )
 
 
 def z_of(table: np.ndarray) -> np.ndarray:

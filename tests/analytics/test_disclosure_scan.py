@@ -27,18 +27,18 @@ Printed = tuple[int, int]  # step and z in tenths
 
 def tables(every: Counts, events: int) -> Iterator[Counts]:
     """Every way that `events` of the people could have the event."""
-    for sick in product(*(range(count + 1) for count in every)):
-        if sum(sick) == events:
-            yield sick
+    for positives in product(*(range(count + 1) for count in every)):
+        if sum(positives) == events:
+            yield positives
 
 
-def z_of(sick: Counts, every: Counts, share: float) -> float:
+def z_of(positives: Counts, every: Counts, share: float) -> float:
     """Score over its deviation, person by person: everybody weighs share * (1 - share)."""
     known = sum(every)
     mean = (every[1] + 2 * every[2]) / known
-    score = sum(copies * (sick[copies] - share * every[copies]) for copies in (1, 2)) + mean * (
-        share * known - sum(sick)
-    )
+    score = sum(
+        copies * (positives[copies] - share * every[copies]) for copies in (1, 2)
+    ) + mean * (share * known - sum(positives))
     information = sum(
         share * (1 - share) * every[copies] * (copies - mean) ** 2 for copies in (0, 1, 2)
     )
@@ -54,12 +54,12 @@ def what_is_printed(every: Counts, events: int, share: float) -> dict[Counts, Pr
     printed: dict[Counts, Printed] = {}
     for step in (1, 2, 5, 10):
         shown = {
-            sick: (step, nearest(z_of(sick, every, share), step))
-            for sick in tables(every, events)
-            if sick not in printed
+            positives: (step, nearest(z_of(positives, every, share), step))
+            for positives in tables(every, events)
+            if positives not in printed
         }
         alike = Counter(shown.values())
-        printed |= {sick: one for sick, one in shown.items() if alike[one] >= 5}
+        printed |= {positives: one for positives, one in shown.items() if alike[one] >= 5}
     return printed
 
 
@@ -78,10 +78,10 @@ def test_no_z_is_printed_that_fewer_than_five_tables_share(every: Counts, events
         sum(every) + 3
     )  # of three people the genotype is unknown, two of them have the event
     expected, found = what_is_printed(every, events, share), {}
-    for sick in tables(every, events):
-        step = choose_step(Table(sick, every), share)
+    for positives in tables(every, events):
+        step = choose_step(Table(positives, every), share)
         if step:
-            found[sick] = (step, nearest(z_of(sick, every, share), step))
+            found[positives] = (step, nearest(z_of(positives, every, share), step))
     assert found == expected
     assert min(Counter(found.values()).values()) >= 5
     assert len(found) > 0.6 * sum(1 for _ in tables(every, events))
@@ -96,8 +96,8 @@ def test_without_the_count_a_z_betrays_its_table(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(disclosure_scan, "CANDIDATES_NEEDED", 1)
     every, events = SITES[0]
     shown = Counter(
-        nearest(z_of(sick, every, 0.4), choose_step(Table(sick, every), 0.4))
-        for sick in tables(every, events)
+        nearest(z_of(positives, every, 0.4), choose_step(Table(positives, every), 0.4))
+        for positives in tables(every, events)
     )
     assert min(shown.values()) == 1
 
@@ -111,12 +111,12 @@ def test_the_table_of_a_column_gives_its_z() -> None:
     )
     dosage[::7] = np.nan
     table = tabulate(dosage, event)
-    assert (sum(table.every), sum(table.sick)) == (77, int(event[~np.isnan(dosage)].sum()))
+    assert (sum(table.every), sum(table.positives)) == (77, int(event[~np.isnan(dosage)].sum()))
     filled = np.where(np.isnan(dosage), np.nanmean(dosage), dosage)
     (exact,) = score_test(filled[:, None], event, np.empty((90, 0)))
-    assert z_of(table.sick, table.every, 1 / 3) == pytest.approx(exact, abs=1e-5)
-    sick = np.array(table.sick[1:])[:, None]
-    assert disclosure_scan._z_of(sick, table, 1 / 3)[0] == pytest.approx(exact, abs=1e-5)
+    assert z_of(table.positives, table.every, 1 / 3) == pytest.approx(exact, abs=1e-5)
+    positives = np.array(table.positives[1:])[:, None]
+    assert disclosure_scan._z_of(positives, table, 1 / 3)[0] == pytest.approx(exact, abs=1e-5)
 
 
 def scans(
@@ -188,8 +188,8 @@ def test_without_the_count_a_scan_and_frequencies_betray_a_table(
         share = event.mean()
         left.append(
             sum(
-                nearest(z_of(sick, every, share), 1) == round(10 * float(row["z"]))  # type: ignore[arg-type]
-                for sick in tables(every, int(event.sum()))
+                nearest(z_of(positives, every, share), 1) == round(10 * float(row["z"]))  # type: ignore[arg-type]
+                for positives in tables(every, int(event.sum()))
             )
         )  # type: ignore[arg-type]
         assert sites["rows"]

@@ -18,7 +18,7 @@ from analytics.evaluate import (
     compare_auc,
     count_cells,
     evaluate_model,
-    figures_of,
+    metrics_of,
     permutation_p,
     place,
     predict_once,
@@ -43,7 +43,7 @@ def evaluate(model: Pipeline, x: np.ndarray, y: np.ndarray, repeats: int = 10) -
 def test_figures_are_sklearns() -> None:
     generator = np.random.default_rng(2)
     y, predicted = generator.integers(0, 2, 90), generator.integers(0, 2, 90)
-    ours = figures_of(count_cells(y, predicted[None, :] == 1))
+    ours = metrics_of(count_cells(y, predicted[None, :] == 1))
     scorers = (
         "accuracy_score",
         "precision_score",
@@ -55,13 +55,15 @@ def test_figures_are_sklearns() -> None:
 
 
 def test_predicting_nobody_has_precision_zero() -> None:
-    assert figures_of(Cells(0, 0, 10, 30)) == (0.75, 0.0, 0.0, 0.0, 0.5)
+    assert metrics_of(Cells(0, 0, 10, 30)) == (0.75, 0.0, 0.0, 0.0, 0.5)
 
 
 def test_placements_are_the_auc() -> None:
     generator = np.random.default_rng(3)
-    y, chance = generator.integers(0, 2, 80), generator.integers(0, 9, 80) / 8  # with ties
-    assert auc_with_error(place(chance, y), y)[0] == pytest.approx(metrics.roc_auc_score(y, chance))
+    y, probability = generator.integers(0, 2, 80), generator.integers(0, 9, 80) / 8  # with ties
+    assert auc_with_error(place(probability, y), y)[0] == pytest.approx(
+        metrics.roc_auc_score(y, probability)
+    )
 
 
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
@@ -82,23 +84,30 @@ def test_the_paired_interval_of_a_model_with_itself_is_nothing() -> None:
     assert compare_auc(scores, scores, y) == (0.0, (0.0, 0.0))
 
 
-def scores_of(chance: np.ndarray, y: np.ndarray) -> Scores:
+def scores_of(probability: np.ndarray, y: np.ndarray) -> Scores:
     """Of one pass in which everybody was in the same fold."""
-    return Scores(Cells(0, 0, 1, 1), 0.0, (0.0, 0.0), place(chance, y), 0.0, chance[None, :])
+    return Scores(
+        Cells(0, 0, 1, 1), 0.0, (0.0, 0.0), place(probability, y), 0.0, probability[None, :]
+    )
 
 
 def delong(first: np.ndarray, second: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """(difference of the AUCs, standard error), as DeLong, DeLong & Clarke-Pearson 1988 write it: from the covariance
     of both AUCs, in plain loops."""
-    sick, well = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
+    positives, negatives = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
     wins = np.array(
         [
-            [[(score[i] > score[j]) + 0.5 * (score[i] == score[j]) for j in well] for i in sick]
+            [
+                [(score[i] > score[j]) + 0.5 * (score[i] == score[j]) for j in negatives]
+                for i in positives
+            ]
             for score in (first, second)
         ]
     )
     auc = wins.mean(axis=(1, 2))
-    covariance = np.cov(wins.mean(axis=2)) / len(sick) + np.cov(wins.mean(axis=1)) / len(well)
+    covariance = np.cov(wins.mean(axis=2)) / len(positives) + np.cov(wins.mean(axis=1)) / len(
+        negatives
+    )
     return float(auc[0] - auc[1]), float(np.sqrt([1, -1] @ covariance @ [1, -1]))
 
 
@@ -188,10 +197,10 @@ def test_a_label_that_is_not_seen_in_training_cannot_help() -> None:
     """Held-out predictions of a row may not change with that row's own label."""
     generator = np.random.default_rng(10)
     x, y = generator.normal(size=(40, 300)), np.array([0, 1] * 20)
-    chance, _ = predict_once(build(300, 0), x, y, folds=2, seed=1)
+    probability, _ = predict_once(build(300, 0), x, y, folds=2, seed=1)
     train, test = next(iter(StratifiedKFold(2, shuffle=True, random_state=1).split(x, y)))
     alone = build(300, 0).fit(x[train], y[train]).predict_proba(x[test])[:, 1]
-    np.testing.assert_array_equal(chance[test], alone)
+    np.testing.assert_array_equal(probability[test], alone)
 
 
 @pytest.mark.parametrize("model", ["svm", "logistic"])
@@ -199,11 +208,11 @@ def test_the_chances_are_what_was_said_of_each_person_while_held_out(model: str)
     generator = np.random.default_rng(11)
     x, y = generator.normal(size=(40, 6)), np.array([0, 1] * 20)
     scores = evaluate(build(6, 0, model), x, y, repeats=3)
-    assert scores.chances.shape == (3, 40)
-    assert count_cells(y, scores.chances >= 0.5) == scores.cells
+    assert scores.probabilities.shape == (3, 40)
+    assert count_cells(y, scores.probabilities >= 0.5) == scores.cells
     train, test = next(iter(StratifiedKFold(5, shuffle=True, random_state=3).split(x, y)))
     np.testing.assert_array_equal(
-        scores.chances[2][test], predict(build(6, 0, model).fit(x[train], y[train]), x[test])
+        scores.probabilities[2][test], predict(build(6, 0, model).fit(x[train], y[train]), x[test])
     )
 
 
@@ -233,9 +242,9 @@ class Undecided(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, x: np.ndarray) -> np.ndarray:
-        chances = np.full((len(x), 2), 0.5)
-        chances[-1] = self.what
-        return chances
+        probabilities = np.full((len(x), 2), 0.5)
+        probabilities[-1] = self.what
+        return probabilities
 
 
 @pytest.mark.parametrize("what", [np.nan, np.inf, -np.inf])

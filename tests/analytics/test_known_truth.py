@@ -12,7 +12,7 @@ import pytest
 from analytics.errors import CohortTooSmall, InputsError
 from analytics.params import complete
 from analytics.people import Input, read_people
-from analytics.readers.chart import value_at
+from analytics.readers.clinical import value_at
 from analytics.readers.fhir import bundle_of, split_bundle
 from analytics.readers.vcf.split import split_vcf
 from analytics.run import Result, run
@@ -43,7 +43,7 @@ OUTCOME = {
     "horizon_days": HORIZON_DAYS,
     "censoring": "exclude",
 }
-LAYERS = ["genes", "clinical", "combined"]
+FEATURE_SETS = ["genes", "clinical", "combined"]
 
 
 def subject_of(at: int) -> str:
@@ -91,8 +91,8 @@ def test_the_truth_is_the_stated_one() -> None:
     assert cohort.optimum["genes"] == pytest.approx(0.68, abs=0.015)
     assert cohort.optimum["combined"] == pytest.approx(0.78, abs=0.015)
     assert cohort.optimum["all"] == pytest.approx(0.81, abs=0.015)
-    for layer, expected in cohort.optimum.items():
-        assert cohort.best_rule[layer] == pytest.approx(expected, abs=0.025)
+    for feature_set, expected in cohort.optimum.items():
+        assert cohort.best_rule[feature_set] == pytest.approx(expected, abs=0.025)
     copies = (cohort.haplotypes == 1).sum(axis=0)
     assert copies.mean(axis=0) / 2 == pytest.approx(cohort.frequency, abs=0.04)
     assert np.isnan(cohort.dosage).mean() == pytest.approx(0.02, abs=0.005)
@@ -121,21 +121,21 @@ def test_the_files_say_what_was_simulated(truth: Cohort, records: list[Input]) -
     for at in range(0, PEOPLE, 7):
         person = people[subject_of(at)]
         assert person.genotypes is not None
-        assert person.chart is not None
+        assert person.clinical is not None
         packed = dict(
             zip(person.genotypes.sites.names(), person.genotypes.dosage.tolist(), strict=True)
         )
         expected = np.nan_to_num(truth.dosage[at, order], nan=-1)
         assert [packed[name_of(truth, column)] for column in order] == expected.tolist()
         for name in (*CLINICAL, *LIFESTYLE):
-            value = value_at(person.chart, name, None)
+            value = value_at(person.clinical, name, None)
             assert value == (
                 None if np.isnan(truth.values[name][at]) else pytest.approx(truth.values[name][at])
             )
-        day = next(fact.day for fact in person.chart.facts if fact.code == "C50.9")
+        day = next(fact.day for fact in person.clinical.facts if fact.code == "C50.9")
         events = [
             fact.day - day
-            for fact in person.chart.facts
+            for fact in person.clinical.facts
             if fact.code == "C79.9" and fact.day and day
         ]
         assert events == ([] if truth.event_day[at] < 0 else [truth.event_day[at]])
@@ -152,13 +152,13 @@ def run_on(records: list[Input], document: Mapping[str, object]) -> tuple[Result
 
 def test_prediction_from_files(truth: Cohort, records: list[Input]) -> None:
     genes = {"source": "variants", "select": "score", "keep": 20}
-    result, figures = run_on(
+    result, metrics = run_on(
         records,
         {
             "outcome": OUTCOME,
             "genes": genes,
             "clinical": list(CLINICAL),
-            "models": {"logistic": LAYERS},
+            "models": {"logistic": FEATURE_SETS},
             "permutations": 19,
         },
     )
@@ -168,10 +168,10 @@ def test_prediction_from_files(truth: Cohort, records: list[Input]) -> None:
         1,
         0,
     )
-    assert [row["layer"] for row in figures["rows"]] == LAYERS
-    assert all(row["auc"] > 50 for row in figures["rows"] if row["layer"] != "genes")
-    assert figures["variants"]["used"] == 5 * round(figures["variants"]["used"] / 5) <= COLUMNS + 4
-    assert figures["outcome"] == {"kind": "diagnosis", "horizon_days": HORIZON_DAYS}
+    assert [row["feature_set"] for row in metrics["rows"]] == FEATURE_SETS
+    assert all(row["auc"] > 50 for row in metrics["rows"] if row["feature_set"] != "genes")
+    assert metrics["variants"]["used"] == 5 * round(metrics["variants"]["used"] / 5) <= COLUMNS + 4
+    assert metrics["outcome"] == {"kind": "diagnosis", "horizon_days": HORIZON_DAYS}
 
 
 def test_association_from_files(records: list[Input]) -> None:
@@ -181,19 +181,19 @@ def test_association_from_files(records: list[Input]) -> None:
         "clinical": list(CLINICAL),
         "statistics": 5,
     }
-    result, figures = run_on(records, document)
+    result, metrics = run_on(records, document)
     assert result.output_class == 3
-    assert 1 <= len(figures["rows"]) <= result.statistics <= 0.128 * result.people
+    assert 1 <= len(metrics["rows"]) <= result.statistics <= 0.128 * result.people
     assert json.loads(result.disclosure)["statistics"] == result.statistics
-    assert figures["covariates"] == list(CLINICAL)
+    assert metrics["covariates"] == list(CLINICAL)
 
 
 def test_frequencies_from_files(truth: Cohort, records: list[Input]) -> None:
     columns = [1, 25, 41]
     sites = [name_of(truth, column) for column in columns]
-    result, figures = run_on(records, {"analysis": "frequencies", "sites": sites})
+    result, metrics = run_on(records, {"analysis": "frequencies", "sites": sites})
     assert (result.people, result.statistics, result.output_class) == (PEOPLE, 6, 3)
-    for column, row in zip(columns, figures["rows"], strict=True):
+    for column, row in zip(columns, metrics["rows"], strict=True):
         assert abs(row["frequency"] - 50 * np.nanmean(truth.dosage[:, column])) <= 0.5
     with pytest.raises(InputsError):
         run_on(records, {"analysis": "frequencies", "sites": ["9:9:A>T"]})

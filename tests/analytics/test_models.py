@@ -39,10 +39,10 @@ def test_every_model_finds_a_planted_signal_in_every_layer(
     x, y = draw(1)
     x = x[:, :30] if not clinical else x[:, 30:] if not genes else x
     blueprint = replace(PLAIN, model=model, genes=genes, clinical=clinical, keep=min(10, genes))
-    chance = predict(build_model(blueprint).fit(x[:100], y[:100]), x[100:])
-    assert chance.shape == (60,)
-    assert ((chance >= 0) & (chance <= 1)).all()
-    assert roc_auc_score(y[100:], chance) > 0.6
+    probability = predict(build_model(blueprint).fit(x[:100], y[:100]), x[100:])
+    assert probability.shape == (60,)
+    assert ((probability >= 0) & (probability <= 1)).all()
+    assert roc_auc_score(y[100:], probability) > 0.6
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -83,7 +83,7 @@ def test_every_selector_keeps_the_columns_that_carry_the_outcome(select: str, sc
     x, y = draw(5, n=400)
     chosen = build_model(replace(PLAIN, select=select, scale=scale)).fit(x, y)
     kept = (
-        chosen.named_steps["layers"]
+        chosen.named_steps["columns"]
         .named_transformers_["genes"]
         .named_steps["select"]
         .get_support()
@@ -114,7 +114,7 @@ def test_gaps_are_filled_inside_the_pipeline(missing: tuple[object, ...], impute
 def test_what_fills_a_gap_comes_from_the_training_people_only() -> None:
     x = np.array([[1.0], [2.0], [3.0], [4.0]])
     model = build_model(replace(PLAIN, genes=0, clinical=1)).fit(x, np.array([0, 0, 1, 1]))
-    filled = model.named_steps["layers"].transform(np.array([[np.nan], [900.0]]))
+    filled = model.named_steps["columns"].transform(np.array([[np.nan], [900.0]]))
     assert (
         filled[0, 0] == 0
     )  # the training median, which is also the training mean; the outlier beside it is not seen

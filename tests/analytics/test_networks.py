@@ -21,9 +21,9 @@ def signal(seed: int, n: int = 300, columns: int = 24) -> tuple[np.ndarray, np.n
 @pytest.mark.parametrize("ordered", [0, 1, 2, 20, 24])
 def test_a_planted_signal_is_found_with_any_split_of_columns(ordered: int) -> None:
     x, y = signal(1)
-    chance = ConvolutionClassifier(ordered, 1).fit(x[:200], y[:200]).predict_proba(x[200:])
-    np.testing.assert_allclose(chance.sum(axis=1), 1)
-    assert roc_auc_score(y[200:], chance[:, 1]) > 0.75
+    probability = ConvolutionClassifier(ordered, 1).fit(x[:200], y[:200]).predict_proba(x[200:])
+    np.testing.assert_allclose(probability.sum(axis=1), 1)
+    assert roc_auc_score(y[200:], probability[:, 1]) > 0.75
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not() -> None:
@@ -88,8 +88,8 @@ def test_a_gpu_that_computed_nothing_is_not_said_to_have(
 ) -> None:
     """On a machine with one, a run without a network is still computed on the CPU."""
     monkeypatch.setattr("analytics.networks.find_device", lambda _name: torch.device("cuda"))
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _place: peak)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _place: "H100")
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _deployment: peak)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _deployment: "H100")
     found = describe_device("auto")
     assert (found["device"], found["peak_bytes"]) == (device, peak or None)
     assert name in (None, found["name"])

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.canonical import dump_canonical
-from analytics.catalogue import IMPUTERS, LAYERS, MODELS, SCALERS, SELECTORS
+from analytics.catalogue import FEATURE_SETS, IMPUTERS, MODELS, SCALERS, SELECTORS
 from analytics.code import PACKAGE
 from analytics.errors import ParamsError
 from analytics.params import ANALYSES, Outcome, VariantRules, complete, parse_params
@@ -155,14 +155,17 @@ def test_parser_and_schema_accept_the_same(make_params: Callable[..., bytes]) ->
 
 
 def test_the_schema_knows_the_catalogue_and_no_other_names() -> None:
-    evaluate, layers = SCHEMA["$defs"]["evaluate"]["properties"], SCHEMA["$defs"]["layers"]
+    evaluate, feature_sets = (
+        SCHEMA["$defs"]["evaluate"]["properties"],
+        SCHEMA["$defs"]["feature_sets"],
+    )
     assert tuple(sorted(evaluate["models"]["properties"])) == MODELS
     assert tuple(evaluate["genes"]["properties"]["select"]["enum"]) == SELECTORS
     assert (tuple(evaluate["impute"]["enum"]), tuple(evaluate["scale"]["enum"])) == (
         IMPUTERS,
         SCALERS,
     )
-    assert tuple(layers["items"]["enum"]) == LAYERS
+    assert tuple(feature_sets["items"]["enum"]) == FEATURE_SETS
     assert tuple(name for name in SCHEMA["$defs"] if name in ANALYSES) == ANALYSES
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analytics.errors import InputsError, PayloadError
-from analytics.people import CHART, Input, read_people
+from analytics.people import CLINICAL_RECORD, Input, read_people
 from analytics.readers.expression import write_expression
 from analytics.readers.fhir import bundle_of, split_bundle
 from analytics.readers.genotypes import build_sites, write_genotypes
@@ -46,9 +46,9 @@ def records(subject: str = SUBJECT) -> list[Input]:
 def test_records_are_joined_by_subject() -> None:
     first, second = read_people([*records(), *records(OTHER)], "variants")
     assert (first.subject, second.subject) == (SUBJECT, OTHER)
-    assert first.chart is not None
-    assert first.chart.birth_year == 1960
-    assert [fact.code for fact in first.chart.facts] == ["C50.9"]
+    assert first.clinical is not None
+    assert first.clinical.birth_year == 1960
+    assert [fact.code for fact in first.clinical.facts] == ["C50.9"]
     assert first.genotypes is not None
     assert first.genotypes.dosage.tolist() == [1, 1]
     assert first.expression is None
@@ -73,7 +73,7 @@ def test_people_of_one_file_share_their_list_of_sites() -> None:
 
 def test_packed_genotypes_alone_are_enough_and_a_vcf_alone_is_not() -> None:
     (person,) = read_people([Input(SUBJECT, Category.GERMLINE_VARIANTS, genotypes())], "variants")
-    assert person.chart is None
+    assert person.clinical is None
     assert person.genotypes is not None
     with pytest.raises(InputsError):
         read_people([Input(SUBJECT, Category.GERMLINE_VARIANTS, SOURCE)], "variants")
@@ -100,7 +100,7 @@ def test_packed_genotypes_alone_are_enough_and_a_vcf_alone_is_not() -> None:
     "wrong-category text packed-text".split(),
 )
 def test_records_that_do_not_fit_are_refused(more: list[Input], error: type[Exception]) -> None:
-    assert records()[1].category in CHART
+    assert records()[1].category in CLINICAL_RECORD
     with pytest.raises(error) as refused:
         read_people([*records(), *more], "variants")
     assert "Canary" not in str(refused.value)
@@ -124,8 +124,8 @@ def test_sensitive_records_are_part_of_the_chart() -> None:
     (person,) = read_people(
         [Input(SUBJECT, category, payload) for category, payload in split.items()], "none"
     )
-    assert person.chart is not None
-    assert [fact.category for fact in person.chart.facts] == [16]
+    assert person.clinical is not None
+    assert [fact.category for fact in person.clinical.facts] == [16]
 
 
 def genetic_record(subject: str = SUBJECT) -> Input:
@@ -144,8 +144,8 @@ def genetic_record(subject: str = SUBJECT) -> Input:
 @pytest.mark.parametrize("source", ["variants", "expression", "none"])
 def test_a_genome_and_genetic_results_are_one_person(source: str) -> None:
     (person,) = read_people([*records(), genetic_record()], source)
-    assert person.chart is not None
-    assert [(fact.category, fact.code) for fact in person.chart.facts] == [
+    assert person.clinical is not None
+    assert [(fact.category, fact.code) for fact in person.clinical.facts] == [
         (1, "C50.9"),
         (Category.GERMLINE_VARIANTS, "Z15.01"),
     ]
@@ -155,6 +155,6 @@ def test_a_genome_and_genetic_results_are_one_person(source: str) -> None:
 def test_genetic_results_alone_are_no_genome() -> None:
     (person,) = read_people([genetic_record()], "variants")
     assert person.genotypes is None
-    assert person.chart is not None
+    assert person.clinical is not None
     with pytest.raises(InputsError, match="two records of one category"):
         read_people([*records(), genetic_record(), genetic_record()], "variants")

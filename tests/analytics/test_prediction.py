@@ -14,12 +14,18 @@ from analytics import prediction
 from analytics.catalogue import MODELS, SELECTORS
 from analytics.cohort import Cohort, Member, Person
 from analytics.disclosure import curves as disclosure_curves
-from analytics.disclosure.counts import FIGURES
+from analytics.disclosure.counts import METRICS
 from analytics.errors import PredictionError
-from analytics.evaluate import compare_auc, figures_of
+from analytics.evaluate import compare_auc, metrics_of
 from analytics.models import Blueprint, build_model
 from analytics.params import Params, parse_params
-from analytics.prediction import Layers, Row, describe_prediction, evaluate_rows, gather_layers
+from analytics.prediction import (
+    FeatureSets,
+    Row,
+    describe_prediction,
+    evaluate_rows,
+    gather_feature_sets,
+)
 from analytics.readers.genotypes import Genotypes, build_sites
 
 PEOPLE = 300
@@ -30,13 +36,13 @@ def silent(_phase: str, _fraction: float) -> None:
 
 
 @pytest.fixture(scope="module")
-def layers() -> Layers:
+def feature_sets() -> FeatureSets:
     generator = np.random.default_rng(1)
     event = np.arange(PEOPLE) % 3 == 0
     genes, clinical = generator.normal(size=(PEOPLE, 12)), generator.normal(size=(PEOPLE, 3))
     genes[:, 0] += event
     clinical[:, 0] += event
-    return Layers(genes, clinical, (("call-rate", 23),))
+    return FeatureSets(genes, clinical, (("call-rate", 23),))
 
 
 @pytest.fixture(scope="module")
@@ -54,21 +60,24 @@ def params(make_params: Callable[..., bytes]) -> Params:
 
 
 @pytest.fixture(scope="module")
-def rows(cohort: Cohort, layers: Layers, params: Params) -> list[Row]:
-    return evaluate_rows(cohort.event, layers, params, "cpu", silent)
+def rows(cohort: Cohort, feature_sets: FeatureSets, params: Params) -> list[Row]:
+    return evaluate_rows(cohort.event, feature_sets, params, "cpu", silent)
 
 
-def test_a_layer_is_its_columns_genes_first(layers: Layers) -> None:
+def test_a_layer_is_its_columns_genes_first(feature_sets: FeatureSets) -> None:
     shapes = {
-        layer: (layers.matrix(layer)[0].shape, *layers.matrix(layer)[1:])
-        for layer in ("genes", "clinical", "combined")
+        feature_set: (
+            feature_sets.matrix(feature_set)[0].shape,
+            *feature_sets.matrix(feature_set)[1:],
+        )
+        for feature_set in ("genes", "clinical", "combined")
     }
     assert shapes == {
         "genes": ((300, 12), 12, 0),
         "clinical": ((300, 3), 0, 3),
         "combined": ((300, 15), 12, 3),
     }
-    assert (layers.matrix("combined")[0][:, :12] == layers.genes).all()
+    assert (feature_sets.matrix("combined")[0][:, :12] == feature_sets.genes).all()
 
 
 @pytest.mark.filterwarnings("ignore")  # scikit-learn says that a column without variance has none
@@ -91,32 +100,35 @@ def test_where_no_variant_is_left_genes_say_nothing_and_the_run_goes_on(
         )
     )
     params = replace(params, permutations=1)
-    layers = gather_layers(cohort, params)
-    rows = evaluate_rows(cohort.event, layers, params, "cpu", silent)
+    feature_sets = gather_feature_sets(cohort, params)
+    rows = evaluate_rows(cohort.event, feature_sets, params, "cpu", silent)
     assert [row.scores.auc for row in rows] == [0.5] * 2 * len(models)
-    result: Any = describe_prediction(cohort, layers, rows, params)[0]
+    result: Any = describe_prediction(cohort, feature_sets, rows, params)[0]
     assert "used" not in result["variants"]
 
 
 def test_of_a_single_finding_no_figure_tells_its_table(
-    make_params: Callable[..., bytes], cohort: Cohort, layers: Layers
+    make_params: Callable[..., bytes], cohort: Cohort, feature_sets: FeatureSets
 ) -> None:
     """AUC, interval, gain and curve of one finding are functions of the four cells of finding by outcome."""
     finding = (np.arange(PEOPLE) % 7 == 0) | (np.arange(PEOPLE) % 3 == 0)
-    one = replace(layers, clinical=finding[:, None].astype(float))
+    one = replace(feature_sets, clinical=finding[:, None].astype(float))
     params = replace(parse_params(make_params(clinical=["er_positive"])), permutations=2)
     rows = evaluate_rows(cohort.event, one, params, "cpu", silent)
     shown, record = cast("tuple[Any, Any]", describe_prediction(cohort, one, rows, params))
-    by_layer = {row["layer"]: row for row in shown["rows"]}
-    assert ["auc_interval" in by_layer[layer] for layer in ("genes", "clinical", "combined")] == [
+    by_feature_set = {row["feature_set"]: row for row in shown["rows"]}
+    assert [
+        "auc_interval" in by_feature_set[feature_set]
+        for feature_set in ("genes", "clinical", "combined")
+    ] == [
         True,
         False,
         True,
     ]
-    assert by_layer["clinical"].get("auc", 0) % 5 == 0
+    assert by_feature_set["clinical"].get("auc", 0) % 5 == 0
     assert [gain["over"] for gain in shown["gains"]] == ["genes"]
-    assert "clinical" not in [curve["layer"] for curve in shown["curves"]]
-    assert "genes" in [curve["layer"] for curve in shown["curves"]]
+    assert "clinical" not in [curve["feature_set"] for curve in shown["curves"]]
+    assert "genes" in [curve["feature_set"] for curve in shown["curves"]]
     assert "AUC interval, gain: logistic/clinical" in [one["what"] for one in record["withheld"]]
 
 
@@ -138,9 +150,9 @@ def test_every_model_meets_every_layer_that_was_asked_for(rows: list[Row]) -> No
 
 
 def test_what_is_printed_is_the_exact_figure_rounded(
-    cohort: Cohort, layers: Layers, params: Params, rows: list[Row]
+    cohort: Cohort, feature_sets: FeatureSets, params: Params, rows: list[Row]
 ) -> None:
-    result, record = describe_prediction(cohort, layers, rows, params)
+    result, record = describe_prediction(cohort, feature_sets, rows, params)
     shown: Any = result
     assert (shown["granted"], shown["people"], shown["events"], shown["baseline"]) == (
         400,
@@ -155,7 +167,7 @@ def test_what_is_printed_is_the_exact_figure_rounded(
     assert shown["variants"] == {"used": 10, "left_out": [{"rule": "call-rate", "variants": 25}]}
     for row, printed in zip(rows, shown["rows"], strict=True):
         assert abs(printed["auc"] - 100 * row.scores.auc) <= 0.5
-        exact = figures_of(row.scores.cells)[0]
+        exact = metrics_of(row.scores.cells)[0]
         assert abs(printed["accuracy"] - 100 * exact) <= printed["step"] / 2
     exact = {row.name: row.scores for row in rows}
     for gain in shown["gains"]:
@@ -178,23 +190,29 @@ def test_what_is_printed_is_the_exact_figure_rounded(
 
 
 def test_a_curve_that_betrays_its_row_is_not_printed(
-    cohort: Cohort, layers: Layers, params: Params, rows: list[Row], monkeypatch: pytest.MonkeyPatch
+    cohort: Cohort,
+    feature_sets: FeatureSets,
+    params: Params,
+    rows: list[Row],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shown: Any = describe_prediction(cohort, layers, rows, params)[0]
+    shown: Any = describe_prediction(cohort, feature_sets, rows, params)[0]
     assert [curve for curve in shown["curves"] if "roc" in curve]
     monkeypatch.setattr(disclosure_curves, "_hides_row", lambda *_: False)
-    shown, record = cast("tuple[Any, Any]", describe_prediction(cohort, layers, rows, params))
-    printed = [f"{row['model']}/{row['layer']}" for row in shown["rows"] if "accuracy" in row]
-    drawn = {f"{curve['model']}/{curve['layer']}" for curve in shown["curves"] if "roc" in curve}
+    shown, record = cast("tuple[Any, Any]", describe_prediction(cohort, feature_sets, rows, params))
+    printed = [f"{row['model']}/{row['feature_set']}" for row in shown["rows"] if "accuracy" in row]
+    drawn = {
+        f"{curve['model']}/{curve['feature_set']}" for curve in shown["curves"] if "roc" in curve
+    }
     assert not drawn & set(printed)
     assert {f"roc: {name}" for name in printed} <= {one["what"] for one in record["withheld"]}
 
 
 def test_every_number_of_a_prediction_has_its_decimals_and_steps(
-    cohort: Cohort, layers: Layers, params: Params, rows: list[Row]
+    cohort: Cohort, feature_sets: FeatureSets, params: Params, rows: list[Row]
 ) -> None:
     """One more decimal of any of them is a way around the counts of what fits."""
-    shown: Any = describe_prediction(cohort, layers, rows, params)[0]
+    shown: Any = describe_prediction(cohort, feature_sets, rows, params)[0]
     calibrated = [curve["calibration"] for curve in shown["curves"] if "calibration" in curve]
     assert len(calibrated) == 3
     for one in calibrated:
@@ -213,7 +231,7 @@ def test_every_number_of_a_prediction_has_its_decimals_and_steps(
     for row in shown["rows"]:
         assert re.fullmatch(r"[01]\.\d{4}", row["p"])
         assert all(isinstance(value, int) for value in (row["auc"], *row["auc_interval"]))
-        assert all(row[name] % row["step"] == 0 for name in FIGURES if name in row)
+        assert all(row[name] % row["step"] == 0 for name in METRICS if name in row)
     assert all(
         isinstance(value, int)
         for gain in shown["gains"]
@@ -225,7 +243,7 @@ def test_every_number_of_a_prediction_has_its_decimals_and_steps(
 
 
 def test_the_flow_chart_of_a_prediction_hides_a_step_of_few(
-    cohort: Cohort, layers: Layers, params: Params, rows: list[Row]
+    cohort: Cohort, feature_sets: FeatureSets, params: Params, rows: list[Row]
 ) -> None:
     """What three people lacked is told of nobody: the step stands with the next one, and all are rounded."""
     steps = (
@@ -234,38 +252,38 @@ def test_the_flow_chart_of_a_prediction_hides_a_step_of_few(
         ("has the codes", 312),
         ("outcome known", PEOPLE),
     )
-    shown, _ = describe_prediction(replace(cohort, flow=steps), layers, rows, params)
+    shown, _ = describe_prediction(replace(cohort, flow=steps), feature_sets, rows, params)
     assert shown["flow"] == [
         {"step": "has the records", "people": 345},
         {"step": "aged 0 to 130, has the codes", "people": 310},
         {"step": "outcome known", "people": 300},
     ]
     shown, _ = describe_prediction(
-        replace(cohort, granted=309, flow=(("a", 304), ("b", PEOPLE))), layers, rows, params
+        replace(cohort, granted=309, flow=(("a", 304), ("b", PEOPLE))), feature_sets, rows, params
     )
     assert shown["flow"] == []
 
 
 def test_with_a_small_outcome_only_coarse_ranks_are_printed(
-    cohort: Cohort, layers: Layers, params: Params, rows: list[Row]
+    cohort: Cohort, feature_sets: FeatureSets, params: Params, rows: list[Row]
 ) -> None:
     few = Cohort(
         tuple(replace(m, event=n < 9) for n, m in enumerate(cohort.members)), cohort.flow, 400
     )
     few_rows = evaluate_rows(
-        few.event, layers, replace(params, models=(("logistic", ("genes",)),)), "cpu", silent
+        few.event, feature_sets, replace(params, models=(("logistic", ("genes",)),)), "cpu", silent
     )
-    result, _ = describe_prediction(few, layers, few_rows, params)
+    result, _ = describe_prediction(few, feature_sets, few_rows, params)
     shown: Any = result
     assert not {"events", "baseline"} & shown.keys()
     assert shown["curves"] == []
     (row,) = shown["rows"]
-    assert row.keys() == {"model", "layer", "auc", "auc_interval", "p", "permutations"}
+    assert row.keys() == {"model", "feature_set", "auc", "auc_interval", "p", "permutations"}
     assert row["auc"] % 5 == 0
 
 
 def test_a_model_that_predicts_no_number_is_named(
-    cohort: Cohort, layers: Layers, params: Params, monkeypatch: pytest.MonkeyPatch
+    cohort: Cohort, feature_sets: FeatureSets, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The whole run is refused: a row that is left out would look like a model nobody asked for."""
 
@@ -277,10 +295,10 @@ def test_a_model_that_predicts_no_number_is_named(
 
     monkeypatch.setattr(prediction, "build_model", broken)
     with pytest.raises(PredictionError, match="the model svm on genes predicted") as caught:
-        evaluate_rows(cohort.event, layers, params, "cpu", silent)
+        evaluate_rows(cohort.event, feature_sets, params, "cpu", silent)
     assert "Leave the model out" in caught.value.hint
     sound = replace(params, models=(("logistic", ("genes",)),))
-    assert len(evaluate_rows(cohort.event, layers, sound, "cpu", silent)) == 1
+    assert len(evaluate_rows(cohort.event, feature_sets, sound, "cpu", silent)) == 1
 
 
 class NotANumber(ClassifierMixin, BaseEstimator):

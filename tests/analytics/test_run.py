@@ -39,24 +39,26 @@ def test_a_road_of_twenty_people(twenty: list[Input], make_params: Callable[...,
     params = make_params(models={"logistic": ["combined", "genes", "clinical"], "svm": ["genes"]})
     result = run(params, twenty, 10, lambda phase, fraction: phases.append((phase, fraction)))
     assert (result.output_class, result.statistics, result.people) == (1, 0, 20)
-    figures = json.loads(result.result)
-    assert (figures["type"], figures["analysis"]) == ("volens/result/2", "evaluate")
+    metrics = json.loads(result.result)
+    assert (metrics["type"], metrics["analysis"]) == ("volens/result/3", "evaluate")
     rows = [
         ("logistic", "genes"),
         ("logistic", "clinical"),
         ("logistic", "combined"),
         ("svm", "genes"),
     ]
-    assert [(row["model"], row["layer"]) for row in figures["rows"]] == rows
+    assert [(row["model"], row["feature_set"]) for row in metrics["rows"]] == rows
     # 20 people: of a rounded size hardly one is possible, and five matrices never fit.
-    assert not {"people", "events", "baseline"} & figures.keys()
-    assert all("accuracy" not in row for row in figures["rows"])
-    assert figures["curves"] == []
+    assert not {"people", "events", "baseline"} & metrics.keys()
+    assert all("accuracy" not in row for row in metrics["rows"])
+    assert metrics["curves"] == []
     assert [phase for phase, _ in phases[:2]] == ["read", "compute"]
     assert [phase for phase, _ in phases[-2:]] == ["filter", "disclose"]
     steps = list(dict.fromkeys(phase for phase, _ in phases[2:-2]))
     assert steps == [
-        f"{step}:{model}/{layer}" for model, layer in rows for step in ("evaluate", "permute")
+        f"{step}:{model}/{feature_set}"
+        for model, feature_set in rows
+        for step in ("evaluate", "permute")
     ]
     fractions = [fraction for _, fraction in phases[2:]]
     assert fractions == sorted(fractions)
@@ -96,9 +98,9 @@ def test_below_the_minimum_nothing_is_computed(
 def test_one_outcome_alone_is_too_small(
     make_params: Callable[..., bytes], make_records: Callable[[Sequence[Person]], list[Input]]
 ) -> None:
-    well = [person for person in simulate_people(60, 1) if not person.findings.metastasis]
+    negatives = [person for person in simulate_people(60, 1) if not person.findings.metastasis]
     with pytest.raises(CohortTooSmall):
-        run(make_params(), make_records(well), 10)
+        run(make_params(), make_records(negatives), 10)
 
 
 def test_however_it_is_cut_a_run_takes_ten_of_each_outcome(
@@ -107,13 +109,13 @@ def test_however_it_is_cut_a_run_takes_ten_of_each_outcome(
     """Else two folds would go on where ten fail, and the failures count the rarer outcome for whoever asks."""
     people = simulate_people(60, 1)
     ill = [person for person in people if person.findings.metastasis]
-    well = [person for person in people if not person.findings.metastasis]
+    negatives = [person for person in people if not person.findings.metastasis]
     for folds in (2, 10):
         with pytest.raises(CohortTooSmall):
-            run(make_params(models=CLINICAL, folds=folds), make_records([*ill[:9], *well]), 10)
+            run(make_params(models=CLINICAL, folds=folds), make_records([*ill[:9], *negatives]), 10)
         assert (
             run(
-                make_params(models=CLINICAL, folds=folds), make_records([*ill[:10], *well]), 10
+                make_params(models=CLINICAL, folds=folds), make_records([*ill[:10], *negatives]), 10
             ).people
             == 40
         )

@@ -5,7 +5,7 @@ from typing import Any
 from analytics.catalogue import MODELS
 from analytics.science import gse7390_report, known_truth_report, leak_report, noise_report
 
-ROW = {"layer", "model", "accuracy", "auc", "interval", "baseline", "p"}
+ROW = {"feature_set", "model", "accuracy", "auc", "interval", "baseline", "p"}
 
 
 def test_logistic_regression_reaches_nearly_what_can_be_reached_and_both_layers_help() -> None:
@@ -14,7 +14,7 @@ def test_logistic_regression_reaches_nearly_what_can_be_reached_and_both_layers_
         report["gain_fraction_8_best_rule"]["logistic"] >= 0.93
     )  # 0.96 over the 20 cohorts of the bench
     assert 0.85 < report["gain_fraction_8"]["logistic"] < 1.1
-    rows = {row["layer"]: row for row in report["models"]}
+    rows = {row["feature_set"]: row for row in report["models"]}
     assert rows["genes"]["accuracy"] < rows["combined"]["accuracy"] < report["optimum"]["all"]
     (gain,) = report["gains"]
     assert gain["interval"][0] > 0
@@ -29,8 +29,12 @@ def test_nothing_of_published_data_is_too_good_to_be_true() -> None:
         low, high = gain["interval"]
         assert low < gain["auc"] < high
         both, genes = (
-            next(row for row in rows if (row["model"], row["layer"]) == (gain["model"], layer))
-            for layer in ("combined", "genes")
+            next(
+                row
+                for row in rows
+                if (row["model"], row["feature_set"]) == (gain["model"], feature_set)
+            )
+            for feature_set in ("combined", "genes")
         )
         assert abs(gain["auc"] - (both["auc"] - genes["auc"])) < 1e-9
     for row in rows:

@@ -53,7 +53,7 @@ class Sealed:
 
 
 @dataclass
-class Place:
+class Deployment:
     """`as_` gives somebody's client; `enrol` and `agree` make a willing person through the doors."""
 
     url: str
@@ -134,7 +134,9 @@ def quiet() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def place(devchain: DevChain, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+def deployment(
+    devchain: DevChain, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
     home = tmp_path_factory.mktemp("home")
     people = {name: Wallet.new() for name in ("pia", "quinn", "rui", *CAST)}
     people["bram"] = Wallet.of(_make_broker(home / "broker"))
@@ -158,11 +160,11 @@ def place(devchain: DevChain, tmp_path_factory: pytest.TempPathFactory) -> Itera
         json.dumps({"chain": devchain.url, "bucket": bucket.url, "broker": broker_url, "api": url})
     )
     settings = Settings(
-        home=home, allowance=1_000_000
+        home=home, rate_limit=1_000_000
     )  # these tests are refused a thousand times from one address
     services = open_services(settings)
     server = _serve(services, url)
-    yield Place(url, home, world, services, settings)
+    yield Deployment(url, home, world, services, settings)
     server.should_exit = True
     process.terminate()
     process.wait()
@@ -170,14 +172,14 @@ def place(devchain: DevChain, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture
-def another_door(place: Place) -> Iterator[Callable[..., str]]:
+def another_endpoint(deployment: Deployment) -> Iterator[Callable[..., str]]:
     """Serves the same place at another address, under other settings; returns the URL."""
     servers = []
 
     def open_door(**change: object) -> str:
         url = _free_address()
-        settings = place.settings.model_copy(update=change)
-        servers.append(_serve(replace(place.services, settings=settings, audience=url), url))
+        settings = deployment.settings.model_copy(update=change)
+        servers.append(_serve(replace(deployment.services, settings=settings, audience=url), url))
         return url
 
     yield open_door

@@ -9,5 +9,5 @@ from api_schema import campaign
 
 
 @pytest.mark.timeout(3600)
-def test_the_long_campaign(place, tmp_path) -> None:
-    campaign(place, tmp_path, 200, int(time.time()) // 86_400)
+def test_the_long_campaign(deployment, tmp_path) -> None:
+    campaign(deployment, tmp_path, 200, int(time.time()) // 86_400)

@@ -18,54 +18,54 @@ from governance.rules.encoding import canonical_json
 from governance.runs import mark
 
 
-def withdraw(place, subject: bytes) -> dict[str, Any]:
+def withdraw(deployment, subject: bytes) -> dict[str, Any]:
     """Withdraw through the door; what is shown at once."""
-    me = place.patient(subject)
-    answer = me.revoke(place.world.dataset, me.consent_to(place.world.dataset)["epoch"])
-    return told(place, subject, answer["receipt"]["tx"])
+    me = deployment.patient(subject)
+    answer = me.revoke(deployment.world.dataset, me.consent_to(deployment.world.dataset)["epoch"])
+    return told(deployment, subject, answer["receipt"]["tx"])
 
 
-def told(place, subject: bytes, tx: str) -> dict[str, Any]:
-    return next(one for one in place.patient(subject).withdrawals() if one["tx"] == tx)
+def told(deployment, subject: bytes, tx: str) -> dict[str, Any]:
+    return next(one for one in deployment.patient(subject).withdrawals() if one["tx"] == tx)
 
 
 def effect_on(shown: dict[str, Any], run: bytes) -> dict[str, Any]:
     return next(one for one in shown["effects"] if one["run"] == run.hex())
 
 
-def asked(place) -> bytes:
-    return place.world.request_run(place.world.permit())
+def asked(deployment) -> bytes:
+    return deployment.world.request_run(deployment.world.permit())
 
 
-def test_what_followed_is_told_to_nobody_else(place) -> None:
-    mine, other = place.people(2)
-    withdraw(place, mine)
-    address = f"{place.url}/subjects/{mine.hex()}/withdrawals"
+def test_what_followed_is_told_to_nobody_else(deployment) -> None:
+    mine, other = deployment.people(2)
+    withdraw(deployment, mine)
+    address = f"{deployment.url}/subjects/{mine.hex()}/withdrawals"
     assert httpx.get(address).status_code == 401
     for client in (
-        place.patient(other),
-        place.as_("noor"),
-        place.as_("vera"),
-        place.as_("dora"),
-        place.as_("omar"),
+        deployment.patient(other),
+        deployment.as_("noor"),
+        deployment.as_("vera"),
+        deployment.as_("dora"),
+        deployment.as_("omar"),
     ):
         client.subject = client.subject or mine
         with pytest.raises(NotAuthorised):
             client._get(f"/subjects/{mine.hex()}/withdrawals", signed_in=True)
-    assert len(place.patient(mine).withdrawals()) == 1
-    assert place.patient(other).withdrawals() == []
-    assert httpx.get(f"{place.url}/subjects/zq/withdrawals").status_code in (400, 401, 404)
+    assert len(deployment.patient(mine).withdrawals()) == 1
+    assert deployment.patient(other).withdrawals() == []
+    assert httpx.get(f"{deployment.url}/subjects/zq/withdrawals").status_code in (400, 401, 404)
 
 
-def test_a_use_that_waits(place) -> None:
-    people = place.people(4)
-    run = asked(place)
-    shown = withdraw(place, people[0])
+def test_a_use_that_waits(deployment) -> None:
+    people = deployment.people(4)
+    run = asked(deployment)
+    shown = withdraw(deployment, people[0])
     effect = effect_on(shown, run)
     assert (shown["kind"], shown["settled"], shown["dataset"]) == (
         "revoked",
         True,
-        place.world.dataset.hex(),
+        deployment.world.dataset.hex(),
     )
     assert (effect["was"], effect["attempt"], effect["stopped"], effect["nextAttempt"]) == (
         "queued",
@@ -74,24 +74,28 @@ def test_a_use_that_waits(place) -> None:
         0,
     )
     assert effect["sentence"] == "A use that was waiting leaves you out."
-    place.world.authorise(run, people)
-    effect = effect_on(told(place, people[0], shown["tx"]), run)
+    deployment.world.authorise(run, people)
+    effect = effect_on(told(deployment, people[0], shown["tx"]), run)
     assert effect["nextAttempt"] == 1
     assert effect["sentence"].endswith(
         f"started again without you (attempt 1, block {effect['nextBlock']})."
     )
-    assert people[0] not in {who for who, *_ in place.services.projection.fold.granted(run, 1)}
+    assert people[0] not in {
+        who for who, *_ in deployment.services.projection.replayed.granted(run, 1)
+    }
 
 
 @pytest.mark.parametrize("how", ["narrowed", "given anew", "given anew after an attempt"])
-def test_a_use_that_waited_and_took_her_in_is_not_said_to_leave_her_out(place, how: str) -> None:
+def test_a_use_that_waited_and_took_her_in_is_not_said_to_leave_her_out(
+    deployment, how: str
+) -> None:
     """She allowed less, or nothing for a while; when it began, what she allowed was enough."""
-    people, world = place.people(4), place.world
-    run, me, attempt = asked(place), place.patient(people[0]), 1
+    people, world = deployment.people(4), deployment.world
+    run, me, attempt = asked(deployment), deployment.patient(people[0]), 1
     if how == "narrowed":
         world.grant([people[0]], untilDay=world.ledger.now() // 86_400 + 20)
     else:
-        withdraw(place, people[0])
+        withdraw(deployment, people[0])
         if how == "given anew after an attempt":
             world.authorise(run, people)
             attempt = 2
@@ -104,12 +108,14 @@ def test_a_use_that_waited_and_took_her_in_is_not_said_to_leave_her_out(place, h
     (shown,) = me.withdrawals()
     effect = effect_on(shown, run)
     assert (shown["settled"], effect["was"], effect["over"]) == (True, "queued", True)
-    assert people[0] in {who for who, *_ in place.services.projection.fold.granted(run, attempt)}
+    assert people[0] in {
+        who for who, *_ in deployment.services.projection.replayed.granted(run, attempt)
+    }
     assert effect["sentence"] == (
         "A use that was waiting took you in later, under what you allowed by then."
     )
-    mined = register.find_receipt(place.services.engine, shown["tx"])
-    receipt = withdrawal_receipt(me, mined, shown, place.services.witness())
+    mined = register.find_receipt(deployment.services.engine, shown["tx"])
+    receipt = withdrawal_receipt(me, mined, shown, deployment.services.witness())
     bundle = audit.export_bundle(world.ledger)
     found = examine(canonical_json(bundle), [bundle["head"]], [receipt])
     assert found["anchored"][0] == "ok", found
@@ -118,11 +124,11 @@ def test_a_use_that_waited_and_took_her_in_is_not_said_to_leave_her_out(place, h
     assert examine(canonical_json(bundle), receipts=[was])["anchored"][0] == "no"
 
 
-def test_a_use_that_computes_is_settled_when_its_process_is_dead(place) -> None:
-    people = place.people(4)
-    run = asked(place)
-    place.world.authorise(run, people)
-    shown = withdraw(place, people[0])
+def test_a_use_that_computes_is_settled_when_its_process_is_dead(deployment) -> None:
+    people = deployment.people(4)
+    run = asked(deployment)
+    deployment.world.authorise(run, people)
+    shown = withdraw(deployment, people[0])
     effect = effect_on(shown, run)
     assert (shown["settled"], effect["was"], effect["attempt"], effect["stopped"]) == (
         False,
@@ -133,9 +139,9 @@ def test_a_use_that_computes_is_settled_when_its_process_is_dead(place) -> None:
     assert effect["sentence"] == "A running use of your data is being stopped."
     time.sleep(0.2)
     mark(
-        place.services.engine, f"stopped:{run.hex()}:1", "a person is no longer willing"
+        deployment.services.engine, f"stopped:{run.hex()}:1", "a person is no longer willing"
     )  # as the supervisor does
-    shown = told(place, people[0], shown["tx"])
+    shown = told(deployment, people[0], shown["tx"])
     effect = effect_on(shown, run)
     assert shown["settled"]
     assert 0.1 < float(effect["stopped"]) < 30
@@ -143,14 +149,14 @@ def test_a_use_that_computes_is_settled_when_its_process_is_dead(place) -> None:
     assert "what it had computed is gone" in effect["sentence"]
 
 
-def test_a_process_that_was_dead_before_the_mark_was_written_is_told_as_stopped(place) -> None:
+def test_a_process_that_was_dead_before_the_mark_was_written_is_told_as_stopped(deployment) -> None:
     """The worker saw the block, and stopped it, before the service had noted that the withdrawal was mined."""
-    people = place.people(4)
-    run = asked(place)
-    place.world.authorise(run, people)
-    mark(place.services.engine, f"stopped:{run.hex()}:1", "a person is no longer willing")
+    people = deployment.people(4)
+    run = asked(deployment)
+    deployment.world.authorise(run, people)
+    mark(deployment.services.engine, f"stopped:{run.hex()}:1", "a person is no longer willing")
     time.sleep(0.05)
-    shown = withdraw(place, people[0])
+    shown = withdraw(deployment, people[0])
     effect = effect_on(shown, run)
     assert (shown["settled"], effect["was"], effect["stopped"]) == (True, "computing", "0.00")
     assert effect["sentence"] == (
@@ -158,14 +164,14 @@ def test_a_process_that_was_dead_before_the_mark_was_written_is_told_as_stopped(
     )
 
 
-def test_without_the_supervisors_word_the_next_attempt_shows_it(place) -> None:
+def test_without_the_supervisors_word_the_next_attempt_shows_it(deployment) -> None:
     """The seconds are this machine's and may be lost; that an attempt is over stands on the ledger."""
-    people = place.people(4)
-    run = asked(place)
-    place.world.authorise(run, people)
-    shown = withdraw(place, people[0])
-    place.world.authorise(run, people, attempt=2)
-    shown = told(place, people[0], shown["tx"])
+    people = deployment.people(4)
+    run = asked(deployment)
+    deployment.world.authorise(run, people)
+    shown = withdraw(deployment, people[0])
+    deployment.world.authorise(run, people, attempt=2)
+    shown = told(deployment, people[0], shown["tx"])
     effect = effect_on(shown, run)
     assert (shown["settled"], effect["stopped"], effect["nextAttempt"]) == (True, None, 2)
     assert effect["sentence"] == (
@@ -174,27 +180,27 @@ def test_without_the_supervisors_word_the_next_attempt_shows_it(place) -> None:
     )
 
 
-def test_a_use_that_ends_otherwise_is_settled_too(place) -> None:
-    people = place.people(3)
-    run = asked(place)
-    place.world.authorise(run, people)
-    shown = withdraw(place, people[0])
+def test_a_use_that_ends_otherwise_is_settled_too(deployment) -> None:
+    people = deployment.people(3)
+    run = asked(deployment)
+    deployment.world.authorise(run, people)
+    shown = withdraw(deployment, people[0])
     assert not shown["settled"]
-    place.as_("noor").cancel(run.hex())
-    shown = told(place, people[0], shown["tx"])
+    deployment.as_("noor").cancel(run.hex())
+    shown = told(deployment, people[0], shown["tx"])
     assert (shown["settled"], effect_on(shown, run)["state"]) == (True, "withdrawn")
 
 
-def test_a_finished_output_is_held_back(place) -> None:
-    people = place.people(4)
-    before, at_once = asked(place), asked(place)
-    place.world.authorise(before, people)
-    place.world.seal(before)
-    place.world.authorise(at_once, people)
-    shown = withdraw(place, people[0])
+def test_a_finished_output_is_held_back(deployment) -> None:
+    people = deployment.people(4)
+    before, at_once = asked(deployment), asked(deployment)
+    deployment.world.authorise(before, people)
+    deployment.world.seal(before)
+    deployment.world.authorise(at_once, people)
+    shown = withdraw(deployment, people[0])
     assert not shown["settled"]
-    place.world.seal(at_once)  # its worker was faster than its own look at the ledger
-    shown = told(place, people[0], shown["tx"])
+    deployment.world.seal(at_once)  # its worker was faster than its own look at the ledger
+    shown = told(deployment, people[0], shown["tx"])
     assert shown["settled"]
     was = effect_on(shown, before)
     assert (was["was"], was["sealed"], was["state"]) == ("sealed", False, "sealed")
@@ -207,15 +213,15 @@ def test_a_finished_output_is_held_back(place) -> None:
     assert "finished as you withdrew; its output is held back" in then["sentence"]
 
 
-def test_a_released_result_is_said_to_be_out(place) -> None:
-    world, people = place.world, place.people(3)
-    run = asked(place)
+def test_a_released_result_is_said_to_be_out(deployment) -> None:
+    world, people = deployment.world, deployment.people(3)
+    run = asked(deployment)
     world.authorise(run, people)
     seal = world.seal(run)
     for name in ("sol", "tess"):
         world.look(run, name)
     world.release(run, seal, people, [0] * 3)
-    shown = withdraw(place, people[0])
+    shown = withdraw(deployment, people[0])
     effect = effect_on(shown, run)
     assert (shown["settled"], effect["was"], effect["nextAttempt"]) == (True, "released", 0)
     assert (
@@ -224,45 +230,45 @@ def test_a_released_result_is_said_to_be_out(place) -> None:
     )
 
 
-def test_uses_that_do_not_concern_her_are_not_named(place) -> None:
-    mine, *others = place.people(4)
-    ended, never_in = asked(place), asked(place)
-    place.as_("noor").cancel(ended.hex())
-    place.world.authorise(never_in, others)
+def test_uses_that_do_not_concern_her_are_not_named(deployment) -> None:
+    mine, *others = deployment.people(4)
+    ended, never_in = asked(deployment), asked(deployment)
+    deployment.as_("noor").cancel(ended.hex())
+    deployment.world.authorise(never_in, others)
     assert not {ended.hex(), never_in.hex()} & {
-        one["run"] for one in withdraw(place, mine)["effects"]
+        one["run"] for one in withdraw(deployment, mine)["effects"]
     }
 
 
-def test_allowing_less_is_a_withdrawal_and_allowing_more_is_not(place) -> None:
-    people = place.people(4)
-    run = asked(place)
-    place.world.authorise(run, people)
-    place.world.grant([people[0]], untilDay=place.world.ledger.now() // 86_400 + 900)
-    assert place.patient(people[0]).withdrawals() == []
-    place.world.grant([people[0]], untilDay=place.world.ledger.now() // 86_400 + 20)
-    (shown,) = place.patient(people[0]).withdrawals()
+def test_allowing_less_is_a_withdrawal_and_allowing_more_is_not(deployment) -> None:
+    people = deployment.people(4)
+    run = asked(deployment)
+    deployment.world.authorise(run, people)
+    deployment.world.grant([people[0]], untilDay=deployment.world.ledger.now() // 86_400 + 900)
+    assert deployment.patient(people[0]).withdrawals() == []
+    deployment.world.grant([people[0]], untilDay=deployment.world.ledger.now() // 86_400 + 20)
+    (shown,) = deployment.patient(people[0]).withdrawals()
     assert (shown["kind"], shown["settled"], effect_on(shown, run)["was"]) == (
         "narrowed",
         False,
         "computing",
     )
-    place.world.authorise(run, people, attempt=2)
-    (shown,) = place.patient(people[0]).withdrawals()
+    deployment.world.authorise(run, people, attempt=2)
+    (shown,) = deployment.patient(people[0]).withdrawals()
     effect = effect_on(shown, run)
     assert (shown["settled"], effect["nextAttempt"]) == (
         True,
         0,
     )  # she is in attempt 2, as she now wishes
     assert "without you" not in effect["sentence"]
-    place.world.revoke(people[0])
-    newest, older = place.patient(people[0]).withdrawals()
+    deployment.world.revoke(people[0])
+    newest, older = deployment.patient(people[0]).withdrawals()
     assert (newest["kind"], older["kind"]) == ("revoked", "narrowed")
     assert effect_on(newest, run)["attempt"] == 2
 
 
-def test_nobody_is_told_what_is_not_there(place) -> None:
-    stranger = place.patient(place.people(1)[0])
+def test_nobody_is_told_what_is_not_there(deployment) -> None:
+    stranger = deployment.patient(deployment.people(1)[0])
     stranger.subject = os.urandom(32)
     with pytest.raises((NotAuthorised, NotThere)):
         stranger.withdrawals()

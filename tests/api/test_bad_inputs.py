@@ -94,65 +94,71 @@ PATHS = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_a_changed_message_is_a_problem_and_changes_nothing(place, name: str) -> None:
-    (subject,) = place.people(1, agree=False)
-    message = place.world.grant_message(subject, deadline=FOREVER)
-    body = {"items": [place.patient(subject).signed_grant(message)]}
-    head = place.head()
+def test_a_changed_message_is_a_problem_and_changes_nothing(deployment, name: str) -> None:
+    (subject,) = deployment.people(1, agree=False)
+    message = deployment.world.grant_message(subject, deadline=FOREVER)
+    body = {"items": [deployment.patient(subject).signed_grant(message)]}
+    head = deployment.head()
     CHANGES[name](body)
-    _check(httpx.post(f"{place.url}/consents", json=body))
-    assert place.head() == head
-    assert place.world.slot(subject) == 0
+    _check(httpx.post(f"{deployment.url}/consents", json=body))
+    assert deployment.head() == head
+    assert deployment.world.slot(subject) == 0
 
 
 @pytest.mark.parametrize("name", RAW)
-def test_a_malformed_body_is_a_problem_at_every_door(place, name: str) -> None:
-    head = place.head()
+def test_a_malformed_body_is_a_problem_at_every_door(deployment, name: str) -> None:
+    head = deployment.head()
     for door in ("/consents", "/sign-in", "/permits"):
         _check(
             httpx.post(
-                f"{place.url}{door}",
+                f"{deployment.url}{door}",
                 content=RAW[name],
                 headers={"Content-Type": "application/json"},
             )
         )
-    assert place.head() == head
+    assert deployment.head() == head
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_a_bad_path_is_a_problem(place, name: str) -> None:
+def test_a_bad_path_is_a_problem(deployment, name: str) -> None:
     method, path = PATHS[name]
-    _check(httpx.request(method, place.url + path))
+    _check(httpx.request(method, deployment.url + path))
 
 
-def test_a_body_of_another_type_is_a_problem(place) -> None:
+def test_a_body_of_another_type_is_a_problem(deployment) -> None:
     _check(
-        httpx.post(f"{place.url}/permits", content=b"<a/>", headers={"Content-Type": "text/xml"})
+        httpx.post(
+            f"{deployment.url}/permits", content=b"<a/>", headers={"Content-Type": "text/xml"}
+        )
     )
-    _check(httpx.post(f"{place.url}/permits", data={"request": CANARY}))
+    _check(httpx.post(f"{deployment.url}/permits", data={"request": CANARY}))
 
 
-def test_a_body_may_be_larger_only_where_the_list_of_an_ingest_is_sent(place) -> None:
+def test_a_body_may_be_larger_only_where_the_list_of_an_ingest_is_sent(deployment) -> None:
     large = b'{"items":["' + b"a" * (2 << 20) + b'"]}'
     headers = {"Content-Type": "application/json"}
-    assert httpx.post(f"{place.url}/permits", content=large, headers=headers).status_code == 413
+    assert (
+        httpx.post(f"{deployment.url}/permits", content=large, headers=headers).status_code == 413
+    )
     for path, status in (("/enrolments", 413), (f"/datasets/{'0' * 64}/ingests", 422)):
-        assert httpx.post(place.url + path, content=large, headers=headers).status_code == status
+        assert (
+            httpx.post(deployment.url + path, content=large, headers=headers).status_code == status
+        )
 
 
-def test_a_message_for_another_path_is_refused(place) -> None:
-    sol, run = place.as_("sol"), "ab" * 32
+def test_a_message_for_another_path_is_refused(deployment) -> None:
+    sol, run = deployment.as_("sol"), "ab" * 32
     message = {"run": bytes.fromhex(run), "attempt": 2, "viewerKey": bytes(32), "deadline": FOREVER}
     with pytest.raises(Exception, match="another run or attempt"):
         sol._signed(f"/runs/{run}/attempts/1/views", "review", "Review", message)
 
 
-def test_an_unexpected_failure_shows_a_number_only(place, monkeypatch, capsys) -> None:
+def test_an_unexpected_failure_shows_a_number_only(deployment, monkeypatch, capsys) -> None:
     def fail(*_: object) -> None:
         raise KeyError(f"/secret/{CANARY}")
 
-    monkeypatch.setattr(place.services.projection, "sync", fail)
-    answer = httpx.get(f"{place.url}/permits")
+    monkeypatch.setattr(deployment.services.projection, "sync", fail)
+    answer = httpx.get(f"{deployment.url}/permits")
     assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
     assert re.fullmatch(r"[0-9a-f]{16}", answer.json()["request"])
     _shows_nothing(answer)
@@ -161,23 +167,23 @@ def test_an_unexpected_failure_shows_a_number_only(place, monkeypatch, capsys) -
     assert CANARY not in logged.out + logged.err
 
 
-def test_a_ledger_that_is_down_is_said_so(place, monkeypatch) -> None:
+def test_a_ledger_that_is_down_is_said_so(deployment, monkeypatch) -> None:
     from chain.errors import LedgerDown
 
     def fail(*_: object) -> None:
         raise LedgerDown(f"the ledger does not answer ({CANARY})")
 
-    monkeypatch.setattr(place.services.projection, "sync", fail)
-    answer = httpx.get(f"{place.url}/permits")
+    monkeypatch.setattr(deployment.services.projection, "sync", fail)
+    answer = httpx.get(f"{deployment.url}/permits")
     assert (answer.status_code, answer.json()["reason"]) == (503, "ledger-down")
     _shows_nothing(answer)
 
 
-def test_every_answer_is_neither_kept_nor_guessed(place) -> None:
+def test_every_answer_is_neither_kept_nor_guessed(deployment) -> None:
     for answer in (
-        httpx.get(f"{place.url}/health"),
-        httpx.get(f"{place.url}/nothing"),
-        httpx.post(f"{place.url}/permits", content=b"{"),
+        httpx.get(f"{deployment.url}/health"),
+        httpx.get(f"{deployment.url}/nothing"),
+        httpx.post(f"{deployment.url}/permits", content=b"{"),
     ):
         assert answer.headers["cache-control"] == "no-store"
         assert answer.headers["x-content-type-options"] == "nosniff"
@@ -185,8 +191,8 @@ def test_every_answer_is_neither_kept_nor_guessed(place) -> None:
         assert "server" not in answer.headers
 
 
-def test_openapi_declares_every_error_and_example(place) -> None:
-    document = httpx.get(f"{place.url}/openapi.json").json()
+def test_openapi_declares_every_error_and_example(deployment) -> None:
+    document = httpx.get(f"{deployment.url}/openapi.json").json()
     assert "HTTPValidationError" not in json.dumps(document)
     for path, methods in document["paths"].items():
         for method, operation in methods.items():

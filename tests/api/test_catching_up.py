@@ -36,9 +36,9 @@ PARTS = 20  # in which the ledger is read here, however much other tests have wr
 
 
 @pytest.fixture
-def slow(place, monkeypatch: pytest.MonkeyPatch) -> None:
+def slow(deployment, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading takes one small page at a time, and nobody reads on by itself."""
-    ledger = place.world.ledger
+    ledger = deployment.world.ledger
     blocks = int(ledger.block()["number"], 16) - int(ledger.identity["deployBlock"])
     page = max(4, blocks // PARTS)
     monkeypatch.setattr("chain.paging.FIRST", page)
@@ -49,11 +49,11 @@ def slow(place, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def behind(place, tmp_path: Path, slow: None) -> Iterator[Services]:
+def behind(deployment, tmp_path: Path, slow: None) -> Iterator[Services]:
     """Services of the same place with rows of their own, which have read the first blocks only."""
-    place.people(1)
+    deployment.people(1)
     database = f"sqlite:///{tmp_path / 'volens.db'}"
-    services = open_services(place.settings.model_copy(update={"database_url": database}))
+    services = open_services(deployment.settings.model_copy(update={"database_url": database}))
     assert services.projection.behind.is_set()
     yield services
     services.engine.dispose()
@@ -78,7 +78,7 @@ def test_nothing_is_decided_by_a_part_of_the_ledger(behind: Services) -> None:
         assert ask(behind, "GET", path).status_code == 200
 
 
-def test_it_says_how_far_it_is_and_gets_there(place, behind: Services) -> None:
+def test_it_says_how_far_it_is_and_gets_there(deployment, behind: Services) -> None:
     seen = []
     while True:
         said = ask(behind, "GET", "/health")
@@ -93,7 +93,7 @@ def test_it_says_how_far_it_is_and_gets_there(place, behind: Services) -> None:
     end = ask(behind, "GET", "/health").json()["api"]
     assert end["state"] == "ok"
     assert "block" not in end
-    assert behind.projection.fold.count == place.head()[0]
+    assert behind.projection.replayed.count == deployment.head()[0]
     assert ask(behind, "GET", "/runs").status_code == 200
 
 
@@ -105,13 +105,13 @@ def test_what_stands_against_reading_on_is_said(
     assert ask(behind, "GET", "/runs").json()["reason"] == "ledger-down"
 
 
-def test_a_withdrawal_is_taken_meanwhile(place, behind: Services) -> None:
+def test_a_withdrawal_is_taken_meanwhile(deployment, behind: Services) -> None:
     """The contract is asked what holds; an old one is told from hers without the fold."""
-    (subject,) = place.people(1)
-    wallet, domain = place.world.subjects[subject], place.world.ledger.domain
+    (subject,) = deployment.people(1)
+    wallet, domain = deployment.world.subjects[subject], deployment.world.ledger.domain
 
     def withdraw(epoch: int, signer: Wallet = wallet) -> httpx.Response:
-        message = {"subject": subject, "dataset": place.world.dataset, "epoch": epoch}
+        message = {"subject": subject, "dataset": deployment.world.dataset, "epoch": epoch}
         body = {
             "revoke": wire("Revoke", message),
             "signer": wallet.signer.hex(),
@@ -123,16 +123,16 @@ def test_a_withdrawal_is_taken_meanwhile(place, behind: Services) -> None:
     assert (forged.status_code, forged.json()["reason"]) == (409, "SignatureInvalid")
     done = withdraw(0)
     assert (done.status_code, done.json()["acted"]) == (200, True)
-    assert place.world.slot(subject) >> 248 == 2  # revoked
+    assert deployment.world.slot(subject) >> 248 == 2  # revoked
     assert behind.projection.behind.is_set()
     again = withdraw(0)
     assert (again.status_code, again.json()["acted"]) == (200, False)
 
 
-def test_a_request_reads_for_a_bounded_time(place, tmp_path: Path, slow: None) -> None:
+def test_a_request_reads_for_a_bounded_time(deployment, tmp_path: Path, slow: None) -> None:
     """However much is new: it is refused, and the rest is read in the background."""
     projection = Projection(
-        place.services.engine, place.world.ledger, place.services.bucket, bound=-1.0
+        deployment.services.engine, deployment.world.ledger, deployment.services.bucket, bound=-1.0
     )
     with pytest.raises(CatchingUp):
         projection.sync()
@@ -151,15 +151,15 @@ def test_a_request_reads_for_a_bounded_time(place, tmp_path: Path, slow: None) -
 
 
 def test_a_worker_authorises_nothing_before_it_has_read_everything(
-    place, tmp_path: Path, slow: None, capfd: pytest.CaptureFixture[str], monkeypatch
+    deployment, tmp_path: Path, slow: None, capfd: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
     monkeypatch.setattr("api.worker.supervisor.TELL", 0.0)
     for name in ("identity.json", "run.json"):
-        (tmp_path / name).write_bytes((place.home / name).read_bytes())
-    save(place.world.people["wanda"], tmp_path / "keys" / "worker.json")
-    settings = place.settings.model_copy(update={"home": tmp_path})
+        (tmp_path / name).write_bytes((deployment.home / name).read_bytes())
+    save(deployment.world.people["wanda"], tmp_path / "keys" / "worker.json")
+    settings = deployment.settings.model_copy(update={"home": tmp_path})
     worker = open_worker(settings)
-    run = place.world.request_run(place.world.permit())
+    run = deployment.world.request_run(deployment.world.permit())
     assert not worker.projection.catch_up()
     worker.beat()
     health = Health(settings, probes_of(settings))
@@ -170,7 +170,7 @@ def test_a_worker_authorises_nothing_before_it_has_read_everything(
     assert (point.state, "reads the ledger: block" in point.means) == ("warn", True)
     assert worker.step()  # it reads on instead of taking the run
     worker.projection._sync(None)
-    assert worker.projection.fold.newest_attempt(run) == 0
+    assert worker.projection.replayed.newest_attempt(run) == 0
     worker.projection._start()  # as at a start
     read_ledger(worker, threading.Event())
     lines = capfd.readouterr().out.splitlines()
@@ -207,7 +207,7 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Health).serve_forever()
 """
 
 
-def _waited_for(place, tmp_path: Path, moves: int, monkeypatch) -> list[str]:
+def _waited_for(deployment, tmp_path: Path, moves: int, monkeypatch) -> list[str]:
     """What a start says of a part that reads for three seconds, where one without progress is ended after one."""
     monkeypatch.setattr("api.operate.processes.START_SECONDS", 1.0)
     monkeypatch.setattr("api.operate.processes.TELL_SECONDS", 0.5)
@@ -215,7 +215,7 @@ def _waited_for(place, tmp_path: Path, moves: int, monkeypatch) -> list[str]:
         "chain.devnode.watched._WORKING", 10.0
     )  # the part's own web server computes, too
     said: list[str] = []
-    parts = Parts(tmp_path, place.settings, tell=said.append)
+    parts = Parts(tmp_path, deployment.settings, tell=said.append)
     port = parts._port("broker")
     argv = [sys.executable, "-c", PART, str(port), "3", str(moves)]
     parts.urls["broker"] = f"http://127.0.0.1:{port}"
@@ -228,16 +228,16 @@ def _waited_for(place, tmp_path: Path, moves: int, monkeypatch) -> list[str]:
     return said
 
 
-def test_a_part_that_gets_on_is_waited_for(place, tmp_path: Path, monkeypatch) -> None:
+def test_a_part_that_gets_on_is_waited_for(deployment, tmp_path: Path, monkeypatch) -> None:
     """Thirty seconds whatever the history: after that it was ended, at each start again."""
-    said = _waited_for(place, tmp_path, 1, monkeypatch)
+    said = _waited_for(deployment, tmp_path, 1, monkeypatch)
     assert len(said) > 2
     assert all(line.startswith("broker  reads the ledger: block ") for line in said)
 
 
-def test_a_part_that_stands_still_is_not(place, tmp_path: Path, monkeypatch) -> None:
+def test_a_part_that_stands_still_is_not(deployment, tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(NotServing, match="the broker did not start"):
-        _waited_for(place, tmp_path, 0, monkeypatch)
+        _waited_for(deployment, tmp_path, 0, monkeypatch)
 
 
 def test_computing_is_progress_and_sleeping_is_none() -> None:

@@ -15,7 +15,7 @@ from analytics.readers.gse7390 import load_gse7390, locate_gse7390
 from analytics.simulate.known_truth import simulate_cohort
 from analytics.simulate.known_truth_files import BUILD, write_bundle, write_vcf
 from api.demo.steps import fragment, hits, keys_after, sampled
-from api.ingest.cohort_files import Lanes
+from api.ingest.cohort_files import CohortFiles
 from governance.objects.ingest import Source
 
 IDS = [format(number, "064x") for number in range(1, 7)]
@@ -29,7 +29,7 @@ def sources() -> list[Source]:
     bundles = [(subject, write_bundle(cohort, at, subject)) for at, subject in enumerate(IDS)]
     person = load_gse7390(locate_gse7390())[0]
     return [
-        *Lanes(BytesIO(write_vcf(cohort, list(samples))), samples, BUILD, bundles).sources(),
+        *CohortFiles(BytesIO(write_vcf(cohort, list(samples))), samples, BUILD, bundles).sources(),
         Source(bytes(32), 2, person.observations("0" * 64)),
         Source(bytes(32), 6, person.expression("0" * 64)),
     ]
@@ -45,14 +45,14 @@ def test_some_of_each_kind_are_searched_for(sources: list[Source]) -> None:
 
 def test_a_record_that_lies_about_is_found(sources: list[Source], tmp_path: Path) -> None:
     for at, source in enumerate(sources):
-        place = tmp_path / str(at)
-        place.mkdir()
+        deployment = tmp_path / str(at)
+        deployment.mkdir()
         canary = fragment(source)
-        (place / "other").write_bytes(source.subject.hex().encode() + b"nothing of hers" * 64)
-        assert hits(place, [canary]) == 0, source.category
+        (deployment / "other").write_bytes(source.subject.hex().encode() + b"nothing of hers" * 64)
+        assert hits(deployment, [canary]) == 0, source.category
         for form in (source.payload, source.payload.hex().encode()):
-            (place / "record").write_bytes(form)
-            assert hits(place, [canary]) > 0, source.category
+            (deployment / "record").write_bytes(form)
+            assert hits(deployment, [canary]) > 0, source.category
 
 
 def test_keys_of_hers_are_counted_from_the_block_of_her_withdrawal_on(tmp_path: Path) -> None:

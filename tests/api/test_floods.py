@@ -34,8 +34,8 @@ from api.http.rate_limit import (
     DEEPEST,
     REFILL,
     WITHDREW_NOTHING,
-    Allowance,
     Decisions,
+    RateLimit,
     client_of,
 )
 from chain.wallets import Wallet
@@ -55,19 +55,19 @@ def no_refill(monkeypatch) -> None:
     monkeypatch.setattr("api.http.rate_limit.REFILL", 1e-6)
 
 
-def rows(place, table) -> int:
-    with place.services.engine.connect() as connection:
+def rows(deployment, table) -> int:
+    with deployment.services.engine.connect() as connection:
         return connection.execute(select(func.count()).select_from(table)).scalar_one()
 
 
-def forgeries(place, url: str) -> list[tuple[str, dict]]:
+def forgeries(deployment, url: str) -> list[tuple[str, dict]]:
     """One each of a sign-in, a consent and a withdrawal, signed by somebody else than they say."""
-    (subject,) = place.people()
-    mallory = Client(url, place.world.ledger.identity, Wallet.new(), subject)
-    signer = place.world.subjects[subject].signer.hex()
-    noor = place.world.people["noor"].address
-    grant = place.world.grant_message(subject)
-    ended = {"subject": subject, "dataset": place.world.dataset, "epoch": 0}
+    (subject,) = deployment.people()
+    mallory = Client(url, deployment.world.ledger.identity, Wallet.new(), subject)
+    signer = deployment.world.subjects[subject].signer.hex()
+    noor = deployment.world.people["noor"].address
+    grant = deployment.world.grant_message(subject)
+    ended = {"subject": subject, "dataset": deployment.world.dataset, "epoch": 0}
     asked = {
         "audience": url,
         "account": noor,
@@ -98,10 +98,10 @@ def forgeries(place, url: str) -> list[tuple[str, dict]]:
     ]
 
 
-def withdrawal(place, url: str, subject: bytes, epoch: int = 0) -> dict:
+def withdrawal(deployment, url: str, subject: bytes, epoch: int = 0) -> dict:
     """A person's own, of her first consent or a later one."""
-    ada = Client(url, place.world.ledger.identity, place.world.subjects[subject], subject)
-    message = {"subject": subject, "dataset": place.world.dataset, "epoch": epoch}
+    ada = Client(url, deployment.world.ledger.identity, deployment.world.subjects[subject], subject)
+    message = {"subject": subject, "dataset": deployment.world.dataset, "epoch": epoch}
     return {
         "revoke": wire("Revoke", message),
         "signer": ada.wallet.signer.hex(),
@@ -123,19 +123,19 @@ print(json.dumps(found))
 """
 
 
-def flood(place, url: str, count: int) -> subprocess.Popen[str]:
+def flood(deployment, url: str, count: int) -> subprocess.Popen[str]:
     """A process of its own, as an attacker is; it prints how many got which answer."""
     sends = subprocess.Popen(
         [sys.executable, "-c", MALLORY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    json.dump([url, count, forgeries(place, url)], sends.stdin)
+    json.dump([url, count, forgeries(deployment, url)], sends.stdin)
     sends.stdin.close()
     return sends
 
 
-def honest(place, url: str, seconds: float) -> list[float]:
+def honest(deployment, url: str, seconds: float) -> list[float]:
     """The seconds of an honest sign-in and a look at the register, from another address, one after the other."""
-    noor, times = Client(url, place.world.ledger.identity, place.world.people["noor"]), []
+    noor, times = Client(url, deployment.world.ledger.identity, deployment.world.people["noor"]), []
     noor._http = httpx.Client(
         base_url=url, transport=httpx.HTTPTransport(local_address="127.0.0.2")
     )
@@ -153,82 +153,84 @@ def p95(times: list[float]) -> float:
     return statistics.quantiles(times, n=20)[-1]
 
 
-def newest(place) -> int:
-    return int(place.world.ledger.block()["number"], 16)
+def newest(deployment) -> int:
+    return int(deployment.world.ledger.block()["number"], 16)
 
 
-def written_since(place, block: int) -> int:
+def written_since(deployment, block: int) -> int:
     """Transactions in later blocks; the ledger renews its head by an empty one when it was idle."""
-    node = place.world.ledger.node
-    later = range(block + 1, newest(place) + 1)
+    node = deployment.world.ledger.node
+    later = range(block + 1, newest(deployment) + 1)
     return sum(
         len(node.call("eth_getBlockByNumber", [hex(n), False])["transactions"]) for n in later
     )
 
 
-def test_a_thousand_forgeries_are_refused_and_others_are_served(place, another_door) -> None:
-    url = another_door(allowance=MOST)
-    honest(place, url, 0.3)
-    alone = p95(honest(place, url, 1.0))
-    kept = rows(place, Challenge)
-    sends, during = flood(place, url, FLOOD), []
-    block = newest(place)
+def test_a_thousand_forgeries_are_refused_and_others_are_served(
+    deployment, another_endpoint
+) -> None:
+    url = another_endpoint(rate_limit=MOST)
+    honest(deployment, url, 0.3)
+    alone = p95(honest(deployment, url, 1.0))
+    kept = rows(deployment, Challenge)
+    sends, during = flood(deployment, url, FLOOD), []
+    block = newest(deployment)
     while sends.poll() is None:
-        during += honest(place, url, 0.3)
+        during += honest(deployment, url, 0.3)
     found = {int(status): count for status, count in json.loads(sends.stdout.read()).items()}
     print(f"p95 {1000 * alone:.1f} ms alone, {1000 * p95(during):.1f} ms in the flood; {found}")
     assert sum(found.values()) == FLOOD
     assert not [status for status in found if status < 400 or status >= 500]
     assert found[429] > FLOOD / 2
     assert p95(during) < max(2 * alone, alone + allowed(0.1))  # others may keep this machine busy
-    assert written_since(place, block) == 0
-    assert rows(place, Challenge) - kept < MOST
+    assert written_since(deployment, block) == 0
+    assert rows(deployment, Challenge) - kept < MOST
 
 
-def test_forged_and_stale_items_are_never_written(place) -> None:
+def test_forged_and_stale_items_are_never_written(deployment) -> None:
     """The contract would skip them, in a transaction that the relay pays for."""
-    made = forgeries(place, place.url)
-    block = newest(place)
+    made = forgeries(deployment, deployment.url)
+    block = newest(deployment)
     for path, body in made:
-        assert httpx.post(place.url + path, json=body).status_code in (401, 409)
-    (subject,) = place.people(1, agree=False)
-    item = place.patient(subject).signed_grant(place.world.grant_message(subject))
-    place.anybody().grant([item])
-    invitation = place.as_("rita").invite(subject, place.world.subjects[subject].signer)
-    old = place.patient(subject).accept(invitation)
-    forged = place.as_("noor").invite(random32(), Wallet.new().signer) | {
+        assert httpx.post(deployment.url + path, json=body).status_code in (401, 409)
+    (subject,) = deployment.people(1, agree=False)
+    item = deployment.patient(subject).signed_grant(deployment.world.grant_message(subject))
+    deployment.anybody().grant([item])
+    invitation = deployment.as_("rita").invite(subject, deployment.world.subjects[subject].signer)
+    old = deployment.patient(subject).accept(invitation)
+    forged = deployment.as_("noor").invite(random32(), Wallet.new().signer) | {
         "signerSignature": old["signerSignature"]
     }
-    block = newest(place)
+    block = newest(deployment)
     for path, again, reason in (
         ("/consents", item, "VersionStale"),
         ("/enrolments", old, "AlreadyEnrolled"),
         ("/enrolments", forged, "NotARegistrar"),
     ):
-        answer = httpx.post(place.url + path, json={"items": [again, again]})
+        answer = httpx.post(deployment.url + path, json={"items": [again, again]})
         assert (answer.status_code, answer.json()["reason"]) == (409, reason)
-    assert written_since(place, block) == 0
+    assert written_since(deployment, block) == 0
 
 
-def test_without_the_look_before_every_forgery_would_be_written(place, monkeypatch) -> None:
+def test_without_the_look_before_every_forgery_would_be_written(deployment, monkeypatch) -> None:
     """A forgery is refused by the contract as well; a message of her own that can never hold is written, once."""
-    (subject,) = place.people()
-    me, made = place.patient(subject), dict(forgeries(place, place.url))
-    old = me.signed_grant(place.world.grant_message(subject, deadline=1))
+    (subject,) = deployment.people()
+    me, made = deployment.patient(subject), dict(forgeries(deployment, deployment.url))
+    old = me.signed_grant(deployment.world.grant_message(subject, deadline=1))
     monkeypatch.setattr(precheck, "refuse_all_skipped", lambda _: None)
 
     def steps(body: object) -> int:
-        before = place.world.ledger.head()[0]
-        assert httpx.post(f"{place.url}/consents", json=body).status_code == 409
-        return place.world.ledger.head()[0] - before
+        before = deployment.world.ledger.head()[0]
+        assert httpx.post(f"{deployment.url}/consents", json=body).status_code == 409
+        return deployment.world.ledger.head()[0] - before
 
     assert steps(made["/consents"]) == 0
     assert [steps({"items": [old]}) for _ in range(3)] == [1, 0, 0]
 
 
-def test_a_look_that_is_recorded_is_not_recorded_again(place, tmp_path) -> None:
+def test_a_look_that_is_recorded_is_not_recorded_again(deployment, tmp_path) -> None:
     """Its signature is public: whoever sent it again would make a step in the checker's name each time."""
-    sealed, sol = place.sealed_output(tmp_path / "key"), place.as_("sol")
+    sealed, sol = deployment.sealed_output(tmp_path / "key"), deployment.as_("sol")
     looks = [
         {
             "run": bytes.fromhex(sealed.run),
@@ -242,35 +244,35 @@ def test_a_look_that_is_recorded_is_not_recorded_again(place, tmp_path) -> None:
         {"review": wire("Review", look), "signature": sol.sign("Review", look).hex()}
         for look in looks
     ]
-    path = f"{place.url}/runs/{sealed.run}/attempts/1/views"
+    path = f"{deployment.url}/runs/{sealed.run}/attempts/1/views"
     assert [httpx.post(path, json=body).status_code for body in bodies] == [200, 200]
-    before = place.world.ledger.head()
+    before = deployment.world.ledger.head()
     answers = [httpx.post(path, json=body) for body in (*bodies, *bodies)]
     assert {(answer.status_code, answer.json()["reason"]) for answer in answers} == {
         (409, "AlreadyRecorded")
     }
-    assert place.world.ledger.head() == before
+    assert deployment.world.ledger.head() == before
 
 
 def test_a_withdrawal_is_taken_from_whoever_has_nothing_left(
-    place, another_door, no_refill
+    deployment, another_endpoint, no_refill
 ) -> None:
-    url = another_door(allowance=3)
-    (subject,) = place.people()
-    made = dict(forgeries(place, url))
+    url = another_endpoint(rate_limit=3)
+    (subject,) = deployment.people()
+    made = dict(forgeries(deployment, url))
     refused = [httpx.post(f"{url}/consents", json=made["/consents"]) for _ in range(3)]
     assert [answer.status_code for answer in refused] == [409, 429, 429]
     assert int(refused[-1].headers["Retry-After"]) >= 1
     assert refused[-1].headers["content-type"] == "application/problem+json"
     assert httpx.post(f"{url}/sign-in/challenge").status_code == 429
     assert httpx.get(f"{url}/permits").status_code == 200
-    ada = Client(url, place.world.ledger.identity, place.world.subjects[subject], subject)
-    assert ada.revoke(place.world.dataset, 0)["acted"]
+    ada = Client(url, deployment.world.ledger.identity, deployment.world.subjects[subject], subject)
+    assert ada.revoke(deployment.world.dataset, 0)["acted"]
     again = {
-        "revoke": {"subject": subject.hex(), "dataset": place.world.dataset.hex(), "epoch": 0},
+        "revoke": {"subject": subject.hex(), "dataset": deployment.world.dataset.hex(), "epoch": 0},
         "signer": ada.wallet.signer.hex(),
         "signature": ada.sign(
-            "Revoke", {"subject": subject, "dataset": place.world.dataset, "epoch": 0}
+            "Revoke", {"subject": subject, "dataset": deployment.world.dataset, "epoch": 0}
         ).hex(),
     }
     assert httpx.post(f"{url}/consents/revocations", json=again).status_code == 429
@@ -280,19 +282,19 @@ def test_a_withdrawal_is_taken_from_whoever_has_nothing_left(
     )
 
 
-def test_without_the_limit_nobody_is_turned_away(place, another_door, monkeypatch) -> None:
-    monkeypatch.setattr(Allowance, "left", lambda *_: 1.0)
-    url = another_door(allowance=1)
+def test_without_the_limit_nobody_is_turned_away(deployment, another_endpoint, monkeypatch) -> None:
+    monkeypatch.setattr(RateLimit, "left", lambda *_: 1.0)
+    url = another_endpoint(rate_limit=1)
     assert [
         httpx.post(f"{url}/permits", content=b"{", headers=JSON).status_code for _ in range(5)
     ] == [400] * 5
 
 
-def test_an_old_withdrawal_sent_again_costs(place, another_door, no_refill) -> None:
+def test_an_old_withdrawal_sent_again_costs(deployment, another_endpoint, no_refill) -> None:
     """Anybody can read it on the ledger and send it: once a step says that it is old, and each time it costs."""
-    url = another_door(allowance=12)
-    (subject,) = place.people()
-    body = withdrawal(place, url, subject)
+    url = another_endpoint(rate_limit=12)
+    (subject,) = deployment.people()
+    body = withdrawal(deployment, url, subject)
     assert httpx.post(f"{url}/consents/revocations", json=body).json()["acted"]
     found = [httpx.post(f"{url}/consents/revocations", json=body).status_code for _ in range(20)]
     turned = found.index(429)
@@ -300,14 +302,14 @@ def test_an_old_withdrawal_sent_again_costs(place, another_door, no_refill) -> N
 
 
 def test_withdrawals_of_nothing_cost_and_one_of_something_is_always_taken(
-    place, another_door, no_refill
+    deployment, another_endpoint, no_refill
 ) -> None:
     """Each is a step for ever: one person who never agreed had filled the trail to its limit in an hour and a half."""
-    url = another_door(allowance=2 * WITHDREW_NOTHING)
-    ((eve,), (ada,)) = place.people(agree=False), place.people()
+    url = another_endpoint(rate_limit=2 * WITHDREW_NOTHING)
+    ((eve,), (ada,)) = deployment.people(agree=False), deployment.people()
 
     def send(who: bytes, epoch: int) -> int:
-        body = withdrawal(place, url, who, epoch)
+        body = withdrawal(deployment, url, who, epoch)
         return httpx.post(f"{url}/consents/revocations", json=body).status_code
 
     found = [send(eve, epoch) for epoch in range(5)]
@@ -317,34 +319,34 @@ def test_withdrawals_of_nothing_cost_and_one_of_something_is_always_taken(
 
 
 def test_who_changes_her_mind_without_end_is_stopped_and_can_always_withdraw(
-    place, another_door, monkeypatch
+    deployment, another_endpoint, monkeypatch
 ) -> None:
     """Agreeing and withdrawing in turn grew the trail without a limit, from whatever address it came."""
     monkeypatch.setattr("api.http.rate_limit.DECISIONS", 3)
-    monkeypatch.setattr(place.services, "decisions", Decisions())
-    eve, ada = place.people(2, agree=False)
-    doors = itertools.cycle([another_door(), another_door(proxies="127.0.0.1")])
+    monkeypatch.setattr(deployment.services, "decisions", Decisions())
+    eve, ada = deployment.people(2, agree=False)
+    endpoints = itertools.cycle([another_endpoint(), another_endpoint(proxies="127.0.0.1")])
 
     def agree(who: bytes) -> int:
-        own = place.patient(who)
-        body = {"items": [own.signed_grant(place.world.grant_message(who))]}
-        return httpx.post(f"{next(doors)}/consents", json=body).status_code
+        own = deployment.patient(who)
+        body = {"items": [own.signed_grant(deployment.world.grant_message(who))]}
+        return httpx.post(f"{next(endpoints)}/consents", json=body).status_code
 
     def withdraw(who: bytes, epoch: int) -> int:
-        url = next(doors)
-        body = withdrawal(place, url, who, epoch)
+        url = next(endpoints)
+        body = withdrawal(deployment, url, who, epoch)
         return httpx.post(f"{url}/consents/revocations", json=body).status_code
 
     for epoch in range(2):
         assert (agree(eve), withdraw(eve, epoch)) == (200, 200)
-    forged = {"items": [place.patient(ada).signed_grant(place.world.grant_message(eve))]}
+    forged = {"items": [deployment.patient(ada).signed_grant(deployment.world.grant_message(eve))]}
     assert (
-        httpx.post(f"{next(doors)}/consents", json=forged).status_code == 409
+        httpx.post(f"{next(endpoints)}/consents", json=forged).status_code == 409
     )  # costs her nothing
     assert (agree(eve), agree(eve), withdraw(eve, 2)) == (200, 429, 200)
-    before = place.head()
+    before = deployment.head()
     assert agree(eve) == 429
-    assert place.head() == before
+    assert deployment.head() == before
     assert agree(ada) == 200
 
 
@@ -367,38 +369,40 @@ def test_a_consent_comes_back_in_time_and_a_batch_is_counted_whole() -> None:
         decisions.count(["eve"])
 
 
-def test_nobody_uses_up_what_another_one_may_decide(place, another_door, monkeypatch) -> None:
+def test_nobody_uses_up_what_another_one_may_decide(
+    deployment, another_endpoint, monkeypatch
+) -> None:
     """Whatever she signed can be read on the ledger and sent again, in one batch or many; it is no step."""
     monkeypatch.setattr("api.http.rate_limit.DECISIONS", 2)
-    monkeypatch.setattr(place.services, "decisions", Decisions())
-    (ada,) = place.people()
-    url, own = another_door(), place.patient(ada)
-    ended = own.signed_grant(place.world.grant_message(ada, fromDay=1, untilDay=2))
+    monkeypatch.setattr(deployment.services, "decisions", Decisions())
+    (ada,) = deployment.people()
+    url, own = another_endpoint(), deployment.patient(ada)
+    ended = own.signed_grant(deployment.world.grant_message(ada, fromDay=1, untilDay=2))
     first = httpx.post(f"{url}/consents", json={"items": [ended, ended]})
     assert not first.json().get("items", [{}])[0].get("accepted")
-    before = place.head()
+    before = deployment.head()
     for _ in range(4):
         assert httpx.post(f"{url}/consents", json={"items": [ended] * 20}).status_code in (400, 409)
-    assert place.head() == before
-    narrower = own.signed_grant(place.world.grant_message(ada))
+    assert deployment.head() == before
+    narrower = own.signed_grant(deployment.world.grant_message(ada))
     assert httpx.post(f"{url}/consents", json={"items": [narrower] * 9}).status_code == 200
 
 
 def test_asking_for_who_may_decide_no_more_is_not_free(
-    place, another_door, monkeypatch, no_refill
+    deployment, another_endpoint, monkeypatch, no_refill
 ) -> None:
     monkeypatch.setattr("api.http.rate_limit.DECISIONS", 0)
-    monkeypatch.setattr(place.services, "decisions", Decisions())
-    (ada,) = place.people()
-    url, own = another_door(allowance=20), place.patient(ada)
-    body = {"items": [own.signed_grant(place.world.grant_message(ada))]}
+    monkeypatch.setattr(deployment.services, "decisions", Decisions())
+    (ada,) = deployment.people()
+    url, own = another_endpoint(rate_limit=20), deployment.patient(ada)
+    body = {"items": [own.signed_grant(deployment.world.grant_message(ada))]}
     found = [httpx.post(f"{url}/consents", json=body).json()["detail"] for _ in range(6)]
     assert [text.startswith("1 of these") for text in found] == [True] * 4 + [False] * 2
 
 
-def test_whoever_signs_in_gets_the_challenge_back(place, another_door, no_refill) -> None:
-    url = another_door(allowance=3)
-    noor = Client(url, place.world.ledger.identity, place.world.people["noor"])
+def test_whoever_signs_in_gets_the_challenge_back(deployment, another_endpoint, no_refill) -> None:
+    url = another_endpoint(rate_limit=3)
+    noor = Client(url, deployment.world.ledger.identity, deployment.world.people["noor"])
     for _ in range(5):
         noor.sign_in()
     assert [httpx.post(f"{url}/sign-in/challenge").status_code for _ in range(4)] == [
@@ -409,11 +413,11 @@ def test_whoever_signs_in_gets_the_challenge_back(place, another_door, no_refill
     ]
 
 
-def test_being_turned_away_costs_nothing(place, another_door, no_refill) -> None:
+def test_being_turned_away_costs_nothing(deployment, another_endpoint, no_refill) -> None:
     """Not even at the door that everybody may knock at: whoever tries again and again waits no longer for it."""
-    url = another_door(allowance=1)
-    (subject,) = place.people()
-    body = withdrawal(place, url, subject)
+    url = another_endpoint(rate_limit=1)
+    (subject,) = deployment.people()
+    body = withdrawal(deployment, url, subject)
     send = lambda: httpx.post(f"{url}/consents/revocations", json=body).status_code  # noqa: E731
     assert [send(), send()] == [200, 200]  # the second changes nothing, and costs
 
@@ -427,9 +431,9 @@ def test_being_turned_away_costs_nothing(place, another_door, no_refill) -> None
     )  # a tenth of a token, in seconds without a refill
 
 
-def test_what_is_being_answered_has_cost_already(place, another_door, no_refill) -> None:
+def test_what_is_being_answered_has_cost_already(deployment, another_endpoint, no_refill) -> None:
     """Requests opened at once, none of them refused yet, are no way around."""
-    url = another_door(allowance=3)
+    url = another_endpoint(rate_limit=3)
     host, port = url.removeprefix("http://").split(":")
     opened = []
     for _ in range(3):
@@ -444,8 +448,10 @@ def test_what_is_being_answered_has_cost_already(place, another_door, no_refill)
         connection.close()
 
 
-def test_behind_a_named_proxy_each_client_has_an_allowance(place, another_door, no_refill) -> None:
-    url = another_door(allowance=2, proxies="127.0.0.1")
+def test_behind_a_named_proxy_each_client_has_an_allowance(
+    deployment, another_endpoint, no_refill
+) -> None:
+    url = another_endpoint(rate_limit=2, proxies="127.0.0.1")
 
     def ask(forwarded: str) -> int:
         return httpx.post(
@@ -461,9 +467,9 @@ def test_behind_a_named_proxy_each_client_has_an_allowance(place, another_door, 
 
 
 def test_without_a_named_proxy_its_word_is_not_taken_and_the_log_says_so(
-    place, another_door, no_refill
+    deployment, another_endpoint, no_refill
 ) -> None:
-    url = another_door(allowance=2)
+    url = another_endpoint(rate_limit=2)
     with capture_logs() as logs:
         found = [
             httpx.post(
@@ -477,23 +483,23 @@ def test_without_a_named_proxy_its_word_is_not_taken_and_the_log_says_so(
 
 def test_tokens_come_back_and_clients_are_bounded() -> None:
     now = [100.0]
-    allowance = Allowance(10, lambda: now[0])
-    allowance.charge("a", 12)
-    assert allowance.left("a") < 1
+    rate_limit = RateLimit(10, lambda: now[0])
+    rate_limit.charge("a", 12)
+    assert rate_limit.left("a") < 1
     now[0] += 4 / REFILL
-    assert allowance.left("a") == pytest.approx(2)
+    assert rate_limit.left("a") == pytest.approx(2)
     now[0] += 3600
-    assert allowance.left("a") == 10
-    allowance.charge("a", -5)
-    assert allowance.left("a") == 10
+    assert rate_limit.left("a") == 10
+    rate_limit.charge("a", -5)
+    assert rate_limit.left("a") == 10
     for n in range(2 * CLIENTS):
-        allowance.charge(str(n), 1)
-    assert len(allowance) == CLIENTS
-    assert allowance.left(str(2 * CLIENTS - 1)) == 9
-    allowance.charge("deep", 1e6)
-    assert allowance.left("deep") == DEEPEST
+        rate_limit.charge(str(n), 1)
+    assert len(rate_limit) == CLIENTS
+    assert rate_limit.left(str(2 * CLIENTS - 1)) == 9
+    rate_limit.charge("deep", 1e6)
+    assert rate_limit.left("deep") == DEEPEST
     now[0] += 60
-    assert allowance.left("deep") == pytest.approx(1)
+    assert rate_limit.left("deep") == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -510,29 +516,29 @@ def test_a_client_is_an_address_or_a_house(host: str, client: str) -> None:
     assert client_of({"type": "http", "client": None}) == ""
 
 
-def test_challenges_and_sessions_are_bounded(place, monkeypatch) -> None:
-    services, now = place.services, int(time.time())
+def test_challenges_and_sessions_are_bounded(deployment, monkeypatch) -> None:
+    services, now = deployment.services, int(time.time())
     monkeypatch.setattr(sessions, "MOST_CHALLENGES", 20)
     monkeypatch.setattr(sessions, "MOST_SESSIONS", 3)
     newest = [sessions.open_challenge(services.engine, now + n)[0] for n in range(30)][-1]
-    assert rows(place, Challenge) == 20
+    assert rows(deployment, Challenge) == 20
     sessions._use_challenge(services.engine, newest, now)
-    place.world.people["mo"] = Wallet.new()
-    place.world.set_role(place.world.people["mo"].address, "auditor")
-    mo, tokens = place.as_("mo"), []
+    deployment.world.people["mo"] = Wallet.new()
+    deployment.world.set_role(deployment.world.people["mo"].address, "auditor")
+    mo, tokens = deployment.as_("mo"), []
     for n in range(5):
         monkeypatch.setattr(services, "clock", lambda n=n: now + n)
         mo.sign_in()
         tokens.append(mo._token)
-    fold = services.projection.fold
+    replayed = services.projection.replayed
     for token in tokens[:2]:
         with pytest.raises(NotSignedIn):
-            sessions.caller_of(services.engine, fold, token, now)
-    assert sessions.caller_of(services.engine, fold, tokens[2], now).role == 8
+            sessions.caller_of(services.engine, replayed, token, now)
+    assert sessions.caller_of(services.engine, replayed, tokens[2], now).role == 8
     monkeypatch.setattr(sessions, "_sweep", lambda *_: None)
     assert sessions.open_challenge(services.engine, now)
     assert sessions.open_challenge(services.engine, now)
-    assert rows(place, Challenge) > 20
+    assert rows(deployment, Challenge) > 20
 
 
 CALLERS = 45  # more than the threads that all endpoints share
@@ -555,28 +561,30 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 @pytest.mark.parametrize("path", ["/trail", "/permits"])
 def test_a_withdrawal_waits_for_nobody_elses_answer(
-    place, stuck: threading.Event, path: str
+    deployment, stuck: threading.Event, path: str
 ) -> None:
     """60 callers of /trail, who need not sign in, kept a withdrawal waiting for 48 seconds."""
-    (subject,) = place.people()
-    ada = place.patient(subject)
-    place.services.export = None
+    (subject,) = deployment.people()
+    ada = deployment.patient(subject)
+    deployment.services.export = None
     with ThreadPoolExecutor(CALLERS) as pool:
-        asked = [pool.submit(httpx.get, place.url + path, timeout=90) for _ in range(CALLERS)]
+        asked = [pool.submit(httpx.get, deployment.url + path, timeout=90) for _ in range(CALLERS)]
         time.sleep(1)
-        assert ada.revoke(place.world.dataset, 0)["acted"]
+        assert ada.revoke(deployment.world.dataset, 0)["acted"]
         assert not any(one.done() for one in asked)
         stuck.set()
 
 
-def test_what_is_no_withdrawal_is_not_parsed_for_long(place) -> None:
+def test_what_is_no_withdrawal_is_not_parsed_for_long(deployment) -> None:
     """The endpoint is never closed, and parsing a megabyte kept everybody waiting for most of a second."""
-    answer = httpx.post(f"{place.url}/consents/revocations", content=b"[" + b"1," * 5_000 + b"1]")
+    answer = httpx.post(
+        f"{deployment.url}/consents/revocations", content=b"[" + b"1," * 5_000 + b"1]"
+    )
     assert answer.status_code == 413
 
 
 def test_an_export_is_made_once_for_everybody_who_asks_of_the_same_trail(
-    place, monkeypatch: pytest.MonkeyPatch
+    deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[int] = []
     export = audit.export_bundle
@@ -586,17 +594,17 @@ def test_an_export_is_made_once_for_everybody_who_asks_of_the_same_trail(
         return export(*given)
 
     monkeypatch.setattr(audit, "export_bundle", count)
-    place.people(1)
-    first = [httpx.get(f"{place.url}/trail").content for _ in range(3)]
+    deployment.people(1)
+    first = [httpx.get(f"{deployment.url}/trail").content for _ in range(3)]
     assert (len(made), len(set(first))) == (1, 1)
-    place.people(1)
-    assert httpx.get(f"{place.url}/trail").content != first[0]
+    deployment.people(1)
+    assert httpx.get(f"{deployment.url}/trail").content != first[0]
     assert len(made) == 2
 
 
-def test_half_of_many_large_bodies_fills_no_memory(place, another_door) -> None:
+def test_half_of_many_large_bodies_fills_no_memory(deployment, another_endpoint) -> None:
     """Nobody has signed in, and each may have up to 8 MB: 40 of them had taken 310 MB."""
-    host, port = another_door().removeprefix("http://").split(":")
+    host, port = another_endpoint().removeprefix("http://").split(":")
     head = (
         f"POST /datasets/{'ab' * 32}/ingests HTTP/1.1\r\nHost: {host}\r\n"
         f"Content-Type: application/json\r\nContent-Length: {8 << 20}\r\n\r\n["

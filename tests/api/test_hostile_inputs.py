@@ -276,7 +276,7 @@ def chart_lost(data: bytes, frames: list[lane.Frame]) -> bool:
     return len(entries) != kept + held + left or kept != sum(report["kept"].values())
 
 
-CHART = packing.decompress((SYNTHEA / "p4.json.gz").read_bytes())
+CLINICAL_RECORD = packing.decompress((SYNTHEA / "p4.json.gz").read_bytes())
 GENOMES, NAMES = vcf.rich()
 ASKED = {"subjects": vcf.subjects(NAMES), "build": vcf.BUILD}
 
@@ -298,11 +298,11 @@ def test_malformed_genomes(forked: Warm, record_property: Any) -> None:
         )
         one = {"subjects": {sample: SUBJECT}, "build": vcf.BUILD}
         for k in range(10):
-            place = rng.randrange(len(small))
+            deployment = rng.randrange(len(small))
             table.add(
                 f"{path.name} {k}",
                 "vcf",
-                small[:place] + rng.randbytes(k % 3) + small[place + 1 :],
+                small[:deployment] + rng.randbytes(k % 3) + small[deployment + 1 :],
                 one,
                 None,
             )
@@ -330,9 +330,9 @@ def finish(table: Table, warm: Warm, record_property: Any, inputs: int) -> None:
 @pytest.mark.campaign
 def test_malformed_charts(forked: Warm, record_property: Any) -> None:
     asked = {"subject": SUBJECT}
-    list(lane.split("fhir", io.BytesIO(CHART), asked))
+    list(lane.split("fhir", io.BytesIO(CLINICAL_RECORD), asked))
     table = Table(forked, forked.used[1])
-    bad = fhir.malformed(CHART)
+    bad = fhir.malformed(CLINICAL_RECORD)
     for name, (data, expected) in bad.items():
         table.add(name, "fhir", data, asked, expected)
     small = fhir.bundle(
@@ -345,7 +345,11 @@ def test_malformed_charts(forked: Warm, record_property: Any) -> None:
     )
     for seed in range(MUTANTS):
         table.add(
-            f"mutant {seed}", "fhir", fhir.mutant(seed, small if seed % 4 else CHART), asked, None
+            f"mutant {seed}",
+            "fhir",
+            fhir.mutant(seed, small if seed % 4 else CLINICAL_RECORD),
+            asked,
+            None,
         )
     finish(table, forked, record_property, len(bad) + MUTANTS)
 
@@ -387,8 +391,8 @@ def test_a_lost_row_is_seen() -> None:
         for said, blobs in frames
     ]
     assert vcf_lost(GENOMES, lost)
-    frames = list(lane.split("fhir", io.BytesIO(CHART), {"subject": SUBJECT}))
-    assert not chart_lost(CHART, frames)
+    frames = list(lane.split("fhir", io.BytesIO(CLINICAL_RECORD), {"subject": SUBJECT}))
+    assert not chart_lost(CLINICAL_RECORD, frames)
     assert chart_lost(fhir.chart_with({}), frames)
 
 

@@ -55,15 +55,15 @@ class Long:
 
 
 @pytest.fixture(scope="module")
-def long(place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Long]:
-    place.people(PEOPLE)
-    place.world.permit()
-    place.services.projection.sync()
+def long(deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Long]:
+    deployment.people(PEOPLE)
+    deployment.world.permit()
+    deployment.services.projection.sync()
     target = str(tmp_path_factory.mktemp("long") / "volens.db")
-    her = multiply_runs(str(place.home / "volens.db"), target, RUNS, PEOPLE)
+    her = multiply_runs(str(deployment.home / "volens.db"), target, RUNS, PEOPLE)
     _withdraw(target, her)
     engine = open_database(f"sqlite:///{target}")
-    yield Long(replace(place.services, engine=engine), her, _released_with(target, her))
+    yield Long(replace(deployment.services, engine=engine), her, _released_with(target, her))
     engine.dispose()
 
 
@@ -88,16 +88,18 @@ def _withdraw(path: str, her: str) -> None:
         (block,) = rows.execute("SELECT max(number) FROM blocks").fetchone()
         (step,) = rows.execute("SELECT max(step) FROM events").fetchone()
         for number in range(WITHDRAWALS):
-            tx, place = f"{number:064x}", block + 1 + number
+            tx, deployment = f"{number:064x}", block + 1 + number
             fields = json.dumps({"dataset": dataset, "endedEpoch": number, "subject": her})
-            rows.execute("INSERT INTO blocks VALUES (?,?,?)", (place, "aa" * 32, 1_790_010_000))
+            rows.execute(
+                "INSERT INTO blocks VALUES (?,?,?)", (deployment, "aa" * 32, 1_790_010_000)
+            )
             step += 1
             head = json.dumps({"count": step, "head": "12" * 32})
             rows.executemany(
                 "INSERT INTO events VALUES (?,?,?,?,?,?,?,?)",
                 [
-                    (place, 0, tx, "ConsentRevoked", None, her, step, fields),
-                    (place, 1, tx, "Head", None, None, step, head),
+                    (deployment, 0, tx, "ConsentRevoked", None, her, step, fields),
+                    (deployment, 1, tx, "Head", None, None, step, head),
                 ],
             )
             rows.execute("INSERT INTO marks VALUES (?,?,?)", (f"mined:{tx}", 1_790_010_000_000, ""))
@@ -161,11 +163,13 @@ def test_programs_read_the_list_in_pieces(long: Long) -> None:
         assert long.get(f"/runs?{wrong}").status_code == 422
 
 
-def test_the_command_line_still_sees_all_of_them(place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_line_still_sees_all_of_them(
+    deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A client asks for the next piece until one is short."""
-    permit = place.world.permit()
-    asked = {place.world.request_run(permit).hex() for _ in range(5)}
-    client = place.anybody()
+    permit = deployment.world.permit()
+    asked = {deployment.world.request_run(permit).hex() for _ in range(5)}
+    client = deployment.anybody()
     whole = client.runs()
     monkeypatch.setattr("api.client.client.LISTED", 2)
     assert client.runs() == whole

@@ -58,19 +58,19 @@ def lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
 
 
 @pytest.fixture(scope="module")
-def figures(place) -> Callable[[], str]:
+def figures(deployment) -> Callable[[], str]:
     """What a reader gets from the port of its own."""
     with closing(socket.create_server(("127.0.0.1", 0))) as probe:
         port = probe.getsockname()[1]
-    metrics.serve(place.services, Settings().metrics_host, port)
+    metrics.serve(deployment.services, Settings().metrics_host, port)
     read = lambda: httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text  # noqa: E731
     read.port = port  # type: ignore[attr-defined]
     return read
 
 
-def test_a_request_is_one_line_with_its_template_and_id(place, lines) -> None:
+def test_a_request_is_one_line_with_its_template_and_id(deployment, lines) -> None:
     run = random32().hex()
-    answer = httpx.get(f"{place.url}/runs/{run}?name={run}")
+    answer = httpx.get(f"{deployment.url}/runs/{run}?name={run}")
     (line,) = lines()
     assert line["request_id"] == answer.headers["X-Request-Id"]
     assert (line["method"], line["route"], line["status"]) == (
@@ -93,30 +93,30 @@ def test_a_request_is_one_line_with_its_template_and_id(place, lines) -> None:
     ],
 )
 def test_no_path_reaches_a_line(
-    place, lines, method: str, path: str, accept: str, route: str
+    deployment, lines, method: str, path: str, accept: str, route: str
 ) -> None:
-    httpx.request(method, place.url + path, headers={"Accept": accept})
+    httpx.request(method, deployment.url + path, headers={"Accept": accept})
     (line,) = lines()
     assert line["route"] == route
     assert line["method"] in {"GET", "POST", "other"}
     assert not re.search("Ada|secret|abcd|STEAL", json.dumps(line))
 
 
-def test_the_figures_count_what_happened(place, figures) -> None:
+def test_the_figures_count_what_happened(deployment, figures) -> None:
     before = figures()
-    (willing,), (unwilling,) = place.people(1), place.people(1, agree=False)
-    noor, permit = place.as_("noor"), place.world.permit(minCohort=1)
+    (willing,), (unwilling,) = deployment.people(1), deployment.people(1, agree=False)
+    noor, permit = deployment.as_("noor"), deployment.world.permit(minCohort=1)
     asked = noor.request_run(permit, b'{"model":"logistic"}', bytes(32), secrets.randbits(256))
     run, waiting = bytes.fromhex(asked["run"]), figures()
     assert value(waiting, "volens_queue_depth") == value(before, "volens_queue_depth") + 1
-    people = sorted([willing, unwilling, *place.people(2)])
-    place.world.authorise(run, people)
-    place.services.projection.sync()
-    ada, dataset = place.patient(willing), place.world.dataset
+    people = sorted([willing, unwilling, *deployment.people(2)])
+    deployment.world.authorise(run, people)
+    deployment.services.projection.sync()
+    ada, dataset = deployment.patient(willing), deployment.world.dataset
     ada.revoke(dataset, 0)
-    mark(place.services.engine, f"stopped:{run.hex()}:1", "a person is no longer willing")
+    mark(deployment.services.engine, f"stopped:{run.hex()}:1", "a person is no longer willing")
     keep_record(
-        place.services.engine,
+        deployment.services.engine,
         run.hex(),
         1,
         {"seconds": {"consent": "0.2", "fetch": "0.1", "keys": "0.1"}},
@@ -137,19 +137,19 @@ def test_the_figures_count_what_happened(place, figures) -> None:
         == 1
     )
     assert value(after, 'volens_requests_total{route="/runs",status="200"}') >= 1
-    place.world.set_role(
-        place.world.people["dora"].address, "protection"
+    deployment.world.set_role(
+        deployment.world.people["dora"].address, "protection"
     )  # a block that nobody has projected yet
     assert value(figures(), "volens_chain_lag_blocks") == 1
 
 
-def test_no_label_names_anybody_or_grows(place, figures) -> None:
+def test_no_label_names_anybody_or_grows(deployment, figures) -> None:
     for path in (
         "/runs/" + random32().hex(),
         "/nowhere/" + random32().hex(),
         "/" + random32().hex(),
     ):
-        httpx.get(place.url + path)
+        httpx.get(deployment.url + path)
     text = figures()
     ids = r"(?<![0-9a-fA-F.])[0-9a-fA-F]{16,}|0x"  # and not the digits of a fraction of a second
     assert re.findall(ids, text) == []
@@ -157,13 +157,13 @@ def test_no_label_names_anybody_or_grows(place, figures) -> None:
     assert set(re.findall(r'reason="([^"]*)"', text)) <= {one.slug for one in reasons().values()}
 
 
-def test_what_a_damaged_table_does_not_tell_is_left_out(place) -> None:
+def test_what_a_damaged_table_does_not_tell_is_left_out(deployment) -> None:
     engine = open_database("sqlite://")
     for table in ("accesses", "marks"):
         with engine.begin() as connection:
             connection.exec_driver_sql(f"DROP TABLE {table}")
     registry = CollectorRegistry()
-    registry.register(Figures(replace(place.services, engine=engine)))
+    registry.register(Figures(replace(deployment.services, engine=engine)))
     text = generate_latest(registry).decode()
     assert "volens_queue_depth 0.0" in text
     assert "volens_gate_seconds_count" in text
@@ -174,12 +174,12 @@ def test_what_a_damaged_table_does_not_tell_is_left_out(place) -> None:
     assert value(text, 'volens_part_up{part="broker"}') == 1
 
 
-def test_only_this_machine_reads_them_and_the_api_has_no_such_door(place, figures) -> None:
-    assert httpx.get(f"{place.url}/metrics").status_code == 404
+def test_only_this_machine_reads_them_and_the_api_has_no_such_door(deployment, figures) -> None:
+    assert httpx.get(f"{deployment.url}/metrics").status_code == 404
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.2:{figures.port}/metrics")
     with pytest.raises(OSError, match="in use"):
-        metrics.serve(replace(place.services, metrics=Metrics()), "127.0.0.1", figures.port)
+        metrics.serve(replace(deployment.services, metrics=Metrics()), "127.0.0.1", figures.port)
 
 
 def test_a_reading_makes_no_block_and_a_ledger_that_is_away_is_said_to_be(tmp_path) -> None:

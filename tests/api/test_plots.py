@@ -14,8 +14,8 @@ import pytest
 from api.pages import plots
 
 ROWS = [
-    {"model": "logistic", "layer": "genes", "auc": 63, "auc_interval": [54, 72]},
-    {"model": "svm", "layer": "combined", "auc": 70, "auc_interval": [60, 80]},
+    {"model": "logistic", "feature_set": "genes", "auc": 63, "auc_interval": [54, 72]},
+    {"model": "svm", "feature_set": "combined", "auc": 70, "auc_interval": [60, 80]},
 ]
 SOME = random.Random(7)
 HITS = [
@@ -40,7 +40,7 @@ DRAWN: dict[str, Callable[[str], str]] = {
     ),
 }
 NOTHING: dict[str, Callable[[str], str]] = {
-    "auc": lambda name: plots.auc_intervals([{"model": "svm", "layer": "genes"}], name),
+    "auc": lambda name: plots.auc_intervals([{"model": "svm", "feature_set": "genes"}], name),
     "roc": lambda name: plots.roc_curve([], name),
     "calibration": lambda name: plots.calibration([], name),
     "manhattan": lambda name: plots.manhattan([], name),

@@ -13,12 +13,14 @@ RESULT, DISCLOSURE = b'{"accuracy":"80"}', b'{"suppressed":3}'  # what the place
 
 
 @pytest.fixture
-def sealed(place, tmp_path):
-    return place.sealed_output(tmp_path / "result.key")
+def sealed(deployment, tmp_path):
+    return deployment.sealed_output(tmp_path / "result.key")
 
 
-def test_checker_then_analyst_open_it_and_the_receipt_verifies(place, sealed, tmp_path) -> None:
-    noor, sol, tess = (place.as_(name) for name in ("noor", "sol", "tess"))
+def test_checker_then_analyst_open_it_and_the_receipt_verifies(
+    deployment, sealed, tmp_path
+) -> None:
+    noor, sol, tess = (deployment.as_(name) for name in ("noor", "sol", "tess"))
     with pytest.raises(BrokerRefused) as early:
         open_output(noor, sealed.broker, noor.run(sealed.run), sealed.key_file)
     assert early.value.reason.slug == "not-released"
@@ -42,9 +44,9 @@ def test_checker_then_analyst_open_it_and_the_receipt_verifies(place, sealed, tm
     Replay(noor.trail()).receipt(receipt)
 
 
-def test_another_output_than_the_sealed_one_is_noticed(place, tmp_path) -> None:
-    sealed = place.sealed_output(tmp_path / "key", commit_to=b"something else")
-    sol = place.as_("sol")
+def test_another_output_than_the_sealed_one_is_noticed(deployment, tmp_path) -> None:
+    sealed = deployment.sealed_output(tmp_path / "key", commit_to=b"something else")
+    sol = deployment.as_("sol")
     sol.look(sealed.run, 1, keep_pair(tmp_path / "viewer"))
     with pytest.raises(VerificationFailed, match="not the one that was sealed"):
         open_output(
@@ -52,7 +54,7 @@ def test_another_output_than_the_sealed_one_is_noticed(place, tmp_path) -> None:
         )
 
 
-def test_without_the_key_of_the_request_nothing_opens(place, sealed, tmp_path) -> None:
-    noor = place.as_("noor")
+def test_without_the_key_of_the_request_nothing_opens(deployment, sealed, tmp_path) -> None:
+    noor = deployment.as_("noor")
     with pytest.raises(NotThere):
         open_output(noor, sealed.broker, noor.run(sealed.run), tmp_path / "elsewhere.key")

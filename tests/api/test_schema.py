@@ -8,22 +8,22 @@ from api_schema import attack, campaign, operations
 EXAMPLES = 4  # of right and of wrong requests each, an operation
 
 
-def test_every_answer_is_declared_and_none_is_a_failure(place, tmp_path) -> None:
-    statuses = campaign(place, tmp_path, EXAMPLES, 1)
+def test_every_answer_is_declared_and_none_is_a_failure(deployment, tmp_path) -> None:
+    statuses = campaign(deployment, tmp_path, EXAMPLES, 1)
     assert {200, 401, 403, 404, 422} <= statuses.keys()
 
 
-def test_an_answer_that_is_not_declared_is_seen(place) -> None:
+def test_an_answer_that_is_not_declared_is_seen(deployment) -> None:
     """The judge is awake: one declaration is taken out of the document."""
-    document = httpx.get(f"{place.url}/openapi.json").json()
+    document = httpx.get(f"{deployment.url}/openapi.json").json()
     document["paths"] = {"/trail/denials": document["paths"]["/trail/denials"]}
     document["paths"]["/trail/denials"]["get"]["responses"].pop("401")
-    _, wrong = attack(place.url, next(operations(document)), [""], 3, 1, {})
+    _, wrong = attack(deployment.url, next(operations(document)), [""], 3, 1, {})
     assert any("401" in one for one in wrong)
 
 
-def test_no_door_takes_another_method(place) -> None:
-    with httpx.Client(base_url=place.url) as client:
+def test_no_door_takes_another_method(deployment) -> None:
+    with httpx.Client(base_url=deployment.url) as client:
         for path in client.get("/openapi.json").json()["paths"]:
             for method in ("PUT", "DELETE", "PATCH", "TRACE"):
                 answer = client.request(method, path.replace("{", "").replace("}", ""))

@@ -35,7 +35,9 @@ for main in (serving.main, worker.main):
 """
 
 
-def test_a_part_that_cannot_start_says_one_line_and_leaves_no_core(place, tmp_path: Path) -> None:
+def test_a_part_that_cannot_start_says_one_line_and_leaves_no_core(
+    deployment, tmp_path: Path
+) -> None:
     """The disk is full as soon as the rows are derived (a trigger stands for it)."""
     engine = open_database(f"sqlite:///{tmp_path / 'volens.db'}")
     with engine.begin() as connection:
@@ -46,7 +48,7 @@ def test_a_part_that_cannot_start_says_one_line_and_leaves_no_core(place, tmp_pa
             )
     engine.dispose()
     for name in ("identity.json", "run.json"):
-        (tmp_path / name).write_bytes((place.home / name).read_bytes())
+        (tmp_path / name).write_bytes((deployment.home / name).read_bytes())
     for name in ("relay", "worker"):
         save(Wallet.new(), tmp_path / "keys" / f"{name}.json")
 

@@ -29,7 +29,7 @@ from chain.bounded_http import (
 )
 from chain.devnode.process import DevChain
 from governance.broker.custody import Broker
-from governance.broker.door import Server
+from governance.broker.endpoint import Server
 
 BODY = b'{"jsonrpc":"2.0","id":1,"method":"eth_chainId","params":[]}'
 HALF_OPEN = 400
@@ -37,7 +37,7 @@ FLOODING = 40  # callers; more than are worked for and wait
 
 
 @dataclass
-class Doors:
+class Endpoints:
     """The port of a server, the path that takes a POST, and the process in which its threads are."""
 
     port: int
@@ -63,16 +63,16 @@ class Doors:
 
 
 @pytest.fixture(scope="module", params=["gateway", "broker"])
-def doors(
+def endpoints(
     request: pytest.FixtureRequest, devchain: DevChain, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Doors]:
+) -> Iterator[Endpoints]:
     if request.param == "gateway":
-        yield Doors(devchain.port, "/", devchain.process.pid)
+        yield Endpoints(devchain.port, "/", devchain.process.pid)
         return
     folder, identity = tmp_path_factory.mktemp("broker"), World.create(devchain.url).ledger.identity
     server = Server(0, Broker(folder, devchain.url, dict(identity), lambda: int(time.time())))
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    yield Doors(server.server_address[1], "/wrap", os.getpid())
+    yield Endpoints(server.server_address[1], "/wrap", os.getpid())
     server.shutdown()
     server.server_close()
 
@@ -97,10 +97,10 @@ FRAMINGS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("name", FRAMINGS)
-def test_a_body_that_can_be_read_in_two_ways_is_refused(doors: Doors, name: str) -> None:
+def test_a_body_that_can_be_read_in_two_ways_is_refused(endpoints: Endpoints, name: str) -> None:
     """400, closed, and nothing behind it is taken for a request of its own (request smuggling)."""
-    head = f"POST {doors.path} HTTP/1.1\r\nHost: x\r\n".encode()
-    answer = doors.send(head + FRAMINGS[name](b""))
+    head = f"POST {endpoints.path} HTTP/1.1\r\nHost: x\r\n".encode()
+    answer = endpoints.send(head + FRAMINGS[name](b""))
     assert answer.startswith(b"HTTP/1.1 400 "), answer
     assert b"Connection: close" in answer
     assert answer.count(b"HTTP/1.1 ") == 1
@@ -124,10 +124,10 @@ HEADS: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_a_head_that_can_be_read_in_two_ways_is_refused(doors: Doors, name: str) -> None:
+def test_a_head_that_can_be_read_in_two_ways_is_refused(endpoints: Endpoints, name: str) -> None:
     """The library's parser makes a header of what follows a lone CR; the check is of the bytes before it."""
-    head = f"POST {doors.path} HTTP/1.1\r\nHost: x\r\n".encode()
-    answer = doors.send(head + HEADS[name] + b"\r\n" + BODY + SECOND)
+    head = f"POST {endpoints.path} HTTP/1.1\r\nHost: x\r\n".encode()
+    answer = endpoints.send(head + HEADS[name] + b"\r\n" + BODY + SECOND)
     assert answer.startswith(b"HTTP/1.1 400 "), answer
     assert answer.count(b"HTTP/1.1 ") == 1
     assert not answer.endswith(b"(open)")
@@ -147,30 +147,32 @@ def test_a_head_that_can_be_read_in_two_ways_is_refused(doors: Doors, name: str)
         b"GET /health HTTP/1.1\r\nX: y\r\n",  # no host
     ],
 )
-def test_a_request_line_has_three_parts_and_a_host_behind_it(doors: Doors, head: bytes) -> None:
-    answer = doors.send(head + b"\r\n" + SECOND)
+def test_a_request_line_has_three_parts_and_a_host_behind_it(
+    endpoints: Endpoints, head: bytes
+) -> None:
+    answer = endpoints.send(head + b"\r\n" + SECOND)
     assert answer.startswith(b"HTTP/1.1 400 "), answer
     assert answer.count(b"HTTP/1.1 ") == 1
     assert not answer.endswith(b"(open)")
 
 
 @pytest.mark.parametrize("lines", [b"X: a\r\n" * 200, b"X: " + b"a" * 66_000 + b"\r\n"])
-def test_a_head_has_an_end(doors: Doors, lines: bytes) -> None:
-    with closing(socket.create_connection(("127.0.0.1", doors.port), 10)) as line:
+def test_a_head_has_an_end(endpoints: Endpoints, lines: bytes) -> None:
+    with closing(socket.create_connection(("127.0.0.1", endpoints.port), 10)) as line:
         line.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n" + lines)
         assert line.recv(100).startswith(b"HTTP/1.1 431 ")
 
 
-def test_a_request_of_http_1_0_needs_no_host(doors: Doors) -> None:
-    answer = doors.send(b"GET /health HTTP/1.0\r\n\r\n")
+def test_a_request_of_http_1_0_needs_no_host(endpoints: Endpoints) -> None:
+    answer = endpoints.send(b"GET /health HTTP/1.0\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert not answer.endswith(b"(open)")
 
 
 @pytest.mark.parametrize("space", [b"Content-Length : 59\r\n", b"Content-Length\t: 59\r\n"])
-def test_a_name_with_a_space_behind_it_is_no_length(doors: Doors, space: bytes) -> None:
-    head = f"POST {doors.path} HTTP/1.1\r\nHost: x\r\n".encode()
-    answer = doors.send(head + space + b"\r\n" + BODY)
+def test_a_name_with_a_space_behind_it_is_no_length(endpoints: Endpoints, space: bytes) -> None:
+    head = f"POST {endpoints.path} HTTP/1.1\r\nHost: x\r\n".encode()
+    answer = endpoints.send(head + space + b"\r\n" + BODY)
     assert answer.startswith(b"HTTP/1.1 4"), answer
     assert answer.count(b"HTTP/1.1 ") == 1
     assert not answer.endswith(b"(open)")
@@ -184,27 +186,27 @@ def test_a_name_with_a_space_behind_it_is_no_length(doors: Doors, space: bytes) 
         b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     ],
 )
-def test_a_body_where_none_belongs_is_refused(doors: Doors, more: bytes) -> None:
-    answer = doors.send(b"GET /health HTTP/1.1\r\nHost: x\r\n" + more)
+def test_a_body_where_none_belongs_is_refused(endpoints: Endpoints, more: bytes) -> None:
+    answer = endpoints.send(b"GET /health HTTP/1.1\r\nHost: x\r\n" + more)
     assert answer.startswith(b"HTTP/1.1 400 "), answer
     assert not answer.endswith(b"(open)")
-    fine = doors.send(b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+    fine = endpoints.send(b"GET /health HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
     assert fine.startswith(b"HTTP/1.1 200 ")
     assert fine.endswith(b"(open)")  # kept for the next request
 
 
-def test_four_hundred_half_open_posts_do_not_shut_others_out(doors: Doors) -> None:
+def test_four_hundred_half_open_posts_do_not_shut_others_out(endpoints: Endpoints) -> None:
     """Each had a thread of its own for as long as it liked; now there are so many, and the oldest waiter gives way."""
-    before, lines = doors.threads(), []
-    begun = f"POST {doors.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 59\r\n\r\n{{".encode()
+    before, lines = endpoints.threads(), []
+    begun = f"POST {endpoints.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 59\r\n\r\n{{".encode()
     try:
         for _ in range(HALF_OPEN):
-            lines.append(socket.create_connection(("127.0.0.1", doors.port), 10))
+            lines.append(socket.create_connection(("127.0.0.1", endpoints.port), 10))
             lines[-1].sendall(begun)
-        assert doors.threads() <= before + CONNECTIONS + 2
+        assert endpoints.threads() <= before + CONNECTIONS + 2
         for _ in range(3):  # a newcomer is served at once
             began = time.monotonic()
-            asked = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=10)
+            asked = http.client.HTTPConnection("127.0.0.1", endpoints.port, timeout=10)
             asked.request("GET", "/health")
             assert json.loads(asked.getresponse().read())["ok"] is True
             asked.close()
@@ -215,7 +217,7 @@ def test_four_hundred_half_open_posts_do_not_shut_others_out(doors: Doors) -> No
 
 
 @pytest.mark.alone
-def test_large_bodies_wait_for_each_other_and_small_messages_do_not(doors: Doors) -> None:
+def test_large_bodies_wait_for_each_other_and_small_messages_do_not(endpoints: Endpoints) -> None:
     """Parsing comes before anybody is known: 128 bodies of a megabyte kept every place and every newcomer's answer."""
     body = b"[" + b"[]," * 60_000 + b"[]]"
     ended = threading.Event()
@@ -223,9 +225,9 @@ def test_large_bodies_wait_for_each_other_and_small_messages_do_not(doors: Doors
     def flood() -> None:
         while not ended.is_set():
             try:
-                line = http.client.HTTPConnection("127.0.0.1", doors.port, timeout=30)
+                line = http.client.HTTPConnection("127.0.0.1", endpoints.port, timeout=30)
                 with closing(line):
-                    line.request("POST", doors.path, body)
+                    line.request("POST", endpoints.path, body)
                     line.getresponse().read()
             except (OSError, http.client.HTTPException):
                 time.sleep(0.01)
@@ -238,8 +240,10 @@ def test_large_bodies_wait_for_each_other_and_small_messages_do_not(doors: Doors
     try:
         for _ in range(5):
             began = time.monotonic()
-            with closing(http.client.HTTPConnection("127.0.0.1", doors.port, timeout=10)) as line:
-                line.request("POST", doors.path, BODY)
+            with closing(
+                http.client.HTTPConnection("127.0.0.1", endpoints.port, timeout=10)
+            ) as line:
+                line.request("POST", endpoints.path, BODY)
                 assert line.getresponse().status < 500
             waited.append(time.monotonic() - began)
     finally:
@@ -250,26 +254,28 @@ def test_large_bodies_wait_for_each_other_and_small_messages_do_not(doors: Doors
     assert max(waited) < allowed(2), waited
     deadline = time.monotonic() + 60
     while True:  # large messages are taken again
-        with closing(http.client.HTTPConnection("127.0.0.1", doors.port, timeout=30)) as line:
-            line.request("POST", doors.path, BODY + b" " * SMALL_BODY)
+        with closing(http.client.HTTPConnection("127.0.0.1", endpoints.port, timeout=30)) as line:
+            line.request("POST", endpoints.path, BODY + b" " * SMALL_BODY)
             if line.getresponse().status != 503:
                 break
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
 
-def test_half_a_large_body_keeps_nobody_waiting(doors: Doors) -> None:
+def test_half_a_large_body_keeps_nobody_waiting(endpoints: Endpoints) -> None:
     """A body takes its turn when all of it has come: 18 idle callers had shut out every other large one."""
-    began = f"POST {doors.path} HTTP/1.1\r\nHost: x\r\nContent-Length: {SMALL_BODY + 9}\r\n\r\n[".encode()
+    began = f"POST {endpoints.path} HTTP/1.1\r\nHost: x\r\nContent-Length: {SMALL_BODY + 9}\r\n\r\n[".encode()
     with ExitStack() as lines:
         for _ in range(40):
-            line = lines.enter_context(socket.create_connection(("127.0.0.1", doors.port), 10))
+            line = lines.enter_context(socket.create_connection(("127.0.0.1", endpoints.port), 10))
             line.sendall(began)
         time.sleep(0.5)
         for _ in range(3):
             start = time.monotonic()
-            with closing(http.client.HTTPConnection("127.0.0.1", doors.port, timeout=30)) as asking:
-                asking.request("POST", doors.path, BODY + b" " * SMALL_BODY)
+            with closing(
+                http.client.HTTPConnection("127.0.0.1", endpoints.port, timeout=30)
+            ) as asking:
+                asking.request("POST", endpoints.path, BODY + b" " * SMALL_BODY)
                 assert asking.getresponse().status < 500
             assert time.monotonic() - start < allowed(2)
 
@@ -299,7 +305,7 @@ class Slow(BoundedHandler):
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[BoundedServer]:
     """Three connections at most, and half a second for everything."""
     monkeypatch.setattr(BoundedServer, "limits", {IDLE: 1.5, READING: 0.5, WRITING: 0.5})
-    monkeypatch.setattr(bounded_http, "PLACE_SECONDS", 0.5)
+    monkeypatch.setattr(bounded_http, "SLOT_SECONDS", 0.5)
     monkeypatch.setattr(bounded_http, "_LOOK_SECONDS", 0.05)
     server = BoundedServer(0, Slow, connections=3)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clocked import Door
+from clocked import Gateway
 from extent import extent
 from speed import allowed
 
@@ -80,14 +80,16 @@ def large_calls(own: Own) -> object:
     """Forged consents, all in a calldata too large to be executed at once."""
     item = own.world.grant_item(own.world.grant_message(random32()), Wallet.new())
     data = own.world.ledger.encode("ConsentRegistry", "grant", [item] * 300)
-    place = own.world.ledger.domain.contracts["ConsentRegistry"]
-    return call("eth_estimateGas", {"to": place, "data": "0x" + data.hex()})
+    deployment = own.world.ledger.domain.contracts["ConsentRegistry"]
+    return call("eth_estimateGas", {"to": deployment, "data": "0x" + data.hex()})
 
 
 def small_calls(own: Own) -> object:
-    place = own.world.ledger.domain.contracts["Trail"]
+    deployment = own.world.ledger.domain.contracts["Trail"]
     data = "0x" + own.world.ledger.encode("Trail", "head").hex()
-    return [call("eth_call", {"to": place, "data": data}, "latest", number=n) for n in range(1000)]
+    return [
+        call("eth_call", {"to": deployment, "data": data}, "latest", number=n) for n in range(1000)
+    ]
 
 
 def logs(own: Own) -> object:
@@ -156,7 +158,7 @@ def test_the_rest_of_a_batch_is_left_when_its_caller_is_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bytes that the caller sent behind its request do not hide that it has closed."""
-    door, answered = Door(tmp_path / "chain"), []
+    gateway, answered = Gateway(tmp_path / "chain"), []
 
     def answer(_: Rpc, one: Any) -> dict[str, object]:
         answered.append(one["id"])
@@ -167,14 +169,14 @@ def test_the_rest_of_a_batch_is_left_when_its_caller_is_gone(
         monkeypatch.setattr(Rpc, "_answer_one", answer)
         body = json.dumps([call("eth_chainId", number=n) for n in range(40)]).encode()
         head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        with socket.create_connection(("127.0.0.1", door.server.server_port), 10) as line:
+        with socket.create_connection(("127.0.0.1", gateway.server.server_port), 10) as line:
             line.sendall(head + body + b"POST / HTTP/1.1\r\n")
             while not answered:
                 time.sleep(0.01)
         time.sleep(1)
         assert len(answered) < 15
     finally:
-        door.close()
+        gateway.close()
 
 
 # -- the rule by itself

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clocked import GENESIS, ROOT, Door
+from clocked import GENESIS, ROOT, Gateway
 from eth_account import Account
 
 from chain.devnode.anvil import Node, find_anvil
@@ -69,15 +69,15 @@ def reachable(port: int) -> bool:
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    door = Door(tmp_path_factory.mktemp("shared") / "chain")
-    yield door
-    door.close()
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+    gateway = Gateway(tmp_path_factory.mktemp("shared") / "chain")
+    yield gateway
+    gateway.close()
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[Door]:
-    opened = Door(tmp_path / "chain")
+def gateway(tmp_path: Path) -> Iterator[Gateway]:
+    opened = Gateway(tmp_path / "chain")
     yield opened
     opened.close()
 
@@ -122,11 +122,11 @@ def door(tmp_path: Path) -> Iterator[Door]:
         "",
     ],
 )
-def test_methods_off_the_list_do_not_exist(shared: Door, method: str) -> None:
+def test_methods_off_the_list_do_not_exist(shared: Gateway, method: str) -> None:
     assert shared.refusal(method, ADDRESS, "0x0", "0x1")[0] == -32601
 
 
-def test_a_forbidden_method_hidden_in_a_batch_changes_nothing(shared: Door) -> None:
+def test_a_forbidden_method_hidden_in_a_batch_changes_nothing(shared: Gateway) -> None:
     calls = [
         {"jsonrpc": "2.0", "id": n, "method": method, "params": params}
         for n, (method, params) in enumerate(
@@ -144,7 +144,7 @@ def test_a_forbidden_method_hidden_in_a_batch_changes_nothing(shared: Door) -> N
     assert answers[2]["result"] == "0x0"
 
 
-def test_every_method_of_the_list_reaches_the_node(shared: Door) -> None:
+def test_every_method_of_the_list_reaches_the_node(shared: Gateway) -> None:
     refused = {
         method for method in READS if shared.ask(method).get("error", {}).get("code") == -32601
     }
@@ -152,7 +152,7 @@ def test_every_method_of_the_list_reaches_the_node(shared: Door) -> None:
     assert shared.result("web3_clientVersion").startswith("anvil/")
 
 
-def test_anvils_own_port_cannot_be_reached(shared: Door) -> None:
+def test_anvils_own_port_cannot_be_reached(shared: Gateway) -> None:
     ports = listening_ports(shared.node.process.pid)
     assert ports, "anvil listens inside its namespace"
     assert not any(reachable(port) for port in ports)
@@ -180,7 +180,7 @@ def test_without_isolation_the_same_probe_does_reach_anvil(tmp_path: Path) -> No
         node.stop()
 
 
-def test_the_folder_is_closed_to_others(shared: Door) -> None:
+def test_the_folder_is_closed_to_others(shared: Gateway) -> None:
     assert shared.folder.stat().st_mode & 0o777 == 0o700
     assert (shared.folder / "journal.jsonl").stat().st_mode & 0o077 == 0
 
@@ -201,7 +201,7 @@ def test_the_folder_is_closed_to_others(shared: Door) -> None:
     ],
 )
 def test_an_idle_head_is_renewed_when_the_newest_block_is_asked_for(
-    shared: Door, method: str, params: list
+    shared: Gateway, method: str, params: list
 ) -> None:
     shared.result("eth_blockNumber")
     before = shared.height()
@@ -216,7 +216,7 @@ def test_an_idle_head_is_renewed_when_the_newest_block_is_asked_for(
     )
 
 
-def test_old_blocks_logs_and_health_make_no_block(shared: Door) -> None:
+def test_old_blocks_logs_and_health_make_no_block(shared: Gateway) -> None:
     shared.result("eth_blockNumber")
     before = shared.height()
     shared.now += 3600
@@ -234,7 +234,7 @@ def test_old_blocks_logs_and_health_make_no_block(shared: Door) -> None:
     assert shared.height() == before
 
 
-def test_fast_blocks_share_the_second_and_never_run_ahead(shared: Door) -> None:
+def test_fast_blocks_share_the_second_and_never_run_ahead(shared: Gateway) -> None:
     account = Account.create()
     for nonce in range(20):
         sent = shared.result("eth_sendRawTransaction", sign(account, nonce))
@@ -243,7 +243,7 @@ def test_fast_blocks_share_the_second_and_never_run_ahead(shared: Door) -> None:
         assert int(block["timestamp"], 16) == shared.now
 
 
-def test_a_clock_set_back_does_not_stop_the_chain(shared: Door) -> None:
+def test_a_clock_set_back_does_not_stop_the_chain(shared: Gateway) -> None:
     account = Account.create()
     shared.result("eth_sendRawTransaction", sign(account, 0))
     newest = shared.now
@@ -253,13 +253,13 @@ def test_a_clock_set_back_does_not_stop_the_chain(shared: Door) -> None:
     shared.now = newest
 
 
-def test_sync_sending_answers_with_the_receipt(shared: Door) -> None:
+def test_sync_sending_answers_with_the_receipt(shared: Gateway) -> None:
     receipt = shared.result("eth_sendRawTransactionSync", sign(Account.create(), 0))
     assert receipt["status"] == "0x1"
     assert int(receipt["blockNumber"], 16) == shared.height()
 
 
-def test_many_clients_at_once_get_one_block_each(shared: Door) -> None:
+def test_many_clients_at_once_get_one_block_each(shared: Gateway) -> None:
     before, sent = shared.height(), []
 
     def client() -> None:
@@ -293,50 +293,50 @@ REFUSED_TRANSACTIONS = {
 
 
 @pytest.mark.parametrize("name", REFUSED_TRANSACTIONS)
-def test_a_refused_transaction_leaves_no_trace(door: Door, name: str) -> None:
+def test_a_refused_transaction_leaves_no_trace(gateway: Gateway, name: str) -> None:
     first = sign(ACCOUNT, 0)
-    door.result("eth_sendRawTransaction", first)
+    gateway.result("eth_sendRawTransaction", first)
     raw = REFUSED_TRANSACTIONS[name]
-    assert door.refusal("eth_sendRawTransaction", first if raw == "used" else raw)[0] < 0
+    assert gateway.refusal("eth_sendRawTransaction", first if raw == "used" else raw)[0] < 0
     # anvil notices a foreign chain id only while mining: that one costs an empty block
-    assert door.height() == (2 if name == "another chain" else 1)
-    sent = door.result("eth_sendRawTransaction", sign(ACCOUNT, 1))
-    assert door.result("eth_getBlockByNumber", "latest", False)["transactions"] == [sent]
-    hashes = door.hashes()
-    assert door.reopen().hashes() == hashes
+    assert gateway.height() == (2 if name == "another chain" else 1)
+    sent = gateway.result("eth_sendRawTransaction", sign(ACCOUNT, 1))
+    assert gateway.result("eth_getBlockByNumber", "latest", False)["transactions"] == [sent]
+    hashes = gateway.hashes()
+    assert gateway.reopen().hashes() == hashes
 
 
 # --- what a restart gives back ----------------------------------------------------------------------------
 
 
-def grow(door: Door) -> str:
+def grow(gateway: Gateway) -> str:
     """Some blocks of every kind; returns the address of a contract whose counter stands at 2."""
     account = Account.create()
-    door.result("eth_sendRawTransaction", sign(account, 0, to="", data=COUNTER))
-    receipt = door.result(
+    gateway.result("eth_sendRawTransaction", sign(account, 0, to="", data=COUNTER))
+    receipt = gateway.result(
         "eth_getTransactionReceipt",
-        door.result("eth_getBlockByNumber", "latest", False)["transactions"][0],
+        gateway.result("eth_getBlockByNumber", "latest", False)["transactions"][0],
     )
-    door.now += IDLE_SECONDS + 1
-    door.result("eth_blockNumber")
+    gateway.now += IDLE_SECONDS + 1
+    gateway.result("eth_blockNumber")
     for nonce in (1, 2):
-        door.result("eth_sendRawTransaction", sign(account, nonce, to=Account.create().address))
-        door.now += 1
-        door.result(
+        gateway.result("eth_sendRawTransaction", sign(account, nonce, to=Account.create().address))
+        gateway.now += 1
+        gateway.result(
             "eth_sendRawTransaction", sign(Account.create(), 0, to=receipt["contractAddress"])
         )
     return receipt["contractAddress"]
 
 
-def count(door: Door, contract: str) -> int:
-    return int(door.result("eth_call", {"to": contract}, hex(door.height())), 16)
+def count(gateway: Gateway, contract: str) -> int:
+    return int(gateway.result("eth_call", {"to": contract}, hex(gateway.height())), 16)
 
 
-def test_a_restart_gives_the_same_blocks_and_state(door: Door) -> None:
-    contract = grow(door)
-    hashes = door.hashes()
-    assert count(door, contract) == 3
-    again = door.reopen()
+def test_a_restart_gives_the_same_blocks_and_state(gateway: Gateway) -> None:
+    contract = grow(gateway)
+    hashes = gateway.hashes()
+    assert count(gateway, contract) == 3
+    again = gateway.reopen()
     assert again.hashes() == hashes
     assert len(hashes) == 7
     assert count(again, contract) == 3
@@ -345,14 +345,14 @@ def test_a_restart_gives_the_same_blocks_and_state(door: Door) -> None:
 
 
 @pytest.mark.parametrize("tail", ["", '{"time":17', '{"outcome":"0x12'])
-def test_a_write_whose_outcome_was_lost_is_found_again(door: Door, tail: str) -> None:
+def test_a_write_whose_outcome_was_lost_is_found_again(gateway: Gateway, tail: str) -> None:
     """What a kill between sending and recording leaves, with or without half a line after it."""
-    grow(door)
-    hashes = door.hashes()
-    journal = door.folder / "journal.jsonl"
-    door.server.shutdown()
+    grow(gateway)
+    hashes = gateway.hashes()
+    journal = gateway.folder / "journal.jsonl"
+    gateway.server.shutdown()
     journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:-1]) + tail)
-    assert door.reopen().hashes() == hashes
+    assert gateway.reopen().hashes() == hashes
 
 
 def edit(lines: list[str], number: int, old: str, new: str) -> list[str]:
@@ -392,56 +392,56 @@ def edit(lines: list[str], number: int, old: str, new: str) -> list[str]:
 def test_a_changed_journal_is_not_served(
     tmp_path: Path, name: str, change, error: type[Exception]
 ) -> None:
-    door = Door(tmp_path / "chain")
-    grow(door)
-    door.close()
-    journal = door.folder / "journal.jsonl"
+    gateway = Gateway(tmp_path / "chain")
+    grow(gateway)
+    gateway.close()
+    journal = gateway.folder / "journal.jsonl"
     journal.write_text("".join(change(journal.read_text().splitlines(keepends=True))))
     with pytest.raises(error):
-        open_chain(door.folder, find_anvil(None, ROOT), None, True, lambda: door.now)
+        open_chain(gateway.folder, find_anvil(None, ROOT), None, True, lambda: gateway.now)
 
 
-def test_the_write_is_on_disk_before_the_node_sees_it(door: Door) -> None:
+def test_the_write_is_on_disk_before_the_node_sees_it(gateway: Gateway) -> None:
     raw = sign(Account.create(), 0)
-    door.node.process.send_signal(signal.SIGSTOP)  # the node takes nothing in
-    sender = threading.Thread(target=door.ask, args=("eth_sendRawTransaction", raw))
+    gateway.node.process.send_signal(signal.SIGSTOP)  # the node takes nothing in
+    sender = threading.Thread(target=gateway.ask, args=("eth_sendRawTransaction", raw))
     sender.start()
     deadline = time.monotonic() + 5
-    while raw not in (door.folder / "journal.jsonl").read_text() and time.monotonic() < deadline:
+    while raw not in (gateway.folder / "journal.jsonl").read_text() and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert raw in (door.folder / "journal.jsonl").read_text()
-    door.node.process.send_signal(signal.SIGCONT)
+    assert raw in (gateway.folder / "journal.jsonl").read_text()
+    gateway.node.process.send_signal(signal.SIGCONT)
     sender.join()
-    assert door.height() == 1
+    assert gateway.height() == 1
 
 
-def test_nothing_is_sent_when_the_journal_cannot_be_written(door: Door) -> None:
+def test_nothing_is_sent_when_the_journal_cannot_be_written(gateway: Gateway) -> None:
     account = Account.create()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    size = (door.folder / "journal.jsonl").stat().st_size
+    size = (gateway.folder / "journal.jsonl").stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))  # a full disk, for this process
     try:
-        code, message = door.refusal("eth_sendRawTransaction", sign(account, 0))
+        code, message = gateway.refusal("eth_sendRawTransaction", sign(account, 0))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (code, message) == (-32000, "the journal cannot be written; nothing was sent")
-    assert door.height() == 0
-    door.result("eth_sendRawTransaction", sign(account, 0))
-    hashes = door.hashes()
-    assert door.reopen().hashes() == hashes
+    assert gateway.height() == 0
+    gateway.result("eth_sendRawTransaction", sign(account, 0))
+    hashes = gateway.hashes()
+    assert gateway.reopen().hashes() == hashes
 
 
-def test_one_folder_has_one_gateway(shared: Door) -> None:
+def test_one_folder_has_one_gateway(shared: Gateway) -> None:
     with pytest.raises(JournalInUse):
         open_chain(shared.folder, find_anvil(None, ROOT), None, True, lambda: shared.now)
 
 
 def test_genesis_time_is_the_folders_own_and_not_in_the_future(tmp_path: Path) -> None:
-    door = Door(tmp_path / "chain")
-    door.close()
+    gateway = Gateway(tmp_path / "chain")
+    gateway.close()
     for genesis in (GENESIS + 1, GENESIS + 1000):
         with pytest.raises(GenesisDiffers):
-            open_chain(door.folder, find_anvil(None, ROOT), genesis, True, lambda: GENESIS + 100)
+            open_chain(gateway.folder, find_anvil(None, ROOT), genesis, True, lambda: GENESIS + 100)
 
 
 # --- requests that are none -------------------------------------------------------------------------------
@@ -486,7 +486,7 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-def test_a_malformed_body_gets_a_json_rpc_error(shared: Door, name: str) -> None:
+def test_a_malformed_body_gets_a_json_rpc_error(shared: Gateway, name: str) -> None:
     body, code = MALFORMED[name]
     status, answer = shared.post(body)
     assert status == 200
@@ -496,17 +496,17 @@ def test_a_malformed_body_gets_a_json_rpc_error(shared: Door, name: str) -> None
     assert shared.result("eth_chainId") == "0x7a69"
 
 
-def test_a_bad_call_in_a_batch_does_not_spoil_the_others(shared: Door) -> None:
+def test_a_bad_call_in_a_batch_does_not_spoil_the_others(shared: Gateway) -> None:
     _, answers = shared.post(json.dumps([CALL, 5, CALL | {"id": "x"}]).encode())
     assert [answer.get("result") for answer in answers] == ["0x7a69", None, "0x7a69"]
     assert answers[2]["id"] == "x"
 
 
-def test_brackets_inside_a_text_are_no_nesting(shared: Door) -> None:
+def test_brackets_inside_a_text_are_no_nesting(shared: Gateway) -> None:
     assert shared.refusal("eth_getCode", "[" * 500 + '\\"' + "{" * 500)[0] == -32602
 
 
-def test_a_body_too_long_or_of_unknown_length_is_not_read(shared: Door) -> None:
+def test_a_body_too_long_or_of_unknown_length_is_not_read(shared: Gateway) -> None:
     with socket.create_connection(("127.0.0.1", shared.server.server_port)) as raw:
         raw.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY + 1))
         assert raw.recv(100).startswith(b"HTTP/1.1 413")
@@ -522,7 +522,7 @@ def test_a_body_too_long_or_of_unknown_length_is_not_read(shared: Door) -> None:
     assert shared.post(b"{}", path="/admin")[0] == 404
 
 
-def test_one_connection_serves_many_requests(shared: Door) -> None:
+def test_one_connection_serves_many_requests(shared: Gateway) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", shared.server.server_port)
     connection.connect()
     kept = connection.sock
@@ -552,7 +552,7 @@ def test_a_call_runs_on_no_more_gas_than_a_transaction_may_have(devchain: DevCha
 
 
 def test_an_answer_that_is_too_large_is_refused_and_the_line_goes_on(
-    shared: Door, monkeypatch: pytest.MonkeyPatch
+    shared: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever asks for everything at once is told to ask for less; nobody else's answer is mixed up with it."""
     rpc = Rpc(shared.node, shared.writer)
@@ -567,7 +567,7 @@ def test_an_answer_that_is_too_large_is_refused_and_the_line_goes_on(
     rpc.close()
 
 
-def test_a_history_of_fees_is_short(shared: Door) -> None:
+def test_a_history_of_fees_is_short(shared: Gateway) -> None:
     """The node gives a number for each percentile of each block: millions of them filled its memory and ended it."""
     asked = [50.0] * MAX_PERCENTILES
     assert shared.result("eth_feeHistory", "0x400", "latest", asked)
@@ -579,7 +579,7 @@ def test_a_history_of_fees_is_short(shared: Door) -> None:
 
 @pytest.mark.parametrize("method", sorted(LARGE))
 def test_what_may_give_megabytes_is_asked_in_turn(
-    shared: Door, monkeypatch: pytest.MonkeyPatch, method: str
+    shared: Gateway, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """While one is answered another waits, and what is small does not."""
     monkeypatch.setattr("chain.devnode.executions.WAIT_SECONDS", 0.1)
@@ -590,7 +590,9 @@ def test_what_may_give_megabytes_is_asked_in_turn(
     shared.result(method, *params)
 
 
-def test_the_answers_of_a_batch_are_bounded(shared: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_answers_of_a_batch_are_bounded(
+    shared: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """150 readings of the whole ledger in one body took 40 MB each, until their caller chose to read."""
     monkeypatch.setattr("chain.devnode.gateway.BATCH_BYTES", 2000)
     asked = [

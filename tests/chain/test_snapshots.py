@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from eth_account import Account
 from extent import extent
+from narrated import ROOT
 from speed import allowed
-from told import ROOT
 
 from api.demo.stage import World
 from chain.devnode.anvil import NodeGone, NodeRefused, Wire, find_anvil
@@ -304,7 +304,7 @@ def told_of(node: Node, known: dict[int, str]) -> int:
 @pytest.mark.campaign
 def test_killed_in_the_middle_many_times(tmp_path: Path) -> None:
     """kill -9 at any moment, also in a snapshot: what was answered stands, block by block, and nothing stands twice."""
-    chance, folder = random.Random(20), tmp_path / "chain"
+    probability, folder = random.Random(20), tmp_path / "chain"
     known: dict[int, str] = {}  # blocks that somebody was told of
     used = unfinished = 0
     seconds: list[float] = []
@@ -320,7 +320,7 @@ def test_killed_in_the_middle_many_times(tmp_path: Path) -> None:
             sent = int(node.call("eth_getTransactionCount", [SENDER.address, "latest"]), 16)
             assert sent == sum(len(block["transactions"]) for block in blocks)
             killer = threading.Thread(
-                target=kill, args=(chain, turn % 2 * chance.uniform(0.02, 0.2))
+                target=kill, args=(chain, turn % 2 * probability.uniform(0.02, 0.2))
             )
             killer.start()
             told_of(node, known)

@@ -8,7 +8,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from clocked import Door
+from clocked import Gateway
 
 from api.demo.attacks import outcome
 from api.demo.attacks.frame import authorised, looked_at, willing
@@ -286,34 +286,34 @@ def test_a_member_who_is_ended_can_still_stop_a_worker(devchain: DevChain) -> No
 
 
 @pytest.fixture
-def clocked(tmp_path: Path) -> Iterator[tuple[World, Door]]:
+def clocked(tmp_path: Path) -> Iterator[tuple[World, Gateway]]:
     """A world on a clock that the test moves."""
-    door = Door(tmp_path / "chain")
-    yield World.create(f"http://127.0.0.1:{door.server.server_port}"), door
-    door.close()
+    gateway = Gateway(tmp_path / "chain")
+    yield World.create(f"http://127.0.0.1:{gateway.server.server_port}"), gateway
+    gateway.close()
 
 
 def replayed(world: World) -> None:
     """The auditor's rules come to the same head."""
     bundle = export_bundle(world.ledger)
-    fold = Replay(bundle, load_crypto(parse_identity(bundle["identity"]))).fold
-    assert (fold.count, fold.head) == world.ledger.head()
+    replayed = Replay(bundle, load_crypto(parse_identity(bundle["identity"]))).replayed
+    assert (replayed.count, replayed.head) == world.ledger.head()
 
 
 def test_a_member_stops_what_was_given_while_she_still_was_one(
-    clocked: tuple[World, Door],
+    clocked: tuple[World, Gateway],
 ) -> None:
     """Two stolen keys end the third member, wait until a second before, and bring their machine: it is still stopped.
 
     Also when she was given another role meanwhile; what was given after her end she does not stop.
     """
-    world, door = clocked
+    world, gateway = clocked
     rui, now = world.people["rui"].address, world.ledger.now()
     ends = world.set_role(rui, "committee", end=now).one(RoleSet).end
     early, late = Wallet.new().address, Wallet.new().address
-    door.now += ends - now - 1
+    gateway.now += ends - now - 1
     world.set_role(early, "worker")
-    door.now += IDLE_SECONDS + 2
+    gateway.now += IDLE_SECONDS + 2
     world.set_role(rui, "auditor")
     world.set_role(late, "worker")
     assert not world.ledger.read("PermitRegistry", "isLive", rui, ROLES["committee"])
@@ -330,25 +330,25 @@ def test_a_member_stops_what_was_given_while_she_still_was_one(
     ids=["a term long over", "a term to come"],
 )
 def test_no_later_change_takes_from_a_member_what_she_may_stop(
-    clocked: tuple[World, Door], change: dict[str, int]
+    clocked: tuple[World, Gateway], change: dict[str, int]
 ) -> None:
     """Two stolen keys give her another term in the committee, which she is not in either."""
-    world, door = clocked
+    world, gateway = clocked
     rui, now = world.people["rui"].address, world.ledger.now()
     ends = world.set_role(rui, "committee", end=now).one(RoleSet).end
     machine = Wallet.new().address
-    door.now += ends - now - 1
+    gateway.now += ends - now - 1
     world.set_role(machine, "worker")
-    door.now += IDLE_SECONDS + 2
+    gateway.now += IDLE_SECONDS + 2
     world.set_role(rui, "committee", **change)
     assert not world.ledger.read("PermitRegistry", "isLive", rui, ROLES["committee"])
     world.cancel_role(machine, by="rui")
     replayed(world)
 
 
-def test_whose_term_has_not_begun_stops_nobody(clocked: tuple[World, Door]) -> None:
+def test_whose_term_has_not_begun_stops_nobody(clocked: tuple[World, Gateway]) -> None:
     """Nor when it is taken away again before it began: nobody was a member for no time."""
-    world, door = clocked
+    world, gateway = clocked
     start = world.ledger.now() + 86_400
     for name in ("yola", "zoe"):
         world.people[name] = Wallet.new()
@@ -358,13 +358,13 @@ def test_whose_term_has_not_begun_stops_nobody(clocked: tuple[World, Door]) -> N
     retire(world, "zoe", "committee")
     for name in ("yola", "zoe"):
         assert outcome(lambda: world.cancel_role(machine, by=name)) == "NotAMember"  # noqa: B023
-    door.now += 86_401
+    gateway.now += 86_401
     assert outcome(lambda: world.cancel_role(machine, by="zoe")) == "NotAMember"
     world.cancel_role(machine, by="yola")
     replayed(world)
 
 
-def test_a_quorum_of_the_committee_has_no_end(clocked: tuple[World, Door]) -> None:
+def test_a_quorum_of_the_committee_has_no_end(clocked: tuple[World, Gateway]) -> None:
     """All of them with an end, or to begin one day: nobody could ever give a role again."""
     world, _ = clocked
     far = world.ledger.now() + 10 * 365 * 86_400
@@ -378,9 +378,9 @@ def test_a_quorum_of_the_committee_has_no_end(clocked: tuple[World, Door]) -> No
     replayed(world)
 
 
-def test_the_ceremony_ends_with_a_quorum_that_lasts(clocked: tuple[World, Door]) -> None:
+def test_the_ceremony_ends_with_a_quorum_that_lasts(clocked: tuple[World, Gateway]) -> None:
     """With two of three members about to end, one would be left for good, and none could be added."""
-    old, door = clocked
+    old, gateway = clocked
     world = World.create(old.ledger.node.url, roles=False)
     pia, quinn = (world.people[name].address for name in ("pia", "quinn"))
     world.set_role(world.people["omar"].address, "custodian")
@@ -393,12 +393,12 @@ def test_the_ceremony_ends_with_a_quorum_that_lasts(clocked: tuple[World, Door])
     assert outcome(world.register_dataset) == "LastQuorum"
     world.set_role(quinn, "committee")
     world.register_dataset()
-    door.now += 3601
+    gateway.now += 3601
     world.set_role(Wallet.new().address, "analyst", by=("quinn", "rui"))
     replayed(world)
 
 
-def test_a_live_member_begins_no_later_by_a_change(clocked: tuple[World, Door]) -> None:
+def test_a_live_member_begins_no_later_by_a_change(clocked: tuple[World, Gateway]) -> None:
     """Else a change with a later start would end her at once, before the delay."""
     world, _ = clocked
     rui, later = world.people["rui"].address, world.ledger.now() + 365 * 86_400
@@ -424,13 +424,13 @@ def test_nobody_else_uses_up_an_enrolment(stage: World) -> None:
 REVOKE = {"subject": bytes(32), "dataset": bytes(32), "epoch": 0}
 
 
-def test_nobody_else_uses_up_a_worker_s_binding(clocked: tuple[World, Door]) -> None:
+def test_nobody_else_uses_up_a_worker_s_binding(clocked: tuple[World, Gateway]) -> None:
     """Another worker sends the same content, is refused, and the first one's own is still good."""
-    world, door = clocked
+    world, gateway = clocked
     people = world.enrol(3)
     run = world.request_run(world.permit())
     somebody(world, "worker", "wilma")
-    door.now += int(world.ledger.identity["roleDelay"]) + 1
+    gateway.now += int(world.ledger.identity["roleDelay"]) + 1
     binding = world.binding(run, people)
 
     def sent(by: str) -> Receipt:

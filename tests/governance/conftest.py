@@ -1,7 +1,7 @@
 """One story on a real chain, for the tests of what an auditor reads."""
 
 import pytest
-from told import Told
+from narrated import Told
 
 from api.demo.stage import World
 from chain.devnode.process import DevChain

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from told import bundle_of, replay
+from narrated import bundle_of, replay
 
 from api.demo.stage import World
 from chain.devnode.process import DevChain
@@ -23,7 +23,7 @@ def world(devchain: DevChain) -> World:
 
 def member(world: World, account: str) -> Member:
     """The role as the fold has it, which must be as the contract has it."""
-    held = replay(bundle_of(world), signed=True).fold.members[bytes.fromhex(account[2:])]
+    held = replay(bundle_of(world), signed=True).replayed.members[bytes.fromhex(account[2:])]
     assert tuple(held) == tuple(world.ledger.read("PermitRegistry", "roleOf", account))
     return held
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from eth_abi.abi import encode
+from narrated import ROOT, Forger, Told, as_bytes, calls, reasons, replay, states, twisted
 from speed import allowed
-from told import ROOT, Forger, Told, as_bytes, calls, reasons, replay, states, twisted
 
 from api.demo.forgeries import rewrite
 from api.demo.stage import CATEGORIES, random32
@@ -25,7 +25,7 @@ from governance.verify import (
     CHECKER,
     WORKER,
     Finding,
-    Fold,
+    ReplayedState,
     decode_call,
     examine,
     load_crypto,
@@ -40,33 +40,37 @@ from governance.verify import (
 
 @pytest.mark.parametrize("signed", [False, True])
 def test_fold_agrees_with_the_contracts_at_every_step(told: Told, signed: bool) -> None:
-    ledger, fold = told.world.ledger, Fold(told.bundle["identity"])
-    crypto = load_crypto(fold.identity) if signed else None
+    ledger, replayed = told.world.ledger, ReplayedState(told.bundle["identity"])
+    crypto = load_crypto(replayed.identity) if signed else None
     logs: dict[bytes, list[verify.Log]] = {}
     for found in ledger.logs(0, int(ledger.block()["number"], 16)):
         logs.setdefault(parse_log(found).tx, []).append(parse_log(found))
     for name, own in logs.items():
         tx = parse_transaction(ledger.transaction("0x" + name.hex()))
-        fold.apply(parse_block(ledger.block(tx.block)), tx, own, crypto)
-    assert (fold.count, fold.head) == ledger.head()
-    for (dataset, subject), consent in fold.consents.items():
+        replayed.apply(parse_block(ledger.block(tx.block)), tx, own, crypto)
+    assert (replayed.count, replayed.head) == ledger.head()
+    for (dataset, subject), consent in replayed.consents.items():
         assert verify.slot_of(consent) == told.world.slot(subject, dataset)
     names, subjects = told.names, told.names["subjects"]
-    assert fold.newest_attempt(names["run"]) == 2
-    assert [s for s, _, _ in fold.granted(names["run"], 2)] == subjects[1:6]
-    assert fold.attempts[names["run"], 1].denied == [(subjects[6], 2)]
-    assert [fold.runs[names[n]].ended for n in ("run", "small", "third")] == [
+    assert replayed.newest_attempt(names["run"]) == 2
+    assert [s for s, _, _ in replayed.granted(names["run"], 2)] == subjects[1:6]
+    assert replayed.attempts[names["run"], 1].denied == [(subjects[6], 2)]
+    assert [replayed.runs[names[n]].ended for n in ("run", "small", "third")] == [
         "released",
         "cancelled",
         "rejected",
     ]
-    assert fold.consent_live(told.world.dataset, subjects[0], 0b10, CATEGORIES, fold.time // 86400)
-    assert not fold.consent_live(
-        told.world.dataset, subjects[1], 0b100, CATEGORIES, fold.time // 86400
+    assert replayed.consent_live(
+        told.world.dataset, subjects[0], 0b10, CATEGORIES, replayed.time // 86400
+    )
+    assert not replayed.consent_live(
+        told.world.dataset, subjects[1], 0b100, CATEGORIES, replayed.time // 86400
     )
     for name, role in (("bram", BROKER), ("wanda", WORKER), ("sol", CHECKER)):
-        assert fold.member_live(bytes.fromhex(told.world.people[name].address[2:]), role, fold.time)
-    assert (fold.attempts[names["run"], 1].worker != b"") == signed
+        assert replayed.member_live(
+            bytes.fromhex(told.world.people[name].address[2:]), role, replayed.time
+        )
+    assert (replayed.attempts[names["run"], 1].worker != b"") == signed
 
 
 def test_a_trail_step_by_hand(told: Told) -> None:
@@ -157,12 +161,12 @@ def dropped(bundle: dict[str, Any]) -> None:
 
 def inserted(bundle: dict[str, Any]) -> None:
     """A role change played twice, replacing the version that the first one made."""
-    place = calls(bundle, "setRole")[0]
-    item = copy.deepcopy(bundle["transactions"][place])
+    deployment = calls(bundle, "setRole")[0]
+    item = copy.deepcopy(bundle["transactions"][deployment])
     raw = bytearray.fromhex(item["input"][2:])
     raw[4 + 5 * 32 - 1] += 1
     bundle["transactions"].insert(
-        place + 1, item | {"input": "0x" + raw.hex(), "index": 1, "hash": "0x" + "77" * 32}
+        deployment + 1, item | {"input": "0x" + raw.hex(), "index": 1, "hash": "0x" + "77" * 32}
     )
 
 
@@ -235,20 +239,20 @@ def test_a_careful_forgery_is_found_by_signatures_or_by_a_held_head(
 
 def test_one_changed_event_field_is_named(told: Told) -> None:
     forged = told.copy()
-    place = next(i for i in calls(forged, "authorise"))
-    log = forged["transactions"][place]["logs"][0]
+    deployment = next(i for i in calls(forged, "authorise"))
+    log = forged["transactions"][deployment]["logs"][0]
     log["data"] = log["data"][:-1] + ("0" if log["data"][-1] != "0" else "1")
     said = examine(as_bytes(forged))["consistent"]
     assert said[0] == "no"
-    assert f"block {forged['transactions'][place]['block']}" in said[1]
+    assert f"block {forged['transactions'][deployment]['block']}" in said[1]
     assert "event 1 (AccessGranted) must say 0x" in said[1]
 
 
 def test_every_changed_byte_is_found_or_changes_nothing(told: Told) -> None:
     """Data and topics: always found. Input: found, or slack that no contract reads (padding, a refused item): the
     state and the head are then the same. A thirteenth of the bytes, over each kind of call and event."""
-    fold, crypto = (
-        Fold(told.bundle["identity"]),
+    replayed, crypto = (
+        ReplayedState(told.bundle["identity"]),
         load_crypto(parse_identity(told.bundle["identity"])),
     )
     seen: set[str] = set()
@@ -257,12 +261,12 @@ def test_every_changed_byte_is_found_or_changes_nothing(told: Told) -> None:
         tx = parse_transaction(
             item | {"blockNumber": item["block"], "transactionIndex": item["index"]}
         )
-        place = {"blockNumber": tx.block, "transactionHash": item["hash"]}
+        deployment = {"blockNumber": tx.block, "transactionHash": item["hash"]}
         block = parse_block(told.bundle["blocks"][str(tx.block)] | {"number": tx.block})
-        logs = [parse_log(log | place | {"logIndex": log["index"]}) for log in item["logs"]]
-        fold._crypto = None
-        before = copy.deepcopy(fold)
-        fold.apply(block, tx, logs, crypto)
+        logs = [parse_log(log | deployment | {"logIndex": log["index"]}) for log in item["logs"]]
+        replayed._crypto = None
+        before = copy.deepcopy(replayed)
+        replayed.apply(block, tx, logs, crypto)
         shape = tx.input[:4].hex() + "".join(sorted({log.topics[0].hex() for log in logs}))
         if shape in seen:
             continue
@@ -275,7 +279,7 @@ def test_every_changed_byte_is_found_or_changes_nothing(told: Told) -> None:
             except Finding:
                 continue
             assert changed_tx.input != tx.input
-            assert facts(other) == facts(fold)
+            assert facts(other) == facts(replayed)
             slack += 1
     assert tried > 800
     assert slack < tried // 3
@@ -303,10 +307,10 @@ def changes(tx: Any, logs: list[Any]) -> Iterator[tuple[Any, list[Any]]]:
                 )
 
 
-def facts(fold: Fold) -> dict[str, Any]:
+def facts(replayed: ReplayedState) -> dict[str, Any]:
     return {
         name: value
-        for name, value in vars(fold).items()
+        for name, value in vars(replayed).items()
         if not name.startswith("_") and name != "signatures"
     }
 
@@ -352,10 +356,10 @@ def test_two_thousand_people_take_seconds(told: Told) -> None:
         item["name"]: bytes.fromhex(item["address"][2:])
         for item in told.bundle["identity"]["contracts"]
     }
-    fold, world, signature = Forger(told.bundle, trusting=True), told.world, b"\1" * 65
-    vars(fold).update(vars(replay(told.bundle).fold))
-    permit, day = fold.permits[told.names["permit"]], fold.time // 86400
-    fold.permits[told.names["permit"]] = permit._replace(status=verify.APPROVED)
+    replayed, world, signature = Forger(told.bundle, trusting=True), told.world, b"\1" * 65
+    vars(replayed).update(vars(replay(told.bundle).replayed))
+    permit, day = replayed.permits[told.names["permit"]], replayed.time // 86400
+    replayed.permits[told.names["permit"]] = permit._replace(status=verify.APPROVED)
     rita, subjects = (
         bytes.fromhex(world.people["rita"].address[2:]),
         sorted(random32() for _ in range(2000)),
@@ -411,7 +415,7 @@ def test_two_thousand_people_take_seconds(told: Told) -> None:
     )
     started = time.monotonic()
     for i, (selector, arguments, said) in enumerate(calls):
-        block = verify.Block(fold.place[0] + 1, fold.time, bytes(32))
+        block = verify.Block(replayed.deployment[0] + 1, replayed.time, bytes(32))
         tx = verify.Transaction(
             words(i),
             block.number,
@@ -423,9 +427,9 @@ def test_two_thousand_people_take_seconds(told: Told) -> None:
             verify.Log(b"", topics, data, n, block.number, tx.hash)
             for n, (topics, data) in enumerate(said)
         ]
-        fold.apply(block, tx, logs)
-    assert len(fold.granted(run, 1)) == 1000
-    assert len(fold.consents) >= 2000
+        replayed.apply(block, tx, logs)
+    assert len(replayed.granted(run, 1)) == 1000
+    assert len(replayed.consents) >= 2000
     assert time.monotonic() - started < allowed(5)
 
 

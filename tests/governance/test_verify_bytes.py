@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from eth_utils.crypto import keccak
-from told import IDENTITY, ROOT
+from narrated import IDENTITY, ROOT
 
 from governance import verify
 from governance.verify import (

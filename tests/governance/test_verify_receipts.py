@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from narrated import Judge, Told, as_bytes, bundle_of, reasons, replay, states
 from road import Road
-from told import Judge, Told, as_bytes, bundle_of, reasons, replay, states
 
 from api.client.client import Client
 from api.client.results import withdrawal_receipt
@@ -76,15 +76,15 @@ def patient_receipt(told: Told) -> dict[str, Any]:
 
 
 def run_receipt(told: Told, nth: int = 2) -> dict[str, Any]:
-    fold = replay(told.bundle).fold
-    run, attempt = told.names["run"], fold.attempts[told.names["run"], nth]
+    replayed = replay(told.bundle).replayed
+    run, attempt = told.names["run"], replayed.attempts[told.names["run"], nth]
     steps = replay(told.bundle).steps
     count = 1 + next(
         i
         for i, step in enumerate(steps)
         if any(log.topics[0] == verify.TOPICS["Released"] for log in step.logs)
     )
-    request = fold.runs[run].request
+    request = replayed.runs[run].request
     return {
         "type": "volens/run-receipt/2",
         "identity": identity_id(told.bundle["identity"]).hex(),
@@ -204,7 +204,7 @@ def test_a_receipt_of_a_withdrawal_is_compared_whole(
         receipt | {"effects": [*effects, effects[0]]},
         receipt | {"effects": [*effects, effects[0] | {"run": "00" * 31 + "01"}]},
     ]
-    for place, effect in enumerate(effects):
+    for deployment, effect in enumerate(effects):
         for name, value in effect.items():
             other: Any = (
                 not value
@@ -218,24 +218,24 @@ def test_a_receipt_of_a_withdrawal_is_compared_whole(
                 else "queued"
             )
             changed = [*effects]
-            changed[place] = effect | {name: other}
+            changed[deployment] = effect | {name: other}
             forged.append(receipt | {"effects": changed})
             changed = [*effects]
-            changed[place] = {n: v for n, v in effect.items() if n != name}
+            changed[deployment] = {n: v for n, v in effect.items() if n != name}
             forged.append(receipt | {"effects": changed})
             if value in (0, 1):  # the same to Python, and not to who reads the receipt
                 changed = [*effects]
-                changed[place] = effect | {
+                changed[deployment] = effect | {
                     name: int(value) if isinstance(value, bool) else bool(value)
                 }
                 forged.append(receipt | {"effects": changed})
         for seconds in ("soon", "-1.00", "1e9", 3):
             changed = [*effects]
-            changed[place] = effect | {"stopped": seconds}
+            changed[deployment] = effect | {"stopped": seconds}
             forged.append(receipt | {"effects": changed})
         if effect["was"] != "computing":
             changed = [*effects]
-            changed[place] = effect | {"stopped": "1.00"}
+            changed[deployment] = effect | {"stopped": "1.00"}
             forged.append(receipt | {"effects": changed})
     forged += [
         {n: v for n, v in receipt.items() if n != name} for name in receipt if name != "witness"
@@ -357,7 +357,7 @@ def test_a_broker_is_judged_by_the_time_that_it_signed(told: Told) -> None:
     world.set_role(broker.address, "broker", end=world.ledger.now() + 3 * ROLE_DELAY)
     told.bundle, receipt = bundle_of(world), run_receipt(told)
     whole, last = replay(told.bundle), told.bundle["head"]
-    _, start, end, _ = whole.fold.members[bytes.fromhex(broker.address[2:])]
+    _, start, end, _ = whole.replayed.members[bytes.fromhex(broker.address[2:])]
     assert whole.steps[-1].block.timestamp < start < end  # a new one begins after the delay
     block = whole.steps[-1].block.number + 1
     for time, live in ((start - 1, False), (start, True), (end - 1, True), (end, False)):

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from told import ROOT, Told, bundle_of, calls, reasons, replay, states
+from narrated import ROOT, Told, bundle_of, calls, reasons, replay, states
 
 from api.demo.forgeries import rewrite
 from api.demo.stage import MemoryOutbox, World, random32
@@ -18,22 +18,22 @@ from chain.transactor import Transactor
 from chain.wallets import Wallet
 from governance import verify
 from governance.verify import (
-    Fold,
     Malformed,
+    ReplayedState,
     parse_log,
     words,
 )
 
 
-def folded(world: World) -> Fold:
+def folded(world: World) -> ReplayedState:
     """The fold of a whole chain, with every signature checked; its head is the contract's."""
     bundle = bundle_of(world)
     assert (
-        replay(bundle).fold.head
-        == replay(bundle, signed=True).fold.head
+        replay(bundle).replayed.head
+        == replay(bundle, signed=True).replayed.head
         == bytes.fromhex(bundle["head"]["head"])
     )
-    return replay(bundle, signed=True).fold
+    return replay(bundle, signed=True).replayed
 
 
 def test_every_reason_of_the_contracts_is_the_fold_s(world: World) -> None:
@@ -51,12 +51,12 @@ def test_every_reason_of_the_contracts_is_the_fold_s(world: World) -> None:
     permit, stranger = world.permit(expiry=now + 10**6), random32()
     run = world.request_run(permit)
     world.authorise(run, sorted([*subjects, stranger]), leaseSeconds=10**7)
-    fold = folded(world)
-    attempt = fold.attempts[run, 1]
+    replayed = folded(world)
+    attempt = replayed.attempts[run, 1]
     assert dict(attempt.denied) == dict(
         zip([stranger, *subjects[4:]], (1, 4, 6, 7, 3, 2), strict=True)
     )
-    assert attempt.lease_until == fold.time + 86400
+    assert attempt.lease_until == replayed.time + 86400
     world.authorise(run, subjects, attempt=2, codeHash=random32())  # 38
     late = world.request_run(permit, deadline=world.ledger.now() + 3)
     time.sleep(5)  # until the deadline has passed, on a slow machine too

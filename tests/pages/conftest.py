@@ -68,7 +68,7 @@ def batched(items: list[Any]) -> list[list[Any]]:
 
 
 @dataclass
-class House:
+class Deployment:
     """A running home with willing people; `client` signs as any of them, `runs` names what was asked for."""
 
     parts: Parts
@@ -251,15 +251,15 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     home = tmp_path_factory.mktemp("pages")
     (home / DEMO_HOME).touch()
     parts = Parts.start(Settings(home=home, demo=True, api_host="127.0.0.1"))
     try:
-        house = House(parts, pictures=Settings().pictures)
-        house.bring_in()
-        house.allow()
-        yield house
+        deployment = Deployment(parts, pictures=Settings().pictures)
+        deployment.bring_in()
+        deployment.allow()
+        yield deployment
     finally:
         parts.stop()
 
@@ -301,12 +301,12 @@ class Visit:
 
 
 @pytest.fixture
-def visit(browser: Browser, house: House) -> Iterator[Visit]:
+def visit(browser: Browser, deployment: Deployment) -> Iterator[Visit]:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    context.add_cookies([house.entrance])
-    context.add_init_script(f"localStorage.setItem('{COOKIE}', '{house.word}')")
+    context.add_cookies([deployment.entrance])
+    context.add_init_script(f"localStorage.setItem('{COOKIE}', '{deployment.word}')")
     page = context.new_page()
-    visit = Visit(context, page, house.url)
+    visit = Visit(context, page, deployment.url)
     context.on("request", lambda request: visit.asked.append(request.url))
     page.on(
         "console", lambda said: visit.complaints.append(said.text) if said.type == "error" else None
@@ -314,7 +314,9 @@ def visit(browser: Browser, house: House) -> Iterator[Visit]:
     page.on("pageerror", lambda error: visit.complaints.append(str(error)))
     yield visit
     context.close()
-    elsewhere = [url for url in visit.asked if not url.startswith((house.url, f"blob:{house.url}"))]
+    elsewhere = [
+        url for url in visit.asked if not url.startswith((deployment.url, f"blob:{deployment.url}"))
+    ]
     assert elsewhere == []
     assert [
         said for said in visit.complaints if "Content Security Policy" in said or "Error" in said

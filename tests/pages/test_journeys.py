@@ -16,7 +16,7 @@ from governance.rules.encoding import canonical_json
 
 
 def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(
-    house, visit, tmp_path: Path
+    deployment, visit, tmp_path: Path
 ) -> None:
     page = visit.act_as("Ada")
     expect(page.get_by_role("heading", level=1)).to_have_text("Who can use my data now")
@@ -42,17 +42,19 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(
         page.get_by_role("link", name="Download my receipt").click()
     receipt = Path(saved.value.path()).read_bytes()
     assert receipt == canonical_json(json.loads(receipt))
-    assert json.loads(receipt)["signedMessage"]["subject"] == house.subjects[0].hex()
+    assert json.loads(receipt)["signedMessage"]["subject"] == deployment.subjects[0].hex()
     assert json.loads(receipt)["terms"]
-    said = verify.examine(json.dumps(house.client("vera").trail()).encode(), receipts=[receipt])
+    said = verify.examine(
+        json.dumps(deployment.client("vera").trail()).encode(), receipts=[receipt]
+    )
     assert [(word, said[word][0]) for word in said] == [
         ("consistent", "ok"),
         ("signed", "ok"),
         ("anchored", "ok"),
     ]
 
-    first = house.request("first", house.short)
-    house.await_run(first, "sealed")
+    first = deployment.request("first", deployment.short)
+    deployment.await_run(first, "sealed")
     page.get_by_role("link", name="My data").first.click()
     card = page.locator(".timeline > li")
     expect(card).to_have_count(1)
@@ -61,10 +63,10 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(
         "cancer research: How well can one predict whether a tumour spreads within 5 years?"
     )
     expect(card).to_contain_text("the analyst Noor")
-    house.picture(page, "patient", 930)
+    deployment.picture(page, "patient", 930)
 
-    house.request("second", house.long)
-    house.await_run(house.runs["second"], "computing")
+    deployment.request("second", deployment.long)
+    deployment.await_run(deployment.runs["second"], "computing")
     page.get_by_role("link", name="Stop all").click()
     expect(page.locator(".effects")).to_contain_text("cannot be called back")
     expect(page.get_by_role("heading", name="Stop all of it?")).to_be_visible()
@@ -82,7 +84,7 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(
     assert kept["type"] == "volens/withdrawal-receipt/2"
     assert kept["settled"] is True
     assert len(kept["effects"]) == 2
-    assert kept["receipt"] == house.receipt_of(kept["receipt"]["tx"])
+    assert kept["receipt"] == deployment.receipt_of(kept["receipt"]["tx"])
     page.get_by_role("link", name="My data").first.click()
     expect(page.locator("main")).to_contain_text("You stopped it. Nobody may use it.")
     expect(page.locator(".timeline .pill.held-back")).to_have_count(1)
@@ -91,10 +93,10 @@ def test_a_patient_agrees_sees_the_use_stops_and_keeps_her_receipts(
     )
 
 
-def test_the_analyst_follows_a_run_to_its_result(house, visit, tmp_path: Path) -> None:
+def test_the_analyst_follows_a_run_to_its_result(deployment, visit, tmp_path: Path) -> None:
     page = visit.act_as("Noor")
     expect(page.get_by_role("heading", level=1)).to_have_text("Runs")
-    page.get_by_role("link", name=house.runs["second"][:8]).click()
+    page.get_by_role("link", name=deployment.runs["second"][:8]).click()
     expect(page.locator("#state .pill").first).to_have_text("computing", timeout=20_000)
     lines = page.locator("#log li")
     before = lines.count()
@@ -104,10 +106,10 @@ def test_the_analyst_follows_a_run_to_its_result(house, visit, tmp_path: Path) -
     )  # it goes on by itself
     numbers = lines.evaluate_all("all => all.map((one) => one.value)")
     assert numbers == list(range(1, len(numbers) + 1)), "a line of the log was lost or shown twice"
-    third = house.request("third", house.wide)
+    third = deployment.request("third", deployment.wide)
     visit.open(f"/runs/{third}")
     expect(page.locator("#state")).to_contain_text("Waiting for a worker: 1 before it.")
-    visit.open(f"/runs/{house.runs['second']}")
+    visit.open(f"/runs/{deployment.runs['second']}")
     page.get_by_role("button", name="Cancel this run").click()
     expect(page.locator("#state .pill").first).to_have_text(
         "cancelled by the analyst", timeout=15_000
@@ -116,7 +118,7 @@ def test_the_analyst_follows_a_run_to_its_result(house, visit, tmp_path: Path) -
 
     visit.open(f"/runs/{third}")
     expect(page.locator("#state .pill").first).to_have_text("waits for checkers", timeout=20_000)
-    house.release(third)
+    deployment.release(third)
     expect(page.locator("#state .pill").first).to_have_text("released", timeout=10_000)
     page.reload()
     expect(page.locator(".stepper li.done")).to_have_count(5)
@@ -124,8 +126,10 @@ def test_the_analyst_follows_a_run_to_its_result(house, visit, tmp_path: Path) -
     expect(record).to_contain_text(re.compile(r"(cpu|cuda) \(.+\)\s*\d+\.\d\s*\d+ MiB"))
 
     page.get_by_text("Open it on my own machine").click()
-    noor = house.client("noor")
-    opened = shown(open_output(noor, house.broker(), noor.run(third), house.result_key(third)))
+    noor = deployment.client("noor")
+    opened = shown(
+        open_output(noor, deployment.broker(), noor.run(third), deployment.result_key(third))
+    )
     own, altered = tmp_path / "result.json", tmp_path / "altered.json"
     own.write_text(json.dumps(opened))
     opened["result"]["folds"] = 9
@@ -149,14 +153,14 @@ def test_the_analyst_follows_a_run_to_its_result(house, visit, tmp_path: Path) -
     expect(page.locator(".finding").first).to_contain_text(
         "(interval above 50, p at most 0.05): logistic on genes"
     )
-    house.picture(page, "run", 1230)
-    assert not list(house.home.rglob("result.json")), "what was sent in must not be kept"
+    deployment.picture(page, "run", 1230)
+    assert not list(deployment.home.rglob("result.json")), "what was sent in must not be kept"
 
 
-def test_the_auditor_filters_and_checks_a_step_again(house, visit) -> None:
+def test_the_auditor_filters_and_checks_a_step_again(deployment, visit) -> None:
     page = visit.act_as("Vera")
     expect(page.get_by_role("heading", level=1)).to_have_text("Trail")
-    ada = house.subjects[0].hex()
+    ada = deployment.subjects[0].hex()
     page.get_by_label("Person").fill(ada)
     page.get_by_role("button", name="Filter").click()
     steps = page.locator(".steps > li")
@@ -175,7 +179,7 @@ def test_the_auditor_filters_and_checks_a_step_again(house, visit) -> None:
     expect(checks).to_have_count(6, timeout=15_000)
     expect(page.locator(".checks")).to_contain_text("All 6 checks hold.")
     assert all("ms" in text for text in checks.all_text_contents())
-    house.picture(page, "trail", 1060)
+    deployment.picture(page, "trail", 1060)
 
     visit.open("/trail?kind=seal")
     newest = steps.first
@@ -185,11 +189,11 @@ def test_the_auditor_filters_and_checks_a_step_again(house, visit) -> None:
     )
 
 
-def test_no_tick_without_a_check_that_holds(house, visit) -> None:
+def test_no_tick_without_a_check_that_holds(deployment, visit) -> None:
     """An edited row fails its check; a broker that is silent leaves its check open."""
     page = visit.act_as("Vera", "/trail")
     visit.open("/trail?kind=enrolment")
-    with sqlite3.connect(house.home / "volens.db") as rows:
+    with sqlite3.connect(deployment.home / "volens.db") as rows:
         newest = (
             "select rowid, fields from events where name = 'Enrolled' order by rowid desc limit 1"
         )
@@ -198,7 +202,7 @@ def test_no_tick_without_a_check_that_holds(house, visit) -> None:
             "update events set fields = replace(fields, '\"assurance\":1', '\"assurance\":2') where rowid = ?",
             was[:1],
         )
-    house.parts.stop_part("broker")
+    deployment.parts.stop_part("broker")
     try:
         page.get_by_role("button", name="Verify").first.click()
         expect(page.locator(".checks li.no")).to_have_count(1, timeout=15_000)
@@ -209,8 +213,8 @@ def test_no_tick_without_a_check_that_holds(house, visit) -> None:
         expect(page.locator(".checks")).to_contain_text("1 of 5 checks failed.")
         expect(page.locator(".checks li.ok")).to_have_count(3)
     finally:
-        with sqlite3.connect(house.home / "volens.db") as rows:
+        with sqlite3.connect(deployment.home / "volens.db") as rows:
             rows.execute("update events set fields = ? where rowid = ?", (was[1], was[0]))
-        house.parts.launch_broker()
-        house.parts.await_part("broker")
+        deployment.parts.launch_broker()
+        deployment.parts.await_part("broker")
         time.sleep(0.1)

@@ -28,11 +28,11 @@ HTML = {"Accept": "text/html"}
 
 
 @pytest.fixture(scope="module")
-def tokens(house) -> dict[str, str]:
+def tokens(deployment) -> dict[str, str]:
     """A session's token by name."""
     found = {}
     for name in ("ada", "person-001", "noor", "vera"):
-        client = house.client(name)
+        client = deployment.client(name)
         client.sign_in()
         found[name] = client._token
     return found
@@ -42,32 +42,35 @@ def as_(token: str) -> dict[str, str]:
     return {**HTML, "Cookie": f"volens-session={token}"}
 
 
-def test_each_address_shows_a_page_to_people_and_json_to_programs(house) -> None:
+def test_each_address_shows_a_page_to_people_and_json_to_programs(deployment) -> None:
     for path in ("/runs", "/trail"):
         assert (
-            httpx.get(house.url + path, headers=HTML)
+            httpx.get(deployment.url + path, headers=HTML)
             .headers["content-type"]
             .startswith("text/html")
         )
-        assert httpx.get(house.url + path).headers["content-type"] == "application/json"
+        assert httpx.get(deployment.url + path).headers["content-type"] == "application/json"
 
 
-def test_every_page_has_the_strict_policy(house) -> None:
+def test_every_page_has_the_strict_policy(deployment) -> None:
     for path in ("/", "/runs", "/nowhere", "/me"):
-        headers = httpx.get(house.url + path, headers=HTML).headers
+        headers = httpx.get(deployment.url + path, headers=HTML).headers
         assert headers["content-security-policy"] == (
             "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
         )
         assert headers["cache-control"] == "no-store"
         assert headers["x-content-type-options"] == "nosniff"
     assert (
-        "default-src 'none'" in httpx.get(house.url + "/health").headers["content-security-policy"]
+        "default-src 'none'"
+        in httpx.get(deployment.url + "/health").headers["content-security-policy"]
     )
 
 
-def test_the_cookie_is_closed_to_scripts_and_other_sites(house, tokens) -> None:
+def test_the_cookie_is_closed_to_scripts_and_other_sites(deployment, tokens) -> None:
     answer = httpx.post(
-        f"{house.url}/pages/session", json={"token": tokens["ada"]}, headers={"Origin": house.url}
+        f"{deployment.url}/pages/session",
+        json={"token": tokens["ada"]},
+        headers={"Origin": deployment.url},
     )
     cookie = answer.headers["set-cookie"]
     assert answer.json() == {"next": "/me"}
@@ -80,7 +83,7 @@ def test_the_cookie_is_closed_to_scripts_and_other_sites(house, tokens) -> None:
     "origin", [None, "null", "http://evil.example", "http://127.0.0.1", "http://localhost"]
 )
 @pytest.mark.parametrize(
-    "door",
+    "path",
     [
         "/pages/session",
         "/pages/sign-out",
@@ -89,126 +92,131 @@ def test_the_cookie_is_closed_to_scripts_and_other_sites(house, tokens) -> None:
         f"/pages/runs/{'0' * 64}/result",
     ],
 )
-def test_a_forged_origin_is_refused(house, tokens, origin: str | None, door: str) -> None:
+def test_a_forged_origin_is_refused(deployment, tokens, origin: str | None, path: str) -> None:
     """Nothing is done and nothing handed out, and the page says why."""
     headers = as_(tokens["vera"]) | ({"Origin": origin} if origin else {})
-    answer = httpx.post(house.url + door, json={"token": tokens["vera"]}, headers=headers)
+    answer = httpx.post(deployment.url + path, json={"token": tokens["vera"]}, headers=headers)
     assert answer.status_code == 403
     assert "was not sent from our own page" in answer.text
     assert "set-cookie" not in answer.headers
-    assert json.loads(house.key_file("ada").read_text())["key"] not in answer.text
+    assert json.loads(deployment.key_file("ada").read_text())["key"] not in answer.text
     assert 'class="checks"' not in answer.text
-    assert httpx.get(f"{house.url}/trail", headers=as_(tokens["vera"])).text.count("Sign out") == 1
-
-
-def test_signing_out_ends_the_session_on_the_server_too(house) -> None:
-    client = house.client("vera")
-    client.sign_in()
-    headers = as_(client._token)
-    out = httpx.post(f"{house.url}/pages/sign-out", headers=headers | {"Origin": house.url})
-    assert out.status_code == 303
-    assert httpx.get(f"{house.url}/me", headers=headers).status_code == 401
-
-
-def test_a_cookie_opens_no_door_of_the_programs(house, tokens) -> None:
-    """Doors take the bearer only: a browser that is lured there sends nothing that they believe."""
-    cookie = {"Cookie": as_(tokens["ada"])["Cookie"]}
-    answer = httpx.get(f"{house.url}/consents/{house.subjects[0].hex()}", headers=cookie)
-    assert answer.status_code == 401
-
-
-def test_another_patients_page_is_refused(house, tokens) -> None:
-    for path in (
-        f"/trail?subject={house.subjects[0].hex()}",
-        f"/pages/me/stopped/{'1' * 64}/receipt",
-    ):
-        assert httpx.get(house.url + path, headers=as_(tokens["person-001"])).status_code in (
-            403,
-            404,
-        )
-    assert httpx.get(f"{house.url}/me", headers=as_(tokens["noor"])).status_code == 403
-    hers = httpx.get(f"{house.url}/me", headers=as_(tokens["person-001"])).text
-    assert house.subjects[1].hex() in hers
-    assert house.subjects[0].hex() not in hers
-
-
-def test_the_public_trail_names_nobody(house, tokens) -> None:
-    for headers in (HTML, as_(tokens["noor"]), as_(tokens["ada"])):
-        for kind in ("permission", "enrolment", "access"):
-            page = httpx.get(f"{house.url}/trail?kind={kind}", headers=headers).text
-            assert not any(subject.hex() in page for subject in house.subjects)
     assert (
-        house.subjects[0].hex()
-        in httpx.get(f"{house.url}/trail?kind=enrolment", headers=as_(tokens["vera"])).text
+        httpx.get(f"{deployment.url}/trail", headers=as_(tokens["vera"])).text.count("Sign out")
+        == 1
     )
 
 
-def test_a_result_is_for_its_analyst_alone(house, tokens) -> None:
-    run = released(house)
+def test_signing_out_ends_the_session_on_the_server_too(deployment) -> None:
+    client = deployment.client("vera")
+    client.sign_in()
+    headers = as_(client._token)
+    out = httpx.post(
+        f"{deployment.url}/pages/sign-out", headers=headers | {"Origin": deployment.url}
+    )
+    assert out.status_code == 303
+    assert httpx.get(f"{deployment.url}/me", headers=headers).status_code == 401
+
+
+def test_a_cookie_opens_no_door_of_the_programs(deployment, tokens) -> None:
+    """Doors take the bearer only: a browser that is lured there sends nothing that they believe."""
+    cookie = {"Cookie": as_(tokens["ada"])["Cookie"]}
+    answer = httpx.get(f"{deployment.url}/consents/{deployment.subjects[0].hex()}", headers=cookie)
+    assert answer.status_code == 401
+
+
+def test_another_patients_page_is_refused(deployment, tokens) -> None:
+    for path in (
+        f"/trail?subject={deployment.subjects[0].hex()}",
+        f"/pages/me/stopped/{'1' * 64}/receipt",
+    ):
+        assert httpx.get(deployment.url + path, headers=as_(tokens["person-001"])).status_code in (
+            403,
+            404,
+        )
+    assert httpx.get(f"{deployment.url}/me", headers=as_(tokens["noor"])).status_code == 403
+    hers = httpx.get(f"{deployment.url}/me", headers=as_(tokens["person-001"])).text
+    assert deployment.subjects[1].hex() in hers
+    assert deployment.subjects[0].hex() not in hers
+
+
+def test_the_public_trail_names_nobody(deployment, tokens) -> None:
+    for headers in (HTML, as_(tokens["noor"]), as_(tokens["ada"])):
+        for kind in ("permission", "enrolment", "access"):
+            page = httpx.get(f"{deployment.url}/trail?kind={kind}", headers=headers).text
+            assert not any(subject.hex() in page for subject in deployment.subjects)
+    assert (
+        deployment.subjects[0].hex()
+        in httpx.get(f"{deployment.url}/trail?kind=enrolment", headers=as_(tokens["vera"])).text
+    )
+
+
+def test_a_result_is_for_its_analyst_alone(deployment, tokens) -> None:
+    run = released(deployment)
     for name in ("vera", "ada"):
-        answer = httpx.get(f"{house.url}/runs/{run}/result", headers=as_(tokens[name]))
+        answer = httpx.get(f"{deployment.url}/runs/{run}/result", headers=as_(tokens[name]))
         assert (answer.status_code, "AUC" in answer.text) == (403, False)
 
 
-def test_no_result_is_shown_before_its_release(house, tokens) -> None:
+def test_no_result_is_shown_before_its_release(deployment, tokens) -> None:
     """Neither opened here nor checked for whoever has one: its own analyst waits for two checkers too."""
-    run = house.runs.get("first") or house.request("first", house.short)
-    house.await_run(run, "sealed")
-    headers = as_(tokens["noor"]) | {"Origin": house.url}
+    run = deployment.runs.get("first") or deployment.request("first", deployment.short)
+    deployment.await_run(run, "sealed")
+    headers = as_(tokens["noor"]) | {"Origin": deployment.url}
     for answer in (
-        httpx.get(f"{house.url}/runs/{run}/result", headers=headers),
-        httpx.post(f"{house.url}/pages/runs/{run}/result", json={}, headers=headers),
+        httpx.get(f"{deployment.url}/runs/{run}/result", headers=headers),
+        httpx.post(f"{deployment.url}/pages/runs/{run}/result", json={}, headers=headers),
     ):
         assert answer.status_code == 404
         assert "The run has no released result." in answer.text
 
 
-def released(house) -> str:
+def released(deployment) -> str:
     """The run that an earlier journey released, or one of its own."""
-    if "third" not in house.runs:
-        house.await_run(house.request("third", house.wide), "sealed")
-        house.release(house.runs["third"])
-    return house.runs["third"]
+    if "third" not in deployment.runs:
+        deployment.await_run(deployment.request("third", deployment.wide), "sealed")
+        deployment.release(deployment.runs["third"])
+    return deployment.runs["third"]
 
 
-def inside(house) -> dict[str, str]:
+def inside(deployment) -> dict[str, str]:
     """The headers of the one browser that may play people."""
-    cookie = f"volens-demo={house.entrance['value']}"
-    return {"Origin": house.url, "Cookie": cookie, "Volens-Demo": house.word}
+    cookie = f"volens-demo={deployment.entrance['value']}"
+    return {"Origin": deployment.url, "Cookie": cookie, "Volens-Demo": deployment.word}
 
 
-def test_who_is_not_played_has_no_key_here(house) -> None:
+def test_who_is_not_played_has_no_key_here(deployment) -> None:
     for name in ("relay", "worker", "nobody", "..%2Fidentity", "noor.results"):
-        answer = httpx.post(f"{house.url}/pages/played/{name}", headers=inside(house))
+        answer = httpx.post(f"{deployment.url}/pages/played/{name}", headers=inside(deployment))
         assert answer.status_code == 404
-    assert httpx.get(f"{house.url}/pages/played/ada").status_code == 405
+    assert httpx.get(f"{deployment.url}/pages/played/ada").status_code == 405
 
 
-def test_other_programs_of_the_machine_get_no_played_key(house) -> None:
+def test_other_programs_of_the_machine_get_no_played_key(deployment) -> None:
     """Whoever reached the port got every key of the demo: now only the browser that opened the printed address does."""
-    key = json.loads(house.key_file("ada").read_text())["key"]
-    door, own = f"{house.url}/pages/played/ada", inside(house)
-    assert httpx.post(door, headers=own).json()["key"] == key  # the twin
-    cookie = house.entrance["value"]
+    key = json.loads(deployment.key_file("ada").read_text())["key"]
+    path, own = f"{deployment.url}/pages/played/ada", inside(deployment)
+    assert httpx.post(path, headers=own).json()["key"] == key  # the twin
+    cookie = deployment.entrance["value"]
     for less in (
         {},
         {"Volens-Demo": ""},
         {"Volens-Demo": "guess"},
         {"Volens-Demo": cookie},
-        {"Cookie": f"volens-demo={house.word}"},
+        {"Cookie": f"volens-demo={deployment.word}"},
         {"Cookie": own["Cookie"]},  # browsers send it to every other port of 127.0.0.1, too
     ):
-        answer = httpx.post(door, headers={"Origin": house.url} | less)
+        answer = httpx.post(path, headers={"Origin": deployment.url} | less)
         assert answer.status_code == 403
         assert key not in answer.text
-    assert "Act as Ada" in httpx.get(f"{house.url}/sign-in", headers=own | HTML).text
-    outside = httpx.get(f"{house.url}/sign-in", headers=HTML).text
+    assert "Act as Ada" in httpx.get(f"{deployment.url}/sign-in", headers=own | HTML).text
+    outside = httpx.get(f"{deployment.url}/sign-in", headers=HTML).text
     assert "Act as" not in outside
     assert "in one browser only" in outside
 
 
-def test_the_word_is_kept_for_this_port_and_leaves_the_address(house, browser) -> None:
-    context = browser.new_context(base_url=house.url)
+def test_the_word_is_kept_for_this_port_and_leaves_the_address(deployment, browser) -> None:
+    context = browser.new_context(base_url=deployment.url)
     page = context.new_page()
     page.goto("/#volens-demo=abc")
     page.wait_for_url(lambda url: "#" not in url)
@@ -217,24 +225,24 @@ def test_the_word_is_kept_for_this_port_and_leaves_the_address(house, browser) -
     context.close()
 
 
-def test_a_result_is_not_opened_with_a_played_key_for_others(house, tokens) -> None:
+def test_a_result_is_not_opened_with_a_played_key_for_others(deployment, tokens) -> None:
     """With Noor's session alone, e.g. of the command line, the server does not open it with her key."""
-    page = f"{house.url}/runs/{released(house)}/result"
+    page = f"{deployment.url}/runs/{released(deployment)}/result"
     signed_in = as_(tokens["noor"])["Cookie"]
     answer = httpx.get(page, headers=HTML | {"Cookie": signed_in})
     assert answer.status_code == 404
-    both = f"{signed_in}; volens-demo={house.entrance['value']}"
+    both = f"{signed_in}; volens-demo={deployment.entrance['value']}"
     assert httpx.get(page, headers=HTML | {"Cookie": both}).status_code == 200
 
 
-def test_the_printed_address_is_good_once(house) -> None:
+def test_the_printed_address_is_good_once(deployment) -> None:
     """Its cookie is closed to scripts and other sites, and the address does not stay in the bar."""
-    assert house.entrance["value"]
-    again = httpx.get(house.parts.address, headers=HTML, follow_redirects=False)
+    assert deployment.entrance["value"]
+    again = httpx.get(deployment.parts.address, headers=HTML, follow_redirects=False)
     assert again.status_code == 403
     assert "set-cookie" not in again.headers
-    for token in ("", "wrong", house.entrance["value"]):
-        answer = httpx.get(f"{house.url}/pages/played/enter", params={"token": token})
+    for token in ("", "wrong", deployment.entrance["value"]):
+        answer = httpx.get(f"{deployment.url}/pages/played/enter", params={"token": token})
         assert answer.status_code == 403
     entrance = Entrance(hash_of("token"))
     with pytest.raises(NotAllowed):
@@ -251,7 +259,7 @@ def test_the_printed_address_is_good_once(house) -> None:
         Entrance("").exchange("")
 
 
-def test_the_cookie_of_the_entrance_is_closed_too(house) -> None:
+def test_the_cookie_of_the_entrance_is_closed_too(deployment) -> None:
     app = FastAPI()
     app.state.entrance = Entrance(hash_of("word"))
     app.include_router(played_router)
@@ -271,17 +279,17 @@ def test_the_cookie_of_the_entrance_is_closed_too(house) -> None:
     assert "SameSite=strict" in cookie
 
 
-def test_the_token_is_in_no_log_and_no_environment(house) -> None:
+def test_the_token_is_in_no_log_and_no_environment(deployment) -> None:
     """The web process knows its hash; what it logs of a request is the template of its route."""
-    token = house.parts.demo_token
+    token = deployment.parts.demo_token
     assert len(token) > 40
-    for path in [*(house.home / "logs").glob("*"), house.home / "run.json"]:
+    for path in [*(deployment.home / "logs").glob("*"), deployment.home / "run.json"]:
         assert token not in path.read_text(errors="replace")
-    process = house.parts.processes["api"].pid
+    process = deployment.parts.processes["api"].pid
     environment = Path(f"/proc/{process}/environ").read_bytes()
     assert token.encode() not in environment
     assert hash_of(token).encode() in environment
-    assert token not in repr(house.parts)
+    assert token not in repr(deployment.parts)
 
 
 def test_played_people_need_a_home_of_the_demo_on_this_machine(tmp_path: Path) -> None:
@@ -313,15 +321,15 @@ def test_played_people_need_a_home_of_the_demo_on_this_machine(tmp_path: Path) -
         ("/trail?first=x", 422, "are numbers"),
     ],
 )
-def test_failures_are_pages_in_plain_words(house, path: str, status: int, said: str) -> None:
-    answer = httpx.get(house.url + path, headers=HTML)
+def test_failures_are_pages_in_plain_words(deployment, path: str, status: int, said: str) -> None:
+    answer = httpx.get(deployment.url + path, headers=HTML)
     assert answer.status_code == status
     assert said in answer.text
     assert "Traceback" not in answer.text
     assert "<main" in answer.text
 
 
-def test_after_signing_in_only_our_own_pages_follow(house) -> None:
+def test_after_signing_in_only_our_own_pages_follow(deployment) -> None:
     for bad in (
         "//evil.example",
         "https://evil.example",
@@ -331,13 +339,13 @@ def test_after_signing_in_only_our_own_pages_follow(house) -> None:
     ):
         assert (
             "data-next"
-            not in httpx.get(f"{house.url}/sign-in", params={"next": bad}, headers=HTML).text
+            not in httpx.get(f"{deployment.url}/sign-in", params={"next": bad}, headers=HTML).text
         )
-    assert 'data-next="/me"' in httpx.get(f"{house.url}/sign-in?next=/me", headers=HTML).text
+    assert 'data-next="/me"' in httpx.get(f"{deployment.url}/sign-in?next=/me", headers=HTML).text
 
 
-def pages_of(house, name: str) -> list[str]:
-    run = released(house)
+def pages_of(deployment, name: str) -> list[str]:
+    run = released(deployment)
     mine = {
         "": [
             "/",
@@ -352,11 +360,15 @@ def pages_of(house, name: str) -> list[str]:
         "Ada": [
             "/me",
             "/me/permission",
-            f"/me/permission?dataset={house.dataset.hex()}&preset=health",
+            f"/me/permission?dataset={deployment.dataset.hex()}&preset=health",
             "/me/stop",
             "/me/stopped",
         ],
-        "Noor": ["/runs", *(f"/runs/{one}" for one in house.runs.values()), f"/runs/{run}/result"],
+        "Noor": [
+            "/runs",
+            *(f"/runs/{one}" for one in deployment.runs.values()),
+            f"/runs/{run}/result",
+        ],
         "Vera": ["/trail?kind=access", "/trail?kind=refusal"],
     }
     return mine[name]
@@ -366,7 +378,7 @@ def pages_of(house, name: str) -> list[str]:
     ("name", "scheme"),
     [("", "light"), ("Ada", "light"), ("Noor", "light"), ("Vera", "light"), ("Noor", "dark")],
 )
-def test_axe_finds_nothing(house, visit, name: str, scheme: str) -> None:
+def test_axe_finds_nothing(deployment, visit, name: str, scheme: str) -> None:
     """Every rule by day; by night only what colours change."""
     visit.page.emulate_media(color_scheme=scheme)
     rules = {"resultTypes": ["violations"]} | (
@@ -374,7 +386,7 @@ def test_axe_finds_nothing(house, visit, name: str, scheme: str) -> None:
     )
     if name:
         visit.act_as(name)
-    for path in pages_of(house, name):
+    for path in pages_of(deployment, name):
         visit.open(path)
         visit.page.evaluate(
             "document.querySelectorAll('details').forEach((one) => { one.open = true; })"
@@ -387,11 +399,11 @@ def test_axe_finds_nothing(house, visit, name: str, scheme: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "Ada", "Noor", "Vera"])
-def test_a_narrow_screen_cuts_nothing_off(house, visit, name: str) -> None:
+def test_a_narrow_screen_cuts_nothing_off(deployment, visit, name: str) -> None:
     if name:
         visit.act_as(name)
     visit.page.set_viewport_size({"width": 360, "height": 800})
-    for path in pages_of(house, name):
+    for path in pages_of(deployment, name):
         visit.open(path)
         wide = visit.page.evaluate("""[...document.querySelectorAll('main *')]
             .filter((one) => (!one.closest('.scroll, .away') || one.matches('caption'))
@@ -400,8 +412,8 @@ def test_a_narrow_screen_cuts_nothing_off(house, visit, name: str) -> None:
         assert wide == [], (path, wide[:2])
 
 
-def test_the_notice_is_a_page_and_word_for_word_what_is_signed(house) -> None:
-    page = httpx.get(f"{house.url}/pages/notice", headers=HTML)
+def test_the_notice_is_a_page_and_word_for_word_what_is_signed(deployment) -> None:
+    page = httpx.get(f"{deployment.url}/pages/notice", headers=HTML)
     assert page.headers["content-type"].startswith("text/html")
     assert "<h1>What you agree to (notice 1, English)</h1>" in page.text
     shown = html.unescape(re.search(r"<pre[^>]*>(.*?)</pre>", page.text, re.DOTALL)[1])
@@ -429,17 +441,19 @@ def test_the_demos_report_is_for_every_screen_and_reader(
     context.close()
 
 
-def test_pages_are_readable_without_script(house, browser, tokens) -> None:
+def test_pages_are_readable_without_script(deployment, browser, tokens) -> None:
     """The three pages and the result with their content; what needs a script says so, and where it goes without."""
-    run, her = released(house), house.client("person-001")
+    run, her = released(deployment), deployment.client("person-001")
     if not her.withdrawals():
-        her.revoke(house.dataset, 0)
-    context = browser.new_context(java_script_enabled=False, base_url=house.url)
-    context.add_cookies([house.entrance])
+        her.revoke(deployment.dataset, 0)
+    context = browser.new_context(java_script_enabled=False, base_url=deployment.url)
+    context.add_cookies([deployment.entrance])
     page = context.new_page()
 
     def look(name: str, path: str) -> str:
-        context.add_cookies([{"name": "volens-session", "value": tokens[name], "url": house.url}])
+        context.add_cookies(
+            [{"name": "volens-session", "value": tokens[name], "url": deployment.url}]
+        )
         page.goto(path)
         return page.inner_text("main")
 
@@ -467,7 +481,7 @@ def test_pages_are_readable_without_script(house, browser, tokens) -> None:
     context.close()
 
 
-def test_the_keyboard_reaches_everything(house, visit) -> None:
+def test_the_keyboard_reaches_everything(deployment, visit) -> None:
     page = visit.act_as("Ada")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
@@ -488,7 +502,7 @@ def test_the_keyboard_reaches_everything(house, visit) -> None:
     assert set(visible) <= reached
 
 
-def test_a_button_works_once(house, visit) -> None:
+def test_a_button_works_once(deployment, visit) -> None:
     """Two clicks at once send one message: the button is off while the first is under way."""
     page = visit.act_as("Ada")
     posts: list[str] = []
@@ -496,7 +510,7 @@ def test_a_button_works_once(house, visit) -> None:
         "request",
         lambda request: posts.append(request.url) if request.url.endswith("/consents") else None,
     )
-    visit.open(f"/me/permission?dataset={house.dataset.hex()}&preset=cancer")
+    visit.open(f"/me/permission?dataset={deployment.dataset.hex()}&preset=cancer")
     page.evaluate("""() => { const sign = document.querySelector("[data-act=give] button");
                              sign.click(); sign.click(); }""")
     page.locator("#done").wait_for(state="visible")

@@ -123,17 +123,17 @@ def test_other_key_files_are_refused_in_plain_words(
     assert page.evaluate("sessionStorage.getItem('volens-key')") is None
 
 
-def test_a_key_file_signs_in_and_the_key_is_never_sent(house, visit) -> None:
+def test_a_key_file_signs_in_and_the_key_is_never_sent(deployment, visit) -> None:
     sent: list[str] = []
     visit.context.on("request", lambda request: sent.append(request.post_data or ""))
     page = visit.open("/sign-in")
-    page.get_by_label("Your key file").set_input_files(house.key_file("person-001"))
+    page.get_by_label("Your key file").set_input_files(deployment.key_file("person-001"))
     page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url("**/me")
-    key = json.loads(house.key_file("person-001").read_text())["key"]
+    key = json.loads(deployment.key_file("person-001").read_text())["key"]
     assert any("signature" in body for body in sent)
     assert not any(key in body for body in sent)
     page.get_by_role("button", name="Sign out").click()
-    page.wait_for_url(house.url + "/")
+    page.wait_for_url(deployment.url + "/")
     assert page.evaluate("sessionStorage.getItem('volens-key')") is None
     assert visit.open("/me").get_by_role("heading", level=1).inner_text() == "Nobody is signed in."

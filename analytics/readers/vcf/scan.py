@@ -257,19 +257,19 @@ def _count_alts(text: bytes) -> int:
 
 def _check_calls(form: bytes, calls: bytes, people: int, no_call: re.Pattern[bytes]) -> None:
     """The calls of one row, each with the fields of FORMAT (`form`). Raises PayloadError."""
-    kinds = form.count(b":") + 1
+    profiles = form.count(b":") + 1
     if (form == b"GT" or form.startswith(b"GT:")) and no_call.search(calls):
         raise PayloadError("variant file: a genotype is not written as VCF has it")
     if (
-        kinds * people * (len(calls) - 2 * people) <= MAX_CALLS
+        profiles * people * (len(calls) - 2 * people) <= MAX_CALLS
     ):  # the others leave nobody more than this
         return
     columns = calls.split(b"\t")
-    if kinds * people * max(map(len, columns)) <= MAX_CALLS:
+    if profiles * people * max(map(len, columns)) <= MAX_CALLS:
         return
-    widths = [0] * kinds
+    widths = [0] * profiles
     for column in columns:
-        for kind, field in enumerate(column.split(b":", kinds)[:kinds]):
+        for kind, field in enumerate(column.split(b":", profiles)[:profiles]):
             widths[kind] = max(widths[kind], len(field))
     if people * sum(widths) > MAX_CALLS:
         raise PayloadError(

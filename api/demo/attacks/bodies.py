@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import httpx
 
-from api.demo.attacks.doors import BODY_LIMIT, Doors, attack, worst
+from api.demo.attacks.endpoints import BODY_LIMIT, Endpoints, attack, worst
 
 STATEMENTS = (
     "' OR '1'='1",
@@ -55,11 +55,11 @@ def _texts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from _texts(inner, (*path, key))
 
 
-def _in_every_text(doors: Doors, forged: bool, corpus: tuple[str, ...]) -> httpx.Response:
+def _in_every_text(endpoints: Endpoints, forged: bool, corpus: tuple[str, ...]) -> httpx.Response:
     """Each text of a consent becomes every second text of the corpus, one at a time; its neighbour the others."""
-    body = doors.consent()
+    body = endpoints.consent()
     if not forged:
-        return doors.post("/consents", body)
+        return endpoints.post("/consents", body)
 
     def spoilt() -> Iterator[dict[str, Any]]:
         for place, text in (
@@ -73,106 +73,109 @@ def _in_every_text(doors: Doors, forged: bool, corpus: tuple[str, ...]) -> httpx
             inner[last] = text
             yield changed
 
-    return worst(doors.post("/consents", changed) for changed in spoilt())
+    return worst(endpoints.post("/consents", changed) for changed in spoilt())
 
 
 @attack("a database statement in each text of a message", "stranger", "Not a valid message")
-def statements(doors: Doors, forged: bool) -> httpx.Response:
-    return _in_every_text(doors, forged, STATEMENTS)
+def statements(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return _in_every_text(endpoints, forged, STATEMENTS)
 
 
 @attack("a file's path in each text of a message", "stranger", "Not a valid message")
-def paths(doors: Doors, forged: bool) -> httpx.Response:
-    return _in_every_text(doors, forged, PATHS)
+def paths(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return _in_every_text(endpoints, forged, PATHS)
 
 
 @attack("an inner address in each text of a message", "stranger", "Not a valid message")
-def addresses(doors: Doors, forged: bool) -> httpx.Response:
-    return _in_every_text(doors, forged, ADDRESSES)
+def addresses(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return _in_every_text(endpoints, forged, ADDRESSES)
 
 
 @attack(
     "control characters and markup in each text of a message", "stranger", "Not a valid message"
 )
-def marks(doors: Doors, forged: bool) -> httpx.Response:
-    return _in_every_text(doors, forged, MARKS)
+def marks(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return _in_every_text(endpoints, forged, MARKS)
 
 
 @attack("a statement in place of an id in an address", "stranger", "Not a valid message")
-def statement_in_address(doors: Doors, forged: bool) -> httpx.Response:
-    names = [*STATEMENTS, *MARKS[:5]] if forged else [doors.permit.hex()]
-    return worst(doors.get(f"/permits/{quote(name, safe='')}") for name in names if "/" not in name)
+def statement_in_address(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    names = [*STATEMENTS, *MARKS[:5]] if forged else [endpoints.permit.hex()]
+    return worst(
+        endpoints.get(f"/permits/{quote(name, safe='')}") for name in names if "/" not in name
+    )
 
 
 @attack("a path out of the doors in an address", "stranger", "Not found")
-def path_in_address(doors: Doors, forged: bool) -> httpx.Response:
+def path_in_address(endpoints: Endpoints, forged: bool) -> httpx.Response:
     names = [*(quote(path, safe="") for path in PATHS if "/" in path), "%2e%2e/%2e%2e/etc/passwd"]
     found = [f"/permits/{name}" for name in names] + [f"/pages/static/{name}" for name in names]
-    return worst(doors.get(path) for path in (found if forged else ["/permits"]))
+    return worst(endpoints.get(path) for path in (found if forged else ["/permits"]))
 
 
 @attack("a statement in a question", "stranger", "Not a valid message")
-def statement_in_question(doors: Doors, forged: bool) -> httpx.Response:
+def statement_in_question(endpoints: Endpoints, forged: bool) -> httpx.Response:
     return worst(
-        doors.get(f"/runs?state={quote(text)}") for text in (STATEMENTS if forged else ["sealed"])
+        endpoints.get(f"/runs?state={quote(text)}")
+        for text in (STATEMENTS if forged else ["sealed"])
     )
 
 
 def _as_bytes(
-    doors: Doors, forged: bool, change: Callable[[str], bytes], **headers: str
+    endpoints: Endpoints, forged: bool, change: Callable[[str], bytes], **headers: str
 ) -> httpx.Response:
     """Ada's consent, its bytes changed, under other headers."""
-    text = json.dumps(doors.consent())
+    text = json.dumps(endpoints.consent())
     return (
-        doors.post("/consents", change(text), **headers)
+        endpoints.post("/consents", change(text), **headers)
         if forged
-        else doors.post("/consents", text.encode())
+        else endpoints.post("/consents", text.encode())
     )
 
 
 @attack("a key named twice in a signed message", "stranger", "Malformed")
-def key_twice(doors: Doors, forged: bool) -> httpx.Response:
+def key_twice(endpoints: Endpoints, forged: bool) -> httpx.Response:
     """Readers differ in which of the two they take: the second is what she signed."""
     return _as_bytes(
-        doors, forged, lambda text: text.replace('"epoch"', '"epoch": 7, "epoch"').encode()
+        endpoints, forged, lambda text: text.replace('"epoch"', '"epoch": 7, "epoch"').encode()
     )
 
 
 @attack("not a number in a signed message", "stranger", "Malformed")
-def not_a_number(doors: Doors, forged: bool) -> httpx.Response:
+def not_a_number(endpoints: Endpoints, forged: bool) -> httpx.Response:
     return _as_bytes(
-        doors, forged, lambda text: text.replace('"epoch": ', '"epoch": NaN, "was": ').encode()
+        endpoints, forged, lambda text: text.replace('"epoch": ', '"epoch": NaN, "was": ').encode()
     )
 
 
 @attack("a fraction for a whole number", "stranger", "Malformed")
-def fraction(doors: Doors, forged: bool) -> httpx.Response:
+def fraction(endpoints: Endpoints, forged: bool) -> httpx.Response:
     return _as_bytes(
-        doors,
+        endpoints,
         forged,
         lambda text: text.replace(f'"deadline": {1 << 39}', '"deadline": 5e11').encode(),
     )
 
 
 @attack("a hundred thousand brackets", "stranger", "Malformed")
-def nested(doors: Doors, forged: bool) -> httpx.Response:
+def nested(endpoints: Endpoints, forged: bool) -> httpx.Response:
     return _as_bytes(
-        doors, forged, lambda text: b'{"items":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+        endpoints, forged, lambda text: b'{"items":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
     )
 
 
 @attack("a body that is larger than the door takes", "stranger", "Too large")
-def oversized(doors: Doors, forged: bool) -> httpx.Response:
-    return _as_bytes(doors, forged, lambda text: text.encode() + b" " * BODY_LIMIT)
+def oversized(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return _as_bytes(endpoints, forged, lambda text: text.encode() + b" " * BODY_LIMIT)
 
 
 @attack("bytes that are no text", "stranger", "Malformed")
-def no_text(doors: Doors, forged: bool) -> httpx.Response:
-    return _as_bytes(doors, forged, lambda text: text.encode("utf-16"))
+def no_text(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return _as_bytes(endpoints, forged, lambda text: text.encode("utf-16"))
 
 
 @attack("a form in place of JSON", "another site", "Not a valid message")
-def form(doors: Doors, forged: bool) -> httpx.Response:
+def form(endpoints: Endpoints, forged: bool) -> httpx.Response:
     """What a page of another site can send without asking first."""
     kinds = (
         "application/x-www-form-urlencoded",
@@ -182,23 +185,23 @@ def form(doors: Doors, forged: bool) -> httpx.Response:
     )
     return worst(
         [
-            _as_bytes(doors, forged, str.encode, **{"content-type": kind})
+            _as_bytes(endpoints, forged, str.encode, **{"content-type": kind})
             for kind in (kinds if forged else kinds[:1])
         ]
     )
 
 
 @attack("a field too many in a signed message", "stranger", "Not a valid message")
-def more_fields(doors: Doors, forged: bool) -> httpx.Response:
+def more_fields(endpoints: Endpoints, forged: bool) -> httpx.Response:
     return _as_bytes(
-        doors, forged, lambda text: text.replace('"grant": {', '"grant": {"role": 1, ').encode()
+        endpoints, forged, lambda text: text.replace('"grant": {', '"grant": {"role": 1, ').encode()
     )
 
 
 @attack("a method that no door has", "stranger", "No such method")
-def methods(doors: Doors, forged: bool) -> httpx.Response:
+def methods(endpoints: Endpoints, forged: bool) -> httpx.Response:
     return worst(
-        doors.ask(method, "/permits")
+        endpoints.ask(method, "/permits")
         for method in (
             ("DELETE", "PUT", "PATCH", "TRACE", "OPTIONS", "VOLENS") if forged else ("GET",)
         )
@@ -208,28 +211,30 @@ def methods(doors: Doors, forged: bool) -> httpx.Response:
 # -- forms of other sites; the session's token is real
 
 
-def _session(doors: Doors, **headers: str) -> httpx.Response:
-    return doors.post("/pages/session", {"token": doors.token(doors.ada)}, **headers)
+def _session(endpoints: Endpoints, **headers: str) -> httpx.Response:
+    return endpoints.post("/pages/session", {"token": endpoints.token(endpoints.ada)}, **headers)
 
 
 @attack("a page's form sent from another site", "another site", "Not for you")
-def other_origin(doors: Doors, forged: bool) -> httpx.Response:
+def other_origin(endpoints: Endpoints, forged: bool) -> httpx.Response:
     origins = (
         "http://evil.example",
         "null",
-        doors.url + ".evil.example",
-        doors.url.replace("127.0.0.1", "localhost"),
+        endpoints.url + ".evil.example",
+        endpoints.url.replace("127.0.0.1", "localhost"),
     )
-    return worst(_session(doors, Origin=origin) for origin in (origins if forged else (doors.url,)))
+    return worst(
+        _session(endpoints, Origin=origin) for origin in (origins if forged else (endpoints.url,))
+    )
 
 
 @attack("a page's form without an origin", "another site", "Not for you")
-def no_origin(doors: Doors, forged: bool) -> httpx.Response:
-    return _session(doors) if forged else _session(doors, Origin=doors.url)
+def no_origin(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return _session(endpoints) if forged else _session(endpoints, Origin=endpoints.url)
 
 
 @attack("a page's form under another host's name", "another site", "Not for you")
-def other_host(doors: Doors, forged: bool) -> httpx.Response:
+def other_host(endpoints: Endpoints, forged: bool) -> httpx.Response:
     """Host and forwarding headers are the sender's own word; the service knows its address by itself."""
     evil = "evil.example"
     tricks: list[dict[str, str]] = [
@@ -244,19 +249,19 @@ def other_host(doors: Doors, forged: bool) -> httpx.Response:
         },
     ]
     if not forged:
-        return _session(doors, Origin=doors.url)
-    return worst(_session(doors, Origin=f"http://{evil}", **trick) for trick in tricks)
+        return _session(endpoints, Origin=endpoints.url)
+    return worst(_session(endpoints, Origin=f"http://{evil}", **trick) for trick in tricks)
 
 
 @attack("a cookie alone ends somebody's session", "another site", "Not for you")
-def cross_sign_out(doors: Doors, forged: bool) -> httpx.Response:
-    token = doors.new_token(doors.ada)
-    out = doors.post(
+def cross_sign_out(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    token = endpoints.new_token(endpoints.ada)
+    out = endpoints.post(
         "/pages/sign-out",
         b"",
-        Origin="http://evil.example" if forged else doors.url,
+        Origin="http://evil.example" if forged else endpoints.url,
         Cookie=f"volens-session={token}",
     )
     # Done, it leads to a page: what stands for that is an answer that anybody gets.
     done = not forged and out.status_code == httpx.codes.SEE_OTHER
-    return doors.get(f"/permits/{doors.permit.hex()}") if done else out
+    return endpoints.get(f"/permits/{endpoints.permit.hex()}") if done else out

@@ -208,7 +208,7 @@ def repeated_refusals(world: World, forged: bool) -> Receipt:
 @attack(
     "an earlier look sent again, so that the key goes to its holder", "stranger", "AlreadyRecorded"
 )
-def repeated_look(world: World, forged: bool) -> Receipt:
+def repeated_view(world: World, forged: bool) -> Receipt:
     run, _ = authorised(world)
     world.seal(run)
     world.look(run, "sol", viewerKey=bytes([1]) * 32)

@@ -76,7 +76,7 @@ def other_worker(world: World, forged: bool) -> Receipt:
 
 
 @attack("the analyst looks before the release", "analyst", "CheckerConflict")
-def analyst_looks(world: World, forged: bool) -> Receipt:
+def analyst_views(world: World, forged: bool) -> Receipt:
     run, _ = authorised(world)
     world.seal(run)
     return world.look(run, "noor" if forged else "sol")

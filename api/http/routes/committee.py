@@ -109,7 +109,7 @@ def register_records(dataset: DatasetId, body: schemas.IngestBody, services: Par
     services.projection.sync()
     permits.check_ingest(
         services.ledger.domain,
-        services.projection.fold,
+        services.projection.replayed,
         registered,
         bytes.fromhex(body.signature),
         leaves,
@@ -137,7 +137,7 @@ def list_ingests(dataset: DatasetId, services: Parts) -> Any:
 def void_records(dataset: DatasetId, body: schemas.VoidBody, services: Parts) -> Any:
     """Take a registration back for good: its custodian alone, or a quorum of the committee."""
     services.projection.sync()
-    found = services.projection.fold.ingests.get(bytes.fromhex(body.void.ingest))
+    found = services.projection.replayed.ingests.get(bytes.fromhex(body.void.ingest))
     if found is not None and found.dataset.hex() != dataset:
         raise RequestInvalid("the registration is of another dataset", "send it to that dataset")
     receipt = permits.void_records(
@@ -202,5 +202,5 @@ def suspend(permit: PermitId, body: schemas.SuspendBody, services: Parts) -> Any
 
 
 def _show(services: Services, permit: Permit) -> dict[str, Any]:
-    request = services.projection.fold.permits[bytes.fromhex(permit.permit)].request
+    request = services.projection.replayed.permits[bytes.fromhex(permit.permit)].request
     return show_permit(permit, request["documentHash"])

@@ -12,7 +12,7 @@ from api.http import requests as schemas
 from api.http import responses as answers
 from api.http.auth import Parts, PartsAnyway, SignedIn, require_self
 from api.http.problems import OTHER_REFUSAL, REFUSALS, declared
-from api.http.rate_limit import WITHDREW_NOTHING, check_allowance
+from api.http.rate_limit import WITHDREW_NOTHING, check_rate_limit
 from api.http.routes.serializers import show_consent, show_reason, show_withdrawal
 from api.http.services import Services
 from api.http.strict_route import ShortRoute, StrictRoute
@@ -59,9 +59,11 @@ def sign_in(body: schemas.SignInBody, services: Parts) -> Any:
     )
     services.projection.sync()
     token, expires = sessions.open_session(
-        services.engine, services.projection.fold, message, services.clock()
+        services.engine, services.projection.replayed, message, services.clock()
     )
-    caller = sessions.caller_of(services.engine, services.projection.fold, token, services.clock())
+    caller = sessions.caller_of(
+        services.engine, services.projection.replayed, token, services.clock()
+    )
     return {"token": token, "expires": expires, "role": caller.role}
 
 
@@ -77,8 +79,8 @@ def enrol(body: schemas.EnrolmentsBody, services: Parts) -> Any:
         for item in body.items
     ]
     services.projection.sync()
-    domain, fold = services.ledger.domain, services.projection.fold
-    seen = [precheck.skipped_enrolment(domain, fold, *item) for item in items]
+    domain, replayed = services.ledger.domain, services.projection.replayed
+    seen = [precheck.skipped_enrolment(domain, replayed, *item) for item in items]
     precheck.refuse_all_skipped(seen)
     receipt = consent.enrol(services.ledger, items)
     ends = consent.outcomes(receipt, [message for message, *_ in items], seen)
@@ -96,12 +98,12 @@ def grant(body: schemas.ConsentsBody, services: Parts, request: Request) -> Any:
         )
         for item in body.items
     ]
-    domain, fold = services.ledger.domain, services.projection.fold
+    domain, replayed = services.ledger.domain, services.projection.replayed
     precheck.refuse_all_skipped(
-        [precheck.forged(domain, fold, "Grant", *item) for item in sent]
+        [precheck.forged(domain, replayed, "Grant", *item) for item in sent]
     )  # asks no ledger
     services.projection.sync()
-    seen = [precheck.skipped_grant(domain, fold, *item) for item in sent]
+    seen = [precheck.skipped_grant(domain, replayed, *item) for item in sent]
     precheck.refuse_all_skipped(seen)
     people = [message["subject"].hex() for message, *_ in sent]
     taken = (one for one, skipped in zip(people, seen, strict=True) if not skipped)
@@ -142,21 +144,21 @@ def _revoke(body: schemas.RevocationBody, services: Services, request: Request) 
         bytes.fromhex(body.signature),
     )
     domain, projection = services.ledger.domain, services.projection
-    precheck.refuse_all_skipped([precheck.forged(domain, projection.fold, "Revoke", *call)])
+    precheck.refuse_all_skipped([precheck.forged(domain, projection.replayed, "Revoke", *call)])
     try:
         projection.sync()
-        acts = precheck.revocation_acts(domain, projection.fold, *call)
-        held = projection.fold.consent(call[0]["dataset"], call[0]["subject"])
+        acts = precheck.revocation_acts(domain, projection.replayed, *call)
+        held = projection.replayed.consent(call[0]["dataset"], call[0]["subject"])
         takes_back = consent_slot.takes_back(held.status, held.epoch)
     except CatchingUp:  # a forged one is refused by the contract before anything is spent on it
         acts, takes_back = consent.acts_and_takes_back(services.ledger, call[0])
     # Who takes something back is never turned away. An old withdrawal that is sent again costs, and one of nothing
     # costs more: each is a step for ever.
     if not acts:
-        check_allowance(request)
-        precheck.refuse_repeated(projection.fold, call[0])
+        check_rate_limit(request)
+        precheck.refuse_repeated(projection.replayed, call[0])
     elif not takes_back:
-        check_allowance(request, WITHDREW_NOTHING)
+        check_rate_limit(request, WITHDREW_NOTHING)
     receipt, stale = consent.revoke(services.ledger, *call)
     mark(services.engine, f"mined:{receipt.tx.hex()}")
     place = services.settle(receipt)
@@ -193,7 +195,7 @@ def show_accesses(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
     """Every time the ledger decided on a person's data: for herself, or an auditor."""
     require_self(caller, subject, Role.AUDITOR)
     services.projection.sync()
-    if bytes.fromhex(subject) not in services.projection.fold.signers:
+    if bytes.fromhex(subject) not in services.projection.replayed.signers:
         raise NotFound("nobody is enrolled under this id", "check the id")
     found = register.accesses_of(services.engine, subject)
     return {

@@ -112,7 +112,7 @@ def approve(run: RunId, attempt: AttemptNumber, body: schemas.DecisionBody, serv
         receipt = release.approve(
             services.ledger,
             services.engine,
-            services.projection.fold,
+            services.projection.replayed,
             decision,
             bytes.fromhex(body.signature),
             services.clock(),
@@ -234,7 +234,7 @@ def _doing(run: Run, steps: list[register.Step], failure: str) -> str:
 
 
 def _show_attempt(services: Services, run: str, one: register.Attempt) -> dict[str, Any]:
-    known = services.projection.fold.attempts[bytes.fromhex(run), one.attempt]
+    known = services.projection.replayed.attempts[bytes.fromhex(run), one.attempt]
     return {
         "attempt": one.attempt,
         "granted": one.granted,

@@ -35,7 +35,7 @@ from analytics.readers.bundle import (
     MAX_VALUES,
     NO_TOTAL,
 )
-from analytics.readers.chart import read_chart
+from analytics.readers.clinical import read_clinical_record
 from analytics.readers.codes import UCUM
 from analytics.readers.fhir import split_bundle
 from api.ingest import parser_messages as lanewords
@@ -418,7 +418,7 @@ def test_one_unfit_resource_is_held_back_alone_and_named(payload: bytes, why: st
     assert sum(report["kept"].values()) == report["seen"] - 1 > 0
     everything = b"".join(found.records.values()) + json.dumps(report).encode()
     assert b"Canary" not in everything
-    read_chart(found.records, SUBJECT)
+    read_clinical_record(found.records, SUBJECT)
 
 
 SAME = "another resource of the file has the same id or fullUrl"
@@ -1111,7 +1111,7 @@ def test_a_mutated_file_is_split_or_refused_and_raises_nothing_else(data: st.Dat
         sum(sum(report[part].values()) for part in ("kept", "held back", "not taken"))
         == report["seen"]
     )
-    read_chart(found.records, SUBJECT)
+    read_clinical_record(found.records, SUBJECT)
 
 
 EXTENSION = {"url": "urn:x", "valueString": "x"}

@@ -30,7 +30,7 @@ from hypothesis import strategies as st
 
 from analytics.errors import PayloadError
 from analytics.readers import fhir
-from analytics.readers.chart import read_chart
+from analytics.readers.clinical import read_clinical_record
 from analytics.readers.codes import (
     LOCAL,
     SENSITIVE,
@@ -638,10 +638,10 @@ def test_every_patient_of_the_fixture_is_split(path: Path) -> None:
     identifiers = [identifier["value"] for identifier in patient["identifier"]]
     for secret in (patient["name"][0]["family"], patient["birthDate"], patient["id"], *identifiers):
         assert secret not in everything
-    chart = read_chart(found.records, SUBJECT)
-    assert chart.birth_year == int(patient["birthDate"][:4])
-    assert {"bmi", "systolic_mmhg"} & {reading.variable for reading in chart.readings}
-    assert len(chart.readings) == report["values"]["read"] + report["values"].get("converted", 0)
+    clinical = read_clinical_record(found.records, SUBJECT)
+    assert clinical.birth_year == int(patient["birthDate"][:4])
+    assert {"bmi", "systolic_mmhg"} & {reading.variable for reading in clinical.readings}
+    assert len(clinical.readings) == report["values"]["read"] + report["values"].get("converted", 0)
 
 
 def test_the_fixture_is_seven_people_and_small() -> None:
@@ -679,8 +679,8 @@ def test_a_built_bundle_goes_the_whole_way() -> None:
         "19": 1,
     }
     assert found.report["held back"] == {}
-    chart = read_chart(found.records, SUBJECT)
-    assert {(r.variable, r.value) for r in chart.readings} == {
+    clinical = read_clinical_record(found.records, SUBJECT)
+    assert {(r.variable, r.value) for r in clinical.readings} == {
         ("bmi", 31.5),
         ("smoker", 1.0),
         ("metastasis", 1.0),

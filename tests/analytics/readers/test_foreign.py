@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from analytics.errors import PayloadError
-from analytics.readers.chart import read_chart
+from analytics.readers.clinical import read_clinical_record
 from analytics.readers.fhir import split_bundle
 from analytics.readers.genotypes import read_genotypes
 from analytics.readers.vcf.split import VcfReport, split_vcf
@@ -128,7 +128,7 @@ def test_a_foreign_chart_is_read(name: str, kept: set[str], unfit: set[str]) -> 
     assert {why for why in report["held back"] if why.startswith("not valid")} == unfit
     parts = ("kept", "held back", "not taken")
     assert sum(sum(report[part].values()) for part in parts) == report["seen"]
-    assert read_chart(found.records, SUBJECT).birth_year is not None
+    assert read_clinical_record(found.records, SUBJECT).birth_year is not None
 
 
 def test_every_file_has_its_source() -> None:

@@ -22,7 +22,7 @@ from fhir_files import (
 )
 
 from analytics.errors import PayloadError
-from analytics.readers.chart import is_record, read_chart
+from analytics.readers.clinical import is_record, read_clinical_record
 from analytics.readers.codes import (
     SENSITIVE,
     SHIPPED,
@@ -337,10 +337,10 @@ GENETIC_RESOURCES = {
 def test_a_genetic_code_anywhere_in_a_resource_decides(where: str) -> None:
     found = split(GENETIC_RESOURCES[where])
     assert found.report["kept"] == {"0": 1, str(Category.GERMLINE_VARIANTS): 1}, found.report
-    chart = read_chart(
+    clinical = read_clinical_record(
         {Category.GERMLINE_VARIANTS: found.records[Category.GERMLINE_VARIANTS]}, SUBJECT
     )
-    assert all(fact.category == Category.GERMLINE_VARIANTS for fact in chart.facts)
+    assert all(fact.category == Category.GERMLINE_VARIANTS for fact in clinical.facts)
 
 
 def linked(name: str, target: str) -> Any:
@@ -659,7 +659,7 @@ def test_a_genetic_record_is_neither_a_vcf_nor_packed() -> None:
     assert not is_record(b"##fileformat=VCFv4.2\n")
     assert not is_record(b"VOLG")
     with pytest.raises(PayloadError):
-        read_chart({Category.GERMLINE_VARIANTS: record}, "cd" * 32)
+        read_clinical_record({Category.GERMLINE_VARIANTS: record}, "cd" * 32)
 
 
 def test_codes_are_seen_where_nobody_reads() -> None:
@@ -683,11 +683,13 @@ def test_a_record_older_than_the_list_tells_nothing_of_it(codes: list[tuple[str,
         "onsetDateTime": "2011-02-03",
     }
     old = write_record([resource])
-    shown = [fact.code for fact in read_chart({1: old}, SUBJECT).facts]
+    shown = [fact.code for fact in read_clinical_record({1: old}, SUBJECT).facts]
     assert shown == [code for _, code in codes if code == "C50.911"]
     (belongs, *_) = (
         category
         for _, code in codes
         for category in sensitive_categories(Coding(CM, code), SHIPPED)
     )
-    assert codes[-1][1] in [fact.code for fact in read_chart({belongs: old}, SUBJECT).facts]
+    assert codes[-1][1] in [
+        fact.code for fact in read_clinical_record({belongs: old}, SUBJECT).facts
+    ]

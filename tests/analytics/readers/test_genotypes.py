@@ -153,8 +153,8 @@ def test_alleles_are_bases(alleles: str) -> None:
 @given(st.data())
 def test_a_mutated_payload_is_refused_or_differs_only_in_its_calls(data: st.DataObject) -> None:
     changed = bytearray(payload())
-    place = data.draw(st.integers(0, len(changed) - 1))
-    changed[place] = data.draw(st.integers(0, 255))
+    deployment = data.draw(st.integers(0, len(changed) - 1))
+    changed[deployment] = data.draw(st.integers(0, 255))
     try:
         person = read_genotypes(bytes(changed), {})
     except PayloadError:

@@ -261,9 +261,9 @@ def test_what_rows_have_is_read_also_where_the_header_forgot_it(gone: tuple[str,
     assert (bob.depth.tolist(), bob.quality.tolist()) == ([255], [7])
     assert taken.report.undefined == len(gone)
     for subject, packed in taken.packed.items():
-        kinds = {"GT": "String", "DP": "Integer", "GQ": "Integer"}
+        profiles = {"GT": "String", "DP": "Integer", "GQ": "Integer"}
         for name in gone:
-            defined = f'##FORMAT=<ID={name},Number=1,Type={kinds[name]},Description="">'
+            defined = f'##FORMAT=<ID={name},Number=1,Type={profiles[name]},Description="">'
             assert taken.text(subject).count(defined) == 1
         descriptor = in_memory(taken.sources[subject])
         os.lseek(descriptor, 0, os.SEEK_SET)
@@ -650,12 +650,12 @@ def test_a_build_that_nobody_here_reads_is_refused_whatever_is_named(line: str, 
     refused("names a genome build that is not read here", data, build=build)
 
 
-@pytest.mark.parametrize(("place", "length"), [("1", 247249719), ("chr22", 51324926)])
+@pytest.mark.parametrize(("chromosome", "length"), [("1", 247249719), ("chr22", 51324926)])
 @pytest.mark.parametrize("build", ["GRCh37", "GRCh38"])
 def test_a_length_of_a_build_that_nobody_here_reads_is_refused(
-    place: str, length: int, build: str
+    chromosome: str, length: int, build: str
 ) -> None:
-    line = f"##contig=<ID={place},length={length}>"
+    line = f"##contig=<ID={chromosome},length={length}>"
     data = text([*header(TWO, line, contigs=(), lengths=False), ROW])
     refused("names a genome build that is not read here", data, build=build)
 
@@ -1056,8 +1056,10 @@ MUTANT, MUTANT_NAMES, _ = cohort(3, 12)
 def test_a_mutated_file_is_refused_or_whole(data: st.DataObject) -> None:
     changed = bytearray(MUTANT)
     for _ in range(data.draw(st.integers(1, 3))):
-        place = data.draw(st.integers(0, len(changed) - 1))
-        changed[place : place + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
+        chromosome = data.draw(st.integers(0, len(changed) - 1))
+        changed[chromosome : chromosome + data.draw(st.integers(0, 2))] = data.draw(
+            st.binary(max_size=3)
+        )
     said: list[str] = []
     try:
         taken = split(bytes(changed), MUTANT_NAMES)

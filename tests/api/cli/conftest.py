@@ -22,8 +22,8 @@ Volens = Callable[..., Told]
 
 
 @pytest.fixture
-def volens(place, monkeypatch, capfd, tmp_path) -> Volens:
-    monkeypatch.setenv("VOLENS_HOME", str(place.home))
+def volens(deployment, monkeypatch, capfd, tmp_path) -> Volens:
+    monkeypatch.setenv("VOLENS_HOME", str(deployment.home))
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str) -> Told:

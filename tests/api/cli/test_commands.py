@@ -24,11 +24,11 @@ PARAMS = {
 EXPRESSION = '{"type":"volens/expression/1","unit":"log2","values":{"zq-genes":"7.5"}}'
 
 
-def test_a_patient_from_key_to_withdrawal(place, volens) -> None:
-    dataset = place.world.dataset.hex()
+def test_a_patient_from_key_to_withdrawal(deployment, volens) -> None:
+    dataset = deployment.world.dataset.hex()
     name = f"ada-{os.urandom(3).hex()}"
     made = json.loads(volens("keys", "new", name, "--patient", "--plain", "--json").out)
-    assert (place.home / "keys" / f"{name}.json").stat().st_mode & 0o777 == 0o600
+    assert (deployment.home / "keys" / f"{name}.json").stat().st_mode & 0o777 == 0o600
     assert json.loads(volens("keys", "show", name, "--json").out) == made
     assert volens("enrol", "invite", "--as", "rita", "--for", name).code == 0
     assert "Enrolled in block" in volens("enrol", "submit", "--as", name, "invitation.json").out
@@ -39,7 +39,7 @@ def test_a_patient_from_key_to_withdrawal(place, volens) -> None:
         "consent", "grant", "--as", name, dataset, "--preset", "cancer", "--yes", "--json"
     )
     receipt = json.loads(
-        (place.home / "receipts" / name / json.loads(granted.out)["receiptFile"]).read_text()
+        (deployment.home / "receipts" / name / json.loads(granted.out)["receiptFile"]).read_text()
     )
     assert (receipt["subject"], receipt["version"]) == (made["subject"], 1)
     assert json.loads(receipt["terms"])["preset"] == "cancer"
@@ -57,7 +57,7 @@ def test_a_patient_from_key_to_withdrawal(place, volens) -> None:
     )
 
     other = random32()
-    place.world.register_dataset(other)
+    deployment.world.register_dataset(other)
     volens("consent", "grant", "--as", name, other.hex(), "--preset", "cancer", "--yes")
     told = volens("consent", "revoke", "--as", name, dataset, "--yes")
     assert "You withdrew your consent for this dataset" in told.out
@@ -70,16 +70,16 @@ def test_a_patient_from_key_to_withdrawal(place, volens) -> None:
 
 
 def test_a_consent_for_a_dataset_that_does_not_exist_is_refused_before_it_is_signed(
-    place, volens
+    deployment, volens
 ) -> None:
-    name, before = _enrolled(volens), place.head()
+    name, before = _enrolled(volens), deployment.head()
     for command in ("grant", "revoke"):
         told = volens("consent", command, "--as", name, "ab" * 32)
         assert (told.code, told.err.splitlines()[0]) == (4, "There is no such dataset.")
-    assert place.head() == before
+    assert deployment.head() == before
 
 
-def test_only_a_registrar_invites(place, volens) -> None:
+def test_only_a_registrar_invites(deployment, volens) -> None:
     name = f"kim-{os.urandom(3).hex()}"
     volens("keys", "new", name, "--patient", "--plain")
     assert volens("enrol", "invite", "--as", "noor", "--for", name).code == 5
@@ -91,13 +91,13 @@ def test_only_a_registrar_invites(place, volens) -> None:
     assert (told.code, told.err.splitlines()[0]) == (2, "An address has 0x and 40 hex digits.")
 
 
-def test_ids_stay_whole_on_a_narrow_screen(place, volens, monkeypatch) -> None:
+def test_ids_stay_whole_on_a_narrow_screen(deployment, volens, monkeypatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich takes the output for a terminal
     monkeypatch.setenv("COLUMNS", "80")
     told = volens("dataset", "list").out
-    assert place.world.dataset.hex() in told
+    assert deployment.world.dataset.hex() in told
     monkeypatch.setenv("COLUMNS", "300")
-    assert place.world.dataset.hex() in volens("dataset", "list").out
+    assert deployment.world.dataset.hex() in volens("dataset", "list").out
     assert "…" not in told
     permits = json.loads(volens("permit", "show", "--json").out)
     monkeypatch.setenv("COLUMNS", "60")
@@ -105,7 +105,9 @@ def test_ids_stay_whole_on_a_narrow_screen(place, volens, monkeypatch) -> None:
     assert all(one["permit"] in shown for one in permits)
 
 
-def test_a_receipt_of_the_command_line_anchors_the_exported_trail(place, volens, tmp_path) -> None:
+def test_a_receipt_of_the_command_line_anchors_the_exported_trail(
+    deployment, volens, tmp_path
+) -> None:
     name = _enrolled(volens)
     told = json.loads(
         volens(
@@ -113,7 +115,7 @@ def test_a_receipt_of_the_command_line_anchors_the_exported_trail(place, volens,
             "grant",
             "--as",
             name,
-            place.world.dataset.hex(),
+            deployment.world.dataset.hex(),
             *("--preset", "cancer", "--yes", "--json"),
         ).out
     )
@@ -123,7 +125,7 @@ def test_a_receipt_of_the_command_line_anchors_the_exported_trail(place, volens,
     )
     assert Path("audit/verify.py").is_file()
     Path("trail.json").write_bytes(Path("audit/trail.json").read_bytes())
-    receipt = place.home / "receipts" / name / told["receiptFile"]
+    receipt = deployment.home / "receipts" / name / told["receiptFile"]
     assert volens("verify", "trail.json").code == 8  # nobody else's head: not shown to be valid
     whole = volens("verify", "trail.json", "--receipt", str(receipt))
     assert (whole.code, whole.out.splitlines()[-1]) == (0, "valid")
@@ -135,7 +137,7 @@ def test_a_receipt_of_the_command_line_anchors_the_exported_trail(place, volens,
     assert volens("verify", "cut.json", "--head", head).code == 7
 
 
-def test_committee_and_analyst_by_their_commands(place, volens, tmp_path) -> None:
+def test_committee_and_analyst_by_their_commands(deployment, volens, tmp_path) -> None:
     Path("plan.md").write_text("what and why")
     dataset = volens("dataset", "register", "--as", "omar", "--document", "plan.md").out.split()[0]
     assert dataset in volens("dataset", "list").out
@@ -160,15 +162,15 @@ def test_committee_and_analyst_by_their_commands(place, volens, tmp_path) -> Non
     Path("scan.json").write_text(
         json.dumps({"analysis": "associate", "outcome": PARAMS["outcome"]})
     )
-    steps = place.head()
+    steps = deployment.head()
     lacks = volens("run", "request", "--as", "noor", permit, "--params", "scan.json")
     assert lacks.code == 2
     assert "data of the kind germline-variants, output of the class genomic" in " ".join(
         lacks.err.split()
     )
-    assert place.head() == steps
+    assert deployment.head() == steps
     run = volens("run", "request", "--as", "noor", permit, "--params", "params.json").out.split()[0]
-    key = place.home / "keys" / "noor.results" / f"{run}.key"
+    key = deployment.home / "keys" / "noor.results" / f"{run}.key"
     assert key.stat().st_mode & 0o777 == 0o600
     assert json.loads(volens("run", "show", run, "--json").out)["state"] == "queued"
     late = volens("run", "watch", run, "--seconds", "1")
@@ -180,9 +182,9 @@ def test_committee_and_analyst_by_their_commands(place, volens, tmp_path) -> Non
     )
 
 
-def test_checkers_look_and_release_and_the_analyst_opens(place, volens, tmp_path) -> None:
-    sealed = place.sealed_output(tmp_path / "key")
-    folder = place.home / "keys" / "noor.results"
+def test_checkers_look_and_release_and_the_analyst_opens(deployment, volens, tmp_path) -> None:
+    sealed = deployment.sealed_output(tmp_path / "key")
+    folder = deployment.home / "keys" / "noor.results"
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / f"{sealed.run}.key").write_bytes(sealed.key_file.read_bytes())
     (folder / f"{sealed.run}.key").chmod(0o600)
@@ -200,8 +202,8 @@ def test_checkers_look_and_release_and_the_analyst_opens(place, volens, tmp_path
     assert volens("run", "watch", sealed.run).out.strip() == "released"
 
 
-def test_a_checkers_no_by_its_command(place, volens, tmp_path) -> None:
-    sealed = place.sealed_output(tmp_path / "key")
+def test_a_checkers_no_by_its_command(deployment, volens, tmp_path) -> None:
+    sealed = deployment.sealed_output(tmp_path / "key")
     assert volens("review", "open", "--as", "tess", sealed.run).code == 0
     assert volens("review", "reject", "--as", "tess", sealed.run, "--reason", "nonsense").code == 2
     assert (
@@ -212,27 +214,28 @@ def test_a_checkers_no_by_its_command(place, volens, tmp_path) -> None:
     assert (ended.code, "[not-permitted]" in ended.err) == (3, True)
 
 
-def test_a_custodian_ingests_a_folder_twice_as_two_versions(place, volens, tmp_path) -> None:
-    (subject,) = place.people()
+def test_a_custodian_ingests_a_folder_twice_as_two_versions(deployment, volens, tmp_path) -> None:
+    (subject,) = deployment.people()
     folder = tmp_path / "cohort" / subject.hex()
     folder.mkdir(parents=True)
     (folder / "expression.json").write_text(EXPRESSION)
     (folder / "observations.json").write_bytes(write_observations(Findings(grade=2), subject.hex()))
-    dataset = place.world.dataset.hex()
+    dataset = deployment.world.dataset.hex()
     for _ in range(2):
         told = volens("dataset", "ingest", "--as", "omar", dataset, "--from", "cohort", "--json")
         assert (told.code, json.loads(told.out)["records"]) == (0, 2)
-    place.services.projection.sync()
+    deployment.services.projection.sync()
     mine = [
         leaf
-        for leaf in place.services.projection.records_of(place.world.dataset)
+        for leaf in deployment.services.projection.records_of(deployment.world.dataset)
         if leaf.subject == subject
     ]
     assert {(record.category, record.version) for record in mine} == {(2, 2), (6, 2)}
     assert not any(
-        b"zq-genes" in place.services.bucket.get(f"o/{record.ciphertext.hex()}") for record in mine
+        b"zq-genes" in deployment.services.bucket.get(f"o/{record.ciphertext.hex()}")
+        for record in mine
     )
-    objects = len(list((place.home / "bucket").rglob("*")))
+    objects = len(list((deployment.home / "bucket").rglob("*")))
     assert objects > 4
     (folder / "observations.json").write_text("{}")
     bad = volens("dataset", "ingest", "--as", "omar", dataset, "--from", "cohort")
@@ -246,21 +249,21 @@ def test_a_custodian_ingests_a_folder_twice_as_two_versions(place, volens, tmp_p
     nobody = volens("dataset", "ingest", "--as", "omar", dataset, "--from", "cohort")
     assert (nobody.code, f"Nobody is enrolled under {stranger}" in nobody.err) == (2, True)
     assert "volens enrol invite" in nobody.err
-    assert len(list((place.home / "bucket").rglob("*"))) == objects
+    assert len(list((deployment.home / "bucket").rglob("*"))) == objects
     folder = folder.with_name(stranger)
     (folder / "secrets.txt").write_text("x")
     assert volens("dataset", "ingest", "--as", "omar", dataset, "--from", "cohort").code == 2
 
 
-def test_rebuild_compares_and_names_an_edited_row(place, volens) -> None:
+def test_rebuild_compares_and_names_an_edited_row(deployment, volens) -> None:
     from sqlalchemy import update
 
     from governance.readmodel.tables import Consent
 
-    (subject,) = place.people()
-    place.anybody().permits()
+    (subject,) = deployment.people()
+    deployment.anybody().permits()
     assert volens("rebuild", "--compare").code == 0
-    with place.services.engine.begin() as connection:
+    with deployment.services.engine.begin() as connection:
         connection.execute(
             update(Consent).where(Consent.subject == subject.hex()).values(purposes=4)
         )
@@ -270,8 +273,8 @@ def test_rebuild_compares_and_names_an_edited_row(place, volens) -> None:
     assert volens("rebuild", "--compare").code == 0
 
 
-def test_doctor_says_how_things_are(place, volens) -> None:
-    place.settings.worker_beat.touch()
+def test_doctor_says_how_things_are(deployment, volens) -> None:
+    deployment.settings.worker_beat.touch()
     told = volens("doctor")
     assert told.code == 0
     assert "1 broker" in told.out
@@ -303,15 +306,15 @@ def test_doctor_says_how_things_are(place, volens) -> None:
     ],
 )
 def test_each_failure_has_its_code_and_a_plain_sentence(
-    place, volens, arguments: tuple[str, ...], code: int
+    deployment, volens, arguments: tuple[str, ...], code: int
 ) -> None:
     told = volens(*arguments)
     assert told.code == code, told
-    assert str(place.home) not in told.out + told.err
+    assert str(deployment.home) not in told.out + told.err
     assert ".py" not in told.err
 
 
-def test_a_missing_key_is_named(place, volens) -> None:
+def test_a_missing_key_is_named(deployment, volens) -> None:
     assert volens("keys", "show", "nobody-here").err.startswith(
         "There is no key named nobody-here."
     )
@@ -328,30 +331,30 @@ def test_a_missing_key_is_named(place, volens) -> None:
         json.dumps({**PARAMS, "folds": 99}),
     ],
 )
-def test_bad_parameters_are_refused_before_they_are_signed(place, volens, text: str) -> None:
-    permit = place.world.permit().hex()
-    folder = place.home / "keys" / "noor.results"
+def test_bad_parameters_are_refused_before_they_are_signed(deployment, volens, text: str) -> None:
+    permit = deployment.world.permit().hex()
+    folder = deployment.home / "keys" / "noor.results"
     keys = sorted(folder.glob("*")) if folder.exists() else []
-    before = place.head()
+    before = deployment.head()
     Path("params.json").write_text(text)
     assert volens("run", "request", "--as", "noor", permit, "--params", "params.json").code == 2
-    assert place.head() == before
+    assert deployment.head() == before
     assert (sorted(folder.glob("*")) if folder.exists() else []) == keys
 
 
-def test_with_the_service_away_the_code_says_so(place, volens, monkeypatch) -> None:
+def test_with_the_service_away_the_code_says_so(deployment, volens, monkeypatch) -> None:
     monkeypatch.setenv("VOLENS_API", "http://127.0.0.1:9")
     told = volens("dataset", "list")
     assert (told.code, told.err.splitlines()[0]) == (6, "The service does not answer.")
 
 
-def test_a_locked_key_asks_for_its_password(place, volens, monkeypatch) -> None:
+def test_a_locked_key_asks_for_its_password(deployment, volens, monkeypatch) -> None:
     from chain.wallets import Wallet, save
 
     name = f"real-{os.urandom(3).hex()}"
     save(
         Wallet.new(),
-        place.home / "keys" / f"{name}.json",
+        deployment.home / "keys" / f"{name}.json",
         {"subject": random32().hex()},
         "open sesame",
     )
@@ -363,7 +366,7 @@ def test_a_locked_key_asks_for_its_password(place, volens, monkeypatch) -> None:
     )  # the key opens; nobody is enrolled with it
 
 
-def test_an_internal_failure_is_one_sentence(place, volens, monkeypatch) -> None:
+def test_an_internal_failure_is_one_sentence(deployment, volens, monkeypatch) -> None:
     from api.client.client import Client
 
     def fail(_: Client) -> None:

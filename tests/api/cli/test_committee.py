@@ -13,15 +13,15 @@ from chain.wallets import Wallet
 ANALYST, WORKER = ROLES["analyst"], ROLES["worker"]
 
 
-def live(place, account: str, role: int) -> bool:
-    return bool(place.world.ledger.read("PermitRegistry", "isLive", account, role))
+def live(deployment, account: str, role: int) -> bool:
+    return bool(deployment.world.ledger.read("PermitRegistry", "isLive", account, role))
 
 
-def test_two_members_give_a_role_and_two_end_it(place, volens) -> None:
+def test_two_members_give_a_role_and_two_end_it(deployment, volens) -> None:
     account = Wallet.new().address
     begun = volens("role", "give", account, "analyst", "--as", "pia")
     assert (begun.code, "1 more signature is needed" in begun.out) == (0, True)
-    assert not live(place, account, ANALYST)
+    assert not live(deployment, account, ANALYST)
     file = f"give-analyst-{account[2:10]}.json"
     assert "becomes" not in begun.out
     assert "You sign the gift of a role" in begun.out
@@ -29,7 +29,7 @@ def test_two_members_give_a_role_and_two_end_it(place, volens) -> None:
     assert "1 more signature is needed" in again.out  # the same member twice is one
     done = volens("committee", "sign", file, "--as", "quinn", "--yes")
     assert (done.code, "Done in block" in done.out, Path(file).exists()) == (0, True, False)
-    assert live(place, account, ANALYST)
+    assert live(deployment, account, ANALYST)
     shown = json.loads(volens("role", "list", "--json").out)
     assert [one["role"] for one in shown if one["account"] == account] == ["analyst"]
     founders = [one for one in shown if one["version"] == 0]
@@ -39,10 +39,10 @@ def test_two_members_give_a_role_and_two_end_it(place, volens) -> None:
     file = f"end-role-{account[2:10]}.json"
     said = volens("committee", "sign", file, "--as", "quinn", "--yes")
     assert "You sign the end of a role" in said.out
-    assert not live(place, account, ANALYST)
+    assert not live(deployment, account, ANALYST)
 
 
-def test_an_order_that_is_overtaken_altered_or_foreign_is_refused(place, volens) -> None:
+def test_an_order_that_is_overtaken_altered_or_foreign_is_refused(deployment, volens) -> None:
     account = Wallet.new().address
     for _ in range(2):
         volens("role", "give", account, "analyst", "--as", "pia", "--out", "held.json")
@@ -70,7 +70,7 @@ def test_an_order_that_is_overtaken_altered_or_foreign_is_refused(place, volens)
     assert volens("role", "end", Wallet.new().address, "--as", "pia").code == 4
 
 
-def test_without_a_yes_nothing_is_signed(place, volens) -> None:
+def test_without_a_yes_nothing_is_signed(deployment, volens) -> None:
     account = Wallet.new().address
     volens("role", "give", account, "analyst", "--as", "pia", "--out", "order.json")
     before = Path("order.json").read_bytes()
@@ -78,23 +78,23 @@ def test_without_a_yes_nothing_is_signed(place, volens) -> None:
     assert Path("order.json").read_bytes() == before
 
 
-def test_a_live_worker_cannot_be_cancelled(place, volens) -> None:
-    worker = place.world.people["wanda"].address
+def test_a_live_worker_cannot_be_cancelled(deployment, volens) -> None:
+    worker = deployment.world.people["wanda"].address
     said = volens("role", "cancel", worker, "--as", "rui")
     assert (said.code, "waiting to act" in said.err) == (3, True)
     assert volens("role", "cancel", Wallet.new().address, "--as", "rui").code == 4
 
 
-def test_one_officer_suspends_a_permit(place, volens) -> None:
-    permit = place.world.permit().hex()
+def test_one_officer_suspends_a_permit(deployment, volens) -> None:
+    permit = deployment.world.permit().hex()
     said = volens("permit", "suspend", permit, "--as", "dora")
     assert (said.code, "Suspended in block" in said.out) == (0, True)
-    assert place.anybody().permit(permit)["status"] == "suspended"
+    assert deployment.anybody().permit(permit)["status"] == "suspended"
     assert volens("permit", "suspend", permit, "--as", "noor").code == 3
 
 
-def test_a_quorum_of_no_rejects_a_permit(place, volens) -> None:
-    permit = place.world.permit(approve=()).hex()
+def test_a_quorum_of_no_rejects_a_permit(deployment, volens) -> None:
+    permit = deployment.world.permit(approve=()).hex()
     for name in ("pia", "rui"):
         said = volens("permit", "vote", permit, "--no", "--as", name)
     assert "The permit is rejected" in said.out
@@ -102,8 +102,8 @@ def test_a_quorum_of_no_rejects_a_permit(place, volens) -> None:
 
 
 @pytest.mark.parametrize("by", ["the custodian", "the committee"])
-def test_a_list_that_was_never_handed_over_is_taken_back(place, volens, by: str) -> None:
-    world, dataset = place.world, place.world.dataset.hex()
+def test_a_list_that_was_never_handed_over_is_taken_back(deployment, volens, by: str) -> None:
+    world, dataset = deployment.world, deployment.world.dataset.hex()
     ingest = world.register_records().hex()
 
     def state() -> str:
@@ -111,7 +111,7 @@ def test_a_list_that_was_never_handed_over_is_taken_back(place, volens, by: str)
         return next(one["state"] for one in rows if one["ingest"] == ingest)
 
     assert state() == "missing"
-    assert place.services.projection.unread(world.dataset)
+    assert deployment.services.projection.unread(world.dataset)
     if by == "the custodian":
         assert volens("dataset", "void", dataset, ingest, "--as", "omar").code == 0
     else:
@@ -120,14 +120,16 @@ def test_a_list_that_was_never_handed_over_is_taken_back(place, volens, by: str)
         done = volens("committee", "sign", f"void-{ingest[:8]}.json", "--as", "rui", "--yes")
         assert (done.code, "taken back, for good" in done.out) == (0, True)
     assert state() == "void"
-    assert not place.services.projection.unread(world.dataset)
+    assert not deployment.services.projection.unread(world.dataset)
     again = volens("dataset", "void", dataset, ingest, "--as", "omar")
     assert (again.code, "void already" in again.err) == (3, True)
     assert volens("dataset", "void", dataset, "00" * 32, "--as", "omar").code == 4
 
 
-def test_a_run_with_all_its_attempts_used_goes_on_when_its_analyst_says_so(place, volens) -> None:
-    world, people = place.world, place.people(3)
+def test_a_run_with_all_its_attempts_used_goes_on_when_its_analyst_says_so(
+    deployment, volens
+) -> None:
+    world, people = deployment.world, deployment.people(3)
     run = world.request_run(world.permit())
     early = volens("run", "resume", run.hex(), "--as", "noor")
     assert (early.code, "attempts left" in early.err) == (3, True)

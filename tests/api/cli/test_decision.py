@@ -34,20 +34,20 @@ class Person:
 
 
 @pytest.fixture
-def ada(place) -> Person:
+def ada(deployment) -> Person:
     """Somebody enrolled who has agreed to nothing; her key is locked with a password."""
-    (subject,) = place.people(1, agree=False)
+    (subject,) = deployment.people(1, agree=False)
     name = f"ada-{subject.hex()[:6]}"
-    path = place.home / "keys" / f"{name}.json"
-    save(place.world.subjects[subject], path, {"subject": subject.hex()}, PASSWORD)
-    return Person(name, subject, place.world.dataset.hex())
+    path = deployment.home / "keys" / f"{name}.json"
+    save(deployment.world.subjects[subject], path, {"subject": subject.hex()}, PASSWORD)
+    return Person(name, subject, deployment.world.dataset.hex())
 
 
-def on_terminal(place, *arguments: str, answers: list[tuple[str, str]]) -> tuple[int, str]:
+def on_terminal(deployment, *arguments: str, answers: list[tuple[str, str]]) -> tuple[int, str]:
     """(exit code, what the screen showed) of a command in a terminal of its own, each question with its answer."""
     ours, theirs = pty.openpty()
     command = [str(Path(sys.executable).with_name("volens")), *arguments]
-    environment = {"PATH": os.defpath, "VOLENS_HOME": str(place.home), "COLUMNS": "200"}
+    environment = {"PATH": os.defpath, "VOLENS_HOME": str(deployment.home), "COLUMNS": "200"}
     process = subprocess.Popen(
         command,
         stdin=theirs,
@@ -83,17 +83,17 @@ def revoke(ada: Person, *more: str) -> tuple[str, ...]:
     return ("consent", "revoke", "--as", ada.name, ada.dataset, *more)
 
 
-def status(place, ada: Person) -> str:
+def status(deployment, ada: Person) -> str:
     """As the ledger's rows have it: the newest consent for the dataset."""
-    place.services.projection.sync()
-    found = consents_of(place.services.engine, ada.subject.hex())
+    deployment.services.projection.sync()
+    found = consents_of(deployment.services.engine, ada.subject.hex())
     (newest,) = [one.status for one in found if one.dataset == ada.dataset] or [0]
     return ("none", "live", "revoked")[newest]
 
 
-def test_the_terms_are_read_before_the_key_is_opened(place, ada: Person) -> None:
+def test_the_terms_are_read_before_the_key_is_opened(deployment, ada: Person) -> None:
     answers = [(SIGN, "y"), (OPEN, PASSWORD)]
-    code, shown = on_terminal(place, *grant(ada, "--preset", "cancer"), answers=answers)
+    code, shown = on_terminal(deployment, *grant(ada, "--preset", "cancer"), answers=answers)
     assert code == 0, shown
     told = [
         "cancer research, not for profit, two years",
@@ -108,40 +108,40 @@ def test_the_terms_are_read_before_the_key_is_opened(place, ada: Person) -> None
     ]
     places = [shown.index(one) for one in told]
     assert places == sorted(places), shown
-    assert status(place, ada) == "live"
+    assert status(deployment, ada) == "live"
 
 
 @pytest.mark.parametrize("answer", ["n", ""])
-def test_no_is_no_and_opens_no_key(place, ada: Person, answer: str) -> None:
-    before = place.head()
+def test_no_is_no_and_opens_no_key(deployment, ada: Person, answer: str) -> None:
+    before = deployment.head()
     code, shown = on_terminal(
-        place, *grant(ada, "--preset", "health"), answers=[(SIGN, answer), (OPEN, PASSWORD)]
+        deployment, *grant(ada, "--preset", "health"), answers=[(SIGN, answer), (OPEN, PASSWORD)]
     )
     assert code == 1
     assert "Nothing was signed." in shown
     assert OPEN not in shown
-    assert (place.head(), status(place, ada)) == (before, "none")
+    assert (deployment.head(), status(deployment, ada)) == (before, "none")
 
 
-def test_nothing_is_chosen_for_her(place, ada: Person) -> None:
-    before = place.head()
-    code, shown = on_terminal(place, *grant(ada), answers=[("Your choice:", "everything")])
+def test_nothing_is_chosen_for_her(deployment, ada: Person) -> None:
+    before = deployment.head()
+    code, shown = on_terminal(deployment, *grant(ada), answers=[("Your choice:", "everything")])
     assert code == 2
     assert all(preset.sentence in shown for preset in PRESETS.values())
     assert re.search(r"Your choice: *\r?\n?everything", shown), "something stood there as a default"
     assert SIGN not in shown
-    assert place.head() == before
+    assert deployment.head() == before
     code, shown = on_terminal(
-        place, *grant(ada), answers=[("Your choice:", "health"), (SIGN, "y"), (OPEN, PASSWORD)]
+        deployment, *grant(ada), answers=[("Your choice:", "health"), (SIGN, "y"), (OPEN, PASSWORD)]
     )
     assert code == 0, shown
     assert "You agreed to all health research" in shown
 
 
 def test_a_program_that_signs_for_her_names_every_choice(
-    place, ada: Person, volens, monkeypatch: pytest.MonkeyPatch
+    deployment, ada: Person, volens, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = place.head()
+    before = deployment.head()
     for arguments, said in (
         (grant(ada, "--yes"), "you chose nothing"),
         (grant(ada, "--preset", "cancer"), "nobody answered"),
@@ -152,36 +152,38 @@ def test_a_program_that_signs_for_her_names_every_choice(
             monkeypatch.setattr(sys, "stdin", silent)
             told = volens(*arguments)
         assert (told.code, said in " ".join(told.err.lower().split())) == (2, True), told
-    assert place.head() == before
+    assert deployment.head() == before
 
 
-def test_a_consent_that_would_be_replaced_is_a_question_of_its_own(place, ada: Person) -> None:
+def test_a_consent_that_would_be_replaced_is_a_question_of_its_own(deployment, ada: Person) -> None:
     first = on_terminal(
-        place, *grant(ada, "--preset", "health"), answers=[(SIGN, "y"), (OPEN, PASSWORD)]
+        deployment, *grant(ada, "--preset", "health"), answers=[(SIGN, "y"), (OPEN, PASSWORD)]
     )
     assert first[0] == 0, first[1]
-    before = place.head()
+    before = deployment.head()
     narrower = grant(ada, "--preset", "cancer")
     code, shown = on_terminal(
-        place, *narrower, answers=[(SIGN, "y"), (OPEN, PASSWORD), (REPLACE, "n")]
+        deployment, *narrower, answers=[(SIGN, "y"), (OPEN, PASSWORD), (REPLACE, "n")]
     )
-    assert (code, place.head()) == (1, before)
+    assert (code, deployment.head()) == (1, before)
     assert "It allows less than that one, so uses that are running stop." in shown
     code, shown = on_terminal(
-        place, *narrower, answers=[(SIGN, "y"), (OPEN, PASSWORD), (REPLACE, "y")]
+        deployment, *narrower, answers=[(SIGN, "y"), (OPEN, PASSWORD), (REPLACE, "y")]
     )
     assert code == 0, shown
     assert shown.index(REPLACE) < shown.index("You agreed to cancer research")
 
 
-def test_stopping_is_as_easy_as_agreeing(place, ada: Person) -> None:
+def test_stopping_is_as_easy_as_agreeing(deployment, ada: Person) -> None:
     """What follows is said, then it is asked; not one question more than agreeing takes."""
     _, agreed = on_terminal(
-        place, *grant(ada, "--preset", "cancer"), answers=[(SIGN, "y"), (OPEN, PASSWORD)]
+        deployment, *grant(ada, "--preset", "cancer"), answers=[(SIGN, "y"), (OPEN, PASSWORD)]
     )
-    code, kept = on_terminal(place, *revoke(ada), answers=[(WITHDRAW, "n")])
-    assert (code, OPEN in kept, status(place, ada)) == (1, False, "live")
-    code, stopped = on_terminal(place, *revoke(ada), answers=[(WITHDRAW, "y"), (OPEN, PASSWORD)])
+    code, kept = on_terminal(deployment, *revoke(ada), answers=[(WITHDRAW, "n")])
+    assert (code, OPEN in kept, status(deployment, ada)) == (1, False, "live")
+    code, stopped = on_terminal(
+        deployment, *revoke(ada), answers=[(WITHDRAW, "y"), (OPEN, PASSWORD)]
+    )
     assert code == 0, stopped
     told = [
         "nobody gets a key",
@@ -194,7 +196,7 @@ def test_stopping_is_as_easy_as_agreeing(place, ada: Person) -> None:
     ]
     places = [stopped.index(one) for one in told]
     assert places == sorted(places), stopped
-    assert status(place, ada) == "revoked"
+    assert status(deployment, ada) == "revoked"
 
     def questions(text: str) -> int:
         return len(re.findall(r"\?|Password:", re.sub(r"https?://\S+", "", text)))
@@ -202,9 +204,9 @@ def test_stopping_is_as_easy_as_agreeing(place, ada: Person) -> None:
     assert questions(stopped) <= questions(agreed) == 2
 
 
-def test_what_a_program_reads_is_json_alone(place, volens, ada: Person) -> None:
+def test_what_a_program_reads_is_json_alone(deployment, volens, ada: Person) -> None:
     name, facts = f"{ada.name}-plain", {"subject": ada.subject.hex()}
-    save(place.world.subjects[ada.subject], place.home / "keys" / f"{name}.json", facts)
+    save(deployment.world.subjects[ada.subject], deployment.home / "keys" / f"{name}.json", facts)
     mine = Person(name, ada.subject, ada.dataset)
     told = volens(*grant(mine, "--preset", "cancer", "--yes", "--json"))
     answer: dict[str, Any] = json.loads(told.out)

@@ -38,16 +38,16 @@ Found = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(autouse=True)
-def closed(place) -> None:
+def closed(deployment) -> None:
     """As `volens serve` leaves a home, whatever rights this machine gives to new files."""
     for name, mode in (("", 0o700), ("keys", 0o700), ("identity.json", 0o600), ("run.json", 0o600)):
-        (place.home / name).chmod(mode)
+        (deployment.home / name).chmod(mode)
 
 
 @pytest.fixture
-def told(place, volens) -> Callable[[], tuple[int, Found]]:
+def told(deployment, volens) -> Callable[[], tuple[int, Found]]:
     def ask() -> tuple[int, Found]:
-        place.services.projection.sync()
+        deployment.services.projection.sync()
         said = volens("doctor", "--json")
         return said.code, {
             one["name"]: one for one in json.loads(said.out.splitlines()[0])["checks"]
@@ -57,20 +57,20 @@ def told(place, volens) -> Callable[[], tuple[int, Found]]:
 
 
 @pytest.fixture
-def home(place, volens, tmp_path, monkeypatch) -> Path:
+def home(deployment, volens, tmp_path, monkeypatch) -> Path:
     """Another machine's home with the same identity and addresses, and no key of the committee."""
     folder = tmp_path / "home"
     (folder / "keys").mkdir(parents=True)
     for name in ("identity.json", "run.json", "keys/relay.json"):
-        shutil.copy(place.home / name, folder / name)
+        shutil.copy(deployment.home / name, folder / name)
     for path in (folder, folder / "keys"):
         path.chmod(0o700)
     monkeypatch.setenv("VOLENS_HOME", str(folder))
     return folder
 
 
-def test_each_line_has_a_state_and_what_to_do(place, told) -> None:
-    place.settings.worker_beat.touch()
+def test_each_line_has_a_state_and_what_to_do(deployment, told) -> None:
+    deployment.settings.worker_beat.touch()
     code, found = told()
     assert code == 0
     assert {name for name, one in found.items() if one["state"] == "warn"} == {
@@ -82,20 +82,20 @@ def test_each_line_has_a_state_and_what_to_do(place, told) -> None:
     assert all(bool(one["do"]) == (one["state"] != "ok") for one in found.values())
     assert "1 operator" in found["custody"]["means"]
     assert "3 of 3 committee members' keys" in found["committee"]["means"]
-    assert not [one for one in found.values() if place.world.people["pia"].address in str(one)]
+    assert not [one for one in found.values() if deployment.world.people["pia"].address in str(one)]
 
 
-def test_a_machine_without_a_quorums_keys_is_not_the_committee(place, home, told) -> None:
-    shutil.copy(place.home / "keys" / "pia.json", home / "keys")
+def test_a_machine_without_a_quorums_keys_is_not_the_committee(deployment, home, told) -> None:
+    shutil.copy(deployment.home / "keys" / "pia.json", home / "keys")
     _, found = told()
     assert (found["committee"]["state"], found["committee"]["means"][:6]) == ("ok", "1 of 3")
     assert found["rows"]["state"] == "warn"
     assert not (home / "volens.db").exists()  # looking makes nothing
 
 
-def test_the_keys_of_todays_committee_are_counted(place, home, told) -> None:
+def test_the_keys_of_todays_committee_are_counted(deployment, home, told) -> None:
     """A founder has left, two others have come, and both of their keys lie here."""
-    world, added = place.world, [Wallet.new(), Wallet.new()]
+    world, added = deployment.world, [Wallet.new(), Wallet.new()]
     world.people |= {"first": added[0], "second": added[1]}
 
     def count(ledger: Ledger | None = world.ledger) -> tuple[str, str]:
@@ -113,7 +113,7 @@ def test_the_keys_of_todays_committee_are_counted(place, home, told) -> None:
         assert count() == ("warn", "2 of 4 committee members'")
         assert "whoever holds this machine is the committee" in told()[1]["committee"]["means"]
         assert count(None) == ("ok", "0 of 3 founders'")  # nobody says who is in it today
-        shutil.copy(place.home / "keys" / "pia.json", home / "keys")
+        shutil.copy(deployment.home / "keys" / "pia.json", home / "keys")
         (home / "keys" / "first.json").unlink()
         assert count() == ("ok", "1 of 4 committee members'")
     finally:
@@ -148,7 +148,7 @@ def stranger() -> Iterator[Any]:
 
 @pytest.mark.parametrize("body", [b"hello", b"{}", b'{"result": "hello"}'])
 def test_a_stranger_who_answers_everything_is_no_part(
-    place, home, told, stranger, monkeypatch, body: bytes
+    deployment, home, told, stranger, monkeypatch, body: bytes
 ) -> None:
     stranger.body = body
     for name in ("API", "BROKER_URL", "BUCKET_URL"):
@@ -166,10 +166,13 @@ def test_a_stranger_who_answers_everything_is_no_part(
     assert (code, found["ledger"]["state"], found["contracts"]["state"]) == (6, "bad", "down")
 
 
-def test_a_witness_is_the_pinned_brokers_and_of_now(place, stranger, monkeypatch) -> None:
-    settings, ledger = Settings(home=place.home, broker_url=stranger.url), place.world.ledger
+def test_a_witness_is_the_pinned_brokers_and_of_now(deployment, stranger, monkeypatch) -> None:
+    settings, ledger = (
+        Settings(home=deployment.home, broker_url=stranger.url),
+        deployment.world.ledger,
+    )
     live = checkup._holders(ledger, Role.BROKER)
-    real = place.services.broker.witness()
+    real = deployment.services.broker.witness()
 
     def told(said: object) -> str:
         stranger.body = json.dumps(said).encode()
@@ -187,34 +190,41 @@ def test_a_witness_is_the_pinned_brokers_and_of_now(place, stranger, monkeypatch
         signature = by.sign(
             ledger.domain, "Witness", {**message, "identity": identity_id(ledger.identity)}
         )
-        return {**shown, "broker": place.world.people["bram"].address, "signature": signature.hex()}
+        return {
+            **shown,
+            "broker": deployment.world.people["bram"].address,
+            "signature": signature.hex(),
+        }
 
-    assert told(real) == told(signed(place.world.people["bram"])) != ""
+    assert told(real) == told(signed(deployment.world.people["bram"])) != ""
     assert told(real).startswith("answers, and signed")
     assert "not signed by a broker" in told(signed(Wallet.new()))
     assert "not signed by a broker" in told(
-        signed(place.world.people["pia"])
+        signed(deployment.world.people["pia"])
     )  # a founder is no broker
-    assert "of another ledger" in told(signed(place.world.people["bram"], blockHash="00" * 32))
+    assert "of another ledger" in told(signed(deployment.world.people["bram"], blockHash="00" * 32))
     monkeypatch.setattr(checkup, "SKEW", -1)
     assert "an old one" in told(real)
     stranger.status = 500
     assert "no signed witness" in told([])
 
 
-def test_an_api_of_another_ledger_and_another_bucket_are_strangers(place, stranger) -> None:
-    settings, identity = Settings(home=place.home, api=stranger.url), place.world.ledger.identity
-    assert checkup._bucket(Settings(home=place.home, bucket_name="another")).state == "bad"
+def test_an_api_of_another_ledger_and_another_bucket_are_strangers(deployment, stranger) -> None:
+    settings, identity = (
+        Settings(home=deployment.home, api=stranger.url),
+        deployment.world.ledger.identity,
+    )
+    assert checkup._bucket(Settings(home=deployment.home, bucket_name="another")).state == "bad"
     for other, state in (({}, "ok"), ({"salt": "00" * 32}, "bad")):
         stranger.body = json.dumps(identity | other).encode()
         assert checkup._api(settings, identity).state == state
 
 
-def test_a_bucket_that_has_what_was_never_written_is_a_stranger(place, monkeypatch) -> None:
+def test_a_bucket_that_has_what_was_never_written_is_a_stranger(deployment, monkeypatch) -> None:
     """A real object takes the place of the drawn name: whoever has every object has this one, with fitting bytes."""
-    settings = Settings(home=place.home)
+    settings = Settings(home=deployment.home)
     assert checkup._bucket(settings).state == "ok"
-    place.services.bucket.put(b"written")
+    deployment.services.bucket.put(b"written")
     monkeypatch.setattr(
         checkup, "secrets", SimpleNamespace(token_hex=lambda _: sha256(b"written").hexdigest())
     )
@@ -222,10 +232,10 @@ def test_a_bucket_that_has_what_was_never_written_is_a_stranger(place, monkeypat
     assert (found.state, "never written" in found.means) == ("bad", True)
 
 
-def test_a_relay_that_holds_a_role_is_said(place, home) -> None:
-    settings, ledger = Settings(home=home), place.world.ledger
+def test_a_relay_that_holds_a_role_is_said(deployment, home) -> None:
+    settings, ledger = Settings(home=home), deployment.world.ledger
     assert checkup._relay(settings, ledger).state == "ok"
-    shutil.copy(place.home / "keys" / "noor.json", home / "keys" / "relay.json")
+    shutil.copy(deployment.home / "keys" / "noor.json", home / "keys" / "relay.json")
     found = checkup._relay(settings, ledger)
     assert (found.state, "its key holds a role" in found.means) == ("warn", True)
 
@@ -234,9 +244,11 @@ def test_a_relay_that_holds_a_role_is_said(place, home) -> None:
     ("body", "state"),
     [(b'{"isolated": false}', "warn"), (b'{"isolated": true}', "ok"), (b"{}", "ok"), (b"[]", "ok")],
 )
-def test_a_dev_chain_that_is_not_shut_off_is_said(place, stranger, body: bytes, state: str) -> None:
+def test_a_dev_chain_that_is_not_shut_off_is_said(
+    deployment, stranger, body: bytes, state: str
+) -> None:
     stranger.body = body
-    assert checkup._isolation(Settings(home=place.home, chain_url=stranger.url)).state == state
+    assert checkup._isolation(Settings(home=deployment.home, chain_url=stranger.url)).state == state
 
 
 def test_a_beat_to_come_is_no_sign_of_life(home) -> None:
@@ -249,18 +261,18 @@ def test_a_beat_to_come_is_no_sign_of_life(home) -> None:
 
 
 @contextmanager
-def without_role(place, name: str, role: str) -> Iterator[None]:
-    account = place.world.people[name].address
-    place.world.set_role(account, role, start=1, end=2)
+def without_role(deployment, name: str, role: str) -> Iterator[None]:
+    account = deployment.world.people[name].address
+    deployment.world.set_role(account, role, start=1, end=2)
     try:
         yield
     finally:
-        place.world.set_role(account, role)
+        deployment.world.set_role(account, role)
 
 
-def test_a_broker_whose_role_is_over_lets_no_key_out(place, told) -> None:
-    place.settings.worker_beat.touch()
-    with without_role(place, "bram", "broker"):
+def test_a_broker_whose_role_is_over_lets_no_key_out(deployment, told) -> None:
+    deployment.settings.worker_beat.touch()
+    with without_role(deployment, "bram", "broker"):
         code, found = told()
     assert code == 7
     assert {name for name, one in found.items() if one["state"] == "bad"} == {
@@ -272,19 +284,19 @@ def test_a_broker_whose_role_is_over_lets_no_key_out(place, told) -> None:
     assert "holds every share" not in found["custody"]["means"]
 
 
-def test_a_worker_whose_role_is_over_computes_nothing(place, home, told) -> None:
+def test_a_worker_whose_role_is_over_computes_nothing(deployment, home, told) -> None:
     assert told()[1]["worker role"]["means"] == "its key is not on this machine"
-    shutil.copy(place.home / "keys" / "wanda.json", home / "keys" / "worker.json")
+    shutil.copy(deployment.home / "keys" / "wanda.json", home / "keys" / "worker.json")
     assert told()[1]["worker role"]["means"] == "its key may compute"
-    with without_role(place, "wanda", "worker"):
+    with without_role(deployment, "wanda", "worker"):
         code, found = told()
     assert (code, found["worker role"]["state"]) == (7, "bad")
     assert "no run can be computed" in found["worker role"]["means"]
 
 
-def test_the_identity_is_signed_by_a_quorum_and_the_ledgers_broker_only(place) -> None:
-    people, identity = place.world.people, place.world.ledger.identity
-    live = checkup._holders(place.world.ledger, Role.BROKER)
+def test_the_identity_is_signed_by_a_quorum_and_the_ledgers_broker_only(deployment) -> None:
+    people, identity = deployment.world.people, deployment.world.ledger.identity
+    live = checkup._holders(deployment.world.ledger, Role.BROKER)
 
     def state(*signers: Wallet, live: set[bytes] | None = live) -> str:
         return checkup._signatures(
@@ -355,14 +367,14 @@ def test_what_others_can_exchange_is_bad(home, name: str, mode: int) -> None:
 @pytest.mark.parametrize(
     ("name", "mode"), [("wallet", 0o644), ("exchange", 0o640), ("provider", 0o604), ("", 0o755)]
 )
-def test_the_brokers_keys_are_its_owners_only(place, home, name: str, mode: int) -> None:
-    shutil.copytree(place.home / "broker", home / "broker")
+def test_the_brokers_keys_are_its_owners_only(deployment, home, name: str, mode: int) -> None:
+    shutil.copytree(deployment.home / "broker", home / "broker")
     assert checkup_files.key_files(Settings(home=home)).state == "ok"
     (home / "broker" / name).chmod(mode)
     assert checkup_files.key_files(Settings(home=home)).state == "bad"
 
 
-def test_a_part_that_is_down_does_not_hide_the_others(place, told, monkeypatch) -> None:
+def test_a_part_that_is_down_does_not_hide_the_others(deployment, told, monkeypatch) -> None:
     monkeypatch.setenv("VOLENS_API", "http://127.0.0.1:9")
     code, found = told()
     assert (code, found["api"]["state"], found["identity"]["state"]) == (6, "down", "ok")
@@ -373,13 +385,13 @@ def test_a_part_that_is_down_does_not_hide_the_others(place, told, monkeypatch) 
 
 
 @pytest.fixture(scope="module")
-def broken(place, tmp_path_factory) -> Path:
+def broken(deployment, tmp_path_factory) -> Path:
     """A folder of databases: four whose bytes are spoilt, one of them in a table only, and one that is a folder."""
-    place.services.projection.sync()
+    deployment.services.projection.sync()
     folder = tmp_path_factory.mktemp("broken")
     (folder / "garbage").write_bytes(b"\xff\x00nothing" * 1000)
     with (
-        sqlite3.connect(place.home / "volens.db") as rows,
+        sqlite3.connect(deployment.home / "volens.db") as rows,
         sqlite3.connect(folder / "whole") as copy,
     ):
         rows.backup(copy)
@@ -406,18 +418,18 @@ def broken(place, tmp_path_factory) -> Path:
         *(f"sqlite:///FOLDER/{name}" for name in ("garbage", "cut", "damaged", "table", "folder")),
     ],
 )
-def test_a_broken_database_is_said_plainly(place, broken: Path, url: str) -> None:
-    settings = Settings(home=place.home, database_url=url.replace("FOLDER", str(broken)))
-    found = list(checkup_files.rows(settings, place.world.ledger))
+def test_a_broken_database_is_said_plainly(deployment, broken: Path, url: str) -> None:
+    settings = Settings(home=deployment.home, database_url=url.replace("FOLDER", str(broken)))
+    found = list(checkup_files.rows(settings, deployment.world.ledger))
     assert ("rows", "bad") in [(one.name, one.state) for one in found]
     assert all(one.do for one in found if one.state == "bad")
     assert str(broken) not in str(found)
 
 
 def test_a_broken_database_and_addresses_hide_nothing_else(
-    place, broken: Path, home, told, monkeypatch
+    deployment, broken: Path, home, told, monkeypatch
 ) -> None:
-    place.settings.worker_beat.touch()
+    deployment.settings.worker_beat.touch()
     monkeypatch.setenv("VOLENS_DATABASE_URL", f"sqlite:///{broken / 'garbage'}")
     code, found = told()
     assert (code, [name for name, one in found.items() if one["state"] == "bad"]) == (7, ["rows"])
@@ -493,10 +505,10 @@ def test_an_empty_home_says_what_to_start(home, told, volens) -> None:
     assert "What to do: start it: volens serve." in volens("doctor").out
 
 
-def test_an_unfinished_birth_is_gone_on_with(home, told, volens) -> None:
+def test_an_unfinished_ceremony_is_gone_on_with(home, told, volens) -> None:
     (home / "identity.json").unlink()
-    (home / "birth").mkdir()
-    (home / "birth" / "state.json").write_text("{}")
+    (home / "ceremony").mkdir()
+    (home / "ceremony" / "state.json").write_text("{}")
     code, found = told()
     assert (code, found["identity"]["state"], found["identity"]["do"]) == (
         7,
@@ -514,16 +526,16 @@ def test_an_unfinished_birth_is_gone_on_with(home, told, volens) -> None:
         "update events set fields = replace(fields, :head, '00') where step = :step",
     ],
 )
-def test_a_newest_row_that_is_not_the_ledgers_is_found(place, tmp_path, spoil: str) -> None:
-    place.services.projection.sync()
+def test_a_newest_row_that_is_not_the_ledgers_is_found(deployment, tmp_path, spoil: str) -> None:
+    deployment.services.projection.sync()
     with (
-        sqlite3.connect(place.home / "volens.db") as rows,
+        sqlite3.connect(deployment.home / "volens.db") as rows,
         sqlite3.connect(tmp_path / "copy.db") as copy,
     ):
         rows.backup(copy)
     engine = open_database(f"sqlite:///{tmp_path / 'copy.db'}")
-    fine = checkup_files.lag(engine, place.world.ledger)
-    count, head = place.head()
+    fine = checkup_files.lag(engine, deployment.world.ledger)
+    count, head = deployment.head()
     assert (
         fine.state,
         f"step {count}" in fine.means,
@@ -532,26 +544,28 @@ def test_a_newest_row_that_is_not_the_ledgers_is_found(place, tmp_path, spoil: s
     assert "older rows were not looked at" in fine.means
     with sqlite3.connect(tmp_path / "copy.db") as copy:
         assert copy.execute(spoil, {"step": count, "head": head.hex()}).rowcount
-    assert checkup_files.lag(engine, place.world.ledger).state == "bad"
+    assert checkup_files.lag(engine, deployment.world.ledger).state == "bad"
     engine.dispose()
 
 
-def test_relaxed_disk_clock_lag_and_queue_are_said(place, told, monkeypatch) -> None:
+def test_relaxed_disk_clock_lag_and_queue_are_said(deployment, told, monkeypatch) -> None:
     monkeypatch.setenv("VOLENS_RELAX", "isolation")
     monkeypatch.setattr(checkup_files, "LOW_DISK", 1 << 62)
     monkeypatch.setattr(checkup_files, "LONG_QUEUE", -1)
     code, found = told()
     assert code == 0
     assert [found[name]["state"] for name in ("relaxed", "disk", "queue")] == ["warn"] * 3
-    url = place.world.ledger.node.url
+    url = deployment.world.ledger.node.url
     assert checkup._clock(url, time.time()).state == "ok"
     for apart in (-90, 120):
         assert checkup._clock(url, time.time() + apart).state == "warn"
-    place.services.projection.sync()
-    engine = open_database(Settings(home=place.home).database)
-    assert checkup_files.lag(engine, place.world.ledger).state == "ok"
-    place.world.set_role(place.world.people["dora"].address, "protection")
-    assert "lack 1 of the ledger's blocks" in checkup_files.lag(engine, place.world.ledger).means
+    deployment.services.projection.sync()
+    engine = open_database(Settings(home=deployment.home).database)
+    assert checkup_files.lag(engine, deployment.world.ledger).state == "ok"
+    deployment.world.set_role(deployment.world.people["dora"].address, "protection")
+    assert (
+        "lack 1 of the ledger's blocks" in checkup_files.lag(engine, deployment.world.ledger).means
+    )
     engine.dispose()
 
 
@@ -561,7 +575,7 @@ def test_relaxed_disk_clock_lag_and_queue_are_said(place, told, monkeypatch) -> 
     ids=["strict", "relaxed"],
 )
 def test_a_host_that_cannot_confine_is_said(
-    place, told, monkeypatch, relax: str, state: str, code: int
+    deployment, told, monkeypatch, relax: str, state: str, code: int
 ) -> None:
     """A real child without a process namespace: what it lacks is named, and nothing is computed unless relaxed."""
     fine = told()[1]["confinement"]
@@ -576,11 +590,11 @@ def test_a_host_that_cannot_confine_is_said(
     assert "VOLENS_RELAX=isolation" in found["confinement"]["do"]
 
 
-def test_no_finding_shows_a_path_or_a_key(place) -> None:
-    text = str(examine(Settings(home=place.home)))
-    assert str(place.home) not in text
+def test_no_finding_shows_a_path_or_a_key(deployment) -> None:
+    text = str(examine(Settings(home=deployment.home)))
+    assert str(deployment.home) not in text
     assert not [
         wallet
-        for wallet in place.world.people.values()
+        for wallet in deployment.world.people.values()
         if wallet.key.hex() in text or wallet.address in text
     ]

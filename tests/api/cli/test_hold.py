@@ -12,16 +12,18 @@ def lines(path: str = "heads.jsonl") -> list[dict[str, object]]:
     return [json.loads(line) for line in Path(path).read_text().splitlines()]
 
 
-def test_a_head_from_ones_own_node_anchors_an_export_to_its_end(place, volens, devchain) -> None:
-    place.people(1)
+def test_a_head_from_ones_own_node_anchors_an_export_to_its_end(
+    deployment, volens, devchain
+) -> None:
+    deployment.people(1)
     early = volens("trail", "hold", "--node", devchain.url)
     assert (early.code, "is kept in heads.jsonl" in early.out) == (0, True)
-    place.people(1)
+    deployment.people(1)
     assert volens("trail", "export", "trail.json").code == 0
     part = volens("verify", "trail.json", "--heads", "heads.jsonl")
     assert part.code == 9
     assert f"up to step {lines()[0]['count']} of" in part.out
-    place.people(1)  # the ledger goes on: the head of the export's own last step is asked for
+    deployment.people(1)  # the ledger goes on: the head of the export's own last step is asked for
     held = volens("trail", "hold", "--node", devchain.url, "--trail", "trail.json")
     assert held.code == 0
     count = json.loads(Path("trail.json").read_text())["head"]["count"]
@@ -34,9 +36,9 @@ def test_a_head_from_ones_own_node_anchors_an_export_to_its_end(place, volens, d
     assert (newer.code, "the trail ends at step" in newer.out) == (7, True)
 
 
-def test_a_brokers_head_is_kept_with_its_signature_checked(place, volens, devchain) -> None:
-    place.people(1)
-    address = place.settings.address("broker")
+def test_a_brokers_head_is_kept_with_its_signature_checked(deployment, volens, devchain) -> None:
+    deployment.people(1)
+    address = deployment.settings.address("broker")
     said = volens("trail", "hold", "--broker", address, "--json")
     assert said.code == 0
     assert json.loads(said.out)["from"] == "broker"
@@ -44,8 +46,10 @@ def test_a_brokers_head_is_kept_with_its_signature_checked(place, volens, devcha
     assert "is kept already" in again.out
 
 
-def test_a_head_that_contradicts_a_kept_one_is_said_and_not_kept(place, volens, devchain) -> None:
-    place.people(1)
+def test_a_head_that_contradicts_a_kept_one_is_said_and_not_kept(
+    deployment, volens, devchain
+) -> None:
+    deployment.people(1)
     volens("trail", "hold", "--node", devchain.url)
     (kept,) = lines()
     Path("heads.jsonl").write_text(json.dumps(kept | {"head": "00" * 32}) + "\n")
@@ -55,7 +59,7 @@ def test_a_head_that_contradicts_a_kept_one_is_said_and_not_kept(place, volens, 
     assert Path("heads.jsonl").read_bytes() == before
 
 
-def test_what_cannot_be_held_is_said(place, volens, devchain) -> None:
+def test_what_cannot_be_held_is_said(deployment, volens, devchain) -> None:
     assert volens("trail", "hold").code == 2
     assert volens("trail", "hold", "--node", devchain.url, "--broker", "http://x").code == 2
     assert volens("trail", "hold", "--node", devchain.url, "--trail", "none.json").code == 2

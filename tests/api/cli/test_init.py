@@ -1,4 +1,4 @@
-"""A real deployment's birth: signatures of several machines by files, each bad one refused in a plain sentence."""
+"""A key ceremony of several machines: signatures come by files, each bad one is refused in a plain sentence."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from founders import FOUNDERS, Founders, Said
 
 from api.errors import NotServing, UsageError, VerificationFailed
 from api.operate.bootstrap import founders_here, sign_identity
-from api.operate.ceremony import DAYS, DONE, Founding
+from api.operate.ceremony import DAYS, DONE, Ceremony
 from api.operate.ceremony_files import Request
 from api.operate.processes import Parts
 from chain.ledger import Ledger
@@ -31,7 +31,7 @@ def waiting(devchain, tmp_path_factory) -> Founders:
     """Deployed; the roles wait for signatures."""
     founders = Founders(tmp_path_factory.mktemp("founders"), devchain.url)
     asked = founders.run("op", "init")
-    assert (asked.code, "birth/plan.json" in asked.text) == (2, True)
+    assert (asked.code, "ceremony/plan.json" in asked.text) == (2, True)
     unfilled = founders.run("op", "init")
     assert (unfilled.code, "pia has no address yet" in unfilled.text.lower()) == (2, True)
     founders.plan()
@@ -42,9 +42,9 @@ def waiting(devchain, tmp_path_factory) -> Founders:
 
 def roles(founders: Founders) -> dict[str, int]:
     """The roles that stand on the ledger, by name."""
-    state = json.loads((founders.op / "birth" / "state.json").read_text())
+    state = json.loads((founders.op / "ceremony" / "state.json").read_text())
     ledger = Ledger.connect(founders.chain, state["identity"])
-    asked = json.loads((founders.op / "birth" / "roles-to-sign.json").read_text())["roles"]
+    asked = json.loads((founders.op / "ceremony" / "roles-to-sign.json").read_text())["roles"]
     return {
         one["name"]: ledger.read("PermitRegistry", "roleOf", one["account"])[0] for one in asked
     }
@@ -54,7 +54,7 @@ def refuse(founders: Founders, path: Path, words: str) -> None:
     """The file is refused in one plain sentence, nothing is done, and it is taken away again."""
     assert founders.hand_in(path) is None
     said = founders.run("op", "init")
-    (founders.op / "birth" / "signed" / path.name).unlink()
+    (founders.op / "ceremony" / "signed" / path.name).unlink()
     assert (said.code, words in said.text) == (7, True), said
     assert str(founders.base) not in said.text
     assert set(roles(founders).values()) == {0}
@@ -68,7 +68,9 @@ def altered(path: Path, **change: object) -> Path:
 
 def stranger(founders: Founders) -> Path:
     """Good signatures, by somebody who is no founder and says so."""
-    request = Request.parse(json.loads((founders.op / "birth" / "roles-to-sign.json").read_text()))
+    request = Request.parse(
+        json.loads((founders.op / "ceremony" / "roles-to-sign.json").read_text())
+    )
     noor, domain = (
         load(founders.base / "noor" / "keys" / "noor.json")[0],
         domain_of(request.identity),
@@ -94,7 +96,7 @@ def by_two(founders: Founders, signer: str) -> Path:
 
 
 def test_each_person_is_shown_what_she_signs(waiting: Founders) -> None:
-    file = str(waiting.op / "birth" / "roles-to-sign.json")
+    file = str(waiting.op / "ceremony" / "roles-to-sign.json")
     said = waiting.run(
         "pia", "init", "sign", file, "--as", "pia"
     )  # she is asked, and nobody answers yes
@@ -127,7 +129,7 @@ def test_each_person_is_shown_what_she_signs(waiting: Founders) -> None:
 def test_a_file_that_was_altered_is_not_signed(
     waiting: Founders, tmp_path: Path, change, words: str
 ) -> None:
-    request = json.loads((waiting.op / "birth" / "roles-to-sign.json").read_text())
+    request = json.loads((waiting.op / "ceremony" / "roles-to-sign.json").read_text())
     file = tmp_path / "request.json"
     file.write_text(json.dumps(request | change))
     said = waiting.run(
@@ -146,7 +148,7 @@ def test_a_file_that_was_altered_is_not_signed(
 
 
 def test_the_contracts_are_compared_with_her_own_node(waiting: Founders, tmp_path: Path) -> None:
-    request = json.loads((waiting.op / "birth" / "roles-to-sign.json").read_text())
+    request = json.loads((waiting.op / "ceremony" / "roles-to-sign.json").read_text())
     request["identity"]["contracts"][0]["codeHash"] = "00" * 32
     file = tmp_path / "request.json"
     file.write_text(json.dumps(request))
@@ -216,7 +218,7 @@ def crowd(request: dict) -> None:
 def test_a_file_that_shows_something_else_is_refused_before_it_is_shown(
     waiting: Founders, tmp_path, change
 ) -> None:
-    request = json.loads((waiting.op / "birth" / "roles-to-sign.json").read_text())
+    request = json.loads((waiting.op / "ceremony" / "roles-to-sign.json").read_text())
     change(request)
     said = attempt(waiting, request, tmp_path)
     assert (said.code, "You sign" in said.text, "founder" in said.text) == (2, False, False), said
@@ -224,7 +226,9 @@ def test_a_file_that_shows_something_else_is_refused_before_it_is_shown(
 
 
 def test_no_line_that_is_shown_moves_a_cursor(waiting: Founders) -> None:
-    request = Request.parse(json.loads((waiting.op / "birth" / "roles-to-sign.json").read_text()))
+    request = Request.parse(
+        json.loads((waiting.op / "ceremony" / "roles-to-sign.json").read_text())
+    )
     places = [{**item, "address": "\x9b2J\u202e"} for item in request.identity["contracts"]]
     for one in (
         replace(request, signers={"\x1b[2Jpia\n": "\r"}),
@@ -284,7 +288,7 @@ def other_founder(request: dict) -> None:
 def test_contracts_that_are_not_what_the_file_says_are_refused(
     waiting: Founders, tmp_path, change, words
 ) -> None:
-    request = json.loads((waiting.op / "birth" / "roles-to-sign.json").read_text())
+    request = json.loads((waiting.op / "ceremony" / "roles-to-sign.json").read_text())
     change(request)
     said = attempt(waiting, request, tmp_path)
     assert (said.code, words in said.text.replace("\n", " "), "You sign" in said.text) == (
@@ -295,16 +299,16 @@ def test_contracts_that_are_not_what_the_file_says_are_refused(
 
 
 def test_a_broker_signs_no_roles(waiting: Founders, tmp_path: Path) -> None:
-    request = json.loads((waiting.op / "birth" / "roles-to-sign.json").read_text())
+    request = json.loads((waiting.op / "ceremony" / "roles-to-sign.json").read_text())
     said = attempt(waiting, request, tmp_path, "op", "--broker", str(waiting.op / "broker"))
     assert (said.code, "broker signs no roles" in said.text) == (2, True), said
 
 
-def test_a_home_whose_people_are_played_has_no_complete_birth(
+def test_a_home_whose_people_are_played_has_no_complete_ceremony(
     waiting: Founders, tmp_path: Path
 ) -> None:
     (tmp_path / "op" / "keys").mkdir(parents=True)
-    identity = json.loads((waiting.op / "birth" / "state.json").read_text())["identity"]
+    identity = json.loads((waiting.op / "ceremony" / "state.json").read_text())["identity"]
     (tmp_path / "op" / "identity.json").write_text(json.dumps(identity))
     for name in FOUNDERS[:2]:
         shutil.copy(waiting.base / name / "keys" / f"{name}.json", tmp_path / "op" / "keys")
@@ -363,7 +367,7 @@ def test_one_persons_signatures_are_no_quorum_and_nothing_is_half_done(waiting: 
     assert set(roles(waiting).values()) == {0}
     with pytest.raises(NotServing, match="not finished"):
         Parts.start(waiting.settings)  # a played committee must not take its place
-    plan = waiting.op / "birth" / "plan.json"
+    plan = waiting.op / "ceremony" / "plan.json"
     before = plan.read_text()
     waiting.plan(quorum=3)
     assert "plan was changed" in waiting.run("op", "init").text
@@ -371,32 +375,34 @@ def test_one_persons_signatures_are_no_quorum_and_nothing_is_half_done(waiting: 
 
 
 def test_a_request_whose_time_is_over_is_written_anew(waiting: Founders, monkeypatch) -> None:
-    from api.operate import ceremony as founding
+    from api.operate import ceremony as ceremony
 
     stale = waiting.sign("quinn", "roles")
-    now = founding.Ledger.now
-    monkeypatch.setattr(founding.Ledger, "now", lambda self: now(self) + (DAYS + 1) * 86_400)
+    now = ceremony.Ledger.now
+    monkeypatch.setattr(ceremony.Ledger, "now", lambda self: now(self) + (DAYS + 1) * 86_400)
     said = waiting.run("op", "init")
     assert "time of the earlier file is over" in said.text or "whose time is over" in said.text
     monkeypatch.undo()
-    for path in (waiting.op / "birth" / "signed").glob("*.json"):
+    for path in (waiting.op / "ceremony" / "signed").glob("*.json"):
         path.unlink()
     refuse(waiting, stale, "whose time is over")
 
 
-def test_the_birth_goes_on_after_an_interruption_and_ends(waiting: Founders, monkeypatch) -> None:
-    from api.operate import ceremony as founding
+def test_the_ceremony_goes_on_after_an_interruption_and_ends(
+    waiting: Founders, monkeypatch
+) -> None:
+    from api.operate import ceremony as ceremony
 
     waiting.run("op", "init")
     waiting.hand_in(waiting.sign("quinn", "roles"), waiting.sign("rui", "roles"))
-    relay, calls = founding.relay_role, []
+    relay, calls = ceremony.relay_role, []
 
     def interrupted(*arguments: object) -> None:
         if len(calls) == 3:
             raise OSError("the machine went away")
         calls.append(relay(*arguments))
 
-    monkeypatch.setattr(founding, "relay_role", interrupted)
+    monkeypatch.setattr(ceremony, "relay_role", interrupted)
     assert waiting.run("op", "init").code == 2
     assert sorted(roles(waiting).values())[:3] == [0, 0, 0]
     monkeypatch.undo()
@@ -423,9 +429,9 @@ def test_the_birth_goes_on_after_an_interruption_and_ends(waiting: Founders, mon
 
 @pytest.fixture
 def ended(waiting: Founders, tmp_path: Path) -> Path:
-    """A copy of the home whose birth ended, without its keys."""
+    """A copy of the home whose ceremony ended, without its keys."""
     home = tmp_path / "op"
-    shutil.copytree(waiting.op / "birth", home / "birth")
+    shutil.copytree(waiting.op / "ceremony", home / "ceremony")
     shutil.copy(waiting.op / "identity.json", home)
     return home
 
@@ -465,15 +471,15 @@ def sign_as(founders: Founders, document: dict, *names: str) -> None:
         (("pia", "quinn", "noor"), "or somebody else did"),
     ],
 )
-def test_a_birth_is_complete_with_its_own_people_only(
+def test_a_ceremony_is_complete_with_its_own_people_only(
     waiting: Founders, ended: Path, signers, words
 ) -> None:
     spoil(ended / "identity.json", lambda identity: sign_as(waiting, identity, *signers))
     if words is None:
-        assert Founding(ended).finished().step == DONE
+        assert Ceremony(ended).finished().step == DONE
         return
     with pytest.raises(VerificationFailed, match=words):
-        Founding(ended).finished()
+        Ceremony(ended).finished()
 
 
 @pytest.mark.parametrize(
@@ -494,7 +500,7 @@ def test_a_birth_is_complete_with_its_own_people_only(
         ),
     ],
 )
-def test_an_identity_that_this_birth_did_not_make_ends_none(
+def test_an_identity_that_this_ceremony_did_not_make_ends_none(
     waiting: Founders, ended: Path, change, words
 ) -> None:
     spoil(ended / "identity.json", change)
@@ -507,24 +513,24 @@ def test_an_identity_that_this_birth_did_not_make_ends_none(
     assert "then: volens init" in said.text
 
 
-def test_a_foreign_identity_in_an_unfinished_birth_ends_it_not(
+def test_a_foreign_identity_in_an_unfinished_ceremony_ends_it_not(
     ended: Path, waiting: Founders
 ) -> None:
-    state = ended / "birth" / "state.json"
+    state = ended / "ceremony" / "state.json"
     spoil(state, lambda one: one.update(given=False))
-    with pytest.raises(VerificationFailed, match="roles of this birth were not given"):
-        Founding(ended).finished()
+    with pytest.raises(VerificationFailed, match="roles of this ceremony were not given"):
+        Ceremony(ended).finished()
     spoil(state, lambda one: one["identity"].update(salt="00" * 32))
     with pytest.raises(VerificationFailed, match="of another ledger"):
-        Founding(ended).finished()
+        Ceremony(ended).finished()
     state.unlink()
     with pytest.raises(VerificationFailed, match="nothing was deployed here yet"):
-        Founding(ended).finished()
-    shutil.rmtree(ended / "birth")  # a home of its own, to which somebody handed identity.json
-    assert Founding(ended).finished().step == DONE
+        Ceremony(ended).finished()
+    shutil.rmtree(ended / "ceremony")  # a home of its own, to which somebody handed identity.json
+    assert Ceremony(ended).finished().step == DONE
     spoil(ended / "identity.json", lambda identity: sign_as(waiting, identity, "pia", "quinn"))
     with pytest.raises(VerificationFailed, match="broker did not sign"):
-        Founding(ended).finished()
+        Ceremony(ended).finished()
 
 
 @pytest.mark.parametrize(
@@ -534,7 +540,7 @@ def test_a_damaged_state_is_the_operators_own_to_restore(
     waiting: Founders, ended: Path, text: str
 ) -> None:
     (ended / "identity.json").unlink()
-    path = ended / "birth" / "state.json"
+    path = ended / "ceremony" / "state.json"
     whole = path.read_text()
     named = {
         name: json.dumps(json.loads(whole) | {name: []}) for name in ("identity", "roles", "given")
@@ -545,8 +551,8 @@ def test_a_damaged_state_is_the_operators_own_to_restore(
     assert (said.code, "state.json" in said.text, "Ask for it" in said.text) == (7, True, False), (
         said
     )
-    assert "Restore birth/state.json from a copy" in said.text
-    (ended / "birth" / "plan.json").write_text("{")
+    assert "Restore ceremony/state.json from a copy" in said.text
+    (ended / "ceremony" / "plan.json").write_text("{")
     assert "Restore it from a copy, or move it away" in founders.run("op", "init").text
 
 
@@ -554,10 +560,10 @@ def test_the_first_call_makes_folders_for_the_operator_only(tmp_path: Path) -> N
     home, before = tmp_path / "op", os.umask(0o022)
     try:
         with pytest.raises(UsageError, match="no plan yet"):
-            Founding(home).prepare()
+            Ceremony(home).prepare()
     finally:
         os.umask(before)
-    for folder in (home, home / "birth", home / "birth" / "signed"):
+    for folder in (home, home / "ceremony", home / "ceremony" / "signed"):
         assert folder.stat().st_mode & 0o777 == 0o700
 
 
@@ -585,4 +591,4 @@ def test_a_plan_that_cannot_be_meant_is_refused(tmp_path: Path, change, words: s
     founders.plan(**change)
     said = founders.run("op", "init")
     assert (said.code, words in said.text) == (2, True), said
-    assert not (founders.op / "birth" / "state.json").exists()
+    assert not (founders.op / "ceremony" / "state.json").exists()

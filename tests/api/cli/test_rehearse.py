@@ -42,15 +42,15 @@ def test_nothing_is_needed_and_nothing_is_asked(nowhere: Path, volens) -> None:
     assert not nowhere.exists()
 
 
-def test_the_services_are_left_alone_where_they_run(place, volens) -> None:
+def test_the_services_are_left_alone_where_they_run(deployment, volens) -> None:
     """The same people's data lie in the bucket next door: no object is fetched, no key asked for, nothing recorded."""
 
     def seen() -> tuple[object, ...]:
         return (
-            place.head(),
-            (place.home / "broker" / "journal.jsonl").read_bytes(),
-            (place.home / "bucket" / "requests.log").read_bytes(),
-            sorted(path for path in place.home.rglob("*") if path.is_file()),
+            deployment.head(),
+            (deployment.home / "broker" / "journal.jsonl").read_bytes(),
+            (deployment.home / "bucket" / "requests.log").read_bytes(),
+            sorted(path for path in deployment.home.rglob("*") if path.is_file()),
         )
 
     before = seen()

@@ -12,29 +12,34 @@ from chain.wallets import save
 from governance.runs import mark
 
 
-def in_a_run(place, people: list[bytes]) -> tuple[str, bytes]:
+def in_a_run(deployment, people: list[bytes]) -> tuple[str, bytes]:
     """The name of the first one's key file, and a run that computes on all of them."""
     name = f"ada-{people[0].hex()[:6]}"
-    path = place.home / "keys" / f"{name}.json"
-    save(place.world.subjects[people[0]], path, {"subject": people[0].hex()})
-    run = place.world.request_run(place.world.permit())
-    place.world.authorise(run, people)
+    path = deployment.home / "keys" / f"{name}.json"
+    save(deployment.world.subjects[people[0]], path, {"subject": people[0].hex()})
+    run = deployment.world.request_run(deployment.world.permit())
+    deployment.world.authorise(run, people)
     return name, run
 
 
-def test_the_receipt_of_a_withdrawal_holds(place, volens) -> None:
+def test_the_receipt_of_a_withdrawal_holds(deployment, volens) -> None:
     """The command waits until uses have stopped; its file anchors the exported trail, where its transaction stands."""
-    people = place.people(4)
-    name, run = in_a_run(place, people)
-    worker = threading.Timer(1.0, mark, (place.services.engine, f"stopped:{run.hex()}:1"))
+    people = deployment.people(4)
+    name, run = in_a_run(deployment, people)
+    worker = threading.Timer(1.0, mark, (deployment.services.engine, f"stopped:{run.hex()}:1"))
     worker.start()
-    told = volens("consent", "revoke", "--as", name, place.world.dataset.hex(), "--yes")
+    told = volens("consent", "revoke", "--as", name, deployment.world.dataset.hex(), "--yes")
     worker.join()
     text = told.out
     assert told.code == 0, told
     assert "Nothing of yours in it is used any more." in text
     assert "A running use of your data was stopped after" in text
-    file = place.home / "receipts" / name / text.rpartition("Your receipt: ")[2].strip().rstrip(".")
+    file = (
+        deployment.home
+        / "receipts"
+        / name
+        / text.rpartition("Your receipt: ")[2].strip().rstrip(".")
+    )
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     receipt = json.loads(file.read_text())
     assert (receipt["type"], receipt["subject"], receipt["settled"]) == (
@@ -42,7 +47,7 @@ def test_the_receipt_of_a_withdrawal_holds(place, volens) -> None:
         people[0].hex(),
         True,
     )
-    assert receipt["identity"] == place.anybody().identity_id.hex()
+    assert receipt["identity"] == deployment.anybody().identity_id.hex()
     (effect,) = (one for one in receipt["effects"] if one["run"] == run.hex())
     assert (effect["was"], "stopped" in effect, effect["attempt"]) == ("computing", True, 1)
 
@@ -69,15 +74,17 @@ def test_the_receipt_of_a_withdrawal_holds(place, volens) -> None:
     assert (shown.code, effect["sentence"] in shown.out) == (0, True)
 
 
-def test_a_receipt_written_too_early_is_completed_by_itself(place, volens, monkeypatch) -> None:
+def test_a_receipt_written_too_early_is_completed_by_itself(
+    deployment, volens, monkeypatch
+) -> None:
     """The process is stopped after the command has given up waiting: her next look completes the file."""
-    people = place.people(4)
-    name, run = in_a_run(place, people)
+    people = deployment.people(4)
+    name, run = in_a_run(deployment, people)
     real = api.client.results.await_settled
     monkeypatch.setattr(api.client.results, "await_settled", lambda me, tx: real(me, tx, seconds=0))
-    told = volens("consent", "revoke", "--as", name, place.world.dataset.hex(), "--yes")
+    told = volens("consent", "revoke", "--as", name, deployment.world.dataset.hex(), "--yes")
     assert "Not everything has stopped yet" in told.out
-    folder = place.home / "receipts" / name
+    folder = deployment.home / "receipts" / name
     (early,) = folder.glob("*.json")
     assert json.loads(early.read_text())["settled"] is False
     volens("trail", "export", "early.json")
@@ -85,7 +92,7 @@ def test_a_receipt_written_too_early_is_completed_by_itself(place, volens, monke
 
     assert volens("consent", "withdrawals", "--as", name).code == 0
     assert list(folder.glob("*.json")) == [early]  # nothing has stopped yet
-    mark(place.services.engine, f"stopped:{run.hex()}:1", "a person is no longer willing")
+    mark(deployment.services.engine, f"stopped:{run.hex()}:1", "a person is no longer willing")
     said = volens("consent", "withdrawals", "--as", name)
     (complete,) = folder.glob("*.json")
     assert complete != early

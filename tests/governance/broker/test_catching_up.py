@@ -21,7 +21,7 @@ from chain.paging import FIRST, LARGEST, PATIENT, TARGET, TOO_LARGE, Pages
 from governance.broker import custody
 from governance.broker import node as nodes
 from governance.broker.custody import Broker, Refusal
-from governance.broker.door import keep_up
+from governance.broker.endpoint import keep_up
 from governance.errors import BrokerRefused
 from governance.readmodel.database import open_database
 from governance.readmodel.projection import Projection
@@ -142,7 +142,7 @@ def test_the_rows_are_derived_in_halves_too(
     ledger.node._pool.connection_pool_kw["timeout"] = 0.4
     projection = Projection(open_database(f"sqlite:///{tmp_path}/v.db"), ledger, None)  # type: ignore[arg-type]
     projection.sync()
-    assert projection.fold.count == world.ledger.head()[0]
+    assert projection.replayed.count == world.ledger.head()[0]
     first, last = world.ledger.identity["deployBlock"], int(world.ledger.block()["number"], 16)
     pages = list(ledger.all_logs(first, last))
     assert [log for page in pages for log in page] == world.ledger.logs(first, last)
@@ -190,7 +190,7 @@ def test_nothing_leaves_a_broker_that_has_not_read_everything(
     fresh = Broker(
         road.folder / "broker", road.url, dict(road.world.ledger.identity), lambda: int(time.time())
     )
-    monkeypatch.setattr(road.door, "broker", fresh)
+    monkeypatch.setattr(road.endpoint, "broker", fresh)
     key = b"\x07" * 32
     receipt = road.authorise(run, key)
 
@@ -217,21 +217,21 @@ def test_nothing_leaves_a_broker_that_has_not_read_everything(
 
 
 def _health(road: Road) -> dict[str, Any]:
-    url = f"http://127.0.0.1:{road.door.server_address[1]}/health"
+    url = f"http://127.0.0.1:{road.endpoint.server_address[1]}/health"
     with urllib.request.urlopen(url, timeout=10) as answer:
         return dict(json.loads(answer.read()))
 
 
-@pytest.mark.parametrize("door", ["witness", "records"])
+@pytest.mark.parametrize("endpoint", ["witness", "records"])
 def test_every_door_that_needs_the_ledger_refuses_meanwhile(
-    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: str
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str
 ) -> None:
     broker = broker_of(world, str(world.ledger.node.url), tmp_path)
     question = {"ingest": "ab" * 32, "leaves": []}
     with monkeypatch.context() as slow:
         slow.setattr(custody, "FOLLOW_SECONDS", -1.0)
         with pytest.raises(Refusal) as refusal:
-            broker.witness() if door == "witness" else broker.records(question)
+            broker.witness() if endpoint == "witness" else broker.records(question)
         assert refusal.value.reason == 79
         assert broker.behind.is_set()
 
@@ -263,7 +263,7 @@ def test_a_start_believes_no_file_more_than_the_ledger(world: World, tmp_path: P
     again = broker_of(world, url, tmp_path)
     assert again.health()["block"] == 0
     assert again.witness()["head"] == head
-    assert again._node.fold.signatures == broker._node.fold.signatures > DATASETS
+    assert again._node.replayed.signatures == broker._node.replayed.signatures > DATASETS
 
 
 def test_answers_that_are_kept_for_a_second_question_are_bounded(

@@ -83,11 +83,11 @@ def hidden_call(method: str, _params: list[Any], answer: Any) -> Any:
 
 def edited_input(method: str, _params: list[Any], answer: Any) -> Any:
     if method == "eth_getTransactionByHash":
-        place = len(answer["input"]) // 2  # the last bytes may be padding that nobody reads
+        deployment = len(answer["input"]) // 2  # the last bytes may be padding that nobody reads
         answer["input"] = (
-            answer["input"][:place]
-            + format(int(answer["input"][place], 16) ^ 1, "x")
-            + answer["input"][place + 1 :]
+            answer["input"][:deployment]
+            + format(int(answer["input"][deployment], 16) ^ 1, "x")
+            + answer["input"][deployment + 1 :]
         )
     return answer
 

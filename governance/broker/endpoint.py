@@ -24,7 +24,7 @@ BREATH, PAUSE = (
 )  # seconds between two parts of the ledger, and after one that could not be read
 
 
-class Door(BoundedHandler):
+class Endpoint(BoundedHandler):
     """One connection; the broker is the server's."""
 
     max_body = MAX_BODY
@@ -32,32 +32,32 @@ class Door(BoundedHandler):
 
     def do_GET(self) -> None:
         broker = self.server.broker
-        doors = {
+        endpoints = {
             "/identity": broker.identity,
             "/journal/head": broker.journal_head,
             "/witness": broker.witness,
         }
         if self.path == "/health":
             self._answer(200, broker.health())
-        elif self.path in doors:
-            self._serve(doors[self.path])
+        elif self.path in endpoints:
+            self._serve(endpoints[self.path])
         else:
             self._answer(404, {"detail": "There is no such door."})
 
     def do_POST(self) -> None:
         broker = self.server.broker
-        doors = {
+        endpoints = {
             "/wrap": broker.wrap,
             "/records": broker.records,
             "/pieces": broker.pieces,
             "/output-pieces": broker.output_pieces,
         }
-        if self.path not in doors:
+        if self.path not in endpoints:
             self.refuse(404, "there is no such door")
             return
         body = self.read_body()
         if body is not None:
-            self._serve(lambda: doors[self.path](strict_json(body, MAX_BODY)))
+            self._serve(lambda: endpoints[self.path](strict_json(body, MAX_BODY)))
 
     def _serve(self, work: Any) -> None:
         try:
@@ -86,7 +86,7 @@ class Server(BoundedServer):
 
     def __init__(self, port: int, broker: Broker) -> None:
         self.broker = broker
-        super().__init__(port, Door)
+        super().__init__(port, Endpoint)
 
 
 def serve(broker: Broker, port: int) -> None:

@@ -19,7 +19,7 @@ from api.operate.bootstrap import FOREVER
 from api.operate.health import Health
 from chain.wallets import Wallet
 from governance import consent
-from governance.broker.door import MAX_BODY
+from governance.broker.endpoint import MAX_BODY
 from governance.errors import TooManyRecords
 from governance.objects.broker_client import BrokerClient
 from governance.objects.ingest import (
@@ -35,55 +35,55 @@ from governance.permits import run_id
 from governance.rules.encoding import canonical_json, strict_json
 
 
-def test_a_person_enrols_agrees_reads_and_withdraws(place) -> None:
+def test_a_person_enrols_agrees_reads_and_withdraws(deployment) -> None:
     subject, wallet = random32(), Wallet.new()
-    ada = place.patient(subject, wallet)
-    invitation = place.as_("rita").invite(subject, wallet.signer)
+    ada = deployment.patient(subject, wallet)
+    invitation = deployment.as_("rita").invite(subject, wallet.signer)
     answer = ada.enrol([ada.accept(invitation)])
     assert answer["items"][0]["accepted"]
-    assert answer["receipt"]["count"] == place.head()[0]
+    assert answer["receipt"]["count"] == deployment.head()[0]
 
     offered = consent.offer(
         consent.PRESETS["cancer"],
         subject,
-        place.world.dataset,
+        deployment.world.dataset,
         0,
         0,
-        place.world.ledger.now(),
+        deployment.world.ledger.now(),
         FOREVER,
     )
     granted = ada.grant([ada.signed_grant(offered.message)])
     proof = granted["items"][0]["proof"]
-    assert proof["head"] == place.head()[1].hex()
+    assert proof["head"] == deployment.head()[1].hex()
     assert proof["witness"]["count"] >= proof["count"]
     assert "terms" not in proof
     receipt = strict_json(consent.patient_receipt(proof, offered.terms, offered.salt))
     assert receipt["termsSalt"] == offered.salt.hex()
     assert ada.consents()[0]["status"] == "live"
 
-    ended = ada.revoke(place.world.dataset, 0)
+    ended = ada.revoke(deployment.world.dataset, 0)
     assert (ended["acted"], ended["current"], ended["state"]["status"]) == (True, 1, "revoked")
-    again = ada.revoke(place.world.dataset, 0)
+    again = ada.revoke(deployment.world.dataset, 0)
     assert (again["acted"], again["current"]) == (False, 1)
     assert again["receipt"]["count"] > ended["receipt"]["count"]  # it stands on the trail, once
     with pytest.raises(RefusedByPolicy) as repeated:
-        ada.revoke(place.world.dataset, 0)
+        ada.revoke(deployment.world.dataset, 0)
     assert repeated.value.reason == "AlreadyRecorded"
     assert again["state"]["epoch"] == 1
 
 
-def test_patient_receipt_verifies_against_the_exported_trail(place) -> None:
+def test_patient_receipt_verifies_against_the_exported_trail(deployment) -> None:
     from governance.rules.trail import Replay
 
-    (subject,) = place.people(1, agree=False)
-    ada = place.patient(subject)
+    (subject,) = deployment.people(1, agree=False)
+    ada = deployment.patient(subject)
     offered = consent.offer(
         consent.PRESETS["health"],
         subject,
-        place.world.dataset,
+        deployment.world.dataset,
         0,
         0,
-        place.world.ledger.now(),
+        deployment.world.ledger.now(),
         FOREVER,
     )
     proof = ada.grant([ada.signed_grant(offered.message)])["items"][0]["proof"]
@@ -93,59 +93,59 @@ def test_patient_receipt_verifies_against_the_exported_trail(place) -> None:
         replay.receipt(consent.patient_receipt(proof, offered.terms, bytes(32)))
 
 
-def test_one_refused_item_is_a_problem_and_many_are_answered_each(place) -> None:
-    good, bad = place.people(2, agree=False)
-    message = place.world.grant_message(bad, epoch=7)
-    wrong = place.patient(bad).signed_grant(message)
+def test_one_refused_item_is_a_problem_and_many_are_answered_each(deployment) -> None:
+    good, bad = deployment.people(2, agree=False)
+    message = deployment.world.grant_message(bad, epoch=7)
+    wrong = deployment.patient(bad).signed_grant(message)
     with pytest.raises(RefusedByPolicy) as refusal:
-        place.anybody().grant([wrong])
+        deployment.anybody().grant([wrong])
     assert refusal.value.reason == "EpochStale"
-    right = place.patient(good).signed_grant(place.world.grant_message(good))
-    answer = place.anybody().grant([wrong, right])
+    right = deployment.patient(good).signed_grant(deployment.world.grant_message(good))
+    answer = deployment.anybody().grant([wrong, right])
     assert [item["accepted"] for item in answer["items"]] == [False, True]
     assert answer["items"][0]["reason"] == "EpochStale"
     assert answer["items"][1]["proof"]["subject"] == good.hex()
 
 
-def test_permit_is_requested_voted_and_refuses_the_applicant(place) -> None:
-    noor = place.as_("noor")
-    permit = _request_permit(place, noor)
+def test_permit_is_requested_voted_and_refuses_the_applicant(deployment) -> None:
+    noor = deployment.as_("noor")
+    permit = _request_permit(deployment, noor)
     assert noor.permit(permit)["status"] == "requested"
     with pytest.raises(RefusedByPolicy) as refusal:
         noor.vote(permit, True)
     assert refusal.value.reason == "ApplicantVoted"
-    place.as_("pia").vote(permit, True)
-    place.as_("quinn").vote(permit, True)
+    deployment.as_("pia").vote(permit, True)
+    deployment.as_("quinn").vote(permit, True)
     shown = noor.permit(permit)
     assert (shown["status"], shown["yes"]) == ("approved", 2)
     assert shown in noor.permits()
 
 
-def test_a_refused_run_is_a_conflict_with_its_reason(place) -> None:
-    noor = place.as_("noor")
-    permit = _request_permit(place, noor)
+def test_a_refused_run_is_a_conflict_with_its_reason(deployment) -> None:
+    noor = deployment.as_("noor")
+    permit = _request_permit(deployment, noor)
 
     def refused(permit: str) -> RefusedByPolicy:
         with pytest.raises(RefusedByPolicy) as refusal:
             noor.request_run(bytes.fromhex(permit), b"{}", random32(), secrets.randbits(256))
         return refusal.value
 
-    steps = place.head()[0]
+    steps = deployment.head()[0]
     undecided, absent = refused(permit), refused(random32().hex())
     assert undecided.reason == "PermitUndecided"
     assert "has not decided on the permit yet" in str(undecided)
     assert absent.reason == "PermitUnknown"
-    assert place.head()[0] == steps  # not yet decided: nothing is used up
+    assert deployment.head()[0] == steps  # not yet decided: nothing is used up
     for name in ("pia", "quinn"):
-        place.as_(name).vote(permit, False)
-    steps = place.head()[0]
+        deployment.as_(name).vote(permit, False)
+    steps = deployment.head()[0]
     assert refused(permit).reason == "permit-rejected"
-    assert place.head()[0] == steps + 1  # the refusal itself is on the trail
+    assert deployment.head()[0] == steps + 1  # the refusal itself is on the trail
 
 
-def test_a_run_is_released_by_two_who_looked_at_it(place) -> None:
-    noor, sol, tess = place.as_("noor"), place.as_("sol"), place.as_("tess")
-    subjects, run = _sealed_run(place)
+def test_a_run_is_released_by_two_who_looked_at_it(deployment) -> None:
+    noor, sol, tess = deployment.as_("noor"), deployment.as_("sol"), deployment.as_("tess")
+    subjects, run = _sealed_run(deployment)
     with pytest.raises(RefusedByPolicy) as unseen:
         sol.approve(run)
     assert unseen.value.reason == "NotViewed"
@@ -165,23 +165,23 @@ def test_a_run_is_released_by_two_who_looked_at_it(place) -> None:
     assert shown["attempts"][0]["granted"] == len(subjects)
 
 
-def test_release_is_refused_after_a_withdrawal_and_the_pending_yes_is_gone(place) -> None:
-    sol, tess = place.as_("sol"), place.as_("tess")
-    subjects, run = _sealed_run(place)
+def test_release_is_refused_after_a_withdrawal_and_the_pending_yes_is_gone(deployment) -> None:
+    sol, tess = deployment.as_("sol"), deployment.as_("tess")
+    subjects, run = _sealed_run(deployment)
     sol.look(run, 1, random32())
     tess.look(run, 1, random32())
     sol.approve(run)
-    place.world.revoke(subjects[0])
+    deployment.world.revoke(subjects[0])
     with pytest.raises(RefusedByPolicy) as refusal:
         tess.approve(run)
     assert refusal.value.reason == "revoked"
-    assert place.anybody().run(run)["state"] != "released"
-    assert place.anybody().run(run)["decision"] is None
+    assert deployment.anybody().run(run)["state"] != "released"
+    assert deployment.anybody().run(run)["decision"] is None
 
 
-def test_another_decision_is_not_kept_beside_the_one_that_waits(place) -> None:
-    sol, tess = place.as_("sol"), place.as_("tess")
-    _, run = _sealed_run(place)
+def test_another_decision_is_not_kept_beside_the_one_that_waits(deployment) -> None:
+    sol, tess = deployment.as_("sol"), deployment.as_("tess")
+    _, run = _sealed_run(deployment)
     for checker in (sol, tess):
         checker.look(run, 1, random32())
     sol.approve(run)
@@ -189,61 +189,61 @@ def test_another_decision_is_not_kept_beside_the_one_that_waits(place) -> None:
     with pytest.raises(RefusedByPolicy, match="second signature"):
         tess._signed(f"/runs/{run}/attempts/1/release", "decision", "Decision", other)
     with pytest.raises(RefusedByPolicy) as stranger:
-        place.as_("noor").approve(run)
+        deployment.as_("noor").approve(run)
     assert stranger.value.reason in ("CheckerConflict", "NotLive")
 
 
-def test_a_checkers_no_ends_the_run(place) -> None:
-    sol = place.as_("sol")
-    _, run = _sealed_run(place)
+def test_a_checkers_no_ends_the_run(deployment) -> None:
+    sol = deployment.as_("sol")
+    _, run = _sealed_run(deployment)
     sol.look(run, 1, random32())
     sol.reject(run, 96)
     shown = sol.run(run)
     assert (shown["state"], shown["reason"]["slug"]) == ("refused", "disclosure-risk")
 
 
-def test_the_analyst_alone_cancels(place) -> None:
-    noor = place.as_("noor")
-    run = place.world.request_run(place.world.permit()).hex()
+def test_the_analyst_alone_cancels(deployment) -> None:
+    noor = deployment.as_("noor")
+    run = deployment.world.request_run(deployment.world.permit()).hex()
     with pytest.raises(RefusedByPolicy) as stranger:
-        place.as_("sol").cancel(run)
+        deployment.as_("sol").cancel(run)
     assert stranger.value.reason == "NotTheAnalyst"
     noor.cancel(run)
     assert noor.run(run)["state"] == "withdrawn"
     assert run in [one["run"] for one in noor.runs("withdrawn")]
 
 
-def test_ingest_needs_the_signed_list_and_its_custodian(place) -> None:
-    (subject,) = place.people()
+def test_ingest_needs_the_signed_list_and_its_custodian(deployment) -> None:
+    (subject,) = deployment.people()
     leaf = Leaf(random32(), subject, 6, 1, random32(), random32())
-    ingest, dataset = random32(), place.world.dataset
+    ingest, dataset = random32(), deployment.world.dataset
     root = leaves_root(ingest, dataset, [leaf])
     with pytest.raises(RefusedByPolicy) as stranger:
-        place.as_("rita").register_records(dataset, ingest, root, [leaf.to_json()])
+        deployment.as_("rita").register_records(dataset, ingest, root, [leaf.to_json()])
     assert stranger.value.reason == "NotTheCustodian"
-    omar = place.as_("omar")
+    omar = deployment.as_("omar")
     with pytest.raises(NotUnderstood, match="whose root was signed"):
         omar.register_records(dataset, ingest, random32(), [leaf.to_json()])
-    before = _records(place)
+    before = _records(deployment)
     answer = omar.register_records(dataset, ingest, root, [leaf.to_json()])
-    assert answer["receipt"]["count"] == place.head()[0]
-    assert _records(place) == before + 1
-    assert canonical_json([leaf.to_json()]) == place.services.bucket.get_list(root)
+    assert answer["receipt"]["count"] == deployment.head()[0]
+    assert _records(deployment) == before + 1
+    assert canonical_json([leaf.to_json()]) == deployment.services.bucket.get_list(root)
 
 
-def test_an_ingest_takes_fourteen_records_of_a_thousand_people(place) -> None:
+def test_an_ingest_takes_fourteen_records_of_a_thousand_people(deployment) -> None:
     """Each was encrypted and uploaded, and their list then refused: it had a limit of 4,000 of its own."""
     leaves = [
         Leaf(random32(), subject, 6, 1, random32(), random32())
         for subject in [random32() for _ in range(1_000)]
         for _ in range(14)
     ]
-    ingest, dataset, omar = random32(), random32(), place.as_("omar")
-    place.world.register_dataset(dataset)
+    ingest, dataset, omar = random32(), random32(), deployment.as_("omar")
+    deployment.world.register_dataset(dataset)
     root, listed = leaves_root(ingest, dataset, leaves), [leaf.to_json() for leaf in leaves]
     assert omar.register_records(dataset, ingest, root, listed)["receipt"]["count"]
     broker = BrokerClient(
-        place.settings.address("broker"), place.world.ledger.domain, omar.identity_id
+        deployment.settings.address("broker"), deployment.world.ledger.domain, omar.identity_id
     )
     broker.hand_over(ingest, listed)
 
@@ -255,7 +255,7 @@ def test_the_longest_list_of_an_ingest_fits_into_every_message_that_carries_it()
     assert size + 10_000 < min(LargeRequest.limit, MAX_BODY, MAX_LIST)
 
 
-def test_what_one_ingest_cannot_hold_is_refused_before_anything_is_encrypted(place) -> None:
+def test_what_one_ingest_cannot_hold_is_refused_before_anything_is_encrypted(deployment) -> None:
     sources = [Source(random32(), 6, b"{}")] * (MAX_RECORDS + 1)
     nothing: Any = None  # neither broker nor bucket is asked
     with pytest.raises(TooManyRecords, match="at most 20,000 records"):
@@ -265,8 +265,8 @@ def test_what_one_ingest_cannot_hold_is_refused_before_anything_is_encrypted(pla
         list(_batches(iter(sources)))
 
 
-def test_a_role_needs_a_quorum(place) -> None:
-    pia, quinn = place.as_("pia"), place.as_("quinn")
+def test_a_role_needs_a_quorum(deployment) -> None:
+    pia, quinn = deployment.as_("pia"), deployment.as_("quinn")
     change = {
         "account": Wallet.new().address,
         "role": 8,
@@ -282,41 +282,41 @@ def test_a_role_needs_a_quorum(place) -> None:
     assert pia.set_role(change, both[::-1])["receipt"]["head"]
 
 
-def test_output_ciphertext_is_for_analyst_and_checkers_only(place) -> None:
-    (subject,) = place.people()
-    _, run = _sealed_run(place)
+def test_output_ciphertext_is_for_analyst_and_checkers_only(deployment) -> None:
+    (subject,) = deployment.people()
+    _, run = _sealed_run(deployment)
     with pytest.raises(NotAuthorised):
-        place.patient(subject).output(run)
+        deployment.patient(subject).output(run)
     with pytest.raises(NotAuthorised):
-        place.as_("omar").output(run)
+        deployment.as_("omar").output(run)
     for name in ("noor", "sol"):
         with pytest.raises(NotThere):  # this seal names an object that nobody wrote
-            place.as_(name).output(run)
+            deployment.as_(name).output(run)
 
 
-def test_accesses_and_denials_are_for_her_and_for_auditors(place) -> None:
-    subjects, run = _sealed_run(place)
-    hers = place.patient(subjects[0]).accesses()
+def test_accesses_and_denials_are_for_her_and_for_auditors(deployment) -> None:
+    subjects, run = _sealed_run(deployment)
+    hers = deployment.patient(subjects[0]).accesses()
     assert (hers[0]["run"], hers[0]["granted"], hers[0]["state"]) == (run, True, "sealed")
-    assert place.as_("vera").accesses(subjects[0]) == hers
-    for other in (place.patient(subjects[1]), place.as_("noor")):
+    assert deployment.as_("vera").accesses(subjects[0]) == hers
+    for other in (deployment.patient(subjects[1]), deployment.as_("noor")):
         with pytest.raises(NotAuthorised):
             other.accesses(subjects[0])
     with pytest.raises(NotAuthorised):
-        place.as_("noor").denials()
-    assert isinstance(place.as_("vera").denials(), list)
+        deployment.as_("noor").denials()
+    assert isinstance(deployment.as_("vera").denials(), list)
 
 
-def test_an_access_is_released_only_when_its_own_attempt_was(place) -> None:
+def test_an_access_is_released_only_when_its_own_attempt_was(deployment) -> None:
     """She is in attempt 1, withdraws, and attempt 2 is released without her: nothing of hers left."""
-    world, people = place.world, place.people(4)
+    world, people = deployment.world, deployment.people(4)
     leaving, staying = people[0], people[1]
     run = world.request_run(world.permit(), "noor")
 
     def states(of: bytes) -> dict[int, str]:
         return {
             one["attempt"]: one["state"]
-            for one in place.patient(of).accesses()
+            for one in deployment.patient(of).accesses()
             if one["run"] == run.hex()
         }
 
@@ -339,19 +339,19 @@ def test_an_access_is_released_only_when_its_own_attempt_was(place) -> None:
     assert states(staying) == {1: "superseded", 2: "released"}
 
 
-def test_head_identity_and_trail_agree(place) -> None:
-    somebody = place.anybody()
+def test_head_identity_and_trail_agree(deployment) -> None:
+    somebody = deployment.anybody()
     head = somebody.trail_head()
-    assert (head["count"], head["head"]) == (place.head()[0], place.head()[1].hex())
+    assert (head["count"], head["head"]) == (deployment.head()[0], deployment.head()[1].hex())
     assert head["witness"]["head"] == head["head"]
-    assert somebody._get("/identity") == dict(place.world.ledger.identity)
+    assert somebody._get("/identity") == dict(deployment.world.ledger.identity)
     assert somebody.trail()["head"]["count"] == head["count"]
 
 
-def test_health_names_what_is_down(place) -> None:
-    place.settings.worker_beat.touch()
-    os.utime(place.settings.worker_beat, (0, 0))
-    found = place.anybody().health()
+def test_health_names_what_is_down(deployment) -> None:
+    deployment.settings.worker_beat.touch()
+    os.utime(deployment.settings.worker_beat, (0, 0))
+    found = deployment.anybody().health()
     assert {part: found[part]["state"] for part in found} == {
         "ledger": "ok",
         "bucket": "ok",
@@ -359,56 +359,59 @@ def test_health_names_what_is_down(place) -> None:
         "worker": "down",
         "api": "ok",
     }
-    place.settings.worker_beat.touch()
-    assert place.anybody().health()["worker"]["state"] == "ok"
+    deployment.settings.worker_beat.touch()
+    assert deployment.anybody().health()["worker"]["state"] == "ok"
 
 
-def test_health_never_fails_and_remembers_since_when(place) -> None:
+def test_health_never_fails_and_remembers_since_when(deployment) -> None:
     reachable = {"there": True}
 
     def ask() -> httpx.Response:
         return httpx.get(
-            f"{place.url}/identity" if reachable["there"] else "http://127.0.0.1:9/", timeout=1.0
+            f"{deployment.url}/identity" if reachable["there"] else "http://127.0.0.1:9/",
+            timeout=1.0,
         )
 
-    health = Health(place.settings, {"ledger": ask})
+    health = Health(deployment.settings, {"ledger": ask})
     assert health.report(100)["ledger"] == {"state": "ok", "since": 100}
     reachable["there"] = False
     assert health.report(110)["ledger"] == {"state": "down", "since": 110}
     assert health.report(120)["ledger"] == {"state": "down", "since": 110}
 
 
-def _request_permit(place, noor: Client) -> str:
-    message = place.world.permit_request()
+def _request_permit(deployment, noor: Client) -> str:
+    message = deployment.world.permit_request()
     noor.request_permit({name: value for name, value in message.items() if name != "deadline"})
     return bytes(message["permit"]).hex()
 
 
-def _sealed_run(place) -> tuple[list[bytes], str]:
+def _sealed_run(deployment) -> tuple[list[bytes], str]:
     """Three willing people, authorised and sealed by the played worker; requested through the door."""
-    subjects = place.people(3)
-    noor = place.as_("noor")
+    subjects = deployment.people(3)
+    noor = deployment.as_("noor")
     permit, nonce = (
-        place.world.permit(codeHash=CODE, paramsSchemaHash=SCHEMA),
+        deployment.world.permit(codeHash=CODE, paramsSchemaHash=SCHEMA),
         secrets.randbits(256),
     )
     answer = noor.request_run(permit, canonical_json({"model": "logistic"}), random32(), nonce)
     run = bytes.fromhex(answer["run"])
     assert run == run_id(noor.wallet.address, nonce)
-    place.world.authorise(run, subjects)
-    place.world.seal(run)
+    deployment.world.authorise(run, subjects)
+    deployment.world.seal(run)
     return subjects, run.hex()
 
 
-def _records(place) -> int:
+def _records(deployment) -> int:
     found = [
-        one for one in place.anybody().datasets() if one["dataset"] == place.world.dataset.hex()
+        one
+        for one in deployment.anybody().datasets()
+        if one["dataset"] == deployment.world.dataset.hex()
     ]
     return int(found[0]["records"])
 
 
-def test_parameters_are_canonical_and_signed(place) -> None:
-    noor, permit = place.as_("noor"), place.world.permit()
+def test_parameters_are_canonical_and_signed(deployment) -> None:
+    noor, permit = deployment.as_("noor"), deployment.world.permit()
     for params in (b'{"model": "logistic"}', b"[1]", b'{"a":1,"a":1}', b'{"a":1.5}'):
         with pytest.raises(NotUnderstood):
             noor.request_run(permit, params, random32(), secrets.randbits(256))

@@ -20,9 +20,9 @@ import uvicorn
 from api import serve as serving
 from api.app import create_app
 from api.client.client import wire
-from api.http import timeouts as patience
+from api.http import timeouts as timeout
 from api.http.problems import problem_of
-from api.http.timeouts import Patience
+from api.http.timeouts import Timeouts
 from chain.errors import LedgerDown, LedgerUnsure
 
 SHORT = 0.25  # seconds that a caller has in these tests
@@ -32,7 +32,7 @@ Open = Callable[..., socket.socket]
 
 
 @pytest.fixture
-def connect(place) -> Iterator[Open]:
+def connect(deployment) -> Iterator[Open]:
     """Opens connections to a URL, from an address of this machine."""
     with ExitStack() as opened:
 
@@ -77,31 +77,31 @@ def answer(connection: socket.socket) -> tuple[HTTPResponse, Any]:
 @pytest.mark.parametrize(
     "begun", ["nothing", "a head", "a head after an answer", "a body after its answer"]
 )
-def test_who_does_not_go_on_is_cut(place, connect: Open, monkeypatch, begun: str) -> None:
-    monkeypatch.setattr(patience, "HEAD_SECONDS", SHORT)
-    connection = connect(place.url)
+def test_who_does_not_go_on_is_cut(deployment, connect: Open, monkeypatch, begun: str) -> None:
+    monkeypatch.setattr(timeout, "HEAD_SECONDS", SHORT)
+    connection = connect(deployment.url)
     if begun == "nothing":
         connection.settimeout(SOON)
         assert connection.recv(1) == b""
         return
     if begun == "a head":
-        connection.sendall(head(place.url))
+        connection.sendall(head(deployment.url))
     if begun == "a head after an answer":
         connection.sendall(b"GET /identity HTTP/1.1\r\nHost: x\r\n\r\n")
         assert answer(connection)[0].status == 200
         connection.sendall(b"GET /identity HTTP/1.1\r\nHost: ")
     if begun == "a body after its answer":
-        connection.sendall(head(place.url, "/nowhere").replace(b": 9", b": 99999") + b"\r\n")
+        connection.sendall(head(deployment.url, "/nowhere").replace(b": 9", b": 99999") + b"\r\n")
         assert answer(connection)[0].status == 404
     assert drip(connection) < SOON
 
 
 def test_a_head_in_time_is_answered_however_long_its_answer_takes(
-    place, connect: Open, monkeypatch
+    deployment, connect: Open, monkeypatch
 ) -> None:
-    monkeypatch.setattr(patience, "HEAD_SECONDS", SHORT)
-    connection = connect(place.url)
-    connection.sendall(head(place.url) + b"\r\n{")
+    monkeypatch.setattr(timeout, "HEAD_SECONDS", SHORT)
+    connection = connect(deployment.url)
+    connection.sendall(head(deployment.url) + b"\r\n{")
     time.sleep(2 * SHORT)
     connection.sendall(b'"a":"b"}')
     assert answer(connection)[0].status == 422
@@ -110,10 +110,12 @@ def test_a_head_in_time_is_answered_however_long_its_answer_takes(
 
 
 @pytest.mark.parametrize("path", ["/consents", "/consents/revocations", "/pages/session"])
-def test_a_body_that_does_not_end_is_answered(place, connect: Open, monkeypatch, path: str) -> None:
-    monkeypatch.setattr(patience, "BODY_SECONDS", SHORT)
-    connection = connect(place.url)
-    connection.sendall(head(place.url, path).replace(b": 9", b": 99999") + b"\r\n")
+def test_a_body_that_does_not_end_is_answered(
+    deployment, connect: Open, monkeypatch, path: str
+) -> None:
+    monkeypatch.setattr(timeout, "BODY_SECONDS", SHORT)
+    connection = connect(deployment.url)
+    connection.sendall(head(deployment.url, path).replace(b": 9", b": 99999") + b"\r\n")
     assert SHORT / 2 < drip(connection) < SOON  # the clock of the other side began a little earlier
     told, body = answer(connection)
     assert (told.status, told.getheader("Content-Type")) == (400, "application/problem+json")
@@ -122,7 +124,7 @@ def test_a_body_that_does_not_end_is_answered(place, connect: Open, monkeypatch,
 
 def test_who_waits_for_the_caller_to_go_may_wait(monkeypatch) -> None:
     """As a long answer does, once the whole body is there."""
-    monkeypatch.setattr(patience, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(timeout, "BODY_SECONDS", 0.05)
     came = iter(
         [{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}]
     )
@@ -139,7 +141,7 @@ def test_who_waits_for_the_caller_to_go_may_wait(monkeypatch) -> None:
         got.append(time.monotonic() - began)
 
     with ThreadPoolExecutor(1) as pool:  # this thread may have a loop of its own
-        pool.submit(lambda: asyncio.run(Patience(app)({"type": "http"}, receive, None))).result()
+        pool.submit(lambda: asyncio.run(Timeouts(app)({"type": "http"}, receive, None))).result()
     assert got[1]["type"] == "http.disconnect"
     assert got[2] >= 0.1
 
@@ -153,10 +155,10 @@ def served(connection: socket.socket) -> bool:
 
 
 def test_one_address_has_so_many_connections(
-    place, another_door, connect: Open, monkeypatch
+    deployment, another_endpoint, connect: Open, monkeypatch
 ) -> None:
     monkeypatch.setattr(serving, "CONNECTIONS", 5)
-    url = another_door()
+    url = another_endpoint()
     begun = [connect(url) for _ in range(5)]
     for one in begun:
         one.sendall(head(url))
@@ -168,20 +170,20 @@ def test_one_address_has_so_many_connections(
         time.sleep(0.01)
     assert served(connect(url, "127.0.0.2"))
     assert time.monotonic() < until
-    proxied = another_door(proxies="127.0.0.1")
+    proxied = another_endpoint(proxies="127.0.0.1")
     many = [connect(proxied) for _ in range(10)]
     assert all(served(one) for one in many)
 
 
-def test_what_the_stop_cuts_off_is_answered(place, connect: Open) -> None:
+def test_what_the_stop_cuts_off_is_answered(deployment, connect: Open) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         server = uvicorn.Server(
             uvicorn.Config(
-                create_app(place.services),
+                create_app(deployment.services),
                 log_config=None,
                 timeout_graceful_shutdown=0,
-                **serving.caller_options(place.settings),
+                **serving.caller_options(deployment.settings),
             )
         )
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -202,11 +204,11 @@ def test_what_the_stop_cuts_off_is_answered(place, connect: Open) -> None:
 JAVA = {"Accept": "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"}
 
 
-def test_what_is_sent_in_reaches_its_door(place) -> None:
-    (subject,) = place.people()
+def test_what_is_sent_in_reaches_its_door(deployment) -> None:
+    (subject,) = deployment.people()
     ada, message = (
-        place.patient(subject),
-        {"subject": subject, "dataset": place.world.dataset, "epoch": 0},
+        deployment.patient(subject),
+        {"subject": subject, "dataset": deployment.world.dataset, "epoch": 0},
     )
     body = {
         "revoke": wire("Revoke", message),
@@ -214,16 +216,18 @@ def test_what_is_sent_in_reaches_its_door(place) -> None:
         "signature": ada.sign("Revoke", message).hex(),
     }
     assert (
-        httpx.post(f"{place.url}/consents/revocations", json=body, headers=JAVA).json()["acted"]
+        httpx.post(f"{deployment.url}/consents/revocations", json=body, headers=JAVA).json()[
+            "acted"
+        ]
         is True
     )
-    document = httpx.get(f"{place.url}/openapi.json", headers=JAVA).json()
-    doors = [
+    document = httpx.get(f"{deployment.url}/openapi.json", headers=JAVA).json()
+    endpoints = [
         path for path, methods in document["paths"].items() if "post" in methods and "{" not in path
     ]
-    assert len(doors) >= 6
-    for path in doors:
-        answer = httpx.post(place.url + path, content=b"{", headers=JAVA)
+    assert len(endpoints) >= 6
+    for path in endpoints:
+        answer = httpx.post(deployment.url + path, content=b"{", headers=JAVA)
         assert answer.headers["content-type"].startswith("application/"), path
         assert answer.status_code != 404
 
@@ -239,19 +243,19 @@ def test_what_is_sent_in_reaches_its_door(place) -> None:
         ("/", "text/html", 200),
     ],
 )
-def test_a_page_is_shown_where_there_is_one(place, path: str, kind: str, status: int) -> None:
-    answer = httpx.get(place.url + path, headers=JAVA)
+def test_a_page_is_shown_where_there_is_one(deployment, path: str, kind: str, status: int) -> None:
+    answer = httpx.get(deployment.url + path, headers=JAVA)
     assert (answer.headers["content-type"].split(";")[0], answer.status_code) == (kind, status)
 
 
 def test_who_does_not_take_an_answer_is_cut(
-    place, connect: Open, monkeypatch: pytest.MonkeyPatch
+    deployment, connect: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """200 exports that nobody read stayed in memory for as long as their callers liked."""
-    monkeypatch.setattr(patience, "ANSWER_SECONDS", SHORT)
+    monkeypatch.setattr(timeout, "ANSWER_SECONDS", SHORT)
     large = b"x" * (32 << 20)
-    monkeypatch.setattr(place.services, "export", (place.head(), large))
-    slow = connect(place.url)
+    monkeypatch.setattr(deployment.services, "export", (deployment.head(), large))
+    slow = connect(deployment.url)
     slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     slow.sendall(b"GET /trail HTTP/1.1\r\nHost: x\r\n\r\n")
     time.sleep(SOON)
@@ -260,7 +264,9 @@ def test_who_does_not_take_an_answer_is_cut(
         while part := slow.recv(1 << 20):
             taken += len(part)
     assert taken < len(large)
-    assert len(httpx.get(f"{place.url}/trail").content) == len(large)  # who reads gets all of it
+    assert len(httpx.get(f"{deployment.url}/trail").content) == len(
+        large
+    )  # who reads gets all of it
 
 
 def test_a_message_that_was_sent_is_not_said_to_have_changed_nothing() -> None:

@@ -22,7 +22,7 @@ Parts = list[bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Spoil:
+class EvidenceTamper:
     """`change` gets a thing's parts and returns others: of the bucket two objects, the second one is the first's guise.
 
     An object is lost when nothing is returned; a journal's parts are its lines; a receipt and a result have one part.
@@ -49,7 +49,7 @@ class Shelf:
     commitment: bytes
 
 
-def noticed(shelf: Shelf, what: Spoil) -> tuple[str, str]:
+def noticed(shelf: Shelf, what: EvidenceTamper) -> tuple[str, str]:
     """(word, reason) of whatever noticed it, ("", "") when nothing did."""
     check = {"object": _object, "journal": _journal, "receipt": _receipt, "result": _result}[
         what.word
@@ -61,9 +61,9 @@ def noticed(shelf: Shelf, what: Spoil) -> tuple[str, str]:
     return "", ""
 
 
-def untouched(word: str, receipt: str = "") -> Spoil:
+def untouched(word: str, receipt: str = "") -> EvidenceTamper:
     """The same check of a thing that nobody changed."""
-    return Spoil("nothing", word, lambda parts: parts, receipt)
+    return EvidenceTamper("nothing", word, lambda parts: parts, receipt)
 
 
 def inside(opened: Opened) -> bytes:
@@ -78,7 +78,7 @@ def inside(opened: Opened) -> bytes:
     )
 
 
-def _object(shelf: Shelf, what: Spoil) -> None:
+def _object(shelf: Shelf, what: EvidenceTamper) -> None:
     """The emulator's own file is changed, asked for through the bucket's door, and put back."""
     path, other = shelf.objects
     before = path.read_bytes()
@@ -96,18 +96,18 @@ def _object(shelf: Shelf, what: Spoil) -> None:
         path.write_bytes(before)
 
 
-def _journal(shelf: Shelf, what: Spoil) -> None:
+def _journal(shelf: Shelf, what: EvidenceTamper) -> None:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "journal.jsonl"
         copy.write_bytes(b"".join(line + b"\n" for line in what.change(shelf.journal.splitlines())))
         Journal(copy, lambda digest: digest)
 
 
-def _receipt(shelf: Shelf, what: Spoil) -> None:
+def _receipt(shelf: Shelf, what: EvidenceTamper) -> None:
     shelf.replay.receipt(what.change([shelf.receipts[what.receipt]])[0])
 
 
-def _result(shelf: Shelf, what: Spoil) -> None:
+def _result(shelf: Shelf, what: EvidenceTamper) -> None:
     check_output(what.change([shelf.result])[0], shelf.run, shelf.attempt, shelf.commitment)
 
 
@@ -134,47 +134,55 @@ def _never_released(effects: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
 
 
 TABLE = (
-    Spoil("an object's bit flipped", "object", lambda p: [p[0][:-1] + bytes([p[0][-1] ^ 1])]),
-    Spoil("an object cut short", "object", lambda p: [p[0][:-1000]]),
-    Spoil("an object emptied", "object", lambda p: [b""]),
-    Spoil("another object put in its place", "object", lambda p: [p[1]]),
-    Spoil("an object lost", "object", lambda p: []),
-    Spoil(
+    EvidenceTamper(
+        "an object's bit flipped", "object", lambda p: [p[0][:-1] + bytes([p[0][-1] ^ 1])]
+    ),
+    EvidenceTamper("an object cut short", "object", lambda p: [p[0][:-1000]]),
+    EvidenceTamper("an object emptied", "object", lambda p: [b""]),
+    EvidenceTamper("another object put in its place", "object", lambda p: [p[1]]),
+    EvidenceTamper("an object lost", "object", lambda p: []),
+    EvidenceTamper(
         "a line of the broker's journal edited", "journal", lambda p: [*_with(key=_flip)(p), *p[1:]]
     ),
-    Spoil("a line of the broker's journal dropped", "journal", lambda p: p[1:]),
-    Spoil("two lines of the broker's journal exchanged", "journal", lambda p: [p[1], p[0], *p[2:]]),
-    Spoil(
+    EvidenceTamper("a line of the broker's journal dropped", "journal", lambda p: p[1:]),
+    EvidenceTamper(
+        "two lines of the broker's journal exchanged", "journal", lambda p: [p[1], p[0], *p[2:]]
+    ),
+    EvidenceTamper(
         "other terms in a patient's receipt",
         "receipt",
         _with(terms=lambda terms: terms + " "),
         "grant",
     ),
-    Spoil("another consent in a patient's receipt", "receipt", _with(subject=_flip), "grant"),
-    Spoil(
+    EvidenceTamper(
+        "another consent in a patient's receipt", "receipt", _with(subject=_flip), "grant"
+    ),
+    EvidenceTamper(
         "another person's signature in a patient's receipt",
         "receipt",
         _with(signature=_flip),
         "grant",
     ),
-    Spoil(
+    EvidenceTamper(
         "another broker's word in a patient's receipt",
         "receipt",
         _with(witness=lambda witness: {**witness, "signature": _flip(witness["signature"])}),
         "grant",
     ),
-    Spoil(
+    EvidenceTamper(
         "what became of her uses, told otherwise", "receipt", _with(effects=_never_released), "stop"
     ),
-    Spoil(
+    EvidenceTamper(
         "fewer people in a run's receipt",
         "receipt",
         _with(granted=lambda granted: granted - 1),
         "run",
     ),
-    Spoil("another output in a run's receipt", "receipt", _with(outputCommitment=_flip), "run"),
-    Spoil("other code in a run's receipt", "receipt", _with(codeHash=_flip), "run"),
-    Spoil("a receipt of another ledger", "receipt", _with(identity=_flip), "run"),
-    Spoil("a released result edited", "result", _with(result=lambda result: result + " ")),
-    Spoil("another salt beside a released result", "result", _with(salt=_flip)),
+    EvidenceTamper(
+        "another output in a run's receipt", "receipt", _with(outputCommitment=_flip), "run"
+    ),
+    EvidenceTamper("other code in a run's receipt", "receipt", _with(codeHash=_flip), "run"),
+    EvidenceTamper("a receipt of another ledger", "receipt", _with(identity=_flip), "run"),
+    EvidenceTamper("a released result edited", "result", _with(result=lambda result: result + " ")),
+    EvidenceTamper("another salt beside a released result", "result", _with(salt=_flip)),
 )

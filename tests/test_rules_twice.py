@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clocked import Door
+from clocked import Gateway
 from extent import extent
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from told import tell
+from narrated import tell
 
 from api.demo.stage import CATEGORIES, World
 from api.operate.bootstrap import FOREVER
@@ -110,7 +110,7 @@ class Life:
 
     def release(self, honest: bool) -> None:
         bundle = Replay(export_bundle(self.world.ledger))
-        granted = bundle.fold.granted(self.run, self.attempt)
+        granted = bundle.replayed.granted(self.run, self.attempt)
         epochs = [epoch if honest else epoch + 1 for _, epoch, _ in granted]
         self.world.release(
             self.run,
@@ -152,10 +152,10 @@ def test_fold_and_contracts_agree(devchain: DevChain, steps: list[tuple[object, 
             continue
     bundle = export_bundle(life.world.ledger)
     crypto = load_crypto(parse_identity(bundle["identity"]))
-    fold = Replay(bundle, crypto).fold
-    assert (fold.count, fold.head) == life.world.ledger.head()
+    replayed = Replay(bundle, crypto).replayed
+    assert (replayed.count, replayed.head) == life.world.ledger.head()
     for subject in life.subjects:
-        assert slot_of(fold.consent(life.world.dataset, subject)) == life.world.slot(subject)
+        assert slot_of(replayed.consent(life.world.dataset, subject)) == life.world.slot(subject)
 
 
 def test_a_withdrawal_before_the_first_consent_is_a_withdrawal(
@@ -168,8 +168,8 @@ def test_a_withdrawal_before_the_first_consent_is_a_withdrawal(
     world.revoke(second, epoch=0)
     run = world.request_run(world.permit(minCohort=1))
     world.authorise(run, [first, second])
-    fold = Replay(export_bundle(world.ledger)).fold
-    assert fold.attempts[run, 1].denied == [(second, 3)]
+    replayed = Replay(export_bundle(world.ledger)).replayed
+    assert replayed.attempts[run, 1].denied == [(second, 3)]
 
 
 # -- nothing of the rules is left out of the examples
@@ -192,7 +192,7 @@ def agree(world: World) -> Replay:
     """The fold after everything that happened, equal to the contracts' own head."""
     bundle = export_bundle(world.ledger)
     replayed = Replay(bundle, load_crypto(parse_identity(bundle["identity"])))
-    assert (replayed.fold.count, replayed.fold.head) == world.ledger.head()
+    assert (replayed.replayed.count, replayed.replayed.head) == world.ledger.head()
     return replayed
 
 
@@ -288,7 +288,7 @@ def everything(world: World, pass_time: Callable[[int], None]) -> None:
 
 def test_every_call_reason_and_refusal_occurs(tmp_path: Path) -> None:
     """Counted over one life in which contracts and fold agree: a rule that is missing on one side shows."""
-    chain = Door(tmp_path / "chain")
+    chain = Gateway(tmp_path / "chain")
 
     def pass_time(seconds: int) -> None:
         chain.now += seconds

@@ -32,7 +32,7 @@ def _nobody(_: bool) -> Client:
 
 
 @dataclass
-class Doors:
+class Endpoints:
     """A web process, two patients of one dataset, and members of staff by name.
 
     `run` is Noor's, with a sealed output; `open_run` gives one of hers that can be cancelled, `permit` one she can use.
@@ -125,11 +125,11 @@ class Doors:
         }
 
 
-Action = Callable[[Doors, bool], httpx.Response]
+Action = Callable[[Endpoints, bool], httpx.Response]
 
 
 @dataclass(frozen=True, slots=True)
-class DoorAttack:
+class EndpointAttack:
     """`expected` is the answer that the forged one must meet; `alone`: it changes what others see."""
 
     name: str
@@ -139,14 +139,14 @@ class DoorAttack:
     alone: bool = False
 
 
-TABLE: list[DoorAttack] = []
+TABLE: list[EndpointAttack] = []
 
 
 def attack(
     name: str, attacker: str, expected: str, alone: bool = False
 ) -> Callable[[Action], Action]:
     def add(action: Action) -> Action:
-        TABLE.append(DoorAttack(name, attacker, expected, action, alone))
+        TABLE.append(EndpointAttack(name, attacker, expected, action, alone))
         return action
 
     return add
@@ -183,170 +183,187 @@ def id_of(who: Client) -> str:
 
 
 @attack("her accesses without a session", "stranger", "Not signed in")
-def no_session(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.get(
-        f"/subjects/{id_of(doors.ada)}/accesses", None if forged else doors.token(doors.ada)
+def no_session(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return endpoints.get(
+        f"/subjects/{id_of(endpoints.ada)}/accesses",
+        None if forged else endpoints.token(endpoints.ada),
     )
 
 
 @attack("a session's token made up", "stranger", "Not signed in")
-def made_up(doors: Doors, forged: bool) -> httpx.Response:
-    token = secrets.token_urlsafe(32) if forged else doors.token(doors.ada)
-    return doors.get(f"/consents/{id_of(doors.ada)}", token)
+def made_up(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    token = secrets.token_urlsafe(32) if forged else endpoints.token(endpoints.ada)
+    return endpoints.get(f"/consents/{id_of(endpoints.ada)}", token)
 
 
 @attack("a database statement as a session's token", "stranger", "Not signed in")
-def statement_token(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.get(
-        f"/consents/{id_of(doors.ada)}", "' OR '1'='1" if forged else doors.token(doors.ada)
+def statement_token(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return endpoints.get(
+        f"/consents/{id_of(endpoints.ada)}",
+        "' OR '1'='1" if forged else endpoints.token(endpoints.ada),
     )
 
 
 @attack("a token under another scheme", "stranger", "Not signed in")
-def basic(doors: Doors, forged: bool) -> httpx.Response:
+def basic(endpoints: Endpoints, forged: bool) -> httpx.Response:
     scheme = "Basic" if forged else "Bearer"
-    return doors.get(
-        f"/consents/{id_of(doors.ada)}", Authorization=f"{scheme} {doors.token(doors.ada)}"
+    return endpoints.get(
+        f"/consents/{id_of(endpoints.ada)}",
+        Authorization=f"{scheme} {endpoints.token(endpoints.ada)}",
     )
 
 
 @attack("a page's cookie at a door for programs", "another site", "Not signed in")
-def cookie(doors: Doors, forged: bool) -> httpx.Response:
-    token = doors.token(doors.ada)
+def cookie(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    token = endpoints.token(endpoints.ada)
     headers = (
         {"Cookie": f"volens-session={token}"} if forged else {"Authorization": f"Bearer {token}"}
     )
-    return doors.get(f"/consents/{id_of(doors.ada)}", **headers)
+    return endpoints.get(f"/consents/{id_of(endpoints.ada)}", **headers)
 
 
 @attack("a challenge used twice", "stranger", "Not signed in")
-def used_challenge(doors: Doors, forged: bool) -> httpx.Response:
-    body = doors.signed_in(doors.staff("noor"))
-    answer = doors.post("/sign-in", body)
-    return doors.post("/sign-in", body) if forged else answer
+def used_challenge(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    body = endpoints.signed_in(endpoints.staff("noor"))
+    answer = endpoints.post("/sign-in", body)
+    return endpoints.post("/sign-in", body) if forged else answer
 
 
 @attack("a challenge that nobody gave", "stranger", "Not signed in")
-def unknown_challenge(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.post(
-        "/sign-in", doors.signed_in(doors.staff("noor"), secrets.token_hex(32) if forged else None)
+def unknown_challenge(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return endpoints.post(
+        "/sign-in",
+        endpoints.signed_in(endpoints.staff("noor"), secrets.token_hex(32) if forged else None),
     )
 
 
 @attack("an expired challenge", "stranger", "Not signed in", alone=True)
-def expired_challenge(doors: Doors, forged: bool) -> httpx.Response:
-    nonce = doors.old_challenge() if forged else doors.challenge()
-    return doors.post("/sign-in", doors.signed_in(doors.staff("noor"), nonce))
+def expired_challenge(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    nonce = endpoints.old_challenge() if forged else endpoints.challenge()
+    return endpoints.post("/sign-in", endpoints.signed_in(endpoints.staff("noor"), nonce))
 
 
 @attack("a sign-in that was signed long ago", "stranger", "Not signed in")
-def old_sign_in(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.post(
-        "/sign-in", doors.signed_in(doors.staff("noor"), issuedAt=int(time.time()) - 400 * forged)
+def old_sign_in(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return endpoints.post(
+        "/sign-in",
+        endpoints.signed_in(endpoints.staff("noor"), issuedAt=int(time.time()) - 400 * forged),
     )
 
 
 @attack("a sign-in for another service", "another site", "Not signed in")
-def other_audience(doors: Doors, forged: bool) -> httpx.Response:
+def other_audience(endpoints: Endpoints, forged: bool) -> httpx.Response:
     change = {"audience": "http://phish.example"} if forged else {}
-    return doors.post("/sign-in", doors.signed_in(doors.staff("noor"), **change))
+    return endpoints.post("/sign-in", endpoints.signed_in(endpoints.staff("noor"), **change))
 
 
 @attack("a challenge that another address signed", "analyst", "Not signed in")
-def other_address(doors: Doors, forged: bool) -> httpx.Response:
+def other_address(endpoints: Endpoints, forged: bool) -> httpx.Response:
     """Sol is named, Noor signed."""
-    noor, sol = doors.staff("noor"), doors.staff("sol")
-    return doors.post(
-        "/sign-in", doors.signed_in(noor if forged else sol, account=sol.wallet.address)
+    noor, sol = endpoints.staff("noor"), endpoints.staff("sol")
+    return endpoints.post(
+        "/sign-in", endpoints.signed_in(noor if forged else sol, account=sol.wallet.address)
     )
 
 
 @attack("a patient's id with another person's key", "patient", "Not signed in")
-def borrowed_id(doors: Doors, forged: bool) -> httpx.Response:
-    who = doors.bea if forged else doors.ada
-    return doors.post("/sign-in", doors.signed_in(who, subject=doors.ada.subject))
+def borrowed_id(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    who = endpoints.bea if forged else endpoints.ada
+    return endpoints.post("/sign-in", endpoints.signed_in(who, subject=endpoints.ada.subject))
 
 
 @attack("a sign-in of a key without a role", "stranger", "Not signed in")
-def no_role(doors: Doors, forged: bool) -> httpx.Response:
-    noor = doors.staff("noor")
-    return doors.post(
+def no_role(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    noor = endpoints.staff("noor")
+    return endpoints.post(
         "/sign-in",
-        doors.signed_in(Client(doors.url, noor.identity, Wallet.new()) if forged else noor),
+        endpoints.signed_in(Client(endpoints.url, noor.identity, Wallet.new()) if forged else noor),
     )
 
 
 @attack("a session after signing out", "stranger", "Not signed in")
-def signed_out(doors: Doors, forged: bool) -> httpx.Response:
-    token = doors.new_token(doors.ada)
+def signed_out(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    token = endpoints.new_token(endpoints.ada)
     if forged:
-        doors.post("/pages/sign-out", b"", Origin=doors.url, Cookie=f"volens-session={token}")
-    return doors.get(f"/consents/{id_of(doors.ada)}", token)
+        endpoints.post(
+            "/pages/sign-out", b"", Origin=endpoints.url, Cookie=f"volens-session={token}"
+        )
+    return endpoints.get(f"/consents/{id_of(endpoints.ada)}", token)
 
 
 @attack("a session of a role that was withdrawn", "auditor", "Not for you", alone=True)
-def withdrawn_role(doors: Doors, forged: bool) -> httpx.Response:
-    eve = doors.demote(False)
-    token = doors.new_token(eve)
+def withdrawn_role(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    eve = endpoints.demote(False)
+    token = endpoints.new_token(eve)
     if forged:
-        doors.demote(True)
-    return doors.get("/trail/denials", token)
+        endpoints.demote(True)
+    return endpoints.get("/trail/denials", token)
 
 
 # -- what is not the asker's
 
 
 @attack("another patient's accesses", "patient", "Not for you")
-def other_accesses(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.get(
-        f"/subjects/{id_of(doors.ada)}/accesses", doors.token(doors.bea if forged else doors.ada)
+def other_accesses(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return endpoints.get(
+        f"/subjects/{id_of(endpoints.ada)}/accesses",
+        endpoints.token(endpoints.bea if forged else endpoints.ada),
     )
 
 
 @attack("another patient's consents", "patient", "Not for you")
-def other_consents(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.get(
-        f"/consents/{id_of(doors.ada)}", doors.token(doors.bea if forged else doors.ada)
+def other_consents(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return endpoints.get(
+        f"/consents/{id_of(endpoints.ada)}",
+        endpoints.token(endpoints.bea if forged else endpoints.ada),
     )
 
 
 @attack("what another patient's withdrawals led to", "patient", "Not for you")
-def other_withdrawals(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.get(
-        f"/subjects/{id_of(doors.ada)}/withdrawals", doors.token(doors.bea if forged else doors.ada)
+def other_withdrawals(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return endpoints.get(
+        f"/subjects/{id_of(endpoints.ada)}/withdrawals",
+        endpoints.token(endpoints.bea if forged else endpoints.ada),
     )
 
 
 @attack("a patient's consents by an auditor", "auditor", "Not for you")
-def audited_consents(doors: Doors, forged: bool) -> httpx.Response:
+def audited_consents(endpoints: Endpoints, forged: bool) -> httpx.Response:
     """She may see who used the data, not what was agreed to."""
     what = "consents/{}" if forged else "subjects/{}/accesses"
-    return doors.get(f"/{what.format(id_of(doors.ada))}", doors.token(doors.staff("vera")))
+    return endpoints.get(
+        f"/{what.format(id_of(endpoints.ada))}", endpoints.token(endpoints.staff("vera"))
+    )
 
 
 @attack("everybody's refusals without an auditor's role", "analyst", "Not for you")
-def denials(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.get("/trail/denials", doors.token(doors.staff("noor" if forged else "vera")))
+def denials(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return endpoints.get(
+        "/trail/denials", endpoints.token(endpoints.staff("noor" if forged else "vera"))
+    )
 
 
 @attack("a run's output without being its analyst or a checker", "custodian", "Not for you")
-def other_output(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.get(
-        f"/runs/{doors.run}/output", doors.token(doors.staff("omar" if forged else "noor"))
+def other_output(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return endpoints.get(
+        f"/runs/{endpoints.run}/output",
+        endpoints.token(endpoints.staff("omar" if forged else "noor")),
     )
 
 
 @attack("another analyst's run cancelled", "checker", "NotTheAnalyst")
-def other_run(doors: Doors, forged: bool) -> httpx.Response:
-    run = doors.open_run()
-    return doors.post(f"/runs/{run}/cancel", _cancel(doors.staff("sol" if forged else "noor"), run))
+def other_run(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    run = endpoints.open_run()
+    return endpoints.post(
+        f"/runs/{run}/cancel", _cancel(endpoints.staff("sol" if forged else "noor"), run)
+    )
 
 
 @attack("a message for one run at another one's door", "analyst", "Not a valid message")
-def other_door(doors: Doors, forged: bool) -> httpx.Response:
-    run = doors.open_run()
-    return doors.post(
-        f"/runs/{doors.run if forged else run}/cancel", _cancel(doors.staff("noor"), run)
+def other_endpoint(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    run = endpoints.open_run()
+    return endpoints.post(
+        f"/runs/{endpoints.run if forged else run}/cancel", _cancel(endpoints.staff("noor"), run)
     )
 
 
@@ -356,50 +373,50 @@ def _cancel(who: Client, run: str) -> dict[str, Any]:
 
 
 @attack("a consent signed by somebody else", "patient", "SignatureInvalid")
-def forged_consent(doors: Doors, forged: bool) -> httpx.Response:
-    return doors.post("/consents", doors.consent(doors.bea if forged else None))
+def forged_consent(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return endpoints.post("/consents", endpoints.consent(endpoints.bea if forged else None))
 
 
 @attack("a withdrawal signed by somebody else", "patient", "SignatureInvalid")
-def forged_withdrawal(doors: Doors, forged: bool) -> httpx.Response:
-    epoch = doors.consent()["items"][0]["grant"]["epoch"]
-    message = {"subject": doors.ada.subject, "dataset": doors.dataset, "epoch": epoch}
-    by = (doors.bea if forged else doors.ada).sign("Revoke", message).hex()
-    return doors.post(
+def forged_withdrawal(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    epoch = endpoints.consent()["items"][0]["grant"]["epoch"]
+    message = {"subject": endpoints.ada.subject, "dataset": endpoints.dataset, "epoch": epoch}
+    by = (endpoints.bea if forged else endpoints.ada).sign("Revoke", message).hex()
+    return endpoints.post(
         "/consents/revocations",
         {
             "revoke": wire("Revoke", message),
-            "signer": doors.ada.wallet.signer.hex(),
+            "signer": endpoints.ada.wallet.signer.hex(),
             "signature": by,
         },
     )
 
 
 @attack("parameters that are no strict JSON, signed all the same", "analyst", "Malformed")
-def loose_parameters(doors: Doors, forged: bool) -> httpx.Response:
+def loose_parameters(endpoints: Endpoints, forged: bool) -> httpx.Response:
     loose = ('{"a":1,"a":1}', '{"a":NaN}', "{'a':1}")
-    return worst(_run_request(doors, params) for params in (loose if forged else ("{}",)))
+    return worst(_run_request(endpoints, params) for params in (loose if forged else ("{}",)))
 
 
 @attack(
     "parameters that are not canonical JSON, signed all the same", "analyst", "Not a valid message"
 )
-def spaced_parameters(doors: Doors, forged: bool) -> httpx.Response:
+def spaced_parameters(endpoints: Endpoints, forged: bool) -> httpx.Response:
     """One text for one meaning: otherwise two requests would look different and be the same."""
     spaced = ('{"a": 1}', '{"b":1,"a":1}', '{"a":1}\n', r'{"a":"\u0061"}')
-    return worst(_run_request(doors, params) for params in (spaced if forged else ("{}",)))
+    return worst(_run_request(endpoints, params) for params in (spaced if forged else ("{}",)))
 
 
 @attack("other parameters than the signed ones", "stranger", "Not a valid message")
-def other_parameters(doors: Doors, forged: bool) -> httpx.Response:
-    return _run_request(doors, "{}", '{"a":1}' if forged else "")
+def other_parameters(endpoints: Endpoints, forged: bool) -> httpx.Response:
+    return _run_request(endpoints, "{}", '{"a":1}' if forged else "")
 
 
-def _run_request(doors: Doors, params: str, sent: str = "") -> httpx.Response:
+def _run_request(endpoints: Endpoints, params: str, sent: str = "") -> httpx.Response:
     """`sent` goes out in place of the parameters that were signed."""
-    noor = doors.staff("noor")
+    noor = endpoints.staff("noor")
     message = {
-        "permit": doors.permit,
+        "permit": endpoints.permit,
         "paramsHash": sha256(params.encode()).digest(),
         "resultKey": secrets.token_bytes(32),
         "nonce": secrets.randbits(256),
@@ -409,4 +426,4 @@ def _run_request(doors: Doors, params: str, sent: str = "") -> httpx.Response:
         "request": wire("RunRequest", message),
         "signature": noor.sign("RunRequest", message).hex(),
     }
-    return doors.post("/runs", {**body, "params": sent or params})
+    return endpoints.post("/runs", {**body, "params": sent or params})

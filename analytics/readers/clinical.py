@@ -74,7 +74,7 @@ class Reading:
 
 
 @dataclass(frozen=True, slots=True)
-class Chart:
+class ClinicalRecord:
     """What the records of one person say. last_day: of the last dated entry, whatever it is."""
 
     birth_year: int | None
@@ -84,7 +84,7 @@ class Chart:
     last_day: int | None
 
 
-def read_chart(payloads: Mapping[int, bytes], subject: str) -> Chart:
+def read_clinical_record(payloads: Mapping[int, bytes], subject: str) -> ClinicalRecord:
     """The chart of `subject` (64 hex) from her records by category (0-5, 9, 16-19; any may be missing).
 
     Raises PayloadError for a record that is not a reduced bundle, of another category or about somebody else.
@@ -106,7 +106,7 @@ def read_chart(payloads: Mapping[int, bytes], subject: str) -> Chart:
                 readings += _readings(resource, day)
             else:
                 facts += _facts(category, resource, day)
-    return Chart(
+    return ClinicalRecord(
         birth_year,
         female,
         tuple(
@@ -130,7 +130,7 @@ def is_record(payload: bytes) -> bool:
 
 
 def value_at(
-    chart: Chart, variable: str, day: int | None, days_before: int = ANY_TIME
+    clinical: ClinicalRecord, variable: str, day: int | None, days_before: int = ANY_TIME
 ) -> float | None:
     """The latest value on or before `day` and at most `days_before` older; an undated one if none is dated.
 
@@ -138,13 +138,13 @@ def value_at(
     out from the year of birth when it is not recorded, `female` is 1, 0 or None. Raises InputsError.
     """
     if variable == "female":
-        return None if chart.female is None else float(chart.female)
+        return None if clinical.female is None else float(clinical.female)
     if variable not in VARIABLES:
         raise InputsError(
             "a variable is not in the list",
             f"Choose among: {', '.join(sorted(VARIABLES))}, female.",
         )
-    found = [reading for reading in chart.readings if reading.variable == variable]
+    found = [reading for reading in clinical.readings if reading.variable == variable]
     dated = [
         (reading.day, reading.value)
         for reading in found
@@ -157,7 +157,7 @@ def value_at(
         values = [reading.value for reading in found if reading.day is None]
     if values:
         return sorted(values)[(len(values) - 1) // 2]
-    return _age(chart, day) if variable == "age_years" else None
+    return _age(clinical, day) if variable == "age_years" else None
 
 
 def matches(fact: Fact, pattern: str) -> bool:
@@ -212,11 +212,11 @@ def _days(year: int, month: int, day: int) -> int:
     return era * 146_097 + of_era * 365 + of_era // 4 - of_era // 100 + of_year - 719_468
 
 
-def _age(chart: Chart, day: int | None) -> float | None:
-    when = chart.last_day if day is None else day
-    if chart.birth_year is None or when is None or year_of(when) < chart.birth_year:
+def _age(clinical: ClinicalRecord, day: int | None) -> float | None:
+    when = clinical.last_day if day is None else day
+    if clinical.birth_year is None or when is None or year_of(when) < clinical.birth_year:
         return None
-    return float(year_of(when) - chart.birth_year)
+    return float(year_of(when) - clinical.birth_year)
 
 
 def _resources(category: int, payload: bytes) -> Iterator[Mapping[str, object]]:

@@ -16,7 +16,7 @@ import pytest
 from vcf_files import cohort, gzip, header, in_memory, row, subjects, text
 
 from analytics.dictionary import describe
-from analytics.readers.chart import Chart
+from analytics.readers.clinical import ClinicalRecord
 from analytics.readers.fhir import NOTES
 from analytics.readers.genotypes import is_genotypes
 from analytics.readers.vcf.calls import VcfReport
@@ -219,14 +219,14 @@ def children() -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("place", ["main", "answer"])
+@pytest.mark.parametrize("where", ["main", "answer"])
 def test_a_child_that_hangs_is_ended(
-    memory_file: int, monkeypatch: pytest.MonkeyPatch, place: str
+    memory_file: int, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     before = children()
     monkeypatch.setattr(lane, "SILENCE", 1.5)
     hang = "time.sleep(600)"
-    monkeypatch.setattr(lane, "PROGRAM", program(hang) if place == "main" else answering(hang))
+    monkeypatch.setattr(lane, "PROGRAM", program(hang) if where == "main" else answering(hang))
     start = time.monotonic()
     unsafe(memory_file)
     assert time.monotonic() - start < 10
@@ -311,7 +311,7 @@ def record(**change: Any) -> str:
 
 
 COUNTS: dict[str, Any] = VcfReport().to_json()
-CHART: dict[str, Any] = {
+CLINICAL_RECORD: dict[str, Any] = {
     "type": "volens/split/1",
     "seen": 5,
     "kept": {"0": 1},
@@ -402,7 +402,7 @@ READER = program(
 import types
 from analytics.errors import PayloadError
 CHART = """
-    + repr(CHART)
+    + repr(CLINICAL_RECORD)
     + """
 def report(kept):
     return dict(CHART, kept={"2": kept}, seen=kept + 4)
@@ -422,7 +422,7 @@ def test_bundles_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lane, "PROGRAM", READER)
     frames = list(lane.split("fhir", io.BytesIO(b"one"), {"subject": ADA}))
     assert records(frames) == {(ADA, 0, 0): ADA.encode(), (ADA, 2, 0): b"one"}
-    assert frames[-1][0]["report"] == {ADA: CHART | {"kept": {"2": 3}, "seen": 7}}
+    assert frames[-1][0]["report"] == {ADA: CLINICAL_RECORD | {"kept": {"2": 3}, "seen": 7}}
     request = {"bundles": [[ADA, 0, 3], [BEN, 3, 4]]}
     frames = list(lane.split("fhir", io.BytesIO(b"onefour"), request))
     assert records(frames)[BEN, 2, 0] == b"four"
@@ -430,7 +430,7 @@ def test_bundles_are_split(monkeypatch: pytest.MonkeyPatch) -> None:
     assert frames[-1][0]["dictionary"]["type"] == "volens/dictionary/1"
 
 
-DICTIONARY: dict[str, Any] = describe([Chart(1960, True, (), (), None)], 0)
+DICTIONARY: dict[str, Any] = describe([ClinicalRecord(1960, True, (), (), None)], 0)
 TOLD = """
 def answer(sink, descriptor, request):
     pipe.write_frame(
@@ -449,7 +449,9 @@ def test_genetic_results_have_a_place_of_their_own_beside_the_genome(
 ) -> None:
     """A chart's record could otherwise be registered as a newer version of the person's VCF."""
     monkeypatch.setattr(
-        lane, "PROGRAM", program(TOLD.format(category, ordinal, ({ADA: CHART}, DICTIONARY)))
+        lane,
+        "PROGRAM",
+        program(TOLD.format(category, ordinal, ({ADA: CLINICAL_RECORD}, DICTIONARY))),
     )
     asked = {"subject": ADA}
     if ordinal == (2 if category == 5 else 0):
@@ -471,41 +473,53 @@ HERS = "7.1 mmol/l, BRCA1 c.68_69del"
 @pytest.mark.parametrize(
     ("report", "dictionary"),
     [
-        ({HERS: CHART}, DICTIONARY),
+        ({HERS: CLINICAL_RECORD}, DICTIONARY),
         ({}, DICTIONARY),
-        ({ADA: CHART | {"type": HERS}}, DICTIONARY),
-        ({ADA: CHART | {"hers": 1}}, DICTIONARY),
-        ({ADA: CHART | {"seen": HERS}}, DICTIONARY),
-        ({ADA: CHART | {"seen": 6}}, DICTIONARY),
-        ({ADA: CHART | {"values": {"read": 200_001}}}, DICTIONARY),
-        ({ADA: CHART | {"seen": 300_004, "kept": {"0": 300_000}}}, DICTIONARY),
-        ({ADA: CHART | {"seen": 1 << 50, "kept": {"0": (1 << 50) - 4}}}, DICTIONARY),
-        ({ADA: CHART | {"kept": {HERS: 1}}}, DICTIONARY),
-        ({ADA: CHART | {"held back": {HERS: 3}}}, DICTIONARY),
-        ({ADA: CHART | {"held back": {f"no code: {HERS}": 3}}}, DICTIONARY),
-        ({ADA: CHART | {"held back": {"not valid FHIR R4: Observation.hers": 3}}}, DICTIONARY),
-        # Every word is R4's own, and no place in R4 is called so: thousands of words would spell her genome.
-        ({ADA: CHART | {"held back": {"not valid FHIR R4: Observation.gender": 3}}}, DICTIONARY),
+        ({ADA: CLINICAL_RECORD | {"type": HERS}}, DICTIONARY),
+        ({ADA: CLINICAL_RECORD | {"hers": 1}}, DICTIONARY),
+        ({ADA: CLINICAL_RECORD | {"seen": HERS}}, DICTIONARY),
+        ({ADA: CLINICAL_RECORD | {"seen": 6}}, DICTIONARY),
+        ({ADA: CLINICAL_RECORD | {"values": {"read": 200_001}}}, DICTIONARY),
+        ({ADA: CLINICAL_RECORD | {"seen": 300_004, "kept": {"0": 300_000}}}, DICTIONARY),
+        ({ADA: CLINICAL_RECORD | {"seen": 1 << 50, "kept": {"0": (1 << 50) - 4}}}, DICTIONARY),
+        ({ADA: CLINICAL_RECORD | {"kept": {HERS: 1}}}, DICTIONARY),
+        ({ADA: CLINICAL_RECORD | {"held back": {HERS: 3}}}, DICTIONARY),
+        ({ADA: CLINICAL_RECORD | {"held back": {f"no code: {HERS}": 3}}}, DICTIONARY),
         (
-            {ADA: CHART | {"held back": {"not valid FHIR R4: Observation.code.valueAge.code": 3}}},
+            {ADA: CLINICAL_RECORD | {"held back": {"not valid FHIR R4: Observation.hers": 3}}},
             DICTIONARY,
         ),
-        ({ADA: CHART | {"held back": {"not valid FHIR R4: code.Observation": 3}}}, DICTIONARY),
-        ({ADA: CHART | {"held back": {"no code": HERS}}}, DICTIONARY),
-        ({ADA: CHART | {"not taken": {"Hers": 1}}}, DICTIONARY),
-        ({ADA: CHART | {"values": {HERS: 1}}}, DICTIONARY),
-        ({ADA: CHART | {"notes": [HERS]}}, DICTIONARY),
-        ({ADA: CHART}, {"type": "volens/dictionary/1", "people": HERS}),
-        ({ADA: CHART}, HERS),
-        ({ADA: CHART}, DICTIONARY | {"note": HERS}),
-        ({ADA: CHART}, DICTIONARY | {"people": 10}),
-        ({ADA: CHART}, DICTIONARY | {"genotyped": 10}),
-        ({ADA: CHART}, variable(people=10)),
-        ({ADA: CHART}, variable(people=HERS)),
-        ({ADA: CHART}, variable(unit=HERS)),
-        ({ADA: CHART}, variable(variable=HERS)),
-        ({ADA: CHART}, variable(completeness=55)),
-        ({ADA: CHART}, variable(category=False)),
+        # Every word is R4's own, and no place in R4 is called so: thousands of words would spell her genome.
+        (
+            {ADA: CLINICAL_RECORD | {"held back": {"not valid FHIR R4: Observation.gender": 3}}},
+            DICTIONARY,
+        ),
+        (
+            {
+                ADA: CLINICAL_RECORD
+                | {"held back": {"not valid FHIR R4: Observation.code.valueAge.code": 3}}
+            },
+            DICTIONARY,
+        ),
+        (
+            {ADA: CLINICAL_RECORD | {"held back": {"not valid FHIR R4: code.Observation": 3}}},
+            DICTIONARY,
+        ),
+        ({ADA: CLINICAL_RECORD | {"held back": {"no code": HERS}}}, DICTIONARY),
+        ({ADA: CLINICAL_RECORD | {"not taken": {"Hers": 1}}}, DICTIONARY),
+        ({ADA: CLINICAL_RECORD | {"values": {HERS: 1}}}, DICTIONARY),
+        ({ADA: CLINICAL_RECORD | {"notes": [HERS]}}, DICTIONARY),
+        ({ADA: CLINICAL_RECORD}, {"type": "volens/dictionary/1", "people": HERS}),
+        ({ADA: CLINICAL_RECORD}, HERS),
+        ({ADA: CLINICAL_RECORD}, DICTIONARY | {"note": HERS}),
+        ({ADA: CLINICAL_RECORD}, DICTIONARY | {"people": 10}),
+        ({ADA: CLINICAL_RECORD}, DICTIONARY | {"genotyped": 10}),
+        ({ADA: CLINICAL_RECORD}, variable(people=10)),
+        ({ADA: CLINICAL_RECORD}, variable(people=HERS)),
+        ({ADA: CLINICAL_RECORD}, variable(unit=HERS)),
+        ({ADA: CLINICAL_RECORD}, variable(variable=HERS)),
+        ({ADA: CLINICAL_RECORD}, variable(completeness=55)),
+        ({ADA: CLINICAL_RECORD}, variable(category=False)),
     ],
 )
 def test_report_and_dictionary_hold_known_words_only(

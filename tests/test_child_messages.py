@@ -16,7 +16,7 @@ import pytest
 from road import CHILDREN, PARAMS, Road
 from speed import allowed
 from sqlalchemy import text
-from test_change_of_mind import SECONDS
+from test_withdrawal import SECONDS
 from test_worker import wait_until
 
 from analytics.canonical import dump_canonical

@@ -70,9 +70,9 @@ def charts(people: Sequence[bytes]) -> list[bytes]:
 
 
 @pytest.fixture
-def cohort(place, tmp_path: Path) -> Cohort:
-    dataset, people = random32(), place.people(6, agree=False)
-    place.world.register_dataset(dataset)
+def cohort(deployment, tmp_path: Path) -> Cohort:
+    dataset, people = random32(), deployment.people(6, agree=False)
+    deployment.world.register_dataset(dataset)
     data, names, _ = vcf.cohort(6, 40)
     data = re.sub(rb"\tP(?=\d)", f"\t{CANARY}".encode(), data)
     data = data.replace(b"\tPASS\t.", f"\tPASS\tCARRIERS={CANARY}".encode())
@@ -100,26 +100,26 @@ def write_samples(samples: dict[str, bytes]) -> None:
     )
 
 
-def registered(place, cohort: Cohort) -> dict[bytes, dict[tuple[int, int], int]]:
+def registered(deployment, cohort: Cohort) -> dict[bytes, dict[tuple[int, int], int]]:
     """By person, how many records of each (category, version) the ledger knows."""
-    place.services.projection.sync()
+    deployment.services.projection.sync()
     found: dict[bytes, dict[tuple[int, int], int]] = {}
-    for leaf in place.services.projection.records_of(cohort.dataset):
+    for leaf in deployment.services.projection.records_of(cohort.dataset):
         own = found.setdefault(leaf.subject, {})
         own[leaf.category, leaf.version] = own.get((leaf.category, leaf.version), 0) + 1
     return found
 
 
-def objects(place) -> int:
-    return sum(1 for path in (place.home / "bucket").rglob("*") if path.is_file())
+def objects(deployment) -> int:
+    return sum(1 for path in (deployment.home / "bucket").rglob("*") if path.is_file())
 
 
-def plaintext(place, before: set[Path]) -> list[str]:
+def plaintext(deployment, before: set[Path]) -> list[str]:
     """Files of the home folder, or new among the temporary ones, that hold what only the inputs hold."""
     new = set(Path(tempfile.gettempdir()).iterdir()) - before
     found = []
     for path in [
-        *place.home.rglob("*"),
+        *deployment.home.rglob("*"),
         *(inner for one in new for inner in [one, *one.rglob("*")]),
     ]:
         if path.is_file():
@@ -132,12 +132,12 @@ def plaintext(place, before: set[Path]) -> list[str]:
     return found
 
 
-def test_six_people_come_in(place, volens, cohort) -> None:
+def test_six_people_come_in(deployment, volens, cohort) -> None:
     before = set(Path(tempfile.gettempdir()).iterdir())
     told = volens(*cohort.command())
     assert told.code == 0, told
     answer = json.loads(told.out)
-    mine = registered(place, cohort)
+    mine = registered(deployment, cohort)
     genome, usual = {(5, 1): 2}, {(0, 1): 1, (1, 1): 1, (2, 1): 1}
     assert mine[cohort.people[0]] == genome | usual | {
         (19, 1): 1
@@ -159,11 +159,11 @@ def test_six_people_come_in(place, volens, cohort) -> None:
     }
     assert report["fhir"]["held back"] == {"unknown code system": 1}
     assert CANARY not in told.out + told.err
-    assert plaintext(place, before) == []
+    assert plaintext(deployment, before) == []
 
     again = volens(*cohort.command())  # a second delivery: the same records in a second version
     assert again.code == 0
-    assert registered(place, cohort)[cohort.people[1]] == {
+    assert registered(deployment, cohort)[cohort.people[1]] == {
         (5, 2): 2,
         (0, 2): 1,
         (1, 2): 1,
@@ -171,7 +171,7 @@ def test_six_people_come_in(place, volens, cohort) -> None:
     }
 
 
-def test_genetic_results_come_in_as_genomes_do(place, volens, cohort) -> None:
+def test_genetic_results_come_in_as_genomes_do(deployment, volens, cohort) -> None:
     """Beside the VCF and the packed genotypes, in their category: who withholds her genome withholds her BRCA1 status.
 
     Somebody without a genome in the file has the same place for them.
@@ -182,15 +182,15 @@ def test_genetic_results_come_in_as_genomes_do(place, volens, cohort) -> None:
             (fhir.LOINC, "21636-6"), valueCodeableConcept=fhir.concept((fhir.LOINC, "LA9633-4"))
         ),
     ]
-    (alone,) = place.people(1, agree=False)
+    (alone,) = deployment.people(1, agree=False)
     for subject in (cohort.people[0], alone):
         Path("bundles", f"{subject.hex()}.json").write_bytes(fhir.bundle(*genetic))
     told = volens(*cohort.command())
     assert told.code == 0, told
-    mine = registered(place, cohort)
+    mine = registered(deployment, cohort)
     assert mine[cohort.people[0]] == {(5, 1): 3, (0, 1): 1}
     assert mine[alone] == {(5, 1): 1, (0, 1): 1}
-    leaves = place.services.projection.records_of(cohort.dataset)
+    leaves = deployment.services.projection.records_of(cohort.dataset)
     places = {leaf.record for leaf in leaves if leaf.subject == cohort.people[0]}
     assert places == {
         record_id(cohort.dataset, cohort.people[0], category, ordinal)
@@ -199,10 +199,10 @@ def test_genetic_results_come_in_as_genomes_do(place, volens, cohort) -> None:
     assert json.loads(told.out)["report"]["fhir"]["kept"]["germline-variants"] == 4
 
 
-def test_a_dictionary_of_the_charts_is_written(place, volens, tmp_path: Path) -> None:
+def test_a_dictionary_of_the_charts_is_written(deployment, volens, tmp_path: Path) -> None:
     """Which variables, in which units, for about how many: a plan can be written from it before anything is asked."""
-    dataset, people = random32(), place.people(40, agree=False)
-    place.world.register_dataset(dataset)
+    dataset, people = random32(), deployment.people(40, agree=False)
+    deployment.world.register_dataset(dataset)
     write_samples({f"P{n}": subject for n, subject in enumerate(people[:20])})
     data, _, _ = vcf.cohort(20, 3)
     Path("cohort.vcf").write_bytes(data)
@@ -246,24 +246,24 @@ def test_the_report_is_told_in_words(volens, cohort) -> None:
 
 
 def refused(
-    place, volens, cohort: Cohort, sentence: str, *more: str, records: bool = False
+    deployment, volens, cohort: Cohort, sentence: str, *more: str, records: bool = False
 ) -> None:
-    head, had = place.head(), objects(place)
+    head, had = deployment.head(), objects(deployment)
     told = volens(*cohort.command(*more))
     assert told.code == 2, told
     assert sentence in " ".join(told.err.split())
     assert CANARY not in told.err
-    assert (place.head(), registered(place, cohort)) == (head, {})
-    assert records or objects(place) == had  # nothing was encrypted either
+    assert (deployment.head(), registered(deployment, cohort)) == (head, {})
+    assert records or objects(deployment) == had  # nothing was encrypted either
 
 
-def test_another_build_is_refused(place, volens, cohort) -> None:
-    refused(place, volens, cohort, "another genome build", "--build", "GRCh37")
-    refused(place, volens, cohort, "neither GRCh37 nor GRCh38", "--build", "hg19")
+def test_another_build_is_refused(deployment, volens, cohort) -> None:
+    refused(deployment, volens, cohort, "another genome build", "--build", "GRCh37")
+    refused(deployment, volens, cohort, "neither GRCh37 nor GRCh38", "--build", "hg19")
 
 
 def test_people_who_are_not_enrolled_are_left_out_when_that_is_asked_for(
-    place, volens, cohort
+    deployment, volens, cohort
 ) -> None:
     """A file of many, of whom two have enrolled, and which has no depth and says no build: all of it is counted."""
     mine = cohort.people[2:4]
@@ -274,10 +274,10 @@ def test_people_who_are_not_enrolled_are_left_out_when_that_is_asked_for(
     ]
     Path("cohort.vcf.gz").write_bytes(vcf.bgzip(b"\n".join(kept)))
     write_samples(dict(zip(names[2:4], mine, strict=True)))
-    refused(place, volens, cohort, "--leave-out-unlisted", records=True)
+    refused(deployment, volens, cohort, "--leave-out-unlisted", records=True)
     told = volens(*cohort.command("--leave-out-unlisted", fhir=False))
     assert told.code == 0, told
-    assert registered(place, cohort) == {subject: {(5, 1): 2} for subject in mine}
+    assert registered(deployment, cohort) == {subject: {(5, 1): 2} for subject in mine}
     report = json.loads(told.out)["report"]["vcf"]
     assert (report["people"], report["left_out"], report["build_unsaid"]) == (2, 4, 1)
     called = 2 * 40 - report["missing"]
@@ -289,17 +289,17 @@ def test_people_who_are_not_enrolled_are_left_out_when_that_is_asked_for(
     assert "it is what you named with --build" in said
 
 
-def test_every_sample_is_a_person_and_every_person_a_sample(place, volens, cohort) -> None:
+def test_every_sample_is_a_person_and_every_person_a_sample(deployment, volens, cohort) -> None:
     samples = {f"{CANARY}{n}": subject for n, subject in enumerate(cohort.people)}
     write_samples(dict(list(samples.items())[:5]))
-    refused(place, volens, cohort, "1 of its samples have no subject")
-    write_samples(samples | {"P9": place.people(1, agree=False)[0]})
-    refused(place, volens, cohort, "1 of the named samples are not in it")
+    refused(deployment, volens, cohort, "1 of its samples have no subject")
+    write_samples(samples | {"P9": deployment.people(1, agree=False)[0]})
+    refused(deployment, volens, cohort, "1 of the named samples are not in it")
     write_samples(samples | {f"{CANARY}5": cohort.people[0]})
-    refused(place, volens, cohort, "two samples are named as the same subject")
+    refused(deployment, volens, cohort, "two samples are named as the same subject")
     stranger = random32()
     write_samples(samples | {f"{CANARY}5": stranger})
-    refused(place, volens, cohort, f"Nobody is enrolled under {stranger.hex()}")
+    refused(deployment, volens, cohort, f"Nobody is enrolled under {stranger.hex()}")
     for text in (
         "[]",
         "{}",
@@ -309,22 +309,24 @@ def test_every_sample_is_a_person_and_every_person_a_sample(place, volens, cohor
         '{"a":"' + "0" * 64 + '","a":"' + "1" * 64 + '"}',
     ):
         Path("samples.json").write_text(text)
-        refused(place, volens, cohort, "no JSON object of patient ids")
+        refused(deployment, volens, cohort, "no JSON object of patient ids")
 
 
-def test_files_that_are_not_there(place, volens, cohort) -> None:
-    refused(place, volens, cohort, "There is no such VCF file", "--vcf", "other.vcf")
-    refused(place, volens, cohort, "does not hold SUBJECT.json files alone", "--fhir", "nowhere")
+def test_files_that_are_not_there(deployment, volens, cohort) -> None:
+    refused(deployment, volens, cohort, "There is no such VCF file", "--vcf", "other.vcf")
+    refused(
+        deployment, volens, cohort, "does not hold SUBJECT.json files alone", "--fhir", "nowhere"
+    )
     Path("bundles", "notes.txt").write_text(CANARY)
-    refused(place, volens, cohort, "does not hold SUBJECT.json files alone")
+    refused(deployment, volens, cohort, "does not hold SUBJECT.json files alone")
 
 
-def test_one_bad_chart_stops_everything(place, volens, cohort) -> None:
+def test_one_bad_chart_stops_everything(deployment, volens, cohort) -> None:
     """The genomes before it are encrypted by then; nothing of them is registered, and nobody gets their keys."""
     bad = Path("bundles", f"{cohort.people[3].hex()}.json")
     bad.write_bytes(bad.read_bytes().replace(b'"Patient/p"', f'"Patient/{CANARY}"'.encode()))
     refused(
-        place,
+        deployment,
         volens,
         cohort,
         f"The bundle of {cohort.people[3].hex()} cannot be taken",
@@ -333,7 +335,7 @@ def test_one_bad_chart_stops_everything(place, volens, cohort) -> None:
 
 
 def test_a_reader_that_dies_half_way(
-    place, volens, cohort, monkeypatch: pytest.MonkeyPatch
+    deployment, volens, cohort, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dies = """
 import os, sys
@@ -349,14 +351,14 @@ sys.exit(lanechild.main())
 """
     whole = lane.PROGRAM
     monkeypatch.setattr(lane, "PROGRAM", dies)
-    refused(place, volens, cohort, "could not be read safely", records=True)
+    refused(deployment, volens, cohort, "could not be read safely", records=True)
     monkeypatch.setattr(lane, "PROGRAM", whole)
     assert volens(*cohort.command()).code == 0
-    assert registered(place, cohort)[cohort.people[0]][5, 1] == 2
+    assert registered(deployment, cohort)[cohort.people[0]][5, 1] == 2
 
 
-def process(place, arguments: Sequence[str]) -> subprocess.Popen[str]:
-    environment = {"PATH": "/usr/bin:/bin", "VOLENS_HOME": str(place.home)}
+def process(deployment, arguments: Sequence[str]) -> subprocess.Popen[str]:
+    environment = {"PATH": "/usr/bin:/bin", "VOLENS_HOME": str(deployment.home)}
     return subprocess.Popen(
         [sys.executable, "-c", MEASURED, *arguments],
         env=environment,
@@ -366,10 +368,10 @@ def process(place, arguments: Sequence[str]) -> subprocess.Popen[str]:
     )
 
 
-def large(place, people: int, variants: int) -> Cohort:
+def large(deployment, people: int, variants: int) -> Cohort:
     """A cohort of a real size as bgzip; the calls of 500 rows stand there again and again."""
-    dataset, subjects = random32(), place.people(people, agree=False)
-    place.world.register_dataset(dataset)
+    dataset, subjects = random32(), deployment.people(people, agree=False)
+    deployment.world.register_dataset(dataset)
     data, names, _ = vcf.cohort(people, 500)
     top = vcf.header(names)
     rows = [line.split("\t", 3) for line in data.decode().splitlines()[len(top) :]]
@@ -381,32 +383,36 @@ def large(place, people: int, variants: int) -> Cohort:
     return Cohort(dataset, subjects, ["--vcf", "large.vcf.gz", "--samples", "samples.json"])
 
 
-def test_an_ingest_that_is_killed_leaves_nothing_registered(place) -> None:
-    cohort = large(place, 40, 3000)
-    head, had, before = place.head(), objects(place), set(Path(tempfile.gettempdir()).iterdir())
-    running = process(place, cohort.command())
+def test_an_ingest_that_is_killed_leaves_nothing_registered(deployment) -> None:
+    cohort = large(deployment, 40, 3000)
+    head, had, before = (
+        deployment.head(),
+        objects(deployment),
+        set(Path(tempfile.gettempdir()).iterdir()),
+    )
+    running = process(deployment, cohort.command())
     deadline = time.monotonic() + 60
-    while objects(place) == had:
+    while objects(deployment) == had:
         assert time.monotonic() < deadline
         assert running.poll() is None, running.communicate()
         time.sleep(0.005)
     running.kill()
     running.communicate(timeout=10)
-    assert (place.head(), registered(place, cohort)) == (head, {})
-    assert plaintext(place, before) == []
+    assert (deployment.head(), registered(deployment, cohort)) == (head, {})
+    assert plaintext(deployment, before) == []
 
 
-def test_two_hundred_genomes(place, record_property: Any) -> None:
+def test_two_hundred_genomes(deployment, record_property: Any) -> None:
     """200 people × 20,000 variants: split, encrypted, uploaded and registered in 40 s, in bounded memory."""
-    cohort = large(place, 200, 20_000)
-    running = process(place, cohort.command())
+    cohort = large(deployment, 200, 20_000)
+    running = process(deployment, cohort.command())
     out, err = running.communicate(timeout=120)
     assert running.returncode == 0, err
     seconds, parent, child = err.rpartition("measured ")[2].split()
     record_property("ingest", f"{seconds} s, parent {parent} MB, its reader {child} MB")
     print(f"\n200 x 20,000: {seconds} s; peak memory: parent {parent} MB, its reader {child} MB")
     assert json.loads(out)["records"] == 400
-    assert {tuple(own) for own in registered(place, cohort).values()} == {((5, 1),)}
+    assert {tuple(own) for own in registered(deployment, cohort).values()} == {((5, 1),)}
     assert float(seconds) <= allowed(40)
     assert (
         int(parent) <= 640
@@ -414,20 +420,22 @@ def test_two_hundred_genomes(place, record_property: Any) -> None:
     assert int(child) <= 640
 
 
-def test_a_house_names_more_codes_as_sensitive(place, volens, cohort) -> None:
+def test_a_house_names_more_codes_as_sensitive(deployment, volens, cohort) -> None:
     """The shipped lists are short: with the house's own, each diagnosis here counts as one of mental health."""
     own = [{"category": 16, "system": "icd-10-cm", "source": "our house", "codes": ["C50", "C79"]}]
     Path("own.json").write_text(json.dumps(own))
     assert volens(*cohort.command(), "--value-sets", "own.json").code == 0
     assert all(
         (16, 1) in records and (1, 1) not in records
-        for records in registered(place, cohort).values()
+        for records in registered(deployment, cohort).values()
     )
 
 
 @pytest.mark.parametrize(
     "text", ["[", '[{"category": 3, "system": "icd-10-cm", "source": "x", "codes": ["C50"]}]']
 )
-def test_a_bad_list_of_sensitive_codes_brings_nothing_in(place, volens, cohort, text: str) -> None:
+def test_a_bad_list_of_sensitive_codes_brings_nothing_in(
+    deployment, volens, cohort, text: str
+) -> None:
     Path("own.json").write_text(text)
-    refused(place, volens, cohort, "Value sets: ", "--value-sets", "own.json")
+    refused(deployment, volens, cohort, "Value sets: ", "--value-sets", "own.json")

@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics.errors import InputsError, PayloadError
-from analytics.readers.chart import (
-    Chart,
+from analytics.readers.clinical import (
+    ClinicalRecord,
     Fact,
     Reading,
     day_number,
     matches,
-    read_chart,
+    read_clinical_record,
     value_at,
     year_of,
 )
@@ -45,8 +45,8 @@ def records() -> dict[int, bytes]:
 
 
 def test_a_chart_holds_the_person_the_facts_and_the_readings() -> None:
-    chart = read_chart(records(), SUBJECT)
-    assert chart == Chart(
+    clinical = read_clinical_record(records(), SUBJECT)
+    assert clinical == ClinicalRecord(
         1960,
         True,
         (
@@ -62,17 +62,19 @@ def test_a_chart_holds_the_person_the_facts_and_the_readings() -> None:
 
 
 def test_no_records_are_an_empty_chart() -> None:
-    assert read_chart({}, SUBJECT) == Chart(None, None, (), (), None)
+    assert read_clinical_record({}, SUBJECT) == ClinicalRecord(None, None, (), (), None)
 
 
 def test_the_published_cohorts_records_are_read_too() -> None:
     findings = Findings(
         age_years=57, size_mm=30, grade=3, er_positive=0, follow_up_days=723, metastasis=True
     )
-    chart = read_chart({2: write_observations(findings, SUBJECT)}, SUBJECT)
+    clinical = read_clinical_record({2: write_observations(findings, SUBJECT)}, SUBJECT)
     for name in ("age_years", "size_mm", "grade", "er_positive", "follow_up_days", "metastasis"):
-        assert value_at(chart, name, None) == getattr(findings, name)
-    missing = read_chart({2: write_observations(Findings(age_years=57), SUBJECT)}, SUBJECT)
+        assert value_at(clinical, name, None) == getattr(findings, name)
+    missing = read_clinical_record(
+        {2: write_observations(Findings(age_years=57), SUBJECT)}, SUBJECT
+    )
     assert [reading.variable for reading in missing.readings] == ["age_years"]
 
 
@@ -125,7 +127,7 @@ BAD: dict[str, dict[int, bytes]] = {
 @pytest.mark.parametrize("payloads", BAD.values(), ids=BAD.keys())
 def test_a_record_that_is_off_is_refused(payloads: dict[int, bytes]) -> None:
     with pytest.raises(PayloadError) as refused:
-        read_chart(payloads, SUBJECT)
+        read_clinical_record(payloads, SUBJECT)
     assert "Canary" not in str(refused.value) + refused.value.hint
 
 
@@ -136,7 +138,7 @@ def test_a_mutated_record_is_read_or_refused_and_raises_nothing_else(data: st.Da
     category = data.draw(st.sampled_from(sorted(found)))
     document = mutated(json.loads(found[category]), data)
     try:
-        read_chart({**found, category: json.dumps(document).encode()}, SUBJECT)
+        read_clinical_record({**found, category: json.dumps(document).encode()}, SUBJECT)
     except PayloadError:
         pass
 
@@ -171,26 +173,30 @@ def test_what_is_no_date_is_refused(text: str) -> None:
         day_number(text)
 
 
-def chart_of(*readings: tuple[str, float, int | None], birth_year: int | None = None) -> Chart:
-    return Chart(birth_year, None, (), tuple(Reading(*reading) for reading in readings), None)
+def chart_of(
+    *readings: tuple[str, float, int | None], birth_year: int | None = None
+) -> ClinicalRecord:
+    return ClinicalRecord(
+        birth_year, None, (), tuple(Reading(*reading) for reading in readings), None
+    )
 
 
 def test_only_what_was_known_on_the_day_counts() -> None:
-    chart = chart_of(("bmi", 20, 100), ("bmi", 25, 200), ("bmi", 30, 300))
-    assert [value_at(chart, "bmi", day) for day in (99, 100, 250, 300, None)] == [
+    clinical = chart_of(("bmi", 20, 100), ("bmi", 25, 200), ("bmi", 30, 300))
+    assert [value_at(clinical, "bmi", day) for day in (99, 100, 250, 300, None)] == [
         None,
         20,
         25,
         30,
         30,
     ]
-    assert value_at(chart, "bmi", 250, days_before=49) is None
-    assert value_at(chart, "bmi", 250, days_before=50) == 25
+    assert value_at(clinical, "bmi", 250, days_before=49) is None
+    assert value_at(clinical, "bmi", 250, days_before=50) == 25
 
 
 def test_an_undated_value_counts_where_no_dated_one_does() -> None:
-    chart = chart_of(("grade", 2, None), ("grade", 3, 200))
-    assert [value_at(chart, "grade", day) for day in (100, 200, None)] == [2, 3, 3]
+    clinical = chart_of(("grade", 2, None), ("grade", 3, 200))
+    assert [value_at(clinical, "grade", day) for day in (100, 200, None)] == [2, 3, 3]
 
 
 def test_of_several_values_on_a_day_the_middle_one_counts() -> None:
@@ -205,11 +211,11 @@ def test_age_comes_from_the_year_of_birth_unless_recorded() -> None:
     assert value_at(chart_of(birth_year=2013), "age_years", day) is None
     assert value_at(chart_of(), "age_years", day) is None
     assert value_at(chart_of(birth_year=1960), "age_years", None) is None
-    assert value_at(read_chart(records(), SUBJECT), "age_years", None) == 53
+    assert value_at(read_clinical_record(records(), SUBJECT), "age_years", None) == 53
 
 
 def test_sex_is_a_variable() -> None:
-    assert value_at(read_chart(records(), SUBJECT), "female", None) == 1.0
+    assert value_at(read_clinical_record(records(), SUBJECT), "female", None) == 1.0
     assert value_at(chart_of(), "female", None) is None
 
 
@@ -259,4 +265,4 @@ def test_a_run_reads_much_faster_than_models_parse() -> None:
         return best
 
     models = seconds(lambda: Bundle.model_validate(json.loads(payload)), 2)
-    assert seconds(lambda: read_chart(found, SUBJECT), 5) * 5 < models
+    assert seconds(lambda: read_clinical_record(found, SUBJECT), 5) * 5 < models

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from road import CHILDREN, Road
 from speed import allowed
-from test_change_of_mind import SECONDS, Watched, playing
+from test_withdrawal import SECONDS, Watched, playing
 
 from api.worker.attempt import Attempt, RunFailed
 from chain.errors import Refused

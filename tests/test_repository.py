@@ -169,10 +169,10 @@ def test_make_takes_node_from_the_wheel_only_where_it_must(
     path, said = hide_node(tmp_path / "bin"), tmp_path / "said"
     wheel = tmp_path / "wheel"
 
-    def program(place: Path, text: str) -> None:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(f"#!/bin/sh\n{text}\n")
-        place.chmod(0o755)
+    def program(deployment: Path, text: str) -> None:
+        deployment.parent.mkdir(parents=True, exist_ok=True)
+        deployment.write_text(f"#!/bin/sh\n{text}\n")
+        deployment.chmod(0o755)
 
     if system:
         says = "Object.defineProperty(process.versions, 'node', {value: process.argv[1]}); eval(process.argv[2])"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from api.client.results import keep_pair, open_output, run_receipt, withdrawal_receipt
-from api.demo.spoils import TABLE, Shelf, Spoil, inside, noticed, untouched
+from api.demo.evidence_tampers import TABLE, EvidenceTamper, Shelf, inside, noticed, untouched
 from governance import consent
 from governance.rules.ledger_data import parse_identity
 from governance.rules.signatures import load_crypto
@@ -13,20 +13,22 @@ from governance.rules.trail import Replay
 
 
 @pytest.fixture(scope="module")
-def shelf(place, tmp_path_factory) -> Shelf:
+def shelf(deployment, tmp_path_factory) -> Shelf:
     """A released result with its receipt, a consent's and a withdrawal's, and the trail that holds all three."""
     folder = tmp_path_factory.mktemp("shelf")
-    world = place.world
-    (subject,) = place.people(1, agree=False)
-    ada = place.patient(subject)
+    world = deployment.world
+    (subject,) = deployment.people(1, agree=False)
+    ada = deployment.patient(subject)
     offered = consent.offer(
         consent.PRESETS["cancer"], subject, world.dataset, 0, 0, world.ledger.now(), 1 << 39
     )
     proof = ada.grant([ada.signed_grant(offered.message)])["items"][0]["proof"]
     world.request_run(world.permit())  # a use that her withdrawal meets
-    sealed, other = (place.sealed_output(folder / name) for name in ("result.key", "other.key"))
+    sealed, other = (
+        deployment.sealed_output(folder / name) for name in ("result.key", "other.key")
+    )
     for name in ("sol", "tess"):
-        checker = place.as_(name)
+        checker = deployment.as_(name)
         for run in (sealed.run, other.run):
             checker.look(run, 1, keep_pair(folder / f"{name}.key"))
             open_output(
@@ -37,7 +39,7 @@ def shelf(place, tmp_path_factory) -> Shelf:
                 checker.wallet.address,
             )
         checker.approve(sealed.run)
-    noor = place.as_("noor")
+    noor = deployment.as_("noor")
     run = noor.run(sealed.run)
     opened = open_output(noor, sealed.broker, run, sealed.key_file)
     ended = ada.revoke(world.dataset, 0)["receipt"]
@@ -49,15 +51,17 @@ def shelf(place, tmp_path_factory) -> Shelf:
         "stop": withdrawal_receipt(ada, ended, followed, sealed.broker.witness()),
     }
     files = [
-        next((place.home / "bucket").rglob(f"*{noor.run(one.run)['outputs'][-1]['ciphertext']}"))
+        next(
+            (deployment.home / "bucket").rglob(f"*{noor.run(one.run)['outputs'][-1]['ciphertext']}")
+        )
         for one in (sealed, other)
     ]
     bundle = noor.trail()
-    journal = (place.home / "broker" / "journal.jsonl").read_bytes()
+    journal = (deployment.home / "broker" / "journal.jsonl").read_bytes()
     replay = Replay(bundle, load_crypto(parse_identity(bundle["identity"])))
     return Shelf(
         (files[0], files[1]),
-        place.services.bucket.get,
+        deployment.services.bucket.get,
         journal,
         receipts,
         replay,
@@ -69,7 +73,7 @@ def shelf(place, tmp_path_factory) -> Shelf:
 
 
 @pytest.mark.parametrize("what", TABLE, ids=lambda what: what.name)
-def test_the_part_that_must_notices(shelf: Shelf, what: Spoil) -> None:
+def test_the_part_that_must_notices(shelf: Shelf, what: EvidenceTamper) -> None:
     word, reason = noticed(shelf, what)
     assert word == what.word
     assert reason

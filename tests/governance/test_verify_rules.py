@@ -13,8 +13,8 @@ from types import ModuleType
 from typing import Any, NamedTuple, TypeGuard
 
 import pytest
+from narrated import ROOT, bundle_of, replay, twisted
 from speed import allowed
-from told import ROOT, bundle_of, replay, twisted
 
 from api.demo.stage import World, random32
 from chain.devnode.process import DevChain
@@ -91,17 +91,17 @@ class Open:
         world.revoke(self.left)
         world.revoke(self.left, epoch=0)  # stale, and recorded
         self.bundle = bundle_of(world)
-        self.fold = replay(self.bundle, signed=True).fold
-        self.fold._crypto = None
-        self.crypto = load_crypto(self.fold.identity)
+        self.replayed = replay(self.bundle, signed=True).replayed
+        self.replayed._crypto = None
+        self.crypto = load_crypto(self.replayed.identity)
 
     def read_by(self, module: ModuleType) -> Open:
         """The same trail as another auditor's file reads it."""
         other = copy.copy(self)
         other.module = module
         crypto = module.load_crypto(module.parse_identity(self.bundle["identity"]))
-        other.fold, other.crypto = module.Replay(self.bundle, crypto).fold, crypto
-        other.fold._crypto = None
+        other.replayed, other.crypto = module.Replay(self.bundle, crypto).replayed, crypto
+        other.replayed._crypto = None
         return other
 
     def lets_through(self, lie: Callable[[Open], str]) -> bool:
@@ -114,15 +114,15 @@ class Open:
     def where(self, change: Callable[[Any], Any]) -> Open:
         """The same with another state of the fold."""
         other = copy.copy(self)
-        other.fold = copy.deepcopy(self.fold)
-        change(other.fold)
+        other.replayed = copy.deepcopy(self.replayed)
+        change(other.replayed)
         return other
 
     def verdict(
         self, row: Row, signer: str, later: int = 0, twice: bool = False, **change: Any
     ) -> str:
         """What the fold says of this call, or of its repetition; `event 1` when only the (absent) logs are wrong."""
-        fold, world, verify = copy.deepcopy(self.fold), self.world, self.module
+        replayed, world, verify = copy.deepcopy(self.replayed), self.world, self.module
         message = row.message(self) | {"deadline": 2**40 - 1} | change
         if row.kind == "Revoke":
             del message["deadline"]
@@ -149,12 +149,12 @@ class Open:
         )
         logs = [((verify.TOPICS[name],), said) for name in row.claims]
         if twice:
-            self.answer(fold, row.contract, row.function, arguments, logs, later)
-        return self.answer(fold, row.contract, row.function, arguments, logs, later)
+            self.answer(replayed, row.contract, row.function, arguments, logs, later)
+        return self.answer(replayed, row.contract, row.function, arguments, logs, later)
 
     def answer(
         self,
-        fold: Any,
+        replayed: Any,
         contract: str,
         function: str,
         arguments: list[Any],
@@ -166,32 +166,32 @@ class Open:
         verify = self.module
         tx = verify.Transaction(
             bytes(32),
-            fold.place[0] + 1,
+            replayed.deployment[0] + 1,
             0,
-            fold.identity.contracts[contract][0],
+            replayed.identity.contracts[contract][0],
             self.world.ledger.encode(contract, function, *arguments),
         )
         left = [
             verify.Log(b"", topics, data, i, tx.block, tx.hash)
             for i, (topics, data) in enumerate(logs)
         ]
-        block = verify.Block(tx.block, fold.time + later, bytes(32))
+        block = verify.Block(tx.block, replayed.time + later, bytes(32))
         with pytest.raises(verify.Finding) as found:
-            fold.apply(block, tx, left, self.crypto if signed else None)
+            replayed.apply(block, tx, left, self.crypto if signed else None)
         return str(found.value)
 
     def batch(
         self,
         function: str,
         items: list[Any],
-        change: Callable[[Any], Any] = lambda fold: None,
+        change: Callable[[Any], Any] = lambda replayed: None,
         logs: list[tuple[tuple[bytes, ...], bytes]] = [],  # noqa: B006 (never changed)
         signed: bool = True,
     ) -> str:
         """What the fold says of a batch; `change` puts its state where the lie needs it."""
-        fold = copy.deepcopy(self.fold)
-        change(fold)
-        return self.answer(fold, "ConsentRegistry", function, [items], logs, signed=signed)
+        replayed = copy.deepcopy(self.replayed)
+        change(replayed)
+        return self.answer(replayed, "ConsentRegistry", function, [items], logs, signed=signed)
 
     def enrolment(self, **change: Any) -> tuple[Any, ...]:
         return self.world.enrolment(change.pop("subject", random32()), Wallet.new(), **change)
@@ -263,7 +263,7 @@ ROWS = {
         "Vote",
         lambda o: {
             "permit": o.asked["permit"],
-            "requestHash": o.fold.permits[o.asked["permit"]].request_hash,
+            "requestHash": o.replayed.permits[o.asked["permit"]].request_hash,
             "yes": True,
         },
         ("Voted",),
@@ -513,28 +513,28 @@ def with_the_last_quorum(o: Open) -> str:
     former = verify.Member(1, 0, 1, 1)
     account = o.world.people["quinn"].address
     ended = {"account": account, "role": 1, "start": 0, "end": 1, "replaces": 0}
-    return o.where(lambda fold: fold.members.update({member(o, "rui"): former})).verdict(
+    return o.where(lambda replayed: replayed.members.update({member(o, "rui"): former})).verdict(
         ROWS["setRole"], "pia quinn", **ended
     )
 
 
 def with_the_last_quorum_of_founders(o: Open) -> str:
     """Before there is a dataset nobody waits, and nobody may be too few at once."""
-    return with_the_last_quorum(o.where(lambda fold: fold.datasets.clear()))
+    return with_the_last_quorum(o.where(lambda replayed: replayed.datasets.clear()))
 
 
 def founded_by_few(o: Open) -> str:
-    def leave(fold: Any) -> None:
-        fold.datasets.clear()
+    def leave(replayed: Any) -> None:
+        replayed.datasets.clear()
         for name in ("pia", "quinn"):
-            fold.members[member(o, name)] = verify.Member(1, 0, verify.FOREVER - 1, 1)
+            replayed.members[member(o, name)] = verify.Member(1, 0, verify.FOREVER - 1, 1)
 
     return o.where(leave).verdict(ROWS["registerDataset"], "omar")
 
 
 def void_by_a_former_custodian(o: Open) -> str:
     former = verify.Member(2, 0, 1, 1)
-    return o.where(lambda fold: fold.members.update({member(o, "omar"): former})).verdict(
+    return o.where(lambda replayed: replayed.members.update({member(o, "omar"): former})).verdict(
         ROWS["voidRecords"], "omar"
     )
 
@@ -565,7 +565,7 @@ def member(o: Open, name: str) -> bytes:
 def looked_at_by_its_analyst(o: Open) -> str:
     """She is a checker now."""
     checker = verify.Member(5, 0, verify.FOREVER, 2)
-    return o.where(lambda fold: fold.members.update({member(o, "noor"): checker})).verdict(
+    return o.where(lambda replayed: replayed.members.update({member(o, "noor"): checker})).verdict(
         ROWS["viewOutput"], "noor"
     )
 
@@ -583,26 +583,28 @@ def checked(o: Open) -> dict[str, Any]:
 
 
 def refused_release_repeated(o: Open) -> str:
-    dismissed = o.where(lambda fold: fold.members.update({member(o, "noor"): verify.NOBODY}))
+    dismissed = o.where(
+        lambda replayed: replayed.members.update({member(o, "noor"): verify.NOBODY})
+    )
     return dismissed.verdict(ROWS["release"], checkers(o), twice=True, **checked(o))
 
 
 def refused_grant_repeated(o: Open) -> str:
-    fold, items = copy.deepcopy(o.fold), [o.consent(deadline=1)]
-    o.answer(fold, "ConsentRegistry", "grant", [items], [])
-    return o.answer(fold, "ConsentRegistry", "grant", [items], [])
+    replayed, items = copy.deepcopy(o.replayed), [o.consent(deadline=1)]
+    o.answer(replayed, "ConsentRegistry", "grant", [items], [])
+    return o.answer(replayed, "ConsentRegistry", "grant", [items], [])
 
 
 def refused_run_repeated(o: Open) -> str:
-    def suspend(fold: Any) -> None:
-        fold.permits[o.permit] = fold.permits[o.permit]._replace(status=verify.SUSPENDED)
+    def suspend(replayed: Any) -> None:
+        replayed.permits[o.permit] = replayed.permits[o.permit]._replace(status=verify.SUSPENDED)
 
     return o.where(suspend).verdict(ROWS["requestRun"], "noor", twice=True)
 
 
 def resumed_after_its_end(o: Open) -> str:
-    def end(fold: Any) -> None:
-        fold.runs[o.flapping] = fold.runs[o.flapping]._replace(ended="cancelled")
+    def end(replayed: Any) -> None:
+        replayed.runs[o.flapping] = replayed.runs[o.flapping]._replace(ended="cancelled")
 
     return o.where(end).verdict(ROWS["resume"], "noor")
 
@@ -684,7 +686,7 @@ def placed(o: Open, change: dict[str, Any]) -> dict[str, Any]:
         ("account", "auditor to come"): o.auditor,
         ("ingest", "registered"): o.ingest,
         ("ingest", "void"): o.void,
-        ("nonce", "used run"): o.fold.runs[o.fresh].request["nonce"],
+        ("nonce", "used run"): o.replayed.runs[o.fresh].request["nonce"],
     }
     return {
         name: known.get((name, value), value) if isinstance(value, str) else value
@@ -715,16 +717,19 @@ def test_the_lease_and_the_last_quorum_are_kept(opened: Open) -> None:
     assert "lease" in opened.verdict(ROWS["seal"], "wanda", later=3601)
     assert "event 1 (" in opened.verdict(ROWS["seal"], "wanda", later=3600 - 60)
     people = opened.world.people
-    opened.fold.members[bytes.fromhex(people["rui"].address[2:])] = verify.Member(1, 0, 1, 1)
+    opened.replayed.members[bytes.fromhex(people["rui"].address[2:])] = verify.Member(1, 0, 1, 1)
     ended = {"account": people["quinn"].address, "role": 1, "start": 0, "end": 1, "replaces": 0}
     assert "no quorum" in opened.verdict(ROWS["setRole"], "pia quinn", **ended)
 
 
 def test_an_applicant_on_the_committee_does_not_vote_on_her_own_request(opened: Open) -> None:
     noor = bytes.fromhex(opened.world.people["noor"].address[2:])
-    opened.fold.members[noor], before = verify.Member(1, 0, 2**40 - 1, 1), opened.fold.members[noor]
+    opened.replayed.members[noor], before = (
+        verify.Member(1, 0, 2**40 - 1, 1),
+        opened.replayed.members[noor],
+    )
     assert "applicant voted" in opened.verdict(ROWS["vote"], "noor")
-    opened.fold.members[noor] = before
+    opened.replayed.members[noor] = before
 
 
 @pytest.mark.parametrize(
@@ -739,28 +744,28 @@ def test_a_signature_of_nobody_never_counts(opened: Open, name: str, signer: str
 
 
 def test_a_run_id_is_used_once(opened: Open) -> None:
-    used = opened.fold.runs[opened.fresh].request["nonce"]
+    used = opened.replayed.runs[opened.fresh].request["nonce"]
     assert "exists already" in opened.verdict(ROWS["requestRun"], "noor", nonce=used)
-    run, before = opened.fresh, opened.fold.runs[opened.fresh]
-    opened.fold.runs[run] = before._replace(ended="cancelled")
+    run, before = opened.fresh, opened.replayed.runs[opened.fresh]
+    opened.replayed.runs[run] = before._replace(ended="cancelled")
     assert "has ended" in opened.verdict(ROWS["cancel"], "noor")
-    opened.fold.runs[run] = before
+    opened.replayed.runs[run] = before
 
 
 def test_who_was_dismissed_requests_and_resumes_no_run(opened: Open) -> None:
     noor, run = bytes.fromhex(opened.world.people["noor"].address[2:]), opened.fresh
-    before, member = opened.fold.runs[run], opened.fold.members[noor]
-    opened.fold.runs[run] = before._replace(attempts=verify.MAX_ATTEMPTS)
+    before, member = opened.replayed.runs[run], opened.replayed.members[noor]
+    opened.replayed.runs[run] = before._replace(attempts=verify.MAX_ATTEMPTS)
     resumed = {"run": run, "attempts": verify.MAX_ATTEMPTS}
     assert "event 1 (RunResumed)" in opened.verdict(ROWS["resume"], "noor", **resumed)
-    opened.fold.members[noor] = member._replace(end=1)
+    opened.replayed.members[noor] = member._replace(end=1)
     assert "not live" in opened.verdict(ROWS["resume"], "noor", **resumed)
     assert "not live" in opened.verdict(ROWS["requestRun"], "noor")
-    opened.fold.runs[run], opened.fold.members[noor] = before, member
+    opened.replayed.runs[run], opened.replayed.members[noor] = before, member
 
 
 def test_a_release_names_everybody_who_was_granted(opened: Open) -> None:
-    views = opened.fold.attempts[opened.run, 1].views
+    views = opened.replayed.attempts[opened.run, 1].views
     views[bytes.fromhex(opened.world.people["tess"].address[2:])] = bytes(32)
     by = " ".join(
         sorted(("sol", "tess"), key=lambda name: int(opened.world.people[name].address, 16))
@@ -773,7 +778,7 @@ def test_a_release_names_everybody_who_was_granted(opened: Open) -> None:
 # -- every rule is missed by somebody
 
 SOURCE = ROOT / "governance" / "verify.py"
-RULES = ("Steps", "PermitRules", "ConsentRules", "AccessRules", "Fold")
+RULES = ("Steps", "PermitRules", "ConsentRules", "AccessRules", "ReplayedState")
 # Of the whole trail, not of one call: their forgeries stand in test_verify.py and test_verify_steps.py.
 OF_THE_TRAIL = {"apply", "_compare", "_claim"}
 # Of one item of a batch: a refusal of it is recorded, or it leaves nothing.
@@ -838,10 +843,10 @@ class Switches(ast.NodeTransformer):
         return ast.BoolOp(ast.Or(), [self._switch(f"{ast.unparse(test)}: {fact}"), test])
 
     def _switch(self, text: str) -> ast.expr:
-        place = f"{self._function} {self._count}"
+        deployment = f"{self._function} {self._count}"
         self._count += 1
-        self.places[place] = text
-        return ast.Compare(ast.Name("OFF", ast.Load()), [ast.Eq()], [ast.Constant(place)])
+        self.places[deployment] = text
+        return ast.Compare(ast.Name("OFF", ast.Load()), [ast.Eq()], [ast.Constant(deployment)])
 
 
 def is_need(node: ast.AST) -> TypeGuard[ast.Call]:
@@ -872,16 +877,18 @@ def test_every_rule_taken_out_lets_a_lie_through(opened: Open) -> None:
     loose = opened.read_by(switched)
     assert not any(loose.lets_through(lie) for _, lie in lies)
     kept = {lie: lie(loose) for _, lie in lies}
-    for place, text in places.items():
-        switched.__dict__["OFF"] = place
-        if place.startswith(OF_AN_ITEM):  # its item leaves something else, and so does the call
+    for deployment, text in places.items():
+        switched.__dict__["OFF"] = deployment
+        if deployment.startswith(
+            OF_AN_ITEM
+        ):  # its item leaves something else, and so does the call
             if all(lie(loose) == said for lie, said in kept.items()):
-                useless.append(f"{place}: {text}")
+                useless.append(f"{deployment}: {text}")
             continue
         # Calls of the rule's own function first: the others mostly fail for what they always fail for.
-        own = place.split()[0]
+        own = deployment.split()[0]
         ordered = [lie for name, lie in lies if name == own]
         ordered += [lie for name, lie in lies if name != own]
         if not any(map(loose.lets_through, ordered)):
-            useless.append(f"{place}: {text}")
+            useless.append(f"{deployment}: {text}")
     assert not useless, "\n".join(useless)

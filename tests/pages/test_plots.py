@@ -10,8 +10,9 @@ from xml.etree import ElementTree
 import pytest
 
 from analytics.params import complete
+from analytics.renamed import RENAMED, with_current_keys
 from analytics.run import parse_params, run
-from analytics.simulate.twin import invent
+from analytics.simulate.rehearsal import invent
 from api.pages import labels as words
 from api.pages.result_view import describe
 
@@ -47,6 +48,17 @@ def a_result(analysis: str) -> tuple[dict, dict]:
 
 
 @pytest.mark.parametrize("analysis", list(ASKED))
+def test_a_result_from_before_its_keys_were_renamed_is_shown_alike(analysis: str) -> None:
+    result, disclosure = a_result(analysis)
+    old = json.dumps(result | {"type": "volens/result/2"})
+    for before, now in RENAMED.items():
+        old = old.replace(f'"{now}":', f'"{before}":')
+    assert (old != json.dumps(result | {"type": "volens/result/2"})) == (analysis == "evaluate")
+    assert with_current_keys(json.loads(old)) == result
+    assert describe(json.loads(old), disclosure) == describe(result, disclosure)
+
+
+@pytest.mark.parametrize("analysis", list(ASKED))
 def test_each_plot_has_a_sentence_and_a_table_of_the_same(analysis: str) -> None:
     result, disclosure = a_result(analysis)
     page = describe(result, disclosure)
@@ -68,7 +80,7 @@ def test_each_plot_has_a_sentence_and_a_table_of_the_same(analysis: str) -> None
         figures = {
             str(value)
             for name, value in given.items()
-            if name not in ("model", "layer", "auc_interval")
+            if name not in ("model", "feature_set", "auc_interval")
         }
         assert figures <= set(row), "a figure that was printed is not in the table"
     ids = [name for one in shown for name in re.findall(r'\bid="([^"]+)"', one.plot)]

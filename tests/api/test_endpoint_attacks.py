@@ -12,7 +12,7 @@ import pytest
 from removals import GATE, Gate, module_without
 
 from api.client.client import Client
-from api.demo.attacks import DOORS, DoorAttack, Doors, answered
+from api.demo.attacks import ENDPOINT_ATTACKS, EndpointAttack, Endpoints, answered
 from api.http.strict_route import StrictRequest
 from api.pages.session import own_origin
 from chain.wallets import Wallet
@@ -22,25 +22,25 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def doors(place, tmp_path_factory) -> Doors:
-    world = place.world
-    ada, bea = (place.patient(subject) for subject in place.people(2))
+def endpoints(deployment, tmp_path_factory) -> Endpoints:
+    world = deployment.world
+    ada, bea = (deployment.patient(subject) for subject in deployment.people(2))
     world.people["eve"] = Wallet.new()
 
     def demote(ended: bool) -> Client:
         end = world.ledger.now() + (0 if ended else 4000)
         world.set_role(world.people["eve"].address, "auditor", end=end)
-        place.anybody().permits()  # the projection follows
-        return place.as_("eve")
+        deployment.anybody().permits()  # the projection follows
+        return deployment.as_("eve")
 
     def old_challenge() -> str:
-        return open_challenge(place.services.engine, int(time.time()) - CHALLENGE_SECONDS)[0]
+        return open_challenge(deployment.services.engine, int(time.time()) - CHALLENGE_SECONDS)[0]
 
     permit = world.permit()
-    sealed = place.sealed_output(tmp_path_factory.mktemp("doors") / "key")
-    return Doors(
-        place.url,
-        place.as_,
+    sealed = deployment.sealed_output(tmp_path_factory.mktemp("doors") / "key")
+    return Endpoints(
+        deployment.url,
+        deployment.as_,
         ada,
         bea,
         world.dataset,
@@ -52,29 +52,35 @@ def doors(place, tmp_path_factory) -> Doors:
     )
 
 
-@pytest.mark.parametrize("attack", DOORS, ids=lambda attack: attack.name)
-def test_attack_is_refused_and_its_twin_accepted(place, doors: Doors, attack: DoorAttack) -> None:
-    slot = place.world.slot(doors.ada.subject)
-    answer = attack.action(doors, True)
+@pytest.mark.parametrize("attack", ENDPOINT_ATTACKS, ids=lambda attack: attack.name)
+def test_attack_is_refused_and_its_twin_accepted(
+    deployment, endpoints: Endpoints, attack: EndpointAttack
+) -> None:
+    slot = deployment.world.slot(endpoints.ada.subject)
+    answer = attack.action(endpoints, True)
     assert answered(answer) == attack.expected, answer.text
     assert 400 <= answer.status_code < 500
-    assert place.world.slot(doors.ada.subject) == slot
-    twin = attack.action(doors, False)
+    assert deployment.world.slot(endpoints.ada.subject) == slot
+    twin = attack.action(endpoints, False)
     assert answered(twin) == "accepted", twin.text
 
 
 @pytest.mark.parametrize("gate", GATE, ids=lambda gate: gate.control)
-def test_without_the_control_the_attack_gets_through(doors: Doors, gate: Gate, monkeypatch) -> None:
+def test_without_the_control_the_attack_gets_through(
+    endpoints: Endpoints, gate: Gate, monkeypatch
+) -> None:
     loose = module_without(ROOT / gate.file, gate.edits)
     for place_ in gate.places:
         module, name = place_.split(":")
         monkeypatch.setattr(importlib.import_module(module), name, getattr(loose, name))
     for name in gate.attacks:
-        attack = next(one for one in DOORS if one.name == name)
-        assert answered(attack.action(doors, True)) == "accepted", name
+        attack = next(one for one in ENDPOINT_ATTACKS if one.name == name)
+        assert answered(attack.action(endpoints, True)) == "accepted", name
 
 
-def test_without_the_check_of_origin_every_sites_forms_are_taken(doors: Doors, monkeypatch) -> None:
+def test_without_the_check_of_origin_every_sites_forms_are_taken(
+    endpoints: Endpoints, monkeypatch
+) -> None:
     monkeypatch.setattr(own_origin, "__code__", (lambda request, services: None).__code__)
     for name in (
         "a page's form sent from another site",
@@ -82,23 +88,25 @@ def test_without_the_check_of_origin_every_sites_forms_are_taken(doors: Doors, m
         "a page's form under another host's name",
         "a cookie alone ends somebody's session",
     ):
-        attack = next(one for one in DOORS if one.name == name)
-        assert answered(attack.action(doors, True)) in ("accepted", "303"), name
+        attack = next(one for one in ENDPOINT_ATTACKS if one.name == name)
+        assert answered(attack.action(endpoints, True)) in ("accepted", "303"), name
 
 
-def test_without_a_limit_a_body_of_any_size_is_taken(doors: Doors, monkeypatch) -> None:
+def test_without_a_limit_a_body_of_any_size_is_taken(endpoints: Endpoints, monkeypatch) -> None:
     monkeypatch.setattr(StrictRequest, "limit", 1 << 30)
-    attack = next(one for one in DOORS if one.name == "a body that is larger than the door takes")
-    assert answered(attack.action(doors, True)) == "accepted"
+    attack = next(
+        one for one in ENDPOINT_ATTACKS if one.name == "a body that is larger than the door takes"
+    )
+    assert answered(attack.action(endpoints, True)) == "accepted"
 
 
-def test_an_attack_that_got_through_would_be_seen(doors: Doors) -> None:
+def test_an_attack_that_got_through_would_be_seen(endpoints: Endpoints) -> None:
     """The table's judge: the honest request is no refusal; among refusals an acceptance counts, or another one."""
-    from api.demo.attacks.doors import worst
+    from api.demo.attacks.endpoints import worst
 
-    good, bad = doors.get("/permits"), doors.get("/permits/x")
+    good, bad = endpoints.get("/permits"), endpoints.get("/permits/x")
     assert worst([bad, good, bad]) is good
-    other = doors.get("/nowhere")
+    other = endpoints.get("/nowhere")
     assert worst([bad, bad]) is bad
     assert (
         answered(worst([other, bad]))
@@ -110,5 +118,5 @@ def test_an_attack_that_got_through_would_be_seen(doors: Doors) -> None:
 
 
 def test_the_table_is_as_large_as_promised() -> None:
-    names = Counter(attack.name for attack in DOORS)
-    assert len(names) == len(DOORS) >= 25
+    names = Counter(attack.name for attack in ENDPOINT_ATTACKS)
+    assert len(names) == len(ENDPOINT_ATTACKS) >= 25

@@ -43,7 +43,7 @@ from governance.runs import mark
 from governance.withdrawal_effects import Withdrawal, withdrawals_of
 
 SECONDS = 2.0  # from sending the withdrawal until the child is dead: a block and a look at the ledger lie in it
-PATIENCE = 15.0  # seconds after which a child is said to go on
+TIMEOUT = 15.0  # seconds after which a child is said to go on
 LONG = complete(
     {
         "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
@@ -101,7 +101,7 @@ class Scene:
     def wait_for(self, attempt: int) -> float:
         """When this attempt, or a later one, was seen to be authorised."""
         deadline = time.monotonic() + 30
-        while self.ledger.fold.newest_attempt(self.run) < attempt:
+        while self.ledger.replayed.newest_attempt(self.run) < attempt:
             assert time.monotonic() < deadline, register.find_run(
                 self.worker.engine, self.run.hex()
             )
@@ -136,10 +136,10 @@ class Scene:
         receipt = world.grant([subject], **narrower) if narrower else world.revoke(subject)
         mark(self.worker.engine, f"mined:{receipt.tx.hex()}")  # as the door does
         steps = register.progress_of(self.worker.engine, self.run.hex())
-        ended = select.select([process], [], [], PATIENCE)[0]
+        ended = select.select([process], [], [], TIMEOUT)[0]
         dead = time.monotonic() - sent if ended else float("inf")
         assert not ended or gone(pid)
-        attempt = self.ledger.fold.newest_attempt(self.run)
+        attempt = self.ledger.replayed.newest_attempt(self.run)
         done = Moment(
             attempt, subject, after, receipt.block, dead, steps[-1].step if steps else "-"
         )
@@ -149,14 +149,14 @@ class Scene:
     def faults(self) -> list[str]:
         """What no change of mind may leave behind."""
         self.ledger.sync()
-        found, fold = [], self.ledger.fold
+        found, replayed = [], self.ledger.replayed
         lines = [json.loads(line) for line in self.road.journal()]
         limit = allowed(SECONDS)
         for one in self.moments:
             name = f"attempt {one.attempt}"
             if one.dead > limit:
                 found.append(f"{name}: its child lived {one.dead:.2f} s")
-            if any(fold.attempts[self.run, one.attempt].seal_hash):
+            if any(replayed.attempts[self.run, one.attempt].seal_hash):
                 found.append(f"{name}: it was sealed")
             keys = [
                 line
@@ -165,9 +165,10 @@ class Scene:
             ]
             if any(line["block"] >= one.block for line in keys):
                 found.append(f"{name}: a key left after the withdrawal's block")
-            late = range(one.attempt + 1, fold.newest_attempt(self.run) + 1)
+            late = range(one.attempt + 1, replayed.newest_attempt(self.run) + 1)
             if any(
-                one.subject in {who for who, *_ in fold.granted(self.run, later)} for later in late
+                one.subject in {who for who, *_ in replayed.granted(self.run, later)}
+                for later in late
             ):
                 found.append(f"{name}: the person is in a later one")
         return found
@@ -265,7 +266,9 @@ def test_a_withdrawal_at_any_moment(crowd: Road, record_property: Any) -> None:
             last = scene.moments[-1].attempt + 1
             scene.wait_for(last)
             assert scene.faults() == [], str(scene)
-            granted = [len(scene.ledger.fold.granted(scene.run, attempt)) for attempt in (1, last)]
+            granted = [
+                len(scene.ledger.replayed.granted(scene.run, attempt)) for attempt in (1, last)
+            ]
             assert granted == [len(leaving) + 11, len(leaving)]
             for attempt in range(1, last):
                 with pytest.raises(
@@ -307,7 +310,7 @@ def test_allowing_less_stops_a_run_and_allowing_more_does_not(crowd: Road) -> No
         )  # still this use, but not for so long
         last = shorter.attempt + 1
         scene.wait_for(last)
-        in_it = {who for who, *_ in scene.ledger.fold.granted(scene.run, last)}
+        in_it = {who for who, *_ in scene.ledger.replayed.granted(scene.run, last)}
         assert in_it & {ana, bea, cis} == {cis}  # by her newer consent, which still allows this use
         assert scene.faults() == [f"attempt {shorter.attempt}: the person is in a later one"]
         time.sleep(0.5)
@@ -354,7 +357,7 @@ def test_a_cohort_that_becomes_too_small_ends_the_run(road: Road) -> None:
         # A worker that sealed it all the same would have something that the law never lets out.
         road.world.seal(scene.run, 1)
         scene.ledger.sync()
-        refused = refused_release(road, scene.run, scene.ledger.fold.attempts[scene.run, 1])
+        refused = refused_release(road, scene.run, scene.ledger.replayed.attempts[scene.run, 1])
         assert (refused.subject, refused.reason) == (road.subjects[0], 3)
 
 
@@ -365,7 +368,7 @@ def test_a_waiting_run_leaves_her_out_and_a_finished_one_is_held_back(road: Road
     assert worker.step()
     granted = road.worker("other.db").projection
     granted.sync()
-    sealed = granted.fold.attempts[run, 1]
+    sealed = granted.replayed.attempts[run, 1]
     assert (first, 3) in sealed.denied
     assert any(sealed.seal_hash)
 
@@ -374,7 +377,7 @@ def test_a_waiting_run_leaves_her_out_and_a_finished_one_is_held_back(road: Road
     assert (refused.subject, refused.reason) == (second, 3)
     assert worker.step()  # queued again, and computed without her
     granted.sync()
-    assert second not in {who for who, *_ in granted.fold.granted(run, 2)}
+    assert second not in {who for who, *_ in granted.replayed.granted(run, 2)}
     for who, was, again in ((first, "queued", 1), (second, "sealed", 2)):
         ((effect,),) = (change.effects for change in told(worker.engine, who))
         assert (effect.use.was, effect.use.next_attempt, effect.stopped) == (was, again, None)
@@ -429,7 +432,7 @@ def test_a_withdrawal_while_the_output_is_sealed(
     for _ in range(3):
         worker.step()
     worker.projection.sync()
-    first, second = (worker.projection.fold.attempts[run, number] for number in (1, 2))
+    first, second = (worker.projection.replayed.attempts[run, number] for number in (1, 2))
     assert left
     assert who in {one for one, *_ in first.granted}
     assert not any(first.seal_hash)
@@ -469,9 +472,9 @@ def test_a_cancelled_run_stops_computing(road: Road) -> None:
     with playing(road) as scene:
         process = scene.wait_until_it_computes()
         cancel(road, scene.run)
-        assert select.select([process], [], [], PATIENCE)[0], "its child goes on computing"
+        assert select.select([process], [], [], TIMEOUT)[0], "its child goes on computing"
         scene.ledger.sync()
-        assert not any(scene.ledger.fold.attempts[scene.run, 1].seal_hash)
+        assert not any(scene.ledger.replayed.attempts[scene.run, 1].seal_hash)
         time.sleep(0.3)
         assert register.find_run(scene.worker.engine, scene.run.hex()).state == "withdrawn"
         assert len(scene.children.processes) == 1
@@ -482,7 +485,7 @@ def test_an_attempt_that_another_one_overtook_stops_computing(road: Road) -> Non
     with playing(road) as scene:
         process = scene.wait_until_it_computes()
         road.authorise(scene.run, new_pair()[1], attempt=2)
-        assert select.select([process], [], [], PATIENCE)[0], "its child goes on computing"
+        assert select.select([process], [], [], TIMEOUT)[0], "its child goes on computing"
 
 
 def test_a_lease_that_ends_while_it_computes(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -493,7 +496,7 @@ def test_a_lease_that_ends_while_it_computes(road: Road, monkeypatch: pytest.Mon
         time.sleep(3.5)  # blocks count whole seconds
         assert not select.select([process], [], [], 0)[0]
         road.world.enrol(1)  # the contracts' time is that of the newest block
-        assert select.select([process], [], [], PATIENCE)[0], "its child goes on computing"
+        assert select.select([process], [], [], TIMEOUT)[0], "its child goes on computing"
 
 
 # -- each protection taken away: the same scene says so
@@ -503,7 +506,7 @@ def test_a_supervisor_that_does_not_follow_the_ledger_is_seen(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     CHILDREN.warm()
-    monkeypatch.setattr(sys.modules[__name__], "PATIENCE", 2 * SECONDS)
+    monkeypatch.setattr(sys.modules[__name__], "TIMEOUT", 2 * SECONDS)
     monkeypatch.setattr(Attempt, "_check_still_willing", lambda *_: None)
     with playing(road) as scene:
         scene.change(road.subjects[0], 0.5)
