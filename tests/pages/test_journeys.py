@@ -97,7 +97,7 @@ def test_the_analyst_follows_a_run_to_its_result(deployment, visit, tmp_path: Pa
     page = visit.act_as("Noor")
     expect(page.get_by_role("heading", level=1)).to_have_text("Runs")
     page.get_by_role("link", name=deployment.runs["second"][:8]).click()
-    expect(page.locator("#state .pill").first).to_have_text("computing", timeout=20_000)
+    expect(page.locator("#state .pill").first).to_have_text("computing")
     lines = page.locator("#log li")
     before = lines.count()
     expect(page.get_by_role("progressbar")).to_be_visible()
@@ -117,9 +117,9 @@ def test_the_analyst_follows_a_run_to_its_result(deployment, visit, tmp_path: Pa
     expect(page.get_by_role("button", name="Cancel this run")).to_be_disabled()
 
     visit.open(f"/runs/{third}")
-    expect(page.locator("#state .pill").first).to_have_text("waits for checkers", timeout=20_000)
+    expect(page.locator("#state .pill").first).to_have_text("waits for checkers")
     deployment.release(third)
-    expect(page.locator("#state .pill").first).to_have_text("released", timeout=10_000)
+    expect(page.locator("#state .pill").first).to_have_text("released")
     page.reload()
     expect(page.locator(".stepper li.done")).to_have_count(5)
     record = page.get_by_role("table", name="Attempts")
@@ -176,7 +176,7 @@ def test_the_auditor_filters_and_checks_a_step_again(deployment, visit) -> None:
     visit.open("/trail?kind=records")
     page.get_by_role("button", name="Verify").click()
     checks = page.locator(".checks li")
-    expect(checks).to_have_count(6, timeout=15_000)
+    expect(checks).to_have_count(6)
     expect(page.locator(".checks")).to_contain_text("All 6 checks hold.")
     assert all("ms" in text for text in checks.all_text_contents())
     deployment.picture(page, "trail", 1060)
@@ -205,7 +205,7 @@ def test_no_tick_without_a_check_that_holds(deployment, visit) -> None:
     deployment.parts.stop_part("broker")
     try:
         page.get_by_role("button", name="Verify").first.click()
-        expect(page.locator(".checks li.no")).to_have_count(1, timeout=15_000)
+        expect(page.locator(".checks li.no")).to_have_count(1)
         expect(page.locator(".checks li.no")).to_contain_text(
             "Our row says what the ledger's event says"
         )
