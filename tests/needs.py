@@ -11,7 +11,6 @@ from analytics.errors import SourceError
 from analytics.readers.gse7390 import locate_gse7390
 from api.confinement.layers import Confinement
 from api.confinement.probe import probe
-from api.operate import processes
 from api.operate.settings import Settings
 from chain.devnode.anvil import AnvilNotFound, find_anvil
 
@@ -24,7 +23,7 @@ def lacking(arguments: Sequence[str]) -> list[str]:
     """A sentence for each thing that is missing, with what to do; pytest's arguments say which tests are to run."""
     sentences = []
     try:
-        find_anvil(processes.find_anvil(), ROOT)
+        find_anvil()
     except AnvilNotFound:
         sentences.append("The dev chain's program anvil is missing: make install.")
     if not (ROOT / "node_modules" / "solc").is_dir():

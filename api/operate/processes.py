@@ -123,7 +123,6 @@ class Parts:
         self.chain = DevChain.start(
             self.home / "chain",
             self._port("chain"),
-            anvil=find_anvil(),
             relax_isolation=relaxed,
             identity=self.home / "identity.json",
             tell=self.tell,
@@ -278,13 +277,6 @@ class Parts:
             except OSError:
                 probe.bind(("127.0.0.1", 0))
             return int(probe.getsockname()[1])
-
-
-def find_anvil() -> str | None:
-    """The dev chain's binary beside this checkout, wherever volens is started from."""
-    root = Path(__file__).resolve().parents[2] / "node_modules" / "@foundry-rs"
-    found = sorted(root.glob("anvil-*/bin/anvil"))
-    return str(found[0]) if found else None
 
 
 def serve(demo: bool = False) -> int:

@@ -36,6 +36,8 @@ FLAGS = (
     "64",
 )
 _SOCKET = "anvil.ipc"
+_IN_WHEEL = Path(__file__).resolve().parent / "bin" / "anvil"
+_CHECKOUT = Path(__file__).resolve().parents[2]
 _START_SECONDS = 20.0  # without computing anything; loading a large state takes as long as it takes
 _ANSWER_SECONDS = 60.0
 MAX_ANSWER = (
@@ -64,15 +66,15 @@ class NodeRefused(ChainError):
         self.error = error
 
 
-def find_anvil(explicit: str | None, root: Path) -> str:
-    """Path of the anvil binary: the one named, else on PATH, else in `root`/node_modules.
+def find_anvil(named: str | None = None) -> str:
+    """Path of the anvil binary: the one named, else one on PATH, in the wheel, or in the checkout's node_modules.
 
     Raises AnvilNotFound.
     Only a native binary counts: npm's `anvil` on PATH is a script whose child would outlive us.
     """
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
-    packaged = root / "node_modules" / "@foundry-rs" / f"anvil-linux-{machine}" / "bin" / "anvil"
-    candidates = [explicit] if explicit else [shutil.which("anvil"), str(packaged)]
+    package = f"node_modules/@foundry-rs/anvil-linux-{machine}/bin/anvil"
+    candidates = [named] if named else [shutil.which("anvil"), _IN_WHEEL, _CHECKOUT / package]
     for candidate in candidates:
         if candidate and os.access(candidate, os.X_OK) and Path(candidate).is_file():
             with open(candidate, "rb") as file:

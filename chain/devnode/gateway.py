@@ -400,7 +400,7 @@ def main(arguments: list[str] | None = None) -> int:
     os.umask(0o077)
     leave_foreground()
     try:
-        anvil = find_anvil(chosen.anvil, Path.cwd())
+        anvil = find_anvil(chosen.anvil)
         node, writer = open_chain(
             chosen.folder,
             anvil,

@@ -184,7 +184,7 @@ def test_only_this_machine_reads_them_and_the_api_has_no_such_door(deployment, f
 
 def test_a_reading_makes_no_block_and_a_ledger_that_is_away_is_said_to_be(tmp_path) -> None:
     now = [1_790_000_100]
-    node, writer = open_chain(tmp_path, find_anvil(None, ROOT), now[0] - 100, True, lambda: now[0])
+    node, writer = open_chain(tmp_path, find_anvil(), now[0] - 100, True, lambda: now[0])
     server = GatewayServer(0, node, writer)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     url, before = f"http://127.0.0.1:{server.server_port}", writer.head.number

@@ -25,7 +25,7 @@ from chain.devnode.tether import tether
 from chain.ledger import Node
 
 ROOT = Path(__file__).parents[2]
-ANVIL = find_anvil(None, ROOT)
+ANVIL = find_anvil()
 
 
 def ask(url: str, method: str, *params: object) -> object:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clocked import GENESIS, ROOT, Gateway
+from clocked import GENESIS, Gateway
 from eth_account import Account
 
 from chain.devnode.anvil import Node, find_anvil
@@ -162,7 +162,7 @@ def test_anvils_own_port_cannot_be_reached(shared: Gateway) -> None:
 
 
 def test_without_isolation_the_same_probe_does_reach_anvil(tmp_path: Path) -> None:
-    node = Node(tmp_path, find_anvil(None, ROOT), GENESIS, isolated=False)
+    node = Node(tmp_path, find_anvil(), GENESIS, isolated=False)
     try:
         links = [
             os.readlink(entry)
@@ -398,7 +398,7 @@ def test_a_changed_journal_is_not_served(
     journal = gateway.folder / "journal.jsonl"
     journal.write_text("".join(change(journal.read_text().splitlines(keepends=True))))
     with pytest.raises(error):
-        open_chain(gateway.folder, find_anvil(None, ROOT), None, True, lambda: gateway.now)
+        open_chain(gateway.folder, find_anvil(), None, True, lambda: gateway.now)
 
 
 def test_the_write_is_on_disk_before_the_node_sees_it(gateway: Gateway) -> None:
@@ -433,7 +433,7 @@ def test_nothing_is_sent_when_the_journal_cannot_be_written(gateway: Gateway) ->
 
 def test_one_folder_has_one_gateway(shared: Gateway) -> None:
     with pytest.raises(JournalInUse):
-        open_chain(shared.folder, find_anvil(None, ROOT), None, True, lambda: shared.now)
+        open_chain(shared.folder, find_anvil(), None, True, lambda: shared.now)
 
 
 def test_genesis_time_is_the_folders_own_and_not_in_the_future(tmp_path: Path) -> None:
@@ -441,7 +441,7 @@ def test_genesis_time_is_the_folders_own_and_not_in_the_future(tmp_path: Path) -
     gateway.close()
     for genesis in (GENESIS + 1, GENESIS + 1000):
         with pytest.raises(GenesisDiffers):
-            open_chain(gateway.folder, find_anvil(None, ROOT), genesis, True, lambda: GENESIS + 100)
+            open_chain(gateway.folder, find_anvil(), genesis, True, lambda: GENESIS + 100)
 
 
 # --- requests that are none -------------------------------------------------------------------------------

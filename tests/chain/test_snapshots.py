@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from eth_account import Account
 from extent import extent
-from narrated import ROOT
 from speed import allowed
 
 from api.demo.stage import World
@@ -230,7 +229,7 @@ def opened(tmp_path: Path) -> Iterator[tuple[Path, Writer]]:
     """A ledger in this process that dumps its state after every write."""
     folder = tmp_path / "chain"
     node, writer = open_chain(
-        folder, find_anvil(None, ROOT), None, True, lambda: int(time.time()), snapshot_seconds=0
+        folder, find_anvil(), None, True, lambda: int(time.time()), snapshot_seconds=0
     )
     yield folder, writer
     writer.close()
