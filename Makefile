@@ -1,6 +1,6 @@
 # volens: `make demo` and `make test` are all a newcomer needs; both install what is missing first.
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check fix serve bench science soak clean
+.PHONY: help install demo test test-fast check fix docs serve bench science soak clean
 
 BIN := .venv/bin
 QUIET := --quiet --no-input --disable-pip-version-check
@@ -23,6 +23,10 @@ demo: .venv/.demo node_modules/.done ## one fixed story on a dev chain of your o
 test: install browser ## every test, against real parts
 	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
 		$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+test-fast: install ## the pure tests and those on a chain, without whole deployments
+	@OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= \
+		$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile -m "not system"
 
 check: install ## style, types, arrows between rooms, and that everything generated is fresh
 	@$(BIN)/ruff check .
@@ -51,6 +55,11 @@ soak: install ## kill, fail and hang every part at every boundary, try every doo
 	@PYTHONPATH=tests:. $(BIN)/python tests/soak_history.py
 	@$(BIN)/python -m pytest -s tests/api/soak_schema.py
 	@$(BIN)/python -m pytest -s -m campaign --whole --timeout 3600
+
+docs: install ## the documents as a site, links checked, in .volens/site
+	@$(BIN)/python -c 'import material' 2>/dev/null || $(BIN)/python -m pip install $(QUIET) --editable '.[docs]' </dev/null
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The documents: .volens/site/index.html"
 
 serve: install ## ledger, bucket, broker, API and worker, until Ctrl-C
 	@$(BIN)/volens serve

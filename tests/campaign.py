@@ -338,7 +338,7 @@ class Stage:
                 self.parts[target].kill()
         if not self.reached.exists():
             return None
-        deployment = self.reached.read_text()
+        where = self.reached.read_text()
         seconds = self.mend()
         self.later += 100
         if not operation.is_done(self):
@@ -346,7 +346,7 @@ class Stage:
         found = self.judge()
         if not operation.is_done(self):
             found.append("the operation could not be done afterwards")
-        return Outcome(operation.name, target, mode, deployment, seconds, found)
+        return Outcome(operation.name, target, mode, where, seconds, found)
 
     def somebody(self) -> bytes:
         self._turn += 1
@@ -381,8 +381,8 @@ def stages() -> Iterator[Callable[[], Stage]]:
     def make() -> Stage:
         for stage in made:
             stage.close()
-        deployment = Path(tempfile.mkdtemp(prefix="stage-", dir=folder))
-        made.append(Stage(deployment, bucket, children))
+        home = Path(tempfile.mkdtemp(prefix="stage-", dir=folder))
+        made.append(Stage(home, bucket, children))
         return made[-1]
 
     try:

@@ -58,7 +58,7 @@ class Outcome:
     operation: str
     target: str
     mode: str
-    deployment: str
+    where: str
     seconds: float
     violations: list[str]
 

@@ -25,13 +25,13 @@ def report(outcomes: list[Outcome], outside: list[Any], seconds: float) -> dict[
         "kill_points": sum(one.mode == "kill" for one in outcomes),
         "operations": points,
         "violations": [
-            f"{one.operation}, {one.target}, {one.mode} at {one.deployment}: {said}"
+            f"{one.operation}, {one.target}, {one.mode} at {one.where}: {said}"
             for one in [*outcomes, *outside]
             for said in one.violations
         ],
         "outside_kills": len(outside),
         "recovery_seconds": {"median": round(back[len(back) // 2], 3), "most": round(back[-1], 3)},
-        "places": sorted({one.deployment.rsplit(" ", 1)[0] for one in outcomes}),
+        "places": sorted({one.where.rsplit(" ", 1)[0] for one in outcomes}),
         "seconds": round(seconds),
     }
 

@@ -61,7 +61,7 @@ def test_whatever_ends_it_nothing_is_lost_doubled_or_read_unrecorded(
 ) -> None:
     outcomes = list(sweep(make, operation, target, mode, first, step))
     assert outcomes
-    assert [(one.deployment, said) for one in outcomes for said in one.violations] == []
+    assert [(one.where, said) for one in outcomes for said in one.violations] == []
     assert max(one.seconds for one in outcomes) <= RECOVERY
 
 

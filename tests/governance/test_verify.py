@@ -415,7 +415,7 @@ def test_two_thousand_people_take_seconds(told: Told) -> None:
     )
     started = time.monotonic()
     for i, (selector, arguments, said) in enumerate(calls):
-        block = verify.Block(replayed.deployment[0] + 1, replayed.time, bytes(32))
+        block = verify.Block(replayed.place[0] + 1, replayed.time, bytes(32))
         tx = verify.Transaction(
             words(i),
             block.number,

@@ -166,7 +166,7 @@ class Open:
         verify = self.module
         tx = verify.Transaction(
             bytes(32),
-            replayed.deployment[0] + 1,
+            replayed.place[0] + 1,
             0,
             replayed.identity.contracts[contract][0],
             self.world.ledger.encode(contract, function, *arguments),
