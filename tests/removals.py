@@ -240,15 +240,15 @@ REMOVALS += [
 # Of the auditor's file; `attacks` are tampers of api.demo.tampers.
 VERIFIER = [
     Removal(
-        "events as the law demands",
+        "events as the rules demand",
         "verify.py",
-        (("                    said == want,", "True,"),),
+        (("                    actual == want,", "True,"),),
         ("an event edited",),
     ),
     Removal(
         "no event too many",
         "verify.py",
-        (("need(len(self._logs) == len(must),", "need(True,"),),
+        (("need(len(self._logs) == len(required),", "need(True,"),),
         ("an event appended",),
     ),
     Removal(

@@ -80,15 +80,15 @@ def large_calls(own: Own) -> object:
     """Forged consents, all in a calldata too large to be executed at once."""
     item = own.world.grant_item(own.world.grant_message(random32()), Wallet.new())
     data = own.world.ledger.encode("ConsentRegistry", "grant", [item] * 300)
-    deployment = own.world.ledger.domain.contracts["ConsentRegistry"]
-    return call("eth_estimateGas", {"to": deployment, "data": "0x" + data.hex()})
+    address = own.world.ledger.domain.contracts["ConsentRegistry"]
+    return call("eth_estimateGas", {"to": address, "data": "0x" + data.hex()})
 
 
 def small_calls(own: Own) -> object:
-    deployment = own.world.ledger.domain.contracts["Trail"]
+    address = own.world.ledger.domain.contracts["Trail"]
     data = "0x" + own.world.ledger.encode("Trail", "head").hex()
     return [
-        call("eth_call", {"to": deployment, "data": data}, "latest", number=n) for n in range(1000)
+        call("eth_call", {"to": address, "data": data}, "latest", number=n) for n in range(1000)
     ]
 
 

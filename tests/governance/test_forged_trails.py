@@ -47,9 +47,9 @@ def removed(function: str, which: int = 0, also: Callable[[Any], bool] = lambda 
     """The step of that call never happened, nor those that stood on it."""
 
     def change(bundle: Bundle) -> Bundle:
-        deployment = calls(bundle, function)[which]
+        position = calls(bundle, function)[which]
         found = bundle["transactions"]
-        kept = [item for at, item in enumerate(found) if at != deployment and not also(item)]
+        kept = [item for at, item in enumerate(found) if at != position and not also(item)]
         bundle["transactions"] = kept
         return rewrite(bundle)
 
@@ -70,9 +70,9 @@ def stale_dropped(bundle: Bundle) -> Bundle:
 
 def stale_repeated(bundle: Bundle) -> Bundle:
     """The stale withdrawal is told twice; the contract records it once."""
-    deployment = calls(bundle, "revoke")[1]
-    item = copy.deepcopy(bundle["transactions"][deployment])
-    bundle["transactions"].insert(deployment + 1, item | {"index": 1, "hash": "0x" + "77" * 32})
+    position = calls(bundle, "revoke")[1]
+    item = copy.deepcopy(bundle["transactions"][position])
+    bundle["transactions"].insert(position + 1, item | {"index": 1, "hash": "0x" + "77" * 32})
     return bundle
 
 
@@ -86,10 +86,10 @@ def refused_invented(bundle: Bundle) -> Bundle:
 
     What a later consent has replaced leaves no trace, or whoever saw it could make the trail grow.
     """
-    deployment = calls(bundle, "grant")[0]
-    item = copy.deepcopy(bundle["transactions"][deployment])
+    position = calls(bundle, "grant")[0]
+    item = copy.deepcopy(bundle["transactions"][position])
     item |= {"index": 1, "hash": "0x" + "77" * 32, "logs": []}
-    bundle["transactions"].insert(deployment + 1, item)
+    bundle["transactions"].insert(position + 1, item)
     items = len(arguments(item)["items"])
     item["logs"] = [
         {
@@ -114,8 +114,8 @@ def refused_for_another_reason(bundle: Bundle) -> Bundle:
 
 def votes_turned(bundle: Bundle) -> Bundle:
     """A permit that was rejected is told as approved."""
-    for deployment in calls(bundle, "vote"):
-        item = bundle["transactions"][deployment]
+    for position in calls(bundle, "vote"):
+        item = bundle["transactions"][position]
         message = arguments(item)["m"]
         if not message["yes"]:
             before, after = words(*message.values()), words(*(message | {"yes": 1}).values())
@@ -252,11 +252,11 @@ def test_whatever_was_signed_is_in_the_head(told: Told) -> None:
     """
     true, taken = rewrite(told.copy())["head"]["head"], dict[str, int]()
     assert true == told.bundle["head"]["head"]
-    for function, deployment in first_calls(told.bundle).items():
-        words_of = (len(told.bundle["transactions"][deployment]["input"]) - 10) // 64
+    for function, position in first_calls(told.bundle).items():
+        words_of = (len(told.bundle["transactions"][position]["input"]) - 10) // 64
         for word in range(min(words_of, 40)):
             changed = told.copy()
-            item = changed["transactions"][deployment]
+            item = changed["transactions"][position]
             data = bytearray.fromhex(item["input"][2:])
             data[4 + 32 * word + 31] ^= 1
             item["input"] = "0x" + data.hex()
@@ -394,7 +394,7 @@ def test_junk_beside_a_wider_consent_makes_no_withdrawal_of_it(devchain: DevChai
     bundle = bundle_of(world)
     last, (count, head) = bundle["transactions"][-1], world.ledger.head()
     block = bundle["blocks"][str(last["block"])]
-    deployment = {"count": count, "head": head.hex()}
+    position = {"count": count, "head": head.hex()}
     receipt = {
         "type": "volens/withdrawal-receipt/2",
         "identity": identity_id(bundle["identity"]).hex(),
@@ -405,9 +405,9 @@ def test_junk_beside_a_wider_consent_makes_no_withdrawal_of_it(devchain: DevChai
             "block": last["block"],
             "blockHash": block["hash"],
             "time": block["timestamp"],
-            **deployment,
+            **position,
         },
-        "asOf": deployment,
+        "asOf": position,
         "settled": True,
         "effects": [],
     }

@@ -161,12 +161,12 @@ def dropped(bundle: dict[str, Any]) -> None:
 
 def inserted(bundle: dict[str, Any]) -> None:
     """A role change played twice, replacing the version that the first one made."""
-    deployment = calls(bundle, "setRole")[0]
-    item = copy.deepcopy(bundle["transactions"][deployment])
+    position = calls(bundle, "setRole")[0]
+    item = copy.deepcopy(bundle["transactions"][position])
     raw = bytearray.fromhex(item["input"][2:])
     raw[4 + 5 * 32 - 1] += 1
     bundle["transactions"].insert(
-        deployment + 1, item | {"input": "0x" + raw.hex(), "index": 1, "hash": "0x" + "77" * 32}
+        position + 1, item | {"input": "0x" + raw.hex(), "index": 1, "hash": "0x" + "77" * 32}
     )
 
 
@@ -239,12 +239,12 @@ def test_a_careful_forgery_is_found_by_signatures_or_by_a_held_head(
 
 def test_one_changed_event_field_is_named(told: Told) -> None:
     forged = told.copy()
-    deployment = next(i for i in calls(forged, "authorise"))
-    log = forged["transactions"][deployment]["logs"][0]
+    position = next(i for i in calls(forged, "authorise"))
+    log = forged["transactions"][position]["logs"][0]
     log["data"] = log["data"][:-1] + ("0" if log["data"][-1] != "0" else "1")
     said = examine(as_bytes(forged))["consistent"]
     assert said[0] == "no"
-    assert f"block {forged['transactions'][deployment]['block']}" in said[1]
+    assert f"block {forged['transactions'][position]['block']}" in said[1]
     assert "event 1 (AccessGranted) must say 0x" in said[1]
 
 
@@ -261,9 +261,9 @@ def test_every_changed_byte_is_found_or_changes_nothing(told: Told) -> None:
         tx = parse_transaction(
             item | {"blockNumber": item["block"], "transactionIndex": item["index"]}
         )
-        deployment = {"blockNumber": tx.block, "transactionHash": item["hash"]}
+        position = {"blockNumber": tx.block, "transactionHash": item["hash"]}
         block = parse_block(told.bundle["blocks"][str(tx.block)] | {"number": tx.block})
-        logs = [parse_log(log | deployment | {"logIndex": log["index"]}) for log in item["logs"]]
+        logs = [parse_log(log | position | {"logIndex": log["index"]}) for log in item["logs"]]
         replayed._crypto = None
         before = copy.deepcopy(replayed)
         replayed.apply(block, tx, logs, crypto)
@@ -415,7 +415,7 @@ def test_two_thousand_people_take_seconds(told: Told) -> None:
     )
     started = time.monotonic()
     for i, (selector, arguments, said) in enumerate(calls):
-        block = verify.Block(replayed.deployment[0] + 1, replayed.time, bytes(32))
+        block = verify.Block(replayed.position[0] + 1, replayed.time, bytes(32))
         tx = verify.Transaction(
             words(i),
             block.number,

@@ -204,7 +204,7 @@ def test_a_receipt_of_a_withdrawal_is_compared_whole(
         receipt | {"effects": [*effects, effects[0]]},
         receipt | {"effects": [*effects, effects[0] | {"run": "00" * 31 + "01"}]},
     ]
-    for deployment, effect in enumerate(effects):
+    for position, effect in enumerate(effects):
         for name, value in effect.items():
             other: Any = (
                 not value
@@ -218,24 +218,24 @@ def test_a_receipt_of_a_withdrawal_is_compared_whole(
                 else "queued"
             )
             changed = [*effects]
-            changed[deployment] = effect | {name: other}
+            changed[position] = effect | {name: other}
             forged.append(receipt | {"effects": changed})
             changed = [*effects]
-            changed[deployment] = {n: v for n, v in effect.items() if n != name}
+            changed[position] = {n: v for n, v in effect.items() if n != name}
             forged.append(receipt | {"effects": changed})
             if value in (0, 1):  # the same to Python, and not to who reads the receipt
                 changed = [*effects]
-                changed[deployment] = effect | {
+                changed[position] = effect | {
                     name: int(value) if isinstance(value, bool) else bool(value)
                 }
                 forged.append(receipt | {"effects": changed})
         for seconds in ("soon", "-1.00", "1e9", 3):
             changed = [*effects]
-            changed[deployment] = effect | {"stopped": seconds}
+            changed[position] = effect | {"stopped": seconds}
             forged.append(receipt | {"effects": changed})
         if effect["was"] != "computing":
             changed = [*effects]
-            changed[deployment] = effect | {"stopped": "1.00"}
+            changed[position] = effect | {"stopped": "1.00"}
             forged.append(receipt | {"effects": changed})
     forged += [
         {n: v for n, v in receipt.items() if n != name} for name in receipt if name != "witness"

@@ -166,7 +166,7 @@ class Open:
         verify = self.module
         tx = verify.Transaction(
             bytes(32),
-            replayed.deployment[0] + 1,
+            replayed.position[0] + 1,
             0,
             replayed.identity.contracts[contract][0],
             self.world.ledger.encode(contract, function, *arguments),
@@ -488,11 +488,11 @@ LIES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("viewOutput", "tess", "ended", {"run": "released"}),
     ("viewOutput", "tess", "newest", {"run": "fresh", "attempt": 0}),
     ("release", "sol sol", "two different", {}),
-    ("release", "sol tess", "did not look", {}),
+    ("release", "sol tess", "did not view", {}),
     ("release", "sol pia", "not live", {}),
     ("release", "sol sol", "two different", {"reason": 1}),
     ("short", "sol sol", "two different|granted", {}),
-    ("reject", "tess", "did not look", {}),
+    ("reject", "tess", "did not view", {}),
     ("reject", "sol", "reason", {"reason": 0}),
     ("reject", "sol", "sealed", {"sealHash": bytes(32)}),
     ("cancel", "sol", "signed by", {}),
@@ -843,10 +843,10 @@ class Switches(ast.NodeTransformer):
         return ast.BoolOp(ast.Or(), [self._switch(f"{ast.unparse(test)}: {fact}"), test])
 
     def _switch(self, text: str) -> ast.expr:
-        deployment = f"{self._function} {self._count}"
+        switch = f"{self._function} {self._count}"
         self._count += 1
-        self.places[deployment] = text
-        return ast.Compare(ast.Name("OFF", ast.Load()), [ast.Eq()], [ast.Constant(deployment)])
+        self.places[switch] = text
+        return ast.Compare(ast.Name("OFF", ast.Load()), [ast.Eq()], [ast.Constant(switch)])
 
 
 def is_need(node: ast.AST) -> TypeGuard[ast.Call]:
@@ -877,18 +877,16 @@ def test_every_rule_taken_out_lets_a_lie_through(opened: Open) -> None:
     loose = opened.read_by(switched)
     assert not any(loose.lets_through(lie) for _, lie in lies)
     kept = {lie: lie(loose) for _, lie in lies}
-    for deployment, text in places.items():
-        switched.__dict__["OFF"] = deployment
-        if deployment.startswith(
-            OF_AN_ITEM
-        ):  # its item leaves something else, and so does the call
+    for switch, text in places.items():
+        switched.__dict__["OFF"] = switch
+        if switch.startswith(OF_AN_ITEM):  # its item leaves something else, and so does the call
             if all(lie(loose) == said for lie, said in kept.items()):
-                useless.append(f"{deployment}: {text}")
+                useless.append(f"{switch}: {text}")
             continue
         # Calls of the rule's own function first: the others mostly fail for what they always fail for.
-        own = deployment.split()[0]
+        own = switch.split()[0]
         ordered = [lie for name, lie in lies if name == own]
         ordered += [lie for name, lie in lies if name != own]
         if not any(map(loose.lets_through, ordered)):
-            useless.append(f"{deployment}: {text}")
+            useless.append(f"{switch}: {text}")
     assert not useless, "\n".join(useless)

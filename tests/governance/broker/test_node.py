@@ -83,11 +83,11 @@ def hidden_call(method: str, _params: list[Any], answer: Any) -> Any:
 
 def edited_input(method: str, _params: list[Any], answer: Any) -> Any:
     if method == "eth_getTransactionByHash":
-        deployment = len(answer["input"]) // 2  # the last bytes may be padding that nobody reads
+        position = len(answer["input"]) // 2  # the last bytes may be padding that nobody reads
         answer["input"] = (
-            answer["input"][:deployment]
-            + format(int(answer["input"][deployment], 16) ^ 1, "x")
-            + answer["input"][deployment + 1 :]
+            answer["input"][:position]
+            + format(int(answer["input"][position], 16) ^ 1, "x")
+            + answer["input"][position + 1 :]
         )
     return answer
 
