@@ -128,7 +128,7 @@ def test_a_page_that_is_too_much_is_asked_for_in_halves(
     monkeypatch.setattr(nodes, "MAX_ANSWER", 2_000_000)
     narrow.fail = fail
     broker = broker_of(world, narrow.address, tmp_path)
-    broker._node._line.timeout = 0.4
+    broker._node._connection.timeout = 0.4
     assert broker.witness()["count"] == world.ledger.head()[0]
     assert max(narrow.asked) > WIDEST  # it tried, and went on smaller
 
