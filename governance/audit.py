@@ -8,12 +8,15 @@ from typing import Any
 
 from chain.ledger import Ledger
 
-# What lies beside each export: the rules joined into one file (docs/verifier.py). It is never imported here.
+# What lies beside each export: the rules joined into one file (docs/verifier.py). It is never
+# imported here.
 PROGRAM = Path(__file__).with_name("verify.py")
 
 
 def export_bundle(ledger: Ledger, witnesses: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
-    """Identity, blocks, transactions with their logs, head and broker witnesses, as `governance/verify.py` reads it."""
+    """Identity, blocks, transactions with their logs, head and broker witnesses, as
+    `governance/verify.py` reads it.
+    """
     last = int(ledger.block("latest")["number"], 16)
     first = int(ledger.identity["deployBlock"])
     logs: dict[str, list[dict[str, Any]]] = {}

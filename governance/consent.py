@@ -1,6 +1,7 @@
 """Enrolment and consent: what a person is offered, what she signed, and the receipt she keeps.
 
-The full terms and their salt never leave her client: the ledger holds a commitment, and the receipt opens it.
+The full terms and their salt never leave her client: the ledger holds a commitment, and the receipt
+opens it.
 """
 
 from __future__ import annotations
@@ -78,7 +79,9 @@ PRESETS = {
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A grant ready to be signed, with the terms (canonical JSON) and the salt that its commitment hides."""
+    """A grant ready to be signed, with the terms (canonical JSON) and the salt that its commitment
+    hides.
+    """
 
     message: dict[str, Any]
     terms: bytes
@@ -161,7 +164,9 @@ def offer(
 
 
 def enrol(ledger: Ledger, items: Sequence[tuple[Mapping[str, Any], bytes, bytes]]) -> Receipt:
-    """Relay (enrolment, registrar's signature, signer's signature) each; a bad one is skipped by the contract."""
+    """Relay (enrolment, registrar's signature, signer's signature) each; a bad one is skipped by
+    the contract.
+    """
     return ledger.relay(
         "ConsentRegistry",
         "enrol",
@@ -187,7 +192,9 @@ def grant(ledger: Ledger, items: Sequence[tuple[Mapping[str, Any], bytes, bytes]
 def revoke(
     ledger: Ledger, message: Mapping[str, Any], signer: bytes, signature: bytes
 ) -> tuple[Receipt, int | None]:
-    """Relay a revocation: the receipt, and the current epoch when it was stale and changed nothing (else None)."""
+    """Relay a revocation: the receipt, and the current epoch when it was stale and changed nothing
+    (else None).
+    """
     receipt = ledger.relay(
         "ConsentRegistry", "revoke", message_tuple("Revoke", message), signer, signature
     )
@@ -196,7 +203,8 @@ def revoke(
 
 
 def acts_and_takes_back(ledger: Ledger, message: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Whether a revocation is of the epoch that holds now, and takes something back (`chain.consent_slot`).
+    """Whether a revocation is of the epoch that holds now, and takes something back
+    (`chain.consent_slot`).
 
     The contract itself is asked.
     """
@@ -210,8 +218,8 @@ def outcomes(
 ) -> list[str]:
     """What became of each item of a batch: "" where it was accepted, else the error's name.
 
-    An item that none of ours signed, or that was refused once before, leaves no event: `expected` is what was seen of
-    each before it was sent (`precheck`).
+    An item that none of ours signed, or that was refused once before, leaves no event: `expected`
+    is what was seen of each before it was sent (`precheck`).
     """
     refused = {
         event.index_: error_names().get(event.reason, "Reverted")
@@ -234,7 +242,8 @@ def outcomes(
 
 
 def patient_receipt(shared: Mapping[str, Any], terms: bytes, salt: bytes) -> bytes:
-    """Her receipt (protocol.md §1) as canonical JSON: what the service answered, and what only she holds.
+    """Her receipt (protocol.md §1) as canonical JSON: what the service answered, and what only she
+    holds.
 
     A receipt without a witness leaves the field out: canonical JSON knows no null.
     """
