@@ -1,4 +1,5 @@
-"""Enrolment and consent: what a person is offered, what she signed, and the receipt she keeps.
+"""Enrolment and consent: the offered grant, its relay to the ledger, and the receipt that the
+person keeps.
 
 The full terms and their salt never leave her client: the ledger holds a commitment, and the receipt
 opens it.
@@ -27,8 +28,8 @@ DAY = 86_400
 NOTICE = Path(__file__).resolve().parent.parent / "docs" / "terms" / "notice-1.md"
 BATCH = 60  # items of one transaction: all of them fit under the gas cap of EIP-7825
 
-PURPOSES = {one.slug: one for one in Purpose}
-CATEGORIES = {one.slug: one for one in Category}
+PURPOSES = {purpose.slug: purpose for purpose in Purpose}
+CATEGORIES = {category.slug: category for category in Category}
 _ORDINARY = (
     "demographics",
     "conditions",
@@ -203,10 +204,8 @@ def revoke(
 
 
 def acts_and_takes_back(ledger: Ledger, message: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Whether a revocation is of the epoch that holds now, and takes something back
-    (`chain.consent_slot`).
-
-    The contract itself is asked.
+    """Whether a revocation is of the current epoch, and whether it takes anything back
+    (`chain.consent_slot`), according to the contract.
     """
     slot = int(ledger.read("ConsentRegistry", "slotOf", message["subject"], message["dataset"]))
     epoch = epoch_of(slot)
@@ -216,10 +215,10 @@ def acts_and_takes_back(ledger: Ledger, message: Mapping[str, Any]) -> tuple[boo
 def outcomes(
     receipt: Receipt, sent: Sequence[Mapping[str, Any]], expected: Sequence[str]
 ) -> list[str]:
-    """What became of each item of a batch: "" where it was accepted, else the error's name.
+    """The result of each item of a batch: "" if it was accepted, else the error's name.
 
-    An item that none of ours signed, or that was refused once before, leaves no event: `expected`
-    is what was seen of each before it was sent (`precheck`).
+    An item without a known signer, or one that was refused before, leaves no event: `expected` has
+    the result of `precheck` for each item.
     """
     refused = {
         event.index_: error_names().get(event.reason, "Reverted")
@@ -230,15 +229,15 @@ def outcomes(
         for event in receipt.events
         if isinstance(event, ConsentGranted | Enrolled)
     )
-    found = []
+    results = []
     for index, (message, seen) in enumerate(zip(sent, expected, strict=True)):
         key = (message["subject"], message.get("dataset", b""))
         reason = refused.get(index) or seen
         if not reason and not accepted[key]:
-            reason = "NotTaken"  # what spoke against it came up between the look and the block
+            reason = "NotTaken"  # the reason arose between the precheck and the block
         accepted[key] -= not reason
-        found.append(reason)
-    return found
+        results.append(reason)
+    return results
 
 
 def patient_receipt(shared: Mapping[str, Any], terms: bytes, salt: bytes) -> bytes:
@@ -247,5 +246,5 @@ def patient_receipt(shared: Mapping[str, Any], terms: bytes, salt: bytes) -> byt
 
     A receipt without a witness leaves the field out: canonical JSON knows no null.
     """
-    whole = dict(shared) | {"terms": terms.decode(), "termsSalt": salt.hex()}
-    return canonical_json({name: value for name, value in whole.items() if value is not None})
+    fields = dict(shared) | {"terms": terms.decode(), "termsSalt": salt.hex()}
+    return canonical_json({name: value for name, value in fields.items() if value is not None})

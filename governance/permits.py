@@ -23,17 +23,19 @@ from governance.rules.encoding import canonical_json, strict_json, words
 from governance.rules.replayed import ReplayedState
 
 MAX_PARAMS = 2048  # bytes
-# What can be released; a model or one person's result never is.
-OUTPUTS = {one.slug: one for one in (OutputClass.METRICS, OutputClass.TABLE, OutputClass.GENOMIC)}
+# The classes that can be released; a model or one person's result never is.
+OUTPUTS = {
+    output.slug: output for output in (OutputClass.METRICS, OutputClass.TABLE, OutputClass.GENOMIC)
+}
 Message = Mapping[str, Any]
 
 
 def missing(allowed: int, outputs: int, categories: Iterable[int], output_class: int) -> str:
-    """What a run needs and its permit (bits of categories, of output classes) lacks, in words; ""
-    where nothing is.
+    """In words, what a run needs and its permit (bits of categories, of output classes) lacks; ""
+    for nothing.
     """
-    kinds = sum(1 << one for one in categories if not allowed >> one & 1)
-    lacks = [f"data of the kind {name}" for name in (names_of(kinds, CATEGORIES) if kinds else ())]
+    mask = sum(1 << category for category in categories if not allowed >> category & 1)
+    lacks = [f"data of the kind {name}" for name in (names_of(mask, CATEGORIES) if mask else ())]
     if not outputs >> output_class & 1:
         lacks.append(f"output of the class {names_of(1 << output_class, OUTPUTS)[0]}")
     return ", ".join(lacks)
@@ -72,8 +74,7 @@ def check_ingest(
     signature: bytes,
     leaves: Sequence[Leaf],
 ) -> None:
-    """Before anything is written: the list is the signed one, and the dataset's custodian signed
-    it.
+    """Check, before anything is written, that the dataset's custodian signed exactly this list.
 
     Raises RequestInvalid, ObjectMalformed, Refused.
     """

@@ -38,9 +38,7 @@ from governance.rules.replayed import ReplayedState
 
 CHALLENGE_SECONDS = 300
 SESSION_SECONDS = 900
-MOST_CHALLENGES = (
-    10_000  # open at once; beyond that the oldest are deleted, and a client asks again
-)
+MOST_CHALLENGES = 10_000  # open at once; beyond that the oldest are deleted
 MOST_SESSIONS = 64  # of one account; beyond that the oldest end
 NOBODY = "00" * 32  # the subject of a sign-in that is not a patient's
 _AGAIN = "sign in again"

@@ -306,7 +306,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[BoundedServer]:
     """Three connections at most, and half a second for everything."""
     monkeypatch.setattr(BoundedServer, "limits", {IDLE: 1.5, READING: 0.5, WRITING: 0.5})
     monkeypatch.setattr(bounded_http, "SLOT_SECONDS", 0.5)
-    monkeypatch.setattr(bounded_http, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(bounded_http, "_CHECK_SECONDS", 0.05)
     server = BoundedServer(0, Slow, connections=3)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     Slow.hold.clear()
@@ -355,9 +355,9 @@ def test_an_answer_that_nobody_takes_has_one_too(slow: BoundedServer) -> None:
         line.sendall(b"GET /50000000 HTTP/1.1\r\nHost: x\r\n\r\n")
         assert line.recv(100).startswith(b"HTTP/1.1 200")
         deadline = time.monotonic() + 5
-        while slow._places and time.monotonic() < deadline:
+        while slow._slots and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert not slow._places
+        assert not slow._slots
 
 
 def test_a_kept_connection_waits_longer(slow: BoundedServer) -> None:

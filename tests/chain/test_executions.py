@@ -248,7 +248,7 @@ def test_so_many_wait_and_further_ones_are_refused_at_once() -> None:
     with shared.turn([{}], lambda: None):
         for one in threads:
             one.start()
-        while shared._large._places._value:
+        while shared._large._slots._value:
             time.sleep(0.001)
         began = time.monotonic()
         with pytest.raises(NodeRefused), shared.turn([{}], lambda: None):

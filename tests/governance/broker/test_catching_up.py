@@ -17,7 +17,7 @@ from road import Road
 from api.demo.stage import World, random32
 from chain.errors import LedgerSlow
 from chain.ledger import Ledger
-from chain.paging import FIRST, LARGEST, PATIENT, TARGET, TOO_LARGE, Pages
+from chain.paging import FIRST, LARGEST, RETRY_AFTER, TARGET, TOO_LARGE, Pages
 from governance.broker import custody
 from governance.broker import node as nodes
 from governance.broker.custody import Broker, Refusal
@@ -172,7 +172,7 @@ def test_what_failed_is_not_tried_again_at_once() -> None:
         pages.took(pages.size, 0)
     failed = pages.size
     assert pages.halve()
-    for _ in range(PATIENT - 1):
+    for _ in range(RETRY_AFTER - 1):
         pages.took(pages.size, 0)
         assert pages.size == failed // 2
     pages.took(pages.size, 0)
