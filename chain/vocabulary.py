@@ -81,9 +81,7 @@ class PermitStatus(_Named):
 
 
 class OutputClass(_Named):
-    """Kinds of an output (enum OutputClass of IAccessLedger.sol); a model and one person's result
-    are never sealed.
-    """
+    """Kinds of an output (enum OutputClass of IAccessLedger.sol); a model and one person's result are never sealed."""
 
     METRICS = 1
     TABLE = 2
