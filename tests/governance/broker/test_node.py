@@ -1,4 +1,6 @@
-"""A broker believes its node for order and freshness only: each lie of a node is met with the right refusal."""
+"""A broker believes its node for order and freshness only: each lie of a node is met with the right
+refusal.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ Lie = Callable[[str, list[Any], Any], Any]
 
 
 class Liar(ThreadingHTTPServer):
-    """A node between the broker and the real one; `lie(method, params, answer)` alters what it says."""
+    """A node between the broker and the real one; `lie(method, params, answer)` alters what it
+    says.
+    """
 
     daemon_threads = True
 
@@ -177,7 +181,7 @@ def test_a_node_that_steps_back_or_rewrites_is_refused(
     assert again.witness()["block"] >= seen
 
 
-def test_a_clock_far_from_the_ledgers_lets_nothing_out(
+def test_a_clock_far_from_the_ledgers_releases_nothing(
     world: World, devchain: DevChain, tmp_path: Path
 ) -> None:
     with pytest.raises(Refusal) as refusal:
