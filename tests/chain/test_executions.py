@@ -277,7 +277,7 @@ def test_a_client_that_left_the_queue_is_not_executed() -> None:
 
 
 class Nobody:
-    """A node and a writer that nobody asks."""
+    """A node and a writer without clients."""
 
 
 def test_batches_have_a_time_limit_and_a_maximum_number(

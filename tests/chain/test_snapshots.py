@@ -169,7 +169,7 @@ def test_a_snapshot_that_broke_or_lies_is_not_used(
 
 
 def test_a_snapshot_without_a_later_block_is_left_alone(tmp_path: Path) -> None:
-    """Nothing proves the state it holds: a forged one would be believed."""
+    """Nothing proves its state: a forged one would be accepted."""
     folder = tmp_path / "chain"
     with DevChain.start(folder, snapshot_seconds=0) as chain:
         transfer(Node(chain.url), 0)
@@ -247,7 +247,7 @@ def opened(tmp_path: Path) -> Iterator[tuple[Path, Writer]]:
 def test_a_state_that_is_larger_than_any_answer_is_kept(
     opened: tuple[Path, Writer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the ledger goes on, as it does when no snapshot could be made."""
+    """The ledger continues, as after a failed snapshot."""
     folder, writer = opened
     writer.send(signed(0))
     until(lambda: len(snapshots(folder)) == 1)

@@ -44,7 +44,7 @@ class GuardedChain:
         return Ledger.connect(self.chain.url, identity, Wallet.new(), MemoryOutbox())
 
     def send(self, wallet: Wallet | None = None, **change: Any) -> str:
-        """The node's word on a raw transaction, "" when it was mined."""
+        """The node's error for a raw transaction, "" if it was mined."""
         wallet = wallet or Wallet.new()
         fields = {
             "type": 2,
@@ -126,7 +126,7 @@ def test_what_changes_nothing_is_not_kept(guarded: GuardedChain, what: Any) -> N
 
 
 def test_a_call_that_acts_is_taken_from_anybody(guarded: GuardedChain) -> None:
-    """A patient needs no service of ours to agree and to withdraw."""
+    """A patient can consent and withdraw without the service."""
     (subject,) = guarded.world.enrol()
     stranger = guarded.stranger()
     count = guarded.world.ledger.head()[0]
@@ -243,7 +243,7 @@ ENROL = call_of("enrol", [f"{ITEM}[]"], [((bytes(32), bytes(20), 1, 9), bytes(65
 
 @pytest.fixture
 def rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Strangers, list[float]]:
-    """A rule over a clock of ours, for a deployment whose node lets every call act."""
+    """A limit with a test clock, for a deployment whose node accepts every call."""
     contracts = [
         {"name": "Trail", "address": TRAIL},
         {"name": "ConsentRegistry", "address": CONSENTS},
@@ -337,7 +337,7 @@ def test_the_size_is_looked_at_before_anything_is_decoded(
 
 
 def test_refused_transactions_use_up_no_limit(rule: tuple[Strangers, list[float]]) -> None:
-    """Else whoever sends forged withdrawals would shut out the true ones."""
+    """Otherwise a sender of forged withdrawals would block the valid ones."""
     strangers_, _ = rule
     raw = raw_of(REVOKE)
     refuses: dict[str, object] = {"error": {"code": 3, "message": "execution reverted"}}

@@ -44,7 +44,7 @@ def test_without_the_control_the_attack_gets_through(
 
 
 def test_the_high_s_form_recovers_the_same_key() -> None:
-    """The attack is real: the twin recovers to the same address when nobody looks at s."""
+    """The attack is real: the high-s form recovers the same address if s is not checked."""
     from eth_account import Account
     from eth_account.messages import encode_defunct
 

@@ -1,4 +1,4 @@
-"""The rest of the law: each rule broken once, and the contract's own word for it."""
+"""The remaining rules of the contracts: each is broken once, and gives its own error."""
 
 from __future__ import annotations
 
@@ -350,7 +350,7 @@ def test_no_later_change_takes_from_a_member_what_she_may_stop(
 
 
 def test_a_member_before_her_term_cancels_no_role(clocked: tuple[World, Gateway]) -> None:
-    """Nor when it is taken away again before it began: nobody was a member for no time."""
+    """Also not if the term is cancelled before it began: a term of no length gives no membership."""
     world, gateway = clocked
     start = world.ledger.now() + 86_400
     for name in ("yola", "zoe"):

@@ -93,7 +93,7 @@ def test_a_computation_sees_the_same_numbers() -> None:
 
 
 def bare(source: str) -> list[int]:
-    """Lines on which a number stands where a name belongs."""
+    """Lines with a number instead of a name."""
     lines = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Compare):

@@ -71,7 +71,7 @@ def stale_dropped(bundle: Bundle) -> Bundle:
 
 
 def stale_repeated(bundle: Bundle) -> Bundle:
-    """The stale withdrawal is told twice; the contract records it once."""
+    """The stale withdrawal appears twice; the contract records it once."""
     position = calls(bundle, "revoke")[1]
     item = copy.deepcopy(bundle["transactions"][position])
     bundle["transactions"].insert(position + 1, item | {"index": 1, "hash": "0x" + "77" * 32})
@@ -79,7 +79,7 @@ def stale_repeated(bundle: Bundle) -> Bundle:
 
 
 def refused_dropped(bundle: Bundle) -> Bundle:
-    """A batch of which every item was refused: as if nobody had sent it."""
+    """A batch whose items were all refused is removed."""
     return removed("grant", 1)(bundle)
 
 
@@ -115,7 +115,7 @@ def refused_for_another_reason(bundle: Bundle) -> Bundle:
 
 
 def votes_turned(bundle: Bundle) -> Bundle:
-    """A permit that was rejected is told as approved."""
+    """A rejected permit appears as approved."""
     for position in calls(bundle, "vote"):
         item = bundle["transactions"][position]
         message = arguments(item)["m"]
@@ -145,7 +145,7 @@ def dated_anew(bundle: Bundle) -> Bundle:
 
 
 def release_told_as_refused(bundle: Bundle) -> Bundle:
-    """A released result is told as one that was refused, since its analyst had been dismissed."""
+    """A released result appears as refused, because its analyst had been dismissed."""
 
     class Liar(forgeries.Rewriter):
         def _release(self, m: Any, a: Any) -> Any:
@@ -223,7 +223,7 @@ def test_a_resume_cannot_be_dropped_alone(narrative: Narrative) -> None:
 
 
 def test_a_hidden_access_is_never_valid(narrative: Narrative) -> None:
-    """Whichever early head somebody holds: everything after it is nobody's word."""
+    """With any earlier held head, nothing after it is anchored."""
     assert code_of(examine(as_bytes(narrative.bundle), [narrative.bundle["head"]])) == VALID
     steps = replay(narrative.bundle).steps
     places = calls(narrative.bundle, "authorise")
@@ -241,7 +241,7 @@ def test_a_hidden_access_is_never_valid(narrative: Narrative) -> None:
 
 
 def first_calls(bundle: Bundle) -> dict[str, int]:
-    """Where the first call of each function stands."""
+    """The position of the first call of each function."""
     positions = {function: calls(bundle, function) for _, function, _ in map(split, CALLS.values())}
     assert all(positions.values()), "the story lacks a call"
     return {function: places[0] for function, places in positions.items()}

@@ -24,7 +24,7 @@ def world(devchain: DevChain) -> World:
 
 
 def member(world: World, account: str) -> Member:
-    """The role as the fold has it, which must be as the contract has it."""
+    """The replayed role, which must equal the contract's."""
     held = replay(bundle_of(world), signed=True).replayed.members[bytes.fromhex(account[2:])]
     assert tuple(held) == tuple(world.ledger.read("PermitRegistry", "roleOf", account))
     return held

@@ -383,7 +383,7 @@ def test_a_broker_is_judged_by_the_time_that_it_signed(narrative: Narrative) -> 
 
 
 def test_an_export_stays_valid_when_its_brokers_term_is_over(road: Road) -> None:
-    """The service goes on asking it for a witness, and puts what it says into every export."""
+    """The service still asks it for witnesses, and puts them into every export."""
     ledger, broker = road.world.ledger, road.broker.address
     for ended in (False, True):
         if ended:
@@ -397,7 +397,7 @@ def test_an_export_stays_valid_when_its_brokers_term_is_over(road: Road) -> None
 
 
 def test_a_role_counts_from_the_block_that_gave_or_ended_it(devchain: DevChain) -> None:
-    """Two blocks may have one second: what the witness saw is told by its block's number."""
+    """Two blocks may have the same second: the block's number decides what the witness saw."""
     narrative = Narrative(World.create(devchain.url))
     world, receipt = narrative.world, run_receipt(narrative)
     before = narrative.bundle["head"]["count"]
@@ -483,7 +483,7 @@ def test_a_trail_that_is_too_large_is_not_called_forged(
 
 
 def place_of(step: verify.Step, count: int, head: bytes) -> dict[str, Any]:
-    """Where a receipt says that its step stands."""
+    """The position of a receipt's step."""
     return {
         "tx": step.tx.hash.hex(),
         "block": step.block.number,

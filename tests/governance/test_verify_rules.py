@@ -107,7 +107,7 @@ class Open:
         return reader
 
     def lets_through(self, lie: Callable[[Open], str]) -> bool:
-        """Whether nothing but the absent logs speaks against the lie."""
+        """Whether only the absent logs contradict the forgery."""
         try:
             return bool(re.search(r"event [12] \((?!ItemRefused)", lie(self)))
         except (KeyError, AttributeError, IndexError):  # the rule kept it from falling over
@@ -553,7 +553,7 @@ def revoked_again(o: Open) -> str:
 
 
 def enrolled_by_no_registrar(o: Open) -> str:
-    """Where nobody checks signatures, the ledger's own word is checked against the roles."""
+    """Without signature checks, the ledger's events are checked against the roles."""
     item = o.enrolment()
     noor = words(bytes.fromhex(o.world.people["noor"].address[2:]))
     subject, key, assurance, _ = item[0]

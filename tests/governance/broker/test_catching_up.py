@@ -52,7 +52,7 @@ class Narrow(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def handle_error(self, *_: object) -> None:
-        """Whoever asked did not wait for the answer."""
+        """The client did not wait for the response."""
 
     @property
     def address(self) -> str:

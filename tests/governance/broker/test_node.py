@@ -192,7 +192,7 @@ def test_a_clock_far_from_the_ledgers_releases_nothing(
 def test_a_failure_in_between_is_not_another_ledger(
     world: World, liar: Liar, tmp_path: Path
 ) -> None:
-    """The node dies while it is being read: said as what it is, and nothing is lost."""
+    """The node dies while it is being read: the error says so, and nothing is lost."""
     broker = broker_of(world, f"http://127.0.0.1:{liar.server_address[1]}", tmp_path)
     calls: list[str] = []
 
