@@ -1,7 +1,9 @@
-"""The parts of eth_account that are used here, without the half second that its key stores of another kind take.
+"""Imports the used parts of eth_account, without the half second that its unused BLS key stores
+take.
 
-eth_account loads eth_keyfile, and that loads py_ecc for BLS keys of validators (EIP-2335). No such key is read here,
-and py_ecc works out its pairings while it is imported: more than half of what starting any process took.
+eth_account loads eth_keyfile, and that loads py_ecc for BLS keys of validators (EIP-2335). No such
+key is read here, and py_ecc works out its pairings while it is imported: more than half of what
+starting any process took.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from types import ModuleType
 
 
 class _NotLoaded(ModuleType):
-    """Stands for a module of py_ecc. Whatever is done with what is imported from it fails."""
+    """A placeholder for a module of py_ecc: any use of its contents fails."""
 
     def __getattr__(self, name: str) -> object:
         if name.startswith("__"):

@@ -1,6 +1,7 @@
-"""Contract artifacts: compile them offline, read the committed ones, tell whether the two agree.
+"""Contract artifacts: compiles them offline, reads the committed ones, compares the two.
 
-`python -m chain.artifacts` writes `contracts/artifacts/*.json`; with `--check` it compares and changes nothing.
+`python -m chain.artifacts` writes `contracts/artifacts/*.json`; with `--check` it compares and
+changes nothing.
 """
 
 from __future__ import annotations
@@ -69,10 +70,12 @@ def compile_all(
     only: str = "",
     optimizer: Mapping[str, Any] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """Compile every contract of `folder` offline, or `only` one of them; `library` holds `@openzeppelin/contracts`.
+    """Compile every contract of `folder` offline, or `only` one of them; `library` holds
+    `@openzeppelin/contracts`.
 
-    optimizer: other settings than those of the committed artifacts, for contracts that nobody deploys.
-    Returns artifact JSON by contract name. Raises ChainError with the compiler's own words.
+    optimizer: other settings than those of the committed artifacts, for contracts that are not
+    deployed. Returns artifact JSON by contract name. Raises ChainError with the compiler's own
+    words.
     """
     import solcx
 
@@ -97,17 +100,15 @@ def compile_all(
         raise ChainError(
             f"the contracts do not compile: {error.message}", "mend the source"
         ) from None
-    except (
-        Exception
-    ) as error:  # no node, no package solc, or one that broke: whatever keeps it from answering
+    except Exception as error:  # no node, no package solc, or a broken one
         raise ChainError(
             "the compiler did not start: node or its package solc is missing",
             "run `make clean install`, which brings both",
         ) from error
-    found = {}
+    artifacts = {}
     for name in (only,) if only else CONTRACTS:
         compiled = output["contracts"][f"{name}.sol"][name]
-        found[name] = {
+        artifacts[name] = {
             "name": name,
             "compiler": "0.8.37",
             "settings": {key: value for key, value in settings.items() if key != "outputSelection"},
@@ -115,7 +116,7 @@ def compile_all(
             "abi": compiled["abi"],
             "bytecode": compiled["evm"]["bytecode"]["object"],
         }
-    return found
+    return artifacts
 
 
 def _own_sources(folder: Path) -> Iterator[Path]:
@@ -124,20 +125,23 @@ def _own_sources(folder: Path) -> Iterator[Path]:
 
 
 def _imported(sources: dict[str, str], library: Path) -> dict[str, str]:
-    """The library files our sources import, followed through their own relative imports."""
-    found: dict[str, str] = {}
+    """The library files that the sources import, including their own relative imports."""
+    texts: dict[str, str] = {}
     waiting = [
-        name for text in sources.values() for name in _import_names(text) if name.startswith("@")
+        name
+        for source in sources.values()
+        for name in _import_names(source)
+        if name.startswith("@")
     ]
     while waiting:
         name = waiting.pop()
-        if name in found:
+        if name in texts:
             continue
-        found[name] = (library / name).read_text(encoding="utf-8")
-        for inner in _import_names(found[name]):
+        texts[name] = (library / name).read_text(encoding="utf-8")
+        for inner in _import_names(texts[name]):
             target = (library / name).parent / inner if inner.startswith(".") else library / inner
             waiting.append(target.resolve().relative_to(library.resolve()).as_posix())
-    return found
+    return texts
 
 
 def _import_names(text: str) -> list[str]:

@@ -1,15 +1,18 @@
-"""The standard library's HTTP server with its limits: strict framing, a bounded number of threads, no slow clients.
+"""HTTP server of the standard library with limits: strict framing (request smuggling), threads,
+slow clients.
 
-For the servers that must stay small, the ledger's gateway and the key broker. What two programs could read in two ways
-(request smuggling) is refused with 400 and the connection closed: a length beside a transfer coding, two lengths, any
-transfer coding, a body that no answer is for, a header line that is none. The bytes of the head are checked before the
-library's parser sees them: it takes a lone CR for the end of a line. Each connection has a thread, at most
-CONNECTIONS of them; when one more comes, the connection that has waited longest for its caller gives way.
+For the small servers, the ledger's gateway and the key broker. A request that two programs could
+read differently is refused with 400, and the connection is closed: a length beside a transfer
+coding, two lengths, any transfer coding, a body where none belongs, an invalid header line. The
+bytes of the head are checked before the library's parser, which accepts a lone CR as the end of a
+line. Each connection has a thread, at most CONNECTIONS of them; a further connection replaces the
+one that has waited longest for its client.
 
-Parsing costs many times a body's bytes, in memory and in the one interpreter that all threads share, and it comes
-before anybody can know who asks. So bodies above SMALL_BODY are worked on LARGE_AT_ONCE at a time: whoever sends many
-of them waits or is turned away, and a small message, such as a withdrawal, is not. A body takes its turn when all of it
-has come, and lies in a temporary file until then: whoever sends slowly keeps nobody else waiting, and fills no memory.
+Parsing costs many times a body's bytes, in memory and in the interpreter that all threads share,
+and happens before the client is known. So at most LARGE_AT_ONCE bodies above SMALL_BODY are
+processed at a time: a client that sends many of them waits or is refused, and a small message, such
+as a withdrawal, is not delayed. A body is queued only when it is complete, and is in a temporary
+file until then: a slow client does not delay others, and fills no memory.
 """
 
 from __future__ import annotations
@@ -27,28 +30,27 @@ from typing import Any
 
 CONNECTIONS = 128  # threads, one for each connection
 IDLE_SECONDS = 300.0  # that a kept connection may wait for its next request
-REQUEST_SECONDS = 15.0  # for the whole of a request, head and body, from its first byte on
-ANSWER_SECONDS = 60.0  # for taking the whole of an answer
-SLOT_SECONDS = 1.0  # that a new connection waits for the place of another one
-_LOOK_SECONDS = 0.25  # between two looks for those that are too slow
+REQUEST_SECONDS = 15.0  # for a complete request, head and body, from its first byte on
+ANSWER_SECONDS = 60.0  # for the client to receive a complete response
+SLOT_SECONDS = 1.0  # that a new connection waits for another one to end
+_CHECK_SECONDS = 0.25  # between two checks for slow connections
 MAX_HEAD = 64 << 10  # bytes of all header lines
 SMALL_BODY = 16 << 10  # bytes; a withdrawal has one thousand
-LARGE_AT_ONCE, LARGE_WAITING = 2, 64  # bodies above it that are worked on, and that wait for it
+LARGE_AT_ONCE, LARGE_WAITING = 2, 64  # larger bodies that are processed, and that wait
 _PIECE = 64 << 10  # bytes of a body that are read at once
 MAX_LINES = 100  # header lines
 _TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, 5.6.2
 _REQUEST_LINE = re.compile(_TOKEN + rb" [!-~]+ HTTP/1\.[01]\r\n")
 _HEADER_LINE = re.compile(_TOKEN + rb":[\t -~]*\r\n")
 
-IDLE, READING, WRITING, WORKING = range(
-    4
-)  # in the order in which they give way; who is worked for does not
+# In the order in which connections are ended to make room; a WORKING one is not.
+IDLE, READING, WRITING, WORKING = range(4)
 _LIMITS = {IDLE: IDLE_SECONDS, READING: REQUEST_SECONDS, WRITING: ANSWER_SECONDS}
 
 
 @dataclass(slots=True)
 class _Slot:
-    """One connection: its socket, what it does, and since when (monotonic seconds)."""
+    """One connection: its socket, its state, and since when (monotonic seconds)."""
 
     socket: socket.socket
     doing: int
@@ -57,7 +59,7 @@ class _Slot:
 
 
 class BoundedServer(ThreadingHTTPServer):
-    """On the loopback address; `connections` at most at a time."""
+    """A server on the loopback address with at most `connections` at a time."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -67,7 +69,7 @@ class BoundedServer(ThreadingHTTPServer):
         self, port: int, handler: type[BoundedHandler], connections: int = CONNECTIONS
     ) -> None:
         self._connections = connections
-        self._places: dict[int, _Slot] = {}
+        self._slots: dict[int, _Slot] = {}
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self.large = threading.BoundedSemaphore(LARGE_AT_ONCE)
@@ -76,18 +78,20 @@ class BoundedServer(ThreadingHTTPServer):
         threading.Thread(target=self._end_slow, daemon=True).start()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give the new connection a thread, if need be the place of the one that has waited longest."""
+        """Give the new connection a thread; if none is free, end the connection that has waited
+        longest.
+        """
         with self._changed:
             self._make_slot()
-            if len(self._places) >= self._connections:  # everybody is being worked for
+            if len(self._slots) >= self._connections:  # all are working
                 self.shutdown_request(request)
                 return
-            self._places[id(request)] = _Slot(request, IDLE, time.monotonic())
+            self._slots[id(request)] = _Slot(request, IDLE, time.monotonic())
         try:
             super().process_request(request, client_address)
         except BaseException:  # no thread could be made
             with self._changed:
-                self._places.pop(id(request), None)
+                self._slots.pop(id(request), None)
             raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
@@ -95,7 +99,7 @@ class BoundedServer(ThreadingHTTPServer):
             super().process_request_thread(request, client_address)
         finally:
             with self._changed:
-                self._places.pop(id(request), None)
+                self._slots.pop(id(request), None)
                 self._changed.notify_all()
 
     def server_close(self) -> None:
@@ -103,51 +107,53 @@ class BoundedServer(ThreadingHTTPServer):
         super().server_close()
 
     def handle_error(self, *_: object) -> None:
-        """Whoever asked is gone, in the middle of an answer: no trace leaves, and nobody is left to tell."""
+        """The client left during the response: no traceback is printed."""
 
     def now_doing(self, request: Any, doing: int) -> None:
-        """What a connection does from now on; called by its own thread."""
+        """Set the state of a connection; called by its own thread."""
         with self._changed:
-            place = self._places.get(id(request))
-            if place is not None:
-                place.doing, place.since = doing, time.monotonic()
+            slot = self._slots.get(id(request))
+            if slot is not None:
+                slot.doing, slot.since = doing, time.monotonic()
 
     def was_ended(self, request: Any) -> bool:
-        """Whether this connection has given way, or took too long."""
+        """Whether the server has ended this connection."""
         with self._changed:
-            place = self._places.get(id(request))
-            return place is None or place.ended
+            slot = self._slots.get(id(request))
+            return slot is None or slot.ended
 
     def _make_slot(self) -> None:
-        """End the connection that waits longest, and wait until its thread is gone; the caller holds the lock."""
-        if len(self._places) < self._connections:
+        """End the connection that waits longest, and wait for its thread to end; the caller holds
+        the lock.
+        """
+        if len(self._slots) < self._connections:
             return
-        waiting = [place for place in self._places.values() if place.doing != WORKING]
+        waiting = [slot for slot in self._slots.values() if slot.doing != WORKING]
         if waiting:
-            _end(min(waiting, key=lambda place: (place.doing, place.since)))
-        self._changed.wait_for(lambda: len(self._places) < self._connections, SLOT_SECONDS)
+            _end(min(waiting, key=lambda slot: (slot.doing, slot.since)))
+        self._changed.wait_for(lambda: len(self._slots) < self._connections, SLOT_SECONDS)
 
     def _end_slow(self) -> None:
-        """End every connection that takes longer for something than it may."""
-        while not self._closing.wait(_LOOK_SECONDS):
+        """End every connection that exceeds the time limit of its state."""
+        while not self._closing.wait(_CHECK_SECONDS):
             now = time.monotonic()
             with self._changed:
-                for place in self._places.values():
-                    if now - place.since > self.limits.get(place.doing, float("inf")):
-                        _end(place)
+                for slot in self._slots.values():
+                    if now - slot.since > self.limits.get(slot.doing, float("inf")):
+                        _end(slot)
 
 
-def _end(place: _Slot) -> None:
-    """Wake the connection's thread, which finds that its caller is gone."""
-    place.ended = True
+def _end(slot: _Slot) -> None:
+    """Wake the connection's thread, which then sees a closed connection."""
+    slot.ended = True
     try:
-        place.socket.shutdown(socket.SHUT_RDWR)
+        slot.socket.shutdown(socket.SHUT_RDWR)
     except OSError:
         pass  # it is gone already
 
 
 class BoundedHandler(BaseHTTPRequestHandler):
-    """One connection. A subclass answers in `do_GET` and `do_POST`, by `read_body` and `send_json`."""
+    """One connection. A subclass defines `do_GET` and `do_POST`, with `read_body` and `send_json`."""
 
     protocol_version = "HTTP/1.1"
     server_version, sys_version = "volens", ""
@@ -157,10 +163,12 @@ class BoundedHandler(BaseHTTPRequestHandler):
     max_body = 1 << 20  # bytes
     raw_requestline: bytes  # set by the library
     server: BoundedServer
-    _has_turn = False  # whether this connection is one of those with a large body
+    _has_turn = False  # whether this connection holds a permit for a large body
 
     def refuse(self, status: int, message: str) -> None:
-        """Answer without having read the body, and close: an unread body would be taken for the next request."""
+        """Respond without reading the body, and close: an unread body would be taken for the next
+        request.
+        """
         self.close_connection = True
         self.send_json(
             status, json.dumps({"detail": f"{message[:1].upper()}{message[1:]}."}).encode()
@@ -182,17 +190,17 @@ class BoundedHandler(BaseHTTPRequestHandler):
             self._end_turn()
 
     def parse_request(self) -> bool:
-        """Whether the head is one that can be read in one way only; another one is refused here."""
+        """Whether the head is unambiguous; an ambiguous one is refused here."""
         lines, fault = self._read_lines()
         if lines is None:
             return False
         if not fault:
-            whole, self.rfile = self.rfile, io.BufferedReader(io.BytesIO(b"".join(lines)))
+            stream, self.rfile = self.rfile, io.BufferedReader(io.BytesIO(b"".join(lines)))
             try:
                 if not super().parse_request():
                     return False
             finally:
-                self.rfile = whole
+                self.rfile = stream
             fault = self._fault()
         if fault:
             self.refuse(400, fault)
@@ -202,9 +210,10 @@ class BoundedHandler(BaseHTTPRequestHandler):
         return True
 
     def _read_lines(self) -> tuple[list[bytes] | None, str]:
-        """The header lines with the empty one behind them, and what is wrong with the first wrong line, "" for nothing.
+        """The header lines with the empty line after them, and the fault of the first invalid line,
+        "" for none.
 
-        None when the head was refused as too large, or its sender left in the middle of it.
+        None if the head was refused as too large, or the client left before its end.
         """
         self.requestline, self.request_version = "", self.protocol_version
         if not _REQUEST_LINE.fullmatch(self.raw_requestline):
@@ -226,7 +235,7 @@ class BoundedHandler(BaseHTTPRequestHandler):
         return lines, ""
 
     def _fault(self) -> str:
-        """What is wrong with the framing of the request, "" for nothing."""
+        """The fault in the framing of the request, "" for none."""
         lengths = self.headers.get_all("Content-Length", [])
         hosts = len(self.headers.get_all("Host", []))
         if hosts > 1 or (hosts == 0 and self.request_version == "HTTP/1.1"):
@@ -242,7 +251,7 @@ class BoundedHandler(BaseHTTPRequestHandler):
         return ""
 
     def read_body(self) -> bytes | None:
-        """The body of a POST; None when it was refused, or its sender left in the middle of it."""
+        """The body of a POST; None if it was refused, or the client left before its end."""
         length = self.headers.get("Content-Length")
         if length is None:
             self.refuse(411, "the body's length is missing")
@@ -260,7 +269,9 @@ class BoundedHandler(BaseHTTPRequestHandler):
         return body
 
     def _read_large(self, length: int) -> bytes | None:
-        """A body that waits in a file until it is whole and it is its turn; None as `read_body`."""
+        """A large body, kept in a file until it is complete and its turn comes; None as in
+        `read_body`.
+        """
         with tempfile.TemporaryFile() as file:
             while length > file.tell():
                 piece = self.rfile.read(min(_PIECE, length - file.tell()))
@@ -278,12 +289,14 @@ class BoundedHandler(BaseHTTPRequestHandler):
             return file.read()
 
     def _take_turn(self) -> bool:
-        """Wait until this large body may be read; False when too many wait, or the connection has given way."""
+        """Wait until this large body may be read; False if too many wait, or the connection was
+        ended.
+        """
         if not self.server.large_waiting.acquire(blocking=False):
             return False
         try:
             while not self._has_turn and not self.server.was_ended(self.connection):
-                self._has_turn = self.server.large.acquire(timeout=_LOOK_SECONDS)
+                self._has_turn = self.server.large.acquire(timeout=_CHECK_SECONDS)
         finally:
             self.server.large_waiting.release()
         return self._has_turn
@@ -294,7 +307,7 @@ class BoundedHandler(BaseHTTPRequestHandler):
             self.server.large.release()
 
     def send_json(self, status: int, data: bytes, **headers: str) -> None:
-        """Send a whole answer, in which the caller may take so long."""
+        """Send a complete response; the client has ANSWER_SECONDS to receive it."""
         self._end_turn()
         self.server.now_doing(self.connection, WRITING)
         self.send_response(status)
@@ -309,4 +322,4 @@ class BoundedHandler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def log_message(self, *_: object) -> None:
-        """Quiet: what matters is on the chain, or in the journal."""
+        """No request log: what matters is on the chain, or in the journal."""

@@ -1,4 +1,6 @@
-"""The word that ConsentRegistry keeps of one person and dataset (docs/ledger.md, Consent slot), and what it means."""
+"""Decodes the consent word that ConsentRegistry stores for a person and dataset (docs/ledger.md,
+Consent slot).
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,10 @@ def epoch_of(slot: int) -> int:
 
 
 def takes_back(status: int, epoch: int) -> bool:
-    """Whether a withdrawal at this status and epoch ends a consent, or is the person's first word on the dataset.
+    """Whether a withdrawal at this status and epoch ends a consent, or is the person's first
+    message on the dataset.
 
-    A further one of nothing counts too, for it makes a consent that is not mined yet worthless. But it is kept for
-    ever, as every step, so nobody may send it as often as she likes.
+    A first withdrawal without a consent counts, because it invalidates a consent that is not mined
+    yet. Later ones do not: every step is kept for ever, so their number must be limited.
     """
     return status == ConsentStatus.LIVE or epoch == 0

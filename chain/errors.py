@@ -1,4 +1,4 @@
-"""Errors of the chain room: each names a fact and says what to do next."""
+"""Errors of the chain package: each has a fact and a hint what to do next."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ class ChainError(Exception):
 
 
 class LedgerDown(ChainError):
-    """The node cannot be reached or does not answer in time; nothing was read or written."""
+    """The node cannot be reached or does not respond in time; nothing was read or written."""
 
 
 class LedgerUnsure(LedgerDown):
-    """The node stopped answering after a transaction was sent: it may be mined, now or when the node is back."""
+    """The node stopped responding after a transaction was sent, which may be mined now or when the
+    node is back.
+    """
 
 
 class LedgerSlow(LedgerDown):
-    """The node did not give this answer in time, or it is too large: a question about fewer blocks may be answered."""
+    """The response was too slow or too large: a request for fewer blocks may succeed."""
 
 
 class IdentityMismatch(ChainError):
-    """The node answers, but it is not the ledger that was pinned."""
+    """The node responds, but its ledger is not the pinned one."""
 
 
 class Refused(ChainError):

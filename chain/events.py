@@ -1,4 +1,4 @@
-"""What the contracts said: one frozen dataclass an event, decoded from raw JSON-RPC logs."""
+"""The contracts' events: one frozen dataclass for each, decoded from raw JSON-RPC logs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from chain.errors import ChainError
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Where the event stands: block number, transaction hash, index of the log in its block."""
+    """The position of an event: block number, transaction hash, index of the log in its block."""
 
     block: int
     tx: bytes
@@ -248,7 +248,7 @@ E_ = TypeVar("E_", bound=Event)
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A mined transaction of ours: where it stands and what it made the contracts say."""
+    """A mined transaction of this program: its position and its events."""
 
     tx: bytes
     block: int
@@ -260,18 +260,20 @@ class Receipt:
         return [event for event in self.events if isinstance(event, kind)]
 
     def one(self, kind: type[E_]) -> E_:
-        """The only event of that kind; raises ValueError when there is none or more."""
-        (found,) = self.all(kind)
-        return found
+        """The only event of that kind. Raises ValueError if there is none, or more than one."""
+        (event,) = self.all(kind)
+        return event
 
 
 class _Shape(NamedTuple):
-    """How a kind of event is read: names of its values (indexed first), types of both, and which are addresses."""
+    """How an event class is decoded: names of its values (indexed first), types of both, and its
+    addresses.
+    """
 
     kind: type[Event]
     names: list[str]
     indexed: list[str]
-    others: list[str]
+    plain: list[str]
     addresses: list[str]
 
 
@@ -287,34 +289,34 @@ def _by_topic() -> dict[bytes, _Shape]:
 
 def _shape(kind: type[Event], abi: Mapping[str, Any]) -> _Shape:
     indexed = [entry for entry in abi["inputs"] if entry["indexed"]]
-    others = [entry for entry in abi["inputs"] if not entry["indexed"]]
+    plain = [entry for entry in abi["inputs"] if not entry["indexed"]]
     return _Shape(
         kind,
-        [entry["name"] for entry in (*indexed, *others)],
+        [entry["name"] for entry in (*indexed, *plain)],
         [_type(entry) for entry in indexed],
-        [_type(entry) for entry in others],
+        [_type(entry) for entry in plain],
         [entry["name"] for entry in abi["inputs"] if entry["type"] == "address"],
     )
 
 
 def event_topic(kind: type[Event]) -> bytes:
-    """What the logs of an event begin with."""
+    """The first topic of the logs of an event class."""
     return next(topic for topic, shape in _by_topic().items() if shape.kind is kind)
 
 
 def parse(log: Mapping[str, Any]) -> Event | None:
-    """One raw log as its dataclass, or None when the topic is not ours."""
+    """One raw log as its dataclass, None for an unknown topic."""
     topics = [_bytes(topic) for topic in log["topics"]]
     shape = _by_topic().get(topics[0]) if topics else None
     if shape is None:
         return None
     if len(topics) != 1 + len(shape.indexed):
         raise ValueError("an event has another number of indexed values than its kind")
-    # No indexed value of ours is longer than its topic.
-    said = *decode(shape.indexed, b"".join(topics[1:])), *decode(shape.others, _bytes(log["data"]))
-    fields = dict(zip(shape.names, said, strict=True))
+    # No indexed value of these contracts is longer than its topic.
+    values = *decode(shape.indexed, b"".join(topics[1:])), *decode(shape.plain, _bytes(log["data"]))
+    fields = dict(zip(shape.names, values, strict=True))
     if shape.kind is ItemRefused:
-        fields["index_"] = fields.pop("index")  # `index` is the log's own place
+        fields["index_"] = fields.pop("index")  # `index` is the position of the log
     for name in shape.addresses:
         fields[name] = to_checksum_address(fields[name])
     return shape.kind(
@@ -326,7 +328,7 @@ def parse(log: Mapping[str, Any]) -> Event | None:
 
 
 def parse_all(logs: Sequence[Mapping[str, Any]]) -> list[Event]:
-    """Every log of ours, in order."""
+    """Every log with a known topic, in order."""
     return [event for event in map(parse, logs) if event is not None]
 
 
@@ -336,5 +338,6 @@ def _bytes(value: str) -> bytes:
 
 def _type(entry: Mapping[str, Any]) -> str:
     if entry["type"].startswith("tuple"):
-        return f"({','.join(_type(inner) for inner in entry['components'])}){entry['type'].removeprefix('tuple')}"
+        components = ",".join(_type(inner) for inner in entry["components"])
+        return f"({components}){entry['type'].removeprefix('tuple')}"
     return str(entry["type"])

@@ -1,8 +1,9 @@
-"""The ledger as Python calls: read its state, relay signed messages, fetch raw logs.
+"""Ledger client: reads the state of the contracts, relays signed messages, fetches raw logs,
+deploys.
 
 1. `connect` refuses a node that is not the pinned ledger (chain id, genesis, code of each contract).
 2. Every call is tried before it is sent; a refusal carries the contract's own error name.
-3. Nobody's authority is needed to relay: the contracts look at the signatures inside, never at the sender.
+3. Relaying needs no role: the contracts check the signatures inside a call, never its sender.
 """
 
 from __future__ import annotations
@@ -29,10 +30,9 @@ from chain.transactor import Outbox, Transactor
 from chain.wallets import Wallet
 
 MAX_LEASE = 86_400
-LOOKED_THROUGH = (
-    256  # blocks from the deploy block on in which the four contracts must have been created
-)
-MEANT = {
+SEARCHED_BLOCKS = 256  # from the deploy block on: they must contain the four contracts' creation
+# By constructor argument, how a difference is described.
+DIFFERENCES = {
     "origin": "other rules",
     "founders": "other founders",
     "quorum_": "another quorum",
@@ -51,7 +51,9 @@ class Node:
         self._pool = urllib3.PoolManager(timeout=timeout, retries=False, maxsize=4)
 
     def call(self, method: str, params: list[Any]) -> Any:
-        """The result of one request; raises LedgerDown (LedgerSlow), Refused (a revert) or ChainError."""
+        """The result of one request. Raises LedgerDown (LedgerSlow), Refused (a revert) or
+        ChainError.
+        """
         request = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         try:
             response = self._pool.request("POST", self.url, json=request)
@@ -89,9 +91,10 @@ class Ledger:
         outbox: Outbox | None = None,
         resend: bool = True,
     ) -> Ledger:
-        """A checked connection; with `wallet` and `outbox` it can relay. Raises IdentityMismatch, LedgerDown.
+        """A checked connection; with `wallet` and `outbox` it can relay. Raises IdentityMismatch,
+        LedgerDown.
 
-        resend: whether a call that was interrupted is sent again when the ledger is back, or forgotten.
+        resend: whether an interrupted call is sent again when the ledger is back, or dropped.
         """
         node = Node(url)
         check_identity(node, identity)
@@ -105,13 +108,17 @@ class Ledger:
         return ledger
 
     def resume(self) -> list[Receipt]:
-        """Finish what was on its way when the ledger went down. `relay` does so first, with what it is given signed
-        before: who signs by what the ledger says (the version that a grant replaces) calls this before reading it.
+        """Finish transactions that were pending when the ledger went down; `relay` does this first.
+
+        A signer that depends on the ledger's state (the version that a grant replaces) MUST call
+        this before it reads that state.
         """
         return self._transactor.resume() if self._transactor else []
 
     def relay(self, contract: str, function: str, *arguments: Any) -> Receipt:
-        """Send one call and wait until it is mined; a struct is a tuple in ABI order (`message_tuple`)."""
+        """Send one call and wait until it is mined; a struct is a tuple in ABI order
+        (`message_tuple`).
+        """
         if self._transactor is None:
             raise ChainError("this connection only reads", "connect with a relay key")
         return self._transactor.send(
@@ -126,7 +133,7 @@ class Ledger:
         )
 
     def read(self, contract: str, function: str, *arguments: Any, block: str = "latest") -> Any:
-        """The decoded answer of a view, at the newest block unless told otherwise."""
+        """The decoded result of a view function, by default at the newest block."""
         data = "0x" + self.encode(contract, function, *arguments).hex()
         raw = self.node.call(
             "eth_call", [{"to": self.domain.contracts[contract], "data": data}, block]
@@ -135,65 +142,70 @@ class Ledger:
         return values[0] if len(values) == 1 else values
 
     def head(self, block: int | None = None) -> tuple[int, bytes]:
-        """How many steps the trail has, and the value after the last; as of a block, or of the newest."""
+        """The number of steps of the trail, and the head after the last; at a block, or at the
+        newest.
+        """
         count, value = self.read("Trail", "head", block="latest" if block is None else hex(block))
         return int(count), bytes(value)
 
     def head_of(self, count: int) -> Head | None:
-        """The head after step `count` with its block; None where the node has no such step."""
+        """The head after step `count` with its block; None if the node has no such step."""
         topic = "0x" + event_topic(Head).hex()
-        where = {
+        criteria = {
             "fromBlock": hex(int(self.identity["deployBlock"])),
             "toBlock": "latest",
             "address": self.domain.contracts["Trail"],
             "topics": [topic, f"0x{count:064x}"],
         }
-        found = parse_all(self.node.call("eth_getLogs", [where]))
-        return found[0] if found and isinstance(found[0], Head) else None
+        heads = parse_all(self.node.call("eth_getLogs", [criteria]))
+        return heads[0] if heads and isinstance(heads[0], Head) else None
 
     def block(self, number: int | str = "latest") -> dict[str, Any]:
         """A raw block header with its transaction hashes."""
         tag = hex(number) if isinstance(number, int) else number
-        found = self.node.call("eth_getBlockByNumber", [tag, False])
-        if found is None:
+        header = self.node.call("eth_getBlockByNumber", [tag, False])
+        if header is None:
             raise ChainError("the node has no such block", "look at its newest block")
-        return dict(found)
+        return dict(header)
 
     def now(self) -> int:
-        """Seconds of the newest block: the time the contracts decide by."""
+        """The newest block's time in seconds, which the contracts use."""
         return int(self.block()["timestamp"], 16)
 
     def logs(self, first: int, last: int) -> list[dict[str, Any]]:
         """Raw logs of the four contracts in blocks first..last."""
-        where = {
+        criteria = {
             "fromBlock": hex(first),
             "toBlock": hex(last),
             "address": list(self.domain.contracts.values()),
         }
-        return list(self.node.call("eth_getLogs", [where]))
+        return list(self.node.call("eth_getLogs", [criteria]))
 
     def page_of_logs(self, first: int, last: int, pages: Pages) -> tuple[int, list[dict[str, Any]]]:
         """The next page of raw logs from `first` on, and the block where it ends, at most `last`.
 
-        A page that the node cannot give in time, or at all, is asked for again in halves. Raises ChainError.
+        A page that is too slow or too large for the node is requested again in halves. Raises
+        ChainError.
         """
         while True:
             end = pages.end(first, last)
             try:
-                found = self.logs(first, end)
+                logs = self.logs(first, end)
             except LedgerSlow:
                 if not pages.halve():
                     raise
                 continue
-            pages.took(end - first + 1, len(found))
-            return end, found
+            pages.took(end - first + 1, len(logs))
+            return end, logs
 
     def all_logs(self, first: int, last: int) -> Iterator[list[dict[str, Any]]]:
-        """Raw logs of the four contracts in blocks first..last, page by page; a transaction is whole in its page."""
+        """Raw logs of the four contracts in blocks first..last, in pages; a page has all logs of
+        its transactions.
+        """
         pages = Pages()
         while first <= last:
-            end, found = self.page_of_logs(first, last, pages)
-            yield found
+            end, logs = self.page_of_logs(first, last, pages)
+            yield logs
             first = end + 1
 
     def transaction(self, tx: str) -> dict[str, Any]:
@@ -219,10 +231,10 @@ def check_identity(node: Node, identity: Mapping[str, Any]) -> None:
                 f"there is no contract where {item['name']} is said to be",
                 "this is another ledger, or the identity is wrong: ask whoever gave it to you",
             )
-        found = hashlib.sha256(bytes.fromhex(code[2:])).hexdigest()
-        facts.append((f"code of {item['name']}", found, item["codeHash"].removeprefix("0x")))
-    for what, here, pinned in facts:
-        if here != pinned:
+        code_hash = hashlib.sha256(bytes.fromhex(code[2:])).hexdigest()
+        facts.append((f"code of {item['name']}", code_hash, item["codeHash"].removeprefix("0x")))
+    for what, actual, pinned in facts:
+        if actual != pinned:
             raise IdentityMismatch(
                 f"the {what} is not the pinned one",
                 "this is another ledger: point volens at the one it was set up with",
@@ -230,63 +242,69 @@ def check_identity(node: Node, identity: Mapping[str, Any]) -> None:
 
 
 def check_creation(node: Node, identity: Mapping[str, Any]) -> None:
-    """Raise IdentityMismatch unless this release's code created the contracts with what the identity says.
+    """Raise IdentityMismatch unless this release's code created the contracts with the values of
+    the identity.
 
-    The code that creates a contract and its arguments fix the code that runs and all that it holds at first: the
-    founders and nobody else, the quorum, the smallest cohort, the delays, and which contracts call each other.
+    A contract's creation code and arguments determine its runtime code and its whole initial state:
+    exactly the founders, the quorum, the smallest cohort, the delays, and the contracts that call
+    each other.
     """
-    places = {item["name"]: to_checksum_address(item["address"]) for item in identity["contracts"]}
+    addresses = {
+        item["name"]: to_checksum_address(item["address"]) for item in identity["contracts"]
+    }
     founders = [to_checksum_address(who) for who in identity["founders"]]
     salt = bytes.fromhex(identity["salt"].removeprefix("0x"))
-    created = _creations(node, int(identity["deployBlock"]), set(places.values()))
+    created = _creations(node, int(identity["deployBlock"]), set(addresses.values()))
     values = [int(identity[name]) for name in ("quorum", "cohortFloor", "roleDelay", "maxLease")]
     chain = (int(identity["chainId"]), bytes.fromhex(identity["genesisHash"].removeprefix("0x")))
-    found = [
-        (name, what)
-        for name, given in _arguments(chain, founders, salt, places, *values).items()
-        if (what := _difference(name, given, created.get(places[name])))
+    differences = [
+        (name, difference)
+        for name, arguments in _arguments(chain, founders, salt, addresses, *values).items()
+        if (difference := _difference(name, arguments, created.get(addresses[name])))
     ]
-    # The trail's origin is a hash of all the rules: the contract that holds what differs names it better.
-    found.sort(key=lambda one: one[1].endswith(MEANT["origin"]))
-    if found:
-        name, what = found[0]
+    # The trail's origin is a hash of all rules, so another contract's difference is more precise.
+    differences.sort(key=lambda item: item[1].endswith(DIFFERENCES["origin"]))
+    if differences:
+        name, difference = differences[0]
         raise IdentityMismatch(
-            f"{name} is not what the file says: {what}",
+            f"{name} is not what the file says: {difference}",
             "do not sign; ask whoever sent the file to you",
         )
 
 
-def _creations(node: Node, first: int, places: set[str]) -> dict[str, bytes]:
-    """What created the contracts at these addresses, as far as a transaction did so soon after block `first`."""
-    found: dict[str, bytes] = {}
-    last = min(int(node.call("eth_blockNumber", []), 16), first + LOOKED_THROUGH)
+def _creations(node: Node, first: int, addresses: set[str]) -> dict[str, bytes]:
+    """By address, the creation code of these contracts, from transactions soon after block `first`."""
+    codes: dict[str, bytes] = {}
+    last = min(int(node.call("eth_blockNumber", []), 16), first + SEARCHED_BLOCKS)
     for number in range(first, last + 1):
         block = node.call("eth_getBlockByNumber", [hex(number), True]) or {}
-        for one in block.get("transactions", []):
-            place = created_at(one["from"], int(one["nonce"], 16)) if one.get("to") is None else ""
-            if place in places:
-                found[place] = bytes.fromhex(one["input"][2:])
-        if len(found) == len(places):
+        for tx in block.get("transactions", []):
+            address = created_at(tx["from"], int(tx["nonce"], 16)) if tx.get("to") is None else ""
+            if address in addresses:
+                codes[address] = bytes.fromhex(tx["input"][2:])
+        if len(codes) == len(addresses):
             break
-    return found
+    return codes
 
 
-def _difference(name: str, given: Sequence[Any], creation: bytes | None) -> str:
-    """What of a contract's creation is not as it should be, in words; "" when it is all as it should be."""
+def _difference(name: str, arguments: Sequence[Any], creation: bytes | None) -> str:
+    """In words, how a contract's creation differs from the expected one; "" if it does not."""
     code, inputs = load(name).bytecode, _constructor(name)
     if creation is None:
         return "nothing created it soon after the deploy block"
-    if creation == code + encode(_types(inputs), given):
+    if creation == code + encode(_types(inputs), arguments):
         return ""
     if not creation.startswith(code):
         return "it was not created from this release's code"
     try:
-        held = decode(_types(inputs), creation[len(code) :])
+        actual = decode(_types(inputs), creation[len(code) :])
     except DecodingError:
-        held = ()
-    for entry, there, wanted in zip(inputs, held, given, strict=False):
-        if encode(_types([entry]), [there]) != encode(_types([entry]), [wanted]):
-            return f"it was created with {MEANT.get(entry['name'], 'another contract to call')}"
+        actual = ()
+    for entry, value, expected in zip(inputs, actual, arguments, strict=False):
+        if encode(_types([entry]), [value]) != encode(_types([entry]), [expected]):
+            return (
+                f"it was created with {DIFFERENCES.get(entry['name'], 'another contract to call')}"
+            )
     return "it was not created with the arguments of this release"
 
 
@@ -300,31 +318,32 @@ def deploy(
     cohort_floor: int,
     role_delay: int,
 ) -> dict[str, Any]:
-    """Deploy the four contracts and return the unsigned ledger identity (docs/ledger.md, JSON form).
+    """Deploy the four contracts and return the unsigned ledger identity (docs/ledger.md, JSON
+    form).
 
-    `salt` is 32 random bytes, new for every deployment; `role_delay`: seconds before a new worker or broker acts.
-    The deployer keeps no power over any contract.
+    `salt` is 32 random bytes, new for every deployment; `role_delay`: seconds before a new worker
+    or broker acts. The deployer keeps no power over any contract.
     """
     node = Node(url)
     chain_id = int(node.call("eth_chainId", []), 16)
     transactor = Transactor(node.call, wallet, outbox, chain_id)
     nonce = int(node.call("eth_getTransactionCount", [wallet.address, "latest"]), 16)
-    places = {
+    addresses = {
         name: created_at(wallet.address, nonce + number) for number, name in enumerate(CONTRACTS)
     }
     first = None
     genesis = node.call("eth_getBlockByNumber", ["0x0", False])["hash"]
     values = (quorum, cohort_floor, role_delay, MAX_LEASE)
     chain = (chain_id, bytes.fromhex(genesis[2:]))
-    for name, given in _arguments(chain, founders, salt, places, *values).items():
+    for name, arguments in _arguments(chain, founders, salt, addresses, *values).items():
         receipt = transactor.send(
-            None, load(name).bytecode + encode(_types(_constructor(name)), given)
+            None, load(name).bytecode + encode(_types(_constructor(name)), arguments)
         )
         first = first if first is not None else receipt.block
-    found = []
-    for name, address in places.items():
+    contracts = []
+    for name, address in addresses.items():
         code = bytes.fromhex(node.call("eth_getCode", [address, "latest"])[2:])
-        found.append(
+        contracts.append(
             {"name": name, "address": address, "codeHash": hashlib.sha256(code).hexdigest()}
         )
     return {
@@ -333,7 +352,7 @@ def deploy(
         "genesisHash": genesis[2:],
         "deployBlock": first,
         "salt": salt.hex(),
-        "contracts": found,
+        "contracts": contracts,
         "quorum": quorum,
         "cohortFloor": cohort_floor,
         "maxLease": MAX_LEASE,
@@ -352,22 +371,23 @@ def _arguments(
     chain: tuple[int, bytes],
     founders: Sequence[str],
     salt: bytes,
-    places: Mapping[str, str],
+    addresses: Mapping[str, str],
     quorum: int,
     cohort_floor: int,
     role_delay: int,
     max_lease: int,
 ) -> dict[str, list[Any]]:
-    """What each contract is created with, by name and in the order of creation; `places` are the four addresses.
+    """The constructor arguments of each contract, by name and in the order of creation; `addresses`
+    by name.
 
     chain: its id and the hash of its first block.
     """
-    trail, permits, consents, accesses = (places[name] for name in CONTRACTS)
+    trail, permits, consents, accesses = (addresses[name] for name in CONTRACTS)
     numbers = [quorum, cohort_floor, max_lease, role_delay]
-    kinds = ["uint256", "bytes32", "bytes32", *["address"] * 4, *["uint256"] * 4]
-    kinds += ["address"] * len(founders)
-    agreed = [*chain, salt, trail, permits, consents, accesses, *numbers, *founders]
-    origin = hashlib.sha256(encode(kinds, agreed)).digest()  # docs/ledger.md, Trail
+    types = ["uint256", "bytes32", "bytes32", *["address"] * 4, *["uint256"] * 4]
+    types += ["address"] * len(founders)
+    rules = [*chain, salt, trail, permits, consents, accesses, *numbers, *founders]
+    origin = hashlib.sha256(encode(types, rules)).digest()  # docs/ledger.md, Trail
     return {
         "Trail": [[permits, consents, accesses], origin],
         "PermitRegistry": [list(founders), quorum, role_delay, salt, trail],
@@ -411,7 +431,9 @@ def _down(what: str) -> LedgerDown:
 
 
 def _refusal(error: Mapping[str, Any]) -> ChainError:
-    """A JSON-RPC error as ours: a known selector becomes Refused with the fields of the contract's error."""
+    """A JSON-RPC error as a ChainError: a known selector becomes Refused with the contract error's
+    fields.
+    """
     if error.get("code") == TOO_LARGE:
         return LedgerSlow(
             "the ledger's answer is larger than it gives", "ask about fewer blocks at once"

@@ -1,7 +1,8 @@
-"""Signatures over typed data: one file of types for Solidity, Python and JavaScript.
+"""Signatures over typed data (EIP-712): one file of types for Solidity, Python and JavaScript.
 
-EIP-712 with a salt per deployment (`contracts/typed-data.json`), secp256k1 wallets, low s (EIP-2) and v 27 or 28 only:
-eth-account alone recovers the same address from the high-s twin, so `recover` refuses what the contracts refuse.
+EIP-712 with a salt per deployment (`contracts/typed-data.json`), secp256k1 wallets, low s (EIP-2)
+and v 27 or 28 only: eth-account alone also accepts the high-s form of a signature, so `recover`
+refuses what the contracts refuse.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ _FILE = Path(__file__).resolve().parent.parent / "contracts" / "typed-data.json"
 
 @cache
 def typed_data() -> dict[str, Any]:
-    """The shared file: domain, types, and which contract each type belongs to."""
+    """The shared file: domain, types, and the contract of each type."""
     return dict(json.loads(_FILE.read_text(encoding="utf-8")))
 
 
 @cache
 def contract_of(kind: str) -> str:
     """The contract whose address is the verifying contract of this type."""
-    return next(str(name) for name, kinds in typed_data()["contracts"].items() if kind in kinds)
+    return next(str(name) for name, types in typed_data()["contracts"].items() if kind in types)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Domain:
 
 
 def domain_of(identity: Mapping[str, Any]) -> Domain:
-    """The domain that a ledger identity (JSON form, protocol.md §1) stands for."""
+    """The domain of a ledger identity (JSON form, protocol.md §1)."""
     addresses = {
         item["name"]: to_checksum_address(item["address"]) for item in identity["contracts"]
     }
@@ -68,7 +69,9 @@ def sign(key: bytes, domain: Domain, kind: str, message: Mapping[str, Any]) -> b
 
 
 def recover(domain: Domain, kind: str, message: Mapping[str, Any], signature: bytes) -> str:
-    """The checksummed address that signed; raises SignatureMalformed for anything but a canonical signature."""
+    """The checksummed address that signed; raises SignatureMalformed for anything but a canonical
+    signature.
+    """
     check_shape(signature)
     try:
         return str(Account.recover_message(_encode(domain, kind, message), signature=signature))

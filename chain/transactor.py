@@ -1,10 +1,11 @@
-"""Sending transactions: one sender a key, signed bytes stored before they leave.
+"""Sends transactions: one sender for each key, signed bytes stored before they are sent.
 
-1. The call is tried first (`eth_estimateGas`): a refusal costs nothing and comes back with its name.
+1. The call is simulated first (`eth_estimateGas`): a refusal costs nothing and has its name.
 2. The transaction is signed once and stored in the outbox.
-3. The same bytes are sent, and sent again after a crash: they can never become a second transaction. A sender whose
-   calls are worth nothing later (`resend` false) forgets them instead, and its next call takes their nonce.
-4. Success is what a mined receipt with status 1 says, never the answer to sending.
+3. The same bytes are sent, and sent again after a crash: they can never become a second
+   transaction. A sender whose calls are useless later (`resend` false) drops them instead, and its
+   next call takes their nonce.
+4. Only a mined receipt with status 1 is a success, never the response to sending.
 The caller MUST use one Transactor for a key.
 """
 
@@ -27,7 +28,7 @@ Call = Callable[[str, list[Any]], Any]
 
 
 class Outbox(Protocol):
-    """Where signed bytes wait, durably, until their receipt is seen."""
+    """Durable storage of signed bytes until their receipt is seen."""
 
     def put(self, sender: str, nonce: int, tx: bytes, raw: bytes) -> None: ...
     def settle(self, tx: bytes) -> None: ...
@@ -58,8 +59,9 @@ class Transactor:
     def send(self, to: str | None, data: bytes) -> Receipt:
         """Send one call (or, with `to` None, a deployment) and wait until it is mined.
 
-        Raises Refused when a contract refuses, LedgerDown when the node does not answer; after LedgerUnsure, a kind of
-        it, the bytes are in the outbox and `resume` finds out what became of them.
+        Raises Refused if a contract refuses, LedgerDown if the node does not respond; after its
+        subclass LedgerUnsure the bytes are in the outbox, and `resume` finds out whether they were
+        mined.
         """
         with self._lock:
             if self._outbox.pending(self.address):
@@ -87,23 +89,24 @@ class Transactor:
                 raise LedgerUnsure(str(error), error.hint) from None
 
     def resume(self) -> list[Receipt]:
-        """Finish what was signed before a crash: ask for its receipt; without one send it again, or forget it."""
+        """Finish transactions signed before a crash: get the receipt, or else send again, or drop
+        them.
+        """
         with self._lock:
             return self._resume()
 
     def _resume(self) -> list[Receipt]:
-        found = []
+        receipts = []
         for nonce, tx, raw in self._outbox.pending(self.address):
             if self._call("eth_getTransactionReceipt", ["0x" + tx.hex()]) is None:
                 used = int(self._call("eth_getTransactionCount", [self.address, "latest"]), 16)
-                if (
-                    used > nonce or not self._resend
-                ):  # (where another took the place they can never be mined)
+                # If another transaction took the nonce, this one can never be mined.
+                if used > nonce or not self._resend:
                     self._outbox.settle(tx)
                     continue
                 self._call("eth_sendRawTransaction", ["0x" + raw.hex()])
-            found.append(self._settle(tx, None))
-        return found
+            receipts.append(self._settle(tx, None))
+        return receipts
 
     def _settle(self, tx: bytes, request: dict[str, Any] | None) -> Receipt:
         deadline = time.monotonic() + self._timeout
@@ -119,9 +122,8 @@ class Transactor:
         self._outbox.settle(tx)
         if int(raw["status"], 16) != 1:
             if request is not None:
-                self._call(
-                    "eth_call", [request, raw["blockNumber"]]
-                )  # raises Refused with the name
+                # Raises Refused with the name of the contract's error.
+                self._call("eth_call", [request, raw["blockNumber"]])
             raise ChainError(
                 "the transaction was mined but reverted", "look at the state and sign anew"
             )

@@ -1,7 +1,7 @@
-"""Wallets: a private key that signs typed data, kept in one file a person.
+"""Wallets: a private key that signs typed data, in one file for each person.
 
-Played people's keys are plain files of mode 0600 (a scrypt keystore costs 0.7 s to open); a real person's key is an
-encrypted keystore (Web3 Secret Storage, version 3).
+Demo accounts' keys are plain files of mode 0600 (a scrypt keystore costs 0.7 s to open); a real
+person's key is an encrypted keystore (Web3 Secret Storage, version 3).
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Wallet:
 def save(
     wallet: Wallet, path: Path, extra: Mapping[str, str] | None = None, password: str | None = None
 ) -> None:
-    """Write a new key file of mode 0600; refuses to overwrite. `extra` holds public facts, e.g. the subject id."""
+    """Write a new key file of mode 0600; refuses to overwrite. `extra` holds public facts, e.g. the
+    subject id.
+    """
     body: dict[str, Any] = {"type": "volens/key/1", "address": wallet.address, **(extra or {})}
     if password is None:
         body["key"] = wallet.key.hex()
@@ -64,7 +66,9 @@ def save(
 
 
 def load(path: Path, password: str | None = None) -> tuple[Wallet, dict[str, str]]:
-    """The wallet of a key file and its public facts; raises ChainError when missing, damaged or locked."""
+    """The wallet of a key file and its public facts; raises ChainError when missing, damaged or
+    locked.
+    """
     try:
         body = json.loads(path.read_text(encoding="utf-8"))
         if "keystore" in body:

@@ -1,7 +1,7 @@
-"""Writes the documents that follow from the program itself: its tables, its code, its tests and what is installed.
+"""Generates documents and modules from the program: its tables, code, tests and installed packages.
 
-`python docs/generate.py` writes them; with --check it compares and changes nothing. Either way it fails on a licence
-that may not come in and on a threat whose test does not exist.
+`python docs/generate.py` writes them; with --check it compares and changes nothing. In both cases
+it fails on a licence that is not allowed, and on a threat whose test does not exist.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SAYS = {
 
 
 def write_reasons() -> str:
-    """Every code, its name and the sentence that people read."""
+    """docs/reasons.md: every code, its name and the sentence that people read."""
     table = json.loads((ROOT / "contracts" / "reasons.json").read_text(encoding="utf-8"))
     on_chain = {
         int(code)
@@ -67,12 +67,13 @@ def write_reasons() -> str:
 
 
 def write_run_states() -> str:
-    """The transition table, as a table."""
-    own = " and ".join(str(code) for code in WORKER_REASONS)
+    """docs/run-states.md: the transition table."""
+    worker_reasons = " and ".join(str(code) for code in WORKER_REASONS)
     lines = [
         "# Run states",
         "",
-        "Few states, many reasons. A run's state follows from the ledger's events: a lost database loses no run.",
+        "Few states, many reasons. A run's state follows from the ledger's events: "
+        "a lost database loses no run.",
         "",
         "| event | the run is then | |",
         "|---|---|---|",
@@ -81,27 +82,28 @@ def write_run_states() -> str:
             for event, state in TRANSITIONS.items()
         ),
         "",
-        f"`RunRefused` with the worker's own reasons ({own}) leaves the run as it was: another worker may take it. "
-        "Which event may follow which is the contracts' law (docs/ledger.md, Runs). "
-        "While a worker computes, the run is authorised on the ledger; how far it has come is progress, not state.",
+        f"`RunRefused` with the worker's own reasons ({worker_reasons}) leaves the run as it was: "
+        "another worker may take it. The contracts' rules decide which event may follow which "
+        "(docs/ledger.md, Runs). While a worker computes, the run is authorised on the ledger; "
+        "the worker's progress is not a state.",
     ]
     return _finish(lines, "governance/readmodel/run_states.py")
 
 
 def write_ledger() -> str:
-    """docs/ledger.md: people write it up to its vectors, which are computed."""
+    """docs/ledger.md: written by hand up to its vectors, which are computed."""
     text = (ROOT / "docs" / "ledger.md").read_text(encoding="utf-8")
-    own = text.partition("\n## Vectors\n")[0].rstrip()
-    return _finish([own, "", *vectors.write()], "docs/vectors.py (the vectors)")
+    written = text.partition("\n## Vectors\n")[0].rstrip()
+    return _finish([written, "", *vectors.write()], "docs/vectors.py (the vectors)")
 
 
 def write_threats() -> str:
-    """What may go wrong, and the tests that prove what stands against it."""
+    """docs/threats.md: the threats, their controls, and the tests that prove them."""
     return _finish(threats.write(), "docs/threats.toml")
 
 
 def write_third_party() -> str:
-    """Everybody whose work is installed with volens."""
+    """THIRD_PARTY.md: the packages that are installed with volens."""
     return _finish(
         [third_party.render(third_party.collect())], "what is installed, by docs/third_party.py"
     )
@@ -112,13 +114,13 @@ _DIGEST = re.compile(r"(sha256 of `verify\.py`: `)[0-9a-f]{64}`")
 
 
 def with_digest(name: str) -> Callable[[], str]:
-    """A document that people write, with the digest of the auditor's program as it is now."""
+    """A document that is written by hand, with the current digest of the auditor's program."""
 
     def write() -> str:
         text = (ROOT / name).read_text(encoding="utf-8")
         digest = hashlib.sha256(PROGRAM.read_bytes()).hexdigest()
-        written, found = _DIGEST.subn(rf"\g<1>{digest}`", text)
-        if not found:
+        written, count = _DIGEST.subn(rf"\g<1>{digest}`", text)
+        if not count:
             raise LookupError(f"{name} does not name the digest of verify.py")
         return written
 
@@ -148,7 +150,9 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
 
 
 def main(arguments: list[str] | None = None, folder: Path = ROOT) -> int:
-    """Write the documents below `folder`, or with --check name each one that is stale; 1 when something is wrong."""
+    """Write the documents below `folder`, or with --check name each stale one; returns 1 for any
+    fault.
+    """
     parser = argparse.ArgumentParser(description="Writes the generated documents.")
     parser.add_argument("--check", action="store_true", help="compare only")
     options = parser.parse_args(arguments)
@@ -170,7 +174,7 @@ def main(arguments: list[str] | None = None, folder: Path = ROOT) -> int:
 
 
 def _keep(path: Path, text: str, check: bool) -> bool:
-    """Write a document; with `check` only say whether it says the same already."""
+    """Write a document; with `check` only return whether it is up to date."""
     if not check:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
@@ -180,7 +184,9 @@ def _keep(path: Path, text: str, check: bool) -> bool:
 
 
 def _keep_recording(path: Path, check: bool) -> bool:
-    """The README's picture of the demo: it must say what the last demo here said, but for what a run measures."""
+    """Update the README's picture of the demo: it must match the last demo here, except for
+    measurements.
+    """
     if not RECORDING.exists():
         return path.exists()
     recorded = RECORDING.read_text(encoding="utf-8")

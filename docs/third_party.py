@@ -1,8 +1,8 @@
-"""Whose work volens stands on: THIRD_PARTY.md from what is installed, and which licences may come in.
+"""Generates THIRD_PARTY.md from the installed packages, and checks that their licences are allowed.
 
-Python packages: what pyproject.toml's base dependencies bring, transitively (no developer's tools, no extras).
-Versions are left out: a fix of a package changes no line. What a later release words differently is not compared:
-a package's home page, or how it spells the same licence.
+Python packages: what pyproject.toml's base dependencies bring, transitively (no developer's tools,
+no extras). Versions are left out: a fix of a package changes no line. What a later release words
+differently is not compared: a package's home page, or how it spells the same licence.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# SPDX id: the family by which it is compared. LGPL is allowed by name only, and nothing of ours needs one today.
+# SPDX id: the family by which it is compared. LGPL is allowed by name only, and no dependency needs
+# it today.
 ALLOWED = {
     "MIT": "MIT",
     "MIT-0": "MIT",
@@ -42,9 +43,11 @@ ALLOWED = {
     "CNRI-Python": "PSF",
     "CC0-1.0": "public domain",
     "Public-Domain": "public domain",
-    "GPL-3.0-or-later WITH GCC-exception-3.1": "GCC runtime",  # its exception frees what is only linked with it
+    # Its exception allows programs that are only linked with it.
+    "GPL-3.0-or-later WITH GCC-exception-3.1": "GCC runtime",
 }
-# Free text beside classifiers may spell a permissive licence in its own way; it must name one, and nothing of these.
+# Free text beside classifiers may spell a permissive licence in its own way; it must name one, and
+# nothing of these.
 RESTRICTS = re.compile(
     r"GPL|General Public Licen[cs]e|Affero|copyleft|SSPL|Server Side Public|BUSL|Business Source|Elastic Licen[cs]e|"
     r"EUPL|European Union Public|\b(EPL|CDDL|OSL|CeCILL)\b|CC[- ]BY[- ](\w+[- ])*(NC|ND|SA)|non-?commercial|"
@@ -57,8 +60,9 @@ PERMITS = re.compile(
     r"Permission is hereby granted|Permission to use, copy, modify|Redistribution and use in source and binary forms",
     re.IGNORECASE,
 )
-# Read by a person: to the text of their own licence they append those of what they carry inside: the compiler's
-# run-time library under its exception (scipy), a font library under FTL or GPL (matplotlib).
+# Read by a person: to the text of their own licence they append those of what they carry inside:
+# the compiler's run-time library under its exception (scipy), a font library under FTL or GPL
+# (matplotlib).
 READ = {"matplotlib", "scipy"}
 # What packages write that is no SPDX id, in small letters.
 SPELLED = {
@@ -74,8 +78,8 @@ SPELLED = {
     "public domain": "Public-Domain",
     "cc0 1.0 universal (cc0 1.0) public domain dedication": "CC0-1.0",
 }
-# Some builds of torch bring these, the CPU build brings none; nothing of volens needs them. Of anybody else's, or named
-# by us, they are packages as all others.
+# Some builds of torch bring these, the CPU build brings none; nothing of volens needs them. Of
+# anybody else's, or named by us, they are packages as all others.
 GPU_BUILD = re.compile("nvidia-.+|cuda-.+|triton")
 
 # Named where a package carries them inside, or where they are used and not installed with volens.
@@ -101,7 +105,9 @@ _ROW = re.compile(r"^\| `(.+?)` \| (.+?) \| (.*?) \|$", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One package: its licence as an SPDX expression, or as it spells it, "" if it names none; its home page."""
+    """One package: its licence as an SPDX expression, or as it spells it, "" if it names none; its
+    home page.
+    """
 
     name: str
     licence: str
@@ -109,7 +115,9 @@ class Part:
 
 
 def collect() -> dict[str, list[Part]]:
-    """Every part by section, sorted by name. Raises LookupError with what to do when something is not installed."""
+    """Every part by section, sorted by name. Raises LookupError with what to do when something is
+    not installed.
+    """
     project = _project()
     named = {canonicalize_name(Requirement(line).name) for line in project}
     found = {part.name: part for part in _brought(project)}
@@ -122,7 +130,7 @@ def collect() -> dict[str, list[Part]]:
 
 
 def refusals(sections: dict[str, list[Part]]) -> list[str]:
-    """A sentence for each part whose licence may not come in."""
+    """A sentence for each part whose licence is not allowed."""
     return [
         f"{part.name} may not be a run-time dependency: its licence is {part.licence or 'not named'}, and only "
         "permissive ones are allowed; take another package, or see ALLOWED in docs/third_party.py"
@@ -133,7 +141,7 @@ def refusals(sections: dict[str, list[Part]]) -> list[str]:
 
 
 def allows(licence: str) -> bool:
-    """Whether an expression may come in: of OR one alternative, of AND every part must be allowed."""
+    """Whether an expression is allowed: one alternative of OR, every part of AND."""
 
     def holds(tree: Any) -> bool:
         if isinstance(tree, _LICENSING.OR | _LICENSING.AND):
@@ -165,10 +173,12 @@ def render(sections: dict[str, list[Part]]) -> str:
 
 
 def says_the_same(kept: str, fresh: str) -> bool:
-    """Whether a kept document says what a fresh one does, whatever releases of the same packages are installed.
+    """Whether a kept document says what a fresh one does, whatever releases of the same packages
+    are installed.
 
-    Rows from npm and browser are pinned and must be equal. Of Python packages: the same ones are named, nothing that
-    is brought is missing (another Python may need one more), and each row shares a family of licence.
+    Rows from npm and browser are pinned and must be equal. Of Python packages: the same ones are
+    named, nothing that is brought is missing (another Python may need one more), and each row
+    shares a family of licence.
     """
     if _ROW.sub("", kept).split() != _ROW.sub("", fresh).split():
         return False
@@ -215,7 +225,7 @@ def _project() -> list[str]:
 
 
 def _brought(requirements: list[str]) -> Iterator[Part]:
-    """What the requirements bring on this machine, each once."""
+    """The packages that the requirements install on this machine, each once."""
     seen: set[tuple[str, frozenset[str]]] = set()
     told: set[str] = set()
     waiting = [("", Requirement(line)) for line in requirements]
@@ -243,7 +253,8 @@ def _brought(requirements: list[str]) -> Iterator[Part]:
 def _licence(name: str, metadata: importlib.metadata.PackageMetadata) -> str:
     """The SPDX expression, else the classifiers (all of them hold), else the short text.
 
-    A text beside classifiers, short or the whole licence, counts with them unless it is plainly a permissive one.
+    A text beside classifiers, short or the whole licence, counts with them unless it is plainly a
+    permissive one.
     """
     (expression,) = metadata.get_all("License-Expression") or [""]
     if expression:
@@ -317,7 +328,7 @@ def _from_npm() -> list[Part]:
 
 
 def _in_the_browser() -> list[Part]:
-    """What api/pages/static/VENDOR.md names that is not ours. Raises LookupError when it names something new."""
+    """The external scripts in api/pages/static/VENDOR.md. Raises LookupError if it names a new one."""
     text = (ROOT / "api" / "pages" / "static" / "VENDOR.md").read_text(encoding="utf-8")
     found = {}
     for what, licence in re.findall(r"^\| `[\w.]+` \| (.+?) \| (.+?) \|", text, re.MULTILINE):

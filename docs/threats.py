@@ -1,4 +1,6 @@
-"""docs/threats.md from docs/threats.toml: threat, control, tests. Each named test must exist in its file."""
+"""Generates docs/threats.md from docs/threats.toml: threat, control, tests. Each named test must
+exist.
+"""
 
 from __future__ import annotations
 
@@ -18,30 +20,27 @@ GROUPS = {
     "I": "Inputs, web and running",
 }
 _TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)(?:\[(.+)\])?")
-_ROWS_ELSEWHERE = (
-    "api/demo/attacks",
-    "api/demo/tampers.py",
-    "tests/removals.py",
-)  # tables whose rows are named by [what] too
+# Tables whose rows may be named in brackets, too.
+_TABLES = ("api/demo/attacks", "api/demo/tampers.py", "tests/removals.py")
 
 
 def missing(source: Path = SOURCE) -> list[str]:
-    """A sentence for each entry that proves nothing: no test, a test that is not there, an id named twice."""
+    """A sentence for each invalid entry: no test, a test that does not exist, a repeated id."""
     entries = tomllib.loads(source.read_text(encoding="utf-8"))
     ids = [entry["id"] for entry in entries["threat"]]
-    found = [
+    faults = [
         f"threat {name} stands twice in {source.name}"
         for name in sorted({i for i in ids if ids.count(i) > 1})
     ]
     for entry in entries["threat"]:
         if not entry["tests"]:
-            found.append(f"threat {entry['id']} names no test in {source.name}")
-        found += [
+            faults.append(f"threat {entry['id']} names no test in {source.name}")
+        faults += [
             f"threat {entry['id']} names a test that does not exist: {test}"
             for test in entry["tests"]
             if not _exists(test)
         ]
-    return found
+    return faults
 
 
 def write() -> list[str]:
@@ -50,8 +49,9 @@ def write() -> list[str]:
     lines = [
         "# Threats",
         "",
-        "What may go wrong, what stands against it, and the tests that prove it. A test in this index exists, or",
-        "`make check` fails; run one by its name: `.venv/bin/python -m pytest TEST`. What is not defended stands last.",
+        "Threats, the controls against them, and the tests that prove the controls. Every test in",
+        "this index exists, or `make check` fails; run one by its name:",
+        "`.venv/bin/python -m pytest TEST`. Threats without a control are at the end.",
     ]
     for letter, title in GROUPS.items():
         lines += ["", f"## {title}", "", "| | threat | control | tests |", "|---|---|---|---|"]
@@ -78,7 +78,7 @@ def write() -> list[str]:
 
 
 def _shown(test: str) -> str:
-    """A test's name as pytest takes it; a row of a table in words after it."""
+    """A test's name as pytest takes it, with the row of its table in words after it."""
     plain, _, row = test.partition("[")
     return f"`{plain}`" + (f" ({row.removesuffix(']')})" if row else "")
 
@@ -101,7 +101,7 @@ def _exists(test: str) -> bool:
 
 @cache
 def _contents(name: str) -> tuple[frozenset[str], frozenset[str]]:
-    """The test functions of a file, and the texts and names in it that may be a row's name."""
+    """The test functions of a file, and all texts and names in it, which may name a row."""
     tree = list(ast.walk(ast.parse((ROOT / name).read_text(encoding="utf-8"))))
     functions = frozenset(
         node.name for node in tree if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
@@ -115,7 +115,7 @@ def _contents(name: str) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _tables() -> Iterator[str]:
-    for name in _ROWS_ELSEWHERE:
-        place = ROOT / name
-        paths = sorted(place.glob("*.py")) if place.is_dir() else [place]
-        yield from (path.relative_to(ROOT).as_posix() for path in paths if path.is_file())
+    for name in _TABLES:
+        path = ROOT / name
+        paths = sorted(path.glob("*.py")) if path.is_dir() else [path]
+        yield from (file.relative_to(ROOT).as_posix() for file in paths if file.is_file())

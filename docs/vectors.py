@@ -1,6 +1,7 @@
-"""Test vectors for docs/ledger.md: what our own code makes of fixed, invented values.
+"""Test vectors for docs/ledger.md: the encodings of fixed, invented values by this program.
 
-Whoever writes another client or verifier compares with them. The tests compute each again without our code.
+Authors of other clients or verifiers compare with them. The tests compute each again without this
+program.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from governance.rules.ledger_data import identity_id, origin_of, parse_identity
 from governance.rules.state import Consent, slot_of
 
 ACCOUNT = bytes(range(1, 21))
-KEY = bytes([7]) * 32  # a signing key that everybody knows: for vectors only
+KEY = bytes([7]) * 32  # a public signing key: for vectors only
 DOMAIN = Domain(
     31337,
     bytes([0xAB]) * 32,
@@ -54,12 +55,14 @@ CONSENT = Consent(1, 2, 3, 20_000, 20_730, 0b1000100, 0b11)
 
 
 def filled(byte: int) -> bytes:
-    """32 times the same byte: what an id looks like in a vector."""
+    """32 times the same byte: an id in a vector."""
     return bytes([byte]) * 32
 
 
 def message_of(kind: str) -> dict[str, Any]:
-    """A message of one type: field n (from 1) is the number n, n in each byte, true, or the text `n`."""
+    """A message of one type: field n (from 1) is the number n, n in each byte, true, or the text
+    `n`.
+    """
     made: dict[str, Callable[[int], Any]] = {
         "address": lambda n: f"0x{n:040x}",
         "bytes32": filled,
@@ -116,7 +119,7 @@ def encodings() -> Mapping[str, bytes]:
 
 
 def signatures() -> Mapping[str, bytes]:
-    """The signature over each type of message by the known key (RFC 6979 makes it one and the same every time)."""
+    """The signature over each type of message by the public key (RFC 6979: always the same)."""
     return {kind: sign(KEY, DOMAIN, kind, message_of(kind)) for kind in typed_data()["types"]}
 
 

@@ -1,4 +1,6 @@
-"""The audit bundle: everything an auditor needs to check the ledger without us, in one JSON file."""
+"""The audit bundle: everything that an auditor needs to check the ledger independently, in one JSON
+file.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,15 @@ from typing import Any
 
 from chain.ledger import Ledger
 
-# What lies beside each export: the rules joined into one file (docs/verifier.py). It is never imported here.
+# The program beside each export: the rules joined into one file (docs/verifier.py). It is never
+# imported here.
 PROGRAM = Path(__file__).with_name("verify.py")
 
 
 def export_bundle(ledger: Ledger, witnesses: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
-    """Identity, blocks, transactions with their logs, head and broker witnesses, as `governance/verify.py` reads it."""
+    """Identity, blocks, transactions with their logs, head and broker witnesses, as
+    `governance/verify.py` reads it.
+    """
     last = int(ledger.block("latest")["number"], 16)
     first = int(ledger.identity["deployBlock"])
     logs: dict[str, list[dict[str, Any]]] = {}
@@ -22,9 +27,9 @@ def export_bundle(ledger: Ledger, witnesses: Sequence[dict[str, Any]] = ()) -> d
             logs.setdefault(log["transactionHash"], []).append(log)
     blocks: dict[str, Any] = {}
     transactions = []
-    for tx, own in logs.items():
-        found = ledger.transaction(tx)
-        number = int(found["blockNumber"], 16)
+    for tx, entries in logs.items():
+        transaction = ledger.transaction(tx)
+        number = int(transaction["blockNumber"], 16)
         if str(number) not in blocks:
             block = ledger.block(number)
             blocks[str(number)] = {"hash": block["hash"], "timestamp": int(block["timestamp"], 16)}
@@ -32,9 +37,9 @@ def export_bundle(ledger: Ledger, witnesses: Sequence[dict[str, Any]] = ()) -> d
             {
                 "hash": tx,
                 "block": number,
-                "index": int(found["transactionIndex"], 16),
-                "to": found["to"],
-                "input": found["input"],
+                "index": int(transaction["transactionIndex"], 16),
+                "to": transaction["to"],
+                "input": transaction["input"],
                 "logs": [
                     {
                         "address": log["address"],
@@ -42,7 +47,7 @@ def export_bundle(ledger: Ledger, witnesses: Sequence[dict[str, Any]] = ()) -> d
                         "data": log["data"],
                         "index": int(log["logIndex"], 16),
                     }
-                    for log in own
+                    for log in entries
                 ],
             }
         )

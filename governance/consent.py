@@ -1,6 +1,8 @@
-"""Enrolment and consent: what a person is offered, what she signed, and the receipt she keeps.
+"""Enrolment and consent: the offered grant, its relay to the ledger, and the receipt that the
+person keeps.
 
-The full terms and their salt never leave her client: the ledger holds a commitment, and the receipt opens it.
+The full terms and their salt never leave her client: the ledger holds a commitment, and the receipt
+opens it.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ DAY = 86_400
 NOTICE = Path(__file__).resolve().parent / "terms" / "notice-1.md"
 BATCH = 60  # items of one transaction: all of them fit under the gas cap of EIP-7825
 
-PURPOSES = {one.slug: one for one in Purpose}
-CATEGORIES = {one.slug: one for one in Category}
+PURPOSES = {purpose.slug: purpose for purpose in Purpose}
+CATEGORIES = {category.slug: category for category in Category}
 _ORDINARY = (
     "demographics",
     "conditions",
@@ -78,7 +80,9 @@ PRESETS = {
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A grant ready to be signed, with the terms (canonical JSON) and the salt that its commitment hides."""
+    """A grant ready to be signed, with the terms (canonical JSON) and the salt that its commitment
+    hides.
+    """
 
     message: dict[str, Any]
     terms: bytes
@@ -161,7 +165,9 @@ def offer(
 
 
 def enrol(ledger: Ledger, items: Sequence[tuple[Mapping[str, Any], bytes, bytes]]) -> Receipt:
-    """Relay (enrolment, registrar's signature, signer's signature) each; a bad one is skipped by the contract."""
+    """Relay (enrolment, registrar's signature, signer's signature) each; a bad one is skipped by
+    the contract.
+    """
     return ledger.relay(
         "ConsentRegistry",
         "enrol",
@@ -187,7 +193,9 @@ def grant(ledger: Ledger, items: Sequence[tuple[Mapping[str, Any], bytes, bytes]
 def revoke(
     ledger: Ledger, message: Mapping[str, Any], signer: bytes, signature: bytes
 ) -> tuple[Receipt, int | None]:
-    """Relay a revocation: the receipt, and the current epoch when it was stale and changed nothing (else None)."""
+    """Relay a revocation: the receipt, and the current epoch when it was stale and changed nothing
+    (else None).
+    """
     receipt = ledger.relay(
         "ConsentRegistry", "revoke", message_tuple("Revoke", message), signer, signature
     )
@@ -196,9 +204,8 @@ def revoke(
 
 
 def acts_and_takes_back(ledger: Ledger, message: Mapping[str, Any]) -> tuple[bool, bool]:
-    """Whether a revocation is of the epoch that holds now, and takes something back (`chain.consent_slot`).
-
-    The contract itself is asked.
+    """Whether a revocation is of the current epoch, and whether it takes anything back
+    (`chain.consent_slot`), according to the contract.
     """
     slot = int(ledger.read("ConsentRegistry", "slotOf", message["subject"], message["dataset"]))
     epoch = epoch_of(slot)
@@ -208,10 +215,10 @@ def acts_and_takes_back(ledger: Ledger, message: Mapping[str, Any]) -> tuple[boo
 def outcomes(
     receipt: Receipt, sent: Sequence[Mapping[str, Any]], expected: Sequence[str]
 ) -> list[str]:
-    """What became of each item of a batch: "" where it was accepted, else the error's name.
+    """The result of each item of a batch: "" if it was accepted, else the error's name.
 
-    An item that none of ours signed, or that was refused once before, leaves no event: `expected` is what was seen of
-    each before it was sent (`precheck`).
+    An item without a known signer, or one that was refused before, leaves no event: `expected` has
+    the result of `precheck` for each item.
     """
     refused = {
         event.index_: error_names().get(event.reason, "Reverted")
@@ -222,21 +229,22 @@ def outcomes(
         for event in receipt.events
         if isinstance(event, ConsentGranted | Enrolled)
     )
-    found = []
+    results = []
     for index, (message, seen) in enumerate(zip(sent, expected, strict=True)):
         key = (message["subject"], message.get("dataset", b""))
         reason = refused.get(index) or seen
         if not reason and not accepted[key]:
-            reason = "NotTaken"  # what spoke against it came up between the look and the block
+            reason = "NotTaken"  # the reason arose between the precheck and the block
         accepted[key] -= not reason
-        found.append(reason)
-    return found
+        results.append(reason)
+    return results
 
 
 def patient_receipt(shared: Mapping[str, Any], terms: bytes, salt: bytes) -> bytes:
-    """Her receipt (protocol.md §1) as canonical JSON: what the service answered, and what only she holds.
+    """Her receipt (protocol.md §1) as canonical JSON: what the service answered, and what only she
+    holds.
 
     A receipt without a witness leaves the field out: canonical JSON knows no null.
     """
-    whole = dict(shared) | {"terms": terms.decode(), "termsSalt": salt.hex()}
-    return canonical_json({name: value for name, value in whole.items() if value is not None})
+    fields = dict(shared) | {"terms": terms.decode(), "termsSalt": salt.hex()}
+    return canonical_json({name: value for name, value in fields.items() if value is not None})

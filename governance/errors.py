@@ -1,4 +1,4 @@
-"""Errors of the governance room: each names a fact and says what to do next."""
+"""Errors of the governance package: each has a fact and a hint what to do next."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class GovernanceError(Exception):
         self.hint = hint
 
 
-# --- envelope -----------------------------------------------------------------------------------------------
+# --- envelope ------------------------------------------------------------------------------------
 
 
 class ObjectMalformed(GovernanceError):
@@ -29,15 +29,15 @@ class ObjectMalformed(GovernanceError):
 
 
 class TooManyRecords(GovernanceError):
-    """More than one ingest's list may name."""
+    """More records than the list of one ingest may have."""
 
 
 class WrongObject(GovernanceError):
-    """A whole and valid object, but of another record, person, version or ledger than the one asked for."""
+    """A valid object, but of another record, person, version or ledger than the requested one."""
 
 
 class ObjectAltered(GovernanceError):
-    """The bytes are not the ones the ledger, or the object's name, commits to."""
+    """The bytes differ from those that the ledger, or the object's name, commits to."""
 
 
 class KeyMismatch(GovernanceError):
@@ -59,7 +59,9 @@ class ObjectTruncated(GovernanceError):
 
 
 class ShareRefused(GovernanceError):
-    """A wrapped key share does not open here: made for another record, version, run, person or broker."""
+    """A wrapped key share does not open here: made for another record, version, run, person or
+    broker.
+    """
 
 
 class MessageRefused(GovernanceError):
@@ -70,7 +72,7 @@ class MessageMalformed(GovernanceError):
     """A message opened, but is not a list of key pieces."""
 
 
-# --- keys ---------------------------------------------------------------------------------------------------
+# --- keys ----------------------------------------------------------------------------------------
 
 
 class KeyFileExposed(GovernanceError):
@@ -78,18 +80,18 @@ class KeyFileExposed(GovernanceError):
 
 
 class KeyFileUnreadable(GovernanceError):
-    """The key file is absent or not one of ours."""
+    """The key file is absent or has another format."""
 
 
 class SecretRefused(GovernanceError):
     """A sealed secret does not open with this key file, or was sealed for another use."""
 
 
-# --- vault --------------------------------------------------------------------------------------------------
+# --- vault ---------------------------------------------------------------------------------------
 
 
 class BucketUnavailable(GovernanceError):
-    """The bucket does not answer, or answers with an error; nothing was read or written."""
+    """The bucket does not respond, or responds with an error; nothing was read or written."""
 
 
 class BucketNotStarted(GovernanceError):
@@ -100,7 +102,7 @@ class ObjectMissing(GovernanceError):
     """The bucket holds no object of this name."""
 
 
-# --- what the doors are asked ------------------------------------------------------------------------------
+# --- what routes are asked -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,23 +118,23 @@ class ReasonEntry:
 def reasons() -> dict[int, ReasonEntry]:
     """Every reason by its code, as the contracts and brokers use them (docs/reasons.md)."""
     groups = json.loads(_REASONS.read_text(encoding="utf-8"))
-    found = {int(code): entry for group in groups.values() for code, entry in group.items()}
-    return {code: ReasonEntry(code, slug, sentence) for code, (slug, sentence) in found.items()}
+    entries = {int(code): entry for group in groups.values() for code, entry in group.items()}
+    return {code: ReasonEntry(code, slug, sentence) for code, (slug, sentence) in entries.items()}
 
 
 def reason_of(code: int) -> ReasonEntry:
-    """The reason with this code; one that the table does not know is named by its number."""
+    """The reason with this code; a code that the table lacks is named by its number."""
     return reasons().get(
         code, ReasonEntry(code, f"reason-{code}", "The reason is not in the table.")
     )
 
 
 class NotSignedIn(GovernanceError):
-    """Nobody is signed in, or the session has ended."""
+    """The caller is not signed in, or the session has ended."""
 
 
 class NotAllowed(GovernanceError):
-    """The caller is known, but this is not for her."""
+    """The caller is signed in, but not allowed to do this."""
 
 
 class NotFound(GovernanceError):
@@ -140,7 +142,7 @@ class NotFound(GovernanceError):
 
 
 class RequestInvalid(GovernanceError):
-    """The message is well-formed, but says something that cannot hold."""
+    """The message is well-formed, but its content is invalid."""
 
 
 class DecisionPending(GovernanceError):
@@ -156,11 +158,11 @@ class RequestRefused(GovernanceError):
 
 
 class BrokerUnavailable(GovernanceError):
-    """A key broker does not answer."""
+    """A key broker does not respond."""
 
 
 class BrokerRefused(GovernanceError):
-    """A key broker let no key out; `reason` says why (contracts/reasons.json, 64-78)."""
+    """A key broker released no key; `reason` says why (contracts/reasons.json, 64-78)."""
 
     def __init__(self, code: int) -> None:
         self.reason = reason_of(code)
@@ -176,7 +178,9 @@ class LedgerBehind(LedgerInconsistent):
 
 
 class CatchingUp(GovernanceError):
-    """This process has not read the whole ledger yet; it reads on by itself. `progress` says how far it is."""
+    """This process has not read the whole ledger yet; it continues in the background. `progress` is
+    its progress.
+    """
 
     def __init__(self, block: int, newest: int) -> None:
         super().__init__(
@@ -191,4 +195,6 @@ class DatabaseOfAnotherLedger(GovernanceError):
 
 
 class DatabaseBroken(GovernanceError):
-    """The database cannot be opened: no address of one, not reachable, damaged, or without its driver."""
+    """The database cannot be opened: no address of one, not reachable, damaged, or without its
+    driver.
+    """

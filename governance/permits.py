@@ -1,6 +1,8 @@
-"""What committee, custodian and analyst put on the ledger: roles, datasets, records, permits and run requests.
+"""What committee, custodian and analyst put on the ledger: roles, datasets, records, permits and
+run requests.
 
-Nobody here has authority of its own: each function relays a signed message and says what the ledger made of it.
+Nobody here has authority of its own: each function relays a signed message and says what the ledger
+made of it.
 """
 
 from __future__ import annotations
@@ -21,15 +23,19 @@ from governance.rules.encoding import canonical_json, strict_json, words
 from governance.rules.replayed import ReplayedState
 
 MAX_PARAMS = 2048  # bytes
-# What can be released; a model or one person's result never is.
-OUTPUTS = {one.slug: one for one in (OutputClass.METRICS, OutputClass.TABLE, OutputClass.GENOMIC)}
+# The classes that can be released; a model or one person's result never is.
+OUTPUTS = {
+    output.slug: output for output in (OutputClass.METRICS, OutputClass.TABLE, OutputClass.GENOMIC)
+}
 Message = Mapping[str, Any]
 
 
 def missing(allowed: int, outputs: int, categories: Iterable[int], output_class: int) -> str:
-    """What a run needs and its permit (bits of categories, of output classes) lacks, in words; "" where nothing is."""
-    kinds = sum(1 << one for one in categories if not allowed >> one & 1)
-    lacks = [f"data of the kind {name}" for name in (names_of(kinds, CATEGORIES) if kinds else ())]
+    """In words, what a run needs and its permit (bits of categories, of output classes) lacks; ""
+    for nothing.
+    """
+    mask = sum(1 << category for category in categories if not allowed >> category & 1)
+    lacks = [f"data of the kind {name}" for name in (names_of(mask, CATEGORIES) if mask else ())]
     if not outputs >> output_class & 1:
         lacks.append(f"output of the class {names_of(1 << output_class, OUTPUTS)[0]}")
     return ", ".join(lacks)
@@ -68,7 +74,7 @@ def check_ingest(
     signature: bytes,
     leaves: Sequence[Leaf],
 ) -> None:
-    """Before anything is written: the list is the signed one, and the dataset's custodian signed it.
+    """Check, before anything is written, that the dataset's custodian signed exactly this list.
 
     Raises RequestInvalid, ObjectMalformed, Refused.
     """
@@ -83,7 +89,9 @@ def check_ingest(
 
 
 def register_records(ledger: Ledger, registered: Message, signature: bytes) -> Receipt:
-    """Relay an ingest; the caller MUST have put the objects and the leaf list into the bucket before."""
+    """Relay an ingest; the caller MUST have put the objects and the leaf list into the bucket
+    before.
+    """
     return ledger.relay(
         "AccessLedger", "registerRecords", message_tuple("RecordsRegistered", registered), signature
     )
@@ -110,15 +118,18 @@ def vote(ledger: Ledger, ballot: Message, signature: bytes) -> Receipt:
 
 
 def suspend(ledger: Ledger, order: Message, signature: bytes) -> Receipt:
-    """Suspend an approved permit at once, under one committee member's or protection officer's signature."""
+    """Suspend an approved permit at once, under one committee member's or protection officer's
+    signature.
+    """
     return ledger.relay("PermitRegistry", "suspend", message_tuple("Suspend", order), signature)
 
 
 def request_run(
     ledger: Ledger, request: Message, params: str, signature: bytes
 ) -> tuple[bytes, Receipt]:
-    """The run's id and the receipt. Raises RequestInvalid before anything is sent; RequestRefused when the ledger
-    recorded a refusal: its id is free again."""
+    """The run's id and the receipt. Raises RequestInvalid before anything is sent; RequestRefused
+    when the ledger recorded a refusal: its id is free again.
+    """
     receipt = ledger.relay(
         "AccessLedger",
         "requestRun",
@@ -142,8 +153,9 @@ def resume_run(ledger: Ledger, order: Message, signature: bytes) -> Receipt:
 
 
 def check_params(params: str, params_hash: bytes) -> bytes:
-    """The parameters as bytes: a canonical JSON object of at most 2 KiB with the signed hash. Raises RequestInvalid,
-    Malformed. What the values mean, the worker's code decides."""
+    """The parameters as bytes: a canonical JSON object of at most 2 KiB with the signed hash.
+    Raises RequestInvalid, Malformed. What the values mean, the worker's code decides.
+    """
     data = params.encode("utf-8", "surrogatepass")
     document = strict_json(data, MAX_PARAMS)
     if not isinstance(document, dict) or canonical_json(document) != data:

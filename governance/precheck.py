@@ -1,7 +1,9 @@
-"""What the ledger would skip, seen before a transaction is spent on it: forged items, and old ones sent again.
+"""Checks before a transaction is sent: finds items that the contract would skip, forged or repeated
+ones.
 
-The contract skips such an item and mines the rest of the batch, so without this look anybody could make the relay write
-transactions of nothing. Only what is certain at the fold's newest step is said; everything else the contract decides.
+The contract skips such an item and mines the rest of the batch, so without these checks any caller
+could make the relay pay for empty transactions. Only refusals that are certain at the newest
+replayed step are made here; the contract decides everything else.
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ def skipped_enrolment(
     registrar_signature: bytes,
     signer_signature: bytes,
 ) -> str:
-    """The contract's word for why it would skip this enrolment, "" when nothing speaks against it."""
+    """The contract's name for the reason to skip this enrolment, "" if there is none."""
     registrar = replayed.members.get(
         _signer(domain, "Enrolment", message, registrar_signature), NOBODY
     )
@@ -36,8 +38,8 @@ def skipped_enrolment(
         return "DeadlinePassed"
     if message["subject"] in replayed.signers:
         return "AlreadyEnrolled"
-    own = _signer(domain, "Enrolment", message, signer_signature) == message["signer"]
-    return "" if own else "SignatureInvalid"
+    signer = _signer(domain, "Enrolment", message, signer_signature)
+    return "" if signer == message["signer"] else "SignatureInvalid"
 
 
 def forged(
@@ -48,7 +50,9 @@ def forged(
     signer: bytes,
     signature: bytes,
 ) -> str:
-    """Why this is surely not the person's own, "" otherwise; keys never change, so an older fold will do."""
+    """Why the person certainly did not sign this, "" otherwise; keys never change, so an older
+    state is enough.
+    """
     reason = _foreign(domain, replayed, kind, message, signer, signature)
     return "" if reason == "NotEnrolled" else reason
 
@@ -60,13 +64,13 @@ def skipped_grant(
     signer: bytes,
     signature: bytes,
 ) -> str:
-    """The contract's word for why it would skip this consent, "" when nothing speaks against it."""
-    held = replayed.consent(message["dataset"], message["subject"])
+    """The contract's name for the reason to skip this consent, "" if there is none."""
+    current = replayed.consent(message["dataset"], message["subject"])
     return (
         _foreign(domain, replayed, "Grant", message, signer, signature)
         or ("DeadlinePassed" if message["deadline"] < replayed.time else "")
-        or ("EpochStale" if message["epoch"] != held.epoch else "")
-        or ("VersionStale" if message["replaces"] != held.version else "")
+        or ("EpochStale" if message["epoch"] != current.epoch else "")
+        or ("VersionStale" if message["replaces"] != current.version else "")
     )
 
 
@@ -77,7 +81,9 @@ def revocation_acts(
     signer: bytes,
     signature: bytes,
 ) -> bool:
-    """Whether a revocation is her own and ends what holds now; an older one changes nothing. Raises Refused."""
+    """Whether a revocation ends the current epoch; an older one changes nothing. Raises Refused if
+    she did not sign it.
+    """
     reason = _foreign(domain, replayed, "Revoke", message, signer, signature)
     if reason:
         raise Refused(reason, {}, _HINT)
@@ -85,14 +91,14 @@ def revocation_acts(
 
 
 def refuse_repeated(replayed: ReplayedState, message: Mapping[str, Any]) -> None:
-    """Raise Refused for an old revocation that is on the trail already."""
+    """Raise Refused for an old revocation that the trail has already."""
     name = sha256(words(message["subject"], message["dataset"], message["epoch"]))
     if name in replayed.recorded:
         raise Refused("AlreadyRecorded", {}, _HINT)
 
 
 def refuse_all_skipped(reasons: list[str]) -> None:
-    """Raise Refused when a batch would write nothing: its first item's reason."""
+    """Raise Refused with the first item's reason if the contract would skip the whole batch."""
     if all(reasons):
         raise Refused(reasons[0], {}, _HINT)
 
@@ -105,7 +111,7 @@ def _foreign(
     signer: bytes,
     signature: bytes,
 ) -> str:
-    """Why a message is not this person's own, "" when it is."""
+    """Why the message is not signed by this person, "" if it is."""
     enrolled = replayed.signers.get(message["subject"])
     if enrolled is None:
         return "NotEnrolled"

@@ -1,9 +1,12 @@
-"""From a sealed output to a released one: looks, the two signatures over one decision, rejection.
+"""Output release: reviews of a sealed output, the two signatures over one decision, rejection.
 
-1. A checker looks (`look`, a transaction).
-2. The first yes is kept with its decision (`approve`); the second checker signs the identical one.
-3. With two live checkers the contract re-reads every granted person's consent, then releases or refuses.
-Who may sign is checked here first only to keep strangers' rows out of the table; the contract checks all of it again.
+1. A checker views the output (`view_output`, a transaction).
+2. The first approval is stored with its decision (`approve`); the second checker signs the
+   identical decision.
+3. With two live checkers the contract reads every granted person's consent again, then releases or
+   refuses.
+The signer is checked here first only to keep invalid rows out of the table; the contract checks
+everything again.
 """
 
 from __future__ import annotations
@@ -27,29 +30,31 @@ from governance.readmodel.tables import Approval
 from governance.rules.encoding import canonical_json
 from governance.rules.replayed import ReplayedState
 
-_ONE_AT_A_TIME = threading.Lock()  # two yeses at once must not both find the other one missing
+_ONE_AT_A_TIME = threading.Lock()  # two simultaneous approvals must not both miss the other one
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A decision that waits for its second signature: its fields (bytes in hex) and who signed it."""
+    """A decision that waits for its second signature: its fields (bytes in hex) and its signers."""
 
     decision: dict[str, Any]
     checkers: tuple[str, ...]
 
 
-def look(ledger: Ledger, review: Mapping[str, Any], signature: bytes) -> Receipt:
-    """Record that a checker looks; the broker gives pieces to the review's key against this receipt."""
+def view_output(ledger: Ledger, review: Mapping[str, Any], signature: bytes) -> Receipt:
+    """Record that a checker views the output; this receipt lets the broker release pieces to the
+    review's key.
+    """
     return ledger.relay("AccessLedger", "viewOutput", message_tuple("Review", review), signature)
 
 
 def reject(ledger: Ledger, decision: Mapping[str, Any], signature: bytes) -> Receipt:
-    """Record a checker's no; the run ends."""
+    """Record a checker's rejection, which ends the run."""
     return ledger.relay("AccessLedger", "reject", message_tuple("Decision", decision), signature)
 
 
 def checkers_of(receipt: Receipt) -> list[str]:
-    """The two who released."""
+    """The two checkers who approved the release."""
     released = receipt.one(Released)
     return [released.checkerA, released.checkerB]
 
@@ -76,10 +81,11 @@ def approve(
     signature: bytes,
     now: int,
 ) -> Receipt | None:
-    """Keep one checker's yes; with the second, release and return the receipt (None: still one missing).
+    """Store one checker's approval; with the second, release and return the receipt (None: the
+    second is missing).
 
-    `fold` is at the newest head. Raises NotFound, Refused (not a live checker who looked, another seal),
-    DecisionPending, RequestRefused when the ledger recorded a refused release.
+    `replayed` is at the newest head. Raises NotFound, Refused (not a live checker who viewed it,
+    another seal), DecisionPending, RequestRefused when the ledger recorded a refused release.
     """
     checker = recover(ledger.domain, "Decision", decision, signature)
     run, attempt = bytes(decision["run"]), int(decision["attempt"])
@@ -91,10 +97,8 @@ def approve(
         subjects, epochs = zip(
             *((subject, epoch) for subject, epoch, _ in replayed.granted(run, attempt)), strict=True
         )
-        two = [
-            signatures[checker]
-            for checker in sorted(signatures, key=lambda account: int(account, 16))[:2]
-        ]
+        first_two = sorted(signatures, key=lambda account: int(account, 16))[:2]
+        two = [signatures[account] for account in first_two]
         try:
             receipt = ledger.relay(
                 "AccessLedger",
@@ -107,9 +111,8 @@ def approve(
         except Refused:
             _forget(engine, run.hex(), attempt)
             raise
-        _forget(
-            engine, run.hex(), attempt
-        )  # not after LedgerDown: nothing is known then, and both still want it
+        # Not after LedgerDown: the outcome is unknown then, and both approvals remain valid.
+        _forget(engine, run.hex(), attempt)
     refused = receipt.all(ReleaseRefused)
     if refused:
         raise RequestRefused(
@@ -121,7 +124,9 @@ def approve(
 def _check_may_sign(
     replayed: ReplayedState, decision: Mapping[str, Any], checker: bytes, now: int
 ) -> None:
-    """What the contract would say to this signature, in its order; each refusal has the contract's name."""
+    """The contract's checks of this signature, in its order; each refusal has the contract's name
+    for it.
+    """
     run, attempt = (
         replayed.runs.get(decision["run"]),
         replayed.attempts.get((decision["run"], decision["attempt"])),
@@ -147,7 +152,7 @@ def _check_may_sign(
 def _keep(
     engine: Engine, decision: Mapping[str, Any], checker: str, signature: bytes, now: int
 ) -> dict[str, bytes]:
-    """The signatures over this decision by checker, this one among them. Raises DecisionPending."""
+    """Store this signature, and return all over this decision by checker. Raises DecisionPending."""
     text = canonical_json(
         {
             name: value.hex() if isinstance(value, bytes) else value

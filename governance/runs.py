@@ -1,4 +1,4 @@
-"""Runs that wait for a worker: who holds which, until when, and what a worker said of it."""
+"""The run queue: claims of workers on runs, their progress, failures, time marks and run records."""
 
 from __future__ import annotations
 
@@ -15,90 +15,92 @@ from governance.rules.encoding import canonical_json
 
 
 def claim(engine: Engine, run: str, worker: str, now: int, seconds: int) -> Claim | None:
-    """Take a run nobody holds; None when another worker does."""
-    with (
-        suppress(IntegrityError),
-        engine.begin() as connection,
-    ):  # another worker may be the first as well
+    """Claim a run that no worker has claimed; None if another worker has."""
+    # Another worker may insert the first claim at the same time.
+    with suppress(IntegrityError), engine.begin() as connection:
         connection.execute(
             insert(Claim).values(run=run, worker=worker, token=1, until=now + seconds, failed="")
         )
         return Claim(run=run, worker=worker, token=1, until=now + seconds)
     with engine.begin() as connection:
-        held = connection.execute(select(Claim).where(Claim.run == run)).one()
-        if held.failed or (held.until > now and held.worker != worker):
+        current = connection.execute(select(Claim).where(Claim.run == run)).one()
+        if current.failed or (current.until > now and current.worker != worker):
             return None
         taken = connection.execute(
             update(Claim)
-            .where(Claim.run == run, Claim.token == held.token)
-            .values(worker=worker, token=held.token + 1, until=now + seconds)
+            .where(Claim.run == run, Claim.token == current.token)
+            .values(worker=worker, token=current.token + 1, until=now + seconds)
         )
         if taken.rowcount != 1:
             return None
-        return Claim(run=run, worker=worker, token=held.token + 1, until=now + seconds)
+        return Claim(run=run, worker=worker, token=current.token + 1, until=now + seconds)
 
 
 def give_up_all(engine: Engine, worker: str) -> None:
-    """Let go of what an earlier process of this worker held: it was killed. One process works under one key."""
+    """Release all claims of a killed earlier process of this worker. Only one process works under
+    one key.
+    """
     with engine.begin() as connection:
         connection.execute(update(Claim).where(Claim.worker == worker).values(until=0))
 
 
-def still_held(engine: Engine, held: Claim) -> bool:
-    """Whether no newer claim exists; the caller MUST ask before each step that others can see."""
-    query = select(Claim.token).where(Claim.run == held.run)
+def still_held(engine: Engine, claim: Claim) -> bool:
+    """Whether no newer claim exists; the caller MUST check before each step that others can see."""
+    query = select(Claim.token).where(Claim.run == claim.run)
     with engine.connect() as connection:
-        return connection.execute(query).scalar() == held.token
+        return connection.execute(query).scalar() == claim.token
 
 
-def give_up(engine: Engine, held: Claim) -> None:
-    """Let another worker take the run at once."""
+def give_up(engine: Engine, claim: Claim) -> None:
+    """Let another worker claim the run at once."""
     with engine.begin() as connection:
         connection.execute(
-            update(Claim).where(Claim.run == held.run, Claim.token == held.token).values(until=0)
+            update(Claim).where(Claim.run == claim.run, Claim.token == claim.token).values(until=0)
         )
 
 
-def hold_on(engine: Engine, held: Claim, until: int) -> None:
-    """Keep a claim for longer; a newer one stays untouched."""
+def hold_on(engine: Engine, claim: Claim, until: int) -> None:
+    """Extend a claim; a newer claim is not changed."""
     with engine.begin() as connection:
-        mine = (Claim.run == held.run, Claim.token == held.token)
+        mine = (Claim.run == claim.run, Claim.token == claim.token)
         connection.execute(update(Claim).where(*mine).values(until=until))
 
 
-def fail(engine: Engine, held: Claim, sentence: str) -> None:
-    """No worker shall try this run again; `sentence` says why, without values."""
+def fail(engine: Engine, claim: Claim, sentence: str) -> None:
+    """Mark that no worker shall try this run again; `sentence` says why, without values."""
     with engine.begin() as connection:
-        mine = (Claim.run == held.run, Claim.token == held.token)
+        mine = (Claim.run == claim.run, Claim.token == claim.token)
         connection.execute(update(Claim).where(*mine).values(until=0, failed=sentence))
 
 
 def try_again(connection: Connection, run: str) -> None:
-    """Workers may take the run again: its analyst said so on the ledger."""
+    """Let workers claim the run again, after its analyst resumed it on the ledger."""
     connection.execute(update(Claim).where(Claim.run == run).values(failed=""))
 
 
 def waiting(engine: Engine, now: int | None = None) -> list[str]:
-    """Runs that a worker may take: queued, or authorised while nobody holds them; by their request, oldest first.
+    """Runs that a worker may claim: queued, or authorised without a live claim; the oldest request
+    first.
 
-    Without a time also those that somebody holds: the whole queue.
+    Without a time, claimed runs are included: the complete queue.
     """
-    out = Claim.failed != ""
-    held = select(Claim.run).where(out if now is None else out | (Claim.until > now))
-    asked = (Event.run == Run.run) & (
-        Event.name == "RunRequested"
-    )  # a stopped attempt costs no place
+    failed = Claim.failed != ""
+    unavailable = select(Claim.run).where(failed if now is None else failed | (Claim.until > now))
+    # Ordered by the request: a run keeps its position in the queue after a stopped attempt.
+    requested = (Event.run == Run.run) & (Event.name == "RunRequested")
     query = (
         select(Run.run)
-        .join(Event, asked)
-        .where(Run.state.in_(("queued", "authorised")), Run.run.not_in(held))
+        .join(Event, requested)
+        .where(Run.state.in_(("queued", "authorised")), Run.run.not_in(unavailable))
     )
     with engine.connect() as connection:
         return list(connection.execute(query.order_by(Event.block, Event.position)).scalars())
 
 
 def tell(engine: Engine, run: str, attempt: int, step: str, fraction: float, now: int) -> None:
-    """Record how far an attempt is; `fraction` from 0 to 1. State, not truth: it starts empty after a loss."""
+    """Record the progress of an attempt; `fraction` from 0 to 1. Not derived from the ledger: empty
+    after a loss.
+    """
     with engine.begin() as connection:
         row = {
             "run": run,
@@ -111,7 +113,7 @@ def tell(engine: Engine, run: str, attempt: int, step: str, fraction: float, now
 
 
 def mark(engine: Engine, name: str, note: str = "") -> None:
-    """Remember that something happened now, to the millisecond, and why; the first time counts."""
+    """Record the time of an event, in milliseconds, and a note; only the first call counts."""
     with suppress(IntegrityError), engine.begin() as connection:
         connection.execute(
             insert(Mark).values(name=name, at=time.time_ns() // 1_000_000, note=note)

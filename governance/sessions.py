@@ -1,12 +1,13 @@
-"""Who is signed in: challenges used once, and sessions of which only a hash is kept.
+"""Sign-in and sessions: single-use challenges, and session tokens of which only a hash is stored.
 
-1. `open_challenge` draws a nonce that lives five minutes.
-2. `prove` deletes it at first use, whatever comes of it, then checks audience, time and signature.
-3. `open_session` checks that the signer is somebody: a person enrolled with this key, or a holder of a live role.
-4. `caller_of` finds the session of a token and reads the role anew at each request; `end` forgets it.
-Both tables are bounded: a flood of challenges or sign-ins makes neither grow for ever.
-The caller MUST bring a fold that is at the newest head, and the audience it is reached under: a signature for another
-service opens nothing here.
+1. `open_challenge` draws a nonce that is valid for five minutes.
+2. `prove` deletes it at first use, also if the checks of audience, time and signature then fail.
+3. `open_session` checks the signer: a person enrolled with this key, or a holder of a live role.
+4. `caller_of` finds the session of a token and reads the role again at each request; `end` deletes
+   the session.
+Both tables are bounded: a flood of challenges or sign-ins cannot fill the database.
+The caller MUST pass a replayed state at the newest head, and the service's own audience: a
+signature for another service is refused.
 """
 
 from __future__ import annotations
@@ -37,17 +38,17 @@ from governance.rules.replayed import ReplayedState
 
 CHALLENGE_SECONDS = 300
 SESSION_SECONDS = 900
-MOST_CHALLENGES = (
-    10_000  # open at once; of more the oldest are forgotten: whoever waits asks for another
-)
-MOST_SESSIONS = 64  # of one account; of more the oldest end
+MOST_CHALLENGES = 10_000  # open at once; beyond that the oldest are deleted
+MOST_SESSIONS = 64  # of one account; beyond that the oldest end
 NOBODY = "00" * 32  # the subject of a sign-in that is not a patient's
 _AGAIN = "sign in again"
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody signed in: a checksummed address, her subject id or "", and the role that is live now (0: none)."""
+    """A signed-in caller: a checksummed address, the subject id or "", and the role that is live
+    now (0: none).
+    """
 
     account: str
     subject: str
@@ -55,7 +56,7 @@ class Caller:
 
 
 def open_challenge(engine: Engine, now: int) -> tuple[str, int]:
-    """A new nonce (64 hex) and the second it expires at; expired ones and those too many are swept."""
+    """A new nonce (64 hex digits) and the second it expires at; deletes expired and surplus nonces."""
     nonce, expires = secrets.token_hex(32), now + CHALLENGE_SECONDS
     with engine.begin() as connection:
         connection.execute(delete(Challenge).where(Challenge.expires <= now))
@@ -72,7 +73,8 @@ def prove(
     signature: bytes,
     now: int,
 ) -> None:
-    """Raise NotSignedIn unless the named account signed this challenge for this service; the ledger is not asked.
+    """Raise NotSignedIn unless the named account signed this challenge for this service; the ledger
+    is not read.
 
     `message` is {account, subject or "", nonce, issuedAt} with ids in hex.
     """
@@ -100,9 +102,11 @@ def prove(
 def open_session(
     engine: Engine, replayed: ReplayedState, message: Mapping[str, Any], now: int
 ) -> tuple[str, int]:
-    """A bearer token and the second it expires at, once `prove` held for this message. Raises NotSignedIn."""
+    """A bearer token and the second it expires at, after `prove` accepted this message. Raises
+    NotSignedIn.
+    """
     signer, subject = str(message["account"]), str(message["subject"])
-    _check_somebody(replayed, signer, subject, now)
+    _check_known(replayed, signer, subject, now)
     token, expires = secrets.token_urlsafe(32), now + SESSION_SECONDS
     with engine.begin() as connection:
         connection.execute(delete(Session).where(Session.expires <= now))
@@ -116,7 +120,7 @@ def open_session(
 
 
 def caller_of(engine: Engine, replayed: ReplayedState, token: str, now: int) -> Caller:
-    """Who holds this token. Raises NotSignedIn."""
+    """The caller with this token. Raises NotSignedIn."""
     query = select(Session).where(Session.token_hash == _hash(token), Session.expires > now)
     with engine.connect() as connection:
         row = connection.execute(query).one_or_none()
@@ -126,37 +130,40 @@ def caller_of(engine: Engine, replayed: ReplayedState, token: str, now: int) -> 
 
 
 def end(engine: Engine, token: str) -> None:
-    """Forget the session of this token, if there is one."""
+    """Delete the session of this token, if it exists."""
     with engine.begin() as connection:
         connection.execute(delete(Session).where(Session.token_hash == _hash(token)))
 
 
 def _sweep(
     connection: Connection,
-    noun: type[Challenge] | type[Session],
+    table: type[Challenge] | type[Session],
     key: InstrumentedAttribute[str],
-    whose: ColumnElement[bool],
+    condition: ColumnElement[bool],
     most: int,
 ) -> None:
     """Keep the newest `most` rows."""
-    count = connection.execute(select(func.count()).select_from(noun).where(whose)).scalar_one()
+    count = connection.execute(
+        select(func.count()).select_from(table).where(condition)
+    ).scalar_one()
     if count > most:
-        oldest = select(key).where(whose).order_by(noun.expires).limit(count - most)
-        connection.execute(delete(noun).where(key.in_(oldest)))
+        oldest = select(key).where(condition).order_by(table.expires).limit(count - most)
+        connection.execute(delete(table).where(key.in_(oldest)))
 
 
 def _use_challenge(engine: Engine, nonce: str, now: int) -> None:
     live = Challenge.nonce == nonce, Challenge.expires > now
-    with engine.connect() as connection:  # a made-up one never takes the lock of those who write
-        found = len(connection.execute(select(Challenge.nonce).where(*live)).all())
-    if found:
+    # Read first: an invented nonce must not take the database's write lock.
+    with engine.connect() as connection:
+        count = len(connection.execute(select(Challenge.nonce).where(*live)).all())
+    if count:
         with engine.begin() as connection:
-            found = connection.execute(delete(Challenge).where(*live)).rowcount
-    if found != 1:
+            count = connection.execute(delete(Challenge).where(*live)).rowcount
+    if count != 1:
         raise NotSignedIn("the challenge is unknown, used or expired", "ask for a new challenge")
 
 
-def _check_somebody(replayed: ReplayedState, signer: str, subject: str, now: int) -> None:
+def _check_known(replayed: ReplayedState, signer: str, subject: str, now: int) -> None:
     if subject:
         if replayed.signers.get(bytes.fromhex(subject)) != bytes.fromhex(signer[2:]):
             raise NotSignedIn(

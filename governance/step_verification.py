@@ -1,7 +1,9 @@
-"""One step of the trail checked again, from the ledger and not from our rows: each check by itself, with its time.
+"""Verification of one step of the trail, from the ledger and not from the database: separate
+checks, with their times.
 
-A check says `ok` only after it was carried out; what could not be asked is `not-checked`, never `ok`. The law is
-executed anew from the first block on with every signature, so that nothing that the web process remembers is believed.
+A check is `ok` only after it was carried out; if a service does not respond it is `not-checked`,
+never `ok`. The rules are executed again from the first block on with every signature, independent
+of the state of the web process.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ State = Literal["ok", "no", "not-checked"]
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`sentence` is what was found; `milliseconds` how long the check took."""
+    """The result of one check; `sentence` states it, `milliseconds` is its duration."""
 
     name: str
     state: State
@@ -45,12 +47,12 @@ class Check:
 
 
 class _Differs(Exception):
-    """A check that was carried out and did not hold."""
+    """A check that was carried out and failed."""
 
 
 @dataclass(slots=True)
 class Recheck:
-    """The checks of one step; `witness` asks the broker for its signed head, None when it gives none."""
+    """The checks of one step; `witness` returns the broker's signed head, None without one."""
 
     ledger: Ledger
     engine: Engine
@@ -58,16 +60,15 @@ class Recheck:
     bucket: Bucket
     witness: Callable[[], Mapping[str, Any] | None]
     step: Step
-    before: ReplayedState | None = field(
-        default=None, init=False
-    )  # the state before this step, once it was computed
+    # The state before this step, once it was computed.
+    before: ReplayedState | None = field(default=None, init=False)
 
     def checks(self) -> list[Check]:
-        """Every check that this step has, in order. Never raises for what a check finds."""
+        """All checks of this step, in order. Never raises for a failed check."""
         named: list[tuple[str, Callable[[], str]]] = [
             ("The ledger's newest head is the one we computed", self._head),
             ("Our row says what the ledger's event says", self._rows),
-            ("The law, executed again up to this step", self._before),
+            ("The rules, executed again up to this step", self._before),
             ("This step's signatures and result", self._this),
             ("A key broker, with a node of its own, vouches for it", self._witnessed),
         ]
@@ -98,15 +99,15 @@ class Recheck:
             for log in self.ledger.logs(self.step.block, self.step.block)
             if log["transactionHash"] == f"0x{self.step.tx}"
         ]
-        said = [event_row(event, self.step.count) for event in ev.parse_all(logs)]
+        expected = [event_row(event, self.step.count) for event in ev.parse_all(logs)]
         with self.engine.connect() as connection:
             query = select(Event).where(Event.tx == self.step.tx).order_by(Event.position)
-            ours = [Event(**row._mapping) for row in connection.execute(query)]
-        if not said or ours != said:
+            rows = [Event(**row._mapping) for row in connection.execute(query)]
+        if not expected or rows != expected:
             raise _Differs(
                 "A row of ours is not what the ledger says: derive them again with volens rebuild."
             )
-        return f"{len(said)} events were read from the ledger again; all rows are equal."
+        return f"{len(expected)} events were read from the ledger again; all rows are equal."
 
     def _before(self) -> str:
         replayed = ReplayedState(self.ledger.identity)
@@ -116,7 +117,10 @@ class Recheck:
                 f"The ledger has {replayed.count} steps before it, not {self.step.count - 1}."
             )
         self.before = replayed
-        return f"{replayed.count} steps before it follow from the law, with {replayed.signatures} signatures checked."
+        return (
+            f"{replayed.count} steps before it follow from the rules, with "
+            f"{replayed.signatures} signatures checked."
+        )
 
     def _this(self) -> str:
         replayed = self.before
@@ -126,55 +130,60 @@ class Recheck:
         self._replay(replayed, lambda tx: tx == self.step.tx)
         if (replayed.count, replayed.head.hex()) != (self.step.count, self.step.head):
             raise _Differs("The step leads to another value than the recorded one.")
-        held = replayed.signatures - before
+        valid = replayed.signatures - before
         return (
-            f"{held} signature{'s hold' if held != 1 else ' holds'}, every event follows, and the value is the "
+            f"{valid} signature{'s hold' if valid != 1 else ' holds'}, every event follows, and the value is the "
             "recorded one."
         )
 
     def _replay(self, replayed: ReplayedState, take: Callable[[str], bool]) -> None:
-        """Execute the transactions up to this step's block that are to be taken, and none after this step's."""
+        """Execute the selected transactions up to this step, and none after it."""
         crypto = load_crypto(replayed.identity)
         for tx, logs in self._transactions():
             if take(tx):
-                found = parse_transaction(self.ledger.transaction(f"0x{tx}"))
-                block = parse_block(self.ledger.block(found.block))
-                replayed.apply(block, found, [parse_log(log) for log in logs], crypto)
+                transaction = parse_transaction(self.ledger.transaction(f"0x{tx}"))
+                block = parse_block(self.ledger.block(transaction.block))
+                replayed.apply(block, transaction, [parse_log(log) for log in logs], crypto)
             if tx == self.step.tx:
                 return
 
     def _transactions(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         first = int(self.ledger.identity["deployBlock"])
         for page in self.ledger.all_logs(first, self.step.block):
-            found: dict[str, list[dict[str, Any]]] = {}
+            by_tx: dict[str, list[dict[str, Any]]] = {}
             for log in page:
-                found.setdefault(log["transactionHash"].removeprefix("0x"), []).append(log)
-            yield from found.items()
+                by_tx.setdefault(log["transactionHash"].removeprefix("0x"), []).append(log)
+            yield from by_tx.items()
 
     def _witnessed(self) -> str:
-        said = self.witness()
-        if said is None:
+        witness = self.witness()
+        if witness is None:
             raise BrokerUnavailable("the key broker gives no witness now", "try again in a minute")
         message = {
             "identity": identity_id(self.ledger.identity),
-            "block": said["block"],
-            "count": said["count"],
-            "blockHash": bytes.fromhex(said["blockHash"]),
-            "time": said["time"],
-            "head": bytes.fromhex(said["head"]),
+            "block": witness["block"],
+            "count": witness["count"],
+            "blockHash": bytes.fromhex(witness["blockHash"]),
+            "time": witness["time"],
+            "head": bytes.fromhex(witness["head"]),
         }
-        signer = recover(self.ledger.domain, "Witness", message, bytes.fromhex(said["signature"]))
+        signer = recover(
+            self.ledger.domain, "Witness", message, bytes.fromhex(witness["signature"])
+        )
         self.projection.sync()
         if not self.projection.replayed.member_live(
             bytes.fromhex(signer[2:]), Role.BROKER, self.ledger.now()
         ):
             raise _Differs("The witness is not signed by a live key broker.")
         if (
-            said["count"] < self.step.count
-            or find_step(self.engine, said["count"]).head != said["head"]
+            witness["count"] < self.step.count
+            or find_step(self.engine, witness["count"]).head != witness["head"]
         ):
             raise _Differs("The broker's head is older than this step, or another one.")
-        return f"It signed the value after step {said['count']}, which rests on this step and is the same as ours."
+        return (
+            f"It signed the value after step {witness['count']}, which rests on this step and is "
+            "the same as ours."
+        )
 
     def _records(self, fields: Mapping[str, Any]) -> str:
         ingest, dataset, root = (

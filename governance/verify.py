@@ -1,17 +1,20 @@
-"""The auditor's file: executes the ledger's rules again, step by step, and says where the two part.
+"""Checks an exported trail: executes the ledger's rules again, step by step, and reports the first
+difference.
 
-`python verify.py TRAIL --head COUNT:HEX` says consistent, signed, anchored. What a call must leave is compared byte for
-byte, and every head covers the block's number and time. Only `load_crypto` needs packages. Block and transaction hashes
-enter no head: they are labels, and are printed as such. Only a head that somebody else holds shows a cut end.
-The caller MUST hand every log of a transaction to the fold, in order.
+`python verify.py TRAIL --head COUNT:HEX` prints consistent, signed, anchored. The events that a
+call must leave are compared byte for byte, and every head covers the block's number and time. Only
+`load_crypto` needs packages. No head covers block and transaction hashes: they are labels, and are
+printed as such. Only a head that somebody else holds reveals a trail that was cut short. The caller
+MUST pass every log of a transaction to `ReplayedState.apply`, in order.
 """
 
 import os
 import sys
 
-# A file beside this one could be imported in place of the standard library and decide what is printed. So the program
-# starts itself again, isolated: without this folder, the environment's paths and the user's own packages (python -I).
-# Nothing is imported before that but what Python has loaded already: `from __future__` would be a file, too.
+# A file in this folder could be imported in place of the standard library and decide what is
+# printed. So the program starts itself again in isolated mode: without this folder, the
+# environment's paths and the user's packages (python -I). Before that it imports only what Python
+# has loaded already: `from __future__` would load a file, too.
 if __name__ == "__main__" and not sys.flags.isolated:
     os.execv(  # noqa: S606 (this interpreter, with this file)
         sys.executable, [sys.executable, "-I", os.path.abspath(__file__), *sys.argv[1:]]
@@ -31,17 +34,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 # ---- encoding ----
-# Strict JSON, canonical bytes, hashes and hex: what everybody who checks a trail must read in one way.
+# Strict JSON, canonical bytes, hashes and hex: the encodings that every checker of a trail must
+# agree on.
 
 MAX_DEPTH, MAX_JSON, MAX_BUNDLE = 32, 1 << 20, 1 << 28  # of JSON: levels, bytes, bytes of a trail
-# Values that any JSON may have; bytes of its limit for each one more.
+# Any JSON may have MIN_VALUES values, and a large one a value for each VALUE_BYTES of its size
+# limit.
 MIN_VALUES, VALUE_BYTES = 10_000, 16
 MAX_INTEGER = (1 << 53) - 1  # of JSON; numbers above are texts
-_HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair: no character, and no UTF-8
+_HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair: not a character, and not in UTF-8
 _HEX = re.compile("(?:0x)?[0-9a-fA-F]*")
-_DEEP = re.compile(
-    r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]'
-)  # a text (whole, or to the end), or a bracket
+# A string (to its closing quote, or to the end of the text), or a bracket.
+_DEEP = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]')
 
 
 class VerifyError(Exception):
@@ -51,11 +55,11 @@ class VerifyError(Exception):
 
 
 class Malformed(VerifyError):
-    """Bytes without the shape they must have, or a step that the rules do not allow."""
+    """Bytes in the wrong format, or a step that the rules do not allow."""
 
 
 class Finding(VerifyError):
-    """Ledger and rules part here: step, block, transaction, and the fact."""
+    """The ledger differs from the rules: step, block, transaction, and the fact."""
 
 
 class Skipped(VerifyError):
@@ -69,7 +73,9 @@ def need(holds: object, fact: str, error: type[VerifyError] = Malformed) -> None
 
 
 def canonical(tag: bytes, *fields: bytes | str | int) -> bytes:
-    """Each length as u32be, then the bytes; an int as u64be, a str as UTF-8 in NFC. Raises Malformed."""
+    """Each length as u32be, then the bytes; an int as u64be, a str as UTF-8 in NFC. Raises
+    Malformed.
+    """
     parts = list[bytes]()
     for value in (tag, *fields):
         if isinstance(value, str) and not _HALF.search(value):
@@ -83,7 +89,9 @@ def canonical(tag: bytes, *fields: bytes | str | int) -> bytes:
 
 
 def _plain(value: object, null: bool, depth: int = 0) -> None:
-    """Raise Malformed unless the value is made of texts, whole numbers and bools in lists and objects."""
+    """Raise Malformed unless the value is made of texts, whole numbers and bools in lists and
+    objects.
+    """
     if isinstance(value, dict | list | tuple):
         keys = not isinstance(value, dict) or all(isinstance(key, str) for key in value)
         need(keys and depth < MAX_DEPTH, "the JSON is nested too deeply, or a key is not text")
@@ -102,9 +110,11 @@ def _plain(value: object, null: bool, depth: int = 0) -> None:
 
 
 def strict_json(data: bytes, limit: int = MAX_JSON) -> object:
-    """Parse UTF-8 JSON; refuses (Malformed) duplicate keys, NaN, Infinity, floats, depth > 32, size > limit.
+    """Parse UTF-8 JSON; refuses (Malformed) duplicate keys, NaN, Infinity, floats, depth > 32, size
+    > limit.
 
-    Also far more values than a document of ours has: parsed, each takes many times its bytes.
+    Also far more values than the project's documents have: once parsed, each takes many times its
+    bytes.
     """
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -116,20 +126,21 @@ def strict_json(data: bytes, limit: int = MAX_JSON) -> object:
         text = data.decode()
         values = text.count(",") + text.count("[") + text.count("{")
         need(values <= max(MIN_VALUES, limit // VALUE_BYTES), "the JSON has too many values")
-        signs = (found[0] for found in _DEEP.finditer(text))
+        signs = (match[0] for match in _DEEP.finditer(text))
         depths = accumulate((sign in "[{") - (sign in "]}") for sign in signs)
-        need(
-            max(depths, default=0) <= MAX_DEPTH, "the JSON is nested too deeply"
-        )  # json itself can crash on that
-        found: object = json.loads(text, object_pairs_hook=unique)
+        # Checked before parsing: the json module can crash on deep nesting.
+        need(max(depths, default=0) <= MAX_DEPTH, "the JSON is nested too deeply")
+        value: object = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError):
         raise Malformed("this is not JSON in UTF-8") from None
-    _plain(found, null=True)
-    return found
+    _plain(value, null=True)
+    return value
 
 
 def canonical_json(obj: object) -> bytes:
-    """The one byte form of a JSON value: no null, no floats, keys sorted, no spaces. Raises Malformed."""
+    """The only byte form of a JSON value: no null, no floats, keys sorted, no spaces. Raises
+    Malformed.
+    """
     _plain(obj, null=False)
     return json.dumps(obj, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
@@ -139,7 +150,9 @@ def sha256(data: bytes) -> bytes:
 
 
 def words(*values: bytes | int) -> bytes:
-    """Each value in 32 bytes: numbers, bools, addresses right-aligned, bytes4 left-aligned, bytes32 as it is."""
+    """Each value in 32 bytes: numbers, bools, addresses right-aligned, bytes4 left-aligned, bytes32
+    as it is.
+    """
     return b"".join(
         [
             value.to_bytes(32, "big")
@@ -180,13 +193,14 @@ def number(value: object) -> int:
 
 def part(source: Any, name: str, kind: type = object) -> Any:
     """`source[name]` of a JSON object. Raises Malformed."""
-    found = isinstance(source, Mapping) and name in source and isinstance(source[name], kind)
-    need(found, f"'{name}' is missing or has the wrong form")
+    present = isinstance(source, Mapping) and name in source and isinstance(source[name], kind)
+    need(present, f"'{name}' is missing or has the wrong form")
     return source[name]
 
 
 # ---- vocabulary ----
-# Numbers of the contracts: roles, states, bits and limits (contracts/vocabulary.json; a test compares them).
+# Constants of the contracts: roles, states, bits and limits (contracts/vocabulary.json; a test
+# compares them).
 
 PURPOSES, CATEGORIES = 0xFFFF037F, 0x000F03FF  # the bits that exist
 CARE = 1 << 6  # her own care: no permit may ask for it
@@ -197,7 +211,7 @@ LIVE, REVOKED = 1, 2  # of a consent
 REQUESTED, APPROVED, SUSPENDED, REJECTED = 1, 2, 3, 4  # of a permit
 DAY, FOREVER = 86_400, (1 << 40) - 1  # seconds
 MAX_ATTEMPTS, MAX_SUBJECTS, MAX_PARAMS, MAX_ITEMS = 16, 1000, 2048, 256
-OUTPUT_CLASSES, GENOMIC = (1, 2, 3), 3  # those that can be sealed; per-variant statistics
+OUTPUT_CLASSES, GENOMIC = (1, 2, 3), 3  # classes that can be sealed; per-variant statistics
 BUDGET = 128_000  # millionths of m / N that released per-variant statistics of a dataset may reach
 
 
@@ -315,7 +329,7 @@ EVENTS = {
 
 
 # ---- abi ----
-# The ABI encoding of calls, read from calldata by the tables of the contracts.
+# ABI decoding: reads the arguments of a call from its calldata, with the tables of the contracts.
 
 TOPICS = {name: bytes.fromhex(topic) for name, topic in EVENTS.items()}
 
@@ -335,37 +349,41 @@ def is_dynamic(kind: str) -> bool:
 
 
 @cache
-def _size(kind: str) -> int:  # where the value stands: a dynamic one has only its offset there
+def _size(kind: str) -> int:
+    """The bytes that a value takes in the head of its tuple: a dynamic one has only its offset
+    there.
+    """
     return 32 if is_dynamic(kind) or kind not in STRUCTS else 32 * len(split_fields(STRUCTS[kind]))
 
 
 def _word(data: bytes, at: int) -> bytes:
     need(at + 32 <= len(data), "the encoded values end too early")
-    return (
-        data[at : at + 32] if at >= 0 else bytes(32)
-    )  # before the start is far outside: there the EVM reads zeros
+    # A negative offset is far outside the data for the EVM, which reads zeros there.
+    return data[at : at + 32] if at >= 0 else bytes(32)
 
 
 def _fields(data: bytes, fields: str, base: int) -> dict[str, Any]:
-    found, at = {}, base
+    values, at = {}, base
     for kind, name in split_fields(fields):
-        found[name], at = _value(data, kind, base, at), at + _size(kind)
-    return found
+        values[name], at = _value(data, kind, base, at), at + _size(kind)
+    return values
 
 
 def _value(data: bytes, kind: str, base: int, at: int) -> Any:
-    """One ABI-encoded value whose head is at `at`. Raises Malformed for what Solidity refuses: dirty bits, short data.
-    Not more: anyone may relay a message in an odd encoding (slack, parts out of order) that the contracts accept, and
-    a stricter reader could be made to stop there. The items of a batch are read when they are called."""
+    """One ABI-encoded value whose head is at `at`.
+
+    Raises Malformed for what Solidity refuses (dirty bits, short data) and for nothing else: anyone
+    may relay a message in an unusual encoding (unused bytes, parts out of order) that the contracts
+    accept, and a stricter reader could not read past it. The items of a batch are returned as
+    functions that read one item each.
+    """
     if is_dynamic(kind):
         at = base + int.from_bytes(_word(data, at), "big", signed=True)
     if kind in STRUCTS:
         return _fields(data, STRUCTS[kind], at)
     if not kind.endswith("]") and kind != "bytes":
-        raw, size = (
-            _word(data, at),
-            32 if kind == "bytes32" else 20 if kind == "address" else int(kind[4:] or 8) // 8,
-        )
+        raw = _word(data, at)
+        size = 32 if kind == "bytes32" else 20 if kind == "address" else int(kind[4:] or 8) // 8
         need(
             not any(raw[: 32 - size]) and (kind != "bool" or raw[31] < 2),
             f"a {kind} has bits that are not its own",
@@ -377,8 +395,8 @@ def _value(data: bytes, kind: str, base: int, at: int) -> Any:
     need(at + count * size <= len(data), "the encoded values end too early")
     if kind == "bytes":
         return data[at : at + count] if at >= 0 else b""
-    late = [partial(_value, data, item, at, at + i * size) for i in range(count)]
-    return late if item in STRUCTS else [read() for read in late]
+    readers = [partial(_value, data, item, at, at + i * size) for i in range(count)]
+    return readers if item in STRUCTS else [read() for read in readers]
 
 
 def decode_call(data: bytes) -> tuple[str, str, dict[str, Any]]:
@@ -391,14 +409,10 @@ def decode_call(data: bytes) -> tuple[str, str, dict[str, Any]]:
 
 
 # ---- ledger_data ----
-# What an auditor is given of a ledger: blocks, transactions, logs, and the identity of the deployment.
+# Data types of a ledger: blocks, transactions, logs, and the identity of the deployment.
 
-CONTRACTS = (
-    "Trail",
-    "PermitRegistry",
-    "ConsentRegistry",
-    "AccessLedger",
-)  # in the order of the identity
+# In the order of the identity.
+CONTRACTS = ("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger")
 
 
 class Block(NamedTuple):
@@ -410,7 +424,7 @@ class Block(NamedTuple):
 
 
 class Transaction(NamedTuple):
-    """A mined transaction; index is its place in the block."""
+    """A mined transaction; index is its position in the block."""
 
     hash: bytes
     block: int
@@ -420,7 +434,7 @@ class Transaction(NamedTuple):
 
 
 class Log(NamedTuple):
-    """One log of a transaction; index is its place in the block."""
+    """One log of a transaction; index is its position in the block."""
 
     address: bytes
     topics: tuple[bytes, ...]
@@ -431,10 +445,10 @@ class Log(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """What everybody pins of a deployment.
+    """The identity of a deployment, which every program pins.
 
-    contracts: by name, address and sha256 of the runtime code. cohort_floor in people, max_lease and role_delay in
-    seconds. signatures: of founders, by their address.
+    contracts: by name, address and sha256 of the runtime code. cohort_floor in people, max_lease
+    and role_delay in seconds. signatures: of founders, by their address.
     """
 
     chain_id: int
@@ -450,30 +464,31 @@ class Identity(NamedTuple):
     signatures: Mapping[bytes, bytes]
 
 
-def parse_block(rpc: Mapping[str, Any]) -> Block:  # a raw eth_getBlockByNumber answer
+def parse_block(rpc: Mapping[str, Any]) -> Block:
+    """A block, from a raw eth_getBlockByNumber response. Raises Malformed."""
     return Block(
         number(part(rpc, "number")), number(part(rpc, "timestamp")), raw(part(rpc, "hash"), 32)
     )
 
 
-def parse_transaction(
-    rpc: Mapping[str, Any],
-) -> Transaction:  # a raw eth_getTransactionByHash answer, mined
-    place = number(part(rpc, "blockNumber")), number(part(rpc, "transactionIndex"))
+def parse_transaction(rpc: Mapping[str, Any]) -> Transaction:
+    """A mined transaction, from a raw eth_getTransactionByHash response. Raises Malformed."""
+    position = number(part(rpc, "blockNumber")), number(part(rpc, "transactionIndex"))
     return Transaction(
-        raw(part(rpc, "hash"), 32), *place, raw(part(rpc, "to"), 20), raw(part(rpc, "input"))
+        raw(part(rpc, "hash"), 32), *position, raw(part(rpc, "to"), 20), raw(part(rpc, "input"))
     )
 
 
-def parse_log(rpc: Mapping[str, Any]) -> Log:  # one raw eth_getLogs answer
-    place = (
+def parse_log(rpc: Mapping[str, Any]) -> Log:
+    """A log, from one raw item of an eth_getLogs response. Raises Malformed."""
+    position = (
         number(part(rpc, "logIndex")),
         number(part(rpc, "blockNumber")),
         raw(part(rpc, "transactionHash"), 32),
     )
     need(not rpc.get("removed"), "a log was taken back by the node")
     topics = tuple(raw(topic, 32) for topic in part(rpc, "topics", list))
-    return Log(raw(part(rpc, "address"), 20), topics, raw(part(rpc, "data")), *place)
+    return Log(raw(part(rpc, "address"), 20), topics, raw(part(rpc, "data")), *position)
 
 
 def parse_identity(source: object) -> Identity:
@@ -521,60 +536,65 @@ def identity_bytes(identity: object) -> bytes:
     )
 
 
-def identity_id(identity: object) -> bytes:  # the 32 bytes that everybody pins
+def identity_id(identity: object) -> bytes:
+    """The 32 bytes that every program pins."""
     return sha256(identity_bytes(identity))
 
 
 def origin_of(identity: Identity) -> bytes:
-    """The head before the first step: whoever holds any head holds the rules that it was made under."""
+    """The head before the first step: every later head covers the rules that it was made under."""
     contracts = (address for address, _ in identity.contracts.values())
     rules = (identity.quorum, identity.cohort_floor, identity.max_lease, identity.role_delay)
-    place = (identity.chain_id, identity.genesis, identity.salt)
-    return sha256(words(*place, *contracts, *rules, *identity.founders))
+    chain = (identity.chain_id, identity.genesis, identity.salt)
+    return sha256(words(*chain, *contracts, *rules, *identity.founders))
 
 
 # ---- signatures ----
-# Who signed a message: EIP-712 with the salt of the deployment. Only `load_crypto` needs packages.
+# Recovers the signer of a message: EIP-712 with the salt of the deployment. Only `load_crypto`
+# needs packages.
 
 HALF_ORDER = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0  # of secp256k1
 Args = Mapping[str, Any]  # a message by the field names in STRUCTS, or a call's arguments
+# By message type, the contract that verifies it.
 SIGNED_FOR = {
     call.split(" ")[2].removesuffix("Item[]"): call.split(" ")[0] for call in CALLS.values()
-} | {
-    "Identity": "PermitRegistry",
-    "Witness": "PermitRegistry",
-}  # each message is for the contract that takes it
+} | {"Identity": "PermitRegistry", "Witness": "PermitRegistry"}
 
 
 class Crypto:
-    """Who signed what, for one deployment (EIP-712 with its salt). The packages come from `load_crypto`."""
+    """Recovers signers for one deployment (EIP-712 with its salt). `load_crypto` passes the
+    packages in.
+    """
 
     def __init__(
         self, ledger: Identity, keccak: Any, signature: Any, error: type[Exception]
     ) -> None:
         self._keccak, self._signature, self._error = keccak, signature, error
-        layout = b"EIP712Domain(string name,string version,uint256 chainId,address verifyingContract,bytes32 salt)"
-        named, at = (
-            (keccak(layout), keccak(b"volens"), keccak(b"1"), ledger.chain_id),
-            ledger.contracts,
+        layout = (
+            b"EIP712Domain(string name,string version,uint256 chainId,"
+            b"address verifyingContract,bytes32 salt)"
         )
-        self._kinds = {
+        domain = (keccak(layout), keccak(b"volens"), keccak(b"1"), ledger.chain_id)
+        # By message type: the domain separator of its contract, and the type's hash.
+        self._types = {
             kind: (
-                keccak(words(*named, at[contract][0], ledger.salt)),
+                keccak(words(*domain, ledger.contracts[contract][0], ledger.salt)),
                 keccak(f"{kind}({STRUCTS[kind]})".encode()),
             )
             for kind, contract in SIGNED_FOR.items()
         }
 
     def signer(self, kind: str, message: Args, signature: bytes) -> bytes:
-        """The address that signed, or b"" for nobody: 65 bytes, v 27 or 28, s in the lower half (EIP-2)."""
+        """The address that signed, or b"" for nobody: 65 bytes, v 27 or 28, s in the lower half
+        (EIP-2).
+        """
         if (
             len(signature) != 65
             or signature[64] not in (27, 28)
             or to_int(signature[32:64]) > HALF_ORDER
         ):
             return b""
-        domain, body = self._kinds[kind]
+        domain, body = self._types[kind]
         for inner, name in split_fields(STRUCTS[kind]):
             body += self._keccak(message[name]) if is_dynamic(inner) else words(message[name])
         digest = self._keccak(b"\x19\x01" + domain + self._keccak(body))
@@ -586,7 +606,9 @@ class Crypto:
 
 
 def load_crypto(identity: Identity) -> Crypto:
-    """Signature checks through eth-account's own parts (faster with coincurve). Raises ImportError without them."""
+    """Signature checks with the packages of eth-account (faster with coincurve). Raises ImportError
+    without them.
+    """
     from eth_keys.datatypes import Signature
     from eth_keys.exceptions import BadSignature
     from eth_utils.crypto import keccak
@@ -595,7 +617,7 @@ def load_crypto(identity: Identity) -> Crypto:
 
 
 # ---- state ----
-# What the rules keep of members, permits, consents, records, runs and attempts.
+# The types of the replayed state: members, permits, consents, records, runs and attempts.
 
 
 class Member(NamedTuple):
@@ -643,7 +665,9 @@ class Ingest(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A requested run. resumed: how often it was given sixteen attempts more. ended: why, "" while it goes on."""
+    """A requested run. resumed: how often it was given sixteen more attempts. ended: why, "" while
+    it is open.
+    """
 
     analyst: bytes
     request: Args
@@ -655,8 +679,8 @@ class Run(NamedTuple):
 class Attempt(NamedTuple):
     """One attempt of a run.
 
-    worker: empty where no signature was checked. granted: subject, epoch, version. denied: subject, reason. views: by
-    the account of who viewed the output, the newest key it was encrypted to.
+    worker: empty if no signature was checked. granted: subject, epoch, version. denied: subject,
+    reason. views: by the viewer's account, the newest key that the output was encrypted to.
     """
 
     worker: bytes
@@ -673,13 +697,13 @@ class Attempt(NamedTuple):
 
 
 Event = tuple[str, tuple[Any, ...], tuple[Any, ...]]  # name, indexed values, the others
-Effect = tuple[int, bytes, list[Event]]  # kind of the step, body words, what the logs must say
+Effect = tuple[int, bytes, list[Event]]  # kind of the step, words of its body, required events
 
 
 def slot_of(consent: Consent) -> int:
-    """The word that the contract keeps (docs/ledger.md, Consent slot)."""
-    places = (248, 216, 192, 168, 144, 112, 80)
-    return sum(value << place for value, place in zip(consent, places, strict=True))
+    """The word that the contract stores (docs/ledger.md, Consent slot)."""
+    shifts = (248, 216, 192, 168, 144, 112, 80)
+    return sum(value << shift for value, shift in zip(consent, shifts, strict=True))
 
 
 def most_attempts(run: Run) -> int:
@@ -688,7 +712,8 @@ def most_attempts(run: Run) -> int:
 
 
 # ---- steps ----
-# What every rule stands on: the state so far, the step that is read, and who signed it.
+# The base of all rules: the replayed state, the transaction being read, and the checks of its
+# signatures.
 
 
 def effect(
@@ -708,22 +733,22 @@ class Steps:
     def __init__(self, identity: object) -> None:
         self.identity = parse_identity(identity)
         self.members = {who: Member(COMMITTEE, 0, FOREVER, 0) for who in self.identity.founders}
-        # What each account was, with the step from which on it was that.
+        # By account: each of its roles, with the step that gave it.
         self.terms = dict[bytes, list[tuple[int, Member]]]()
         self.set_at = dict[bytes, int]()  # when an account's newest role was given
-        self.committee_until = dict[bytes, int]()  # how far terms went that a change has replaced
+        self.committee_until = dict[bytes, int]()  # ends of committee terms that a change replaced
         self.datasets = dict[bytes, bytes]()  # dataset: custodian
         self.spent = dict[bytes, int]()  # dataset: what released statistics took of its BUDGET
         self.permits = dict[bytes, Permit]()
         self.ingests = dict[bytes, Ingest]()  # in the ledger's order
         self.signers = dict[bytes, bytes]()
         self.consents = dict[tuple[bytes, bytes], Consent]()  # (dataset, subject)
-        self.recorded = set[bytes]()  # messages that changed nothing, and have their step
+        self.recorded = set[bytes]()  # recorded messages that changed nothing
         self.runs, self.attempts = dict[bytes, Run](), dict[tuple[bytes, int], Attempt]()
-        # How many steps, and the value after the last.
+        # The number of steps, and the head after the last.
         self.count, self.head = 0, origin_of(self.identity)
         self.signatures = 0  # how many were checked
-        self.place, self.time = (0, -1), 0  # (block, index) and seconds of the last transaction
+        self.position, self.time = (0, -1), 0  # (block, index) and time of the last transaction
 
     def consent(self, dataset: bytes, subject: bytes) -> Consent:
         return self.consents.get((dataset, subject), Consent(*NOTHING))
@@ -731,13 +756,17 @@ class Steps:
     def denied(
         self, dataset: bytes, subject: bytes, purposes: int, categories: int, day: int
     ) -> int:
-        """0 while her consent allows all of it on that day, else the reason: 1 not enrolled, or 2-7."""
-        status, _, _, first, last, allowed, kinds = self.consent(dataset, subject)
+        """0 if her consent allows all of it on that day, else the reason: 1 not enrolled, or 2-7."""
+        status, _, _, first, last, consented_purposes, consented_categories = self.consent(
+            dataset, subject
+        )
         if status != LIVE:
             return 1 if subject not in self.signers else 3 if status else 2
         if not first <= day <= last:
             return 4 if day < first else 5
-        return 6 if purposes & ~allowed else 7 if categories & ~kinds else 0
+        if purposes & ~consented_purposes:
+            return 6
+        return 7 if categories & ~consented_categories else 0
 
     def consent_live(
         self, dataset: bytes, subject: bytes, purposes: int, categories: int, day: int
@@ -745,37 +774,38 @@ class Steps:
         return not self.denied(dataset, subject, purposes, categories, day)
 
     def granted(self, run: bytes, attempt: int) -> list[tuple[bytes, int, int]]:
-        return (
-            list(self.attempts[run, attempt].granted) if (run, attempt) in self.attempts else []
-        )  # as in Attempt
+        """Subject, epoch and version of each granted person; empty for an unknown attempt."""
+        return list(self.attempts[run, attempt].granted) if (run, attempt) in self.attempts else []
 
     def newest_attempt(self, run: bytes) -> int:
-        return self.runs[run].attempts if run in self.runs else 0  # 0: none was authorised
+        """The number of the newest authorised attempt, 0 for none."""
+        return self.runs[run].attempts if run in self.runs else 0
 
     def member_live(self, account: bytes, role: int, time: int) -> bool:
         member = self.members.get(account, NOBODY)
         return member.role == role and member.start <= time < member.end
 
     def member_then(self, account: bytes, role: int, step: int, time: int) -> bool:
-        """Whether the account was live in the role at that step and time, whatever became of it since."""
-        told = [member for count, member in self.terms.get(account, []) if count <= step]
-        member = told[-1] if told else NOBODY
+        """Whether the account was live in the role at that step and time, regardless of later
+        changes.
+        """
+        terms = [member for count, member in self.terms.get(account, []) if count <= step]
+        member = terms[-1] if terms else NOBODY
         return member.role == role and member.start <= time < member.end
 
     def _become(self, account: bytes, member: Member) -> None:
         self.members[account] = member
         self.terms.setdefault(account, []).append((self.count + 1, member))
 
-    def _claim(
-        self, event: str, place: int, subject: bytes = b""
-    ) -> bytes:  # what it says there, indexed words first
-        found = [
+    def _claim(self, event: str, word: int, subject: bytes = b"") -> bytes:
+        """Word number `word` of the call's first such event, indexed words first. Raises Malformed."""
+        logs = [
             log
             for log in self._logs
             if log.topics[:1] == (TOPICS[event],) and subject in (b"", *log.topics[1:2])
         ]
-        need(found, f"the call must leave the event {event}")
-        return (b"".join(found[0].topics[1:]) + found[0].data)[32 * place : 32 * place + 32]
+        need(logs, f"the call must leave the event {event}")
+        return (b"".join(logs[0].topics[1:]) + logs[0].data)[32 * word : 32 * word + 32]
 
     def _signer(self, kind: str, message: Args, signature: bytes, claimed: bytes) -> bytes:
         self.signatures += bool(self._crypto)
@@ -784,7 +814,9 @@ class Steps:
     def _by(
         self, kind: str, message: Args, signature: bytes, claimed: bytes = b"", role: int = 0
     ) -> bytes:
-        """Who signed, in time, and live in the role; without crypto the claimed one, or b"". Raises Malformed."""
+        """The signer, in time and live in the role; without crypto the claimed one, or b"". Raises
+        Malformed.
+        """
         need(self.time <= message["deadline"], "the signed deadline had passed")
         who = self._signer(kind, message, signature, claimed)
         need(who or not self._crypto, f"the {kind} carries nobody's signature")
@@ -799,38 +831,40 @@ class Steps:
         return who
 
     def _unused(self, message: bytes) -> bytes:
-        """The message's hash. One that changed nothing is recorded, and neither repeated nor acted on later."""
+        """The message's hash. Raises Malformed if it is recorded already: such a message has no
+        second effect.
+        """
         name = sha256(message)
         need(name not in self.recorded, "the same message is recorded already")
         return name
 
 
 # ---- permits ----
-# PermitRegistry: who holds which role, which datasets exist, what the committee allowed.
+# The rules of PermitRegistry: roles, datasets, and permits with the committee's votes.
 
 
 class PermitRules(Steps):
     """One method for each call of the contract."""
 
     def _setRole(self, m: Args, a: Args) -> Effect:
-        held, quorum = self.members.get(m["account"], NOBODY), self.identity.quorum
+        member, quorum = self.members.get(m["account"], NOBODY), self.identity.quorum
         signers = [
             self._by("RoleChange", m, signature, role=COMMITTEE) for signature in a["signatures"]
         ]
         ordered = self._crypto is None or all(x < y for x, y in pairwise(signers))
         need(len(signers) >= quorum and ordered, "no quorum of different members signed, in order")
         need(m["role"] <= LAST_ROLE, "there is no such role")
-        need(m["replaces"] == held.version, "the change replaces another version of the role")
-        start, end = self._window(m, held)
+        need(m["replaces"] == member.version, "the change replaces another version of the role")
+        start, end = self._window(m, member)
         need(any(m["account"]) and m["role"] and start <= end, "the change is senseless")
-        taken = held.role not in (0, m["role"]) and self.time < held.end
+        taken = member.role not in (0, m["role"]) and self.time < member.end
         need(not taken, "the account holds another role")
-        version = held.version + 1
+        version = member.version + 1
         self.committee_until[m["account"]] = self._member_until(m["account"])
         self._become(m["account"], Member(m["role"], start, end, version))
         self.set_at[m["account"]] = self.time
         need(self._committee_at(self.time) >= quorum, "no quorum is left")
-        if self.datasets and COMMITTEE in (held.role, m["role"]):
+        if self.datasets and COMMITTEE in (member.role, m["role"]):
             self._need_lasting_quorum()
         return effect(1, "RoleSet", (m["account"], m["role"]), (start, end, version))
 
@@ -841,8 +875,8 @@ class PermitRules(Steps):
 
     def _committee_at(self, time: int, lasting: bool = False) -> int:
         return sum(
-            self.member_live(who, COMMITTEE, time) and not (lasting and held.end != FOREVER)
-            for who, held in self.members.items()
+            self.member_live(who, COMMITTEE, time) and not (lasting and member.end != FOREVER)
+            for who, member in self.members.items()
         )
 
     def _member_until(self, who: bytes) -> int:
@@ -853,31 +887,32 @@ class PermitRules(Steps):
             return before
         return max(before, min(member.end, self.time))
 
-    def _window(self, m: Args, held: Member) -> tuple[int, int]:
-        """From when and until when a change of a role holds, once there is a dataset to read.
+    def _window(self, m: Args, member: Member) -> tuple[int, int]:
+        """Start and end of the role that a role change gives.
 
-        A new worker or broker begins after the delay, and a member of the committee stays one until it is over.
+        Once a dataset exists, a new worker or broker begins only after the delay, and a member of
+        the committee stays one until the delay is over.
         """
         start, end, earliest = m["start"], m["end"], self.time + self.identity.role_delay
         if not self.datasets:
             return start, end
         if self.member_live(m["account"], COMMITTEE, self.time):
-            return held.start, max(end, min(earliest, held.end))
+            return member.start, max(end, min(earliest, member.end))
         live = self.member_live(m["account"], m["role"], self.time)
         waits = m["role"] in (BROKER, WORKER) and end > self.time and not live
         return (max(start, earliest) if waits else start), end
 
     def _cancelRole(self, m: Args, a: Args) -> Effect:
-        held = self.members.get(m["account"], NOBODY)
+        member = self.members.get(m["account"], NOBODY)
         by = self._by("CancelRole", m, a["signature"], self._claim("RoleCancelled", 1))
         was = self._member_until(by) > self.set_at.get(m["account"], 0)
         live = self.member_live(by, COMMITTEE, self.time)
         need(was or live, f"0x{by.hex()} is no member of the committee, and was none then")
-        need(m["version"] == held.version, "the order is about another version of the role")
-        pending = held.role in (BROKER, WORKER) and held.start > self.time
+        need(m["version"] == member.version, "the order is about another version of the role")
+        pending = member.role in (BROKER, WORKER) and member.start > self.time
         need(pending, "no worker or broker of this account is waiting")
-        version = held.version + 1
-        self._become(m["account"], Member(held.role, self.time, self.time, version))
+        version = member.version + 1
+        self._become(m["account"], Member(member.role, self.time, self.time, version))
         return effect(6, "RoleCancelled", (m["account"], by), (version,))
 
     def _registerDataset(self, m: Args, a: Args) -> Effect:
@@ -892,7 +927,7 @@ class PermitRules(Steps):
         return effect(2, "DatasetRegistered", (m["dataset"], who), (m["documentHash"],))
 
     def _requestPermit(self, m: Args, a: Args) -> Effect:
-        values, asked, categories = tuple(m.values()), m["purposeNeed"], m["categories"]
+        values, purposes, categories = tuple(m.values()), m["purposeNeed"], m["categories"]
         who = self._by(
             "PermitRequest", m, a["signature"], self._claim("PermitRequested", 2), ANALYST
         )
@@ -900,10 +935,7 @@ class PermitRules(Steps):
             m["permit"] not in self.permits and m["dataset"] in self.datasets,
             "a known permit, or an unknown dataset",
         )
-        need(
-            asked and not asked & ~(PURPOSES & ~CARE),
-            "the purposes are not allowed",
-        )
+        need(purposes and not purposes & ~(PURPOSES & ~CARE), "the purposes are not allowed")
         need(
             categories and not categories & ~CATEGORIES and m["outputClasses"],
             "categories or outputs not allowed",
@@ -923,8 +955,8 @@ class PermitRules(Steps):
         need(fresh, "the applicant voted, somebody voted twice, or on another request")
         permit.votes[who] = bool(m["yes"])
         kind, body, events = effect(4, "Voted", (m["permit"], who), (m["yes"],))
-        same = [member for member, said in permit.votes.items() if said == bool(m["yes"])]
-        live = sum(self.member_live(member, COMMITTEE, self.time) for member in same)
+        agreeing = [member for member, yes in permit.votes.items() if yes == bool(m["yes"])]
+        live = sum(self.member_live(member, COMMITTEE, self.time) for member in agreeing)
         if live >= self.identity.quorum:
             status = APPROVED if m["yes"] else REJECTED
             self.permits[m["permit"]] = permit._replace(status=status)
@@ -937,26 +969,30 @@ class PermitRules(Steps):
         return kind, body, events
 
     def _suspend(self, m: Args, a: Args) -> Effect:
-        said = self._claim("PermitSuspended", 1)
-        role = PROTECTION if self.members.get(said[-20:], NOBODY).role == PROTECTION else COMMITTEE
-        by = self._by("Suspend", m, a["signature"], said, role)
+        claimed = self._claim("PermitSuspended", 1)
+        role = (
+            PROTECTION if self.members.get(claimed[-20:], NOBODY).role == PROTECTION else COMMITTEE
+        )
+        by = self._by("Suspend", m, a["signature"], claimed, role)
         self.permits[m["permit"]] = self._permit(m["permit"], APPROVED)._replace(status=SUSPENDED)
         return effect(5, "PermitSuspended", (m["permit"],), (by,))
 
-    def _permit(self, permit: bytes, status: int) -> Permit:
-        found = self.permits.get(permit)
-        need(found and found.status == status, "the permit is unknown, or not at that point")
-        return self.permits[permit]
+    def _permit(self, name: bytes, status: int) -> Permit:
+        permit = self.permits.get(name)
+        need(permit and permit.status == status, "the permit is unknown, or not at that point")
+        return self.permits[name]
 
 
 # ---- consents ----
-# ConsentRegistry: who is enrolled, and what each person allows. Batches are read item by item.
+# The rules of ConsentRegistry: enrolments and consents, in batches that are read item by item.
 
-_Item = tuple[bytes, bytes, Event, Callable[[], None]]  # of a batch: see Fold._batch
+# One item of a batch: its name (hash), the words it adds to the step's body, its event, and what
+# accepts it.
+_Item = tuple[bytes, bytes, Event, Callable[[], None]]
 
 
 def _refused(name: bytes, refusal: Skipped) -> _Item:
-    """A refused item of a batch; its index is put in where it is known."""
+    """A refused item of a batch; `_batch` puts in its index."""
     selector = bytes.fromhex(str(refusal)[-8:])
     return name, b"", ("ItemRefused", (0,), (selector,)), lambda: None
 
@@ -967,20 +1003,22 @@ class ConsentRules(Steps):
     def _batch(
         self, kind: int, rule: Callable[[Args], _Item | None], items: list[Callable[[], Args]]
     ) -> Effect:
-        """Each item by itself: accepted, refused with its own place on the trail, or without a trace.
+        """Each item by itself: accepted, refused with an event of its own, or skipped without an
+        event.
 
-        A refused item is recorded once, and only where an enrolled key or a live registrar signed it, no later message
-        has replaced it, and it does not wait for an earlier one: strangers cannot make the trail grow. Without crypto
-        nobody sees who signed, and what the ledger left of an item is believed.
+        A refused item is recorded once, and only if an enrolled key or a live registrar signed it,
+        no later message has replaced it, and it does not depend on an earlier message: strangers
+        cannot make the trail grow. Without crypto the signer is unknown, and the ledger's events
+        are believed.
         """
         need(len(items) <= MAX_ITEMS, "the batch is too long")
         accepted, refused, events = b"", b"", list[Event]()
         for index, read in enumerate(items):
-            found = rule(read())
-            if found is None or found[0] in self.recorded:
+            outcome = rule(read())
+            if outcome is None or outcome[0] in self.recorded:
                 continue
-            name, added, must, accept = found
-            event = must if self._crypto else self._believed(len(events), index, must)
+            name, added, required, accept = outcome
+            event = required if self._crypto else self._believed(len(events), index, required)
             if event is None:
                 continue
             if event[0] == "ItemRefused":
@@ -994,16 +1032,18 @@ class ConsentRules(Steps):
         need(events, "the batch leaves nothing, and the contract refuses such a call")
         return kind, words(len(accepted) // 32) + accepted + refused, events
 
-    def _believed(self, place: int, index: int, event: Event) -> Event | None:
-        """Without crypto: the event if the ledger has it there, a refusal that takes keys to see, or None."""
-        log = self._logs[place] if place < len(self._logs) else None
+    def _believed(self, position: int, index: int, event: Event) -> Event | None:
+        """Without crypto: the event if the ledger has it at that position, a refusal for a
+        signature, or None.
+        """
+        log = self._logs[position] if position < len(self._logs) else None
         if log is None:
             return None
         if log.topics == (TOPICS["ItemRefused"], words(index)):
             return event
         name, indexed, plain = event
-        whole = (TOPICS[name], *map(words, indexed)), words(*plain)
-        return event if name != "ItemRefused" and (log.topics, log.data) == whole else None
+        expected = (TOPICS[name], *map(words, indexed)), words(*plain)
+        return event if name != "ItemRefused" and (log.topics, log.data) == expected else None
 
     def _enrol(self, items: list[Callable[[], Args]]) -> Effect:
         return self._batch(16, self._enrolment, items)
@@ -1017,10 +1057,10 @@ class ConsentRules(Steps):
             if not self.member_live(registrar, REGISTRAR, self.time):
                 return None
         else:
-            said = [x for x in self._logs if x.topics[:2] == (TOPICS["Enrolled"], subject)]
-            registrar = said[0].topics[2][12:] if said and len(said[0].topics) == 3 else bytes(20)
+            logs = [log for log in self._logs if log.topics[:2] == (TOPICS["Enrolled"], subject)]
+            registrar = logs[0].topics[2][12:] if logs and len(logs[0].topics) == 3 else bytes(20)
             live = self.member_live(registrar, REGISTRAR, self.time)
-            need(live or not said, f"0x{registrar.hex()} is no live registrar")
+            need(live or not logs, f"0x{registrar.hex()} is no live registrar")
         if self.signers.get(subject) == key:
             return None
         name = sha256(words(subject, sha256(key), e["assurance"], e["deadline"]))
@@ -1031,7 +1071,7 @@ class ConsentRules(Steps):
         except Skipped as refusal:
             return _refused(name, refusal)
         if self._signer("Enrolment", e, item["signerSignature"], key) != key:
-            return None  # whoever sees it on its way must not use up what she signed
+            return None  # a copy with another signature must not use up the signed message
         # The signer is `bytes`: offset, length, content.
         encoded = (64, e["assurance"], 20, key.ljust(32, b"\0"))
         event: Event = ("Enrolled", (subject, registrar), encoded)
@@ -1050,7 +1090,8 @@ class ConsentRules(Steps):
         old, name = self.consent(dataset, subject), sha256(words(*g.values()))
         if subject not in self.signers or not self._own("Grant", g, item):
             return None
-        # Neither replaced by a later consent, nor ahead of what it follows: nobody uses that up by sending it first.
+        # A consent that was replaced, or whose predecessor is missing, leaves no event: sending it
+        # early uses up nothing.
         if dataset not in self.datasets or g["replaces"] != old.version or g["epoch"] > old.epoch:
             return None
         try:
@@ -1075,9 +1116,8 @@ class ConsentRules(Steps):
         who, old = (m["subject"], m["dataset"]), self.consent(m["dataset"], m["subject"])
         need(m["dataset"] in self.datasets, "there is no such dataset")
         own = m["subject"] in self.signers and self._own("Revoke", m, a)
-        need(
-            own and m["epoch"] <= old.epoch, "the revocation is not her own, or of an epoch to come"
-        )
+        fact = "the revocation is not her own, or of an epoch to come"
+        need(own and m["epoch"] <= old.epoch, fact)
         if m["epoch"] < old.epoch:
             self.recorded.add(self._unused(words(*m.values())))
             return effect(19, "RevokeStale", who, (m["epoch"], old.epoch))
@@ -1094,7 +1134,7 @@ class ConsentRules(Steps):
 
 
 # ---- accesses ----
-# AccessLedger: records, runs, accesses and releases.
+# The rules of AccessLedger: records, runs, attempts, output reviews and releases.
 
 
 class AccessRules(Steps):
@@ -1159,10 +1199,8 @@ class AccessRules(Steps):
 
     def _authorise(self, m: Args, a: Args) -> Effect:
         subjects, name, nth, run = a["subjects"], m["run"], m["attempt"], self._run(m)
-        permit, worker = (
-            self.permits[run.request["permit"]],
-            self._by("WorkerBinding", m, a["signature"], role=WORKER),
-        )
+        permit = self.permits[run.request["permit"]]
+        worker = self._by("WorkerBinding", m, a["signature"], role=WORKER)
         need(
             run.ended in ("", "cancelled") and nth == run.attempts + 1 <= most_attempts(run),
             "the run ended, or not the next attempt",
@@ -1176,16 +1214,18 @@ class AccessRules(Steps):
             sha256(b"".join(subjects)) == m["subjectsHash"],
             "the list is not the one that the worker signed",
         )
-        dataset, *want = (
-            *(permit.request[n] for n in ("dataset", "purposeNeed", "categories")),
-            self.time // DAY,
-        )
-        judged = [(subject, self.denied(dataset, subject, *want)) for subject in subjects]
+        dataset, purposes, categories = self._asked(permit)
+        today = self.time // DAY
+        decisions = [
+            (subject, self.denied(dataset, subject, purposes, categories, today))
+            for subject in subjects
+        ]
         live = [
-            (subject, self.consent(dataset, subject)) for subject, reason in judged if not reason
+            (subject, self.consent(dataset, subject)) for subject, reason in decisions if not reason
         ]
         least = max(1, permit.request["minCohort"], self.identity.cohort_floor)
-        reasons = [  # in the contract's order
+        # In the contract's order.
+        reasons = [
             run.ended and 43,
             self.time > run.request["deadline"] and 41,
             m["codeHash"] != permit.request["codeHash"] and 38,
@@ -1193,20 +1233,18 @@ class AccessRules(Steps):
             self._permit_reason(permit),
             len(live) < least and 40,
         ]
-        # Without crypto nobody sees which worker signed, and two may send the same.
+        # Without crypto the worker is unknown, and two workers may send the same values.
         message = self._unused(words(worker, *m.values())) if self._crypto else b""
         if any(reasons):
             self.recorded.add(message)
             return effect(35, "RunRefused", (name,), (nth, next(filter(None, reasons))))
-        denied = [(subject, reason) for subject, reason in judged if reason]
+        denied = [(subject, reason) for subject, reason in decisions if reason]
         granted = [(subject, consent.epoch, consent.version) for subject, consent in live]
         packed = {subject: nth << 56 | epoch << 24 | version for subject, epoch, version in granted}
         list_hash = sha256(b"".join(words(subject, epoch) for subject, epoch, _ in granted))
         ends = [permit.request["expiry"], *((consent.until_day + 1) * DAY for _, consent in live)]
-        lease, tx = (
-            min(self.time + min(m["leaseSeconds"], self.identity.max_lease), *ends),
-            self._tx,
-        )
+        lease = min(self.time + min(m["leaseSeconds"], self.identity.max_lease), *ends)
+        tx = self._tx
         self.runs[name] = run._replace(attempts=nth)
         self.attempts[name, nth] = Attempt(
             worker, m, granted, denied, lease, list_hash, tx.hash, tx.block, {}, b"", {}
@@ -1215,7 +1253,7 @@ class AccessRules(Steps):
             ("AccessDenied", (name, who), (nth, reason))
             if reason
             else ("AccessGranted", (name, who), (packed[who],))
-            for who, reason in judged
+            for who, reason in decisions
         ]
         totals = (nth, len(granted), len(denied), lease, m["workerKey"], list_hash, m["relaxed"])
         return (
@@ -1223,6 +1261,11 @@ class AccessRules(Steps):
             words(name, m["relaxed"] << 32 | nth, *chain(*packed.items(), *denied)),
             [*events, ("RunAuthorised", (name,), totals)],
         )
+
+    def _asked(self, permit: Permit) -> tuple[bytes, int, int]:
+        """The dataset, the purposes and the categories that the permit asks for."""
+        request = permit.request
+        return request["dataset"], request["purposeNeed"], request["categories"]
 
     def _run(self, m: Args) -> Run:
         need(m["run"] in self.runs, "the run is unknown")
@@ -1243,9 +1286,8 @@ class AccessRules(Steps):
             self.time <= attempt.lease_until and not attempt.seal,
             "the lease is over, or the output sealed already",
         )
-        allowed = (
-            self.permits[run.request["permit"]].request["outputClasses"] >> m["outputClass"] & 1
-        )
+        classes = self.permits[run.request["permit"]].request["outputClasses"]
+        allowed = classes >> m["outputClass"] & 1
         need(
             allowed and m["outputClass"] in OUTPUT_CLASSES,
             "the permit does not allow this class of output",
@@ -1257,7 +1299,9 @@ class AccessRules(Steps):
         return effect(36, "Sealed", (m["run"],), plain, words(m["run"], *plain[:2]))
 
     def _cost(self, run: Run, attempt: Attempt, seal: Args) -> dict[bytes, int]:
-        """What the dataset has spent with this seal: m statistics of N people, in millionths of m / N, rounded up."""
+        """The dataset's spent budget with this seal: m statistics of N people cost m / N, in
+        millionths, rounded up.
+        """
         dataset = self.permits[run.request["permit"]].request["dataset"]
         total = self.spent.get(dataset, 0) - (-seal["statistics"] * 10**6 // len(attempt.granted))
         need(total <= BUDGET, "the dataset's budget of per-variant statistics is spent")
@@ -1266,7 +1310,10 @@ class AccessRules(Steps):
     def _viewOutput(self, m: Args, a: Args) -> Effect:
         run, attempt = self._open(m)
         who = self._by("Review", m, a["signature"], self._claim("OutputViewed", 1), CHECKER)
-        need(who != run.analyst and attempt.seal, "the analyst looked, or nothing is sealed")
+        need(
+            who != run.analyst and attempt.seal,
+            "the analyst asked for the view, or nothing is sealed",
+        )
         body = words(m["run"], m["attempt"], who, m["viewerKey"])
         self.recorded.add(self._unused(body))
         attempt.views[who] = m["viewerKey"]
@@ -1279,23 +1326,18 @@ class AccessRules(Steps):
         who = self._by("Decision", m, signature, claimed, CHECKER)
         need(
             not who or (who != run.analyst and who in attempt.views),
-            "the checker is the analyst, or did not look",
+            "the checker is the analyst, or did not view the output",
         )
         return who
 
     def _release(self, m: Args, a: Args) -> Effect:
         run, attempt = self._open(m)
-        permit, done = (
-            self.permits[run.request["permit"]],
-            [log.topics[0] for log in self._logs if log.topics],
-        )
-        said = [
-            self._claim("Released", place) if TOPICS["Released"] in done else b""
-            for place in (3, 4)
-        ]
+        permit = self.permits[run.request["permit"]]
+        released = any(log.topics[:1] == (TOPICS["Released"],) for log in self._logs)
+        claimed = [self._claim("Released", word) if released else b"" for word in (3, 4)]
         pair = [
-            self._checker(m, run, attempt, *signed)
-            for signed in zip(a["signatures"], said, strict=True)
+            self._checker(m, run, attempt, signature, claim)
+            for signature, claim in zip(a["signatures"], claimed, strict=True)
         ]
         need(
             m["reason"] == 0 and (pair[0] < pair[1] or not any(pair)),
@@ -1306,27 +1348,23 @@ class AccessRules(Steps):
             list(zip_longest(a["subjects"], a["epochs"])) == granted,
             "the list is not the granted one",
         )
-        dataset, *want = (
-            *(permit.request[n] for n in ("dataset", "purposeNeed", "categories")),
-            self.time // DAY,
-        )
+        dataset, purposes, categories = self._asked(permit)
+        today = self.time // DAY
         dismissed = not self.member_live(run.analyst, ANALYST, self.time)
         refusals = [
             (bytes(32), 36 if dismissed else self._permit_reason(permit)),
             *(
                 (
                     who,
-                    self.denied(dataset, who, *want)
+                    self.denied(dataset, who, purposes, categories, today)
                     or 75 * (self.consent(dataset, who).epoch != epoch),
                 )
                 for who, epoch in granted
             ),
         ]
         message = self._unused(words(*m.values()))
-        for (
-            subject,
-            reason,
-        ) in refusals:  # analyst and permit, then the first who is unwilling, or at another epoch
+        # Analyst and permit, then the first person whose consent denies it or has another epoch.
+        for subject, reason in refusals:
             if reason:
                 self.recorded.add(message)
                 return effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))
@@ -1358,25 +1396,32 @@ class AccessRules(Steps):
 
 
 # ---- replayed ----
-# The contracts' rules executed again: a mined transaction, and what it must have left on the trail.
+# Replays mined transactions: executes the contracts' rules and compares the events that each call
+# must leave.
 
 
 class ReplayedState(PermitRules, ConsentRules, AccessRules):
-    """The state that the rules give, one transaction after the other; after a Finding it MUST NOT be used on."""
+    """The state that the rules give, transaction by transaction; after a Finding it MUST NOT be
+    used any more.
+    """
 
     def apply(
         self, block: Block, tx: Transaction, logs: Sequence[Log], crypto: Crypto | None = None
     ) -> None:
-        """Execute one mined transaction; `logs` are all that it left at the four contracts. Raises Finding.
-        With crypto every signature that leads to an access is checked; without it, the ledger's word is taken."""
+        """Execute one mined transaction; `logs` are all its logs of the four contracts. Raises
+        Finding.
+
+        With crypto every signature that leads to an access is checked; without it, the ledger's
+        events are believed.
+        """
         try:
             need(
-                block.number == tx.block and self.place < (tx.block, tx.index),
+                block.number == tx.block and self.position < (tx.block, tx.index),
                 "it does not follow the one before",
             )
             need(self.time <= block.timestamp, "its time is before the time of the block before")
             need(all(x.index < y.index for x, y in pairwise(logs)), "its events are not in order")
-            self.place, self.time = (tx.block, tx.index), block.timestamp
+            self.position, self.time = (tx.block, tx.index), block.timestamp
             self._tx, self._logs, self._crypto = tx, tuple(logs), crypto
             contract, function, arguments = decode_call(tx.input)
             address = self.identity.contracts[contract][0]
@@ -1384,42 +1429,43 @@ class ReplayedState(PermitRules, ConsentRules, AccessRules):
             rule, m = getattr(self, f"_{function}"), arguments.get("m")
             kind, body, events = rule(m, arguments) if m else rule(arguments["items"])
             self.count, call, digest = self.count + 1, sha256(tx.input), sha256(body)
-            place = (address, kind, tx.block, self.time)
-            self.head = sha256(words(self.head, *place, call, digest))
+            self.head = sha256(words(self.head, address, kind, tx.block, self.time, call, digest))
             head: Event = ("Head", (self.count,), (self.head, kind, digest))
             trail = self.identity.contracts["Trail"][0]
-            must = [(address, event) for event in events] + [(trail, head)]
+            required = [(address, event) for event in events] + [(trail, head)]
             self._compare(
-                [(name, who, [*map(words, at)], words(*rest)) for who, (name, at, rest) in must]
+                [
+                    (name, contract_address, [*map(words, indexed)], words(*plain))
+                    for contract_address, (name, indexed, plain) in required
+                ]
             )
         except Malformed as error:
             raise Finding(
                 f"step {self.count}, block {tx.block}, transaction 0x{tx.hash.hex()}: {error}"
             ) from None
 
-    def _compare(self, must: Sequence[tuple[str, bytes, Sequence[bytes], bytes]]) -> None:
-        for i, (name, address, indexed, data) in enumerate(must, 1):
+    def _compare(self, required: Sequence[tuple[str, bytes, Sequence[bytes], bytes]]) -> None:
+        """Compare the transaction's logs with the events that the rules require. Raises Malformed."""
+        for i, (name, address, indexed, data) in enumerate(required, 1):
             need(len(self._logs) >= i, f"event {i} ({name}) is missing")
-            log, law = self._logs[i - 1], (TOPICS[name], *indexed, data)
-            ours = (log.address, log.tx, log.block, log.topics[:1]) == (
-                address,
-                self._tx.hash,
-                self._tx.block,
-                law[:1],
-            )
-            need(ours, f"event {i} ({name}) is another one, or not of this call")
-            for want, said in zip_longest(law, (*log.topics, log.data), fillvalue=b""):
+            log, topic = self._logs[i - 1], TOPICS[name]
+            source = (log.address, log.tx, log.block, log.topics[:1])
+            same = source == (address, self._tx.hash, self._tx.block, (topic,))
+            need(same, f"event {i} ({name}) is another one, or not of this call")
+            wanted = (topic, *indexed, data)
+            for want, actual in zip_longest(wanted, (*log.topics, log.data), fillvalue=b""):
                 need(
-                    said == want,
-                    f"event {i} ({name}) must say 0x{want.hex()} where it says 0x{said.hex()}",
+                    actual == want,
+                    f"event {i} ({name}) must say 0x{want.hex()} where it says 0x{actual.hex()}",
                 )
-        need(len(self._logs) == len(must), f"event {len(must) + 1} should not be there")
+        need(len(self._logs) == len(required), f"event {len(required) + 1} should not be there")
 
 
 # ---- withdrawals ----
-# What became of the uses that a withdrawal met.
+# Effects of a withdrawal: the state of each run that used the person's data or would have used it.
 
-RUN_STATES = {  # the event that a run had last, and where it stands then
+# By the run's last event, its state.
+RUN_STATES = {
     "RunRequested": "queued",
     "RunRefused": "denied",
     "RunAuthorised": "authorised",
@@ -1430,12 +1476,12 @@ RUN_STATES = {  # the event that a run had last, and where it stands then
     "RunCancelled": "withdrawn",
     "RunResumed": "queued",
 }
-WORKER_REASONS = (38,)  # the worker's own fault: the run stays as it was
-_ENDS = ("Rejected", "RunCancelled")  # a refusal ends nothing: a later attempt may be granted
+WORKER_REASONS = (38,)  # the worker's own fault: the run keeps its state
+_ENDS = ("Rejected", "RunCancelled")  # a refusal ends no run: a later attempt may be granted
 
 
 class Past(NamedTuple):
-    """One event of a run: its name, the step of the trail, and attempt and reason where it has them."""
+    """One event of a run: its name, its step of the trail, and its attempt and reason (0 for none)."""
 
     name: str
     step: int
@@ -1444,7 +1490,7 @@ class Past(NamedTuple):
 
 
 class Access(NamedTuple):
-    """What one attempt decided about one person."""
+    """The decision of one attempt about one person."""
 
     attempt: int
     granted: bool
@@ -1453,12 +1499,13 @@ class Access(NamedTuple):
 
 
 class Use(NamedTuple):
-    """What became of one use of a person's data after her withdrawal.
+    """One use of a person's data, and its state after her withdrawal.
 
-    was: where the run was at that step (queued, computing, sealed, released). attempt: the one she was in, 0 for none
-    yet. sealed: it finished all the same, and its output is held back. next_attempt, next_block: the first later
-    attempt, if she is not in it, else 0. state: of the run now. over: a later attempt shows that this one has ended.
-    taken_in: she is in a later attempt, under what she allowed by then.
+    was: the run's state at that step (queued, computing, sealed, released). attempt: the one with
+    her data, 0 for none yet. sealed: the computation finished all the same, and its output is held
+    back. next_attempt, next_block: the first later attempt, if it leaves her out, else 0. state:
+    the run's state now. over: a later attempt shows that this one has ended. taken_in: a later
+    attempt includes her, under a later consent.
     """
 
     run: bytes
@@ -1473,7 +1520,7 @@ class Use(NamedTuple):
 
 
 def run_state(history: Sequence[Past]) -> str:
-    """Where a run stands after these events, "" before its request."""
+    """The state of a run after these events, "" before its request."""
     state = ""
     for past in history:
         if not (past.name == "RunRefused" and state and past.reason in WORKER_REASONS):
@@ -1481,10 +1528,12 @@ def run_state(history: Sequence[Past]) -> str:
     return state
 
 
-def use_met(run: bytes, step: int, history: Sequence[Past], hers: Sequence[Access]) -> Use | None:
-    """Where the run stood when the withdrawal became step `step`; None when it does not concern her.
+def use_met(
+    run: bytes, step: int, history: Sequence[Past], accesses: Sequence[Access]
+) -> Use | None:
+    """The use that the withdrawal at step `step` affects, None if the run does not concern her.
 
-    history: the run's events, hers: what was granted or denied of her, both in the ledger's order.
+    history: the run's events, accesses: the run's decisions about her, both in the ledger's order.
     """
     earlier = [past for past in history if past.step < step]
     names = [past.name for past in earlier]
@@ -1492,18 +1541,19 @@ def use_met(run: bytes, step: int, history: Sequence[Past], hers: Sequence[Acces
         return None
     attempts = [past.attempt for past in earlier if past.name == "RunAuthorised"]
     newest = max(attempts, default=0)
-    in_it = max((one.attempt for one in hers if one.granted and one.step < step), default=0)
-    later = next((one for one in hers if one.step > step), None)
+    granted = [access for access in accesses if access.granted]
+    in_attempt = max((access.attempt for access in granted if access.step < step), default=0)
+    later = next((access for access in accesses if access.step > step), None)
     again, at = (later.attempt, later.block) if later and not later.granted else (0, 0)
     state, over = run_state(history), later is not None
-    taken_in = any(one.granted and one.step > step for one in hers)
+    taken_in = any(access.step > step for access in granted)
     if newest == 0 and run_state(earlier) == "denied":
-        return None  # refused, and nothing of hers was read: a later attempt leaves her out
-    if newest == 0 or (in_it != newest and run_state(earlier) == "queued"):
+        return None  # refused before her data was read: a later attempt leaves her out
+    if newest == 0 or (in_attempt != newest and run_state(earlier) == "queued"):
         return Use(run, "queued", 0, False, again, at, state, over, taken_in)
-    if in_it != newest:
+    if in_attempt != newest:
         return None
-    seals = [x.step for x in history if x.name == "Sealed" and x.attempt == newest]
+    seals = [past.step for past in history if past.name == "Sealed" and past.attempt == newest]
     was = "computing"
     if "Released" in names:
         was = "released"
@@ -1519,13 +1569,15 @@ def may_stop(use: Use) -> bool:
 
 
 def sentence_of(use: Use, stopped: float | None) -> str:
-    """What happened to one run, for the person herself; `stopped`: seconds until its process was dead, if known."""
+    """One run's outcome as a sentence for the person; `stopped`: seconds until its process was
+    dead, if known.
+    """
     again = (
         f" It was started again without you (attempt {use.next_attempt}, block {use.next_block})."
         if use.next_attempt
         else ""
     )
-    held = "the ledger refuses its release." + again
+    held_back = "the ledger refuses its release." + again
     if use.was == "released":
         return "A result with your data in it had been released before; it cannot be called back."
     if use.was == "queued" and use.taken_in:
@@ -1535,9 +1587,9 @@ def sentence_of(use: Use, stopped: float | None) -> str:
     if use.was == "sealed" and use.state in ("withdrawn", "refused"):
         return "A finished output with your data in it was never released; its run has ended."
     if use.was == "sealed":
-        return f"A finished output with your data in it is held back: {held}"
+        return f"A finished output with your data in it is held back: {held_back}"
     if use.sealed:
-        return f"A use finished as you withdrew; its output is held back: {held}"
+        return f"A use finished as you withdrew; its output is held back: {held_back}"
     if stopped is not None or use.next_attempt:
         after = "" if not stopped else f" after {stopped:.1f} s"
         return (
@@ -1549,7 +1601,9 @@ def sentence_of(use: Use, stopped: float | None) -> str:
 
 
 def use_ended(use: Use, stopped: float | None, state: str) -> bool:
-    """Whether all that can be stopped of this use was; `state`: the run's, or "failed" on its worker's machine."""
+    """Whether nothing of this use can still be stopped; `state`: the run's, or "failed" on its
+    worker's machine.
+    """
     return bool(
         use.was != "computing"
         or use.sealed
@@ -1560,20 +1614,22 @@ def use_ended(use: Use, stopped: float | None, state: str) -> bool:
 
 
 # ---- trail ----
-# An exported trail put through the rules, and the receipts and heads that somebody holds compared with it.
+# Replays an exported trail, and compares the heads and receipts that somebody holds with it.
 
 RECEIPTS = {
     "volens/receipt/2": "grants",
     "volens/run-receipt/2": "releases",
-    "volens/withdrawal-receipt/2": "stops",
+    "volens/withdrawal-receipt/2": "withdrawals",
 }
-PLACE = "tx block blockHash time count head"
+POSITION = "tx block blockHash time count head"
 WITNESS = "broker block blockHash time count head signature"
 RECEIPT_FIELDS = {
-    "grants": f"subject dataset epoch version terms termsSalt signedMessage signature {PLACE}",
-    "releases": "run attempt permit listHash granted sealHash outputCommitment outputSalt releaseTx time count head "
-    "codeHash paramsHash",
-    "stops": "subject dataset receipt asOf settled effects",
+    "grants": f"subject dataset epoch version terms termsSalt signedMessage signature {POSITION}",
+    "releases": (
+        "run attempt permit listHash granted sealHash outputCommitment outputSalt releaseTx "
+        "time count head codeHash paramsHash"
+    ),
+    "withdrawals": "subject dataset receipt asOf settled effects",
 }
 
 
@@ -1587,27 +1643,25 @@ class Step(NamedTuple):
     logs: list[Log]
 
 
-Found = dict[str, tuple[str, str]]  # word: ok, no, partly or not-checked, and a plain reason
+Verdicts = dict[str, tuple[str, str]]  # word: ok, no, partly or not-checked, and a plain reason
 
 
 class Replay:
-    """A bundle put through the fold: `steps[n - 1]` is step n of the trail. Raises Malformed, Finding."""
+    """A replayed bundle: `steps[n - 1]` is step n of the trail. Raises Malformed, Finding."""
 
     def __init__(self, source: object, crypto: Crypto | None = None) -> None:
         need(part(source, "type") == "volens/trail/2", "this is not a trail of this release")
-        self.replayed, self.crypto, self.steps = (
-            ReplayedState(part(source, "identity")),
-            crypto,
-            list[Step](),
-        )
+        self.replayed, self.crypto = ReplayedState(part(source, "identity")), crypto
+        self.steps = list[Step]()
         self.id, self.blocks = identity_id(part(source, "identity")), part(source, "blocks", dict)
         for item in part(source, "transactions", list):
             names = {"blockNumber": "block", "transactionIndex": "index", "transactionHash": "hash"}
-            place = {name: part(item, short) for name, short in names.items()}
-            tx, entries = parse_transaction(item | place), part(item, "logs", list)
+            position = {name: part(item, short) for name, short in names.items()}
+            tx, entries = parse_transaction(item | position), part(item, "logs", list)
             block = parse_block({**part(self.blocks, str(tx.block), dict), "number": tx.block})
             logs = [
-                parse_log({**place, "logIndex": part(entry, "index"), **entry}) for entry in entries
+                parse_log({**position, "logIndex": part(entry, "index"), **entry})
+                for entry in entries
             ]
             self.replayed.apply(block, tx, logs, crypto)
             self.steps.append(Step(self.replayed.count, self.replayed.head, block, tx, logs))
@@ -1627,11 +1681,13 @@ class Replay:
                 f"0x{who.hex()} did not sign it",
             )
 
-    def held(self, source: Any) -> Step:
-        """The step whose {count, head} somebody holds. Raises Malformed when the trail has another one, or none."""
+    def held_step(self, source: Any) -> Step:
+        """The step whose {count, head} somebody holds. Raises Malformed if the trail has another
+        head, or no such step.
+        """
         count, head = number(part(source, "count")), raw(part(source, "head"), 32)
-        ours = "identity" not in source or raw(source["identity"], 32) == self.id
-        need(ours, f"the head of step {count} is of another ledger")
+        same_ledger = "identity" not in source or raw(source["identity"], 32) == self.id
+        need(same_ledger, f"the head of step {count} is of another ledger")
         need(
             0 < count <= len(self.steps),
             f"step {count} is held elsewhere, and the trail ends at step {len(self.steps)}: "
@@ -1645,23 +1701,22 @@ class Replay:
         return step
 
     def witnessed(self, source: Any) -> tuple[int, bool]:
-        """The step that a witness is of, and whether its signer was a live broker when it signed.
+        """The step number of a witness, and whether its signer was a live broker when it signed.
 
-        Judged by the block and the time that it signed, as far as the trail tells, not by its step: on a quiet
-        ledger a term begins or ends long after the last one. Raises Malformed for a forged witness, or one of
-        another trail.
+        The block and the time that it signed decide, as far as the trail shows them, not its step:
+        on a quiet ledger a term begins or ends long after the last step. Raises Malformed for a
+        forged witness, or one of another trail.
         """
-        step, who = self.held(source), raw(part(source, "broker"), 20)
+        step, who = self.held_step(source), raw(part(source, "broker"), 20)
         need(source.keys() == set(WITNESS.split()), "a witness has other fields")
         by, hashed = raw(part(source, "signature")), raw(part(source, "blockHash"), 32)
         seen, time = number(part(source, "block")), number(part(source, "time"))
         mined = self.blocks.get(str(seen), {"hash": hashed.hex(), "timestamp": time})
         same = raw(part(mined, "hash")) == hashed and number(part(mined, "timestamp")) == time
-        earlier = [one for one in self.steps if one.block.number <= seen]
+        earlier = [past for past in self.steps if past.block.number <= seen]
         later = self.steps[len(earlier) : len(earlier) + 1]
-        between = all(one.block.timestamp <= time for one in earlier[-1:]) and all(
-            time <= one.block.timestamp for one in later
-        )
+        not_before = all(previous.block.timestamp <= time for previous in earlier[-1:])
+        between = not_before and all(time <= following.block.timestamp for following in later)
         need(same and between and seen >= step.block.number, "a witness saw another block")
         message = {
             "identity": self.id,
@@ -1678,24 +1733,28 @@ class Replay:
         return step.count, self.replayed.member_then(who, BROKER, len(earlier), time)
 
     def receipt(self, data: bytes) -> int:
-        """Check a receipt (docs/ledger.md, Receipts) against the trail; the step up to which its witness anchors it.
+        """Check a receipt (docs/ledger.md, Receipts) against the trail; returns the step up to
+        which it anchors the trail.
 
-        Whoever keeps a receipt may have written it: without a witness it can contradict the trail, and anchors
-        nothing. Raises Malformed.
+        The holder of a receipt may have forged it: without a witness it can contradict the trail,
+        but anchors nothing (0). Raises Malformed.
         """
         r: Any = strict_json(data)
         kind = RECEIPTS.get(part(r, "type", str), "")
-        ours = kind and raw(part(r, "identity"), 32) == self.id
-        need(ours, "the receipt is of another ledger or kind")
-        # What nobody checks must not be read as checked.
+        same_ledger = kind and raw(part(r, "identity"), 32) == self.id
+        need(same_ledger, "the receipt is of another ledger or kind")
+        # A reader could take an unchecked field for a checked one.
         extra = r.keys() - {"type", "identity", "witness", *RECEIPT_FIELDS[kind].split()}
         need(not extra, "the receipt has fields that no receipt of its kind has")
-        place = part(r, "receipt", dict) if kind == "stops" else r
-        need(kind != "stops" or place.keys() == set(PLACE.split()), "its place has other fields")
-        step = self.held(place)
-        name = raw(part(place, "releaseTx" if kind == "releases" else "tx"), 32)
+        position = part(r, "receipt", dict) if kind == "withdrawals" else r
+        need(
+            kind != "withdrawals" or position.keys() == set(POSITION.split()),
+            "the receipt's position has other fields",
+        )
+        step = self.held_step(position)
+        name = raw(part(position, "releaseTx" if kind == "releases" else "tx"), 32)
         need(step.tx.hash == name, "the trail has another transaction at the receipt's step")
-        same = number(part(place, "time")) == step.block.timestamp
+        same = number(part(position, "time")) == step.block.timestamp
         need(same, "the receipt names another time than its block has")
         need(
             getattr(self, f"_{kind}")(r, step),
@@ -1705,8 +1764,8 @@ class Replay:
             return 0
         reached, live = self.witnessed(part(r, "witness", dict))
         need(live, "the receipt's witness was no live broker when it signed")
-        told = max(step.count, self.held(r["asOf"]).count if kind == "stops" else 0)
-        need(reached >= told, "the receipt's witness is older than the receipt")
+        as_of = self.held_step(r["asOf"]).count if kind == "withdrawals" else 0
+        need(reached >= max(step.count, as_of), "the receipt's witness is older than the receipt")
         return reached if self.crypto else 0
 
     def _grants(self, r: Any, step: Step) -> bool:
@@ -1716,7 +1775,7 @@ class Replay:
             b"volens/terms/1", raw(part(r, "termsSalt"), 32), sha256(part(r, "terms", str).encode())
         )
         epoch, version = number(part(r, "epoch")), number(part(r, "version"))
-        place = number(part(r, "block")), raw(part(r, "blockHash"), 32)
+        position = number(part(r, "block")), raw(part(r, "blockHash"), 32)
         g: Any = {
             n: raw(v) if isinstance(v, str) else number(v)
             for n, v in part(r, "signedMessage", dict).items()
@@ -1726,70 +1785,72 @@ class Replay:
             for item in (read() for read in decode_call(step.tx.input)[2].get("items", []))
         )
         need(sent, "the transaction holds no such signed message")
-        # A batch may hold other messages in her name, which the contract skips: this one made the very event.
+        # A batch may hold other messages in her name that the contract skips: this message must
+        # have made the event.
         given = (g[n] for n in ("fromDay", "untilDay", "purposes", "categories"))
         slot = slot_of(Consent(LIVE, epoch, version, *given))
         event = words(epoch, version, slot, sha256(terms), g["noticeHash"])
-        same = (g["subject"], g["dataset"], g["termsCommitment"]) == (
-            subject,
-            dataset,
-            sha256(terms),
-        )
+        commitment = sha256(terms)
+        same = (g["subject"], g["dataset"], g["termsCommitment"]) == (subject, dataset, commitment)
         signer = self._grantor(g, raw(part(r, "signature")))
         own = signer == self.replayed.signers.get(subject) and g["replaces"] + 1 == version
         made = any((log.topics, log.data) == (key, event) for log in step.logs)
-        return made and same and own and place == (step.block.number, step.block.hash)
+        return made and same and own and position == (step.block.number, step.block.hash)
 
     def _grantor(self, grant: Args, signature: bytes) -> bytes:
-        """Who signed a consent; without crypto, whose it is."""
+        """The address that signed a consent; without crypto, the subject's enrolled key."""
         if self.crypto:
             return self.crypto.signer("Grant", grant, signature)
         return self.replayed.signers.get(grant["subject"], b"")
 
-    def _stops(self, r: Any, step: Step) -> bool:
-        """A revocation, or a grant that narrows, and every use that it met, as the trail up to `asOf` proves them.
+    def _withdrawals(self, r: Any, step: Step) -> bool:
+        """Check a revocation, or a narrowing grant, and every affected use, against the trail up to
+        `asOf`.
 
-        Seconds, and a run that failed on its worker's machine, are that machine's word and in no head.
+        Seconds, and failures on a worker's machine, are the machine's own statement: no head covers
+        them.
         """
         subject, dataset = raw(part(r, "subject"), 32), raw(part(r, "dataset"), 32)
         ended = (TOPICS["ConsentRevoked"], subject, dataset)
         narrowed = (TOPICS["ConsentGranted"], subject, dataset)
         before = self._epoch(subject, dataset, step.count - 1)
-        said = any(
+        recorded = any(
             log.topics == ended or (log.topics == narrowed and to_int(log.data[:32]) > before)
             for log in step.logs
         )
-        as_of = self.held(part(r, "asOf", dict)).count
+        as_of = self.held_step(part(r, "asOf", dict)).count
         need(r["asOf"].keys() == {"count", "head"}, "what it is told as of has other fields")
         need(as_of >= step.count, "the receipt tells what followed as of a step before its own")
         proven = self._met(subject, dataset, step, as_of)
         final = self._met(subject, dataset, step, len(self.steps))
-        told = {raw(part(one, "run"), 32): one for one in part(r, "effects", list)}
-        need(len(part(r, "effects")) == len(told), "the receipt names a run twice")
-        need(told.keys() == proven.keys(), "the receipt leaves out a run that it met, or adds one")
-        for run, one in told.items():
-            stoppable = one.get("stopped") is None or may_stop(final[run])
+        effects = {raw(part(item, "run"), 32): item for item in part(r, "effects", list)}
+        need(len(part(r, "effects")) == len(effects), "the receipt names a run twice")
+        complete = effects.keys() == proven.keys()
+        need(complete, "the receipt leaves out a run that it met, or adds one")
+        for run, item in effects.items():
+            stoppable = item.get("stopped") is None or may_stop(final[run])
             need(stoppable, "what is told as stopped was sealed all the same")
-            failed = one.get("state") == "failed"
+            failed = item.get("state") == "failed"
             went_on = failed and self._went_on(run, subject, as_of)
             need(not went_on, "a run that is told as failed went on, and nobody had resumed it")
-        over = [_as_proven(told[run], use) for run, use in proven.items()]
+        over = [_as_proven(effects[run], use) for run, use in proven.items()]
         need(part(r, "settled", bool) == all(over), "the receipt says otherwise whether all ended")
-        place = part(r, "receipt", dict)
-        block = number(part(place, "block")), raw(part(place, "blockHash"), 32)
-        return said and block == (step.block.number, step.block.hash)
+        position = part(r, "receipt", dict)
+        block = number(part(position, "block")), raw(part(position, "blockHash"), 32)
+        return recorded and block == (step.block.number, step.block.hash)
 
     def _went_on(self, run: bytes, subject: bytes, as_of: int) -> bool:
-        """Whether the run was sealed, or took her in, after that step: a failed one is not tried again.
+        """Whether the run was sealed, or included her, after that step, without being resumed by
+        its analyst.
 
-        Unless its analyst resumes it: what follows then is no contradiction.
+        A failed run is not tried again unless it is resumed.
         """
         for log in (log for step in self.steps[as_of:] for log in step.logs):
             if log.topics[1:2] == (run,):
                 if log.topics[0] == TOPICS["RunResumed"]:
                     return False
-                hers = log.topics == (TOPICS["AccessGranted"], run, subject)
-                if hers or log.topics[0] == TOPICS["Sealed"]:
+                includes_her = log.topics == (TOPICS["AccessGranted"], run, subject)
+                if includes_her or log.topics[0] == TOPICS["Sealed"]:
                     return True
         return False
 
@@ -1806,40 +1867,43 @@ class Replay:
         return epoch
 
     def _met(self, subject: bytes, dataset: bytes, step: Step, last: int) -> dict[bytes, Use]:
-        """The uses that a withdrawal met, by run, as the first `last` steps tell them."""
+        """By run, the uses that a withdrawal affects, according to the first `last` steps."""
         names = {topic: name for name, topic in TOPICS.items()}
-        history, hers = dict[bytes, list[Past]](), dict[bytes, list[Access]]()
-        for one in self.steps[:last]:
-            for log in one.logs:
-                name, place = names[log.topics[0]], (one.count, one.block.number)
+        history, accesses = dict[bytes, list[Past]](), dict[bytes, list[Access]]()
+        for past_step in self.steps[:last]:
+            count, block = past_step.count, past_step.block.number
+            for log in past_step.logs:
+                name = names[log.topics[0]]
                 run = log.topics[1] if len(log.topics) > 1 else b""
                 if name == "AccessGranted" and log.topics[2] == subject:
-                    hers.setdefault(run, []).append(Access(to_int(log.data) >> 56, True, *place))
+                    access = Access(to_int(log.data) >> 56, True, count, block)
+                    accesses.setdefault(run, []).append(access)
                 elif name == "AccessDenied" and log.topics[2] == subject:
-                    hers.setdefault(run, []).append(Access(to_int(log.data[:32]), False, *place))
+                    access = Access(to_int(log.data[:32]), False, count, block)
+                    accesses.setdefault(run, []).append(access)
                 elif name in RUN_STATES:
                     numbers = to_int(log.data[:32]), to_int(log.data[32:64])
                     attempt, reason = numbers if name == "RunRefused" else (numbers[0], 0)
-                    history.setdefault(run, []).append(Past(name, one.count, attempt, reason))
-        found = dict[bytes, Use]()
+                    history.setdefault(run, []).append(Past(name, count, attempt, reason))
+        uses = dict[bytes, Use]()
         for run, past in history.items():
-            asked = self.replayed.runs.get(run)
-            if (
-                asked
-                and self.replayed.permits[asked.request["permit"]].request["dataset"] == dataset
-            ):
-                use = use_met(run, step.count, past, hers.get(run, []))
-                found |= {run: use} if use else {}
-        return found
+            requested = self.replayed.runs.get(run)
+            if requested is None:
+                continue
+            permit = self.replayed.permits[requested.request["permit"]]
+            if permit.request["dataset"] == dataset:
+                use = use_met(run, step.count, past, accesses.get(run, []))
+                uses |= {run: use} if use else {}
+        return uses
 
     def _releases(self, r: Any, step: Step) -> bool:
         name, nth = raw(part(r, "run"), 32), number(part(r, "attempt"))
-        done = [
-            to_int(log.data[:32]) for log in step.logs if log.topics == (TOPICS["Released"], name)
-        ]
-        need(done == [nth], "the receipt's transaction released something else")
+        topics = (TOPICS["Released"], name)
+        released = [to_int(log.data[:32]) for log in step.logs if log.topics == topics]
+        need(released == [nth], "the receipt's transaction released something else")
         run, attempt = self.replayed.runs[name], self.replayed.attempts[name, nth]
-        raw(part(r, "outputSalt"), 32)  # its shape: the output, which it opens, is not here
+        # Only the format of the salt: the output that it opens is not in the trail.
+        raw(part(r, "outputSalt"), 32)
         facts = {
             **attempt.binding,
             **run.request,
@@ -1854,15 +1918,17 @@ class Replay:
         )
 
 
-def _as_proven(told: Any, use: Use) -> bool:
-    """Whether all that can be stopped of the use was; raises Malformed unless it is told as the trail proves it."""
-    text, state = told.get("stopped"), use.state
-    shaped = text is None or (isinstance(text, str) and re.fullmatch(r"[0-9]{1,7}\.[0-9]{2}", text))
-    need(shaped, "the receipt names seconds that are no number")
+def _as_proven(effect: Any, use: Use) -> bool:
+    """Whether nothing of the use can still be stopped; raises Malformed unless the effect is as the
+    trail proves it.
+    """
+    text, state = effect.get("stopped"), use.state
+    decimal = isinstance(text, str) and re.fullmatch(r"[0-9]{1,7}\.[0-9]{2}", text)
+    need(text is None or decimal, "the receipt names seconds that are no number")
     need(text is None or may_stop(use), "the receipt tells a stop where there was none to make")
     stopped = None if text is None else float(text)
-    if state in ("queued", "authorised") and told.get("state") == "failed":
-        state = "failed"  # on its worker's machine: in no head
+    if state in ("queued", "authorised") and effect.get("state") == "failed":
+        state = "failed"  # on its worker's machine: no head covers that
     proven = {
         "run": use.run.hex(),
         "was": use.was,
@@ -1874,26 +1940,28 @@ def _as_proven(told: Any, use: Use) -> bool:
         "over": use.over,
         "sentence": sentence_of(use, stopped),
     }
-    # Compared as JSON: in Python true is 1, and a receipt that says one is not one that says the other.
-    same = {name: value for name, value in told.items() if name != "stopped"}
+    # Compared as JSON, which keeps true and 1 apart: in Python they are equal.
+    stated = {name: value for name, value in effect.items() if name != "stopped"}
     need(
-        canonical_json(same) == canonical_json(proven),
+        canonical_json(stated) == canonical_json(proven),
         f"the receipt tells another end of run 0x{use.run.hex()} than the trail proves",
     )
     return use_ended(use, stopped, state)
 
 
 # ---- cli ----
-# What an auditor calls: three words about a trail, and an exit code.
+# The auditor's command line: reports whether a trail is consistent, signed and anchored, with an
+# exit code.
 
 
-def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] = ()) -> Found:
-    """The words consistent, signed, anchored, each with ok, no, partly or not-checked and a plain reason.
+def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] = ()) -> Verdicts:
+    """The words consistent, signed, anchored, each with ok, no, partly or not-checked and a plain
+    reason.
 
-    Anchored is ok only where a held head is that of the last step: whatever stands behind it is nobody's word but
-    the exporter's.
+    Anchored is ok only if a held head is that of the last step: only the exporter vouches for the
+    steps after it.
     """
-    word, found = "consistent", dict.fromkeys(WORDS, ("not-checked", "a check failed"))
+    word, verdicts = "consistent", dict.fromkeys(WORDS, ("not-checked", "a check failed"))
     if len(data) > MAX_BUNDLE:
         too_large = f"the trail has more than the {MAX_BUNDLE >> 20} MiB that this program reads"
         return dict.fromkeys(WORDS, ("not-checked", too_large))
@@ -1901,45 +1969,59 @@ def examine(data: bytes, heads: Sequence[Args] = (), receipts: Sequence[bytes] =
         source: Any = strict_json(data, MAX_BUNDLE)
         replay = Replay(source)
         count, head = replay.replayed.count, replay.replayed.head.hex()
-        found[word] = ("ok", f"{count} steps of 0x{replay.id.hex()}, head 0x{head}")
+        verdicts[word] = ("ok", f"{count} steps of 0x{replay.id.hex()}, head 0x{head}")
         word = "signed"
         try:
             replay = Replay(source, load_crypto(replay.replayed.identity))
-            found[word] = ("ok", f"{replay.replayed.signatures} signatures of people and workers")
-        except ImportError:
-            found[word] = (
-                "not-checked",
-                "signatures need a package: pip install eth-account (not --user)",
+            verdicts[word] = (
+                "ok",
+                f"{replay.replayed.signatures} signatures of people and workers",
             )
-        # The bundle's maker chose these: they must be true, and they anchor nothing. A service goes on asking a
-        # broker whose term is over: that makes no sound trail a bad one, and is said.
+        except ImportError:
+            reason = "signatures need a package: pip install eth-account (not --user)"
+            verdicts[word] = ("not-checked", reason)
+        # The exporter chose these witnesses: they must be genuine, but they anchor nothing. A
+        # service may still ask a broker whose term is over: the trail is valid all the same, and
+        # the output mentions it.
         live = [replay.witnessed(witness)[1] for witness in part(source, "witnesses", list)]
         if not all(live):
-            found[word] = (found[word][0], f"{found[word][1]}; {unheard(live)}")
+            verdicts[word] = (verdicts[word][0], f"{verdicts[word][1]}; {dead_witnesses(live)}")
         word = "anchored"
-        reached = [*map(replay.receipt, receipts), *(replay.held(one).count for one in heads)]
+        reached = [
+            *map(replay.receipt, receipts),
+            *(replay.held_step(head).count for head in heads),
+        ]
         upto = max(reached, default=0)
         if upto and upto == count:
-            found[word] = ("ok", f"up to the last step, {upto}, of {moment(replay.replayed.time)}")
+            verdicts[word] = (
+                "ok",
+                f"up to the last step, {upto}, of {moment(replay.replayed.time)}",
+            )
         elif upto:
-            found[word] = ("partly", partly(upto, count))
+            verdicts[word] = ("partly", partly(upto, count))
         else:
-            found[word] = ("not-checked", "give --head, --heads or --receipt, from somebody else")
+            verdicts[word] = (
+                "not-checked",
+                "give --head, --heads or --receipt, from somebody else",
+            )
     except VerifyError as error:
-        found[word] = ("no", str(error))
-    return found
+        verdicts[word] = ("no", str(error))
+    return verdicts
 
 
-def unheard(live: Sequence[bool]) -> str:
+def dead_witnesses(live: Sequence[bool]) -> str:
+    """The note about witnesses whose signer was no live broker."""
     who = "whoever signed was no live broker then"
     return f"{live.count(False)} of {len(live)} witnesses in the trail's file say nothing: {who}"
 
 
 def moment(seconds: int) -> str:
-    """An exporter may end a trail where somebody holds a head: its reader sees how old the end is."""
+    """A block's time as text: an exporter may end a trail early, and its reader sees how old the
+    end is.
+    """
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    except (OverflowError, OSError, ValueError):  # no date of a calendar
+    except (OverflowError, OSError, ValueError):  # beyond the calendar
         return f"{seconds} seconds after 1970"
 
 
@@ -1956,12 +2038,15 @@ SAYS = {
     PARTLY: "not proven to its end: hold a newer head, from a node or broker of your own",
 }
 UNCHECKED = "an output's salt, seconds, and that a run failed: nothing on the trail tells them"
-LABELS = "block and transaction hashes, and places within a block: no head covers them, they are the exporter's word"
+LABELS = (
+    "block and transaction hashes, and places within a block: no head covers them, "
+    "they are the exporter's word"
+)
 
 
-def code_of(found: Found) -> int:
-    """The exit code of what `examine` found."""
-    states = [state for state, _ in found.values()]
+def code_of(verdicts: Verdicts) -> int:
+    """The exit code for the verdicts of `examine`."""
+    states = [state for state, _ in verdicts.values()]
     if "no" in states:
         return FAILED
     if "not-checked" in states:
@@ -1970,21 +2055,26 @@ def code_of(found: Found) -> int:
 
 
 def held_heads(data: bytes) -> list[Args]:
-    """The heads in a file that `volens trail hold` keeps: one JSON object on each line. Raises Malformed."""
-    found = list[Args]()
+    """The heads in a file that `volens trail hold` keeps: one JSON object on each line. Raises
+    Malformed.
+    """
+    heads = list[Args]()
     for line in data.splitlines():
         head: Any = strict_json(line)
         need(part(head, "type") == "volens/held-head/1", "this is not a file of held heads")
-        found.append({name: part(head, name) for name in ("identity", "count", "head")})
-    return found
+        heads.append({name: part(head, name) for name in ("identity", "count", "head")})
+    return heads
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the three words; 0 valid, 7 something failed, 8 something was not checked, 9 anchored only in part."""
+    """Print the three words; 0 valid, 7 something failed, 8 something was not checked, 9 anchored
+    only in part.
+    """
     parser = argparse.ArgumentParser(
         prog="verify",
         description="Check an exported trail: no network, no database.",
-        epilog="Exit code: 0 valid, 7 not valid, 8 something was not checked, 9 anchored up to an earlier step only.",
+        epilog="Exit code: 0 valid, 7 not valid, 8 something was not checked, "
+        "9 anchored up to an earlier step only.",
     )
     parser.add_argument("bundle", type=Path, help="the trail, as volens trail export wrote it")
     parser.add_argument(
@@ -2000,26 +2090,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--receipt", type=Path, action="append", default=[], help="a receipt that somebody kept"
     )
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     try:
         typed = [
-            re.fullmatch(r"([0-9]{1,15}):((?:0x)?[0-9a-fA-F]{64})", head) for head in given.head
+            re.fullmatch(r"([0-9]{1,15}):((?:0x)?[0-9a-fA-F]{64})", head) for head in options.head
         ]
         need(all(typed), "a --head is a count, a colon and 32 bytes in hex")
-        held: list[Args] = [{"count": int(head[1]), "head": head[2]} for head in typed if head]
-        held += [head for path in given.heads for head in held_heads(path.read_bytes())]
-        receipts = [path.read_bytes() for path in given.receipt]
-        found = examine(given.bundle.read_bytes(), held, receipts)
+        heads: list[Args] = [{"count": int(head[1]), "head": head[2]} for head in typed if head]
+        heads += [head for path in options.heads for head in held_heads(path.read_bytes())]
+        receipts = [path.read_bytes() for path in options.receipt]
+        verdicts = examine(options.bundle.read_bytes(), heads, receipts)
     except OSError as error:
-        found = {"consistent": ("not-checked", f"{error.filename} cannot be read")}
+        verdicts = {"consistent": ("not-checked", f"{error.filename} cannot be read")}
     except Malformed as error:
-        found = {"consistent": ("no", str(error))}
-    for word, (state, reason) in found.items():
+        verdicts = {"consistent": ("no", str(error))}
+    for word, (state, reason) in verdicts.items():
         print(f"{word:<12}{state:<13}{reason}")
     print(f"{'labels':<12}{'not proven':<13}{LABELS}")
-    if given.receipt:
+    if options.receipt:
         print(f"{'receipts':<12}{'not proven':<13}{UNCHECKED}")
-    code = code_of(found)
+    code = code_of(verdicts)
     print(SAYS[code])
     return code
 

@@ -1,7 +1,9 @@
-"""What followed from a person's withdrawals: which uses were stopped, how long that took, what cannot be undone.
+"""Effects of a person's withdrawals: which uses were stopped, how long that took, what cannot be
+undone.
 
-Derived from the ledger's events by the auditor's own rules (`verify.use_met`), so that a receipt of it can be checked
-whole; only the seconds, and a run that failed on its worker's machine, come from here and are absent after a loss.
+Derived from the ledger's events by the rules that auditors use (`use_met`), so that all of a
+receipt can be checked. Only the seconds, and failures on a worker's machine, come from this
+database and are absent after its loss.
 """
 
 from __future__ import annotations
@@ -27,15 +29,15 @@ from governance.rules.withdrawals import (
 )
 
 Kind = Literal["revoked", "narrowed"]
-_AT_ONCE = 500  # names in one question to the database
+_BATCH = 500  # names in one database query
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """One run that a withdrawal met, as `verify.Use` has it.
+    """One run that a withdrawal affects.
 
-    stopped: seconds from the withdrawal until its process was dead, None while that is not known. state: the run's, or
-    "failed" where no worker will try it again.
+    stopped: seconds from the withdrawal until the run's process was dead, None if unknown. state:
+    the run's, or "failed" if no worker will try it again.
     """
 
     use: Use
@@ -64,17 +66,17 @@ class Withdrawal:
 
     @property
     def settled(self) -> bool:
-        """Whether everything that can be stopped was."""
-        return all(one.ended for one in self.effects)
+        """Whether nothing remains that can still be stopped."""
+        return all(effect.ended for effect in self.effects)
 
 
 def withdrawals_of(
     engine: Engine, subject: str, upto: int, names: Sequence[str] | None = None
 ) -> list[Withdrawal]:
-    """Every restrictive change of a person's consents, newest first, with what became of the runs it met.
+    """Every restrictive change of a person's consents, newest first, with its effects on runs.
 
-    upto: the step of the trail up to which the ledger is read; what is told can be checked against that trail.
-    names: tell of these runs only.
+    upto: the last step of the trail that is read; the result can be checked against the trail up to
+    it. names: only these runs are included.
     """
     with engine.connect() as connection:
         query = (
@@ -94,42 +96,43 @@ def withdrawals_of(
             )
             .order_by(Event.block, Event.position)
         )
-        found = list(connection.execute(query).all())
+        consent_events = list(connection.execute(query).all())
     epochs: dict[str, int] = {}
-    stories: dict[
-        str, dict[str, _Story]
-    ] = {}  # by dataset: read once, however often she changed her mind
+    # By dataset and run: read once for all withdrawals of a dataset.
+    histories: dict[str, dict[str, _RunHistory]] = {}
     changes: list[Withdrawal] = []
-    for name, block, step, tx, text, time in found:
+    for name, block, step, tx, text, time in consent_events:
         fields: Any = strict_json(text.encode())
         dataset = fields["dataset"]
         before = epochs.get(dataset, 0)
         epochs[dataset] = fields["endedEpoch"] + 1 if name == "ConsentRevoked" else fields["epoch"]
         if epochs[dataset] > before:
             kind: Kind = "revoked" if name == "ConsentRevoked" else "narrowed"
-            if dataset not in stories:
-                stories[dataset] = _read_stories(engine, subject, dataset, upto, names)
-            effects = tuple(_effects(engine, stories[dataset], tx, step))
+            if dataset not in histories:
+                histories[dataset] = _read_histories(engine, subject, dataset, upto, names)
+            effects = tuple(_effects(engine, histories[dataset], tx, step))
             changes.append(Withdrawal(dataset, kind, tx, block, time, effects))
     return changes[::-1]
 
 
 @dataclass(slots=True)
-class _Story:
-    """What the rows say of a run: whether no worker tries it again, its events, and her accesses in it."""
+class _RunHistory:
+    """The rows of a run: why no worker tries it again ("" otherwise), its events, and the accesses
+    to her data.
+    """
 
     failed: str
     history: list[Past] = field(default_factory=list)
-    hers: list[Access] = field(default_factory=list)
+    accesses: list[Access] = field(default_factory=list)
 
 
-def _read_stories(
+def _read_histories(
     engine: Engine, subject: str, dataset: str, upto: int, names: Sequence[str] | None
-) -> dict[str, _Story]:
-    """The runs of a dataset up to that step, by their ids and in that order: in three questions to the database."""
-    asked = select(Run.run, Claim.failed).join(Permit, Permit.permit == Run.permit)
-    asked = asked.outerjoin(Claim, Claim.run == Run.run).order_by(Run.run)
-    told = (
+) -> dict[str, _RunHistory]:
+    """The runs of a dataset up to that step, ordered by their ids: three database queries."""
+    runs = select(Run.run, Claim.failed).join(Permit, Permit.permit == Run.permit)
+    runs = runs.outerjoin(Claim, Claim.run == Run.run).order_by(Run.run)
+    events = (
         select(Run.run, Event.name, Event.step, Event.fields)
         .select_from(Event)
         .join(Run, Run.run == Event.run)
@@ -137,7 +140,7 @@ def _read_stories(
         .where(Permit.dataset == dataset, Event.name.in_(RUN_STATES), Event.step <= upto)
         .order_by(Event.block, Event.position)
     )
-    own = (
+    accesses = (
         select(Event.run, Event.name, Event.step, Event.block, Event.fields)
         .where(
             Event.subject == subject,
@@ -147,52 +150,56 @@ def _read_stories(
         .order_by(Event.block, Event.position)
     )
     if names is not None:
-        asked, told = asked.where(Run.run.in_(names)), told.where(Run.run.in_(names))
-        own = own.where(Event.run.in_(names))
+        runs, events = runs.where(Run.run.in_(names)), events.where(Run.run.in_(names))
+        accesses = accesses.where(Event.run.in_(names))
     with engine.connect() as connection:
-        candidates = connection.execute(asked.where(Permit.dataset == dataset))
-        found = {run: _Story(failed or "") for run, failed in candidates}
-        for past in connection.execute(told):
-            found[past.run].history.append(_past(past))
-        for access in connection.execute(own):
-            if access.run in found:  # else of another dataset
-                found[access.run].hers.append(_access(access))
-    return found
+        candidates = connection.execute(runs.where(Permit.dataset == dataset))
+        histories = {run: _RunHistory(failed or "") for run, failed in candidates}
+        for past in connection.execute(events):
+            histories[past.run].history.append(_past(past))
+        for access in connection.execute(accesses):
+            if access.run in histories:  # otherwise the run is of another dataset
+                histories[access.run].accesses.append(_access(access))
+    return histories
 
 
-def _effects(engine: Engine, stories: Mapping[str, _Story], tx: str, step: int) -> list[Effect]:
+def _effects(
+    engine: Engine, histories: Mapping[str, _RunHistory], tx: str, step: int
+) -> list[Effect]:
     met = [
-        (run, story, use)
-        for run, story in stories.items()
-        if (use := use_met(bytes.fromhex(run), step, story.history, story.hers)) is not None
+        (run, history, use)
+        for run, history in histories.items()
+        if (use := use_met(bytes.fromhex(run), step, history.history, history.accesses)) is not None
     ]
-    stops = {run: f"stopped:{run}:{use.attempt}" for run, _, use in met if may_stop(use)}
-    marked = _marked(engine, [f"mined:{tx}", *stops.values()]) if stops else {}
+    stop_marks = {run: f"stopped:{run}:{use.attempt}" for run, _, use in met if may_stop(use)}
+    marked = _marked(engine, [f"mined:{tx}", *stop_marks.values()]) if stop_marks else {}
     began = marked.get(f"mined:{tx}")
-    found = []
-    for run, story, use in met:
-        ended = marked.get(stops.get(run, ""))
+    effects = []
+    for run, history, use in met:
+        ended = marked.get(stop_marks.get(run, ""))
         stopped = None
         if began is not None and ended is not None:
-            # Its process may be dead before the withdrawal's own mark is written: the worker saw the block first.
-            stopped = round(max(0, ended - began) / 1000, 2)  # as it is told in receipts
+            # The process may be dead before the withdrawal's mark is written: the worker saw the
+            # block first.
+            stopped = round(max(0, ended - began) / 1000, 2)  # the precision of receipts
         waits = use.state in ("queued", "authorised")
-        found.append(Effect(use, stopped, "failed" if story.failed and waits else use.state))
-    return found
+        effects.append(Effect(use, stopped, "failed" if history.failed and waits else use.state))
+    return effects
 
 
 def _marked(engine: Engine, names: Sequence[str]) -> dict[str, int]:
-    """When these were marked, in milliseconds, of those that were."""
-    found: dict[str, int] = {}
+    """The time of each existing mark, in milliseconds."""
+    times: dict[str, int] = {}
     with engine.connect() as connection:
-        for first in range(0, len(names), _AT_ONCE):
-            query = select(Mark.name, Mark.at).where(Mark.name.in_(names[first : first + _AT_ONCE]))
-            found |= {name: at for name, at in connection.execute(query)}
-    return found
+        for first in range(0, len(names), _BATCH):
+            query = select(Mark.name, Mark.at).where(Mark.name.in_(names[first : first + _BATCH]))
+            times |= {name: at for name, at in connection.execute(query)}
+    return times
 
 
 def _past(row: Row[*tuple[Any, ...]]) -> Past:
-    fields: Any = json.loads(row.fields)  # a row of ours, in canonical JSON: there are very many
+    # json.loads, because there are very many rows, all written by this program.
+    fields: Any = json.loads(row.fields)
     return Past(row.name, row.step, int(fields.get("attempt", 0)), int(fields.get("reason", 0)))
 
 

@@ -170,7 +170,7 @@ def bundle_of(world: World) -> dict[str, Any]:
     }
 
 
-class Told:
+class Narrative:
     """A world and its trail; with `history`, after everything that `tell` makes happen in it."""
 
     def __init__(self, world: World, history: bool = True) -> None:

@@ -240,15 +240,15 @@ REMOVALS += [
 # Of the auditor's file; `attacks` are tampers of api.demo.tampers.
 VERIFIER = [
     Removal(
-        "events as the law demands",
+        "events as the rules demand",
         "verify.py",
-        (("                    said == want,", "True,"),),
+        (("                    actual == want,", "True,"),),
         ("an event edited",),
     ),
     Removal(
         "no event too many",
         "verify.py",
-        (("need(len(self._logs) == len(must),", "need(True,"),),
+        (("need(len(self._logs) == len(required),", "need(True,"),),
         ("an event appended",),
     ),
     Removal(
@@ -377,7 +377,7 @@ GATE = [
     Gate(
         "a challenge is known and used once",
         _SESSIONS,
-        (("    if found != 1:\n", "    if False:\n"),),
+        (("    if count != 1:\n", "    if False:\n"),),
         ("governance.sessions:prove",),
         ("a challenge used twice", "a challenge that nobody gave"),
     ),
@@ -410,7 +410,7 @@ GATE = [
     Gate(
         "somebody signs in",
         _SESSIONS,
-        (("    _check_somebody(replayed, signer, subject, now)\n", ""),),
+        (("    _check_known(replayed, signer, subject, now)\n", ""),),
         ("governance.sessions:open_session",),
         ("a sign-in of a key without a role", "a patient's id with another person's key"),
     ),

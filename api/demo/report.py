@@ -260,13 +260,13 @@ def _verdict(report: Mapping[str, Any]) -> list[tuple[str, str, bool, str]]:
             "accesses explained offline",
             f"{accesses['explained']} / {accesses['recorded']}",
             accesses["explained"] == accesses["recorded"] and report["verified"] == "valid",
-            "tests/governance/test_verify.py::test_fold_agrees_with_the_contracts_at_every_step",
+            "tests/governance/test_verify.py::test_replayed_state_agrees_with_the_contracts_at_every_step",
         ),
         (
             "attacks refused",
             f"{attacked['refused']} / {attacked['tried']}",
             attacked["refused"] == attacked["tried"],
-            "tests/contracts/test_attacks.py::test_attack_is_refused_and_its_twin_accepted",
+            "tests/contracts/test_attacks.py::test_attack_is_refused_and_its_control_accepted",
         ),
         (
             "tampers found",

@@ -64,7 +64,7 @@ class Reader:
             for witness in bundle["witnesses"]:
                 replay.witnessed(witness)
             word = "anchored"
-            if (upto := replay.held(self._held).count) < replay.replayed.count:
+            if (upto := replay.held_step(self._held).count) < replay.replayed.count:
                 return word, partly(upto, replay.replayed.count)
         except VerifyError as error:
             return word, str(error)

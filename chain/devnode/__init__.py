@@ -1,4 +1,5 @@
-"""Anvil made durable for development: gateway, journal, snapshots, who may write. Not part of a production deployment.
+"""The development chain: anvil with a gateway, a journal, snapshots and limits. Not for production
+deployments.
 
 Does not know contracts, people or files.
 """

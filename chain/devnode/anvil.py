@@ -1,4 +1,4 @@
-"""The anvil process behind the gateway and the one socket that reaches it."""
+"""The anvil process behind the gateway, and the socket connections to it."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ FLAGS = (
     "--enable-tx-gas-limit",
     "--gas-limit",
     "60000000",
-    # States of old blocks: a few in memory. By default anvil writes each to a cache in the user's home and leaves
-    # it there when it is killed: gigabytes in an hour of tests. Nobody asks for them; auditors use events.
+    # States of old blocks: a few in memory. By default anvil writes each to a cache in the user's
+    # home and leaves it there when it is killed: gigabytes in an hour of tests. They are never
+    # read; auditors use events.
     "--prune-history",
     "64",
 )
@@ -47,19 +48,19 @@ _HEX_RESULT, _MAX_START = b'"result":"0x', 1024  # how an answer in hex begins, 
 
 
 class AnvilNotFound(ChainError):
-    """No anvil binary on this machine."""
+    """This machine has no anvil binary."""
 
 
 class NodeNotStarted(ChainError):
-    """anvil ended, or did not answer, while starting."""
+    """anvil ended, or did not respond, while starting."""
 
 
 class NodeGone(ChainError):
-    """anvil no longer answers on its socket."""
+    """anvil no longer responds on its socket."""
 
 
 class NodeRefused(ChainError):
-    """anvil answered a call with a JSON-RPC error, kept whole in `error`."""
+    """anvil responded to a call with a JSON-RPC error, which is in `error`."""
 
     def __init__(self, error: dict[str, object]) -> None:
         super().__init__(str(error.get("message", "refused")))
@@ -69,8 +70,8 @@ class NodeRefused(ChainError):
 def find_anvil(named: str | None = None) -> str:
     """Path of the anvil binary: the one named, else one on PATH, in the wheel, or in the checkout's node_modules.
 
-    Raises AnvilNotFound.
-    Only a native binary counts: npm's `anvil` on PATH is a script whose child would outlive us.
+    Raises AnvilNotFound. Only a native binary counts: npm's `anvil` on PATH is a script whose child
+    would outlive this process.
     """
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     package = f"node_modules/@foundry-rs/anvil-linux-{machine}/bin/anvil"
@@ -90,11 +91,12 @@ class Wire:
     """One connection to anvil's socket; one request at a time. Not shared between threads."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises NodeGone when nobody listens."""
+        """Raises NodeGone if no process listens."""
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(_ANSWER_SECONDS)
         self.received = 0  # bytes of answers so far
-        # A socket's path may have 107 bytes only; through the open folder it is short wherever that lies.
+        # A socket's path may have 107 bytes only; through the open folder it is short wherever that
+        # lies.
         opened = os.open(folder, os.O_PATH | os.O_DIRECTORY)
         try:
             self._socket.connect(f"/proc/self/fd/{opened}/{_SOCKET}")
@@ -119,20 +121,21 @@ class Wire:
                 size += len(parts[-1])
                 self.received += len(parts[-1])
                 if size > MAX_ANSWER:
-                    self._socket.close()  # the rest must not become the next call's answer
+                    self._socket.close()  # the rest must not be taken for the next response
                     raise NodeRefused(
                         {"code": TOO_LARGE, "message": "the answer is too large: ask for less"}
                     )
             answer = json.loads(b"".join(parts))
         except (OSError, ValueError, NodeGone):
-            self._socket.close()  # a late answer must not become the next call's
+            self._socket.close()  # a late response must not be taken for the next one
             raise _gone() from None
         return {"error": answer["error"]} if "error" in answer else {"result": answer.get("result")}
 
     def stream(self, method: str) -> Iterator[bytes]:
-        """The bytes of an answer that is one hex text, in parts as they come: it may be as large as it likes.
+        """The bytes of a response that is one hex text of any size, in parts as they arrive.
 
-        The node has made all of it when the first part is there. Raises NodeGone, also for an answer of another form.
+        The node has completed it when the first part arrives. Raises NodeGone, also for an answer
+        of another form.
         """
         try:
             self._socket.sendall(_request(method, []))
@@ -141,8 +144,8 @@ class Wire:
                 start += self._receive()
                 if len(start) > _MAX_START or start.endswith(b"\n"):
                     break
-            before, found, digits = start.partition(_HEX_RESULT)
-            if not found:
+            before, prefix, digits = start.partition(_HEX_RESULT)
+            if not prefix:
                 raise ValueError(before)
             ended = b""
             while not ended:
@@ -173,7 +176,9 @@ class Wire:
 
 
 class Node:
-    """A running anvil. Started by the main thread: it is killed when that thread ends, however it ends."""
+    """A running anvil. It is killed when the thread that started it, the main thread, ends for any
+    reason.
+    """
 
     def __init__(
         self, folder: Path, anvil: str, genesis_time: int, isolated: bool, state: Path | None = None
@@ -208,7 +213,7 @@ class Node:
         return Wire(self.folder)
 
     def stop(self) -> None:
-        """Kills anvil. It keeps nothing: the journal does."""
+        """Kills anvil, which stores nothing: the journal does."""
         self.process.kill()
         self.process.wait()
 

@@ -1,8 +1,9 @@
-"""Whether a call's arguments stand in the one ABI encoding that every library writes (Solidity docs, Contract ABI).
+"""Checks that a call's arguments have the canonical ABI encoding of all libraries (Solidity docs,
+Contract ABI).
 
-A contract follows whatever offsets it finds: the same arguments may have any number of bytes between them, and two may
-share one place. Nothing is decoded here: each part must begin where the one before it ends, so that the time is that
-of the bytes.
+A contract follows whatever offsets it finds: the same arguments may have any number of bytes
+between them, and two may share one place. Nothing is decoded here: each part must begin where the
+one before it ends, so that the time is that of the bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ Argument = Mapping[str, Any]  # as an ABI describes it: type, and components of 
 
 
 def is_canonical(arguments: Sequence[Argument], data: bytes) -> bool:
-    """Whether `data`, without the selector, is nothing but these arguments in their canonical encoding."""
+    """Whether `data`, without the selector, is nothing but these arguments in their canonical
+    encoding.
+    """
     try:
         return _end(arguments, data, 0) == len(data)
     except ValueError:
@@ -25,7 +28,9 @@ def is_canonical(arguments: Sequence[Argument], data: bytes) -> bool:
 
 
 def _end(parts: Sequence[Argument], data: bytes, start: int) -> int:
-    """Where a tuple that begins at `start` ends. Raises ValueError where a part is not where it must be."""
+    """The end of a tuple that begins at `start`. Raises ValueError if a part is in the wrong
+    position.
+    """
     head, tail = start, start + sum(map(_head_size, parts))
     for part in parts:
         if _is_dynamic(part):
@@ -39,7 +44,7 @@ def _end(parts: Sequence[Argument], data: bytes, start: int) -> int:
 
 
 def _end_of(part: Argument, data: bytes, start: int) -> int:
-    """Where a dynamic part that begins at `start` ends."""
+    """The end of a dynamic part that begins at `start`."""
     array = _ARRAY.fullmatch(part["type"])
     if array:
         length = int(array[2]) if array[2] else _number(data, start)
@@ -72,7 +77,7 @@ def _is_dynamic(part: Argument) -> bool:
 
 
 def _head_size(part: Argument) -> int:
-    """Bytes that the part takes among the heads: an offset, or itself where its size is fixed."""
+    """Bytes that the part takes in the head: an offset, or the part itself if its size is fixed."""
     array = _ARRAY.fullmatch(part["type"])
     if _is_dynamic(part):
         return _WORD

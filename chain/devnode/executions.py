@@ -1,9 +1,10 @@
-"""Questions that make the node execute code: what they may cost, and how many of them are answered at a time.
+"""Limits for calls that make the node execute code: their gas, and how many are executed at a time.
 
-Anybody may ask, and nothing tells a stranger from the deployment's own parts: a question is not signed. So it counts
-what is asked. A small call of one of the deployment's own contracts costs what its calldata allows, since they loop
-over nothing that a stranger can make longer; a withdrawal is one, and it is executed at once. All others (large calls,
-calls of other code, simulations of either) are executed one at a time; a few wait for that, further ones are refused.
+Calls are not signed, so strangers cannot be told from the deployment's own processes, and the call
+itself decides. A small call of the deployment's own contracts costs what its calldata allows, since
+they loop over nothing that a stranger can make longer; a withdrawal is one, and is executed at
+once. All others (large calls, calls of other code, simulations of either) are executed one at a
+time; a few wait, further ones are refused.
 """
 
 from __future__ import annotations
@@ -17,26 +18,26 @@ from chain.devnode.anvil import NodeRefused
 
 SERVER_ERROR = -32000  # JSON-RPC's code for what the server itself refuses
 GAS_CAP = 16_777_216  # EIP-7825, a transaction: what authorising a run of thousands may take
-FOREIGN_GAS = 1 << 20  # for other code than the deployment's: nothing of volens calls any
+FOREIGN_GAS = 1 << 20  # for other code than the deployment's: volens calls none
 METHODS = frozenset({"eth_call", "eth_estimateGas", "debug_traceCall"})
 SMALL = 10_000  # characters of a call as JSON; a withdrawal has 1,100
 PLAIN = frozenset({"from", "to", "data", "input", "value", "gas"})  # fields of a small call
-WAITING = 16  # that wait while another one is executed
+WAITING = 16  # calls that wait while another one is executed
 WAIT_SECONDS = 10.0
 Contracts = Callable[[], frozenset[str] | None]
 
 
 class Turn:
-    """One at a time; a few wait, further ones are refused."""
+    """Executes one call at a time; a few wait, further ones are refused."""
 
     def __init__(self) -> None:
-        self._places = threading.BoundedSemaphore(1 + WAITING)
+        self._slots = threading.BoundedSemaphore(1 + WAITING)
         self._turn = threading.Lock()
 
     @contextmanager
     def taken(self, check_caller: Callable[[], None]) -> Iterator[None]:
-        """Raises NodeRefused, and what `check_caller` raises after the wait."""
-        if not self._places.acquire(blocking=False):
+        """Raises NodeRefused, and the errors of `check_caller` after the wait."""
+        if not self._slots.acquire(blocking=False):
             raise _busy()
         try:
             if not self._turn.acquire(timeout=WAIT_SECONDS):
@@ -47,32 +48,36 @@ class Turn:
             finally:
                 self._turn.release()
         finally:
-            self._places.release()
+            self._slots.release()
 
 
 class Executions:
-    """The rule for one node. `contracts` gives the deployment's addresses, None while there is no deployment yet."""
+    """The limits for one node. `contracts` gives the deployment's addresses, None while there is no
+    deployment yet.
+    """
 
     def __init__(self, contracts: Contracts = lambda: None) -> None:
         self._contracts, self._large = contracts, Turn()
 
     def bounded(self, params: list[object]) -> list[object]:
-        """A call without state overrides and with no more gas than it may have: anvil would run any amount."""
+        """The call without state overrides and with limited gas: anvil itself has no limit."""
         call = params[0] if params else None
         if not isinstance(call, dict):
             return params[:2]
         known = self._contracts()
-        creates = call.get("to") is None  # a contract: a second deployment on this chain, for one
-        own = known is None or _place(call) in known
-        cap = GAS_CAP if own or creates else FOREIGN_GAS
+        creates = call.get("to") is None  # for example a second deployment
+        ours = known is None or _target(call) in known
+        cap = GAS_CAP if ours or creates else FOREIGN_GAS
         gas = call.get("gas")
-        named = isinstance(gas, str) and is_hex(gas) and 2 < len(gas) <= 18
+        given = isinstance(gas, str) and is_hex(gas) and 2 < len(gas) <= 18
         call = {name: value for name, value in call.items() if name != "gasLimit"}
-        return [call | {"gas": hex(min(int(str(gas), 16), cap) if named else cap)}, *params[1:2]]
+        return [call | {"gas": hex(min(int(str(gas), 16), cap) if given else cap)}, *params[1:2]]
 
     @contextmanager
     def turn(self, params: list[object], check_caller: Callable[[], None]) -> Iterator[None]:
-        """Within it, one call may be executed. Raises NodeRefused, and what `check_caller` raises after the wait."""
+        """A context in which one call may be executed. Raises NodeRefused, and the errors of
+        `check_caller` after the wait.
+        """
         if self._is_small(params):
             yield
             return
@@ -84,7 +89,7 @@ class Executions:
         return (
             isinstance(call, dict)
             and set(call) <= PLAIN
-            and _place(call) in (self._contracts() or ())
+            and _target(call) in (self._contracts() or ())
             and len(json.dumps(params)) <= SMALL
         )
 
@@ -93,7 +98,7 @@ def is_hex(text: str) -> bool:
     return text[:2] == "0x" and len(text) > 2 and set(text[2:]) <= set("0123456789abcdefABCDEF")
 
 
-def _place(call: dict[str, object]) -> str:
+def _target(call: dict[str, object]) -> str:
     return str(call.get("to")).lower()
 
 

@@ -1,10 +1,12 @@
-"""The only door to the dev chain: an allow-list of read methods, and one journaled write at a time.
+"""The only endpoint of the dev chain: an allow-list of read methods, and one journaled write at a
+time.
 
     python -m chain.devnode.gateway --folder DIR --port P [--genesis-time T] [--anvil PATH] [--relax-isolation]
         [--snapshot-seconds S] [--identity FILE --senders FILE]
 
-JSON-RPC 2.0 over HTTP on 127.0.0.1; anvil itself has no network (chain/devnode/anvil.py).
-Prints `ready http://127.0.0.1:PORT` once it serves; a refusal to start is a plain sentence on stderr, code 1.
+JSON-RPC 2.0 over HTTP on 127.0.0.1; anvil itself has no network (chain/devnode/anvil.py). Prints
+`ready http://127.0.0.1:PORT` once it serves; a refusal to start is a plain sentence on stderr, code
+1.
 """
 
 from __future__ import annotations
@@ -61,22 +63,23 @@ _BLOCK_PARAMETER = {
 LARGE = frozenset({"eth_getLogs", "eth_feeHistory"})  # reads that may give megabytes: in turn
 MAX_PERCENTILES = 16  # of fees, which are 0 here; wallets ask for three
 SENDERS = "senders"  # in the ledger's folder: the addresses of the deployment's own senders
-MAX_BODY = 1 << 20  # bytes; the largest transaction we send is below 200 kB
+MAX_BODY = 1 << 20  # bytes; the largest transaction of this program is below 200 kB
 MAX_BATCH = 1000  # calls
-BATCHES = 8  # answered at a time; none of our own parts sends any
-BATCH_SECONDS = 3.0  # for one batch; what is left of it then is refused
-BATCH_BYTES = 4 << 20  # of its answers, as the node gives them; the same
+BATCHES = 8  # processed at a time; this program sends none
+BATCH_SECONDS = 3.0  # for one batch; the remaining calls are then refused
+BATCH_BYTES = 4 << 20  # of its responses from the node; also for one batch
 MAX_DEPTH = 64  # brackets within brackets
 MAX_VALUES = 20_000  # of one body; a thousand calls have ten thousand
-# A text, whole or to the end of the body, or a bracket. An unclosed text that matched nothing was tried again at each
-# of its escaped quotes: 80 kB of them took half a minute, in which every thread stood still.
+# A string (to its closing quote, or to the end of the body), or a bracket. An unclosed string must
+# match, too: otherwise the search starts again at each of its escaped quotes, and 80 kB of them
+# blocked all threads for half a minute.
 _NESTING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[{\]}]', re.DOTALL)
 
 PARSE_ERROR, INVALID_REQUEST, NO_METHOD, BAD_PARAMS = -32700, -32600, -32601, -32602
 
 
 class Shared:
-    """What all connections share out among them."""
+    """The limits that all connections share."""
 
     def __init__(self, executions: Executions) -> None:
         self.executions = executions
@@ -85,11 +88,13 @@ class Shared:
 
 
 class CallerGone(Exception):
-    """Nobody waits for the answer: whoever asked has closed the connection."""
+    """The client has closed the connection and waits for no response."""
 
 
 class Rpc:
-    """JSON-RPC 2.0 for one connection: checks a request's form, lets through what is on the list."""
+    """JSON-RPC 2.0 for one connection: checks the format of requests, and forwards the allowed
+    methods.
+    """
 
     def __init__(
         self,
@@ -99,7 +104,7 @@ class Rpc:
         shared: Shared | None = None,
         check_caller: Callable[[], None] = lambda: None,
     ) -> None:
-        """`check_caller` raises when nobody waits for the answer any more; `shared` is of all connections."""
+        """`check_caller` raises if the client has gone; `shared` is common to all connections."""
         self._node, self._writer, self._strangers = node, writer, strangers
         self._shared, self._check_caller = shared or Shared(Executions()), check_caller
         self._wire: Wire | None = None
@@ -148,11 +153,11 @@ class Rpc:
         return answers
 
     def _received(self) -> int:
-        """Bytes of the node's answers on this connection."""
+        """Bytes of the node's responses on this connection."""
         return 0 if self._wire is None else self._wire.received
 
     def _execute(self, method: str, params: list[object]) -> dict[str, object]:
-        """As `_exchange`, in turn where it may make the node execute code or give much of the ledger at once."""
+        """As `_exchange`, but queued if the call may execute code or return much of the ledger."""
         if method in LARGE:
             with self._shared.readings.taken(self._check_caller):
                 return self._exchange(method, params)
@@ -165,7 +170,7 @@ class Rpc:
         self._wire = self._wire or self._node.connect()
         try:
             return self._wire.exchange(method, params)
-        except (NodeGone, NodeRefused):  # the latter: an answer that was too large to be read
+        except (NodeGone, NodeRefused):  # NodeRefused: a response that was too large to be read
             self._wire = None
             raise
 
@@ -199,8 +204,10 @@ class Rpc:
 
     def _read(self, method: str, params: list[object]) -> dict[str, object]:
         if method in _BLOCK_PARAMETER:
-            place = _BLOCK_PARAMETER[method]
-            named = params[place] if place is not None and len(params) > place else "latest"
+            position = _BLOCK_PARAMETER[method]
+            named = (
+                params[position] if position is not None and len(params) > position else "latest"
+            )
             if named in ("latest", "pending", None):
                 self._writer.freshen()
         self._writer.await_still()
@@ -237,7 +244,7 @@ class GatewayServer(BoundedServer):
 
 
 class Connection(BoundedHandler):
-    """One client's connection: POST / is JSON-RPC, GET /health says how the chain is."""
+    """One client's connection: POST / is JSON-RPC, GET /health is the chain's status."""
 
     max_body = MAX_BODY
     server: GatewayServer
@@ -246,7 +253,7 @@ class Connection(BoundedHandler):
         super().setup()
         of = self.server
         self._rpc = Rpc(of.node, of.writer, of.strangers, of.shared, self._check_caller)
-        self._left = select.poll()  # says so whatever else the caller sent before it closed
+        self._left = select.poll()  # notices a closed connection even with unread data
         self._left.register(self.connection, select.POLLRDHUP)
 
     def _check_caller(self) -> None:
@@ -279,7 +286,7 @@ class Connection(BoundedHandler):
         return self._reply(200, self._rpc.answer(body))
 
     def refuse(self, status: int, message: str) -> None:
-        """Answers without having read the body, so the connection cannot be used again."""
+        """Responds without reading the body, so the connection cannot be used again."""
         self.close_connection = True
         self._reply(status, _error(None, INVALID_REQUEST, message))
 
@@ -292,7 +299,9 @@ def _error(number: object, code: int, message: str) -> dict[str, object]:
 
 
 def _is_short_history(params: list[object]) -> bool:
-    """The node gives so many numbers for each block: it would fill its memory with them."""
+    """Whether a call asks for too many percentiles for each block, which would fill the node's
+    memory.
+    """
     asked = params[2:3]
     return not asked or (isinstance(asked[0], list) and len(asked[0]) <= MAX_PERCENTILES)
 
@@ -302,8 +311,9 @@ def _refuse_constant(name: str) -> object:
 
 
 def _refuse_depth(text: str) -> None:
-    """Raises ValueError. Before parsing, since json recurses: where a library has raised Python's recursion limit
-    (py_ecc, under eth_account, does) a nested body would end the process."""
+    """Raises ValueError. Before parsing, since json recurses: where a library has raised Python's
+    recursion limit (py_ecc, under eth_account, does) a nested body would end the process.
+    """
     depth = 0
     for token in _NESTING.finditer(text):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(token.group()[0], 0)
@@ -316,7 +326,7 @@ def _now() -> int:
 
 
 def serve(node: Node, writer: Writer, port: int, strangers: Strangers | None = None) -> int:
-    """Answers until SIGTERM (returns 0) or until anvil is gone (returns 1)."""
+    """Serves until SIGTERM (returns 0) or until anvil is gone (returns 1)."""
     try:
         server = GatewayServer(port, node, writer, strangers)
     except OSError:
@@ -331,7 +341,7 @@ def serve(node: Node, writer: Writer, port: int, strangers: Strangers | None = N
     asked = threading.Event()
 
     def stop(*_: object) -> None:
-        if asked.is_set():  # asked twice: at once; the journal is complete at every moment
+        if asked.is_set():  # a second signal stops at once; the journal is always complete
             os._exit(1)
         asked.set()
         threading.Thread(
@@ -358,7 +368,9 @@ def _strangers(chosen: argparse.Namespace) -> Strangers | None:
 
 
 def leave_foreground() -> None:
-    """Where another program started us, its terminal's Ctrl-C is for it: it ends us last, and anvil after that."""
+    """If another program started this one, ignore its terminal's Ctrl-C: that program stops this
+    one last.
+    """
     if (sys.stdin is None or not sys.stdin.isatty()) and os.getpgrp() != os.getpid():
         os.setpgid(0, 0)
 

@@ -1,4 +1,6 @@
-"""Every write to the dev chain, on disk before it is sent: replaying it gives the same blocks again."""
+"""The dev chain's journal: every write is on disk before it is sent, and a replay gives the same
+blocks.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ REFUSED = "refused"
 
 
 class JournalDamaged(ChainError):
-    """The journal on disk is not one this program wrote, or a part of it is missing."""
+    """The journal on disk was not written by this program, or a part of it is missing."""
 
 
 class JournalInUse(ChainError):
@@ -24,7 +26,8 @@ class JournalInUse(ChainError):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One write: block time in seconds, raw signed transaction as 0x-hex (None: an empty block), its outcome.
+    """One write: block time in seconds, raw signed transaction as 0x-hex (None: an empty block),
+    its outcome.
 
     The outcome is the block's hash, REFUSED, or None when the process ended before it was known.
     """
@@ -35,14 +38,17 @@ class Entry:
 
 
 class Journal:
-    """An append-only file of JSON lines. Line 1 is the genesis time; then a write and its outcome alternate.
+    """An append-only file of JSON lines. Line 1 is the genesis time; then a write and its outcome
+    alternate.
 
-    A write is fsynced before `append` returns. Outcomes are not: the next write's fsync carries them, and
-    only the very last may be lost, in which case the replay finds it again.
+    A write is fsynced before `append` returns. Outcomes are not: the next write's fsync carries
+    them, and only the very last may be lost, in which case the replay finds it again.
     """
 
     def __init__(self, path: Path, genesis_time: int) -> None:
-        """Opens or creates. `genesis_time` is used for a new file. Raises JournalInUse, JournalDamaged."""
+        """Opens or creates. `genesis_time` is used for a new file. Raises JournalInUse,
+        JournalDamaged.
+        """
         self._path = path
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
@@ -87,7 +93,7 @@ class Journal:
         self._write({"time": time, "raw": raw}, sync=True)
 
     def settle(self, outcome: str) -> None:
-        """Records what became of the last write: a block hash or REFUSED."""
+        """Records the outcome of the last write: a block hash or REFUSED."""
         self._write({"outcome": outcome}, sync=False)
 
     def close(self) -> None:
@@ -107,7 +113,7 @@ class Journal:
             raise
 
     def _drop_torn_line(self) -> None:
-        """A last line without its end was never acknowledged and never sent: it is cut off."""
+        """Cuts off a last line without its end: it was never acknowledged and never sent."""
         data = self._path.read_bytes()
         os.ftruncate(self._fd, data.rfind(b"\n") + 1)
 

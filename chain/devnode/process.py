@@ -1,4 +1,4 @@
-"""Starts and stops the dev chain's gateway process for the command line and the tests."""
+"""Starts and stops the dev chain's gateway process, for the command line and the tests."""
 
 from __future__ import annotations
 
@@ -20,16 +20,18 @@ from chain.errors import ChainError
 
 _LOG = "gateway.log"
 _READ_LOG = f"read {_LOG} in the ledger's folder"
-_LOOK_SECONDS = 0.25  # between two looks at a chain that starts
+_CHECK_SECONDS = 0.25  # between two checks of a starting chain
 
 
 class DevChainNotStarted(ChainError):
-    """The gateway refused to start, or did not answer in time; the message is its own sentence."""
+    """The gateway refused to start, or did not respond in time; the message is the gateway's."""
 
 
 @dataclass(frozen=True, slots=True)
 class DevChain:
-    """A running gateway: JSON-RPC at `url`, started in `seconds`; `isolated` is what its health says."""
+    """A running gateway: JSON-RPC at `url`, started in `seconds`; `isolated` is reported by its
+    health check.
+    """
 
     url: str
     folder: Path
@@ -52,13 +54,15 @@ class DevChain:
         identity: Path | None = None,
         tell: Callable[[str], None] = lambda _line: None,
     ) -> DevChain:
-        """Starts on `folder` (a new ledger if it is empty, else the one in it) and waits until it is healthy.
+        """Starts on `folder` (a new ledger if it is empty, else the one in it) and waits until it
+        is healthy.
 
-        Port 0 takes a free one. `timeout` is for the next sign of progress, however long the ledger is; `tell` is
-        given a line now and then about how far it is. With `identity` only the senders named in the folder's file
-        `senders` are taken without a look (chain/devnode/strangers.py). Times in seconds.
+        Port 0 takes a free one. `timeout` limits the time without progress, however long the ledger
+        is; `tell` gets lines about the progress. With `identity`, only senders in the folder's file
+        `senders` are accepted without a simulation (chain/devnode/strangers.py). Times in seconds.
 
-        Call from a thread that lives as long as the chain should: the gateway ends with it. Raises DevChainNotStarted.
+        Call from a thread that lives as long as the chain should: the gateway ends with it. Raises
+        DevChainNotStarted.
         """
         began = time.monotonic()
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -102,7 +106,7 @@ class DevChain:
         )
 
     def stop(self) -> None:
-        """Ends the gateway, and anvil with it; the folder keeps the ledger. Does nothing the second time."""
+        """Stops the gateway and its anvil; the folder keeps the ledger. A second call does nothing."""
         self.process.terminate()
         try:
             self.process.wait(timeout=15)
@@ -132,7 +136,7 @@ def _await_ready(
         raise DevChainNotStarted("the chain did not start", _READ_LOG)
     watched = Watched(process.pid, timeout)
     while not watched.stuck():
-        if not select.select([process.stdout], [], [], _LOOK_SECONDS)[0]:
+        if not select.select([process.stdout], [], [], _CHECK_SECONDS)[0]:
             continue
         word, _, rest = process.stdout.readline().decode().strip().partition(" ")
         if word == "ready":
@@ -147,7 +151,7 @@ def _await_ready(
 
 
 def _refused(folder: Path) -> DevChainNotStarted:
-    """What the gateway said when it could not start; its other lines are a log."""
+    """The gateway's message when it could not start; its other lines are a log."""
     lines = (folder / _LOG).read_text(errors="replace").strip().splitlines()
     sentence, _, hint = "\n".join(line for line in lines if not line.startswith("{")).partition(
         "\n"

@@ -1,8 +1,10 @@
-"""States of the dev chain on disk, so that a restart replays the journal's tail and not all of it.
+"""Snapshots of the dev chain's state on disk, so that a restart replays only the end of the
+journal.
 
-A snapshot is named after its place in the journal and the sha256 of its bytes, and appears whole or not at all. What it
-says is believed only after a later journaled write gave the recorded block on top of it: the hash of a block covers the
-whole state, so a snapshot without a later write is left alone. The journal alone is enough; these only save time.
+A snapshot is named after its position in the journal and the sha256 of its bytes, and is written
+atomically. It is trusted only after a later journaled write gave the recorded block on top of it:
+the hash of a block covers the complete state, so a snapshot without a later write is not used. The
+journal alone is enough; snapshots only save time.
 """
 
 from __future__ import annotations
@@ -30,14 +32,15 @@ class Snapshot:
 
 
 class Snapshots:
-    """The newest states in one folder; one process at a time (the journal's lock sees to it)."""
+    """The newest states in one folder; one process at a time (by the journal's lock)."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._unfinished.unlink(missing_ok=True)
 
     def save(self, writes: int, dump: Iterable[bytes]) -> None:
-        """Keeps what `anvil_dumpState` gave (gzip, in parts) after so many journaled writes, none of it in memory.
+        """Saves the result of `anvil_dumpState` (gzip, in parts) after so many journaled writes,
+        not through memory.
 
         Raises OSError.
         """
@@ -65,9 +68,12 @@ class Snapshots:
 
     def before(self, writes: int) -> Iterator[Snapshot]:
         """Undamaged ones that at least one of so many journaled writes comes after, newest first."""
-        for found in self._all():
-            if found.writes < writes and _digest(found.path) == found.path.stem.rsplit("-", 1)[1]:
-                yield found
+        for snapshot in self._all():
+            if (
+                snapshot.writes < writes
+                and _digest(snapshot.path) == snapshot.path.stem.rsplit("-", 1)[1]
+            ):
+                yield snapshot
 
     @property
     def _unfinished(self) -> Path:
@@ -75,8 +81,8 @@ class Snapshots:
 
     def _all(self) -> list[Snapshot]:
         names = (_NAME.fullmatch(path.name) for path in self._folder.iterdir())
-        found = [Snapshot(int(name[1]), self._folder / name[0]) for name in names if name]
-        return sorted(found, key=lambda one: one.writes, reverse=True)
+        snapshots = [Snapshot(int(name[1]), self._folder / name[0]) for name in names if name]
+        return sorted(snapshots, key=lambda snapshot: snapshot.writes, reverse=True)
 
 
 def _digest(path: Path) -> str:

@@ -1,14 +1,15 @@
-"""What the gateway takes from strangers: calls that change the ledger's state, within one limit for all of them.
+"""Limits for transactions of unknown senders (strangers): only calls that change the ledger, within
+a shared rate limit.
 
-Anybody may send a transaction to the gateway: a patient can withdraw without asking the service. But each one is kept
-for ever. So a transaction of an address that is no sender of this deployment is mined only if a simulation from that
-address does not revert and leaves a step on the trail; and all strangers together may add so many bytes a second. A
-withdrawal that takes something back has a share of its own, and the common one when that is used up. It comes back
-faster than consents can be made from the common one; those that are made through the service are bounded there, by
-person (api/http/rate_limit.py).
+Any client may send a transaction to the gateway: a patient can withdraw without the service. But
+each one is stored for ever. So a transaction of an address that is no sender of this deployment is
+mined only if its simulation does not revert and leaves a step on the trail; and all strangers
+together may add only so many bytes a second. A withdrawal that ends something has a separate limit,
+and then the common one. That limit refills faster than consents can be made under the common one;
+consents that are made through the service are limited there, by person (api/http/rate_limit.py).
 
-Only what is mined is counted: whoever sends what is refused uses up nobody's share. A simulation waits its turn as
-every execution that anybody may ask for (chain/devnode/executions.py).
+Only mined transactions count: refused ones use up no limit. A simulation is queued like every other
+execution (chain/devnode/executions.py).
 """
 
 from __future__ import annotations
@@ -34,26 +35,20 @@ from chain.events import ConsentRevoked, event_topic
 
 SERVER_ERROR = -32000  # JSON-RPC's code for what the server itself refuses
 GAS_CAP = 16_777_216  # EIP-7825, a transaction
-MAX_OWN = 256 << 10  # bytes of any transaction; the largest that we send has below 200 kB
+MAX_OWN = 256 << 10  # bytes of any transaction; the largest of this program has below 200 kB
 MAX_RAW = 128 << 10  # bytes of a stranger's transaction; a batch of 60 consents has 40 kB
-STEP_BYTES = (
-    1_000  # that a block, and each event of it, takes on disk beside the transaction itself
-)
-BURST, RATE = (
-    512 << 10,
-    2 << 10,
-)  # bytes that all strangers may add at once; bytes a second that come back
-REVOKE_BURST, REVOKE_RATE = 128 << 10, 4 << 10  # the same of withdrawals alone
-_LEGACY, _KINDS = (
-    0xC0,
-    (1, 2),
-)  # the first byte: of an RLP list, or the kind of a typed transaction (EIP-2718)
+STEP_BYTES = 1_000  # on disk for a block and for each of its events, beside the transaction
+# Bytes that all strangers may add at once, and bytes a second that are refilled.
+BURST, RATE = 512 << 10, 2 << 10
+REVOKE_BURST, REVOKE_RATE = 128 << 10, 4 << 10  # the same for withdrawals alone
+# The first byte: of an RLP list, or the type of a typed transaction (EIP-2718).
+_LEGACY, _TYPES = 0xC0, (1, 2)
 Exchange = Callable[[str, list[object]], dict[str, object]]
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A signed transaction; `to` is "" where it creates a contract. Addresses in lower case."""
+    """A signed transaction; `to` is "" if it creates a contract. Addresses in lower case."""
 
     sender: str
     nonce: int
@@ -65,7 +60,9 @@ class Sent:
 
 
 class Share:
-    """So many bytes at once, and so many a second that come back. The caller holds a lock."""
+    """A rate limit (token bucket): `burst` bytes at once, `rate` bytes a second refilled. The
+    caller holds a lock.
+    """
 
     def __init__(self, burst: int, rate: float, clock: Callable[[], float]) -> None:
         self._burst, self._rate, self._clock = burst, rate, clock
@@ -82,9 +79,10 @@ class Share:
 
 
 class Strangers:
-    """The rule for one deployment: its identity, and the file of its senders (one address a line), read as they change.
+    """The limits for one deployment: its identity, and the file of its senders (one address a
+    line), read after changes.
 
-    Without an identity nothing is decided yet: the deployment is being set up, and every sender is let through.
+    Without an identity every sender is accepted: the deployment is being set up.
     """
 
     def __init__(
@@ -101,12 +99,14 @@ class Strangers:
         self._revoked = "0x" + event_topic(ConsentRevoked).hex()
 
     def contracts(self) -> frozenset[str] | None:
-        """The addresses of the deployment's contracts, None without an identity. Raises NodeRefused."""
+        """The addresses of the deployment's contracts, None without an identity. Raises
+        NodeRefused.
+        """
         identity = self._identity.read()
         return None if identity is None else frozenset(_contracts(identity).values())
 
     def admit(self, raw: str, exchange: Exchange) -> None:
-        """Return for a transaction that may be mined; raise NodeRefused for another one. `exchange` asks the node."""
+        """Raise NodeRefused for a transaction that may not be mined. `exchange` calls the node."""
         identity = self._identity.read()
         if identity is None:
             return
@@ -114,7 +114,7 @@ class Strangers:
             raise _refused(f"a transaction has at most {MAX_OWN} bytes")
         sent = read_transaction(bytes.fromhex(raw[2:]))
         count = _result(exchange("eth_getTransactionCount", [sent.sender, "latest"]))
-        if int(str(count), 16) != sent.nonce:  # an old one sent again would be kept as well
+        if int(str(count), 16) != sent.nonce:  # a repeated old one would be stored as well
             high = sent.nonce > int(str(count), 16)
             raise _refused(f"nonce too {'high' if high else 'low'}")
         known = (self._senders.read() or b"").decode("ascii", "replace").lower().split()
@@ -135,14 +135,15 @@ class Strangers:
         }
         if sent.to:
             call["to"] = sent.to
-        _result(exchange("eth_call", [call, "latest"]))  # raises what the contract says
+        _result(exchange("eth_call", [call, "latest"]))  # raises the contract's error
         tracer = {"tracer": "callTracer", "tracerConfig": {"withLog": True}}
         events = _events(_result(exchange("debug_traceCall", [call, "latest", tracer])))
         if contracts["Trail"] not in [address for address, _ in events]:
             raise _refused("the call would change nothing on the ledger")
-        # In the journal in hex, in the node's state, and in every block's frame.
+        # It is stored in the journal in hex, in the node's state, and in the block's frame.
         cost = 3 * sent.size + STEP_BYTES * (1 + len(events))
-        # A copy of an old one is recorded too, as stale; and one of nothing makes a later consent worthless.
+        # A repeated old withdrawal is recorded, too, as stale; a first one invalidates a consent
+        # under way.
         registry = contracts["ConsentRegistry"]
         withdraws = (registry, self._revoked) in events and _takes_back(
             sent.data, registry, exchange
@@ -156,7 +157,7 @@ class Strangers:
 
 
 class _Watched:
-    """A file that is read again when it has changed; None while there is none."""
+    """A file that is read again after a change; None while it does not exist."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -165,8 +166,8 @@ class _Watched:
 
     def read(self) -> bytes | None:
         try:
-            found = self._path.stat()
-            seen = (found.st_mtime_ns, found.st_size, found.st_ino)
+            status = self._path.stat()
+            seen = (status.st_mtime_ns, status.st_size, status.st_ino)
             if seen != self._seen:
                 self._data, self._seen = self._path.read_bytes(), seen
         except FileNotFoundError:
@@ -177,12 +178,14 @@ class _Watched:
 
 
 def read_transaction(raw: bytes) -> Sent:
-    """A signed transaction and who signed it. Raises NodeRefused for what is none, or of another kind."""
+    """A signed transaction with its sender. Raises NodeRefused for other bytes, or another
+    transaction type.
+    """
     try:
         if raw[0] >= _LEGACY:
             nonce, _, gas, to, value, data, *_ = rlp.decode(raw)
-            numbers = [int.from_bytes(one, "big") for one in (nonce, value, gas)]
-        elif raw[0] in _KINDS:
+            numbers = [int.from_bytes(item, "big") for item in (nonce, value, gas)]
+        elif raw[0] in _TYPES:
             if rlp.decode(raw[1:])[-4]:
                 raise _refused("a transaction with an access list is not taken")
             fields = TypedTransaction.from_bytes(HexBytes(raw)).as_dict()
@@ -191,46 +194,49 @@ def read_transaction(raw: bytes) -> Sent:
         else:
             raise _refused("a transaction of this kind is not taken")
         sender = str(Account.recover_transaction(raw)).lower()
-        where = "0x" + bytes(to).hex() if to else ""
-        return Sent(sender, numbers[0], where, numbers[1], bytes(data), numbers[2], len(raw))
+        target = "0x" + bytes(to).hex() if to else ""
+        return Sent(sender, numbers[0], target, numbers[1], bytes(data), numbers[2], len(raw))
     except NodeRefused:
         raise
-    except Exception:  # the libraries raise a dozen kinds for bytes that are none
+    except Exception:  # the libraries raise a dozen exceptions for invalid bytes
         raise _refused("this is no signed transaction") from None
 
 
 def _takes_back(data: bytes, registry: str, exchange: Exchange) -> bool:
-    """Whether a consent is live that this call of `revoke` ends, or it is her first word on this dataset."""
+    """Whether this call of `revoke` ends a live consent, or is the person's first message on this
+    dataset.
+    """
     selector, subject, dataset = data[:4], data[4:36], data[36:68]
     if selector != _selector("ConsentRegistry", "revoke"):
         return False
-    asked = _selector("ConsentRegistry", "slotOf") + subject + dataset
-    call = {"to": registry, "data": "0x" + asked.hex()}
+    query = _selector("ConsentRegistry", "slotOf") + subject + dataset
+    call = {"to": registry, "data": "0x" + query.hex()}
     slot = int(str(_result(exchange("eth_call", [call, "latest"]))), 16)
     return takes_back(status_of(slot), epoch_of(slot))
 
 
 def _selector(contract: str, function: str) -> bytes:
-    entry = next(one for one in load(contract).abi if one.get("name") == function)
+    entry = next(item for item in load(contract).abi if item.get("name") == function)
     return bytes(function_abi_to_4byte_selector(cast("Any", entry)))
 
 
 def _contracts(identity: bytes) -> dict[str, str]:
-    """The addresses of the deployment's contracts by name. Raises NodeRefused: nothing is taken on a guess."""
+    """The addresses of the deployment's contracts by name. Raises NodeRefused."""
     try:
         items = json.loads(identity)["contracts"]
-        found = {str(item["name"]): "0x" + str(item["address"])[-40:].lower() for item in items}
-        return {name: found[name] for name in CONTRACTS}
+        addresses = {str(item["name"]): "0x" + str(item["address"])[-40:].lower() for item in items}
+        return {name: addresses[name] for name in CONTRACTS}
     except (ValueError, KeyError, TypeError):
         raise _refused("the deployment's identity cannot be read") from None
 
 
 def _is_canonical(contract: str, data: bytes) -> bool:
-    """Whether this calls one of the contract's functions in the one encoding that every library writes.
+    """Whether this calls one of the contract's functions in the canonical encoding.
 
-    A stranger's slack between arguments would be kept for ever, in the journal and in every export.
+    Unused bytes between arguments would be stored for ever, in the journal and in every export.
     """
-    functions = [one for one in load(contract).abi if one["type"] == "function"] if contract else []
+    abi = load(contract).abi if contract else []
+    functions = [item for item in abi if item["type"] == "function"]
     for entry in functions:
         if bytes(function_abi_to_4byte_selector(cast("Any", entry))) == data[:4]:
             return is_canonical(entry["inputs"], data[4:])
@@ -241,11 +247,11 @@ def _events(frame: object) -> list[tuple[str, str]]:
     """(contract, topic) of each event of a traced call; those of reverted frames did not happen."""
     if not isinstance(frame, dict) or frame.get("error"):
         return []
-    own = [
+    events = [
         (str(log["address"]).lower(), str((log.get("topics") or [""])[0]))
         for log in frame.get("logs", [])
     ]
-    return own + [one for inner in frame.get("calls", []) for one in _events(inner)]
+    return events + [event for inner in frame.get("calls", []) for event in _events(inner)]
 
 
 def _result(answer: dict[str, object]) -> object:

@@ -1,4 +1,6 @@
-"""Starts a program that dies with the process that started it, if asked without any network; no core file of any."""
+"""Runs programs that end with their parent process, optionally without network; they leave no core
+files.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +13,9 @@ from collections.abc import Sequence
 
 from chain.errors import ChainError
 
-# Runs *after* unshare, because entering a user namespace may clear the parent-death signal (man 2 prctl);
-# then turns into the program itself, so that no second process stays between the two. The check of the parent
-# closes the gap in which it died before the signal was asked for.
+# Runs *after* unshare, because entering a user namespace may clear the parent-death signal (man 2
+# prctl); then becomes the program itself (exec), so that no process remains between the two. The
+# check of the parent covers the case that it died before the signal was set.
 _LEASH = """
 import ctypes, os, resource, sys
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -25,26 +27,28 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 
 class NoNamespaces(ChainError):
-    """This host does not let us make a user and network namespace."""
+    """This host does not allow user and network namespaces."""
 
 
 def tether(
     argv: Sequence[str], *, number: int = signal.SIGKILL, isolated: bool = False
 ) -> list[str]:
-    """The command line that runs `argv` (an absolute program path first) bound to the calling process.
+    """The command line that runs `argv` (an absolute program path first) bound to the calling
+    process.
 
-    No core file of it is ever written: it would hold keys. The kernel sends signal `number` to it when the calling
-    *thread* ends (PR_SET_PDEATHSIG): call from a thread that lives as long as the program should. `isolated` gives it
-    its own user and network namespace.
+    No core file of it is ever written: it would hold keys. The kernel sends signal `number` to it
+    when the calling *thread* ends (PR_SET_PDEATHSIG): call from a thread that lives as long as the
+    program should. `isolated` gives it its own user and network namespace.
     """
     bound = [sys.executable, "-I", "-S", "-c", _LEASH, str(os.getpid()), str(int(number)), *argv]
     return ["unshare", "-rn", "--", *bound] if isolated else bound
 
 
 def leave_no_core() -> None:
-    """From now on no core file of this process or its children: for one that may be started by hand, without a tether.
+    """Disable core files of this process and its children: for a process that may be started
+    without a tether.
 
-    It would hold keys and what they opened.
+    A core file would hold keys and decrypted data.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 

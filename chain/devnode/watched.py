@@ -1,4 +1,6 @@
-"""Whether a process that starts still gets on: no limit in seconds fits every history, standing still does."""
+"""Detects a starting process that makes no progress, since no fixed time limit fits a history of
+any length.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,11 @@ import os
 import time
 from pathlib import Path
 
-_WORKING = 0.05  # seconds of computing that show that a process gets on
+_WORKING = 0.05  # seconds of CPU time that count as progress
 
 
 class Watched:
-    """Whether a process that starts still gets on: it moved, or it computed, within `patience` seconds."""
+    """A starting process, which is stuck without progress or CPU time for `timeout` seconds."""
 
     def __init__(self, pid: int, timeout: float) -> None:
         self._pid, self._timeout = pid, timeout
@@ -19,7 +21,7 @@ class Watched:
         self._at = time.monotonic()
 
     def moved(self, state: object) -> None:
-        """Tells how far it is; only another state than the last one counts."""
+        """Record the progress; only a change of the state counts."""
         if state != self._state:
             self._state, self._at = state, time.monotonic()
 
@@ -31,14 +33,18 @@ class Watched:
 
 
 def cpu_seconds(pid: int) -> float:
-    """What a process and its living descendants computed so far; 0 for those that are gone (proc(5), fields 14, 15)."""
+    """CPU seconds of a process and its living descendants; 0 for a process that has ended (proc(5),
+    fields 14, 15).
+    """
     folder = Path(f"/proc/{pid}")
     try:
         fields = (folder / "stat").read_text().rpartition(")")[2].split()
         children = [
-            int(one) for task in folder.glob("task/*/children") for one in task.read_text().split()
+            int(child)
+            for task in folder.glob("task/*/children")
+            for child in task.read_text().split()
         ]
     except OSError:
         return 0.0
-    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return own + sum(map(cpu_seconds, children))
+    seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return seconds + sum(map(cpu_seconds, children))

@@ -1,4 +1,6 @@
-"""The one writer of the dev chain: turns a transaction, or an idle head, into exactly one journaled block."""
+"""The only writer of the dev chain: mines one journaled block for a transaction, or for an idle
+head.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,10 @@ from chain.devnode.journal import REFUSED, Entry, Journal
 from chain.devnode.snapshots import Snapshots
 from chain.errors import ChainError
 
-SNAPSHOT_SECONDS = 1.0  # of mining between two snapshots, about what a restart then takes
-DUMP_SHARE = 10  # ... and at least so many times what the last snapshot took
+SNAPSHOT_SECONDS = 1.0  # of mining between two snapshots, about the duration of a restart
+DUMP_SHARE = 10  # ... and at least so many times the duration of the last snapshot
 STILL_SECONDS = 5.0  # more than any block takes
-TELL_SECONDS = 1.0  # between two lines that say how far a replay is
+TELL_SECONDS = 1.0  # between two progress lines of a replay
 CLOSE_SECONDS = 5.0  # a write in progress may take at the end
 IDLE_SECONDS = 10  # a head older than this is renewed by an empty block: leases run on block time
 SERVER_ERROR = -32000  # JSON-RPC's code for what the server itself refuses
@@ -33,7 +35,7 @@ class HistoryDiffers(ChainError):
 
 
 class GenesisDiffers(ChainError):
-    """The folder's chain began at another time than the one asked for."""
+    """The folder's chain has another genesis time than the requested one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class Head:
 
 
 class Writer:
-    """Makes every block of the chain: journal line first, then one transaction in one block at clock time.
+    """Makes every block of the chain: journal line first, then one transaction in one block at
+    clock time.
 
     Blocks of one second share its timestamp, so that block time never runs ahead of the clock.
     """
@@ -65,24 +68,26 @@ class Writer:
         self._lock = threading.Lock()
         self._still = threading.Event()  # no block is being made
         self._still.set()
-        self._unsettled = False  # a write is journaled and its outcome is not
+        self._unsettled = False  # a write is journaled, but not its outcome
         self._writes = 0  # in the journal, and done
         self._mining = self._dumping = 0.0  # seconds: since the last snapshot, and for it
         self._saving = threading.Lock()
-        # anvil would mine when it likes and keep a transaction with a nonce gap for later: neither replays.
+        # anvil would mine at any time and keep a transaction with a nonce gap for later: neither
+        # can be replayed.
         self._wire.call("evm_setAutomine", False)
         self.head = self._read_head()[0]
 
     def replay(self, done: int, total: int) -> None:
-        """Makes the journaled blocks again; the node holds the first `done` of `total` writes already.
+        """Makes the journaled blocks again; the node holds the first `done` of `total` writes
+        already.
 
         Raises HistoryDiffers at the first block that is not as recorded.
         """
-        recorded, told = self.head.hash, time.monotonic()
+        recorded, told_at = self.head.hash, time.monotonic()
         with self._lock:
             for entry in self._journal.entries():
-                if time.monotonic() - told >= TELL_SECONDS:
-                    told = time.monotonic()
+                if time.monotonic() - told_at >= TELL_SECONDS:
+                    told_at = time.monotonic()
                     tell_progress(self._writes, total)
                 self._writes += 1
                 if self._writes > done:
@@ -96,7 +101,8 @@ class Writer:
     def send(self, raw: str) -> str:
         """Mines one raw signed transaction (0x-hex) and returns its hash.
 
-        Raises NodeRefused; NodeGone; OSError when the journal cannot be written, then nothing was sent.
+        Raises NodeRefused; NodeGone; OSError when the journal cannot be written, then nothing was
+        sent.
         """
         with self._lock, self._recorded(raw) as at:
             try:
@@ -116,11 +122,11 @@ class Writer:
         return sent
 
     def await_still(self) -> None:
-        """Waits while a block is being made: anvil shows some of it before the rest."""
+        """Waits while a block is being made: anvil shows parts of it before the rest."""
         self._still.wait(STILL_SECONDS)
 
     def freshen(self) -> None:
-        """Mines an empty block when the head is older than IDLE_SECONDS."""
+        """Mines an empty block if the head is older than IDLE_SECONDS."""
         if self._clock() - self.head.time <= IDLE_SECONDS:
             return
         with self._lock:
@@ -140,7 +146,9 @@ class Writer:
 
     @contextmanager
     def _recorded(self, raw: str | None) -> Iterator[int]:
-        """Journals a write and gives its block time. Left unsettled, it ends the node: a replay will tell."""
+        """Journals a write and gives its block time. If it stays unsettled the node is stopped: a
+        replay has the outcome.
+        """
         if self._unsettled:
             raise NodeGone("the chain node has stopped")
         at = max(self._clock(), self.head.time)
@@ -182,9 +190,11 @@ class Writer:
             threading.Thread(target=self._snapshot, daemon=True).start()
 
     def _snapshot(self) -> None:
-        """Dumps between two writes, and saves while others go on. One that fails costs time at a restart only.
+        """Dumps between two writes, and saves during later ones. A failure only makes the next
+        restart slower.
 
-        On a connection of its own: where the dump ends early, the one for writes must not be closed with it.
+        It has a separate connection: if the dump ends early, the connection for writes must stay
+        open.
         """
         try:
             with closing(self._node.connect()) as wire:
@@ -236,12 +246,14 @@ class Writer:
 
 
 def tell_progress(done: int, total: int) -> None:
-    """For whoever waits for the start: how many of the journal's writes are on the chain again."""
+    """Print the progress of the replay for the process that waits for the start."""
     print(f"replaying {done} {total}", flush=True)
 
 
 def tell(event: str, fact: str) -> None:
-    """One line of the log, in the form of the other parts' logs; ours are the only texts in it."""
+    """One line of the log, in the format of the other processes' logs; it contains only texts of
+    this program.
+    """
     at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     line = {"part": "gateway", "event": event, "fact": fact, "level": "warning", "timestamp": at}
     print(json.dumps(line), file=sys.stderr, flush=True)
@@ -286,11 +298,11 @@ def open_chain(
         for total, entry in enumerate(journal.entries(), 1):
             if entry.outcome not in (None, REFUSED):
                 proving = total
-        for found in snapshots.before(proving):
+        for snapshot in snapshots.before(proving):
             try:
-                return start(found.path, found.writes)
+                return start(snapshot.path, snapshot.writes)
             except ChainError as error:
-                tell(f"{found.path.name} is not used", str(error))
+                tell(f"{snapshot.path.name} is not used", str(error))
         return start(None, 0)
     except ChainError:
         journal.close()

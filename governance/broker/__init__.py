@@ -1,7 +1,8 @@
-"""The key broker: lets a piece of a key out only against a mined, still valid receipt.
+"""The key broker: releases pieces of keys only against a mined, still valid receipt.
 
-It stands alone, so that another institution can read it in an afternoon: of this project it imports the auditor's fold
-(`governance.verify`), the formats (`governance.objects.envelope`), keys at rest (`governance.objects.keys`),
-`chain.signatures` and the names of `chain.vocabulary`. It does not know people, models, policy beyond the ledger's, or
-the database.
+It is independent, so that another institution can read it in an afternoon: of this project it
+imports the rules that auditors use (`governance.rules`), the formats
+(`governance.objects.envelope`), keys at rest (`governance.objects.keys`), `chain.signatures` and
+the names of `chain.vocabulary`. It does not know people, models, policy beyond the ledger's, or the
+database.
 """

@@ -1,7 +1,8 @@
 """Starts a broker: `python -m governance.broker --folder DIR --node URL --identity FILE --port P`.
 
-Its log is a few lines of JSON on standard error, in the form of the other parts' logs: that it began, ended, or could
-not begin. Every text in it is one of ours. What it let out is in its journal.
+Its log is a few lines of JSON on standard error, in the format of the other processes' logs:
+started, stopped, or not started. It contains only texts of this project. The pieces that it
+released are in its journal.
 """
 
 from __future__ import annotations
@@ -44,22 +45,22 @@ def main() -> int:
             parser.error("--node and --identity are needed to serve")
         identity: Any = strict_json(options.identity.read_bytes())
         broker = Broker(options.folder, options.node, identity, lambda: int(time.time()))
-        tell("info", "started")
+        log("info", "started")
         serve(broker, options.port)
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, signal.SIG_DFL)  # told twice: at once
-        broker.journal_head()  # waits for the answer in progress: its line is on disk then
-        tell("info", "stopped")
+            signal.signal(number, signal.SIG_DFL)  # a second signal stops at once
+        broker.journal_head()  # waits until the response in progress has its line on disk
+        log("info", "stopped")
     except (GovernanceError, VerifyError, JournalBroken) as error:
-        tell("error", "not started", str(error))
+        log("error", "not started", str(error))
         return 1
     except OSError as error:
-        tell("error", "not started", error.strerror or "a file or the port cannot be used")
+        log("error", "not started", error.strerror or "a file or the port cannot be used")
         return 1
     return 0
 
 
-def tell(level: str, event: str, fact: str = "") -> None:
+def log(level: str, event: str, fact: str = "") -> None:
     """One line of the log."""
     at = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     line = {"part": "broker", "event": event, "level": level, "timestamp": at} | (

@@ -1,15 +1,21 @@
-"""Custody: wraps key shares for whoever brings them, lets them out only against a mined, still valid receipt.
+"""Key custody: wraps key shares, and releases pieces of keys only against a mined, still valid
+receipt.
 
-For `/pieces`, in this order, all of it read from the broker's own fold at its newest head:
-1. the ledger is the pinned one and its record adds up (65), it answers (64), it has lost no block that an earlier
-   answer stood on (71), and the broker has executed all of it (79);
-2. the receipt is mined (66), of this run (67), the newest attempt (68), for this worker key (69), its lease running and
-   its output not yet sealed (70), permit (33-35), analyst (36) and worker (37) still live, the run not cancelled (43);
-3. every record is registered in the permit's dataset (72), in its latest version (73), its person granted in this
-   attempt (74), her consent live at the same epoch (75), its category in the permit (76);
-4. the shares are unwrapped, and all of it is checked once more, at what is the newest head by then;
-5. one journal line is on disk;
-6. one HPKE message to the worker key of the receipt leaves, signed.
+The checks for `/pieces`, in this order, all against the broker's own replayed state at its newest
+head:
+1. the ledger is the pinned one and follows the rules (65), it responds (64), it still has the
+   blocks that earlier responses were based on (71), and the broker has executed all of it (79);
+2. the receipt is mined (66), of this run (67), the newest attempt (68), for this worker key (69),
+   its lease is running and its output is not yet sealed (70), permit (33-35), analyst (36) and
+   worker (37) are still live, the run is not cancelled (43);
+3. every record is registered in the permit's dataset (72), in its latest version (73), its person
+   granted in this attempt (74), her consent live at the same epoch (75), its category in the
+   permit (76).
+Then:
+4. the shares are unwrapped, and everything is checked once more at the head that is the newest by
+   then;
+5. one journal line is written to disk;
+6. one signed HPKE message to the worker key of the receipt is sent.
 """
 
 from __future__ import annotations
@@ -66,12 +72,12 @@ from governance.rules.ledger_data import identity_id
 from governance.rules.state import Attempt, Run
 
 DAY = 86_400  # seconds
-SLICE_SECONDS = 0.25  # of folding at once in the background: a question waits for no longer
-KEPT_ANSWERS = 64 << 20  # bytes of answers that are given again to the same question
+SLICE_SECONDS = 0.25  # of replaying at once in the background: a request waits no longer than that
+KEPT_ANSWERS = 64 << 20  # bytes of responses that are kept to repeat them for the same request
 
 
 class Refusal(Exception):
-    """No key leaves; `reason` is a code of contracts/reasons.json."""
+    """No key is released; `reason` is a code of contracts/reasons.json."""
 
     def __init__(self, reason: int) -> None:
         super().__init__(f"reason {reason}")
@@ -80,7 +86,7 @@ class Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """One object asked for, with its shares as its header has them: (j, wrapped)."""
+    """One requested object, with the wrapped shares of its header: (j, wrapped)."""
 
     record: bytes
     version: int
@@ -88,7 +94,7 @@ class Wanted:
 
 
 def create(folder: Path) -> str:
-    """Make a broker's keys (once) and return its address; before there is a ledger."""
+    """Make a broker's keys (once) and return its address; possible before a ledger exists."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not (folder / "wallet").exists():
         FileKeyProvider(folder / "provider")
@@ -98,13 +104,13 @@ def create(folder: Path) -> str:
 
 
 def endorse(folder: Path, identity: dict[str, Any]) -> bytes:
-    """The broker's signature over a ledger identity, which it will serve from then on."""
+    """The broker's signature over the identity of the ledger that it will serve."""
     key = read_private(folder / "wallet", 32)
     return sign(key, domain_of(identity), "Identity", {"id": identity_id(identity)})
 
 
 class Broker:
-    """One broker; every public method is one door and safe for threads."""
+    """One broker; every public method serves one endpoint and is safe for threads."""
 
     def __init__(
         self, folder: Path, node_url: str, identity: dict[str, Any], clock: Callable[[], int]
@@ -123,12 +129,11 @@ class Broker:
         self._answered: dict[bytes, dict[str, Any]] = {}  # oldest first
         self._answered_bytes = 0
         self._lock = threading.RLock()
-        self.behind = (
-            threading.Event()
-        )  # set while there is more of the ledger to fold than a question folds
+        # Set while more of the ledger is to be replayed than one request replays.
+        self.behind = threading.Event()
         self.behind.set()
 
-    # -- open doors
+    # -- endpoints that release no keys
 
     def identity(self) -> dict[str, Any]:
         """Who this broker is and the key to send shares to, signed."""
@@ -143,7 +148,7 @@ class Broker:
         }
 
     def health(self) -> dict[str, Any]:
-        """That this broker lives, and how far it is with the ledger: blocks folded, of those the node has shown."""
+        """The broker's status: how many of the node's blocks it has replayed."""
         progress = self._node.progress
         return {
             "ok": True,
@@ -154,9 +159,10 @@ class Broker:
         }
 
     def catch_up(self) -> bool:
-        """Fold the next part of the ledger, and say whether it went well; `behind` is cleared once all of it is folded.
+        """Replay the next part of the ledger, and return whether that worked; clears `behind` at
+        its end.
 
-        Never raises: what is wrong with the ledger, the next question is told.
+        Never raises: the next request gets the refusal.
         """
         with self._lock:
             try:
@@ -167,7 +173,7 @@ class Broker:
         return True
 
     def journal_head(self) -> dict[str, Any]:
-        """How many lines the journal has, and the hash of the last, signed."""
+        """The number of journal lines and the hash of the last line, signed."""
         with self._lock:
             digest = sha256(
                 canonical(
@@ -185,10 +191,12 @@ class Broker:
             }
 
     def witness(self) -> dict[str, Any]:
-        """The trail's head as this broker sees it, signed; never a lower or another one than before."""
+        """The trail's head as this broker sees it, signed; never lower than before, and never a
+        different one.
+        """
         with self._lock:
             head = self._follow()
-            self._node.stand_for(head)
+            self._node.save_head(head)
             message = {
                 "identity": self._node.identity_id,
                 "block": head.block.number,
@@ -209,7 +217,8 @@ class Broker:
         }
 
     def wrap(self, request: object) -> dict[str, Any]:
-        """Wrap key shares under the owner's seed: keys go in here, none come out. Returns them in the order given.
+        """Wrap key shares under the owner's seed, and return them in the same order; no key is
+        released.
 
         The owner is an enrolled subject, or a run with an authorised attempt (its output).
         """
@@ -219,13 +228,13 @@ class Broker:
         )
         with self._lock:
             if not all(self._owned(item) for item in items):
-                self._follow()  # a newcomer, perhaps; for those known already no fresh head is needed to take a key in
+                self._follow()  # the owner may be new; a known owner needs no newer head
             seeds: dict[bytes, bytes] = {}
             wrapped = [self._wrap(item, seeds) for item in items]
-        said = canonical(
+        statement = canonical(
             b"volens/wrapped/1", self._node.identity_id, sha256(message).digest(), *wrapped
         )
-        digest = sha256(said).digest()
+        digest = sha256(statement).digest()
         return {
             "broker": self.address,
             "wrapped": [share.hex() for share in wrapped],
@@ -243,7 +252,7 @@ class Broker:
             count = self._leaves.add(ingest, mined, part(request, "leaves", list))
         return {"ingest": ingest.hex(), "count": count}
 
-    # -- doors that let keys out
+    # -- endpoints that release keys
 
     def pieces(self, request: object) -> dict[str, Any]:
         """Pieces of object keys for the worker of an authorised attempt."""
@@ -267,7 +276,7 @@ class Broker:
             _, receipt, leaves = check()
             owners = [(item, leaves[item.record].subject) for item in wanted]
             commitments = {record: leaf.key_commitment for record, leaf in leaves.items()}
-            return self._let_out(
+            return self._release_pieces(
                 "pieces",
                 run,
                 attempt,
@@ -280,7 +289,9 @@ class Broker:
             )
 
     def output_pieces(self, request: object) -> dict[str, Any]:
-        """Pieces of an output's key: to the viewer key of a mined look, or to the run's result key once released."""
+        """Pieces of an output's key: for the viewer key of a mined review, or the run's result key
+        after the release.
+        """
         run, attempt = raw(part(request, "run"), 32), number(part(request, "attempt"))
         viewer = (
             raw(part(request, "viewer"), 20)
@@ -308,7 +319,7 @@ class Broker:
         with self._lock:
             _, receipt, key = check()
             commitments = {run: bytes(receipt.seal["keyCommitment"])}
-            return self._let_out(
+            return self._release_pieces(
                 "look" if viewer else "result",
                 run,
                 attempt,
@@ -337,15 +348,15 @@ class Broker:
 
     def _attempt_of(self, run: bytes, attempt: int, tx: bytes | None) -> Attempt:
         attempts = self._node.replayed.attempts
-        found = attempts.get((run, attempt))
-        if found is not None and tx in (None, found.tx):
-            return found
-        named = next(
-            (key for key, one in attempts.items() if tx is not None and one.tx == tx), None
+        receipt = attempts.get((run, attempt))
+        if receipt is not None and tx in (None, receipt.tx):
+            return receipt
+        run_of_tx = next(
+            (name for (name, _), mined in attempts.items() if tx is not None and mined.tx == tx),
+            None,
         )
-        raise Refusal(
-            Reason.OTHER_RUN if named is not None and named[0] != run else Reason.RECEIPT_UNKNOWN
-        )
+        other = run_of_tx is not None and run_of_tx != run
+        raise Refusal(Reason.OTHER_RUN if other else Reason.RECEIPT_UNKNOWN)
 
     def _check_attempt(
         self, run: Run, receipt: Attempt, head: Head, name: bytes, attempt: int, worker_key: bytes
@@ -367,7 +378,7 @@ class Broker:
             raise Refusal(Reason.WORKER_ROLE)
 
     def _check_permit(self, run: Run) -> None:
-        """What the committee has suspended lets no key out any more, also of what was computed before."""
+        """A suspended permit releases no key any more, not even for outputs computed before."""
         status = self._node.replayed.permits[run.request["permit"]].status
         if status == PermitStatus.SUSPENDED:
             raise Refusal(Reason.PERMIT_SUSPENDED)
@@ -379,11 +390,15 @@ class Broker:
             raise Refusal(Reason.PERMIT_EXPIRED)
 
     def _now(self, head: Head) -> int:
-        """Seconds. A ledger without calls may have no new block, and what ends meanwhile has ended all the same."""
+        """Seconds: a ledger without calls may have no new block, so the broker's clock counts as
+        well.
+        """
         return max(head.block.timestamp, self._clock())
 
     def _check_asker(self, request: object, asker: bytes, reason: int) -> None:
-        """The question itself is signed by whom the receipt names: nobody else fills the journal or gets an answer."""
+        """The request must be signed by the account of the receipt: others get no response and no
+        journal line.
+        """
         signature = raw(part(request, "signature"))
         try:
             signer = recover(
@@ -397,14 +412,16 @@ class Broker:
     def _check_records(
         self, run: bytes, receipt: Attempt, head: Head, wanted: list[Wanted]
     ) -> dict[bytes, Leaf]:
-        """The leaf of each record that this attempt may read; the work is linear in records and people."""
+        """The leaf of each record that this attempt may read; the work is linear in records and
+        people.
+        """
         replayed = self._node.replayed
         request = replayed.permits[replayed.runs[run].request["permit"]].request
-        # Whether a newer version exists nobody can tell while a list is missing.
+        # While a list is missing, a newer version may exist.
         unknown = self._leaves.lacks(request["dataset"], replayed.ingests)
         epochs = {subject: epoch for subject, epoch, _ in receipt.granted}
         willing: dict[bytes, bool] = {}
-        found = {}
+        leaves = {}
         for item in wanted:
             leaf = self._leaves.find(
                 request["dataset"], item.record, item.version, replayed.ingests
@@ -423,29 +440,27 @@ class Broker:
                 raise Refusal(Reason.CONSENT_CHANGED)
             if not request["categories"] >> leaf.category & 1:
                 raise Refusal(Reason.BROKERS_CATEGORY)
-            found[item.record] = leaf
-        return found
+            leaves[item.record] = leaf
+        return leaves
 
     def _still_willing(
         self, subject: bytes, epoch: int, request: Mapping[str, Any], head: Head
     ) -> bool:
-        where = (
-            request["purposeNeed"],
-            request["categories"],
-            self._now(head) // DAY,
-        )
-        consent = self._node.replayed.consent(request["dataset"], subject)
-        return consent.epoch == epoch and self._node.replayed.consent_live(
-            request["dataset"], subject, *where
+        replayed, dataset, today = self._node.replayed, request["dataset"], self._now(head) // DAY
+        same_epoch = replayed.consent(dataset, subject).epoch == epoch
+        return same_epoch and replayed.consent_live(
+            dataset, subject, request["purposeNeed"], request["categories"], today
         )
 
     def _viewer_key(
         self, run: Run, receipt: Attempt, head: Head, viewer: bytes, attempt: int
     ) -> bytes:
-        """A checker's, while the output is sealed and could be released: permit, analyst, everybody still willing."""
+        """The checker's key, while the output could be released: permit and analyst live, all
+        consents unchanged.
+        """
         replayed, now = self._node.replayed, self._now(head)
-        looked = viewer in receipt.views and replayed.member_live(viewer, Role.CHECKER, now)
-        if run.ended or not looked:
+        viewed = viewer in receipt.views and replayed.member_live(viewer, Role.CHECKER, now)
+        if run.ended or not viewed:
             raise Refusal(Reason.NO_LOOK)
         if attempt != run.attempts:
             raise Refusal(Reason.OLDER_ATTEMPT)
@@ -462,7 +477,9 @@ class Broker:
         return receipt.views[viewer]
 
     def _result_key(self, run: Run, attempt: int, head: Head) -> bytes:
-        """The analyst's, once it is released, while she holds her role and her permit is not suspended."""
+        """The analyst's key, after the release, while she holds her role and her permit is not
+        suspended.
+        """
         if run.ended != "released" or attempt != run.attempts:
             raise Refusal(Reason.NOT_RELEASED)
         self._check_permit(run)
@@ -470,9 +487,9 @@ class Broker:
             raise Refusal(Reason.ANALYST_ROLE)
         return bytes(run.request["resultKey"])
 
-    # -- letting out
+    # -- release of pieces
 
-    def _let_out(
+    def _release_pieces(
         self,
         kind: str,
         run: bytes,
@@ -484,22 +501,25 @@ class Broker:
         commitments: Mapping[bytes, bytes],
         check: Callable[[], Head],
     ) -> dict[str, Any]:
-        """check: all that was checked before, at the newest head: unwrapping took time."""
+        """Unwrap, check again, write the journal and return the response.
+
+        check: repeats all checks at the newest head, because unwrapping takes time.
+        """
         records = sorted((item.record, item.version) for item, _ in owners)
-        dataset = self._node.replayed.permits[
-            self._node.replayed.runs[run].request["permit"]
-        ].request["dataset"]
+        request = self._node.replayed.runs[run].request
+        dataset = self._node.replayed.permits[request["permit"]].request["dataset"]
         shares = [
             part
             for item, _ in owners
             for j, wrapped in item.shares
             for part in (item.record, j, wrapped)
         ]
-        again = sha256(canonical(b"volens/again/1", kind, run, attempt, tx, key, *shares)).digest()
-        if (
-            again in self._answered
-        ):  # the same question by the same worker: the same answer, no second line
-            return self._answered[again]
+        question = sha256(
+            canonical(b"volens/again/1", kind, run, attempt, tx, key, *shares)
+        ).digest()
+        # The same request of the same worker gets the same response, without a second journal line.
+        if question in self._answered:
+            return self._answered[question]
         seeds: dict[bytes, bytes] = {}
         pieces = [
             piece
@@ -520,7 +540,7 @@ class Broker:
         )
         sealed = seal_message(key, info, encode_pieces(self._me, pieces))
         subjects = sorted({owner.hex() for _, owner in owners}) if kind == "pieces" else []
-        self._node.stand_for(head)
+        self._node.save_head(head)
         self._journal.append(
             {
                 "kind": kind,
@@ -543,11 +563,13 @@ class Broker:
             "leaseUntil": receipt.lease_until,
             "signature": self._statement(digest).hex(),
         }
-        self._keep(again, answer)
+        self._keep(question, answer)
         return answer
 
     def _keep(self, question: bytes, answer: dict[str, Any]) -> None:
-        """For the same question asked again; the oldest answers go first, so that memory is bounded."""
+        """Keep a response for a repeated request; the oldest are dropped first, so that memory is
+        bounded.
+        """
         self._answered[question] = answer
         self._answered_bytes += len(answer["sealed"])
         while self._answered_bytes > KEPT_ANSWERS and len(self._answered) > 1:
@@ -562,14 +584,15 @@ class Broker:
         commitment: bytes,
         seeds: dict[bytes, bytes],
     ) -> list[Piece]:
-        """The shares of the very key that the ledger commits to; anybody may have had another one wrapped.
+        """The shares of the key that the ledger commits to. Raises Refusal for shares of any other
+        key.
 
-        seeds: those that this question needed so far, by owner.
+        seeds: the seeds that this request has needed so far, by owner.
         """
         if owner not in seeds:
             seeds[owner] = self._seed(owner, new=False)
         seed = seeds[owner]
-        found = []
+        pieces = []
         for j, wrapped in item.shares:
             context = wrap_context(
                 identity=self._node.identity_id,
@@ -581,22 +604,20 @@ class Broker:
                 j=j,
             )
             try:
-                found.append(
-                    Piece(item.record, item.version, j, unwrap_share(seed, context, wrapped))
-                )
+                share = unwrap_share(seed, context, wrapped)
             except GovernanceError:
-                raise Refusal(
-                    Reason.NOT_REGISTERED
-                ) from None  # wrapped for another record, version, run or attempt
-        if (
-            key_commitment(join_shares([piece.share for piece in sorted(found, key=lambda p: p.j)]))
-            != commitment
-        ):
+                # It was wrapped for another record, version, run or attempt.
+                raise Refusal(Reason.NOT_REGISTERED) from None
+            pieces.append(Piece(item.record, item.version, j, share))
+        in_order = [piece.share for piece in sorted(pieces, key=lambda piece: piece.j)]
+        if key_commitment(join_shares(in_order)) != commitment:
             raise Refusal(Reason.NOT_REGISTERED)
-        return found
+        return pieces
 
     def _owned(self, item: WrapItem) -> bool:
-        """Whether the share's owner is an enrolled subject, or an authorised attempt with its output."""
+        """Whether the share's owner is an enrolled subject, or an authorised attempt with its
+        output.
+        """
         is_output = (
             item.subject == item.record
             and (item.record, item.version) in self._node.replayed.attempts
@@ -604,7 +625,7 @@ class Broker:
         return item.subject in self._node.replayed.signers or is_output
 
     def _wrap(self, item: WrapItem, seeds: dict[bytes, bytes]) -> bytes:
-        """seeds: those that this question needed so far, by owner."""
+        """Wrap one share. seeds: the seeds that this request has needed so far, by owner."""
         if not self._owned(item):
             raise Refusal(Reason.NOT_ENROLLED)
         if item.subject not in seeds:
@@ -642,5 +663,5 @@ def _wanted(item: object) -> Wanted:
         for share in part(item, "shares", list)
     )
     if sorted(j for j, _ in shares) != list(range(SHARES)):
-        raise Malformed("a record's question needs each of its shares once")
+        raise Malformed("a record's request needs each of its shares once")
     return Wanted(raw(part(item, "record"), 32), number(part(item, "version")), shares)

@@ -1,4 +1,6 @@
-"""The broker's HTTP door: the standard library's server, JSON in and out, no key and no trace in any answer."""
+"""The broker's HTTP endpoints: the standard library's server, JSON in and out, no key or traceback
+in a response.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,10 @@ from governance.errors import GovernanceError
 from governance.rules.encoding import Malformed, strict_json
 
 MAX_BODY = 16 << 20
-# Reasons that go away by themselves: the ledger is away, or being read.
+# Temporary reasons: the ledger is down, or is still being read.
 PASSING = frozenset({Reason.LEDGER_DOWN, Reason.CATCHING_UP})
-BREATH, PAUSE = (
-    0.01,
-    1.0,
-)  # seconds between two parts of the ledger, and after one that could not be read
+# Seconds between two parts of the ledger, and after a part that could not be read.
+SHORT_PAUSE, LONG_PAUSE = 0.01, 1.0
 
 
 class Endpoint(BoundedHandler):
@@ -42,7 +42,7 @@ class Endpoint(BoundedHandler):
         elif self.path in endpoints:
             self._serve(endpoints[self.path])
         else:
-            self._answer(404, {"detail": "There is no such door."})
+            self._answer(404, {"detail": "There is no such endpoint."})
 
     def do_POST(self) -> None:
         broker = self.server.broker
@@ -53,7 +53,7 @@ class Endpoint(BoundedHandler):
             "/output-pieces": broker.output_pieces,
         }
         if self.path not in endpoints:
-            self.refuse(404, "there is no such door")
+            self.refuse(404, "there is no such endpoint")
             return
         body = self.read_body()
         if body is not None:
@@ -67,13 +67,11 @@ class Endpoint(BoundedHandler):
         except (Malformed, GovernanceError) as error:
             self._answer(400, {"detail": str(error)})
         except ConnectionError:
-            self.close_connection = True  # nobody is there to hear it
+            self.close_connection = True  # the client is gone
         except OSError:
             self._answer(503, {"detail": "The broker cannot write its journal, so no key leaves."})
-        except (
-            Exception
-        ):  # no trace leaves; what went wrong is found by asking again with the log of the caller
-            self._answer(500, {"detail": "The broker met a fault of its own; no key left."})
+        except Exception:  # no traceback leaves the broker
+            self._answer(500, {"detail": "The broker had an internal error; no key left."})
 
     def _answer(self, status: int, body: dict[str, Any]) -> None:
         self.send_json(status, json.dumps(body).encode(), Cache_Control="no-store")
@@ -90,7 +88,7 @@ class Server(BoundedServer):
 
 
 def serve(broker: Broker, port: int) -> None:
-    """Answer until SIGTERM; prints the address once it listens."""
+    """Serve until SIGTERM; prints the address once it listens."""
     server = Server(port, broker)
 
     def stop(*_: object) -> None:
@@ -106,6 +104,8 @@ def serve(broker: Broker, port: int) -> None:
 
 
 def keep_up(broker: Broker) -> None:
-    """Fold the ledger whenever the broker is behind, a part at a time, so that questions are answered in between."""
+    """Replay the ledger whenever the broker is behind, in parts, so that requests are served in
+    between.
+    """
     while broker.behind.wait():
-        time.sleep(BREATH if broker.catch_up() else PAUSE)
+        time.sleep(SHORT_PAUSE if broker.catch_up() else LONG_PAUSE)

@@ -1,11 +1,13 @@
-"""The broker's journal: every answer that lets a key out is on disk before it leaves.
+"""The broker's journal: a hash chain with a line for every response that releases a key, written
+before it is sent.
 
-A line is canonical JSON {seq, prev, kind, run, attempt, tx, block, head, subjects, records, key, signature}; `prev` is
-the sha256 of the line before (32 zero bytes first), `signature` the broker's over the line without it. An answer whose
-line would be longer than MAX_LINE takes several lines: each has its share of subjects and records and everything else,
-and `part` and `parts` say which of how many it is. All of them are on disk (one write, one fsync) before the answer
-leaves. At opening, a torn last line and an answer with lines missing at the end (a crash while writing) are cut off:
-that answer never left. Anything else that does not follow is refused.
+A line is canonical JSON {seq, prev, kind, run, attempt, tx, block, head, subjects, records, key,
+signature}; `prev` is the sha256 of the line before (32 zero bytes first), `signature` the broker's
+over the line without it. A response whose line would be longer than MAX_LINE takes several lines:
+each has a part of the subjects and records and all other fields, and `part` and `parts` give its
+number and their count. All of them are on disk (one write, one fsync) before the response is sent.
+At opening, a torn last line and a response with lines missing at the end (a crash while writing)
+are cut off: that response was never sent. Anything else that breaks the chain is refused.
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ from typing import Any
 from governance.rules.encoding import Malformed, canonical_json, strict_json
 
 MAX_LINE = 1 << 20  # bytes of a line that is written
-# Earlier releases wrote an answer as one line, whatever its length, and could not read it again. No question is longer
-# than 16 MiB (governance/broker/endpoint.py), and a question is longer than the line that it leaves.
+# Earlier releases wrote a response as one line of any length, and could not read it again. No
+# request is longer than 16 MiB (governance/broker/endpoint.py), and a request is longer than its
+# line.
 MAX_OLD_LINE = 16 << 20
-ROOM = 1 << 12  # bytes of a line beside its lists: ids, hashes and the signature
-_SHARED = ("subjects", "records")  # the lists that are divided among the lines of an answer
+ROOM = 1 << 12  # bytes of a line without its lists: ids, hashes and the signature
+_SHARED = ("subjects", "records")  # the lists that are divided among the lines of a response
 
 
 class JournalBroken(Exception):
@@ -31,31 +34,33 @@ class JournalBroken(Exception):
 
 
 class Journal:
-    """Appends; the caller holds a lock. After a failed write it takes no line until it is opened again."""
+    """Appends; the caller holds a lock. After a failed write it takes no line until it is opened
+    again.
+    """
 
     def __init__(self, path: Path, sign: Callable[[bytes], bytes]) -> None:
         """Reads the whole chain, one line in memory at a time. Raises JournalBroken."""
         self._sign = sign
         self._failed = False
         self.count, self.head = 0, bytes(32)
-        self._open: dict[str, Any] | None = None  # the last line of an answer that has more lines
+        self._open: dict[str, Any] | None = None  # the last line of an incomplete response
         path.touch(mode=0o600, exist_ok=True)
         self._file = path.open("r+b")
-        # Where the last whole answer ends, and the chain there.
-        whole, count, head = 0, self.count, self.head
-        for line in self._whole_lines():
+        # The end of the last complete response, and the chain there.
+        end, count, head = 0, self.count, self.head
+        for line in self._complete_lines():
             self._follow(line[:-1])
             if self._open is None:
-                whole, count, head = self._file.tell(), self.count, self.head
+                end, count, head = self._file.tell(), self.count, self.head
         self._open, self.count, self.head = None, count, head
-        self._file.truncate(whole)
-        self._file.seek(whole)
+        self._file.truncate(end)
+        self._file.seek(end)
 
     def append(self, entry: dict[str, Any]) -> int:
-        """Write one answer and return the number of its first line, once all of them are on disk."""
+        """Write the lines of one response to disk, and return the number of the first."""
         first, count, head, data = self.count, self.count, self.head, b""
-        for one in _divided(entry):
-            body = one | {"seq": count, "prev": head.hex()}
+        for fields in _divided(entry):
+            body = fields | {"seq": count, "prev": head.hex()}
             signature = self._sign(sha256(canonical_json(body)).digest())
             line = canonical_json(body | {"signature": signature.hex()})
             count, head, data = count + 1, sha256(line).digest(), data + line + b"\n"
@@ -69,8 +74,8 @@ class Journal:
         self.count, self.head = count, head
         return first
 
-    def _whole_lines(self) -> Iterator[bytes]:
-        """The lines that have their end; a longer one than any release ever wrote is no line of a journal."""
+    def _complete_lines(self) -> Iterator[bytes]:
+        """The lines with a line end. Raises JournalBroken for a longer line than any release wrote."""
         while (line := self._file.readline(MAX_OLD_LINE + 1)).endswith(b"\n"):
             yield line
         if len(line) > MAX_OLD_LINE:
@@ -85,7 +90,7 @@ class Journal:
             not isinstance(entry, dict)
             or entry.get("prev") != self.head.hex()
             or entry.get("seq") != self.count
-            or not _goes_on(self._open, entry)
+            or not _continues(self._open, entry)
         ):
             raise self._broken()
         self._open = entry if entry.get("part", 0) < entry.get("parts", 1) - 1 else None
@@ -100,7 +105,8 @@ def _divided(entry: dict[str, Any]) -> list[dict[str, Any]]:
     sizes = {name: len(canonical_json(entry.get(name, []))) for name in _SHARED}
     if sum(sizes.values()) + ROOM <= MAX_LINE:
         return [entry]
-    # Every item of a list has about the same length (ids and small numbers); half of MAX_LINE for each list.
+    # Every item of a list has about the same length (ids and small numbers); half of MAX_LINE for
+    # each list.
     parts = max(-(-size // ((MAX_LINE - ROOM) // 2)) for size in sizes.values()) + 1
     shares = [
         {name: _share(entry.get(name, []), number, parts) for name in _SHARED}
@@ -113,16 +119,16 @@ def _share(items: list[Any], number: int, parts: int) -> list[Any]:
     return items[len(items) * number // parts : len(items) * (number + 1) // parts]
 
 
-def _goes_on(before: dict[str, Any] | None, entry: dict[str, Any]) -> bool:
-    """Whether a line is the next of the answer whose lines are not complete, or begins one when none is open."""
+def _continues(before: dict[str, Any] | None, entry: dict[str, Any]) -> bool:
+    """Whether a line is the next one of an incomplete response, or starts a response if none is
+    incomplete.
+    """
     part, parts = entry.get("part", 0), entry.get("parts", 1)
     if type(part) is not int or type(parts) is not int or not 0 <= part < parts:
         return False
     if before is None:
         return part == 0
-    of_each = {*_SHARED, "part", "seq", "prev", "signature"}
-    same = {name: value for name, value in entry.items() if name not in of_each}
-    return bool(
-        part == before["part"] + 1
-        and same == {name: value for name, value in before.items() if name not in of_each}
-    )
+    line_fields = {*_SHARED, "part", "seq", "prev", "signature"}
+    common = {name: value for name, value in entry.items() if name not in line_fields}
+    earlier = {name: value for name, value in before.items() if name not in line_fields}
+    return bool(part == before["part"] + 1 and common == earlier)

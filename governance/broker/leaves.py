@@ -1,4 +1,6 @@
-"""Leaf lists: which encrypted objects exist, as custodians handed them over and the ledger's roots confirm."""
+"""Leaf lists: the encrypted objects of each ingest, from the custodians, confirmed by the ledger's
+Merkle roots.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ MAX_LIST = 64 << 20  # bytes of one list
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One registered object; the hashes are those the ledger's root commits to."""
+    """One registered object, with the hashes that the ledger's root commits to."""
 
     ingest: bytes
     record: bytes
@@ -30,21 +32,22 @@ class Leaf:
 
 
 class LeafLists:
-    """Every list handed over, on disk and by record; the caller holds a lock."""
+    """All received lists, on disk and indexed by record; the caller holds a lock."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._kept: set[bytes] = set()  # ingests
-        self._by_record: dict[
-            tuple[bytes, bytes], dict[int, list[Leaf]]
-        ] = {}  # by (dataset, record)
+        # By (dataset, record) and version.
+        self._by_record: dict[tuple[bytes, bytes], dict[int, list[Leaf]]] = {}
         for path in sorted(folder.glob("*.json")):
             stored: Any = strict_json(path.read_bytes(), MAX_LIST)
             ingest, dataset = bytes.fromhex(path.stem), raw(stored["dataset"], 32)
             self._index([_leaf(ingest, dataset, item) for item in stored["leaves"]])
 
     def add(self, ingest: bytes, mined: Ingest, items: list[Any]) -> int:
-        """Keep a list whose root and length are the mined ones. Raises Malformed for any other."""
+        """Keep a list with the mined root and length, and return that length. Raises Malformed for
+        any other.
+        """
         leaves = [_leaf(ingest, mined.dataset, item) for item in items]
         if len(leaves) != mined.count or root_of(leaves) != mined.root:
             raise Malformed("the list is not the one the ledger's root commits to")
@@ -57,14 +60,16 @@ class LeafLists:
     def find(
         self, dataset: bytes, record: bytes, version: int, order: Mapping[bytes, Ingest]
     ) -> Leaf | None:
-        """The object of a record's version: of the ingest that the ledger registered first and that is not void."""
-        named = self._by_record.get((dataset, record), {}).get(version, [])
-        found = [leaf for leaf in named if not order[leaf.ingest].void]
-        places = {ingest: place for place, ingest in enumerate(order)} if len(found) > 1 else {}
-        return min(found, key=lambda leaf: places.get(leaf.ingest, 0), default=None)
+        """The object of a record's version, from the first registered ingest that has it and is not
+        void.
+        """
+        registered = self._by_record.get((dataset, record), {}).get(version, [])
+        leaves = [leaf for leaf in registered if not order[leaf.ingest].void]
+        ranks = {ingest: rank for rank, ingest in enumerate(order)} if len(leaves) > 1 else {}
+        return min(leaves, key=lambda leaf: ranks.get(leaf.ingest, 0), default=None)
 
     def lacks(self, dataset: bytes, order: Mapping[bytes, Ingest]) -> bool:
-        """Whether an ingest of this dataset is on the ledger whose list nobody handed over yet."""
+        """Whether the list of a registered ingest of this dataset is missing."""
         return any(
             entry.dataset == dataset and not entry.void and ingest not in self._kept
             for ingest, entry in order.items()
@@ -74,7 +79,11 @@ class LeafLists:
         """The highest version that is registered and not void, 0 for an unknown record."""
         versions = self._by_record.get((dataset, record), {})
         return max(
-            (n for n, found in versions.items() if not all(order[x.ingest].void for x in found)),
+            (
+                version
+                for version, leaves in versions.items()
+                if not all(order[leaf.ingest].void for leaf in leaves)
+            ),
             default=0,
         )
 
@@ -87,7 +96,7 @@ class LeafLists:
 
 
 def root_of(leaves: list[Leaf]) -> bytes:
-    """The root a custodian signs (protocol.md section 1)."""
+    """The Merkle root that a custodian signs (protocol.md section 1)."""
     return list_root(
         [
             record_leaf(

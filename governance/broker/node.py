@@ -1,13 +1,16 @@
-"""The broker's own view of the ledger: raw JSON-RPC, every signature checked, never a step back.
+"""The broker's own view of the ledger: reads a node by raw JSON-RPC, checks every signature,
+refuses rollbacks.
 
 1. The node must hold the pinned ledger: chain id and genesis block.
-2. The newest block ever believed must still be there with the same hash, also after a restart.
-3. Every transaction since is executed again by the fold, with every signature that leads to an access checked.
-4. The fold's own head must be what `Trail.head()` says.
-5. The newest block must be young: an idle or stuck node cannot show that a consent is still live.
+2. The newest block that the broker has accepted must still exist with the same hash, also after a
+   restart.
+3. Every later transaction is replayed by the rules, with every signature that leads to an access
+   checked.
+4. The replayed head must equal that of `Trail.head()`.
+5. The newest block must be recent: an idle or stuck node cannot show that a consent is still live.
 
-A long history is folded in pages, each kept. One call folds for FOLLOW_SECONDS at most: a broker that is further behind
-lets out nothing until it has caught up, and says how far it is.
+A long history is replayed in pages, each kept. One call replays for at most FOLLOW_SECONDS: a
+broker that is further behind releases nothing until it has caught up, and reports its progress.
 """
 
 from __future__ import annotations
@@ -43,36 +46,38 @@ from governance.rules.replayed import ReplayedState
 from governance.rules.signatures import load_crypto
 
 MAX_AGE = 60  # seconds between the newest block and the broker's clock, either way
-FOLLOW_SECONDS = 2.0  # that one question may take for folding what is new
-MAX_ANSWER = (
-    32 << 20
-)  # bytes of one answer that are read; a page that gives more is asked for in halves
+FOLLOW_SECONDS = 2.0  # that one request may spend on replaying new blocks
+MAX_ANSWER = 32 << 20  # bytes of one response; a page with more is requested in halves
 HEAD_CALL = "0x8f7dcfa3"  # Trail.head()
 
 
 class NodeDown(Exception):
-    """The node does not answer, is behind, or its clock is off."""
+    """The node does not respond, is behind, or its clock is off."""
 
 
 class NodeSlow(NodeDown):
-    """The node did not give this answer in time, or it is too large: for fewer blocks it may."""
+    """The response was too slow or too large: a request for fewer blocks may succeed."""
 
 
 class CatchingUp(Exception):
-    """The broker has not folded the whole ledger yet; each question and each moment brings it further."""
+    """The broker has not replayed the whole ledger yet; it continues with each request and in the
+    background.
+    """
 
 
 class OtherLedger(Exception):
-    """The node shows another ledger than the pinned one, or one whose record does not add up."""
+    """The node shows another ledger than the pinned one, or a ledger that breaks its rules."""
 
 
 class LedgerBehind(Exception):
-    """The node has lost a block that the broker has stood for: it was restored from an older copy, or rewritten."""
+    """The node has lost a block that a response was based on: it was restored from an older copy,
+    or rewritten.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where the broker stands: the newest block it folded, and the trail's value there."""
+    """The newest block that the broker replayed, and the trail's head there."""
 
     block: Block
     count: int
@@ -90,9 +95,11 @@ class Node:
         seen: Path,
         timeout: float = 5.0,
     ) -> None:
-        """seen: where the newest block that an answer stood on is kept, whatever becomes of this process."""
+        """seen: the file with the newest block that a response was based on; it survives this
+        process.
+        """
         parts = urlsplit(url)
-        self._line = http.client.HTTPConnection(
+        self._connection = http.client.HTTPConnection(
             parts.hostname or "127.0.0.1", parts.port or 80, timeout=timeout
         )
         self._pages = Pages()
@@ -104,26 +111,27 @@ class Node:
         self._addresses = [
             "0x" + address.hex() for address, _ in self.replayed.identity.contracts.values()
         ]
-        self._last: Block | None = None  # folded up to here
+        self._last: Block | None = None  # the last replayed block
         self._path = seen
-        self._seen = self._read_seen()  # number and hash; outlives a fold that is begun anew
+        self._seen = self._read_seen()  # number and hash; kept when the replay starts over
         self._known = False
-        # Read without a lock by whoever asks how far the broker is; before the first question nobody knows.
+        # Read without a lock by status requests; zero until the first request.
         self.progress = Progress(0, 0)
 
     def follow(self, seconds: float = FOLLOW_SECONDS) -> Head:
-        """Fold everything up to the newest block, for so long at most.
+        """Replay everything up to the newest block, for at most so many seconds.
 
-        Raises CatchingUp (then ask again), NodeDown, OtherLedger, LedgerBehind.
+        Raises CatchingUp (then call again), NodeDown, OtherLedger, LedgerBehind.
         """
         until = time.monotonic() + seconds
         try:
             return self._follow_or_reset(until)
-        except OtherLedger:  # a node may show a block a moment before its logs: only what stays wrong is another ledger
+        except OtherLedger:
+            # A node may show a block a moment before its logs, so only a second failure counts.
             return self._follow_or_reset(until)
 
-    def stand_for(self, head: Head) -> None:
-        """Keep the block that an answer stands on, on disk before the answer leaves."""
+    def save_head(self, head: Head) -> None:
+        """Write to disk the block that a response is based on, before the response is sent."""
         replace_private(
             self._path, canonical_json({"block": head.block.number, "hash": head.block.hash.hex()})
         )
@@ -138,7 +146,7 @@ class Node:
         try:
             return self._follow(until)
         except (Finding, Malformed) as error:
-            self._reset()  # after a Finding a fold must not be used on: start over from the identity
+            self._reset()  # after a Finding the state is unusable: start over from the identity
             raise OtherLedger(str(error)) from None
 
     def _follow(self, until: float) -> Head:
@@ -148,9 +156,9 @@ class Node:
         if not self._known:
             self._check_ledger()
         if self._seen is not None:
-            there, as_it_was = self._seen
-            if newest.number < there or self._block(there).hash != as_it_was:
-                raise LedgerBehind(f"block {there} is not there as it was")
+            seen_number, seen_hash = self._seen
+            if newest.number < seen_number or self._block(seen_number).hash != seen_hash:
+                raise LedgerBehind(f"block {seen_number} is not there as it was")
         self._progress(newest)
         while not self.progress.complete:
             self._take_page(newest)
@@ -164,11 +172,13 @@ class Node:
         return Head(newest, count, value)
 
     def _progress(self, newest: Block) -> None:
-        folded = self._last.number if self._last else self.replayed.identity.deploy_block - 1
-        self.progress = Progress(folded, newest.number)
+        replayed = self._last.number if self._last else self.replayed.identity.deploy_block - 1
+        self.progress = Progress(replayed, newest.number)
 
     def _take_page(self, newest: Block) -> None:
-        """Fetch and fold the next page; one that the node cannot give in time is asked for in halves."""
+        """Fetch and replay the next page; a page that is too slow or too large is requested in
+        halves.
+        """
         first = self.progress.block + 1
         while True:
             end = self._pages.end(first, newest.number)
@@ -182,12 +192,15 @@ class Node:
         self._last = newest if end == newest.number else self._block(end)
 
     def _replay_page(self, first: int, last: int) -> int:
-        """The number of events. All of it is fetched before any of it is folded: a node that fails in between leaves
-        the fold as it was."""
+        """Replay the blocks, and return the number of events.
+
+        Everything is fetched before anything is replayed: a node that fails in between leaves the
+        state unchanged.
+        """
         logs: dict[bytes, list[Any]] = {}
-        where = {"fromBlock": hex(first), "toBlock": hex(last), "address": self._addresses}
-        found = self._call("eth_getLogs", [where])
-        for entry in found:
+        criteria = {"fromBlock": hex(first), "toBlock": hex(last), "address": self._addresses}
+        entries = self._call("eth_getLogs", [criteria])
+        for entry in entries:
             log = parse_log(entry)
             logs.setdefault(log.tx, []).append(log)
         transactions = [
@@ -199,7 +212,7 @@ class Node:
             self.replayed.apply(
                 blocks[transaction.block], transaction, logs[transaction.hash], self._crypto
             )
-        return len(found)
+        return len(entries)
 
     def _check_ledger(self) -> None:
         pinned = self.replayed.identity
@@ -211,17 +224,17 @@ class Node:
         self._known = True
 
     def _trail_head(self, block: int) -> tuple[int, bytes]:
-        """The contract's own answer at that block."""
+        """Count and head of the trail, from the contract at that block."""
         answer = raw(
             self._call("eth_call", [{"to": self._addresses[0], "data": HEAD_CALL}, hex(block)]), 64
         )
         return int.from_bytes(answer[:32], "big"), answer[32:]
 
-    def _block(self, wanted: int) -> Block:
-        return parse_block(self._call("eth_getBlockByNumber", [hex(wanted), False]))
+    def _block(self, height: int) -> Block:
+        return parse_block(self._call("eth_getBlockByNumber", [hex(height), False]))
 
     def _call(self, method: str, params: list[Any]) -> Any:
-        """One JSON-RPC answer. Raises NodeSlow where fewer blocks may help, NodeDown for anything else."""
+        """The result of one JSON-RPC call. Raises NodeSlow if fewer blocks may help, else NodeDown."""
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
         try:
             answer = json.loads(self._exchange(body))
@@ -236,24 +249,26 @@ class Node:
         return answer["result"]
 
     def _exchange(self, body: str) -> bytes:
-        """The node's answer on a line that is kept; one that the node has closed meanwhile is opened again, once."""
-        kept = self._line.sock is not None
+        """The node's response on a kept connection, which is reopened once if the node has closed
+        it meanwhile.
+        """
+        reused = self._connection.sock is not None
         try:
             return self._ask(body)
         except (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeError):
-            if not kept:
+            if not reused:
                 raise
             return self._ask(body)
 
     def _ask(self, body: str) -> bytes:
         try:
-            self._line.request("POST", "/", body, {"Content-Type": "application/json"})
-            data = self._line.getresponse().read(MAX_ANSWER + 1)
+            self._connection.request("POST", "/", body, {"Content-Type": "application/json"})
+            data = self._connection.getresponse().read(MAX_ANSWER + 1)
         except BaseException:
-            self._line.close()  # a late answer must not become the next question's
+            self._connection.close()  # a late response must not be taken for the next one
             raise
         if len(data) > MAX_ANSWER:
-            self._line.close()
+            self._connection.close()
             raise NodeSlow("the answer is too large")
         return data
 

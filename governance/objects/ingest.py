@@ -1,8 +1,10 @@
-"""Ingest, in the custodian's own process: no plaintext passes a door, and no key leaves custody.
+"""Ingest of records, in the custodian's own process: no plaintext is sent, and no key leaves
+custody.
 
-Bytes first, then the ledger: every object is in the bucket under the hash of its bytes, and so is the list of leaves,
-before the custodian signs the root that makes them exist. A crashed ingest is simply run again with new keys and new
-objects; what no ledger entry names stays in the bucket, and nobody gets a key for it.
+Bytes first, then the ledger: all objects and the list of leaves are in the bucket, under the hashes
+of their bytes, before the custodian signs the root that registers them. A crashed ingest is simply
+run again with new keys and new objects; what no ledger entry names stays in the bucket, and nobody
+gets a key for it.
 """
 
 from __future__ import annotations
@@ -27,16 +29,16 @@ from governance.objects.vault import Bucket, Shares, seal_records
 from governance.rules.encoding import Malformed, canonical_json, number, part, raw, strict_json
 
 MAX_LIST = 64 << 20  # bytes of one leaf list
-MAX_RECORDS = (
-    20_000  # of one ingest: their list fits into one message to the service and to the broker
-)
-_AT_ONCE = 4
+MAX_RECORDS = 20_000  # of one ingest: the list fits into one message to service and broker
+_THREADS = 4
 _BATCH, _BATCH_BYTES = 32, 8 << 20  # records, bytes of plaintext
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One record to encrypt: the plaintext of a subject's category; `ordinal` tells records of one category apart."""
+    """One record to encrypt: the plaintext of a subject's category; `ordinal` distinguishes records
+    of one category.
+    """
 
     subject: bytes
     category: int
@@ -46,7 +48,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One encrypted object, as the ledger's root will commit to it."""
+    """One encrypted object, with the fields that the ledger's root commits to."""
 
     record: bytes
     subject: bytes
@@ -83,7 +85,9 @@ def leaf_of(item: object) -> Leaf:
 
 
 def leaves_root(ingest: bytes, dataset: bytes, leaves: Sequence[Leaf]) -> bytes:
-    """The root the custodian signs (protocol.md section 1); raises ObjectMalformed for none or duplicates."""
+    """The Merkle root that the custodian signs (protocol.md section 1). Raises ObjectMalformed for
+    an empty list or duplicates.
+    """
     return list_root([leaf.encode(ingest, dataset) for leaf in leaves])
 
 
@@ -96,10 +100,11 @@ def encrypt(
     versions: Mapping[bytes, int] | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> list[Leaf]:
-    """Encrypt every source under a key of its own and put it in the bucket; returns the leaves in order.
+    """Encrypt every source under a key of its own and put it in the bucket; returns the leaves in
+    order.
 
-    `versions` holds the newest registered version by record id; a new record starts at 1. Raises TooManyRecords, before
-    the first one where `sources` says how many it has.
+    `versions` holds the newest registered version by record id; a new record starts at 1. Raises
+    TooManyRecords, before the first one where `sources` says how many it has.
     """
     if isinstance(sources, Sequence) and len(sources) > MAX_RECORDS:
         raise _too_many()
@@ -117,10 +122,10 @@ def encrypt(
             return [wrapped[first : first + 3] for first in range(0, len(wrapped), 3)]
 
         sealed = seal_records(
-            [(label, one.payload) for label, one in zip(labels, batch, strict=True)], wrap
+            [(label, source.payload) for label, source in zip(labels, batch, strict=True)], wrap
         )
-        for one in sealed:
-            bucket.put(one.blob)
+        for sealed_record in sealed:
+            bucket.put(sealed_record.blob)
         pairs = zip(labels, sealed, strict=True)
         return [
             Leaf(
@@ -128,10 +133,10 @@ def encrypt(
                 it.subject,
                 it.category,
                 it.version,
-                one.ciphertext_hash,
-                one.key_commitment,
+                sealed_record.ciphertext_hash,
+                sealed_record.key_commitment,
             )
-            for it, one in pairs
+            for it, sealed_record in pairs
         ]
 
     leaves: list[Leaf] = []
@@ -141,12 +146,11 @@ def encrypt(
         leaves.extend(waiting.popleft().result())
         progress(len(leaves))
 
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         for batch in _batches(sources):
             waiting.append(pool.submit(seal, batch))
-            if (
-                len(waiting) >= 2 * _AT_ONCE
-            ):  # sources may be made as they are taken: only so many lie in memory
+            # Sources may be generated on demand: this bounds how many are in memory.
+            if len(waiting) >= 2 * _THREADS:
                 take()
         while waiting:
             take()
@@ -169,13 +173,13 @@ def _too_many() -> TooManyRecords:
 
 
 def _batches(sources: Iterable[Source]) -> Iterator[list[Source]]:
-    """A few sources at a time: one question to the broker wraps the keys of all of them."""
+    """Batches of sources: one request to the broker wraps the keys of a batch."""
     batch: list[Source] = []
     for count, source in enumerate(sources, 1):
         if count > MAX_RECORDS:
             raise _too_many()
         batch.append(source)
-        if len(batch) == _BATCH or sum(len(one.payload) for one in batch) >= _BATCH_BYTES:
+        if len(batch) == _BATCH or sum(len(source.payload) for source in batch) >= _BATCH_BYTES:
             yield batch
             batch = []
     if batch:
@@ -183,7 +187,9 @@ def _batches(sources: Iterable[Source]) -> Iterator[list[Source]]:
 
 
 def store_leaves(bucket: Bucket, root: bytes, leaves: Sequence[Leaf]) -> None:
-    """Put the leaf list beside the objects, so that bucket and ledger alone rebuild every row."""
+    """Put the leaf list into the bucket, so that every row can be rebuilt from bucket and ledger
+    alone.
+    """
     bucket.put_list(root, canonical_json([leaf.to_json() for leaf in leaves]))
 
 
@@ -194,11 +200,8 @@ def load_leaves(bucket: Bucket, ingest: bytes, dataset: bytes, root: bytes) -> l
         leaves = [leaf_of(item) for item in items] if isinstance(items, list) else []
         if leaves and leaves_root(ingest, dataset, leaves) == root:
             return leaves
-    except (
-        Malformed,
-        ObjectMalformed,
-    ):  # altered, or a custodian signed something that is no list of records
-        leaves = []
+    except (Malformed, ObjectMalformed):
+        pass  # altered, or the custodian signed the root of another file
     raise ObjectAltered(
         "the bucket's list of an ingest is not the one on the ledger", "restore it from a copy"
     )

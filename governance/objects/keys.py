@@ -17,7 +17,9 @@ PrivateKey = X25519PrivateKey  # opens what is sealed for its holder
 
 
 class FileKeyProvider:
-    """Seals secrets of a few bytes (seeds, private keys) under 32 random bytes in one file of mode 0600."""
+    """Seals secrets of a few bytes (seeds, private keys) under 32 random bytes in one file of mode
+    0600.
+    """
 
     def __init__(self, path: Path) -> None:
         """Reads the key file, or makes it. Raises KeyFileExposed, KeyFileUnreadable."""
@@ -44,7 +46,7 @@ class FileKeyProvider:
 
 
 def create_private(path: Path, data: bytes) -> None:
-    """Writes a new file of mode 0600, whole or not at all, on disk on return. Raises FileExistsError."""
+    """Writes a new file of mode 0600 atomically; it is on disk on return. Raises FileExistsError."""
     temporary = _write_beside(path, data)
     try:
         os.link(temporary, path)  # unlike a rename, it never replaces a key that is already there
@@ -54,13 +56,15 @@ def create_private(path: Path, data: bytes) -> None:
 
 
 def replace_private(path: Path, data: bytes) -> None:
-    """Writes a file of mode 0600 in place of an older one; a crash leaves the one or the other, whole."""
+    """Replaces a file of mode 0600 atomically: a crash leaves the old or the new file, complete."""
     _write_beside(path, data).replace(path)
     _sync_folder(path.parent)
 
 
 def read_private(path: Path, size: int) -> bytes:
-    """The `size` bytes of a file only its owner may touch. Raises KeyFileExposed, KeyFileUnreadable."""
+    """The `size` bytes of a file that only its owner may read. Raises KeyFileExposed,
+    KeyFileUnreadable.
+    """
     try:
         with path.open("rb") as file:
             mode, data = os.fstat(file.fileno()).st_mode, file.read(size + 1)

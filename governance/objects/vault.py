@@ -1,4 +1,6 @@
-"""The bucket of encrypted objects, and the only two functions that seal and open them (seal_records, open_record)."""
+"""The bucket of encrypted objects, and the only two functions that seal and open them
+(seal_records, open_record).
+"""
 
 from __future__ import annotations
 
@@ -23,8 +25,8 @@ from governance.objects.envelope import (
     split_key,
 )
 
-MAX_OBJECT = 64 << 20  # bytes read of one object; ours stay below 8 MiB
-_ATTEMPT_SECONDS = 1.5  # one request waits so long for the bucket's next bytes
+MAX_OBJECT = 64 << 20  # bytes read of one object; this program writes less than 8 MiB
+_ATTEMPT_SECONDS = 1.5  # the longest wait of one request for the bucket's next bytes
 _RETRY_SECONDS = 2.0  # no new attempt after this
 Answer = TypeVar("Answer")
 Shares = tuple[bytes, bytes, bytes]
@@ -33,7 +35,7 @@ _NAME = re.compile(r"o/[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class SealedObject:
-    """An object ready for the bucket, with what the ledger will say of it (32 bytes each)."""
+    """An object for the bucket, with its hashes for the ledger (32 bytes each)."""
 
     blob: bytes
     ciphertext_hash: bytes
@@ -44,9 +46,11 @@ def seal_records(
     records: Sequence[tuple[Label, bytes]],
     wrap: Callable[[list[Shares]], Sequence[Sequence[WrappedShare]]],
 ) -> list[SealedObject]:
-    """Encrypts each (label, plaintext) under a key of its own, drawn here, used once and forgotten on return.
+    """Encrypts each (label, plaintext) under a key of its own, drawn here, used once and forgotten
+    on return.
 
-    `wrap` has the brokers wrap the three shares of every key, in order. A retry is a new call: new keys, new objects.
+    `wrap` has the brokers wrap the three shares of every key, in order. A retry is a new call: new
+    keys, new objects.
     """
     keys = [secrets.token_bytes(32) for _ in records]
     wrapped = wrap([split_key(key) for key in keys])
@@ -60,10 +64,11 @@ def seal_records(
 def open_record(
     blob: bytes, ciphertext_hash: bytes, label: Label, shares: Sequence[bytes]
 ) -> bytes:
-    """The plaintext of the object the ledger names: `ciphertext_hash` is from its leaf (or its Seal).
+    """The plaintext of the object that the ledger names: `ciphertext_hash` is from its leaf (or its
+    Seal).
 
-    Raises ObjectAltered, ShareRefused and what `open_object` raises; nothing is decrypted before the hash and the
-    key commitment hold.
+    Raises ObjectAltered, ShareRefused and what `open_object` raises; nothing is decrypted before
+    the hash and the key commitment hold.
     """
     if sha256(blob).digest() != ciphertext_hash:
         raise ObjectAltered(
@@ -76,7 +81,9 @@ class Bucket:
     """Write-once objects under the hash of their bytes, in Google Cloud Storage or its emulator."""
 
     def __init__(self, name: str, url: str | None = None) -> None:
-        """`url` is the emulator's address, which needs no account; without it, Google's with the host's own."""
+        """`url` is the emulator's address, which needs no account; without it, Google's with the
+        host's own.
+        """
         # Imported here: the worker's child opens objects and has no network to fetch them with.
         from google.api_core.client_options import ClientOptions
         from google.auth.credentials import AnonymousCredentials
@@ -99,7 +106,7 @@ class Bucket:
         }
 
     def create(self) -> None:
-        """Makes the bucket, if it is not there. Raises BucketUnavailable."""
+        """Creates the bucket if it does not exist. Raises BucketUnavailable."""
         from google.api_core.exceptions import Conflict
 
         try:
@@ -108,14 +115,15 @@ class Bucket:
             return
 
     def probe(self) -> None:
-        """Raises BucketUnavailable unless the bucket is there and answers."""
+        """Raises BucketUnavailable unless the bucket exists and responds."""
         if not _reach(lambda: self._bucket.exists(**self._limits)):
             raise BucketUnavailable(
                 "the bucket does not exist", "make it, or name the one that does"
             )
 
     def put(self, blob: bytes) -> str:
-        """Writes an object and returns its name. One of this name holds these bytes already: it is left alone.
+        """Writes an object and returns its name; an existing object of this name has the same bytes
+        and is kept.
 
         Raises BucketUnavailable.
         """
@@ -168,7 +176,8 @@ class Bucket:
         from google.api_core.exceptions import NotFound, RequestRangeNotSatisfiable
 
         try:
-            # No checksum of the client's: it would compare with what the bucket says, we compare with the name.
+            # Without the client's checksum, which the bucket itself provides: the name is compared
+            # instead.
             blob: bytes = _reach(
                 lambda: self._bucket.blob(name).download_as_bytes(
                     end=MAX_OBJECT, checksum=None, **self._limits
@@ -184,7 +193,9 @@ class Bucket:
 
 
 def _reach(call: Callable[[], Answer]) -> Answer:
-    """What the bucket answers; its refusals pass, everything else that can go wrong is BucketUnavailable."""
+    """The bucket's response; HTTP refusals are raised unchanged, all other faults as
+    BucketUnavailable.
+    """
     from google.api_core.exceptions import (
         Conflict,
         GoogleAPIError,

@@ -1,4 +1,5 @@
-"""The ledger as rows: tables, the projection that fills them, and the questions that pages and routes ask.
+"""The read model: database tables, the projection that fills them from the ledger, and the queries
+of pages and routes.
 
 Does not know objects, keys or HTTP.
 """

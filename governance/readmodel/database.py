@@ -1,4 +1,4 @@
-"""The database of the rows: how it is opened, which faults pass, and the transactor's outbox in it."""
+"""Opens the database, tells temporary faults from lasting ones, and stores the transactor's outbox."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from sqlalchemy.schema import CreateIndex
 from governance.errors import DatabaseBroken
 from governance.readmodel.tables import REFUSED, STEPS, OutboxEntry, Row, table_of
 
-# Outages of disk or database: they pass, and what they interrupted is tried again.
+# Outages of disk or database: they are temporary, and the interrupted work is tried again.
 OUTAGES = (OSError, OperationalError)
-# Every fault: also a damaged file, which does not pass.
+# Every fault, including a damaged file, which is not temporary.
 DATABASE_FAULTS = (SQLAlchemyError, sqlite3.Error)
-Database = Engine  # by this name the doors hold it
+Database = Engine  # the name that routes use
 _ADDRESS = "set VOLENS_DATABASE_URL to one like sqlite:////folder/volens.db, or leave it away"
 _INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
     "sqlite": sqlite.insert,
@@ -29,7 +29,8 @@ _INSERTS: Mapping[str, Callable[[Table], sqlite.Insert | postgresql.Insert]] = {
 
 
 def open_database(url: str) -> Engine:
-    """An engine on `url` with every table present; SQLite in WAL mode, durable at each commit. Raises DatabaseBroken.
+    """An engine on `url` with every table present; SQLite in WAL mode, durable at each commit.
+    Raises DatabaseBroken.
 
     No error of the engine names the values of a statement: they are ids.
     """
@@ -57,7 +58,7 @@ def open_database(url: str) -> Engine:
         event.listen(engine, "connect", _durable)
     try:
         Row.metadata.create_all(engine)
-        with engine.begin() as connection:  # also in a database that is older than they are
+        with engine.begin() as connection:  # create_all adds no index to an existing table
             for index in (REFUSED, STEPS):
                 connection.execute(CreateIndex(index, if_not_exists=True))
     except (*DATABASE_FAULTS, OSError):
@@ -76,7 +77,9 @@ def _durable(connection: Any, _record: Any) -> None:
 
 
 class TableOutbox:
-    """Signed transactions that are not settled yet, committed before they are sent (chain.transactor.Outbox)."""
+    """Signed transactions that are not settled yet, committed before they are sent
+    (chain.transactor.Outbox).
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -99,24 +102,26 @@ class TableOutbox:
             ]
 
 
-def upsert(connection: Connection, noun: type[Row], found: Sequence[Row]) -> None:
-    """Write rows in place of those with their keys, in one statement; of several with one key the last counts."""
+def upsert(connection: Connection, noun: type[Row], rows: Sequence[Row]) -> None:
+    """Insert or replace rows by their keys, in one statement; of several with the same key the last
+    one counts.
+    """
     table = table_of(noun)
     keys = [column.name for column in table.primary_key]
-    newest = {tuple(getattr(row, key) for key in keys): values_of(row) for row in found}
+    newest = {tuple(getattr(row, key) for key in keys): values_of(row) for row in rows}
     if not newest:
         return
     statement = _INSERTS[connection.dialect.name](table)
-    others = {
+    replaced = {
         column.name: statement.excluded[column.name]
         for column in table.columns
         if not column.primary_key
     }
     connection.execute(
-        statement.on_conflict_do_update(index_elements=keys, set_=others), list(newest.values())
+        statement.on_conflict_do_update(index_elements=keys, set_=replaced), list(newest.values())
     )
 
 
 def values_of(row: Row) -> dict[str, Any]:
-    """What a row says, by the names of its columns."""
+    """The values of a row, by column name."""
     return {column.name: getattr(row, column.name) for column in table_of(type(row)).columns}

@@ -1,9 +1,13 @@
-"""The projection: rows derived from ledger events, thrown away and rebuilt at will.
+"""The projection: derives database rows from ledger events; they can be deleted and rebuilt at any
+time.
 
 1. Raw logs and transactions of the new blocks are fetched.
-2. The auditor's fold executes each transaction again, every signature checked; a node that alters one is found out.
-3. Rows of everything a block touched are written in one database transaction, in block order, once.
-Several processes may project into one database: a block that another wrote is folded, not written again.
+2. The rules execute each transaction again and check every signature, which detects a node that
+   alters one.
+3. The rows that a page of blocks changes are written in one database transaction, in block order,
+   once.
+Several processes may project into one database: a block that another process wrote is replayed, not
+written again.
 """
 
 from __future__ import annotations
@@ -51,19 +55,19 @@ from governance.rules.replayed import ReplayedState
 from governance.rules.signatures import load_crypto
 from governance.runs import try_again
 
-BOUND_SECONDS = 2.0  # that one request may take for what is new on the ledger
-SLICE_SECONDS = (
-    0.25  # of reading at once in the background; whoever waits for the lock waits for no longer
-)
+BOUND_SECONDS = 2.0  # that one request may spend on new blocks
+SLICE_SECONDS = 0.25  # of reading at once in the background; others wait no longer for the lock
 
 
 class Projection:
-    """One database's rows, and the fold they come from. Safe for threads."""
+    """The rows of one database, and the replayed state that they come from. Safe for threads."""
 
     def __init__(
         self, engine: Engine, ledger: Ledger, bucket: Bucket, bound: float | None = None
     ) -> None:
-        """bound: seconds that one `sync` may take; with it somebody MUST call `catch_up` whenever `behind` is set."""
+        """bound: seconds that one `sync` may take; with it the process MUST call `catch_up`
+        whenever `behind` is set.
+        """
         self._engine, self._ledger, self._bucket = engine, ledger, bucket
         self._bound, self._pages = bound, Pages()
         self.behind = threading.Event()  # set while there is more to read than one `sync` reads
@@ -78,39 +82,40 @@ class Projection:
         self.params: dict[bytes, str] = {}
         self._next = self.replayed.identity.deploy_block
         self.progress = Progress(self._next - 1, 0)
-        self._newest = b""  # the hash of the newest block folded
+        self._newest = b""  # the hash of the newest replayed block
         self._lists: dict[bytes, list[Leaf]] = {}  # by ingest
-        self._waiting: set[bytes] = set()  # ingests whose leaf list the bucket did not hand out yet
-        self._voided: set[bytes] = set()  # ingests whose rows are to be taken out
+        self._waiting: set[bytes] = set()  # ingests whose leaf list could not be read yet
+        self._voided: set[bytes] = set()  # ingests whose rows are to be deleted
 
     def _pin(self) -> None:
-        """The database belongs to one ledger, for good."""
-        own = identity_id(self._ledger.identity).hex()
-        with (
-            suppress(IntegrityError),
-            self._engine.begin() as connection,
-        ):  # another process may pin it as well
+        """Bind the database to this ledger for ever. Raises DatabaseOfAnotherLedger."""
+        ledger_id = identity_id(self._ledger.identity).hex()
+        # Another process may pin it at the same time.
+        with suppress(IntegrityError), self._engine.begin() as connection:
             if connection.execute(select(tables.PinnedLedger.identity)).scalar() is None:
-                connection.execute(insert(tables.PinnedLedger).values(identity=own))
+                connection.execute(insert(tables.PinnedLedger).values(identity=ledger_id))
         with self._engine.connect() as connection:
-            if connection.execute(select(tables.PinnedLedger.identity)).scalar() != own:
+            if connection.execute(select(tables.PinnedLedger.identity)).scalar() != ledger_id:
                 raise DatabaseOfAnotherLedger(
                     "the database belongs to another ledger",
                     "name another database, or the ledger it was made with",
                 )
 
     def sync(self) -> int:
-        """Fold and write everything up to the newest block, and return its number.
+        """Replay and write everything up to the newest block, and return its number.
 
-        Raises CatchingUp when that takes longer than the bound, and at once while others read on in the background;
-        LedgerDown, LedgerInconsistent, LedgerBehind. The rows stay at the last whole block.
+        Raises CatchingUp if that takes longer than the bound, and at once while the background
+        still reads; LedgerDown, LedgerInconsistent, LedgerBehind. The rows stay at the last
+        complete block.
         """
         if self._bound is not None and self.behind.is_set():
             raise CatchingUp(self.progress.block, self.progress.newest)
         return self._sync(self._bound)
 
     def catch_up(self) -> bool:
-        """Read on for SLICE_SECONDS; whether everything has been read. Raises as `sync` does, but for CatchingUp."""
+        """Read for SLICE_SECONDS; returns whether everything has been read. Raises as `sync`,
+        except CatchingUp.
+        """
         self.behind.set()
         try:
             self._sync(SLICE_SECONDS)
@@ -135,12 +140,12 @@ class Projection:
                         self.behind.set()
                         raise CatchingUp(self._next - 1, last)
             except (Finding, Malformed) as error:
-                self._start()  # after a Finding a fold must not be used on
+                self._start()  # after a Finding the state is unusable
                 raise LedgerInconsistent(
                     f"the ledger does not add up: {error}", "compare with another node, and audit"
                 ) from None
             except SQLAlchemyError:
-                self._start()  # the fold is ahead of the rows now
+                self._start()  # the state is ahead of the rows now
                 raise
             if self._waiting or self._voided:
                 with self._engine.begin() as connection:
@@ -149,7 +154,7 @@ class Projection:
             return last
 
     def _check_continuity(self, last: int) -> None:
-        """The newest block that rows stand on is still there, as it was."""
+        """Raise LedgerBehind unless the newest block in the rows still exists, unchanged."""
         with self._engine.connect() as connection:
             newest = connection.execute(
                 select(tables.Block).order_by(tables.Block.number.desc()).limit(1)
@@ -167,37 +172,34 @@ class Projection:
             )
 
     def _take(self, newest: int) -> None:
-        """The next page of blocks: fold all of it, then write what it touched."""
-        last, fetched, known = self._fetch(newest)
-        found: list[tuple[Block, list[ev.Event], int]] = []
-        for transaction, own in fetched:
-            block = known[transaction.block]
-            self.replayed.apply(block, transaction, [parse_log(log) for log in own], self._crypto)
-            happened = ev.parse_all(own)
-            self._remember(happened, transaction.input)
-            found.append((block, happened, self.replayed.count))
+        """Replay the next page of blocks, then write the rows that it changes."""
+        last, fetched, blocks = self._fetch(newest)
+        steps: list[tuple[Block, list[ev.Event], int]] = []
+        for transaction, logs in fetched:
+            block = blocks[transaction.block]
+            self.replayed.apply(block, transaction, [parse_log(log) for log in logs], self._crypto)
+            events = ev.parse_all(logs)
+            self._remember(events, transaction.input)
+            steps.append((block, events, self.replayed.count))
         with self._engine.begin() as connection:
-            # A write first: it takes the lock, so nobody projects between our reading and our writing.
+            # A write first: it takes the lock, so that no other process projects between the read
+            # and the write.
             connection.execute(
                 update(tables.PinnedLedger).values(identity=tables.PinnedLedger.identity)
             )
             written = connection.execute(select(func.max(tables.Block.number))).scalar() or 0
-            new = [item for item in found if item[0].number > written]
+            new = [item for item in steps if item[0].number > written]
             upsert(connection, tables.Block, [_block_row(block) for block, _, _ in new])
             if new:
-                said = [
-                    values_of(event_row(event, step))
-                    for _, happened, step in new
-                    for event in happened
+                rows = [
+                    values_of(event_row(event, step)) for _, events, step in new for event in events
                 ]
-                connection.execute(insert(tables.Event), said)
-            for _, happened, _ in new:
-                for event in happened:
+                connection.execute(insert(tables.Event), rows)
+            touched: dict[type[Row], dict[Any, None]] = {}
+            for _, events, _ in new:
+                for event in events:
                     if isinstance(event, ev.RunResumed):
                         try_again(connection, event.run.hex())
-            touched: dict[type[Row], dict[Any, None]] = {}
-            for _, happened, _ in new:
-                for event in happened:
                     for noun, key in projectors.touched(event):
                         touched.setdefault(noun, {})[key] = None
             for noun, keys in touched.items():
@@ -208,32 +210,35 @@ class Projection:
     def _fetch(
         self, newest: int
     ) -> tuple[int, list[tuple[Transaction, list[dict[str, Any]]]], dict[int, Block]]:
-        """The page's last block, its transactions with their logs, and their blocks: all before any of it is folded.
+        """The page's last block, its transactions with their logs, and their blocks.
 
-        A node that fails in between leaves the fold where it was. One may show a log a moment before it says in which
-        block the transaction is: it is asked twice.
+        Everything is fetched before anything is replayed: a node that fails in between leaves the
+        state unchanged. A node may show a log a moment before the block of its transaction: the
+        page is then fetched a second time.
         """
         for pause in (0.1, 0.0):
             logs: dict[str, list[dict[str, Any]]] = {}
-            last, found = self._ledger.page_of_logs(self._next, newest, self._pages)
-            for log in found:
+            last, page = self._ledger.page_of_logs(self._next, newest, self._pages)
+            for log in page:
                 logs.setdefault(log["transactionHash"], []).append(log)
             try:
                 fetched = [
-                    (parse_transaction(self._ledger.transaction(tx)), own)
-                    for tx, own in logs.items()
+                    (parse_transaction(self._ledger.transaction(tx)), entries)
+                    for tx, entries in logs.items()
                 ]
-                own_blocks = {tx.block for tx, _ in fetched}
-                return last, fetched, {n: parse_block(self._ledger.block(n)) for n in own_blocks}
+                numbers = {tx.block for tx, _ in fetched}
+                return last, fetched, {n: parse_block(self._ledger.block(n)) for n in numbers}
             except Malformed:
                 if not pause:
                     raise
                 time.sleep(pause)
         raise AssertionError("the loop returns or raises")
 
-    def _remember(self, happened: Iterable[ev.Event], calldata: bytes) -> None:
-        """What the fold does not keep: run states, parameters, and ingests whose list is to be read."""
-        for event in happened:
+    def _remember(self, events: Iterable[ev.Event], calldata: bytes) -> None:
+        """Keep what the replayed state lacks: run states, parameters, and ingests whose list is to
+        be read.
+        """
+        for event in events:
             if isinstance(event, ev.RunRequested):
                 self.params[event.run] = decode_call(calldata)[2]["params"].decode(
                     "utf-8", "replace"
@@ -251,15 +256,17 @@ class Projection:
                 self.states[run] = next_state(self.states.get(run), event)
 
     def records_of(self, dataset: bytes) -> list[Leaf]:
-        """Every record of a dataset in its latest version, by record id: from lists whose roots are on the ledger.
+        """Every record of a dataset in its latest version, by record id: from lists whose roots are
+        on the ledger.
 
-        What is read and who is a candidate is never taken from the tables, which anybody with the database may edit.
+        Records to read and candidates never come from the tables, which any user of the database
+        can edit.
         """
-        found: dict[bytes, dict[int, Leaf]] = {}
+        versions: dict[bytes, dict[int, Leaf]] = {}
         for leaves in self.lists_of(dataset).values():
             for leaf in leaves:
-                found.setdefault(leaf.record, {}).setdefault(leaf.version, leaf)
-        return [found[record][max(found[record])] for record in sorted(found)]
+                versions.setdefault(leaf.record, {}).setdefault(leaf.version, leaf)
+        return [versions[record][max(versions[record])] for record in sorted(versions)]
 
     def lists_of(self, dataset: bytes) -> dict[bytes, list[Leaf]]:
         """The leaf lists of a dataset by ingest, in the ledger's order."""
@@ -271,9 +278,9 @@ class Projection:
             }
 
     def ingests_of(self, dataset: bytes) -> list[dict[str, Any]]:
-        """What was registered for a dataset, in the ledger's order: {ingest, records, state, relaxed}.
+        """The registrations of a dataset, in the ledger's order: {ingest, records, state, relaxed}.
 
-        state: readable, void, or missing while the bucket does not hand out the list.
+        state: readable, void, or missing while the list cannot be read from the bucket.
         """
         with self._lock:
             return [
@@ -281,33 +288,35 @@ class Projection:
                     "ingest": ingest.hex(),
                     "records": entry.count,
                     "relaxed": entry.relaxed,
-                    "state": "void"
-                    if entry.void
-                    else "missing"
-                    if ingest in self._waiting
-                    else "readable",
+                    "state": self._ingest_state(ingest, entry.void),
                 }
                 for ingest, entry in self.replayed.ingests.items()
                 if entry.dataset == dataset
             ]
 
+    def _ingest_state(self, ingest: bytes, void: bool) -> str:
+        if void:
+            return "void"
+        return "missing" if ingest in self._waiting else "readable"
+
     def unread(self, dataset: bytes) -> bool:
-        """Whether an ingest of this dataset is on the ledger whose list of records could not be read yet."""
+        """Whether the record list of a registered ingest of this dataset could not be read yet."""
         return any(self.replayed.ingests[ingest].dataset == dataset for ingest in self._waiting)
 
-    def _take_out_voided(self, connection: Connection) -> None:
-        """Without a void ingest, what a later one registered of the same record and version counts."""
+    def _delete_voided(self, connection: Connection) -> None:
+        """Delete the rows of void ingests; a later ingest's object of the same record and version
+        takes their place.
+        """
         for ingest in self._voided:
             connection.execute(delete(tables.Record).where(tables.Record.ingest == ingest.hex()))
-            for other, leaves in self.lists_of(self.replayed.ingests[ingest].dataset).items():
-                self._write_list(connection, other, leaves)
+            for remaining, leaves in self.lists_of(self.replayed.ingests[ingest].dataset).items():
+                self._write_list(connection, remaining, leaves)
         self._voided.clear()
 
     def _write_records(self, connection: Connection) -> None:
-        self._take_out_voided(connection)
-        blocked: set[bytes] = (
-            set()
-        )  # datasets with an unread list: what was registered later must not come first
+        self._delete_voided(connection)
+        # Datasets with an unread list: later registrations must not be written before it.
+        blocked: set[bytes] = set()
         for ingest in sorted(self._waiting, key=list(self.replayed.ingests).index):
             entry = self.replayed.ingests[ingest]
             if entry.dataset in blocked:
@@ -315,16 +324,16 @@ class Projection:
             try:
                 leaves = load_leaves(self._bucket, ingest, entry.dataset, entry.root)
             except (ObjectMissing, ObjectAltered, BucketUnavailable):
-                blocked.add(
-                    entry.dataset
-                )  # nothing can be read of it either; asked again at the next sync
+                blocked.add(entry.dataset)  # tried again at the next sync
                 continue
             self._lists[ingest] = leaves
             self._write_list(connection, ingest, leaves)
             self._waiting.discard(ingest)
 
     def _write_list(self, connection: Connection, ingest: bytes, leaves: Sequence[Leaf]) -> None:
-        """A (record, version) belongs to the ingest that was registered first."""
+        """Write the records of an ingest; a (record, version) belongs to the ingest that was
+        registered first.
+        """
         dataset = self.replayed.ingests[ingest].dataset
         known = projectors.records_in(connection, dataset.hex())
         new = {
@@ -332,11 +341,12 @@ class Projection:
             for leaf in reversed(leaves)
             if (leaf.record.hex(), leaf.version) not in known
         }
-        found = [_record_row(ingest, dataset, leaf) for leaf in new.values()]
-        upsert(connection, tables.Record, found)
+        upsert(
+            connection, tables.Record, [_record_row(ingest, dataset, leaf) for leaf in new.values()]
+        )
 
     def rebuild(self) -> dict[str, int]:
-        """Throw all derived rows away and derive them again; returns the rows of each table."""
+        """Delete all derived rows and derive them again; returns the number of rows of each table."""
         with self._lock:
             with self._engine.begin() as connection:
                 for noun in PROJECTION:
@@ -346,48 +356,51 @@ class Projection:
             return {name: count for name, (count, _) in self.fingerprints().items()}
 
     def fingerprints(self) -> dict[str, tuple[int, str]]:
-        """Rows and sha256 over the sorted rows of each derived table."""
+        """By derived table, the number of rows and the sha256 over the sorted rows."""
         with self._engine.connect() as connection:
             return {
                 noun.__tablename__: _fingerprint(_all_of(connection, noun)) for noun in PROJECTION
             }
 
     def compare(self) -> list[str]:
-        """Derive everything anew beside the database and name each row that differs (empty: none does)."""
-        with suppress(LedgerBehind):  # an edited block looks like that: the comparison names it
+        """Derive all rows again in memory, and list each row of the database that differs from
+        them.
+        """
+        with suppress(LedgerBehind):  # an edited block row causes this: the comparison names it
             self.sync()
         fresh = Projection(open_database("sqlite://"), self._ledger, self._bucket)
         fresh.sync()
-        found = []
-        with self._engine.connect() as ours, fresh._engine.connect() as theirs:
+        differences = []
+        with self._engine.connect() as stored, fresh._engine.connect() as derived:
             for noun in PROJECTION:
-                found += _differences(table_of(noun), _all_of(ours, noun), _all_of(theirs, noun))
-        return found
+                rows, derived_rows = _all_of(stored, noun), _all_of(derived, noun)
+                differences += _differences(table_of(noun), rows, derived_rows)
+        return differences
 
 
 def _differences(
-    table: Table, here: list[dict[str, Any]], derived: list[dict[str, Any]]
+    table: Table, stored_rows: list[dict[str, Any]], derived_rows: list[dict[str, Any]]
 ) -> list[str]:
     names = [column.name for column in table.primary_key]
 
-    def keyed(found: list[dict[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]]:
-        return {tuple(row[name] for name in names): row for row in found}
+    def keyed(rows: list[dict[str, Any]]) -> dict[tuple[Any, ...], dict[str, Any]]:
+        return {tuple(row[name] for name in names): row for row in rows}
 
     def named(key: tuple[Any, ...]) -> str:
         return f"{table.name} " + " ".join(
             f"{name} {value}" for name, value in zip(names, key, strict=True)
         )
 
-    ours, theirs = keyed(here), keyed(derived)
+    stored, derived = keyed(stored_rows), keyed(derived_rows)
     changed = [
-        f"{named(key)}: {', '.join(c for c in row if row[c] != theirs[key][c])} edited"
-        for key, row in ours.items()
-        if key in theirs and row != theirs[key]
+        f"{named(key)}: {', '.join(c for c in row if row[c] != derived[key][c])} edited"
+        for key, row in stored.items()
+        if key in derived and row != derived[key]
     ]
     return (
         changed
-        + [f"{named(key)}: deleted" for key in theirs.keys() - ours.keys()]
-        + [f"{named(key)}: not from the ledger" for key in ours.keys() - theirs.keys()]
+        + [f"{named(key)}: deleted" for key in derived.keys() - stored.keys()]
+        + [f"{named(key)}: not from the ledger" for key in stored.keys() - derived.keys()]
     )
 
 
@@ -395,9 +408,9 @@ def _all_of(connection: Connection, noun: type[Row]) -> list[dict[str, Any]]:
     return [dict(row._mapping) for row in connection.execute(select(noun))]
 
 
-def _fingerprint(found: list[dict[str, Any]]) -> tuple[int, str]:
+def _fingerprint(rows: list[dict[str, Any]]) -> tuple[int, str]:
     lines = sorted(
-        canonical_json({name: str(value) for name, value in row.items()}) for row in found
+        canonical_json({name: str(value) for name, value in row.items()}) for row in rows
     )
     return len(lines), sha256(b"\n".join(lines)).hexdigest()
 
@@ -420,8 +433,8 @@ def _record_row(ingest: bytes, dataset: bytes, leaf: Leaf) -> tables.Record:
 
 
 def event_row(event: ev.Event, step: int) -> tables.Event:
-    """The row of an event after which the trail has `step` steps."""
-    own = {
+    """The row of an event; `step` is the trail's count after its call."""
+    values = {
         f.name: _plain(getattr(event, f.name))
         for f in fields_of(event)
         if f.name not in ("block", "tx", "index")
@@ -431,10 +444,10 @@ def event_row(event: ev.Event, step: int) -> tables.Event:
         position=event.index,
         tx=event.tx.hex(),
         name=type(event).__name__,
-        run=own.get("run"),
-        subject=own.get("subject"),
+        run=values.get("run"),
+        subject=values.get("subject"),
         step=step,
-        fields=canonical_json(own).decode(),
+        fields=canonical_json(values).decode(),
     )
 
 
@@ -445,8 +458,5 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {name: _plain(item) for name, item in value.items()}
-    return (
-        str(value)
-        if isinstance(value, int) and not isinstance(value, bool) and value >= 1 << 53
-        else value
-    )
+    large = isinstance(value, int) and not isinstance(value, bool) and value >= 1 << 53
+    return str(value) if large else value

@@ -1,4 +1,4 @@
-"""Which rows an event touches, and what stands in them: pure functions of the fold's state."""
+"""The rows that an event changes, and their values: pure functions of the replayed state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Key = tuple[Any, ...]
 
 
 def touched(event: ev.Event) -> Iterator[tuple[type[Row], Key]]:
-    """The rows that must be derived anew after this event."""
+    """The keys of the rows that must be derived again after this event."""
     match event:
         case ev.RoleSet() | ev.RoleCancelled():
             yield tables.Member, (event.account,)
@@ -54,7 +54,7 @@ def touched(event: ev.Event) -> Iterator[tuple[type[Row], Key]]:
 
 
 class Derived(Protocol):
-    """What rows are made of: the fold, and by run where it stands and its parameters."""
+    """The source of rows: the replayed state, and the state and parameters of each run."""
 
     replayed: ReplayedState
     states: dict[bytes, State]
@@ -62,7 +62,7 @@ class Derived(Protocol):
 
 
 def build(derived: Derived, noun: type[Row], key: Key) -> Row:
-    """The row of that noun and key as the fold has it now."""
+    """The row of that table and key, from the replayed state."""
     return _BUILDERS[noun](derived, *key)
 
 
@@ -79,14 +79,14 @@ def _dataset(p: Derived, dataset: bytes, document: bytes) -> tables.Dataset:
     )
 
 
-def _permit(p: Derived, permit: bytes) -> tables.Permit:
-    found = p.replayed.permits[permit]
-    request = found.request
+def _permit(p: Derived, name: bytes) -> tables.Permit:
+    permit = p.replayed.permits[name]
+    request = permit.request
     return tables.Permit(
-        permit=permit.hex(),
+        permit=name.hex(),
         dataset=request["dataset"].hex(),
-        applicant=address(found.applicant),
-        status=found.status,
+        applicant=address(permit.applicant),
+        status=permit.status,
         expiry=request["expiry"],
         need=request["purposeNeed"],
         categories=request["categories"],
@@ -94,9 +94,9 @@ def _permit(p: Derived, permit: bytes) -> tables.Permit:
         params_schema=request["paramsSchemaHash"].hex(),
         minimum=request["minCohort"],
         output_classes=request["outputClasses"],
-        request_hash=found.request_hash.hex(),
-        yes=sum(found.votes.values()),
-        no=len(found.votes) - sum(found.votes.values()),
+        request_hash=permit.request_hash.hex(),
+        yes=sum(permit.votes.values()),
+        no=len(permit.votes) - sum(permit.votes.values()),
     )
 
 
@@ -117,9 +117,9 @@ def _consent(p: Derived, dataset: bytes, subject: bytes) -> tables.Consent:
 def _access(
     p: Derived, run: bytes, attempt: int, subject: bytes, block: int, tx: bytes
 ) -> tables.Access:
-    found = p.replayed.attempts[run, attempt]
-    epoch, version = next(((e, v) for s, e, v in found.granted if s == subject), (0, 0))
-    reason = next((r for s, r in found.denied if s == subject), 0)
+    result = p.replayed.attempts[run, attempt]
+    epoch, version = next(((e, v) for s, e, v in result.granted if s == subject), (0, 0))
+    reason = next((r for s, r in result.denied if s == subject), 0)
     return tables.Access(
         run=run.hex(),
         attempt=attempt,
@@ -134,12 +134,12 @@ def _access(
 
 
 def _output(p: Derived, run: bytes, attempt: int, block: int, tx: bytes) -> tables.Output:
-    found = p.replayed.attempts[run, attempt]
-    seal = found.seal
+    result = p.replayed.attempts[run, attempt]
+    seal = result.seal
     return tables.Output(
         run=run.hex(),
         attempt=attempt,
-        seal_hash=found.seal_hash.hex(),
+        seal_hash=result.seal_hash.hex(),
         ciphertext=seal["ciphertextHash"].hex(),
         commitment=seal["outputCommitment"].hex(),
         output_class=seal["outputClass"],
@@ -149,18 +149,18 @@ def _output(p: Derived, run: bytes, attempt: int, block: int, tx: bytes) -> tabl
     )
 
 
-def _run(p: Derived, run: bytes) -> tables.Run:
-    found, state = p.replayed.runs[run], p.states[run]
-    request = found.request
+def _run(p: Derived, name: bytes) -> tables.Run:
+    run, state = p.replayed.runs[name], p.states[name]
+    request = run.request
     return tables.Run(
-        run=run.hex(),
+        run=name.hex(),
         permit=request["permit"].hex(),
-        analyst=address(found.analyst),
-        params=p.params[run],
+        analyst=address(run.analyst),
+        params=p.params[name],
         params_hash=request["paramsHash"].hex(),
         result_key=request["resultKey"].hex(),
         deadline=request["deadline"],
-        attempt=found.attempts,
+        attempt=run.attempts,
         state=state.name,
         reason=state.reason,
         block=state.since,

@@ -1,6 +1,6 @@
-"""What the projection tables say, as plain values: lists and single entries for the doors.
+"""Queries of the projection tables, for routes and pages: lists and single entries as plain values.
 
-Nothing here decides: the tables can be thrown away, and the contracts never read them.
+They decide nothing: the tables can be deleted and rebuilt, and the contracts never read them.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from governance.rules.encoding import strict_json
 from governance.runs import waiting
 
 Noun = TypeVar("Noun")
-_LOOK_AGAIN = "check the id; a new entry shows up once it is mined"
+_CHECK_ID = "check the id; a new entry shows up once it is mined"
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetSize:
-    """A dataset and how many records it has."""
+    """A dataset and its number of records."""
 
     dataset: str
     custodian: str
@@ -57,7 +57,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """How far an attempt is; `fraction` per mille."""
+    """The progress of an attempt; `fraction` in thousandths."""
 
     attempt: int
     step: str
@@ -67,10 +67,12 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class AccessDetail:
-    """One person in one attempt: who asked for what, and what the ledger decided. `time` in seconds.
+    """One person in one attempt: the analyst's request and the ledger's decision. `time` in
+    seconds.
 
-    `state` is that attempt's, not the run's: denied (she was left out), released (its output left), superseded (a newer
-    attempt exists), sealed, in progress, ended (nothing of it left and nothing will).
+    `state` is that attempt's, not the run's: denied (she was left out), released (its output was
+    released), superseded (a newer attempt exists), sealed, in progress, ended (nothing was or will
+    be released).
     """
 
     run: str
@@ -89,7 +91,7 @@ class AccessDetail:
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A refusal of the ledger; `subject` is empty when the whole run was refused."""
+    """A refusal of the ledger; `subject` is empty if the run itself was refused."""
 
     run: str
     attempt: int
@@ -99,7 +101,7 @@ class Denial:
 
 
 def signer_of(engine: Engine, subject: str) -> str:
-    """The enrolled signer (hex) of a person, "" for nobody."""
+    """The enrolled signer (hex) of a person, "" if she is not enrolled."""
     with engine.connect() as connection:
         query = select(Subject.signer).where(Subject.subject == subject)
         return str(connection.execute(query).scalar_one_or_none() or "")
@@ -108,13 +110,13 @@ def signer_of(engine: Engine, subject: str) -> str:
 def consents_of(engine: Engine, subject: str) -> list[Consent]:
     """Her newest consent for each dataset. Raises NotFound for a person who is not enrolled."""
     if not signer_of(engine, subject):
-        raise NotFound("nobody is enrolled under this id", _LOOK_AGAIN)
+        raise NotFound("nobody is enrolled under this id", _CHECK_ID)
     query = select(Consent).where(Consent.subject == subject).order_by(Consent.dataset)
     return _all(engine, Consent, query)
 
 
 def list_members(engine: Engine, after: str, limit: int) -> list[Member]:
-    """At most `limit` accounts with their roles, by account, from the one after `after` on."""
+    """At most `limit` accounts with their roles, ordered by account, after the account `after`."""
     query = select(Member).where(Member.account > after).order_by(Member.account)
     return _all(engine, Member, query.limit(limit))
 
@@ -131,14 +133,16 @@ def list_permits(engine: Engine) -> list[Permit]:
 
 def find_permit(engine: Engine, permit: str) -> Permit:
     """Raises NotFound."""
-    found = _only(engine, select(Permit).where(Permit.permit == permit), "permit")
-    return Permit(**found._mapping)
+    row = _only(engine, select(Permit).where(Permit.permit == permit), "permit")
+    return Permit(**row._mapping)
 
 
 def list_runs(
     engine: Engine, state: str = "", limit: int | None = None, offset: int = 0
 ) -> list[Run]:
-    """Newest first, at most `limit` after the first `offset`; in `state` only, when one is named."""
+    """Runs, newest first, at most `limit` after the first `offset`; only those in `state` if it is
+    given.
+    """
     query = select(Run).order_by(Run.block.desc(), Run.run).limit(limit).offset(offset)
     return _all(engine, Run, query.where(Run.state == state) if state else query)
 
@@ -160,12 +164,12 @@ def find_run(engine: Engine, run: str) -> Run:
 
 
 def attempts_of(engine: Engine, run: str) -> list[Attempt]:
-    """The authorised attempts of a run with how many people were granted and denied, in order."""
-    given = func.sum(case((Access.granted, 1), else_=0))
+    """The authorised attempts of a run, in order, with the numbers of people granted and denied."""
+    granted = func.sum(case((Access.granted, 1), else_=0))
     query = select(
         Access.attempt,
-        given.label("granted"),
-        (func.count() - given).label("denied"),
+        granted.label("granted"),
+        (func.count() - granted).label("denied"),
         func.min(Access.block).label("block"),
         func.min(Access.tx).label("tx"),
     ).where(Access.run == run)
@@ -174,19 +178,19 @@ def attempts_of(engine: Engine, run: str) -> list[Attempt]:
 
 
 def outputs_of(engine: Engine, run: str) -> list[Output]:
-    """What was sealed for a run, by attempt."""
+    """The sealed outputs of a run, by attempt."""
     query = select(Output).where(Output.run == run).order_by(Output.attempt)
     return _all(engine, Output, query)
 
 
 def progress_of(engine: Engine, run: str) -> list[Step]:
-    """What the worker reported of a run, oldest first."""
+    """The worker's progress reports of a run, oldest first."""
     query = select(Progress.attempt, Progress.step, Progress.fraction, Progress.at)
     return _all(engine, Step, query.where(Progress.run == run).order_by(Progress.id))
 
 
 def failure_of(engine: Engine, run: str) -> str:
-    """Why no worker will try this run again, "" while one may."""
+    """Why no worker will try this run again, "" if one may."""
     with engine.connect() as connection:
         return str(
             connection.execute(select(Claim.failed).where(Claim.run == run)).scalar_one_or_none()
@@ -195,9 +199,9 @@ def failure_of(engine: Engine, run: str) -> str:
 
 
 def why_waiting(engine: Engine, run: Run, queue: Sequence[str] | None = None) -> str | None:
-    """Why a queued or authorised run is not being computed, None when it is or has ended.
+    """Why a queued or authorised run is not being computed, None if it is, or has ended.
 
-    queue: what `waiting` says, where it was asked already.
+    queue: the result of `waiting`, if the caller has it already.
     """
     if run.state not in ("queued", "authorised"):
         return None
@@ -206,17 +210,15 @@ def why_waiting(engine: Engine, run: Run, queue: Sequence[str] | None = None) ->
         last = connection.execute(newest.order_by(Progress.id.desc()).limit(1)).one_or_none()
         if last is not None and last.step != "stopped":
             return None
-        queue = (
-            waiting(engine) if queue is None else queue
-        )  # whoever is computed before it counts too
+        queue = waiting(engine) if queue is None else queue  # includes runs being computed
         ahead = queue.index(run.run) if run.run in queue else 0
-        place = f"{ahead} before it" if ahead else "next in the queue"
+        position = f"{ahead} before it" if ahead else "next in the queue"
         if last is None:
-            return f"waiting for a worker: {place}"
+            return f"waiting for a worker: {position}"
         note = connection.execute(
             select(Mark.note).where(Mark.name == f"stopped:{run.run}:{last.attempt}")
         ).scalar_one_or_none()
-        return f"attempt {last.attempt} ended{f': {note}' if note else ''}; {place}"
+        return f"attempt {last.attempt} ended{f': {note}' if note else ''}; {position}"
 
 
 def record_of(engine: Engine, run: str, attempt: int) -> dict[str, Any] | None:
@@ -224,13 +226,13 @@ def record_of(engine: Engine, run: str, attempt: int) -> dict[str, Any] | None:
     query = select(RunRecord.record).where(RunRecord.run == run, RunRecord.attempt == attempt)
     with engine.connect() as connection:
         text = connection.execute(query).scalar_one_or_none()
-    found: Any = None if text is None else strict_json(text.encode())
-    return found if isinstance(found, dict) else None
+    record: Any = None if text is None else strict_json(text.encode())
+    return record if isinstance(record, dict) else None
 
 
-# What became of one access. A run that was released says nothing about its earlier attempts: a person may be in
-# those only.
-_CAME_OF_IT = case(
+# The state of one access. The release of a run concerns its last attempt only: a person may be in
+# an earlier one only.
+_ACCESS_STATE = case(
     (Access.granted.is_(False), "denied"),
     (Output.released > 0, "released"),
     (Run.attempt > Access.attempt, "superseded"),
@@ -242,14 +244,14 @@ _CAME_OF_IT = case(
 
 
 def runs_with(engine: Engine, subject: str, limit: int, offset: int = 0) -> list[str]:
-    """So many of the runs that asked for this person's data, that with the newest access first."""
+    """At most `limit` of the runs that asked for this person's data, the newest access first."""
     query = select(Access.run).where(Access.subject == subject).group_by(Access.run)
     query = query.order_by(func.max(Access.block).desc(), Access.run)
     return [run for (run,) in _rows(engine, query.limit(limit).offset(offset))]
 
 
 def last_uses(engine: Engine, subject: str) -> dict[str, int]:
-    """When this person's data was last used, in seconds, by dataset."""
+    """By dataset, the time in seconds at which this person's data was last used."""
     query = (
         select(Permit.dataset, func.max(Block.timestamp))
         .select_from(Access)
@@ -263,7 +265,7 @@ def last_uses(engine: Engine, subject: str) -> dict[str, int]:
 
 
 def count_uses(engine: Engine, subject: str) -> dict[tuple[str, str], int]:
-    """How many runs stand where with this person's data, by (dataset, what came of her newest access)."""
+    """The number of runs with this person's data, by (dataset, state of her newest access)."""
     newest = (
         select(Access.run, func.max(Access.attempt).label("attempt"))
         .where(Access.subject == subject)
@@ -271,7 +273,7 @@ def count_uses(engine: Engine, subject: str) -> dict[tuple[str, str], int]:
         .subquery()
     )
     query = (
-        select(Permit.dataset, _CAME_OF_IT, func.count())
+        select(Permit.dataset, _ACCESS_STATE, func.count())
         .select_from(Access)
         .join(newest, (newest.c.run == Access.run) & (newest.c.attempt == Access.attempt))
         .outerjoin(Output, (Output.run == Access.run) & (Output.attempt == Access.attempt))
@@ -279,7 +281,7 @@ def count_uses(engine: Engine, subject: str) -> dict[tuple[str, str], int]:
         .join(Permit, Permit.permit == Run.permit)
         .outerjoin(Claim, Claim.run == Run.run)
         .where(Access.subject == subject)
-        .group_by(Permit.dataset, _CAME_OF_IT)
+        .group_by(Permit.dataset, _ACCESS_STATE)
     )
     return {(dataset, state): count for dataset, state, count in _rows(engine, query)}
 
@@ -287,12 +289,13 @@ def count_uses(engine: Engine, subject: str) -> dict[tuple[str, str], int]:
 def accesses_of(
     engine: Engine, subject: str, names: Sequence[str] | None = None
 ) -> list[AccessDetail]:
-    """Every time the ledger decided on this person's data, newest first; of these runs only, if named.
+    """Every decision of the ledger on this person's data, newest first; only for these runs, if
+    given.
 
     Raises NotFound.
     """
     if not signer_of(engine, subject):
-        raise NotFound("nobody is enrolled under this id", _LOOK_AGAIN)
+        raise NotFound("nobody is enrolled under this id", _CHECK_ID)
     query = (
         select(
             Access.run,
@@ -306,7 +309,7 @@ def accesses_of(
             Run.permit,
             Permit.need,
             Permit.categories,
-            _CAME_OF_IT.label("state"),
+            _ACCESS_STATE.label("state"),
         )
         .select_from(Access)
         .outerjoin(Output, (Output.run == Access.run) & (Output.attempt == Access.attempt))
@@ -323,7 +326,8 @@ def accesses_of(
 
 
 def list_denials(engine: Engine, limit: int | None = None, offset: int = 0) -> list[Denial]:
-    """People denied in an authorised attempt, and runs whose newest answer was a refusal, by block.
+    """People denied in an authorised attempt, and runs whose newest decision was a refusal, by
+    block.
 
     At most `limit` after the first `offset`.
     """
@@ -343,35 +347,39 @@ def list_denials(engine: Engine, limit: int | None = None, offset: int = 0) -> l
 
 
 def find_receipt(engine: Engine, tx: str) -> dict[str, Any]:
-    """Where a transaction of the trail stands: {tx, block, blockHash, time, count, head}. Raises NotFound."""
+    """The position of a transaction on the trail: {tx, block, blockHash, time, count, head}. Raises
+    NotFound.
+    """
     query = (
         select(Event.block, Block.hash, Block.timestamp, Event.fields)
         .join(Block, Block.number == Event.block)
         .where(Event.tx == tx, Event.name == "Head")
     )
-    found = _only(engine, query, "step of the trail")
-    step: Any = strict_json(found.fields.encode())
+    row = _only(engine, query, "step of the trail")
+    step: Any = strict_json(row.fields.encode())
     return {
         "tx": tx,
-        "block": found.block,
-        "blockHash": found.hash,
-        "time": found.timestamp,
+        "block": row.block,
+        "blockHash": row.hash,
+        "time": row.timestamp,
         "count": step["count"],
         "head": step["head"],
     }
 
 
 def newest_step(engine: Engine) -> dict[str, Any]:
-    """{count, head} of the newest step that the rows know; what is read up to it can be checked against a trail."""
+    """{count, head} of the newest step in the rows; results up to it can be checked against a
+    trail.
+    """
     query = select(Event.fields).where(Event.name == "Head")
     with engine.connect() as connection:
-        found = connection.execute(query.order_by(Event.step.desc()).limit(1)).scalar()
-    step: Any = strict_json(found.encode()) if found else {"count": 0, "head": "00" * 32}
+        text = connection.execute(query.order_by(Event.step.desc()).limit(1)).scalar()
+    step: Any = strict_json(text.encode()) if text else {"count": 0, "head": "00" * 32}
     return {"count": step["count"], "head": step["head"]}
 
 
 def _all(engine: Engine, noun: Callable[..., Noun], query: Select[*tuple[Any, ...]]) -> list[Noun]:
-    """A noun for each row, by the names of its columns: two of one type cannot change places unseen."""
+    """One object for each row, filled by column names: two columns of one type cannot be confused."""
     return [noun(**row._mapping) for row in _rows(engine, query)]
 
 
@@ -384,5 +392,5 @@ def _only(engine: Engine, query: Select[*tuple[Any, ...]], what: str) -> Row[*tu
     with engine.connect() as connection:
         row = connection.execute(query).one_or_none()
     if row is None:
-        raise NotFound(f"there is no such {what}", _LOOK_AGAIN)
+        raise NotFound(f"there is no such {what}", _CHECK_ID)
     return row

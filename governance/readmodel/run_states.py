@@ -1,7 +1,8 @@
-"""What becomes of a run on the ledger: one transition table over its events.
+"""Run states: one transition table over the ledger's events of a run.
 
-States: queued, authorised, sealed, released; ends: denied, withdrawn, refused. A run that is being computed, or whose
-worker failed, is authorised on the ledger; the worker's progress says the rest (`doing`).
+States: queued, authorised, sealed, released; ends: denied, withdrawn, refused. A run that is being
+computed, or whose worker failed, is authorised on the ledger; the worker's progress has the
+details.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ TRANSITIONS: dict[type[ev.Event], str] = {
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where a run stands on the ledger, the reason code of its newest refusal (0: none), and since which block."""
+    """The state of a run on the ledger, the reason code of its newest refusal (0: none), and its
+    first block.
+    """
 
     name: str
     reason: int

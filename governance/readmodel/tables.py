@@ -1,7 +1,8 @@
-"""The nouns of the read model, each defined once: rows derived from ledger events, and what cannot be derived.
+"""The database tables: rows derived from ledger events, and state that cannot be derived.
 
-Derived rows can be thrown away and rebuilt (`volens rebuild`); state starts empty after a loss. Ids and hashes are
-hex, accounts checksummed addresses, times seconds since 1970 unless they say otherwise.
+Derived rows can be thrown away and rebuilt (`volens rebuild`); state starts empty after a loss. Ids
+and hashes are hex, accounts checksummed addresses, times seconds since 1970 unless they say
+otherwise.
 """
 
 from __future__ import annotations
@@ -17,18 +18,18 @@ LongText = Annotated[str, mapped_column(Text)]
 
 
 class Row(MappedAsDataclass, DeclarativeBase, kw_only=True):
-    """A row, made and read by the names of its columns only: two of one type cannot change places unseen."""
+    """A row, created and read by column names only: two columns of one type cannot be confused."""
 
 
 def table_of(noun: type[Row]) -> Table:
-    """The table of a noun, for what is said of tables and not of rows."""
+    """The table of a row class."""
     table = noun.__table__
     if not isinstance(table, Table):
         raise TypeError(f"{noun.__name__} is not one table")
     return table
 
 
-# --- derived from events -------------------------------------------------------------------------------------------
+# --- derived from events -------------------------------------------------------------------------
 
 
 class Block(Row):
@@ -69,7 +70,7 @@ class Member(Row):
 
 
 class Subject(Row):
-    """An enrolled person; `signer` is who signs for her."""
+    """An enrolled person; `signer` is the key that signs for her."""
 
     __tablename__ = "subjects"
 
@@ -123,7 +124,7 @@ class Permit(Row):
 
 
 class Record(Row):
-    """One sealed object of a dataset; a custodian's records are no other custodian's."""
+    """One sealed object of a dataset, which belongs to one custodian."""
 
     __tablename__ = "records"
 
@@ -154,7 +155,7 @@ class Run(Row):
 
 
 class Access(Row):
-    """What the ledger decided on one person in one attempt."""
+    """The ledger's decision on one person in one attempt."""
 
     __tablename__ = "accesses"
 
@@ -169,7 +170,7 @@ class Access(Row):
     tx: Mapped[Hash]
 
 
-# People who were left out: few among very many accesses.
+# People who were denied: few among very many accesses.
 REFUSED = Index(
     "accesses_refused",
     Access.reason,
@@ -188,7 +189,7 @@ class Output(Row):
     commitment: Mapped[Hash]
     output_class: Mapped[int]
     statistics: Mapped[int]
-    released: Mapped[int]  # block, 0 when it is not
+    released: Mapped[int]  # block of the release, 0 before it
     release_tx: Mapped[Hash]
 
 
@@ -206,11 +207,11 @@ PROJECTION: tuple[type[Row], ...] = (
     Output,
 )
 
-# --- state ---------------------------------------------------------------------------------------------------------
+# --- state ---------------------------------------------------------------------------------------
 
 
 class PinnedLedger(Row):
-    """The ledger that the rows come from, by its identity."""
+    """The identity of the ledger that the rows come from."""
 
     __tablename__ = "pinned"
 
@@ -230,7 +231,8 @@ class OutboxEntry(Row):
 
 
 class Claim(Row):
-    """A worker's hold on a run until `until`; a newer claim has a higher token, and ends this one (fencing).
+    """A worker's hold on a run until `until`; a newer claim has a higher token, and ends this one
+    (fencing).
 
     failed: why no worker will try the run again, in a plain sentence, "" while one may.
     """
@@ -245,7 +247,7 @@ class Claim(Row):
 
 
 class Challenge(Row):
-    """A nonce to sign in with."""
+    """A nonce for one sign-in."""
 
     __tablename__ = "challenges"
 
@@ -254,7 +256,7 @@ class Challenge(Row):
 
 
 class Session(Row):
-    """Somebody signed in, by the hash of her token."""
+    """A signed-in account, by the hash of its token."""
 
     __tablename__ = "sessions"
 
@@ -265,7 +267,9 @@ class Session(Row):
 
 
 class Approval(Row):
-    """A checker's yes that waits for a second one over the identical decision (canonical JSON, bytes in hex)."""
+    """A checker's approval that waits for a second one of the identical decision (canonical JSON,
+    bytes in hex).
+    """
 
     __tablename__ = "approvals"
 
@@ -278,7 +282,7 @@ class Approval(Row):
 
 
 class Progress(Row):
-    """How far an attempt was at a time; `fraction` per mille."""
+    """The progress of an attempt at a time; `fraction` in thousandths."""
 
     __tablename__ = "progress"
 
@@ -291,7 +295,8 @@ class Progress(Row):
 
 
 class Mark(Row):
-    """When something happened by this machine's clock, in milliseconds: the ledger's blocks know whole seconds only.
+    """The time of an event by this machine's clock, in milliseconds: the ledger's blocks have whole
+    seconds only.
 
     name: mined:<tx> of a consent, stopped:<run>:<attempt>.
     """
@@ -304,7 +309,9 @@ class Mark(Row):
 
 
 class RunRecord(Row):
-    """Device, memory and seconds of an attempt: facts about the machine, not about the result (canonical JSON)."""
+    """Device, memory and seconds of an attempt: facts about the machine, not about the result
+    (canonical JSON).
+    """
 
     __tablename__ = "run_records"
 

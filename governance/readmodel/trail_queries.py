@@ -1,4 +1,6 @@
-"""The trail as a list of steps, newest first: one step is one call that the ledger recorded, with all its events."""
+"""Queries of the trail: a list of steps, newest first; a step is one recorded call with all its
+events.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from governance.rules.encoding import strict_json
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """One event of a step; `run` and `subject` are "" where it names none."""
+    """One event of a step; `run` and `subject` are "" if it names none."""
 
     name: str
     run: str
@@ -24,7 +26,7 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`count` is the trail's after this call and `head` its value then; `time` in seconds."""
+    """One step: `count` and `head` are the trail's after this call; `time` in seconds."""
 
     count: int
     head: str
@@ -36,12 +38,14 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A filter: what is empty or 0 asks for nothing. Times are seconds, `until` is excluded; blocks are included."""
+    """A filter: empty or 0 means any. Times in seconds, `until` is exclusive; block bounds are
+    inclusive.
+    """
 
     names: tuple[str, ...] = ()
     subject: str = ""
     run: str = ""
-    actor: str = ""  # a checksummed address, wherever the event names it
+    actor: str = ""  # a checksummed address, in any field of the event
     reason: int = 0
     first_block: int = 0
     last_block: int = 0
@@ -50,7 +54,9 @@ class Wanted:
 
 
 def list_steps(engine: Engine, wanted: Wanted, before: int = 0, limit: int = 20) -> list[Step]:
-    """At most `limit` steps in which one event is as wanted, newest first; `before` is the cursor, a step's count."""
+    """At most `limit` steps with an event that matches, newest first; `before` is the cursor, a
+    step's count.
+    """
     query = (
         select(Event.tx, Event.step, Event.block, Block.timestamp, Event.fields)
         .join(Block, Block.number == Event.block)
@@ -68,8 +74,8 @@ def list_steps(engine: Engine, wanted: Wanted, before: int = 0, limit: int = 20)
         (wanted.since, Block.timestamp >= wanted.since),
         (wanted.until, Block.timestamp < wanted.until),
     )
-    for given, bound in bounds:
-        query = query.where(bound) if given else query
+    for value, bound in bounds:
+        query = query.where(bound) if value else query
     return _read(engine, query)
 
 
@@ -80,10 +86,10 @@ def find_step(engine: Engine, count: int) -> Step:
         .join(Block, Block.number == Event.block)
         .where(Event.name == "Head", Event.step == count)
     )
-    found = _read(engine, query)
-    if not found:
+    steps = _read(engine, query)
+    if not steps:
         raise NotFound("there is no such step of the trail", "look at the newest ones")
-    return found[0]
+    return steps[0]
 
 
 def milestones(engine: Engine, run: str) -> dict[str, tuple[int, int]]:
@@ -99,7 +105,7 @@ def milestones(engine: Engine, run: str) -> dict[str, tuple[int, int]]:
 
 
 def _matching(wanted: Wanted) -> Select[Any]:
-    """The transactions in which one event is as wanted."""
+    """The transactions with an event that matches."""
     query = select(Event.tx)
     if wanted.names:
         query = query.where(Event.name.in_(wanted.names))
@@ -109,9 +115,8 @@ def _matching(wanted: Wanted) -> Select[Any]:
         query = query.where(Event.run == wanted.run)
     if wanted.actor:
         query = query.where(Event.fields.contains(f'"{wanted.actor}"', autoescape=True))
-    if (
-        wanted.reason
-    ):  # the fields are canonical JSON: a number ends at a comma or at the object's end
+    if wanted.reason:
+        # The fields are canonical JSON: a number ends at a comma or at the object's end.
         ends = (f'"reason":{wanted.reason},', f'"reason":{wanted.reason}}}')
         query = query.where(or_(*(Event.fields.contains(end, autoescape=True) for end in ends)))
     return query
@@ -125,9 +130,9 @@ def _read(engine: Engine, query: Select[*tuple[Any, ...]]) -> list[Step]:
             .where(Event.tx.in_([head.tx for head in heads]), Event.name != "Head")
             .order_by(Event.block, Event.position)
         ).all()
-    own: dict[str, list[Happening]] = {}
+    events: dict[str, list[Happening]] = {}
     for row in rows:
-        own.setdefault(row.tx, []).append(
+        events.setdefault(row.tx, []).append(
             Happening(row.name, row.run or "", row.subject or "", _object(row.fields))
         )
     return [
@@ -137,12 +142,12 @@ def _read(engine: Engine, query: Select[*tuple[Any, ...]]) -> list[Step]:
             head.block,
             head.timestamp,
             head.tx,
-            tuple(own.get(head.tx, ())),
+            tuple(events.get(head.tx, ())),
         )
         for head in heads
     ]
 
 
 def _object(text: str) -> dict[str, Any]:
-    found: Any = strict_json(text.encode())
-    return dict(found)
+    value: Any = strict_json(text.encode())
+    return dict(value)

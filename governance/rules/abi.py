@@ -1,4 +1,4 @@
-"""The ABI encoding of calls, read from calldata by the tables of the contracts."""
+"""ABI decoding: reads the arguments of a call from its calldata, with the tables of the contracts."""
 
 from functools import cache, partial
 from typing import Any
@@ -24,37 +24,41 @@ def is_dynamic(kind: str) -> bool:
 
 
 @cache
-def _size(kind: str) -> int:  # where the value stands: a dynamic one has only its offset there
+def _size(kind: str) -> int:
+    """The bytes that a value takes in the head of its tuple: a dynamic one has only its offset
+    there.
+    """
     return 32 if is_dynamic(kind) or kind not in STRUCTS else 32 * len(split_fields(STRUCTS[kind]))
 
 
 def _word(data: bytes, at: int) -> bytes:
     need(at + 32 <= len(data), "the encoded values end too early")
-    return (
-        data[at : at + 32] if at >= 0 else bytes(32)
-    )  # before the start is far outside: there the EVM reads zeros
+    # A negative offset is far outside the data for the EVM, which reads zeros there.
+    return data[at : at + 32] if at >= 0 else bytes(32)
 
 
 def _fields(data: bytes, fields: str, base: int) -> dict[str, Any]:
-    found, at = {}, base
+    values, at = {}, base
     for kind, name in split_fields(fields):
-        found[name], at = _value(data, kind, base, at), at + _size(kind)
-    return found
+        values[name], at = _value(data, kind, base, at), at + _size(kind)
+    return values
 
 
 def _value(data: bytes, kind: str, base: int, at: int) -> Any:
-    """One ABI-encoded value whose head is at `at`. Raises Malformed for what Solidity refuses: dirty bits, short data.
-    Not more: anyone may relay a message in an odd encoding (slack, parts out of order) that the contracts accept, and
-    a stricter reader could be made to stop there. The items of a batch are read when they are called."""
+    """One ABI-encoded value whose head is at `at`.
+
+    Raises Malformed for what Solidity refuses (dirty bits, short data) and for nothing else: anyone
+    may relay a message in an unusual encoding (unused bytes, parts out of order) that the contracts
+    accept, and a stricter reader could not read past it. The items of a batch are returned as
+    functions that read one item each.
+    """
     if is_dynamic(kind):
         at = base + int.from_bytes(_word(data, at), "big", signed=True)
     if kind in STRUCTS:
         return _fields(data, STRUCTS[kind], at)
     if not kind.endswith("]") and kind != "bytes":
-        raw, size = (
-            _word(data, at),
-            32 if kind == "bytes32" else 20 if kind == "address" else int(kind[4:] or 8) // 8,
-        )
+        raw = _word(data, at)
+        size = 32 if kind == "bytes32" else 20 if kind == "address" else int(kind[4:] or 8) // 8
         need(
             not any(raw[: 32 - size]) and (kind != "bool" or raw[31] < 2),
             f"a {kind} has bits that are not its own",
@@ -66,8 +70,8 @@ def _value(data: bytes, kind: str, base: int, at: int) -> Any:
     need(at + count * size <= len(data), "the encoded values end too early")
     if kind == "bytes":
         return data[at : at + count] if at >= 0 else b""
-    late = [partial(_value, data, item, at, at + i * size) for i in range(count)]
-    return late if item in STRUCTS else [read() for read in late]
+    readers = [partial(_value, data, item, at, at + i * size) for i in range(count)]
+    return readers if item in STRUCTS else [read() for read in readers]
 
 
 def decode_call(data: bytes) -> tuple[str, str, dict[str, Any]]:

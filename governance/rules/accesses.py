@@ -1,4 +1,4 @@
-"""AccessLedger: records, runs, accesses and releases."""
+"""The rules of AccessLedger: records, runs, attempts, output reviews and releases."""
 
 from itertools import chain, pairwise, zip_longest
 
@@ -88,10 +88,8 @@ class AccessRules(Steps):
 
     def _authorise(self, m: Args, a: Args) -> Effect:
         subjects, name, nth, run = a["subjects"], m["run"], m["attempt"], self._run(m)
-        permit, worker = (
-            self.permits[run.request["permit"]],
-            self._by("WorkerBinding", m, a["signature"], role=WORKER),
-        )
+        permit = self.permits[run.request["permit"]]
+        worker = self._by("WorkerBinding", m, a["signature"], role=WORKER)
         need(
             run.ended in ("", "cancelled") and nth == run.attempts + 1 <= most_attempts(run),
             "the run ended, or not the next attempt",
@@ -105,16 +103,18 @@ class AccessRules(Steps):
             sha256(b"".join(subjects)) == m["subjectsHash"],
             "the list is not the one that the worker signed",
         )
-        dataset, *want = (
-            *(permit.request[n] for n in ("dataset", "purposeNeed", "categories")),
-            self.time // DAY,
-        )
-        judged = [(subject, self.denied(dataset, subject, *want)) for subject in subjects]
+        dataset, purposes, categories = self._asked(permit)
+        today = self.time // DAY
+        decisions = [
+            (subject, self.denied(dataset, subject, purposes, categories, today))
+            for subject in subjects
+        ]
         live = [
-            (subject, self.consent(dataset, subject)) for subject, reason in judged if not reason
+            (subject, self.consent(dataset, subject)) for subject, reason in decisions if not reason
         ]
         least = max(1, permit.request["minCohort"], self.identity.cohort_floor)
-        reasons = [  # in the contract's order
+        # In the contract's order.
+        reasons = [
             run.ended and 43,
             self.time > run.request["deadline"] and 41,
             m["codeHash"] != permit.request["codeHash"] and 38,
@@ -122,20 +122,18 @@ class AccessRules(Steps):
             self._permit_reason(permit),
             len(live) < least and 40,
         ]
-        # Without crypto nobody sees which worker signed, and two may send the same.
+        # Without crypto the worker is unknown, and two workers may send the same values.
         message = self._unused(words(worker, *m.values())) if self._crypto else b""
         if any(reasons):
             self.recorded.add(message)
             return effect(35, "RunRefused", (name,), (nth, next(filter(None, reasons))))
-        denied = [(subject, reason) for subject, reason in judged if reason]
+        denied = [(subject, reason) for subject, reason in decisions if reason]
         granted = [(subject, consent.epoch, consent.version) for subject, consent in live]
         packed = {subject: nth << 56 | epoch << 24 | version for subject, epoch, version in granted}
         list_hash = sha256(b"".join(words(subject, epoch) for subject, epoch, _ in granted))
         ends = [permit.request["expiry"], *((consent.until_day + 1) * DAY for _, consent in live)]
-        lease, tx = (
-            min(self.time + min(m["leaseSeconds"], self.identity.max_lease), *ends),
-            self._tx,
-        )
+        lease = min(self.time + min(m["leaseSeconds"], self.identity.max_lease), *ends)
+        tx = self._tx
         self.runs[name] = run._replace(attempts=nth)
         self.attempts[name, nth] = Attempt(
             worker, m, granted, denied, lease, list_hash, tx.hash, tx.block, {}, b"", {}
@@ -144,7 +142,7 @@ class AccessRules(Steps):
             ("AccessDenied", (name, who), (nth, reason))
             if reason
             else ("AccessGranted", (name, who), (packed[who],))
-            for who, reason in judged
+            for who, reason in decisions
         ]
         totals = (nth, len(granted), len(denied), lease, m["workerKey"], list_hash, m["relaxed"])
         return (
@@ -152,6 +150,11 @@ class AccessRules(Steps):
             words(name, m["relaxed"] << 32 | nth, *chain(*packed.items(), *denied)),
             [*events, ("RunAuthorised", (name,), totals)],
         )
+
+    def _asked(self, permit: Permit) -> tuple[bytes, int, int]:
+        """The dataset, the purposes and the categories that the permit asks for."""
+        request = permit.request
+        return request["dataset"], request["purposeNeed"], request["categories"]
 
     def _run(self, m: Args) -> Run:
         need(m["run"] in self.runs, "the run is unknown")
@@ -172,9 +175,8 @@ class AccessRules(Steps):
             self.time <= attempt.lease_until and not attempt.seal,
             "the lease is over, or the output sealed already",
         )
-        allowed = (
-            self.permits[run.request["permit"]].request["outputClasses"] >> m["outputClass"] & 1
-        )
+        classes = self.permits[run.request["permit"]].request["outputClasses"]
+        allowed = classes >> m["outputClass"] & 1
         need(
             allowed and m["outputClass"] in OUTPUT_CLASSES,
             "the permit does not allow this class of output",
@@ -186,7 +188,9 @@ class AccessRules(Steps):
         return effect(36, "Sealed", (m["run"],), plain, words(m["run"], *plain[:2]))
 
     def _cost(self, run: Run, attempt: Attempt, seal: Args) -> dict[bytes, int]:
-        """What the dataset has spent with this seal: m statistics of N people, in millionths of m / N, rounded up."""
+        """The dataset's spent budget with this seal: m statistics of N people cost m / N, in
+        millionths, rounded up.
+        """
         dataset = self.permits[run.request["permit"]].request["dataset"]
         total = self.spent.get(dataset, 0) - (-seal["statistics"] * 10**6 // len(attempt.granted))
         need(total <= BUDGET, "the dataset's budget of per-variant statistics is spent")
@@ -195,7 +199,10 @@ class AccessRules(Steps):
     def _viewOutput(self, m: Args, a: Args) -> Effect:
         run, attempt = self._open(m)
         who = self._by("Review", m, a["signature"], self._claim("OutputViewed", 1), CHECKER)
-        need(who != run.analyst and attempt.seal, "the analyst looked, or nothing is sealed")
+        need(
+            who != run.analyst and attempt.seal,
+            "the analyst asked for the view, or nothing is sealed",
+        )
         body = words(m["run"], m["attempt"], who, m["viewerKey"])
         self.recorded.add(self._unused(body))
         attempt.views[who] = m["viewerKey"]
@@ -208,23 +215,18 @@ class AccessRules(Steps):
         who = self._by("Decision", m, signature, claimed, CHECKER)
         need(
             not who or (who != run.analyst and who in attempt.views),
-            "the checker is the analyst, or did not look",
+            "the checker is the analyst, or did not view the output",
         )
         return who
 
     def _release(self, m: Args, a: Args) -> Effect:
         run, attempt = self._open(m)
-        permit, done = (
-            self.permits[run.request["permit"]],
-            [log.topics[0] for log in self._logs if log.topics],
-        )
-        said = [
-            self._claim("Released", place) if TOPICS["Released"] in done else b""
-            for place in (3, 4)
-        ]
+        permit = self.permits[run.request["permit"]]
+        released = any(log.topics[:1] == (TOPICS["Released"],) for log in self._logs)
+        claimed = [self._claim("Released", word) if released else b"" for word in (3, 4)]
         pair = [
-            self._checker(m, run, attempt, *signed)
-            for signed in zip(a["signatures"], said, strict=True)
+            self._checker(m, run, attempt, signature, claim)
+            for signature, claim in zip(a["signatures"], claimed, strict=True)
         ]
         need(
             m["reason"] == 0 and (pair[0] < pair[1] or not any(pair)),
@@ -235,27 +237,23 @@ class AccessRules(Steps):
             list(zip_longest(a["subjects"], a["epochs"])) == granted,
             "the list is not the granted one",
         )
-        dataset, *want = (
-            *(permit.request[n] for n in ("dataset", "purposeNeed", "categories")),
-            self.time // DAY,
-        )
+        dataset, purposes, categories = self._asked(permit)
+        today = self.time // DAY
         dismissed = not self.member_live(run.analyst, ANALYST, self.time)
         refusals = [
             (bytes(32), 36 if dismissed else self._permit_reason(permit)),
             *(
                 (
                     who,
-                    self.denied(dataset, who, *want)
+                    self.denied(dataset, who, purposes, categories, today)
                     or 75 * (self.consent(dataset, who).epoch != epoch),
                 )
                 for who, epoch in granted
             ),
         ]
         message = self._unused(words(*m.values()))
-        for (
-            subject,
-            reason,
-        ) in refusals:  # analyst and permit, then the first who is unwilling, or at another epoch
+        # Analyst and permit, then the first person whose consent denies it or has another epoch.
+        for subject, reason in refusals:
             if reason:
                 self.recorded.add(message)
                 return effect(39, "ReleaseRefused", (m["run"],), (m["attempt"], subject, reason))

@@ -1,4 +1,4 @@
-"""ConsentRegistry: who is enrolled, and what each person allows. Batches are read item by item."""
+"""The rules of ConsentRegistry: enrolments and consents, in batches that are read item by item."""
 
 from collections.abc import Callable
 from functools import partial
@@ -18,11 +18,13 @@ from governance.rules.vocabulary import (
     REVOKED,
 )
 
-_Item = tuple[bytes, bytes, Event, Callable[[], None]]  # of a batch: see Fold._batch
+# One item of a batch: its name (hash), the words it adds to the step's body, its event, and what
+# accepts it.
+_Item = tuple[bytes, bytes, Event, Callable[[], None]]
 
 
 def _refused(name: bytes, refusal: Skipped) -> _Item:
-    """A refused item of a batch; its index is put in where it is known."""
+    """A refused item of a batch; `_batch` puts in its index."""
     selector = bytes.fromhex(str(refusal)[-8:])
     return name, b"", ("ItemRefused", (0,), (selector,)), lambda: None
 
@@ -33,20 +35,22 @@ class ConsentRules(Steps):
     def _batch(
         self, kind: int, rule: Callable[[Args], _Item | None], items: list[Callable[[], Args]]
     ) -> Effect:
-        """Each item by itself: accepted, refused with its own place on the trail, or without a trace.
+        """Each item by itself: accepted, refused with an event of its own, or skipped without an
+        event.
 
-        A refused item is recorded once, and only where an enrolled key or a live registrar signed it, no later message
-        has replaced it, and it does not wait for an earlier one: strangers cannot make the trail grow. Without crypto
-        nobody sees who signed, and what the ledger left of an item is believed.
+        A refused item is recorded once, and only if an enrolled key or a live registrar signed it,
+        no later message has replaced it, and it does not depend on an earlier message: strangers
+        cannot make the trail grow. Without crypto the signer is unknown, and the ledger's events
+        are believed.
         """
         need(len(items) <= MAX_ITEMS, "the batch is too long")
         accepted, refused, events = b"", b"", list[Event]()
         for index, read in enumerate(items):
-            found = rule(read())
-            if found is None or found[0] in self.recorded:
+            outcome = rule(read())
+            if outcome is None or outcome[0] in self.recorded:
                 continue
-            name, added, must, accept = found
-            event = must if self._crypto else self._believed(len(events), index, must)
+            name, added, required, accept = outcome
+            event = required if self._crypto else self._believed(len(events), index, required)
             if event is None:
                 continue
             if event[0] == "ItemRefused":
@@ -60,16 +64,18 @@ class ConsentRules(Steps):
         need(events, "the batch leaves nothing, and the contract refuses such a call")
         return kind, words(len(accepted) // 32) + accepted + refused, events
 
-    def _believed(self, place: int, index: int, event: Event) -> Event | None:
-        """Without crypto: the event if the ledger has it there, a refusal that takes keys to see, or None."""
-        log = self._logs[place] if place < len(self._logs) else None
+    def _believed(self, position: int, index: int, event: Event) -> Event | None:
+        """Without crypto: the event if the ledger has it at that position, a refusal for a
+        signature, or None.
+        """
+        log = self._logs[position] if position < len(self._logs) else None
         if log is None:
             return None
         if log.topics == (TOPICS["ItemRefused"], words(index)):
             return event
         name, indexed, plain = event
-        whole = (TOPICS[name], *map(words, indexed)), words(*plain)
-        return event if name != "ItemRefused" and (log.topics, log.data) == whole else None
+        expected = (TOPICS[name], *map(words, indexed)), words(*plain)
+        return event if name != "ItemRefused" and (log.topics, log.data) == expected else None
 
     def _enrol(self, items: list[Callable[[], Args]]) -> Effect:
         return self._batch(16, self._enrolment, items)
@@ -83,10 +89,10 @@ class ConsentRules(Steps):
             if not self.member_live(registrar, REGISTRAR, self.time):
                 return None
         else:
-            said = [x for x in self._logs if x.topics[:2] == (TOPICS["Enrolled"], subject)]
-            registrar = said[0].topics[2][12:] if said and len(said[0].topics) == 3 else bytes(20)
+            logs = [log for log in self._logs if log.topics[:2] == (TOPICS["Enrolled"], subject)]
+            registrar = logs[0].topics[2][12:] if logs and len(logs[0].topics) == 3 else bytes(20)
             live = self.member_live(registrar, REGISTRAR, self.time)
-            need(live or not said, f"0x{registrar.hex()} is no live registrar")
+            need(live or not logs, f"0x{registrar.hex()} is no live registrar")
         if self.signers.get(subject) == key:
             return None
         name = sha256(words(subject, sha256(key), e["assurance"], e["deadline"]))
@@ -97,7 +103,7 @@ class ConsentRules(Steps):
         except Skipped as refusal:
             return _refused(name, refusal)
         if self._signer("Enrolment", e, item["signerSignature"], key) != key:
-            return None  # whoever sees it on its way must not use up what she signed
+            return None  # a copy with another signature must not use up the signed message
         # The signer is `bytes`: offset, length, content.
         encoded = (64, e["assurance"], 20, key.ljust(32, b"\0"))
         event: Event = ("Enrolled", (subject, registrar), encoded)
@@ -116,7 +122,8 @@ class ConsentRules(Steps):
         old, name = self.consent(dataset, subject), sha256(words(*g.values()))
         if subject not in self.signers or not self._own("Grant", g, item):
             return None
-        # Neither replaced by a later consent, nor ahead of what it follows: nobody uses that up by sending it first.
+        # A consent that was replaced, or whose predecessor is missing, leaves no event: sending it
+        # early uses up nothing.
         if dataset not in self.datasets or g["replaces"] != old.version or g["epoch"] > old.epoch:
             return None
         try:
@@ -141,9 +148,8 @@ class ConsentRules(Steps):
         who, old = (m["subject"], m["dataset"]), self.consent(m["dataset"], m["subject"])
         need(m["dataset"] in self.datasets, "there is no such dataset")
         own = m["subject"] in self.signers and self._own("Revoke", m, a)
-        need(
-            own and m["epoch"] <= old.epoch, "the revocation is not her own, or of an epoch to come"
-        )
+        fact = "the revocation is not her own, or of an epoch to come"
+        need(own and m["epoch"] <= old.epoch, fact)
         if m["epoch"] < old.epoch:
             self.recorded.add(self._unused(words(*m.values())))
             return effect(19, "RevokeStale", who, (m["epoch"], old.epoch))

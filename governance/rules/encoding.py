@@ -1,4 +1,6 @@
-"""Strict JSON, canonical bytes, hashes and hex: what everybody who checks a trail must read in one way."""
+"""Strict JSON, canonical bytes, hashes and hex: the encodings that every checker of a trail must
+agree on.
+"""
 
 import hashlib
 import json
@@ -9,14 +11,14 @@ from itertools import accumulate, chain
 from typing import Any
 
 MAX_DEPTH, MAX_JSON, MAX_BUNDLE = 32, 1 << 20, 1 << 28  # of JSON: levels, bytes, bytes of a trail
-# Values that any JSON may have; bytes of its limit for each one more.
+# Any JSON may have MIN_VALUES values, and a large one a value for each VALUE_BYTES of its size
+# limit.
 MIN_VALUES, VALUE_BYTES = 10_000, 16
 MAX_INTEGER = (1 << 53) - 1  # of JSON; numbers above are texts
-_HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair: no character, and no UTF-8
+_HALF = re.compile("[\ud800-\udfff]")  # half of a surrogate pair: not a character, and not in UTF-8
 _HEX = re.compile("(?:0x)?[0-9a-fA-F]*")
-_DEEP = re.compile(
-    r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]'
-)  # a text (whole, or to the end), or a bracket
+# A string (to its closing quote, or to the end of the text), or a bracket.
+_DEEP = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"?|[\[\]{}]')
 
 
 class VerifyError(Exception):
@@ -26,11 +28,11 @@ class VerifyError(Exception):
 
 
 class Malformed(VerifyError):
-    """Bytes without the shape they must have, or a step that the rules do not allow."""
+    """Bytes in the wrong format, or a step that the rules do not allow."""
 
 
 class Finding(VerifyError):
-    """Ledger and rules part here: step, block, transaction, and the fact."""
+    """The ledger differs from the rules: step, block, transaction, and the fact."""
 
 
 class Skipped(VerifyError):
@@ -44,7 +46,9 @@ def need(holds: object, fact: str, error: type[VerifyError] = Malformed) -> None
 
 
 def canonical(tag: bytes, *fields: bytes | str | int) -> bytes:
-    """Each length as u32be, then the bytes; an int as u64be, a str as UTF-8 in NFC. Raises Malformed."""
+    """Each length as u32be, then the bytes; an int as u64be, a str as UTF-8 in NFC. Raises
+    Malformed.
+    """
     parts = list[bytes]()
     for value in (tag, *fields):
         if isinstance(value, str) and not _HALF.search(value):
@@ -58,7 +62,9 @@ def canonical(tag: bytes, *fields: bytes | str | int) -> bytes:
 
 
 def _plain(value: object, null: bool, depth: int = 0) -> None:
-    """Raise Malformed unless the value is made of texts, whole numbers and bools in lists and objects."""
+    """Raise Malformed unless the value is made of texts, whole numbers and bools in lists and
+    objects.
+    """
     if isinstance(value, dict | list | tuple):
         keys = not isinstance(value, dict) or all(isinstance(key, str) for key in value)
         need(keys and depth < MAX_DEPTH, "the JSON is nested too deeply, or a key is not text")
@@ -77,9 +83,11 @@ def _plain(value: object, null: bool, depth: int = 0) -> None:
 
 
 def strict_json(data: bytes, limit: int = MAX_JSON) -> object:
-    """Parse UTF-8 JSON; refuses (Malformed) duplicate keys, NaN, Infinity, floats, depth > 32, size > limit.
+    """Parse UTF-8 JSON; refuses (Malformed) duplicate keys, NaN, Infinity, floats, depth > 32, size
+    > limit.
 
-    Also far more values than a document of ours has: parsed, each takes many times its bytes.
+    Also far more values than the project's documents have: once parsed, each takes many times its
+    bytes.
     """
 
     def unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -91,20 +99,21 @@ def strict_json(data: bytes, limit: int = MAX_JSON) -> object:
         text = data.decode()
         values = text.count(",") + text.count("[") + text.count("{")
         need(values <= max(MIN_VALUES, limit // VALUE_BYTES), "the JSON has too many values")
-        signs = (found[0] for found in _DEEP.finditer(text))
+        signs = (match[0] for match in _DEEP.finditer(text))
         depths = accumulate((sign in "[{") - (sign in "]}") for sign in signs)
-        need(
-            max(depths, default=0) <= MAX_DEPTH, "the JSON is nested too deeply"
-        )  # json itself can crash on that
-        found: object = json.loads(text, object_pairs_hook=unique)
+        # Checked before parsing: the json module can crash on deep nesting.
+        need(max(depths, default=0) <= MAX_DEPTH, "the JSON is nested too deeply")
+        value: object = json.loads(text, object_pairs_hook=unique)
     except (ValueError, RecursionError):
         raise Malformed("this is not JSON in UTF-8") from None
-    _plain(found, null=True)
-    return found
+    _plain(value, null=True)
+    return value
 
 
 def canonical_json(obj: object) -> bytes:
-    """The one byte form of a JSON value: no null, no floats, keys sorted, no spaces. Raises Malformed."""
+    """The only byte form of a JSON value: no null, no floats, keys sorted, no spaces. Raises
+    Malformed.
+    """
     _plain(obj, null=False)
     return json.dumps(obj, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
 
@@ -114,7 +123,9 @@ def sha256(data: bytes) -> bytes:
 
 
 def words(*values: bytes | int) -> bytes:
-    """Each value in 32 bytes: numbers, bools, addresses right-aligned, bytes4 left-aligned, bytes32 as it is."""
+    """Each value in 32 bytes: numbers, bools, addresses right-aligned, bytes4 left-aligned, bytes32
+    as it is.
+    """
     return b"".join(
         [
             value.to_bytes(32, "big")
@@ -155,6 +166,6 @@ def number(value: object) -> int:
 
 def part(source: Any, name: str, kind: type = object) -> Any:
     """`source[name]` of a JSON object. Raises Malformed."""
-    found = isinstance(source, Mapping) and name in source and isinstance(source[name], kind)
-    need(found, f"'{name}' is missing or has the wrong form")
+    present = isinstance(source, Mapping) and name in source and isinstance(source[name], kind)
+    need(present, f"'{name}' is missing or has the wrong form")
     return source[name]

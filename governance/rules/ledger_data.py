@@ -1,16 +1,12 @@
-"""What an auditor is given of a ledger: blocks, transactions, logs, and the identity of the deployment."""
+"""Data types of a ledger: blocks, transactions, logs, and the identity of the deployment."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from governance.rules.encoding import canonical, need, number, part, raw, sha256, words
 
-CONTRACTS = (
-    "Trail",
-    "PermitRegistry",
-    "ConsentRegistry",
-    "AccessLedger",
-)  # in the order of the identity
+# In the order of the identity.
+CONTRACTS = ("Trail", "PermitRegistry", "ConsentRegistry", "AccessLedger")
 
 
 class Block(NamedTuple):
@@ -22,7 +18,7 @@ class Block(NamedTuple):
 
 
 class Transaction(NamedTuple):
-    """A mined transaction; index is its place in the block."""
+    """A mined transaction; index is its position in the block."""
 
     hash: bytes
     block: int
@@ -32,7 +28,7 @@ class Transaction(NamedTuple):
 
 
 class Log(NamedTuple):
-    """One log of a transaction; index is its place in the block."""
+    """One log of a transaction; index is its position in the block."""
 
     address: bytes
     topics: tuple[bytes, ...]
@@ -43,10 +39,10 @@ class Log(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """What everybody pins of a deployment.
+    """The identity of a deployment, which every program pins.
 
-    contracts: by name, address and sha256 of the runtime code. cohort_floor in people, max_lease and role_delay in
-    seconds. signatures: of founders, by their address.
+    contracts: by name, address and sha256 of the runtime code. cohort_floor in people, max_lease
+    and role_delay in seconds. signatures: of founders, by their address.
     """
 
     chain_id: int
@@ -62,30 +58,31 @@ class Identity(NamedTuple):
     signatures: Mapping[bytes, bytes]
 
 
-def parse_block(rpc: Mapping[str, Any]) -> Block:  # a raw eth_getBlockByNumber answer
+def parse_block(rpc: Mapping[str, Any]) -> Block:
+    """A block, from a raw eth_getBlockByNumber response. Raises Malformed."""
     return Block(
         number(part(rpc, "number")), number(part(rpc, "timestamp")), raw(part(rpc, "hash"), 32)
     )
 
 
-def parse_transaction(
-    rpc: Mapping[str, Any],
-) -> Transaction:  # a raw eth_getTransactionByHash answer, mined
-    place = number(part(rpc, "blockNumber")), number(part(rpc, "transactionIndex"))
+def parse_transaction(rpc: Mapping[str, Any]) -> Transaction:
+    """A mined transaction, from a raw eth_getTransactionByHash response. Raises Malformed."""
+    position = number(part(rpc, "blockNumber")), number(part(rpc, "transactionIndex"))
     return Transaction(
-        raw(part(rpc, "hash"), 32), *place, raw(part(rpc, "to"), 20), raw(part(rpc, "input"))
+        raw(part(rpc, "hash"), 32), *position, raw(part(rpc, "to"), 20), raw(part(rpc, "input"))
     )
 
 
-def parse_log(rpc: Mapping[str, Any]) -> Log:  # one raw eth_getLogs answer
-    place = (
+def parse_log(rpc: Mapping[str, Any]) -> Log:
+    """A log, from one raw item of an eth_getLogs response. Raises Malformed."""
+    position = (
         number(part(rpc, "logIndex")),
         number(part(rpc, "blockNumber")),
         raw(part(rpc, "transactionHash"), 32),
     )
     need(not rpc.get("removed"), "a log was taken back by the node")
     topics = tuple(raw(topic, 32) for topic in part(rpc, "topics", list))
-    return Log(raw(part(rpc, "address"), 20), topics, raw(part(rpc, "data")), *place)
+    return Log(raw(part(rpc, "address"), 20), topics, raw(part(rpc, "data")), *position)
 
 
 def parse_identity(source: object) -> Identity:
@@ -133,13 +130,14 @@ def identity_bytes(identity: object) -> bytes:
     )
 
 
-def identity_id(identity: object) -> bytes:  # the 32 bytes that everybody pins
+def identity_id(identity: object) -> bytes:
+    """The 32 bytes that every program pins."""
     return sha256(identity_bytes(identity))
 
 
 def origin_of(identity: Identity) -> bytes:
-    """The head before the first step: whoever holds any head holds the rules that it was made under."""
+    """The head before the first step: every later head covers the rules that it was made under."""
     contracts = (address for address, _ in identity.contracts.values())
     rules = (identity.quorum, identity.cohort_floor, identity.max_lease, identity.role_delay)
-    place = (identity.chain_id, identity.genesis, identity.salt)
-    return sha256(words(*place, *contracts, *rules, *identity.founders))
+    chain = (identity.chain_id, identity.genesis, identity.salt)
+    return sha256(words(*chain, *contracts, *rules, *identity.founders))

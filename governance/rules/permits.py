@@ -1,4 +1,4 @@
-"""PermitRegistry: who holds which role, which datasets exist, what the committee allowed."""
+"""The rules of PermitRegistry: roles, datasets, and permits with the committee's votes."""
 
 from itertools import pairwise
 
@@ -29,24 +29,24 @@ class PermitRules(Steps):
     """One method for each call of the contract."""
 
     def _setRole(self, m: Args, a: Args) -> Effect:
-        held, quorum = self.members.get(m["account"], NOBODY), self.identity.quorum
+        member, quorum = self.members.get(m["account"], NOBODY), self.identity.quorum
         signers = [
             self._by("RoleChange", m, signature, role=COMMITTEE) for signature in a["signatures"]
         ]
         ordered = self._crypto is None or all(x < y for x, y in pairwise(signers))
         need(len(signers) >= quorum and ordered, "no quorum of different members signed, in order")
         need(m["role"] <= LAST_ROLE, "there is no such role")
-        need(m["replaces"] == held.version, "the change replaces another version of the role")
-        start, end = self._window(m, held)
+        need(m["replaces"] == member.version, "the change replaces another version of the role")
+        start, end = self._window(m, member)
         need(any(m["account"]) and m["role"] and start <= end, "the change is senseless")
-        taken = held.role not in (0, m["role"]) and self.time < held.end
+        taken = member.role not in (0, m["role"]) and self.time < member.end
         need(not taken, "the account holds another role")
-        version = held.version + 1
+        version = member.version + 1
         self.committee_until[m["account"]] = self._member_until(m["account"])
         self._become(m["account"], Member(m["role"], start, end, version))
         self.set_at[m["account"]] = self.time
         need(self._committee_at(self.time) >= quorum, "no quorum is left")
-        if self.datasets and COMMITTEE in (held.role, m["role"]):
+        if self.datasets and COMMITTEE in (member.role, m["role"]):
             self._need_lasting_quorum()
         return effect(1, "RoleSet", (m["account"], m["role"]), (start, end, version))
 
@@ -57,8 +57,8 @@ class PermitRules(Steps):
 
     def _committee_at(self, time: int, lasting: bool = False) -> int:
         return sum(
-            self.member_live(who, COMMITTEE, time) and not (lasting and held.end != FOREVER)
-            for who, held in self.members.items()
+            self.member_live(who, COMMITTEE, time) and not (lasting and member.end != FOREVER)
+            for who, member in self.members.items()
         )
 
     def _member_until(self, who: bytes) -> int:
@@ -69,31 +69,32 @@ class PermitRules(Steps):
             return before
         return max(before, min(member.end, self.time))
 
-    def _window(self, m: Args, held: Member) -> tuple[int, int]:
-        """From when and until when a change of a role holds, once there is a dataset to read.
+    def _window(self, m: Args, member: Member) -> tuple[int, int]:
+        """Start and end of the role that a role change gives.
 
-        A new worker or broker begins after the delay, and a member of the committee stays one until it is over.
+        Once a dataset exists, a new worker or broker begins only after the delay, and a member of
+        the committee stays one until the delay is over.
         """
         start, end, earliest = m["start"], m["end"], self.time + self.identity.role_delay
         if not self.datasets:
             return start, end
         if self.member_live(m["account"], COMMITTEE, self.time):
-            return held.start, max(end, min(earliest, held.end))
+            return member.start, max(end, min(earliest, member.end))
         live = self.member_live(m["account"], m["role"], self.time)
         waits = m["role"] in (BROKER, WORKER) and end > self.time and not live
         return (max(start, earliest) if waits else start), end
 
     def _cancelRole(self, m: Args, a: Args) -> Effect:
-        held = self.members.get(m["account"], NOBODY)
+        member = self.members.get(m["account"], NOBODY)
         by = self._by("CancelRole", m, a["signature"], self._claim("RoleCancelled", 1))
         was = self._member_until(by) > self.set_at.get(m["account"], 0)
         live = self.member_live(by, COMMITTEE, self.time)
         need(was or live, f"0x{by.hex()} is no member of the committee, and was none then")
-        need(m["version"] == held.version, "the order is about another version of the role")
-        pending = held.role in (BROKER, WORKER) and held.start > self.time
+        need(m["version"] == member.version, "the order is about another version of the role")
+        pending = member.role in (BROKER, WORKER) and member.start > self.time
         need(pending, "no worker or broker of this account is waiting")
-        version = held.version + 1
-        self._become(m["account"], Member(held.role, self.time, self.time, version))
+        version = member.version + 1
+        self._become(m["account"], Member(member.role, self.time, self.time, version))
         return effect(6, "RoleCancelled", (m["account"], by), (version,))
 
     def _registerDataset(self, m: Args, a: Args) -> Effect:
@@ -108,7 +109,7 @@ class PermitRules(Steps):
         return effect(2, "DatasetRegistered", (m["dataset"], who), (m["documentHash"],))
 
     def _requestPermit(self, m: Args, a: Args) -> Effect:
-        values, asked, categories = tuple(m.values()), m["purposeNeed"], m["categories"]
+        values, purposes, categories = tuple(m.values()), m["purposeNeed"], m["categories"]
         who = self._by(
             "PermitRequest", m, a["signature"], self._claim("PermitRequested", 2), ANALYST
         )
@@ -116,10 +117,7 @@ class PermitRules(Steps):
             m["permit"] not in self.permits and m["dataset"] in self.datasets,
             "a known permit, or an unknown dataset",
         )
-        need(
-            asked and not asked & ~(PURPOSES & ~CARE),
-            "the purposes are not allowed",
-        )
+        need(purposes and not purposes & ~(PURPOSES & ~CARE), "the purposes are not allowed")
         need(
             categories and not categories & ~CATEGORIES and m["outputClasses"],
             "categories or outputs not allowed",
@@ -139,8 +137,8 @@ class PermitRules(Steps):
         need(fresh, "the applicant voted, somebody voted twice, or on another request")
         permit.votes[who] = bool(m["yes"])
         kind, body, events = effect(4, "Voted", (m["permit"], who), (m["yes"],))
-        same = [member for member, said in permit.votes.items() if said == bool(m["yes"])]
-        live = sum(self.member_live(member, COMMITTEE, self.time) for member in same)
+        agreeing = [member for member, yes in permit.votes.items() if yes == bool(m["yes"])]
+        live = sum(self.member_live(member, COMMITTEE, self.time) for member in agreeing)
         if live >= self.identity.quorum:
             status = APPROVED if m["yes"] else REJECTED
             self.permits[m["permit"]] = permit._replace(status=status)
@@ -153,13 +151,15 @@ class PermitRules(Steps):
         return kind, body, events
 
     def _suspend(self, m: Args, a: Args) -> Effect:
-        said = self._claim("PermitSuspended", 1)
-        role = PROTECTION if self.members.get(said[-20:], NOBODY).role == PROTECTION else COMMITTEE
-        by = self._by("Suspend", m, a["signature"], said, role)
+        claimed = self._claim("PermitSuspended", 1)
+        role = (
+            PROTECTION if self.members.get(claimed[-20:], NOBODY).role == PROTECTION else COMMITTEE
+        )
+        by = self._by("Suspend", m, a["signature"], claimed, role)
         self.permits[m["permit"]] = self._permit(m["permit"], APPROVED)._replace(status=SUSPENDED)
         return effect(5, "PermitSuspended", (m["permit"],), (by,))
 
-    def _permit(self, permit: bytes, status: int) -> Permit:
-        found = self.permits.get(permit)
-        need(found and found.status == status, "the permit is unknown, or not at that point")
-        return self.permits[permit]
+    def _permit(self, name: bytes, status: int) -> Permit:
+        permit = self.permits.get(name)
+        need(permit and permit.status == status, "the permit is unknown, or not at that point")
+        return self.permits[name]

@@ -1,4 +1,6 @@
-"""The contracts' rules executed again: a mined transaction, and what it must have left on the trail."""
+"""Replays mined transactions: executes the contracts' rules and compares the events that each call
+must leave.
+"""
 
 from collections.abc import Sequence
 from itertools import pairwise, zip_longest
@@ -14,21 +16,27 @@ from governance.rules.state import Event
 
 
 class ReplayedState(PermitRules, ConsentRules, AccessRules):
-    """The state that the rules give, one transaction after the other; after a Finding it MUST NOT be used on."""
+    """The state that the rules give, transaction by transaction; after a Finding it MUST NOT be
+    used any more.
+    """
 
     def apply(
         self, block: Block, tx: Transaction, logs: Sequence[Log], crypto: Crypto | None = None
     ) -> None:
-        """Execute one mined transaction; `logs` are all that it left at the four contracts. Raises Finding.
-        With crypto every signature that leads to an access is checked; without it, the ledger's word is taken."""
+        """Execute one mined transaction; `logs` are all its logs of the four contracts. Raises
+        Finding.
+
+        With crypto every signature that leads to an access is checked; without it, the ledger's
+        events are believed.
+        """
         try:
             need(
-                block.number == tx.block and self.place < (tx.block, tx.index),
+                block.number == tx.block and self.position < (tx.block, tx.index),
                 "it does not follow the one before",
             )
             need(self.time <= block.timestamp, "its time is before the time of the block before")
             need(all(x.index < y.index for x, y in pairwise(logs)), "its events are not in order")
-            self.place, self.time = (tx.block, tx.index), block.timestamp
+            self.position, self.time = (tx.block, tx.index), block.timestamp
             self._tx, self._logs, self._crypto = tx, tuple(logs), crypto
             contract, function, arguments = decode_call(tx.input)
             address = self.identity.contracts[contract][0]
@@ -36,33 +44,33 @@ class ReplayedState(PermitRules, ConsentRules, AccessRules):
             rule, m = getattr(self, f"_{function}"), arguments.get("m")
             kind, body, events = rule(m, arguments) if m else rule(arguments["items"])
             self.count, call, digest = self.count + 1, sha256(tx.input), sha256(body)
-            place = (address, kind, tx.block, self.time)
-            self.head = sha256(words(self.head, *place, call, digest))
+            self.head = sha256(words(self.head, address, kind, tx.block, self.time, call, digest))
             head: Event = ("Head", (self.count,), (self.head, kind, digest))
             trail = self.identity.contracts["Trail"][0]
-            must = [(address, event) for event in events] + [(trail, head)]
+            required = [(address, event) for event in events] + [(trail, head)]
             self._compare(
-                [(name, who, [*map(words, at)], words(*rest)) for who, (name, at, rest) in must]
+                [
+                    (name, contract_address, [*map(words, indexed)], words(*plain))
+                    for contract_address, (name, indexed, plain) in required
+                ]
             )
         except Malformed as error:
             raise Finding(
                 f"step {self.count}, block {tx.block}, transaction 0x{tx.hash.hex()}: {error}"
             ) from None
 
-    def _compare(self, must: Sequence[tuple[str, bytes, Sequence[bytes], bytes]]) -> None:
-        for i, (name, address, indexed, data) in enumerate(must, 1):
+    def _compare(self, required: Sequence[tuple[str, bytes, Sequence[bytes], bytes]]) -> None:
+        """Compare the transaction's logs with the events that the rules require. Raises Malformed."""
+        for i, (name, address, indexed, data) in enumerate(required, 1):
             need(len(self._logs) >= i, f"event {i} ({name}) is missing")
-            log, law = self._logs[i - 1], (TOPICS[name], *indexed, data)
-            ours = (log.address, log.tx, log.block, log.topics[:1]) == (
-                address,
-                self._tx.hash,
-                self._tx.block,
-                law[:1],
-            )
-            need(ours, f"event {i} ({name}) is another one, or not of this call")
-            for want, said in zip_longest(law, (*log.topics, log.data), fillvalue=b""):
+            log, topic = self._logs[i - 1], TOPICS[name]
+            source = (log.address, log.tx, log.block, log.topics[:1])
+            same = source == (address, self._tx.hash, self._tx.block, (topic,))
+            need(same, f"event {i} ({name}) is another one, or not of this call")
+            wanted = (topic, *indexed, data)
+            for want, actual in zip_longest(wanted, (*log.topics, log.data), fillvalue=b""):
                 need(
-                    said == want,
-                    f"event {i} ({name}) must say 0x{want.hex()} where it says 0x{said.hex()}",
+                    actual == want,
+                    f"event {i} ({name}) must say 0x{want.hex()} where it says 0x{actual.hex()}",
                 )
-        need(len(self._logs) == len(must), f"event {len(must) + 1} should not be there")
+        need(len(self._logs) == len(required), f"event {len(required) + 1} should not be there")

@@ -1,4 +1,4 @@
-"""What the rules keep of members, permits, consents, records, runs and attempts."""
+"""The types of the replayed state: members, permits, consents, records, runs and attempts."""
 
 from typing import Any, NamedTuple
 
@@ -51,7 +51,9 @@ class Ingest(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A requested run. resumed: how often it was given sixteen attempts more. ended: why, "" while it goes on."""
+    """A requested run. resumed: how often it was given sixteen more attempts. ended: why, "" while
+    it is open.
+    """
 
     analyst: bytes
     request: Args
@@ -63,8 +65,8 @@ class Run(NamedTuple):
 class Attempt(NamedTuple):
     """One attempt of a run.
 
-    worker: empty where no signature was checked. granted: subject, epoch, version. denied: subject, reason. views: by
-    the account of who viewed the output, the newest key it was encrypted to.
+    worker: empty if no signature was checked. granted: subject, epoch, version. denied: subject,
+    reason. views: by the viewer's account, the newest key that the output was encrypted to.
     """
 
     worker: bytes
@@ -81,13 +83,13 @@ class Attempt(NamedTuple):
 
 
 Event = tuple[str, tuple[Any, ...], tuple[Any, ...]]  # name, indexed values, the others
-Effect = tuple[int, bytes, list[Event]]  # kind of the step, body words, what the logs must say
+Effect = tuple[int, bytes, list[Event]]  # kind of the step, words of its body, required events
 
 
 def slot_of(consent: Consent) -> int:
-    """The word that the contract keeps (docs/ledger.md, Consent slot)."""
-    places = (248, 216, 192, 168, 144, 112, 80)
-    return sum(value << place for value, place in zip(consent, places, strict=True))
+    """The word that the contract stores (docs/ledger.md, Consent slot)."""
+    shifts = (248, 216, 192, 168, 144, 112, 80)
+    return sum(value << shift for value, shift in zip(consent, shifts, strict=True))
 
 
 def most_attempts(run: Run) -> int:

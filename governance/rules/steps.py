@@ -1,4 +1,6 @@
-"""What every rule stands on: the state so far, the step that is read, and who signed it."""
+"""The base of all rules: the replayed state, the transaction being read, and the checks of its
+signatures.
+"""
 
 from typing import Any
 
@@ -37,22 +39,22 @@ class Steps:
     def __init__(self, identity: object) -> None:
         self.identity = parse_identity(identity)
         self.members = {who: Member(COMMITTEE, 0, FOREVER, 0) for who in self.identity.founders}
-        # What each account was, with the step from which on it was that.
+        # By account: each of its roles, with the step that gave it.
         self.terms = dict[bytes, list[tuple[int, Member]]]()
         self.set_at = dict[bytes, int]()  # when an account's newest role was given
-        self.committee_until = dict[bytes, int]()  # how far terms went that a change has replaced
+        self.committee_until = dict[bytes, int]()  # ends of committee terms that a change replaced
         self.datasets = dict[bytes, bytes]()  # dataset: custodian
         self.spent = dict[bytes, int]()  # dataset: what released statistics took of its BUDGET
         self.permits = dict[bytes, Permit]()
         self.ingests = dict[bytes, Ingest]()  # in the ledger's order
         self.signers = dict[bytes, bytes]()
         self.consents = dict[tuple[bytes, bytes], Consent]()  # (dataset, subject)
-        self.recorded = set[bytes]()  # messages that changed nothing, and have their step
+        self.recorded = set[bytes]()  # recorded messages that changed nothing
         self.runs, self.attempts = dict[bytes, Run](), dict[tuple[bytes, int], Attempt]()
-        # How many steps, and the value after the last.
+        # The number of steps, and the head after the last.
         self.count, self.head = 0, origin_of(self.identity)
         self.signatures = 0  # how many were checked
-        self.place, self.time = (0, -1), 0  # (block, index) and seconds of the last transaction
+        self.position, self.time = (0, -1), 0  # (block, index) and time of the last transaction
 
     def consent(self, dataset: bytes, subject: bytes) -> Consent:
         return self.consents.get((dataset, subject), Consent(*NOTHING))
@@ -60,13 +62,17 @@ class Steps:
     def denied(
         self, dataset: bytes, subject: bytes, purposes: int, categories: int, day: int
     ) -> int:
-        """0 while her consent allows all of it on that day, else the reason: 1 not enrolled, or 2-7."""
-        status, _, _, first, last, allowed, kinds = self.consent(dataset, subject)
+        """0 if her consent allows all of it on that day, else the reason: 1 not enrolled, or 2-7."""
+        status, _, _, first, last, consented_purposes, consented_categories = self.consent(
+            dataset, subject
+        )
         if status != LIVE:
             return 1 if subject not in self.signers else 3 if status else 2
         if not first <= day <= last:
             return 4 if day < first else 5
-        return 6 if purposes & ~allowed else 7 if categories & ~kinds else 0
+        if purposes & ~consented_purposes:
+            return 6
+        return 7 if categories & ~consented_categories else 0
 
     def consent_live(
         self, dataset: bytes, subject: bytes, purposes: int, categories: int, day: int
@@ -74,37 +80,38 @@ class Steps:
         return not self.denied(dataset, subject, purposes, categories, day)
 
     def granted(self, run: bytes, attempt: int) -> list[tuple[bytes, int, int]]:
-        return (
-            list(self.attempts[run, attempt].granted) if (run, attempt) in self.attempts else []
-        )  # as in Attempt
+        """Subject, epoch and version of each granted person; empty for an unknown attempt."""
+        return list(self.attempts[run, attempt].granted) if (run, attempt) in self.attempts else []
 
     def newest_attempt(self, run: bytes) -> int:
-        return self.runs[run].attempts if run in self.runs else 0  # 0: none was authorised
+        """The number of the newest authorised attempt, 0 for none."""
+        return self.runs[run].attempts if run in self.runs else 0
 
     def member_live(self, account: bytes, role: int, time: int) -> bool:
         member = self.members.get(account, NOBODY)
         return member.role == role and member.start <= time < member.end
 
     def member_then(self, account: bytes, role: int, step: int, time: int) -> bool:
-        """Whether the account was live in the role at that step and time, whatever became of it since."""
-        told = [member for count, member in self.terms.get(account, []) if count <= step]
-        member = told[-1] if told else NOBODY
+        """Whether the account was live in the role at that step and time, regardless of later
+        changes.
+        """
+        terms = [member for count, member in self.terms.get(account, []) if count <= step]
+        member = terms[-1] if terms else NOBODY
         return member.role == role and member.start <= time < member.end
 
     def _become(self, account: bytes, member: Member) -> None:
         self.members[account] = member
         self.terms.setdefault(account, []).append((self.count + 1, member))
 
-    def _claim(
-        self, event: str, place: int, subject: bytes = b""
-    ) -> bytes:  # what it says there, indexed words first
-        found = [
+    def _claim(self, event: str, word: int, subject: bytes = b"") -> bytes:
+        """Word number `word` of the call's first such event, indexed words first. Raises Malformed."""
+        logs = [
             log
             for log in self._logs
             if log.topics[:1] == (TOPICS[event],) and subject in (b"", *log.topics[1:2])
         ]
-        need(found, f"the call must leave the event {event}")
-        return (b"".join(found[0].topics[1:]) + found[0].data)[32 * place : 32 * place + 32]
+        need(logs, f"the call must leave the event {event}")
+        return (b"".join(logs[0].topics[1:]) + logs[0].data)[32 * word : 32 * word + 32]
 
     def _signer(self, kind: str, message: Args, signature: bytes, claimed: bytes) -> bytes:
         self.signatures += bool(self._crypto)
@@ -113,7 +120,9 @@ class Steps:
     def _by(
         self, kind: str, message: Args, signature: bytes, claimed: bytes = b"", role: int = 0
     ) -> bytes:
-        """Who signed, in time, and live in the role; without crypto the claimed one, or b"". Raises Malformed."""
+        """The signer, in time and live in the role; without crypto the claimed one, or b"". Raises
+        Malformed.
+        """
         need(self.time <= message["deadline"], "the signed deadline had passed")
         who = self._signer(kind, message, signature, claimed)
         need(who or not self._crypto, f"the {kind} carries nobody's signature")
@@ -128,7 +137,9 @@ class Steps:
         return who
 
     def _unused(self, message: bytes) -> bytes:
-        """The message's hash. One that changed nothing is recorded, and neither repeated nor acted on later."""
+        """The message's hash. Raises Malformed if it is recorded already: such a message has no
+        second effect.
+        """
         name = sha256(message)
         need(name not in self.recorded, "the same message is recorded already")
         return name

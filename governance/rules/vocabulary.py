@@ -1,4 +1,6 @@
-"""Numbers of the contracts: roles, states, bits and limits (contracts/vocabulary.json; a test compares them)."""
+"""Constants of the contracts: roles, states, bits and limits (contracts/vocabulary.json; a test
+compares them).
+"""
 
 PURPOSES, CATEGORIES = 0xFFFF037F, 0x000F03FF  # the bits that exist
 CARE = 1 << 6  # her own care: no permit may ask for it
@@ -9,5 +11,5 @@ LIVE, REVOKED = 1, 2  # of a consent
 REQUESTED, APPROVED, SUSPENDED, REJECTED = 1, 2, 3, 4  # of a permit
 DAY, FOREVER = 86_400, (1 << 40) - 1  # seconds
 MAX_ATTEMPTS, MAX_SUBJECTS, MAX_PARAMS, MAX_ITEMS = 16, 1000, 2048, 256
-OUTPUT_CLASSES, GENOMIC = (1, 2, 3), 3  # those that can be sealed; per-variant statistics
+OUTPUT_CLASSES, GENOMIC = (1, 2, 3), 3  # classes that can be sealed; per-variant statistics
 BUDGET = 128_000  # millionths of m / N that released per-variant statistics of a dataset may reach

@@ -1,9 +1,10 @@
-"""What became of the uses that a withdrawal met."""
+"""Effects of a withdrawal: the state of each run that used the person's data or would have used it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-RUN_STATES = {  # the event that a run had last, and where it stands then
+# By the run's last event, its state.
+RUN_STATES = {
     "RunRequested": "queued",
     "RunRefused": "denied",
     "RunAuthorised": "authorised",
@@ -14,12 +15,12 @@ RUN_STATES = {  # the event that a run had last, and where it stands then
     "RunCancelled": "withdrawn",
     "RunResumed": "queued",
 }
-WORKER_REASONS = (38,)  # the worker's own fault: the run stays as it was
-_ENDS = ("Rejected", "RunCancelled")  # a refusal ends nothing: a later attempt may be granted
+WORKER_REASONS = (38,)  # the worker's own fault: the run keeps its state
+_ENDS = ("Rejected", "RunCancelled")  # a refusal ends no run: a later attempt may be granted
 
 
 class Past(NamedTuple):
-    """One event of a run: its name, the step of the trail, and attempt and reason where it has them."""
+    """One event of a run: its name, its step of the trail, and its attempt and reason (0 for none)."""
 
     name: str
     step: int
@@ -28,7 +29,7 @@ class Past(NamedTuple):
 
 
 class Access(NamedTuple):
-    """What one attempt decided about one person."""
+    """The decision of one attempt about one person."""
 
     attempt: int
     granted: bool
@@ -37,12 +38,13 @@ class Access(NamedTuple):
 
 
 class Use(NamedTuple):
-    """What became of one use of a person's data after her withdrawal.
+    """One use of a person's data, and its state after her withdrawal.
 
-    was: where the run was at that step (queued, computing, sealed, released). attempt: the one she was in, 0 for none
-    yet. sealed: it finished all the same, and its output is held back. next_attempt, next_block: the first later
-    attempt, if she is not in it, else 0. state: of the run now. over: a later attempt shows that this one has ended.
-    taken_in: she is in a later attempt, under what she allowed by then.
+    was: the run's state at that step (queued, computing, sealed, released). attempt: the one with
+    her data, 0 for none yet. sealed: the computation finished all the same, and its output is held
+    back. next_attempt, next_block: the first later attempt, if it leaves her out, else 0. state:
+    the run's state now. over: a later attempt shows that this one has ended. taken_in: a later
+    attempt includes her, under a later consent.
     """
 
     run: bytes
@@ -57,7 +59,7 @@ class Use(NamedTuple):
 
 
 def run_state(history: Sequence[Past]) -> str:
-    """Where a run stands after these events, "" before its request."""
+    """The state of a run after these events, "" before its request."""
     state = ""
     for past in history:
         if not (past.name == "RunRefused" and state and past.reason in WORKER_REASONS):
@@ -65,10 +67,12 @@ def run_state(history: Sequence[Past]) -> str:
     return state
 
 
-def use_met(run: bytes, step: int, history: Sequence[Past], hers: Sequence[Access]) -> Use | None:
-    """Where the run stood when the withdrawal became step `step`; None when it does not concern her.
+def use_met(
+    run: bytes, step: int, history: Sequence[Past], accesses: Sequence[Access]
+) -> Use | None:
+    """The use that the withdrawal at step `step` affects, None if the run does not concern her.
 
-    history: the run's events, hers: what was granted or denied of her, both in the ledger's order.
+    history: the run's events, accesses: the run's decisions about her, both in the ledger's order.
     """
     earlier = [past for past in history if past.step < step]
     names = [past.name for past in earlier]
@@ -76,18 +80,19 @@ def use_met(run: bytes, step: int, history: Sequence[Past], hers: Sequence[Acces
         return None
     attempts = [past.attempt for past in earlier if past.name == "RunAuthorised"]
     newest = max(attempts, default=0)
-    in_it = max((one.attempt for one in hers if one.granted and one.step < step), default=0)
-    later = next((one for one in hers if one.step > step), None)
+    granted = [access for access in accesses if access.granted]
+    in_attempt = max((access.attempt for access in granted if access.step < step), default=0)
+    later = next((access for access in accesses if access.step > step), None)
     again, at = (later.attempt, later.block) if later and not later.granted else (0, 0)
     state, over = run_state(history), later is not None
-    taken_in = any(one.granted and one.step > step for one in hers)
+    taken_in = any(access.step > step for access in granted)
     if newest == 0 and run_state(earlier) == "denied":
-        return None  # refused, and nothing of hers was read: a later attempt leaves her out
-    if newest == 0 or (in_it != newest and run_state(earlier) == "queued"):
+        return None  # refused before her data was read: a later attempt leaves her out
+    if newest == 0 or (in_attempt != newest and run_state(earlier) == "queued"):
         return Use(run, "queued", 0, False, again, at, state, over, taken_in)
-    if in_it != newest:
+    if in_attempt != newest:
         return None
-    seals = [x.step for x in history if x.name == "Sealed" and x.attempt == newest]
+    seals = [past.step for past in history if past.name == "Sealed" and past.attempt == newest]
     was = "computing"
     if "Released" in names:
         was = "released"
@@ -103,13 +108,15 @@ def may_stop(use: Use) -> bool:
 
 
 def sentence_of(use: Use, stopped: float | None) -> str:
-    """What happened to one run, for the person herself; `stopped`: seconds until its process was dead, if known."""
+    """One run's outcome as a sentence for the person; `stopped`: seconds until its process was
+    dead, if known.
+    """
     again = (
         f" It was started again without you (attempt {use.next_attempt}, block {use.next_block})."
         if use.next_attempt
         else ""
     )
-    held = "the ledger refuses its release." + again
+    held_back = "the ledger refuses its release." + again
     if use.was == "released":
         return "A result with your data in it had been released before; it cannot be called back."
     if use.was == "queued" and use.taken_in:
@@ -119,9 +126,9 @@ def sentence_of(use: Use, stopped: float | None) -> str:
     if use.was == "sealed" and use.state in ("withdrawn", "refused"):
         return "A finished output with your data in it was never released; its run has ended."
     if use.was == "sealed":
-        return f"A finished output with your data in it is held back: {held}"
+        return f"A finished output with your data in it is held back: {held_back}"
     if use.sealed:
-        return f"A use finished as you withdrew; its output is held back: {held}"
+        return f"A use finished as you withdrew; its output is held back: {held_back}"
     if stopped is not None or use.next_attempt:
         after = "" if not stopped else f" after {stopped:.1f} s"
         return (
@@ -133,7 +140,9 @@ def sentence_of(use: Use, stopped: float | None) -> str:
 
 
 def use_ended(use: Use, stopped: float | None, state: str) -> bool:
-    """Whether all that can be stopped of this use was; `state`: the run's, or "failed" on its worker's machine."""
+    """Whether nothing of this use can still be stopped; `state`: the run's, or "failed" on its
+    worker's machine.
+    """
     return bool(
         use.was != "computing"
         or use.sealed

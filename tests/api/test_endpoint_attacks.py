@@ -53,7 +53,7 @@ def endpoints(deployment, tmp_path_factory) -> Endpoints:
 
 
 @pytest.mark.parametrize("attack", ENDPOINT_ATTACKS, ids=lambda attack: attack.name)
-def test_attack_is_refused_and_its_twin_accepted(
+def test_attack_is_refused_and_its_control_accepted(
     deployment, endpoints: Endpoints, attack: EndpointAttack
 ) -> None:
     slot = deployment.world.slot(endpoints.ada.subject)

@@ -111,7 +111,7 @@ def test_a_bucket_that_did_not_hash_again_would_hand_out_anything(
                 "another person's signature in a patient's receipt",
             ],
         ),
-        ("governance.rules.trail:Replay._stops", ["what became of her uses, told otherwise"]),
+        ("governance.rules.trail:Replay._withdrawals", ["what became of her uses, told otherwise"]),
         (
             "governance.rules.trail:Replay._releases",
             [

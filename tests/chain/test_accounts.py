@@ -20,7 +20,7 @@ PARTS = (
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_no_part_works_out_the_pairings_of_another_curve(part: str) -> None:
+def test_no_process_computes_the_pairings_of_bls(part: str) -> None:
     """It took half a second of every start, a command's too."""
     program = f"import sys, {part}; print('eth_account' in sys.modules, *sys.modules)"
     done = subprocess.run(
@@ -31,15 +31,17 @@ def test_no_part_works_out_the_pairings_of_another_curve(part: str) -> None:
     assert not [name for name in loaded if name.startswith("py_ecc.optimized")]
 
 
-def test_what_is_left_out_says_so_when_it_is_used() -> None:
+def test_using_an_unloaded_module_fails() -> None:
     from py_ecc.bls import G2ProofOfPossession
 
     with pytest.raises(TypeError):
         G2ProofOfPossession.SkToPk(1)
 
 
-def test_the_rest_signs_as_it_does_with_everything_loaded() -> None:
-    """RFC 6979: a signature is a function of key and message, so two programs that are not ours must agree."""
+def test_signing_works_as_with_all_modules_loaded() -> None:
+    """RFC 6979: a signature is a function of key and message, so two programs that are not ours
+    must agree.
+    """
     key, digest = bytes(range(1, 33)), bytes(range(32))
     signed = Account.unsafe_sign_hash(digest, key)
     other = keys.PrivateKey(key).sign_msg_hash(digest)

@@ -1,4 +1,6 @@
-"""What the gateway and the key broker take from the line: one reading of a request, and no crowd of waiters."""
+"""What the gateway and the key broker take from the line: one reading of a request, and no crowd of
+waiters.
+"""
 
 from __future__ import annotations
 
@@ -125,7 +127,9 @@ HEADS: dict[str, bytes] = {
 
 @pytest.mark.parametrize("name", HEADS)
 def test_a_head_that_can_be_read_in_two_ways_is_refused(endpoints: Endpoints, name: str) -> None:
-    """The library's parser makes a header of what follows a lone CR; the check is of the bytes before it."""
+    """The library's parser makes a header of what follows a lone CR; the check is of the bytes
+    before it.
+    """
     head = f"POST {endpoints.path} HTTP/1.1\r\nHost: x\r\n".encode()
     answer = endpoints.send(head + HEADS[name] + b"\r\n" + BODY + SECOND)
     assert answer.startswith(b"HTTP/1.1 400 "), answer
@@ -157,7 +161,7 @@ def test_a_request_line_has_three_parts_and_a_host_behind_it(
 
 
 @pytest.mark.parametrize("lines", [b"X: a\r\n" * 200, b"X: " + b"a" * 66_000 + b"\r\n"])
-def test_a_head_has_an_end(endpoints: Endpoints, lines: bytes) -> None:
+def test_the_size_of_a_head_is_limited(endpoints: Endpoints, lines: bytes) -> None:
     with closing(socket.create_connection(("127.0.0.1", endpoints.port), 10)) as line:
         line.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\n" + lines)
         assert line.recv(100).startswith(b"HTTP/1.1 431 ")
@@ -196,7 +200,9 @@ def test_a_body_where_none_belongs_is_refused(endpoints: Endpoints, more: bytes)
 
 
 def test_four_hundred_half_open_posts_do_not_shut_others_out(endpoints: Endpoints) -> None:
-    """Each had a thread of its own for as long as it liked; now there are so many, and the oldest waiter gives way."""
+    """Each had a thread of its own for as long as it liked; now there are so many, and the oldest
+    waiter gives way.
+    """
     before, lines = endpoints.threads(), []
     begun = f"POST {endpoints.path} HTTP/1.1\r\nHost: x\r\nContent-Length: 59\r\n\r\n{{".encode()
     try:
@@ -218,7 +224,9 @@ def test_four_hundred_half_open_posts_do_not_shut_others_out(endpoints: Endpoint
 
 @pytest.mark.alone
 def test_large_bodies_wait_for_each_other_and_small_messages_do_not(endpoints: Endpoints) -> None:
-    """Parsing comes before anybody is known: 128 bodies of a megabyte kept every place and every newcomer's answer."""
+    """Parsing comes before anybody is known: 128 bodies of a megabyte kept every place and every
+    newcomer's answer.
+    """
     body = b"[" + b"[]," * 60_000 + b"[]]"
     ended = threading.Event()
 
@@ -263,7 +271,9 @@ def test_large_bodies_wait_for_each_other_and_small_messages_do_not(endpoints: E
 
 
 def test_half_a_large_body_keeps_nobody_waiting(endpoints: Endpoints) -> None:
-    """A body takes its turn when all of it has come: 18 idle callers had shut out every other large one."""
+    """A body takes its turn when all of it has come: 18 idle callers had shut out every other large
+    one.
+    """
     began = f"POST {endpoints.path} HTTP/1.1\r\nHost: x\r\nContent-Length: {SMALL_BODY + 9}\r\n\r\n[".encode()
     with ExitStack() as lines:
         for _ in range(40):
@@ -306,7 +316,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[BoundedServer]:
     """Three connections at most, and half a second for everything."""
     monkeypatch.setattr(BoundedServer, "limits", {IDLE: 1.5, READING: 0.5, WRITING: 0.5})
     monkeypatch.setattr(bounded_http, "SLOT_SECONDS", 0.5)
-    monkeypatch.setattr(bounded_http, "_LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(bounded_http, "_CHECK_SECONDS", 0.05)
     server = BoundedServer(0, Slow, connections=3)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     Slow.hold.clear()
@@ -334,9 +344,7 @@ def ended_after(line: socket.socket, seconds: float = 5.0) -> float:
 @pytest.mark.parametrize(
     "begun", [b"GET", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nab"]
 )
-def test_a_request_that_trickles_in_has_a_time_as_a_whole(
-    slow: BoundedServer, begun: bytes
-) -> None:
+def test_a_slow_request_has_a_total_time_limit(slow: BoundedServer, begun: bytes) -> None:
     """A byte now and then renews nothing."""
     with closing(line_to(slow)) as line:
         began = time.monotonic()
@@ -349,15 +357,15 @@ def test_a_request_that_trickles_in_has_a_time_as_a_whole(
         assert 0.3 < time.monotonic() - began < 3
 
 
-def test_an_answer_that_nobody_takes_has_one_too(slow: BoundedServer) -> None:
+def test_a_response_that_is_not_read_has_a_time_limit(slow: BoundedServer) -> None:
     with closing(line_to(slow)) as line:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         line.sendall(b"GET /50000000 HTTP/1.1\r\nHost: x\r\n\r\n")
         assert line.recv(100).startswith(b"HTTP/1.1 200")
         deadline = time.monotonic() + 5
-        while slow._places and time.monotonic() < deadline:
+        while slow._slots and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert not slow._places
+        assert not slow._slots
 
 
 def test_a_kept_connection_waits_longer(slow: BoundedServer) -> None:
@@ -369,8 +377,10 @@ def test_a_kept_connection_waits_longer(slow: BoundedServer) -> None:
         assert ended_after(line) < 3
 
 
-def test_who_is_worked_for_keeps_its_place(slow: BoundedServer) -> None:
-    """Of three, two are being answered: the third, which waits, gives way; when all are, the newcomer does."""
+def test_a_connection_that_is_served_is_not_ended(slow: BoundedServer) -> None:
+    """Of three, two are being answered: the third, which waits, gives way; when all are, the
+    newcomer does.
+    """
     busy = [line_to(slow) for _ in range(2)]
     for one in busy:
         one.sendall(b"GET /hold HTTP/1.1\r\nHost: x\r\n\r\n")

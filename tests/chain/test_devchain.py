@@ -1,4 +1,6 @@
-"""The dev chain as a process: how it starts, what it says when it cannot, and that nothing outlives it."""
+"""The dev chain as a process: how it starts, what it says when it cannot, and that nothing outlives
+it.
+"""
 
 from __future__ import annotations
 
@@ -205,7 +207,9 @@ def test_each_reason_not_to_start_is_a_plain_sentence(chain: DevChain, tmp_path:
 def test_old_states_are_not_left_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """anvil's cache of old states would grow without end in the user's home, and outlive a killed node."""
+    """anvil's cache of old states would grow without end in the user's home, and outlive a killed
+    node.
+    """
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     with DevChain.start(tmp_path / "chain") as chain:
         node, sender = Node(chain.url), Account.create()
@@ -227,7 +231,9 @@ def test_old_states_are_not_left_on_the_disk(
 
 
 def test_no_part_leaves_a_core_file() -> None:
-    """Memory that holds keys is never written to the disk, whatever the shell allows that started the parts."""
+    """Memory that holds keys is never written to the disk, whatever the shell allows that started
+    the parts.
+    """
     program = "import resource; print(resource.getrlimit(resource.RLIMIT_CORE))"
     done = subprocess.run(
         tether([sys.executable, "-c", program]),

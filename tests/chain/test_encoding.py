@@ -1,4 +1,6 @@
-"""Calls in the one encoding that every library writes, and the many others that a contract would read as well."""
+"""Calls in the one encoding that every library writes, and the many others that a contract would
+read as well.
+"""
 
 from __future__ import annotations
 
@@ -70,14 +72,14 @@ def filled(written: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("change", [slack, filled, lambda w: w[:32] + b"\xff" * 32 + w[64:]])
-def test_other_encodings_of_the_same_are_not(change: Any) -> None:
+def test_other_encodings_are_not_canonical(change: Any) -> None:
     arguments = [{"type": "bytes"}]
     written = encode(["bytes"], [b"hello"])
     assert is_canonical(arguments, written)
     assert not is_canonical(arguments, change(written))
 
 
-def test_two_items_in_one_place_are_not() -> None:
+def test_overlapping_items_are_not_canonical() -> None:
     """As a decoder reads them, 4,000 pointers to one text of 60 kB take 240 MB."""
     arguments = [{"type": "bytes[]"}]
     written = encode(["bytes[]"], [[b"a", b"a"]])

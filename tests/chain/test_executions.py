@@ -1,4 +1,6 @@
-"""Nobody shuts a withdrawal out by asking: what makes the node execute code has a price and waits its turn."""
+"""Nobody shuts a withdrawal out by asking: what makes the node execute code has a price and waits
+its turn.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,7 @@ WITHDRAWAL_SECONDS = 10.0  # on two cores beside the flood; without one it takes
 
 
 @dataclass
-class Own:
+class GuardedChain:
     """The ledger of one deployment, as `volens serve` sets it up."""
 
     chain: DevChain
@@ -54,48 +56,48 @@ class Own:
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedChain]:
     folder = tmp_path_factory.mktemp("own")
     identity = folder / "identity.json"
     with DevChain.start(folder / "chain", identity=identity) as chain:
         world = World.create(chain.url)
         identity.write_text(json.dumps(world.ledger.identity))
         (folder / "chain" / SENDERS).write_text(world.relayer.address + "\n")
-        yield Own(chain, world)
+        yield GuardedChain(chain, world)
 
 
 def call(method: str, *params: object, number: int = 1) -> dict[str, object]:
     return {"jsonrpc": "2.0", "id": number, "method": method, "params": list(params)}
 
 
-def loops(_: Own) -> object:
+def loops(_: GuardedChain) -> object:
     return [call("eth_call", LOOP, "latest", number=n) for n in range(1000)]
 
 
-def estimates(_: Own) -> object:
+def estimates(_: GuardedChain) -> object:
     return call("eth_estimateGas", LOOP)
 
 
-def large_calls(own: Own) -> object:
+def large_calls(guarded: GuardedChain) -> object:
     """Forged consents, all in a calldata too large to be executed at once."""
-    item = own.world.grant_item(own.world.grant_message(random32()), Wallet.new())
-    data = own.world.ledger.encode("ConsentRegistry", "grant", [item] * 300)
-    deployment = own.world.ledger.domain.contracts["ConsentRegistry"]
-    return call("eth_estimateGas", {"to": deployment, "data": "0x" + data.hex()})
+    item = guarded.world.grant_item(guarded.world.grant_message(random32()), Wallet.new())
+    data = guarded.world.ledger.encode("ConsentRegistry", "grant", [item] * 300)
+    address = guarded.world.ledger.domain.contracts["ConsentRegistry"]
+    return call("eth_estimateGas", {"to": address, "data": "0x" + data.hex()})
 
 
-def small_calls(own: Own) -> object:
-    deployment = own.world.ledger.domain.contracts["Trail"]
-    data = "0x" + own.world.ledger.encode("Trail", "head").hex()
+def small_calls(guarded: GuardedChain) -> object:
+    address = guarded.world.ledger.domain.contracts["Trail"]
+    data = "0x" + guarded.world.ledger.encode("Trail", "head").hex()
     return [
-        call("eth_call", {"to": deployment, "data": data}, "latest", number=n) for n in range(1000)
+        call("eth_call", {"to": address, "data": data}, "latest", number=n) for n in range(1000)
     ]
 
 
-def logs(own: Own) -> object:
+def logs(guarded: GuardedChain) -> object:
     """Everything that ever happened, a megabyte."""
-    if not own.world.subjects:
-        own.world.grant(own.world.enrol(300))
+    if not guarded.world.subjects:
+        guarded.world.grant(guarded.world.enrol(300))
     return call("eth_getLogs", {"fromBlock": "0x0", "toBlock": "latest"})
 
 
@@ -106,17 +108,19 @@ FLOODS = [logs, loops, small_calls, estimates, large_calls][: extent(3, 5)]
 @pytest.mark.campaign
 @pytest.mark.parametrize("what", FLOODS)
 def test_a_withdrawal_is_done_during_a_flood_of_questions_and_right_after(
-    own: Own, what: Any
+    guarded: GuardedChain, what: Any
 ) -> None:
-    """Each caller asks again as soon as it has its answer, and comes again where its connection was ended."""
-    subjects = own.world.enrol(4)
-    own.world.grant(subjects)
-    body = json.dumps(what(own)).encode()
+    """Each caller asks again as soon as it has its answer, and comes again where its connection was
+    ended.
+    """
+    subjects = guarded.world.enrol(4)
+    guarded.world.grant(subjects)
+    body = json.dumps(what(guarded)).encode()
     ended, asked = threading.Event(), []
 
     def flood() -> None:
         while not ended.is_set():
-            line = http.client.HTTPConnection("127.0.0.1", own.chain.port, timeout=5)
+            line = http.client.HTTPConnection("127.0.0.1", guarded.chain.port, timeout=5)
             try:
                 while not ended.is_set():
                     line.request("POST", "/", body)
@@ -130,9 +134,9 @@ def test_a_withdrawal_is_done_during_a_flood_of_questions_and_right_after(
     for one in callers:
         one.start()
     time.sleep(2)
-    during = [own.revoke(subject) for subject in subjects[:3]]
+    during = [guarded.revoke(subject) for subject in subjects[:3]]
     ended.set()
-    after = own.revoke(subjects[3])
+    after = guarded.revoke(subjects[3])
     for one in callers:
         one.join()
     assert asked
@@ -140,18 +144,20 @@ def test_a_withdrawal_is_done_during_a_flood_of_questions_and_right_after(
 
 
 @pytest.mark.alone
-def test_nobody_is_worked_for_who_has_left(own: Own) -> None:
+def test_calls_of_a_closed_connection_are_not_executed(guarded: GuardedChain) -> None:
     """128 callers each left 66 seconds of work behind, and every place stayed taken meanwhile."""
-    (subject,) = own.world.enrol()
-    own.world.grant([subject])
-    body = json.dumps(loops(own)).encode()
+    (subject,) = guarded.world.enrol()
+    guarded.world.grant([subject])
+    body = json.dumps(loops(guarded)).encode()
     head = f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with ExitStack() as stack:
         for _ in range(CONNECTIONS):
-            line = stack.enter_context(socket.create_connection(("127.0.0.1", own.chain.port), 10))
+            line = stack.enter_context(
+                socket.create_connection(("127.0.0.1", guarded.chain.port), 10)
+            )
             line.sendall(head + body)
         time.sleep(0.5)
-    assert own.revoke(subject) < allowed(WITHDRAWAL_SECONDS)
+    assert guarded.revoke(subject) < allowed(WITHDRAWAL_SECONDS)
 
 
 def test_the_rest_of_a_batch_is_left_when_its_caller_is_gone(
@@ -237,7 +243,7 @@ def test_large_calls_wait_for_one_another_and_small_ones_for_nobody(
         pass
 
 
-def test_so_many_wait_and_further_ones_are_refused_at_once() -> None:
+def test_a_full_queue_refuses_at_once() -> None:
     shared, done = rule(), []
 
     def wait() -> None:
@@ -248,7 +254,7 @@ def test_so_many_wait_and_further_ones_are_refused_at_once() -> None:
     with shared.turn([{}], lambda: None):
         for one in threads:
             one.start()
-        while shared._large._places._value:
+        while shared._large._slots._value:
             time.sleep(0.001)
         began = time.monotonic()
         with pytest.raises(NodeRefused), shared.turn([{}], lambda: None):
@@ -259,7 +265,7 @@ def test_so_many_wait_and_further_ones_are_refused_at_once() -> None:
     assert len(done) == WAITING
 
 
-def test_who_left_while_waiting_is_not_executed() -> None:
+def test_a_client_that_left_the_queue_is_not_executed() -> None:
     def gone() -> None:
         raise gateway.CallerGone
 
@@ -271,10 +277,10 @@ def test_who_left_while_waiting_is_not_executed() -> None:
 
 
 class Nobody:
-    """A node and a writer that nobody asks."""
+    """A node and a writer without clients."""
 
 
-def test_a_batch_has_a_time_and_batches_have_so_many_places(
+def test_batches_have_a_time_limit_and_a_maximum_number(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shared: Any = Shared(rule())

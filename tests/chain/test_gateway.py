@@ -1,4 +1,6 @@
-"""The gateway over the real anvil: what is out of reach, how blocks are made, and what a restart gives back."""
+"""The gateway over the real anvil: what is out of reach, how blocks are made, and what a restart
+gives back.
+"""
 
 from __future__ import annotations
 
@@ -82,7 +84,8 @@ def gateway(tmp_path: Path) -> Iterator[Gateway]:
     opened.close()
 
 
-# --- what is out of reach ---------------------------------------------------------------------------------
+# --- what is out of reach
+# ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -185,7 +188,8 @@ def test_the_folder_is_closed_to_others(shared: Gateway) -> None:
     assert (shared.folder / "journal.jsonl").stat().st_mode & 0o077 == 0
 
 
-# --- how blocks are made ----------------------------------------------------------------------------------
+# --- how blocks are made
+# ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -306,7 +310,8 @@ def test_a_refused_transaction_leaves_no_trace(gateway: Gateway, name: str) -> N
     assert gateway.reopen().hashes() == hashes
 
 
-# --- what a restart gives back ----------------------------------------------------------------------------
+# --- what a restart gives back
+# ----------------------------------------------------------------------------
 
 
 def grow(gateway: Gateway) -> str:
@@ -444,7 +449,8 @@ def test_genesis_time_is_the_folders_own_and_not_in_the_future(tmp_path: Path) -
             open_chain(gateway.folder, find_anvil(), genesis, True, lambda: GENESIS + 100)
 
 
-# --- requests that are none -------------------------------------------------------------------------------
+# --- requests that are none
+# -------------------------------------------------------------------------------
 
 CALL = {"jsonrpc": "2.0", "id": 1, "method": "eth_chainId", "params": []}
 MALFORMED = {
@@ -535,7 +541,9 @@ def test_one_connection_serves_many_requests(shared: Gateway) -> None:
 
 
 def test_a_call_runs_on_no_more_gas_than_a_transaction_may_have(devchain: DevChain) -> None:
-    """Code that answers with the gas it has: named, unnamed or far too much, and no state override counts."""
+    """Code that answers with the gas it has: named, unnamed or far too much, and no state override
+    counts.
+    """
     from chain.ledger import Node
 
     code, cap = "0x5a60005260206000f3", 16_777_216  # GAS, MSTORE, RETURN
@@ -551,10 +559,12 @@ def test_a_call_runs_on_no_more_gas_than_a_transaction_may_have(devchain: DevCha
     assert node.call("eth_call", [{"to": "0x" + "11" * 20, "data": "0x"}, "latest", forged]) == "0x"
 
 
-def test_an_answer_that_is_too_large_is_refused_and_the_line_goes_on(
+def test_a_too_large_response_is_refused_and_the_connection_continues(
     shared: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever asks for everything at once is told to ask for less; nobody else's answer is mixed up with it."""
+    """Whoever asks for everything at once is told to ask for less; nobody else's answer is mixed up
+    with it.
+    """
     rpc = Rpc(shared.node, shared.writer)
     ask = {"jsonrpc": "2.0", "id": 1, "method": "eth_getBlockByNumber", "params": ["0x0", False]}
     monkeypatch.setattr("chain.devnode.anvil.MAX_ANSWER", 100)
@@ -568,7 +578,9 @@ def test_an_answer_that_is_too_large_is_refused_and_the_line_goes_on(
 
 
 def test_a_history_of_fees_is_short(shared: Gateway) -> None:
-    """The node gives a number for each percentile of each block: millions of them filled its memory and ended it."""
+    """The node gives a number for each percentile of each block: millions of them filled its memory
+    and ended it.
+    """
     asked = [50.0] * MAX_PERCENTILES
     assert shared.result("eth_feeHistory", "0x400", "latest", asked)
     assert shared.result("eth_feeHistory", "0x1", "latest")
@@ -578,7 +590,7 @@ def test_a_history_of_fees_is_short(shared: Gateway) -> None:
 
 
 @pytest.mark.parametrize("method", sorted(LARGE))
-def test_what_may_give_megabytes_is_asked_in_turn(
+def test_reads_with_large_results_are_queued(
     shared: Gateway, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """While one is answered another waits, and what is small does not."""
@@ -593,7 +605,9 @@ def test_what_may_give_megabytes_is_asked_in_turn(
 def test_the_answers_of_a_batch_are_bounded(
     shared: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """150 readings of the whole ledger in one body took 40 MB each, until their caller chose to read."""
+    """150 readings of the whole ledger in one body took 40 MB each, until their caller chose to
+    read.
+    """
     monkeypatch.setattr("chain.devnode.gateway.BATCH_BYTES", 2000)
     asked = [
         {"jsonrpc": "2.0", "id": n, "method": "eth_getBlockByNumber", "params": ["0x0", False]}

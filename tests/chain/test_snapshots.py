@@ -1,4 +1,6 @@
-"""Snapshots of the dev chain: a restart from one gives the same ledger, and one that lies or broke is not used."""
+"""Snapshots of the dev chain: a restart from one gives the same ledger, and one that lies or broke
+is not used.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +44,11 @@ def begun_from(chain: DevChain) -> str:
 
 
 def everything(ledger: Ledger, known: list[Any] | None = None) -> list[Any]:
-    """What anybody can ask about every block, transaction and log of the chain, and about its state.
+    """What anybody can ask about every block, transaction and log of the chain, and about its
+    state.
 
-    known: what was found before; then as many blocks are asked for. Asking for the newest may make an empty one.
+    known: what was found before; then as many blocks are asked for. Asking for the newest may make
+    an empty one.
     """
     newest = int(ledger.block()["number"], 16) if known is None else len(known[0]) - 1
     blocks = [ledger.node.call("eth_getBlockByNumber", [hex(n), True]) for n in range(newest + 1)]
@@ -59,12 +63,15 @@ def everything(ledger: Ledger, known: list[Any] | None = None) -> list[Any]:
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, World, list[Any]]:
-    """A folder with a ledger, two snapshots and writes after the newest; its world; everything on it."""
+    """A folder with a ledger, two snapshots and writes after the newest; its world; everything on
+    it.
+    """
     folder = tmp_path_factory.mktemp("kept") / "chain"
     with DevChain.start(folder, snapshot_seconds=0) as chain:
         world = World.create(chain.url)
         world.grant(world.enrol(20))
-        # A state is written after a call, when enough was mined since the last: so calls go on until there are enough.
+        # A state is written after a call, when enough was mined since the last: so calls go on
+        # until there are enough.
         until(lambda: bool(world.register_records()) and len(snapshots(folder)) == GENERATIONS, 60)
         everyone = everything(world.ledger)
     with DevChain.start(folder) as chain:  # no snapshot is due: these writes are the tail
@@ -161,7 +168,7 @@ def test_a_snapshot_that_broke_or_lies_is_not_used(
 
 
 def test_a_snapshot_without_a_later_block_is_left_alone(tmp_path: Path) -> None:
-    """Nothing proves the state it holds: a forged one would be believed."""
+    """Nothing proves its state: a forged one would be accepted."""
     folder = tmp_path / "chain"
     with DevChain.start(folder, snapshot_seconds=0) as chain:
         transfer(Node(chain.url), 0)
@@ -239,7 +246,7 @@ def opened(tmp_path: Path) -> Iterator[tuple[Path, Writer]]:
 def test_a_state_that_is_larger_than_any_answer_is_kept(
     opened: tuple[Path, Writer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And the ledger goes on, as it does when no snapshot could be made."""
+    """The ledger continues, as after a failed snapshot."""
     folder, writer = opened
     writer.send(signed(0))
     until(lambda: len(snapshots(folder)) == 1)
@@ -259,7 +266,7 @@ def test_a_state_that_is_larger_than_any_answer_is_kept(
     until(later)
 
 
-def test_without_a_snapshot_the_ledger_goes_on(
+def test_a_failed_snapshot_does_not_stop_the_ledger(
     opened: tuple[Path, Writer], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, writer = opened
@@ -302,7 +309,9 @@ def told_of(node: Node, known: dict[int, str]) -> int:
 
 @pytest.mark.campaign
 def test_killed_in_the_middle_many_times(tmp_path: Path) -> None:
-    """kill -9 at any moment, also in a snapshot: what was answered stands, block by block, and nothing stands twice."""
+    """kill -9 at any moment, also in a snapshot: what was answered stands, block by block, and
+    nothing stands twice.
+    """
     probability, folder = random.Random(20), tmp_path / "chain"
     known: dict[int, str] = {}  # blocks that somebody was told of
     used = unfinished = 0

@@ -1,4 +1,6 @@
-"""What a ledger of one deployment keeps of strangers' transactions: what changes its state, within a limit."""
+"""What a ledger of one deployment keeps of strangers' transactions: what changes its state, within
+a limit.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ CALLS = 20  # of a stranger: they once added 29 MB
 
 
 @dataclass
-class Own:
+class GuardedChain:
     """The ledger of one deployment, whose relay is `world.relayer`."""
 
     chain: DevChain
@@ -42,7 +44,7 @@ class Own:
         return Ledger.connect(self.chain.url, identity, Wallet.new(), MemoryOutbox())
 
     def send(self, wallet: Wallet | None = None, **change: Any) -> str:
-        """The node's word on a raw transaction, "" when it was mined."""
+        """The node's error for a raw transaction, "" if it was mined."""
         wallet = wallet or Wallet.new()
         fields = {
             "type": 2,
@@ -76,102 +78,108 @@ class Own:
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Own]:
-    """Set up as `volens serve` does: before there is an identity, contracts are taken; then only steps are."""
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedChain]:
+    """Set up as `volens serve` does: before there is an identity, contracts are taken; then only
+    steps are.
+    """
     folder = tmp_path_factory.mktemp("own")
     identity = folder / "identity.json"
     with DevChain.start(folder / "chain", identity=identity) as chain:
         world = World.create(chain.url)
         identity.write_text(json.dumps(world.ledger.identity))
         (folder / "chain" / SENDERS).write_text(world.relayer.address + "\n")
-        yield Own(chain, world)
+        yield GuardedChain(chain, world)
 
 
-def big(own: Own) -> dict[str, Any]:
+def big(guarded: GuardedChain) -> dict[str, Any]:
     return {"data": secrets.token_bytes(1_000_000), "to": "0x" + "11" * 20, "gas": 16_700_000}
 
 
-def creation(own: Own) -> dict[str, Any]:
+def creation(guarded: GuardedChain) -> dict[str, Any]:
     return {"to": b"", "data": bytes.fromhex("6d5f54600101805f555f5260205ff35f52600e6012f3")}
 
 
-def nothing(own: Own) -> dict[str, Any]:
+def nothing(guarded: GuardedChain) -> dict[str, Any]:
     return {"to": "0x" + "11" * 20, "value": 0, "data": b"hello"}
 
 
-def reverting(own: Own) -> dict[str, Any]:
+def reverting(guarded: GuardedChain) -> dict[str, Any]:
     return {"data": bytes.fromhex("deadbeef") + bytes(3_000)}
 
 
-def forged_grants(own: Own) -> dict[str, Any]:
+def forged_grants(guarded: GuardedChain) -> dict[str, Any]:
     """A batch of which the contract skips every item, with an event for each."""
-    message = own.world.grant_message(random32())
-    item = own.world.grant_item(message, Wallet.new())
-    return {"data": own.world.ledger.encode("ConsentRegistry", "grant", [item] * 20)}
+    message = guarded.world.grant_message(random32())
+    item = guarded.world.grant_item(message, Wallet.new())
+    return {"data": guarded.world.ledger.encode("ConsentRegistry", "grant", [item] * 20)}
 
 
 @pytest.mark.parametrize("what", [big, creation, nothing, reverting, forged_grants])
-def test_what_changes_nothing_is_not_kept(own: Own, what: Any) -> None:
+def test_what_changes_nothing_is_not_kept(guarded: GuardedChain, what: Any) -> None:
     """Twenty such calls: the ledger's folder does not grow by a byte, and no block is made of them."""
-    own.world.ledger.now()
-    before = own.size()
-    heads = own.world.ledger.head()
-    assert all(own.send(**what(own)) for _ in range(CALLS))
-    assert own.size() - before < 4_000  # an idle head is renewed meanwhile
-    assert own.world.ledger.head() == heads
+    guarded.world.ledger.now()
+    before = guarded.size()
+    heads = guarded.world.ledger.head()
+    assert all(guarded.send(**what(guarded)) for _ in range(CALLS))
+    assert guarded.size() - before < 4_000  # an idle head is renewed meanwhile
+    assert guarded.world.ledger.head() == heads
 
 
-def test_a_call_that_acts_is_taken_from_anybody(own: Own) -> None:
-    """A patient needs no service of ours to agree and to withdraw."""
-    (subject,) = own.world.enrol()
-    stranger = own.stranger()
-    count = own.world.ledger.head()[0]
-    stranger.relay("ConsentRegistry", "grant", [own.grant(subject)])
-    stranger.relay("ConsentRegistry", "revoke", *own.revocation(subject))
-    assert own.world.ledger.head()[0] == count + 2
-    assert own.world.slot(subject) >> 248 == 2
+def test_a_call_that_acts_is_taken_from_anybody(guarded: GuardedChain) -> None:
+    """A patient can consent and withdraw without the service."""
+    (subject,) = guarded.world.enrol()
+    stranger = guarded.stranger()
+    count = guarded.world.ledger.head()[0]
+    stranger.relay("ConsentRegistry", "grant", [guarded.grant(subject)])
+    stranger.relay("ConsentRegistry", "revoke", *guarded.revocation(subject))
+    assert guarded.world.ledger.head()[0] == count + 2
+    assert guarded.world.slot(subject) >> 248 == 2
 
 
-def test_the_contracts_own_word_comes_back(own: Own) -> None:
-    (subject,) = own.world.enrol()
-    message, signer, _ = own.revocation(subject)
+def test_the_contracts_error_is_returned(guarded: GuardedChain) -> None:
+    (subject,) = guarded.world.enrol()
+    message, signer, _ = guarded.revocation(subject)
     with pytest.raises(Refused, match="SignatureInvalid"):
-        own.stranger().relay("ConsentRegistry", "revoke", message, signer, b"\x01" * 64 + b"\x1b")
+        guarded.stranger().relay(
+            "ConsentRegistry", "revoke", message, signer, b"\x01" * 64 + b"\x1b"
+        )
 
 
-def test_what_was_sent_once_is_not_kept_again(own: Own) -> None:
-    """A mined transaction of the relay is public: sent again by anybody it once grew the journal each time."""
-    receipt = own.world.register_dataset(random32())
-    found = own.world.ledger.transaction("0x" + receipt.tx.hex())
+def test_what_was_sent_once_is_not_kept_again(guarded: GuardedChain) -> None:
+    """A mined transaction of the relay is public: sent again by anybody it once grew the journal
+    each time.
+    """
+    receipt = guarded.world.register_dataset(random32())
+    transaction = guarded.world.ledger.transaction("0x" + receipt.tx.hex())
     fields = {
         "type": 2,
-        "chainId": int(own.world.ledger.identity["chainId"]),
-        "nonce": int(found["nonce"], 16),
-        "gas": int(found["gas"], 16),
+        "chainId": int(guarded.world.ledger.identity["chainId"]),
+        "nonce": int(transaction["nonce"], 16),
+        "gas": int(transaction["gas"], 16),
         "maxFeePerGas": 0,
         "maxPriorityFeePerGas": 0,
         "value": 0,
-        "to": own.world.ledger.domain.contracts["PermitRegistry"],
-        "data": bytes.fromhex(found["input"][2:]),
+        "to": guarded.world.ledger.domain.contracts["PermitRegistry"],
+        "data": bytes.fromhex(transaction["input"][2:]),
     }
-    raw = bytes(Account.sign_transaction(fields, own.world.relayer.key).raw_transaction)
-    journal = own.chain.folder / "journal.jsonl"
+    raw = bytes(Account.sign_transaction(fields, guarded.world.relayer.key).raw_transaction)
+    journal = guarded.chain.folder / "journal.jsonl"
     before = journal.read_text().count(raw.hex())
     assert before == 1
-    assert own.send_raw("0x" + raw.hex()) == "nonce too low"
-    assert own.send_raw("0x" + raw.hex()[:-2] + "00") != ""
+    assert guarded.send_raw("0x" + raw.hex()) == "nonce too low"
+    assert guarded.send_raw("0x" + raw.hex()[:-2] + "00") != ""
     assert journal.read_text().count(raw.hex()) == before
-    assert own.send(own.world.relayer, nonce=10_000) == "nonce too high"
+    assert guarded.send(guarded.world.relayer, nonce=10_000) == "nonce too high"
 
 
 @pytest.mark.parametrize(
     "raw", ["0x00", "0xc0", "0x02c0", "0x03" + "ab" * 50, "0x04c0", "0xf8" + "00" * 90, "0x7f"]
 )
-def test_bytes_that_are_no_transaction_are_not_kept(own: Own, raw: str) -> None:
-    before = (own.chain.folder / "journal.jsonl").read_text()
-    assert own.send_raw(raw)
-    assert f'"{raw}"' not in (own.chain.folder / "journal.jsonl").read_text()
-    assert len((own.chain.folder / "journal.jsonl").read_text()) - len(before) < 300
+def test_bytes_that_are_no_transaction_are_not_kept(guarded: GuardedChain, raw: str) -> None:
+    before = (guarded.chain.folder / "journal.jsonl").read_text()
+    assert guarded.send_raw(raw)
+    assert f'"{raw}"' not in (guarded.chain.folder / "journal.jsonl").read_text()
+    assert len((guarded.chain.folder / "journal.jsonl").read_text()) - len(before) < 300
 
 
 def test_both_forms_of_transactions_are_read() -> None:
@@ -216,10 +224,10 @@ WITHDRAWN = 2 << 248 | 1 << 216  # and nothing was agreed to since
 REVOKED, STALE = ("0x" + event_topic(kind).hex() for kind in (ConsentRevoked, RevokeStale))
 
 
-def call_of(function: str, kinds: list[str], *values: object) -> bytes:
-    """The call's data; the kinds are eth_abi's names of its arguments."""
-    signature = f"{function}({','.join(kinds)})"
-    return keccak(text=signature)[:4] + encode(kinds, values)
+def call_of(function: str, types: list[str], *values: object) -> bytes:
+    """The call's data; types are eth_abi's names of its arguments."""
+    signature = f"{function}({','.join(types)})"
+    return keccak(text=signature)[:4] + encode(types, values)
 
 
 REVOKE = call_of(
@@ -235,7 +243,7 @@ ENROL = call_of("enrol", [f"{ITEM}[]"], [((bytes(32), bytes(20), 1, 9), bytes(65
 
 @pytest.fixture
 def rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Strangers, list[float]]:
-    """A rule over a clock of ours, for a deployment whose node lets every call act."""
+    """A limit with a test clock, for a deployment whose node accepts every call."""
     contracts = [
         {"name": "Trail", "address": TRAIL},
         {"name": "ConsentRegistry", "address": CONSENTS},
@@ -282,7 +290,8 @@ def test_all_strangers_share_one_limit_and_withdrawals_have_their_own(
         count += 1
         assert count < 1_000
     assert 50 < count <= BURST // 4_000
-    # One that was withdrawn long ago, copied from the ledger: recorded as stale, and nobody's withdrawal.
+    # One that was withdrawn long ago, copied from the ledger: recorded as stale, and nobody's
+    # withdrawal.
     assert not taken(strangers_, revoke, STALE)
     # One of nothing, by somebody who withdraws again and again.
     assert not taken(strangers_, revoke, REVOKED, WITHDRAWN)
@@ -295,10 +304,12 @@ def test_all_strangers_share_one_limit_and_withdrawals_have_their_own(
     assert taken(strangers_, grant)
 
 
-def test_a_strangers_call_has_no_room_for_anything_else(
+def test_a_strangers_call_has_no_extra_bytes(
     rule: tuple[Strangers, list[float]],
 ) -> None:
-    """One person's own withdrawals with 124,000 zero bytes in each would make the trail unreadable in ten hours."""
+    """One person's own withdrawals with 124,000 zero bytes in each would make the trail unreadable
+    in ten hours.
+    """
     strangers_, _ = rule
     for padded in (REVOKE + bytes(124_000), b"\x01\x02\x03\x04" + bytes(600), REVOKE[:-1]):
         with pytest.raises(NodeRefused, match="one shortest encoding"):
@@ -325,8 +336,8 @@ def test_the_size_is_looked_at_before_anything_is_decoded(
         rule[0].admit("0x" + "00" * (MAX_OWN + 1), Ledgerlike(TRAIL))
 
 
-def test_who_is_refused_uses_up_nobodys_share(rule: tuple[Strangers, list[float]]) -> None:
-    """Else whoever sends forged withdrawals would shut out the true ones."""
+def test_refused_transactions_use_up_no_limit(rule: tuple[Strangers, list[float]]) -> None:
+    """Otherwise a sender of forged withdrawals would block the valid ones."""
     strangers_, _ = rule
     raw = raw_of(REVOKE)
     refuses: dict[str, object] = {"error": {"code": 3, "message": "execution reverted"}}
@@ -343,7 +354,7 @@ def test_who_is_refused_uses_up_nobodys_share(rule: tuple[Strangers, list[float]
     assert taken(strangers_, raw)
 
 
-def test_an_event_in_a_reverted_frame_is_none(rule: tuple[Strangers, list[float]]) -> None:
+def test_events_of_reverted_frames_do_not_count(rule: tuple[Strangers, list[float]]) -> None:
     strangers_, _ = rule
     inner = {"logs": [{"address": TRAIL}], "error": "execution reverted"}
 
@@ -355,7 +366,9 @@ def test_an_event_in_a_reverted_frame_is_none(rule: tuple[Strangers, list[float]
         strangers_.admit(raw_of(REVOKE), node)
 
 
-def test_a_large_one_is_refused_before_it_is_simulated(rule: tuple[Strangers, list[float]]) -> None:
+def test_a_large_transaction_is_refused_before_it_is_simulated(
+    rule: tuple[Strangers, list[float]],
+) -> None:
     def node(method: str, params: list[object]) -> dict[str, object]:
         assert method == "eth_getTransactionCount"
         return {"result": "0x0"}
@@ -365,7 +378,9 @@ def test_a_large_one_is_refused_before_it_is_simulated(rule: tuple[Strangers, li
 
 
 def test_without_a_readable_identity_nothing_of_a_stranger_is_taken(tmp_path: Path) -> None:
-    """Before there is one the deployment is being set up; one that cannot be read takes nobody's word."""
+    """Before there is one the deployment is being set up; one that cannot be read takes nobody's
+    word.
+    """
     rule = Strangers(tmp_path / "identity.json", tmp_path / "senders")
     rule.admit("0x00", Ledgerlike(TRAIL))
     (tmp_path / "identity.json").write_text("{")
@@ -390,7 +405,7 @@ def test_a_senders_file_is_read_as_it_changes(
         strangers_.admit(raw, Ledgerlike(CONSENTS))
 
 
-def test_a_share_comes_back_and_never_exceeds_itself() -> None:
+def test_a_rate_limit_refills_up_to_its_burst() -> None:
     now = [0.0]
     share = Share(100, 10.0, lambda: now[0])
     assert share.take(100)

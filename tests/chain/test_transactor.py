@@ -40,10 +40,12 @@ def test_a_call_without_an_answer(world: World, resend: bool, arrived: bool) -> 
     assert used == len(found) + 1
 
 
-def test_who_signs_by_what_the_ledger_says_finishes_what_was_on_its_way(
+def test_pending_transactions_are_finished_before_state_is_read(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else the lost grant is mined first, and the next, signed before, replaces a version that is no longer there."""
+    """Else the lost grant is mined first, and the next, signed before, replaces a version that is
+    no longer there.
+    """
     subjects = world.enrol(1)
     transactor = world.ledger._transactor
     call = transactor._call

@@ -1,4 +1,6 @@
-"""Compiles the contracts without their controls while other tests run: a hundred seconds of one core, once a source."""
+"""Compiles the contracts without their controls while other tests run: a hundred seconds of one
+core, once a source.
+"""
 
 from __future__ import annotations
 

@@ -26,7 +26,9 @@ def test_authorise_costs_at_most_6000_gas_a_person(devchain: DevChain) -> None:
 
 @pytest.mark.campaign
 def test_the_denied_cost_no_more_than_the_granted(devchain: DevChain) -> None:
-    """An eighth withdrew: longer events, no further reading. (Who never answered costs about 8,600.)"""
+    """An eighth withdrew: longer events, no further reading. (Who never answered costs about
+    8,600.)
+    """
     world = World.create(devchain.url)
     subjects = world.enrol(FEWER)
     world.grant(subjects)

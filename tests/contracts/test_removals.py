@@ -1,4 +1,6 @@
-"""A control that can be taken out without an attack getting through is no control: each is taken out once."""
+"""A control that can be taken out without an attack getting through is no control: each is taken
+out once.
+"""
 
 from __future__ import annotations
 
@@ -41,8 +43,8 @@ def test_without_the_control_the_attack_gets_through(
         assert outcome(partial(ATTACKS[name].action, world, True)) == "accepted", name
 
 
-def test_high_s_twin_is_the_same_key() -> None:
-    """The attack is real: the twin recovers to the same address when nobody looks at s."""
+def test_the_high_s_form_recovers_the_same_key() -> None:
+    """The attack is real: the high-s form recovers the same address if s is not checked."""
     from eth_account import Account
     from eth_account.messages import encode_defunct
 

@@ -1,4 +1,4 @@
-"""The rest of the law: each rule broken once, and the contract's own word for it."""
+"""The remaining rules of the contracts: each is broken once, and gives its own error."""
 
 from __future__ import annotations
 
@@ -264,12 +264,14 @@ def a_withdrawal_for_no_dataset(world: World) -> Receipt:
     ],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
-def test_each_rule_has_its_word(stage: World, rule: Rule, word: str) -> None:
+def test_each_rule_has_its_error(stage: World, rule: Rule, word: str) -> None:
     assert outcome(lambda: rule(stage)) == word
 
 
 def test_a_member_who_is_ended_can_still_stop_a_worker(devchain: DevChain) -> None:
-    """Two stolen keys of three would end the third member first, and then bring a machine of their own."""
+    """Two stolen keys of three would end the third member first, and then bring a machine of their
+    own.
+    """
     world = World.create(devchain.url)
     account, now = world.people["rui"].address, world.ledger.now()
     ended = world.set_role(account, "committee", end=now).one(RoleSet)
@@ -303,7 +305,8 @@ def replayed(world: World) -> None:
 def test_a_member_stops_what_was_given_while_she_still_was_one(
     clocked: tuple[World, Gateway],
 ) -> None:
-    """Two stolen keys end the third member, wait until a second before, and bring their machine: it is still stopped.
+    """Two stolen keys end the third member, wait until a second before, and bring their machine: it
+    is still stopped.
 
     Also when she was given another role meanwhile; what was given after her end she does not stop.
     """
@@ -346,8 +349,8 @@ def test_no_later_change_takes_from_a_member_what_she_may_stop(
     replayed(world)
 
 
-def test_whose_term_has_not_begun_stops_nobody(clocked: tuple[World, Gateway]) -> None:
-    """Nor when it is taken away again before it began: nobody was a member for no time."""
+def test_a_member_before_her_term_cancels_no_role(clocked: tuple[World, Gateway]) -> None:
+    """Also not if the term is cancelled before it began: a term of no length gives no membership."""
     world, gateway = clocked
     start = world.ledger.now() + 86_400
     for name in ("yola", "zoe"):
@@ -408,7 +411,9 @@ def test_a_live_member_begins_no_later_by_a_change(clocked: tuple[World, Gateway
 
 
 def test_nobody_else_uses_up_an_enrolment(stage: World) -> None:
-    """Who sees it on its way sends it with another signature in place of the patient's: that leaves nothing."""
+    """Who sees it on its way sends it with another signature in place of the patient's: that leaves
+    nothing.
+    """
     subject, wallet = random32(), Wallet.new()
     honest = stage.enrolment(subject, wallet)
     for junk in (bytes(65), b"", Wallet.new().sign(stage.ledger.domain, "Revoke", REVOKE)):
@@ -483,8 +488,10 @@ def test_a_consent_ahead_is_left_out_of_a_batch_that_does_something(stage: World
     replayed(stage)
 
 
-def test_who_is_dismissed_makes_no_step(stage: World) -> None:
-    """However many different messages an analyst, a worker or a custodian signs when the role has ended."""
+def test_dismissed_people_make_no_step(stage: World) -> None:
+    """However many different messages an analyst, a worker or a custodian signs when the role has
+    ended.
+    """
     world = World.create(stage.ledger.node.url, role_delay=0)
     people = willing(world)
     permit, (run, _) = world.permit(), authorised(world)

@@ -1,4 +1,6 @@
-"""Numbers with names are the contracts' own, the auditor's file has the same, and product code uses the names."""
+"""Numbers with names are the contracts' own, the auditor's file has the same, and product code uses
+the names.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ ENUMS = {
     PermitStatus: ("interfaces/IPermitRegistry.sol", "PermitStatus"),
     OutputClass: ("interfaces/IAccessLedger.sol", "OutputClass"),
 }
-# What holds one of these numbers, by the last word of its name. 0 is "nobody", "none" or "not refused" in all of them.
+# What holds one of these numbers, by the last word of its name. 0 is "nobody", "none" or "not
+# refused" in all of them.
 NAMED = {"role", "reason", "status", "category", "output_class", "outputClass"}
 # The auditor's program imports nothing else, so its own names stand in it.
 ITS_OWN = ("governance/verify.py", "governance/rules/")
@@ -90,7 +93,7 @@ def test_a_computation_sees_the_same_numbers() -> None:
 
 
 def bare(source: str) -> list[int]:
-    """Lines on which a number stands where a name belongs."""
+    """Lines with a number instead of a name."""
     lines = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Compare):

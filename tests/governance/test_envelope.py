@@ -69,7 +69,8 @@ headers = st.builds(
 )
 
 
-# --- objects ----------------------------------------------------------------------------------------------
+# --- objects
+# ----------------------------------------------------------------------------------------------
 
 
 @given(header=headers)
@@ -225,7 +226,9 @@ def test_the_object_of_another_label_is_refused(field: str) -> None:
 def test_a_valid_key_that_was_not_committed_to_decrypts_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A colluding writer's object: chunks open under `other`, the header commits to KEY (twin: with `other`)."""
+    """A colluding writer's object: chunks open under `other`, the header commits to KEY (twin: with
+    `other`).
+    """
     other = b"o" * 32
     header = envelope.read_header(BLOB).encode()
     forged = BLOB[:START] + AESGCM(other).encrypt(envelope._nonce(0, True), b"poison", header)
@@ -251,7 +254,7 @@ def test_a_valid_key_that_was_not_committed_to_decrypts_nothing(
         (*SHARES[:2], WrappedShare(b"b" * 19, 2, b"w" * 60)),
     ],
 )
-def test_an_object_nobody_could_open_is_not_made(shares: tuple[WrappedShare, ...]) -> None:
+def test_an_object_that_cannot_be_opened_is_not_made(shares: tuple[WrappedShare, ...]) -> None:
     with pytest.raises(ObjectMalformed):
         envelope.seal_object(KEY, LABEL, shares, PLAIN)
 
@@ -272,7 +275,8 @@ def test_a_label_out_of_range_is_refused(change: dict) -> None:
         replace(LABEL, **change)
 
 
-# --- key shares -------------------------------------------------------------------------------------------
+# --- key shares
+# -------------------------------------------------------------------------------------------
 
 CONTEXT = {
     "identity": b"i" * 32,
@@ -337,7 +341,8 @@ def test_wrapping_twice_gives_different_bytes() -> None:
     assert len({envelope.wrap_share(b"e" * 32, context, b"k" * 32)[:12] for _ in range(50)}) == 50
 
 
-# --- messages ---------------------------------------------------------------------------------------------
+# --- messages
+# ---------------------------------------------------------------------------------------------
 
 pieces = st.lists(
     st.builds(Piece, ids, st.integers(1, 2**32), st.integers(0, 2), ids),
@@ -441,7 +446,8 @@ def test_nothing_is_sealed_to_an_unusable_key(public: bytes) -> None:
         envelope.seal_message(public, b"info", b"pieces")
 
 
-# --- hashes -----------------------------------------------------------------------------------------------
+# --- hashes
+# -----------------------------------------------------------------------------------------------
 
 
 def test_hashes_are_those_of_the_protocol() -> None:
@@ -496,15 +502,17 @@ def test_gcm_alone_would_not_notice_the_wrong_flag() -> None:
 
 @pytest.mark.alone
 def test_a_long_list_is_encoded_in_linear_time() -> None:
-    """Ten times the fields in less than thirty times the time; copying all at each field took a hundred."""
+    """Ten times the fields in less than thirty times the time; copying all at each field took a
+    hundred.
+    """
 
     def spent(count: int) -> float:
         fields = [b"x" * 32] * count
-        found = []
+        times = []
         for _ in range(3):
             began = time.process_time()
             canonical(b"tag", *fields)
-            found.append(time.process_time() - began)
-        return min(found)
+            times.append(time.process_time() - began)
+        return min(times)
 
     assert spent(80_000) < 30 * max(spent(8_000), 0.001)

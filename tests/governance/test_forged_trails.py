@@ -1,4 +1,6 @@
-"""Forged trails: an exporter who writes every head anew is told by a signature, or by the head of the last step."""
+"""Forged trails: an exporter who writes every head anew is told by a signature, or by the head of
+the last step.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from narrated import ROOT, Told, as_bytes, bundle_of, calls, replay
+from narrated import ROOT, Narrative, as_bytes, bundle_of, calls, replay
 
 from api.demo import forgeries
 from api.demo.forgeries import rewrite
@@ -47,9 +49,9 @@ def removed(function: str, which: int = 0, also: Callable[[Any], bool] = lambda 
     """The step of that call never happened, nor those that stood on it."""
 
     def change(bundle: Bundle) -> Bundle:
-        deployment = calls(bundle, function)[which]
-        found = bundle["transactions"]
-        kept = [item for at, item in enumerate(found) if at != deployment and not also(item)]
+        position = calls(bundle, function)[which]
+        transactions = bundle["transactions"]
+        kept = [item for at, item in enumerate(transactions) if at != position and not also(item)]
         bundle["transactions"] = kept
         return rewrite(bundle)
 
@@ -69,15 +71,15 @@ def stale_dropped(bundle: Bundle) -> Bundle:
 
 
 def stale_repeated(bundle: Bundle) -> Bundle:
-    """The stale withdrawal is told twice; the contract records it once."""
-    deployment = calls(bundle, "revoke")[1]
-    item = copy.deepcopy(bundle["transactions"][deployment])
-    bundle["transactions"].insert(deployment + 1, item | {"index": 1, "hash": "0x" + "77" * 32})
+    """The stale withdrawal appears twice; the contract records it once."""
+    position = calls(bundle, "revoke")[1]
+    item = copy.deepcopy(bundle["transactions"][position])
+    bundle["transactions"].insert(position + 1, item | {"index": 1, "hash": "0x" + "77" * 32})
     return bundle
 
 
 def refused_dropped(bundle: Bundle) -> Bundle:
-    """A batch of which every item was refused: as if nobody had sent it."""
+    """A batch whose items were all refused is removed."""
     return removed("grant", 1)(bundle)
 
 
@@ -86,10 +88,10 @@ def refused_invented(bundle: Bundle) -> Bundle:
 
     What a later consent has replaced leaves no trace, or whoever saw it could make the trail grow.
     """
-    deployment = calls(bundle, "grant")[0]
-    item = copy.deepcopy(bundle["transactions"][deployment])
+    position = calls(bundle, "grant")[0]
+    item = copy.deepcopy(bundle["transactions"][position])
     item |= {"index": 1, "hash": "0x" + "77" * 32, "logs": []}
-    bundle["transactions"].insert(deployment + 1, item)
+    bundle["transactions"].insert(position + 1, item)
     items = len(arguments(item)["items"])
     item["logs"] = [
         {
@@ -113,9 +115,9 @@ def refused_for_another_reason(bundle: Bundle) -> Bundle:
 
 
 def votes_turned(bundle: Bundle) -> Bundle:
-    """A permit that was rejected is told as approved."""
-    for deployment in calls(bundle, "vote"):
-        item = bundle["transactions"][deployment]
+    """A rejected permit appears as approved."""
+    for position in calls(bundle, "vote"):
+        item = bundle["transactions"][position]
         message = arguments(item)["m"]
         if not message["yes"]:
             before, after = words(*message.values()), words(*(message | {"yes": 1}).values())
@@ -132,7 +134,9 @@ def renumbered(bundle: Bundle) -> Bundle:
 
 
 def dated_anew(bundle: Bundle) -> Bundle:
-    """All of it happened an hour away, on the same day: what stands between two moments is as long as it was."""
+    """All of it happened an hour away, on the same day: what stands between two moments is as long
+    as it was.
+    """
     blocks = bundle["blocks"].values()
     morning = min(block["timestamp"] for block in blocks) % DAY < DAY // 2
     for block in blocks:
@@ -141,7 +145,7 @@ def dated_anew(bundle: Bundle) -> Bundle:
 
 
 def release_told_as_refused(bundle: Bundle) -> Bundle:
-    """A released result is told as one that was refused, since its analyst had been dismissed."""
+    """A released result appears as refused, because its analyst had been dismissed."""
 
     class Liar(forgeries.Rewriter):
         def _release(self, m: Any, a: Any) -> Any:
@@ -187,9 +191,9 @@ FORGED: dict[str, tuple[str, Callable[[Bundle], Bundle]]] = {
 }
 
 
-def forged_by(told: Told, name: str) -> Bundle:
+def forged_by(narrative: Narrative, name: str) -> Bundle:
     try:
-        return FORGED[name][1](told.copy())
+        return FORGED[name][1](narrative.copy())
     except forgeries.Finding as error:  # even its own forger's fold refuses it
         raise AssertionError(f"{name} cannot be forged: {error}") from None
 
@@ -197,66 +201,70 @@ def forged_by(told: Told, name: str) -> Bundle:
 @pytest.mark.parametrize(
     "name", [one for one in FORGED if one != "a resume dropped, its attempt kept"]
 )
-def test_each_forged_trail_is_told(told: Told, name: str) -> None:
-    """With the true last head: the word that must fail. Without one, or with any early one: never valid."""
+def test_each_forged_trail_is_told(narrative: Narrative, name: str) -> None:
+    """With the true last head: the word that must fail. Without one, or with any early one: never
+    valid.
+    """
     word = FORGED[name][0]
-    forged = forged_by(told, name)
-    assert forged["transactions"] != told.bundle["transactions"] or forged != told.bundle
-    found = examine(as_bytes(forged), [told.bundle["head"]])
-    assert found[word][0] in ("no", "partly"), found
-    assert code_of(found) in (FAILED, PARTLY)
+    forged = forged_by(narrative, name)
+    assert forged["transactions"] != narrative.bundle["transactions"] or forged != narrative.bundle
+    verdicts = examine(as_bytes(forged), [narrative.bundle["head"]])
+    assert verdicts[word][0] in ("no", "partly"), verdicts
+    assert code_of(verdicts) in (FAILED, PARTLY)
     assert code_of(examine(as_bytes(forged))) != VALID
-    step = replay(told.bundle).steps[2]
+    step = replay(narrative.bundle).steps[2]
     early = {"count": step.count, "head": step.head.hex()}
     assert code_of(examine(as_bytes(forged), [early])) != VALID
 
 
-def test_a_resume_cannot_be_dropped_alone(told: Told) -> None:
+def test_a_resume_cannot_be_dropped_alone(narrative: Narrative) -> None:
     with pytest.raises(forgeries.Finding, match="not the next attempt"):
-        FORGED["a resume dropped, its attempt kept"][1](told.copy())
+        FORGED["a resume dropped, its attempt kept"][1](narrative.copy())
 
 
-def test_a_hidden_access_is_never_valid(told: Told) -> None:
-    """Whichever early head somebody holds: everything after it is nobody's word."""
-    assert code_of(examine(as_bytes(told.bundle), [told.bundle["head"]])) == VALID
-    steps = replay(told.bundle).steps
-    places = calls(told.bundle, "authorise")
-    hidden = told.copy()
+def test_a_hidden_access_is_never_valid(narrative: Narrative) -> None:
+    """With any earlier held head, nothing after it is anchored."""
+    assert code_of(examine(as_bytes(narrative.bundle), [narrative.bundle["head"]])) == VALID
+    steps = replay(narrative.bundle).steps
+    places = calls(narrative.bundle, "authorise")
+    hidden = narrative.copy()
     del hidden["transactions"][places[0] :]
     rewrite(hidden)
     for step in steps[: places[0] - 1]:
         head = {"count": step.count, "head": step.head.hex()}
-        found = examine(as_bytes(hidden), [head])
-        assert code_of(found) == PARTLY, found
-        assert found["anchored"] == (
+        verdicts = examine(as_bytes(hidden), [head])
+        assert code_of(verdicts) == PARTLY, verdicts
+        assert verdicts["anchored"] == (
             "partly",
             f"up to step {step.count} of {hidden['head']['count']}; for the rest nobody vouches",
         )
 
 
 def first_calls(bundle: Bundle) -> dict[str, int]:
-    """Where the first call of each function stands."""
-    found = {function: calls(bundle, function) for _, function, _ in map(split, CALLS.values())}
-    assert all(found.values()), "the story lacks a call"
-    return {function: places[0] for function, places in found.items()}
+    """The position of the first call of each function."""
+    positions = {function: calls(bundle, function) for _, function, _ in map(split, CALLS.values())}
+    assert all(positions.values()), "the story lacks a call"
+    return {function: places[0] for function, places in positions.items()}
 
 
 def split(call: str) -> list[str]:
     return call.split(" ", 2)
 
 
-def test_whatever_was_signed_is_in_the_head(told: Told) -> None:
-    """One bit of any word of any call changed, as if it had been signed so: another head, or refused.
+def test_whatever_was_signed_is_in_the_head(narrative: Narrative) -> None:
+    """One bit of any word of any call changed, as if it had been signed so: another head, or
+    refused.
 
-    Deadlines, a refused worker's key and the registrar's assurance were in no head: several histories shared it.
+    Deadlines, a refused worker's key and the registrar's assurance were in no head: several
+    histories shared it.
     """
-    true, taken = rewrite(told.copy())["head"]["head"], dict[str, int]()
-    assert true == told.bundle["head"]["head"]
-    for function, deployment in first_calls(told.bundle).items():
-        words_of = (len(told.bundle["transactions"][deployment]["input"]) - 10) // 64
+    true, taken = rewrite(narrative.copy())["head"]["head"], dict[str, int]()
+    assert true == narrative.bundle["head"]["head"]
+    for function, position in first_calls(narrative.bundle).items():
+        words_of = (len(narrative.bundle["transactions"][position]["input"]) - 10) // 64
         for word in range(min(words_of, 40)):
-            changed = told.copy()
-            item = changed["transactions"][deployment]
+            changed = narrative.copy()
+            item = changed["transactions"][position]
             data = bytearray.fromhex(item["input"][2:])
             data[4 + 32 * word + 31] ^= 1
             item["input"] = "0x" + data.hex()
@@ -271,9 +279,11 @@ def test_whatever_was_signed_is_in_the_head(told: Told) -> None:
     )  # the rules alone allowed these, each with a word that no event tells
 
 
-def test_a_head_is_held_under_its_own_rules_only(told: Told) -> None:
-    """`--head COUNT:HEX` alone names founders, quorum and floor: under other ones no step has that head."""
-    identity = told.bundle["identity"]
+def test_a_head_is_held_under_its_own_rules_only(narrative: Narrative) -> None:
+    """`--head COUNT:HEX` alone names founders, quorum and floor: under other ones no step has that
+    head.
+    """
+    identity = narrative.bundle["identity"]
     others: dict[str, Any] = {
         "chainId": identity["chainId"] + 1,
         "genesisHash": "11" * 32,
@@ -284,30 +294,32 @@ def test_a_head_is_held_under_its_own_rules_only(told: Told) -> None:
         "roleDelay": identity["roleDelay"] - 1,
         "founders": identity["founders"][::-1],
     }
-    steps = replay(told.bundle).steps
+    steps = replay(narrative.bundle).steps
     for name, value in others.items():
         changed = {**identity, name: value}
         assert origin_of(parse_identity(changed)) != origin_of(parse_identity(identity)), name
         try:
-            forged = rewrite(told.copy() | {"identity": changed})
+            forged = rewrite(narrative.copy() | {"identity": changed})
         except forgeries.Finding:
             continue  # such rules would have refused a step
         heads = {step.head for step in replay(forged).steps}
         assert not heads & {step.head for step in steps}, name
 
 
-def test_a_changed_label_is_said_to_be_a_label(told: Told, tmp_path: Path) -> None:
+def test_a_changed_label_is_said_to_be_a_label(narrative: Narrative, tmp_path: Path) -> None:
     """Nothing can prove a block's or a transaction's hash here, so nothing pretends to."""
     changed = json.loads(
-        json.dumps(told.bundle).replace(told.bundle["transactions"][4]["hash"][2:], "ab" * 32)
+        json.dumps(narrative.bundle).replace(
+            narrative.bundle["transactions"][4]["hash"][2:], "ab" * 32
+        )
     )
-    assert changed != told.bundle
-    head = told.bundle["head"]
+    assert changed != narrative.bundle
+    head = narrative.bundle["head"]
     assert code_of(examine(as_bytes(changed), [head])) == VALID
     trail = tmp_path / "trail.json"
     trail.write_bytes(as_bytes(changed))
-    said = started(PROGRAM, trail, f"--head={head['count']}:{head['head']}").stdout
-    assert re.search(r"^labels +not proven +block and transaction hashes", said, re.MULTILINE)
+    output = started(PROGRAM, trail, f"--head={head['count']}:{head['head']}").stdout
+    assert re.search(r"^labels +not proven +block and transaction hashes", output, re.MULTILINE)
 
 
 IMPOSTOR = """import sys
@@ -325,27 +337,27 @@ def started(program: Path, *arguments: object) -> subprocess.CompletedProcess[st
 
 
 def test_no_file_of_any_name_beside_the_verifier_decides_anything(
-    told: Told, tmp_path: Path
+    narrative: Narrative, tmp_path: Path
 ) -> None:
     trail, program = tmp_path / "trail.json", tmp_path / "verify.py"
-    trail.write_bytes(as_bytes(told.bundle))
+    trail.write_bytes(as_bytes(narrative.bundle))
     shutil.copyfile(PROGRAM, program)
     for module in {*sys.stdlib_module_names, "__future__", "eth_keys", "eth_utils"}:
         (tmp_path / f"{module}.py").write_text(IMPOSTOR)
-    said = started(program, trail)
-    assert (said.returncode, "not proven" in said.stdout) == (8, True), said
+    result = started(program, trail)
+    assert (result.returncode, "not proven" in result.stdout) == (8, True), result
 
 
 @pytest.mark.parametrize("module", ["argparse", "json", "hashlib", "re", "pathlib", "typing"])
 def test_a_file_beside_the_verifier_decides_nothing(
-    told: Told, tmp_path: Path, module: str
+    narrative: Narrative, tmp_path: Path, module: str
 ) -> None:
     trail, program = tmp_path / "trail.json", tmp_path / "verify.py"
-    trail.write_bytes(as_bytes(told.bundle))
+    trail.write_bytes(as_bytes(narrative.bundle))
     shutil.copyfile(PROGRAM, program)
     (tmp_path / f"{module}.py").write_text(IMPOSTOR)
-    said = started(program, trail)
-    assert (said.returncode, "not proven" in said.stdout) == (8, True), said
+    result = started(program, trail)
+    assert (result.returncode, "not proven" in result.stdout) == (8, True), result
     source = program.read_text()
     unprotected = source.replace('if __name__ == "__main__" and not sys.flags.isolated:', "if 0:")
     assert unprotected != source
@@ -354,10 +366,12 @@ def test_a_file_beside_the_verifier_decides_nothing(
     assert (fooled.returncode, fooled.stdout) == (0, "valid\n")
 
 
-def test_a_traceless_item_before_a_good_one_of_the_same_person_confuses_nobody(
+def test_a_skipped_item_before_a_valid_one_of_the_same_person(
     devchain: DevChain,
 ) -> None:
-    """Without crypto only what the ledger left tells which of the two was taken: the whole event, not the person."""
+    """Without crypto only what the ledger left tells which of the two was taken: the whole event,
+    not the person.
+    """
     world = World.create(devchain.url)
     (subject,) = world.enrol()
     good = world.grant_item(world.grant_message(subject))
@@ -376,14 +390,16 @@ def test_a_traceless_item_before_a_good_one_of_the_same_person_confuses_nobody(
     assert code_of(examine(as_bytes(bundle), [bundle["head"]])) == VALID
 
 
-def test_a_dataset_without_an_id_is_none(devchain: DevChain) -> None:
-    """0 stands for none: a registration under it could be sent again and again, and would stop every reader."""
+def test_a_dataset_without_an_id_is_invalid(devchain: DevChain) -> None:
+    """0 stands for none: a registration under it could be sent again and again, and would stop
+    every reader.
+    """
     world = World.create(devchain.url)
     with pytest.raises(Refused, match="DatasetUnknown"):
         world.register_dataset(bytes(32))
 
 
-def test_junk_beside_a_wider_consent_makes_no_withdrawal_of_it(devchain: DevChain) -> None:
+def test_a_wider_consent_with_extra_bytes_is_no_withdrawal(devchain: DevChain) -> None:
     world = World.create(devchain.url)
     (subject,) = world.enrol()
     world.grant([subject])
@@ -394,7 +410,7 @@ def test_junk_beside_a_wider_consent_makes_no_withdrawal_of_it(devchain: DevChai
     bundle = bundle_of(world)
     last, (count, head) = bundle["transactions"][-1], world.ledger.head()
     block = bundle["blocks"][str(last["block"])]
-    deployment = {"count": count, "head": head.hex()}
+    position = {"count": count, "head": head.hex()}
     receipt = {
         "type": "volens/withdrawal-receipt/2",
         "identity": identity_id(bundle["identity"]).hex(),
@@ -405,9 +421,9 @@ def test_junk_beside_a_wider_consent_makes_no_withdrawal_of_it(devchain: DevChai
             "block": last["block"],
             "blockHash": block["hash"],
             "time": block["timestamp"],
-            **deployment,
+            **position,
         },
-        "asOf": deployment,
+        "asOf": position,
         "settled": True,
         "effects": [],
     }

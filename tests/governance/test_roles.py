@@ -1,4 +1,6 @@
-"""Roles over time: what a change replaces, when a new worker begins, and who stops it; contracts and fold agree."""
+"""Roles over time: what a change replaces, when a new worker begins, and who stops it; contracts
+and fold agree.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ def world(devchain: DevChain) -> World:
 
 
 def member(world: World, account: str) -> Member:
-    """The role as the fold has it, which must be as the contract has it."""
+    """The replayed role, which must equal the contract's."""
     held = replay(bundle_of(world), signed=True).replayed.members[bytes.fromhex(account[2:])]
     assert tuple(held) == tuple(world.ledger.read("PermitRegistry", "roleOf", account))
     return held
@@ -47,7 +49,7 @@ def test_a_new_worker_waits_and_any_member_stops_it(world: World) -> None:
 
 
 @pytest.mark.parametrize("role", ["worker", "broker"])
-def test_what_renews_or_ends_a_live_role_waits_for_nothing(world: World, role: str) -> None:
+def test_renewing_or_ending_a_live_role_has_no_delay(world: World, role: str) -> None:
     account = world.people["wanda" if role == "worker" else "bram"].address
     later = world.ledger.now() + 10**6
     world.set_role(account, role, end=later)
@@ -58,13 +60,13 @@ def test_what_renews_or_ends_a_live_role_waits_for_nothing(world: World, role: s
     assert member(world, account).start > world.ledger.now()
 
 
-def test_others_begin_at_once(world: World) -> None:
+def test_other_roles_begin_at_once(world: World) -> None:
     account = Wallet.new().address
     world.set_role(account, "analyst")
     assert member(world, account).start == 0
 
 
-def test_the_founding_ceremony_waits_for_nothing(devchain: DevChain) -> None:
+def test_the_key_ceremony_has_no_delay(devchain: DevChain) -> None:
     """Until the first dataset there is nothing to read."""
     world = World.create(devchain.url, roles=False)
     first, second = Wallet.new().address, Wallet.new().address

@@ -1,4 +1,6 @@
-"""The bucket over the real emulator and client: written once, hashed at every read, quick to say it is away."""
+"""The bucket over the real emulator and client: written once, hashed at every read, quick to say it
+is away.
+"""
 
 from __future__ import annotations
 
@@ -52,14 +54,17 @@ def on_disk(emulator: BucketProcess, name: str) -> Path:
 
 
 def log_after(emulator: BucketProcess, text: str) -> str:
-    """The request log once `text` stands in it: the emulator answers first and writes the line then."""
+    """The request log once `text` stands in it: the emulator answers first and writes the line
+    then.
+    """
     deadline = time.monotonic() + 3
     while text not in emulator.log.read_text() and time.monotonic() < deadline:
         time.sleep(0.01)
     return emulator.log.read_text()
 
 
-# --- the bucket -------------------------------------------------------------------------------------------
+# --- the bucket
+# -------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, 300_000, 9 << 20])
@@ -146,7 +151,8 @@ def test_each_read_is_in_the_request_log(bucket: Bucket, emulator: BucketProcess
     assert read in log_after(emulator, read)
 
 
-# --- a bucket that is away --------------------------------------------------------------------------------
+# --- a bucket that is away
+# --------------------------------------------------------------------------------
 
 
 def test_a_stopped_bucket_is_unavailable_soon() -> None:
@@ -166,12 +172,13 @@ def test_a_silent_bucket_is_unavailable_soon() -> None:
         assert time.monotonic() - began < 5
 
 
-def test_a_bucket_that_was_never_made_is_no_place_to_write(emulator: BucketProcess) -> None:
+def test_writing_to_a_bucket_that_does_not_exist_fails(emulator: BucketProcess) -> None:
     with pytest.raises(BucketUnavailable, match="does not exist"):
         Bucket("elsewhere", emulator.url).put(b"x")
 
 
-# --- the emulator process ---------------------------------------------------------------------------------
+# --- the emulator process
+# ---------------------------------------------------------------------------------
 
 
 def test_a_restart_keeps_the_objects(tmp_path: Path) -> None:
@@ -213,7 +220,8 @@ def test_a_killed_launcher_takes_the_bucket_along(tmp_path: Path) -> None:
     pytest.fail("the bucket outlived its launcher")
 
 
-# --- sealing and opening ----------------------------------------------------------------------------------
+# --- sealing and opening
+# ----------------------------------------------------------------------------------
 
 
 class Custody:
@@ -259,7 +267,9 @@ def test_every_seal_draws_a_new_key(bucket: Bucket) -> None:
 
 
 def test_only_the_object_the_ledger_names_is_opened() -> None:
-    """A second valid object of the same record under the same label: only the hash tells them apart."""
+    """A second valid object of the same record under the same label: only the hash tells them
+    apart.
+    """
     custody = Custody()
     old, new = seal_records([(LABEL, b"old"), (LABEL, b"new")], custody.wrap)
     assert open_record(new.blob, new.ciphertext_hash, LABEL, custody.given[1]) == b"new"

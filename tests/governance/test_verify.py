@@ -1,4 +1,6 @@
-"""The auditor's file against the real contracts: the law agrees step by step, and every forgery is named."""
+"""The auditor's file against the real contracts: the replayed rules agree step by step, and every
+forgery is named.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from typing import Any
 
 import pytest
 from eth_abi.abi import encode
-from narrated import ROOT, Forger, Told, as_bytes, calls, reasons, replay, states, twisted
+from narrated import ROOT, Forger, Narrative, as_bytes, calls, reasons, replay, states, twisted
 from speed import allowed
 
 from api.demo.forgeries import rewrite
@@ -39,19 +41,21 @@ from governance.verify import (
 
 
 @pytest.mark.parametrize("signed", [False, True])
-def test_fold_agrees_with_the_contracts_at_every_step(told: Told, signed: bool) -> None:
-    ledger, replayed = told.world.ledger, ReplayedState(told.bundle["identity"])
+def test_replayed_state_agrees_with_the_contracts_at_every_step(
+    narrative: Narrative, signed: bool
+) -> None:
+    ledger, replayed = narrative.world.ledger, ReplayedState(narrative.bundle["identity"])
     crypto = load_crypto(replayed.identity) if signed else None
     logs: dict[bytes, list[verify.Log]] = {}
-    for found in ledger.logs(0, int(ledger.block()["number"], 16)):
-        logs.setdefault(parse_log(found).tx, []).append(parse_log(found))
-    for name, own in logs.items():
+    for entry in ledger.logs(0, int(ledger.block()["number"], 16)):
+        logs.setdefault(parse_log(entry).tx, []).append(parse_log(entry))
+    for name, entries in logs.items():
         tx = parse_transaction(ledger.transaction("0x" + name.hex()))
-        replayed.apply(parse_block(ledger.block(tx.block)), tx, own, crypto)
+        replayed.apply(parse_block(ledger.block(tx.block)), tx, entries, crypto)
     assert (replayed.count, replayed.head) == ledger.head()
     for (dataset, subject), consent in replayed.consents.items():
-        assert verify.slot_of(consent) == told.world.slot(subject, dataset)
-    names, subjects = told.names, told.names["subjects"]
+        assert verify.slot_of(consent) == narrative.world.slot(subject, dataset)
+    names, subjects = narrative.names, narrative.names["subjects"]
     assert replayed.newest_attempt(names["run"]) == 2
     assert [s for s, _, _ in replayed.granted(names["run"], 2)] == subjects[1:6]
     assert replayed.attempts[names["run"], 1].denied == [(subjects[6], 2)]
@@ -61,23 +65,23 @@ def test_fold_agrees_with_the_contracts_at_every_step(told: Told, signed: bool) 
         "rejected",
     ]
     assert replayed.consent_live(
-        told.world.dataset, subjects[0], 0b10, CATEGORIES, replayed.time // 86400
+        narrative.world.dataset, subjects[0], 0b10, CATEGORIES, replayed.time // 86400
     )
     assert not replayed.consent_live(
-        told.world.dataset, subjects[1], 0b100, CATEGORIES, replayed.time // 86400
+        narrative.world.dataset, subjects[1], 0b100, CATEGORIES, replayed.time // 86400
     )
     for name, role in (("bram", BROKER), ("wanda", WORKER), ("sol", CHECKER)):
         assert replayed.member_live(
-            bytes.fromhex(told.world.people[name].address[2:]), role, replayed.time
+            bytes.fromhex(narrative.world.people[name].address[2:]), role, replayed.time
         )
     assert (replayed.attempts[names["run"], 1].worker != b"") == signed
 
 
-def test_a_trail_step_by_hand(told: Told) -> None:
+def test_a_trail_step_by_hand(narrative: Narrative) -> None:
     """Step 1 is the founder's new role: docs/ledger.md, written out."""
-    first = told.bundle["transactions"][0]
+    first = narrative.bundle["transactions"][0]
     change = decode_call(bytes.fromhex(first["input"][2:]))[2]["m"]
-    registry = bytes.fromhex(told.bundle["identity"]["contracts"][1]["address"][2:])
+    registry = bytes.fromhex(narrative.bundle["identity"]["contracts"][1]["address"][2:])
     body = hashlib.sha256(
         b"".join(
             bytes(12) + change["account"] if n == "account" else change[n].to_bytes(32, "big")
@@ -85,8 +89,8 @@ def test_a_trail_step_by_hand(told: Told) -> None:
         )
         + (1).to_bytes(32, "big")  # the version that this change makes
     ).digest()
-    time = told.bundle["blocks"][str(first["block"])]["timestamp"]
-    agreed = told.bundle["identity"]
+    time = narrative.bundle["blocks"][str(first["block"])]["timestamp"]
+    agreed = narrative.bundle["identity"]
     rules = [agreed[name] for name in ("quorum", "cohortFloor", "maxLease", "roleDelay")]
     accounts = [item["address"] for item in agreed["contracts"]], agreed["founders"]
     contracts, founders = (
@@ -117,33 +121,35 @@ def test_a_trail_step_by_hand(told: Told) -> None:
     ("signature", "fact"),
     [("high s", "nobody"), ("v 0", "nobody"), ("short", "nobody"), ("zero", "nobody")],
 )
-def test_crypto_takes_one_form_of_a_signature(told: Told, signature: str, fact: str) -> None:
+def test_crypto_takes_one_form_of_a_signature(
+    narrative: Narrative, signature: str, fact: str
+) -> None:
     crypto, message = (
-        load_crypto(parse_identity(told.bundle["identity"])),
+        load_crypto(parse_identity(narrative.bundle["identity"])),
         {"permit": random32(), "deadline": 1},
     )
-    good = told.world.by("pia", "Suspend", message)
+    good = narrative.world.by("pia", "Suspend", message)
     assert (
         crypto.signer("Suspend", message, good).hex()
-        == told.world.people["pia"].address[2:].lower()
+        == narrative.world.people["pia"].address[2:].lower()
     )
     assert crypto.signer("Suspend", message, twisted(good, signature)) == b"", fact
-    other = load_crypto(parse_identity(told.bundle["identity"] | {"salt": "33" * 32}))
+    other = load_crypto(parse_identity(narrative.bundle["identity"] | {"salt": "33" * 32}))
     assert other.signer("Suspend", message, good) != crypto.signer("Suspend", message, good)
 
 
-def test_a_good_bundle_is_not_anchored_until_somebody_holds_a_head(told: Told) -> None:
-    assert states(told.bundle) == ["ok", "ok", "not-checked"]
-    assert states(told.bundle, heads=[told.bundle["head"]]) == ["ok", "ok", "ok"]
+def test_a_good_bundle_is_not_anchored_until_somebody_holds_a_head(narrative: Narrative) -> None:
+    assert states(narrative.bundle) == ["ok", "ok", "not-checked"]
+    assert states(narrative.bundle, heads=[narrative.bundle["head"]]) == ["ok", "ok", "ok"]
 
 
-def test_a_cut_tail_is_found_with_a_head_only(told: Told) -> None:
-    cut = told.copy()
+def test_a_cut_tail_is_found_with_a_head_only(narrative: Narrative) -> None:
+    cut = narrative.copy()
     cut["transactions"] = cut["transactions"][:-6]
     rewrite(cut)
     assert states(cut) == ["ok", "ok", "not-checked"]
-    assert states(cut, heads=[told.bundle["head"]]) == ["ok", "ok", "no"]
-    assert "the trail ends at step" in reasons(cut, heads=[told.bundle["head"]])
+    assert states(cut, heads=[narrative.bundle["head"]]) == ["ok", "ok", "no"]
+    assert "the trail ends at step" in reasons(cut, heads=[narrative.bundle["head"]])
 
 
 def edited(bundle: dict[str, Any]) -> None:
@@ -161,12 +167,12 @@ def dropped(bundle: dict[str, Any]) -> None:
 
 def inserted(bundle: dict[str, Any]) -> None:
     """A role change played twice, replacing the version that the first one made."""
-    deployment = calls(bundle, "setRole")[0]
-    item = copy.deepcopy(bundle["transactions"][deployment])
+    position = calls(bundle, "setRole")[0]
+    item = copy.deepcopy(bundle["transactions"][position])
     raw = bytearray.fromhex(item["input"][2:])
     raw[4 + 5 * 32 - 1] += 1
     bundle["transactions"].insert(
-        deployment + 1, item | {"input": "0x" + raw.hex(), "index": 1, "hash": "0x" + "77" * 32}
+        position + 1, item | {"input": "0x" + raw.hex(), "index": 1, "hash": "0x" + "77" * 32}
     )
 
 
@@ -221,49 +227,51 @@ FORGERIES: list[tuple[Callable[[dict[str, Any]], None], list[str]]] = [
     ("forgery", "verdict"), FORGERIES, ids=lambda x: getattr(x, "__name__", None)
 )
 def test_a_careful_forgery_is_found_by_signatures_or_by_a_held_head(
-    told: Told, forgery: Any, verdict: list[str]
+    narrative: Narrative, forgery: Any, verdict: list[str]
 ) -> None:
-    held = [told.bundle["head"]]
-    forged = told.copy()
+    heads = [narrative.bundle["head"]]
+    forged = narrative.copy()
     forgery(forged)
     if forgery in (edited, dropped, inserted, reordered):  # naively: the later heads no longer fit
-        assert states(forged, heads=held)[0] == "no"
+        assert states(forged, heads=heads)[0] == "no"
         assert re.search(
             r"step \d+, block \d+, transaction 0x[0-9a-f]{64}: event \d+|carries|leave|step",
             reasons(forged),
         )
-    assert states(rewrite(forged), heads=held) == verdict
+    assert states(rewrite(forged), heads=heads) == verdict
     if verdict[1] == "ok":
         assert states(forged) == ["ok", "ok", "not-checked"]
 
 
-def test_one_changed_event_field_is_named(told: Told) -> None:
-    forged = told.copy()
-    deployment = next(i for i in calls(forged, "authorise"))
-    log = forged["transactions"][deployment]["logs"][0]
+def test_one_changed_event_field_is_named(narrative: Narrative) -> None:
+    forged = narrative.copy()
+    position = next(i for i in calls(forged, "authorise"))
+    log = forged["transactions"][position]["logs"][0]
     log["data"] = log["data"][:-1] + ("0" if log["data"][-1] != "0" else "1")
-    said = examine(as_bytes(forged))["consistent"]
-    assert said[0] == "no"
-    assert f"block {forged['transactions'][deployment]['block']}" in said[1]
-    assert "event 1 (AccessGranted) must say 0x" in said[1]
+    verdict = examine(as_bytes(forged))["consistent"]
+    assert verdict[0] == "no"
+    assert f"block {forged['transactions'][position]['block']}" in verdict[1]
+    assert "event 1 (AccessGranted) must say 0x" in verdict[1]
 
 
-def test_every_changed_byte_is_found_or_changes_nothing(told: Told) -> None:
-    """Data and topics: always found. Input: found, or slack that no contract reads (padding, a refused item): the
-    state and the head are then the same. A thirteenth of the bytes, over each kind of call and event."""
+def test_every_changed_byte_is_found_or_changes_nothing(narrative: Narrative) -> None:
+    """Data and topics: always found. Input: found, or slack that no contract reads (padding, a
+    refused item): the state and the head are then the same. A thirteenth of the bytes, over each
+    kind of call and event.
+    """
     replayed, crypto = (
-        ReplayedState(told.bundle["identity"]),
-        load_crypto(parse_identity(told.bundle["identity"])),
+        ReplayedState(narrative.bundle["identity"]),
+        load_crypto(parse_identity(narrative.bundle["identity"])),
     )
     seen: set[str] = set()
     tried, slack = 0, 0
-    for item in told.bundle["transactions"]:
+    for item in narrative.bundle["transactions"]:
         tx = parse_transaction(
             item | {"blockNumber": item["block"], "transactionIndex": item["index"]}
         )
-        deployment = {"blockNumber": tx.block, "transactionHash": item["hash"]}
-        block = parse_block(told.bundle["blocks"][str(tx.block)] | {"number": tx.block})
-        logs = [parse_log(log | deployment | {"logIndex": log["index"]}) for log in item["logs"]]
+        position = {"blockNumber": tx.block, "transactionHash": item["hash"]}
+        block = parse_block(narrative.bundle["blocks"][str(tx.block)] | {"number": tx.block})
+        logs = [parse_log(log | position | {"logIndex": log["index"]}) for log in item["logs"]]
         replayed._crypto = None
         before = copy.deepcopy(replayed)
         replayed.apply(block, tx, logs, crypto)
@@ -273,13 +281,13 @@ def test_every_changed_byte_is_found_or_changes_nothing(told: Told) -> None:
         seen.add(shape)
         for changed_tx, changed_logs in changes(tx, logs):
             tried += 1
-            other = copy.deepcopy(before)
+            altered = copy.deepcopy(before)
             try:
-                other.apply(block, changed_tx, changed_logs, crypto)
+                altered.apply(block, changed_tx, changed_logs, crypto)
             except Finding:
                 continue
             assert changed_tx.input != tx.input
-            assert facts(other) == facts(replayed)
+            assert facts(altered) == facts(replayed)
             slack += 1
     assert tried > 800
     assert slack < tried // 3
@@ -327,11 +335,11 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_stands_alone_and_says_what_it_could_not_check(
-    told: Told, tmp_path: Path, capsys: Any
+    narrative: Narrative, tmp_path: Path, capsys: Any
 ) -> None:
     path = tmp_path / "trail.json"
-    path.write_bytes(as_bytes(told.bundle))
-    head = f"{told.bundle['head']['count']}:{told.bundle['head']['head']}"
+    path.write_bytes(as_bytes(narrative.bundle))
+    head = f"{narrative.bundle['head']['count']}:{narrative.bundle['head']['head']}"
     alone = command(str(path), "--head", head)
     assert alone.returncode == 8, alone.stderr
     assert [line.split()[:2] for line in alone.stdout.splitlines()[:3]] == [
@@ -350,16 +358,22 @@ def test_the_command_stands_alone_and_says_what_it_could_not_check(
     assert "nothing.json cannot be read" in capsys.readouterr().out
 
 
-def test_two_thousand_people_take_seconds(told: Told) -> None:
-    """Enrolments, grants and an authorisation, encoded here; the signatures stand for nothing, the law is executed."""
+def test_two_thousand_people_take_seconds(narrative: Narrative) -> None:
+    """Enrolments, grants and an authorisation, encoded here; the signatures stand for nothing, the
+    law is executed.
+    """
     address = {
         item["name"]: bytes.fromhex(item["address"][2:])
-        for item in told.bundle["identity"]["contracts"]
+        for item in narrative.bundle["identity"]["contracts"]
     }
-    replayed, world, signature = Forger(told.bundle, trusting=True), told.world, b"\1" * 65
-    vars(replayed).update(vars(replay(told.bundle).replayed))
-    permit, day = replayed.permits[told.names["permit"]], replayed.time // 86400
-    replayed.permits[told.names["permit"]] = permit._replace(status=verify.APPROVED)
+    replayed, world, signature = (
+        Forger(narrative.bundle, trusting=True),
+        narrative.world,
+        b"\1" * 65,
+    )
+    vars(replayed).update(vars(replay(narrative.bundle).replayed))
+    permit, day = replayed.permits[narrative.names["permit"]], replayed.time // 86400
+    replayed.permits[narrative.names["permit"]] = permit._replace(status=verify.APPROVED)
     rita, subjects = (
         bytes.fromhex(world.people["rita"].address[2:]),
         sorted(random32() for _ in range(2000)),
@@ -376,17 +390,17 @@ def test_two_thousand_people_take_seconds(told: Told) -> None:
             )
             for s in part
         ]
-        said = [((verify.TOPICS["Enrolled"], s, words(rita)), b"") for s in part]
+        event_logs = [((verify.TOPICS["Enrolled"], s, words(rita)), b"") for s in part]
         calls += [
             (
                 "edf3773c",
                 encode(["((bytes32,bytes,uint8,uint40),bytes,bytes)[]"], [enrolments]),
-                said,
+                event_logs,
             )
         ]
-        kinds = "bytes32,bytes32,uint32,uint24,uint24,uint24,uint32,uint32,bytes32,bytes32,uint40"
-        calls += [("5cb2fc01", encode([f"(({kinds}),bytes,bytes)[]"], [grants]), [])]
-    request = (told.names["permit"], hashlib.sha256(b"").digest(), bytes(32), 7, 2**40 - 1)
+        types = "bytes32,bytes32,uint32,uint24,uint24,uint24,uint32,uint32,bytes32,bytes32,uint40"
+        calls += [("5cb2fc01", encode([f"(({types}),bytes,bytes)[]"], [grants]), [])]
+    request = (narrative.names["permit"], hashlib.sha256(b"").digest(), bytes(32), 7, 2**40 - 1)
     calls.append(
         (
             "45de6e7f",
@@ -409,13 +423,13 @@ def test_two_thousand_people_take_seconds(told: Told) -> None:
         0,
         2**40 - 1,
     )
-    kinds = "(bytes32,uint32,bytes32,bytes32,bytes32,uint32,uint8,uint40)"
+    types = "(bytes32,uint32,bytes32,bytes32,bytes32,uint32,uint8,uint40)"
     calls.append(
-        ("6eb5a8ae", encode([kinds, "bytes", "bytes32[]"], [binding, signature, listed]), [])
+        ("6eb5a8ae", encode([types, "bytes", "bytes32[]"], [binding, signature, listed]), [])
     )
     started = time.monotonic()
-    for i, (selector, arguments, said) in enumerate(calls):
-        block = verify.Block(replayed.place[0] + 1, replayed.time, bytes(32))
+    for i, (selector, arguments, event_logs) in enumerate(calls):
+        block = verify.Block(replayed.position[0] + 1, replayed.time, bytes(32))
         tx = verify.Transaction(
             words(i),
             block.number,
@@ -425,7 +439,7 @@ def test_two_thousand_people_take_seconds(told: Told) -> None:
         )
         logs = [
             verify.Log(b"", topics, data, n, block.number, tx.hash)
-            for n, (topics, data) in enumerate(said)
+            for n, (topics, data) in enumerate(event_logs)
         ]
         replayed.apply(block, tx, logs)
     assert len(replayed.granted(run, 1)) == 1000
@@ -483,7 +497,9 @@ def mutilated() -> dict[str, Callable[[dict[str, Any]], Any]]:
     "name",
     [*mutilated(), "not JSON", "empty", "duplicate key", "too deep", "a list", "half a character"],
 )
-def test_a_mutilated_bundle_gets_a_plain_sentence(told: Told, name: str, tmp_path: Path) -> None:
+def test_a_mutilated_bundle_gets_a_plain_sentence(
+    narrative: Narrative, name: str, tmp_path: Path
+) -> None:
     texts = {
         "not JSON": b"PK",
         "empty": b"",
@@ -492,21 +508,21 @@ def test_a_mutilated_bundle_gets_a_plain_sentence(told: Told, name: str, tmp_pat
         "a list": b"[]",
         "half a character": b'{"type":"\\ud800"}',
     }
-    bundle: Any = texts.get(name) or told.copy()
+    bundle: Any = texts.get(name) or narrative.copy()
     if name in mutilated():
         mutilated()[name](bundle)
     if name == "empty":
         bundle = b""
-    found = examine(as_bytes(bundle))
-    assert "no" in [state for state, _ in found.values()]
+    verdicts = examine(as_bytes(bundle))
+    assert "no" in [state for state, _ in verdicts.values()]
     assert not re.search(r"Traceback|Error|\.py|<class", reasons(bundle))
 
 
-def test_a_bundle_s_own_head_and_kind_are_checked(told: Told) -> None:
-    head = told.bundle["head"]
+def test_a_bundle_s_own_head_and_kind_are_checked(narrative: Narrative) -> None:
+    head = narrative.bundle["head"]
     for change in (
         {"type": "volens/trail/1"},
         {"head": head | {"count": head["count"] + 1}},
         {"head": head | {"head": "00" * 32}},
     ):
-        assert states(told.bundle | change)[0] == "no"
+        assert states(narrative.bundle | change)[0] == "no"

@@ -40,7 +40,9 @@ def test_deep_and_broken_texts_are_refused_quickly() -> None:
 
 
 class Open:
-    """A world in the middle of its work: a permit to vote on, an approved one, a run sealed and seen by one checker."""
+    """A world in the middle of its work: a permit to vote on, an approved one, a run sealed and
+    seen by one checker.
+    """
 
     module: ModuleType = verify
 
@@ -97,31 +99,33 @@ class Open:
 
     def read_by(self, module: ModuleType) -> Open:
         """The same trail as another auditor's file reads it."""
-        other = copy.copy(self)
-        other.module = module
+        reader = copy.copy(self)
+        reader.module = module
         crypto = module.load_crypto(module.parse_identity(self.bundle["identity"]))
-        other.replayed, other.crypto = module.Replay(self.bundle, crypto).replayed, crypto
-        other.replayed._crypto = None
-        return other
+        reader.replayed, reader.crypto = module.Replay(self.bundle, crypto).replayed, crypto
+        reader.replayed._crypto = None
+        return reader
 
     def lets_through(self, lie: Callable[[Open], str]) -> bool:
-        """Whether nothing but the absent logs speaks against the lie."""
+        """Whether only the absent logs contradict the forgery."""
         try:
             return bool(re.search(r"event [12] \((?!ItemRefused)", lie(self)))
         except (KeyError, AttributeError, IndexError):  # the rule kept it from falling over
             return True
 
     def where(self, change: Callable[[Any], Any]) -> Open:
-        """The same with another state of the fold."""
-        other = copy.copy(self)
-        other.replayed = copy.deepcopy(self.replayed)
-        change(other.replayed)
-        return other
+        """The same with another replayed state."""
+        changed = copy.copy(self)
+        changed.replayed = copy.deepcopy(self.replayed)
+        change(changed.replayed)
+        return changed
 
     def verdict(
         self, row: Row, signer: str, later: int = 0, twice: bool = False, **change: Any
     ) -> str:
-        """What the fold says of this call, or of its repetition; `event 1` when only the (absent) logs are wrong."""
+        """The verdict of the rules on this call, or on its repetition; `event 1` if only the logs
+        are wrong.
+        """
         replayed, world, verify = copy.deepcopy(self.replayed), self.world, self.module
         message = row.message(self) | {"deadline": 2**40 - 1} | change
         if row.kind == "Revoke":
@@ -162,11 +166,11 @@ class Open:
         later: int = 0,
         signed: bool = True,
     ) -> str:
-        """What the fold says of this call with these logs, which are never those that it must leave."""
+        """The verdict of the rules on this call with these logs, which are never the required ones."""
         verify = self.module
         tx = verify.Transaction(
             bytes(32),
-            replayed.place[0] + 1,
+            replayed.position[0] + 1,
             0,
             replayed.identity.contracts[contract][0],
             self.world.ledger.encode(contract, function, *arguments),
@@ -188,7 +192,7 @@ class Open:
         logs: list[tuple[tuple[bytes, ...], bytes]] = [],  # noqa: B006 (never changed)
         signed: bool = True,
     ) -> str:
-        """What the fold says of a batch; `change` puts its state where the lie needs it."""
+        """The verdict of the rules on a batch; `change` adapts the state to the forgery."""
         replayed = copy.deepcopy(self.replayed)
         change(replayed)
         return self.answer(replayed, "ConsentRegistry", function, [items], logs, signed=signed)
@@ -488,11 +492,11 @@ LIES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("viewOutput", "tess", "ended", {"run": "released"}),
     ("viewOutput", "tess", "newest", {"run": "fresh", "attempt": 0}),
     ("release", "sol sol", "two different", {}),
-    ("release", "sol tess", "did not look", {}),
+    ("release", "sol tess", "did not view", {}),
     ("release", "sol pia", "not live", {}),
     ("release", "sol sol", "two different", {"reason": 1}),
     ("short", "sol sol", "two different|granted", {}),
-    ("reject", "tess", "did not look", {}),
+    ("reject", "tess", "did not view", {}),
     ("reject", "sol", "reason", {"reason": 0}),
     ("reject", "sol", "sealed", {"sealHash": bytes(32)}),
     ("cancel", "sol", "signed by", {}),
@@ -549,7 +553,7 @@ def revoked_again(o: Open) -> str:
 
 
 def enrolled_by_no_registrar(o: Open) -> str:
-    """Where nobody checks signatures, the ledger's own word is checked against the roles."""
+    """Without signature checks, the ledger's events are checked against the roles."""
     item = o.enrolment()
     noor = words(bytes.fromhex(o.world.people["noor"].address[2:]))
     subject, key, assurance, _ = item[0]
@@ -703,13 +707,13 @@ def test_a_lawful_call_passes_up_to_its_absent_logs(opened: Open, name: str, sig
 def test_an_unlawful_call_is_named_whatever_the_node_shows(
     opened: Open, name: str, signer: str, fact: str, change: dict[str, Any]
 ) -> None:
-    said = opened.verdict(ROWS[name], signer, **placed(opened, change))
-    assert re.search(fact, said), said
-    assert "event 1 (" not in said
+    verdict = opened.verdict(ROWS[name], signer, **placed(opened, change))
+    assert re.search(fact, verdict), verdict
+    assert "event 1 (" not in verdict
 
 
 @pytest.mark.parametrize("name", MORE_LIES)
-def test_these_lies_are_named_too(opened: Open, name: str) -> None:
+def test_further_unlawful_calls_are_named(opened: Open, name: str) -> None:
     assert not opened.lets_through(MORE_LIES[name]), MORE_LIES[name](opened)
 
 
@@ -752,7 +756,7 @@ def test_a_run_id_is_used_once(opened: Open) -> None:
     opened.replayed.runs[run] = before
 
 
-def test_who_was_dismissed_requests_and_resumes_no_run(opened: Open) -> None:
+def test_a_dismissed_analyst_requests_and_resumes_no_run(opened: Open) -> None:
     noor, run = bytes.fromhex(opened.world.people["noor"].address[2:]), opened.fresh
     before, member = opened.replayed.runs[run], opened.replayed.members[noor]
     opened.replayed.runs[run] = before._replace(attempts=verify.MAX_ATTEMPTS)
@@ -779,17 +783,19 @@ def test_a_release_names_everybody_who_was_granted(opened: Open) -> None:
 
 SOURCE = ROOT / "governance" / "verify.py"
 RULES = ("Steps", "PermitRules", "ConsentRules", "AccessRules", "ReplayedState")
-# Of the whole trail, not of one call: their forgeries stand in test_verify.py and test_verify_steps.py.
+# Of the whole trail, not of one call: their forgeries stand in test_verify.py and
+# test_verify_steps.py.
 OF_THE_TRAIL = {"apply", "_compare", "_claim"}
 # Of one item of a batch: a refusal of it is recorded, or it leaves nothing.
 OF_AN_ITEM = ("_batch", "_enrolment", "_consent")
 
 
 class Switches(ast.NodeTransformer):
-    """Puts each rule of the fold behind a switch: the one whose place is in OFF is taken out.
+    """Puts each rule behind a switch: the rule whose name is in OFF is disabled.
 
-    A rule is what a `need` asks for; of several conditions joined by "and", each by itself. So is every message that is
-    noted as used up. `places` are the function it stands in and its number there, with what it says.
+    A rule is what a `need` asks for; of several conditions joined by "and", each by itself. So is
+    every message that is recorded as used up. `places`: by function and number of the rule, its
+    text.
     """
 
     def __init__(self) -> None:
@@ -797,19 +803,19 @@ class Switches(ast.NodeTransformer):
         self._function, self._named, self._count = "", dict[str, str](), 0
 
     def visit_Module(self, node: ast.Module) -> ast.Module:
-        for one in node.body:
-            if isinstance(one, ast.ClassDef) and one.name in RULES:
-                one.body = [self._method(inner) for inner in one.body]
+        for item in node.body:
+            if isinstance(item, ast.ClassDef) and item.name in RULES:
+                item.body = [self._method(inner) for inner in item.body]
         return node
 
     def _method(self, node: ast.stmt) -> ast.stmt:
         if not isinstance(node, ast.FunctionDef) or node.name in OF_THE_TRAIL:
             return node
         self._function, self._count = node.name, 0
-        needs = [one for one in ast.walk(node) if is_need(one)]
+        needs = [item for item in ast.walk(node) if is_need(item)]
         # Conditions that have a name first: `fresh = a and b`, then `need(fresh, …)`.
         self._named = {
-            one.args[0].id: said(one) for one in needs if isinstance(one.args[0], ast.Name)
+            item.args[0].id: fact_of(item) for item in needs if isinstance(item.args[0], ast.Name)
         }
         return self.generic_visit(node)  # type: ignore[return-value]
 
@@ -821,7 +827,7 @@ class Switches(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.Call:
         if is_need(node) and not isinstance(node.args[0], ast.Name):
-            node.args[0] = self._switched(node.args[0], said(node))
+            node.args[0] = self._switched(node.args[0], fact_of(node))
         return node
 
     def visit_Expr(self, node: ast.Expr) -> ast.stmt:
@@ -832,28 +838,28 @@ class Switches(ast.NodeTransformer):
 
     def _switched(self, test: ast.expr, fact: str) -> ast.expr:
         if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
-            return ast.BoolOp(ast.And(), [self._switched(one, fact) for one in test.values])
+            return ast.BoolOp(ast.And(), [self._switched(item, fact) for item in test.values])
         if isinstance(test, ast.Compare) and len(test.ops) > 1:
             sides = [test.left, *test.comparators]
             pairs = [
                 ast.Compare(left, [sign], [right])
                 for left, sign, right in zip(sides, test.ops, sides[1:], strict=False)
             ]
-            return ast.BoolOp(ast.And(), [self._switched(one, fact) for one in pairs])
+            return ast.BoolOp(ast.And(), [self._switched(item, fact) for item in pairs])
         return ast.BoolOp(ast.Or(), [self._switch(f"{ast.unparse(test)}: {fact}"), test])
 
     def _switch(self, text: str) -> ast.expr:
-        deployment = f"{self._function} {self._count}"
+        switch = f"{self._function} {self._count}"
         self._count += 1
-        self.places[deployment] = text
-        return ast.Compare(ast.Name("OFF", ast.Load()), [ast.Eq()], [ast.Constant(deployment)])
+        self.places[switch] = text
+        return ast.Compare(ast.Name("OFF", ast.Load()), [ast.Eq()], [ast.Constant(switch)])
 
 
 def is_need(node: ast.AST) -> TypeGuard[ast.Call]:
     return isinstance(node, ast.Call) and getattr(node.func, "id", "") == "need"
 
 
-def said(need: ast.Call) -> str:
+def fact_of(need: ast.Call) -> str:
     return ast.unparse(need.args[1])
 
 
@@ -869,7 +875,7 @@ def with_switches() -> tuple[ModuleType, dict[str, str]]:
 
 
 def test_every_rule_taken_out_lets_a_lie_through(opened: Open) -> None:
-    """Counted: no rule of the fold, and no part of one, stands there untried."""
+    """Every rule, and every part of one, is tested."""
     lies = [("", lie) for lie in MORE_LIES.values()]
     lies += [(f"_{ROWS[row[0]].function}", told_by(row)) for row in LIES]
     (switched, places), useless = with_switches(), []
@@ -877,18 +883,17 @@ def test_every_rule_taken_out_lets_a_lie_through(opened: Open) -> None:
     loose = opened.read_by(switched)
     assert not any(loose.lets_through(lie) for _, lie in lies)
     kept = {lie: lie(loose) for _, lie in lies}
-    for deployment, text in places.items():
-        switched.__dict__["OFF"] = deployment
-        if deployment.startswith(
-            OF_AN_ITEM
-        ):  # its item leaves something else, and so does the call
+    for switch, text in places.items():
+        switched.__dict__["OFF"] = switch
+        if switch.startswith(OF_AN_ITEM):  # its item leaves something else, and so does the call
             if all(lie(loose) == said for lie, said in kept.items()):
-                useless.append(f"{deployment}: {text}")
+                useless.append(f"{switch}: {text}")
             continue
-        # Calls of the rule's own function first: the others mostly fail for what they always fail for.
-        own = deployment.split()[0]
+        # Calls of the rule's own function first: the others mostly fail for what they always fail
+        # for.
+        own = switch.split()[0]
         ordered = [lie for name, lie in lies if name == own]
         ordered += [lie for name, lie in lies if name != own]
         if not any(map(loose.lets_through, ordered)):
-            useless.append(f"{deployment}: {text}")
+            useless.append(f"{switch}: {text}")
     assert not useless, "\n".join(useless)

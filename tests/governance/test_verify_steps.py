@@ -1,4 +1,4 @@
-"""Single steps of the fold: the contracts' reasons, order, encodings, and items that were skipped."""
+"""Single replayed steps: the contracts' reasons, order, encodings, and skipped items."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from narrated import ROOT, Told, bundle_of, calls, reasons, replay, states
+from narrated import ROOT, Narrative, bundle_of, calls, reasons, replay, states
 
 from api.demo.forgeries import rewrite
 from api.demo.stage import MemoryOutbox, World, random32
@@ -26,7 +26,9 @@ from governance.verify import (
 
 
 def folded(world: World) -> ReplayedState:
-    """The fold of a whole chain, with every signature checked; its head is the contract's."""
+    """The replayed state of a whole chain, with every signature checked; its head is the
+    contract's.
+    """
     bundle = bundle_of(world)
     assert (
         replay(bundle).replayed.head
@@ -36,7 +38,7 @@ def folded(world: World) -> ReplayedState:
     return replay(bundle, signed=True).replayed
 
 
-def test_every_reason_of_the_contracts_is_the_fold_s(world: World) -> None:
+def test_the_rules_give_every_reason_of_the_contracts(world: World) -> None:
     now, today = world.ledger.now(), world.ledger.now() // 86400
     subjects = world.enrol(9)
     world.grant(subjects[:4])
@@ -75,34 +77,36 @@ def test_every_reason_of_the_contracts_is_the_fold_s(world: World) -> None:
         with pytest.raises(Refused, match="NotLive"):  # whose role has ended leaves no trace
             refused()
     assert folded(world).newest_attempt(run) == 1
-    told = [
+    narrative = [
         log["data"]
         for tx in bundle_of(world)["transactions"]
         for log in tx["logs"]
         if log["topics"][0] == "0x" + verify.TOPICS["RunRefused"].hex()
     ]
-    assert {int(data[-64:], 16) for data in told} >= {36, 38, 39}
+    assert {int(data[-64:], 16) for data in narrative} >= {36, 38, 39}
 
 
-def test_a_step_through_another_contract_or_out_of_order_is_refused(told: Told) -> None:
+def test_a_step_through_another_contract_or_out_of_order_is_refused(narrative: Narrative) -> None:
     for change in (
-        {"to": told.bundle["identity"]["contracts"][2]["address"]},
+        {"to": narrative.bundle["identity"]["contracts"][2]["address"]},
         {"to": "0x" + "99" * 20},
     ):
-        bundle = told.copy()
+        bundle = narrative.copy()
         bundle["transactions"][0].update(change)
         assert "was not sent to the PermitRegistry" in reasons(bundle)
-    bundle = told.copy()
+    bundle = narrative.copy()
     bundle["transactions"].insert(1, bundle["transactions"][0])
     assert "does not follow" in reasons(bundle)
-    bundle = told.copy()
+    bundle = narrative.copy()
     bundle["blocks"][str(bundle["transactions"][5]["block"])]["timestamp"] = 1
     assert "time" in reasons(bundle)
 
 
-def test_an_odd_encoding_that_the_contracts_accept_is_accepted(told: Told) -> None:
-    """Somebody relays a valid vote with its signature moved and slack behind it: no fold may stop there."""
-    bundle = told.copy()
+def test_an_odd_encoding_that_the_contracts_accept_is_accepted(narrative: Narrative) -> None:
+    """Somebody relays a valid vote with its signature moved and slack behind it: no fold may stop
+    there.
+    """
+    bundle = narrative.copy()
     item = bundle["transactions"][calls(bundle, "vote")[0]]
     raw = bytes.fromhex(item["input"][2:])
     head, tail = raw[: 4 + 4 * 32], raw[4 + 5 * 32 :]
@@ -111,8 +115,8 @@ def test_an_odd_encoding_that_the_contracts_accept_is_accepted(told: Told) -> No
     assert states(bundle, heads=[bundle["head"]]) == ["ok", "ok", "ok"]
 
 
-def test_dirty_bits_are_refused_as_solidity_does(told: Told) -> None:
-    bundle = told.copy()
+def test_dirty_bits_are_refused_as_solidity_does(narrative: Narrative) -> None:
+    bundle = narrative.copy()
     data = bundle["transactions"][0]["input"]
     bundle["transactions"][0]["input"] = (
         data[:10] + "01" + data[12:]
@@ -121,10 +125,12 @@ def test_dirty_bits_are_refused_as_solidity_does(told: Told) -> None:
 
 
 @pytest.mark.parametrize("function", ["enrol", "grant"])
-def test_the_fold_reads_every_item_that_the_contract_reads(world: World, function: str) -> None:
-    """Each word of a batch pointed out of the call or made dirty: the contract refuses the call, or both agree on it.
+def test_the_rules_read_every_item_that_the_contract_reads(world: World, function: str) -> None:
+    """Each word of a batch pointed out of the call or made dirty: the contract refuses the call, or
+    both agree on it.
 
-    The broken item is a stranger's, beside a good one: a reader stricter than the contract could be made to stop.
+    The broken item is a stranger's, beside a good one: a reader stricter than the contract could be
+    made to stop.
     """
     first, second = world.enrol(2)
     stranger, to = Wallet.new(), world.ledger.domain.contracts["ConsentRegistry"]
@@ -216,18 +222,18 @@ def test_every_skipped_item_is_skipped_for_the_contract_s_reason(world: World) -
     )
 
 
-def test_an_event_more_elsewhere_or_out_of_order_is_named(told: Told) -> None:
-    bundle = told.copy()
+def test_an_event_more_elsewhere_or_out_of_order_is_named(narrative: Narrative) -> None:
+    bundle = narrative.copy()
     logs = bundle["transactions"][3]["logs"]
     logs.append(logs[-1] | {"index": 9})
     assert "event 3 should not be there" in reasons(bundle)
     logs.pop()
     logs[0]["address"] = "0x" + "99" * 20
     assert "event 1" in reasons(bundle)
-    bundle = told.copy()
+    bundle = narrative.copy()
     bundle["transactions"][3]["logs"][1]["index"] = 0
     assert "not in order" in reasons(bundle)
-    start = int(told.world.ledger.identity["deployBlock"])
-    log = told.world.ledger.logs(start, start + 20)[0]
+    start = int(narrative.world.ledger.identity["deployBlock"])
+    log = narrative.world.ledger.logs(start, start + 20)[0]
     with pytest.raises(Malformed, match="taken back"):
         parse_log(log | {"removed": True})

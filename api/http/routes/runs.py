@@ -90,7 +90,7 @@ def resume(run: RunId, body: schemas.ResumeBody, services: Parts) -> Any:
 def look(run: RunId, attempt: AttemptNumber, body: schemas.ReviewBody, services: Parts) -> Any:
     """A checker looks: recorded first, then the broker gives pieces to the viewer key."""
     _same(body.review.run, run, body.review.attempt, attempt)
-    receipt = release.look(
+    receipt = release.view_output(
         services.ledger,
         schemas.message_of("Review", body.review),
         bytes.fromhex(body.signature),

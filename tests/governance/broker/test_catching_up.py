@@ -1,4 +1,6 @@
-"""A long history: a broker reads it in pages that fit, lets out nothing meanwhile, and says how far it is."""
+"""A long history: a broker reads it in pages that fit, lets out nothing meanwhile, and says how far
+it is.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from road import Road
 from api.demo.stage import World, random32
 from chain.errors import LedgerSlow
 from chain.ledger import Ledger
-from chain.paging import FIRST, LARGEST, PATIENT, TARGET, TOO_LARGE, Pages
+from chain.paging import FIRST, LARGEST, RETRY_AFTER, TARGET, TOO_LARGE, Pages
 from governance.broker import custody
 from governance.broker import node as nodes
 from governance.broker.custody import Broker, Refusal
@@ -50,7 +52,7 @@ class Narrow(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
 
     def handle_error(self, *_: object) -> None:
-        """Whoever asked did not wait for the answer."""
+        """The client did not wait for the response."""
 
     @property
     def address(self) -> str:
@@ -128,7 +130,7 @@ def test_a_page_that_is_too_much_is_asked_for_in_halves(
     monkeypatch.setattr(nodes, "MAX_ANSWER", 2_000_000)
     narrow.fail = fail
     broker = broker_of(world, narrow.address, tmp_path)
-    broker._node._line.timeout = 0.4
+    broker._node._connection.timeout = 0.4
     assert broker.witness()["count"] == world.ledger.head()[0]
     assert max(narrow.asked) > WIDEST  # it tried, and went on smaller
 
@@ -150,7 +152,7 @@ def test_the_rows_are_derived_in_halves_too(
         ledger.logs(first, last)  # the twin: all at once cannot be had
 
 
-def test_pages_weigh_about_the_same() -> None:
+def test_pages_have_about_the_same_number_of_events() -> None:
     """Events count: full blocks make a page smaller, empty ones larger."""
     pages = Pages()
     assert pages.end(1, 1_000_000) == FIRST
@@ -165,14 +167,14 @@ def test_pages_weigh_about_the_same() -> None:
     assert not pages.halve()
 
 
-def test_what_failed_is_not_tried_again_at_once() -> None:
+def test_a_failed_page_size_is_not_tried_again_at_once() -> None:
     """Else every second page would wait for the same node to fail again."""
     pages = Pages()
     for _ in range(3):
         pages.took(pages.size, 0)
     failed = pages.size
     assert pages.halve()
-    for _ in range(PATIENT - 1):
+    for _ in range(RETRY_AFTER - 1):
         pages.took(pages.size, 0)
         assert pages.size == failed // 2
     pages.took(pages.size, 0)
@@ -182,7 +184,9 @@ def test_what_failed_is_not_tried_again_at_once() -> None:
 def test_nothing_leaves_a_broker_that_has_not_read_everything(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Refused with a reason of its own, while the health says how far it is; once all is read, the same is answered."""
+    """Refused with a reason of its own, while the health says how far it is; once all is read, the
+    same is answered.
+    """
     monkeypatch.setattr(custody, "FOLLOW_SECONDS", -1.0)  # a question folds one page ...
     monkeypatch.setattr("chain.paging.FIRST", 4)  # ... of four blocks
     monkeypatch.setattr("chain.paging.LARGEST", 4)
@@ -198,16 +202,16 @@ def test_nothing_leaves_a_broker_that_has_not_read_everything(
         wanda = road.world.people["wanda"]
         return road.client.pieces(run, 1, receipt.tx, key, road.headers(), wanda)
 
-    told, seen = [], []
-    while not told or told[-1] is not None:
+    reasons, seen = [], []
+    while not reasons or reasons[-1] is not None:
         seen.append(_health(road))
         try:
             ask()
-            told.append(None)
+            reasons.append(None)
         except BrokerRefused as refusal:
-            told.append(refusal.reason.slug)
-    assert told[:-1] == ["catching-up"] * (len(told) - 1)
-    assert len(told) > 2
+            reasons.append(refusal.reason.slug)
+    assert reasons[:-1] == ["catching-up"] * (len(reasons) - 1)
+    assert len(reasons) > 2
     assert all(one["catchingUp"] for one in seen[:-1])
     blocks = [one["block"] for one in seen[1:]]
     assert blocks == sorted(set(blocks))  # every question brought it further
@@ -223,7 +227,7 @@ def _health(road: Road) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("endpoint", ["witness", "records"])
-def test_every_door_that_needs_the_ledger_refuses_meanwhile(
+def test_every_endpoint_that_needs_the_ledger_refuses_meanwhile(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str
 ) -> None:
     broker = broker_of(world, str(world.ledger.node.url), tmp_path)
@@ -236,10 +240,12 @@ def test_every_door_that_needs_the_ledger_refuses_meanwhile(
         assert broker.behind.is_set()
 
 
-def test_it_reads_on_by_itself_and_lets_questions_in_between(
+def test_it_catches_up_in_the_background_between_requests(
     world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the background, a slice at a time: somebody who asks for its identity or health does not wait."""
+    """In the background, a slice at a time: somebody who asks for its identity or health does not
+    wait.
+    """
     monkeypatch.setattr(custody, "SLICE_SECONDS", -1.0)
     broker = broker_of(world, str(world.ledger.node.url), tmp_path)
     threading.Thread(target=keep_up, args=(broker,), daemon=True).start()
@@ -254,7 +260,9 @@ def test_it_reads_on_by_itself_and_lets_questions_in_between(
 
 
 def test_a_start_believes_no_file_more_than_the_ledger(world: World, tmp_path: Path) -> None:
-    """Nothing of the fold is kept: whatever lies in the broker's folder, a start executes every step again."""
+    """Nothing of the fold is kept: whatever lies in the broker's folder, a start executes every
+    step again.
+    """
     url = str(world.ledger.node.url)
     broker = broker_of(world, url, tmp_path)
     head = broker.witness()["head"]

@@ -48,7 +48,9 @@ def lines_of(path: Path) -> list[bytes]:
 
 
 def test_a_thousand_people_with_fourteen_records_each_are_read_again(tmp_path: Path) -> None:
-    """The line that this took was longer than what the next start read: the keys were shut in for good."""
+    """The line that this took was longer than what the next start read: the keys were shut in for
+    good.
+    """
     path = tmp_path / "journal.jsonl"
     journal = Journal(path, sign)
     journal.append(large("aa", 2))
@@ -158,7 +160,9 @@ def test_a_line_in_the_middle_of_a_divided_answer_cannot_go(tmp_path: Path) -> N
 def test_a_long_line_of_an_earlier_release_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Earlier releases wrote any length in one line; such a journal opens, and goes on with short lines."""
+    """Earlier releases wrote any length in one line; such a journal opens, and goes on with short
+    lines.
+    """
     path = tmp_path / "journal.jsonl"
     with monkeypatch.context() as earlier:
         earlier.setattr(journals, "MAX_LINE", MAX_OLD_LINE)
@@ -182,7 +186,9 @@ def test_a_line_that_no_release_wrote_is_refused_without_reading_all_of_it(tmp_p
 def test_all_lines_of_an_answer_are_on_disk_before_it_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A disk that fails in the middle: no answer, and nothing more is taken until the journal is opened again."""
+    """A disk that fails in the middle: no answer, and nothing more is taken until the journal is
+    opened again.
+    """
     path = tmp_path / "journal.jsonl"
     journal = Journal(path, sign)
 

@@ -1,4 +1,6 @@
-"""A broker believes its node for order and freshness only: each lie of a node is met with the right refusal."""
+"""A broker believes its node for order and freshness only: each lie of a node is met with the right
+refusal.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ Lie = Callable[[str, list[Any], Any], Any]
 
 
 class Liar(ThreadingHTTPServer):
-    """A node between the broker and the real one; `lie(method, params, answer)` alters what it says."""
+    """A node between the broker and the real one; `lie(method, params, answer)` alters what it
+    says.
+    """
 
     daemon_threads = True
 
@@ -83,11 +87,11 @@ def hidden_call(method: str, _params: list[Any], answer: Any) -> Any:
 
 def edited_input(method: str, _params: list[Any], answer: Any) -> Any:
     if method == "eth_getTransactionByHash":
-        deployment = len(answer["input"]) // 2  # the last bytes may be padding that nobody reads
+        position = len(answer["input"]) // 2  # the last bytes may be padding that nobody reads
         answer["input"] = (
-            answer["input"][:deployment]
-            + format(int(answer["input"][deployment], 16) ^ 1, "x")
-            + answer["input"][deployment + 1 :]
+            answer["input"][:position]
+            + format(int(answer["input"][position], 16) ^ 1, "x")
+            + answer["input"][position + 1 :]
         )
     return answer
 
@@ -177,7 +181,7 @@ def test_a_node_that_steps_back_or_rewrites_is_refused(
     assert again.witness()["block"] >= seen
 
 
-def test_a_clock_far_from_the_ledgers_lets_nothing_out(
+def test_a_clock_far_from_the_ledgers_releases_nothing(
     world: World, devchain: DevChain, tmp_path: Path
 ) -> None:
     with pytest.raises(Refusal) as refusal:
@@ -188,7 +192,7 @@ def test_a_clock_far_from_the_ledgers_lets_nothing_out(
 def test_a_failure_in_between_is_not_another_ledger(
     world: World, liar: Liar, tmp_path: Path
 ) -> None:
-    """The node dies while it is being read: said as what it is, and nothing is lost."""
+    """The node dies while it is being read: the error says so, and nothing is lost."""
     broker = broker_of(world, f"http://127.0.0.1:{liar.server_address[1]}", tmp_path)
     calls: list[str] = []
 
