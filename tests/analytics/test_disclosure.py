@@ -455,7 +455,7 @@ def test_the_record_says_what_was_done_and_not_how_many_would_fit(
     for name, row in printed.items():
         missing = [metric for metric in NAMES if metric not in row]
         assert bool(missing) == any(what == f"{', '.join(missing)}: {name}" for what in withheld)
-        assert (row["step"] > 1) == (f"threshold figures: {name}" in coarsened)
+        assert (row["step"] > 1) == (f"threshold metrics: {name}" in coarsened)
     for curve in gse_figures["curves"]:
         name, found = f"{curve['model']}/{curve['feature_set']}", curve.get("calibration")
         assert (f"roc: {name}" in withheld) == ("roc" not in curve)

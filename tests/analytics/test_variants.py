@@ -71,7 +71,7 @@ def test_files_are_joined_by_place_and_alleles() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(InputsError, match="nobody"):
+    with pytest.raises(InputsError, match="no people"):
         stack([], ALL)
     with pytest.raises(InputsError, match="different genome builds"):
         stack([person(THREE, 0, 0, 0), person(sites("1:5:A>G", build="GRCh37"), 0)], ALL)
