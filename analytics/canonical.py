@@ -43,7 +43,7 @@ def load_strict(
     exponent), bool or None.
     faults: if given, a value that is not strict JSON becomes a Fault in the document and is added
     to this set instead of an error, so the caller can see its position; for duplicate keys see
-    `readings`.
+    `key_values`.
     Raises JsonRefused; its message never quotes the document.
     """
     if len(data) > max_bytes:
@@ -67,7 +67,7 @@ def load_strict(
     return reader.read_strings(value)
 
 
-def readings(value: object) -> Sequence[object]:
+def key_values(value: object) -> Sequence[object]:
     """The values of a key of an object: one, or all of them (for lists, all items) if the key is
     duplicated. Parsers differ in which one they take.
     """
@@ -77,7 +77,7 @@ def readings(value: object) -> Sequence[object]:
 def paired(first: object, second: object) -> Iterator[tuple[object, object]]:
     """The values of two keys in pairs: the first of each, the second of each, and so on."""
     # A duplicated key with empty lists has no values.
-    firsts, seconds = readings(first) or [None], readings(second) or [None]
+    firsts, seconds = key_values(first) or [None], key_values(second) or [None]
     for n in range(max(len(firsts), len(seconds))):
         yield firsts[min(n, len(firsts) - 1)], seconds[min(n, len(seconds) - 1)]
 

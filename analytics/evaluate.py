@@ -100,11 +100,11 @@ def predict_once(
         probability[test] = predict(fitted, x[test])
         if not np.isfinite(probability[test]).all():
             raise PredictionError("a model predicted something that is not a number")
-        placements[test] = place(probability[test], y[test])
+        placements[test] = placement_values(probability[test], y[test])
     return probability, placements
 
 
-def place(probability: Floats, y: Labels) -> Floats:
+def placement_values(probability: Floats, y: Labels) -> Floats:
     """For each person, the share of the other outcome ordered correctly; ties count half."""
     positives, negatives = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
     above = probability[positives][:, None] - probability[negatives][None, :]

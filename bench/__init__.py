@@ -1,1 +1,2 @@
-"""Measurements: what governance costs, each figure a ratio or a count of one run (`make bench`, `make science`)."""
+"""Benchmarks: the cost of governance as ratios or counts of one run (`make bench`, `make
+science`)."""
