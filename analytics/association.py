@@ -301,8 +301,7 @@ def _inflation(z: Floats, printed: int) -> str | None:
 
 
 def _quantiles(z: Floats, printed: int) -> list[object]:
-    """(expected, observed) -log10 p at ranks with at least 10 variants between two of them, one
-    decimal each.
+    """(expected, observed) -log10 p, one decimal each, at ranks at least 10 variants apart.
 
     z: of the variants that are not printed; `printed` others rank before them, and no quantile
     reveals more of those.

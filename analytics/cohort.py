@@ -224,8 +224,7 @@ def _in_age_band(member: Member, band: tuple[int, int]) -> bool:
 
 
 def _fits_codes(member: Member, rules: CohortRules) -> bool:
-    """Facts after day 0 are ignored; an undated fact cannot include a person but can exclude
-    one."""
+    """Facts after day 0 are ignored; an undated fact may exclude a person but not include one."""
     facts = member.person.clinical.facts if member.person.clinical else ()
     undated: tuple[Fact, ...] = ()
     if member.index is not None:

@@ -115,16 +115,14 @@ def placement_values(probability: Floats, y: Labels) -> Floats:
 
 
 def auc_with_error(placements: Floats, y: Labels) -> tuple[float, float]:
-    """(AUC, standard error) from the structural components of DeLong, DeLong & Clarke-Pearson
-    1988."""
+    """(AUC, standard error) from the components of DeLong, DeLong & Clarke-Pearson 1988."""
     positives, negatives = placements[y == 1], placements[y == 0]
     variance = positives.var(ddof=1) / len(positives) + negatives.var(ddof=1) / len(negatives)
     return float(positives.mean()), float(np.sqrt(variance))
 
 
 def compare_auc(first: Scores, second: Scores, y: Labels) -> tuple[float, tuple[float, float]]:
-    """AUC of `first` minus AUC of `second` on the same people, with paired 95 % interval
-    (DeLong)."""
+    """AUC of `first` minus AUC of `second` on the same people, with paired 95 % interval."""
     difference = first.placements - second.placements
     gap, error = auc_with_error(difference, y)
     return gap, (max(-1.0, gap - Z_95 * error), min(1.0, gap + Z_95 * error))
@@ -141,8 +139,7 @@ def permutation_p(
     seed: int,
     tick: Callable[[float], None],
 ) -> tuple[float, int]:
-    """(p, permutations performed): how often shuffled outcomes reach a one-pass AUC of at least
-    `observed`.
+    """(p, permutations performed): how often permuted outcomes reach the one-pass AUC `observed`.
 
     Stops when ENOUGH_REACHED permutations have reached it: then p is their share of those performed
     (Besag & Clifford 1991), an unbiased estimate for far less work if there is no signal. Otherwise
@@ -164,8 +161,7 @@ def permutation_p(
 
 
 def calibration(probabilities: Floats, y: Labels) -> tuple[float, float]:
-    """(slope, intercept) of logistic recalibration (Cox 1958), mean over the repeats; 1 and 0 are
-    perfect.
+    """(slope, intercept) of logistic recalibration (Cox 1958), mean over repeats; ideally 1 and 0.
 
     probabilities: (repeats, n) held out; y: (n,). A slope below 1 means that they are too extreme;
     a slope of 0 means that they carry no information, for example when everybody has the same one.

@@ -27,8 +27,7 @@ CLASSES = 3
 
 
 def score_by_f(x: Floats, y: Labels) -> Floats:
-    """One-way F statistic of two groups (Fisher 1925), (n-2) r²/(1-r²). Equals sklearn's
-    f_classif."""
+    """One-way F statistic of two groups (Fisher 1925), (n-2) r²/(1-r²), as sklearn's f_classif."""
     r2 = _squared_correlation(x, y)
     scored: Floats = (len(y) - 2) * r2 / np.maximum(1 - r2, 1e-12)
     return scored
@@ -91,16 +90,14 @@ SCORES: Mapping[str, Callable[[Floats, Labels], Floats]] = {
 
 
 def holds_genotypes(x: Floats) -> bool:
-    """Whether an imputed matrix has allele counts: all within 0 to 2, most of them whole
-    numbers."""
+    """Whether an imputed matrix has allele counts: all within 0 to 2, most of them integers."""
     if x.size == 0 or x.min() < 0 or x.max() > CLASSES - 1:
         return False
     return bool((x == np.rint(x)).mean() > 0.5)
 
 
 def build_imputer(name: str) -> BaseEstimator:
-    """The imputer. A column missing in an entire training fold stays (as 0): columns never
-    shift."""
+    """The imputer. A column missing in an entire fold stays (as 0), so columns never shift."""
     if name == "knn":
         return KNNImputer(n_neighbors=5, keep_empty_features=True)
     return SimpleImputer(strategy=name, keep_empty_features=True)

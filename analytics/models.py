@@ -120,8 +120,7 @@ def warm_up() -> None:
 
 
 class Neighbours(KNeighborsClassifier):  # type: ignore[misc]
-    """At most `most` nearest neighbours; fewer in a smaller fold, since an error reveals its
-    size."""
+    """At most `most` nearest neighbours; fewer in a small fold: an error would reveal its size."""
 
     def __init__(self, most: int) -> None:
         super().__init__(weights="distance")
@@ -167,8 +166,7 @@ def _build_gene_part(blueprint: Blueprint) -> Pipeline:
 
 
 def _build_classifier(blueprint: Blueprint) -> BaseEstimator:
-    """Hyperparameters for 100s to 1000s of people and dozens of columns, chosen on simulated
-    people."""
+    """Hyperparameters for 100s to 1000s of people and dozens of columns, tuned on simulations."""
     match blueprint.model:
         case "logistic":
             return LogisticRegression(C=0.1, solver="newton-cholesky", max_iter=100)

@@ -143,8 +143,7 @@ class Params:
 
     @property
     def gene_source(self) -> str:
-        """The gene record people must have: expression, variants, or none (if no genes are
-        used)."""
+        """The gene record people must have: expression, variants, or none (no genes are used)."""
         if self.genes is None:
             return "variants"
         return (

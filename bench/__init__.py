@@ -1,2 +1,1 @@
-"""Benchmarks: the cost of governance as ratios or counts of one run (`make bench`, `make
-science`)."""
+"""Benchmarks: the cost of governance, as ratios or counts (`make bench`, `make science`)."""

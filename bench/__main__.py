@@ -1,5 +1,4 @@
-"""`python -m bench`: all benchmarks, at most five minutes; writes .volens/bench/report.json and
-report.html."""
+"""`python -m bench`: all benchmarks in five minutes; writes report.json and report.html."""
 
 from __future__ import annotations
 

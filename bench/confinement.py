@@ -1,5 +1,4 @@
-"""Cost of confinement: CPU seconds of one training, alternately in a confined and an unconfined
-child."""
+"""Cost of confinement: CPU seconds of one training in a confined and an unconfined child."""
 
 from __future__ import annotations
 
@@ -22,8 +21,7 @@ NANOSECONDS = 1e9
 
 
 class Trainings:
-    """A server with confined children and one with unconfined children, for any number of
-    measurements."""
+    """Two servers, with confined and with unconfined children, for any number of turns."""
 
     def __init__(self) -> None:
         self._confined, self._unconfined = ForkServer(), ForkServer(confinement=NONE)
@@ -38,8 +36,7 @@ class Trainings:
         self._unconfined.end()
 
     def measure(self, pairs: int) -> dict[str, Any]:
-        """The ratio of CPU seconds, confined / not confined, of the child from its fork to its
-        result.
+        """The ratio of CPU seconds, confined / not confined, of the child from fork to result.
 
         Includes the confining itself. Raises AssertionError if the two results differ in any byte.
         """
@@ -78,7 +75,6 @@ def _train(server: ForkServer) -> tuple[float, str]:
 
 
 def _cpu_seconds(child: Child) -> float:
-    """CPU seconds of the child's only thread so far, as counted by the scheduler (proc(5),
-    schedstat)."""
+    """CPU seconds of the child's only thread, as counted by the scheduler (proc(5), schedstat)."""
     text = Path(f"/proc/{child.pid}/schedstat").read_text(encoding="ascii")
     return int(text.split()[0]) / NANOSECONDS

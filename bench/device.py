@@ -20,8 +20,7 @@ _REQUEST = {
 
 
 def measure_device() -> dict[str, Any] | str:
-    """{ratio, low, high, pairs, device, name, peak_bytes}: seconds on GPU / CPU, or "not
-    measured"."""
+    """{ratio, low, high, pairs, device, name, peak_bytes}: GPU / CPU seconds, or "not measured"."""
     if find_device("auto").type == "cpu":
         return "not measured"
     params = complete(_REQUEST)

@@ -1,5 +1,4 @@
-"""End-to-end benchmarks with a real deployment: overhead of governance for training, ingest and
-database.
+"""End-to-end benchmarks: overhead of governance for training, ingest and database.
 
 The people are 198 of GSE7390 and 200 simulated ones.
 """
@@ -55,7 +54,7 @@ class EndToEnd:
         self.bucket = Bucket("volens", cast.parts.urls["bucket"])
 
     def measure_training(self, pairs: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """(ratios, phases) by model: a governed run, from request to seal, compared with the bare
+        """(ratios, phases) by model: a governed run from request to seal, over the bare
         computation.
 
         Raises AssertionError if the two results differ in any byte.
@@ -111,7 +110,7 @@ class EndToEnd:
         )
 
     def measure_ingests(self) -> dict[str, Any]:
-        """The complete ingest of a small and a large cohort file, compared with only reading and
+        """The complete ingest of a small and a large cohort file, and only reading and
         splitting."""
         return {
             f"ingest_{SIMULATED}x{variants}": self._ingest(variants)

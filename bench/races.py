@@ -39,8 +39,7 @@ def race(
 
 
 def summarise(ratios: list[float]) -> dict[str, Any]:
-    """{ratio, interval, low, high, pairs}: median, its 95 % interval by order statistics, and the
-    range."""
+    """{ratio, interval, low, high, pairs}: median, its 95 % interval by order statistics, range."""
     ordered, pairs = sorted(ratios), len(ratios)
     rank = max(0, int(binom.ppf(0.025, pairs, 0.5)) - 1)
     return {

@@ -1,5 +1,4 @@
-"""Compares governed reads of variants with plain reads of the same file, and packed records with
-VCF files.
+"""Compares governed with plain reads of variants, and packed records with VCF files.
 
 Governed: the object's hash is compared with the ledger's, its key is combined and checked, and it
 is decrypted and parsed. Plain: the same bytes are stored unencrypted in the same bucket and are
@@ -29,8 +28,7 @@ PARSED, PACKED = 5, 50  # people, read one after another, as in a run
 
 
 def measure_reads(bucket: Bucket, pairs: int) -> dict[str, Any]:
-    """Ratios of governed / plain reads from bucket and memory; of VCF parsing / reading packed
-    records."""
+    """Ratios of governed / plain reads, and of VCF parsing / reading packed records."""
     sources, packed = _simulate_people()
     source = sources[0]
     identity, record, subject, dataset = (secrets.token_bytes(32) for _ in range(4))

@@ -1,5 +1,4 @@
-"""The output of `make bench`: report.json for programs, report.html with plots and tables for
-people."""
+"""The output of `make bench`: report.json for programs, report.html for people."""
 
 from __future__ import annotations
 
@@ -48,8 +47,7 @@ def write_report(folder: Path, report: dict[str, Any]) -> None:
 
 
 def print_summary(folder: Path, report: dict[str, Any]) -> bool:
-    """Print a line for each ratio with a goal, and the path of the report; whether no goal was
-    missed."""
+    """Print a line for each ratio with a goal, and the report path; whether no goal was missed."""
     ratios, verdicts = report["ratios"], []
     for name, (word, goal) in GOALS.items():
         low, high = ratios[name]["interval"]

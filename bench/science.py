@@ -1,5 +1,4 @@
-"""`python -m bench.science`: metrics of the models on published data, on noise, and with a known
-truth.
+"""`python -m bench.science`: metrics on published data, on noise, and with a known truth.
 
 Leaves .volens/science/report.json {gse7390, gse7390_gains, noise, leak, known_truth}; its keys
 stay, so that reports can be compared.

@@ -96,8 +96,7 @@ def in_memory(data: bytes) -> int:
 
 
 def cohort(people: int, variants: int, seed: int = 1) -> tuple[bytes, list[str], np.ndarray]:
-    """(VCF text, names, dosages (variants, people) with -1 for missing) with depths and
-    qualities."""
+    """(VCF text, names, dosages (variants, people), -1 for missing), with depth and quality."""
     rng = np.random.default_rng(seed)
     names = [f"P{i}" for i in range(people)]
     dosage = rng.binomial(2, rng.uniform(0.05, 0.5, (variants, 1)), (variants, people))

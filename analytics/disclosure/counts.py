@@ -209,8 +209,7 @@ def filter_variants(used: int, flow: Sequence[tuple[str, int]]) -> dict[str, obj
 
 
 def genomic_bound(people: int) -> int:
-    """The most variants that may be reported on `people`: membership inference stays at AUC 0.60 or
-    less.
+    """The most variants that may be reported on `people`: inference stays at AUC 0.60 or less.
 
     AUC = Phi(sqrt(m / 2N)) for m statistics from N people (domain.md §5; Homer et al. 2008,
     Sankararaman et al. 2009), so m <= 0.128 N, for variants that were named beforehand; for others

@@ -49,8 +49,7 @@ Runs = tuple[tuple[int, ...], ...]
 def roc_grid(
     probabilities: NDArray[np.float64], event: Whole, sizes: Sizes, matrices: Whole | None = None
 ) -> list[tuple[int, int]]:
-    """(false positive rate, true positive rate) in percent at a grid of false positive rates; []
-    when withheld.
+    """(false positive rate, true positive rate) in percent on a grid; [] when withheld.
 
     probabilities: (repeats, n). sizes: possible_sizes. matrices: of the same row (list_candidates).
     Vertical averages over the repeats (Fawcett 2006, Pattern Recognit Lett 27:861). A step of the

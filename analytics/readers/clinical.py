@@ -57,8 +57,7 @@ _MONTH_ENDS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A diagnosis, medication or procedure. system: short name; day: from 1970-01-01, None if
-    undated."""
+    """A diagnosis, medication or procedure. system: short name; day: since 1970-01-01 or None."""
 
     category: int
     system: str

@@ -393,8 +393,7 @@ def _spellings(coding: Coding) -> Iterator[Coding]:
 
 
 def _walk(value: object) -> Iterator[Coding]:
-    """Every coding inside, also of elements that are not kept: a reason or label reveals as
-    much."""
+    """Every coding inside, also of elements that are not kept: a reason or label may reveal it."""
     if isinstance(value, dict):
         for system, code in paired(value.get("system"), value.get("code")):
             if isinstance(system, str):  # some systems are sensitive without a code

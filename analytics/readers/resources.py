@@ -57,8 +57,7 @@ _DAY = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 
 
 class HeldBack(Exception):
-    """This resource goes into no record. The argument is the reason, without text of the
-    resource."""
+    """This resource goes into no record. The argument is the reason, without resource text."""
 
 
 def invalid(kind: str, element: str = "") -> str:

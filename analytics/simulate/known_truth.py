@@ -84,7 +84,7 @@ class Cohort:
 
 
 def simulate_cohort(people: int, seed: int, variants: int = 400, causal: int = 8) -> Cohort:
-    """Deterministic in its arguments. `variants` is rounded up; causal SNPs have separate
+    """Deterministic in its arguments. `variants` is rounded up; causal SNPs are in distinct
     blocks."""
     draw = np.random.default_rng(seed)
     blocks = max(-(-variants // BLOCK), causal)

@@ -1,5 +1,4 @@
-"""Fixtures of the analytics tests: records of people under invented subject ids, and one run on
-GSE7390."""
+"""Fixtures of the analytics tests: records under invented subject ids, and a run on GSE7390."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence

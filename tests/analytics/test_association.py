@@ -29,8 +29,7 @@ from analytics.simulate.known_truth import BLOCK, CLINICAL, simulate_cohort
 
 
 def naive_z(column: np.ndarray, event: np.ndarray, covariates: np.ndarray) -> float:
-    """Score statistic from the likelihood alone: numerical derivatives at the maximum with beta =
-    0."""
+    """Score statistic from the likelihood alone: numerical derivatives at beta = 0."""
     design = np.column_stack([np.ones(len(event)), covariates, column])
 
     def loss(beta: np.ndarray) -> float:
@@ -204,8 +203,7 @@ def test_no_more_statistics_are_reported_than_the_bound_allows(
 
 
 def test_the_bound_does_not_reveal_the_exact_number_of_people() -> None:
-    """All numbers of people between two printed numbers get the same bound, also if a few were left
-    out."""
+    """All numbers of people between two printed numbers get the same bound."""
     dosage, event = draw(300, 40, 9)
     bounds = []
     for people in range(291, 301):
@@ -446,8 +444,7 @@ def test_copies_of_a_variant_count_as_one_for_quantiles_and_inflation() -> None:
 
 
 def test_people_who_were_left_out_do_not_pay_the_charge() -> None:
-    """A small cohort among many granted may be analysed repeatedly: the ledger charges its own
-    size."""
+    """A small cohort among many granted may run repeatedly: the charge is for its own size."""
     dosage, event = draw(40, 8, 16)
     cohort = cohort_of(dosage, event, granted=1000)
     charged = count_alleles(cohort, asking("frequencies", sites=["1:1:A>G", "1:2:A>G"]), silent)[2]

@@ -16,9 +16,9 @@ from analytics.canonical import (
     Fault,
     check_depth,
     dump_canonical,
+    key_values,
     load_strict,
     paired,
-    readings,
 )
 from analytics.errors import JsonRefused
 
@@ -91,8 +91,8 @@ def test_a_duplicate_key_has_all_its_values() -> None:
         "\ufffd": [7, HALF],
     }
     assert faults == {TWICE, HALF}
-    assert readings(document["a"]) == [1, {"c": 3}, 1]
-    assert readings(document["d"]) == [document["d"]]
+    assert key_values(document["a"]) == [1, {"c": 3}, 1]
+    assert key_values(document["d"]) == [document["d"]]
     assert list(paired(document["a"], "x")) == [(1, "x"), ({"c": 3}, "x"), (1, "x")]
 
 
@@ -113,8 +113,7 @@ def test_brackets_in_strings_are_not_nesting() -> None:
 
 
 def test_nesting_is_counted_before_the_parser_recurses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under a raised recursion limit (some libraries raise it) the C parser would end the
-    process."""
+    """Under a raised recursion limit (set by some libraries) the C parser would end the process."""
     monkeypatch.setattr("json.loads", lambda *args, **kwargs: pytest.fail("the parser was asked"))
     with pytest.raises(JsonRefused):
         load_strict(b"[" * 200_000, max_bytes=300_000, max_depth=8)

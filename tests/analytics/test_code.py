@@ -58,7 +58,7 @@ def test_a_library_version_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_build_label_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch 2.13.0+cpu and 2.13.0+cu130 are one source: machines with and without a GPU have one
+    """torch 2.13.0+cpu and 2.13.0+cu130 are one source, so machines with a GPU have the same
     hash."""
     hashes = []
     for label in ("", "+cpu", "+cu130"):

@@ -1,5 +1,4 @@
-"""Attacks on printed counts and metrics, written independently of the product in plain integer
-loops.
+"""Attacks on printed counts and metrics, independent of the product, in integer loops.
 
 Two attackers read a printed result. The *outsider* knows the ledger's count and everything printed,
 and combines the rows, which share one cohort. The *insider* also knows the exact size and the
@@ -160,8 +159,7 @@ def test_if_rounding_hides_nothing_baseline_then_events_are_suppressed() -> None
 
 
 def outsiders_sizes(printed: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """Every (people, events) that would have been printed like this; `printed` lacks suppressed
-    counts."""
+    """Every (people, events) that prints like this; `printed` lacks suppressed counts."""
     granted = printed["granted"]
     sizes = []
     for people in range(20, granted + 1):
@@ -307,8 +305,7 @@ def test_with_a_smaller_number_of_matrices_the_attack_succeeds(
 def test_without_excluding_finer_levels_the_attack_succeeds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """An attacker who knows that finer levels are preferred excludes the matrices that pass
-    there."""
+    """An attacker who knows that finer levels come first excludes the matrices that pass there."""
 
     def counts_everything(people: int, events: int) -> list[np.ndarray]:
         tp, fp = np.indices((events + 1, people - events + 1)).reshape(2, -1)

@@ -314,8 +314,7 @@ def test_without_the_point_rule_a_curve_reveals_counts(
 
 
 def test_the_grid_of_a_curve_depends_only_on_printed_counts() -> None:
-    """Otherwise its width would reveal on which side of 100 the number of people without the event
-    is."""
+    """Otherwise its width would reveal whether more than 100 people have no event."""
     generator = np.random.default_rng(2)
     for people in (148, 149, 150, 151):
         counts = filter_counts(granted=200, people=people, events=50)

@@ -156,8 +156,7 @@ def test_withdrawn_people_may_have_been_in_the_earlier_cohort(
 
 
 def test_an_unreadable_earlier_run_counts_as_the_same_people(sixty: list[Person]) -> None:
-    """A permit of fewer categories, or parameters of another version, do not show who was in the
-    cohort."""
+    """A permit of fewer categories, or old parameters, do not show who was in the cohort."""
     for changes in ({"readable": False}, {"params": b"{}"}):
         same, most, fewer = (
             replace(earlier_of(asked(), some), **changes) for some in (sixty, sixty[9:], sixty[10:])
@@ -267,8 +266,7 @@ def test_a_run_is_compared_and_a_prediction_is_not(records: list[Input]) -> None
 
 
 def test_an_earlier_cohort_is_that_of_the_records_it_could_read(records: list[Input]) -> None:
-    """It had no record of three people, since its permit lacked the only category that they
-    have."""
+    """It had no record of three people, since its permit lacked their only category."""
     subjects = subjects_of(records)
     site = site_in(records)
     with_record = complete(

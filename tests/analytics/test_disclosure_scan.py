@@ -35,8 +35,7 @@ def tables(every: Counts, events: int) -> Iterator[Counts]:
 
 
 def z_of(positives: Counts, every: Counts, share: float) -> float:
-    """Score over its standard deviation, person by person: everybody has weight share * (1 -
-    share)."""
+    """Score over its standard deviation; everybody has weight share * (1 - share)."""
     known = sum(every)
     mean = (every[1] + 2 * every[2]) / known
     score = sum(
@@ -90,8 +89,7 @@ def test_no_z_is_printed_that_fewer_than_five_tables_share(every: Counts, events
 
 
 def test_without_a_hiding_step_no_z_is_printed() -> None:
-    """With 20 heterozygous people each number with the event has a distinct z, far from the
-    next."""
+    """With 20 heterozygous people each number with the event has a distinct z."""
     assert {choose_step(Table((25 - het, het, 0), (60, 20, 0)), 0.3) for het in range(21)} == {0}
 
 
@@ -148,8 +146,7 @@ def scans(
 def insider(
     dosage: np.ndarray, event: np.ndarray, scan: dict[str, Any], sites: dict[str, Any]
 ) -> int:
-    """How many tables fit the scan and the frequencies, for an attacker who knows the exact
-    sizes."""
+    """How many tables fit the scan and the frequencies, at the exact sizes."""
     people, events = len(event), int(event.sum())
     (row,), (site,) = scan["rows"], sites["rows"]
     step, wanted, fitting = round(10 * float(row["step"])), round(10 * float(row["z"])), 0

@@ -1,5 +1,4 @@
-"""Attack on carriers and frequencies by an insider who knows how many people's genotype is
-known."""
+"""Attack on carriers and frequencies by an insider who knows the number of genotypes."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -35,8 +34,7 @@ def sites(people: int) -> Iterator[Site]:
 
 @cache
 def what_is_printed(people: int) -> dict[Site, dict[str, int]]:
-    """The printed result by counts: at the finest level that five counts share which no finer level
-    prints."""
+    """The printed result by counts, at the finest level that five counts share."""
     printed: dict[Site, dict[str, int]] = {}
     for step, both in LEVELS:
         shown = {}

@@ -24,8 +24,7 @@ from analytics.features import (
 
 
 def genotypes(seed: int, people: int = 60, columns: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """Columns of all types: common, rare (two classes only), without variance; some follow the
-    outcome."""
+    """Columns of all types: common, rare (two classes), constant; some follow the outcome."""
     generator = np.random.default_rng(seed)
     x = generator.binomial(2, generator.uniform(0.02, 0.6, columns), size=(people, columns)).astype(
         float

@@ -1,5 +1,4 @@
-"""The simulated cohort: its truth, its files, runs from those files, and accuracy compared with the
-optimum."""
+"""The simulated cohort: its truth, its files, runs from them, and the optimum."""
 
 import json
 import os

@@ -22,8 +22,7 @@ def one_thread() -> Iterator[None]:
 
 
 def draw(seed: int, n: int = 160) -> tuple[np.ndarray, np.ndarray]:
-    """30 genotype columns and 4 clinical columns; two of the first and one of the second carry the
-    outcome."""
+    """30 genotype and 4 clinical columns, of which two and one carry the outcome."""
     generator = np.random.default_rng(seed)
     x = np.hstack(
         [generator.binomial(2, 0.4, (n, 30)).astype(float), generator.normal(size=(n, 4))]

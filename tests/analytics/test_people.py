@@ -129,8 +129,7 @@ def test_sensitive_records_are_part_of_the_clinical_record() -> None:
 
 
 def genetic_record(subject: str = SUBJECT) -> Input:
-    """A laboratory's genetic result as FHIR: the same category as the VCF, and a separate
-    record."""
+    """A genetic result as FHIR: the same category as the VCF, and a separate record."""
     bundle = bundle_of(
         subject,
         gender="female",

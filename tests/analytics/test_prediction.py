@@ -110,8 +110,7 @@ def test_without_any_variant_the_run_continues_with_a_zero_column(
 def test_metrics_of_a_single_variable_do_not_reveal_its_table(
     make_params: Callable[..., bytes], cohort: Cohort, feature_sets: FeatureSets
 ) -> None:
-    """AUC, interval, gain and curve of one variable depend on the four cells of variable by
-    outcome."""
+    """AUC, interval, gain and curve of one variable depend on only four cells."""
     finding = (np.arange(PEOPLE) % 7 == 0) | (np.arange(PEOPLE) % 3 == 0)
     single = replace(feature_sets, clinical=finding[:, None].astype(float))
     params = replace(parse_params(make_params(clinical=["er_positive"])), permutations=2)

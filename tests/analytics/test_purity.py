@@ -1,5 +1,4 @@
-"""Purity of the analytics package: imports and calls are checked against a list, read from the
-source."""
+"""Purity of the analytics package: its imports and calls must be in a list."""
 
 import ast
 from collections.abc import Iterator

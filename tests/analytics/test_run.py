@@ -108,8 +108,7 @@ def test_one_outcome_alone_is_too_small(
 def test_a_run_needs_ten_of_each_outcome_with_any_number_of_folds(
     make_params: Callable[..., bytes], make_records: Callable[[Sequence[Person]], list[Input]]
 ) -> None:
-    """Otherwise two folds would succeed where ten fail, and the failures would count the rarer
-    outcome."""
+    """Otherwise two folds would succeed where ten fail, which would count the rarer outcome."""
     people = simulate_people(60, 1)
     ill = [person for person in people if person.findings.metastasis]
     negatives = [person for person in people if not person.findings.metastasis]

@@ -72,8 +72,7 @@ class VcfReport:
         return asdict(self)
 
     def clear(self, row: Row, name: bytes, is_float: bool) -> list[int]:
-        """Replace values that are not numbers by a dot and count them; the columns of those
-        calls."""
+        """Replace values that are not numbers by a dot and count them; returns their columns."""
         if name not in row.keys:
             return []
         index = row.keys.index(name)
@@ -205,8 +204,7 @@ class Calls:
 
 
 def _failed(row: Row) -> NDArray[np.bool_]:
-    """Whether FT names a filter, for each call; from the text, since the header may give any
-    type."""
+    """Whether FT names a filter, for each call; from the text, since it may have any type."""
     index = row.keys.index(b"FT")
     return np.array(
         [

@@ -322,8 +322,7 @@ class _Reading:
     def _check_site(
         self, site: tuple[str, int, str, list[str]], fields: Sequence[bytes]
     ) -> list[int]:
-        """Check position and alleles; returns the numbers of the ALTs to pack. Raises
-        PayloadError."""
+        """Check position and alleles; the numbers of the ALTs to pack. Raises PayloadError."""
         contig, position, ref, alts = site
         self._follow(contig, position)
         self.report.not_passed += fields[6] not in (b"PASS", b".")

@@ -641,8 +641,7 @@ OTHERS = "of something that is about somebody else"
 
 
 def placed(*full_urls: str | None) -> Any:
-    """The report for a patient and observations about Patient/p, with their fullUrls, the patient's
-    first."""
+    """The report for a patient and observations about Patient/p with these fullUrls."""
     exported = json.loads(bundle(*[observation(id=f"o{n}") for n, _ in enumerate(full_urls[1:])]))
     for entry, full_url in zip(exported["entry"], full_urls, strict=True):
         entry |= {} if full_url is None else {"fullUrl": full_url}
@@ -689,8 +688,7 @@ def test_the_person_is_on_the_only_server_of_the_file() -> None:
     ],
 )
 def test_an_address_is_recognised_in_any_spelling(name: str) -> None:
-    """Once it counted as another person, and the file was refused (R4 http.html; RFC 3986 section
-    6.2)."""
+    """Once it counted as another person (R4 http.html; RFC 3986 section 6.2)."""
     about_her = {**observation(), "subject": {"reference": name}}
     exported = json.loads(bundle(about_her))
     exported["entry"][0]["fullUrl"] = "http://a.org/fhir/Patient/p"
@@ -909,8 +907,7 @@ def test_the_last_updated_date_of_the_file_is_ignored() -> None:
 
 
 def test_what_is_held_back_still_tells_of_its_neighbours() -> None:
-    """A diagnosis that is invalid R4 is in no record, and drugs for it are as sensitive as
-    before."""
+    """A diagnosis that is invalid R4 is in no record, but drugs for it stay sensitive."""
     spoilt_reason = condition((CM, "B20"), id="c", canary="Canary")
     given = order((ATC, "L01EX02"), reasonReference=[{"reference": "Condition/c"}])
     result = split_bundle(bundle(spoilt_reason, given), SUBJECT)
@@ -986,8 +983,7 @@ SAID_TWICE: dict[str, tuple[dict[str, Any], tuple[dict[str, Any], ...]]] = {
 @pytest.mark.parametrize("swapped", [False, True], ids=["first", "last"])
 @pytest.mark.parametrize("what", SAID_TWICE)
 def test_what_says_a_thing_twice_tells_its_neighbours_both(what: str, swapped: bool) -> None:
-    """Parsers differ in which value they take: a result that either makes genetic is in no other
-    record."""
+    """Parsers differ in which value they take: either may make a result genetic."""
     stated, hangs = SAID_TWICE[what]
     stated = dict(reversed(stated.items())) if swapped else stated
     report: Any = split_bundle(twice(stated, *hangs), SUBJECT).report
@@ -1187,8 +1183,7 @@ OTHER = {"system": "urn:mrn", "value": "somebody else's"}
 
 
 def report_with_identifier(*resources: dict[str, Any], **entry: str) -> Any:
-    """The report of a bundle whose Patient has an identifier; the one in `OTHER` is somebody
-    else's."""
+    """The report of a bundle whose Patient has an identifier other than `OTHER`."""
     exported = json.loads(bundle(*resources))
     exported["entry"][0]["resource"]["identifier"] = [{"system": "urn:mrn", "value": "hers"}]
     exported["entry"][0] |= entry
@@ -1252,8 +1247,7 @@ RESTRICTED = {"security": [{"system": CONFIDENTIALITY, "code": "R"}]}
 def test_a_label_applies_to_what_was_made_from_the_resource(
     label: dict[str, Any], through: str
 ) -> None:
-    """Once it ended at the first step: results of a restricted specimen, order or ingredient were
-    kept."""
+    """Once, results of a restricted specimen, order or ingredient were kept."""
     source: dict[str, Any] = {"id": "s", "meta": label}
     match through:
         case "specimen":

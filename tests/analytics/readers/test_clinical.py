@@ -252,8 +252,7 @@ def test_a_pattern_without_system_or_code_is_refused(pattern: str) -> None:
 
 @pytest.mark.alone
 def test_a_run_reads_much_faster_than_models_parse() -> None:
-    """Measured 9 to 12 times on this fixture, 16 on an untrimmed export; asserted at 5, for busy
-    machines."""
+    """Measured 9 to 12 times on this fixture, 16 on an untrimmed export; 5 on busy machines."""
     payload = gzip.decompress((SYNTHEA / "p7.json.gz").read_bytes())
     payloads = split_bundle(payload, SUBJECT).records
 

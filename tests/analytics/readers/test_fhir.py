@@ -258,8 +258,7 @@ def test_a_drug_for_a_sensitive_diagnosis_is_sensitive() -> None:
 
 
 def given_for(*references: Any, reason: dict[str, Any], full: str | None = None) -> Any:
-    """The result for a drug given for these references, with the reason as the only diagnosis of
-    the file."""
+    """The result for a drug given for these references; the reason is the only diagnosis."""
     exported = json.loads(bundle(reason, order((ATC, "C07AA05"), reasonReference=list(references))))
     exported["entry"][1] |= {} if full is None else {"fullUrl": full}
     report = split_bundle(json.dumps(exported).encode(), SUBJECT).report

@@ -1,5 +1,4 @@
-"""Genetic results in FHIR: withholding the genome also withholds all results that were read from
-it.
+"""Genetic results in FHIR: withholding the genome withholds all results read from it.
 
 The codes are those of the HL7 Genomics Reporting guide and of hospital exports: panels, components,
 reports.
@@ -141,8 +140,7 @@ def test_a_report_lists_its_results_by_identifier_too() -> None:
     ],
 )
 def test_results_of_an_unreadable_order_or_report_are_held_back(unread: Any) -> None:
-    """Like a drug for such a reason; the listing panel and other results of the visit are not held
-    back."""
+    """Like a drug for such a reason; the panel and other results of the visit are kept."""
     why = "of an order or report whose code is not known here"
     asked = {**ORDER, **unread}
     based = observation(GLUCOSE, id="o", basedOn=[{"reference": "ServiceRequest/sr"}])
@@ -680,7 +678,7 @@ def test_codes_are_found_in_elements_that_are_not_read() -> None:
     "codes", [[(CM, "Z15.01")], [(CM, "B20")], [(CM, "C50.911"), (CM, "Z14.1")]]
 )
 def test_a_record_older_than_the_list_tells_nothing_of_it(codes: list[tuple[str, str]]) -> None:
-    """Records of diagnoses from before may have such codes; consent for diagnoses does not reveal
+    """Older records of diagnoses may have such codes; consent for diagnoses must not reveal
     them."""
     resource = {
         "resourceType": "Condition",

@@ -1,5 +1,4 @@
-"""A cohort's VCF is split into a file and a packed list per person, or refused: never
-incomplete."""
+"""A cohort's VCF is split into a file and a packed list per person, or refused."""
 
 from __future__ import annotations
 
@@ -208,8 +207,7 @@ def without(*fields: str) -> list[str]:
 
 @pytest.mark.parametrize("gone", [("DP",), ("GQ",), ("DP", "GQ"), ("GT", "DP", "GQ")])
 def test_a_header_without_optional_definitions_is_taken(gone: tuple[str, ...]) -> None:
-    """1000 Genomes, arrays and imputed data may lack depth and quality; these are absent and
-    counted."""
+    """1000 Genomes, arrays and imputed data may lack depth and quality; both count as absent."""
     plain = split(text([*without(*gone), ROW, row("1:6", "1/1", "./.")]))
     for packed in plain.packed.values():
         assert packed.depth.tolist() == packed.quality.tolist() == [255, 255]
@@ -347,8 +345,7 @@ def test_leaving_out_people_changes_no_other_check(monkeypatch: pytest.MonkeyPat
 
 
 def test_skipped_rows_may_share_a_position() -> None:
-    """Copy numbers, insertions, and rows without an alternative, as in 1000 Genomes and genomic
-    VCFs."""
+    """Copy numbers, insertions, and rows without an alternative, as in genomic VCFs."""
     odd = ["A <CN0>", "A <CN0>", "A <DEL>", "A <INS:ME:ALU>", "A <INS:ME:ALU>", "A *", "A *"]
     odd += ["A .", "A ."]
     twice = [
@@ -698,8 +695,7 @@ def test_a_reference_named_after_the_build_has_that_build(name: str) -> None:
 
 
 def test_a_header_may_leave_the_build_to_the_custodian() -> None:
-    """##reference and contig lengths are optional; the report notes if only the custodian names the
-    build."""
+    """##reference and contig lengths are optional; the report notes a build without them."""
     unsaid = split(text([*header(TWO, lengths=False), ROW]))
     assert unsaid.report.build_unsaid == 1
     assert unsaid.packed[f"{1:064x}"].sites.build == "GRCh38"
