@@ -1,6 +1,6 @@
-"""Bytes in, results out: reads decrypted records, evaluates models, filters what may leave.
+"""Analysis: reads decrypted records, evaluates models, and applies disclosure control.
 
-This room does not know who asked, why, when, or under which consent. It has no network, no keys, no clock, no
-ledger, no environment, and opens no file beyond its own package and a path handed to it. It imports nothing
-of the other rooms.
+This package does not know who asked, why, when, or under which consent. It has no network, no keys,
+no clock, no ledger, no environment, and opens no file outside its own package except a path passed
+to it. It imports nothing from the other packages.
 """

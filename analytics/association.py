@@ -1,7 +1,7 @@
-"""Per-variant statistics: an association scan with covariates, allele frequencies and carrier counts.
+"""Per-variant statistics: association scan with covariates, allele frequencies, carrier counts.
 
-Every variant that is reported on helps to tell who was in the cohort, so their number is bounded by the people
-(disclosure.genomic_bound), and what was reported is spent on the ledger.
+Every reported variant helps to infer who was in the cohort, so their number is bounded by the
+number of people (disclosure.genomic_bound), and each reported statistic is charged on the ledger.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ NEWTON_STEPS = 25
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A variant that is reported: its column, and its z in tenths as it is printed, in steps of `step` tenths."""
+    """A reported variant: its column, and its printed z in tenths, in steps of `step` tenths."""
 
     at: int
     step: int
@@ -49,12 +49,12 @@ class Hit:
 
 
 def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], None]) -> Described:
-    """(result, disclosure record, m): the variants with the largest |z| that m statistics pay for, as far as
-    disclosure_scan lets them out, and the scan's QQ quantiles.
+    """(result, disclosure record, m): the variants with the largest |z| that m statistics allow and
+    disclosure/scan.py releases, and the QQ quantiles of the scan.
 
-    Logistic score test of each variant (additive, 0, 1, 2 copies), given the clinical covariates and the principal
-    components of the genotypes. Missing genotypes and covariates take their mean. Raises CohortTooSmall when the
-    people bear no statistic.
+    Logistic score test of each variant (additive, 0, 1, 2 copies), given the clinical covariates
+    and the principal components of the genotypes. Missing genotypes and covariates take the mean of
+    their column. Raises CohortTooSmall when the cohort is too small for any statistic.
     """
     counts = filter_counts(
         granted=cohort.granted, people=cohort.people, events=int(cohort.event.sum())
@@ -70,17 +70,18 @@ def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], N
     top = _choose(z, variants.dosage, cohort, params.statistics)
     if not top:
         raise CohortTooSmall(
-            "of no variant would five tables of genotypes and outcomes fit what is printed"
+            "for no variant would five tables of genotypes and outcomes fit the printed result"
         )
-    # From what is printed alone, since the ledger shows the sum.
+    # Computed from the printed values alone, since the ledger shows the sum.
     largest = np.array([(abs(hit.shown) + hit.step / 2) / 10 for hit in top])
     spent = np.ceil(np.cumsum(selection_costs(largest, len(z)))).astype(np.int64)
     top = top[: int((spent <= allowed).sum())]
     if not top:
         most = float(selection_costs(np.array([np.inf]), len(z))[0])
         raise CohortTooSmall(
-            f"a variant chosen among so many for its size may count as {ceil(most)} statistics, more "
-            "than those who are surely in the cohort bear (0.128 each); named sites count once each"
+            f"a variant chosen among so many for its size may count as {ceil(most)} statistics, "
+            "more than those who are surely in the cohort bear (0.128 each); "
+            "named sites count once each"
         )
     result = _head(cohort, variants) | {
         "covariates": list(params.clinical),
@@ -89,68 +90,74 @@ def associate(cohort: Cohort, params: Params, progress: Callable[[str, float], N
         "quantiles": [],
     }
     sizes: dict[str, object] = {"people": counts.people, "events": counts.events}
-    # Of few variants, or of many that are the same, they would tell the z of one, and undo its rounding.
+    # With few distinct variants, the quantiles would reveal the z of one variant and undo its
+    # rounding.
     if len({column.tobytes() for column in np.ascontiguousarray(dosage.T)}) >= LEAST_TESTED:
         result["quantiles"] = _quantiles(np.delete(z, [hit.at for hit in top]), len(top))
         sizes["inflation"] = _inflation(z, len(top))
     result |= {name: value for name, value in sizes.items() if value is not None}
     m = int(spent[len(top) - 1])
     disclosure = describe_genomic(counts, m, params.statistics - len(top), allowed, scan=result)
-    return result, disclosure, charge(m, cohort.granted, _told_of(cohort, counts))
+    return result, disclosure, charge(m, cohort.granted, _charged_people(cohort, counts))
 
 
 def count_alleles(
     cohort: Cohort, params: Params, progress: Callable[[str, float], None]
 ) -> Described:
-    """(result, disclosure record, m): frequency (percent, in steps of `step`) and carriers (rounded to 5) of each named
-    site, as far as disclosure_sites lets them out.
+    """(result, disclosure record, m): frequency (percent, in steps of `step`) and carriers (rounded
+    to 5) of each named site, if disclosure/sites.py releases them.
 
-    Both count towards m, printed or not. Raises InputsError for a site that
-    the files do not have or for more than the people bear. No site is left out for its frequency or its
-    Hardy-Weinberg p: whether it is would tell how many carry it.
+    Both count towards m, printed or not. Raises InputsError for a site that the files do not have,
+    or for more sites than the number of people allows. No site is left out for its frequency or its
+    Hardy-Weinberg p: leaving it out would reveal how many people carry it.
     """
     counts = filter_counts(granted=cohort.granted, people=cohort.people, events=cohort.people)
-    allowed, asked = _allowed(cohort, counts), 2 * len(params.sites)
-    if asked > allowed:
+    allowed, requested = _allowed(cohort, counts), 2 * len(params.sites)
+    if requested > allowed:
         raise InputsError(
-            "more sites are asked for than so many people bear",
-            "Name fewer sites: each costs two statistics, and people bear 0.128 each.",
+            "more sites are requested than this number of people allows",
+            "Name fewer sites: each costs two statistics, and each person allows 0.128.",
         )
     variants = stack(cohort.genotypes, replace(params.variants, min_maf=0.0, min_hwe=0.0))
-    at = {name: number for number, name in enumerate(variants.names)}
-    if any(site not in at for site in params.sites):
+    column_of = {name: number for number, name in enumerate(variants.names)}
+    if any(site not in column_of for site in params.sites):
         raise InputsError(
             "a named site is not among the variants that passed the filter",
             "Compare the sites with the dataset's variants and the filter of the run.",
         )
     progress("count", 0.5)
     rows = [
-        {"variant": site, **_describe_site(variants.dosage[:, at[site]])} for site in params.sites
+        {"variant": site, **_describe_site(variants.dosage[:, column_of[site]])}
+        for site in params.sites
     ]
     result = _head(cohort, variants) | {"rows": rows}
     if counts.people is not None:
         result["people"] = counts.people
-    disclosure = describe_genomic(counts, asked, 0, allowed, rows)
-    return result, disclosure, charge(asked, cohort.granted, _told_of(cohort, counts))
+    disclosure = describe_genomic(counts, requested, 0, allowed, rows)
+    return result, disclosure, charge(requested, cohort.granted, _charged_people(cohort, counts))
 
 
 def _allowed(cohort: Cohort, counts: Counts) -> int:
-    """The genomic bound, from printed counts alone where they tell less than the exact number; at most what the ledger
-    takes when it is charged to everybody granted."""
+    """The genomic bound, computed from printed counts if they reveal less than the exact number; at
+    most what the ledger accepts when it is charged to everybody granted."""
     bound = genomic_bound(min(cohort.people, least_people(counts)))
-    return min(bound, genomic_bound(cohort.granted) * _told_of(cohort, counts) // cohort.granted)
+    return min(
+        bound, genomic_bound(cohort.granted) * _charged_people(cohort, counts) // cohort.granted
+    )
 
 
-def _told_of(cohort: Cohort, counts: Counts) -> int:
-    """By how many the statistics are borne: everybody granted where fewer than 10 were left out: nobody learns them."""
+def _charged_people(cohort: Cohort, counts: Counts) -> int:
+    """The number of people charged for the statistics: everybody granted if fewer than 10 were left
+    out, since that number is not printed."""
     return cohort.granted if counts.people is None else min(cohort.people, least_people(counts))
 
 
 def score_test(dosage: Floats, event: NDArray[np.int64], covariates: Floats) -> Floats:
-    """(m,) signed square root of the efficient score statistic of each column; 0 for a column without information.
+    """(m,) signed square root of the efficient score statistic of each column; 0 for a column
+    without information.
 
-    dosage: (n, m) without NaN; event: (n,) 0 or 1; covariates: (n, c), an intercept is added. McCullagh & Nelder
-    1989, section 4; the null model is fitted once, for all columns.
+    dosage: (n, m) without NaN; event: (n,) 0 or 1; covariates: (n, c), an intercept is added.
+    McCullagh & Nelder 1989, section 4; the null model is fitted once, for all columns.
     """
     design = np.column_stack([np.ones(len(event)), covariates])
     probability = expit(design @ _fit_logistic(design, event))
@@ -166,28 +173,30 @@ def score_test(dosage: Floats, event: NDArray[np.int64], covariates: Floats) -> 
 
 
 def _choose(z: Floats, dosage: Floats, cohort: Cohort, most: int) -> list[Hit]:
-    """The largest as they are printed, at most `most` of them; a variant that no step hides is none.
+    """The at most `most` variants with the largest printed |z|, except those that no step hides.
 
-    Order and choice hang on the printed z alone: the exact one would tell between which two a coarser one lies.
+    Order and choice depend only on the printed z: order by the exact z would reveal between which
+    two a coarser z lies.
     """
-    share, found = float(cohort.event.mean()), list[Hit]()
+    share, hits = float(cohort.event.mean()), list[Hit]()
     for at in np.argsort(-np.abs(z), kind="stable").tolist():
-        # No step could bring this one, or any after it, before the last of those that are printed.
-        if len(found) >= most and abs(found[most - 1].shown) > 10 * abs(z[at]) + Z_STEPS[-1] / 2:
+        # No step could place this variant, or any later one, before the last of the printed ones.
+        if len(hits) >= most and abs(hits[most - 1].shown) > 10 * abs(z[at]) + Z_STEPS[-1] / 2:
             break
         step = choose_step(tabulate(dosage[:, at], cohort.event), share)
         if step:
-            found.append(Hit(at, step, int(tenths(z[at], step))))
-            found.sort(key=lambda hit: (-abs(hit.shown), hit.at))
-    return found[:most]
+            hits.append(Hit(at, step, int(tenths(z[at], step))))
+            hits.sort(key=lambda hit: (-abs(hit.shown), hit.at))
+    return hits[:most]
 
 
 def selection_costs(z: Floats, tested: int) -> Floats:
-    """How many statistics each reported z counts as, having been chosen for its size among `tested`.
+    """The number of statistics that each z counts as, since it was selected for its size.
 
-    What is chosen because it is large fits its own cohort: membership inference from it is as good as from z^2
-    statistics that were named beforehand (simulated in the tests: AUC 0.71 to 0.75 from the top 0.128 N, instead of
-    0.60). Chance does not reach beyond about 2 ln(tested); what a z has above that is true of everybody.
+    A z selected for its size fits its own cohort: membership inference from it is as good as from
+    z^2 statistics that were named beforehand (simulated in the tests: AUC 0.71 to 0.75 from the top
+    0.128 N, instead of 0.60). Chance alone does not exceed about 2 ln(tested); the part of z^2
+    above that is true of the whole population.
     """
     most = max(1.0, 2 * np.log(tested))
     costs: Floats = np.clip(z**2, 1.0, most)
@@ -195,9 +204,11 @@ def selection_costs(z: Floats, tested: int) -> Floats:
 
 
 def leading_components(dosage: Floats, count: int) -> Floats:
-    """(n, count) principal components of the standardised genotypes (Patterson, Price & Reich 2006), unit length.
+    """(n, count) principal components of the standardised genotypes (Patterson, Price & Reich
+    2006), unit length.
 
-    Taken from the n x n relationship matrix, so many variants cost only one product. Signs are fixed.
+    Computed from the n x n relationship matrix, so many variants cost only one product. Signs are
+    fixed.
     """
     if count == 0:
         return np.empty((len(dosage), 0))
@@ -212,9 +223,9 @@ def leading_components(dosage: Floats, count: int) -> Floats:
 
 
 def _with_carriers(variants: Variants) -> Variants:
-    """The variants of at least 10 carriers and 10 known others: the z of a few would tell their outcome."""
-    carriers, others = (variants.dosage > 0).sum(axis=0), (variants.dosage == 0).sum(axis=0)
-    kept = np.flatnonzero(np.minimum(carriers, others) >= SMALLEST_COUNT)
+    """Keep variants with 10 carriers and 10 known others: z of few would reveal their outcome."""
+    carriers, non_carriers = (variants.dosage > 0).sum(axis=0), (variants.dosage == 0).sum(axis=0)
+    kept = np.flatnonzero(np.minimum(carriers, non_carriers) >= SMALLEST_COUNT)
     if not len(kept):
         raise CohortTooSmall("no variant meets the rules and has ten carriers and ten others")
     flow = (*variants.flow, ("few-carriers", len(variants.names) - len(kept)))
@@ -229,7 +240,7 @@ def _with_carriers(variants: Variants) -> Variants:
 
 
 def _filled(x: Floats) -> Floats:
-    """Missing values take their column's mean; a column that is missing altogether becomes 0."""
+    """Replace missing values by the mean of their column; an entirely missing column becomes 0."""
     seen = ~np.isnan(x)
     means = np.where(seen, x, 0.0).sum(axis=0) / np.maximum(seen.sum(axis=0), 1)
     filled: Floats = np.where(seen, x, means)
@@ -237,7 +248,7 @@ def _filled(x: Floats) -> Floats:
 
 
 def _standardised(x: Floats) -> Floats:
-    """Mean 0 and variance 1, so that no unit makes the fit ill-conditioned; a constant column becomes 0."""
+    """Scale columns to mean 0, variance 1, for a well-conditioned fit; a constant one becomes 0."""
     spread = x.std(axis=0)
     scaled: Floats = (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
     return scaled
@@ -269,7 +280,7 @@ def _head(cohort: Cohort, variants: Variants) -> dict[str, object]:
 
 
 def _describe_row(variants: Variants, hit: Hit) -> dict[str, object]:
-    """One number a variant: z in steps of `step`, and the p value that this rounded z has."""
+    """The printed row of a variant: z in steps of `step`, and the p value of this rounded z."""
     z = hit.shown / 10
     return {
         "variant": variants.names[hit.at],
@@ -280,9 +291,9 @@ def _describe_row(variants: Variants, hit: Hit) -> dict[str, object]:
 
 
 def _inflation(z: Floats, printed: int) -> str | None:
-    """Median z^2 beside chance's, to one decimal; None of fewer than 100 variants, or near one that is printed.
+    """Genomic inflation, median z^2 over its expectation, to one decimal; None if too few variants.
 
-    Of a single variant it would be its z^2, and undo the rounding of z.
+    With few variants the median would reveal the z^2 of one variant and undo its rounding.
     """
     if len(z) < max(LEAST_TESTED, 2 * (printed + SMALLEST_COUNT)):
         return None
@@ -290,9 +301,10 @@ def _inflation(z: Floats, printed: int) -> str | None:
 
 
 def _quantiles(z: Floats, printed: int) -> list[object]:
-    """(expected, observed) -log10 p at ranks with at least 10 variants between two of them, one decimal each.
+    """(expected, observed) -log10 p, one decimal each, at ranks at least 10 variants apart.
 
-    z: of the variants that are not printed; before them stand `printed` others, of which no quantile tells more.
+    z: of the variants that are not printed; `printed` others rank before them, and no quantile
+    reveals more of those.
     """
     ordered = np.sort(chi2.sf(z**2, 1))
     m = len(ordered)
@@ -311,6 +323,6 @@ def _quantiles(z: Floats, printed: int) -> list[object]:
 
 
 def _describe_site(dosage: Floats) -> dict[str, object]:
-    """What disclosure_sites.show_site lets out of a column of genotypes; NaN is unknown and counts nowhere."""
+    """The released numbers (show_site) of a column of genotypes; NaN is unknown and not counted."""
     ref, het, hom = (int((dosage == copies).sum()) for copies in (0, 1, 2))
     return dict(show_site(ref, het, hom))

@@ -1,7 +1,7 @@
-"""Strict JSON in, canonical JSON out (protocol §1).
+"""Strict JSON parsing and canonical JSON output (protocol §1).
 
-`json` alone accepts duplicate keys, NaN, UTF-16 and unbounded nesting; everything that is hashed, signed or
-computed on goes through `load_strict` instead.
+`json` alone accepts duplicate keys, NaN, UTF-16 and unbounded nesting; all data that is hashed,
+signed or computed on goes through `load_strict` instead.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _UNREADABLE_KEY = "\ufffd"
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Stands in a parsed document where the text says what strict JSON does not have. why: what that is."""
+    """Replaces a value that strict JSON does not allow in a parsed document. why: the reason."""
 
     why: str
 
@@ -38,10 +38,12 @@ def load_strict(
 ) -> object:
     """Parse one JSON document (RFC 8259), refusing what two parsers could read differently.
 
-    data: UTF-8 bytes without byte order mark, at most `max_bytes`. Nesting at most `max_depth` containers.
-    Returns dict, list, str, int, Decimal (numbers with a fraction or exponent), bool or None.
-    faults: where it is given, a value that is not strict JSON is a Fault in its place, is added here and refuses
-    nothing, so that the caller can tell where it stands; of a key that stands twice, see `readings`.
+    data: UTF-8 bytes without byte order mark, at most `max_bytes`. Nesting at most `max_depth`
+    containers. Returns dict, list, str, int, Decimal (numbers with a fraction or
+    exponent), bool or None.
+    faults: if given, a value that is not strict JSON becomes a Fault in the document and is added
+    to this set instead of an error, so the caller can see its position; for duplicate keys see
+    `key_values`.
     Raises JsonRefused; its message never quotes the document.
     """
     if len(data) > max_bytes:
@@ -65,26 +67,27 @@ def load_strict(
     return reader.read_strings(value)
 
 
-def readings(value: object) -> Sequence[object]:
-    """What stands under a key of an object: one value, or each of them (of a list, each item) where the key stands
-    twice. Parsers differ in which one they take.
+def key_values(value: object) -> Sequence[object]:
+    """The values of a key of an object: one, or all of them (for lists, all items) if the key is
+    duplicated. Parsers differ in which one they take.
     """
     return value[:-1] if isinstance(value, list) and value and value[-1] is TWICE else [value]
 
 
-def paired(one: object, other: object) -> Iterator[tuple[object, object]]:
-    """The values of two keys as one object has them: the first of each, the second of each, and so on."""
-    ones, others = readings(one) or [None], readings(other) or [None]  # [] twice is nothing
-    for n in range(max(len(ones), len(others))):
-        yield ones[min(n, len(ones) - 1)], others[min(n, len(others) - 1)]
+def paired(first: object, second: object) -> Iterator[tuple[object, object]]:
+    """The values of two keys in pairs: the first of each, the second of each, and so on."""
+    # A duplicated key with empty lists has no values.
+    firsts, seconds = key_values(first) or [None], key_values(second) or [None]
+    for n in range(max(len(firsts), len(seconds))):
+        yield firsts[min(n, len(firsts) - 1)], seconds[min(n, len(seconds) - 1)]
 
 
 def dump_canonical(value: object) -> bytes:
-    """Canonical JSON of dicts with string keys, lists, strings, integers and bools: sorted keys, no spaces,
-    UTF-8.
+    """Canonical JSON (sorted keys, no spaces, UTF-8) of dicts, lists, strings, integers and bools.
 
-    Keys are sorted by code point, which equals RFC 8785's order for the ASCII keys used here. Raises
-    JsonRefused for any other type (a float has more than one spelling: write decimals as strings).
+    Keys are sorted by code point, which equals RFC 8785's order for the ASCII keys used here.
+    Raises JsonRefused for any other type (a float has more than one spelling: write decimals as
+    strings).
     """
     _check_canonical(value)
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode(
@@ -93,47 +96,47 @@ def dump_canonical(value: object) -> bytes:
 
 
 class _Reader:
-    """How the parts of a document are read. faults: as of `load_strict`."""
+    """The parser hooks of `load_strict`. faults: as there."""
 
     def __init__(self, faults: set[Fault] | None) -> None:
         self._faults = faults
 
-    def _tell(self, fault: Fault) -> Fault:
+    def _note(self, fault: Fault) -> Fault:
         if self._faults is None:
             raise JsonRefused(fault.why)
         self._faults.add(fault)
         return fault
 
     def read_object(self, pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-        found = dict(pairs)
-        return found if len(found) == len(pairs) else _joined(pairs, self._tell(TWICE))
+        document = dict(pairs)
+        return document if len(document) == len(pairs) else _joined(pairs, self._note(TWICE))
 
     def read_constant(self, _name: str) -> object:
-        return self._tell(CONSTANT)
+        return self._note(CONSTANT)
 
     def read_integer(self, text: str) -> int | Fault:
-        return self._tell(TOO_LONG) if len(text) > MAX_NUMBER_CHARACTERS else int(text)
+        return self._note(TOO_LONG) if len(text) > MAX_NUMBER_CHARACTERS else int(text)
 
     def read_decimal(self, text: str) -> Decimal | Fault:
         if len(text) > MAX_NUMBER_CHARACTERS:
-            return self._tell(TOO_LONG)
+            return self._note(TOO_LONG)
         try:
             number = Decimal(text)
-        except InvalidOperation:  # an exponent beyond those that decimal itself has
-            return self._tell(OUT_OF_RANGE)
+        except InvalidOperation:  # the exponent is beyond the range of decimal
+            return self._note(OUT_OF_RANGE)
         in_range = not number or -300 < number.adjusted() < 300
-        return number if in_range else self._tell(OUT_OF_RANGE)
+        return number if in_range else self._note(OUT_OF_RANGE)
 
     def read_strings(self, value: object) -> object:
-        """The value, where no string holds half a surrogate pair: that could not be encoded again."""
+        """The value with a Fault for each string with half a surrogate pair (not encodable)."""
         if isinstance(value, str):
-            return self._tell(HALF) if _holds_half(value) else value
+            return self._note(HALF) if _holds_half(value) else value
         if isinstance(value, dict):
             for key, item in value.items():
                 value[key] = self.read_strings(item)
             halves = [key for key in value if _holds_half(key)]
             if halves:
-                value[_UNREADABLE_KEY] = [*map(value.pop, halves), self._tell(HALF)]
+                value[_UNREADABLE_KEY] = [*map(value.pop, halves), self._note(HALF)]
         elif isinstance(value, list):
             for n, item in enumerate(value):
                 value[n] = self.read_strings(item)
@@ -141,20 +144,20 @@ class _Reader:
 
 
 def _joined(pairs: Sequence[tuple[str, object]], fault: Fault) -> dict[str, object]:
-    """An object in which a key that stands twice has all its values, of lists their items, and then the fault."""
-    found: dict[str, object] = {}
+    """An object where a duplicate key has all its values (for lists, all items), then the fault."""
+    document: dict[str, object] = {}
     joined: dict[str, list[object]] = {}
     for key, value in pairs:
-        if key not in found:
-            found[key] = value
+        if key not in document:
+            document[key] = value
             continue
         if key not in joined:
-            first = found[key]
-            found[key] = joined[key] = list(first) if isinstance(first, list) else [first]
+            first = document[key]
+            document[key] = joined[key] = list(first) if isinstance(first, list) else [first]
         joined[key] += value if isinstance(value, list) else [value]
     for values in joined.values():
         values.append(fault)
-    return found
+    return document
 
 
 def _holds_half(text: str) -> bool:
@@ -162,16 +165,16 @@ def _holds_half(text: str) -> bool:
 
 
 def check_depth(text: str, max_depth: int) -> None:
-    """Before parsing: under a raised recursion limit the C parser ends the process instead of raising. Raises
-    JsonRefused.
+    """Check the nesting before parsing; raises JsonRefused. Under a raised recursion limit the C
+    parser would end the process instead of raising.
 
-    In time and memory that grow with the text alone: no piece of it is kept. Escaped backslashes and quotes are taken
-    out first (a run of backslashes pairs up from its left; outside a string a parser stops at one), then every quote
-    left begins or ends a string.
+    Time and memory grow only with the length of the text: no part of it is kept. Escaped
+    backslashes and quotes are removed first (a run of backslashes pairs up from its left; outside a
+    string a parser stops at one), then every remaining quote begins or ends a string.
     """
     plain, depth = text.replace("\\\\", "").replace('\\"', ""), 0
-    for found in _STRING_OR_BRACKET.finditer(plain):
-        sign = plain[found.start()]
+    for match in _STRING_OR_BRACKET.finditer(plain):
+        sign = plain[match.start()]
         depth += 0 if sign == '"' else 1 if sign in "[{" else -1
         if depth > max_depth:
             raise JsonRefused(f"the document is nested deeper than {max_depth}")

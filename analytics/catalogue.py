@@ -1,4 +1,4 @@
-"""The names that parameters may use: models, layers, selectors, imputers, scalers. Imports nothing."""
+"""Names of models, feature sets, selectors, imputers, scalers and devices. Imports nothing."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Which code this is: codeHash and paramsSchemaHash of protocol §1. Imports nothing heavy, so any process may
-ask.
+"""Hashes of the running code: codeHash and paramsSchemaHash of protocol §1.
 
-A statement, not an attestation: whoever controls the host can state anything.
+Imports no heavy module, so any process can call it. The hash is a statement, not an attestation: an
+operator of the host can state any hash.
 """
 
 from __future__ import annotations
@@ -28,11 +28,12 @@ PACKAGE = Path(__file__).parent
 
 
 def code_hash(package: Path | None = None) -> bytes:
-    """32 bytes: sha256 over `canonical("volens/code/1", n, n pairs (path, sha256), m, m lines "name==version")`.
+    """32 bytes: sha256 over `canonical("volens/code/1", n, n pairs (path, sha256), m, m lines
+    "name==version")`.
 
-    Paths are posix, relative to `package` (default: the package this module stands in), sorted; every file
-    counts but byte-code caches. Library lines are sorted and end with Python's. Raises CodeError for a link
-    or a missing library.
+    Paths are posix, relative to `package` (default: the package of this module), sorted; every file
+    counts except byte-code caches. Library lines are sorted and end with Python's. Raises CodeError
+    for a link or a missing library.
     """
     root = PACKAGE if package is None else package
     files = sorted(
@@ -53,8 +54,8 @@ def code_hash(package: Path | None = None) -> bytes:
 def library_lines() -> list[str]:
     """Sorted `name==version` of the libraries the package may import, then of Python.
 
-    Without the local label of a version ("2.13.0+cpu" is 2.13.0): it names a build of the same source, and one analysis
-    must have one code hash on machines with a GPU and without.
+    Without the local label of a version ("2.13.0+cpu" is 2.13.0): it names a build of the same
+    source, and one analysis must have one code hash on machines with a GPU and without.
     """
     try:
         lines = sorted(
@@ -66,7 +67,7 @@ def library_lines() -> list[str]:
 
 
 def params_schema_hash() -> bytes:
-    """sha256 of params-schema.json, as it stands in the package: the permit's paramsSchemaHash."""
+    """sha256 of the package's params-schema.json: the permit's paramsSchemaHash."""
     return hashlib.sha256((PACKAGE / "params-schema.json").read_bytes()).digest()
 
 

@@ -1,6 +1,6 @@
-"""Who is in the analysis: joins each subject's records, decides the outcome, leaves out who cannot be judged.
+"""Cohort selection: joins records by subject, determines outcomes, drops unknown outcomes.
 
-Does not choose features by looking at outcomes: everything that is fitted belongs into the fold (models.py).
+Does not choose features by looking at outcomes: all fitting happens inside the fold (models.py).
 Missing values stay missing (NaN) until then.
 """
 
@@ -18,15 +18,16 @@ from analytics.params import CohortRules, Outcome
 from analytics.readers.clinical import ClinicalRecord, Fact, matches, value_at
 from analytics.readers.genotypes import Genotypes
 
-# A probe measured in fewer people than this is left out; in the others a gap is imputed inside the fold.
+# A probe measured in a smaller share of people is left out; gaps of other probes are imputed inside
+# the fold.
 PROBE_COVERAGE = 0.5
 ANY_AGE = (0, 130)
-BEFORE_ALL = -(10**6)  # a day on which nobody has a dated value
+BEFORE_ALL = -(10**6)  # a day before every dated value
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """One subject's parsed records; None where no record of that kind was given."""
+    """One subject's parsed records; None if no record of that type was given."""
 
     subject: str
     clinical: ClinicalRecord | None
@@ -36,7 +37,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """Somebody in the cohort: day 0 of her history (None where records are undated) and whether the event came."""
+    """A person in the cohort: index day (None if undated) and whether the event occurred."""
 
     person: Person
     index: int | None
@@ -45,7 +46,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """The members in ascending order of subject, and the flow chart: (step, people left after it), exact."""
+    """The members in ascending order of subject; flow: exact (step, people left after it)."""
 
     members: tuple[Member, ...]
     flow: tuple[tuple[str, int], ...]
@@ -57,12 +58,12 @@ class Cohort:
 
     @property
     def event(self) -> NDArray[np.int64]:
-        """(n,) 1 = the event came within the horizon."""
+        """(n,) 1 = the event occurred within the horizon."""
         return np.array([bool(member.event) for member in self.members], dtype=np.int64)
 
     @property
     def genotypes(self) -> list[Genotypes]:
-        """Of each member, in order, where the cohort was selected by them."""
+        """The genotypes of each member, in order, if the cohort was selected by them."""
         return [
             member.person.genotypes
             for member in self.members
@@ -73,11 +74,12 @@ class Cohort:
 def select_people(
     people: Iterable[Person], rules: CohortRules, outcome: Outcome | None, source: str, minimum: int
 ) -> Cohort:
-    """Keep who has the records, fits the rules and has a known outcome (any, when there is none to know).
+    """Keep the people who have the records, fit the rules, and have a known outcome if needed.
 
-    source: which gene record a person must have: expression, variants or none. The same people serve every layer,
-    so layers are comparable. Raises CohortTooSmall below `minimum` people, or below 10 with or without the event,
-    whatever is asked: a run that fails is an answer too, which nobody checks. The number found is not said.
+    source: which gene record a person must have: expression, variants or none. The same people
+    serve every feature set, so feature sets are comparable. Raises CohortTooSmall below `minimum`
+    people, or below 10 with or without the event, for every analysis: a failed run also reveals
+    information, without output review. The error does not give the number of people.
     """
     granted = list(people)
     left, flow = choose_members(granted, rules, outcome, source)
@@ -95,15 +97,15 @@ def select_people(
 def choose_members(
     people: Iterable[Person], rules: CohortRules, outcome: Outcome | None, source: str
 ) -> tuple[list[Member], list[tuple[str, int]]]:
-    """(members, flow chart) as in a Cohort, however few they are."""
+    """(members, flow chart) as in a Cohort, without a minimum size."""
     ordered = sorted(people, key=lambda person: person.subject)
-    judged_by_chart = (
+    needs_clinical_record = (
         outcome is not None or rules.age != ANY_AGE or bool(rules.present or rules.absent)
     )
     left = [
         Member(person, None, None)
         for person in ordered
-        if _has_records(person, source, judged_by_chart)
+        if _has_records(person, source, needs_clinical_record)
     ]
     flow = [("has the records", len(left))]
     if outcome is not None and outcome.index:
@@ -126,21 +128,22 @@ def choose_members(
 
 
 def outcome_of(person: Person, index: int | None, outcome: Outcome) -> bool | None:
-    """Did the event come within the horizon? None when that cannot be known, or it came before day 0.
+    """Whether the event occurred within the horizon; None if unknown or if it was before day 0.
 
-    Leaving censored people out biases the estimate if they differ from the others: a survival model comes later.
+    Leaving censored people out biases the estimate if they differ from the others; there is no
+    survival model yet.
     """
     clinical = person.clinical
     if clinical is None:
         return None
     if outcome.kind == "distant-metastasis":
-        came, days = (
+        occurred, days = (
             value_at(clinical, "metastasis", None),
             value_at(clinical, "follow_up_days", None),
         )
-        if came is None or days is None:
+        if occurred is None or days is None:
             return None
-        if came and days <= outcome.horizon_days:
+        if occurred and days <= outcome.horizon_days:
             return True
         ended = days < outcome.horizon_days
     else:
@@ -152,11 +155,11 @@ def outcome_of(person: Person, index: int | None, outcome: Outcome) -> bool | No
         if first is not None and first - index <= outcome.horizon_days:
             return True
         if any(
-            fact.day is None and matches(fact, one)
+            fact.day is None and matches(fact, pattern)
             for fact in clinical.facts
-            for one in outcome.event
+            for pattern in outcome.event
         ):
-            return None  # it came, nobody knows when
+            return None  # it occurred on an unknown day
         ended = clinical.last_day - index < outcome.horizon_days
     return None if ended and outcome.excludes else False
 
@@ -164,7 +167,8 @@ def outcome_of(person: Person, index: int | None, outcome: Outcome) -> bool | No
 def clinical_matrix(cohort: Cohort, variables: Sequence[str]) -> NDArray[np.float64]:
     """(n, variables) values at the index day; NaN is missing.
 
-    Without an index day only undated values count: a dated one may be of any time after what is predicted.
+    Without an index day only undated values count: a dated one may be from after the predicted
+    event.
     """
     rows = [
         [
@@ -177,7 +181,7 @@ def clinical_matrix(cohort: Cohort, variables: Sequence[str]) -> NDArray[np.floa
 
 
 def expression_matrix(cohort: Cohort) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """(n, probes) log2 values and the probes, those that at least half of the people share. Raises InputsError."""
+    """(n, probes) log2 values, and the probes that half of the people have. Raises InputsError."""
     expressions = [member.person.expression or {} for member in cohort.members]
     counts: dict[str, int] = {}
     for expression in expressions:
@@ -208,19 +212,19 @@ def _first_day(person: Person, patterns: Sequence[str]) -> int | None:
     days = [
         fact.day
         for fact in facts
-        if fact.day is not None and any(matches(fact, one) for one in patterns)
+        if fact.day is not None and any(matches(fact, pattern) for pattern in patterns)
     ]
     return min(days, default=None)
 
 
 def _in_age_band(member: Member, band: tuple[int, int]) -> bool:
-    """Somebody of unknown age is in only when the band leaves nobody out."""
+    """A person of unknown age is in only if the band allows every age."""
     age = _number(member.person.clinical, "age_years", member.index)
     return band == ANY_AGE if np.isnan(age) else band[0] <= age < band[1] + 1
 
 
 def _fits_codes(member: Member, rules: CohortRules) -> bool:
-    """What is known only after day 0 cannot decide who is in; an undated fact counts against her in both ways."""
+    """Facts after day 0 are ignored; an undated fact may exclude a person but not include one."""
     facts = member.person.clinical.facts if member.person.clinical else ()
     undated: tuple[Fact, ...] = ()
     if member.index is not None:

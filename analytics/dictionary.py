@@ -1,6 +1,7 @@
-"""The dictionary a custodian publishes: which variables a dataset has, in which unit, for about how many people.
+"""The data dictionary a custodian publishes: variables, units, and rounded numbers of people.
 
-A plan can then be written before anything is asked for. No value, date or code of anybody is in it.
+With it, an analyst can write a plan before requesting access. It contains no person's value, date
+or code.
 """
 
 from __future__ import annotations
@@ -20,32 +21,33 @@ _COLUMNS = (
 )
 
 
-def describe(charts: Sequence[ClinicalRecord], genotyped: int) -> dict[str, object]:
-    """{"type", "people", "genotyped", "variables": [{"variable", "unit", "category", "people", "completeness"}]}.
+def describe(records: Sequence[ClinicalRecord], genotyped: int) -> dict[str, object]:
+    """{"type", "people", "genotyped", "variables": [{"variable", "unit", "category", "people",
+    "completeness"}]}.
 
-    genotyped: how many of these people have germline variants. Counts are rounded to 5; None is fewer than 10.
-    Where fewer than 10 *lack* a variable it counts as complete, since either count gives the other. completeness:
-    whole percents in steps of 5, from the rounded counts alone.
+    genotyped: how many of these people have germline variants. Counts are rounded to 5; None is
+    fewer than 10. If fewer than 10 *lack* a variable it counts as complete, since each count
+    reveals the other. completeness: whole percents in steps of 5, from the rounded counts alone.
     """
-    total = len(charts)
+    total = len(records)
     counts = [
-        sum(value_at(clinical, name, None) is not None for clinical in charts)
+        sum(value_at(record, name, None) is not None for record in records)
         for name, _, _ in _COLUMNS
     ]
     return _dictionary([_shown(count, total) for count in counts], total, genotyped)
 
 
-def could_describe(found: object, total: int, genotyped: int) -> bool:
-    """Whether `describe` could say this of so many people, whatever they have: all but its rounded counts follows."""
-    rows = found.get("variables") if isinstance(found, dict) else None
+def could_describe(document: object, total: int, genotyped: int) -> bool:
+    """Whether `describe` could return this for so many people; only rounded counts are free."""
+    rows = document.get("variables") if isinstance(document, dict) else None
     if not isinstance(rows, list) or len(rows) != len(_COLUMNS):
         return False
     counts: list[Any] = [row.get("people") if isinstance(row, dict) else "" for row in rows]
     possible = {_shown(count, total) for count in range(total + 1)}
-    # As text: to Python true is 1, and 10.0 is 10.
+    # Compared as text: in Python true equals 1, and 10.0 equals 10.
     return all(count is None or type(count) is int for count in counts) and (
         set(counts) <= possible
-        and json.dumps(found, sort_keys=True)
+        and json.dumps(document, sort_keys=True)
         == json.dumps(_dictionary(counts, total, genotyped), sort_keys=True)
     )
 

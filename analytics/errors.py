@@ -1,11 +1,10 @@
-"""What can go wrong in this room: each error names a fact and says what to do next, and never carries a data
-value."""
+"""Errors of this package: each states a fact and what to do next, never a data value."""
 
 from __future__ import annotations
 
 
 class AnalyticsError(Exception):
-    """Base of every error of this room. `hint` is one plain sentence: what to do next."""
+    """Base of every error of this package. `hint` is one plain sentence: what to do next."""
 
     hint = "Read the message; nothing was computed."
 
@@ -36,22 +35,25 @@ class PayloadError(AnalyticsError):
 class InputsError(AnalyticsError):
     """The set of records handed to a run does not fit together."""
 
-    hint = "Hand over each subject's records once, and only of categories this room reads."
+    hint = "Hand over each subject's records once, and only of categories that analytics reads."
 
 
 class CohortTooSmall(AnalyticsError):
     """Fewer people than the minimum, or than ten of each outcome, remain after filtering."""
 
     hint = (
-        "Ask for a larger cohort: the permit's minimum, and ten people of each outcome, must remain; how many did "
-        "is deliberately not said."
+        "Ask for a larger cohort: the permit's minimum, and ten people of each outcome, must "
+        "remain; the remaining number is deliberately not given."
     )
 
 
 class PredictionError(AnalyticsError):
     """A model predicted something that is not a number."""
 
-    hint = "Leave the model out, or choose other parameters for it: what is not a number has no metrics."
+    hint = (
+        "Leave the model out, or choose other parameters for it: "
+        "without numbers there are no metrics."
+    )
 
 
 class SourceError(AnalyticsError):
@@ -63,4 +65,7 @@ class SourceError(AnalyticsError):
 class CodeError(AnalyticsError):
     """The package's own files or libraries cannot be listed for the code hash."""
 
-    hint = "Reinstall volens; the package must hold plain files only and its libraries must be installed."
+    hint = (
+        "Reinstall volens; the package must hold plain files only, "
+        "and its libraries must be installed."
+    )

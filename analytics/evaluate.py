@@ -1,6 +1,7 @@
-"""Honest figures of one model: repeated stratified cross-validation, DeLong interval, permutation p.
+"""Metrics of one model: repeated stratified cross-validation, DeLong interval, permutation p.
 
-Knows nothing of disclosure: its figures are exact and must pass analytics/disclosure before anything leaves.
+Knows nothing of disclosure control: these metrics are exact and must pass analytics/disclosure
+before release.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ class Cells:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What one layer reached over all repeats; fractions in [0, 1].
+    """The scores of one model on one feature set over all repeats; fractions in [0, 1].
 
-    cells: confusion matrix summed over the repeats (every person predicted once a repeat).
-    placements: (n,) of each person, the share of people of the other outcome in the same test fold that the
-    model orders correctly (ties count half), mean over the repeats. Their mean over the people with the event
-    is the AUC.
+    cells: confusion matrix summed over the repeats (every person is predicted once per repeat).
+    placements: (n,) for each person, the share of people with the other outcome in the same test
+    fold that the model orders correctly (ties count half), mean over the repeats. Their mean over
+    the people with the event is the AUC.
     first_auc: AUC of the first repeat alone, the statistic that permutations are compared with.
-    chances: (repeats, n) what `predict` said of each person while held out: a value a person, which never leaves the
-    room; curves are drawn from it on a coarse grid.
+    probabilities: (repeats, n) the `predict` value of each person while held out. These per-person
+    values are never released; curves are computed from them on a coarse grid.
     """
 
     cells: Cells
@@ -69,7 +70,7 @@ def evaluate_model(
 ) -> Scores:
     """Cross-validate `model` on x (n, columns; NaN = missing) and y (n,) of 0 and 1.
 
-    Repeat r shuffles with seed + r, so every model meets the same folds.
+    Repeat r shuffles with seed + r, so every model uses the same folds.
     """
     probabilities, placements = np.zeros((2, repeats, len(y)))
     for repeat in range(repeats):
@@ -87,10 +88,10 @@ def evaluate_model(
 def predict_once(
     model: Pipeline, x: Floats, y: Labels, *, folds: int, seed: int
 ) -> tuple[Floats, Floats]:
-    """One pass of stratified k-fold: (chance of the event, placement) of each person while held out.
+    """One pass of stratified k-fold: (predicted probability, placement) of each held-out person.
 
-    Raises PredictionError for a prediction that is not a finite number: every comparison with NaN is false, so it would
-    be ordered below everybody and read as an AUC of 0.
+    Raises PredictionError for a prediction that is not a finite number: every comparison with NaN
+    is false, so the person would be ordered below everybody and the AUC would be 0.
     """
     probability, placements = np.zeros(len(y)), np.zeros(len(y))
     splitter = StratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
@@ -99,30 +100,29 @@ def predict_once(
         probability[test] = predict(fitted, x[test])
         if not np.isfinite(probability[test]).all():
             raise PredictionError("a model predicted something that is not a number")
-        placements[test] = place(probability[test], y[test])
+        placements[test] = placement_values(probability[test], y[test])
     return probability, placements
 
 
-def place(probability: Floats, y: Labels) -> Floats:
-    """Share of people of the other outcome that each person is ordered correctly against; ties count half."""
-    ones, zeros = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
-    above = probability[ones][:, None] - probability[zeros][None, :]
+def placement_values(probability: Floats, y: Labels) -> Floats:
+    """For each person, the share of the other outcome ordered correctly; ties count half."""
+    positives, negatives = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
+    above = probability[positives][:, None] - probability[negatives][None, :]
     wins = (above > 0) + 0.5 * (above == 0)
-    placed = np.zeros(len(y))
-    placed[ones], placed[zeros] = wins.mean(axis=1), wins.mean(axis=0)
-    return placed
+    placements = np.zeros(len(y))
+    placements[positives], placements[negatives] = wins.mean(axis=1), wins.mean(axis=0)
+    return placements
 
 
 def auc_with_error(placements: Floats, y: Labels) -> tuple[float, float]:
-    """(AUC, standard error) from the structural components of DeLong, DeLong & Clarke-Pearson 1988."""
-    ones, zeros = placements[y == 1], placements[y == 0]
-    variance = ones.var(ddof=1) / len(ones) + zeros.var(ddof=1) / len(zeros)
-    return float(ones.mean()), float(np.sqrt(variance))
+    """(AUC, standard error) from the components of DeLong, DeLong & Clarke-Pearson 1988."""
+    positives, negatives = placements[y == 1], placements[y == 0]
+    variance = positives.var(ddof=1) / len(positives) + negatives.var(ddof=1) / len(negatives)
+    return float(positives.mean()), float(np.sqrt(variance))
 
 
 def compare_auc(first: Scores, second: Scores, y: Labels) -> tuple[float, tuple[float, float]]:
-    """AUC of `first` minus AUC of `second` on the same people and folds, with its paired 95 % interval
-    (DeLong)."""
+    """AUC of `first` minus AUC of `second` on the same people, with paired 95 % interval."""
     difference = first.placements - second.placements
     gap, error = auc_with_error(difference, y)
     return gap, (max(-1.0, gap - Z_95 * error), min(1.0, gap + Z_95 * error))
@@ -139,12 +139,13 @@ def permutation_p(
     seed: int,
     tick: Callable[[float], None],
 ) -> tuple[float, int]:
-    """(p, permutations performed): how often shuffled outcomes reach a one-pass AUC of at least `observed`.
+    """(p, permutations performed): how often permuted outcomes reach the one-pass AUC `observed`.
 
-    Stops when ENOUGH_REACHED shufflings have reached it: then p is their share of those performed (Besag & Clifford
-    1991), an unbiased estimate for far less work where there is no signal. Otherwise the observed outcome counts as
-    one more shuffling, so that p is never 0 (Phipson & Smyth 2010). `observed` must be a one-pass AUC too: a mean over
-    repeats varies less and would be compared with something else.
+    Stops when ENOUGH_REACHED permutations have reached it: then p is their share of those performed
+    (Besag & Clifford 1991), an unbiased estimate for far less work if there is no signal. Otherwise
+    the observed outcome counts as one more permutation, so p is never 0 (Phipson & Smyth 2010).
+    `observed` must also be a one-pass AUC: a mean over repeats varies less, so it is not
+    comparable.
     """
     generator = np.random.default_rng(seed)
     reached = 0
@@ -160,15 +161,16 @@ def permutation_p(
 
 
 def calibration(probabilities: Floats, y: Labels) -> tuple[float, float]:
-    """(slope, intercept) of logistic recalibration (Cox 1958), mean over the repeats; 1 and 0 are perfect.
+    """(slope, intercept) of logistic recalibration (Cox 1958), mean over repeats; ideally 1 and 0.
 
-    chances: (repeats, n) held-out chances; y: (n,). A slope below 1 says that they are too extreme; 0, that they say
-    nothing, as where everybody gets one chance. Chances beyond 1/4n from 0 or 1 are moved there, since n people cannot
-    tell them apart.
+    probabilities: (repeats, n) held out; y: (n,). A slope below 1 means that they are too extreme;
+    a slope of 0 means that they carry no information, for example when everybody has the same one.
+    Values within 1/(4n) of 0 or 1 are moved to that distance, since n people cannot distinguish
+    them.
     """
     edge = 0.25 / len(y)
     odds = logit(np.clip(probabilities, edge, 1 - edge))
-    # A penalty this weak changes no digit that is printed and keeps a perfectly separated repeat finite.
+    # A penalty this weak changes no printed digit and keeps a perfectly separated repeat finite.
     fits = [
         LogisticRegression(C=1e6, solver="newton-cholesky").fit(row[:, None], y) for row in odds
     ]
@@ -177,7 +179,7 @@ def calibration(probabilities: Floats, y: Labels) -> tuple[float, float]:
 
 
 def count_cells(y: Labels, positive: NDArray[np.bool_]) -> Cells:
-    """Confusion matrix of (repeats, n) predictions against (n,) outcomes, summed over the repeats."""
+    """Confusion matrix of (repeats, n) predictions and (n,) outcomes, summed over the repeats."""
     positives, negatives = positive[:, y == 1], positive[:, y == 0]
     return Cells(
         int(positives.sum()), int(negatives.sum()), int((~positives).sum()), int((~negatives).sum())
@@ -185,13 +187,12 @@ def count_cells(y: Labels, positive: NDArray[np.bool_]) -> Cells:
 
 
 def metrics_of(cells: Cells) -> tuple[float, float, float, float, float]:
-    """(accuracy, precision, recall, F1, balanced accuracy) of a confusion matrix in which both outcomes
-    occur.
+    """(accuracy, precision, recall, F1, balanced accuracy); both outcomes must occur.
 
-    Of a matrix summed over repeats, accuracy, recall and balanced accuracy are the means over the repeats;
-    precision and F1 are taken from the summed counts, because their mean over passes is undefined when a pass
-    predicts nobody and biased otherwise (Forman & Scholz 2010). Precision without any positive prediction is
-    0.
+    For a matrix summed over repeats, accuracy, recall and balanced accuracy are the means over the
+    repeats; precision and F1 are computed from the summed counts, because their mean over passes is
+    undefined when a pass predicts nobody positive, and biased otherwise (Forman & Scholz 2010).
+    Precision without any positive prediction is 0.
     """
     tp, fp, fn, tn = cells.tp, cells.fp, cells.fn, cells.tn
     recall, specificity = tp / (tp + fn), tn / (tn + fp)

@@ -1,8 +1,8 @@
-"""What is fitted before a classifier: scores that choose columns, filling of gaps, scaling, principal components.
+"""Preprocessing: feature selection scores, imputation, scaling, principal components.
 
-Everything here is fitted on the training people of a fold. Scores take x (n, columns) without NaN and y (n,) of
-0 and 1, work on all columns at once and give one number a column, higher for more association; a column without
-variance scores 0.
+Everything here is fitted on the training people of a fold. Scores take x (n, columns) without NaN
+and y (n,) of 0 and 1, work on all columns at once and return one number per column, higher for more
+association; a column without variance scores 0.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CLASSES = 3
 
 
 def score_by_f(x: Floats, y: Labels) -> Floats:
-    """One-way F statistic of two groups (Fisher 1925), (n-2) r²/(1-r²). Equals sklearn's f_classif."""
+    """One-way F statistic of two groups (Fisher 1925), (n-2) r²/(1-r²), as sklearn's f_classif."""
     r2 = _squared_correlation(x, y)
     scored: Floats = (len(y) - 2) * r2 / np.maximum(1 - r2, 1e-12)
     return scored
@@ -36,19 +36,20 @@ def score_by_f(x: Floats, y: Labels) -> Floats:
 def score_by_logistic(x: Floats, y: Labels) -> Floats:
     """Score test of logistic regression on one column (Rao 1948), n r²; one degree of freedom.
 
-    Of genotype counts it is the trend test of Cochran 1954 and Armitage 1955. With two outcomes it orders columns
-    as score_by_f does, since both grow with r².
+    On genotype counts it is the trend test of Cochran 1954 and Armitage 1955. With two outcomes it
+    orders columns as score_by_f does, since both grow with r².
     """
     scored: Floats = len(y) * _squared_correlation(x, y)
     return scored
 
 
 def score_by_chi2(x: Floats, y: Labels) -> Floats:
-    """Minus the log p of Pearson's chi-square (1900) on genotype (0, 1, 2) by outcome: sees dominant and recessive
-    effects that the trend test misses.
+    """Minus the log p of Pearson's chi-square (1900) on genotype (0, 1, 2) by outcome: detects
+    dominant and recessive effects that the trend test misses.
 
-    p and not the statistic, because a column has one or two degrees of freedom, by how many genotypes occur.
-    Fractional counts, which filling leaves, are rounded. Raises InputsError when the columns are not genotypes.
+    Uses p instead of the statistic, because a column has one or two degrees of freedom, depending
+    on how many genotypes occur. Fractional counts, which imputation produces, are rounded. Raises
+    InputsError when the columns are not genotypes.
     """
     if not holds_genotypes(x):
         raise InputsError(
@@ -61,16 +62,16 @@ def score_by_chi2(x: Floats, y: Labels) -> Floats:
     terms = (cases - expected) ** 2 / np.maximum(expected * (1 - share), 1e-12)
     statistic = terms.sum(axis=0)
     freedom = (total > 0).sum(axis=0) - 1
-    # Exact tails without underflow: of two degrees exp(-s/2), of one 2 Phi(-sqrt s).
-    one = -np.log(2.0) - log_ndtr(-np.sqrt(statistic))
-    scored: Floats = np.select([freedom == 2, freedom == 1], [statistic / 2, one], 0.0)
+    # Exact tails without underflow: exp(-s/2) for two degrees of freedom, 2 Phi(-sqrt s) for one.
+    one_degree = -np.log(2.0) - log_ndtr(-np.sqrt(statistic))
+    scored: Floats = np.select([freedom == 2, freedom == 1], [statistic / 2, one_degree], 0.0)
     return scored
 
 
 def score_by_information(x: Floats, y: Labels) -> Floats:
     """Mutual information with the outcome in nats, plug-in estimate (Cover & Thomas 2006, 2.3).
 
-    Classes are the genotypes where the matrix holds genotypes, otherwise terciles of each column.
+    Classes are the genotypes if the matrix contains genotypes, otherwise terciles of each column.
     """
     total, cases = _count_classes(_genotypes(x) if holds_genotypes(x) else _terciles(x), y)
     gained: Floats = np.zeros(x.shape[1])
@@ -89,29 +90,29 @@ SCORES: Mapping[str, Callable[[Floats, Labels], Floats]] = {
 
 
 def holds_genotypes(x: Floats) -> bool:
-    """Whether a filled matrix holds counts of an allele: all within 0 to 2 and most of them whole."""
+    """Whether an imputed matrix has allele counts: all within 0 to 2, most of them integers."""
     if x.size == 0 or x.min() < 0 or x.max() > CLASSES - 1:
         return False
     return bool((x == np.rint(x)).mean() > 0.5)
 
 
 def build_imputer(name: str) -> BaseEstimator:
-    """What fills gaps. A column that is missing in a whole training fold stays (as 0), so columns never shift."""
+    """The imputer. A column missing in an entire fold stays (as 0), so columns never shift."""
     if name == "knn":
         return KNNImputer(n_neighbors=5, keep_empty_features=True)
     return SimpleImputer(strategy=name, keep_empty_features=True)
 
 
 def build_scaler(name: str) -> BaseEstimator:
-    """What brings columns to one scale: z-score, or min-max to [0, 1] of the training people."""
+    """The scaler: z-score, or min-max to [0, 1], fitted on the training people."""
     return StandardScaler() if name == "z-score" else MinMaxScaler()
 
 
 class Components(TransformerMixin, BaseEstimator):  # type: ignore[misc]
-    """The first principal components, each scaled to unit variance so that it weighs as much as a z-scored column.
+    """The first principal components, scaled to unit variance to weigh as much as z-scores.
 
-    Fewer than `count` come out where the training people or the columns are fewer; a component without variance
-    is 0.
+    There are fewer than `count` if there are fewer training people or columns; a component without
+    variance is 0.
     """
 
     def __init__(self, count: int, seed: int) -> None:
@@ -143,7 +144,7 @@ def _squared_correlation(x: Floats, y: Labels) -> Floats:
 
 
 def _count_classes(classes: Classes, y: Labels) -> tuple[Floats, Floats]:
-    """People, and people with the event, in each class: two of (CLASSES, columns)."""
+    """Number of people, and of those with the event, per class: two (CLASSES, columns)."""
     positives = np.flatnonzero(y == 1)
     total, cases = np.empty((2, CLASSES, classes.shape[1]))
     for number in range(CLASSES):

@@ -1,7 +1,7 @@
-"""The models of the catalogue, each one scikit-learn Pipeline: everything that is fitted is fitted inside the fold.
+"""The models of the catalogue, each one scikit-learn Pipeline: all fitting happens inside the fold.
 
-Imputation, scaling, selection, principal components and the classifier see the training people of a fold only
-(domain.md §7: selection before cross-validation "finds" 90 % on noise).
+Imputation, scaling, selection, principal components and the classifier see only the training people
+of a fold (domain.md §7: selection before cross-validation "finds" 90 % accuracy on noise).
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from analytics.catalogue import IMPUTERS, MODELS, SCALERS, SELECTORS
 from analytics.errors import ParamsError
 from analytics.features import SCORES, Components, build_imputer, build_scaler
 
-# People of each outcome and columns (the last a finding): above 15 columns neighbours are searched as in real runs.
+# People of each outcome and columns (the last one clinical) of `warm_up`: above 15 columns, the
+# neighbour search uses the same algorithm as in real runs.
 WARM_PEOPLE, WARM_COLUMNS, WARM_KEPT = 20, 24, 20
-# Whether `predict` is the model's estimate of a chance, or only orders people and says on which side of half they are.
+# Whether `predict` estimates a probability, or only orders people and gives the side of one half.
 CALIBRATED: Mapping[str, bool] = {
     "boosting": True,
     "cnn": True,
@@ -37,7 +38,7 @@ CALIBRATED: Mapping[str, bool] = {
     "logistic": True,
     "svm": False,
 }
-# None, or why no file of a fitted model may leave.
+# None, or the reason why the file of a fitted model may not be released.
 RELEASABLE: Mapping[str, str | None] = {
     "boosting": "model release is off",
     "cnn": "model release is off",
@@ -50,11 +51,11 @@ RELEASABLE: Mapping[str, str | None] = {
 
 @dataclass(frozen=True, slots=True)
 class Blueprint:
-    """One model over a matrix whose first `genes` columns are genes (in genome order where there is one) and whose
-    next `clinical` are findings; either may be 0. NaN is missing.
+    """One model over a matrix with first `genes` gene columns (in genome order if there is one),
+    then `clinical` clinical columns; either may be 0. NaN is missing.
 
-    select, keep: by which score how many gene columns stay. components: principal components of all gene columns,
-    appended. device: for cnn only.
+    select, keep: the score that selects gene columns, and their number. components: number of
+    principal components of all gene columns, which are appended. device: for cnn only.
     """
 
     model: str
@@ -70,10 +71,11 @@ class Blueprint:
 
 
 def build_model(blueprint: Blueprint) -> Pipeline:
-    """The unfitted pipeline. Raises ParamsError for a name outside the catalogue or counts that make no matrix.
+    """The unfitted pipeline. Raises ParamsError for an unknown name or invalid column counts.
 
-    Findings are never selected. Genes are filled and chosen as they were measured, since chi2 counts genotypes, and
-    scaled afterwards; findings are scaled before they are filled, since neighbours are found by distance.
+    Clinical columns are never selected. Genes are imputed and selected unscaled, since chi2 counts
+    genotypes, and scaled afterwards; clinical columns are scaled before imputation, since knn finds
+    neighbours by distance.
     """
     _check(blueprint)
     parts: list[tuple[str, BaseEstimator, slice]] = []
@@ -92,8 +94,9 @@ def build_model(blueprint: Blueprint) -> Pipeline:
 
 
 def predict(fitted: Pipeline, x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n,) in [0, 1], "event" from one half: the chance of the event, or for a model without chances (svm) the logistic
-    function of its margin, so that one half is margin 0 (see CALIBRATED)."""
+    """(n,) in [0, 1]; one half or more predicts the event. It is the predicted probability, or for
+    a model without one (svm) the logistic function of its margin, so one half is margin 0 (see
+    CALIBRATED)."""
     if hasattr(fitted, "predict_proba"):
         probability: NDArray[np.float64] = fitted.predict_proba(x)[:, 1]
     else:
@@ -102,12 +105,13 @@ def predict(fitted: Pipeline, x: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def warm_up() -> None:
-    """Fit each model once on next to nothing.
+    """Fit each model once on very little data.
 
-    Libraries load parts of themselves, and look for one another, at the first fit, which a confined process cannot.
+    Libraries load modules and search for one another at the first fit, which a confined process
+    cannot do.
     """
-    ordinary = np.arange(2 * WARM_PEOPLE * WARM_COLUMNS, dtype=np.float64) % 7
-    x, y = ordinary.reshape(-1, WARM_COLUMNS), np.arange(2 * WARM_PEOPLE) % 2
+    values = np.arange(2 * WARM_PEOPLE * WARM_COLUMNS, dtype=np.float64) % 7
+    x, y = values.reshape(-1, WARM_COLUMNS), np.arange(2 * WARM_PEOPLE) % 2
     for number, name in enumerate(MODELS):
         impute, scale = IMPUTERS[number % len(IMPUTERS)], SCALERS[number % len(SCALERS)]
         genes = WARM_COLUMNS - 1
@@ -116,7 +120,7 @@ def warm_up() -> None:
 
 
 class Neighbours(KNeighborsClassifier):  # type: ignore[misc]
-    """The nearest neighbours, at most `most`: fewer in a smaller training fold, since to refuse would count it."""
+    """At most `most` nearest neighbours; fewer in a small fold: an error would reveal its size."""
 
     def __init__(self, most: int) -> None:
         super().__init__(weights="distance")
@@ -162,7 +166,7 @@ def _build_gene_part(blueprint: Blueprint) -> Pipeline:
 
 
 def _build_classifier(blueprint: Blueprint) -> BaseEstimator:
-    """Settings for some hundred to some thousand people and some dozen columns, chosen on simulated people only."""
+    """Hyperparameters for 100s to 1000s of people and dozens of columns, tuned on simulations."""
     match blueprint.model:
         case "logistic":
             return LogisticRegression(C=0.1, solver="newton-cholesky", max_iter=100)
@@ -183,7 +187,8 @@ def _build_classifier(blueprint: Blueprint) -> BaseEstimator:
                 random_state=blueprint.seed,
             )
         case _:
-            # torch takes seconds and 200 MB to import: only who asks for a network pays.
+            # Importing torch takes seconds and 200 MB, so it is imported only if a network is
+            # requested.
             from analytics.networks import ConvolutionClassifier
 
             return ConvolutionClassifier(

@@ -1,8 +1,9 @@
-"""A small convolutional network over ordered gene columns with a clinical head, as a scikit-learn classifier.
+"""Small convolutional network over ordered gene columns, as a scikit-learn classifier.
 
-This module imports torch, so it is imported only when such a model is built. torch keeps threads and determinism for
-the whole process: a fit sets one thread and deterministic kernels, and leaves them set. On a CPU the same seed gives
-the same bits; on a GPU it gives them within tolerance.
+Clinical columns go to the last layer directly. This module imports torch, so it is imported only
+when such a model is built. torch keeps threads and determinism for the whole process: a fit sets
+one thread and deterministic kernels, and leaves them set. On a CPU the same seed gives the same
+bits; on a GPU it gives them within tolerance.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ EPOCHS, BATCH, RATE, DECAY = 25, 256, 0.01, 0.1
 
 
 class ConvolutionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Chance of the event from x (n, columns) without NaN whose first `ordered` columns stand in genome order.
+    """Classifier of x (n, columns) without NaN; the first `ordered` columns are in genome order.
 
-    A fixed number of epochs of AdamW (Loshchilov & Hutter 2019) over batches of BATCH; classes are not re-weighted and
-    nothing is stopped by looking at held-out people. `ordered` may be 0 (logistic regression on the rest) or all
-    columns.
+    A fixed number of epochs of AdamW (Loshchilov & Hutter 2019) over batches of BATCH; classes are
+    not re-weighted and there is no early stopping on held-out people. `ordered` may be 0 (logistic
+    regression on the rest) or all columns.
     """
 
     def __init__(self, ordered: int, seed: int, device: str = "cpu") -> None:
@@ -37,20 +38,20 @@ class ConvolutionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         self.device = device
 
     def fit(self, x: Floats, y: NDArray[np.int64]) -> Self:
-        """y: (n,) of 0 and 1, both present. Raises ParamsError for a device that is not there."""
-        place = find_device(self.device)
-        _settle(place)
+        """y: (n,) of 0 and 1, both present. Raises ParamsError for an unavailable device."""
+        device = find_device(self.device)
+        _set_deterministic(device)
         self.classes_ = np.array([0, 1])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             network = _Network(self.ordered, x.shape[1] - self.ordered, float(y.mean()))
-        self.network_ = network.to(place)
-        columns = torch.from_numpy(x.astype(np.float32)).to(place)
-        event = torch.from_numpy(y.astype(np.float32)).to(place)
+        self.network_ = network.to(device)
+        columns = torch.from_numpy(x.astype(np.float32)).to(device)
+        event = torch.from_numpy(y.astype(np.float32)).to(device)
         optimizer = torch.optim.AdamW(network.parameters(), lr=RATE, weight_decay=DECAY, fused=True)
         order = torch.Generator().manual_seed(self.seed)
         for _ in range(EPOCHS):
-            for batch in torch.split(torch.randperm(len(event), generator=order).to(place), BATCH):
+            for batch in torch.split(torch.randperm(len(event), generator=order).to(device), BATCH):
                 optimizer.zero_grad()
                 loss = nn.functional.binary_cross_entropy_with_logits(
                     network(columns[batch]), event[batch]
@@ -60,21 +61,21 @@ class ConvolutionClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[mis
         return self
 
     def predict_proba(self, x: Floats) -> Floats:
-        """(n, 2): chance of no event and of the event."""
-        place = find_device(self.device)
-        _settle(place)
+        """(n, 2): predicted probability of no event and of the event."""
+        device = find_device(self.device)
+        _set_deterministic(device)
         with torch.no_grad():
-            margin = self.network_(torch.from_numpy(x.astype(np.float32)).to(place))
+            margin = self.network_(torch.from_numpy(x.astype(np.float32)).to(device))
             probability = torch.sigmoid(margin).cpu().numpy().astype(np.float64)
         return np.column_stack([1 - probability, probability])
 
     def predict(self, x: Floats) -> NDArray[np.int64]:
-        """(n,) of 0 and 1: 1 from a chance of one half."""
+        """(n,) of 0 and 1: 1 from a predicted probability of one half."""
         return (self.predict_proba(x)[:, 1] >= 0.5).astype(np.int64)
 
 
 def find_device(name: str) -> torch.device:
-    """The device of a name of the catalogue; auto is cuda where there is one. Raises ParamsError, never falls back."""
+    """The device for a catalogue name; auto is cuda if available. Raises ParamsError."""
     if name not in DEVICES:
         raise ParamsError("the device is not one of " + ", ".join(DEVICES))
     if name == "cuda" and not torch.cuda.is_available():
@@ -83,10 +84,11 @@ def find_device(name: str) -> torch.device:
 
 
 def describe_device(name: str) -> dict[str, object]:
-    """What the run record says of where it was computed: device, name, and the most bytes torch held on it so far (None
-    on a CPU: not counted by torch). A GPU that held nothing computed nothing: only networks use one."""
-    place = find_device(name)
-    peak = 0 if place.type == "cpu" else torch.cuda.max_memory_allocated(place)
+    """The run record's entry about the device: device, name, and torch's peak memory on it in bytes
+    (None on a CPU, where torch does not count it). A GPU without allocated memory computed nothing:
+    only networks use one."""
+    device = find_device(name)
+    peak = 0 if device.type == "cpu" else torch.cuda.max_memory_allocated(device)
     if not peak:
         return {
             "device": "cpu",
@@ -94,15 +96,15 @@ def describe_device(name: str) -> dict[str, object]:
             "peak_bytes": None,
         }
     return {
-        "device": place.type,
-        "name": torch.cuda.get_device_name(place),
+        "device": device.type,
+        "name": torch.cuda.get_device_name(device),
         "peak_bytes": peak,
     }
 
 
 class _Network(nn.Module):
-    """(n, ordered + rest) -> (n,) log odds: convolution, ReLU and average pooling over the ordered columns, then one
-    linear layer over what they gave and the rest."""
+    """(n, ordered + rest) -> (n,) log odds: convolution, ReLU and average pooling over the ordered
+    columns, then one linear layer over their output and the rest."""
 
     def __init__(self, ordered: int, rest: int, share: float) -> None:
         super().__init__()
@@ -116,7 +118,7 @@ class _Network(nn.Module):
             nn.Flatten(),
         )
         self.head = nn.Linear(CHANNELS * -(-steps // pool) + rest, 1)
-        # Starting where nothing is known but the share of events leaves the few steps to the columns.
+        # Start at the share of events, so the few training steps are spent on the columns.
         nn.init.zeros_(self.head.weight)
         nn.init.constant_(self.head.bias, float(np.log(share / (1 - share))))
 
@@ -128,8 +130,10 @@ class _Network(nn.Module):
         return margin
 
 
-def _settle(place: torch.device) -> None:
-    # One thread: faster on networks this small, the same sums every time, and no thread pool that a fork would break.
+def _set_deterministic(device: torch.device) -> None:
+    # One thread: faster on networks this small, reproducible sums, and no thread pool that a fork
+    # would break.
     torch.set_num_threads(1)
-    # cuBLAS is deterministic only with a workspace set outside this process, so a GPU gets the best effort.
-    torch.use_deterministic_algorithms(True, warn_only=place.type == "cuda")
+    # cuBLAS is deterministic only with a workspace set outside this process, so a GPU gets the best
+    # effort.
+    torch.use_deterministic_algorithms(True, warn_only=device.type == "cuda")

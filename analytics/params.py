@@ -1,6 +1,7 @@
-"""The parameters of a run: params-schema.json as strict parsing into dataclasses, and the defaults that people get.
+"""The parameters of a run: strict parsing by params-schema.json into dataclasses, and the defaults.
 
-What goes on the ledger is always complete: `complete` fills in what somebody left out before anything is signed.
+Parameters on the ledger are always complete: `complete` fills in the omitted fields before anything
+is signed.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _VARIANTS = {
     "passed_only": True,
 }
 _GENES = {"components": 0, "keep": 10, "select": "f", "source": "expression"}
-# Permutations cost the most: 99 are the fewest that can show p = .01.
+# Permutations cost the most time; 99 is the smallest number that can give p = .01.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "evaluate": {
         "cohort": _COHORT,
@@ -67,7 +68,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class CohortRules:
-    """Who is in: age at the index day in whole years, both ends included; codes are `system:beginning`."""
+    """Inclusion rules: age at the index day in years, inclusive; codes are `system:beginning`."""
 
     age: tuple[int, int]
     present: tuple[str, ...]
@@ -76,11 +77,12 @@ class CohortRules:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What is predicted within `horizon_days` after the index.
+    """The outcome that is predicted, within `horizon_days` after the index day.
 
-    kind "distant-metastasis": follow-up counts from diagnosis, index and event are empty. kind "diagnosis": the
-    first fact with an index code is day 0; an event code after it, within the horizon, is the event. `excludes`:
-    whoever's follow-up ends earlier without an event is left out (else she counts as free of it).
+    kind "distant-metastasis": follow-up counts from diagnosis, index and event are empty. kind
+    "diagnosis": the first fact with an index code is day 0; an event code after it, within the
+    horizon, is the event. `excludes`: a person whose follow-up ends earlier without an event is
+    left out (otherwise counted as event-free).
     """
 
     kind: str
@@ -92,7 +94,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class GeneRules:
-    """Gene columns: their source, and what is kept of them inside the fold."""
+    """Gene columns: their source, and the selection inside the fold."""
 
     source: str
     select: str
@@ -102,9 +104,10 @@ class GeneRules:
 
 @dataclass(frozen=True, slots=True)
 class VariantRules:
-    """What a variant needs to be used: min_maf (frequency of the rarer allele), min_call_rate and min_hwe (exact p)
-    between 0 and 1; passed_only: FILTER passed in every file. A call below min_depth (DP) or min_quality (GQ) is
-    missing; a call without a value there is not below it and stays."""
+    """Requirements for a variant: min_maf (frequency of the rarer allele), min_call_rate and
+    min_hwe (exact p) between 0 and 1; passed_only: FILTER passed in every file. A call below
+    min_depth (DP) or min_quality (GQ) is missing; a call without that value is not below the
+    minimum and stays."""
 
     min_maf: float
     min_call_rate: float
@@ -116,9 +119,9 @@ class VariantRules:
 
 @dataclass(frozen=True, slots=True)
 class Params:
-    """One approved analysis; what another kind of analysis has is empty here.
+    """One approved analysis; fields that belong to another analysis are empty.
 
-    models: (model, layers in LAYERS' order), in the catalogue's order.
+    models: (model, feature sets in the order of FEATURE_SETS), in the catalogue's order.
     """
 
     analysis: str
@@ -140,7 +143,7 @@ class Params:
 
     @property
     def gene_source(self) -> str:
-        """Which gene record people must have: expression, variants or none (where no layer looks at genes)."""
+        """The gene record people must have: expression, variants, or none (no genes are used)."""
         if self.genes is None:
             return "variants"
         return (
@@ -151,20 +154,20 @@ class Params:
 
     @property
     def output_class(self) -> int:
-        """What is sealed: 1 metrics, 3 genomic (the contract's OutputClass)."""
+        """The contract's OutputClass of the result: 1 metrics, 3 genomic."""
         return OutputClass.METRICS if self.analysis == "evaluate" else OutputClass.GENOMIC
 
     @property
     def categories(self) -> tuple[int, ...]:
-        """Kinds of data (protocol.md section 2) without which nobody is in the analysis; more may be read."""
-        found = [GENE_RECORDS[self.gene_source]] if self.gene_source in GENE_RECORDS else []
+        """Data categories (protocol.md section 2) that everybody in the analysis needs."""
+        needed = [GENE_RECORDS[self.gene_source]] if self.gene_source in GENE_RECORDS else []
         if self.outcome is not None and self.outcome.kind == "distant-metastasis":
-            found.append(VARIABLES["metastasis"].category)
-        return tuple(sorted(found))
+            needed.append(VARIABLES["metastasis"].category)
+        return tuple(sorted(needed))
 
 
 def complete(document: Mapping[str, Any]) -> bytes:
-    """Canonical parameters from what somebody wrote down, the rest as the defaults. Raises ParamsError.
+    """Canonical parameters from a partial document; defaults fill the rest. Raises ParamsError.
 
     {"analysis":"evaluate","outcome":{"kind":"distant-metastasis","horizon_days":1825}} is enough.
     """
@@ -172,12 +175,12 @@ def complete(document: Mapping[str, Any]) -> bytes:
     defaults = _DEFAULTS.get(analysis) if isinstance(analysis, str) else None
     if defaults is None:
         raise ParamsError("parameters: analysis is not one of " + ", ".join(ANALYSES))
-    whole: dict[str, Any] = {"analysis": analysis, **defaults, **document}
+    completed: dict[str, Any] = {"analysis": analysis, **defaults, **document}
     for name in ("cohort", "genes", "variants"):
         if name in defaults and isinstance(document.get(name), Mapping):
-            whole[name] = {**defaults[name], **document[name]}
+            completed[name] = {**defaults[name], **document[name]}
     try:
-        params = dump_canonical(whole)
+        params = dump_canonical(completed)
     except JsonRefused as refused:
         raise ParamsError(f"parameters: {refused}") from None
     parse_params(params)
@@ -185,12 +188,12 @@ def complete(document: Mapping[str, Any]) -> bytes:
 
 
 def parse_params(params: bytes) -> Params:
-    """Parameters from canonical JSON of at most 2 KiB, every field present. Raises ParamsError."""
+    """Parameters from complete canonical JSON of at most 2 KiB. Raises ParamsError."""
     try:
         document = load_strict(params, max_bytes=MAX_BYTES, max_depth=5)
     except JsonRefused as refused:
         raise ParamsError(f"parameters: {refused}") from None
-    if b"\\" in params:  # a pattern's end also matches before a line break
+    if b"\\" in params:  # the end of a schema pattern also matches before a line break
         raise ParamsError("parameters: a string holds a character that is not allowed")
     _check(document)
     if not isinstance(document, dict) or dump_canonical(document) != params:
@@ -201,7 +204,7 @@ def parse_params(params: bytes) -> Params:
 
 
 def _check(document: object) -> None:
-    """The document is what its own branch of the schema says; one sentence about the first thing that is not."""
+    """Check the document against its branch of the schema. Raises ParamsError."""
     analysis = document.get("analysis") if isinstance(document, dict) else None
     if not isinstance(analysis, str) or analysis not in ANALYSES:
         raise ParamsError("parameters: analysis is not one of " + ", ".join(ANALYSES))
@@ -272,7 +275,7 @@ def _build(document: Mapping[str, Any]) -> Params:
 
 
 def _check_sense(params: Params) -> None:
-    """What a schema cannot say: parts that contradict each other."""
+    """Contradictions between fields, which a schema cannot express."""
     if params.cohort.age[0] > params.cohort.age[1]:
         raise ParamsError("parameters: cohort.age begins after it ends")
     unknown = [name for name in params.clinical if name not in (*VARIABLES, "female")]
@@ -292,11 +295,13 @@ def _check_sense(params: Params) -> None:
         and params.genes.source == "none"
         and feature_sets & {"genes", "combined"}
     ):
-        raise ParamsError("parameters: a layer needs genes, but genes.source is none")
+        raise ParamsError("parameters: a feature set needs genes, but genes.source is none")
     if params.genes is not None and (params.genes.source, params.genes.select) == (
         "expression",
         "chi2",
     ):
         raise ParamsError("parameters: genes.select chi2 counts genotypes, and expression has none")
     if not params.clinical and feature_sets & {"clinical", "combined"}:
-        raise ParamsError("parameters: a layer needs clinical variables, but clinical is empty")
+        raise ParamsError(
+            "parameters: a feature set needs clinical variables, but clinical is empty"
+        )

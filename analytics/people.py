@@ -1,4 +1,4 @@
-"""Decrypted records in, people out: every payload read by the reader of its category, joined by subject."""
+"""Reads decrypted records into people: one reader per category, joined by subject."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from analytics.readers.expression import read_expression
 from analytics.readers.genotypes import Genotypes, Sites, is_genotypes, read_genotypes
 from analytics.vocabulary import Category
 
-# Demographics, conditions, observations, medications, procedures, lifestyle, and those that a code decides: genetic
-# results have the category of the genome, and a record of their own beside it.
+# Categories of a clinical record, including the sensitive ones, which a code decides: genetic
+# results have the category of the genome, and a separate record.
 CLINICAL_RECORD = tuple(
     sorted(
         {
@@ -43,23 +43,24 @@ class Input:
 
 
 def read_people(inputs: Sequence[Input], source: str) -> list[Person]:
-    """Everybody in `inputs`. source: expression, variants or none; the other gene record is not read.
+    """Every person in `inputs`. source: expression, variants or none; others are not read.
 
-    Raises InputsError for a set of records that does not fit together, PayloadError for one that cannot be read.
+    Raises InputsError for a set of records that does not fit together, PayloadError for one that
+    cannot be read.
     """
     by_subject: dict[str, list[Input]] = {}
     for item in inputs:
         if not _SUBJECT.fullmatch(item.subject):
             raise InputsError("a subject is not 64 lower-case hexadecimal characters")
         by_subject.setdefault(item.subject, []).append(item)
-    known: dict[bytes, Sites] = {}  # people of one file share their list of sites
+    known: dict[bytes, Sites] = {}  # people from one file share their list of sites
     return [_read_person(subject, items, source, known) for subject, items in by_subject.items()]
 
 
 def _read_person(
     subject: str, items: Sequence[Input], source: str, known: dict[bytes, Sites]
 ) -> Person:
-    charts: dict[int, bytes] = {}
+    clinical: dict[int, bytes] = {}
     expression: bytes | None = None
     variants: list[bytes] = []
     for item in items:
@@ -67,22 +68,22 @@ def _read_person(
             variants.append(item.payload)
         elif item.category == Category.EXPRESSION and expression is None:
             expression = item.payload
-        elif item.category in CLINICAL_RECORD and item.category not in charts:
-            charts[item.category] = item.payload
+        elif item.category in CLINICAL_RECORD and item.category not in clinical:
+            clinical[item.category] = item.payload
         elif item.category in CLINICAL_RECORD or item.category == Category.EXPRESSION:
             raise InputsError("a subject has two records of one category")
         else:
-            raise InputsError("a record is of a category that this room cannot read")
+            raise InputsError("a record has a category that analytics cannot read")
     return Person(
         subject,
-        read_clinical_record(charts, subject) if charts else None,
+        read_clinical_record(clinical, subject) if clinical else None,
         read_expression(expression) if expression is not None and source == "expression" else None,
         _read_variants(variants, known) if variants and source == "variants" else None,
     )
 
 
 def _read_variants(payloads: Sequence[bytes], known: dict[bytes, Sites]) -> Genotypes:
-    """The packed genotypes; the VCF beside them, when it is there, must be the one they were packed from."""
+    """The packed genotypes; a VCF of the same person, if given, must be their source."""
     packed = [payload for payload in payloads if is_genotypes(payload)]
     sources = [payload for payload in payloads if not is_genotypes(payload)]
     if len(packed) != 1 or len(sources) > 1:

@@ -1,4 +1,4 @@
-"""How well an outcome can be predicted: every model on every layer that was asked for, on the same people and folds."""
+"""Prediction runs: evaluates the requested models on feature sets, on the same folds."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ from analytics.params import Params
 from analytics.variants import stack
 
 Progress = Callable[[str, float], None]
-# Rough cost of one fit beside a logistic one's: only for the progress that people see.
+# Rough relative cost of one fit; used only for the displayed progress.
 COST = {"boosting": 10, "cnn": 8, "forest": 12, "knn": 2, "logistic": 2, "svm": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureSets:
-    """What all models share: n people, gene columns and clinical columns, NaN where missing.
+    """The matrices shared by all models: n people, gene and clinical columns; NaN is missing.
 
-    flow: variants left out by each rule, exact; empty for other gene sources.
+    flow: exact number of variants that each rule left out; empty for other gene sources.
     """
 
     genes: NDArray[np.float64]
@@ -49,7 +49,7 @@ class FeatureSets:
     flow: tuple[tuple[str, int], ...]
 
     def matrix(self, feature_set: str) -> tuple[NDArray[np.float64], int, int]:
-        """((n, columns), gene columns, clinical columns) of a layer, genes first."""
+        """((n, columns), gene columns, clinical columns) of a feature set, genes first."""
         genes, clinical = self.genes.shape[1], self.clinical.shape[1]
         if feature_set == "genes":
             return self.genes, genes, 0
@@ -60,8 +60,10 @@ class FeatureSets:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One model on one layer: exact scores, permutation p and how many shufflings it took; kinds: of people, as far as
-    the layer tells them apart."""
+    """One model on one feature set: exact scores, permutation p, number of permutations.
+
+    profiles: number of distinct feature profiles (distinct rows of the feature set).
+    """
 
     model: str
     feature_set: str
@@ -76,15 +78,15 @@ class Row:
 
     @property
     def few(self) -> bool:
-        """Whether what it reached is a function of a few cells."""
+        """Whether few distinct profiles make its AUC and curves depend on only a few cells."""
         return self.profiles < PROFILES_NEEDED
 
 
 def gather_feature_sets(cohort: Cohort, params: Params) -> FeatureSets:
     """The matrices of a cohort. Raises InputsError when its people share no probe.
 
-    Where no variant meets the rules, one that says nothing stands for them. Were the run to fail instead, it would
-    tell at once, and past the output checkers, that nobody carries a variant so frequent.
+    If no variant meets the rules, one column of zeros replaces them. If the run failed instead, the
+    failure would reveal, without any output review, that nobody carries a variant this frequent.
     """
     clinical = clinical_matrix(cohort, params.clinical)
     if params.gene_source == "expression":
@@ -103,18 +105,20 @@ def evaluate_rows(
     device: str,
     progress: Progress,
 ) -> list[Row]:
-    """Every model on every layer, against event (n,) of 0 and 1; progress rises from 0 to 1 over all of them.
+    """Evaluate all models on their feature sets for event (n,) of 0 and 1; progress is 0 to 1.
 
-    Raises PredictionError, which names the model and the layer.
+    Raises PredictionError, which names the model and the feature set.
     """
-    asked = [(model, feature_set) for model, chosen in params.models for feature_set in chosen]
-    whole = sum(COST[model] for model, _ in asked)
+    requested = [(model, feature_set) for model, chosen in params.models for feature_set in chosen]
+    total_cost = sum(COST[model] for model, _ in requested)
     done, rows = 0.0, []
-    for model, feature_set in asked:
-        share = COST[model] / whole
-        part = _part_of(progress, done, share)
+    for model, feature_set in requested:
+        share = COST[model] / total_cost
+        row_progress = _part_of(progress, done, share)
         try:
-            rows.append(_evaluate(model, feature_set, event, feature_sets, params, device, part))
+            rows.append(
+                _evaluate(model, feature_set, event, feature_sets, params, device, row_progress)
+            )
         except PredictionError:
             raise PredictionError(
                 f"the model {model} on {feature_set} predicted something that is not a number"
@@ -124,7 +128,7 @@ def evaluate_rows(
 
 
 def _part_of(progress: Progress, start: float, share: float) -> Progress:
-    """Progress of one row, as progress of the run."""
+    """Convert the progress of one row to the progress of the run."""
     return lambda step, part: progress(step, start + share * part)
 
 
@@ -138,24 +142,24 @@ def _evaluate(
     progress: Progress,
 ) -> Row:
     x, genes, clinical = feature_sets.matrix(feature_set)
-    built = build_model(_blueprint(model, genes, clinical, params, device))
-    how = {"folds": params.folds, "seed": params.seed}
+    pipeline = build_model(_blueprint(model, genes, clinical, params, device))
+    settings = {"folds": params.folds, "seed": params.seed}
     share = params.repeats / (params.repeats + params.permutations)
     scores = evaluate_model(
-        built,
+        pipeline,
         x,
         event,
         repeats=params.repeats,
-        **how,
+        **settings,
         tick=lambda part: progress(f"evaluate:{model}/{feature_set}", share * part),
     )
     p, performed = permutation_p(
-        built,
+        pipeline,
         x,
         event,
         scores.first_auc,
         permutations=params.permutations,
-        **how,
+        **settings,
         tick=lambda part: progress(f"permute:{model}/{feature_set}", share + (1 - share) * part),
     )
     profiles = len(np.unique(np.where(np.isnan(x), np.inf, x), axis=0))
@@ -186,7 +190,7 @@ def _blueprint(model: str, genes: int, clinical: int, params: Params, device: st
 def describe_prediction(
     cohort: Cohort, feature_sets: FeatureSets, rows: list[Row], params: Params
 ) -> tuple[dict[str, object], dict[str, object]]:
-    """(result, disclosure record) as printed: a figure that was withheld is absent, the record says why."""
+    """(result, disclosure record) as printed; withheld metrics are absent, with a reason."""
     people, events = cohort.people, int(cohort.event.sum())
     counts = filter_counts(granted=cohort.granted, people=people, events=events)
     table = build_table({row.name: row.scores.cells for row in rows}, people=people, events=events)
@@ -233,7 +237,7 @@ def _describe_row(row: Row, shown: Shown | None, step: int, cohort: Cohort) -> d
 
 
 def _describe_gains(rows: list[Row], cohort: Cohort, step: int) -> list[object]:
-    """What the combined layer adds to each other layer, for every model that saw both: paired, on the same folds."""
+    """AUC gain of the combined feature set over each other one (paired, on the same folds)."""
     by_name = {row.name: row.scores for row in rows if not row.few}
     gains: list[object] = []
     for row in rows:
@@ -259,7 +263,7 @@ def _describe_gains(rows: list[Row], cohort: Cohort, step: int) -> list[object]:
 def _describe_curves(
     rows: list[Row], counts: Counts, table: Mapping[str, Shown], cohort: Cohort
 ) -> list[dict[str, Any]]:
-    """ROC and calibration of each row, on grids whose every step holds at least ten people."""
+    """ROC and calibration of each row, on grids with at least ten people in every step."""
     curves: list[dict[str, Any]] = []
     sizes = possible_sizes(counts, table)
     for row in (row for row in rows if not row.few):

@@ -1,4 +1,4 @@
-"""Keys of results that had another name before: results that were released then are read by today's names."""
+"""Renamed keys of results: older released results are read under the current names."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ RENAMED = {"layer": "feature_set"}
 
 
 def with_current_keys(result: Mapping[str, Any]) -> dict[str, Any]:
-    """A result of any version under the names of RESULT; its values are as they were."""
+    """A result of any version under the key names of RESULT; its values are unchanged."""
     current: dict[str, Any] = _renamed(result)
     return current | {"type": RESULT}
 
 
 def _renamed(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {RENAMED.get(key, key): _renamed(one) for key, one in value.items()}
+        return {RENAMED.get(key, key): _renamed(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_renamed(one) for one in value]
+        return [_renamed(item) for item in value]
     return value

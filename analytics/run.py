@@ -1,9 +1,9 @@
-"""The one entry point: parameters and decrypted records in, a filtered result and its disclosure record out.
+"""Entry point of a run: parameters and records in, filtered result and disclosure record out.
 
-Does not know who asked, which consents or keys were involved, or the time: the caller recorded the access,
-decrypted the records and will seal exactly the bytes returned here. Same parameters and records give the same
-bytes in any order of the records (same machine kind and library versions; one thread; on a GPU equal within
-rounding).
+Does not know who asked, which consents or keys were involved, or the time: the caller recorded the
+access, decrypted the records and will seal exactly the bytes returned here. The same parameters and
+records give the same bytes in any order of the records (same machine type and library versions; one
+thread; on a GPU equal within rounding).
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ __all__ = ["Earlier", "Input", "Params", "Result", "parse_params", "run"]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a run leaves.
+    """The output of a run.
 
-    result: canonical JSON, already filtered; disclosure: canonical JSON of what the filter did; output_class:
-    protocol OutputClass; statistics: m, the variants reported on; people: n analysed, exact, for the worker alone
-    (the filter may have withheld it).
+    result: canonical JSON, already filtered; disclosure: the disclosure record as canonical JSON;
+    output_class: protocol OutputClass; statistics: m, the number charged for per-variant
+    statistics; people: exact number analysed, only for the worker (the filter may have withheld
+    it).
     """
 
     result: bytes
@@ -54,17 +55,18 @@ def run(
 ) -> Result:
     """Carry out the approved analysis on the given records.
 
-    minimum: smallest number of people that must remain after filtering. progress: called with a phase and the
-    fraction of the run that is done; what it raises ends the run. device: cpu, cuda or auto (cuda where there is
-    one). earlier: of the same dataset, whose per-variant statistics are or may be released. Raises ParamsError,
-    InputsError, PayloadError, CohortTooSmall, TooFewDiffer.
+    minimum: smallest number of people that must remain after filtering. progress: called with a
+    phase and the completed fraction of the run; an exception from it ends the run. device: cpu,
+    cuda or auto (cuda if available). earlier: runs on the same dataset whose per-variant statistics
+    are or may be released. Raises ParamsError, InputsError, PayloadError, CohortTooSmall,
+    TooFewDiffer.
     """
     parsed = parse_params(params)
     progress("read", 0.0)
     source = parsed.gene_source
     people = read_people(inputs, source)
-    # One thread: a sum that is split differently ends in another last bit. Inputs are checked above, so
-    # sklearn need not.
+    # One thread, since a sum that is split differently differs in the last bit. Inputs are checked
+    # above, so sklearn need not check them.
     with (
         one_thread(),
         sklearn.config_context(assume_finite=True, skip_parameter_validation=True),

@@ -1,7 +1,7 @@
-"""What the models reach where the truth is known, on published research data, and where there is nothing to find.
+"""Benchmarks of the models: known-truth simulations, published data (GSE7390), pure noise.
 
-Figures here are exact: they are about simulated people and a public data set (GSE7390), and pass no filter. Whoever
-calls this writes the files; no time and no machine is known here.
+Metrics here are exact: they are about simulated people and a public data set (GSE7390), and pass no
+disclosure filter. The caller writes the files; time and machine are not known here.
 """
 
 from __future__ import annotations
@@ -46,16 +46,17 @@ def known_truth_report(
     device: str = "cpu",
     feature_sets: Sequence[str] = FEATURE_SETS,
 ) -> dict[str, object]:
-    """Every model on every layer of `seeds` simulated cohorts, beside the best possible rule; means over the cohorts.
+    """Every model on simulated cohorts, and the best possible rule; means over `seeds` cohorts.
 
-    optimum: expected accuracy of the best rule by layer; best_rule: how often it was right about these very people.
-    gain_fraction: of the optimum's gain over the majority; gain_fraction_best_rule: of the best rule's, which chance
-    dealt the same outcomes. interval: 95 % (DeLong), of the mean AUC. gains: AUC of combined minus genes, paired.
+    optimum: expected accuracy of the best rule by feature set; best_rule: its accuracy on exactly
+    these people. gain_fraction: of the optimum's gain over the majority; gain_fraction_best_rule:
+    of the best rule's gain on the same outcomes. interval: 95 % (DeLong), of the mean AUC. gains:
+    AUC of combined minus genes, paired.
     """
     params = _params({name: list(feature_sets) for name in models}, keep, repeats)
     cohorts = [simulate_cohort(people, seed, variants, causal) for seed in range(seeds)]
-    found = [_evaluate(c, c.dosage, params, device) for c in cohorts]
-    by_name = {row.name: [rows[at] for rows in found] for at, row in enumerate(found[0])}
+    evaluated = [_evaluate(c, c.dosage, params, device) for c in cohorts]
+    by_name = {row.name: [rows[at] for rows in evaluated] for at, row in enumerate(evaluated[0])}
     described = [_describe(rows, cohorts) for rows in by_name.values()]
     return {
         "people": people,
@@ -94,9 +95,10 @@ def known_truth_report(
 def gse7390_report(
     permutations: int, repeats: int = 10, models: Sequence[str] = MODELS, device: str = "cpu"
 ) -> tuple[list[dict[str, object]], list[dict[str, object]]]:
-    """Every model on every layer of GSE7390: metastasis within five years. Raises SourceError where it is absent.
+    """Every model on GSE7390: metastasis within five years. Raises SourceError if it is absent.
 
-    Second: what both layers gain over the genes alone, AUC of combined minus genes with its 95 % interval, paired.
+    The second list is the gain over genes alone: AUC of combined minus genes with its 95 %
+    interval, paired.
     """
     inputs = []
     for person in load_gse7390(locate_gse7390()):
@@ -134,22 +136,26 @@ def gse7390_report(
 def noise_report(seeds: int = 80, models: Sequence[str] = MODELS) -> list[dict[str, object]]:
     """Every model on pure noise; interval: 95 %, of the mean accuracy."""
     rows = []
-    for found in noise_control(seeds, models):
-        accuracy, error = float(str(found["accuracy"])), float(str(found["standard_error"]))
+    for control in noise_control(seeds, models):
+        accuracy, error = float(str(control["accuracy"])), float(str(control["standard_error"]))
         interval = [accuracy - Z_95 * error, accuracy + Z_95 * error]
-        rows.append(_noise_row("noise", str(found["model"]), accuracy, found["auc"], interval))
+        rows.append(_noise_row("noise", str(control["model"]), accuracy, control["auc"], interval))
     return rows
 
 
 def leak_report(seeds: int = 3, repeats: int = 2) -> list[dict[str, object]]:
-    """Logistic regression on pure noise, columns chosen outside and inside the fold."""
+    """Leakage check: logistic regression on noise, columns selected outside and inside the fold."""
     shown = leak_demonstration(seeds=seeds, repeats=repeats)
     rows = []
     for where in ("outside", "inside"):
-        found = cast("dict[str, float]", shown[where])
+        metrics = cast("dict[str, float]", shown[where])
         rows.append(
             _noise_row(
-                f"noise, chosen {where} the fold", "logistic", found["accuracy"], found["auc"], None
+                f"noise, chosen {where} the fold",
+                "logistic",
+                metrics["accuracy"],
+                metrics["auc"],
+                None,
             )
         )
     return rows
@@ -175,11 +181,11 @@ def _evaluate(cohort: Cohort, dosage: Floats, params: Params, device: str) -> li
 
 
 def _describe(rows: Sequence[Row], cohorts: Sequence[Cohort]) -> dict[str, object]:
-    """One model on one layer, means over the cohorts."""
+    """One model on one feature set, means over the cohorts."""
     accuracy = float(np.mean([metrics_of(row.scores.cells)[0] for row in rows]))
-    best, dealt = (
-        float(np.mean([of[rows[0].feature_set] for of in given]))
-        for given in ([c.optimum for c in cohorts], [c.best_rule for c in cohorts])
+    best, reached = (
+        float(np.mean([by_feature_set[rows[0].feature_set] for by_feature_set in accuracies]))
+        for accuracies in ([c.optimum for c in cohorts], [c.best_rule for c in cohorts])
     )
     majority = float(np.mean([_majority(cohort.event) for cohort in cohorts]))
     auc, interval = _mean_auc(
@@ -192,7 +198,7 @@ def _describe(rows: Sequence[Row], cohorts: Sequence[Cohort]) -> dict[str, objec
         "auc": auc,
         "interval": interval,
         "gain_fraction": gain_fraction(accuracy, best, majority),
-        "gain_fraction_best_rule": gain_fraction(accuracy, dealt, majority),
+        "gain_fraction_best_rule": gain_fraction(accuracy, reached, majority),
     }
 
 
@@ -208,11 +214,9 @@ def _describe_gain(
 
 def _mean_auc(placements: Sequence[Floats], events: Sequence[Labels]) -> tuple[float, list[float]]:
     """(mean AUC, or mean difference of AUCs, and its 95 % interval) over independent cohorts."""
-    found = [
-        auc_with_error(placed, event) for placed, event in zip(placements, events, strict=True)
-    ]
-    mean = float(np.mean([auc for auc, _ in found]))
-    error = float(np.sqrt(sum(error**2 for _, error in found))) / len(found)
+    aucs = [auc_with_error(placed, event) for placed, event in zip(placements, events, strict=True)]
+    mean = float(np.mean([auc for auc, _ in aucs]))
+    error = float(np.sqrt(sum(error**2 for _, error in aucs))) / len(aucs)
     return mean, [mean - Z_95 * error, mean + Z_95 * error]
 
 

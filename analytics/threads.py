@@ -1,7 +1,8 @@
-"""One thread for the numerical libraries: a sum that is split differently ends in another last bit.
+"""One thread for the numerical libraries: a sum split differently differs in the last bit.
 
-Which libraries are loaded is read from a file of the system. A confined process cannot read it, so it goes by what was
-found last, before it was confined (`analytics.models.warm_up` has loaded all of them by then).
+The list of loaded libraries is read from a system file. A confined process cannot read it, so it
+uses the last list from before it was confined (`analytics.models.warm_up` has loaded all of them by
+then).
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from typing import Any
 
 from threadpoolctl import ThreadpoolController
 
-_found: list[ThreadpoolController] = []  # none, or the newest
+_controllers: list[ThreadpoolController] = []  # empty, or the newest
 
 
 def one_thread() -> Any:
-    """A context in which numerical libraries use one thread. Raises OSError where they could never be looked for."""
+    """A context with one thread for numerical libraries. Raises OSError if none were listed."""
     try:
-        _found[:] = [ThreadpoolController()]
+        _controllers[:] = [ThreadpoolController()]
     except OSError:
-        if not _found:
+        if not _controllers:
             raise
-    return _found[0].limit(limits=1)
+    return _controllers[0].limit(limits=1)

@@ -1,6 +1,7 @@
-"""Many people's packed genotypes as one matrix of variants that are good enough, chosen without looking at outcomes.
+"""Joins many people's packed genotypes into one matrix of quality-filtered variants.
 
-Does not know who is a case: every filter reads genotypes alone, so it cannot carry an outcome into a fold.
+Does not know who is a case: every filter reads only genotypes, so it cannot leak an outcome into a
+fold.
 """
 
 from __future__ import annotations
@@ -16,17 +17,16 @@ from analytics.errors import InputsError
 from analytics.params import VariantRules
 from analytics.readers.genotypes import MISSING, Genotypes, Sites
 
-LEAST_SHARED = (
-    100  # informative variants that two people must have in common before anything is said
-)
+# Informative variants that two people must share before they are compared.
+LEAST_SHARED = 100
 _INFORMATIVE = 0.05  # smallest frequency of the rarer allele: at rare variants all people agree
 _BLOCK = 4096  # variants of one matrix product
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Variants:
-    """names: "1:12345:A>G"; chromosome, position (m,); dosage (n, m) of ALT, NaN for missing; frequency (m,) of ALT;
-    flow: (rule, variants removed by it), in order."""
+    """names: "1:12345:A>G"; chromosome, position (m,); dosage (n, m) of ALT, NaN for missing;
+    frequency (m,) of ALT; flow: (rule, variants removed by it), in order."""
 
     names: tuple[str, ...]
     chromosome: NDArray[np.uint8]
@@ -37,25 +37,25 @@ class Variants:
 
 
 def stack(people: Sequence[Genotypes], rules: VariantRules) -> Variants:
-    """One row for each of `people`, in their order, and one column for each variant that meets the rules, or none.
+    """One row per person, in order, and one column per variant that meets the rules (or none).
 
-    Variants are joined by chromosome, position and alleles; one that a file lacks is left out for everybody, since
-    absent is not homozygous reference. Raises InputsError.
+    Variants are joined by chromosome, position and alleles; a variant that some file lacks is left
+    out for everybody, since absent does not mean homozygous reference. Raises InputsError.
     """
     if not people:
-        raise InputsError("genotypes: there is nobody")
+        raise InputsError("genotypes: there are no people")
     files = {person.sites.digest: person.sites for person in people}
     if len({sites.build for sites in files.values()}) != 1:
         raise InputsError(
             "genotypes: the records are of different genome builds",
             "Call everybody on one build; positions are never converted.",
         )
-    places, largest = _join(list(files.values()))
-    calls = np.stack([_trusted(person, rules)[places[person.sites.digest]] for person in people])
+    indices, largest = _join(list(files.values()))
+    calls = np.stack([_trusted(person, rules)[indices[person.sites.digest]] for person in people])
     first = next(iter(files.values()))
-    chosen = places[first.digest]
+    chosen = indices[first.digest]
     passed = np.logical_and.reduce(
-        [sites.passed[places[digest]] for digest, sites in files.items()]
+        [sites.passed[indices[digest]] for digest, sites in files.items()]
     )
     kept, frequency, flow = _filter(calls, passed, rules)
     dosage = np.where(calls[:, kept] == MISSING, np.nan, calls[:, kept])
@@ -73,10 +73,11 @@ def stack(people: Sequence[Genotypes], rules: VariantRules) -> Variants:
 def hardy_weinberg_p(
     homozygous: NDArray[np.int64], heterozygous: NDArray[np.int64], other: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    """Exact p (m,) of the observed numbers of heterozygotes under Hardy-Weinberg equilibrium; 1 without calls.
+    """Exact p (m,) of the observed heterozygotes under Hardy-Weinberg equilibrium; 1 if no calls.
 
-    The two-sided test of Wigginton, Cutler and Abecasis (2005), https://doi.org/10.1086/429864: the probability of
-    every possible number of heterozygotes that is not more likely than the observed one, alleles being given.
+    The two-sided test of Wigginton, Cutler and Abecasis (2005), https://doi.org/10.1086/429864: the
+    probability of every possible number of heterozygotes that is not more likely than the observed
+    one, given the alleles.
     """
     people = homozygous + heterozygous + other
     rare = 2 * np.minimum(homozygous, other) + heterozygous
@@ -91,21 +92,21 @@ def hardy_weinberg_p(
 
 
 def _join(files: Sequence[Sites]) -> tuple[dict[bytes, NDArray[np.intp]], int]:
-    """Where the variants that all files have stand in each of them, in the first one's order; and the largest number
-    of variants in one file."""
+    """For each file the indices of the variants that all files have, in the order of the first; and
+    the largest number of variants in one file."""
     largest = max(len(sites.alleles) for sites in files)
     if len(files) == 1:
         return {files[0].digest: np.arange(largest)}, largest
-    at = [{name: i for i, name in enumerate(sites.names())} for sites in files]
-    common = [name for name in at[0] if all(name in other for other in at[1:])]
+    index_of = [{name: i for i, name in enumerate(sites.names())} for sites in files]
+    common = [name for name in index_of[0] if all(name in later for later in index_of[1:])]
     return {
-        sites.digest: np.array([place[name] for name in common], np.intp)
-        for sites, place in zip(files, at, strict=True)
+        sites.digest: np.array([index[name] for name in common], np.intp)
+        for sites, index in zip(files, index_of, strict=True)
     }, largest
 
 
 def _trusted(person: Genotypes, rules: VariantRules) -> NDArray[np.int8]:
-    """Dosages (n,), missing where depth or quality are given and too low."""
+    """Dosages (n,); missing if depth or quality is given and too low."""
     trusted = person.is_trusted(rules.min_depth, rules.min_quality)
     return np.where(trusted, person.dosage, np.int8(MISSING))
 
@@ -113,15 +114,17 @@ def _trusted(person: Genotypes, rules: VariantRules) -> NDArray[np.int8]:
 def _filter(
     calls: NDArray[np.int8], passed: NDArray[np.bool_], rules: VariantRules
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64], tuple[tuple[str, int], ...]]:
-    """Which variants stay (m,), the frequency of ALT (m,), and what each rule removed of those before it."""
-    none, one, two = (np.count_nonzero(calls == dosage, axis=0) for dosage in (0, 1, 2))
-    called = none + one + two
-    frequency = (one + 2 * two) / np.maximum(2 * called, 1)
+    """Variants that stay (m,), the frequency of ALT (m,), and how many each rule removed."""
+    no_copy, one_copy, two_copies = (
+        np.count_nonzero(calls == dosage, axis=0) for dosage in (0, 1, 2)
+    )
+    called = no_copy + one_copy + two_copies
+    frequency = (one_copy + 2 * two_copies) / np.maximum(2 * called, 1)
     meets = (
         ("not-passed", passed if rules.passed_only else np.ones_like(passed)),
         ("call-rate", (called > 0) & (called / len(calls) >= rules.min_call_rate)),
         ("allele-frequency", np.minimum(frequency, 1 - frequency) >= rules.min_maf),
-        ("hardy-weinberg", hardy_weinberg_p(none, one, two) >= rules.min_hwe),
+        ("hardy-weinberg", hardy_weinberg_p(no_copy, one_copy, two_copies) >= rules.min_hwe),
     )
     kept, flow = np.ones(calls.shape[1], np.bool_), []
     for rule, good in meets:
@@ -131,7 +134,7 @@ def _filter(
 
 
 def _probabilities(n: int, rare: int) -> NDArray[np.float64]:
-    """Probability of each possible number of heterozygotes (of the parity of `rare`, rising) among n people."""
+    """Probability of each number of heterozygotes (parity of `rare`, rising) among n people."""
     heterozygous = np.arange(rare % 2, rare + 1, 2)
     logs = heterozygous * np.log(2.0) - (
         gammaln(heterozygous + 1)

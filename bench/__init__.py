@@ -1,1 +1,1 @@
-"""Measurements: what governance costs, each figure a ratio or a count of one run (`make bench`, `make science`)."""
+"""Benchmarks: the cost of governance, as ratios or counts (`make bench`, `make science`)."""

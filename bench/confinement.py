@@ -1,4 +1,4 @@
-"""What confining a child costs: CPU seconds of one training, in a confined child and in one that is not, by turns."""
+"""Cost of confinement: CPU seconds of one training in a confined and an unconfined child."""
 
 from __future__ import annotations
 
@@ -21,31 +21,35 @@ NANOSECONDS = 1e9
 
 
 class Trainings:
-    """A server whose children are confined and one whose children are not, for as many measurements as one likes."""
+    """Two servers, with confined and with unconfined children, for any number of turns."""
 
     def __init__(self) -> None:
-        self._within, self._without = ForkServer(), ForkServer(confinement=NONE)
+        self._confined, self._unconfined = ForkServer(), ForkServer(confinement=NONE)
 
     def __enter__(self) -> Self:
-        _train(self._within)
-        _train(self._without)
+        _train(self._confined)
+        _train(self._unconfined)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._within.end()
-        self._without.end()
+        self._confined.end()
+        self._unconfined.end()
 
     def measure(self, pairs: int) -> dict[str, Any]:
-        """The ratio of CPU seconds, confined / not confined, of the child from its fork to its result.
+        """The ratio of CPU seconds, confined / not confined, of the child from fork to result.
 
-        Confining itself is in it. Raises AssertionError where the two results differ in one byte.
+        Includes the confining itself. Raises AssertionError if the two results differ in any byte.
         """
         turns = []
         for pair in range(pairs):
-            # Whoever is second finds a warmer or a busier machine, so each is first by turns.
-            order = (self._within, self._without) if pair % 2 else (self._without, self._within)
-            found = {server: _train(server) for server in order}
-            confined, plain = found[self._within], found[self._without]
+            # The machine may be warmer or busier for the second, so they alternate.
+            order = (
+                [self._confined, self._unconfined]
+                if pair % 2
+                else [self._unconfined, self._confined]
+            )
+            trained = {server: _train(server) for server in order}
+            confined, plain = trained[self._confined], trained[self._unconfined]
             if confined[1] != plain[1]:
                 raise AssertionError("a confined training gave other bytes than one that is not")
             turns.append((confined[0], plain[0]))
@@ -60,17 +64,17 @@ def _train(server: ForkServer) -> tuple[float, str]:
     """(CPU seconds, result) of one rehearsal."""
     child = server.child()
     try:
-        asked = {"params": complete(TRAINING).decode(), "rehearse": PEOPLE, "device": "cpu"}
-        child.say(asked)
-        said, blobs = child.hear()
-        while said["say"] == "progress":
-            said, blobs = child.hear()
+        request = {"params": complete(TRAINING).decode(), "rehearse": PEOPLE, "device": "cpu"}
+        child.say(request)
+        message, blobs = child.hear()
+        while message["say"] == "progress":
+            message, blobs = child.hear()
         return _cpu_seconds(child), blobs[0].decode()
     finally:
         child.end()
 
 
 def _cpu_seconds(child: Child) -> float:
-    """What its one thread has run so far, by the scheduler's own count (proc(5), schedstat)."""
+    """CPU seconds of the child's only thread, as counted by the scheduler (proc(5), schedstat)."""
     text = Path(f"/proc/{child.pid}/schedstat").read_text(encoding="ascii")
     return int(text.split()[0]) / NANOSECONDS

@@ -1,4 +1,4 @@
-"""A run with a network on the GPU beside the same run on the CPU, where there is a GPU."""
+"""Compares a run with a network on the GPU with the same run on the CPU, if there is a GPU."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from analytics.simulate.rehearsal import invent
 from bench.races import race
 
 PEOPLE, PAIRS = 500, 3
-_ASKED = {
+_REQUEST = {
     "outcome": {"kind": "distant-metastasis", "horizon_days": 1825},
     "genes": {"source": "variants"},
     "models": {"cnn": ["combined"]},
@@ -20,14 +20,14 @@ _ASKED = {
 
 
 def measure_device() -> dict[str, Any] | str:
-    """{ratio, low, high, pairs, device, name, peak_bytes}: seconds on the GPU / on the CPU; "not measured" without."""
+    """{ratio, low, high, pairs, device, name, peak_bytes}: GPU / CPU seconds, or "not measured"."""
     if find_device("auto").type == "cpu":
         return "not measured"
-    params = complete(_ASKED)
+    params = complete(_REQUEST)
     inputs = invent(parse_params(params), PEOPLE, seed=1)
-    found = race(
+    comparison = race(
         lambda: run(params, inputs, 1, device="cuda"),
         lambda: run(params, inputs, 1, device="cpu"),
         PAIRS,
     )
-    return found | describe_device("cuda")
+    return comparison | describe_device("cuda")

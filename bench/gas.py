@@ -1,4 +1,4 @@
-"""What each call costs on the ledger, in list mode: gas, which no machine's speed changes."""
+"""Gas cost of each ledger call in list mode; gas does not depend on the speed of the machine."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ PEOPLE, FEW = 1000, 100
 
 
 def measure_gas(url: str, people: int = PEOPLE, few: int = FEW) -> dict[str, Any]:
-    """Gas of one person or of one call, on a deployment of its own.
+    """Gas per person or per call, on a separate deployment.
 
-    url: of a ledger that has no deployment yet, for another one takes no contracts of strangers. people: in one
-    access, at least twice `few`, which are in the others.
+    url: of a ledger without a deployment, since a deployed one accepts no foreign contracts.
+    people: in one access, at least twice `few`, the number in the other accesses.
     """
     world = World.create(url)
     subjects = world.enrol(people)
@@ -24,13 +24,14 @@ def measure_gas(url: str, people: int = PEOPLE, few: int = FEW) -> dict[str, Any
     )
     granted = world.grant(subjects)
     permit = world.permit()
-    whole, part = (
-        world.authorise(world.request_run(permit), some) for some in (subjects, subjects[:few])
+    all_authorised, few_authorised = (
+        world.authorise(world.request_run(permit), people_of_run)
+        for people_of_run in (subjects, subjects[:few])
     )
     run = world.request_run(permit)
     world.authorise(run, subjects[:few])
     seal = world.seal(run)
-    looks = [world.look(run, name) for name in ("sol", "tess")]
+    views = [world.look(run, name) for name in ("sol", "tess")]
     released = world.release(run, seal, subjects[:few], [0] * few)
     for subject in subjects[:few]:
         revoked = world.revoke(subject)
@@ -39,13 +40,13 @@ def measure_gas(url: str, people: int = PEOPLE, few: int = FEW) -> dict[str, Any
         "enrol_per_person": enrolled.gas // len(enrolled.all(Enrolled)),
         "grant_per_person": granted.gas // len(granted.all(ConsentGranted)),
         "revoke": revoked.gas,
-        f"authorise_per_person_of_{people}": whole.gas // len(known),
-        f"authorise_per_person_of_{few}": part.gas // few,
+        f"authorise_per_person_of_{people}": all_authorised.gas // len(known),
+        f"authorise_per_person_of_{few}": few_authorised.gas // few,
         "authorise_per_person_half_denied": refused.gas // (2 * few),
-        "look": looks[-1].gas,
+        "look": views[-1].gas,
         "release_per_person": released.gas // few,
         "transaction_limit": 1 << 24,
-        "most_people": (1 << 24) * people // whole.gas,
+        "most_people": (1 << 24) * people // all_authorised.gas,
     }
 
 

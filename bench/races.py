@@ -1,4 +1,5 @@
-"""Two ways of doing the same work, timed in turn: the ratio of each pair, since a neighbour's load comes and goes."""
+"""Times two ways of doing the same work alternately; ratios of pairs are robust against varying
+machine load."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ LIBRARIES = ("volens", "cryptography", "cyvcf2", "numpy", "scikit-learn", "torch
 
 
 def seconds(work: Callable[[], object]) -> float:
-    """Wall seconds of one call, without the garbage of others, as timeit does."""
+    """Wall seconds of one call, without garbage collection, like timeit."""
     gc.disable()
     try:
         began = time.perf_counter()
@@ -30,18 +31,19 @@ def seconds(work: Callable[[], object]) -> float:
 def race(
     ours: Callable[[], object], theirs: Callable[[], object], pairs: int, times: float = 1.0
 ) -> dict[str, Any]:
-    """`summarise` of ours / theirs over `pairs` turns, after one turn unmeasured; theirs does `times` as much."""
+    """`summarise` ours / theirs over `pairs` turns, after one unmeasured turn; theirs does `times`
+    as much work."""
     ours()
     theirs()
     return summarise([times * seconds(ours) / seconds(theirs) for _ in range(pairs)])
 
 
-def summarise(found: list[float]) -> dict[str, Any]:
-    """{ratio, interval, low, high, pairs}: median, its 95 % interval by order statistics, and the range."""
-    ordered, pairs = sorted(found), len(found)
+def summarise(ratios: list[float]) -> dict[str, Any]:
+    """{ratio, interval, low, high, pairs}: median, its 95 % interval by order statistics, range."""
+    ordered, pairs = sorted(ratios), len(ratios)
     rank = max(0, int(binom.ppf(0.025, pairs, 0.5)) - 1)
     return {
-        "ratio": round(median(found), 4),
+        "ratio": round(median(ratios), 4),
         "interval": [round(ordered[rank], 4), round(ordered[-1 - rank], 4)],
         "low": round(ordered[0], 4),
         "high": round(ordered[-1], 4),
@@ -50,7 +52,7 @@ def summarise(found: list[float]) -> dict[str, Any]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """What the figures were taken on, and how busy it was."""
+    """The machine of the measurements and its load."""
     return {
         "system": f"{platform.system()} {platform.machine()}",
         "cores": os.cpu_count(),

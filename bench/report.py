@@ -1,4 +1,4 @@
-"""What `make bench` leaves: report.json for programs, report.html with a plot, a sentence and a table for people."""
+"""The output of `make bench`: report.json for programs, report.html for people."""
 
 from __future__ import annotations
 
@@ -10,26 +10,27 @@ from jinja2 import Environment
 
 from api.pages import plots
 
-GOALS = {  # from benchmarks.md: what each ratio should at most be (parse / packed: at least)
+# From benchmarks.md: the maximum of each ratio (for parse / packed: the minimum).
+GOALS = {
     "vcf_read": ("at most", 1.05),
     "vcf_parse_over_packed": ("at least", 100.0),
     "confined_training": ("at most", 1.03),
 }
 MISSED = "NOT MET"
-OVERHEAD, A_PERSON = (
-    3.0,
-    0.002,
-)  # seconds that governing a training may cost, and more for each person
+# Seconds that governance may add to a training, and additional seconds per person.
+OVERHEAD, A_PERSON = 3.0, 0.002
 _PAGE = Environment(autoescape=True).from_string("""<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>volens bench</title>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>volens bench</title>
 <style>body{font:16px/1.5 system-ui,sans-serif;max-width:46rem;margin:2rem auto;padding:0 1rem}
 svg{max-width:100%;height:auto} table{border-collapse:collapse} td+td{text-align:right}
 td{padding:.2rem .8rem;border-bottom:1px solid #8884}</style>
 <h1>What governance costs</h1>
-<p>One run on {{ machine.cores }} cores ({{ machine.system }}), load {{ machine.load[0] }} before it. Ratios are medians
-of turns taken one after the other. GPU / CPU: {{ gpu }}.</p>
-{% for one in parts %}<h2>{{ one.title }}</h2><p>{{ one.says }}</p>{{ one.plot|safe }}
-<table>{% for name, value in one.rows %}<tr><td>{{ name }}</td><td>{{ value }}</td></tr>{% endfor %}</table>{% endfor %}
+<p>One run on {{ machine.cores }} cores ({{ machine.system }}), load {{ machine.load[0] }} before it.
+Ratios are medians of alternating turns. GPU / CPU: {{ gpu }}.</p>
+{% for part in parts %}<h2>{{ part.title }}</h2><p>{{ part.text }}</p>{{ part.plot|safe }}
+<table>
+{% for name, value in part.rows %}<tr><td>{{ name }}</td><td>{{ value }}</td></tr>{% endfor %}</table>{% endfor %}
 <p>Again: <code>make bench</code></p></html>
 """)
 
@@ -46,62 +47,64 @@ def write_report(folder: Path, report: dict[str, Any]) -> None:
 
 
 def print_summary(folder: Path, report: dict[str, Any]) -> bool:
-    """A line for each figure that has a goal, and where the rest lies; whether none was missed."""
-    ratios, said = report["ratios"], []
+    """Print a line for each ratio with a goal, and the report path; whether no goal was missed."""
+    ratios, verdicts = report["ratios"], []
     for name, (word, goal) in GOALS.items():
         low, high = ratios[name]["interval"]
-        said.append(_met(word, low, high, goal))
+        verdicts.append(_met(word, low, high, goal))
         print(
-            f"{name:<24}{ratios[name]['ratio']:>9.3f} [{low:.3f}, {high:.3f}]   {word} {goal:g}: {said[-1]}"
+            f"{name:<24}{ratios[name]['ratio']:>9.3f} [{low:.3f}, {high:.3f}]   {word} {goal:g}: {verdicts[-1]}"
         )
-    for name, found in ratios.items():
-        if "overhead_seconds" in found:
-            goal = OVERHEAD + A_PERSON * found["people"]
-            spent, most = found["overhead_seconds"], found["most_overhead_seconds"]
-            said.append(_met("at most", spent, most, goal))
+    for name, ratio in ratios.items():
+        if "overhead_seconds" in ratio:
+            goal = OVERHEAD + A_PERSON * ratio["people"]
+            spent, most = ratio["overhead_seconds"], ratio["most_overhead_seconds"]
+            verdicts.append(_met("at most", spent, most, goal))
             print(
-                f"{name:<24}{found['ratio']:>9.3f}   same bytes; {spent} s more (most {most}), at most {goal:.2f}: "
-                f"{said[-1]}"
+                f"{name:<24}{ratio['ratio']:>9.3f}   same bytes; {spent} s more (most {most}), at most {goal:.2f}: "
+                f"{verdicts[-1]}"
             )
     machine = report["machine"]
     print(
-        f"GPU / CPU: {_gpu(machine['gpu'])}.  {machine['seconds']} s.  Look: {folder / 'report.html'}"
+        f"GPU / CPU: {_gpu(machine['gpu'])}.  {machine['seconds']} s.  Report: {folder / 'report.html'}"
     )
-    return MISSED not in said
+    return MISSED not in verdicts
 
 
-def _gpu(found: dict[str, Any] | str) -> str:
-    return found if isinstance(found, str) else f"{found['ratio']} of the time on {found['name']}"
+def _gpu(measured: dict[str, Any] | str) -> str:
+    if isinstance(measured, str):
+        return measured
+    return f"{measured['ratio']} of the time on {measured['name']}"
 
 
 def _met(word: str, low: float, high: float, goal: float) -> str:
-    """Met where all of the interval is; a machine that is busy may show neither."""
+    """Met or missed if the entire interval is; on a busy machine it may be neither."""
     good, bad = (high <= goal, low > goal) if word == "at most" else (low >= goal, high < goal)
-    return (
-        "met"
-        if good
-        else MISSED
-        if bad
-        else "not shown, the turns differ too much: measure on an idle machine"
-    )
+    if good:
+        return "met"
+    if bad:
+        return MISSED
+    return "not shown, the turns differ too much: measure on an idle machine"
 
 
 def _parts(report: dict[str, Any]) -> list[dict[str, Any]]:
     ratios, phases = report["ratios"], report["phases"]
     reads = [
-        (name, found["ratio"]) for name, found in ratios.items() if name.startswith("vcf_read")
+        (name, measured["ratio"])
+        for name, measured in ratios.items()
+        if name.startswith("vcf_read")
     ]
     confined = ratios["confined_training"]
     trained = [
-        (name[6:], found["overhead_seconds"])
-        for name, found in ratios.items()
-        if "overhead_seconds" in found
+        (name[6:], measured["overhead_seconds"])
+        for name, measured in ratios.items()
+        if "overhead_seconds" in measured
     ]
     spent: dict[str, float] = {}
     for turn in phases["training"].values():
         for name, value in turn.items():
             spent[name] = spent.get(name, 0.0) + value / len(phases["training"])
-    rates = [(name, found["seconds"]) for name, found in phases.items() if name != "training"]
+    rates = [(name, measured["seconds"]) for name, measured in phases.items() if name != "training"]
     packed, first = (
         ratios[f"vcf_parse_over_{which}"]["ratio"] for which in ("packed", "first_packed")
     )
@@ -110,10 +113,10 @@ def _parts(report: dict[str, Any]) -> list[dict[str, Any]]:
         for name, value in report["gas"].items()
         if name not in ("transaction_limit", "most_people")
     ]
-    said = [
+    sections = [
         (
             "Gas of each call",
-            "List mode: every person's consent is checked, and her access logged, in one transaction.",
+            "List mode: every person's consent is checked, and each access logged, in one transaction.",
             gas,
             "",
         ),
@@ -144,8 +147,8 @@ def _parts(report: dict[str, Any]) -> list[dict[str, Any]]:
         ),
         ("Phases of a governed training", "Mean over the models.", list(spent.items()), "seconds"),
         (
-            "Bringing in, and deriving the database again",
-            "Whole ingests of cohort files; every signature is checked.",
+            "Ingest, and rebuilding the database",
+            "Complete ingests of cohort files; every signature is checked.",
             rates,
             "seconds",
         ),
@@ -153,7 +156,7 @@ def _parts(report: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             "title": title,
-            "says": says,
+            "text": text,
             "rows": [(name.replace("_", " "), _short(value)) for name, value in pairs],
             "plot": plots.bars(
                 [(name.replace("_", " "), float(value)) for name, value in pairs],
@@ -161,7 +164,7 @@ def _parts(report: dict[str, Any]) -> list[dict[str, Any]]:
                 unit,
             ),
         }
-        for at, (title, says, pairs, unit) in enumerate(said)
+        for at, (title, text, pairs, unit) in enumerate(sections)
     ]
 
 

@@ -1,7 +1,7 @@
-"""`python -m bench.science`: what the models find on published data, in noise, and where the truth is known.
+"""`python -m bench.science`: metrics on published data, on noise, and with a known truth.
 
-Leaves .volens/science/report.json {gse7390, gse7390_gains, noise, leak, known_truth}; its keys stay, so that reports
-can be compared.
+Leaves .volens/science/report.json {gse7390, gse7390_gains, noise, leak, known_truth}; its keys
+stay, so that reports can be compared.
 """
 
 from __future__ import annotations
@@ -20,55 +20,55 @@ from api.confinement.inside import confine
 from api.confinement.launching import launch
 from api.operate.settings import Settings
 
-COHORTS = 20  # five leave the share of the best gain uncertain by two per cent
+COHORTS = 20  # with five, the share of the best gain is uncertain by two per cent
 
 
 def main() -> int:
-    asked = argparse.ArgumentParser(
-        prog="bench.science", description="Honest figures of every model; some minutes."
+    parser = argparse.ArgumentParser(
+        prog="bench.science", description="Metrics of every model; takes some minutes."
     )
-    asked.add_argument(
-        "--permutations", type=int, default=99, help="shufflings of the labels on GSE7390 (99)"
+    parser.add_argument(
+        "--permutations", type=int, default=99, help="permutations of the labels on GSE7390 (99)"
     )
-    asked.add_argument("--seeds", type=int, default=20, help="sets of pure noise (20)")
-    asked.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    asked.add_argument(
+    parser.add_argument("--seeds", type=int, default=20, help="sets of pure noise (20)")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    parser.add_argument(
         "--confined",
         action="store_true",
-        help="compute in a process that is confined as the child of a run is: the same bytes",
+        help="compute in a process that is confined like the child of a run: the same bytes",
     )
-    given = asked.parse_args()
+    arguments = parser.parse_args()
     began = time.monotonic()
 
-    def tell(what: str) -> None:
+    def log(what: str) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {what}", file=sys.stderr, flush=True)
 
-    arguments = (given.permutations, given.seeds, given.device)
-    report = measure_within(*arguments) if given.confined else measure(*arguments, tell)
+    selected = (arguments.permutations, arguments.seeds, arguments.device)
+    report = measure_within(*selected) if arguments.confined else measure(*selected, log)
     folder = Settings().home.resolve() / "science"
     folder.mkdir(parents=True, exist_ok=True)
     folder.joinpath("report.json").write_text(
         json.dumps(report, indent=1, sort_keys=True) + "\n", encoding="utf-8"
     )
     _print(report)
-    tell(f"done: {folder / 'report.json'}")
+    log(f"done: {folder / 'report.json'}")
     return 0
 
 
 def measure(
-    permutations: int, seeds: int, device: str, tell: Callable[[str], None]
+    permutations: int, seeds: int, device: str, log: Callable[[str], None]
 ) -> dict[str, Any]:
-    """Every table of the report."""
+    """All tables of the report."""
     report: dict[str, Any] = {}
-    tell("published patients (GSE7390)")
+    log("published patients (GSE7390)")
     report["gse7390"], report["gse7390_gains"] = science.gse7390_report(permutations, device=device)
-    tell("pure noise")
+    log("pure noise")
     report["noise"] = science.noise_report(seeds)
-    tell("selection outside the fold, on pure noise")
+    log("selection outside the fold, on pure noise")
     report["leak"] = science.leak_report()
-    tell("known truth")
+    log("known truth")
     report["known_truth"] = science.known_truth_report(models=MODELS, device=device)
-    tell(f"known truth, logistic regression on {COHORTS} cohorts")
+    log(f"known truth, logistic regression on {COHORTS} cohorts")
     report["known_truth"]["logistic"] = science.known_truth_report(
         seeds=COHORTS, feature_sets=["combined"]
     )
@@ -76,7 +76,7 @@ def measure(
 
 
 def measure_within(permutations: int, seeds: int, device: str) -> dict[str, Any]:
-    """The same, computed in a confined process. Raises OSError when it does not start or come to its end."""
+    """Like `measure`, in a confined process. Raises OSError if it does not start or finish."""
     confinement = Confinement()
     program = (
         "import sys; from bench.science import answer; "
@@ -94,7 +94,7 @@ def measure_within(permutations: int, seeds: int, device: str) -> dict[str, Any]
 
 
 def answer(permutations: int, seeds: int, device: str, confined_by: str) -> None:
-    """In the confined process: the report, as JSON, on standard output."""
+    """Runs in the confined process: prints the report as JSON on standard output."""
     models.warm_up()
     threads.one_thread()
     confine(Confinement.decode(confined_by))

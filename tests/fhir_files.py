@@ -1,4 +1,4 @@
-"""FHIR resources and bundles as a hospital exports them, and structural mutations of them."""
+"""FHIR resources and bundles like hospital exports, and structural mutations of them."""
 
 import gzip
 import json
@@ -77,7 +77,7 @@ def bundle(*resources: dict[str, Any], kind: str = "collection", **more: Any) ->
 
 
 def mutated(document: Any, data: st.DataObject) -> Any:
-    """The document with one to three of its parts replaced by something of another shape."""
+    """The document with one to three parts replaced by values of another shape."""
     places: list[tuple[Any, Any]] = []
     stack = [document]
     while stack:
@@ -127,24 +127,24 @@ HOSTILE: tuple[Any, ...] = (
 
 
 def mutant(seed: int, original: bytes) -> bytes:
-    """A bundle with one to three faults in its structure or its bytes; the same for the same seed."""
+    """A bundle with one to three faults in its structure or bytes; deterministic by seed."""
     rng = random.Random(seed)
     if rng.random() < 0.25:
-        whole = bytearray(original)
+        exported = bytearray(original)
         for _ in range(rng.randint(1, 3)):
-            deployment = rng.randrange(len(whole))
-            whole[deployment : deployment + rng.choice((0, 1, 1, 40))] = rng.randbytes(
+            position = rng.randrange(len(exported))
+            exported[position : position + rng.choice((0, 1, 1, 40))] = rng.randbytes(
                 rng.choice((0, 1, 1, 8))
             )
-        return bytes(whole[: rng.randrange(len(whole))] if rng.random() < 0.3 else whole)
+        return bytes(exported[: rng.randrange(len(exported))] if rng.random() < 0.3 else exported)
     document = json.loads(original)
     for _ in range(rng.randint(1, 3)):
-        _spoil(document, rng)
+        _tamper(document, rng)
     return json.dumps(document).encode()
 
 
-def _spoil(document: dict[str, Any], rng: random.Random) -> None:
-    """Something anywhere is taken out, replaced, named twice, or given a strange neighbour."""
+def _tamper(document: dict[str, Any], rng: random.Random) -> None:
+    """Remove, replace or duplicate something anywhere, or add an unexpected neighbour."""
     parent: Any = (
         document["entry"]
         if isinstance(document.get("entry"), list) and document["entry"]
@@ -211,39 +211,41 @@ def entries(listed: list[Any]) -> bytes:
     return json.dumps({"resourceType": "Bundle", "type": "collection", "entry": listed}).encode()
 
 
-def chart_with(entry: Any) -> bytes:
-    whole = json.loads(bundle(observation()))
-    whole["entry"].append(entry)
-    return json.dumps(whole).encode()
+def bundle_with(entry: Any) -> bytes:
+    exported = json.loads(bundle(observation()))
+    exported["entry"].append(entry)
+    return json.dumps(exported).encode()
 
 
 def noted(text: bytes) -> bytes:
-    """A chart with this text, as JSON has it, in a note."""
+    """A bundle with this JSON text in a note."""
     return bundle(condition((CM, "C50.911"), note=[{"text": "zq"}])).replace(
         b'"zq"', b'"' + text + b'"'
     )
 
 
 def asked(method: object, kind: str = "transaction") -> bytes:
-    """A chart in which one entry's request has this method."""
-    whole = json.loads(bundle(observation(), observation(), kind=kind))
-    for entry in whole["entry"]:
+    """A bundle in which one entry's request has this method."""
+    exported = json.loads(bundle(observation(), observation(), kind=kind))
+    for entry in exported["entry"]:
         entry["request"] = {"method": "POST", "url": "zq"}
-    whole["entry"][2]["request"]["method"] = method
-    return json.dumps(whole).encode()
+    exported["entry"][2]["request"]["method"] = method
+    return json.dumps(exported).encode()
 
 
 def searched(total: object, *modes: str) -> bytes:
-    """A chart as a server's answer to a search, with the mode of each entry."""
-    whole = json.loads(bundle(*[observation()] * (len(modes) - 1), kind="searchset", total=total))
-    for entry, mode in zip(whole["entry"], modes, strict=True):
+    """A bundle as a server's answer to a search, with the mode of each entry."""
+    exported = json.loads(
+        bundle(*[observation()] * (len(modes) - 1), kind="searchset", total=total)
+    )
+    for entry, mode in zip(exported["entry"], modes, strict=True):
         entry["search"] = {"mode": mode}
-    return json.dumps(whole).encode()
+    return json.dumps(exported).encode()
 
 
 def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
-    """Bundles by what is wrong with them, with what a refusal must say, or the report of what is held back where only
-    one resource is wrong; None: it may also be taken whole."""
+    """Bundles by their fault, with the text of the refusal, or the report of what is held back if
+    only one resource is wrong; None: the bundle may also be accepted."""
     DEEP, MANY, JSON, R4 = (
         "nested deeper",
         "more values than",
@@ -379,7 +381,7 @@ def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
         "a list as method": (asked(["zq"]), None),
         "no method": (asked(None), None),
         "a request in words": (
-            chart_with({"request": "zq", "resource": {"resourceType": "Basic"}}),
+            bundle_with({"request": "zq", "resource": {"resourceType": "Basic"}}),
             None,
         ),
         "a history": (bundle(kind="history"), "type is not"),
@@ -388,9 +390,9 @@ def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
         "R5 resource": (bundle({"resourceType": "Transport"}), R4),
         "R5 encounter": (bundle({"resourceType": "Encounter", "status": "zq"}), None),
         "R3 bundle": (bundle({"resourceType": "ProcedureRequest"}), R4),
-        "no type": (chart_with({"resource": {}}), R4),
-        "an entry as text": (chart_with("zq"), "has no resource"),
-        "an entry as null": (chart_with(None), "has no resource"),
+        "no type": (bundle_with({"resource": {}}), R4),
+        "an entry as text": (bundle_with("zq"), "has no resource"),
+        "an entry as null": (bundle_with(None), "has no resource"),
         "two patients": (bundle({"resourceType": "Patient", "id": "zq"}), "more than one patient"),
         "no patient": (bundle().replace(b'"Patient"', b'"Basic"'), "no Patient"),
         "somebody else": (bundle({**observation(), **ABOUT_ZQ}), "another subject"),
@@ -423,7 +425,7 @@ def malformed(good: bytes) -> dict[str, tuple[bytes, str | None]]:
         ),
         "script in narrative": (bundle(observation(**SCRIPT)), None),
         "script in a patient": (
-            chart_with({"resource": {"resourceType": "Basic", **SCRIPT}}),
+            bundle_with({"resource": {"resourceType": "Basic", **SCRIPT}}),
             None,
         ),
         "script in a code": (bundle(observation((LOINC, "<script>zq()</script>"))), None),

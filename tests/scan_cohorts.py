@@ -1,4 +1,4 @@
-"""Cohorts made of a matrix of genotypes, and parameters of an analysis of them."""
+"""Test cohorts from a matrix of genotypes, and parameters for their analysis."""
 
 from __future__ import annotations
 

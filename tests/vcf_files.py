@@ -1,4 +1,4 @@
-"""Cohort VCF files of tests: text from rows, descriptors in memory, and random cohorts."""
+"""Cohort VCF files for tests: text from rows, descriptors in memory, and random cohorts."""
 
 from __future__ import annotations
 
@@ -35,20 +35,20 @@ def header(
     contigs: Sequence[str] = ("1", "2"),
     lengths: bool = True,
 ) -> list[str]:
-    """The header's lines; `extra` stands before the column line."""
+    """The header's lines; `extra` is before the column line."""
     known = {str(i + 1): length for i, length in enumerate(LENGTHS[build])}
-    told = [
+    contig_lines = [
         f"##contig=<ID={name},length={known[name.removeprefix('chr')]}>"
         if lengths and name.removeprefix("chr") in known
         else f"##contig=<ID={name}>"
         for name in contigs
     ]
     columns = ["#CHROM", "POS", "ID", "REF", "ALT", "QUAL", "FILTER", "INFO", "FORMAT", *people]
-    return ["##fileformat=VCFv4.2", *told, *DEFINITIONS, *extra, "\t".join(columns)]
+    return ["##fileformat=VCFv4.2", *contig_lines, *DEFINITIONS, *extra, "\t".join(columns)]
 
 
 def row(
-    deployment: str,
+    site: str,
     *calls: str,
     alleles: str = "A G",
     name: str = ".",
@@ -56,9 +56,9 @@ def row(
     info: str = ".",
     format_: str = "GT",
 ) -> str:
-    """place: "1:100"."""
+    """site: "1:100"."""
     return "\t".join(
-        [*deployment.split(":"), name, *alleles.split(), "50", filter_, info, format_, *calls]
+        [*site.split(":"), name, *alleles.split(), "50", filter_, info, format_, *calls]
     )
 
 
@@ -72,7 +72,8 @@ def gzip(data: bytes, level: int = 6) -> bytes:
 
 
 def bgzip(data: bytes) -> bytes:
-    """SAM specification §4.1: members of at most 64 KiB with their size in an extra field, and an end mark."""
+    """SAM specification §4.1: members of at most 64 KiB with their size in an extra field, and an
+    end mark."""
     members = []
     for start in range(0, len(data), 60_000):
         part = data[start : start + 60_000]
@@ -88,14 +89,14 @@ def bgzip(data: bytes) -> bytes:
 
 
 def in_memory(data: bytes) -> int:
-    """A descriptor of a file that has no path."""
+    """A descriptor of a file without a path."""
     descriptor = os.memfd_create("test")
     os.write(descriptor, data)
     return descriptor
 
 
 def cohort(people: int, variants: int, seed: int = 1) -> tuple[bytes, list[str], np.ndarray]:
-    """(VCF text, names, dosages (variants, people) with -1 for missing) with depths and qualities."""
+    """(VCF text, names, dosages (variants, people), -1 for missing), with depth and quality."""
     rng = np.random.default_rng(seed)
     names = [f"P{i}" for i in range(people)]
     dosage = rng.binomial(2, rng.uniform(0.05, 0.5, (variants, 1)), (variants, people))
@@ -143,7 +144,7 @@ HOSTILE = (
 
 
 def rich() -> tuple[bytes, list[str]]:
-    """(VCF text, names) of a small cohort with everything that a real file may have."""
+    """(VCF text, names) of a small cohort with all features of real files."""
     data, names, _ = cohort(3, 20)
     more = [
         row("2:5000", "0/1", "1/2", "./.", alleles="A G,T", info="AC=2,1;CARRIERS=P0"),
@@ -158,63 +159,63 @@ def rich() -> tuple[bytes, list[str]]:
 
 
 def mutant(seed: int) -> bytes:
-    """`rich` with one to three faults in its text, or in its compressed bytes; the same for the same seed."""
+    """`rich` with one to three faults in its text or compressed bytes; deterministic by seed."""
     rng = random.Random(seed)
-    whole = bytearray(rich()[0])
+    data = bytearray(rich()[0])
     for _ in range(rng.randint(1, 3)):
-        _spoil(whole, rng)
-    packed = rng.choice((bytes, bytes, gzip, bgzip))(bytes(whole))
+        _tamper(data, rng)
+    packed = rng.choice((bytes, bytes, gzip, bgzip))(bytes(data))
     if packed[:2] == b"\x1f\x8b" and rng.random() < 0.7:
-        spoilt = bytearray(packed)
-        deployment = rng.randrange(len(spoilt))
-        spoilt[deployment:] = (
-            b"" if rng.random() < 0.4 else bytes([rng.randrange(256)]) + spoilt[deployment + 1 :]
+        damaged = bytearray(packed)
+        position = rng.randrange(len(damaged))
+        damaged[position:] = (
+            b"" if rng.random() < 0.4 else bytes([rng.randrange(256)]) + damaged[position + 1 :]
         )
-        return bytes(spoilt)
+        return bytes(damaged)
     return packed
 
 
-def _spoil(whole: bytearray, rng: random.Random) -> None:
+def _tamper(data: bytearray, rng: random.Random) -> None:
     """One fault: in bytes, in the order of lines, or in a field."""
     match rng.randrange(8):
         case 0:
-            deployment = rng.randrange(len(whole))
-            whole[deployment] ^= 1 << rng.randrange(8)
+            position = rng.randrange(len(data))
+            data[position] ^= 1 << rng.randrange(8)
         case 1:
-            deployment = rng.randrange(len(whole))
-            del whole[deployment : deployment + rng.randint(1, 200)]
+            position = rng.randrange(len(data))
+            del data[position : position + rng.randint(1, 200)]
         case 2:
-            deployment = rng.randrange(len(whole))
-            whole[deployment:deployment] = whole[deployment : deployment + rng.randint(1, 200)]
+            position = rng.randrange(len(data))
+            data[position:position] = data[position : position + rng.randint(1, 200)]
         case 3:
-            deployment = rng.randrange(len(whole))
-            whole[deployment:deployment] = rng.randbytes(rng.randint(1, 20))
+            position = rng.randrange(len(data))
+            data[position:position] = rng.randbytes(rng.randint(1, 20))
         case 4:
-            del whole[rng.randrange(1, len(whole)) :]
+            del data[rng.randrange(1, len(data)) :]
         case kind:
-            lines = bytes(whole).split(b"\n")
+            lines = bytes(data).split(b"\n")
             n = rng.randrange(len(lines))
             if kind == 5:
                 m = rng.randrange(len(lines))
                 lines[n], lines[m] = lines[m], lines[n]
             else:
                 fields = lines[n].split(b"\t")
-                deployment = rng.randrange(len(fields))
-                fields[deployment : deployment + 1] = (
+                position = rng.randrange(len(fields))
+                fields[position : position + 1] = (
                     [] if kind == 6 else [rng.choice(HOSTILE).encode()]
                 )
                 lines[n] = b"\t".join(fields)
-            whole[:] = b"\n".join(lines)
-    whole += b"" if whole else b"x"
+            data[:] = b"\n".join(lines)
+    data += b"" if data else b"x"
 
 
 def info(number: int, letters: int) -> str:
-    """A definition in the header with a description of so many letters."""
+    """A header definition with a description of this many letters."""
     return f'##INFO=<ID=Z{number},Number=1,Type=Integer,Description="{"a" * letters}">'
 
 
 def malformed() -> dict[str, tuple[bytes, str | None]]:
-    """Files by what is wrong with them, with what a refusal must say; None: it may also be taken whole."""
+    """Files by their fault, with the text of the refusal; None: the file may also be accepted."""
     good, names = rich()
     rows, top = good.decode().split("\n"), header(names)
     million = "0/1:" + "1," * 1_000_000 + "1"
@@ -226,8 +227,8 @@ def malformed() -> dict[str, tuple[bytes, str | None]]:
         assert old.encode() in good
         return good.replace(old.encode(), new.encode(), 1)
 
-    def at(deployment: str, *calls: str, **more: str) -> str:
-        return row(deployment, *(calls or ("0/1", "0/0", "1/1")), **more)
+    def at(site: str, *calls: str, **more: str) -> str:
+        return row(site, *(calls or ("0/1", "0/0", "1/1")), **more)
 
     def many_alts(rows: int, alts: int) -> list[str]:
         bases = ["".join("ACGT"[n >> 2 * i & 3] for i in range(8)) for n in range(alts)]
@@ -275,7 +276,7 @@ def malformed() -> dict[str, tuple[bytes, str | None]]:
             "FORMAT and at least one",
         ),
         "unsorted": (file(at("1:9"), at("1:5")), "not sorted"),
-        "contig comes back": (file(at("1:9"), at("2:5"), at("1:10")), "do not stand together"),
+        "contig comes back": (file(at("1:9"), at("2:5"), at("1:10")), "are not adjacent"),
         "1 and chr1": (file(at("1:9"), at("chr2:5")), "and others chr1|cannot be parsed"),
         "foreign contigs only": (
             file(at("zq:9"), at("HLA-A*01:5")),
@@ -283,8 +284,8 @@ def malformed() -> dict[str, tuple[bytes, str | None]]:
         ),
         "beyond the end": (file(at("1:248956423")), "beyond the end"),
         "position 0": (file(at("1:0")), "none of its variants"),
-        "huge position": (file(at("1:" + "9" * 30)), "no number|cannot be parsed|read the same"),
-        "negative position": (file(at("1:-5")), "no number|cannot be parsed"),
+        "huge position": (file(at("1:" + "9" * 30)), "not a number|cannot be parsed|rows differ"),
+        "negative position": (file(at("1:-5")), "not a number|cannot be parsed"),
         "NaN quality": (file(at("1:5").replace("\t50\t", "\tNaN\t")), None),
         "endless quality": (file(at("1:5").replace("\t50\t", "\t1e999\t")), None),
         "ploidy 3": (file(at("1:5", "0/1/1", "0/0", "0/0")), None),
@@ -341,8 +342,8 @@ def malformed() -> dict[str, tuple[bytes, str | None]]:
             "a genotype is not written",
         ),
         "negative allele": (file(at("1:5", "0/-1", "0/0", "0/0")), "a genotype is not written"),
-        "the same twice": (file(at("1:5"), at("1:5")), "none of its variants"),
-        "ALT is REF": (file(at("1:5", alleles="A A")), "what the reference has"),
+        "variant listed twice": (file(at("1:5"), at("1:5")), "none of its variants"),
+        "ALT is REF": (file(at("1:5", alleles="A A")), "equal to the reference"),
         "ALT is REF elsewhere": (
             file(at("1:5"), at("X:5", alleles="ac G,AC")),
             None,
@@ -482,7 +483,7 @@ CROWD = [f"S{i}" for i in range(2_500)]
 
 
 def crowded() -> dict[str, tuple[bytes, str | None]]:
-    """The same of files with as many people as there may be: what little they say is said for each."""
+    """The same for files with the maximum number of people: short rows are repeated for each."""
     calls, first = ["0/1"] * len(CROWD), '##FORMAT=<ID=AD,Number=.,Type=Integer,Description="">'
     alts = ",".join("C" + f"{n:b}".translate({48: "G", 49: "T"}) for n in range(999))
 
@@ -527,10 +528,10 @@ def crowded() -> dict[str, tuple[bytes, str | None]]:
         "a long call in each field": (numbers(50, 1_000), "too long for a row"),
         "a long allele": (
             file(row("1:5", *calls, alleles="A" * 3_000_000 + " G")),
-            "too long to be written",
+            "too long to repeat",
         ),
         "999 alleles": (
             file(*[row(f"1:{n}", *calls, alleles="A " + alts) for n in range(1, 11)]),
-            "too long to be written",
+            "too long to repeat",
         ),
     }

@@ -1,4 +1,4 @@
-"""What may leave a computation: withheld figures, curves, scans, differences, and the record of what was held back.
+"""Statistical disclosure control for metrics, curves, scans, differences; disclosure records.
 
 Does not know models, files or people's names.
 """

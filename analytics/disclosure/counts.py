@@ -1,15 +1,17 @@
-"""What may leave the room: pure functions that round, suppress and withhold.
+"""Disclosure control for counts and metrics: pure functions that round, suppress and withhold.
 
-Rules (domain.md §5, ACRO defaults): counts below 10 are suppressed and what would give them back with them;
-counts are rounded to 5; figures are means over at least 10 repeats in whole percent; a curve has at least 10
-people a step; no per-person value, no coefficient, no model file.
+Rules (domain.md §5, ACRO defaults): counts below 10 are suppressed, together with any count that
+would reveal them; counts are rounded to 5; metrics are means over at least 10 repeats in whole
+percent; a curve has at least 10 people per step; no per-person value, no coefficient, no model
+file.
 
-Metrics betray cells: with 35 events among 189 people, four figures at three digits leave one confusion matrix. So a
-row is printed at a level (LEVELS) only where at least 5 matrices of one pass would have been printed exactly so, for an
-attacker who knows this file and the numbers of people and events: a matrix that would have been printed at a finer
-level is none of the 5. Rows are judged one by one against the exact size, so no row can spoil another. A row without
-such a level is withheld. The same holds of curves (curves.py), of sites (sites.py) and of the z
-of a variant (scan.py).
+Metrics reveal cells: with 35 events among 189 people, four metrics at three digits leave one
+confusion matrix. So a row is printed at a level (LEVELS) only if at least 5 matrices of one pass
+would have been printed exactly like this, for an attacker who knows this file and the numbers of
+people and events: a matrix that would have been printed at a finer level does not count among the
+5. Each row is judged alone against the exact size, so no row affects another. A row without such a
+level is withheld. The same holds for curves (curves.py), for sites (sites.py) and for the z of a
+variant (scan.py).
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:  # whoever only counts people (an ingest's dictionary) loads no model's library
+if TYPE_CHECKING:  # callers that only count people (the ingest dictionary) load no model library
     from analytics.evaluate import Cells
 
 Whole = NDArray[np.int64]
@@ -30,10 +32,11 @@ SMALLEST_COUNT = 10
 COUNT_GRID = 5
 STEPS = (1, 2, 5)
 CANDIDATES_NEEDED = 5
-# Of fewer kinds of people (distinct rows of a layer) AUC, interval, gain and curve are functions of a few cells.
+# With fewer distinct feature profiles (rows of a feature set), AUC, interval, gain and curve depend
+# on a few cells.
 PROFILES_NEEDED = 10
 METRICS = ("accuracy", "precision", "recall", "f1", "balanced_accuracy")
-# From fine to coarse: (step in percent, figures printed).
+# From fine to coarse: (step in percent, printed metrics).
 LEVELS = (
     *((step, METRICS) for step in STEPS),
     (5, ("accuracy", "balanced_accuracy")),
@@ -43,8 +46,7 @@ LEVELS = (
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The counts of a cohort that may be printed; None is suppressed. granted is exact: it stands on the
-    ledger."""
+    """The printable counts of a cohort; None is suppressed. granted is exact, as on the ledger."""
 
     granted: int
     people: int | None
@@ -54,7 +56,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What is printed of one row: whole percents in steps of `step`, by figure."""
+    """The printed metrics of one row: whole percents in steps of `step`, by metric."""
 
     step: int
     metrics: Mapping[str, int]
@@ -66,7 +68,7 @@ def percent(fraction: float, step: int = 1) -> int:
 
 
 def share(part: int, whole: int, step: int = 1) -> int:
-    """percent of a count of `whole`, in whole numbers: 115 of 200 is 57.5, which no float says."""
+    """Percent of `part` in `whole` in integer arithmetic: 115 of 200 is exactly 57.5."""
     return step * ((200 * part + step * whole) // (2 * step * whole))
 
 
@@ -82,9 +84,10 @@ def round_count(count: int) -> int | None:
 def filter_counts(*, granted: int, people: int, events: int) -> Counts:
     """Round or suppress the cohort's counts, related ones together.
 
-    Fewer than 10 left out: `people` beside the public `granted` would give that small count, so it goes. Fewer than 10
-    of either outcome: `events` and the majority `baseline` both go, since either gives the other. Where fewer than 5
-    sizes would be printed the same, rounding hid nothing: the baseline goes, then the events.
+    If fewer than 10 were left out, `people` is suppressed: with the public `granted` it would
+    reveal that small count. If either outcome has fewer than 10, `events` and the majority
+    `baseline` are both suppressed, since each reveals the other. If fewer than 5 sizes would be
+    printed the same, rounding hides nothing: the baseline is suppressed, then the events.
     """
     counts = _round_counts(granted, people, events)
     for fewer in (counts, replace(counts, baseline=None)):
@@ -94,7 +97,7 @@ def filter_counts(*, granted: int, people: int, events: int) -> Counts:
 
 
 def plausible_sizes(counts: Counts) -> list[tuple[int, int]]:
-    """Every (people, events) that would have been printed as `counts`: what an outsider cannot tell apart."""
+    """Every (people, events) that prints as `counts`: an outsider cannot distinguish them."""
     if counts.events is None:
         return []
     around = range(counts.events - COUNT_GRID, counts.events + COUNT_GRID + 1)
@@ -108,17 +111,17 @@ def plausible_sizes(counts: Counts) -> list[tuple[int, int]]:
 
 
 def build_table(summed: Mapping[str, Cells], *, people: int, events: int) -> dict[str, Shown]:
-    """What may be printed of each row's threshold figures; a row that is not in the answer is withheld.
+    """The threshold metrics that may be printed, by row; a row that is not returned is withheld.
 
-    summed: confusion matrices over all repeats, of `people` with `events`. Nothing is printed when an outcome has fewer
-    than 10 people.
+    summed: confusion matrices over all repeats, of `people` with `events`. Nothing is printed if an
+    outcome has fewer than 10 people.
     """
     table: dict[str, Shown] = {}
     printable: list[Whole] | None = None
     for name, cells in summed.items() if min(events, people - events) >= SMALLEST_COUNT else ():
         at = 0
         if count_candidates(_print(cells, 0), STEPS[0], people, events) < CANDIDATES_NEEDED:
-            # Only small cohorts come here: this counts all their matrices, once for all rows.
+            # Only small cohorts reach this line: it counts all their matrices, once for all rows.
             printable = _printable(people, events) if printable is None else printable
             keys = (_keys(_percents(_column(cells), step), names) for step, names in LEVELS)
             at = next(
@@ -135,26 +138,26 @@ def build_table(summed: Mapping[str, Cells], *, people: int, events: int) -> dic
 
 
 def count_candidates(metrics: Mapping[str, int], step: int, people: int, events: int) -> int:
-    """Integer confusion matrices of `people` with `events` for which every one of `figures` prints as it did."""
+    """How many confusion matrices of `people` with `events` print exactly these `metrics`."""
     return int(_candidates(metrics, step, people, events).shape[1])
 
 
 def list_candidates(shown: Shown, people: int, events: int) -> Whole:
-    """(4, n) true and false positives, false and true negatives that were printed as `shown`, and at no finer level."""
-    found = _candidates(shown.metrics, shown.step, people, events)
+    """(4, n) confusion matrices (tp, fp, fn, tn) that print as `shown`, and at no finer level."""
+    matrices = _candidates(shown.metrics, shown.step, people, events)
     at = LEVELS.index((shown.step, tuple(name for name in METRICS if name in shown.metrics)))
     for (step, names), good in zip(
         LEVELS[:at], _printable(people, events) if at else (), strict=False
     ):
-        found = found[:, ~np.isin(_keys(_percents(found, step), names), good)]
-    return found
+        matrices = matrices[:, ~np.isin(_keys(_percents(matrices, step), names), good)]
+    return matrices
 
 
 def hides_auc(auc: int, shown: Shown | None, people: int, events: int) -> bool:
-    """Whether an AUC of a single finding, in steps of 5 %, leaves 5 of the matrices of the row beside it; not where the
-    row is withheld, which tells by itself of which few matrices it is one.
+    """Whether the AUC of one variable, in steps of 5 %, leaves 5 of the matrices of its row.
 
-    Of a single finding the AUC is the balanced accuracy of deciding by it.
+    For a single variable the AUC is the balanced accuracy of deciding by it. False if the row is
+    withheld, since withholding already reveals that the matrix is one of few.
     """
     if shown is None:
         return False
@@ -163,7 +166,7 @@ def hides_auc(auc: int, shown: Shown | None, people: int, events: int) -> bool:
 
 
 def possible_sizes(counts: Counts, table: Mapping[str, Shown]) -> list[tuple[int, int]]:
-    """The plausible sizes that every printed row leaves possible: rows share one cohort."""
+    """The plausible sizes that are consistent with every printed row: rows share one cohort."""
     return [
         size
         for size in plausible_sizes(counts)
@@ -172,11 +175,12 @@ def possible_sizes(counts: Counts, table: Mapping[str, Shown]) -> list[tuple[int
 
 
 def filter_flow(granted: int, flow: Sequence[tuple[str, int]]) -> list[tuple[str, int]]:
-    """A flow chart's (step, people left), rounded to 5; a step that left out fewer than 10 is merged into the next.
+    """A flow chart's (step, people left), rounded to 5; a step that left out fewer than 10 is
+    merged into the next.
 
-    Zero counts as fewer than 10: that nobody failed a step is a fact about each of them. What the last steps left
-    out, when that is fewer than 10, is merged into the one before; the final count stands there exactly when
-    filter_counts shows it.
+    Zero counts as fewer than 10: that nobody failed a step is a fact about each person. If the last
+    steps left out fewer than 10, they are merged into the step before; the final count is present
+    exactly when filter_counts shows it.
     """
     merged: list[tuple[str, int]] = []
     names, before, left = [], granted, granted
@@ -192,8 +196,9 @@ def filter_flow(granted: int, flow: Sequence[tuple[str, int]]) -> list[tuple[str
 
 
 def filter_variants(used: int, flow: Sequence[tuple[str, int]]) -> dict[str, object]:
-    """How many variants were used and left out by each rule, rounded like people: exact numbers, compared between two
-    runs, would count the rare variants of whoever is in one of them only."""
+    """How many variants were used, and left out by each rule, rounded like people. The difference
+    of exact numbers between two runs would count the rare variants of the people who are in one of
+    them only."""
     left_out = [
         {"rule": rule, "variants": shown}
         for rule, n in flow
@@ -204,19 +209,20 @@ def filter_variants(used: int, flow: Sequence[tuple[str, int]]) -> dict[str, obj
 
 
 def genomic_bound(people: int) -> int:
-    """The most variants that may be reported on `people`: membership inference stays at AUC 0.60 or less.
+    """The most variants that may be reported on `people`: inference stays at AUC 0.60 or less.
 
-    AUC = Phi(sqrt(m / 2N)) for m statistics from N people (domain.md §5; Homer et al. 2008, Sankararaman et al.
-    2009), so m <= 0.128 N, for variants that were named beforehand; association.selection_costs has the others. The
-    ledger keeps what was spent by a dataset.
+    AUC = Phi(sqrt(m / 2N)) for m statistics from N people (domain.md §5; Homer et al. 2008,
+    Sankararaman et al. 2009), so m <= 0.128 N, for variants that were named beforehand; for others
+    see association.selection_costs. The ledger records what was spent per dataset.
     """
     return people * 128 // 1000
 
 
 def charge(statistics: int, granted: int, people: int) -> int:
-    """As what `statistics` of `people` count on the ledger, which divides by everybody `granted`.
+    """The number of statistics to charge on the ledger, which divides by everybody `granted`.
 
-    The budget is spent by those whom they tell about, however many others were granted beside them.
+    Only the `people` that the statistics describe spend the budget, however many others were
+    granted.
     """
     return -(-statistics * granted // people)
 
@@ -224,8 +230,8 @@ def charge(statistics: int, granted: int, people: int) -> int:
 def least_people(counts: Counts) -> int:
     """The smallest number of people that would have been printed as `counts`.
 
-    The genomic bound is taken from it, because the number of variants that are reported shows the bound: taken from the
-    exact number of people it would tell how many were left out.
+    The genomic bound is computed from it, because the number of reported variants reveals the
+    bound: computed from the exact number of people, it would reveal how many were left out.
     """
     if counts.people is None:
         return counts.granted - SMALLEST_COUNT + 1
@@ -240,12 +246,12 @@ def _round_counts(granted: int, people: int, events: int) -> Counts:
     return Counts(granted, shown_people, round_count(events), baseline)
 
 
-def _prints_as(whole: Counts, counts: Counts) -> bool:
-    return counts in (whole, replace(whole, baseline=None))
+def _prints_as(rounded: Counts, counts: Counts) -> bool:
+    return counts in (rounded, replace(rounded, baseline=None))
 
 
 def _print(cells: Cells, level: int) -> dict[str, int]:
-    """What a level prints of a row."""
+    """The metrics of a row as a level prints them."""
     step, names = LEVELS[level]
     printed = dict(zip(METRICS, _percents(_column(cells), step)[:, 0].tolist(), strict=True))
     return {name: printed[name] for name in names}
@@ -256,25 +262,25 @@ def _column(cells: Cells) -> Whole:
 
 
 def _percents(matrices: Whole, step: int) -> Whole:
-    """(figures, n): figures_of each of (4, n) matrices as nearest multiples of `step` percent, in whole numbers, since
-    a tie must fall alike wherever it is printed or counted."""
+    """(metrics, n): metrics_of each of (4, n) matrices as nearest multiples of `step` percent, in
+    integer arithmetic, since a tie must round the same way wherever it is printed or counted."""
     tp, fp, fn, tn = matrices
     positives, negatives = tp + fn, tn + fp
     parts = (
         (tp + tn, positives + negatives),
-        (tp, np.maximum(tp + fp, 1)),  # tp is 0 where nobody is predicted: precision 0
+        (tp, np.maximum(tp + fp, 1)),  # tp is 0 if nobody is predicted positive: precision 0
         (tp, positives),
         (2 * tp, 2 * tp + fp + fn),
         (tp * negatives + tn * positives, 2 * positives * negatives),
     )
     return np.stack(
-        [step * ((200 * part + step * whole) // (2 * step * whole)) for part, whole in parts]
+        [step * ((200 * part + step * total) // (2 * step * total)) for part, total in parts]
     )
 
 
 def _candidates(metrics: Mapping[str, int], step: int, people: int, events: int) -> Whole:
-    """(4, n) matrices for which every one of `figures` prints as it did."""
-    found = [np.zeros((4, 0), np.int64)]
+    """(4, n) confusion matrices that print exactly these `metrics`."""
+    blocks = [np.zeros((4, 0), np.int64)]
     low, high = _window(metrics["accuracy"], step, people)
     for tp in range(
         *(_window(metrics["recall"], step, events) if "recall" in metrics else (0, events + 1))
@@ -285,12 +291,12 @@ def _candidates(metrics: Mapping[str, int], step: int, people: int, events: int)
         )
         printed = _percents(matrices, step)
         fits = [printed[at] == metrics[name] for at, name in enumerate(METRICS) if name in metrics]
-        found.append(matrices[:, np.logical_and.reduce(fits)])
-    return np.concatenate(found, axis=1)
+        blocks.append(matrices[:, np.logical_and.reduce(fits)])
+    return np.concatenate(blocks, axis=1)
 
 
 def _keys(printed: Whole, names: Sequence[str]) -> Whole:
-    """One number for each combination of the named figures."""
+    """One number for each combination of the named metrics."""
     key = np.zeros(printed.shape[1], np.int64)
     for at, name in enumerate(METRICS):
         if name in names:
@@ -299,16 +305,16 @@ def _keys(printed: Whole, names: Sequence[str]) -> Whole:
 
 
 def _printable(people: int, events: int) -> list[Whole]:
-    """By level, the keys that are printed there: those of at least 5 matrices that no finer level prints."""
+    """By level, the keys that are printed there: 5 or more matrices that no finer level prints."""
     tp, fp = np.indices((events + 1, people - events + 1)).reshape(2, -1)
     left = np.stack([tp, fp, events - tp, people - events - fp])
     printable = []
     for step, names in LEVELS:
-        keys, which, found = np.unique(
+        keys, which, counts = np.unique(
             _keys(_percents(left, step), names), return_inverse=True, return_counts=True
         )
-        printable.append(keys[found >= CANDIDATES_NEEDED])
-        left = left[:, found[which] < CANDIDATES_NEEDED]
+        printable.append(keys[counts >= CANDIDATES_NEEDED])
+        left = left[:, counts[which] < CANDIDATES_NEEDED]
     return printable
 
 

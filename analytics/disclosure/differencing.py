@@ -1,9 +1,10 @@
-"""Two results of nearly the same people tell of those who are in one of them only: the second is refused.
+"""Differencing check: refuses a second result about nearly the same people.
 
-Everybody counts who is in one cohort and not in the other, or has another outcome there. It must be certain that they
-are at least 10: of those who withdrew since nobody can say whether they were in the earlier one. The same people may be
-asked about again under the same rules: that is what the budget of the dataset is for. Under other rules they may not,
-since being allowed would tell that nobody differs.
+The difference of both results would reveal those who differ. A person differs who is in one cohort
+only, or has another outcome in the other. It must be certain that at least 10 people differ; for
+people who have withdrawn since, it is unknown whether they were in the earlier cohort. The same
+people may be analysed again under the same rules: the budget of the dataset limits that. Under
+other rules they may not, since permission would reveal that nobody differs.
 """
 
 from __future__ import annotations
@@ -24,13 +25,14 @@ from analytics.readers.genotypes import MISSING, Genotypes
 class TooFewDiffer(AnalyticsError):
     """The cohort differs from that of an earlier result by fewer than 10 people."""
 
-    hint = "Ask for the same people again, or for people of whom at least 10 differ."
+    hint = "Request the same people again, or people of whom at least 10 differ."
 
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """A run whose per-variant statistics are released, or may be: its parameters, the categories it could read (a bit
-    each) and the subjects that it was granted; readable: whether the present run reads all these categories."""
+    """A run whose per-variant statistics are or may be released: its parameters, the categories it
+    could read (a bit each) and the subjects that it was granted; readable: whether the present run
+    reads all these categories."""
 
     params: bytes
     categories: int
@@ -45,44 +47,49 @@ def refuse_small_differences(
     people: Sequence[Person],
     earlier: Iterable[Earlier],
 ) -> None:
-    """Raises TooFewDiffer when the cohort's statistics beside those of an earlier run would tell of few people.
+    """Raise TooFewDiffer if the statistics and those of an earlier run would reveal few people.
 
-    cohort: chosen by `params` among `people`, who were read from `inputs`.
+    cohort: selected by `params` from `people`, who were read from `inputs`.
     """
-    now = {member.person.subject: member.event for member in cohort.members}
+    outcomes = {member.person.subject: member.event for member in cohort.members}
     here = {person.subject: person for person in people}
-    for one in earlier:
-        then = _cohort_of(one, inputs, here)
-        if then is None:  # any of those who were granted then may have been in it: others were not
-            least, same = len(now.keys() - one.people), False
+    for run in earlier:
+        earlier_cohort = _cohort_of(run, inputs, here)
+        if earlier_cohort is None:
+            # Anybody granted then may have been in that cohort, and nobody else was.
+            least, same = len(outcomes.keys() - run.people), False
         else:
-            was, asked = then
-            least = _count_differences(now, was)
-            same = least == 0 and one.people <= here.keys() and asked.cohort == params.cohort
-            # Of one variant or another the genotypes of few would differ.
-            same = same and not _read_otherwise(cohort.genotypes, params.variants, asked.variants)
+            earlier_outcomes, earlier_params = earlier_cohort
+            least = _count_differences(outcomes, earlier_outcomes)
+            same = (
+                least == 0 and run.people <= here.keys() and earlier_params.cohort == params.cohort
+            )
+            # For some variants the genotypes of few people would differ.
+            same = same and not _reads_differently(
+                cohort.genotypes, params.variants, earlier_params.variants
+            )
         if least < SMALLEST_COUNT and not same:
             raise TooFewDiffer(
-                "the cohort differs by fewer than 10 people from that of an earlier result, and the two "
-                "results together would tell about them"
+                "the cohort differs by fewer than 10 people from that of an earlier result, and the "
+                "two results together would tell about them"
             )
 
 
 def _cohort_of(
-    one: Earlier, inputs: Sequence[Input], here: Mapping[str, Person]
+    run: Earlier, inputs: Sequence[Input], here: Mapping[str, Person]
 ) -> tuple[dict[str, bool | None], Params] | None:
-    """(outcome by subject, parameters) of an earlier run, from the records that are here now; None where they do not
-    say."""
-    if not one.readable:
+    """(outcome by subject, parameters) of an earlier run; None if its records cannot give it."""
+    if not run.readable:
         return None
     try:
-        params = parse_params(one.params)
-    except ParamsError:  # of another version of the parameters
+        params = parse_params(run.params)
+    except ParamsError:  # the parameters have another version
         return None
-    hers = [item for item in inputs if item.subject in one.people]
-    read = [item for item in hers if one.categories >> item.category & 1]
-    people = [here[subject] for subject in one.people & here.keys()]
-    if len(read) < len(hers):  # a chart of more categories may say more than was known then
+    inputs_then = [item for item in inputs if item.subject in run.people]
+    read = [item for item in inputs_then if run.categories >> item.category & 1]
+    people = [here[subject] for subject in run.people & here.keys()]
+    if len(read) < len(inputs_then):
+        # A record of more categories may contain more than the earlier run read.
         people = [
             replace(person, genotypes=here[person.subject].genotypes)
             for person in read_people(read, "none")
@@ -92,22 +99,24 @@ def _cohort_of(
 
 
 def _count_differences(now: Mapping[str, bool | None], then: Mapping[str, bool | None]) -> int:
-    """How many are in one of the two only, or have another outcome; None is an outcome that was not asked for."""
+    """How many people are in one cohort only, or have another outcome (None: no outcome)."""
     both = [(now[subject], then[subject]) for subject in now.keys() & then.keys()]
     return len(now.keys() ^ then.keys()) + sum(
         None not in pair and pair[0] != pair[1] for pair in both
     )
 
 
-def _read_otherwise(people: Iterable[Genotypes], ours: VariantRules, theirs: VariantRules) -> bool:
-    """Whether a genotype of anybody is known under one of the rules only."""
+def _reads_differently(
+    people: Iterable[Genotypes], ours: VariantRules, theirs: VariantRules
+) -> bool:
+    """Whether any genotype is known under one of the rules only."""
     if (ours.min_depth, ours.min_quality) == (theirs.min_depth, theirs.min_quality):
         return False
     known = (
         [
-            (one.dosage != MISSING) & one.is_trusted(rules.min_depth, rules.min_quality)
+            (person.dosage != MISSING) & person.is_trusted(rules.min_depth, rules.min_quality)
             for rules in (ours, theirs)
         ]
-        for one in people
+        for person in people
     )
-    return any(bool(np.any(one != other)) for one, other in known)
+    return any(bool(np.any(first != second)) for first, second in known)

@@ -1,4 +1,4 @@
-"""The machine-readable disclosure record (SATRE 3.3.09): the rules, what was coarsened or withheld, and why."""
+"""Disclosure record (SATRE 3.3.09) as JSON: rules, coarsened and withheld values, reasons."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def describe_metrics(
     repeats: int,
     few: Sequence[str] = (),
 ) -> dict[str, object]:
-    """The record of model metrics; rows: "model/layer" of everything that was evaluated; curves: as they are printed;
-    few: the rows whose layer tells too few kinds of people apart."""
+    """The record of model metrics. rows: "model/feature set" of everything that was evaluated;
+    curves: as printed; few: the rows whose feature set has too few distinct feature profiles."""
     small = "an outcome has fewer than 10 people, or fewer than 5 sizes would fit"
     too_few = "fewer than 5 confusion matrices would fit"
     withheld: list[object] = []
@@ -51,10 +51,10 @@ def describe_metrics(
         if shown is not None and shown.step > STEPS[0]:
             finer = too_few + " at finer steps"
             coarsened.append(
-                {"what": f"threshold figures: {name}", "step": shown.step, "why": finer}
+                {"what": f"threshold metrics: {name}", "step": shown.step, "why": finer}
             )
     for name in few:
-        why = f"its layer tells fewer than {PROFILES_NEEDED} kinds of people apart"
+        why = f"its feature set has fewer than {PROFILES_NEEDED} distinct feature profiles"
         withheld.append({"what": f"AUC interval, gain: {name}", "why": why})
         coarsened.append(
             {"what": f"AUC: {name}", "step": STEPS[-1], "why": f"{why}; without 5 tables, withheld"}
@@ -66,7 +66,7 @@ def describe_metrics(
     if counts.events is not None and counts.baseline is None:
         withheld.append({"what": "baseline", "why": "fewer than 5 sizes of the cohort would fit"})
     if counts.events is None:
-        withheld.append({"what": "events, baseline, threshold figures, curves", "why": small})
+        withheld.append({"what": "events, baseline, threshold metrics, curves", "why": small})
         coarsened.append({"what": "auc, interval, gains", "step": STEPS[-1], "why": small})
     for model in sorted({name.partition("/")[0] for name in rows}):
         withheld.append(
@@ -75,9 +75,9 @@ def describe_metrics(
     rules: list[object] = [
         *_COUNTS,
         {"rule": "means over repeats", "repeats": repeats},
-        # How many fit is not said: it would tell the size that was rounded.
+        # The number that fits is not given: it would reveal the size that was rounded.
         {"rule": "matrix count", "at_least": CANDIDATES_NEEDED},
-        {"rule": "kinds of people", "at_least": PROFILES_NEEDED},
+        {"rule": "distinct feature profiles", "at_least": PROFILES_NEEDED},
         {"rule": "curves", "people_a_step": SMALLEST_COUNT, "tables_at_least": CANDIDATES_NEEDED},
         {
             "rule": "never leaves",
@@ -95,13 +95,13 @@ def describe_genomic(
     sites: Sequence[Mapping[str, Any]] = (),
     scan: Mapping[str, Any] | None = None,
 ) -> dict[str, object]:
-    """The record of per-variant statistics, which count as `statistics` towards the bound. missing: variants that were
-    asked for and are not there; allowed: genomic_bound of the fewest people that `counts` admits; sites: the rows of
-    frequencies, scan: the association, as they are printed."""
+    """The record of per-variant statistics, which count as `statistics` towards the bound. missing:
+    number of requested variants that are not reported; allowed: genomic_bound of the fewest people
+    that `counts` admits; sites: the rows of frequencies, scan: the association, both as printed."""
     withheld: list[object] = [_PEOPLE] if counts.people is None else []
     if missing:
-        told = "more would tell who was in the cohort, or fewer than 5 tables would fit"
-        withheld.append({"what": f"{missing} variants", "why": told})
+        why_missing = "more would tell who was in the cohort, or fewer than 5 tables would fit"
+        withheld.append({"what": f"{missing} variants", "why": why_missing})
     why = "fewer than 5 genotype counts would fit"
     coarsened: list[object] = [
         {
@@ -149,9 +149,9 @@ def _describe_curves(
     coarsened: list[object],
     withheld: list[object],
 ) -> None:
-    """Adds what was coarsened or withheld of the curves of a cohort whose events are printed."""
+    """Add the coarsened and withheld curves of a cohort whose events are printed."""
     by_name = {f"{curve['model']}/{curve['feature_set']}": curve for curve in curves}
-    few = "fewer than 10 people a step or kinds of people, or 5 tables would fit"
+    few = "fewer than 10 people a step or distinct feature profiles, or 5 tables would fit"
     for name in rows:
         curve = by_name.get(name, {})
         due = ("roc", "calibration") if CALIBRATED[name.partition("/")[0]] else ("roc",)

@@ -1,8 +1,9 @@
-"""What may leave the room of one variant: how many carry it and how common it is.
+"""Disclosure control for the carrier count and allele frequency of one variant.
 
-As for rows (counts.py), the attacker knows this file and how many people's genotype is known: carriers and
-frequency are printed at a level only where at least 5 (reference, heterozygous, homozygous) counts would have been
-printed exactly so, and counts that a finer level prints are none of the 5.
+As for rows (counts.py), the attacker knows this file and how many people's genotype is known:
+carriers and frequency are printed at a level only if at least 5 (reference, heterozygous,
+homozygous) counts would have been printed exactly like this; counts that a finer level prints do
+not count among the 5.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from analytics.disclosure.counts import (
 
 # From fine to coarse: (step of the frequency in percent, whether carriers are printed).
 SITE_LEVELS = ((1, True), (2, True), (5, True), (1, False))
-# Of more people the counts are not listed: what does not fit the finest level is then withheld.
+# With more people the counts are not listed: a site that fails the finest level is then withheld.
 MOST_PEOPLE = 1000
 
 
 def show_site(ref: int, het: int, hom: int) -> dict[str, int]:
-    """{"frequency", "step", "carriers"}: percent in steps of `step`, count rounded to 5; less, or nothing, where that
-    would tell the counts, and nothing of fewer than 10 carriers or others."""
+    """{"frequency", "step", "carriers"}: percent in steps of `step`, count rounded to 5. Fewer or
+    no keys if they would reveal the counts, and none with fewer than 10 carriers or
+    non-carriers."""
     people, carriers, alleles = ref + het + hom, het + hom, het + 2 * hom
     if min(carriers, ref) < SMALLEST_COUNT:
         return {}
@@ -51,13 +53,14 @@ def _find_level(people: int, carriers: int, alleles: int) -> int:
         return 0
     if people > MOST_PEOPLE:
         return -1
-    # Only few sites come here: those of small cohorts, or at the end of what both figures leave.
+    # Only few sites reach this line: those of small cohorts, or at the edge of the values that both
+    # numbers leave.
     left = np.stack(_counts(np.arange(SMALLEST_COUNT, people - SMALLEST_COUNT + 1)))
     for level in range(len(SITE_LEVELS)):
-        _, which, found = np.unique(
+        _, which, counts = np.unique(
             _keys(left[0], left[1], people, level), return_inverse=True, return_counts=True
         )
-        good = found[which] >= CANDIDATES_NEEDED
+        good = counts[which] >= CANDIDATES_NEEDED
         if ((left[0] == carriers) & (left[1] == alleles) & good).any():
             return level
         left = left[:, ~good]
@@ -65,14 +68,14 @@ def _find_level(people: int, carriers: int, alleles: int) -> int:
 
 
 def _counts(carriers: Whole) -> tuple[Whole, Whole]:
-    """(carriers, alleles) of every number of homozygous people among each number of carriers."""
+    """(carriers, alleles) for every number of homozygous people among each number of carriers."""
     each = carriers.repeat(carriers + 1)
     start = np.repeat(np.cumsum(carriers + 1) - carriers - 1, carriers + 1)
     return each, each + np.arange(len(each)) - start
 
 
 def _keys(carriers: Whole, alleles: Whole, people: int, level: int) -> Whole:
-    """One number for each way that a level prints."""
+    """One number for each printed result of a level."""
     step, both = SITE_LEVELS[level]
     frequency = step * ((100 * alleles + step * people) // (2 * step * people))
     return frequency + (101 * ((2 * carriers + COUNT_GRID) // (2 * COUNT_GRID)) if both else 0)

@@ -1,5 +1,5 @@
-"""The record payloads this room can read and write, one module per format.
+"""Readers and writers of record payloads, one module per format.
 
-A reader does not know where its bytes came from: it is given decrypted bytes and the subject they claim to
-belong to.
+A reader does not know the origin of its bytes: it is given decrypted bytes and the subject that
+they claim to belong to.
 """

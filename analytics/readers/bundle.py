@@ -1,9 +1,9 @@
-"""One person's FHIR R4 Bundle as a hospital exports it: read strictly, checked whole, before anything is taken.
+"""Reads and checks one person's FHIR R4 Bundle from a hospital export, before any resource is used.
 
-Here the file as a whole is refused: not well-formed JSON, or not strict JSON around its entries, no R4 Bundle, about
-two people, one page of several, nothing by which a resource could be the person's. A single resource that is not valid
-R4 or not strict JSON, says too little, or shares its id with another one, is held back alone, named by its type and
-element.
+This module refuses the entire file if it is not well-formed JSON, not strict JSON around its
+entries, no R4 Bundle, about two people, one page of several, or has no name for the person. A
+single resource that is not valid R4 or not strict JSON, has too little information, or shares its
+id with another one, is held back alone, with its type and element as the reason.
 """
 
 from __future__ import annotations
@@ -13,32 +13,30 @@ from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
-from analytics.canonical import OUT_OF_RANGE, TWICE, Fault, load_strict, paired, readings
+from analytics.canonical import OUT_OF_RANGE, TWICE, Fault, key_values, load_strict, paired
 from analytics.errors import JsonRefused, PayloadError
 from analytics.readers.resources import PROFILES, SUBJECT, SUBJECT_PREFIX, invalid
 
-# Any chart is read within 2 s and 64 MB. The largest of the fixture: 2.6 MB, 3,200 entries, 39,000 objects, 113,000
-# values.
+# Any bundle within these limits is read in 2 s and 64 MB. The largest in the fixture: 2.6 MB, 3,200
+# entries, 39,000 objects, 113,000 values.
 MAX_BYTES = 8 * 1024 * 1024
-MAX_DEPTH = 32  # of a record, and of what is read of a file; one resource beyond it is held back
-MAX_FILE_DEPTH = 128  # beyond it the file is refused before it is parsed
+MAX_DEPTH = 32  # of a record, and of a resource in a file; a deeper resource is held back
+MAX_FILE_DEPTH = 128  # a deeper file is refused before it is parsed
 MAX_ENTRIES = 20_000
 MAX_VALUES = 200_000  # commas and opening brackets
-MAX_OBJECTS = 50_000  # opening braces: what takes time is the R4 models, up to 33 µs an object
-MAX_RESOURCE_VALUES = (
-    5_000  # its R4 model takes three times its JSON; the fixture's largest resource has 200
-)
-MAX_MEMORY = 48 * 1024 * 1024  # bytes of JSON, as `_memory` reckons
-OBJECT_BYTES, VALUE_BYTES = (
-    264,
-    72,
-)  # of a parsed object with its first key, of any other value (CPython 3.11)
+MAX_OBJECTS = 50_000  # opening braces: most time goes into the R4 models, up to 33 µs per object
+# The R4 model of a resource takes three times its JSON; the fixture's largest resource has 200
+# values.
+MAX_RESOURCE_VALUES = 5_000
+MAX_MEMORY = 48 * 1024 * 1024  # bytes of JSON, as estimated by `_memory`
+# Of a parsed object with its first key, and of any other value (CPython 3.11).
+OBJECT_BYTES, VALUE_BYTES = 264, 72
 BUNDLE_TYPES = ("transaction", "batch", "collection", "searchset", "document")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
-# R4 Observation, Procedure, Condition, medications: what a subject may be that is no patient.
+# R4 Observation, Procedure, Condition, medications: types of a subject that is not a patient.
 NO_PATIENT = ("Device", "Group", "Location")
-ELSEWHERE = "about a patient at an address that the file does not give hers"
+ELSEWHERE = "about a patient at an address that the file does not give for the person"
 UNCLEAR = "does not clearly say whom it is about"
 ANOTHER = "about another patient"
 NO_RESOURCE = "an entry that has no resource"
@@ -47,20 +45,20 @@ PATCH = "a change (PATCH), not a resource"
 PATCHED = "a change to it (PATCH) is in the file"
 DELETED = "a deletion of it (DELETE) is in the file"
 SAME_NAME = "another resource of the file has the same id or fullUrl"
-TWO_PEOPLE = "its reference names her, and its identifier somebody else"
-# Requests by which nothing comes in.
+TWO_PEOPLE = "its reference names the person, and its identifier somebody else"
+# Requests that bring in no resource.
 REQUESTS = {
     "DELETE": "a deletion (DELETE), not a resource",
     "GET": "a search or read (GET), not a resource",
     "HEAD": "a search or read (HEAD), not a resource",
 }
-NO_TOTAL = "Bundle.total is no number: it does not say whether the file is whole."
-PAGES = ("next", "previous", "prev")  # relations of links from one page of an answer to another
+NO_TOTAL = "Bundle.total is not a number: it does not show whether the file is complete."
+PAGES = ("next", "previous", "prev")  # relations of links between the pages of an answer
 _ASTRAL = re.compile(rb"[\xf0-\xff]|\\u[dD]")
 _BEYOND_LATIN_1 = re.compile(rb"[\xc4-\xff]|\\u(?!00)")
 _ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
-MAX_PATH = 8  # elements of R4 that a reason names, one within the other
-_OF_THE_LIBRARY = "fhir_comments"  # an element that its models have and R4 has not
+MAX_PATH = 8  # nested R4 elements that a reason names
+_OF_THE_LIBRARY = "fhir_comments"  # an element of its models that R4 does not have
 _ELEMENT = re.compile(r"_?[A-Za-z]{1,64}")
 _HISTORY = re.compile(r"/_history/([A-Za-z0-9.-]{1,64})\Z")
 _ORIGIN = re.compile(r"(https?)://([^/?#]*)", re.IGNORECASE)
@@ -72,15 +70,17 @@ _NO_PATIENT = re.compile(rf"(?:\A|/)(?:{'|'.join(NO_PATIENT)})/[A-Za-z0-9.-]{{1,
 _PATIENT = re.compile(r"(?:https?://[^?#]+/)?Patient/[A-Za-z0-9.-]{1,64}\Z")
 _ADDRESS = re.compile(r"https?://[^?#]+/([A-Za-z]+/[A-Za-z0-9.-]{1,64})\Z")
 _RELATIVE = re.compile(r"[A-Za-z]+/[A-Za-z0-9.-]{1,64}\Z")
-# The address of a resource on a server; what stands before its type and id is the server's base.
+# The address of a resource on a server; the part before its type and id is the server's base.
 _RESTFUL = re.compile(r"((?i:https?)://[^?#]+)/[A-Z][A-Za-z]*/[^/?#]+/?(?:[?#]|\Z)")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the references of a resource stand. inside: the resources in it, by the reference that means them there.
-    full_urls: of its entry, which has one or none, or several where that key stands twice. base: what a relative
-    reference is added to, None where the entry has no address on a server.
+class ReferenceContext:
+    """The context in which the references of a resource are resolved.
+
+    inside: its contained resources, by their local reference. full_urls: of its entry: one or none,
+    or several if that key is duplicated. base: the base of relative references, None if the entry
+    has no address on a server.
     """
 
     inside: Mapping[str, Mapping[str, object]]
@@ -90,15 +90,16 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The resources of one file, the references that may mean the person, and what references mean.
+    """The resources of one file, references to the person, and the targets of references.
 
-    anywhere: by Type/id, the resources of which the file does not say at what address they lie. labelled: the file,
-    its Patient and its documents, their labels only: what is written there holds for every resource. unfit: by
-    identity of a resource, why it must be held back; what it says of its neighbours counts all the same. dropped: by
-    reason, how many entries are held back before anything is read of them. left: by kind, how many entries are requests
-    by which nothing comes in. places: by identity of a resource. others: by identity, what is not taken itself, such as
-    a specimen, and says that it is about somebody else. unsure: whether her Patient's id is no id, so that any
-    Patient/id may be hers. notes: sentences about the file.
+    anywhere: by Type/id, the resources without an address in the file. labelled: the labels of the
+    file, its Patient and its documents, which apply to every resource. unfit: by identity of a
+    resource, why it must be held back; its information about related resources still counts.
+    dropped: by reason, the number of entries that are held back unread. left: by kind, the number
+    of entries that are requests without a resource. contexts: by identity of a resource. others: by
+    identity, resources that are not kept themselves, such as a specimen, and are about somebody
+    else. unsure: whether the Patient's id is invalid, so any Patient/id may mean the person. notes:
+    sentences about the file.
     """
 
     resources: Sequence[Mapping[str, object]]
@@ -110,17 +111,17 @@ class Source:
     unfit: Mapping[int, str]
     dropped: Mapping[str, int]
     left: Mapping[str, int]
-    places: Mapping[int, Place]
+    contexts: Mapping[int, ReferenceContext]
     others: Set[int]
     unsure: bool
     notes: tuple[str, ...]
 
 
 def read_source(payload: bytes, subject: str) -> Source:
-    """The checked resources of the one person's bundle. subject: 64 hex characters. Raises PayloadError."""
+    """The checked resources of a bundle. subject: 64 hex characters. Raises PayloadError."""
     if not SUBJECT.fullmatch(subject):
         raise PayloadError("FHIR bundle: the subject is not 64 lower-case hexadecimal characters")
-    # RFC 8259 section 8.1 lets a reader pass over it.
+    # RFC 8259 section 8.1 allows a reader to ignore a byte order mark.
     payload = payload.removeprefix(BYTE_ORDER_MARK)
     _check_size(payload)
     faults: set[Fault] = set()
@@ -143,7 +144,7 @@ def read_source(payload: bytes, subject: str) -> Source:
     entries = document.get("entry")
     if not isinstance(entries, list) or not 0 < len(entries) <= MAX_ENTRIES:
         raise PayloadError(f"FHIR bundle: it must have 1 to {MAX_ENTRIES} entries")
-    _check_whole(document, entries)
+    _check_complete(document, entries)
     meta = {"meta": document.get("meta")}
     _check_labels(meta)
     read = _Entries()
@@ -154,7 +155,7 @@ def read_source(payload: bytes, subject: str) -> Source:
 
 
 def _check_around(document: Mapping[str, object]) -> None:
-    """What stands around the entries is strict JSON: it speaks for all of them. Raises PayloadError."""
+    """Check that the text outside the entries is strict JSON. Raises PayloadError."""
     entries = document.get("entry")
     around = [value for name, value in document.items() if name != "entry"]
     around += entries[-1:] if isinstance(entries, list) and entries[-1:] == [TWICE] else []
@@ -164,7 +165,7 @@ def _check_around(document: Mapping[str, object]) -> None:
 
 
 def _faults(value: object) -> Iterator[Fault]:
-    """What is not strict JSON anywhere in a value. A number out of range is JSON, only no use."""
+    """Deviations from strict JSON in a value. A number out of range is valid, but unusable."""
     waiting = [value]
     while waiting:
         item = waiting.pop()
@@ -174,8 +175,8 @@ def _faults(value: object) -> Iterator[Fault]:
             waiting += item.values() if isinstance(item, dict) else item
 
 
-def _check_whole(document: Mapping[str, object], entries: Sequence[object]) -> None:
-    """It is not one page of several, and each change names what it changes. Raises PayloadError."""
+def _check_complete(document: Mapping[str, object], entries: Sequence[object]) -> None:
+    """Check that it is not one of several pages and changes have targets. Raises PayloadError."""
     links = document.get("link") or []
     if not isinstance(links, list) or any(
         not isinstance(link, dict) or link.get("relation") in PAGES for link in links
@@ -196,15 +197,15 @@ def _check_whole(document: Mapping[str, object], entries: Sequence[object]) -> N
 
 
 def _changed(url: str) -> str:
-    """What a request names (R4 http.html): an address, or type and id, without the parameters that say how."""
+    """The target of a request (R4 http.html): an address, or type and id, without parameters."""
     return url.partition("?")[0].strip("/")
 
 
 def _requests(entry: object) -> Iterator[tuple[str, object]]:
-    """The method and url by which an entry was sent, of a key that stands twice each. A request that is broken is none:
-    it is about how the entry was sent, not about a person.
+    """The (method, url) of an entry's request, several if a key is duplicated. A malformed request
+    is ignored, since it describes how the entry was sent, not a person.
     """
-    for request in readings(entry.get("request")) if isinstance(entry, dict) else ():
+    for request in key_values(entry.get("request")) if isinstance(entry, dict) else ():
         if isinstance(request, dict):
             for method, url in paired(request.get("method"), request.get("url")):
                 yield str(method).upper(), url
@@ -213,47 +214,51 @@ def _requests(entry: object) -> Iterator[tuple[str, object]]:
 def _check_total(
     document: Mapping[str, object], entries: Sequence[object], copies: int
 ) -> tuple[str, ...]:
-    """R4 bundle.html: `total` counts the matches of a search on all its pages. Servers count what was included with
-    them, too, so what is missing beyond doubt is what not even all entries make up. Raises PayloadError.
+    """R4 bundle.html: `total` counts the matches of a search on all its pages. Some servers also
+    count included resources, so only a total above the number of all entries proves missing
+    resources. Raises PayloadError.
 
-    A total that is no number counts nothing: returned is a note about it.
+    A total that is not a number is ignored, with the returned note.
     """
     total = document.get("total", 0)
     if type(total) is not int:
         return (NO_TOTAL,)
     if total > len(entries) - copies:
         raise PayloadError(
-            "FHIR bundle: its total says more entries than it has",
+            "FHIR bundle: its total is larger than its number of entries",
             "Join all pages into one bundle.",
         )
     return ()
 
 
 def contained(resource: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
-    """The resources inside this one, by the reference that means them there."""
-    found: dict[str, Mapping[str, object]] = {}
+    """The contained resources, by their local reference."""
+    resources: dict[str, Mapping[str, object]] = {}
     listed = resource.get("contained")
     for inner in listed if isinstance(listed, list) else []:
         if isinstance(inner, dict):
-            for name in readings(inner.get("id")):
-                found.setdefault(f"#{name}", inner)
-    return found
+            for name in key_values(inner.get("id")):
+                resources.setdefault(f"#{name}", inner)
+    return resources
 
 
-def resolve(reference: object, place: Place, source: Source) -> Mapping[str, object] | None:
-    """The resource of this file that a reference means; None: it is not here.
+def resolve(
+    reference: object, context: ReferenceContext, source: Source
+) -> Mapping[str, object] | None:
+    """The resource of this file that a reference means; None if it is not in the file.
 
-    R4 bundle.html#references: without its version, the reference is the target's fullUrl or Type/id, and a version
-    is the target's meta.versionId. A relative one is of the server that its entry's fullUrl names. Another server's
-    address means a target only if the file gives it no address.
+    R4 bundle.html#references: without its version, the reference is the target's fullUrl or
+    Type/id, and a version is the target's meta.versionId. A relative one is on the server that its
+    entry's fullUrl names. Another server's address means a target only if the file gives that
+    target no address.
     """
     name = reference.get("reference") if isinstance(reference, dict) else None
     if not isinstance(name, str):
         return None
     if name.startswith("#"):
-        return place.inside.get(name)
+        return context.inside.get(name)
     version = _HISTORY.search(name)
-    name = _absolute(identity(name), place.base)
+    name = _absolute(identity(name), context.base)
     address = _ADDRESS.match(name)
     target = source.by_reference.get(name) or (source.anywhere.get(address[1]) if address else None)
     meta = target.get("meta") if target else None
@@ -263,8 +268,9 @@ def resolve(reference: object, place: Place, source: Source) -> Mapping[str, obj
 
 
 def identity(name: str) -> str:
-    """An address, or type and id, as it is compared: without its version, and http as https (R4 http.html), scheme and
-    host in small letters, without the port that the scheme has anyway (RFC 3986 section 6.2).
+    """An address, or type and id, for comparison: without its version, and http as https (R4
+    http.html), scheme and host in small letters, without the scheme's default port (RFC 3986
+    section 6.2).
     """
     version = _HISTORY.search(name)
     plain = name[: version.start()] if version else name
@@ -276,8 +282,8 @@ def identity(name: str) -> str:
 
 
 def _base(full_url: str) -> str | None:
-    found = _RESTFUL.match(identity(full_url))
-    return found[1] if found else None
+    match = _RESTFUL.match(identity(full_url))
+    return match[1] if match else None
 
 
 def _absolute(name: str, base: str | None) -> str:
@@ -285,7 +291,7 @@ def _absolute(name: str, base: str | None) -> str:
 
 
 def _check_size(payload: bytes) -> None:
-    """Before anything is parsed. Raises PayloadError."""
+    """Check the size limits before parsing. Raises PayloadError."""
     if len(payload) > MAX_BYTES:
         raise PayloadError(f"FHIR bundle: the document is larger than {MAX_BYTES} bytes")
     if sum(payload.count(sign) for sign in (b",", b"[", b"{")) > MAX_VALUES:
@@ -293,13 +299,14 @@ def _check_size(payload: bytes) -> None:
     if payload.count(b"{") > MAX_OBJECTS:
         raise PayloadError(f"FHIR bundle: it has more objects than {MAX_OBJECTS}")
     if _memory(payload) > MAX_MEMORY:
-        raise PayloadError("FHIR bundle: it would take more memory than one person's chart may")
+        raise PayloadError("FHIR bundle: it would take more memory than one person's bundle may")
 
 
 def _memory(payload: bytes) -> int:
-    """Bytes that parsing takes at most: the file, its text three times while it is checked, and what it holds.
+    """Upper bound of the bytes for parsing: file, three copies of its text, and its values.
 
-    Python keeps a text with one character beyond Latin-1 in 2 bytes each, with one beyond U+FFFF in 4.
+    Python stores a text that has a character beyond Latin-1 in 2 bytes per character, beyond U+FFFF
+    in 4.
     """
     width = 4 if _ASTRAL.search(payload) else 2 if _BEYOND_LATIN_1.search(payload) else 1
     objects = payload.count(b"{")
@@ -308,9 +315,10 @@ def _memory(payload: bytes) -> int:
 
 
 class _Entries:
-    """The resources of a file and their names, entry by entry, before it is known whom the file is about.
+    """The resources of a file and their names, collected before the person is known.
 
-    shared: names that two different resources have; such a name means neither. Else as of Source.
+    shared: names that two different resources have; such a name means neither. Other attributes as
+    in Source.
     """
 
     def __init__(self) -> None:
@@ -323,12 +331,12 @@ class _Entries:
         self.unfit: dict[int, str] = {}
         self.dropped: dict[str, int] = {}
         self.left: dict[str, int] = {}
-        self.places: dict[int, Place] = {}
+        self.contexts: dict[int, ReferenceContext] = {}
         self.names: dict[int, set[str]] = {}
-        self.changed: list[tuple[object, str]] = []  # what a request names, and what becomes of it
+        self.changed: list[tuple[object, str]] = []  # target of a request, and why to hold it back
 
     def add(self, entry: object) -> None:
-        """Raises PayloadError for a second Patient."""
+        """Add one entry. Raises PayloadError for a second Patient."""
         requests = list(_requests(entry))
         methods = {method for method, _ in requests}
         if methods and methods <= REQUESTS.keys():
@@ -373,27 +381,27 @@ class _Entries:
             self.shared |= {name} if name in self.by_reference else set()
             self.by_reference.setdefault(name, resource)
         base = _base(full_urls[0]) if full_urls else None
-        self.places[id(resource)] = Place(contained(resource), full_urls, base)
+        self.contexts[id(resource)] = ReferenceContext(contained(resource), full_urls, base)
         if not any(url.lower().startswith(("http:", "https:")) for url in full_urls):
             self.anywhere.update((name, resource) for name in names)
         self.names[id(resource)] = names
         self.resources.append(resource)
 
     def _is_the_patient(self, resource: Mapping[str, object], names: set[str]) -> bool:
-        """Whether this is the Patient once more, with another meta, as exports of several queries have it."""
+        """Whether this repeats the Patient with another meta, as exports of several queries do."""
         if self.patient is None or not names:
             return False
         known = self.names[id(self.patient)]
         if not (names <= known or known <= names):  # two servers may each have a Patient of this id
             return False
         first, second = (
-            {name: value for name, value in one.items() if name != "meta"}
-            for one in (self.patient, resource)
+            {name: value for name, value in patient.items() if name != "meta"}
+            for patient in (self.patient, resource)
         )
         return _is_copy(second, first)
 
     def end(self) -> None:
-        """After the last entry: a name that two resources share means neither, and both are held back."""
+        """Call after the last entry: a shared name means neither resource, so hold back both."""
         for resource in self.resources:
             if self.names[id(resource)] & self.shared:
                 why = _named(SAME_NAME, resource.get("resourceType"), "id")
@@ -404,13 +412,13 @@ class _Entries:
 
 
 def _resources_in(entry: object) -> list[Mapping[str, object]]:
-    """The resource of an entry; several where that key stands twice, none where there is no object."""
-    found = readings(entry.get("resource")) if isinstance(entry, dict) else []
-    return [resource for resource in found if isinstance(resource, dict)]
+    """The resource of an entry; several if that key is duplicated, none if there is no object."""
+    values = key_values(entry.get("resource")) if isinstance(entry, dict) else []
+    return [resource for resource in values if isinstance(resource, dict)]
 
 
 def _fault_around(entry: object) -> Fault | None:
-    """What is not strict JSON in an entry, but for its resource: it may be about the resource."""
+    """The first fault in an entry outside its resource, since it may concern the resource."""
     if not isinstance(entry, dict):
         return next(_faults(entry), None)
     around = [
@@ -420,15 +428,15 @@ def _fault_around(entry: object) -> Fault | None:
 
 
 def _texts(holder: object, name: str) -> list[str]:
-    """The text under a key: one or none, or several where the key stands twice. Blank text is none."""
-    found = readings(holder.get(name)) if isinstance(holder, dict) else []
-    return [text for text in found if isinstance(text, str) and text.strip()]
+    """The non-blank texts of a key: one or none, or several if the key is duplicated."""
+    values = key_values(holder.get(name)) if isinstance(holder, dict) else []
+    return [text for text in values if isinstance(text, str) and text.strip()]
 
 
 def _check_resources(
     read: _Entries, subject: str, meta: Mapping[str, object], notes: tuple[str, ...]
 ) -> Source:
-    """Who the file is about, and which of its resources must be held back. Raises PayloadError."""
+    """Determine the person of the file and the resources to hold back. Raises PayloadError."""
     patient = read.patient
     if patient is None:
         raise PayloadError(
@@ -437,9 +445,9 @@ def _check_resources(
     for labelled in read.labelled:
         _check_labels(labelled)
     read.end()
-    person = {SUBJECT_PREFIX + subject, *_her_names(patient, read)}
-    bases = {place.base for place in read.places.values()} - {None}
-    if len(bases) == 1:  # the one server of a file that gives her no address is hers
+    person = {SUBJECT_PREFIX + subject, *_names_of_person(patient, read)}
+    bases = {context.base for context in read.contexts.values()} - {None}
+    if len(bases) == 1:  # the person is on the only server of the file
         person |= {_absolute(name, *bases) for name in person if name in read.anywhere}
     others: set[int] = set()
     source = Source(
@@ -452,53 +460,54 @@ def _check_resources(
         read.unfit,
         read.dropped,
         read.left,
-        read.places,
+        read.contexts,
         others,
         "id" in patient and not any(name.startswith("Patient/") for name in person),
         notes,
     )
     for resource in source.resources:
-        # First: who is in a file decides about all of it.
+        # First, since the people in a file decide about all of it.
         anonymous = _check_subject(resource, source)
         why = _why_unfit(resource) or anonymous
         if why is not None:
             read.unfit.setdefault(id(resource), why)
         others |= _about_others(resource, source)
     for url, why in read.changed:
-        # As it stands here it is not as it is.
+        # The copy in the file is not the current state.
         name = _changed(url) if isinstance(url, str) else url
-        changed = resolve({"reference": name}, Place({}), source)
+        changed = resolve({"reference": name}, ReferenceContext({}), source)
         read.unfit |= {} if changed is None else {id(changed): why}
     return source
 
 
-def _her_names(patient: Mapping[str, object], read: _Entries) -> set[str]:
-    """What the file calls the person; nothing where it gives her two ids or addresses: one of them is not hers."""
-    full_urls = read.places[id(patient)].full_urls
+def _names_of_person(patient: Mapping[str, object], read: _Entries) -> set[str]:
+    """The person's names in the file; empty if there are two ids or two addresses."""
+    full_urls = read.contexts[id(patient)].full_urls
     if len(set(_texts(patient, "id"))) > 1 or len(set(full_urls)) > 1:
         return set()
     names = read.names[id(patient)] - read.shared
-    # A UUID is one thing's, however it is written.
-    uuids = {found[1] for name in names if (found := _UUID.match(name))}
+    # A UUID identifies one thing in any spelling.
+    uuids = {match[1] for name in names if (match := _UUID.match(name))}
     return names | {f"{kind}{uuid}" for uuid in uuids for kind in ("urn:uuid:", "Patient/")}
 
 
 def _label_of_document(resource: Mapping[str, object]) -> Mapping[str, object]:
-    """R4 composition.html: the confidentiality of a document is that of all its entries, whatever it lists. So is what
-    its own meta is labelled."""
-    if "Composition" not in readings(resource.get("resourceType")):
+    """R4 composition.html: the confidentiality of a document applies to all its entries, including
+    unlisted ones. So do the labels of its own meta."""
+    if "Composition" not in key_values(resource.get("resourceType")):
         return {}
-    said = [one for one in readings(resource.get("confidentiality")) if one is not None]
-    labels: list[object] = [{"system": CONFIDENTIALITY, "code": one} for one in said]
-    for meta in readings(resource.get("meta")):
+    codes = [code for code in key_values(resource.get("confidentiality")) if code is not None]
+    labels: list[object] = [{"system": CONFIDENTIALITY, "code": code} for code in codes]
+    for meta in key_values(resource.get("meta")):
         labels += _listed(meta.get("security") or []) if isinstance(meta, dict) else []
     return {"meta": {"security": labels}}
 
 
 def _is_copy(resource: Mapping[str, object], known: Mapping[str, object] | None) -> bool:
-    """Whether both are written alike, numbers and order included: 1, 1.0 and true are equal to Python.
+    """Whether both are written the same, since in Python 1, 1.0 and true are equal.
 
-    Equal first: a large resource is not written out for each small one that has its id.
+    Equality is tested first, so a large resource is not converted to text for each small one with
+    its id.
     """
     return known == resource and repr(known) == repr(resource)
 
@@ -515,17 +524,17 @@ def _why_unfit(resource: Mapping[str, object]) -> str | None:
 
 
 def _why_no_element(kind: object, resource: Mapping[str, object]) -> str | None:
-    """What the library lets pass and R4 does not: null for absent (json.html), and an id of more than 64 characters."""
+    """Faults that the library accepts and R4 does not: null for absent (json.html), long ids."""
     for name, value in resource.items():
-        is_id = name != "id" or (isinstance(value, str) and _ID.fullmatch(value))
-        if not is_id or _holds_null(value):
+        is_valid_id = name != "id" or (isinstance(value, str) and _ID.fullmatch(value))
+        if not is_valid_id or _holds_null(value):
             return _named("not valid FHIR R4", kind, name)
     return None
 
 
 def _why_unreadable(resource: Mapping[str, object]) -> str | None:
-    """Why nothing must go on with a resource: it is not strict JSON, its R4 model may recurse as deep as it is nested,
-    and an integer of 1e999999999 has as many digits."""
+    """Why a resource must not be processed: it is not strict JSON, or nested too deep for its R4
+    model, or has a number like 1e999999999, whose integer has that many digits."""
     for name, value in resource.items():
         fault = _fault(value)
         if fault is not None:
@@ -534,7 +543,7 @@ def _why_unreadable(resource: Mapping[str, object]) -> str | None:
 
 
 def _fault(value: object) -> str | None:
-    """What is wrong with the value of a resource's element, level by level; it lies at the fifth of its file."""
+    """The first fault of a resource's element, level by level, from level 5 of the file."""
     level = [value]
     for depth in range(5, MAX_FILE_DEPTH + 1):
         level = [item for item in level if isinstance(item, dict | list | Fault)]
@@ -555,7 +564,7 @@ def _fault(value: object) -> str | None:
 
 
 def _holds_null(value: object) -> bool:
-    """Whether it is null, or an element in it is. In a list null may stand for one that has an extension only."""
+    """Whether it contains null; in a list, null may mean an element with only an extension."""
     if value is None:
         return True
     waiting = [value]
@@ -571,15 +580,15 @@ def _holds_null(value: object) -> bool:
 
 
 def _named(fault: str, kind: object, element: str = "") -> str:
-    """The fault with type and element, as far as both are R4's own words."""
+    """The fault with type and element, if both are R4 names."""
     from fhir.resources.R4B import get_fhir_model_class
 
     try:
         model = get_fhir_model_class(str(kind))
     except Exception:
         return fault
-    own = {field.alias for field in model.model_fields.values()} - {_OF_THE_LIBRARY}
-    return f"{fault}: {kind}.{element}" if element in own else f"{fault}: {kind}"
+    known = {field.alias for field in model.model_fields.values()} - {_OF_THE_LIBRARY}
+    return f"{fault}: {kind}.{element}" if element in known else f"{fault}: {kind}"
 
 
 def _is_long(resource: Mapping[str, object]) -> bool:
@@ -593,21 +602,21 @@ def _is_long(resource: Mapping[str, object]) -> bool:
 
 
 def _names(entry: object, resource: Mapping[str, object]) -> set[str]:
-    """Type/id and the fullUrl: what references mean the resource by. An id that is no R4 id names nothing."""
+    """The names of a resource for references: Type/id and fullUrl. An invalid id gives no name."""
     return {
-        f"{kind}/{one}"
-        for kind, one in paired(resource.get("resourceType"), resource.get("id"))
-        if isinstance(one, str) and _ID.fullmatch(one)
+        f"{kind}/{name}"
+        for kind, name in paired(resource.get("resourceType"), resource.get("id"))
+        if isinstance(name, str) and _ID.fullmatch(name)
     } | {identity(url) for url in _texts(entry, "fullUrl")}
 
 
 def _check_labels(holder: Mapping[str, object]) -> None:
-    """The labels of the file or its Patient, which speak for every resource, can be read. Raises PayloadError.
+    """Check the labels of file or Patient, which apply to every resource. Raises PayloadError.
 
-    What else its meta says speaks for nothing here.
+    The rest of the meta is not used here.
     """
-    for meta in readings(holder.get("meta")):
-        if meta is None:  # it says nothing
+    for meta in key_values(holder.get("meta")):
+        if meta is None:
             continue
         labels = (
             {"security": meta["security"]} if isinstance(meta, dict) and "security" in meta else {}
@@ -619,11 +628,11 @@ def _check_labels(holder: Mapping[str, object]) -> None:
 
 
 def _why_invalid(kind: object, element: object) -> str | None:
-    """Why this is not R4 by the library's models, for what is taken; of the rest (None) only that R4 has such a type,
-    since it never leaves. None where it is valid.
+    """Why this is not valid R4 by the library's models; None if it is valid. For types that are not
+    kept (element None) only the type itself is checked.
 
-    The library lets TypeError, KeyError and RecursionError escape, and its messages quote the input: only names of
-    elements are taken from them.
+    The library lets TypeError, KeyError and RecursionError escape, and its messages quote the
+    input: only names of elements are taken from them.
     """
     from fhir.resources.R4B import get_fhir_model_class
 
@@ -640,7 +649,7 @@ def _why_invalid(kind: object, element: object) -> str | None:
 
 
 def _element_of(refused: Any, model: Any) -> str:
-    """The path of the first fault, such as code.coding; a name that R4 does not have is not repeated.
+    """The path of the first fault, such as code.coding, without names that R4 does not have.
 
     refused: the library's error, which lists its faults, or one of Python's that it lets escape.
     """
@@ -651,7 +660,7 @@ def _element_of(refused: Any, model: Any) -> str:
     path = [part for part in error["loc"] if isinstance(part, str) and part != "root"]
     if error["type"] == "extra_forbidden":
         path = path[:-1]
-    if "contained" in path:  # of which type that is, R4's path does not say
+    if "contained" in path:  # the R4 path does not give the type of a contained resource
         path = path[: path.index("contained") + 1]
     path = path[:MAX_PATH]
     known = {field.alias for field in model.model_fields.values()} | set(model.model_fields)
@@ -661,17 +670,18 @@ def _element_of(refused: Any, model: Any) -> str:
 
 
 def _check_subject(resource: Mapping[str, object], source: Source) -> str | None:
-    """Why a resource that must name the person does not. Raises PayloadError for one that names another patient.
+    """Why a resource does not clearly name the person. Raises PayloadError for another patient.
 
-    A resource of a type that is not taken may be about anybody (her father's insurance): nothing of it goes anywhere.
+    A resource of a type that is not kept may be about anybody (such as a father's insurance), since
+    none of it is used.
     """
     kind = str(resource.get("resourceType"))
-    place = source.places[id(resource)]
+    context = source.contexts[id(resource)]
     for element in ("subject", "patient", "beneficiary") if kind in PROFILES else ():
         target = resource.get(element)
         reference = target.get("reference") if isinstance(target, dict) else None
         if isinstance(target, dict) and isinstance(reference, str):
-            why = _why_not_the_person(reference, target.get("type"), place, source)
+            why = _why_not_the_person(reference, target.get("type"), context, source)
             if why == ANOTHER:
                 why = _check_another(source)
             if why is None and _is_of_another(target, source.patient):
@@ -684,28 +694,32 @@ def _check_subject(resource: Mapping[str, object], source: Source) -> str | None
 
 
 def _is_of_another(reference: Mapping[str, object], patient: Mapping[str, object]) -> bool:
-    """Whether a reference has an identifier too that is not the patient's, who has others of its system.
+    """Whether its identifier differs from the patient's identifiers of the same system.
 
-    R4 references.html#logical: both name the same thing. Of a system that she has no identifier of nobody can say.
+    R4 references.html#logical: both name the same thing. If the patient has no identifier of that
+    system, it is unknown.
     """
-    said = reference.get("identifier")
-    if not isinstance(said, dict):
+    identifier = reference.get("identifier")
+    if not isinstance(identifier, dict):
         return False
-    hers = {
-        one.get("value")
-        for one in _listed(patient.get("identifier"))
-        if isinstance(one, dict) and one.get("system") == said.get("system")
-        if isinstance(one.get("value"), str)
+    values = {
+        known.get("value")
+        for known in _listed(patient.get("identifier"))
+        if isinstance(known, dict) and known.get("system") == identifier.get("system")
+        if isinstance(known.get("value"), str)
     }
-    return bool(hers) and isinstance(said.get("value"), str) and said["value"] not in hers
+    value = identifier.get("value")
+    return bool(values) and isinstance(value, str) and value not in values
 
 
 def _check_another(source: Source) -> str:
-    """Why a resource about a patient who is not the person by any name may still be about her. Raises PayloadError."""
-    if len(source.person) == 1:  # only the name that volens gives her
+    """Why an unknown patient may still be the person. Raises PayloadError if it is not."""
+    if len(source.person) == 1:  # only the name that volens gives the person
         raise PayloadError(
-            "FHIR bundle: its Patient has no valid id and no fullUrl, so no resource is about her for certain",
-            "Give the Patient an id of letters, digits, - and . (at most 64), as its resources name it.",
+            "FHIR bundle: its Patient has no valid id and no fullUrl, "
+            "so no resource is certainly about this person",
+            "Give the Patient an id of letters, digits, - and . (at most 64), "
+            "as its resources name it.",
         )
     if not source.unsure:
         raise PayloadError(
@@ -715,13 +729,13 @@ def _check_another(source: Source) -> str:
 
 
 def _about_others(resource: Mapping[str, object], source: Source) -> set[int]:
-    """By identity, the resource and those inside it, as far as they are not taken and name somebody else.
+    """By identity, the resource and its contained ones that are not kept and name another person.
 
-    Nothing of a specimen, report or order goes anywhere, but what was found in it, is listed in it or was asked for by
-    it is about whom it is about.
+    A specimen, report or order is not kept, but its findings, members or results are about the same
+    person.
     """
-    place = source.places[id(resource)]
-    parts = [*place.inside.values()]
+    context = source.contexts[id(resource)]
+    parts = [*context.inside.values()]
     if str(resource.get("resourceType")) not in PROFILES:
         parts.append(resource)
     return {
@@ -732,8 +746,8 @@ def _about_others(resource: Mapping[str, object], source: Source) -> set[int]:
         if isinstance(target, dict)
         if _is_of_another(target, source.patient)
         or any(
-            _why_not_the_person(reference, target.get("type"), place, source) is not None
-            for reference in readings(target.get("reference"))
+            _why_not_the_person(reference, target.get("type"), context, source) is not None
+            for reference in key_values(target.get("reference"))
             if isinstance(reference, str)
         )
     }
@@ -743,18 +757,20 @@ def _listed(value: object) -> Sequence[object]:
     return value if isinstance(value, list) else [value]
 
 
-def _why_not_the_person(reference: str, kind: object, place: Place, source: Source) -> str | None:
-    """Why what a resource is about is not the person; None: it is.
+def _why_not_the_person(
+    reference: str, kind: object, context: ReferenceContext, source: Source
+) -> str | None:
+    """Why a reference does not mean the person; None if it does.
 
-    A version of the person is the person. Where the file does not say at what address its Patient lies, the same id
-    at some address may be the same person: nobody here can say. Nor can anybody where only type and id are hers, and
-    the entry is of another server. A patient is named as R4 references.html has it, or as volens does; whatever else
-    stands there names nobody, and may be a mistake of one resource.
+    A version of the person is the person. If the file gives its Patient no address, the same id at
+    some address may or may not be the same person. The same holds if only type and id match and the
+    entry is from another server. A patient is named as in R4 references.html, or as in volens; any
+    other text names nobody, and may be a mistake in one resource.
     """
     name = identity(reference)
-    absolute = _absolute(name, place.base)
+    absolute = _absolute(name, context.base)
     if absolute in source.person:
-        # Or the address of its definition.
+        # The type may be the address of its definition.
         typed = "Patient" if kind is None else str(kind).rpartition("/")[2]
         return None if typed == "Patient" else UNCLEAR
     address = _ADDRESS.match(absolute)
@@ -764,7 +780,7 @@ def _why_not_the_person(reference: str, kind: object, place: Place, source: Sour
         return ELSEWHERE
     if _PATIENT.match(name) or name.startswith(SUBJECT_PREFIX):
         return ANOTHER
-    thing = resolve({"reference": name}, place, source)
+    thing = resolve({"reference": name}, context, source)
     if _NO_PATIENT.search(name) or (thing and thing.get("resourceType") in NO_PATIENT):
         return "about something else than a patient"
     return UNCLEAR

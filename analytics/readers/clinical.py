@@ -1,8 +1,9 @@
-"""One person's clinical records as a run reads them: plain JSON of the reduced bundles, no FHIR models.
+"""Reads one person's clinical records for a run: plain JSON, without FHIR models.
 
-A record was checked when it was split (fhir.py) or written (observations.py); here only its shape is checked
-again, strictly, and what is not expected is refused. Values that are no number in a known unit, or implausible,
-give no reading: the report of the split has counted them.
+It reads the reduced bundles. A record was checked when it was split (fhir.py) or written
+(observations.py); here only its structure is checked again, strictly, and unexpected content is
+refused. Values that are implausible or not a number in a known unit give no reading: the report of
+the split has counted them.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from analytics.vocabulary import Category
 MAX_BYTES = 64 * 1024 * 1024
 MAX_DEPTH = 12
 MAX_ENTRIES = 100_000
-ANY_TIME = 400 * 366  # days: no limit in a human life
+ANY_TIME = 400 * 366  # days: longer than any human life
 
 _MEDICATIONS = frozenset({"MedicationRequest", "MedicationStatement", "MedicationAdministration"})
 _TYPES: dict[int, frozenset[str]] = {
@@ -56,7 +57,7 @@ _MONTH_ENDS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """A diagnosis, medication or procedure. system: short name; day: since 1970-01-01, None if undated."""
+    """A diagnosis, medication or procedure. system: short name; day: since 1970-01-01 or None."""
 
     category: int
     system: str
@@ -75,7 +76,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class ClinicalRecord:
-    """What the records of one person say. last_day: of the last dated entry, whatever it is."""
+    """One person's record. last_day: the day of the last dated entry of any type."""
 
     birth_year: int | None
     female: bool | None
@@ -85,9 +86,10 @@ class ClinicalRecord:
 
 
 def read_clinical_record(payloads: Mapping[int, bytes], subject: str) -> ClinicalRecord:
-    """The chart of `subject` (64 hex) from her records by category (0-5, 9, 16-19; any may be missing).
+    """The record of `subject` (64 hex) from payloads by category (0-5, 9, 16-19; may be missing).
 
-    Raises PayloadError for a record that is not a reduced bundle, of another category or about somebody else.
+    Raises PayloadError for a payload that is not a reduced bundle, has another category or is about
+    somebody else.
     """
     birth_year, female = None, None
     facts: list[Fact] = []
@@ -125,17 +127,18 @@ def read_clinical_record(payloads: Mapping[int, bytes], subject: str) -> Clinica
 
 
 def is_record(payload: bytes) -> bool:
-    """Whether a payload is a clinical record: JSON, which neither a VCF nor packed genotypes begin like."""
+    """Whether a payload is a clinical record: it begins like JSON, unlike the other formats."""
     return payload[:1] == b"{"
 
 
 def value_at(
     clinical: ClinicalRecord, variable: str, day: int | None, days_before: int = ANY_TIME
 ) -> float | None:
-    """The latest value on or before `day` and at most `days_before` older; an undated one if none is dated.
+    """The latest value on `day` or at most `days_before` before it; an undated one if none is.
 
-    day None: the latest of all. Of several on one day the middle one (the lower of two). `age_years` is worked
-    out from the year of birth when it is not recorded, `female` is 1, 0 or None. Raises InputsError.
+    day None: the latest of all. Of several on one day the middle one (the lower of two).
+    `age_years` is computed from the year of birth if it is not recorded, `female` is 1, 0 or None.
+    Raises InputsError.
     """
     if variable == "female":
         return None if clinical.female is None else float(clinical.female)
@@ -144,26 +147,26 @@ def value_at(
             "a variable is not in the list",
             f"Choose among: {', '.join(sorted(VARIABLES))}, female.",
         )
-    found = [reading for reading in clinical.readings if reading.variable == variable]
+    candidates = [reading for reading in clinical.readings if reading.variable == variable]
     dated = [
         (reading.day, reading.value)
-        for reading in found
+        for reading in candidates
         if reading.day is not None and (day is None or day - days_before <= reading.day <= day)
     ]
     if dated:
         latest = max(when for when, _ in dated)
         values = [value for when, value in dated if when == latest]
     else:
-        values = [reading.value for reading in found if reading.day is None]
+        values = [reading.value for reading in candidates if reading.day is None]
     if values:
         return sorted(values)[(len(values) - 1) // 2]
     return _age(clinical, day) if variable == "age_years" else None
 
 
 def matches(fact: Fact, pattern: str) -> bool:
-    """Does the fact have this code? "icd-10-cm:C50" means C50 and everything below; "rxnorm:36437" that code.
+    """Whether the fact has a code: "icd-10-cm:C50" and all below, or exactly "rxnorm:36437".
 
-    Raises InputsError for a pattern that names no known system, or no code.
+    Raises InputsError for a pattern without a known system or without a code.
     """
     system, _, code = pattern.partition(":")
     if system not in URIS or not code:
@@ -172,20 +175,21 @@ def matches(fact: Fact, pattern: str) -> bool:
         )
     if fact.system != system:
         return False
-    wanted, found = normal_code(system, code), normal_code(system, fact.code)
-    return found.startswith(wanted) if system in HIERARCHIES else found == wanted
+    wanted, actual = normal_code(system, code), normal_code(system, fact.code)
+    return actual.startswith(wanted) if system in HIERARCHIES else actual == wanted
 
 
 def day_number(text: str) -> int:
     """Days from 1970-01-01 to an ISO date of the proleptic Gregorian calendar, years 1 to 9999.
 
-    A year or month alone is its last day: what is known only by the year must not count before its end. Raises
-    PayloadError. Source: H. Hinnant, chrono-compatible low-level date algorithms, days_from_civil.
+    A year or month alone means its last day, since the event may have happened as late as that.
+    Raises PayloadError. Source: H. Hinnant, chrono-compatible low-level date algorithms,
+    days_from_civil.
     """
-    found = _DATE.fullmatch(text)
+    match = _DATE.fullmatch(text)
     year, month, day = (
-        (None if part is None else int(part) for part in found.groups())
-        if found
+        (None if part is None else int(part) for part in match.groups())
+        if match
         else (0, None, None)
     )
     if not year or (month is not None and not 1 <= month <= 12):
@@ -294,15 +298,15 @@ def _readings(observation: Mapping[str, object], day: int | None) -> Iterator[Re
 
 
 def _facts(category: int, resource: Mapping[str, object], day: int | None) -> Iterator[Fact]:
-    """What a resource says, but for codes that belong to another category than its record's.
+    """The facts of a resource, except codes that belong to another category than its record.
 
-    A record may be older than the list that names such a code: whoever has consent for diagnoses alone does not learn
-    from it that a mutation was found.
+    A record may be older than the list with such a code: an analyst with consent for diagnoses only
+    must not learn from it that a mutation was found.
     """
     for coding in _codings(resource):
         system = SYSTEMS.get(coding.system or "")
         if system is None or coding.code is None:
-            raise PayloadError("clinical record: a code is of no known system")
+            raise PayloadError("clinical record: a code has no known system")
         belongs = sensitive_categories(coding, SHIPPED)
         if belongs and category not in belongs:
             continue

@@ -1,10 +1,11 @@
-"""Code systems, the value sets of the sensitive categories, and the variables a code stands for.
+"""Code systems, value sets of the sensitive categories, and the variables that codes represent.
 
-All three are data: `codes/sensitive.json` and `codes/genetic.json` (category, system, codes, source) and
-`codes/variables.json`. Genetic results belong to the category of the genome, whatever resource holds them. ICD-10,
-ICD-10-PCS and ATC are hierarchies: a listed code stands for everything below it, and a code *above* a listed one
-is too broad to be routed. Self-harm in ICD-10-CM is a character inside other codes and stands here, in no list.
-LOINC and RxNorm have no hierarchy: only listed codes are recognised, so a hospital adds its full lists with
+All three are data: `codes/sensitive.json` and `codes/genetic.json` (category, system, codes,
+source) and `codes/variables.json`. Genetic results belong to the category of the genome, whatever
+resource holds them. ICD-10, ICD-10-PCS and ATC are hierarchies: a listed code includes everything
+below it, and a code *above* a listed one is too broad to be routed. Self-harm in ICD-10-CM is a
+character inside other codes, so it is in this module instead of a list. LOINC and RxNorm have no
+hierarchy: only listed codes are recognised, so a hospital adds its full lists with
 `load_value_sets`, which can only add. Dots and capitals in ICD codes do not matter.
 
 This material contains content from LOINC (http://loinc.org), © Regenstrief Institute, Inc.
@@ -22,8 +23,8 @@ from analytics.canonical import load_strict
 from analytics.errors import JsonRefused, PayloadError
 from analytics.vocabulary import Category
 
-# Categories that a code decides, whatever the type of the resource. Among them is germline-variants: who withholds her
-# genome withholds what was read from it, too.
+# Categories that a code decides, for any resource type. They include germline-variants: a person
+# who withholds the genome also withholds the results read from it.
 SENSITIVE = frozenset(
     {
         Category.GERMLINE_VARIANTS,
@@ -36,7 +37,8 @@ SENSITIVE = frozenset(
 
 LOCAL = "urn:volens:code"
 UCUM = "http://unitsofmeasure.org"
-# system URI: short name. SNOMED CT and CPT are absent (licences), national ICD editions too: held back at ingest.
+# system URI: short name. SNOMED CT and CPT are absent (licences), national ICD editions too: held
+# back at ingest.
 SYSTEMS = {
     "http://loinc.org": "loinc",
     "http://www.nlm.nih.gov/research/umls/rxnorm": "rxnorm",
@@ -48,7 +50,8 @@ SYSTEMS = {
 }
 URIS = {short: uri for uri, short in SYSTEMS.items()}
 HIERARCHIES = frozenset({"icd-10-cm", "icd-10", "icd-10-pcs", "atc"})
-# A code outside its system's shape may be free text, or a listed code in disguise: it is held back.
+# A code that does not match its system's pattern may be free text or a disguised listed code, so it
+# is held back.
 _ICD = re.compile(r"[A-Za-z][0-9][0-9A-Za-z](?:\.?[0-9A-Za-z]{1,4})?")
 _SHAPES = {
     "loinc": re.compile(r"[1-9][0-9]{0,6}-[0-9]|LA[0-9]{1,6}-[0-9]"),
@@ -58,13 +61,15 @@ _SHAPES = {
     "icd-10": _ICD,
     "icd-10-pcs": re.compile(r"[0-9A-HJ-NP-Z]{7}"),
 }
-# ICD-10-CM (NCHS, Official Guidelines I.C.19.e and tabular list, chapters 19 and 20) has no X60-X70: a poisoning, toxic
-# effect or asphyxiation says its intent itself, as 6th character or, before a placeholder X, as 5th: 2 is self-harm.
+# ICD-10-CM (NCHS, Official Guidelines I.C.19.e and tabular list, chapters 19 and 20) has no
+# X60-X70: a poisoning, toxic effect or asphyxiation code contains the intent, as 6th character or,
+# before a placeholder X, as 5th: 2 is self-harm.
 _WITH_INTENT = re.compile(r"T(?:3[6-9]|[45][0-9]|6[0-5]|71)")
 _SELF_HARM = re.compile(_WITH_INTENT.pattern + r"[0-9A-Z](?:[0-9A-Z]2|2X)")
-# Whatever code these systems have was read from a genome. HL7 FHIR R4, "Code Systems for Genetics"; HL7 Genomics
-# Reporting, "Codings"; OIDs of HL7 v2 LRI: RefSeq, HGNC, HGVS, LRG, dbSNP, ISCN, cytogenetic location, IMGT/HLA,
-# COSMIC, PharmGKB. Senders write them with and without https, www and a path (genenames.org/geneId).
+# Every code of these systems describes a genome. HL7 FHIR R4, "Code Systems for Genetics"; HL7
+# Genomics Reporting, "Codings"; OIDs of HL7 v2 LRI: RefSeq, HGNC, HGVS, LRG, dbSNP, ISCN,
+# cytogenetic location, IMGT/HLA, COSMIC, PharmGKB. Senders write them with and without https, www
+# and a path (genenames.org/geneId).
 _GENETIC_SYSTEM = re.compile(
     r"(?:https?://)?(?:[a-z0-9-]+\.)*(?:genenames\.org|hgvs\.org|sequenceontology\.org|ensembl\.org"
     r"|lrg-sequence\.org|pharmgkb\.org|pharmvar\.org|iscn\.karger\.com|ebi\.ac\.uk/ipd/imgt/hla"
@@ -79,7 +84,7 @@ _MAX_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """One (system, code) as it stands in a resource; either may be missing."""
+    """One (system, code) as written in a resource; either may be missing."""
 
     system: str | None
     code: str | None
@@ -87,7 +92,8 @@ class Coding:
 
 @dataclass(frozen=True, slots=True)
 class ValueSets:
-    """categories: by system (short name, else its URI) and normal code; broad: codes above a listed one."""
+    """categories: by system (short name, else its URI) and normal code; broad: codes above a listed
+    one."""
 
     categories: Mapping[str, Mapping[str, frozenset[int]]]
     broad: Mapping[str, frozenset[str]]
@@ -95,7 +101,8 @@ class ValueSets:
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """What a code measures. units: UCUM unit → (factor, offset) into `unit`; plausible: low < value <= high."""
+    """Meaning of a code. units: UCUM unit → (factor, offset) into `unit`; plausible: low < value <=
+    high."""
 
     name: str
     unit: str
@@ -108,28 +115,29 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A variable's number in its unit; None with `note` saying why there is none. note is "" or "converted"."""
+    """A variable's number, or None with the reason as note. Other notes: "", "converted"."""
 
     number: float | None
     note: str = ""
 
 
 def normal_code(system: str, code: str) -> str:
-    """The spelling under which codes of this system (short name) are compared."""
+    """The spelling that is used to compare codes of this system (short name)."""
     return code.replace(".", "").upper() if system.startswith("icd-10") else code
 
 
 def load_value_sets(payload: bytes, base: ValueSets | None = None) -> ValueSets:
-    """`base` and the sets of a JSON list of {"category": 5 or 16-19, "system", "source", "codes": […]} added to it.
+    """`base` and the sets of a JSON list of {"category": 5 or 16-19, "system", "source", "codes":
+    […]} added to it.
 
-    system: a short name of SYSTEMS or a URI. Nothing can be taken out. Raises PayloadError.
+    system: a short name of SYSTEMS or a URI. Nothing can be removed. Raises PayloadError.
     """
     hint = "Give a JSON list of objects with category (5, or 16 to 19), system, source and codes."
     try:
         document = load_strict(payload, max_bytes=_MAX_BYTES, max_depth=4)
     except JsonRefused as refused:
         raise PayloadError(f"value sets: {refused}", hint) from None
-    found: dict[str, dict[str, frozenset[int]]] = (
+    categories: dict[str, dict[str, frozenset[int]]] = (
         {} if base is None else {system: dict(codes) for system, codes in base.categories.items()}
     )
     for item in document if isinstance(document, list) else [None]:
@@ -145,7 +153,7 @@ def load_value_sets(payload: bytes, base: ValueSets | None = None) -> ValueSets:
                 "value sets: a system is not text, or its codes are not a list", hint
             )
         system = SYSTEMS.get(name, name)
-        sets = found.setdefault(system, {})
+        sets = categories.setdefault(system, {})
         for code in codes:
             if not isinstance(code, str) or not code:
                 raise PayloadError("value sets: a code is not text", hint)
@@ -153,13 +161,17 @@ def load_value_sets(payload: bytes, base: ValueSets | None = None) -> ValueSets:
                 category
             }
     return ValueSets(
-        found,
-        {system: _ancestors(codes) for system, codes in found.items() if system in HIERARCHIES},
+        categories,
+        {
+            system: _ancestors(codes)
+            for system, codes in categories.items()
+            if system in HIERARCHIES
+        },
     )
 
 
 def sensitive_categories(coding: Coding, sets: ValueSets) -> frozenset[int]:
-    """The sensitive categories this code falls in, also when its system is not among SYSTEMS."""
+    """The sensitive categories of this code, also if its system is not in SYSTEMS."""
     if coding.system is None:
         return frozenset()
     if _GENETIC_SYSTEM.match(coding.system):
@@ -182,7 +194,7 @@ def _listed_categories(coding: Coding, sets: ValueSets) -> frozenset[int]:
 
 
 def why_unroutable(coding: Coding, sets: ValueSets) -> str | None:
-    """Why nobody can say what category this code belongs to; None when it can be routed."""
+    """Why the category of this code cannot be determined; None if it can be routed."""
     if coding.code is None:
         return "no code"
     system = SYSTEMS.get(coding.system or "")
@@ -204,7 +216,7 @@ def why_unroutable(coding: Coding, sets: ValueSets) -> str | None:
 
 
 def measure(variable: Variable, element: Mapping[str, object]) -> Value:
-    """The number in an Observation or component (value[x]) of this variable, in the variable's unit."""
+    """The number of this variable in an Observation or component (value[x]), in its unit."""
     if variable.kind == "quantity":
         return _quantity(variable, element.get("valueQuantity"))
     if variable.kind == "boolean":
@@ -261,7 +273,8 @@ def _load_variables() -> tuple[dict[str, Variable], dict[Coding, Variable]]:
     )
     by_name: dict[str, Variable] = {}
     by_code: dict[Coding, Variable] = {}
-    for name, row in document.items():  # type: ignore[attr-defined]  # our own file, which a test reads whole
+    # Our file, which a test checks completely.
+    for name, row in document.items():  # type: ignore[attr-defined]
         variable = Variable(
             name,
             row["unit"],

@@ -4,9 +4,9 @@ Format `volens/expression/1`, stable:
 
     {"type": "volens/expression/1", "unit": "log2", "values": {"<probe>": "<decimal>", …}}
 
-A probe is 1-64 characters of `A-Z a-z 0-9 _ . - /`; a decimal is `-?digits[.digits]`, at most 32 characters,
-between -64 and 64 (a raw intensity is larger: the unit is wrong). A missing value is an absent probe, never
-0.
+A probe is 1-64 characters of `A-Z a-z 0-9 _ . - /`; a decimal is `-?digits[.digits]`, at most 32
+characters, between -64 and 64 (a larger value is a raw intensity in the wrong unit). A missing
+value is an absent probe, never 0.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,8})(?:\.[0-9]{1,20})?")
 
 
 def read_expression(payload: bytes) -> dict[str, float]:
-    """Log2 values by probe, in probe order. Raises PayloadError (never naming a probe or a value)."""
+    """Log2 values by probe, in order. Raises PayloadError (never naming a probe or a value)."""
     try:
         document = load_strict(payload, max_bytes=MAX_BYTES, max_depth=2)
     except JsonRefused as refused:
@@ -49,8 +49,7 @@ def read_expression(payload: bytes) -> dict[str, float]:
 
 
 def write_expression(values: Mapping[str, str]) -> bytes:
-    """Payload of one person from decimal strings by probe; reads its own writing, so it never writes what
-    fails."""
+    """Payload of one person from decimal strings by probe; read back, so always valid."""
     payload = dump_canonical({"type": FORMAT, "unit": UNIT, "values": dict(values)})
     read_expression(payload)
     return payload

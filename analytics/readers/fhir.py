@@ -1,9 +1,10 @@
-"""Ingest of a hospital's FHIR R4 export: one person's Bundle in, one reduced Bundle for each category out.
+"""Ingest of FHIR R4 exports: splits a person's Bundle into one reduced Bundle per category.
 
-Routing goes by code, not by type (domain.md §1): a resource with a code of a sensitive value set goes into that
-category's record and into no other; one that falls in two of them, or that cannot be understood (unknown code
-system, no code, free text), goes into none and is counted. SNOMED CT is unknown here: its licence does not allow
-to ship it. Every resource of the file is kept, held back or not taken, and the report adds up.
+Routing is by code, not by type (domain.md §1): a resource with a code of a sensitive value set goes
+only into that category's record; a resource in two of them, or one that cannot be interpreted
+(unknown code system, no code, free text), goes into no record and is counted. SNOMED CT is unknown
+here, since its licence does not allow shipping it. Every resource of the file is kept, held back or
+not taken, and the report counts all of them.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from analytics.canonical import load_strict, paired, readings
+from analytics.canonical import key_values, load_strict, paired
 from analytics.errors import JsonRefused, PayloadError
 from analytics.readers.bundle import (
     CONFIDENTIALITY,
     MAX_BYTES,
     MAX_DEPTH,
-    Place,
+    ReferenceContext,
     Source,
     contained,
     read_source,
@@ -39,7 +40,7 @@ from analytics.readers.codes import (
     sensitive_categories,
     why_unroutable,
 )
-from analytics.readers.links import at, read_links
+from analytics.readers.links import read_links, values_at
 from analytics.readers.resources import (
     CLINICAL,
     PROFILES,
@@ -67,19 +68,21 @@ _SPELLINGS = {
     "http://hl7.org/fhir/v3/ObservationInterpretation": _HL7 + "v3-ObservationInterpretation",
     "urn:oid:2.16.840.1.113883.5.83": _HL7 + "v3-ObservationInterpretation",
 }
-# A genetic profile, extension or type says what the label "genetic disease information" says. Profiles: HL7 Genomics
-# Reporting, those of R4 itself (observation-genetics, DiagnosticReport-genetics, hlaresult), mCODE's genomic ones.
+# A genetic profile, extension or type means the same as the label "genetic disease information".
+# Profiles: HL7 Genomics Reporting, those of R4 itself (observation-genetics,
+# DiagnosticReport-genetics, hlaresult), mCODE's genomic ones.
 _GENETIC_LABEL = Coding(_HL7 + "v3-ActCode", "GDIS")
 _GENETIC_STRUCTURE = re.compile(r"genomics-reporting|-genetic|-genomic|hlaresult", re.IGNORECASE)
 _GENETIC_TYPE = "MolecularSequence"
 _RESTRICTED = frozenset({Coding(_CONFIDENTIALITY, "R"), Coding(_CONFIDENTIALITY, "V")})
-# HL7 orders V > R > N > M > L > U, and N is what a health record usually is: no label up to N asks for more than
-# the consent that every record needs. HTEST says that it is test data. Every other label holds back.
+# HL7 orders V > R > N > M > L > U, and N is the usual label of a health record: no label up to N
+# requires more than the consent that every record needs. HTEST marks test data. Every other label
+# holds the resource back.
 _HARMLESS = frozenset(
     {Coding(_CONFIDENTIALITY, code) for code in "ULMN"} | {Coding(_HL7 + "v3-ActReason", "HTEST")}
 )
-# Of what a resource was made from, what it says itself cannot be told without the other. An order (basedOn, request)
-# may be absent: most exports leave orders out, and what came of one has a code of its own.
+# Source references that are needed to interpret a resource. An order (basedOn, request) may be
+# absent: most exports leave orders out, and their results have their own codes.
 _NEEDED = (
     "complicationDetail",
     "derivedFrom",
@@ -87,20 +90,21 @@ _NEEDED = (
     "stage.assessment",
     "supportingInformation",
 )
-# Codes or addresses of somebody or something that an Observation is about instead of its subject, by its extensions
-# (focusCode; focal-subject of STU3; R5's own focus, sent as R4).
+# Extensions that name somebody or something else that an Observation is about instead of its
+# subject (focusCode; focal-subject of STU3; R5's own focus, sent as R4).
 _OTHER_FOCUS = re.compile(r"observation[-.]foc(us|al)", re.IGNORECASE)
 _FOCUS = "about somebody or something else than the person"
-# Nobody here can say what these were about, so what came of them would tell it all the same, as of a reason.
+# The topic of these is unknown if their code is unknown, and their results could reveal it, as with
+# a reason.
 _ASKING = frozenset({"ServiceRequest", "DiagnosticReport"})
 _UNREAD = "of an order or report whose code is not known here"
 _SEARCH = "of a conditional reference that cannot be read"
 _OTHERS = "of something that is about somebody else"
 _MARKED = "marked restricted by its source"
 _LABEL = "a security label that this reader does not know"
-# Told to what came of a part, and to what it lists; never to what lists it.
+# Spread to the results and members of a part, never to what lists it.
 _DOWNWARDS = frozenset({_UNREAD, _SEARCH, _MARKED, _LABEL})
-# A medication that many orders name is written with each of them: what comes out is bounded on its own.
+# A medication that many orders name is written with each of them, so the output has its own limits.
 MAX_CODINGS = 64  # of one concept
 MAX_RECORDS = 4 * 1024 * 1024  # bytes of all records of one bundle
 NOTES = (
@@ -111,23 +115,23 @@ NOTES = (
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """records: by category, a FHIR R4 Bundle (collection). report: counts only, no code and no value."""
+    """records: a FHIR R4 Bundle (collection) by category. report: counts only, no code or value."""
 
     records: Mapping[int, bytes]
     report: Mapping[str, object]
 
 
 def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Split:
-    """Records by category of the one person in a Bundle of a type that holds a chart (`BUNDLE_TYPES`).
+    """Records by category of the only person in a Bundle of one of the BUNDLE_TYPES.
 
-    subject: 64 hex characters, written instead of every reference to the person. The same input gives the same
-    bytes. Raises PayloadError when the file as a whole cannot be trusted: not well-formed JSON, no R4 Bundle, about two
-    people, incomplete, or nobody's for certain.
+    subject: 64 hex characters, which replace every reference to the person. The same input gives
+    the same bytes. Raises PayloadError if the entire file cannot be trusted: not well-formed JSON,
+    no R4 Bundle, about two people, incomplete, or not certainly about one person.
     """
     source = read_source(payload, subject)
     marks = _Marks(sets, source)
     kept: dict[int, list[Mapping[str, object]]] = {}
-    held: dict[str, int] = dict(source.dropped)
+    held_back: dict[str, int] = dict(source.dropped)
     left: dict[str, int] = dict(source.left)
     size = 0
     for resource in source.resources:
@@ -141,20 +145,20 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
                 raise HeldBack(unfit)
             category, reduced = _route(resource, source, subject, marks)
         except HeldBack as why:
-            held[str(why)] = held.get(str(why), 0) + 1
+            held_back[str(why)] = held_back.get(str(why), 0) + 1
         else:
             kept.setdefault(category, []).append(reduced)
             size += len(_encode(reduced))
             if size > MAX_RECORDS:
                 raise PayloadError("FHIR bundle: its records are larger than a bundle may be")
     seen = len(source.resources) + sum(source.dropped.values()) + sum(source.left.values())
-    if seen != sum(map(len, kept.values())) + sum(held.values()) + sum(left.values()):
+    if seen != sum(map(len, kept.values())) + sum(held_back.values()) + sum(left.values()):
         raise PayloadError("FHIR bundle: the resources kept, held back and not taken do not add up")
     report = {
         "type": "volens/split/1",
         "seen": seen,
         "kept": {str(category): len(kept[category]) for category in sorted(kept)},
-        "held back": dict(sorted(held.items())),
+        "held back": dict(sorted(held_back.items())),
         "not taken": dict(sorted(left.items())),
         "values": _count_values(
             [resource for resources in kept.values() for resource in resources]
@@ -165,9 +169,9 @@ def split_bundle(payload: bytes, subject: str, sets: ValueSets = SHIPPED) -> Spl
 
 
 def has_sensitive_codes(payload: bytes, sets: ValueSets) -> bool:
-    """Whether a coding anywhere in a JSON document falls in a sensitive category, also in elements nobody reads.
+    """Whether any coding in a JSON document is sensitive, also in elements that are not read.
 
-    Raises PayloadError for what is not strict JSON.
+    Raises PayloadError if the document is not strict JSON.
     """
     try:
         document = load_strict(payload, max_bytes=MAX_BYTES, max_depth=MAX_DEPTH)
@@ -177,7 +181,7 @@ def has_sensitive_codes(payload: bytes, sets: ValueSets) -> bool:
 
 
 def write_record(resources: Sequence[Mapping[str, object]]) -> bytes:
-    """A Bundle (collection) of reduced resources in the order of their bytes."""
+    """A Bundle (collection) of reduced resources, sorted by their bytes."""
     encoded = sorted(_encode({"resource": resource}) for resource in resources)
     return b'{"entry":[' + b",".join(encoded) + b'],"resourceType":"Bundle","type":"collection"}'
 
@@ -194,82 +198,82 @@ def _encode(value: object) -> bytes:
 
 
 class _Marks:
-    """What the codes and labels in each part of a file say: sensitive categories, and sentences that hold back.
+    """The marks of each part by codes and labels: sensitive categories, reasons to hold back.
 
-    Each part is read once, however many others refer to it.
+    Each part is read once, even if many others refer to it.
     """
 
     def __init__(self, sets: ValueSets, source: Source) -> None:
         self.sets = sets
-        self._found: dict[
-            int, frozenset[int | str]
-        ] = {}  # by identity: the source keeps every part alive
+        # By identity, since the source keeps every part alive.
+        self._marks: dict[int, frozenset[int | str]] = {}
         self._unread: dict[int, bool] = {}
         self.file = frozenset[int | str]().union(*map(self.of, source.labelled))
         self.links = read_links(source)
         self._linked = _linked_categories(source, self)
 
     def linked(self, resource: Mapping[str, object]) -> frozenset[int | str]:
-        """What is said of what this one was made from, and of the panels and reports that list it."""
+        """The marks from the sources of a resource, and from panels and reports that list it."""
         return frozenset(self._linked.get(id(resource), ()))
 
     def of(self, part: Mapping[str, object]) -> frozenset[int | str]:
-        if id(part) not in self._found:
-            self._found[id(part)] = self.read(part)
-        return self._found[id(part)]
+        """The marks from the part's own codes and labels."""
+        if id(part) not in self._marks:
+            self._marks[id(part)] = self.read(part)
+        return self._marks[id(part)]
 
     def read(self, part: Mapping[str, object]) -> frozenset[int | str]:
-        """As `of`, of a part that may go away: its identity is not kept."""
+        """Like `of`, for a temporary object: its identity is not stored."""
         codings = set(_walk(part))
-        found: set[int | str] = {
-            name for coding in codings for name in sensitive_categories(coding, self.sets)
+        marks: set[int | str] = {
+            category for coding in codings for category in sensitive_categories(coding, self.sets)
         }
-        found |= {_MARKED} if codings & _RESTRICTED else set()
-        found |= {_LABEL} if any(map(self._is_strange, _labels(part))) else set()
-        return frozenset(found)
+        marks |= {_MARKED} if codings & _RESTRICTED else set()
+        marks |= {_LABEL} if any(map(self._is_unknown_label, _labels(part))) else set()
+        return frozenset(marks)
 
     def is_unread(self, reason: Mapping[str, object]) -> bool:
-        """Whether nobody here can say what a reason, order or report is: what came of it would tell it all the same."""
+        """Whether the code of a reason, order or report is unknown: its results could reveal it."""
         if id(reason) not in self._unread:
             codings = codings_or_none(reason.get("code"))
             self._unread[id(reason)] = any(why_unroutable(coding, self.sets) for coding in codings)
         return self._unread[id(reason)]
 
-    def _is_strange(self, label: Coding) -> bool:
-        named = set(_spellings(label))
+    def _is_unknown_label(self, label: Coding) -> bool:
+        spellings = set(_spellings(label))
         return not (
-            named & (_HARMLESS | _RESTRICTED)
-            or any(sensitive_categories(one, self.sets) for one in named)
+            spellings & (_HARMLESS | _RESTRICTED)
+            or any(sensitive_categories(spelling, self.sets) for spelling in spellings)
         )
 
 
 def _linked_categories(source: Source, marks: _Marks) -> dict[int, set[int | str]]:
-    """By identity of a resource: the sensitive categories that reach it through references of the file, and sentences
-    that hold it back. What came of an order or report, or of a conditional reference, that cannot be read is told so,
-    never what lists it.
+    """By identity of a resource: the sensitive categories that reach it through references of the
+    file, and reasons to hold it back. The results of an unreadable order, report or conditional
+    reference are marked, never what lists it.
     """
-    own = {key: _own(part, marks) for key, part in marks.links.parts.items()}
+    initial = {key: _own_marks(part, marks) for key, part in marks.links.parts.items()}
     for sentence, keys in ((_SEARCH, marks.links.unread), (_OTHERS, source.others)):
         for key in keys:
-            own.setdefault(key, []).append(sentence)
-    return marks.links.spread(own, _DOWNWARDS)
+            initial.setdefault(key, []).append(sentence)
+    return marks.links.propagate(initial, _DOWNWARDS)
 
 
-def _own(part: Mapping[str, object], marks: _Marks) -> list[int | str]:
-    """What a part's own codes and labels say, or _UNREAD; of a document, those outside its sections."""
+def _own_marks(part: Mapping[str, object], marks: _Marks) -> list[int | str]:
+    """The marks from a part's own codes and labels, and _UNREAD; not of a document's sections."""
     if "section" in part:
-        found = marks.read({name: value for name, value in part.items() if name != "section"})
+        read = marks.read({name: value for name, value in part.items() if name != "section"})
     else:
-        found = marks.of(part)
-    own: list[int | str] = list(found)
-    asking = any(str(kind) in _ASKING for kind in readings(part.get("resourceType")))
+        read = marks.of(part)
+    own_marks: list[int | str] = list(read)
+    asking = any(str(kind) in _ASKING for kind in key_values(part.get("resourceType")))
     if asking and marks.is_unread(part):
-        own.append(_UNREAD)
-    return own
+        own_marks.append(_UNREAD)
+    return own_marks
 
 
 def _sensitive(marks: frozenset[int | str]) -> int | None:
-    """The one sensitive category. Raises HeldBack."""
+    """The only sensitive category, or None. Raises HeldBack."""
     if _LABEL in marks:
         raise HeldBack(_LABEL)
     categories = [mark for mark in marks if isinstance(mark, int)]
@@ -289,18 +293,19 @@ def _route(
     """Category and reduced resource. Raises HeldBack."""
     if resource["resourceType"] == "Patient":
         reduced = reduce_patient(resource, subject)
-        inside = marks.of(resource) & {_MARKED}  # a label of one element of hers
-        # A sensitive record holds statements, and no person.
+        inside = marks.of(resource) & {_MARKED}  # a label of one element of the Patient
+        # A record of a sensitive category has no Patient.
         if _sensitive(marks.file | inside) is not None:
             raise HeldBack(_MARKED)
         return Category.DEMOGRAPHICS, reduced
     profile = PROFILES[str(resource["resourceType"])]
-    place = source.places[id(resource)]
-    medication = resolve(resource.get("medicationReference"), place, source) or {}
+    context = source.contexts[id(resource)]
+    medication = resolve(resource.get("medicationReference"), context, source) or {}
     if id(medication) in source.unfit:
         raise HeldBack("its medication is held back")
-    # mCODE: a staging's focus is the person's own cancer. Any other focus is a fetus, a donor, a relative, a device.
-    focuses = _related(resource, "focus", place, source)
+    # mCODE: a staging's focus is the person's own cancer. Any other focus is a fetus, a donor, a
+    # relative, a device.
+    focuses = _related(resource, "focus", context, source)
     if any(focus is None or str(focus.get("resourceType")) not in PROFILES for focus in focuses):
         raise HeldBack(_FOCUS)
     if any(
@@ -317,14 +322,14 @@ def _route(
     if why:
         raise HeldBack(min(map(str, why)))
     if any(
-        resolve(reference, place, source) is None
-        for part in (resource, *place.inside.values())
+        resolve(reference, context, source) is None
+        for part in (resource, *context.inside.values())
         for path in _NEEDED
-        for reference in at(part, path)
+        for reference in values_at(part, path)
     ):
         raise HeldBack("made from something that is not in the file")
     everywhere = marks.file | marks.of(resource) | marks.of(medication) | marks.linked(resource)
-    for reason in _related(resource, "reasonReference", place, source):
+    for reason in _related(resource, "reasonReference", context, source):
         if reason is None:
             raise HeldBack("a reason that is not in the file")
         if marks.is_unread(reason):
@@ -340,7 +345,7 @@ def _route(
 
 
 def _ordinary(category: int, reduced: Mapping[str, object]) -> int:
-    """The type's category; an observation of a lifestyle variable (steps, sleep) has its own."""
+    """The category of the type, or for an observation of a known variable, of that variable."""
     variables = [
         VARIABLE_OF[coding] for coding in codings_of(reduced.get("code")) if coding in VARIABLE_OF
     ]
@@ -352,7 +357,7 @@ def _ordinary(category: int, reduced: Mapping[str, object]) -> int:
 
 
 def _deciding(resource: Mapping[str, object], concept: object) -> Iterator[Coding]:
-    """The codings that must all be understood: what is recorded, what it answers, and why it was done."""
+    """The codings that must all be known: of the record, its answers, and its reasons."""
     yield from codings_or_none(concept)
     yield from value_codings(resource)
     reasons = resource.get("reasonCode")
@@ -361,23 +366,22 @@ def _deciding(resource: Mapping[str, object], concept: object) -> Iterator[Codin
 
 
 def _related(
-    resource: Mapping[str, object], element: str, place: Place, source: Source
+    resource: Mapping[str, object], element: str, context: ReferenceContext, source: Source
 ) -> list[Mapping[str, object] | None]:
-    """What the references of an element mean; None for one that is not in the file."""
+    """The targets of the references of an element; None for a target that is not in the file."""
     references = resource.get(element)
     return [
-        resolve(item, place, source)
+        resolve(item, context, source)
         for item in (references if isinstance(references, list) else [])
     ]
 
 
 def _labels(part: Mapping[str, object]) -> Iterator[Coding]:
-    """The security labels of a resource and of those inside it; one that is no coding has neither system nor code."""
-    for one in (part, *contained(part).values()):
-        for meta in readings(one.get("meta")):
-            security = (
-                (meta.get("security") or []) if isinstance(meta, dict) else []
-            )  # null is none
+    """The security labels of a resource and its contained ones; invalid ones are empty codings."""
+    for resource in (part, *contained(part).values()):
+        for meta in key_values(resource.get("meta")):
+            # Null means no labels.
+            security = (meta.get("security") or []) if isinstance(meta, dict) else []
             for label in security if isinstance(security, list) else [security]:
                 yield next(codings_of({"coding": [label]}), Coding(None, None))
 
@@ -389,10 +393,10 @@ def _spellings(coding: Coding) -> Iterator[Coding]:
 
 
 def _walk(value: object) -> Iterator[Coding]:
-    """Every coding anywhere inside, also in elements that are not kept: a reason or a label tells as much."""
+    """Every coding inside, also of elements that are not kept: a reason or label may reveal it."""
     if isinstance(value, dict):
         for system, code in paired(value.get("system"), value.get("code")):
-            if isinstance(system, str):  # some systems say enough without a code
+            if isinstance(system, str):  # some systems are sensitive without a code
                 yield from _spellings(Coding(system, code if isinstance(code, str) else None))
         if _is_genetic(value):
             yield _GENETIC_LABEL
@@ -404,16 +408,19 @@ def _walk(value: object) -> Iterator[Coding]:
 
 
 def _is_genetic(value: Mapping[str, object]) -> bool:
-    """Whether its type, a profile in its meta or, of an extension, its url says that it holds a genetic result."""
+    """Whether its type, a profile in its meta, or an extension's url marks a genetic result."""
     profiles = value.get("profile")
-    named = [*readings(value.get("url")), *(profiles if isinstance(profiles, list) else [profiles])]
-    return _GENETIC_TYPE in readings(value.get("resourceType")) or any(
+    named = [
+        *key_values(value.get("url")),
+        *(profiles if isinstance(profiles, list) else [profiles]),
+    ]
+    return _GENETIC_TYPE in key_values(value.get("resourceType")) or any(
         isinstance(name, str) and _GENETIC_STRUCTURE.search(name) for name in named
     )
 
 
 def _count_values(resources: Sequence[Mapping[str, object]]) -> dict[str, int]:
-    """How the observations kept will read in a run: "read", "converted", or why there is no number."""
+    """How a run will read the kept observations: "read", "converted", or why not."""
     counts: dict[str, int] = {}
     for resource in resources:
         if resource["resourceType"] != "Observation":
@@ -444,10 +451,12 @@ def bundle_of(
     medications: Sequence[tuple[str, str, str | None]] = (),
     procedures: Sequence[tuple[str, str, str | None]] = (),
 ) -> bytes:
-    """A Bundle as a hospital would export it, of (system's short name, code, date) and, for observations, a
-    variable of variables.json (in its unit) or (system, code) with a pure number or a truth value.
+    """A Bundle like a hospital export, from (system's short name, code, date) tuples. Observations
+    have a variable of variables.json (in its unit) or (system, code), with a pure number or a
+    boolean.
 
-    The same arguments give the same bytes. Raises PayloadError for a system or variable that is not known.
+    The same arguments give the same bytes. Raises PayloadError for a system or variable that is not
+    known.
     """
     resources: list[dict[str, object]] = [
         {
@@ -506,15 +515,15 @@ def _observed(name: str | tuple[str, str], value: float | bool) -> dict[str, obj
         raise PayloadError("FHIR bundle: a variable is not in the list")
     variable = VARIABLES[name]
     code = next(coding for coding, measured in VARIABLE_OF.items() if measured is variable)
-    asked = {"code": _coded(code.system, code.code)}
+    coded = {"code": _coded(code.system, code.code)}
     if variable.kind == "quantity":
-        return {**asked, "valueQuantity": _amount(value, next(iter(variable.units)))}
+        return {**coded, "valueQuantity": _amount(value, next(iter(variable.units)))}
     if variable.kind == "boolean":
-        return {**asked, "valueBoolean": bool(value)}
+        return {**coded, "valueBoolean": bool(value)}
     answer = next((coding for coding, number in variable.answers.items() if number == value), None)
     if answer is None:
         raise PayloadError("FHIR bundle: an answer is not in the list")
-    return {**asked, "valueCodeableConcept": _coded(answer.system, answer.code)}
+    return {**coded, "valueCodeableConcept": _coded(answer.system, answer.code)}
 
 
 def _amount(value: float, unit: str) -> dict[str, object]:

@@ -1,14 +1,18 @@
-"""Packed germline genotypes of one person (category 5, ordinal 1), for runs that cannot parse text again and again.
+"""Packed germline genotypes of one person (category 5, ordinal 1), so runs need not parse VCF text.
 
 Format `volens/genotypes/2`, stable, little-endian:
 
     "VOLG" ‖ u32 header length ‖ header ‖ sites ‖ calls
 
-header: canonical JSON {"type", "build", "variants": n, "alleles": length of the allele text, "sites": sha256, "source":
-sha256 of the person's single-sample VCF}. sites: chromosome u8[n] ‖ passed u8[n] ‖ position u32[n] ‖ "REF>ALT\\n" × n,
-in order of chromosome and position, one row for each ALT. calls: dosage i8[n] ‖ depth u8[n] ‖ quality u8[n].
-In depth and quality 255 is "not given" and 254 stands for 254 or more (version 1 wrote 0 for what was not given).
-`sites` is hashed together with build and n, so equal digests are equal sites and one person's parsed list serves all.
+header: canonical JSON {"type", "build", "variants": n, "alleles": length of the allele text,
+"sites": sha256, "source": sha256 of the person's single-sample VCF}.
+sites: chromosome u8[n] ‖ passed u8[n] ‖ position u32[n] ‖ "REF>ALT\\n" × n, in order of chromosome
+and position, one row for each ALT.
+calls: dosage i8[n] ‖ depth u8[n] ‖ quality u8[n]. In depth and quality 255 is "not given" and 254
+means 254 or more (version 1 wrote 0 for "not given").
+
+`sites` is hashed together with build and n, so equal digests mean equal sites and a parsed list
+serves all people.
 """
 
 from __future__ import annotations
@@ -31,8 +35,8 @@ AUTOSOMES = 22
 MAX_VARIANTS = 1_000_000
 MAX_ALLELE_TEXT = 64 << 20  # bytes
 MISSING = -1
-# Of depth and quality: many files have none (arrays, imputed data), and that is neither zero nor low, so its mark lies
-# above every minimum that can be asked for.
+# Depth and quality: many files have none (arrays, imputed data). A missing value is neither zero
+# nor low, so its mark is above every minimum that can be requested.
 LARGEST, NOT_GIVEN = 254, 255
 
 _MAX_HEADER = 4096  # bytes
@@ -53,10 +57,10 @@ class _Header:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sites:
-    """The variants of one file, shared by everybody in it.
+    """The variants of one file, shared by all its people.
 
-    digest: 32 bytes; build: GRCh37 or GRCh38; chromosome (n,) 1-22; position (n,) 1-based; alleles: "REF>ALT" each;
-    passed (n,): FILTER was PASS or not given.
+    digest: 32 bytes; build: GRCh37 or GRCh38; chromosome (n,) 1-22; position (n,) 1-based; alleles:
+    "REF>ALT" each; passed (n,): FILTER was PASS or not given.
     """
 
     digest: bytes
@@ -68,9 +72,9 @@ class Sites:
 
     def names(self) -> tuple[str, ...]:
         """ "1:12345:A>G" each, in order."""
-        places = zip(self.chromosome.tolist(), self.position.tolist(), self.alleles, strict=True)
+        columns = zip(self.chromosome.tolist(), self.position.tolist(), self.alleles, strict=True)
         return tuple(
-            f"{chromosome}:{position}:{alleles}" for chromosome, position, alleles in places
+            f"{chromosome}:{position}:{alleles}" for chromosome, position, alleles in columns
         )
 
 
@@ -78,8 +82,9 @@ class Sites:
 class Genotypes:
     """One person's calls at `sites`.
 
-    source: sha256 of the source payload; dosage (n,): copies of ALT 0, 1, 2, or -1 for missing; depth and quality
-    (n,): DP and GQ rounded down, LARGEST for as much or more, NOT_GIVEN where the file has none.
+    source: sha256 of the source payload; dosage (n,): copies of ALT 0, 1, 2, or -1 for missing;
+    depth and quality (n,): DP and GQ rounded down, LARGEST for that value or more, NOT_GIVEN if the
+    file has none.
     """
 
     sites: Sites
@@ -89,9 +94,9 @@ class Genotypes:
     quality: NDArray[np.uint8]
 
     def is_trusted(self, min_depth: int, min_quality: int) -> NDArray[np.bool_]:
-        """(n,) whether no value that is there is below its minimum; one that is not given is not below anything.
+        """(n,) whether no given value is below its minimum; missing values are not below it.
 
-        As PLINK's --vcf-min-dp and --vcf-min-gq, which ask for values "when present".
+        Like PLINK's --vcf-min-dp and --vcf-min-gq, which apply to values "when present".
         """
         trusted: NDArray[np.bool_] = (self.depth >= min_depth) & (self.quality >= min_quality)
         return trusted
@@ -109,7 +114,7 @@ def build_sites(
     alleles: Sequence[str],
     passed: ArrayLike,
 ) -> Sites:
-    """Sites from columns of equal length, in order of chromosome and position. Raises PayloadError."""
+    """Sites from columns of equal length, by chromosome and position. Raises PayloadError."""
     if not 0 < len(alleles) <= MAX_VARIANTS:
         raise PayloadError(f"genotypes: there are not 1 to {MAX_VARIANTS} variants")
     texts = "".join(f"{pair}\n" for pair in alleles)
@@ -131,7 +136,7 @@ def write_genotypes(
     depth: NDArray[np.uint8],
     quality: NDArray[np.uint8],
 ) -> bytes:
-    """Payload of one person; reads its own writing, so it never writes what fails. Raises PayloadError."""
+    """Payload of one person; it is read back, so it is always valid. Raises PayloadError."""
     texts = "".join(f"{pair}\n" for pair in sites.alleles).encode()
     header = dump_canonical(
         {
@@ -164,8 +169,8 @@ def write_genotypes(
 def read_genotypes(payload: bytes, known: dict[bytes, Sites]) -> Genotypes:
     """One person's genotypes, as read-only views of the payload.
 
-    known: sites by digest, added to; with one dict for all people of a file its list is parsed once. Raises
-    PayloadError.
+    known: sites by digest, which grows; with one dict for all people of a file, its list is parsed
+    once. Raises PayloadError.
     """
     header, start = _read_header(payload)
     n, build = header.variants, header.build
@@ -208,7 +213,7 @@ def _read_header(payload: bytes) -> tuple[_Header, int]:
         isinstance(header[name], str) and _DIGEST.fullmatch(header[name])
         for name in ("sites", "source")
     ):
-        raise PayloadError("genotypes: a hash of the header is none")
+        raise PayloadError("genotypes: a hash of the header is invalid")
     return _Header(**header), 8 + size
 
 
@@ -223,31 +228,31 @@ def _parse_sites(block: bytes, build: str, n: int, digest: bytes) -> Sites:
         or position.min() < 1
         or passed.max() > 1
     ):
-        raise PayloadError("genotypes: a variant is at no place of an autosome")
+        raise PayloadError("genotypes: a variant is at no position of an autosome")
     alleles = _parse_alleles(block[_PER_SITE * n :], n)
-    place = chromosome.astype(np.uint64) << 32 | position
-    if np.any(place[1:] < place[:-1]):
+    location = chromosome.astype(np.uint64) << 32 | position
+    if np.any(location[1:] < location[:-1]):
         raise PayloadError("genotypes: the variants are not in order")
-    ties = np.flatnonzero(place[1:] == place[:-1])
-    here = {int(i) for tie in ties for i in (tie, tie + 1)}
-    if len({(int(place[i]), alleles[i]) for i in here}) != len(here):
-        raise PayloadError("genotypes: a variant stands there twice")
+    ties = np.flatnonzero(location[1:] == location[:-1])
+    tied = {int(i) for tie in ties for i in (tie, tie + 1)}
+    if len({(int(location[i]), alleles[i]) for i in tied}) != len(tied):
+        raise PayloadError("genotypes: a variant is listed twice")
     return Sites(
         digest, build, chromosome, position.astype(np.uint32), alleles, passed.astype(np.bool_)
     )
 
 
 def _parse_alleles(text: bytes, n: int) -> tuple[str, ...]:
-    """n times REF>ALT and an end of line; checked on the whole text at once, a row at a time is 10 times slower."""
+    """n times REF>ALT and a line end; checked at once, since row by row is 10 times slower."""
     letters = np.frombuffer(text, np.uint8)
     marks = np.flatnonzero(letters < ord("A"))  # the signs > and end of line
-    profiles = letters[marks]
+    separators = letters[marks]
     if (
         text.translate(None, _LETTERS)
         or len(marks) != 2 * n
         or marks[-1] != len(text) - 1
-        or np.any(profiles[0::2] != ord(">"))
-        or np.any(profiles[1::2] != ord("\n"))
+        or np.any(separators[0::2] != ord(">"))
+        or np.any(separators[1::2] != ord("\n"))
         or np.any(np.diff(marks, prepend=-1) < 2)
     ):
         raise PayloadError("genotypes: the alleles are not written as REF>ALT")

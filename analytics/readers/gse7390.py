@@ -1,7 +1,7 @@
-"""GSE7390 as a cohort: 198 node-negative, untreated breast-cancer patients, 76 probes (Desmedt et al. 2007).
+"""GSE7390: 198 node-negative, untreated breast-cancer patients, 76 probes (Desmedt et al. 2007).
 
-The ARFF file comes inside the scikit-survival wheel and is read as a data file: the package itself (GPL) is
-never imported, which is why the file is located through the distribution's metadata and not through
+The ARFF file is part of the scikit-survival wheel and is read as a data file: the package itself
+(GPL) is never imported, so the file is located through the distribution's metadata instead of
 `importlib.resources`.
 """
 
@@ -24,7 +24,7 @@ PEOPLE = 198
 PROBES = 76
 _FILE = "sksurv/datasets/data/breast_cancer_GSE7390-metastasis.arff"
 _CLINICAL = ("age", "size", "grade", "er", "t.tdm", "e.tdm")
-# The misspelt fourth level is the file's own word for a missing grade.
+# The misspelt fourth level is the file's word for a missing grade.
 _GRADES = {
     b"well differentiated": 1,
     b"intermediate": 2,
@@ -36,8 +36,7 @@ _EVENT = {b"0": False, b"1": True}
 
 
 def locate_gse7390() -> Path:
-    """Path of the data file inside the installed scikit-survival distribution. Raises SourceError if not
-    installed."""
+    """Path of the data file in the installed scikit-survival distribution. Raises SourceError."""
     try:
         distribution = importlib.metadata.distribution("scikit-survival")
     except importlib.metadata.PackageNotFoundError:
@@ -49,10 +48,9 @@ def locate_gse7390() -> Path:
 
 
 def load_gse7390(path: Path) -> list[Person]:
-    """The 198 people in file order. Size comes in cm and is written in mm, follow-up in days, expression in
-    log2.
+    """The 198 people in file order. Size is converted to mm; follow-up in days, expression in log2.
 
-    Raises SourceError when the file is absent or differs from the expected shape.
+    Raises SourceError if the file is absent or differs from the expected shape.
     """
     try:
         rows, meta = arff.loadarff(path)
@@ -91,5 +89,5 @@ def _number(value: NDArray[np.float64]) -> float | None:
 
 
 def _text(value: NDArray[np.float64]) -> str:
-    """Shortest decimal that reads back as the same double, without an exponent."""
+    """The shortest decimal without exponent that reads back as the same double."""
     return format(Decimal(repr(float(value))), "f")

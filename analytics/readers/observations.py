@@ -1,20 +1,23 @@
 """Clinical observations of one person (category 2): a FHIR R4 Bundle of Observation resources.
 
-Format, stable: Bundle (type `collection`) whose entries are Observations with status final, amended or
-corrected, subject reference `urn:volens:subject:<64 hex>`, each of these codes at most once:
+Format, stable: Bundle (type `collection`) whose entries are Observations with status final, amended
+or corrected, subject reference `urn:volens:subject:<64 hex>`, each of these codes at most once:
 
     finding                  code                                    value
     age at diagnosis         urn:volens:code | age-at-diagnosis      Quantity, UCUM a
-    oestrogen receptor       http://loinc.org | 85337-4              LOINC answer LA6576-8 positive, LA6577-6 negative
-    histologic grade         http://loinc.org | 33732-9              urn:volens:code | grade-1, grade-2, grade-3
+    oestrogen receptor       http://loinc.org | 85337-4              LOINC answer LA6576-8 positive,
+                                                                     LA6577-6 negative
+    histologic grade         http://loinc.org | 33732-9              urn:volens:code | grade-1,
+                                                                     grade-2, grade-3
     tumour size              http://loinc.org | 21889-1              Quantity, UCUM mm or cm
     follow-up (metastasis)   urn:volens:code | follow-up             Quantity, UCUM d
-    distant metastasis       urn:volens:code | distant-metastasis    boolean: seen by the end of follow-up
+    distant metastasis       urn:volens:code | distant-metastasis    boolean: seen by the end of
+                                                                     follow-up
 
-A missing value is an absent Observation or one with `dataAbsentReason`, never 0. An unknown code is refused,
-not
-skipped: it might be data of a more sensitive category. Other FHIR elements may be present and are not read.
-LOINC codes: this material contains content from LOINC (http://loinc.org), © Regenstrief Institute, Inc.
+A missing value is an absent Observation or one with `dataAbsentReason`, never 0. An unknown code is
+refused, not skipped: it might be data of a more sensitive category. Other FHIR elements may be
+present and are not read. LOINC codes: this material contains content from LOINC (http://loinc.org),
+© Regenstrief Institute, Inc.
 """
 
 from __future__ import annotations
@@ -64,8 +67,7 @@ _SUBJECT = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """One person's clinical findings; None is missing. Units are in the names; grade 1-3; er_positive is 0 or
-    1."""
+    """One person's findings; None is missing. grade is 1-3, er_positive 0 or 1."""
 
     age_years: float | None = None
     size_mm: float | None = None
@@ -76,9 +78,8 @@ class Findings:
 
 
 def read_observations(payload: bytes, subject: str) -> Findings:
-    """Findings of `subject` (64 hex characters). Raises PayloadError, also when the bundle is about somebody
-    else."""
-    found: dict[str, float | int | bool | None] = {}
+    """Findings of `subject` (64 hex characters). Raises PayloadError, also for another subject."""
+    findings: dict[str, float | int | bool | None] = {}
     seen: set[str] = set()
     for observation in _observations(_load(payload)):
         if _subject_of(observation) != subject:
@@ -87,17 +88,16 @@ def read_observations(payload: bytes, subject: str) -> Findings:
         if finding in seen:
             raise PayloadError("observation record: the same finding appears twice")
         seen.add(finding)
-        found[finding] = _value_of(finding, observation)
-    return Findings(**found)  # type: ignore[arg-type]  # the keys are CODES', the values checked per finding
+        findings[finding] = _value_of(finding, observation)
+    return Findings(**findings)  # type: ignore[arg-type]  # keys of CODES
 
 
 def validate_observations(payload: bytes) -> None:
-    """Full check at ingest, before encryption: strict JSON, our profile, then FHIR R4 (fhir.resources R4B
-    models).
+    """Full check at ingest, before encryption: strict JSON, our profile, then FHIR R4 (R4B models).
 
-    Slow (it imports the FHIR models), so runs read without them (chart.py). Raises PayloadError for every
-    defect: the library lets TypeError, KeyError and RecursionError escape on malformed input, and its
-    messages quote the input.
+    Slow (it imports the FHIR models), so runs read without them (clinical.py). Raises PayloadError
+    for every defect: the library lets TypeError, KeyError and RecursionError escape on malformed
+    input, and its messages quote the input.
     """
     document = _load(payload)
     subjects = {_subject_of(observation) for observation in _observations(document)}
@@ -156,16 +156,16 @@ def _subject_of(observation: dict[str, object]) -> str:
     reference = subject.get("reference") if isinstance(subject, dict) else None
     if not isinstance(reference, str) or not reference.startswith(SUBJECT_PREFIX):
         raise PayloadError("observation record: an Observation has no volens subject reference")
-    found = reference.removeprefix(SUBJECT_PREFIX)
-    if not _SUBJECT.fullmatch(found):
+    identifier = reference.removeprefix(SUBJECT_PREFIX)
+    if not _SUBJECT.fullmatch(identifier):
         raise PayloadError(
             "observation record: a subject is not 64 lower-case hexadecimal characters"
         )
-    return found
+    return identifier
 
 
 def _coding(concept: object) -> tuple[str, str]:
-    """The one (system, code) of a CodeableConcept; more than one is ambiguous."""
+    """The only (system, code) of a CodeableConcept; more than one is ambiguous."""
     codings = concept.get("coding") if isinstance(concept, dict) else None
     if not isinstance(codings, list) or len(codings) != 1 or not isinstance(codings[0], dict):
         raise PayloadError("observation record: a concept must have exactly one coding")
@@ -185,24 +185,26 @@ def _finding_of(observation: dict[str, object]) -> str:
 
 
 def _value_of(finding: str, observation: dict[str, object]) -> float | int | bool | None:
-    profiles = [key for key in observation if key.startswith("value")]
+    value_keys = [key for key in observation if key.startswith("value")]
     if "dataAbsentReason" in observation:
-        if profiles:
-            raise PayloadError("observation record: a value stands beside a reason for its absence")
+        if value_keys:
+            raise PayloadError(
+                "observation record: there is both a value and a reason for its absence"
+            )
         return None
-    if len(profiles) != 1:
+    if len(value_keys) != 1:
         raise PayloadError(
             "observation record: an Observation must have one value or a reason for its absence"
         )
-    value = observation[profiles[0]]
-    if finding in QUANTITIES and profiles[0] == "valueQuantity":
+    value = observation[value_keys[0]]
+    if finding in QUANTITIES and value_keys[0] == "valueQuantity":
         return _quantity(finding, value)
-    if finding in ANSWERS and profiles[0] == "valueCodeableConcept":
+    if finding in ANSWERS and value_keys[0] == "valueCodeableConcept":
         answer = ANSWERS[finding].get(_coding(value))
         if answer is None:
             raise PayloadError("observation record: an answer code is not expected here")
         return answer
-    if finding == "metastasis" and profiles[0] == "valueBoolean" and isinstance(value, bool):
+    if finding == "metastasis" and value_keys[0] == "valueBoolean" and isinstance(value, bool):
         return value
     raise PayloadError("observation record: a value has the wrong type for its code")
 
@@ -216,7 +218,8 @@ def _quantity(finding: str, quantity: object) -> float:
     ):
         raise PayloadError(
             "observation record: a quantity has an unknown unit",
-            f"Use UCUM units: {', '.join(sorted(units))} for {finding.rpartition('_')[0].replace('_', ' ')}.",
+            f"Use UCUM units: {', '.join(sorted(units))} "
+            f"for {finding.rpartition('_')[0].replace('_', ' ')}.",
         )
     if "comparator" in quantity:
         raise PayloadError("observation record: a quantity with a comparator is not one number")

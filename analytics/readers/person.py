@@ -1,5 +1,4 @@
-"""One person of a research or simulated cohort, able to write the two record payloads under any subject
-id."""
+"""One person of a research or simulated cohort, written as payloads for any subject id."""
 
 from __future__ import annotations
 
@@ -11,7 +10,7 @@ from analytics.readers.observations import Findings, write_observations
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """`ordinal` counts from 0 in the source's row order: the source's own sample ids are never used.
+    """`ordinal` counts from 0 in row order: the sample ids of the source are never used.
 
     `values`: (probe, log2 value as decimal string), `findings`: clinical findings.
     """
@@ -21,8 +20,7 @@ class Person:
     findings: Findings
 
     def expression(self, subject: str) -> bytes:
-        """Category 6 payload. The format names no subject, the envelope does; taken so that both calls look
-        alike."""
+        """Category 6 payload. `subject` is unused: the envelope names it, not the format."""
         return write_expression(dict(self.values))
 
     def observations(self, subject: str) -> bytes:

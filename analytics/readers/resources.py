@@ -1,9 +1,10 @@
-"""What is kept of each FHIR R4 resource type: an allow-list of elements, dates cut to the day, nothing else.
+"""Reduces FHIR R4 resources to an allow-list of elements per type, with dates cut to the day.
 
-Ids, narrative, notes, display texts, extensions, performers, encounters and places are in no list and so never
-kept. A resource that is not a plain statement about the person (refuted, entered in error, not done, a plan, or
-with a modifier this reader does not know) is held back: read as a fact it would say the opposite. So is one that is no
-valid R4, by its type and element.
+Ids, narrative, notes, display texts, extensions, performers, encounters and locations are in no
+list, so they are never kept. A resource that is not a plain statement about the person (refuted,
+entered in error, not done, a plan, or with a modifier this reader does not know) is held back: read
+as a fact it would mean the opposite. So is one that is not valid R4, with its type and element as
+the reason.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ _CONFIRMED = {"coding": [{"system": VERIFICATION, "code": "confirmed"}]}
 _INTENTS = frozenset({"order", "original-order", "reflex-order", "filler-order", "instance-order"})
 _OTHER_INTENTS = frozenset({"proposal", "plan", "option"})
 
-_MODIFIERS = ("modifierExtension", "implicitRules")  # they change what the rest means
-# {1.73_m2} belongs to the unit; any other annotation in braces is the writer's own text, and worth 1 (UCUM §12).
+_MODIFIERS = ("modifierExtension", "implicitRules")  # they change the meaning of other elements
+# {1.73_m2} belongs to the unit; any other annotation in braces is free text and equals 1 (UCUM
+# §12).
 _ANNOTATED_ONE = re.compile(r"(^|[/.])\{(?!1\.73_m2\})[^{}]*\}")
 _ANNOTATION = re.compile(r"\{(?!1\.73_m2\})[^{}]*\}")
 _UNIT = re.compile(r"[A-Za-z0-9\[\]_./*^%'()+\-{}]{1,32}")
@@ -55,19 +57,19 @@ _DAY = re.compile(r"\d{4}(?:-\d{2}(?:-\d{2})?)?")
 
 
 class HeldBack(Exception):
-    """This resource goes into no record; the argument is the reason: a sentence with no word of the resource."""
+    """This resource goes into no record. The argument is the reason, without resource text."""
 
 
 def invalid(kind: str, element: str = "") -> str:
-    """The reason of a resource that is not valid R4; both names must be R4's own, never an unknown key of the file."""
+    """The reason for a resource that is not valid R4; both names must be names of R4."""
     return f"not valid FHIR R4: {kind}.{element}" if element else f"not valid FHIR R4: {kind}"
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """One resource type. statuses: every status of its R4 value set, True where the resource is a fact.
+    """One resource type. statuses: every status of its R4 value set, True if it is a fact.
 
-    times: where its date may stand, best first, and the element it is written to.
+    times: elements that may contain its date, best first, each with the element it is written to.
     """
 
     category: int
@@ -82,8 +84,8 @@ def _statuses(taken: str, refused: str) -> dict[str, bool]:
 
 _EFFECTIVE = (("effectiveDateTime", "effectiveDateTime"), ("effectivePeriod", "effectiveDateTime"))
 _MEDICATION = "medicationCodeableConcept"
-# Value sets: FHIR R4 (4.0.1) observation-status, medicationrequest-status, medication-statement-status,
-# medication-admin-status, event-status.
+# Value sets: FHIR R4 (4.0.1) observation-status, medicationrequest-status,
+# medication-statement-status, medication-admin-status, event-status.
 PROFILES = {
     "Condition": Profile(
         Category.CONDITIONS,
@@ -178,7 +180,7 @@ def reduce_resource(
 
 
 def value_codings(resource: Mapping[str, object]) -> Iterator[Coding]:
-    """Codings of what an Observation asks and answers beyond its own code: components and coded values."""
+    """Codings of an Observation besides its own code: of components and coded values."""
     components = resource.get("component")
     for part in [resource, *(components if isinstance(components, list) else [])]:
         if isinstance(part, dict):
@@ -189,16 +191,16 @@ def value_codings(resource: Mapping[str, object]) -> Iterator[Coding]:
 
 
 def codings_or_none(concept: object) -> list[Coding]:
-    """The codings of a concept, or one empty coding: text without a code is not nothing."""
+    """The codings of a concept, or one empty coding: text without a code must not be ignored."""
     return list(codings_of(concept)) or [Coding(None, None)]
 
 
 def _day(kind: str, element: str, value: object) -> str:
-    """YYYY, YYYY-MM or YYYY-MM-DD of a FHIR date, dateTime or instant, as it is written there. Raises HeldBack."""
-    found = _DAY.match(value) if isinstance(value, str) else None
-    if found is None:
+    """YYYY, YYYY-MM or YYYY-MM-DD of a FHIR date, dateTime or instant. Raises HeldBack."""
+    match = _DAY.match(value) if isinstance(value, str) else None
+    if match is None:
         raise HeldBack(invalid(kind, element))
-    return found.group()
+    return match.group()
 
 
 def _concept(codings: Iterator[Coding]) -> dict[str, object]:
@@ -226,7 +228,7 @@ def _states(resource: Mapping[str, object], profile: Profile) -> dict[str, objec
 
 
 def _state(concept: object, system: str, allowed: frozenset[str]) -> str | None:
-    """The one code of the R4 value set; None where there is another, or several."""
+    """The only code, if it is in the R4 value set; None for another code or several."""
     codes = {coding.code for coding in codings_of(concept) if coding.system == system}
     code = codes.pop() if len(codes) == 1 else None
     return code if code in allowed else None
@@ -246,9 +248,8 @@ def _intent(resource: Mapping[str, object]) -> dict[str, object]:
 def _time(resource: Mapping[str, object], profile: Profile) -> dict[str, object]:
     for source, target in profile.times:
         value = resource.get(source)
-        if isinstance(
-            value, dict
-        ):  # a period: since when it holds; of an observation, when it was complete
+        if isinstance(value, dict):
+            # A period: its start; for an observation, its end, when it was complete.
             order = (
                 ("end", "start") if resource["resourceType"] == "Observation" else ("start", "end")
             )
@@ -270,7 +271,7 @@ def _abatement(resource: Mapping[str, object]) -> dict[str, object]:
 
 
 def _values(resource: Mapping[str, object]) -> dict[str, object]:
-    found = _value(resource)
+    reduced = _value(resource)
     components = []
     listed = resource.get("component")
     for part in listed if isinstance(listed, list) else []:
@@ -278,20 +279,20 @@ def _values(resource: Mapping[str, object]) -> dict[str, object]:
         if value:
             components.append({"code": _concept(codings_of(part.get("code"))), **value})
     if components:
-        found["component"] = components
-    if not found:
+        reduced["component"] = components
+    if not reduced:
         raise HeldBack("no value")
-    return found
+    return reduced
 
 
 def _value(element: Mapping[str, object]) -> dict[str, object]:
-    """The value[x] of an Observation or component, if it is a kind that can hold no free text."""
+    """The value[x] of an Observation or component, if its type cannot contain free text."""
     if "modifierExtension" in element:
         raise HeldBack("a modifier that this reader does not know")
-    profiles = [key for key in element if key.startswith("value")]
-    if not profiles:
+    value_keys = [key for key in element if key.startswith("value")]
+    if not value_keys:
         return {}
-    kind, value = profiles[0], element[profiles[0]]
+    kind, value = value_keys[0], element[value_keys[0]]
     if kind in ("valueBoolean", "valueInteger"):
         return {kind: value}
     if kind == "valueCodeableConcept":

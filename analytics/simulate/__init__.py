@@ -1,4 +1,4 @@
-"""People and data whose truth is known: synthetic people, noise, twins, known-truth cohorts and their files.
+"""Simulated people: noise, synthetic data for rehearsals, known-truth cohorts and their files.
 
 Does not know real records.
 """

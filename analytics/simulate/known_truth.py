@@ -1,16 +1,16 @@
-"""A simulated cohort whose truth is known: what the best possible model reaches can be computed, so that what ours
-reach can be judged.
+"""Simulated cohort with a known truth, so model accuracy can be compared with the optimum.
 
-n people, m SNPs in blocks of 20 in linkage disequilibrium (AR(1) of the latent haplotypes, rho 0.8), of which a few
-are causal; clinical and lifestyle measurements; an event within five years whose log odds are the sum of three scores:
+n people, m SNPs in blocks of 20 in linkage disequilibrium (AR(1) of the latent haplotypes, rho
+0.8), of which a few are causal; clinical and lifestyle measurements; an event within five years
+whose log odds are the sum of three scores:
 
     genes     standard deviation 1.7, spread evenly over the causal SNPs
     clinical  1.7: body mass index, systolic pressure, LDL cholesterol, smoking
     lifestyle 0.9: steps and sleep
 
-With 8 causal SNPs the best accuracy is about .68 from genes, .78 with clinical measurements, .81 with everything.
-Written as the files hospitals have: a multi-sample VCF (with missing calls and multi-allelic sites) and one FHIR R4
-bundle a person.
+With 8 causal SNPs the best accuracy is about .68 from genes, .78 with clinical measurements, .81
+with everything. It is written in hospital file formats: a multi-sample VCF (with missing calls and
+multi-allelic sites) and one FHIR R4 bundle per person.
 """
 
 from __future__ import annotations
@@ -26,14 +26,11 @@ from scipy.stats import norm
 Floats = NDArray[np.float64]
 BLOCK, RHO = 20, 0.8
 GENES_SD = 1.7
-CLINICAL = {
-    "bmi": 0.9,
-    "systolic_mmhg": 0.9,
-    "ldl_mmol_l": 0.8,
-    "smoker": 0.8,
-}  # log odds per standard deviation
+# log odds per standard deviation
+CLINICAL = {"bmi": 0.9, "systolic_mmhg": 0.9, "ldl_mmol_l": 0.8, "smoker": 0.8}
 LIFESTYLE = {"steps_per_day": -0.6, "sleep_hours": -0.67}
-# variable: (mean, standard deviation) of what is written down; smoking is 0 or 1 with this share of smokers
+# variable: (mean, standard deviation) of the recorded value; smoking is 0 or 1, with SMOKERS as the
+# share of 1
 SCALES = {
     "bmi": (27.0, 4.5),
     "systolic_mmhg": (128.0, 16.0),
@@ -50,12 +47,13 @@ HIDDEN_DRAWS = 400
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """n people and m SNPs. haplotypes: (2, n, m) allele 0, 1, or 2 at a multi-allelic site; called: (n, m).
+    """n people and m SNPs. haplotypes: (2, n, m) allele 0, 1, or 2 at a multi-allelic site; called:
+    (n, m).
 
-    frequency: (m,) of allele 1 in the population. causal: columns. values: by variable (n,), NaN missing.
-    event: (n,) 0 or 1; event_day, last_day: (n,) days after diagnosis, event_day -1 without an event.
-    optimum: expected accuracy of the best possible rule by layer (genes, clinical, combined, all). best_rule: how often
-    that rule is right about these very people.
+    frequency: (m,) of allele 1 in the population. causal: columns. values: by variable (n,), NaN
+    missing. event: (n,) 0 or 1; event_day, last_day: (n,) days after diagnosis, event_day -1
+    without an event. optimum: expected accuracy of the best possible rule by feature set (genes,
+    clinical, combined, all). best_rule: the accuracy of that rule on exactly these people.
     """
 
     haplotypes: NDArray[np.int8]
@@ -75,7 +73,7 @@ class Cohort:
 
     @property
     def dosage(self) -> Floats:
-        """(n, m) copies of allele 1; NaN where nothing was called."""
+        """(n, m) copies of allele 1; NaN for a missing call."""
         copies: Floats = (self.haplotypes == 1).sum(axis=0).astype(np.float64)
         copies[~self.called] = np.nan
         return copies
@@ -86,7 +84,8 @@ class Cohort:
 
 
 def simulate_cohort(people: int, seed: int, variants: int = 400, causal: int = 8) -> Cohort:
-    """Deterministic in its arguments. `variants` is rounded up to whole blocks; causal SNPs stand in blocks apart."""
+    """Deterministic in its arguments. `variants` is rounded up; causal SNPs are in distinct
+    blocks."""
     draw = np.random.default_rng(seed)
     blocks = max(-(-variants // BLOCK), causal)
     frequency = draw.uniform(0.1, 0.5, blocks * BLOCK)
@@ -131,14 +130,14 @@ def simulate_cohort(people: int, seed: int, variants: int = 400, causal: int = 8
 
 
 def gain_fraction(accuracy: float, optimum: float, majority: float) -> float:
-    """Which part of the best possible gain over the majority class a model reached."""
+    """The fraction of the best possible gain over the majority class that a model reached."""
     return (accuracy - majority) / (optimum - majority)
 
 
 def _haplotypes(
     draw: np.random.Generator, people: int, blocks: int, frequency: Floats
 ) -> NDArray[np.int8]:
-    """(2, people, SNPs): a latent normal AR(1) chain in each block, cut where the allele frequency says."""
+    """(2, people, SNPs): a latent normal AR(1) chain per block, cut at the allele frequency."""
     steps = draw.normal(size=(2, people, blocks, BLOCK))
     latent = np.empty_like(steps)
     latent[..., 0] = steps[..., 0]
@@ -154,7 +153,7 @@ def _haplotypes(
 def _best_accuracy(
     draw: np.random.Generator, seen: Floats, hidden: Floats, event: NDArray[np.int64]
 ) -> tuple[float, float]:
-    """(expected, reached) accuracy of deciding by P(event | seen), hidden scores integrated over their distribution."""
+    """(expected, reached) accuracy of deciding by P(event | seen), integrating hidden scores."""
     drawn = draw.choice(hidden, HIDDEN_DRAWS)
     probability = expit(seen[:, None] + drawn[None, :]).mean(axis=1)
     return float(np.maximum(probability, 1 - probability).mean()), float(
@@ -165,7 +164,7 @@ def _best_accuracy(
 def _add_third_alleles(
     draw: np.random.Generator, haplotypes: NDArray[np.int8], causal: NDArray[np.int64]
 ) -> None:
-    """Every 50th SNP that is not causal gets a rare second alternative allele."""
+    """Give every 50th SNP that is not causal a rare second alternative allele."""
     for column in range(7, haplotypes.shape[2], 50):
         if column not in causal:
             rare = (haplotypes[:, :, column] == 0) & (draw.random(haplotypes.shape[:2]) < 0.02)
@@ -175,7 +174,7 @@ def _add_third_alleles(
 def _follow_up(
     draw: np.random.Generator, event: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(event day or -1, last day seen); a few people without the event are lost before the horizon."""
+    """(event day or -1, last day seen); a few people without event are lost before the horizon."""
     n = len(event)
     event_day = np.where(event == 1, draw.integers(60, HORIZON_DAYS, n), -1)
     lost = (event == 0) & (draw.random(n) < LOST)

@@ -1,4 +1,4 @@
-"""The simulated cohort as the files hospitals have: one multi-sample VCF and one FHIR R4 bundle a person."""
+"""Writes the simulated cohort: one multi-sample VCF and one FHIR R4 bundle per person."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from analytics.readers.vcf.header import LENGTHS
 from analytics.simulate.known_truth import BLOCK, CLINICAL, LIFESTYLE, Cohort
 
 BUILD = "GRCh38"
-INDEX_CODE, EVENT_CODE = (
-    "C50.9",
-    "C79.9",
-)  # ICD-10-CM: breast cancer; metastasis to an unspecified site
+# ICD-10-CM: breast cancer; metastasis to an unspecified site
+INDEX_CODE, EVENT_CODE = "C50.9", "C79.9"
 FIRST_DAY = 16_000  # 2013-10-22, in days since 1970; diagnoses lie within the year after it
 _BASES = "ACGT"
 _DEPTHS, _QUALITIES = (31, 24, 40, 18), (99, 80, 60, 99)
 
 
 def write_vcf(cohort: Cohort, names: Sequence[str]) -> bytes:
-    """VCF 4.2 text of all people (sample columns `names`), unphased, with GT, DP and GQ; blocks in genome order."""
+    """VCF 4.2 of all people (columns `names`), unphased, with GT, DP, GQ; in genome order."""
     contigs = [
         f"##contig=<ID={number},length={length},assembly={BUILD}>"
         for number, length in enumerate(LENGTHS[BUILD], 1)
@@ -76,7 +74,7 @@ def name_of(cohort: Cohort, column: int) -> str:
 
 
 def write_bundle(cohort: Cohort, at: int, subject: str) -> bytes:
-    """Everything a hospital has about person `at`: diagnosis, measurements before it, the event, the last visit."""
+    """The bundle of person `at`: diagnosis, measurements before it, event, last visit."""
     diagnosis = FIRST_DAY + at * 7 % 365
     day = _date(diagnosis)
     conditions: list[tuple[str, str, str | None]] = [("icd-10-cm", INDEX_CODE, day)]

@@ -1,6 +1,7 @@
-"""What this room finds where there is nothing: models on pure noise, and what selection outside the fold would "find".
+"""Leakage checks: accuracy on pure noise, with selection inside and outside the fold.
 
-The source paper's 91 % can be had from noise; both functions show people how, and that it does not happen here.
+The source paper's 91 % can be reached on noise; both functions show how, and that it does not
+happen here.
 """
 
 from __future__ import annotations
@@ -28,18 +29,19 @@ Labels = NDArray[np.int64]
 def noise_control(
     seeds: int = 80, models: Sequence[str] = MODELS, columns: int = 400
 ) -> list[dict[str, object]]:
-    """Mean accuracy and AUC of each model over `seeds` sets of PEOPLE with a balanced outcome that nothing predicts.
+    """Mean accuracy and AUC of each model over `seeds` sets of PEOPLE with a random outcome.
 
-    One pass of cross-validation a set, selection by F inside the fold. standard_error: of the mean accuracy, from its
-    spread over the sets (at 80 sets about 0.006); an honest room gives 0.50 within two or three of it.
+    One pass of cross-validation per set, selection by F inside the fold. standard_error: of the
+    mean accuracy, from its spread over the sets (at 80 sets about 0.006); without leakage, accuracy
+    is 0.50 within two or three of it.
     """
     controls: list[dict[str, object]] = []
     for model in models:
-        found = np.array(
+        metrics = np.array(
             [_evaluate(model, *_draw(columns, seed), seed=seed, repeats=1) for seed in range(seeds)]
         )
-        accuracy, auc = found.mean(axis=0)
-        error = found[:, 0].std(ddof=1) / np.sqrt(seeds)
+        accuracy, auc = metrics.mean(axis=0)
+        error = metrics[:, 0].std(ddof=1) / np.sqrt(seeds)
         controls.append(
             {
                 "model": model,
@@ -57,8 +59,9 @@ def noise_control(
 def leak_demonstration(
     columns: int = 10_000, seeds: int = 3, repeats: int = 2
 ) -> dict[str, object]:
-    """Logistic regression on the KEPT of `columns` noise columns that score best by F, chosen on everybody before
-    cross-validation ("outside") and on each fold's training people ("inside"); means over `seeds` sets of PEOPLE.
+    """Logistic regression on the KEPT best of `columns` noise columns by F, selected on everybody
+    before cross-validation ("outside") or on each fold's training people ("inside"); means over
+    `seeds` sets of PEOPLE.
     """
     outside, inside = [], []
     for seed in range(seeds):
@@ -71,8 +74,8 @@ def leak_demonstration(
         "columns": columns,
         "kept": KEPT,
         "seeds": seeds,
-        "outside": _name(outside),
-        "inside": _name(inside),
+        "outside": _mean_metrics(outside),
+        "inside": _mean_metrics(inside),
     }
 
 
@@ -94,6 +97,6 @@ def _evaluate(model: str, x: Floats, y: Labels, *, seed: int, repeats: int) -> t
     return metrics_of(scores.cells)[0], scores.auc
 
 
-def _name(found: list[tuple[float, float]]) -> dict[str, float]:
-    accuracy, auc = np.mean(found, axis=0)
+def _mean_metrics(metrics: list[tuple[float, float]]) -> dict[str, float]:
+    accuracy, auc = np.mean(metrics, axis=0)
     return {"accuracy": float(accuracy), "auc": float(auc)}

@@ -1,7 +1,7 @@
-"""A synthetic twin of a cohort: invented people with just the records that a run's parameters ask for.
+"""Synthetic data to rehearse a run: invented people with the records that it needs.
 
-For rehearsing a run before anybody is asked for a permit: it shows how long the run takes and what its result looks
-like. Nothing in it comes from real people, and its figures mean nothing.
+An analyst can rehearse a run before applying for a permit, and see how long it takes and what its
+result looks like. Nothing in it comes from real people, and its metrics have no meaning.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ _MADE_OTHERWISE = ("female", "age_years", "metastasis", "follow_up_days")
 
 
 def invent(params: Params, people: int, seed: int) -> list[Input]:
-    """Records of `people` invented people, half of them with the event; deterministic in its arguments."""
+    """Records of `people` invented people, half with the event; deterministic in its arguments."""
     draw = np.random.default_rng(seed)
     source = params.genes.source if params.genes else "variants"
     sites = _sites(params, draw) if source == "variants" else None
     inputs: list[Input] = []
     for number in range(people):
         subject = f"{number + 1:064x}"
-        charts = split_bundle(_bundle(params, subject, number, draw), subject).records
-        inputs += [Input(subject, category, payload) for category, payload in charts.items()]
+        records = split_bundle(_bundle(params, subject, number, draw), subject).records
+        inputs += [Input(subject, category, payload) for category, payload in records.items()]
         if sites is not None:
             inputs.append(Input(subject, Category.GERMLINE_VARIANTS, _genotypes(sites, draw)))
         if source == "expression":
@@ -44,8 +44,8 @@ def _bundle(params: Params, subject: str, number: int, draw: np.random.Generator
     observations: list[tuple[str | tuple[str, str], float | bool, str | None]] = []
     within = int(draw.integers(1, outcome.horizon_days + 1)) if outcome else 0
     if outcome is not None and outcome.kind == "distant-metastasis":
-        seen = within if event else outcome.horizon_days + 30
-        observations += [("metastasis", event, None), ("follow_up_days", float(seen), None)]
+        followed = within if event else outcome.horizon_days + 30
+        observations += [("metastasis", event, None), ("follow_up_days", float(followed), None)]
     elif outcome is not None:
         conditions.append((*_split(outcome.index[0]), _date(INDEX_DAY)))
         if event:
@@ -80,12 +80,12 @@ def _value(name: str, draw: np.random.Generator) -> float:
 
 
 def _sites(params: Params, draw: np.random.Generator) -> Sites:
-    places = {
+    sites = {
         (int(c), int(p), alleles) for c, p, alleles in (site.split(":") for site in params.sites)
     }
-    while len(places) < SITES:
-        places.add((int(draw.integers(1, 23)), int(draw.integers(10_000, 40_000_000)), "A>G"))
-    ordered = sorted(places)
+    while len(sites) < SITES:
+        sites.add((int(draw.integers(1, 23)), int(draw.integers(10_000, 40_000_000)), "A>G"))
+    ordered = sorted(sites)
     return build_sites(
         "GRCh38",
         [c for c, _, _ in ordered],

@@ -1,7 +1,7 @@
-"""Simulated people with a known truth, in the same record formats as real ones.
+"""Simulated people with a known truth, in the same record formats as real people.
 
-A few probes and two findings carry the outcome, the other columns are noise; half of the people have the
-event.
+A few probes and two clinical findings carry the outcome, the other columns are noise; half of the
+people have the event.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ HORIZON_DAYS = 1825
 
 
 def simulate_people(n: int, seed: int) -> list[Person]:
-    """n people, deterministic in (n, seed). Outcome: the half with the higher of (true risk + noise) has a
-    metastasis within HORIZON_DAYS, the others are followed up past it. About one finding in twenty is
-    missing.
+    """n people, deterministic in (n, seed). Outcome: the half with the higher (true risk + noise)
+    has a metastasis within HORIZON_DAYS, the others are followed up past it. About one finding in
+    twenty is missing.
     """
     generator = np.random.default_rng(seed)
     risk = generator.normal(size=n)
     event = np.zeros(n, dtype=bool)
-    event[np.argsort(risk + generator.normal(scale=0.3, size=n), kind="stable")[n - n // 2 :]] = (
-        True
-    )
+    ascending = np.argsort(risk + generator.normal(scale=0.3, size=n), kind="stable")
+    event[ascending[n - n // 2 :]] = True
     genes = 8 + generator.normal(size=(n, PROBES))
     genes[:, : len(SIGNAL)] += risk[:, None] * np.array(SIGNAL)
     days = np.where(

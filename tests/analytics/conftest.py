@@ -1,4 +1,4 @@
-"""Fixtures of the analytics tests: records of people under invented subject ids, and one run on GSE7390."""
+"""Fixtures of the analytics tests: records under invented subject ids, and a run on GSE7390."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -60,7 +60,7 @@ def make_records() -> Callable[[Sequence[Person]], list[Input]]:
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """As in a run; several threads wait for each other for seconds where other work shares the machine."""
+    """As in a run; several threads may wait seconds for each other on a busy machine."""
     with threadpool_limits(1):
         yield
 
@@ -82,6 +82,6 @@ def gse_result(gse_people: list[Person]) -> Result:
 
 
 @pytest.fixture(scope="session")
-def gse_figures(gse_result: Result) -> dict[str, Any]:
+def gse_metrics(gse_result: Result) -> dict[str, Any]:
     metrics: dict[str, Any] = json.loads(gse_result.result)
     return metrics

@@ -1,4 +1,4 @@
-"""Per-variant statistics: the test itself, what may be said of it, and who could be told from it."""
+"""Per-variant statistics: the score test, disclosure limits, and membership inference attacks."""
 
 import json
 import math
@@ -29,7 +29,7 @@ from analytics.simulate.known_truth import BLOCK, CLINICAL, simulate_cohort
 
 
 def naive_z(column: np.ndarray, event: np.ndarray, covariates: np.ndarray) -> float:
-    """Score statistic from the likelihood alone: numerical derivatives at the maximum under beta = 0."""
+    """Score statistic from the likelihood alone: numerical derivatives at beta = 0."""
     design = np.column_stack([np.ones(len(event)), covariates, column])
 
     def loss(beta: np.ndarray) -> float:
@@ -67,13 +67,11 @@ def draw(people: int, columns: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize("covariates", [0, 2])
-def test_the_score_test_is_what_the_likelihood_says(covariates: int) -> None:
+def test_the_score_test_agrees_with_the_likelihood(covariates: int) -> None:
     dosage, event = draw(60, 6, 1)
     given_too = np.random.default_rng(2).normal(size=(60, covariates)) + event[:, None]
-    found = score_test(dosage, event, given_too)
-    assert found == pytest.approx(
-        [naive_z(column, event, given_too) for column in dosage.T], abs=2e-3
-    )
+    z = score_test(dosage, event, given_too)
+    assert z == pytest.approx([naive_z(column, event, given_too) for column in dosage.T], abs=2e-3)
 
 
 def test_a_column_without_information_scores_nothing() -> None:
@@ -86,7 +84,7 @@ def test_a_column_without_information_scores_nothing() -> None:
     ).all()  # a covariate that is the outcome
 
 
-def test_scores_are_normal_where_there_is_nothing() -> None:
+def test_scores_are_normal_without_signal() -> None:
     dosage, event = draw(500, 3000, 4)
     z = score_test(dosage, event, np.random.default_rng(5).normal(size=(500, 2)))
     assert np.median(z**2) / chi2.ppf(0.5, 1) == pytest.approx(1.0, abs=0.1)
@@ -96,14 +94,14 @@ def test_scores_are_normal_where_there_is_nothing() -> None:
 def test_components_are_those_of_the_standardised_genotypes() -> None:
     dosage, _ = draw(40, 100, 6)
     dosage[:20, :50] = np.minimum(dosage[:20, :50] + 1, 2)  # two populations
-    found = leading_components(dosage, 3)
+    components = leading_components(dosage, 3)
     left = np.linalg.svd((dosage - dosage.mean(axis=0)) / dosage.std(axis=0))[0][:, :3]
-    assert np.abs(np.einsum("ij,ij->j", found, left)) == pytest.approx([1, 1, 1])
-    assert np.sign(found[:20, 0]).sum() in (20, -20)
+    assert np.abs(np.einsum("ij,ij->j", components, left)) == pytest.approx([1, 1, 1])
+    assert np.sign(components[:20, 0]).sum() in (20, -20)
     assert leading_components(dosage, 0).shape == (40, 0)
 
 
-def test_components_take_away_what_ancestry_does() -> None:
+def test_components_remove_the_effect_of_ancestry() -> None:
     generator = np.random.default_rng(7)
     group = np.arange(300) % 2
     frequency = np.where(group[:, None], *generator.uniform(0.2, 0.6, (2, 1, 400)))
@@ -119,7 +117,8 @@ def test_components_take_away_what_ancestry_does() -> None:
 
 @pytest.fixture(scope="module")
 def known() -> tuple[Cohort, dict[str, Any], set[str]]:
-    """(cohort, result, names of the variants within a block of a causal one) of 2,000 people with known truth."""
+    """(cohort, result, names of the variants within a block of a causal one) of 2,000 people with
+    known truth."""
     truth = simulate_cohort(2000, 1)
     cohort = cohort_of(
         truth.dosage, truth.event, names=list(CLINICAL), values=truth.matrix(list(CLINICAL))
@@ -150,23 +149,22 @@ def test_the_rest_of_the_known_truth_is_not_inflated() -> None:
     truth = simulate_cohort(2000, 2)
     cohort = cohort_of(truth.dosage, np.random.default_rng(1).permutation(truth.event))
     result, _, _ = associate(cohort, asking(), silent)
-    assert float(str(result["inflation"])) == pytest.approx(
-        1.0, abs=0.3
-    )  # blocks: some 60 independent variants
+    # Blocks: some 60 independent variants.
+    assert float(str(result["inflation"])) == pytest.approx(1.0, abs=0.3)
 
 
-def test_missing_covariates_take_their_mean_and_nobody_is_lost() -> None:
+def test_missing_covariates_take_their_mean_and_keep_the_person() -> None:
     truth = simulate_cohort(300, 3)
     values = truth.matrix(["bmi"])
     holes = np.isnan(values)
     assert holes.any()
     filled = np.where(holes, np.nanmean(values), values)
     asked = asking(clinical=["bmi"])
-    given, whole = (
+    with_missing, with_mean = (
         associate(cohort_of(truth.dosage, truth.event, names=["bmi"], values=v), asked, silent)[0]
         for v in (values, filled)
     )
-    assert given == whole
+    assert with_missing == with_mean
 
 
 @settings(max_examples=25, deadline=None)
@@ -176,7 +174,7 @@ def test_missing_covariates_take_their_mean_and_nobody_is_lost() -> None:
     asked=st.integers(1, 60),
     seed=st.integers(0, 1000),
 )
-def test_no_more_is_reported_than_the_people_bear(
+def test_no_more_statistics_are_reported_than_the_bound_allows(
     people: int, more: int, asked: int, seed: int
 ) -> None:
     dosage, event = draw(people, 60, seed)
@@ -188,12 +186,11 @@ def test_no_more_is_reported_than_the_people_bear(
     except CohortTooSmall:
         return
     assert 1 <= len(result["rows"]) <= min(m, asked)  # type: ignore[arg-type]
-    told: Any = record["statistics"]
-    assert told * 1000 <= 128 * people
-    assert m * 1000 <= 128 * (
-        people + more
-    )  # as the contract takes it, which divides by everybody granted
-    assert m == told if more < 10 else m * people >= told * (people + more)
+    statistics: Any = record["statistics"]
+    assert statistics * 1000 <= 128 * people
+    # As the contract charges it, which divides by everybody granted.
+    assert m * 1000 <= 128 * (people + more)
+    assert m == statistics if more < 10 else m * people >= statistics * (people + more)
     names = [f"1:{at}:A>G" for at in range(1, 1 + min(asked, 60))]
     frequencies = asking("frequencies", sites=names, variants={"min_call_rate": "0"})
     try:
@@ -205,8 +202,8 @@ def test_no_more_is_reported_than_the_people_bear(
     assert spent == asked if more < 10 else spent * people >= asked * (people + more)
 
 
-def test_the_bound_tells_no_exact_number_of_people() -> None:
-    """Of people between two printed numbers everybody gets the same bound, also where a few were left out."""
+def test_the_bound_does_not_reveal_the_exact_number_of_people() -> None:
+    """All numbers of people between two printed numbers get the same bound."""
     dosage, event = draw(300, 40, 9)
     bounds = []
     for people in range(291, 301):
@@ -221,9 +218,10 @@ def test_the_bound_tells_no_exact_number_of_people() -> None:
 def infer_membership(
     columns: int, people: int, chosen: int | None, share: float, repeats: int = 12
 ) -> tuple[float, int]:
-    """(AUC, variants) of an attacker who has everybody's genotypes and outcomes, the population's frequencies, and the
-    released z of the largest (chosen None) or of the first variants, as many as `share` of the people pay for."""
-    found, counts = [], []
+    """(AUC, variants) of an attacker who has everybody's genotypes and outcomes, the population's
+    frequencies, and the released z of the largest (chosen None) or of the first variants, as many
+    as `share` of the people pay for."""
+    aucs, counts = [], []
     for seed in range(repeats):
         generator = np.random.default_rng(seed)
         p = generator.uniform(0.1, 0.5, columns)
@@ -238,14 +236,14 @@ def infer_membership(
             at = order[np.cumsum(selection_costs(z[order], columns)) <= share * people]
         else:
             at = np.arange(chosen)
-        told = np.round(z[at], 1)
+        released = np.round(z[at], 1)
         scores = [
-            ((x[:, at] - 2 * p[at]) / spread[at] * (2 * event - 1)[:, None]) @ told
+            ((x[:, at] - 2 * p[at]) / spread[at] * (2 * event - 1)[:, None]) @ released
             for x in (inside, outside)
         ]
-        found.append(roc_auc_score([1] * people + [0] * people, np.concatenate(scores)))
+        aucs.append(roc_auc_score([1] * people + [0] * people, np.concatenate(scores)))
         counts.append(len(at))
-    return float(np.mean(found)), int(np.mean(counts))
+    return float(np.mean(aucs)), int(np.mean(counts))
 
 
 def test_at_the_bound_released_z_tell_little_of_who_was_in_the_cohort() -> None:
@@ -255,29 +253,30 @@ def test_at_the_bound_released_z_tell_little_of_who_was_in_the_cohort() -> None:
     assert infer_membership(400, 400, None, 1.28)[0] >= 0.75
 
 
-def test_without_the_cost_of_choosing_the_largest_tell_who_was_in_the_cohort(
+def test_without_selection_costs_the_largest_z_reveal_membership(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert (
-        infer_membership(400, 400, genomic_bound(400), 0)[0] <= 0.65
-    )  # named beforehand: the bound is enough
+    # Named beforehand: the bound is enough.
+    assert infer_membership(400, 400, genomic_bound(400), 0)[0] <= 0.65
     monkeypatch.setitem(globals(), "selection_costs", lambda z, tested: np.ones(len(z)))
     assert infer_membership(400, 400, None, 0.128)[0] > 0.68
 
 
 def homer(people: int, sites: int, repeats: int = 12) -> float:
-    """AUC of the statistic of Sankararaman et al. 2009 on exact frequencies of `sites` variants of `people`."""
-    found = []
+    """AUC of the statistic of Sankararaman et al. 2009 on exact frequencies of `sites` variants of
+    `people`."""
+    aucs = []
     for seed in range(repeats):
         generator = np.random.default_rng(seed)
         p = generator.uniform(0.1, 0.5, sites)
         inside, outside = (generator.binomial(2, p, (people, sites)) for _ in range(2))
-        told = inside.mean(axis=0) / 2
+        frequencies = inside.mean(axis=0) / 2
         likely = [
-            x @ np.log(told / p) + (2 - x) @ np.log((1 - told) / (1 - p)) for x in (inside, outside)
+            x @ np.log(frequencies / p) + (2 - x) @ np.log((1 - frequencies) / (1 - p))
+            for x in (inside, outside)
         ]
-        found.append(roc_auc_score([1] * people + [0] * people, np.concatenate(likely)))
-    return float(np.mean(found))
+        aucs.append(roc_auc_score([1] * people + [0] * people, np.concatenate(likely)))
+    return float(np.mean(aucs))
 
 
 def test_at_the_bound_released_frequencies_tell_little_of_who_was_in_the_cohort() -> None:
@@ -310,19 +309,19 @@ def test_frequencies_and_carriers_are_right_and_coarse() -> None:
         assert rows[at]["step"] == 1
 
 
-@pytest.mark.parametrize(("granted", "told"), [(230, 205), (205, None)])
-def test_the_people_of_frequencies_are_rounded_and_few_left_out_are_not_told(
-    granted: int, told: int | None
+@pytest.mark.parametrize(("granted", "printed"), [(230, 205), (205, None)])
+def test_the_people_of_frequencies_are_rounded_and_few_left_out_are_hidden(
+    granted: int, printed: int | None
 ) -> None:
     dosage, event = draw(203, 8, 10)
     result, _, _ = count_alleles(
         cohort_of(dosage, event, granted=granted), asking("frequencies", sites=["1:1:A>G"]), silent
     )
-    assert result.get("people") == told
+    assert result.get("people") == printed
 
 
-def test_no_filter_tells_how_many_carry_a_site() -> None:
-    """With a filter on frequency, being refused or not would answer whether anybody carries the site."""
+def test_no_filter_reveals_how_many_carry_a_site() -> None:
+    """With a filter on frequency, a refusal would reveal whether anybody carries the site."""
     dosage, event = draw(200, 3, 11)
     dosage[:, 0] = 0
     answers = []
@@ -335,7 +334,7 @@ def test_no_filter_tells_how_many_carry_a_site() -> None:
     assert answers[0] == answers[1] == answers[2]
 
 
-def test_a_site_that_is_not_there_or_too_many_are_refused() -> None:
+def test_absent_sites_and_too_many_sites_are_refused() -> None:
     dosage, event = draw(100, 20, 12)
     cohort = cohort_of(dosage, event, granted=120)
     most = asking("frequencies", sites=[f"1:{n}:A>G" for n in range(1, 7)])
@@ -350,15 +349,14 @@ def test_a_site_that_is_not_there_or_too_many_are_refused() -> None:
     assert "77" not in str(refused.value) + refused.value.hint
 
 
-def test_a_variant_of_few_carriers_is_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The z of a single carrier would tell her outcome."""
+def test_a_variant_with_few_carriers_is_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The z of a single carrier would reveal their outcome."""
     dosage, event = draw(200, 5, 13)
     dosage[:, 0] = 0
     dosage[np.flatnonzero(event)[:9], 0] = 1  # carriers with the event only: the largest z
     cohort = cohort_of(dosage, event)
-    monkeypatch.setattr(
-        association, "choose_step", lambda *_: 1
-    )  # which would not let it out either
+    # choose_step alone would also withhold it.
+    monkeypatch.setattr(association, "choose_step", lambda *_: 1)
     asked = asking(statistics=1, components=0, variants={"min_maf": "0", "min_hwe": "0"})
     result, _, _ = associate(cohort, asked, silent)
     assert json.dumps(result["rows"]).count("1:1:A>G") == 0
@@ -367,11 +365,11 @@ def test_a_variant_of_few_carriers_is_not_tested(monkeypatch: pytest.MonkeyPatch
     assert json.dumps(result["rows"]).count("1:1:A>G") == 1
 
 
-def test_a_variant_of_few_others_is_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The z of a variant that all but nine carry tells the outcome of the nine; unknown is no other."""
-    monkeypatch.setattr(
-        association, "choose_step", lambda *_: 1
-    )  # which would not let it out either
+def test_a_variant_with_few_non_carriers_is_not_tested(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The z of a variant that all but nine carry reveals the outcome of the nine; unknown genotypes
+    do not count."""
+    # choose_step alone would also withhold it.
+    monkeypatch.setattr(association, "choose_step", lambda *_: 1)
     dosage, event = draw(200, 5, 13)
     dosage[:, 0] = 1
     dosage[np.flatnonzero(event)[:9], 0] = 0
@@ -379,22 +377,21 @@ def test_a_variant_of_few_others_is_not_tested(monkeypatch: pytest.MonkeyPatch) 
     asked = asking(
         statistics=5, components=0, variants={"min_maf": "0", "min_hwe": "0", "min_call_rate": "0"}
     )
-    told = json.dumps(associate(cohort_of(dosage, event), asked, silent)[0]["rows"])
-    assert ("1:1:A>G" in told, "1:2:A>G" in told) == (False, False)
+    rows = json.dumps(associate(cohort_of(dosage, event), asked, silent)[0]["rows"])
+    assert ("1:1:A>G" in rows, "1:2:A>G" in rows) == (False, False)
     dosage[np.flatnonzero(event)[9], 0] = 0
-    told = json.dumps(associate(cohort_of(dosage, event), asked, silent)[0]["rows"])
-    assert ("1:1:A>G" in told, "1:2:A>G" in told) == (True, False)
+    rows = json.dumps(associate(cohort_of(dosage, event), asked, silent)[0]["rows"])
+    assert ("1:1:A>G" in rows, "1:2:A>G" in rows) == (True, False)
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_what_is_spent_is_the_cost_of_having_chosen_each(seed: int) -> None:
+def test_the_charge_is_the_sum_of_the_selection_costs(seed: int) -> None:
     dosage, event = draw(400, 60, seed)
     asked = asking(statistics=8, components=0, variants={"min_maf": "0", "min_hwe": "0"})
     result, record, m = associate(cohort_of(dosage, event), asked, silent)
     rows: Any = result["rows"]
-    largest = [
-        abs(float(row["z"])) + float(row["step"]) / 2 for row in rows
-    ]  # it tells no more than what is printed
+    # It reveals no more than the printed values.
+    largest = [abs(float(row["z"])) + float(row["step"]) / 2 for row in rows]
     assert (
         m
         == record["statistics"]
@@ -408,17 +405,20 @@ def test_what_is_spent_is_the_cost_of_having_chosen_each(seed: int) -> None:
 
 
 @pytest.mark.parametrize("variants", [10, 25, 60, 100, 400])
-def test_between_two_points_of_the_quantiles_lie_ten_variants(variants: int) -> None:
-    told: Any = association._quantiles(np.random.default_rng(variants).normal(size=variants), 0)
+def test_quantiles_are_at_least_ten_variants_apart(variants: int) -> None:
+    quantiles: Any = association._quantiles(
+        np.random.default_rng(variants).normal(size=variants), 0
+    )
     possible = [f"{-np.log10((rank - 0.5) / variants):.1f}" for rank in range(10, variants + 1, 10)]
-    assert 1 <= len(told) <= len(possible)
+    assert 1 <= len(quantiles) <= len(possible)
     assert all(
-        float(expected) <= float(most) for (expected, _), most in zip(told, possible, strict=False)
+        float(expected) <= float(most)
+        for (expected, _), most in zip(quantiles, possible, strict=False)
     )
 
 
-def test_no_quantile_is_one_of_a_printed_variant() -> None:
-    """Where all but a few are printed, the quantiles would tell their z at another grid."""
+def test_printed_variants_are_not_in_the_quantiles() -> None:
+    """If all but a few are printed, the quantiles would reveal their z on another grid."""
     z = np.linspace(0.2, 5, 40)
     assert association._quantiles(z[:9], 31) == []
     (expected, observed), *_ = association._quantiles(z[:20], 20)  # type: ignore[misc]
@@ -431,20 +431,20 @@ def test_no_quantile_is_one_of_a_printed_variant() -> None:
     assert result["quantiles"] == []
 
 
-def test_many_copies_of_one_variant_are_one() -> None:
-    """A block in perfect linkage has one z: its quantiles and its median would tell it to the last table."""
+def test_copies_of_a_variant_count_as_one_for_quantiles_and_inflation() -> None:
+    """A block in perfect linkage has one z: its quantiles and its median would reveal it."""
     dosage, event = draw(200, 99, 14)
     asked = asking(statistics=1, components=0, variants={"min_hwe": "0"})
     linked = np.hstack([dosage, *[dosage[:, :1]] * 30])
-    found: Any = associate(cohort_of(linked, event), asked, silent)[0]
-    assert (found["quantiles"], "inflation" in found) == ([], False)
+    result: Any = associate(cohort_of(linked, event), asked, silent)[0]
+    assert (result["quantiles"], "inflation" in result) == ([], False)
     more = np.hstack([dosage, draw(200, 1, 15)[0]])
-    found = associate(cohort_of(more, event), asked, silent)[0]
-    assert (len(found["quantiles"]) > 3, "inflation" in found) == (True, True)
+    result = associate(cohort_of(more, event), asked, silent)[0]
+    assert (len(result["quantiles"]) > 3, "inflation" in result) == (True, True)
 
 
-def test_those_who_were_left_out_bear_nothing() -> None:
-    """A small cohort among many granted is asked again and again: what the ledger counts is its own."""
+def test_people_who_were_left_out_do_not_pay_the_charge() -> None:
+    """A small cohort among many granted may run repeatedly: the charge is for its own size."""
     dosage, event = draw(40, 8, 16)
     cohort = cohort_of(dosage, event, granted=1000)
     charged = count_alleles(cohort, asking("frequencies", sites=["1:1:A>G", "1:2:A>G"]), silent)[2]
@@ -453,13 +453,13 @@ def test_those_who_were_left_out_bear_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("columns", "rows", "told"), [(99, 1, False), (100, 1, True), (130, 64, False)]
+    ("columns", "rows", "printed"), [(99, 1, False), (100, 1, True), (130, 64, False)]
 )
-def test_the_inflation_is_that_of_many_variants(columns: int, rows: int, told: bool) -> None:
-    """Of one variant it is z^2 over 0.4549: with two decimals it undid the rounding of z."""
+def test_the_inflation_needs_many_variants(columns: int, rows: int, printed: bool) -> None:
+    """With one variant it is z^2 over 0.4549: two decimals undid the rounding of z."""
     z = np.random.default_rng(columns).normal(size=columns)
     shown = association._inflation(z, rows)
-    assert (shown is not None) == told
+    assert (shown is not None) == printed
     assert shown is None or re.fullmatch(r"\d+\.\d", shown)
     dosage, event = draw(200, columns, 15)
     result, record, _ = associate(
@@ -472,8 +472,8 @@ def test_the_inflation_is_that_of_many_variants(columns: int, rows: int, told: b
     )
 
 
-def test_every_number_of_a_scan_has_its_decimals() -> None:
-    """One more decimal tells a z, and with it a table."""
+def test_every_number_of_a_scan_has_fixed_decimals() -> None:
+    """One more decimal reveals a z, and with it a table."""
     steps, ties = set(), 0
     for seed in range(8):
         dosage, event = draw(70 + 10 * seed, 120, seed)
@@ -492,7 +492,7 @@ def test_every_number_of_a_scan_has_its_decimals() -> None:
             assert round(10 * float(row["z"])) % step == 0
             assert row["p"] == f"{2 * norm.sf(abs(float(row['z']))):.1e}"
             steps.add(step)
-        # In the order of what is printed: that of the exact z would tell more.
+        # In the order of the printed z: the order of the exact z would reveal more.
         placed = [
             (-abs(float(row["z"])), int(row["variant"].split(":")[1])) for row in result["rows"]
         ]
@@ -504,8 +504,8 @@ def test_every_number_of_a_scan_has_its_decimals() -> None:
             re.fullmatch(r"-?\d+\.\d", value) for pair in result["quantiles"] for value in pair
         )
         assert result["people"] % 5 == result["events"] % 5 == result["variants"]["used"] % 5 == 0
-        assert all(one["variants"] % 5 == 0 for one in result["variants"]["left_out"])
-        assert [one["people"] % 5 for one in result["flow"]] == [0] * len(result["flow"])
+        assert all(step["variants"] % 5 == 0 for step in result["variants"]["left_out"])
+        assert [step["people"] % 5 for step in result["flow"]] == [0] * len(result["flow"])
     assert len(steps) > 1
     assert ties > 1
 
@@ -517,7 +517,7 @@ def test_the_flow_chart_of_a_scan_hides_a_step_of_few() -> None:
     assert result["flow"] == [{"step": "a, b", "people": 200}]
 
 
-def test_people_too_few_for_any_statistic_get_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_people_for_any_statistic_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     event = np.arange(24) % 2
     dosage = np.tile(event[:, None], (1, 5)).astype(float)
     with pytest.raises(CohortTooSmall, match="five tables"):

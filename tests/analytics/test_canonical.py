@@ -16,9 +16,9 @@ from analytics.canonical import (
     Fault,
     check_depth,
     dump_canonical,
+    key_values,
     load_strict,
     paired,
-    readings,
 )
 from analytics.errors import JsonRefused
 
@@ -72,14 +72,14 @@ def test_a_document_two_parsers_could_read_differently_is_refused(data: bytes) -
         (b'"\\ud800"', HALF),
     ],
 )
-def test_a_fault_stands_where_it_is_for_who_asks_for_it(text: bytes, fault: Fault) -> None:
+def test_faults_are_returned_in_place_if_requested(text: bytes, fault: Fault) -> None:
     faults: set[Fault] = set()
     document = load_strict(b"[1.5," + text + b"]", max_bytes=9999, max_depth=1, faults=faults)
     assert document == [Decimal("1.5"), fault]
     assert faults == {fault}
 
 
-def test_a_key_that_stands_twice_has_every_value() -> None:
+def test_a_duplicate_key_has_all_its_values() -> None:
     faults: set[Fault] = set()
     text = b'{"a":1,"b":[1,[2]],"a":{"c":3},"b":4,"a":1,"d":[TWICE],"\\ud800":7}'
     text = text.replace(b"TWICE", b'{"e":0,"e":0}')
@@ -91,13 +91,13 @@ def test_a_key_that_stands_twice_has_every_value() -> None:
         "\ufffd": [7, HALF],
     }
     assert faults == {TWICE, HALF}
-    assert readings(document["a"]) == [1, {"c": 3}, 1]
-    assert readings(document["d"]) == [document["d"]]
+    assert key_values(document["a"]) == [1, {"c": 3}, 1]
+    assert key_values(document["d"]) == [document["d"]]
     assert list(paired(document["a"], "x")) == [(1, "x"), ({"c": 3}, "x"), (1, "x")]
 
 
-def test_keys_that_stand_twice_take_no_long_time() -> None:
-    """What copies all values of a key at each of them takes minutes."""
+def test_many_duplicate_keys_are_read_quickly() -> None:
+    """Copying all values of a key at each duplicate takes minutes."""
     for text in (b'"a":[1],' * 100_000, b"".join(b'"%d":1,' % (n // 2) for n in range(100_000))):
         began = time.process_time()
         load_strict(b"{" + text[:-1] + b"}", max_bytes=2 << 20, max_depth=8, faults=set())
@@ -113,7 +113,7 @@ def test_brackets_in_strings_are_not_nesting() -> None:
 
 
 def test_nesting_is_counted_before_the_parser_recurses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Under a raised recursion limit (some libraries raise it) the C parser would end the process."""
+    """Under a raised recursion limit (set by some libraries) the C parser would end the process."""
     monkeypatch.setattr("json.loads", lambda *args, **kwargs: pytest.fail("the parser was asked"))
     with pytest.raises(JsonRefused):
         load_strict(b"[" * 200_000, max_bytes=300_000, max_depth=8)
@@ -121,8 +121,8 @@ def test_nesting_is_counted_before_the_parser_recurses(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("unit", [b'"\\', b"\\\\", b'\\"', b'"', b'"a",', b"\\[", b"[]"])
 @pytest.mark.parametrize("around", [(b"", b""), (b'{"a":"', b'"}'), (b'{"a":', b"}")])
-def test_no_document_takes_long_to_refuse(unit: bytes, around: tuple[bytes, bytes]) -> None:
-    """What grows with the square of the length takes minutes for a megabyte."""
+def test_every_document_is_refused_quickly(unit: bytes, around: tuple[bytes, bytes]) -> None:
+    """Time that grows with the square of the length is minutes for a megabyte."""
     data = around[0] + unit * ((1 << 20) // len(unit)) + around[1]
     began = time.process_time()
     with contextlib.suppress(JsonRefused):
@@ -132,9 +132,7 @@ def test_no_document_takes_long_to_refuse(unit: bytes, around: tuple[bytes, byte
 
 @pytest.mark.parametrize("unit", [b"\\nxy", b"\\u00e9", b'""xy', b'"xy"zw'])
 @pytest.mark.parametrize("around", [(b"", b""), (b'{"a":"', b'"}')])
-def test_the_depth_is_found_without_cutting_the_text_to_pieces(
-    unit: bytes, around: tuple[bytes, bytes]
-) -> None:
+def test_the_depth_check_does_not_split_the_text(unit: bytes, around: tuple[bytes, bytes]) -> None:
     """A piece of two letters takes 60 bytes."""
     text = (around[0] + unit * ((1 << 20) // len(unit)) + around[1]).decode()
     tracemalloc.start()
@@ -155,7 +153,7 @@ def test_the_depth_is_found_without_cutting_the_text_to_pieces(
         r'"\\" "\"["[',
     ],
 )
-def test_escapes_end_no_string_and_begin_none(text: str) -> None:
+def test_escapes_neither_end_nor_begin_a_string(text: str) -> None:
     """Each is nested as deep as it has brackets outside strings."""
     deep = 2 if text[0] == "{" else 1
     check_depth(text, deep)
@@ -170,6 +168,6 @@ def test_canonical_form_sorts_and_has_no_spaces() -> None:
 @pytest.mark.parametrize(
     "value", [1.5, None, {1: "a"}, {"a": [0.1]}, {"a": float("nan")}, {"a": b"x"}]
 )
-def test_what_has_more_than_one_spelling_is_not_written(value: object) -> None:
+def test_values_with_more_than_one_spelling_are_not_written(value: object) -> None:
     with pytest.raises(JsonRefused):
         dump_canonical(value)

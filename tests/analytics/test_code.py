@@ -58,15 +58,16 @@ def test_a_library_version_changes_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_build_label_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    """torch 2.13.0+cpu and 2.13.0+cu130 are one source: machines with a GPU and without state one hash."""
-    found = []
+    """torch 2.13.0+cpu and 2.13.0+cu130 are one source, so machines with a GPU have the same
+    hash."""
+    hashes = []
     for label in ("", "+cpu", "+cu130"):
         monkeypatch.setattr(
             importlib.metadata, "version", lambda name, label=label: f"2.13.0{label}"
         )
-        found.append(code_hash())
+        hashes.append(code_hash())
         assert "torch==2.13.0" in library_lines()
-    assert len(set(found)) == 1
+    assert len(set(hashes)) == 1
 
 
 def test_links_are_refused(copy: Path) -> None:

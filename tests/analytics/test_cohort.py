@@ -93,7 +93,7 @@ def test_outcome_at_the_horizon(
         (100 + 1826, 9000, False, False),
         (None, 100 + 1825, False, False),
         (None, 100 + 1824, None, False),
-        (100, 9000, None, None),  # on the day of the index: which came first cannot be told
+        (100, 9000, None, None),  # on the index day: the order is unknown
         (99, 9000, None, None),
         (500, 600, True, True),  # the event itself ends the follow-up
     ],
@@ -102,26 +102,25 @@ def test_outcome_of_a_diagnosis(
     event: int | None, last: int, excluded: bool | None, free: bool | None
 ) -> None:
     facts = [("C50.9", 100)] + ([] if event is None else [("C79.3", event)])
-    one = Person("0" * 64, clinical(*facts, last=last))
-    assert outcome_of(one, 100, DIAGNOSIS) is excluded
-    assert outcome_of(one, 100, replace(DIAGNOSIS, excludes=False)) is free
+    diagnosed = Person("0" * 64, clinical(*facts, last=last))
+    assert outcome_of(diagnosed, 100, DIAGNOSIS) is excluded
+    assert outcome_of(diagnosed, 100, replace(DIAGNOSIS, excludes=False)) is free
 
 
-def test_an_outcome_without_a_chart_or_an_index_is_unknown() -> None:
+def test_an_outcome_without_clinical_record_or_index_is_unknown() -> None:
     assert outcome_of(Person("0" * 64, None), None, METASTASIS) is None
     assert outcome_of(Person("0" * 64, clinical(("C79", 5))), None, DIAGNOSIS) is None
-    assert (
-        outcome_of(Person("0" * 64, clinical(("C50", 5), ("C79", None))), 5, DIAGNOSIS) is None
-    )  # it came, but when?
+    # It occurred on an unknown day.
+    assert outcome_of(Person("0" * 64, clinical(("C50", 5), ("C79", None))), 5, DIAGNOSIS) is None
 
 
-def test_people_come_in_order_of_subject_whatever_the_input_order() -> None:
+def test_people_are_sorted_by_subject_in_any_input_order() -> None:
     there, back = select(six()), select(six()[::-1])
     assert there.event.tolist() == back.event.tolist() == [1, 0, 1, 0, 1, 0]
     assert there == back
 
 
-def test_minimum_counts_after_filtering_and_the_number_is_not_said() -> None:
+def test_the_minimum_applies_after_filtering_and_the_number_is_hidden() -> None:
     people = [
         *six(),
         person(6, days=100),
@@ -133,7 +132,7 @@ def test_minimum_counts_after_filtering_and_the_number_is_not_said() -> None:
     assert not any(character.isdigit() for character in str(refused.value) + refused.value.hint)
 
 
-def test_nobody_at_all_is_too_small_even_without_minimum() -> None:
+def test_an_empty_cohort_is_too_small_even_without_minimum() -> None:
     with pytest.raises(CohortTooSmall):
         select([], 0, source="none")
 
@@ -150,9 +149,8 @@ def test_fewer_than_ten_of_an_outcome_are_refused(rare: int) -> None:
             continue
         with pytest.raises(CohortTooSmall) as refused:
             select_people(people, EVERYBODY, METASTASIS, "expression", 2)
-        assert (
-            str(refused.value) == "one outcome has too few people"
-        )  # the same for none and for nine
+        # The same for none and for nine.
+        assert str(refused.value) == "one outcome has too few people"
 
 
 def test_a_missing_value_is_missing_never_zero() -> None:
@@ -171,24 +169,28 @@ def test_a_probe_of_few_people_is_left_out() -> None:
 
 
 def test_no_shared_probe_is_refused() -> None:
-    people = [replace(one, expression={f"p{n}": 1.0}) for n, one in enumerate(six())]
+    people = [
+        replace(person_of_six, expression={f"p{n}": 1.0}) for n, person_of_six in enumerate(six())
+    ]
     with pytest.raises(InputsError):
         expression_matrix(select(people))
 
 
-def test_people_need_the_gene_record_that_is_used_and_no_other() -> None:
-    people = [replace(one, expression=None) for one in six()]
+def test_people_need_only_the_gene_record_that_is_used() -> None:
+    people = [replace(someone, expression=None) for someone in six()]
     assert select(people, source="none").people == 6
     with pytest.raises(CohortTooSmall):
         select(people, source="variants")
     sites = build_sites("GRCh38", [1], [5], ["A>G"], [True])
     calls = np.zeros(1, np.int8), np.zeros(1, np.uint8), np.zeros(1, np.uint8)
-    with_genotypes = [replace(one, genotypes=Genotypes(sites, bytes(32), *calls)) for one in people]
+    with_genotypes = [
+        replace(someone, genotypes=Genotypes(sites, bytes(32), *calls)) for someone in people
+    ]
     cohort = select(with_genotypes, source="variants")
     assert len(cohort.genotypes) == 6
 
 
-def test_without_an_outcome_or_rules_nobody_needs_a_chart() -> None:
+def test_without_outcome_or_rules_no_clinical_record_is_needed() -> None:
     people = [Person(f"{n:064x}", None, {"a": 1.0}) for n in range(4)]
     cohort = select(people, outcome=None)
     assert (cohort.people, cohort.event.tolist()) == (4, [0] * 4)
@@ -220,7 +222,7 @@ def test_codes_that_a_person_must_and_must_not_have() -> None:
         assert [int(m.person.subject, 16) for m in cohort.members] == left
 
 
-def test_what_is_known_only_after_the_index_decides_neither_who_is_in_nor_a_value() -> None:
+def test_facts_after_the_index_affect_neither_inclusion_nor_values() -> None:
     dated = (Reading("bmi", 20.0, 90), Reading("bmi", 30.0, 110))
     later = replace(clinical(("C50", 100), ("E11", 101), born=1950), readings=dated)
     rules = CohortRules((0, 130), (), ("icd-10-cm:E11",))
@@ -233,15 +235,16 @@ def test_what_is_known_only_after_the_index_decides_neither_who_is_in_nor_a_valu
 
 
 def test_without_an_index_no_dated_value_is_a_feature() -> None:
-    """It may have been measured after the metastasis; an age when last seen tells how long she was followed."""
+    """It may have been measured after the metastasis; an age at the last visit reveals the length
+    of follow-up."""
     dated = (
         Reading("bmi", 20.0, 100),
         Reading("bmi", 30.0, 9000),
         Reading("age_years", 55.0, 9000),
     )
     both = [clinical(born=1950, metastasis=n, follow_up_days=2000.0, size_mm=7.0) for n in range(2)]
-    both = [replace(one, readings=(*one.readings, *dated)) for one in both]
-    cohort = select([Person(f"{n:064x}", one) for n, one in enumerate(both)], source="none")
+    both = [replace(record, readings=(*record.readings, *dated)) for record in both]
+    cohort = select([Person(f"{n:064x}", record) for n, record in enumerate(both)], source="none")
     assert np.array_equal(
         clinical_matrix(cohort, ["bmi", "age_years", "size_mm"]),
         [[np.nan, np.nan, 7.0]] * cohort.people,
@@ -267,6 +270,6 @@ def test_the_flow_adds_up() -> None:
     assert cohort.people == 21
 
 
-def test_a_variable_that_is_not_in_the_list_is_refused() -> None:
+def test_an_unknown_variable_is_refused() -> None:
     with pytest.raises(InputsError):
         clinical_matrix(select(six()), ["favourite_colour"])

@@ -16,9 +16,9 @@ def people(total: int, with_bmi: int) -> list[ClinicalRecord]:
 
 
 def row(described: dict[str, Any], name: str) -> dict[str, Any]:
-    (found,) = [row for row in described["variables"] if row["variable"] == name]
-    assert isinstance(found, dict)
-    return found
+    (matching,) = [row for row in described["variables"] if row["variable"] == name]
+    assert isinstance(matching, dict)
+    return matching
 
 
 def test_every_variable_is_listed_with_unit_and_category() -> None:
@@ -38,7 +38,7 @@ def test_every_variable_is_listed_with_unit_and_category() -> None:
         (100, 62, (60, 60)),
         (100, 63, (65, 65)),
         (100, 90, (90, 90)),
-        (100, 91, (100, 100)),  # nine without it: said as none, since 91 would tell
+        (100, 91, (100, 100)),  # nine lack it: shown as complete, since 91 would reveal it
         (100, 100, (100, 100)),
         (9, 9, (None, None)),
         (12, 5, (None, None)),  # both sides are small
@@ -49,10 +49,10 @@ def test_every_variable_is_listed_with_unit_and_category() -> None:
 def test_counts_are_rounded_and_small_ones_suppressed_on_both_sides(
     total: int, count: int, shown: tuple[int | None, int | None]
 ) -> None:
-    found = row(describe(people(total, count), 0), "bmi")
-    assert (found["people"], found["completeness"]) == shown
+    bmi = row(describe(people(total, count), 0), "bmi")
+    assert (bmi["people"], bmi["completeness"]) == shown
 
 
-def test_no_value_leaves() -> None:
+def test_the_dictionary_contains_no_value() -> None:
     text = str(describe(people(100, 60), 40))
     assert all(secret not in text for secret in ("31.4", "12345", "15000", "1960"))

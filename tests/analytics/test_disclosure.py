@@ -1,8 +1,8 @@
-"""The attackers here are written apart from the product: exact whole numbers and plain loops, no shared code.
+"""Attacks on printed counts and metrics, independent of the product, in integer loops.
 
-Two of them read a printed result. The *outsider* knows the ledger's count and everything printed, and joins the rows,
-which share one cohort. The *insider* also knows the exact size and the product's rule: she strikes out every matrix
-that would have been printed at a finer level.
+Two attackers read a printed result. The *outsider* knows the ledger's count and everything printed,
+and combines the rows, which share one cohort. The *insider* also knows the exact size and the
+product's rule, and excludes every matrix that would have been printed at a finer level.
 """
 
 import json
@@ -53,7 +53,7 @@ def nearest(part: int, whole: int, step: int) -> int:
     return step * ((2 * 100 * part + step * whole) // (2 * step * whole))
 
 
-def print_figures(matrix: Matrix, step: int) -> dict[str, int]:
+def print_metrics(matrix: Matrix, step: int) -> dict[str, int]:
     tp, fp, fn, tn = matrix
     positives, negatives = tp + fn, tn + fp
     return {
@@ -74,17 +74,17 @@ def matrices(people: int, events: int) -> Iterator[Matrix]:
 
 
 def attack(metrics: Mapping[str, int], step: int, people: int, events: int) -> list[Matrix]:
-    """Every matrix whose figures print as these do."""
-    found = []
+    """Every matrix whose metrics print as these do."""
+    fitting = []
     for matrix in matrices(people, events):
         if "recall" in metrics and nearest(matrix[0], events, step) != metrics["recall"]:
             continue
         if nearest(matrix[0] + matrix[3], people, step) != metrics["accuracy"]:
             continue
-        printed = print_figures(matrix, step)
+        printed = print_metrics(matrix, step)
         if all(printed[name] == value for name, value in metrics.items()):
-            found.append(matrix)
-    return found
+            fitting.append(matrix)
+    return fitting
 
 
 Rule = Callable[[int, int], int]
@@ -92,12 +92,12 @@ Printed = tuple[int, tuple[tuple[str, int], ...]]  # level and what it prints
 
 
 def strict(every: int, unstruck: int) -> int:
-    """The product's rule: of the matrices that print alike those count that no finer level prints."""
+    """The rule of the product: only matrices that no finer level prints count."""
     return unstruck
 
 
 def careless(every: int, unstruck: int) -> int:
-    """The same without that thought."""
+    """A weaker rule without the exclusion of finer levels."""
     return every
 
 
@@ -105,12 +105,12 @@ def careless(every: int, unstruck: int) -> int:
 def what_is_printed(
     people: int, events: int, needed: int = 5, rule: Rule = strict
 ) -> dict[Matrix, Printed]:
-    """By matrix, at which level it is printed and how, if it is."""
+    """For each printed matrix: its level and printed metrics."""
     printed: dict[Matrix, Printed] = {}
     everything = list(matrices(people, events))
     for level, (step, names) in enumerate(LEVELS):
         shown = {
-            m: tuple((name, print_figures(m, step)[name]) for name in names) for m in everything
+            m: tuple((name, print_metrics(m, step)[name]) for name in names) for m in everything
         }
         every = Counter(shown.values())
         unstruck = Counter(metrics for m, metrics in shown.items() if m not in printed)
@@ -123,10 +123,10 @@ def what_is_printed(
 def insider(
     shown: Any, people: int, events: int, needed: int = 5, rule: Rule = strict
 ) -> list[Matrix]:
-    """Every matrix that would have been printed exactly as this row was."""
-    told = {name: shown.metrics[name] for name in NAMES if name in shown.metrics}
-    level = LEVELS.index((shown.step, tuple(told)))
-    wanted = (level, tuple(told.items()))
+    """Every matrix that would have been printed exactly like this row."""
+    printed_metrics = {name: shown.metrics[name] for name in NAMES if name in shown.metrics}
+    level = LEVELS.index((shown.step, tuple(printed_metrics)))
+    wanted = (level, tuple(printed_metrics.items()))
     return [
         m
         for m, printed in what_is_printed(people, events, needed, rule).items()
@@ -141,25 +141,25 @@ def test_small_counts_are_suppressed_and_others_rounded(count: int, printed: int
     assert round_count(count) == printed
 
 
-def test_a_small_group_left_out_takes_the_people_count_with_it() -> None:
+def test_a_small_group_left_out_suppresses_the_people_count() -> None:
     assert filter_counts(granted=198, people=189, events=35).people is None
     assert filter_counts(granted=198, people=198, events=35).people is None
     assert filter_counts(granted=198, people=188, events=35).people == 190
 
 
-def test_a_small_outcome_takes_the_baseline_with_it() -> None:
+def test_a_small_outcome_suppresses_the_baseline() -> None:
     assert filter_counts(granted=200, people=100, events=9) == Counts(200, 100, None, None)
     assert filter_counts(granted=200, people=100, events=91) == Counts(200, 100, None, None)
     assert filter_counts(granted=400, people=300, events=12) == Counts(400, 300, 10, 96)
 
 
-def test_where_rounding_hides_nothing_the_baseline_goes_and_then_the_events() -> None:
+def test_if_rounding_hides_nothing_baseline_then_events_are_suppressed() -> None:
     assert filter_counts(granted=60, people=50, events=38) == Counts(60, 50, 40, None)
     assert filter_counts(granted=20, people=20, events=10) == Counts(20, None, None, None)
 
 
 def outsiders_sizes(printed: Mapping[str, Any]) -> list[tuple[int, int]]:
-    """Every (people, events) that would have been printed so; `printed` lacks what is suppressed."""
+    """Every (people, events) that prints like this; `printed` lacks suppressed counts."""
     granted = printed["granted"]
     sizes = []
     for people in range(20, granted + 1):
@@ -186,7 +186,7 @@ SIZES = st.integers(20, 250).flatmap(
 @settings(max_examples=80, deadline=None)
 @given(SIZES)
 @example((200, 194, 113))  # of 200 plausible people with 115 events the baseline is a tie: 57.5 %
-def test_no_printed_count_tells_the_size_and_the_true_one_is_among_the_plausible(
+def test_printed_counts_leave_five_sizes_including_the_true_one(
     sizes: tuple[int, int, int],
 ) -> None:
     granted, people, events = sizes
@@ -201,10 +201,10 @@ def test_no_printed_count_tells_the_size_and_the_true_one_is_among_the_plausible
         assert counts.baseline is None
         assert plausible_sizes(counts) == []
         return
-    found = outsiders_sizes(printed)
-    assert (people, events) in found
-    assert plausible_sizes(counts) == found
-    assert len(found) >= 5
+    plausible = outsiders_sizes(printed)
+    assert (people, events) in plausible
+    assert plausible_sizes(counts) == plausible
+    assert len(plausible) >= 5
     assert least_people(counts) <= people
 
 
@@ -215,16 +215,16 @@ def test_no_printed_count_tells_the_size_and_the_true_one_is_among_the_plausible
 def test_the_product_counts_what_the_attacker_finds(
     cells: Matrix, step: int, names: tuple[str, ...]
 ) -> None:
-    row = {name: print_figures(cells, step)[name] for name in names}
+    row = {name: print_metrics(cells, step)[name] for name in names}
     assert row["accuracy"] == percent(metrics_of(Cells(*cells))[0], step)
-    found = attack(row, step, 189, 35)
-    assert cells in found
-    assert count_candidates(row, step, 189, 35) == len(found)
+    fitting = attack(row, step, 189, 35)
+    assert cells in fitting
+    assert count_candidates(row, step, 189, 35) == len(fitting)
 
 
-def test_whole_percents_of_one_pass_betray_the_cells() -> None:
-    """Why the levels exist: printed as they are, these figures leave a single matrix."""
-    assert len(attack(print_figures((8, 14, 27, 140), 1), 1, 189, 35)) == 1
+def test_unrounded_percents_of_one_pass_reveal_the_cells() -> None:
+    """The reason for the levels: printed in whole percents, these metrics leave a single matrix."""
+    assert len(attack(print_metrics((8, 14, 27, 140), 1), 1, 189, 35)) == 1
 
 
 def test_a_row_is_printed_at_the_finest_level_that_five_matrices_share() -> None:
@@ -240,7 +240,7 @@ def test_a_row_is_printed_at_the_finest_level_that_five_matrices_share() -> None
     assert len(attack(large["a"].metrics, 1, 1500, 700)) >= CANDIDATES_NEEDED
 
 
-def test_a_row_is_printed_alike_whatever_stands_beside_it() -> None:
+def test_a_row_is_printed_the_same_beside_any_other_rows() -> None:
     cells = Cells(80, 140, 270, 1400)
     others = {f"r{n}": Cells(10 * n, 140, 350 - 10 * n, 1400) for n in range(17)}
     alone = build_table({"a": cells}, people=189, events=35)["a"]
@@ -280,7 +280,7 @@ def test_no_row_is_ever_printed_that_fewer_than_five_matrices_share(data: st.Dat
         assert table == {}
     for name, shown in table.items():
         cells = summed[name]
-        printed = print_figures((cells.tp, cells.fp, cells.fn, cells.tn), shown.step)
+        printed = print_metrics((cells.tp, cells.fp, cells.fn, cells.tn), shown.step)
         assert shown.metrics == {metric: printed[metric] for metric in shown.metrics}
         assert len(insider(shown, people, events)) >= 5
 
@@ -302,20 +302,21 @@ def test_with_a_smaller_number_of_matrices_the_attack_succeeds(
     assert min(len(insider(shown, 100, 30, needed=1)) for shown in table.values()) == 1
 
 
-def test_without_the_thought_for_finer_levels_the_attack_succeeds(
+def test_without_excluding_finer_levels_the_attack_succeeds(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Somebody who knows that a finer level would have been printed had it survived strikes out what survives there."""
+    """An attacker who knows that finer levels come first excludes the matrices that pass there."""
 
     def counts_everything(people: int, events: int) -> list[np.ndarray]:
         tp, fp = np.indices((events + 1, people - events + 1)).reshape(2, -1)
-        whole = np.stack([tp, fp, events - tp, people - events - fp])
+        all_matrices = np.stack([tp, fp, events - tp, people - events - fp])
         printable = []
         for step, names in disclosure.LEVELS:
-            keys, found = np.unique(
-                disclosure._keys(disclosure._percents(whole, step), names), return_counts=True
+            keys, counts = np.unique(
+                disclosure._keys(disclosure._percents(all_matrices, step), names),
+                return_counts=True,
             )
-            printable.append(keys[found >= 5])
+            printable.append(keys[counts >= 5])
         return printable
 
     safe = build_table(one_pass(100, 30), people=100, events=30)
@@ -332,38 +333,38 @@ def test_without_the_thought_for_finer_levels_the_attack_succeeds(
 
 
 def test_every_printed_row_of_the_real_run_survives_the_outsider(
-    gse_figures: dict[str, Any],
+    gse_metrics: dict[str, Any],
 ) -> None:
     rows = [
         ({name: row[name] for name in NAMES if name in row}, row["step"])
-        for row in gse_figures["rows"]
+        for row in gse_metrics["rows"]
         if "accuracy" in row
     ]
     assert len(rows) == 9
-    sizes = outsiders_sizes(gse_figures)
+    sizes = outsiders_sizes(gse_metrics)
     assert (189, 35) in sizes
-    found = {size: [attack(metrics, step, *size) for metrics, step in rows] for size in sizes}
-    possible = [size for size in sizes if all(found[size])]
+    fitting = {size: [attack(metrics, step, *size) for metrics, step in rows] for size in sizes}
+    possible = [size for size in sizes if all(fitting[size])]
     assert len(possible) >= 5
     for at in range(len(rows)):
-        assert sum(len(found[size][at]) for size in possible) >= 5
+        assert sum(len(fitting[size][at]) for size in possible) >= 5
 
 
 def test_every_printed_row_of_the_real_run_survives_the_insider(
-    gse_figures: dict[str, Any],
+    gse_metrics: dict[str, Any],
 ) -> None:
     printed = Counter(what_is_printed(189, 35).values())
-    for row in gse_figures["rows"]:
-        told = tuple((name, row[name]) for name in NAMES if name in row)
-        level = LEVELS.index((row["step"], tuple(name for name, _ in told)))
-        assert printed[level, told] >= 5
+    for row in gse_metrics["rows"]:
+        metrics = tuple((name, row[name]) for name in NAMES if name in row)
+        level = LEVELS.index((row["step"], tuple(name for name, _ in metrics)))
+        assert printed[level, metrics] >= 5
 
 
-def test_every_point_of_every_curve_of_the_real_run_survives(gse_figures: dict[str, Any]) -> None:
-    sizes = outsiders_sizes(gse_figures)
+def test_every_point_of_every_curve_of_the_real_run_survives(gse_metrics: dict[str, Any]) -> None:
+    sizes = outsiders_sizes(gse_metrics)
     fewest_controls, events = min(n - e for n, e in sizes), {e for _, e in sizes}
-    assert len(gse_figures["curves"]) == 9
-    for curve in gse_figures["curves"]:
+    assert len(gse_metrics["curves"]) == 9
+    for curve in gse_metrics["curves"]:
         assert (curve["roc"][0], curve["roc"][-1]) == ([0, 0], [100, 100])
         step = next(s for s in (20, 10, 5) if all(y % s == 0 for _, y in curve["roc"]))
         for (x, y), (following, _) in pairwise(curve["roc"]):
@@ -371,9 +372,9 @@ def test_every_point_of_every_curve_of_the_real_run_survives(gse_figures: dict[s
             if x:
                 assert sum(nearest(tp, e, step) == y for e in events for tp in range(e + 1)) >= 5
     groups = [
-        curve["calibration"]["groups"] for curve in gse_figures["curves"] if "calibration" in curve
+        curve["calibration"]["groups"] for curve in gse_metrics["curves"] if "calibration" in curve
     ]
-    assert 2 <= len(groups) <= 3  # of svm and knn no chance is printed as a chance
+    assert 2 <= len(groups) <= 3  # svm and knn have no calibrated probabilities
     for group in groups:
         assert 2 <= len(group) <= 3  # 35 events make at most three groups of ten
         assert all(value % 5 == 0 for pair in group for value in pair)
@@ -407,7 +408,7 @@ def test_no_printed_step_of_a_flow_left_out_fewer_than_ten(drawn: tuple[int, lis
     assert final == ([] if shown is None else [shown])
 
 
-def test_without_merging_a_flow_would_tell_small_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_merging_a_flow_would_reveal_small_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     flow = [("a", 196), ("b", 120), ("c", 117)]
     assert filter_flow(200, flow) == [("a, b, c", 115)]
     monkeypatch.setattr(disclosure, "SMALLEST_COUNT", 1)
@@ -429,8 +430,8 @@ def test_the_genomic_bound_is_never_exceeded(people: int) -> None:
     assert (genomic_bound(people) + 1) * 1000 > 128 * people
 
 
-def test_the_record_says_what_was_done_and_not_how_many_would_fit(
-    gse_result: Result, gse_figures: dict[str, Any]
+def test_the_record_lists_what_was_done_without_candidate_counts(
+    gse_result: Result, gse_metrics: dict[str, Any]
 ) -> None:
     record = json.loads(gse_result.disclosure)
     assert record["type"] == "volens/disclosure/1"
@@ -441,28 +442,30 @@ def test_the_record_says_what_was_done_and_not_how_many_would_fit(
     )
     withheld = [item["what"] for item in record["withheld"]]
     assert "people" in withheld
-    assert "people" not in gse_figures
+    assert "people" not in gse_metrics
     assert [what for what in withheld if what.startswith("model file")] == [
         f"model file: {model}" for model in ("knn", "logistic", "svm")
     ]
-    # The number of matrices at the exact size would tell which size it is.
+    # The number of matrices at the exact size would reveal the size.
     assert {rule["rule"]: rule for rule in record["rules"]}["matrix count"] == {
         "rule": "matrix count",
         "at_least": 5,
     }
     coarsened = [item["what"] for item in record["coarsened"]]
-    printed = {f"{row['model']}/{row['feature_set']}": row for row in gse_figures["rows"]}
+    printed = {f"{row['model']}/{row['feature_set']}": row for row in gse_metrics["rows"]}
     for name, row in printed.items():
         missing = [metric for metric in NAMES if metric not in row]
         assert bool(missing) == any(what == f"{', '.join(missing)}: {name}" for what in withheld)
-        assert (row["step"] > 1) == (f"threshold figures: {name}" in coarsened)
-    for curve in gse_figures["curves"]:
-        name, found = f"{curve['model']}/{curve['feature_set']}", curve.get("calibration")
+        assert (row["step"] > 1) == (f"threshold metrics: {name}" in coarsened)
+    for curve in gse_metrics["curves"]:
+        name, calibration = f"{curve['model']}/{curve['feature_set']}", curve.get("calibration")
         assert (f"roc: {name}" in withheld) == ("roc" not in curve)
         assert (f"calibration: {name}" in withheld) == (
-            found is None and curve["model"] == "logistic"
+            calibration is None and curve["model"] == "logistic"
         )
-        assert (f"calibration: {name}" in coarsened) == (found is not None and found["step"] > 5)
+        assert (f"calibration: {name}" in coarsened) == (
+            calibration is not None and calibration["step"] > 5
+        )
 
 
 def test_the_record_of_variants_counts_them() -> None:
@@ -476,7 +479,7 @@ def test_the_record_of_variants_counts_them() -> None:
     assert "2 variants" in json.dumps(record["withheld"])
 
 
-def test_the_record_says_which_sites_were_coarsened_or_withheld() -> None:
+def test_the_record_lists_coarsened_and_withheld_sites() -> None:
     counts = filter_counts(granted=300, people=200, events=200)
     sites = [
         {"variant": "1:1:A>G", "frequency": 20, "step": 1, "carriers": 70},
@@ -485,10 +488,10 @@ def test_the_record_says_which_sites_were_coarsened_or_withheld() -> None:
         {"variant": "1:4:A>G", "frequency": 20, "step": 1},
     ]
     record: Any = describe_genomic(counts, 8, 0, 25, sites)
-    assert [(one["what"], one["step"]) for one in record["coarsened"]] == [
+    assert [(entry["what"], entry["step"]) for entry in record["coarsened"]] == [
         ("frequency: 1:3:A>G", 2)
     ]
-    assert [one["what"] for one in record["withheld"]] == [
+    assert [entry["what"] for entry in record["withheld"]] == [
         "frequency, carriers: 1:2:A>G",
         "carriers: 1:4:A>G",
     ]
@@ -498,7 +501,7 @@ def test_the_record_says_which_sites_were_coarsened_or_withheld() -> None:
     ("part", "whole", "step", "printed"),
     [(115, 200, 1, 58), (1, 40, 5, 5), (7, 40, 5, 20), (29, 200, 1, 15)],
 )
-def test_a_tie_of_two_counts_goes_upwards(part: int, whole: int, step: int, printed: int) -> None:
+def test_ties_of_counts_round_upwards(part: int, whole: int, step: int, printed: int) -> None:
     assert share(part, whole, step) == printed
 
 

@@ -1,4 +1,4 @@
-"""The AUC of a single finding: an insider tries every table of finding by outcome."""
+"""Attack on the AUC of a single variable: an insider tries every table of variable by outcome."""
 
 from collections import Counter
 from itertools import product
@@ -17,9 +17,9 @@ def nearest(part: int, whole: int, step: int) -> int:
 
 
 def aucs_of_a_finding(people: int, events: int) -> Counter[tuple[Any, int]]:
-    """How many tables of finding by outcome are printed as each (row, AUC); the row decides by the finding, by nothing,
-    or is withheld."""
-    found: Counter[tuple[Any, int]] = Counter()
+    """How many tables of finding by outcome are printed as each (row, AUC); the row decides by the
+    finding, by nothing, or is withheld."""
+    tables: Counter[tuple[Any, int]] = Counter()
     for tp, fp in product(range(events + 1), range(people - events + 1)):
         auc = nearest(
             tp * (people - events) + (people - events - fp) * events,
@@ -32,15 +32,15 @@ def aucs_of_a_finding(people: int, events: int) -> Counter[tuple[Any, int]]:
         ):
             shown = build_table({"a": row}, people=people, events=events).get("a")
             if disclosure.hides_auc(auc, shown, people, events):
-                found[
+                tables[
                     shown and (shown.step, *shown.metrics.items(), row.tp == row.fp == 0), auc
                 ] += 1
-    return found
+    return tables
 
 
 def test_the_auc_of_a_single_finding_leaves_five_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = aucs_of_a_finding(40, 12)
-    assert len(found) > 10
-    assert min(found.values()) >= 5
+    tables = aucs_of_a_finding(40, 12)
+    assert len(tables) > 10
+    assert min(tables.values()) >= 5
     monkeypatch.setattr(disclosure, "hides_auc", lambda *_: True)
     assert min(aucs_of_a_finding(40, 12).values()) < 5

@@ -1,7 +1,7 @@
-"""Curves, and an insider who knows this file and the exact numbers of people and of events.
+"""Attack on curves by an insider who knows this file and the exact numbers of people and of events.
 
-She is written apart from the product, in plain loops: of every table that there could be, she works out how it would
-have been printed, and strikes out what does not print as what she sees.
+The attack is written independently of the product, in plain loops: for every possible table, it
+computes the printed result, and excludes tables that print differently from the observed result.
 """
 
 from collections import Counter, defaultdict
@@ -41,7 +41,7 @@ def fifths_of(people: int) -> list[int]:
 
 
 def spreads(sizes: list[int], events: int) -> Iterator[Table]:
-    """Every way to spread the events over the fifths."""
+    """Every distribution of the events over the fifths."""
     if len(sizes) == 1:
         if events <= sizes[0]:
             yield (events,)
@@ -79,35 +79,40 @@ def fewer(groups: int, sizes: list[int]) -> Iterator[list[list[int]]]:
 
 @cache
 def what_is_printed(people: int, events: int, needed: int = 5) -> dict[Cut, dict[Table, Any]]:
-    """By cut and events of its groups: (step, observed percents), if anything."""
+    """By cut and events of its groups: (step, observed percents), if printed."""
     sizes, tables = fifths_of(people), defaultdict(set)
     for spread in spreads(sizes, events):
         cut = cut_of(spread, sizes)
         tables[cut].add(tuple(sum(spread[at] for at in run) for run in cut))
-    found: dict[Cut, dict[Table, Any]] = {}
+    by_cut: dict[Cut, dict[Table, Any]] = {}
     for cut, every in tables.items():
         wide = [sum(sizes[at] for at in run) for run in cut]
         printed: dict[Table, Any] = {}
         for runs in fewer(len(cut), wide):
             for step in (5, 10, 20):
-                told, shown = {}, {}
+                sums, shown = {}, {}
                 for table in every - printed.keys():
-                    told[table] = tuple(sum(table[at] for at in run) for run in runs)
+                    sums[table] = tuple(sum(table[at] for at in run) for run in runs)
                     people_in = [sum(wide[at] for at in run) for run in runs]
                     shown[table] = (
                         step,
-                        tuple(map(nearest, told[table], people_in, [step] * len(runs))),
+                        tuple(map(nearest, sums[table], people_in, [step] * len(runs))),
                     )
                 different = Counter(
-                    shown[table] for table in {told[table]: table for table in told}.values()
+                    shown[table] for table in {sums[table]: table for table in sums}.values()
                 )
-                printed |= {table: one for table, one in shown.items() if different[one] >= needed}
-        found[cut] = printed
-    return found
+                printed |= {
+                    table: percents
+                    for table, percents in shown.items()
+                    if different[percents] >= needed
+                }
+        by_cut[cut] = printed
+    return by_cut
 
 
-def told_of(spread: Table, people: int) -> Any:
-    """What the product prints of a cohort with so many events in each fifth of the predicted chances."""
+def printed_calibration(spread: Table, people: int) -> Any:
+    """The calibration that the product prints for a cohort with these events per fifth of predicted
+    probability."""
     event = np.concatenate(
         [
             np.arange(size) < positives
@@ -115,10 +120,14 @@ def told_of(spread: Table, people: int) -> Any:
         ]
     )
     probabilities = np.linspace(0.1, 0.9, people)[None, :]
-    found = calibration_groups(
+    calibration = calibration_groups(
         probabilities, event.astype(np.int64), Counts(people + 20, None, sum(spread), None)
     )
-    return None if found is None else (found[0], tuple(observed for _, observed in found[1]))
+    return (
+        None
+        if calibration is None
+        else (calibration[0], tuple(observed for _, observed in calibration[1]))
+    )
 
 
 def some_spreads(people: int, events: int, number: int, seed: int) -> list[Table]:
@@ -139,15 +148,18 @@ def test_no_calibration_is_printed_that_fewer_than_five_tables_share(
     for spread in some_spreads(people, events, 120, 1):
         cut = cut_of(spread, fifths_of(people))
         table = tuple(sum(spread[at] for at in run) for run in cut)
-        told, printed = told_of(spread, people), what_is_printed(people, events)[cut]
-        assert told == printed.get(table)
-        if told is not None:
-            steps.add(told[0])
-            assert len({table for table, one in printed.items() if one == told}) >= 5
+        calibration, printed = (
+            printed_calibration(spread, people),
+            what_is_printed(people, events)[cut],
+        )
+        assert calibration == printed.get(table)
+        if calibration is not None:
+            steps.add(calibration[0])
+            assert len({table for table, shown in printed.items() if shown == calibration}) >= 5
     assert steps
 
 
-def test_the_events_that_a_group_can_have_are_those_of_its_making() -> None:
+def test_possible_events_of_a_group_follow_from_its_construction() -> None:
     sizes = [20] * 5
     first, last = set(), set()
     for positives in product(range(21), repeat=3):
@@ -160,37 +172,41 @@ def test_the_events_that_a_group_can_have_are_those_of_its_making() -> None:
     assert first < last
 
 
-def test_without_the_count_of_tables_a_calibration_betrays_them(
+def test_without_counting_tables_a_calibration_reveals_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What GSE7390 would have been printed as: one table fits."""
+    """The calibration of GSE7390 without the rule: only one table fits."""
     spread = (0, 6, 9, 10, 10)
-    assert told_of(spread, 189) == (10, (10, 30, 30))
+    assert printed_calibration(spread, 189) == (10, (10, 30, 30))
     monkeypatch.setattr(disclosure_curves, "CANDIDATES_NEEDED", 1)
-    assert told_of(spread, 189) == (5, (15, 25, 25))
+    assert printed_calibration(spread, 189) == (5, (15, 25, 25))
     printed = what_is_printed(189, 35, needed=1)[(0, 1, 2), (3,), (4,)]
-    assert [table for table, one in printed.items() if one == (5, (15, 25, 25))] == [(15, 10, 10)]
+    assert [table for table, shown in printed.items() if shown == (5, (15, 25, 25))] == [
+        (15, 10, 10)
+    ]
 
 
-def test_the_calibrations_of_the_real_run_leave_five_tables(gse_figures: dict[str, Any]) -> None:
-    found = [curve["calibration"] for curve in gse_figures["curves"] if "calibration" in curve]
-    assert len(found) >= 2  # of the third no level leaves five tables
-    for one in found:
-        told = (one["step"], tuple(observed for _, observed in one["groups"]))
+def test_the_calibrations_of_the_real_run_leave_five_tables(gse_metrics: dict[str, Any]) -> None:
+    calibrations = [
+        curve["calibration"] for curve in gse_metrics["curves"] if "calibration" in curve
+    ]
+    assert len(calibrations) >= 2  # of the third no level leaves five tables
+    for calibration in calibrations:
+        expected = (calibration["step"], tuple(observed for _, observed in calibration["groups"]))
         cuts = [
-            [table for table, shown in printed.items() if shown == told]
+            [table for table, shown in printed.items() if shown == expected]
             for printed in what_is_printed(189, 35).values()
         ]
         assert sum(map(len, cuts)) >= 5
-        assert all(observed % one["step"] == 0 for _, observed in one["groups"])
+        assert all(observed % calibration["step"] == 0 for _, observed in calibration["groups"])
 
 
-def test_what_is_too_large_to_count_is_printed_at_the_finest_level_or_not_at_all(
+def test_uncountable_calibrations_are_finest_level_or_withheld(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(disclosure_curves, "MOST_TABLES", 10)
-    assert told_of((0, 6, 9, 10, 10), 189) is None
-    assert told_of((20, 40, 60, 80, 100), 1000) == (5, (10, 20, 30, 40, 50))
+    assert printed_calibration((0, 6, 9, 10, 10), 189) is None
+    assert printed_calibration((20, 40, 60, 80, 100), 1000) == (5, (10, 20, 30, 40, 50))
 
 
 def possible_of(events: int) -> set[int]:
@@ -198,25 +214,25 @@ def possible_of(events: int) -> set[int]:
 
 
 def curves_of(events: int, points: int) -> dict[tuple[int, ...], list[Table]]:
-    """By what is printed, every pass that prints so; () is withheld."""
-    possible, found = possible_of(events), defaultdict(list)
+    """By printed curve, every pass that prints it; () is withheld."""
+    possible, by_curve = possible_of(events), defaultdict(list)
     for passes in combinations_with_replacement(range(events + 1), points):
         drawn = disclosure_curves._round_rates(np.array(passes) / events, events, possible)
-        found[tuple(drawn.shown) if drawn else ()].append(passes)
-    return found
+        by_curve[tuple(drawn.shown) if drawn else ()].append(passes)
+    return by_curve
 
 
 @pytest.mark.parametrize(("events", "points"), [(14, 3), (20, 3), (35, 2), (60, 1), (90, 1)])
 def test_no_curve_is_printed_that_fewer_than_five_passes_share(events: int, points: int) -> None:
-    found = curves_of(events, points)
-    withheld = found.pop((), [])
-    assert len(withheld) * 5 < sum(map(len, found.values()))
-    for passes in found.values():
+    by_curve = curves_of(events, points)
+    withheld = by_curve.pop((), [])
+    assert len(withheld) * 5 < sum(map(len, by_curve.values()))
+    for passes in by_curve.values():
         assert len(passes) >= 5
         assert all(len(set(counts)) >= 2 for counts in zip(*passes, strict=True))
 
 
-def test_without_the_count_of_passes_a_curve_betrays_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_counting_passes_a_curve_reveals_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disclosure_curves, "LEAST_TABLES", 1)
     assert min(len(passes) for shown, passes in curves_of(35, 2).items() if shown) >= 5
     monkeypatch.setattr(disclosure_curves, "_curves_that_fit", lambda *_: 5)
@@ -224,8 +240,8 @@ def test_without_the_count_of_passes_a_curve_betrays_them(monkeypatch: pytest.Mo
 
 
 def matrices_behind(events: int, negatives: int) -> list[int]:
-    """Of every row and curve that are printed together: how many matrices of the row lie on a pass that is printed as
-    the curve. All passes are the same, and she knows it."""
+    """Of every row and curve that are printed together: how many matrices of the row lie on a pass
+    that is printed as the curve. All passes are the same, and she knows it."""
     grid, people = np.arange(25, 100, 25), events + negatives
     rows, printed = defaultdict(list), {}
     for tp, fp in product(range(events + 1), range(negatives + 1)):
@@ -245,13 +261,17 @@ def matrices_behind(events: int, negatives: int) -> list[int]:
                 drawn, grid, list_candidates(printed[name], people, events)
             ):
                 fitting.append(
-                    sum(any(lies_on(one, tp, fp / negatives) for one in passes) for tp, fp in row)
+                    sum(
+                        any(lies_on(curve_pass, tp, fp / negatives) for curve_pass in passes)
+                        for tp, fp in row
+                    )
                 )
     return fitting
 
 
 def lies_on(passes: Table, tp: int, rate: float) -> bool:
-    """Whether the curve that rises by these true positives at 25, 50 and 75 % goes through (rate, tp)."""
+    """Whether the curve that rises by these true positives at 25, 50 and 75 % goes through (rate,
+    tp)."""
     return all(
         count <= tp if x < rate else count >= tp
         for x, count in zip((0.25, 0.5, 0.75), passes, strict=True)
@@ -259,13 +279,12 @@ def lies_on(passes: Table, tp: int, rate: float) -> bool:
 
 
 def test_a_row_and_the_curve_beside_it_leave_five_matrices(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = matrices_behind(10, 40)
-    assert len(found) > 100
-    assert min(found) >= 5
+    counts = matrices_behind(10, 40)
+    assert len(counts) > 100
+    assert min(counts) >= 5
     monkeypatch.setattr(disclosure_curves, "_hides_row", lambda *_: True)
-    assert (
-        min(n for n in matrices_behind(10, 40) if n) < 5
-    )  # some fit no pass at all: their passes differed
+    # Some fit no pass at all: their passes differed.
+    assert min(n for n in matrices_behind(10, 40) if n) < 5
 
 
 def test_a_curve_has_at_least_ten_people_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -281,22 +300,21 @@ def test_a_curve_has_at_least_ten_people_a_step(monkeypatch: pytest.MonkeyPatch)
     assert (roc_grid(probabilities, event, sizes)[1][0] - 0) * 30 < 10 * 100
 
 
-def test_without_their_rule_the_points_of_a_curve_betray_counts(
+def test_without_the_point_rule_a_curve_reveals_counts(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     event = np.array([1] * 12 + [0] * 120)
     probabilities = np.random.default_rng(3).random((10, 132)) + 0.2 * event
     sizes = [(132, 12)]
-    assert (
-        roc_grid(probabilities, event, sizes) == []
-    )  # no step of 5, 10 or 20 % leaves five of 13 possible counts
+    # No step of 5, 10 or 20 % leaves five of 13 possible counts.
+    assert roc_grid(probabilities, event, sizes) == []
     monkeypatch.setattr(disclosure_curves, "CANDIDATES_NEEDED", 1)
-    told = roc_grid(probabilities, event, sizes)
-    assert any(sum(nearest(tp, 12, 20) == y for tp in range(13)) < 5 for _, y in told[1:-1])
+    curve = roc_grid(probabilities, event, sizes)
+    assert any(sum(nearest(tp, 12, 20) == y for tp in range(13)) < 5 for _, y in curve[1:-1])
 
 
-def test_the_grid_of_a_curve_depends_on_what_is_printed_alone() -> None:
-    """Otherwise its width would tell on which side of 100 the number of people without the event lies."""
+def test_the_grid_of_a_curve_depends_only_on_printed_counts() -> None:
+    """Otherwise its width would reveal whether more than 100 people have no event."""
     generator = np.random.default_rng(2)
     for people in (148, 149, 150, 151):
         counts = filter_counts(granted=200, people=people, events=50)
@@ -321,9 +339,9 @@ def test_calibration_groups_hold_ten_people_of_both_outcomes(
     event = np.array([1] * events + [0] * negatives)
     noise = np.random.default_rng(seed).normal(size=(2, events + negatives))
     probabilities = 1 / (1 + np.exp(-(noise + signal * event)))
-    found = calibration_groups(probabilities, event, Counts(200, None, events, None))
-    if found is not None:
-        step, groups = found
+    calibration = calibration_groups(probabilities, event, Counts(200, None, events, None))
+    if calibration is not None:
+        step, groups = calibration
         smallest = [
             min(min(event[part].sum(), (1 - event[part]).sum()) for part in parts)
             for parts in cuts_that_fit(groups, step, probabilities, event)
@@ -336,7 +354,7 @@ def test_calibration_groups_hold_ten_people_of_both_outcomes(
 def cuts_that_fit(
     groups: list[tuple[int, int]], step: int, probabilities: np.ndarray, event: np.ndarray
 ) -> list[list[np.ndarray]]:
-    """Every way of joining fifths of the people that would be printed as these groups."""
+    """Every way of joining fifths that would be printed as these groups."""
     fifths = np.array_split(np.argsort(probabilities.mean(axis=0), kind="stable"), 5)
     mean, fitting = probabilities.mean(axis=0), []
     for choice in range(2**4):
@@ -356,7 +374,9 @@ def cuts_that_fit(
     return fitting
 
 
-def test_without_their_rule_calibration_groups_are_small(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_group_rule_calibration_groups_are_small(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     event = (np.arange(100) % 8 == 0).astype(np.int64)
     probabilities = np.linspace(0.9, 0.1, 100)[None, :]
     assert calibration_groups(probabilities, event, Counts(200, 100, 10, 88)) is None

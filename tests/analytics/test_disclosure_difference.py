@@ -1,4 +1,4 @@
-"""Two runs of nearly the same people, and an insider who subtracts one from the other."""
+"""Differencing attack: an insider subtracts two runs of nearly the same people."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -26,9 +26,10 @@ ANY = (0, 130)
 
 
 def people_of(dosage: np.ndarray, event: np.ndarray) -> list[Person]:
-    """One person a row (n, m), aged 40, 41, ... in their order; relapsed at day 800 or followed to day 4,000."""
+    """One person per row (n, m), aged 40, 41, ... in order; relapsed at day 800 or followed to day
+    4,000."""
     sites, known = sites_of(dosage.shape[1]), np.full(dosage.shape[1], 60, np.uint8)
-    found = []
+    people = []
     for at, row in enumerate(dosage):
         values = {
             "age_years": 40.0 + at,
@@ -38,7 +39,7 @@ def people_of(dosage: np.ndarray, event: np.ndarray) -> list[Person]:
         clinical = ClinicalRecord(
             None, None, (), tuple(Reading(name, float(v), None) for name, v in values.items()), None
         )
-        found.append(
+        people.append(
             Person(
                 f"{at:064x}",
                 clinical,
@@ -46,7 +47,7 @@ def people_of(dosage: np.ndarray, event: np.ndarray) -> list[Person]:
                 Genotypes(sites, bytes(32), row.astype(np.int8), known, known),
             )
         )
-    return found
+    return people
 
 
 def asked(age: tuple[int, int] = ANY, horizon: int = 1825, **changes: Any) -> bytes:
@@ -90,7 +91,8 @@ def sixty() -> list[Person]:
 def test_the_people_must_be_the_same_or_ten_of_them_differ(
     sixty: list[Person], fewer: int, refused: bool
 ) -> None:
-    """Under the same rules; that nobody differs under others would tell that each of a few has what these ask for."""
+    """Under the same rules. Under other rules, permission would reveal that nobody differs in what
+    they require."""
     age = (40 + fewer, 130) if fewer else ANY
     narrow, wide = asked(age), asked()
     assert is_refused(sixty, narrow, earlier_of(wide, sixty)) == refused
@@ -99,9 +101,8 @@ def test_the_people_must_be_the_same_or_ten_of_them_differ(
         {"analysis": "frequencies", "sites": ["1:1:A>G"], "cohort": {"age": list(age)}}
     )
     assert is_refused(sixty, sites, earlier_of(wide, sixty)) == refused
-    assert is_refused(
-        sixty, asked((40, 130)), earlier_of(wide, sixty)
-    )  # the same people, under other rules
+    # The same people, under other rules.
+    assert is_refused(sixty, asked((40, 130)), earlier_of(wide, sixty))
     # Five left out at either end are ten.
     assert not is_refused(sixty, asked((45, 130)), earlier_of(asked((40, 94)), sixty))
 
@@ -112,13 +113,13 @@ def test_each_earlier_run_is_compared(sixty: list[Person]) -> None:
     assert is_refused(sixty, asked(), far, near)
 
 
-def test_who_was_not_granted_then_was_not_in_it(sixty: list[Person]) -> None:
+def test_people_not_granted_then_were_not_in_the_earlier_cohort(sixty: list[Person]) -> None:
     assert is_refused(sixty, asked(), earlier_of(asked(), sixty[3:]))
     assert not is_refused(sixty, asked(), earlier_of(asked(), sixty[10:]))
 
 
-def test_another_outcome_of_few_is_a_difference(sixty: list[Person]) -> None:
-    """The same people, and a horizon after which three relapses more have come."""
+def test_changed_outcomes_of_few_people_are_a_difference(sixty: list[Person]) -> None:
+    """The same people, and a horizon after which three more relapses have occurred."""
     when = Reading("follow_up_days", 2000.0, None)
     late = [
         replace(p, clinical=replace(p.clinical, readings=(*p.clinical.readings[:2], when)))
@@ -129,9 +130,8 @@ def test_another_outcome_of_few_is_a_difference(sixty: list[Person]) -> None:
     assert not is_refused(late, asked(), earlier_of(asked(), late))
     assert is_refused(late, asked(horizon=2500), earlier_of(asked(), late))
     sites = complete({"analysis": "frequencies", "sites": ["1:1:A>G"]})
-    assert not is_refused(
-        late, asked(horizon=2500), earlier_of(sites, late)
-    )  # which asks for no outcome
+    # Which asks for no outcome.
+    assert not is_refused(late, asked(horizon=2500), earlier_of(sites, late))
 
 
 @pytest.mark.parametrize(
@@ -146,22 +146,23 @@ def test_another_outcome_of_few_is_a_difference(sixty: list[Person]) -> None:
         (20, 9, True),
     ],
 )
-def test_who_withdrew_may_have_been_in_it_or_not(
+def test_withdrawn_people_may_have_been_in_the_earlier_cohort(
     sixty: list[Person], gone: int, fewer: int, refused: bool
 ) -> None:
-    """Her records are closed, so nobody can say; neither she nor a few more hide among ten who left."""
+    """Closed records cannot show membership; neither the withdrawn person nor a few more hide among
+    ten who left."""
     earlier = earlier_of(asked(), sixty)
     assert is_refused(sixty[: 60 - gone], asked((40 + fewer, 130)), earlier) == refused
 
 
-def test_what_cannot_be_read_any_more_is_taken_for_the_same(sixty: list[Person]) -> None:
-    """A permit of fewer categories, or parameters of another version, do not say who was in it."""
+def test_an_unreadable_earlier_run_counts_as_the_same_people(sixty: list[Person]) -> None:
+    """A permit of fewer categories, or old parameters, do not show who was in the cohort."""
     for changes in ({"readable": False}, {"params": b"{}"}):
-        whole, most, fewer = (
+        same, most, fewer = (
             replace(earlier_of(asked(), some), **changes) for some in (sixty, sixty[9:], sixty[10:])
         )
-        assert is_refused(sixty, asked(), whole)
-        assert is_refused(sixty, asked((60, 130)), whole)
+        assert is_refused(sixty, asked(), same)
+        assert is_refused(sixty, asked((60, 130)), same)
         assert is_refused(sixty, asked(), most)
         assert not is_refused(sixty, asked(), fewer)
 
@@ -203,11 +204,13 @@ def z_of(table: np.ndarray) -> np.ndarray:
     return (table[1] + 2 * table[2] - alleles * share) / np.sqrt(np.maximum(information, 1e-9))
 
 
-def test_what_the_difference_of_two_scans_would_tell(monkeypatch: pytest.MonkeyPatch) -> None:
-    """To somebody who knows the sizes, and whom the second run leaves out: a genotype that she does not have. So there
-    is no second one."""
+def test_the_difference_of_two_scans_would_reveal_a_genotype(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A second run is refused: an attacker who knows the sizes, and whom it leaves out, would learn
+    a genotype that this person does not have."""
     monkeypatch.setattr("analytics.association.choose_step", lambda *_: 1)
-    told = 0
+    revealed = 0
     for seed in range(6):
         generator = np.random.default_rng(seed)
         dosage = generator.binomial(2, 0.25, (36, 1))
@@ -216,22 +219,22 @@ def test_what_the_difference_of_two_scans_would_tell(monkeypatch: pytest.MonkeyP
         first, second = asked(), asked((41, 130))
         assert is_refused(people, second, earlier_of(first, people))
         shown: list[Any] = [
-            associate(chosen(people, one), parse_params(one), silent)[0]["rows"]
-            for one in (first, second)
+            associate(chosen(people, params), parse_params(params), silent)[0]["rows"]
+            for params in (first, second)
         ]
         wanted = [floor(10 * float(rows[0]["z"]) + 0.5) for rows in shown]
-        whole = np.array(list(tables(36, int(event.sum())))).T
-        whole = whole[:, np.floor(10 * z_of(whole) + 0.5 + 1e-5) == wanted[0]]
+        candidates = np.array(list(tables(36, int(event.sum())))).T
+        candidates = candidates[:, np.floor(10 * z_of(candidates) + 0.5 + 1e-5) == wanted[0]]
         left = set()
         for genotype in (0, 1, 2):
-            without = whole.copy()
+            without = candidates.copy()
             without[3 - 3 * int(event[0]) + genotype] -= 1
             without = without[:, without.min(axis=0) >= 0]
             if (np.floor(10 * z_of(without) + 0.5 + 1e-5) == wanted[1]).any():
                 left.add(genotype)
         assert int(dosage[0, 0]) in left
-        told += len(left) < 3
-    assert told >= 3
+        revealed += len(left) < 3
+    assert revealed >= 3
 
 
 @pytest.fixture(scope="module")
@@ -263,27 +266,27 @@ def test_a_run_is_compared_and_a_prediction_is_not(records: list[Input]) -> None
 
 
 def test_an_earlier_cohort_is_that_of_the_records_it_could_read(records: list[Input]) -> None:
-    """Of three people it had no chart, since its permit was without the only category that theirs has."""
+    """It had no record of three people, since its permit lacked their only category."""
     subjects = subjects_of(records)
     site = site_in(records)
-    with_chart = complete(
+    with_record = complete(
         {"analysis": "frequencies", "sites": [site], "cohort": {"without": ["icd-10-cm:Z99"]}}
     )
     had = [item for item in records if item.category in (0, 2, Category.GERMLINE_VARIANTS)]
     had = [item for item in had if item.category != 0 or item.subject not in subjects[:3]]
     assert (
         run(
-            with_chart, had, 10, earlier=[Earlier(with_chart, ALL, frozenset(subjects), True)]
+            with_record, had, 10, earlier=[Earlier(with_record, ALL, frozenset(subjects), True)]
         ).people
         == 60
     )
     with pytest.raises(TooFewDiffer):
         run(
-            with_chart,
+            with_record,
             had,
             10,
             earlier=[
-                Earlier(with_chart, 1 << Category.GERMLINE_VARIANTS | 1, frozenset(subjects), True)
+                Earlier(with_record, 1 << Category.GERMLINE_VARIANTS | 1, frozenset(subjects), True)
             ],
         )
 

@@ -1,7 +1,9 @@
-"""A variant's z, and an insider who knows this file, the exact numbers of people and of events, and the genotypes.
+"""Attack on a variant's z by an insider who knows this file, the numbers of people and events, and
+the genotypes.
 
-She is written apart from the product, in plain loops: of every table of genotypes and outcomes that there could be, she
-works out how it would have been printed, and strikes out what does not print as what she sees.
+The attack is written independently of the product, in plain loops: for every possible table of
+genotypes and outcomes, it computes the printed result, and excludes tables that print differently
+from the observed result.
 """
 
 from collections import Counter
@@ -33,7 +35,7 @@ def tables(every: Counts, events: int) -> Iterator[Counts]:
 
 
 def z_of(positives: Counts, every: Counts, share: float) -> float:
-    """Score over its deviation, person by person: everybody weighs share * (1 - share)."""
+    """Score over its standard deviation; everybody has weight share * (1 - share)."""
     known = sum(every)
     mean = (every[1] + 2 * every[2]) / known
     score = sum(
@@ -59,7 +61,7 @@ def what_is_printed(every: Counts, events: int, share: float) -> dict[Counts, Pr
             if positives not in printed
         }
         alike = Counter(shown.values())
-        printed |= {positives: one for positives, one in shown.items() if alike[one] >= 5}
+        printed |= {positives: row for positives, row in shown.items() if alike[row] >= 5}
     return printed
 
 
@@ -74,25 +76,24 @@ SITES = [
 
 @pytest.mark.parametrize(("every", "events"), SITES)
 def test_no_z_is_printed_that_fewer_than_five_tables_share(every: Counts, events: int) -> None:
-    share = (events + 2) / (
-        sum(every) + 3
-    )  # of three people the genotype is unknown, two of them have the event
-    expected, found = what_is_printed(every, events, share), {}
+    # Of three people the genotype is unknown, two of them have the event.
+    share = (events + 2) / (sum(every) + 3)
+    expected, printed = what_is_printed(every, events, share), {}
     for positives in tables(every, events):
         step = choose_step(Table(positives, every), share)
         if step:
-            found[positives] = (step, nearest(z_of(positives, every, share), step))
-    assert found == expected
-    assert min(Counter(found.values()).values()) >= 5
-    assert len(found) > 0.6 * sum(1 for _ in tables(every, events))
+            printed[positives] = (step, nearest(z_of(positives, every, share), step))
+    assert printed == expected
+    assert min(Counter(printed.values()).values()) >= 5
+    assert len(printed) > 0.6 * sum(1 for _ in tables(every, events))
 
 
-def test_where_no_step_hides_them_nothing_is_printed() -> None:
-    """Of 20 heterozygous people each number with the event has a z of its own, far from the next."""
+def test_without_a_hiding_step_no_z_is_printed() -> None:
+    """With 20 heterozygous people each number with the event has a distinct z."""
     assert {choose_step(Table((25 - het, het, 0), (60, 20, 0)), 0.3) for het in range(21)} == {0}
 
 
-def test_without_the_count_a_z_betrays_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_counting_tables_a_z_reveals_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disclosure_scan, "CANDIDATES_NEEDED", 1)
     every, events = SITES[0]
     shown = Counter(
@@ -103,7 +104,7 @@ def test_without_the_count_a_z_betrays_its_table(monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_table_of_a_column_gives_its_z() -> None:
-    """As the scan computes it, people of unknown genotype at the mean."""
+    """As the scan computes it, with people of unknown genotype at the mean."""
     generator = np.random.default_rng(1)
     dosage, event = (
         generator.binomial(2, 0.4, 90).astype(float),
@@ -122,7 +123,8 @@ def test_the_table_of_a_column_gives_its_z() -> None:
 def scans(
     people: int, number: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray, dict[str, Any], dict[str, Any]]]:
-    """(genotypes, outcomes, scan of the one variant, frequencies of the same people), where the scan says anything."""
+    """(genotypes, outcomes, scan of the one variant, frequencies of the same people), where the
+    scan says anything."""
     for seed in range(number):
         generator = np.random.default_rng(seed + 1000 * people)
         dosage = generator.binomial(2, 0.35, (people, 1)).astype(float)
@@ -144,10 +146,10 @@ def scans(
 def insider(
     dosage: np.ndarray, event: np.ndarray, scan: dict[str, Any], sites: dict[str, Any]
 ) -> int:
-    """How many tables fit the scan and the frequencies, for somebody who knows the exact sizes."""
+    """How many tables fit the scan and the frequencies, at the exact sizes."""
     people, events = len(event), int(event.sum())
     (row,), (site,) = scan["rows"], sites["rows"]
-    step, wanted, found = round(10 * float(row["step"])), round(10 * float(row["z"])), 0
+    step, wanted, fitting = round(10 * float(row["step"])), round(10 * float(row["z"])), 0
     for het, hom in product(range(people + 1), repeat=2):
         carriers, alleles = het + hom, het + 2 * hom
         if not 10 <= carriers <= people - 10:
@@ -159,11 +161,11 @@ def insider(
             if grid * ((100 * alleles + grid * people) // (2 * grid * people)) != site["frequency"]:
                 continue
         every = (people - carriers, het, hom)
-        found += sum(
-            (step, wanted) == one
-            for one in what_is_printed(every, events, events / people).values()
+        fitting += sum(
+            (step, wanted) == printed
+            for printed in what_is_printed(every, events, events / people).values()
         )
-    return found
+    return fitting
 
 
 @pytest.mark.parametrize("people", [40, 60])
@@ -177,10 +179,10 @@ def test_a_scan_and_the_frequencies_of_the_same_people_leave_five_tables(people:
     assert min(left) >= 5
 
 
-def test_without_the_count_a_scan_and_frequencies_betray_a_table(
+def test_without_counting_tables_scan_and_frequencies_reveal_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The same scans at the finest step, whatever tables fit."""
+    """The same scans at the finest step, without counting the tables that fit."""
     monkeypatch.setattr(association, "choose_step", lambda *_: 1)
     left = []
     for dosage, event, scan, sites in scans(40, 15):

@@ -1,4 +1,4 @@
-"""Carriers and frequencies, and an insider who knows this file and how many people's genotype is known."""
+"""Attack on carriers and frequencies by an insider who knows the number of genotypes."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -11,12 +11,13 @@ import pytest
 from analytics.disclosure import sites as disclosure_sites
 from analytics.disclosure.sites import show_site
 
+# Step of the frequency, whether carriers are printed.
 LEVELS = [
     (1, True),
     (2, True),
     (5, True),
     (1, False),
-]  # step of the frequency, whether carriers are printed
+]
 Site = tuple[int, int, int]
 
 
@@ -33,7 +34,7 @@ def sites(people: int) -> Iterator[Site]:
 
 @cache
 def what_is_printed(people: int) -> dict[Site, dict[str, int]]:
-    """By counts, what is printed of them, if anything: at the finest level that five unprinted ones share."""
+    """The printed result by counts, at the finest level that five counts share."""
     printed: dict[Site, dict[str, int]] = {}
     for step, both in LEVELS:
         shown = {}
@@ -42,8 +43,8 @@ def what_is_printed(people: int) -> dict[Site, dict[str, int]]:
                 _, het, hom = site
                 frequency = {"frequency": nearest(het + 2 * hom, 2 * people, step), "step": step}
                 shown[site] = frequency | ({"carriers": 5 * ((het + hom + 2) // 5)} if both else {})
-        alike = Counter(tuple(one.values()) for one in shown.values())
-        printed |= {site: one for site, one in shown.items() if alike[tuple(one.values())] >= 5}
+        alike = Counter(tuple(row.values()) for row in shown.values())
+        printed |= {site: row for site, row in shown.items() if alike[tuple(row.values())] >= 5}
     return printed
 
 
@@ -57,23 +58,25 @@ def test_no_site_is_printed_that_fewer_than_five_counts_share(people: int) -> No
         assert sum(alike.values()) > 0.9 * len(printed)
 
 
-def test_without_the_count_both_figures_betray_genotypes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_counting_frequency_and_carriers_reveal_genotypes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(disclosure_sites, "CANDIDATES_NEEDED", 1)
     alike = Counter(tuple(show_site(*site).values()) for site in sites(30))
     assert min(alike.values()) == 1
 
 
-def test_of_many_people_a_site_is_printed_at_the_finest_level_or_not_at_all(
+def test_sites_of_many_people_are_finest_level_or_withheld(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     generator = np.random.default_rng(1)
     shown: list[Any] = [show_site(*generator.multinomial(5000, [0.6, 0.3, 0.1])) for _ in range(20)]
-    assert all(one["step"] == 1 and "carriers" in one for one in shown)
+    assert all(row["step"] == 1 and "carriers" in row for row in shown)
     monkeypatch.setattr(disclosure_sites, "MOST_PEOPLE", 99)
-    found = [(show_site(*site), what_is_printed(100).get(site)) for site in sites(100)]
+    pairs = [(show_site(*site), what_is_printed(100).get(site)) for site in sites(100)]
     assert all(
         shown == (printed if printed and printed["step"] == 1 and "carriers" in printed else {})
-        for shown, printed in found
+        for shown, printed in pairs
     )
 
 

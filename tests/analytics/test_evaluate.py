@@ -20,7 +20,7 @@ from analytics.evaluate import (
     evaluate_model,
     metrics_of,
     permutation_p,
-    place,
+    placement_values,
     predict_once,
 )
 from analytics.models import Blueprint, build_model, predict
@@ -40,7 +40,7 @@ def evaluate(model: Pipeline, x: np.ndarray, y: np.ndarray, repeats: int = 10) -
     return evaluate_model(model, x, y, folds=5, repeats=repeats, seed=1, tick=silent)
 
 
-def test_figures_are_sklearns() -> None:
+def test_metrics_agree_with_sklearn() -> None:
     generator = np.random.default_rng(2)
     y, predicted = generator.integers(0, 2, 90), generator.integers(0, 2, 90)
     ours = metrics_of(count_cells(y, predicted[None, :] == 1))
@@ -61,18 +61,19 @@ def test_predicting_nobody_has_precision_zero() -> None:
 def test_placements_are_the_auc() -> None:
     generator = np.random.default_rng(3)
     y, probability = generator.integers(0, 2, 80), generator.integers(0, 9, 80) / 8  # with ties
-    assert auc_with_error(place(probability, y), y)[0] == pytest.approx(
+    assert auc_with_error(placement_values(probability, y), y)[0] == pytest.approx(
         metrics.roc_auc_score(y, probability)
     )
 
 
-def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
-    """Binormal scores one standard deviation apart: AUC = Phi(1/sqrt 2) = 0.760 (DeLong's components, 400 samples)."""
+def test_the_interval_has_about_its_nominal_coverage() -> None:
+    """Binormal scores one standard deviation apart: AUC = Phi(1/sqrt 2) = 0.760 (DeLong's
+    components, 400 samples)."""
     generator = np.random.default_rng(4)
     y = np.array([1] * 35 + [0] * 154)
     covered = 0
     for _ in range(400):
-        auc, error = auc_with_error(place(generator.normal(size=189) + y, y), y)
+        auc, error = auc_with_error(placement_values(generator.normal(size=189) + y, y), y)
         covered += abs(auc - 0.76025) <= 1.96 * error
     assert 0.91 <= covered / 400 <= 0.98
 
@@ -85,15 +86,20 @@ def test_the_paired_interval_of_a_model_with_itself_is_nothing() -> None:
 
 
 def scores_of(probability: np.ndarray, y: np.ndarray) -> Scores:
-    """Of one pass in which everybody was in the same fold."""
+    """Scores of one pass in which everybody was in the same fold."""
     return Scores(
-        Cells(0, 0, 1, 1), 0.0, (0.0, 0.0), place(probability, y), 0.0, probability[None, :]
+        Cells(0, 0, 1, 1),
+        0.0,
+        (0.0, 0.0),
+        placement_values(probability, y),
+        0.0,
+        probability[None, :],
     )
 
 
 def delong(first: np.ndarray, second: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """(difference of the AUCs, standard error), as DeLong, DeLong & Clarke-Pearson 1988 write it: from the covariance
-    of both AUCs, in plain loops."""
+    """(difference of the AUCs, standard error), as DeLong, DeLong & Clarke-Pearson 1988 write it:
+    from the covariance of both AUCs, in plain loops."""
     positives, negatives = np.flatnonzero(y == 1), np.flatnonzero(y == 0)
     wins = np.array(
         [
@@ -112,13 +118,12 @@ def delong(first: np.ndarray, second: np.ndarray, y: np.ndarray) -> tuple[float,
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_paired_interval_is_delongs_and_a_bootstraps(seed: int) -> None:
+def test_the_paired_interval_agrees_with_delong_and_bootstrap(seed: int) -> None:
     generator = np.random.default_rng(seed)
     y = (np.arange(120) % 3 == 0).astype(np.int64)
     shared = generator.normal(size=120) + y
-    first, second = (
-        np.round(shared + generator.normal(size=120), 1) for _ in range(2)
-    )  # with ties
+    # With ties.
+    first, second = (np.round(shared + generator.normal(size=120), 1) for _ in range(2))
     gap, (low, high) = compare_auc(scores_of(first, y), scores_of(second, y), y)
     expected, error = delong(first, second, y)
     assert (gap, low, high) == pytest.approx(
@@ -127,7 +132,10 @@ def test_the_paired_interval_is_delongs_and_a_bootstraps(seed: int) -> None:
     gaps = []
     for _ in range(400):
         at = np.concatenate(
-            [generator.choice(np.flatnonzero(y == one), int((y == one).sum())) for one in (0, 1)]
+            [
+                generator.choice(np.flatnonzero(y == outcome), int((y == outcome).sum()))
+                for outcome in (0, 1)
+            ]
         )
         gaps.append(
             metrics.roc_auc_score(y[at], first[at]) - metrics.roc_auc_score(y[at], second[at])
@@ -143,20 +151,20 @@ def test_signal_is_found_and_p_is_small() -> None:
     model = build(10, 0)
     scores = evaluate(model, x, y)
     assert scores.auc > 0.85
-    found = permutation_p(
+    result = permutation_p(
         model, x, y, scores.first_auc, folds=5, permutations=19, seed=1, tick=silent
     )
-    assert found == (1 / 20, 19)
+    assert result == (1 / 20, 19)
 
 
-def test_permuting_stops_when_ten_have_reached_the_observed_and_the_progress_ends() -> None:
+def test_permutations_stop_after_ten_reach_the_observed_auc() -> None:
     generator = np.random.default_rng(6)
     x, y = generator.normal(size=(30, 2)), np.array([0, 1] * 15)
     ticks: list[float] = []
-    found = permutation_p(
+    result = permutation_p(
         build(0, 2), x, y, 0.0, folds=3, permutations=500, seed=1, tick=ticks.append
     )
-    assert found == (1.0, ENOUGH_REACHED)
+    assert result == (1.0, ENOUGH_REACHED)
     assert ticks[-1] == 1.0
     assert ticks == sorted(ticks)
     p, performed = permutation_p(
@@ -166,8 +174,8 @@ def test_permuting_stops_when_ten_have_reached_the_observed_and_the_progress_end
     assert p == ENOUGH_REACHED / performed
 
 
-def test_observed_and_permuted_statistic_are_the_same_thing() -> None:
-    """The first repeat alone is compared; the mean over repeats would be another statistic."""
+def test_observed_and_permuted_statistics_are_comparable() -> None:
+    """Only the first repeat is compared; the mean over repeats would be another statistic."""
     generator = np.random.default_rng(7)
     x, y = generator.normal(size=(40, 6)), np.array([0, 1] * 20)
     scores = evaluate(build(6, 0), x, y)
@@ -178,23 +186,23 @@ def test_observed_and_permuted_statistic_are_the_same_thing() -> None:
 
 def test_p_is_uniform_enough_without_signal() -> None:
     generator = np.random.default_rng(8)
-    found = []
+    p_values = []
     for seed in range(16):
         x, y = generator.normal(size=(30, 2)), np.array([0, 1] * 15)
         model = build(0, 2)
         _, placements = predict_once(model, x, y, folds=2, seed=seed)
         observed = float(placements[y == 1].mean())
-        found.append(
+        p_values.append(
             permutation_p(model, x, y, observed, folds=2, permutations=19, seed=seed, tick=silent)[
                 0
             ]
         )
-    assert 0.3 < np.mean(found) < 0.72
-    assert sum(p <= 0.1 for p in found) <= 5
+    assert 0.3 < np.mean(p_values) < 0.72
+    assert sum(p <= 0.1 for p in p_values) <= 5
 
 
-def test_a_label_that_is_not_seen_in_training_cannot_help() -> None:
-    """Held-out predictions of a row may not change with that row's own label."""
+def test_held_out_labels_do_not_affect_predictions() -> None:
+    """Held-out predictions of a row must not change with the label of that row."""
     generator = np.random.default_rng(10)
     x, y = generator.normal(size=(40, 300)), np.array([0, 1] * 20)
     probability, _ = predict_once(build(300, 0), x, y, folds=2, seed=1)
@@ -204,7 +212,7 @@ def test_a_label_that_is_not_seen_in_training_cannot_help() -> None:
 
 
 @pytest.mark.parametrize("model", ["svm", "logistic"])
-def test_the_chances_are_what_was_said_of_each_person_while_held_out(model: str) -> None:
+def test_probabilities_are_the_held_out_predictions(model: str) -> None:
     generator = np.random.default_rng(11)
     x, y = generator.normal(size=(40, 6)), np.array([0, 1] * 20)
     scores = evaluate(build(6, 0, model), x, y, repeats=3)
@@ -217,22 +225,24 @@ def test_the_chances_are_what_was_said_of_each_person_while_held_out(model: str)
 
 
 @pytest.mark.parametrize(("slope", "intercept"), [(1.0, 0.0), (0.5, 0.0), (1.0, -0.7), (2.0, 0.3)])
-def test_recalibration_finds_how_far_chances_were_bent(slope: float, intercept: float) -> None:
+def test_recalibration_recovers_the_distortion_of_probabilities(
+    slope: float, intercept: float
+) -> None:
     generator = np.random.default_rng(12)
     truth = expit(generator.normal(size=(3, 20_000)))[:1].repeat(3, axis=0)
     y = (generator.random(20_000) < truth[0]).astype(np.int64)
-    said = expit((logit(truth) - intercept) / slope)
-    assert calibration(said, y) == pytest.approx((slope, intercept), abs=0.1)
+    probabilities = expit((logit(truth) - intercept) / slope)
+    assert calibration(probabilities, y) == pytest.approx((slope, intercept), abs=0.1)
 
 
-def test_recalibration_of_empty_or_certain_chances_is_a_number() -> None:
+def test_recalibration_of_constant_or_certain_probabilities_is_finite() -> None:
     y = np.array([0, 1, 1] * 20)
     assert calibration(np.full((2, 60), 0.4), y) == pytest.approx((0, np.log(2)), abs=1e-3)
     assert np.isfinite(calibration(np.stack([y, y]).astype(float), y)).all()
 
 
 class Undecided(ClassifierMixin, BaseEstimator):
-    """An estimator whose probabilities are not numbers for some of those whom it is asked about."""
+    """An estimator that predicts NaN or infinity for some people."""
 
     def __init__(self, what: float) -> None:
         self.what = what
@@ -249,7 +259,8 @@ class Undecided(ClassifierMixin, BaseEstimator):
 
 @pytest.mark.parametrize("what", [np.nan, np.inf, -np.inf])
 def test_a_prediction_that_is_not_a_number_is_refused(what: float) -> None:
-    """Every comparison with NaN is false: it would be ordered below everybody, and all of them make an AUC of 0."""
+    """Every comparison with NaN is false: one such person would rank last, and only such people
+    give an AUC of 0."""
     x, y = np.zeros((40, 1)), np.arange(40) % 2
     model = Pipeline([("classify", Undecided(what))])
     with pytest.raises(PredictionError, match="not a number"):

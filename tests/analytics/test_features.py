@@ -24,7 +24,7 @@ from analytics.features import (
 
 
 def genotypes(seed: int, people: int = 60, columns: int = 12) -> tuple[np.ndarray, np.ndarray]:
-    """Columns of every kind: common, rare (two classes only), without variance; an outcome that some follow."""
+    """Columns of all types: common, rare (two classes), constant; some follow the outcome."""
     generator = np.random.default_rng(seed)
     x = generator.binomial(2, generator.uniform(0.02, 0.6, columns), size=(people, columns)).astype(
         float
@@ -34,7 +34,7 @@ def genotypes(seed: int, people: int = 60, columns: int = 12) -> tuple[np.ndarra
     return x, (generator.random(people) < 0.2 + 0.25 * x[:, -1]).astype(np.int64)
 
 
-def test_the_f_score_is_sklearns() -> None:
+def test_the_f_score_agrees_with_sklearn() -> None:
     generator = np.random.default_rng(1)
     x, y = generator.normal(size=(50, 7)), np.array([0, 1] * 25)
     np.testing.assert_allclose(score_by_f(x, y), f_classif(x, y)[0], rtol=1e-9)
@@ -73,7 +73,7 @@ def test_f_and_the_score_test_order_columns_alike() -> None:
     np.testing.assert_array_equal(np.argsort(score_by_f(x, y)), np.argsort(score_by_logistic(x, y)))
 
 
-def test_chi2_is_scipys_on_the_table_of_genotype_by_outcome() -> None:
+def test_chi2_agrees_with_scipy_on_genotype_by_outcome() -> None:
     x, y = genotypes(3)
     for column, score in zip(x.T, score_by_chi2(x, y), strict=True):
         present = [g for g in (0, 1, 2) if (column == g).any()]
@@ -82,7 +82,7 @@ def test_chi2_is_scipys_on_the_table_of_genotype_by_outcome() -> None:
         assert score == pytest.approx(-np.log(p), abs=1e-9)
 
 
-def test_chi2_sees_what_the_trend_does_not() -> None:
+def test_chi2_detects_effects_that_the_trend_test_misses() -> None:
     y = np.array([0, 1, 0] * 20)
     x = np.column_stack(
         [np.array([0.0, 1.0, 2.0] * 20), np.random.default_rng(1).binomial(2, 0.4, 60)]
@@ -96,7 +96,7 @@ def test_chi2_refuses_expression() -> None:
         score_by_chi2(np.random.default_rng(1).normal(8, 1, (20, 3)), np.array([0, 1] * 10))
 
 
-def test_chi2_of_a_large_cohort_does_not_run_out_of_numbers() -> None:
+def test_chi2_of_a_large_cohort_does_not_underflow() -> None:
     y = np.array([0, 1] * 2000)
     x = np.column_stack([y, np.where(np.arange(4000) < 40, 1 - y, y), y * 2]).astype(float)
     scores = score_by_chi2(x, y)
@@ -104,7 +104,7 @@ def test_chi2_of_a_large_cohort_does_not_run_out_of_numbers() -> None:
     assert scores[0] > scores[1] > 1000
 
 
-def test_information_is_sklearns_on_genotypes_and_on_terciles() -> None:
+def test_information_agrees_with_sklearn() -> None:
     x, y = genotypes(4)
     expected = [mutual_info_score(column, y) for column in x.T]
     np.testing.assert_allclose(score_by_information(x, y), expected, atol=1e-12)
@@ -116,7 +116,7 @@ def test_information_is_sklearns_on_genotypes_and_on_terciles() -> None:
 
 
 @pytest.mark.parametrize("name", SELECTORS)
-def test_a_column_without_variance_scores_zero_and_warns_nobody(name: str) -> None:
+def test_a_column_without_variance_scores_zero_without_warning(name: str) -> None:
     y = np.array([0, 1] * 10)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -170,7 +170,7 @@ def test_components_weigh_as_much_as_a_scaled_column() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:invalid value encountered")  # sklearn's share of no variance
-def test_components_are_no_more_than_there_can_be_and_nothing_stays_nothing() -> None:
+def test_components_are_limited_and_constant_columns_give_zero() -> None:
     x = np.random.default_rng(8).normal(size=(6, 20))
     assert Components(10, 1).fit(x).transform(x).shape == (6, 5)
     assert not Components(2, 1).fit(np.ones((9, 4))).transform(np.full((3, 4), 5.0)).any()

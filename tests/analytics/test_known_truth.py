@@ -1,4 +1,4 @@
-"""The simulated cohort: its truth, its files, and runs from those files; what is reached beside the best possible."""
+"""The simulated cohort: its truth, its files, runs from them, and the optimum."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def truth() -> Cohort:
 
 @pytest.fixture(scope="module")
 def records(truth: Cohort) -> list[Input]:
-    """Everybody's records as ingest makes them from one multi-sample VCF and one bundle a person."""
+    """All records as ingest creates them from one multi-sample VCF and one bundle per person."""
     names = [f"S{at}" for at in range(PEOPLE)]
     inputs: list[Input] = []
 
@@ -86,7 +86,7 @@ def records(truth: Cohort) -> list[Input]:
     return inputs
 
 
-def test_the_truth_is_the_stated_one() -> None:
+def test_the_truth_matches_the_documented_values() -> None:
     cohort = simulate_cohort(6000, 1)
     assert cohort.optimum["genes"] == pytest.approx(0.68, abs=0.015)
     assert cohort.optimum["combined"] == pytest.approx(0.78, abs=0.015)
@@ -108,13 +108,13 @@ def test_the_truth_is_the_stated_one() -> None:
 
 
 def test_the_same_seed_gives_the_same_files(truth: Cohort) -> None:
-    again, other = simulate_cohort(PEOPLE, 3, COLUMNS), simulate_cohort(PEOPLE, 4, COLUMNS)
+    again, another_seed = simulate_cohort(PEOPLE, 3, COLUMNS), simulate_cohort(PEOPLE, 4, COLUMNS)
     names = [str(at) for at in range(PEOPLE)]
-    assert write_vcf(again, names) == write_vcf(truth, names) != write_vcf(other, names)
+    assert write_vcf(again, names) == write_vcf(truth, names) != write_vcf(another_seed, names)
     assert write_bundle(again, 5, subject_of(5)) == write_bundle(truth, 5, subject_of(5))
 
 
-def test_the_files_say_what_was_simulated(truth: Cohort, records: list[Input]) -> None:
+def test_the_files_contain_the_simulated_values(truth: Cohort, records: list[Input]) -> None:
     people = {person.subject: person for person in read_people(records, "variants")}
     assert len(people) == PEOPLE
     order = genome_order(COLUMNS)
@@ -202,7 +202,7 @@ def test_frequencies_from_files(truth: Cohort, records: list[Input]) -> None:
 def test_genetic_results_beside_the_genomes_change_no_analysis_of_variants(
     records: list[Input],
 ) -> None:
-    """They come under the same category, so every run on variants is given them."""
+    """They have the same category, so every run on variants receives them."""
     results = [
         Input(
             subject_of(at),
@@ -220,12 +220,12 @@ def test_genetic_results_beside_the_genomes_change_no_analysis_of_variants(
 
 
 def genetic(at: int) -> bytes:
-    """A chart that says only that a mutation of BRCA1 was found."""
+    """A clinical record whose only content is a mutation of BRCA1."""
     status = [(("loinc", "21636-6"), True, "2012-01-01")]
     return bundle_of(subject_of(at), gender="female", birth_year=1960, observations=status)
 
 
-def test_a_cohort_of_few_people_bears_no_scan(records: list[Input]) -> None:
+def test_a_cohort_of_few_people_allows_no_scan(records: list[Input]) -> None:
     few = [item for item in records if item.subject in {subject_of(at) for at in range(30)}]
     with pytest.raises(CohortTooSmall):
         run(complete({"analysis": "associate", "outcome": OUTCOME}), few, 10)

@@ -16,13 +16,13 @@ PLAIN = Blueprint("logistic", 30, 4, "f", 10, 0, "median", "z-score", 1)
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """As in a run; several threads wait for each other for seconds where other work shares the machine."""
+    """As in a run; several threads may wait seconds for each other on a busy machine."""
     with threadpool_limits(1):
         yield
 
 
 def draw(seed: int, n: int = 160) -> tuple[np.ndarray, np.ndarray]:
-    """30 genotype columns and 4 findings; two columns of the first and one of the second carry the outcome."""
+    """30 genotype and 4 clinical columns, of which two and one carry the outcome."""
     generator = np.random.default_rng(seed)
     x = np.hstack(
         [generator.binomial(2, 0.4, (n, 30)).astype(float), generator.normal(size=(n, 4))]
@@ -33,7 +33,7 @@ def draw(seed: int, n: int = 160) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(("genes", "clinical"), [(30, 4), (30, 0), (0, 4)])
-def test_every_model_finds_a_planted_signal_in_every_layer(
+def test_every_model_finds_a_planted_signal_in_every_feature_set(
     model: str, genes: int, clinical: int
 ) -> None:
     x, y = draw(1)
@@ -46,7 +46,7 @@ def test_every_model_finds_a_planted_signal_in_every_layer(
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_same_seed_gives_the_same_chances_and_half_is_the_models_own_decision(
+def test_probabilities_are_deterministic_and_one_half_is_the_decision(
     model: str,
 ) -> None:
     x, y = draw(2)
@@ -59,7 +59,7 @@ def test_the_same_seed_gives_the_same_chances_and_half_is_the_models_own_decisio
     )
 
 
-def test_a_margin_of_nothing_is_one_half() -> None:
+def test_a_margin_of_zero_is_one_half() -> None:
     x, y = draw(3)
     fitted = build_model(replace(PLAIN, model="svm")).fit(x, y)
     np.testing.assert_array_equal(predict(fitted, x) >= 0.5, fitted.decision_function(x) >= 0)
@@ -111,21 +111,20 @@ def test_gaps_are_filled_inside_the_pipeline(missing: tuple[object, ...], impute
     ).all()
 
 
-def test_what_fills_a_gap_comes_from_the_training_people_only() -> None:
+def test_imputed_values_come_only_from_the_training_people() -> None:
     x = np.array([[1.0], [2.0], [3.0], [4.0]])
     model = build_model(replace(PLAIN, genes=0, clinical=1)).fit(x, np.array([0, 0, 1, 1]))
     filled = model.named_steps["columns"].transform(np.array([[np.nan], [900.0]]))
-    assert (
-        filled[0, 0] == 0
-    )  # the training median, which is also the training mean; the outlier beside it is not seen
+    # The training median, which is also the training mean; the outlier beside it is not seen.
+    assert filled[0, 0] == 0
 
 
 def test_a_small_training_fold_has_fewer_neighbours() -> None:
-    """A failure would tell how many people there are."""
+    """A failure would reveal the number of people."""
     x, y = draw(8)
     fitted = [build_model(replace(PLAIN, model="knn")).fit(x[:n], y[:n]) for n in (10, 15, 16)]
-    assert [one.named_steps["classify"].n_neighbors for one in fitted] == [10, 15, 15]
-    assert all(np.isfinite(one.predict_proba(x[-5:])).all() for one in fitted)
+    assert [model.named_steps["classify"].n_neighbors for model in fitted] == [10, 15, 15]
+    assert all(np.isfinite(model.predict_proba(x[-5:])).all() for model in fitted)
 
 
 @pytest.mark.parametrize(
@@ -141,12 +140,12 @@ def test_a_small_training_fold_has_fewer_neighbours() -> None:
         {"components": -1},
     ],
 )
-def test_what_is_not_in_the_catalogue_is_refused(wrong: dict[str, object]) -> None:
+def test_names_outside_the_catalogue_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ParamsError):
         build_model(replace(PLAIN, **wrong))  # type: ignore[arg-type]
 
 
-def test_every_model_says_whether_it_may_leave_and_whether_its_chances_are_chances() -> None:
+def test_every_model_is_listed_as_releasable_and_calibrated_or_not() -> None:
     assert set(CALIBRATED) == set(RELEASABLE) == set(MODELS)
     assert all(RELEASABLE.values())
     for model in ("knn", "svm"):

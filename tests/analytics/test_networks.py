@@ -28,21 +28,23 @@ def test_a_planted_signal_is_found_with_any_split_of_columns(ordered: int) -> No
 
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not() -> None:
     x, y = signal(2)
-    first, again, other = (
+    first, again, another_seed = (
         ConvolutionClassifier(20, seed).fit(x, y).predict_proba(x) for seed in (1, 1, 2)
     )
     np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
+    assert (first != another_seed).any()
 
 
-def test_what_others_drew_from_torch_changes_nothing_and_nothing_of_theirs_is_drawn() -> None:
+def test_fitting_neither_uses_nor_changes_the_global_torch_generator() -> None:
     x, y = signal(3, n=60)
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)
-    one = ConvolutionClassifier(20, 1).fit(x, y).predict_proba(x)
+    probabilities = ConvolutionClassifier(20, 1).fit(x, y).predict_proba(x)
     assert torch.rand(1) == expected
-    np.testing.assert_array_equal(one, ConvolutionClassifier(20, 1).fit(x, y).predict_proba(x))
+    np.testing.assert_array_equal(
+        probabilities, ConvolutionClassifier(20, 1).fit(x, y).predict_proba(x)
+    )
 
 
 def test_it_is_a_scikit_learn_estimator() -> None:
@@ -56,7 +58,7 @@ def test_it_is_a_scikit_learn_estimator() -> None:
 
 
 def test_rare_events_are_not_weighted_up() -> None:
-    """On noise the mean chance is the share of events."""
+    """On noise the mean predicted probability is the share of events."""
     generator = np.random.default_rng(5)
     x, y = generator.normal(size=(400, 10)), (generator.random(400) < 0.15).astype(np.int64)
     assert ConvolutionClassifier(8, 1).fit(x, y).predict_proba(x)[:, 1].mean() == pytest.approx(
@@ -64,7 +66,7 @@ def test_rare_events_are_not_weighted_up() -> None:
     )
 
 
-def test_a_device_is_known_and_there_or_refused() -> None:
+def test_unknown_or_absent_devices_are_refused() -> None:
     with pytest.raises(ParamsError, match="not one of"):
         find_device("tpu")
     if torch.cuda.is_available():
@@ -76,23 +78,23 @@ def test_a_device_is_known_and_there_or_refused() -> None:
 
 
 def test_the_device_is_described() -> None:
-    found = describe_device("cpu")
-    assert set(found) == {"device", "name", "peak_bytes"}
-    assert found["device"] == "cpu"
-    assert found["name"]
+    described = describe_device("cpu")
+    assert set(described) == {"device", "name", "peak_bytes"}
+    assert described["device"] == "cpu"
+    assert described["name"]
 
 
 @pytest.mark.parametrize(("peak", "device", "name"), [(0, "cpu", None), (1 << 20, "cuda", "H100")])
-def test_a_gpu_that_computed_nothing_is_not_said_to_have(
+def test_a_gpu_without_computation_is_not_reported(
     monkeypatch: pytest.MonkeyPatch, peak: int, device: str, name: str | None
 ) -> None:
-    """On a machine with one, a run without a network is still computed on the CPU."""
+    """On a machine with a GPU, a run without a network is still computed on the CPU."""
     monkeypatch.setattr("analytics.networks.find_device", lambda _name: torch.device("cuda"))
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _deployment: peak)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _deployment: "H100")
-    found = describe_device("auto")
-    assert (found["device"], found["peak_bytes"]) == (device, peak or None)
-    assert name in (None, found["name"])
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda _device: peak)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _device: "H100")
+    described = describe_device("auto")
+    assert (described["device"], described["peak_bytes"]) == (device, peak or None)
+    assert name in (None, described["name"])
 
 
 def test_a_fit_works_on_one_thread_and_a_fork_after_it_can_fit_too() -> None:

@@ -105,7 +105,7 @@ def test_parser_and_schema_refuse_the_same(
         jsonschema.validate(json.loads(params), SCHEMA)
 
 
-def test_a_refusal_says_what_the_field_should_be(make_params: Callable[..., bytes]) -> None:
+def test_an_error_describes_the_expected_field(make_params: Callable[..., bytes]) -> None:
     for change, sentence in (
         ({"folds": 11}, "folds is not an integer from 2 to 10"),
         ({"columns": 1}, "the document may have only analysis, clinical"),
@@ -169,7 +169,7 @@ def test_the_schema_knows_the_catalogue_and_no_other_names() -> None:
     assert tuple(name for name in SCHEMA["$defs"] if name in ANALYSES) == ANALYSES
 
 
-def test_people_need_no_gene_record_where_no_layer_looks_at_genes(
+def test_no_gene_record_is_needed_if_no_feature_set_uses_genes(
     make_params: Callable[..., bytes],
 ) -> None:
     assert parse_params(make_params()).gene_source == "expression"
@@ -181,11 +181,13 @@ def test_people_need_no_gene_record_where_no_layer_looks_at_genes(
 
 
 def test_every_field_is_needed(make_params: Callable[..., bytes]) -> None:
-    whole = json.loads(make_params())
-    for missing in whole:
+    complete_params = json.loads(make_params())
+    for missing in complete_params:
         with pytest.raises(ParamsError):
             parse_params(
-                dump_canonical({name: part for name, part in whole.items() if name != missing})
+                dump_canonical(
+                    {name: part for name, part in complete_params.items() if name != missing}
+                )
             )
 
 
@@ -198,7 +200,7 @@ def test_every_field_is_needed(make_params: Callable[..., bytes]) -> None:
     ],
     ids=ANALYSES,
 )
-def test_what_is_left_out_is_filled_in(document: dict[str, Any]) -> None:
+def test_omitted_fields_get_defaults(document: dict[str, Any]) -> None:
     params = complete(document)
     assert complete(json.loads(params)) == params
     parsed = parse_params(params)
@@ -221,13 +223,13 @@ def test_what_is_left_out_is_filled_in(document: dict[str, Any]) -> None:
         {"outcome": DIAGNOSIS, 7: 7},
     ],
 )
-def test_what_cannot_be_filled_in_is_refused(document: dict[str, Any]) -> None:
+def test_incomplete_documents_without_defaults_are_refused(document: dict[str, Any]) -> None:
     with pytest.raises(ParamsError):
         complete(document)
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "tamper",
     [
         lambda params: params.replace(b'"seed":7', b'"seed":7,"seed":8'),
         lambda params: params.replace(b'"seed":7', b'"seed":NaN'),
@@ -248,12 +250,12 @@ def test_what_cannot_be_filled_in_is_refused(document: dict[str, Any]) -> None:
     ids="duplicate NaN decimal null space deep escape pattern-end large list newline cut empty".split(),
 )
 def test_bytes_that_are_not_the_canonical_document_are_refused(
-    spoil: Callable[[bytes], bytes], make_params: Callable[..., bytes]
+    tamper: Callable[[bytes], bytes], make_params: Callable[..., bytes]
 ) -> None:
     params = make_params()
-    assert spoil(params) != params
+    assert tamper(params) != params
     with pytest.raises(ParamsError):
-        parse_params(spoil(params))
+        parse_params(tamper(params))
     parse_params(params)
 
 
@@ -268,7 +270,7 @@ JUNK = st.recursive(
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
-def test_any_part_replaced_by_junk_is_refused_with_one_error_or_still_makes_sense(
+def test_mutated_parameters_are_valid_or_raise_params_error(
     data: st.DataObject,
 ) -> None:
     document = json.loads(complete({"outcome": DIAGNOSIS}))

@@ -30,13 +30,13 @@ def records(subject: str = SUBJECT) -> list[Input]:
         conditions=[("icd-10-cm", "C50.9", "2011-02-03")],
         observations=[("bmi", 24.5, "2011-01-01")],
     )
-    charts = [
+    clinical = [
         Input(subject, category, payload)
         for category, payload in split_bundle(bundle, subject).records.items()
     ]
     expression = Input(subject, Category.EXPRESSION, write_expression({"P1": "7.5"}))
     return [
-        *charts,
+        *clinical,
         expression,
         Input(subject, Category.GERMLINE_VARIANTS, SOURCE),
         Input(subject, Category.GERMLINE_VARIANTS, genotypes()),
@@ -64,7 +64,7 @@ def test_a_gene_record_that_is_not_used_is_not_read(source: str) -> None:
     assert (person.expression is not None) == (source == "expression")
 
 
-def test_people_of_one_file_share_their_list_of_sites() -> None:
+def test_people_of_a_file_share_their_list_of_sites() -> None:
     first, second = read_people([*records(), *records(OTHER)], "variants")
     assert first.genotypes is not None
     assert second.genotypes is not None
@@ -99,7 +99,7 @@ def test_packed_genotypes_alone_are_enough_and_a_vcf_alone_is_not() -> None:
     ids="packed-twice vcf-twice expression-twice chart-twice category negative capitals newline path somebody-else "
     "wrong-category text packed-text".split(),
 )
-def test_records_that_do_not_fit_are_refused(more: list[Input], error: type[Exception]) -> None:
+def test_inconsistent_records_are_refused(more: list[Input], error: type[Exception]) -> None:
     assert records()[1].category in CLINICAL_RECORD
     with pytest.raises(error) as refused:
         read_people([*records(), *more], "variants")
@@ -115,7 +115,7 @@ def test_genotypes_of_another_vcf_are_refused() -> None:
         read_people(swapped, "variants")
 
 
-def test_sensitive_records_are_part_of_the_chart() -> None:
+def test_sensitive_records_are_part_of_the_clinical_record() -> None:
     bundle = bundle_of(
         SUBJECT, gender="female", birth_year=1960, conditions=[("icd-10-cm", "F32.1", "2011-02-03")]
     )
@@ -129,7 +129,7 @@ def test_sensitive_records_are_part_of_the_chart() -> None:
 
 
 def genetic_record(subject: str = SUBJECT) -> Input:
-    """What a laboratory found in her genome, as FHIR: the same category as the VCF, and a record of its own."""
+    """A genetic result as FHIR: the same category as the VCF, and a separate record."""
     bundle = bundle_of(
         subject,
         gender="female",
@@ -152,7 +152,7 @@ def test_a_genome_and_genetic_results_are_one_person(source: str) -> None:
     assert (person.genotypes is not None) == (source == "variants")
 
 
-def test_genetic_results_alone_are_no_genome() -> None:
+def test_genetic_results_alone_are_not_a_genome() -> None:
     (person,) = read_people([genetic_record()], "variants")
     assert person.genotypes is None
     assert person.clinical is not None

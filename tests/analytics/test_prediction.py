@@ -1,4 +1,4 @@
-"""Rows, gains and curves of a prediction, against exact scores."""
+"""Rows, gains and curves of a prediction, compared with the exact scores."""
 
 import re
 from collections.abc import Callable
@@ -64,7 +64,7 @@ def rows(cohort: Cohort, feature_sets: FeatureSets, params: Params) -> list[Row]
     return evaluate_rows(cohort.event, feature_sets, params, "cpu", silent)
 
 
-def test_a_layer_is_its_columns_genes_first(feature_sets: FeatureSets) -> None:
+def test_a_feature_set_has_its_columns_genes_first(feature_sets: FeatureSets) -> None:
     shapes = {
         feature_set: (
             feature_sets.matrix(feature_set)[0].shape,
@@ -82,10 +82,10 @@ def test_a_layer_is_its_columns_genes_first(feature_sets: FeatureSets) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # scikit-learn says that a column without variance has none
 @pytest.mark.parametrize("select", SELECTORS)
-def test_where_no_variant_is_left_genes_say_nothing_and_the_run_goes_on(
+def test_without_any_variant_the_run_continues_with_a_zero_column(
     make_params: Callable[..., bytes], select: str
 ) -> None:
-    """Whether somebody carries a variant is not for a failure to tell."""
+    """A failure would reveal whether somebody carries a variant."""
     at = build_sites("GRCh38", [1], [5], ["A>G"], [True])
     calls = np.zeros(1, np.int8), np.full(1, 30, np.uint8), np.full(1, 99, np.uint8)
     people = [Person(f"{n:064x}", None, None, Genotypes(at, bytes(32), *calls)) for n in range(40)]
@@ -107,15 +107,15 @@ def test_where_no_variant_is_left_genes_say_nothing_and_the_run_goes_on(
     assert "used" not in result["variants"]
 
 
-def test_of_a_single_finding_no_figure_tells_its_table(
+def test_metrics_of_a_single_variable_do_not_reveal_its_table(
     make_params: Callable[..., bytes], cohort: Cohort, feature_sets: FeatureSets
 ) -> None:
-    """AUC, interval, gain and curve of one finding are functions of the four cells of finding by outcome."""
+    """AUC, interval, gain and curve of one variable depend on only four cells."""
     finding = (np.arange(PEOPLE) % 7 == 0) | (np.arange(PEOPLE) % 3 == 0)
-    one = replace(feature_sets, clinical=finding[:, None].astype(float))
+    single = replace(feature_sets, clinical=finding[:, None].astype(float))
     params = replace(parse_params(make_params(clinical=["er_positive"])), permutations=2)
-    rows = evaluate_rows(cohort.event, one, params, "cpu", silent)
-    shown, record = cast("tuple[Any, Any]", describe_prediction(cohort, one, rows, params))
+    rows = evaluate_rows(cohort.event, single, params, "cpu", silent)
+    shown, record = cast("tuple[Any, Any]", describe_prediction(cohort, single, rows, params))
     by_feature_set = {row["feature_set"]: row for row in shown["rows"]}
     assert [
         "auc_interval" in by_feature_set[feature_set]
@@ -129,10 +129,10 @@ def test_of_a_single_finding_no_figure_tells_its_table(
     assert [gain["over"] for gain in shown["gains"]] == ["genes"]
     assert "clinical" not in [curve["feature_set"] for curve in shown["curves"]]
     assert "genes" in [curve["feature_set"] for curve in shown["curves"]]
-    assert "AUC interval, gain: logistic/clinical" in [one["what"] for one in record["withheld"]]
+    assert "AUC interval, gain: logistic/clinical" in [item["what"] for item in record["withheld"]]
 
 
-def test_every_model_meets_every_layer_that_was_asked_for(rows: list[Row]) -> None:
+def test_every_model_runs_on_every_requested_feature_set(rows: list[Row]) -> None:
     names = [
         "logistic/genes",
         "logistic/clinical",
@@ -149,7 +149,7 @@ def test_every_model_meets_every_layer_that_was_asked_for(rows: list[Row]) -> No
     )
 
 
-def test_what_is_printed_is_the_exact_figure_rounded(
+def test_printed_metrics_are_the_exact_ones_rounded(
     cohort: Cohort, feature_sets: FeatureSets, params: Params, rows: list[Row]
 ) -> None:
     result, record = describe_prediction(cohort, feature_sets, rows, params)
@@ -189,7 +189,7 @@ def test_what_is_printed_is_the_exact_figure_rounded(
     assert record["statistic_class"] == "metrics"
 
 
-def test_a_curve_that_betrays_its_row_is_not_printed(
+def test_a_curve_that_reveals_its_row_is_not_printed(
     cohort: Cohort,
     feature_sets: FeatureSets,
     params: Params,
@@ -205,22 +205,23 @@ def test_a_curve_that_betrays_its_row_is_not_printed(
         f"{curve['model']}/{curve['feature_set']}" for curve in shown["curves"] if "roc" in curve
     }
     assert not drawn & set(printed)
-    assert {f"roc: {name}" for name in printed} <= {one["what"] for one in record["withheld"]}
+    assert {f"roc: {name}" for name in printed} <= {item["what"] for item in record["withheld"]}
 
 
-def test_every_number_of_a_prediction_has_its_decimals_and_steps(
+def test_every_number_of_a_prediction_has_fixed_decimals_and_steps(
     cohort: Cohort, feature_sets: FeatureSets, params: Params, rows: list[Row]
 ) -> None:
-    """One more decimal of any of them is a way around the counts of what fits."""
+    """One more decimal of any number would bypass the counts of what fits."""
     shown: Any = describe_prediction(cohort, feature_sets, rows, params)[0]
     calibrated = [curve["calibration"] for curve in shown["curves"] if "calibration" in curve]
     assert len(calibrated) == 3
-    for one in calibrated:
-        assert re.fullmatch(r"-?\d+\.\d", one["slope"])
-        assert re.fullmatch(r"-?\d+\.\d", one["intercept"])
-        assert one["step"] in (5, 10, 20)
+    for calibration in calibrated:
+        assert re.fullmatch(r"-?\d+\.\d", calibration["slope"])
+        assert re.fullmatch(r"-?\d+\.\d", calibration["intercept"])
+        assert calibration["step"] in (5, 10, 20)
         assert all(
-            isinstance(a, int) and a % 5 == 0 and b % one["step"] == 0 for a, b in one["groups"]
+            isinstance(a, int) and a % 5 == 0 and b % calibration["step"] == 0
+            for a, b in calibration["groups"]
         )
     assert all(
         isinstance(value, int)
@@ -245,7 +246,7 @@ def test_every_number_of_a_prediction_has_its_decimals_and_steps(
 def test_the_flow_chart_of_a_prediction_hides_a_step_of_few(
     cohort: Cohort, feature_sets: FeatureSets, params: Params, rows: list[Row]
 ) -> None:
-    """What three people lacked is told of nobody: the step stands with the next one, and all are rounded."""
+    """A step that removes three people is merged with the next one, and all counts are rounded."""
     steps = (
         ("has the records", 343),
         ("aged 0 to 130", 340),
@@ -285,7 +286,7 @@ def test_with_a_small_outcome_only_coarse_ranks_are_printed(
 def test_a_model_that_predicts_no_number_is_named(
     cohort: Cohort, feature_sets: FeatureSets, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The whole run is refused: a row that is left out would look like a model nobody asked for."""
+    """The entire run is refused: a missing row would look like a model that was not requested."""
 
     def broken(blueprint: Blueprint) -> Pipeline:
         built = build_model(blueprint)
@@ -302,7 +303,7 @@ def test_a_model_that_predicts_no_number_is_named(
 
 
 class NotANumber(ClassifierMixin, BaseEstimator):
-    """Fits nothing and predicts NaN, as a network does whose weights have run away."""
+    """Fits nothing and predicts NaN, like a network with diverged weights."""
 
     def fit(self, x: np.ndarray, y: np.ndarray) -> Self:
         self.classes_ = np.unique(y)

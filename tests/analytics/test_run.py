@@ -16,7 +16,7 @@ SUBJECT = "ab" * 32
 CLINICAL = {"logistic": ["clinical"]}
 
 
-def test_same_bytes_whatever_the_order_of_the_records(
+def test_the_result_does_not_depend_on_the_order_of_records(
     twenty: list[Input], make_params: Callable[..., bytes]
 ) -> None:
     shuffled = list(twenty)
@@ -29,12 +29,14 @@ def test_same_bytes_whatever_the_order_of_the_records(
 def test_another_seed_gives_other_bytes(
     twenty: list[Input], make_params: Callable[..., bytes]
 ) -> None:
-    first, other = (json.loads(run(make_params(seed=seed), twenty, 10).result) for seed in (7, 8))
-    assert first["params"] != other["params"]
-    assert first["rows"] != other["rows"]
+    first, second = (json.loads(run(make_params(seed=seed), twenty, 10).result) for seed in (7, 8))
+    assert first["params"] != second["params"]
+    assert first["rows"] != second["rows"]
 
 
-def test_a_road_of_twenty_people(twenty: list[Input], make_params: Callable[..., bytes]) -> None:
+def test_a_complete_run_of_twenty_people(
+    twenty: list[Input], make_params: Callable[..., bytes]
+) -> None:
     phases: list[tuple[str, float]] = []
     params = make_params(models={"logistic": ["combined", "genes", "clinical"], "svm": ["genes"]})
     result = run(params, twenty, 10, lambda phase, fraction: phases.append((phase, fraction)))
@@ -65,7 +67,7 @@ def test_a_road_of_twenty_people(twenty: list[Input], make_params: Callable[...,
     assert fractions[-3] == pytest.approx(1.0)
 
 
-def test_what_progress_raises_ends_the_run(
+def test_an_exception_from_progress_ends_the_run(
     twenty: list[Input], make_params: Callable[..., bytes]
 ) -> None:
     def stop(phase: str, fraction: float) -> None:
@@ -103,10 +105,10 @@ def test_one_outcome_alone_is_too_small(
         run(make_params(), make_records(negatives), 10)
 
 
-def test_however_it_is_cut_a_run_takes_ten_of_each_outcome(
+def test_a_run_needs_ten_of_each_outcome_with_any_number_of_folds(
     make_params: Callable[..., bytes], make_records: Callable[[Sequence[Person]], list[Input]]
 ) -> None:
-    """Else two folds would go on where ten fail, and the failures count the rarer outcome for whoever asks."""
+    """Otherwise two folds would succeed where ten fail, which would count the rarer outcome."""
     people = simulate_people(60, 1)
     ill = [person for person in people if person.findings.metastasis]
     negatives = [person for person in people if not person.findings.metastasis]
@@ -124,14 +126,14 @@ def test_however_it_is_cut_a_run_takes_ten_of_each_outcome(
 def test_people_without_a_needed_record_are_left_out(
     make_params: Callable[..., bytes], make_records: Callable[[Sequence[Person]], list[Input]]
 ) -> None:
-    whole = make_records(simulate_people(22, 3))
-    without_one = whole[1:]  # her genes
-    assert run(make_params(), without_one, 10).people == 21
-    assert run(make_params(models=CLINICAL), without_one, 10).people == 22
+    records = make_records(simulate_people(22, 3))
+    incomplete = records[1:]  # without the first person's genes
+    assert run(make_params(), incomplete, 10).people == 21
+    assert run(make_params(models=CLINICAL), incomplete, 10).people == 22
 
 
 @pytest.mark.parametrize(
-    ("spoil", "error"),
+    ("tamper", "error"),
     [
         (lambda inputs: [*inputs, inputs[0]], InputsError),
         (lambda inputs: [*inputs, Input(SUBJECT, 7, b"{}")], InputsError),
@@ -144,14 +146,14 @@ def test_people_without_a_needed_record_are_left_out(
     ],
     ids="twice category capitals path malformed format swapped nobody".split(),
 )
-def test_records_that_do_not_fit_end_the_run(
-    spoil: Callable[[list[Input]], list[Input]],
+def test_inconsistent_records_end_the_run(
+    tamper: Callable[[list[Input]], list[Input]],
     error: type[Exception],
     twenty: list[Input],
     make_params: Callable[..., bytes],
 ) -> None:
     with pytest.raises(error) as refused:
-        run(make_params(), spoil(twenty), 10)
+        run(make_params(), tamper(twenty), 10)
     assert "Canary" not in str(refused.value)
 
 
@@ -160,20 +162,23 @@ def test_parameters_are_checked_first() -> None:
         run(b"{}", [], 10)
 
 
-def test_a_device_that_is_not_there_is_refused(
+def test_an_absent_device_is_refused(
     twenty: list[Input], make_params: Callable[..., bytes]
 ) -> None:
     with pytest.raises(ParamsError):
         run(make_params(models={"cnn": ["genes"]}), twenty, 10, device="quantum")
 
 
-def test_real_patients_give_honest_figures(gse_result: Result, gse_figures: dict[str, Any]) -> None:
-    """189 with a known outcome, 35 events: near the majority baseline, no gain from combining (analytics.md §3)."""
+def test_metrics_on_real_patients_are_plausible(
+    gse_result: Result, gse_metrics: dict[str, Any]
+) -> None:
+    """189 with a known outcome, 35 events: near the majority baseline, no gain from combining
+    (analytics.md §3)."""
     assert gse_result.people == 189
-    assert gse_figures["baseline"] in (81, 82)
-    assert gse_figures["events"] == 35
-    assert len(gse_figures["rows"]) == 9
-    for row in gse_figures["rows"]:
+    assert gse_metrics["baseline"] in (81, 82)
+    assert gse_metrics["events"] == 35
+    assert len(gse_metrics["rows"]) == 9
+    for row in gse_metrics["rows"]:
         low, high = row["auc_interval"]
         assert 40 <= row["auc"] < 85
         assert low < row["auc"] < high
@@ -181,7 +186,7 @@ def test_real_patients_give_honest_figures(gse_result: Result, gse_figures: dict
         assert 0 < float(row["p"]) <= 1
         assert row["permutations"] <= 19
     over_genes = {
-        gain["model"]: gain["interval"] for gain in gse_figures["gains"] if gain["over"] == "genes"
+        gain["model"]: gain["interval"] for gain in gse_metrics["gains"] if gain["over"] == "genes"
     }
     assert over_genes.keys() == {"knn", "logistic", "svm"}
     assert all(low <= 0 <= high for low, high in over_genes.values())

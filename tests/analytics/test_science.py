@@ -1,4 +1,4 @@
-"""The reports on honest figures, in a quick version; the bench runs them at full size."""
+"""The benchmark reports in a quick version; the bench runs them at full size."""
 
 from typing import Any
 
@@ -8,11 +8,10 @@ from analytics.science import gse7390_report, known_truth_report, leak_report, n
 ROW = {"feature_set", "model", "accuracy", "auc", "interval", "baseline", "p"}
 
 
-def test_logistic_regression_reaches_nearly_what_can_be_reached_and_both_layers_help() -> None:
+def test_logistic_regression_is_near_the_optimum_and_both_feature_sets_help() -> None:
     report: Any = known_truth_report(seeds=2, repeats=1)
-    assert (
-        report["gain_fraction_8_best_rule"]["logistic"] >= 0.93
-    )  # 0.96 over the 20 cohorts of the bench
+    # 0.96 over the 20 cohorts of the bench.
+    assert report["gain_fraction_8_best_rule"]["logistic"] >= 0.93
     assert 0.85 < report["gain_fraction_8"]["logistic"] < 1.1
     rows = {row["feature_set"]: row for row in report["models"]}
     assert rows["genes"]["accuracy"] < rows["combined"]["accuracy"] < report["optimum"]["all"]
@@ -20,11 +19,11 @@ def test_logistic_regression_reaches_nearly_what_can_be_reached_and_both_layers_
     assert gain["interval"][0] > 0
 
 
-def test_nothing_of_published_data_is_too_good_to_be_true() -> None:
+def test_metrics_on_published_data_show_no_leak() -> None:
     """analytics.md §3: accuracy from .88 or AUC from .85 on GSE7390 would be a leak."""
     rows, gains = gse7390_report(0, repeats=1)
     assert len(rows) == 18
-    assert [one["model"] for one in gains] == list(MODELS)
+    assert [gain["model"] for gain in gains] == list(MODELS)
     for gain in gains:
         low, high = gain["interval"]
         assert low < gain["auc"] < high
@@ -44,7 +43,7 @@ def test_nothing_of_published_data_is_too_good_to_be_true() -> None:
         assert abs(row["baseline"] - 154 / 189) < 1e-12
 
 
-def test_noise_is_half_and_choosing_outside_the_fold_is_not() -> None:
+def test_noise_gives_half_unless_columns_are_selected_outside_the_fold() -> None:
     noise: Any = noise_report(seeds=10, models=["logistic"])
     leak: Any = leak_report(seeds=1, repeats=1)
     assert all(row.keys() == ROW for row in (*noise, *leak))

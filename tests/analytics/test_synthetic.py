@@ -14,10 +14,10 @@ def test_same_seed_same_people() -> None:
 
 def test_half_of_the_people_have_the_event_and_nobody_is_censored() -> None:
     findings = [person.findings for person in simulate_people(21, 5)]
-    assert [one.metastasis for one in findings].count(True) == 10
-    for one in findings:
-        assert one.follow_up_days is not None
-        assert bool(one.metastasis) == (one.follow_up_days <= HORIZON_DAYS)
+    assert [person.metastasis for person in findings].count(True) == 10
+    for person in findings:
+        assert person.follow_up_days is not None
+        assert bool(person.metastasis) == (person.follow_up_days <= HORIZON_DAYS)
 
 
 def test_records_pass_ingest_like_real_ones() -> None:

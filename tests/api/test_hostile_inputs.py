@@ -393,7 +393,7 @@ def test_a_lost_row_is_seen() -> None:
     assert vcf_lost(GENOMES, lost)
     frames = list(lane.split("fhir", io.BytesIO(CLINICAL_RECORD), {"subject": SUBJECT}))
     assert not chart_lost(CLINICAL_RECORD, frames)
-    assert chart_lost(fhir.chart_with({}), frames)
+    assert chart_lost(fhir.bundle_with({}), frames)
 
 
 def test_a_reader_that_crashes_or_grows_is_seen(

@@ -1,4 +1,4 @@
-"""A cohort's VCF, checked and split by person.
+"""Checks a cohort's VCF and splits it by person.
 
 Does not know other formats.
 """

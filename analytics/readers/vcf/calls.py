@@ -1,8 +1,8 @@
-"""Calls as htslib gives them, made into packed dosages; and the counts of a whole file.
+"""Converts htslib's calls to packed dosages, and keeps the counts of a file.
 
-A call that is not two alleles is missing, never homozygous reference: `./.`, `./1`, and one allele or three on an
-autosome. So is one of which FT says that it failed (VCF 4.2 §1.4.2). A depth or quality that is not given, or not to be
-read as one, stays so: it is neither zero nor low.
+A call without exactly two alleles is missing, never homozygous reference: `./.`, `./1`, and one
+allele or three on an autosome. So is a call that FT marks as failed (VCF 4.2 §1.4.2). An absent or
+unreadable depth or quality stays absent: it is neither zero nor low.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ from analytics.errors import PayloadError
 from analytics.readers.genotypes import LARGEST, MISSING, NOT_GIVEN
 
 _END = -2  # cyvcf2's mark that a call has no more alleles
-_LEAST = -(1 << 31) + 8  # htslib's smallest number; those below are marks
-_PASSED = frozenset(
-    {b"PASS", b".", b""}
-)  # what FT says of a call that no filter was applied to, or that passed all
+_LEAST = -(1 << 31) + 8  # htslib's smallest number; smaller values are marks
+# FT of a call that passed all filters, or that no filter was applied to.
+_PASSED = frozenset({b"PASS", b".", b""})
 _WHOLE = re.compile(rb"[+-]?[0-9]{1,10}")
 _FLOAT = re.compile(rb"-?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,2})?")
 _LARGEST_FLOAT = 3e38  # of 32 bits, about
@@ -31,16 +30,18 @@ _LARGEST_FLOAT = 3e38  # of 32 bits, about
 class VcfReport:
     """Counts of one file, never a name or a value.
 
-    people: those whose records are written; left_out: samples of the file that nobody was named for.
-    skipped: rows that are in nobody's packed genotypes, by reason (x, y, mt, other-contig, position-0, alleles,
-    repeated, no-genotypes); alleles_skipped: ALTs of autosomes that are symbolic, `*` or not written in bases;
-    repeated: ALTs that are not packed since the same variant stands there several times; missing: calls packed as
-    missing, among them half_calls, haploid_calls, polyploid_calls (more than two alleles) and failed_calls (two
-    alleles, and FT names a filter that the call did not pass); without_depth and without_quality: the other packed
-    calls without DP or GQ; unreadable: QUAL, DP and GQ that are no number or below zero, taken for absent;
-    info_removed and ids_removed: entries and ids left out since they are free text; undefined: FORMAT fields and
-    filters that rows use and the header does not define, or not so that it can be used;
-    build_unsaid: 1 where the header says no genome build.
+    people: those whose records are written; left_out: samples of the file without a named subject.
+    skipped: rows that are not in the packed genotypes, by reason (x, y, mt, other-contig,
+    position-0, alleles, repeated, no-genotypes); alleles_skipped: ALTs of autosomes that are
+    symbolic, `*` or not written in bases;
+    repeated: ALTs that are not packed since the same variant occurs several times; missing: calls
+    packed as missing, among them half_calls, haploid_calls, polyploid_calls (more than two alleles)
+    and failed_calls (two alleles, and FT names a filter that the call did not pass); without_depth
+    and without_quality: the other packed calls without DP or GQ; unreadable: QUAL, DP and GQ that
+    are not a number or below zero, treated as absent; info_removed and ids_removed: entries and ids
+    left out since they are free text; undefined: FORMAT fields and filters that rows use without a
+    usable definition in the header;
+    build_unsaid: 1 if the header names no genome build.
     """
 
     people: int = 0
@@ -67,23 +68,23 @@ class VcfReport:
     skipped: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, object]:
-        """Integers, and one object of integers."""
+        """The counts as JSON: integers, and one object of integers."""
         return asdict(self)
 
     def clear(self, row: Row, name: bytes, is_float: bool) -> list[int]:
-        """Write a dot for each value of a field that is no number, and count them: the columns of those calls."""
+        """Replace values that are not numbers by a dot and count them; returns their columns."""
         if name not in row.keys:
             return []
-        place = row.keys.index(name)
+        index = row.keys.index(name)
         cleared = []
         for i, call in enumerate(row.calls):
             given = call.split(b":")
             if (
-                len(given) > place
-                and given[place] != b"."
-                and not _is_number(given[place], is_float)
+                len(given) > index
+                and given[index] != b"."
+                and not _is_number(given[index], is_float)
             ):
-                given[place] = b"."
+                given[index] = b"."
                 row.calls[i] = b":".join(given)
                 cleared.append(i)
         self.unreadable += len(cleared)
@@ -92,11 +93,11 @@ class VcfReport:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """place: contig, position, REF and ALTs; shared: the nine columns that everybody's file repeats; keys: the fields
-    of FORMAT; calls: of all whose records are written, as text, and what is no number in them becomes a dot; packed:
-    numbers of the ALTs that are."""
+    """site: contig, position, REF and ALTs; shared: the nine columns that every person's file
+    repeats; keys: the fields of FORMAT; calls: text of all people whose records are written, in
+    which invalid numbers become dots; packed: numbers of the packed ALTs."""
 
-    place: tuple[str, int, str, list[str]]
+    site: tuple[str, int, str, list[str]]
     shared: bytes
     keys: list[bytes]
     calls: list[bytes]
@@ -104,10 +105,10 @@ class Row:
 
 
 class Calls:
-    """htslib's calls of the packed rows of one block, for all whose records are written, still as it gave them."""
+    """htslib's unchanged calls of the packed rows of one block, for all people to write."""
 
     def __init__(self, people: int, float_quality: bool, report: VcfReport) -> None:
-        """report: its count of what is unreadable grows as rows are added, the others in `pack`."""
+        """report: its count of unreadable values grows as rows are added, the others in `pack`."""
         self._people = people
         self._float_quality = float_quality
         self._report = report
@@ -119,10 +120,11 @@ class Calls:
         self.packed: list[tuple[int, int]] = []  # (row, number of the ALT) of each packed row
 
     def add(self, record: Variant, row: Row) -> None:
-        """One record of which something is packed. Raises PayloadError."""
+        """Add a record with a packed ALT. Raises PayloadError."""
         try:
-            genotypes = record.genotype.array()[:, :-1]  # the last says whether it is phased
-            # htslib is asked for what the row has and for nothing else: what no header defines is an error there.
+            genotypes = record.genotype.array()[:, :-1]  # the last column is the phase
+            # htslib is asked only for the fields of the row, since an undefined field is an error
+            # there.
             depth, quality = (
                 record.format(name.decode()) if name in row.keys else None
                 for name in (b"DP", b"GQ")
@@ -131,7 +133,7 @@ class Calls:
             raise PayloadError("variant file: the genotypes of a row cannot be read") from None
         if genotypes.shape[0] != self._people:
             raise PayloadError("variant file: the genotypes of a row cannot be read")
-        if genotypes.max() > len(row.place[3]):
+        if genotypes.max() > len(row.site[3]):
             raise PayloadError("variant file: a call names an allele that its row does not have")
         two = genotypes
         if genotypes.shape[1] != 2:
@@ -152,10 +154,10 @@ class Calls:
     def _numbers(
         self, values: NDArray[np.int32 | np.float32] | None, row: Row, name: bytes, is_float: bool
     ) -> NDArray[np.float32]:
-        """Depths or qualities of one row, NaN where there is none.
+        """Depths or qualities of one row, NaN if there is none.
 
-        htslib reads what is too large a number as missing and several numbers as the first of them, so where it
-        says so the text is asked.
+        htslib reads a number that is too large as missing, and several numbers as the first one, so
+        in these cases the text is checked.
         """
         if values is None:
             return self._none
@@ -164,18 +166,18 @@ class Calls:
         if values.shape[1] == 1 and values.min() >= 0 and values.max() < np.inf:  # most rows
             return values.astype(np.float32)
         first = values[:, 0]
-        found = first.astype(np.float32)
+        numbers = first.astype(np.float32)
         if first.dtype.kind == "i":
-            found[first < _LEAST] = np.nan
-        if values.shape[1] > 1 or not np.isfinite(found).all():
-            found[self._report.clear(row, name, is_float)] = np.nan
-        below = found < 0
-        found[below] = np.nan
+            numbers[first < _LEAST] = np.nan
+        if values.shape[1] > 1 or not np.isfinite(numbers).all():
+            numbers[self._report.clear(row, name, is_float)] = np.nan
+        below = numbers < 0
+        numbers[below] = np.nan
         self._below += int(below.sum())
-        return found[:, None]
+        return numbers[:, None]
 
     def pack(self, people: slice) -> NDArray[np.uint8]:
-        """(3, packed rows, people): dosage + 1, depth, quality; everybody is counted, `people` are packed."""
+        """(3, packed rows, people): dosage + 1, depth, quality. All people are counted."""
         report = self._report
         genotypes = np.stack(self._genotypes)
         first, second = genotypes[..., 0], genotypes[..., 1]
@@ -202,12 +204,12 @@ class Calls:
 
 
 def _failed(row: Row) -> NDArray[np.bool_]:
-    """Of which calls FT names a filter. htslib is not asked: whatever the header says, it is text."""
-    place = row.keys.index(b"FT")
+    """Whether FT names a filter, for each call; from the text, since it may have any type."""
+    index = row.keys.index(b"FT")
     return np.array(
         [
-            len(given) > place and given[place] not in _PASSED
-            for given in (call.split(b":", place + 1) for call in row.calls)
+            len(given) > index and given[index] not in _PASSED
+            for given in (call.split(b":", index + 1) for call in row.calls)
         ]
     )
 
@@ -220,5 +222,5 @@ def _is_number(text: bytes, is_float: bool) -> bool:
 
 def _bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Whole numbers 0 to LARGEST, and NOT_GIVEN for NaN."""
-    whole = np.clip(np.nan_to_num(values, nan=0), 0, LARGEST).astype(np.uint8)
-    return np.where(np.isnan(values), np.uint8(NOT_GIVEN), whole)
+    rounded = np.clip(np.nan_to_num(values, nan=0), 0, LARGEST).astype(np.uint8)
+    return np.where(np.isnan(values), np.uint8(NOT_GIVEN), rounded)

@@ -1,7 +1,8 @@
-"""The header of a cohort's VCF: what it says about build, contigs, fields and people, and what of it may be kept.
+"""Reads a VCF header and writes a new one with only the needed definitions.
 
-A header names people in many places (sample lines, command lines, paths of reference files). So nothing is removed
-from it: a new one is written, of the definitions that the rows need (VCF 4.2 to 4.5, §1.4).
+A header names people in many places (sample lines, command lines, paths of reference files). So
+instead of removing parts, a new header is written from the definitions that the rows need (VCF 4.2
+to 4.5, §1.4).
 """
 
 from __future__ import annotations
@@ -13,15 +14,13 @@ from dataclasses import dataclass
 from analytics.errors import PayloadError
 
 MAX_HEADER_LINES = 20_000
-MAX_HEADER = (
-    4 << 20
-)  # bytes; 2,500 samples of 100 letters, 3,400 contigs and 1,000 fields have 0.7 MB
+# Bytes; 2,500 samples of 100 letters, 3,400 contigs and 1,000 fields have 0.7 MB.
+MAX_HEADER = 4 << 20
 MAX_HEADER_COMMAS = 200_000  # htslib makes an entry of each; 20,000 definitions have 80,000
-MAX_DEFINITION = (
-    64 << 10
-)  # letters of one definition; lines of commands name thousands of files and are longer
+# Letters of one definition; command lines name thousands of files and are longer.
+MAX_DEFINITION = 64 << 10
 MAX_PEOPLE = 2_500  # whose records are written
-MAX_COLUMNS = 10_000  # samples of a file, those that are left out among them
+MAX_COLUMNS = 10_000  # samples of a file, including those that are left out
 
 # Lengths of the chromosomes 1 to 22 (NCBI assemblies GCF_000001405.13 and .26).
 LENGTHS = {
@@ -75,8 +74,8 @@ LENGTHS = {
     ),
 }
 
-# Lengths of the chromosomes 1 to 22 in human assemblies that are read nowhere here: NCBI36 (GCF_000001405.12) and
-# T2T-CHM13v2.0 (GCF_009914755.1).
+# Lengths of the chromosomes 1 to 22 in human assemblies that are not supported: NCBI36
+# (GCF_000001405.12) and T2T-CHM13v2.0 (GCF_009914755.1).
 _FOREIGN_LENGTHS = tuple(
     tuple(map(int, text.split()))
     for text in (
@@ -90,7 +89,7 @@ _FOREIGN_LENGTHS = tuple(
 )
 
 
-# How reference files are called, GenBank's numbers among them.
+# Names of reference files, including GenBank accessions.
 _NAMES = {
     "GRCh37": re.compile(
         r"grch37|hg19|\bb37|hs37|g1k_v37|gca_000001405\.(?:[1-9]|1[0-4])\b", re.IGNORECASE
@@ -99,7 +98,8 @@ _NAMES = {
         r"grch38|hg38|\bb38|hs38|gca_000001405\.(?:1[5-9]|2[0-9])\b", re.IGNORECASE
     ),
 }
-# Human assemblies that are read nowhere here, older ones and T2T, as whole words: a checksum in a name may hold b36.
+# Unsupported human assemblies, older ones and T2T, as full words: a checksum in a name may contain
+# b36.
 _FOREIGN = re.compile(
     r"(?<![a-z0-9])(?:ncbi[-_]?(?:build[-_]?)?3[0-6]|hg1[0-8]|b3[0-6]|(?:t2t[-_]?)?chm13(?:v[0-9]+)?|t2t|hs1)"
     r"(?![a-z0-9])",
@@ -108,17 +108,18 @@ _FOREIGN = re.compile(
 _COLUMNS = "#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\t"
 _VERSION = re.compile(r"VCFv4\.[0-5]")
 LEADING_PHASE = re.compile(rb"##fileformat=VCFv4\.[45]$")  # a genotype may begin with / or |
-# Possessive: what was read is never given back, since a quote may stay open for as long as a line may be.
+# Possessive quantifiers, without backtracking, since a quote may stay open up to the maximum line
+# length.
 _FIELD = re.compile(r' *+([A-Za-z0-9_.]++)=("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^,"]*+)(?:,|$)')
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,63}|1000G")
-# What htslib reads as one name: commas, quotes, brackets, < and > end a definition there.
+# A name for htslib: commas, quotes, brackets, < and > would end a definition.
 _FILTER_ID = re.compile(r"[A-Za-z0-9_.+:=/%()*|&!?@#~^$'-]{1,64}")
 _CONTIG = re.compile(r"[0-9A-Za-z_.|:*-]{1,64}")
 _NUMBER = re.compile(r"[0-9]{1,3}|[ARG.]|L[ARG]|[PM]")
 # Number and Type of the FORMAT fields that are packed (VCF 4.2 §1.4.2).
 RESERVED = {b"GT": ("1", "String"), b"DP": ("1", "Integer"), b"GQ": ("1", "Integer")}
 _TYPES = ("Integer", "Float", "Character", "String")  # of FORMAT
-# What an entry of INFO has after its name, by Type; what has none of these is text, or is not kept.
+# The part of an INFO entry after its name, by Type; other entries are text and not kept.
 _WHOLE = rb"(?:[+-]?[0-9]{1,9}|\.)"
 _REAL = rb"(?:[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,3})?|nan|inf|-inf|\.)"
 _ENTRIES = {
@@ -132,9 +133,10 @@ _AUTOSOME = re.compile(r"(?:chr)?([1-9]|1[0-9]|2[0-2])")
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """people: sample names in column order. numbers: INFO fields that are numbers or flags, with what stands after the
-    name in a row. filters, formats: what is defined. float_quality: GQ is. leading_phase: whether a genotype may begin
-    with its phase. says_build: whether the header names the genome build, or contigs with their lengths."""
+    """people: sample names in column order. numbers: INFO fields that are numbers or flags, with
+    the pattern of the part after the name. filters, formats: the defined ones. float_quality:
+    whether GQ is a float. leading_phase: whether a genotype may begin with its phase. says_build:
+    whether the header names the genome build, or contigs with their lengths."""
 
     people: tuple[str, ...]
     numbers: Mapping[bytes, re.Pattern[bytes]]
@@ -147,15 +149,16 @@ class Header:
     _definitions: Mapping[tuple[str, bytes], str]  # by kind and ID
 
     def text(self, used: Container[bytes], added: Sequence[str], column: str) -> bytes:
-        """The header of one person's file: the definitions of what is used, those added, and the line of columns."""
+        """The header of one person's file: the used and added definitions, and the column line."""
         defined = [line for (_, name), line in self._definitions.items() if name in used]
         return "\n".join((*self._first, *defined, *added, f"{_COLUMNS}{column}\n")).encode()
 
     def undefined(self, filters: Set[bytes], formats: Set[bytes]) -> list[str]:
-        """Definitions of the filters and FORMAT fields that the rows use and the header leaves out, in order.
+        """Definitions of the filters and FORMAT fields that rows use without one, in order.
 
-        VCF (4.2 §1.2) asks for definitions and does not require them. GT, DP and GQ are what VCF reserves the names
-        for; of another field it is not known what it is, so it is text. Raises PayloadError for a name that is none.
+        VCF (4.2 §1.2) recommends definitions but does not require them. GT, DP and GQ have the
+        reserved meanings; another field is unknown, so it is text. Raises PayloadError for an
+        invalid name.
         """
         lines = []
         for name in sorted(filters - self.filters):
@@ -173,19 +176,20 @@ def _named(name: bytes, pattern: re.Pattern[str]) -> str:
     if not pattern.fullmatch(text):
         raise PayloadError(
             "variant file: a filter or FORMAT field has no proper name",
-            "Rename it in rows and header: letters, digits, _ and dots; of a filter also / % : - +, but no < and >.",
+            "Rename it in rows and header: letters, digits, _ and dots; "
+            "of a filter also / % : - +, but no < and >.",
         )
     return text
 
 
 def autosome(contig: str) -> int | None:
     """1-22 of `7` or `chr7`, None for everything else."""
-    found = _AUTOSOME.fullmatch(contig)
-    return int(found.group(1)) if found else None
+    match = _AUTOSOME.fullmatch(contig)
+    return int(match.group(1)) if match else None
 
 
 def read_header(lines: Sequence[bytes], build: str) -> Header:
-    """Header from its lines, the column line last. `build` is what the custodian named. Raises PayloadError."""
+    """Header from its lines. `build` is named by the custodian. Raises PayloadError."""
     if build not in LENGTHS:
         raise PayloadError("variant file: the named genome build is neither GRCh37 nor GRCh38")
     version = _text(lines[0]) if lines else ""
@@ -204,13 +208,13 @@ def read_header(lines: Sequence[bytes], build: str) -> Header:
             if text.startswith(f"##{key}="):
                 defined.add(key, text[len(key) + 3 :])
         if text.startswith(("##reference=", "##assembly=")):
-            defined.told += _file_names(text[12:])
-    said = _check_build(defined.told, defined.lengths, build)
-    return defined.header(people, version, said)
+            defined.build_words += _file_names(text[12:])
+    says_build = _check_build(defined.build_words, defined.lengths, build)
+    return defined.header(people, version, says_build)
 
 
 def _file_names(text: str) -> list[str]:
-    """The words of a text without folders of files: a folder is called after whatever its owner likes."""
+    """The words of a text without the folders of files, since folder names are arbitrary."""
     return [part.split("/")[-1] for part in re.split(r"[\s,=\"<>]", text.replace("\\", "/"))]
 
 
@@ -236,26 +240,27 @@ def _read_people(columns: str) -> tuple[str, ...]:
     return people
 
 
-def _check_build(told: Sequence[str], lengths: Mapping[int, int], build: str) -> bool:
-    """Whether the header says the build, in words or in lengths; it may nowhere say another. Raises PayloadError.
+def _check_build(words: Sequence[str], lengths: Mapping[int, int], build: str) -> bool:
+    """Whether the header names the build, in words or lengths. Raises PayloadError for another.
 
-    Both are optional in VCF: where they are missing the custodian's word stands alone, and the report says so. A file
-    named after this build is of this build, whatever else its name tells (what was masked in it, for example).
+    Both are optional in VCF: if they are missing, only the custodian's statement counts, and the
+    report notes it. A file name with this build is of this build, even with further words (for
+    example of what was masked in it).
     """
     (other,) = set(LENGTHS) - {build}
-    if any(_FOREIGN.search(word) and not _NAMES[build].search(word) for word in told) or any(
+    if any(_FOREIGN.search(word) and not _NAMES[build].search(word) for word in words) or any(
         _has_length(assembly, lengths) for assembly in _FOREIGN_LENGTHS
     ):
         raise PayloadError(
             "variant file: the header names a genome build that is not read here",
             "Only GRCh37 and GRCh38 are read; positions are never converted.",
         )
-    if any(_NAMES[other].search(word) for word in told) or _has_length(LENGTHS[other], lengths):
+    if any(_NAMES[other].search(word) for word in words) or _has_length(LENGTHS[other], lengths):
         raise PayloadError(
-            "variant file: the header speaks of another genome build than the one named",
+            "variant file: the header names another genome build than the custodian",
             "Name the build that the file was called on; positions are never converted.",
         )
-    return _has_length(LENGTHS[build], lengths) or any(_NAMES[build].search(word) for word in told)
+    return _has_length(LENGTHS[build], lengths) or any(_NAMES[build].search(word) for word in words)
 
 
 def _has_length(assembly: Sequence[int], lengths: Mapping[int, int]) -> bool:
@@ -263,31 +268,32 @@ def _has_length(assembly: Sequence[int], lengths: Mapping[int, int]) -> bool:
 
 
 def _read_fields(value: str) -> tuple[dict[str, str], bool]:
-    """The parts of <ID=…,Description="…"> up to the first that is not written so, and whether that was all."""
-    found: dict[str, str] = {}
-    inner, place = value[1:-1], 0
+    """The parts of <ID=…,Description="…"> up to the first malformed one, and whether it is all."""
+    fields: dict[str, str] = {}
+    inner, offset = value[1:-1], 0
     if value[:1] != "<" or value[-1:] != ">":
-        return found, False
-    while place < len(inner) and (field := _FIELD.match(inner, place)):
-        found[field.group(1)] = field.group(2).rstrip(" ")
-        place = field.end()
-    return found, place == len(inner)
+        return fields, False
+    while offset < len(inner) and (field := _FIELD.match(inner, offset)):
+        fields[field.group(1)] = field.group(2).rstrip(" ")
+        offset = field.end()
+    return fields, offset == len(inner)
 
 
 class _Definitions:
-    """What the definition lines say, gathered line by line. Descriptions are not kept: they are free text.
+    """The definition lines, collected one by one, without descriptions (free text).
 
-    A definition of FILTER, INFO or FORMAT that is not usable is as if it were not there: the file is refused for
-    none. Contigs say the build, so theirs must be written right. An IDX, for which htslib would make room, is not kept.
+    An unusable definition of FILTER, INFO or FORMAT is ignored, without refusing the file. Contigs
+    determine the build, so their definitions must be valid. An IDX is not kept, since htslib would
+    allocate memory for it.
     """
 
     def __init__(self, build: str) -> None:
         self.build = build
-        self.told: list[str] = []
+        self.build_words: list[str] = []
         self.lengths: dict[int, int] = {}
         self._kept: dict[tuple[str, bytes], str] = {}
         self._types: dict[tuple[str, bytes], str] = {}
-        self._unusable: set[tuple[str, bytes]] = set()  # not kept, whatever a later line says
+        self._unusable: set[tuple[str, bytes]] = set()  # not kept, even with a later valid line
 
     def add(self, key: str, value: str) -> None:
         """One line ##key=value. Raises PayloadError."""
@@ -296,51 +302,50 @@ class _Definitions:
                 "variant file: a definition of the header is too long",
                 f"The longest allowed has {MAX_DEFINITION} letters.",
             )
-        fields, whole = _read_fields(value)
+        fields, complete = _read_fields(value)
         name = fields.get("ID", "")
-        place = key, name.encode()
+        definition = key, name.encode()
         if key == "contig":
-            if not whole:
+            if not complete:
                 raise PayloadError(
                     "variant file: a definition of the header is not written as <ID=…>"
                 )
             if not _CONTIG.fullmatch(name):
                 raise PayloadError("variant file: a definition of the header has no proper ID")
-            if place in self._kept:
+            if definition in self._kept:
                 raise PayloadError("variant file: the header defines the same contig twice")
-            self._kept[place] = self._contig(name, fields)
+            self._kept[definition] = self._contig(name, fields)
             return
         if not (_FILTER_ID if key == "FILTER" else _ID).fullmatch(name):
             return
         line = f'##FILTER=<ID={name},Description="">'
         if key != "FILTER":
             line = self._field(key, name, fields)
-        if (
-            not line or self._kept.get(place, line) != line
-        ):  # of two that differ neither is known to be right
-            self._unusable.add(place)
-        if place in self._unusable:
-            self._kept.pop(place, None)
+        # If two differ, neither is known to be right.
+        if not line or self._kept.get(definition, line) != line:
+            self._unusable.add(definition)
+        if definition in self._unusable:
+            self._kept.pop(definition, None)
         else:
-            self._kept[place] = line
-            self._types[place] = fields.get("Type", "")
+            self._kept[definition] = line
+            self._types[definition] = fields.get("Type", "")
 
     def _contig(self, name: str, fields: Mapping[str, str]) -> str:
-        """The definition to keep. A length that is no number, or that no assembly gives the chromosome, is not: tools
-        write 0, -1, their largest number or the last position where they do not know it."""
-        self.told += _file_names(fields.get("assembly", ""))
+        """The definition to keep. An invalid length, or one of no assembly, is left out: tools that
+        do not know it write 0, -1, their largest number or the last position."""
+        self.build_words += _file_names(fields.get("assembly", ""))
         text, chromosome = fields.get("length", ""), autosome(name)
         length = int(text) if text.isascii() and text.isdigit() and len(text) <= 10 else 0
         if chromosome is not None:
             self.lengths[chromosome] = length
             length = length if length == LENGTHS[self.build][chromosome - 1] else 0
-        said = f"length={length}," if length else ""
-        return f"##contig=<ID={name},{said}assembly={self.build}>"
+        length_field = f"length={length}," if length else ""
+        return f"##contig=<ID={name},{length_field}assembly={self.build}>"
 
     def _field(self, key: str, name: str, fields: Mapping[str, str]) -> str:
-        """The definition to keep; empty for INFO that is text, and for what is not defined as VCF has it."""
+        """The definition to keep; empty for text INFO fields, and for invalid definitions."""
         number, kind = fields.get("Number", ""), fields.get("Type", "")
-        number = "." if number == "-1" else number  # as VCF 3.3 said that it varies
+        number = "." if number == "-1" else number  # VCF 3.3 used -1 for a varying number
         if not _NUMBER.fullmatch(number) or kind not in (_ENTRIES if key == "INFO" else _TYPES):
             return ""
         wanted = _RESERVED_TYPES.get(name)
@@ -349,7 +354,7 @@ class _Definitions:
         return f'##{key}=<ID={name},Number={number},Type={kind},Description="">'
 
     def header(self, people: tuple[str, ...], version: str, says_build: bool) -> Header:
-        """Everything gathered."""
+        """The header of everything collected."""
 
         def named(key: str) -> frozenset[bytes]:
             return frozenset(name for kind, name in self._kept if kind == key)

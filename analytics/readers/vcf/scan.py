@@ -1,7 +1,8 @@
-"""A VCF as text, counted and bounded before htslib sees any of it.
+"""Counts a VCF as text and enforces limits, before htslib reads any of it.
 
-htslib makes room as a row says, not as the file is long: every field of every call as long as the longest, a
-definition for every name that the header lacks. So what a row may say is bounded here.
+htslib allocates memory by the content of a row, not by the file length: every field of every call
+as long as the longest, and a definition for every name that the header lacks. So this module limits
+the content of rows.
 """
 
 from __future__ import annotations
@@ -25,42 +26,45 @@ from analytics.readers.vcf.text import read_lines
 
 MAX_INFO = 1_000  # entries of one row
 MAX_ALTS = 999  # of one row; a call names alleles with up to three digits
-MEAN_ALTS = 4  # a row, from ALTS_FROM on: cohorts have 1 to 2, and each is a row of its own when it is packed
+# Per row, from ALTS_FROM on: cohorts have 1 to 2, and each becomes a separate row when packed.
+MEAN_ALTS = 4
 ALTS_FROM = 10_000
-MAX_NAMES = 5_000  # contigs, filters, INFO and FORMAT fields of all rows; human references have up to 3,400 contigs
-MAX_CALLS = (
-    8 << 20
-)  # bytes of one row's calls, each field as long as the longest of its kind: twice the longest line
+# Contigs, filters, INFO and FORMAT fields of all rows; human references have up to 3,400 contigs.
+MAX_NAMES = 5_000
+# Bytes of one row's calls, with each field as long as the longest of its kind: twice the longest
+# line.
+MAX_CALLS = 8 << 20
 
-# A column whose GT is not up to 16 alleles of up to three digits: htslib reads larger ones modulo its own width.
+# A column whose GT is not up to 16 alleles of up to three digits: htslib reads larger numbers
+# modulo its word size.
 _ALLELE = rb"(?:[0-9]{1,3}|\.)"
 _CALL = _ALLELE + rb"(?:[/|]" + _ALLELE + rb"){0,15}(?:[:\t]|$)"
 _NO_CALL = re.compile(rb"(?:^|\t)(?!" + _CALL + rb")")
 _NO_CALL_4_4 = re.compile(rb"(?:^|\t)(?![/|]?" + _CALL + rb")")  # it may begin with its phase
 BASES = re.compile(r"[ACGTN]+")  # alleles that are packed
-MAX_REPEATED = 200_000  # variants that stand there several times
+MAX_REPEATED = 200_000  # variants that occur several times
 MAX_REPEATED_TEXT = 16 << 20  # letters of those, or of all at one position
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The text of a file as it was counted first."""
+    """The counts of a file's text from the first pass."""
 
     header: tuple[bytes, ...]  # its lines
     rows: int
     alts: int  # alternatives of all rows
     length: int  # bytes of all rows
-    shared: int  # bytes of the columns that everybody's file repeats
+    shared: int  # bytes of the columns that every person's file repeats
     digest: bytes
     names: frozenset[bytes]  # contigs, filters, INFO and FORMAT fields that the rows use
     filters: frozenset[bytes]  # of the names
     formats: frozenset[bytes]
-    # (contig, position, REF, ALT) that can be packed and stand there several times.
+    # (contig, position, REF, ALT) that can be packed and occur several times.
     repeated: frozenset[tuple[str, int, str, str]]
 
 
 def scan_text(file: FileIO) -> Scan:
-    """Count and bound everything. Raises PayloadError."""
+    """Count everything and check the limits. Raises PayloadError."""
     header = _HeaderLines()
     digest = hashlib.sha256()
     rows = alts = length = shared = 0
@@ -99,8 +103,8 @@ def scan_text(file: FileIO) -> Scan:
     if not header.tabs or not 0 < rows <= MAX_VARIANTS:
         raise PayloadError(
             f"variant file: it does not have 1 to {MAX_VARIANTS} rows",
-            "Split the file by region (for example with bcftools view -r chr22:1-30000000), or by chromosome where it "
-            "has several.",
+            "Split the file by region (for example with bcftools view -r chr22:1-30000000), "
+            "or by chromosome if it has several.",
         )
     return Scan(
         tuple(header.lines),
@@ -109,27 +113,27 @@ def scan_text(file: FileIO) -> Scan:
         length,
         shared,
         digest.digest(),
-        frozenset(names.found),
+        frozenset(names.names),
         frozenset(names.filters),
         frozenset(names.formats),
-        frozenset(repeated.found),
+        frozenset(repeated.variants),
     )
 
 
 def _is_plain(fields: Sequence[bytes]) -> bool:
-    """ID and INFO may have letters beyond ASCII: of both only what is ASCII is kept."""
+    """Whether all fields but ID and INFO are ASCII; of those two only ASCII content is kept."""
     return all(field.isascii() for at, field in enumerate(fields) if at not in (2, 7))
 
 
 class _HeaderLines:
-    """`tabs`: of the line of columns, the last; 0 until it is there."""
+    """The header lines. `tabs`: of the column line, which is the last; 0 before it was read."""
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []
         self.tabs = self._size = self._commas = 0
 
     def add(self, line: bytes) -> None:
-        """Raises PayloadError."""
+        """Add one line. Raises PayloadError."""
         self.lines.append(line)
         self._size += len(line)
         self._commas += line.count(b",")
@@ -154,21 +158,21 @@ class _HeaderLines:
 
 
 class _Names:
-    """What the rows name; htslib adds to its header what is not defined there, and looks through it each time."""
+    """Names used in rows; htslib adds undefined ones to its header and searches it each time."""
 
     def __init__(self) -> None:
-        self.found: set[bytes] = set()
+        self.names: set[bytes] = set()
         self.filters: set[bytes] = set()
         self.formats: set[bytes] = set()
-        self._texts: set[tuple[bytes, bytes]] = set()  # of FILTER and FORMAT, as they stand in rows
+        self._texts: set[tuple[bytes, bytes]] = set()  # of FILTER and FORMAT, as written in rows
 
     def add(self, fields: list[bytes]) -> None:
         """The columns of one row. Raises PayloadError."""
         info = fields[7].split(b";", MAX_INFO)
         if len(info) > MAX_INFO:
             raise PayloadError(f"variant file: a row has more than {MAX_INFO} entries of INFO")
-        self.found.add(fields[0])
-        self.found.update([entry.partition(b"=")[0] for entry in info])
+        self.names.add(fields[0])
+        self.names.update([entry.partition(b"=")[0] for entry in info])
         for text, sign, kind in (
             (fields[6], b";", self.filters),
             (fields[8], b":", self.formats),
@@ -176,25 +180,24 @@ class _Names:
             if (text, sign) not in self._texts:
                 self._texts.add((text, sign))
                 kind.update(text.split(sign, MAX_NAMES + 1))
-                self.found.update(kind)
-        if len(self.found) > MAX_NAMES:
+                self.names.update(kind)
+        if len(self.names) > MAX_NAMES:
             raise PayloadError(
                 f"variant file: its rows name more than {MAX_NAMES} contigs, filters and fields"
             )
 
 
 class _Repeated:
-    """Variants that stand there several times, in one row or in rows one after another, where they can be packed."""
+    """Packable variants that occur several times, in one row or in consecutive rows."""
 
     def __init__(self) -> None:
-        self.found: set[tuple[str, int, str, str]] = set()
+        self.variants: set[tuple[str, int, str, str]] = set()
         self._contig = self._position = b""
-        self._first: list[bytes] = []  # the first row at this place, until there is a second
+        self._first: list[bytes] = []  # the first row at this position, until there is a second
         self._here: set[tuple[str, str]] = set()
-        self._twice: set[tuple[bytes, bytes]] = (
-            set()
-        )  # REF and ALT of rows here that tell nothing new
-        self._length = self._found_length = 0
+        # REF and ALT of rows at this position without a new variant.
+        self._twice: set[tuple[bytes, bytes]] = set()
+        self._length = self._repeated_length = 0
 
     def add(self, fields: list[bytes]) -> None:
         """The columns of one row. Raises PayloadError."""
@@ -230,8 +233,8 @@ class _Repeated:
             if not BASES.fullmatch(alt):
                 continue
             if (ref, alt) in self._here:
-                self.found.add((contig, int(number), ref, alt))
-                self._found_length += len(ref) + len(alt)
+                self.variants.add((contig, int(number), ref, alt))
+                self._repeated_length += len(ref) + len(alt)
             else:
                 new = True
                 self._here.add((ref, alt))
@@ -239,11 +242,11 @@ class _Repeated:
         if not new:
             self._twice.add((fields[3], fields[4]))
         if (
-            len(self.found) > MAX_REPEATED
-            or max(self._length, self._found_length) > MAX_REPEATED_TEXT
+            len(self.variants) > MAX_REPEATED
+            or max(self._length, self._repeated_length) > MAX_REPEATED_TEXT
         ):
             raise PayloadError(
-                "variant file: too many of its variants stand there several times",
+                "variant file: too many of its variants occur several times",
                 "Remove duplicates, for example with bcftools norm --rm-dup exact.",
             )
 
@@ -257,20 +260,19 @@ def _count_alts(text: bytes) -> int:
 
 def _check_calls(form: bytes, calls: bytes, people: int, no_call: re.Pattern[bytes]) -> None:
     """The calls of one row, each with the fields of FORMAT (`form`). Raises PayloadError."""
-    profiles = form.count(b":") + 1
+    fields = form.count(b":") + 1
     if (form == b"GT" or form.startswith(b"GT:")) and no_call.search(calls):
         raise PayloadError("variant file: a genotype is not written as VCF has it")
-    if (
-        profiles * people * (len(calls) - 2 * people) <= MAX_CALLS
-    ):  # the others leave nobody more than this
+    # An upper bound: the other calls take at least 2 bytes each.
+    if fields * people * (len(calls) - 2 * people) <= MAX_CALLS:
         return
     columns = calls.split(b"\t")
-    if profiles * people * max(map(len, columns)) <= MAX_CALLS:
+    if fields * people * max(map(len, columns)) <= MAX_CALLS:
         return
-    widths = [0] * profiles
+    widths = [0] * fields
     for column in columns:
-        for kind, field in enumerate(column.split(b":", profiles)[:profiles]):
-            widths[kind] = max(widths[kind], len(field))
+        for number, field in enumerate(column.split(b":", fields)[:fields]):
+            widths[number] = max(widths[number], len(field))
     if people * sum(widths) > MAX_CALLS:
         raise PayloadError(
             "variant file: a call is too long for a row of so many people",

@@ -1,12 +1,14 @@
-"""A cohort's VCF, split into one single-sample VCF and one packed list of genotypes for each person (category 5).
+"""Splits a cohort's VCF into a VCF and packed genotypes for each person (category 5).
 
-Every row is read twice, side by side: as text, which becomes the person's own file, and by htslib (through cyvcf2),
-which says the genotypes. A row in which the two differ, or which only one of them sees, is an error. Nothing is handed
-out before the whole file was read so. htslib is given a block of rows at a time, as they are written out and under the
-header that is written out: what is odd in a definition or a field that nobody keeps reaches no parser.
+Every row is read twice in parallel: as text, which becomes the person's file, and by htslib
+(through cyvcf2), which gives the genotypes. A row in which the two differ, or which only one of
+them sees, is an error. No output is handed over before the entire file was read this way. htslib is
+given a block of rows at a time, exactly as written out, under the written header, so oddities in
+unused definitions or fields reach no parser.
 
-A person's file holds her calls and nothing about others: text in INFO (carrier lists), sample lines and paths of the
-header are left out, numbers and flags stay. Columns as in VCF 4.2 to 4.5, §1.6.
+A person's file has only that person's calls and nothing about others: text in INFO (carrier lists),
+sample lines and paths of the header are left out, numbers and flags stay. Columns as in VCF 4.2 to
+4.5, §1.6.
 """
 
 from __future__ import annotations
@@ -29,16 +31,14 @@ from analytics.readers.vcf.scan import BASES, Scan, scan_text
 from analytics.readers.vcf.text import read_lines
 from analytics.readers.vcf.writer import Sources
 
-MEMORY = (
-    640 << 20
-)  # bytes that the people of one pass may hold; a larger file is read in several passes
-MAX_GROWTH = (
-    300  # times what a row has, for everybody's file; 2,500 people with 500 numbers a row reach 250
-)
+# Bytes that the people of one pass may take; a larger file is read in several passes.
+MEMORY = 640 << 20
+# Size of all people's files relative to the rows; 2,500 people with 500 numbers per row reach 250.
+MAX_GROWTH = 300
 SUBJECT_COLUMN = "subject"
 
-_GROWTH_FROM = 64 << 20  # bytes: what less is made of a file harms nobody
-_FIRST_CALL = 9  # columns of a row before the samples'
+_GROWTH_FROM = 64 << 20  # bytes: less output than this is harmless
+_FIRST_CALL = 9  # columns of a row before the samples
 _PER_VARIANT = 8  # bytes of a packed call while it is made
 _SUBJECT = re.compile(r"[0-9a-f]{64}")
 _RS = re.compile(rb"rs[0-9]{1,12}(?:;rs[0-9]{1,12})*")
@@ -56,12 +56,13 @@ def split_vcf(
     progress: Callable[[float], None] = lambda fraction: None,
     leave_out_unlisted: bool = False,
 ) -> VcfReport:
-    """Hand (subject, source payload, packed payload) of each person to `sink`, after the whole file was checked.
+    """Pass (subject, source payload, packed payload) of each person to `sink`, after all checks.
 
-    fd: an open, seekable descriptor of a VCF, plain, gzip or bgzip; it stays open. subjects: subject (64 hex) by
-    sample name, nobody who is not in the file. build: GRCh37 or GRCh38. progress: called with the fraction that is
-    done. leave_out_unlisted: samples without a subject are left out and counted, and with them INFO, whose numbers
-    count them; otherwise they are an error. Raises PayloadError.
+    fd: an open, seekable descriptor of a VCF, plain, gzip or bgzip; it stays open. subjects:
+    subject (64 hex) by sample name, only for samples of the file. build: GRCh37 or GRCh38.
+    progress: called with the completed fraction. leave_out_unlisted: samples without a subject are
+    left out and counted, and INFO too, since its numbers count them; otherwise they are an error.
+    Raises PayloadError.
     """
     file = FileIO(fd, closefd=False)
     scan = scan_text(file)
@@ -83,14 +84,14 @@ def split_vcf(
         for i, subject in enumerate(batch):
             sink(subject, *reading.payloads(i, sites))
     if report is None:
-        raise PayloadError("variant file: it names nobody")
+        raise PayloadError("variant file: it has no person to write")
     return report
 
 
 def _match(
     people: Sequence[str], subjects: Mapping[str, str], leave_out_unlisted: bool
 ) -> tuple[str, ...]:
-    """Subjects in the order of the columns. Raises PayloadError where names of samples and mapping do not fit."""
+    """Subjects in column order. Raises PayloadError if sample names and mapping do not match."""
     missing = len(set(people) - set(subjects))
     if missing and not leave_out_unlisted:
         raise PayloadError(
@@ -118,9 +119,10 @@ def _match(
 
 
 def _records(texts: list[bytes]) -> Iterator[Variant]:
-    """htslib's rows of texts, which are taken out of the list: a block of long rows is held as seldom as can be.
+    """htslib's records of the texts. Empties the list, to have long rows in memory only once.
 
-    The text stands in the address itself. The name or address of a file is never given: htslib would open connections.
+    The text is in a data URL. The name or address of a file is never passed, since htslib would
+    open connections.
     """
     text = b"".join(texts)
     texts.clear()
@@ -134,17 +136,17 @@ def _records(texts: list[bytes]) -> Iterator[Variant]:
         raise PayloadError("variant file: a row cannot be parsed") from None
 
 
-def _place(fields: Sequence[bytes]) -> tuple[str, int, str, list[str]]:
+def _site_of(fields: Sequence[bytes]) -> tuple[str, int, str, list[str]]:
     """Contig, position, REF and ALTs of a row. Raises PayloadError."""
     number = fields[1]
     if not number.isdigit() or len(number) > 10:
-        raise PayloadError("variant file: a position is no number")
+        raise PayloadError("variant file: a position is not a number")
     return fields[0].decode(), int(number), fields[3].decode(), fields[4].decode().split(",")
 
 
 def _differs() -> PayloadError:
     return PayloadError(
-        "variant file: its rows are not read the same twice",
+        "variant file: two readings of its rows differ",
         "The file is damaged or was written to meanwhile; copy it again.",
     )
 
@@ -165,14 +167,14 @@ class _Reading:
         )
         self._header, self._build, self._scan = header, build, scan
         self._columns, self._people = columns, people
-        # As texts of a row's fields: columns of all whose records are written.
-        self._places = (columns + _FIRST_CALL).tolist()
+        # Columns of all people whose records are written, in a row split into fields.
+        self._columns_of_people = (columns + _FIRST_CALL).tolist()
         self._size = len(columns[people])  # people of this pass
         text = header.text(scan.names, self._added, SUBJECT_COLUMN)
         self._sources = Sources(self._size, text)
-        places = "\t".join(f"S{place}" for place in self._places)
-        self._head = header.text(scan.names, self._added, places)  # of htslib's blocks
-        self._grown = 0  # bytes of everybody's rows without the calls, and of their packed calls
+        samples = "\t".join(f"S{column}" for column in self._columns_of_people)
+        self._head = header.text(scan.names, self._added, samples)  # for the blocks given to htslib
+        self._grown = 0  # bytes of all people's rows without the calls, and of their packed calls
         self._contig, self._position = "", 0
         self._contigs: dict[str, int | None] = {}
         self._prefixed: bool | None = None
@@ -184,7 +186,7 @@ class _Reading:
         self._planes: list[NDArray[np.uint8]] = []  # (3, rows, size): dosage + 1, depth, quality
 
     def read(self, file: FileIO, progress: Callable[[float], None]) -> None:
-        """Both readings of every row. Raises PayloadError."""
+        """Read every row as text and by htslib. Raises PayloadError."""
         digest = hashlib.sha256()
         file.seek(0)
         header = len(self._scan.header)
@@ -213,28 +215,28 @@ class _Reading:
             if len(fields) != _FIRST_CALL + self._samples:
                 raise _differs()
             shared = self._shared(fields)
-            place = _place(fields)
-            packed = self._site(place, fields)
+            site = _site_of(fields)
+            packed = self._check_site(site, fields)
             self._grown += self.report.people * (len(shared) + _PER_VARIANT * len(packed))
             if self._grown > max(_GROWTH_FROM, MAX_GROWTH * self._scan.length):
                 raise PayloadError(
-                    "variant file: what its people share is too long to be written for each",
+                    "variant file: the columns that its people share are too long to repeat",
                     "Split the file by people.",
                 )
             self.report.records += 1
             people = (
-                [fields[at] for at in self._places]
+                [fields[at] for at in self._columns_of_people]
                 if self.report.left_out
                 else fields[_FIRST_CALL:]
             )
-            rows.append(Row(place, shared, fields[8].split(b":"), people, packed))
+            rows.append(Row(site, shared, fields[8].split(b":"), people, packed))
         if not rows:
             return
         try:
             calls = self._calls(rows)
         except PayloadError:
-            # htslib ends at the first DP or GQ that is no number of its kind, and so does a damaged row: the values
-            # are taken for absent, and whatever is wrong besides is refused.
+            # htslib fails at the first invalid DP or GQ, and also at a damaged row: invalid values
+            # are treated as absent, and any other fault is refused.
             before = self.report.unreadable
             for row in rows:
                 self.report.clear(row, b"DP", False)
@@ -247,12 +249,12 @@ class _Reading:
             self._planes.append(calls.pack(self._people))
 
     def _calls(self, rows: Sequence[Row]) -> Calls:
-        """What htslib reads of the rows of a block. Raises PayloadError."""
-        calls = Calls(len(self._places), self._header.float_quality, self.report)
+        """htslib's calls for the rows of a block. Raises PayloadError."""
+        calls = Calls(len(self._columns_of_people), self._header.float_quality, self.report)
         texts = [self._head]
         for row in rows:
             people = b"\t".join(row.calls)
-            if row.keys[0] == b"GT" and self._header.leading_phase:  # htslib here knows none
+            if row.keys[0] == b"GT" and self._header.leading_phase:  # unknown to this htslib
                 people = _LEADING_PHASE.sub(rb"\1", people)
             texts.append(row.shared + people + b"\n")
         records = _records(texts)
@@ -260,7 +262,7 @@ class _Reading:
             record = next(records, None)
             if (
                 record is None
-                or (record.CHROM, record.POS, record.REF, record.ALT or ["."]) != row.place
+                or (record.CHROM, record.POS, record.REF, record.ALT or ["."]) != row.site
             ):
                 raise _differs()
             if row.packed:
@@ -270,7 +272,7 @@ class _Reading:
         return calls
 
     def _shared(self, fields: Sequence[bytes]) -> bytes:
-        """The nine columns that everybody's file repeats, without free text. Raises PayloadError."""
+        """The nine columns that each file repeats, without free text. Raises PayloadError."""
         quality = fields[5]
         if not _QUAL.fullmatch(quality):
             quality = b"."
@@ -304,7 +306,7 @@ class _Reading:
             pattern = self._header.numbers.get(name)
             if pattern and pattern.fullmatch(sign + value):
                 kept.append(entry)
-        # Counts of alleles and carriers are about those who were left out as well.
+        # Counts of alleles and carriers include the people who were left out.
         kept = [] if self.report.left_out else kept
         self.report.info_removed += len(entries) - len(kept)
         return b";".join(kept) or b"."
@@ -317,15 +319,17 @@ class _Reading:
             raise PayloadError("variant file: the genotype (GT) is not first in FORMAT")
         self._formats.add(text)
 
-    def _site(self, place: tuple[str, int, str, list[str]], fields: Sequence[bytes]) -> list[int]:
-        """Check a row's place and alleles: numbers of the ALTs that are packed. Raises PayloadError."""
-        contig, position, ref, alts = place
+    def _check_site(
+        self, site: tuple[str, int, str, list[str]], fields: Sequence[bytes]
+    ) -> list[int]:
+        """Check position and alleles; the numbers of the ALTs to pack. Raises PayloadError."""
+        contig, position, ref, alts = site
         self._follow(contig, position)
         self.report.not_passed += fields[6] not in (b"PASS", b".")
         chromosome = self._contigs[contig]
         if chromosome is None:
             return self._skip(_SEX.get(contig.removeprefix("chr"), "other-contig"))
-        if not position:  # VCF's place before the first base
+        if not position:  # VCF's position before the first base
             return self._skip("position-0")
         if position > LENGTHS[self._build][chromosome - 1]:
             raise PayloadError(
@@ -334,12 +338,12 @@ class _Reading:
         self.report.multiallelic += len(alts) > 1
         if fields[8].partition(b":")[0] != b"GT":
             return self._skip("no-genotypes")
-        if any(other.upper() == ref.upper() for other in alts):
+        if any(alt.upper() == ref.upper() for alt in alts):
             raise PayloadError(
-                "variant file: an alternative is what the reference has",
+                "variant file: an alternative is equal to the reference",
                 "Take such rows out, for example with bcftools view -e 'REF=ALT'.",
             )
-        rows = self._rows((contig, position), ref.upper(), alts)
+        rows = self._packed_alts((contig, position), ref.upper(), alts)
         if rows:
             self.report.packed_records += 1
             self._chromosomes += [chromosome] * len(rows)
@@ -347,11 +351,11 @@ class _Reading:
             self._passed += [fields[6] in (b"PASS", b".")] * len(rows)
         return rows
 
-    def _rows(self, place: tuple[str, int], ref: str, alts: Sequence[str]) -> list[int]:
-        """Numbers of the ALTs that are written in bases and stand there once; they are noted as packed rows.
+    def _packed_alts(self, position: tuple[str, int], ref: str, alts: Sequence[str]) -> list[int]:
+        """Numbers of the ALTs in bases that occur once; they are recorded as packed rows.
 
-        Of a variant that stands there several times no copy is packed: their calls may differ (two probes of an
-        array), and which of them is right nothing here can say. Their rows stay in each person's own file.
+        No copy of a variant that occurs several times is packed: their calls may differ (two probes
+        of an array), and it is unknown which is right. Their rows stay in each person's file.
         """
         rows = [
             number
@@ -359,7 +363,7 @@ class _Reading:
             if BASES.fullmatch(alt.upper()) and BASES.fullmatch(ref)
         ]
         self.report.alleles_skipped += len(alts) - len(rows)
-        once = [n for n in rows if (*place, ref, alts[n - 1].upper()) not in self._scan.repeated]
+        once = [n for n in rows if (*position, ref, alts[n - 1].upper()) not in self._scan.repeated]
         self.report.repeated += len(rows) - len(once)
         if not once:
             return self._skip("repeated" if rows else "alleles")
@@ -368,11 +372,11 @@ class _Reading:
         return once
 
     def _follow(self, contig: str, position: int) -> None:
-        """The row stands after the one before it. Raises PayloadError."""
+        """Check that the row follows the previous one in order. Raises PayloadError."""
         if contig != self._contig:
             if contig in self._contigs:
                 raise PayloadError(
-                    "variant file: the rows of a contig do not stand together", "Sort the file."
+                    "variant file: the rows of a contig are not adjacent", "Sort the file."
                 )
             self._contigs[contig] = autosome(contig)
             if autosome(contig.removeprefix("chr")) or contig.removeprefix("chr") in _SEX:
@@ -394,15 +398,14 @@ class _Reading:
         return []
 
     def sites(self) -> Sites:
-        """The packed variants in order of chromosome and position; the calls are put in the same order."""
+        """The packed variants by chromosome and position; the calls are sorted the same way."""
         if not self._alleles:
             raise PayloadError(
                 "variant file: none of its variants can be packed",
                 "Only variants of chromosomes 1 to 22 that are written in bases can be.",
             )
-        order = np.lexsort(
-            (self._positions, self._chromosomes)
-        )  # stable: ALTs of a row stay in their order
+        # Stable, so ALTs of a row stay in their order.
+        order = np.lexsort((self._positions, self._chromosomes))
         self._planes = [
             np.ascontiguousarray(np.concatenate([block[plane] for block in self._planes])[order].T)
             for plane in range(3)

@@ -1,8 +1,8 @@
-"""The lines of a VCF file, plain or gzip, out of a descriptor and within bounds: nothing else ever sees its raw bytes
-before they were counted here.
+"""Reads the lines of a VCF file, plain or gzip, from a descriptor within size limits.
 
-A compressed file of a megabyte can hold a gigabyte, so every bound is checked while it is inflated. What is read
-lies in memory only, a block at a time.
+No other code sees the raw bytes before they were counted here. A compressed file of a megabyte can
+contain a gigabyte, so every limit is checked during decompression. Data is only in memory, one
+block at a time.
 """
 
 from __future__ import annotations
@@ -18,20 +18,17 @@ MAX_LINE = 4 << 20  # bytes; 2,500 people with 1,000 characters each are 2.5 MB
 MAX_RATIO = 300  # a real cohort inflates 10 to 100 times; zeros inflate 1,025 times
 BLOCK = 1 << 20  # bytes, inflated; htslib's calls of a block take 20 times as much
 
-_RAW_BLOCK = (
-    1 << 18
-)  # bytes; small, since the rest of a block is copied at the end of each bgzip member
-_RATIO_FROM = 16 << 20  # bytes: below this a high ratio harms nobody
+_RAW_BLOCK = 1 << 18  # bytes; small, since each bgzip member end copies the rest of a block
+_RATIO_FROM = 16 << 20  # bytes: below this a high ratio is harmless
 _GZIP = b"\x1f\x8b"
-_BGZIP_END = bytes.fromhex(
-    "1f8b08040000000000ff0600424302001b0003000000000000000000"
-)  # SAM specification §4.1.2
+# SAM specification §4.1.2
+_BGZIP_END = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
 def read_lines(file: FileIO) -> Iterator[list[bytes]]:
-    """The whole lines of each block of about BLOCK bytes, without their ends.
+    """The complete lines of each block of about BLOCK bytes, without line ends.
 
-    Leaves the file's own position as it was between blocks: another reader may share the descriptor. Raises
+    Restores the file position between blocks, since another reader may share the descriptor. Raises
     PayloadError.
     """
     rest = last = b""
@@ -41,7 +38,8 @@ def read_lines(file: FileIO) -> Iterator[list[bytes]]:
                 "variant file: it holds a zero byte or a carriage return",
                 "Convert the line ends to Unix ones.",
             )
-        if b"\n\n" in block:  # before it is split: a megabyte of them would be a million lines
+        # Checked before splitting: a megabyte of them would be a million lines.
+        if b"\n\n" in block:
             raise PayloadError("variant file: it has an empty line", "Take empty lines out.")
         lines = (rest + block).split(b"\n")
         rest = lines.pop()
@@ -52,17 +50,17 @@ def read_lines(file: FileIO) -> Iterator[list[bytes]]:
         last = lines[-1] if lines else last
         yield lines
     if rest:
-        if not _is_whole(rest, last, _read_at(file, 0)[:2] == _GZIP):
+        if not _is_complete(rest, last, _read_at(file, 0)[:2] == _GZIP):
             raise _truncated()
         yield [rest]
 
 
-def _is_whole(line: bytes, before: bytes, compressed: bool) -> bool:
-    """Whether a last line without an end is a row from which nothing is missing.
+def _is_complete(line: bytes, before: bytes, compressed: bool) -> bool:
+    """Whether a last line without a line end is a complete row.
 
-    Compressed data say their own end. Plain text does not: there the row has as many columns as the one before, and
-    its last call as many fields as FORMAT. One that was cut within its last value is taken for whole, as a file that
-    was cut between two rows is.
+    Compressed data mark their end. Plain text does not: there the row must have as many columns as
+    the one before, and its last call as many fields as FORMAT. A row cut within its last value is
+    accepted, like a file cut between two rows.
     """
     fields = line.split(b"\t")
     if line.startswith(b"#") or len(fields) < 10 or len(fields) != before.count(b"\t") + 1:
@@ -73,21 +71,21 @@ def _is_whole(line: bytes, before: bytes, compressed: bool) -> bool:
 
 
 def _blocks(parts: Iterator[bytes]) -> Iterator[bytes]:
-    """Parts (a bgzip member has 64 KiB at most) joined: work per block is paid once for each person."""
-    held: list[bytes] = []
+    """Join parts (a bgzip member has up to 64 KiB), since each block costs work per person."""
+    pending: list[bytes] = []
     size = 0
     for part in parts:
-        held.append(part)
+        pending.append(part)
         size += len(part)
         if size >= BLOCK:
-            yield b"".join(held)
-            held, size = [], 0
-    if held:
-        yield b"".join(held)
+            yield b"".join(pending)
+            pending, size = [], 0
+    if pending:
+        yield b"".join(pending)
 
 
 def _bounded(file: FileIO) -> Iterator[bytes]:
-    """The text in parts of at most BLOCK bytes. Raises PayloadError as soon as a bound is passed."""
+    """The text in parts of at most BLOCK bytes. Raises PayloadError beyond a limit."""
     consumed = total = 0
     for part, read in _text(file):
         consumed, total = read, total + len(part)
@@ -127,7 +125,7 @@ def _text(file: FileIO) -> Iterator[tuple[bytes, int]]:
 
 
 def _check_end(file: FileIO) -> None:
-    """A bgzip file that is cut between two members inflates without complaint; only its end mark tells."""
+    """Check the end mark of bgzip: a file cut between two members inflates without error."""
     start = _read_at(file, 0)[:16]
     if start[3:4] == b"\x04" and start[12:14] == b"BC":
         here = file.tell()

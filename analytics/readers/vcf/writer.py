@@ -1,7 +1,7 @@
-"""The single-sample VCFs of people, compressed while a cohort's rows are read.
+"""Writes each person's single-sample VCF, compressed while a cohort's rows are read.
 
-What everybody's file repeats is held once. Rows wait until there are many: a compressor takes 256 KB while it works,
-so nobody has one of her own. Each person's parts are one gzip member, as pigz writes it.
+Text that every file repeats is stored once. Rows are buffered: a compressor takes 256 KB while it
+works, so people do not have one each. Each person's parts form one gzip member, as pigz writes it.
 """
 
 from __future__ import annotations
@@ -21,43 +21,42 @@ class Sources:
     """Texts of `people` persons, in the order of their columns; each begins with `head`."""
 
     def __init__(self, people: int, head: bytes) -> None:
-        self._shared: list[list[bytes]] = []  # by block: what stands before each row's call
-        self._calls: list[list[bytes]] = [
-            [] for _ in range(people)
-        ]  # by block: a person's calls, a line each
+        self._shared: list[list[bytes]] = []  # by block: the text before each row's call
+        # By person and block: the calls, one per line.
+        self._calls: list[list[bytes]] = [[] for _ in range(people)]
         self._waiting = 0
         start = _GZIP_START + _deflated(head)
         self._parts: list[list[bytes]] = [[start] for _ in range(people)]
         self._sums = [(zlib.crc32(head), len(head))] * people  # of the text: CRC 32, length
 
     def add(self, shared: list[bytes], calls: Sequence[Sequence[bytes]]) -> None:
-        """The rows of one block: what all share of each, and each row's calls of these people."""
+        """Add the rows of one block: the text before the calls, and the calls of these people."""
         self._shared.append(shared)
         self._waiting += sum(map(len, shared))
-        for own, column in zip(self._calls, zip(*calls, strict=True), strict=True):
-            own.append(b"\n".join(column))
-            self._waiting += len(own[-1])
+        for blocks, column in zip(self._calls, zip(*calls, strict=True), strict=True):
+            blocks.append(b"\n".join(column))
+            self._waiting += len(blocks[-1])
         if self._waiting > WAITING:
             self._compress()
 
     def take(self, i: int) -> bytes:
-        """Person i's file, gzip; after the last row, and once."""
+        """Person i's file as gzip. Call once, after the last row."""
         self._compress()
         crc, length = self._sums[i]
-        whole = b"".join(
+        member = b"".join(
             (*self._parts[i], _DEFLATE_END, struct.pack("<II", crc, length & 0xFFFFFFFF))
         )
         self._parts[i] = []
-        return whole
+        return member
 
     def _compress(self) -> None:
-        """What waits, of everybody."""
+        """Compress the buffered rows of all people."""
         for i, blocks in enumerate(self._calls if self._shared else ()):
             text = b"".join(
                 [
-                    place + call + b"\n"
+                    prefix + call + b"\n"
                     for shared, calls in zip(self._shared, blocks, strict=True)
-                    for place, call in zip(shared, calls.split(b"\n"), strict=True)
+                    for prefix, call in zip(shared, calls.split(b"\n"), strict=True)
                 ]
             )
             crc, length = self._sums[i]
@@ -69,6 +68,6 @@ class Sources:
 
 
 def _deflated(text: bytes) -> bytes:
-    """Whole blocks that end at a byte: such parts may follow one another."""
+    """Complete deflate blocks that end at a byte boundary, so parts can be concatenated."""
     compressor = zlib.compressobj(_LEVEL, zlib.DEFLATED, -15)
     return compressor.compress(text) + compressor.flush(zlib.Z_SYNC_FLUSH)

@@ -44,15 +44,15 @@ SUBJECT = "ab" * 32
 STRANGER = "urn:volens:subject:" + "cd" * 32
 
 
-def spoilt(spoil: Callable[[dict[str, Any]], object]) -> bytes:
-    whole = json.loads(bundle(condition((CM, "C50.911"), id="c"), observation(id="o")))
-    spoil(whole)
-    return json.dumps(whole).encode()
+def tampered(tamper: Callable[[dict[str, Any]], object]) -> bytes:
+    exported = json.loads(bundle(condition((CM, "C50.911"), id="c"), observation(id="o")))
+    tamper(exported)
+    return json.dumps(exported).encode()
 
 
-def resource_of(whole: dict[str, Any], at: int) -> dict[str, Any]:
-    found: dict[str, Any] = whole["entry"][at]["resource"]
-    return found
+def resource_of(exported: dict[str, Any], at: int) -> dict[str, Any]:
+    result: dict[str, Any] = exported["entry"][at]["resource"]
+    return result
 
 
 BAD: dict[str, bytes] = {
@@ -73,41 +73,43 @@ BAD: dict[str, bytes] = {
     "a total of more without modes": bundle(observation(), kind="searchset", total=500),
     "a patch of whatever fits": asked("PATCH").replace(b'"zq"', b'"Observation?code=Canary"'),
     "a patch of nothing": asked("PATCH").replace(b', "url": "zq"', b""),
-    "a total that only copies reach": spoilt(
+    "a total that only copies reach": tampered(
         lambda b: (b["entry"].append(b["entry"][1]), b.update(type="searchset", total=4))
     ),
-    "no entries": spoilt(lambda b: b.update(entry=[])),
-    "no patient": spoilt(lambda b: b.update(entry=[{"resource": {"resourceType": "Encounter"}}])),
+    "no entries": tampered(lambda b: b.update(entry=[])),
+    "no patient": tampered(lambda b: b.update(entry=[{"resource": {"resourceType": "Encounter"}}])),
     "two patients": bundle({"resourceType": "Patient", "id": "q"}),
-    "another subject": spoilt(lambda b: resource_of(b, 1)["subject"].update(reference="Patient/q")),
-    "another volens subject": spoilt(
+    "another subject": tampered(
+        lambda b: resource_of(b, 1)["subject"].update(reference="Patient/q")
+    ),
+    "another volens subject": tampered(
         lambda b: resource_of(b, 1)["subject"].update(reference=STRANGER)
     ),
-    "another patient at an address": spoilt(
+    "another patient at an address": tampered(
         lambda b: resource_of(b, 1)["subject"].update(reference="http://host/Patient/q")
     ),
-    "her id at another address than hers": spoilt(
+    "her id at another address than hers": tampered(
         lambda b: (
             b["entry"][0].update(fullUrl="http://host/Patient/p"),
             resource_of(b, 1)["subject"].update(reference="http://other/Patient/p"),
         )
     ),
-    "another patient's version": spoilt(
+    "another patient's version": tampered(
         lambda b: resource_of(b, 1)["subject"].update(reference="Patient/q/_history/2")
     ),
     "two patients of one id": bundle({"resourceType": "Patient", "id": "p", "gender": "male"}),
-    "no id of hers is valid": spoilt(lambda b: resource_of(b, 0).update(id=5)),
-    "she has no id": spoilt(lambda b: resource_of(b, 0).pop("id")),
+    "no id of hers is valid": tampered(lambda b: resource_of(b, 0).update(id=5)),
+    "she has no id": tampered(lambda b: resource_of(b, 0).pop("id")),
     "she has two ids": bundle(observation()).replace(b'"id": "p"', b'"id": "p", "id": "Canary"'),
     "her labels twice": bundle(observation()).replace(
         b'"id": "p"', b'"id": "p", "meta": {"security": [], "security": []}'
     ),
     "its meta as text": bundle(meta="Canary"),
     "its labels as text": bundle(meta={"security": "Canary"}),
-    "the patient's meta as text": spoilt(lambda b: resource_of(b, 0).update(meta="Canary")),
+    "the patient's meta as text": tampered(lambda b: resource_of(b, 0).update(meta="Canary")),
 }
 
-# A key that stands twice is written with a sign that Python's dicts need and `twice` takes out.
+# A duplicate key is written with a sign that makes it unique in a dict and that `twice` removes.
 COUNT = concept((LOINC, "718-7"))
 
 
@@ -140,37 +142,37 @@ def about(reference: str) -> bytes:
 # One resource is wrong, and only that one is held back: its type and element are R4's own words.
 UNFIT: dict[str, tuple[bytes, str]] = {
     "unknown type": (
-        spoilt(lambda b: b["entry"].append({"resource": {"resourceType": "Canary"}})),
+        tampered(lambda b: b["entry"].append({"resource": {"resourceType": "Canary"}})),
         "not a type of FHIR R4",
     ),
     "type as list": (
-        spoilt(lambda b: b["entry"].append({"resource": {"resourceType": ["Patient"]}})),
+        tampered(lambda b: b["entry"].append({"resource": {"resourceType": ["Patient"]}})),
         "not a type of FHIR R4",
     ),
     "no subject": (
-        spoilt(lambda b: resource_of(b, 2).pop("subject")),
+        tampered(lambda b: resource_of(b, 2).pop("subject")),
         "does not say whom it is about: Observation",
     ),
     "subject by name": (
-        spoilt(lambda b: resource_of(b, 2).update(subject={"display": "Canary"})),
+        tampered(lambda b: resource_of(b, 2).update(subject={"display": "Canary"})),
         "does not say whom it is about: Observation",
     ),
     "status unknown to R4": (
-        spoilt(lambda b: resource_of(b, 2).update(status="Canary")),
+        tampered(lambda b: resource_of(b, 2).update(status="Canary")),
         "not valid FHIR R4: Observation.status",
     ),
     "no status": (
-        spoilt(lambda b: resource_of(b, 2).pop("status")),
+        tampered(lambda b: resource_of(b, 2).pop("status")),
         "not valid FHIR R4: Observation.status",
     ),
     "verification unknown to R4": (
-        spoilt(
+        tampered(
             lambda b: resource_of(b, 1).update(verificationStatus=concept((VERIFICATION, "Canary")))
         ),
         "not valid FHIR R4: Condition.verificationStatus",
     ),
     "gender unknown to R4": (
-        spoilt(lambda b: resource_of(b, 0).update(gender="Canary")),
+        tampered(lambda b: resource_of(b, 0).update(gender="Canary")),
         "not valid FHIR R4: Patient.gender",
     ),
     "intent unknown to R4": (
@@ -190,39 +192,39 @@ UNFIT: dict[str, tuple[bytes, str]] = {
         "not valid FHIR R4: MedicationRequest",
     ),
     "unknown element": (
-        spoilt(lambda b: resource_of(b, 1).update(canary="Canary")),
+        tampered(lambda b: resource_of(b, 1).update(canary="Canary")),
         "not valid FHIR R4: Condition",
     ),
     "impossible date": (
-        spoilt(lambda b: resource_of(b, 1).update(onsetDateTime="2019-02-30")),
+        tampered(lambda b: resource_of(b, 1).update(onsetDateTime="2019-02-30")),
         "not valid FHIR R4: Condition.onsetDateTime",
     ),
     "two values": (
-        spoilt(lambda b: resource_of(b, 2).update(valueBoolean=True)),
+        tampered(lambda b: resource_of(b, 2).update(valueBoolean=True)),
         "not valid FHIR R4: Observation",
     ),
     "code as number": (
-        spoilt(lambda b: resource_of(b, 1).update(code=7)),
+        tampered(lambda b: resource_of(b, 1).update(code=7)),
         "not valid FHIR R4: Condition.code",
     ),
     "subject as number": (
-        spoilt(lambda b: resource_of(b, 1).update(subject=7)),
+        tampered(lambda b: resource_of(b, 1).update(subject=7)),
         "not valid FHIR R4: Condition.subject",
     ),
     "impossible day": (
-        spoilt(lambda b: resource_of(b, 2).update(effectiveDateTime="2019-02-31T08:00:00Z")),
+        tampered(lambda b: resource_of(b, 2).update(effectiveDateTime="2019-02-31T08:00:00Z")),
         "not valid FHIR R4: Observation.effectiveDateTime",
     ),
     "a word in a list": (
-        spoilt(lambda b: resource_of(b, 2)["code"]["coding"][0].update(code=["Canary"])),
+        tampered(lambda b: resource_of(b, 2)["code"]["coding"][0].update(code=["Canary"])),
         "not valid FHIR R4: Observation.code.coding.code",
     ),
     "unknown element below": (
-        spoilt(lambda b: resource_of(b, 2)["code"]["coding"][0].update(Canary="Canary")),
+        tampered(lambda b: resource_of(b, 2)["code"]["coding"][0].update(Canary="Canary")),
         "not valid FHIR R4: Observation.code.coding",
     ),
     "birth date of words": (
-        spoilt(lambda b: resource_of(b, 0).update(birthDate="Canary")),
+        tampered(lambda b: resource_of(b, 0).update(birthDate="Canary")),
         "not valid FHIR R4: Patient.birthDate",
     ),
     "about a device": (
@@ -262,7 +264,7 @@ UNFIT: dict[str, tuple[bytes, str]] = {
     ),
     "about her id at some address": (
         about("http://host/fhir/Patient/p"),
-        "about a patient at an address that the file does not give hers: Observation.subject",
+        "about a patient at an address that the file does not give for the person: Observation.subject",
     ),
     "a number out of range": (
         bundle(observation(valueQuantity={"value": 5.25, "system": UCUM, "code": "%"})).replace(
@@ -293,21 +295,21 @@ UNFIT: dict[str, tuple[bytes, str]] = {
         "nested deeper than 32: Observation.extension",
     ),
     "the patient's date of change": (
-        spoilt(lambda b: resource_of(b, 0).update(meta={"lastUpdated": "2019-02-03"})),
+        tampered(lambda b: resource_of(b, 0).update(meta={"lastUpdated": "2019-02-03"})),
         "not valid FHIR R4: Patient.meta.lastUpdated",
     ),
     "a copy": (
-        spoilt(lambda b: b["entry"].append(b["entry"][1])),
+        tampered(lambda b: b["entry"].append(b["entry"][1])),
         "a copy of another resource of the file",
     ),
     "a copy of the patient": (
-        spoilt(lambda b: b["entry"].append(b["entry"][0])),
+        tampered(lambda b: b["entry"].append(b["entry"][0])),
         "a copy of another resource of the file",
     ),
     "a patch": (asked("PATCH"), "a change (PATCH), not a resource"),
     **{
         f"an entry that is {json.dumps(entry)}": (
-            spoilt(lambda b, entry=entry: b["entry"].append(entry)),
+            tampered(lambda b, entry=entry: b["entry"].append(entry)),
             "an entry that has no resource",
         )
         for entry in ABSENT
@@ -346,23 +348,23 @@ UNFIT: dict[str, tuple[bytes, str]] = {
         "JSON: a string holds half a character: Observation",
     ),
     "a fault of an entry": (
-        spoilt(lambda b: b["entry"][2].update(fullUrl="urn:x:1", search={"score": 9.5})).replace(
+        tampered(lambda b: b["entry"][2].update(fullUrl="urn:x:1", search={"score": 9.5})).replace(
             b"9.5", b"NaN"
         ),
         "JSON: NaN and Infinity are not JSON: Observation",
     ),
     "two addresses of an entry": (
-        spoilt(lambda b: b["entry"][2].update({"fullUrl": "urn:x:1", "fullUrl~": "u:2"})).replace(
+        tampered(lambda b: b["entry"][2].update({"fullUrl": "urn:x:1", "fullUrl~": "u:2"})).replace(
             b"~", b""
         ),
         "JSON: an object has the same key twice: Observation",
     ),
     "an entry that is not JSON": (
-        spoilt(lambda b: b["entry"].append("Canary\ud800")),
+        tampered(lambda b: b["entry"].append("Canary\ud800")),
         "JSON: a string holds half a character",
     ),
     "a resource that is not JSON": (
-        spoilt(lambda b: b["entry"].append({"resource": "Canary\ud800"})),
+        tampered(lambda b: b["entry"].append({"resource": "Canary\ud800"})),
         "JSON: a string holds half a character",
     ),
     "the patient's key twice": (
@@ -374,7 +376,7 @@ UNFIT: dict[str, tuple[bytes, str]] = {
         "JSON: an object has the same key twice: Patient.meta",
     ),
     "the patient's meta as null": (
-        spoilt(lambda b: resource_of(b, 0).update(meta=None)),
+        tampered(lambda b: resource_of(b, 0).update(meta=None)),
         "not valid FHIR R4: Patient.meta",
     ),
     "null for a value": (
@@ -393,7 +395,7 @@ UNFIT: dict[str, tuple[bytes, str]] = {
         for value in ("", 5, None, "Canary_1", "C" * 65, ["Canary"])
     },
     "an id of hers that is not valid": (
-        spoilt(
+        tampered(
             lambda b: (
                 resource_of(b, 0).update(id=5),
                 b["entry"][0].update(fullUrl="urn:uuid:1"),
@@ -403,7 +405,7 @@ UNFIT: dict[str, tuple[bytes, str]] = {
         "not valid FHIR R4: Patient.id",
     ),
     "a contained type of its own": (
-        spoilt(lambda b: resource_of(b, 2).update(contained=[{"resourceType": "Canary"}])),
+        tampered(lambda b: resource_of(b, 2).update(contained=[{"resourceType": "Canary"}])),
         "not valid FHIR R4: Observation",
     ),
 }
@@ -411,14 +413,14 @@ UNFIT: dict[str, tuple[bytes, str]] = {
 
 @pytest.mark.parametrize(("payload", "why"), UNFIT.values(), ids=UNFIT.keys())
 def test_one_unfit_resource_is_held_back_alone_and_named(payload: bytes, why: str) -> None:
-    """It refused the whole person, and said of nothing that it was the cause."""
-    found = split_bundle(payload, SUBJECT)
-    report: Any = found.report
+    """Once, such a resource refused all data of the person without naming the cause."""
+    result = split_bundle(payload, SUBJECT)
+    report: Any = result.report
     assert report["held back"] == {why: 1}
     assert sum(report["kept"].values()) == report["seen"] - 1 > 0
-    everything = b"".join(found.records.values()) + json.dumps(report).encode()
+    everything = b"".join(result.records.values()) + json.dumps(report).encode()
     assert b"Canary" not in everything
-    read_clinical_record(found.records, SUBJECT)
+    read_clinical_record(result.records, SUBJECT)
 
 
 SAME = "another resource of the file has the same id or fullUrl"
@@ -449,7 +451,7 @@ PAIRS: dict[str, tuple[bytes, dict[str, int]]] = {
         {f"{SAME}: Observation.id": 2, "a copy of another resource of the file": 1},
     ),
     "one fullUrl": (
-        spoilt(lambda b: [b["entry"][n].update(fullUrl="urn:uuid:1") for n in (0, 2)]),
+        tampered(lambda b: [b["entry"][n].update(fullUrl="urn:uuid:1") for n in (0, 2)]),
         {f"{SAME}: Patient.id": 1, f"{SAME}: Observation.id": 1},
     ),
     "one id of what is not taken": (
@@ -457,7 +459,7 @@ PAIRS: dict[str, tuple[bytes, dict[str, int]]] = {
         {f"{SAME}: Basic.id": 2},
     ),
     "two resources in one entry": (
-        spoilt(
+        tampered(
             lambda b: b["entry"].append(
                 {"resource": condition((CM, "B20")), "resource~": observation()}
             )
@@ -468,7 +470,7 @@ PAIRS: dict[str, tuple[bytes, dict[str, int]]] = {
         },
     ),
     "an id of hers that another resource has as its address": (
-        spoilt(
+        tampered(
             lambda b: (
                 b["entry"][1].update(fullUrl="Patient/p"),
                 b["entry"][0].update(fullUrl="urn:uuid:1"),
@@ -481,17 +483,17 @@ PAIRS: dict[str, tuple[bytes, dict[str, int]]] = {
 
 
 @pytest.mark.parametrize(("payload", "why"), PAIRS.values(), ids=PAIRS.keys())
-def test_of_two_resources_that_nobody_can_tell_apart_both_are_held_back(
+def test_two_indistinguishable_resources_are_both_held_back(
     payload: bytes, why: dict[str, int]
 ) -> None:
-    """It refused the whole person."""
+    """Once, this refused all data of the person."""
     report: Any = split_bundle(payload, SUBJECT).report
     assert report["held back"] == why
     assert sum(report["kept"].values()) == report["seen"] - sum(why.values()) > 0
 
 
 def test_a_name_of_two_resources_means_neither() -> None:
-    """One of the two is HIV: what was given for either may be given for it."""
+    """One of the two is HIV: a drug for either may be for it."""
     reasons = condition((CM, "B20"), id="c"), condition((CM, "I10"), id="c")
     given = order((ATC, "L01EX02"), reasonReference=[{"reference": "Condition/c"}])
     for pair in (reasons, reasons[::-1]):
@@ -500,24 +502,25 @@ def test_a_name_of_two_resources_means_neither() -> None:
         assert report["held back"]["a reason that is not in the file"] == 1
 
 
-def test_an_address_of_the_patient_and_of_a_device_is_not_hers() -> None:
-    whole = json.loads(bundle(DEVICE, observation(), condition((CM, "I10"))))
+def test_an_address_shared_with_a_device_does_not_name_the_patient() -> None:
+    exported = json.loads(bundle(DEVICE, observation(), condition((CM, "I10"))))
     for at in (0, 1):
-        whole["entry"][at]["fullUrl"] = "urn:uuid:1"
-    resource_of(whole, 2)["subject"] = {"reference": "urn:uuid:1"}
-    report: Any = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+        exported["entry"][at]["fullUrl"] = "urn:uuid:1"
+    resource_of(exported, 2)["subject"] = {"reference": "urn:uuid:1"}
+    report: Any = split_bundle(json.dumps(exported).encode(), SUBJECT).report
     assert report["kept"] == {"1": 1}
     why = "does not clearly say whom it is about: Observation.subject"
     assert report["held back"] == {f"{SAME}: Patient.id": 1, f"{SAME}: Device.id": 1, why: 1}
 
 
-def test_who_has_no_valid_id_may_be_any_patient() -> None:
-    """Held back is what may be hers; somebody else's file is no longer told from hers by an id that is none."""
-    whole = json.loads(bundle(observation(), {**condition((CM, "I10"))}))
-    whole["entry"][0]["fullUrl"] = "urn:uuid:1"
-    resource_of(whole, 0)["id"] = "Canary_1"
-    resource_of(whole, 2)["subject"] = {"reference": "urn:uuid:1"}
-    report: Any = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+def test_a_patient_without_valid_id_may_be_any_patient() -> None:
+    """Possible resources of the patient are held back; with an invalid id, other people's files are
+    indistinguishable."""
+    exported = json.loads(bundle(observation(), {**condition((CM, "I10"))}))
+    exported["entry"][0]["fullUrl"] = "urn:uuid:1"
+    resource_of(exported, 0)["id"] = "Canary_1"
+    resource_of(exported, 2)["subject"] = {"reference": "urn:uuid:1"}
+    report: Any = split_bundle(json.dumps(exported).encode(), SUBJECT).report
     assert report["kept"] == {"1": 1}
     assert report["held back"] == {
         "does not clearly say whom it is about: Observation.subject": 1,
@@ -527,28 +530,28 @@ def test_who_has_no_valid_id_may_be_any_patient() -> None:
         split_bundle(BAD["no id of hers is valid"], SUBJECT)
 
 
-def test_a_second_fullurl_of_nothing_is_no_name() -> None:
-    whole = json.loads(bundle(observation(), observation(valueInteger=8)))
-    for entry, full_url in zip(whole["entry"], (None, "", ""), strict=True):
+def test_an_empty_second_fullurl_is_ignored() -> None:
+    exported = json.loads(bundle(observation(), observation(valueInteger=8)))
+    for entry, full_url in zip(exported["entry"], (None, "", ""), strict=True):
         entry["fullUrl"] = full_url
-    report: Any = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    report: Any = split_bundle(json.dumps(exported).encode(), SUBJECT).report
     assert report["kept"] == {"0": 1, "2": 2}
 
 
 @pytest.mark.parametrize("total", [None, "Canary", True, [], 0.5])
-def test_a_total_that_is_no_number_says_nothing(total: object) -> None:
+def test_a_total_that_is_not_a_number_is_ignored(total: object) -> None:
     report: Any = split_bundle(bundle(observation(), total=total), SUBJECT).report
     assert report["kept"] == {"0": 1, "2": 1}
     assert report["notes"][-1] == NO_TOTAL
     assert NO_TOTAL not in split_bundle(bundle(observation()), SUBJECT).report["notes"]  # type: ignore[operator]
 
 
-def test_null_around_the_entries_says_nothing() -> None:
+def test_null_around_the_entries_is_ignored() -> None:
     payload = bundle(observation(), link=None, meta=None)
     assert split_bundle(payload, SUBJECT).report["kept"] == {"0": 1, "2": 1}
 
 
-def test_a_number_out_of_range_around_a_resource_is_no_matter() -> None:
+def test_a_number_out_of_range_around_a_resource_is_ignored() -> None:
     payload = bundle(observation(), zq=9.5).replace(b"9.5", b"1e400")
     assert split_bundle(payload, SUBJECT).report["kept"] == {"0": 1, "2": 1}
 
@@ -562,7 +565,7 @@ def test_a_number_out_of_range_around_a_resource_is_no_matter() -> None:
         ("HEAD", "a search or read (HEAD), not a resource"),
     ],
 )
-def test_an_entry_by_which_nothing_comes_in_is_not_taken(method: str, kind: str) -> None:
+def test_a_request_without_a_resource_is_not_taken(method: str, kind: str) -> None:
     report: Any = split_bundle(asked(method), SUBJECT).report
     assert (report["kept"], report["held back"]) == ({"0": 1, "2": 1}, {})
     assert report["not taken"] == {kind: 1}
@@ -570,9 +573,9 @@ def test_an_entry_by_which_nothing_comes_in_is_not_taken(method: str, kind: str)
 
 def test_a_resource_that_is_deleted_as_well_is_held_back() -> None:
     gone = "a deletion of it (DELETE) is in the file"
-    whole = json.loads(bundle(observation(id="o"), condition((CM, "I10"), id="c")))
-    whole["entry"].append({"request": {"method": "DELETE", "url": "Observation/o"}})
-    report: Any = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    exported = json.loads(bundle(observation(id="o"), condition((CM, "I10"), id="c")))
+    exported["entry"].append({"request": {"method": "DELETE", "url": "Observation/o"}})
+    report: Any = split_bundle(json.dumps(exported).encode(), SUBJECT).report
     assert (report["kept"], report["held back"]) == ({"0": 1, "1": 1}, {gone: 1})
     assert report["not taken"] == {"a deletion (DELETE), not a resource": 1}
 
@@ -585,11 +588,11 @@ def test_a_copy_is_held_back_and_the_resource_is_kept_once() -> None:
 
 
 def test_a_resource_that_a_patch_changes_is_held_back_as_well() -> None:
-    whole = json.loads(bundle(observation(id="o"), condition((CM, "I10"), id="c")))
+    exported = json.loads(bundle(observation(id="o"), condition((CM, "I10"), id="c")))
     change = {"resource": {"resourceType": "Parameters"}}
     change["request"] = {"method": "PATCH", "url": "Observation/o"}
-    whole["entry"].append(change)
-    report: Any = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    exported["entry"].append(change)
+    report: Any = split_bundle(json.dumps(exported).encode(), SUBJECT).report
     assert report["kept"] == {"0": 1, "1": 1}
     assert report["held back"] == {
         "a change (PATCH), not a resource": 1,
@@ -597,10 +600,10 @@ def test_a_resource_that_a_patch_changes_is_held_back_as_well() -> None:
     }
 
 
-def test_a_device_of_the_file_is_no_patient_by_whatever_name() -> None:
-    whole = json.loads(about("urn:uuid:7"))
-    whole["entry"].append({"fullUrl": "urn:uuid:7", "resource": DEVICE})
-    report: Any = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+def test_a_device_of_the_file_is_not_a_patient_under_any_name() -> None:
+    exported = json.loads(about("urn:uuid:7"))
+    exported["entry"].append({"fullUrl": "urn:uuid:7", "resource": DEVICE})
+    report: Any = split_bundle(json.dumps(exported).encode(), SUBJECT).report
     assert report["held back"] == {"about something else than a patient: Observation.subject": 1}
 
 
@@ -608,24 +611,24 @@ def test_a_device_of_the_file_is_no_patient_by_whatever_name() -> None:
     "reference",
     ["Patient/p/_history/2", "http://host/fhir/Patient/p", "http://host/fhir/Patient/p/_history/2"],
 )
-def test_what_is_not_taken_may_name_her_in_any_way(reference: str) -> None:
+def test_resources_not_taken_may_reference_the_person_in_any_way(reference: str) -> None:
     for element in ("subject", "patient", "beneficiary"):
-        other = {"resourceType": "Claim", element: {"reference": reference}}
-        report: Any = split_bundle(bundle(other, observation()), SUBJECT).report
+        claim = {"resourceType": "Claim", element: {"reference": reference}}
+        report: Any = split_bundle(bundle(claim, observation()), SUBJECT).report
         assert report["kept"] == {"0": 1, "2": 1}
         assert report["not taken"] == {"Claim": 1}
 
 
 @pytest.mark.parametrize("element", ["subject", "patient", "beneficiary"])
-def test_what_is_not_taken_may_be_about_anybody(element: str) -> None:
-    """Her father's insurance and her mother's own entry refused her."""
-    others = [
+def test_resources_not_taken_may_be_about_anybody(element: str) -> None:
+    """A father's insurance and a mother's entry once refused the patient."""
+    claims = [
         {"resourceType": "Coverage", element: {"reference": reference}}
         for reference in ("Patient/father", *NOBODY)
     ]
-    report: Any = split_bundle(bundle(*others, observation()), SUBJECT).report
+    report: Any = split_bundle(bundle(*claims, observation()), SUBJECT).report
     assert report["kept"] == {"0": 1, "2": 1}
-    assert report["not taken"] == {"Coverage": len(others)}
+    assert report["not taken"] == {"Coverage": len(claims)}
 
 
 def test_a_version_of_the_person_is_the_person() -> None:
@@ -633,16 +636,16 @@ def test_a_version_of_the_person_is_the_person() -> None:
     assert report["kept"] == {"0": 1, "1": 1, "2": 1}
 
 
-ELSEWHERE = "about a patient at an address that the file does not give hers"
+ELSEWHERE = "about a patient at an address that the file does not give for the person"
 OTHERS = "of something that is about somebody else"
 
 
 def placed(*full_urls: str | None) -> Any:
-    """What becomes of a patient and observations about Patient/p; their fullUrls, the patient's first."""
-    whole = json.loads(bundle(*[observation(id=f"o{n}") for n, _ in enumerate(full_urls[1:])]))
-    for entry, full_url in zip(whole["entry"], full_urls, strict=True):
+    """The report for a patient and observations about Patient/p with these fullUrls."""
+    exported = json.loads(bundle(*[observation(id=f"o{n}") for n, _ in enumerate(full_urls[1:])]))
+    for entry, full_url in zip(exported["entry"], full_urls, strict=True):
         entry |= {} if full_url is None else {"fullUrl": full_url}
-    report: Any = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    report: Any = split_bundle(json.dumps(exported).encode(), SUBJECT).report
     return report["kept"], report["held back"]
 
 
@@ -656,17 +659,23 @@ def placed(*full_urls: str | None) -> Any:
     ],
 )
 def test_a_relative_reference_is_of_the_server_of_its_entry(patient: str, observed: str) -> None:
-    """R4 bundle.html#references: Patient/p of another server is somebody else, and came in as hers."""
-    kept, held = placed(patient, observed, "http://a.org/fhir/Observation/o1", "urn:uuid:1", None)
+    """R4 bundle.html#references: Patient/p of another server is somebody else, and was once taken
+    as the patient."""
+    kept, held_back = placed(
+        patient, observed, "http://a.org/fhir/Observation/o1", "urn:uuid:1", None
+    )
     assert kept == {"0": 1, "2": 3}
-    assert held == {f"{ELSEWHERE}: Observation.subject": 1}
+    assert held_back == {f"{ELSEWHERE}: Observation.subject": 1}
 
 
-def test_the_one_server_of_a_file_is_hers() -> None:
-    one, two = "http://a.org/fhir/Observation/o0", "http://b.org/fhir/Observation/o1"
+def test_the_person_is_on_the_only_server_of_the_file() -> None:
+    first, second = "http://a.org/fhir/Observation/o0", "http://b.org/fhir/Observation/o1"
     for patient in (None, "urn:uuid:1"):
-        assert placed(patient, one, None) == ({"0": 1, "2": 2}, {})
-        assert placed(patient, one, two) == ({"0": 1}, {f"{ELSEWHERE}: Observation.subject": 2})
+        assert placed(patient, first, None) == ({"0": 1, "2": 2}, {})
+        assert placed(patient, first, second) == (
+            {"0": 1},
+            {f"{ELSEWHERE}: Observation.subject": 2},
+        )
 
 
 @pytest.mark.parametrize(
@@ -678,12 +687,12 @@ def test_the_one_server_of_a_file_is_hers() -> None:
         "http://a.org:80/fhir/Patient/p/_history/3",
     ],
 )
-def test_an_address_is_one_however_it_is_written(name: str) -> None:
-    """It was another person's, and all of her chart was refused (R4 http.html; RFC 3986 section 6.2)."""
+def test_an_address_is_recognised_in_any_spelling(name: str) -> None:
+    """Once it counted as another person (R4 http.html; RFC 3986 section 6.2)."""
     about_her = {**observation(), "subject": {"reference": name}}
-    whole = json.loads(bundle(about_her))
-    whole["entry"][0]["fullUrl"] = "http://a.org/fhir/Patient/p"
-    assert split_bundle(json.dumps(whole).encode(), SUBJECT).report["kept"] == {"0": 1, "2": 1}
+    exported = json.loads(bundle(about_her))
+    exported["entry"][0]["fullUrl"] = "http://a.org/fhir/Patient/p"
+    assert split_bundle(json.dumps(exported).encode(), SUBJECT).report["kept"] == {"0": 1, "2": 1}
 
 
 @pytest.mark.parametrize(
@@ -694,49 +703,49 @@ def test_an_address_is_one_however_it_is_written(name: str) -> None:
         "http://a.org.evil/fhir/Patient/p",
     ],
 )
-def test_another_address_stays_another_ones(name: str) -> None:
+def test_a_different_address_is_another_person(name: str) -> None:
     about_her = {**observation(), "subject": {"reference": name}}
-    whole = json.loads(bundle(about_her))
-    whole["entry"][0]["fullUrl"] = "http://a.org/fhir/Patient/p"
+    exported = json.loads(bundle(about_her))
+    exported["entry"][0]["fullUrl"] = "http://a.org/fhir/Patient/p"
     with pytest.raises(PayloadError, match="another subject"):
-        split_bundle(json.dumps(whole).encode(), SUBJECT)
+        split_bundle(json.dumps(exported).encode(), SUBJECT)
 
 
 UUID = "0a8bd7e2-8d5c-4b7e-9d3b-2f1c5a7e9b10"
 
 
 @pytest.mark.parametrize(
-    ("own", "said"),
+    ("own", "stated"),
     [
         ({"id": UUID}, f"urn:uuid:{UUID}"),
         ({"fullUrl": f"urn:uuid:{UUID}"}, f"Patient/{UUID}"),
         ({"fullUrl": f"urn:uuid:{UUID}", "id": UUID}, f"Patient/{UUID}"),
     ],
 )
-def test_a_uuid_is_one_persons_however_it_is_written(own: dict[str, str], said: str) -> None:
-    whole = json.loads(bundle({**observation(), "subject": {"reference": said}}))
-    entry = whole["entry"][0]
+def test_a_uuid_is_recognised_in_any_spelling(own: dict[str, str], stated: str) -> None:
+    exported = json.loads(bundle({**observation(), "subject": {"reference": stated}}))
+    entry = exported["entry"][0]
     del entry["resource"]["id"]
     entry |= {name: value for name, value in own.items() if name == "fullUrl"}
     entry["resource"] |= {name: value for name, value in own.items() if name == "id"}
-    assert split_bundle(json.dumps(whole).encode(), SUBJECT).report["kept"] == {"0": 1, "2": 1}
+    assert split_bundle(json.dumps(exported).encode(), SUBJECT).report["kept"] == {"0": 1, "2": 1}
 
 
-def test_the_patient_twice_with_another_meta_is_one() -> None:
-    """As an export that joins several queries has it; what either is labelled counts."""
-    whole = json.loads(bundle(observation()))
-    again = copy.deepcopy(whole["entry"][0])
+def test_a_repeated_patient_with_another_meta_is_one_person() -> None:
+    """Exports that join several queries do this; the labels of both count."""
+    exported = json.loads(bundle(observation()))
+    again = copy.deepcopy(exported["entry"][0])
     again["resource"]["meta"] = {"versionId": "2", "lastUpdated": "2026-01-01T00:00:00Z"}
-    whole["entry"].append(again)
-    report: Any = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    exported["entry"].append(again)
+    report: Any = split_bundle(json.dumps(exported).encode(), SUBJECT).report
     assert report["kept"] == {"0": 1, "2": 1}
     assert report["held back"] == {"a copy of another resource of the file": 1}
     again["resource"]["meta"]["security"] = [{"system": CONFIDENTIALITY, "code": "R"}]
-    report = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    report = split_bundle(json.dumps(exported).encode(), SUBJECT).report
     assert report["kept"] == {}
     again["resource"]["gender"] = "male"
     with pytest.raises(PayloadError, match="more than one patient"):
-        split_bundle(json.dumps(whole).encode(), SUBJECT)
+        split_bundle(json.dumps(exported).encode(), SUBJECT)
 
 
 @pytest.mark.parametrize("kind", ["batch", "document"])
@@ -747,34 +756,38 @@ def test_other_bundles_that_hold_a_chart_are_read(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"), [("N", {"0": 1, "2": 1}), (None, {"0": 1, "2": 1}), ("R", {}), (["V"], {})]
+    ("stated", "kept"), [("N", {"0": 1, "2": 1}), (None, {"0": 1, "2": 1}), ("R", {}), (["V"], {})]
 )
-def test_the_confidentiality_of_a_document_is_everythings(said: object, kept: object) -> None:
-    composition = {"resourceType": "Composition", "id": "c", "confidentiality": said}
+def test_the_confidentiality_of_a_document_applies_to_everything(
+    stated: object, kept: object
+) -> None:
+    composition = {"resourceType": "Composition", "id": "c", "confidentiality": stated}
     payload = bundle(composition, observation(), kind="document")
     assert split_bundle(payload, SUBJECT).report["kept"] == kept
 
 
-def test_null_is_no_label() -> None:
-    whole = json.loads(bundle(observation())) | {"meta": {"security": None}}
-    assert split_bundle(json.dumps(whole).encode(), SUBJECT).report["kept"] == {"0": 1, "2": 1}
+def test_null_is_not_a_label() -> None:
+    exported = json.loads(bundle(observation())) | {"meta": {"security": None}}
+    assert split_bundle(json.dumps(exported).encode(), SUBJECT).report["kept"] == {"0": 1, "2": 1}
 
 
-def test_a_byte_order_mark_is_passed_over() -> None:
+def test_a_byte_order_mark_is_ignored() -> None:
     plain = bundle(observation())
     assert split_bundle(b"\xef\xbb\xbf" + plain, SUBJECT) == split_bundle(plain, SUBJECT)
 
 
-def test_a_patient_without_an_id_is_known_by_her_address() -> None:
-    whole = json.loads(bundle(observation()))
-    del whole["entry"][0]["resource"]["id"]
-    for entry, name in zip(whole["entry"], ("Patient/p/_history/4", "Observation/o"), strict=True):
+def test_a_patient_without_an_id_is_known_by_address() -> None:
+    exported = json.loads(bundle(observation()))
+    del exported["entry"][0]["resource"]["id"]
+    for entry, name in zip(
+        exported["entry"], ("Patient/p/_history/4", "Observation/o"), strict=True
+    ):
         entry["fullUrl"] = f"http://a.org/fhir/{name}"
-    assert split_bundle(json.dumps(whole).encode(), SUBJECT).report["kept"] == {"0": 1, "2": 1}
+    assert split_bundle(json.dumps(exported).encode(), SUBJECT).report["kept"] == {"0": 1, "2": 1}
 
 
 def test_a_reason_of_another_server_is_not_in_the_file() -> None:
-    whole = json.loads(
+    exported = json.loads(
         bundle(
             condition((CM, "I10"), id="c"),
             {
@@ -784,12 +797,12 @@ def test_a_reason_of_another_server_is_not_in_the_file() -> None:
         )
     )
     for entry, name in zip(
-        whole["entry"],
+        exported["entry"],
         ("a.org/fhir/Patient/p", "a.org/fhir/Condition/c", "b.org/fhir/MedicationRequest/m"),
         strict=True,
     ):
         entry["fullUrl"] = f"http://{name}"
-    report: Any = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    report: Any = split_bundle(json.dumps(exported).encode(), SUBJECT).report
     assert report["held back"] == {"a reason that is not in the file": 1}
 
 
@@ -839,7 +852,7 @@ TO_O, TO_S = {"reference": "Observation/o"}, {"reference": "Specimen/s"}
 REPORT = {"resourceType": "DiagnosticReport", "id": "r", "status": "final"}
 SPECIMEN = {"resourceType": "Specimen", "id": "s"}
 ASKED = {"resourceType": "ServiceRequest", "id": "g", "code": concept((LOINC, "58410-2"))}
-# What is about whoever its subject is, and what of hers hangs on it.
+# Resources about their subject, and resources of the person that are linked to them.
 HANGS: dict[str, tuple[dict[str, Any], tuple[dict[str, Any], ...]]] = {
     "specimen": (SPECIMEN, (observation(specimen=TO_S),)),
     "specimen of a specimen": (
@@ -866,7 +879,7 @@ HANGS: dict[str, tuple[dict[str, Any], tuple[dict[str, Any], ...]]] = {
 def test_what_hangs_on_something_about_somebody_else_is_held_back(
     what: str, somebody: dict[str, Any]
 ) -> None:
-    """One resource, and never the person: her other results are kept."""
+    """Only that resource is held back: other results of the person are kept."""
     origin, hangs = HANGS[what]
     kind = hangs[-1]["resourceType"]
     other = observation((LOINC, "718-7"))
@@ -874,29 +887,31 @@ def test_what_hangs_on_something_about_somebody_else_is_held_back(
     full["entry"][0]["fullUrl"] = "http://a.org/fhir/Patient/p"
     report: Any = split_bundle(json.dumps(full).encode(), SUBJECT).report
     assert (report["kept"], report["held back"]) == ({"0": 1, "2": 1}, {f"{OTHERS}: {kind}": 1})
-    for hers in ({"subject": {"reference": "Patient/p"}}, {}):
-        assert not split_bundle(bundle({**origin, **hers}, *hangs), SUBJECT).report["held back"]
+    for same_person in ({"subject": {"reference": "Patient/p"}}, {}):
+        assert not split_bundle(bundle({**origin, **same_person}, *hangs), SUBJECT).report[
+            "held back"
+        ]
 
 
-def test_a_specimen_inside_that_is_of_somebody_else_is_seen() -> None:
+def test_a_contained_specimen_of_somebody_else_is_detected() -> None:
     inside = {**SPECIMEN, "subject": {"reference": "Patient/9"}}
-    found = split_bundle(
+    result = split_bundle(
         bundle(observation(contained=[inside], specimen={"reference": "#s"})), SUBJECT
     )
-    assert found.report["held back"] == {f"{OTHERS}: Observation": 1}
+    assert result.report["held back"] == {f"{OTHERS}: Observation": 1}
 
 
-def test_a_date_of_change_of_the_file_says_nothing_of_its_resources() -> None:
+def test_the_last_updated_date_of_the_file_is_ignored() -> None:
     report: Any = split_bundle(bundle(observation(), meta={"lastUpdated": "2019-02-03"}), SUBJECT)
     assert report.report["kept"] == {"0": 1, "2": 1}
 
 
 def test_what_is_held_back_still_tells_of_its_neighbours() -> None:
-    """A diagnosis that is no R4 is in no record, and what was given for it is as sensitive as before."""
+    """A diagnosis that is invalid R4 is in no record, but drugs for it stay sensitive."""
     spoilt_reason = condition((CM, "B20"), id="c", canary="Canary")
     given = order((ATC, "L01EX02"), reasonReference=[{"reference": "Condition/c"}])
-    found = split_bundle(bundle(spoilt_reason, given), SUBJECT)
-    assert set(found.records) == {0, 19}
+    result = split_bundle(bundle(spoilt_reason, given), SUBJECT)
+    assert set(result.records) == {0, 19}
     stranger = {**observation(canary="Canary"), "subject": {"reference": "Patient/q"}}
     with pytest.raises(PayloadError, match="another subject"):
         split_bundle(bundle(stranger), SUBJECT)
@@ -907,7 +922,7 @@ GENE = {"resourceType": "ServiceRequest", "id": "g", "code": concept((LOINC, "69
 SAID_TWICE: dict[str, tuple[dict[str, Any], tuple[dict[str, Any], ...]]] = {
     "id": (
         {**GENE, "id~": "h"},
-        tuple(observation(basedOn=[{"reference": f"ServiceRequest/{one}"}]) for one in "gh"),
+        tuple(observation(basedOn=[{"reference": f"ServiceRequest/{name}"}]) for name in "gh"),
     ),
     "code": (
         {**GENE, "code~": COUNT},
@@ -951,11 +966,11 @@ SAID_TWICE: dict[str, tuple[dict[str, Any], tuple[dict[str, Any], ...]]] = {
                 basedOn=[
                     {
                         "type": "ServiceRequest",
-                        "identifier": {"system": "urn:a", "value": one},
+                        "identifier": {"system": "urn:a", "value": number},
                     }
                 ]
             )
-            for one in "12"
+            for number in "12"
         ),
     ),
     "type": (
@@ -968,15 +983,15 @@ SAID_TWICE: dict[str, tuple[dict[str, Any], tuple[dict[str, Any], ...]]] = {
 @pytest.mark.parametrize("swapped", [False, True], ids=["first", "last"])
 @pytest.mark.parametrize("what", SAID_TWICE)
 def test_what_says_a_thing_twice_tells_its_neighbours_both(what: str, swapped: bool) -> None:
-    """Parsers differ in which of both they take: a result that either makes genetic is in no other record."""
-    said, hangs = SAID_TWICE[what]
-    said = dict(reversed(said.items())) if swapped else said
-    report: Any = split_bundle(twice(said, *hangs), SUBJECT).report
+    """Parsers differ in which value they take: either may make a result genetic."""
+    stated, hangs = SAID_TWICE[what]
+    stated = dict(reversed(stated.items())) if swapped else stated
+    report: Any = split_bundle(twice(stated, *hangs), SUBJECT).report
     assert set(report["kept"]) <= {"0", "5"}
     assert report["kept"].get("5", 0) + sum(report["held back"].values()) == len(hangs) + 1
 
 
-def test_a_specimen_that_is_of_her_and_of_somebody_else_is_not_hers() -> None:
+def test_a_specimen_of_two_people_is_somebody_elses() -> None:
     for element in ("subject~", "reference~"):
         subject = {"reference": "Patient/p"}
         subject |= {"reference~": "Patient/9"} if element == "reference~" else {}
@@ -986,7 +1001,7 @@ def test_a_specimen_that_is_of_her_and_of_somebody_else_is_not_hers() -> None:
         assert report["held back"][f"{OTHERS}: Observation"] == 1
 
 
-def test_a_drug_whose_own_resource_is_held_back_names_no_drug() -> None:
+def test_an_order_of_a_held_back_medication_is_held_back() -> None:
     drug = {"resourceType": "Medication", "id": "m", "code": concept((ATC, "L01EX02"))}
     given = order(medicationReference={"reference": "Medication/m"})
     assert split_bundle(bundle(drug, given), SUBJECT).report["held back"] == {}
@@ -997,8 +1012,8 @@ def test_a_drug_whose_own_resource_is_held_back_names_no_drug() -> None:
     }
 
 
-def test_a_type_that_is_no_text_is_nothing_to_stumble_over() -> None:
-    """A list cannot be looked up in a set; what refers to such a resource raised TypeError."""
+def test_a_type_that_is_not_text_raises_no_error() -> None:
+    """A list cannot be looked up in a set; references to such a resource raised TypeError."""
     strange = {"resourceType": ["Observation"], "id": "x"}
     reference = {"reference": "urn:uuid:1"}
     pointing = observation(
@@ -1006,14 +1021,14 @@ def test_a_type_that_is_no_text_is_nothing_to_stumble_over() -> None:
         basedOn=[reference],
         extension=[{"url": "urn:x", "valueReference": reference}],
     )
-    whole = json.loads(bundle(strange, pointing, observation()))
-    whole["entry"][1]["fullUrl"] = "urn:uuid:1"
-    report: Any = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    exported = json.loads(bundle(strange, pointing, observation()))
+    exported["entry"][1]["fullUrl"] = "urn:uuid:1"
+    report: Any = split_bundle(json.dumps(exported).encode(), SUBJECT).report
     assert report["kept"] == {"0": 1, "2": 1}
 
 
-def test_resources_of_one_name_take_no_long_time() -> None:
-    """Writing out the large one for each of the small ones takes minutes."""
+def test_many_resources_of_one_name_are_read_quickly() -> None:
+    """Converting the large one to text for each of the small ones takes minutes."""
     large = observation(id="x", note=[{"text": "x" * 3_000_000}])
     small = [{"resourceType": "Observation", "id": "x", "y": n} for n in range(10_000)]
     began = time.process_time()
@@ -1023,7 +1038,7 @@ def test_resources_of_one_name_take_no_long_time() -> None:
 
 
 @pytest.mark.parametrize("payload", BAD.values(), ids=BAD.keys())
-def test_a_file_that_cannot_be_trusted_is_refused_whole(payload: bytes) -> None:
+def test_an_untrustworthy_file_is_refused_entirely(payload: bytes) -> None:
     with pytest.raises(PayloadError) as refused:
         split_bundle(payload, SUBJECT)
     assert "Canary" not in str(refused.value) + refused.value.hint
@@ -1031,7 +1046,7 @@ def test_a_file_that_cannot_be_trusted_is_refused_whole(payload: bytes) -> None:
     assert refused.value.__suppress_context__ or refused.value.__context__ is None
 
 
-def test_a_whole_answer_and_what_is_put_are_taken() -> None:
+def test_complete_search_answers_and_put_requests_are_taken() -> None:
     for payload in (
         searched(2, "match", "match", "include"),
         searched(3, "match", "match", "match"),
@@ -1046,8 +1061,8 @@ def test_a_whole_answer_and_what_is_put_are_taken() -> None:
 
 @pytest.mark.parametrize("broken", [None, [], "Canary", 7, {}, {"method": None}, {"mode": ["x"]}])
 @pytest.mark.parametrize("element", ["request", "search", "response"])
-def test_how_an_entry_was_sent_may_be_broken(element: str, broken: object) -> None:
-    payload = spoilt(
+def test_a_malformed_request_of_an_entry_is_ignored(element: str, broken: object) -> None:
+    payload = tampered(
         lambda b: (b.update(type="searchset", total=3), b["entry"][1].update({element: broken}))
     )
     assert split_bundle(payload, SUBJECT).report["kept"] == {"0": 1, "1": 1, "2": 1}
@@ -1057,24 +1072,24 @@ def test_how_an_entry_was_sent_may_be_broken(element: str, broken: object) -> No
     ("identifier", "taken"),
     [
         ({"system": "urn:mrn", "value": "1"}, True),
-        ({"system": "urn:mrn", "value": "1b"}, True),  # she has two of it
+        ({"system": "urn:mrn", "value": "1b"}, True),  # the person has two of this system
         ({"system": "urn:mrn", "value": "2"}, False),
         ({"system": "urn:insurance", "value": "2"}, True),  # nobody can say
         ({"value": "2"}, True),
         ({"system": "urn:mrn"}, True),
     ],
 )
-def test_a_reference_to_her_with_somebody_elses_identifier_is_held_back(
+def test_a_reference_with_somebody_elses_identifier_is_held_back(
     identifier: dict[str, str], taken: bool
 ) -> None:
-    whole = json.loads(
+    exported = json.loads(
         bundle(observation(subject={"reference": "Patient/p", "identifier": identifier}))
     )
-    whole["entry"][0]["resource"]["identifier"] = [
+    exported["entry"][0]["resource"]["identifier"] = [
         {"system": "urn:mrn", "value": value} for value in ("1", "1b")
     ]
-    report = split_bundle(json.dumps(whole).encode(), SUBJECT).report
-    why = "its reference names her, and its identifier somebody else: Observation.subject"
+    report = split_bundle(json.dumps(exported).encode(), SUBJECT).report
+    why = "its reference names the person, and its identifier somebody else: Observation.subject"
     assert report["held back"] == ({} if taken else {why: 1})
     assert lanewords.are_fhir_reports({SUBJECT: report}, {SUBJECT})
 
@@ -1087,7 +1102,7 @@ def test_a_subject_is_64_hex_characters() -> None:
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_a_mutated_file_is_split_or_refused_and_raises_nothing_else(data: st.DataObject) -> None:
-    whole = json.loads(
+    exported = json.loads(
         bundle(
             condition((CM, "C50.911")),
             observation(
@@ -1101,17 +1116,17 @@ def test_a_mutated_file_is_split_or_refused_and_raises_nothing_else(data: st.Dat
             order((ATC, "L01EX02"), reasonCode=[concept((CM, "I10"))]),
         )
     )
-    mutated(whole, data)
+    mutated(exported, data)
     try:
-        found = split_bundle(json.dumps(whole).encode(), SUBJECT)
+        result = split_bundle(json.dumps(exported).encode(), SUBJECT)
     except PayloadError:
         return
-    report: Any = found.report
+    report: Any = result.report
     assert (
         sum(sum(report[part].values()) for part in ("kept", "held back", "not taken"))
         == report["seen"]
     )
-    read_clinical_record(found.records, SUBJECT)
+    read_clinical_record(result.records, SUBJECT)
 
 
 EXTENSION = {"url": "urn:x", "valueString": "x"}
@@ -1130,14 +1145,14 @@ TOO_MUCH: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("payload", "why"), TOO_MUCH.values(), ids=TOO_MUCH.keys())
-def test_what_no_persons_chart_needs_is_refused(payload: bytes, why: str) -> None:
+def test_oversized_files_are_refused(payload: bytes, why: str) -> None:
     with pytest.raises(PayloadError, match=why):
         split_bundle(payload, SUBJECT)
 
 
 @pytest.mark.parametrize("at", [0, 1])
 def test_a_resource_of_more_values_than_a_statement_has_is_held_back(at: int) -> None:
-    long = spoilt(lambda b: resource_of(b, at).update(extension=[EXTENSION] * 2_500))
+    long = tampered(lambda b: resource_of(b, at).update(extension=[EXTENSION] * 2_500))
     report: Any = split_bundle(long, SUBJECT).report
     assert report["held back"] == {"more values than a statement about a person has": 1}
     assert sum(report["kept"].values()) == 2
@@ -1155,7 +1170,7 @@ def test_just_below_its_limits_a_file_is_taken() -> None:
         assert split_bundle(payload, SUBJECT).report["kept"]
 
 
-def test_what_is_checked_before_parsing_is_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_beyond_the_limits_are_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "analytics.readers.bundle.load_strict", lambda *_, **__: pytest.fail("it was parsed")
     )
@@ -1167,12 +1182,12 @@ def test_what_is_checked_before_parsing_is_not_parsed(monkeypatch: pytest.Monkey
 OTHER = {"system": "urn:mrn", "value": "somebody else's"}
 
 
-def known_as_hers(*resources: dict[str, Any], **entry: str) -> Any:
-    """The report of a bundle whose Patient has an identifier, as asked of her by `OTHER` she is somebody else."""
-    whole = json.loads(bundle(*resources))
-    whole["entry"][0]["resource"]["identifier"] = [{"system": "urn:mrn", "value": "hers"}]
-    whole["entry"][0] |= entry
-    return split_bundle(json.dumps(whole).encode(), SUBJECT).report
+def report_with_identifier(*resources: dict[str, Any], **entry: str) -> Any:
+    """The report of a bundle whose Patient has an identifier other than `OTHER`."""
+    exported = json.loads(bundle(*resources))
+    exported["entry"][0]["resource"]["identifier"] = [{"system": "urn:mrn", "value": "hers"}]
+    exported["entry"][0] |= entry
+    return split_bundle(json.dumps(exported).encode(), SUBJECT).report
 
 
 @pytest.mark.parametrize(
@@ -1185,43 +1200,43 @@ def known_as_hers(*resources: dict[str, Any], **entry: str) -> Any:
         (f"Patient/{UUID}", {"fullUrl": f"urn:uuid:{UUID}"}),
     ],
 )
-def test_an_identifier_speaks_beside_whatever_reference(
+def test_an_identifier_is_checked_beside_any_reference(
     reference: str, entry: dict[str, str]
 ) -> None:
-    hers = observation(subject={"reference": reference})
-    assert known_as_hers(hers, **entry)["kept"] == {"0": 1, "2": 1}
+    same_person = observation(subject={"reference": reference})
+    assert report_with_identifier(same_person, **entry)["kept"] == {"0": 1, "2": 1}
     about = {"reference": reference, "identifier": OTHER}
-    found = known_as_hers(observation(subject=about), **entry)
-    assert found["kept"] == {"0": 1}
+    result = report_with_identifier(observation(subject=about), **entry)
+    assert result["kept"] == {"0": 1}
 
 
 @pytest.mark.parametrize(
     "about", [{"reference": "Patient/p", "identifier": OTHER}, {"identifier": OTHER}]
 )
-def test_a_specimen_is_somebody_elses_by_its_identifier_too(about: dict[str, Any]) -> None:
+def test_a_specimen_is_also_checked_by_its_identifier(about: dict[str, Any]) -> None:
     specimen = {"resourceType": "Specimen", "id": "s", "subject": about}
     drawn = observation(specimen={"reference": "Specimen/s"})
-    assert known_as_hers(specimen, drawn)["kept"] == {"0": 1}
+    assert report_with_identifier(specimen, drawn)["kept"] == {"0": 1}
 
 
 @pytest.mark.parametrize("method", ["DELETE", "PATCH"])
 @pytest.mark.parametrize(
     "url", ["Observation/o", "/Observation/o", "Observation/o?_cascade=delete"]
 )
-def test_what_is_changed_is_found_however_it_is_named(method: str, url: str) -> None:
-    whole = json.loads(bundle(observation(id="o")))
+def test_a_changed_resource_is_found_under_any_name(method: str, url: str) -> None:
+    exported = json.loads(bundle(observation(id="o")))
     change: dict[str, Any] = {"request": {"method": method, "url": url}}
     change |= {"resource": {"resourceType": "Binary"}} if method == "PATCH" else {}
-    whole["entry"].append(change)
-    assert split_bundle(json.dumps(whole).encode(), SUBJECT).report["kept"] == {"0": 1}
+    exported["entry"].append(change)
+    assert split_bundle(json.dumps(exported).encode(), SUBJECT).report["kept"] == {"0": 1}
 
 
 @pytest.mark.parametrize("method", ["DELETE", "PATCH"])
-def test_a_change_of_whatever_is_found_refuses_the_file(method: str) -> None:
-    whole = json.loads(bundle(observation(id="o")))
-    whole["entry"].append({"request": {"method": method, "url": "Observation?identifier=x"}})
+def test_a_change_by_search_refuses_the_file(method: str) -> None:
+    exported = json.loads(bundle(observation(id="o")))
+    exported["entry"].append({"request": {"method": method, "url": "Observation?identifier=x"}})
     with pytest.raises(PayloadError, match=f"a {method} does not name"):
-        split_bundle(json.dumps(whole).encode(), SUBJECT)
+        split_bundle(json.dumps(exported).encode(), SUBJECT)
 
 
 RESTRICTED = {"security": [{"system": CONFIDENTIALITY, "code": "R"}]}
@@ -1229,8 +1244,10 @@ RESTRICTED = {"security": [{"system": CONFIDENTIALITY, "code": "R"}]}
 
 @pytest.mark.parametrize("label", [RESTRICTED, {"security": [{"system": "urn:x", "code": "y"}]}])
 @pytest.mark.parametrize("through", ["specimen", "derivedFrom", "medicine", "order"])
-def test_a_label_holds_for_what_was_made_from_it(label: dict[str, Any], through: str) -> None:
-    """It ended at the first step: what came of a restricted specimen, order or ingredient was kept."""
+def test_a_label_applies_to_what_was_made_from_the_resource(
+    label: dict[str, Any], through: str
+) -> None:
+    """Once, results of a restricted specimen, order or ingredient were kept."""
     source: dict[str, Any] = {"id": "s", "meta": label}
     match through:
         case "specimen":
@@ -1252,8 +1269,8 @@ def test_a_label_holds_for_what_was_made_from_it(label: dict[str, Any], through:
     assert split_bundle(bundle(*more, made), SUBJECT).report["kept"] == {"0": 1}
 
 
-def test_a_label_is_not_told_to_what_lists_it() -> None:
-    """One restricted member of a panel restricts no other."""
+def test_a_label_does_not_apply_to_the_listing_panel() -> None:
+    """One restricted member of a panel does not restrict the others."""
     panel = observation(
         id="panel", hasMember=[{"reference": "Observation/a"}, {"reference": "Observation/b"}]
     )
@@ -1264,8 +1281,8 @@ def test_a_label_is_not_told_to_what_lists_it() -> None:
 
 
 def test_labels_within_the_patient_and_of_a_document_count() -> None:
-    whole = json.loads(bundle(observation()))
-    whole["entry"][0]["resource"]["_gender"] = {
+    exported = json.loads(bundle(observation()))
+    exported["entry"][0]["resource"]["_gender"] = {
         "extension": [
             {
                 "url": "http://hl7.org/fhir/uv/security-label-ds4p/StructureDefinition/extension-inline-sec-label",
@@ -1273,7 +1290,7 @@ def test_labels_within_the_patient_and_of_a_document_count() -> None:
             }
         ]
     }
-    assert split_bundle(json.dumps(whole).encode(), SUBJECT).report["kept"] == {"2": 1}
+    assert split_bundle(json.dumps(exported).encode(), SUBJECT).report["kept"] == {"2": 1}
     document = {"resourceType": "Composition", "id": "c", "meta": RESTRICTED}
     assert (
         split_bundle(bundle(document, observation(), kind="document"), SUBJECT).report["kept"] == {}
@@ -1281,7 +1298,7 @@ def test_labels_within_the_patient_and_of_a_document_count() -> None:
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "tamper",
     [
         {"fhir_comments": None},
         {
@@ -1330,7 +1347,7 @@ def test_labels_within_the_patient_and_of_a_document_count() -> None:
     ],
     ids=["an element of the library", "ten levels"],
 )
-def test_a_reason_is_one_that_the_parser_may_say(spoil: dict[str, Any]) -> None:
-    """Else all of the ingest was refused as unsafe, unnamed."""
-    report = split_bundle(bundle(observation(**spoil)), SUBJECT).report
+def test_every_reason_is_one_that_the_parser_may_report(tamper: dict[str, Any]) -> None:
+    """Otherwise the entire ingest was refused as unsafe, without a name."""
+    report = split_bundle(bundle(observation(**tamper)), SUBJECT).report
     assert lanewords.are_fhir_reports({SUBJECT: report}, {SUBJECT}), report["held back"]

@@ -44,7 +44,7 @@ def records() -> dict[int, bytes]:
     return dict(split_bundle(payload, SUBJECT).records)
 
 
-def test_a_chart_holds_the_person_the_facts_and_the_readings() -> None:
+def test_a_clinical_record_has_the_person_facts_and_readings() -> None:
     clinical = read_clinical_record(records(), SUBJECT)
     assert clinical == ClinicalRecord(
         1960,
@@ -61,7 +61,7 @@ def test_a_chart_holds_the_person_the_facts_and_the_readings() -> None:
     )
 
 
-def test_no_records_are_an_empty_chart() -> None:
+def test_no_payloads_give_an_empty_clinical_record() -> None:
     assert read_clinical_record({}, SUBJECT) == ClinicalRecord(None, None, (), (), None)
 
 
@@ -78,16 +78,16 @@ def test_the_published_cohorts_records_are_read_too() -> None:
     assert [reading.variable for reading in missing.readings] == ["age_years"]
 
 
-def spoilt(category: int, spoil: Callable[[dict[str, Any]], object]) -> dict[int, bytes]:
-    found = records()
-    document = json.loads(found[category])
-    spoil(document)
-    return {**found, category: json.dumps(document).encode()}
+def tampered(category: int, tamper: Callable[[dict[str, Any]], object]) -> dict[int, bytes]:
+    payloads = records()
+    document = json.loads(payloads[category])
+    tamper(document)
+    return {**payloads, category: json.dumps(document).encode()}
 
 
 def first(document: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = document["entry"][0]["resource"]
-    return found
+    resource: dict[str, Any] = document["entry"][0]["resource"]
+    return resource
 
 
 BAD: dict[str, dict[int, bytes]] = {
@@ -96,36 +96,36 @@ BAD: dict[str, dict[int, bytes]] = {
     "expression": {6: b"{}"},
     "NaN": {2: records()[2].replace(b"31.5", b"NaN")},
     "in another category": {1: records()[3]},
-    "another type of bundle": spoilt(1, lambda d: d.update(type="batch")),
-    "no entries": spoilt(1, lambda d: d.update(entry=[])),
-    "entry as text": spoilt(1, lambda d: d.update(entry=["Canary"])),
-    "type as list": spoilt(1, lambda d: first(d).update(resourceType=["Condition"])),
-    "two patients": spoilt(0, lambda d: d.update(entry=d["entry"] * 2)),
-    "another person": spoilt(
+    "another type of bundle": tampered(1, lambda d: d.update(type="batch")),
+    "no entries": tampered(1, lambda d: d.update(entry=[])),
+    "entry as text": tampered(1, lambda d: d.update(entry=["Canary"])),
+    "type as list": tampered(1, lambda d: first(d).update(resourceType=["Condition"])),
+    "two patients": tampered(0, lambda d: d.update(entry=d["entry"] * 2)),
+    "another person": tampered(
         0, lambda d: first(d)["identifier"][0].update(value="urn:volens:subject:" + "cd" * 32)
     ),
-    "another subject": spoilt(
+    "another subject": tampered(
         1, lambda d: first(d)["subject"].update(reference="urn:volens:subject:" + "cd" * 32)
     ),
-    "no subject": spoilt(1, lambda d: first(d).pop("subject")),
-    "no identifier": spoilt(0, lambda d: first(d).pop("identifier")),
-    "no code": spoilt(1, lambda d: first(d).pop("code")),
-    "code as text": spoilt(1, lambda d: first(d).update(code="Canary")),
-    "unknown system": spoilt(
+    "no subject": tampered(1, lambda d: first(d).pop("subject")),
+    "no identifier": tampered(0, lambda d: first(d).pop("identifier")),
+    "no code": tampered(1, lambda d: first(d).pop("code")),
+    "code as text": tampered(1, lambda d: first(d).update(code="Canary")),
+    "unknown system": tampered(
         1, lambda d: first(d)["code"]["coding"][0].update(system="urn:Canary")
     ),
-    "code as number": spoilt(1, lambda d: first(d)["code"]["coding"][0].update(code=7)),
-    "month thirteen": spoilt(1, lambda d: first(d).update(onsetDateTime="2019-13-01")),
-    "date as number": spoilt(1, lambda d: first(d).update(onsetDateTime=2019)),
-    "birth date as text": spoilt(0, lambda d: first(d).update(birthDate="Canary")),
-    "not final": spoilt(2, lambda d: first(d).update(status="preliminary")),
-    "no status": spoilt(2, lambda d: first(d).pop("status")),
-    "component as text": spoilt(2, lambda d: first(d).update(component=["Canary"])),
+    "code as number": tampered(1, lambda d: first(d)["code"]["coding"][0].update(code=7)),
+    "month thirteen": tampered(1, lambda d: first(d).update(onsetDateTime="2019-13-01")),
+    "date as number": tampered(1, lambda d: first(d).update(onsetDateTime=2019)),
+    "birth date as text": tampered(0, lambda d: first(d).update(birthDate="Canary")),
+    "not final": tampered(2, lambda d: first(d).update(status="preliminary")),
+    "no status": tampered(2, lambda d: first(d).pop("status")),
+    "component as text": tampered(2, lambda d: first(d).update(component=["Canary"])),
 }
 
 
 @pytest.mark.parametrize("payloads", BAD.values(), ids=BAD.keys())
-def test_a_record_that_is_off_is_refused(payloads: dict[int, bytes]) -> None:
+def test_an_unexpected_record_is_refused(payloads: dict[int, bytes]) -> None:
     with pytest.raises(PayloadError) as refused:
         read_clinical_record(payloads, SUBJECT)
     assert "Canary" not in str(refused.value) + refused.value.hint
@@ -133,18 +133,18 @@ def test_a_record_that_is_off_is_refused(payloads: dict[int, bytes]) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(st.data())
-def test_a_mutated_record_is_read_or_refused_and_raises_nothing_else(data: st.DataObject) -> None:
-    found = records()
-    category = data.draw(st.sampled_from(sorted(found)))
-    document = mutated(json.loads(found[category]), data)
+def test_a_mutated_record_is_read_or_raises_payload_error(data: st.DataObject) -> None:
+    payloads = records()
+    category = data.draw(st.sampled_from(sorted(payloads)))
+    document = mutated(json.loads(payloads[category]), data)
     try:
-        read_clinical_record({**found, category: json.dumps(document).encode()}, SUBJECT)
+        read_clinical_record({**payloads, category: json.dumps(document).encode()}, SUBJECT)
     except PayloadError:
         pass
 
 
 @given(st.dates())
-def test_a_day_number_is_the_calendars(date: datetime.date) -> None:
+def test_day_numbers_agree_with_the_calendar(date: datetime.date) -> None:
     day = (date - EPOCH).days
     assert day_number(date.isoformat()) == day
     assert year_of(day) == date.year
@@ -168,12 +168,12 @@ def test_a_month_or_a_year_counts_from_its_end() -> None:
 @pytest.mark.parametrize(
     "text", ["", "0000", "12", "2012-1-1", "2012-01-01T00:00:00Z", "2012-00", "٢٠١٢"]
 )
-def test_what_is_no_date_is_refused(text: str) -> None:
+def test_invalid_dates_are_refused(text: str) -> None:
     with pytest.raises(PayloadError):
         day_number(text)
 
 
-def chart_of(
+def record_of(
     *readings: tuple[str, float, int | None], birth_year: int | None = None
 ) -> ClinicalRecord:
     return ClinicalRecord(
@@ -182,7 +182,7 @@ def chart_of(
 
 
 def test_only_what_was_known_on_the_day_counts() -> None:
-    clinical = chart_of(("bmi", 20, 100), ("bmi", 25, 200), ("bmi", 30, 300))
+    clinical = record_of(("bmi", 20, 100), ("bmi", 25, 200), ("bmi", 30, 300))
     assert [value_at(clinical, "bmi", day) for day in (99, 100, 250, 300, None)] == [
         None,
         20,
@@ -195,37 +195,37 @@ def test_only_what_was_known_on_the_day_counts() -> None:
 
 
 def test_an_undated_value_counts_where_no_dated_one_does() -> None:
-    clinical = chart_of(("grade", 2, None), ("grade", 3, 200))
+    clinical = record_of(("grade", 2, None), ("grade", 3, 200))
     assert [value_at(clinical, "grade", day) for day in (100, 200, None)] == [2, 3, 3]
 
 
 def test_of_several_values_on_a_day_the_middle_one_counts() -> None:
-    assert value_at(chart_of(("bmi", 20, 1), ("bmi", 31, 1), ("bmi", 30, 1)), "bmi", 1) == 30
-    assert value_at(chart_of(("bmi", 20, 1), ("bmi", 30, 1)), "bmi", 1) == 20
+    assert value_at(record_of(("bmi", 20, 1), ("bmi", 31, 1), ("bmi", 30, 1)), "bmi", 1) == 30
+    assert value_at(record_of(("bmi", 20, 1), ("bmi", 30, 1)), "bmi", 1) == 20
 
 
 def test_age_comes_from_the_year_of_birth_unless_recorded() -> None:
     day = day_number("2012-03-04")
-    assert value_at(chart_of(birth_year=1960), "age_years", day) == 52
-    assert value_at(chart_of(("age_years", 57, None), birth_year=1960), "age_years", day) == 57
-    assert value_at(chart_of(birth_year=2013), "age_years", day) is None
-    assert value_at(chart_of(), "age_years", day) is None
-    assert value_at(chart_of(birth_year=1960), "age_years", None) is None
+    assert value_at(record_of(birth_year=1960), "age_years", day) == 52
+    assert value_at(record_of(("age_years", 57, None), birth_year=1960), "age_years", day) == 57
+    assert value_at(record_of(birth_year=2013), "age_years", day) is None
+    assert value_at(record_of(), "age_years", day) is None
+    assert value_at(record_of(birth_year=1960), "age_years", None) is None
     assert value_at(read_clinical_record(records(), SUBJECT), "age_years", None) == 53
 
 
 def test_sex_is_a_variable() -> None:
     assert value_at(read_clinical_record(records(), SUBJECT), "female", None) == 1.0
-    assert value_at(chart_of(), "female", None) is None
+    assert value_at(record_of(), "female", None) is None
 
 
-def test_an_unknown_variable_is_said() -> None:
+def test_an_unknown_variable_is_an_error() -> None:
     with pytest.raises(InputsError):
-        value_at(chart_of(), "Canary", None)
+        value_at(record_of(), "Canary", None)
 
 
 @pytest.mark.parametrize(
-    ("system", "code", "pattern", "found"),
+    ("system", "code", "pattern", "matching"),
     [
         ("icd-10-cm", "C50.911", "icd-10-cm:C50", True),
         ("icd-10-cm", "C50.911", "icd-10-cm:C50.9", True),
@@ -238,10 +238,10 @@ def test_an_unknown_variable_is_said() -> None:
         ("loinc", "4548-4", "loinc:4548", False),
     ],
 )
-def test_a_pattern_matches_what_lies_below_it(
-    system: str, code: str, pattern: str, found: bool
+def test_a_pattern_matches_the_codes_below_it(
+    system: str, code: str, pattern: str, matching: bool
 ) -> None:
-    assert matches(Fact(1, system, code, None), pattern) is found
+    assert matches(Fact(1, system, code, None), pattern) is matching
 
 
 @pytest.mark.parametrize("pattern", ["C50", "snomed:1", "icd-10-cm:", ""])
@@ -252,9 +252,9 @@ def test_a_pattern_without_system_or_code_is_refused(pattern: str) -> None:
 
 @pytest.mark.alone
 def test_a_run_reads_much_faster_than_models_parse() -> None:
-    """Measured 9 to 12 times on this fixture, 16 on an untrimmed export; asserted at 5, for busy machines."""
+    """Measured 9 to 12 times on this fixture, 16 on an untrimmed export; 5 on busy machines."""
     payload = gzip.decompress((SYNTHEA / "p7.json.gz").read_bytes())
-    found = split_bundle(payload, SUBJECT).records
+    payloads = split_bundle(payload, SUBJECT).records
 
     def seconds(work: Callable[[], object], times: int) -> float:
         best = math.inf
@@ -265,4 +265,4 @@ def test_a_run_reads_much_faster_than_models_parse() -> None:
         return best
 
     models = seconds(lambda: Bundle.model_validate(json.loads(payload)), 2)
-    assert seconds(lambda: read_clinical_record(found, SUBJECT), 5) * 5 < models
+    assert seconds(lambda: read_clinical_record(payloads, SUBJECT), 5) * 5 < models

@@ -38,11 +38,12 @@ LOINC, RXNORM, PCS = URIS["loinc"], URIS["rxnorm"], URIS["icd-10-pcs"]
         (CM, "B20", {Category.HIV}),
         (CM, "Z21", {Category.HIV}),
         (ICD, "F02.4", {Category.MENTAL_HEALTH, Category.HIV}),  # dementia in HIV disease
+        # Poisoning by aspirin, intentional self-harm: 6th character 2.
         (
             CM,
             "T39.012A",
             {Category.MENTAL_HEALTH},
-        ),  # poisoning by aspirin, intentional self-harm: 6th character 2
+        ),
         (CM, "t50902a", {Category.MENTAL_HEALTH}),
         (CM, "T42.4X2A", {Category.MENTAL_HEALTH}),
         (CM, "T71.162A", {Category.MENTAL_HEALTH}),
@@ -113,7 +114,7 @@ def test_a_code_falls_in_its_sensitive_categories(
         (ATC, "j05ar10", "malformed code"),
     ],
 )
-def test_what_cannot_be_routed_is_said(
+def test_unroutable_codes_have_a_reason(
     system: str | None, code: str | None, why: str | None
 ) -> None:
     assert why_unroutable(Coding(system, code), SHIPPED) == why
@@ -150,23 +151,22 @@ def entry(**changes: object) -> bytes:
     return json.dumps([{**listed, **changes}]).encode()
 
 
-def test_a_hospitals_list_adds_and_takes_nothing_out() -> None:
+def test_a_hospital_list_only_adds_codes() -> None:
     more = load_value_sets(entry(codes=["718-7", "44261-6"]), SHIPPED)
     assert sensitive_categories(Coding(LOINC, "718-7"), more) == {Category.HIV}
     assert sensitive_categories(Coding(LOINC, "44261-6"), more) == {
         Category.HIV,
         Category.MENTAL_HEALTH,
     }
-    assert (
-        sensitive_categories(Coding(LOINC, "718-7"), SHIPPED) == frozenset()
-    )  # the shipped sets did not change
+    # The shipped sets did not change.
+    assert sensitive_categories(Coding(LOINC, "718-7"), SHIPPED) == frozenset()
     for system, codes in SHIPPED.categories.items():
         assert all(
             more.categories[system][code] >= categories for code, categories in codes.items()
         )
 
 
-def test_a_list_may_name_a_system_by_its_uri_or_one_that_is_not_known() -> None:
+def test_a_list_may_name_a_system_by_uri_or_an_unknown_system() -> None:
     by_uri = load_value_sets(entry(system=CM, codes=["d50.1"]), SHIPPED)
     assert sensitive_categories(Coding(CM, "D50.1"), by_uri) == {Category.HIV}
     assert why_unroutable(Coding(CM, "D50"), by_uri) == "code too broad"
@@ -193,7 +193,7 @@ def test_a_list_may_name_a_system_by_its_uri_or_one_that_is_not_known() -> None:
         entry(Canary=1),
     ],
 )
-def test_a_list_that_is_none_is_refused(payload: bytes) -> None:
+def test_an_invalid_list_is_refused(payload: bytes) -> None:
     with pytest.raises(PayloadError) as refused:
         load_value_sets(payload, SHIPPED)
     assert "Canary" not in str(refused.value)
@@ -238,7 +238,7 @@ def test_a_value_is_read_in_the_variables_unit(
     assert value.number == (None if number is None else pytest.approx(number, rel=1e-3))
 
 
-def test_the_variables_file_is_whole() -> None:
+def test_the_variables_file_is_complete() -> None:
     assert {variable.kind for variable in VARIABLES.values()} == {"quantity", "answer", "boolean"}
     for variable in VARIABLES.values():
         assert variable.category in (2, 9)

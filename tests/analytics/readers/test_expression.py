@@ -8,35 +8,35 @@ from analytics.readers.expression import read_expression, write_expression
 GOOD = {"type": "volens/expression/1", "unit": "log2", "values": {"b_at": "-0.5", "a_at": "7.25"}}
 
 
-def spoilt(**changes: object) -> bytes:
+def tampered(**changes: object) -> bytes:
     return json.dumps({**GOOD, **changes}).encode()
 
 
 BAD = {
     "no object": b"[]",
-    "unknown format": spoilt(type="volens/expression/2"),
-    "raw intensities": spoilt(unit="raw"),
-    "unknown field": spoilt(name="Canary"),
-    "no values": spoilt(values={}),
-    "values as list": spoilt(values=["7.25"]),
-    "number instead of string": spoilt(values={"a_at": 7.25}),
-    "null": spoilt(values={"a_at": None}),
-    "NaN string": spoilt(values={"a_at": "NaN"}),
-    "exponent": spoilt(values={"a_at": "1e3"}),
-    "comma": spoilt(values={"a_at": "7,25"}),
-    "space": spoilt(values={"a_at": " 7.25"}),
-    "newline": spoilt(values={"a_at": "7.25\n"}),
-    "other digits": spoilt(values={"a_at": "٧"}),
-    "plus sign": spoilt(values={"a_at": "+7"}),
-    "leading zero": spoilt(values={"a_at": "07"}),
-    "empty string": spoilt(values={"a_at": ""}),
-    "not log2": spoilt(values={"a_at": "11873.4"}),
-    "long decimal": spoilt(values={"a_at": "7." + "1" * 30}),
-    "probe with newline": spoilt(values={"a_at\n": "7"}),
-    "probe with path": spoilt(values={"../a b": "7"}),
-    "empty probe": spoilt(values={"": "7"}),
-    "long probe": spoilt(values={"a" * 65: "7"}),
-    "nested": spoilt(values={"a_at": {"v": {}}}),
+    "unknown format": tampered(type="volens/expression/2"),
+    "raw intensities": tampered(unit="raw"),
+    "unknown field": tampered(name="Canary"),
+    "no values": tampered(values={}),
+    "values as list": tampered(values=["7.25"]),
+    "number instead of string": tampered(values={"a_at": 7.25}),
+    "null": tampered(values={"a_at": None}),
+    "NaN string": tampered(values={"a_at": "NaN"}),
+    "exponent": tampered(values={"a_at": "1e3"}),
+    "comma": tampered(values={"a_at": "7,25"}),
+    "space": tampered(values={"a_at": " 7.25"}),
+    "newline": tampered(values={"a_at": "7.25\n"}),
+    "other digits": tampered(values={"a_at": "٧"}),
+    "plus sign": tampered(values={"a_at": "+7"}),
+    "leading zero": tampered(values={"a_at": "07"}),
+    "empty string": tampered(values={"a_at": ""}),
+    "not log2": tampered(values={"a_at": "11873.4"}),
+    "long decimal": tampered(values={"a_at": "7." + "1" * 30}),
+    "probe with newline": tampered(values={"a_at\n": "7"}),
+    "probe with path": tampered(values={"../a b": "7"}),
+    "empty probe": tampered(values={"": "7"}),
+    "long probe": tampered(values={"a" * 65: "7"}),
+    "nested": tampered(values={"a_at": {"v": {}}}),
     "duplicate probe": b'{"type":"volens/expression/1","unit":"log2","values":{"a":"1","a":"2"}}',
 }
 
@@ -63,6 +63,6 @@ def test_the_written_form_is_stable() -> None:
     )
 
 
-def test_nothing_is_written_that_could_not_be_read() -> None:
+def test_unreadable_values_are_not_written() -> None:
     with pytest.raises(PayloadError):
         write_expression({"a_at": "nan"})

@@ -58,16 +58,16 @@ def entries_of(record: bytes) -> list[dict[str, Any]]:
 
 
 def only(*resources: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-    """Category and reduced form of the one resource kept beside the patient."""
+    """Category and reduced form of the only resource kept beside the patient."""
     ((category, record),) = [item for item in split(*resources).records.items() if item[0] != 0]
     (resource,) = entries_of(record)
     return category, resource
 
 
-def held(*resources: dict[str, Any]) -> Any:
-    found = split(*resources)
-    assert set(found.records) == {0}
-    return found.report["held back"]
+def held_back(*resources: dict[str, Any]) -> Any:
+    result = split(*resources)
+    assert set(result.records) == {0}
+    return result.report["held back"]
 
 
 def codings_in(value: Any) -> Iterator[Coding]:
@@ -81,15 +81,16 @@ def codings_in(value: Any) -> Iterator[Coding]:
             yield from codings_in(item)
 
 
-# --- what is kept ---------------------------------------------------------------------------------------------
+# --- what is kept
+# ---------------------------------------------------------------------------------------------
 
 
 def test_each_type_goes_to_its_category() -> None:
-    found = split(condition((CM, "C50.911")), observation(), order((ATC, "L01EX02")), procedure())
+    result = split(condition((CM, "C50.911")), observation(), order((ATC, "L01EX02")), procedure())
     assert {
-        category: len(entries_of(record)) for category, record in found.records.items()
+        category: len(entries_of(record)) for category, record in result.records.items()
     } == dict.fromkeys(range(5), 1)
-    assert found.report["kept"] == {"0": 1, "1": 1, "2": 1, "3": 1, "4": 1}
+    assert result.report["kept"] == {"0": 1, "1": 1, "2": 1, "3": 1, "4": 1}
 
 
 def test_lifestyle_has_its_own_category() -> None:
@@ -156,14 +157,14 @@ def test_nothing_that_names_anybody_is_kept() -> None:
     payload = json.dumps(
         {"resourceType": "Bundle", "type": "collection", "entry": entries}
     ).encode()
-    found = split_bundle(payload, SUBJECT)
-    assert set(found.records) == {0, 1, 2, 4}
-    everything = b"".join(found.records.values()) + json.dumps(found.report).encode()
+    result = split_bundle(payload, SUBJECT)
+    assert set(result.records) == {0, 1, 2, 4}
+    everything = b"".join(result.records.values()) + json.dumps(result.report).encode()
     assert b"Canary" not in everything
     assert b"script" not in everything
-    (person,) = entries_of(found.records[0])
+    (person,) = entries_of(result.records[0])
     assert (person["birthDate"], person["deceasedDateTime"]) == ("1960", "2019")
-    (kept,) = entries_of(found.records[2])
+    (kept,) = entries_of(result.records[2])
     assert set(kept) == {"resourceType", "status", "code", "subject", "valueQuantity"}
     assert kept["subject"] == {"reference": f"urn:volens:subject:{SUBJECT}"}
 
@@ -194,16 +195,18 @@ def test_an_annotation_in_a_unit_is_free_text() -> None:
     assert unit("{Canary}/min") == "1/min"
     assert unit("mg{Canary}/dL") == "mg/dL"
     assert unit("mL/min/{1.73_m2}") == "mL/min/{1.73_m2}"
-    assert held(observation(valueQuantity={"value": 7, "system": UCUM, "code": "Ann Canary"}))
+    assert held_back(observation(valueQuantity={"value": 7, "system": UCUM, "code": "Ann Canary"}))
 
 
-def test_a_medication_may_stand_in_the_same_file() -> None:
+def test_a_medication_may_be_in_the_same_file() -> None:
     drug = {"resourceType": "Medication", "id": "m", "code": concept((RXNORM, "36437"))}
     category, kept = only(order(medicationReference={"reference": "Medication/m"}), drug)
     assert (category, kept["medicationCodeableConcept"]) == (16, concept((RXNORM, "36437")))
     inside = {**drug, "code": concept((ATC, "J05AR10"))}
     assert only(order(medicationReference={"reference": "#m"}, contained=[inside]))[0] == 19
-    assert held(order(medicationReference={"reference": "Medication/elsewhere"})) == {"no code": 1}
+    assert held_back(order(medicationReference={"reference": "Medication/elsewhere"})) == {
+        "no code": 1
+    }
 
 
 def test_the_records_are_valid_r4_and_the_same_for_the_same_input() -> None:
@@ -214,14 +217,15 @@ def test_the_records_are_valid_r4_and_the_same_for_the_same_input() -> None:
         condition((CM, "C50")),
         procedure(),
     ]
-    found = split(*resources)
-    for record in found.records.values():
+    result = split(*resources)
+    for record in result.records.values():
         assert Bundle.model_validate(json.loads(record)).type == "collection"
-    assert split(*resources) == found
-    assert split(*resources[::-1]).records == found.records
+    assert split(*resources) == result
+    assert split(*resources[::-1]).records == result.records
 
 
-# --- sensitive routing ----------------------------------------------------------------------------------------
+# --- sensitive routing
+# ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -247,17 +251,17 @@ def test_a_sensitive_code_decides_whatever_the_type(
     assert only(resource)[0] == category
 
 
-def test_what_is_given_for_a_sensitive_diagnosis_is_sensitive() -> None:
+def test_a_drug_for_a_sensitive_diagnosis_is_sensitive() -> None:
     reason = condition((CM, "F10.20"), id="c")
-    found = split(reason, order((ATC, "L01EX02"), reasonReference=[{"reference": "Condition/c"}]))
-    assert found.report["kept"] == {"0": 1, "17": 2}
+    result = split(reason, order((ATC, "L01EX02"), reasonReference=[{"reference": "Condition/c"}]))
+    assert result.report["kept"] == {"0": 1, "17": 2}
 
 
 def given_for(*references: Any, reason: dict[str, Any], full: str | None = None) -> Any:
-    """What becomes of a drug given for these references, beside the reason as the file's only diagnosis."""
-    whole = json.loads(bundle(reason, order((ATC, "C07AA05"), reasonReference=list(references))))
-    whole["entry"][1] |= {} if full is None else {"fullUrl": full}
-    report = split_bundle(json.dumps(whole).encode(), SUBJECT).report
+    """The result for a drug given for these references; the reason is the only diagnosis."""
+    exported = json.loads(bundle(reason, order((ATC, "C07AA05"), reasonReference=list(references))))
+    exported["entry"][1] |= {} if full is None else {"fullUrl": full}
+    report = split_bundle(json.dumps(exported).encode(), SUBJECT).report
     return report["kept"], report["held back"]
 
 
@@ -269,12 +273,12 @@ def given_for(*references: Any, reason: dict[str, Any], full: str | None = None)
         {**condition(id="c1"), "code": {"text": "Canary"}},
     ],
 )
-def test_what_is_given_for_something_that_nobody_here_can_read_is_held_back(
+def test_a_drug_for_an_unreadable_reason_is_held_back(
     reason: dict[str, Any],
 ) -> None:
-    kept, held = given_for({"reference": "Condition/c1"}, reason=reason)
+    kept, held_back = given_for({"reference": "Condition/c1"}, reason=reason)
     assert kept == {"0": 1}
-    assert held["a reason whose code is not known here"] == 1
+    assert held_back["a reason whose code is not known here"] == 1
     assert given_for({"reference": "Condition/c1"}, reason=condition((CM, "I10"), id="c1"))[0] == {
         "0": 1,
         "1": 1,
@@ -342,15 +346,15 @@ def test_a_reason_is_read_once_however_often_it_is_given(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(fhir, "_walk", counted)
     given = order((ATC, "L01EX02"), reasonReference=[{"reference": "Condition/c"}] * 20)
-    found = split(condition((CM, "F32"), id="c"), *[given] * 20)
-    assert found.report["kept"] == {"0": 1, "16": 21}
+    result = split(condition((CM, "F32"), id="c"), *[given] * 20)
+    assert result.report["kept"] == {"0": 1, "16": 21}
     assert walked.count("c") == 1
 
 
 def test_a_drug_that_many_orders_name_does_not_multiply_the_file() -> None:
     drug = {"resourceType": "Medication", "id": "m", "code": concept(*[(ATC, "L01EX02")] * 65)}
     named = order(medicationReference={"reference": "Medication/m"})
-    assert held(named, drug) == {"more codes than one thing has": 1}
+    assert held_back(named, drug) == {"more codes than one thing has": 1}
     drug["code"]["coding"].pop()
     assert only(named, drug)[0] == 3
     with pytest.raises(PayloadError, match="records are larger"):
@@ -402,18 +406,18 @@ def test_a_label_routes_or_holds_back_unless_it_is_known_to_be_harmless(
     inside = observation(contained=[{**condition((CM, "I10"), id="r"), **marked}])
     for resource in (observation(**marked), inside):
         if isinstance(becomes, str):
-            assert held(resource) == {becomes: 1}
+            assert held_back(resource) == {becomes: 1}
         else:
             assert only(resource)[0] == (2 if becomes is None else becomes)
 
 
 @pytest.mark.parametrize(("system", "code", "becomes"), LABELS)
-def test_a_label_of_the_file_or_of_the_person_holds_for_everything(
+def test_a_label_of_the_file_or_person_applies_to_everything(
     system: str | None, code: str | None, becomes: int | str | None
 ) -> None:
-    whole = json.loads(bundle(observation()))
-    whole["entry"][0]["resource"] |= label(system, code)
-    for payload in (json.dumps(whole).encode(), bundle(observation(), **label(system, code))):
+    exported = json.loads(bundle(observation()))
+    exported["entry"][0]["resource"] |= label(system, code)
+    for payload in (json.dumps(exported).encode(), bundle(observation(), **label(system, code))):
         report = split_bundle(payload, SUBJECT).report
         if becomes is None:
             assert report["kept"] == {"0": 1, "2": 1}
@@ -424,7 +428,7 @@ def test_a_label_of_the_file_or_of_the_person_holds_for_everything(
 
 
 def test_an_unknown_label_beside_a_sensitive_code_may_be_a_second_category() -> None:
-    assert held(condition((CM, "F32.1"), **label(ACT_CODE, "SDV"))) == {UNKNOWN: 1}
+    assert held_back(condition((CM, "F32.1"), **label(ACT_CODE, "SDV"))) == {UNKNOWN: 1}
     assert only(condition((CM, "F32.1"), **label(CONFIDENTIALITY, "R")))[0] == 16
 
 
@@ -436,7 +440,7 @@ def test_a_hospitals_own_labels_are_known() -> None:
     ) == {0, 19}
 
 
-def test_long_lists_of_nothing_are_refused_whole() -> None:
+def test_long_lists_of_empty_entries_are_refused() -> None:
     with pytest.raises(PayloadError, match="more values than"):
         split_bundle(bundle(zq=[[]] * 150_000), SUBJECT)
 
@@ -510,16 +514,16 @@ def test_long_lists_of_nothing_are_refused_whole() -> None:
         ),
     ],
 )
-def test_what_cannot_be_understood_is_held_back_and_counted(
+def test_uninterpretable_resources_are_held_back_and_counted(
     resource: dict[str, Any], why: str
 ) -> None:
-    assert held(resource) == {why: 1}
+    assert held_back(resource) == {why: 1}
 
 
 def test_a_stagings_focus_is_the_persons_own_cancer() -> None:
     cancer = condition((CM, "C50.911"), id="c")
-    found = split(cancer, observation((LOINC, "21908-9"), focus=[{"reference": "Condition/c"}]))
-    assert found.report["kept"] == {"0": 1, "1": 1, "2": 1}
+    result = split(cancer, observation((LOINC, "21908-9"), focus=[{"reference": "Condition/c"}]))
+    assert result.report["kept"] == {"0": 1, "1": 1, "2": 1}
 
 
 def test_a_hospitals_own_value_sets_route_as_well() -> None:
@@ -596,8 +600,8 @@ def test_no_sensitive_resource_is_in_an_ordinary_record(
         }
         resource[times.get(resource["resourceType"], "performedDateTime")] = f"19{n:02d}-01-01"
         marks += [f"19{n:02d}-01-01".encode()] if sensitive else []
-    found = split(*(resource for resource, _ in made))
-    for category, record in found.records.items():
+    result = split(*(resource for resource, _ in made))
+    for category, record in result.records.items():
         categories = {
             frozenset(sensitive_categories(coding, SHIPPED))
             for coding in codings_in(json.loads(record))
@@ -607,24 +611,25 @@ def test_no_sensitive_resource_is_in_an_ordinary_record(
         else:
             assert categories <= {frozenset()}
             assert not any(mark in record for mark in marks)
-    assert sum(len(entries_of(record)) for record in found.records.values()) == sum(
-        found.report["kept"].values()
+    assert sum(len(entries_of(record)) for record in result.records.values()) == sum(
+        result.report["kept"].values()
     )  # type: ignore[attr-defined]
-    assert sums(found.report) == 1 + len(made)
+    assert sums(result.report) == 1 + len(made)
 
 
 def sums(report: Any) -> int:
     return sum(sum(report[part].values()) for part in ("kept", "held back", "not taken"))
 
 
-# --- hospital-like bundles ------------------------------------------------------------------------------------
+# --- hospital-like bundles
+# ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_patient_of_the_fixture_is_split(path: Path) -> None:
     payload = gzip.decompress(path.read_bytes())
-    found = split_bundle(payload, SUBJECT)
-    report: Any = found.report
+    result = split_bundle(payload, SUBJECT)
+    report: Any = result.report
     assert sums(report) == report["seen"] == len(json.loads(payload)["entry"])
     assert report["kept"]["0"] == 1
     assert report["kept"]["2"] > 50
@@ -634,11 +639,11 @@ def test_every_patient_of_the_fixture_is_split(path: Path) -> None:
         for e in json.loads(payload)["entry"]
         if e["resource"]["resourceType"] == "Patient"
     )
-    everything = b"".join(found.records.values()).decode()
+    everything = b"".join(result.records.values()).decode()
     identifiers = [identifier["value"] for identifier in patient["identifier"]]
     for secret in (patient["name"][0]["family"], patient["birthDate"], patient["id"], *identifiers):
         assert secret not in everything
-    clinical = read_clinical_record(found.records, SUBJECT)
+    clinical = read_clinical_record(result.records, SUBJECT)
     assert clinical.birth_year == int(patient["birthDate"][:4])
     assert {"bmi", "systolic_mmhg"} & {reading.variable for reading in clinical.readings}
     assert len(clinical.readings) == report["values"]["read"] + report["values"].get("converted", 0)
@@ -650,7 +655,7 @@ def test_the_fixture_is_seven_people_and_small() -> None:
     assert sum(path.stat().st_size for path in SYNTHEA.iterdir()) < 1_500_000
 
 
-def test_a_built_bundle_goes_the_whole_way() -> None:
+def test_a_built_bundle_is_split_and_read() -> None:
     payload = bundle_of(
         SUBJECT,
         gender="male",
@@ -667,8 +672,8 @@ def test_a_built_bundle_goes_the_whole_way() -> None:
         procedures=[("icd-10-pcs", "0HBT0ZZ", "2012-03-04")],
     )
     assert Bundle.model_validate(json.loads(payload))
-    found = split_bundle(payload, SUBJECT)
-    assert found.report["kept"] == {
+    result = split_bundle(payload, SUBJECT)
+    assert result.report["kept"] == {
         "0": 1,
         "1": 1,
         "2": 3,
@@ -678,8 +683,8 @@ def test_a_built_bundle_goes_the_whole_way() -> None:
         "16": 2,
         "19": 1,
     }
-    assert found.report["held back"] == {}
-    clinical = read_clinical_record(found.records, SUBJECT)
+    assert result.report["held back"] == {}
+    clinical = read_clinical_record(result.records, SUBJECT)
     assert {(r.variable, r.value) for r in clinical.readings} == {
         ("bmi", 31.5),
         ("smoker", 1.0),
@@ -696,12 +701,12 @@ def test_a_built_bundle_goes_the_whole_way() -> None:
         {"observations": [("grade", 4, None)]},
     ],
 )
-def test_a_bundle_of_what_is_not_known_is_not_built(arguments: dict[str, Any]) -> None:
+def test_a_bundle_of_unknown_codes_is_not_built(arguments: dict[str, Any]) -> None:
     with pytest.raises(PayloadError):
         bundle_of(SUBJECT, gender="male", birth_year=1950, **arguments)
 
 
-def test_a_resource_that_is_lost_on_the_way_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lost_resource_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     class Lossy(list[Any]):
         """All are counted; the last is not looked at."""
 

@@ -1,6 +1,6 @@
-"""Files that nobody here wrote, from packages of others: read, or refused for a reason that is theirs.
+"""Foreign files from other packages: they are read, or refused for a documented reason.
 
-Where they come from, and what else was tried, stands in tests/data/foreign/SOURCES.md.
+Their origin, and other files that were tried, are listed in tests/data/foreign/SOURCES.md.
 """
 
 from __future__ import annotations
@@ -116,19 +116,19 @@ def test_a_foreign_vcf_that_names_no_build_is_not_refused_for_that(name: str) ->
 @pytest.mark.parametrize(
     ("name", "kept", "unfit"),
     [
-        # Its infusions have an element that R4 does not have there: they are held back, and nothing else of hers.
+        # Its infusions have an element that R4 does not have there: only they are held back.
         ("clinosim-p1.json.gz", {"1", "3"}, {"not valid FHIR R4: MedicationAdministration.dosage"}),
         ("clinosim-p2.json.gz", {"1", "2", "3", "17"}, set()),
     ],
 )
-def test_a_foreign_chart_is_read(name: str, kept: set[str], unfit: set[str]) -> None:
-    found = split_bundle(content(name), SUBJECT)
-    report: Any = found.report
+def test_a_foreign_bundle_is_read(name: str, kept: set[str], unfit: set[str]) -> None:
+    result = split_bundle(content(name), SUBJECT)
+    report: Any = result.report
     assert {"0", *kept} <= set(report["kept"])
     assert {why for why in report["held back"] if why.startswith("not valid")} == unfit
     parts = ("kept", "held back", "not taken")
     assert sum(sum(report[part].values()) for part in parts) == report["seen"]
-    assert read_clinical_record(found.records, SUBJECT).birth_year is not None
+    assert read_clinical_record(result.records, SUBJECT).birth_year is not None
 
 
 def test_every_file_has_its_source() -> None:

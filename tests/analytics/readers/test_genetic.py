@@ -1,6 +1,7 @@
-"""Genetic results in FHIR: whoever withheld her genome hands out nothing that was read from it.
+"""Genetic results in FHIR: withholding the genome withholds all results read from it.
 
-The codes are those of the HL7 Genomics Reporting guide and of what hospitals send: panels, components, reports.
+The codes are those of the HL7 Genomics Reporting guide and of hospital exports: panels, components,
+reports.
 """
 
 import json
@@ -57,7 +58,7 @@ def kept(*resources: dict[str, Any]) -> Any:
 
 
 def report(*results: str, code: tuple[str, str] = (LOINC, "51969-4"), **more: Any) -> Any:
-    """A DiagnosticReport, which is not taken itself, about the observations of these ids."""
+    """A DiagnosticReport, which is not taken itself, on the observations with these ids."""
     listed = [{"reference": f"Observation/{name}"} for name in results]
     stated = {"resourceType": "DiagnosticReport", "id": "r", "status": "final"}
     return {**stated, "code": concept(code), **ABOUT, "result": listed, **more}
@@ -87,8 +88,8 @@ def test_an_order_named_by_its_identifier_reaches_its_results(named: dict[str, A
     glucose = observation(GLUCOSE, basedOn=[named])
     assert kept(ORDER, glucose) == {"0": 1, "5": 1}
     assert kept({**ORDER, "code": concept(GLUCOSE)}, glucose) == {"0": 1, "2": 1}
-    told = report("o", code=GLUCOSE, basedOn=[named])
-    assert kept(ORDER, told, observation(GLUCOSE, id="o")) == {"0": 1, "5": 1}
+    ordered = report("o", code=GLUCOSE, basedOn=[named])
+    assert kept(ORDER, ordered, observation(GLUCOSE, id="o")) == {"0": 1, "5": 1}
     specimen = {**SPECIMEN, "request": [named]}
     drawn = observation(GLUCOSE, specimen={"reference": "Specimen/sp"})
     assert kept(ORDER, specimen, drawn, observation((LOINC, "4548-4"))) == {
@@ -99,28 +100,28 @@ def test_an_order_named_by_its_identifier_reaches_its_results(named: dict[str, A
     assert kept(SPECIMEN, drawn) == {"0": 1, "2": 1}
 
 
-def test_an_identifier_names_what_bears_it_and_of_its_type() -> None:
-    """What two results have in common (an accession number) makes neither out of the other."""
+def test_an_identifier_names_only_its_resource_and_type() -> None:
+    """A common identifier of two results (an accession number) does not link them."""
     both = {"identifier": [ORDERED]}
     variant = observation(VARIANT, id="v", **both)
     assert kept(variant, observation(GLUCOSE, id="g", **both)) == {"0": 1, "2": 1, "5": 1}
-    for other in (
+    for reference in (
         {"identifier": {"system": "urn:y", "value": "ORD1"}},
         {"identifier": {"value": "ORD1"}},
         {"identifier": ORDERED, "type": "CarePlan"},
         {"identifier": {"system": 7, "value": ["ORD1"]}},
         {"identifier": None},
     ):
-        ordered = observation(GLUCOSE, id="g", basedOn=[other])
+        ordered = observation(GLUCOSE, id="g", basedOn=[reference])
         assert split(ORDER, ordered).report["kept"].get("5") is None
 
 
 def test_a_report_lists_its_results_by_identifier_too() -> None:
     listed = observation(GLUCOSE, identifier=[{"system": "urn:x", "value": "R1"}])
     other = observation((LOINC, "4548-4"), identifier=[{"system": "urn:x", "value": "R2"}])
-    told = report(result=[{"identifier": {"system": "urn:x", "value": "R1"}}])
-    assert kept(told, listed, other) == {"0": 1, "2": 1, "5": 1}
-    # A genetic member tells its panel, and not the other members.
+    genetic_report = report(result=[{"identifier": {"system": "urn:x", "value": "R1"}}])
+    assert kept(genetic_report, listed, other) == {"0": 1, "2": 1, "5": 1}
+    # A genetic member marks its panel, but not the other members.
     panel = report("v", code=GLUCOSE, result=[{"identifier": i} for i in listed["identifier"]])
     assert kept({**panel, "hasMember": [{"reference": "Observation/v"}]}, listed, other) == {
         "0": 1,
@@ -138,8 +139,8 @@ def test_a_report_lists_its_results_by_identifier_too() -> None:
         {"code": 7},
     ],
 )
-def test_what_came_of_an_order_or_report_that_cannot_be_read_is_held_back(unread: Any) -> None:
-    """As what was given for such a reason is; what lists it, and the other results of a visit, are not."""
+def test_results_of_an_unreadable_order_or_report_are_held_back(unread: Any) -> None:
+    """Like a drug for such a reason; the panel and other results of the visit are kept."""
     why = "of an order or report whose code is not known here"
     asked = {**ORDER, **unread}
     based = observation(GLUCOSE, id="o", basedOn=[{"reference": "ServiceRequest/sr"}])
@@ -153,8 +154,8 @@ def test_what_came_of_an_order_or_report_that_cannot_be_read_is_held_back(unread
         (asked, ordered, listed, other),
         ({**report("o"), **unread}, listed, other),
     ):
-        found: Any = split(*resources).report
-        assert (found["held back"], found["kept"]) == ({why: 1}, {"0": 1, "2": 1})
+        result: Any = split(*resources).report
+        assert (result["held back"], result["kept"]) == ({why: 1}, {"0": 1, "2": 1})
     done = procedure(report=[{"reference": "DiagnosticReport/r"}])
     assert not split({**report(), **unread}, done).report["held back"]
     derived = observation(GLUCOSE, derivedFrom=[{"reference": "Observation/o"}])
@@ -187,7 +188,8 @@ def test_many_names_of_one_identifier_are_linked_once_each() -> None:
         (CM, "Z31.5"),
         (CM, "Z84.81"),
         (ACT_CODE, "GDIS"),
-        # Single genes, whole genomes, karyotypes, tissue types, pharmacogenetics, and answers only genetics has.
+        # Single genes, whole genomes, karyotypes, tissue types, pharmacogenetics, and answers only
+        # genetics has.
         (LOINC, "38530-2"),
         (LOINC, "50995-0"),
         (LOINC, "94191-4"),
@@ -254,7 +256,7 @@ def test_what_was_read_from_a_genome_has_the_genomes_category(system: str, code:
         (DIAGNOSTIC_SERVICE, "CH"),
     ],
 )
-def test_what_was_not_stays_where_it_was(system: str, code: str) -> None:
+def test_other_codes_keep_their_category(system: str, code: str) -> None:
     assert Category.GERMLINE_VARIANTS not in sensitive_categories(Coding(system, code), SHIPPED)
 
 
@@ -335,10 +337,10 @@ GENETIC_RESOURCES = {
 
 @pytest.mark.parametrize("where", GENETIC_RESOURCES)
 def test_a_genetic_code_anywhere_in_a_resource_decides(where: str) -> None:
-    found = split(GENETIC_RESOURCES[where])
-    assert found.report["kept"] == {"0": 1, str(Category.GERMLINE_VARIANTS): 1}, found.report
+    result = split(GENETIC_RESOURCES[where])
+    assert result.report["kept"] == {"0": 1, str(Category.GERMLINE_VARIANTS): 1}, result.report
     clinical = read_clinical_record(
-        {Category.GERMLINE_VARIANTS: found.records[Category.GERMLINE_VARIANTS]}, SUBJECT
+        {Category.GERMLINE_VARIANTS: result.records[Category.GERMLINE_VARIANTS]}, SUBJECT
     )
     assert all(fact.category == Category.GERMLINE_VARIANTS for fact in clinical.facts)
 
@@ -381,7 +383,8 @@ def listing(code: tuple[str, str], *targets: str) -> Any:
     [
         # A sequence is genetic by its type.
         ([SEQUENCE, observation(GLUCOSE, **linked("derivedFrom", "MolecularSequence/q"))], 1),
-        # An order reaches the results of the report that was made for it, and what was made from those.
+        # An order reaches the results of the report that was made for it, and what was made from
+        # those.
         ([REQUEST, report("m", code=PLAIN, **linked("basedOn", "ServiceRequest/s")), MEMBER], 1),
         (
             [
@@ -393,7 +396,7 @@ def listing(code: tuple[str, str], *targets: str) -> Any:
             2,
         ),
         ([report("m"), MEMBER, procedure(**linked("reasonReference", "Observation/m"))], 2),
-        # A report tells what was made from it, by its code or by one of its results.
+        # A report marks what was made from it, by its code or by one of its results.
         ([report(), procedure(**linked("report", "DiagnosticReport/r"))], 1),
         (
             [FOUND, report("v", code=PLAIN), procedure(**linked("report", "DiagnosticReport/r"))],
@@ -483,7 +486,7 @@ def listing(code: tuple[str, str], *targets: str) -> Any:
             1,
         ),
         ([MEMBER, listing(BRCA1, "Observation/m")], 1),
-        # What stands inside a resource refers out of it.
+        # A contained resource references another resource of the file.
         (
             [
                 REQUEST,
@@ -497,7 +500,7 @@ def listing(code: tuple[str, str], *targets: str) -> Any:
             ],
             1,
         ),
-        # A panel or a report tells what it lists, also through a second panel or report.
+        # A panel or a report marks its members, also through a second panel or report.
         ([MEMBER, {**FOUND, **linked("hasMember", "Observation/m")}], 2),
         ([MEMBER, report("m")], 1),
         ([MEMBER, report("m", code=(LOINC, "11502-2"), **GE)], 1),
@@ -542,9 +545,9 @@ def listing(code: tuple[str, str], *targets: str) -> Any:
     ],
 )
 def test_what_hangs_on_a_genetic_finding_goes_with_it(resources: list[Any], genetic: int) -> None:
-    found = kept(*resources)
-    assert found == {"0": 1, str(Category.GERMLINE_VARIANTS): genetic}
-    assert kept(*reversed(resources)) == found, "the order of a file decides nothing"
+    result = kept(*resources)
+    assert result == {"0": 1, str(Category.GERMLINE_VARIANTS): genetic}
+    assert kept(*reversed(resources)) == result, "the order of a file decides nothing"
 
 
 def test_one_genetic_result_of_a_report_leaves_the_others_alone() -> None:
@@ -558,7 +561,7 @@ def test_one_genetic_result_of_a_report_leaves_the_others_alone() -> None:
     assert kept(MEMBER, FOUND, panel) == {"0": 1, "2": 1, "5": 2}
 
 
-def test_what_shares_a_visit_a_document_or_a_list_with_a_genetic_finding_stays() -> None:
+def test_a_shared_visit_document_or_list_does_not_make_genetic() -> None:
     visit = {"resourceType": "Encounter", "id": "e", "status": "finished", "class": {"code": "AMB"}}
     visit |= {"reasonCode": [concept((CM, "Z15.01"))]}
     here = {
@@ -596,16 +599,16 @@ def test_what_was_made_from_something_that_is_not_here_is_held_back(gone: Any) -
         procedure(complicationDetail=[gone]),
         observation(GLUCOSE, contained=[{**MEMBER, "id": "in", "derivedFrom": [gone]}]),
     ):
-        found = split(MEMBER, resource).report
-        assert found["kept"] == {"0": 1, "2": 1}
-        assert found["held back"] == {"made from something that is not in the file": 1}
+        result = split(MEMBER, resource).report
+        assert result["kept"] == {"0": 1, "2": 1}
+        assert result["held back"] == {"made from something that is not in the file": 1}
 
 
-def test_an_order_that_is_not_here_holds_nothing_back() -> None:
+def test_an_absent_order_holds_nothing_back() -> None:
     assert kept({**MEMBER, **linked("basedOn", "ServiceRequest/elsewhere")}) == {"0": 1, "2": 1}
 
 
-def test_panels_that_name_each_other_end() -> None:
+def test_panels_that_reference_each_other_terminate() -> None:
     around = [
         observation(
             VARIANT if n == 0 else GLUCOSE,
@@ -633,8 +636,8 @@ def test_genetic_and_another_sensitive_category_is_held_back() -> None:
         ).encode(),
         SHIPPED,
     )
-    held = split_bundle(bundle(FOUND), SUBJECT, both)
-    assert held.report["held back"] == {"in two sensitive categories": 1}
+    result_of_both = split_bundle(bundle(FOUND), SUBJECT, both)
+    assert result_of_both.report["held back"] == {"in two sensitive categories": 1}
 
 
 def test_a_hospital_adds_its_own_genetic_codes() -> None:
@@ -662,7 +665,7 @@ def test_a_genetic_record_is_neither_a_vcf_nor_packed() -> None:
         read_clinical_record({Category.GERMLINE_VARIANTS: record}, "cd" * 32)
 
 
-def test_codes_are_seen_where_nobody_reads() -> None:
+def test_codes_are_found_in_elements_that_are_not_read() -> None:
     assert Category.GERMLINE_VARIANTS in SENSITIVE
     hidden = {"entry": [{"resource": {"component": [{"code": concept(BRCA1)}]}}]}
     assert has_sensitive_codes(json.dumps(hidden).encode(), SHIPPED)
@@ -675,7 +678,8 @@ def test_codes_are_seen_where_nobody_reads() -> None:
     "codes", [[(CM, "Z15.01")], [(CM, "B20")], [(CM, "C50.911"), (CM, "Z14.1")]]
 )
 def test_a_record_older_than_the_list_tells_nothing_of_it(codes: list[tuple[str, str]]) -> None:
-    """Records of diagnoses that were ingested before may hold such codes; consent for diagnoses does not show them."""
+    """Older records of diagnoses may have such codes; consent for diagnoses must not reveal
+    them."""
     resource = {
         "resourceType": "Condition",
         "code": concept(*codes),

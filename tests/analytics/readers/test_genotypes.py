@@ -1,4 +1,4 @@
-"""Packed genotypes: what was written comes back, what was not is refused, and reading is quick."""
+"""Packed genotypes: round trip, refusal of invalid payloads, and reading speed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def payload(dosage: tuple[int, ...] = (0, 2, -1)) -> bytes:
 
 
 def with_header(change: dict[str, object]) -> bytes:
-    """The payload with fields of its header changed; None takes one out."""
+    """The payload with some header fields changed; None removes one."""
     data = payload()
     size = int.from_bytes(data[4:8], "little")
     header = {**json.loads(data[8 : 8 + size]), **change}
@@ -50,7 +50,7 @@ def with_header(change: dict[str, object]) -> bytes:
     return MAGIC + len(text).to_bytes(4, "little") + text + data[8 + size :]
 
 
-def test_what_is_written_comes_back() -> None:
+def test_written_genotypes_are_read_back() -> None:
     known: dict[bytes, Sites] = {}
     person = read_genotypes(payload(), known)
     assert person.sites.names() == ("1:5:A>G", "1:5:A>T", "22:7:CA>C")
@@ -125,10 +125,10 @@ def test_a_dosage_out_of_range_is_refused(dosage: int) -> None:
 @pytest.mark.parametrize(
     ("columns", "message"),
     [
-        (([23], [5], ["A>G"], [True]), "no place of an autosome"),
-        (([0], [5], ["A>G"], [True]), "no place of an autosome"),
-        (([1], [0], ["A>G"], [True]), "no place of an autosome"),
-        (([1], [5], ["A>G"], [2]), "no place of an autosome"),
+        (([23], [5], ["A>G"], [True]), "no position of an autosome"),
+        (([0], [5], ["A>G"], [True]), "no position of an autosome"),
+        (([1], [0], ["A>G"], [True]), "no position of an autosome"),
+        (([1], [5], ["A>G"], [2]), "no position of an autosome"),
         (([1, 1], [6, 5], ["A>G", "A>G"], [True, True]), "not in order"),
         (([2, 1], [5, 6], ["A>G", "A>G"], [True, True]), "not in order"),
         (([1, 1, 1], [5, 5, 5], ["A>G", "A>T", "A>G"], [True] * 3), "twice"),
@@ -153,8 +153,8 @@ def test_alleles_are_bases(alleles: str) -> None:
 @given(st.data())
 def test_a_mutated_payload_is_refused_or_differs_only_in_its_calls(data: st.DataObject) -> None:
     changed = bytearray(payload())
-    deployment = data.draw(st.integers(0, len(changed) - 1))
-    changed[deployment] = data.draw(st.integers(0, 255))
+    position = data.draw(st.integers(0, len(changed) - 1))
+    changed[position] = data.draw(st.integers(0, 255))
     try:
         person = read_genotypes(bytes(changed), {})
     except PayloadError:
@@ -164,7 +164,7 @@ def test_a_mutated_payload_is_refused_or_differs_only_in_its_calls(data: st.Data
 
 
 def seconds(work: object, rounds: int) -> float:
-    """The quickest of several: another process may have the core meanwhile."""
+    """The fastest of several, since another process may use the core."""
     best = 1e9
     for _ in range(rounds):
         start = time.perf_counter()

@@ -20,11 +20,11 @@ def test_198_people_35_events_among_189_known(gse_people: list[Person]) -> None:
     within = Outcome("distant-metastasis", 1825)
     records = [
         Input(
-            SUBJECT[:61] + f"{one.ordinal:03x}",
+            SUBJECT[:61] + f"{person.ordinal:03x}",
             2,
-            one.observations(SUBJECT[:61] + f"{one.ordinal:03x}"),
+            person.observations(SUBJECT[:61] + f"{person.ordinal:03x}"),
         )
-        for one in gse_people
+        for person in gse_people
     ]
     outcomes = [outcome_of(person, None, within) for person in read_people(records, "none")]
     assert outcomes.count(True) == 35
@@ -36,9 +36,14 @@ def test_values_keep_their_meaning(gse_people: list[Person]) -> None:
     first = gse_people[0]
     payload = first.observations(SUBJECT)
     validate_observations(payload)
-    found = read_observations(payload, SUBJECT)
-    assert (found.age_years, found.size_mm, found.grade, found.er_positive) == (57, 30, 3, 0)
-    assert (found.follow_up_days, found.metastasis) == (723, True)
+    findings = read_observations(payload, SUBJECT)
+    assert (findings.age_years, findings.size_mm, findings.grade, findings.er_positive) == (
+        57,
+        30,
+        3,
+        0,
+    )
+    assert (findings.follow_up_days, findings.metastasis) == (723, True)
     expression = read_expression(first.expression(SUBJECT))
     assert len(expression) == 76
     assert expression["219340_s_at"] == 7.01410950575358

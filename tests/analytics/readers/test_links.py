@@ -1,4 +1,4 @@
-"""A result goes where its order, report or specimen goes, however they are named."""
+"""Results share the category of their order, report or specimen, for every form of reference."""
 
 import json
 import time
@@ -41,11 +41,11 @@ INHERITED = condition((CM, "Z15.01"), id="c")
 
 
 def report_of(*resources: dict[str, Any], full: dict[int, str] | None = None) -> Any:
-    """What becomes of the resources; full: fullUrl by place in the file, the patient's is 0."""
-    whole = json.loads(bundle(*resources))
+    """The report of the resources. full: fullUrl by index in the file, the patient is 0."""
+    exported = json.loads(bundle(*resources))
     for at, full_url in (full or {}).items():
-        whole["entry"][at]["fullUrl"] = full_url
-    return split_bundle(json.dumps(whole).encode(), SUBJECT).report
+        exported["entry"][at]["fullUrl"] = full_url
+    return split_bundle(json.dumps(exported).encode(), SUBJECT).report
 
 
 def based_on(reference: str, **more: Any) -> dict[str, Any]:
@@ -57,7 +57,7 @@ def without_id(resource: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_genetic(report: Any) -> bool:
-    """Whether nothing is among the ordinary records."""
+    """Whether no observation is among the ordinary records."""
     assert not report["held back"]
     return set(report["kept"]) == {"0", str(Category.GERMLINE_VARIANTS)}
 
@@ -79,8 +79,12 @@ def is_genetic(report: Any) -> bool:
 def test_a_conditional_reference_reaches_what_it_asks_for(query: str) -> None:
     assert is_genetic(report_of(ORDER, based_on(query)))
     assert not is_genetic(report_of({**ORDER, "code": concept(PLAIN)}, based_on(query)))
-    other = {**ORDER, "id": "h", "identifier": [{"system": "http://h.org/orders", "value": "8"}]}
-    assert not is_genetic(report_of(other, based_on(query)))
+    another_order = {
+        **ORDER,
+        "id": "h",
+        "identifier": [{"system": "http://h.org/orders", "value": "8"}],
+    }
+    assert not is_genetic(report_of(another_order, based_on(query)))
 
 
 @pytest.mark.parametrize(
@@ -103,16 +107,16 @@ def test_what_came_of_a_conditional_reference_that_cannot_be_read_is_held_back(q
     assert report["kept"] == {"0": 1, "2": 1}
     within = observation(contained=[{**ORDER, "id": "in", "basedOn": [{"reference": query}]}])
     assert report_of(within)["held back"] == {f"{HELD}: Observation.contained": 1}
-    told = observation(extension=[{"url": "urn:x", "valueReference": {"reference": query}}])
-    assert report_of(told)["held back"] == {f"{HELD}: Observation.extension": 1}
+    extended = observation(extension=[{"url": "urn:x", "valueReference": {"reference": query}}])
+    assert report_of(extended)["held back"] == {f"{HELD}: Observation.extension": 1}
     specimen = {"resourceType": "Specimen", "id": "s", "request": [{"reference": query}]}
     drawn = observation(specimen={"reference": "Specimen/s"})
     assert report_of(specimen, drawn, observation())["held back"] == {HELD: 1}
 
 
 @pytest.mark.parametrize("through", ["addresses", "goal", "activity", "priorPrescription"])
-def test_what_is_done_because_of_a_finding_is_told_by_it(through: str) -> None:
-    """A plan of care, its goal and an earlier prescription stand between a diagnosis and what was done."""
+def test_actions_because_of_a_finding_share_its_category(through: str) -> None:
+    """A care plan, its goal and an earlier prescription link a diagnosis and a later action."""
     carrier = condition((CM, "Z15.01"), id="c")
     plan = {"resourceType": "CarePlan", "id": "p", "status": "active", "intent": "plan", **ABOUT}
     goal = {"resourceType": "Goal", "id": "g", "lifecycleStatus": "active", **ABOUT}
@@ -134,8 +138,8 @@ def test_what_is_done_because_of_a_finding_is_told_by_it(through: str) -> None:
 
 
 @pytest.mark.parametrize("within", [False, True])
-def test_a_medicine_is_told_by_what_it_is_made_of(within: bool) -> None:
-    """An ingredient is named by a code or by a reference; only the code was looked at."""
+def test_a_medicine_shares_the_category_of_its_ingredients(within: bool) -> None:
+    """An ingredient is named by a code or a reference; once only the code was checked."""
     part = {"resourceType": "Substance", "id": "s", "code": concept(GENE)}
     made = {"reference": "#s" if within else "Substance/s"}
     medicine = {"resourceType": "Medication", "id": "m", "code": concept((ATC, "L01XK01"))}
@@ -151,11 +155,11 @@ def test_a_medicine_is_told_by_what_it_is_made_of(within: bool) -> None:
 
 
 def test_a_genetic_report_that_may_list_anything_lists_everything_of_that_type() -> None:
-    told = {"resourceType": "DiagnosticReport", "id": "r", "status": "final", **ABOUT}
-    told |= {"code": concept(GENE), "result": [{"reference": "Observation?date=2020"}]}
-    report = report_of(told, RESULT, condition((CM, "I10")))
+    genetic_report = {"resourceType": "DiagnosticReport", "id": "r", "status": "final", **ABOUT}
+    genetic_report |= {"code": concept(GENE), "result": [{"reference": "Observation?date=2020"}]}
+    report = report_of(genetic_report, RESULT, condition((CM, "I10")))
     assert report["kept"] == {"0": 1, "1": 1, "5": 1}
-    assert report_of({**told, "code": concept(PLAIN)}, RESULT)["kept"] == {"0": 1, "2": 1}
+    assert report_of({**genetic_report, "code": concept(PLAIN)}, RESULT)["kept"] == {"0": 1, "2": 1}
 
 
 @pytest.mark.parametrize(
@@ -225,7 +229,7 @@ TO_ORDER = {"reference": "ServiceRequest/g"}
         },
     ],
 )
-def test_what_stands_between_an_order_and_its_result(between: dict[str, Any]) -> None:
+def test_resources_between_an_order_and_its_result_are_followed(between: dict[str, Any]) -> None:
     result = {**RESULT, "meta": {"versionId": "2"}}
     assert is_genetic(report_of(ORDER, between, result))
     assert is_genetic(report_of(result, between, ORDER))
@@ -239,7 +243,7 @@ def test_a_specimen_of_a_specimen_was_taken_for_the_same_order() -> None:
     )
 
 
-def told_by(target: str, url: str = "workflow-reasonReference") -> dict[str, Any]:
+def with_extension(target: str, url: str = "workflow-reasonReference") -> dict[str, Any]:
     named = {"url": f"http://hl7.org/fhir/StructureDefinition/{url}"}
     return {"extension": [{**named, "valueReference": {"reference": target}}]}
 
@@ -247,10 +251,10 @@ def told_by(target: str, url: str = "workflow-reasonReference") -> dict[str, Any
 @pytest.mark.parametrize(
     "resource",
     [
-        procedure(**told_by("Condition/c")),
-        condition((CM, "C50.911"), **told_by("Condition/c", "condition-dueTo")),
-        observation(_status=told_by("Condition/c")),
-        observation(extension=[{"url": "urn:x", **told_by("Condition/c")}]),
+        procedure(**with_extension("Condition/c")),
+        condition((CM, "C50.911"), **with_extension("Condition/c", "condition-dueTo")),
+        observation(_status=with_extension("Condition/c")),
+        observation(extension=[{"url": "urn:x", **with_extension("Condition/c")}]),
     ],
 )
 def test_what_an_extension_names_tells_as_much(resource: dict[str, Any]) -> None:
@@ -259,9 +263,11 @@ def test_what_an_extension_names_tells_as_much(resource: dict[str, Any]) -> None
     assert str(Category.GERMLINE_VARIANTS) not in report_of(plain, resource)["kept"]
 
 
-def test_a_visit_or_place_that_an_extension_names_does_not() -> None:
+def test_an_extension_that_names_a_visit_or_location_is_ignored() -> None:
     visit = {"resourceType": "Encounter", "id": "e", "reasonCode": [concept((CM, "Z15.01"))]}
-    report = report_of(visit, observation(**told_by("Encounter/e", "workflow-episodeOfCare")))
+    report = report_of(
+        visit, observation(**with_extension("Encounter/e", "workflow-episodeOfCare"))
+    )
     assert report["kept"] == {"0": 1, "2": 1}
 
 

@@ -1,4 +1,4 @@
-"""A cohort's VCF becomes one file and one packed list a person, or an error: never less than it holds."""
+"""A cohort's VCF is split into a file and a packed list per person, or refused."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def split(
 
 
 def read_again(taken: Taken) -> None:
-    """Each person's own file is a whole VCF for the lane itself, and says the same."""
+    """Each person's file is a complete VCF for the parser itself, with the same content."""
     for subject, source in taken.sources.items():
         again = split(source, {"subject": subject})
         (mine,) = again.packed.values()
@@ -97,7 +97,7 @@ def refused_rows(message: str, *rows: str, extra: Sequence[str] = ()) -> None:
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip, bgzip])
-def test_every_person_gets_her_own_calls(pack: object) -> None:
+def test_every_person_gets_only_their_calls(pack: object) -> None:
     data, names, dosage = cohort(7, 300)
     taken = split(pack(data), names)  # type: ignore[operator]
     assert (taken.report.people, taken.report.records, taken.report.packed_rows) == (7, 300, 300)
@@ -122,7 +122,7 @@ def test_every_person_gets_her_own_calls(pack: object) -> None:
 
 def test_a_large_file_is_read_in_several_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     data, names, _ = cohort(5, 40)
-    whole = split(data, names)
+    one_pass = split(data, names)
     monkeypatch.setattr(vcf, "MEMORY", 12_000)
     passes = []
     read = vcf._Reading.read
@@ -131,8 +131,8 @@ def test_a_large_file_is_read_in_several_passes(monkeypatch: pytest.MonkeyPatch)
     )
     again = split(data, names)
     assert len(passes) == 3
-    assert again.sources == whole.sources
-    assert again.report == whole.report
+    assert again.sources == one_pass.sources
+    assert again.report == one_pass.report
 
 
 def test_missing_is_never_homozygous_reference() -> None:
@@ -207,7 +207,7 @@ def without(*fields: str) -> list[str]:
 
 @pytest.mark.parametrize("gone", [("DP",), ("GQ",), ("DP", "GQ"), ("GT", "DP", "GQ")])
 def test_a_header_without_optional_definitions_is_taken(gone: tuple[str, ...]) -> None:
-    """1000 Genomes, arrays and imputed data have no depth, no quality, or neither; it is absent, and counted."""
+    """1000 Genomes, arrays and imputed data may lack depth and quality; both count as absent."""
     plain = split(text([*without(*gone), ROW, row("1:6", "1/1", "./.")]))
     for packed in plain.packed.values():
         assert packed.depth.tolist() == packed.quality.tolist() == [255, 255]
@@ -235,9 +235,8 @@ def test_a_call_that_its_caller_marked_as_failed_is_missing_and_counted(defined:
     assert (report.failed_calls, report.half_calls, report.haploid_calls) == (3, 1, 1)
     assert report.polyploid_calls == 1
     assert (report.missing, report.undefined) == (8, not defined)
-    assert "\t1/1:LowGQ;AB\n" in taken.text(
-        f"{1:064x}"
-    )  # her own file keeps what was called, and the mark
+    # The person's file keeps the call and the mark.
+    assert "\t1/1:LowGQ;AB\n" in taken.text(f"{1:064x}")
     read_again(taken)
 
 
@@ -252,8 +251,8 @@ def test_a_filter_may_have_signs_in_its_name(name: str, defined: bool) -> None:
 
 
 @pytest.mark.parametrize("gone", [("DP",), ("GQ",), ("GT", "DP", "GQ")])
-def test_what_rows_have_is_read_also_where_the_header_forgot_it(gone: tuple[str, ...]) -> None:
-    """Its definition is the one that VCF reserves the name for, and stands in each person's own file."""
+def test_reserved_fields_are_read_without_a_definition(gone: tuple[str, ...]) -> None:
+    """Its definition is that of the reserved name, and is in each person's file."""
     rows = row("1:5", "0/1:30:40", "0/0:.:7", format_="GT:DP:GQ")
     taken = split(text([*without(*gone), rows]))
     ann, bob = taken.packed.values()
@@ -315,7 +314,7 @@ def test_people_nobody_was_named_for_are_left_out_when_that_is_asked_for() -> No
     assert (report.people, report.left_out) == (2, 2)
     # What is counted is about those who came in: the half call is mallory's.
     assert (report.missing, report.half_calls, report.without_depth) == (1, 0, 2)
-    # Numbers of INFO count the others too: AC=3 beside one copy would tell what they have.
+    # INFO counts the others too: AC=3 with one copy in this file would reveal their calls.
     assert report.info_removed == 3
     for subject in enrolled.values():
         assert "AC=" not in taken.text(subject)
@@ -325,7 +324,7 @@ def test_people_nobody_was_named_for_are_left_out_when_that_is_asked_for() -> No
     assert "AC=3" in everybody.text(f"{1:064x}")
 
 
-def test_leaving_out_makes_room_for_no_other_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_leaving_out_people_changes_no_other_check(monkeypatch: pytest.MonkeyPatch) -> None:
     data, names, _ = cohort(7, 30)
     mine = {names[at]: subject for at, subject in ((1, "1" * 64), (4, "4" * 64), (6, "6" * 64))}
     for mapping, message in (
@@ -334,19 +333,19 @@ def test_leaving_out_makes_room_for_no_other_mistake(monkeypatch: pytest.MonkeyP
     ):
         with pytest.raises(PayloadError, match=message):
             split(data, mapping, leave_out_unlisted=True)
-    whole = split(data, mine, leave_out_unlisted=True)
+    one_pass = split(data, mine, leave_out_unlisted=True)
     everybody = split(data, names)
     for name, subject in mine.items():
         theirs = everybody.packed[f"{names.index(name) + 1:064x}"]
-        assert whole.packed[subject].dosage.tolist() == theirs.dosage.tolist()
-        assert whole.packed[subject].depth.tolist() == theirs.depth.tolist()
+        assert one_pass.packed[subject].dosage.tolist() == theirs.dosage.tolist()
+        assert one_pass.packed[subject].depth.tolist() == theirs.depth.tolist()
     monkeypatch.setattr(vcf, "MEMORY", 6_000)  # several passes give the same
     again = split(data, mine, leave_out_unlisted=True)
-    assert (again.sources, again.report) == (whole.sources, whole.report)
+    assert (again.sources, again.report) == (one_pass.sources, one_pass.report)
 
 
-def test_skipped_rows_may_stand_at_one_position() -> None:
-    """Copy numbers, insertions, and rows that say no alternative, as 1000 Genomes and genomic VCFs have them."""
+def test_skipped_rows_may_share_a_position() -> None:
+    """Copy numbers, insertions, and rows without an alternative, as in genomic VCFs."""
     odd = ["A <CN0>", "A <CN0>", "A <DEL>", "A <INS:ME:ALU>", "A <INS:ME:ALU>", "A *", "A *"]
     odd += ["A .", "A ."]
     twice = [
@@ -361,10 +360,10 @@ def test_skipped_rows_may_stand_at_one_position() -> None:
     read_again(taken)
 
 
-def test_of_a_variant_that_stands_there_several_times_no_copy_is_packed(
+def test_no_copy_of_a_repeated_variant_is_packed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Whether their calls agree or not: nothing says which of them is right."""
+    """Also if their calls agree: it is unknown which is right."""
     rows = [
         row("1:4", "0/1", "0/0"),
         row("1:6", "0/1", "0/0"),
@@ -378,9 +377,11 @@ def test_of_a_variant_that_stands_there_several_times_no_copy_is_packed(
     assert dosages(taken) == {"1:4:A>G": 1, "1:6:A>T": 2, "1:6:A>C": 2, "2:6:A>G": 1}
     assert (taken.report.repeated, taken.report.packed_rows) == (4, 4)
     assert taken.report.skipped == {"repeated": 2, "no-genotypes": 1}
-    assert len(re.findall("(?m)^[^#]", taken.text(f"{1:064x}"))) == 7  # all are in her own file
+    assert (
+        len(re.findall("(?m)^[^#]", taken.text(f"{1:064x}"))) == 7
+    )  # all are in the person's file
     read_again(taken)
-    monkeypatch.setattr(vcftext, "BLOCK", 60)  # the copies stand in different blocks
+    monkeypatch.setattr(vcftext, "BLOCK", 60)  # the copies are in different blocks
     assert split_rows(*rows).report == taken.report
     monkeypatch.setattr(vcfscan, "MAX_REPEATED", 1)
     refused_rows("too many of its variants", *rows)
@@ -419,7 +420,7 @@ def test_of_a_variant_that_stands_there_several_times_no_copy_is_packed(
         "##contig=<ID=9,IDX=100000000>",
     ],
 )
-def test_an_odd_definition_refuses_no_file(odd: str) -> None:
+def test_an_odd_definition_does_not_refuse_the_file(odd: str) -> None:
     rows = [
         row("1:5", "0/1", "0/0", info="M-CAP_score=1;AC=1;ZZ=5;DB;x y=2;CARRIERS=CANARY"),
         row("1:6", "0/1:3:7", "0/0:4:8", format_="GT:DP:ZZ", filter_="q10"),
@@ -430,8 +431,8 @@ def test_an_odd_definition_refuses_no_file(odd: str) -> None:
     read_again(taken)
 
 
-def test_a_definition_is_read_as_far_as_it_is_written_right() -> None:
-    """Spaces after commas, and a quote inside a description: what stands before it is said."""
+def test_a_definition_is_read_up_to_its_first_fault() -> None:
+    """Spaces after commas, and a quote inside a description: the part before it is read."""
     extra = [
         '##INFO=<ID=AA, Number=1, Type=Integer, Description="spaces">',
         '##INFO=<ID=AB,Number=1,Type=Integer,Description="the "quoted" one">',
@@ -444,7 +445,7 @@ def test_a_definition_is_read_as_far_as_it_is_written_right() -> None:
     read_again(taken)
 
 
-def test_two_definitions_that_differ_are_none() -> None:
+def test_two_different_definitions_are_both_ignored() -> None:
     extra = ['##INFO=<ID=AC,Number=1,Type=Float,Description="">', DEFINED_AC, DEFINED_AC]
     taken = split_rows(row("1:5", "0/1", "0/0", info="AC=1;DB"), extra=extra)
     assert "\tDB\t" in taken.text(f"{1:064x}")
@@ -454,7 +455,7 @@ def test_two_definitions_that_differ_are_none() -> None:
 DEFINED_AC = '##INFO=<ID=AC,Number=A,Type=Integer,Description="Copies">'
 
 
-def test_entries_of_info_that_are_not_of_their_type_are_left_out() -> None:
+def test_info_entries_of_a_wrong_type_are_left_out() -> None:
     rows = [
         row("1:5", "0/1", "0/0", info="AC=1.5;DB"),
         row("1:6", "0/1", "0/0", info="AC=1,.;DB=1"),
@@ -467,7 +468,7 @@ def test_entries_of_info_that_are_not_of_their_type_are_left_out() -> None:
 
 
 @pytest.mark.parametrize("value", ["10.0", "zq", "1,2", "99999999999", "-99999999999", "1e3", ""])
-def test_a_depth_or_quality_that_is_no_number_is_absent(value: str) -> None:
+def test_an_invalid_depth_or_quality_is_absent(value: str) -> None:
     rows = [
         row("1:5", f"0/1:{value}:40", "0/0:3:8", format_="GT:DP:GQ"),
         row("1:6", "0/1:9:40", f"0/0:3:{value}", format_="GT:DP:GQ"),
@@ -486,7 +487,7 @@ def test_a_depth_or_quality_that_is_no_number_is_absent(value: str) -> None:
     read_again(taken)
 
 
-def test_a_value_below_zero_is_absent_and_one_that_is_a_number_stays() -> None:
+def test_negative_values_are_absent_and_valid_numbers_stay() -> None:
     lines = [
         line.replace("ID=GQ,Number=1,Type=Integer", "ID=GQ,Number=1,Type=Float")
         for line in header(TWO)
@@ -505,7 +506,7 @@ def test_a_value_below_zero_is_absent_and_one_that_is_a_number_stays() -> None:
 
 
 @pytest.mark.parametrize("value", ["inf", "nan", "-10", "30.", "1e999", "ann"])
-def test_a_quality_of_a_row_that_is_no_number_is_absent(value: str) -> None:
+def test_an_invalid_row_quality_is_absent(value: str) -> None:
     taken = split_rows(ROW.replace("\t50\t", f"\t{value}\t"))
     assert taken.report.unreadable == 1
     assert "\tA\tG\t.\tPASS\t" in taken.text(f"{1:064x}")
@@ -541,7 +542,7 @@ def test_a_genotype_of_vcf_4_4_may_begin_with_its_phase(version: str) -> None:
     refused("a genotype is not written", twice)
 
 
-def test_letters_beyond_ascii_in_what_is_not_kept_refuse_nothing() -> None:
+def test_non_ascii_letters_in_unused_fields_are_accepted() -> None:
     rows = row("1:5", "0/1", "0/0", name="ä", info="AC=1;CARRIERS=ä;ä=1")
     taken = split_rows(rows)
     assert "\t.\tA\tG\t50\tPASS\tAC=1\tGT\t" in taken.text(f"{1:064x}")
@@ -557,14 +558,14 @@ def test_letters_beyond_ascii_in_what_is_not_kept_refuse_nothing() -> None:
         "##reference=<ID=GRCh38,Source=file:///hs1/x.fa>",
     ],
 )
-def test_a_folder_says_no_build(line: str) -> None:
+def test_folder_names_do_not_determine_the_build(line: str) -> None:
     assert split(text([*header(TWO, line, lengths=False), ROW])).report.build_unsaid == 0
     for name in ("hs1.fa", "hg19.fa"):
         other = f"##reference=file:///GRCh38/{name}"
         refused("genome build", text([*header(TWO, other, lengths=False), ROW]))
 
 
-def test_filters_are_remembered() -> None:
+def test_filters_are_recorded() -> None:
     taken = split_rows(
         row("1:5", "0/1", "0/1"),
         row("1:6", "0/1", "0/1", filter_="q10"),
@@ -574,7 +575,7 @@ def test_filters_are_remembered() -> None:
     assert taken.report.not_passed == 1
 
 
-def test_nothing_that_names_people_stays() -> None:
+def test_names_of_people_are_removed() -> None:
     canary = "CANARY"
     extra = [
         f"##SAMPLE=<ID={canary}>",
@@ -645,14 +646,14 @@ def test_another_build_is_refused(extra: list[str], lengths: bool, build: str) -
         "##reference=T2T-CHM13v2.0",
     ],
 )
-def test_a_build_that_nobody_here_reads_is_refused_whatever_is_named(line: str, build: str) -> None:
+def test_an_unsupported_build_is_refused(line: str, build: str) -> None:
     data = text([*header(TWO, line, lengths=False), ROW])
     refused("names a genome build that is not read here", data, build=build)
 
 
 @pytest.mark.parametrize(("chromosome", "length"), [("1", 247249719), ("chr22", 51324926)])
 @pytest.mark.parametrize("build", ["GRCh37", "GRCh38"])
-def test_a_length_of_a_build_that_nobody_here_reads_is_refused(
+def test_a_length_of_an_unsupported_build_is_refused(
     chromosome: str, length: int, build: str
 ) -> None:
     line = f"##contig=<ID={chromosome},length={length}>"
@@ -663,8 +664,9 @@ def test_a_length_of_a_build_that_nobody_here_reads_is_refused(
 @pytest.mark.parametrize(
     "length", ["2147483647", "536870911", "0", "-1", "6", "248387497", "99999999999", "many", '"7"']
 )
-def test_a_length_that_no_build_has_says_nothing(length: str) -> None:
-    """htslib, PLINK, tskit and others write these where they do not know it: the file was refused as another build."""
+def test_a_length_of_no_build_is_ignored(length: str) -> None:
+    """htslib, PLINK, tskit and others write these for unknown lengths: the file was refused as
+    another build."""
     for name in ("1", "X"):
         line = f"##contig=<ID={name},length={length}>"
         taken = split(text([*header(TWO, line, contigs=(), lengths=False), ROW]))
@@ -684,7 +686,7 @@ def test_a_length_that_no_build_has_says_nothing(length: str) -> None:
         "chm13_masked_hg38.fa",
     ],
 )
-def test_a_reference_that_is_named_after_the_build_is_of_that_build(name: str) -> None:
+def test_a_reference_named_after_the_build_has_that_build(name: str) -> None:
     data = text([*header(TWO, f"##reference=file:///refs/{name}", lengths=False), ROW])
     assert split(data).report.build_unsaid == 0
     refused("genome build", data, build="GRCh37")
@@ -693,7 +695,7 @@ def test_a_reference_that_is_named_after_the_build_is_of_that_build(name: str) -
 
 
 def test_a_header_may_leave_the_build_to_the_custodian() -> None:
-    """##reference and the lengths of contigs are optional; that only the custodian's word says it is reported."""
+    """##reference and contig lengths are optional; the report notes a build without them."""
     unsaid = split(text([*header(TWO, lengths=False), ROW]))
     assert unsaid.report.build_unsaid == 1
     assert unsaid.packed[f"{1:064x}"].sites.build == "GRCh38"
@@ -748,24 +750,25 @@ def test_two_samples_of_one_name_are_refused() -> None:
         ([row("1:6", "0/1", "0/0"), row("1:5", "0/1", "0/0")], "not sorted"),
         (
             [row("1:6", "0/1", "0/0"), row("2:5", "0/1", "0/0"), row("1:7", "0/1", "0/0")],
-            "do not stand together",
+            "are not adjacent",
         ),
         ([row("1:5", "0/1", "0/0", alleles="A T,T")], "none of its variants"),
         ([row("1:5", "0/2", "0/0")], "an allele that its row does not have"),
         ([row("1:5", "0/1/2", "0/0")], "an allele that its row does not have"),
         ([row("1:5", "|0|1", "0/0")], "a genotype is not written"),  # VCF 4.4 has it first
         ([row("1:5", "0/x", "0/0")], "a genotype is not written"),
+        # htslib reads it as 0/1.
         (
             [row("1:5", "0/4294967297", "0/0")],
             "a genotype is not written",
-        ),  # htslib reads it as 0/1
+        ),
         (
             [row("1:5", "0/0", "16777217/1:3", format_="GT:DP").replace("\t0/0\t", "\t0/0:3\t")],
             "a genotype is not written",
         ),
         ([row("1:5", "+0/+1", "0/0")], "a genotype is not written"),
         ([row("1:5", "0/1/", "0/0")], "a genotype is not written"),
-        ([row("1:x", "0/1", "0/0")], "a position is no number|cannot be parsed"),
+        ([row("1:x", "0/1", "0/0")], "a position is not a number|cannot be parsed"),
         ([row("1:5", "0/1:1/1", "0/0:0/0", format_="GT:GT")], "a FORMAT field twice"),
         ([row("1:5", "0/1")], "one plain field for each column"),
         ([row("1:5", "0/1", "0/0", "0/0")], "one plain field for each column"),
@@ -778,8 +781,8 @@ def test_two_samples_of_one_name_are_refused() -> None:
         ([row("1:5", "0/1:ä", "0/0", format_="GT:XX")], "one plain field for each column"),
         ([row("1:5", "0/1", "0/0", info=";".join(["DB"] * 1001))], "more than 1000 entries"),
         ([row("X:5", "0/1", "0/0")], "none of its variants"),
-        ([row("1:5", "0/1", "0/0", alleles="A A")], "what the reference has"),
-        ([row("1:5", "0/1", "0/0", alleles="ac G,AC")], "what the reference has"),
+        ([row("1:5", "0/1", "0/0", alleles="A A")], "equal to the reference"),
+        ([row("1:5", "0/1", "0/0", alleles="ac G,AC")], "equal to the reference"),
         ([ROW, row("X:5", "0" + "/0" * 16, "0/0")], "a genotype is not written"),
         (
             [row("1:5", "0/1", "0/0", alleles="A " + ",".join(["C" * n for n in range(1, 1001)]))],
@@ -858,7 +861,7 @@ def test_packed_fields_that_are_defined_otherwise_are_read_as_vcf_reserves_them(
     read_again(taken)
 
 
-def test_what_is_no_vcf_is_refused() -> None:
+def test_a_file_that_is_not_vcf_is_refused() -> None:
     for data in (
         b"",
         b"\n",
@@ -876,21 +879,21 @@ def test_what_is_no_vcf_is_refused() -> None:
 @pytest.mark.parametrize("pack", [bytes, gzip, bgzip])
 def test_a_truncated_file_is_refused_wherever_it_ends(pack: object) -> None:
     data, names, _ = cohort(3, 60)
-    whole = pack(data)  # type: ignore[operator]
-    for size in (*range(1, len(whole), 97), *range(len(whole) - 9, len(whole))):
-        cut = whole[:size]
+    complete = pack(data)  # type: ignore[operator]
+    for size in (*range(1, len(complete), 97), *range(len(complete) - 9, len(complete))):
+        cut = complete[:size]
         if pack is bytes and re.search(rb"(?:\t\S+){11}:[0-9]+:[0-9]+$", cut):
             continue  # cut within the last number of a row, or before its end: see below
         if pack is bytes and cut.endswith(b"\n"):
-            continue  # plain text that ends with a row is a whole file: nothing says that there was more
+            continue  # plain text that ends with a row counts as complete
         refused("ends in the middle", cut, people=names)
 
 
 @pytest.mark.parametrize("pack", [bytes, gzip, bgzip])
-def test_a_last_line_without_its_end_is_taken_if_it_is_whole(pack: object) -> None:
+def test_a_complete_last_line_without_line_end_is_taken(pack: object) -> None:
     data, names, _ = cohort(3, 60)
-    whole, cut = split(data, names), split(pack(data[:-1]), names)  # type: ignore[operator]
-    assert (cut.sources, cut.report) == (whole.sources, whole.report)
+    complete, cut = split(data, names), split(pack(data[:-1]), names)  # type: ignore[operator]
+    assert (cut.sources, cut.report) == (complete.sources, complete.report)
     only = text([*header(TWO), row("1:5", "0/1:3:4", "0/0:3:40", format_="GT:DP:GQ")])
     assert split(only[:-1]).report.records == 1
     lost = 3 if pack is bytes else len("0/0:3:40\n") + 1  # compressed, a short call is a call
@@ -903,10 +906,10 @@ def test_a_last_line_without_its_end_is_taken_if_it_is_whole(pack: object) -> No
 
 def test_bgzip_cut_between_members_is_refused() -> None:
     data, names, _ = cohort(40, 300)
-    whole = bgzip(data)
-    second = whole.index(b"\x1f\x8b\x08\x04", 4)
-    for end in (second, len(whole) - 28):
-        refused("ends in the middle", whole[:end], people=names)
+    complete = bgzip(data)
+    second = complete.index(b"\x1f\x8b\x08\x04", 4)
+    for end in (second, len(complete) - 28):
+        refused("ends in the middle", complete[:end], people=names)
 
 
 def test_bombs_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -935,7 +938,7 @@ def test_limits_of_people_and_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     refused_rows("too long", ROW)
 
 
-def test_a_header_as_long_as_real_ones_are_is_taken() -> None:
+def test_a_header_of_realistic_length_is_taken() -> None:
     many = [f"sample-{i:092d}" for i in range(2500)]
     fields = [
         f'##INFO=<ID=I{i},Number=.,Type=Float,Description="{"d" * 300}">' for i in range(1_000)
@@ -958,7 +961,7 @@ def test_a_header_as_long_as_real_ones_are_is_taken() -> None:
     assert re.findall("ID=([^,>]+)", taken.text(f"{2500:064x}")) == ["1", "GT", "I7"]
 
 
-def test_a_call_that_all_others_would_be_as_long_as_is_refused(
+def test_an_overlong_call_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(vcfscan, "MAX_CALLS", 60)
@@ -981,38 +984,38 @@ def test_a_call_that_all_others_would_be_as_long_as_is_refused(
     )
 
 
-def test_what_little_is_said_of_many_people_is_not_written_for_each(
+def test_short_rows_of_many_people_may_not_grow_the_output(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(vcf, "_GROWTH_FROM", 1_000)
     monkeypatch.setattr(vcf, "MAX_GROWTH", 1)
     assert split_rows(ROW).report.records == 1
-    refused_rows("too long to be written", row("1:5", "0/1", "0/0", alleles="A" * 2_000 + " G"))
+    refused_rows("too long to repeat", row("1:5", "0/1", "0/0", alleles="A" * 2_000 + " G"))
     alts = ",".join(map("".join, list(product("CGT", repeat=3))[:20]))
     refused_rows(
-        "too long to be written",
+        "too long to repeat",
         *[row(f"1:{n}", "0/1", "0/0", alleles=f"A {alts}") for n in range(1, 5)],
     )
 
 
-def test_rows_that_wait_are_each_persons_whole_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_buffered_rows_give_the_complete_file(monkeypatch: pytest.MonkeyPatch) -> None:
     data, names, _ = cohort(5, 200)
-    whole = split(data, names)
+    one_block = split(data, names)
     monkeypatch.setattr(vcftext, "BLOCK", 700)
     parts = []
     for waiting in (1, 3_000):
         monkeypatch.setattr(vcfsource, "WAITING", waiting)
         again = split(gzip(data), names)
         assert [again.text(subject) for subject in again.sources] == [
-            whole.text(subject) for subject in whole.sources
+            one_block.text(subject) for subject in one_block.sources
         ]
-        assert again.report == whole.report
+        assert again.report == one_block.report
         parts.append(len(again.sources[f"{1:064x}"]))
-    assert parts[0] > parts[1] > len(whole.sources[f"{1:064x}"])
+    assert parts[0] > parts[1] > len(one_block.sources[f"{1:064x}"])
 
 
 class Lossy:
-    """htslib as it reads a damaged file: rows are missing at the end, or one is another."""
+    """htslib reading a damaged file: rows are missing at the end, or differ."""
 
     def __init__(self, descriptor: int, change: str) -> None:
         rows = list(VCF(descriptor))
@@ -1032,7 +1035,7 @@ def test_rows_that_only_one_reader_sees_are_an_error(
 ) -> None:
     data, names, _ = cohort(3, 10)
     monkeypatch.setattr(vcf, "VCF", lambda descriptor: Lossy(descriptor, change))
-    refused("not read the same twice", data, people=names)
+    refused("two readings of its rows differ", data, people=names)
 
 
 def test_a_file_that_changes_while_it_is_read_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -1040,12 +1043,12 @@ def test_a_file_that_changes_while_it_is_read_is_an_error(monkeypatch: pytest.Mo
     scan = vcf.scan_text
 
     def scan_and_change(file: object) -> object:
-        found = scan(file)  # type: ignore[arg-type]
+        scanned = scan(file)  # type: ignore[arg-type]
         os.pwrite(file.fileno(), b"1/1", data.rindex(b"0/0"))  # type: ignore[attr-defined]
-        return found
+        return scanned
 
     monkeypatch.setattr(vcf, "scan_text", scan_and_change)
-    refused("not read the same twice", data, people=names)
+    refused("two readings of its rows differ", data, people=names)
 
 
 MUTANT, MUTANT_NAMES, _ = cohort(3, 12)
@@ -1053,20 +1056,20 @@ MUTANT, MUTANT_NAMES, _ = cohort(3, 12)
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_a_mutated_file_is_refused_or_whole(data: st.DataObject) -> None:
+def test_a_mutated_file_is_refused_or_complete(data: st.DataObject) -> None:
     changed = bytearray(MUTANT)
     for _ in range(data.draw(st.integers(1, 3))):
         chromosome = data.draw(st.integers(0, len(changed) - 1))
         changed[chromosome : chromosome + data.draw(st.integers(0, 2))] = data.draw(
             st.binary(max_size=3)
         )
-    said: list[str] = []
+    messages: list[str] = []
     try:
         taken = split(bytes(changed), MUTANT_NAMES)
     except PayloadError as error:
-        said.append(str(error))
-    assert all(message.startswith("variant file: ") for message in said)
-    if said:
+        messages.append(str(error))
+    assert all(message.startswith("variant file: ") for message in messages)
+    if messages:
         return
     rows = [line for line in bytes(changed).split(b"\n") if line and not line.startswith(b"#")]
     assert taken.report.records == len(rows)
@@ -1076,17 +1079,17 @@ def test_a_mutated_file_is_refused_or_whole(data: st.DataObject) -> None:
 
 def test_progress_rises_to_one() -> None:
     data, names, _ = cohort(3, 10)
-    told: list[float] = []
+    fractions: list[float] = []
     descriptor = in_memory(data)
     split_vcf(
-        descriptor, subjects(names), build="GRCh38", sink=lambda *_: None, progress=told.append
+        descriptor, subjects(names), build="GRCh38", sink=lambda *_: None, progress=fractions.append
     )
     os.close(descriptor)
-    assert told == sorted(told)
-    assert told[-1] == 1.0
+    assert fractions == sorted(fractions)
+    assert fractions[-1] == 1.0
 
 
-def test_random_calls_are_what_the_text_says() -> None:
+def test_random_calls_agree_with_the_text() -> None:
     rng = np.random.default_rng(3)
     alleles = ["0", "1", "2", "."]
     calls = [
@@ -1106,8 +1109,8 @@ def test_random_calls_are_what_the_text_says() -> None:
         *(row(f"1:{i + 1}", *line, alleles="A G,T") for i, line in enumerate(calls)), people=people
     )
     for i in range(9):
-        found = dosages(taken, i)
+        calls_of_person = dosages(taken, i)
         for j, line in enumerate(calls):
             for number, base in enumerate("GT", 1):
                 expected = -1 if "." in line[i] else line[i].count(str(number))
-                assert found[f"1:{j + 1}:A>{base}"] == expected
+                assert calls_of_person[f"1:{j + 1}:A>{base}"] == expected

@@ -1,4 +1,4 @@
-"""The whole road with real parts: what governance adds to a training, an ingest and a database.
+"""End-to-end benchmarks: overhead of governance for training, ingest and database.
 
 The people are 198 of GSE7390 and 200 simulated ones.
 """
@@ -34,17 +34,17 @@ from governance.readmodel.database import open_database
 from governance.readmodel.projection import Projection
 from governance.readmodel.tables import Event
 
-SIMULATED = 200  # people with a genome and a chart
-MINIMUM, LARGE = 20, 20_000  # people a permit asks for; variants of the large file
+SIMULATED = 200  # people with a genome and a clinical record
+MINIMUM, LARGE = 20, 20_000  # minimum people of a permit; variants of the large file
 OUTCOME = {"kind": "distant-metastasis", "horizon_days": 1825}
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
-class Road:
-    """Everybody enrolled, everything ingested, everybody willing."""
+class EndToEnd:
+    """A deployment in which all people are enrolled and consent, and all records are ingested."""
 
-    def __init__(self, cast: Cast, tell: Tell) -> None:
-        self.cast, self.tell = cast, tell
+    def __init__(self, cast: Cast, log: Log) -> None:
+        self.cast, self.log = cast, log
         self.people = load_gse7390(locate_gse7390())
         cast.enrol(len(self.people), SIMULATED)
         ingest_all(cast, self.people, simulate_cohort(SIMULATED, SEED, VARIANTS))
@@ -54,16 +54,16 @@ class Road:
         self.bucket = Bucket("volens", cast.parts.urls["bucket"])
 
     def measure_training(self, pairs: int) -> tuple[dict[str, Any], dict[str, Any]]:
-        """(ratios, phases) by model: a governed run, from its request to its seal, beside the bare computation.
+        """(ratios, phases) by model: a governed run from request to seal, over the bare
+        computation.
 
-        Raises AssertionError where the two results differ in one byte.
+        Raises AssertionError if the two results differ in any byte.
         """
         ratios, phases = {}, {}
         for model in MODELS:
-            self.tell(f"training {model}")
-            turns = [self._train(model, seed) for seed in range(pairs + 1)][
-                1:
-            ]  # the first one warms both
+            self.log(f"training {model}")
+            self._train(model, 0)  # warms up both
+            turns = [self._train(model, seed) for seed in range(1, pairs + 1)]
             more = [governed - plain for governed, plain, _ in turns]
             ratios[f"train_{model}"] = summarise(
                 [governed / plain for governed, plain, _ in turns]
@@ -97,10 +97,10 @@ class Road:
         run = request(self.cast, self.permit, params)
         self.cast.await_run(run, lambda r: r["state"] == "sealed")
         ended = time.perf_counter()
-        found = view_and_open(self.cast, "sol", run)
-        if found.result != plain.result:
+        opened = view_and_open(self.cast, "sol", run)
+        if opened.result != plain.result:
             raise AssertionError(
-                f"a governed run of {model} gave other bytes than the same code without us"
+                f"a governed run of {model} gave other bytes than the same code without governance"
             )
         record = self.cast.client("noor").run(run)["attempts"][-1]["record"]
         return (
@@ -110,31 +110,33 @@ class Road:
         )
 
     def measure_ingests(self) -> dict[str, Any]:
-        """The whole ingest of a small and of a large cohort file, beside reading and splitting it alone."""
+        """The complete ingest of a small and a large cohort file, and only reading and
+        splitting."""
         return {
             f"ingest_{SIMULATED}x{variants}": self._ingest(variants)
             for variants in (VARIANTS, LARGE)
         }
 
     def _ingest(self, variants: int) -> dict[str, Any]:
-        self.tell(f"ingest of {SIMULATED} people x {variants} variants")
+        self.log(f"ingest of {SIMULATED} people x {variants} variants")
         samples = {f"S{p.number}": p.subject.hex() for p in self.cast.invented}
         vcf = write_vcf(simulate_cohort(SIMULATED, SEED, variants), list(samples))
-        split = seconds(lambda: list(_lanes(vcf, samples).sources()))
+        split = seconds(lambda: list(_cohort_files(vcf, samples).sources()))
         omar, dataset = self.cast.client("omar"), secrets.token_bytes(32)
         omar.register_dataset(dataset, secrets.token_bytes(32))
-        sources = _lanes(vcf, samples).sources()
-        whole = seconds(lambda: bring_in(omar, self.cast.broker(), self.bucket, dataset, sources))
+        sources = _cohort_files(vcf, samples).sources()
+        ingest = seconds(lambda: bring_in(omar, self.cast.broker(), self.bucket, dataset, sources))
         return {
-            "seconds": round(whole, 2),
+            "seconds": round(ingest, 2),
             "split_seconds": round(split, 2),
             "megabytes": round(len(vcf) / 1e6, 1),
             "records": 2 * SIMULATED,
         }
 
     def measure_rebuild(self, folder: Path) -> dict[str, Any]:
-        """Deriving the database from the ledger again, every signature checked, beside writing the same rows."""
-        self.tell("rebuild of the database")
+        """Rebuilding the database from the ledger, with every signature checked, compared with
+        writing its rows."""
+        self.log("rebuild of the database")
         ledger = Ledger.connect(self.cast.parts.urls["chain"], self.cast.identity)
         engine, copy = (
             open_database(f"sqlite:///{folder / name}.db") for name in ("rebuilt", "copied")
@@ -158,5 +160,5 @@ class Road:
         }
 
 
-def _lanes(vcf: bytes, samples: dict[str, str]) -> CohortFiles:
+def _cohort_files(vcf: bytes, samples: dict[str, str]) -> CohortFiles:
     return CohortFiles(BytesIO(vcf), samples, BUILD, [])
