@@ -14,6 +14,8 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import links
+import reference
 import third_party
 import threats
 import vectors
@@ -140,11 +142,21 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "docs/ledger.md": write_ledger,
     "docs/threats.md": write_threats,
     "THIRD_PARTY.md": write_third_party,
+    "docs/reference/cli.md": lambda: _finish([reference.write_cli()], "api/cli"),
+    "docs/reference/settings.md": lambda: _finish(
+        reference.write_settings(), "api/operate/settings.py"
+    ),
+    "docs/reference/api.md": lambda: _finish(reference.write_api(), "api/http/routes"),
+    "docs/reference/parameters.md": lambda: _finish(
+        reference.write_parameters(), "analytics/params-schema.json"
+    ),
+    "docs/reference/limits.md": lambda: _finish(reference.write_limits(), "docs/reference.py"),
     "governance/rules/tables.py": verifier.tables,
     "governance/verify.py": verifier.joined,
     "chain/vocabulary.py": vocabulary.chain_module,
     "analytics/vocabulary.py": vocabulary.analytics_module,
     "README.md": with_digest("README.md"),
+    "docs/guide/auditor.md": with_digest("docs/guide/auditor.md"),
     "CHANGELOG.md": with_digest("CHANGELOG.md"),
 }
 
@@ -157,7 +169,7 @@ def main(arguments: list[str] | None = None, folder: Path = ROOT) -> int:
     parser.add_argument("--check", action="store_true", help="compare only")
     options = parser.parse_args(arguments)
     try:
-        wrong = third_party.refusals(third_party.collect()) + threats.missing()
+        wrong = third_party.refusals(third_party.collect()) + threats.missing() + links.missing()
         stale = [
             name
             for name, write in DOCUMENTS.items()

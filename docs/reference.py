@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,8 @@ def write_settings() -> list[str]:
     lines = [
         "# Settings",
         "",
-        "Every setting is an environment variable. An address that is not set is read from `run.json` in the home folder, "
-        "which `volens serve` writes.",
+        "Every setting is an environment variable. An address that is not set is read from "
+        "`run.json` in the home folder, which `volens serve` writes.",
         "",
         "| name | default | meaning |",
         "|---|---|---|",
@@ -51,8 +52,9 @@ def write_api() -> list[str]:
     lines = [
         "# HTTP API",
         "",
-        "The OpenAPI document of a running deployment is at `/openapi.json`. Errors are problem+json (RFC 9457) with a "
-        "`hint` that says what to do; each may also be 422, 500 or 503.",
+        "The OpenAPI document of a running deployment is at `/openapi.json`. Errors are "
+        "problem+json (RFC 9457) with a `hint` that says what to do. Every route may also answer "
+        "422, 500 or 503.",
         "",
         "| method | path | what it does | other answers |",
         "|---|---|---|---|",
@@ -99,22 +101,85 @@ def _values(entry: Mapping[str, Any]) -> str:
     return "see below" if "properties" in entry else str(entry.get("type", ""))
 
 
-# (what, module, constant, unit, what happens beyond it)
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """What is bounded, by which constant, in which unit, and what happens beyond it."""
+
+    what: str
+    module: str
+    name: str
+    unit: str
+    beyond: str
+
+
 LIMITS = (
-    ("lease that a worker asks for", "api.worker.attempt", "LEASE", "seconds", "keys are refused after it"),
-    ("claim of a run without a sign of life", "api.worker.supervisor", "HOLD", "seconds", "another worker takes the run"),
-    ("silence of a computing child", "api.worker.sandbox", "SILENCE", "seconds", "the attempt ends, a new one follows"),
-    ("frame that a child says", "api.worker.sandbox", "FRAME", "seconds", "the attempt ends"),
-    ("header of a frame", "api.worker.sandbox", "MAX_SAID", "bytes", "the attempt ends"),
-    ("sign-in challenge", "governance.sessions", "CHALLENGE_SECONDS", "seconds", "ask for another"),
-    ("session", "governance.sessions", "SESSION_SECONDS", "seconds", "sign in again"),
-    ("sessions of one account", "governance.sessions", "MOST_SESSIONS", "", "the oldest ends"),
-    ("open challenges", "governance.sessions", "MOST_CHALLENGES", "", "the oldest is forgotten"),
-    ("body of a request to the broker", "governance.broker.endpoint", "MAX_BODY", "bytes", "413"),
-    ("count that may be printed", "analytics.disclosure.counts", "SMALLEST_COUNT", "people", "smaller ones are suppressed"),
-    ("grid of printed counts", "analytics.disclosure.counts", "COUNT_GRID", "people", "counts are rounded to it"),
-    ("matrices that would print alike", "analytics.disclosure.counts", "CANDIDATES_NEEDED", "", "fewer: metrics are withheld"),
-    ("distinct feature profiles", "analytics.disclosure.counts", "PROFILES_NEEDED", "", "fewer: AUC and curves are withheld"),
+    Limit("lease a worker asks for", "api.worker.attempt", "LEASE", "s", "no key comes"),
+    Limit("longest lease", "chain.ledger", "MAX_LEASE", "s", "the contract refuses"),
+    Limit(
+        "claim without a sign of life",
+        "api.worker.supervisor",
+        "HOLD",
+        "s",
+        "another worker takes the run",
+    ),
+    Limit(
+        "attempts of a run",
+        "governance.rules.state",
+        "MAX_ATTEMPTS",
+        "",
+        "the contract refuses until the analyst resumes it",
+    ),
+    Limit(
+        "people of one attempt",
+        "governance.rules.state",
+        "MAX_SUBJECTS",
+        "people",
+        "the contract refuses",
+    ),
+    Limit("parameters", "governance.permits", "MAX_PARAMS", "bytes", "422"),
+    Limit("records of one ingest", "governance.objects.ingest", "MAX_RECORDS", "", "422"),
+    Limit("items of one batch", "governance.consent", "BATCH", "", "422"),
+    Limit("entries of a list", "api.http.strict_route", "MOST", "", "422; ask for the next page"),
+    Limit(
+        "a person's consents in a burst", "api.http.rate_limit", "DECISIONS", "", "429, later again"
+    ),
+    Limit("silence of a child", "api.worker.sandbox", "SILENCE", "s", "the attempt ends"),
+    Limit("frame of a child", "api.worker.sandbox", "FRAME", "s", "the attempt ends"),
+    Limit("sign-in challenge", "governance.sessions", "CHALLENGE_SECONDS", "s", "401"),
+    Limit("session", "governance.sessions", "SESSION_SECONDS", "s", "401"),
+    Limit(
+        "sessions of one account", "governance.sessions", "MOST_SESSIONS", "", "the oldest ends"
+    ),
+    Limit("body to the broker", "governance.broker.endpoint", "MAX_BODY", "bytes", "413"),
+    Limit(
+        "smallest printed count",
+        "analytics.disclosure.counts",
+        "SMALLEST_COUNT",
+        "people",
+        "smaller ones are suppressed",
+    ),
+    Limit(
+        "grid of printed counts",
+        "analytics.disclosure.counts",
+        "COUNT_GRID",
+        "people",
+        "counts are rounded to it",
+    ),
+    Limit(
+        "matrices that print alike",
+        "analytics.disclosure.counts",
+        "CANDIDATES_NEEDED",
+        "",
+        "fewer: metrics are withheld",
+    ),
+    Limit(
+        "distinct feature profiles",
+        "analytics.disclosure.counts",
+        "PROFILES_NEEDED",
+        "",
+        "fewer: AUC and curves are withheld",
+    ),
+    Limit("trail that verify.py reads", "governance.rules.encoding", "MAX_BUNDLE", "bytes", "exit code 8"),
 )
 
 
@@ -126,10 +191,11 @@ def write_limits() -> list[str]:
         "| what | limit | beyond it | where |",
         "|---|---|---|---|",
     ]
-    for what, module, name, unit, beyond in LIMITS:
-        value = getattr(importlib.import_module(module), name)
+    for limit in LIMITS:
+        value = getattr(importlib.import_module(limit.module), limit.name)
         number = f"{value:g}" if isinstance(value, float) else f"{value:,}"
-        lines.append(f"| {what} | {number} {unit} | {beyond} | `{module}.{name}` |")
+        where = f"`{limit.module}.{limit.name}`"
+        lines.append(f"| {limit.what} | {number} {limit.unit} | {limit.beyond} | {where} |")
     return lines
 
 
