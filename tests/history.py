@@ -72,7 +72,7 @@ class Crowd:
             return run
         seal = world.seal(run)
         for checker in ("sol", "tess"):
-            world.look(run, checker)
+            world.view_output(run, checker)
         if ending == "released":
             epochs = [0] * len(self.people)
             world.release(run, seal, self.people, epochs)

@@ -78,7 +78,7 @@ def tell(world: World) -> dict[str, Any]:
     world.authorise(run, subjects)
     seal = world.seal(run)
     for name in ("sol", "tess"):
-        world.look(run, name)
+        world.view_output(run, name)
     flapping = world.request_run(permit)
     world.revoke(subjects[0])
     world.revoke(subjects[0], epoch=0)
@@ -86,7 +86,7 @@ def tell(world: World) -> dict[str, Any]:
     world.authorise(run, subjects, attempt=2)
     seal = world.seal(run, attempt=2)
     for name in ("sol", "tess"):
-        world.look(run, name, attempt=2)
+        world.view_output(run, name, attempt=2)
     world.release(run, seal, subjects[1:6], [0] * 5, attempt=2)
     small = world.request_run(permit)
     world.authorise(small, subjects[:3])  # refused: two willing, three needed
@@ -102,7 +102,7 @@ def tell(world: World) -> dict[str, Any]:
         "reason": 98,
         "deadline": 2**40 - 1,
     }
-    world.look(third, "sol")
+    world.view_output(third, "sol")
     world.relay("AccessLedger", "reject", "Decision", no, world.by("sol", "Decision", no))
     world.grant([subjects[1]], purposes=0b10)  # narrower: a new epoch
     world.grant([subjects[0]])

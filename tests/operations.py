@@ -123,7 +123,7 @@ class Release(Operation):
         looked = actor.projection.replayed.attempts[run, attempt].views
         for name in ("sol", "tess"):
             if bytes.fromhex(world.people[name].address[2:]) not in looked:
-                world.look(run, name, attempt)
+                world.view_output(run, name, attempt)
         people, epochs = zip(*self.people, strict=True)
         world.release(run, self.sealed.sealHash, people, epochs, attempt=attempt)
 

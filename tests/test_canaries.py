@@ -287,7 +287,7 @@ def await_state(client: Client, run: str, state: str) -> None:
 def looked_at(deployment: Deployment, run: str) -> Any:
     sol = deployment.client("sol")
     key = deployment.home / "keys" / "sol.results" / run
-    sol.look(run, 1, keep_pair(key))
+    sol.view_output(run, 1, keep_pair(key))
     return open_output(sol, deployment.broker(), sol.run(run), key, sol.wallet.address[2:].lower())
 
 

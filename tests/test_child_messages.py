@@ -253,7 +253,7 @@ def test_there_are_as_many_sentences_as_the_readme_says() -> None:
         "expression record: the document is not UTF-8",
         "a variant chosen among so many for its size may count as 7 statistics, more "
         "than those who are surely in the cohort bear (0.128 each); named sites count once each",
-        "the computation met a fault of its own",
+        "the computation failed with an internal error",
         "the run needs more memory than a worker has",
         "the object is not the one the ledger names",
     ],

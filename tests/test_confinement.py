@@ -32,7 +32,7 @@ from analytics.catalogue import MODELS
 from analytics.params import complete
 from api.confinement import ALL, Confinement, Layer, NotConfined
 from api.confinement.layers import MEANS
-from api.confinement.outside import look
+from api.confinement.outside import layers_in_force
 from api.errors import NotServing, UsageError
 from api.ingest import parser_sandbox as lane
 from api.operate import doctor as checkup
@@ -390,7 +390,7 @@ def test_a_home_that_a_child_could_read_is_refused(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(among.parent)
     for home in (among, link / "volens"):
-        with pytest.raises(NotConfined, match="lies among the libraries"):
+        with pytest.raises(NotConfined, match="is among the libraries"):
             Confinement.of("", home)
         with pytest.raises(NotConfined):
             open_worker(Settings(home=home))
@@ -487,14 +487,14 @@ def test_one_thread_that_is_not_filtered_is_seen() -> None:
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"x\n"
-            assert look(process.pid, 0) & Layer.CALLS == seen
+            assert layers_in_force(process.pid, 0) & Layer.CALLS == seen
             process.kill()
 
 
 def test_a_process_that_is_gone_has_no_layer() -> None:
     process = subprocess.Popen(["true"])
     process.wait()
-    assert look(process.pid, 6) == Layer(0)
+    assert layers_in_force(process.pid, 6) == Layer(0)
 
 
 def test_the_parser_can_only_read_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,7 +88,7 @@ def release(road: Road, run: bytes) -> None:
     projection.sync()
     sealed = projection.replayed.attempts[run, 1]
     for name in ("sol", "tess"):
-        road.world.look(run, name)
+        road.world.view_output(run, name)
     everybody, epochs = zip(*((who, epoch) for who, epoch, _ in sealed.granted), strict=True)
     assert road.world.release(run, sealed.seal_hash, everybody, epochs).one(Released)
 

@@ -594,7 +594,7 @@ class Released:
         self.output = Header(label, shares, key_commitment(self.key))
         seal = world.seal(run, keyCommitment=key_commitment(self.key))
         for name in ("sol", "tess"):
-            world.look(run, name)
+            world.view_output(run, name)
         world.release(run, seal, road.subjects, [0] * len(road.subjects))
 
     def ask(self, asker: Wallet) -> Any:

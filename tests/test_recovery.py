@@ -44,8 +44,8 @@ def test_the_whole_road_and_every_row_again(road: Road) -> None:
     worker = road.worker()
     worker.projection.sync()
     assert work(worker, run, "sealed").attempt == 1
-    road.world.look(run, "sol")
-    road.world.look(run, "tess")
+    road.world.view_output(run, "sol")
+    road.world.view_output(run, "tess")
     seal = worker.projection.replayed.attempts[run, 1].seal_hash
     worker.projection.sync()
     epochs = [epoch for _, epoch, _ in worker.projection.replayed.granted(run, 1)]
@@ -292,7 +292,7 @@ def test_a_claim_ends_with_the_attempt(road: Road) -> None:
     worker.projection.sync()
     work(worker, run, "sealed")
     for name in ("sol", "tess"):
-        road.world.look(run, name)
+        road.world.view_output(run, name)
     worker.projection.sync()
     road.world.revoke(road.subjects[0])
     seal = worker.projection.replayed.attempts[run, 1].seal_hash

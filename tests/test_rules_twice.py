@@ -48,7 +48,7 @@ step = st.one_of(
     st.tuples(st.just("revoke"), who, st.integers(0, 3)),
     st.tuples(st.just("authorise"), st.integers(0, 2), st.booleans()),
     st.tuples(st.just("seal"), st.booleans()),
-    st.tuples(st.just("look"), st.sampled_from(["sol", "tess"])),
+    st.tuples(st.just("view_output"), st.sampled_from(["sol", "tess"])),
     st.tuples(st.just("release"), st.booleans()),
     st.tuples(st.just("cancel")),
     st.tuples(st.just("end_role"), st.sampled_from(["wanda", "noor", "sol"])),
@@ -105,8 +105,8 @@ class Life:
     def seal_(self, other: bool) -> None:
         self.seal = self.world.seal(self.run, self.attempt, by="wilma" if other else "wanda")
 
-    def look(self, name: str) -> None:
-        self.world.look(self.run, name, self.attempt)
+    def view_output(self, name: str) -> None:
+        self.world.view_output(self.run, name, self.attempt)
 
     def release(self, honest: bool) -> None:
         bundle = Replay(export_bundle(self.world.ledger))
@@ -268,7 +268,7 @@ def everything(world: World, pass_time: Callable[[int], None]) -> None:
         world.authorise(released, people[:3])
         seal = world.seal(released)
         for name in ("sol", "tess"):
-            world.look(released, name)
+            world.view_output(released, name)
         ready.append((one, released, seal))
     world.release(ready[3][1], ready[3][2], people[:3], [0] * 3)
     world.revoke(people[0])

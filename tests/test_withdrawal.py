@@ -234,7 +234,7 @@ def cancel(road: Road, run: bytes) -> None:
 def refused_release(road: Road, run: bytes, sealed: Any) -> ReleaseRefused:
     """What the law says when both checkers let attempt 1 out."""
     for name in ("sol", "tess"):
-        road.world.look(run, name)
+        road.world.view_output(run, name)
     everybody, epochs = zip(*((who, epoch) for who, epoch, _ in sealed.granted), strict=True)
     return road.world.release(run, sealed.seal_hash, everybody, epochs).one(ReleaseRefused)
 

@@ -14,7 +14,7 @@ from api.cli.context import AsJson
 from api.errors import NotAuthorised, UsageError
 
 if TYPE_CHECKING:
-    from api.operate.ceremony import Standing
+    from api.operate.ceremony import CeremonyProgress
     from api.operate.ceremony_files import Request
     from api.operate.settings import Settings
 
@@ -38,16 +38,16 @@ def go_on(context: typer.Context, as_json: AsJson = False) -> None:
     settings = desk.settings()
     ceremony = Ceremony(settings.home.resolve())
     if settings.identity_file.exists():
-        standing = ceremony.finished()
+        progress = ceremony.finished()
     else:
         plan = ceremony.prepare()
         with _chain(settings) as url:
             engine = open_database(settings.database)
             try:
-                standing = ceremony.advance(plan, url, TableOutbox(engine))
+                progress = ceremony.advance(plan, url, TableOutbox(engine))
             finally:
                 engine.dispose()
-    desk.show(asdict(standing), as_json, "\n".join(_lines(standing)))
+    desk.show(asdict(progress), as_json, "\n".join(_lines(progress)))
 
 
 @init.command("sign")
@@ -141,27 +141,27 @@ def _chain(settings: Settings) -> Iterator[str]:
         parts.stop()
 
 
-def _lines(standing: Standing) -> list[str]:
-    if not standing.file:
+def _lines(progress: CeremonyProgress) -> list[str]:
+    if not progress.file:
         return [
             "The deployment is complete: a quorum and the broker signed identity.json in the home folder.",
             "Hand identity.json to everybody, then start: volens serve",
         ]
-    what = {"roles": "The roles", "identity": "The identity of the ledger"}[standing.step]
-    people = [name for name in standing.missing if name != "broker"]
-    lines = [f"{what}: signed by {', '.join(standing.signed) or 'nobody yet'}."]
-    if standing.renewed:
+    what = {"roles": "The roles", "identity": "The identity of the ledger"}[progress.step]
+    people = [name for name in progress.missing if name != "broker"]
+    lines = [f"{what}: signed by {', '.join(progress.signed) or 'nobody yet'}."]
+    if progress.renewed:
         lines.insert(
             0,
             "The time of the earlier file is over: there is a new one, and older signatures are void.",
         )
-    if standing.lacking:
-        lines.append(f"Missing: {standing.lacking} of {', '.join(people)}.")
-    if "broker" in standing.missing:
+    if progress.lacking:
+        lines.append(f"Missing: {progress.lacking} of {', '.join(people)}.")
+    if "broker" in progress.missing:
         lines.append("Missing: the broker.")
     return [
         *lines,
-        f"Send ceremony/{standing.file} to them. Each looks and signs: volens init sign {standing.file} --as "
+        f"Send ceremony/{progress.file} to them. Each looks and signs: volens init sign {progress.file} --as "
         "NAME",
         "Put what comes back into ceremony/signed/, then: volens init",
     ]

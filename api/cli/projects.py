@@ -371,7 +371,7 @@ def rehearse_run(
 ) -> None:
     """Try a run on invented people, here and now: no permit, no ledger, nobody's data.
 
-    Shows how long it takes and what its result would look like; the figures mean nothing.
+    Shows how long it takes and what its result looks like; its metrics mean nothing.
 
     Example: `volens run rehearse --params params.json --people 200`
     """

@@ -299,7 +299,7 @@ class World:
         run = self.request_run(self.permit())
         self.authorise(run, subjects)
         self.seal(run)
-        self.look(run, "sol")
+        self.view_output(run, "sol")
         self.revoke(subjects[0])
 
     # -- runs
@@ -375,7 +375,7 @@ class World:
         receipt = self.relay("AccessLedger", "seal", "Seal", message, self.by(by, "Seal", message))
         return receipt.one(Sealed).sealHash
 
-    def look(self, run: bytes, by: str, attempt: int = 1, **change: Any) -> Receipt:
+    def view_output(self, run: bytes, by: str, attempt: int = 1, **change: Any) -> Receipt:
         message = {
             "run": run,
             "attempt": attempt,

@@ -167,7 +167,7 @@ def view_and_open(cast: Cast, name: str, run: str) -> Opened:
     checker = cast.client(name)
     key_file = cast.home / "keys" / f"{name}.results" / run
     found = checker.run(run)
-    checker.look(run, found["attempt"], keep_pair(key_file))
+    checker.view_output(run, found["attempt"], keep_pair(key_file))
     return open_output(
         checker, cast.broker(), checker.run(run), key_file, checker.wallet.address[2:].lower()
     )
@@ -178,7 +178,7 @@ def try_release(cast: Cast, run: str) -> str:
     try:
         for name in ("sol", "tess"):
             checker = cast.client(name)
-            checker.look(run, 1, new_pair()[1])
+            checker.view_output(run, 1, new_pair()[1])
             checker.approve(run)
     except RefusedByPolicy as refusal:
         return f"REFUSED {refusal.reason}"

@@ -219,7 +219,7 @@ def test_a_released_result_is_said_to_be_out(deployment) -> None:
     world.authorise(run, people)
     seal = world.seal(run)
     for name in ("sol", "tess"):
-        world.look(run, name)
+        world.view_output(run, name)
     world.release(run, seal, people, [0] * 3)
     shown = withdraw(deployment, people[0])
     effect = effect_on(shown, run)

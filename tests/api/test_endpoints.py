@@ -149,8 +149,8 @@ def test_a_run_is_released_by_two_who_looked_at_it(deployment) -> None:
     with pytest.raises(RefusedByPolicy) as unseen:
         sol.approve(run)
     assert unseen.value.reason == "NotViewed"
-    sol.look(run, 1, random32())
-    tess.look(run, 1, random32())
+    sol.view_output(run, 1, random32())
+    tess.view_output(run, 1, random32())
     first = sol.approve(run)
     assert (first["released"], first["checkers"]) == (False, [sol.wallet.address])
     waiting = noor.run(run)["decision"]
@@ -168,8 +168,8 @@ def test_a_run_is_released_by_two_who_looked_at_it(deployment) -> None:
 def test_release_is_refused_after_a_withdrawal_and_the_pending_yes_is_gone(deployment) -> None:
     sol, tess = deployment.as_("sol"), deployment.as_("tess")
     subjects, run = _sealed_run(deployment)
-    sol.look(run, 1, random32())
-    tess.look(run, 1, random32())
+    sol.view_output(run, 1, random32())
+    tess.view_output(run, 1, random32())
     sol.approve(run)
     deployment.world.revoke(subjects[0])
     with pytest.raises(RefusedByPolicy) as refusal:
@@ -183,7 +183,7 @@ def test_another_decision_is_not_kept_beside_the_one_that_waits(deployment) -> N
     sol, tess = deployment.as_("sol"), deployment.as_("tess")
     _, run = _sealed_run(deployment)
     for checker in (sol, tess):
-        checker.look(run, 1, random32())
+        checker.view_output(run, 1, random32())
     sol.approve(run)
     other = sol._decision(sol.run(run), 0) | {"deadline": FOREVER}
     with pytest.raises(RefusedByPolicy, match="second signature"):
@@ -196,7 +196,7 @@ def test_another_decision_is_not_kept_beside_the_one_that_waits(deployment) -> N
 def test_a_checkers_no_ends_the_run(deployment) -> None:
     sol = deployment.as_("sol")
     _, run = _sealed_run(deployment)
-    sol.look(run, 1, random32())
+    sol.view_output(run, 1, random32())
     sol.reject(run, 96)
     shown = sol.run(run)
     assert (shown["state"], shown["reason"]["slug"]) == ("refused", "disclosure-risk")
@@ -322,7 +322,7 @@ def test_an_access_is_released_only_when_its_own_attempt_was(deployment) -> None
 
     def check(attempt: int, seal: bytes, included: list[bytes]) -> None:
         for name in ("sol", "tess"):
-            world.look(run, name, attempt)
+            world.view_output(run, name, attempt)
         world.release(run, seal, included, [0] * len(included), attempt=attempt)
 
     world.authorise(run, people)

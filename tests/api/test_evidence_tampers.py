@@ -30,7 +30,7 @@ def shelf(deployment, tmp_path_factory) -> Shelf:
     for name in ("sol", "tess"):
         checker = deployment.as_(name)
         for run in (sealed.run, other.run):
-            checker.look(run, 1, keep_pair(folder / f"{name}.key"))
+            checker.view_output(run, 1, keep_pair(folder / f"{name}.key"))
             open_output(
                 checker,
                 sealed.broker,

@@ -412,8 +412,10 @@ def split_bundle(payload, subject, sets):
     return types.SimpleNamespace(records={2: payload, 0: subject.encode()}, report=report(len(payload)))
 sys.modules["analytics.readers.fhir"] = types.ModuleType("fhir")
 sys.modules["analytics.readers.fhir"].split_bundle = split_bundle
-from analytics.readers import chart
-chart.read_chart = lambda records, subject: chart.Chart(1960, True, (), (), None)
+from analytics.readers import clinical
+clinical.read_clinical_record = lambda records, subject: clinical.ClinicalRecord(
+    1960, True, (), (), None
+)
 """
 )
 
@@ -565,7 +567,7 @@ def test_a_bad_bundle_is_named_and_stops_all(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("bundles", "message"),
     [
-        ([[ADA, 0, 9]], "shorter than was said"),
+        ([[ADA, 0, 9]], "shorter than declared"),
         ([[ADA, 0, 65 << 20]], "larger than is allowed"),
         ([[ADA, 0, 60 << 20]] * 9, "larger than is allowed"),
         ([[ADA, 0, 3]] * 2, "could not be read safely"),

@@ -621,7 +621,7 @@ def test_a_group_of_one_is_a_number(devchain: DevChain) -> None:
     world.authorise(run, subjects)
     seal = world.seal(run)
     for name in ("sol", "tess"):
-        world.look(run, name)
+        world.view_output(run, name)
     world.release(run, seal, subjects, [0])
     told.bundle, told.names = bundle_of(world), {"run": run, "seal": seal}
     receipt = run_receipt(told, 1)

@@ -246,7 +246,7 @@ class Deployment:
     def release(self, run: str) -> None:
         attempt = self.client("noor").run(run)["attempt"]
         for name in ("sol", "tess"):
-            self.client(name).look(run, attempt, new_pair()[1])
+            self.client(name).view_output(run, attempt, new_pair()[1])
             self.client(name).approve(run)
 
 

@@ -30,7 +30,7 @@ ASKED = {
 }
 TITLES = {
     "evaluate": ["How well each model", "Found against false alarms: logistic on genes"],
-    "associate": ["The variants that go most together", "All variants together, against chance"],
+    "associate": ["The variants most associated", "All variants together, against chance"],
     "frequencies": ["How common each variant is"],
 }
 

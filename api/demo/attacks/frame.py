@@ -67,6 +67,6 @@ def authorised(world: World) -> tuple[bytes, list[bytes]]:
 def looked_at(world: World) -> tuple[bytes, list[bytes], bytes]:
     run, subjects = authorised(world)
     seal = world.seal(run)
-    world.look(run, "sol")
-    world.look(run, "tess")
+    world.view_output(run, "sol")
+    world.view_output(run, "tess")
     return run, subjects, seal

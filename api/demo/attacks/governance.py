@@ -50,7 +50,7 @@ def released_to_dismissed(world: World, forged: bool) -> Receipt:
     world.authorise(run, subjects)
     seal = world.seal(run)
     for checker in ("sol", "tess"):
-        world.look(run, checker)
+        world.view_output(run, checker)
     if forged:
         dismiss(world, name, "analyst")
     return world.release(run, seal, subjects, [0] * len(subjects))
@@ -211,9 +211,9 @@ def repeated_refusals(world: World, forged: bool) -> Receipt:
 def repeated_view(world: World, forged: bool) -> Receipt:
     run, _ = authorised(world)
     world.seal(run)
-    world.look(run, "sol", viewerKey=bytes([1]) * 32)
-    world.look(run, "sol", viewerKey=bytes([2]) * 32)
-    return world.look(run, "sol", viewerKey=bytes([1 if forged else 3]) * 32)
+    world.view_output(run, "sol", viewerKey=bytes([1]) * 32)
+    world.view_output(run, "sol", viewerKey=bytes([2]) * 32)
+    return world.view_output(run, "sol", viewerKey=bytes([1 if forged else 3]) * 32)
 
 
 @attack("another custodian's registration taken back", "custodian", "QuorumMissing")

@@ -62,8 +62,8 @@ def spent_twice(world: World, forged: bool) -> Receipt:
     for _ in range(2):
         run, subjects = _authorised(world, dataset, OutputClass.GENOMIC)
         seal = world.seal(run, outputClass=OutputClass.GENOMIC, statistics=2 if forged else 1)
-        world.look(run, "sol")
-        world.look(run, "tess")
+        world.view_output(run, "sol")
+        world.view_output(run, "tess")
         sealed.append((run, seal, subjects))
     for run, seal, subjects in sealed:
         receipts.append(world.release(run, seal, subjects, [0] * PEOPLE))

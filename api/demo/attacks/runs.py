@@ -79,7 +79,7 @@ def other_worker(world: World, forged: bool) -> Receipt:
 def analyst_views(world: World, forged: bool) -> Receipt:
     run, _ = authorised(world)
     world.seal(run)
-    return world.look(run, "noor" if forged else "sol")
+    return world.view_output(run, "noor" if forged else "sol")
 
 
 @attack("a release by one checker", "checker", "SignersNotAscending")
@@ -102,9 +102,9 @@ def analyst_releases(world: World, forged: bool) -> Receipt:
 def unseen(world: World, forged: bool) -> Receipt:
     run, subjects = authorised(world)
     seal = world.seal(run)
-    world.look(run, "sol")
+    world.view_output(run, "sol")
     if not forged:
-        world.look(run, "tess")
+        world.view_output(run, "tess")
     return world.release(run, seal, subjects, [0] * 3)
 
 

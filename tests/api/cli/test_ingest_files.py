@@ -340,13 +340,13 @@ def test_a_reader_that_dies_half_way(
     dies = """
 import os, sys
 from api.ingest import parser as lanechild
-say, said = lanechild._say_record, []
+say, said = lanechild._send_record, []
 def some(*record):
     say(*record)
     said.append(1)
     if len(said) == 5:
         os._exit(9)
-lanechild._say_record = some
+lanechild._send_record = some
 sys.exit(lanechild.main())
 """
     whole = lane.PROGRAM

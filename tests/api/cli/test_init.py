@@ -313,7 +313,7 @@ def test_a_home_whose_people_are_played_has_no_complete_ceremony(
     for name in FOUNDERS[:2]:
         shutil.copy(waiting.base / name / "keys" / f"{name}.json", tmp_path / "op" / "keys")
     said = Founders(tmp_path, waiting.chain).run("op", "init")
-    assert (said.code, "people are played" in said.text, "complete" in said.text) == (
+    assert (said.code, "has demo accounts" in said.text, "complete" in said.text) == (
         2,
         True,
         False,
@@ -331,20 +331,23 @@ def test_bad_stale_and_foreign_signature_files_are_refused(
     others.run("op", "init")
     content = json.loads(good.read_text())
     for path, words in (
-        (others.sign("pia", "roles"), "signs another file than the one that is waited for"),
+        (others.sign("pia", "roles"), "signs another file than the requested one"),
         (altered(good, signatures=content["signatures"][:-1]), "was altered"),
         (
             altered(good, signatures=content["signatures"][::-1]),
-            "not signed by somebody who was asked",
+            "not signed by one of the requested people",
         ),
         (altered(good, signatures=["00" * 65] * len(content["signatures"])), "was altered"),
-        (altered(good, signer=waiting.addresses["quinn"]), "not signed by somebody who was asked"),
+        (
+            altered(good, signer=waiting.addresses["quinn"]),
+            "not signed by one of the requested people",
+        ),
         (altered(good, type="x"), "another file"),
         (altered(good, request=[]), "signs another file"),
         (altered(good, request={}), "signs another file"),
-        (by_two(waiting, "pia"), "not signed by somebody who was asked"),
-        (by_two(waiting, "quinn"), "not signed by somebody who was asked"),
-        (stranger(waiting), "not signed by somebody who was asked"),
+        (by_two(waiting, "pia"), "not signed by one of the requested people"),
+        (by_two(waiting, "quinn"), "not signed by one of the requested people"),
+        (stranger(waiting), "not signed by one of the requested people"),
     ):
         refuse(waiting, path, words)
     broken = tmp_path / "a\x1b[31mb.json"
@@ -381,11 +384,11 @@ def test_a_request_whose_time_is_over_is_written_anew(waiting: Founders, monkeyp
     now = ceremony.Ledger.now
     monkeypatch.setattr(ceremony.Ledger, "now", lambda self: now(self) + (DAYS + 1) * 86_400)
     said = waiting.run("op", "init")
-    assert "time of the earlier file is over" in said.text or "whose time is over" in said.text
+    assert "time of the earlier file is over" in said.text or "which has expired" in said.text
     monkeypatch.undo()
     for path in (waiting.op / "ceremony" / "signed").glob("*.json"):
         path.unlink()
-    refuse(waiting, stale, "whose time is over")
+    refuse(waiting, stale, "which has expired")
 
 
 def test_the_ceremony_goes_on_after_an_interruption_and_ends(

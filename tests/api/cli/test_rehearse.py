@@ -34,7 +34,7 @@ def test_nothing_is_needed_and_nothing_is_asked(nowhere: Path, volens) -> None:
     assert told.code == 0, told
     answer = json.loads(told.out)
     assert answer["result"] == json.loads(again.out)["result"]
-    assert "figures mean nothing" in answer["note"]
+    assert "The people are synthetic" in answer["note"]
     assert json.loads(answer["params"])["folds"] == 2  # complete, as it would be signed
     assert answer["result"]
     assert float(answer["record"]["seconds"]["compute"]) > 0
@@ -59,7 +59,7 @@ def test_the_services_are_left_alone_where_they_run(deployment, volens) -> None:
     assert (told.code, told.out.startswith("60 invented people")) == (0, True)
     assert seen() == before
     assert "What would be sealed" in told.out
-    assert "the figures mean nothing" in " ".join(volens("run", "rehearse", "--help").out.split())
+    assert "its metrics mean nothing" in " ".join(volens("run", "rehearse", "--help").out.split())
 
 
 @pytest.mark.parametrize(
