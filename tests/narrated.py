@@ -1,4 +1,4 @@
-"""One story on a real chain, as the auditor's file reads it, and what several of its tests do to it."""
+"""One story on a real chain, as an exported trail, for several tests of the verifier."""
 
 from __future__ import annotations
 
@@ -181,7 +181,9 @@ class Told:
         return copy.deepcopy(self.bundle)
 
     def witness(self, count: int, by: str = "bram", **seen: Any) -> dict[str, Any]:
-        """What a broker gives for step `count`; `seen`: another block, blockHash and time than the step's, signed."""
+        """What a broker gives for step `count`; `seen`: another block, blockHash and time than the
+        step's, signed.
+        """
         step = replay(self.bundle).steps[count - 1]
         message = {
             "block": step.block.number,
@@ -211,7 +213,9 @@ def reasons(bundle: object, **held: Any) -> str:
 
 
 class Judge:
-    """What the auditor's program says of many receipts, one after the other, of a trail that it replays once."""
+    """What the auditor's program says of many receipts, one after the other, of a trail that it
+    replays once.
+    """
 
     def __init__(self, bundle: dict[str, Any]) -> None:
         self._replay = replay(bundle, signed=True)
@@ -239,7 +243,9 @@ def twisted(signature: bytes, how: str) -> bytes:
 
 
 class Forger(Rewriter):
-    """As the demo's forger; `trusting`: the items of a batch are taken as signed, whatever the logs say."""
+    """As the demo's forger; `trusting`: the items of a batch are taken as signed, whatever the logs
+    say.
+    """
 
     def __init__(self, bundle: dict[str, Any], trusting: bool = False) -> None:
         super().__init__(bundle["identity"])

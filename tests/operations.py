@@ -1,4 +1,4 @@
-"""What people do, each as an operation that can be injured: grant, withdraw, ingest, run, release."""
+"""Operations for fault injection: grant, withdraw, ingest, run, release."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ PARAMS = complete(
 
 
 class Operation:
-    """Something that people do. `prepare` signs in advance, so that a repetition is the same message."""
+    """Something that people do.
+
+    `prepare` signs in advance, so that a repetition is the same message.
+    """
 
     name: str
     worker = False

@@ -1,4 +1,4 @@
-"""An output opens for whoever the ledger says, on her own machine, and only as the one that was sealed."""
+"""Opening outputs: only for the people that the ledger allows, and only the sealed output."""
 
 from __future__ import annotations
 

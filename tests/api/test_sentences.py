@@ -1,4 +1,4 @@
-"""What the trail's page says of each event, and to whom."""
+"""The trail page's sentence for each event, and who sees which details."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Every attack meets its own refusal, and the same action with only the attacked field corrected goes through."""
+"""Every attack meets its own refusal, and the same action with only the attacked field corrected
+goes through.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ def stage(devchain: DevChain) -> World:
 
 
 @pytest.mark.parametrize("attack", TABLE, ids=lambda a: a.name)
-def test_attack_is_refused_and_its_twin_accepted(stage: World, attack: Attack) -> None:
+def test_attack_is_refused_and_its_control_accepted(stage: World, attack: Attack) -> None:
     before = int(stage.ledger.block()["number"], 16)
     assert outcome(lambda: attack.action(stage, True)) == attack.expected
     assert outcome(lambda: attack.action(stage, False)) == "accepted"

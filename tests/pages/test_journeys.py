@@ -1,4 +1,7 @@
-"""Three people on the pages, in a real browser: a patient, the analyst, the auditor. In this order, on one home."""
+"""Three people on the pages in a real browser: patient, analyst, auditor.
+
+In this order, on one home.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page makes of each kind of result, as the analysis itself writes them, on invented people."""
+"""The page of each kind of result, from the analysis itself on synthetic people."""
 
 from __future__ import annotations
 
