@@ -1,4 +1,4 @@
-"""The doors: HTTP, command line, worker process; the one place where the other rooms are put together.
+"""The interfaces (HTTP, pages, command line, worker process), which compose the other packages.
 
-This room does not know rules: what is allowed is decided by the contracts and by `governance`, a door only asks.
+This package does not know rules: the contracts and `governance` decide what is allowed.
 """

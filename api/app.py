@@ -1,4 +1,4 @@
-"""The web process: routes, headers and documentation put together over one set of services."""
+"""The web application: routes, middleware, headers and OpenAPI document over one set of services."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ def create_app(services: Services) -> FastAPI:
         Limits, rate_limit=RateLimit(settings.rate_limit), behind_proxy=bool(settings.proxies)
     )
     app.add_middleware(Timeouts)
-    app.add_middleware(Headers)  # around it: what Patience answers has them too
+    app.add_middleware(Headers)  # outside Timeouts, so that its answers have them too
     app.add_middleware(Watch, metrics=services.metrics)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
     return app
 
 
 class Headers:
-    """Nothing is cached, guessed, framed or loaded from elsewhere."""
+    """Middleware: security headers against caching, sniffing, framing and foreign content."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -71,7 +71,7 @@ class Headers:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
-                    headers.setdefault(name, value)  # pages have a policy of their own
+                    headers.setdefault(name, value)  # pages set their own policy
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
@@ -82,18 +82,17 @@ def _operation_id(route: APIRoute) -> str:
 
 
 def _document(app: FastAPI) -> dict[str, Any]:
-    """OpenAPI with the one shape of every problem, in place of the framework's own."""
+    """The OpenAPI document, with our Problem schema instead of the framework's errors."""
     if app.openapi_schema is None:
         document = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes
         )
-        for path in document[
-            "paths"
-        ].values():  # whatever is sent in may be too much (api.http.rate_limit)
+        # Every POST may exceed the rate limit (api.http.rate_limit).
+        for path in document["paths"].values():
             for response in (
                 operation["responses"] for method, operation in path.items() if method == "post"
             ):
-                response |= {str(status): told for status, told in declared(429).items()}
+                response |= {str(status): problem for status, problem in declared(429).items()}
         schemas = document["components"]["schemas"]
         schemas.pop("HTTPValidationError", None)
         schemas.pop("ValidationError", None)

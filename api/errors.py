@@ -1,4 +1,4 @@
-"""Errors of the doors: what a client is told, by kind; each carries the hint what to do next."""
+"""Errors of the API, client and command line, each with a hint what to do next."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class ApiError(Exception):
 
 
 class UsageError(ApiError):
-    """The caller's input cannot be meant."""
+    """The caller's input is invalid."""
 
 
 class NotServing(ApiError):
-    """A process that is needed does not run, or does not answer."""
+    """A required process does not run, or does not answer."""
 
 
 class Answered(ApiError):
@@ -29,7 +29,7 @@ class Answered(ApiError):
 
 
 class RefusedByPolicy(Answered):
-    """409: a rule of the ledger stands against it; `reason` names it."""
+    """409: a rule of the ledger forbids it; `reason` names the rule."""
 
 
 class NotThere(Answered):
@@ -37,11 +37,11 @@ class NotThere(Answered):
 
 
 class NotAuthorised(Answered):
-    """401 or 403: nobody is signed in, or it is not for her."""
+    """401 or 403: the caller is not signed in, or not allowed."""
 
 
 class NotUnderstood(Answered):
-    """400, 413, 415 or 422: the message cannot be meant."""
+    """400, 413, 415 or 422: the message is invalid."""
 
 
 class NotAvailable(Answered):
@@ -49,4 +49,4 @@ class NotAvailable(Answered):
 
 
 class VerificationFailed(ApiError):
-    """Something is not what the ledger says it is."""
+    """Something differs from what the ledger says."""

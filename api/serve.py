@@ -1,8 +1,9 @@
-"""The web process as `volens serve` starts it: logs, figures, and an end that lets requests finish.
+"""The web process started by `volens serve`: logs, metrics, and a graceful stop.
 
-`python -m api.serve` serves on the configured host and port. Told to stop, it takes no new connection, gives those
-that are being answered FINISH seconds, and ends with code 0; told twice, it ends at once. The server's own request log
-is off, since paths hold ids: api/http/request_log.py writes one line a request.
+`python -m api.serve` serves on the configured host and port. After a stop signal, it accepts no new
+connection, gives requests in progress FINISH seconds, and ends with code 0; after a second signal,
+it ends at once. The server's own request log is off, since paths hold ids: api/http/request_log.py
+writes one line a request.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ import uvicorn
 from api.app import create_app
 from api.http import metrics
 from api.http.services import open_services
-from api.http.timeouts import CONNECTIONS, open_as_many_files_as_allowed, patient_protocol
+from api.http.timeouts import CONNECTIONS, open_as_many_files_as_allowed, timed_protocol
 from api.operate import logs
 from api.operate.settings import Settings
 from api.operate.startup import START_FAULTS, not_started
 from chain.devnode.tether import leave_no_core
 
-FINISH = 5  # seconds that requests in progress have
+FINISH = 5  # seconds for requests in progress
 log = structlog.get_logger()
 
 
 class Server(uvicorn.Server):
-    """Ends with code 0 when it is told to, where the library would end as if killed."""
+    """Ends with code 0 after a stop signal, where the library would end as if killed."""
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -46,12 +47,12 @@ class Server(uvicorn.Server):
 
 
 def caller_options(settings: Settings) -> dict[str, Any]:
-    """For the server: how it meets callers, and whose word for their address it takes.
+    """Server options: the connection protocol, and whose forwarded client addresses are trusted.
 
-    Nobody's, unless the settings name a proxy; all callers come from its address then.
+    None are trusted unless the settings name a proxy; then all connections come from its address.
     """
     proxied = bool(settings.proxies)
-    protocol = patient_protocol(0 if proxied else CONNECTIONS)
+    protocol = timed_protocol(0 if proxied else CONNECTIONS)
     return {
         "http": protocol,
         "ws": "none",
@@ -61,7 +62,7 @@ def caller_options(settings: Settings) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Serve until stopped; one line says what is missing when it cannot."""
+    """Serve until stopped; logs one line if it cannot start."""
     leave_no_core()
     open_as_many_files_as_allowed()
     settings = Settings()

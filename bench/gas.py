@@ -31,7 +31,7 @@ def measure_gas(url: str, people: int = PEOPLE, few: int = FEW) -> dict[str, Any
     run = world.request_run(permit)
     world.authorise(run, subjects[:few])
     seal = world.seal(run)
-    views = [world.look(run, name) for name in ("sol", "tess")]
+    views = [world.view_output(run, name) for name in ("sol", "tess")]
     released = world.release(run, seal, subjects[:few], [0] * few)
     for subject in subjects[:few]:
         revoked = world.revoke(subject)

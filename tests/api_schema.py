@@ -1,4 +1,6 @@
-"""Requests made up from the OpenAPI document by schemathesis, right and wrong ones, and what each answer must be."""
+"""Requests generated from the OpenAPI document by schemathesis, valid and invalid, and checks of
+each answer.
+"""
 
 from __future__ import annotations
 
@@ -46,9 +48,11 @@ def attack(
     number: int,
     ids: Mapping[str, Any],
 ) -> tuple[Counter[int], list[str]]:
-    """(how many answers of which status, what was wrong): an operation under every session, "" for none.
+    """(how many answers of which status, what was wrong): an operation under every session, "" for
+    none.
 
-    `ids` holds values that exist, by the name of a path's parameter: most of the right requests use them.
+    `ids` holds values that exist, by the name of a path's parameter: most of the right requests use
+    them.
     """
     statuses, wrong = Counter[int](), dict[str, None]()
 
@@ -89,7 +93,9 @@ def attack(
 
 
 def campaign(deployment: Any, folder: Path, examples: int, number: int) -> Counter[int]:
-    """Every operation with and without sessions of several roles; so many right and wrong requests of each."""
+    """Every operation with and without sessions of several roles; so many right and wrong requests
+    of each.
+    """
     sealed = deployment.sealed_output(folder / "key")
     (subject,) = deployment.people()
     clients = [

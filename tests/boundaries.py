@@ -1,8 +1,10 @@
-"""Counts where a process touches the world, and ends, fails or hangs it at the N-th place. Outside the product.
+"""Fault injection: counts where a process acts on the world, and kills, fails or hangs it at the
+N-th place. Not in the product.
 
-A boundary is crossed twice, before the effect and after it: a call of the ledger, a commit, an object put or got, a
-broker's question and answer, a file made durable or given its name, a line to the chain's own node. The product has no
-hook for this: its adapters are wrapped here, in a process that a test forked.
+A boundary is crossed twice, before the effect and after it: a call of the ledger, a commit, an
+object put or got, a broker's question and answer, a file made durable or given its name, a line to
+the chain's own node. The product has no hook for this: its adapters are wrapped here, in a process
+that a test forked.
 """
 
 from __future__ import annotations
@@ -37,9 +39,11 @@ HUNG = 30.0  # seconds: longer than anybody here waits
 
 @dataclass(slots=True)
 class Counter:
-    """mode: kill (-9), fail (the adapter's own error) or hang (as if the machine stood still), at the `at`-th place.
+    """mode: kill (-9), fail (the adapter's own error) or hang (as if the machine stood still), at
+    the `at`-th place.
 
-    It counts from `begin` on, only places of this name if one is given, and says in the file `reached` where it struck.
+    It counts from `begin` on, only places of this name if one is given, and says in the file
+    `reached` where it struck.
     """
 
     mode: str

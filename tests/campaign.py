@@ -1,9 +1,11 @@
-"""Kills, failures and hangs at every boundary of every operation, on real parts; an independent judge after each.
+"""Kills, failures and hangs at every boundary of every operation, on real services; an independent
+check after each.
 
-The processes of the product are forked from this one, which has loaded everything: the ledger's gateway, the broker,
-and the actor (the web process or the worker: whoever does the operation). One of them is armed. Then what died is
-started again, the operation is repeated as its client would, and tests/oracle.py looks at the ledger, the journals, the
-rows and the bucket. tests/soak.py is the whole campaign (`make soak`); the tests take samples of it.
+The processes of the product are forked from this one, which has loaded everything: the ledger's
+gateway, the broker, and the actor (the web process or the worker: whoever does the operation). One
+of them is armed. Then what died is started again, the operation is repeated as its client would,
+and tests/oracle.py looks at the ledger, the journals, the rows and the bucket. tests/soak.py is the
+whole campaign (`make soak`); the tests take samples of it.
 """
 
 from __future__ import annotations
@@ -272,7 +274,9 @@ class Stage:
         return governance.broker.__main__.main()
 
     def mend(self) -> float:
-        """Start again what died; seconds until all of it answers, with an actor that has finished what it left."""
+        """Start again what died; seconds until all of it answers, with an actor that has finished
+        what it left.
+        """
         began = time.monotonic()
         for name, part in self.parts.items():
             if part.ended():
@@ -292,7 +296,9 @@ class Stage:
         hangs: bool = False,
         armed: int = 0,
     ) -> None:
-        """The operation in a process of its own; counting begins with it, there or in the process `armed`."""
+        """The operation in a process of its own; counting begins with it, there or in the process
+        `armed`.
+        """
 
         def work() -> int:
             actor = Actor(self, operation.worker)
@@ -407,7 +413,9 @@ def sweep(
     first: int = 1,
     step: int = 1,
 ) -> Iterator[Outcome]:
-    """Strike at the first boundary, and every `step` further on, until the operation is over uninjured."""
+    """Strike at the first boundary, and every `step` further on, until the operation is over
+    uninjured.
+    """
     stage, at = make(), first
     for turn in itertools.count(1):
         outcome = stage.injure(operation(), target, mode, at)

@@ -1,4 +1,4 @@
-"""A chain served in this process, on a clock that a test moves."""
+"""A chain in this process, with a clock that a test controls."""
 
 from __future__ import annotations
 

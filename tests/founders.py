@@ -1,4 +1,4 @@
-"""Several people who found a deployment together, each with a home folder of her own; the commands run in process."""
+"""Several founders of a deployment, each with a home folder; the commands run in this process."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ class Said:
 
 @dataclass
 class Founders:
-    """`base` holds a folder a person, and `op` for whoever operates; `chain` is a ledger's URL, or none: its own."""
+    """`base` holds a folder a person, and `op` for whoever operates; `chain` is a ledger's URL, or
+    none: its own.
+    """
 
     base: Path
     chain: str = ""

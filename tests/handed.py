@@ -1,7 +1,7 @@
-"""A worker that tells the judge of each answer that reached it, before anything can be opened with it.
+"""A worker that reports each answer it receives to the test, before it can use it.
 
-`python -m handed` (with tests/ on the path) is `python -m api.worker.supervisor` with this told in `handed.jsonl` of
-the home.
+`python -m handed` (with tests/ on the path) is `python -m api.worker.supervisor` with this told in
+`handed.jsonl` of the home.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""A long history on a served deployment's ledger: many people, many runs, by signed calls, without any computing.
+"""A long history on a served deployment's ledger: many people and runs, by signed calls, without
+computing.
 
-`Crowd.of(parts)` signs for everybody of a played deployment (api/operate/bootstrap.py); `live(runs)` adds runs of
-everybody.
+`Crowd.of(parts)` signs for everybody of a played deployment (api/operate/bootstrap.py);
+`live(runs)` adds runs of everybody.
 """
 
 from __future__ import annotations
@@ -40,7 +41,10 @@ class Crowd:
 
     @classmethod
     def of(cls, home: Path, url: str, people: int) -> Crowd:
-        """Enrols so many and lets them agree. The relay key is the deployment's own, and nobody else uses it."""
+        """Enrols so many and lets them agree.
+
+        The relay key is the deployment's own, and nobody else uses it.
+        """
         identity = read_identity(home)
         assert identity is not None
         names = {name: load(home / "keys" / f"{name}.json")[0] for name in (*FOUNDERS, *STAFF)}
@@ -72,7 +76,7 @@ class Crowd:
             return run
         seal = world.seal(run)
         for checker in ("sol", "tess"):
-            world.look(run, checker)
+            world.view_output(run, checker)
         if ending == "released":
             epochs = [0] * len(self.people)
             world.release(run, seal, self.people, epochs)
@@ -93,7 +97,9 @@ class Start:
 def build(
     home: Path, people: int, runs: int, tell: Callable[[str], None] = lambda _: None
 ) -> Crowd:
-    """A new played deployment in `home` with so many runs of so many people; nothing of it runs afterwards."""
+    """A new played deployment in `home` with so many runs of so many people; nothing of it runs
+    afterwards.
+    """
     parts = Parts(home.resolve(), Settings(home=home))
     parts.make_home()
     try:
@@ -109,7 +115,9 @@ def build(
 
 
 def start_all(home: Path, busy: int = 0) -> Start:
-    """Start every part on the home, beside so many programs that only compute, look at what it says, and stop."""
+    """Start every part on the home, beside so many programs that only compute, look at what it
+    says, and stop.
+    """
     loops = [subprocess.Popen([sys.executable, "-c", "while 1: pass"]) for _ in range(busy)]
     said: list[str] = []
     parts = Parts(home.resolve(), Settings(home=home), tell=said.append)
@@ -141,10 +149,11 @@ def _cpu_of_page(url: str, pid: int, times: int = 20) -> float:
 
 
 def multiply_runs(source: str, target: str, runs: int, people: int) -> str:
-    """A copy of a SQLite database with so many more runs of so many people each; returns one person who is in all.
+    """A copy of a SQLite database with so many more runs of so many people each; returns one person
+    who is in all.
 
-    Of three runs two are released and one waits in the queue. The rows have the forms that the ledger's events give;
-    for measuring what reads them.
+    Of three runs two are released and one waits in the queue. The rows have the forms that the
+    ledger's events give; for measuring what reads them.
     """
     import sqlite3
 

@@ -1,4 +1,4 @@
-"""One story on a real chain, as the auditor's file reads it, and what several of its tests do to it."""
+"""One story on a real chain, as an exported trail, for several tests of the verifier."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def tell(world: World) -> dict[str, Any]:
     world.authorise(run, subjects)
     seal = world.seal(run)
     for name in ("sol", "tess"):
-        world.look(run, name)
+        world.view_output(run, name)
     flapping = world.request_run(permit)
     world.revoke(subjects[0])
     world.revoke(subjects[0], epoch=0)
@@ -86,7 +86,7 @@ def tell(world: World) -> dict[str, Any]:
     world.authorise(run, subjects, attempt=2)
     seal = world.seal(run, attempt=2)
     for name in ("sol", "tess"):
-        world.look(run, name, attempt=2)
+        world.view_output(run, name, attempt=2)
     world.release(run, seal, subjects[1:6], [0] * 5, attempt=2)
     small = world.request_run(permit)
     world.authorise(small, subjects[:3])  # refused: two willing, three needed
@@ -102,7 +102,7 @@ def tell(world: World) -> dict[str, Any]:
         "reason": 98,
         "deadline": 2**40 - 1,
     }
-    world.look(third, "sol")
+    world.view_output(third, "sol")
     world.relay("AccessLedger", "reject", "Decision", no, world.by("sol", "Decision", no))
     world.grant([subjects[1]], purposes=0b10)  # narrower: a new epoch
     world.grant([subjects[0]])
@@ -181,7 +181,9 @@ class Narrative:
         return copy.deepcopy(self.bundle)
 
     def witness(self, count: int, by: str = "bram", **seen: Any) -> dict[str, Any]:
-        """What a broker gives for step `count`; `seen`: another block, blockHash and time than the step's, signed."""
+        """What a broker gives for step `count`; `seen`: another block, blockHash and time than the
+        step's, signed.
+        """
         step = replay(self.bundle).steps[count - 1]
         message = {
             "block": step.block.number,
@@ -211,7 +213,9 @@ def reasons(bundle: object, **held: Any) -> str:
 
 
 class Judge:
-    """What the auditor's program says of many receipts, one after the other, of a trail that it replays once."""
+    """What the auditor's program says of many receipts, one after the other, of a trail that it
+    replays once.
+    """
 
     def __init__(self, bundle: dict[str, Any]) -> None:
         self._replay = replay(bundle, signed=True)
@@ -239,7 +243,9 @@ def twisted(signature: bytes, how: str) -> bytes:
 
 
 class Forger(Rewriter):
-    """As the demo's forger; `trusting`: the items of a batch are taken as signed, whatever the logs say."""
+    """As the demo's forger; `trusting`: the items of a batch are taken as signed, whatever the logs
+    say.
+    """
 
     def __init__(self, bundle: dict[str, Any], trusting: bool = False) -> None:
         super().__init__(bundle["identity"])

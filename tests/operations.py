@@ -1,4 +1,4 @@
-"""What people do, each as an operation that can be injured: grant, withdraw, ingest, run, release."""
+"""Operations for fault injection: grant, withdraw, ingest, run, release."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ PARAMS = complete(
 
 
 class Operation:
-    """Something that people do. `prepare` signs in advance, so that a repetition is the same message."""
+    """Something that people do.
+
+    `prepare` signs in advance, so that a repetition is the same message.
+    """
 
     name: str
     worker = False
@@ -123,7 +126,7 @@ class Release(Operation):
         looked = actor.projection.replayed.attempts[run, attempt].views
         for name in ("sol", "tess"):
             if bytes.fromhex(world.people[name].address[2:]) not in looked:
-                world.look(run, name, attempt)
+                world.view_output(run, name, attempt)
         people, epochs = zip(*self.people, strict=True)
         world.release(run, self.sealed.sealHash, people, epochs, attempt=attempt)
 

@@ -1,4 +1,4 @@
-"""Decides whether a deployment is still sound after a crash. Stands alone: imports nothing of what it judges.
+"""Decides whether a deployment is consistent after a crash. Independent: imports nothing of the product.
 
     python tests/oracle.py facts.json
 

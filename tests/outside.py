@@ -1,4 +1,4 @@
-"""kill -9 from outside, at random times, of any process of a deployment as `volens serve` starts it."""
+"""kill -9 at random times of any process of a deployment started by `volens serve`."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ AWAY = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One injury: of which part, where, seconds until everything answered again, and what the judge found then."""
+    """One injury: of which part, where, seconds until everything answered again, and what the judge
+    found then.
+    """
 
     operation: str
     target: str
@@ -64,7 +66,9 @@ class Outcome:
 
 
 class Told(Parts):
-    """The parts as `volens serve` starts them, with a worker that tells the judge what reached it (tests/handed.py)."""
+    """The parts as `volens serve` starts them, with a worker that tells the judge what reached it
+    (tests/handed.py).
+    """
 
     def launch_worker(self) -> None:
         self._launch("handed", "worker", PYTHONPATH=str(Path(__file__).parent))
@@ -119,7 +123,9 @@ class Town:
         return permit
 
     def go_on(self, who: Patient, until: float) -> None:
-        """A person withdraws, a run is asked for and computed, she agrees again: each until it is done."""
+        """A person withdraws, a run is asked for and computed, she agrees again: each until it is
+        done.
+        """
         noor, dataset = self.cast.client("noor"), self.cast.dataset
         own = Client(self.parts.urls["api"], self.cast.identity, who.wallet, who.subject)
 

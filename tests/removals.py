@@ -1,4 +1,6 @@
-"""The controls that are taken out one at a time, of contracts, verifier and parts, and what is left without them."""
+"""Mutations: removes one control of contracts, verifier or services at a time, and expects an
+attack to succeed.
+"""
 
 from __future__ import annotations
 
@@ -362,7 +364,9 @@ VERIFIER = [
 
 @dataclass(frozen=True)
 class Gate:
-    """A control of the doors: functions of `file` without it take the place of those named in `places`."""
+    """A control of the endpoints: functions of `file` without it take the place of those named in
+    `places`.
+    """
 
     control: str
     file: str
@@ -463,7 +467,8 @@ def verifier_without(removal: Removal) -> ModuleType:
     return module_without(FOLDER.parent / "governance" / removal.file, removal.edits)
 
 
-# Without most of the optimizer: it takes half of the time, and fits the size of a contract just as well.
+# Without most of the optimizer: it takes half of the time, and fits the size of a contract just as
+# well.
 QUICK = {
     "enabled": True,
     "runs": 1,
@@ -474,8 +479,9 @@ QUICK = {
 def compile_without(removal: Removal, copy: Path, kept: Path) -> dict[str, Artifact]:
     """The contracts as they are without the control.
 
-    copy: an absent folder for the changed sources; kept: where compiled contracts stay for the next run of the tests.
-    One process compiles at a time, so that two that want the same do not both do it.
+    copy: an absent folder for the changed sources; kept: where compiled contracts stay for the next
+    run of the tests. One process compiles at a time, so that two that want the same do not both do
+    it.
     """
     shutil.copytree(FOLDER, copy, ignore=shutil.ignore_patterns("artifacts", "__pycache__"))
     source = (copy / removal.file).read_text()
@@ -502,7 +508,9 @@ def compile_without(removal: Removal, copy: Path, kept: Path) -> dict[str, Artif
 
 
 def _sources_hash(folder: Path) -> str:
-    """Of everything that the compiled contracts depend on: their sources, the libraries and how they are compiled."""
+    """Of everything that the compiled contracts depend on: their sources, the libraries and how
+    they are compiled.
+    """
     rest = [FOLDER.parent / "package-lock.json", FOLDER.parent / "chain" / "artifacts.py"]
     texts = [path.read_text() for path in [*sorted(folder.rglob("*.sol")), *rest]]
     return hashlib.sha256(json.dumps([texts, QUICK]).encode()).hexdigest()

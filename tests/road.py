@@ -1,4 +1,6 @@
-"""The whole road in one process for tests: real chain, bucket and broker door; simulated people with records."""
+"""All components in one process for tests: real chain, bucket and broker; simulated people with
+records.
+"""
 
 from __future__ import annotations
 

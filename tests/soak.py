@@ -1,4 +1,4 @@
-"""The whole kill campaign (`make soak`); leaves .volens/fault/report.json."""
+"""The complete kill campaign (`make soak`); writes .volens/fault/report.json."""
 
 from __future__ import annotations
 
@@ -37,7 +37,10 @@ def report(outcomes: list[Outcome], outside: list[Any], seconds: float) -> dict[
 
 
 def main() -> int:
-    """Everything: kills at each boundary, failures and hangs at some, and kills from outside. Writes the report."""
+    """Everything: kills at each boundary, failures and hangs at some, and kills from outside.
+
+    Writes the report.
+    """
     began, outcomes = time.monotonic(), []
     with stages() as make:
         for operation, (mode, step) in itertools.product(
@@ -45,7 +48,7 @@ def main() -> int:
         ):
             for target in TARGETS:
                 if mode == "hang" and target == "actor":
-                    continue  # nobody waits for it but the person at the door
+                    continue  # nobody waits for it but the person at the endpoint
                 done = list(sweep(make, operation, target, mode, step=step))
                 outcomes += done
                 bad = [said for one in done for said in one.violations]

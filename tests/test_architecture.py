@@ -1,4 +1,4 @@
-"""The house keeps its shape: names, words, arrows between rooms, and tables that stand in two languages."""
+"""Architecture: names, words, import directions, and tables that exist in two languages."""
 
 from __future__ import annotations
 
@@ -238,7 +238,9 @@ def test_no_file_format_that_runs_code() -> None:
 
 
 def test_only_the_vault_opens_and_seals_objects() -> None:
-    """A key and a ciphertext meet in one module; everybody else goes through `open_record` and `seal_records`."""
+    """A key and a ciphertext meet in one module; everybody else goes through `open_record` and
+    `seal_records`.
+    """
     secret = {"open_object", "seal_object"}
     found = set()
     for name, tree in python(*ROOMS):
@@ -318,7 +320,7 @@ def test_kinds_are_the_contracts_constants() -> None:
 
 
 def test_kinds_are_the_auditors() -> None:
-    """Every step the fold can make, by the literal kind and event in its source."""
+    """Every step the replay can make, by the literal kind and event in its source."""
     tree = ast.parse((ROOT / "governance" / "verify.py").read_text())
     found = set()
     for node in ast.walk(tree):

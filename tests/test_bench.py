@@ -1,4 +1,4 @@
-"""The bench's own parts: what they time is real, and its report says where a goal was missed."""
+"""The benchmark: it times real work, and its report marks missed goals."""
 
 from __future__ import annotations
 
@@ -57,7 +57,10 @@ REPORT: dict[str, Any] = {
 def test_a_packed_record_reads_a_hundred_times_as_fast(
     bucket_process: BucketProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """benchmarks.md: at least 100 times. Beside it the governed read, whose bound only an idle machine can judge."""
+    """benchmarks.md: at least 100 times.
+
+    Beside it the governed read, whose bound only an idle machine can judge.
+    """
     bucket = Bucket("bench", bucket_process.url)
     bucket.create()
     found = measure_reads(bucket, pairs=5)
@@ -74,7 +77,10 @@ def test_a_packed_record_reads_a_hundred_times_as_fast(
 
 
 def test_confining_a_training_costs_next_to_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    """The same bytes for at most 3 % more CPU time. `make bench` takes more turns, and says where it is missed."""
+    """The same bytes for at most 3 % more CPU time.
+
+    `make bench` takes more turns, and says where it is missed.
+    """
     # The machine may be busy: its best of a few turns.
     with Trainings() as trainings:
         turns = (trainings.measure(pairs=2) for _ in range(4))
@@ -88,7 +94,9 @@ def test_confining_a_training_costs_next_to_nothing(capsys: pytest.CaptureFixtur
 
 
 def test_gas_of_every_call_is_measured(devchain: DevChain) -> None:
-    """The gateway of a deployment had stopped taking contracts of strangers, and nobody had measured since."""
+    """The gateway of a deployment had stopped taking contracts of strangers, and nobody had
+    measured since.
+    """
     found = measure_gas(devchain.url, people=12, few=6)
     assert found["authorise_per_person_of_12"] < found["authorise_per_person_of_6"]
     assert all(value > 0 for value in found.values())

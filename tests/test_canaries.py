@@ -1,4 +1,6 @@
-"""Personal data stands in the decrypted record and nowhere else: unique tokens in every field, searched everywhere."""
+"""Personal data exists only in decrypted records: unique tokens in every field, searched
+everywhere.
+"""
 
 from __future__ import annotations
 
@@ -79,7 +81,9 @@ class Deployment:
 
 
 def with_canaries(payload: bytes, tokens: list[str]) -> bytes:
-    """Every free field that a record of this format may carry beside its values gets a token of its own."""
+    """Every free field that a record of this format may carry beside its values gets a token of its
+    own.
+    """
 
     def token() -> str:
         tokens.append(canary())
@@ -112,7 +116,9 @@ def with_canaries(payload: bytes, tokens: list[str]) -> bytes:
 
 
 def forms(token: str) -> Iterator[bytes]:
-    """A token as it could hide: raw, UTF-16, hex (either case), base64 at each of its three offsets."""
+    """A token as it could hide: raw, UTF-16, hex (either case), base64 at each of its three
+    offsets.
+    """
     plain = token.encode()
     yield from (
         plain,
@@ -126,7 +132,9 @@ def forms(token: str) -> Iterator[bytes]:
 
 
 def hits(tokens: list[str], places: dict[str, bytes]) -> list[str]:
-    """Looked for in two steps, since there are thousands of forms: the common beginning, then the tokens there."""
+    """Looked for in two steps, since there are thousands of forms: the common beginning, then the
+    tokens there.
+    """
     begins = list(forms(BIRD))
     suspicious = {
         name: data for name, data in places.items() if any(begin in data for begin in begins)
@@ -287,12 +295,14 @@ def await_state(client: Client, run: str, state: str) -> None:
 def looked_at(deployment: Deployment, run: str) -> Any:
     sol = deployment.client("sol")
     key = deployment.home / "keys" / "sol.results" / run
-    sol.look(run, 1, keep_pair(key))
+    sol.view_output(run, 1, keep_pair(key))
     return open_output(sol, deployment.broker(), sol.run(run), key, sol.wallet.address[2:].lower())
 
 
 def refused_requests(deployment: Deployment, tokens: list[str]) -> list[bytes]:
-    """What the doors answer to requests that carry tokens where they do not belong: each is refused."""
+    """What the endpoints answer to requests that carry tokens where they do not belong: each is
+    refused.
+    """
     import httpx
 
     url, answers = deployment.parts.urls["api"], []
@@ -332,7 +342,9 @@ def refused_requests(deployment: Deployment, tokens: list[str]) -> list[bytes]:
 
 
 def found_again(deployment: Deployment, leaves: list[Any], sources: list[Source]) -> bool:
-    """The tokens are where they belong: a worker's question opens each record to the bytes that went in."""
+    """The tokens are where they belong: a worker's question opens each record to the bytes that
+    went in.
+    """
     permit_run = requested(deployment, deployment.client("noor"))
     deployment.parts.stop_part("worker")
     wanda = load(deployment.home / "keys" / "worker.json")[0]

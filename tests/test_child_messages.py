@@ -1,4 +1,6 @@
-"""What a computing child says in clear: nothing of its own choosing reaches a page, the database or a log."""
+"""A computing child's unencrypted messages: no text of its own reaches a page, the database or a
+log.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ from governance.readmodel import queries as register
 
 
 class Hostile(ForkServer):
-    """Children whose models are somebody else's: what they decrypted stands in their words, by the run's seed."""
+    """Children whose models are somebody else's: what they decrypted stands in their words, by the
+    run's seed.
+    """
 
     PROGRAM = """
 import json, os, time
@@ -97,7 +101,9 @@ def test_a_hostile_child_says_nothing_of_anybody(
 
 
 def test_half_a_frame_delays_no_withdrawal(road: Road, hostile: Hostile) -> None:
-    """A child that says a frame byte by byte holds the plaintext for no longer than one that is silent."""
+    """A child that says a frame byte by byte holds the plaintext for no longer than one that is
+    silent.
+    """
     params = dump_canonical(json.loads(PARAMS) | {"seed": 4})
     worker, asked = road.worker(children=hostile), road.request(params=params)
     hostile.warm()  # in the thread that lives longest: children die with it
@@ -143,7 +149,7 @@ def test_a_frame_has_its_time_and_its_size(
     assert said == {"say": "x"}
 
 
-def test_who_does_not_take_a_frame_is_watched_too() -> None:
+def test_a_child_that_does_not_read_a_frame_is_watched_too() -> None:
     """A child could read half of its job, and have plaintext while it is still being told the rest."""
 
     class Changed(Exception): ...
@@ -253,7 +259,7 @@ def test_there_are_as_many_sentences_as_the_readme_says() -> None:
         "expression record: the document is not UTF-8",
         "a variant chosen among so many for its size may count as 7 statistics, more "
         "than those who are surely in the cohort bear (0.128 each); named sites count once each",
-        "the computation met a fault of its own",
+        "the computation failed with an internal error",
         "the run needs more memory than a worker has",
         "the object is not the one the ledger names",
     ],

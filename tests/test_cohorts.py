@@ -1,4 +1,6 @@
-"""A permit is good for so many cohorts: whether a run fails tells of the people in it, and no checker sees that."""
+"""A permit allows only so many cohorts, because a failing run reveals something that no checker
+reviews.
+"""
 
 from __future__ import annotations
 

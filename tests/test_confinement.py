@@ -1,7 +1,7 @@
-"""The two children that read plaintext can do nothing but that: every way out, tried in each of them.
+"""The two children that read plaintext are confined: every known way out is tried in each.
 
-Each way is first shown to work in the same child without confinement, then to be refused within it. Taken out one at a
-time, a layer lets through the ways that only it refuses, and no other.
+Each way is first shown to work in the same child without confinement, then to be refused within it.
+Taken out one at a time, a layer lets through the ways that only it refuses, and no other.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from analytics.catalogue import MODELS
 from analytics.params import complete
 from api.confinement import ALL, Confinement, Layer, NotConfined
 from api.confinement.layers import MEANS
-from api.confinement.outside import look
+from api.confinement.outside import layers_in_force
 from api.errors import NotServing, UsageError
 from api.ingest import parser_sandbox as lane
 from api.operate import doctor as checkup
@@ -57,7 +57,9 @@ analytics.models = analytics.run = analytics.threads = sys.modules["analytics.mo
 
 
 class Probed(ForkServer):
-    """Children that try ways out in place of an attempt; without the limits of memory and files, which also refuse."""
+    """Children that try ways out in place of an attempt; without the limits of memory and files,
+    which also refuse.
+    """
 
     PROGRAM = f"""
 sys.path.insert(0, {str(TESTS)!r})
@@ -95,7 +97,9 @@ Try = Callable[[Confinement, dict[str, Any]], dict[str, str]]
 
 
 def by_computing(confinement: Confinement, scene: dict[str, Any]) -> dict[str, str]:
-    """What became of the scene's ways in a computing child; `ended` where it did not live to say so."""
+    """What became of the scene's ways in a computing child; `ended` where it did not live to say
+    so.
+    """
     server = Probed(confinement)
     try:
         child = server.child()
@@ -147,7 +151,9 @@ def tried(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Tr
 
 
 class Onlooker:
-    """Reads what /proc shows of every process, as anybody on the host may; `seen`: the ways whose mark stood there."""
+    """Reads what /proc shows of every process, as anybody on the host may; `seen`: the ways whose
+    mark stood there.
+    """
 
     def __init__(self, scene: dict[str, Any]) -> None:
         self.seen: set[str] = set()
@@ -258,7 +264,9 @@ def test_without_confinement_every_way_is_open(tried: Try, scene: dict[str, Any]
 
 @pytest.mark.parametrize("confinement", WAYS_TO_CONFINE.values(), ids=WAYS_TO_CONFINE)
 def test_every_way_is_refused(tried: Try, scene: dict[str, Any], confinement: Confinement) -> None:
-    """By both walls around files, by either alone, and where the kernel knows Landlock's first version only."""
+    """By both walls around files, by either alone, and where the kernel knows Landlock's first
+    version only.
+    """
     before = {path: path.stat().st_mtime for path in Path(scene["home"]).rglob("*")}
     found = tried(confinement, scene)
     assert "refused: ended" not in found.values(), "it must live to be refused each of them"
@@ -270,7 +278,9 @@ def test_every_way_is_refused(tried: Try, scene: dict[str, Any], confinement: Co
 def test_devices_of_a_gpu_open_no_other_way(
     tried: Try, scene: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where a GPU is, its devices may be written to and controlled; here two harmless ones stand in for them."""
+    """Where a GPU is, its devices may be written to and controlled; here two harmless ones stand in
+    for them.
+    """
     lines = "from api.confinement import interpreter\ninterpreter.GPU_DEVICES = ('/dev/null', '/dev/zero')"
     monkeypatch.setattr(
         lane, "PROGRAM", PARSER.replace("lanechild.limit", f"{lines}\nlanechild.limit")
@@ -361,7 +371,9 @@ def test_a_child_in_our_own_namespace_is_given_nothing(
 
 
 def test_a_host_that_offers_nothing_is_refused_unless_relaxed() -> None:
-    """With `isolation` a child is used all the same, and says which layers it lacks; what there is stays in force."""
+    """With `isolation` a child is used all the same, and says which layers it lacks; what there is
+    stays in force.
+    """
     nothing, home = Confinement(Layer(0), ALL), Path("/nonexistent")
     server = Probed(nothing)
     with pytest.raises(AttemptEnded, match="would lack a network namespace of its own, a process"):
@@ -390,7 +402,7 @@ def test_a_home_that_a_child_could_read_is_refused(tmp_path: Path) -> None:
     link = tmp_path / "link"
     link.symlink_to(among.parent)
     for home in (among, link / "volens"):
-        with pytest.raises(NotConfined, match="lies among the libraries"):
+        with pytest.raises(NotConfined, match="is among the libraries"):
             Confinement.of("", home)
         with pytest.raises(NotConfined):
             open_worker(Settings(home=home))
@@ -422,7 +434,9 @@ WITHOUT = {
 def test_a_kernel_that_lacks_one_layer_is_refused_unless_relaxed(
     monkeypatch: pytest.MonkeyPatch, offered: Confinement, lines: str, lacks: str
 ) -> None:
-    """By a plain sentence for both children; relaxed, the others stay in force and the missing one is told."""
+    """By a plain sentence for both children; relaxed, the others stay in force and the missing one
+    is told.
+    """
     hear_all(monkeypatch)
     for confinement in (offered, replace(offered, required=Layer(0))):
         server = Probed(confinement)
@@ -487,14 +501,14 @@ def test_one_thread_that_is_not_filtered_is_seen() -> None:
         with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"x\n"
-            assert look(process.pid, 0) & Layer.CALLS == seen
+            assert layers_in_force(process.pid, 0) & Layer.CALLS == seen
             process.kill()
 
 
 def test_a_process_that_is_gone_has_no_layer() -> None:
     process = subprocess.Popen(["true"])
     process.wait()
-    assert look(process.pid, 6) == Layer(0)
+    assert layers_in_force(process.pid, 6) == Layer(0)
 
 
 def test_the_parser_can_only_read_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -591,10 +605,12 @@ def test_every_model_gives_the_same_bytes_within(
     assert within["disclosure"] == without["disclosure"]
 
 
-def test_two_may_end_it_and_none_closes_what_is_somebody_elses(
+def test_a_second_end_closes_no_reused_descriptor(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The server's end and a watcher's came together, and one closed a descriptor that had a new owner."""
+    """The server's end and a watcher's came together, and one closed a descriptor that had a new
+    owner.
+    """
     server = Probed(FULL)
     child, closed = server.child(), list[int]()
     child.end()

@@ -1,4 +1,4 @@
-"""Two association runs on the whole road, the second without one person: it prints nothing and says why."""
+"""Two association runs, the second without one person: it is withheld, with the reason."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def genomes(
     tmp_path: Path,
     made: list[Input],
 ) -> Iterator[Road]:
-    """Invented people with a chart and genotypes each, all willing."""
+    """Invented people with a clinical record and genotypes each, all willing."""
     CHILDREN.warm()  # in the thread that lives longest: children die with it
     road = Road.build(tmp_path, devchain, bucket_process, people=1)
     road.subjects = road.world.enrol(request.param)
@@ -88,7 +88,7 @@ def release(road: Road, run: bytes) -> None:
     projection.sync()
     sealed = projection.replayed.attempts[run, 1]
     for name in ("sol", "tess"):
-        road.world.look(run, name)
+        road.world.view_output(run, name)
     everybody, epochs = zip(*((who, epoch) for who, epoch, _ in sealed.granted), strict=True)
     assert road.world.release(run, sealed.seal_hash, everybody, epochs).one(Released)
 

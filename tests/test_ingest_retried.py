@@ -1,4 +1,4 @@
-"""An ingest killed after its upload and tried again with other bytes: never two plaintexts under one key and nonce."""
+"""An ingest killed after its upload and retried with other bytes never reuses a key and nonce."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def objects(road: Road) -> dict[str, bytes]:
 
 
 def killed_after_upload(road: Road, source: Source) -> bytes:
-    """A process that ingests is killed as its object lies in the bucket, before anything is signed; the object."""
+    """A process that ingests is killed as its object lies in the bucket, before anything is signed;
+    the object.
+    """
     before = objects(road).keys()
     pid = os.fork()
     if pid == 0:
@@ -119,7 +121,9 @@ def test_the_same_bytes_again_have_another_key_too(road: Road) -> None:
 def test_a_key_made_of_the_records_name_would_be_seen(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The judge is awake: with keys drawn from what stays the same, both plaintexts lie under one key and nonce."""
+    """The judge is awake: with keys drawn from what stays the same, both plaintexts lie under one
+    key and nonce.
+    """
     drawn: Callable[[int], bytes] = lambda size: sha256(b"the record's name").digest()[:size]  # noqa: E731
     monkeypatch.setattr("governance.objects.vault.secrets.token_bytes", drawn)
     orphan = killed_after_upload(road, source(road, FIRST))

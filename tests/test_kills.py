@@ -1,4 +1,4 @@
-"""Samples of the kill campaign (`make soak` is the whole of it), and that its judge sees what it should."""
+"""Samples of the kill campaign (`make soak` runs all), and tests of its oracle."""
 
 from __future__ import annotations
 
@@ -108,7 +108,9 @@ def test_it_is_back_when_all_parts_are() -> None:
 
 
 def sign_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was signed before a crash is not sent again: the same call is signed anew, under the next nonce."""
+    """What was signed before a crash is not sent again: the same call is signed anew, under the
+    next nonce.
+    """
 
     def resume(self: Transactor) -> list[Any]:
         for _, tx, raw in self._outbox.pending(self.address):
@@ -236,7 +238,9 @@ def test_the_judge_imports_nothing_of_what_it_judges() -> None:
 
 
 def test_an_installed_product_has_no_hook() -> None:
-    """What ends, fails or hangs a process here is wrapped around it by a test: no setting, no variable reaches it."""
+    """What ends, fails or hangs a process here is wrapped around it by a test: no setting, no
+    variable reaches it.
+    """
     words = ("boundaries", "KILL_AT", "FAIL_AT", "HANG_AT", "VOLENS_TEST")
     for package in ("api", "chain", "governance", "analytics", "contracts"):
         for path in (ROOT / package).rglob("*.py"):

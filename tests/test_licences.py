@@ -1,4 +1,4 @@
-"""Which licences may come in: of what we name and of what that brings, however a package words its own."""
+"""Allowed licences of all dependencies, however a package words its own."""
 
 from __future__ import annotations
 

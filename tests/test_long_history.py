@@ -1,4 +1,4 @@
-"""1,000 people, 20 runs of all of them, 14 records each: everything starts again, and the keys still come out.
+"""1,000 people, 20 runs, 14 records each: everything restarts, and keys are still released.
 
 `make soak` does the same with 200 runs, also beside two busy programs (tests/soak_history.py).
 """
@@ -73,7 +73,7 @@ def test_every_part_starts_again_on_a_long_history(old: Old) -> None:
 
 @pytest.fixture(scope="module")
 def served(old: Old) -> Iterator[tuple[Crowd, Broker, BrokerClient]]:
-    """The ledger of it, and its broker behind its own door, in this process."""
+    """The ledger of it, and its broker behind its own endpoint, in this process."""
     with DevChain.start(old.home / "chain") as chain:
         world = old.crowd.world
         identity = dict(world.ledger.identity)
@@ -93,7 +93,9 @@ def served(old: Old) -> Iterator[tuple[Crowd, Broker, BrokerClient]]:
 def test_fourteen_records_of_a_thousand_people_and_a_broker_that_starts_again(
     old: Old, served: tuple[Crowd, Broker, BrokerClient]
 ) -> None:
-    """The answer's journal line was longer than what a start read: its keys were locked in for good."""
+    """The answer's journal line was longer than what a start read: its keys were locked in for
+    good.
+    """
     crowd, broker, client = served
     world = crowd.world
     leaves, headers = _records(crowd, client)
@@ -145,7 +147,9 @@ def test_the_check_of_records_is_linear(
 def _records(
     crowd: Crowd, client: BrokerClient, each: int = RECORDS
 ) -> tuple[list[Leaf], list[Header]]:
-    """So many records of each person with keys in the broker's custody; the objects themselves nobody reads here."""
+    """So many records of each person with keys in the broker's custody; the objects themselves
+    nobody reads here.
+    """
     name = identity_id(crowd.world.ledger.identity)
     labels = [
         Label(name, random32(), subject, crowd.world.dataset, 2, 1)

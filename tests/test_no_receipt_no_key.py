@@ -1,4 +1,6 @@
-"""The one idea, at the broker's door: a key leaves only against a mined, still valid receipt of that access."""
+"""No receipt, no key: the broker releases a key only for a mined, still valid receipt of that
+access.
+"""
 
 from __future__ import annotations
 
@@ -243,7 +245,7 @@ def test_one_thing_wrong_and_no_key_leaves(
     road: Road, spoil: Callable[[Question], None], reason: str
 ) -> None:
     question = authorised(road)
-    question.ask()  # the twin: until now it is honest
+    question.ask()  # the control: until now it is honest
     lines = len(road.journal())
     spoil(question)
     with pytest.raises(BrokerRefused) as refusal:
@@ -284,7 +286,7 @@ def test_a_share_wrapped_for_another_record_does_not_open(road: Road) -> None:
     assert road.journal() == []
 
 
-def test_output_pieces_need_a_look_or_the_release(road: Road) -> None:
+def test_output_pieces_need_a_view_or_the_release(road: Road) -> None:
     """A viewer who did not look, and an analyst before the release, get nothing."""
     question = authorised(road)
     road.world.seal(question.run)
@@ -328,7 +330,10 @@ def test_ledger_stopped_means_no_fetch_and_no_key(tmp_path: Path, bucket_process
 def test_a_ledger_restored_from_an_older_copy_gets_no_key(
     tmp_path: Path, bucket_process: Any
 ) -> None:
-    """It is behind a receipt: nobody knows what it lost, a withdrawal perhaps. Also after everything is restarted."""
+    """It is behind a receipt: nobody knows what it lost, a withdrawal perhaps.
+
+    Also after everything is restarted.
+    """
     folder = tmp_path / "chain"
     with DevChain.start(folder) as chain:
         road = Road.build(tmp_path, chain, bucket_process, people=3)
@@ -392,7 +397,9 @@ def test_journal_first(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_journal_first_removed(road: Road, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the line written after the answer, a crash in between lets keys out that nobody can count."""
+    """With the line written after the answer, a crash in between lets keys out that nobody can
+    count.
+    """
     question = authorised(road)
     monkeypatch.setattr(
         road.broker._journal, "append", lambda _entry: 0
@@ -522,10 +529,12 @@ def dismiss_analyst(road: Road, run: bytes) -> None:
         ("analyst-role", dismiss_analyst),
     ],
 )
-def test_a_look_at_an_output_that_cannot_be_released_any_more(
+def test_a_view_of_an_output_that_cannot_be_released_any_more(
     road: Road, reason: str, change: Callable[[Road, bytes], object]
 ) -> None:
-    """She left after it was sealed, or the committee stopped it: the look is recorded, but its key stays."""
+    """She left after it was sealed, or the committee stopped it: the look is recorded, but its key
+    stays.
+    """
     ask = looked(road)
     road.client.output_pieces(*ask)
     stranger = [*ask[:5], Wallet.new(), ask[6]]
@@ -538,7 +547,7 @@ def test_a_look_at_an_output_that_cannot_be_released_any_more(
     assert refusal.value.reason.slug == reason
 
 
-def test_a_look_at_an_attempt_that_another_has_followed(road: Road) -> None:
+def test_a_view_of_an_attempt_that_another_has_followed(road: Road) -> None:
     ask = looked(road)
     road.client.output_pieces(*ask)
     road.authorise(ask[0], new_pair()[1], attempt=2)
@@ -547,7 +556,7 @@ def test_a_look_at_an_attempt_that_another_has_followed(road: Road) -> None:
     assert refusal.value.reason.slug == "older-attempt"
 
 
-def test_a_look_under_a_permit_that_has_expired(
+def test_a_view_under_a_permit_that_has_expired(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ask = looked(road)
@@ -594,7 +603,7 @@ class Released:
         self.output = Header(label, shares, key_commitment(self.key))
         seal = world.seal(run, keyCommitment=key_commitment(self.key))
         for name in ("sol", "tess"):
-            world.look(run, name)
+            world.view_output(run, name)
         world.release(run, seal, road.subjects, [0] * len(road.subjects))
 
     def ask(self, asker: Wallet) -> Any:

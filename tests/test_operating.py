@@ -1,4 +1,6 @@
-"""A deployment of several people, served: it is well, it stops in the middle of a run, leaves nobody, and goes on."""
+"""A served deployment of several people: healthy, stopped during a run without leftover processes,
+resumed.
+"""
 
 from __future__ import annotations
 
@@ -132,7 +134,9 @@ def served(founders: Founders) -> Iterator[Served]:
         running.end(signal.SIGTERM)
 
 
-def test_a_founded_deployment_is_served_and_well(founders: Founders, served: Served) -> None:
+def test_a_bootstrapped_deployment_is_served_and_healthy(
+    founders: Founders, served: Served
+) -> None:
     told = founders.run("op", "doctor", "--json")
     found = {one["name"]: one for one in json.loads(told.text)["checks"]}
     assert told.code == 0
@@ -149,7 +153,7 @@ def test_a_founded_deployment_is_served_and_well(founders: Founders, served: Ser
     assert b"volens_chain_lag_blocks 0.0" in httpx.get(served.urls["metrics"] + "/metrics").content
 
 
-def test_told_to_stop_in_a_run_it_leaves_nobody_and_goes_on(
+def test_stopping_in_a_run_leaves_no_process_and_the_run_resumes(
     founders: Founders, served: Served, monkeypatch
 ) -> None:
     for name in (*FOUNDERS, *STAFF):  # from here on one test plays everybody

@@ -1,4 +1,4 @@
-"""After a loss: the ledger and the bucket give every row back, and a dead child costs an attempt, never a record."""
+"""Recovery: ledger and bucket restore every row, and a dead child costs an attempt, never a record."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_the_whole_road_and_every_row_again(road: Road) -> None:
     worker = road.worker()
     worker.projection.sync()
     assert work(worker, run, "sealed").attempt == 1
-    road.world.look(run, "sol")
-    road.world.look(run, "tess")
+    road.world.view_output(run, "sol")
+    road.world.view_output(run, "tess")
     seal = worker.projection.replayed.attempts[run, 1].seal_hash
     worker.projection.sync()
     epochs = [epoch for _, epoch, _ in worker.projection.replayed.granted(run, 1)]
@@ -86,7 +86,9 @@ def test_rebuild_compares_every_row(road: Road) -> None:
 
 
 def test_an_edited_block_is_named_and_derived_again(road: Road) -> None:
-    """To the projection it looks like a ledger that lost its blocks: nothing is served until it is looked into."""
+    """To the projection it looks like a ledger that lost its blocks: nothing is served until it is
+    looked into.
+    """
     projection = road.projection()
     projection.sync()
     with projection._engine.begin() as connection:
@@ -142,7 +144,9 @@ def test_a_killed_child_means_a_new_attempt_with_a_new_receipt(
 def test_a_full_disk_ends_no_run(
     road: Road, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
-    """What passes by itself is no fault of the run: its next attempt is made when there is room again."""
+    """What passes by itself is no fault of the run: its next attempt is made when there is room
+    again.
+    """
 
     def full(*_: object) -> None:
         raise fault
@@ -228,7 +232,9 @@ def test_a_copied_package_counts_by_its_bytes(road: Road, tmp_path: Path, change
 
 
 def test_too_few_records_fail_plainly(road: Road) -> None:
-    """A cohort that shrinks below the minimum after decryption is refused inside the child, and said so."""
+    """A cohort that shrinks below the minimum after decryption is refused inside the child, and
+    said so.
+    """
     run = road.request(permit=road.permit(minCohort=24), params=PARAMS)
     road.ingest(
         [
@@ -292,7 +298,7 @@ def test_a_claim_ends_with_the_attempt(road: Road) -> None:
     worker.projection.sync()
     work(worker, run, "sealed")
     for name in ("sol", "tess"):
-        road.world.look(run, name)
+        road.world.view_output(run, name)
     worker.projection.sync()
     road.world.revoke(road.subjects[0])
     seal = worker.projection.replayed.attempts[run, 1].seal_hash
@@ -304,7 +310,9 @@ def test_a_claim_ends_with_the_attempt(road: Road) -> None:
 def test_a_node_that_is_a_moment_behind_itself_is_asked_again(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It showed a call's log before it said in which block the call is: no reason to call the ledger inconsistent."""
+    """It showed a call's log before it said in which block the call is: no reason to call the
+    ledger inconsistent.
+    """
     projection = road.projection()
     projection.sync()
     road.world.revoke(road.subjects[0])

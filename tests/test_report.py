@@ -1,4 +1,4 @@
-"""The demo's report: one file that asks nobody for anything, in which every picture has its sentence and its table."""
+"""The demo's report: one self-contained file, in which every plot has a sentence and a table."""
 
 from __future__ import annotations
 
@@ -225,7 +225,9 @@ MATERIAL: dict[str, Any] = {
 
 
 class Page(HTMLParser):
-    """What stands where: text outside toggles, attributes, and each figure with its sentence and its section."""
+    """What stands where: text outside toggles, attributes, and each figure with its sentence and
+    its section.
+    """
 
     def __init__(self, html: str) -> None:
         super().__init__()

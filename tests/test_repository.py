@@ -1,4 +1,4 @@
-"""What the house promises to strangers: licences, words, vectors, an index of threats, node where there is none."""
+"""The repository: licences, words, vectors, the index of threats, and no Node where none is needed."""
 
 from __future__ import annotations
 
@@ -165,7 +165,9 @@ def test_the_compiler_finds_the_node_that_make_put_beside_python(tmp_path: Path)
 def test_make_takes_node_from_the_wheel_only_where_it_must(
     tmp_path: Path, system: str | None, fits: bool
 ) -> None:
-    """With stand-ins for pip and npm that write down how they were called, and a node that says another version."""
+    """With stand-ins for pip and npm that write down how they were called, and a node that says
+    another version.
+    """
     path, said = hide_node(tmp_path / "bin"), tmp_path / "said"
     wheel = tmp_path / "wheel"
 
@@ -219,7 +221,9 @@ def test_a_stale_document_is_named(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """What is committed is fresh; of each document an edited copy is not, nor is a picture of another demo."""
+    """What is committed is fresh; of each document an edited copy is not, nor is a picture of
+    another demo.
+    """
     recording = tmp_path / "terminal.svg"
     recording.write_text((ROOT / generate.PICTURE).read_text())
     monkeypatch.setattr(generate, "RECORDING", recording)
@@ -428,7 +432,10 @@ def test_vectors_are_what_other_libraries_make() -> None:
 def test_an_edited_artifact_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`make check` compiles again and names what differs, and only that. Two tiny contracts, so that it is quick."""
+    """`make check` compiles again and names what differs, and only that.
+
+    Two tiny contracts, so that it is quick.
+    """
     for name in ("One", "Two"):
         (tmp_path / f"{name}.sol").write_text(
             f"// SPDX-License-Identifier: MIT\npragma solidity 0.8.37;\ncontract {name} {{}}\n"
@@ -455,7 +462,7 @@ def test_a_missing_compiler_is_said_plainly(
     )
 
 
-# -- the contracts hold no back door
+# -- the contracts hold no back endpoint
 
 
 PUSH_1, PUSH_32, CALLCODE, DELEGATECALL, SELFDESTRUCT = 0x60, 0x7F, 0xF2, 0xF4, 0xFF
@@ -470,7 +477,9 @@ def opcodes(code: bytes) -> Iterator[int]:
 
 
 def test_no_contract_has_a_back_door() -> None:
-    """No code of others runs in their place, none ends, and each change of a consent takes a signature."""
+    """No code of others runs in their place, none ends, and each change of a consent takes a
+    signature.
+    """
     assert list(opcodes(bytes([0x60, 0xF4, 0xF4]))) == [PUSH_1, DELEGATECALL]
     for name in artifacts.CONTRACTS:
         assert not {CALLCODE, DELEGATECALL, SELFDESTRUCT} & set(
@@ -511,7 +520,9 @@ PROMISES = re.compile(
 
 
 def read_by_people() -> Iterator[tuple[str, str]]:
-    """Whatever somebody reads: documents, pages, scripts, what the commands and messages say, comments left out."""
+    """Whatever somebody reads: documents, pages, scripts, what the commands and messages say,
+    comments left out.
+    """
     for path in [
         *ROOT.glob("*.md"),
         *(ROOT / "docs").rglob("*.md"),

@@ -1,4 +1,6 @@
-"""The law executed twice: whatever people do, the fold says what the contracts said, event for event, head for head."""
+"""The rules executed twice: random histories give the same events and heads in contracts and in
+Python.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,7 @@ step = st.one_of(
     st.tuples(st.just("revoke"), who, st.integers(0, 3)),
     st.tuples(st.just("authorise"), st.integers(0, 2), st.booleans()),
     st.tuples(st.just("seal"), st.booleans()),
-    st.tuples(st.just("look"), st.sampled_from(["sol", "tess"])),
+    st.tuples(st.just("view_output"), st.sampled_from(["sol", "tess"])),
     st.tuples(st.just("release"), st.booleans()),
     st.tuples(st.just("cancel")),
     st.tuples(st.just("end_role"), st.sampled_from(["wanda", "noor", "sol"])),
@@ -56,7 +58,9 @@ step = st.one_of(
 
 
 class Life:
-    """One deployment in which random things are tried; what the contracts refuse is simply not there."""
+    """One deployment in which random things are tried; what the contracts refuse is simply not
+    there.
+    """
 
     def __init__(self, url: str) -> None:
         self.world = World.create(url, floor=2)
@@ -105,8 +109,8 @@ class Life:
     def seal_(self, other: bool) -> None:
         self.seal = self.world.seal(self.run, self.attempt, by="wilma" if other else "wanda")
 
-    def look(self, name: str) -> None:
-        self.world.look(self.run, name, self.attempt)
+    def view_output(self, name: str) -> None:
+        self.world.view_output(self.run, name, self.attempt)
 
     def release(self, honest: bool) -> None:
         bundle = Replay(export_bundle(self.world.ledger))
@@ -161,7 +165,9 @@ def test_fold_and_contracts_agree(devchain: DevChain, steps: list[tuple[object, 
 def test_a_withdrawal_before_the_first_consent_is_a_withdrawal(
     devchain: DevChain, tmp_path: Path
 ) -> None:
-    """Status and reason of a slot that was revoked while it was empty: 3 in the contract, 3 in the fold."""
+    """Status and reason of a slot that was revoked while it was empty: 3 in the contract, 3 in the
+    fold.
+    """
     world = World.create(devchain.url, floor=1)
     first, second = world.enrol(2)
     world.grant([first])
@@ -189,7 +195,7 @@ SKIPPED = {
 
 
 def agree(world: World) -> Replay:
-    """The fold after everything that happened, equal to the contracts' own head."""
+    """The replay after everything that happened, equal to the contracts' own head."""
     bundle = export_bundle(world.ledger)
     replayed = Replay(bundle, load_crypto(parse_identity(bundle["identity"])))
     assert (replayed.replayed.count, replayed.replayed.head) == world.ledger.head()
@@ -268,7 +274,7 @@ def everything(world: World, pass_time: Callable[[int], None]) -> None:
         world.authorise(released, people[:3])
         seal = world.seal(released)
         for name in ("sol", "tess"):
-            world.look(released, name)
+            world.view_output(released, name)
         ready.append((one, released, seal))
     world.release(ready[3][1], ready[3][2], people[:3], [0] * 3)
     world.revoke(people[0])
@@ -287,7 +293,9 @@ def everything(world: World, pass_time: Callable[[int], None]) -> None:
 
 
 def test_every_call_reason_and_refusal_occurs(tmp_path: Path) -> None:
-    """Counted over one life in which contracts and fold agree: a rule that is missing on one side shows."""
+    """Counted over one life in which contracts and fold agree: a rule that is missing on one side
+    shows.
+    """
     chain = Gateway(tmp_path / "chain")
 
     def pass_time(seconds: int) -> None:

@@ -1,4 +1,4 @@
-"""The scenes beside the story: each shows one thing in full and says whether it held."""
+"""The further scenes of the demo: each shows one topic and reports whether its checks passed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_each_holds_and_says_so(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert len(said) >= 6
 
 
-def test_a_scene_that_does_not_hold_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_scene_reports_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """The rule that an attack must meet is another one: the scene names it and is not proven."""
     first = attacks.TABLE[0]
     monkeypatch.setattr(attacks, "TABLE", [replace(first, expected="another rule")])

@@ -1,4 +1,4 @@
-"""The README's story, told by the demo itself: every line happens, every figure holds, and it can be checked again."""
+"""The README's story, played by the demo: every line and value appears, and can be verified."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def line(told: Told, n: int) -> dict[str, Any]:
     return next(one for one in told.report["story"] if one["n"] == n)
 
 
-def test_it_fits_a_screen_and_a_minute(told: Told) -> None:
+def test_the_demo_fits_a_screen_and_a_minute(told: Told) -> None:
     lines = told.text.splitlines()
     assert len(lines) <= 45
     assert max(map(len, lines)) <= 120
@@ -86,7 +86,9 @@ def test_the_report_has_the_promised_shape(told: Told) -> None:
 
 
 def test_the_gate(told: Told) -> None:
-    """298 people, 284 willing: nobody else's data is touched, and nothing before they agreed or without the ledger."""
+    """298 people, 284 willing: nobody else's data is touched, and nothing before they agreed or
+    without the ledger.
+    """
     assert line(told, 2)["ledger"] == "298 Enrolled"
     assert line(told, 3)["ledger"].startswith("0 plaintext")
     assert line(told, 4)["ledger"] == "2 of 3 yes   REFUSED ApplicantVoted"
@@ -130,7 +132,8 @@ def test_the_science_is_honest(told: Told) -> None:
     assert 78 <= told.report["baseline"] <= 85
     assert "genes only -> genes + clinical" in told.text
     known = told.report["known_truth"]["enough"]
-    # Where there are enough people the rule is found: both kinds of data are worth more than either alone.
+    # Where there are enough people the rule is found: both kinds of data are worth more than either
+    # alone.
     ours, best = (
         {on: float(share) for on, share in known[what].items()} for what in ("accuracy", "optimum")
     )
@@ -182,7 +185,9 @@ def test_a_running_deployment_is_not_thrown_away(devchain: DevChain, tmp_path: P
 
 
 def test_anybody_can_check_it_again(told: Told) -> None:
-    """With the printed command: valid with the receipt, not proven without, and never without its packages."""
+    """With the printed command: valid with the receipt, not proven without, and never without its
+    packages.
+    """
     command = re.search(r"Check it: +(\S+) (.+)$", told.text, re.MULTILINE)
     assert command is not None
     assert command[1] == f"{Path(sys.executable).parent}/python"

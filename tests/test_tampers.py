@@ -1,4 +1,4 @@
-"""Whatever is changed, something names it: the vault for objects, `verify` for the trail, `rebuild` for rows."""
+"""Tampering is detected: objects by the vault, the trail by `verify`, rows by `rebuild`."""
 
 from __future__ import annotations
 
@@ -74,7 +74,9 @@ def test_a_reader_of_many_copies_says_what_the_auditors_command_says(bundle: Bun
 
 @pytest.mark.parametrize("removal", VERIFIER, ids=lambda removal: removal.control)
 def test_without_the_check_the_tamper_gets_through(bundle: Bundle, removal: Removal) -> None:
-    """Recomputed heads differ from the one that is held, so those tampers are tried where nobody holds one."""
+    """Recomputed heads differ from the one that is held, so those tampers are tried where nobody
+    holds one.
+    """
     loose = verifier_without(removal).examine
     assert detected(bundle, bundle["head"], loose) == ("", "")
     for what in (one for one in TABLE if one.name in removal.attacks):

@@ -1,7 +1,9 @@
-"""People change their mind at any moment of a run, on the whole road: what was computed of theirs stops, and is gone.
+"""Withdrawals at any moment of a run: computing on the person's data stops, and its results are
+deleted.
 
-Real chain, broker, bucket, worker and children. Each moment is drawn from a seed and counted from the block of the
-attempt's authorisation: while objects are fetched, keys asked for, plaintext read, models trained.
+Real chain, broker, bucket, worker and children. Each moment is drawn from a seed and counted from
+the block of the attempt's authorisation: while objects are fetched, keys asked for, plaintext read,
+models trained.
 """
 
 from __future__ import annotations
@@ -42,7 +44,8 @@ from governance.readmodel.projection import Projection
 from governance.runs import mark
 from governance.withdrawal_effects import Withdrawal, withdrawals_of
 
-SECONDS = 2.0  # from sending the withdrawal until the child is dead: a block and a look at the ledger lie in it
+# From sending the withdrawal until the child is dead: a block and a look at the ledger lie in it.
+SECONDS = 2.0
 TIMEOUT = 15.0  # seconds after which a child is said to go on
 LONG = complete(
     {
@@ -56,7 +59,9 @@ LONG = complete(
 
 
 class Watched(ForkServer):
-    """The session's fork server; keeps a descriptor of each child's process, to see when it is dead."""
+    """The session's fork server; keeps a descriptor of each child's process, to see when it is
+    dead.
+    """
 
     def __init__(self) -> None:
         self.processes: list[tuple[int, int]] = []  # (pid, process descriptor)
@@ -77,7 +82,9 @@ class Watched(ForkServer):
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """One change of mind: in which attempt, how long after its authorisation, in which block, what became of it."""
+    """One change of mind: in which attempt, how long after its authorisation, in which block, what
+    became of it.
+    """
 
     attempt: int
     subject: bytes
@@ -123,7 +130,9 @@ class Scene:
         return process
 
     def change(self, subject: bytes, after: float, **narrower: Any) -> Moment:
-        """Withdraw (or allow less) so many seconds after the next attempt's authorisation; wait for its child's end."""
+        """Withdraw (or allow less) so many seconds after the next attempt's authorisation; wait for
+        its child's end.
+        """
         world = self.road.world
         attempt = self.moments[-1].attempt + 1 if self.moments else 1
         began = self.wait_for(attempt)
@@ -134,7 +143,7 @@ class Scene:
         )
         sent = time.monotonic()
         receipt = world.grant([subject], **narrower) if narrower else world.revoke(subject)
-        mark(self.worker.engine, f"mined:{receipt.tx.hex()}")  # as the door does
+        mark(self.worker.engine, f"mined:{receipt.tx.hex()}")  # as the endpoint does
         steps = register.progress_of(self.worker.engine, self.run.hex())
         ended = select.select([process], [], [], TIMEOUT)[0]
         dead = time.monotonic() - sent if ended else float("inf")
@@ -189,14 +198,18 @@ def told(engine: Any, subject: bytes) -> list[Withdrawal]:
 
 
 def gone(pid: int) -> bool:
-    """No such process, or one whose memory is given back and whose number its parent has not asked for yet."""
+    """No such process, or one whose memory is given back and whose number its parent has not asked
+    for yet.
+    """
     status = Path(f"/proc/{pid}/status")
     return not status.exists() or "\nState:\tZ" in status.read_text()
 
 
 @contextmanager
 def playing(road: Road, params: bytes = LONG, **permit: Any) -> Iterator[Scene]:
-    """The worker takes the run until the scene ends; then the run is cancelled, and the worker stops."""
+    """The worker takes the run until the scene ends; then the run is cancelled, and the worker
+    stops.
+    """
     run, children, stop = (
         road.request(road.permit(**permit), params=params),
         Watched(),
@@ -232,16 +245,18 @@ def cancel(road: Road, run: bytes) -> None:
 
 
 def refused_release(road: Road, run: bytes, sealed: Any) -> ReleaseRefused:
-    """What the law says when both checkers let attempt 1 out."""
+    """What the rules says when both checkers let attempt 1 out."""
     for name in ("sol", "tess"):
-        road.world.look(run, name)
+        road.world.view_output(run, name)
     everybody, epochs = zip(*((who, epoch) for who, epoch, _ in sealed.granted), strict=True)
     return road.world.release(run, sealed.seal_hash, everybody, epochs).one(ReleaseRefused)
 
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every attempt follows the one before at once: one scene ends more of them than a run does in months."""
+    """Every attempt follows the one before at once: one scene ends more of them than a run does in
+    months.
+    """
     monkeypatch.setattr("api.worker.attempt.AT_ONCE", 99)
 
 
@@ -273,7 +288,7 @@ def test_a_withdrawal_at_any_moment(crowd: Road, record_property: Any) -> None:
             for attempt in range(1, last):
                 with pytest.raises(
                     Refused
-                ):  # the law has no seal for an attempt that another one followed
+                ):  # the rules has no seal for an attempt that another one followed
                     scene.road.world.seal(scene.run, attempt)
             assert register.find_run(scene.worker.engine, scene.run.hex()).state == "authorised"
             said.append(str(scene))
@@ -354,7 +369,7 @@ def test_a_cohort_that_becomes_too_small_ends_the_run(road: Road) -> None:
             "denied",
             0,
         )
-        # A worker that sealed it all the same would have something that the law never lets out.
+        # A worker that sealed it all the same would have something that the rules never lets out.
         road.world.seal(scene.run, 1)
         scene.ledger.sync()
         refused = refused_release(road, scene.run, scene.ledger.replayed.attempts[scene.run, 1])
@@ -392,7 +407,9 @@ def test_a_waiting_run_leaves_her_out_and_a_finished_one_is_held_back(road: Road
 def test_a_withdrawal_while_the_output_is_sealed(
     road: Road, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """No seal with her in it, and no key for the output asked for after she left; the next attempt is without her."""
+    """No seal with her in it, and no key for the output asked for after she left; the next attempt
+    is without her.
+    """
     CHILDREN.warm()
     who, run, children = road.subjects[0], road.request(), Watched()
     worker, left, asked = road.worker(children=children), list[int](), list[str]()
@@ -445,7 +462,9 @@ def test_a_withdrawal_while_the_output_is_sealed(
 def go_away_once(
     road: Road, worker: Worker, meanwhile: Callable[[], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The ledger takes the worker's seal no further than its outbox; when it is back, the world is another."""
+    """The ledger takes the worker's seal no further than its outbox; when it is back, the world is
+    another.
+    """
     transactor: Any = worker.ledger._transactor
     call, seal, armed = transactor._call, Attempt._seal, []
 
@@ -534,7 +553,9 @@ def test_an_attempt_that_is_sealed_after_its_end_is_seen(
 def test_a_run_rests_before_the_attempts_that_withdrawals_end_one_after_the_other(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One person who agreed and withdrew in turn used up the sixteen attempts of any run within seconds."""
+    """One person who agreed and withdrew in turn used up the sixteen attempts of any run within
+    seconds.
+    """
     monkeypatch.setattr("api.worker.attempt.AT_ONCE", 3)
     rests = [rest_before(number) for number in range(1, 18)]
     assert rests[:6] == [0, 0, 0, 15, 30, 60]

@@ -1,4 +1,4 @@
-"""A withdrawal while another part takes its time, and what her receipt says when a run ended in an odd way."""
+"""A withdrawal while another service is slow, and its receipt when a run ended unusually."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def told(engine: Any, subject: bytes) -> tuple[Withdrawal, tuple[Effect, ...]]:
 def test_a_run_that_failed_is_over_for_everybody_in_it(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its state on the ledger stays `authorised`; nobody is told that it goes on, and a withdrawal finds it ended."""
+    """Its state on the ledger stays `authorised`; nobody is told that it goes on, and a withdrawal
+    finds it ended.
+    """
     CHILDREN.warm()
     run, worker, who = road.request(), road.worker(), road.subjects[0]
 

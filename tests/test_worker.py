@@ -1,4 +1,4 @@
-"""The worker's own duties: ledger first, bytes last; nothing taken from rows; a child that can reach nobody."""
+"""The worker: ledger first, data last; rows are not trusted; a child has no network."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ def test_a_key_that_the_ledger_does_not_name_is_not_let_out(road: Road) -> None:
 
 
 def test_a_stopped_attempt_costs_a_run_no_place_in_the_queue(road: Road) -> None:
-    """Who asked first is first: also when its newest state, an attempt that was stopped, is younger."""
+    """Who asked first is first: also when its newest state, an attempt that was stopped, is
+    younger.
+    """
     first, second = road.request(), road.request()
     road.world.authorise(first, road.subjects, codeHash=code_hash())
     worker = road.worker()
@@ -111,7 +113,9 @@ def test_a_stopped_attempt_costs_a_run_no_place_in_the_queue(road: Road) -> None
 
 
 def test_a_list_that_cannot_be_read_is_waited_for(road: Road) -> None:
-    """A damaged list in the bucket: no run is authorised without the people in it, and the fold goes on."""
+    """A damaged list in the bucket: no run is authorised without the people in it, and the replay
+    goes on.
+    """
     run = road.request()
     for path in road.bucket_log.parent.rglob("*"):
         if path.is_file() and path.read_bytes()[:12].startswith(b'[{"category"'):
@@ -155,7 +159,9 @@ def test_a_lost_object_ends_the_run_at_once(road: Road) -> None:
 
 
 def test_a_newer_version_that_nobody_handed_over(road: Road) -> None:
-    """The custodian stopped between mining and handing over: the old version stays shut, the worker mends it."""
+    """The custodian stopped between mining and handing over: the old version stays shut, the worker
+    mends it.
+    """
     from test_no_receipt_no_key import authorised
 
     from governance.errors import BrokerRefused
@@ -175,8 +181,10 @@ def test_a_newer_version_that_nobody_handed_over(road: Road) -> None:
     assert not road.broker._leaves.lacks(road.world.dataset, road.broker._node.replayed.ingests)
 
 
-def test_the_child_reaches_nobody_and_keeps_nothing() -> None:
-    """Its own network namespace without an interface that is up, an empty environment, and its limits."""
+def test_the_child_has_no_network_and_keeps_nothing() -> None:
+    """Its own network namespace without an interface that is up, an empty environment, and its
+    limits.
+    """
     child = CHILDREN.child()
     try:
         child.say({"params": "{}"})
@@ -236,7 +244,9 @@ def test_a_child_is_gone_at_once_also_in_the_middle_of_computing() -> None:
 
 
 def test_what_a_child_started_is_gone_with_it() -> None:
-    """A process that it forked, and that nobody else would end: its plaintext goes with the child's."""
+    """A process that it forked, and that nobody else would end: its plaintext goes with the
+    child's.
+    """
     said, telling = os.pipe()
     if (pid := os.fork()) == 0:  # as the server makes a child: a session of its own
         os.setsid()
@@ -262,7 +272,9 @@ def test_what_a_child_started_is_gone_with_it() -> None:
 
 
 def gone(pid: int) -> bool:
-    """No such process, or one whose memory is given back and whose number its parent has not asked for yet."""
+    """No such process, or one whose memory is given back and whose number its parent has not asked
+    for yet.
+    """
     status = Path("/proc") / str(pid) / "status"
     return not status.exists() or "\nState:\tZ" in status.read_text()
 

@@ -1,4 +1,4 @@
-"""Which system calls the models and parsers make once they are confined, and which of them were refused.
+"""Traces the system calls of confined models and parsers, and which of them were refused.
 
     .venv/bin/python tests/trace_calls.py        needs strace (apt-get install strace) and some minutes
 

@@ -1,10 +1,11 @@
-"""Ways out of a confined child: what somebody who runs code in it would try. Imported in it before its confinement.
+"""Escape attempts of code in a confined child. Imported in the child before its confinement.
 
-Each way is a function that does it and returns something, or raises OSError. `only` names the one layer that stands
-against it; None: at least two do, so that it is refused also with any one layer taken out. `fatal`: trying it may end
-the process. `root`: without confinement it works for the superuser only. `rooted`: of the layer FILES it takes the root
-of its own, Landlock does not stand against it. `shown`: it is a way out only where somebody outside reads it, in the
-file of this name in the process's folder in /proc; the test looks there.
+Each way is a function that does it and returns something, or raises OSError. `only` names the one
+layer that stands against it; None: at least two do, so that it is refused also with any one layer
+taken out. `fatal`: trying it may end the process. `root`: without confinement it works for the
+superuser only. `rooted`: of the layer FILES it takes the root of its own, Landlock does not stand
+against it. `shown`: it is a way out only where somebody outside reads it, in the file of this name
+in the process's folder in /proc; the test looks there.
 """
 
 from __future__ import annotations
@@ -511,7 +512,9 @@ def answer(source: Any, sink: Any, code: bytes) -> int:
 
 
 def parse(sink: Any, descriptor: int, request: Any) -> Any:
-    """In place of the parser's work: the scene is the request, and what became of it a refusal's sentence."""
+    """In place of the parser's work: the scene is the request, and what became of it a refusal's
+    sentence.
+    """
     from analytics.errors import PayloadError
 
     raise PayloadError(json.dumps(attempt({**request["scene"], "descriptor": descriptor})))

@@ -1,4 +1,4 @@
-// What only the person holds: the salt of her terms, and the receipt that opens the ledger's commitment with it.
+// Data that only the person holds: the salt of her terms, and the receipt that proves them against the ledger.
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, concatBytes, utf8ToBytes } from "@noble/hashes/utils.js";
 
@@ -8,7 +8,7 @@ export function commitment(terms, salt) {
   return bytesToHex(sha256(concatBytes(...parts.flatMap((part) => [u32(part.length), part]))));
 }
 
-/** The one byte form of a JSON value: keys sorted, no spaces, without fields that are null. */
+/** The canonical form of a JSON value: keys sorted, no spaces, without fields that are null. */
 export function canonical(value) {
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   if (value === null || typeof value !== "object") return JSON.stringify(value);

@@ -1,5 +1,5 @@
 // Signing in the browser. The key stays in this tab (sessionStorage): it is never sent, only signatures are.
-// What is signed is read from the table that the person sees, field by field.
+// The signed values are read from the table on the page, field by field.
 import { hexToBytes, randomBytes, bytesToHex } from "@noble/hashes/utils.js";
 import { canonical, commitment, nameOf } from "./receipt.js";
 import { addressOf, digest, sign } from "./typed.js";
@@ -7,7 +7,7 @@ import { addressOf, digest, sign } from "./typed.js";
 export { addressOf, canonical, commitment, digest, sign };
 
 const KEPT = "volens-key";
-const WORD = "volens-demo";  // admits to the keys of the demo's played people (api/pages/played.py)
+const WORD = "volens-demo";  // gives access to the keys of the demo accounts (api/pages/demo_accounts.py)
 const one = (selector, within = document) => within.querySelector(selector);
 const all = (selector, within = document) => [...within.querySelectorAll(selector)];
 
@@ -42,7 +42,7 @@ function kept() {
   return file;
 }
 
-// ---- talking to the doors
+// ---- requests to the API
 
 async function send(method, path, text, more = {}) {
   let answer;

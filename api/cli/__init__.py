@@ -1,10 +1,11 @@
-"""The command line: each command asks the API or its own files; nothing heavy is imported before it runs.
+"""The command line: commands use the API or local files; slow imports happen only in the command
+itself.
 
-It does not know rules, and not how pages look.
+It does not know rules or pages.
 
-Exit codes: 0 ok, 1 the answer to a question was no, 2 usage, 3 refused by policy, 4 not found, 5 not authorised,
-6 ledger, bucket or broker unavailable, 7 verification failed, 70 internal; of `verify` also 8 (something was not
-checked) and 9 (anchored in part).
+Exit codes: 0 ok, 1 the answer to a question was no, 2 usage, 3 refused by policy, 4 not found, 5
+not authorised, 6 ledger, bucket or broker unavailable, 7 verification failed, 70 internal; of
+`verify` also 8 (something was not checked) and 9 (anchored in part).
 """
 
 from __future__ import annotations
@@ -23,12 +24,14 @@ USAGE, REFUSED, NOT_FOUND, NOT_AUTHORISED, UNAVAILABLE, NOT_VERIFIED, INTERNAL =
 
 
 def main() -> None:
-    """Run one command and exit with its code; a failure is one sentence and what to do next, never a trace."""
+    """Run one command and exit with its code; a failure is one sentence and what to do next, never
+    a trace.
+    """
     from api.cli.root import app
 
     try:
         app()
-    except Exception as error:  # the last line of the program: every kind has its code
+    except Exception as error:  # every error has its exit code
         sys.exit(_report(error))
 
 
@@ -53,7 +56,7 @@ def _report(error: Exception) -> int:
 
 
 def code_of(error: Exception) -> int:
-    """The exit code of one of our errors."""
+    """The exit code for an error."""
     from api.errors import (
         NotAuthorised,
         NotAvailable,

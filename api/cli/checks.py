@@ -15,7 +15,7 @@ from api.cli.context import As, AsJson
 from api.errors import NotThere, UsageError
 
 review = typer.Typer(
-    help="Check a sealed output before it leaves: two people look, two people sign."
+    help="Review sealed outputs: two checkers view each, and two sign its release."
 )
 result = typer.Typer(help="Open a released result.")
 trail = typer.Typer(help="The ledger's record, for auditors.")
@@ -40,27 +40,28 @@ def list_sealed(as_json: AsJson = False) -> None:
 
 @review.command("open")
 def open_for_review(run: RunId, as_: As, out: Out = None) -> None:
-    """Look at a sealed output. The look itself is recorded before the key comes.
+    """View a sealed output. The view is recorded on the ledger before you get the key.
 
     Example: `volens review open --as sol RUN`
     """
     from api.client.results import keep_pair, open_output, shown, view_once
 
     me = desk.client(as_)
-    found = me.run(_checked(run))
-    if not found["outputs"]:
+    state = me.run(_checked(run))
+    if not state["outputs"]:
         raise NotThere(
             404, "The run has no sealed output.", "Wait until it is sealed: volens run watch RUN"
         )
-    attempt = found["outputs"][-1]["attempt"]
+    attempt = state["outputs"][-1]["attempt"]
     key_file = desk.settings().result_folder(as_) / f"{run}.{attempt}.key"
     view_once(me, run, attempt, keep_pair(key_file))
-    _write(shown(open_output(me, desk.broker(me), found, key_file, me.wallet.address)), out)
+    _write(shown(open_output(me, desk.broker(me), state, key_file, me.wallet.address)), out)
 
 
 @review.command("approve")
 def approve(run: RunId, as_: As, as_json: AsJson = False) -> None:
-    """Sign the release of what you looked at. It leaves when a second checker signs the same decision.
+    """Sign the release of an output that you viewed. It is released when a second checker signs the
+    same decision.
 
     Example: `volens review approve --as sol RUN`
     """
@@ -80,7 +81,7 @@ def reject(
     reason: Annotated[str, typer.Option(help="disclosure-risk, not-permitted or other.")],
     as_json: AsJson = False,
 ) -> None:
-    """Refuse the release of what you looked at; the run ends.
+    """Reject an output that you viewed; the run ends.
 
     Example: `volens review reject --as tess RUN --reason disclosure-risk`
     """
@@ -92,7 +93,7 @@ def reject(
 
 @result.command("open")
 def open_result(run: RunId, as_: As, out: Out = None) -> None:
-    """Open a released result with the key that was made at its request, and keep the run's receipt.
+    """Open a released result with the key made at its request, and keep the run's receipt.
 
     Example: `volens result open --as noor RUN --out result.json`
     """
@@ -100,15 +101,15 @@ def open_result(run: RunId, as_: As, out: Out = None) -> None:
     from governance.errors import BrokerRefused, BrokerUnavailable
 
     me = desk.client(as_)
-    found, broker = me.run(_checked(run)), desk.broker(me)
-    opened = open_output(me, broker, found, desk.settings().result_folder(as_) / f"{run}.key")
+    state, broker = me.run(_checked(run)), desk.broker(me)
+    opened = open_output(me, broker, state, desk.settings().result_folder(as_) / f"{run}.key")
     try:
         witness = broker.witness()
     except (BrokerUnavailable, BrokerRefused):
         witness = None
         typer.echo("The broker gave no witness, so the receipt has none.", err=True)
     kept = write_receipt(
-        desk.settings().receipt_folder(as_), run_receipt(me, found, opened, witness)
+        desk.settings().receipt_folder(as_), run_receipt(me, state, opened, witness)
     )
     _write(shown(opened), out)
     typer.echo(f"The run's receipt: {kept.name}", err=True)
@@ -116,9 +117,9 @@ def open_result(run: RunId, as_: As, out: Out = None) -> None:
 
 @trail.command("export")
 def export_trail(
-    out: Annotated[Path, typer.Argument(help="Where the bundle goes.")] = Path("trail.json"),
+    out: Annotated[Path, typer.Argument(help="The file of the bundle.")] = Path("trail.json"),
 ) -> None:
-    """Write everything an auditor needs into one file, and the program that checks it beside it.
+    """Write everything an auditor needs into one file, and the checking program next to it.
 
     Example: `volens trail export trail.json`, then `python verify.py trail.json`
     """
@@ -132,7 +133,8 @@ def export_trail(
     program.write_bytes(PROGRAM.read_bytes())
     digest = hashlib.sha256(program.read_bytes()).hexdigest()
     typer.echo(
-        f"{bundle['head']['count']} steps are in {out}. Hold the last from a node of your own, then check them:\n"
+        f"{bundle['head']['count']} steps are in {out}. "
+        "Hold the last from a node of your own, then check them:\n"
         f"volens trail hold --node URL --trail {out}\npython {program} {out} --heads heads.jsonl\n"
         f"sha256 of {program.name}: {digest} (compare it with the one in the README)"
     )
@@ -140,7 +142,9 @@ def export_trail(
 
 @trail.command("head")
 def show_head(as_json: AsJson = False) -> None:
-    """Show the newest head. Keep it somewhere else: it shows later whether the end was cut off."""
+    """Show the newest head. Keep it elsewhere: later it shows whether the end of the trail was cut
+    off.
+    """
     head = desk.client().trail_head()
     desk.show(head, as_json, f"{head['count']}:{head['head']}")
 
@@ -151,17 +155,18 @@ def hold_head(
     broker: Annotated[str, typer.Option(help="The address of a key broker of your own.")] = "",
     trail_file: Annotated[
         Path | None,
-        typer.Option("--trail", help="An exported trail: hold the head of its last step."),
+        typer.Option("--trail", help="An exported trail: keep the head of its last step."),
     ] = None,
     out: Annotated[Path, typer.Option("--out", help="The file of heads that you keep.")] = Path(
         "heads.jsonl"
     ),
     as_json: AsJson = False,
 ) -> None:
-    """Keep a head from a node or broker of your own, to hold an export against it later.
+    """Keep a head from a node or broker of your own, to compare exports with it later.
 
-    Trail and heads must come from different hands: whoever exports the trail could also rewrite it. What is kept is
-    compared with the ledger identity in your home folder, and with the heads in the file.
+    Trail and heads must come from different sources, because the exporter of the trail could also
+    rewrite it. The new head is compared with the ledger identity in your home folder, and with the
+    heads in the file.
 
     Example: `volens trail hold --node http://127.0.0.1:8545 --trail trail.json`, then
     `python verify.py trail.json --heads heads.jsonl`
@@ -170,9 +175,9 @@ def hold_head(
     from api.operate.identity import read_identity
 
     if bool(node) == bool(broker):
-        raise UsageError("it is not clear whom to ask", "name --node URL or --broker URL")
+        raise UsageError("the source of the head is not clear", "name --node URL or --broker URL")
     if broker and trail_file is not None:
-        raise UsageError("a broker tells its newest head only", "ask a node, or leave --trail away")
+        raise UsageError("a broker gives only its newest head", "ask a node, or leave out --trail")
     identity = read_identity(desk.settings())
     count = held_heads.last_step(trail_file) if trail_file is not None else 0
     head = (
@@ -187,7 +192,9 @@ def hold_head(
 
 @trail.command("denials")
 def list_denials(as_: As, as_json: AsJson = False) -> None:
-    """Show every refusal on the ledger with its reason: for auditors and the data-protection officer."""
+    """Show every refusal on the ledger with its reason: for auditors and the data-protection
+    officer.
+    """
     desk.table(
         desk.client(as_).denials(),
         ["block", "run", "attempt", "subject", "reason"],
@@ -199,19 +206,19 @@ def list_denials(as_: As, as_json: AsJson = False) -> None:
 def verify(
     bundle: Annotated[Path, typer.Argument(help="A file of `volens trail export`.")],
     head: Annotated[
-        list[str] | None, typer.Option(metavar="COUNT:HEX", help="A head that you hold yourself.")
+        list[str] | None, typer.Option(metavar="COUNT:HEX", help="A head that you kept yourself.")
     ] = None,
-    heads: Annotated[
-        list[Path] | None, typer.Option(help="A file that volens trail hold keeps.")
-    ] = None,
+    heads: Annotated[list[Path] | None, typer.Option(help="A file of `volens trail hold`.")] = None,
     receipt: Annotated[
         list[Path] | None, typer.Option(help="A receipt that somebody kept.")
     ] = None,
 ) -> None:
-    """Check a bundle without network or database: *consistent*, *signed*, *anchored*. Valid needs all three.
+    """Check a bundle without network or database: *consistent*, *signed*, *anchored*. Valid needs
+    all three.
 
-    Anchored to its end is a trail only where you hold the head of its last step, or a receipt that vouches for it. Exit
-    code: 0 valid, 7 not valid, 8 something was not checked, 9 anchored up to an earlier step only.
+    A trail is anchored to its end only if you give the head of its last step, or a receipt for it.
+    Exit code: 0 valid, 7 not valid, 8 something was not checked, 9 anchored up to an earlier step
+    only.
 
     Example: `volens verify trail.json --receipt my-receipt.json`
     """
@@ -219,21 +226,21 @@ def verify(
 
     if not bundle.is_file():
         raise UsageError("there is no such bundle", "export one: volens trail export")
-    if not all(one.is_file() for one in heads or []):
+    if not all(item.is_file() for item in heads or []):
         raise UsageError("there is no such file of heads", "keep some: volens trail hold")
-    if not all(one.is_file() for one in receipt or []):
+    if not all(item.is_file() for item in receipt or []):
         raise UsageError(
-            "there is no such receipt", "receipts lie in the home folder: receipts/NAME/"
+            "there is no such receipt", "receipts are in the home folder: receipts/NAME/"
         )
-    if not all(re.fullmatch(r"[0-9]{1,15}:(0x)?[0-9a-fA-F]{64}", one) for one in head or []):
+    if not all(re.fullmatch(r"[0-9]{1,15}:(0x)?[0-9a-fA-F]{64}", item) for item in head or []):
         raise UsageError(
             "a head is a count, a colon and 64 hex digits", "copy it from: volens trail head"
         )
     arguments = [
         str(bundle),
-        *(f"--head={one}" for one in head or []),
-        *(f"--heads={one}" for one in heads or []),
-        *(f"--receipt={one}" for one in receipt or []),
+        *(f"--head={item}" for item in head or []),
+        *(f"--heads={item}" for item in heads or []),
+        *(f"--receipt={item}" for item in receipt or []),
     ]
     if code := main(arguments):
         raise typer.Exit(code)

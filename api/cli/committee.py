@@ -17,16 +17,18 @@ if TYPE_CHECKING:
     from api.client.orders import Order
 
 role = typer.Typer(help="Give and end roles: several members of the committee sign.")
-committee = typer.Typer(help="Sign what takes several members of the committee.")
+committee = typer.Typer(help="Sign orders that need several members of the committee.")
 
 Account = Annotated[str, typer.Argument(metavar="ADDRESS", help="0x and 40 hex digits.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Where the order goes, for the others.")]
+Out = Annotated[
+    Path | None, typer.Option("--out", help="The file of the order, for the other members.")
+]
 
 
 @role.command("list")
 def list_roles(as_json: AsJson = False) -> None:
     """Show who holds which role, and from when to when."""
-    rows = [_shown(one) for one in desk.client().roles()]
+    rows = [_shown(entry) for entry in desk.client().roles()]
     columns = ["role", "account", "from", "until", "version"]
     desk.table(rows, columns, as_json, "Nobody has a role but the founders.")
 
@@ -37,14 +39,16 @@ def give_role(
     name: Annotated[str, typer.Argument(metavar="ROLE", help="E.g. analyst, checker, worker.")],
     as_: As,
     days: Annotated[
-        int | None, typer.Option(min=1, max=36_600, help="For how long; else for ever.")
+        int | None,
+        typer.Option(min=1, max=36_600, help="Days until the role ends; default: no end."),
     ] = None,
     out: Out = None,
 ) -> None:
     """Begin an order that gives a role, with your signature as the first.
 
-    The others add theirs with `volens committee sign`; the last one that is needed sends it. Where data exist already,
-    a new worker or broker acts only after the ledger's delay; until then any member can stop it: `volens role cancel`.
+    The others add theirs with `volens committee sign`; the member with the last needed signature
+    sends it. Once data exist, a new worker or broker may act only after the ledger's delay; until
+    then any member can cancel it: `volens role cancel`.
 
     Example: `volens role give 0x… analyst --as pia`
     """
@@ -68,28 +72,28 @@ def end_role(account: Account, as_: As, out: Out = None) -> None:
     from api.client.orders import role_of, role_order
 
     me, now = desk.client(as_), int(time.time())
-    held = role_of(me, _address(account))
-    if held is None:
+    current = role_of(me, _address(account))
+    if current is None:
         raise NotThere(404, "This account has no role.", "Look at the list: volens role list")
     order = role_order(
-        me, held["account"], held["role"], now, held["start"], max(now, held["start"])
+        me, current["account"], current["role"], now, current["start"], max(now, current["start"])
     )
     _begin(order, me, out or Path(f"end-role-{account[2:10]}.json"))
 
 
 @role.command("cancel")
 def cancel_role(account: Account, as_: As, as_json: AsJson = False) -> None:
-    """Stop a new worker or broker before it acts. One member of the committee is enough.
+    """Cancel a new worker or broker before it may act. One member of the committee is enough.
 
     Example: `volens role cancel 0x… --as rui`
     """
     from api.client.orders import role_of
 
     me = desk.client(as_)
-    held = role_of(me, _address(account))
-    if held is None:
+    current = role_of(me, _address(account))
+    if current is None:
         raise NotThere(404, "This account has no role.", "Look at the list: volens role list")
-    answer = me.cancel_role(held["account"], held["version"])
+    answer = me.cancel_role(current["account"], current["version"])
     desk.show(answer, as_json, f"Stopped in {desk.mined(answer['receipt'])}.")
 
 
@@ -110,20 +114,20 @@ def sign_order(
     typer.echo("\n".join(order.describe()))
     typer.echo("Signed so far: " + (", ".join(order.signatures) or "by nobody"))
     if not yes and not typer.confirm("Sign this?", err=True):
-        raise UsageError("nothing was signed", "ask whoever sent the order what you doubt")
-    _begin(order, desk.client(as_), file, said=True)
+        raise UsageError("nothing was signed", "ask the sender of the order")
+    _begin(order, desk.client(as_), file, described=True)
 
 
 def begin_void(ingest: bytes, me: Client, out: Path) -> None:
-    """The order of a committee that takes a registration of records back."""
+    """Begin a committee's order that voids a registration of records."""
     from api.client.orders import void_order
 
     _begin(void_order(ingest, int(time.time())), me, out)
 
 
-def _begin(order: Order, me: Client, path: Path, said: bool = False) -> None:
-    """Sign, and send where that makes a quorum; else leave the file for the next member."""
-    if not said:
+def _begin(order: Order, me: Client, path: Path, described: bool = False) -> None:
+    """Sign; send the order if that makes a quorum, else write its file for the next member."""
+    if not described:
         typer.echo("\n".join(order.describe()))
     signed = order.signed_by(me)
     quorum = int(me.identity["quorum"])
@@ -131,8 +135,8 @@ def _begin(order: Order, me: Client, path: Path, said: bool = False) -> None:
         signed.write(path, me)
         missing = quorum - len(signed.signatures)
         typer.echo(
-            f"Signed. {missing} more signature{'s are' if missing > 1 else ' is'} needed: send {path.name} to another "
-            f"member (volens committee sign {path.name} --as NAME)."
+            f"Signed. {missing} more signature{'s are' if missing > 1 else ' is'} needed: "
+            f"send {path.name} to another member (volens committee sign {path.name} --as NAME)."
         )
         return
     signatures = list(signed.signatures.values())
@@ -146,18 +150,22 @@ def _begin(order: Order, me: Client, path: Path, said: bool = False) -> None:
     typer.echo(f"Done in {desk.mined(answer['receipt'])}.")
 
 
-def _shown(one: dict[str, Any]) -> dict[str, Any]:
+def _shown(entry: dict[str, Any]) -> dict[str, Any]:
     from api.operate.bootstrap import FOREVER, ROLES
 
     names = {number: name for name, number in ROLES.items()}
     now = time.time()
     state = (
-        "" if one["start"] <= now < one["end"] else " (over)" if one["end"] <= now else " (waits)"
+        ""
+        if entry["start"] <= now < entry["end"]
+        else " (over)"
+        if entry["end"] <= now
+        else " (waits)"
     )
-    return one | {
-        "role": names.get(one["role"], str(one["role"])) + state,
-        "from": _moment(one["start"]) if one["start"] else "always",
-        "until": "no end" if one["end"] == FOREVER else _moment(one["end"]),
+    return entry | {
+        "role": names.get(entry["role"], str(entry["role"])) + state,
+        "from": _moment(entry["start"]) if entry["start"] else "always",
+        "until": "no end" if entry["end"] == FOREVER else _moment(entry["end"]),
     }
 
 

@@ -1,4 +1,4 @@
-"""What a command has at hand: options with one meaning everywhere, keys, a client, and how answers are printed."""
+"""Shared parts of all commands: common options, keys, the client, printing of answers."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def open_key(name: str) -> tuple[Wallet, dict[str, str]]:
 
 
 def client(name: str = "") -> Client:
-    """A client that signs as `name`, or reads public doors without one."""
+    """A client that signs as `name`, or without a name reads public routes."""
     from api.client.client import Client
     from api.operate.identity import read_identity
 
@@ -74,15 +74,17 @@ def bytes32(text: str) -> bytes:
 
 
 def registered(of: Client, dataset: str) -> bytes:
-    """The id of a dataset that exists: a signature for another one would be for nothing. Raises NotThere."""
+    """The id of an existing dataset, because a signature for another one would be useless. Raises
+    NotThere.
+    """
     name = bytes32(dataset)
-    if all(one["dataset"] != dataset for one in of.datasets()):
+    if all(row["dataset"] != dataset for row in of.datasets()):
         raise NotThere(404, "There is no such dataset.", "Look at the list: volens dataset list")
     return name
 
 
 def read_json(path: Path, what: str) -> Any:
-    """A file's strict JSON; `what` names it in the failure. Raises UsageError, whatever is wrong with it."""
+    """Read strict JSON; `what` names the file in errors. Raises UsageError for any problem."""
     from governance.rules.encoding import Malformed, strict_json
 
     if not path.is_file():
@@ -96,7 +98,10 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def write_json(path: Path, document: Any, before: str) -> None:
-    """A file for people to read; `before` says what was done already if it cannot be written. Raises UsageError."""
+    """Write readable JSON; `before` says what was already done, for the error.
+
+    Raises UsageError.
+    """
     try:
         path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError:
@@ -119,7 +124,7 @@ def show(answer: Any, as_json: bool, line: str = "") -> None:
 def table(
     rows: Sequence[Mapping[str, Any]], columns: Sequence[str], as_json: bool, empty: str
 ) -> None:
-    """Print rows, one block each where the screen is too narrow; `empty` says what it means that there are none."""
+    """Print rows, as blocks if the screen is too narrow; prints `empty` if there are none."""
     if as_json:
         typer.echo(json.dumps(list(rows), ensure_ascii=False))
         return
@@ -135,7 +140,8 @@ def table(
     for row in rows:
         shown.add_row(*(_plain(row[column]) for column in columns))
     console = Console(markup=False, highlight=False)
-    # ids are copied from here: never cut or fold one because the screen is narrow or the output goes to a file
+    # ids are copied from here: never cut or fold one because the screen is narrow or the output
+    # goes to a file
     needed = Measurement.get(console, console.options.update(width=10_000), shown).maximum
     if console.is_terminal and needed > console.width:
         typer.echo(
@@ -151,7 +157,7 @@ def table(
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, float | None], None]]:
-    """Show, where somebody watches, what is being done and which part of it is; on standard error."""
+    """Show progress on standard error, if it is a terminal."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
@@ -168,7 +174,7 @@ def progress() -> Iterator[Callable[[str, float | None], None]]:
 
 
 def mined(receipt: Mapping[str, Any]) -> str:
-    """Where a message stands, for people."""
+    """The position of a mined message, for people."""
     return f"block {receipt['block']}, step {receipt['count']} of the trail"
 
 

@@ -1,7 +1,8 @@
-"""A person's decision on the command line: what it means is said first, then she is asked; nothing is chosen for her.
+"""A person's decision on the command line: explain it first, then ask; there are no default
+choices.
 
-Her key is opened only after she has agreed to what she read. A program that answers for her says so with --yes, and
-must have named everything that a person would have chosen.
+Her key is opened only after she agreed. A program that answers for her uses --yes, and must name
+every choice.
 """
 
 from __future__ import annotations
@@ -23,15 +24,18 @@ Yes = Annotated[
     typer.Option("--yes", help="Sign without being asked: for programs. Everything must be named."),
 ]
 DECLINED = 1  # exit code: the answer was no
-WITHDRAWAL = """You are about to withdraw. You need no reason, and it has no disadvantage for your care. What follows:
+WITHDRAWAL = """You are about to withdraw. You need no reason, and it has no disadvantage for \
+your care. What follows:
   - From the block that records it on, nobody gets a key to your data: every new use is refused.
-  - Uses that wait leave you out. Uses that are running are stopped, and what they had computed is thrown away.
-  - Finished results that nobody has seen stay shut: the ledger refuses to release them with you in them.
+  - Uses that wait leave you out. Uses that are running are stopped, and what they had computed is \
+thrown away.
+  - Finished results that nobody has seen stay shut: the ledger refuses to release them with you \
+in them.
   - What cannot be undone: results that were released before."""
 
 
 def choose_preset(name: str, yes: bool) -> Preset:
-    """The permission of this name, or the one she chooses from all of them. Raises UsageError."""
+    """The preset of this name, or the one that she chooses. Raises UsageError."""
     from governance.consent import PRESETS
 
     if name and name not in PRESETS:
@@ -48,14 +52,14 @@ def choose_preset(name: str, yes: bool) -> Preset:
         name = _answered(lambda: typer.prompt("Your choice", err=True).strip())
         if name not in PRESETS:
             raise UsageError(
-                "that is none of the choices, so nothing was signed",
+                "that is not one of the choices, so nothing was signed",
                 "choose among: " + ", ".join(PRESETS),
             )
     return PRESETS[name]
 
 
 def describe_terms(terms: Mapping[str, Any]) -> str:
-    """What is about to be signed, whole."""
+    """The full description of the terms to sign."""
     from governance.consent import NOTICE
 
     notice = NOTICE.read_text(encoding="utf-8").partition("\n- ")[2].replace("**", "")
@@ -67,9 +71,11 @@ def describe_terms(terms: Mapping[str, Any]) -> str:
             f"  dataset     {terms['dataset']}",
             f"  purposes    {', '.join(purposes)}",
             f"  categories  {', '.join(terms['categories'])}",
-            f"  recipients  {', '.join(recipients) or 'nobody outside the place that holds the data'}",
+            "  recipients  "
+            + (", ".join(recipients) or "nobody outside the organisation that holds the data"),
             f"  from        {desk.day(terms['fromDay'])}",
-            f"  until       {desk.day(terms['untilDay'])} (included); you can withdraw earlier, at any time",
+            f"  until       {desk.day(terms['untilDay'])} (included); "
+            "you can withdraw earlier, at any time",
             "What always holds (the notice, whose hash is signed as well):",
             *(f"  {line.removeprefix('- ').strip()}" for line in notice.splitlines()),
         ]
@@ -77,7 +83,7 @@ def describe_terms(terms: Mapping[str, Any]) -> str:
 
 
 def describe_replacement(terms: Mapping[str, Any], before: Mapping[str, Any] | None) -> str:
-    """What these terms do to the consent that stands; "" where none does."""
+    """The effect of these terms on the current consent; "" if there is none."""
     today = int(time.time()) // 86_400
     if before is None or before["status"] != "live" or before["untilDay"] < today:
         return ""
@@ -94,7 +100,7 @@ def describe_replacement(terms: Mapping[str, Any], before: Mapping[str, Any] | N
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Go on only when the answer is yes; no answer is no. Raises typer.Exit, UsageError."""
+    """Ask for confirmation; continue only after a yes. Raises typer.Exit, UsageError."""
     if yes or _answered(lambda: typer.confirm(question, default=False, err=True)):
         return
     typer.echo("Nothing was signed.", err=True)
@@ -104,7 +110,7 @@ def confirm(question: str, yes: bool) -> None:
 def _answered(ask: Any) -> Any:
     try:
         return ask()
-    except (typer.Abort, OSError, RuntimeError):  # nobody is there, or no standard input at all
+    except (typer.Abort, OSError, RuntimeError):  # no answer, or no standard input
         raise UsageError(
             "nobody answered the question, so nothing was signed",
             "answer it on a terminal; a program adds --yes to a command that names every choice",

@@ -1,4 +1,4 @@
-"""Say how the place is."""
+"""The command `volens doctor`."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _COLOURS = {"ok": "green", "warn": "yellow", "down": "red", "bad": "red"}
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Say how everything is: parts, identity, who holds the keys, versions, disk, clock, queue, relaxed protections.
+    """Diagnose this deployment: services, identity, key holders, versions, disk, clock, queue,
+    confinement.
 
-    Each line has a state, what it means and what to do. Exit code 6 when a part is down, 7 when something is not what
-    it was pinned to be.
+    Each line has a state, its meaning and what to do. Exit code 6 when a service is down, 7 when
+    something differs from its pinned value.
     """
     from dataclasses import asdict
 
@@ -28,20 +29,20 @@ def doctor(as_json: AsJson = False) -> None:
 
     checks = examine(desk.settings())
     if as_json:
-        desk.show({"checks": [asdict(one) for one in checks]}, True)
+        desk.show({"checks": [asdict(check) for check in checks]}, True)
     else:
         _print(checks)
-    down = [one for one in checks if one.state == "down"]
+    down = [check for check in checks if check.state == "down"]
     if down:
-        raise NotServing(f"{' and '.join(one.name for one in down)} did not answer", down[0].do)
-    bad = [one.name for one in checks if one.state == "bad"]
+        raise NotServing(f"{' and '.join(check.name for check in down)} did not answer", down[0].do)
+    bad = [check.name for check in checks if check.state == "bad"]
     if bad:
         raise VerificationFailed(f"not as it should be: {', '.join(bad)}", "read the lines above")
 
 
 def _print(checks: list[Check]) -> None:
-    for one in checks:
-        state = typer.style(f"{one.state:<6}", fg=_COLOURS[one.state])
-        typer.echo(f"{state}{one.name}: {one.means}.")
-        if one.do:
-            typer.echo(f"      What to do: {one.do}.")
+    for check in checks:
+        state = typer.style(f"{check.state:<6}", fg=_COLOURS[check.state])
+        typer.echo(f"{state}{check.name}: {check.means}.")
+        if check.do:
+            typer.echo(f"      What to do: {check.do}.")

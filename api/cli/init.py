@@ -1,4 +1,6 @@
-"""Set up a real deployment: several people, each with her key on her own machine; files go back and forth."""
+"""The command `volens init`: the key ceremony of several people, with files that they exchange and
+sign.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from api.cli.context import AsJson
 from api.errors import NotAuthorised, UsageError
 
 if TYPE_CHECKING:
-    from api.operate.ceremony import Standing
+    from api.operate.ceremony import CeremonyProgress
     from api.operate.ceremony_files import Request
     from api.operate.settings import Settings
 
@@ -23,10 +25,12 @@ init = typer.Typer(invoke_without_command=True)
 
 @init.callback()
 def go_on(context: typer.Context, as_json: AsJson = False) -> None:
-    """Set up a deployment of several people, step by step; call it again whenever signatures came back.
+    """Set up a deployment of several people, step by step; call it again after collecting
+    signatures.
 
-    It asks for a plan, deploys the contracts, writes what the founders have to sign as files under ceremony/ in
-    the home folder, collects what they send back from ceremony/signed/, and says what is still missing from whom.
+    It asks for a plan, deploys the contracts, writes what the founders have to sign as files under
+    ceremony/ in the home folder, collects what they send back from ceremony/signed/, and says what
+    is still missing from whom.
     """
     if context.invoked_subcommand is not None:
         return
@@ -38,29 +42,29 @@ def go_on(context: typer.Context, as_json: AsJson = False) -> None:
     settings = desk.settings()
     ceremony = Ceremony(settings.home.resolve())
     if settings.identity_file.exists():
-        standing = ceremony.finished()
+        progress = ceremony.finished()
     else:
         plan = ceremony.prepare()
         with _chain(settings) as url:
             engine = open_database(settings.database)
             try:
-                standing = ceremony.advance(plan, url, TableOutbox(engine))
+                progress = ceremony.advance(plan, url, TableOutbox(engine))
             finally:
                 engine.dispose()
-    desk.show(asdict(standing), as_json, "\n".join(_lines(standing)))
+    desk.show(asdict(progress), as_json, "\n".join(_lines(progress)))
 
 
 @init.command("sign")
 def sign(
     file: Annotated[
-        Path, typer.Argument(help="What `volens init` wrote on the operator's machine.")
+        Path, typer.Argument(help="A file of `volens init` from the operator's machine.")
     ],
     as_: Annotated[str, typer.Option("--as", metavar="NAME", help="Whose key signs.")] = "",
     broker: Annotated[
         Path | None, typer.Option(help="The folder of a key broker that signs, instead of NAME.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Sign without being asked.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Where the signatures go.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The file of the signatures.")] = None,
 ) -> None:
     """Show what a file of `volens init` means, and sign it with a key of this machine.
 
@@ -88,10 +92,11 @@ def sign(
         check_creation(node, request.identity)
     typer.echo("\n".join(request.describe()))
     typer.echo(
-        "The contracts were compared with your own node's: this release's code created them with these "
+        "The contracts were compared with your own node's: "
+        "this release's code created them with these "
         "founders, this quorum and this smallest cohort."
         if settings.chain_url
-        else "The contracts were not looked at: set VOLENS_CHAIN_URL to a node of your own to compare them."
+        else "The contracts were not compared: set VOLENS_CHAIN_URL to a node of your own to do so."
     )
     signer = create(broker) if broker is not None else _address(as_)
     if signer not in request.signers.values():
@@ -107,7 +112,7 @@ def sign(
 
 
 def _address(name: str) -> str:
-    """Read from the public half: no password is asked before the person knows what for."""
+    """The address from the key's public half, so that no password is asked before the explanation."""
     path = desk.settings().key_file(name)
     if not path.exists():
         raise UsageError(f"there is no key named {name}", "make one: volens keys new NAME")
@@ -126,7 +131,7 @@ def _signatures(request: Request, name: str, broker: Path | None) -> list[bytes]
 
 @contextmanager
 def _chain(settings: Settings) -> Iterator[str]:
-    """The ledger to deploy on: the one that is set, or this home's dev chain for as long as it is needed."""
+    """The ledger to deploy on: the configured one, or this home's dev chain while it is needed."""
     from api.operate.processes import Parts
 
     parts = Parts(settings.home.resolve(), settings)
@@ -141,27 +146,28 @@ def _chain(settings: Settings) -> Iterator[str]:
         parts.stop()
 
 
-def _lines(standing: Standing) -> list[str]:
-    if not standing.file:
+def _lines(progress: CeremonyProgress) -> list[str]:
+    if not progress.file:
         return [
-            "The deployment is complete: a quorum and the broker signed identity.json in the home folder.",
+            "The deployment is complete: a quorum and the broker signed identity.json in the "
+            "home folder.",
             "Hand identity.json to everybody, then start: volens serve",
         ]
-    what = {"roles": "The roles", "identity": "The identity of the ledger"}[standing.step]
-    people = [name for name in standing.missing if name != "broker"]
-    lines = [f"{what}: signed by {', '.join(standing.signed) or 'nobody yet'}."]
-    if standing.renewed:
+    what = {"roles": "The roles", "identity": "The identity of the ledger"}[progress.step]
+    people = [name for name in progress.missing if name != "broker"]
+    lines = [f"{what}: signed by {', '.join(progress.signed) or 'nobody yet'}."]
+    if progress.renewed:
         lines.insert(
             0,
-            "The time of the earlier file is over: there is a new one, and older signatures are void.",
+            "The earlier file has expired: there is a new one, and older signatures are void.",
         )
-    if standing.lacking:
-        lines.append(f"Missing: {standing.lacking} of {', '.join(people)}.")
-    if "broker" in standing.missing:
+    if progress.lacking:
+        lines.append(f"Missing: {progress.lacking} of {', '.join(people)}.")
+    if "broker" in progress.missing:
         lines.append("Missing: the broker.")
     return [
         *lines,
-        f"Send ceremony/{standing.file} to them. Each looks and signs: volens init sign {standing.file} --as "
-        "NAME",
-        "Put what comes back into ceremony/signed/, then: volens init",
+        f"Send ceremony/{progress.file} to them. Each reads and signs it: "
+        f"volens init sign {progress.file} --as NAME",
+        "Put the signature files into ceremony/signed/, then: volens init",
     ]

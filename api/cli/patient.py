@@ -1,4 +1,4 @@
-"""What a person does for herself: keys, enrolment, consent, and who used her data."""
+"""Commands of a person: keys, enrolment, consent, and who used her data."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 keys = typer.Typer(help="Make a key and show its public half.")
 enrol = typer.Typer(help="Enrol: a registrar invites, the person accepts with her own key.")
-consent = typer.Typer(help="Agree, look and withdraw.")
-access = typer.Typer(help="Who used the data, why and when.")
+consent = typer.Typer(help="Give, show and withdraw consent.")
+access = typer.Typer(help="Show who used your data, why and when.")
 
 _REGISTRAR = 3  # protocol.md §2
 Dataset = Annotated[
@@ -36,7 +36,7 @@ def new_key(
         bool, typer.Option("--patient", help="Draw a random patient id as well.")
     ] = False,
     plain: Annotated[
-        bool, typer.Option("--plain", help="Without a password: for played people only.")
+        bool, typer.Option("--plain", help="Without a password: for demo accounts only.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -73,8 +73,10 @@ def invite(
     subject: Annotated[
         str, typer.Option(help="The person's id, from her `volens keys show`.")
     ] = "",
-    address: Annotated[str, typer.Option(help="Her address, from the same place.")] = "",
-    out: Annotated[Path, typer.Option(help="Where the invitation goes.")] = Path("invitation.json"),
+    address: Annotated[str, typer.Option(help="Her address, from the same output.")] = "",
+    out: Annotated[Path, typer.Option(help="The file of the invitation.")] = Path(
+        "invitation.json"
+    ),
 ) -> None:
     """Sign, as a registrar, that a key belongs to a person you have seen.
 
@@ -123,11 +125,12 @@ def grant(
     yes: Yes = False,
     as_json: AsJson = False,
 ) -> None:
-    """Agree to a use of your data, and keep the receipt. You read what you sign, then you are asked, then it is signed.
+    """Agree to a use of your data, and keep the receipt. You see the terms and are asked before you
+    sign.
 
-    Presets: `health` (all health research, five years), `cancer` (cancer research, not for profit, two years), `care`
-    (your own care only). None of them covers mental health, substance use, sexual health or HIV. None is chosen for
-    you.
+    Presets: `health` (all health research, five years), `cancer` (cancer research, not for profit,
+    two years), `care` (your own care only). None of them covers mental health, substance use,
+    sexual health or HIV. None is chosen for you.
 
     Example: `volens consent grant --as ada DATASET --preset cancer`
     """
@@ -157,7 +160,7 @@ def grant(
         name,
         before["epoch"] if before else 0,
         before["version"] if before else 0,
-        now,  # as it was read, also after midnight
+        now,  # the time of the terms shown, also after midnight
         int(time.time()) + 3600,
     )
     answer = me.grant([me.signed_grant(offered.message)])
@@ -165,7 +168,8 @@ def grant(
     kept = write_receipt(desk.settings().receipt_folder(as_), receipt)
     line = (
         f"You agreed to {chosen.sentence}, until {desk.day(offered.message['untilDay'])}: "
-        f"{desk.mined(answer['receipt'])}.\nYour receipt: {kept.name}. Keep it: it alone holds the terms' salt."
+        f"{desk.mined(answer['receipt'])}.\nYour receipt: {kept.name}. "
+        "Keep it: it alone holds the terms' salt."
     )
     desk.show(answer | {"receiptFile": kept.name}, as_json, line)
     if answer["note"]:
@@ -174,10 +178,10 @@ def grant(
 
 @consent.command("show")
 def show_consents(as_: As, as_json: AsJson = False) -> None:
-    """Show what you agreed to, and until when."""
+    """Show your consents, and until when they hold."""
     me = desk.client(as_)
     _complete_receipts(me, as_)
-    rows = [one | {"until": desk.day(one["untilDay"])} for one in me.consents()]
+    rows = [row | {"until": desk.day(row["untilDay"])} for row in me.consents()]
     desk.table(
         rows,
         ["dataset", "status", "until", "purposes", "categories"],
@@ -188,10 +192,11 @@ def show_consents(as_: As, as_json: AsJson = False) -> None:
 
 @consent.command("revoke")
 def revoke(dataset: Dataset, as_: As, yes: Yes = False, as_json: AsJson = False) -> None:
-    """Withdraw. It takes effect in the block that records it; what was released before stays released.
+    """Withdraw. It takes effect in the block that records it; what was released before stays
+    released.
 
-    You read what follows, then you are asked, then it is signed: never more steps than agreeing took. Waits until
-    running uses have stopped, says what became of each, and keeps that as a receipt.
+    You see the effects and are asked before you sign. The command waits until running uses have
+    stopped, shows the effect on each, and keeps a receipt.
 
     Example: `volens consent revoke --as ada DATASET`
     """
@@ -213,9 +218,9 @@ def revoke(dataset: Dataset, as_: As, yes: Yes = False, as_json: AsJson = False)
             "RevokeStale",
         )
     live = [
-        one
-        for one in me.consents()
-        if one["status"] == "live" and one["untilDay"] >= int(time.time()) // 86_400
+        row
+        for row in me.consents()
+        if row["status"] == "live" and row["untilDay"] >= int(time.time()) // 86_400
     ]
     others = (
         f"\n{len(live)} of your other consents stay live: volens consent show --as {as_}"
@@ -232,30 +237,33 @@ def revoke(dataset: Dataset, as_: As, yes: Yes = False, as_json: AsJson = False)
         else "Not everything has stopped yet; this receipt is completed when you look again: "
         f"volens consent withdrawals --as {as_}"
     )
-    said = f"You withdrew your consent for this dataset: {desk.mined(answer['receipt'])}. {done}{sentences}{others}"
+    summary = (
+        f"You withdrew your consent for this dataset: {desk.mined(answer['receipt'])}. "
+        f"{done}{sentences}{others}"
+    )
     shown = answer | {"withdrawal": followed, "receiptFile": kept.name}
-    desk.show(shown, as_json, f"{said}\nYour receipt: {kept.name}.")
+    desk.show(shown, as_json, f"{summary}\nYour receipt: {kept.name}.")
 
 
 @consent.command("withdrawals")
 def show_withdrawals(as_: As, as_json: AsJson = False) -> None:
-    """Show what followed from each of your withdrawals: what stopped, how fast, and what cannot be undone.
+    """Show the effects of your withdrawals: what stopped, how fast, and what cannot be undone.
 
     Example: `volens consent withdrawals --as ada`
     """
     me = desk.client(as_)
     _complete_receipts(me, as_)
-    found = me.withdrawals()
+    withdrawals = me.withdrawals()
     nothing = [{"run": "-", "sentence": "No use of your data was open."}]
     rows = [
         {
-            "block": one["block"],
-            "kind": one["kind"],
+            "block": withdrawal["block"],
+            "kind": withdrawal["kind"],
             "run": effect["run"],
             "what followed": effect["sentence"],
         }
-        for one in found
-        for effect in one["effects"] or nothing
+        for withdrawal in withdrawals
+        for effect in withdrawal["effects"] or nothing
     ]
     desk.table(
         rows, ["block", "kind", "run", "what followed"], as_json, "You have withdrawn nothing."
@@ -268,20 +276,21 @@ def list_accesses(
     subject: Annotated[str, typer.Option(help="Another person's id: for auditors.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Show every time somebody asked for your data, what the ledger decided, and what became of that attempt.
+    """Show every request for your data, the ledger's decision, and the outcome of that attempt.
 
-    A run may need several attempts; only those that say `released` let a result out with your data in it.
+    A run may need several attempts; only those in state `released` gave out a result with your data
+    in it.
 
     Example: `volens access list --as ada`
     """
-    found = desk.client(as_).accesses(desk.bytes32(subject) if subject else None)
+    accesses = desk.client(as_).accesses(desk.bytes32(subject) if subject else None)
     rows = [
-        one
+        entry
         | {
-            "decision": "granted" if one["granted"] else one["reason"]["slug"],
-            "when": desk.day(one["time"] // 86_400),
+            "decision": "granted" if entry["granted"] else entry["reason"]["slug"],
+            "when": desk.day(entry["time"] // 86_400),
         }
-        for one in found
+        for entry in accesses
     ]
     columns = [
         "when",
@@ -298,7 +307,7 @@ def list_accesses(
 
 
 def _complete_receipts(me: Client, as_: str) -> None:
-    """What was still being stopped when she withdrew has stopped by now: her receipts say so from now on."""
+    """Complete her receipts of withdrawals whose effects have ended meanwhile."""
     from api.client.results import complete_receipts
 
     for path in complete_receipts(me, desk.settings().receipt_folder(as_)):
@@ -315,9 +324,10 @@ def _public(name: str) -> dict[str, Any]:
 
 
 def _check_registrar(me: Client) -> None:
-    """An invitation of anybody else is refused by the ledger, but only after the person has signed as well.
+    """Check that the signer is a registrar; the ledger would refuse others only after the person
+    signed too.
 
-    Where the service does not answer, this cannot be known, and the ledger still refuses. Raises NotAuthorised.
+    Not checked if the service does not answer; the ledger still refuses. Raises NotAuthorised.
     """
     try:
         role = me.sign_in()
@@ -333,11 +343,11 @@ def _read(path: Path) -> dict[str, Any]:
     from governance.rules.encoding import Malformed, strict_json
 
     try:
-        found = strict_json(path.read_bytes())
+        document = strict_json(path.read_bytes())
     except FileNotFoundError:
         raise NotThere(404, "There is no such file.", "Check its name.") from None
     except Malformed:
-        found = None
-    if not isinstance(found, dict):
-        raise UsageError("the file is not one of ours", "use the file as it was made")
-    return found
+        document = None
+    if not isinstance(document, dict):
+        raise UsageError("the file was not made by volens", "use the file as it was made")
+    return document

@@ -14,8 +14,8 @@ from api.confinement import Confinement
 from api.errors import NotServing, NotThere, RefusedByPolicy, UsageError
 
 dataset = typer.Typer(help="Register a dataset and bring encrypted records in.")
-permit = typer.Typer(help="Ask the committee, vote, look.")
-run = typer.Typer(help="Ask for a run and follow it.")
+permit = typer.Typer(help="Request, show, vote on and suspend permits.")
+run = typer.Typer(help="Rehearse, request, follow, cancel and resume runs.")
 
 DatasetId = Annotated[str, typer.Argument(metavar="DATASET", help="64 hex digits.")]
 PermitId = Annotated[str, typer.Argument(metavar="PERMIT", help="64 hex digits.")]
@@ -24,7 +24,7 @@ Document = Annotated[
     Path,
     typer.Option("--document", help="The public text that describes it; its hash is recorded."),
 ]
-_USUAL_FLOOR = 10  # people; AccessLedger's own, which every deployment sets for itself
+_USUAL_FLOOR = 10  # people; the usual floor of AccessLedger, which each deployment sets
 ENDS = ("released", "denied", "withdrawn", "refused", "failed")
 
 
@@ -76,7 +76,7 @@ def ingest_records(
         bool,
         typer.Option(
             "--leave-out-unlisted",
-            help="For --vcf: leave out samples that --samples does not name; otherwise they are an error.",
+            help="For --vcf: leave out samples that --samples does not name (else an error).",
         ),
     ] = False,
     build: Annotated[
@@ -87,27 +87,28 @@ def ingest_records(
     ] = None,
     value_sets: Annotated[
         Path | None,
-        typer.Option(help="For --fhir: JSON with more codes that are sensitive in your house."),
+        typer.Option(help="For --fhir: JSON with your organisation's own sensitive codes."),
     ] = None,
     dictionary: Annotated[
         Path | None,
         typer.Option(
-            help="For --fhir: write here which variables came in, to publish with the dataset."
+            help="For --fhir: write the dictionary of variables here, to publish with the dataset."
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Encrypt records here, in the custodian's own process, and register them. No plaintext leaves this command.
+    """Encrypt records here, in the custodian's own process, and register them. No plaintext leaves
+    this command.
 
-    Everything is read first as a run would read it; when one record is bad, nothing is registered. Genomes and charts
-    are parsed in a process without network. What a chart holds of mental health, substance use, sexual health or HIV
-    goes into categories of its own, and genetic results into the genome's; what is coded in an unknown system is held
-    back, and counted.
+    Everything is read first as a run would read it; when one record is bad, nothing is registered.
+    Genomes and clinical records are parsed in a process without network. Entries on mental health,
+    substance use, sexual health or HIV go into separate categories, and genetic results into the
+    genome's; entries coded in an unknown system are held back and counted.
 
-    Example: `volens dataset ingest --as omar DATASET --vcf cohort.vcf.gz --samples samples.json --fhir bundles`
+    Example: `volens dataset ingest --as omar DATASET --vcf cohort.vcf.gz --samples samples.json
+    --fhir bundles`
     """
-    from api.ingest import cohort_files as lanes
-    from api.ingest import sources as intake
+    from api.ingest import cohort_files, sources
     from governance.objects.vault import Bucket
 
     me, into, settings = desk.client(as_), desk.bytes32(name), desk.settings()
@@ -118,22 +119,26 @@ def ingest_records(
         bucket := Bucket(settings.bucket_name, settings.address("bucket")),
         into,
     )
-    known = intake.registered_versions(trail, into, bucket)
+    known = sources.registered_versions(trail, into, bucket)
     if dictionary is not None and not fhir:
-        raise UsageError("a dictionary tells of charts, and none come in", "name them with --fhir")
+        raise UsageError(
+            "a dictionary describes clinical records, and there are none", "name them with --fhir"
+        )
     if source:
         if vcf or fhir:
             raise UsageError(
                 "--from is one way, --vcf and --fhir another", "ingest them one after the other"
             )
-        found = (
-            intake.from_gse7390(people) if source == "gse7390" else intake.from_folder(Path(source))
+        records = (
+            sources.from_gse7390(people)
+            if source == "gse7390"
+            else sources.from_folder(Path(source))
         )
-        intake.check_records(found)
-        intake.check_enrolled(trail, {one.subject for one in found})
-        answer = intake.bring_in(*parts, found, known)
+        sources.check_records(records)
+        sources.check_enrolled(trail, {record.subject for record in records})
+        answer = sources.bring_in(*parts, records, known)
     else:
-        cohort = lanes.from_files(
+        cohort = cohort_files.from_files(
             vcf,
             samples,
             build,
@@ -142,16 +147,16 @@ def ingest_records(
             Confinement.of(settings.relax, settings.home),
             leave_out_unlisted,
         )
-        intake.check_enrolled(trail, map(bytes.fromhex, cohort.subjects))
+        sources.check_enrolled(trail, map(bytes.fromhex, cohort.subjects))
         with desk.progress() as tell:
-            answer = intake.bring_in(
+            answer = sources.bring_in(
                 *parts,
                 cohort.sources(tell),
                 known,
                 lambda n: tell(f"{n} records sealed", None),
                 lambda: cohort.relaxed,
             )
-        report = lanes.summarise(cohort.report)
+        report = cohort_files.summarise(cohort.report)
         if dictionary is not None:
             desk.write_json(dictionary, cohort.dictionary, "the records are registered")
     done = f"{answer['records']} records encrypted and registered: {desk.mined(answer['receipt'])}."
@@ -159,13 +164,13 @@ def ingest_records(
     desk.show(
         shown | ({"report": report} if report else {}),
         as_json,
-        "\n".join([done, *lanes.sentences(report)]),
+        "\n".join([done, *cohort_files.sentences(report)]),
     )
 
 
 @dataset.command("ingests")
 def list_ingests(name: DatasetId, as_json: AsJson = False) -> None:
-    """Show what was registered for a dataset. While one is `missing`, no run on the dataset begins.
+    """Show the registrations of a dataset. While one is `missing`, no run on the dataset begins.
 
     Example: `volens dataset ingests DATASET`
     """
@@ -184,15 +189,15 @@ def void_records(
     ingest: Annotated[str, typer.Argument(metavar="INGEST", help="64 hex digits.")],
     as_: As,
     out: Annotated[
-        Path | None, typer.Option("--out", help="For a committee: where the order goes.")
+        Path | None, typer.Option("--out", help="For a committee: the file of the order.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take a registration back, for good: what it registered exists no more.
+    """Void a registration for good: its records exist no more.
 
-    The dataset's custodian does it alone. Where he registered a list that he does not hand over, and so blocks the
-    dataset, a quorum of the committee does it: the first member begins an order, the others add their signatures with
-    `volens committee sign`.
+    The dataset's custodian can do it alone. If the custodian blocks the dataset with a list that
+    was never handed over, a quorum of the committee can do it: the first member begins an order,
+    the others add their signatures with `volens committee sign`.
 
     Example: `volens dataset void DATASET INGEST --as omar`
     """
@@ -200,8 +205,8 @@ def void_records(
     from api.client.orders import void_order
 
     me, into, which = desk.client(as_), desk.bytes32(name), desk.bytes32(ingest)
-    listed = {one["dataset"]: one["custodian"] for one in me.datasets()}
-    if all(one["ingest"] != ingest for one in me.ingests(desk.registered(me, name))):
+    listed = {row["dataset"]: row["custodian"] for row in me.datasets()}
+    if all(row["ingest"] != ingest for row in me.ingests(desk.registered(me, name))):
         raise NotThere(
             404, "There is no such registration.", "Look at the list: volens dataset ingests"
         )
@@ -226,14 +231,15 @@ def request_permit(
         str, typer.Option(help="metrics, table or genomic; comma-separated.")
     ] = "metrics",
     minimum: Annotated[
-        int, typer.Option(min=1, help="Fewer: no run; the ledger's own floor may be higher.")
+        int, typer.Option(min=1, help="Smallest cohort; the ledger's own floor may be higher.")
     ] = 10,
     days: Annotated[int, typer.Option(min=1, max=3660, help="How long the permit lasts.")] = 365,
     as_json: AsJson = False,
 ) -> None:
     """Ask the committee for a permit: who, what for, which data, with which code.
 
-    Example: `volens permit request --as noor DATASET --document plan.md --purpose cancer-research,outside-recipient`
+    Example: `volens permit request --as noor DATASET --document plan.md --purpose
+    cancer-research,outside-recipient`
     """
     import secrets
 
@@ -292,10 +298,11 @@ def vote(
 
 @permit.command("suspend")
 def suspend(name: PermitId, as_: As, as_json: AsJson = False) -> None:
-    """Suspend an approved permit at once. One committee member or data-protection officer is enough.
+    """Suspend an approved permit at once. One committee member or data-protection officer is
+    enough.
 
-    No run begins under it any more, no key leaves and nothing is released. This is not taken back: for more, a new
-    permit is asked for.
+    No run begins under it any more, no key leaves and nothing is released. This cannot be undone:
+    later work needs a new permit.
 
     Example: `volens permit suspend --as dora PERMIT`
     """
@@ -307,15 +314,15 @@ def suspend(name: PermitId, as_: As, as_json: AsJson = False) -> None:
 @permit.command("show")
 def show_permit(
     name: Annotated[
-        str, typer.Argument(metavar="[PERMIT]", help="One of them; without it, all.")
+        str, typer.Argument(metavar="[PERMIT]", help="A permit; without it, all.")
     ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Show one permit, or all of them."""
     if name:
         desk.bytes32(name)
-        found = desk.client().permit(name)
-        desk.show(found if as_json else _permit_facts(found), as_json)
+        answer = desk.client().permit(name)
+        desk.show(answer if as_json else _permit_facts(answer), as_json)
         return
     desk.table(
         desk.client().permits(),
@@ -335,10 +342,11 @@ def request_run(
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Ask for a run. The key that will open its result stays here, in a file of your own.
+    """Request a run. The key that will open its result stays in a file on this machine.
 
-    The file may say only what differs from the defaults, e.g. {"outcome": {"kind": "distant-metastasis",
-    "horizon_days": 1825}}; what is signed is complete. Rehearse it first: `volens run rehearse --params params.json`
+    The file needs only the values that differ from the defaults, e.g. {"outcome": {"kind":
+    "distant-metastasis", "horizon_days": 1825}}; what is signed is complete. Rehearse it first:
+    `volens run rehearse --params params.json`
 
     Example: `volens run request --as noor PERMIT --params params.json`
     """
@@ -369,9 +377,9 @@ def rehearse_run(
     people: Annotated[int, typer.Option(min=10, max=2500, help="How many invented people.")] = 200,
     as_json: AsJson = False,
 ) -> None:
-    """Try a run on invented people, here and now: no permit, no ledger, nobody's data.
+    """Try a run on synthetic people on this machine: no permit, no ledger, no real data.
 
-    Shows how long it takes and what its result would look like; the figures mean nothing.
+    Shows how long it takes and what its result looks like; its metrics mean nothing.
 
     Example: `volens run rehearse --params params.json --people 200`
     """
@@ -392,17 +400,17 @@ def rehearse_run(
     result, withheld = json.loads(done["result"]), json.loads(done["disclosure"])["withheld"]
     seconds = sum(float(spent) for spent in done["record"]["seconds"].values())
     lines = [
-        f"{people} invented people, {seconds:.1f} s on {done['record']['device']}. {done['note']}",
+        f"{people} synthetic people, {seconds:.1f} s on {done['record']['device']}. {done['note']}",
         "What would be sealed:",
         json.dumps(result, indent=1, ensure_ascii=False),
     ]
-    lines += [f"withheld: {one['what']} ({one['why']})" for one in withheld]
+    lines += [f"withheld: {item['what']} ({item['why']})" for item in withheld]
     desk.show({"params": wanted.decode(), **done, "result": result}, as_json, "\n".join(lines))
 
 
 @run.command("show")
 def show_run(name: RunId, as_json: AsJson = False) -> None:
-    """Show how a run stands, with its attempts and what was sealed."""
+    """Show the state of a run, its attempts and its sealed outputs."""
     desk.bytes32(name)
     desk.show(desk.client().run(name), as_json)
 
@@ -410,10 +418,11 @@ def show_run(name: RunId, as_json: AsJson = False) -> None:
 @run.command("watch")
 def watch_run(
     name: RunId,
-    seconds: Annotated[int, typer.Option(min=1, help="Give up after so long.")] = 600,
+    seconds: Annotated[int, typer.Option(min=1, help="Give up after so many seconds.")] = 600,
     as_json: AsJson = False,
 ) -> None:
-    """Follow a run until it waits for the checkers, or has ended. Exit code 6 when it gives up before.
+    """Follow a run until it waits for the checkers, or has ended. Exit code 6 when it gives up
+    before.
 
     Example: `volens run watch RUN`
     """
@@ -421,34 +430,34 @@ def watch_run(
     reader, last = desk.client(), ""
     deadline = time.monotonic() + seconds
     while True:
-        found = reader.run(name)
-        line = _progress_line(found)
+        state = reader.run(name)
+        line = _progress_line(state)
         if line != last and not as_json:
             typer.echo(line)
         last = line
-        if found["state"] in ("sealed", *ENDS) or time.monotonic() > deadline:
+        if state["state"] in ("sealed", *ENDS) or time.monotonic() > deadline:
             break
         time.sleep(0.5)
     if as_json:
-        desk.show(found, True)
-    if found["state"] in ("denied", "refused", "failed"):
-        reason = found["reason"] or {"sentence": found["failure"] or "", "slug": "failed"}
+        desk.show(state, True)
+    if state["state"] in ("denied", "refused", "failed"):
+        reason = state["reason"] or {"sentence": state["failure"] or "", "slug": "failed"}
         raise RefusedByPolicy(
             409,
             f"The run ended: {reason['sentence']}",
             "Look at it: volens run show RUN",
             reason["slug"],
         )
-    if found["state"] not in ("sealed", *ENDS):
+    if state["state"] not in ("sealed", *ENDS):
         raise NotServing(
-            f"gave up after {seconds} seconds: the run is still {found['state']}",
-            "watch it again, or ask whether a worker lives: volens doctor",
+            f"gave up after {seconds} seconds: the run is still {state['state']}",
+            "watch it again, or check whether a worker is alive: volens doctor",
         )
 
 
 @run.command("cancel")
 def cancel_run(name: RunId, as_: As, as_json: AsJson = False) -> None:
-    """Withdraw your run; a worker that computes it stops."""
+    """Cancel your run; a worker that computes it stops."""
     desk.bytes32(name)
     answer = desk.client(as_).cancel(name)
     desk.show(answer, as_json, f"Cancelled in {desk.mined(answer['receipt'])}.")
@@ -456,9 +465,10 @@ def cancel_run(name: RunId, as_: As, as_json: AsJson = False) -> None:
 
 @run.command("resume")
 def resume_run(name: RunId, as_: As, as_json: AsJson = False) -> None:
-    """Give your run sixteen attempts more, after its sixteen are used up (a host that keeps failing, say).
+    """Give your run sixteen more attempts after the first sixteen are used up (e.g. by a failing
+    host).
 
-    It stands on the ledger that you wanted it. The deadline of the request stays.
+    This is recorded on the ledger. The deadline of the request does not change.
 
     Example: `volens run resume --as noor RUN`
     """
@@ -467,38 +477,38 @@ def resume_run(name: RunId, as_: As, as_json: AsJson = False) -> None:
     desk.show(answer, as_json, f"It goes on: {desk.mined(answer['receipt'])}.")
 
 
-def _permit_facts(found: dict[str, Any]) -> dict[str, Any]:
-    """A permit in words; the values that are signed stand in --json."""
+def _permit_facts(request: dict[str, Any]) -> dict[str, Any]:
+    """A permit in words; --json shows the signed values."""
     from governance.consent import names_of
     from governance.permits import OUTPUTS
 
     words = {
-        name: found[name]
+        name: request[name]
         for name in ("permit", "status", "dataset", "applicant", "purposes", "categories")
     }
-    outputs = names_of(found["outputClasses"], OUTPUTS)
+    outputs = names_of(request["outputClasses"], OUTPUTS)
     hashes = ("documentHash", "codeHash", "paramsSchemaHash", "requestHash")
     return (
         words
         | {
             "outputs": outputs,
-            "expiry": desk.day(found["expiry"] // 86_400),
-            "minCohort": found["minCohort"],
-            "yes": found["yes"],
-            "no": found["no"],
+            "expiry": desk.day(request["expiry"] // 86_400),
+            "minCohort": request["minCohort"],
+            "yes": request["yes"],
+            "no": request["no"],
         }
-        | {name: found[name] for name in hashes}
+        | {name: request[name] for name in hashes}
     )
 
 
-def _progress_line(found: dict[str, Any]) -> str:
-    step = found["progress"][-1] if found["progress"] else None
+def _progress_line(state: dict[str, Any]) -> str:
+    step = state["progress"][-1] if state["progress"] else None
     doing = (
         f"   {step['step']} {step['fraction'] // 10} %"
-        if step and found["state"] == "computing"
+        if step and state["state"] == "computing"
         else ""
     )
-    return f"{found['state']}{doing}"
+    return f"{state['state']}{doing}"
 
 
 def _hash_of(path: Path) -> bytes:

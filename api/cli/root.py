@@ -7,9 +7,7 @@ from typing import Any
 
 import typer
 
-from api.cli import checks, committee, projects
-from api.cli import patient as own
-from api.cli import serve as place
+from api.cli import checks, committee, patient, projects, serve
 from api.cli.doctor import doctor
 from api.cli.init import init
 
@@ -21,13 +19,13 @@ app = typer.Typer(
     help="""Consent and access to health data, recorded on a ledger: **no receipt, no key**.
 
 Start everything on this machine with `volens serve`, or watch the story with `volens demo`. Say who you are with
-`--as NAME`; the key of that name lies in the home folder (VOLENS_HOME, ./.volens by default).""",
+`--as NAME`; the key of that name is in the home folder (VOLENS_HOME, ./.volens by default).""",
 )
 for name, commands in {
-    "keys": own.keys,
-    "enrol": own.enrol,
-    "consent": own.consent,
-    "access": own.access,
+    "keys": patient.keys,
+    "enrol": patient.enrol,
+    "consent": patient.consent,
+    "access": patient.access,
     "role": committee.role,
     "committee": committee.committee,
     "dataset": projects.dataset,
@@ -41,11 +39,11 @@ for name, commands in {
 app.add_typer(init, name="init")
 _SINGLE: dict[str, Callable[..., Any]] = {
     "verify": checks.verify,
-    "rebuild": place.rebuild,
+    "rebuild": serve.rebuild,
     "doctor": doctor,
-    "serve": place.serve,
-    "worker": place.worker,
-    "demo": place.demo,
+    "serve": serve.serve,
+    "worker": serve.worker,
+    "demo": serve.demo,
 }
 for name, command in _SINGLE.items():
     app.command(name)(command)

@@ -1,4 +1,4 @@
-"""The place itself: start its parts, rebuild what is derived."""
+"""Commands of the operator: start services, play the demo, rebuild the database."""
 
 from __future__ import annotations
 
@@ -13,17 +13,21 @@ from api.errors import UsageError, VerificationFailed
 
 def serve(
     demo: Annotated[
-        bool, typer.Option("--demo", help="Serve the demo's home; its pages offer its people.")
+        bool,
+        typer.Option("--demo", help="Serve the demo's home, with its demo accounts."),
     ] = False,
 ) -> None:
-    """Start ledger, bucket, broker, API, pages and worker on this machine, until Ctrl-C. People and keys are played."""
+    """Start ledger, bucket, broker, API, pages and worker on this machine, until Ctrl-C.
+
+    A new home folder gets demo accounts, whose keys are all in it.
+    """
     from api.operate.processes import serve as start
 
     raise typer.Exit(start(demo))
 
 
 def worker() -> None:
-    """Run one worker on a home folder whose other parts run already."""
+    """Run one worker on a home folder whose other services already run."""
     from api.worker.supervisor import main
 
     raise typer.Exit(main())
@@ -31,16 +35,17 @@ def worker() -> None:
 
 def demo(
     scene: Annotated[
-        str | None, typer.Argument(help="attacks, tampers or kills; without one the story.")
+        str | None, typer.Argument(help="attacks, tampers or kills; default: the story.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="The story, then every scene.")] = False,
 ) -> None:
-    """Play the whole story on real data with played people, and say what was measured.
+    """Play the whole story on real data with demo accounts, and print what was measured.
 
-    A scene shows one thing in full, on a ledger that is thrown away: `volens demo attacks` tries every attack on the
-    contracts, `tampers` changes an exported trail in two dozen ways, `kills` ends the ledger in the middle of writing.
+    A scene shows one topic in full, on a temporary ledger: `volens demo attacks` tries every attack
+    on the contracts, `tampers` changes an exported trail in two dozen ways, `kills` kills the
+    ledger while it writes.
 
-    Exit code 7 when something did not hold.
+    Exit code 7 when a check failed.
     """
     from api.demo.others import SCENES, play_scene
     from api.demo.story import main
@@ -61,7 +66,8 @@ def rebuild(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Derive the database from ledger and bucket again. With --compare, find rows that somebody edited or deleted.
+    """Derive the database from ledger and bucket again. With --compare, find rows that somebody
+    edited or deleted.
 
     Exit code 7 when --compare finds a difference.
     """

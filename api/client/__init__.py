@@ -1,4 +1,5 @@
-"""What runs on a person's own machine: the HTTP client, opened results, receipts, held heads, committee orders.
+"""Code for a person's own machine: HTTP client, opening of results, receipts, kept heads, committee
+orders.
 
 Does not know the server's parts.
 """

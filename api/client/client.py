@@ -1,8 +1,11 @@
-"""A caller of the API who signs for herself: one method an action, every failure a typed error.
+"""HTTP client of the API that signs messages: one method for each action, a typed error for each
+failure.
 
-1. The ledger identity is the caller's own copy: what is signed is bound to that deployment, whatever the service says.
-2. A sign-in names the address that was called, so that a challenge relayed from elsewhere opens nothing.
-3. A private key never leaves the process; messages go out with their signatures only.
+1. The ledger identity is the caller's own copy: signatures are bound to that deployment, whatever
+   the service says.
+2. A sign-in names the address that was called, so a challenge relayed from another service is
+   useless.
+3. A private key never leaves the process; only messages and signatures are sent.
 """
 
 from __future__ import annotations
@@ -34,7 +37,7 @@ from governance.rules.encoding import Malformed, strict_json
 from governance.rules.ledger_data import identity_id
 from governance.rules.vocabulary import FOREVER
 
-LARGEST = 1 << 28  # bytes of an answer: a trail is one
+LARGEST = 1 << 28  # bytes of an answer, such as a trail
 LISTED = 1000  # entries of a list in one answer
 DEADLINE_SECONDS = 3600
 _KINDS: dict[int, type[Answered]] = {
@@ -46,7 +49,10 @@ _KINDS: dict[int, type[Answered]] = {
 
 
 class Client:
-    """`wallet` signs; a patient also names her `subject` (32 bytes). Without a wallet only public doors open."""
+    """`wallet` signs; a patient also sets her `subject` (32 bytes).
+
+    Without a wallet only public routes work.
+    """
 
     def __init__(
         self,
@@ -80,18 +86,18 @@ class Client:
         return self._get("/health")
 
     def datasets(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._ask("GET", "/datasets")
-        return found
+        datasets: list[dict[str, Any]] = self._ask("GET", "/datasets")
+        return datasets
 
     def permits(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self._ask("GET", "/permits")
-        return found
+        permits: list[dict[str, Any]] = self._ask("GET", "/permits")
+        return permits
 
     def permit(self, permit: str) -> dict[str, Any]:
         return self._get(f"/permits/{permit}")
 
     def runs(self, state: str = "") -> list[dict[str, Any]]:
-        """Every run, newest first, in `state` only when one is named."""
+        """Every run, newest first; only those in `state` if given."""
         return self._all("/runs", {"state": state} if state else {})
 
     def run(self, run: str) -> dict[str, Any]:
@@ -109,7 +115,9 @@ class Client:
     def invite(
         self, subject: bytes, signer: bytes, assurance: int = 1, deadline: int | None = None
     ) -> dict[str, Any]:
-        """A registrar's invitation: the enrolment with her signature, for the person to sign as well."""
+        """A registrar's invitation: the enrolment with her signature, which the person then signs
+        too.
+        """
         message = {
             "subject": subject,
             "signer": signer,
@@ -122,7 +130,10 @@ class Client:
         }
 
     def accept(self, invitation: Mapping[str, Any]) -> dict[str, Any]:
-        """The invitation with the person's own signature: one item of `enrol`. Raises UsageError for another's."""
+        """The invitation with the person's own signature: one item of `enrol`.
+
+        Raises UsageError for another's.
+        """
         message = unwire("Enrolment", invitation["enrolment"])
         if message["signer"] != self.wallet.signer or message["subject"] != self.subject:
             raise UsageError(
@@ -135,14 +146,16 @@ class Client:
 
     def consents(self) -> list[dict[str, Any]]:
         """Her own consents."""
-        found: list[dict[str, Any]] = self._get(f"/consents/{self._own_id()}", signed_in=True)[
-            "consents"
-        ]
-        return found
+        consents: list[dict[str, Any]] = self._get(
+            f"/consents/{self._subject_id()}", signed_in=True
+        )["consents"]
+        return consents
 
     def consent_to(self, dataset: bytes) -> dict[str, Any] | None:
         """Her consent for one dataset, None before the first."""
-        return next((one for one in self.consents() if one["dataset"] == dataset.hex()), None)
+        return next(
+            (consent for consent in self.consents() if consent["dataset"] == dataset.hex()), None
+        )
 
     def signed_grant(self, message: Mapping[str, Any]) -> dict[str, Any]:
         """One item of `grant`."""
@@ -157,7 +170,7 @@ class Client:
 
     def revoke(self, dataset: bytes, epoch: int) -> dict[str, Any]:
         """Withdraw her consent at this epoch."""
-        message = {"subject": bytes.fromhex(self._own_id()), "dataset": dataset, "epoch": epoch}
+        message = {"subject": bytes.fromhex(self._subject_id()), "dataset": dataset, "epoch": epoch}
         return self._post(
             "/consents/revocations",
             {
@@ -168,23 +181,23 @@ class Client:
         )
 
     def withdrawals(self) -> list[dict[str, Any]]:
-        """What followed from each withdrawal of one's own, newest first."""
+        """The caller's withdrawals and their effects, newest first."""
         return list(
-            self._get(f"/subjects/{self._own_id()}/withdrawals", signed_in=True)["withdrawals"]
+            self._get(f"/subjects/{self._subject_id()}/withdrawals", signed_in=True)["withdrawals"]
         )
 
     def accesses(self, subject: bytes | None = None) -> list[dict[str, Any]]:
-        """Who used her data; another person's only for an auditor."""
-        wanted = subject.hex() if subject else self._own_id()
-        found: list[dict[str, Any]] = self._get(f"/subjects/{wanted}/accesses", signed_in=True)[
+        """The uses of the caller's data; an auditor may ask for another person's."""
+        wanted = subject.hex() if subject else self._subject_id()
+        accesses: list[dict[str, Any]] = self._get(f"/subjects/{wanted}/accesses", signed_in=True)[
             "accesses"
         ]
-        return found
+        return accesses
 
     # -- committee, custodian, auditor
 
     def sign(self, kind: str, message: Mapping[str, Any]) -> bytes:
-        """A signature to be collected with others', e.g. over a RoleChange."""
+        """A signature for a message that several people sign, e.g. a RoleChange."""
         return self.wallet.sign(self.domain, kind, message)
 
     def set_role(self, change: Mapping[str, Any], signatures: Sequence[bytes]) -> dict[str, Any]:
@@ -197,19 +210,21 @@ class Client:
         )
 
     def roles(self) -> list[dict[str, Any]]:
-        """Who holds which role: the founders, whose roles no step gave, and every page of the others."""
-        found: list[dict[str, Any]] = []
+        """Who holds which role: the founders (their roles are in no step) and all pages of the
+        others.
+        """
+        roles: list[dict[str, Any]] = []
         page: list[dict[str, Any]] = self._ask("GET", "/roles")
         while page:
-            found += page
-            page = self._ask("GET", f"/roles?after={found[-1]['account']}")
-        known = {one["account"] for one in found}
+            roles += page
+            page = self._ask("GET", f"/roles?after={roles[-1]['account']}")
+        known = {entry["account"] for entry in roles}
         founders = [who for who in self.identity["founders"] if who not in known]
         ceremony = {"role": Role.COMMITTEE, "start": 0, "end": FOREVER, "version": 0}
-        return [{"account": who, **ceremony} for who in founders] + found
+        return [{"account": who, **ceremony} for who in founders] + roles
 
     def cancel_role(self, account: str, version: int) -> dict[str, Any]:
-        """Stop a worker or broker that does not act yet."""
+        """Cancel the role of a worker or broker that may not act yet."""
         message = {"account": account, "version": version, "deadline": _until(None)}
         return self._signed("/roles/cancellations", "cancel", "CancelRole", message)
 
@@ -218,14 +233,14 @@ class Client:
         return self._signed(f"/permits/{permit}/suspension", "suspend", "Suspend", message)
 
     def ingests(self, dataset: bytes) -> list[dict[str, Any]]:
-        """What was registered for a dataset, in order."""
-        found: list[dict[str, Any]] = self._ask("GET", f"/datasets/{dataset.hex()}/ingests")
-        return found
+        """The registrations of records for a dataset, in order."""
+        ingests: list[dict[str, Any]] = self._ask("GET", f"/datasets/{dataset.hex()}/ingests")
+        return ingests
 
     def dataset_of(self, ingest: bytes) -> bytes:
-        """The dataset that a registration is of. Raises NotThere."""
-        for one in self.datasets():
-            dataset = bytes.fromhex(one["dataset"])
+        """The dataset of a registration. Raises NotThere."""
+        for row in self.datasets():
+            dataset = bytes.fromhex(row["dataset"])
             if any(entry["ingest"] == ingest.hex() for entry in self.ingests(dataset)):
                 return dataset
         raise NotThere(
@@ -235,7 +250,7 @@ class Client:
     def void_records(
         self, dataset: bytes, order: Mapping[str, Any], signatures: Sequence[bytes]
     ) -> dict[str, Any]:
-        """Take a registration back under these signatures."""
+        """Void a registration, with these signatures."""
         return self._post(
             f"/datasets/{dataset.hex()}/voids",
             {
@@ -256,9 +271,11 @@ class Client:
         leaves: Sequence[Mapping[str, Any]],
         relaxed: int = 0,
     ) -> dict[str, Any]:
-        """Make the encrypted objects of `leaves` (JSON form) exist; their list goes to the bucket first.
+        """Make the encrypted objects of `leaves` (JSON form) exist; their list goes to the bucket
+        first.
 
-        relaxed: the protections that were missing where they were read, as bits (docs/ledger.md).
+        relaxed: the layers of confinement that were missing when they were read, as bits
+        (docs/ledger.md).
         """
         message = {
             "ingest": ingest,
@@ -277,7 +294,7 @@ class Client:
         )
 
     def vote(self, permit: str, yes: bool) -> dict[str, Any]:
-        """Vote on the request as the register shows it."""
+        """Vote on the request in the register."""
         message = {
             "permit": bytes.fromhex(permit),
             "requestHash": bytes.fromhex(self.permit(permit)["requestHash"]),
@@ -293,7 +310,7 @@ class Client:
     # -- analyst
 
     def request_permit(self, message: Mapping[str, Any]) -> dict[str, Any]:
-        """`message` has the fields of PermitRequest but for the deadline."""
+        """`message` has the fields of PermitRequest except the deadline."""
         return self._signed(
             "/permits", "request", "PermitRequest", {**message, "deadline": _until(None)}
         )
@@ -301,10 +318,10 @@ class Client:
     def request_run(
         self, permit: bytes, params: bytes, result_key: bytes, nonce: int, seconds: int = 86_400
     ) -> dict[str, Any]:
-        """Ask for a run, which workers may begin for so many seconds.
+        """Request a run, which workers may begin within `seconds`.
 
-        `result_key` (X25519) will open the released output; `nonce` is random and gives the run its id
-        (`governance.permits.run_id`), so that its key can be stored before it is used.
+        `result_key` (X25519) will open the released output; `nonce` is random and gives the run its
+        id (`governance.permits.run_id`), so that its key can be stored before it is used.
         """
         message = {
             "permit": permit,
@@ -320,7 +337,7 @@ class Client:
         return self._signed(f"/runs/{run}/cancel", "cancel", "Cancel", message)
 
     def resume(self, run: str) -> dict[str, Any]:
-        """Give a run whose attempts are used up as many more."""
+        """Give a run that used up its attempts the same number again."""
         message = {
             "run": bytes.fromhex(run),
             "attempts": self.run(run)["attempt"],
@@ -330,8 +347,8 @@ class Client:
 
     # -- checkers
 
-    def look(self, run: str, attempt: int, viewer_key: bytes) -> dict[str, Any]:
-        """Record a look; brokers give pieces to `viewer_key` (X25519) from then on."""
+    def view_output(self, run: str, attempt: int, viewer_key: bytes) -> dict[str, Any]:
+        """Record a view of an output; then brokers give key pieces to `viewer_key` (X25519)."""
         message = {
             "run": bytes.fromhex(run),
             "attempt": attempt,
@@ -341,14 +358,14 @@ class Client:
         return self._signed(f"/runs/{run}/attempts/{attempt}/views", "review", "Review", message)
 
     def approve(self, run: str) -> dict[str, Any]:
-        """Sign the release of the newest sealed output: the decision that waits already, or a new one."""
-        found = self.run(run)
-        message = self._decision(found, 0)
-        if found["decision"] is not None:
-            waiting = unwire("Decision", found["decision"]["decision"])
+        """Sign the release of the newest sealed output: the pending decision, or a new one."""
+        run_state = self.run(run)
+        message = self._decision(run_state, 0)
+        if run_state["decision"] is not None:
+            waiting = unwire("Decision", run_state["decision"]["decision"])
             if {**waiting, "deadline": 0} != {**message, "deadline": 0}:
                 raise UsageError(
-                    "the decision that waits is on another output", "look at the run again"
+                    "the pending decision is on another output", "look at the run again"
                 )
             message = waiting
         return self._signed(
@@ -386,12 +403,13 @@ class Client:
     # -- sending
 
     def sign_in(self) -> int:
-        """A new session; the role that the key holds now, 0 for none. Raises NotAuthorised when no account has it."""
+        """Open a session; returns the key's current role, 0 for none.
+
+        Raises NotAuthorised for an unknown account.
+        """
         challenge = self._ask("POST", "/sign-in/challenge")
         if challenge["audience"] != self.url:
-            raise NotServing(
-                "the service says that it is another one", "check the address: VOLENS_API"
-            )
+            raise NotServing("the service names another address", "check the address: VOLENS_API")
         message = {
             "audience": self.url,
             "account": self.wallet.address,
@@ -417,7 +435,7 @@ class Client:
         if time.time() > self._expires - 30:
             self.sign_in()
 
-    def _own_id(self) -> str:
+    def _subject_id(self) -> str:
         if self.subject is None:
             raise UsageError("this key belongs to no patient", "use the key of an enrolled person")
         return self.subject.hex()
@@ -433,26 +451,29 @@ class Client:
         )
 
     def _get(self, path: str, signed_in: bool = False) -> dict[str, Any]:
-        found: dict[str, Any] = self._ask("GET", path, signed_in=signed_in)
-        return found
+        body: dict[str, Any] = self._ask("GET", path, signed_in=signed_in)
+        return body
 
     def _all(
         self, path: str, wanted: Mapping[str, str], signed_in: bool = False
     ) -> list[dict[str, Any]]:
-        """A list that the service gives in pieces, whole. What is added meanwhile may shift it by an entry."""
-        found: dict[str, dict[str, Any]] = {}
+        """All pages of a list.
+
+        Duplicates are removed, because entries added meanwhile shift the pages.
+        """
+        entries: dict[str, dict[str, Any]] = {}
         offset = 0
         while True:
             query = urlencode({**wanted, "limit": LISTED, "offset": offset})
             page = self._ask("GET", f"{path}?{query}", signed_in=signed_in)
-            found |= {json.dumps(one, sort_keys=True): one for one in page}
+            entries |= {json.dumps(entry, sort_keys=True): entry for entry in page}
             if len(page) < LISTED:
-                return list(found.values())
+                return list(entries.values())
             offset += LISTED
 
     def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        found: dict[str, Any] = self._ask("POST", path, body)
-        return found
+        answer: dict[str, Any] = self._ask("POST", path, body)
+        return answer
 
     def _bearer(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._token}"}
@@ -510,13 +531,11 @@ def _until(deadline: int | None) -> int:
 
 
 def _parsed(answer: httpx.Response) -> Any:
-    """The answer's JSON; JSON's null is allowed here, nothing that is hashed is read this way."""
+    """Parse an answer's JSON; null is allowed, because nothing hashed is read this way."""
     try:
         return strict_json(answer.content, LARGEST)
     except Malformed:
-        raise NotServing(
-            "the service answers with something that is not its own", "check the address"
-        ) from None
+        raise NotServing("the service gives an invalid answer", "check the address") from None
 
 
 def _problem(answer: httpx.Response) -> Answered:
@@ -524,9 +543,9 @@ def _problem(answer: httpx.Response) -> Answered:
         body = _parsed(answer)
     except NotServing:
         body = {}
-    told = body if isinstance(body, dict) else {}
-    detail = str(told.get("detail") or "The service answers with something that is not its own.")
-    fields = told.get("fields")
+    problem = body if isinstance(body, dict) else {}
+    detail = str(problem.get("detail") or "The service gives an invalid answer.")
+    fields = problem.get("fields")
     if isinstance(fields, list) and fields:
         detail = f"{detail} {fields[0]}."
     status = answer.status_code
@@ -534,5 +553,8 @@ def _problem(answer: httpx.Response) -> Answered:
         status, NotAvailable if status >= 502 else NotUnderstood if status < 500 else Answered
     )
     return kind(
-        status, detail, str(told.get("hint") or "Check the address."), str(told.get("reason") or "")
+        status,
+        detail,
+        str(problem.get("hint") or "Check the address."),
+        str(problem.get("reason") or ""),
     )

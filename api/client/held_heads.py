@@ -1,7 +1,7 @@
-"""Heads of the trail that an auditor keeps, from a node or a broker of her own: what an export is held against later.
+"""Heads of the trail that an auditor keeps, from a node or broker, to compare later exports with.
 
-A file of JSON lines, one head each: {type, identity, count, head, block, blockHash, time, from}. A line is added, never
-changed. A head that contradicts one that is kept is not added: then somebody's ledger was rewritten.
+A file of JSON lines, one head each: {type, identity, count, head, block, blockHash, time, from}.
+Lines are only added. A head that contradicts a kept one is refused: then a ledger was rewritten.
 """
 
 from __future__ import annotations
@@ -23,53 +23,60 @@ TYPE = "volens/held-head/1"
 
 
 def from_node(url: str, identity: Mapping[str, Any], count: int = 0) -> dict[str, Any]:
-    """The head of step `count`, or of the newest, as a node says it that holds this very ledger.
+    """The head of step `count`, or of the newest step, from a node of this ledger.
 
-    Raises IdentityMismatch, LedgerDown, ChainError, UsageError for a step that the node does not have.
+    Raises IdentityMismatch, LedgerDown, ChainError, UsageError for a step that the node does not
+    have.
     """
     ledger = Ledger.connect(url, identity)
-    found = ledger.head_of(count or ledger.head()[0])
-    if found is None:
+    step = ledger.head_of(count or ledger.head()[0])
+    if step is None:
         raise UsageError(
             "the node has no such step",
             "let it catch up; if it has, the trail is of another ledger",
         )
-    block = ledger.block(found.block)
-    return _line(identity, found.count, found.head.hex(), "node") | {
-        "block": found.block,
+    block = ledger.block(step.block)
+    return _line(identity, step.count, step.head.hex(), "node") | {
+        "block": step.block,
         "blockHash": block["hash"].removeprefix("0x"),
         "time": int(block["timestamp"], 16),
     }
 
 
 def from_broker(url: str, identity: Mapping[str, Any]) -> dict[str, Any]:
-    """The newest head under the signature of a broker that signed this ledger's identity. Raises VerificationFailed."""
+    """The newest head under the signature of a broker that signed this ledger's identity.
+
+    Raises VerificationFailed.
+    """
     domain, pinned = domain_of(identity), identity_id(identity)
-    said = BrokerClient(url, domain, pinned).witness()
+    witness = BrokerClient(url, domain, pinned).witness()
     message = {
         "identity": pinned,
-        "block": said["block"],
-        "blockHash": bytes.fromhex(said["blockHash"]),
-        "time": said["time"],
-        "count": said["count"],
-        "head": bytes.fromhex(said["head"]),
+        "block": witness["block"],
+        "blockHash": bytes.fromhex(witness["blockHash"]),
+        "time": witness["time"],
+        "count": witness["count"],
+        "head": bytes.fromhex(witness["head"]),
     }
-    signer = recover(domain, "Witness", message, bytes.fromhex(said["signature"]))
+    signer = recover(domain, "Witness", message, bytes.fromhex(witness["signature"]))
     if signer.lower() not in {who.lower() for who in identity["signatures"]}:
         raise VerificationFailed(
             "this broker did not sign the ledger's identity", "ask for the address of one that did"
         )
-    places = {name: said[name] for name in ("block", "blockHash", "time")}
-    return _line(identity, said["count"], said["head"], "broker") | places
+    block = {name: witness[name] for name in ("block", "blockHash", "time")}
+    return _line(identity, witness["count"], witness["head"], "broker") | block
 
 
 def keep(path: Path, head: Mapping[str, Any]) -> bool:
-    """Add a head to the file; False where it is there already. Raises VerificationFailed where it contradicts one."""
-    held = held_heads(path.read_bytes()) if path.exists() else []
-    for one in held:
-        if one["count"] != head["count"] or one["identity"] != head["identity"]:
+    """Add a head to the file; False if it is already there.
+
+    Raises VerificationFailed for a contradiction.
+    """
+    kept_heads = held_heads(path.read_bytes()) if path.exists() else []
+    for kept in kept_heads:
+        if kept["count"] != head["count"] or kept["identity"] != head["identity"]:
             continue
-        if one["head"] != head["head"]:
+        if kept["head"] != head["head"]:
             raise VerificationFailed(
                 f"step {head['count']} has another head than the one that you keep",
                 "the ledger was rewritten, or this is another one: keep the file, and ask why",
@@ -84,7 +91,7 @@ def keep(path: Path, head: Mapping[str, Any]) -> bool:
 
 
 def last_step(trail: Path) -> int:
-    """How many steps an exported trail has. Raises UsageError."""
+    """The number of steps of an exported trail. Raises UsageError."""
     try:
         document: Any = strict_json(trail.read_bytes(), 1 << 28)
         return int(document["head"]["count"])

@@ -1,7 +1,8 @@
-"""Orders of the committee that take several signatures: a file that goes from member to member.
+"""Committee orders that need several signatures: a file that members pass on and sign.
 
-{type, identity, kind, message, signatures: {address: hex}}: a typed message of kind RoleChange or VoidRecords as it is
-sent, and who signed it so far. Whoever brings the last signature that a quorum needs sends it to the service.
+{type, identity, kind, message, signatures: {address: hex}}: a typed message of kind RoleChange or
+VoidRecords as it is sent, and its signatures so far. The member with the quorum's last signature
+sends it to the service.
 """
 
 from __future__ import annotations
@@ -26,19 +27,21 @@ from governance.rules.encoding import Malformed, canonical_json, strict_json
 TYPE = "volens/order/1"
 KINDS = ("RoleChange", "VoidRecords")
 LONGEST = 1 << 16  # bytes of a file
-DAYS = 14  # that the members have to sign
+DAYS = 14  # that the members have for signing
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A message that a quorum has to sign; `signatures` by checksummed address, each of them checked."""
+    """A message that a quorum has to sign; `signatures` by checksummed address, each of them
+    checked.
+    """
 
     kind: str
     message: dict[str, Any]
     signatures: dict[str, bytes]
 
     def signed_by(self, client: Client) -> Order:
-        """With the caller's signature added."""
+        """The order with the caller's signature added."""
         signature = client.sign(self.kind, self.message)
         return Order(self.kind, self.message, {**self.signatures, client.wallet.address: signature})
 
@@ -53,14 +56,14 @@ class Order:
         replace_private(path, canonical_json(document) + b"\n")
 
     def describe(self) -> list[str]:
-        """What a signature under this means, a line each."""
+        """The meaning of a signature, line by line."""
         m = self.message
         until = f"The signatures can be used until {_time(m['deadline'])}."
         if self.kind == "VoidRecords":
             return [
                 "You sign that a registration of records is taken back, for good:",
                 f"  ingest {m['ingest'].hex()}",
-                "  what it registered exists no more; earlier versions of the same records count again",
+                "  its records exist no more; earlier versions of the same records count again",
                 until,
             ]
         ends = m["end"] <= time.time()
@@ -71,7 +74,7 @@ class Order:
             f"{'without an end' if m['end'] == FOREVER else 'until ' + _time(m['end'])}"
         )
         lines = [
-            f"You sign the {'end' if ends else 'gift'} of a role:",
+            f"You sign the {'end' if ends else 'grant'} of a role:",
             f"  account {escape(str(m['account']))}",
             f"  role {Role(m['role']).slug}, change number {m['replaces'] + 1} of this account",
             holds,
@@ -82,7 +85,7 @@ class Order:
 
 
 def read_order(path: Path, client: Client) -> Order:
-    """An order from its file. Raises UsageError, or VerificationFailed for a signature that is not whose it says."""
+    """Read an order from its file. Raises UsageError; VerificationFailed for a wrong signature."""
     try:
         if path.stat().st_size > LONGEST:
             raise Malformed("too long")
@@ -93,7 +96,7 @@ def read_order(path: Path, client: Client) -> Order:
         message = unwire(kind, document["message"])
         if wire(kind, message) != document["message"] or not isinstance(signatures, dict):
             raise Malformed("another message")
-        found = {who: bytes.fromhex(one) for who, one in signatures.items()}
+        checked = {who: bytes.fromhex(signature) for who, signature in signatures.items()}
     except OSError:
         raise UsageError("there is no such order", "check the file's name") from None
     except (Malformed, KeyError, TypeError, ValueError, UsageError):
@@ -102,7 +105,7 @@ def read_order(path: Path, client: Client) -> Order:
         ) from None
     if document["identity"] != client.identity_id.hex():
         raise UsageError("the order is for another ledger", "ask for one for this ledger")
-    for who, signature in found.items():
+    for who, signature in checked.items():
         try:
             good = recover(client.domain, kind, message, signature) == who
         except SignatureMalformed:
@@ -111,33 +114,33 @@ def read_order(path: Path, client: Client) -> Order:
             raise VerificationFailed(
                 f"the signature of {escape(who)} in the order is not theirs", "ask them to sign it"
             )
-    return Order(kind, message, found)
+    return Order(kind, message, checked)
 
 
 def role_order(
     client: Client, account: str, role: int, now: int, start: int = 0, end: int = FOREVER
 ) -> Order:
-    """A change of an account's role over the version that the ledger has now; times in seconds."""
-    held = role_of(client, account)
+    """An order that changes an account's role, based on its current version; times in seconds."""
+    current = role_of(client, account)
     message = {
         "account": account,
         "role": role,
         "start": start,
         "end": end,
-        "replaces": held["version"] if held else 0,
+        "replaces": current["version"] if current else 0,
         "deadline": now + DAYS * 86_400,
     }
     return Order("RoleChange", message, {})
 
 
 def void_order(ingest: bytes, now: int) -> Order:
-    """A registration of records taken back."""
+    """An order that voids a registration of records."""
     return Order("VoidRecords", {"ingest": ingest, "deadline": now + DAYS * 86_400}, {})
 
 
 def role_of(client: Client, account: str) -> Mapping[str, Any] | None:
-    """What the ledger has of an account, None where it never had a role."""
-    return next((one for one in client.roles() if one["account"] == account), None)
+    """An account's role on the ledger, None if it never had one."""
+    return next((entry for entry in client.roles() if entry["account"] == account), None)
 
 
 def _time(seconds: int) -> str:

@@ -1,8 +1,10 @@
-"""Opening an output on the reader's own machine: ciphertext from the API, key pieces from the broker.
+"""Open outputs on the reader's own machine (ciphertext from the API, key pieces from the broker);
+receipts.
 
-1. A fresh X25519 pair lies in a file of mode 0600 before its public half is signed.
-2. Hash and key commitment hold before anything is decrypted; the output commitment on the ledger after.
-3. The result is returned only when the ledger's commitment opens with the salt inside.
+1. A fresh X25519 pair is saved in a file of mode 0600 before its public half is signed.
+2. Hash and key commitment are checked before decryption, the output commitment on the ledger after
+   it.
+3. The result is returned only if it and its salt match the ledger's commitment.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ WITHDRAWAL = "volens/withdrawal-receipt/2"
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """An output: result and disclosure record (JSON bytes) and the salt that its commitment hides."""
+    """An output: result and disclosure record (JSON bytes), and the salt of its commitment."""
 
     result: bytes
     disclosure: bytes
@@ -45,7 +47,7 @@ class Opened:
 
 
 def keep_pair(path: Path) -> bytes:
-    """The public half of the pair at `path`, drawn there when there is none."""
+    """The public half of the key pair at `path`, which is made if there is none."""
     if not path.exists():
         private, _ = new_pair()
         create_private(path, private.private_bytes_raw())
@@ -53,9 +55,9 @@ def keep_pair(path: Path) -> bytes:
 
 
 def view_once(client: Client, run: str, attempt: int, viewer_key: bytes) -> None:
-    """Record a look, unless this very one is on the ledger already: then the key may be opened again."""
+    """Record a view, unless this view is already on the ledger: then the key may be opened again."""
     try:
-        client.look(run, attempt, viewer_key)
+        client.view_output(run, attempt, viewer_key)
     except RefusedByPolicy as refusal:
         if refusal.reason != "AlreadyRecorded":
             raise
@@ -68,7 +70,8 @@ def open_output(
     key_file: Path,
     viewer: str | None = None,
 ) -> Opened:
-    """The newest sealed output of a run (as `Client.run` gives it): a viewer's after her look, else the analyst's.
+    """Open the newest sealed output of a run (from `Client.run`): for a viewer after her view, else
+    the analyst.
 
     Raises NotThere, BrokerRefused, BrokerUnavailable, VerificationFailed.
     """
@@ -80,7 +83,7 @@ def open_output(
     name, attempt = bytes.fromhex(run["run"]), int(sealed["attempt"])
     private, public = _load(key_file)
     blob = client.output(run["run"])
-    authorised = next(one for one in run["attempts"] if one["attempt"] == attempt)
+    authorised = next(entry for entry in run["attempts"] if entry["attempt"] == attempt)
     answer = broker.output_pieces(
         name,
         attempt,
@@ -107,10 +110,14 @@ def open_output(
 def run_receipt(
     client: Client, run: Mapping[str, Any], opened: Opened, witness: Mapping[str, Any] | None
 ) -> bytes:
-    """The analyst's receipt of a released run (protocol.md §1) as canonical JSON, without a field that is absent."""
+    """The analyst's receipt of a released run (protocol.md §1) as canonical JSON, without absent
+    fields.
+    """
     sealed = run["outputs"][-1]
-    authorised = next(one for one in run["attempts"] if one["attempt"] == sealed["attempt"])
-    whole = {
+    authorised = next(
+        attempt for attempt in run["attempts"] if attempt["attempt"] == sealed["attempt"]
+    )
+    fields = {
         "type": "volens/run-receipt/2",
         "identity": client.identity_id.hex(),
         "run": run["run"],
@@ -129,16 +136,16 @@ def run_receipt(
         "paramsHash": run["paramsHash"],
         "witness": witness,
     }
-    return canonical_json({name: value for name, value in whole.items() if value is not None})
+    return canonical_json({name: value for name, value in fields.items() if value is not None})
 
 
 def await_settled(client: Client, tx: str, seconds: float = 10.0) -> dict[str, Any]:
-    """What followed from the withdrawal mined in `tx`, once all that can be stopped was, or after so many seconds."""
+    """The withdrawal mined in `tx`, once all that can be stopped was stopped, or after `seconds`."""
     deadline = time.monotonic() + seconds
     while True:
-        found = next(one for one in client.withdrawals() if one["tx"] == tx)
-        if found["settled"] or time.monotonic() > deadline:
-            return found
+        withdrawal = next(row for row in client.withdrawals() if row["tx"] == tx)
+        if withdrawal["settled"] or time.monotonic() > deadline:
+            return withdrawal
         time.sleep(0.05)
 
 
@@ -148,11 +155,12 @@ def withdrawal_receipt(
     followed: Mapping[str, Any],
     witness: Mapping[str, Any] | None,
 ) -> bytes:
-    """A patient's receipt of a withdrawal, as canonical JSON: where it was mined and what became of each use.
+    """A patient's receipt of a withdrawal, as canonical JSON: its position and its effect on each
+    use.
 
-    witness: of a head at or after `asOf`; the receipt is compared without it, and anchors no trail.
+    witness: for a head at or after `asOf`; without it, the receipt anchors no trail.
     """
-    told = {
+    fields = {
         "type": WITHDRAWAL,
         "identity": client.identity_id.hex(),
         "subject": client.subject.hex() if client.subject else "",
@@ -160,38 +168,44 @@ def withdrawal_receipt(
         "dataset": followed["dataset"],
         "settled": followed["settled"],
         "asOf": followed["asOf"],
-        "effects": [{k: v for k, v in one.items() if v is not None} for one in followed["effects"]],
+        "effects": [
+            {k: v for k, v in effect.items() if v is not None} for effect in followed["effects"]
+        ],
     }
     if witness is not None and witness["count"] >= followed["asOf"]["count"]:
-        told["witness"] = dict(witness)
-    return canonical_json(told)
+        fields["witness"] = dict(witness)
+    return canonical_json(fields)
 
 
 def complete_receipts(client: Client, folder: Path) -> list[Path]:
-    """Write anew the withdrawal receipts in `folder` that were written before everything had stopped, if it has now.
+    """Replace the incomplete withdrawal receipts in `folder` whose withdrawal is settled now.
 
-    The earlier file is taken away only when the complete one lies there. Returns the new files.
+    The earlier file is deleted only after the complete one is written. Returns the new files.
     """
-    found: list[Path] = []
+    completed: list[Path] = []
     waiting = {}
     for path in sorted(folder.glob("*.json")):
         try:
             kept: Any = strict_json(path.read_bytes(), _MAX)
         except (OSError, Malformed):
-            continue  # not one of ours
+            continue  # not a receipt
         if isinstance(kept, dict) and kept.get("type") == WITHDRAWAL and not kept.get("settled"):
             waiting[kept["receipt"]["tx"]] = (path, kept["receipt"])
-    for one in client.withdrawals() if waiting else ():
-        if one["settled"] and one["tx"] in waiting:
-            path, receipt = waiting[one["tx"]]
+    for withdrawal in client.withdrawals() if waiting else ():
+        if withdrawal["settled"] and withdrawal["tx"] in waiting:
+            path, receipt = waiting[withdrawal["tx"]]
             witness = client.trail_head()["witness"]
-            found.append(write_receipt(folder, withdrawal_receipt(client, receipt, one, witness)))
+            completed.append(
+                write_receipt(folder, withdrawal_receipt(client, receipt, withdrawal, witness))
+            )
             path.unlink()
-    return found
+    return completed
 
 
 def write_receipt(folder: Path, receipt: bytes) -> Path:
-    """Keep a receipt under its own hash, mode 0600: a patient's holds the salt of her terms."""
+    """Write a receipt named by its hash, mode 0600, because a patient's contains the salt of her
+    terms.
+    """
     path = folder / f"{hashlib.sha256(receipt).hexdigest()[:16]}.json"
     if not path.exists():
         create_private(path, receipt)
@@ -205,12 +219,15 @@ def _load(key_file: Path) -> tuple[PrivateKey, bytes]:
         raise NotThere(
             404,
             "The key that opens this output is not here.",
-            "Open it where the run was requested, or look first: volens review open.",
+            "Open it where the run was requested, or view it first: volens review open.",
         ) from None
 
 
 def check_output(plaintext: bytes, run: bytes, attempt: int, commitment: bytes) -> Opened:
-    """An output's parts, once the commitment on the ledger opens with the salt inside. Raises VerificationFailed."""
+    """Parse an output and check it against the commitment on the ledger.
+
+    Raises VerificationFailed.
+    """
     try:
         inside = strict_json(plaintext, _MAX)
         opened = Opened(
@@ -230,7 +247,7 @@ def check_output(plaintext: bytes, run: bytes, attempt: int, commitment: bytes) 
 
 
 def shown(opened: Opened) -> dict[str, Any]:
-    """Result and disclosure as values, for printing, with the salt that proves them against the ledger."""
+    """Result and disclosure as values for printing, with the salt that proves them."""
     return {
         "result": json.loads(opened.result),
         "disclosure": json.loads(opened.disclosure),

@@ -1,10 +1,11 @@
-"""The memory that /proc/PID/cmdline and /proc/PID/environ show: where it begins and ends is forgotten.
+"""Hide the command line and environment of this process (/proc/PID/cmdline and /proc/PID/environ).
 
-Anybody on the host may read a process's command line, and the kernel takes it from the process's own memory: what a
-child wrote there would be out, without any system call. An empty range shows nothing, whatever is written. The system
-call that could set it again (prctl) is refused afterwards by seccomp.
+Anybody on the host may read a process's command line, and the kernel takes it from the process's
+own memory: a child could publish data by writing there, without any system call. Here the kernel's
+record of the address range is set to an empty range. The system call that could set it again
+(prctl) is refused afterwards by seccomp.
 
-By prctl(2), PR_SET_MM_MAP: needs no privilege, and a kernel with CONFIG_CHECKPOINT_RESTORE.
+Uses prctl(2), PR_SET_MM_MAP: needs no privilege, and a kernel with CONFIG_CHECKPOINT_RESTORE.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from pathlib import Path
 
 from api.confinement.kernel import PR_SET_MM, PR_SET_MM_MAP, Number, call
 
-KEPT = 0xFFFFFFFF  # exe_fd: the program's file stays as it is
-# Of proc_pid_stat(5): which of its fields, the pid being the first.
+KEPT = 0xFFFFFFFF  # exe_fd: the program's file does not change
+# Numbers of fields in proc_pid_stat(5); the pid is field 1.
 START_CODE, END_CODE, START_STACK, START_DATA, END_DATA, START_BRK = 26, 27, 28, 45, 46, 47
 ARG_START, ARG_END, ENV_START, ENV_END = 48, 49, 50, 51
 
@@ -42,7 +43,10 @@ class _Map(ctypes.Structure):
 
 
 def hide() -> None:
-    """Show an empty command line and environment from now on. Needs /proc. Raises OSError where the kernel refuses."""
+    """Show an empty command line and environment from now on.
+
+    Needs /proc. Raises OSError if refused.
+    """
     code, end_code, stack, data, end_data, heap, nowhere = _fields(
         Path("/proc/self"),
         (START_CODE, END_CODE, START_STACK, START_DATA, END_DATA, START_BRK, ARG_START),
@@ -64,19 +68,21 @@ def hide() -> None:
     call(Number.PRCTL, PR_SET_MM, PR_SET_MM_MAP, described, ctypes.sizeof(described), 0)
 
 
-def is_hidden(place: Path) -> bool:
+def is_hidden(process_folder: Path) -> bool:
     """Whether a process, by its folder in /proc, shows neither. Raises OSError, ValueError.
 
-    The addresses are looked at, not what is shown: a range that is not mapped shows nothing until something is. They
-    are all 0 for who may not know them.
+    Checks the addresses, not the shown content: an unmapped range shows nothing until memory is
+    mapped there. The addresses are all 0 for a reader without permission.
     """
-    start, end, env_start, env_end = _fields(place, (ARG_START, ARG_END, ENV_START, ENV_END))
+    start, end, env_start, env_end = _fields(
+        process_folder, (ARG_START, ARG_END, ENV_START, ENV_END)
+    )
     return start == end != 0 and env_start == env_end != 0
 
 
-def _fields(place: Path, numbers: tuple[int, ...]) -> list[int]:
+def _fields(process_folder: Path, numbers: tuple[int, ...]) -> list[int]:
     # The program's name comes second, in brackets, and may hold anything.
-    after_name = (place / "stat").read_text(encoding="latin-1").rpartition(")")[2].split()
+    after_name = (process_folder / "stat").read_text(encoding="latin-1").rpartition(")")[2].split()
     return [int(after_name[number - 3]) for number in numbers]
 
 

@@ -1,4 +1,4 @@
-"""What a child does to itself before it is given anything: memory, files, privileges, system calls, in order."""
+"""Confine the calling process: command line, files, privileges, system calls, in this order."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ CAPABILITY_VERSION = 0x20080522  # of linux/capability.h: two words for each of 
 
 
 def confine(confinement: Confinement) -> int:
-    """Every wanted layer that the host offers; the Landlock ABI in force, 0 for none.
+    """Apply every wanted layer that the host offers; returns the Landlock ABI in force, 0 for none.
 
-    What the host refuses is left out: whether the rest is enough is judged by who looks from outside. For a process of
-    one thread.
+    A layer that the host refuses is left out: the supervisor checks from outside whether the rest
+    is enough. For a process with one thread.
     """
     used, readable, devices = 0, find_readable(), find_devices()
     if Layer.CALLS in confinement.wanted:
         with suppress(OSError):
-            commandline.hide()  # first: it reads /proc, which the child then has no more
+            commandline.hide()  # first, because it reads /proc
     files = Layer.FILES in confinement.wanted
     if files and confinement.mounts:
         with suppress(OSError):
@@ -48,12 +48,12 @@ def confine(confinement: Confinement) -> int:
 
 
 def drop_capabilities() -> None:
-    """None is left, and none can come back."""
+    """Drop all capabilities for good."""
     number = 0
     while True:
         try:
             call(Number.PRCTL, PR_CAPBSET_DROP, number, 0, 0, 0)
-        except OSError:  # past the last one, or not ours to drop
+        except OSError:  # past the last capability, or not permitted
             break
         number += 1
     header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION, 0)
@@ -61,9 +61,9 @@ def drop_capabilities() -> None:
 
 
 class Forks:
-    """Forks of a process that is the first of its pid namespace: each gets a pid namespace of its own.
+    """Forks of the first process of a pid namespace: each gets its own pid namespace.
 
-    Where this process has no pid namespace of its own, they are plain forks.
+    If this process is not the first of its pid namespace, they are plain forks.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What the interpreter reads after its start: its libraries, the system's, and the code of the rooms."""
+"""The paths that a confined interpreter reads: its libraries, the system's, and our packages."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ GPU_NEEDS = ("/usr/local/cuda", "/sys/devices", "/sys/bus/pci", "/sys/module/nvi
 
 def find_devices() -> list[str]:
     """The GPU's device files, if there is one."""
-    found = [path for pattern in GPU_DEVICES for path in glob(pattern)]
-    return sorted(path for path in found if not os.path.isdir(path))
+    paths = [path for pattern in GPU_DEVICES for path in glob(pattern)]
+    return sorted(path for path in paths if not os.path.isdir(path))
 
 
 def find_readable() -> list[str]:
-    """Absolute paths that exist, none within another."""
+    """Existing absolute paths that the interpreter reads, none within another."""
     installed = sysconfig.get_paths()
     named = [installed[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     named += [
@@ -35,14 +35,14 @@ def find_readable() -> list[str]:
         named += GPU_NEEDS
     kept: list[str] = []
     for path in sorted({os.path.abspath(path) for path in named if os.path.exists(path)}):
-        if not any(path == one or path.startswith(f"{one}/") for one in kept):
+        if not any(path == parent or path.startswith(f"{parent}/") for parent in kept):
             kept.append(path)
     return kept
 
 
 def _folders(room: str) -> list[str]:
-    """Where a room's code lies; a room is never looked for beside others' files."""
+    """The folders of a package's code, without searching beside other files."""
     if room in sys.modules:
         return list(sys.modules[room].__path__)
-    found = importlib.util.find_spec(room)
-    return list(found.submodule_search_locations or ()) if found is not None else []
+    spec = importlib.util.find_spec(room)
+    return list(spec.submodule_search_locations or ()) if spec is not None else []

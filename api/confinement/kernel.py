@@ -1,4 +1,4 @@
-"""System calls that Python has no function for, by their x86-64 numbers; an error is an OSError with its number."""
+"""System calls without a Python function, by their x86-64 numbers; errors are raised as OSError."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Number(IntEnum):
-    """Of asm/unistd_64.h: calls that are made here."""
+    """Numbers of the system calls used here, from asm/unistd_64.h."""
 
     CAPSET = 126
     PIVOT_ROOT = 155
@@ -33,7 +33,7 @@ CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET = 0x10000000, 0x20000000, 0x40000000
 
 
 def call(number: int, *arguments: Argument) -> int:
-    """What the kernel answers. A structure or array is passed by its address. Raises OSError."""
+    """Make a system call; structures and arrays are passed by address. Raises OSError."""
     passed = [_as_register(argument) for argument in arguments]
     result = _libc.syscall(ctypes.c_long(number), *passed)
     if result == -1:

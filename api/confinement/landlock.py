@@ -1,7 +1,7 @@
-"""Landlock: from now on this process reads only what lies beneath the named paths, and writes and runs nothing.
+"""Landlock: limit this process to reading beneath named paths, without writing or executing.
 
-By the kernel's documentation, userspace-api/landlock. A right that an older ABI does not know is not handled by it:
-ABI 1 still refuses reading, writing, making, removing and running.
+Follows the kernel's documentation, userspace-api/landlock. An older ABI does not handle newer
+rights: ABI 1 still refuses reading, writing, making, removing and executing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from api.confinement.kernel import Number, call
 VERSION = 1  # flag of landlock_create_ruleset: ask for the ABI
 RULE_PATH_BENEATH = 1
 WRITE_FILE, READ_FILE, READ_DIR, IOCTL_DEV = 1 << 1, 1 << 2, 1 << 3, 1 << 15
-# Rights over files, by the ABI that brought them: running to making, moving to another folder, cutting, device control.
+# Rights over files, by the ABI that introduced them: execute to make, refer, truncate, ioctl on
+# devices.
 FILE_RIGHTS = {1: (1 << 13) - 1, 2: 1 << 13, 3: 1 << 14, 5: IOCTL_DEV}
 NETWORK_ABI, NETWORK_RIGHTS = 4, 0b11  # bind and connect of TCP
 SCOPE_ABI, SCOPES = 6, 0b11  # abstract unix sockets, signals
@@ -36,7 +37,7 @@ class _PathBeneath(ctypes.Structure):
 
 
 def find_abi() -> int:
-    """The ABI that the kernel offers; 0 where there is none."""
+    """The ABI that the kernel offers; 0 for none."""
     try:
         return call(Number.LANDLOCK_CREATE_RULESET, None, 0, VERSION)
     except OSError:
@@ -44,10 +45,10 @@ def find_abi() -> int:
 
 
 def restrict(readable: Iterable[str], devices: Iterable[str], limit: int) -> int:
-    """Restrict this thread and what it starts; the ABI used, 0 where there is none. Needs no_new_privs.
+    """Restrict this thread and its children; returns the ABI used, 0 for none. Needs no_new_privs.
 
-    readable: folders and files; devices: files that may also be written to and controlled. limit: the newest ABI to
-    use. Raises OSError.
+    readable: folders and files; devices: files that may also be written and controlled (ioctl).
+    limit: the newest ABI to use. Raises OSError.
     """
     abi = min(find_abi(), limit)
     if abi < 1:

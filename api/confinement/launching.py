@@ -1,4 +1,4 @@
-"""Starts a program in namespaces of its own, tied to this process; it is known by the pid that this process sees."""
+"""Start a program in new namespaces, tied to this process and known by the pid seen from here."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
-START = 30.0  # seconds in which the launcher must have said the pid
-GONE = 10.0  # seconds that a killed process is waited for
+START = 30.0  # seconds in which the launcher must report the pid
+GONE = 10.0  # seconds to wait for the end of a killed process
 
 
 class Launched:
-    """A program that `launch` started; `stdin` and `stdout` are its pipes where they were asked for."""
+    """A program started by `launch`; `stdin` and `stdout` are its pipes if requested."""
 
     def __init__(self, process: subprocess.Popen[bytes], pid: int, descriptor: int) -> None:
         self.pid = pid
@@ -47,14 +47,16 @@ class Launched:
         return self._process.poll() is None
 
     def end(self) -> None:
-        """Kill it and all that it started, and return when nothing of them is left. May be called again."""
+        """Kill it and all that it started; returns when they are gone. May be called again."""
         self._process.kill()
         self._process.wait()
         for stream in (self.stdin, self.stdout):
             if stream is not None:
                 with suppress(OSError):
                     stream.close()
-        with self._ending:  # whoever comes second waits too, and closes no descriptor that is somebody else's by then
+        # A second caller waits too, and must not close a descriptor number that was reused
+        # meanwhile.
+        with self._ending:
             if self._descriptor >= 0:
                 select.select([self._descriptor], [], [], GONE)
                 os.close(self._descriptor)
@@ -68,15 +70,17 @@ def launch(
     pipes: bool = False,
     descriptors: Sequence[int] = (),
 ) -> Launched:
-    """Run `command` (a program's absolute path first) in the wanted namespaces, as far as the host offers them.
+    """Run `command` (a program's absolute path first) in the wanted namespaces, as far as the host
+    offers them.
 
-    It dies with the calling *thread*: call from one that lives as long as the program should. It gets an environment
-    of four names, no standard streams but `pipes`, and `descriptors`. Raises OSError when it does not start.
+    It dies with the calling *thread*: call from one that lives as long as the program should. It
+    gets only ENVIRONMENT, the standard streams if `pipes` is set, and `descriptors`. Raises OSError
+    when it does not start.
     """
-    told, telling = os.pipe()
+    read_end, write_end = os.pipe()
     stream = subprocess.PIPE if pipes else subprocess.DEVNULL
     layers = str(int(confinement.wanted))
-    argv = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), layers, str(telling)]
+    argv = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), layers, str(write_end)]
     try:
         process = subprocess.Popen(
             [*argv, *command],
@@ -86,20 +90,20 @@ def launch(
             env=ENVIRONMENT,
             cwd="/",
             start_new_session=True,
-            pass_fds=(telling, *descriptors),
+            pass_fds=(write_end, *descriptors),
             bufsize=0,
         )
     except OSError:
-        os.close(told)
+        os.close(read_end)
         raise
     finally:
-        os.close(telling)
-    with os.fdopen(told, "rb", buffering=0) as answer:
+        os.close(write_end)
+    with os.fdopen(read_end, "rb", buffering=0) as answer:
         ready = select.select([answer], [], [], START)[0]
-        said = answer.read(32) if ready else b""
-    launched = Launched(process, int(said or 0), -1)
+        line = answer.read(32) if ready else b""
+    launched = Launched(process, int(line or 0), -1)
     try:
-        # The launcher leaves its command unreaped: while it lives, this pid is no other process's.
+        # The launcher does not reap its command: while it lives, no other process gets this pid.
         launched._descriptor = os.pidfd_open(launched.pid)
         if not launched.alive:
             raise ProcessLookupError("the program ended at once")
@@ -110,6 +114,6 @@ def launch(
 
 
 def pid_of(descriptor: int) -> int:
-    """The pid, as this process sees it, of the process that a process descriptor is of; below 1 when it is gone."""
+    """The pid, as seen by this process, for a process descriptor; below 1 when the process is gone."""
     lines = Path(f"/proc/self/fdinfo/{descriptor}").read_text(encoding="ascii").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("Pid:"))

@@ -1,4 +1,4 @@
-"""Which layers of confinement are wanted, which are required, and the error when a required one is missing."""
+"""The layers of confinement: which are wanted, which are required, the error for a missing one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NEWEST_LANDLOCK = 6  # the newest ABI whose rights are known here; newer kernels
 
 
 class Layer(IntFlag):
-    """One layer of confinement each; the package's docstring says what each is for."""
+    """The layers of confinement, described in the package's docstring."""
 
     NETWORK = 1
     PROCESSES = 2
@@ -32,14 +32,15 @@ MEANS = {
 
 
 class NotConfined(ApiError):
-    """This host cannot confine a child as it must be; the message names the missing layers."""
+    """This host cannot confine a child as required; the message names the missing layers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What a child is confined by: every wanted layer that the host offers, and never less than the required ones.
+    """A child's confinement: every wanted layer that the host offers, at least the required ones.
 
-    `landlock` is the newest Landlock ABI to use (0: none), `mounts` whether the child gets a root of its own.
+    `landlock` is the newest Landlock ABI to use (0: none), `mounts` whether the child gets a root
+    of its own.
     """
 
     wanted: Layer = ALL
@@ -49,17 +50,18 @@ class Confinement:
 
     @classmethod
     def of(cls, relax: str, home: Path) -> Self:
-        """By the setting VOLENS_RELAX: with `isolation` nothing is required, and what the host offers is used.
+        """From the setting VOLENS_RELAX: with `isolation` no layer is required, only what the host
+        offers.
 
         Raises NotConfined for a home folder that a child could read.
         """
         if relax == "isolation":
             return cls(required=Layer(0))
-        place = home.resolve()
-        if any(place.is_relative_to(Path(path).resolve()) for path in find_readable()):
+        folder = home.resolve()
+        if any(folder.is_relative_to(Path(path).resolve()) for path in find_readable()):
             raise NotConfined(
-                "the home folder lies among the libraries that a child may read",
-                "move it to a folder of its own, and set VOLENS_HOME",
+                "the home folder is among the libraries that a child may read",
+                "move it to a separate folder, and set VOLENS_HOME",
             )
         return cls()
 
@@ -73,18 +75,21 @@ class Confinement:
         return cls(Layer(wanted), Layer(required), landlock, bool(mounts))
 
     def check(self, in_force: Layer) -> Layer:
-        """The layers that are missing, as a bit mask (0: none). Raises NotConfined for a required one."""
+        """The layers that are missing, as a bit mask (0: none).
+
+        Raises NotConfined for a required one.
+        """
         if lacking := self.required & ~in_force:
             raise NotConfined(f"a child that reads plaintext would lack {describe(lacking)}", HINT)
         return ALL & ~in_force
 
 
 HINT = (
-    "use a host with user namespaces, seccomp, checkpoint/restore, and Landlock or mount namespaces; or set "
-    "VOLENS_RELAX=isolation, which every report will show"
+    "use a host with user namespaces, seccomp, checkpoint/restore, and Landlock or mount namespaces; "
+    "or set VOLENS_RELAX=isolation, which every report will show"
 )
 
 
 def describe(layers: Layer) -> str:
-    """The layers in words, by commas."""
+    """The layers in words, separated by commas."""
     return ", ".join(means for layer, means in MEANS.items() if layer in layers)

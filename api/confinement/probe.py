@@ -1,4 +1,4 @@
-"""What this host offers: a child that does nothing is confined as the others are, and looked at."""
+"""Find the confinement that this host offers: confine a child that does nothing, and inspect it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from api.confinement.inside import confine
 from api.confinement.landlock import find_abi
 from api.confinement.launching import launch
 from api.confinement.layers import ALL, Confinement, Layer, describe
-from api.confinement.outside import has_own_root, look
+from api.confinement.outside import has_own_root, layers_in_force
 
 PROGRAM = "import sys; from api.confinement.probe import answer; answer(sys.argv[1])"
 WAIT = 30.0  # seconds
@@ -18,7 +18,7 @@ WAIT = 30.0  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The layers in force, the Landlock ABI that the child uses (0: none), whether it has a root of its own."""
+    """The layers in force, the child's Landlock ABI (0: none), whether it has a root of its own."""
 
     layers: Layer
     landlock: int
@@ -38,7 +38,7 @@ class Offer:
 
 
 def probe(confinement: Confinement) -> Offer:
-    """Confine a child and look at it; nothing where none can be started."""
+    """Confine a child and inspect it; no layers if none can be started."""
     nothing = Offer(Layer(0), 0, False)
     try:
         child = launch(
@@ -50,23 +50,23 @@ def probe(confinement: Confinement) -> Offer:
         stream = child.stdout
         if stream is None or not select.select([stream], [], [], WAIT)[0]:
             return nothing
-        said = stream.read(8)
-        if not said:  # it ended before it was confined
+        line = stream.read(8)
+        if not line:  # it ended before it was confined
             return nothing
-        landlock = int(said)
-        return Offer(look(child.pid, landlock), landlock, has_own_root(child.pid))
+        landlock = int(line)
+        return Offer(layers_in_force(child.pid, landlock), landlock, has_own_root(child.pid))
     finally:
         child.end()
 
 
 def require(confinement: Confinement) -> Offer:
-    """The same, for who is about to start children. Raises NotConfined when a required layer is missing."""
+    """Probe before starting children. Raises NotConfined when a required layer is missing."""
     offer = probe(confinement)
     confinement.check(offer.layers)
     return offer
 
 
 def answer(confined_by: str) -> None:
-    """In the child: confine it, say the Landlock ABI, and wait until it is ended."""
+    """In the child: confine itself, print the Landlock ABI, and wait for the end of input."""
     print(confine(Confinement.decode(confined_by)), flush=True)
     sys.stdin.read()

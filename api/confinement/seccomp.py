@@ -1,14 +1,15 @@
-"""seccomp: the system calls that a confined child may make; every other one is refused.
+"""seccomp: the system calls that a confined child may make; all others are refused.
 
-The list was traced (strace) over every model, analysis, selection, imputation and scaling of the catalogue, rehearsals,
-sealing, and both parsers, with all that they load late; `tests/trace_calls.py` does it again. Beside what traces show
-stands what the C library may fall back to: time without a clock page, threads, giving memory back.
-Where the number of a call does not say enough, its arguments are looked at: files are opened for reading only, threads
-may be made and no processes, signals go to this process only. A refused call fails with EPERM, as if the user had no
-right to it; one for which the C library knows an older one fails with ENOSYS. A call of another architecture or of the
-x32 interface ends the process.
+The list was traced (strace) over every model, analysis, selection, imputation and scaling of the
+catalogue, rehearsals, sealing, and both parsers, with their late imports; `tests/trace_calls.py`
+repeats it. The list also contains calls to which the C library may fall back: time without a clock
+page, threads, returning memory. Where the number of a call is not enough, its arguments are
+checked: files are opened for reading only, threads but no processes may be made, signals go to this
+process only. A refused call fails with EPERM; a call for which the C library has an older one to
+fall back to fails with ENOSYS. A call of another architecture or of the x32 interface ends the
+process.
 
-By the kernel's documentation, userspace-api/seccomp_filter, and linux/filter.h.
+Follows the kernel's documentation, userspace-api/seccomp_filter, and linux/filter.h.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ AUDIT_ARCH_X86_64 = 0xC000003E
 X32_BIT = 0x40000000
 SET_MODE_FILTER, FLAG_TSYNC = 1, 1  # seccomp(2): for all threads of this process
 KILL_PROCESS, RETURN_ERROR, ALLOW = 0x80000000, 0x00050000, 0x7FFF0000
-# Of linux/filter.h: load a word of the call's description, compare, mask, answer.
+# From linux/filter.h: load a word of the call's description, compare, mask, return.
 LOAD, JUMP_EQUAL, JUMP_AT_LEAST, AND, RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
 NUMBER_AT, ARCHITECTURE_AT, ARGUMENTS_AT = 0, 4, 16  # bytes into struct seccomp_data
 
@@ -37,7 +38,7 @@ ALLOWED = {
     "lseek": 8,
     "pread64": 17,
     "getdents64": 217,
-    # Facts about files; what can be named at all is the matter of the layer FILES.
+    # Facts about files; the layer FILES decides which paths exist.
     "stat": 4,
     "lstat": 6,
     "access": 21,
@@ -68,7 +69,7 @@ ALLOWED = {
     "rt_sigprocmask": 14,
     "rt_sigreturn": 15,
     "sigaltstack": 131,
-    # What it is, and what it used.
+    # Identity and resource use of the process.
     "getpid": 39,
     "uname": 63,
     "getrusage": 98,
@@ -84,14 +85,17 @@ ALLOWED = {
     "exit": 60,
     "exit_group": 231,
 }
-# The C library falls back: to `clone`, whose flags can be looked at, and to `openat`.
+# The C library falls back to `clone`, whose flags can be checked, and to `openat`.
 UNKNOWN = {"clone3": 435, "openat2": 437}
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A call that is allowed when each (argument, mask, values) holds: the argument's low word under the mask is one
-    of the values; of one in `whole` the high word must be 0 too."""
+    """A call that is allowed when every condition (argument, mask, values) holds.
+
+    The argument's low word under the mask must be one of the values. The high word of an argument
+    in `whole` must be 0.
+    """
 
     number: int
     conditions: tuple[tuple[int, int, tuple[int, ...]], ...]
@@ -99,7 +103,7 @@ class Rule:
 
 
 WORD = 0xFFFFFFFF
-TMPFILE = os.O_TMPFILE & ~os.O_DIRECTORY  # the bit of its own: reading a folder has the other one
+TMPFILE = os.O_TMPFILE & ~os.O_DIRECTORY  # without the bit that reading a folder sets too
 MAKES = os.O_CREAT | os.O_EXCL | os.O_TRUNC | os.O_APPEND | os.O_ASYNC | TMPFILE  # of open(2)
 WRITES = MAKES | os.O_ACCMODE
 # clone(2): a thread of this process, and no namespace of its own.
@@ -111,23 +115,19 @@ FILE_CONTROL = (0x5401, 0x5450, 0x5451, 0x5421)
 F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC = 0, 1, 2, 3, 1030
 # arch_prctl(2): asking for the matrix registers that linear algebra uses on newer processors.
 ARCH_XCOMP = (0x1021, 0x1022, 0x1023)
-# What a GPU's library needs besides: waiting for events, memory that stays, threads bound to cores.
+# Further calls of a GPU's library: waiting for events, locked memory, threads bound to cores.
 GPU_CALLS = {"mlock": 149, "munlock": 150, "sched_setaffinity": 203, "eventfd2": 290, "pipe2": 293}
-TYPE_BYTE, TERMINAL_CONTROL, EXT_CONTROL, XFS_CONTROL = (
-    0xFF00,
-    0x5400,
-    0x6600,
-    0x5800,
-)  # of ioctl(2)
+# Of ioctl(2).
+TYPE_BYTE, TERMINAL_CONTROL, EXT_CONTROL, XFS_CONTROL = 0xFF00, 0x5400, 0x6600, 0x5800
 OPEN, OPENAT, IOCTL, CLONE, FCNTL = 2, 257, 16, 56, 72
 ARCH_PRCTL, TGKILL, PRLIMIT64 = 158, 234, 302
 
 
 def rules(devices: bool) -> list[Rule]:
-    """The calls whose arguments are looked at, for this process. devices: whether a GPU is computed on."""
+    """The calls whose arguments are checked, for this process. devices: whether a GPU is used."""
     opened = MAKES if devices else WRITES
     thread = (0, CLONE_THREAD_OF_OURS | CLONE_NAMESPACES, (CLONE_THREAD_OF_OURS,))
-    found = [
+    all_rules = [
         Rule(OPEN, ((1, opened, (0,)),)),
         Rule(OPENAT, ((2, opened, (0,)),)),
         Rule(CLONE, (thread,)),
@@ -137,8 +137,8 @@ def rules(devices: bool) -> list[Rule]:
         Rule(ARCH_PRCTL, ((0, WORD, ARCH_XCOMP),)),
     ]
     if not devices:
-        found.append(Rule(IOCTL, ((1, WORD, FILE_CONTROL),)))
-    return found
+        all_rules.append(Rule(IOCTL, ((1, WORD, FILE_CONTROL),)))
+    return all_rules
 
 
 Instruction = tuple[int, int, int, int]  # code, steps over when true, steps over when false, value
@@ -168,7 +168,9 @@ def compile_filter(devices: bool) -> list[Instruction]:
 
 
 def _compile_rule(rule: Rule) -> list[Instruction]:
-    """Allow when all conditions hold, else refuse; the call's number is no longer at hand afterwards."""
+    """Allow when all conditions hold, else refuse; the call's number is no longer loaded
+    afterwards.
+    """
     refuse = (RETURN, 0, 0, RETURN_ERROR | errno.EPERM)
     body: list[Instruction] = []
     for argument in rule.whole:
@@ -182,13 +184,15 @@ def _compile_rule(rule: Rule) -> list[Instruction]:
 
 
 def _compile_device_control() -> list[Instruction]:
-    """What any file may be asked, and control of anything but terminals and the flags of files."""
-    kinds = (TERMINAL_CONTROL, EXT_CONTROL, XFS_CONTROL)
+    """Allow FILE_CONTROL on any file, and other ioctls except those of terminals and file systems."""
+    refused_types = (TERMINAL_CONTROL, EXT_CONTROL, XFS_CONTROL)
     body: list[Instruction] = [(LOAD, 0, 0, ARGUMENTS_AT + 8)]
-    for asked in FILE_CONTROL:
-        body += [(JUMP_EQUAL, 0, 1, asked), (RETURN, 0, 0, ALLOW)]
+    for request in FILE_CONTROL:
+        body += [(JUMP_EQUAL, 0, 1, request), (RETURN, 0, 0, ALLOW)]
     body.append((AND, 0, 0, TYPE_BYTE))
-    body += [(JUMP_EQUAL, len(kinds) - at, 0, kind) for at, kind in enumerate(kinds)]
+    body += [
+        (JUMP_EQUAL, len(refused_types) - at, 0, kind) for at, kind in enumerate(refused_types)
+    ]
     return [*body, (RETURN, 0, 0, ALLOW), (RETURN, 0, 0, RETURN_ERROR | errno.EPERM)]
 
 
@@ -206,7 +210,7 @@ class _Program(ctypes.Structure):
 
 
 def install(devices: bool) -> None:
-    """Filter every thread of this process from now on; it cannot be taken back. Needs no_new_privs. Raises OSError."""
+    """Filter every thread of this process, permanently. Needs no_new_privs. Raises OSError."""
     steps = [_Instruction(*step) for step in compile_filter(devices)]
     program = (_Instruction * len(steps))(*steps)
     described = _Program(len(steps), ctypes.addressof(program))

@@ -1,4 +1,4 @@
-"""The played people of the demo: each acts with a key of her own, through the same doors as anybody."""
+"""The demo's personas: each acts with her own key, through the public HTTP routes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CONSENT = PRESETS["cancer"]
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """One played person; `number` counts from 0, and 0 is Ada."""
+    """One demo patient; `number` counts from 0, and 0 is Ada."""
 
     number: int
     subject: bytes
@@ -37,14 +37,14 @@ class Patient:
 
 
 class Cast:
-    """Everybody, with a client each."""
+    """All personas, with a client each."""
 
     def __init__(self, home: Path, parts: Parts) -> None:
         self.home, self.parts = home, parts
         self.identity: dict[str, Any] = read_identity(home) or {}
         self.domain: Domain = domain_of(self.identity)
         self.dataset = secrets.token_bytes(32)  # GSE7390, of `patients`
-        self.simulated = secrets.token_bytes(32)  # genomes and charts, of `invented`
+        self.simulated = secrets.token_bytes(32)  # genomes and clinical records, of `invented`
         self.patients: list[Patient] = []
         self.invented: list[Patient] = []
         self._clients: dict[str, Client] = {}
@@ -59,13 +59,13 @@ class Cast:
         return self._clients[name]
 
     def healthy_parts(self) -> list[str]:
-        """Every part, once each answered a health request (the API's answer is its own).
+        """All services, if each answered a health request (the API's answer counts for itself).
 
-        Raises NotServing, naming the first that is down.
+        Raises NotServing, which names the first that is down.
         """
         parts = self.client("noor").health()
-        for name, found in parts.items():
-            if found["state"] != "ok":
+        for name, report in parts.items():
+            if report["state"] != "ok":
                 raise NotServing(
                     f"the {name} does not answer", f"read logs/{name}.log in the demo's folder"
                 )
@@ -79,7 +79,7 @@ class Cast:
         return BrokerClient(self.parts.urls["broker"], self.domain, identity_id(self.identity))
 
     def enrol(self, patients: int, invented: int) -> int:
-        """Enrol that many new people of each kind; returns how many the ledger took."""
+        """Enrol so many new people for each dataset; returns how many the ledger accepted."""
         rita = self.client("rita")
         items = []
         for number in range(patients + invented):
@@ -108,16 +108,18 @@ class Cast:
         return sum(item["accepted"] for answer in answers for item in answer["items"])
 
     def agree(self, dataset: bytes, patients: list[Patient]) -> tuple[int, dict[str, Any], Offer]:
-        """They sign the cancer preset; returns how many the ledger took, and the first one's receipt with her terms."""
+        """Sign the cancer preset for people; returns the number accepted, and the first receipt
+        with its terms.
+        """
         now = int(time.time())
         offers = [offer(CONSENT, p.subject, dataset, 0, 0, now, now + 3600) for p in patients]
         items = [
             {
-                "grant": wire("Grant", one.message),
+                "grant": wire("Grant", item.message),
                 "signer": p.wallet.signer.hex(),
-                "signature": p.wallet.sign(self.domain, "Grant", one.message).hex(),
+                "signature": p.wallet.sign(self.domain, "Grant", item.message).hex(),
             }
-            for p, one in zip(patients, offers, strict=True)
+            for p, item in zip(patients, offers, strict=True)
         ]
         anybody = self.client("rita")
         answers = [
@@ -127,11 +129,15 @@ class Cast:
         return taken, answers[0]["items"][0]["proof"], offers[0]
 
     def keys(self) -> dict[str, set[str]]:
-        """Whose keys left the broker by run and attempt, as a program without our code reads its journal."""
+        """The people whose keys the broker released, by run and attempt; read by a program without
+        our code.
+        """
         return _counted("keys", str(self.home / "broker" / "journal.jsonl"))
 
     def logged(self) -> dict[str, set[str]]:
-        """Whose access the ledger recorded, as another such program reads its raw logs."""
+        """The people whose access the ledger recorded; read from raw logs by a program without our
+        code.
+        """
         return _counted(
             "logged",
             self.parts.urls["chain"],
@@ -140,7 +146,9 @@ class Cast:
         )
 
     def fetches(self) -> int:
-        """How many objects the bucket has handed out, by its own request log (written just after each answer)."""
+        """The number of objects read from the bucket, by its request log (written just after each
+        answer).
+        """
         time.sleep(0.2)
         log = (self.home / "bucket" / "requests.log").read_text(errors="replace")
         return sum("GET" in line and "alt=media" in line for line in log.splitlines())
@@ -148,17 +156,17 @@ class Cast:
     def await_run(
         self, run: str, ready: Callable[[dict[str, Any]], bool], seconds: float = 90.0
     ) -> dict[str, Any]:
-        """The run as soon as it is as wanted. Raises NotServing when that takes too long."""
+        """Wait until a run has a wanted state. Raises NotServing when that takes too long."""
         deadline = time.monotonic() + seconds
         anybody = self.client("noor")
-        while not ready(found := anybody.run(run)):
+        while not ready(state := anybody.run(run)):
             if time.monotonic() > deadline or self.parts.broken():
                 raise NotServing(
-                    f"the run did not get further than {found['state']}",
+                    f"the run did not get further than {state['state']}",
                     "read the files under logs in the demo's folder",
                 )
             time.sleep(0.1)
-        return found
+        return state
 
 
 def _counted(*arguments: str) -> dict[str, set[str]]:

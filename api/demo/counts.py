@@ -1,7 +1,8 @@
-"""Counts keys and accesses without any of our code: the broker's journal by its file, the ledger by its raw logs.
+"""Count keys and accesses without any of our code: from the broker's journal file and the ledger's
+raw logs.
 
-`python counts.py keys JOURNAL` and `python counts.py logged URL ADDRESS FROM_BLOCK` print one JSON line each:
-{"run:attempt": [subject, …]}. Standard library only; what they say is compared by whoever runs both.
+`python counts.py keys JOURNAL` and `python counts.py logged URL ADDRESS FROM_BLOCK` print one JSON
+line each: {"run:attempt": [subject, …]}. Standard library only; the caller compares both.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ ACCESS_GRANTED = "0xb70267b14f7543fe5650e8d973e098e4e0aba195e86dd9371bce3b5a0f12
 
 
 def keys(journal: str) -> dict[str, list[str]]:
-    """Whose keys left the broker, by run and attempt."""
-    found: dict[str, set[str]] = {}
+    """The people whose keys the broker released, by run and attempt."""
+    people: dict[str, set[str]] = {}
     for line in Path(journal).read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
         if entry["kind"] == "pieces":
-            found.setdefault(f"{entry['run']}:{entry['attempt']}", set()).update(entry["subjects"])
-    return {name: sorted(subjects) for name, subjects in found.items()}
+            people.setdefault(f"{entry['run']}:{entry['attempt']}", set()).update(entry["subjects"])
+    return {name: sorted(subjects) for name, subjects in people.items()}
 
 
 def logged(url: str, address: str, first: str) -> dict[str, list[str]]:
-    """Whose access the ledger recorded, by run and attempt."""
+    """The people whose access the ledger recorded, by run and attempt."""
     question = {
         "jsonrpc": "2.0",
         "id": 1,
@@ -44,11 +45,11 @@ def logged(url: str, address: str, first: str) -> dict[str, list[str]]:
     )
     with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310 (an address the caller names)
         logs = json.loads(answer.read())["result"]
-    found: dict[str, set[str]] = {}
+    people: dict[str, set[str]] = {}
     for log in logs:
         attempt = int(log["data"], 16) >> 56
-        found.setdefault(f"{log['topics'][1][2:]}:{attempt}", set()).add(log["topics"][2][2:])
-    return {name: sorted(subjects) for name, subjects in found.items()}
+        people.setdefault(f"{log['topics'][1][2:]}:{attempt}", set()).add(log["topics"][2][2:])
+    return {name: sorted(subjects) for name, subjects in people.items()}
 
 
 if __name__ == "__main__":

@@ -1,6 +1,8 @@
-"""Tampering with what lies beside the trail: objects in the bucket, the broker's journal, receipts, released results.
+"""Tampering with evidence besides the trail: objects in the bucket, the broker's journal, receipts,
+results.
 
-Each change is tried on a copy, or put back at once; `word` is the part that must notice. An untouched thing passes.
+Each change is made on a copy, or undone at once; `word` names the check that must fail. Unchanged
+evidence passes.
 """
 
 from __future__ import annotations
@@ -23,20 +25,24 @@ Parts = list[bytes]
 
 @dataclass(frozen=True, slots=True)
 class EvidenceTamper:
-    """`change` gets a thing's parts and returns others: of the bucket two objects, the second one is the first's guise.
+    """`change` gets the evidence's parts and returns tampered ones.
 
-    An object is lost when nothing is returned; a journal's parts are its lines; a receipt and a result have one part.
+    For the bucket, two objects, the second of which is stored under the first's name, or no part
+    for a lost object; for a journal, its lines; a receipt or result has one part.
     """
 
     name: str
     word: str
     change: Callable[[Parts], Parts]
-    receipt: str = ""  # which one: grant, stop or run
+    receipt: str = ""  # which receipt: grant, stop or run
 
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """Where the things lie. `replay` is the trail with its signatures checked; `result` is an opened output's bytes."""
+    """The evidence.
+
+    `replay` is the trail with its signatures checked; `result` is an opened output's bytes.
+    """
 
     objects: tuple[Path, Path]
     get: Callable[[str], bytes]
@@ -50,7 +56,7 @@ class Shelf:
 
 
 def noticed(shelf: Shelf, what: EvidenceTamper) -> tuple[str, str]:
-    """(word, reason) of whatever noticed it, ("", "") when nothing did."""
+    """(word, reason) of the failed check, ("", "") if all passed."""
     check = {"object": _object, "journal": _journal, "receipt": _receipt, "result": _result}[
         what.word
     ]
@@ -62,12 +68,12 @@ def noticed(shelf: Shelf, what: EvidenceTamper) -> tuple[str, str]:
 
 
 def untouched(word: str, receipt: str = "") -> EvidenceTamper:
-    """The same check of a thing that nobody changed."""
+    """The same check of unchanged evidence."""
     return EvidenceTamper("nothing", word, lambda parts: parts, receipt)
 
 
 def inside(opened: Opened) -> bytes:
-    """An opened output as it lay in its encrypted object."""
+    """The plaintext of an output's encrypted object."""
     return canonical_json(
         {
             "type": "volens/output/1",
@@ -79,14 +85,14 @@ def inside(opened: Opened) -> bytes:
 
 
 def _object(shelf: Shelf, what: EvidenceTamper) -> None:
-    """The emulator's own file is changed, asked for through the bucket's door, and put back."""
+    """Change the emulator's file, read the object through the bucket's API, and undo the change."""
     path, other = shelf.objects
     before = path.read_bytes()
-    found = what.change([before, other.read_bytes()])
+    parts = what.change([before, other.read_bytes()])
     aside = path.with_suffix(".aside")
     try:
-        if found:
-            path.write_bytes(found[0])
+        if parts:
+            path.write_bytes(parts[0])
         else:
             path.rename(aside)
         shelf.get(f"o/{path.name}")
@@ -112,13 +118,13 @@ def _result(shelf: Shelf, what: EvidenceTamper) -> None:
 
 
 def _with(**change: Any) -> Callable[[Parts], Parts]:
-    """A JSON object with other values; a function is given the old value."""
+    """Change values of a JSON object; a function gets the old value."""
 
     def apply(parts: Parts) -> Parts:
-        found: Any = strict_json(parts[0])
+        document: Any = strict_json(parts[0])
         for name, value in change.items():
-            found[name] = value(found[name]) if callable(value) else value
-        return [canonical_json(found)]
+            document[name] = value(document[name]) if callable(value) else value
+        return [canonical_json(document)]
 
     return apply
 
@@ -129,8 +135,11 @@ def _flip(text: str) -> str:
 
 
 def _never_released(effects: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What became of each use, told otherwise."""
-    return [{**one, "was": "sealed" if one["was"] == "released" else "released"} for one in effects]
+    """A false outcome for each use."""
+    return [
+        {**effect, "was": "sealed" if effect["was"] == "released" else "released"}
+        for effect in effects
+    ]
 
 
 TABLE = (

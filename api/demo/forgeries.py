@@ -1,7 +1,9 @@
-"""How a trail is forged: each function changes a bundle in place and returns it; `api.demo.tampers` says what notices.
+"""Forgeries of a trail: each function changes a bundle in place and returns it; `api.demo.tampers`
+detects them.
 
-Naive ones change the file and hope. The others execute the law again over the changed transactions (`rewrite`), so
-that every later event and head fits: only a signature, or a head that somebody else holds, tells them apart.
+Simple ones only change the file. The others execute the rules again over the changed transactions
+(`rewrite`), so that all later events and heads fit: only a signature, or a head that somebody else
+kept, reveals them.
 """
 
 from __future__ import annotations
@@ -26,29 +28,31 @@ CURVE_ORDER = 2 * HALF_ORDER + 1
 
 
 def high_s(signature: bytes) -> bytes:
-    """The other signature of the same key over the same digest, which ECDSA itself accepts."""
+    """The malleated signature (high s) of the same key over the same digest, which plain ECDSA
+    accepts.
+    """
     s = CURVE_ORDER - int.from_bytes(signature[32:64])
     return signature[:32] + s.to_bytes(32, "big") + bytes([55 - signature[64]])
 
 
 class Rewriter(ReplayedState):
-    """A fold that writes the logs the law demands instead of comparing them."""
+    """Replays the rules and writes the logs that they require, instead of comparing them."""
 
     written: Sequence[tuple[str, bytes, Iterable[bytes], bytes]] = ()
 
     def _compare(self, written: Sequence[tuple[str, bytes, Iterable[bytes], bytes]]) -> None:
         self.written = written
 
-    def _believed(self, place: int, index: int, event: Event) -> Event | None:
-        """A forger knows which items were taken, also where he writes what they say anew."""
-        log = self._logs[place] if place < len(self._logs) else None
+    def _believed(self, position: int, index: int, event: Event) -> Event | None:
+        """A forger knows which items were accepted, even if he rewrites their content."""
+        log = self._logs[position] if position < len(self._logs) else None
         kind = (TOPICS[event[0]], words(event[1][0]))
         taken = event[0] != "ItemRefused" and log is not None and log.topics[:2] == kind
-        return event if taken else super()._believed(place, index, event)
+        return event if taken else super()._believed(position, index, event)
 
 
 class Hider(Rewriter):
-    """Says of one attempt that too few people were willing, although enough were."""
+    """Replays one attempt as if too few people were willing."""
 
     def __init__(self, identity: object, hidden: bytes) -> None:
         super().__init__(identity)
@@ -103,10 +107,10 @@ def rewrite(bundle: Bundle, by: Rewriter | None = None) -> Bundle:
 
 
 def _calls(bundle: Bundle, function: str) -> list[int]:
-    """Where the transactions of one function stand."""
+    """The indexes of the transactions of one function."""
     return [
-        place
-        for place, item in enumerate(bundle["transactions"])
+        index
+        for index, item in enumerate(bundle["transactions"])
         if CALLS[item["input"].removeprefix("0x")[:8]].split()[1] == function
     ]
 
@@ -117,7 +121,7 @@ def _items(item: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def edited(bundle: Bundle) -> Bundle:
-    """One person's access: one bit."""
+    """Change one bit of one person's access."""
     log = bundle["transactions"][_calls(bundle, "authorise")[-1]]["logs"][0]
     data = bytearray.fromhex(log["data"][2:])
     data[-1] ^= 1
@@ -137,15 +141,18 @@ def inserted(bundle: Bundle) -> Bundle:
 
 
 def reordered(bundle: Bundle) -> Bundle:
-    found = bundle["transactions"]
+    transactions = bundle["transactions"]
     first, second = _calls(bundle, "grant")[:1] + _calls(bundle, "authorise")[-1:]
     for name in ("input", "to", "logs"):
-        found[first][name], found[second][name] = found[second][name], found[first][name]
+        transactions[first][name], transactions[second][name] = (
+            transactions[second][name],
+            transactions[first][name],
+        )
     return bundle
 
 
 def edited_and_rewritten(bundle: Bundle) -> Bundle:
-    """A consent made wider than she signed: every later head fits, her signature does not."""
+    """Widen a consent: every later head fits, but not its signature."""
     item = bundle["transactions"][_calls(bundle, "grant")[0]]
     grant = _items(item)[0]["grant"]
     before = grant["categories"].to_bytes(32, "big") + grant["termsCommitment"]
@@ -155,7 +162,7 @@ def edited_and_rewritten(bundle: Bundle) -> Bundle:
 
 
 def dropped_and_rewritten(bundle: Bundle) -> Bundle:
-    """The last step that nothing later stands on, taken out as if it had never been."""
+    """Remove the last step on which no later step depends."""
     del bundle["transactions"][
         (_calls(bundle, "cancel") or _calls(bundle, "viewOutput") or [-1])[-1]
     ]
@@ -163,43 +170,41 @@ def dropped_and_rewritten(bundle: Bundle) -> Bundle:
 
 
 def inserted_and_rewritten(bundle: Bundle) -> Bundle:
-    """An invented person's enrolment, signatures copied from a real one."""
-    found = bundle["transactions"]
-    place = _calls(bundle, "enrol")[0]
-    item = copy.deepcopy(found[place])
+    """Insert the enrolment of an invented person, with copied signatures."""
+    transactions = bundle["transactions"]
+    index = _calls(bundle, "enrol")[0]
+    item = copy.deepcopy(transactions[index])
     text = json.dumps(item)
-    for person in _items(
-        item
-    ):  # everybody in the copy becomes somebody else, in input and events alike
+    for person in _items(item):  # replace everybody in the copy, in input and events
         subject = person["enrolment"]["subject"]
         text = text.replace(subject.hex(), bytes([subject[0] ^ 255]).hex() + subject[1:].hex())
     item = json.loads(text)
     item |= {"hash": "0x" + "ab" * 32, "index": item["index"] + 1}
-    found.insert(place + 1, item)
+    transactions.insert(index + 1, item)
     return rewrite(bundle)
 
 
 def reordered_and_rewritten(bundle: Bundle) -> Bundle:
-    """Two votes change places: who voted when is no longer true, and every signature still holds."""
-    found = bundle["transactions"]
-    first, second = _calls(bundle, "vote")[:2]
-    found[first]["input"], found[second]["input"] = found[second]["input"], found[first]["input"]
-    found[first]["logs"], found[second]["logs"] = found[second]["logs"], found[first]["logs"]
+    """Swap two votes: their times are false, but every signature is valid."""
+    first, second = (bundle["transactions"][index] for index in _calls(bundle, "vote")[:2])
+    for part in ("input", "logs"):
+        first[part], second[part] = second[part], first[part]
     return rewrite(bundle)
 
 
 def hidden_as_too_few(bundle: Bundle) -> Bundle:
-    """The last access becomes a refusal for too few people, and what followed from it never was."""
-    place = _calls(bundle, "authorise")[-1]
-    found = bundle["transactions"]
-    hidden = found[place]
-    # The ledger's own floor is above every permit's: only the floor in the signed identity tells that this is a lie.
-    del found[place + 1 :]
+    """Turn the last access into a refusal for too few people, and drop its consequences."""
+    index = _calls(bundle, "authorise")[-1]
+    transactions = bundle["transactions"]
+    hidden = transactions[index]
+    # The ledger's own floor is above every permit's: only the floor in the signed identity tells
+    # that this is a lie.
+    del transactions[index + 1 :]
     return rewrite(bundle, Hider(bundle["identity"], raw(hidden["hash"], 32)))
 
 
 def redated_and_rewritten(bundle: Bundle) -> Bundle:
-    """A withdrawal, and all that came after it, happened later than it did."""
+    """Date a withdrawal and all later steps later than they were."""
     first = bundle["transactions"][_calls(bundle, "revoke")[0]]["block"]
     for seconds in (7200, 600, 60, 1):
         later = copy.deepcopy(bundle)
@@ -207,22 +212,22 @@ def redated_and_rewritten(bundle: Bundle) -> Bundle:
             block["timestamp"] += seconds if int(number) >= first else 0
         try:
             return rewrite(later)
-        except Finding:  # a deadline would have passed by then
+        except Finding:  # a deadline would have passed before
             continue
     raise ValueError("nothing of this trail can be dated later")
 
 
 def stale_and_rewritten(bundle: Bundle) -> Bundle:
-    """Her own withdrawal, sent again as she never did: the signature is true, and it changes nothing."""
-    found = bundle["transactions"]
-    place = _calls(bundle, "revoke")[-1]
-    item = copy.deepcopy(found[place])
-    found.insert(place + 1, item | {"hash": "0x" + "ab" * 32, "index": item["index"] + 1})
+    """Repeat a withdrawal that was sent once: its signature is valid, and it changes nothing."""
+    transactions = bundle["transactions"]
+    index = _calls(bundle, "revoke")[-1]
+    item = copy.deepcopy(transactions[index])
+    transactions.insert(index + 1, item | {"hash": "0x" + "ab" * 32, "index": item["index"] + 1})
     return rewrite(bundle)
 
 
 def relaxed_and_rewritten(bundle: Bundle) -> Bundle:
-    """Another word of which protections the worker's machine had than the worker signed."""
+    """Change the missing layers of confinement that the worker signed."""
     item = bundle["transactions"][_calls(bundle, "authorise")[-1]]
     message = decode_call(raw(item["input"]))[2]["m"]
     changed = message | {"relaxed": message["relaxed"] ^ 1}
@@ -230,27 +235,27 @@ def relaxed_and_rewritten(bundle: Bundle) -> Bundle:
 
 
 def role_again_and_rewritten(bundle: Bundle) -> Bundle:
-    """A role given once more: signed for the version before."""
-    found = bundle["transactions"]
-    place = _calls(bundle, "setRole")[0]
-    item = copy.deepcopy(found[place])
+    """Repeat a role change that was signed for the previous version."""
+    transactions = bundle["transactions"]
+    index = _calls(bundle, "setRole")[0]
+    item = copy.deepcopy(transactions[index])
     message = decode_call(raw(item["input"]))[2]["m"]
     again = message | {"replaces": message["replaces"] + 1}
     item["input"] = item["input"].replace(
         words(*message.values()).hex(), words(*again.values()).hex()
     )
-    found.insert(place + 1, item | {"hash": "0x" + "ab" * 32, "index": item["index"] + 1})
+    transactions.insert(index + 1, item | {"hash": "0x" + "ab" * 32, "index": item["index"] + 1})
     return rewrite(bundle)
 
 
 def lower_floor(bundle: Bundle) -> Bundle:
-    """A smaller cohort than the founders signed for."""
+    """Lower the smallest cohort that the founders signed."""
     bundle["identity"]["cohortFloor"] = 1
     return rewrite(bundle)
 
 
 def cut(bundle: Bundle) -> Bundle:
-    """The last step is forgotten."""
+    """Cut off the last step."""
     bundle["transactions"] = bundle["transactions"][:-1]
     return rewrite(bundle)
 
@@ -262,14 +267,14 @@ def appended(bundle: Bundle) -> Bundle:
 
 
 def another_head(bundle: Bundle) -> Bundle:
-    """Only the last head, as somebody would who holds nothing else."""
+    """Change only the last head."""
     bundle["head"]["head"] = "00" * 32
     return bundle
 
 
 def backdated(bundle: Bundle) -> Bundle:
-    place = bundle["transactions"][_calls(bundle, "authorise")[-1]]["block"]
-    bundle["blocks"][str(place)]["timestamp"] -= 3600
+    block = bundle["transactions"][_calls(bundle, "authorise")[-1]]["block"]
+    bundle["blocks"][str(block)]["timestamp"] -= 3600
     return bundle
 
 
@@ -280,15 +285,15 @@ def sent_elsewhere(bundle: Bundle) -> Bundle:
 
 
 def repeated(bundle: Bundle) -> Bundle:
-    found = bundle["transactions"]
-    place = _calls(bundle, "vote")[0]
-    item = copy.deepcopy(found[place])
-    found.insert(place + 1, item | {"hash": "0x" + "ab" * 32, "index": item["index"] + 1})
+    transactions = bundle["transactions"]
+    index = _calls(bundle, "vote")[0]
+    item = copy.deepcopy(transactions[index])
+    transactions.insert(index + 1, item | {"hash": "0x" + "ab" * 32, "index": item["index"] + 1})
     return bundle
 
 
 def other_parameters(bundle: Bundle) -> Bundle:
-    """What a run computed, told otherwise: the analyst signed a hash of it."""
+    """Change a run's parameters, whose hash the analyst signed."""
     item = bundle["transactions"][_calls(bundle, "requestRun")[0]]
     params = decode_call(raw(item["input"]))[2]["params"]
     return _replaced(bundle, params, params[:-1] + b" ")
@@ -300,25 +305,25 @@ def unsigned(bundle: Bundle) -> Bundle:
 
 
 def other_founder(bundle: Bundle) -> Bundle:
-    """A founder who signed nothing yet, exchanged for the operator: one yes is his own from now on."""
+    """Replace a founder who signed nothing yet by the operator, who then has one vote."""
     identity = bundle["identity"]
-    place = next(
+    index = next(
         n for n, who in enumerate(identity["founders"]) if who not in identity["signatures"]
     )
-    identity["founders"][place] = "0x" + "ab" * 20
+    identity["founders"][index] = "0x" + "ab" * 20
     return rewrite(bundle)
 
 
 def exchanged_signatures(bundle: Bundle) -> Bundle:
-    """No event tells a signature, so with the heads recomputed everything fits."""
+    """Swap signatures: events contain none, so with recomputed heads everything else fits."""
     item = bundle["transactions"][_calls(bundle, "grant")[0]]
-    first, second = (one["signature"].hex() for one in _items(item)[:2])
+    first, second = (entry["signature"].hex() for entry in _items(item)[:2])
     item["input"] = item["input"].replace(first, "-").replace(second, first).replace("-", second)
     return rewrite(bundle)
 
 
 def signed_twice(bundle: Bundle) -> Bundle:
-    """A quorum of one: the same member's signature in both places."""
+    """A quorum of one: the same member's signature twice."""
     item = bundle["transactions"][_calls(bundle, "setRole")[0]]
     first, second = decode_call(raw(item["input"]))[2]["signatures"][:2]
     item["input"] = item["input"].replace(second.hex(), first.hex())
@@ -333,10 +338,10 @@ def high(bundle: Bundle) -> Bundle:
 
 
 def witness(bundle: Bundle) -> Bundle:
-    """The true head under the name of a live broker, who never said it."""
+    """The true head in the name of a live broker that never signed it."""
     roles = [
-        decode_call(raw(bundle["transactions"][place]["input"]))[2]["m"]
-        for place in _calls(bundle, "setRole")
+        decode_call(raw(bundle["transactions"][index]["input"]))[2]["m"]
+        for index in _calls(bundle, "setRole")
     ]
     last = bundle["transactions"][-1]["block"]
     bundle["witnesses"] = [
@@ -355,7 +360,7 @@ def witness(bundle: Bundle) -> Bundle:
 
 
 def lowered_and_rewritten(bundle: Bundle) -> Bundle:
-    """A permit that asks for fewer people than its applicant signed; the votes name the changed request."""
+    """Lower a permit's smallest cohort; the votes name the changed request."""
     request = decode_call(raw(bundle["transactions"][_calls(bundle, "requestPermit")[0]]["input"]))[
         2
     ]["m"]
@@ -363,7 +368,7 @@ def lowered_and_rewritten(bundle: Bundle) -> Bundle:
 
 
 def output_and_rewritten(bundle: Bundle) -> Bundle:
-    """Another result than the sealed one; looks and decisions name the changed seal."""
+    """Replace the sealed result; views and decisions name the changed seal."""
     seal = decode_call(raw(bundle["transactions"][_calls(bundle, "seal")[0]]["input"]))[2]["m"]
     return rewrite(
         _signed_over(bundle, seal, seal | {"outputCommitment": sha256(b"another result")})
@@ -371,13 +376,13 @@ def output_and_rewritten(bundle: Bundle) -> Bundle:
 
 
 def hidden_and_rewritten(bundle: Bundle) -> Bundle:
-    """One person's access, as if it had never been: taken out of the worker's list and of its hash."""
+    """Remove one person's access from the worker's list and from its hash."""
     ended = [
-        decode_call(raw(bundle["transactions"][place]["input"]))[2]["m"]
-        for place in _calls(bundle, "release")
+        decode_call(raw(bundle["transactions"][index]["input"]))[2]["m"]
+        for index in _calls(bundle, "release")
     ]
     released = {(m["run"], m["attempt"]) for m in ended}
-    for item in (bundle["transactions"][place] for place in _calls(bundle, "authorise")):
+    for item in (bundle["transactions"][index] for index in _calls(bundle, "authorise")):
         call = decode_call(raw(item["input"]))[2]
         if (call["m"]["run"], call["m"]["attempt"]) not in released:
             break
@@ -391,7 +396,7 @@ def hidden_and_rewritten(bundle: Bundle) -> Bundle:
 
 
 def _signed_over(bundle: Bundle, before: Args, after: Args) -> Bundle:
-    """One message changed, and its hash wherever others signed it: signatures stay as they were."""
+    """Change one message, and its hash in other signed messages; signatures stay the same."""
     old, new = words(*before.values()), words(*after.values())
     return _replaced(_replaced(bundle, old, new), sha256(old), sha256(new))
 

@@ -1,4 +1,4 @@
-"""Prints the demo's story line by line, and keeps every line for the report."""
+"""Print the demo's story line by line, and keep the lines for the report."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Teller:
         self.printed.append(text)
 
     def tell(self, n: int, who: str, what: str, ledger: str = "", holds: bool = True) -> None:
-        """One numbered line: who did what, what the ledger says of it, and whether that is what it must say."""
+        """One numbered line: who did what, the ledger's answer, and whether it is the expected one."""
         if n in PARTS and PARTS[n] != self.part:
             self.part = PARTS[n]
             self.say(f"\n {self.part}")

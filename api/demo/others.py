@@ -1,7 +1,7 @@
-"""Scenes beside the story, for who wants to see one thing in full: `volens demo NAME`, or all with --all.
+"""Further scenes of the demo, each about one topic: `volens demo NAME`, or all with --all.
 
-Each stands on a ledger of its own in a folder that is thrown away, says line by line what happened, and answers whether
-everything was as it must be.
+Each has its own ledger in a temporary folder, prints line by line what happened, and returns
+whether everything was as expected.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KILLS = 10
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`play(folder, say)` answers whether everything held."""
+    """`play(folder, say)` returns whether all checks passed."""
 
     says: str
     play: Callable[[Path, Say], bool]
@@ -37,13 +37,13 @@ def tell(line: str) -> None:
 
 
 def play_scene(name: str, say: Say = tell) -> bool:
-    """One scene in a folder of its own, which is gone afterwards."""
+    """Play one scene in a temporary folder."""
     scene = SCENES[name]
     say(f"\n {name.upper()}: {scene.says}\n")
     with tempfile.TemporaryDirectory(prefix="volens-") as folder:
-        held = scene.play(Path(folder), say)
-    say(f"\n {'DONE' if held else 'NOT PROVEN'}: {name}")
-    return held
+        passed = scene.play(Path(folder), say)
+    say(f"\n {'DONE' if passed else 'NOT PROVEN'}: {name}")
+    return passed
 
 
 def _attacks(folder: Path, say: Say) -> bool:
@@ -51,17 +51,21 @@ def _attacks(folder: Path, say: Say) -> bool:
 
     with DevChain.start(folder) as chain:
         world, wrong = World.create(chain.url), 0
-        for attacker in dict.fromkeys(one.attacker for one in attacks.TABLE):
+        for attacker in dict.fromkeys(attack.attacker for attack in attacks.TABLE):
             say(f" {attacker}")
-            for one in (one for one in attacks.TABLE if one.attacker == attacker):
+            for attack in (attack for attack in attacks.TABLE if attack.attacker == attacker):
                 forged, honest = (
-                    attacks.outcome(partial(one.action, world, tried)) for tried in (True, False)
+                    attacks.outcome(partial(attack.action, world, tried)) for tried in (True, False)
                 )
-                right = forged == one.expected and honest == "accepted"
+                right = forged == attack.expected and honest == "accepted"
                 wrong += not right
                 say(
-                    f"   {'REFUSED' if right else 'WRONG  '} {rule(forged):<28}  {one.name}"
-                    + ("" if right else f"   (expected {rule(one.expected)}; without it: {honest})")
+                    f"   {'REFUSED' if right else 'WRONG  '} {rule(forged):<28}  {attack.name}"
+                    + (
+                        ""
+                        if right
+                        else f"   (expected {rule(attack.expected)}; without it: {honest})"
+                    )
                 )
     tried = len(attacks.TABLE)
     say(
@@ -80,22 +84,25 @@ def _tampers(folder: Path, say: Say) -> bool:
         world = World.create(chain.url)
         world.live_through()
         bundle = export_bundle(world.ledger)
-    held, found = bundle["head"], 0
-    untouched = {state for state, _ in examine(canonical_json(bundle), [held]).values()}
+    head, detected = bundle["head"], 0
+    untouched = {state for state, _ in examine(canonical_json(bundle), [head]).values()}
     say(f"   {'valid' if untouched == {'ok'} else 'WRONG':<11}the trail as it is")
-    for one in tampers.TABLE:
-        word, reason = tampers.detected(tampers.tamper(bundle, one), held)
-        found += word == one.word
-        say(f"   {'not ' + word if word else 'NOT SEEN':<16} {one.name}: {without_hex(reason)}")
+    for tamper in tampers.TABLE:
+        word, reason = tampers.detected(tampers.tamper(bundle, tamper), head)
+        detected += word == tamper.word
+        say(f"   {'not ' + word if word else 'NOT SEEN':<16} {tamper.name}: {without_hex(reason)}")
     say(
-        f"\n {found} of {len(tampers.TABLE)} found; somebody else's copy of the head stands for a printed receipt"
+        f"\n {detected} of {len(tampers.TABLE)} found; "
+        "somebody else's copy of the head represents a printed receipt"
     )
-    return found == len(tampers.TABLE) and untouched == {"ok"}
+    return detected == len(tampers.TABLE) and untouched == {"ok"}
 
 
 def _kills(folder: Path, say: Say) -> bool:
-    """kill -9 of the ledger while consents are written: what was answered must stand, block by block."""
-    probability, told, sound, port = random.Random(), dict[int, bytes](), True, 0  # noqa: S311 (when to kill)
+    """kill -9 of the ledger while consents are written: every answered consent must persist, block
+    by block.
+    """
+    generator, answered, sound, port = random.Random(), dict[int, bytes](), True, 0  # noqa: S311 (when to kill)
     world: World | None = None
     subjects: list[bytes] = []
     for turn in range(KILLS + 1):
@@ -106,27 +113,29 @@ def _kills(folder: Path, say: Say) -> bool:
                 subjects = world.enrol(1)
             ledger = world.ledger
             same = all(
-                bytes.fromhex(ledger.block(number)["hash"][2:]) == told[number] for number in told
+                bytes.fromhex(ledger.block(number)["hash"][2:]) == answered[number]
+                for number in answered
             )
             sound = sound and same
             if turn:
                 say(
-                    f"   kill {turn:>2}: back after {chain.seconds:.2f} s; {len(told)} blocks that somebody was told "
-                    f"of: {'all there, the same' if same else 'NOT ALL THERE'}"
+                    f"   kill {turn:>2}: back after {chain.seconds:.2f} s; "
+                    f"{len(answered)} blocks that somebody was told of: "
+                    f"{'all there, the same' if same else 'NOT ALL THERE'}"
                 )
             if turn == KILLS:
                 break
             for receipt in ledger.resume():
-                told[receipt.block] = receipt.block_hash
-            killer = threading.Timer(probability.uniform(0.1, 0.6), chain.process.kill)
+                answered[receipt.block] = receipt.block_hash
+            killer = threading.Timer(generator.uniform(0.1, 0.6), chain.process.kill)
             killer.start()
             with contextlib.suppress(LedgerDown):
                 while True:
                     receipt = world.grant(subjects)
-                    told[receipt.block] = receipt.block_hash
+                    answered[receipt.block] = receipt.block_hash
             killer.join()
     say(
-        f"\n {len(told)} consents answered over {turn} kills, {'none lost' if sound else 'NOT ALL OF THEM THERE'}"
+        f"\n {len(answered)} consents answered over {turn} kills, {'none lost' if sound else 'NOT ALL OF THEM THERE'}"
     )
     return sound
 

@@ -1,7 +1,7 @@
-"""The demo's terminal as a picture: what it printed, as an SVG that asks no other host for anything.
+"""Record the demo's terminal output as a self-contained SVG.
 
-Two recordings are of one shape when they differ in nothing but what a run measures (numbers, withheld cells, the
-device) and where the demo's folder lies.
+Two recordings have the same shape if they differ only in measured values (numbers, withheld cells,
+the device) and in the path of the demo's folder.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def picture(text: str) -> str:
 
 
 def shape(recording: str) -> list[str]:
-    """The recording's lines (an SVG's or printed ones) without what a run measures."""
+    """The recording's lines (from an SVG or as printed) without measured values."""
     return [
         _general(line)
         for line in (_lines(recording) if "<svg" in recording else recording.splitlines())
@@ -51,17 +51,19 @@ def shape(recording: str) -> list[str]:
 
 
 def _lines(svg: str) -> list[str]:
-    """The lines of text of a picture: each piece of text belongs to the line whose clip path it names."""
-    found: dict[int, list[tuple[float, str]]] = {}
+    """The lines of text of a picture: each piece of text belongs to the line whose clip path it
+    names.
+    """
+    lines: dict[int, list[tuple[float, str]]] = {}
     for attributes, text in re.findall(r"<text ([^>]*clip-path[^>]*)>([^<]*)</text>", svg):
         line, at = re.search(r"line-(\d+)", attributes), re.search(r'\bx="([\d.]+)"', attributes)
         if line is not None and at is not None:
-            found.setdefault(int(line[1]), []).append(
+            lines.setdefault(int(line[1]), []).append(
                 (float(at[1]), html.unescape(text).replace("\xa0", " "))
             )
-    last = max(found, default=-1)
+    last = max(lines, default=-1)
     return [
-        "".join(text for _, text in sorted(found.get(line, []))).rstrip()
+        "".join(text for _, text in sorted(lines.get(line, []))).rstrip()
         for line in range(last + 1)
     ]
 

@@ -1,8 +1,8 @@
-"""The demo's report: one HTML file that needs no network and no script, made of what the demo measured.
+"""The demo's report: one HTML file without network or script, from the demo's measurements.
 
-`gather` asks the running parts once, when the story is told; `render` is a function of what it answered. A figure that
-was not measured is absent from both, never zero. Ids, addresses and hashes stand behind a toggle; elsewhere everybody
-has a name.
+`gather` queries the running services once, at the end of the story; `render` is a function of its
+result. A value that was not measured is absent from both, never zero. Ids, addresses and hashes are
+behind a toggle; elsewhere people have names.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ PER_PERSON = {
 
 
 def gather(cast: Cast, report: Mapping[str, Any]) -> dict[str, Any]:
-    """Everything that the report shows, as JSON has it, from the parts while they run and from the demo's own facts."""
+    """All values of the report, as JSON, from the running services and from the demo's own facts."""
     ada, noor = cast.client("ada"), cast.client("noor")
     steps = list_steps(
         open_database(f"sqlite:///{cast.home / 'volens.db'}"), Wanted(), limit=100_000
@@ -69,16 +69,14 @@ def gather(cast: Cast, report: Mapping[str, Any]) -> dict[str, Any]:
     label = {run: f"Run {number}" for number, run in enumerate(asked, 1)}
     names = _names(cast)
     followed = cast.facts["withdrawal"]
-    found = [noor.run(run) for run in asked]
+    runs = [noor.run(run) for run in asked]
     tried = set(report["attacks"]["names"])
     return {
         "report": dict(report),
         "subject": (ada.subject or b"").hex(),
         "steps": [_told(step, names) for step in steps],
-        "runs": [_run(run, label[run["run"]]) for run in found],
-        "road": _road(
-            cast, steps, next(run for run in found if run["run"] == cast.facts["second"])
-        ),
+        "runs": [_run(run, label[run["run"]]) for run in runs],
+        "road": _road(cast, steps, next(run for run in runs if run["run"] == cast.facts["second"])),
         "accesses": [
             {**one, "run": label[one["run"]], "analyst": names.get(one["analyst"], "somebody")}
             for one in ada.accesses()
@@ -105,14 +103,14 @@ def gather(cast: Cast, report: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def write(home: Path, material: Mapping[str, Any]) -> Path:
-    """report.html in the demo's folder."""
+    """Write report.html into the demo's folder."""
     path = home / "report.html"
     path.write_text(render(material), encoding="utf-8")
     return path
 
 
 def render(material: Mapping[str, Any]) -> str:
-    """The whole page."""
+    """Render the page."""
     templates = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -156,7 +154,9 @@ def render(material: Mapping[str, Any]) -> str:
 
 
 def _names(cast: Cast) -> dict[str, str]:
-    """Names by address: of the staff, and of the broker, who signed the identity beside the founders."""
+    """Names by address: of the staff, and of the broker, which signed the identity like the
+    founders.
+    """
     names = {cast.client(name).wallet.address: name.capitalize() for name in STAFF}
     return {address: "the broker" for address in cast.identity["signatures"]} | names
 
@@ -175,7 +175,7 @@ def _told(step: Step, names: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _run(run: Mapping[str, Any], label: str) -> dict[str, Any]:
-    """What the report says of a run; `released` is the block, absent where nothing was."""
+    """The report's entry for a run; `released` is the block, absent if nothing was released."""
     released = [output["release"]["block"] for output in run["outputs"] if output["release"]]
     kept = {
         "id": run["run"],
@@ -193,16 +193,18 @@ def _run(run: Mapping[str, Any], label: str) -> dict[str, Any]:
 
 
 def _road(cast: Cast, steps: Sequence[Step], run: Mapping[str, Any]) -> dict[str, Any]:
-    """The blocks at which one released run passed each gate; of the keys, the block whose head the broker asked."""
+    """The blocks at which one released run passed each gate; for the keys, the block that the
+    broker checked.
+    """
     blocks = {event.name: step.block for step in reversed(steps) for event in step.events}
     attempt = run["attempts"][-1]
     lines = (cast.home / "broker" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
     keys = [
-        one["block"]
-        for one in map(json.loads, lines)
-        if one["kind"] == "pieces"
-        and one["run"] == run["run"]
-        and one["attempt"] == attempt["attempt"]
+        entry["block"]
+        for entry in map(json.loads, lines)
+        if entry["kind"] == "pieces"
+        and entry["run"] == run["run"]
+        and entry["attempt"] == attempt["attempt"]
     ]
     sealed = next(
         step.block
@@ -223,7 +225,7 @@ def _road(cast: Cast, steps: Sequence[Step], run: Mapping[str, Any]) -> dict[str
 
 
 def _gas(steps: Iterable[Step], node: Node) -> list[dict[str, Any]]:
-    """Gas a person of each kind of call, over all calls of the demo."""
+    """Gas per person for each kind of call, over all calls of the demo."""
     people: dict[str, int] = {}
     gas: dict[str, int] = {}
     for step in steps:
@@ -239,7 +241,7 @@ def _gas(steps: Iterable[Step], node: Node) -> list[dict[str, Any]]:
 
 
 def _verdict(report: Mapping[str, Any]) -> list[tuple[str, str, bool, str]]:
-    """(what, figure, whether it is as it must be, the test that proves it)."""
+    """(what, value, whether it is the expected one, the test that proves it)."""
     keys, after, accesses = report["keys"], report["after_revocation"], report["accesses"]
     attacked, tampered = report["attacks"], report["tampers"]
     unlogged = keys["released"] - keys["logged"]
@@ -286,37 +288,37 @@ def _held(report: Mapping[str, Any]) -> bool:
 
 
 def _groups(material: Mapping[str, Any]) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    """The trail by what it is about: everything around the runs first, then run by run."""
+    """Group the trail: everything around the runs first, then run by run."""
     label = {run["id"]: f"{run['label']}, {words.state(run['state'])}" for run in material["runs"]}
-    order = {"": 0} | {run: place for place, run in enumerate(label, 1)}
+    order = {"": 0} | {run: position for position, run in enumerate(label, 1)}
     ordered = sorted(material["steps"], key=lambda step: (order[step["run"]], step["count"]))
     return [
-        (label.get(run, "People, roles, records, permits"), list(own))
-        for run, own in groupby(ordered, key=lambda step: step["run"])
+        (label.get(run, "People, roles, records, permits"), list(steps_))
+        for run, steps_ in groupby(ordered, key=lambda step: step["run"])
     ]
 
 
 def _by(rows: Sequence[Mapping[str, Any]], name: str) -> list[tuple[str, list[Mapping[str, Any]]]]:
-    found: dict[str, list[Mapping[str, Any]]] = {}
+    groups: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        found.setdefault(row[name], []).append(row)
-    return list(found.items())
+        groups.setdefault(row[name], []).append(row)
+    return list(groups.items())
 
 
 def _kept_back(withheld: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
-    """(what, why) with what has the same kind and reason in one line: "model file: cnn, forest"."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for one in withheld:
-        kind, _, which = one["what"].partition(": ")
-        found.setdefault((kind, one["why"]), []).extend([which] if which else [])
+    """(what, why), with the same kind and reason in one line: "model file: cnn, forest"."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for item in withheld:
+        kind, _, which = item["what"].partition(": ")
+        groups.setdefault((kind, item["why"]), []).extend([which] if which else [])
     return [
         (f"{kind}: {', '.join(which)}" if which else kind, why)
-        for (kind, why), which in found.items()
+        for (kind, why), which in groups.items()
     ]
 
 
 def _phases(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """Seconds of each phase by run, of the attempts that came to an end."""
+    """Seconds of each phase by run, for finished attempts."""
     return {
         run["label"]: {
             phase: float(seconds) for phase, seconds in attempt["record"]["seconds"].items()
@@ -352,7 +354,7 @@ def _beside_the_paper(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 
 def _claims(result: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """(what the figures show, what they do not), each a sentence that the figures themselves decide."""
+    """(what the metrics show, what they do not), each a sentence chosen by the metrics."""
     shown: list[str] = []
     not_shown: list[str] = []
 
@@ -366,7 +368,7 @@ def _claims(result: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[list[
         f"A signal: {above} of {len(rows)} rows have an AUC whose whole interval lies above chance, "
         "and that shuffled labels reach at most one time in twenty.",
     )
-    if "baseline" in report:  # a figure printed in steps may be half a step less
+    if "baseline" in report:  # a rounded value may be half a step less
         better = sum(
             row["accuracy"] - row["step"] / 2 > report["baseline"]
             for row in rows
@@ -394,10 +396,12 @@ def _claims(result: Mapping[str, Any], report: Mapping[str, Any]) -> tuple[list[
 
 
 def _curves(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The curves by model on genes and findings, and the one that is drawn: the first of the result, not the best."""
-    chosen = [one for one in result["curves"] if one["feature_set"] == "combined"]
-    roc = [one for one in chosen if "roc" in one]
-    grouped = [one for one in chosen if "calibration" in one]
+    """The curves by model on genes and findings, and the drawn one: the first of the result, not
+    the best.
+    """
+    chosen = [curve for curve in result["curves"] if curve["feature_set"] == "combined"]
+    roc = [curve for curve in chosen if "roc" in curve]
+    grouped = [curve for curve in chosen if "calibration" in curve]
     return {
         "roc": roc,
         "calibrated": grouped[0] if grouped else None,
@@ -406,13 +410,13 @@ def _curves(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plots(material: Mapping[str, Any], research: Mapping[str, Any]) -> dict[str, Markup]:
-    """The drawn figures by name; one whose figures are not there is absent."""
+    """The plots by name; a plot without values is absent."""
     report, results = material["report"], material["results"]
     revocation = report["revocation"]
     curves = _curves(research)
     stopped = float(revocation["stop_seconds"])
     mined = float(revocation.get("mined_seconds", "0"))
-    found = {
+    drawings = {
         "auc": plots.auc_intervals(
             [{**row, "feature_set": FEATURE_SETS[row["feature_set"]]} for row in research["rows"]],
             "auc",
@@ -427,14 +431,14 @@ def _plots(material: Mapping[str, Any], research: Mapping[str, Any]) -> dict[str
         ),
     }
     if curves["drawn"]:
-        found["roc"] = plots.roc_curve(curves["drawn"]["roc"], "roc")
+        drawings["roc"] = plots.roc_curve(curves["drawn"]["roc"], "roc")
     if curves["calibrated"]:
-        found["calibration"] = plots.calibration(
+        drawings["calibration"] = plots.calibration(
             curves["calibrated"]["calibration"]["groups"], "calibration"
         )
     if "noise" in report:
         noise = report["noise"]
-        found["noise"] = plots.bars(
+        drawings["noise"] = plots.bars(
             [
                 ("chance", 50.0),
                 ("our code", 100 * float(noise["accuracy"])),
@@ -444,11 +448,11 @@ def _plots(material: Mapping[str, Any], research: Mapping[str, Any]) -> dict[str
             "accuracy on pure noise, percent",
         )
     if material["gas"]:
-        found["gas"] = plots.bars(
+        drawings["gas"] = plots.bars(
             [(one["what"], one["each"]) for one in material["gas"]], "gas", "gas a person"
         )
     if "association" in results:
         scan = results["association"]["result"]
-        found["manhattan"] = plots.manhattan(scan["rows"], "manhattan")
-        found["qq"] = plots.qq(scan["quantiles"], "qq")
-    return {name: Markup(drawn) for name, drawn in found.items()}  # noqa: S704 (our own drawings, escaped there)
+        drawings["manhattan"] = plots.manhattan(scan["rows"], "manhattan")
+        drawings["qq"] = plots.qq(scan["quantiles"], "qq")
+    return {name: Markup(drawn) for name, drawn in drawings.items()}  # noqa: S704 (our own drawings, escaped there)

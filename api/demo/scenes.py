@@ -73,7 +73,7 @@ REFUSING = 14
 
 
 def gate(cast: Cast, teller: Teller) -> None:
-    """From nothing to one governed access, and none when the ledger is away."""
+    """From an empty home to one governed access, and none while the ledger is down."""
     people, cohort = load_gse7390(locate_gse7390()), simulate_cohort(SIMULATED, SEED, VARIANTS)
     everybody = len(people) + SIMULATED
     enrolled = cast.enrol(len(people), SIMULATED)
@@ -84,29 +84,29 @@ def gate(cast: Cast, teller: Teller) -> None:
         f"{enrolled} Enrolled",
         enrolled == everybody,
     )
-    records, found = ingest_all(cast, people, cohort)
+    records, fragments = ingest_all(cast, people, cohort)
     cast.facts |= {"controls": Controls(), "optimum": cohort.optimum}
     what = f"encrypts {records} records, {SIMULATED} genomes and charts among them"
-    teller.tell(3, "Omar", what, f"{found} plaintext fragments in the bucket", found == 0)
-    permits, votes, own = ask_permits(cast)
-    said = f"{max(votes)} of {len(cast.identity['founders'])} yes   {own}"
+    teller.tell(3, "Omar", what, f"{fragments} plaintext fragments in the bucket", fragments == 0)
+    permits, votes, own_vote = ask_permits(cast)
+    summary = f"{max(votes)} of {len(cast.identity['founders'])} yes   {own_vote}"
     what = "approve Noor's two requests; Noor votes for herself"
     teller.tell(
         4,
         "Pia, Quinn",
         what,
-        said,
-        votes == {cast.identity["quorum"]} and own == "REFUSED ApplicantVoted",
+        summary,
+        votes == {cast.identity["quorum"]} and own_vote == "REFUSED ApplicantVoted",
     )
     permit = permits["research"]
     refused = cast.await_run(request(cast, permit, SHORT), lambda r: r["state"] == "denied")
-    said = f"REFUSED {refused['reason']['slug']}    keys {count(cast.keys())}"
+    summary = f"REFUSED {refused['reason']['slug']}    keys {count(cast.keys())}"
     teller.tell(
         5,
         "Noor",
         "asks to train before anyone agreed",
-        said,
-        said == "REFUSED cohort-minimum    keys 0",
+        summary,
+        summary == "REFUSED cohort-minimum    keys 0",
     )
     willing = cast.patients[:-REFUSING]
     taken, proof, offered = cast.agree(cast.dataset, willing)
@@ -116,23 +116,23 @@ def gate(cast: Cast, teller: Teller) -> None:
     teller.tell(6, "Ada", what, f"{taken} ConsentGranted", taken == everybody - REFUSING)
     first = request(cast, permit, SHORT)
     cast.facts |= {"permits": permits, "first": first}
-    one = cast.await_run(first, lambda r: bool(r["attempts"]))["attempts"][0]
-    said = f"{one['granted']} granted  {one['denied']} denied  block {one['block']}"
-    right = (one["granted"], one["denied"]) == (len(willing), REFUSING)
-    teller.tell(7, "worker", "one transaction checks and logs everyone", said, right)
+    attempt = cast.await_run(first, lambda r: bool(r["attempts"]))["attempts"][0]
+    summary = f"{attempt['granted']} granted  {attempt['denied']} denied  block {attempt['block']}"
+    right = (attempt["granted"], attempt["denied"]) == (len(willing), REFUSING)
+    teller.tell(7, "worker", "one transaction checks and logs everyone", summary, right)
     cast.await_run(first, lambda r: r["state"] == "sealed")
     keys, logged = cast.keys()[f"{first}:1"], cast.logged()[f"{first}:1"]
-    said = f"keys for {len(keys)} people {'=' if keys == logged else '!='} {len(logged)} logged"
+    summary = f"keys for {len(keys)} people {'=' if keys == logged else '!='} {len(logged)} logged"
     teller.tell(
-        8, "broker", "releases keys against that receipt, and only it", said, keys == logged
+        8, "broker", "releases keys against that receipt, and only it", summary, keys == logged
     )
-    said = without_ledger(cast, permit, one["tx"])
+    summary = without_ledger(cast, permit, attempt["tx"])
     teller.tell(
         9,
         "Otto",
         "stops the ledger; asks for a run, and for keys",
-        said,
-        said == "REFUSED ledger-down    keys 0",
+        summary,
+        summary == "REFUSED ledger-down    keys 0",
     )
 
 
@@ -155,11 +155,11 @@ def change_of_mind(cast: Cast, teller: Teller) -> dict[str, Any]:
     kept = withdrawal_receipt(ada, answer["receipt"], followed, ada.trail_head()["witness"])
     cast.facts["stop_receipt"] = write_receipt(cast.home / "receipts" / "ada", kept)
     stopped = next(one["stopped"] for one in followed["effects"] if one["run"] == second)
-    said = f"signed, mined in {mined - began:.2f} s, block {block}"
-    teller.tell(10, "Ada", "withdraws while a second run is training", said, float(stopped) <= 2)
+    summary = f"signed, mined in {mined - began:.2f} s, block {block}"
+    teller.tell(10, "Ada", "withdraws while a second run is training", summary, float(stopped) <= 2)
     cast.await_run(second, lambda r: r["attempt"] == 2)
-    hers = [access for access in ada.accesses() if access["run"] == second]
-    denied = next(access for access in hers if access["attempt"] == 2)
+    accesses = [access for access in ada.accesses() if access["run"] == second]
+    denied = next(access for access in accesses if access["attempt"] == 2)
     blocks = denied["block"] - block
     teller.note(
         f"next access refused after {blocks} block{'s' * (blocks > 1)} ({denied['reason']['slug']}); "
@@ -180,13 +180,15 @@ def change_of_mind(cast: Cast, teller: Teller) -> dict[str, Any]:
 
 
 def science(cast: Cast, teller: Teller) -> dict[str, Any]:
-    """What the runs found, and their way out."""
+    """The results of the runs, and their release."""
     second, third = cast.facts["second"], cast.facts["third"]
     cast.facts["attacks"] = ThreadPoolExecutor(1).submit(_attack, cast)
     cast.await_run(second, lambda r: r["state"] == "sealed" and r["attempt"] == 2)
     opened = [view_and_open(cast, name, second) for name in ("sol", "tess")]
     result = json.loads(opened[0].result)
-    said = f'"nobody relapses" is right for {result["baseline"]} %' if "baseline" in result else ""
+    summary = (
+        f'"nobody relapses" is right for {result["baseline"]} %' if "baseline" in result else ""
+    )
     how = json.loads(FULL)
     years = round(how["outcome"]["horizon_days"] / 365.25)
     device = cast.client("noor").run(second)["attempts"][-1]["record"]["device"]
@@ -194,7 +196,7 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
         f"distant metastasis in {years} years, {how['folds']}-fold x {how['repeats']}, on {device}"
     )
     teller.tell(
-        12, "worker", what, said, len(result["rows"]) == sum(map(len, how["models"].values()))
+        12, "worker", what, summary, len(result["rows"]) == sum(map(len, how["models"].values()))
     )
     print_table(teller, result)
     teller.note(gain_sentence(result))
@@ -256,20 +258,20 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
 
 
 def proof(cast: Cast, teller: Teller) -> dict[str, Any]:
-    """Everybody checks for themselves."""
+    """Everybody verifies the trail and their own evidence."""
     return (
         _her_accesses(cast, teller) | _audit(cast, teller) | _attacks(cast, teller) | _totals(cast)
     )
 
 
 def _her_accesses(cast: Cast, teller: Teller) -> dict[str, Any]:
-    hers = [access for access in cast.client("ada").accesses() if access["granted"]]
-    granted = [(access["run"], access["attempt"]) for access in hers]
+    accesses = [access for access in cast.client("ada").accesses() if access["granted"]]
+    granted = [(access["run"], access["attempt"]) for access in accesses]
     by = {
         "Noor" if access["analyst"] == cast.client("noor").wallet.address else "?"
-        for access in hers
+        for access in accesses
     }
-    why = {access["purposes"][-1] for access in hers}
+    why = {access["purposes"][-1] for access in accesses}
     released = {
         (run, output["attempt"])
         for run in {run for run, _ in granted}
@@ -316,11 +318,15 @@ def _audit(cast: Cast, teller: Teller) -> dict[str, Any]:
 def _tampers(
     cast: Cast, teller: Teller, bundle: dict[str, Any], helper: subprocess.Popen[str]
 ) -> dict[str, Any]:
-    """What Otto changes, and what noticed it: in the trail (half of it in a process beside this one), and beside it."""
-    said = tampers.noticed(bundle, 1)
+    """Otto's tampering and its detection: in the trail (half of it in a second process), and in
+    other evidence.
+    """
+    results = tampers.noticed(bundle, 1)
     shelf = _shelf(cast, bundle)
-    beside = {one.name: evidence_tampers.noticed(shelf, one) for one in evidence_tampers.TABLE}
-    said |= {
+    beside = {
+        tamper.name: evidence_tampers.noticed(shelf, tamper) for tamper in evidence_tampers.TABLE
+    }
+    results |= {
         name: (word, why) for name, (word, why) in json.loads(helper.communicate()[0]).items()
     } | beside
     table: list[tampers.Tamper | evidence_tampers.EvidenceTamper] = [
@@ -328,17 +334,18 @@ def _tampers(
         *evidence_tampers.TABLE,
     ]
     cast.facts["tampers"] = [
-        {"name": one.name, "word": said[one.name][0], "reason": said[one.name][1]} for one in table
+        {"name": tamper.name, "word": results[tamper.name][0], "reason": results[tamper.name][1]}
+        for tamper in table
     ]
-    found = [one.name for one in table if said[one.name][0] == one.word]
+    detected = [tamper.name for tamper in table if results[tamper.name][0] == tamper.word]
     what = "edits trail, objects, journal, receipts; drops; forges"
-    named = f"{len(found)} of {len(table)} found, bad place named"
-    teller.tell(16, "Otto", what, named, len(found) == len(table))
-    return {"tampers": {"tried": len(table), "detected": len(found), "names": found}}
+    named = f"{len(detected)} of {len(table)} found, bad place named"
+    teller.tell(16, "Otto", what, named, len(detected) == len(table))
+    return {"tampers": {"tried": len(table), "detected": len(detected), "names": detected}}
 
 
 def _shelf(cast: Cast, bundle: dict[str, Any]) -> evidence_tampers.Shelf:
-    """What the demo left beside the trail."""
+    """The demo's evidence besides the trail."""
     first, second, *_ = sorted((cast.home / "bucket" / "objects" / "volens" / "o").iterdir())
     receipts = {"grant": "receipt", "stop": "stop_receipt", "run": "run_receipt"}
     opened, run = cast.facts["opened"], cast.client("noor").run(cast.facts["second"])
@@ -357,41 +364,42 @@ def _shelf(cast: Cast, bundle: dict[str, Any]) -> evidence_tampers.Shelf:
 
 
 def _attacks(cast: Cast, teller: Teller) -> dict[str, Any]:
-    """What came of the attacks that Mallory began while the models were trained."""
+    """The results of Mallory's attacks, which ran during the training."""
     refused, tried = cast.facts["attacks"].result(), attacks.made()
     what = f"tries {len(attacks.TABLE)} attacks on the contracts, {len(tried) - len(attacks.TABLE)} on the doors"
-    said = f"{len(refused)} of {len(tried)} refused, each by its rule"
-    teller.tell(17, "Mallory", what, said, len(refused) == len(tried))
+    summary = f"{len(refused)} of {len(tried)} refused, each by its rule"
+    teller.tell(17, "Mallory", what, summary, len(refused) == len(tried))
     return {"attacks": {"tried": len(tried), "refused": len(refused), "names": refused}}
 
 
 def _attack(cast: Cast) -> list[str]:
-    """The attacks that were refused by their rule: the contracts' on a deployment of its own, the doors' on the demo's,
-    where nothing comes of them."""
-    url, other = cast.parts.urls["api"], cast.patients[1]
+    """The attacks that were refused by their rule: on contracts in a separate deployment, on
+    endpoints in the demo's, where they have no effect.
+    """
+    url, second_patient = cast.parts.urls["api"], cast.patients[1]
     ada = cast.client("ada")
     endpoints = attacks.Endpoints(
         url,
         cast.client,
         ada,
-        Client(url, cast.identity, other.wallet, other.subject),
+        Client(url, cast.identity, second_patient.wallet, second_patient.subject),
         cast.dataset,
         cast.facts["permits"]["research"],
         cast.facts["first"],
         lambda: str(cast.facts["second"]),
     )
     refused = [
-        one.name
-        for one in attacks.ENDPOINT_ATTACKS
-        if not one.alone and attacks.answered(one.action(endpoints, True)) == one.expected
+        attack.name
+        for attack in attacks.ENDPOINT_ATTACKS
+        if not attack.alone and attacks.answered(attack.action(endpoints, True)) == attack.expected
     ]
     relay = Wallet.new()
-    cast.parts.name_senders(relay.address)  # the ledger takes contracts of no stranger
+    cast.parts.name_senders(relay.address)  # the ledger accepts contracts from known senders only
     world = World.create(cast.parts.urls["chain"], relay=relay)
     return refused + [
-        one.name
-        for one in attacks.TABLE
-        if attacks.outcome(partial(one.action, world, True)) == one.expected
+        attack.name
+        for attack in attacks.TABLE
+        if attacks.outcome(partial(attack.action, world, True)) == attack.expected
     ]
 
 

@@ -1,4 +1,6 @@
-"""What the demo computes, and how it prints it beside the paper: models on real data, a known truth, and pure noise."""
+"""The demo's computations, compared with the paper: models on real data, a known truth, and pure
+noise.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
 SEED = 7390
 # People and variants of the known truth, as many as fit into a minute.
 SIMULATED, VARIANTS = 100, 400
-ENOUGH = 2000  # people of the same kind whom the same code is shown on beside it, with no gate: it takes so many
-NEAR = 0.05  # how far from the best possible accuracy it may be there
+# Simulated people of a second run of the same code without the gate, which needs so many.
+ENOUGH = 2000
+NEAR = 0.05  # allowed distance from the best possible accuracy there
 _RELAPSE = {"kind": "distant-metastasis", "horizon_days": 1825}
 SHORT = complete(
     {"outcome": _RELAPSE, "models": {"logistic": ["clinical"]}, "permutations": 19, "seed": SEED}
@@ -52,7 +55,8 @@ TRUTH = complete(
         "seed": SEED,
     }
 )
-# The source paper's accuracy, precision, recall and F1; and its genes alone, and genes with findings.
+# The source paper's accuracy, precision, recall and F1; and its genes alone, and genes with
+# findings.
 PAPER = {"svm": (85, 82, 87, 84), "forest": (88, 86, 89, 87), "cnn": (91, 90, 92, 91)}
 PAPER_GENES, PAPER_COMBINED = 85, 91
 METRICS = ("accuracy", "precision", "recall", "f1")
@@ -75,8 +79,9 @@ print(json.dumps({"noise": noise_control(models=["logistic"])[0],
 
 
 class Controls:
-    """The same code where the answer is known (nothing in noise, a rule in many simulated people), in a process of its
-    own beside the demo: no ledger, no consent, no key."""
+    """The same code on data with a known answer (nothing in noise, a rule in many simulated
+    people), in a separate process: no ledger, no consent, no key.
+    """
 
     def __init__(self) -> None:
         environment = {"PATH": os.defpath, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
@@ -88,13 +93,13 @@ class Controls:
 
     def found(self) -> dict[str, Any]:
         """{noise, leak} as analytics.simulate.noise says them, {truth} as analytics.science does."""
-        said, _ = self._process.communicate(timeout=120)
-        answer: dict[str, Any] = json.loads(said)
+        output, _ = self._process.communicate(timeout=120)
+        answer: dict[str, Any] = json.loads(output)
         return answer
 
 
 def print_table(teller: Teller, result: dict[str, Any]) -> None:
-    """One row a model and layer: the paper's figures beside ours, and what ours are worth."""
+    """One row for each model and feature set: the paper's metrics, ours, and their significance."""
     teller.note(
         "model    layer       paper: acc prec rec F1  here: acc prec rec F1  AUC [95 %]     p (shuffled) "
         "-: withheld"
@@ -112,9 +117,9 @@ def print_table(teller: Teller, result: dict[str, Any]) -> None:
 
 
 def gain_sentence(result: dict[str, Any]) -> str:
-    """What clinical findings add to genes, with its interval, beside the paper's claim."""
+    """The gain of clinical findings over genes alone, with its interval, and the paper's claim."""
     gain = next(
-        one for one in result["gains"] if one["model"] == "logistic" and one["over"] == "genes"
+        gain for gain in result["gains"] if gain["model"] == "logistic" and gain["over"] == "genes"
     )
     low, high = gain["interval"]
     shown = "a gain" if low > 0 else "no gain shown"
@@ -124,9 +129,9 @@ def gain_sentence(result: dict[str, Any]) -> str:
     )
 
 
-def noise_sentence(found: dict[str, Any]) -> str:
-    """The noise control, and what the usual mistake would have found in it."""
-    noise, outside = found["noise"], found["leak"]["outside"]
+def noise_sentence(controls: dict[str, Any]) -> str:
+    """The permutation control, and the result of the usual mistake (leakage) on it."""
+    noise, outside = controls["noise"], controls["leak"]["outside"]
     spread = 200 * noise["standard_error"]
     return (
         f"the same code on pure noise: accuracy {100 * noise['accuracy']:.0f} +- {spread:.0f}   "
@@ -135,7 +140,7 @@ def noise_sentence(found: dict[str, Any]) -> str:
 
 
 def truth_sentence(result: dict[str, Any]) -> str:
-    """What the models reach of a rule that is known, among so few people that they cannot find the genes' part."""
+    """The models' accuracy on a known rule, with too few people to find the genes' part."""
     ours = {row["feature_set"]: row.get("accuracy", "-") for row in result["rows"]}
     return (
         f"{SIMULATED} simulated people, as governed: genes {ours['genes']}, clinical {ours['clinical']}, "
@@ -144,7 +149,7 @@ def truth_sentence(result: dict[str, Any]) -> str:
 
 
 def enough_sentence(truth: dict[str, Any]) -> str:
-    """The same among as many as it takes, beside the best possible, which is an expectation."""
+    """The same with enough people, and the best possible accuracy, which is an expectation."""
     ours, best = (_percents(values) for values in (accuracies(truth), truth["optimum"]))
     return (
         f"{ENOUGH} of that kind, the same code, not governed: genes {ours['genes']}, clinical {ours['clinical']}, "
@@ -158,7 +163,9 @@ def accuracies(truth: dict[str, Any]) -> dict[str, float]:
 
 
 def is_near_best(truth: dict[str, Any]) -> bool:
-    """Whether every accuracy is near the best possible, and both kinds of data together are worth more than each."""
+    """Whether every accuracy is near the best possible, and both feature sets together beat each
+    alone.
+    """
     ours = accuracies(truth)
     return all(
         abs(ours[feature_set] - truth["optimum"][feature_set]) <= NEAR for feature_set in ours
@@ -170,15 +177,15 @@ def _percents(fractions: dict[str, float]) -> dict[str, int]:
 
 
 def withheld(opened: Opened) -> str:
-    """What stayed inside that people ask for most, and why."""
+    """The withheld parts that people ask for most, and the reasons."""
     kept = json.loads(opened.disclosure)["withheld"]
-    svm = next(one["why"] for one in kept if one["what"] == "model file: svm")
+    svm = next(item["why"] for item in kept if item["what"] == "model file: svm")
     return f"BLOCKED {svm.partition(' (')[0]}"
 
 
-def permutation_control(found: dict[str, Any]) -> dict[str, Any]:
+def permutation_control(controls: dict[str, Any]) -> dict[str, Any]:
     """For the report: fractions as decimal texts."""
-    noise, leak = found["noise"], found["leak"]
+    noise, leak = controls["noise"], controls["leak"]
     return {
         "accuracy": f"{noise['accuracy']:.3f}",
         "standard_error": f"{noise['standard_error']:.3f}",

@@ -1,6 +1,6 @@
-"""Played people and their signed messages, with defaults: the demo's attackers and the tests stand on it.
+"""Demo personas and their signed messages, with defaults, for the demo's attacks and the tests.
 
-A `World` is a deployment of its own, so whatever is tried here leaves the real one alone.
+A `World` is a separate deployment, so attempts in it do not affect the real one.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def random32() -> bytes:
 
 
 class MemoryOutbox:
-    """An outbox for a world that is thrown away: it survives no crash."""
+    """An outbox for a temporary world: it survives no crash."""
 
     def __init__(self) -> None:
         self.waiting: dict[bytes, tuple[str, int, bytes]] = {}
@@ -60,7 +60,7 @@ class MemoryOutbox:
 
 @dataclass
 class World:
-    """One deployment with everybody in their role; `sign` and `relay` do what the actors would do."""
+    """One deployment with all personas in their roles; `sign` and `relay` act for them."""
 
     ledger: Ledger
     people: dict[str, Wallet]
@@ -139,14 +139,14 @@ class World:
         )
 
     def cancel_role(self, account: str, by: str = "rui", **change: Any) -> Receipt:
-        """One member stops a worker or broker that does not act yet."""
+        """One member cancels a worker or broker that may not act yet."""
         version = self.ledger.read("PermitRegistry", "roleOf", account)[3]
         message = {"account": account, "version": version, "deadline": FOREVER} | change
         signature = self.by(by, "CancelRole", message)
         return self.relay("PermitRegistry", "cancelRole", "CancelRole", message, signature)
 
     def records(self, **change: Any) -> dict[str, Any]:
-        """The message that registers records that nobody has."""
+        """A message that registers invented records."""
         return {
             "ingest": random32(),
             "dataset": self.dataset,
@@ -255,10 +255,10 @@ class World:
         self, message: Mapping[str, Any], wallet: Wallet | None = None
     ) -> tuple[Any, ...]:
         wallet = wallet or self.subjects[message["subject"]]
-        own = self.subjects.get(message["subject"], wallet)
+        signer_wallet = self.subjects.get(message["subject"], wallet)
         return (
             message_tuple("Grant", message),
-            own.signer,
+            signer_wallet.signer,
             wallet.sign(self.ledger.domain, "Grant", message),
         )
 
@@ -293,13 +293,15 @@ class World:
         return int(self.ledger.read("ConsentRegistry", "slotOf", subject, dataset or self.dataset))
 
     def live_through(self) -> None:
-        """A trail with something of each kind in it: five people, four of them willing, a sealed run, a withdrawal."""
+        """Make a trail with every kind of step: five people, four of them willing, a sealed run, a
+        withdrawal.
+        """
         subjects = self.enrol(5)
         self.grant(subjects[:4])
         run = self.request_run(self.permit())
         self.authorise(run, subjects)
         self.seal(run)
-        self.look(run, "sol")
+        self.view_output(run, "sol")
         self.revoke(subjects[0])
 
     # -- runs
@@ -375,7 +377,7 @@ class World:
         receipt = self.relay("AccessLedger", "seal", "Seal", message, self.by(by, "Seal", message))
         return receipt.one(Sealed).sealHash
 
-    def look(self, run: bytes, by: str, attempt: int = 1, **change: Any) -> Receipt:
+    def view_output(self, run: bytes, by: str, attempt: int = 1, **change: Any) -> Receipt:
         message = {
             "run": run,
             "attempt": attempt,

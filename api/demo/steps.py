@@ -1,4 +1,4 @@
-"""What the played people do in the demo's scenes, step by step, through the doors anybody would use."""
+"""Actions of the personas in the demo's scenes, through the public HTTP routes."""
 
 from __future__ import annotations
 
@@ -33,14 +33,16 @@ from governance.objects.vault import Bucket
 from governance.permits import run_id
 from governance.rules.encoding import canonical_json
 
-PERMITTED = {  # dataset: the categories that Noor asks for
+PERMITTED = {  # dataset: the categories that Noor requests
     "research": ("observations", "expression"),
     "simulated": ("demographics", "conditions", "observations", "germline-variants"),
 }
 
 
 def ingest_all(cast: Cast, people: list[Person], cohort: Cohort) -> tuple[int, int]:
-    """Register both datasets and bring everything in: (records, plaintext fragments found in the bucket's files)."""
+    """Register and ingest both datasets: (records, plaintext fragments found in the bucket's
+    files).
+    """
     omar = cast.client("omar")
     omar.register_dataset(
         cast.dataset, sha256(b"GSE7390: published research data; consents invented").digest()
@@ -72,7 +74,7 @@ def ingest_all(cast: Cast, people: list[Person], cohort: Cohort) -> tuple[int, i
 
 
 def sampled(sources: Iterable[Source], canaries: list[bytes]) -> Iterator[Source]:
-    """The sources as they come; a fragment of the first three of each kind of record is added to `canaries`."""
+    """Pass on the sources; adds a fragment of the first three of each kind of record to `canaries`."""
     seen: Counter[tuple[int, int]] = Counter()
     for source in sources:
         kind = (source.category, source.ordinal)
@@ -83,14 +85,18 @@ def sampled(sources: Iterable[Source], canaries: list[bytes]) -> Iterator[Source
 
 
 def fragment(source: Source) -> bytes:
-    """The 24 most varied bytes of a record, beside the subject's id, which is on the ledger anyway."""
+    """The 24 most varied bytes of a record, without the subject's id, which is on the ledger
+    anyway.
+    """
     longest = max(source.payload.split(source.subject.hex().encode()), key=len)
     starts = range(0, max(1, len(longest) - 23), max(1, len(longest) // 200))
     return max((longest[at : at + 24] for at in starts), key=lambda part: len(set(part)))
 
 
 def ask_permits(cast: Cast) -> tuple[dict[str, bytes], set[int], str]:
-    """Noor's two requests: (permit by dataset, yes votes of each, what her own vote got)."""
+    """Noor's two permit requests: (permit by dataset, yes votes of each, the answer to her own
+    vote).
+    """
     noor, permits = cast.client("noor"), {}
     for name, dataset in (("research", cast.dataset), ("simulated", cast.simulated)):
         permits[name] = secrets.token_bytes(32)
@@ -110,13 +116,13 @@ def ask_permits(cast: Cast) -> tuple[dict[str, bytes], set[int], str]:
         )
     try:
         noor.vote(permits["research"].hex(), True)
-        own = "ACCEPTED"
+        own_vote = "ACCEPTED"
     except RefusedByPolicy as refusal:
-        own = f"REFUSED {refusal.reason}"
+        own_vote = f"REFUSED {refusal.reason}"
     for name in ("pia", "quinn"):
         for permit in permits.values():
             cast.client(name).vote(permit.hex(), True)
-    return permits, {int(noor.permit(permit.hex())["yes"]) for permit in permits.values()}, own
+    return permits, {int(noor.permit(permit.hex())["yes"]) for permit in permits.values()}, own_vote
 
 
 def request(cast: Cast, permit: bytes, params: bytes) -> str:
@@ -131,54 +137,56 @@ def result_key(cast: Cast, run: str) -> Path:
 
 
 def keep_receipt(cast: Cast, proof: dict[str, Any], offered: Offer) -> Path:
-    whole = {**proof, "terms": offered.terms.decode(), "termsSalt": offered.salt.hex()}
+    receipt = {**proof, "terms": offered.terms.decode(), "termsSalt": offered.salt.hex()}
     return write_receipt(
         cast.home / "receipts" / "ada",
-        canonical_json({name: value for name, value in whole.items() if value is not None}),
+        canonical_json({name: value for name, value in receipt.items() if value is not None}),
     )
 
 
 def without_ledger(cast: Cast, permit: bytes, tx: str) -> str:
-    """Stop the ledger, ask the service for a run and the broker for keys of the first run, start it again."""
+    """Stop the ledger, ask the service for a run and the broker for keys of the first run, start it
+    again.
+    """
     leaf = cast.facts["leaves"][0]
     bucket = Bucket("volens", cast.parts.urls["bucket"])
     header = bucket.get_header(f"o/{leaf.ciphertext.hex()}")
     run, broker = bytes.fromhex(cast.facts["first"]), cast.broker()
     keys, fetches = count(cast.keys()), cast.fetches()
     cast.parts.stop_part("chain")
-    said = set()
+    answers = set()
     try:
         request(cast, permit, SHORT)
-        said.add("ACCEPTED")
+        answers.add("ACCEPTED")
     except NotAvailable:
-        said.add("REFUSED ledger-down")
+        answers.add("REFUSED ledger-down")
     try:
         broker.pieces(run, 1, bytes.fromhex(tx), new_pair()[1], [header], Wallet.new())
-        said.add("ANSWERED")
+        answers.add("ANSWERED")
     except BrokerRefused as refusal:
-        said.add(f"REFUSED {refusal.reason.slug}")
+        answers.add(f"REFUSED {refusal.reason.slug}")
     cast.parts.start_chain()
     new = count(cast.keys()) - keys + cast.fetches() - fetches
-    return f"{' '.join(sorted(said))}    keys {new}"
+    return f"{' '.join(sorted(answers))}    keys {new}"
 
 
 def view_and_open(cast: Cast, name: str, run: str) -> Opened:
-    """A checker's recorded look, and the opened output."""
+    """Record a checker's view, and open the output."""
     checker = cast.client(name)
     key_file = cast.home / "keys" / f"{name}.results" / run
-    found = checker.run(run)
-    checker.look(run, found["attempt"], keep_pair(key_file))
+    state = checker.run(run)
+    checker.view_output(run, state["attempt"], keep_pair(key_file))
     return open_output(
         checker, cast.broker(), checker.run(run), key_file, checker.wallet.address[2:].lower()
     )
 
 
 def try_release(cast: Cast, run: str) -> str:
-    """Two checkers' yes to a sealed output; what the ledger said."""
+    """Two checkers' yes to a sealed output; returns the ledger's answer."""
     try:
         for name in ("sol", "tess"):
             checker = cast.client(name)
-            checker.look(run, 1, new_pair()[1])
+            checker.view_output(run, 1, new_pair()[1])
             checker.approve(run)
     except RefusedByPolicy as refusal:
         return f"REFUSED {refusal.reason}"
@@ -186,7 +194,7 @@ def try_release(cast: Cast, run: str) -> str:
 
 
 def release(cast: Cast, run: str) -> int:
-    """Both checkers' yes; the block of the release."""
+    """Both checkers' yes; returns the block of the release."""
     answers = [cast.client(name).approve(run) for name in ("sol", "tess")]
     return int(answers[-1]["receipt"]["block"])
 
@@ -196,7 +204,7 @@ def count(by_attempt: dict[str, set[str]]) -> int:
 
 
 def keys_after(cast: Cast, subject: bytes, block: int) -> int:
-    """Journal lines that let a key of this person out at a head after the block."""
+    """Journal lines that released a key of this person at a head after the block."""
     lines = (cast.home / "broker" / "journal.jsonl").read_text(encoding="utf-8").splitlines()
     return sum(
         entry["block"] >= block and subject.hex() in entry["subjects"]
@@ -221,8 +229,10 @@ def search_plaintext(cast: Cast) -> tuple[int, int]:
     return len(surfaces), sum(hits(surface, cast.facts["canaries"]) for surface in surfaces)
 
 
-def hits(place: Path, canaries: list[bytes]) -> int:
-    """How often any of the fragments stands in a file: raw, UTF-16, hex or base64 (at each of its three offsets)."""
+def hits(root: Path, canaries: list[bytes]) -> int:
+    """How often any fragment occurs in a file: raw, UTF-16, hex or base64 (at each of its three
+    offsets).
+    """
     forms = [
         form
         for canary in canaries
@@ -233,5 +243,5 @@ def hits(place: Path, canaries: list[bytes]) -> int:
             *(base64.b64encode(canary[offset:])[:24] for offset in range(3)),
         )
     ]
-    files = [place] if place.is_file() else [path for path in place.rglob("*") if path.is_file()]
+    files = [root] if root.is_file() else [path for path in root.rglob("*") if path.is_file()]
     return sum(form in data for data in map(Path.read_bytes, files) for form in forms)

@@ -1,8 +1,8 @@
-"""The demo: one fixed story through the public doors, from an empty home to a verified trail.
+"""The demo: one fixed story through the public HTTP routes, from an empty home to a verified trail.
 
-It prints what it proved while it happens, and leaves report.json (schema: report-schema.json), the trail and the
-verifier. Every number comes from this run; a figure it did not measure is absent, and one line that does not say what
-it must makes the whole demo fail.
+It prints each result when it happens, and writes report.json (schema: report-schema.json), the
+trail and the verifier. Every number comes from this run; a value that was not measured is absent,
+and one unexpected line fails the demo.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from governance.certificates import trusted
 
 
 def main(home: Path | None = None) -> int:
-    """Play the story; 0 when everything held, 7 when something did not."""
+    """Play the story; returns 0 when all checks passed, else 7."""
     teller = Teller()
     settings = Settings()
     home = (home or settings.home / "demo").resolve()
     _clear(home)
     teller.say("volens demo   ledger: anvil, one node (not decentralised)   custody: 1 broker")
     teller.say(
-        "The people are played. 198 records are published research data (GSE7390), the rest are simulated; "
-        "consents are invented."
+        "The people are played. 198 records are published research data (GSE7390), "
+        "the rest are simulated; consents are invented."
     )
     parts = Parts.start(settings.model_copy(update={"home": home}))
     try:
@@ -57,7 +57,7 @@ def main(home: Path | None = None) -> int:
 
 
 def _play(home: Path, parts: Parts, teller: Teller) -> dict[str, Any]:
-    """What report.html is made of; under "report" stands what goes into report.json."""
+    """The values of report.html; its key "report" is the content of report.json."""
     from api.demo.cast import Cast
 
     cast = Cast(home, parts)
@@ -80,7 +80,7 @@ def _play(home: Path, parts: Parts, teller: Teller) -> dict[str, Any]:
 
 
 def _clear(home: Path) -> None:
-    """An empty home. Raises DoorError for one that the demo did not make, or in which a deployment runs."""
+    """An empty home. Raises ApiError if the demo did not make it, or if a deployment runs in it."""
     if home.exists() and any(home.iterdir()):
         if not (home / DEMO_HOME).exists():
             raise ApiError(

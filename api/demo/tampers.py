@@ -1,8 +1,9 @@
-"""Tampering with an exported trail: what an operator could try (`api.demo.forgeries`), and what must notice it.
+"""Tampering with an exported trail by an operator (`api.demo.forgeries`), and the checks that must
+detect it.
 
-What lies beside the trail (objects, receipts, the broker's journal, results) has its table in
-`api.demo.evidence_tampers`.
-`python -m api.demo.tampers TRAIL 0` tries every second one, so that two processes share the work.
+Tampering with other evidence (objects, receipts, the broker's journal, results) is in
+`api.demo.evidence_tampers`. `python -m api.demo.tampers TRAIL 0` tries every second one, so that
+two processes share the work.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Examine = Callable[..., dict[str, tuple[str, str]]]
 
 @dataclass(frozen=True, slots=True)
 class Tamper:
-    """`change` makes a tampered copy; `word` is the check that must fail once a true head is given."""
+    """`change` makes a tampered copy; `word` is the check that must fail when a true head is given."""
 
     name: str
     word: str
@@ -36,26 +37,29 @@ class Tamper:
 
 
 def detected(bundle: Bundle, held: dict[str, Any] | None, by: Examine = examine) -> tuple[str, str]:
-    """The first word that is not ok, and its reason; ("", "") when all is well, or nothing is held and nothing wrong.
+    """The first check that fails, and its reason; ("", "") if none does.
 
-    `held` is a head that somebody else holds, if anybody does; `by` reads the bundle as `verify.examine` does.
+    `held` is a head that somebody else kept, if any; `by` reads the bundle as `verify.examine`
+    does.
     """
-    found = by(canonical_json(bundle), [held] if held else [])
+    checks = by(canonical_json(bundle), [held] if held else [])
     return next(
-        ((word, reason) for word, (state, reason) in found.items() if state in ("no", "partly")),
+        ((word, reason) for word, (state, reason) in checks.items() if state in ("no", "partly")),
         ("", ""),
     )
 
 
 class Reader:
-    """`detected` for many copies of one trail, with the same answers: whoever signed is worked out once for all."""
+    """`detected` for many copies of one trail, with the same answers: signers are recovered only
+    once.
+    """
 
     def __init__(self, held: dict[str, Any]) -> None:
         self._held = held
         self._known: dict[tuple[Any, ...], bytes] = {}
 
     def detected(self, bundle: Bundle) -> tuple[str, str]:
-        """As the function of this name."""
+        """Like the function `detected`."""
         word = "consistent"
         try:
             Replay(bundle)
@@ -72,11 +76,11 @@ class Reader:
 
 
 class _Remembering(Crypto):
-    """The auditor's own check of signatures, of which each is made once."""
+    """The auditor's check of signatures, with a cache."""
 
     def __init__(self, identity: Any, known: dict[tuple[Any, ...], bytes]) -> None:
         parsed = parse_identity(identity)
-        # Signatures are bound to these three: another deployment's answers are other entries.
+        # Signatures are bound to these three, so another deployment has other entries.
         self._of = (
             parsed.chain_id,
             parsed.salt,
@@ -157,9 +161,9 @@ def main(trail: str, first: str) -> None:
 
 
 def noticed(bundle: Bundle, first: int) -> dict[str, tuple[str, str]]:
-    """(word, reason) by the name of every second tamper; the bundle's own head is the one that somebody holds."""
+    """(word, reason) by the name of every second tamper; the kept head is the bundle's own."""
     reader = Reader(bundle["head"])
-    return {one.name: reader.detected(tamper(bundle, one)) for one in TABLE[first::2]}
+    return {entry.name: reader.detected(tamper(bundle, entry)) for entry in TABLE[first::2]}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How the demo says what refused an attack, on the terminal as in its report."""
+"""Describe what refused an attack, for the terminal and the report."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ HEX = re.compile(r"(, transaction )?(0x)?[0-9a-f]{16,}")
 
 
 def rule(expected: str) -> str:
-    """The refusal that an attack meets: the contract's word, or the sentence of its reason."""
+    """The refusal of an attack: the contract's error, or the sentence of its reason."""
     _, _, code = expected.partition("reason ")
     return reason_of(int(code)).sentence.rstrip(".") if code.isdecimal() else expected
 
 
 def without_hex(text: str) -> str:
-    """A verifier's sentence for readers: its hashes stand behind the toggle."""
-    return HEX.sub(lambda found: "" if found[1] else "…", text)
+    """A verifier's sentence without its hashes, which are behind the toggle."""
+    return HEX.sub(lambda match: "" if match[1] else "…", text)

@@ -1,4 +1,5 @@
-"""The HTTP service: sessions, requests and responses, problems, rate limits, timeouts, metrics, routes.
+"""The HTTP service: sessions, requests and responses, problems, rate limits, timeouts, metrics,
+routes.
 
 Does not know pages, command line or demo.
 """

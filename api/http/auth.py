@@ -1,4 +1,6 @@
-"""Who calls: the bearer of a session, as a dependency of the routes that are not for everybody."""
+"""Authentication and authorisation of callers: the session behind a bearer token, as a dependency
+of routes.
+"""
 
 from __future__ import annotations
 
@@ -20,19 +22,22 @@ def services_of(request: Request) -> Services:
 
 
 def _read_services(request: Request) -> Services:
-    """For whatever is decided by the ledger's state. Raises CatchingUp while this process has not read all of it."""
+    """For routes that depend on the ledger's state.
+
+    Raises CatchingUp until this process has read all of it.
+    """
     services = services_of(request)
     services.check_read()
     return services
 
 
 async def _services_anyway(request: Request) -> Services:
-    """`async`, so that it takes no thread: those may all be waiting for something."""
+    """`async`, so that it needs no thread of the pool, which may be exhausted."""
     return services_of(request)
 
 
 Parts = Annotated[Services, Depends(_read_services)]
-# For the few that need no state of the ledger.
+# For the few routes that need no state of the ledger.
 PartsAnyway = Annotated[Services, Depends(_services_anyway)]
 
 

@@ -1,8 +1,8 @@
-"""What a monitoring system reads: how the place is doing, as Prometheus text; counts and seconds, never who.
+"""Prometheus metrics of the deployment: counts and seconds, never who.
 
-It is served on a port of its own on the loopback address. The API's port may be published, and behind a proxy every
-caller of it has the proxy's address; a token would be one more secret to keep. Labels hold route templates, states and
-reasons of fixed lists only.
+They are served on a separate port on the loopback address. The API's port may be published, and
+behind a proxy every caller has the proxy's address; a token would be one more secret to keep.
+Labels hold only route templates, states and reasons from fixed lists.
 """
 
 from __future__ import annotations
@@ -21,36 +21,34 @@ from api.http.services import Services
 from api.operate.ledger_lag import lag_of, newest_block
 from chain.errors import ChainError
 from governance.errors import reasons
-from governance.readmodel import statistics as figures
+from governance.readmodel import statistics
 from governance.readmodel.database import DATABASE_FAULTS, Database
 from governance.rules.encoding import VerifyError
 
 GATE_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 STOP_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
-READERS = ("broker", "worker", "api")  # parts that read the whole ledger at their start
-BROKEN_ROWS = (
-    *DATABASE_FAULTS,
-    VerifyError,
-    LookupError,
-    ValueError,
-)  # a table that is away, or is not what it was
+READERS = ("broker", "worker", "api")  # services that read the whole ledger at their start
+# A table is missing or damaged.
+BROKEN_ROWS = (*DATABASE_FAULTS, VerifyError, LookupError, ValueError)
 
 
 def serve(services: Services, host: str, port: int) -> None:
-    """Answer every reader of host:port from now on, in threads of its own. Raises OSError."""
+    """Serve the metrics on host:port, in separate threads. Raises OSError."""
     registry = services.metrics.registry
-    registry.register(Figures(services))
+    registry.register(StatisticsCollector(services))
     start_http_server(port, host, registry)
 
 
-class Figures(Collector):
-    """Read anew at each visit, from rows and ledger; what does not answer is left out, and its part is down."""
+class StatisticsCollector(Collector):
+    """Reads rows and ledger at each scrape; leaves out what does not answer, and shows its service
+    as down.
+    """
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        # The ledger is read anyway: asked for its newest block it would mine one.
-        others = {part: probe for part, probe in services.health.probes.items() if part != "ledger"}
-        self._health = replace(services.health, probes=others, since={}, lock=threading.Lock())
+        # The ledger is read anyway; its own probe would mine a block.
+        probes = {part: probe for part, probe in services.health.probes.items() if part != "ledger"}
+        self._health = replace(services.health, probes=probes, since={}, lock=threading.Lock())
 
     def describe(self) -> Iterable[Any]:
         return []  # registering must not read
@@ -59,8 +57,8 @@ class Figures(Collector):
         now = self._services.clock()
         ledger = list(self._ledger(now))
         yield from ledger
-        rows = [self._read(figure) for figure in (_queue, _refusals, _gates, _stops)]
-        yield from (figure for figure in rows if figure is not None)
+        rows = [self._read(family) for family in (_queue, _refusals, _gates, _stops)]
+        yield from (family for family in rows if family is not None)
         up = GaugeMetricFamily("volens_part_up", "1 while the part answers.", labels=["part"])
         up.add_metric(["ledger"], float(bool(ledger)))
         up.add_metric(["database"], float(None not in rows))
@@ -69,10 +67,10 @@ class Figures(Collector):
             "Blocks of the ledger that the part has still to read; until then it refuses.",
             labels=["part"],
         )
-        for part, said in self._health.report(now).items():
-            up.add_metric([part], float(said["state"] != "down"))
+        for part, report in self._health.report(now).items():
+            up.add_metric([part], float(report["state"] != "down"))
             if part in READERS:
-                left.add_metric([part], float(said.get("newest", 0) - said.get("block", 0)))
+                left.add_metric([part], float(report.get("newest", 0) - report.get("block", 0)))
         yield up
         yield left
 
@@ -110,7 +108,7 @@ def _queue(engine: Database) -> Any:
     return GaugeMetricFamily(
         "volens_queue_depth",
         "Runs that wait for a worker or are held by one.",
-        value=figures.queue_depth(engine),
+        value=statistics.queue_depth(engine),
     )
 
 
@@ -118,7 +116,7 @@ def _refusals(engine: Database) -> Any:
     refused = CounterMetricFamily("volens_refusals", "Refusals on the ledger.", labels=["reason"])
     known = reasons()
     counts: dict[str, int] = {}
-    for code, count in figures.refusals(engine).items():
+    for code, count in statistics.refusals(engine).items():
         slug = known[code].slug if code in known else "other"
         counts[slug] = counts.get(slug, 0) + count
     for slug, count in sorted(counts.items()):
@@ -130,7 +128,7 @@ def _gates(engine: Database) -> Any:
     return _histogram(
         "volens_gate_seconds",
         "From asking the ledger for an access to holding the keys.",
-        figures.gate_seconds(engine),
+        statistics.gate_seconds(engine),
         GATE_BUCKETS,
     )
 
@@ -139,13 +137,13 @@ def _stops(engine: Database) -> Any:
     return _histogram(
         "volens_revocation_stop_seconds",
         "From a mined revocation to the end of the process it met.",
-        figures.stop_seconds(engine),
+        statistics.stop_seconds(engine),
         STOP_BUCKETS,
     )
 
 
 def _histogram(name: str, about: str, seconds: list[float], buckets: tuple[float, ...]) -> Any:
-    counts = [[str(edge), sum(one <= edge for one in seconds)] for edge in buckets] + [
+    counts = [[str(edge), sum(value <= edge for value in seconds)] for edge in buckets] + [
         ["+Inf", len(seconds)]
     ]
     return HistogramMetricFamily(name, about, buckets=cast("Any", counts), sum_value=sum(seconds))

@@ -1,6 +1,7 @@
-"""Every way a request can fail, as a problem (RFC 9457): one table from error to status and plain sentence.
+"""Error responses (RFC 9457 problem details): maps every error to a status and a plain sentence.
 
-What the caller sent is never repeated, and nothing of ours is shown: no class, path, statement or trace.
+Responses never repeat the caller's input and never show internals: no class, path, statement or
+trace.
 """
 
 from __future__ import annotations
@@ -38,10 +39,11 @@ from governance.errors import (
 )
 from governance.rules.encoding import Finding, Malformed
 
-READ_AGAIN = 5  # seconds after which somebody who was told to wait may ask again
+READ_AGAIN = 5  # seconds of the Retry-After header while this process catches up
 log = structlog.get_logger()
 
-# What each refusal of the contracts means, and what to do. The names are the contracts' own (docs/ledger.md).
+# What each refusal of the contracts means, and what to do. The names come from the contracts
+# (docs/ledger.md).
 REFUSALS = {
     "AlreadyEnrolled": ("This person is enrolled already.", "Use the key of that enrolment."),
     "AlreadyRecorded": (
@@ -54,7 +56,7 @@ REFUSALS = {
         "Let another member vote.",
     ),
     "BudgetSpent": (
-        "The dataset's budget of per-variant statistics does not bear this output.",
+        "The dataset's budget of per-variant statistics is too small for this output.",
         "Ask for fewer variants; what was released before stays counted.",
     ),
     "CheckerConflict": (
@@ -178,7 +180,7 @@ REFUSALS = {
 }
 OTHER_REFUSAL = ("The ledger's rules do not allow this.", "Look at the state and sign again.")
 
-# by the kinds of a check: pydantic's own words may show names of ours
+# By pydantic's type of error; pydantic's own messages may show internal names.
 _FIELDS = {
     "missing": "is missing",
     "extra_forbidden": "holds a field that this message does not have",
@@ -201,7 +203,7 @@ _FIELDS = {
 
 
 class Problem(BaseModel):
-    """RFC 9457, with what to do next."""
+    """An RFC 9457 problem, with a hint what to do next."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -250,7 +252,7 @@ _TITLES = {
 
 
 def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The responses of a route for OpenAPI: these problems, and those that every route may answer with."""
+    """OpenAPI responses of a route: these problems, and those that every route may answer with."""
     media = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {
         status: {"description": _TITLES[status], "content": media}
@@ -259,15 +261,15 @@ def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 class BodyTooLarge(GovernanceError):
-    """The body is larger than this route takes."""
+    """The body is larger than this route accepts."""
 
 
 class TooMany(GovernanceError):
-    """Too much of what this client sent was refused."""
+    """Too many requests of this client were refused."""
 
 
 def problem(status: int, detail: str, hint: str, **more: object) -> JSONResponse:
-    """A problem as a response; what is None is left out."""
+    """A problem as a response; fields that are None are left out."""
     body = {
         "type": "about:blank",
         "title": _TITLES.get(status, "Failed"),
@@ -280,16 +282,16 @@ def problem(status: int, detail: str, hint: str, **more: object) -> JSONResponse
 
 
 def problem_of(error: Exception) -> JSONResponse:
-    """The problem that an exception stands for; an unexpected one is logged under a random id."""
+    """The problem response for an exception; an unexpected one is logged under a random id."""
     if isinstance(error, RequestValidationError):
         return problem(
             422,
-            "The message has not the form that this needs.",
+            "The message does not have the required form.",
             "Compare it with the documentation.",
             fields=_field_sentences(error.errors()),
         )
     if isinstance(error, HTTPException):
-        unread = error.__cause__  # the framework's answer to a body that our own reader refused
+        unread = error.__cause__  # set when our own reader refused the body
         return (
             problem_of(unread)
             if isinstance(unread, Malformed | BodyTooLarge)
@@ -308,7 +310,7 @@ def problem_of(error: Exception) -> JSONResponse:
     if isinstance(error, Finding | LedgerInconsistent):
         return problem(
             503,
-            "The ledger's record does not add up, so nothing is served from it.",
+            "The ledger's record is inconsistent, so nothing is served from it.",
             "Let an auditor verify the trail.",
             reason="identity",
         )
@@ -322,8 +324,8 @@ def problem_of(error: Exception) -> JSONResponse:
     if isinstance(error, ChainError):
         return _of_chain(error)
     if isinstance(error, GovernanceError):
-        for kind, status in _STATUS.items():
-            if isinstance(error, kind):
+        for error_class, status in _STATUS.items():
+            if isinstance(error, error_class):
                 return problem(status, _sentence(str(error)), _sentence(error.hint))
     return _unexpected(error)
 
@@ -346,15 +348,15 @@ _STATUS: dict[type[Exception], int] = {
 
 
 async def answer_problem(_: Request, error: Exception) -> JSONResponse:
-    """For what fails outside a route: an unknown path or method."""
+    """Handle errors outside a route: an unknown path or method."""
     return problem_of(error)
 
 
 def _of_http(status: int) -> JSONResponse:
     known = {
         400: ("The body cannot be read.", "Send JSON in UTF-8."),
-        404: ("There is no such door.", "Look at the documentation."),
-        405: ("This door does not take that method.", "Look at the documentation."),
+        404: ("There is no such endpoint.", "Look at the documentation."),
+        405: ("This endpoint does not accept that method.", "Look at the documentation."),
     }
     return problem(
         status, *known.get(status, ("The request cannot be served.", "Look at the documentation."))
@@ -387,23 +389,23 @@ def _of_chain(error: ChainError) -> JSONResponse:
 
 
 def _field_sentences(errors: Sequence[Any]) -> list[str]:
-    """One sentence a field: where it stands and what is wrong, never what was sent."""
-    found = []
+    """One sentence for each field: its path and what is wrong, never its value."""
+    sentences = []
     for error in errors[:20]:
-        place = [str(step) for step in error["loc"]]
+        path = [str(step) for step in error["loc"]]
         if error["type"] == "extra_forbidden":
-            place = place[:-1]  # the last step is the sender's own word
-        found.append(f"{'.'.join(place)} {_FIELDS.get(error['type'], 'has the wrong form')}")
-    return found
+            path = path[:-1]  # the last step is the sender's input
+        sentences.append(f"{'.'.join(path)} {_FIELDS.get(error['type'], 'has the wrong form')}")
+    return sentences
 
 
 def _unexpected(error: Exception) -> JSONResponse:
-    """Logged with the lines it passed through, without any value."""
+    """Log an unexpected error with its lines, without any value."""
     request = secrets.token_hex(8)
-    places = [
+    frames = [
         f"{frame.name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)[-6:]
     ]
-    log.error("unexpected", request=request, kind=type(error).__name__, places=places)
+    log.error("unexpected", request=request, kind=type(error).__name__, places=frames)
     return problem(
         500,
         "Something failed that should not.",

@@ -1,4 +1,6 @@
-"""One log line and one count for each HTTP request, by the template of its route: its path may hold ids."""
+"""One log line and one count for each HTTP request, by its route's template, because paths hold
+ids.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 STATIC = "/pages/static/"
-disable_created_metrics()  # type: ignore[no-untyped-call]  # when a series began: nobody needs it
+disable_created_metrics()  # type: ignore[no-untyped-call]
 log = structlog.get_logger()
 
 
@@ -30,7 +32,7 @@ class Metrics:
 
 
 class Watch:
-    """Outermost around the application: gives each request an id, counts it, and logs one line for it."""
+    """The outermost middleware: gives each request an id, counts it, and logs one line for it."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app, self._metrics = app, metrics
@@ -39,31 +41,30 @@ class Watch:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        number, began, status = secrets.token_hex(8), time.monotonic(), 500
+        request_id, began, status = secrets.token_hex(8), time.monotonic(), 500
 
         async def send_numbered(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["X-Request-Id"] = number
+                MutableHeaders(scope=message)["X-Request-Id"] = request_id
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=number):
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
             try:
                 await self._app(scope, receive, send_numbered)
             finally:
                 route = route_of(scope)
                 self._metrics.requests.labels(route, str(status)).inc()
-                if (
-                    structlog.is_configured()
-                ):  # not where a test holds the application in its own process
+                # Not configured when a test runs the application in its own process.
+                if structlog.is_configured():
                     method = scope["method"] if scope["method"] in METHODS else "other"
                     spent = round(1000 * (time.monotonic() - began), 1)
                     log.info("request", method=method, route=route, status=status, ms=spent)
 
 
 def route_of(scope: Scope) -> str:
-    """The template of the route that took a request: never its path, which may hold ids."""
+    """The template of a request's route; not its path, which may hold ids."""
     path = getattr(scope.get("route"), "path", None)
     if isinstance(path, str):
         return path

@@ -1,7 +1,8 @@
-"""Messages that are sent in: strict models, one for each signed type and each body.
+"""Request bodies of the HTTP API: strict models, one for each signed type and each body.
 
-Bytes are lowercase hex without 0x, addresses checksummed with 0x, numbers beyond 2^53 decimal texts, times seconds.
-A signed message has exactly the fields of its type in contracts/typed-data.json.
+Bytes are lowercase hex without 0x, addresses checksummed with 0x, numbers beyond 2^53 decimal
+texts, times seconds. A signed message has exactly the fields of its type in
+contracts/typed-data.json.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ Seconds = Annotated[
 
 
 class Incoming(BaseModel):
-    """A message that is sent in: nothing is converted, nothing may be added."""
+    """A request message: no value is converted, no field may be added."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -89,7 +90,7 @@ def _typed(type_: str, value: Any) -> Any:
     return int(value) if type_.startswith("uint") else value
 
 
-# --- signed messages, by their types ----------------------------------------------------------------------------
+# --- signed messages, by their types ------------------------------------------------------------
 
 
 class RoleChange(Incoming):
@@ -214,7 +215,7 @@ class Resume(Incoming):
     deadline: Seconds
 
 
-# --- bodies ---------------------------------------------------------------------------------------------------
+# --- bodies -------------------------------------------------------------------------------------
 
 
 class SignInBody(Incoming):

@@ -1,4 +1,4 @@
-"""What the doors answer: plain models, in the same forms as what is sent in (api/http/requests.py)."""
+"""Responses of the HTTP API: plain models, with the same formats as api/http/requests.py."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Session(BaseModel):
 
 
 class Receipt(BaseModel):
-    """Where a message was mined, and its step of the trail; `time` in seconds is the block's."""
+    """Where a message was mined, and its step of the trail; `time` is the block's, in seconds."""
 
     tx: str
     block: int
@@ -39,7 +39,7 @@ class Written(BaseModel):
 
 
 class Item(BaseModel):
-    """What became of one item of a batch: the contract's refusal, or none."""
+    """The outcome of one item of a batch: the contract's refusal, or none."""
 
     index: int
     accepted: bool
@@ -68,7 +68,10 @@ class Witness(BaseModel):
 class ConsentItem(Item):
     proof: dict[str, Any] | None = Field(
         None,
-        description="Her receipt (protocol.md section 1) but for the terms and their salt, which only she holds.",
+        description=(
+            "Her receipt (protocol.md section 1) without the terms and their salt, "
+            "which only she holds."
+        ),
     )
 
 
@@ -92,7 +95,9 @@ class ConsentState(BaseModel):
 
 
 class Revoked(BaseModel):
-    """`acted` is false when a newer consent stands: then nothing changed, and `state` is what holds now."""
+    """`acted` is false when a newer consent exists: then nothing changed, and `state` is the
+    current consent.
+    """
 
     acted: bool
     current: int
@@ -113,7 +118,9 @@ class Dataset(BaseModel):
 
 
 class Role(BaseModel):
-    """An account's role by its number (docs/ledger.md); it holds while start <= now < end, in seconds."""
+    """An account's role by its number (docs/ledger.md); it holds while start <= now < end, in
+    seconds.
+    """
 
     account: str
     role: int
@@ -123,7 +130,10 @@ class Role(BaseModel):
 
 
 class Ingest(BaseModel):
-    """One registration of records. `missing`: its list was never handed over, and it blocks the dataset."""
+    """One registration of records.
+
+    `missing`: its list was never handed over, which blocks the dataset.
+    """
 
     ingest: str
     records: int
@@ -164,7 +174,7 @@ class Attempt(BaseModel):
     tx: str
     leaseUntil: int
     listHash: str
-    checkers: list[str] = Field(description="Who looked at its output.")
+    checkers: list[str] = Field(description="Checkers who viewed its output.")
     record: dict[str, Any] | None = Field(
         None, description="Device, peak memory in bytes and seconds by phase, once it is sealed."
     )
@@ -242,7 +252,7 @@ class Access(BaseModel):
     purposes: list[str]
     categories: list[str]
     state: Literal["denied", "released", "superseded", "sealed", "in progress", "ended"] = Field(
-        description="Of this attempt: `superseded` when a newer one exists, `ended` when nothing of it left or will."
+        description="Of this attempt: `superseded` by a newer one, `ended` without any output."
     )
 
 
@@ -252,14 +262,14 @@ class Accesses(BaseModel):
 
 
 class Effect(BaseModel):
-    """A run that a withdrawal met; `stopped` is seconds until its process was dead."""
+    """A run affected by a withdrawal; `stopped` is the seconds until its process was dead."""
 
     run: str
     was: Literal["queued", "computing", "sealed", "released"]
     attempt: int
     stopped: str | None
     sealed: bool = Field(
-        description="It finished all the same; the ledger refuses the release of its output."
+        description="The attempt finished; the ledger refuses the release of its output."
     )
     nextAttempt: int
     nextBlock: int
@@ -276,7 +286,10 @@ class AsOf(BaseModel):
 
 
 class Withdrawal(BaseModel):
-    """`settled`: everything that can be stopped was. `asOf`: the step up to which the trail tells what followed."""
+    """`settled`: all that can be stopped was.
+
+    `asOf`: the last step of the trail that `effects` covers.
+    """
 
     dataset: str
     kind: Literal["revoked", "narrowed"]
@@ -311,7 +324,7 @@ class TrailHead(BaseModel):
 
 
 class Part(BaseModel):
-    """`catching-up`: it lives and reads the ledger; `block` of `newest` says how far it is."""
+    """`catching-up`: it runs and reads the ledger; `block` of `newest` is its progress."""
 
     state: Literal["ok", "catching-up", "down"]
     since: int

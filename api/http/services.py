@@ -1,4 +1,4 @@
-"""What the web process stands on, composed once at its start."""
+"""The services of the web process (ledger, database, bucket, broker, ...), composed at its start."""
 
 from __future__ import annotations
 
@@ -29,13 +29,11 @@ from governance.readmodel.projection import BOUND_SECONDS, Projection
 from governance.rules.ledger_data import identity_id
 from governance.withdrawal_effects import Withdrawal
 
-FIRST_SECONDS = (
-    2.0  # of reading the ledger before the first request is taken; a longer one goes on behind them
-)
-BREATH, PAUSE = (
-    0.01,
-    1.0,
-)  # seconds between two parts of the ledger, and after one that could not be read
+# Seconds of reading the ledger before the first request is accepted. The rest is read in the
+# background.
+FIRST_SECONDS = 2.0
+# Seconds between two parts of the ledger, and after a part that could not be read.
+BREATH, PAUSE = 0.01, 1.0
 log = structlog.get_logger()
 
 
@@ -54,7 +52,7 @@ class Services:
     health: Health
     metrics: Metrics = field(default_factory=Metrics)
     decisions: Decisions = field(default_factory=Decisions)
-    fault: Exception | None = None  # why the ledger cannot be read on, while that lasts
+    fault: Exception | None = None  # why the ledger cannot be read, while that lasts
     export: tuple[tuple[int, bytes], bytes] | None = None  # the newest trail's head, and its bundle
     clock: Callable[[], int] = lambda: int(time.time())
 
@@ -63,9 +61,9 @@ class Services:
         return identity_id(self.identity).hex()
 
     def check_read(self) -> None:
-        """Raise CatchingUp while the ledger is being read in the background: nothing is decided by a part of it.
+        """Raise CatchingUp while the ledger is being read: nothing is decided by a part of it.
 
-        Where it cannot be read on, raises what stands against that.
+        Raises the fault instead if the ledger cannot be read.
         """
         if self.projection.behind.is_set():
             if self.fault is not None:
@@ -74,21 +72,21 @@ class Services:
             raise CatchingUp(progress.block, progress.newest)
 
     def keep_up(self) -> None:
-        """Read the ledger whenever this process is behind, a part at a time; for a thread of its own."""
+        """Read the ledger in parts whenever this process is behind; for a background thread."""
         while self.projection.behind.wait():
             try:
                 self.projection.catch_up()
                 self.fault = None
                 time.sleep(BREATH)
-            except Exception as error:  # whatever it is: requests are told, and it is tried again
+            except Exception as error:  # any error: requests report it, and reading is tried again
                 self.fault = error
-                log.warning("the ledger cannot be read on", kind=type(error).__name__)
+                log.warning("the ledger cannot be read", kind=type(error).__name__)
                 time.sleep(PAUSE)
 
     def settle(self, receipt: Receipt) -> dict[str, Any]:
-        """Fold what was just mined, and say where it stands: {tx, block, blockHash, time, count, head}.
+        """Project a mined step and return its position: {tx, block, blockHash, time, count, head}.
 
-        While the ledger is still being read, the fold comes to this step later, and the receipt alone says it.
+        While the ledger is still being read, the position comes from the receipt alone.
         """
         try:
             self.projection.sync()
@@ -107,9 +105,9 @@ class Services:
     def withdrawals_of(
         self, subject: str, names: Sequence[str] | None = None
     ) -> tuple[list[Withdrawal], dict[str, Any]]:
-        """Her withdrawals and what followed, and the step {count, head} up to which the trail tells it.
+        """A person's withdrawals with their effects, and the newest step {count, head} considered.
 
-        names: of these runs only.
+        names: only these runs.
         """
         newest = register.newest_step(self.engine)
         return aftermath.withdrawals_of(self.engine, subject, newest["count"], names), newest
@@ -123,7 +121,10 @@ class Services:
 
 
 def open_services(settings: Settings) -> Services:
-    """Connect to everything. Raises NotServing, ChainError, GovernanceError when a part is missing."""
+    """Connect to everything.
+
+    Raises NotServing, ChainError, GovernanceError when a part is missing.
+    """
     identity = read_identity(settings)
     engine = open_database(settings.database)
     wallet, _ = load(settings.home / "keys" / "relay.json")

@@ -1,4 +1,4 @@
-"""How every route reads and fails: strict JSON in, problems out, nothing parsed before it is measured."""
+"""Routes with strict JSON requests of bounded size, whose errors become problem responses."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from governance.rules.encoding import strict_json
 MOST = 1000  # entries of a list in one answer
 Limit = Annotated[int, Query(ge=1, le=MOST, description="At most so many entries.")]
 Offset = Annotated[int, Query(ge=0, le=1 << 40, description="After so many.")]
-# Bytes: of one signed message, of most, and of the list of an ingest.
+# Most bytes of a body: of one signed message, of most routes, and of the list of an ingest.
 _ONE_MESSAGE, _SMALL, _LARGE = 8 << 10, 1 << 20, 8 << 20
-_IN_MEMORY = 64 << 10  # bytes of a body that has not come whole yet
-_PARSING = CapacityLimiter(2)  # larger bodies at a time
+_IN_MEMORY = 64 << 10  # bytes of an incomplete body
+_PARSING = CapacityLimiter(2)  # large bodies parsed at a time
 
 
 class StrictRequest(Request):
     """A request whose body is bounded while it arrives and parsed by `strict_json` only.
 
-    Until all of it has come it lies in a file: whoever begins many large bodies and ends none fills no memory.
+    An incomplete body is kept in a file, so that many large unfinished bodies fill no memory.
     """
 
     limit = _SMALL
@@ -36,7 +36,8 @@ class StrictRequest(Request):
                 async for chunk in self.stream():
                     if file.tell() + len(chunk) > self.limit:
                         raise BodyTooLarge(
-                            "the body is larger than this door takes", "send less in one message"
+                            "the body is larger than this endpoint accepts",
+                            "send less in one message",
                         )
                     file.write(chunk)
                 file.seek(0)
@@ -47,7 +48,7 @@ class StrictRequest(Request):
         body = await self.body()
         if len(body) <= _ONE_MESSAGE:
             return strict_json(body, self.limit)
-        # A megabyte takes most of a second, in which nobody else would be answered.
+        # A megabyte takes most of a second, during which no other request would be answered.
         return await to_thread.run_sync(strict_json, body, self.limit, limiter=_PARSING)
 
 
@@ -60,7 +61,7 @@ class LargeRequest(StrictRequest):
 
 
 class StrictRoute(APIRoute):
-    """Every failure inside a route becomes a problem here, before anything outside sees it."""
+    """Turns every error inside a route into a problem response."""
 
     request_class: type[StrictRequest] = StrictRequest
 
@@ -70,14 +71,14 @@ class StrictRoute(APIRoute):
         async def answer(request: Request) -> Response:
             try:
                 return await serve(self.request_class(request.scope, request.receive))
-            except Exception as error:  # every kind of failure has its row in the table
+            except Exception as error:  # problem_of handles every error
                 return problem_of(error)
 
         return answer
 
 
 class ShortRoute(StrictRoute):
-    """For an endpoint that is never closed: parsing what anybody sends there must cost next to nothing."""
+    """For the endpoint without a rate limit: parsing its requests must cost very little."""
 
     request_class = ShortRequest
 

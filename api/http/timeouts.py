@@ -1,11 +1,15 @@
-"""How long a caller may take to say what it wants: whoever begins and does not go on shuts nobody else out.
+"""Timeouts for slow clients (slowloris): limits for request head, body and connections per address.
 
-1. A connection on which nothing is being answered has HEAD_SECONDS, from its opening or from the next byte after an
-   answer, to send a whole request's head; then it is cut.
-2. A request's body has BODY_SECONDS in all; then it counts as ended, and the door answers that it cannot be read.
-3. Who does not take an answer for ANSWER_SECONDS is cut: what is not taken yet lies in memory.
-4. One address has at most CONNECTIONS open, unless a proxy is named: then all of them come from there.
-5. Whatever is cut off by the stop of the service is answered that it may have taken effect.
+1. An idle connection has HEAD_SECONDS, from its opening or from the next byte after an answer, to
+   send a complete request head; then it is closed.
+2. A request's body has BODY_SECONDS in all; then it counts as ended, and the answer is that it
+   cannot be read.
+3. A client that reads nothing of an answer for ANSWER_SECONDS is disconnected, because the unread
+   rest is in memory.
+4. One address has at most CONNECTIONS open, unless a proxy is named: then all of them come from the
+   proxy.
+5. Requests that are interrupted by the stop of the service are answered that they may have taken
+   effect.
 """
 
 from __future__ import annotations
@@ -28,13 +32,15 @@ CONNECTIONS = 256
 
 
 class TimedProtocol(H11Protocol):
-    """Cuts a connection that does not go on; `open_from` counts those of each address, of which `most` may be open."""
+    """Closes stalled connections; `open_from` counts the open ones by address, of which `most` are
+    allowed.
+    """
 
     most: ClassVar[int] = 0  # any number
     open_from: ClassVar[Counter[str]]
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **named)
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, **keywords)
         self._cut: asyncio.TimerHandle | None = None
         self._not_taken: asyncio.TimerHandle | None = None
         self._from = ""
@@ -75,9 +81,9 @@ class TimedProtocol(H11Protocol):
         super().connection_lost(exc)
 
     def _watch(self) -> None:
-        """Something came in: either a request is being answered now, or the rest of its head is waited for.
+        """After new data: a request is being answered, or a timer starts for the rest of its head.
 
-        What is left of a body whose answer is out is waited for no longer than that.
+        The same timer limits the rest of a body whose answer was already sent.
         """
         if self.cycle is not None and not self.cycle.response_complete:
             self._stop_watching()
@@ -90,8 +96,10 @@ class TimedProtocol(H11Protocol):
             self._cut = None
 
 
-def patient_protocol(connections: int) -> type[TimedProtocol]:
-    """For one server's uvicorn.Config(http=…): at most so many connections of one address, 0 for any number."""
+def timed_protocol(connections: int) -> type[TimedProtocol]:
+    """For uvicorn.Config(http=…) of one server: at most so many connections per address, 0 for any
+    number.
+    """
 
     class Counted(TimedProtocol):
         most: ClassVar[int] = connections
@@ -101,7 +109,9 @@ def patient_protocol(connections: int) -> type[TimedProtocol]:
 
 
 class Timeouts:
-    """Around all that reads a body: bounds its time, and answers what is cancelled before its answer has begun."""
+    """Middleware: bounds the time of a body, and answers requests cancelled before their answer
+    began.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -110,29 +120,33 @@ class Timeouts:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        until, whole, begun = asyncio.get_running_loop().time() + BODY_SECONDS, False, False
+        deadline, body_complete, response_started = (
+            asyncio.get_running_loop().time() + BODY_SECONDS,
+            False,
+            False,
+        )
 
         async def receive_in_time() -> Message:
-            nonlocal whole
-            if whole:  # whoever waits for the caller to go away may wait
+            nonlocal body_complete
+            if body_complete:  # only waits for the client to disconnect, without a limit
                 return await receive()
             try:
-                async with asyncio.timeout_at(until):
+                async with asyncio.timeout_at(deadline):
                     message = await receive()
             except TimeoutError:
                 return {"type": "http.disconnect"}
-            whole = not message.get("more_body", False)
+            body_complete = not message.get("more_body", False)
             return message
 
         async def send_and_note(message: Message) -> None:
-            nonlocal begun
-            begun = True
+            nonlocal response_started
+            response_started = True
             await send(message)
 
         try:
             await self._app(scope, receive_in_time, send_and_note)
         except asyncio.CancelledError:
-            if begun:
+            if response_started:
                 raise
             answer = problem(
                 503,
@@ -143,6 +157,6 @@ class Timeouts:
 
 
 def open_as_many_files_as_allowed() -> None:
-    """Each connection is one: the soft limit of this process becomes its hard one."""
+    """Raise the soft limit of open files to the hard one, because each connection needs one."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

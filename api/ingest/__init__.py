@@ -1,4 +1,4 @@
-"""How a custodian's files become records: cohort files, the sandboxed parser and what it may say.
+"""Ingest: a custodian's files become records. Cohort files, the parser sandbox and its messages.
 
 Does not know runs, the HTTP service or pages.
 """

@@ -1,4 +1,6 @@
-"""How genomes and charts come in: parsed in a child (api/ingest/parser_sandbox.py), encrypted as they come out."""
+"""Ingest genomes (VCF) and clinical records (FHIR): parsed in a sandbox (parser_sandbox.py), then
+encrypted.
+"""
 
 from __future__ import annotations
 
@@ -24,15 +26,15 @@ Tell = Callable[[str, float | None], None]
 
 
 def _quiet(_step: str, _fraction: float | None) -> None:
-    """Nobody watches."""
+    """No progress display."""
 
 
 @dataclass(slots=True)
 class CohortFiles:
     """A cohort's VCF and FHIR bundles as records.
 
-    `report` and `dictionary` (which variables the charts have, for about how many people) fill as they are read: counts
-    only, complete at the end.
+    `report` and `dictionary` (the variables of the clinical records, with rounded numbers of
+    people) are filled while the files are read: counts only, complete at the end.
     """
 
     vcf: BinaryIO | None
@@ -51,7 +53,10 @@ class CohortFiles:
         return {*self.samples.values(), *(subject for subject, _ in self.bundles)}
 
     def sources(self, progress: Tell = _quiet) -> Iterator[Source]:
-        """Every record, in the order in which the child says them. Raises UsageError; then throw away what came."""
+        """Every record, in the child's order.
+
+        After a UsageError, discard the records received so far.
+        """
         if self.vcf is not None:
             request = {
                 "subjects": dict(self.samples),
@@ -60,35 +65,37 @@ class CohortFiles:
             }
             yield from self._listen("vcf", self.vcf, request, progress)
         if self.bundles:
-            places, start = [], 0
-            with os.fdopen(
-                os.memfd_create("bundles", os.MFD_CLOEXEC), "wb"
-            ) as joined:  # on no disk
+            offsets, start = [], 0
+            # In memory, never on a disk.
+            with os.fdopen(os.memfd_create("bundles", os.MFD_CLOEXEC), "wb") as joined:
                 for subject, bundle in self.bundles:
-                    places.append([subject, start, joined.write(bundle)])
+                    offsets.append([subject, start, joined.write(bundle)])
                     start += len(bundle)
                 joined.flush()
                 genotyped = len(
                     {subject for subject, _ in self.bundles}.intersection(self.samples.values())
                 )
-                asked = {"bundles": places, "valueSets": self.value_sets, "genotyped": genotyped}
-                yield from self._listen("fhir", joined, asked, progress)
+                request = {"bundles": offsets, "valueSets": self.value_sets, "genotyped": genotyped}
+                yield from self._listen("fhir", joined, request, progress)
 
     def _listen(
         self, kind: Kind, file: BinaryIO, request: dict[str, Any], progress: Tell
     ) -> Iterator[Source]:
-        for said, blobs in split(kind, file, request, self.confinement):
-            match said["say"]:
+        for header, blobs in split(kind, file, request, self.confinement):
+            match header["say"]:
                 case "record":
                     yield Source(
-                        bytes.fromhex(said["subject"]), said["category"], blobs[0], said["ordinal"]
+                        bytes.fromhex(header["subject"]),
+                        header["category"],
+                        blobs[0],
+                        header["ordinal"],
                     )
                 case "progress":
-                    progress(f"reading {kind}", said["fraction"])
+                    progress(f"reading {kind}", header["fraction"])
                 case _:
-                    self.report[kind] = said["report"]
-                    self.relaxed |= said["relaxed"]
-                    self.dictionary = said.get("dictionary", self.dictionary)
+                    self.report[kind] = header["report"]
+                    self.relaxed |= header["relaxed"]
+                    self.dictionary = header.get("dictionary", self.dictionary)
 
 
 def from_files(
@@ -100,10 +107,12 @@ def from_files(
     confinement: Confinement | None = None,
     leave_out_unlisted: bool = False,
 ) -> CohortFiles:
-    """A VCF with whose each sample is, and a folder of bundles SUBJECT.json; one may be absent. Raises UsageError.
+    """A VCF with the subject of each sample, and a folder of bundles SUBJECT.json; one may be
+    absent. Raises UsageError.
 
-    value_sets: a hospital's own codes of sensitive categories, added to the shipped ones. leave_out_unlisted: samples
-    that the list does not name are left out of the records instead of being an error.
+    value_sets: a hospital's own codes of sensitive categories, added to the shipped ones.
+    leave_out_unlisted: samples that the list does not name are left out of the records instead of
+    being an error.
     """
     named: Mapping[str, str] = {}
     if vcf is not None:
@@ -126,17 +135,17 @@ def from_files(
 
 
 def _value_sets(path: Path | None) -> str:
-    """The file's text, read once as the child will, before anything else is."""
+    """The file's text, checked with the child's reader before any other file is read."""
     from analytics.errors import PayloadError
     from analytics.readers.codes import load_value_sets
 
-    found = b"" if path is None else read_file(path, MAX_VALUE_SETS, "file of value sets")
+    data = b"" if path is None else read_file(path, MAX_VALUE_SETS, "file of value sets")
     try:
-        if found:
-            load_value_sets(found)
+        if data:
+            load_value_sets(data)
     except PayloadError as error:
         raise UsageError(str(error), error.hint) from None
-    return found.decode()
+    return data.decode()
 
 
 def _samples(path: Path | None) -> Mapping[str, str]:
@@ -146,32 +155,32 @@ def _samples(path: Path | None) -> Mapping[str, str]:
             'say whose they are: --samples FILE with {"SAMPLE": "ID"}',
         )
     try:
-        found = strict_json(read_file(path, MAX_JSON, "list of samples"))
+        subjects = strict_json(read_file(path, MAX_JSON, "list of samples"))
     except Malformed:
-        found = None
+        subjects = None
     if (
-        not isinstance(found, dict)
-        or not found
-        or not all(is_id(subject) for subject in found.values())
+        not isinstance(subjects, dict)
+        or not subjects
+        or not all(is_id(subject) for subject in subjects.values())
     ):
         raise UsageError(
             "the list of samples is no JSON object of patient ids",
             'write {"SAMPLE": "64 hex digits"} for every sample of the file',
         )
-    return found
+    return subjects
 
 
 def _bundles(folder: Path) -> list[tuple[str, bytes]]:
     from analytics.readers.bundle import MAX_BYTES
 
-    found = sorted(folder.glob("*")) if folder.is_dir() else []
-    if not found or any(not is_id(path.stem) or path.suffix != ".json" for path in found):
+    paths = sorted(folder.glob("*")) if folder.is_dir() else []
+    if not paths or any(not is_id(path.stem) or path.suffix != ".json" for path in paths):
         raise UsageError(
             "the folder of bundles does not hold SUBJECT.json files alone",
             "subjects are 64 hex digits",
         )
     bundles, size = [], 0
-    for path in found:
+    for path in paths:
         bundles.append((path.stem, read_file(path, MAX_BYTES, f"bundle {path.name}", follow=False)))
         size += len(bundles[-1][1])
         if size > MAX_BUNDLES:
@@ -182,26 +191,26 @@ def _bundles(folder: Path) -> list[tuple[str, bytes]]:
 
 
 def summarise(report: Mapping[str, Any]) -> dict[str, Any]:
-    """A report of many people as one: the counts of all bundles added up."""
-    found: dict[str, Any] = {}
+    """A summary of a report: the counts of all bundles added up."""
+    summary: dict[str, Any] = {}
     if "vcf" in report:
-        found["vcf"] = report["vcf"]
+        summary["vcf"] = report["vcf"]
     if "fhir" in report:
         parts: dict[str, Counter[str]] = {
             name: Counter() for name in ("kept", "held back", "not taken")
         }
-        for own in report["fhir"].values():
+        for bundle_report in report["fhir"].values():
             for name, counts in parts.items():
-                counts.update(own[name])
+                counts.update(bundle_report[name])
         numbers = {str(number): name for name, number in CATEGORIES.items()}
         parts["kept"] = Counter(
             {numbers.get(number, number): n for number, n in parts["kept"].items()}
         )
-        found["fhir"] = {
+        summary["fhir"] = {
             "bundles": len(report["fhir"]),
             **{name: dict(counts) for name, counts in parts.items()},
         }
-    return found
+    return summary
 
 
 def sentences(summary: Mapping[str, Any]) -> list[str]:
@@ -210,24 +219,25 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     if "vcf" in summary:
         vcf = summary["vcf"]
         lines.append(
-            f"Genomes: {vcf['people']} people, {vcf['records']} rows, {vcf['packed_records']} of them packed "
-            f"as {vcf['packed_rows']} variants; {vcf['missing']} calls missing."
+            f"Genomes: {vcf['people']} people, {vcf['records']} rows, "
+            f"{vcf['packed_records']} of them packed as {vcf['packed_rows']} variants; {vcf['missing']} calls missing."
         )
         lines += [f"  not packed: {n} ({why})" for why, n in vcf["skipped"].items()]
-        lines += [f"  {said}" for said in _lacking(vcf)]
+        lines += [f"  {sentence}" for sentence in _lacking(vcf)]
     if "fhir" in summary:
         fhir = summary["fhir"]
         kept = ", ".join(f"{n} {name}" for name, n in sorted(fhir["kept"].items()))
-        lines.append(f"Charts: {fhir['bundles']} people; taken: {kept}.")
+        lines.append(f"Clinical records: {fhir['bundles']} people; taken: {kept}.")
         lines += [f"  held back: {n} ({why})" for why, n in sorted(fhir["held back"].items())]
         lines += [f"  not taken: {n} ({kind})" for kind, n in sorted(fhir["not taken"].items())]
     return lines
 
 
 def _lacking(vcf: Mapping[str, Any]) -> Iterator[str]:
-    """What a VCF may leave out, where this one does; nothing of it is filled in."""
+    """Sentences on optional information that this VCF lacks; nothing is filled in."""
     if vcf["left_out"]:
-        yield f"left out: {vcf['left_out']} samples that the list does not name, and INFO, which counts them"
+        yield f"left out: {vcf['left_out']} samples that the list does not name, and INFO, "
+        "which counts them"
     for name, what in (("without_depth", "read depth (DP)"), ("without_quality", "quality (GQ)")):
         if vcf[name]:
             yield f"without {what}: {vcf[name]} calls; no minimum leaves them out"
@@ -236,10 +246,15 @@ def _lacking(vcf: Mapping[str, Any]) -> Iterator[str]:
     if vcf["polyploid_calls"]:
         yield f"more than two alleles: {vcf['polyploid_calls']} calls; taken for missing"
     if vcf["failed_calls"]:
-        yield f"marked as failed by their caller (FT): {vcf['failed_calls']} calls; taken for missing"
+        yield (
+            f"marked as failed by their caller (FT): {vcf['failed_calls']} calls; taken for missing"
+        )
     if vcf["repeated"]:
         yield f"the same variant several times: {vcf['repeated']} copies; none of them is packed"
     if vcf["undefined"]:
-        yield f"not defined in the header: {vcf['undefined']} filters or FORMAT fields; kept as they are"
+        yield (
+            f"not defined in the header: {vcf['undefined']} filters or FORMAT fields; "
+            "kept as they are"
+        )
     if vcf["build_unsaid"]:
         yield "the header does not say its genome build: it is what you named with --build"

@@ -1,8 +1,8 @@
-"""The child that parses what people bring in: one file, one process, without network, disk or keys.
+"""The sandboxed parser process for ingested files: one file, one process, no network, disk or keys.
 
-It confines itself (`api.confinement`) before it is told what to read. Its parent (api/ingest/parser_sandbox.py) hands
-over an open descriptor and never a name. The whole file is checked before the first record is said; whatever then goes
-wrong is said as a sentence without a value of the file.
+It confines itself (`api.confinement`) before it gets its request. Its parent
+(api/ingest/parser_sandbox.py) passes an open descriptor, never a path. The whole file is checked
+before the first record is sent; errors are sent as sentences without a value from the file.
 """
 
 from __future__ import annotations
@@ -19,18 +19,17 @@ from api.confinement.inside import confine
 from api.worker.frames import PipeClosed, read_frame, write_frame
 from chain.vocabulary import Category
 
-# Ordinal of a record of genetic results from FHIR: the same category as the VCF (0) and the packed genotypes (1) of the
-# person, so the same consent, and an object of its own.
+# Ordinal of a record of genetic results from FHIR. It has the category, and so the consent, of the
+# person's VCF (0) and packed genotypes (1), but is a separate object.
 GENETIC_RESULTS = 2
 MEMORY = 3 << 30  # bytes of address space
 CPU_SECONDS = 1800
-MAX_BUNDLES = (
-    512 << 20
-)  # bytes of all bundles of one child: their records are held until all are read
+# Bytes of all bundles of one child, which keeps their records until all are read.
+MAX_BUNDLES = 512 << 20
 
 
 def limit() -> None:
-    """No core file, no byte written to a file, bounded memory and time, no debugger."""
+    """Forbid writing to files and debuggers; bound memory and time."""
     import ctypes
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
@@ -41,9 +40,9 @@ def limit() -> None:
 
 
 def main(confined_by: str = "") -> int:
-    """Confine this process, say so, read one request, answer it.
+    """Confine this process, report it, read one request, answer it.
 
-    confined_by: Confinement.encode; without it, what the command line's first argument says.
+    confined_by: Confinement.encode; by default the first argument of the command line.
     """
     confinement = Confinement.decode(confined_by or sys.argv[1])
     limit()
@@ -52,49 +51,50 @@ def main(confined_by: str = "") -> int:
     sys.stdout = sys.stderr  # a stray print must not end up between frames
     try:
         write_frame(sink, {"say": "confined", "landlock": landlock})
-        asked, _ = read_frame(source)
-        answer = {"vcf": split_file, "fhir": split_bundles}[asked["kind"]]
-        write_frame(sink, {"say": "done", **answer(sink, asked["descriptor"], asked["request"])})
+        request, _ = read_frame(source)
+        answer = {"vcf": split_file, "fhir": split_bundles}[request["kind"]]
+        write_frame(
+            sink, {"say": "done", **answer(sink, request["descriptor"], request["request"])}
+        )
     except PipeClosed:
         return 1
     except MemoryError:
         _fail(sink, "the file needs more memory than its reader may use", "split it")
     except AnalyticsError as error:
         _fail(sink, str(error), error.hint)
-    except (
-        Exception
-    ):  # a fault of the reader; no value of the file leaves this process in its message
+    # A fault of the reader. No value from the file may leave this process in a message.
+    except Exception:
         _fail(sink, "the file could not be read safely", "check the file with another program")
     return 0
 
 
 def split_file(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> dict[str, Any]:
-    """A cohort's VCF: two records for each person, her own VCF (ordinal 0) and packed genotypes (ordinal 1)."""
-    from analytics.readers.vcf.split import split_vcf  # heavy: only what is read is loaded
+    """Split a cohort's VCF: for each person a VCF (ordinal 0) and packed genotypes (ordinal 1)."""
+    from analytics.readers.vcf.split import split_vcf  # slow to load, so only if needed
 
-    said = 0
+    sent = 0
 
-    def say(subject: str, *payloads: bytes) -> None:
-        nonlocal said
+    def send(subject: str, *payloads: bytes) -> None:
+        nonlocal sent
         for ordinal, payload in enumerate(payloads):
-            _say_record(sink, subject, Category.GERMLINE_VARIANTS, ordinal, payload)
-            said += 1
+            _send_record(sink, subject, Category.GERMLINE_VARIANTS, ordinal, payload)
+            sent += 1
 
     report = split_vcf(
         descriptor,
         request["subjects"],
         build=request["build"],
-        sink=say,
+        sink=send,
         progress=_teller(sink),
         leave_out_unlisted=request.get("leaveOutUnlisted", False),
     )
-    return {"records": said, "report": report.to_json()}
+    return {"records": sent, "report": report.to_json()}
 
 
 def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -> dict[str, Any]:
-    """FHIR bundles, one for each person, lying one after another: a record for each category of each bundle.
+    """Split concatenated FHIR bundles, one for each person, into a record for each category.
 
-    Each is read again as a run will read it; beside the records stands the dictionary of them all.
+    Each record is read again as a run will read it; the result includes the dictionary of all.
     """
     from analytics.dictionary import describe
     from analytics.readers.bundle import MAX_BYTES
@@ -109,14 +109,14 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
         b[2] > MAX_BYTES for b in bundles
     ):
         raise PayloadError("the bundles are larger than is allowed", "hand in fewer people at once")
-    tell, splits, charts = _teller(sink), [], []
+    tell, splits, clinical_records = _teller(sink), [], []
     for done, (subject, offset, length) in enumerate(bundles):
         payload = os.pread(descriptor, length, offset)
         if len(payload) != length:
-            raise PayloadError("the file of bundles is shorter than was said", "hand it in again")
+            raise PayloadError("the file of bundles is shorter than declared", "hand it in again")
         try:
             splits.append((subject, split_bundle(payload, subject, sets)))
-            charts.append(read_clinical_record(splits[-1][1].records, subject))
+            clinical_records.append(read_clinical_record(splits[-1][1].records, subject))
         except AnalyticsError as error:
             raise PayloadError(
                 f"the bundle of {subject} cannot be taken: {error}", error.hint
@@ -125,16 +125,16 @@ def split_bundles(sink: BinaryIO, descriptor: int, request: Mapping[str, Any]) -
     for subject, split in splits:
         for category, payload in sorted(split.records.items()):
             ordinal = GENETIC_RESULTS if category == Category.GERMLINE_VARIANTS else 0
-            _say_record(sink, subject, category, ordinal, payload)
+            _send_record(sink, subject, category, ordinal, payload)
     reports = {subject: dict(split.report) for subject, split in splits}
     return {
         "records": sum(len(split.records) for _, split in splits),
         "report": reports,
-        "dictionary": describe(charts, request.get("genotyped", 0)),
+        "dictionary": describe(clinical_records, request.get("genotyped", 0)),
     }
 
 
-def _say_record(sink: BinaryIO, subject: str, category: int, ordinal: int, payload: bytes) -> None:
+def _send_record(sink: BinaryIO, subject: str, category: int, ordinal: int, payload: bytes) -> None:
     write_frame(
         sink,
         {"say": "record", "subject": subject, "category": category, "ordinal": ordinal},
@@ -143,13 +143,13 @@ def _say_record(sink: BinaryIO, subject: str, category: int, ordinal: int, paylo
 
 
 def _teller(sink: BinaryIO) -> Callable[[float], None]:
-    """Says a fraction whenever it has grown by a hundredth: its parent hears that the child lives."""
-    said = 0.0
+    """A function that sends the fraction done, whenever it has grown by a hundredth."""
+    last = 0.0
 
     def tell(fraction: float) -> None:
-        nonlocal said
-        if fraction >= said + 0.01:
-            said = fraction
+        nonlocal last
+        if fraction >= last + 0.01:
+            last = fraction
             write_frame(sink, {"say": "progress", "fraction": fraction})
 
     return tell

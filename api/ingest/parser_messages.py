@@ -1,8 +1,9 @@
-"""What a parsing child may say beside its records: a report, a dictionary, a sentence, of words that this code knows.
+"""Check the unencrypted messages of the sandboxed parser (report, dictionary, errors) against known
+words.
 
-The custodian publishes the dictionary and may pass the report on, so neither may hold a text of the child's choosing.
-A report has the keys that the readers write, numbers, and reasons that stand in their code; of a dictionary everything
-but the rounded counts is worked out here again.
+The custodian publishes the dictionary and may pass on the report, so neither may contain a text
+chosen by the child. A report contains only the readers' keys, numbers, and reasons from their
+source code; in a dictionary everything except the rounded counts is computed here again.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ VCF, VCF_REPORT = READERS / "vcf" / "split.py", READERS / "vcf" / "calls.py"
 FHIR = tuple(READERS / f"{name}.py" for name in ("bundle", "codes", "fhir", "links", "resources"))
 JSON = (READERS.parent / "canonical.py",)
 FHIR_REPORT = {"type", "seen", "kept", "held back", "not taken", "values", "notes"}
-# "not valid FHIR R4: Observation.code.coding", "nested deeper than 32: Observation.code", "no code", and of what is
-# not strict JSON "JSON: an object has the same key twice: Observation.valueInteger"
+# "not valid FHIR R4: Observation.code.coding", "nested deeper than 32: Observation.code", "no
+# code", and of what is not strict JSON "JSON: an object has the same key twice:
+# Observation.valueInteger"
 _REASON = re.compile(
     rf"(JSON: )?([^:]{{1,{MAX_REASON}}}?)(?: [0-9]{{1,3}})?(?:: (\w+(?:\.\w+){{0,8}}))?"
 )
-# "class Observation(domainresource.DomainResource):", and "    code: fhirtypes.CodeableConceptType = Field(" with the
-# name that JSON has for it.
+# "class Observation(domainresource.DomainResource):", and "    code: fhirtypes.CodeableConceptType
+# = Field(" with the name that JSON has for it.
 _DEFINED = re.compile(
     r"^class (?P<kind>\w+)\((?:\w+\.)?(?P<base>\w+)"
     r"|^    (?P<element>\w+): (?P<type>[^=]*?) = Field\(|\balias=\"(?P<alias>\w+)\"",
@@ -43,7 +45,7 @@ _BUNDLE = re.compile("(the bundle of ([0-9a-f]{64}) cannot be taken: )(.*)")
 
 
 def is_vcf_report(report: object) -> bool:
-    """Whether a cohort's report is counts by the names that its reader has for them."""
+    """Whether a cohort's report contains only counts, by the names of its reader."""
     if not isinstance(report, dict) or set(report) != _fields(VCF_REPORT, "VcfReport"):
         return False
     counts = dict(report)
@@ -52,7 +54,9 @@ def is_vcf_report(report: object) -> bool:
 
 
 def are_fhir_reports(reports: object, subjects: Set[str]) -> bool:
-    """Whether there is a report for everybody, of counts by categories, reasons and types that the readers know."""
+    """Whether each subject has a report with only counts, by the readers' categories, reasons and
+    types.
+    """
     return (
         isinstance(reports, dict)
         and set(reports) == subjects
@@ -60,19 +64,20 @@ def are_fhir_reports(reports: object, subjects: Set[str]) -> bool:
     )
 
 
-def failure_of(said: Mapping[str, Any], subjects: Set[str]) -> tuple[str, str] | None:
-    """(message, hint) of a child that fails, in the code's own words; None for a message that is none of them.
+def failure_of(header: Mapping[str, Any], subjects: Set[str]) -> tuple[str, str] | None:
+    """(message, hint) of a failing child, as known sentences; None for an unknown message.
 
-    The subject of a bundle stays: it is one of those that were asked for. Small numbers stay: who asked has the file.
+    The subject of a bundle stays, because the request named it. Small numbers stay, because the
+    caller has the file.
     """
-    message = said.get("message")
+    message = header.get("message")
     bundle = _BUNDLE.fullmatch(message) if isinstance(message, str) else None
     if bundle and bundle[2] in subjects:
         inner = _messages().find(bundle[3])
-        found = None if inner is None else bundle[1] + inner
+        sentence = None if inner is None else bundle[1] + inner
     else:
-        found = _messages().find(message)
-    return None if found is None else (found, _hints().find(said.get("hint")) or "")
+        sentence = _messages().find(message)
+    return None if sentence is None else (sentence, _hints().find(header.get("hint")) or "")
 
 
 def _is_fhir_report(report: object) -> bool:
@@ -97,16 +102,16 @@ def _is_fhir_report(report: object) -> bool:
 
 
 def _is_reason(text: str) -> bool:
-    """A sentence of the readers; with a number, or with a type and element that are R4's own."""
-    found = _REASON.fullmatch(text)
-    return found is not None and (
-        found[2] in _texts(JSON if found[1] else FHIR)
-        and (found[3] is None or _is_path(*found[3].split(".")))
+    """Whether it is a sentence of the readers, with an optional number or a type and element of R4."""
+    match = _REASON.fullmatch(text)
+    return match is not None and (
+        match[2] in _texts(JSON if match[1] else FHIR)
+        and (match[3] is None or _is_path(*match[3].split(".")))
     )
 
 
 def _is_path(kind: str, *elements: str) -> bool:
-    """Whether R4 has such a type, with such an element, with such an element in it, and so on."""
+    """Whether R4 has this type with this path of elements."""
     here: str | None = kind
     for element in elements:
         here = _type_of(here, element)
@@ -116,7 +121,7 @@ def _is_path(kind: str, *elements: str) -> bool:
 
 
 def _type_of(kind: str | None, element: str) -> str | None:
-    """The type of an element of a type or of what it extends; None where it has none of this name."""
+    """The type of an element of a type or of its base types; None if there is no such element."""
     types = _elements_of_r4()
     while kind is not None and kind in types:
         base, elements = types[kind]
@@ -144,7 +149,7 @@ def _hints() -> Sentences:
 
 @cache
 def _texts(files: tuple[Path, ...]) -> frozenset[str]:
-    """Every text in the readers' code, without the colon after which a type or element follows."""
+    """Every string in the readers' code, without a final colon before a type or element."""
     return frozenset(
         node.value.removesuffix(": ").rstrip()
         for file in files
@@ -156,39 +161,40 @@ def _texts(files: tuple[Path, ...]) -> frozenset[str]:
 @cache
 def _fields(file: Path, name: str) -> frozenset[str]:
     """The fields of a dataclass; its module loads a parser, which this process does not need."""
-    (found,) = (
+    (definition,) = (
         node
         for node in ast.parse(file.read_bytes()).body
         if isinstance(node, ast.ClassDef) and node.name == name
     )
     return frozenset(
         line.target.id
-        for line in found.body
+        for line in definition.body
         if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name)
     )
 
 
 @cache
 def _elements_of_r4() -> Mapping[str, tuple[str, dict[str, str]]]:
-    """By type of FHIR R4, what it extends and the type of each of its elements, by Python's name and JSON's.
+    """For each type of FHIR R4: its base type and the types of its elements, by Python's and JSON's
+    names.
 
-    Read from the library's files: its models are not loaded here.
+    Read from the library's files, because its models are not loaded here.
     """
     library = find_spec("fhir")
-    places = library.submodule_search_locations if library else None
+    folders = library.submodule_search_locations if library else None
     types: dict[str, tuple[str, dict[str, str]]] = {}
-    for place in places or ():
-        for file in Path(place, "resources", "R4B").glob("*.py"):
+    for folder in folders or ():
+        for file in Path(folder, "resources", "R4B").glob("*.py"):
             elements: dict[str, str] = {}
             kind = ""
-            for found in _DEFINED.finditer(file.read_text()):
-                if found["kind"]:
+            for match in _DEFINED.finditer(file.read_text()):
+                if match["kind"]:
                     elements = {}
-                    types[found["kind"]] = found["base"], elements
-                elif found["element"]:
-                    named = _TYPE.search(found["type"])
-                    kind = named[1] if named else found["type"]
-                    elements[found["element"]] = kind
+                    types[match["kind"]] = match["base"], elements
+                elif match["element"]:
+                    named = _TYPE.search(match["type"])
+                    kind = named[1] if named else match["type"]
+                    elements[match["element"]] = kind
                 else:
-                    elements[found["alias"]] = kind
+                    elements[match["alias"]] = kind
     return types

@@ -1,9 +1,9 @@
-"""A custodian's files on their way in: parsed in a confined child that dies with us, never here.
+"""Parser sandbox: a custodian's files are parsed in a confined child that dies with this process.
 
-The child is not believed: it parses what strangers wrote. It is looked at from outside, and gets no request unless it
-is confined (`api.confinement`). Every record it says is compared with what was asked for, and only the number it
-announces, all of it, makes a whole. Beside records it says only what `api.ingest.parser_messages` knows. Plaintext
-comes through a pipe and lies on no disk.
+The child is not trusted, because it parses files of strangers. Its confinement (`api.confinement`)
+is checked from outside before it gets a request. Every record is compared with the request, and
+their number must equal the announced one. Other messages must pass `api.ingest.parser_messages`.
+Plaintext comes through a pipe and is never on a disk.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, Literal, cast
 from analytics.dictionary import could_describe
 from api.confinement import ALL, Confinement, NotConfined
 from api.confinement.launching import launch
-from api.confinement.outside import look
+from api.confinement.outside import layers_in_force
 from api.errors import UsageError
 from api.ingest.parser import GENETIC_RESULTS
 from api.ingest.parser_messages import are_fhir_reports, failure_of, is_vcf_report
@@ -32,8 +32,8 @@ Kind = Literal["vcf", "fhir"]
 Frame = tuple[dict[str, Any], list[bytes]]
 
 MAX_FILE = 4 << 30  # bytes
-SILENCE = 120.0  # seconds the child may say nothing
-WAIT = 3600.0  # seconds it may be waited for in all
+SILENCE = 120.0  # seconds that the child may be silent
+WAIT = 3600.0  # seconds to wait for the child in all
 CATEGORIES = 32
 PROGRAM = "import sys; from api.ingest.parser import main; sys.exit(main())"
 _COPY = 1 << 20
@@ -45,11 +45,13 @@ def split(
     request: Mapping[str, Any],
     confinement: Confinement | None = None,
 ) -> Iterator[Frame]:
-    """Frames of the child, checked: `progress`, `record` with its payload, and in the end `done` with the report.
+    """Checked frames of the child: `progress`, `record` with its payload, and finally `done` with
+    the report.
 
-    vcf: request {"subjects": subject by sample name, "build", "leaveOutUnlisted"}. fhir: {"subject"} for one bundle,
-    or {"bundles": [[subject, offset, length], …]} for several in one file. A pipe is copied into memory first. What
-    was yielded before an error must be thrown away. Closing the iterator ends the child. Raises UsageError.
+    vcf: request {"subjects": subject by sample name, "build", "leaveOutUnlisted"}. fhir:
+    {"subject"} for one bundle, or {"bundles": [[subject, offset, length], …]} for several in one
+    file. A pipe is copied into memory first. After an error, the frames received so far must be
+    discarded. Closing the iterator ends the child. Raises UsageError.
     """
     descriptor, ours = _descriptor(file)
     try:
@@ -67,11 +69,11 @@ def split(
 
 
 class _Parser:
-    """Our end of the child: its two pipes, and how long it may be waited for."""
+    """The parent's side of the child: its two pipes, and the remaining time to wait for it."""
 
     def __init__(self, descriptor: int, confinement: Confinement) -> None:
         self._confinement, self._left = confinement, WAIT
-        self.relaxed = int(ALL)  # until it was looked at
+        self.relaxed = int(ALL)  # until it was checked
         command = [sys.executable, "-I", "-c", PROGRAM, confinement.encode()]
         try:
             self._process = launch(command, confinement, pipes=True, descriptors=(descriptor,))
@@ -82,18 +84,23 @@ class _Parser:
         os.set_blocking(cast("BinaryIO", self._process.stdin).fileno(), False)
 
     def check(self) -> None:
-        """Hear that it is confined, and look whether it is; what it lacks is `relaxed`. Raises UsageError."""
-        said, _ = self.hear()
-        landlock = said.get("landlock")
-        if said.get("say") != "confined" or type(landlock) is not int:
+        """Hear that it is confined, and verify it; missing layers are in `relaxed`.
+
+        Raises UsageError.
+        """
+        header, _ = self.hear()
+        landlock = header.get("landlock")
+        if header.get("say") != "confined" or type(landlock) is not int:
             raise _unsafe()
         try:
-            self.relaxed = int(self._confinement.check(look(self._process.pid, landlock)))
+            self.relaxed = int(
+                self._confinement.check(layers_in_force(self._process.pid, landlock))
+            )
         except NotConfined as error:
             raise UsageError(f"{error}; nothing of the file was read", error.hint) from None
 
     def say(self, header: Mapping[str, Any]) -> None:
-        """Raises UsageError when the child is gone or does not take it."""
+        """Send a frame. Raises UsageError when the child is gone or does not read it."""
         try:
             write_frame(self, header)
         except (PipeClosed, OSError):
@@ -106,10 +113,13 @@ class _Parser:
         return os.write(stream.fileno(), data)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: there is no buffer."""
 
     def hear(self) -> Frame:
-        """The next frame. Raises UsageError when the child is gone, silent, or says what is no frame."""
+        """The next frame.
+
+        Raises UsageError when the child is gone, silent, or sends an invalid frame.
+        """
         try:
             return read_frame(self)
         except (
@@ -130,14 +140,14 @@ class _Parser:
         return stream.read(min(size, _COPY))
 
     def _wait(self, readable: list[BinaryIO], writable: list[BinaryIO]) -> bool:
-        """False after SILENCE, or WAIT in all; the time its listener takes for a record does not count."""
+        """False after SILENCE, or WAIT in all; the caller's time for a record does not count."""
         start = time.monotonic()
-        found = select.select(readable, writable, [], max(0.0, min(SILENCE, self._left)))
+        ready = select.select(readable, writable, [], max(0.0, min(SILENCE, self._left)))
         self._left -= time.monotonic() - start
-        return any(found)
+        return any(ready)
 
     def end(self) -> None:
-        """Kill it, and with it the plaintext it held."""
+        """Kill it, and so delete its plaintext."""
         self._process.end()
 
 
@@ -147,32 +157,32 @@ def _listen(child: _Parser, asked: dict[str, Any]) -> Iterator[Frame]:
     seen: set[tuple[str, int, int]] = set()
     while True:
         header, blobs = child.hear()
-        said = header.get("say")
-        if said == "failed":
+        kind_of_frame = header.get("say")
+        if kind_of_frame == "failed":
             raise _failure(header, subjects)
-        if said == "record":
+        if kind_of_frame == "record":
             _check_record(asked["kind"], subjects, seen, header, blobs)
-        elif said == "done":
-            whole = len(seen) == (
+        elif kind_of_frame == "done":
+            complete = len(seen) == (
                 2 * len(subjects) if asked["kind"] == "vcf" else header.get("records")
             )
             if (
                 blobs
-                or not whole
+                or not complete
                 or header.get("records") != len(seen)
                 or not _is_known(asked, subjects, header)
             ):
                 raise _unsafe()
-            header["relaxed"] = child.relaxed  # our own look at it, not its word
-        elif said != "progress" or blobs or not _is_progress(header):
+            header["relaxed"] = child.relaxed  # as checked from outside, not as reported
+        elif kind_of_frame != "progress" or blobs or not _is_progress(header):
             raise _unsafe()
         yield header, blobs
-        if said == "done":
+        if kind_of_frame == "done":
             return
 
 
 def _is_progress(header: Mapping[str, Any]) -> bool:
-    """Whether it is a share of the file and nothing else; any other value there could be a record's own text."""
+    """Whether it contains only a fraction; any other value could be text of a record."""
     share = header.get("fraction")
     return (
         set(header) == {"say", "fraction"}
@@ -184,12 +194,14 @@ def _is_progress(header: Mapping[str, Any]) -> bool:
 
 def _failure(header: Mapping[str, Any], subjects: set[str]) -> UsageError:
     """In the reader's own words; a child that says others is not believed that either."""
-    found = failure_of(header, subjects)
-    return UsageError(*found) if found is not None else _unsafe()
+    failure = failure_of(header, subjects)
+    return UsageError(*failure) if failure is not None else _unsafe()
 
 
 def _is_known(asked: Mapping[str, Any], subjects: set[str], done: Mapping[str, Any]) -> bool:
-    """Whether report and dictionary are such as the reader writes: one is published, the other may be passed on."""
+    """Whether report and dictionary are such as the reader writes: one is published, the other may
+    be passed on.
+    """
     if asked["kind"] == "vcf":
         return set(done) == {"say", "records", "report"} and is_vcf_report(done["report"])
     genotyped = asked["request"].get("genotyped", 0)
@@ -207,7 +219,9 @@ def _check_record(
     header: Mapping[str, Any],
     blobs: list[bytes],
 ) -> None:
-    """A record is of somebody that was asked for, of a place that exists, and comes once; it is added to `seen`."""
+    """Check that a record has a requested subject and a valid key, and comes once; adds its key to
+    `seen`.
+    """
     subject, category, ordinal = (header.get(name) for name in ("subject", "category", "ordinal"))
     if (
         not isinstance(subject, str)
@@ -216,15 +230,15 @@ def _check_record(
         or len(blobs) != 1
     ):
         raise _unsafe()
-    place = (subject, category, ordinal)
+    key = (subject, category, ordinal)
     if kind == "vcf":
         fits = category == Category.GERMLINE_VARIANTS and ordinal in (0, 1)
     else:
         wanted = GENETIC_RESULTS if category == Category.GERMLINE_VARIANTS else 0
         fits = category in range(CATEGORIES) and ordinal == wanted
-    if subject not in subjects or not fits or place in seen:
+    if subject not in subjects or not fits or key in seen:
         raise _unsafe()
-    seen.add(place)
+    seen.add(key)
 
 
 def _subjects(asked: Mapping[str, Any]) -> set[str]:
@@ -239,7 +253,10 @@ def _subjects(asked: Mapping[str, Any]) -> set[str]:
 
 
 def _descriptor(file: BinaryIO | int) -> tuple[int, bool]:
-    """A descriptor that can only be read, from its beginning, and whether it is ours to close. Raises UsageError."""
+    """A read-only descriptor at its beginning, and whether the caller must close it.
+
+    Raises UsageError.
+    """
     descriptor = file if isinstance(file, int) else _descriptor_of(file)
     try:
         if descriptor is not None and stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -257,7 +274,7 @@ def _descriptor(file: BinaryIO | int) -> tuple[int, bool]:
 
 
 def _open_again(descriptor: int) -> int:
-    """The same file, for reading only: the child could otherwise write into it. Raises OSError."""
+    """The same file opened read-only, so that the child cannot write to it. Raises OSError."""
     return os.open(f"/proc/self/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
 
 
@@ -269,8 +286,8 @@ def _descriptor_of(file: BinaryIO) -> int | None:
 
 
 def _copy(stream: BinaryIO) -> int:
-    """A file in memory with what the stream gives. Raises UsageError."""
-    memory = os.memfd_create("lane", os.MFD_CLOEXEC)
+    """Copy a stream into a file in memory. Raises UsageError."""
+    memory = os.memfd_create("ingest", os.MFD_CLOEXEC)
     size = 0
     try:
         while part := stream.read(_COPY):

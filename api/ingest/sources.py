@@ -1,6 +1,6 @@
-"""What people bring in by hand: records of a cohort and parameters of a run, checked before anything is done with them.
+"""Ingest of prepared records, and parameters of runs: all are checked before anything else is done.
 
-Genomes and charts come in by lanes of their own (api/ingest/cohort_files.py).
+Genomes (VCF) and clinical records (FHIR) are ingested by api/ingest/cohort_files.py.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ _MAX_RECORD = 64 << 20  # bytes
 
 
 def from_gse7390(people: Path | None) -> list[Source]:
-    """Two records for each of the first published people (198 in all), under the ids of a JSON list in that order."""
+    """Two records for each of the first published people (198 in all), under the ids of a JSON list
+    in that order.
+    """
     from analytics.readers.gse7390 import PEOPLE, load_gse7390, locate_gse7390
 
     if people is None:
@@ -52,33 +54,38 @@ def from_gse7390(people: Path | None) -> list[Source]:
         )
     if len(set(ids)) != len(ids):
         raise UsageError("the list of people names somebody twice", "one record is one person's")
-    found = []
+    sources = []
     for person, subject in zip(load_gse7390(locate_gse7390()), ids, strict=False):
-        found.append(
+        sources.append(
             Source(bytes.fromhex(subject), CATEGORIES["observations"], person.observations(subject))
         )
-        found.append(
+        sources.append(
             Source(bytes.fromhex(subject), CATEGORIES["expression"], person.expression(subject))
         )
-    return found
+    return sources
 
 
 def from_folder(folder: Path) -> list[Source]:
-    """One record for each file SUBJECT/CATEGORY.json; nothing else may lie there. Raises UsageError."""
-    found = list(_records(folder)) if folder.is_dir() else []
-    if not found:
+    """One record for each file SUBJECT/CATEGORY.json; no other files are allowed.
+
+    Raises UsageError.
+    """
+    sources = list(_records(folder)) if folder.is_dir() else []
+    if not sources:
         raise UsageError(
             "the folder holds no records",
             "lay them out as SUBJECT/CATEGORY.json, e.g. …/expression.json",
         )
-    return found
+    return sources
 
 
 def check_records(sources: Sequence[Source]) -> None:
-    """Read every record as a run will, before anything is encrypted: a bad one would stop every run it is in.
+    """Read every record as a run will, before encryption: a bad record would stop every run that
+    uses it.
 
-    Expression and observations only, the latter against FHIR R4 as well: whatever else there is comes in by a lane that
-    routes it by its codes. Raises UsageError, which names the record and no value of it.
+    Only expression and observations are allowed, the latter valid FHIR R4; the parser sandbox
+    ingests everything else and routes it by its codes. Raises UsageError, which names the record
+    but no value in it.
     """
     from analytics.errors import PayloadError
     from analytics.readers.clinical import read_clinical_record
@@ -104,7 +111,8 @@ def check_records(sources: Sequence[Source]) -> None:
             name = f"{source.subject.hex()}/{names_of(1 << source.category, CATEGORIES)[0]}.json"
             raise UsageError(
                 f"the record {name} cannot be taken: {error}",
-                "correct it, then ingest again; genomes come in with --vcf, charts with --fhir",
+                "correct it, then ingest again; genomes come in with --vcf, "
+                "clinical records with --fhir",
             ) from None
 
 
@@ -118,10 +126,12 @@ def bring_in(
     progress: Callable[[int], None] = lambda _: None,
     relaxed: Callable[[], int] = lambda: 0,
 ) -> dict[str, Any]:
-    """Encrypt every source, register the ingest in the custodian's name, and hand its list to the broker.
+    """Encrypt every source, register the ingest in the custodian's name, and hand its list to the
+    broker.
 
-    The answer holds the receipt, the ingest's id, the number of records and their list. relaxed: asked at the end, the
-    protections that were missing where the sources were read, as bits (docs/ledger.md).
+    Returns the receipt, the ingest's id, the number of records and their list. relaxed: called at
+    the end; the layers of confinement that were missing when the sources were read, as bits
+    (docs/ledger.md).
     """
     leaves = encrypt(sources, dataset, me.identity_id, broker, bucket, versions, progress)
     ingest, listed = secrets.token_bytes(32), [leaf.to_json() for leaf in leaves]
@@ -132,22 +142,27 @@ def bring_in(
 
 
 def check_enrolled(bundle: Mapping[str, Any], subjects: Iterable[bytes]) -> None:
-    """Everybody is enrolled, as the exported trail has it: custody wraps no key for anybody else.
+    """Check that all subjects are enrolled on the exported trail, because custody wraps no key for
+    others.
 
     Raises UsageError.
     """
     enrolled = {event.subject for event in _events(bundle) if isinstance(event, Enrolled)}
-    strangers = sorted({subject.hex() for subject in subjects if subject not in enrolled})
-    if strangers:
-        others = f" and {len(strangers) - 1} more" if len(strangers) > 1 else ""
+    unknown = sorted({subject.hex() for subject in subjects if subject not in enrolled})
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         raise UsageError(
-            f"nobody is enrolled under {strangers[0]}{others}",
-            "people enrol first: volens enrol invite, then volens enrol submit; nothing was encrypted",
+            f"nobody is enrolled under {unknown[0]}{more}",
+            "people enrol first: volens enrol invite, then volens enrol submit; "
+            "nothing was encrypted",
         )
 
 
 def complete_params(document: object) -> bytes:
-    """Canonical parameters from what somebody wrote down; what is left out gets its default. Raises UsageError."""
+    """Canonical parameters from a written document; missing ones get their defaults.
+
+    Raises UsageError.
+    """
     from analytics.errors import ParamsError
     from analytics.params import complete
 
@@ -165,7 +180,7 @@ def complete_params(document: object) -> bytes:
 
 
 def check_permit(permit: Mapping[str, Any], params: bytes) -> None:
-    """The permit allows what these parameters cannot do without. Raises UsageError."""
+    """Check that the permit allows what these parameters need. Raises UsageError."""
     from analytics.params import parse_params
 
     wanted = parse_params(params)
@@ -185,7 +200,9 @@ def check_permit(permit: Mapping[str, Any], params: bytes) -> None:
 def registered_versions(
     bundle: Mapping[str, Any], dataset: bytes, bucket: Bucket
 ) -> dict[bytes, int]:
-    """The newest registered version of each record of a dataset, from the exported trail and the bucket's lists."""
+    """The newest registered version of each record of a dataset, from the exported trail and the
+    bucket's lists.
+    """
     versions: dict[bytes, int] = {}
     events = list(_events(bundle))
     void = {event.ingest for event in events if isinstance(event, RecordsVoided)}
@@ -200,9 +217,12 @@ def registered_versions(
 
 def _events(bundle: Mapping[str, Any]) -> Iterator[Event | None]:
     for transaction in bundle["transactions"]:
-        place = {"blockNumber": hex(transaction["block"]), "transactionHash": transaction["hash"]}
+        position = {
+            "blockNumber": hex(transaction["block"]),
+            "transactionHash": transaction["hash"],
+        }
         for log in transaction["logs"]:
-            yield parse({**log, **place, "logIndex": hex(log["index"])})
+            yield parse({**log, **position, "logIndex": hex(log["index"])})
 
 
 def _records(folder: Path) -> Iterator[Source]:
@@ -224,9 +244,11 @@ def _records(folder: Path) -> Iterator[Source]:
 
 
 def open_file(path: Path, what: str, follow: bool = True) -> BinaryIO:
-    """A file to read: a pipe would be waited for, and a device has no end. Raises UsageError, which says `what`.
+    """Open a regular file, never a pipe or device, which may not end.
 
-    follow: also where a symbolic link leads.
+    Raises UsageError, which names `what`.
+
+    follow: follow symbolic links.
     """
     more = os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
@@ -244,17 +266,19 @@ def open_file(path: Path, what: str, follow: bool = True) -> BinaryIO:
 
 
 def read_file(path: Path, limit: int, what: str, follow: bool = True) -> bytes:
-    """The whole of a file of at most `limit` bytes. Raises UsageError, which says `what`."""
+    """Read a file of at most `limit` bytes. Raises UsageError, which names `what`."""
     with open_file(path, what, follow) as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
             raise UsageError(
                 f"the {what} is larger than is allowed", f"split it: {limit} bytes are the most"
             )
-        found = file.read(size + 1)
-    if len(found) != size:
-        raise UsageError(f"the {what} was written to while it was read", "wait until it is whole")
-    return found
+        data = file.read(size + 1)
+    if len(data) != size:
+        raise UsageError(
+            f"the {what} was written to while it was read", "wait until it is complete"
+        )
+    return data
 
 
 def is_id(name: object) -> bool:

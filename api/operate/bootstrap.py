@@ -1,8 +1,9 @@
-"""The bootstrap of a deployment: keys, contracts, roles, and the identity that everything else pins.
+"""Bootstrap a deployment: keys, contracts, roles, and the ledger identity that everything else
+pins.
 
-Order: keys for the founders and the broker → deploy → a quorum signs the roles → a quorum and the broker sign the
-identity → the others start. `bootstrap` does all of it with every key in a file here; api/operate/ceremony.py takes
-the same steps with the signatures of several people on several machines.
+Order: keys for the founders and the broker → deploy → a quorum signs the roles → a quorum and the
+broker sign the identity → the others start. `bootstrap` does all of it with every key in a file
+here; api/operate/ceremony.py takes the same steps for several people who sign on several machines.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from governance.rules.ledger_data import identity_id
 FOREVER = 2**40 - 1  # the last second the contracts know: no end, no deadline
 FLOOR = 10  # no cohort smaller than this, whatever a permit says
 QUORUM = 2
-ROLE_DELAY = 48 * 3600  # seconds before a worker or broker acts that comes after the founding
+ROLE_DELAY = 48 * 3600  # seconds before a worker or broker that is added later may act
 ROLES = {role.slug: role for role in Role}
 FOUNDERS = ("pia", "quinn", "rui")
 STAFF = {
@@ -38,12 +39,15 @@ STAFF = {
     "vera": "auditor",
     "worker": "worker",
 }
-DEMO_HOME = "volens-demo"  # the file that names a home which the demo made and may throw away
+DEMO_HOME = "volens-demo"  # the file that marks a home made by the demo, which may delete it
 RELAY = "relay"
 
 
 def bootstrap(home: Path, chain_url: str, outbox: Outbox) -> dict[str, Any]:
-    """Deploy for a played cast and write identity.json; returns the identity. Keys that exist are kept."""
+    """Deploy for the demo personas and write identity.json; returns the identity.
+
+    Existing keys are kept.
+    """
     keys = {name: key_of(home, name) for name in [*FOUNDERS, *STAFF]}
     broker = create(home / "broker")
     quorum = [keys[name] for name in FOUNDERS][:QUORUM]
@@ -64,7 +68,7 @@ def bootstrap(home: Path, chain_url: str, outbox: Outbox) -> dict[str, Any]:
         relay_role(
             ledger,
             change,
-            {one.address: one.sign(ledger.domain, "RoleChange", change) for one in quorum},
+            {member.address: member.sign(ledger.domain, "RoleChange", change) for member in quorum},
         )
     finish(
         home,
@@ -98,11 +102,11 @@ def role_change(
 ) -> dict[str, Any]:
     """The message that a quorum signs to give a role, from now on; `deadline` and `end` in seconds.
 
-    replaces: the version of the account's role that this takes the place of, 0 where it never had one.
+    replaces: the version of the account's role that this replaces, 0 if it never had one.
     """
     return {
         "account": account,
-        "role": int(role),  # a plain number, as one that was read from a file
+        "role": int(role),  # a plain number, as if read from a file
         "start": 0,
         "end": end,
         "replaces": replaces,
@@ -117,35 +121,37 @@ def relay_role(ledger: Ledger, change: Mapping[str, Any], signatures: Mapping[st
 
 
 def finish(home: Path, identity: dict[str, Any], signatures: Mapping[str, str]) -> None:
-    """Write identity.json, whole or not at all, with the signatures by address; every part starts only with it."""
+    """Write identity.json atomically, with the signatures by address; every service needs it to
+    start.
+    """
     identity["signatures"] = dict(signatures)
     replace_private(home / "identity.json", (json.dumps(identity, indent=1) + "\n").encode())
 
 
 def check_demo_home(home: Path) -> None:
-    """Raise NotServing unless the demo made this home: everybody's key may lie in it."""
+    """Raise NotServing unless the demo made this home: it may contain everybody's key."""
     if not (home / DEMO_HOME).is_file():
-        raise NotServing("there is no home that the demo made", "run it first: volens demo")
+        raise NotServing("there is no home made by the demo", "run it first: volens demo")
 
 
 def has_demo_accounts(home: Path) -> bool:
-    """Whether a quorum's keys lie in this home: then one person could sign for the committee."""
+    """Whether this home contains a quorum's keys: then one person could sign for the committee."""
     identity = read_identity(home)
     return identity is not None and len(founders_here(home, identity)) >= int(identity["quorum"])
 
 
 def founders_here(home: Path, identity: Mapping[str, Any]) -> list[str]:
-    """The founders whose key files lie in this home, by the names of the files; no key is opened."""
+    """The founders whose key files are in this home, by file name; no key is opened."""
     founders = {who.lower() for who in identity["founders"]}
-    found = []
+    names = []
     for path in sorted((home / "keys").glob("*.json")):
         try:
             address = json.loads(path.read_text(encoding="utf-8")).get("address")
         except (OSError, ValueError, AttributeError):
             continue
         if str(address).lower() in founders:
-            found.append(path.stem)
-    return found
+            names.append(path.stem)
+    return names
 
 
 def sign_identity(identity: dict[str, Any], members: list[Wallet]) -> dict[str, str]:
@@ -155,24 +161,30 @@ def sign_identity(identity: dict[str, Any], members: list[Wallet]) -> dict[str, 
 
 
 def read_identity(home: Path) -> dict[str, Any] | None:
-    """The pinned identity, or None before the ceremony. Raises DoorError when the file is damaged."""
+    """The pinned identity, or None before the ceremony.
+
+    Raises ApiError when the file is damaged.
+    """
     path = home / "identity.json"
     if not path.exists():
         return None
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        identity = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
-        found = None
-    if not isinstance(found, dict):
+        identity = None
+    if not isinstance(identity, dict):
         raise ApiError(
             "identity.json cannot be read",
-            "restore it from another part, or start with an empty home",
+            "restore it from another machine, or start with an empty home",
         )
-    return found
+    return identity
 
 
 def key_of(home: Path, name: str) -> Wallet:
-    """The plain key of that name in this home, made if there is none. Raises ChainError for a locked one."""
+    """The plain key of that name in this home, made if there is none.
+
+    Raises ChainError for a locked one.
+    """
     path = home / "keys" / f"{name}.json"
     if not path.exists():
         save(Wallet.new(), path)

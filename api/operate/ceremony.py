@@ -1,10 +1,13 @@
-"""The bootstrap of a real deployment: what each person signs lies in a file, and so do the signatures that come back.
+"""Key ceremony: bootstrap a real deployment with files that people sign on their own machines.
 
-1. A plan names the founders (addresses only), the quorum, and who gets which role. Keys never leave their machines.
-2. `advance` takes one step after the other: deploy, roles, identity. Where signatures are missing it writes the file
-   that the people have to sign, and says from whom; called again, it collects what came back and goes on.
-3. A signature file is for one request: another deployment's, an earlier request's or an altered one is refused before
-   anything is done. What was done stays done: each step is on disk before the next begins.
+1. A plan names the founders (addresses only), the quorum, and who gets which role. Keys never leave
+   their machines.
+2. `advance` does the steps in order: deploy, roles, identity. If signatures are missing, it writes
+   the file that the people have to sign, and names them; called again, it collects the signed files
+   and continues.
+3. A signature file is for one request: a file for another deployment, for an earlier request, or an
+   altered file is refused before anything is done. Finished steps are kept: each is on disk before
+   the next begins.
 """
 
 from __future__ import annotations
@@ -46,7 +49,7 @@ from governance.objects.keys import replace_private
 from governance.rules.encoding import Malformed, canonical_json
 from governance.rules.ledger_data import identity_id, parse_identity
 
-DAYS = 14  # that people have to sign the roles
+DAYS = 14  # that people have for signing the roles
 DONE = "done"
 EXAMPLE = {
     "founders": {"pia": "0x...", "quinn": "0x...", "rui": "0x..."},
@@ -67,10 +70,11 @@ EXAMPLE = {
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where the ceremony stands: the step, who signed it, who may still, how many founders' signatures lack, the file.
+class CeremonyProgress:
+    """The ceremony's progress: the step, who signed, who has not, the number of missing founders'
+    signatures, the file.
 
-    `renewed`: the file replaces one whose time is over.
+    `renewed`: the file replaces an expired one.
     """
 
     step: str
@@ -83,7 +87,7 @@ class Standing:
 
 @dataclass(slots=True)
 class Ceremony:
-    """The ceremony that goes on in a home folder; everything of it lies in ceremony/."""
+    """The ceremony of a home folder, which keeps its files in ceremony/."""
 
     home: Path
     state: dict[str, Any] = field(default_factory=dict)
@@ -93,7 +97,10 @@ class Ceremony:
         return self.home / "ceremony"
 
     def prepare(self) -> Plan:
-        """The plan, and what is kept of earlier steps. Raises UsageError when the plan is missing, changed or wrong."""
+        """Read the plan and the state of earlier steps.
+
+        Raises UsageError if the plan is missing, changed or wrong.
+        """
         path = self.folder / "plan.json"
         if not path.exists():
             for folder in (self.home, self.folder, self.folder / "signed"):
@@ -101,8 +108,8 @@ class Ceremony:
             replace_private(path, (json.dumps(EXAMPLE, indent=1) + "\n").encode())
             raise UsageError(
                 "there was no plan yet; an example is now in ceremony/plan.json of the home folder",
-                "put in everybody's address (each: volens keys new NAME, then volens keys show NAME), "
-                "then volens init again",
+                "put in everybody's address (each: volens keys new NAME, then volens keys show "
+                "NAME), then volens init again",
             )
         plan = parse_plan(
             read_file(
@@ -118,10 +125,11 @@ class Ceremony:
                 )
         return plan
 
-    def finished(self) -> Standing:
-        """The end of the ceremony whose identity.json lies in this home.
+    def finished(self) -> CeremonyProgress:
+        """Check a finished ceremony, whose identity.json is in this home.
 
-        Raises VerificationFailed unless it is this ceremony's and a quorum of its founders and its broker signed it.
+        Raises VerificationFailed unless the identity is this ceremony's, signed by a quorum of
+        founders and its broker.
         """
         try:
             identity = read_identity(self.home)
@@ -130,7 +138,7 @@ class Ceremony:
             raise _not_complete("it cannot be read, or is no ledger identity") from None
         if has_demo_accounts(self.home) and not (self.folder / "state.json").exists():
             raise UsageError(
-                "this home's people are played: `volens serve` made its committee, all keys lie here",
+                "this home has demo accounts: `volens serve` made its committee, all keys are here",
                 "choose another VOLENS_HOME for a deployment of several people",
             )
         brokers = None
@@ -138,7 +146,7 @@ class Ceremony:
             state = read_state(self.folder / "state.json")
             if identity_id(identity) != identity_id(state["identity"]):
                 raise _not_complete(
-                    "it is of another ledger than the one that was deployed here (ceremony/state.json)"
+                    "it is of another ledger than the one deployed here (ceremony/state.json)"
                 )
             if not state["given"] or state["roles"] is None:
                 raise _not_complete("the roles of this ceremony were not given yet")
@@ -157,12 +165,13 @@ class Ceremony:
             )
         if not others or (brokers is not None and others != brokers):
             raise _not_complete("its broker did not sign it, or somebody else did")
-        return Standing(DONE)
+        return CeremonyProgress(DONE)
 
-    def advance(self, plan: Plan, chain_url: str, outbox: Outbox) -> Standing:
-        """Go as far as the signatures allow. Raises VerificationFailed for a bad signature file; nothing is done then.
+    def advance(self, plan: Plan, chain_url: str, outbox: Outbox) -> CeremonyProgress:
+        """Do all steps for which there are signatures.
 
-        Raises ChainError, LedgerDown, Refused, too.
+        Raises VerificationFailed for a bad signature file, before anything is done; ChainError,
+        LedgerDown, Refused.
         """
         if read_identity(self.home) is not None:
             return self.finished()
@@ -188,13 +197,13 @@ class Ceremony:
         return waits or self._sign_identity(plan, people[BROKER][0])
 
     def _people(self, plan: Plan) -> dict[str, tuple[str, int]]:
-        """Address and role by name; the keys of this machine's own services are made now."""
+        """Address and role by name; makes the keys of this machine's services."""
         key_of(self.home, RELAY)
-        found = {
+        people = {
             name: (key_of(self.home, name).address if who == "here" else who, role)
             for name, (who, role) in plan.roles.items()
         }
-        return found | {
+        return people | {
             BROKER: (
                 create(self.home / BROKER) if plan.broker == "here" else plan.broker,
                 Role.BROKER,
@@ -203,7 +212,7 @@ class Ceremony:
 
     def _give_roles(
         self, plan: Plan, people: Mapping[str, tuple[str, int]], ledger: Ledger
-    ) -> Standing | None:
+    ) -> CeremonyProgress | None:
         """Set the roles that a quorum signed; None once all of them are on the ledger."""
         renewed = False
         if self.state["roles"] is not None:
@@ -222,15 +231,15 @@ class Ceremony:
         if len(signed) < plan.quorum:
             return self._wait(request, signed, renewed)
         for number, (_, change) in enumerate(request.changes):
-            held = ledger.read("PermitRegistry", "roleOf", change["account"])[0]
-            if held != change["role"]:  # else this step was interrupted after it
+            current_role = ledger.read("PermitRegistry", "roleOf", change["account"])[0]
+            if current_role != change["role"]:  # equal if this step was interrupted after it
                 relay_role(
                     ledger, change, {who: signatures[number] for who, signatures in signed.items()}
                 )
         self._keep(given=True)
         return None
 
-    def _sign_identity(self, plan: Plan, broker: str) -> Standing:
+    def _sign_identity(self, plan: Plan, broker: str) -> CeremonyProgress:
         """Write identity.json once a quorum and the broker signed it."""
         identity = self.state["identity"]
         request = Request.of(plan, identity, broker=broker)
@@ -244,42 +253,45 @@ class Ceremony:
             dict(identity),
             {who: signatures[0].hex() for who, signatures in signed.items()},
         )
-        return Standing(DONE)
+        return CeremonyProgress(DONE)
 
     def _collect(self, request: Request) -> dict[str, list[bytes]]:
-        """Signatures by address, from every file of ceremony/signed. Raises VerificationFailed at the first bad one."""
+        """Signatures by address, from all files of ceremony/signed.
+
+        Raises VerificationFailed at the first bad one.
+        """
         over = set(self.state["old"])
         done = (
             {Request.parse(self.state["roles"]).digest} | over
             if request.step == IDENTITY
             else set()
         )
-        found: dict[str, list[bytes]] = {}
+        signatures: dict[str, list[bytes]] = {}
         for path in sorted((self.folder / "signed").glob("*.json")):
             document = read_file(path)
             named = str(document.get("request")) if isinstance(document, dict) else ""
             if named in done:
-                continue  # of the step before; it did its work
+                continue  # a file of the previous step, which is finished
             if named in over:
                 raise refused(
                     path,
-                    "signs an earlier file, whose time is over",
-                    "take it away, and send them ceremony/roles-to-sign.json",
+                    "signs an earlier file, which has expired",
+                    "remove it, and send them ceremony/roles-to-sign.json",
                 )
-            address, found_here = request.check(document, path)
-            found[address] = found_here
-        return found
+            address, signatures_here = request.check(document, path)
+            signatures[address] = signatures_here
+        return signatures
 
-    def _wait(self, request: Request, signed: Mapping[str, Any], renewed: bool) -> Standing:
+    def _wait(self, request: Request, signed: Mapping[str, Any], renewed: bool) -> CeremonyProgress:
         path = self.folder / f"{request.step}-to-sign.json"
         replace_private(path, canonical_json(request.document) + b"\n")
         missing = tuple(name for name, address in request.signers.items() if address not in signed)
         have = tuple(name for name in request.signers if name not in missing)
         lacking = max(0, request.quorum - len([name for name in have if name != BROKER]))
-        return Standing(request.step, have, missing, lacking, path.name, renewed)
+        return CeremonyProgress(request.step, have, missing, lacking, path.name, renewed)
 
     def _keep(self, **change: Any) -> None:
-        """On disk before the next step begins."""
+        """Change the state and write it to disk before the next step begins."""
         state = self.state | change
         replace_private(self.folder / "state.json", json.dumps(state).encode())
         self.state = state
@@ -287,6 +299,6 @@ class Ceremony:
 
 def _not_complete(why: str) -> VerificationFailed:
     return VerificationFailed(
-        f"identity.json in the home folder does not end a ceremony: {why}",
-        "restore it from somebody who pinned it, or take it away; then: volens init",
+        f"identity.json in the home folder does not finish a ceremony: {why}",
+        "restore it from somebody who pinned it, or remove it; then: volens init",
     )

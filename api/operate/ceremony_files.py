@@ -1,8 +1,10 @@
-"""The files of a ceremony: the plan, what is to be signed, and what was signed; read strictly, shown in plain words.
+"""Files of the key ceremony (plan, requests to sign, signatures): strict parsing, plain
+descriptions.
 
-To sign: {type, step, identity, signers: {name: address}} and for the step "roles" also roles: [{name, account, role,
-start, end, replaces, deadline}]; one deadline for all of them. Signed: {type, request, signer, signatures}: the sha256
-of the canonical file, an address, and 65 bytes in hex for each message.
+To sign: {type, step, identity, signers: {name: address}} and for the step "roles" also roles:
+[{name, account, role, start, end, replaces, deadline}]; one deadline for all of them. Signed:
+{type, request, signer, signatures}: the sha256 of the canonical file, an address, and 65 bytes in
+hex for each message.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ from governance.rules.ledger_data import identity_id, parse_identity
 ROLES_STEP, IDENTITY, BROKER = "roles", "identity", "broker"
 TO_SIGN, SIGNED = "volens/to-sign/2", "volens/signed/1"
 LONGEST = 1 << 20  # bytes of a file
-PEOPLE = 200  # at most in a plan
+PEOPLE = 200  # most people in a plan
 MAY = {
     1: "votes on permits and sets roles",
     2: "brings data in",
@@ -44,7 +46,7 @@ MAY = {
     9: "lets keys out against receipts",
     10: "computes on opened data",
 }
-_LAST = 1 << 37  # seconds since 1970 that can still be shown as a date
+_LAST = 1 << 37  # largest time that can be shown as a date, in seconds since 1970
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _CHANGE = {"account", "role", "start", "end", "replaces", "deadline"}
 _LONGEST_DELAY = 24 * 365  # hours
@@ -52,9 +54,10 @@ _LONGEST_DELAY = 24 * 365  # hours
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Who founds, and who gets which role: addresses by name; "here" is a key of the operator's own services.
+    """The founders and who gets which role: addresses by name; "here" is a key of the operator's
+    own services.
 
-    role_delay: seconds before a worker or broker acts that comes after the founding.
+    role_delay: seconds before a worker or broker that is added later may act.
     """
 
     founders: dict[str, str]
@@ -68,7 +71,10 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A file to sign, checked. `changes` are the role changes of the step "roles", by name and in order."""
+    """A checked file to sign.
+
+    `changes` are the role changes of the step "roles", by name and in order.
+    """
 
     step: str
     identity: dict[str, Any]
@@ -83,7 +89,7 @@ class Request:
         changes: Sequence[tuple[str, dict[str, Any]]] = (),
         broker: str = "",
     ) -> Request:
-        """The request of a step: with role changes, or over the identity, which the broker signs as well."""
+        """The request of a step: role changes, or the identity, which the broker also signs."""
         signers = plan.founders | ({BROKER: broker} if broker else {})
         step = ROLES_STEP if changes else IDENTITY
         return cls(step, {**identity, "signatures": {}}, signers, tuple(changes))
@@ -94,9 +100,12 @@ class Request:
 
     @classmethod
     def parse(cls, document: Any) -> Request:
-        """Raises UsageError for anything but a request whose signers are the founders of its own identity.
+        """Parse a request.
 
-        The broker signs an identity and no roles. Each name and each address stands once: what is shown is what it is.
+        Raises UsageError unless its signers are the founders of its own identity.
+
+        The broker signs an identity but no roles. Each name and each address occurs once, so that
+        the description is unambiguous.
         """
         try:
             identity, signers, step = (
@@ -105,7 +114,7 @@ class Request:
                 document["step"],
             )
             ledger = parse_identity(identity)
-            changes = tuple(_change(one) for one in document.get("roles", []))
+            changes = tuple(_change(entry) for entry in document.get("roles", []))
             founders = {to_checksum_address(who) for who in ledger.founders}
             named = {
                 checked_name(name): checked_address(address, name)
@@ -118,15 +127,16 @@ class Request:
             accounts = [*named.values(), *(change["account"] for _, change in changes)]
             once = len(set(names)) == len(names) == len(set(accounts))
             together = len({change["deadline"] for _, change in changes}) <= 1
-            whole = (
-                {one for name, one in named.items() if name != BROKER} == founders
+            complete = (
+                {entry for name, entry in named.items() if name != BROKER} == founders
                 and not identity["signatures"]
                 and ledger.quorum <= PEOPLE
             )
-            found = cls(step, identity, named, changes)
-            same = canonical_json(found.document) == canonical_json(document)  # true is no 1 here
-            if known and once and together and whole and same:
-                return found
+            request = cls(step, identity, named, changes)
+            # Distinguishes true from 1.
+            canonical = canonical_json(request.document) == canonical_json(document)
+            if known and once and together and complete and canonical:
+                return request
         except (Malformed, UsageError, KeyError, TypeError, ValueError, AttributeError):
             pass
         raise UsageError(
@@ -151,18 +161,18 @@ class Request:
 
     @property
     def deadline(self) -> int:
-        """Seconds after which the ledger takes none of it any more; 0 without a limit."""
+        """The time in seconds until which the ledger accepts the signatures; 0 without a limit."""
         return min((change["deadline"] for _, change in self.changes), default=0)
 
     @property
     def messages(self) -> list[tuple[str, dict[str, Any]]]:
-        """What is signed, in order: kind and typed message."""
+        """The messages to sign, in order: kind and typed message."""
         if self.step == IDENTITY:
             return [("Identity", {"id": identity_id(self.identity)})]
         return [("RoleChange", change) for _, change in self.changes]
 
     def describe(self) -> list[str]:
-        """What a signature under this means, a line each; nothing in it can move a cursor or hide a line."""
+        """The meaning of a signature, line by line; control characters in it are escaped."""
         return [escape(line) for line in self._meaning()]
 
     def _meaning(self) -> list[str]:
@@ -175,8 +185,8 @@ class Request:
             f"  of whom any {self.quorum} decide together",
             f"  smallest cohort {self.identity['cohortFloor']}: no run over fewer people, "
             "whatever a permit says",
-            f"  a worker or broker that comes later acts after {_hours(self.identity['roleDelay'])}; "
-            "until then any founder can stop it",
+            "  a worker or broker that comes later acts after "
+            f"{_hours(self.identity['roleDelay'])}; until then any founder can stop it",
         ]
         if self.step == IDENTITY:
             places = [
@@ -184,8 +194,8 @@ class Request:
             ]
             return ["You sign that this is the ledger that everybody is to pin.", *about, *places]
         roles = [
-            f"  {name}, {change['account']}, becomes {Role(change['role']).slug}: {MAY[change['role']]}; "
-            f"from {_day(change['start']) or 'now'} on, {_until(change['end'])}"
+            f"  {name}, {change['account']}, becomes {Role(change['role']).slug}: "
+            f"{MAY[change['role']]}; from {_day(change['start']) or 'now'} on, {_until(change['end'])}"
             for name, change in self.changes
         ]
         return [
@@ -196,24 +206,24 @@ class Request:
         ]
 
     def signed(self, signer: str, signatures: Sequence[bytes]) -> dict[str, Any]:
-        """The file that goes back."""
-        proofs = [one.hex() for one in signatures]
+        """The signature file to send back."""
+        proofs = [signature.hex() for signature in signatures]
         return {"type": SIGNED, "request": self.digest, "signer": signer, "signatures": proofs}
 
     def check(self, document: Any, path: Path) -> tuple[str, list[bytes]]:
-        """Address and signatures of a file that came back. Raises VerificationFailed."""
+        """Check a signature file; returns its address and signatures. Raises VerificationFailed."""
         try:
             if document["type"] != SIGNED or document["request"] != self.digest:
                 raise refused(
                     path,
-                    "signs another file than the one that is waited for",
+                    "signs another file than the requested one",
                     "send them the newest file",
                 )
-            signatures = [bytes.fromhex(one) for one in document["signatures"]]
+            signatures = [bytes.fromhex(signature) for signature in document["signatures"]]
             domain, messages = domain_of(self.identity), self.messages
             signers = {
-                recover(domain, kind, message, one)
-                for (kind, message), one in zip(messages, signatures, strict=True)
+                recover(domain, kind, message, signature)
+                for (kind, message), signature in zip(messages, signatures, strict=True)
             }
         except (KeyError, TypeError, ValueError, SignatureMalformed):
             raise refused(
@@ -222,22 +232,24 @@ class Request:
         signer = signers.pop()
         if signers or signer != document.get("signer") or signer not in self.signers.values():
             raise refused(
-                path, "is not signed by somebody who was asked", "see who is: volens init"
+                path,
+                "is not signed by one of the requested people",
+                "see who they are: volens init",
             )
         return signer, signatures
 
 
 def parse_plan(document: Any) -> Plan:
-    """Raises UsageError, naming whoever's entry is wrong."""
+    """Parse a plan. Raises UsageError, which names the person with a wrong entry."""
     try:
         founders = {
             checked_name(name): checked_address(who, name)
             for name, who in document["founders"].items()
         }
-        roles = {checked_name(one["name"]): _role(one) for one in document["roles"]}
+        roles = {checked_name(entry["name"]): _role(entry) for entry in document["roles"]}
         quorum, floor, broker = document["quorum"], document["smallestCohort"], document["broker"]
         hours = document["roleDelayHours"]
-        whole = (
+        valid = (
             set(document)
             == {"founders", "quorum", "smallestCohort", "roleDelayHours", "broker", "roles"}
             and len(roles) == len(document["roles"]) <= PEOPLE
@@ -247,11 +259,11 @@ def parse_plan(document: Any) -> Plan:
             and type(quorum) is int
         )
     except (KeyError, TypeError, ValueError, AttributeError):
-        whole = False
-    if not whole:
+        valid = False
+    if not valid:
         raise UsageError(
-            "the plan has not the form that it needs",
-            "compare it with the example: move ceremony/plan.json away, then volens init writes one",
+            "the plan does not have the required form",
+            "move ceremony/plan.json away, then volens init writes an example to compare it with",
         )
     if (
         len(set(founders.values())) < 3
@@ -263,18 +275,22 @@ def parse_plan(document: Any) -> Plan:
         )
     if {BROKER, RELAY} & (founders.keys() | roles.keys()) or founders.keys() & roles.keys():
         raise UsageError(
-            "a name of the plan stands twice, or is the broker's or the relay's",
+            "a name occurs twice in the plan, or is the broker's or the relay's",
             "choose another name",
         )
     broker = broker if broker == "here" else checked_address(broker, BROKER)
     named = [*founders.values(), *(who for who, _ in roles.values()), broker]
-    if len({one for one in named if one != "here"}) < len([one for one in named if one != "here"]):
+    elsewhere = [address for address in named if address != "here"]
+    if len(set(elsewhere)) < len(elsewhere):
         raise UsageError("two people of the plan have the same address", "one account has one role")
     return Plan(founders, quorum, floor, hours * 3600, broker, roles, digest_of(document))
 
 
 def read_file(path: Path, hint: str = "ask for it again") -> Any:
-    """A file's strict JSON. Raises VerificationFailed, naming the file and not what it holds; `hint`: what to do."""
+    """Read strict JSON.
+
+    Raises VerificationFailed, which names the file but not its content; `hint`: what to do.
+    """
     try:
         if not path.is_file() or path.stat().st_size > LONGEST:
             raise refused(path, "is missing, or larger than such a file can be", hint)
@@ -284,53 +300,59 @@ def read_file(path: Path, hint: str = "ask for it again") -> Any:
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """What the operator's machine keeps of a ceremony: {plan, identity, roles, old, given}.
+    """Read the operator's state of a ceremony: {plan, identity, roles, old, given}.
 
     Raises VerificationFailed.
     """
     hint = (
-        "restore ceremony/state.json from a copy: it says which contracts were deployed. Without a copy begin anew "
-        "with another VOLENS_HOME"
+        "restore ceremony/state.json from a copy: it says which contracts were deployed. "
+        "Without a copy begin anew with another VOLENS_HOME"
     )
-    found = read_file(path, hint)
+    state = read_file(path, hint)
     try:
-        identity_id(found["identity"])
-        whole = (
-            isinstance(found["plan"], str)
-            and type(found["given"]) is bool
-            and isinstance(found["old"], list)
-            and all(isinstance(one, str) for one in found["old"])
+        identity_id(state["identity"])
+        valid = (
+            isinstance(state["plan"], str)
+            and type(state["given"]) is bool
+            and isinstance(state["old"], list)
+            and all(isinstance(digest, str) for digest in state["old"])
         )
-        if found["roles"] is not None:
-            whole = whole and Request.parse(found["roles"]).step == ROLES_STEP
+        if state["roles"] is not None:
+            valid = valid and Request.parse(state["roles"]).step == ROLES_STEP
     except (Malformed, UsageError, KeyError, TypeError, ValueError, AttributeError):
-        whole = False
-    if not whole:
+        valid = False
+    if not valid:
         raise refused(path, "is damaged, or was altered", hint)
-    return dict(found)
+    return dict(state)
 
 
 def proven_signers(identity: Mapping[str, Any]) -> set[bytes]:
-    """Who signed a ledger identity, 20 bytes each; signatures that are not theirs are left out. Raises Malformed."""
+    """The proven signers of a ledger identity, 20 bytes each; invalid signatures are left out.
+
+    Raises Malformed.
+    """
     pinned, domain, message = (
         parse_identity(identity),
         domain_of(identity),
         {"id": identity_id(identity)},
     )
-    found = set()
+    signers = set()
     for who, signature in pinned.signatures.items():
         with suppress(SignatureMalformed):
             if recover(domain, "Identity", message, signature).lower() == "0x" + who.hex():
-                found.add(who)
-    return found
+                signers.add(who)
+    return signers
 
 
 def checked_address(text: Any, name: str) -> str:
-    """An address with its checksum. Raises UsageError: a mistyped founder could never sign."""
+    """An address with its checksum.
+
+    Raises UsageError for a mistyped one, with which a founder could never sign.
+    """
     if not isinstance(text, str) or _ADDRESS.fullmatch(text) is None:
         raise UsageError(
             f"{checked_name(name)} has no address yet",
-            "put in what `volens keys show` says for her",
+            "insert the address that `volens keys show` prints",
         )
     if text.lower() != text and not is_checksum_address(text):
         raise UsageError(
@@ -340,7 +362,7 @@ def checked_address(text: Any, name: str) -> str:
 
 
 def checked_floor(number: Any) -> int:
-    """A smallest cohort as the contract can hold it. Raises ValueError."""
+    """A smallest cohort that fits the contract's type. Raises ValueError."""
     if type(number) is not int or not 1 <= number < 1 << 32:
         raise ValueError("not a smallest cohort")
     return number
@@ -373,13 +395,13 @@ def _role(entry: Mapping[str, Any]) -> tuple[str, int]:
 
 def _change(entry: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     if type(entry["role"]) is not int or type(entry["replaces"]) is not int or entry["replaces"]:
-        raise ValueError("not a role change of a founding")
+        raise ValueError("not a role change of a bootstrap")
     change = {name: entry[name] for name in _CHANGE}
     times = (change["start"], change["deadline"], 0 if change["end"] == FOREVER else change["end"])
     if (
         set(entry) != _CHANGE | {"name"}
         or change["role"] not in ROLES.values()
-        or any(type(one) is not int or not 0 <= one < _LAST for one in times)
+        or any(type(time) is not int or not 0 <= time < _LAST for time in times)
     ):
         raise ValueError("not a role change")
     if (entry["name"] == BROKER) != (change["role"] == Role.BROKER) or change["start"] > change[

@@ -1,7 +1,7 @@
-"""How a deployment is, point by point: what each finding means and what to do about it.
+"""Diagnose a deployment (`volens doctor`): checks, what each finding means and what to do about it.
 
-Every check answers, whatever else is down. States: ok; warn (it works, and should be looked at); down (a part does not
-answer); bad (something is not what it was pinned to be).
+Every check gives a result, even if services are down. States: ok; warn (it works, but needs
+attention); down (a service does not answer); bad (something differs from its pinned value).
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ from governance.objects.vault import Bucket
 from governance.rules.encoding import Malformed, VerifyError, number, part, raw, strict_json
 from governance.rules.ledger_data import identity_id, parse_identity
 
-SKEW = 60  # seconds between clock and newest block, after which brokers let out no key
+SKEW = 60  # seconds between clock and newest block; beyond, brokers release no key
 AGAIN = "start the ledger, then ask again"
-RESTORE = "restore identity.json from another part"
+RESTORE = "restore identity.json from another machine"
 GIVE = "let a quorum of the committee give the role to a broker"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _SET_AS = {
@@ -58,16 +58,15 @@ _SET_AS = {
 
 
 def examine(settings: Settings) -> list[Check]:
-    """Every check, in the order in which they are read."""
+    """Make every check, in the order in which they are shown."""
     try:
-        if (
-            settings.ceremony_folder.exists() and not settings.identity_file.exists()
-        ):  # nothing can be served before it
+        # Nothing can be served before the ceremony is finished.
+        if settings.ceremony_folder.exists() and not settings.identity_file.exists():
             unfinished = Check(
                 "identity",
                 "bad",
                 "the key ceremony of this deployment is not finished",
-                "go on with it: volens init",
+                "continue it: volens init",
             )
             return [
                 unfinished,
@@ -80,8 +79,10 @@ def examine(settings: Settings) -> list[Check]:
     except ApiError as error:
         problem = Check("identity", "bad", str(error), error.hint)
     except (Malformed, OSError) as error:
-        said = str(error) if isinstance(error, Malformed) else "the ledger identity cannot be read"
-        problem = Check("identity", "bad", said, RESTORE)
+        message = (
+            str(error) if isinstance(error, Malformed) else "the ledger identity cannot be read"
+        )
+        problem = Check("identity", "bad", message, RESTORE)
     if problem is not None:
         return [
             *_each("parts", partial(_parts, settings, {})),
@@ -121,25 +122,25 @@ def examine(settings: Settings) -> list[Check]:
     if ledger is not None:
         points |= {"clock": partial(_clock, ledger.node.url, time.time())}
     points |= {"rows": partial(rows, settings, ledger)}
-    return [one for name, ask in points.items() for one in _each(name, ask)]
+    return [check for name, ask in points.items() for check in _each(name, ask)]
 
 
 def _each(name: str, ask: Callable[[], Check | Iterable[Check]]) -> Iterator[Check]:
-    """What a check finds. One that cannot be made is a finding itself, and hides no other."""
+    """The results of a check. A check that fails is a result itself, and hides no other."""
     try:
-        said = ask()
-        yield from [said] if isinstance(said, Check) else said
-    except Exception as error:  # whatever it is: somebody asks because something is broken
+        result = ask()
+        yield from [result] if isinstance(result, Check) else result
+    except Exception as error:  # any error: the doctor runs because something is broken
         yield Check(
             name,
             "bad",
-            f"this could not be looked at ({type(error).__name__})",
+            f"this could not be checked ({type(error).__name__})",
             "see the lines around it, and what the settings VOLENS_... name; then ask again",
         )
 
 
 def _parts(settings: Settings, questions: Mapping[str, Callable[[], Check]]) -> Iterator[Check]:
-    """Whether each part answers; one that does is asked its question, which a stranger at its address cannot answer."""
+    """Whether each service answers, and whether its answer proves that it is the right service."""
     try:
         probes = probes_of(settings)
         api = settings.address("api")
@@ -155,41 +156,42 @@ def _parts(settings: Settings, questions: Mapping[str, Callable[[], Check]]) -> 
     probes |= {"api": lambda: httpx.get(f"{api}/health", timeout=3.0, verify=trusted())}
     wrong = {name for name, url in addresses.items() if not _is_url(url)}
     probes |= dict.fromkeys(wrong, _unreachable)
-    for name, said in Health(settings, probes).report(int(time.time())).items():
+    for name, status in Health(settings, probes).report(int(time.time())).items():
         if name in wrong:
             yield Check(
                 name,
                 "bad",
-                "its address is none that could be asked",
+                "its address is invalid",
                 f"correct it: {_SET_AS[name]}, or run.json in the home folder",
             )
-        elif said["state"] == "catching-up":
+        elif status["state"] == "catching-up":
             yield Check(
                 name,
                 "warn",
-                f"reads the ledger: block {said['block']} of {said['newest']}; it decides nothing before it has",
+                f"reads the ledger: block {status['block']} of {status['newest']}; "
+                "it decides nothing before it has read all",
                 "wait; the number rises by itself",
             )
-        elif said["state"] == "ok" and name in questions:
+        elif status["state"] == "ok" and name in questions:
             yield from _each(name, questions[name])
-        elif said["state"] == "ok":
+        elif status["state"] == "ok":
             yield Check(name, "ok", "answers" if name != "worker" else "was alive a moment ago")
         elif name == "worker":
             yield Check(
-                name, "warn", "has not shown itself lately, so runs wait", "start it: volens worker"
+                name, "warn", "gave no recent sign of life, so runs wait", "start it: volens worker"
             )
         else:
             yield Check(name, "down", "did not answer", f"start it: {SERVE}")
 
 
 def _is_url(text: str) -> bool:
-    """Whether a question can be sent to this address at all."""
+    """Whether a request can be sent to this address."""
     try:
-        place = urlsplit(text)
+        parts = urlsplit(text)
         return bool(
-            place.scheme in ("http", "https")
-            and place.hostname
-            and place.port != 0
+            parts.scheme in ("http", "https")
+            and parts.hostname
+            and parts.port != 0
             and httpx.URL(text)
         )
     except (ValueError, httpx.InvalidURL):
@@ -210,14 +212,14 @@ def _stranger(name: str, why: str) -> Check:
 
 
 def _node(connection: Check) -> Check:
-    """A ledger, at least; whether it is the pinned one is another line."""
+    """Whether a ledger answers; another check compares it with the pinned one."""
     if connection.state == "down":
         return _stranger("ledger", "it does not answer as a ledger does")
     return Check("ledger", "ok", "answers")
 
 
 def _bucket(settings: Settings) -> Check:
-    """It knows its own bucket, and does not know an object that nobody ever wrote."""
+    """The bucket must exist, and must not have an object that was never written."""
     bucket = Bucket(settings.bucket_name, settings.address("bucket"))
     try:
         bucket.probe()
@@ -230,7 +232,7 @@ def _bucket(settings: Settings) -> Check:
 
 
 def _api(settings: Settings, identity: Mapping[str, Any]) -> Check:
-    """It serves the ledger that is pinned here; the signatures over it have a line of their own."""
+    """The API must serve the ledger that is pinned here; its signatures are another check."""
     try:
         answer = httpx.get(f"{settings.address('api')}/identity", timeout=3.0, verify=trusted())
         same = identity_id(strict_json(answer.content)) == identity_id(identity)
@@ -244,31 +246,29 @@ def _api(settings: Settings, identity: Mapping[str, Any]) -> Check:
 def _broker(
     settings: Settings, identity: Mapping[str, Any], ledger: Ledger | None, live: set[bytes] | None
 ) -> Check:
-    """Its witness of now, signed by a broker that signed the identity, and whose role is not over."""
+    """Check the broker's current witness: its signer must have signed the identity and hold its
+    role.
+    """
     pinned, domain, name = parse_identity(identity), domain_of(identity), identity_id(identity)
     try:
-        said = BrokerClient(settings.address("broker"), domain, name).witness()
+        witness = BrokerClient(settings.address("broker"), domain, name).witness()
         message = {
             "identity": name,
-            "block": number(part(said, "block")),
-            "count": number(part(said, "count")),
-            "blockHash": raw(part(said, "blockHash"), 32),
-            "time": number(part(said, "time")),
-            "head": raw(part(said, "head"), 32),
+            "block": number(part(witness, "block")),
+            "count": number(part(witness, "count")),
+            "blockHash": raw(part(witness, "blockHash"), 32),
+            "time": number(part(witness, "time")),
+            "head": raw(part(witness, "head"), 32),
         }
-        signer = _signer(domain, "Witness", message, raw(part(said, "signature")))
+        signer = _signer(domain, "Witness", message, raw(part(witness, "signature")))
     except BrokerRefused as error:
         return Check(
             "broker",
             "down",
             f"gives no witness now: {error}",
-            "see what is said of ledger and clock",
+            "see the checks of ledger and clock",
         )
-    except (
-        GovernanceError,
-        VerifyError,
-        AttributeError,
-    ):  # the last: of an answer that is no object
+    except (GovernanceError, VerifyError, AttributeError):  # AttributeError: it is no JSON object
         return _stranger("broker", "it gives no signed witness")
     if signer is None or signer not in pinned.signatures.keys() - set(pinned.founders):
         return _stranger("broker", "its witness is not signed by a broker that signed the identity")
@@ -279,12 +279,16 @@ def _broker(
             "broker", "bad", "answers, but its role is over on the ledger: no key can leave", GIVE
         )
     return Check(
-        "broker", "ok", "answers, and signed a witness of now with the key that signed the identity"
+        "broker",
+        "ok",
+        "answers; its current witness is signed with the key that signed the identity",
     )
 
 
 def _is_of_now(ledger: Ledger, witness: Mapping[str, Any]) -> bool:
-    """Whether it names a young block of this ledger; a block that our node does not have yet is younger than ours."""
+    """Whether it names a recent block of this ledger; a block that our node lacks is newer than
+    ours.
+    """
     try:
         block, now = ledger.block(int(witness["block"])), ledger.now()
     except ChainError:
@@ -296,7 +300,7 @@ def _is_of_now(ledger: Ledger, witness: Mapping[str, Any]) -> bool:
 
 
 def _connect(settings: Settings, identity: Mapping[str, Any]) -> tuple[Ledger | None, Check]:
-    """A ledger whose chain, genesis block and four contracts are the pinned ones, or what is wrong."""
+    """Connect to the ledger and compare chain, genesis block and contracts with the pinned ones."""
     try:
         ledger = Ledger.connect(settings.address("chain"), identity)
     except IdentityMismatch as error:
@@ -321,7 +325,7 @@ def _connect(settings: Settings, identity: Mapping[str, Any]) -> tuple[Ledger | 
 def _signer(
     domain: Domain, kind: str, message: Mapping[str, Any], signature: bytes
 ) -> bytes | None:
-    """The 20 bytes of who signed; None when nobody did."""
+    """The signer's address (20 bytes); None for an invalid signature."""
     try:
         return bytes.fromhex(recover(domain, kind, message, signature).removeprefix("0x"))
     except SignatureMalformed:
@@ -329,15 +333,17 @@ def _signer(
 
 
 def _signatures(identity: Mapping[str, Any], live: set[bytes] | None) -> Check:
-    """Who signed the identity, each signature checked: a quorum of founders, and brokers that hold the role.
+    """Check the signatures of the identity: a quorum of founders, and brokers that hold the role.
 
-    `live`: who holds the broker's role on the ledger; None when it could not be read.
+    `live`: the holders of the broker's role on the ledger; None if unknown.
     """
     pinned, good = parse_identity(identity), proven_signers(identity)
     founders, others = good & set(pinned.founders), good - set(pinned.founders)
     if len(founders) < pinned.quorum or len(good) < len(pinned.signatures):
-        said = f"{len(founders)} of {pinned.quorum} founders' signatures over the identity are good"
-        return Check("identity", "bad", said, RESTORE)
+        message = (
+            f"{len(founders)} of {pinned.quorum} founders' signatures over the identity are good"
+        )
+        return Check("identity", "bad", message, RESTORE)
     if not others:
         return Check("identity", "bad", "no broker signed it", RESTORE)
     if live is None:
@@ -365,7 +371,7 @@ def _signatures(identity: Mapping[str, Any], live: set[bytes] | None) -> Check:
 
 
 def _holders(ledger: Ledger | None, role: int) -> set[bytes] | None:
-    """Everybody who was ever given this role and holds it (20 bytes each); None when it could not be read."""
+    """The accounts that hold this role now (20 bytes each); None if it could not be read."""
     if ledger is None:
         return None
     where = {
@@ -374,19 +380,23 @@ def _holders(ledger: Ledger | None, role: int) -> set[bytes] | None:
     }
     try:
         given = parse_all(ledger.node.call("eth_getLogs", [where | {"toBlock": "latest"}]))
-        candidates = {one.account for one in given if isinstance(one, RoleSet) and one.role == role}
+        candidates = {
+            event.account for event in given if isinstance(event, RoleSet) and event.role == role
+        }
         if role == Role.COMMITTEE:  # its first members have it from the contract's creation
             candidates |= set(ledger.identity["founders"])
-        found = {raw(who, 20) for who in candidates}
+        accounts = {raw(who, 20) for who in candidates}
         return {
-            who for who in found if ledger.read("PermitRegistry", "isLive", "0x" + who.hex(), role)
+            who
+            for who in accounts
+            if ledger.read("PermitRegistry", "isLive", "0x" + who.hex(), role)
         }
     except Exception:  # what answers is no node, and may say anything
         return None
 
 
 def _custody(settings: Settings, live: set[bytes] | None) -> Check:
-    """Who could open data: whoever runs a broker's machine is its operator."""
+    """Who could open data: the operators of the brokers' machines."""
     if live is not None and not live:
         return Check(
             "custody",
@@ -401,18 +411,18 @@ def _custody(settings: Settings, live: set[bytes] | None) -> Check:
         live = None
     if live is None:
         return Check("custody", "warn", "who holds the keys could not be read", AGAIN)
-    place = "on this machine" if host in _LOOPBACK else "on another machine"
+    location = "on this machine" if host in _LOOPBACK else "on another machine"
     return Check(
         "custody",
         "warn",
-        f"{len(live)} broker, 1 operator, 1 host ({place}): one operator holds every share "
+        f"{len(live)} broker, 1 operator, 1 host ({location}): one operator holds every share "
         "of every key, and could open data without the ledger",
-        "say so to the people whose data it is, until each of several institutions runs a broker",
+        "tell the people whose data it is, until several institutions run a broker each",
     )
 
 
 def _worker_role(settings: Settings, ledger: Ledger) -> Check:
-    """Whether the ledger lets the worker whose key lies here compute."""
+    """Whether the worker whose key is here may compute, according to the ledger."""
     path = settings.key_file("worker")
     try:
         live = path.exists() and ledger.read(
@@ -433,16 +443,16 @@ def _worker_role(settings: Settings, ledger: Ledger) -> Check:
 
 
 def _relay(settings: Settings, ledger: Ledger) -> Check:
-    """The relay carries everybody's messages, so it should not be somebody with a role."""
+    """The relay sends everybody's messages, so its account should not hold a role."""
     path = settings.key_file(RELAY)
     try:
-        held = (
+        has_role = (
             path.exists()
             and ledger.read("PermitRegistry", "roleOf", load_wallet(path)[0].address)[0]
         )
     except ChainError as error:
         return Check("relay", "warn", str(error), error.hint)
-    if held:
+    if has_role:
         return Check(
             "relay", "warn", "its key holds a role: it could act, not only carry", "use another key"
         )
@@ -460,11 +470,11 @@ def _versions(ledger: Ledger | None) -> Check:
             anvil = str(ledger.node.call("web3_clientVersion", []))[:40]
         except ChainError:
             anvil = "does not answer"
-    law = sha256("".join(load(name).source_hash for name in CONTRACTS).encode()).hexdigest()[:8]
+    sources = sha256("".join(load(name).source_hash for name in CONTRACTS).encode()).hexdigest()[:8]
     parts = {
         "volens": importlib.metadata.version("volens"),
         "Python": platform.python_version(),
-        "contracts": law,
+        "contracts": sources,
         "node": anvil,
         "models": code_hash().hex()[:8],
         **{name: importlib.metadata.version(name) for name in ("torch", "scikit-learn")},
@@ -475,7 +485,7 @@ def _versions(ledger: Ledger | None) -> Check:
 
 
 def _confinement(settings: Settings) -> Check:
-    """Which layers of confinement a child here gets, by trying it with one that does nothing."""
+    """The layers of confinement on this host, tried with a child that does nothing."""
     try:
         confinement = Confinement.of(settings.relax, settings.home)
     except NotConfined as error:
@@ -489,7 +499,8 @@ def _confinement(settings: Settings) -> Check:
     return Check(
         "confinement",
         "bad",
-        f"what reads plaintext would lack {lacks}: nothing can be computed, rehearsed or brought in here",
+        f"what reads plaintext would lack {lacks}: "
+        "nothing can be computed, rehearsed or ingested here",
         HINT,
     )
 
@@ -501,14 +512,14 @@ def _isolation(settings: Settings) -> Check:
         ).json()
         open_node = isinstance(health, dict) and health.get("isolated") is False
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, ApiError):
-        open_node = False  # no dev chain, or none that answers; its part says so
+        open_node = False  # no dev chain answers; another check reports that
     if settings.relax or open_node:
         return Check(
             "relaxed",
             "warn",
-            "isolation: the dev chain is not shut off from the network, and what reads plaintext lacks "
-            "what this host does not offer",
-            "use a host with user namespaces, and take VOLENS_RELAX away",
+            "isolation: the dev chain is not shut off from the network, and what reads plaintext "
+            "lacks the layers that this host does not offer",
+            "use a host with user namespaces, and unset VOLENS_RELAX",
         )
     return Check("relaxed", "ok", "nothing")
 
@@ -528,13 +539,13 @@ def _clock(url: str, now: float) -> Check:
         _, timestamp = newest_block(url, renew=True)
     except ChainError as error:
         return Check("clock", "down", "the newest block could not be read", error.hint)
-    apart = int(now - timestamp)
-    if abs(apart) > SKEW:
+    difference = int(now - timestamp)
+    if abs(difference) > SKEW:
         return Check(
             "clock",
             "warn",
-            f"this machine's clock and the newest block differ by {apart} s: brokers let "
+            f"this machine's clock and the newest block differ by {difference} s: brokers let "
             "out no key",
             "set the clock (NTP), or see why the ledger makes no blocks",
         )
-    return Check("clock", "ok", f"{apart} s after the newest block")
+    return Check("clock", "ok", f"{difference} s after the newest block")

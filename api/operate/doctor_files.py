@@ -1,4 +1,6 @@
-"""What the doctor finds in files: who can read keys or exchange what is pinned, the committee's keys, disk, rows."""
+"""Checks of the doctor on files: permissions of keys and pinned files, the committee's keys, disk,
+rows.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from api.operate.settings import Settings
 from chain.errors import ChainError
 from chain.ledger import Ledger
 from governance.errors import GovernanceError, NotFound
-from governance.readmodel import statistics as figures
+from governance.readmodel import statistics
 from governance.readmodel.database import DATABASE_FAULTS, OUTAGES, Database, open_database
 from governance.readmodel.trail_queries import find_step
 
@@ -27,7 +29,9 @@ SERVE = "volens serve"
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One point: what was found (`means`, in plain words), and what to do; nothing when all is well."""
+    """One result: the finding (`means`, in plain words), and what to do, which is empty if all is
+    well.
+    """
 
     name: str
     state: State
@@ -36,28 +40,31 @@ class Check:
 
 
 def committee(settings: Settings, identity: Mapping[str, Any], members: set[bytes] | None) -> Check:
-    """How many of the committee's keys lie here: a quorum of them can give anybody any role.
+    """Count the committee's keys on this machine: a quorum of them can give anybody any role.
 
-    `members`: who holds its role on the ledger now; None when it could not be read, then the founders are looked for.
+    `members`: who holds the role on the ledger now; None if unknown, then the founders are used.
     """
-    who = identity["founders"] if members is None else ["0x" + one.hex() for one in members]
+    who = identity["founders"] if members is None else ["0x" + member.hex() for member in members]
     here, quorum = founders_here(settings.home, {"founders": who}), int(identity["quorum"])
     whose = "founders'" if members is None else "committee members'"
-    said = f"{len(here)} of {len(who)} {whose} keys lie on this machine; {quorum} decide together"
+    message = (
+        f"{len(here)} of {len(who)} {whose} keys are on this machine; {quorum} decide together"
+    )
     if len(here) >= quorum:
         return Check(
             "committee",
             "warn",
-            f"{said}: whoever holds this machine is the committee",
-            "played people only; for a real deployment: volens init",
+            f"{message}: whoever controls this machine is the committee",
+            "for demo accounts only; for a real deployment: volens init",
         )
-    return Check("committee", "ok", said)
+    return Check("committee", "ok", message)
 
 
 def key_files(settings: Settings) -> Check:
-    """Keys that others can read, people's and the broker's where it lies in this home; and what others can write.
+    """Check that other accounts can neither read keys (people's, broker's) nor write pinned files.
 
-    Whoever can write the home or keys/ exchanges the pinned identity or a key, even where the file itself is closed.
+    An account that can write the home or keys/ can replace the pinned identity or a key, even if
+    the file is closed.
     """
     home, broker = settings.home, settings.home / "broker"
     private = [*(home / "keys").glob("*.json"), *(broker / name for name in BROKER_FILES), broker]
@@ -77,11 +84,11 @@ def key_files(settings: Settings) -> Check:
         do.append("chmod 600 the files, 700 the folder broker/, and replace those keys")
     if open_to_all:
         means.append(
-            f"other accounts of this machine can write {', '.join(open_to_all)}, and so exchange a key or "
-            "what is pinned"
+            f"other accounts of this machine can write {', '.join(open_to_all)}, and so exchange "
+            "a key or what is pinned"
         )
         do.append(
-            "chmod 700 the folders, 600 the files, then compare identity.json with another part's"
+            "chmod 700 the folders, 600 the files, then compare identity.json with another machine's"
         )
     if means:
         return Check("key files", "bad", "; ".join(means), "; ".join(do))
@@ -97,17 +104,17 @@ def disk(settings: Settings) -> Check:
     return Check(
         "disk",
         "warn" if low else "ok",
-        f"{free / (1 << 30):.1f} GB free where the home folder lies",
+        f"{free / (1 << 30):.1f} GB free on the disk of the home folder",
         "make room: when the journal cannot be written, nobody's data can be used" if low else "",
     )
 
 
 def rows(settings: Settings, ledger: Ledger | None) -> Iterator[Check]:
-    """How far the rows are behind the ledger, and how much waits."""
+    """Check the lag of the rows behind the ledger, and the queue."""
     here = settings.database.removeprefix("sqlite:///")
     if here != settings.database and not Path(here).exists():
         yield Check(
-            "rows", "warn", "there is no database on this machine", f"it is made by: {SERVE}"
+            "rows", "warn", "there is no database on this machine", f"this makes it: {SERVE}"
         )
         return
     try:
@@ -130,23 +137,24 @@ def rows(settings: Settings, ledger: Ledger | None) -> Iterator[Check]:
 
 
 def queue(engine: Database) -> Check:
-    depth = figures.queue_depth(engine)
+    depth = statistics.queue_depth(engine)
     if depth > LONG_QUEUE:
         return Check(
             "queue",
             "warn",
             f"{depth} runs wait or are computed",
-            "see how they get on: volens run show",
+            "see their state: volens run show",
         )
     return Check("queue", "ok", f"{depth} runs wait or are computed")
 
 
 def lag(engine: Database, ledger: Ledger) -> Check:
-    """The newest row beside the newest block, and the ledger's head beside the row of that step; no other row."""
+    """Compare the newest row with the newest block, and the ledger's head with its row; no other
+    row.
+    """
     try:
-        count, head = (
-            ledger.head()
-        )  # first: a step that is mined meanwhile may be in the rows or not
+        # First, because a step that is mined meanwhile may be in the rows or not.
+        count, head = ledger.head()
         blocks, seconds = lag_of(engine, ledger)
     except ChainError as error:
         return Check("chain lag", "down", "the ledger was not compared with the rows", error.hint)
@@ -172,6 +180,6 @@ def lag(engine: Database, ledger: Ledger) -> Check:
         "chain lag",
         "ok",
         f"no block with steps is newer than the newest row, and step {count}, the ledger's "
-        "newest, is in the rows with the same head; older rows were not looked at (volens rebuild --compare "
-        "looks at every one)",
+        "newest, is in the rows with the same head; older rows were not compared "
+        "(volens rebuild --compare compares all)",
     )

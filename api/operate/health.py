@@ -1,6 +1,6 @@
-"""Which parts of a deployment live: a probe of each, and the beat of the worker.
+"""Health of the services: a probe of each, and the worker's heartbeat file.
 
-A part that is reading the ledger lives, and says how far it is.
+A service that is reading the ledger is alive, and reports its progress.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from api.operate.settings import Settings
 from chain.paging import Progress
 from governance.certificates import trusted
 
-BEAT_SECONDS = 15  # a worker that has not shown itself for so long is down
+BEAT_SECONDS = 15  # a worker whose last beat is older is down
 _PROBE_SECONDS = 1.0
 _HEAD_QUESTION = {"jsonrpc": "2.0", "id": 1, "method": "eth_blockNumber", "params": []}
 
 
 def probes_of(settings: Settings) -> dict[str, Callable[[], httpx.Response]]:
-    """The questions by which parts show that they live. Raises NotServing when nobody knows where one runs."""
+    """A health request for each service. Raises NotServing when a service's address is unknown."""
     chain_url, bucket_url, broker_url = (
         settings.address(part) for part in ("chain", "bucket", "broker")
     )
@@ -44,45 +44,49 @@ def probes_of(settings: Settings) -> dict[str, Callable[[], httpx.Response]]:
 
 @dataclass(slots=True)
 class Health:
-    """Asks each part whether it lives, and remembers since when it has said so. Never raises.
+    """Probes each service, and remembers since when it has its state. Never raises.
 
-    A part that is reading the ledger lives, and says how far it is: it is `catching-up`.
+    A service that is reading the ledger is `catching-up`, with its progress.
     """
 
     settings: Settings
-    probes: Mapping[str, Callable[[], httpx.Response]]  # answers 200 while the part lives
-    own: Mapping[str, Callable[[], Progress | None]] = field(
-        default_factory=dict
-    )  # of this process
+    probes: Mapping[str, Callable[[], httpx.Response]]  # answers 200 while the service is alive
+    # Services of this process.
+    own_progress: Mapping[str, Callable[[], Progress | None]] = field(default_factory=dict)
     since: dict[str, tuple[str, int]] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def report(self, now: int) -> dict[str, dict[str, Any]]:
-        """{part: {state: ok, catching-up or down, since: seconds, block, newest}} of each part; the worker is one."""
+        """{service: {state: ok, catching-up or down, since: seconds, block, newest}}, with the
+        worker.
+        """
         with ThreadPoolExecutor(len(self.probes)) as pool:
-            found = dict(zip(self.probes, pool.map(_state_of, self.probes.values()), strict=True))
-        found["worker"] = self._worker(now)
-        found |= {part: _said("ok", ask()) for part, ask in self.own.items()}
+            report = dict(zip(self.probes, pool.map(_state_of, self.probes.values()), strict=True))
+        report["worker"] = self._worker(now)
+        report |= {part: _status("ok", ask()) for part, ask in self.own_progress.items()}
         with self.lock:
-            for part, said in found.items():
-                if self.since.get(part, ("", 0))[0] != said["state"]:
-                    self.since[part] = (said["state"], now)
-                said["since"] = self.since[part][1]
-        return found
+            for part, status in report.items():
+                if self.since.get(part, ("", 0))[0] != status["state"]:
+                    self.since[part] = (status["state"], now)
+                status["since"] = self.since[part][1]
+        return report
 
     def _worker(self, now: int) -> dict[str, Any]:
-        """By its beat: a young file, which says how far the ledger is read while that goes on."""
+        """The worker's state from its beat: a recent file, with the progress while it reads the
+        ledger.
+        """
         try:
-            young = (
-                abs(now - self.settings.worker_beat.stat().st_mtime) < BEAT_SECONDS
-            )  # a beat to come is none, too
-            return _said("ok", read_beat(self.settings.worker_beat)) if young else {"state": "down"}
+            # A beat in the future does not count.
+            young = abs(now - self.settings.worker_beat.stat().st_mtime) < BEAT_SECONDS
+            return (
+                _status("ok", read_beat(self.settings.worker_beat)) if young else {"state": "down"}
+            )
         except OSError:
             return {"state": "down"}
 
 
 def write_beat(path: Path, progress: Progress | None = None) -> None:
-    """Show that the worker lives, and how far it is while it reads the ledger."""
+    """Write the worker's sign of life, with the progress while it reads the ledger."""
     text = (
         "" if progress is None else json.dumps({"block": progress.block, "newest": progress.newest})
     )
@@ -93,7 +97,7 @@ def write_beat(path: Path, progress: Progress | None = None) -> None:
 
 
 def read_beat(path: Path) -> Progress | None:
-    """How far the worker is with the ledger, None when it has read all of it. Raises OSError."""
+    """The worker's progress with the ledger, None when it has read all of it. Raises OSError."""
     return progress_in(path.read_bytes())
 
 
@@ -104,24 +108,26 @@ def _state_of(probe: Callable[[], httpx.Response]) -> dict[str, Any]:
         return {"state": "down"}
     if answer.status_code != httpx.codes.OK:
         return {"state": "down"}
-    return _said("ok", progress_in(answer.content))
+    return _status("ok", progress_in(answer.content))
 
 
 def progress_in(data: bytes) -> Progress | None:
-    """The progress that a part tells, if it does: {block, newest}, and catchingUp where it is not always so."""
+    """The progress in a health response: {block, newest}, unless catchingUp is false; None if
+    absent.
+    """
     try:
-        said: Any = json.loads(data)
+        body: Any = json.loads(data)
     except ValueError:
         return None
-    if isinstance(said, dict) and isinstance(said.get("api"), dict):
-        said = said["api"]  # of the API's own report
-    if not isinstance(said, dict) or said.get("catchingUp") is False:
+    if isinstance(body, dict) and isinstance(body.get("api"), dict):
+        body = body["api"]  # the API's report has one entry for each service
+    if not isinstance(body, dict) or body.get("catchingUp") is False:
         return None
-    block, newest = said.get("block"), said.get("newest")
+    block, newest = body.get("block"), body.get("newest")
     return Progress(block, newest) if type(block) is int and type(newest) is int else None
 
 
-def _said(state: str, progress: Progress | None) -> dict[str, Any]:
+def _status(state: str, progress: Progress | None) -> dict[str, Any]:
     if progress is None:
         return {"state": state}
     return {"state": "catching-up", "block": progress.block, "newest": progress.newest}

@@ -13,13 +13,13 @@ from governance.rules.encoding import strict_json
 def read_identity(settings: Settings) -> Mapping[str, Any]:
     """The pinned ledger identity. Raises NotServing when there is none."""
     try:
-        found = strict_json(settings.identity_file.read_bytes())
+        identity = strict_json(settings.identity_file.read_bytes())
     except FileNotFoundError:
         raise NotServing(
             "there is no ledger identity in the home folder", "set one up: volens serve"
         ) from None
-    if not isinstance(found, dict):
+    if not isinstance(identity, dict):
         raise NotServing(
-            "the ledger identity cannot be read", "restore identity.json from another part"
+            "the ledger identity cannot be read", "restore identity.json from another machine"
         )
-    return found
+    return identity

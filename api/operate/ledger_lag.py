@@ -1,4 +1,4 @@
-"""How far the rows are behind the ledger."""
+"""Lag of the database rows behind the ledger."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import httpx
 from chain.errors import ChainError
 from chain.ledger import Ledger, Node
 from governance.certificates import trusted
-from governance.readmodel import statistics as figures
+from governance.readmodel import statistics
 from governance.readmodel.database import Database
 
-ANSWER_SECONDS = 1.0  # the ledger may take for a reading
+ANSWER_SECONDS = 1.0  # limit for one answer of the ledger
 
 
 def newest_block(url: str, renew: bool = False) -> tuple[int, int]:
     """Number and time of the ledger's newest block. Raises ChainError within about two seconds.
 
-    The dev chain's gateway is asked for its own count first: asked for the newest block it mines one when it was idle,
-    and a reading every few seconds must not fill the ledger. `renew`: let it.
+    The dev chain's gateway mines a block if it is idle and asked for the newest one. Frequent
+    requests must not fill the ledger, so the gateway is asked for its own count first; not with
+    `renew`.
     """
     node = Node(url, timeout=ANSWER_SECONDS)
     number = None if renew else _head_of_gateway(url)
@@ -28,12 +29,13 @@ def newest_block(url: str, renew: bool = False) -> tuple[int, int]:
 
 
 def lag_of(engine: Database, ledger: Ledger, newest: int | None = None) -> tuple[int, int]:
-    """Blocks with events after the newest that the rows hold, and how long the oldest of them waits (seconds).
+    """Blocks with events after the newest that the rows hold, and how long the oldest of them waits
+    (seconds).
 
     Raises ChainError.
     """
     head = newest_block(ledger.node.url)[0] if newest is None else newest
-    last = figures.newest_row(engine) or int(ledger.identity["deployBlock"]) - 1
+    last = statistics.newest_row(engine) or int(ledger.identity["deployBlock"]) - 1
     missing = (
         sorted(
             {
@@ -47,16 +49,16 @@ def lag_of(engine: Database, ledger: Ledger, newest: int | None = None) -> tuple
     )
     if not missing:
         return 0, 0
-    at = [int(ledger.block(number)["timestamp"], 16) for number in (missing[0], head)]
-    return len(missing), at[1] - at[0]
+    times = [int(ledger.block(number)["timestamp"], 16) for number in (missing[0], head)]
+    return len(missing), times[1] - times[0]
 
 
 def _head_of_gateway(url: str) -> int | None:
     try:
-        said = httpx.get(
+        health = httpx.get(
             f"{url}/health", timeout=ANSWER_SECONDS, trust_env=False, verify=trusted()
         ).json()
     except (httpx.HTTPError, ValueError):
         return None
-    head = said.get("head") if isinstance(said, dict) else None
+    head = health.get("head") if isinstance(health, dict) else None
     return head if type(head) is int else None

@@ -1,9 +1,12 @@
-"""What a process says of itself: JSON lines on standard error, pretty where a person looks; nothing that names anybody.
+"""Logging: JSON lines on standard error (coloured on a terminal), without anything that names a
+person.
 
-1. A field that is not on the list below is not printed, whatever it holds; how many were withheld is.
-2. Long hex and UUIDs (ids, keys, hashes), tokens, e-mail addresses and paths in a text are replaced.
-3. Control characters, terminal codes and characters that turn the writing direction are written as their numbers.
-4. Of other libraries' messages only the place is told, never the text: it may hold an address with ids in it.
+1. Only fields of the list below are printed; the others are counted as withheld.
+2. Long hex and UUIDs (ids, keys, hashes), tokens, e-mail addresses and paths in a text are
+   replaced.
+3. Control characters, terminal codes and characters that change the writing direction are escaped.
+4. For messages of libraries only module and line are logged, because a text may contain an address
+   with ids.
 """
 
 from __future__ import annotations
@@ -57,7 +60,9 @@ _UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")  # Unicode categories
 
 
 def configure(part: str, level: str, stream: TextIO | None = None) -> None:
-    """Log as `part` from `level` (debug, info, warning, error) on; once, at the start of a process."""
+    """Log as `part` from `level` (debug, info, warning, error); call once, at the start of a
+    process.
+    """
     out = sys.stderr if stream is None else stream
     renderer: Any = (
         structlog.dev.ConsoleRenderer() if out.isatty() else structlog.processors.JSONRenderer()
@@ -73,22 +78,22 @@ def configure(part: str, level: str, stream: TextIO | None = None) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=structlog.PrintLoggerFactory(out),
     )
-    logging.basicConfig(level=logging.WARNING, handlers=[_OthersPlace()], force=True)
+    logging.basicConfig(level=logging.WARNING, handlers=[_LibraryWarnings()], force=True)
     logging.captureWarnings(True)
 
 
 def clean(text: str) -> str:
-    """A text without what could name somebody or move a cursor, at most LONGEST characters."""
+    """Remove what could name a person or move a cursor; at most LONGEST characters."""
     for pattern, instead in _HIDDEN:
         text = pattern.sub(instead, text[: 4 * LONGEST])
     return escape(text)
 
 
 def escape(text: str) -> str:
-    """Every character that is not seen as itself, by its number."""
+    """Replace every invisible character by its number."""
     shown = "".join(
-        f"\\u{ord(one):04x}" if unicodedata.category(one) in _UNSEEN else one
-        for one in text[:LONGEST]
+        f"\\u{ord(character):04x}" if unicodedata.category(character) in _UNSEEN else character
+        for character in text[:LONGEST]
     )
     return shown + ("…" if len(text) > LONGEST else "")
 
@@ -104,11 +109,10 @@ def _value(name: str, value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
-        return (
-            escape(value) if name == "route" else clean(value)
-        )  # a template is ours, and looks like a path
-    if isinstance(value, list | tuple) and all(isinstance(one, str | int) for one in value):
-        return [_value(name, one) for one in value[:20]]
+        # A route's template is our own text, but looks like a path.
+        return escape(value) if name == "route" else clean(value)
+    if isinstance(value, list | tuple) and all(isinstance(item, str | int) for item in value):
+        return [_value(name, item) for item in value[:20]]
     return WITHHELD
 
 
@@ -124,8 +128,8 @@ class _Redactor:
         return {"part": self._part, **redact(fields)}
 
 
-class _OthersPlace(logging.Handler):
-    """Other libraries' warnings as lines of ours: who, where and of which kind."""
+class _LibraryWarnings(logging.Handler):
+    """Logs warnings of libraries: only module, line and type."""
 
     def emit(self, record: logging.LogRecord) -> None:
         kind = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else None

@@ -1,7 +1,7 @@
-"""The parts of one machine: started in order, asked for their health, stopped in reverse.
+"""Start all services on one machine in order, check their health, stop them in reverse order.
 
-ledger → bucket → broker → api → worker. Each is a process of its own that dies with this one. `run.json` in the home
-folder says where they are; a stopped home starts again with everything it had.
+ledger → bucket → broker → api → worker. Each is a separate process that dies with this one.
+`run.json` in the home folder has their addresses; a stopped home starts again with all its data.
 """
 
 from __future__ import annotations
@@ -50,15 +50,15 @@ from governance.objects.vault import Bucket
 from governance.readmodel.database import TableOutbox, open_database
 
 WORKER = "worker"  # the name of its key
-START_SECONDS = 30.0  # that a part has for its next sign of progress while it starts
-TELL_SECONDS = 2.0  # between two lines that say how far a part is with the ledger
-STOP_SECONDS = 8.0  # that the API and the worker have to end by themselves
+START_SECONDS = 30.0  # in which a starting service must show progress
+TELL_SECONDS = 2.0  # between two progress lines of a service that reads the ledger
+STOP_SECONDS = 8.0  # in which the API and the worker should end by themselves
 log = structlog.get_logger()
 
 
 @dataclass(slots=True)
 class Parts:
-    """Running parts; `seconds` is how long each took to answer its first health request."""
+    """Running services; `seconds` is how long each took to answer its first health request."""
 
     home: Path
     settings: Settings
@@ -68,30 +68,31 @@ class Parts:
     urls: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     launched: dict[str, float] = field(default_factory=dict)
-    serving: bool = False  # everything answered
-    demo_token: str = field(default="", repr=False)  # opens the played people to one browser, once
-    tell: Callable[[str], None] = lambda _line: None  # what a start that takes its time says
+    serving: bool = False  # all services answered
+    demo_token: str = field(default="", repr=False)  # opens the demo accounts in one browser, once
+    tell: Callable[[str], None] = lambda _line: None  # prints the progress of a slow start
 
     @classmethod
     def start(cls, settings: Settings, worker: bool = True) -> Parts:
-        """Start everything on the home folder, and make a played deployment there if it has none.
+        """Start all services on the home folder, and bootstrap a demo deployment there if it has
+        none.
 
-        Raises NotServing, ChainError, GovernanceError; whatever was started is stopped then. Call from a thread that
-        lives as long as the parts should.
+        Raises NotServing, ChainError, GovernanceError, after stopping what was started. Call from a
+        thread that lives as long as the services should.
         """
         parts = cls(settings.home.resolve(), settings)
         parts.start_all(worker)
         return parts
 
     def start_all(self, worker: bool = True) -> None:
-        """As `start` does."""
+        """Start all services, as `start` does."""
         self.make_home()
         try:
             self.name_senders()
             self.start_chain()
             self.start_bucket()
             _bootstrap(self)
-            self.name_senders()  # a ceremony has made the keys
+            self.name_senders()  # the bootstrap has made the keys
             self.launch_broker()
             self.launch_api()
             if worker:
@@ -104,18 +105,19 @@ class Parts:
             raise
 
     def make_home(self) -> None:
-        os.umask(0o077)  # whose data was used when is nobody else's business on this machine
+        os.umask(0o077)  # other accounts of this machine must not read who used which data
         self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def name_senders(self, *others: str) -> None:
-        """Tell the ledger whose transactions it takes without a look: of the relay and the worker here, and `others`.
+        """Write the list of trusted senders for the ledger: relay and worker of this home, and
+        `others`.
 
         The settings may name more, e.g. the worker of another machine. No key is opened.
         """
-        own = [_address_in(self.settings.key_file(name)) for name in (RELAY, WORKER)]
+        local = [_address_in(self.settings.key_file(name)) for name in (RELAY, WORKER)]
         named = self.settings.senders.replace(",", " ").split()
         (self.home / "chain").mkdir(mode=0o700, parents=True, exist_ok=True)
-        lines = "".join(f"{one}\n" for one in (*own, *named, *others) if one)
+        lines = "".join(f"{sender}\n" for sender in (*local, *named, *others) if sender)
         replace_private(self.home / "chain" / SENDERS, lines.encode())
 
     def start_chain(self) -> None:
@@ -155,9 +157,9 @@ class Parts:
     def launch_api(self) -> None:
         port = self.settings.api_port or self._port("api")
         self._know("api", f"http://{self.settings.api_host}:{port}", 0.0)
-        figures = self.settings.metrics_port or self._port("metrics")
-        self._know("metrics", f"http://{self.settings.metrics_host}:{figures}", 0.0)
-        environment = {"VOLENS_API_PORT": str(port), "VOLENS_METRICS_PORT": str(figures)}
+        metrics_port = self.settings.metrics_port or self._port("metrics")
+        self._know("metrics", f"http://{self.settings.metrics_host}:{metrics_port}", 0.0)
+        environment = {"VOLENS_API_PORT": str(port), "VOLENS_METRICS_PORT": str(metrics_port)}
         if self.settings.demo:  # the token itself is in the printed address only
             self.demo_token = secrets.token_urlsafe(32)
             environment["VOLENS_DEMO_TOKEN"] = sha256(self.demo_token.encode()).hexdigest()
@@ -165,7 +167,7 @@ class Parts:
 
     @property
     def address(self) -> str:
-        """What to open in a browser; where people are played, once."""
+        """The address to open in a browser; with demo accounts it can be opened once."""
         url = self.urls["api"]
         return f"{url}/pages/played/enter?token={self.demo_token}" if self.demo_token else url
 
@@ -173,12 +175,12 @@ class Parts:
         self._launch("api.worker.supervisor", "worker")
 
     def await_part(self, name: str) -> None:
-        """Wait until a launched part has read the ledger and works.
+        """Wait until a launched service has read the ledger and works.
 
-        However long the ledger is: only a part that shows no progress for START_SECONDS is ended. Raises NotServing.
+        Only a service that shows no progress for START_SECONDS is ended. Raises NotServing.
         """
         process, began = self.processes[name], self.launched[name]
-        ask = _Lines(process) if name == "worker" else _Asked(self.urls[name])
+        ask = _PrintedLines(process) if name == "worker" else _HealthRequests(self.urls[name])
         if not self._await(name, process, ask):
             _end(self.processes.pop(name))
             raise NotServing(
@@ -188,20 +190,20 @@ class Parts:
 
     def _await(self, name: str, process: subprocess.Popen[bytes], ask: _Sign) -> bool:
         watched = Watched(process.pid, START_SECONDS)
-        told = time.monotonic()
+        last_report = time.monotonic()
         while process.poll() is None and not watched.stuck():
             sign = ask()
             if sign is True:
                 return True
             if isinstance(sign, Progress):
                 watched.moved(sign)
-                if time.monotonic() - told >= TELL_SECONDS:
-                    told = time.monotonic()
+                if time.monotonic() - last_report >= TELL_SECONDS:
+                    last_report = time.monotonic()
                     self.tell(f"{name:<7} reads the ledger: block {sign.block} of {sign.newest}")
         return False
 
     def stop_part(self, name: str) -> None:
-        """Stop one part; the others go on, and say so when they miss it."""
+        """Stop one service; the others continue, and report when they need it."""
         if name == "chain" and self.chain is not None:
             self.chain.stop()
         elif name == "bucket" and self.bucket is not None:
@@ -210,9 +212,9 @@ class Parts:
             _end(self.processes.pop(name))
 
     def stop(self) -> None:
-        """Stop all of them in reverse order; the home keeps everything.
+        """Stop all services in reverse order; the home keeps all data.
 
-        API and worker end at the same time, since each may have something to finish.
+        API and worker end at the same time, because each may have work to finish.
         """
         finishing = [
             self.processes.pop(name) for name in ("worker", "api") if name in self.processes
@@ -226,7 +228,7 @@ class Parts:
             self.stop_part(name)
 
     def kill(self) -> None:
-        """End all of them at once, as a power failure would; the next start finds everything."""
+        """Kill all services at once, like a power failure; the next start recovers."""
         running = [
             *self.processes.values(),
             *(part.process for part in (self.bucket, self.chain) if part is not None),
@@ -235,7 +237,7 @@ class Parts:
             process.kill()
 
     def broken(self) -> str | None:
-        """The name of a part that ended on its own, if one did."""
+        """The name of a service that ended unexpectedly, if any."""
         ended = [name for name, process in self.processes.items() if process.poll() is not None]
         if self.chain is not None and self.chain.process.poll() is not None:
             ended.append("chain")
@@ -244,7 +246,7 @@ class Parts:
         return ended[0] if ended else None
 
     def _launch(self, module: str, name: str, *arguments: str, **environment: str) -> None:
-        """Start a Python part; what it prints goes to logs/<name>.log."""
+        """Start a Python service; its output goes to logs/<name>.log."""
         (self.home / "logs").mkdir(exist_ok=True)
         with (self.home / "logs" / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
@@ -259,15 +261,14 @@ class Parts:
 
     def _know(self, name: str, url: str, seconds: float) -> None:
         self.urls[name], self.seconds[name] = url, seconds
-        known = (
-            _read_urls(self.home) | self.urls
-        )  # of parts that are not started yet: the port they will have again
+        # Services that are not started yet keep their previous address.
+        known = _read_urls(self.home) | self.urls
         temporary = self.home / ".run.json"
         temporary.write_text(json.dumps(known), encoding="utf-8")
         temporary.replace(self.home / "run.json")
 
     def _port(self, name: str) -> int:
-        """The port this part had before, if it is still free: clients find it where they found it."""
+        """The previous port of this service if it is still free, so that clients find it again."""
         before = self.urls.get(name) or _read_urls(self.home).get(name, "")
         port = int(before.rsplit(":", 1)[1]) if before else 0
         with socket.socket() as probe:
@@ -280,7 +281,8 @@ class Parts:
 
 
 def serve(demo: bool = False) -> int:
-    """Start everything, say where, and go on until SIGTERM or Ctrl-C; with `demo` on the home that the demo made.
+    """Start all services, print their addresses, run until SIGTERM or Ctrl-C; `demo`: on the demo's
+    home.
 
     Raises NotServing, also when there is no such home.
     """
@@ -301,7 +303,7 @@ def serve(demo: bool = False) -> int:
     parts.tell = partial(print, flush=True)
     parts.start_all()
     try:
-        _say_where(parts)
+        _print_addresses(parts)
         while not stop.wait(0.5):
             ended = parts.broken()
             if ended is not None:
@@ -316,7 +318,7 @@ def serve(demo: bool = False) -> int:
     return 0
 
 
-def _say_where(parts: Parts) -> None:
+def _print_addresses(parts: Parts) -> None:
     for name in ("chain", "bucket", "broker", "api"):
         print(f"{name:<7} {parts.urls[name]}   {parts.seconds[name]:.1f} s", flush=True)
     print(
@@ -324,11 +326,12 @@ def _say_where(parts: Parts) -> None:
         flush=True,
     )
     if has_demo_accounts(parts.home):
-        print("Everybody's key lies in this home: people are played.", flush=True)
+        print("This home contains everybody's key: these are demo accounts.", flush=True)
     print(f"Open {parts.address} in a browser.", flush=True)
     if parts.demo_token:
         print(
-            "This address is good once, and for one browser: it gets the played keys.", flush=True
+            "This address works once, for one browser, and gives it the keys of the demo accounts.",
+            flush=True,
         )
 
 
@@ -339,7 +342,7 @@ def _demo_settings(settings: Settings) -> Settings:
 
 
 def _address_in(path: Path) -> str:
-    """The address that a key file names, "" where there is none."""
+    """The address in a key file, "" if there is none."""
     try:
         return str(json.loads(path.read_text(encoding="utf-8"))["address"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -348,22 +351,21 @@ def _address_in(path: Path) -> str:
 
 def _bootstrap(parts: Parts) -> None:
     if read_identity(parts.home) is None:
-        if (
-            parts.settings.ceremony_folder.exists()
-        ):  # a played committee would take the place of the one that was named
+        # A demo committee must not replace the planned one.
+        if parts.settings.ceremony_folder.exists():
             raise NotServing(
-                "the key ceremony of this deployment is not finished", "go on with it: volens init"
+                "the key ceremony of this deployment is not finished", "continue it: volens init"
             )
         engine = open_database(f"sqlite:///{parts.home / 'volens.db'}")
         bootstrap(parts.home, parts.urls["chain"], TableOutbox(engine))
         engine.dispose()
 
 
-_Sign = Callable[[], "bool | Progress"]  # whether a part works, or how far it is with the ledger
+_Sign = Callable[[], "bool | Progress"]  # whether a service works, or its progress with the ledger
 
 
-class _Asked:
-    """Asks a part for its health."""
+class _HealthRequests:
+    """Reads a service's state from its health endpoint."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -381,8 +383,10 @@ class _Asked:
         return progress
 
 
-class _Lines:
-    """Reads what a part that answers no requests prints: `reading BLOCK NEWEST`, then `ready`."""
+class _PrintedLines:
+    """Reads the state of a service without endpoints from its output: `reading BLOCK NEWEST`, then
+    `ready`.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._output = cast("BinaryIO", process.stdout)
@@ -408,7 +412,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _await_end(process: subprocess.Popen[bytes], deadline: float) -> None:
-    """Wait until then, and kill it if it has not ended."""
+    """Wait until the deadline, then kill the process if it has not ended."""
     try:
         process.wait(timeout=max(0.0, deadline - time.monotonic()))
     except subprocess.TimeoutExpired:
@@ -420,7 +424,7 @@ def _await_end(process: subprocess.Popen[bytes], deadline: float) -> None:
 
 def _read_urls(home: Path) -> dict[str, Any]:
     try:
-        found = json.loads((home / "run.json").read_text(encoding="utf-8"))
+        urls = json.loads((home / "run.json").read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return urls if isinstance(urls, dict) else {}

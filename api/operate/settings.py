@@ -1,7 +1,9 @@
-"""Where volens keeps its files and finds its processes: the only module that reads the environment.
+"""Settings from the environment (VOLENS_*): folders, addresses, limits.
 
-Every name below can be set as VOLENS_<NAME>. What is not set is read from `run.json` in the home folder, which
-`volens serve` writes once its processes have their ports.
+No other module reads the environment.
+
+Every name below can be set as VOLENS_<NAME>. Addresses that are not set are read from `run.json` in
+the home folder, which `volens serve` writes once its processes have their ports.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,40}")
 
 
 class Settings(BaseSettings):
-    """Read once at the start of a process and handed on."""
+    """Read once at the start of a process and passed on."""
 
     model_config = SettingsConfigDict(env_prefix="VOLENS_", extra="ignore", frozen=True)
 
@@ -32,33 +34,30 @@ class Settings(BaseSettings):
     api: str = ""  # where clients find the API
     api_host: str = "127.0.0.1"
     api_port: int = 0
-    senders: str = ""  # addresses by commas whose transactions the ledger here takes, beside relay and worker here
-    rate_limit: int = (
-        500  # refused requests that one address may send at once; five a second come back
-    )
-    proxies: str = ""  # addresses of the proxies before the API, by commas: their word for who calls is believed
+    # Addresses, separated by commas, whose transactions this ledger accepts besides its relay and
+    # worker.
+    senders: str = ""
+    # Refused requests that one address may send in a burst; five a second come back.
+    rate_limit: int = 500
+    # Addresses of the proxies before the API, separated by commas: their forwarded client addresses
+    # are trusted.
+    proxies: str = ""
     database_url: str = ""
     relax: Literal["", "isolation"] = ""
-    demo: bool = (
-        False  # the pages offer the demo's played people; only for a home that the demo made
-    )
-    demo_token: str = (
-        ""  # sha256 of the token in the address that `serve --demo` prints; it sets this by itself
-    )
+    # The pages offer the demo accounts; only for a home made by the demo.
+    demo: bool = False
+    # sha256 of the token in the address that `serve --demo` prints; set by `serve --demo` itself.
+    demo_token: str = ""
     chromium: str = ""  # the browser of the tests; found by name when it is not set
-    pictures: str = (
-        ""  # the folder where the tests leave pictures of the pages; none are taken without it
-    )
-    device: Literal["auto", "cpu", "cuda"] = (
-        "auto"  # where models are computed; auto takes a GPU if there is one
-    )
-    log: Literal["debug", "info", "warning", "error"] = (
-        "info"  # the least that the services' logs tell
-    )
-    metrics_host: str = (
-        "127.0.0.1"  # who may read the API's figures: this machine, unless another address is named
-    )
-    metrics_port: int = 0  # 0: none, and a free one under `volens serve`
+    # The folder for pictures of the pages from tests; none are taken if it is not set.
+    pictures: str = ""
+    # Where models are computed; auto uses a GPU if there is one.
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    # The lowest level in the services' logs.
+    log: Literal["debug", "info", "warning", "error"] = "info"
+    # The address on which the API's metrics can be read.
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 0  # 0: no metrics, but a free port under `volens serve`
 
     @property
     def database(self) -> str:
@@ -74,16 +73,16 @@ class Settings(BaseSettings):
 
     @property
     def ceremony_folder(self) -> Path:
-        """What the people of a new deployment are to sign, and what came back."""
+        """The files of the key ceremony of a new deployment."""
         return self.home / "ceremony"
 
     @property
     def worker_beat(self) -> Path:
-        """Touched by the worker every few seconds: a young one means that it lives."""
+        """Touched by the worker every few seconds while it is alive."""
         return self.home / "worker.beat"
 
     def child_environment(self, home: Path) -> dict[str, str]:
-        """What the parts of one machine are started with: this environment, with the home folder made absolute."""
+        """The environment of started services: this environment with an absolute home folder."""
         return {**os.environ, "VOLENS_HOME": str(home), "VOLENS_DEMO": str(self.demo)}
 
     def key_file(self, name: str) -> Path:
@@ -91,7 +90,7 @@ class Settings(BaseSettings):
         return self.home / "keys" / f"{checked_name(name)}.json"
 
     def result_folder(self, name: str) -> Path:
-        """Where a person's result and viewer keys lie, by run."""
+        """The folder of a person's result and viewer keys, by run."""
         return self.home / "keys" / f"{checked_name(name)}.results"
 
     def receipt_folder(self, name: str) -> Path:
@@ -107,7 +106,7 @@ class Settings(BaseSettings):
         }
         url = given[part] or _read_addresses(self.run_file).get(part, "")
         if not url:
-            raise NotServing(f"nobody knows where the {part} runs", "start it: volens serve")
+            raise NotServing(f"the address of the {part} is unknown", "start it: volens serve")
         return url.rstrip("/")
 
 
@@ -123,7 +122,11 @@ def checked_name(name: str) -> str:
 
 def _read_addresses(path: Path) -> dict[str, str]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        addresses = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return {}
-    return {str(name): str(url) for name, url in found.items()} if isinstance(found, dict) else {}
+    return (
+        {str(name): str(url) for name, url in addresses.items()}
+        if isinstance(addresses, dict)
+        else {}
+    )

@@ -1,4 +1,4 @@
-"""What can stand against the start of a part, and the one plain line that its log says of it."""
+"""Errors that prevent a service from starting, and the log line for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ log = structlog.get_logger()
 
 
 def not_started(error: Exception) -> int:
-    """Say why, without a value of a statement or a trace; the exit status."""
+    """Log the error without values or trace; returns the exit status."""
     if isinstance(error, DATABASE_FAULTS):
         fact, hint = (
             "the database failed",

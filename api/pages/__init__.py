@@ -1,5 +1,6 @@
-"""What people see: pages made on the server, readable without script; only signing needs one (web/sign.js).
+"""Web pages, rendered on the server and readable without script; only signing needs one
+(web/sign.js).
 
-Pages do not know rules or keys. They show what the register says, and hand signed messages to the same doors as
-anybody.
+Pages do not know rules or keys. They show the read model, and send signed messages to the public
+HTTP routes.
 """

@@ -1,11 +1,13 @@
-"""Only with `volens serve --demo`: the played people of a home that the demo made, whose keys lie in files here.
+"""Demo accounts (only with `volens serve --demo`): people of a home made by the demo, whose keys
+are in files here.
 
-Their keys go to one browser: the first that opens the address which `serve --demo` printed. The token in it is good
-once; it is exchanged for a cookie that no script reads, and for a word that our pages keep in the browser's storage.
-The cookie lets the browser see who is played. A key needs the word, in a header: browsers send the cookies of
-127.0.0.1 to every port of it, so any other local server that the browser visits learns the cookie; storage is bound to
-the port as well. Other programs of this machine, who can reach the port, get no key. The web process knows the
-token's hash only.
+Their keys go to one browser: the first that opens the address printed by `serve --demo`. The token
+in the address works once; it is exchanged for a cookie that scripts cannot read, and for a secret
+word that our pages keep in the browser's storage. The cookie lets the browser see the list of
+accounts. A key needs the word, in a header: browsers send the cookies of 127.0.0.1 to all its
+ports, so any other local server that the browser visits learns the cookie; storage is bound to the
+port as well. Other programs of this machine, which can reach the port, get no key. The web process
+knows only the token's hash.
 """
 
 from __future__ import annotations
@@ -39,26 +41,26 @@ HERE_ONLY = "127.0.0.1"
 COOKIE = "volens-demo"
 HEADER = "Volens-Demo"  # the word, sent by web/sign.js
 ENTER = "/pages/played/enter"
-_PARTS = ("relay", "worker")  # keys of programs: nobody plays them
+_PARTS = ("relay", "worker")  # keys of programs, which are no accounts
 
 
 @dataclass(frozen=True, slots=True)
 class DemoAccounts:
-    """`part` is what the person is in the story, "" for one of the many patients."""
+    """`part` is the person's role in the story, "" for the other patients."""
 
     name: str
     part: str
 
 
 class Entrance:
-    """Lets the first browser in that shows the token whose sha256 (hex) this is; without one, nobody."""
+    """Admits the first browser that shows the token with this sha256 (hex); without a hash, none."""
 
     def __init__(self, token_hash: str) -> None:
         self._lock = threading.Lock()
         self._token_hash, self._cookie_hash, self._word_hash = token_hash, "", ""
 
     def exchange(self, token: str) -> tuple[str, str]:
-        """(the cookie's value, the word), for the first who shows the token. Raises NotAllowed."""
+        """(the cookie's value, the word) for the first caller with the token. Raises NotAllowed."""
         with self._lock:
             if not self._token_hash or not hmac.compare_digest(hash_of(token), self._token_hash):
                 raise NotAllowed(
@@ -96,7 +98,7 @@ def _must_know_the_word(request: Request) -> None:
     entrance: Entrance = request.app.state.entrance
     if not entrance.hands_out(request.headers.get(HEADER, "")):
         raise NotAllowed(
-            "the demo's people are played in one browser only",
+            "the demo accounts can be used in one browser only",
             "open the address that `volens serve --demo` printed",
         )
 
@@ -105,7 +107,7 @@ KnowsTheWord = Depends(_must_know_the_word)
 
 
 def check_home(settings: Settings) -> None:
-    """Raise NotServing unless this is a home that the demo made, served to this machine only."""
+    """Raise NotServing unless this home was made by the demo and is served to this machine only."""
     check_demo_home(settings.home)
     if settings.api_host != HERE_ONLY:
         raise NotServing(
@@ -114,7 +116,7 @@ def check_home(settings: Settings) -> None:
 
 
 def list_people(services: Services) -> list[DemoAccounts]:
-    """Everybody who can be played: those of the story first, then the other patients."""
+    """All demo accounts: those of the story first, then the other patients."""
     names = {path.stem for path in _folder(services).glob("*.json")} - set(_PARTS)
     cast = [DemoAccounts(name, part) for name, part in CAST.items() if name in names]
     return cast + [DemoAccounts(name, "") for name in sorted(names - set(CAST))]
@@ -122,10 +124,11 @@ def list_people(services: Services) -> list[DemoAccounts]:
 
 @router.get(ENTER)
 def enter(request: Request, token: str = "") -> Response:
-    """Exchange the printed token for cookie and word, and leave the address behind. Raises NotAllowed."""
+    """Exchange the printed token for cookie and word, and redirect. Raises NotAllowed."""
     entrance: Entrance = request.app.state.entrance
     cookie, word = entrance.exchange(token)
-    # No browser sends what stands behind "#"; web/sign.js stores it and takes it out of the address.
+    # Browsers do not send the part after "#"; web/sign.js stores it and removes it from the
+    # address.
     answer = RedirectResponse(f"/#{COOKIE}={word}", 303)
     answer.set_cookie(COOKIE, cookie, path="/", httponly=True, samesite="strict")
     return answer
@@ -133,17 +136,17 @@ def enter(request: Request, token: str = "") -> Response:
 
 @router.post("/pages/played/{name}", dependencies=[OwnOrigin, KnowsTheWord])
 def hand_out_key(name: str, services: Parts) -> Response:
-    """The key file of a played person, for the tab that acts as her. Raises NotFound."""
+    """The key file of a demo account, for the tab that acts as it. Raises NotFound."""
     path = _folder(services) / f"{name}.json"
     if NAME.fullmatch(name) is None or name in _PARTS or not path.is_file():
-        raise NotFound("nobody of this name is played here", "choose somebody of the list")
+        raise NotFound("there is no demo account with this name", "choose one from the list")
     return JSONResponse(json.loads(path.read_text(encoding="utf-8")))
 
 
 def open_result(
     services: Services, run: Mapping[str, Any], account: str
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(result, disclosure) of a released run, opened with its played analyst's own files.
+    """(result, disclosure) of a released run, opened with the files of its analyst's demo account.
 
     Raises NotFound when it cannot be opened here, BrokerUnavailable.
     """

@@ -1,7 +1,7 @@
-"""A step of the trail in words: the sentence first, who and what behind it.
+"""Describe steps of the trail in sentences, with the details of their events.
 
-Several events of one kind are one sentence with a count. Whose data is named nowhere in it: a person's id stands in the
-details, and only for auditors.
+Several events of one kind become one sentence with a count. No sentence names a patient: a person's
+id is only in the details, and only for auditors.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from api.pages import labels as words
 from governance.errors import reason_of
 from governance.readmodel.trail_queries import Happening, Step
 
-# What the filter offers: plain name and the ledger's events.
+# The kinds of the trail's filter: plain name and the ledger's events.
 KINDS = {
     "permission": ("Permission given", ("ConsentGranted",)),
     "stop": ("Permission withdrawn", ("ConsentRevoked", "RevokeStale")),
@@ -21,7 +21,7 @@ KINDS = {
     "refusal": ("Refused", ("AccessDenied", "RunRefused", "ReleaseRefused", "Rejected")),
     "request": ("Run asked for", ("RunRequested",)),
     "seal": ("Output sealed", ("Sealed",)),
-    "look": ("Checker looked", ("OutputViewed",)),
+    "look": ("Output viewed", ("OutputViewed",)),
     "release": ("Result released", ("Released",)),
     "cancel": ("Run cancelled", ("RunCancelled",)),
     "resume": ("Run resumed", ("RunResumed",)),
@@ -54,25 +54,25 @@ _MANY = {
 
 
 def sentence(step: Step, people: Mapping[str, str]) -> str:
-    """What the step recorded, e.g. "Analyst Noor asked for a run."; people: names by address, where they are known."""
+    """The step in words, e.g. "Analyst Noor asked for a run."; people: known names by address."""
     names = [event.name for event in step.events]
-    said = [_one(event, people) for event in step.events if event.name in _SAID]
-    said += [
-        one if (count := names.count(name)) == 1 else many.format(count)
-        for name, (one, many) in _MANY.items()
+    sentences = [_describe(event, people) for event in step.events if event.name in _SENTENCES]
+    sentences += [
+        singular if (count := names.count(name)) == 1 else many.format(count)
+        for name, (singular, many) in _MANY.items()
         if name in names
     ]
-    text = "; ".join(part for part in said if part)
-    return f"{text[:1].upper()}{text[1:]}." if text else "Nothing that pages know."
+    text = "; ".join(part for part in sentences if part)
+    return f"{text[:1].upper()}{text[1:]}." if text else "An unknown step."
 
 
 def kind_of(step: Step) -> str:
-    """The plain name of the step's kind, as the filter calls it."""
+    """The plain name of the step's kind, as in the filter."""
     names = {event.name for event in step.events}
-    found = (
-        said for key, (said, events) in KINDS.items() if names & set(events) and key != "refusal"
+    labels = (
+        label for key, (label, events) in KINDS.items() if names & set(events) and key != "refusal"
     )
-    return next(found, "Refused")
+    return next(labels, "Refused")
 
 
 def is_refusal(step: Step) -> bool:
@@ -85,7 +85,9 @@ def is_refusal(step: Step) -> bool:
 def details(
     events: Sequence[Happening], everything: bool, subject: str
 ) -> list[tuple[str, list[tuple[str, str]]]]:
-    """(event, its fields as texts) behind the sentence: no single person's unless `everything`; hers first."""
+    """(event, its fields as texts) for the step: no single person's unless `everything`;
+    `subject`'s first.
+    """
     chosen = [event for event in events if everything or event.name not in PERSONAL]
     chosen.sort(key=lambda event: event.subject != subject)
     return [
@@ -98,8 +100,8 @@ def _text(value: Any) -> str:
     return ", ".join(map(_text, value)) if isinstance(value, list) else str(value)
 
 
-def _one(event: Happening, people: Mapping[str, str]) -> str:
-    return _SAID[event.name].format(**_named(event.fields, people))
+def _describe(event: Happening, people: Mapping[str, str]) -> str:
+    return _SENTENCES[event.name].format(**_named(event.fields, people))
 
 
 def _named(fields: Mapping[str, Any], people: Mapping[str, str]) -> dict[str, str]:
@@ -120,7 +122,7 @@ def _named(fields: Mapping[str, Any], people: Mapping[str, str]) -> dict[str, st
     return named
 
 
-_SAID = {
+_SENTENCES = {
     "RoleSet": "the committee set the role of {account}: {role}",
     "RoleCancelled": "committee member {by} stopped the new role of {account} before it began",
     "DatasetRegistered": "custodian {custodian} registered a dataset",
@@ -135,7 +137,7 @@ _SAID = {
     "RunAuthorised": "{granted} data was opened for a run, attempt {attempt}{denied}{relaxed}",
     "RunRefused": "a run was refused: {reason}",
     "Sealed": "the output of attempt {attempt} was sealed",
-    "OutputViewed": "checker {viewer} looked at an output",
+    "OutputViewed": "checker {viewer} viewed an output",
     "Released": "checkers {checkerA} and {checkerB} released a result",
     "ReleaseRefused": "a release was refused: {reason}",
     "Rejected": "checker {checker} held an output back: {reason}",

@@ -1,4 +1,4 @@
-"""The first page, and the notice that everybody who agrees is shown."""
+"""The home page, and the notice that is shown before consent."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _RECENT = 5
 
 @router.get("/")
 def show_home(request: Request, services: Parts, visitor: Visitor) -> Response:
-    """What this is, and the newest runs of the public register."""
+    """What volens is, and the newest runs of the public register."""
     return render(
         request,
         "home.html",
@@ -29,7 +29,7 @@ def show_home(request: Request, services: Parts, visitor: Visitor) -> Response:
 
 @router.get("/pages/notice")
 def show_notice(request: Request) -> Response:
-    """The notice as a page, and byte for byte: its hash is in everything that is signed."""
+    """The notice as a page, and byte for byte, because its hash is in every consent."""
     raw = NOTICE.read_bytes()
     title, lead = raw.decode().split("\n\n")[:2]
     return render(

@@ -1,4 +1,4 @@
-"""The ledger's names in plain words, and times as people read them."""
+"""Labels: the ledger's names in plain words, and readable times."""
 
 from __future__ import annotations
 
@@ -93,9 +93,9 @@ def purposes(mask: int) -> str:
 
 
 def recipients(mask: int) -> str:
-    """Who may get results beside the place that holds the data."""
-    found = [_RECIPIENTS[name] for name in names_of(mask, PURPOSES) if name in _RECIPIENTS]
-    return _joined(found, "and") or "nobody outside the place that keeps your data"
+    """Who may get results besides the organisation that holds the data."""
+    names = [_RECIPIENTS[name] for name in names_of(mask, PURPOSES) if name in _RECIPIENTS]
+    return _joined(names, "and") or "nobody outside the place that keeps your data"
 
 
 def categories(mask: int) -> str:
@@ -108,11 +108,11 @@ def state(name: str) -> str:
 
 
 def step(name: str) -> str:
-    """What the worker does, from its own word for it: "testing the model: SVM, genes"."""
+    """A worker's step in words: "testing the model: SVM, genes"."""
     what, _, which = name.partition(":")
-    said = _STEPS.get(what, what)
+    text = _STEPS.get(what, what)
     named, _, data = which.partition("/")
-    return f"{said}: {model(named)} on {feature_set(data)}" if which else said
+    return f"{text}: {model(named)} on {feature_set(data)}" if which else text
 
 
 def model(name: str) -> str:
@@ -120,12 +120,12 @@ def model(name: str) -> str:
 
 
 def feature_set(name: str) -> str:
-    """The data that a model looks at."""
+    """A feature set in words."""
     return _FEATURE_SETS.get(name, name)
 
 
 def question(params: str) -> str:
-    """What a run wants to know, as its parameters say it; "" when they are none that pages know."""
+    """The question of a run, from its parameters; "" for unknown parameters."""
     try:
         asked: Any = strict_json(params.encode())
         if asked["analysis"] == "frequencies":
@@ -147,11 +147,11 @@ def outcome_of(kind: str, days: int) -> str:
         if years and abs(days - years * 365.25) < 2
         else f"{days} days"
     )
-    said = {
+    text = {
         "distant-metastasis": "whether a tumour spreads",
         "diagnosis": "whether a named diagnosis follows",
     }
-    return f"{said.get(kind, kind)} within {within}"
+    return f"{text.get(kind, kind)} within {within}"
 
 
 def role(number: int) -> str:
@@ -159,7 +159,7 @@ def role(number: int) -> str:
 
 
 def short(text: str) -> str:
-    """The ends of an id or address: enough to compare, never enough to use."""
+    """An id or address, shortened to its first and last characters."""
     return text if len(text) < 16 else f"{text[:8]}…{text[-4:]}"
 
 
@@ -173,7 +173,7 @@ def day(number: int) -> str:
 
 
 def is_better_than_chance(row: Mapping[str, Any]) -> bool:
-    """A row of figures whose whole interval lies above 50 and whose p is at most 0.05: one of the two is not enough."""
+    """Whether a row's whole interval is above 50 and its p at most 0.05: both are required."""
     return row.get("auc_interval", [0])[0] > 50 and float(row["p"]) <= 0.05
 
 
@@ -183,7 +183,7 @@ def moment(seconds: int) -> str:
 
 
 def clock(seconds: int) -> str:
-    """The time of a day, where the day stands elsewhere: 14:02:31 UTC."""
+    """A time without its day: 14:02:31 UTC."""
     return f"{seconds % DAY // 3600:02}:{seconds % 3600 // 60:02}:{seconds % 60:02} UTC"
 
 
@@ -192,7 +192,7 @@ def iso(seconds: int) -> str:
 
 
 def ago(seconds: int, now: int) -> str:
-    """How far a time lies from now, in one unit."""
+    """The distance of a time from now, in one unit."""
     gap = abs(now - seconds)
     for size, unit in (
         (365 * DAY, "year"),
@@ -203,8 +203,8 @@ def ago(seconds: int, now: int) -> str:
     ):
         if gap >= size:
             count = gap // size
-            said = f"{count} {unit}{'s' * (count > 1)}"
-            return f"{said} ago" if seconds <= now else f"in {said}"
+            text = f"{count} {unit}{'s' * (count > 1)}"
+            return f"{text} ago" if seconds <= now else f"in {text}"
     return "just now" if seconds <= now else "in less than a minute"
 
 

@@ -1,4 +1,4 @@
-"""A patient's own pages: who may use her data, who did, giving permission, and stopping."""
+"""A patient's pages: who may use her data, who did, giving permission, and withdrawing."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ router = APIRouter(route_class=PageRoute)
 DEADLINE_SECONDS = 3600
 PAGE = 20  # runs that used her data
 Hex32 = Annotated[str, Query(pattern=r"^([0-9a-f]{64})?$")]
-_SAID = {
+_SENTENCES = {
     "released": "A result with your data in it was released.",
     "denied": "Your data was left out: {}",
     "superseded": "It was begun again later; nothing of this try was kept.",
-    "sealed": "It has finished; two checkers look at the result before anybody else does.",
-    "held back": "It has finished, but you withdrew before: the ledger refuses to release it with you in it.",
+    "sealed": "It has finished; two checkers review the result before anybody else sees it.",
+    "held back": (
+        "It has finished, but you withdrew before: the ledger refuses to release it with you in it."
+    ),
     "in progress": "It is being computed now.",
     "ended": "It ended; nothing of it left.",
 }
@@ -41,7 +43,9 @@ _SAID = {
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What one run wanted to know and did with her data: its newest attempt first, with what came of each."""
+    """What one run asked and did with her data: its attempts, newest first, with the outcome of
+    each.
+    """
 
     run: str
     dataset: str
@@ -51,7 +55,9 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """One dataset as she decides on it; `used` is the second of the last use, 0 for none; `records`: hers in it."""
+    """One dataset for her decision; `used`: time of the last use, 0 for none; `records`: number of
+    her records.
+    """
 
     dataset: str
     custodian: str
@@ -63,7 +69,7 @@ class Permission:
 
 @router.get("/me")
 def show_me(request: Request, services: Parts, me: Patient, page: PageNumber = 1) -> Response:
-    """Who can use her data now, and who did: a page of runs at a time, newest first."""
+    """Who can use her data now, and the runs that used it, by pages, newest first."""
     names = register.runs_with(services.engine, me.subject, PAGE + 1, PAGE * (page - 1))
     return render(
         request,
@@ -79,9 +85,9 @@ def show_me(request: Request, services: Parts, me: Patient, page: PageNumber = 1
 def show_permission(
     request: Request, services: Parts, me: Patient, dataset: Hex32 = "", preset: str = ""
 ) -> Response:
-    """Choose a dataset and one of the ready-made permissions; then exactly what is signed."""
+    """Choose a dataset and a preset permission; then show exactly what is signed."""
     permissions = _permissions(services, me.subject)
-    chosen = next((one for one in permissions if one.dataset == dataset), None)
+    chosen = next((permission for permission in permissions if permission.dataset == dataset), None)
     if chosen is None or preset not in PRESETS:
         return render(
             request,
@@ -101,7 +107,8 @@ def show_permission(
         now,
         now + DEADLINE_SECONDS,
     )
-    # Salt and commitment are drawn in her browser: the service never knows what connects the ledger with her terms.
+    # Her browser draws salt and commitment: the service never learns what connects the ledger with
+    # her terms.
     message = wire("Grant", offered.message) | {"termsCommitment": ""}
     return render(
         request,
@@ -117,23 +124,23 @@ def show_permission(
 
 @router.get("/me/stop")
 def show_stop(request: Request, services: Parts, me: Patient, dataset: Hex32 = "") -> Response:
-    """What stopping will do, for one dataset or all that are live."""
-    found = [
-        one
-        for one in _permissions(services, me.subject)
-        if one.consent and one.live and dataset in ("", one.dataset)
+    """The effects of a withdrawal, for one dataset or all live ones."""
+    live = [
+        permission
+        for permission in _permissions(services, me.subject)
+        if permission.consent and permission.live and dataset in ("", permission.dataset)
     ]
     messages = [
-        {"subject": me.subject, "dataset": one.dataset, "epoch": one.consent.epoch}
-        for one in found
-        if one.consent
+        {"subject": me.subject, "dataset": permission.dataset, "epoch": permission.consent.epoch}
+        for permission in live
+        if permission.consent
     ]
     return render(
         request,
         "stop.html",
         messages=messages,
         every=not dataset,
-        open_runs=_open_runs(services, me.subject, {one.dataset for one in found}),
+        open_runs=_open_runs(services, me.subject, {permission.dataset for permission in live}),
     )
 
 
@@ -144,7 +151,7 @@ def show_stopped(
     me: Patient,
     tx: Annotated[list[Hex32], Query(max_length=64)] = [],  # noqa: B006
 ) -> Response:
-    """What became of what she stopped; asks again by itself until everything has stopped."""
+    """The effects of her withdrawals; the page reloads them until everything has stopped."""
     return render(
         request, "stopped.html", withdrawals=_withdrawals(services, me.subject, tx), chosen=tx
     )
@@ -157,7 +164,7 @@ def show_stopped_part(
     me: Patient,
     tx: Annotated[list[Hex32], Query(max_length=64)] = [],  # noqa: B006
 ) -> Response:
-    """The part of that page that changes."""
+    """The part of show_stopped that changes."""
     return render(
         request, "part-stopped.html", withdrawals=_withdrawals(services, me.subject, tx), chosen=tx
     )
@@ -165,13 +172,16 @@ def show_stopped_part(
 
 @router.get("/pages/me/stopped/{tx}/receipt")
 def fetch_withdrawal_receipt(services: Parts, me: Patient, tx: str) -> Response:
-    """Her receipt of one withdrawal, as the command line writes it. Raises NotFound for another's."""
-    found = _withdrawals(services, me.subject, [tx])
-    if not found:
+    """Her receipt of one withdrawal, as the command line writes it.
+
+    Raises NotFound for another's.
+    """
+    withdrawals = _withdrawals(services, me.subject, [tx])
+    if not withdrawals:
         raise NotFound("you have no such withdrawal", "look at your own list")
     reader = Client(services.audience, services.identity, subject=bytes.fromhex(me.subject))
     mined = register.find_receipt(services.engine, tx)
-    receipt = withdrawal_receipt(reader, mined, found[0], services.witness())
+    receipt = withdrawal_receipt(reader, mined, withdrawals[0], services.witness())
     reader.close()
     return Response(
         receipt,
@@ -182,45 +192,52 @@ def fetch_withdrawal_receipt(services: Parts, me: Patient, tx: str) -> Response:
 
 def _withdrawals(services: Services, subject: str, chosen: Sequence[str]) -> list[dict[str, Any]]:
     withdrawals, as_of = services.withdrawals_of(subject)
-    found = [show_withdrawal(one, as_of) for one in withdrawals]
-    return [one for one in found if not chosen or one["tx"] in chosen]
+    shown = [show_withdrawal(withdrawal, as_of) for withdrawal in withdrawals]
+    return [withdrawal for withdrawal in shown if not chosen or withdrawal["tx"] in chosen]
 
 
 def _permissions(services: Services, subject: str) -> list[Permission]:
     today = services.clock() // DAY
-    consents = {one.dataset: one for one in register.consents_of(services.engine, subject)}
+    consents = {row.dataset: row for row in register.consents_of(services.engine, subject)}
     last = register.last_uses(services.engine, subject)
-    found = []
-    for one in register.list_datasets(services.engine):
-        consent = consents.get(one.dataset)
+    permissions = []
+    for dataset in register.list_datasets(services.engine):
+        consent = consents.get(dataset.dataset)
         live = (
             consent is not None
             and consent.status == ConsentStatus.LIVE
             and consent.from_day <= today <= consent.until_day
         )
-        listed = services.projection.records_of(bytes.fromhex(one.dataset))
-        hers = sum(leaf.subject.hex() == subject for leaf in listed)
-        found.append(
-            Permission(one.dataset, one.custodian, consent, live, last.get(one.dataset, 0), hers)
+        listed = services.projection.records_of(bytes.fromhex(dataset.dataset))
+        own_records = sum(leaf.subject.hex() == subject for leaf in listed)
+        permissions.append(
+            Permission(
+                dataset.dataset,
+                dataset.custodian,
+                consent,
+                live,
+                last.get(dataset.dataset, 0),
+                own_records,
+            )
         )
-    return sorted(found, key=lambda one: (not one.live, not one.records))
+    return sorted(permissions, key=lambda permission: (not permission.live, not permission.records))
 
 
 def _uses(services: Services, subject: str, names: Sequence[str]) -> list[Use]:
-    """Her accesses in these runs, one entry a run: a page of one row an object would hide what happened."""
+    """Her accesses in these runs, one entry for each run."""
     datasets = {permit.permit: permit.dataset for permit in register.list_permits(services.engine)}
-    held = {
+    held_back = {
         (effect.use.run.hex(), effect.use.attempt)
-        for one in services.withdrawals_of(subject, names)[0]
-        for effect in one.effects
+        for withdrawal in services.withdrawals_of(subject, names)[0]
+        for effect in withdrawal.effects
         if effect.use.was == "sealed" or effect.use.sealed
     }
     by_run: dict[str, list[tuple[AccessDetail, str]]] = {}
     for access in register.accesses_of(services.engine, subject, names):
-        if access.state == "sealed" and (access.run, access.attempt) in held:
+        if access.state == "sealed" and (access.run, access.attempt) in held_back:
             access = replace(access, state="held back")
         why = reason_of(access.reason).sentence if access.reason else ""
-        by_run.setdefault(access.run, []).append((access, _SAID[access.state].format(why)))
+        by_run.setdefault(access.run, []).append((access, _SENTENCES[access.state].format(why)))
     asked = register.params_of(services.engine, names)
     return [
         Use(run, datasets[tries[0][0].permit], words.question(asked[run]), tries)
@@ -229,7 +246,7 @@ def _uses(services: Services, subject: str, names: Sequence[str]) -> list[Use]:
 
 
 def _open_runs(services: Services, subject: str, datasets: set[str]) -> dict[str, int]:
-    """How many of her uses are computed, sealed or released now: what stopping meets."""
+    """How many of her uses are computing, sealed or released now, and so affected by a withdrawal."""
     counted = register.count_uses(services.engine, subject)
     return {
         state: sum(counted.get((dataset, state), 0) for dataset in datasets)
@@ -238,7 +255,7 @@ def _open_runs(services: Services, subject: str, datasets: set[str]) -> dict[str
 
 
 def _narrows(before: Consent | None, message: Mapping[str, Any], live: bool) -> bool:
-    """Whether the new permission allows less than the one that stands: then running uses stop."""
+    """Whether the new permission allows less than the current one: then running uses stop."""
     return bool(
         before
         and live

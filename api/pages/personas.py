@@ -1,4 +1,4 @@
-"""The demo's people as its pages show them: who has which part in the story, and whose address is whose."""
+"""The demo's personas for its pages: their roles in the story, and their addresses."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ CAST = {
 
 
 def names_of(home: Path) -> dict[str, str]:
-    """The name of everybody in the story by address: the ledger itself knows no names."""
-    found = {}
+    """The names of the personas by address, because the ledger has no names."""
+    names = {}
     for name in CAST:
         path = home / "keys" / f"{name}.json"
         if path.is_file():
-            found[json.loads(path.read_text(encoding="utf-8"))["address"]] = name.capitalize()
-    return found
+            names[json.loads(path.read_text(encoding="utf-8"))["address"]] = name.capitalize()
+    return names

@@ -1,9 +1,11 @@
-"""Figures of a released result as inline SVG: pure functions of what was printed, without a number of their own.
+"""Plots of a released result as inline SVG: pure functions of the released values; nothing is
+computed.
 
-Each answers one `<svg role="img" aria-label="…">` for a page under a strict content policy: no style element or
-attribute, script or outer reference; text stays text, and ids begin with `name`, so that several stand in one page.
-Axes and text take the page's text colour. A figure that was withheld says so; it is never drawn as zero. The same
-input gives the same bytes. matplotlib is loaded by the first figure, not by the import of this module.
+Each returns one `<svg role="img" aria-label="…">` for a page with a strict content policy: no style
+element or attribute, script or external reference; text stays text, and ids begin with `name`, so
+that a page can have several. Axes and text take the page's text colour. A withheld value is marked
+as withheld, never drawn as zero. The same input gives the same bytes. matplotlib is loaded by the
+first plot, not by the import of this module.
 """
 
 from __future__ import annotations
@@ -20,12 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, BLUE, ORANGE, GREY = (
-    "#010203",
-    "#3b82d6",
-    "#d2691e",
-    "#8a8f98",
-)  # INK is written as the page's text colour
+# INK is replaced by the page's text colour.
+INK, BLUE, ORANGE, GREY = "#010203", "#3b82d6", "#d2691e", "#8a8f98"
 WIDTH = 5.0  # inches at 72 units each
 MOST_POINTS = 260  # of one scatter
 MOST_TEXT = 44  # characters of a label
@@ -37,7 +35,9 @@ _XLINK = "{http://www.w3.org/1999/xlink}href"
 
 
 def auc_intervals(rows: Sequence[Mapping[str, Any]], name: str) -> str:
-    """AUC of each model and layer with its 95 % interval, in percent; the line at 50 is chance."""
+    """AUC of each model and feature set with its 95 % interval, in percent; the line at 50 is
+    chance.
+    """
     shown = list(reversed(rows))
     labels = [_plain(f"{row['model']}, {row['feature_set']}") for row in shown]
     figure, axes = _axes(0.9 + 0.3 * len(shown))
@@ -76,11 +76,11 @@ def roc_curve(points: Sequence[Sequence[float]], name: str) -> str:
 
 
 def calibration(groups: Sequence[Sequence[float]], name: str) -> str:
-    """(predicted, observed) percent by groups of rising predicted chance."""
+    """(predicted, observed) percent by groups of increasing predicted probability."""
     figure, axes = _axes(3.2)
     axes.plot([0, 100], [0, 100], color=GREY, linestyle="--", linewidth=1)
     _curve(axes, groups)
-    axes.set_xlabel("predicted chance, %")
+    axes.set_xlabel("predicted probability, %")
     axes.set_ylabel("observed, %")
     said = (
         ", ".join(f"{one} predicted and {other} observed" for one, other in groups)
@@ -93,7 +93,7 @@ def calibration(groups: Sequence[Sequence[float]], name: str) -> str:
 def manhattan(hits: Sequence[Mapping[str, Any]], name: str) -> str:
     """-log10 p of the reported variants ({variant "chromosome:position:…", p}) along the genome.
 
-    Only the variants that the people's number pays for were reported; nothing is drawn for the others.
+    Only the reported variants are drawn, whose number the cohort's size limits.
     """
     figure, axes = _axes(2.6)
     placed = sorted(
@@ -152,7 +152,7 @@ def qq(quantiles: Sequence[Sequence[Any]], name: str) -> str:
 
 
 def timeline(spans: Sequence[tuple[str, float, float]], name: str, unit: str = "seconds") -> str:
-    """(what, start, end), first above; one with start = end is a moment."""
+    """(what, start, end) as bars, the first at the top; start = end is a moment."""
     figure, axes = _axes(0.8 + 0.3 * len(spans))
     end = max([0.001, *(stop for _, _, stop in spans)])
     for at, (_, start, stop) in enumerate(reversed(spans)):
@@ -170,7 +170,7 @@ def timeline(spans: Sequence[tuple[str, float, float]], name: str, unit: str = "
 
 
 def bars(pairs: Sequence[tuple[str, float | None]], name: str, unit: str = "") -> str:
-    """(what, value) as horizontal bars, first above; None is one that was withheld or not measured."""
+    """(what, value) as horizontal bars, the first at the top; None: withheld or not measured."""
     figure, axes = _axes(0.8 + 0.3 * len(pairs))
     top = max([0.0, *(value for _, value in pairs if value is not None)]) or 1.0
     for at, (_, value) in enumerate(reversed(pairs)):
@@ -198,7 +198,7 @@ def bars(pairs: Sequence[tuple[str, float | None]], name: str, unit: str = "") -
 
 @cache
 def _library() -> None:
-    """Load matplotlib once; its settings are for the whole process, and nothing else of ours draws."""
+    """Load matplotlib once; its settings are global, but no other module draws."""
     import matplotlib
 
     matplotlib.rcParams.update(
@@ -228,7 +228,7 @@ def _axes(height: float) -> tuple[Figure, Axes]:
 
 
 def _curve(axes: Axes, points: Sequence[Sequence[float]]) -> None:
-    """A line through percent pairs, or the word that there is none."""
+    """A line through percent pairs, or a note that they were withheld."""
     if points:
         axes.plot(
             [x for x, _ in points],
@@ -245,7 +245,7 @@ def _curve(axes: Axes, points: Sequence[Sequence[float]]) -> None:
 
 
 def _thinned(points: Sequence[tuple[_X, float]]) -> list[tuple[_X, float]]:
-    """At most MOST_POINTS, the high ones first: they are what is looked for."""
+    """At most MOST_POINTS points, the highest ones first."""
     ranked = sorted(points, key=lambda point: -point[1])
     whole, rest = ranked[: MOST_POINTS // 2], ranked[MOST_POINTS // 2 :]
     return whole + rest[:: max(1, -(-2 * len(rest) // MOST_POINTS))]
@@ -258,7 +258,9 @@ def _say_withheld(axes: Axes) -> None:
 
 
 def _place(variant: str) -> tuple[tuple[int, str], float]:
-    """((order, chromosome), position) of "1:12345:A>G"; sex and other chromosomes come after the numbered ones."""
+    """((order, chromosome), position) of "1:12345:A>G"; sex and other chromosomes come after the
+    numbered ones.
+    """
     chromosome, _, rest = variant.partition(":")
     chromosome, position = chromosome.removeprefix("chr"), rest.partition(":")[0]
     order = int(chromosome) if chromosome.isdecimal() and len(chromosome) < 3 else 99
@@ -283,12 +285,12 @@ def _printable(text: str) -> str:
 
 
 def _figures(value: float) -> str:
-    """A number as people write it: whole with separators, or at most three digits."""
+    """A readable number: an integer with separators, or at most three digits."""
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
 def _svg(figure: Figure, name: str, label: str) -> str:
-    """The drawing as an inline element that a strict content policy lets through."""
+    """The plot as an inline element that a strict content policy allows."""
     written = io.StringIO()
     figure.savefig(written, format="svg", transparent=True, metadata={"Date": None})
     root = ElementTree.fromstring(written.getvalue())  # noqa: S314 (written by matplotlib the line before)
@@ -317,7 +319,9 @@ def _svg(figure: Figure, name: str, label: str) -> str:
 
 
 def _attributes(given: Mapping[str, str], name: str, used: set[str]) -> dict[str, str]:
-    """Style declarations as attributes, ids under `name` and only where something refers to them, short numbers."""
+    """Turn styles into attributes, prefix referenced ids with `name`, drop other ids, shorten
+    numbers.
+    """
     kept: dict[str, str] = {}
     for key, value in given.items():
         if key == "style":

@@ -1,4 +1,4 @@
-"""How a page is made and how it fails: one set of templates, every failure as a page in plain words."""
+"""Render pages from templates, and every error as a page in plain words."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _TEMPLATES.filters.update(
 
 
 class PageRoute(APIRoute):
-    """Every failure inside a page becomes a page in plain words."""
+    """Turns every error inside a page route into a page in plain words."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         serve = super().get_route_handler()
@@ -54,18 +54,16 @@ class PageRoute(APIRoute):
         async def answer(request: Request) -> Response:
             try:
                 return await serve(LargeRequest(request.scope, request.receive))
-            except (
-                Exception
-            ) as error:  # every kind of failure has its row in the table of api.http.problems
+            except Exception as error:  # api.http.problems handles every error
                 return page_of(request, error)
 
         return answer
 
 
 def page_of(request: Request, error: Exception) -> Response:
-    """The problem that an exception stands for, as a page; a script that asked gets it as JSON."""
+    """The problem for an exception, as a page, or as JSON for a script."""
     if isinstance(error, RequestValidationError):
-        error = HTTPException(404)  # an address that cannot be, or a form that was not made here
+        error = HTTPException(404)  # an impossible address, or a form of another site
     answer = problem_of(error)
     if "text/html" not in request.headers.get("accept", "") and "hx-request" not in request.headers:
         return answer
@@ -77,17 +75,20 @@ def page_of(request: Request, error: Exception) -> Response:
         }
     page = render(request, "problem.html", answer.status_code, problem=problem)
     if answer.status_code == 401 and "hx-request" in request.headers:
-        page.headers["HX-Refresh"] = "true"  # the whole page says that the session has ended
+        # Reload the page, which says that the session has ended.
+        page.headers["HX-Refresh"] = "true"
     return page
 
 
 async def answer_page(request: Request, error: Exception) -> Response:
-    """For what fails outside a route: an unknown address or method."""
+    """Handle errors outside a route: an unknown address or method."""
     return page_of(request, error)
 
 
 def render(request: Request, name: str, status: int = 200, **context: Any) -> HTMLResponse:
-    """A template as a response; every page knows who looks, what time it is and whether people are played."""
+    """Render a template; every page knows its visitor, the time and whether the demo accounts are
+    offered.
+    """
     services: Services = request.app.state.services
     now, names = services.clock(), names_here(services)
     common = {
@@ -102,7 +103,7 @@ def render(request: Request, name: str, status: int = 200, **context: Any) -> HT
 
 
 def names_here(services: Services) -> Mapping[str, str]:
-    """Names by address: of the demo's played people; nobody else's are known."""
+    """Names by address, known only for the demo's personas."""
     if not services.settings.demo:
         return {}
     return names_of(services.settings.home)

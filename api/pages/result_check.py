@@ -1,4 +1,4 @@
-"""A result that its analyst opened on her own machine, compared with what the ledger says of it."""
+"""Compare a result that its analyst opened on her own machine with the ledger."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _LARGEST = 4 << 20  # bytes of an opened result
 
 
 def check_opened(run: Mapping[str, Any], body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(result, disclosure) of what `volens result open --out` wrote, once the ledger's commitment opens with it.
+    """(result, disclosure) from a file of `volens result open --out` that matches the ledger's
+    commitment.
 
     Raises RequestInvalid for anything else.
     """
@@ -35,7 +36,7 @@ def check_opened(run: Mapping[str, Any], body: bytes) -> tuple[dict[str, Any], d
         ) from None
     sealed = run["outputs"][-1]
     try:
-        found = shown(
+        opened = shown(
             check_output(
                 inside,
                 bytes.fromhex(run["run"]),
@@ -47,4 +48,4 @@ def check_opened(run: Mapping[str, Any], body: bytes) -> tuple[dict[str, Any], d
         raise RequestInvalid(
             str(error), "choose the file of this very run, as it was written"
         ) from None
-    return found["result"], found["disclosure"]
+    return opened["result"], opened["disclosure"]

@@ -1,6 +1,6 @@
-"""A released result as a page shows it: each plot with its sentence and its table, and what was withheld.
+"""Prepare a released result for its page: plots with sentences and tables, and the withheld values.
 
-Nothing is computed from the figures: sentences compare those that were printed.
+Nothing is computed from the metrics: sentences compare released values.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from analytics.renamed import with_current_keys
 from api.pages import labels as words
 from api.pages import plots
 
-# Names of columns, in the order in which they are shown; others follow.
+# Names of columns, in the order of display; other columns follow.
 _COLUMNS = {
     "model": "model",
     "feature_set": "data",
@@ -30,7 +30,7 @@ _COLUMNS = {
     "f1": "F1",
     "frequency": "frequency",
     "carriers": "carriers",
-    "permutations": "shufflings",
+    "permutations": "permutations",
     "step": "rounded to",
 }
 _FACTS = {
@@ -42,12 +42,12 @@ _FACTS = {
     "repeats": "Repeats",
     "components": "Ancestry components as covariates",
 }
-_DRAWING = threading.Lock()  # the library that draws is not made for threads
+_DRAWING = threading.Lock()  # matplotlib is not thread-safe
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """`rows` hold one text a column; the first names the row."""
+    """`rows` have one text for each column; the first names the row."""
 
     caption: str
     columns: list[str]
@@ -55,8 +55,10 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """One finding: a heading, what it says in a sentence, the plot (SVG, its texts escaped) and the same as a table."""
+class Finding:
+    """One finding: a heading, a sentence, the plot (SVG, its texts escaped) and the same as a
+    table.
+    """
 
     title: str
     sentence: str
@@ -65,14 +67,14 @@ class Shown:
 
 
 def describe(result: Mapping[str, Any], disclosure: Mapping[str, Any]) -> dict[str, Any]:
-    """What the template lays out of a result of any version, and its disclosure record."""
+    """The template's values for a result of any version and its disclosure record."""
     result = with_current_keys(result)
     with _DRAWING:
-        shown = list(_SHOWN[result["analysis"]](result))
+        shown = list(_DESCRIBE[result["analysis"]](result))
     return {
         "facts": _facts(result),
         "shown": shown,
-        "gains": [_gain(one) for one in result.get("gains", [])],
+        "gains": [_gain(gain) for gain in result.get("gains", [])],
         "flow": result.get("flow", []),
         "variants": result.get("variants", {}).get("left_out", []),
         "withheld": disclosure.get("withheld", []),
@@ -81,18 +83,18 @@ def describe(result: Mapping[str, Any], disclosure: Mapping[str, Any]) -> dict[s
 
 
 def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    found = [(said, str(result[name])) for name, said in _FACTS.items() if name in result]
+    facts = [(label, str(result[name])) for name, label in _FACTS.items() if name in result]
     if "outcome" in result:
         asked = words.outcome_of(result["outcome"]["kind"], result["outcome"]["horizon_days"])
-        found.insert(0, ("Outcome", asked))
+        facts.insert(0, ("Outcome", asked))
     if result.get("covariates"):
-        found.append(("Clinical covariates", ", ".join(result["covariates"]).replace("_", " ")))
+        facts.append(("Clinical covariates", ", ".join(result["covariates"]).replace("_", " ")))
     if "used" in result.get("variants", {}):
-        found.append(("Variants looked at", str(result["variants"]["used"])))
-    return found
+        facts.append(("Variants tested", str(result["variants"]["used"])))
+    return facts
 
 
-def _prediction(result: Mapping[str, Any]) -> Iterable[Shown]:
+def _prediction(result: Mapping[str, Any]) -> Iterable[Finding]:
     rows = [
         row
         | {"model": words.model(row["model"]), "feature_set": words.feature_set(row["feature_set"])}
@@ -103,16 +105,17 @@ def _prediction(result: Mapping[str, Any]) -> Iterable[Shown]:
         for row in rows
         if words.is_better_than_chance(row)
     ]
-    said = (
+    verdict = (
         f"Better than guessing (interval above 50, p at most 0.05): {', '.join(better)}."
         if better
-        else "None is shown to be better than guessing: that takes an interval above 50 and p at most 0.05."
+        else "None is shown to be better than guessing, which needs an interval above 50 "
+        "and p at most 0.05."
     )
-    yield Shown(
+    yield Finding(
         "How well each model tells those with the outcome from the others",
-        f"An AUC of 50 is guessing, 100 is never wrong. {said} p comes from shuffling the outcomes.",
+        f"An AUC of 50 is guessing, 100 is never wrong. {verdict} p comes from permuted outcomes.",
         plots.auc_intervals(rows, "auc"),
-        _table("Figures, in percent where they are rates", rows),
+        _table("Metrics, in percent where they are rates", rows),
     )
     for number, curve in enumerate(result["curves"]):
         name = f"{words.model(curve['model'])} on {words.feature_set(curve['feature_set'])}"
@@ -122,38 +125,39 @@ def _prediction(result: Mapping[str, Any]) -> Iterable[Shown]:
             yield _calibration(name, curve["calibration"], number)
 
 
-def _roc(name: str, points: Sequence[Sequence[Any]], number: int) -> Shown:
+def _roc(name: str, points: Sequence[Sequence[Any]], number: int) -> Finding:
     inner = [point for point in points if 0 < point[0] < 100]
-    said = (
+    example = (
         f"With {inner[0][0]} % false alarms, {inner[0][1]} % of those with the outcome are found. "
         if inner
         else ""
     )
-    return Shown(
+    return Finding(
         f"Found against false alarms: {name}",
-        f"{said}The dashed line is guessing; every step holds at least ten people.",
+        f"{example}The dashed line is guessing; every step holds at least ten people.",
         plots.roc_curve(points, f"roc{number}"),
         _pairs(f"ROC of {name}, percent", ("false alarms", "found"), points),
     )
 
 
-def _calibration(name: str, found: Mapping[str, Any], number: int) -> Shown:
-    low, high = found["groups"][0], found["groups"][-1]
-    said = (
-        f"Where {low[0]} % was predicted, {low[1]} % had the outcome; where {high[0]} %, {high[1]} %. "
-        f"Slope {found['slope']}: 1.0 is perfect, below it predictions are too extreme. "
-        f"What was predicted is rounded to 5 %, what was seen to {found['step']} %."
+def _calibration(name: str, curve: Mapping[str, Any], number: int) -> Finding:
+    low, high = curve["groups"][0], curve["groups"][-1]
+    text = (
+        f"Where {low[0]} % was predicted, {low[1]} % had the outcome; "
+        f"where {high[0]} %, {high[1]} %. "
+        f"Slope {curve['slope']}: 1.0 is perfect, below it predictions are too extreme. "
+        f"Predictions are rounded to 5 %, observations to {curve['step']} %."
     )
-    return Shown(
+    return Finding(
         f"Predicted against seen: {name}",
-        said,
-        plots.calibration(found["groups"], f"calibration{number}"),
-        _pairs(f"Calibration of {name}, percent", ("predicted", "seen"), found["groups"]),
+        text,
+        plots.calibration(curve["groups"], f"calibration{number}"),
+        _pairs(f"Calibration of {name}, percent", ("predicted", "seen"), curve["groups"]),
     )
 
 
 def _inflation(result: Mapping[str, Any]) -> str:
-    """Nothing where too few variants were tested for a figure that tells nothing of any of them."""
+    """The genomic inflation, or "" if it was withheld because too few variants were tested."""
     return (
         f"Genomic inflation {result['inflation']}; 1.0 is what chance gives. "
         if "inflation" in result
@@ -161,38 +165,39 @@ def _inflation(result: Mapping[str, Any]) -> str:
     )
 
 
-def _association(result: Mapping[str, Any]) -> Iterable[Shown]:
+def _association(result: Mapping[str, Any]) -> Iterable[Finding]:
     rows, first = result["rows"], result["rows"][0]
-    yield Shown(
-        "The variants that go most together with the outcome",
-        f"{len(rows)} {'is' if len(rows) == 1 else 'are'} reported, the strongest is {first['variant']} "
-        f"(p {first['p']}). More would tell who was in the cohort.",
+    yield Finding(
+        "The variants most associated with the outcome",
+        f"{len(rows)} {'is' if len(rows) == 1 else 'are'} reported, the strongest is "
+        f"{first['variant']} (p {first['p']}). More would reveal who was in the cohort.",
         plots.manhattan(rows, "manhattan"),
         _table("Reported variants", rows),
     )
-    yield Shown(
+    yield Finding(
         "All variants together, against chance",
         f"{_inflation(result)}Above the dashed line, "
-        "variants go together with the outcome more often than chance explains.",
+        "variants are associated with the outcome more often than chance explains.",
         plots.qq(result["quantiles"], "qq"),
         _pairs("Quantiles of −log10 p", ("expected", "observed"), result["quantiles"]),
     )
 
 
-def _frequencies(result: Mapping[str, Any]) -> Iterable[Shown]:
+def _frequencies(result: Mapping[str, Any]) -> Iterable[Finding]:
     rows = result["rows"]
     pairs = [(row["variant"], row.get("frequency")) for row in rows]
     shown = sum(value is not None for _, value in pairs)
-    yield Shown(
+    yield Finding(
         "How common each variant is",
-        f"{shown} of {len(pairs)} {'is' if shown == 1 else 'are'} shown; one with fewer than 10 carriers, or "
-        "10 others, or whose counts could be told from it, is withheld. Carriers are rounded to 5.",
+        f"{shown} of {len(pairs)} {'is' if shown == 1 else 'are'} shown; one with fewer than 10 "
+        "carriers, or 10 others, or whose counts could be derived from it, is withheld. "
+        "Carriers are rounded to 5.",
         plots.bars(pairs, "frequency", "frequency, percent"),
         _table("Frequencies, percent", rows),
     )
 
 
-_SHOWN = {"evaluate": _prediction, "associate": _association, "frequencies": _frequencies}
+_DESCRIBE = {"evaluate": _prediction, "associate": _association, "frequencies": _frequencies}
 
 
 def _table(caption: str, rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -214,13 +219,13 @@ def _text(value: Any) -> str:
     return " to ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _gain(one: Mapping[str, Any]) -> str:
-    """What more data added, in one sentence with its interval."""
-    low, high = one["interval"]
+def _gain(gain: Mapping[str, Any]) -> str:
+    """The gain from more data, in one sentence with its interval."""
+    low, high = gain["interval"]
     shown = "a gain" if low > 0 else "a loss" if high < 0 else "no gain shown"
     return (
-        f"{words.model(one['model'])}: genes and clinical data together instead of {one['over']} alone change the "
-        f"AUC by {_signed(one['auc'])} points (95 %: {_signed(low)} to {_signed(high)}): {shown}."
+        f"{words.model(gain['model'])}: genes and clinical data together instead of {gain['over']} alone "
+        f"change the AUC by {_signed(gain['auc'])} points (95 %: {_signed(low)} to {_signed(high)}): {shown}."
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs: the public list, one run as it goes, and its result for whoever asked for it."""
+"""Pages of runs: the public list, one run with its progress, and its result for its analyst."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from api.http.routes.runs import RunId, describe_run
 from api.http.routes.serializers import show_summary
 from api.http.services import Services
 from api.pages import labels as words
-from api.pages import result_check as outcome
-from api.pages import result_view as figures
+from api.pages import result_check, result_view
 from api.pages.rendering import PageNumber, PageRoute, render
 from api.pages.session import OwnOrigin, SignedIn, Visitor
 from governance.errors import NotAllowed, NotFound
@@ -35,7 +34,7 @@ PAGE = 50  # runs
 def show_runs(
     request: Request, services: Parts, visitor: Visitor, page: PageNumber = 1
 ) -> Response:
-    """Every run that was ever asked for, newest first, a page of them at a time: who, in which state, and why."""
+    """All runs by pages, newest first: analyst, state and reason."""
     runs = list_runs(services, PAGE + 1, PAGE * (page - 1))
     mine = [run for run in runs if visitor and run["analyst"] == visitor.account]
     return render(
@@ -49,20 +48,20 @@ def show_runs(
 
 
 def list_runs(services: Services, limit: int, offset: int = 0) -> list[dict[str, Any]]:
-    """The newest runs, each with its question and a line that says why it stands where it stands."""
+    """The newest runs, each with its question and a line that explains its state."""
     queue = waiting(services.engine)
-    found = register.list_runs(services.engine, "", limit, offset)
-    return [_listed(services, run, queue) for run in found]
+    runs = register.list_runs(services.engine, "", limit, offset)
+    return [_listed(services, run, queue) for run in runs]
 
 
 def _listed(services: Services, run: Run, queue: Sequence[str]) -> dict[str, Any]:
-    found = show_summary(run) if run.state in ENDS else describe_run(services, run, queue)
-    return found | {"question": words.question(run.params), "line": _line(found)}
+    shown = show_summary(run) if run.state in ENDS else describe_run(services, run, queue)
+    return shown | {"question": words.question(run.params), "line": _line(shown)}
 
 
 @router.get("/runs/{run}")
 def show_run(run: RunId, request: Request, services: Parts, visitor: Visitor) -> Response:
-    """One run: where it stands, what it does now, its attempts, and its result."""
+    """One run: its state, progress, attempts and result."""
     return render(request, "run.html", **_facts(services, run, visitor, 0))
 
 
@@ -70,35 +69,35 @@ def show_run(run: RunId, request: Request, services: Parts, visitor: Visitor) ->
 def show_live(
     run: RunId, request: Request, services: Parts, visitor: Visitor, seen: int = 0
 ) -> Response:
-    """The parts of that page that change, and the log's lines that came after the first `seen`."""
+    """The parts of show_run that change, and the log's lines after the first `seen`."""
     return render(request, "part-run.html", **_facts(services, run, visitor, max(0, seen)))
 
 
 @router.get("/runs/{run}/result")
 def show_result(run: RunId, request: Request, services: Parts, me: SignedIn) -> Response:
-    """The released result, opened with the played analyst's key where the demo runs; nowhere else has the server it."""
-    found = _released(services, run, me)
+    """The released result, opened with the demo analyst's key, which no other server has."""
+    description = _released(services, run, me)
     if not _demo_accounts_here(request, services):
         raise NotFound(
             "the key of this result is not here", "open it on your machine: volens result open"
         )
     from api.pages.demo_accounts import open_result
 
-    shown = figures.describe(*open_result(services, found, me.account))
-    return render(request, "result.html", found=found, **shown)
+    shown = result_view.describe(*open_result(services, description, me.account))
+    return render(request, "result.html", run=description, **shown)
 
 
 @router.post("/pages/runs/{run}/result", dependencies=[OwnOrigin])
 async def check_result(run: RunId, request: Request, services: Parts, me: SignedIn) -> Response:
-    """A result that its analyst opened on her machine: checked against the ledger, shown, and never stored."""
-    found = _released(services, run, me)
-    opened = outcome.check_opened(found, await request.body())
-    shown = await run_in_threadpool(figures.describe, *opened)
-    return render(request, "part-result.html", found=found, **shown)
+    """Check a result that its analyst opened on her machine, show it, and do not store it."""
+    description = _released(services, run, me)
+    opened = result_check.check_opened(description, await request.body())
+    shown = await run_in_threadpool(result_view.describe, *opened)
+    return render(request, "part-result.html", run=description, **shown)
 
 
 def _demo_accounts_here(request: Request, services: Services) -> bool:
-    """Whether the keys of played people are for this browser."""
+    """Whether this browser may use the demo accounts' keys."""
     if not services.settings.demo:
         return False
     from api.pages.demo_accounts import entered
@@ -107,42 +106,49 @@ def _demo_accounts_here(request: Request, services: Services) -> bool:
 
 
 def _released(services: Services, run: str, me: Caller) -> dict[str, Any]:
-    """A run's description for its own analyst. Raises NotAllowed for others, NotFound before its release."""
-    found = describe_run(services, register.find_run(services.engine, run))
-    if found["analyst"] != me.account:
+    """A run's description for its own analyst.
+
+    Raises NotAllowed for others, NotFound before its release.
+    """
+    description = describe_run(services, register.find_run(services.engine, run))
+    if description["analyst"] != me.account:
         raise NotAllowed(
             "only the analyst who asked for the run may see its result",
             "sign in with the analyst's key",
         )
-    if found["state"] != "released":
+    if description["state"] != "released":
         raise NotFound("the run has no released result", "wait until two checkers have released it")
-    return found
+    return description
 
 
 def _facts(services: Services, run: str, visitor: Caller | None, seen: int) -> dict[str, Any]:
-    """What the run's templates show; of its log the numbered lines after the first `seen`, at most the newest LINES."""
+    """The values for the run's templates; of its log the lines after the first `seen`, at most the
+    newest LINES.
+    """
     services.projection.sync()
-    found = describe_run(services, register.find_run(services.engine, run))
-    happened = milestones(services.engine, run)
-    permit = register.find_permit(services.engine, found["permit"])
-    own = visitor is not None and visitor.account == found["analyst"]
+    description = describe_run(services, register.find_run(services.engine, run))
+    events = milestones(services.engine, run)
+    permit = register.find_permit(services.engine, description["permit"])
+    is_own = visitor is not None and visitor.account == description["analyst"]
     cancel = {"run": run, "deadline": services.clock() + DEADLINE_SECONDS}
     return {
-        "run": found,
+        "run": description,
         "need": permit.need,
         "kinds": permit.categories,
-        "stages": _stages(found, happened),
-        "ended": found["state"] in (*ENDS, "failed"),
-        "own": own,
+        "stages": _stages(description, events),
+        "ended": description["state"] in (*ENDS, "failed"),
+        "is_own": is_own,
         "cancel": cancel,
-        "line": _line(found),
-        "log": list(enumerate(found["progress"], 1))[seen:][-LINES:],
-        "requested": happened["RunRequested"],
+        "line": _line(description),
+        "log": list(enumerate(description["progress"], 1))[seen:][-LINES:],
+        "requested": events["RunRequested"],
     }
 
 
 def _stages(run: dict[str, Any], happened: dict[str, tuple[int, int]]) -> list[dict[str, Any]]:
-    """The five stages of a run with the block that recorded each; `mark` is done, now or "" (not yet)."""
+    """The five stages of a run with the block that recorded each; `mark` is done, now or "" (not
+    yet).
+    """
     names = {
         "requested": "RunRequested",
         "authorised": "RunAuthorised",
@@ -156,7 +162,7 @@ def _stages(run: dict[str, Any], happened: dict[str, tuple[int, int]]) -> list[d
     stages = []
     for number, (stage, event) in enumerate(names.items()):
         block = happened[event][0] if event in happened else None
-        if at is None:  # it ended on the way: what was recorded stays true
+        if at is None:  # it ended early: its recorded stages stay done
             mark = "done" if block or (stage == "computing" and "Sealed" in happened) else ""
         else:
             mark = (
@@ -171,7 +177,7 @@ def _stages(run: dict[str, Any], happened: dict[str, tuple[int, int]]) -> list[d
 
 
 def _line(run: dict[str, Any]) -> str:
-    """Why the run stands where it stands, in one line."""
+    """One line that explains the run's state."""
     reason = run["reason"]["sentence"] if run["reason"] else ""
     match run["state"]:
         case "failed":
@@ -185,9 +191,12 @@ def _line(run: dict[str, Any]) -> str:
             return reason or _sentence(run["waiting"] or now)
         case "sealed":
             signed = len(run["decision"]["checkers"]) if run["decision"] else 0
-            return f"Two checkers look at the output before anybody else does; {signed} of 2 have signed."
+            return f"Two checkers review the output before anybody else; {signed} of 2 have signed."
         case "released":
-            return "Two checkers released the result to the analyst, and everybody in it was willing in that block."
+            return (
+                "Two checkers released the result to the analyst, "
+                "and everybody in it was willing in that block."
+            )
     return reason or "The analyst cancelled it."
 
 

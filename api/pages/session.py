@@ -1,4 +1,6 @@
-"""Who looks at a page: a session's token in a cookie that no script can read, set only from our own pages."""
+"""Sessions of page visitors: a token in a cookie that scripts cannot read, set only by our own
+pages.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,7 @@ COOKIE = "volens-session"
 
 
 def who_views(request: Request, services: Services) -> Caller | None:
-    """The signed-in visitor, or None; looked up once a request."""
+    """The signed-in visitor, or None; looked up once for each request."""
     if not hasattr(request.state, "visitor"):
         token = request.cookies.get(COOKIE, "")
         try:
@@ -61,7 +63,9 @@ Patient = Annotated[Caller, Depends(_patient)]
 
 
 def own_origin(request: Request, services: Parts) -> None:
-    """Raise NotAllowed unless one of our own pages sent this: for everything that changes something."""
+    """Raise NotAllowed unless one of our own pages sent this request; for all requests with
+    effects.
+    """
     if request.headers.get("origin") != services.audience:
         raise NotAllowed(
             "this was not sent from our own page", "open the page itself and try again there"

@@ -1,4 +1,6 @@
-"""Signing in and out: the same challenge and signature as anybody's, and a cookie that only our own pages set."""
+"""Sign-in and sign-out: the challenge and signature of the API, and a cookie set only by our own
+pages.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,7 @@ class SessionBody(Incoming):
 
 @router.get("/sign-in")
 def show_sign_in(request: Request, services: Parts, next: str = "") -> Response:
-    """Choose a key; where the demo's people are played, choose one of them."""
+    """Choose a key; in the demo, choose a demo account."""
     people: list[Any] = []
     shut = False
     if services.settings.demo:
@@ -48,7 +50,7 @@ def show_sign_in(request: Request, services: Parts, next: str = "") -> Response:
 
 @router.get("/pages/signing")
 def show_signing(services: Parts) -> Response:
-    """What a script needs to sign: fields and EIP-712 domain of each kind of message that pages sign."""
+    """For the signing script: fields and EIP-712 domain of each kind of message that pages sign."""
     domain = services.ledger.domain
     return JSONResponse(
         {
@@ -64,7 +66,7 @@ def show_signing(services: Parts) -> Response:
 
 @router.post("/pages/session", dependencies=[OwnOrigin])
 def keep_session(body: SessionBody, services: Parts) -> Response:
-    """Put a session's token into the cookie. Raises NotSignedIn for a token that opens nothing."""
+    """Put a session's token into the cookie. Raises NotSignedIn for an invalid token."""
     services.projection.sync()
     caller = sessions.caller_of(
         services.engine, services.projection.replayed, body.token, services.clock()

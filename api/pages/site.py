@@ -1,8 +1,8 @@
-"""The pages put together, and which requests are theirs.
+"""The application of the pages, and the middleware that routes requests to pages or to the API.
 
-Anything under /pages/ is for the pages, and so is a look (GET or HEAD) that asks for HTML, unless only a door has that
-address; everything else is for the doors. So one address, e.g. /runs, shows a page to people and JSON to programs, and
-nothing that is sent in is kept from a door by what its sender would like to read.
+Pages get every request under /pages/, and every GET or HEAD that accepts HTML, unless only an API
+route has that path; the API gets all others. So one address, e.g. /runs, shows a page to people and
+JSON to programs, and the Accept header never keeps a request with effects from the API.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ CSP = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self
 
 
 def create_pages(services: Services) -> FastAPI:
-    """The pages over these services, with the demo's played people where the settings say so."""
+    """The pages over these services, with the demo accounts if the settings enable them."""
     pages = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     pages.state.services = services
     for router in (home.router, sign_in.router, patient.router, runs.router, trail.router):
         pages.include_router(router)
     if services.settings.demo:
-        from api.pages import demo_accounts as played
+        from api.pages import demo_accounts
 
-        played.check_home(services.settings)
-        pages.state.entrance = played.Entrance(services.settings.demo_token)
-        pages.include_router(played.router)
+        demo_accounts.check_home(services.settings)
+        pages.state.entrance = demo_accounts.Entrance(services.settings.demo_token)
+        pages.include_router(demo_accounts.router)
     pages.mount("/pages/static", StaticFiles(directory=STATIC))
     pages.add_exception_handler(HTTPException, answer_page)
     return pages
 
 
 class Front:
-    """Sends each request to the pages or past them, and gives what the pages answer their headers."""
+    """Middleware: sends each request to the pages or to the API, and adds the pages' headers."""
 
     def __init__(self, app: ASGIApp, pages: FastAPI, endpoints: Sequence[BaseRoute]) -> None:
-        self._app, self._pages, self._doors = app, pages, endpoints
+        self._app, self._pages, self._endpoints = app, pages, endpoints
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not self._is_page(scope):
@@ -65,9 +65,7 @@ class Front:
                     }
                 )
                 if scope["path"].startswith("/pages/static/"):
-                    headers["Cache-Control"] = (
-                        "no-cache"  # kept, but asked for by its hash each time
-                    )
+                    headers["Cache-Control"] = "no-cache"  # cached, but revalidated each time
             await send(message)
 
         await self._pages(scope, receive, send_with_headers)
@@ -79,8 +77,8 @@ class Front:
             "accept", ""
         ):
             return False
-        look = {**scope, "method": "GET"}
-        return _takes(self._pages.routes, look) or not _takes(self._doors, look)
+        as_get = {**scope, "method": "GET"}
+        return _takes(self._pages.routes, as_get) or not _takes(self._endpoints, as_get)
 
 
 def _takes(routes: Sequence[BaseRoute], scope: Scope) -> bool:

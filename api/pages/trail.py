@@ -1,4 +1,4 @@
-"""The trail as a list that can be filtered, and one step of it checked again before one's eyes."""
+"""Pages of the trail: a list with filters, and the verification of one step."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from governance.step_verification import Recheck
 router = APIRouter(route_class=PageRoute)
 PAGE = 20
 SHOWN_EVENTS = 12  # of one step
-_ONE_AT_A_TIME = threading.Lock()  # a check executes the whole law again
+_ONE_AT_A_TIME = threading.Lock()  # a check executes all rules again
 ID, NUMBER = re.compile(r"[0-9a-f]{64}"), re.compile(r"[0-9]{1,15}")
 Number = Annotated[str, Query(pattern=r"^[0-9]{0,15}$")]
 Count = Annotated[int, Path(ge=1, le=(1 << 53) - 1)]
@@ -34,7 +34,9 @@ Count = Annotated[int, Path(ge=1, le=(1 << 53) - 1)]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One step for the template; `details` is (event, fields) of what may be shown to this visitor."""
+    """One step for the template; `details` is (event, fields) of the events that this visitor may
+    see.
+    """
 
     step: Step
     kind: str
@@ -61,7 +63,7 @@ def show_trail(
     until: str = "",
     before: Number = "",
 ) -> Response:
-    """Steps, newest first, a page of them at a time. Whoever is no auditor sees no single person in it."""
+    """Steps by pages, newest first. Only auditors see single people in them."""
     everything = _sees_everything(visitor)
     if subject and not everything:
         raise NotAllowed(
@@ -122,8 +124,8 @@ def verify_step(count: Count, request: Request, services: Parts, me: SignedIn) -
         "part-verify.html" if "hx-request" in request.headers else "verify.html",
         row=row,
         checks=checks,
-        failed=sum(one.state == "no" for one in checks),
-        unchecked=sum(one.state == "not-checked" for one in checks),
+        failed=sum(check.state == "no" for check in checks),
+        unchecked=sum(check.state == "not-checked" for check in checks),
     )
 
 
@@ -132,7 +134,7 @@ def _sees_everything(visitor: Caller | None) -> bool:
 
 
 def _row(step: Step, names: Mapping[str, str], everything: bool, subject: str) -> Row:
-    found = sentences.details(step.events, everything, subject)
+    shown = sentences.details(step.events, everything, subject)
     run = next((event.run for event in step.events if event.run), "")
     return Row(
         step,
@@ -140,13 +142,13 @@ def _row(step: Step, names: Mapping[str, str], everything: bool, subject: str) -
         sentences.sentence(step, names),
         sentences.is_refusal(step),
         run,
-        found[:SHOWN_EVENTS],
-        len(step.events) - min(len(found), SHOWN_EVENTS),
+        shown[:SHOWN_EVENTS],
+        len(step.events) - min(len(shown), SHOWN_EVENTS),
     )
 
 
 def _wanted(given: dict[str, str]) -> Wanted:
-    """The filter as the register takes it. Raises RequestInvalid."""
+    """The filter as a query for the read model. Raises RequestInvalid."""
     kind, actor = given["kind"], given["actor"].strip()
     if kind and kind not in sentences.KINDS:
         raise RequestInvalid("there is no such kind of step", "choose one of the list")
@@ -174,7 +176,10 @@ def _wanted(given: dict[str, str]) -> Wanted:
 
 
 def _start_of(date: str, later: int = 0) -> int:
-    """Seconds at which a UTC day begins (`later` days after it), 0 for none. Raises RequestInvalid."""
+    """Seconds at which a UTC day begins (`later` days after it), 0 for none.
+
+    Raises RequestInvalid.
+    """
     if not date:
         return 0
     try:

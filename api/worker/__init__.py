@@ -1,4 +1,4 @@
-"""What carries out a run: the supervisor, one attempt, the sandboxed child and what it may say.
+"""Carries out runs: the supervisor, one attempt, the sandboxed child and the messages it may send.
 
 Does not know who asks over HTTP, pages or the command line.
 """

@@ -1,11 +1,14 @@
-"""One attempt at a run: asked of the ledger, fed with ciphertext, watched while it computes, sealed.
+"""One attempt at a run: authorise it, pass ciphertext to the child, watch it, seal the output.
 
-1. The child is started before anything is asked; it names its key and its code.
-2. Every candidate goes to `authorise`: the check and the record are one transaction, and its receipt is the credential.
-3. Only then are objects fetched and brokers asked.
-4. From then on the ledger is followed, whatever is waited for: one person who is no longer willing ends the attempt.
-5. What the child sealed is put in the bucket; the ledger is looked at once more; then it is signed there.
-Each step that others can see is taken only while the claim is still held.
+1. The child starts first; it states its key and its code hash.
+2. `authorise` gets all candidates: check and record are one transaction, and its receipt is the
+   credential.
+3. Only then are objects fetched and key shares requested from the broker.
+4. From then on the ledger is checked regularly; a person who is no longer willing ends the attempt.
+5. The sealed output is put in the bucket; the ledger is checked once more; then the seal is signed
+   and recorded.
+
+Each step that others can see is taken only while this worker still holds the claim on the run.
 """
 
 from __future__ import annotations
@@ -57,15 +60,15 @@ from governance.runs import keep_record, mark, still_held, tell
 
 T = TypeVar("T")
 LEASE = 3600  # seconds asked for
-FOLLOW = 0.5  # seconds between two looks at the ledger while a child computes
+FOLLOW = 0.5  # seconds between two checks of the ledger while a child computes
 MAX_SUBJECTS = 1000
-AT_ONCE = 3  # attempts that follow one another without a rest, whatever ended them
+AT_ONCE = 3  # attempts that follow each other without a pause, whatever ended them
 FIRST_REST, LONGEST_REST = 15, 600  # seconds
-# What the contract says of a seal that no further attempt would change.
+# Refusals of a seal by the contract that no further attempt would change.
 WORKER_FAULT = "this worker's role or code is not what the permit allows"
 FINAL_REFUSALS = {
     "OutputClassRefused": "the permit does not allow an output of this class",
-    "BudgetSpent": "the dataset's budget of per-variant statistics does not bear this output",
+    "BudgetSpent": "the dataset's budget of per-variant statistics is too small for this output",
 }
 log = structlog.get_logger()
 
@@ -84,9 +87,10 @@ class Receipt:
 
 
 def rest_before(number: int) -> int:
-    """Seconds before an attempt whose forerunner a withdrawal ended.
+    """Seconds to wait before an attempt, after a withdrawal ended the previous one.
 
-    Whoever agrees and withdraws in turn would use up a run's attempts within seconds. The first few follow at once.
+    A person who consents and withdraws repeatedly would use up a run's attempts within seconds. The
+    first few attempts follow at once.
     """
     later = (number - 1) % MAX_ATTEMPTS - AT_ONCE
     return 0 if later < 0 else int(min(FIRST_REST << later, LONGEST_REST))
@@ -94,36 +98,37 @@ def rest_before(number: int) -> int:
 
 @dataclass(slots=True)
 class Attempt:
-    """The next attempt at the run of a claim; `seconds` is how long each phase outside the child took."""
+    """The next attempt at a claimed run; `seconds` is how long each phase outside the child took."""
 
     worker: Context
-    held: Claim
+    claim: Claim
     run: bytes = field(init=False)
     number: int = field(init=False)
     permit: Mapping[str, Any] = field(init=False)
     seconds: dict[str, float] = field(default_factory=dict)
     authorised: bool = False
-    earlier: list[dict[str, Any]] = field(
-        default_factory=list
-    )  # what the child compares its cohort with
+    # Earlier results, with which the child compares its cohort.
+    earlier: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         replayed = self.worker.projection.replayed
-        self.run = bytes.fromhex(self.held.run)
+        self.run = bytes.fromhex(self.claim.run)
         self.number = replayed.newest_attempt(self.run) + 1
         self.permit = replayed.permits[replayed.runs[self.run].request["permit"]].request
 
     def carry_out(self) -> None:
-        """See the attempt through to a sealed output. Raises AttemptEnded, RunFailed, ChainError, GovernanceError."""
+        """Carry out the attempt up to its sealed output.
+
+        Raises AttemptEnded, RunFailed, ChainError, GovernanceError.
+        """
         worker, params = self.worker, self.worker.projection.params[self.run]
         self._check_parts()
         child = worker.children.child()
         try:
             child.say({"params": params})
             ready, _ = child.hear()
-            if (
-                ready["say"] == "failed"
-            ):  # before anything is asked: nobody's data was opened for it
+            # No data has been opened yet.
+            if ready["say"] == "failed":
                 raise RunFailed(str(ready["message"]))
             if bytes.fromhex(ready["paramsSchema"]) != self.permit["paramsSchemaHash"]:
                 raise RunFailed("the permit is for another schema of parameters than this worker's")
@@ -136,8 +141,9 @@ class Attempt:
                 raise RunFailed(f"the permit does not allow what these parameters need: {lacks}")
             if spends_too_many_cohorts(worker.projection, self.run):
                 raise RunFailed(
-                    f"runs of this permit have asked about {COHORTS} cohorts: whether a run fails tells of "
-                    "the people in it. Ask about one of them again, or ask the committee for a permit"
+                    f"runs of this permit have asked about {COHORTS} cohorts: whether a run fails "
+                    "reveals something about its people. "
+                    "Use one of these cohorts again, or apply for another permit"
                 )
             self._tell("asking the ledger", 0.0)
             with self._phase("consent"):
@@ -150,8 +156,8 @@ class Attempt:
                 done, blob = self._follow(child, receipt, params, ready["outputClass"])
             except UnknownWords:
                 raise RunFailed(UNKNOWN) from None
-            child.end()  # what it sealed is all that is left; nobody's data waits for the bucket and the ledger
-            if not still_held(worker.engine, self.held):
+            child.end()  # plaintext does not wait for the bucket and the ledger
+            if not still_held(worker.engine, self.claim):
                 raise AttemptEnded("another worker took the run")
             with self._phase("upload"):
                 worker.bucket.put(blob)
@@ -167,15 +173,17 @@ class Attempt:
             child.end()
 
     def _note_end(self, error: BaseException) -> None:
-        """Say that the attempt is over and its child dead: a patient who withdrew is told how long that took."""
-        if (
-            self.authorised
-        ):  # nobody's data was open before, and the number may still be another one's
-            mark(self.worker.engine, f"stopped:{self.held.run}:{self.number}", str(error))
+        """Record that the child is dead: a patient who withdrew sees how long that took."""
+        # Before, no data was open, and another attempt may still get the number.
+        if self.authorised:
+            mark(self.worker.engine, f"stopped:{self.claim.run}:{self.number}", str(error))
         self._tell("stopped", 0.0)
 
     def _check_parts(self) -> None:
-        """Nothing is put on the ledger that could not be followed by a reading. Raises GovernanceError."""
+        """Check that the data can be read before anything is put on the ledger.
+
+        Raises GovernanceError.
+        """
         worker, dataset = self.worker, self.permit["dataset"]
         if worker.projection.unread(dataset):
             raise AttemptEnded(
@@ -184,16 +192,15 @@ class Attempt:
         worker.bucket.probe()
         worker.broker.witness()
         for ingest, leaves in worker.projection.lists_of(dataset).items():
-            if (
-                ingest not in worker.handed
-            ):  # a custodian's crash between mining and handing over ends here
+            # Repairs a custodian's crash between mining and handing over.
+            if ingest not in worker.handed:
                 worker.broker.hand_over(ingest, [leaf.to_json() for leaf in leaves])
                 worker.handed.add(ingest)
 
     def _authorise(self, ready: dict[str, Any], relaxed: int) -> Receipt | None:
         """The receipt, or None when the ledger refused the run (its reason is on the trail).
 
-        relaxed: the layers of confinement that the child lacks, as it was looked at from outside.
+        relaxed: the layers of confinement that the child lacks, as inspected from outside.
         """
         ledger, subjects = self.worker.ledger, self._candidates()
         binding = {
@@ -219,7 +226,7 @@ class Attempt:
             used = self.worker.projection.replayed.runs[self.run]
             if refusal.name == "AttemptOutOfOrder" and self.number > most_attempts(used):
                 raise RunFailed(
-                    f"the run had its {most_attempts(used)} attempts; its analyst can give it more"
+                    f"the run used its {most_attempts(used)} attempts; its analyst can grant more"
                 ) from None
             if refusal.name == "NotLive":
                 raise RunFailed(WORKER_FAULT) from None
@@ -237,7 +244,7 @@ class Attempt:
         return Receipt(mined.tx, epochs, mined.one(RunAuthorised).leaseUntil)
 
     def _candidates(self) -> list[bytes]:
-        """Everybody enrolled who has a registered record: who fits is known only after decryption."""
+        """All enrolled people with a registered record; the cohort is known only after decryption."""
         projection = self.worker.projection
         known = {leaf.subject for leaf in projection.records_of(self.permit["dataset"])}
         subjects = sorted(known & projection.replayed.signers.keys())
@@ -309,17 +316,17 @@ class Attempt:
             )
 
     def _while_willing(self, receipt: Receipt, work: Callable[[], T]) -> T:
-        """What another part answers; before, while it takes its time and afterwards the ledger is looked at."""
+        """The result of `work`; the ledger is checked before, during and after it."""
         self._check_still_willing(receipt)
         pool = ThreadPoolExecutor(1)
         try:
-            asked = pool.submit(work)
-            while not wait([asked], FOLLOW).done:
+            future = pool.submit(work)
+            while not wait([future], FOLLOW).done:
                 self._check_still_willing(receipt)
             self._check_still_willing(receipt)
-            return asked.result()
+            return future.result()
         finally:
-            pool.shutdown(wait=False)  # who gave up does not wait for the answer
+            pool.shutdown(wait=False)  # after an error, do not wait for the result
 
     def _follow(
         self, child: Child, receipt: Receipt, params: str, output_class: int
@@ -328,10 +335,10 @@ class Attempt:
         worker, follow = self.worker, self._follower(receipt)
         progress, clock = Progress(params), Phases()
         while True:
-            said, blobs = child.hear(follow)
-            match said.get("say"), len(blobs):
+            header, blobs = child.hear(follow)
+            match header.get("say"), len(blobs):
                 case "progress", 0:
-                    if new := progress.advance(said):
+                    if new := progress.advance(header):
                         self._tell(*new)
                         if new[0] in BEGINS:
                             clock.enter(BEGINS[new[0]])
@@ -344,23 +351,23 @@ class Attempt:
                         {"say": "wrapped"}, *(share.wrapped for share in shares), watch=follow
                     )
                 case "done", 1:
-                    done = output_of(said, blobs[0], output_class, worker.device)
+                    done = output_of(header, blobs[0], output_class, worker.device)
                     done["record"] |= clock.end(child.pid)
                     return done, blobs[0]
                 case "failed", 0:
-                    raise RunFailed(failure_of(said))
+                    raise RunFailed(failure_of(header))
                 case _:
                     raise UnknownWords
 
     def _follower(self, receipt: Receipt) -> Callable[[], None]:
-        """Looks at ledger and lease when that was last done FOLLOW seconds ago, however often it is called."""
-        looked = time.monotonic()
+        """A function that checks ledger and lease, but at most every FOLLOW seconds."""
+        last_check = time.monotonic()
 
         def follow() -> None:
-            nonlocal looked
-            if time.monotonic() - looked >= FOLLOW:
+            nonlocal last_check
+            if time.monotonic() - last_check >= FOLLOW:
                 self._check_still_willing(receipt)
-                looked = time.monotonic()
+                last_check = time.monotonic()
 
         return follow
 
@@ -381,9 +388,10 @@ class Attempt:
     def _seal(self, done: dict[str, Any]) -> None:
         ledger = self.worker.ledger
         now = list_earlier(self.worker.projection, self.run) if done["statistics"] else []
-        if any(one not in self.earlier for one in now):
+        if any(result not in self.earlier for result in now):
             raise AttemptEnded(
-                "another result of the dataset came meanwhile, and this one was not compared with it"
+                "another result of the dataset was sealed meanwhile, "
+                "and this one was not compared with it"
             )
         hashes = ("outputCommitment", "ciphertextHash", "keyCommitment", "disclosureCommitment")
         message = {
@@ -404,14 +412,14 @@ class Attempt:
         self.worker.projection.sync()
 
     def _tell(self, step: str, fraction: float) -> None:
-        tell(self.worker.engine, self.held.run, self.number, step, fraction, self.worker.clock())
+        tell(self.worker.engine, self.claim.run, self.number, step, fraction, self.worker.clock())
 
     def _keep_record(self, record: dict[str, Any]) -> None:
         """The run record: device and memory, and the seconds of every phase."""
         outside = {phase: f"{spent:.4f}" for phase, spent in self.seconds.items()}
         keep_record(
             self.worker.engine,
-            self.held.run,
+            self.claim.run,
             self.number,
             record | {"seconds": outside | record["seconds"]},
         )

@@ -1,9 +1,10 @@
-"""What a computing child may say in clear while it holds plaintext: steps, sentences and figures that this code knows.
+"""Check the unencrypted messages of a computing child, so that it cannot leak plaintext in them.
 
-A confined child has one way out, its pipe. What it says there is kept and shown to anybody who may see the run, so
-nothing of its own choosing is believed: the steps are those of the run's parameters, one after another; a sentence is
-the code's own, without the values in it; seconds and memory are measured here, and rounded, since a child chooses how
-long it takes. The output itself leaves encrypted.
+A confined child has one way out, its pipe. Its messages are kept and shown to anybody who may see
+the run, so only expected content passes: the steps must be those of the run's parameters, in order;
+a sentence must be one of the code's own, and its values are removed; seconds and memory are
+measured here, and rounded, because a child chooses how long it takes. The output itself leaves
+encrypted.
 """
 
 from __future__ import annotations
@@ -20,32 +21,36 @@ from analytics.params import parse_params
 from api.confinement.interpreter import find_devices
 from api.worker.known_sentences import Sentences, reachable
 
-UNKNOWN = "the computation said something that it may not say; tell whoever keeps the models"
+UNKNOWN = "the computation sent a message that is not allowed; tell the maintainers of the models"
 MAX_BYTES = 1 << 50  # of memory
 MAX_CLASS = 1 << 32  # the ledger's width of a class, and of a number of statistics
-# What torch calls a processor by what it can do (ATen, get_cpu_capability); any other name is told as OTHER.
+# Torch's names for a processor's capabilities (ATen, get_cpu_capability); any other name is
+# reported as OTHER.
 PROCESSORS = frozenset({"DEFAULT", "NO AVX", "AVX2", "AVX512", "SVE256", "VSX", "Z VECTOR"})
 OTHER = "other"
-# Which phase begins with a step of the computation, and with the request to wrap the output's key.
+# The phase that begins with a step of the computation or the request to wrap the output's key.
 BEGINS = {"read": "parse", "compute": "compute", "filter": "disclosure", "wrap": "seal"}
-PREPARING = 2  # steps before "compute", at which nothing is done yet
+PREPARING = 2  # steps before "compute", which count as no progress
 GPU_INFORMATION = "/proc/driver/nvidia/gpus"
 
 
 class UnknownWords(Exception):
-    """A child said something that no honest one says."""
+    """A child sent a message that the original code never sends."""
 
 
 class Progress:
-    """The steps of a run in their order, each said once; how far they are is worked out here."""
+    """The steps of a run, in order and each once; the fraction done is computed here."""
 
     def __init__(self, params: str) -> None:
         """params: the run's, canonical. Raises ParamsError."""
         self._steps, self._said = steps_of(params), -1
 
-    def advance(self, said: Mapping[str, Any]) -> tuple[str, float] | None:
-        """(step, fraction) of a new step, None for the one that goes on. Raises UnknownWords for any other."""
-        step, last = said.get("step"), self._said
+    def advance(self, header: Mapping[str, Any]) -> tuple[str, float] | None:
+        """(step, fraction) of a new step, None for the current one.
+
+        Raises UnknownWords for any other.
+        """
+        step, last = header.get("step"), self._said
         if last >= 0 and step == self._steps[last]:
             return None
         if last + 1 >= len(self._steps) or step != self._steps[last + 1]:
@@ -56,7 +61,7 @@ class Progress:
 
 
 def steps_of(params: str) -> list[str]:
-    """What an honest child says that it does, in this order. Raises ParamsError."""
+    """The steps that the original code reports, in order. Raises ParamsError."""
     parsed = parse_params(params.encode())
     computing = {
         "evaluate": [
@@ -73,7 +78,7 @@ def steps_of(params: str) -> list[str]:
 
 
 class Phases:
-    """Seconds of each phase of a child, from its job on, as they are seen from outside."""
+    """Measures the seconds of each phase of a child from outside, starting with its job."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
@@ -85,54 +90,57 @@ class Phases:
         self._phase, self._since = phase, now
 
     def end(self, child: int) -> dict[str, Any]:
-        """For the run record: seconds of every phase and the most memory of the child, by its pid while it lives.
+        """For the run record: seconds of each phase, and peak memory of the living child.
 
-        Rounded: both are the child's to choose.
+        Both are rounded, because the child can choose them.
         """
         self.enter("end")
-        found: dict[str, Any] = {
+        record: dict[str, Any] = {
             "seconds": {phase: f"{rounded(spent):.4f}" for phase, spent in self._seconds.items()}
         }
         peak = find_peak(child)
-        return found if peak is None else found | {"peakMemory": peak}
+        return record if peak is None else record | {"peakMemory": peak}
 
 
-def rounded(figure: float) -> float:
-    """To two significant digits, which carry no text."""
-    return float(f"{figure:.1e}")
+def rounded(value: float) -> float:
+    """Round to two significant digits, which cannot carry a text."""
+    return float(f"{value:.1e}")
 
 
-def failure_of(said: Mapping[str, Any]) -> str:
-    """The code's own sentence for the one by which a child ends. Raises UnknownWords for one that is none of it."""
-    found = _sentences().find(said.get("message"))
-    if found is None:
+def failure_of(header: Mapping[str, Any]) -> str:
+    """The known sentence with which a child fails. Raises UnknownWords for an unknown one."""
+    sentence = _sentences().find(header.get("message"))
+    if sentence is None:
         raise UnknownWords
-    return found
+    return sentence
 
 
 def output_of(
-    said: Mapping[str, Any], blob: bytes, output_class: int, device: str
+    header: Mapping[str, Any], blob: bytes, output_class: int, device: str
 ) -> dict[str, Any]:
-    """What a child says of its sealed output `blob`. Raises UnknownWords.
+    """Check a child's description of its sealed output `blob`. Raises UnknownWords.
 
-    output_class: of the run's parameters. device: which the worker computes on (cpu, cuda or auto).
+    output_class: from the run's parameters. device: the worker's setting (cpu, cuda or auto).
     """
     hashes = ("outputCommitment", "ciphertextHash", "keyCommitment", "disclosureCommitment")
     if (
-        set(said) != {"say", *hashes, "outputClass", "statistics", "record"}
-        or not all(re.fullmatch("[0-9a-f]{64}", str(said[name])) for name in hashes)
-        or said["ciphertextHash"] != sha256(blob).hexdigest()
-        or said["outputClass"] != output_class
-        or type(said["outputClass"]) is not int
-        or type(said["statistics"]) is not int
-        or not 0 <= said["statistics"] < MAX_CLASS
+        set(header) != {"say", *hashes, "outputClass", "statistics", "record"}
+        or not all(re.fullmatch("[0-9a-f]{64}", str(header[name])) for name in hashes)
+        or header["ciphertextHash"] != sha256(blob).hexdigest()
+        or header["outputClass"] != output_class
+        or type(header["outputClass"]) is not int
+        or type(header["statistics"]) is not int
+        or not 0 <= header["statistics"] < MAX_CLASS
     ):
         raise UnknownWords
-    return {**said, "record": record_of(said["record"], device)}
+    return {**header, "record": record_of(header["record"], device)}
 
 
 def record_of(record: object, device: str) -> dict[str, Any]:
-    """Where it was computed, by a name that is known here, and the GPU's memory, rounded. Raises UnknownWords."""
+    """The device of the computation, by a known name, and the GPU's memory, rounded.
+
+    Raises UnknownWords.
+    """
     match record:
         case {"device": "cpu", "name": str(name), **rest} if not rest:
             return {"device": "cpu", "name": name if name in PROCESSORS else OTHER}
@@ -143,22 +151,22 @@ def record_of(record: object, device: str) -> dict[str, Any]:
 
 
 def find_gpu() -> str:
-    """The name of this host's first GPU as its driver tells it; "GPU" where it tells none."""
+    """The name of this host's first GPU from its driver; "GPU" if the driver gives none."""
     for file in sorted(Path(GPU_INFORMATION).glob("*/information")):
-        found = re.search(r"^Model:\s*(\S.*)$", file.read_text(errors="replace"), re.MULTILINE)
-        if found:
-            return found[1].strip()
+        match = re.search(r"^Model:\s*(\S.*)$", file.read_text(errors="replace"), re.MULTILINE)
+        if match:
+            return match[1].strip()
     return "GPU"
 
 
 def find_peak(pid: int) -> int | None:
-    """The most memory that a living process had, in bytes and rounded; None where it cannot be told."""
+    """Peak memory of a living process in bytes, rounded; None when it is unknown."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return None
-    found = re.search(r"^VmHWM:\s*([0-9]+) kB$", status, re.MULTILINE)
-    return int(rounded(1024 * int(found[1]))) if found else None
+    match = re.search(r"^VmHWM:\s*([0-9]+) kB$", status, re.MULTILINE)
+    return int(rounded(1024 * int(match[1]))) if match else None
 
 
 @cache

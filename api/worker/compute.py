@@ -1,14 +1,16 @@
 """The worker's child: one attempt, one process, the only place where plaintext exists.
 
-Before it reads anything it confines itself (`api.confinement`): no network, no other process, no file but the
-interpreter's own, no system call but those of computing. It has an empty environment, limits on memory, time and
-files, and dies with its supervisor. It draws its own key, so what brokers send opens here only. The supervisor passes
-messages and ciphertext through pipes and never sees a key or plaintext.
-1. Check the run's parameters; make the worker key, say its public half and the hash of the code that will compute.
-2. Open the pieces, then each object: hash and key commitment before decryption.
+Before it reads anything it confines itself (`api.confinement`): no network, no other process, only
+the interpreter's own files, only the system calls of computing. It has an empty environment, limits
+on memory, time and files, and dies with its supervisor. It draws its own key, so only this process
+can open what brokers send. The supervisor passes messages and ciphertext through pipes and never
+sees a key or plaintext.
+1. Check the run's parameters; make the worker key, send its public half and the hash of the code
+   that will compute.
+2. Open the key pieces, then each object: check hash and key commitment before decryption.
 3. Compute and filter; refuse a cohort below the minimum.
-4. Draw the output's key, have its shares wrapped, seal the output; say what the ledger will commit to, and on which
-   device it was computed. Memory and seconds are measured from outside.
+4. Draw the output's key, have its shares wrapped, seal the output; send the commitments for the
+   ledger and the device of the computation. Memory and seconds are measured from outside.
 """
 
 from __future__ import annotations
@@ -50,18 +52,20 @@ from governance.rules.encoding import canonical_json
 MEMORY = 12 << 30  # bytes of address space
 CPU_SECONDS = 4 * 3600
 DESCRIPTORS = 256  # the most that a child may have open
-ANY_DESCRIPTOR = 1 << 16  # above every one that the server has
+ANY_DESCRIPTOR = 1 << 16  # above every descriptor of the server
 PDEATHSIG, DUMPABLE = 1, 4  # prctl(2)
 
 
 def serve(descriptor: int, confined_by: str) -> int:
-    """Load what computing needs, then fork a child for each request on the socket until its other end closes.
+    """Load the models' libraries, then fork a child per request until the socket's other end
+    closes.
 
-    A request is one byte with the child's two pipe ends; the answer is one byte with its process descriptor. A child
-    is confined by `confined_by` (Confinement.encode); the first that it says is the frame "confined".
+    A request is one byte with the child's two pipe ends; the answer is one byte with its process
+    descriptor. A child is confined by `confined_by` (Confinement.encode); its first frame is
+    "confined".
     """
     confinement = Confinement.decode(confined_by)
-    code = code_hash()  # before loading: what a child states is the code that it runs
+    code = code_hash()  # before loading, so that it is the hash of the code that runs
     from analytics import models, run, threads  # noqa: F401 (run is loaded here for every child)
 
     models.warm_up()
@@ -71,9 +75,9 @@ def serve(descriptor: int, confined_by: str) -> int:
     server, forks = os.getpid(), Forks()
     with socket.socket(fileno=descriptor) as requests:
         while True:
-            said, descriptors, _, _ = socket.recv_fds(requests, 1, 2)
+            request, descriptors, _, _ = socket.recv_fds(requests, 1, 2)
             _reap()
-            if not said:
+            if not request:
                 return 0
             pid = forks.fork()
             if pid == 0:
@@ -84,27 +88,30 @@ def serve(descriptor: int, confined_by: str) -> int:
                     os._exit(status)
             process = os.pidfd_open(pid)
             socket.send_fds(requests, [b"c"], [process])
-            for one in (process, *descriptors):
-                os.close(one)
+            for number in (process, *descriptors):
+                os.close(number)
 
 
 def _reap() -> None:
-    """Forget children that ended; until then their pid is nobody else's."""
+    """Reap children that ended; until then no other process gets their pid."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
 
 
 def _begin(server: int, descriptors: list[int], code: bytes, confinement: Confinement) -> int:
-    """Become a process of its own that dies with the server, its pipes as standard input and output; confined."""
+    """Become a separate, confined process that dies with the server; its pipes are stdin and
+    stdout.
+    """
     os.setsid()
     ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # The first process of a namespace has no parent in it; the kernel ends it with the server's own namespace.
+    # The first process of a namespace has no parent in it; the kernel ends it with the server's own
+    # namespace.
     if os.getpid() != 1 and os.getppid() != server:
         return 1
-    for number, one in enumerate(descriptors):
-        os.dup2(one, number)
-    os.closerange(3, ANY_DESCRIPTOR)  # the server's socket and whatever else it holds
+    for target, source_descriptor in enumerate(descriptors):
+        os.dup2(source_descriptor, target)
+    os.closerange(3, ANY_DESCRIPTOR)  # the server's socket and other descriptors
     limit()
     landlock = confine(confinement)
     with open(0, "rb", closefd=False) as source, open(1, "wb", closefd=False) as sink:
@@ -113,12 +120,11 @@ def _begin(server: int, descriptors: list[int], code: bytes, confinement: Confin
 
 
 def limit() -> None:
-    """No core file, no file larger than nothing, bounded memory and time, no debugger."""
+    """Forbid core files, writing to files and debuggers; bound memory and time."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    if not Path(
-        "/dev/nvidiactl"
-    ).exists():  # a GPU's driver reserves far more addresses than it uses
+    # A GPU's driver reserves far more address space than it uses.
+    if not Path("/dev/nvidiactl").exists():
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
@@ -126,7 +132,7 @@ def limit() -> None:
 
 
 def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
-    """Speak frames on the two pipes until the attempt is done."""
+    """Exchange frames on the two pipes until the attempt is done."""
     private, public = new_pair()
     try:
         from analytics import run as analysis
@@ -169,15 +175,18 @@ def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
         tell = _teller(sink)
         earlier = [
             analysis.Earlier(
-                one["params"].encode(), one["categories"], frozenset(one["people"]), one["readable"]
+                entry["params"].encode(),
+                entry["categories"],
+                frozenset(entry["people"]),
+                entry["readable"],
             )
-            for one in job["earlier"]
+            for entry in job["earlier"]
         ]
         result = analysis.run(
             job["params"].encode(), inputs, job["minimum"], tell, job["device"], earlier
         )
         _seal(source, sink, job, result)
-        source.read()  # stay until ended: what it used is looked at from outside
+        source.read()  # stay until ended: the supervisor measures the memory used
     except CohortTooSmall as error:
         write_frame(
             sink, {"say": "failed", "kind": "cohort", "message": str(error), "hint": error.hint}
@@ -198,23 +207,22 @@ def attempt(source: BinaryIO, sink: BinaryIO, code: bytes) -> int:
         )
     except PipeClosed:
         return 1
-    except (
-        Exception
-    ):  # a fault of the code would be the same at every attempt; no value of it leaves this process
+    # A fault of the code would be the same at every attempt. No value in it leaves this process.
+    except Exception:
         write_frame(
             sink,
             {
                 "say": "failed",
                 "kind": "fault",
-                "message": "the computation met a fault of its own",
-                "hint": "tell whoever keeps the models",
+                "message": "the computation failed with an internal error",
+                "hint": "tell the maintainers of the models",
             },
         )
     return 0
 
 
 def _rehearse(sink: BinaryIO, asked: dict[str, Any], parsed: Any) -> None:
-    """The same computation on invented people: nobody's data, so nothing is sealed."""
+    """Compute on synthetic people. The result contains no real data, so it is not sealed."""
     from analytics.run import run
     from analytics.simulate.rehearsal import invent
 
@@ -243,7 +251,7 @@ def _label(job: dict[str, Any], item: dict[str, Any]) -> Label:
 
 
 def _seal(source: BinaryIO, sink: BinaryIO, job: dict[str, Any], result: Any) -> None:
-    """Encrypt the filtered result and say what it is; its salt lies inside."""
+    """Encrypt the filtered result with its salt, and send the commitments to it."""
     run, attempt = bytes.fromhex(job["run"]), int(job["attempt"])
     identity, dataset = bytes.fromhex(job["identity"]), bytes.fromhex(job["dataset"])
     salt = secrets.token_bytes(32)
@@ -292,7 +300,7 @@ def _seal(source: BinaryIO, sink: BinaryIO, job: dict[str, Any], result: Any) ->
 
 
 def _device(name: str) -> dict[str, Any]:
-    """Of the run record: where it was computed. Not part of the result."""
+    """The device of the computation, for the run record. Not part of the result."""
     from analytics.networks import describe_device
 
     return {key: value for key, value in describe_device(name).items() if value is not None}

@@ -1,4 +1,4 @@
-"""What a worker has at hand: its key, its clients of ledger, bucket and broker, its rows, and children that compute."""
+"""A worker's resources: key, database, computing children, clients of ledger, bucket, broker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from governance.readmodel.projection import Projection
 
 @dataclass(slots=True)
 class Context:
-    """One worker identity; `children` fork the processes that compute, on `device` (cpu, cuda or auto)."""
+    """One worker identity. `children` fork computing processes; device: cpu, cuda or auto."""
 
     wallet: Wallet
     ledger: Ledger
@@ -29,4 +29,4 @@ class Context:
     beat: Callable[[], None] = lambda: None  # called every few seconds while the worker lives
     children: ForkServer = field(default_factory=ForkServer)
     device: str = "auto"
-    handed: set[bytes] = field(default_factory=set)  # ingests whose list the broker has from us
+    handed: set[bytes] = field(default_factory=set)  # ingests whose list we passed to the broker

@@ -15,20 +15,20 @@ MAX_BLOB = 1 << 30
 
 
 class Readable(Protocol):
-    """Gives at most `size` bytes, none at the end."""
+    """Returns at most `size` bytes, and none at the end."""
 
     def read(self, size: int, /) -> bytes: ...
 
 
 class Writable(Protocol):
-    """Takes some of the bytes it is given, and says how many."""
+    """Writes some of the given bytes, and returns how many."""
 
     def write(self, data: memoryview, /) -> int: ...
     def flush(self) -> None: ...
 
 
 class PipeClosed(Exception):
-    """The other side is gone, or said something that is no frame."""
+    """The other side is gone, or sent an invalid frame."""
 
 
 def write_frame(stream: Writable, header: Mapping[str, Any], *blobs: bytes) -> None:
@@ -37,7 +37,7 @@ def write_frame(stream: Writable, header: Mapping[str, Any], *blobs: bytes) -> N
     try:
         for part in (len(data).to_bytes(4, "big") + data, *blobs):
             rest = memoryview(part)
-            while rest:  # an unbuffered pipe may take less than it is given
+            while rest:  # an unbuffered pipe may write only a part
                 rest = rest[stream.write(rest) :]
         stream.flush()
     except (BrokenPipeError, ValueError):
@@ -47,21 +47,24 @@ def write_frame(stream: Writable, header: Mapping[str, Any], *blobs: bytes) -> N
 def read_frame(
     stream: Readable, max_header: int = MAX_HEADER
 ) -> tuple[dict[str, Any], list[bytes]]:
-    """The next header and its blobs. Raises PipeClosed at the end of the stream and for a header above `max_header`."""
-    size = int.from_bytes(_exactly(stream, 4), "big")
-    if size > max_header:
+    """The next header and its blobs.
+
+    Raises PipeClosed at the end of the stream and for a header above `max_header`.
+    """
+    header_size = int.from_bytes(_exactly(stream, 4), "big")
+    if header_size > max_header:
         raise PipeClosed("this is no frame")
     try:
-        text = _exactly(stream, size).decode()
+        text = _exactly(stream, header_size).decode()
         check_depth(text, MAX_DEPTH)
         header = json.loads(text)
     except (JsonRefused, ValueError):
         raise PipeClosed("this is no frame") from None
     sizes = header.pop("blobs", None) if isinstance(header, dict) else None
-    # A negative size would read to the end of the stream, however much or late that comes.
+    # A negative size would read without limit to the end of the stream.
     if (
         not isinstance(sizes, list)
-        or not all(type(one) is int and one >= 0 for one in sizes)
+        or not all(type(size) is int and size >= 0 for size in sizes)
         or sum(sizes) > MAX_BLOB
     ):
         raise PipeClosed("this is no frame")

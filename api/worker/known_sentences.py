@@ -1,7 +1,7 @@
-"""The sentences by which a confined child may end, read out of the code that can raise them.
+"""The error messages that a confined child may send, extracted from the code that raises them.
 
-What a child says is matched and not passed on: the code's own sentence is said in its place, with "…" where it puts a
-value. A value stays only where it is one of a few that this code knows.
+A child's message is matched, not passed on: the sentence from the source code replaces it, with "…"
+in place of each value. A value stays only if it belongs to a small known set.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import governance
 import governance.errors
 from analytics.catalogue import FEATURE_SETS, MODELS
 
-OPEN = "\0"  # where a value stood that is left out
-MAX_VALUE = 400  # characters of one
+OPEN = "\0"  # marks the position of a removed value
+MAX_VALUE = 400  # characters of a value
 MAX_MESSAGE = 1000
-LEAST_FIXED = 16  # letters that a sentence with a value must have besides
+LEAST_FIXED = 16  # letters that a sentence must have besides its values
 _ROOMS = {
     "analytics": Path(str(analytics.__file__)).parent,
     "governance": Path(str(governance.__file__)).parent,
 }
-# What the code writes into its sentences, by the expression that stands there: models, layers, and how many statistics
-# one of a million variants may count as.
+# Known values in sentences, by the expression in the f-string: models, feature sets, and how many
+# statistics one of a million variants may count as.
 _CLOSED = {
     "model": MODELS,
     "feature_set": FEATURE_SETS,
@@ -37,12 +37,12 @@ _CLOSED = {
 
 
 class Sentences:
-    """What may be said: every sentence of an error that `files` make, or handed to the other side of a child's pipe."""
+    """The allowed messages: every error message in `files`, and every message that a child sends."""
 
     def __init__(self, files: Iterable[Path], hints: bool = False, numbers: bool = False) -> None:
-        """hints: what stands beside the sentences, what to do next, instead of themselves.
+        """hints: allow the hints of the errors instead of their messages.
 
-        numbers: counts of at most five digits stay; for somebody who has what was read.
+        numbers: keep counts of at most five digits; for a reader who already has the file.
         """
         self._kept = re.compile("[0-9]{1,5}" if numbers else "(?!)")
         texts = {text for file in files for text in _texts_of(file, _closed_values(), hints)}
@@ -52,35 +52,35 @@ class Sentences:
         ]
 
     def find(self, message: object) -> str | None:
-        """The code's own sentence, values left out; None for what it does not say."""
+        """The known sentence without its values; None for an unknown message."""
         if not isinstance(message, str) or len(message) > MAX_MESSAGE:
             return None
         for pattern, text in self._said:
-            if found := pattern.fullmatch(message):
-                values = [one if self._kept.fullmatch(one) else "…" for one in found.groups()]
+            if match := pattern.fullmatch(message):
+                values = [value if self._kept.fullmatch(value) else "…" for value in match.groups()]
                 fixed = text.split(OPEN)
                 return "".join(map("".join, zip_longest(fixed, values, fillvalue="")))
         return None
 
 
 def reachable(program: Path) -> set[Path]:
-    """A child's program, what it imports of governance, and of analytics all that this imports in turn."""
-    found, unread = {program}, [program]
+    """A child's program, its imports from governance, and all its imports from analytics."""
+    files, unread = {program}, [program]
     while unread:
         file = unread.pop()
         for name in _imports(file):
             room, _, rest = name.partition(".")
             if room == "analytics" or (room == "governance" and file == program):
-                place = _ROOMS[room].joinpath(*rest.split(".")).with_suffix(".py")
-                if place.is_file() and place not in found:
-                    found.add(place)
-                    unread.append(place)
-    return found
+                path = _ROOMS[room].joinpath(*rest.split(".")).with_suffix(".py")
+                if path.is_file() and path not in files:
+                    files.add(path)
+                    unread.append(path)
+    return files
 
 
 @cache
 def _closed_values() -> Mapping[str, tuple[str, ...]]:
-    """With what the reader of JSON says, which other sentences quote: why it refuses, and where a fault is."""
+    """_CLOSED, and the messages of the JSON reader, which other sentences quote."""
     reader = _ROOMS["analytics"] / "canonical.py"
     faults = tuple(
         str(why.value)
@@ -104,7 +104,7 @@ def _imports(file: Path) -> Iterator[str]:
 def _texts_of(
     file: Path, closed: Mapping[str, tuple[str, ...]], hints: bool = False
 ) -> Iterator[str]:
-    """Every sentence of a file: of the errors it makes or defines, and of the frames by which a child fails."""
+    """Every sentence of a file: its errors, and the frames with which a child reports a failure."""
     tree = _parse(file)
     errors = _error_names() | {
         node.name
@@ -113,21 +113,21 @@ def _texts_of(
         and any(isinstance(base, ast.Name) and base.id in _error_names() for base in node.bases)
     }
     for node in ast.walk(tree):
-        for said in _hints_of(node, errors) if hints else _said_by(node, errors):
-            for text in _texts(said, closed):
+        for expression in _hints_of(node, errors) if hints else _messages_of(node, errors):
+            for text in _texts(expression, closed):
                 fixed = len(text.replace(OPEN, ""))
                 if fixed and (OPEN not in text or fixed >= LEAST_FIXED):
                     yield text
 
 
-def _said_by(node: ast.AST, errors: set[str]) -> Iterator[ast.expr]:
+def _messages_of(node: ast.AST, errors: set[str]) -> Iterator[ast.expr]:
     match node:
-        case ast.Call(func=ast.Name(id=name), args=[said, *_]) if name in errors:
-            yield said
-        case ast.Call(func=ast.Attribute(value=ast.Call(), attr="__init__"), args=[said, *_]):
-            yield said  # of super()
-        case ast.Call(func=ast.Name(id="_fail"), args=[_, said, *_]):
-            yield said
+        case ast.Call(func=ast.Name(id=name), args=[expression, *_]) if name in errors:
+            yield expression
+        case ast.Call(func=ast.Attribute(value=ast.Call(), attr="__init__"), args=[expression, *_]):
+            yield expression  # of super()
+        case ast.Call(func=ast.Name(id="_fail"), args=[_, expression, *_]):
+            yield expression
         case ast.Dict(keys=keys, values=values):
             for key, value in zip(keys, values, strict=True):
                 if isinstance(key, ast.Constant) and key.value == "message":
@@ -136,16 +136,16 @@ def _said_by(node: ast.AST, errors: set[str]) -> Iterator[ast.expr]:
 
 def _hints_of(node: ast.AST, errors: set[str]) -> Iterator[ast.expr]:
     match node:
-        case ast.Call(func=ast.Name(id=name), args=[_, said, *_]) if name in errors:
-            yield said
-        case ast.Call(func=ast.Name(id="_fail"), args=[_, _, said]):
-            yield said
-        case ast.Assign(targets=[ast.Name(id="hint")], value=said):
-            yield said
+        case ast.Call(func=ast.Name(id=name), args=[_, expression, *_]) if name in errors:
+            yield expression
+        case ast.Call(func=ast.Name(id="_fail"), args=[_, _, expression]):
+            yield expression
+        case ast.Assign(targets=[ast.Name(id="hint")], value=expression):
+            yield expression
 
 
 def _texts(node: ast.expr, closed: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """What an expression may come to, with OPEN for what is not known."""
+    """The possible values of an expression, with OPEN for each unknown part."""
     match node:
         case ast.Constant(value=str(text)):
             return [text]

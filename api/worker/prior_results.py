@@ -1,4 +1,4 @@
-"""What was asked before: per-variant results that a new one is compared with, and the cohorts of a permit."""
+"""Earlier per-variant results to compare a new one with, and the cohorts used by a permit."""
 
 from __future__ import annotations
 
@@ -8,24 +8,25 @@ from analytics.errors import ParamsError
 from analytics.params import parse_params
 from governance.readmodel.projection import Projection
 
-COHORTS = 10  # that one permit is good for
+COHORTS = 10  # that the runs of one permit may ask about
 
 
 def list_earlier(projection: Projection, run: bytes) -> list[dict[str, Any]]:
-    """Of every other run on the dataset of `run` whose per-variant statistics are released, or sealed and still to be
-    released: its parameters, the categories of its permit, whom it was granted, and whether this run reads them all.
+    """Other runs on the dataset of `run` whose per-variant statistics are or may be released.
 
-    From the ledger alone. What nobody can release any more (rejected, cancelled, a consent changed) is left out.
+    For each: its parameters, the categories of its permit, the people granted, and whether `run`
+    reads all these categories. From the ledger alone. Results that can no longer be released
+    (rejected, cancelled, a consent changed) are left out.
     """
     replayed = projection.replayed
     asked = replayed.permits[replayed.runs[run].request["permit"]].request
-    found: list[dict[str, Any]] = []
-    for other, entry in replayed.runs.items():
+    results: list[dict[str, Any]] = []
+    for other_run, entry in replayed.runs.items():
         permit, attempt = (
             replayed.permits[entry.request["permit"]].request,
-            replayed.attempts.get((other, entry.attempts)),
+            replayed.attempts.get((other_run, entry.attempts)),
         )
-        if other == run or permit["dataset"] != asked["dataset"] or attempt is None:
+        if other_run == run or permit["dataset"] != asked["dataset"] or attempt is None:
             continue
         if (
             not attempt.seal
@@ -38,30 +39,31 @@ def list_earlier(projection: Projection, run: bytes) -> list[dict[str, Any]]:
             for subject, epoch, _ in attempt.granted
         ):
             continue
-        one = {
-            "params": projection.params[other],
+        result = {
+            "params": projection.params[other_run],
             "categories": permit["categories"],
             "people": [subject.hex() for subject, _, _ in attempt.granted],
             "readable": not permit["categories"] & ~asked["categories"],
         }
-        if one not in found:
-            found.append(one)
-    return found
+        if result not in results:
+            results.append(result)
+    return results
 
 
 def spends_too_many_cohorts(projection: Projection, run: bytes) -> bool:
-    """Whether a run asks about a cohort of its own, and its permit's runs have asked about COHORTS others.
+    """Whether a run asks about a new cohort after its permit's runs asked about COHORTS others.
 
-    Whether a run fails is an answer that no checker sees: more than so many people fit the rules, or fewer. Enough
-    answers about cohorts that are chosen for it single a person out; so a permit has few, and the committee gives the
-    next. A cohort: who is in it, by which outcome, and which of their variants count; other models ask nothing new.
+    A failing run is an answer that no checker reviews: it shows whether enough people fit the
+    rules. Enough answers about suitably chosen cohorts single out a person. So a permit allows few
+    cohorts, and the committee decides about the next permit. A cohort is: who is in it, by which
+    outcome, and which of their variants count. Other models on the same cohort ask nothing new.
     """
     replayed = projection.replayed
     permit = replayed.runs[run].request["permit"]
     asked = {
-        _cohort(projection.params[other])
-        for other, entry in replayed.runs.items()
-        if other != run and entry.request["permit"] == permit and entry.attempts
+        _cohort(projection.params[other_run])
+        for other_run, entry in replayed.runs.items()
+        if other_run != run and entry.request["permit"] == permit and entry.attempts
     }
     return _cohort(projection.params[run]) not in asked and len(asked) >= COHORTS
 
@@ -69,6 +71,6 @@ def spends_too_many_cohorts(projection: Projection, run: bytes) -> bool:
 def _cohort(params: str) -> tuple[Any, ...]:
     try:
         parsed = parse_params(params.encode())
-    except ParamsError:  # of another version of the parameters
+    except ParamsError:  # parameters of another version
         return (params,)
     return parsed.cohort, parsed.outcome, parsed.gene_source, parsed.variants

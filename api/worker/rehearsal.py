@@ -1,4 +1,4 @@
-"""A run rehearsed on invented people, before anybody is asked for a permit: how long it takes, what would come out."""
+"""Rehearse a run on synthetic people: its duration and the shape of its result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from api.errors import NotServing, UsageError
 from api.worker.child_messages import BEGINS, Phases
 from api.worker.sandbox import AttemptEnded, ForkServer
 
-NOTE = "The people are invented: the figures mean nothing, only their shape and the seconds do."
+NOTE = "The people are synthetic: only the shape of the result and the seconds mean something."
 
 
 def rehearse(
@@ -19,26 +19,29 @@ def rehearse(
     device: str,
     tell: Callable[[str, float], None],
 ) -> dict[str, Any]:
-    """{result, disclosure (JSON texts), record, note} of canonical parameters. Raises UsageError, NotServing."""
+    """{result, disclosure (JSON texts), record, note} for canonical parameters.
+
+    Raises UsageError, NotServing.
+    """
     try:
         child = children.child()
         try:
             clock = Phases()
             child.say({"params": params.decode(), "rehearse": people, "device": device})
             while True:
-                said, blobs = child.hear()
-                match said["say"]:
+                header, blobs = child.hear()
+                match header["say"]:
                     case "progress":
-                        tell(said["step"], said["fraction"])
-                        if said["step"] in BEGINS:
-                            clock.enter(BEGINS[said["step"]])
+                        tell(header["step"], header["fraction"])
+                        if header["step"] in BEGINS:
+                            clock.enter(BEGINS[header["step"]])
                     case "rehearsed":
                         result, disclosure = (blob.decode() for blob in blobs)
-                        record = said["record"] | clock.end(child.pid)
-                        told = {"record": record, "result": result, "disclosure": disclosure}
-                        return said | told | {"note": NOTE}
+                        record = header["record"] | clock.end(child.pid)
+                        report = {"record": record, "result": result, "disclosure": disclosure}
+                        return header | report | {"note": NOTE}
                     case _:
-                        raise UsageError(str(said["message"]), str(said["hint"]))
+                        raise UsageError(str(header["message"]), str(header["hint"]))
         finally:
             child.end()
     except AttemptEnded as ended:

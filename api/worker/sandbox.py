@@ -1,8 +1,9 @@
-"""The supervisor's end of a child: forked, looked at, spoken to through two pipes, killed in the end.
+"""Starts confined children for the supervisor: fork, check the confinement, exchange frames, kill.
 
-Loading the models' libraries takes seconds, so one process (`ForkServer`) loads them once, holds nothing else, and
-each attempt is a fork of it: a process of its own, with its own session, that dies with the server. A child that says
-that it is confined is looked at from outside, and given nothing when it is not.
+Loading the models' libraries takes seconds, so one process (`ForkServer`) loads them once and holds
+nothing else. Each attempt is a fork of it: a separate process with its own session, which dies with
+the server. The confinement that a child reports is checked from outside; an unconfined child gets
+no data.
 """
 
 from __future__ import annotations
@@ -20,18 +21,21 @@ from typing import Any
 
 from api.confinement import ALL, Confinement, NotConfined
 from api.confinement.launching import Launched, launch, pid_of
-from api.confinement.outside import look
+from api.confinement.outside import layers_in_force
 from api.worker.frames import PipeClosed, read_frame, write_frame
 
-SILENCE = 120.0  # seconds a child may say nothing where it must, or take nothing
-FRAME = 60.0  # seconds from the first byte of what a child says to the last
-PULSE = 0.1  # seconds between two calls of who watches, at most
-MAX_SAID = 1 << 16  # bytes of a frame's header; beside it stand blobs
+SILENCE = 120.0  # seconds that a child may neither send an expected frame nor read one
+FRAME = 60.0  # seconds from the first byte of a child's frame to the last
+PULSE = 0.1  # seconds between two calls of `watch`, at most
+MAX_SAID = 1 << 16  # bytes of a frame's header, without its blobs
 Watch = Callable[[], None]
 
 
 class AttemptEnded(Exception):
-    """This attempt is over; a new one may follow, after `pause` seconds. `hint`: what to do about it, if anything."""
+    """This attempt is over; a new one may follow, after `pause` seconds.
+
+    `hint`: what to do about it, if anything.
+    """
 
     def __init__(self, why: str, pause: int = 0, hint: str = "") -> None:
         super().__init__(why)
@@ -40,10 +44,11 @@ class AttemptEnded(Exception):
 
 
 class ForkServer:
-    """Starts children; its own process starts with the first of them, or with `warm`, and again when it is gone.
+    """Starts children from a server process, which starts at first use and again after its death.
 
-    `folder` is put before the installed packages (a copied package shows another code hash). Call from threads that
-    live as long as the server should: it dies with the one that started it.
+    `folder` comes before the installed packages in the path (a copied package has another code
+    hash). Call from threads that live as long as the server should: it dies with the thread that
+    started it.
     """
 
     PROGRAM = "from api.worker.compute import serve; sys.exit(serve({descriptor}, {confinement!r}))"
@@ -54,7 +59,10 @@ class ForkServer:
         self._socket: socket.socket | None = None
 
     def warm(self) -> None:
-        """Start loading, without waiting for it. Raises AttemptEnded when no process can be started."""
+        """Start loading, without waiting for it.
+
+        Raises AttemptEnded when no process can be started.
+        """
         if self._server is not None and self._server.alive:
             return
         self.end()
@@ -74,7 +82,7 @@ class ForkServer:
         self._socket = ours
 
     def child(self) -> Child:
-        """A new child, confined. Raises AttemptEnded when none can be had."""
+        """A new, confined child. Raises AttemptEnded when none can be started."""
         self.warm()
         connection = self._socket
         to_child, ours_out = os.pipe()
@@ -114,7 +122,8 @@ class ForkServer:
 class Child:
     """One attempt's process, by its pid and process descriptor, and the two pipes to it.
 
-    `relaxed`: the layers of confinement that it lacks, as a bit mask (0: none); known once it was checked.
+    `relaxed`: the layers of confinement that it lacks, as a bit mask (0: none); known after
+    `check`.
     """
 
     def __init__(self, pid: int, descriptor: int, stdin: int, stdout: int) -> None:
@@ -123,28 +132,36 @@ class Child:
         os.set_blocking(stdin, False)
 
     def check(self, confinement: Confinement) -> None:
-        """Hear that it is confined, and look whether it is. Raises AttemptEnded when it is not, or says nothing."""
-        said, _ = self.hear()
-        landlock = said.get("landlock")
+        """Hear that the child is confined, and verify it.
+
+        Raises AttemptEnded if it is not, or is silent.
+        """
+        header, _ = self.hear()
+        landlock = header.get("landlock")
         try:
-            if said.get("say") != "confined" or type(landlock) is not int:
+            if header.get("say") != "confined" or type(landlock) is not int:
                 raise NotConfined("the child does not say how it is confined")
-            self.relaxed = confinement.check(look(self.pid, landlock))
+            self.relaxed = confinement.check(layers_in_force(self.pid, landlock))
         except NotConfined as error:
             raise AttemptEnded(str(error), pause=30, hint=error.hint) from None
 
     def say(self, header: dict[str, Any], *blobs: bytes, watch: Watch | None = None) -> None:
-        """Say a frame; `watch` is called while the child takes it, and may end the attempt. Raises AttemptEnded."""
+        """Send a frame; `watch` is called while the child reads it, and may end the attempt.
+
+        Raises AttemptEnded.
+        """
         try:
             write_frame(_Outgoing(self._stdin, watch), header, *blobs)
         except PipeClosed:
             raise AttemptEnded("the child is gone") from None
 
     def hear(self, watch: Watch | None = None) -> tuple[dict[str, Any], list[bytes]]:
-        """The next frame, begun within SILENCE seconds and ended within FRAME. Raises AttemptEnded.
+        """The next frame, which must begin within SILENCE seconds and end within FRAME.
 
-        With `watch` a child may be silent for as long as that allows: it is called every PULSE seconds, also in the
-        middle of a frame, and what it raises ends the waiting.
+        Raises AttemptEnded.
+
+        With `watch` there is no limit of silence: `watch` is called every PULSE seconds, also in
+        the middle of a frame, and an exception from it ends the waiting.
         """
         try:
             return read_frame(_Incoming(self._stdout, watch), MAX_SAID)
@@ -156,11 +173,11 @@ class Child:
         return self._descriptor >= 0 and not select.select([self._descriptor], [], [], 0)[0]
 
     def end(self) -> None:
-        """Kill it with whatever it started, and with it every key and plaintext it held; returns when it is gone."""
+        """Kill the child and all that it started; returns when it is gone."""
         if self._descriptor < 0:
             return
-        with suppress(ProcessLookupError):  # it leads no group yet
-            if self.alive:  # its group's number is its own for as long as it lives
+        with suppress(ProcessLookupError):  # it may not lead a process group yet
+            if self.alive:  # while it lives, no other group has its number
                 os.killpg(self.pid, signal.SIGKILL)
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._descriptor, signal.SIGKILL)
@@ -171,7 +188,7 @@ class Child:
 
 
 class _Incoming:
-    """One frame that a child says, however slowly its bytes come."""
+    """Reads one frame from a child, however slowly its bytes come."""
 
     def __init__(self, descriptor: int, watch: Watch | None) -> None:
         self._descriptor, self._watch = descriptor, watch
@@ -179,7 +196,7 @@ class _Incoming:
         self._begun = False
 
     def read(self, size: int) -> bytes:
-        """Some bytes. Raises AttemptEnded for a child that is too slow."""
+        """Read some bytes. Raises AttemptEnded for a child that is too slow."""
         ready = False
         while not ready:
             if time.monotonic() >= self._until:
@@ -191,13 +208,13 @@ class _Incoming:
 
 
 class _Outgoing:
-    """One frame that is said to a child, however slowly it takes the bytes."""
+    """Writes one frame to a child, however slowly it reads the bytes."""
 
     def __init__(self, descriptor: int, watch: Watch | None) -> None:
         self._descriptor, self._watch = descriptor, watch
 
     def write(self, data: memoryview) -> int:
-        """Some bytes. Raises AttemptEnded for a child that takes none for SILENCE seconds."""
+        """Write some bytes. Raises AttemptEnded for a child that reads none for SILENCE seconds."""
         until = time.monotonic() + SILENCE
         while not _wait([], [self._descriptor], self._watch):
             if time.monotonic() >= until:
@@ -205,11 +222,11 @@ class _Outgoing:
         return os.write(self._descriptor, data)
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Do nothing: there is no buffer."""
 
 
 def _wait(readable: list[int], writable: list[int], watch: Watch | None) -> bool:
-    """Whether one is ready within PULSE seconds; whoever watches is called before."""
+    """Whether a descriptor is ready within PULSE seconds; calls `watch` first."""
     if watch:
         watch()
     return any(select.select(readable, writable, [], PULSE))

@@ -1,4 +1,4 @@
-"""The worker's supervisor: takes runs one at a time and sees each through its attempts (api/worker/attempt.py)."""
+"""The worker's supervisor: claims runs one at a time and carries out their attempts (attempt.py)."""
 
 from __future__ import annotations
 
@@ -38,18 +38,20 @@ from governance.readmodel.tables import Claim
 from governance.rules.ledger_data import identity_id
 from governance.runs import claim, fail, give_up, give_up_all, hold_on, waiting
 
-HOLD = 60  # seconds a claim lasts without a sign of life
-FINISH = 2.0  # seconds that an attempt has to end by itself once the worker is told to stop
-TELL = 1.0  # seconds between two lines that say how far the ledger is read
-BOUND = 7.0  # seconds after which the worker ends whatever it waits for; a restart finds everything as after a kill
+HOLD = 60  # seconds that a claim lasts without renewal
+FINISH = 2.0  # seconds that the running attempt has to end by itself when the worker stops
+TELL = 1.0  # seconds between two progress lines while the ledger is read
+# Seconds after which a stopping worker exits, whatever it waits for. A restart treats this like a
+# kill.
+BOUND = 7.0
 log = structlog.get_logger()
 
 
 class Worker(Context):
-    """Takes runs one at a time and sees each through its attempts."""
+    """Claims runs one at a time and carries out their attempts."""
 
     def work(self, stop: threading.Event, pause: float = 0.2) -> None:
-        """Take runs until told to stop; a part that is down is waited for."""
+        """Take runs until `stop` is set; wait while another service is down."""
         while not stop.is_set():
             self.beat()
             try:
@@ -58,69 +60,73 @@ class Worker(Context):
             except (ChainError, GovernanceError) as error:
                 log.warning("waiting", fact=str(error))
                 stop.wait(1.0)
-            except (
-                Exception
-            ) as error:  # one run's fault must not end the worker; no values in the log
-                place = traceback.extract_tb(error.__traceback__)[-1]
+            # A fault in one run must not end the worker. The log contains no values.
+            except Exception as error:
+                frame = traceback.extract_tb(error.__traceback__)[-1]
                 log.error(
                     "fault",
                     kind=type(error).__name__,
-                    module=Path(place.filename).name,
-                    line=place.lineno,
+                    module=Path(frame.filename).name,
+                    line=frame.lineno,
                 )
                 stop.wait(1.0)
 
     def step(self) -> bool:
-        """Take one run and see it through; False when none waits. Reads on first where the ledger is far ahead."""
+        """Carry out one waiting run; False when there is none. Catches up with the ledger first."""
         if self.projection.behind.is_set() and not self.projection.catch_up():
             return True
         self.projection.sync()
         for run in waiting(self.engine, self.clock()):
-            held = claim(self.engine, run, self.wallet.address, self.clock(), HOLD)
-            if held is not None:
-                self.projection.sync()  # whoever wrote the row may have been ahead of our fold
-                self._see_through(held)
+            run_claim = claim(self.engine, run, self.wallet.address, self.clock(), HOLD)
+            if run_claim is not None:
+                self.projection.sync()  # the row's writer may have read further than our projection
+                self._see_through(run_claim)
                 return True
         return False
 
-    def _see_through(self, held: Claim) -> None:
+    def _see_through(self, run_claim: Claim) -> None:
         beating = threading.Event()
-        keeper = threading.Thread(target=self._keep, args=(held, beating), daemon=True)
+        keeper = threading.Thread(target=self._keep, args=(run_claim, beating), daemon=True)
         keeper.start()
         try:
-            Attempt(self, held).carry_out()
-            give_up(self.engine, held)
+            Attempt(self, run_claim).carry_out()
+            give_up(self.engine, run_claim)
         except AttemptEnded as ended:
-            log.info("attempt ended", run=held.run[:8], why=str(ended), hint=ended.hint)
+            log.info("attempt ended", run=run_claim.run[:8], why=str(ended), hint=ended.hint)
             wait_until = self.clock() + ended.pause
             beating.set()
             keeper.join()
-            hold_on(self.engine, held, wait_until)
+            hold_on(self.engine, run_claim, wait_until)
         except RunFailed as failed:
-            log.warning("run failed", run=held.run[:8], why=str(failed))
-            fail(self.engine, held, str(failed))
+            log.warning("run failed", run=run_claim.run[:8], why=str(failed))
+            fail(self.engine, run_claim, str(failed))
         except (ChainError, GovernanceError, KeyboardInterrupt, *OUTAGES):
-            give_up(self.engine, held)
+            give_up(self.engine, run_claim)
             raise
         except Exception:
-            fail(self.engine, held, "the worker met a fault of its own; its log names the place")
+            fail(
+                self.engine,
+                run_claim,
+                "the worker failed with an internal error; its log names the line",
+            )
             raise
         finally:
             beating.set()
             keeper.join()
 
-    def _keep(self, held: Claim, done: threading.Event) -> None:
+    def _keep(self, run_claim: Claim, done: threading.Event) -> None:
         while not done.wait(HOLD / 12):
             self.beat()
-            hold_on(self.engine, held, self.clock() + HOLD)
+            hold_on(self.engine, run_claim, self.clock() + HOLD)
 
 
 def stop_on_signals(stop: threading.Event, children: ForkServer) -> Callable[[], None]:
-    """SIGTERM and Ctrl-C: no further run; the running attempt ends by itself or with its child. Twice: at once.
+    """Stop on SIGTERM and Ctrl-C: take no further run; the second signal exits at once.
 
-    An attempt near its end is let finish; after FINISH seconds its child is killed, which ends the attempt as any other
-    death of a child does; the run goes on with its next attempt when a worker is back. What is returned ends the last
-    child; the caller MUST call it when no attempt runs any more.
+    The running attempt has FINISH seconds to end by itself. Then its child is killed, which ends
+    the attempt like any other death of a child; the run continues with its next attempt when a
+    worker is back. The returned function ends the last child; the caller MUST call it when no
+    attempt runs any more.
     """
     idle = threading.Event()
 
@@ -130,34 +136,34 @@ def stop_on_signals(stop: threading.Event, children: ForkServer) -> Callable[[],
         if idle.wait(FINISH):
             return
         while time.monotonic() < until:
-            children.end()  # again and again: the attempt may start one yet
+            children.end()  # repeatedly, because the attempt may still start one
             if idle.wait(0.25):
                 return
         os._exit(0)
 
     ender = threading.Thread(target=end_children, daemon=True)
 
-    def end(*_: object) -> None:
+    def handle_signal(*_: object) -> None:
         if stop.is_set():
             os._exit(1)  # the children die with this process
         stop.set()
         ender.start()
 
-    def rest() -> None:
+    def finish() -> None:
         idle.set()
         if ender.ident is not None:
             ender.join()
         children.end()
 
-    signal.signal(signal.SIGTERM, end)
-    signal.signal(signal.SIGINT, end)
-    return rest
+    signal.signal(signal.SIGTERM, handle_signal)
+    signal.signal(signal.SIGINT, handle_signal)
+    return finish
 
 
 def open_worker(settings: Settings) -> Worker:
-    """Connect to everything, and take up what a worker before left. Raises START_FAULTS.
+    """Connect to all services and release the claims of this worker's last process.
 
-    A host that cannot confine a child is refused before anything else.
+    Raises START_FAULTS. First checks that this host can confine a child.
     """
     confinement = Confinement.of(settings.relax, settings.home)
     if lacks := require(confinement).relaxed:
@@ -165,7 +171,8 @@ def open_worker(settings: Settings) -> Worker:
     identity = read_identity(settings)
     wallet, _ = load(settings.key_file("worker"))
     engine = open_database(settings.database)
-    # A seal or an authorisation that is late may be one that a withdrawal has overtaken: it is asked anew instead.
+    # Old seals and authorisations are not resent: a withdrawal may have overtaken them. They are
+    # requested anew.
     ledger = Ledger.connect(
         settings.address("chain"), identity, wallet, TableOutbox(engine), resend=False
     )
@@ -187,42 +194,44 @@ def open_worker(settings: Settings) -> Worker:
 
 
 def beat(path: Path, projection: Projection) -> None:
-    """Show that the worker lives, and how far it is while it reads the ledger."""
+    """Write the sign of life, with the progress while the worker reads the ledger."""
     write_beat(path, projection.progress if projection.behind.is_set() else None)
 
 
 def read_ledger(worker: Worker, stop: threading.Event) -> None:
-    """Read the whole ledger before the first run is taken; prints `reading BLOCK NEWEST` now and then.
+    """Read the whole ledger before the first run; prints `reading BLOCK NEWEST` every TELL seconds.
 
     Raises START_FAULTS.
     """
-    told = time.monotonic()
+    last_printed = time.monotonic()
     while not worker.projection.catch_up() and not stop.is_set():
-        if time.monotonic() - told >= TELL:
-            told, progress = time.monotonic(), worker.projection.progress
+        if time.monotonic() - last_printed >= TELL:
+            last_printed, progress = time.monotonic(), worker.projection.progress
             print(f"reading {progress.block} {progress.newest}", flush=True)
             worker.beat()
     worker.beat()
 
 
 def main() -> int:
-    """Work until SIGTERM; prints `ready <address>` once the ledger is read, or logs one line why it cannot."""
+    """Work until SIGTERM; prints `ready <address>` once the ledger is read, or logs why it cannot
+    start.
+    """
     leave_no_core()
     settings = Settings()
     logs.configure("worker", settings.log)
     try:
         worker = open_worker(settings)
         stop = threading.Event()
-        rest = stop_on_signals(stop, worker.children)
+        finish = stop_on_signals(stop, worker.children)
         read_ledger(worker, stop)
     except START_FAULTS as error:
         return not_started(error)
     print(f"ready {worker.wallet.address}", flush=True)
-    with suppress(AttemptEnded):  # then the first attempt says why
-        worker.children.warm()  # loads beside the first waiting, not before it
+    with suppress(AttemptEnded):  # the first attempt will report the error
+        worker.children.warm()  # loads while the worker waits for its first run
     worker.work(stop)
-    rest()
-    settings.worker_beat.unlink(missing_ok=True)  # nobody takes it for alive now
+    finish()
+    settings.worker_beat.unlink(missing_ok=True)  # a stopped worker has no sign of life
     log.info("stopped")
     return 0
 

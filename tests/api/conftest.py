@@ -1,4 +1,4 @@
-"""A whole place to knock at: dev chain, bucket, broker and the web process over a fresh deployment, all real."""
+"""A complete deployment for tests: dev chain, bucket, broker and web process, all real."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ class Sealed:
 
 @dataclass
 class Deployment:
-    """`as_` gives somebody's client; `enrol` and `agree` make a willing person through the doors."""
+    """`as_` gives somebody's client; `enrol` and `agree` make a willing person through the
+    endpoints.
+    """
 
     url: str
     home: Path
@@ -77,14 +79,16 @@ class Deployment:
         return self.world.ledger.head()
 
     def people(self, count: int = 1, agree: bool = True) -> list[bytes]:
-        """New people, enrolled by the ledger's own door, willing unless told otherwise."""
+        """New people, enrolled by the ledger's own endpoint, willing unless told otherwise."""
         subjects = self.world.enrol(count)
         if agree:
             self.world.grant(subjects)
         return subjects
 
     def sealed_output(self, key_file: Path, commit_to: bytes = RESULT) -> Sealed:
-        """A run of three willing people whose output was encrypted, wrapped by the broker, stored and sealed."""
+        """A run of three willing people whose output was encrypted, wrapped by the broker, stored
+        and sealed.
+        """
         world, noor = self.world, self.as_("noor")
         subjects = self.people(3)
         answer = noor.request_run(
@@ -128,7 +132,9 @@ class Deployment:
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """A test that reads the log leaves none behind: the application in this process writes lines where one was made."""
+    """A test that reads the log leaves none behind: the application in this process writes lines
+    where one was made.
+    """
     yield
     structlog.reset_defaults()
 

@@ -1,4 +1,6 @@
-"""The long campaign over the OpenAPI document, another one each day: `python -m pytest -s tests/api/soak_schema.py`."""
+"""Long fuzzing campaign over the OpenAPI document, seeded by the day: `python -m pytest -s
+tests/api/soak_schema.py`.
+"""
 
 from __future__ import annotations
 

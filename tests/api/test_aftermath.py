@@ -1,4 +1,6 @@
-"""What a person is told after she withdrew: each use it met, how fast it stopped, and what cannot be undone."""
+"""The effects of a withdrawal that a person sees: affected uses, time to stop, and what cannot be
+undone.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from governance.runs import mark
 
 
 def withdraw(deployment, subject: bytes) -> dict[str, Any]:
-    """Withdraw through the door; what is shown at once."""
+    """Withdraw through the endpoint; what is shown at once."""
     me = deployment.patient(subject)
     answer = me.revoke(deployment.world.dataset, me.consent_to(deployment.world.dataset)["epoch"])
     return told(deployment, subject, answer["receipt"]["tx"])
@@ -37,7 +39,7 @@ def asked(deployment) -> bytes:
     return deployment.world.request_run(deployment.world.permit())
 
 
-def test_what_followed_is_told_to_nobody_else(deployment) -> None:
+def test_effects_of_a_withdrawal_are_private(deployment) -> None:
     mine, other = deployment.people(2)
     withdraw(deployment, mine)
     address = f"{deployment.url}/subjects/{mine.hex()}/withdrawals"
@@ -57,7 +59,7 @@ def test_what_followed_is_told_to_nobody_else(deployment) -> None:
     assert httpx.get(f"{deployment.url}/subjects/zq/withdrawals").status_code in (400, 401, 404)
 
 
-def test_a_use_that_waits(deployment) -> None:
+def test_a_waiting_use_leaves_her_out(deployment) -> None:
     people = deployment.people(4)
     run = asked(deployment)
     shown = withdraw(deployment, people[0])
@@ -86,9 +88,7 @@ def test_a_use_that_waits(deployment) -> None:
 
 
 @pytest.mark.parametrize("how", ["narrowed", "given anew", "given anew after an attempt"])
-def test_a_use_that_waited_and_took_her_in_is_not_said_to_leave_her_out(
-    deployment, how: str
-) -> None:
+def test_a_waiting_use_that_later_includes_her_is_reported_so(deployment, how: str) -> None:
     """She allowed less, or nothing for a while; when it began, what she allowed was enough."""
     people, world = deployment.people(4), deployment.world
     run, me, attempt = asked(deployment), deployment.patient(people[0]), 1
@@ -124,7 +124,7 @@ def test_a_use_that_waited_and_took_her_in_is_not_said_to_leave_her_out(
     assert examine(canonical_json(bundle), receipts=[was])["anchored"][0] == "no"
 
 
-def test_a_use_that_computes_is_settled_when_its_process_is_dead(deployment) -> None:
+def test_a_computing_use_is_settled_when_its_process_is_dead(deployment) -> None:
     people = deployment.people(4)
     run = asked(deployment)
     deployment.world.authorise(run, people)
@@ -149,8 +149,10 @@ def test_a_use_that_computes_is_settled_when_its_process_is_dead(deployment) -> 
     assert "what it had computed is gone" in effect["sentence"]
 
 
-def test_a_process_that_was_dead_before_the_mark_was_written_is_told_as_stopped(deployment) -> None:
-    """The worker saw the block, and stopped it, before the service had noted that the withdrawal was mined."""
+def test_a_process_that_died_before_the_mark_counts_as_stopped(deployment) -> None:
+    """The worker saw the block, and stopped it, before the service had noted that the withdrawal
+    was mined.
+    """
     people = deployment.people(4)
     run = asked(deployment)
     deployment.world.authorise(run, people)
@@ -164,7 +166,7 @@ def test_a_process_that_was_dead_before_the_mark_was_written_is_told_as_stopped(
     )
 
 
-def test_without_the_supervisors_word_the_next_attempt_shows_it(deployment) -> None:
+def test_without_the_supervisors_mark_the_next_attempt_shows_the_end(deployment) -> None:
     """The seconds are this machine's and may be lost; that an attempt is over stands on the ledger."""
     people = deployment.people(4)
     run = asked(deployment)
@@ -180,7 +182,7 @@ def test_without_the_supervisors_word_the_next_attempt_shows_it(deployment) -> N
     )
 
 
-def test_a_use_that_ends_otherwise_is_settled_too(deployment) -> None:
+def test_a_use_with_another_end_is_settled_too(deployment) -> None:
     people = deployment.people(3)
     run = asked(deployment)
     deployment.world.authorise(run, people)
@@ -213,13 +215,13 @@ def test_a_finished_output_is_held_back(deployment) -> None:
     assert "finished as you withdrew; its output is held back" in then["sentence"]
 
 
-def test_a_released_result_is_said_to_be_out(deployment) -> None:
+def test_a_released_result_is_reported_as_irrevocable(deployment) -> None:
     world, people = deployment.world, deployment.people(3)
     run = asked(deployment)
     world.authorise(run, people)
     seal = world.seal(run)
     for name in ("sol", "tess"):
-        world.look(run, name)
+        world.view_output(run, name)
     world.release(run, seal, people, [0] * 3)
     shown = withdraw(deployment, people[0])
     effect = effect_on(shown, run)
@@ -230,7 +232,7 @@ def test_a_released_result_is_said_to_be_out(deployment) -> None:
     )
 
 
-def test_uses_that_do_not_concern_her_are_not_named(deployment) -> None:
+def test_uses_of_other_people_are_not_named(deployment) -> None:
     mine, *others = deployment.people(4)
     ended, never_in = asked(deployment), asked(deployment)
     deployment.as_("noor").cancel(ended.hex())

@@ -1,4 +1,6 @@
-"""Whatever is sent, a door answers with a problem, shows nothing of ours or of the sender's, and does nothing."""
+"""Bad requests: every endpoint answers with a problem, reveals neither internals nor input, and
+does nothing.
+"""
 
 from __future__ import annotations
 
@@ -106,7 +108,7 @@ def test_a_changed_message_is_a_problem_and_changes_nothing(deployment, name: st
 
 
 @pytest.mark.parametrize("name", RAW)
-def test_a_malformed_body_is_a_problem_at_every_door(deployment, name: str) -> None:
+def test_a_malformed_body_is_a_problem_at_every_endpoint(deployment, name: str) -> None:
     head = deployment.head()
     for door in ("/consents", "/sign-in", "/permits"):
         _check(
@@ -167,7 +169,7 @@ def test_an_unexpected_failure_shows_a_number_only(deployment, monkeypatch, caps
     assert CANARY not in logged.out + logged.err
 
 
-def test_a_ledger_that_is_down_is_said_so(deployment, monkeypatch) -> None:
+def test_a_ledger_that_is_down_is_reported(deployment, monkeypatch) -> None:
     from chain.errors import LedgerDown
 
     def fail(*_: object) -> None:
@@ -179,7 +181,7 @@ def test_a_ledger_that_is_down_is_said_so(deployment, monkeypatch) -> None:
     _shows_nothing(answer)
 
 
-def test_every_answer_is_neither_kept_nor_guessed(deployment) -> None:
+def test_answers_are_neither_cached_nor_sniffed(deployment) -> None:
     for answer in (
         httpx.get(f"{deployment.url}/health"),
         httpx.get(f"{deployment.url}/nothing"),

@@ -1,4 +1,6 @@
-"""While the API reads a long ledger it decides nothing by a part of it, says how far it is, and takes withdrawals."""
+"""While the API reads a long ledger it decides nothing, reports its progress, and accepts
+withdrawals.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ def behind(deployment, tmp_path: Path, slow: None) -> Iterator[Services]:
 
 
 def test_nothing_is_decided_by_a_part_of_the_ledger(behind: Services) -> None:
-    """Every path that can be asked without an id, and the pages: refused with a reason of their own."""
+    """Every path that can be asked without an id, and the pages: refused with a reason of their
+    own.
+    """
     document = ask(behind, "GET", "/openapi.json").json()
     paths = [path for path in document["paths"] if "get" in document["paths"][path]]
     plain = [path.replace("{run}", "ab" * 32).replace("{subject}", "ab" * 32) for path in paths]
@@ -78,7 +82,7 @@ def test_nothing_is_decided_by_a_part_of_the_ledger(behind: Services) -> None:
         assert ask(behind, "GET", path).status_code == 200
 
 
-def test_it_says_how_far_it_is_and_gets_there(deployment, behind: Services) -> None:
+def test_catching_up_reports_progress_and_ends(deployment, behind: Services) -> None:
     seen = []
     while True:
         said = ask(behind, "GET", "/health")
@@ -97,7 +101,7 @@ def test_it_says_how_far_it_is_and_gets_there(deployment, behind: Services) -> N
     assert ask(behind, "GET", "/runs").status_code == 200
 
 
-def test_what_stands_against_reading_on_is_said(
+def test_a_fault_while_catching_up_is_reported(
     behind: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A ledger that went away meanwhile is no ledger that is being read."""
@@ -105,8 +109,8 @@ def test_what_stands_against_reading_on_is_said(
     assert ask(behind, "GET", "/runs").json()["reason"] == "ledger-down"
 
 
-def test_a_withdrawal_is_taken_meanwhile(deployment, behind: Services) -> None:
-    """The contract is asked what holds; an old one is told from hers without the fold."""
+def test_a_withdrawal_is_accepted_while_catching_up(deployment, behind: Services) -> None:
+    """The contract is asked what holds; an old one is told from hers without the replay."""
     (subject,) = deployment.people(1)
     wallet, domain = deployment.world.subjects[subject], deployment.world.ledger.domain
 
@@ -180,7 +184,7 @@ def test_a_worker_authorises_nothing_before_it_has_read_everything(
     worker.children.end()
 
 
-def test_a_beat_says_how_far(tmp_path: Path) -> None:
+def test_a_beat_contains_the_progress(tmp_path: Path) -> None:
     path = tmp_path / "worker.beat"
     write_beat(path, Progress(3, 9))
     assert read_beat(path) == Progress(3, 9)
@@ -208,7 +212,9 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Health).serve_forever()
 
 
 def _waited_for(deployment, tmp_path: Path, moves: int, monkeypatch) -> list[str]:
-    """What a start says of a part that reads for three seconds, where one without progress is ended after one."""
+    """What a start says of a part that reads for three seconds, where one without progress is ended
+    after one.
+    """
     monkeypatch.setattr("api.operate.processes.START_SECONDS", 1.0)
     monkeypatch.setattr("api.operate.processes.TELL_SECONDS", 0.5)
     monkeypatch.setattr(
@@ -228,14 +234,14 @@ def _waited_for(deployment, tmp_path: Path, moves: int, monkeypatch) -> list[str
     return said
 
 
-def test_a_part_that_gets_on_is_waited_for(deployment, tmp_path: Path, monkeypatch) -> None:
+def test_a_service_with_progress_is_waited_for(deployment, tmp_path: Path, monkeypatch) -> None:
     """Thirty seconds whatever the history: after that it was ended, at each start again."""
     said = _waited_for(deployment, tmp_path, 1, monkeypatch)
     assert len(said) > 2
     assert all(line.startswith("broker  reads the ledger: block ") for line in said)
 
 
-def test_a_part_that_stands_still_is_not(deployment, tmp_path: Path, monkeypatch) -> None:
+def test_a_service_without_progress_is_ended(deployment, tmp_path: Path, monkeypatch) -> None:
     with pytest.raises(NotServing, match="the broker did not start"):
         _waited_for(deployment, tmp_path, 0, monkeypatch)
 

@@ -1,4 +1,4 @@
-"""What the demo looks for finds what it must: plaintext wherever it lies, and keys that left after a withdrawal."""
+"""The demo's searches find plaintext in any encoding, and keys released after a withdrawal."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_some_of_each_kind_are_searched_for(sources: list[Source]) -> None:
     assert len(canaries) == sum(min(3, count) for count in kinds.values())
 
 
-def test_a_record_that_lies_about_is_found(sources: list[Source], tmp_path: Path) -> None:
+def test_a_plaintext_record_is_found(sources: list[Source], tmp_path: Path) -> None:
     for at, source in enumerate(sources):
         deployment = tmp_path / str(at)
         deployment.mkdir()

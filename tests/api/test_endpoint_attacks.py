@@ -1,4 +1,6 @@
-"""Every attack on the doors meets its own refusal and changes nothing; the same request put right goes through."""
+"""Every attack on endpoints gets its own refusal and changes nothing; its accepted control
+succeeds.
+"""
 
 from __future__ import annotations
 
@@ -100,8 +102,10 @@ def test_without_a_limit_a_body_of_any_size_is_taken(endpoints: Endpoints, monke
     assert answered(attack.action(endpoints, True)) == "accepted"
 
 
-def test_an_attack_that_got_through_would_be_seen(endpoints: Endpoints) -> None:
-    """The table's judge: the honest request is no refusal; among refusals an acceptance counts, or another one."""
+def test_a_successful_attack_is_noticed(endpoints: Endpoints) -> None:
+    """The table's judge: the honest request is no refusal; among refusals an acceptance counts, or
+    another one.
+    """
     from api.demo.attacks.endpoints import worst
 
     good, bad = endpoints.get("/permits"), endpoints.get("/permits/x")

@@ -1,4 +1,4 @@
-"""One governed run through the HTTP doors, and what each door says on the way."""
+"""One governed run through the HTTP endpoints, with the answer of each endpoint."""
 
 from __future__ import annotations
 
@@ -143,14 +143,14 @@ def test_a_refused_run_is_a_conflict_with_its_reason(deployment) -> None:
     assert deployment.head()[0] == steps + 1  # the refusal itself is on the trail
 
 
-def test_a_run_is_released_by_two_who_looked_at_it(deployment) -> None:
+def test_a_run_is_released_by_two_checkers_who_viewed_it(deployment) -> None:
     noor, sol, tess = deployment.as_("noor"), deployment.as_("sol"), deployment.as_("tess")
     subjects, run = _sealed_run(deployment)
     with pytest.raises(RefusedByPolicy) as unseen:
         sol.approve(run)
     assert unseen.value.reason == "NotViewed"
-    sol.look(run, 1, random32())
-    tess.look(run, 1, random32())
+    sol.view_output(run, 1, random32())
+    tess.view_output(run, 1, random32())
     first = sol.approve(run)
     assert (first["released"], first["checkers"]) == (False, [sol.wallet.address])
     waiting = noor.run(run)["decision"]
@@ -168,8 +168,8 @@ def test_a_run_is_released_by_two_who_looked_at_it(deployment) -> None:
 def test_release_is_refused_after_a_withdrawal_and_the_pending_yes_is_gone(deployment) -> None:
     sol, tess = deployment.as_("sol"), deployment.as_("tess")
     subjects, run = _sealed_run(deployment)
-    sol.look(run, 1, random32())
-    tess.look(run, 1, random32())
+    sol.view_output(run, 1, random32())
+    tess.view_output(run, 1, random32())
     sol.approve(run)
     deployment.world.revoke(subjects[0])
     with pytest.raises(RefusedByPolicy) as refusal:
@@ -179,11 +179,11 @@ def test_release_is_refused_after_a_withdrawal_and_the_pending_yes_is_gone(deplo
     assert deployment.anybody().run(run)["decision"] is None
 
 
-def test_another_decision_is_not_kept_beside_the_one_that_waits(deployment) -> None:
+def test_a_second_pending_decision_is_refused(deployment) -> None:
     sol, tess = deployment.as_("sol"), deployment.as_("tess")
     _, run = _sealed_run(deployment)
     for checker in (sol, tess):
-        checker.look(run, 1, random32())
+        checker.view_output(run, 1, random32())
     sol.approve(run)
     other = sol._decision(sol.run(run), 0) | {"deadline": FOREVER}
     with pytest.raises(RefusedByPolicy, match="second signature"):
@@ -196,7 +196,7 @@ def test_another_decision_is_not_kept_beside_the_one_that_waits(deployment) -> N
 def test_a_checkers_no_ends_the_run(deployment) -> None:
     sol = deployment.as_("sol")
     _, run = _sealed_run(deployment)
-    sol.look(run, 1, random32())
+    sol.view_output(run, 1, random32())
     sol.reject(run, 96)
     shown = sol.run(run)
     assert (shown["state"], shown["reason"]["slug"]) == ("refused", "disclosure-risk")
@@ -232,7 +232,9 @@ def test_ingest_needs_the_signed_list_and_its_custodian(deployment) -> None:
 
 
 def test_an_ingest_takes_fourteen_records_of_a_thousand_people(deployment) -> None:
-    """Each was encrypted and uploaded, and their list then refused: it had a limit of 4,000 of its own."""
+    """Each was encrypted and uploaded, and their list then refused: it had a limit of 4,000 of its
+    own.
+    """
     leaves = [
         Leaf(random32(), subject, 6, 1, random32(), random32())
         for subject in [random32() for _ in range(1_000)]
@@ -322,7 +324,7 @@ def test_an_access_is_released_only_when_its_own_attempt_was(deployment) -> None
 
     def check(attempt: int, seal: bytes, included: list[bytes]) -> None:
         for name in ("sol", "tess"):
-            world.look(run, name, attempt)
+            world.view_output(run, name, attempt)
         world.release(run, seal, included, [0] * len(included), attempt=attempt)
 
     world.authorise(run, people)
@@ -386,7 +388,9 @@ def _request_permit(deployment, noor: Client) -> str:
 
 
 def _sealed_run(deployment) -> tuple[list[bytes], str]:
-    """Three willing people, authorised and sealed by the played worker; requested through the door."""
+    """Three willing people, authorised and sealed by the demo worker; requested through the
+    endpoint.
+    """
     subjects = deployment.people(3)
     noor = deployment.as_("noor")
     permit, nonce = (

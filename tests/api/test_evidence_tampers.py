@@ -1,4 +1,6 @@
-"""What lies beside the trail: each change is noticed by the part that must notice it, and nothing untouched is."""
+"""Tampering with evidence besides the trail: the right check detects each change, and no false
+alarms.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from governance.rules.trail import Replay
 
 @pytest.fixture(scope="module")
 def shelf(deployment, tmp_path_factory) -> Shelf:
-    """A released result with its receipt, a consent's and a withdrawal's, and the trail that holds all three."""
+    """A released result with its receipt, a consent's and a withdrawal's, and the trail that holds
+    all three.
+    """
     folder = tmp_path_factory.mktemp("shelf")
     world = deployment.world
     (subject,) = deployment.people(1, agree=False)
@@ -30,7 +34,7 @@ def shelf(deployment, tmp_path_factory) -> Shelf:
     for name in ("sol", "tess"):
         checker = deployment.as_(name)
         for run in (sealed.run, other.run):
-            checker.look(run, 1, keep_pair(folder / f"{name}.key"))
+            checker.view_output(run, 1, keep_pair(folder / f"{name}.key"))
             open_output(
                 checker,
                 sealed.broker,
@@ -73,7 +77,7 @@ def shelf(deployment, tmp_path_factory) -> Shelf:
 
 
 @pytest.mark.parametrize("what", TABLE, ids=lambda what: what.name)
-def test_the_part_that_must_notices(shelf: Shelf, what: EvidenceTamper) -> None:
+def test_the_expected_check_notices(shelf: Shelf, what: EvidenceTamper) -> None:
     word, reason = noticed(shelf, what)
     assert word == what.word
     assert reason
@@ -131,6 +135,6 @@ def test_without_the_check_the_change_gets_through(
         assert noticed(shelf, next(one for one in TABLE if one.name == name)) == ("", ""), name
 
 
-def test_the_table_says_each_thing_once() -> None:
+def test_the_table_has_no_duplicates() -> None:
     assert len({one.name for one in TABLE}) == len(TABLE)
     assert {one.word for one in TABLE} == {"object", "journal", "receipt", "result"}

@@ -1,4 +1,4 @@
-"""Floods of forgeries: turned away after a while, while others are served as before and nothing grows."""
+"""Rate limits: floods of forgeries are refused, while others are served and memory does not grow."""
 
 from __future__ import annotations
 
@@ -134,7 +134,9 @@ def flood(deployment, url: str, count: int) -> subprocess.Popen[str]:
 
 
 def honest(deployment, url: str, seconds: float) -> list[float]:
-    """The seconds of an honest sign-in and a look at the register, from another address, one after the other."""
+    """The seconds of an honest sign-in and a look at the register, from another address, one after
+    the other.
+    """
     noor, times = Client(url, deployment.world.ledger.identity, deployment.world.people["noor"]), []
     noor._http = httpx.Client(
         base_url=url, transport=httpx.HTTPTransport(local_address="127.0.0.2")
@@ -212,8 +214,10 @@ def test_forged_and_stale_items_are_never_written(deployment) -> None:
     assert written_since(deployment, block) == 0
 
 
-def test_without_the_look_before_every_forgery_would_be_written(deployment, monkeypatch) -> None:
-    """A forgery is refused by the contract as well; a message of her own that can never hold is written, once."""
+def test_without_the_precheck_every_forgery_would_be_written(deployment, monkeypatch) -> None:
+    """A forgery is refused by the contract as well; a message of her own that can never hold is
+    written, once.
+    """
     (subject,) = deployment.people()
     me, made = deployment.patient(subject), dict(forgeries(deployment, deployment.url))
     old = me.signed_grant(deployment.world.grant_message(subject, deadline=1))
@@ -228,8 +232,10 @@ def test_without_the_look_before_every_forgery_would_be_written(deployment, monk
     assert [steps({"items": [old]}) for _ in range(3)] == [1, 0, 0]
 
 
-def test_a_look_that_is_recorded_is_not_recorded_again(deployment, tmp_path) -> None:
-    """Its signature is public: whoever sent it again would make a step in the checker's name each time."""
+def test_a_recorded_view_is_not_recorded_again(deployment, tmp_path) -> None:
+    """Its signature is public: whoever sent it again would make a step in the checker's name each
+    time.
+    """
     sealed, sol = deployment.sealed_output(tmp_path / "key"), deployment.as_("sol")
     looks = [
         {
@@ -254,9 +260,7 @@ def test_a_look_that_is_recorded_is_not_recorded_again(deployment, tmp_path) -> 
     assert deployment.world.ledger.head() == before
 
 
-def test_a_withdrawal_is_taken_from_whoever_has_nothing_left(
-    deployment, another_endpoint, no_refill
-) -> None:
+def test_a_withdrawal_is_accepted_without_tokens(deployment, another_endpoint, no_refill) -> None:
     url = another_endpoint(rate_limit=3)
     (subject,) = deployment.people()
     made = dict(forgeries(deployment, url))
@@ -291,7 +295,9 @@ def test_without_the_limit_nobody_is_turned_away(deployment, another_endpoint, m
 
 
 def test_an_old_withdrawal_sent_again_costs(deployment, another_endpoint, no_refill) -> None:
-    """Anybody can read it on the ledger and send it: once a step says that it is old, and each time it costs."""
+    """Anybody can read it on the ledger and send it: once a step says that it is old, and each time
+    it costs.
+    """
     url = another_endpoint(rate_limit=12)
     (subject,) = deployment.people()
     body = withdrawal(deployment, url, subject)
@@ -304,7 +310,9 @@ def test_an_old_withdrawal_sent_again_costs(deployment, another_endpoint, no_ref
 def test_withdrawals_of_nothing_cost_and_one_of_something_is_always_taken(
     deployment, another_endpoint, no_refill
 ) -> None:
-    """Each is a step for ever: one person who never agreed had filled the trail to its limit in an hour and a half."""
+    """Each is a step for ever: one person who never agreed had filled the trail to its limit in an
+    hour and a half.
+    """
     url = another_endpoint(rate_limit=2 * WITHDREW_NOTHING)
     ((eve,), (ada,)) = deployment.people(agree=False), deployment.people()
 
@@ -318,10 +326,12 @@ def test_withdrawals_of_nothing_cost_and_one_of_something_is_always_taken(
     assert httpx.post(f"{url}/sign-in/challenge").status_code == 429
 
 
-def test_who_changes_her_mind_without_end_is_stopped_and_can_always_withdraw(
+def test_consents_are_rate_limited_and_withdrawals_are_not(
     deployment, another_endpoint, monkeypatch
 ) -> None:
-    """Agreeing and withdrawing in turn grew the trail without a limit, from whatever address it came."""
+    """Agreeing and withdrawing in turn grew the trail without a limit, from whatever address it
+    came.
+    """
     monkeypatch.setattr("api.http.rate_limit.DECISIONS", 3)
     monkeypatch.setattr(deployment.services, "decisions", Decisions())
     eve, ada = deployment.people(2, agree=False)
@@ -350,7 +360,7 @@ def test_who_changes_her_mind_without_end_is_stopped_and_can_always_withdraw(
     assert agree(ada) == 200
 
 
-def test_a_consent_comes_back_in_time_and_a_batch_is_counted_whole() -> None:
+def test_consent_tokens_refill_and_a_batch_counts_fully() -> None:
     now = 0.0
     decisions, request = (
         Decisions(lambda: now),
@@ -369,10 +379,12 @@ def test_a_consent_comes_back_in_time_and_a_batch_is_counted_whole() -> None:
         decisions.count(["eve"])
 
 
-def test_nobody_uses_up_what_another_one_may_decide(
+def test_nobody_can_use_up_another_persons_rate_limit(
     deployment, another_endpoint, monkeypatch
 ) -> None:
-    """Whatever she signed can be read on the ledger and sent again, in one batch or many; it is no step."""
+    """Whatever she signed can be read on the ledger and sent again, in one batch or many; it is no
+    step.
+    """
     monkeypatch.setattr("api.http.rate_limit.DECISIONS", 2)
     monkeypatch.setattr(deployment.services, "decisions", Decisions())
     (ada,) = deployment.people()
@@ -388,7 +400,7 @@ def test_nobody_uses_up_what_another_one_may_decide(
     assert httpx.post(f"{url}/consents", json={"items": [narrower] * 9}).status_code == 200
 
 
-def test_asking_for_who_may_decide_no_more_is_not_free(
+def test_refused_consents_cost_the_caller(
     deployment, another_endpoint, monkeypatch, no_refill
 ) -> None:
     monkeypatch.setattr("api.http.rate_limit.DECISIONS", 0)
@@ -413,8 +425,10 @@ def test_whoever_signs_in_gets_the_challenge_back(deployment, another_endpoint, 
     ]
 
 
-def test_being_turned_away_costs_nothing(deployment, another_endpoint, no_refill) -> None:
-    """Not even at the door that everybody may knock at: whoever tries again and again waits no longer for it."""
+def test_a_429_costs_nothing(deployment, another_endpoint, no_refill) -> None:
+    """Not even at the endpoint that everybody may knock at: whoever tries again and again waits no
+    longer for it.
+    """
     url = another_endpoint(rate_limit=1)
     (subject,) = deployment.people()
     body = withdrawal(deployment, url, subject)
@@ -431,7 +445,7 @@ def test_being_turned_away_costs_nothing(deployment, another_endpoint, no_refill
     )  # a tenth of a token, in seconds without a refill
 
 
-def test_what_is_being_answered_has_cost_already(deployment, another_endpoint, no_refill) -> None:
+def test_requests_in_progress_cost_a_token(deployment, another_endpoint, no_refill) -> None:
     """Requests opened at once, none of them refused yet, are no way around."""
     url = another_endpoint(rate_limit=3)
     host, port = url.removeprefix("http://").split(":")
@@ -448,7 +462,7 @@ def test_what_is_being_answered_has_cost_already(deployment, another_endpoint, n
         connection.close()
 
 
-def test_behind_a_named_proxy_each_client_has_an_allowance(
+def test_behind_a_named_proxy_each_client_has_a_rate_limit(
     deployment, another_endpoint, no_refill
 ) -> None:
     url = another_endpoint(rate_limit=2, proxies="127.0.0.1")
@@ -466,7 +480,7 @@ def test_behind_a_named_proxy_each_client_has_an_allowance(
     assert ask("198.51.100.1, 203.0.113.7") == 429
 
 
-def test_without_a_named_proxy_its_word_is_not_taken_and_the_log_says_so(
+def test_an_unnamed_proxy_is_not_trusted_and_is_logged(
     deployment, another_endpoint, no_refill
 ) -> None:
     url = another_endpoint(rate_limit=2)
@@ -511,7 +525,7 @@ def test_tokens_come_back_and_clients_are_bounded() -> None:
         ("::ffff:203.0.113.7", "203.0.113.7"),
     ],
 )
-def test_a_client_is_an_address_or_a_house(host: str, client: str) -> None:
+def test_a_client_is_an_address_or_an_ipv6_network(host: str, client: str) -> None:
     assert client_of({"type": "http", "client": (host, 1)}) == client
     assert client_of({"type": "http", "client": None}) == ""
 
@@ -560,7 +574,7 @@ def stuck(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
 
 
 @pytest.mark.parametrize("path", ["/trail", "/permits"])
-def test_a_withdrawal_waits_for_nobody_elses_answer(
+def test_a_withdrawal_does_not_wait_for_other_requests(
     deployment, stuck: threading.Event, path: str
 ) -> None:
     """60 callers of /trail, who need not sign in, kept a withdrawal waiting for 48 seconds."""
@@ -575,8 +589,10 @@ def test_a_withdrawal_waits_for_nobody_elses_answer(
         stuck.set()
 
 
-def test_what_is_no_withdrawal_is_not_parsed_for_long(deployment) -> None:
-    """The endpoint is never closed, and parsing a megabyte kept everybody waiting for most of a second."""
+def test_parsing_an_invalid_withdrawal_is_cheap(deployment) -> None:
+    """The endpoint is never closed, and parsing a megabyte kept everybody waiting for most of a
+    second.
+    """
     answer = httpx.post(
         f"{deployment.url}/consents/revocations", content=b"[" + b"1," * 5_000 + b"1]"
     )
@@ -602,7 +618,7 @@ def test_an_export_is_made_once_for_everybody_who_asks_of_the_same_trail(
     assert len(made) == 2
 
 
-def test_half_of_many_large_bodies_fills_no_memory(deployment, another_endpoint) -> None:
+def test_unfinished_large_bodies_use_no_memory(deployment, another_endpoint) -> None:
     """Nobody has signed in, and each may have up to 8 MB: 40 of them had taken 310 MB."""
     host, port = another_endpoint().removeprefix("http://").split(":")
     head = (
@@ -619,5 +635,5 @@ def test_half_of_many_large_bodies_fills_no_memory(deployment, another_endpoint)
 
 
 def resident() -> int:
-    """Bytes of this process, in which the door is too."""
+    """Bytes of this process, in which the endpoint is too."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()

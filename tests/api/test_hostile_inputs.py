@@ -1,9 +1,10 @@
-"""Malformed genomes and charts by the hundred, each through the real lane: refused with a sentence, or taken whole.
-What is wrong with one resource of a chart holds back that one, and the report says so.
+"""Hundreds of malformed genomes and clinical records, each through the real parser sandbox: refused
+or fully taken. What is wrong with one resource of a clinical record holds back that one, and the
+report says so.
 
-For each: the parent lives, nothing is reached over a network, no row is lost in silence, 2 s, 64 MB.
-A child is a fork of one process that has loaded the readers (a start of its own takes 0.4 s); it runs the lane's own
-`main` under its own limits and confinement.
+For each: the parent lives, nothing is reached over a network, no row is lost in silence, 2 s, 64
+MB. A child is a fork of one process that has loaded the readers (a start of its own takes 0.4 s);
+it runs the parser's own `main` under its own limits and confinement.
 """
 
 from __future__ import annotations
@@ -74,7 +75,9 @@ while True:
 
 
 class Warm:
-    """The process that has loaded the readers; `used` is (exit status, bytes, seconds of CPU) of the last child."""
+    """The process that has loaded the readers; `used` is (exit status, bytes, seconds of CPU) of
+    the last child.
+    """
 
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
@@ -125,13 +128,13 @@ def warm() -> Iterator[Warm]:
 
 @pytest.fixture
 def forked(warm: Warm, monkeypatch: pytest.MonkeyPatch) -> Warm:
-    """The lane with forks for children."""
+    """The parser sandbox with forks for children."""
     monkeypatch.setattr(lane, "_Parser", parser_of(warm))
     return warm
 
 
 def parser_of(warm: Warm) -> type[lane._Parser]:
-    """The lane's end of a child that is a fork of `warm`."""
+    """The parser sandbox's end of a child that is a fork of `warm`."""
 
     class Parser(lane._Parser):
         def __init__(self, descriptor: int, confinement: Confinement) -> None:
@@ -182,7 +185,9 @@ class Table:
         request: Mapping[str, Any],
         expected: str | None,
     ) -> None:
-        """expected: what its refusal, or the report of what was held back, must say; None where it says nothing."""
+        """expected: what its refusal, or the report of what was held back, must say; None where it
+        says nothing.
+        """
         frames: list[lane.Frame] = []
         try:
             frames.extend(lane.split(kind, io.BytesIO(data), request))
@@ -266,7 +271,9 @@ def held_back(frames: list[lane.Frame]) -> str:
 
 
 def chart_lost(data: bytes, frames: list[lane.Frame]) -> bool:
-    """Whether a resource of the bundle is neither in a record nor counted as held back or not taken."""
+    """Whether a resource of the bundle is neither in a record nor counted as held back or not
+    taken.
+    """
     (report,) = frames[-1][0]["report"].values()
     held, left = (sum(report[part].values()) for part in ("held back", "not taken"))
     records = [blobs[0] for said, blobs in frames if said["say"] == "record"]
@@ -328,7 +335,7 @@ def finish(table: Table, warm: Warm, record_property: Any, inputs: int) -> None:
 
 
 @pytest.mark.campaign
-def test_malformed_charts(forked: Warm, record_property: Any) -> None:
+def test_malformed_clinical_records(forked: Warm, record_property: Any) -> None:
     asked = {"subject": SUBJECT}
     list(lane.split("fhir", io.BytesIO(CLINICAL_RECORD), asked))
     table = Table(forked, forked.used[1])

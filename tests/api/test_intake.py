@@ -1,4 +1,4 @@
-"""What a custodian may bring in, and what is refused before anything is encrypted."""
+"""Ingest of prepared records: what a custodian may ingest, and refusals before encryption."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _places(folder: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "folder", "giant", "link"])
-def test_what_is_no_file_is_named_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+def test_pipes_and_devices_are_refused_at_once(tmp_path: Path, kind: str) -> None:
     subject = "ab" * 32
     odd = _places(tmp_path)[kind]
     (tmp_path / "charts").mkdir()
@@ -191,7 +191,9 @@ def test_a_file_that_grows_is_refused() -> None:
         from_gse7390(Path("/proc/self/status"))  # of size 0, as the kernel says
 
 
-def test_charts_are_bounded_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clinical_records_are_bounded_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for digit in "abc":
         (tmp_path / f"{digit * 64}.json").write_bytes(b"x" * 400)
     assert len(from_files(None, None, "GRCh38", tmp_path).bundles) == 3

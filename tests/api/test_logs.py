@@ -1,4 +1,6 @@
-"""Logs: one JSON object a line, only fields of the list, nothing that names anybody or moves a cursor."""
+"""Logs: one JSON object for each line, only listed fields, nothing that names a person or moves a
+cursor.
+"""
 
 from __future__ import annotations
 
@@ -108,7 +110,7 @@ def test_what_is_nested_is_withheld(lines: Lines) -> None:
     )
 
 
-def test_of_a_library_only_the_place_is_told(lines: Lines) -> None:
+def test_of_a_library_warning_only_the_line_is_logged(lines: Lines) -> None:
     try:
         raise KeyError("somebody's diagnosis")
     except KeyError:

@@ -1,4 +1,4 @@
-"""What a page, a list or a figure costs does not grow with all that ever happened: 3,000 runs of 20 people."""
+"""The cost of a page, list or metric does not grow with the history: 3,000 runs of 20 people."""
 
 from __future__ import annotations
 
@@ -68,7 +68,9 @@ def long(deployment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Long]
 
 
 def _released_with(path: str, her: str) -> int:
-    """Other tests of this deployment may have had results of hers released before it was multiplied."""
+    """Other tests of this deployment may have had results of hers released before it was
+    multiplied.
+    """
     with sqlite3.connect(path) as rows:
         (count,) = rows.execute(
             "SELECT count(DISTINCT a.run) FROM accesses a JOIN runs r ON r.run = a.run"

@@ -1,4 +1,4 @@
-"""Figures and request lines: what an operator sees of a place in use, and that it names nobody."""
+"""Metrics and request logs: what an operator sees of a deployment in use, without names."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from api.demo.stage import random32
 from api.http import metrics
-from api.http.metrics import Figures
+from api.http.metrics import StatisticsCollector
 from api.http.request_log import Metrics
 from api.operate import logs
 from api.operate.ledger_lag import newest_block
@@ -163,7 +163,7 @@ def test_what_a_damaged_table_does_not_tell_is_left_out(deployment) -> None:
         with engine.begin() as connection:
             connection.exec_driver_sql(f"DROP TABLE {table}")
     registry = CollectorRegistry()
-    registry.register(Figures(replace(deployment.services, engine=engine)))
+    registry.register(StatisticsCollector(replace(deployment.services, engine=engine)))
     text = generate_latest(registry).decode()
     assert "volens_queue_depth 0.0" in text
     assert "volens_gate_seconds_count" in text
@@ -174,7 +174,9 @@ def test_what_a_damaged_table_does_not_tell_is_left_out(deployment) -> None:
     assert value(text, 'volens_part_up{part="broker"}') == 1
 
 
-def test_only_this_machine_reads_them_and_the_api_has_no_such_door(deployment, figures) -> None:
+def test_only_this_machine_reads_metrics_and_the_api_has_no_such_endpoint(
+    deployment, figures
+) -> None:
     assert httpx.get(f"{deployment.url}/metrics").status_code == 404
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://127.0.0.2:{figures.port}/metrics")

@@ -1,4 +1,4 @@
-"""What people bring in is parsed elsewhere: without network, within bounds, and whole or not at all."""
+"""The parser sandbox: no network, bounded resources, and complete results or none."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from api.ingest import parser_sandbox as lane
 DATA, NAMES, DOSAGE = cohort(4, 50)
 REQUEST = {"subjects": subjects(NAMES), "build": "GRCh38"}
 ADA, BEN = "a" * 64, "b" * 64
-OPEN = Confinement(Layer(0), Layer(0))  # no layer at all: the twin of each attack
+OPEN = Confinement(Layer(0), Layer(0))  # no layer at all: the control of each attack
 
 
 def program(lines: str) -> str:
@@ -255,7 +255,9 @@ def test_progress_is_a_share_of_the_file_and_nothing_else(
     unsafe(memory_file)
 
 
-def test_a_child_that_drips_is_ended(memory_file: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_child_that_sends_byte_by_byte_is_ended(
+    memory_file: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lane, "WAIT", 2.0)
     drip = "while True:\n    pipe.write_frame(sink, {'say': 'progress', 'fraction': 0.1})\n    time.sleep(0.2)"
     monkeypatch.setattr(lane, "PROGRAM", answering(drip))
@@ -353,7 +355,7 @@ EVERYTHING = "\n".join(record(subject=f"{i:064x}", ordinal=n) for i in range(1, 
         record() + "\nreturn {'records': 1, 'report': {}}",
     ],
 )
-def test_the_child_is_not_believed(
+def test_the_childs_messages_are_not_trusted(
     memory_file: int, monkeypatch: pytest.MonkeyPatch, said: str
 ) -> None:
     monkeypatch.setattr(
@@ -387,7 +389,7 @@ lanechild.confine = asking
     assert len(records(list(lane.split("vcf", memory_file, REQUEST)))) == 8
 
 
-def test_the_twin_of_a_false_child_is_believed(
+def test_the_control_of_a_lying_child_is_accepted(
     memory_file: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = f"\nreturn {{'records': 8, 'report': {COUNTS!r}}}"
@@ -412,8 +414,10 @@ def split_bundle(payload, subject, sets):
     return types.SimpleNamespace(records={2: payload, 0: subject.encode()}, report=report(len(payload)))
 sys.modules["analytics.readers.fhir"] = types.ModuleType("fhir")
 sys.modules["analytics.readers.fhir"].split_bundle = split_bundle
-from analytics.readers import chart
-chart.read_chart = lambda records, subject: chart.Chart(1960, True, (), (), None)
+from analytics.readers import clinical
+clinical.read_clinical_record = lambda records, subject: clinical.ClinicalRecord(
+    1960, True, (), (), None
+)
 """
 )
 
@@ -447,7 +451,9 @@ lanechild.split_bundles = answer
 def test_genetic_results_have_a_place_of_their_own_beside_the_genome(
     monkeypatch: pytest.MonkeyPatch, category: int, ordinal: int
 ) -> None:
-    """A chart's record could otherwise be registered as a newer version of the person's VCF."""
+    """A clinical record's record could otherwise be registered as a newer version of the person's
+    VCF.
+    """
     monkeypatch.setattr(
         lane,
         "PROGRAM",
@@ -489,7 +495,8 @@ HERS = "7.1 mmol/l, BRCA1 c.68_69del"
             {ADA: CLINICAL_RECORD | {"held back": {"not valid FHIR R4: Observation.hers": 3}}},
             DICTIONARY,
         ),
-        # Every word is R4's own, and no place in R4 is called so: thousands of words would spell her genome.
+        # Every word is R4's own, and no place in R4 is called so: thousands of words would spell
+        # her genome.
         (
             {ADA: CLINICAL_RECORD | {"held back": {"not valid FHIR R4: Observation.gender": 3}}},
             DICTIONARY,
@@ -525,7 +532,9 @@ HERS = "7.1 mmol/l, BRCA1 c.68_69del"
 def test_report_and_dictionary_hold_known_words_only(
     monkeypatch: pytest.MonkeyPatch, report: Any, dictionary: Any
 ) -> None:
-    """The custodian publishes the dictionary: a child that was taken over had put the chart into it."""
+    """The custodian publishes the dictionary: a child that was taken over had put the clinical
+    record into it.
+    """
     monkeypatch.setattr(lane, "PROGRAM", program(TOLD.format(0, 0, (report, dictionary))))
     with pytest.raises(UsageError, match="could not be read safely"):
         list(lane.split("fhir", io.BytesIO(b"one"), {"subject": ADA}))
@@ -565,7 +574,7 @@ def test_a_bad_bundle_is_named_and_stops_all(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("bundles", "message"),
     [
-        ([[ADA, 0, 9]], "shorter than was said"),
+        ([[ADA, 0, 9]], "shorter than declared"),
         ([[ADA, 0, 65 << 20]], "larger than is allowed"),
         ([[ADA, 0, 60 << 20]] * 9, "larger than is allowed"),
         ([[ADA, 0, 3]] * 2, "could not be read safely"),

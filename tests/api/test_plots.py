@@ -1,4 +1,4 @@
-"""The drawings say what they were given, say so where nothing was, and pass a strict content policy."""
+"""Plots show the given values, mark withheld ones, and satisfy a strict content policy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An output opens for whoever the ledger says, on her own machine, and only as the one that was sealed."""
+"""Opening outputs: only for the people that the ledger allows, and only the sealed output."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_checker_then_analyst_open_it_and_the_receipt_verifies(
     assert unseen.value.reason.slug == "no-look"
     for checker in (sol, tess):
         viewer = tmp_path / checker.wallet.address
-        checker.look(sealed.run, 1, keep_pair(viewer))
+        checker.view_output(sealed.run, 1, keep_pair(viewer))
         seen = open_output(
             checker, sealed.broker, checker.run(sealed.run), viewer, checker.wallet.address
         )
@@ -47,7 +47,7 @@ def test_checker_then_analyst_open_it_and_the_receipt_verifies(
 def test_another_output_than_the_sealed_one_is_noticed(deployment, tmp_path) -> None:
     sealed = deployment.sealed_output(tmp_path / "key", commit_to=b"something else")
     sol = deployment.as_("sol")
-    sol.look(sealed.run, 1, keep_pair(tmp_path / "viewer"))
+    sol.view_output(sealed.run, 1, keep_pair(tmp_path / "viewer"))
     with pytest.raises(VerificationFailed, match="not the one that was sealed"):
         open_output(
             sol, sealed.broker, sol.run(sealed.run), tmp_path / "viewer", sol.wallet.address

@@ -1,4 +1,4 @@
-"""Whatever is made up from the OpenAPI document: no failure of ours, and no answer that it does not declare."""
+"""Generated requests from the OpenAPI document: no internal errors, and only declared answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_an_answer_that_is_not_declared_is_seen(deployment) -> None:
     assert any("401" in one for one in wrong)
 
 
-def test_no_door_takes_another_method(deployment) -> None:
+def test_no_endpoint_accepts_another_method(deployment) -> None:
     with httpx.Client(base_url=deployment.url) as client:
         for path in client.get("/openapi.json").json()["paths"]:
             for method in ("PUT", "DELETE", "PATCH", "TRACE"):

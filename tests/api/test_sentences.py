@@ -1,10 +1,10 @@
-"""What the trail's page says of each event, and to whom."""
+"""The trail page's sentence for each event, and who sees which details."""
 
 from __future__ import annotations
 
 from dataclasses import fields
 
-from api.pages.event_text import _MANY, _SAID, KINDS, PERSONAL
+from api.pages.event_text import _MANY, _SENTENCES, KINDS, PERSONAL
 from chain.events import Event
 from governance.readmodel.trail_queries import Happening, Step
 
@@ -16,7 +16,7 @@ def names() -> dict[str, set[str]]:
 
 
 def test_every_event_has_its_sentence_and_its_kind() -> None:
-    assert names().keys() - WITHIN_ANOTHER == _SAID.keys() | _MANY.keys()
+    assert names().keys() - WITHIN_ANOTHER == _SENTENCES.keys() | _MANY.keys()
     offered = {event for _, events in KINDS.values() for event in events}
     assert names().keys() - offered == {"Head", "AccessGranted", "ItemRefused"}
 

@@ -1,4 +1,4 @@
-"""Signing in: a challenge works once, for one service and one person; what it opens is hers alone."""
+"""Sign-in: a challenge works once, for one service and one person; its session is hers alone."""
 
 from __future__ import annotations
 

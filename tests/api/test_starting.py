@@ -1,4 +1,4 @@
-"""Parts that cannot start, and databases that are none: one plain line, no value of a row, no trace."""
+"""Services that cannot start, and invalid databases: one plain line, no value of a row, no trace."""
 
 from __future__ import annotations
 

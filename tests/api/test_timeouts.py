@@ -1,4 +1,4 @@
-"""Callers who begin and do not go on: cut off in time, whatever they left unfinished; nobody else is shut out."""
+"""Timeouts for slow clients: they are disconnected in time, and others are served."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def answer(connection: socket.socket) -> tuple[HTTPResponse, Any]:
 @pytest.mark.parametrize(
     "begun", ["nothing", "a head", "a head after an answer", "a body after its answer"]
 )
-def test_who_does_not_go_on_is_cut(deployment, connect: Open, monkeypatch, begun: str) -> None:
+def test_a_stalled_connection_is_closed(deployment, connect: Open, monkeypatch, begun: str) -> None:
     monkeypatch.setattr(timeout, "HEAD_SECONDS", SHORT)
     connection = connect(deployment.url)
     if begun == "nothing":
@@ -122,7 +122,7 @@ def test_a_body_that_does_not_end_is_answered(
     assert body["detail"] == "The body cannot be read."
 
 
-def test_who_waits_for_the_caller_to_go_may_wait(monkeypatch) -> None:
+def test_waiting_for_a_disconnect_has_no_limit(monkeypatch) -> None:
     """As a long answer does, once the whole body is there."""
     monkeypatch.setattr(timeout, "BODY_SECONDS", 0.05)
     came = iter(
@@ -175,7 +175,7 @@ def test_one_address_has_so_many_connections(
     assert all(served(one) for one in many)
 
 
-def test_what_the_stop_cuts_off_is_answered(deployment, connect: Open) -> None:
+def test_requests_cut_off_by_a_stop_are_answered(deployment, connect: Open) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         server = uvicorn.Server(
@@ -204,7 +204,7 @@ def test_what_the_stop_cuts_off_is_answered(deployment, connect: Open) -> None:
 JAVA = {"Accept": "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"}
 
 
-def test_what_is_sent_in_reaches_its_door(deployment) -> None:
+def test_requests_with_effects_reach_the_api(deployment) -> None:
     (subject,) = deployment.people()
     ada, message = (
         deployment.patient(subject),
@@ -248,7 +248,7 @@ def test_a_page_is_shown_where_there_is_one(deployment, path: str, kind: str, st
     assert (answer.headers["content-type"].split(";")[0], answer.status_code) == (kind, status)
 
 
-def test_who_does_not_take_an_answer_is_cut(
+def test_a_client_that_reads_no_answer_is_disconnected(
     deployment, connect: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """200 exports that nobody read stayed in memory for as long as their callers liked."""
@@ -269,7 +269,7 @@ def test_who_does_not_take_an_answer_is_cut(
     )  # who reads gets all of it
 
 
-def test_a_message_that_was_sent_is_not_said_to_have_changed_nothing() -> None:
+def test_an_unsure_message_is_not_reported_as_unchanged() -> None:
     sent, down = problem_of(LedgerUnsure("gone")), problem_of(LedgerDown("gone"))
     assert b"may have taken effect" in sent.body
     assert b"nothing was read or changed" in down.body

@@ -1,4 +1,4 @@
-"""What the web process loads: no model ever."""
+"""The web process never loads a model."""
 
 from __future__ import annotations
 

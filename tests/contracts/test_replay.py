@@ -25,7 +25,7 @@ def lived(world: World) -> list[tuple[str, bytes]]:
     world.authorise(run, subjects)
     seal = world.seal(run)
     for name in ("sol", "tess"):
-        world.look(run, name)
+        world.view_output(run, name)
     world.release(run, seal, subjects, [0] * 4)
     world.revoke(subjects[0])
     for name in ("sol", "tess"):  # the other ways a run can end, and what stops a permit
@@ -44,7 +44,7 @@ def lived(world: World) -> list[tuple[str, bytes]]:
             "reason": 96,
             "deadline": FOREVER,
         }
-        world.look(other, name)
+        world.view_output(other, name)
         world.relay(
             "AccessLedger", "reject", "Decision", decision, world.by(name, "Decision", decision)
         )

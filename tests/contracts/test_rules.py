@@ -82,13 +82,13 @@ def looked_at_by_a_former_checker(world: World) -> Receipt:
     run, _ = authorised(world)
     world.seal(run)
     retire(world, name, "checker")
-    return world.look(run, name)
+    return world.view_output(run, name)
 
 
 def released_by_a_former_checker(world: World) -> Receipt:
     name = somebody(world, "checker", "carl")
     run, subjects, seal = looked_at(world)
-    world.look(run, name)
+    world.view_output(run, name)
     retire(world, name, "checker")
     return world.release(run, seal, subjects, [0] * 3, by=("sol", name))
 

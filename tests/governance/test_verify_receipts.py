@@ -648,7 +648,7 @@ def test_a_count_of_people_is_a_number(devchain: DevChain) -> None:
     world.authorise(run, subjects)
     seal = world.seal(run)
     for name in ("sol", "tess"):
-        world.look(run, name)
+        world.view_output(run, name)
     world.release(run, seal, subjects, [0])
     narrative.bundle, narrative.names = bundle_of(world), {"run": run, "seal": seal}
     receipt = run_receipt(narrative, 1)

@@ -58,7 +58,7 @@ class Open:
         self.run = world.request_run(self.permit)
         world.authorise(self.run, self.subjects)
         self.seal = world.seal(self.run)
-        world.look(self.run, "sol")
+        world.view_output(self.run, "sol")
         self.unsealed = world.request_run(self.permit)
         world.authorise(self.unsealed, self.subjects)
         self.newcomer, self.ingest = Wallet.new().address, world.register_records()
@@ -75,12 +75,12 @@ class Open:
         world.authorise(self.checked, self.subjects)
         self.checked_seal = world.seal(self.checked)
         for name in ("sol", "tess"):
-            world.look(self.checked, name)
+            world.view_output(self.checked, name)
         self.released = world.request_run(self.permit)
         world.authorise(self.released, self.subjects)
         seal = world.seal(self.released)
         for name in ("sol", "tess"):
-            world.look(self.released, name)
+            world.view_output(self.released, name)
         world.release(self.released, seal, self.subjects, [0] * 4)
         self.auditor, self.void = Wallet.new().address, world.register_records()
         world.set_role(self.auditor, "auditor", start=world.ledger.now() + 10**6)

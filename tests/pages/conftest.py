@@ -1,4 +1,4 @@
-"""Everything that a visitor meets, once a file: a home as the demo makes one, its parts; and a real Chromium."""
+"""A served demo home and a real Chromium for the tests of the pages, once for each file."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ def batched(items: list[Any]) -> list[list[Any]]:
 
 @dataclass
 class Deployment:
-    """A running home with willing people; `client` signs as any of them, `runs` names what was asked for."""
+    """A running home with willing people; `client` signs as any of them, `runs` names what was
+    asked for.
+    """
 
     parts: Parts
     dataset: bytes = field(default_factory=lambda: secrets.token_bytes(32))
@@ -94,14 +96,16 @@ class Deployment:
 
     @cached_property
     def _entered(self) -> httpx.Response:
-        """The one opening of the printed address; every visit of the tests is in the browser that it admits."""
+        """The one opening of the printed address; every visit of the tests is in the browser that
+        it admits.
+        """
         answer = httpx.get(self.parts.address, follow_redirects=False)
         assert answer.status_code == 303
         return answer
 
     @property
     def word(self) -> str:
-        """What admits to the played people's keys."""
+        """What admits to the demo accounts's keys."""
         return self._entered.headers["location"].removeprefix(f"/#{COOKIE}=")
 
     @property
@@ -234,7 +238,9 @@ class Deployment:
         return found
 
     def picture(self, page: Page, name: str, height: int) -> None:
-        """Keep the page's first `height` pixels when VOLENS_PICTURES names a folder: the pictures of the README."""
+        """Keep the page's first `height` pixels when VOLENS_PICTURES names a folder: the pictures
+        of the README.
+        """
         if self.pictures:
             page.set_viewport_size({"width": 1280, "height": height})
             page.evaluate("scrollTo(0, 0)")
@@ -249,7 +255,7 @@ class Deployment:
     def release(self, run: str) -> None:
         attempt = self.client("noor").run(run)["attempt"]
         for name in ("sol", "tess"):
-            self.client(name).look(run, attempt, new_pair()[1])
+            self.client(name).view_output(run, attempt, new_pair()[1])
             self.client(name).approve(run)
 
 
@@ -293,7 +299,7 @@ class Visit:
         return self.page
 
     def act_as(self, name: str, after: str = "") -> Page:
-        """Sign in with a played person's key, by the button of the demo."""
+        """Sign in with a demo account's key, by the button of the demo."""
         self.open(f"/sign-in?next={after}" if after else "/sign-in")
         self.page.get_by_role("button", name=f"Act as {name}").click()
         self.page.wait_for_url(lambda url: "/sign-in" not in url)

@@ -1,4 +1,7 @@
-"""Three people on the pages, in a real browser: a patient, the analyst, the auditor. In this order, on one home."""
+"""Three people on the pages in a real browser: patient, analyst, auditor.
+
+In this order, on one home.
+"""
 
 from __future__ import annotations
 
@@ -145,7 +148,7 @@ def test_the_analyst_follows_a_run_to_its_result(deployment, visit, tmp_path: Pa
 
     page.get_by_role("link", name="Open the result").click()
     expect(page.locator("main")).to_contain_text("byte for byte what two checkers released")
-    expect(page.get_by_role("table", name="Figures")).to_contain_text("logistic")
+    expect(page.get_by_role("table", name="Metrics")).to_contain_text("logistic")
     for plot in ("AUC of each model", "ROC curve", "Calibration"):
         drawn = page.get_by_role("img", name=plot).first
         expect(drawn).to_be_visible()

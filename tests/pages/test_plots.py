@@ -1,4 +1,4 @@
-"""What a page makes of each kind of result, as the analysis itself writes them, on invented people."""
+"""The page of each kind of result, from the analysis itself on synthetic people."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ASKED = {
 }
 TITLES = {
     "evaluate": ["How well each model", "Found against false alarms: logistic on genes"],
-    "associate": ["The variants that go most together", "All variants together, against chance"],
+    "associate": ["The variants most associated", "All variants together, against chance"],
     "frequencies": ["How common each variant is"],
 }
 

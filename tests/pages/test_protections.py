@@ -1,4 +1,4 @@
-"""What the pages refuse, and what holds on each of them: origin, cookie, other people's pages, script, axe."""
+"""Protections of all pages: origin, cookie, other people's pages, scripts, accessibility (axe)."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_signing_out_ends_the_session_on_the_server_too(deployment) -> None:
     assert httpx.get(f"{deployment.url}/me", headers=headers).status_code == 401
 
 
-def test_a_cookie_opens_no_door_of_the_programs(deployment, tokens) -> None:
+def test_a_cookie_opens_no_api_route(deployment, tokens) -> None:
     """Doors take the bearer only: a browser that is lured there sends nothing that they believe."""
     cookie = {"Cookie": as_(tokens["ada"])["Cookie"]}
     answer = httpx.get(f"{deployment.url}/consents/{deployment.subjects[0].hex()}", headers=cookie)
@@ -159,7 +159,9 @@ def test_a_result_is_for_its_analyst_alone(deployment, tokens) -> None:
 
 
 def test_no_result_is_shown_before_its_release(deployment, tokens) -> None:
-    """Neither opened here nor checked for whoever has one: its own analyst waits for two checkers too."""
+    """Neither opened here nor checked for whoever has one: its own analyst waits for two checkers
+    too.
+    """
     run = deployment.runs.get("first") or deployment.request("first", deployment.short)
     deployment.await_run(run, "sealed")
     headers = as_(tokens["noor"]) | {"Origin": deployment.url}
@@ -185,18 +187,20 @@ def inside(deployment) -> dict[str, str]:
     return {"Origin": deployment.url, "Cookie": cookie, "Volens-Demo": deployment.word}
 
 
-def test_who_is_not_played_has_no_key_here(deployment) -> None:
+def test_a_person_without_demo_account_has_no_key_here(deployment) -> None:
     for name in ("relay", "worker", "nobody", "..%2Fidentity", "noor.results"):
         answer = httpx.post(f"{deployment.url}/pages/played/{name}", headers=inside(deployment))
         assert answer.status_code == 404
     assert httpx.get(f"{deployment.url}/pages/played/ada").status_code == 405
 
 
-def test_other_programs_of_the_machine_get_no_played_key(deployment) -> None:
-    """Whoever reached the port got every key of the demo: now only the browser that opened the printed address does."""
+def test_other_programs_of_the_machine_get_no_demo_key(deployment) -> None:
+    """Whoever reached the port got every key of the demo: now only the browser that opened the
+    printed address does.
+    """
     key = json.loads(deployment.key_file("ada").read_text())["key"]
     path, own = f"{deployment.url}/pages/played/ada", inside(deployment)
-    assert httpx.post(path, headers=own).json()["key"] == key  # the twin
+    assert httpx.post(path, headers=own).json()["key"] == key  # the control
     cookie = deployment.entrance["value"]
     for less in (
         {},
@@ -225,8 +229,10 @@ def test_the_word_is_kept_for_this_port_and_leaves_the_address(deployment, brows
     context.close()
 
 
-def test_a_result_is_not_opened_with_a_played_key_for_others(deployment, tokens) -> None:
-    """With Noor's session alone, e.g. of the command line, the server does not open it with her key."""
+def test_a_result_is_not_opened_with_a_demo_key_for_others(deployment, tokens) -> None:
+    """With Noor's session alone, e.g. of the command line, the server does not open it with her
+    key.
+    """
     page = f"{deployment.url}/runs/{released(deployment)}/result"
     signed_in = as_(tokens["noor"])["Cookie"]
     answer = httpx.get(page, headers=HTML | {"Cookie": signed_in})
@@ -292,7 +298,7 @@ def test_the_token_is_in_no_log_and_no_environment(deployment) -> None:
     assert token not in repr(deployment.parts)
 
 
-def test_played_people_need_a_home_of_the_demo_on_this_machine(tmp_path: Path) -> None:
+def test_demo_accounts_need_a_home_of_the_demo_on_this_machine(tmp_path: Path) -> None:
     from api.errors import NotServing
     from api.operate.bootstrap import DEMO_HOME
     from api.pages.demo_accounts import check_home
@@ -442,7 +448,9 @@ def test_the_demos_report_is_for_every_screen_and_reader(
 
 
 def test_pages_are_readable_without_script(deployment, browser, tokens) -> None:
-    """The three pages and the result with their content; what needs a script says so, and where it goes without."""
+    """The three pages and the result with their content; what needs a script says so, and where it
+    goes without.
+    """
     run, her = released(deployment), deployment.client("person-001")
     if not her.withdrawals():
         her.revoke(deployment.dataset, 0)

@@ -1,8 +1,9 @@
-"""Attacks on contracts and endpoints: each is one action, tried once forged and once with only that put right.
+"""Attacks on contracts and endpoints: each is one action, tried once forged and once as an accepted
+control.
 
-The demo's Mallory, `tests/contracts/test_attacks.py` (TABLE) and `tests/api/test_endpoint_attacks.py`
-(ENDPOINT_ATTACKS) run the same.
-An attack does not know who runs it, nor what else was tried.
+The demo's Mallory, `tests/contracts/test_attacks.py` (TABLE) and
+`tests/api/test_endpoint_attacks.py` (ENDPOINT_ATTACKS) run the same. An attack does not know its
+caller or other attacks.
 """
 
 from api.demo.attacks import bodies, consent, governance, outputs, roles, runs
@@ -32,5 +33,5 @@ __all__ = [
 
 
 def made() -> list[Attack | EndpointAttack]:
-    """Those that the demo makes: all but the ones that need a place of their own."""
-    return [*TABLE, *(one for one in ENDPOINT_ATTACKS if not one.alone)]
+    """The attacks of the demo: all except those that need a separate deployment."""
+    return [*TABLE, *(attack for attack in ENDPOINT_ATTACKS if not attack.alone)]

@@ -1,4 +1,6 @@
-"""Attacks by what is in a request: texts that are statements, paths or addresses; traps of JSON; other sites' forms."""
+"""Attacks with request contents: injected statements, paths and addresses; JSON pitfalls;
+cross-site forms.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,7 @@ MARKS = (
 
 
 def _texts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where each text of a message stands."""
+    """The path of each text in a message."""
     if isinstance(value, str):
         yield path
     for key, inner in (
@@ -56,17 +58,19 @@ def _texts(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def _in_every_text(endpoints: Endpoints, forged: bool, corpus: tuple[str, ...]) -> httpx.Response:
-    """Each text of a consent becomes every second text of the corpus, one at a time; its neighbour the others."""
+    """Each text of a consent becomes every second text of the corpus, one at a time; its neighbour
+    the others.
+    """
     body = endpoints.consent()
     if not forged:
         return endpoints.post("/consents", body)
 
     def spoilt() -> Iterator[dict[str, Any]]:
-        for place, text in (
-            (place, text) for n, place in enumerate(_texts(body)) for text in corpus[n % 2 :: 2]
+        for path, text in (
+            (path, text) for n, path in enumerate(_texts(body)) for text in corpus[n % 2 :: 2]
         ):
             changed: Any = copy.deepcopy(body)
-            *above, last = place
+            *above, last = path
             inner = changed
             for key in above:
                 inner = inner[key]
@@ -109,8 +113,8 @@ def statement_in_address(endpoints: Endpoints, forged: bool) -> httpx.Response:
 @attack("a path out of the doors in an address", "stranger", "Not found")
 def path_in_address(endpoints: Endpoints, forged: bool) -> httpx.Response:
     names = [*(quote(path, safe="") for path in PATHS if "/" in path), "%2e%2e/%2e%2e/etc/passwd"]
-    found = [f"/permits/{name}" for name in names] + [f"/pages/static/{name}" for name in names]
-    return worst(endpoints.get(path) for path in (found if forged else ["/permits"]))
+    paths = [f"/permits/{name}" for name in names] + [f"/pages/static/{name}" for name in names]
+    return worst(endpoints.get(path) for path in (paths if forged else ["/permits"]))
 
 
 @attack("a statement in a question", "stranger", "Not a valid message")
@@ -135,7 +139,7 @@ def _as_bytes(
 
 @attack("a key named twice in a signed message", "stranger", "Malformed")
 def key_twice(endpoints: Endpoints, forged: bool) -> httpx.Response:
-    """Readers differ in which of the two they take: the second is what she signed."""
+    """Parsers differ in which of two equal keys they use; the second has the signed value."""
     return _as_bytes(
         endpoints, forged, lambda text: text.replace('"epoch"', '"epoch": 7, "epoch"').encode()
     )
@@ -176,7 +180,7 @@ def no_text(endpoints: Endpoints, forged: bool) -> httpx.Response:
 
 @attack("a form in place of JSON", "another site", "Not a valid message")
 def form(endpoints: Endpoints, forged: bool) -> httpx.Response:
-    """What a page of another site can send without asking first."""
+    """A request that a page of another site can send without a preflight."""
     kinds = (
         "application/x-www-form-urlencoded",
         "text/plain",
@@ -208,7 +212,7 @@ def methods(endpoints: Endpoints, forged: bool) -> httpx.Response:
     )
 
 
-# -- forms of other sites; the session's token is real
+# -- cross-site forms; the session's token is real
 
 
 def _session(endpoints: Endpoints, **headers: str) -> httpx.Response:
@@ -235,7 +239,7 @@ def no_origin(endpoints: Endpoints, forged: bool) -> httpx.Response:
 
 @attack("a page's form under another host's name", "another site", "Not for you")
 def other_host(endpoints: Endpoints, forged: bool) -> httpx.Response:
-    """Host and forwarding headers are the sender's own word; the service knows its address by itself."""
+    """Host and forwarding headers are chosen by the sender; the service knows its own address."""
     evil = "evil.example"
     tricks: list[dict[str, str]] = [
         {"Host": evil},
@@ -262,6 +266,6 @@ def cross_sign_out(endpoints: Endpoints, forged: bool) -> httpx.Response:
         Origin="http://evil.example" if forged else endpoints.url,
         Cookie=f"volens-session={token}",
     )
-    # Done, it leads to a page: what stands for that is an answer that anybody gets.
+    # A success redirects to a page; a public answer represents it here.
     done = not forged and out.status_code == httpx.codes.SEE_OTHER
     return endpoints.get(f"/permits/{endpoints.permit.hex()}") if done else out

@@ -22,11 +22,16 @@ def no_registrar(world: World, forged: bool) -> Receipt:
 
 @attack("enrolment of a key that did not sign", "registrar", "SignatureInvalid")
 def no_key(world: World, forged: bool) -> Receipt:
-    hers, other = Wallet.new(), Wallet.new()
-    message, registrar, signature = world.enrolment(random32(), hers)
+    her_wallet, other_wallet = Wallet.new(), Wallet.new()
+    message, registrar, signature = world.enrolment(random32(), her_wallet)
     if forged:
-        fields = {"subject": message[0], "signer": hers.signer, "assurance": 1, "deadline": FOREVER}
-        signature = other.sign(world.ledger.domain, "Enrolment", fields)
+        fields = {
+            "subject": message[0],
+            "signer": her_wallet.signer,
+            "assurance": 1,
+            "deadline": FOREVER,
+        }
+        signature = other_wallet.sign(world.ledger.domain, "Enrolment", fields)
     return world.ledger.relay("ConsentRegistry", "enrol", [(message, registrar, signature)])
 
 
@@ -74,7 +79,9 @@ def wrong_version(world: World, forged: bool) -> Receipt:
 
 @attack("a narrower grant used up before the wider one is sent", "stranger", "VersionStale")
 def early_narrow(world: World, forged: bool) -> Receipt:
-    """She signs wide, then narrow: recorded as refused before the wide one is there, her last word would be lost."""
+    """She signs wide, then narrow: if the narrow one were refused and recorded first, it would be
+    lost.
+    """
     (subject,) = world.enrol()
     wide = world.grant_item(world.grant_message(subject))
     narrow = world.grant_item(
@@ -83,7 +90,7 @@ def early_narrow(world: World, forged: bool) -> Receipt:
     if not forged:
         world.ledger.relay("ConsentRegistry", "grant", [wide])
     receipt = world.ledger.relay("ConsentRegistry", "grant", [narrow])
-    return replace(receipt, events=()) if forged else receipt  # recorded: what the attack is for
+    return replace(receipt, events=()) if forged else receipt  # recorded, which the attack wants
 
 
 @attack("a new grant used up before her withdrawal is sent", "stranger", "EpochStale")
@@ -98,7 +105,7 @@ def early_return(world: World, forged: bool) -> Receipt:
 
 @attack("a withheld wide grant after a narrow one", "operator", "VersionStale")
 def withheld_wide(world: World, forged: bool) -> Receipt:
-    """She signs wide, changes her mind before it is sent, and signs narrow: only one of them can ever count."""
+    """She signs wide, then narrow before the wide one is sent: only one of them can ever count."""
     (subject,) = world.enrol()
     wide = world.grant_item(world.grant_message(subject))
     narrow = world.grant_item(world.grant_message(subject, categories=1 << Category.OBSERVATIONS))
@@ -123,9 +130,9 @@ def old_revocation(world: World, forged: bool) -> Receipt:
 @attack("a grant of an epoch that was revoked", "operator", "EpochStale")
 def revived_grant(world: World, forged: bool) -> Receipt:
     (subject,) = willing(world, 1)
-    held = world.grant_item(
+    grant_item = world.grant_item(
         world.grant_message(subject, untilDay=world.ledger.now() // 86_400 + 900)
     )
     if forged:
         world.revoke(subject)
-    return world.ledger.relay("ConsentRegistry", "grant", [held])
+    return world.ledger.relay("ConsentRegistry", "grant", [grant_item])

@@ -1,8 +1,9 @@
-"""Attacks on the doors of the web process: no session or another's, forged and foreign messages, hostile bodies.
+"""Attacks on HTTP endpoints: missing or foreign sessions, forged and foreign messages, hostile
+bodies.
 
-Each is one request as an attacker sends it (`forged`), or the same one put right. The demo makes the forged ones at its
-own doors, where they change nothing; the tests make both. Several requests in one attack count as refused only when
-each of them is.
+Each is one request of an attacker (`forged`), or the accepted control. The demo makes the forged
+ones on its own endpoints, where they change nothing; the tests make both. Several requests in one
+attack count as refused only if each of them is.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from governance.certificates import trusted
 from governance.consent import PRESETS, offer
 
 FAR = 1 << 39  # a deadline in seconds since 1970
-BODY_LIMIT = 4 << 20  # bytes that the door for lists of people takes
+BODY_LIMIT = 4 << 20  # bytes that the routes for lists of people accept
 NOBODY = "00" * 32
 
 
@@ -35,8 +36,9 @@ def _nobody(_: bool) -> Client:
 class Endpoints:
     """A web process, two patients of one dataset, and members of staff by name.
 
-    `run` is Noor's, with a sealed output; `open_run` gives one of hers that can be cancelled, `permit` one she can use.
-    `old_challenge` and `demote` change what others see, and are there only where attacks have a place of their own.
+    `run` is Noor's, with a sealed output; `open_run` gives one of hers that can be cancelled,
+    `permit` one she can use. `old_challenge` and `demote` change what others see, and exist only if
+    attacks have a separate deployment.
     """
 
     url: str
@@ -88,7 +90,7 @@ class Endpoints:
         }
 
     def token(self, who: Client) -> str:
-        """Her session, the same one each time."""
+        """A client's session token, cached."""
         name = who.wallet.address
         if name not in self._tokens:
             self._tokens[name] = self.new_token(who)
@@ -98,10 +100,12 @@ class Endpoints:
         return str(self.post("/sign-in", self.signed_in(who)).json()["token"])
 
     def consent(self, signer: Client | None = None) -> dict[str, Any]:
-        """A consent of Ada's that the ledger would take now, signed by her or by somebody else in her name."""
-        held = self.get(f"/consents/{id_of(self.ada)}", self.token(self.ada)).json()["consents"]
+        """A consent of Ada's that the ledger would accept now, signed by her or by somebody else in
+        her name.
+        """
+        consents = self.get(f"/consents/{id_of(self.ada)}", self.token(self.ada)).json()["consents"]
         old = next(
-            (one for one in held if one["dataset"] == self.dataset.hex()),
+            (row for row in consents if row["dataset"] == self.dataset.hex()),
             {"epoch": 0, "version": 0},
         )
         offered = offer(
@@ -130,7 +134,7 @@ Action = Callable[[Endpoints, bool], httpx.Response]
 
 @dataclass(frozen=True, slots=True)
 class EndpointAttack:
-    """`expected` is the answer that the forged one must meet; `alone`: it changes what others see."""
+    """`expected` is the answer to the forged request; `alone`: it affects other attacks."""
 
     name: str
     attacker: str
@@ -157,29 +161,35 @@ def outcome(answer: httpx.Response) -> str:
     if answer.is_success:
         return "accepted"
     try:
-        told = answer.json()
+        problem = answer.json()
     except ValueError:
-        told = {}
-    return str(told.get("reason") or told.get("title") or answer.status_code)
+        problem = {}
+    return str(problem.get("reason") or problem.get("title") or answer.status_code)
 
 
 def worst(answers: Iterator[httpx.Response] | Sequence[httpx.Response]) -> httpx.Response:
-    """The answer that is least of a refusal: an acceptance, a failure of ours, else the one that all of them got.
+    """The worst of several answers: an acceptance, a failure of the service, else their common
+    refusal.
 
-    Refused by different rules, they are told together: that is the answer that no attack expects.
+    Refusals by different rules are joined, which no attack expects.
     """
-    found = list(answers)
-    told = sorted({outcome(one) for one in found})
-    if len(told) > 1:
-        found.append(httpx.Response(found[-1].status_code, json={"title": "; ".join(told)}))
-    return next((one for one in found if one.is_success or one.is_server_error), found[-1])
+    responses = list(answers)
+    outcomes = sorted({outcome(response) for response in responses})
+    if len(outcomes) > 1:
+        responses.append(
+            httpx.Response(responses[-1].status_code, json={"title": "; ".join(outcomes)})
+        )
+    return next(
+        (response for response in responses if response.is_success or response.is_server_error),
+        responses[-1],
+    )
 
 
 def id_of(who: Client) -> str:
     return (who.subject or b"").hex()
 
 
-# -- who is asking
+# -- authentication
 
 
 @attack("her accesses without a session", "stranger", "Not signed in")
@@ -259,7 +269,7 @@ def other_audience(endpoints: Endpoints, forged: bool) -> httpx.Response:
 
 @attack("a challenge that another address signed", "analyst", "Not signed in")
 def other_address(endpoints: Endpoints, forged: bool) -> httpx.Response:
-    """Sol is named, Noor signed."""
+    """The message names Sol, but Noor signed it."""
     noor, sol = endpoints.staff("noor"), endpoints.staff("sol")
     return endpoints.post(
         "/sign-in", endpoints.signed_in(noor if forged else sol, account=sol.wallet.address)
@@ -300,7 +310,7 @@ def withdrawn_role(endpoints: Endpoints, forged: bool) -> httpx.Response:
     return endpoints.get("/trail/denials", token)
 
 
-# -- what is not the asker's
+# -- other people's data
 
 
 @attack("another patient's accesses", "patient", "Not for you")
@@ -329,7 +339,7 @@ def other_withdrawals(endpoints: Endpoints, forged: bool) -> httpx.Response:
 
 @attack("a patient's consents by an auditor", "auditor", "Not for you")
 def audited_consents(endpoints: Endpoints, forged: bool) -> httpx.Response:
-    """She may see who used the data, not what was agreed to."""
+    """An auditor may see uses of the data, but not consents."""
     what = "consents/{}" if forged else "subjects/{}/accesses"
     return endpoints.get(
         f"/{what.format(id_of(endpoints.ada))}", endpoints.token(endpoints.staff("vera"))
@@ -402,7 +412,7 @@ def loose_parameters(endpoints: Endpoints, forged: bool) -> httpx.Response:
     "parameters that are not canonical JSON, signed all the same", "analyst", "Not a valid message"
 )
 def spaced_parameters(endpoints: Endpoints, forged: bool) -> httpx.Response:
-    """One text for one meaning: otherwise two requests would look different and be the same."""
+    """Parameters have one canonical text; otherwise two equal requests could look different."""
     spaced = ('{"a": 1}', '{"b":1,"a":1}', '{"a":1}\n', r'{"a":"\u0061"}')
     return worst(_run_request(endpoints, params) for params in (spaced if forged else ("{}",)))
 
@@ -413,7 +423,7 @@ def other_parameters(endpoints: Endpoints, forged: bool) -> httpx.Response:
 
 
 def _run_request(endpoints: Endpoints, params: str, sent: str = "") -> httpx.Response:
-    """`sent` goes out in place of the parameters that were signed."""
+    """`sent` is sent instead of the signed parameters."""
     noor = endpoints.staff("noor")
     message = {
         "permit": endpoints.permit,

@@ -1,4 +1,4 @@
-"""What an attack is, and what became of a call; the scenes that several attacks begin with."""
+"""The class of attacks, outcomes of calls, and setups shared by several attacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Action = Callable[[World, bool], Receipt]
 
 @dataclass(frozen=True, slots=True)
 class Attack:
-    """`action(world, forged)`; `expected` is what the forged one must meet, word for word."""
+    """`action(world, forged)`; `expected` is the exact refusal of the forged call."""
 
     name: str
     attacker: str
@@ -35,7 +35,7 @@ def attack(name: str, attacker: str, expected: str) -> Callable[[Action], Action
 
 
 def outcome(action: Callable[[], Receipt]) -> str:
-    """What became of a call: the refusal's name, or 'accepted'."""
+    """The outcome of a call: the refusal's name, or 'accepted'."""
     try:
         receipt = action()
     except Refused as refusal:
@@ -51,7 +51,7 @@ def outcome(action: Callable[[], Receipt]) -> str:
 
 
 def willing(world: World, count: int = 3) -> list[bytes]:
-    """People who agreed; the same ones again where a test does not change them."""
+    """People who consented; reused as long as no test changes them."""
     subjects = world.enrol(count)
     world.grant(subjects)
     return subjects
@@ -67,6 +67,6 @@ def authorised(world: World) -> tuple[bytes, list[bytes]]:
 def looked_at(world: World) -> tuple[bytes, list[bytes], bytes]:
     run, subjects = authorised(world)
     seal = world.seal(run)
-    world.look(run, "sol")
-    world.look(run, "tess")
+    world.view_output(run, "sol")
+    world.view_output(run, "tess")
     return run, subjects, seal

@@ -1,4 +1,4 @@
-"""Attacks on how roles end and begin, on what a permit is for, and on how a run or a registration comes back."""
+"""Attacks on the start and end of roles, on permits, and on repeated runs and registrations."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ATTEMPTS = 16
 
 
 def somebody(world: World, role: str, name: str) -> str:
-    """Somebody new in a role, so that no other attack meets her dismissal."""
+    """A new person in a role, so that her dismissal affects no other attack."""
     world.people[name] = Wallet.new()
     world.set_role(world.people[name].address, role)
     return name
@@ -28,10 +28,10 @@ def dismiss(world: World, name: str, role: str) -> Receipt:
 
 @attack("a withheld role change that revives a dismissed analyst", "analyst", "RoleVersionStale")
 def revived_analyst(world: World, forged: bool) -> Receipt:
-    """Two members signed that her role lasts longer; before anybody sent it, the committee dismissed her."""
+    """Two members signed an extension of her role; before it was sent, the committee dismissed her."""
     account = world.people[somebody(world, "analyst", "nils")].address
-    held = {"account": account, "role": Role.ANALYST, "start": 0, "end": FOREVER}
-    change = held | {"replaces": 1, "deadline": FOREVER}
+    role_fields = {"account": account, "role": Role.ANALYST, "start": 0, "end": FOREVER}
+    change = role_fields | {"replaces": 1, "deadline": FOREVER}
     signatures = world.quorum("RoleChange", change, ("pia", "quinn"))
     if forged:
         dismiss(world, "nils", "analyst")
@@ -50,7 +50,7 @@ def released_to_dismissed(world: World, forged: bool) -> Receipt:
     world.authorise(run, subjects)
     seal = world.seal(run)
     for checker in ("sol", "tess"):
-        world.look(run, checker)
+        world.view_output(run, checker)
     if forged:
         dismiss(world, name, "analyst")
     return world.release(run, seal, subjects, [0] * len(subjects))
@@ -58,7 +58,7 @@ def released_to_dismissed(world: World, forged: bool) -> Receipt:
 
 @attack("a new worker that computes at once", "committee", "NotLive")
 def hasty_worker(world: World, forged: bool) -> Receipt:
-    """A stolen quorum gives a machine of its own the role; the honest members have time to stop it."""
+    """A stolen quorum gives the role to its own machine; the honest members have time to cancel it."""
     subjects = willing(world)
     run = world.request_run(world.permit())
     name = somebody(world, "worker", "wout") if forged else "wanda"
@@ -67,7 +67,10 @@ def hasty_worker(world: World, forged: bool) -> Receipt:
 
 @attack("a committee whose last quorum has an end", "committee", "LastQuorum")
 def ending_committee(world: World, forged: bool) -> Receipt:
-    """On that day nobody could give or end a role any more, for good. The twin ends a member whom others outlast."""
+    """Afterwards nobody could ever give or end a role.
+
+    The control ends a member whom others outlast.
+    """
     far = world.ledger.now() + 10 * 365 * 86_400
     member = world.people[somebody(world, "committee", "zoe")].address
     if forged:
@@ -79,7 +82,9 @@ def ending_committee(world: World, forged: bool) -> Receipt:
 
 @attack("a ledger founded by a committee that ends", "committee", "LastQuorum")
 def founded_by_few(world: World, forged: bool) -> Receipt:
-    """In the ceremony a member's end may come at once; after the first dataset nobody could add one."""
+    """During bootstrap a member's role may end at once; after the first dataset nobody could add
+    one.
+    """
     url, people = world.ledger.node.url, dict(world.people)
     fresh = World.create(url, relay=world.relayer, people=people, roles=False)
     fresh.set_role(people["omar"].address, "custodian")
@@ -91,7 +96,7 @@ def founded_by_few(world: World, forged: bool) -> Receipt:
 
 @attack("a new worker stopped by a member to come", "committee member", "NotAMember")
 def stopped_too_early(world: World, forged: bool) -> Receipt:
-    """Her term has an end, so that she counts for no lasting quorum of the other attacks."""
+    """Her role has an end, so that she does not count for a lasting quorum in other attacks."""
     machine = world.people[somebody(world, "worker", "walt")].address
     year, now = 365 * 86_400, world.ledger.now()
     start = now + 30 * year if forged else 0
@@ -117,7 +122,7 @@ def care_for_research(world: World, forged: bool) -> Receipt:
 
 @attack("one person's result sealed as research", "analyst", "OutputClassRefused")
 def individual_output(world: World, forged: bool) -> Receipt:
-    """Also where a committee allowed it."""
+    """Refused even if a committee allowed it."""
     subjects = willing(world)
     run = world.request_run(
         world.permit(outputClasses=1 << OutputClass.METRICS | 1 << OutputClass.INDIVIDUAL)
@@ -158,7 +163,7 @@ def repeated_refusal(world: World, forged: bool) -> Receipt:
     if not forged:
         return receipt
     receipt = world.ledger.relay("ConsentRegistry", "grant", [item])
-    return replace(receipt, events=())  # it made a step more: that is what the attack is for
+    return replace(receipt, events=())  # it made another step, which the attack wants
 
 
 @attack(
@@ -167,7 +172,7 @@ def repeated_refusal(world: World, forged: bool) -> Receipt:
     "AlreadyRecorded",
 )
 def repeated_refusals(world: World, forged: bool) -> Receipt:
-    """Each of the three is refused, and sent again: the very same, or a new one of its kind."""
+    """Each of the three is refused, and sent again: the same message, or a new one of its kind."""
     rejected = world.permit(approve=())
     for name in ("pia", "quinn"):
         world.vote(rejected, name, yes=False)
@@ -202,7 +207,7 @@ def repeated_refusals(world: World, forged: bool) -> Receipt:
             refused.append(error)
     if len(refused) == len(calls):
         raise refused[0]
-    return replace(first, events=())  # a step more: that is what the attack is for
+    return replace(first, events=())  # another step, which the attack wants
 
 
 @attack(
@@ -211,9 +216,9 @@ def repeated_refusals(world: World, forged: bool) -> Receipt:
 def repeated_view(world: World, forged: bool) -> Receipt:
     run, _ = authorised(world)
     world.seal(run)
-    world.look(run, "sol", viewerKey=bytes([1]) * 32)
-    world.look(run, "sol", viewerKey=bytes([2]) * 32)
-    return world.look(run, "sol", viewerKey=bytes([1 if forged else 3]) * 32)
+    world.view_output(run, "sol", viewerKey=bytes([1]) * 32)
+    world.view_output(run, "sol", viewerKey=bytes([2]) * 32)
+    return world.view_output(run, "sol", viewerKey=bytes([1 if forged else 3]) * 32)
 
 
 @attack("another custodian's registration taken back", "custodian", "QuorumMissing")

@@ -1,4 +1,4 @@
-"""Attacks on what may leave: model files, and more about variants than a dataset's people bear."""
+"""Attacks on releases: model files, and more per-variant statistics than a dataset's budget allows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PEOPLE = 20
 
 
 def _authorised(world: World, dataset: bytes, output_class: int) -> tuple[bytes, list[bytes]]:
-    """A run on a dataset of its own, so that no other attack's statistics count."""
+    """A run on a separate dataset, so that other attacks' statistics do not count."""
     subjects = world.enrol(PEOPLE)
     world.grant(subjects, dataset=dataset)
     run = world.request_run(
@@ -29,7 +29,7 @@ def _dataset(world: World) -> bytes:
 
 @attack("a model file sealed for release", "analyst", "OutputClassRefused")
 def model_file(world: World, forged: bool) -> Receipt:
-    """Also where a committee allowed it: support vectors and neighbours are patients' rows."""
+    """Refused even if a committee allowed it: support vectors and neighbours are patients' rows."""
     run, _ = _authorised(world, _dataset(world), OutputClass.MODEL)
     message = world.seal_message(
         run, outputClass=OutputClass.MODEL if forged else OutputClass.METRICS
@@ -62,8 +62,8 @@ def spent_twice(world: World, forged: bool) -> Receipt:
     for _ in range(2):
         run, subjects = _authorised(world, dataset, OutputClass.GENOMIC)
         seal = world.seal(run, outputClass=OutputClass.GENOMIC, statistics=2 if forged else 1)
-        world.look(run, "sol")
-        world.look(run, "tess")
+        world.view_output(run, "sol")
+        world.view_output(run, "tess")
         sealed.append((run, seal, subjects))
     for run, seal, subjects in sealed:
         receipts.append(world.release(run, seal, subjects, [0] * PEOPLE))

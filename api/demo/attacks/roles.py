@@ -1,4 +1,4 @@
-"""Attacks on roles, permits and what was signed."""
+"""Attacks on roles, permits and signatures."""
 
 from __future__ import annotations
 
@@ -106,7 +106,9 @@ def other_analyst(world: World, forged: bool) -> Receipt:
 
 @attack("a run request used up before the last vote", "stranger", "PermitUndecided")
 def early_request(world: World, forged: bool) -> Receipt:
-    """Its analyst signed it already; refused and recorded, it would be lost when the last vote comes."""
+    """Its analyst already signed it; if it were refused and recorded, it would be lost at the last
+    vote.
+    """
     message = {
         "permit": world.permit(approve=("pia",) if forged else ("pia", "quinn")),
         "paramsHash": PARAMS_HASH,

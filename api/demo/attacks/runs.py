@@ -12,7 +12,7 @@ from chain.transactor import Transactor
 
 
 def _list_attack(world: World, alter: Callable[[list[bytes]], list[bytes]] | None) -> Receipt:
-    """Relay another list than the one the worker signed."""
+    """Relay a list that differs from the one that the worker signed."""
     subjects = willing(world, 4)
     run = world.request_run(world.permit())
     message = world.binding(run, subjects)
@@ -79,7 +79,7 @@ def other_worker(world: World, forged: bool) -> Receipt:
 def analyst_views(world: World, forged: bool) -> Receipt:
     run, _ = authorised(world)
     world.seal(run)
-    return world.look(run, "noor" if forged else "sol")
+    return world.view_output(run, "noor" if forged else "sol")
 
 
 @attack("a release by one checker", "checker", "SignersNotAscending")
@@ -102,9 +102,9 @@ def analyst_releases(world: World, forged: bool) -> Receipt:
 def unseen(world: World, forged: bool) -> Receipt:
     run, subjects = authorised(world)
     seal = world.seal(run)
-    world.look(run, "sol")
+    world.view_output(run, "sol")
     if not forged:
-        world.look(run, "tess")
+        world.view_output(run, "tess")
     return world.release(run, seal, subjects, [0] * 3)
 
 
@@ -131,7 +131,8 @@ def other_output(world: World, forged: bool) -> Receipt:
     return world.release(run, random32() if forged else seal, subjects, [0] * 3)
 
 
-# Creation code of a contract that forwards calldata[32:] to the address in calldata[:32], and failures back.
+# Creation code of a contract that forwards calldata[32:] to the address in calldata[:32], and
+# failures back.
 FORWARDER = bytes.fromhex(
     "602c80600b6000396000f36020360360206000376000600060203603600060006000355af13d600060003e6027573d6000fd5b3d6000f3"
 )
@@ -139,12 +140,15 @@ FORWARDER = bytes.fromhex(
 
 @attack("a signed message through a contract in between", "operator", "NotDirect")
 def through_contract(world: World, forged: bool) -> Receipt:
-    """The evidence would no longer be the transaction's own input, and one transaction could make many steps."""
+    """Otherwise the evidence would not be the transaction's own input, and one transaction could
+    make many steps.
+    """
     (subject,) = world.enrol()
     item = world.grant_item(world.grant_message(subject))
     if not forged:
         return world.ledger.relay("ConsentRegistry", "grant", [item])
-    call = world.ledger.node.call  # as the relay: a ledger takes contracts of no stranger
+    # As the relay, because the ledger accepts contracts from known senders only.
+    call = world.ledger.node.call
     sender = Transactor(call, world.relayer, MemoryOutbox(), world.ledger.domain.chain_id)
     nonce = int(call("eth_getTransactionCount", [sender.address, "latest"]), 16)
     sender.send(None, FORWARDER)

@@ -1,4 +1,4 @@
-"""One module a noun: routes parse, hand on to governance and answer.
+"""The routes, one module for each noun: they parse requests, call governance and answer.
 
 A route does not know rules or pages.
 """

@@ -1,4 +1,4 @@
-"""Roles, datasets, ingests and permits."""
+"""Routes of roles, datasets, ingests and permits."""
 
 from __future__ import annotations
 
@@ -44,17 +44,19 @@ def set_role(body: schemas.RoleBody, services: Parts) -> Any:
 
 @router.get("/roles", response_model=list[answers.Role], responses=declared())
 def list_roles(services: Parts, after: Account = "", limit: Limit = 100) -> Any:
-    """Who holds which role, by account; `after` is the last account of the page before. For everybody."""
+    """Who holds which role, by account; `after` is the last account of the page before. For
+    everybody.
+    """
     services.projection.sync()
     return [
         {
-            "account": one.account,
-            "role": one.role,
-            "start": one.start,
-            "end": one.end,
-            "version": one.version,
+            "account": member.account,
+            "role": member.role,
+            "start": member.start,
+            "end": member.end,
+            "version": member.version,
         }
-        for one in register.list_members(services.engine, after, limit)
+        for member in register.list_members(services.engine, after, limit)
     ]
 
 
@@ -88,12 +90,12 @@ def list_datasets(services: Parts) -> Any:
     services.projection.sync()
     return [
         {
-            "dataset": one.dataset,
-            "custodian": one.custodian,
-            "document": one.document,
-            "records": one.records,
+            "dataset": row.dataset,
+            "custodian": row.custodian,
+            "document": row.document,
+            "records": row.records,
         }
-        for one in register.list_datasets(services.engine)
+        for row in register.list_datasets(services.engine)
     ]
 
 
@@ -123,7 +125,8 @@ def register_records(dataset: DatasetId, body: schemas.IngestBody, services: Par
     "/datasets/{dataset}/ingests", response_model=list[answers.Ingest], responses=declared(404)
 )
 def list_ingests(dataset: DatasetId, services: Parts) -> Any:
-    """What was registered for a dataset, in order, and whether each list of records can be read. For everybody.
+    """What was registered for a dataset, in order, and whether each list of records can be read.
+    For everybody.
 
     While one cannot, no run begins: nobody can tell which version of a record is the newest.
     """
@@ -137,8 +140,8 @@ def list_ingests(dataset: DatasetId, services: Parts) -> Any:
 def void_records(dataset: DatasetId, body: schemas.VoidBody, services: Parts) -> Any:
     """Take a registration back for good: its custodian alone, or a quorum of the committee."""
     services.projection.sync()
-    found = services.projection.replayed.ingests.get(bytes.fromhex(body.void.ingest))
-    if found is not None and found.dataset.hex() != dataset:
+    record = services.projection.replayed.ingests.get(bytes.fromhex(body.void.ingest))
+    if record is not None and record.dataset.hex() != dataset:
         raise RequestInvalid("the registration is of another dataset", "send it to that dataset")
     receipt = permits.void_records(
         services.ledger,
@@ -192,7 +195,9 @@ def vote(permit: PermitId, body: schemas.VoteBody, services: Parts) -> Any:
     responses=declared(400, 409, 413),
 )
 def suspend(permit: PermitId, body: schemas.SuspendBody, services: Parts) -> Any:
-    """Suspend an approved permit at once: one committee member or data-protection officer is enough."""
+    """Suspend an approved permit at once: one committee member or data-protection officer is
+    enough.
+    """
     if body.suspend.permit != permit:
         raise RequestInvalid("the signed order is on another permit", "send it to that permit")
     receipt = permits.suspend(

@@ -1,4 +1,4 @@
-"""Signing in, enrolment, and what a person decides and sees."""
+"""Routes of people: sign-in, enrolment, consents, withdrawals, accesses to their data."""
 
 from __future__ import annotations
 
@@ -89,7 +89,9 @@ def enrol(body: schemas.EnrolmentsBody, services: Parts) -> Any:
 
 @router.post("/consents", response_model=answers.Consented, responses=declared(400, 409, 413))
 def grant(body: schemas.ConsentsBody, services: Parts, request: Request) -> Any:
-    """Put signed consents on the ledger. Each accepted one is answered with what its receipt is made of."""
+    """Put signed consents on the ledger. The answer has the parts of a receipt for each accepted
+    one.
+    """
     sent = [
         (
             schemas.message_of("Grant", item.grant),
@@ -99,41 +101,43 @@ def grant(body: schemas.ConsentsBody, services: Parts, request: Request) -> Any:
         for item in body.items
     ]
     domain, replayed = services.ledger.domain, services.projection.replayed
+    # Needs no request to the ledger.
     precheck.refuse_all_skipped(
         [precheck.forged(domain, replayed, "Grant", *item) for item in sent]
-    )  # asks no ledger
+    )
     services.projection.sync()
     seen = [precheck.skipped_grant(domain, replayed, *item) for item in sent]
     precheck.refuse_all_skipped(seen)
     people = [message["subject"].hex() for message, *_ in sent]
-    taken = (one for one, skipped in zip(people, seen, strict=True) if not skipped)
-    services.decisions.check(taken, request)
+    accepted = (subject for subject, skipped in zip(people, seen, strict=True) if not skipped)
+    services.decisions.check(accepted, request)
     receipt = consent.grant(services.ledger, sent)
-    services.decisions.count(one.subject.hex() for one in receipt.all(ConsentGranted))
-    services.decisions.count(people[one.index_] for one in receipt.all(ItemRefused))
-    mark(
-        services.engine, f"mined:{receipt.tx.hex()}"
-    )  # a narrower consent stops running uses, as a withdrawal does
-    place = services.settle(receipt)
+    services.decisions.count(event.subject.hex() for event in receipt.all(ConsentGranted))
+    services.decisions.count(people[event.index_] for event in receipt.all(ItemRefused))
+    # A narrower consent stops running uses, as a withdrawal does.
+    mark(services.engine, f"mined:{receipt.tx.hex()}")
+    position = services.settle(receipt)
     witness = services.witness()
     items = _items(consent.outcomes(receipt, [message for message, *_ in sent], seen))
     granted = iter(receipt.all(ConsentGranted))
     for item, given in zip(items, body.items, strict=True):
         if item["accepted"]:
-            item["proof"] = _proof(services, given, next(granted), place, witness)
+            item["proof"] = _proof(services, given, next(granted), position, witness)
     note = None if witness else "The key broker did not answer: the receipt has no witness."
-    return {"receipt": place, "items": items, "note": note}
+    return {"receipt": position, "items": items, "note": note}
 
 
 @withdrawals.post(
     "/consents/revocations", response_model=answers.Revoked, responses=declared(400, 409, 413)
 )
 async def revoke(body: schemas.RevocationBody, services: PartsAnyway, request: Request) -> Any:
-    """Withdraw. A revocation of an older consent changes nothing; the answer then shows what holds now.
+    """Withdraw. A revocation of an older consent changes nothing; the answer then shows the current
+    consent.
 
-    It is taken while this service still reads the ledger too: then the contract itself is asked what holds.
+    It is also accepted while this service still reads the ledger: then the contract is asked for
+    the current consent.
     """
-    # In threads of their own: others may have taken all that the other endpoints share.
+    # In separate threads, because the other endpoints may have used up the shared ones.
     return await to_thread.run_sync(_revoke, body, services, request, limiter=WITHDRAWING)
 
 
@@ -148,12 +152,12 @@ def _revoke(body: schemas.RevocationBody, services: Services, request: Request) 
     try:
         projection.sync()
         acts = precheck.revocation_acts(domain, projection.replayed, *call)
-        held = projection.replayed.consent(call[0]["dataset"], call[0]["subject"])
-        takes_back = consent_slot.takes_back(held.status, held.epoch)
-    except CatchingUp:  # a forged one is refused by the contract before anything is spent on it
+        current_consent = projection.replayed.consent(call[0]["dataset"], call[0]["subject"])
+        takes_back = consent_slot.takes_back(current_consent.status, current_consent.epoch)
+    except CatchingUp:  # the contract refuses a forged one before anything is spent on it
         acts, takes_back = consent.acts_and_takes_back(services.ledger, call[0])
-    # Who takes something back is never turned away. An old withdrawal that is sent again costs, and one of nothing
-    # costs more: each is a step for ever.
+    # A withdrawal with an effect is never refused. A repeated old withdrawal costs tokens, and a
+    # withdrawal of no consent costs more, because each is a permanent step of the ledger.
     if not acts:
         check_rate_limit(request)
         precheck.refuse_repeated(projection.replayed, call[0])
@@ -161,28 +165,28 @@ def _revoke(body: schemas.RevocationBody, services: Services, request: Request) 
         check_rate_limit(request, WITHDREW_NOTHING)
     receipt, stale = consent.revoke(services.ledger, *call)
     mark(services.engine, f"mined:{receipt.tx.hex()}")
-    place = services.settle(receipt)
+    position = services.settle(receipt)
     state = None
-    with suppress(NotFound):  # the rows may not have her yet
-        found = register.consents_of(services.engine, body.revoke.subject)
-        own = (show_consent(one) for one in found if one.dataset == body.revoke.dataset)
-        state = next(own, None)
+    with suppress(NotFound):  # the person may not be in the rows yet
+        rows = register.consents_of(services.engine, body.revoke.subject)
+        consents = (show_consent(row) for row in rows if row.dataset == body.revoke.dataset)
+        state = next(consents, None)
     if services.projection.behind.is_set():
         state = None  # the rows may be older than this withdrawal
     current = body.revoke.epoch + 1 if stale is None else stale
-    return {"acted": stale is None, "current": current, "receipt": place, "state": state}
+    return {"acted": stale is None, "current": current, "receipt": position, "state": state}
 
 
 @router.get(
     "/consents/{subject}", response_model=answers.Consents, responses=declared(401, 403, 404)
 )
 def show_consents(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
-    """What a person has agreed to: for herself only."""
+    """A person's consents: for herself only."""
     require_self(caller, subject)
     services.projection.sync()
     return {
         "subject": subject,
-        "consents": [show_consent(one) for one in register.consents_of(services.engine, subject)],
+        "consents": [show_consent(row) for row in register.consents_of(services.engine, subject)],
     }
 
 
@@ -192,12 +196,12 @@ def show_consents(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
     responses=declared(401, 403, 404),
 )
 def show_accesses(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
-    """Every time the ledger decided on a person's data: for herself, or an auditor."""
+    """The ledger's decisions on access to a person's data: for herself, or an auditor."""
     require_self(caller, subject, Role.AUDITOR)
     services.projection.sync()
     if bytes.fromhex(subject) not in services.projection.replayed.signers:
         raise NotFound("nobody is enrolled under this id", "check the id")
-    found = register.accesses_of(services.engine, subject)
+    accesses = register.accesses_of(services.engine, subject)
     return {
         "subject": subject,
         "accesses": [
@@ -215,7 +219,7 @@ def show_accesses(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
                 "categories": consent.names_of(access.categories, consent.CATEGORIES),
                 "state": access.state,
             }
-            for access in found
+            for access in accesses
         ],
     }
 
@@ -226,18 +230,20 @@ def show_accesses(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
     responses=declared(401, 403, 404),
 )
 def show_withdrawals(subject: SubjectId, services: Parts, caller: SignedIn) -> Any:
-    """What followed from each withdrawal of a person: for herself only."""
+    """A person's withdrawals and their effects: for herself only."""
     require_self(caller, subject)
     services.projection.sync()
     found, as_of = services.withdrawals_of(subject)
     return {
         "subject": subject,
-        "withdrawals": [show_withdrawal(one, as_of) for one in found],
+        "withdrawals": [show_withdrawal(withdrawal, as_of) for withdrawal in found],
     }
 
 
 def _items(ends: list[str]) -> list[dict[str, Any]]:
-    """What became of each item, "" where it was accepted; a message of one refused item is refused as a whole."""
+    """The outcome of each item ("" for an accepted one); raises Refused when the only item was
+    refused.
+    """
     if len(ends) == 1 and ends[0]:
         raise Refused(ends[0], {}, "look at the state and sign again")
     items: list[dict[str, Any]] = []
@@ -259,7 +265,7 @@ def _proof(
     services: Services,
     sent: schemas.GrantItem,
     event: ConsentGranted,
-    place: dict[str, Any],
+    receipt: dict[str, Any],
     witness: dict[str, Any] | None,
 ) -> dict[str, Any]:
     return {
@@ -269,7 +275,7 @@ def _proof(
         "dataset": sent.grant.dataset,
         "epoch": event.epoch,
         "version": event.version,
-        **place,
+        **receipt,
         "signedMessage": sent.grant.model_dump(),
         "signature": sent.signature,
         "witness": witness,

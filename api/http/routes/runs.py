@@ -1,4 +1,4 @@
-"""Runs: requested, watched, cancelled, looked at, released or rejected."""
+"""Routes of runs: request, progress, cancellation, output review, release, rejection."""
 
 from __future__ import annotations
 
@@ -47,13 +47,15 @@ def list_runs(
 ) -> Any:
     """The public register of runs, newest first: at most `limit` of them after the first `offset`."""
     services.projection.sync()
-    found = register.list_runs(services.engine, state or "", limit, offset)
-    return [show_summary(run) for run in found]
+    runs = register.list_runs(services.engine, state or "", limit, offset)
+    return [show_summary(run) for run in runs]
 
 
 @router.get("/runs/{run}", response_model=answers.Run, responses=declared(404))
 def show_run(run: RunId, services: Parts) -> Any:
-    """How a run stands: attempts, outputs, who looked, and the decision that waits for a second signature."""
+    """The state of a run: attempts, outputs, checkers, and the decision that waits for a second
+    signature.
+    """
     services.projection.sync()
     return describe_run(services, register.find_run(services.engine, run))
 
@@ -62,7 +64,7 @@ def show_run(run: RunId, services: Parts) -> Any:
     "/runs/{run}/cancel", response_model=answers.Written, responses=declared(400, 409, 413)
 )
 def cancel_run(run: RunId, body: schemas.CancelBody, services: Parts) -> Any:
-    """The analyst withdraws the request."""
+    """The analyst cancels the run."""
     _same(body.cancel.run, run)
     receipt = permits.cancel_run(
         services.ledger, schemas.message_of("Cancel", body.cancel), bytes.fromhex(body.signature)
@@ -74,7 +76,7 @@ def cancel_run(run: RunId, body: schemas.CancelBody, services: Parts) -> Any:
     "/runs/{run}/resume", response_model=answers.Written, responses=declared(400, 409, 413)
 )
 def resume(run: RunId, body: schemas.ResumeBody, services: Parts) -> Any:
-    """Give a run whose attempts are used up as many more, in the analyst's name."""
+    """Give a run that used up its attempts the same number again, in the analyst's name."""
     _same(body.resume.run, run)
     receipt = permits.resume_run(
         services.ledger, schemas.message_of("Resume", body.resume), bytes.fromhex(body.signature)
@@ -87,8 +89,12 @@ def resume(run: RunId, body: schemas.ResumeBody, services: Parts) -> Any:
     response_model=answers.Written,
     responses=declared(400, 409, 413),
 )
-def look(run: RunId, attempt: AttemptNumber, body: schemas.ReviewBody, services: Parts) -> Any:
-    """A checker looks: recorded first, then the broker gives pieces to the viewer key."""
+def view_output(
+    run: RunId, attempt: AttemptNumber, body: schemas.ReviewBody, services: Parts
+) -> Any:
+    """A checker views an output: the view is recorded first, then the broker gives key pieces to
+    the viewer key.
+    """
     _same(body.review.run, run, body.review.attempt, attempt)
     receipt = release.view_output(
         services.ledger,
@@ -104,7 +110,9 @@ def look(run: RunId, attempt: AttemptNumber, body: schemas.ReviewBody, services:
     responses=declared(400, 404, 409, 413),
 )
 def approve(run: RunId, attempt: AttemptNumber, body: schemas.DecisionBody, services: Parts) -> Any:
-    """One checker's yes. The second over the identical decision releases, if everybody in it is still willing."""
+    """One checker's yes. The second yes to the identical decision releases, if all granted people
+    are still willing.
+    """
     _same(body.decision.run, run, body.decision.attempt, attempt)
     decision = schemas.message_of("Decision", body.decision)
     services.projection.sync()
@@ -158,10 +166,12 @@ def reject(run: RunId, attempt: AttemptNumber, body: schemas.DecisionBody, servi
     },
 )
 def fetch_output(run: RunId, services: Parts, caller: SignedIn) -> Response:
-    """The newest sealed output as ciphertext: for the analyst of the run and for checkers. Keys come from brokers."""
+    """The newest sealed output as ciphertext: for the analyst of the run and for checkers. Keys
+    come from brokers.
+    """
     services.projection.sync()
-    found = register.find_run(services.engine, run)
-    if caller.account != found.analyst and caller.role != Role.CHECKER:
+    run_row = register.find_run(services.engine, run)
+    if caller.account != run_row.analyst and caller.role != Role.CHECKER:
         raise NotAllowed(
             "only the analyst of the run and checkers may fetch its output",
             "sign in as one of them",
@@ -184,9 +194,9 @@ def _same(signed_run: str, run: str, signed_attempt: int = 0, attempt: int = 0) 
 def describe_run(
     services: Services, run: Run, queue: Sequence[str] | None = None
 ) -> dict[str, Any]:
-    """How a run stands, as `answers.Run`; the database is at the newest block.
+    """The state of a run, as `answers.Run`; the database must be at the newest block.
 
-    queue: the runs that wait, where they were asked for already.
+    queue: the waiting runs, if they were already read.
     """
     permit = register.find_permit(services.engine, run.permit)
     waiting = release.pending(services.engine, run.run, run.attempt, services.clock())
@@ -205,11 +215,12 @@ def describe_run(
         "resultKey": run.result_key,
         "deadline": run.deadline,
         "attempts": [
-            _show_attempt(services, run.run, one)
-            for one in register.attempts_of(services.engine, run.run)
+            _show_attempt(services, run.run, attempt)
+            for attempt in register.attempts_of(services.engine, run.run)
         ],
         "outputs": [
-            _show_output(services, one) for one in register.outputs_of(services.engine, run.run)
+            _show_output(services, output)
+            for output in register.outputs_of(services.engine, run.run)
         ],
         "decision": {"decision": waiting.decision, "checkers": list(waiting.checkers)}
         if waiting and run.state == "sealed"
@@ -222,7 +233,7 @@ def describe_run(
 
 
 def _doing(run: Run, steps: list[register.Step], failure: str) -> str:
-    """The ledger's state, or what the worker says beyond it: computing, failed."""
+    """The ledger's state, or the worker's more precise one: computing, failed."""
     if run.state not in ("queued", "authorised"):
         return run.state
     if failure:
@@ -233,29 +244,29 @@ def _doing(run: Run, steps: list[register.Step], failure: str) -> str:
     return "computing" if computing else run.state
 
 
-def _show_attempt(services: Services, run: str, one: register.Attempt) -> dict[str, Any]:
-    known = services.projection.replayed.attempts[bytes.fromhex(run), one.attempt]
+def _show_attempt(services: Services, run: str, attempt: register.Attempt) -> dict[str, Any]:
+    known = services.projection.replayed.attempts[bytes.fromhex(run), attempt.attempt]
     return {
-        "attempt": one.attempt,
-        "granted": one.granted,
-        "denied": one.denied,
-        "block": one.block,
-        "tx": one.tx,
+        "attempt": attempt.attempt,
+        "granted": attempt.granted,
+        "denied": attempt.denied,
+        "block": attempt.block,
+        "tx": attempt.tx,
         "leaseUntil": known.lease_until,
         "listHash": known.list_hash.hex(),
         "checkers": [release.account_of(viewer) for viewer in known.views],
-        "record": register.record_of(services.engine, run, one.attempt),
+        "record": register.record_of(services.engine, run, attempt.attempt),
     }
 
 
-def _show_output(services: Services, one: Output) -> dict[str, Any]:
-    mined = register.find_receipt(services.engine, one.release_tx) if one.released else None
+def _show_output(services: Services, output: Output) -> dict[str, Any]:
+    mined = register.find_receipt(services.engine, output.release_tx) if output.released else None
     return {
-        "attempt": one.attempt,
-        "sealHash": one.seal_hash,
-        "ciphertext": one.ciphertext,
-        "outputCommitment": one.commitment,
-        "outputClass": one.output_class,
-        "statistics": one.statistics,
+        "attempt": output.attempt,
+        "sealHash": output.seal_hash,
+        "ciphertext": output.ciphertext,
+        "outputCommitment": output.commitment,
+        "outputClass": output.output_class,
+        "statistics": output.statistics,
         "release": mined,
     }

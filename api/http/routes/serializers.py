@@ -1,4 +1,4 @@
-"""How rows are shown on the wire: bits by their names, reasons by their sentences."""
+"""Serialize rows for responses: bits by their names, reasons by their sentences."""
 
 from __future__ import annotations
 
@@ -69,31 +69,31 @@ def show_summary(run: Run) -> dict[str, Any]:
     }
 
 
-def show_withdrawal(one: Withdrawal, as_of: Mapping[str, Any]) -> dict[str, Any]:
+def show_withdrawal(withdrawal: Withdrawal, as_of: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "dataset": one.dataset,
-        "kind": one.kind,
-        "tx": one.tx,
-        "block": one.block,
-        "time": one.time,
-        "settled": one.settled,
+        "dataset": withdrawal.dataset,
+        "kind": withdrawal.kind,
+        "tx": withdrawal.tx,
+        "block": withdrawal.block,
+        "time": withdrawal.time,
+        "settled": withdrawal.settled,
         "asOf": dict(as_of),
-        "effects": [show_effect(effect) for effect in one.effects],
+        "effects": [show_effect(effect) for effect in withdrawal.effects],
     }
 
 
-def show_effect(one: Effect) -> dict[str, Any]:
+def show_effect(effect: Effect) -> dict[str, Any]:
     """An effect with a sentence for the person herself."""
-    use = one.use
+    use = effect.use
     return {
         "run": use.run.hex(),
         "was": use.was,
         "attempt": use.attempt,
-        "stopped": None if one.stopped is None else f"{one.stopped:.2f}",
+        "stopped": None if effect.stopped is None else f"{effect.stopped:.2f}",
         "sealed": use.sealed,
         "nextAttempt": use.next_attempt,
         "nextBlock": use.next_block,
-        "state": one.state,
+        "state": effect.state,
         "over": use.over,
-        "sentence": one.sentence,
+        "sentence": effect.sentence,
     }

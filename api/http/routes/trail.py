@@ -1,4 +1,6 @@
-"""The record itself: the trail for auditors, its head, the identity, and whether every part lives."""
+"""Routes of the record: the trail for auditors, its head, the ledger identity, the health of all
+services.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +23,8 @@ from governance.readmodel import queries as register
 from governance.rules.encoding import canonical_json
 
 EXPORTING = CapacityLimiter(1)  # exports at a time
-PART = 64 << 10  # bytes that are written at once
-KEPT_EXPORT = 16 << 20  # bytes of one that is kept for whoever asks next
+PART = 64 << 10  # bytes written at once
+KEPT_EXPORT = 16 << 20  # most bytes of an export that is kept for the next request
 router = APIRouter(route_class=StrictRoute, tags=["record"])
 _JSON: dict[int | str, dict[str, Any]] = {
     200: {
@@ -35,9 +37,10 @@ _JSON: dict[int | str, dict[str, Any]] = {
 @router.get("/trail", response_class=Response, responses={**_JSON, **declared()})
 async def export_trail(services: PartsAnyway) -> Response:
     """Everything that an auditor needs to check the ledger without us: `python verify.py BUNDLE`."""
-    # Anybody may ask, and it takes seconds: one at a time, and whoever waits keeps no thread from others.
+    # Anybody may request it, and it takes seconds: one at a time, and waiting uses no shared
+    # thread.
     bundle = await to_thread.run_sync(_export, services, limiter=EXPORTING)
-    # A part at a time: what a slow reader has not taken yet would lie in memory once for each of them.
+    # In parts, so that the unread rest is not copied into memory for each slow reader.
     length = {"content-length": str(len(bundle))}
     return StreamingResponse(_in_parts(bundle), headers=length, media_type="application/json")
 
@@ -48,7 +51,7 @@ async def _in_parts(bundle: bytes) -> AsyncIterator[bytes]:
 
 
 def _export(services: Services) -> bytes:
-    """The bundle as of the newest step; the last one again where nothing has happened since."""
+    """The bundle as of the newest step; the kept one if there is no newer step."""
     newest = services.ledger.head()
     kept = services.export
     if kept is None or kept[0] != newest:
@@ -61,7 +64,7 @@ def _export(services: Services) -> bytes:
 
 @router.get("/trail/head", response_model=answers.TrailHead, responses=declared())
 def show_head(services: PartsAnyway) -> Any:
-    """The trail's newest head, with a broker's signature over what its own node says."""
+    """The trail's newest head, with a broker's signature over its own node's answer."""
     count, head = services.ledger.head()
     block = services.ledger.block()
     return {
@@ -84,19 +87,21 @@ def list_denials(services: Parts, caller: SignedIn, limit: Limit = MOST, offset:
     services.projection.sync()
     return [
         {
-            "run": one.run,
-            "attempt": one.attempt,
-            "subject": one.subject or None,
-            "reason": show_reason(one.reason),
-            "block": one.block,
+            "run": denial.run,
+            "attempt": denial.attempt,
+            "subject": denial.subject or None,
+            "reason": show_reason(denial.reason),
+            "block": denial.block,
         }
-        for one in register.list_denials(services.engine, limit, offset)
+        for denial in register.list_denials(services.engine, limit, offset)
     ]
 
 
 @router.get("/identity", response_class=Response, responses={**_JSON, **declared()})
 def show_identity(services: PartsAnyway) -> Response:
-    """The ledger identity, signed by the founding quorum and the broker: pin it before you sign anything."""
+    """The ledger identity, signed by the first committee and the broker: pin it before you sign
+    anything.
+    """
     return Response(canonical_json(dict(services.identity)), media_type="application/json")
 
 
@@ -104,5 +109,5 @@ def show_identity(services: PartsAnyway) -> Response:
     "/health", response_model=answers.Health, response_model_exclude_none=True, responses=declared()
 )
 def show_health(services: PartsAnyway) -> Any:
-    """Which parts live, and since when they have said so. Never fails because a part does."""
+    """The state of each service, and since when. Never fails because a service does."""
     return services.health.report(services.clock())

@@ -1,4 +1,6 @@
-"""`volens(...)` runs a command in this process as its console script would, on the place's home folder."""
+"""`volens(...)` runs a command in this process like its console script, on the deployment's home
+folder.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Each role's road by its commands, and the exit code of each way to fail."""
+"""The commands of each role in order, and the exit code of each kind of failure."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def test_committee_and_analyst_by_their_commands(deployment, volens, tmp_path) -
     )
 
 
-def test_checkers_look_and_release_and_the_analyst_opens(deployment, volens, tmp_path) -> None:
+def test_checkers_view_and_release_and_the_analyst_opens(deployment, volens, tmp_path) -> None:
     sealed = deployment.sealed_output(tmp_path / "key")
     folder = deployment.home / "keys" / "noor.results"
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -273,7 +273,7 @@ def test_rebuild_compares_and_names_an_edited_row(deployment, volens) -> None:
     assert volens("rebuild", "--compare").code == 0
 
 
-def test_doctor_says_how_things_are(deployment, volens) -> None:
+def test_doctor_describes_the_deployment(deployment, volens) -> None:
     deployment.settings.worker_beat.touch()
     told = volens("doctor")
     assert told.code == 0
@@ -342,7 +342,7 @@ def test_bad_parameters_are_refused_before_they_are_signed(deployment, volens, t
     assert (sorted(folder.glob("*")) if folder.exists() else []) == keys
 
 
-def test_with_the_service_away_the_code_says_so(deployment, volens, monkeypatch) -> None:
+def test_an_unavailable_service_has_its_exit_code(deployment, volens, monkeypatch) -> None:
     monkeypatch.setenv("VOLENS_API", "http://127.0.0.1:9")
     told = volens("dataset", "list")
     assert (told.code, told.err.splitlines()[0]) == (6, "The service does not answer.")

@@ -1,4 +1,4 @@
-"""Roles, suspensions, registrations taken back and runs resumed, by their commands."""
+"""Commands of the committee: roles, suspensions, voided registrations, resumed runs."""
 
 from __future__ import annotations
 
@@ -126,9 +126,7 @@ def test_a_list_that_was_never_handed_over_is_taken_back(deployment, volens, by:
     assert volens("dataset", "void", dataset, "00" * 32, "--as", "omar").code == 4
 
 
-def test_a_run_with_all_its_attempts_used_goes_on_when_its_analyst_says_so(
-    deployment, volens
-) -> None:
+def test_an_analyst_resumes_a_run_with_all_attempts_used(deployment, volens) -> None:
     world, people = deployment.world, deployment.people(3)
     run = world.request_run(world.permit())
     early = volens("run", "resume", run.hex(), "--as", "noor")

@@ -1,4 +1,6 @@
-"""Consent is a decision: the terms are read before the key is opened, nothing is chosen for anybody, and no is no."""
+"""Consent on the command line: terms are shown before the key is opened, no default choice, no
+means no.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def ada(deployment) -> Person:
 
 
 def on_terminal(deployment, *arguments: str, answers: list[tuple[str, str]]) -> tuple[int, str]:
-    """(exit code, what the screen showed) of a command in a terminal of its own, each question with its answer."""
+    """(exit code, what the screen showed) of a command in a terminal of its own, each question with
+    its answer.
+    """
     ours, theirs = pty.openpty()
     command = [str(Path(sys.executable).with_name("volens")), *arguments]
     environment = {"PATH": os.defpath, "VOLENS_HOME": str(deployment.home), "COLUMNS": "200"}

@@ -1,4 +1,4 @@
-"""The doctor: each finding has a state, a meaning and what to do; what is down or altered has an exit code."""
+"""`volens doctor`: each check has a state, a meaning and a hint; failures have exit codes."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_the_keys_of_todays_committee_are_counted(deployment, home, told) -> Non
     def count(ledger: Ledger | None = world.ledger) -> tuple[str, str]:
         members = checkup._holders(ledger, Role.COMMITTEE)
         found = checkup_files.committee(Settings(home=home), world.ledger.identity, members)
-        return found.state, found.means.split(" keys lie")[0]
+        return found.state, found.means.split(" keys are")[0]
 
     try:
         for name in ("first", "second"):
@@ -111,7 +111,7 @@ def test_the_keys_of_todays_committee_are_counted(deployment, home, told) -> Non
             world.people["pia"].address, "committee", start=1, end=2, by=("first", "quinn")
         )
         assert count() == ("warn", "2 of 4 committee members'")
-        assert "whoever holds this machine is the committee" in told()[1]["committee"]["means"]
+        assert "whoever controls this machine is the committee" in told()[1]["committee"]["means"]
         assert count(None) == ("ok", "0 of 3 founders'")  # nobody says who is in it today
         shutil.copy(deployment.home / "keys" / "pia.json", home / "keys")
         (home / "keys" / "first.json").unlink()
@@ -147,7 +147,7 @@ def stranger() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("body", [b"hello", b"{}", b'{"result": "hello"}'])
-def test_a_stranger_who_answers_everything_is_no_part(
+def test_a_foreign_server_at_a_services_address_is_noticed(
     deployment, home, told, stranger, monkeypatch, body: bytes
 ) -> None:
     stranger.body = body
@@ -166,7 +166,9 @@ def test_a_stranger_who_answers_everything_is_no_part(
     assert (code, found["ledger"]["state"], found["contracts"]["state"]) == (6, "bad", "down")
 
 
-def test_a_witness_is_the_pinned_brokers_and_of_now(deployment, stranger, monkeypatch) -> None:
+def test_a_witness_must_be_current_and_from_the_pinned_broker(
+    deployment, stranger, monkeypatch
+) -> None:
     settings, ledger = (
         Settings(home=deployment.home, broker_url=stranger.url),
         deployment.world.ledger,
@@ -197,7 +199,7 @@ def test_a_witness_is_the_pinned_brokers_and_of_now(deployment, stranger, monkey
         }
 
     assert told(real) == told(signed(deployment.world.people["bram"])) != ""
-    assert told(real).startswith("answers, and signed")
+    assert told(real).startswith("answers; its current witness")
     assert "not signed by a broker" in told(signed(Wallet.new()))
     assert "not signed by a broker" in told(
         signed(deployment.world.people["pia"])
@@ -221,7 +223,9 @@ def test_an_api_of_another_ledger_and_another_bucket_are_strangers(deployment, s
 
 
 def test_a_bucket_that_has_what_was_never_written_is_a_stranger(deployment, monkeypatch) -> None:
-    """A real object takes the place of the drawn name: whoever has every object has this one, with fitting bytes."""
+    """A real object takes the place of the drawn name: whoever has every object has this one, with
+    fitting bytes.
+    """
     settings = Settings(home=deployment.home)
     assert checkup._bucket(settings).state == "ok"
     deployment.services.bucket.put(b"written")
@@ -251,7 +255,7 @@ def test_a_dev_chain_that_is_not_shut_off_is_said(
     assert checkup._isolation(Settings(home=deployment.home, chain_url=stranger.url)).state == state
 
 
-def test_a_beat_to_come_is_no_sign_of_life(home) -> None:
+def test_a_future_beat_is_no_sign_of_life(home) -> None:
     """The clock was set back: what the worker touched lies in the future, and stays there."""
     settings, now = Settings(home=home), int(time.time())
     settings.worker_beat.touch()
@@ -386,7 +390,9 @@ def test_a_part_that_is_down_does_not_hide_the_others(deployment, told, monkeypa
 
 @pytest.fixture(scope="module")
 def broken(deployment, tmp_path_factory) -> Path:
-    """A folder of databases: four whose bytes are spoilt, one of them in a table only, and one that is a folder."""
+    """A folder of databases: four whose bytes are spoilt, one of them in a table only, and one that
+    is a folder.
+    """
     deployment.services.projection.sync()
     folder = tmp_path_factory.mktemp("broken")
     (folder / "garbage").write_bytes(b"\xff\x00nothing" * 1000)
@@ -505,7 +511,7 @@ def test_an_empty_home_says_what_to_start(home, told, volens) -> None:
     assert "What to do: start it: volens serve." in volens("doctor").out
 
 
-def test_an_unfinished_ceremony_is_gone_on_with(home, told, volens) -> None:
+def test_an_unfinished_ceremony_must_be_continued(home, told, volens) -> None:
     (home / "identity.json").unlink()
     (home / "ceremony").mkdir()
     (home / "ceremony" / "state.json").write_text("{}")
@@ -513,7 +519,7 @@ def test_an_unfinished_ceremony_is_gone_on_with(home, told, volens) -> None:
     assert (code, found["identity"]["state"], found["identity"]["do"]) == (
         7,
         "bad",
-        "go on with it: volens init",
+        "continue it: volens init",
     )
     said = volens("doctor")
     assert "volens serve" not in said.out + said.err
@@ -541,14 +547,14 @@ def test_a_newest_row_that_is_not_the_ledgers_is_found(deployment, tmp_path, spo
         f"step {count}" in fine.means,
         "volens rebuild --compare" in fine.means,
     ) == ("ok", True, True)
-    assert "older rows were not looked at" in fine.means
+    assert "older rows were not compared" in fine.means
     with sqlite3.connect(tmp_path / "copy.db") as copy:
         assert copy.execute(spoil, {"step": count, "head": head.hex()}).rowcount
     assert checkup_files.lag(engine, deployment.world.ledger).state == "bad"
     engine.dispose()
 
 
-def test_relaxed_disk_clock_lag_and_queue_are_said(deployment, told, monkeypatch) -> None:
+def test_relaxed_disk_clock_lag_and_queue_are_reported(deployment, told, monkeypatch) -> None:
     monkeypatch.setenv("VOLENS_RELAX", "isolation")
     monkeypatch.setattr(checkup_files, "LOW_DISK", 1 << 62)
     monkeypatch.setattr(checkup_files, "LONG_QUEUE", -1)
@@ -577,7 +583,9 @@ def test_relaxed_disk_clock_lag_and_queue_are_said(deployment, told, monkeypatch
 def test_a_host_that_cannot_confine_is_said(
     deployment, told, monkeypatch, relax: str, state: str, code: int
 ) -> None:
-    """A real child without a process namespace: what it lacks is named, and nothing is computed unless relaxed."""
+    """A real child without a process namespace: what it lacks is named, and nothing is computed
+    unless relaxed.
+    """
     fine = told()[1]["confinement"]
     assert (fine["state"], "filtered by seccomp" in fine["means"]) == ("ok", True)
     assert "Landlock (ABI" in fine["means"]

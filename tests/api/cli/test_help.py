@@ -1,4 +1,4 @@
-"""The first thing anybody sees comes at once, and teaches."""
+"""The command line's help: it is fast, and explains every command."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ GROUPS = (
 
 @pytest.mark.alone
 def test_help_comes_within_300_ms_over_bare_python() -> None:
-    """Where files are read slowly, within three times what the library that writes the help takes to load."""
+    """Where files are read slowly, within three times what the library that writes the help takes
+    to load.
+    """
     bare = _least([sys.executable, "-c", "pass"])
     library = _least([sys.executable, "-c", "import typer.rich_utils"])
     helped = _least([sys.executable, "-c", "from api.cli import main; main()", "--help"])

@@ -1,4 +1,4 @@
-"""Heads that an auditor keeps from a node or broker of her own, and what they say of an export."""
+"""`volens trail hold`: heads that an auditor keeps, and their comparison with an export."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Genomes and charts through the custodian's door: whole and encrypted, or not at all."""
+"""Ingest of genomes and clinical records on the command line: complete and encrypted, or not at
+all.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,9 @@ class Cohort:
 
 
 def charts(people: Sequence[bytes]) -> list[bytes]:
-    """A chart each; the first person's has HIV, the second's a code of a system that nobody knows here."""
+    """A clinical record each; the first person's has HIV, the second's a code of a system that
+    nobody knows here.
+    """
     told = {
         "text": {
             "status": "generated",
@@ -115,7 +119,9 @@ def objects(deployment) -> int:
 
 
 def plaintext(deployment, before: set[Path]) -> list[str]:
-    """Files of the home folder, or new among the temporary ones, that hold what only the inputs hold."""
+    """Files of the home folder, or new among the temporary ones, that hold what only the inputs
+    hold.
+    """
     new = set(Path(tempfile.gettempdir()).iterdir()) - before
     found = []
     for path in [
@@ -172,7 +178,8 @@ def test_six_people_come_in(deployment, volens, cohort) -> None:
 
 
 def test_genetic_results_come_in_as_genomes_do(deployment, volens, cohort) -> None:
-    """Beside the VCF and the packed genotypes, in their category: who withholds her genome withholds her BRCA1 status.
+    """Beside the VCF and the packed genotypes, in their category: who withholds her genome
+    withholds her BRCA1 status.
 
     Somebody without a genome in the file has the same place for them.
     """
@@ -199,8 +206,12 @@ def test_genetic_results_come_in_as_genomes_do(deployment, volens, cohort) -> No
     assert json.loads(told.out)["report"]["fhir"]["kept"]["germline-variants"] == 4
 
 
-def test_a_dictionary_of_the_charts_is_written(deployment, volens, tmp_path: Path) -> None:
-    """Which variables, in which units, for about how many: a plan can be written from it before anything is asked."""
+def test_a_dictionary_of_the_clinical_records_is_written(
+    deployment, volens, tmp_path: Path
+) -> None:
+    """Which variables, in which units, for about how many: a plan can be written from it before
+    anything is asked.
+    """
     dataset, people = random32(), deployment.people(40, agree=False)
     deployment.world.register_dataset(dataset)
     write_samples({f"P{n}": subject for n, subject in enumerate(people[:20])})
@@ -241,7 +252,10 @@ def test_the_report_is_told_in_words(volens, cohort) -> None:
     told = volens(*arguments).out
     assert "31 records encrypted and registered: block" in told
     assert "Genomes: 6 people, 40 rows, 40 of them packed as 40 variants;" in told
-    assert "Charts: 6 people; taken: 6 conditions, 6 demographics, 1 hiv, 6 observations." in told
+    assert (
+        "Clinical records: 6 people; taken: 6 conditions, 6 demographics, 1 hiv, 6 observations."
+        in told
+    )
     assert "held back: 1 (unknown code system)" in told
 
 
@@ -265,7 +279,9 @@ def test_another_build_is_refused(deployment, volens, cohort) -> None:
 def test_people_who_are_not_enrolled_are_left_out_when_that_is_asked_for(
     deployment, volens, cohort
 ) -> None:
-    """A file of many, of whom two have enrolled, and which has no depth and says no build: all of it is counted."""
+    """A file of many, of whom two have enrolled, and which has no depth and says no build: all of
+    it is counted.
+    """
     mine = cohort.people[2:4]
     data, names, _ = vcf.cohort(6, 40)
     data = re.sub(rb"(:[0-9]+){2}(?=[\t\n])", b"", data).replace(b"GT:DP:GQ", b"GT")
@@ -321,8 +337,10 @@ def test_files_that_are_not_there(deployment, volens, cohort) -> None:
     refused(deployment, volens, cohort, "does not hold SUBJECT.json files alone")
 
 
-def test_one_bad_chart_stops_everything(deployment, volens, cohort) -> None:
-    """The genomes before it are encrypted by then; nothing of them is registered, and nobody gets their keys."""
+def test_one_bad_clinical_record_stops_everything(deployment, volens, cohort) -> None:
+    """The genomes before it are encrypted by then; nothing of them is registered, and nobody gets
+    their keys.
+    """
     bad = Path("bundles", f"{cohort.people[3].hex()}.json")
     bad.write_bytes(bad.read_bytes().replace(b'"Patient/p"', f'"Patient/{CANARY}"'.encode()))
     refused(
@@ -340,13 +358,13 @@ def test_a_reader_that_dies_half_way(
     dies = """
 import os, sys
 from api.ingest import parser as lanechild
-say, said = lanechild._say_record, []
+say, said = lanechild._send_record, []
 def some(*record):
     say(*record)
     said.append(1)
     if len(said) == 5:
         os._exit(9)
-lanechild._say_record = some
+lanechild._send_record = some
 sys.exit(lanechild.main())
 """
     whole = lane.PROGRAM
@@ -403,7 +421,9 @@ def test_an_ingest_that_is_killed_leaves_nothing_registered(deployment) -> None:
 
 
 def test_two_hundred_genomes(deployment, record_property: Any) -> None:
-    """200 people × 20,000 variants: split, encrypted, uploaded and registered in 40 s, in bounded memory."""
+    """200 people × 20,000 variants: split, encrypted, uploaded and registered in 40 s, in bounded
+    memory.
+    """
     cohort = large(deployment, 200, 20_000)
     running = process(deployment, cohort.command())
     out, err = running.communicate(timeout=120)
@@ -420,8 +440,10 @@ def test_two_hundred_genomes(deployment, record_property: Any) -> None:
     assert int(child) <= 640
 
 
-def test_a_house_names_more_codes_as_sensitive(deployment, volens, cohort) -> None:
-    """The shipped lists are short: with the house's own, each diagnosis here counts as one of mental health."""
+def test_an_organisation_adds_its_own_sensitive_codes(deployment, volens, cohort) -> None:
+    """The shipped lists are short: with the house's own, each diagnosis here counts as one of
+    mental health.
+    """
     own = [{"category": 16, "system": "icd-10-cm", "source": "our house", "codes": ["C50", "C79"]}]
     Path("own.json").write_text(json.dumps(own))
     assert volens(*cohort.command(), "--value-sets", "own.json").code == 0

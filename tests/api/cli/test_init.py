@@ -1,4 +1,4 @@
-"""A key ceremony of several machines: signatures come by files, each bad one is refused in a plain sentence."""
+"""Key ceremony of several machines: signatures in files, and a plain refusal of each bad file."""
 
 from __future__ import annotations
 
@@ -304,7 +304,7 @@ def test_a_broker_signs_no_roles(waiting: Founders, tmp_path: Path) -> None:
     assert (said.code, "broker signs no roles" in said.text) == (2, True), said
 
 
-def test_a_home_whose_people_are_played_has_no_complete_ceremony(
+def test_a_home_with_demo_accounts_has_no_complete_ceremony(
     waiting: Founders, tmp_path: Path
 ) -> None:
     (tmp_path / "op" / "keys").mkdir(parents=True)
@@ -313,7 +313,7 @@ def test_a_home_whose_people_are_played_has_no_complete_ceremony(
     for name in FOUNDERS[:2]:
         shutil.copy(waiting.base / name / "keys" / f"{name}.json", tmp_path / "op" / "keys")
     said = Founders(tmp_path, waiting.chain).run("op", "init")
-    assert (said.code, "people are played" in said.text, "complete" in said.text) == (
+    assert (said.code, "has demo accounts" in said.text, "complete" in said.text) == (
         2,
         True,
         False,
@@ -331,20 +331,23 @@ def test_bad_stale_and_foreign_signature_files_are_refused(
     others.run("op", "init")
     content = json.loads(good.read_text())
     for path, words in (
-        (others.sign("pia", "roles"), "signs another file than the one that is waited for"),
+        (others.sign("pia", "roles"), "signs another file than the requested one"),
         (altered(good, signatures=content["signatures"][:-1]), "was altered"),
         (
             altered(good, signatures=content["signatures"][::-1]),
-            "not signed by somebody who was asked",
+            "not signed by one of the requested people",
         ),
         (altered(good, signatures=["00" * 65] * len(content["signatures"])), "was altered"),
-        (altered(good, signer=waiting.addresses["quinn"]), "not signed by somebody who was asked"),
+        (
+            altered(good, signer=waiting.addresses["quinn"]),
+            "not signed by one of the requested people",
+        ),
         (altered(good, type="x"), "another file"),
         (altered(good, request=[]), "signs another file"),
         (altered(good, request={}), "signs another file"),
-        (by_two(waiting, "pia"), "not signed by somebody who was asked"),
-        (by_two(waiting, "quinn"), "not signed by somebody who was asked"),
-        (stranger(waiting), "not signed by somebody who was asked"),
+        (by_two(waiting, "pia"), "not signed by one of the requested people"),
+        (by_two(waiting, "quinn"), "not signed by one of the requested people"),
+        (stranger(waiting), "not signed by one of the requested people"),
     ):
         refuse(waiting, path, words)
     broken = tmp_path / "a\x1b[31mb.json"
@@ -381,11 +384,11 @@ def test_a_request_whose_time_is_over_is_written_anew(waiting: Founders, monkeyp
     now = ceremony.Ledger.now
     monkeypatch.setattr(ceremony.Ledger, "now", lambda self: now(self) + (DAYS + 1) * 86_400)
     said = waiting.run("op", "init")
-    assert "time of the earlier file is over" in said.text or "whose time is over" in said.text
+    assert "earlier file has expired" in said.text or "which has expired" in said.text
     monkeypatch.undo()
     for path in (waiting.op / "ceremony" / "signed").glob("*.json"):
         path.unlink()
-    refuse(waiting, stale, "whose time is over")
+    refuse(waiting, stale, "which has expired")
 
 
 def test_the_ceremony_goes_on_after_an_interruption_and_ends(
@@ -443,7 +446,9 @@ def spoil(path: Path, change: Callable[[dict], object]) -> None:
 
 
 def sign_as(founders: Founders, document: dict, *names: str) -> None:
-    """Its signatures are those of these people, good ones, and the broker's if it stands among them."""
+    """Its signatures are those of these people, good ones, and the broker's if it stands among
+    them.
+    """
     before = document["signatures"]
     wallets = [
         Wallet.new() if name == "eve" else load(founders.base / name / "keys" / f"{name}.json")[0]
@@ -513,9 +518,7 @@ def test_an_identity_that_this_ceremony_did_not_make_ends_none(
     assert "then: volens init" in said.text
 
 
-def test_a_foreign_identity_in_an_unfinished_ceremony_ends_it_not(
-    ended: Path, waiting: Founders
-) -> None:
+def test_a_foreign_identity_does_not_finish_a_ceremony(ended: Path, waiting: Founders) -> None:
     state = ended / "ceremony" / "state.json"
     spoil(state, lambda one: one.update(given=False))
     with pytest.raises(VerificationFailed, match="roles of this ceremony were not given"):
@@ -585,7 +588,7 @@ def test_the_first_call_makes_folders_for_the_operator_only(tmp_path: Path) -> N
         ({"roleDelayHours": "48"}, "form"),
     ],
 )
-def test_a_plan_that_cannot_be_meant_is_refused(tmp_path: Path, change, words: str) -> None:
+def test_an_invalid_plan_is_refused(tmp_path: Path, change, words: str) -> None:
     founders = Founders(tmp_path, "http://127.0.0.1:9")
     founders.run("op", "init")
     founders.plan(**change)

@@ -1,4 +1,4 @@
-"""A run rehearsed on invented people: before a permit, without a service, and saying what its figures are worth."""
+"""Rehearsals on synthetic people: before a permit, without a service, and marked as meaningless."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def write(document: object) -> list[str]:
 
 @pytest.fixture
 def nowhere(volens, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A home folder without keys, identity or services: there is nobody that could be asked for anything."""
+    """A home folder without keys, identity or services: there is nobody that could be asked for
+    anything.
+    """
     home = tmp_path / "nowhere"
     monkeypatch.setenv("VOLENS_HOME", str(home))
     return home
@@ -34,7 +36,7 @@ def test_nothing_is_needed_and_nothing_is_asked(nowhere: Path, volens) -> None:
     assert told.code == 0, told
     answer = json.loads(told.out)
     assert answer["result"] == json.loads(again.out)["result"]
-    assert "figures mean nothing" in answer["note"]
+    assert "The people are synthetic" in answer["note"]
     assert json.loads(answer["params"])["folds"] == 2  # complete, as it would be signed
     assert answer["result"]
     assert float(answer["record"]["seconds"]["compute"]) > 0
@@ -43,7 +45,9 @@ def test_nothing_is_needed_and_nothing_is_asked(nowhere: Path, volens) -> None:
 
 
 def test_the_services_are_left_alone_where_they_run(deployment, volens) -> None:
-    """The same people's data lie in the bucket next door: no object is fetched, no key asked for, nothing recorded."""
+    """The same people's data lie in the bucket next endpoint: no object is fetched, no key asked
+    for, nothing recorded.
+    """
 
     def seen() -> tuple[object, ...]:
         return (
@@ -59,7 +63,7 @@ def test_the_services_are_left_alone_where_they_run(deployment, volens) -> None:
     assert (told.code, told.out.startswith("60 invented people")) == (0, True)
     assert seen() == before
     assert "What would be sealed" in told.out
-    assert "the figures mean nothing" in " ".join(volens("run", "rehearse", "--help").out.split())
+    assert "its metrics mean nothing" in " ".join(volens("run", "rehearse", "--help").out.split())
 
 
 @pytest.mark.parametrize(
@@ -93,12 +97,14 @@ def test_bad_parameters_are_refused_before_anything_starts(
 
 
 @pytest.mark.parametrize("people", ["9", "2501", "many"])
-def test_so_many_people_are_not_invented(nowhere: Path, volens, people: str) -> None:
+def test_the_number_of_synthetic_people_is_limited(nowhere: Path, volens, people: str) -> None:
     assert volens(*write(QUICK)[:-1], people).code == 2
 
 
-def test_a_rehearsal_that_cannot_end_well_says_what_to_do(nowhere: Path, volens) -> None:
-    """Ten invented people are too few for two folds with ten of each outcome: said as a run would say it."""
+def test_a_failing_rehearsal_gives_a_hint(nowhere: Path, volens) -> None:
+    """Ten invented people are too few for two folds with ten of each outcome: said as a run would
+    say it.
+    """
     told = volens(*write({**QUICK, "folds": 10})[:-1], "10")
     assert told.code == 2, told
     assert "too few people" in told.err

@@ -1,4 +1,4 @@
-"""The receipt of a withdrawal, as the command line writes it."""
+"""The receipt of a withdrawal, as written by the command line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def in_a_run(deployment, people: list[bytes]) -> tuple[str, bytes]:
 
 
 def test_the_receipt_of_a_withdrawal_holds(deployment, volens) -> None:
-    """The command waits until uses have stopped; its file anchors the exported trail, where its transaction stands."""
+    """The command waits until uses have stopped; its file anchors the exported trail, where its
+    transaction stands.
+    """
     people = deployment.people(4)
     name, run = in_a_run(deployment, people)
     worker = threading.Timer(1.0, mark, (deployment.services.engine, f"stopped:{run.hex()}:1"))
@@ -77,7 +79,9 @@ def test_the_receipt_of_a_withdrawal_holds(deployment, volens) -> None:
 def test_a_receipt_written_too_early_is_completed_by_itself(
     deployment, volens, monkeypatch
 ) -> None:
-    """The process is stopped after the command has given up waiting: her next look completes the file."""
+    """The process is stopped after the command has given up waiting: her next look completes the
+    file.
+    """
     people = deployment.people(4)
     name, run = in_a_run(deployment, people)
     real = api.client.results.await_settled
