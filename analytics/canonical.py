@@ -1,4 +1,4 @@
-"""Strict JSON parsing and canonical JSON output (protocol §1).
+"""Strict JSON parsing and canonical JSON output.
 
 `json` alone accepts duplicate keys, NaN, UTF-16 and unbounded nesting; all data that is hashed,
 signed or computed on goes through `load_strict` instead.

@@ -1,4 +1,4 @@
-"""Hashes of the running code: codeHash and paramsSchemaHash of protocol §1.
+"""Hashes of the running code: codeHash and paramsSchemaHash of docs/ledger.md.
 
 Imports no heavy module, so any process can call it. The hash is a statement, not an attestation: an
 operator of the host can state any hash.

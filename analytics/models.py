@@ -1,7 +1,7 @@
 """The models of the catalogue, each one scikit-learn Pipeline: all fitting happens inside the fold.
 
 Imputation, scaling, selection, principal components and the classifier see only the training people
-of a fold (domain.md §7: selection before cross-validation "finds" 90 % accuracy on noise).
+of a fold (selection before cross-validation "finds" 90 % accuracy on noise).
 """
 
 from __future__ import annotations

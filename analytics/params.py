@@ -159,7 +159,7 @@ class Params:
 
     @property
     def categories(self) -> tuple[int, ...]:
-        """Data categories (protocol.md section 2) that everybody in the analysis needs."""
+        """Data categories (docs/ledger.md) that everybody in the analysis needs."""
         needed = [GENE_RECORDS[self.gene_source]] if self.gene_source in GENE_RECORDS else []
         if self.outcome is not None and self.outcome.kind == "distant-metastasis":
             needed.append(VARIABLES["metastasis"].category)

@@ -29,24 +29,8 @@ _HEADERS = {
 
 def create_app(services: Services) -> FastAPI:
     """The application over these services; it opens and closes nothing itself."""
-    app = FastAPI(
-        title="volens",
-        version="1",
-        docs_url=None,
-        redoc_url=None,
-        description="Consent and access to health data, recorded on a ledger: no receipt, no key.",
-        generate_unique_id_function=_operation_id,
-    )
+    app = _routes()
     app.state.services = services
-    for router in (
-        people.router,
-        people.withdrawals,
-        committee.router,
-        committee.lists,
-        runs.router,
-        trail.router,
-    ):
-        app.include_router(router)
     app.add_exception_handler(HTTPException, answer_problem)
     app.add_middleware(Front, pages=create_pages(services), endpoints=app.routes)
     settings = services.settings
@@ -57,6 +41,32 @@ def create_app(services: Services) -> FastAPI:
     app.add_middleware(Headers)  # outside Timeouts, so that its answers have them too
     app.add_middleware(Watch, metrics=services.metrics)
     app.openapi = lambda: _document(app)  # type: ignore[method-assign]
+    return app
+
+
+def describe_api() -> dict[str, Any]:
+    """The OpenAPI document, as a running service answers it."""
+    return _document(_routes())
+
+
+def _routes() -> FastAPI:
+    app = FastAPI(
+        title="volens",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        description="Consent and access to health data, recorded on a ledger: no receipt, no key.",
+        generate_unique_id_function=_operation_id,
+    )
+    for router in (
+        people.router,
+        people.withdrawals,
+        committee.router,
+        committee.lists,
+        runs.router,
+        trail.router,
+    ):
+        app.include_router(router)
     return app
 
 

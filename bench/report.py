@@ -10,7 +10,7 @@ from jinja2 import Environment
 
 from api.pages import plots
 
-# From benchmarks.md: the maximum of each ratio (for parse / packed: the minimum).
+# From goal: the maximum of each ratio (for parse / packed: the minimum).
 GOALS = {
     "vcf_read": ("at most", 1.05),
     "vcf_parse_over_packed": ("at least", 100.0),

@@ -54,7 +54,7 @@ class Domain:
 
 
 def domain_of(identity: Mapping[str, Any]) -> Domain:
-    """The domain of a ledger identity (JSON form, protocol.md §1)."""
+    """The domain of a ledger identity (JSON form, docs/ledger.md)."""
     addresses = {
         item["name"]: to_checksum_address(item["address"]) for item in identity["contracts"]
     }

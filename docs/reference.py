@@ -63,9 +63,7 @@ def write_api() -> list[str]:
         for method, operation in operations.items():
             problems = sorted(set(operation["responses"]) - _SHARED_PROBLEMS)
             text = " ".join((operation.get("description") or operation["summary"]).split())
-            lines.append(
-                f"| {method.upper()} | `{path}` | {_cell(text)} | {', '.join(problems)} |"
-            )
+            lines.append(f"| {method.upper()} | `{path}` | {_cell(text)} | {', '.join(problems)} |")
     return lines
 
 
@@ -124,14 +122,14 @@ LIMITS = (
     ),
     Limit(
         "attempts of a run",
-        "governance.rules.state",
+        "governance.rules.vocabulary",
         "MAX_ATTEMPTS",
         "",
         "the contract refuses until the analyst resumes it",
     ),
     Limit(
         "people of one attempt",
-        "governance.rules.state",
+        "governance.rules.vocabulary",
         "MAX_SUBJECTS",
         "people",
         "the contract refuses",
@@ -147,9 +145,7 @@ LIMITS = (
     Limit("frame of a child", "api.worker.sandbox", "FRAME", "s", "the attempt ends"),
     Limit("sign-in challenge", "governance.sessions", "CHALLENGE_SECONDS", "s", "401"),
     Limit("session", "governance.sessions", "SESSION_SECONDS", "s", "401"),
-    Limit(
-        "sessions of one account", "governance.sessions", "MOST_SESSIONS", "", "the oldest ends"
-    ),
+    Limit("sessions of one account", "governance.sessions", "MOST_SESSIONS", "", "the oldest ends"),
     Limit("body to the broker", "governance.broker.endpoint", "MAX_BODY", "bytes", "413"),
     Limit(
         "smallest printed count",
@@ -179,7 +175,13 @@ LIMITS = (
         "",
         "fewer: AUC and curves are withheld",
     ),
-    Limit("trail that verify.py reads", "governance.rules.encoding", "MAX_BUNDLE", "bytes", "exit code 8"),
+    Limit(
+        "trail that verify.py reads",
+        "governance.rules.encoding",
+        "MAX_BUNDLE",
+        "bytes",
+        "exit code 8",
+    ),
 )
 
 

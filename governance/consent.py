@@ -55,7 +55,7 @@ class Preset:
     days: int
 
 
-# The sensitive categories (16-19) are in none: "all" never implies them (domain.md §1).
+# The sensitive categories (16-19) are in none: "all" never implies them.
 PRESETS = {
     preset.name: preset
     for preset in (
@@ -241,7 +241,7 @@ def outcomes(
 
 
 def patient_receipt(shared: Mapping[str, Any], terms: bytes, salt: bytes) -> bytes:
-    """Her receipt (protocol.md §1) as canonical JSON: what the service answered, and what only she
+    """Her receipt (docs/ledger.md) as canonical JSON: what the service answered, and what only she
     holds.
 
     A receipt without a witness leaves the field out: canonical JSON knows no null.

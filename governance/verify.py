@@ -517,7 +517,7 @@ def parse_identity(source: object) -> Identity:
 
 
 def identity_bytes(identity: object) -> bytes:
-    """The bytes that name a ledger (protocol.md §1), from its JSON form. Raises Malformed."""
+    """The bytes that name a ledger (docs/ledger.md), from its JSON form. Raises Malformed."""
     i = parse_identity(identity)
     contracts: list[bytes] = [part for pair in i.contracts.values() for part in pair]
     return canonical(

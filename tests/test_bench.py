@@ -57,7 +57,7 @@ REPORT: dict[str, Any] = {
 def test_a_packed_record_reads_a_hundred_times_as_fast(
     bucket_process: BucketProcess, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """benchmarks.md: at least 100 times.
+    """goal: at least 100 times.
 
     Beside it the governed read, whose bound only an idle machine can judge.
     """

@@ -241,6 +241,12 @@ def test_a_stale_document_is_named(
         "analytics/vocabulary.py": ("GENOMIC = 3", "GENOMIC = 4"),
         "README.md": ("of `verify.py`: `", "of `verify.py`: `" + "0" * 64 + "` not `"),
         "CHANGELOG.md": ("of `verify.py`: `", "of `verify.py`: `" + "0" * 64 + "` not `"),
+        "docs/guide/auditor.md": ("of `verify.py`: `", "of `verify.py`: `" + "0" * 64 + "` not `"),
+        "docs/reference/cli.md": ("## `volens verify`", "## `volens check`"),
+        "docs/reference/settings.md": ("`VOLENS_HOME`", "`VOLENS_HOUSE`"),
+        "docs/reference/api.md": ("| `/identity` |", "| `/name` |"),
+        "docs/reference/parameters.md": ("`genes.keep`", "`genes.hold`"),
+        "docs/reference/limits.md": ("| 3,600 s |", "| 7,200 s |"),
         generate.PICTURE: (">REFUSED<", ">GRANTED<"),
     }
     assert set(edits) == {*generate.DOCUMENTS, generate.PICTURE}
@@ -252,6 +258,22 @@ def test_a_stale_document_is_named(
     capsys.readouterr()
     assert generate.main(["--check"], tmp_path) == 1
     assert f"stale: {', '.join(edits)};" in capsys.readouterr().err
+
+
+def test_a_link_or_a_document_that_is_missing_is_named(
+    generate: ModuleType, tmp_path: Path
+) -> None:
+    import links
+
+    assert links.missing() == []
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / "here.md").write_text("[there](there.md), [here](here.md#top), [web](https://a.b)")
+    (tmp_path / "code.py").write_text('"""See design.md, and plan.md of the user."""')
+    assert links.missing(tmp_path) == [
+        "code.py names design.md, which does not exist",
+        "here.md links to there.md, which does not exist",
+        "here.md names there.md, which does not exist",
+    ]
 
 
 def test_a_threat_without_its_test_is_named(generate: ModuleType, tmp_path: Path) -> None:
@@ -300,7 +322,7 @@ def test_every_threat_is_in_the_index(generate: ModuleType) -> None:
 
 
 def plain(tag: str, *fields: bytes | str | int) -> bytes:
-    """protocol.md's canonical form, written once more."""
+    """docs/ledger.md's canonical form, written once more."""
     out = b""
     for field in (tag, *fields):
         data = (
@@ -606,7 +628,7 @@ LIMITS = [
 ]
 
 
-@pytest.mark.parametrize("name", ["README.md", "SECURITY.md"])
+@pytest.mark.parametrize("name", ["docs/explain/limits.md", "SECURITY.md"])
 def test_the_limits_are_said(name: str) -> None:
     text = " ".join((ROOT / name).read_text().split())
     assert [limit for limit in LIMITS if not re.search(limit, text, re.IGNORECASE)] == []

@@ -1,6 +1,6 @@
 """Disclosure control for counts and metrics: pure functions that round, suppress and withhold.
 
-Rules (domain.md §5, ACRO defaults): counts below 10 are suppressed, together with any count that
+Rules (ACRO defaults): counts below 10 are suppressed, together with any count that
 would reveal them; counts are rounded to 5; metrics are means over at least 10 repeats in whole
 percent; a curve has at least 10 people per step; no per-person value, no coefficient, no model
 file.
@@ -211,7 +211,7 @@ def filter_variants(used: int, flow: Sequence[tuple[str, int]]) -> dict[str, obj
 def genomic_bound(people: int) -> int:
     """The most variants that may be reported on `people`: inference stays at AUC 0.60 or less.
 
-    AUC = Phi(sqrt(m / 2N)) for m statistics from N people (domain.md §5; Homer et al. 2008,
+    AUC = Phi(sqrt(m / 2N)) for m statistics from N people (Homer et al. 2008,
     Sankararaman et al. 2009), so m <= 0.128 N, for variants that were named beforehand; for others
     see association.selection_costs. The ledger records what was spent per dataset.
     """

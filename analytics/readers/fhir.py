@@ -1,6 +1,6 @@
 """Ingest of FHIR R4 exports: splits a person's Bundle into one reduced Bundle per category.
 
-Routing is by code, not by type (domain.md §1): a resource with a code of a sensitive value set goes
+Routing is by code, not by type: a resource with a code of a sensitive value set goes
 only into that category's record; a resource in two of them, or one that cannot be interpreted
 (unknown code system, no code, free text), goes into no record and is counted. SNOMED CT is unknown
 here, since its licence does not allow shipping it. Every resource of the file is kept, held back or

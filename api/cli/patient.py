@@ -23,7 +23,7 @@ enrol = typer.Typer(help="Enrol: a registrar invites, the person accepts with he
 consent = typer.Typer(help="Give, show and withdraw consent.")
 access = typer.Typer(help="Show who used your data, why and when.")
 
-_REGISTRAR = 3  # protocol.md §2
+_REGISTRAR = 3  # docs/ledger.md
 Dataset = Annotated[
     str, typer.Argument(metavar="DATASET", help="64 hex digits, as `volens dataset list` shows it.")
 ]

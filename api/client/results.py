@@ -110,7 +110,7 @@ def open_output(
 def run_receipt(
     client: Client, run: Mapping[str, Any], opened: Opened, witness: Mapping[str, Any] | None
 ) -> bytes:
-    """The analyst's receipt of a released run (protocol.md §1) as canonical JSON, without absent
+    """The analyst's receipt of a released run (docs/ledger.md) as canonical JSON, without absent
     fields.
     """
     sealed = run["outputs"][-1]

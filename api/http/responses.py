@@ -19,7 +19,7 @@ class Session(BaseModel):
     token: str
     expires: int
     role: int = Field(
-        description="The role that the account holds now (protocol.md section 2); 0 for none."
+        description="The role that the account holds now (docs/ledger.md); 0 for none."
     )
 
 
@@ -69,8 +69,7 @@ class ConsentItem(Item):
     proof: dict[str, Any] | None = Field(
         None,
         description=(
-            "Her receipt (protocol.md section 1) without the terms and their salt, "
-            "which only she holds."
+            "Her receipt (docs/ledger.md) without the terms and their salt, which only she holds."
         ),
     )
 

@@ -14,6 +14,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from api.errors import NotServing, UsageError
@@ -26,38 +27,69 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="VOLENS_", extra="ignore", frozen=True)
 
-    home: Path = Path(".volens")
-    chain_url: str = ""
-    bucket_url: str = ""  # an emulator's address
-    bucket_name: str = "volens"
-    broker_url: str = ""
-    api: str = ""  # where clients find the API
-    api_host: str = "127.0.0.1"
-    api_port: int = 0
-    # Addresses, separated by commas, whose transactions this ledger accepts besides its relay and
-    # worker.
-    senders: str = ""
-    # Refused requests that one address may send in a burst; five a second come back.
-    rate_limit: int = 500
-    # Addresses of the proxies before the API, separated by commas: their forwarded client addresses
-    # are trusted.
-    proxies: str = ""
-    database_url: str = ""
-    relax: Literal["", "isolation"] = ""
-    # The pages offer the demo accounts; only for a home made by the demo.
-    demo: bool = False
-    # sha256 of the token in the address that `serve --demo` prints; set by `serve --demo` itself.
-    demo_token: str = ""
-    chromium: str = ""  # the browser of the tests; found by name when it is not set
-    # The folder for pictures of the pages from tests; none are taken if it is not set.
-    pictures: str = ""
-    # Where models are computed; auto uses a GPU if there is one.
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    # The lowest level in the services' logs.
-    log: Literal["debug", "info", "warning", "error"] = "info"
-    # The address on which the API's metrics can be read.
-    metrics_host: str = "127.0.0.1"
-    metrics_port: int = 0  # 0: no metrics, but a free port under `volens serve`
+    home: Path = Field(
+        default=Path(".volens"), description="the folder of keys, receipts, ledger and database"
+    )
+    chain_url: str = Field(default="", description="where the ledger's node answers")
+    bucket_url: str = Field(default="", description="where the bucket's emulator answers")
+    bucket_name: str = Field(default="volens", description="the bucket of the encrypted objects")
+    broker_url: str = Field(default="", description="where the key broker answers")
+    api: str = Field(default="", description="where the commands find the API")
+    api_host: str = Field(default="127.0.0.1", description="where the API listens")
+    api_port: int = Field(default=0, description="the API's port; 0: any free one")
+    senders: str = Field(
+        default="",
+        description="addresses, separated by commas, whose transactions this ledger accepts "
+        "besides its relay and worker",
+    )
+    rate_limit: int = Field(
+        default=500,
+        description="refused requests that one address may send in a burst; five a second come "
+        "back, and withdrawals are never turned away",
+    )
+    proxies: str = Field(
+        default="",
+        description="addresses of the proxies before the API, separated by commas: the client "
+        "addresses that they forward are trusted",
+    )
+    database_url: str = Field(
+        default="",
+        description="the database of derived rows; without it `volens.db` in the home folder",
+    )
+    relax: Literal["", "isolation"] = Field(
+        default="",
+        description="`isolation`: the chain runs without a network namespace, and the processes "
+        "that read plaintext without what this machine cannot confine them by; `volens doctor` "
+        "shows it",
+    )
+    demo: bool = Field(
+        default=False,
+        description="the pages offer the demo accounts; `volens serve --demo` sets it, for a home "
+        "that the demo made",
+    )
+    demo_token: str = Field(
+        default="",
+        description="sha256 of the token in the address that `volens serve --demo` prints, which "
+        "sets it",
+    )
+    chromium: str = Field(
+        default="", description="the browser of the tests; without it one is found by name"
+    )
+    pictures: str = Field(
+        default="", description="a folder where the tests leave pictures of the pages"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto",
+        description="where models are computed: `cpu`, `cuda`, or a GPU if there is one; each "
+        "run's record names device, time and peak memory",
+    )
+    log: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the lowest level in the services' logs"
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="the address where Prometheus reads")
+    metrics_port: int = Field(
+        default=0, description="its port; 0: none, but a free one under `volens serve`"
+    )
 
     @property
     def database(self) -> str:

@@ -96,7 +96,7 @@ class LeafLists:
 
 
 def root_of(leaves: list[Leaf]) -> bytes:
-    """The Merkle root that a custodian signs (protocol.md section 1)."""
+    """The Merkle root that a custodian signs (docs/ledger.md)."""
     return list_root(
         [
             record_leaf(

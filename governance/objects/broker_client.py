@@ -138,7 +138,7 @@ class BrokerClient:
         return self._answer(answer, run, attempt, tx, key, [run])
 
     def witness(self) -> dict[str, Any]:
-        """The trail's head as the broker signs it (protocol.md section 1)."""
+        """The trail's head as the broker signs it (docs/ledger.md)."""
         return self._ask("GET", "/witness")
 
     def journal_head(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Byte formats of encrypted objects, wrapped key shares and key messages; pure functions without
 input or output.
 
-Formats: protocol.md section 1. Chunks follow STREAM (Hoang, Reyhanitabar, Rogaway, Vizar 2015); key
+Formats: docs/ledger.md. Chunks follow STREAM (Hoang, Reyhanitabar, Rogaway, Vizar 2015); key
 messages are HPKE (RFC 9180), base mode. Everything secret is drawn by the caller, except nonces of
 wrapped shares.
 """

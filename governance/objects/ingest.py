@@ -85,7 +85,7 @@ def leaf_of(item: object) -> Leaf:
 
 
 def leaves_root(ingest: bytes, dataset: bytes, leaves: Sequence[Leaf]) -> bytes:
-    """The Merkle root that the custodian signs (protocol.md section 1). Raises ObjectMalformed for
+    """The Merkle root that the custodian signs (docs/ledger.md). Raises ObjectMalformed for
     an empty list or duplicates.
     """
     return list_root([leaf.encode(ingest, dataset) for leaf in leaves])

@@ -35,7 +35,7 @@ from governance.verify import (
 
 
 def patient_receipt(narrative: Narrative) -> dict[str, Any]:
-    """A consent given through the real terms, as its holder keeps it (protocol.md §1)."""
+    """A consent given through the real terms, as its holder keeps it (docs/ledger.md)."""
     world, subject, terms, salt = (
         narrative.world,
         narrative.names["subjects"][6],
