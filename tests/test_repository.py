@@ -171,10 +171,10 @@ def test_make_takes_node_from_the_wheel_only_where_it_must(
     path, said = hide_node(tmp_path / "bin"), tmp_path / "said"
     wheel = tmp_path / "wheel"
 
-    def program(deployment: Path, text: str) -> None:
-        deployment.parent.mkdir(parents=True, exist_ok=True)
-        deployment.write_text(f"#!/bin/sh\n{text}\n")
-        deployment.chmod(0o755)
+    def program(file: Path, text: str) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"#!/bin/sh\n{text}\n")
+        file.chmod(0o755)
 
     if system:
         says = "Object.defineProperty(process.versions, 'node', {value: process.argv[1]}); eval(process.argv[2])"
@@ -191,7 +191,8 @@ def test_make_takes_node_from_the_wheel_only_where_it_must(
     )
     for name in ("Makefile", "pyproject.toml", "package.json", "package-lock.json"):
         shutil.copyfile(ROOT / name, tmp_path / name)
-    (tmp_path / ".venv" / ".done").touch()
+    for name in (".demo", ".done"):
+        (tmp_path / ".venv" / name).touch()
     (tmp_path / "node_modules").mkdir()
     done = subprocess.run(
         ["make", "install"],
@@ -257,7 +258,9 @@ def test_a_stale_document_is_named(
         assert path.read_text() != fresh
     capsys.readouterr()
     assert generate.main(["--check"], tmp_path) == 1
-    assert f"stale: {', '.join(edits)};" in capsys.readouterr().err
+    assert (
+        f"stale: {', '.join([*generate.DOCUMENTS, generate.PICTURE])};" in capsys.readouterr().err
+    )
 
 
 def test_a_link_or_a_document_that_is_missing_is_named(
