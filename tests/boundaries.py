@@ -57,12 +57,12 @@ class Counter:
     def begin(self, *_: object) -> None:
         self.counts = True
 
-    def tick(self, deployment: str, failure: Callable[[], Exception]) -> None:
+    def tick(self, where: str, failure: Callable[[], Exception]) -> None:
         with self._lock:
-            self.count += self.counts and self.only in ("", deployment)
+            self.count += self.counts and self.only in ("", where)
             if self.count != self.at or self.reached.exists():
                 return
-            self.reached.write_text(deployment)
+            self.reached.write_text(where)
         if self.mode == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.mode == "hang":

@@ -251,8 +251,8 @@ class Forger(Rewriter):
         super().__init__(bundle["identity"])
         self.trusting = trusting
 
-    def _believed(self, deployment: int, index: int, event: Any) -> Any:
-        return event if self.trusting else super()._believed(deployment, index, event)
+    def _believed(self, place: int, index: int, event: Any) -> Any:
+        return event if self.trusting else super()._believed(place, index, event)
 
 
 def calls(bundle: dict[str, Any], function: str) -> list[int]:

@@ -149,7 +149,7 @@ def test_a_bootstrapped_deployment_is_served_and_healthy(
         "0 of 3 committee members' keys lie on this machine; 2 decide"
     )
     assert "anvil/" in found["versions"]["means"]
-    assert not [line for line in served.said if "played" in line]
+    assert not [line for line in served.said if "demo accounts" in line]
     assert b"volens_chain_lag_blocks 0.0" in httpx.get(served.urls["metrics"] + "/metrics").content
 
 
@@ -186,6 +186,6 @@ def test_stopping_in_a_run_leaves_no_process_and_the_run_resumes(
     served.start()
     found = town.cast.await_run(run, lambda one: one["attempts"][-1]["attempt"] == 2, 60.0)
     assert found["state"] in ("authorised", "sealed")
-    assert any("played" in line for line in served.said)
+    assert any("demo accounts" in line for line in served.said)
     code, seconds, _ = served.end(signal.SIGINT, signal.SIGINT)
     assert (code, seconds < allowed(2)) == (1, True)

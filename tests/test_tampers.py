@@ -43,7 +43,7 @@ def test_verify_names_every_tamper(bundle: Bundle, what: Tamper) -> None:
     assert changed != bundle
     word, reason = detected(changed, bundle["head"])
     assert word == what.word
-    assert any(deployment in reason for deployment in ("step", "head", "sign"))
+    assert any(word in reason for word in ("step", "head", "sign"))
 
 
 @pytest.mark.parametrize(

@@ -286,8 +286,8 @@ def wait_until(fact: Callable[[], bool], seconds: float = 5.0) -> bool:
     return fact()
 
 
-def wait_for_limits(deployment: Path) -> None:
+def wait_for_limits(process: Path) -> None:
     deadline = time.monotonic() + 30
-    while "Max file size             0" not in (deployment / "limits").read_text():
+    while "Max file size             0" not in (process / "limits").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -139,7 +139,7 @@ async function cancel(form) {
 
 async function openResult(form) {
   const text = await one("input[type=file]", form).files[0].text();
-  const answer = await send("POST", form.dataset.door, text);
+  const answer = await send("POST", form.dataset.endpoint, text);
   one("#result").innerHTML = await answer.text(); // made by our own templates, which escape every value
   one("#result h2")?.focus();
 }
@@ -174,7 +174,7 @@ const ACTS = {
   "act-as": async (form, button) => {
     const name = button.value || one("select", form).value;
     const word = { "Volens-Demo": localStorage.getItem(WORD) ?? "" };
-    const file = await ask("POST", `/pages/played/${encodeURIComponent(name)}`, undefined, word);
+    const file = await ask("POST", `/pages/demo-accounts/${encodeURIComponent(name)}`, undefined, word);
     await signIn(keyOf(JSON.stringify(file)));
   },
   give, stop, cancel, "open-result": openResult,

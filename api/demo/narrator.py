@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PARTS = {1: "THE GATE", 10: "THE CHANGE OF MIND", 12: "THE SCIENCE", 14: "THE PROOF"}
+PARTS = {1: "THE GATE", 10: "THE WITHDRAWAL", 12: "THE SCIENCE", 14: "THE PROOF"}
 
 
 @dataclass(slots=True)

@@ -86,7 +86,7 @@ def gate(cast: Cast, teller: Teller) -> None:
     )
     records, fragments = ingest_all(cast, people, cohort)
     cast.facts |= {"controls": Controls(), "optimum": cohort.optimum}
-    what = f"encrypts {records} records, {SIMULATED} genomes and charts among them"
+    what = f"encrypts {records} records, {SIMULATED} genomes and FHIR records"
     teller.tell(3, "Omar", what, f"{fragments} plaintext fragments in the bucket", fragments == 0)
     permits, votes, own_vote = ask_permits(cast)
     summary = f"{max(votes)} of {len(cast.identity['founders'])} yes   {own_vote}"
@@ -366,7 +366,7 @@ def _shelf(cast: Cast, bundle: dict[str, Any]) -> evidence_tampers.Shelf:
 def _attacks(cast: Cast, teller: Teller) -> dict[str, Any]:
     """The results of Mallory's attacks, which ran during the training."""
     refused, tried = cast.facts["attacks"].result(), attacks.made()
-    what = f"tries {len(attacks.TABLE)} attacks on the contracts, {len(tried) - len(attacks.TABLE)} on the doors"
+    what = f"tries {len(attacks.TABLE)} attacks on the contracts, {len(tried) - len(attacks.TABLE)} on the endpoints"
     summary = f"{len(refused)} of {len(tried)} refused, each by its rule"
     teller.tell(17, "Mallory", what, summary, len(refused) == len(tried))
     return {"attacks": {"tried": len(tried), "refused": len(refused), "names": refused}}

@@ -101,7 +101,7 @@ class Controls:
 def print_table(teller: Teller, result: dict[str, Any]) -> None:
     """One row for each model and feature set: the paper's metrics, ours, and their significance."""
     teller.note(
-        "model    layer       paper: acc prec rec F1  here: acc prec rec F1  AUC [95 %]     p (shuffled) "
+        "model    features    paper: acc prec rec F1  here: acc prec rec F1  AUC [95 %]     p (shuffled) "
         "-: withheld"
     )
     rows = {f"{row['model']}/{row['feature_set']}": row for row in result["rows"]}

@@ -47,7 +47,9 @@ def ingest_all(cast: Cast, people: list[Person], cohort: Cohort) -> tuple[int, i
     omar.register_dataset(
         cast.dataset, sha256(b"GSE7390: published research data; consents invented").digest()
     )
-    omar.register_dataset(cast.simulated, sha256(b"Simulated genomes and charts").digest())
+    omar.register_dataset(
+        cast.simulated, sha256(b"Simulated genomes and clinical records").digest()
+    )
     sources = [
         Source(p.subject, category, payload)
         for p, person in zip(cast.patients, people, strict=True)

@@ -35,7 +35,7 @@ def main(home: Path | None = None) -> int:
     _clear(home)
     teller.say("volens demo   ledger: anvil, one node (not decentralised)   custody: 1 broker")
     teller.say(
-        "The people are played. 198 records are published research data (GSE7390), "
+        "The people are personas. 198 records are published research data (GSE7390), "
         "the rest are simulated; consents are invented."
     )
     parts = Parts.start(settings.model_copy(update={"home": home}))

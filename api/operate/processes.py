@@ -169,7 +169,9 @@ class Parts:
     def address(self) -> str:
         """The address to open in a browser; with demo accounts it can be opened once."""
         url = self.urls["api"]
-        return f"{url}/pages/played/enter?token={self.demo_token}" if self.demo_token else url
+        return (
+            f"{url}/pages/demo-accounts/enter?token={self.demo_token}" if self.demo_token else url
+        )
 
     def launch_worker(self) -> None:
         self._launch("api.worker.supervisor", "worker")

@@ -40,7 +40,7 @@ router = APIRouter(route_class=PageRoute)
 HERE_ONLY = "127.0.0.1"
 COOKIE = "volens-demo"
 HEADER = "Volens-Demo"  # the word, sent by web/sign.js
-ENTER = "/pages/played/enter"
+ENTER = "/pages/demo-accounts/enter"
 _PARTS = ("relay", "worker")  # keys of programs, which are no accounts
 
 
@@ -134,7 +134,7 @@ def enter(request: Request, token: str = "") -> Response:
     return answer
 
 
-@router.post("/pages/played/{name}", dependencies=[OwnOrigin, KnowsTheWord])
+@router.post("/pages/demo-accounts/{name}", dependencies=[OwnOrigin, KnowsTheWord])
 def hand_out_key(name: str, services: Parts) -> Response:
     """The key file of a demo account, for the tab that acts as it. Raises NotFound."""
     path = _folder(services) / f"{name}.json"

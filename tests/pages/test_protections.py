@@ -87,7 +87,7 @@ def test_the_cookie_is_closed_to_scripts_and_other_sites(deployment, tokens) -> 
     [
         "/pages/session",
         "/pages/sign-out",
-        "/pages/played/ada",
+        "/pages/demo-accounts/ada",
         "/pages/trail/1/verify",
         f"/pages/runs/{'0' * 64}/result",
     ],
@@ -189,9 +189,11 @@ def inside(deployment) -> dict[str, str]:
 
 def test_a_person_without_demo_account_has_no_key_here(deployment) -> None:
     for name in ("relay", "worker", "nobody", "..%2Fidentity", "noor.results"):
-        answer = httpx.post(f"{deployment.url}/pages/played/{name}", headers=inside(deployment))
+        answer = httpx.post(
+            f"{deployment.url}/pages/demo-accounts/{name}", headers=inside(deployment)
+        )
         assert answer.status_code == 404
-    assert httpx.get(f"{deployment.url}/pages/played/ada").status_code == 405
+    assert httpx.get(f"{deployment.url}/pages/demo-accounts/ada").status_code == 405
 
 
 def test_other_programs_of_the_machine_get_no_demo_key(deployment) -> None:
@@ -199,7 +201,7 @@ def test_other_programs_of_the_machine_get_no_demo_key(deployment) -> None:
     printed address does.
     """
     key = json.loads(deployment.key_file("ada").read_text())["key"]
-    path, own = f"{deployment.url}/pages/played/ada", inside(deployment)
+    path, own = f"{deployment.url}/pages/demo-accounts/ada", inside(deployment)
     assert httpx.post(path, headers=own).json()["key"] == key  # the control
     cookie = deployment.entrance["value"]
     for less in (
@@ -248,7 +250,7 @@ def test_the_printed_address_is_good_once(deployment) -> None:
     assert again.status_code == 403
     assert "set-cookie" not in again.headers
     for token in ("", "wrong", deployment.entrance["value"]):
-        answer = httpx.get(f"{deployment.url}/pages/played/enter", params={"token": token})
+        answer = httpx.get(f"{deployment.url}/pages/demo-accounts/enter", params={"token": token})
         assert answer.status_code == 403
     entrance = Entrance(hash_of("token"))
     with pytest.raises(NotAllowed):
@@ -273,7 +275,7 @@ def test_the_cookie_of_the_entrance_is_closed_too(deployment) -> None:
     async def open_it() -> httpx.Response:
         transport = httpx.ASGITransport(app=app)
         async with httpx.AsyncClient(transport=transport, base_url="http://volens") as client:
-            return await client.get("/pages/played/enter?token=word")
+            return await client.get("/pages/demo-accounts/enter?token=word")
 
     with ThreadPoolExecutor(1) as pool:  # the browser's loop runs in this thread
         answer = pool.submit(asyncio.run, open_it()).result()

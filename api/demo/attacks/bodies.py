@@ -110,7 +110,7 @@ def statement_in_address(endpoints: Endpoints, forged: bool) -> httpx.Response:
     )
 
 
-@attack("a path out of the doors in an address", "stranger", "Not found")
+@attack("a path out of the routes in an address", "stranger", "Not found")
 def path_in_address(endpoints: Endpoints, forged: bool) -> httpx.Response:
     names = [*(quote(path, safe="") for path in PATHS if "/" in path), "%2e%2e/%2e%2e/etc/passwd"]
     paths = [f"/permits/{name}" for name in names] + [f"/pages/static/{name}" for name in names]
