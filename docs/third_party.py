@@ -120,10 +120,10 @@ def collect() -> dict[str, list[Part]]:
     """
     project = _project()
     named = {canonicalize_name(Requirement(line).name) for line in project}
-    found = {part.name: part for part in _brought(project)}
+    parts = {part.name: part for part in _brought(project)}
     return {
-        "Named in pyproject.toml": [found[name] for name in sorted(named)],
-        "Brought by those": [found[name] for name in sorted(found.keys() - named)],
+        "Named in pyproject.toml": [parts[name] for name in sorted(named)],
+        "Brought by those": [parts[name] for name in sorted(parts.keys() - named)],
         "From npm: development chain, compiler and contract library": _from_npm(),
         "In the browser, vendored": _in_the_browser(),
     }
@@ -227,7 +227,7 @@ def _project() -> list[str]:
 def _brought(requirements: list[str]) -> Iterator[Part]:
     """The packages that the requirements install on this machine, each once."""
     seen: set[tuple[str, frozenset[str]]] = set()
-    told: set[str] = set()
+    listed: set[str] = set()
     waiting = [("", Requirement(line)) for line in requirements]
     while waiting:
         by, wanted = waiting.pop()
@@ -236,13 +236,13 @@ def _brought(requirements: list[str]) -> Iterator[Part]:
             continue
         seen.add((name, extras))
         try:
-            found = importlib.metadata.distribution(name)
+            installed = importlib.metadata.distribution(name)
         except importlib.metadata.PackageNotFoundError:
             raise LookupError(f"the package {name} is not installed; run `make install`") from None
-        if name not in told:
-            told.add(name)
-            yield Part(name, _licence(name, found.metadata), _home(found.metadata))
-        for line in found.requires or ():
+        if name not in listed:
+            listed.add(name)
+            yield Part(name, _licence(name, installed.metadata), _home(installed.metadata))
+        for line in installed.requires or ():
             inner = Requirement(line)
             if inner.marker is None or any(
                 inner.marker.evaluate({"extra": extra}) for extra in extras or {""}
@@ -266,16 +266,16 @@ def _licence(name: str, metadata: importlib.metadata.PackageMetadata) -> str:
     ]
     text = " ".join(metadata.get_all("License") or ()).strip()
     if not classified:
-        said = [part.strip() for part in text.split(",")] if len(text) <= SHORT else []
+        licences = [part.strip() for part in text.split(",")] if len(text) <= SHORT else []
     elif (
         text in ("", "UNKNOWN")
         or name in READ
         or (PERMITS.search(text) and not RESTRICTS.search(text))
     ):
-        said = classified
+        licences = classified
     else:
-        said = [*classified, " ".join(text.split())[:SHORT]]
-    return " AND ".join(sorted({SPELLED.get(word.lower(), word) for word in said}))
+        licences = [*classified, " ".join(text.split())[:SHORT]]
+    return " AND ".join(sorted({SPELLED.get(word.lower(), word) for word in licences}))
 
 
 def _home(metadata: importlib.metadata.PackageMetadata) -> str:
@@ -303,12 +303,12 @@ def _from_npm() -> list[Part]:
     """Every package of the lock file; where the lock names no licence, as the package itself does."""
     locked = json.loads((ROOT / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     parts = []
-    for place, package in sorted(locked.items()):
-        if not place or package.get("dev"):
+    for path, package in sorted(locked.items()):
+        if not path or package.get("dev"):
             continue
-        name = place.removeprefix("node_modules/")
+        name = path.removeprefix("node_modules/")
         try:
-            own = json.loads((ROOT / place / "package.json").read_text(encoding="utf-8"))
+            own = json.loads((ROOT / path / "package.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise LookupError(
                 f"the npm package {name} is not installed; run `make install`"
@@ -330,12 +330,12 @@ def _from_npm() -> list[Part]:
 def _in_the_browser() -> list[Part]:
     """The external scripts in api/pages/static/VENDOR.md. Raises LookupError if it names a new one."""
     text = (ROOT / "api" / "pages" / "static" / "VENDOR.md").read_text(encoding="utf-8")
-    found = {}
+    licences = {}
     for what, licence in re.findall(r"^\| `[\w.]+` \| (.+?) \| (.+?) \|", text, re.MULTILINE):
         for name in re.findall(r"(@?[a-z][\w/.]+) \d+\.\d+", what):
-            found[name] = licence.split("both ")[-1]
-    if found.keys() != BROWSER_HOMES.keys():
+            licences[name] = licence.split("both ")[-1]
+    if licences.keys() != BROWSER_HOMES.keys():
         raise LookupError(
             "the vendored scripts are others than before; name their home pages in docs/third_party.py"
         )
-    return [Part(name, licence, BROWSER_HOMES[name]) for name, licence in sorted(found.items())]
+    return [Part(name, licence, BROWSER_HOMES[name]) for name, licence in sorted(licences.items())]

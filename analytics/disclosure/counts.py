@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:  # callers that only count people (the ingest dictionary) load no model library
     from analytics.evaluate import Cells
 
-Whole = NDArray[np.int64]
+Integers = NDArray[np.int64]
 SMALLEST_COUNT = 10
 COUNT_GRID = 5
 STEPS = (1, 2, 5)
@@ -67,9 +67,9 @@ def percent(fraction: float, step: int = 1) -> int:
     return step * math.floor(100 * fraction / step + 0.5)
 
 
-def share(part: int, whole: int, step: int = 1) -> int:
+def share(part: int, total: int, step: int = 1) -> int:
     """Percent of `part` in `whole` in integer arithmetic: 115 of 200 is exactly 57.5."""
-    return step * ((200 * part + step * whole) // (2 * step * whole))
+    return step * ((200 * part + step * total) // (2 * step * total))
 
 
 def round_count(count: int) -> int | None:
@@ -117,7 +117,7 @@ def build_table(summed: Mapping[str, Cells], *, people: int, events: int) -> dic
     outcome has fewer than 10 people.
     """
     table: dict[str, Shown] = {}
-    printable: list[Whole] | None = None
+    printable: list[Integers] | None = None
     for name, cells in summed.items() if min(events, people - events) >= SMALLEST_COUNT else ():
         at = 0
         if count_candidates(_print(cells, 0), STEPS[0], people, events) < CANDIDATES_NEEDED:
@@ -142,7 +142,7 @@ def count_candidates(metrics: Mapping[str, int], step: int, people: int, events:
     return int(_candidates(metrics, step, people, events).shape[1])
 
 
-def list_candidates(shown: Shown, people: int, events: int) -> Whole:
+def list_candidates(shown: Shown, people: int, events: int) -> Integers:
     """(4, n) confusion matrices (tp, fp, fn, tn) that print as `shown`, and at no finer level."""
     matrices = _candidates(shown.metrics, shown.step, people, events)
     at = LEVELS.index((shown.step, tuple(name for name in METRICS if name in shown.metrics)))
@@ -257,11 +257,11 @@ def _print(cells: Cells, level: int) -> dict[str, int]:
     return {name: printed[name] for name in names}
 
 
-def _column(cells: Cells) -> Whole:
+def _column(cells: Cells) -> Integers:
     return np.array([[cells.tp], [cells.fp], [cells.fn], [cells.tn]])
 
 
-def _percents(matrices: Whole, step: int) -> Whole:
+def _percents(matrices: Integers, step: int) -> Integers:
     """(metrics, n): metrics_of each of (4, n) matrices as nearest multiples of `step` percent, in
     integer arithmetic, since a tie must round the same way wherever it is printed or counted."""
     tp, fp, fn, tn = matrices
@@ -278,7 +278,7 @@ def _percents(matrices: Whole, step: int) -> Whole:
     )
 
 
-def _candidates(metrics: Mapping[str, int], step: int, people: int, events: int) -> Whole:
+def _candidates(metrics: Mapping[str, int], step: int, people: int, events: int) -> Integers:
     """(4, n) confusion matrices that print exactly these `metrics`."""
     blocks = [np.zeros((4, 0), np.int64)]
     low, high = _window(metrics["accuracy"], step, people)
@@ -295,7 +295,7 @@ def _candidates(metrics: Mapping[str, int], step: int, people: int, events: int)
     return np.concatenate(blocks, axis=1)
 
 
-def _keys(printed: Whole, names: Sequence[str]) -> Whole:
+def _keys(printed: Integers, names: Sequence[str]) -> Integers:
     """One number for each combination of the named metrics."""
     key = np.zeros(printed.shape[1], np.int64)
     for at, name in enumerate(METRICS):
@@ -304,7 +304,7 @@ def _keys(printed: Whole, names: Sequence[str]) -> Whole:
     return key
 
 
-def _printable(people: int, events: int) -> list[Whole]:
+def _printable(people: int, events: int) -> list[Integers]:
     """By level, the keys that are printed there: 5 or more matrices that no finer level prints."""
     tp, fp = np.indices((events + 1, people - events + 1)).reshape(2, -1)
     left = np.stack([tp, fp, events - tp, people - events - fp])

@@ -28,7 +28,7 @@ from analytics.disclosure.counts import (
     CANDIDATES_NEEDED,
     SMALLEST_COUNT,
     Counts,
-    Whole,
+    Integers,
     percent,
     share,
 )
@@ -47,7 +47,10 @@ Runs = tuple[tuple[int, ...], ...]
 
 
 def roc_grid(
-    probabilities: NDArray[np.float64], event: Whole, sizes: Sizes, matrices: Whole | None = None
+    probabilities: NDArray[np.float64],
+    event: Integers,
+    sizes: Sizes,
+    matrices: Integers | None = None,
 ) -> list[tuple[int, int]]:
     """(false positive rate, true positive rate) in percent on a grid; [] when withheld.
 
@@ -79,7 +82,7 @@ class _Drawn:
     """
 
     shown: list[int]
-    printed: Whole
+    printed: Integers
     finer: list[NDArray[np.bool_]]
 
 
@@ -110,7 +113,7 @@ def _round_rates(rates: NDArray[np.float64], events: int, possible: set[int]) ->
     return None
 
 
-def _hides_row(drawn: _Drawn, grid: Whole, matrices: Whole) -> bool:
+def _hides_row(drawn: _Drawn, grid: Integers, matrices: Integers) -> bool:
     """Whether at least 5 of a row's matrices (4, n) lie on curves that print like this one."""
     fitting = 0
     for tp, fp, fn, tn in matrices.T.tolist():
@@ -125,7 +128,7 @@ def _hides_row(drawn: _Drawn, grid: Whole, matrices: Whole) -> bool:
 
 
 def calibration_groups(
-    probabilities: NDArray[np.float64], event: Whole, counts: Counts
+    probabilities: NDArray[np.float64], event: Integers, counts: Counts
 ) -> tuple[int, list[tuple[int, int]]] | None:
     """(step, [(mean predicted in steps of 5 %, observed in steps of `step` %), ...]) by groups of
     rising predicted probability; None when withheld.
@@ -209,7 +212,7 @@ def _fewer(groups: int, sizes: Sequence[int]) -> Iterator[Runs]:
         runs[at : at + 2] = [runs[at] + runs[at + 1]]
 
 
-def _shared(sums: Whole, printed: Whole) -> NDArray[np.bool_]:
+def _shared(sums: Integers, printed: Integers) -> NDArray[np.bool_]:
     """For each row of `sums`, whether at least 5 different rows print the same."""
     _, first, back = np.unique(sums, axis=0, return_index=True, return_inverse=True)
     _, which, counts = np.unique(printed[first], axis=0, return_inverse=True, return_counts=True)
@@ -217,7 +220,7 @@ def _shared(sums: Whole, printed: Whole) -> NDArray[np.bool_]:
     return good
 
 
-def _tables(totals: Sequence[NDArray[np.float64]], events: int) -> Whole:
+def _tables(totals: Sequence[NDArray[np.float64]], events: int) -> Integers:
     """(tables, groups): every distribution of `events`; totals: the counts each group can have."""
     tables = np.zeros((1, 0), np.int64)
     for at, total in enumerate(totals):
@@ -278,7 +281,7 @@ def _curves_that_fit(drawn: _Drawn, allowed: Sequence[NDArray[np.bool_]] | None 
     return total
 
 
-def _percents_of(total: int, step: int) -> Whole:
+def _percents_of(total: int, step: int) -> Integers:
     """(total + 1,) share(part, total, step) for every part."""
     return step * ((200 * np.arange(total + 1) + step * total) // (2 * step * total))
 
@@ -292,5 +295,5 @@ def _sums(values: Sequence[int], runs: Sequence[tuple[int, ...]]) -> list[int]:
     return [sum(values[at] for at in run) for run in runs]
 
 
-def _is_small(events: Whole | int, people: int) -> NDArray[np.bool_]:
+def _is_small(events: Integers | int, people: int) -> NDArray[np.bool_]:
     return np.minimum(events, people - events) < SMALLEST_COUNT

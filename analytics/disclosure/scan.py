@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.disclosure.counts import CANDIDATES_NEEDED, Whole
+from analytics.disclosure.counts import CANDIDATES_NEEDED, Integers
 
 Floats = NDArray[np.float64]
 Z_STEPS = (1, 2, 5, 10)  # tenths
@@ -32,12 +32,12 @@ class Table:
     every: tuple[int, int, int]
 
 
-def tenths(z: Floats | float, step: int) -> Whole:
+def tenths(z: Floats | float, step: int) -> Integers:
     """z as the nearest multiple of `step` tenths, halves (also nearly halves) upwards."""
     return step * np.floor(10 * np.asarray(z) / step + 0.5 + 1e-5).astype(np.int64)
 
 
-def tabulate(dosage: Floats, event: Whole) -> Table:
+def tabulate(dosage: Floats, event: Integers) -> Table:
     """The table of genotypes (n,), where NaN is unknown and not counted. event: (n,) 0 or 1."""
     genotypes = [dosage == copies for copies in (0, 1, 2)]
     positives, every = (
@@ -79,7 +79,7 @@ def _alike(table: Table) -> int:
     return min(hom, copies // 2, ref - events + copies) - fewest + 1
 
 
-def _z_of(positives: Whole, table: Table, share: float) -> Floats:
+def _z_of(positives: Integers, table: Table, share: float) -> Floats:
     """(n,) z of the score test without covariates if `positives` (2, n), heterozygous and
     homozygous, have the event. Unknown genotypes take the mean."""
     (_, het, hom), known = table.every, sum(table.every)

@@ -14,7 +14,7 @@ from analytics.disclosure.counts import (
     CANDIDATES_NEEDED,
     COUNT_GRID,
     SMALLEST_COUNT,
-    Whole,
+    Integers,
     round_count,
     share,
 )
@@ -67,14 +67,14 @@ def _find_level(people: int, carriers: int, alleles: int) -> int:
     return -1
 
 
-def _counts(carriers: Whole) -> tuple[Whole, Whole]:
+def _counts(carriers: Integers) -> tuple[Integers, Integers]:
     """(carriers, alleles) for every number of homozygous people among each number of carriers."""
     each = carriers.repeat(carriers + 1)
     start = np.repeat(np.cumsum(carriers + 1) - carriers - 1, carriers + 1)
     return each, each + np.arange(len(each)) - start
 
 
-def _keys(carriers: Whole, alleles: Whole, people: int, level: int) -> Whole:
+def _keys(carriers: Integers, alleles: Integers, people: int, level: int) -> Integers:
     """One number for each printed result of a level."""
     step, both = SITE_LEVELS[level]
     frequency = step * ((100 * alleles + step * people) // (2 * step * people))

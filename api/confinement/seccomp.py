@@ -99,7 +99,7 @@ class Rule:
 
     number: int
     conditions: tuple[tuple[int, int, tuple[int, ...]], ...]
-    whole: tuple[int, ...] = ()
+    full_width: tuple[int, ...] = ()
 
 
 WORD = 0xFFFFFFFF
@@ -133,7 +133,7 @@ def rules(devices: bool) -> list[Rule]:
         Rule(CLONE, (thread,)),
         Rule(FCNTL, ((1, WORD, (F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_DUPFD_CLOEXEC)),)),
         Rule(TGKILL, ((0, WORD, (os.getpid(),)),)),  # how a process aborts itself
-        Rule(PRLIMIT64, ((0, WORD, (0,)), (2, WORD, (0,))), whole=(2,)),  # asking, of itself
+        Rule(PRLIMIT64, ((0, WORD, (0,)), (2, WORD, (0,))), full_width=(2,)),  # asking, of itself
         Rule(ARCH_PRCTL, ((0, WORD, ARCH_XCOMP),)),
     ]
     if not devices:
@@ -173,7 +173,7 @@ def _compile_rule(rule: Rule) -> list[Instruction]:
     """
     refuse = (RETURN, 0, 0, RETURN_ERROR | errno.EPERM)
     body: list[Instruction] = []
-    for argument in rule.whole:
+    for argument in rule.full_width:
         body += [(LOAD, 0, 0, ARGUMENTS_AT + 8 * argument + 4), (JUMP_EQUAL, 1, 0, 0), refuse]
     for argument, mask, values in rule.conditions:
         body += [(LOAD, 0, 0, ARGUMENTS_AT + 8 * argument), (AND, 0, 0, mask)]

@@ -402,5 +402,5 @@ def _signed_over(bundle: Bundle, before: Args, after: Args) -> Bundle:
 
 
 def _replaced(bundle: Bundle, before: bytes, after: bytes) -> Bundle:
-    found: Bundle = json.loads(json.dumps(bundle).replace(before.hex(), after.hex()))
-    return found
+    replaced: Bundle = json.loads(json.dumps(bundle).replace(before.hex(), after.hex()))
+    return replaced

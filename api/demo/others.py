@@ -54,17 +54,17 @@ def _attacks(folder: Path, say: Say) -> bool:
         for attacker in dict.fromkeys(attack.attacker for attack in attacks.TABLE):
             say(f" {attacker}")
             for attack in (attack for attack in attacks.TABLE if attack.attacker == attacker):
-                forged, honest = (
+                forged, control = (
                     attacks.outcome(partial(attack.action, world, tried)) for tried in (True, False)
                 )
-                right = forged == attack.expected and honest == "accepted"
+                right = forged == attack.expected and control == "accepted"
                 wrong += not right
                 say(
                     f"   {'REFUSED' if right else 'WRONG  '} {rule(forged):<28}  {attack.name}"
                     + (
                         ""
                         if right
-                        else f"   (expected {rule(attack.expected)}; without it: {honest})"
+                        else f"   (expected {rule(attack.expected)}; without it: {control})"
                     )
                 )
     tried = len(attacks.TABLE)

@@ -74,7 +74,7 @@ def gather(cast: Cast, report: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "report": dict(report),
         "subject": (ada.subject or b"").hex(),
-        "steps": [_told(step, names) for step in steps],
+        "steps": [_step_entry(step, names) for step in steps],
         "runs": [_run(run, label[run["run"]]) for run in runs],
         "road": _road(cast, steps, next(run for run in runs if run["run"] == cast.facts["second"])),
         "accesses": [
@@ -135,7 +135,7 @@ def render(material: Mapping[str, Any]) -> str:
         material,
         style=Markup((FOLDER / "report.css").read_text(encoding="utf-8")),  # noqa: S704 (our own file)
         verdict=_verdict(material["report"]),
-        held=_held(material["report"]),
+        held=_all_hold(material["report"]),
         groups=_groups(material),
         attackers=_by(material["attacks"], "attacker"),
         checks=_by(material["tampers"], "word"),
@@ -161,7 +161,7 @@ def _names(cast: Cast) -> dict[str, str]:
     return {address: "the broker" for address in cast.identity["signatures"]} | names
 
 
-def _told(step: Step, names: Mapping[str, str]) -> dict[str, Any]:
+def _step_entry(step: Step, names: Mapping[str, str]) -> dict[str, Any]:
     return {
         "count": step.count,
         "block": step.block,
@@ -279,7 +279,7 @@ def _verdict(report: Mapping[str, Any]) -> list[tuple[str, str, bool, str]]:
     ]
 
 
-def _held(report: Mapping[str, Any]) -> bool:
+def _all_hold(report: Mapping[str, Any]) -> bool:
     return (
         all(one["holds"] for one in report["story"])
         and all(good for _, _, good, _ in _verdict(report))
@@ -331,15 +331,15 @@ def _phases(runs: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
 
 def _ordered(result: Mapping[str, Any]) -> dict[str, Any]:
     """Rows and curves in the order of the printed story."""
-    places = {name: place for place, name in enumerate(science.ORDER)}
+    ranks = {name: rank for rank, name in enumerate(science.ORDER)}
 
-    def place(one: Mapping[str, Any]) -> int:
-        return places.get(f"{one['model']}/{one['feature_set']}", len(places))
+    def rank(one: Mapping[str, Any]) -> int:
+        return ranks.get(f"{one['model']}/{one['feature_set']}", len(ranks))
 
     return {
         **result,
-        "rows": sorted(result["rows"], key=place),
-        "curves": sorted(result["curves"], key=place),
+        "rows": sorted(result["rows"], key=rank),
+        "curves": sorted(result["curves"], key=rank),
     }
 
 

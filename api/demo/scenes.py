@@ -200,7 +200,7 @@ def science(cast: Cast, teller: Teller) -> dict[str, Any]:
     )
     print_table(teller, result)
     teller.note(gain_sentence(result))
-    controls = cast.facts["controls"].found()
+    controls = cast.facts["controls"].results()
     teller.note(noise_sentence(controls))
     cast.await_run(third, lambda r: r["state"] == "sealed")
     truth = [view_and_open(cast, name, third) for name in ("sol", "tess")]

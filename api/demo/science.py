@@ -91,7 +91,7 @@ class Controls:
             env=environment,
         )
 
-    def found(self) -> dict[str, Any]:
+    def results(self) -> dict[str, Any]:
         """{noise, leak} as analytics.simulate.noise says them, {truth} as analytics.science does."""
         output, _ = self._process.communicate(timeout=120)
         answer: dict[str, Any] = json.loads(output)

@@ -67,11 +67,11 @@ def ingest_all(cast: Cast, people: list[Person], cohort: Cohort) -> tuple[int, i
         (p.subject.hex(), write_bundle(cohort, at, p.subject.hex()))
         for at, p in enumerate(cast.invented)
     ]
-    cast.facts["lanes"] = lanes = CohortFiles(BytesIO(vcf), samples, BUILD, bundles)
+    cast.facts["cohort_files"] = cohort_files = CohortFiles(BytesIO(vcf), samples, BUILD, bundles)
     canaries = cast.facts["canaries"] = [
         fragment(source) for source in sources[:: len(sources) // 20]
     ]
-    second = bring_in(*parts, cast.simulated, sampled(lanes.sources(), canaries))
+    second = bring_in(*parts, cast.simulated, sampled(cohort_files.sources(), canaries))
     return first["records"] + second["records"], hits(cast.home / "bucket", cast.facts["canaries"])
 
 

@@ -36,13 +36,13 @@ class Tamper:
     change: Callable[[Bundle], Bundle]
 
 
-def detected(bundle: Bundle, held: dict[str, Any] | None, by: Examine = examine) -> tuple[str, str]:
+def detected(bundle: Bundle, head: dict[str, Any] | None, by: Examine = examine) -> tuple[str, str]:
     """The first check that fails, and its reason; ("", "") if none does.
 
     `held` is a head that somebody else kept, if any; `by` reads the bundle as `verify.examine`
     does.
     """
-    checks = by(canonical_json(bundle), [held] if held else [])
+    checks = by(canonical_json(bundle), [head] if head else [])
     return next(
         ((word, reason) for word, (state, reason) in checks.items() if state in ("no", "partly")),
         ("", ""),
@@ -54,8 +54,8 @@ class Reader:
     once.
     """
 
-    def __init__(self, held: dict[str, Any]) -> None:
-        self._held = held
+    def __init__(self, head: dict[str, Any]) -> None:
+        self._head = head
         self._known: dict[tuple[Any, ...], bytes] = {}
 
     def detected(self, bundle: Bundle) -> tuple[str, str]:
@@ -68,7 +68,7 @@ class Reader:
             for witness in bundle["witnesses"]:
                 replay.witnessed(witness)
             word = "anchored"
-            if (upto := replay.held_step(self._held).count) < replay.replayed.count:
+            if (upto := replay.held_step(self._head).count) < replay.replayed.count:
                 return word, partly(upto, replay.replayed.count)
         except VerifyError as error:
             return word, str(error)

@@ -55,13 +55,13 @@ def auc_intervals(rows: Sequence[Mapping[str, Any]], name: str) -> str:
         min([30, *(row["auc_interval"][0] - 2 for row in rows if "auc_interval" in row)]), 100
     )
     axes.set_xlabel("AUC in percent, with 95 % interval; dashed: chance")
-    said = [
+    text = [
         f"{row['model']} {row['feature_set']} {row['auc']}"
         if "auc" in row
         else f"{row['model']} {row['feature_set']} withheld"
         for row in rows
     ]
-    return _svg(figure, name, "AUC of each model in percent: " + ", ".join(said))
+    return _svg(figure, name, "AUC of each model in percent: " + ", ".join(text))
 
 
 def roc_curve(points: Sequence[Sequence[float]], name: str) -> str:
@@ -71,8 +71,8 @@ def roc_curve(points: Sequence[Sequence[float]], name: str) -> str:
     _curve(axes, points)
     axes.set_xlabel("false alarms among those without the outcome, %")
     axes.set_ylabel("found among those with it, %")
-    said = f"{len(points)} points, each step at least ten people" if points else WITHHELD
-    return _svg(figure, name, f"ROC curve: {said}; the dashed line is chance")
+    text = f"{len(points)} points, each step at least ten people" if points else WITHHELD
+    return _svg(figure, name, f"ROC curve: {text}; the dashed line is chance")
 
 
 def calibration(groups: Sequence[Sequence[float]], name: str) -> str:
@@ -82,12 +82,12 @@ def calibration(groups: Sequence[Sequence[float]], name: str) -> str:
     _curve(axes, groups)
     axes.set_xlabel("predicted probability, %")
     axes.set_ylabel("observed, %")
-    said = (
+    text = (
         ", ".join(f"{one} predicted and {other} observed" for one, other in groups)
         if groups
         else WITHHELD
     )
-    return _svg(figure, name, f"Calibration in percent: {said}; the dashed line is perfect")
+    return _svg(figure, name, f"Calibration in percent: {text}; the dashed line is perfect")
 
 
 def manhattan(hits: Sequence[Mapping[str, Any]], name: str) -> str:
@@ -97,7 +97,7 @@ def manhattan(hits: Sequence[Mapping[str, Any]], name: str) -> str:
     """
     figure, axes = _axes(2.6)
     placed = sorted(
-        _thinned([(_place(str(hit["variant"])), _minus_log10(str(hit["p"]))) for hit in hits])
+        _thinned([(_position(str(hit["variant"])), _minus_log10(str(hit["p"]))) for hit in hits])
     )
     order = list(dict.fromkeys(chromosome for (chromosome, _), _ in placed))
     for number, chromosome in enumerate(order):
@@ -143,11 +143,11 @@ def qq(quantiles: Sequence[Sequence[Any]], name: str) -> str:
     axes.set_ylim(0, top)
     axes.set_xlabel("expected if no variant mattered, −log10 p")
     axes.set_ylabel("observed, −log10 p")
-    said = f"{len(points)} quantiles" if points else WITHHELD
+    text = f"{len(points)} quantiles" if points else WITHHELD
     return _svg(
         figure,
         name,
-        f"Observed against expected strength: {said}; on the dashed line nothing stands out",
+        f"Observed against expected strength: {text}; on the dashed line nothing stands out",
     )
 
 
@@ -165,8 +165,8 @@ def timeline(spans: Sequence[tuple[str, float, float]], name: str, unit: str = "
     axes.set_xlim(-0.02 * end, 1.15 * end)
     axes.set_ylim(-0.6, len(spans) - 0.4)
     axes.set_xlabel(_plain(unit))
-    said = ", ".join(f"{what} at {_figures(stop)}" for what, _, stop in spans)
-    return _svg(figure, name, f"Timeline in {unit}: {said}")
+    text = ", ".join(f"{what} at {_figures(stop)}" for what, _, stop in spans)
+    return _svg(figure, name, f"Timeline in {unit}: {text}")
 
 
 def bars(pairs: Sequence[tuple[str, float | None]], name: str, unit: str = "") -> str:
@@ -190,10 +190,10 @@ def bars(pairs: Sequence[tuple[str, float | None]], name: str, unit: str = "") -
     axes.locator_params(axis="x", nbins=5)
     axes.set_ylim(-0.6, len(pairs) - 0.4)
     axes.set_xlabel(_plain(unit))
-    said = ", ".join(
+    text = ", ".join(
         f"{what} {'not shown' if value is None else _figures(value)}" for what, value in pairs
     )
-    return _svg(figure, name, f"{unit or 'Figures'}: {said}")
+    return _svg(figure, name, f"{unit or 'Figures'}: {text}")
 
 
 @cache
@@ -247,8 +247,8 @@ def _curve(axes: Axes, points: Sequence[Sequence[float]]) -> None:
 def _thinned(points: Sequence[tuple[_X, float]]) -> list[tuple[_X, float]]:
     """At most MOST_POINTS points, the highest ones first."""
     ranked = sorted(points, key=lambda point: -point[1])
-    whole, rest = ranked[: MOST_POINTS // 2], ranked[MOST_POINTS // 2 :]
-    return whole + rest[:: max(1, -(-2 * len(rest) // MOST_POINTS))]
+    highest, rest = ranked[: MOST_POINTS // 2], ranked[MOST_POINTS // 2 :]
+    return highest + rest[:: max(1, -(-2 * len(rest) // MOST_POINTS))]
 
 
 def _say_withheld(axes: Axes) -> None:
@@ -257,7 +257,7 @@ def _say_withheld(axes: Axes) -> None:
     )
 
 
-def _place(variant: str) -> tuple[tuple[int, str], float]:
+def _position(variant: str) -> tuple[tuple[int, str], float]:
     """((order, chromosome), position) of "1:12345:A>G"; sex and other chromosomes come after the
     numbered ones.
     """
@@ -326,8 +326,8 @@ def _attributes(given: Mapping[str, str], name: str, used: set[str]) -> dict[str
     for key, value in given.items():
         if key == "style":
             kept |= {
-                what: said.strip()
-                for what, said in _DECLARATION.findall(value)
+                what: text.strip()
+                for what, text in _DECLARATION.findall(value)
                 if what != "font-family"
             }
         elif key == "id":
@@ -337,7 +337,7 @@ def _attributes(given: Mapping[str, str], name: str, used: set[str]) -> dict[str
         else:
             kept[key] = value.replace("\n", "")
     return {
-        key: _NUMBER.sub(lambda found: f"{float(found[0]):.2f}", value).replace(
+        key: _NUMBER.sub(lambda number: f"{float(number[0]):.2f}", value).replace(
             "url(#", f"url(#{name}-"
         )
         for key, value in kept.items()

@@ -43,21 +43,21 @@ class Progress:
 
     def __init__(self, params: str) -> None:
         """params: the run's, canonical. Raises ParamsError."""
-        self._steps, self._said = steps_of(params), -1
+        self._steps, self._last = steps_of(params), -1
 
     def advance(self, header: Mapping[str, Any]) -> tuple[str, float] | None:
         """(step, fraction) of a new step, None for the current one.
 
         Raises UnknownWords for any other.
         """
-        step, last = header.get("step"), self._said
+        step, last = header.get("step"), self._last
         if last >= 0 and step == self._steps[last]:
             return None
         if last + 1 >= len(self._steps) or step != self._steps[last + 1]:
             raise UnknownWords
-        self._said += 1
-        done, computing = self._said - PREPARING, len(self._steps) - 1 - PREPARING
-        return self._steps[self._said], round(max(0, done) / computing, 2)
+        self._last += 1
+        done, computing = self._last - PREPARING, len(self._steps) - 1 - PREPARING
+        return self._steps[self._last], round(max(0, done) / computing, 2)
 
 
 def steps_of(params: str) -> list[str]:

@@ -46,7 +46,7 @@ class Sentences:
         """
         self._kept = re.compile("[0-9]{1,5}" if numbers else "(?!)")
         texts = {text for file in files for text in _texts_of(file, _closed_values(), hints)}
-        self._said = [
+        self._patterns = [
             (re.compile(f"(.{{1,{MAX_VALUE}}})".join(map(re.escape, text.split(OPEN)))), text)
             for text in sorted(texts, key=lambda text: (text.count(OPEN), text))
         ]
@@ -55,7 +55,7 @@ class Sentences:
         """The known sentence without its values; None for an unknown message."""
         if not isinstance(message, str) or len(message) > MAX_MESSAGE:
             return None
-        for pattern, text in self._said:
+        for pattern, text in self._patterns:
             if match := pattern.fullmatch(message):
                 values = [value if self._kept.fullmatch(value) else "…" for value in match.groups()]
                 fixed = text.split(OPEN)

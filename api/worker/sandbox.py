@@ -27,7 +27,7 @@ from api.worker.frames import PipeClosed, read_frame, write_frame
 SILENCE = 120.0  # seconds that a child may neither send an expected frame nor read one
 FRAME = 60.0  # seconds from the first byte of a child's frame to the last
 PULSE = 0.1  # seconds between two calls of `watch`, at most
-MAX_SAID = 1 << 16  # bytes of a frame's header, without its blobs
+MAX_HEADER = 1 << 16  # bytes of a frame's header, without its blobs
 Watch = Callable[[], None]
 
 
@@ -164,7 +164,7 @@ class Child:
         the middle of a frame, and an exception from it ends the waiting.
         """
         try:
-            return read_frame(_Incoming(self._stdout, watch), MAX_SAID)
+            return read_frame(_Incoming(self._stdout, watch), MAX_HEADER)
         except PipeClosed:
             raise AttemptEnded("the child is gone", pause=2) from None
 

@@ -83,11 +83,11 @@ class Writer:
 
         Raises HistoryDiffers at the first block that is not as recorded.
         """
-        recorded, told_at = self.head.hash, time.monotonic()
+        recorded, reported_at = self.head.hash, time.monotonic()
         with self._lock:
             for entry in self._journal.entries():
-                if time.monotonic() - told_at >= TELL_SECONDS:
-                    told_at = time.monotonic()
+                if time.monotonic() - reported_at >= TELL_SECONDS:
+                    reported_at = time.monotonic()
                     tell_progress(self._writes, total)
                 self._writes += 1
                 if self._writes > done:

@@ -11,7 +11,7 @@ import pytest
 
 from api.demo.stage import random32
 from api.errors import UsageError
-from api.ingest import cohort_files as lanes
+from api.ingest import cohort_files as cohort_files
 from api.ingest.cohort_files import from_files
 from api.ingest.sources import check_records, complete_params, from_folder, from_gse7390
 
@@ -197,7 +197,7 @@ def test_clinical_records_are_bounded_together(
     for digit in "abc":
         (tmp_path / f"{digit * 64}.json").write_bytes(b"x" * 400)
     assert len(from_files(None, None, "GRCh38", tmp_path).bundles) == 3
-    monkeypatch.setattr(lanes, "MAX_BUNDLES", 1_000)
+    monkeypatch.setattr(cohort_files, "MAX_BUNDLES", 1_000)
     with pytest.raises(UsageError, match="larger than is allowed"):
         from_files(None, None, "GRCh38", tmp_path)
 

@@ -22,7 +22,7 @@ from analytics.readers.genotypes import is_genotypes
 from analytics.readers.vcf.calls import VcfReport
 from api.confinement import Confinement, Layer
 from api.errors import UsageError
-from api.ingest import cohort_files as lanes
+from api.ingest import cohort_files as cohort_files
 from api.ingest import parser_sandbox as lane
 
 DATA, NAMES, DOSAGE = cohort(4, 50)
@@ -109,7 +109,7 @@ def test_calls_that_their_caller_marked_as_failed_are_said() -> None:
     data = text([*header(NAMES), row("1:5", *calls, format_="GT:FT")])
     frames = list(lane.split("vcf", io.BytesIO(data), REQUEST))
     (report,) = (said["report"] for said, _ in frames if "report" in said)
-    told = "\n".join(lanes.sentences({"vcf": report}))
+    told = "\n".join(cohort_files.sentences({"vcf": report}))
     assert "marked as failed by their caller (FT): 2 calls; taken for missing" in told
 
 

@@ -21,7 +21,7 @@ _END = -2  # cyvcf2's mark that a call has no more alleles
 _LEAST = -(1 << 31) + 8  # htslib's smallest number; smaller values are marks
 # FT of a call that passed all filters, or that no filter was applied to.
 _PASSED = frozenset({b"PASS", b".", b""})
-_WHOLE = re.compile(rb"[+-]?[0-9]{1,10}")
+_INTEGER = re.compile(rb"[+-]?[0-9]{1,10}")
 _FLOAT = re.compile(rb"-?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,2})?")
 _LARGEST_FLOAT = 3e38  # of 32 bits, about
 
@@ -217,7 +217,7 @@ def _failed(row: Row) -> NDArray[np.bool_]:
 def _is_number(text: bytes, is_float: bool) -> bool:
     if is_float:
         return _FLOAT.fullmatch(text) is not None and abs(float(text)) <= _LARGEST_FLOAT
-    return _WHOLE.fullmatch(text) is not None and _LEAST <= int(text) < 1 << 31
+    return _INTEGER.fullmatch(text) is not None and _LEAST <= int(text) < 1 << 31
 
 
 def _bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -120,10 +120,10 @@ _NUMBER = re.compile(r"[0-9]{1,3}|[ARG.]|L[ARG]|[PM]")
 RESERVED = {b"GT": ("1", "String"), b"DP": ("1", "Integer"), b"GQ": ("1", "Integer")}
 _TYPES = ("Integer", "Float", "Character", "String")  # of FORMAT
 # The part of an INFO entry after its name, by Type; other entries are text and not kept.
-_WHOLE = rb"(?:[+-]?[0-9]{1,9}|\.)"
+_INTEGER = rb"(?:[+-]?[0-9]{1,9}|\.)"
 _REAL = rb"(?:[+-]?(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,3})?|nan|inf|-inf|\.)"
 _ENTRIES = {
-    "Integer": re.compile(rb"=" + _WHOLE + rb"(?:," + _WHOLE + rb")*+"),
+    "Integer": re.compile(rb"=" + _INTEGER + rb"(?:," + _INTEGER + rb")*+"),
     "Float": re.compile(rb"=" + _REAL + rb"(?:," + _REAL + rb")*+", re.IGNORECASE),
     "Flag": re.compile(rb""),
 }

@@ -233,10 +233,10 @@ def show_withdrawals(subject: SubjectId, services: Parts, caller: SignedIn) -> A
     """A person's withdrawals and their effects: for herself only."""
     require_self(caller, subject)
     services.projection.sync()
-    found, as_of = services.withdrawals_of(subject)
+    withdrawals, as_of = services.withdrawals_of(subject)
     return {
         "subject": subject,
-        "withdrawals": [show_withdrawal(withdrawal, as_of) for withdrawal in found],
+        "withdrawals": [show_withdrawal(withdrawal, as_of) for withdrawal in withdrawals],
     }
 
 

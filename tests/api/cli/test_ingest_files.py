@@ -223,9 +223,9 @@ def test_a_dictionary_of_the_clinical_records_is_written(
         bmi = {"value": 31.5, "system": fhir.UCUM, "code": "kg/m2"}
         body += [fhir.observation((fhir.LOINC, "39156-5"), valueQuantity=bmi)] * (n < 17)
         Path("bundles", f"{subject.hex()}.json").write_bytes(fhir.bundle(*body))
-    lanes = ["--vcf", "cohort.vcf", "--samples", "samples.json", "--fhir", "bundles"]
+    cohort_files = ["--vcf", "cohort.vcf", "--samples", "samples.json", "--fhir", "bundles"]
     command = ["dataset", "ingest", "--as", "omar", dataset.hex()]
-    told = volens(*command, *lanes, "--dictionary", "dictionary.json")
+    told = volens(*command, *cohort_files, "--dictionary", "dictionary.json")
     assert told.code == 0, told
     text = Path("dictionary.json").read_text()
     found = json.loads(text)
@@ -240,10 +240,10 @@ def test_a_dictionary_of_the_clinical_records_is_written(
     }
     assert "31.5" not in text
     assert not any(subject.hex() in text for subject in people)
-    again = volens(*command, *lanes, "--dictionary", "nowhere/dictionary.json")
+    again = volens(*command, *cohort_files, "--dictionary", "nowhere/dictionary.json")
     assert again.code == 2
     assert "cannot be written; the records are registered" in " ".join(again.err.split())
-    alone = volens(*command, *lanes[:4], "--dictionary", "dictionary.json")
+    alone = volens(*command, *cohort_files[:4], "--dictionary", "dictionary.json")
     assert "Name them with --fhir" in " ".join(alone.err.split())
 
 
