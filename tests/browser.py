@@ -32,7 +32,7 @@ await pipeline(createReadStream(from), createBrotliDecompress(), createWriteStre
 """
 _FONTS = """<?xml version="1.0"?>
 <!DOCTYPE fontconfig SYSTEM "fonts.dtd">
-<fontconfig><dir prefix="relative">fonts</dir><cachedir prefix="relative">cache</cachedir></fontconfig>
+<fontconfig><dir prefix="relative">fonts</dir><cachedir>{cache}</cachedir></fontconfig>
 """
 
 
@@ -67,7 +67,7 @@ def _unpack() -> None:
         with tarfile.open(work / name) as archive:
             archive.extractall(work, filter="data")
         (work / name).unlink()
-    (work / "fonts.conf").write_text(_FONTS)
+    (work / "fonts.conf").write_text(_FONTS.format(cache=UNPACKED / "cache"))
     (work / "start").write_text(_START)
     for name in ("chromium", "start"):
         (work / name).chmod(0o755)
